@@ -1,0 +1,1 @@
+//! Weir's storage backends: mmap segments, RocksDB and memory.

@@ -1,0 +1,1 @@
+//! Benches of the engine, and the load generator that compares servers.

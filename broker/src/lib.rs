@@ -1,0 +1,1 @@
+//! The NATS server on Weir's engine.

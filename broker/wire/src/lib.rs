@@ -1,0 +1,1 @@
+//! The NATS client protocol, without sockets: bytes in, operations out.

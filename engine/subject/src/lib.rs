@@ -1,0 +1,1 @@
+//! Subjects, filters and what matches what: the leaf that all of Weir stands on.
