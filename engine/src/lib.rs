@@ -1,1 +1,15 @@
-//! Weir's storage traits, and streams, consumers, key-value buckets and objects on top of them.
+//! Weir's engine: storage traits, and on them streams, consumers, key-value buckets and objects.
+
+pub mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+pub mod reject;
+mod types;
+
+pub use backend::{
+    Backend, Batch, Compression, Direction, Kv, KvWrite, Log, LogOptions, LogReader, Recovery, Want,
+};
+pub use error::{Error, Kind, Result};
+pub use reject::Rejection;
+pub use types::{Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, Seq};

@@ -1,0 +1,219 @@
+//! The narrow waist: what a storage backend promises.
+//!
+//! A backend is a set of logs of records by sequence, and one small key-value space. It knows nothing of subjects,
+//! limits or consumers and never looks inside a record. [`crate::conformance`] runs these promises against any
+//! implementation.
+
+use std::ops::{ControlFlow, RangeInclusive};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::types::{Entry, EntryRef, Extent, LogId, Record, Seq};
+
+/// How a log compresses what it stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// As it came.
+    #[default]
+    None,
+    /// LZ4: quick both ways.
+    Lz4,
+    /// Zstandard: smaller, slower to write.
+    Zstd,
+}
+
+/// What the creator of a log chooses for it. The same options are given each time the log is opened; a backend reads
+/// what was written under other options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// How new records are compressed.
+    pub compression: Compression,
+    /// The size in bytes at which a file-per-segment backend begins a new segment.
+    pub segment_bytes: u64,
+    /// Whether segments are given their full size when made, and used again after a trim: for the journal, where a
+    /// sync must not have to grow a file.
+    pub preallocate: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            compression: Compression::None,
+            segment_bytes: 16 << 20,
+            preallocate: false,
+        }
+    }
+}
+
+/// What opening a log found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whether the log was made by this call.
+    pub created: bool,
+    /// Bytes of an unfinished write that were cut off at the end.
+    pub torn_bytes: u64,
+    /// Damage in the middle: kept where it is, not served. One line each, with file and offset.
+    pub damage: Vec<String>,
+}
+
+/// Changes to a log, carried out together: all or nothing, also across a crash, in the order of the fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Batch<'a> {
+    /// Records to append; their sequences strictly increase, gaps are allowed.
+    pub append: &'a [Record<'a>],
+    /// Live sequences to remove, in any order; those not live (never written, erased, trimmed) are passed over.
+    pub erase: &'a [Seq],
+    /// Whether the erased bytes are overwritten in storage, where the backend can, rather than only forgotten.
+    pub overwrite: bool,
+    /// Removes every sequence below this one. May lie beyond the last: then the log is empty and its last sequence
+    /// becomes `trim - 1`.
+    pub trim: Option<Seq>,
+    /// Writes to the backend's [`Kv`] in the same atomic step; only where [`Backend::atomic_kv`] says so.
+    pub kv: &'a [KvWrite],
+}
+
+/// One write to a [`Kv`]: a key and its value, or `None` to delete it.
+pub type KvWrite = (Bytes, Option<Bytes>);
+
+/// What a scan hands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Heads only: bodies are neither read nor verified.
+    Heads,
+    /// Heads and bodies, both verified.
+    Full,
+}
+
+/// Which way a scan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From low sequences to high ones.
+    Forward,
+    /// From high sequences to low ones.
+    Backward,
+}
+
+/// A place where logs are kept: one for each store directory and kind of storage.
+pub trait Backend: Send + Sync + 'static {
+    /// The backend's name as users write it: `segment`, `rocksdb`, `memory`.
+    fn name(&self) -> &'static str;
+
+    /// Whether anything survives the process.
+    fn persistent(&self) -> bool;
+
+    /// Whether [`Log::write`] carries out [`Batch::kv`]; if not, a batch with such writes is refused as unsupported.
+    fn atomic_kv(&self) -> bool;
+
+    /// Opens the log, or makes it. A torn tail is cut and told; damage in the middle is told and kept out of reads;
+    /// nothing else is removed. At most one `Log` of an id exists at a time: a second `open` is refused until the
+    /// first is dropped.
+    ///
+    /// After a crash the log holds a prefix of the batches written to it, at least up to the last successful sync.
+    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)>;
+
+    /// The logs that exist, in the order of their ids.
+    fn list(&self) -> Result<Vec<LogId>>;
+
+    /// Removes a log that is not open, and all it holds. Removing one that does not exist does nothing. Readers that
+    /// were handed out before go on reading what they hold.
+    fn remove(&self, id: LogId) -> Result<()>;
+
+    /// The backend's small key-value space.
+    fn kv(&self) -> Arc<dyn Kv>;
+
+    /// Makes durable everything written so far, in every log and in the [`Kv`]. May be called from any thread while
+    /// logs are being written; what was written before the call is covered. After an error nothing written since the
+    /// last success may be taken as durable, every later call fails as well, and the store must be opened anew.
+    fn sync(&self) -> Result<()>;
+}
+
+/// The only writer of a log.
+///
+/// After any error of `write`, `truncate` or `sync` that is not a refusal of bad input, the log is poisoned: it
+/// refuses every later write until it is opened anew.
+pub trait Log: Send {
+    /// Carries out a batch. When it returns, readers see it; it is durable after the next sync. A batch that breaks
+    /// the rules of [`Batch`] (a sequence not above the last, too long a head or body) is refused whole and changes
+    /// nothing.
+    fn write(&mut self, batch: &Batch<'_>) -> Result<()>;
+
+    /// Removes every sequence above `last`; a later append may use them again.
+    fn truncate(&mut self, last: Seq) -> Result<()>;
+
+    /// Makes this log's writes so far durable.
+    fn sync(&mut self) -> Result<()>;
+
+    /// Reclaims space, reading or writing about `budget` bytes at most; answers whether more remains to be done.
+    fn maintain(&mut self, budget: u64) -> Result<bool>;
+
+    /// A reader that stays valid, whatever is written, for as long as it is held.
+    fn reader(&self) -> Arc<dyn LogReader>;
+}
+
+impl dyn Log + '_ {
+    /// [`Log::write`] of nothing but records.
+    pub fn append(&mut self, records: &[Record<'_>]) -> Result<()> {
+        self.write(&Batch {
+            append: records,
+            ..Batch::default()
+        })
+    }
+
+    /// [`Log::write`] of nothing but erasures.
+    pub fn erase(&mut self, seqs: &[Seq]) -> Result<()> {
+        self.write(&Batch {
+            erase: seqs,
+            ..Batch::default()
+        })
+    }
+
+    /// [`Log::write`] of nothing but a trim.
+    pub fn trim(&mut self, first: Seq) -> Result<()> {
+        self.write(&Batch {
+            trim: Some(first),
+            ..Batch::default()
+        })
+    }
+}
+
+/// Reads a log, from any thread, without ever blocking its writer for longer than a pointer swap.
+pub trait LogReader: Send + Sync {
+    /// What the log holds now.
+    fn extent(&self) -> Extent;
+
+    /// The live record of that sequence, verified; `None` if there is none. A record that fails its checksum is an
+    /// error of kind [`Kind::Damaged`](crate::Kind::Damaged).
+    fn get(&self, seq: Seq) -> Result<Option<Entry>>;
+
+    /// Visits the live records of the range in order until told to stop. Records that fail their checksum are passed
+    /// over, logged with their place, and counted in [`Extent::damaged`]. Records written or removed meanwhile may or
+    /// may not be seen.
+    fn scan(
+        &self,
+        range: RangeInclusive<Seq>,
+        want: Want,
+        direction: Direction,
+        visit: &mut dyn FnMut(EntryRef<'_>) -> ControlFlow<()>,
+    ) -> Result<()>;
+}
+
+/// An ordered map of small things: index pages, checkpoints, consumer state, configuration. Durable after
+/// [`Backend::sync`]; after a crash it holds a prefix of its writes.
+pub trait Kv: Send + Sync {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Carries out all writes, or none.
+    fn put_all(&self, writes: &[KvWrite]) -> Result<()>;
+
+    /// Visits the keys that begin with `prefix`, in byte order, from `from` on (itself included; the whole key, not
+    /// what follows the prefix), until told to stop.
+    fn scan(
+        &self,
+        prefix: &[u8],
+        from: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()>;
+}

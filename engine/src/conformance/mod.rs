@@ -1,0 +1,1 @@
+//! The conformance suite: the promises of [`crate::backend`], checked against any backend.

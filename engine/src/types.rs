@@ -1,0 +1,115 @@
+//! The nouns that every layer shares: sequences, times, records and entries.
+
+use bytes::Bytes;
+
+/// The number of a message in its stream, or of a record in its log. The first is 1; 0 means "none".
+pub type Seq = u64;
+
+/// Nanoseconds since the Unix epoch, UTC. Always handed in; nothing in the engine reads a clock.
+pub type NanoTime = i64;
+
+/// A length of time in nanoseconds. 0 usually means "not set".
+pub type Nanos = i64;
+
+/// One second in [`Nanos`].
+pub const SECOND: Nanos = 1_000_000_000;
+
+/// One millisecond in [`Nanos`].
+pub const MILLISECOND: Nanos = 1_000_000;
+
+/// Names one log within a backend. Never used twice in the life of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogId(pub u64);
+
+impl std::fmt::Display for LogId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What a writer gives to a log. The backend never looks inside `head` and `body`.
+///
+/// Two parts, because recovery, indexing, time search and inspection read heads only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Strictly greater than every sequence that the log has ever held.
+    pub seq: Seq,
+    /// The caller's time for the record; not necessarily increasing.
+    pub time: NanoTime,
+    /// Up to [`Record::HEAD_MAX`] bytes.
+    pub head: &'a [u8],
+    /// Up to [`Record::BODY_MAX`] bytes.
+    pub body: &'a [u8],
+}
+
+impl Record<'_> {
+    /// The longest head, in bytes.
+    pub const HEAD_MAX: usize = u16::MAX as usize;
+    /// The longest body, in bytes: 128 MiB, above nats-server's largest `max_payload` (64 MiB) and its headers.
+    pub const BODY_MAX: usize = 128 << 20;
+}
+
+/// A record as it is read: the bytes own a piece of the mapping or a reference count, so keeping them costs no copy
+/// where the backend allows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The record's sequence.
+    pub seq: Seq,
+    /// The record's time.
+    pub time: NanoTime,
+    /// The record's head.
+    pub head: Bytes,
+    /// The record's body.
+    pub body: Bytes,
+}
+
+/// A record as a scan lends it.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryRef<'a> {
+    /// The record's sequence.
+    pub seq: Seq,
+    /// The record's time.
+    pub time: NanoTime,
+    /// The record's head.
+    pub head: &'a [u8],
+    /// The record's body; empty when only heads were asked for.
+    pub body: &'a [u8],
+    /// The body's length in bytes, known even when only heads were asked for.
+    pub body_len: u32,
+    /// What `head` and `body` are slices of, if the backend can share it.
+    pub owner: Option<&'a Bytes>,
+}
+
+impl EntryRef<'_> {
+    /// Keeps the record past the callback: shared if the backend can share, else copied.
+    pub fn to_entry(&self) -> Entry {
+        let keep = |part: &[u8]| match self.owner {
+            Some(owner) if !part.is_empty() => owner.slice_ref(part),
+            _ => Bytes::copy_from_slice(part),
+        };
+        Entry {
+            seq: self.seq,
+            time: self.time,
+            head: keep(self.head),
+            body: keep(self.body),
+        }
+    }
+}
+
+/// What a log holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The lowest live sequence, or `last + 1` when nothing is live.
+    pub first: Seq,
+    /// The highest sequence the log has ever held (after [`truncate`](crate::Log::truncate): the one truncated to);
+    /// 0 if none. Erasing and trimming never lower it, nor does reopening.
+    pub last: Seq,
+    /// Live records.
+    pub count: u64,
+    /// Bytes of the live records' heads and bodies.
+    pub bytes: u64,
+    /// Bytes that the log occupies in its storage, as near as the backend can say.
+    pub disk_bytes: u64,
+    /// Records known to be damaged: they are kept, never served.
+    pub damaged: u64,
+}
