@@ -12,4 +12,6 @@ pub use backend::{
 };
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;
-pub use types::{Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, Seq};
+pub use types::{
+    Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, Seq,
+};
