@@ -77,6 +77,12 @@ pub struct Batch<'a> {
 /// One write to a [`Kv`]: a key and its value, or `None` to delete it.
 pub type KvWrite = (Bytes, Option<Bytes>);
 
+/// What a scan of a log calls with each record.
+pub type VisitRecord<'a> = &'a mut dyn FnMut(EntryRef<'_>) -> ControlFlow<()>;
+
+/// What a scan of a [`Kv`] calls with each key and value.
+pub type VisitKey<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// What a scan hands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -195,7 +201,7 @@ pub trait LogReader: Send + Sync {
         range: RangeInclusive<Seq>,
         want: Want,
         direction: Direction,
-        visit: &mut dyn FnMut(EntryRef<'_>) -> ControlFlow<()>,
+        visit: VisitRecord<'_>,
     ) -> Result<()>;
 }
 
@@ -210,10 +216,5 @@ pub trait Kv: Send + Sync {
 
     /// Visits the keys that begin with `prefix`, in byte order, from `from` on (itself included; the whole key, not
     /// what follows the prefix), until told to stop.
-    fn scan(
-        &self,
-        prefix: &[u8],
-        from: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()>;
+    fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()>;
 }

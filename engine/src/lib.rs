@@ -8,7 +8,8 @@ pub mod reject;
 mod types;
 
 pub use backend::{
-    Backend, Batch, Compression, Direction, Kv, KvWrite, Log, LogOptions, LogReader, Recovery, Want,
+    Backend, Batch, Compression, Direction, Kv, KvWrite, Log, LogOptions, LogReader, Recovery,
+    VisitKey, VisitRecord, Want,
 };
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;
