@@ -1,0 +1,114 @@
+//! Pieces of a control line: which verb it starts with, its arguments, its numbers.
+
+use crate::error::{ParseError, Verb};
+
+/// A range of bytes counted from the first byte of the operation. It stays right while the buffer grows or moves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Span {
+    /// The bytes, or nothing if a caller broke the promise that the buffer only grows.
+    pub fn of(self, buf: &[u8]) -> &[u8] {
+        buf.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// The verb at the start of `buf` and its length. `None`: what is there so far may become a verb.
+pub(crate) fn verb(buf: &[u8], client_side: bool) -> Result<Option<(Verb, usize)>, ParseError> {
+    let second = buf.get(1).copied();
+    let (name, verb): (&[u8], Verb) = match (buf.first().copied(), second) {
+        (Some(b'P' | b'p'), Some(b'U' | b'u')) if !client_side => (b"PUB", Verb::Pub),
+        (Some(b'H' | b'h'), Some(b'P' | b'p')) if !client_side => (b"HPUB", Verb::Hpub),
+        (Some(b'S' | b's'), _) if !client_side => (b"SUB", Verb::Sub),
+        (Some(b'U' | b'u'), _) if !client_side => (b"UNSUB", Verb::Unsub),
+        (Some(b'C' | b'c'), _) if !client_side => (b"CONNECT", Verb::Connect),
+        (Some(b'M' | b'm'), _) if client_side => (b"MSG", Verb::Msg),
+        (Some(b'H' | b'h'), Some(b'M' | b'm')) if client_side => (b"HMSG", Verb::Hmsg),
+        (Some(b'P' | b'p'), Some(b'I' | b'i')) => (b"PING", Verb::Ping),
+        (Some(b'P' | b'p'), Some(b'O' | b'o')) => (b"PONG", Verb::Pong),
+        (Some(b'I' | b'i'), _) => (b"INFO", Verb::Info),
+        (Some(b'+'), _) => (b"+OK", Verb::Ok),
+        (Some(b'-'), _) => (b"-ERR", Verb::Err),
+        (None, _) | (Some(b'P' | b'p' | b'H' | b'h'), None) => return Ok(None),
+        _ => return Err(ParseError::UnknownOperation),
+    };
+    let seen = buf.len().min(name.len());
+    if !buf[..seen].eq_ignore_ascii_case(&name[..seen]) {
+        return Err(ParseError::UnknownOperation);
+    }
+    Ok((seen == name.len()).then_some((verb, name.len())))
+}
+
+/// Whether nats-server insists on a blank behind the verb: `CONNECT{}` and `PINGs` are fine, `PUBx` is not.
+pub(crate) fn needs_blank(verb: Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Pub | Verb::Hpub | Verb::Sub | Verb::Unsub | Verb::Msg | Verb::Hmsg | Verb::Err
+    )
+}
+
+pub(crate) fn is_blank(b: u8) -> bool {
+    b == b' ' || b == b'\t'
+}
+
+/// Index of the first byte of `buf` from `at` on that is not a space or a tab.
+pub(crate) fn skip_blanks(buf: &[u8], at: usize) -> usize {
+    buf[at..]
+        .iter()
+        .position(|&b| !is_blank(b))
+        .map_or(buf.len(), |n| at + n)
+}
+
+/// Splits `buf[arg]` at blanks (and stray CRs, as nats-server does) into at most `N` spans.
+/// Returns how many there are; more than `N` gives `N + 1`.
+pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize) {
+    let mut spans = [Span::default(); N];
+    let mut count = 0;
+    let mut start = None;
+    for (i, &b) in arg.of(buf).iter().enumerate() {
+        let at = arg.start + i;
+        if is_blank(b) || b == b'\r' {
+            if let Some(from) = start.take() {
+                let Some(slot) = spans.get_mut(count) else {
+                    return (spans, N + 1);
+                };
+                *slot = Span {
+                    start: from,
+                    end: at,
+                };
+                count += 1;
+            }
+        } else if start.is_none() {
+            start = Some(at);
+        }
+    }
+    if let Some(from) = start {
+        let Some(slot) = spans.get_mut(count) else {
+            return (spans, N + 1);
+        };
+        *slot = Span {
+            start: from,
+            end: arg.end,
+        };
+        count += 1;
+    }
+    (spans, count)
+}
+
+/// A size as nats-server reads it: one to nine decimal digits and nothing else (so it is below 10^9 and cannot overflow).
+pub(crate) fn size(digits: &[u8]) -> Option<usize> {
+    if digits.is_empty() || digits.len() > 9 {
+        return None;
+    }
+    let mut n = 0;
+    for &d in digits {
+        if !d.is_ascii_digit() {
+            return None;
+        }
+        n = n * 10 + usize::from(d - b'0');
+    }
+    Some(n)
+}

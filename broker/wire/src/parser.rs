@@ -1,0 +1,309 @@
+//! An incremental parser that works in place on the connection's read buffer.
+//!
+//! The rules are nats-server 2.15.1's, as seen on the wire: verbs in any case, arguments separated by spaces and tabs, lines
+//! that end in LF with or without CR, bodies that end in CR LF without exception. Two differences bound the buffer: junk
+//! behind `PING`, `PONG` and `+OK`, and blanks in front of the first argument, may not exceed the control line limit either.
+
+use crate::error::{ParseError, Verb};
+use crate::line::{self, Span};
+use crate::payload::Announced;
+use crate::{DEFAULT_MAX_CONTROL_LINE, DEFAULT_MAX_PAYLOAD};
+
+/// Blanks allowed in front of the first argument beyond `max_control_line`, so that they need not be counted one by one.
+const BLANKS_MAX: usize = 64;
+
+/// Largest control line a client accepts from its server: INFO carries a URL for every server of a cluster.
+const CLIENT_MAX_CONTROL_LINE: usize = 1024 * 1024;
+
+/// One operation of the peer. All slices borrow from the buffer that was given to [`Parser::next`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op<'a> {
+    /// A message without headers.
+    Pub {
+        /// Where to; any bytes but blanks, CR and LF: validating it is the caller's work.
+        subject: &'a [u8],
+        /// Where an answer should go.
+        reply: Option<&'a [u8]>,
+        /// The body.
+        payload: &'a [u8],
+    },
+    /// A message with a header block.
+    Hpub {
+        /// Where to.
+        subject: &'a [u8],
+        /// Where an answer should go.
+        reply: Option<&'a [u8]>,
+        /// The header block as it was sent: not checked, possibly empty.
+        headers: &'a [u8],
+        /// The body behind the header block.
+        payload: &'a [u8],
+        /// `headers` and `payload` in one piece, as they stand in the buffer.
+        whole: &'a [u8],
+    },
+    /// Wants messages.
+    Sub {
+        /// What to receive; may hold wildcards.
+        subject: &'a [u8],
+        /// Queue group to be a member of.
+        queue: Option<&'a [u8]>,
+        /// The client's own name for this subscription.
+        sid: &'a [u8],
+    },
+    /// Wants no more messages.
+    Unsub {
+        /// The subscription's name.
+        sid: &'a [u8],
+        /// End it after that many deliveries, counted from its beginning. `None` and 0: now.
+        /// (A maximum that is no number counts as none, as in nats-server.)
+        max: Option<u32>,
+    },
+    /// Asks for a PONG.
+    Ping,
+    /// Answers a PING.
+    Pong,
+    /// The client's options: see [`Connect`](crate::Connect).
+    Connect {
+        /// The JSON text, unparsed; empty if there was none.
+        json: &'a [u8],
+    },
+    /// The server's greeting: see [`Info`](crate::Info).
+    Info {
+        /// The JSON text, unparsed.
+        json: &'a [u8],
+    },
+    /// A message without headers, delivered to a client.
+    Msg {
+        /// The subject it was published on.
+        subject: &'a [u8],
+        /// The subscription it is for.
+        sid: &'a [u8],
+        /// Where an answer should go.
+        reply: Option<&'a [u8]>,
+        /// The body.
+        payload: &'a [u8],
+    },
+    /// A message with headers, delivered to a client.
+    Hmsg {
+        /// The subject it was published on.
+        subject: &'a [u8],
+        /// The subscription it is for.
+        sid: &'a [u8],
+        /// Where an answer should go.
+        reply: Option<&'a [u8]>,
+        /// The header block.
+        headers: &'a [u8],
+        /// The body behind the header block.
+        payload: &'a [u8],
+        /// `headers` and `payload` in one piece.
+        whole: &'a [u8],
+    },
+    /// `+OK`
+    Ok,
+    /// `-ERR`; nats-server closes a connection whose client sends this.
+    Err {
+        /// The text, with its quotes.
+        text: &'a [u8],
+    },
+}
+
+/// What a call of [`Parser::next`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// A whole operation.
+    Op {
+        /// The operation.
+        op: Op<'a>,
+        /// Its length: the next call gets the buffer from this offset on.
+        consumed: usize,
+    },
+    /// The operation at the start of the buffer is not complete.
+    NeedMore {
+        /// How many bytes the buffer must hold, those already there included, before another call can find more.
+        /// Exact once the size of a body is known, one more byte before that.
+        at_least: usize,
+    },
+}
+
+/// The state between two reads of one connection: how far the unfinished operation at the buffer's start was looked at.
+#[derive(Debug, Clone)]
+pub struct Parser {
+    client_side: bool,
+    max_control_line: usize,
+    max_payload: usize,
+    /// Bytes of the unfinished control line that hold no LF.
+    scanned: usize,
+    announced: Option<Announced>,
+}
+
+impl Parser {
+    /// A parser for what clients send to a server, with nats-server's default limits.
+    #[must_use]
+    pub fn server() -> Self {
+        Self {
+            client_side: false,
+            max_control_line: DEFAULT_MAX_CONTROL_LINE,
+            max_payload: DEFAULT_MAX_PAYLOAD,
+            scanned: 0,
+            announced: None,
+        }
+    }
+
+    /// A parser for what a server sends to its clients. Without a payload limit below the protocol's own (10^9 - 1 bytes).
+    #[must_use]
+    pub fn client() -> Self {
+        Self {
+            client_side: true,
+            max_control_line: CLIENT_MAX_CONTROL_LINE,
+            max_payload: usize::MAX,
+            ..Self::server()
+        }
+    }
+
+    /// Sets the largest control line, in bytes without the verb; takes effect at the next line.
+    pub fn set_max_control_line(&mut self, bytes: usize) {
+        self.max_control_line = bytes;
+    }
+
+    /// Sets the largest message (headers and body), in bytes; takes effect at the next line.
+    pub fn set_max_payload(&mut self, bytes: usize) {
+        self.max_payload = bytes;
+    }
+
+    /// Finds the operation at the start of `buf`.
+    ///
+    /// `buf` starts where the last operation ended and, after a [`Step::NeedMore`], holds the same bytes as before with more
+    /// behind them. Nothing is copied, and no byte is searched twice.
+    ///
+    /// # Errors
+    /// The bytes are not the protocol: send [`ParseError::reply`] if it has a text, and close.
+    pub fn next<'a>(&mut self, buf: &'a [u8]) -> Result<Step<'a>, ParseError> {
+        if let Some(announced) = &self.announced {
+            let step = announced.finish(buf);
+            if !matches!(step, Ok(Step::NeedMore { .. })) {
+                self.announced = None;
+            }
+            return step;
+        }
+        let more = Ok(Step::NeedMore {
+            at_least: buf.len() + 1,
+        });
+        let Some((verb, name_len)) = line::verb(buf, self.client_side)? else {
+            return more;
+        };
+        if line::needs_blank(verb) {
+            match buf.get(name_len) {
+                None => return more,
+                Some(&b) if !line::is_blank(b) => return Err(ParseError::UnknownOperation),
+                Some(_) => {}
+            }
+        }
+        let Some((arg, next)) = self.find_line(buf, name_len)? else {
+            return more;
+        };
+        self.parse_line(verb, buf, arg, next)
+    }
+
+    /// Where the arguments are and where the line ends, if it has ended.
+    fn find_line(
+        &mut self,
+        buf: &[u8],
+        name_len: usize,
+    ) -> Result<Option<(Span, usize)>, ParseError> {
+        let longest = self
+            .max_control_line
+            .saturating_add(name_len + BLANKS_MAX + 2);
+        let from = self.scanned.clamp(name_len, buf.len());
+        let until = buf.len().min(longest).max(from);
+        let arg_start = line::skip_blanks(&buf[..until], name_len);
+        match memchr::memchr(b'\n', &buf[from..until]) {
+            Some(n) => {
+                self.scanned = 0;
+                let lf = from + n;
+                // `skip_blanks` cannot pass the LF, so start <= end but for a line that is blank up to its CR.
+                let end = if lf > arg_start && buf[lf - 1] == b'\r' {
+                    lf - 1
+                } else {
+                    lf
+                };
+                if end - arg_start > self.max_control_line {
+                    return Err(ParseError::ControlLine);
+                }
+                Ok(Some((
+                    Span {
+                        start: arg_start,
+                        end,
+                    },
+                    lf + 1,
+                )))
+            }
+            // One byte beyond the limit may still be the CR of the line's end.
+            None if until == longest
+                || until - arg_start > self.max_control_line.saturating_add(1) =>
+            {
+                Err(ParseError::ControlLine)
+            }
+            None => {
+                self.scanned = until;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A complete control line: the operation, or a body to wait for.
+    fn parse_line<'a>(
+        &mut self,
+        verb: Verb,
+        buf: &'a [u8],
+        arg: Span,
+        next: usize,
+    ) -> Result<Step<'a>, ParseError> {
+        let op = match verb {
+            Verb::Pub | Verb::Hpub | Verb::Msg | Verb::Hmsg => {
+                let announced = Announced::parse(verb, buf, arg, next, self.max_payload)?;
+                let step = announced.finish(buf)?;
+                if matches!(step, Step::NeedMore { .. }) {
+                    self.announced = Some(announced);
+                }
+                return Ok(step);
+            }
+            Verb::Sub => {
+                let (s, count) = line::split::<3>(buf, arg);
+                match count {
+                    2 => Op::Sub {
+                        subject: s[0].of(buf),
+                        queue: None,
+                        sid: s[1].of(buf),
+                    },
+                    3 => Op::Sub {
+                        subject: s[0].of(buf),
+                        queue: Some(s[1].of(buf)),
+                        sid: s[2].of(buf),
+                    },
+                    _ => return Err(ParseError::Arguments(verb)),
+                }
+            }
+            Verb::Unsub => {
+                let (s, count) = line::split::<2>(buf, arg);
+                match count {
+                    1 => Op::Unsub {
+                        sid: s[0].of(buf),
+                        max: None,
+                    },
+                    // Nine digits fit in a u32.
+                    2 => Op::Unsub {
+                        sid: s[0].of(buf),
+                        max: line::size(s[1].of(buf)).and_then(|n| u32::try_from(n).ok()),
+                    },
+                    _ => return Err(ParseError::Arguments(verb)),
+                }
+            }
+            Verb::Ping => Op::Ping,
+            Verb::Pong => Op::Pong,
+            Verb::Connect => Op::Connect { json: arg.of(buf) },
+            Verb::Info => Op::Info { json: arg.of(buf) },
+            Verb::Ok => Op::Ok,
+            Verb::Err => Op::Err { text: arg.of(buf) },
+        };
+        Ok(Step::Op { op, consumed: next })
+    }
+}
