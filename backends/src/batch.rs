@@ -1,0 +1,51 @@
+//! What every backend refuses in the same way, before it changes anything.
+
+use weir_engine::{Batch, Error, LogId, Record, Result, Seq};
+
+/// Refuses a batch that breaks the rules of [`Batch`], for a log whose last sequence is `last`.
+///
+/// `u64::MAX` is never a sequence: an empty log's first is one above its last.
+pub(crate) fn check(id: LogId, last: Seq, batch: &Batch<'_>) -> Result<()> {
+    let mut last = last;
+    for record in batch.append {
+        let seq = record.seq;
+        if seq <= last {
+            return Err(Error::invalid(format!(
+                "log {id}: sequence {seq} is not above the last one, {last}"
+            )));
+        }
+        if seq == Seq::MAX {
+            return Err(Error::invalid(format!(
+                "log {id}: {seq} cannot be a sequence"
+            )));
+        }
+        if record.head.len() > Record::HEAD_MAX {
+            return Err(Error::invalid(format!(
+                "log {id}: the head of sequence {seq} has {} bytes, more than {}",
+                record.head.len(),
+                Record::HEAD_MAX
+            )));
+        }
+        if record.body.len() > Record::BODY_MAX {
+            return Err(Error::invalid(format!(
+                "log {id}: the body of sequence {seq} has {} bytes, more than {}",
+                record.body.len(),
+                Record::BODY_MAX
+            )));
+        }
+        last = seq;
+    }
+    Ok(())
+}
+
+/// A second writer of the same log.
+pub(crate) fn already_open(id: LogId) -> Error {
+    Error::invalid(format!(
+        "log {id} is open already: a log has one writer at a time"
+    ))
+}
+
+/// Removing a log under its writer.
+pub(crate) fn still_open(id: LogId) -> Error {
+    Error::invalid(format!("log {id} is open: close it before it is removed"))
+}

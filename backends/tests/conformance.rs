@@ -1,0 +1,20 @@
+//! The engine's conformance suite and model test, on each backend.
+
+use std::sync::Arc;
+
+use weir_backends::memory::MemoryBackend;
+use weir_engine::conformance::{Store, model, run};
+
+fn memory() -> Store {
+    Store::new(|| Ok(Arc::new(MemoryBackend::new())))
+}
+
+#[test]
+fn memory_conforms() {
+    run(&memory);
+}
+
+#[test]
+fn memory_agrees_with_the_model() {
+    model::run(&memory, 0..60, 400);
+}
