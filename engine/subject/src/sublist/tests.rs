@@ -181,7 +181,7 @@ proptest! {
             prop_assert_eq!(list.len(), model.len());
         }
         for (filter, key, value) in &model {
-            prop_assert_eq!(list.filter_of(*key).as_ref(), Some(filter));
+            prop_assert_eq!(list.filter_of(*key), Some(filter.clone()));
             prop_assert_eq!(list.get(*key), Some(value));
         }
         for literal in naive::literals(4) {
