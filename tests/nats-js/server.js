@@ -1,0 +1,130 @@
+// The server under test, one for each test: WEIR_SERVER names the program,
+// or it is the workspace's release build.
+
+import { spawn } from "node:child_process";
+import { webcrypto } from "node:crypto";
+import { once } from "node:events";
+import { existsSync, openSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+import { connect } from "@nats-io/transport-node";
+
+// Node 18, Debian 12's own, has Web Crypto but not under its global name.
+globalThis.crypto ??= webcrypto;
+
+const START_LIMIT = 30_000;
+const POLL = 5;
+
+function program() {
+  if (process.env.WEIR_SERVER) return process.env.WEIR_SERVER;
+  const target = process.env.CARGO_TARGET_DIR ??
+    fileURLToPath(new URL("../../target", import.meta.url));
+  return join(target, "release", "weir-server");
+}
+
+async function clientAddress(directory) {
+  for (const name of await readdir(directory)) {
+    if (!name.endsWith(".ports")) continue;
+    try {
+      return JSON.parse(await readFile(join(directory, name), "utf8")).nats[0];
+    } catch (error) {
+      // Not fully written yet.
+      if (!(error instanceof SyntaxError)) throw error;
+    }
+  }
+  return null;
+}
+
+async function waitUntilReady(child, directory) {
+  const deadline = Date.now() + START_LIMIT;
+  while (Date.now() < deadline) {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      throw new Error(`the server exited: ${child.exitCode ?? child.signalCode}`);
+    }
+    const url = await clientAddress(directory);
+    if (url) {
+      try {
+        const nc = await connect({ servers: url, reconnect: false });
+        await nc.close();
+        return url;
+      } catch {
+        // Not listening yet.
+      }
+    }
+    await pause(POLL);
+  }
+  throw new Error(`no connection possible after ${START_LIMIT} ms`);
+}
+
+/**
+ * Runs `body(connectToIt)` against a fresh server; every connection that it
+ * opens is closed afterwards. A failure prints the server's log.
+ */
+export async function withServer(body) {
+  const server = program();
+  if (!existsSync(server)) {
+    throw new Error(
+      `there is no server at ${server}: build it with ` +
+        "`cargo build --release -p weir-broker`, or name one with WEIR_SERVER",
+    );
+  }
+  const directory = await mkdtemp(join(tmpdir(), "weir-js-"));
+  const logFile = join(directory, "server.log");
+  const log = openSync(logFile, "w");
+  const args = ["-a", "127.0.0.1", "-p", "-1", "-js", "-sd", join(directory, "store")];
+  const child = spawn(server, [...args, "--ports_file_dir", directory], {
+    stdio: ["ignore", log, log],
+  });
+  const connections = [];
+  try {
+    const url = await waitUntilReady(child, directory);
+    await body(async () => {
+      const nc = await connect({ servers: url, reconnect: false });
+      connections.push(nc);
+      return nc;
+    });
+  } catch (error) {
+    console.error(`--- log of the server ---\n${await readFile(logFile, "utf8")}--- end of log ---`);
+    throw error;
+  } finally {
+    await Promise.allSettled(connections.map((nc) => nc.close()));
+    if (child.exitCode === null && child.signalCode === null) {
+      const exit = once(child, "exit");
+      child.kill("SIGKILL");
+      await exit;
+    }
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** What to put into a stream, bucket or object store to get each backend. */
+export const BACKENDS = [
+  { name: "segment", storage: "file", metadata: { "weir.backend": "segment" } },
+  { name: "rocksdb", storage: "file", metadata: { "weir.backend": "rocksdb" } },
+  { name: "memory", storage: "memory", metadata: { "weir.backend": "memory" } },
+];
+
+/** Every test ends within this many milliseconds, one way or the other. */
+export const LIMIT = { timeout: 60_000 };
+
+/** The first `count` things that `iterator` yields, then it is stopped. */
+export async function take(iterator, count) {
+  const taken = [];
+  if (count === 0) return taken;
+  for await (const item of iterator) {
+    taken.push(item);
+    if (taken.length === count) break;
+  }
+  return taken;
+}
+
+/** All that `iterator` yields. */
+export async function all(iterator) {
+  const taken = [];
+  for await (const item of iterator) taken.push(item);
+  return taken;
+}

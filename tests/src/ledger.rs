@@ -1,0 +1,412 @@
+//! What was promised: every publish that was tried, every one that was
+//! acknowledged, every consumer ack that was confirmed; and the check of a
+//! stream against it.
+//!
+//! The rules are those of Jepsen's test of NATS (2025): an acknowledged
+//! message must be there, once, under its sequence and with its bytes; one
+//! that was tried and not acknowledged may be there, once; nothing else may.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::seed::Seed;
+
+/// A message of the test: the `counter`-th of one publisher, never sent twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id {
+    /// Which publisher.
+    pub publisher: u32,
+    /// Counts from 0, over all restarts of the server.
+    pub counter: u64,
+}
+
+/// Sizes of the payloads, in bytes, without their label.
+const SIZES: std::ops::RangeInclusive<u64> = 1..=4000;
+/// A failed check names at most this many of its findings.
+const SHOWN: usize = 20;
+
+impl Id {
+    /// The payload that belongs to this message: a label, and bytes of a
+    /// length that both follow from it.
+    pub fn payload(self) -> Vec<u8> {
+        let mut seed = Seed::of(&[u64::from(self.publisher), self.counter]);
+        let len = seed.between(*SIZES.start(), *SIZES.end()) as usize;
+        let mut payload = format!("{}-{} ", self.publisher, self.counter).into_bytes();
+        payload.extend_from_slice(&seed.bytes(len));
+        payload
+    }
+
+    /// The message that `payload` says it is, if its bytes are exactly those.
+    pub fn of_payload(payload: &[u8]) -> Option<Id> {
+        let end = payload.iter().position(|&byte| byte == b' ')?;
+        let label = std::str::from_utf8(&payload[..end]).ok()?;
+        let (publisher, counter) = label.split_once('-')?;
+        let id = Id {
+            publisher: publisher.parse().ok()?,
+            counter: counter.parse().ok()?,
+        };
+        (id.payload() == payload).then_some(id)
+    }
+}
+
+/// Everything that the clients of a test know.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// How many messages each publisher has tried to publish, by publisher.
+    tried: BTreeMap<u32, u64>,
+    /// How many publishes were acknowledged.
+    acked: usize,
+    /// What has to stay, by sequence: it was acknowledged to its publisher, or
+    /// handed out, and a server must not hand out what it may forget.
+    promised: BTreeMap<u64, Id>,
+    /// Sequences for which a consumer ack was confirmed.
+    confirmed: BTreeSet<u64>,
+    /// Sequences for which a consumer ack was sent, confirmed or not.
+    ack_sent: BTreeSet<u64>,
+    /// Sequences that the consumer has been given at least once.
+    delivered: BTreeSet<u64>,
+    /// Promises seen broken at once, while the test ran.
+    broken: Vec<String>,
+}
+
+impl Ledger {
+    /// The next message of `publisher`, noted as tried.
+    pub fn next(&mut self, publisher: u32) -> Id {
+        let counter = self.tried.entry(publisher).or_default();
+        let id = Id {
+            publisher,
+            counter: *counter,
+        };
+        *counter += 1;
+        id
+    }
+
+    /// The server acknowledged `id` under `sequence`.
+    pub fn published(&mut self, id: Id, sequence: u64) {
+        self.acked += 1;
+        self.promise(id, sequence);
+    }
+
+    /// A reader was given `payload` as `sequence`.
+    pub fn served(&mut self, sequence: u64, payload: &[u8]) {
+        match Id::of_payload(payload) {
+            Some(id) => self.promise(id, sequence),
+            None => self.broken.push(bytes_nobody_sent(sequence, payload)),
+        }
+    }
+
+    fn promise(&mut self, id: Id, sequence: u64) {
+        let first = *self.promised.entry(sequence).or_insert(id);
+        if first != id {
+            self.broken
+                .push(format!("sequence {sequence} was {first:?} and then {id:?}"));
+        }
+    }
+
+    /// The consumer was given `payload` as `sequence`.
+    pub fn delivered(&mut self, sequence: u64, payload: &[u8]) {
+        self.served(sequence, payload);
+        if self.confirmed.contains(&sequence) {
+            self.broken.push(format!(
+                "sequence {sequence} delivered after its ack was confirmed"
+            ));
+        }
+        self.delivered.insert(sequence);
+    }
+
+    /// An ack for `sequence` is about to be sent.
+    pub fn ack_sent(&mut self, sequence: u64) {
+        self.ack_sent.insert(sequence);
+    }
+
+    /// The server confirmed the ack of `sequence`.
+    pub fn ack_confirmed(&mut self, sequence: u64) {
+        self.confirmed.insert(sequence);
+    }
+
+    /// The highest sequence that has to stay; 0 for none.
+    pub fn last_promised(&self) -> u64 {
+        self.promised
+            .last_key_value()
+            .map_or(0, |(&sequence, _)| sequence)
+    }
+
+    /// How many publishes were acknowledged.
+    pub fn acked_count(&self) -> usize {
+        self.acked
+    }
+
+    /// How many consumer acks were confirmed.
+    pub fn confirmed_count(&self) -> usize {
+        self.confirmed.len()
+    }
+
+    /// Checks what a stream holds from sequence `from` on, in the order that
+    /// it was read.
+    ///
+    /// # Errors
+    /// Every promise that is broken, as text.
+    pub fn check_stream(&self, from: u64, stored: &[(u64, Vec<u8>)]) -> Result<(), String> {
+        let mut findings = self.broken.clone();
+        let mut at_sequence = BTreeMap::new();
+        let mut seen_at = BTreeMap::new();
+        let mut last_counter: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut last_sequence = from.saturating_sub(1);
+        for (sequence, payload) in stored {
+            if *sequence <= last_sequence {
+                findings.push(format!("sequence {sequence} read after {last_sequence}"));
+            }
+            last_sequence = *sequence;
+            let Some(id) = Id::of_payload(payload) else {
+                findings.push(bytes_nobody_sent(*sequence, payload));
+                continue;
+            };
+            if id.counter >= self.tried.get(&id.publisher).copied().unwrap_or(0) {
+                findings.push(format!(
+                    "sequence {sequence} holds {id:?}, which was never sent"
+                ));
+            }
+            if let Some(first) = seen_at.insert(id, *sequence) {
+                findings.push(format!("{id:?} is stored twice, at {first} and {sequence}"));
+            } else if let Some(before) = last_counter.insert(id.publisher, id.counter)
+                && before > id.counter
+            {
+                findings.push(format!(
+                    "{id:?} at {sequence} is stored after counter {before}"
+                ));
+            }
+            at_sequence.insert(*sequence, id);
+        }
+        for (sequence, id) in self.promised.range(from..) {
+            match at_sequence.get(sequence) {
+                Some(found) if found == id => {}
+                Some(found) => findings.push(format!(
+                    "{id:?} was promised at {sequence}, where {found:?} is"
+                )),
+                None => findings.push(format!("LOST: {id:?}, promised at {sequence}")),
+            }
+        }
+        report(findings)
+    }
+
+    /// Checks where a consumer stands against the acks that it was sent.
+    /// `floor` is the sequence up to which it says that all is acked.
+    ///
+    /// # Errors
+    /// Every promise that is broken, as text.
+    pub fn check_consumer(&self, floor: u64) -> Result<(), String> {
+        let mut findings = self.broken.clone();
+        // All up to here was confirmed, so the floor is here or later.
+        let due = (1..)
+            .zip(&self.confirmed)
+            .take_while(|(at, seq)| at == *seq)
+            .count() as u64;
+        if floor < due {
+            findings.push(format!(
+                "the ack floor is {floor}, but all up to {due} was confirmed"
+            ));
+        }
+        let skipped = (1..=floor).filter(|sequence| !self.ack_sent.contains(sequence));
+        findings
+            .extend(skipped.map(|seq| format!("the ack floor is {floor}, but nobody acked {seq}")));
+        report(findings)
+    }
+
+    /// Checks, once a consumer says that nothing is left, that it was given
+    /// everything up to `last`.
+    ///
+    /// # Errors
+    /// Every promise that is broken, as text.
+    pub fn check_all_delivered(&self, last: u64) -> Result<(), String> {
+        let mut findings = self.broken.clone();
+        let missing = (1..=last).filter(|sequence| !self.delivered.contains(sequence));
+        findings.extend(missing.map(|sequence| format!("sequence {sequence} never delivered")));
+        report(findings)
+    }
+}
+
+fn bytes_nobody_sent(sequence: u64, payload: &[u8]) -> String {
+    let label = String::from_utf8_lossy(&payload[..payload.len().min(24)]);
+    format!("sequence {sequence} has bytes nobody sent: {label:?}..")
+}
+
+fn report(findings: Vec<String>) -> Result<(), String> {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let mut text = format!("{} promises broken:", findings.len());
+    for finding in findings.iter().take(SHOWN) {
+        let _ = write!(text, "\n  {finding}");
+    }
+    if findings.len() > SHOWN {
+        let _ = write!(text, "\n  and {} more", findings.len() - SHOWN);
+    }
+    Err(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three messages published and acknowledged at 1 to 3, one more tried.
+    fn ledger() -> (Ledger, Vec<(u64, Vec<u8>)>) {
+        let mut ledger = Ledger::default();
+        let mut stored = Vec::new();
+        for sequence in 1..=3 {
+            let id = ledger.next(7);
+            ledger.published(id, sequence);
+            stored.push((sequence, id.payload()));
+        }
+        ledger.next(7);
+        (ledger, stored)
+    }
+
+    fn deliver(ledger: &mut Ledger, sequence: u64) {
+        let id = Id {
+            publisher: 7,
+            counter: sequence - 1,
+        };
+        ledger.delivered(sequence, &id.payload());
+    }
+
+    fn finds(result: Result<(), String>, what: &str) {
+        let report = result.expect_err("the check saw nothing");
+        assert!(report.contains(what), "{report}");
+    }
+
+    #[test]
+    fn a_kept_promise_passes() {
+        let (ledger, mut stored) = ledger();
+        assert_eq!(ledger.check_stream(1, &stored), Ok(()));
+        assert_eq!(ledger.check_stream(2, &stored[1..]), Ok(()));
+        stored.push((
+            9,
+            Id {
+                publisher: 7,
+                counter: 3,
+            }
+            .payload(),
+        ));
+        assert_eq!(
+            ledger.check_stream(1, &stored),
+            Ok(()),
+            "an unacked message may be there"
+        );
+    }
+
+    #[test]
+    fn a_lost_message_is_found() {
+        let (ledger, mut stored) = ledger();
+        stored.remove(1);
+        finds(
+            ledger.check_stream(1, &stored),
+            "LOST: Id { publisher: 7, counter: 1 }",
+        );
+    }
+
+    #[test]
+    fn a_message_stored_twice_is_found() {
+        let (ledger, mut stored) = ledger();
+        stored.push((4, stored[2].1.clone()));
+        finds(ledger.check_stream(1, &stored), "stored twice, at 3 and 4");
+    }
+
+    #[test]
+    fn a_changed_byte_is_found() {
+        let (ledger, mut stored) = ledger();
+        *stored[1].1.last_mut().expect("a payload") ^= 1;
+        finds(
+            ledger.check_stream(1, &stored),
+            "sequence 2 has bytes nobody sent",
+        );
+    }
+
+    #[test]
+    fn a_message_under_another_sequence_is_found() {
+        let (ledger, mut stored) = ledger();
+        stored[2].0 = 4;
+        finds(ledger.check_stream(1, &stored), "LOST");
+        let (ledger, mut stored) = self::ledger();
+        let (second, third) = (stored[1].1.clone(), stored[2].1.clone());
+        (stored[1].1, stored[2].1) = (third, second);
+        finds(ledger.check_stream(1, &stored), "was promised at 2, where");
+    }
+
+    #[test]
+    fn a_message_nobody_sent_is_found() {
+        let (ledger, mut stored) = ledger();
+        stored.push((
+            4,
+            Id {
+                publisher: 7,
+                counter: 4,
+            }
+            .payload(),
+        ));
+        finds(ledger.check_stream(1, &stored), "never sent");
+    }
+
+    #[test]
+    fn a_reused_sequence_is_found() {
+        let (mut ledger, stored) = ledger();
+        let id = ledger.next(8);
+        ledger.published(id, 2);
+        finds(
+            ledger.check_stream(1, &stored),
+            "sequence 2 was Id { publisher: 7, counter: 1 } and then",
+        );
+    }
+
+    #[test]
+    fn a_message_that_was_read_and_is_gone_later_is_found() {
+        let (mut ledger, mut stored) = ledger();
+        stored.push((
+            4,
+            Id {
+                publisher: 7,
+                counter: 3,
+            }
+            .payload(),
+        ));
+        ledger.served(4, &stored[3].1);
+        assert_eq!(ledger.check_stream(1, &stored), Ok(()));
+        finds(ledger.check_stream(1, &stored[..3]), "LOST");
+    }
+
+    #[test]
+    fn an_ack_floor_that_forgot_or_skipped_is_found() {
+        let (mut ledger, _) = ledger();
+        for sequence in 1..=3 {
+            deliver(&mut ledger, sequence);
+            ledger.ack_sent(sequence);
+        }
+        ledger.ack_confirmed(1);
+        ledger.ack_confirmed(2);
+        assert_eq!(ledger.check_consumer(2), Ok(()));
+        assert_eq!(
+            ledger.check_consumer(3),
+            Ok(()),
+            "3 was sent, and may have arrived"
+        );
+        finds(ledger.check_consumer(1), "all up to 2 was confirmed");
+        finds(ledger.check_consumer(4), "nobody acked 4");
+    }
+
+    #[test]
+    fn a_delivery_after_a_confirmed_ack_is_found() {
+        let (mut ledger, _) = ledger();
+        deliver(&mut ledger, 1);
+        ledger.ack_sent(1);
+        ledger.ack_confirmed(1);
+        deliver(&mut ledger, 1);
+        finds(ledger.check_consumer(1), "sequence 1 delivered after");
+    }
+
+    #[test]
+    fn a_message_never_delivered_is_found() {
+        let (mut ledger, _) = ledger();
+        deliver(&mut ledger, 1);
+        deliver(&mut ledger, 3);
+        finds(ledger.check_all_delivered(3), "sequence 2 never delivered");
+    }
+}

@@ -1,0 +1,254 @@
+//! The server under test: started, found, killed, started again.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+/// How long a server may take until it listens, recovery included.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long one ordinary test may take.
+const TEST_LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks at a condition that has no event to wait for.
+const POLL: Duration = Duration::from_millis(5);
+/// How much of the server's log a failed test prints, in bytes.
+const LOG_TAIL: usize = 64 * 1024;
+
+/// The program under test: `WEIR_SERVER`, or the release build of this workspace.
+pub fn program() -> PathBuf {
+    if let Some(path) = std::env::var_os("WEIR_SERVER") {
+        return PathBuf::from(path);
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        PathBuf::from,
+    );
+    target.join("release/weir-server")
+}
+
+/// A running server with a directory of its own; killed and removed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    directory: tempfile::TempDir,
+    child: Child,
+    url: String,
+    starts: u32,
+}
+
+impl Server {
+    /// Starts a server on an empty store and waits until it takes connections.
+    ///
+    /// # Errors
+    /// When the program is missing, exits, or does not listen in time; the
+    /// error holds its log.
+    pub async fn start() -> Result<Server> {
+        let directory = tempfile::tempdir().context("no temporary directory")?;
+        let (child, url) = launch(directory.path(), 1).await?;
+        Ok(Server {
+            directory,
+            child,
+            url,
+            starts: 1,
+        })
+    }
+
+    /// `kill -9`: the process gets no chance to write anything more.
+    ///
+    /// # Errors
+    /// When the server had already exited by itself.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the server exited by itself before it was killed: {status}");
+        }
+        self.child.kill().context("kill -9")?;
+        self.child.wait().context("waiting for the killed server")?;
+        Ok(())
+    }
+
+    /// Starts the server again on the store that [`Server::kill`] left.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.starts += 1;
+        (self.child, self.url) = launch(self.directory.path(), self.starts).await?;
+        Ok(())
+    }
+
+    /// `nats://127.0.0.1:PORT`; another one after each start.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A new client connection.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn connect(&self) -> Result<async_nats::Client> {
+        async_nats::connect(&self.url)
+            .await
+            .with_context(|| format!("connecting to {}", self.url))
+    }
+
+    /// A new client connection, as a JetStream context.
+    ///
+    /// # Errors
+    /// As [`Server::connect`].
+    pub async fn jetstream(&self) -> Result<async_nats::jetstream::Context> {
+        Ok(async_nats::jetstream::new(self.connect().await?))
+    }
+
+    /// The end of what the server wrote since its latest start.
+    pub fn log(&self) -> String {
+        read_log(self.directory.path(), self.starts)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have exited or been killed already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!(
+                "--- log of the server ---\n{}\n--- end of log ---",
+                self.log()
+            );
+        }
+    }
+}
+
+/// Runs `test` against a fresh server, within a minute.
+///
+/// # Panics
+/// When the test fails, with its error and the server's log.
+pub fn with_server(test: impl AsyncFnOnce(&Server) -> Result<()>) {
+    with_server_for(TEST_LIMIT, async |server| test(server).await);
+}
+
+/// As [`with_server`], for tests that restart their server or take longer.
+///
+/// # Panics
+/// When the test fails or takes longer than `limit`, with its error and the
+/// server's log.
+pub fn with_server_for(limit: Duration, test: impl AsyncFnOnce(&mut Server) -> Result<()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap_or_else(|error| panic!("no runtime: {error}"));
+    runtime.block_on(async {
+        let mut server = match Server::start().await {
+            Ok(server) => server,
+            Err(error) => panic!("{}", explain(&error)),
+        };
+        // Dropping the server prints its log, when we panic.
+        match tokio::time::timeout(limit, test(&mut server)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => panic!("{}", explain(&error)),
+            Err(_) => panic!("the test took longer than {limit:?}"),
+        }
+    });
+}
+
+/// An error and its causes, a line each; its `Debug` would add a backtrace.
+fn explain(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\ncaused by: ")
+}
+
+/// Starts the `start`-th server on `directory`, returns it and its address.
+async fn launch(directory: &Path, start: u32) -> Result<(Child, String)> {
+    let program = program();
+    if !program.exists() {
+        bail!(
+            "there is no server at {}: build it with `cargo build --release -p weir-broker`, \
+             or name one with WEIR_SERVER",
+            program.display()
+        );
+    }
+    // A directory per start: a killed server leaves its ports file behind.
+    let ports = directory.join(format!("ports-{start}"));
+    fs::create_dir(&ports)?;
+    let log = File::create(log_path(directory, start))?;
+    let mut child = Command::new(&program)
+        .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
+        .arg(directory.join("store"))
+        .arg("--ports_file_dir")
+        .arg(&ports)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("starting {}", program.display()))?;
+    match wait_until_ready(&mut child, &ports).await {
+        Ok(url) => Ok((child, url)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            let log = read_log(directory, start);
+            Err(error.context(format!(
+                "start {start} of the server failed; its log:\n{log}"
+            )))
+        }
+    }
+}
+
+async fn wait_until_ready(child: &mut Child, ports: &Path) -> Result<String> {
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            bail!("the server exited: {status}");
+        }
+        if let Some(url) = client_address(ports)?
+            && async_nats::connect(&url).await.is_ok()
+        {
+            return Ok(url);
+        }
+        if Instant::now() > deadline {
+            bail!("no connection possible after {START_LIMIT:?}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Reads the ports file. `None` while it is missing or not fully written.
+fn client_address(ports: &Path) -> Result<Option<String>> {
+    for entry in fs::read_dir(ports)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "ports")
+        {
+            continue;
+        }
+        let Ok(json) = serde_json::from_slice::<serde_json::Value>(&fs::read(&path)?) else {
+            continue;
+        };
+        let url = json["nats"][0].as_str();
+        return Ok(Some(
+            url.ok_or_else(|| anyhow!("no client address in the ports file: {json}"))?
+                .to_owned(),
+        ));
+    }
+    Ok(None)
+}
+
+fn log_path(directory: &Path, start: u32) -> PathBuf {
+    directory.join(format!("server-{start}.log"))
+}
+
+fn read_log(directory: &Path, start: u32) -> String {
+    match fs::read(log_path(directory, start)) {
+        Ok(log) => {
+            let tail = log.len().saturating_sub(LOG_TAIL);
+            String::from_utf8_lossy(&log[tail..]).into_owned()
+        }
+        Err(error) => format!("(no log: {error})"),
+    }
+}

@@ -1,0 +1,459 @@
+//! `kill -9` under load, many times over the same store: nothing that was
+//! acknowledged is lost, doubled or changed, and the consumer goes on from
+//! where its confirmed acks were.
+//!
+//! `WEIR_CRASH_ROUNDS` (20) sets how often the server is killed, and
+//! `WEIR_CRASH_SEED` (1) chooses the moments; a failure names both.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::{Context, PublishAckFuture};
+use async_nats::jetstream::{self, Message};
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use tokio::sync::watch;
+use weir_tests::ledger::{Id, Ledger};
+use weir_tests::seed::Seed;
+use weir_tests::server::with_server_for;
+use weir_tests::{Backend, Server};
+
+const STREAM: &str = "CRASH";
+const CONSUMER: &str = "survivor";
+const PUBLISHERS: u32 = 8;
+/// Publishes without an ack yet, per publisher.
+const OUTSTANDING: usize = 16;
+/// Consumer acks without a confirmation yet.
+const ACKS_OUTSTANDING: usize = 64;
+/// The server is killed this long after the load began, in milliseconds.
+const KILL_AFTER: std::ops::RangeInclusive<u64> = 50..=400;
+/// What was delivered and not acked comes again after this
+/// (longer than a round, so that no copy of a message is on its way to the
+/// client while the first one is being acked.)
+const ACK_WAIT: Duration = Duration::from_secs(5);
+/// For one round's reading and checking, and for the draining at the end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn nothing_acknowledged_is_lost_on_segment() {
+    survive(Backend::Segment);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_on_rocksdb() {
+    survive(Backend::Rocksdb);
+}
+
+fn number_from(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is not a number: {text}"))
+    })
+}
+
+fn survive(backend: Backend) {
+    let rounds = number_from("WEIR_CRASH_ROUNDS", 20);
+    let seed = number_from("WEIR_CRASH_SEED", 1);
+    let limit = PATIENCE + Duration::from_secs(10) * u32::try_from(rounds).unwrap_or(u32::MAX);
+    with_server_for(limit, async |server| {
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        create(server, backend).await?;
+        for round in 1..=rounds {
+            run_round(server, &ledger, seed, round)
+                .await
+                .with_context(|| {
+                    format!(
+                        "{backend:?}, round {round} of {rounds}; again with \
+                     WEIR_CRASH_SEED={seed} WEIR_CRASH_ROUNDS={rounds}"
+                    )
+                })?;
+        }
+        finish(server, &ledger)
+            .await
+            .with_context(|| format!("{backend:?}, after {rounds} rounds, seed {seed}"))
+    });
+}
+
+async fn create(server: &Server, backend: Backend) -> Result<()> {
+    let stream = server
+        .jetstream()
+        .await?
+        .create_stream(backend.stream(STREAM, &["crash.>"]))
+        .await?;
+    let config = pull::Config {
+        durable_name: Some(CONSUMER.into()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        // Room for what one kill after the other leaves behind unacked.
+        max_ack_pending: 20_000,
+        ..Default::default()
+    };
+    stream.create_consumer(config).await?;
+    Ok(())
+}
+
+/// Load, kill, restart, check.
+async fn run_round(
+    server: &mut Server,
+    ledger: &Arc<Mutex<Ledger>>,
+    seed: u64,
+    round: u64,
+) -> Result<()> {
+    let mut dice = Seed::of(&[seed, round]);
+    let before = lock(ledger).last_promised();
+    let acked_before = lock(ledger).acked_count();
+    let (killed, _) = watch::channel(false);
+    let mut tasks = Vec::new();
+    for publisher in 0..PUBLISHERS {
+        let client = Connection::open(server).await?;
+        tasks.push(tokio::spawn(publish(
+            client,
+            publisher,
+            Arc::clone(ledger),
+            killed.subscribe(),
+        )));
+    }
+    let client = Connection::open(server).await?;
+    let choices = Seed::of(&[dice.next()]);
+    tasks.push(tokio::spawn(consume(
+        client,
+        choices,
+        Arc::clone(ledger),
+        killed.subscribe(),
+    )));
+
+    // The clock of the kill starts once the load is really there.
+    let first_ack = async {
+        while lock(ledger).acked_count() == acked_before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, first_ack)
+        .await
+        .context("no publish was acknowledged")?;
+    let moment = Duration::from_millis(dice.between(*KILL_AFTER.start(), *KILL_AFTER.end()));
+    tokio::time::sleep(moment).await;
+    server.kill()?;
+    killed.send_replace(true);
+    for task in join_all(tasks).await {
+        task?.with_context(|| format!("a client failed before the kill at {moment:?}"))?;
+    }
+
+    server.start_again().await?;
+    if dice.between(1, 4) == 1 {
+        // Recovery itself must bear being done twice.
+        server.kill()?;
+        server.start_again().await?;
+    }
+    let check = async {
+        let jetstream = server.jetstream().await?;
+        let stored = read(&jetstream, before + 1).await?;
+        let floor = consumer(&jetstream)
+            .await?
+            .cached_info()
+            .ack_floor
+            .stream_sequence;
+        let mut ledger = lock(ledger);
+        ledger
+            .check_stream(before + 1, &stored)
+            .map_err(|report| anyhow!(report))?;
+        for (sequence, payload) in &stored {
+            ledger.served(*sequence, payload);
+        }
+        ledger
+            .check_consumer(floor)
+            .map_err(|report| anyhow!(report))
+    };
+    tokio::time::timeout(PATIENCE, check)
+        .await
+        .context("reading the stream back takes too long")?
+        .with_context(|| format!("killed {moment:?} after the first ack"))
+}
+
+/// The last word: the whole stream is checked, and the consumer given what is left.
+async fn finish(server: &Server, ledger: &Arc<Mutex<Ledger>>) -> Result<()> {
+    let jetstream = server.jetstream().await?;
+    let stored = tokio::time::timeout(PATIENCE, read(&jetstream, 1)).await??;
+    lock(ledger)
+        .check_stream(1, &stored)
+        .map_err(|report| anyhow!(report))?;
+    let last = stored.last().context("nothing was stored at all")?.0;
+
+    // Single reads take another way through the server than a consumer does.
+    let stream = jetstream.get_stream(STREAM).await?;
+    for sequence in [1, last / 2 + 1, last] {
+        let message = stream.get_raw_message(sequence).await?;
+        let (_, expected) = stored
+            .iter()
+            .find(|(at, _)| *at == sequence)
+            .with_context(|| format!("sequence {sequence} was not replayed"))?;
+        assert!(
+            message.payload == expected[..],
+            "sequence {sequence} differs when read alone"
+        );
+    }
+
+    let confirmed = lock(ledger).confirmed_count();
+    assert!(
+        confirmed > 0,
+        "no ack was ever confirmed: the test shows nothing"
+    );
+    tokio::time::timeout(PATIENCE, drain(&jetstream, ledger, last))
+        .await
+        .context("the consumer does not come to an end")??;
+    let ledger = lock(ledger);
+    ledger
+        .check_all_delivered(last)
+        .map_err(|report| anyhow!(report))?;
+    eprintln!(
+        "{} publishes acknowledged, {} stored; {confirmed} acks confirmed before the last kill",
+        ledger.acked_count(),
+        stored.len(),
+    );
+    Ok(())
+}
+
+/// A JetStream context, and word of when its connection has ended: everything
+/// that the server had sent is handed on by then.
+struct Connection {
+    jetstream: Context,
+    ended: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn open(server: &Server) -> Result<Connection> {
+        let (sender, ended) = watch::channel(false);
+        let client = async_nats::ConnectOptions::new()
+            .max_reconnects(1)
+            .event_callback(move |event| {
+                if matches!(
+                    event,
+                    async_nats::Event::Disconnected | async_nats::Event::Closed
+                ) {
+                    sender.send_replace(true);
+                }
+                async {}
+            })
+            .connect(server.url())
+            .await?;
+        Ok(Connection {
+            jetstream: jetstream::new(client),
+            ended,
+        })
+    }
+}
+
+/// Publishes until the connection ends, and notes every ack that came.
+async fn publish(
+    connection: Connection,
+    publisher: u32,
+    ledger: Arc<Mutex<Ledger>>,
+    killed: watch::Receiver<bool>,
+) -> Result<()> {
+    let mut ended = connection.ended.clone();
+    let mut outstanding = FuturesUnordered::new();
+    loop {
+        if outstanding.len() < OUTSTANDING && !*connection.ended.borrow() {
+            let id = lock(&ledger).next(publisher);
+            let subject = format!("crash.{publisher}");
+            match connection
+                .jetstream
+                .publish(subject, id.payload().into())
+                .await
+            {
+                Ok(ack) => outstanding.push(acknowledged(id, ack)),
+                Err(_) if *killed.borrow() || *connection.ended.borrow() => {}
+                Err(error) => bail!("publish of {id:?}: {error}"),
+            }
+            // Acks that are there already make room without waiting.
+            while let Some(Some(result)) = outstanding.next().now_or_never() {
+                note(result, &ledger, &connection, &killed)?;
+            }
+            continue;
+        }
+        tokio::select! {
+            biased;
+            Some(result) = outstanding.next() => note(result, &ledger, &connection, &killed)?,
+            () = raised(&mut ended) => break,
+        }
+    }
+    while let Some(Some(result)) = outstanding.next().now_or_never() {
+        note(result, &ledger, &connection, &killed)?;
+    }
+    Ok(())
+}
+
+async fn acknowledged(id: Id, ack: PublishAckFuture) -> (Id, Result<u64>) {
+    (
+        id,
+        ack.await
+            .map(|ack| ack.sequence)
+            .map_err(anyhow::Error::from),
+    )
+}
+
+fn note(
+    (id, result): (Id, Result<u64>),
+    ledger: &Mutex<Ledger>,
+    connection: &Connection,
+    killed: &watch::Receiver<bool>,
+) -> Result<()> {
+    match result {
+        Ok(sequence) => lock(ledger).published(id, sequence),
+        // An error is only excused by the kill; before it, it is a failure.
+        Err(_) if *killed.borrow() || *connection.ended.borrow() => {}
+        Err(error) => return Err(error.context(format!("publish of {id:?}"))),
+    }
+    Ok(())
+}
+
+/// Consumes until the connection ends: most messages are acked and confirmed,
+/// some acked without waiting, some not at all.
+async fn consume(
+    connection: Connection,
+    mut choices: Seed,
+    ledger: Arc<Mutex<Ledger>>,
+    killed: watch::Receiver<bool>,
+) -> Result<()> {
+    let consumer = match consumer(&connection.jetstream).await {
+        Ok(consumer) => consumer,
+        Err(_) if *killed.borrow() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut messages = match consumer
+        .stream()
+        .max_messages_per_batch(100)
+        .messages()
+        .await
+    {
+        Ok(messages) => messages,
+        Err(_) if *killed.borrow() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut ended = connection.ended;
+    let mut confirmations = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some((sequence, confirmed)) = confirmations.next() => if confirmed {
+                lock(&ledger).ack_confirmed(sequence);
+            },
+            () = raised(&mut ended) => break,
+            next = messages.next(), if confirmations.len() < ACKS_OUTSTANDING => match next {
+                Some(Ok(message)) => {
+                    let sequence = sequence_of(&message)?;
+                    lock(&ledger).delivered(sequence, &message.payload);
+                    let choice = choices.between(1, 100);
+                    if choice <= 85 {
+                        lock(&ledger).ack_sent(sequence);
+                        confirmations.push(confirm(sequence, message));
+                    } else if choice <= 95 {
+                        lock(&ledger).ack_sent(sequence);
+                        let _ = message.ack().await;
+                    }
+                }
+                Some(Err(_)) if *killed.borrow() => break,
+                Some(Err(error)) => bail!("consuming: {error}"),
+                None => break,
+            },
+        }
+    }
+    while let Some(Some((sequence, confirmed))) = confirmations.next().now_or_never() {
+        if confirmed {
+            lock(&ledger).ack_confirmed(sequence);
+        }
+    }
+    Ok(())
+}
+
+/// Acks `message`; true when the server said that it has the ack.
+async fn confirm(sequence: u64, message: Message) -> (u64, bool) {
+    (sequence, message.double_ack().await.is_ok())
+}
+
+/// Everything the stream holds from sequence `from` on.
+async fn read(jetstream: &Context, from: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+    let mut stream = jetstream.get_stream(STREAM).await?;
+    let last = stream.info().await?.state.last_sequence;
+    let mut stored = Vec::new();
+    if last < from {
+        return Ok(stored);
+    }
+    let config = pull::OrderedConfig {
+        deliver_policy: DeliverPolicy::ByStartSequence {
+            start_sequence: from,
+        },
+        ..Default::default()
+    };
+    let mut messages = stream.create_consumer(config).await?.messages().await?;
+    while let Some(message) = messages.try_next().await? {
+        let sequence = sequence_of(&message)?;
+        stored.push((sequence, message.payload.to_vec()));
+        if sequence >= last {
+            break;
+        }
+    }
+    Ok(stored)
+}
+
+/// Consumes and acks until the consumer has nothing left up to `last`.
+async fn drain(jetstream: &Context, ledger: &Mutex<Ledger>, last: u64) -> Result<()> {
+    let mut consumer = consumer(jetstream).await?;
+    loop {
+        let mut batch = consumer
+            .batch()
+            .max_messages(500)
+            .expires(Duration::from_millis(250))
+            .messages()
+            .await?;
+        let mut confirmations = FuturesUnordered::new();
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(anyhow::Error::from_boxed)?;
+            let sequence = sequence_of(&message)?;
+            let mut ledger = lock(ledger);
+            ledger.delivered(sequence, &message.payload);
+            ledger.ack_sent(sequence);
+            confirmations.push(confirm(sequence, message));
+        }
+        while let Some((sequence, confirmed)) = confirmations.next().await {
+            if !confirmed {
+                bail!("the ack of {sequence} was not confirmed");
+            }
+            lock(ledger).ack_confirmed(sequence);
+        }
+        let info = consumer.info().await?;
+        if info.num_pending == 0 && info.num_ack_pending == 0 {
+            let floor = info.ack_floor.stream_sequence;
+            if floor != last {
+                bail!("all is acked, but the ack floor is {floor} and not {last}");
+            }
+            return Ok(());
+        }
+    }
+}
+
+async fn consumer(jetstream: &Context) -> Result<PullConsumer> {
+    jetstream
+        .get_consumer_from_stream(CONSUMER, STREAM)
+        .await
+        .context("the durable consumer is gone")
+}
+
+/// Waits until `flag` is up, or can no longer be raised.
+async fn raised(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|raised| *raised).await;
+}
+
+fn sequence_of(message: &Message) -> Result<u64> {
+    Ok(message
+        .info()
+        .map_err(anyhow::Error::from_boxed)?
+        .stream_sequence)
+}
+
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}

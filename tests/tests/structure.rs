@@ -1,0 +1,297 @@
+//! The layers as `docs/ARCHITECTURE.md` draws them, checked: who may depend
+//! on whom, and what the engine never touches.
+
+#![allow(clippy::expect_used, reason = "a test says what is wrong by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Which crates of the workspace each one may depend on, in any kind of
+/// dependency. `weir-tests` may see all of them, and nobody may see it.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("weir-subject", &[]),
+    ("weir-wire", &[]),
+    ("weir-conf", &[]),
+    ("weir-engine", &["weir-subject"]),
+    ("weir-backends", &["weir-engine"]),
+    ("weir-compaction", &["weir-backends", "weir-engine"]),
+    (
+        "weir-broker",
+        &[
+            "weir-backends",
+            "weir-conf",
+            "weir-engine",
+            "weir-subject",
+            "weir-wire",
+        ],
+    ),
+    ("weir-bench", &["weir-backends", "weir-engine", "weir-wire"]),
+];
+
+/// What must not be anywhere under the engine: sockets, runtimes, stores.
+const NOT_UNDER_THE_ENGINE: &[&str] = &[
+    "async-io",
+    "hyper",
+    "librocksdb-sys",
+    "memmap2",
+    "mio",
+    "nix",
+    "rocksdb",
+    "rustix",
+    "rustls",
+    "smol",
+    "socket2",
+    "tokio",
+];
+
+/// What only one crate may depend on, so that only one module knows it.
+const OWNED: &[(&str, &str)] = &[("rocksdb", "weir-backends"), ("memmap2", "weir-backends")];
+
+/// What engine sources never say: time and chance are arguments there.
+const NOT_IN_THE_ENGINE: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "UNIX_EPOCH.elapsed",
+    "Zoned::now",
+    "fastrand::",
+    "getrandom::",
+    "rand::",
+    "std::fs",
+    "std::net",
+];
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The output of a cargo command that only looks.
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(workspace())
+        .output()
+        .expect("cargo runs");
+    let problem = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {arguments:?}: {problem}");
+    String::from_utf8(output.stdout).expect("cargo writes UTF-8")
+}
+
+/// Name and declared dependencies, of every kind, of each workspace crate.
+fn declared() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps"]);
+    let metadata: Value = serde_json::from_str(&metadata).expect("metadata is JSON");
+    let text = |value: &Value| value.as_str().expect("a string").to_owned();
+    let packages = metadata["packages"].as_array().expect("packages");
+    packages
+        .iter()
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().expect("dependencies");
+            (
+                text(&package["name"]),
+                dependencies.iter().map(|d| text(&d["name"])).collect(),
+            )
+        })
+        .collect()
+}
+
+/// The names of all crates that a build of `package` takes in.
+fn crates_under(package: &str, edges: &str, more: &[&str]) -> BTreeSet<String> {
+    let mut arguments = vec![
+        "tree",
+        "--package",
+        package,
+        "--edges",
+        edges,
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
+    arguments.extend_from_slice(more);
+    let names: BTreeSet<String> = cargo(&arguments)
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        names.contains(package),
+        "cargo tree did not list {package} itself: {names:?}"
+    );
+    names
+}
+
+#[test]
+fn no_crate_depends_on_a_layer_above_it() {
+    let declared = declared();
+    let ours: BTreeSet<&str> = declared.keys().map(String::as_str).collect();
+    let mut wrong = Vec::new();
+    for (package, dependencies) in &declared {
+        if package == "weir-tests" {
+            continue;
+        }
+        let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| name == package) else {
+            wrong.push(format!(
+                "{package} has no place in the layers: give it one in ALLOWED"
+            ));
+            continue;
+        };
+        for dependency in dependencies {
+            let own_crate = ours.contains(dependency.as_str());
+            if own_crate && !allowed.contains(&dependency.as_str()) {
+                wrong.push(format!("{package} -> {dependency}"));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "edges that the layers do not allow: {wrong:#?}"
+    );
+    for (name, _) in ALLOWED {
+        assert!(
+            ours.contains(name),
+            "{name} is gone: take it out of ALLOWED"
+        );
+    }
+}
+
+#[test]
+fn the_allowed_layers_have_no_cycle() {
+    // Each crate stands after those it may depend on, so the list is an order.
+    let mut below = BTreeSet::new();
+    for (name, allowed) in ALLOWED {
+        for dependency in *allowed {
+            assert!(
+                below.contains(dependency),
+                "{name} may not depend on {dependency} above it"
+            );
+        }
+        below.insert(name);
+    }
+}
+
+#[test]
+fn the_engine_has_no_sockets_no_runtime_and_no_store_under_it() {
+    for package in ["weir-engine", "weir-subject"] {
+        let under = crates_under(package, "normal,build", &[]);
+        let wrong: Vec<_> = NOT_UNDER_THE_ENGINE
+            .iter()
+            .filter(|name| under.contains(**name))
+            .collect();
+        assert!(wrong.is_empty(), "{package} pulls in {wrong:?}");
+    }
+}
+
+#[test]
+fn each_storage_library_is_known_to_one_crate() {
+    let declared = declared();
+    for (library, owner) in OWNED {
+        let users: Vec<_> = declared
+            .iter()
+            .filter(|(_, dependencies)| dependencies.contains(*library))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(users, [*owner], "who depends on {library}");
+    }
+}
+
+#[test]
+fn benching_the_engine_never_compiles_rocksdb() {
+    let edges = "normal,build,dev";
+    let plain = crates_under("weir-bench", edges, &[]);
+    assert!(plain.contains("weir-engine"));
+    assert!(
+        !plain.contains("rocksdb"),
+        "weir-bench compiles RocksDB by default"
+    );
+    // The other way round, so that this test is known to see RocksDB at all.
+    let with = crates_under("weir-bench", edges, &["--features", "rocksdb"]);
+    assert!(
+        with.contains("rocksdb"),
+        "the rocksdb feature of weir-bench has no effect"
+    );
+}
+
+/// All `.rs` files under `directory`.
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a readable directory") {
+        let path = entry.expect("a readable entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The forbidden words in `source`, with their lines: comments do not count,
+/// nor what follows `#[cfg(test)]`, which by our style ends a file.
+fn forbidden(source: &str) -> Vec<(usize, &'static str)> {
+    let mut found = Vec::new();
+    for (at, line) in source.lines().enumerate() {
+        if line.trim() == "#[cfg(test)]" {
+            break;
+        }
+        let code = line.split("//").next().unwrap_or_default();
+        found.extend(
+            NOT_IN_THE_ENGINE
+                .iter()
+                .filter(|w| code.contains(**w))
+                .map(|w| (at + 1, *w)),
+        );
+    }
+    found
+}
+
+#[test]
+fn the_scan_of_sources_sees_calls_and_passes_over_comments_and_tests() {
+    assert_eq!(
+        forbidden("let t = std::time::Instant::now();"),
+        [(1, "Instant::now")]
+    );
+    assert_eq!(
+        forbidden("a();\nlet n = rand::random(); // Instant::now"),
+        [(2, "rand::")]
+    );
+    assert_eq!(
+        forbidden("/// Never calls Instant::now.\nfn f(now: u64) {}"),
+        []
+    );
+    assert_eq!(
+        forbidden("fn f() {}\n#[cfg(test)]\nmod tests { Instant::now() }"),
+        []
+    );
+}
+
+#[test]
+fn the_engine_reads_no_clock_no_file_and_throws_no_dice() {
+    let mut wrong = Vec::new();
+    for crate_directory in ["engine", "engine/subject"] {
+        let mut files = Vec::new();
+        sources(&workspace().join(crate_directory).join("src"), &mut files);
+        assert!(!files.is_empty(), "no sources in {crate_directory}");
+        for file in files {
+            // Relative, since the path of the checkout may hold such a name too.
+            let relative = file.strip_prefix(workspace()).unwrap_or(&file);
+            let is_test = relative.components().any(|part| {
+                let name = part.as_os_str().to_str().unwrap_or_default();
+                ["conformance", "conformance.rs", "tests", "tests.rs"].contains(&name)
+            });
+            if is_test {
+                continue;
+            }
+            let source = fs::read_to_string(&file).expect("a readable source");
+            for (line, word) in forbidden(&source) {
+                wrong.push(format!("{}:{line}: {word}", relative.display()));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "the engine is told the time and given its chances: {wrong:#?}"
+    );
+}
