@@ -1,7 +1,8 @@
 //! Renaming subjects: what stands under `mappings`, and a stream's `subject_transform`.
 //!
-//! The functions and their results are those of nats-server 2.15 (`random`, which would need a source of randomness,
-//! is not among them). They stand in the destination, each as a whole token:
+//! The functions, their results and the texts of the errors are those of nats-server 2.15. Refused here and not there
+//! are `random(n)`, which would need a source of randomness, `$0`, and an empty delimiter to split by. A function
+//! stands in the destination as a whole token:
 //!
 //! | token | becomes |
 //! | --- | --- |
@@ -84,7 +85,7 @@ pub enum TransformError {
 impl fmt::Display for TransformError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (why, token) = match self {
-            Self::BadSubject => return f.write_str("malformed subject"),
+            Self::BadSubject => return f.write_str("invalid subject"),
             Self::UnknownFunction(token) => ("unknown function", token),
             Self::WildcardOutOfRange(token) => ("wildcard index out of range", token),
             Self::NotEnoughArguments(token) => {

@@ -21,7 +21,8 @@ pub(super) fn apply(parts: &[Part], fixed_tokens: usize, subject: &[u8]) -> Vec<
                     [] => fnv1a([subject].into_iter()),
                     places => fnv1a(places.iter().filter_map(|&place| have.get(place).copied())),
                 };
-                out.extend_from_slice((hash % count).to_string().as_bytes());
+                // Of no partitions, nats-server makes one.
+                out.extend_from_slice(hash.checked_rem(*count).unwrap_or(0).to_string().as_bytes());
             }
             Part::Token { at, change } => {
                 change.apply(have.get(*at).copied().unwrap_or_default(), &mut out);

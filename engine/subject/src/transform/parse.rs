@@ -50,7 +50,8 @@ fn function(call: &[u8], token: &[u8], wildcards: &[usize]) -> Result<Part, Tran
     };
 
     let wanted = match &name[..] {
-        b"partition" => 1..=usize::MAX,
+        // Without any argument, the count is taken to be there and to be no number.
+        b"partition" => 0..=usize::MAX,
         b"wildcard" => 1..=1,
         b"splitfromleft" | b"splitfromright" | b"slicefromleft" | b"slicefromright" | b"split"
         | b"left" | b"right" => 2..=2,
@@ -71,13 +72,10 @@ fn function(call: &[u8], token: &[u8], wildcards: &[usize]) -> Result<Part, Tran
             .ok_or_else(invalid)
     };
     if name == b"partition" {
-        let count = u32::try_from(argument(0)?).ok().filter(|&count| count > 0);
+        let count = u32::try_from(argument(0)?).map_err(|_| invalid())?;
         let tokens = (1..arguments.len()).map(|at| place(argument(at)?, token, wildcards));
         let tokens = tokens.collect::<Result<_, _>>()?;
-        return Ok(Part::Partition {
-            count: count.ok_or_else(invalid)?,
-            tokens,
-        });
+        return Ok(Part::Partition { count, tokens });
     }
     let at = place(argument(0)?, token, wildcards)?;
     let change = match &name[..] {
@@ -99,9 +97,10 @@ fn function(call: &[u8], token: &[u8], wildcards: &[usize]) -> Result<Part, Tran
     Ok(Part::Token { at, change })
 }
 
-/// What stands between `{{` and `}}`.
+/// What stands between `{{` and `}}`, if anything does: `{{}}` alone is an ordinary token.
 fn braced(token: &[u8]) -> Option<&[u8]> {
-    Some(token.strip_prefix(b"{{")?.strip_suffix(b"}}")?.trim_ascii())
+    let call = token.strip_prefix(b"{{")?.strip_suffix(b"}}")?;
+    (!call.is_empty()).then(|| call.trim_ascii())
 }
 
 /// A number in ASCII digits that fits 31 bits, which is what nats-server keeps of it.
@@ -118,6 +117,11 @@ fn place(n: usize, token: &[u8], wildcards: &[usize]) -> Result<usize, Transform
     n.checked_sub(1)
         .and_then(|n| wildcards.get(n).copied())
         .ok_or_else(|| {
-            TransformError::WildcardOutOfRange(format!("{}: [{n}]", String::from_utf8_lossy(token)))
+            let token = String::from_utf8_lossy(token);
+            // With no wildcard at all in the source, which one was meant is not told.
+            TransformError::WildcardOutOfRange(match wildcards {
+                [] => token.into_owned(),
+                _ => format!("{token}: [{n}]"),
+            })
         })
 }
