@@ -4,6 +4,7 @@ pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod index;
 pub mod reject;
 mod types;
 

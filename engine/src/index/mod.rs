@@ -1,0 +1,198 @@
+//! The index of a stream: which sequences are live, and of which subjects, without reading the data.
+//!
+//! Sequences are kept in chunks of 65,536; each has the set of its live positions and, for each subject, the sorted
+//! positions where it stands. A tree leads from the subjects to `{count, first, last}`. So the questions of a stream
+//! and its consumers (the next message that a filter matches, how many are left, the last of each subject) cost
+//! about as much as there are matching subjects, or chunks, and never as much as there are messages.
+//!
+//! Pure state: no clock, no threads, no I/O but what the paged kind asks of the backend.
+
+mod bits;
+mod chunk;
+mod cursor;
+mod postings;
+mod resident;
+mod subjects;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+pub use cursor::Cursor;
+pub use resident::Resident;
+
+use crate::backend::KvWrite;
+use crate::error::Result;
+use crate::types::Seq;
+
+/// What is known of a subject that has live messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubjectInfo {
+    /// Live messages, at least 1.
+    pub count: u64,
+    /// The first live message.
+    pub first: Seq,
+    /// The last live message.
+    pub last: Seq,
+}
+
+/// The index of one stream, one of two kinds that give the same answers.
+///
+/// Filters are lists; a message counts if any of them matches its subject, and an empty list matches everything.
+#[derive(Debug)]
+pub enum Index {
+    /// All in memory.
+    Resident(Resident),
+}
+
+impl Index {
+    /// An empty index in memory.
+    pub fn resident() -> Self {
+        Self::Resident(Resident::default())
+    }
+
+    /// Adds a message. An error of kind [`Kind::Invalid`](crate::Kind::Invalid) if the sequence is not above all
+    /// that were ever added, or is 0 or the very last.
+    pub fn add(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
+        match self {
+            Self::Resident(index) => index.add(seq, subject),
+        }
+    }
+
+    /// Removes a message. An error of kind [`Kind::Invalid`](crate::Kind::Invalid), and no change, if that sequence
+    /// is not live with that subject.
+    pub fn remove(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
+        match self {
+            Self::Resident(index) => index.remove(seq, subject),
+        }
+    }
+
+    /// Removes all messages. What is added next is `next` or above (and above what was added before).
+    pub fn clear(&mut self, next: Seq) -> Result<()> {
+        match self {
+            Self::Resident(index) => index.clear(next),
+        }
+        Ok(())
+    }
+
+    /// Whether that message is live.
+    pub fn is_live(&self, seq: Seq) -> Result<bool> {
+        match self {
+            Self::Resident(index) => Ok(index.is_live(seq)),
+        }
+    }
+
+    /// Live messages.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Resident(index) => index.len(),
+        }
+    }
+
+    /// Whether no message is live.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Distinct subjects of live messages.
+    pub fn subjects(&self) -> u64 {
+        match self {
+            Self::Resident(index) => index.subjects(),
+        }
+    }
+
+    /// The first live message.
+    pub fn first(&self) -> Option<Seq> {
+        match self {
+            Self::Resident(index) => index.first(),
+        }
+    }
+
+    /// The last live message.
+    pub fn last_live(&self) -> Option<Seq> {
+        match self {
+            Self::Resident(index) => index.last_live(),
+        }
+    }
+
+    /// The first live message from `from` on.
+    pub fn next_live(&self, from: Seq) -> Result<Option<Seq>> {
+        match self {
+            Self::Resident(index) => Ok(index.next_live(from)),
+        }
+    }
+
+    /// The last live message up to `from`.
+    pub fn prev_live(&self, from: Seq) -> Result<Option<Seq>> {
+        match self {
+            Self::Resident(index) => Ok(index.prev_live(from)),
+        }
+    }
+
+    /// What is known of exactly that subject; `None` if it has no live messages.
+    pub fn subject(&mut self, subject: &[u8]) -> Result<Option<SubjectInfo>> {
+        match self {
+            Self::Resident(index) => Ok(index.subject(subject)),
+        }
+    }
+
+    /// The first live message from `from` on that the cursor's filters match. Cheap if one cursor asks upwards; any
+    /// order is right.
+    pub fn next_match(&mut self, cursor: &mut Cursor, from: Seq) -> Result<Option<Seq>> {
+        match self {
+            Self::Resident(index) => Ok(index.next_match(cursor, from)),
+        }
+    }
+
+    /// The last live message up to `from` that the filters match.
+    pub fn prev_match(&mut self, filters: &[Bytes], from: Seq) -> Result<Option<Seq>> {
+        match self {
+            Self::Resident(index) => Ok(index.prev_match(filters, from)),
+        }
+    }
+
+    /// How many live messages from `from` on the filters match.
+    pub fn count_from(&mut self, filters: &[Bytes], from: Seq) -> Result<u64> {
+        match self {
+            Self::Resident(index) => Ok(index.count_from(filters, from)),
+        }
+    }
+
+    /// Visits each live subject that the filters match, in the order of their bytes, until told to stop.
+    pub fn last_of_each(
+        &mut self,
+        filters: &[Bytes],
+        visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>,
+    ) -> Result<()> {
+        match self {
+            Self::Resident(index) => index.last_of_each(filters, visit),
+        }
+        Ok(())
+    }
+
+    /// Hands out the writes to the backend's [`Kv`](crate::Kv) that belong in the same [`Batch`](crate::Batch) as
+    /// the log's appends and erasures since the last call. A resident index has none.
+    pub fn take_writes(&mut self, out: &mut Vec<KvWrite>) {
+        match self {
+            Self::Resident(_) => {
+                let _ = out;
+            }
+        }
+    }
+
+    /// Says that the batch with what [`Self::take_writes`] handed out was written.
+    pub fn written(&mut self) {
+        match self {
+            Self::Resident(_) => {}
+        }
+    }
+
+    /// Bytes on the heap, about. May take a moment: not for every message.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Resident(index) => index.memory(),
+        }
+    }
+}

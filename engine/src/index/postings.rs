@@ -1,0 +1,336 @@
+//! Where in a chunk each subject stands: subject id to sorted positions.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+use super::bits::Bits;
+
+/// From this many positions of one subject in one chunk on, a bitmap is smaller than the list.
+const LIST_MAX: usize = 4096;
+/// A bitmap that has shrunk to this many becomes a list again; well below, so that nothing flaps.
+const LIST_AGAIN: u32 = 2048;
+
+/// The positions of one subject, in eight bytes with its id: most subjects of a large stream stand once or twice in
+/// a chunk, and those need nothing on the heap.
+///
+/// `(a, b)` with `a == b` is one position and `a < b` is two. `a > b` says that there are more: `b` is the place in
+/// the side table (`a` is then 65,535, and at most 21,845 subjects of a chunk can have three positions).
+#[derive(Clone, Copy, Debug)]
+struct Slot(u16, u16);
+
+impl Slot {
+    fn one(at: u16) -> Self {
+        Self(at, at)
+    }
+
+    fn many(place: u16) -> Self {
+        Self(u16::MAX, place)
+    }
+
+    fn place(self) -> Option<usize> {
+        (self.0 > self.1).then_some(usize::from(self.1))
+    }
+}
+
+/// Three positions or more.
+#[derive(Clone, Debug)]
+enum Many {
+    List(Vec<u16>),
+    Bits(Bits),
+}
+
+/// The postings of one chunk.
+#[derive(Debug, Default)]
+pub(super) struct Postings {
+    slots: HashMap<u32, Slot, FixedState>,
+    many: Vec<Many>,
+    /// Places of `many` that are not used.
+    free: Vec<u16>,
+}
+
+impl Postings {
+    /// Adds a position above all that the subject has here.
+    pub fn push(&mut self, id: u32, at: u16) {
+        let slot = match self.slots.entry(id) {
+            std::collections::hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(Slot::one(at));
+                return;
+            }
+            std::collections::hash_map::Entry::Occupied(occupied) => occupied.into_mut(),
+        };
+        match slot.place() {
+            None if slot.0 == slot.1 => slot.1 = at,
+            None => {
+                let list = Many::List(vec![slot.0, slot.1, at]);
+                let place = match self.free.pop() {
+                    Some(place) => {
+                        self.many[usize::from(place)] = list;
+                        place
+                    }
+                    None => {
+                        self.many.push(list);
+                        (self.many.len() - 1) as u16
+                    }
+                };
+                *slot = Slot::many(place);
+            }
+            Some(place) => match &mut self.many[place] {
+                Many::List(list) if list.len() >= LIST_MAX => {
+                    let mut bits = Bits::new();
+                    for &position in list.iter() {
+                        bits.insert(position);
+                    }
+                    bits.insert(at);
+                    self.many[place] = Many::Bits(bits);
+                }
+                Many::List(list) => list.push(at),
+                Many::Bits(bits) => {
+                    bits.insert(at);
+                }
+            },
+        }
+    }
+
+    /// Takes a position out; answers whether it was there.
+    pub fn remove(&mut self, id: u32, at: u16) -> bool {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return false;
+        };
+        let Some(place) = slot.place() else {
+            match *slot {
+                Slot(a, b) if a == at && b == at => {
+                    self.slots.remove(&id);
+                }
+                Slot(a, b) if a == at => *slot = Slot::one(b),
+                Slot(a, b) if b == at => *slot = Slot::one(a),
+                _ => return false,
+            }
+            return true;
+        };
+        match &mut self.many[place] {
+            Many::List(list) => {
+                let Ok(index) = list.binary_search(&at) else {
+                    return false;
+                };
+                list.remove(index);
+                if let [a, b] = list[..] {
+                    *slot = Slot(a, b);
+                    self.many[place] = Many::List(Vec::new());
+                    self.free.push(place as u16);
+                } else if list.capacity() > 64 && list.len() < list.capacity() / 4 {
+                    list.shrink_to(list.len() * 2);
+                }
+            }
+            Many::Bits(bits) => {
+                if !bits.remove(at) {
+                    return false;
+                }
+                if bits.len() <= LIST_AGAIN {
+                    let mut list = Vec::with_capacity(bits.len() as usize);
+                    bits.for_each(|position| list.push(position));
+                    self.many[place] = Many::List(list);
+                }
+            }
+        }
+        true
+    }
+
+    /// The subject's lowest position from `from` on.
+    pub fn next(&self, id: u32, from: u16) -> Option<u16> {
+        self.next_in(*self.slots.get(&id)?, from)
+    }
+
+    /// The subject's highest position up to `from`.
+    pub fn prev(&self, id: u32, from: u16) -> Option<u16> {
+        self.prev_in(*self.slots.get(&id)?, from)
+    }
+
+    /// Whether the subject stands at that position.
+    pub fn contains(&self, id: u32, at: u16) -> bool {
+        self.next(id, at) == Some(at)
+    }
+
+    /// How many positions the subject has at `from` or above.
+    pub fn count_from(&self, id: u32, from: u16) -> u32 {
+        self.slots
+            .get(&id)
+            .map_or(0, |&slot| self.count_in(slot, from))
+    }
+
+    /// How many subjects stand in this chunk.
+    pub fn subjects(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The subjects' ids, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.slots.keys().copied()
+    }
+
+    /// The subjects with a position at `from` or above, each with the lowest such, in no order.
+    pub fn ids_from(&self, from: u16) -> impl Iterator<Item = (u32, u16)> {
+        self.slots
+            .iter()
+            .filter_map(move |(&id, &slot)| Some((id, self.next_in(slot, from)?)))
+    }
+
+    /// The subjects with a position up to `from`, each with the highest such, in no order.
+    pub fn ids_up_to(&self, from: u16) -> impl Iterator<Item = (u32, u16)> {
+        self.slots
+            .iter()
+            .filter_map(move |(&id, &slot)| Some((id, self.prev_in(slot, from)?)))
+    }
+
+    /// Adds the subject's positions at `from` and above to `into`.
+    pub fn collect_from(&self, id: u32, from: u16, into: &mut Bits) {
+        let Some(&slot) = self.slots.get(&id) else {
+            return;
+        };
+        let Some(place) = slot.place() else {
+            for at in [slot.0, slot.1] {
+                if at >= from {
+                    into.insert(at);
+                }
+            }
+            return;
+        };
+        match &self.many[place] {
+            Many::List(list) => {
+                for &at in &list[list.partition_point(|&at| at < from)..] {
+                    into.insert(at);
+                }
+            }
+            Many::Bits(bits) => bits.for_each(|at| {
+                if at >= from {
+                    into.insert(at);
+                }
+            }),
+        }
+    }
+
+    /// Gives back what room a chunk that no longer grows does not need.
+    pub fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+        self.many.shrink_to_fit();
+        for many in &mut self.many {
+            if let Many::List(list) = many {
+                list.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Bytes on the heap, about.
+    pub fn memory(&self) -> usize {
+        // A hash table keeps a byte of its own per bucket and one bucket in eight free.
+        let table = (self.slots.capacity() * 8 / 7) * (size_of::<(u32, Slot)>() + 1);
+        let many: usize = self
+            .many
+            .iter()
+            .map(|many| match many {
+                Many::List(list) => list.capacity() * 2,
+                Many::Bits(_) => Bits::memory(),
+            })
+            .sum();
+        table + many + self.many.capacity() * size_of::<Many>() + self.free.capacity() * 2
+    }
+
+    fn next_in(&self, slot: Slot, from: u16) -> Option<u16> {
+        match slot.place() {
+            None => [slot.0, slot.1].into_iter().find(|&at| at >= from),
+            Some(place) => match &self.many[place] {
+                Many::List(list) => list.get(list.partition_point(|&at| at < from)).copied(),
+                Many::Bits(bits) => bits.next(from),
+            },
+        }
+    }
+
+    fn prev_in(&self, slot: Slot, from: u16) -> Option<u16> {
+        match slot.place() {
+            None => [slot.1, slot.0].into_iter().find(|&at| at <= from),
+            Some(place) => match &self.many[place] {
+                Many::List(list) => list
+                    .partition_point(|&at| at <= from)
+                    .checked_sub(1)
+                    .map(|index| list[index]),
+                Many::Bits(bits) => bits.prev(from),
+            },
+        }
+    }
+
+    fn count_in(&self, slot: Slot, from: u16) -> u32 {
+        match slot.place() {
+            None if slot.0 == slot.1 => u32::from(slot.0 >= from),
+            None => u32::from(slot.0 >= from) + u32::from(slot.1 >= from),
+            Some(place) => match &self.many[place] {
+                Many::List(list) => (list.len() - list.partition_point(|&at| at < from)) as u32,
+                Many::Bits(bits) => bits.count_from(from),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn all_three_shapes_agree_with_a_set() {
+        // Every 11th position of subject 7, with subject 9 beside it: list, bitmap, and back down to nothing.
+        let mut postings = Postings::default();
+        let mut model = BTreeSet::new();
+        let check = |postings: &Postings, model: &BTreeSet<u16>| {
+            for from in [0, 1, 10, 11, 12, 30_000, 55_000, u16::MAX] {
+                assert_eq!(
+                    postings.next(7, from),
+                    model.range(from..).next().copied(),
+                    "next {from} of {}",
+                    model.len()
+                );
+                assert_eq!(
+                    postings.prev(7, from),
+                    model.range(..=from).next_back().copied()
+                );
+                assert_eq!(
+                    postings.count_from(7, from) as usize,
+                    model.range(from..).count()
+                );
+                assert_eq!(postings.contains(7, from), model.contains(&from));
+                let mut bits = Bits::new();
+                postings.collect_from(7, from, &mut bits);
+                assert_eq!(bits.len() as usize, model.range(from..).count());
+            }
+        };
+        for at in (0..=u16::MAX).step_by(11) {
+            postings.push(7, at);
+            model.insert(at);
+            if at % 1000 == 0 {
+                postings.push(9, at);
+            }
+            if model.len() < 5
+                || model.len().is_multiple_of(97)
+                || (4090..4100).contains(&model.len())
+            {
+                check(&postings, &model);
+            }
+        }
+        assert_eq!(postings.count_from(9, 0), 6);
+        let mut order: Vec<u16> = model.iter().copied().collect();
+        let half = order.len() / 2;
+        order.rotate_left(half);
+        for at in order {
+            assert!(!postings.remove(7, at.wrapping_add(1)), "not there");
+            assert!(postings.remove(7, at));
+            model.remove(&at);
+            if model.len() < 5
+                || model.len().is_multiple_of(97)
+                || (2040..2055).contains(&model.len())
+            {
+                check(&postings, &model);
+            }
+        }
+        assert_eq!(postings.subjects(), 1);
+        assert!(!postings.remove(7, 0));
+    }
+}

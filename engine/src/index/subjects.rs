@@ -1,0 +1,198 @@
+//! The subjects of a stream: name to a small id and what is known of it, and back from the id to the name.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use weir_subject::SubjectTree;
+
+use crate::types::Seq;
+
+/// The name and the counters of a live subject.
+#[derive(Debug)]
+pub(super) struct Subject {
+    /// The subject itself, for testing it against filters by its id.
+    pub name: Box<[u8]>,
+    /// Live messages; 0 marks an id that is not in use.
+    pub count: u64,
+    /// No live message of the subject lies below; see [`Subject::stale`].
+    pub first: Seq,
+    /// The last live message.
+    pub last: Seq,
+    /// Whether `first` is only a bound: the first message was removed, and nobody has looked for the next one yet.
+    pub stale: bool,
+}
+
+/// All live subjects. Ids are used again once their subject is gone.
+#[derive(Debug, Default)]
+pub(super) struct Subjects {
+    tree: SubjectTree<u32>,
+    table: Vec<Subject>,
+    free: Vec<u32>,
+    births: u64,
+    /// The lengths of the live names.
+    name_bytes: usize,
+    /// The latest ids given out, the newest last.
+    newborn: VecDeque<u32>,
+}
+
+/// What the tree takes for a subject, about, measured with a million of them.
+const TREE_BYTES: usize = 40;
+
+/// How many of the latest ids are remembered.
+const NEWBORN: usize = 1024;
+
+impl Subjects {
+    /// How many subjects are live.
+    pub fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// How many subjects ever came into being, clearing counted as well: unchanged means that no id means anything
+    /// new.
+    pub fn births(&self) -> u64 {
+        self.births
+    }
+
+    /// The ids given out since there were `since` births, oldest first; `None` if that is too long ago.
+    pub fn newborn(&self, since: u64) -> Option<impl Iterator<Item = u32>> {
+        let missed = usize::try_from(self.births - since).ok()?;
+        let skip = self.newborn.len().checked_sub(missed)?;
+        Some(self.newborn.range(skip..).copied())
+    }
+
+    /// Forgets all. Ids that someone remembers mean nothing any more.
+    pub fn clear(&mut self) {
+        // One birth that is not among the newborn makes everyone look anew.
+        *self = Self {
+            births: self.births + 1,
+            ..Self::default()
+        };
+    }
+
+    /// One above the highest id ever used.
+    pub fn ids(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The id of a live subject.
+    pub fn id(&self, name: &[u8]) -> Option<u32> {
+        self.tree.get(name).copied()
+    }
+
+    /// What is known of an id in use.
+    pub fn get(&self, id: u32) -> &Subject {
+        &self.table[id as usize]
+    }
+
+    /// What is known of an id in use, to be changed.
+    pub fn get_mut(&mut self, id: u32) -> &mut Subject {
+        &mut self.table[id as usize]
+    }
+
+    /// Counts a new message, the last of its subject, and answers the subject's id.
+    pub fn add(&mut self, name: &[u8], seq: Seq) -> u32 {
+        if let Some(id) = self.id(name) {
+            let subject = self.get_mut(id);
+            subject.count += 1;
+            subject.last = seq;
+            return id;
+        }
+        let subject = Subject {
+            name: name.into(),
+            count: 1,
+            first: seq,
+            last: seq,
+            stale: false,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.table[id as usize] = subject;
+                id
+            }
+            None => {
+                self.table.push(subject);
+                (self.table.len() - 1) as u32
+            }
+        };
+        self.tree.insert(name, id);
+        self.name_bytes += name.len();
+        self.births += 1;
+        if self.newborn.len() == NEWBORN {
+            self.newborn.pop_front();
+        }
+        self.newborn.push_back(id);
+        id
+    }
+
+    /// Forgets a subject that has no messages any more.
+    pub fn forget(&mut self, id: u32) {
+        let subject = &mut self.table[id as usize];
+        let name = std::mem::take(&mut subject.name);
+        subject.count = 0;
+        self.name_bytes -= name.len();
+        self.tree.remove(&name);
+        self.free.push(id);
+    }
+
+    /// Visits each live subject that any of the filters matches, once, until told to stop. Of several filters none
+    /// may be empty. With one filter the order is that of the names' bytes.
+    pub fn matching(
+        &self,
+        filters: &[Bytes],
+        mut visit: impl FnMut(&[u8], u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for (index, filter) in filters.iter().enumerate() {
+            if !weir_subject::has_wildcard(filter) {
+                if let Some(id) = self.id(filter)
+                    && !matches_any(&filters[..index], filter)
+                {
+                    visit(filter, id)?;
+                }
+                continue;
+            }
+            self.tree.for_each_match(filter, |name, &id| {
+                if matches_any(&filters[..index], name) {
+                    ControlFlow::Continue(())
+                } else {
+                    visit(name, id)
+                }
+            })?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The ids of the matching subjects, or `None` if there are more than `limit`.
+    pub fn matching_up_to(&self, filters: &[Bytes], limit: usize) -> Option<Vec<u32>> {
+        let mut ids = Vec::new();
+        let ended = self.matching(filters, |_, id| {
+            if ids.len() == limit {
+                return ControlFlow::Break(());
+            }
+            ids.push(id);
+            ControlFlow::Continue(())
+        });
+        ended.is_continue().then_some(ids)
+    }
+
+    /// Whether the subject with that id is matched by any of the filters.
+    pub fn is_match(&self, id: u32, filters: &[Bytes]) -> bool {
+        matches_any(filters, &self.get(id).name)
+    }
+
+    /// Bytes on the heap, about.
+    pub fn memory(&self) -> usize {
+        self.table.capacity() * size_of::<Subject>()
+            + self.free.capacity() * 4
+            + self.newborn.capacity() * 4
+            + self.tree.len() * TREE_BYTES
+            + self.name_bytes
+    }
+}
+
+/// Whether any of the filters matches the name.
+pub(super) fn matches_any(filters: &[Bytes], name: &[u8]) -> bool {
+    filters
+        .iter()
+        .any(|filter| weir_subject::matches(filter, name))
+}
