@@ -8,6 +8,7 @@
 mod edges;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::fmt;
 
@@ -91,12 +92,6 @@ struct Entry<T> {
     /// The one before; the head's is the tail, so that appending needs no search.
     prev: u32,
     stamp: u32,
-}
-
-/// A token of the subject asked for, hashed once however many branches look for it.
-struct Asked<'a> {
-    token: &'a [u8],
-    hash: u64,
 }
 
 impl<T> Default for Sublist<T> {
@@ -289,112 +284,6 @@ impl<T> Sublist<T> {
             };
             entry.value.as_ref().map(|value| (key, value))
         })
-    }
-
-    /// Splits and hashes `subject`; `None` if a token is empty.
-    fn ask<'a>(&self, subject: &'a [u8]) -> Option<SmallVec<[Asked<'a>; TOKENS_ON_STACK]>> {
-        let mut asked = SmallVec::new();
-        for token in tokens(subject) {
-            if token.is_empty() {
-                return None;
-            }
-            asked.push(Asked {
-                token,
-                hash: token_hash(&self.hasher, token),
-            });
-        }
-        Some(asked)
-    }
-
-    /// Calls `found` with each chain of values that matches, until it says no. Returns whether it never did.
-    fn walk(&self, literal: &[u8], mut found: impl FnMut(u32) -> bool) -> bool {
-        if self.len == 0 {
-            return true;
-        }
-        let Some(asked) = self.ask(literal) else {
-            return true;
-        };
-        let mut later: SmallVec<[(u32, usize); TOKENS_ON_STACK]> = SmallVec::new();
-        later.push((ROOT, 0));
-        while let Some((mut at, mut depth)) = later.pop() {
-            while at != NIL {
-                let node = &self.nodes[at as usize];
-                let Some(next) = asked.get(depth) else {
-                    if node.head != NIL && !found(node.head) {
-                        return false;
-                    }
-                    break;
-                };
-                if node.rest != NIL && !found(self.nodes[node.rest as usize].head) {
-                    return false;
-                }
-                depth += 1;
-                let child = if node.first_child == NIL {
-                    NIL
-                } else {
-                    self.child(at, next.token, next.hash)
-                };
-                if node.star != NIL && child != NIL {
-                    later.push((node.star, depth));
-                }
-                at = if child == NIL { node.star } else { child };
-            }
-        }
-        true
-    }
-
-    /// As [`walk`](Self::walk), for a filter that may have wildcards itself.
-    fn walk_overlapping(&self, filter: &[u8], mut found: impl FnMut(u32) -> bool) -> bool {
-        let Some(asked) = self.ask(filter) else {
-            return true;
-        };
-        // Below a `>` of the question everything counts; that is marked by a depth of its own.
-        const ALL: usize = usize::MAX;
-        let mut later: SmallVec<[(u32, usize); TOKENS_ON_STACK]> = SmallVec::new();
-        later.push((ROOT, 0));
-        while let Some((at, depth)) = later.pop() {
-            let node = &self.nodes[at as usize];
-            if (depth == asked.len() || depth == ALL) && node.head != NIL && !found(node.head) {
-                return false;
-            }
-            let (every, below) = match asked.get(depth).map(|next| next.token) {
-                None if depth == ALL => (true, ALL),
-                None => continue,
-                Some([REST]) if depth + 1 == asked.len() => (true, ALL),
-                Some(token) => (token == [STAR], depth + 1),
-            };
-            if node.rest != NIL && !found(self.nodes[node.rest as usize].head) {
-                return false;
-            }
-            if node.star != NIL {
-                later.push((node.star, below));
-            }
-            if every {
-                let mut child = node.first_child;
-                while child != NIL {
-                    later.push((child, below));
-                    child = self.nodes[child as usize].next_sibling;
-                }
-            } else if let Some(next) = asked.get(depth) {
-                match self.child(at, next.token, next.hash) {
-                    NIL => {}
-                    child => later.push((child, below)),
-                }
-            }
-        }
-        true
-    }
-
-    /// Calls `out` with the values of the chain that begins at `head`.
-    fn chain(&self, head: u32, out: &mut impl FnMut(&T)) {
-        let mut at = head;
-        while at != NIL {
-            let entry = &self.entries[at as usize];
-            if let Some(value) = &entry.value {
-                out(value);
-            }
-            at = entry.next;
-        }
     }
 
     /// The child of `parent` with the literal `token`, or `NIL`.
