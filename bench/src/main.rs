@@ -1,1 +1,51 @@
-fn main() {}
+//! `weir-load`: measures NATS servers and checks that nothing was lost.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use weir_bench::cli::{Cli, Command, CompareArgs, RunArgs};
+use weir_bench::error::Result;
+use weir_bench::scenario::Target;
+use weir_bench::{compare, report};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Compare(args) => compare(&args),
+        Command::Run(args) => run(&args).map(|()| true),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            report::progress("weir-load: at least one run FAILED");
+            ExitCode::FAILURE
+        }
+        Err(e) => {
+            report::progress(&format!("weir-load: {e}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True when every run went well.
+fn compare(args: &CompareArgs) -> Result<bool> {
+    let comparison = compare::run(args)?;
+    if let Some(path) = &args.json {
+        report::write_json(path, &comparison)?;
+    }
+    report::print_comparison(&comparison)?;
+    Ok(comparison.all_went_well())
+}
+
+fn run(args: &RunArgs) -> Result<()> {
+    args.load.validate()?;
+    let target = Target {
+        addr: args.addr()?,
+        pid: args.pid,
+        patience: args.load.patience(),
+    };
+    let outcome = args.scenario.run(target, &args.load)?;
+    if let Some(path) = &args.json {
+        report::write_json(path, &outcome)?;
+    }
+    report::print_run(args.scenario.name(), &outcome)
+}

@@ -1,0 +1,98 @@
+//! What the kernel says about a server process: processor time and memory, from `/proc`.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::error::{LoadError, Result};
+
+/// Resident memory of a process, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// `VmRSS`: now.
+    pub resident: u64,
+    /// `VmHWM`: the most since the process started.
+    pub peak: u64,
+}
+
+/// Processor time of all threads of `pid` so far, user and system together. The kernel counts in
+/// ticks, usually of 10 ms.
+///
+/// # Errors
+/// [`LoadError::Io`] when there is no such process.
+pub fn cpu_time(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).map_err(LoadError::io(&*path))?;
+    let ticks = cpu_ticks(&text)
+        .ok_or_else(|| LoadError::Server(format!("{path} is not understood: {text:?}")))?;
+    Ok(Duration::from_secs_f64(
+        ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+    ))
+}
+
+/// `utime + stime` of a `/proc/<pid>/stat` line. The command name stands in brackets and may hold
+/// spaces and brackets itself, so fields are counted from the last closing one.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut fields = after.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    user.checked_add(system)
+}
+
+/// Resident memory of `pid`.
+///
+/// # Errors
+/// [`LoadError::Io`] when there is no such process.
+pub fn memory(pid: u32) -> Result<Memory> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).map_err(LoadError::io(&*path))?;
+    match (kib_field(&text, "VmRSS:"), kib_field(&text, "VmHWM:")) {
+        (Some(resident), Some(peak)) => Ok(Memory { resident, peak }),
+        _ => Err(LoadError::Server(format!(
+            "process {pid} has no memory: it has ended"
+        ))),
+    }
+}
+
+fn kib_field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// The one-minute load average of the machine: how busy it was with anything at all.
+pub fn load_average() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg")
+        .ok()?
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_found_behind_an_awkward_name() {
+        let stat = "12 (a) b (c) S 1 12 12 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 7 0 99 1 2";
+        assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!(cpu_ticks("12 nothing"), None);
+    }
+
+    #[test]
+    fn kernel_kilobytes_become_bytes() {
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
+        assert_eq!(kib_field(status, "VmRSS:"), Some(1024 * 1024));
+        assert_eq!(kib_field(status, "VmHWM:"), Some(2048 * 1024));
+        assert_eq!(kib_field(status, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn this_process_has_memory_and_time() {
+        let memory = memory(std::process::id()).unwrap();
+        assert!(memory.resident > 0 && memory.peak >= memory.resident);
+        cpu_time(std::process::id()).unwrap();
+    }
+}
