@@ -17,6 +17,7 @@ import { connect } from "@nats-io/transport-node";
 globalThis.crypto ??= webcrypto;
 
 const START_LIMIT = 30_000;
+const BODY_LIMIT = 50_000;
 const POLL = 5;
 
 function program() {
@@ -60,6 +61,11 @@ async function waitUntilReady(child, directory) {
   throw new Error(`no connection possible after ${START_LIMIT} ms`);
 }
 
+async function tooLong(limit, signal) {
+  await pause(limit, undefined, { signal }).catch(() => {});
+  if (!signal.aborted) throw new Error(`the test took longer than ${limit} ms`);
+}
+
 /**
  * Runs `body(connectToIt)` against a fresh server; every connection that it
  * opens is closed afterwards. A failure prints the server's log.
@@ -80,23 +86,27 @@ export async function withServer(body) {
     stdio: ["ignore", log, log],
   });
   const connections = [];
+  const ended = new AbortController();
   try {
     const url = await waitUntilReady(child, directory);
-    await body(async () => {
+    const done = body(async () => {
       const nc = await connect({ servers: url, reconnect: false });
       connections.push(nc);
       return nc;
     });
+    // Without this, a test that waits for ever would keep the process running.
+    await Promise.race([done, tooLong(BODY_LIMIT, ended.signal)]);
   } catch (error) {
     console.error(`--- log of the server ---\n${await readFile(logFile, "utf8")}--- end of log ---`);
     throw error;
   } finally {
-    await Promise.allSettled(connections.map((nc) => nc.close()));
+    ended.abort();
     if (child.exitCode === null && child.signalCode === null) {
       const exit = once(child, "exit");
       child.kill("SIGKILL");
       await exit;
     }
+    await Promise.allSettled(connections.map((nc) => nc.close()));
     await rm(directory, { recursive: true, force: true });
   }
 }
@@ -108,8 +118,8 @@ export const BACKENDS = [
   { name: "memory", storage: "memory", metadata: { "weir.backend": "memory" } },
 ];
 
-/** Every test ends within this many milliseconds, one way or the other. */
-export const LIMIT = { timeout: 60_000 };
+/** The last resort, should a server neither start nor fail. */
+export const LIMIT = { timeout: 90_000 };
 
 /** The first `count` things that `iterator` yields, then it is stopped. */
 export async function take(iterator, count) {

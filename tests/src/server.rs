@@ -9,6 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 
 /// How long a server may take until it listens, recovery included.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a server may take to shut down.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How long one ordinary test may take.
 const TEST_LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks at a condition that has no event to wait for.
@@ -67,7 +69,29 @@ impl Server {
         Ok(())
     }
 
-    /// Starts the server again on the store that [`Server::kill`] left.
+    /// SIGTERM, and waits until the server has shut down in its own time.
+    ///
+    /// # Errors
+    /// When it had exited already, or does not within ten seconds.
+    pub async fn stop(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the server exited by itself before it was stopped: {status}");
+        }
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::TERM,
+        )?;
+        let deadline = Instant::now() + STOP_LIMIT;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("the server still runs {STOP_LIMIT:?} after SIGTERM");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Starts the server again on the store that it left.
     ///
     /// # Errors
     /// As [`Server::start`].
