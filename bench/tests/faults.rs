@@ -1,6 +1,8 @@
 //! The checks of the generator are only worth something when they fail: a small broker that loses,
 //! doubles, swaps or changes one message must be found out.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

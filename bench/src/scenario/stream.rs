@@ -173,6 +173,8 @@ pub fn publish(conn: &mut Conn, stream: &Stream, plan: Plan) -> Result<Published
             }
         }
     }
+    // An ack too many is on its way before the answer to this.
+    conn.round_trip()?;
     window.finish()
 }
 
