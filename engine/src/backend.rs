@@ -13,7 +13,8 @@ use crate::error::Result;
 use crate::types::{Entry, EntryRef, Extent, LogId, Record, Seq};
 
 /// How a log compresses what it stores.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// As it came.
     #[default]

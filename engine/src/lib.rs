@@ -3,9 +3,15 @@
 pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod consumer;
 mod error;
+mod headers;
 mod index;
+pub mod json;
 pub mod reject;
+pub mod shard;
+pub mod store;
+pub mod stream;
 mod types;
 
 pub use backend::{
@@ -14,6 +20,7 @@ pub use backend::{
 };
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;
+pub use store::{Store, StoreOptions};
 pub use types::{
     Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, Seq,
 };

@@ -1,0 +1,224 @@
+//! Acknowledgements.
+
+use bytes::Bytes;
+
+use crate::consumer::{AckPolicy, Consumer, PullRequest};
+use crate::shard::emit::{Emit, Event};
+use crate::shard::turn::Turn;
+use crate::stream::settings::parse_duration;
+use crate::types::{NanoTime, Nanos, Seq};
+
+/// What a receiver says of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AckKind {
+    /// Done.
+    Ack,
+    /// Send it again, after so many nanoseconds.
+    Nak(Nanos),
+    /// Still at it.
+    Progress,
+    /// Never send it again, for that reason.
+    Term(String),
+    /// Done, and more please.
+    Next(PullRequest),
+}
+
+/// An acknowledgement as it arrives.
+#[derive(Clone, Debug)]
+pub struct Ack {
+    /// The message's stream sequence.
+    pub stream_seq: Seq,
+    /// The delivery's consumer sequence.
+    pub consumer_seq: u64,
+    /// How often it had been sent.
+    pub deliveries: u64,
+    /// What is said.
+    pub kind: AckKind,
+    /// Where the empty answer goes, if one is wanted; for [`AckKind::Next`] where the message goes.
+    pub reply: Bytes,
+}
+
+impl AckKind {
+    /// Reads an acknowledgement's payload (js-api, "Acks"). Anything else counts as nothing: `None`.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let text = payload.trim_ascii();
+        match text {
+            b"" | b"+ACK" | b"+OK" => Some(Self::Ack),
+            b"+WPI" => Some(Self::Progress),
+            _ => {
+                if let Some(rest) = text.strip_prefix(b"-NAK") {
+                    Some(Self::Nak(parse_nak(rest)))
+                } else if let Some(rest) = text.strip_prefix(b"+TERM") {
+                    Some(Self::Term(
+                        String::from_utf8_lossy(rest.trim_ascii()).into_owned(),
+                    ))
+                } else {
+                    let rest = text.strip_prefix(b"+NXT")?;
+                    Some(Self::Next(PullRequest::parse(rest).unwrap_or_default()))
+                }
+            }
+        }
+    }
+}
+
+/// The delay of `-NAK {"delay": ns}`, also given as a Go duration; 0 if there is none.
+fn parse_nak(rest: &[u8]) -> Nanos {
+    let rest = rest.trim_ascii();
+    if rest.starts_with(b"{") {
+        return serde_json::from_slice::<serde_json::Value>(rest)
+            .ok()
+            .and_then(|value| value.get("delay").and_then(serde_json::Value::as_i64))
+            .unwrap_or(0)
+            .max(0);
+    }
+    std::str::from_utf8(rest)
+        .ok()
+        .and_then(parse_duration)
+        .unwrap_or(0)
+}
+
+impl Consumer {
+    /// Takes an acknowledgement; answers the sequences that are done with, for the stream's retention.
+    pub fn ack(&mut self, ack: &Ack, turn: &mut Turn<'_>) -> Vec<Seq> {
+        self.idle_since = turn.now;
+        let seq = ack.stream_seq;
+        match &ack.kind {
+            AckKind::Ack | AckKind::Next(_) => self.acknowledge(ack, turn),
+            AckKind::Progress => {
+                if let Some(pending) = self.pending.get(&seq).copied() {
+                    self.track(seq, pending.consumer_seq, turn.now);
+                }
+                Vec::new()
+            }
+            AckKind::Nak(delay) => {
+                self.nak(seq, *delay, turn.now);
+                turn.emits.push(Emit::Event(Event::Nak {
+                    consumer: self.name.clone(),
+                    consumer_seq: ack.consumer_seq,
+                    stream_seq: seq,
+                    deliveries: ack.deliveries,
+                }));
+                Vec::new()
+            }
+            AckKind::Term(reason) => {
+                let done = if self.forget(seq) {
+                    vec![seq]
+                } else {
+                    Vec::new()
+                };
+                self.turn_acked.extend(&done);
+                turn.emits.push(Emit::Event(Event::Terminated {
+                    consumer: self.name.clone(),
+                    consumer_seq: ack.consumer_seq,
+                    stream_seq: seq,
+                    deliveries: ack.deliveries,
+                    reason: reason.clone(),
+                }));
+                done
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, ack: &Ack, turn: &mut Turn<'_>) -> Vec<Seq> {
+        let seq = ack.stream_seq;
+        let sent = self.pending.get(&seq).map(|pending| pending.sent);
+        let done: Vec<Seq> = match self.config.ack_policy {
+            AckPolicy::None => Vec::new(),
+            AckPolicy::Explicit => sent.map(|_| seq).into_iter().collect(),
+            AckPolicy::All | AckPolicy::FlowControl => {
+                self.pending.range(..=seq).map(|(&seq, _)| seq).collect()
+            }
+        };
+        for &seq in &done {
+            self.forget(seq);
+        }
+        if !done.is_empty() {
+            self.last_ack = Some(turn.now);
+            self.turn_acked.extend(&done);
+        }
+        if let Some(sent) = sent
+            && self.is_sampled(ack.consumer_seq)
+        {
+            turn.emits.push(Emit::Event(Event::AckSample {
+                consumer: self.name.clone(),
+                consumer_seq: ack.consumer_seq,
+                stream_seq: seq,
+                delay: turn.now - sent,
+                deliveries: ack.deliveries,
+            }));
+        }
+        done
+    }
+
+    /// Sends a message again after a delay.
+    fn nak(&mut self, seq: Seq, delay: Nanos, now: NanoTime) {
+        let Some(pending) = self.pending.get_mut(&seq) else {
+            return;
+        };
+        self.deadlines.remove(&(pending.deadline, seq));
+        if delay > 0 {
+            pending.deadline = now.saturating_add(delay);
+            self.deadlines.insert((pending.deadline, seq));
+            self.redeliver.remove(&seq);
+        } else {
+            pending.deadline = NanoTime::MAX;
+            self.redeliver.insert(seq);
+        }
+    }
+
+    /// Whether an acknowledgement is among those reported: every hundredth part by consumer sequence, so that no
+    /// randomness is needed.
+    fn is_sampled(&self, consumer_seq: u64) -> bool {
+        let text = self.config.sample_freq.trim().trim_end_matches('%');
+        let percent = text.parse::<u64>().unwrap_or(0).min(100);
+        percent > 0
+            && (consumer_seq * percent) / 100 != (consumer_seq.saturating_sub(1) * percent) / 100
+    }
+
+    /// Applies acknowledgements from the journal.
+    pub fn replay_acked(&mut self, seqs: &[Seq]) {
+        for &seq in seqs {
+            self.forget(seq);
+        }
+    }
+
+    /// Moves what was not acknowledged in time to the redelivery queue.
+    pub fn expire_acks(&mut self, now: NanoTime) {
+        while let Some(&(deadline, seq)) = self.deadlines.first() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            if let Some(pending) = self.pending.get_mut(&seq) {
+                pending.deadline = NanoTime::MAX;
+                self.redeliver.insert(seq);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_kind() {
+        for (payload, kind) in [
+            (&b""[..], AckKind::Ack),
+            (b"+ACK", AckKind::Ack),
+            (b"+OK", AckKind::Ack),
+            (b"-NAK", AckKind::Nak(0)),
+            (b"-NAK {\"delay\": 5}", AckKind::Nak(5)),
+            (b"-NAK 2s", AckKind::Nak(2_000_000_000)),
+            (b"+WPI", AckKind::Progress),
+            (b"+TERM", AckKind::Term(String::new())),
+            (b"+TERM broken", AckKind::Term("broken".into())),
+        ] {
+            assert_eq!(AckKind::parse(payload), Some(kind));
+        }
+        assert!(
+            matches!(AckKind::parse(b"+NXT 5"), Some(AckKind::Next(request)) if request.batch == 5)
+        );
+        assert_eq!(AckKind::parse(b"hello"), None);
+    }
+}

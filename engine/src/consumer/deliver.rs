@@ -1,0 +1,306 @@
+//! Choosing what is sent next, and noting that it was.
+
+use crate::consumer::{AckPolicy, Consumer, ReplayPolicy};
+use crate::error::{Kind, Result};
+use crate::shard::emit::{Delivery, Emit, Event};
+use crate::shard::turn::Turn;
+use crate::stream::Message;
+use crate::stream::core::StreamCore;
+use crate::types::{LogId, NanoTime, Seq};
+
+/// The length of an acknowledgement subject that a client's byte limit has to allow for: `$JS.ACK.`, five numbers and
+/// the dots between them.
+const ACK_SUBJECT_BYTES: usize = 64;
+
+/// What may be sent next.
+enum Choice {
+    /// Once more.
+    Again(Seq),
+    /// For the first time.
+    New(Seq),
+}
+
+impl Consumer {
+    /// Sends what can be sent now. Answers the sequences that nobody need acknowledge, for the stream's retention.
+    pub fn deliver(&mut self, stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<Vec<Seq>> {
+        let mut done = Vec::new();
+        let mut checked = 0;
+        if self.is_paused(turn.now) {
+            return Ok(done);
+        }
+        if self.config.is_push() && !self.is_bound(turn) {
+            return Ok(done);
+        }
+        while turn.budget > 0 {
+            let ready = match self.config.is_push() {
+                true => self.push_allows(turn.now),
+                false => self.has_waiting(),
+            };
+            if !ready {
+                break;
+            }
+            let Some(choice) = self.choose(stream, turn)? else {
+                self.end_of_stream(turn);
+                break;
+            };
+            let (Choice::Again(seq) | Choice::New(seq)) = choice;
+            let message = match stream.load(seq) {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    self.pass_over(&choice);
+                    continue;
+                }
+                Err(error) if error.kind == Kind::Damaged => {
+                    tracing::error!(stream = %stream.name, seq, "not served: {error}");
+                    if matches!(choice, Choice::New(_)) {
+                        self.num_pending = self.num_pending.saturating_sub(1);
+                    }
+                    self.pass_over(&choice);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if !self.send(choice, message, &mut checked, turn) {
+                break;
+            }
+            if self.config.ack_policy == AckPolicy::None {
+                done.push(seq);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Looks for what comes next, without taking it.
+    fn choose(&mut self, stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<Option<Choice>> {
+        while let Some(&seq) = self.redeliver.first() {
+            let sent = self.deliveries.get(&seq).copied().unwrap_or(1);
+            if self.config.max_deliver > 0 && sent >= self.config.max_deliver as u64 {
+                self.forget(seq);
+                turn.emits.push(Emit::Event(Event::MaxDeliveries {
+                    consumer: self.name.clone(),
+                    stream_seq: seq,
+                    deliveries: sent,
+                }));
+                continue;
+            }
+            return Ok(Some(Choice::Again(seq)));
+        }
+        let limit = self.config.max_ack_pending;
+        if self.config.ack_policy != AckPolicy::None
+            && limit > 0
+            && self.pending.len() as i64 >= limit
+        {
+            return Ok(None);
+        }
+        if let Some(&seq) = self.initial.front() {
+            return Ok(Some(Choice::New(seq)));
+        }
+        if self.num_pending == 0 {
+            return Ok(None);
+        }
+        let Some(seq) = stream.index.next_match(&mut self.cursor, self.next)? else {
+            return Ok(None);
+        };
+        self.next = seq;
+        if self.config.replay_policy == ReplayPolicy::Original
+            && !self.is_due(stream, seq, turn.now)?
+        {
+            return Ok(None);
+        }
+        Ok(Some(Choice::New(seq)))
+    }
+
+    /// The chosen message cannot be sent: it is gone or damaged.
+    fn pass_over(&mut self, choice: &Choice) {
+        match *choice {
+            Choice::Again(seq) => {
+                self.forget(seq);
+            }
+            Choice::New(seq) => {
+                // What was removed has been taken off the count already, unless it was on the list.
+                self.take_new(seq);
+            }
+        }
+    }
+
+    /// Sends the chosen message, if there is somebody to send it to.
+    fn send(
+        &mut self,
+        choice: Choice,
+        message: Message,
+        checked: &mut usize,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let bytes = message.headers.len() + message.payload.len();
+        let shown = if self.config.headers_only {
+            message.headers.len()
+        } else {
+            bytes
+        };
+        let size = message.subject.len() + ACK_SUBJECT_BYTES + shown;
+        let to = match self.config.is_push() {
+            true => bytes::Bytes::copy_from_slice(self.config.deliver_subject.as_bytes()),
+            false => match self.next_waiting(size as u64, checked, turn) {
+                Some(reply) => reply,
+                None => return false,
+            },
+        };
+        let seq = message.seq;
+        let deliveries = match choice {
+            Choice::New(_) => {
+                self.take_new(seq);
+                self.num_pending = self.num_pending.saturating_sub(1);
+                1
+            }
+            Choice::Again(_) => {
+                let count = self.deliveries.entry(seq).or_insert(1);
+                *count += 1;
+                *count
+            }
+        };
+        self.replayed = Some((turn.now, message.time));
+        self.last_delivery = Some(turn.now);
+        if self.turn_delivered.is_empty() {
+            self.turn_first_delivery = self.delivered.consumer + 1;
+        }
+        self.turn_delivered.push(seq);
+        self.book(seq, turn.now);
+        self.pushed(size, turn);
+        turn.budget = turn.budget.saturating_sub(size);
+        turn.emits.push(Emit::Deliver(Delivery {
+            consumer: self.name.clone(),
+            to,
+            deliveries,
+            consumer_seq: self.delivered.consumer,
+            pending: self.num_pending,
+            headers_only: self.config.headers_only,
+            wants_ack: self.config.ack_policy != AckPolicy::None,
+            message,
+        }));
+        self.request_flow_control(turn);
+        true
+    }
+
+    /// Takes a first delivery off what is to come.
+    fn take_new(&mut self, seq: Seq) {
+        if self.initial.front() == Some(&seq) {
+            self.initial.pop_front();
+        } else {
+            self.next = self.next.max(seq + 1);
+        }
+    }
+
+    /// Notes a delivery: it counts as the consumer's next, and as pending if it must be acknowledged.
+    fn book(&mut self, seq: Seq, now: NanoTime) {
+        self.delivered.consumer += 1;
+        self.delivered.stream = self.delivered.stream.max(seq);
+        if self.config.ack_policy == AckPolicy::None {
+            self.ack_floor = self.delivered;
+        } else {
+            self.track(seq, self.delivered.consumer, now);
+        }
+    }
+
+    /// Applies deliveries from the journal.
+    pub fn replay_delivered(&mut self, first_delivery: u64, seqs: &[Seq], time: NanoTime) {
+        self.delivered.consumer = self.delivered.consumer.max(first_delivery - 1);
+        for &seq in seqs {
+            if self.pending.contains_key(&seq) {
+                *self.deliveries.entry(seq).or_insert(1) += 1;
+            } else {
+                self.take_new(seq);
+            }
+            self.book(seq, time);
+        }
+        self.last_delivery = Some(time);
+    }
+
+    /// Writes this turn's progress to the journal; `stream` names the stream's log.
+    pub fn journal_turn(&mut self, stream: LogId, journaled: bool, turn: &mut Turn<'_>) {
+        if journaled && self.is_persistent() {
+            if !self.turn_delivered.is_empty() {
+                turn.commands.delivered(
+                    stream,
+                    turn.now,
+                    self.serial,
+                    self.turn_first_delivery,
+                    &self.turn_delivered,
+                );
+            }
+            if !self.turn_acked.is_empty() {
+                turn.commands
+                    .acked(stream, turn.now, self.serial, &self.turn_acked);
+            }
+        }
+        self.turn_delivered.clear();
+        self.turn_acked.clear();
+    }
+
+    /// Whether anything could be sent if somebody asked.
+    pub fn has_work(&self) -> bool {
+        let wanted = self.config.is_push() || self.has_waiting();
+        wanted && (self.num_pending > 0 || !self.redeliver.is_empty() || !self.initial.is_empty())
+    }
+
+    /// Whether it holds back on request.
+    pub fn is_paused(&self, now: NanoTime) -> bool {
+        self.config.pause_until.is_some_and(|until| until > now)
+    }
+
+    /// For replay at the original pace: whether the time between this message and the one before has passed.
+    fn is_due(&self, stream: &StreamCore, seq: Seq, now: NanoTime) -> Result<bool> {
+        let Some((sent, stored)) = self.replayed else {
+            return Ok(true);
+        };
+        let Some(message) = stream.load(seq)? else {
+            return Ok(true);
+        };
+        Ok(now - sent >= message.time - stored)
+    }
+
+    /// The times at which [`Consumer::tick`] has something to do: the next of them.
+    pub fn next_deadline(&self, now: NanoTime) -> Option<NanoTime> {
+        let ack = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let idle = (self.config.inactive_threshold > 0).then(|| {
+            self.idle_since
+                .saturating_add(self.config.inactive_threshold)
+        });
+        let resume = self.config.pause_until.filter(|until| *until > now);
+        // Replay at the original pace looks every few milliseconds whether the next message is due.
+        let replay = (self.config.replay_policy == ReplayPolicy::Original && self.has_work())
+            .then(|| now + 5 * crate::types::MILLISECOND);
+        [
+            ack,
+            idle,
+            resume,
+            replay,
+            self.pull_deadline(),
+            self.push_deadline(now),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does what is due. Answers whether the consumer has gone unused for too long and is to be removed.
+    pub fn tick(&mut self, turn: &mut Turn<'_>) -> bool {
+        self.expire_acks(turn.now);
+        self.expire_pulls(turn);
+        self.push_heartbeat(turn);
+        let threshold = self.config.inactive_threshold;
+        if threshold == 0 || turn.now < self.idle_since.saturating_add(threshold) {
+            return false;
+        }
+        let used = match self.config.is_push() {
+            true => self.is_bound(turn),
+            false => {
+                self.drop_dead(turn);
+                self.has_waiting()
+            }
+        };
+        if used {
+            self.idle_since = turn.now;
+        }
+        !used
+    }
+}

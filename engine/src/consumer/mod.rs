@@ -1,0 +1,449 @@
+//! Consumers: who got which message, who acknowledged it, and what comes next. A pure state machine over the messages
+//! of its stream; time is handed in.
+
+mod ack;
+mod config;
+mod deliver;
+mod pull;
+mod push;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
+
+pub use ack::{Ack, AckKind};
+pub use config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
+pub use pull::PullRequest;
+
+use crate::error::Result;
+use crate::index::Cursor;
+use crate::shard::emit::ConsumerName;
+use crate::stream::core::StreamCore;
+use crate::types::{NanoTime, Nanos, Seq};
+use pull::Waiting;
+use push::Push;
+
+/// A consumer sequence with the stream sequence that belongs to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeqPair {
+    /// The consumer's own count of deliveries.
+    pub consumer: u64,
+    /// The stream's sequence.
+    pub stream: Seq,
+}
+
+/// A message that was sent and not acknowledged yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pending {
+    /// The consumer sequence of its first delivery.
+    consumer_seq: u64,
+    /// When it was last sent.
+    sent: NanoTime,
+    /// When it will be sent again; `NanoTime::MAX` while it waits in the redelivery queue.
+    deadline: NanoTime,
+}
+
+/// What a consumer needs to go on after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerSnapshot {
+    /// Its serial number within the stream.
+    pub serial: u64,
+    /// Its name.
+    pub name: String,
+    /// Its configuration.
+    pub config: ConsumerConfig,
+    /// When it was made.
+    pub created: NanoTime,
+    /// The next stream sequence it has not looked at.
+    pub next: Seq,
+    /// Single sequences still to be sent before `next` counts (last-per-subject).
+    #[serde(default)]
+    pub initial: Vec<Seq>,
+    /// The last delivery.
+    pub delivered: SeqPair,
+    /// All up to here is acknowledged.
+    pub ack_floor: SeqPair,
+    /// Sent and not acknowledged: stream sequence, consumer sequence, time sent.
+    #[serde(default)]
+    pub pending: Vec<(Seq, u64, NanoTime)>,
+    /// Stream sequences sent more than once, and how often.
+    #[serde(default)]
+    pub deliveries: Vec<(Seq, u64)>,
+}
+
+/// What clients are told of a consumer.
+#[derive(Clone, Debug)]
+pub struct ConsumerInfo {
+    /// Its names.
+    pub name: Arc<ConsumerName>,
+    /// Its configuration.
+    pub config: ConsumerConfig,
+    /// When it was made.
+    pub created: NanoTime,
+    /// The last delivery, and its time.
+    pub delivered: SeqPair,
+    /// When it last delivered.
+    pub last_delivery: Option<NanoTime>,
+    /// All up to here is acknowledged.
+    pub ack_floor: SeqPair,
+    /// When an acknowledgement last came.
+    pub last_ack: Option<NanoTime>,
+    /// Messages sent and not acknowledged.
+    pub num_ack_pending: u64,
+    /// Of those, the ones sent more than once.
+    pub num_redelivered: u64,
+    /// Pull requests waiting.
+    pub num_waiting: u64,
+    /// Messages not sent yet.
+    pub num_pending: u64,
+    /// For a push consumer: whether somebody is subscribed.
+    pub push_bound: bool,
+    /// How long it still pauses, in nanoseconds; 0 if it does not.
+    pub pause_remaining: Nanos,
+}
+
+/// One consumer.
+pub(crate) struct Consumer {
+    pub serial: u64,
+    pub name: Arc<ConsumerName>,
+    pub config: ConsumerConfig,
+    pub created: NanoTime,
+    /// Whether its stream lists it among those with something to do.
+    pub queued: bool,
+    cursor: Cursor,
+    filters: Vec<Bytes>,
+    next: Seq,
+    initial: VecDeque<Seq>,
+    delivered: SeqPair,
+    last_delivery: Option<NanoTime>,
+    ack_floor: SeqPair,
+    last_ack: Option<NanoTime>,
+    pending: BTreeMap<Seq, Pending>,
+    /// How often a message was sent, where it is more than once.
+    deliveries: HashMap<Seq, u64, RandomState>,
+    deadlines: BTreeSet<(NanoTime, Seq)>,
+    redeliver: BTreeSet<Seq>,
+    num_pending: u64,
+    waiting: VecDeque<Waiting>,
+    push: Push,
+    /// Since when nobody has used it.
+    idle_since: NanoTime,
+    /// When the last message was sent, and the time it was stored: for replay at the original pace.
+    replayed: Option<(NanoTime, NanoTime)>,
+    /// Sent in this turn, for the journal: the first consumer sequence, and the stream sequences.
+    turn_first_delivery: u64,
+    turn_delivered: Vec<Seq>,
+    turn_acked: Vec<Seq>,
+}
+
+impl Consumer {
+    /// Begins a new consumer where its policy says.
+    pub fn create(
+        serial: u64,
+        name: Arc<ConsumerName>,
+        config: ConsumerConfig,
+        now: NanoTime,
+        stream: &mut StreamCore,
+    ) -> Result<Self> {
+        let filters = filters_of(&config);
+        let last = stream.last();
+        let first = stream.first().max(1);
+        let mut initial = VecDeque::new();
+        let next = match config.deliver_policy {
+            DeliverPolicy::All => first,
+            DeliverPolicy::New => last + 1,
+            DeliverPolicy::Last => stream.index.prev_match(&filters, last)?.unwrap_or(last + 1),
+            DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),
+            DeliverPolicy::ByStartTime => stream
+                .seq_at(config.opt_start_time.unwrap_or(0))?
+                .max(first),
+            DeliverPolicy::LastPerSubject => {
+                let mut lasts = Vec::new();
+                stream.index.last_of_each(&filters, &mut |_, info| {
+                    lasts.push(info.last);
+                    std::ops::ControlFlow::Continue(())
+                })?;
+                lasts.sort_unstable();
+                initial = lasts.into();
+                last + 1
+            }
+        };
+        let before = initial.front().copied().unwrap_or(next).saturating_sub(1);
+        let snapshot = ConsumerSnapshot {
+            serial,
+            name: name.consumer.to_string(),
+            config,
+            created: now,
+            next,
+            initial: initial.into(),
+            delivered: SeqPair {
+                consumer: 0,
+                stream: before,
+            },
+            ack_floor: SeqPair {
+                consumer: 0,
+                stream: before,
+            },
+            ..ConsumerSnapshot::default()
+        };
+        Self::resume(name, snapshot, now, stream)
+    }
+
+    /// Goes on from a snapshot.
+    pub fn resume(
+        name: Arc<ConsumerName>,
+        snapshot: ConsumerSnapshot,
+        now: NanoTime,
+        stream: &mut StreamCore,
+    ) -> Result<Self> {
+        let filters = filters_of(&snapshot.config);
+        let mut consumer = Self {
+            serial: snapshot.serial,
+            name,
+            created: snapshot.created,
+            queued: false,
+            cursor: Cursor::new(&filters),
+            filters,
+            next: snapshot.next,
+            initial: snapshot.initial.into(),
+            delivered: snapshot.delivered,
+            last_delivery: None,
+            ack_floor: snapshot.ack_floor,
+            last_ack: None,
+            pending: BTreeMap::new(),
+            deliveries: snapshot.deliveries.into_iter().collect(),
+            deadlines: BTreeSet::new(),
+            redeliver: BTreeSet::new(),
+            num_pending: 0,
+            waiting: VecDeque::new(),
+            push: Push::default(),
+            idle_since: now,
+            replayed: None,
+            turn_first_delivery: 0,
+            turn_delivered: Vec::new(),
+            turn_acked: Vec::new(),
+            config: snapshot.config,
+        };
+        for (seq, consumer_seq, sent) in snapshot.pending {
+            consumer.track(seq, consumer_seq, sent);
+        }
+        consumer.recount(stream)?;
+        Ok(consumer)
+    }
+
+    /// What it needs to go on after a restart.
+    pub fn snapshot(&self) -> ConsumerSnapshot {
+        ConsumerSnapshot {
+            serial: self.serial,
+            name: self.name.consumer.to_string(),
+            config: self.config.clone(),
+            created: self.created,
+            next: self.next,
+            initial: self.initial.iter().copied().collect(),
+            delivered: self.delivered,
+            ack_floor: self.ack_floor,
+            pending: self
+                .pending
+                .iter()
+                .map(|(&seq, pending)| (seq, pending.consumer_seq, pending.sent))
+                .collect(),
+            deliveries: self
+                .deliveries
+                .iter()
+                .map(|(&seq, &count)| (seq, count))
+                .collect(),
+        }
+    }
+
+    /// What clients are told.
+    pub fn info(&self, now: NanoTime) -> ConsumerInfo {
+        ConsumerInfo {
+            name: self.name.clone(),
+            config: self.config.clone(),
+            created: self.created,
+            delivered: self.shown(self.delivered),
+            last_delivery: self.last_delivery,
+            ack_floor: self.shown(self.ack_floor),
+            last_ack: self.last_ack,
+            num_ack_pending: self.pending.len() as u64,
+            num_redelivered: self.deliveries.len() as u64,
+            num_waiting: self.waiting.len() as u64,
+            num_pending: self.num_pending,
+            push_bound: self.push.active,
+            pause_remaining: self
+                .config
+                .pause_until
+                .map_or(0, |until| (until - now).max(0)),
+        }
+    }
+
+    /// The filters, empty for all subjects.
+    pub fn filters(&self) -> &[Bytes] {
+        &self.filters
+    }
+
+    /// Whether a subject is among those it wants.
+    pub fn wants(&self, subject: &[u8]) -> bool {
+        self.filters.is_empty()
+            || self
+                .filters
+                .iter()
+                .any(|filter| weir_subject::matches(filter, subject))
+    }
+
+    /// Whether its progress goes into the journal.
+    pub fn is_persistent(&self) -> bool {
+        !self.config.mem_storage
+    }
+
+    /// Takes a new configuration; what may change was checked before.
+    pub fn update(
+        &mut self,
+        config: ConsumerConfig,
+        now: NanoTime,
+        stream: &mut StreamCore,
+    ) -> Result<()> {
+        self.filters = filters_of(&config);
+        self.cursor = Cursor::new(&self.filters);
+        self.config = config;
+        self.idle_since = now;
+        self.recount(stream)
+    }
+
+    /// A message it wants was stored.
+    pub fn stored(&mut self) {
+        self.num_pending += 1;
+    }
+
+    /// A message is gone; if it was on its way, nobody need acknowledge it any more.
+    pub fn removed(&mut self, seq: Seq, subject: &[u8]) {
+        let unsent = if self.initial.is_empty() || seq >= self.next {
+            seq >= self.next && self.wants(subject)
+        } else {
+            // Dropped from the list when its turn comes.
+            self.initial.binary_search(&seq).is_ok()
+        };
+        if unsent {
+            self.num_pending = self.num_pending.saturating_sub(1);
+        }
+        self.forget(seq);
+    }
+
+    /// Everything below a sequence is gone, too much to be told one by one.
+    pub fn purged(&mut self, stream: &mut StreamCore) -> Result<()> {
+        let gone: Vec<Seq> = {
+            let mut gone = Vec::new();
+            for &seq in self.pending.keys() {
+                if !stream.index.is_live(seq)? {
+                    gone.push(seq);
+                }
+            }
+            gone
+        };
+        for seq in gone {
+            self.forget(seq);
+        }
+        self.next = self.next.max(stream.first());
+        self.recount(stream)
+    }
+
+    /// Whether the consumer still needs a message, for retention by interest.
+    pub fn needs(&self, seq: Seq) -> bool {
+        seq >= self.next
+            || self.pending.contains_key(&seq)
+            || self.initial.binary_search(&seq).is_ok()
+    }
+
+    /// Everything below this needs no look at for retention's sake.
+    pub fn settled_below(&self) -> Seq {
+        let oldest = self.pending.keys().next().copied();
+        let initial = self.initial.front().copied();
+        [oldest, initial]
+            .into_iter()
+            .flatten()
+            .fold(self.next, Seq::min)
+    }
+
+    /// Counts anew what is to be sent.
+    fn recount(&mut self, stream: &mut StreamCore) -> Result<()> {
+        self.num_pending = stream.index.count_from(&self.filters, self.next)?;
+        for &seq in &self.initial {
+            self.num_pending += u64::from(stream.index.is_live(seq)?);
+        }
+        Ok(())
+    }
+
+    /// Notes that a message is on its way.
+    fn track(&mut self, seq: Seq, consumer_seq: u64, sent: NanoTime) {
+        let deadline = sent.saturating_add(self.wait_for(seq));
+        let entry = self.pending.entry(seq).or_insert(Pending {
+            consumer_seq,
+            sent,
+            deadline,
+        });
+        self.deadlines.remove(&(entry.deadline, seq));
+        entry.sent = sent;
+        entry.deadline = deadline;
+        self.deadlines.insert((deadline, seq));
+        self.redeliver.remove(&seq);
+    }
+
+    /// How long the acknowledgement of a message may take now.
+    fn wait_for(&self, seq: Seq) -> Nanos {
+        let sent = self.deliveries.get(&seq).copied().unwrap_or(1);
+        match self.config.backoff.as_slice() {
+            [] => self.config.ack_wait,
+            waits => {
+                let at = usize::try_from(sent - 1)
+                    .unwrap_or(usize::MAX)
+                    .min(waits.len() - 1);
+                waits[at]
+            }
+        }
+    }
+
+    /// Drops what is known of a message on its way; answers whether it was.
+    fn forget(&mut self, seq: Seq) -> bool {
+        self.deliveries.remove(&seq);
+        self.redeliver.remove(&seq);
+        let Some(pending) = self.pending.remove(&seq) else {
+            return false;
+        };
+        self.deadlines.remove(&(pending.deadline, seq));
+        self.raise_floor();
+        true
+    }
+
+    /// Moves the floor up to where everything is acknowledged.
+    fn raise_floor(&mut self) {
+        let floor = match self.pending.first_key_value() {
+            None => self.delivered,
+            Some((&seq, pending)) => SeqPair {
+                consumer: pending.consumer_seq.saturating_sub(1),
+                stream: seq - 1,
+            },
+        };
+        self.ack_floor.consumer = self.ack_floor.consumer.max(floor.consumer);
+        self.ack_floor.stream = self.ack_floor.stream.max(floor.stream);
+    }
+
+    /// A consumer that has sent nothing shows zeroes.
+    fn shown(&self, pair: SeqPair) -> SeqPair {
+        match pair.consumer {
+            0 if self.config.deliver_policy == DeliverPolicy::All => SeqPair::default(),
+            _ => pair,
+        }
+    }
+}
+
+fn filters_of(config: &ConsumerConfig) -> Vec<Bytes> {
+    config
+        .filters()
+        .into_iter()
+        .filter(|filter| *filter != ">")
+        .map(|filter| Bytes::copy_from_slice(filter.as_bytes()))
+        .collect()
+}

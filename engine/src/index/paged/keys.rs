@@ -1,0 +1,272 @@
+//! How a paged index lies in the backend's key-value space.
+//!
+//! All keys begin with the tag and the log's id, so the keys of a stream lie together. The bare prefix is the key of
+//! the totals; behind an epoch come, each with a byte of its own, the subjects, the inner postings and the chunks'
+//! counts. Emptying the index is a step of the epoch: what older epochs left behind is deleted bit by bit.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | prefix | [`Totals`], fixed width, little endian |
+//! | prefix, epoch, 1, subject | count, first, last - first (the latter only from two messages on), as varints |
+//! | prefix, epoch, 2, length of the subject, subject, sequence | nothing |
+//! | prefix, epoch, 3, chunk number | live messages of the chunk, `u32` little endian |
+//!
+//! Numbers in keys are big endian, so that byte order is their order.
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::index::SubjectInfo;
+use crate::types::{LogId, Seq};
+
+/// The first byte of every key.
+pub(crate) const TAG: u8 = b'I';
+
+const SUBJECT: u8 = 1;
+const POSTING: u8 = 2;
+const CHUNK: u8 = 3;
+/// Tag and log id.
+const PREFIX: usize = 9;
+/// Prefix, epoch and kind.
+pub(super) const STEM: usize = PREFIX + 5;
+
+/// Makes the keys of one log and epoch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keys {
+    log: LogId,
+    pub epoch: u32,
+}
+
+impl Keys {
+    pub fn new(log: LogId, epoch: u32) -> Self {
+        Self { log, epoch }
+    }
+
+    /// What all keys of the log begin with, and the key of the totals.
+    pub fn prefix(self) -> Vec<u8> {
+        let mut key = Vec::with_capacity(PREFIX);
+        key.push(TAG);
+        key.extend_from_slice(&self.log.0.to_be_bytes());
+        key
+    }
+
+    /// What the keys of this epoch begin with.
+    pub fn epoch(self) -> Vec<u8> {
+        let mut key = self.prefix();
+        key.extend_from_slice(&self.epoch.to_be_bytes());
+        key
+    }
+
+    fn stem(self, kind: u8, room: usize) -> Vec<u8> {
+        let mut key = Vec::with_capacity(STEM + room);
+        key.push(TAG);
+        key.extend_from_slice(&self.log.0.to_be_bytes());
+        key.extend_from_slice(&self.epoch.to_be_bytes());
+        key.push(kind);
+        key
+    }
+
+    /// The key of a subject; of a part of one, what the keys of all subjects that begin so begin with.
+    pub fn subject(self, subject: &[u8]) -> Vec<u8> {
+        let mut key = self.stem(SUBJECT, subject.len());
+        key.extend_from_slice(subject);
+        key
+    }
+
+    /// What the posting keys of a subject begin with. The sequence is appended by [`with_seq`].
+    pub fn postings(self, subject: &[u8]) -> Vec<u8> {
+        let mut key = self.stem(POSTING, subject.len() + 16);
+        // With its length before it a subject needs no escape, whatever bytes it has. Subjects stand in heads, which
+        // are shorter than 64 KiB.
+        key.extend_from_slice(&(subject.len() as u32).to_be_bytes());
+        key.extend_from_slice(subject);
+        key
+    }
+
+    /// The key of one posting.
+    pub fn posting(self, subject: &[u8], seq: Seq) -> Bytes {
+        with_seq(self.postings(subject), seq)
+    }
+
+    /// What the keys of the chunks' counts begin with.
+    pub fn chunks(self) -> Vec<u8> {
+        self.stem(CHUNK, 8)
+    }
+
+    /// The key of a chunk's count.
+    pub fn chunk(self, number: u64) -> Bytes {
+        with_seq(self.chunks(), number)
+    }
+}
+
+/// The key with a number appended.
+pub(super) fn with_seq(mut key: Vec<u8>, seq: u64) -> Bytes {
+    key.extend_from_slice(&seq.to_be_bytes());
+    key.into()
+}
+
+/// The number at the end of a key.
+pub(super) fn seq_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Whether the key is one of a subject.
+pub(super) fn is_subject(key: &[u8]) -> bool {
+    key.get(STEM - 1) == Some(&SUBJECT)
+}
+
+/// A subject's value.
+pub(super) fn encode(info: SubjectInfo) -> Bytes {
+    let mut value = Vec::with_capacity(16);
+    put_varint(&mut value, info.count);
+    put_varint(&mut value, info.first);
+    if info.count > 1 {
+        put_varint(&mut value, info.last - info.first);
+    }
+    value.into()
+}
+
+/// What [`encode`] wrote.
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<SubjectInfo> {
+    let mut rest = value;
+    let mut read = || -> Option<SubjectInfo> {
+        let count = take_varint(&mut rest)?;
+        let first = take_varint(&mut rest)?;
+        let span = if count > 1 { take_varint(&mut rest)? } else { 0 };
+        Some(SubjectInfo { count, first, last: first.checked_add(span)? })
+    };
+    read().filter(|info| info.count > 0 && info.first > 0).ok_or_else(|| damaged(key))
+}
+
+/// The error for a value that makes no sense.
+pub(super) fn damaged(key: &[u8]) -> Error {
+    Error::damaged(format!("the index entry under key {} makes no sense", key.escape_ascii()))
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, tail) = rest.split_first()?;
+        *rest = tail;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return None;
+        }
+        value |= bits << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// The totals of an index, kept so that opening reads one key and the chunks' counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub epoch: u32,
+    /// Older epochs, from this one on, may have left keys behind.
+    pub oldest: u32,
+    /// Whether the index is just being built from the log, and incomplete.
+    pub building: bool,
+    pub len: u64,
+    pub subjects: u64,
+    /// The first live sequence, or 0.
+    pub first: Seq,
+    /// The last live sequence, or 0.
+    pub last: Seq,
+    /// No sequence below may be added any more.
+    pub next: Seq,
+}
+
+/// The version of the layout, the first byte of the totals.
+const VERSION: u8 = 1;
+
+impl Totals {
+    pub fn encode(&self) -> Bytes {
+        let mut value = vec![VERSION, u8::from(self.building)];
+        value.extend_from_slice(&self.epoch.to_le_bytes());
+        value.extend_from_slice(&self.oldest.to_le_bytes());
+        for number in [self.len, self.subjects, self.first, self.last, self.next] {
+            value.extend_from_slice(&number.to_le_bytes());
+        }
+        value.into()
+    }
+
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
+        let word = |at: usize| value.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+        let long = |at: usize| value.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        let read = || {
+            Some(Self {
+                epoch: word(2)?,
+                oldest: word(6)?,
+                building: *value.get(1)? != 0,
+                len: long(10)?,
+                subjects: long(18)?,
+                first: long(26)?,
+                last: long(34)?,
+                next: long(42)?,
+            })
+        };
+        match value.first() {
+            Some(&VERSION) => read().ok_or_else(|| damaged(key)),
+            Some(version) => Err(Error::unsupported(format!(
+                "the index under key {} is of version {version}; this program reads version {VERSION}",
+                key.escape_ascii()
+            ))),
+            None => Err(damaged(key)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn entries_come_back(count in 1u64.., first in 1u64.., span: u64) {
+            let last = if count == 1 { first } else { first.saturating_add(span) };
+            let info = SubjectInfo { count, first, last };
+            prop_assert_eq!(decode(b"k", &encode(info)).unwrap(), info);
+        }
+
+        #[test]
+        fn nonsense_is_an_error(value: Vec<u8>) {
+            let _ = decode(b"k", &value);
+            let _ = Totals::decode(b"k", &value);
+        }
+
+        #[test]
+        fn totals_come_back(numbers: [u64; 5], epoch: u32, oldest: u32, building: bool) {
+            let [len, subjects, first, last, next] = numbers;
+            let totals = Totals { epoch, oldest, building, len, subjects, first, last, next };
+            prop_assert_eq!(Totals::decode(b"k", &totals.encode()).unwrap(), totals);
+        }
+    }
+
+    #[test]
+    fn the_usual_entry_is_small() {
+        let one = SubjectInfo { count: 1, first: 1_000_000, last: 1_000_000 };
+        assert_eq!(encode(one).len(), 4);
+        assert!(decode(b"k", b"").is_err() && decode(b"k", &[0, 1]).is_err() && decode(b"k", &[2, 1]).is_err());
+        assert!(decode(b"k", &[0xff; 30]).is_err());
+    }
+
+    #[test]
+    fn no_subject_is_mistaken_for_another() {
+        let keys = Keys::new(LogId(7), 3);
+        assert!(!keys.postings(b"ab").starts_with(&keys.postings(b"a")));
+        assert!(keys.posting(b"a", 9).starts_with(&keys.postings(b"a")));
+        assert_eq!(seq_of(&keys.posting(b"a", 9)), Some(9));
+        assert!(is_subject(&keys.subject(b"a")) && !is_subject(&keys.posting(b"a", 1)) && !is_subject(&keys.chunk(1)));
+    }
+}

@@ -1,0 +1,85 @@
+//! Small rules of Go's JSON that the wire expects of ours.
+
+use serde::{Deserialize, Deserializer};
+
+/// Go's `omitempty` for numbers.
+pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Go's `omitempty` for booleans.
+pub(crate) fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Go reads `null` as the empty value.
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A time as Go's JSON writes it: RFC 3339 in UTC with as many digits as it needs, and year 1 for "none".
+pub fn format_time(time: Option<i64>) -> String {
+    match time.map(|nanos| jiff::Timestamp::from_nanosecond(i128::from(nanos))) {
+        Some(Ok(timestamp)) => timestamp.to_string(),
+        _ => "0001-01-01T00:00:00Z".to_owned(),
+    }
+}
+
+/// Reads what [`format_time`] and the clients write; `None` for Go's zero time.
+///
+/// # Errors
+/// If the text is not RFC 3339, or lies outside of what 64 bits of nanoseconds hold (years 1677 to 2262).
+pub fn parse_time(text: &str) -> Result<Option<i64>, String> {
+    if text.starts_with("0001-01-01T00:00:00") {
+        return Ok(None);
+    }
+    let timestamp: jiff::Timestamp = text
+        .parse()
+        .map_err(|error| format!("parsing time {text:?}: {error}"))?;
+    i64::try_from(timestamp.as_nanosecond())
+        .map(Some)
+        .map_err(|_| format!("time {text:?} is outside of the years 1677 to 2262"))
+}
+
+/// `Option<NanoTime>` as an RFC 3339 string.
+pub(crate) mod rfc3339_option {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(time: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::format_time(*time))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<i64>, D::Error> {
+        match Option::<String>::deserialize(deserializer)? {
+            None => Ok(None),
+            Some(text) => super::parse_time(&text).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_round_trip() {
+        for nanos in [
+            0,
+            1,
+            1_700_000_000_123_456_789,
+            1_700_000_000_000_000_000,
+            -5,
+        ] {
+            assert_eq!(parse_time(&format_time(Some(nanos))), Ok(Some(nanos)));
+        }
+        assert_eq!(format_time(Some(1_500_000_000)), "1970-01-01T00:00:01.5Z");
+        assert_eq!(parse_time(&format_time(None)), Ok(None));
+        assert!(parse_time("yesterday").is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! Checkpoints: from time to time the logs are synced and what they do not know is noted, so that the journal before
+//! can be used again.
+//!
+//! The order is what makes it safe: first the logs are on disk, then the snapshots that build on them, and only then
+//! is the journal trimmed. Syncing happens on a thread of its own; the shard goes on meanwhile.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::backend::KvWrite;
+use crate::error::{Error, Result};
+use crate::shard::snapshot::{StreamSnapshot, dedup_key, pack_dedup, stream_key};
+use crate::shard::{Input, ShardHandle, State};
+use crate::store::Environment;
+use crate::stream::settings::BackendKind;
+use crate::types::{LogId, Seq};
+
+/// How a shard stands between two checkpoints.
+#[derive(Default)]
+pub(super) struct Checkpoint {
+    /// Bytes that the journal grew by since the last one.
+    journal_bytes: usize,
+    /// Whether one is being written.
+    running: bool,
+    /// Streams deleted whose snapshots have to go.
+    deleted: Vec<LogId>,
+}
+
+/// What a checkpoint writes.
+struct Job {
+    env: Arc<Environment>,
+    backends: BTreeSet<BackendKind>,
+    writes: Vec<KvWrite>,
+    position: Seq,
+}
+
+impl Checkpoint {
+    /// The journal grew.
+    pub fn grown(&mut self, bytes: usize) {
+        self.journal_bytes += bytes;
+    }
+
+    /// A stream was deleted.
+    pub fn deleted(&mut self, id: LogId) {
+        self.deleted.push(id);
+    }
+}
+
+impl State {
+    /// Begins a checkpoint if the journal grew enough since the last.
+    pub(super) fn checkpoint_if_due(&mut self, handle: &ShardHandle) {
+        if self.checkpoint.running || self.checkpoint.journal_bytes < self.env.checkpoint_bytes {
+            return;
+        }
+        self.checkpoint.running = true;
+        let job = self.checkpoint_job();
+        let handle = handle.clone();
+        let work = move || {
+            let result = job.run();
+            // A shard that is gone needs no answer.
+            let _ = handle.send(vec![Input::Checkpointed(result)]);
+        };
+        let thread = std::thread::Builder::new().name(format!("weir-checkpoint-{}", self.number));
+        if let Err(error) = thread.spawn(work) {
+            tracing::warn!(
+                shard = self.number,
+                "no thread for a checkpoint, later then: {error}"
+            );
+            self.checkpoint.running = false;
+            // Its writes are lost: all streams are noted again.
+            for stream in self.streams.values_mut() {
+                stream.unsaved = true;
+            }
+        }
+    }
+
+    /// Takes the result of a checkpoint: the journal before it is free.
+    pub(super) fn checkpointed(&mut self, result: Result<Seq>) -> Result<()> {
+        self.checkpoint.running = false;
+        let position = result?;
+        let journal: &mut dyn crate::backend::Log = self.journal.as_mut();
+        journal.trim(position + 1)
+    }
+
+    /// The last checkpoint: everything is on disk when it returns.
+    pub(super) fn close(&mut self) -> Result<()> {
+        self.journal.sync()?;
+        if self.streams.values().any(|stream| stream.unsaved) || !self.checkpoint.deleted.is_empty()
+        {
+            let position = self.checkpoint_job().run()?;
+            self.checkpointed(Ok(position))?;
+            self.journal.sync()?;
+        }
+        Ok(())
+    }
+
+    /// What a checkpoint has to write now.
+    fn checkpoint_job(&mut self) -> Job {
+        self.checkpoint.journal_bytes = 0;
+        let mut backends = BTreeSet::from([BackendKind::Segment]);
+        let mut writes = Vec::new();
+        for stream in self.streams.values_mut().filter(|stream| stream.unsaved) {
+            stream.unsaved = false;
+            if !stream.is_journaled() {
+                continue;
+            }
+            backends.insert(stream.core.settings.backend);
+            let snapshot = StreamSnapshot::of(stream, self.number, self.position);
+            writes.push((
+                stream_key(stream.id()),
+                Some(crate::stream::to_json(&snapshot)),
+            ));
+            let dedup = pack_dedup(stream);
+            writes.push((dedup_key(stream.id()), (!dedup.is_empty()).then_some(dedup)));
+        }
+        for id in self.checkpoint.deleted.drain(..) {
+            writes.push((stream_key(id), None));
+            writes.push((dedup_key(id), None));
+        }
+        Job {
+            env: self.env.clone(),
+            backends,
+            writes,
+            position: self.position,
+        }
+    }
+}
+
+impl Job {
+    fn run(self) -> Result<Seq> {
+        let run = || {
+            for kind in &self.backends {
+                self.env.backend(*kind)?.sync()?;
+            }
+            let root = self.env.backend(BackendKind::Segment)?;
+            root.kv().put_all(&self.writes)?;
+            root.sync()
+        };
+        run().map_err(|error: Error| Error {
+            message: format!("writing a checkpoint: {}", error.message),
+            ..error
+        })?;
+        Ok(self.position)
+    }
+}

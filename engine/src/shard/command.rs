@@ -1,0 +1,429 @@
+//! What a shard's journal holds: the outcome of every change, in order, so that applying them again after a crash
+//! gives the same state.
+//!
+//! A command is one journal record. Its head begins with the kind (1 byte) and the stream's log id (8 bytes, little
+//! endian); numbers after that are LEB128. A publish carries the message's packed head in its head and the message's
+//! body in its body; the others have all in the head or, where it may be long, in the body.
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::types::{LogId, NanoTime, Record, Seq};
+
+const PUBLISH: u8 = 1;
+const REMOVE: u8 = 2;
+const RAISE: u8 = 3;
+const CREATE_STREAM: u8 = 4;
+const UPDATE_STREAM: u8 = 5;
+const DELETE_STREAM: u8 = 6;
+const CREATE_CONSUMER: u8 = 7;
+const UPDATE_CONSUMER: u8 = 8;
+const DELETE_CONSUMER: u8 = 9;
+const DELIVERED: u8 = 10;
+const ACKED: u8 = 11;
+
+/// One change, as it is read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A message was stored.
+    Publish {
+        /// Its sequence.
+        seq: Seq,
+        /// Its time.
+        time: NanoTime,
+        /// Its packed head.
+        head: Bytes,
+        /// Its body.
+        body: Bytes,
+    },
+    /// Messages went away: all below `first`, and those of `seqs`.
+    Remove {
+        /// The first sequence that may be left.
+        first: Seq,
+        /// Single ones above it, ascending.
+        seqs: Vec<Seq>,
+    },
+    /// The last sequence is at least this, though nothing is stored under it.
+    Raise {
+        /// The last sequence.
+        last: Seq,
+    },
+    /// The stream was made; the JSON is a [`StreamSnapshot`](crate::shard::snapshot::StreamSnapshot).
+    CreateStream {
+        /// Name, configuration and times.
+        json: Bytes,
+    },
+    /// The stream's configuration was changed.
+    UpdateStream {
+        /// The new configuration.
+        json: Bytes,
+    },
+    /// The stream was deleted.
+    DeleteStream,
+    /// A consumer was made; the JSON is a [`ConsumerSnapshot`](crate::consumer::ConsumerSnapshot).
+    CreateConsumer {
+        /// Name, configuration and state.
+        json: Bytes,
+    },
+    /// A consumer's configuration was changed.
+    UpdateConsumer {
+        /// The consumer's serial number in its stream.
+        consumer: u64,
+        /// The new configuration.
+        json: Bytes,
+    },
+    /// A consumer was deleted.
+    DeleteConsumer {
+        /// The consumer's serial number in its stream.
+        consumer: u64,
+    },
+    /// Messages were sent to a consumer, once more or for the first time.
+    Delivered {
+        /// The consumer's serial number in its stream.
+        consumer: u64,
+        /// When.
+        time: NanoTime,
+        /// The consumer sequence of the first.
+        first_delivery: u64,
+        /// Their stream sequences, in the order they were sent.
+        seqs: Vec<Seq>,
+    },
+    /// Messages are done with for a consumer.
+    Acked {
+        /// The consumer's serial number in its stream.
+        consumer: u64,
+        /// Their stream sequences.
+        seqs: Vec<Seq>,
+    },
+}
+
+/// The commands of one turn, on their way to the journal.
+#[derive(Debug, Default)]
+pub struct Commands {
+    heads: Vec<u8>,
+    items: Vec<Item>,
+}
+
+#[derive(Debug)]
+struct Item {
+    /// Where the head ends in `heads`; it begins where the one before ends.
+    head_end: usize,
+    time: NanoTime,
+    body: Bytes,
+}
+
+impl Commands {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Forgets all, keeps the memory.
+    pub fn clear(&mut self) {
+        self.heads.clear();
+        self.items.clear();
+        // One huge turn must not hold its memory for ever.
+        self.heads.shrink_to(1 << 20);
+        self.items.shrink_to(1 << 14);
+    }
+
+    /// The commands as journal records, numbered from `first`.
+    pub fn records(&self, first: Seq) -> Vec<Record<'_>> {
+        let mut begin = 0;
+        let mut records = Vec::with_capacity(self.items.len());
+        for (seq, item) in (first..).zip(&self.items) {
+            records.push(Record {
+                seq,
+                time: item.time,
+                head: &self.heads[begin..item.head_end],
+                body: &item.body,
+            });
+            begin = item.head_end;
+        }
+        records
+    }
+
+    /// A message was stored.
+    pub fn publish(&mut self, stream: LogId, seq: Seq, time: NanoTime, head: &[u8], body: Bytes) {
+        self.begin(PUBLISH, stream);
+        put(&mut self.heads, seq);
+        self.heads.extend_from_slice(head);
+        self.end(time, body);
+    }
+
+    /// Messages went away.
+    pub fn remove(&mut self, stream: LogId, now: NanoTime, first: Seq, seqs: &[Seq]) {
+        let mut body = Vec::with_capacity(8 + seqs.len() * 2);
+        let mut sorted = seqs.to_vec();
+        sorted.sort_unstable();
+        put_deltas(&mut body, &sorted);
+        self.begin(REMOVE, stream);
+        put(&mut self.heads, first);
+        self.end(now, body.into());
+    }
+
+    /// The last sequence is at least this.
+    pub fn raise(&mut self, stream: LogId, now: NanoTime, last: Seq) {
+        self.begin(RAISE, stream);
+        put(&mut self.heads, last);
+        self.end(now, Bytes::new());
+    }
+
+    /// The stream was made.
+    pub fn create_stream(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+        self.begin(CREATE_STREAM, stream);
+        self.end(now, json);
+    }
+
+    /// The stream's configuration was changed.
+    pub fn update_stream(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+        self.begin(UPDATE_STREAM, stream);
+        self.end(now, json);
+    }
+
+    /// The stream was deleted.
+    pub fn delete_stream(&mut self, stream: LogId, now: NanoTime) {
+        self.begin(DELETE_STREAM, stream);
+        self.end(now, Bytes::new());
+    }
+
+    /// A consumer was made.
+    pub fn create_consumer(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+        self.begin(CREATE_CONSUMER, stream);
+        self.end(now, json);
+    }
+
+    /// A consumer's configuration was changed.
+    pub fn update_consumer(&mut self, stream: LogId, now: NanoTime, consumer: u64, json: Bytes) {
+        self.begin(UPDATE_CONSUMER, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, json);
+    }
+
+    /// A consumer was deleted.
+    pub fn delete_consumer(&mut self, stream: LogId, now: NanoTime, consumer: u64) {
+        self.begin(DELETE_CONSUMER, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, Bytes::new());
+    }
+
+    /// Messages were sent to a consumer.
+    pub fn delivered(
+        &mut self,
+        stream: LogId,
+        now: NanoTime,
+        consumer: u64,
+        first_delivery: u64,
+        seqs: &[Seq],
+    ) {
+        let mut body = Vec::with_capacity(8 + seqs.len() * 2);
+        put_deltas(&mut body, seqs);
+        self.begin(DELIVERED, stream);
+        put(&mut self.heads, consumer);
+        put(&mut self.heads, first_delivery);
+        self.end(now, body.into());
+    }
+
+    /// Messages are done with for a consumer.
+    pub fn acked(&mut self, stream: LogId, now: NanoTime, consumer: u64, seqs: &[Seq]) {
+        let mut body = Vec::with_capacity(8 + seqs.len() * 2);
+        put_deltas(&mut body, seqs);
+        self.begin(ACKED, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, body.into());
+    }
+
+    fn begin(&mut self, kind: u8, stream: LogId) {
+        self.heads.push(kind);
+        self.heads.extend_from_slice(&stream.0.to_le_bytes());
+    }
+
+    fn end(&mut self, time: NanoTime, body: Bytes) {
+        self.items.push(Item {
+            head_end: self.heads.len(),
+            time,
+            body,
+        });
+    }
+}
+
+impl Command {
+    /// Reads a journal record back: the stream it concerns, and the change.
+    ///
+    /// # Errors
+    /// [`Damaged`](crate::Kind::Damaged) if it is not a command of ours.
+    pub fn decode(time: NanoTime, head: &Bytes, body: &Bytes) -> Result<(LogId, Self)> {
+        Self::parse(time, head, body).ok_or_else(|| {
+            Error::damaged(format!(
+                "a journal record of kind {:?} makes no sense",
+                head.first()
+            ))
+        })
+    }
+
+    fn parse(time: NanoTime, head: &Bytes, body: &Bytes) -> Option<(LogId, Self)> {
+        let kind = *head.first()?;
+        let stream: [u8; 8] = head.get(1..9)?.try_into().ok()?;
+        let mut rest = &head[9..];
+        let command = match kind {
+            PUBLISH => Self::Publish {
+                seq: take(&mut rest)?,
+                time,
+                head: head.slice_ref(rest),
+                body: body.clone(),
+            },
+            REMOVE => Self::Remove {
+                first: take(&mut rest)?,
+                seqs: take_deltas(body)?,
+            },
+            RAISE => Self::Raise {
+                last: take(&mut rest)?,
+            },
+            CREATE_STREAM => Self::CreateStream { json: body.clone() },
+            UPDATE_STREAM => Self::UpdateStream { json: body.clone() },
+            DELETE_STREAM => Self::DeleteStream,
+            CREATE_CONSUMER => Self::CreateConsumer { json: body.clone() },
+            UPDATE_CONSUMER => Self::UpdateConsumer {
+                consumer: take(&mut rest)?,
+                json: body.clone(),
+            },
+            DELETE_CONSUMER => Self::DeleteConsumer {
+                consumer: take(&mut rest)?,
+            },
+            DELIVERED => Self::Delivered {
+                consumer: take(&mut rest)?,
+                time,
+                first_delivery: take(&mut rest)?,
+                seqs: take_deltas(body)?,
+            },
+            ACKED => Self::Acked {
+                consumer: take(&mut rest)?,
+                seqs: take_deltas(body)?,
+            },
+            _ => return None,
+        };
+        Some((LogId(u64::from_le_bytes(stream)), command))
+    }
+}
+
+/// Appends a number as LEB128.
+pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Takes a LEB128 number off the front.
+pub(crate) fn take(from: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = from.split_first()?;
+        *from = rest;
+        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// Sequences as their differences, which may be negative: zigzag.
+fn put_deltas(out: &mut Vec<u8>, seqs: &[Seq]) {
+    let mut before = 0u64;
+    for &seq in seqs {
+        let delta = seq.wrapping_sub(before) as i64;
+        put(out, ((delta << 1) ^ (delta >> 63)) as u64);
+        before = seq;
+    }
+}
+
+fn take_deltas(mut from: &[u8]) -> Option<Vec<Seq>> {
+    let mut seqs = Vec::new();
+    let mut before = 0u64;
+    while !from.is_empty() {
+        let zigzag = take(&mut from)?;
+        let delta = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+        before = before.wrapping_add(delta as u64);
+        seqs.push(before);
+    }
+    Some(seqs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_reads_back() {
+        let id = LogId(77);
+        let mut commands = Commands::default();
+        commands.publish(id, 300, 5, b"\0subject", Bytes::from_static(b"body"));
+        commands.remove(id, 6, 10, &[30, 12, u64::MAX]);
+        commands.raise(id, 7, 9);
+        commands.create_stream(id, 1, Bytes::from_static(b"{}"));
+        commands.update_stream(id, 1, Bytes::from_static(b"{}"));
+        commands.create_consumer(id, 1, Bytes::from_static(b"{}"));
+        commands.update_consumer(id, 1, 4, Bytes::from_static(b"{}"));
+        commands.delivered(id, 8, 3, 1000, &[5, 6, 2]);
+        commands.acked(id, 9, 3, &[]);
+        commands.delete_consumer(id, 10, 3);
+        commands.delete_stream(id, 11);
+        let decoded: Vec<Command> = commands
+            .records(1)
+            .iter()
+            .map(|record| {
+                let head = Bytes::copy_from_slice(record.head);
+                let body = Bytes::copy_from_slice(record.body);
+                let (stream, command) = Command::decode(record.time, &head, &body).unwrap();
+                assert_eq!(stream, id);
+                command
+            })
+            .collect();
+        assert_eq!(decoded.len(), commands.len());
+        assert_eq!(
+            decoded[0],
+            Command::Publish {
+                seq: 300,
+                time: 5,
+                head: Bytes::from_static(b"\0subject"),
+                body: Bytes::from_static(b"body"),
+            }
+        );
+        assert_eq!(
+            decoded[1],
+            Command::Remove {
+                first: 10,
+                seqs: vec![12, 30, u64::MAX],
+            }
+        );
+        assert_eq!(
+            decoded[7],
+            Command::Delivered {
+                consumer: 3,
+                time: 8,
+                first_delivery: 1000,
+                seqs: vec![5, 6, 2],
+            }
+        );
+        assert_eq!(decoded[10], Command::DeleteStream);
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused() {
+        for head in [
+            &b""[..],
+            b"\x01",
+            b"\x63\0\0\0\0\0\0\0\0",
+            b"\x01\0\0\0\0\0\0\0\0\xff",
+        ] {
+            assert!(Command::decode(0, &Bytes::copy_from_slice(head), &Bytes::new()).is_err());
+        }
+    }
+}

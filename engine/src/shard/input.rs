@@ -1,0 +1,193 @@
+//! What comes into a shard, and the bounded queue it comes through.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::consumer::{Ack, PullRequest};
+use crate::error::{Error, Kind, Result};
+use crate::shard::Shard;
+use crate::shard::emit::{Completion, Ticket};
+use crate::types::{LogId, Seq};
+
+/// Messages that may wait for a shard: nats-server's `max_buffered_msgs`, above which publishers get a 429.
+const QUEUE_MESSAGES: usize = 100_000;
+/// Bytes that may wait for a shard: nats-server's `max_buffered_size`.
+const QUEUE_BYTES: usize = 128 << 20;
+
+/// A function that runs on the shard's thread within a turn, and what is left of it for the turn's end.
+pub type Call = Box<dyn FnOnce(&mut Shard<'_, '_>) -> Completion + Send>;
+
+/// One thing for a shard to do.
+pub enum Input {
+    /// Store a message.
+    Publish {
+        /// In this stream.
+        stream: LogId,
+        /// Under this subject.
+        subject: Bytes,
+        /// So many bytes of the body are the header block.
+        headers_len: usize,
+        /// Header block and payload.
+        body: Bytes,
+        /// Who is told.
+        ticket: Ticket,
+    },
+    /// Take an acknowledgement.
+    Ack {
+        /// From a consumer of this stream.
+        stream: LogId,
+        /// The consumer's name.
+        consumer: Bytes,
+        /// What it says.
+        ack: Ack,
+    },
+    /// Take a pull request.
+    Pull {
+        /// For a consumer of this stream.
+        stream: LogId,
+        /// The consumer's name.
+        consumer: Bytes,
+        /// What is wanted.
+        request: PullRequest,
+        /// Where it goes.
+        reply: Bytes,
+    },
+    /// A flow-control request was answered.
+    FlowControl {
+        /// By a consumer of this stream.
+        stream: LogId,
+        /// The consumer's name.
+        consumer: Bytes,
+        /// The request's number.
+        id: u64,
+    },
+    /// Somebody subscribed to a consumer's delivery subject.
+    Wake {
+        /// A consumer of this stream.
+        stream: LogId,
+        /// The consumer's name.
+        consumer: Bytes,
+    },
+    /// Run a function.
+    Call(Call),
+    /// A checkpoint was written, up to that journal record, or failed.
+    Checkpointed(Result<Seq>),
+    /// Write a last checkpoint and stop.
+    Close,
+}
+
+impl Input {
+    /// What it weighs in the queue.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Publish { subject, body, .. } => subject.len() + body.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// How much waits for a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Load {
+    pub fn taken(&self, inputs: &[Input]) {
+        self.messages.fetch_sub(inputs.len(), Ordering::Relaxed);
+        self.bytes.fetch_sub(weight(inputs), Ordering::Relaxed);
+    }
+}
+
+fn weight(inputs: &[Input]) -> usize {
+    inputs.iter().map(Input::bytes).sum()
+}
+
+/// A way to a shard, for any thread.
+#[derive(Clone)]
+pub struct ShardHandle {
+    sender: Sender<Vec<Input>>,
+    load: Arc<Load>,
+}
+
+impl ShardHandle {
+    /// A queue to a shard, and its other end.
+    pub(crate) fn new() -> (Self, Receiver<Vec<Input>>, Arc<Load>) {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let load = Arc::new(Load::default());
+        let handle = Self {
+            sender,
+            load: load.clone(),
+        };
+        (handle, receiver, load)
+    }
+
+    /// Hands over inputs, which are done in their order.
+    ///
+    /// # Errors
+    /// The inputs come back when too much waits already; the caller has to tell whoever sent them.
+    pub fn submit(&self, inputs: Vec<Input>) -> std::result::Result<(), Vec<Input>> {
+        if self.load.messages.load(Ordering::Relaxed) > QUEUE_MESSAGES
+            || self.load.bytes.load(Ordering::Relaxed) > QUEUE_BYTES
+        {
+            return Err(inputs);
+        }
+        self.send(inputs).map_err(|refused| refused)
+    }
+
+    /// Hands over one input, however full the queue is: for what is rare and must not be lost.
+    pub(crate) fn send(&self, inputs: Vec<Input>) -> std::result::Result<(), Vec<Input>> {
+        self.load
+            .messages
+            .fetch_add(inputs.len(), Ordering::Relaxed);
+        self.load
+            .bytes
+            .fetch_add(weight(&inputs), Ordering::Relaxed);
+        self.sender.send(inputs).map_err(|refused| {
+            self.load.taken(&refused.0);
+            refused.0
+        })
+    }
+
+    /// Runs `work` on the shard's thread, then `done` with its result, once what it did is durable.
+    pub fn call<R, W, D>(&self, work: W, done: D)
+    where
+        R: Send + 'static,
+        W: FnOnce(&mut Shard<'_, '_>) -> Result<R> + Send + 'static,
+        D: FnOnce(Result<R>) + Send + 'static,
+    {
+        let call: Call = Box::new(move |shard| {
+            let result = work(shard);
+            Box::new(move |durable: Result<(), &Error>| match durable {
+                Ok(()) => done(result),
+                Err(error) => done(Err(error.clone())),
+            })
+        });
+        if let Err(inputs) = self.send(vec![Input::Call(call)]) {
+            drop(inputs);
+        }
+    }
+
+    /// [`ShardHandle::call`] that waits. Not for a shard's own thread, nor for an async worker.
+    ///
+    /// # Errors
+    /// What `work` answers, or that the store is closed or its storage failed.
+    pub fn call_blocking<R, W>(&self, work: W) -> Result<R>
+    where
+        R: Send + 'static,
+        W: FnOnce(&mut Shard<'_, '_>) -> Result<R> + Send + 'static,
+    {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        self.call(work, move |result| {
+            // The receiver waits below; if its thread is gone nobody wants the result.
+            let _ = sender.send(result);
+        });
+        receiver
+            .recv()
+            .unwrap_or_else(|_| Err(Error::new(Kind::Closed, "the store is closed")))
+    }
+}

@@ -1,0 +1,681 @@
+//! A shard: one thread, one journal, and the streams that belong to it.
+//!
+//! Each turn drains the queue, applies what came to the streams' state, writes the outcome to the journal in one go,
+//! syncs once if any stream asks for it, brings the changes to the streams' logs, and only then lets answers and
+//! deliveries out. So a thousand streams cost one sync, and a batch grows by itself with the load.
+
+mod checkpoint;
+pub mod command;
+pub mod emit;
+mod input;
+mod recover;
+pub mod snapshot;
+pub(crate) mod turn;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use foldhash::fast::RandomState;
+
+pub use input::{Call, Input, ShardHandle};
+
+use crate::backend::{Batch, Log};
+use crate::consumer::{ConsumerConfig, ConsumerInfo};
+use crate::error::{Error, Kind, Result};
+use crate::reject;
+use crate::store::{Clock, Environment};
+use crate::stream::core::{Identity, StreamCore};
+use crate::stream::settings::Settings;
+use crate::stream::{Purge, Stream, StreamConfig};
+use crate::types::{LogId, NanoTime, Seq};
+use checkpoint::Checkpoint;
+use command::Commands;
+use emit::{Emit, Outlet, Ticket};
+use input::Load;
+use turn::Turn;
+
+/// Inputs that one turn takes at most.
+const TURN_INPUTS: usize = 16 << 10;
+/// The longest sleep: deadlines far away are looked at again after it, so that a change of the clock does no harm.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// How long a shard whose storage failed waits before it tries to open it anew.
+const REOPEN_AFTER: std::time::Duration = Duration::from_secs(1);
+
+/// Everything that one shard owns.
+pub(crate) struct State {
+    number: usize,
+    env: Arc<Environment>,
+    journal: Box<dyn Log>,
+    /// The last journal record written.
+    position: Seq,
+    streams: HashMap<LogId, Stream, RandomState>,
+    /// Streams that this turn changed.
+    touched: Vec<LogId>,
+    /// Streams deleted in this turn, whose logs go once the journal has it.
+    doomed: Vec<(LogId, Settings)>,
+    deadlines: BTreeSet<(NanoTime, LogId)>,
+    deadline_of: HashMap<LogId, NanoTime, RandomState>,
+    /// When the journal has to be synced for streams with an interval.
+    sync_due: Option<NanoTime>,
+    checkpoint: Checkpoint,
+}
+
+/// A shard within one turn: what a [`Call`] works with.
+pub struct Shard<'s, 't> {
+    state: &'s mut State,
+    turn: &'s mut Turn<'t>,
+}
+
+/// The thread's loop.
+pub(crate) struct Runner {
+    state: State,
+    receiver: Receiver<Vec<Input>>,
+    load: Arc<Load>,
+    outlet: Box<dyn Outlet>,
+    clock: Clock,
+    handle: ShardHandle,
+    /// Taken off the queue and not done yet.
+    backlog: std::collections::VecDeque<Vec<Input>>,
+    commands: Commands,
+    emits: Vec<Emit>,
+    /// Streams whose consumers were stopped by the turn's budget.
+    unfinished: bool,
+}
+
+impl Runner {
+    pub fn new(
+        state: State,
+        handle: ShardHandle,
+        receiver: Receiver<Vec<Input>>,
+        load: Arc<Load>,
+        outlet: Box<dyn Outlet>,
+    ) -> Self {
+        Self {
+            clock: state.env.clock.clone(),
+            state,
+            receiver,
+            load,
+            outlet,
+            handle,
+            backlog: std::collections::VecDeque::new(),
+            commands: Commands::default(),
+            emits: Vec::new(),
+            unfinished: false,
+        }
+    }
+
+    /// Turns until told to close.
+    pub fn run(mut self) {
+        loop {
+            let inputs = self.gather();
+            let closing = inputs
+                .iter()
+                .flatten()
+                .any(|input| matches!(input, Input::Close));
+            if let Err(error) = self.turn(inputs) {
+                tracing::error!(shard = self.state.number, "storage failed: {error}");
+                if closing || !self.reopen(&error) {
+                    return;
+                }
+            }
+            if closing {
+                if let Err(error) = self.state.close() {
+                    tracing::error!(shard = self.state.number, "closing: {error}");
+                }
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do, and takes what is there.
+    fn gather(&mut self) -> Vec<Vec<Input>> {
+        let mut taken = Vec::new();
+        let mut count = 0;
+        if self.backlog.is_empty() && !self.unfinished {
+            let now = (self.clock)();
+            let due = self.state.next_deadline();
+            let wait = due.map_or(SLEEP_MAX, |due| {
+                Duration::from_nanos((due - now).max(0) as u64).min(SLEEP_MAX)
+            });
+            match self.receiver.recv_timeout(wait) {
+                Ok(inputs) => self.backlog.push_back(inputs),
+                Err(RecvTimeoutError::Timeout) => self.state.idle(),
+                Err(RecvTimeoutError::Disconnected) => self.backlog.push_back(vec![Input::Close]),
+            }
+        }
+        while count < TURN_INPUTS {
+            let Some(inputs) = self
+                .backlog
+                .pop_front()
+                .or_else(|| self.receiver.try_recv().ok())
+            else {
+                break;
+            };
+            count += inputs.len();
+            self.load.taken(&inputs);
+            taken.push(inputs);
+        }
+        taken
+    }
+
+    /// One turn. An error means that storage failed; everybody who waited was told.
+    fn turn(&mut self, inputs: Vec<Vec<Input>>) -> Result<()> {
+        let now = (self.clock)();
+        let commands = std::mem::take(&mut self.commands);
+        let emits = std::mem::take(&mut self.emits);
+        let mut turn = Turn::new(now, commands, emits, self.outlet.as_mut());
+        let outcome = self
+            .state
+            .apply(inputs, &mut turn)
+            .and_then(|more| self.state.commit(&mut turn).map(|()| more));
+        let mut commands = turn.commands;
+        let mut emits = turn.emits;
+        self.unfinished = *outcome.as_ref().unwrap_or(&false);
+        for emit in emits.drain(..) {
+            send(emit, outcome.as_ref().err(), self.outlet.as_mut());
+        }
+        self.outlet.flush();
+        commands.clear();
+        self.commands = commands;
+        emits.shrink_to(1 << 14);
+        self.emits = emits;
+        outcome?;
+        self.state.schedule(now)?;
+        self.state.checkpoint_if_due(&self.handle);
+        Ok(())
+    }
+
+    /// Throws away what is in memory and opens everything anew from disk, trying until it works. Whoever asks for
+    /// something meanwhile is told the error. Answers whether the shard goes on.
+    fn reopen(&mut self, error: &Error) -> bool {
+        loop {
+            match self.state.reopen((self.clock)()) {
+                Ok(()) => {
+                    tracing::warn!(shard = self.state.number, "storage opened anew");
+                    self.unfinished = false;
+                    return true;
+                }
+                Err(again) => tracing::error!(
+                    shard = self.state.number,
+                    "cannot open storage anew: {again}"
+                ),
+            }
+            let until = std::time::Duration::from_nanos(0);
+            let mut wait = REOPEN_AFTER.saturating_sub(until);
+            while let Ok(inputs) = self.receiver.recv_timeout(wait) {
+                wait = Duration::from_millis(1);
+                self.load.taken(&inputs);
+                for input in inputs {
+                    if matches!(input, Input::Close) {
+                        return false;
+                    }
+                    self.refuse(input, error);
+                }
+                self.outlet.flush();
+            }
+        }
+    }
+
+    /// Tells whoever sent an input that storage failed.
+    fn refuse(&mut self, input: Input, error: &Error) {
+        match input {
+            Input::Publish { ticket, stream, .. } => {
+                let name = self
+                    .state
+                    .streams
+                    .get(&stream)
+                    .map(|stream| stream.name().clone());
+                let emit = Emit::Published {
+                    ticket,
+                    result: Err(error.clone()),
+                    stream: name.unwrap_or_else(|| "".into()),
+                };
+                send(emit, None, self.outlet.as_mut());
+            }
+            Input::Call(call) => {
+                let commands = Commands::default();
+                let mut turn =
+                    Turn::new((self.clock)(), commands, Vec::new(), self.outlet.as_mut());
+                let mut shard = Shard {
+                    state: &mut self.state,
+                    turn: &mut turn,
+                };
+                let done = call(&mut shard);
+                done(Err(error));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Lets one emission out; after an error only those who wait are told.
+fn send(emit: Emit, error: Option<&Error>, outlet: &mut dyn Outlet) {
+    match (emit, error) {
+        (
+            Emit::Published {
+                ticket: Ticket::Call(call),
+                result,
+                ..
+            },
+            error,
+        ) => call(match error {
+            None => result,
+            Some(error) => Err(error.clone()),
+        }),
+        (Emit::Published { ticket, stream, .. }, Some(error)) => outlet.emit(Emit::Published {
+            ticket,
+            stream,
+            result: Err(reject::STREAM_STORE_FAILED.with(error).into()),
+        }),
+        (Emit::Done(done), error) => done(error.map_or(Ok(()), Err)),
+        (_, Some(_)) => {}
+        (emit, None) => outlet.emit(emit),
+    }
+}
+
+impl State {
+    /// Does what came. Answers whether consumers have more to send.
+    fn apply(&mut self, inputs: Vec<Vec<Input>>, turn: &mut Turn<'_>) -> Result<bool> {
+        for input in inputs.into_iter().flatten() {
+            self.handle(input, turn)?;
+        }
+        self.tick_due(turn)?;
+        let mut more = false;
+        // A stream may be touched by what another one's consumers deliver only in a later turn, so one pass will do.
+        for at in 0..self.touched.len() {
+            let id = self.touched[at];
+            if let Some(stream) = self.streams.get_mut(&id) {
+                more |= stream.deliver(turn)?;
+            }
+        }
+        Ok(more)
+    }
+
+    fn handle(&mut self, input: Input, turn: &mut Turn<'_>) -> Result<()> {
+        match input {
+            Input::Publish {
+                stream,
+                subject,
+                headers_len,
+                body,
+                ticket,
+            } => {
+                let Some(target) = self.touch(stream) else {
+                    return Ok(());
+                };
+                let name = target.name().clone();
+                let silent = target.config().no_ack;
+                let publish = crate::stream::Publish {
+                    subject,
+                    headers_len,
+                    body,
+                };
+                let result = match target.publish(publish, turn) {
+                    Err(error) if error.kind != Kind::Rejected => return Err(error),
+                    result => result,
+                };
+                let ticket = match (silent, ticket) {
+                    (true, Ticket::Reply(_)) | (_, Ticket::None) => return Ok(()),
+                    (_, ticket) => ticket,
+                };
+                turn.emits.push(Emit::Published {
+                    ticket,
+                    result,
+                    stream: name,
+                });
+            }
+            Input::Ack {
+                stream,
+                consumer,
+                ack,
+            } => {
+                if let Some(target) = self.touch(stream) {
+                    target.ack(&consumer, ack, turn)?;
+                }
+            }
+            Input::Pull {
+                stream,
+                consumer,
+                request,
+                reply,
+            } => {
+                if let Some(target) = self.touch(stream) {
+                    target.pull(&consumer, &request, reply, turn);
+                }
+            }
+            Input::FlowControl {
+                stream,
+                consumer,
+                id,
+            } => {
+                if let Some(target) = self.touch(stream) {
+                    target.flow_controlled(&consumer, id);
+                }
+            }
+            Input::Wake { stream, consumer } => {
+                if let Some(target) = self.touch(stream) {
+                    target.wake_consumer(&consumer);
+                }
+            }
+            Input::Call(call) => {
+                let done = call(&mut Shard { state: self, turn });
+                turn.emits.push(Emit::Done(done));
+            }
+            Input::Checkpointed(result) => self.checkpointed(result)?,
+            Input::Close => {}
+        }
+        Ok(())
+    }
+
+    /// The journal, then the logs. Nothing may leave the shard before this.
+    fn commit(&mut self, turn: &mut Turn<'_>) -> Result<()> {
+        for at in 0..self.touched.len() {
+            let id = self.touched[at];
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.journal_turn(turn);
+            }
+        }
+        if !turn.commands.is_empty() {
+            let records = turn.commands.records(self.position + 1);
+            self.journal.write(&Batch {
+                append: &records,
+                ..Batch::default()
+            })?;
+            self.position += records.len() as Seq;
+            self.checkpoint.grown(
+                records
+                    .iter()
+                    .map(|record| record.head.len() + record.body.len() + 64)
+                    .sum(),
+            );
+        }
+        if turn.sync || self.sync_due.is_some_and(|due| due <= turn.now) {
+            self.journal.sync()?;
+            self.sync_due = None;
+        } else if let Some(nanos) = turn.sync_within {
+            let due = turn.now.saturating_add(nanos);
+            self.sync_due = Some(self.sync_due.map_or(due, |before| before.min(due)));
+        }
+        for id in &self.touched {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.position = self.position;
+                stream.unsaved = true;
+                let read = stream.consumer_count() > 0;
+                stream.core.write(read)?;
+            }
+        }
+        for (id, settings) in self.doomed.drain(..) {
+            self.env.backend(settings.backend)?.remove(id)?;
+        }
+        Ok(())
+    }
+
+    /// Ticks the streams whose time has come.
+    fn tick_due(&mut self, turn: &mut Turn<'_>) -> Result<()> {
+        while let Some(&(due, id)) = self.deadlines.first() {
+            if due > turn.now {
+                break;
+            }
+            self.deadlines.pop_first();
+            self.deadline_of.remove(&id);
+            if let Some(stream) = self.touch(id) {
+                stream.tick(turn)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes when the streams of this turn next have something to do.
+    fn schedule(&mut self, now: NanoTime) -> Result<()> {
+        for id in std::mem::take(&mut self.touched) {
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
+            stream.touched = false;
+            let due = stream.next_deadline(now)?;
+            let before = match due {
+                Some(due) => self.deadline_of.insert(id, due),
+                None => self.deadline_of.remove(&id),
+            };
+            if before == due {
+                continue;
+            }
+            if let Some(before) = before {
+                self.deadlines.remove(&(before, id));
+            }
+            if let Some(due) = due {
+                self.deadlines.insert((due, id));
+            }
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Option<NanoTime> {
+        let first = self.deadlines.first().map(|(due, _)| *due);
+        [first, self.sync_due].into_iter().flatten().min()
+    }
+
+    /// Nothing came for a while: memory that only a busy shard needs is let go.
+    fn idle(&mut self) {
+        for stream in self.streams.values_mut() {
+            stream.core.idle();
+        }
+    }
+
+    /// A stream, noted as touched by this turn.
+    fn touch(&mut self, id: LogId) -> Option<&mut Stream> {
+        let stream = self.streams.get_mut(&id)?;
+        if !stream.touched {
+            stream.touched = true;
+            self.touched.push(id);
+        }
+        Some(stream)
+    }
+
+    /// Opens a stream's log and index.
+    fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>) -> Result<Stream> {
+        let backend = self.env.backend(who.settings.backend)?;
+        let (log, recovery) = backend.open(who.id, &self.env.log_options(&who.settings))?;
+        if recovery.torn_bytes > 0 {
+            tracing::warn!(stream = %who.name, bytes = recovery.torn_bytes, "cut an unfinished write off the log");
+        }
+        for damage in &recovery.damage {
+            tracing::error!(stream = %who.name, "damaged: {damage}");
+        }
+        let index = crate::store::open_index(&who, backend.as_ref(), log.as_ref())?;
+        Ok(Stream::new(StreamCore::open(
+            who, log, index, last, last_time,
+        )?))
+    }
+}
+
+impl Shard<'_, '_> {
+    /// The time of this turn.
+    pub fn now(&self) -> NanoTime {
+        self.turn.now
+    }
+
+    /// A stream, to read.
+    pub fn stream(&mut self, id: LogId) -> Option<&mut Stream> {
+        self.state.streams.get_mut(&id)
+    }
+
+    /// The streams of this shard.
+    pub fn streams(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.state.streams.values_mut()
+    }
+
+    fn existing(&mut self, id: LogId) -> Result<&mut Stream> {
+        self.state
+            .touch(id)
+            .ok_or_else(|| reject::STREAM_NOT_FOUND.into())
+    }
+
+    /// Makes a stream; its configuration was validated, its name is free.
+    ///
+    /// # Errors
+    /// If its storage cannot be made.
+    pub fn create_stream(
+        &mut self,
+        id: LogId,
+        account: &Arc<str>,
+        config: StreamConfig,
+        settings: Settings,
+    ) -> Result<LogId> {
+        let who = Identity {
+            id,
+            account: account.clone(),
+            name: config.name.as_str().into(),
+            config,
+            settings,
+            created: self.turn.now,
+        };
+        let last = who.config.first_seq.saturating_sub(1);
+        let stream = self.state.open_stream(who, last, None)?;
+        if settings.is_journaled() {
+            let snapshot = snapshot::StreamSnapshot::of(&stream, self.state.number, 0);
+            self.turn
+                .commands
+                .create_stream(id, self.turn.now, crate::stream::to_json(&snapshot));
+            self.turn.sync = true;
+        }
+        self.state.env.catalogue.insert(&stream, self.state.number);
+        self.state.streams.insert(id, stream);
+        self.state.touch(id);
+        Ok(id)
+    }
+
+    /// Gives a stream a new configuration, validated before, and applies its limits to what is stored.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn update_stream(
+        &mut self,
+        id: LogId,
+        config: StreamConfig,
+        settings: Settings,
+    ) -> Result<()> {
+        let now = self.turn.now;
+        let number = self.state.number;
+        let catalogue = self.state.env.catalogue.clone();
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        if stream.is_journaled() {
+            let json = crate::stream::to_json(&(&config, &settings));
+            self.turn.commands.update_stream(id, now, json);
+            self.turn.sync = true;
+        }
+        stream.core.config = config;
+        stream.core.settings = settings;
+        catalogue.insert(stream, number);
+        stream.enforce_all_limits(now)
+    }
+
+    /// Deletes a stream with all its messages and consumers.
+    ///
+    /// # Errors
+    /// If there is no such stream.
+    pub fn delete_stream(&mut self, id: LogId) -> Result<()> {
+        let mut stream = self
+            .state
+            .streams
+            .remove(&id)
+            .ok_or(reject::STREAM_NOT_FOUND)?;
+        for name in stream.consumer_names() {
+            stream.delete_consumer(&name, false, self.turn)?;
+        }
+        if stream.is_journaled() {
+            self.turn.commands.delete_stream(id, self.turn.now);
+            self.turn.sync = true;
+        }
+        self.state
+            .env
+            .catalogue
+            .remove(stream.account(), stream.name(), id);
+        self.state.checkpoint.deleted(id);
+        self.state.doomed.push((id, stream.core.settings));
+        Ok(())
+    }
+
+    /// Stores a message.
+    ///
+    /// # Errors
+    /// As a publisher is told.
+    pub fn publish(
+        &mut self,
+        id: LogId,
+        subject: bytes::Bytes,
+        headers_len: usize,
+        body: bytes::Bytes,
+    ) -> Result<emit::PubAck> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let publish = crate::stream::Publish {
+            subject,
+            headers_len,
+            body,
+        };
+        stream.publish(publish, self.turn)
+    }
+
+    /// Removes messages; answers how many.
+    ///
+    /// # Errors
+    /// If there is no such stream, or it does not allow it.
+    pub fn purge(&mut self, id: LogId, purge: &Purge) -> Result<u64> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        stream.demand_durability(self.turn);
+        stream.purge(purge)
+    }
+
+    /// Removes one message; `secure` also overwrites its bytes. Answers whether there was one.
+    ///
+    /// # Errors
+    /// If there is no such stream, or it does not allow it.
+    pub fn delete_message(&mut self, id: LogId, seq: Seq, secure: bool) -> Result<bool> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        stream.demand_durability(self.turn);
+        stream.delete_message(seq, secure)
+    }
+
+    /// Makes a consumer; its configuration was validated, its name is free.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn create_consumer(&mut self, id: LogId, config: ConsumerConfig) -> Result<ConsumerInfo> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        stream.create_consumer(config, self.turn)
+    }
+
+    /// Gives a consumer a new configuration, validated before.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, or storage fails.
+    pub fn update_consumer(
+        &mut self,
+        id: LogId,
+        name: &str,
+        config: ConsumerConfig,
+    ) -> Result<ConsumerInfo> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        stream.update_consumer(name, config, self.turn)
+    }
+
+    /// Deletes a consumer.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, or storage fails.
+    pub fn delete_consumer(&mut self, id: LogId, name: &str) -> Result<()> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        stream.delete_consumer(name, false, self.turn)
+    }
+
+    /// Notes that a stream's consumers have something to do.
+    ///
+    /// # Errors
+    /// If there is no such stream.
+    pub fn wake(&mut self, id: LogId, consumer: &str) -> Result<()> {
+        self.existing(id)?.wake_consumer(consumer.as_bytes());
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! Opening a shard: its streams as the last checkpoint has them, then the journal's tail applied again.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::backend::{Direction, LogOptions, Want};
+use crate::error::Result;
+use crate::shard::State;
+use crate::shard::checkpoint::Checkpoint;
+use crate::shard::command::Command;
+use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, dedup_key, unpack_dedup};
+use crate::store::Environment;
+use crate::stream::core::Identity;
+use crate::stream::settings::BackendKind;
+use crate::types::{Entry, LogId, NanoTime, Seq};
+
+/// The size of a journal file.
+const JOURNAL_SEGMENT_BYTES: u64 = 16 << 20;
+
+/// The log that holds a shard's journal. Streams' logs have ids above all of these.
+pub(crate) fn journal_id(shard: usize) -> LogId {
+    LogId(1 + shard as u64)
+}
+
+impl State {
+    /// Opens a shard.
+    pub fn open(number: usize, env: Arc<Environment>, now: NanoTime) -> Result<Self> {
+        let root = env.backend(BackendKind::Segment)?;
+        let options = LogOptions {
+            segment_bytes: JOURNAL_SEGMENT_BYTES,
+            preallocate: true,
+            ..LogOptions::default()
+        };
+        let (journal, recovery) = root.open(journal_id(number), &options)?;
+        if recovery.torn_bytes > 0 {
+            tracing::info!(
+                shard = number,
+                bytes = recovery.torn_bytes,
+                "cut an unfinished write off the journal: nobody was answered for it"
+            );
+        }
+        for damage in &recovery.damage {
+            tracing::error!(shard = number, "damaged journal: {damage}");
+        }
+        let position = journal.reader().extent().last;
+        let mut state = Self {
+            number,
+            env,
+            journal,
+            position,
+            streams: Default::default(),
+            touched: Vec::new(),
+            doomed: Vec::new(),
+            deadlines: Default::default(),
+            deadline_of: Default::default(),
+            sync_due: None,
+            checkpoint: Checkpoint::default(),
+        };
+        state.load_snapshots(now)?;
+        state.replay_journal(now)?;
+        for stream in state.streams.values_mut() {
+            stream.recovered()?;
+            stream.core.write(false)?;
+            stream.enforce_all_limits(now)?;
+            stream.touched = true;
+            state.touched.push(stream.id());
+            state.env.catalogue.insert(stream, number);
+        }
+        state.schedule(now)?;
+        Ok(state)
+    }
+
+    /// Forgets everything and opens the shard anew from disk.
+    pub(super) fn reopen(&mut self, now: NanoTime) -> Result<()> {
+        // Logs must be let go of before they can be opened again; memory streams would lose what they hold, so they
+        // are taken over as they are.
+        let kept: Vec<_> = self
+            .streams
+            .extract_if(|_, stream| !stream.is_journaled())
+            .collect();
+        self.streams.clear();
+        self.journal = Box::new(crate::store::ClosedLog);
+        let mut fresh = Self::open(self.number, self.env.clone(), now)?;
+        for (id, mut stream) in kept {
+            stream.touched = true;
+            fresh.touched.push(id);
+            fresh.streams.insert(id, stream);
+        }
+        fresh.schedule(now)?;
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Takes up the streams of the last checkpoint.
+    fn load_snapshots(&mut self, now: NanoTime) -> Result<()> {
+        let kv = self.env.backend(BackendKind::Segment)?.kv();
+        let mut snapshots: Vec<StreamSnapshot> = Vec::new();
+        let mut damaged = None;
+        kv.scan(STREAM_PREFIX, None, &mut |_, value| {
+            match crate::stream::from_json::<StreamSnapshot>(value) {
+                Ok(snapshot) => snapshots.push(snapshot),
+                Err(error) => damaged = Some(error),
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(error) = damaged {
+            return Err(error);
+        }
+        snapshots.retain(|snapshot| snapshot.shard == self.number);
+        for snapshot in snapshots {
+            let position = snapshot.position;
+            let id = LogId(snapshot.id);
+            let dedup = kv.get(&dedup_key(id))?;
+            self.load_stream(snapshot, now)?;
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.position = position;
+                stream.unsaved = false;
+                if let Some(dedup) = dedup {
+                    unpack_dedup(&dedup, stream);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load_stream(&mut self, snapshot: StreamSnapshot, now: NanoTime) -> Result<()> {
+        let id = LogId(snapshot.id);
+        self.env.catalogue.seen(id);
+        let who = Identity {
+            id,
+            account: snapshot.account.as_str().into(),
+            name: snapshot.name.as_str().into(),
+            config: snapshot.config,
+            settings: snapshot.settings,
+            created: snapshot.created,
+        };
+        let mut stream = self.open_stream(who, snapshot.last, snapshot.last_time)?;
+        stream.set_next_serial(snapshot.next_serial);
+        for consumer in snapshot.consumers {
+            stream.resume_consumer(consumer, now)?;
+        }
+        self.streams.insert(id, stream);
+        Ok(())
+    }
+
+    /// Applies what the journal has beyond the checkpoint.
+    fn replay_journal(&mut self, now: NanoTime) -> Result<()> {
+        let reader = self.journal.reader();
+        let extent = reader.extent();
+        let mut next = extent.first;
+        let mut replayed = 0u64;
+        // In portions, so that a scan never holds more than one of them.
+        loop {
+            let mut portion: Vec<Entry> = Vec::new();
+            let mut bytes = 0;
+            reader.scan(
+                next..=Seq::MAX,
+                Want::Full,
+                Direction::Forward,
+                &mut |entry| {
+                    bytes += entry.body.len();
+                    portion.push(entry.to_entry());
+                    if bytes > 4 << 20 || portion.len() >= 8192 {
+                        return ControlFlow::Break(());
+                    }
+                    ControlFlow::Continue(())
+                },
+            )?;
+            let Some(last) = portion.last() else { break };
+            next = last.seq + 1;
+            for entry in portion {
+                replayed += u64::from(self.replay(&entry, now)?);
+            }
+            for stream in self.streams.values_mut() {
+                stream.core.write(false)?;
+            }
+        }
+        if replayed > 0 {
+            tracing::info!(
+                shard = self.number,
+                commands = replayed,
+                "applied the journal's tail"
+            );
+        }
+        Ok(())
+    }
+
+    /// Applies one journal record; answers whether it concerned a stream that did not have it yet.
+    fn replay(&mut self, entry: &Entry, now: NanoTime) -> Result<bool> {
+        let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
+        match command {
+            Command::CreateStream { json } => {
+                if self.streams.contains_key(&id) {
+                    return Ok(false);
+                }
+                let snapshot: StreamSnapshot = crate::stream::from_json(&json)?;
+                self.load_stream(snapshot, now)?;
+            }
+            Command::DeleteStream => {
+                let Some(stream) = self.streams.remove(&id) else {
+                    return Ok(false);
+                };
+                let backend = self.env.backend(stream.core.settings.backend)?;
+                self.env
+                    .catalogue
+                    .remove(stream.account(), stream.name(), id);
+                drop(stream);
+                backend.remove(id)?;
+                self.checkpoint.deleted(id);
+                return Ok(true);
+            }
+            command => {
+                let Some(stream) = self.streams.get_mut(&id) else {
+                    return Ok(false);
+                };
+                if entry.seq <= stream.position {
+                    return Ok(false);
+                }
+                stream.replay(command, now)?;
+            }
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.position = entry.seq;
+            stream.unsaved = true;
+        }
+        Ok(true)
+    }
+}

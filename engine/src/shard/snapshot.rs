@@ -1,0 +1,114 @@
+//! What a checkpoint keeps of a stream, and where.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::consumer::ConsumerSnapshot;
+use crate::shard::command::{put, take};
+use crate::stream::settings::Settings;
+use crate::stream::{Stream, StreamConfig};
+use crate::types::{LogId, NanoTime, Seq};
+
+/// The prefix of the keys that hold [`StreamSnapshot`]s.
+pub const STREAM_PREFIX: &[u8] = b"stream/";
+/// The prefix of the keys that hold message ids.
+const DEDUP_PREFIX: &[u8] = b"dedup/";
+/// The key that holds the [`StoreSnapshot`].
+pub const STORE_KEY: &[u8] = b"store";
+
+/// What is true of a whole store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreSnapshot {
+    /// The version of what the engine writes.
+    pub version: u32,
+    /// How many shards, and so journals, it has.
+    pub shards: usize,
+}
+
+/// A stream without its messages: what its log does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSnapshot {
+    /// Its log.
+    pub id: u64,
+    /// Its account.
+    pub account: String,
+    /// Its name.
+    pub name: String,
+    /// Its configuration.
+    pub config: StreamConfig,
+    /// Its storage.
+    pub settings: Settings,
+    /// The shard it belongs to.
+    pub shard: usize,
+    /// When it was made.
+    pub created: NanoTime,
+    /// The last sequence given.
+    pub last: Seq,
+    /// When that was.
+    pub last_time: Option<NanoTime>,
+    /// The serial number of the next consumer.
+    pub next_serial: u64,
+    /// The last journal record that is contained in this.
+    pub position: Seq,
+    /// Its consumers.
+    pub consumers: Vec<ConsumerSnapshot>,
+}
+
+impl StreamSnapshot {
+    /// What to keep of a stream now.
+    pub(crate) fn of(stream: &Stream, shard: usize, position: Seq) -> Self {
+        let core = &stream.core;
+        Self {
+            id: core.id.0,
+            account: core.account.to_string(),
+            name: core.name.to_string(),
+            config: core.config.clone(),
+            settings: core.settings,
+            shard,
+            created: core.created,
+            last: core.last(),
+            last_time: core.last_time(),
+            next_serial: stream.next_serial(),
+            position,
+            consumers: stream.consumer_snapshots(),
+        }
+    }
+}
+
+/// The key of a stream's snapshot.
+pub fn stream_key(id: LogId) -> Bytes {
+    [STREAM_PREFIX, id.to_string().as_bytes()].concat().into()
+}
+
+/// The key of a stream's message ids.
+pub fn dedup_key(id: LogId) -> Bytes {
+    [DEDUP_PREFIX, id.to_string().as_bytes()].concat().into()
+}
+
+/// Packs the message ids of a stream's window: for each its sequence and time (LEB128), its length, its bytes.
+pub(crate) fn pack_dedup(stream: &Stream) -> Bytes {
+    let mut out = Vec::new();
+    for (id, seq, time) in stream.core.dedup.entries() {
+        put(&mut out, seq);
+        put(&mut out, time as u64);
+        put(&mut out, id.len() as u64);
+        out.extend_from_slice(id);
+    }
+    out.into()
+}
+
+/// Reads back what [`pack_dedup`] wrote, as far as it makes sense.
+pub(crate) fn unpack_dedup(packed: &Bytes, stream: &mut Stream) {
+    let mut rest: &[u8] = packed;
+    let mut next = || {
+        let seq = take(&mut rest)?;
+        let time = take(&mut rest)? as NanoTime;
+        let len = usize::try_from(take(&mut rest)?).ok()?;
+        let (id, after) = rest.split_at_checked(len)?;
+        rest = after;
+        Some((seq, time, id))
+    };
+    while let Some((seq, time, id)) = next() {
+        stream.core.dedup.insert(id, seq, time);
+    }
+}

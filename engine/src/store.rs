@@ -1,0 +1,383 @@
+//! A store: all the streams of a directory, on their shards. What a server or an embedding program opens.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::backend::{Backend, Batch, Log, LogOptions, LogReader};
+use crate::error::{Error, Kind, Result};
+use crate::index::Index;
+use crate::shard::emit::{NoOutlet, Outlet};
+use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
+use crate::shard::{Input, Runner, ShardHandle, State};
+use crate::stream::core::Identity;
+use crate::stream::settings::{BackendKind, IndexKind, Settings};
+use crate::stream::{Stream, StreamConfig, subject_of};
+use crate::types::{LogId, NanoTime};
+
+/// Where the engine gets its time from, in nanoseconds since the Unix epoch.
+pub type Clock = Arc<dyn Fn() -> NanoTime + Send + Sync>;
+
+/// Opens a backend when a stream first needs it. It is asked once for each kind.
+pub type OpenBackend = Box<dyn Fn(BackendKind) -> Result<Arc<dyn Backend>> + Send + Sync>;
+
+/// The version of what the engine writes: snapshots, commands, packed heads.
+const FORMAT_VERSION: u32 = 1;
+/// The first log id that is not a journal's.
+const FIRST_STREAM_ID: u64 = 256;
+/// Memory for the subjects of one paged index.
+const PAGED_CACHE_BYTES: usize = 8 << 20;
+/// Shards at most: more threads than that only get in each other's way.
+pub const SHARDS_MAX: usize = 64;
+
+/// How a store is run.
+pub struct StoreOptions {
+    /// Shards of a new store, 1 to [`SHARDS_MAX`]; an existing one keeps its number.
+    pub shards: usize,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Bytes that a shard's journal grows by between two checkpoints.
+    pub checkpoint_bytes: usize,
+}
+
+impl StoreOptions {
+    /// Two shards, and a checkpoint every 64 MiB.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            shards: 2,
+            clock,
+            checkpoint_bytes: 64 << 20,
+        }
+    }
+}
+
+/// A stream as the catalogue has it.
+#[derive(Clone, Debug)]
+pub struct StreamEntry {
+    /// Its log.
+    pub id: LogId,
+    /// The shard it belongs to.
+    pub shard: usize,
+    /// Its account.
+    pub account: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its configuration.
+    pub config: StreamConfig,
+    /// Its storage.
+    pub settings: Settings,
+    /// When it was made.
+    pub created: NanoTime,
+}
+
+/// All streams by account and name.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    streams: RwLock<BTreeMap<(Arc<str>, Arc<str>), Arc<StreamEntry>>>,
+    last_id: AtomicU64,
+}
+
+impl Catalogue {
+    /// The stream of that name.
+    pub fn get(&self, account: &str, name: &str) -> Option<Arc<StreamEntry>> {
+        self.streams
+            .read()
+            .get(&(Arc::from(account), Arc::from(name)))
+            .cloned()
+    }
+
+    /// The streams of an account, by name.
+    pub fn list(&self, account: &str) -> Vec<Arc<StreamEntry>> {
+        let streams = self.streams.read();
+        let own = streams.values().filter(|entry| &*entry.account == account);
+        own.cloned().collect()
+    }
+
+    /// All streams, by account and name.
+    pub fn all(&self) -> Vec<Arc<StreamEntry>> {
+        self.streams.read().values().cloned().collect()
+    }
+
+    pub(crate) fn insert(&self, stream: &Stream, shard: usize) {
+        self.seen(stream.id());
+        let entry = StreamEntry {
+            id: stream.id(),
+            shard,
+            account: stream.account().clone(),
+            name: stream.name().clone(),
+            config: stream.config().clone(),
+            settings: stream.core.settings,
+            created: stream.created(),
+        };
+        let key = (entry.account.clone(), entry.name.clone());
+        self.streams.write().insert(key, Arc::new(entry));
+    }
+
+    pub(crate) fn remove(&self, account: &Arc<str>, name: &Arc<str>, id: LogId) {
+        let key = (account.clone(), name.clone());
+        let mut streams = self.streams.write();
+        if streams.get(&key).is_some_and(|entry| entry.id == id) {
+            streams.remove(&key);
+        }
+    }
+
+    /// An id was used: it is never given out again.
+    pub(crate) fn seen(&self, id: LogId) {
+        self.last_id.fetch_max(id.0, Ordering::Relaxed);
+    }
+
+    fn allocate(&self) -> LogId {
+        self.last_id
+            .fetch_max(FIRST_STREAM_ID - 1, Ordering::Relaxed);
+        LogId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// What the shards of a store share.
+pub(crate) struct Environment {
+    open: OpenBackend,
+    opened: Mutex<HashMap<BackendKind, Arc<dyn Backend>>>,
+    pub catalogue: Arc<Catalogue>,
+    pub clock: Clock,
+    pub checkpoint_bytes: usize,
+}
+
+impl Environment {
+    /// A backend, opened if it was not yet.
+    pub fn backend(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
+        let mut opened = self.opened.lock();
+        if let Some(backend) = opened.get(&kind) {
+            return Ok(backend.clone());
+        }
+        let backend = (self.open)(kind)?;
+        opened.insert(kind, backend.clone());
+        Ok(backend)
+    }
+
+    /// How a stream's log is opened.
+    pub fn log_options(&self, settings: &Settings) -> LogOptions {
+        LogOptions {
+            compression: settings.compression,
+            ..LogOptions::default()
+        }
+    }
+}
+
+/// Opens the index that a stream's settings ask for, with what its log holds.
+pub(crate) fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -> Result<Index> {
+    let reader = log.reader();
+    //PAGED
+    let mut index = Index::resident();
+    let mut outcome = Ok(());
+    reader.scan(
+        0..=crate::types::Seq::MAX,
+        crate::backend::Want::Heads,
+        crate::backend::Direction::Forward,
+        &mut |entry| {
+            outcome = index.add(entry.seq, subject_of(entry.head));
+            match outcome {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        },
+    )?;
+    outcome.map(|()| index)
+}
+
+/// All the streams of a directory. Closing it writes a last checkpoint; without that, the next opening applies the
+/// journal instead.
+pub struct Store {
+    shards: Vec<ShardHandle>,
+    threads: Vec<JoinHandle<()>>,
+    catalogue: Arc<Catalogue>,
+}
+
+impl Store {
+    /// Opens a store and starts its shards. `outlet` makes the way out for each shard.
+    ///
+    /// # Errors
+    /// If a backend cannot be opened, or holds what this version does not understand.
+    pub fn open(
+        open: OpenBackend,
+        options: StoreOptions,
+        mut outlet: impl FnMut(usize) -> Box<dyn Outlet>,
+    ) -> Result<Self> {
+        if !(1..=SHARDS_MAX).contains(&options.shards) {
+            return Err(Error::invalid(format!(
+                "{} shards: allowed are 1 to {SHARDS_MAX}",
+                options.shards
+            )));
+        }
+        let catalogue = Arc::new(Catalogue::default());
+        let env = Arc::new(Environment {
+            open,
+            opened: Mutex::default(),
+            catalogue: catalogue.clone(),
+            clock: options.clock,
+            checkpoint_bytes: options.checkpoint_bytes,
+        });
+        let count = shard_count(&env, options.shards)?;
+        let now = (env.clock)();
+        let states = (0..count)
+            .map(|number| State::open(number, env.clone(), now))
+            .collect::<Result<Vec<_>>>()?;
+        let mut shards = Vec::new();
+        let mut threads = Vec::new();
+        for (number, state) in states.into_iter().enumerate() {
+            let (handle, receiver, load) = ShardHandle::new();
+            let runner = Runner::new(state, handle.clone(), receiver, load, outlet(number));
+            let thread = std::thread::Builder::new()
+                .name(format!("weir-shard-{number}"))
+                .spawn(move || runner.run())
+                .map_err(|error| Error::io("starting a shard's thread", error))?;
+            shards.push(handle);
+            threads.push(thread);
+        }
+        Ok(Self {
+            shards,
+            threads,
+            catalogue,
+        })
+    }
+
+    /// Opens a store for a program that has no clients: nothing is delivered to subjects.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn embedded(open: OpenBackend, options: StoreOptions) -> Result<Self> {
+        Self::open(open, options, |_| Box::new(NoOutlet))
+    }
+
+    /// The streams.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
+    }
+
+    /// The way to a shard.
+    pub fn shard(&self, number: usize) -> &ShardHandle {
+        &self.shards[number % self.shards.len()]
+    }
+
+    /// The shard that a new stream of that name belongs to.
+    pub fn shard_for(&self, account: &str, name: &str) -> usize {
+        // FNV-1a: the same in every process, so that a stream made anew comes to the same shard.
+        let hash = account
+            .bytes()
+            .chain([0])
+            .chain(name.bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        (hash % self.shards.len() as u64) as usize
+    }
+
+    /// A log id for a new stream.
+    pub fn allocate_id(&self) -> LogId {
+        self.catalogue.allocate()
+    }
+
+    /// Writes a last checkpoint and stops the shards.
+    pub fn close(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        for shard in &self.shards {
+            // A shard that stopped by itself needs no telling.
+            let _ = shard.send(vec![Input::Close]);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a shard's thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// How many shards the store has; a new one gets as many as wished.
+fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
+    let root = env.backend(BackendKind::Segment)?;
+    let kv = root.kv();
+    if let Some(json) = kv.get(STORE_KEY)? {
+        let snapshot: StoreSnapshot = crate::stream::from_json(&json)?;
+        if snapshot.version != FORMAT_VERSION {
+            return Err(Error::unsupported(format!(
+                "the store has format version {}, this program reads {FORMAT_VERSION}: use the version of Weir that wrote it",
+                snapshot.version
+            )));
+        }
+        if snapshot.shards != wished {
+            tracing::info!("the store has {} shards and keeps them", snapshot.shards);
+        }
+        return Ok(snapshot.shards.clamp(1, SHARDS_MAX));
+    }
+    let snapshot = StoreSnapshot {
+        version: FORMAT_VERSION,
+        shards: wished,
+    };
+    let json = crate::stream::to_json(&snapshot);
+    kv.put_all(&[(bytes::Bytes::from_static(STORE_KEY), Some(json))])?;
+    root.sync()?;
+    Ok(wished)
+}
+
+/// What stands in for a journal while it is being opened anew.
+pub(crate) struct ClosedLog;
+
+impl ClosedLog {
+    fn error() -> Error {
+        Error::new(Kind::Poisoned, "the journal is closed after an error")
+    }
+}
+
+impl Log for ClosedLog {
+    fn write(&mut self, _: &Batch<'_>) -> Result<()> {
+        Err(Self::error())
+    }
+
+    fn truncate(&mut self, _: crate::types::Seq) -> Result<()> {
+        Err(Self::error())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        Err(Self::error())
+    }
+
+    fn maintain(&mut self, _: u64) -> Result<bool> {
+        Err(Self::error())
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(Self)
+    }
+}
+
+impl LogReader for ClosedLog {
+    fn extent(&self) -> crate::types::Extent {
+        crate::types::Extent::default()
+    }
+
+    fn get(&self, _: crate::types::Seq) -> Result<Option<crate::types::Entry>> {
+        Err(Self::error())
+    }
+
+    fn scan(
+        &self,
+        _: std::ops::RangeInclusive<crate::types::Seq>,
+        _: crate::backend::Want,
+        _: crate::backend::Direction,
+        _: crate::backend::VisitRecord<'_>,
+    ) -> Result<()> {
+        Err(Self::error())
+    }
+}

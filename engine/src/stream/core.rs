@@ -1,0 +1,390 @@
+//! The messages of one stream: its log, its index, and the changes of this turn that the log does not have yet.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::backend::{Batch, Direction, KvWrite, Log, LogReader, Want};
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::stream::config::StreamConfig;
+use crate::stream::dedup::Dedup;
+use crate::stream::message::{self, Message};
+use crate::stream::settings::Settings;
+use crate::stream::tail::Tail;
+use crate::types::{Entry, LogId, NanoTime, Record, Seq};
+
+/// What a stream holds, as clients are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamState {
+    /// Messages.
+    pub messages: u64,
+    /// Their bytes, counted as nats-server's file store does.
+    pub bytes: u64,
+    /// The first sequence; one above the last when it is empty.
+    pub first_seq: Seq,
+    /// The first message's time.
+    pub first_time: Option<NanoTime>,
+    /// The last sequence given.
+    pub last_seq: Seq,
+    /// The time of the last message given.
+    pub last_time: Option<NanoTime>,
+    /// Distinct subjects.
+    pub num_subjects: u64,
+    /// Sequences between the first and the last that hold nothing.
+    pub num_deleted: u64,
+}
+
+/// A message that went away, for the consumers that counted on it.
+pub(crate) struct Removed {
+    pub seq: Seq,
+    pub subject: Bytes,
+}
+
+/// A message's place and size, without its body.
+struct Head {
+    time: NanoTime,
+    subject: Bytes,
+    size: u64,
+}
+
+/// The messages of a stream. Changes are seen at once by reads through it; [`StreamCore::write`] brings them to the
+/// log.
+pub(crate) struct StreamCore {
+    pub id: LogId,
+    pub account: Arc<str>,
+    pub name: Arc<str>,
+    pub config: StreamConfig,
+    pub settings: Settings,
+    pub created: NanoTime,
+    pub dedup: Dedup,
+    pub index: Index,
+    /// Messages removed since the consumers were last told; filled only while there are consumers.
+    pub removed: Vec<Removed>,
+    pub track_removed: bool,
+    log: Box<dyn Log>,
+    reader: Arc<dyn LogReader>,
+    tail: Tail,
+    last: Seq,
+    last_time: Option<NanoTime>,
+    /// The first message's sequence and time, once looked up.
+    first_time: Option<(Seq, NanoTime)>,
+    bytes: u64,
+    /// Interior sequences to erase from the log.
+    erased: Vec<Seq>,
+    overwrite: bool,
+    /// Below this the log holds nothing.
+    trimmed: Seq,
+    kv_writes: Vec<KvWrite>,
+}
+
+/// What [`StreamCore::open`] needs to know.
+pub(crate) struct Identity {
+    pub id: LogId,
+    pub account: Arc<str>,
+    pub name: Arc<str>,
+    pub config: StreamConfig,
+    pub settings: Settings,
+    pub created: NanoTime,
+}
+
+impl StreamCore {
+    /// Takes up what the log holds. `last` is the highest sequence known from elsewhere.
+    pub fn open(
+        who: Identity,
+        log: Box<dyn Log>,
+        index: Index,
+        last: Seq,
+        last_time: Option<NanoTime>,
+    ) -> Result<Self> {
+        let reader = log.reader();
+        let extent = reader.extent();
+        let last = last
+            .max(extent.last)
+            .max(who.config.first_seq.saturating_sub(1));
+        let mut core = Self {
+            id: who.id,
+            account: who.account,
+            name: who.name,
+            config: who.config,
+            settings: who.settings,
+            created: who.created,
+            dedup: Dedup::default(),
+            index,
+            removed: Vec::new(),
+            track_removed: false,
+            log,
+            reader,
+            tail: Tail::default(),
+            last,
+            last_time,
+            first_time: None,
+            bytes: extent.bytes + message::stored_size_of_record(0, 0) * extent.count,
+            erased: Vec::new(),
+            overwrite: false,
+            trimmed: extent.first,
+            kv_writes: Vec::new(),
+        };
+        if let Some(seq) = core.index.last_live() {
+            let newest = core.head(seq)?.map(|head| head.time);
+            core.last_time = newest.max(core.last_time);
+        }
+        Ok(core)
+    }
+
+    /// The last sequence given.
+    pub fn last(&self) -> Seq {
+        self.last
+    }
+
+    /// When the last sequence was given.
+    pub fn last_time(&self) -> Option<NanoTime> {
+        self.last_time
+    }
+
+    /// The first live sequence, or one above the last; 0 for a stream that never held anything.
+    pub fn first(&self) -> Seq {
+        match self.index.first() {
+            Some(first) => first,
+            None if self.last == 0 => 0,
+            None => self.last + 1,
+        }
+    }
+
+    /// The state that clients are told.
+    pub fn state(&mut self) -> Result<StreamState> {
+        let first_seq = self.first();
+        let messages = self.index.len();
+        Ok(StreamState {
+            messages,
+            bytes: self.bytes,
+            first_seq,
+            first_time: self.first_time()?,
+            last_seq: self.last,
+            last_time: self.last_time,
+            num_subjects: self.index.subjects(),
+            num_deleted: match messages {
+                0 => 0,
+                _ => (self.last + 1 - first_seq).saturating_sub(messages),
+            },
+        })
+    }
+
+    /// Bytes held, as limits count them.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Stores a message under the next sequence; answers that and its packed head.
+    pub fn append(
+        &mut self,
+        now: NanoTime,
+        subject: &[u8],
+        headers_len: usize,
+        body: Bytes,
+    ) -> Result<(Seq, Bytes)> {
+        let seq = self.last + 1;
+        let mut head = Vec::with_capacity(5 + subject.len());
+        message::pack_head(subject, headers_len, &mut head);
+        let head = Bytes::from(head);
+        self.put(seq, now, head.clone(), body)?;
+        Ok((seq, head))
+    }
+
+    /// Stores a message under a sequence above the last.
+    pub fn put(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) -> Result<()> {
+        debug_assert!(seq > self.last, "sequence {seq} is not above {}", self.last);
+        self.index.add(seq, message::subject_of(&head))?;
+        self.bytes += message::stored_size_of_record(head.len(), body.len());
+        self.tail.push(seq, time, head, body);
+        self.last = seq;
+        self.last_time = Some(time);
+        Ok(())
+    }
+
+    /// Gives a sequence away without storing anything under it.
+    pub fn skip(&mut self, now: NanoTime) -> Seq {
+        self.last += 1;
+        self.last_time = Some(now);
+        self.last
+    }
+
+    /// Raises the last sequence to at least this.
+    pub fn raise_last(&mut self, seq: Seq) {
+        self.last = self.last.max(seq);
+    }
+
+    /// A live message.
+    pub fn load(&self, seq: Seq) -> Result<Option<Message>> {
+        if !self.index.is_live(seq)? {
+            return Ok(None);
+        }
+        let entry = match self.tail.get(seq) {
+            Some(entry) => Some(entry.clone()),
+            None => self.reader.get(seq)?,
+        };
+        entry.map(Message::unpack).transpose()
+    }
+
+    /// The subject of a live message.
+    pub fn subject_at(&self, seq: Seq) -> Result<Option<Bytes>> {
+        if !self.index.is_live(seq)? {
+            return Ok(None);
+        }
+        Ok(self.head(seq)?.map(|head| head.subject))
+    }
+
+    /// Removes a live message; answers whether there was one.
+    pub fn remove(&mut self, seq: Seq) -> Result<bool> {
+        if !self.index.is_live(seq)? {
+            return Ok(false);
+        }
+        let head = self.head(seq)?;
+        let (subject, size) = match head {
+            Some(head) => (head.subject, head.size),
+            // Damaged in the log: its subject is known to nobody but the index.
+            None => {
+                return Err(Error::damaged(format!(
+                    "message {seq} of stream {} is damaged",
+                    self.name
+                )));
+            }
+        };
+        self.index.remove(seq, &subject)?;
+        self.bytes = self.bytes.saturating_sub(size);
+        self.erased.push(seq);
+        if self.track_removed {
+            self.removed.push(Removed { seq, subject });
+        }
+        Ok(true)
+    }
+
+    /// Removes a message and overwrites its bytes in storage.
+    pub fn remove_securely(&mut self, seq: Seq) -> Result<bool> {
+        let removed = self.remove(seq)?;
+        self.overwrite |= removed;
+        Ok(removed)
+    }
+
+    /// Removes everything; the next sequence is at least `next`.
+    pub fn clear(&mut self, next: Seq) -> Result<u64> {
+        let gone = self.index.len();
+        self.last = self.last.max(next.saturating_sub(1));
+        self.index.clear(self.last + 1)?;
+        self.bytes = 0;
+        self.erased.clear();
+        Ok(gone)
+    }
+
+    /// The first live message's time.
+    pub fn first_time(&mut self) -> Result<Option<NanoTime>> {
+        let Some(seq) = self.index.first() else {
+            return Ok(None);
+        };
+        match self.first_time {
+            Some((known, time)) if known == seq => Ok(Some(time)),
+            _ => {
+                let time = self.head(seq)?.map(|head| head.time);
+                self.first_time = time.map(|time| (seq, time));
+                Ok(time)
+            }
+        }
+    }
+
+    /// The first live sequence that is not older than a time; one above the last if all are older.
+    pub fn seq_at(&self, time: NanoTime) -> Result<Seq> {
+        let (mut low, mut high) = (self.first(), self.last + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(live) = self.index.next_live(middle)? else {
+                high = middle;
+                continue;
+            };
+            match self.head(live)? {
+                Some(head) if head.time < time => low = live + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// Whether the log lacks anything of what this stream holds.
+    pub fn is_dirty(&self) -> bool {
+        self.tail.has_unwritten() || !self.erased.is_empty() || self.first() > self.trimmed
+    }
+
+    /// What the journal has to know about removals of this turn: all below the first are gone, and the second ones.
+    pub fn removals(&mut self) -> Option<(Seq, &[Seq])> {
+        let first = self.first();
+        self.erased.retain(|seq| *seq > first);
+        (first > self.trimmed || !self.erased.is_empty()).then_some((first, &self.erased))
+    }
+
+    /// Brings this turn's changes to the log. After an error the stream must be opened anew.
+    pub fn write(&mut self, keep_tail: bool) -> Result<()> {
+        if !self.is_dirty() {
+            return Ok(());
+        }
+        let first = self.first();
+        self.erased.retain(|seq| *seq > first);
+        self.kv_writes.clear();
+        self.index.take_writes(&mut self.kv_writes);
+        let records: Vec<Record<'_>> = self.tail.unwritten().collect();
+        self.log.write(&Batch {
+            append: &records,
+            erase: &self.erased,
+            overwrite: self.overwrite,
+            trim: (first > self.trimmed).then_some(first),
+            kv: &self.kv_writes,
+        })?;
+        self.index.written();
+        self.trimmed = self.trimmed.max(first);
+        self.erased.clear();
+        self.overwrite = false;
+        self.tail.written(keep_tail);
+        Ok(())
+    }
+
+    /// Lets go of memory that only a busy stream needs.
+    pub fn idle(&mut self) {
+        if !self.tail.has_unwritten() {
+            self.tail.written(false);
+        }
+        self.kv_writes = Vec::new();
+    }
+
+    /// Reclaims storage, moving about `budget` bytes; answers whether there is more to do.
+    pub fn maintain(&mut self, budget: u64) -> Result<bool> {
+        self.log.maintain(budget)
+    }
+
+    /// What a message is about, without reading its body.
+    fn head(&self, seq: Seq) -> Result<Option<Head>> {
+        if let Some(entry) = self.tail.get(seq) {
+            return Ok(Some(Head::of(entry)));
+        }
+        let mut found = None;
+        self.reader
+            .scan(seq..=seq, Want::Heads, Direction::Forward, &mut |entry| {
+                found = Some(Head {
+                    time: entry.time,
+                    subject: Bytes::copy_from_slice(message::subject_of(entry.head)),
+                    size: message::stored_size_of_record(entry.head.len(), entry.body_len as usize),
+                });
+                ControlFlow::Break(())
+            })?;
+        Ok(found)
+    }
+}
+
+impl Head {
+    fn of(entry: &Entry) -> Self {
+        let subject = message::subject_of(&entry.head);
+        Self {
+            time: entry.time,
+            subject: entry.head.slice_ref(subject),
+            size: message::stored_size_of_record(entry.head.len(), entry.body.len()),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Letting go of messages: by the limits of the stream, by age, and because nobody needs them any more.
+
+use crate::consumer::Consumer;
+use crate::error::Result;
+use crate::stream::{Retention, Stream};
+use crate::types::{NanoTime, Seq};
+
+impl Stream {
+    /// Makes room after a message of that subject was stored.
+    pub(super) fn enforce_limits(&mut self, subject: &[u8]) -> Result<()> {
+        let config = &self.core.config;
+        let (per_subject, max_msgs, max_bytes) = (
+            config.max_msgs_per_subject,
+            config.max_msgs,
+            config.max_bytes,
+        );
+        if per_subject > 0 {
+            self.keep_newest_of(subject, per_subject as u64)?;
+        }
+        self.trim_to(max_msgs, max_bytes)
+    }
+
+    /// Applies limits that were changed to what is stored.
+    pub(crate) fn enforce_all_limits(&mut self, now: NanoTime) -> Result<()> {
+        let config = &self.core.config;
+        let (per_subject, max_msgs, max_bytes) = (
+            config.max_msgs_per_subject,
+            config.max_msgs,
+            config.max_bytes,
+        );
+        if per_subject > 0 {
+            let mut crowded = Vec::new();
+            self.core.index.last_of_each(&[], &mut |subject, info| {
+                if info.count > per_subject as u64 {
+                    crowded.push(subject.to_vec());
+                }
+                std::ops::ControlFlow::Continue(())
+            })?;
+            for subject in crowded {
+                self.keep_newest_of(&subject, per_subject as u64)?;
+            }
+        }
+        self.trim_to(max_msgs, max_bytes)?;
+        self.expire(now)?;
+        self.tell_removed();
+        Ok(())
+    }
+
+    /// Removes the oldest messages until both limits hold.
+    fn trim_to(&mut self, max_msgs: i64, max_bytes: i64) -> Result<()> {
+        while let Some(first) = self.core.index.first() {
+            let too_many = max_msgs > 0 && self.core.index.len() > max_msgs as u64;
+            let too_much = max_bytes > 0 && self.core.bytes() > max_bytes as u64;
+            if !too_many && !too_much {
+                break;
+            }
+            self.core.remove(first)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest messages of a subject until so many are left.
+    pub(super) fn keep_newest_of(&mut self, subject: &[u8], keep: u64) -> Result<()> {
+        while let Some(info) = self.core.index.subject(subject)? {
+            if info.count <= keep {
+                break;
+            }
+            self.core.remove(info.first)?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything below a sequence.
+    pub(super) fn remove_below(&mut self, seq: Seq) -> Result<()> {
+        while let Some(first) = self.core.index.first().filter(|first| *first < seq) {
+            self.core.remove(first)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is too old, and forgets message ids that left the window.
+    pub(super) fn expire(&mut self, now: NanoTime) -> Result<()> {
+        let window = self.core.config.duplicate_window;
+        self.core.dedup.expire(now, window);
+        let max_age = self.core.config.max_age;
+        if max_age > 0 {
+            while let (Some(first), Some(time)) = (self.core.index.first(), self.core.first_time()?)
+            {
+                if time > now.saturating_sub(max_age) {
+                    break;
+                }
+                self.core.remove(first)?;
+            }
+            self.tell_removed();
+        }
+        Ok(())
+    }
+
+    /// When [`Stream::expire`] next has something to do.
+    pub(super) fn expiry(&mut self) -> Result<Option<NanoTime>> {
+        let max_age = self.core.config.max_age;
+        let oldest = match max_age > 0 {
+            true => self
+                .core
+                .first_time()?
+                .map(|time| time.saturating_add(max_age)),
+            false => None,
+        };
+        let window = self.core.config.duplicate_window;
+        Ok([oldest, self.core.dedup.next_deadline(window)]
+            .into_iter()
+            .flatten()
+            .min())
+    }
+
+    /// Messages were acknowledged: a work queue lets go of them, interest retention does when nobody else needs them.
+    pub(super) fn release(&mut self, seqs: &[Seq]) -> Result<()> {
+        if self.core.config.retention == Retention::Limits {
+            return Ok(());
+        }
+        for &seq in seqs {
+            if self.core.config.retention == Retention::WorkQueue || !self.is_needed(seq)? {
+                self.core.remove(seq)?;
+            }
+        }
+        self.tell_removed();
+        Ok(())
+    }
+
+    /// A consumer is gone: interest retention lets go of what only it needed.
+    pub(super) fn release_all(&mut self, consumer: &Consumer) -> Result<()> {
+        if self.core.config.retention != Retention::Interest {
+            return Ok(());
+        }
+        let mut next = self.core.index.next_live(consumer.settled_below())?;
+        while let Some(seq) = next {
+            if !self.is_needed(seq)? {
+                self.core.remove(seq)?;
+            }
+            next = self.core.index.next_live(seq + 1)?;
+        }
+        self.tell_removed();
+        Ok(())
+    }
+
+    /// Whether any consumer still needs a message.
+    fn is_needed(&mut self, seq: Seq) -> Result<bool> {
+        let Some(subject) = self.core.subject_at(seq)? else {
+            return Ok(false);
+        };
+        self.find_interested(&subject);
+        Ok(self
+            .interested
+            .iter()
+            .filter_map(|serial| self.consumers.get(serial))
+            .any(|consumer| consumer.needs(seq)))
+    }
+
+    /// Applies removals from the journal.
+    pub(super) fn replay_remove(&mut self, first: Seq, seqs: &[Seq]) -> Result<()> {
+        if first > self.core.last() {
+            self.core.clear(first)?;
+            return Ok(());
+        }
+        self.remove_below(first)?;
+        for &seq in seqs {
+            self.core.remove(seq)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,597 @@
+//! Streams: messages by sequence, their limits and retention, and the consumers that read them. A pure state machine;
+//! time is handed in, and what happens is told to a [`Turn`].
+
+mod config;
+pub(crate) mod core;
+mod dedup;
+mod limits;
+mod message;
+mod publish;
+mod purge;
+pub mod settings;
+mod tail;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use weir_subject::{SubKey, Sublist};
+
+pub use config::{
+    ConsumerLimits, Discard, ExternalStream, PersistMode, Placement, Republish, Retention,
+    SourceConsumer, Storage, StreamCompression, StreamConfig, StreamSource, SubjectTransform,
+};
+pub use core::StreamState;
+pub use message::{Message, stored_size, subject_of};
+pub(crate) use publish::Publish;
+pub use purge::Purge;
+
+use self::core::StreamCore;
+use crate::consumer::{
+    Ack, AckKind, Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, PullRequest,
+};
+use crate::error::Result;
+use crate::reject;
+use crate::shard::command::Command;
+use crate::shard::emit::{ConsumerName, Emit, Event};
+use crate::shard::turn::Turn;
+use crate::types::{LogId, NanoTime, Seq};
+use settings::Durability;
+
+/// One stream and its consumers. Reached through [`Shard`](crate::shard::Shard) on the thread that owns it.
+pub struct Stream {
+    pub(crate) core: StreamCore,
+    consumers: BTreeMap<u64, Consumer>,
+    by_name: HashMap<Arc<str>, u64, RandomState>,
+    /// Consumers that want some subjects only, by filter.
+    filtered: Sublist<u64>,
+    filter_keys: HashMap<u64, Vec<SubKey>, RandomState>,
+    /// Consumers that want all subjects.
+    unfiltered: Vec<u64>,
+    next_serial: u64,
+    /// Consumers with something to do in this turn.
+    queue: Vec<u64>,
+    /// Consumers that may have delivered or been acknowledged in this turn.
+    progressed: Vec<u64>,
+    /// Scratch: the consumers that want the message at hand.
+    interested: Vec<u64>,
+    /// Whether the shard lists this stream among those to be written at the end of the turn.
+    pub(crate) touched: bool,
+    /// The last journal record that concerns this stream.
+    pub(crate) position: Seq,
+    /// Whether something changed since the last checkpoint.
+    pub(crate) unsaved: bool,
+}
+
+impl Stream {
+    pub(crate) fn new(core: StreamCore) -> Self {
+        Self {
+            core,
+            consumers: BTreeMap::new(),
+            by_name: HashMap::default(),
+            filtered: Sublist::new(),
+            filter_keys: HashMap::default(),
+            unfiltered: Vec::new(),
+            next_serial: 1,
+            queue: Vec::new(),
+            progressed: Vec::new(),
+            interested: Vec::new(),
+            touched: false,
+            position: 0,
+            unsaved: true,
+        }
+    }
+
+    /// The log that holds its messages.
+    pub fn id(&self) -> LogId {
+        self.core.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.core.name
+    }
+
+    /// Its account.
+    pub fn account(&self) -> &Arc<str> {
+        &self.core.account
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &StreamConfig {
+        &self.core.config
+    }
+
+    /// When it was made.
+    pub fn created(&self) -> NanoTime {
+        self.core.created
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// If its storage cannot be read.
+    pub fn state(&mut self) -> Result<StreamState> {
+        self.core.state()
+    }
+
+    /// How many consumers it has.
+    pub fn consumer_count(&self) -> usize {
+        self.consumers.len()
+    }
+
+    /// The names of its consumers, in order.
+    pub fn consumer_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.by_name.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// One consumer, as clients are told.
+    pub fn consumer_info(&self, name: &str, now: NanoTime) -> Option<ConsumerInfo> {
+        let serial = self.by_name.get(name)?;
+        self.consumers
+            .get(serial)
+            .map(|consumer| consumer.info(now))
+    }
+
+    /// The configurations of all consumers.
+    pub fn consumer_configs(&self) -> impl Iterator<Item = (&Arc<str>, &ConsumerConfig)> {
+        self.consumers
+            .values()
+            .map(|consumer| (&consumer.name.consumer, &consumer.config))
+    }
+
+    /// Whether what changes here must be on disk before it is answered, and until when otherwise.
+    pub(crate) fn demand_durability(&self, turn: &mut Turn<'_>) {
+        if !self.is_journaled() {
+            return;
+        }
+        match self.core.settings.durability {
+            Durability::Sync => turn.sync = true,
+            Durability::Interval(nanos) => turn.sync_within(nanos),
+            Durability::Os => {}
+        }
+    }
+
+    pub(crate) fn is_journaled(&self) -> bool {
+        self.core.settings.is_journaled()
+    }
+
+    /// Makes a consumer; its configuration was validated, its name is free.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn create_consumer(
+        &mut self,
+        config: ConsumerConfig,
+        turn: &mut Turn<'_>,
+    ) -> Result<ConsumerInfo> {
+        let serial = self.next_serial;
+        let name = self.consumer_name(&config.name);
+        let consumer = Consumer::create(serial, name, config, turn.now, &mut self.core)?;
+        if self.is_journaled() {
+            turn.commands
+                .create_consumer(self.core.id, turn.now, to_json(&consumer.snapshot()));
+            turn.sync = true;
+        }
+        let info = consumer.info(turn.now);
+        self.add_consumer(consumer);
+        self.enqueue(serial);
+        Ok(info)
+    }
+
+    /// Gives a consumer a new configuration, validated before.
+    ///
+    /// # Errors
+    /// If there is no such consumer, or storage cannot be read.
+    pub(crate) fn update_consumer(
+        &mut self,
+        name: &str,
+        config: ConsumerConfig,
+        turn: &mut Turn<'_>,
+    ) -> Result<ConsumerInfo> {
+        let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        if self.is_journaled() {
+            turn.commands
+                .update_consumer(self.core.id, turn.now, serial, to_json(&config));
+            turn.sync = true;
+        }
+        self.set_consumer_config(serial, config, turn.now)?;
+        self.enqueue(serial);
+        self.consumer_info(name, turn.now)
+            .ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
+    }
+
+    fn set_consumer_config(
+        &mut self,
+        serial: u64,
+        config: ConsumerConfig,
+        now: NanoTime,
+    ) -> Result<()> {
+        let Some(consumer) = self.consumers.get_mut(&serial) else {
+            return Ok(());
+        };
+        consumer.update(config, now, &mut self.core)?;
+        let filters = consumer.filters().to_vec();
+        self.unsubscribe(serial);
+        self.subscribe(serial, &filters);
+        Ok(())
+    }
+
+    /// Removes a consumer, and what was kept only for it.
+    ///
+    /// # Errors
+    /// If there is no such consumer, or storage cannot be read.
+    pub(crate) fn delete_consumer(
+        &mut self,
+        name: &str,
+        idle: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<()> {
+        let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        if self.is_journaled() {
+            turn.commands
+                .delete_consumer(self.core.id, turn.now, serial);
+            turn.sync |= !idle;
+        }
+        if let Some(mut consumer) = self.drop_consumer(serial) {
+            consumer.end_pulls("Consumer Deleted", turn);
+            turn.emits.push(Emit::Event(Event::ConsumerDeleted {
+                consumer: consumer.name.clone(),
+                idle,
+            }));
+            self.release_all(&consumer)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a pull request. Answers whether there is such a consumer.
+    pub(crate) fn pull(
+        &mut self,
+        name: &[u8],
+        request: &PullRequest,
+        reply: bytes::Bytes,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let Some(serial) = self.serial(name) else {
+            return false;
+        };
+        if let Some(consumer) = self.consumers.get_mut(&serial) {
+            consumer.pull(request, reply, turn);
+        }
+        self.enqueue(serial);
+        true
+    }
+
+    /// Takes an acknowledgement.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn ack(&mut self, name: &[u8], ack: Ack, turn: &mut Turn<'_>) -> Result<()> {
+        let Some(serial) = self.serial(name) else {
+            return Ok(());
+        };
+        let Some(consumer) = self.consumers.get_mut(&serial) else {
+            return Ok(());
+        };
+        let done = consumer.ack(&ack, turn);
+        self.progressed.push(serial);
+        self.enqueue(serial);
+        self.release(&done)?;
+        match ack.kind {
+            AckKind::Next(request) => {
+                self.pull(name, &request, ack.reply, turn);
+            }
+            _ if !ack.reply.is_empty() => {
+                self.demand_durability(turn);
+                turn.emits.push(Emit::AckReply {
+                    account: self.core.account.clone(),
+                    to: ack.reply,
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the answer to a flow-control request.
+    pub(crate) fn flow_controlled(&mut self, name: &[u8], id: u64) {
+        let Some(serial) = self.serial(name) else {
+            return;
+        };
+        if let Some(consumer) = self.consumers.get_mut(&serial) {
+            consumer.flow_controlled(id);
+        }
+        self.enqueue(serial);
+    }
+
+    /// Somebody subscribed to a consumer's delivery subject, or left.
+    pub(crate) fn wake_consumer(&mut self, name: &[u8]) {
+        if let Some(serial) = self.serial(name) {
+            self.enqueue(serial);
+        }
+    }
+
+    /// Lets the consumers with something to do send what they can. Answers whether some have to go on next turn.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>) -> Result<bool> {
+        let queue = std::mem::take(&mut self.queue);
+        let mut again = Vec::new();
+        for &serial in &queue {
+            let Some(consumer) = self.consumers.get_mut(&serial) else {
+                continue;
+            };
+            consumer.queued = false;
+            let done = match consumer.has_work() {
+                true => consumer.deliver(&mut self.core, turn)?,
+                false => {
+                    consumer.end_of_stream(turn);
+                    Vec::new()
+                }
+            };
+            if turn.budget == 0 && consumer.has_work() {
+                again.push(serial);
+            }
+            self.progressed.push(serial);
+            if !done.is_empty() {
+                self.release(&done)?;
+            }
+        }
+        // The queue's memory is used again.
+        let mut queue = queue;
+        queue.clear();
+        queue.append(&mut self.queue);
+        self.queue = queue;
+        let more = !again.is_empty();
+        for serial in again {
+            self.enqueue(serial);
+        }
+        Ok(more)
+    }
+
+    /// Writes what this turn did to the journal, apart from publishes and what was written as it happened.
+    pub(crate) fn journal_turn(&mut self, turn: &mut Turn<'_>) {
+        let (id, journaled) = (self.core.id, self.is_journaled());
+        for serial in self.progressed.drain(..) {
+            if let Some(consumer) = self.consumers.get_mut(&serial) {
+                consumer.journal_turn(id, journaled, turn);
+            }
+        }
+        if journaled && let Some((first, seqs)) = self.core.removals() {
+            turn.commands.remove(id, turn.now, first, seqs);
+        }
+    }
+
+    /// Does what is due at this time: limits by age, acknowledgements too late, requests too old.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) -> Result<()> {
+        self.expire(turn.now)?;
+        let serials: Vec<u64> = self.consumers.keys().copied().collect();
+        for serial in serials {
+            let Some(consumer) = self.consumers.get_mut(&serial) else {
+                continue;
+            };
+            if consumer
+                .next_deadline(turn.now)
+                .is_none_or(|due| due > turn.now)
+            {
+                continue;
+            }
+            if consumer.tick(turn) {
+                let name = consumer.name.consumer.clone();
+                self.delete_consumer(&name, true, turn)?;
+            } else {
+                self.enqueue(serial);
+            }
+        }
+        Ok(())
+    }
+
+    /// When [`Stream::tick`] next has something to do.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn next_deadline(&mut self, now: NanoTime) -> Result<Option<NanoTime>> {
+        let own = self.expiry()?;
+        Ok(self
+            .consumers
+            .values()
+            .filter_map(|consumer| consumer.next_deadline(now))
+            .chain(own)
+            .min())
+    }
+
+    /// Applies a change from the journal.
+    ///
+    /// # Errors
+    /// If storage cannot be read, or the command cannot be understood.
+    pub(crate) fn replay(&mut self, command: Command, now: NanoTime) -> Result<()> {
+        match command {
+            Command::Publish {
+                seq,
+                time,
+                head,
+                body,
+            } => self.replay_publish(seq, time, head, body)?,
+            Command::Remove { first, seqs } => self.replay_remove(first, &seqs)?,
+            Command::Raise { last } => self.core.raise_last(last),
+            Command::UpdateStream { json } => {
+                (self.core.config, self.core.settings) = from_json(&json)?;
+            }
+            Command::CreateConsumer { json } => {
+                let snapshot: ConsumerSnapshot = from_json(&json)?;
+                self.resume_consumer(snapshot, now)?;
+            }
+            Command::UpdateConsumer { consumer, json } => {
+                self.set_consumer_config(consumer, from_json(&json)?, now)?;
+            }
+            Command::DeleteConsumer { consumer } => {
+                self.drop_consumer(consumer);
+            }
+            Command::Delivered {
+                consumer,
+                time,
+                first_delivery,
+                seqs,
+            } => {
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.replay_delivered(first_delivery, &seqs, time);
+                }
+            }
+            Command::Acked { consumer, seqs } => {
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.replay_acked(&seqs);
+                }
+            }
+            Command::CreateStream { .. } | Command::DeleteStream => {}
+        }
+        self.core.removed.clear();
+        Ok(())
+    }
+
+    /// After replay: what consumers count is counted anew.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn recovered(&mut self) -> Result<()> {
+        self.core.removed.clear();
+        for consumer in self.consumers.values_mut() {
+            consumer.purged(&mut self.core)?;
+        }
+        Ok(())
+    }
+
+    /// Takes up a consumer from a snapshot.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn resume_consumer(
+        &mut self,
+        snapshot: ConsumerSnapshot,
+        now: NanoTime,
+    ) -> Result<()> {
+        if self.consumers.contains_key(&snapshot.serial) {
+            return Ok(());
+        }
+        let name = self.consumer_name(&snapshot.name);
+        let consumer = Consumer::resume(name, snapshot, now, &mut self.core)?;
+        self.add_consumer(consumer);
+        Ok(())
+    }
+
+    /// What its consumers need to go on after a restart.
+    pub(crate) fn consumer_snapshots(&self) -> Vec<ConsumerSnapshot> {
+        self.consumers.values().map(Consumer::snapshot).collect()
+    }
+
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.next_serial
+    }
+
+    pub(crate) fn set_next_serial(&mut self, serial: u64) {
+        self.next_serial = self.next_serial.max(serial);
+    }
+
+    fn consumer_name(&self, name: &str) -> Arc<ConsumerName> {
+        Arc::new(ConsumerName {
+            account: self.core.account.clone(),
+            stream: self.core.name.clone(),
+            consumer: name.into(),
+        })
+    }
+
+    fn serial(&self, name: &[u8]) -> Option<u64> {
+        self.by_name.get(std::str::from_utf8(name).ok()?).copied()
+    }
+
+    fn add_consumer(&mut self, consumer: Consumer) {
+        let serial = consumer.serial;
+        self.next_serial = self.next_serial.max(serial + 1);
+        self.by_name.insert(consumer.name.consumer.clone(), serial);
+        let filters = consumer.filters().to_vec();
+        self.consumers.insert(serial, consumer);
+        self.subscribe(serial, &filters);
+        self.core.track_removed = true;
+    }
+
+    fn drop_consumer(&mut self, serial: u64) -> Option<Consumer> {
+        let consumer = self.consumers.remove(&serial)?;
+        self.by_name.remove(&consumer.name.consumer);
+        self.unsubscribe(serial);
+        self.core.track_removed = !self.consumers.is_empty();
+        Some(consumer)
+    }
+
+    fn subscribe(&mut self, serial: u64, filters: &[bytes::Bytes]) {
+        if filters.is_empty() {
+            self.unfiltered.push(serial);
+            return;
+        }
+        let keys = filters
+            .iter()
+            .filter_map(|filter| self.filtered.insert(filter, serial).ok())
+            .collect();
+        self.filter_keys.insert(serial, keys);
+    }
+
+    fn unsubscribe(&mut self, serial: u64) {
+        self.unfiltered.retain(|other| *other != serial);
+        for key in self.filter_keys.remove(&serial).unwrap_or_default() {
+            self.filtered.remove(key);
+        }
+    }
+
+    /// Lists a consumer among those with something to do in this turn.
+    fn enqueue(&mut self, serial: u64) {
+        if let Some(consumer) = self.consumers.get_mut(&serial)
+            && !consumer.queued
+        {
+            consumer.queued = true;
+            self.queue.push(serial);
+        }
+    }
+
+    /// Finds the consumers that want a subject.
+    fn find_interested(&mut self, subject: &[u8]) {
+        self.interested.clear();
+        self.interested.extend_from_slice(&self.unfiltered);
+        let interested = &mut self.interested;
+        let unfiltered = interested.len();
+        self.filtered
+            .matches(subject, &mut |serial| interested.push(*serial));
+        if interested.len() > unfiltered + 1 {
+            // A consumer with several filters is still one.
+            interested[unfiltered..].sort_unstable();
+            interested.dedup();
+        }
+    }
+
+    /// Tells the consumers of messages that went away.
+    fn tell_removed(&mut self) {
+        if self.core.removed.is_empty() {
+            return;
+        }
+        for removed in std::mem::take(&mut self.core.removed) {
+            for consumer in self.consumers.values_mut() {
+                consumer.removed(removed.seq, &removed.subject);
+            }
+        }
+    }
+}
+
+/// Configurations and snapshots always have a JSON form: their maps have string keys.
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> bytes::Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T> {
+    serde_json::from_slice(json).map_err(|error| {
+        crate::error::Error::damaged(format!("stored JSON makes no sense: {error}"))
+    })
+}

@@ -1,0 +1,309 @@
+//! Which storage a stream uses, as its metadata says it: `weir.backend`, `weir.durability`, `weir.compression`,
+//! `weir.index`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::Compression;
+use crate::stream::config::{PersistMode, Storage, StreamCompression, StreamConfig};
+use crate::types::{MILLISECOND, Nanos, SECOND};
+
+/// A storage backend, by its name.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    /// Memory-mapped segment files.
+    #[default]
+    Segment,
+    /// RocksDB.
+    RocksDb,
+    /// Nothing survives.
+    Memory,
+}
+
+/// When a publish is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Once it is on disk.
+    #[default]
+    Sync,
+    /// Once it is written; it is on disk within this many nanoseconds.
+    Interval(Nanos),
+    /// Once it is written; the operating system decides when it is on disk.
+    Os,
+}
+
+/// Where the subjects of a stream are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexKind {
+    /// In memory.
+    Resident,
+    /// In the backend, behind a bounded cache.
+    Paged,
+}
+
+/// The storage of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The backend.
+    pub backend: BackendKind,
+    /// When publishes are answered; means nothing for the memory backend.
+    pub durability: Durability,
+    /// How bodies are compressed.
+    pub compression: Compression,
+    /// Where subjects are kept.
+    pub index: IndexKind,
+}
+
+/// What a server chooses where a stream says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// The backend of `storage: file`.
+    pub backend: BackendKind,
+    /// When publishes are answered.
+    pub durability: Durability,
+    /// How bodies are compressed.
+    pub compression: Compression,
+    /// Where subjects are kept; `None` for what suits the backend.
+    pub index: Option<IndexKind>,
+}
+
+impl Settings {
+    /// Reads a stream's choice.
+    ///
+    /// # Errors
+    /// A sentence that names the key and says what is allowed.
+    pub fn of(config: &StreamConfig, defaults: &Defaults) -> Result<Self, String> {
+        for key in config
+            .metadata
+            .keys()
+            .filter(|key| key.starts_with("weir."))
+        {
+            if ![
+                "weir.backend",
+                "weir.durability",
+                "weir.compression",
+                "weir.index",
+            ]
+            .contains(&key.as_str())
+            {
+                return Err(format!(
+                    "unknown metadata key {key:?}: allowed are weir.backend, weir.durability, weir.compression and weir.index"
+                ));
+            }
+        }
+        let backend: BackendKind = match (read(config, "weir.backend")?, config.storage) {
+            (Some(BackendKind::Memory), Storage::File) | (None, Storage::Memory) => {
+                BackendKind::Memory
+            }
+            (Some(backend), Storage::Memory) if backend != BackendKind::Memory => {
+                return Err(format!(
+                    "metadata weir.backend {backend} needs storage: file"
+                ));
+            }
+            (Some(backend), _) => backend,
+            (None, Storage::File) => defaults.backend,
+        };
+        let durability = match read(config, "weir.durability")? {
+            Some(durability) => durability,
+            None if config.persist_mode == PersistMode::Async => Durability::Os,
+            None => defaults.durability,
+        };
+        let compression = match (config.metadata.get("weir.compression"), config.compression) {
+            (Some(text), _) => parse_compression(text)
+                .ok_or_else(|| bad("weir.compression", text, "none, lz4 or zstd"))?,
+            (None, StreamCompression::S2) => Compression::Lz4,
+            (None, StreamCompression::None) => defaults.compression,
+        };
+        let suits = match backend {
+            BackendKind::RocksDb => IndexKind::Paged,
+            BackendKind::Segment | BackendKind::Memory => IndexKind::Resident,
+        };
+        let index = match config.metadata.get("weir.index").map(String::as_str) {
+            None => match defaults.index {
+                Some(IndexKind::Paged) | None => suits,
+                Some(IndexKind::Resident) => IndexKind::Resident,
+            },
+            Some("resident") => IndexKind::Resident,
+            Some("paged") if backend == BackendKind::RocksDb => IndexKind::Paged,
+            Some("paged") => {
+                return Err(format!(
+                    "metadata weir.index \"paged\" needs weir.backend rocksdb, not {backend}"
+                ));
+            }
+            Some(text) => return Err(bad("weir.index", text, "resident or paged")),
+        };
+        Ok(Self {
+            backend,
+            durability,
+            compression,
+            index,
+        })
+    }
+
+    /// Whether the stream survives the process, and so goes through the journal.
+    pub fn is_journaled(&self) -> bool {
+        self.backend != BackendKind::Memory
+    }
+}
+
+fn read<T: FromStr<Err = &'static str>>(
+    config: &StreamConfig,
+    key: &str,
+) -> Result<Option<T>, String> {
+    config
+        .metadata
+        .get(key)
+        .map(|text| text.parse().map_err(|allowed| bad(key, text, allowed)))
+        .transpose()
+}
+
+fn bad(key: &str, text: &str, allowed: &str) -> String {
+    format!("metadata {key} {text:?} is not known: allowed are {allowed}")
+}
+
+/// The compression of that name.
+pub fn parse_compression(text: &str) -> Option<Compression> {
+    match text {
+        "none" => Some(Compression::None),
+        "lz4" => Some(Compression::Lz4),
+        "zstd" => Some(Compression::Zstd),
+        _ => None,
+    }
+}
+
+impl FromStr for BackendKind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "segment" => Ok(Self::Segment),
+            "rocksdb" => Ok(Self::RocksDb),
+            "memory" => Ok(Self::Memory),
+            _ => Err("segment, rocksdb or memory"),
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Segment => "segment",
+            Self::RocksDb => "rocksdb",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+impl FromStr for Durability {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const ALLOWED: &str =
+            "sync, os, or interval:<duration> of 1ms to 1h, such as interval:100ms";
+        match text {
+            "sync" => Ok(Self::Sync),
+            "os" => Ok(Self::Os),
+            _ => text
+                .strip_prefix("interval:")
+                .and_then(parse_duration)
+                .filter(|nanos| (MILLISECOND..=3600 * SECOND).contains(nanos))
+                .map(Self::Interval)
+                .ok_or(ALLOWED),
+        }
+    }
+}
+
+/// A duration as Go writes it: numbers with `ns`, `us`, `µs`, `ms`, `s`, `m` or `h`, such as `1m30s`.
+pub fn parse_duration(text: &str) -> Option<Nanos> {
+    let mut rest = text;
+    let mut total: f64 = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit_len = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
+        let scale = match &rest[..unit_len] {
+            "ns" => 1.0,
+            "us" | "µs" | "μs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        total += number * scale;
+        rest = &rest[unit_len..];
+    }
+    (total <= i64::MAX as f64).then_some(total as Nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+        let config = StreamConfig {
+            metadata: pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+            ..StreamConfig::default()
+        };
+        Settings::of(&config, &Defaults::default())
+    }
+
+    #[test]
+    fn reads_every_key() {
+        let all = settings(&[
+            ("weir.backend", "rocksdb"),
+            ("weir.durability", "interval:250ms"),
+            ("weir.compression", "zstd"),
+            ("weir.index", "resident"),
+        ])
+        .unwrap();
+        assert_eq!(all.backend, BackendKind::RocksDb);
+        assert_eq!(all.durability, Durability::Interval(250 * MILLISECOND));
+        assert_eq!(all.compression, Compression::Zstd);
+        assert_eq!(all.index, IndexKind::Resident);
+        assert_eq!(
+            settings(&[("weir.backend", "rocksdb")]).unwrap().index,
+            IndexKind::Paged
+        );
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know_and_says_what_is_allowed() {
+        for (pair, needle) in [
+            (("weir.backend", "floppy"), "segment, rocksdb or memory"),
+            (("weir.durability", "interval:1"), "interval:<duration>"),
+            (("weir.compression", "gzip"), "none, lz4 or zstd"),
+            (("weir.index", "paged"), "needs weir.backend rocksdb"),
+            (("weir.index", "x"), "resident or paged"),
+            (("weir.colour", "red"), "unknown metadata key"),
+        ] {
+            let error = settings(&[pair]).unwrap_err();
+            assert!(error.contains(needle), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_are_go_s() {
+        assert_eq!(parse_duration("1m30s"), Some(90 * SECOND));
+        assert_eq!(parse_duration("1.5s"), Some(1_500_000_000));
+        assert_eq!(parse_duration("2"), None);
+        assert_eq!(parse_duration(""), None);
+        assert_eq!(parse_duration("s"), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! The newest messages of a stream, in memory: those not yet in the log, and as many of those before as are worth
+//! keeping for consumers that are caught up.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::types::{Entry, NanoTime, Record, Seq};
+
+/// Bytes kept of messages that the log already has: enough for the messages in flight to consumers that keep up.
+const KEEP_BYTES: usize = 1 << 20;
+/// Messages kept of those that the log already has.
+const KEEP_MESSAGES: usize = 4096;
+
+/// The end of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// How many entries at the end are not in the log yet.
+    unwritten: usize,
+}
+
+impl Tail {
+    /// Adds the newest message.
+    pub fn push(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) {
+        self.bytes += head.len() + body.len();
+        self.unwritten += 1;
+        self.entries.push_back(Entry {
+            seq,
+            time,
+            head,
+            body,
+        });
+    }
+
+    /// The message of that sequence, if it is here.
+    pub fn get(&self, seq: Seq) -> Option<&Entry> {
+        let first = self.entries.front()?.seq;
+        let guess = usize::try_from(seq.checked_sub(first)?).ok()?;
+        match self.entries.get(guess) {
+            Some(entry) if entry.seq == seq => Some(entry),
+            // Sequences have gaps: the entry lies before the guess.
+            _ => {
+                let at = self
+                    .entries
+                    .binary_search_by_key(&seq, |entry| entry.seq)
+                    .ok()?;
+                self.entries.get(at)
+            }
+        }
+    }
+
+    /// What the log does not have yet, oldest first.
+    pub fn unwritten(&self) -> impl Iterator<Item = Record<'_>> {
+        self.entries
+            .range(self.entries.len() - self.unwritten..)
+            .map(|entry| Record {
+                seq: entry.seq,
+                time: entry.time,
+                head: &entry.head,
+                body: &entry.body,
+            })
+    }
+
+    /// Whether the log lacks anything.
+    pub fn has_unwritten(&self) -> bool {
+        self.unwritten > 0
+    }
+
+    /// The log has everything now; `keep` says whether anybody reads the tail.
+    pub fn written(&mut self, keep: bool) {
+        self.unwritten = 0;
+        let (bytes, messages) = if keep {
+            (KEEP_BYTES, KEEP_MESSAGES)
+        } else {
+            (0, 0)
+        };
+        while self.bytes > bytes || self.entries.len() > messages {
+            let Some(entry) = self.entries.pop_front() else {
+                break;
+            };
+            self.bytes -= entry.head.len() + entry.body.len();
+        }
+        if self.entries.is_empty() && self.entries.capacity() > 64 {
+            self.entries = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_what_is_unwritten_and_some_of_the_rest() {
+        let mut tail = Tail::default();
+        for seq in [1, 2, 5] {
+            tail.push(seq, 0, Bytes::from_static(b"h"), Bytes::from_static(b"b"));
+        }
+        assert_eq!(
+            tail.unwritten()
+                .map(|record| record.seq)
+                .collect::<Vec<_>>(),
+            [1, 2, 5]
+        );
+        tail.written(true);
+        assert!(!tail.has_unwritten());
+        assert_eq!(tail.get(5).map(|entry| entry.seq), Some(5));
+        assert_eq!(tail.get(3), None);
+        assert_eq!(tail.get(9), None);
+        tail.push(6, 0, Bytes::new(), Bytes::from(vec![0; 2 * KEEP_BYTES]));
+        tail.written(true);
+        assert_eq!(tail.get(6), None);
+        tail.written(false);
+        assert_eq!(tail.get(5), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! Reading single messages and subjects, without a consumer.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::stream::{Message, Stream};
+use crate::types::{NanoTime, Seq};
+
+impl Stream {
+    /// The message of that sequence.
+    ///
+    /// # Errors
+    /// If storage cannot be read, or the message is damaged.
+    pub fn message(&self, seq: Seq) -> Result<Option<Message>> {
+        self.core.load(seq)
+    }
+
+    /// The newest message whose subject matches.
+    ///
+    /// # Errors
+    /// As [`Stream::message`].
+    pub fn last_message(&mut self, filter: &[u8]) -> Result<Option<Message>> {
+        let seq = match weir_subject::is_literal(filter) {
+            true => self.core.index.subject(filter)?.map(|info| info.last),
+            false => {
+                let last = self.core.last();
+                self.core
+                    .index
+                    .prev_match(&[Bytes::copy_from_slice(filter)], last)?
+            }
+        };
+        match seq {
+            Some(seq) => self.core.load(seq),
+            None => Ok(None),
+        }
+    }
+
+    /// The first message from that sequence on whose subject matches; all match an empty filter.
+    ///
+    /// # Errors
+    /// As [`Stream::message`].
+    pub fn next_message(&mut self, filter: &[u8], from: Seq) -> Result<Option<Message>> {
+        let filters = match filter {
+            b"" | b">" => Vec::new(),
+            filter => vec![Bytes::copy_from_slice(filter)],
+        };
+        let mut cursor = crate::index::Cursor::new(&filters);
+        match self.core.index.next_match(&mut cursor, from)? {
+            Some(seq) => self.core.load(seq),
+            None => Ok(None),
+        }
+    }
+
+    /// The sequence of the first message not older than a time; one above the last if there is none.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn seq_at(&self, time: NanoTime) -> Result<Seq> {
+        self.core.seq_at(time)
+    }
+
+    /// Messages from a sequence on whose subjects match any of the filters; all match if there are none.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn count_from(&mut self, filters: &[Bytes], from: Seq) -> Result<u64> {
+        self.core.index.count_from(filters, from)
+    }
+
+    /// The newest sequence of each subject that matches any of the filters and is not above `up_to`, ascending.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn last_seqs(&mut self, filters: &[Bytes], up_to: Seq) -> Result<Vec<Seq>> {
+        let mut seqs = Vec::new();
+        let mut newer = Vec::new();
+        self.core
+            .index
+            .last_of_each(filters, &mut |subject, info| {
+                if info.last <= up_to {
+                    seqs.push(info.last);
+                } else if info.first <= up_to {
+                    newer.push(Bytes::copy_from_slice(subject));
+                }
+                ControlFlow::Continue(())
+            })?;
+        for subject in newer {
+            seqs.extend(self.core.index.prev_match(&[subject], up_to)?);
+        }
+        seqs.sort_unstable();
+        Ok(seqs)
+    }
+
+    /// Subjects that match, with their counts, in order, from the `offset`th on, `limit` at most; and how many match.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn subjects(
+        &mut self,
+        filter: &[u8],
+        offset: usize,
+        limit: usize,
+    ) -> Result<(usize, Vec<(String, u64)>)> {
+        let filters = match filter {
+            b"" | b">" => Vec::new(),
+            filter => vec![Bytes::copy_from_slice(filter)],
+        };
+        let mut total = 0;
+        let mut page = Vec::new();
+        self.core
+            .index
+            .last_of_each(&filters, &mut |subject, info| {
+                if total >= offset && page.len() < limit {
+                    page.push((String::from_utf8_lossy(subject).into_owned(), info.count));
+                }
+                total += 1;
+                ControlFlow::Continue(())
+            })?;
+        Ok((total, page))
+    }
+
+    /// The sequences between the first and the last message that hold nothing, `limit` at most.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn deleted(&self, limit: usize) -> Result<Vec<Seq>> {
+        let mut deleted = Vec::new();
+        let Some(mut expected) = self.core.index.first() else {
+            return Ok(deleted);
+        };
+        while expected <= self.core.last() && deleted.len() < limit {
+            let live = self
+                .core
+                .index
+                .next_live(expected)?
+                .unwrap_or(self.core.last() + 1);
+            deleted.extend((expected..live).take(limit - deleted.len()));
+            expected = live + 1;
+        }
+        Ok(deleted)
+    }
+}
