@@ -1,0 +1,38 @@
+//! What can be wrong with a command line or a configuration file.
+
+use thiserror::Error;
+
+use crate::file::Pos;
+
+/// Why there are no options. The text is for the person who wrote the flag or the file.
+#[derive(Debug, Error)]
+pub enum ConfError {
+    /// Something in a file, and where: `file:line:column: message`.
+    #[error("{pos}: {message}")]
+    At {
+        /// Where it stands.
+        pos: Pos,
+        /// What is wrong and, where that is not plain, what to write instead.
+        message: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read the configuration file {file}: {source}")]
+    Read {
+        /// The file's name.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something on the command line, or two settings that do not go together.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl ConfError {
+    pub(crate) fn at(pos: &Pos, message: impl Into<String>) -> Self {
+        Self::At {
+            pos: pos.clone(),
+            message: message.into(),
+        }
+    }
+}

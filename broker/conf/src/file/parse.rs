@@ -1,0 +1,375 @@
+//! The structure: entries, maps, arrays, variables, includes. Every loop and depth has a bound.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::lex::Lexer;
+use super::value::{Entry, Map, Node, Pos, Value};
+use super::{Env, scalar};
+use crate::error::ConfError;
+
+/// Maps and arrays within each other.
+const DEPTH_MAX: usize = 64;
+/// Files that include each other.
+const INCLUDE_DEPTH_MAX: usize = 16;
+/// Includes of one configuration altogether.
+const INCLUDES_MAX: usize = 1000;
+/// Values of one configuration altogether, those that variables repeat included.
+const VALUES_MAX: usize = 1_000_000;
+
+/// Parses `text`. Positions name `file`; includes are looked for in its folder.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Map, ConfError> {
+    let mut parser = Parser {
+        env,
+        scopes: Vec::new(),
+        files: vec![PathBuf::from(file)],
+        variables: Vec::new(),
+        includes: 0,
+        values: 0,
+        depth: 0,
+    };
+    parser.scopes.push(Map::default());
+    parser.text(text, file)?;
+    Ok(parser.scopes.pop().unwrap_or_default())
+}
+
+/// Reads and parses a file.
+///
+/// # Errors
+/// It cannot be read, is not UTF-8, or as [`parse`].
+pub fn parse_file(file: &str, env: Env<'_>) -> Result<Map, ConfError> {
+    let text = std::fs::read_to_string(file).map_err(|source| ConfError::Read {
+        file: file.to_owned(),
+        source,
+    })?;
+    parse(&text, file, env)
+}
+
+struct Parser<'e> {
+    env: Env<'e>,
+    /// The maps around the current place, outermost first: where `$NAME` is looked for.
+    scopes: Vec<Map>,
+    /// The files around the current place.
+    files: Vec<PathBuf>,
+    /// The environment variables around the current place.
+    variables: Vec<String>,
+    includes: usize,
+    values: usize,
+    depth: usize,
+}
+
+impl Parser<'_> {
+    /// A whole file, into the innermost map.
+    fn text(&mut self, text: &str, file: &str) -> Result<(), ConfError> {
+        let mut lex = Lexer::new(text, Arc::from(file));
+        lex.skip_between(&[]);
+        let open = lex.pos();
+        let braced = lex.eat('{');
+        self.entries(&mut lex)?;
+        if braced && !lex.eat('}') {
+            return Err(ConfError::at(&open, "the { around the file is not closed"));
+        }
+        lex.skip_between(&[',', ';']);
+        if lex.peek().is_some() {
+            return Err(ConfError::at(
+                &lex.pos(),
+                format!("expected a key, found {}", lex.found()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Entries up to a `}` or the end.
+    fn entries(&mut self, lex: &mut Lexer<'_>) -> Result<(), ConfError> {
+        loop {
+            lex.skip_between(&[',', ';']);
+            let pos = lex.pos();
+            let (key, quoted) = match lex.peek() {
+                None | Some('}') => return Ok(()),
+                Some('"') => (lex.double_quoted()?, true),
+                Some('\'') => (lex.single_quoted()?, true),
+                Some(_) => (lex.key_word().to_owned(), false),
+            };
+            if key.is_empty() {
+                return Err(ConfError::at(
+                    &pos,
+                    format!("expected a key, found {}", lex.found()),
+                ));
+            }
+            lex.skip_blanks();
+            let assigned = lex.eat(':') || lex.eat('=');
+            lex.skip_blanks();
+            if !quoted && !assigned && key.eq_ignore_ascii_case("include") {
+                self.include(lex, &pos)?;
+            } else {
+                if matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ';' | '}')) {
+                    return Err(ConfError::at(
+                        &lex.pos(),
+                        format!("expected a value for {key:?}, found {}", lex.found()),
+                    ));
+                }
+                let value = self.value(lex)?;
+                self.insert(Entry {
+                    key: key.clone(),
+                    pos,
+                    value,
+                    is_variable: false,
+                });
+            }
+            lex.skip_blanks();
+            if !matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ';' | '}'))
+                && !lex.at_comment()
+            {
+                let message = format!(
+                    "expected the end of the line, a comma or a }} behind the value of {key:?}, found {}",
+                    lex.found()
+                );
+                return Err(ConfError::at(&lex.pos(), message));
+            }
+        }
+    }
+
+    /// Puts an entry in the innermost map, in place of one of the same key.
+    fn insert(&mut self, entry: Entry) {
+        let Some(map) = self.scopes.last_mut() else {
+            return;
+        };
+        match map.entries.iter_mut().find(|e| e.key == entry.key) {
+            Some(old) => *old = entry,
+            None => map.entries.push(entry),
+        }
+    }
+
+    fn value(&mut self, lex: &mut Lexer<'_>) -> Result<Node, ConfError> {
+        let pos = lex.pos();
+        self.count(1, &pos)?;
+        let value = match lex.peek() {
+            Some('{') => {
+                self.enter(&pos)?;
+                lex.next();
+                self.scopes.push(Map::default());
+                let result = self.entries(lex);
+                let map = self.scopes.pop().unwrap_or_default();
+                result?;
+                if !lex.eat('}') {
+                    return Err(ConfError::at(&pos, "this { is not closed"));
+                }
+                self.depth -= 1;
+                Value::Map(map)
+            }
+            Some('[') => {
+                self.enter(&pos)?;
+                lex.next();
+                let items = self.items(lex, &pos)?;
+                self.depth -= 1;
+                Value::Array(items)
+            }
+            Some('"') => Value::Str(lex.double_quoted()?),
+            Some('\'') => Value::Str(lex.single_quoted()?),
+            Some('(') => Value::Str(lex.block()?),
+            _ => {
+                let word = lex.word();
+                if word.is_empty() {
+                    return Err(ConfError::at(
+                        &pos,
+                        format!("expected a value, found {}", lex.found()),
+                    ));
+                }
+                return match word.strip_prefix('$') {
+                    // A bcrypt hash begins with a dollar, too.
+                    Some(name) if !is_bcrypt(name) => self.variable(name, pos),
+                    Some(_) => Ok(Node {
+                        value: Value::Str(word.to_owned()),
+                        pos,
+                    }),
+                    None => {
+                        let value = scalar::classify(word)
+                            .map_err(|message| ConfError::at(&pos, message))?;
+                        Ok(Node { value, pos })
+                    }
+                };
+            }
+        };
+        Ok(Node { value, pos })
+    }
+
+    /// The items of an array, separated by commas, line ends or both.
+    fn items(&mut self, lex: &mut Lexer<'_>, open: &Pos) -> Result<Vec<Node>, ConfError> {
+        let mut items = Vec::new();
+        loop {
+            lex.skip_between(&[',']);
+            match lex.peek() {
+                Some(']') => {
+                    lex.next();
+                    return Ok(items);
+                }
+                None => return Err(ConfError::at(open, "this [ is not closed")),
+                Some(_) => items.push(self.value(lex)?),
+            }
+            lex.skip_blanks();
+            if !matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ']')) && !lex.at_comment() {
+                return Err(ConfError::at(
+                    &lex.pos(),
+                    format!(
+                        "expected a comma or a ] in this list, found {}",
+                        lex.found()
+                    ),
+                ));
+            }
+        }
+    }
+
+    fn enter(&mut self, pos: &Pos) -> Result<(), ConfError> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(ConfError::at(
+                pos,
+                format!("blocks and lists are nested deeper than {DEPTH_MAX}"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, values: usize, pos: &Pos) -> Result<(), ConfError> {
+        self.values += values;
+        if self.values > VALUES_MAX {
+            return Err(ConfError::at(
+                pos,
+                format!("the configuration has more than {VALUES_MAX} values"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// `$NAME`: from the maps around it, innermost first, then from the environment.
+    fn variable(&mut self, name: &str, pos: Pos) -> Result<Node, ConfError> {
+        for scope in self.scopes.iter_mut().rev() {
+            if let Some(entry) = scope.entries.iter_mut().find(|e| e.key == name) {
+                entry.is_variable = true;
+                let value = entry.value.value.clone();
+                self.count(values_in(&value), &pos)?;
+                if self.depth + depth_of(&value) > DEPTH_MAX {
+                    return Err(ConfError::at(
+                        &pos,
+                        format!("${name} nests blocks and lists deeper than {DEPTH_MAX}"),
+                    ));
+                }
+                return Ok(Node { value, pos });
+            }
+        }
+        let Some(text) = (self.env)(name) else {
+            let message = format!(
+                "the variable ${name} is set neither above this line nor in the environment; quote the value if it is no variable"
+            );
+            return Err(ConfError::at(&pos, message));
+        };
+        if self.variables.iter().any(|v| v == name) || self.variables.len() >= INCLUDE_DEPTH_MAX {
+            return Err(ConfError::at(
+                &pos,
+                format!("the environment variable ${name} refers to itself"),
+            ));
+        }
+        self.variables.push(name.to_owned());
+        let mut lex = Lexer::new(&text, Arc::from(format!("${name}")));
+        lex.skip_blanks();
+        let node = self.value(&mut lex)?;
+        lex.skip_between(&[]);
+        if lex.peek().is_some() {
+            return Err(ConfError::at(
+                &pos,
+                format!(
+                    "the value of ${name} in the environment is not one value; quote it if it is a string"
+                ),
+            ));
+        }
+        self.variables.pop();
+        Ok(Node {
+            value: node.value,
+            pos,
+        })
+    }
+
+    /// `include "file"`: its entries stand in place of the line.
+    fn include(&mut self, lex: &mut Lexer<'_>, pos: &Pos) -> Result<(), ConfError> {
+        let name = match lex.peek() {
+            Some('"') => lex.double_quoted()?,
+            Some('\'') => lex.single_quoted()?,
+            _ => lex.word().to_owned(),
+        };
+        if name.is_empty() {
+            return Err(ConfError::at(pos, "include takes the name of a file"));
+        }
+        self.includes += 1;
+        if self.files.len() >= INCLUDE_DEPTH_MAX || self.includes > INCLUDES_MAX {
+            return Err(ConfError::at(
+                pos,
+                format!(
+                    "too many includes ({INCLUDE_DEPTH_MAX} within each other, {INCLUDES_MAX} altogether)"
+                ),
+            ));
+        }
+        let folder = self
+            .files
+            .last()
+            .and_then(|f| f.parent())
+            .unwrap_or(Path::new(""));
+        let path = folder.join(&name);
+        let failed = |e: std::io::Error| {
+            ConfError::at(pos, format!("cannot include {}: {e}", path.display()))
+        };
+        let same = |file: &PathBuf| std::fs::canonicalize(file).ok();
+        let whole = std::fs::canonicalize(&path).map_err(failed)?;
+        if self
+            .files
+            .iter()
+            .any(|file| same(file).as_ref() == Some(&whole))
+        {
+            return Err(ConfError::at(
+                pos,
+                format!("{} includes itself", path.display()),
+            ));
+        }
+        let text = std::fs::read_to_string(&path).map_err(failed)?;
+        let shown = path.display().to_string();
+        self.files.push(path.clone());
+        self.text(&text, &shown)?;
+        self.files.pop();
+        Ok(())
+    }
+}
+
+fn is_bcrypt(rest: &str) -> bool {
+    matches!(rest.as_bytes(), [b'2', b'a' | b'b' | b'x' | b'y', b'$', ..])
+}
+
+fn values_in(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(|n| values_in(&n.value)).sum::<usize>(),
+        Value::Map(map) => {
+            1 + map
+                .entries
+                .iter()
+                .map(|e| values_in(&e.value.value))
+                .sum::<usize>()
+        }
+        _ => 1,
+    }
+}
+
+fn depth_of(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(|n| depth_of(&n.value)).max().unwrap_or(0),
+        Value::Map(map) => {
+            1 + map
+                .entries
+                .iter()
+                .map(|e| depth_of(&e.value.value))
+                .max()
+                .unwrap_or(0)
+        }
+        _ => 0,
+    }
+}

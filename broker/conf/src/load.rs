@@ -1,0 +1,182 @@
+//! From the arguments to what to do: the file first, then the flags over it, then the checks that need both.
+
+use crate::error::ConfError;
+use crate::file::{self, Env};
+use crate::flags::{self, FlagValue};
+use crate::options::{self, Auth, Listen, Options, User};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// Run a server.
+    Run(Box<Options>),
+    /// Print [`version_line`](crate::version_line) and end.
+    PrintVersion,
+    /// Print this and end.
+    PrintHelp(String),
+    /// `-t`: the file was read and is right; print [`check_message`](crate::check_message) and end.
+    CheckConfig {
+        /// Name of the file as given.
+        file: String,
+    },
+}
+
+impl Options {
+    /// Reads the command line (`args` without the program's name) and the configuration file it names.
+    ///
+    /// # Errors
+    /// Whatever is wrong with either; see [`ConfError`].
+    pub fn load(args: &[String], env: Env<'_>) -> Result<Command, ConfError> {
+        let (found, words) = flags::parse(args)?;
+        match words.first().map(String::as_str) {
+            None => {}
+            Some(word) if word.eq_ignore_ascii_case("help") => {
+                return Ok(Command::PrintHelp(flags::usage()));
+            }
+            Some(word) if word.eq_ignore_ascii_case("version") => return Ok(Command::PrintVersion),
+            Some(word) => return setting(format!("unrecognized command: {word:?}")),
+        }
+        let is_set = |name: &str| {
+            found
+                .iter()
+                .rev()
+                .find(|(n, _)| *n == name)
+                .is_some_and(|(_, v)| *v == FlagValue::Bool(true))
+        };
+        if is_set("help") {
+            return Ok(Command::PrintHelp(flags::usage()));
+        }
+        if is_set("version") {
+            return Ok(Command::PrintVersion);
+        }
+        let file = found.iter().rev().find_map(|(name, value)| match value {
+            FlagValue::Text(text) if *name == "config" => Some(text.clone()),
+            _ => None,
+        });
+        let mut options = Self::default();
+        if let Some(file) = &file {
+            let map = file::parse_file(file, env)?;
+            if map.entries.is_empty() {
+                return setting(format!("{file}: config has no values or is empty"));
+            }
+            options::apply(&mut options, &map)?;
+            options.config_file = Some(file.into());
+        }
+        apply_flags(&mut options, &found)?;
+        options.check()?;
+        match (is_set("t"), file) {
+            (true, Some(file)) => Ok(Command::CheckConfig { file }),
+            (true, None) => {
+                setting("must specify [-c, --config] option to check configuration file syntax")
+            }
+            (false, _) => Ok(Command::Run(Box::new(options))),
+        }
+    }
+
+    /// Reads a configuration text over the defaults; `name` stands for the file in messages and includes.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn parse(text: &str, name: &str, env: Env<'_>) -> Result<Self, ConfError> {
+        let mut options = Self::default();
+        options::apply(&mut options, &file::parse(text, name, env)?)?;
+        options.check()?;
+        Ok(options)
+    }
+
+    /// What one key alone cannot tell.
+    fn check(&self) -> Result<(), ConfError> {
+        if self.max_payload as u64 > self.max_pending {
+            let (payload, pending) = (self.max_payload, self.max_pending);
+            return setting(format!(
+                "max_payload ({payload}) cannot be higher than max_pending ({pending}): raise max_pending"
+            ));
+        }
+        if self.lame_duck_grace_period >= self.lame_duck_duration {
+            return setting("lame_duck_grace_period must be shorter than lame_duck_duration");
+        }
+        Ok(())
+    }
+}
+
+fn setting<T>(message: impl Into<String>) -> Result<T, ConfError> {
+    Err(ConfError::Setting(message.into()))
+}
+
+fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError> {
+    let (mut user, mut password, mut token) = (None, None, None);
+    for (name, value) in found {
+        match (*name, value) {
+            ("addr", FlagValue::Text(host)) => o.host.clone_from(host),
+            ("port", FlagValue::Int(n)) => {
+                o.port = flag_port("port", *n)?.unwrap_or(options::DEFAULT_PORT)
+            }
+            ("server_name", FlagValue::Text(s)) => {
+                options::check_server_name(s)
+                    .map_err(|e| ConfError::Setting(format!("flag -server_name: {e}")))?;
+                o.server_name = Some(s.clone());
+            }
+            ("pid", FlagValue::Text(s)) => o.pid_file = Some(s.into()),
+            ("http_port", FlagValue::Int(n)) => {
+                let host = o.http.take().map_or_else(String::new, |http| http.host);
+                o.http = flag_port("http_port", *n)?.map(|port| Listen { host, port });
+            }
+            ("client_advertise", FlagValue::Text(s)) => o.client_advertise = Some(s.clone()),
+            ("ports_file_dir", FlagValue::Text(s)) => o.ports_file_dir = Some(s.into()),
+            ("log", FlagValue::Text(s)) => o.log_file = Some(s.into()),
+            ("logtime", FlagValue::Bool(b)) => o.logtime = *b,
+            ("debug", FlagValue::Bool(b)) => o.debug = *b,
+            ("trace", FlagValue::Bool(b)) => o.trace = *b,
+            ("VV", FlagValue::Bool(b)) => (o.trace, o.trace_verbose) = (*b, *b),
+            ("DV", FlagValue::Bool(b)) => (o.debug, o.trace) = (*b, *b),
+            ("DVV", FlagValue::Bool(b)) => (o.debug, o.trace, o.trace_verbose) = (*b, *b, *b),
+            ("log_size_limit", FlagValue::Int(n)) => {
+                o.log_size_limit = flag_size("log_size_limit", *n)?
+            }
+            ("max_traced_msg_len", FlagValue::Int(n)) => {
+                o.max_traced_msg_len = flag_size("max_traced_msg_len", *n)?
+            }
+            ("jetstream", FlagValue::Bool(b)) => o.jetstream.enabled = *b,
+            ("store_dir", FlagValue::Text(s)) => o.jetstream.store_dir = Some(s.into()),
+            ("user", FlagValue::Text(s)) => user = Some(s.clone()),
+            ("pass", FlagValue::Text(s)) => password = Some(s.clone()),
+            ("auth", FlagValue::Text(s)) => token = Some(s.clone()),
+            // Read before: config, t, help, version.
+            _ => {}
+        }
+    }
+    let timeout = o.auth.timeout;
+    match (user, password, token) {
+        (None, None, None) => {}
+        (Some(name), Some(password), None) => {
+            o.auth = Auth {
+                users: vec![User { name, password }],
+                token: None,
+                timeout,
+            }
+        }
+        (None, None, Some(token)) => {
+            o.auth = Auth {
+                users: Vec::new(),
+                token: Some(token),
+                timeout,
+            }
+        }
+        (_, _, Some(_)) => return setting("flag -auth does not go together with -user and -pass"),
+        _ => return setting("flags -user and -pass go together: give both"),
+    }
+    Ok(())
+}
+
+/// -1 is any free port (0 here), 0 is none.
+fn flag_port(name: &str, n: i64) -> Result<Option<u16>, ConfError> {
+    options::port(n).map_err(|e| ConfError::Setting(format!("flag -{name}: {e}")))
+}
+
+fn flag_size(name: &str, n: i64) -> Result<Option<u64>, ConfError> {
+    match u64::try_from(n) {
+        Ok(0) => Ok(None),
+        Ok(n) => Ok(Some(n)),
+        Err(_) => setting(format!("flag -{name}: {n} is negative")),
+    }
+}

@@ -1,0 +1,328 @@
+//! Storage: nats-server's `jetstream { }` block and Weir's own keys in it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{read, unsupported};
+use crate::duration;
+use crate::error::ConfError;
+use crate::file::{Entry, Value};
+
+/// Most storage threads.
+const SHARDS_MAX: i64 = 256;
+
+/// Where a stream with `storage: file` is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Append-only files.
+    Segment,
+    /// RocksDB.
+    RocksDb,
+    /// Nowhere: lost when the server ends.
+    Memory,
+}
+
+impl Backend {
+    /// Reads `segment`, `rocksdb`, `memory`.
+    ///
+    /// # Errors
+    /// A text that names what is allowed.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word {
+            "segment" => Ok(Self::Segment),
+            "rocksdb" => Ok(Self::RocksDb),
+            "memory" => Ok(Self::Memory),
+            _ => Err(format!("{word:?} is not one of segment, rocksdb, memory")),
+        }
+    }
+}
+
+/// When a message is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// When it is on disk.
+    Sync,
+    /// When it is written; it is on disk within this time.
+    Interval(Duration),
+    /// When it is written; it is on disk when the operating system finds the time.
+    Os,
+}
+
+impl Durability {
+    /// Reads `sync`, `interval:<duration>`, `os`.
+    ///
+    /// # Errors
+    /// A text that names what is allowed.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word {
+            "sync" => Ok(Self::Sync),
+            "os" => Ok(Self::Os),
+            _ => {
+                let interval = word.strip_prefix("interval:");
+                let interval = interval.ok_or_else(|| {
+                    format!("{word:?} is not one of sync, interval:<duration>, os")
+                })?;
+                match duration::parse(interval)? {
+                    Duration::ZERO => {
+                        Err("an interval of 0 is `sync`: write that, or a longer interval".into())
+                    }
+                    interval => Ok(Self::Interval(interval)),
+                }
+            }
+        }
+    }
+}
+
+/// How message bodies are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// As they are.
+    None,
+    /// LZ4: fast.
+    Lz4,
+    /// Zstandard: small.
+    Zstd,
+}
+
+impl Compression {
+    /// Reads `none`, `lz4`, `zstd`.
+    ///
+    /// # Errors
+    /// A text that names what is allowed.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word {
+            "none" => Ok(Self::None),
+            "lz4" => Ok(Self::Lz4),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(format!("{word:?} is not one of none, lz4, zstd")),
+        }
+    }
+}
+
+/// Where a stream's index of subjects is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Index {
+    /// In memory.
+    Resident,
+    /// In the backend, behind a cache of bounded size.
+    Paged,
+}
+
+impl Index {
+    /// Reads `resident`, `paged`.
+    ///
+    /// # Errors
+    /// A text that names what is allowed.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word {
+            "resident" => Ok(Self::Resident),
+            "paged" => Ok(Self::Paged),
+            _ => Err(format!("{word:?} is not one of resident, paged")),
+        }
+    }
+}
+
+/// nats-server's `sync_interval`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncInterval {
+    /// Before every acknowledgement.
+    Always,
+    /// Every so often.
+    Every(Duration),
+}
+
+/// `jetstream { limits { … } }`. `None`: no limit, or the default of the code that asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JetStreamLimits {
+    /// Most unacknowledged messages a consumer may be configured for.
+    pub max_ack_pending: Option<u64>,
+    /// Most replicated assets of a server.
+    pub max_ha_assets: Option<u64>,
+    /// Largest batch of a pull request.
+    pub max_request_batch: Option<u64>,
+    /// Longest duplicate window.
+    pub duplicate_window: Option<Duration>,
+}
+
+/// Storage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JetStream {
+    /// Whether there is any.
+    pub enabled: bool,
+    /// Folder; without one the server chooses.
+    pub store_dir: Option<PathBuf>,
+    /// Most bytes in memory streams; `None`: found from the machine.
+    pub max_memory: Option<u64>,
+    /// Most bytes in file streams; `None`: found from the disk.
+    pub max_file: Option<u64>,
+    /// Domain.
+    pub domain: Option<String>,
+    /// Refuse unknown fields in API requests.
+    pub strict: bool,
+    /// As in nats-server. Where `durability` says nothing this decides: see [`JetStream::default_durability`].
+    pub sync_interval: Option<SyncInterval>,
+    /// Limits.
+    pub limits: JetStreamLimits,
+    /// Backend of streams whose metadata names none.
+    pub backend: Backend,
+    /// Durability of streams whose metadata names none, if the file says one.
+    pub durability: Option<Durability>,
+    /// Compression of streams whose metadata names none.
+    pub compression: Compression,
+    /// Index of streams whose metadata names none; `None`: as suits the backend.
+    pub index: Option<Index>,
+    /// Storage threads; `None`: as suits the machine.
+    pub shards: Option<usize>,
+}
+
+impl Default for JetStream {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            store_dir: None,
+            max_memory: None,
+            max_file: None,
+            domain: None,
+            strict: true,
+            sync_interval: None,
+            limits: JetStreamLimits::default(),
+            backend: Backend::Segment,
+            durability: None,
+            compression: Compression::None,
+            index: None,
+            shards: None,
+        }
+    }
+}
+
+impl JetStream {
+    /// The durability of a stream that does not choose one: what `durability` says, else what `sync_interval` says, else `sync`.
+    #[must_use]
+    pub fn default_durability(&self) -> Durability {
+        match (self.durability, self.sync_interval) {
+            (Some(durability), _) => durability,
+            (None, Some(SyncInterval::Every(interval))) => Durability::Interval(interval),
+            (None, Some(SyncInterval::Always) | None) => Durability::Sync,
+        }
+    }
+}
+
+/// `jetstream: true`, `jetstream: enabled`, or `jetstream { … }`.
+pub(super) fn apply(js: &mut JetStream, entry: &Entry) -> Result<(), ConfError> {
+    match &entry.value.value {
+        Value::Bool(b) => js.enabled = *b,
+        Value::Str(s) if s.eq_ignore_ascii_case("enabled") || s.eq_ignore_ascii_case("enable") => {
+            js.enabled = true
+        }
+        Value::Str(s)
+            if s.eq_ignore_ascii_case("disabled") || s.eq_ignore_ascii_case("disable") =>
+        {
+            js.enabled = false
+        }
+        Value::Str(s) => {
+            return Err(ConfError::at(
+                &entry.value.pos,
+                format!("Expected 'enabled' or 'disabled' for string value, got '{s}'"),
+            ));
+        }
+        _ => {
+            let map = read::block(entry)?;
+            js.enabled = true;
+            for e in &map.entries {
+                key(js, e)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn key(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> {
+    match e.key.to_ascii_lowercase().as_str() {
+        "enabled" | "enable" => js.enabled = read::boolean(e)?,
+        "disabled" | "disable" => js.enabled = !read::boolean(e)?,
+        "strict" => js.strict = read::boolean(e)?,
+        "store_dir" | "storedir" | "store" => store_dir(js, e)?,
+        "sync" | "sync_interval" => {
+            js.sync_interval = Some(match &e.value.value {
+                Value::Str(s) if s.eq_ignore_ascii_case("always") => SyncInterval::Always,
+                _ => SyncInterval::Every(read::positive_time(e)?),
+            });
+        }
+        "max_memory_store" | "max_mem_store" | "max_mem" => js.max_memory = storage(e)?,
+        "max_file_store" | "max_file" => js.max_file = storage(e)?,
+        "domain" => {
+            let domain = read::name(e)?;
+            if domain.contains(['.', '*', '>']) || domain.chars().any(char::is_whitespace) {
+                return Err(ConfError::at(
+                    &e.value.pos,
+                    "domain is one word of a subject: no dots, wildcards or blanks",
+                ));
+            }
+            js.domain = Some(domain);
+        }
+        "limits" => limits(&mut js.limits, e)?,
+        "backend" => js.backend = read::word(e, Backend::parse)?,
+        "durability" => js.durability = Some(read::word(e, Durability::parse)?),
+        "compression" => js.compression = read::word(e, Compression::parse)?,
+        "index" => js.index = Some(read::word(e, Index::parse)?),
+        "shards" => js.shards = usize::try_from(read::int(e, 1, SHARDS_MAX)?).ok(),
+        _ => read::unknown(e, unsupported::JETSTREAM)?,
+    }
+    Ok(())
+}
+
+/// `store_dir`, in the block or at the top of the file; two different ones are refused, as nats-server does.
+pub(super) fn store_dir(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> {
+    let dir = PathBuf::from(read::name(e)?);
+    if js.store_dir.as_ref().is_some_and(|old| *old != dir) {
+        return Err(ConfError::at(
+            &e.pos,
+            "store_dir is set twice, at the top of the file and in jetstream { }",
+        ));
+    }
+    js.store_dir = Some(dir);
+    Ok(())
+}
+
+/// A size as a number, or as a string that ends in K, M, G or T (powers of 1024 there, as in nats-server). -1: found by the server.
+fn storage(e: &Entry) -> Result<Option<u64>, ConfError> {
+    let Value::Str(s) = &e.value.value else {
+        let n = read::int(e, -1, i64::MAX)?;
+        return Ok(u64::try_from(n).ok());
+    };
+    let bad = || {
+        ConfError::at(
+            &e.value.pos,
+            format!("{} sizes defined as strings must end in K, M, G, T", e.key),
+        )
+    };
+    let unit = s
+        .chars()
+        .last()
+        .and_then(|c| "KMGT".find(c.to_ascii_uppercase()))
+        .ok_or_else(bad)?;
+    let n: u64 = s[..s.len() - 1].parse().map_err(|_| bad())?;
+    let bytes = 1024u64
+        .checked_pow(u32::try_from(unit + 1).unwrap_or(u32::MAX))
+        .and_then(|unit| unit.checked_mul(n));
+    match bytes.filter(|&b| i64::try_from(b).is_ok()) {
+        Some(bytes) => Ok(Some(bytes)),
+        None => Err(ConfError::at(
+            &e.value.pos,
+            format!("{} is larger than 63 bits", e.key),
+        )),
+    }
+}
+
+fn limits(limits: &mut JetStreamLimits, entry: &Entry) -> Result<(), ConfError> {
+    for e in &read::block(entry)?.entries {
+        match e.key.to_ascii_lowercase().as_str() {
+            "max_ack_pending" => limits.max_ack_pending = read::limit(e)?,
+            "max_ha_assets" => limits.max_ha_assets = read::limit(e)?,
+            "max_request_batch" => limits.max_request_batch = read::limit(e)?,
+            "duplicate_window" => limits.duplicate_window = Some(read::positive_time(e)?),
+            _ => read::unknown(e, unsupported::LIMITS)?,
+        }
+    }
+    Ok(())
+}
