@@ -38,8 +38,11 @@
 //! | backend | survives | best at |
 //! | --- | --- | --- |
 //! | `segment` | yes | ingest and replay at the speed of the disk, cheap retention by dropping files |
-//! | `rocks` | yes | tens of millions of keys and random deletes in a bounded amount of memory |
+//! | `rocks` (feature `rocksdb`) | yes | tens of millions of keys and random deletes in a bounded amount of memory |
 //! | [`memory`] | no | being quick |
 
 mod batch;
 pub mod memory;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
+pub mod segment;

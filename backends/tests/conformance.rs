@@ -18,3 +18,29 @@ fn memory_conforms() {
 fn memory_agrees_with_the_model() {
     model::run(&memory, 0..60, 400);
 }
+
+#[cfg(feature = "rocksdb")]
+mod rocks {
+    use super::*;
+    use weir_backends::rocks::{RocksBackend, RocksOptions};
+
+    fn rocks() -> Store {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Store::new(move || {
+            Ok(Arc::new(RocksBackend::open(
+                folder.path(),
+                &RocksOptions::default(),
+            )?))
+        })
+    }
+
+    #[test]
+    fn conforms() {
+        run(&rocks);
+    }
+
+    #[test]
+    fn agrees_with_the_model() {
+        model::run(&rocks, 0..12, 400);
+    }
+}

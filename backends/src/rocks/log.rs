@@ -1,0 +1,423 @@
+//! The writer of a log on RocksDB: one write batch for each of ours.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
+use weir_engine::{Batch, Error, Extent, Log, LogId, LogOptions, LogReader, Record, Result, Seq};
+
+use super::keys::{self, Head, Meta};
+use super::reader::{RocksReader, walk};
+use super::store::{FEW, Shared};
+use crate::batch;
+
+/// Known damage is remembered for so many sequences of a log at most.
+const DAMAGE_MAX: usize = 10_000;
+
+/// What a log, its readers and the backend share.
+pub(super) struct State {
+    pub shared: Arc<Shared>,
+    pub id: LogId,
+    pub place: u64,
+    pub open: AtomicBool,
+    /// Whether the last one who holds this deletes the records.
+    pub removed: AtomicBool,
+    pub now: RwLock<Now>,
+    damaged: RwLock<BTreeSet<Seq>>,
+}
+
+/// What a log holds now.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Now {
+    /// As it stands in the catalogue, but with the exact first sequence.
+    pub meta: Meta,
+    /// What files held when last asked, and what was written since.
+    pub disk_bytes: u64,
+}
+
+impl State {
+    pub fn open(shared: &Arc<Shared>, id: LogId, meta: Meta) -> Result<Self> {
+        let state = Self {
+            shared: Arc::clone(shared),
+            id,
+            place: meta.place,
+            open: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            now: RwLock::new(Now {
+                meta,
+                disk_bytes: shared.disk_bytes(meta.place, meta.families)?,
+            }),
+            damaged: RwLock::default(),
+        };
+        let first = state.next_live(&meta, meta.first)?;
+        state.now.write().meta.first = first;
+        Ok(state)
+    }
+
+    pub fn extent(&self) -> Extent {
+        let now = *self.now.read();
+        Extent {
+            first: now.meta.first,
+            last: now.meta.last,
+            count: now.meta.count,
+            bytes: now.meta.bytes,
+            disk_bytes: now.disk_bytes,
+            damaged: self.damaged.read().len() as u64,
+        }
+    }
+
+    /// Remembers and reports damage, once for each sequence.
+    pub fn found_damage(&self, seq: Seq, what: &str) -> Error {
+        let error = Error::damaged(format!(
+            "rocksdb: log {} (place {}), sequence {seq}: {what}; it is kept and not served",
+            self.id, self.place
+        ));
+        let mut damaged = self.damaged.write();
+        if damaged.len() < DAMAGE_MAX && damaged.insert(seq) {
+            tracing::error!("{error}");
+        }
+        error
+    }
+
+    /// The first live sequence at or above `from`, or one above the last.
+    fn next_live(&self, meta: &Meta, from: Seq) -> Result<Seq> {
+        let mut found = None;
+        if meta.count > 0 {
+            walk(self, from, meta.last, &mut |seq, _| {
+                found = Some(seq);
+                false
+            })?;
+        }
+        Ok(found.unwrap_or(meta.last.saturating_add(1)))
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if self.removed.load(Ordering::Acquire)
+            && let Err(error) = self.shared.delete_place(self.place)
+        {
+            // The catalogue remembers it: the next opening of the store tries again.
+            tracing::warn!("deleting the records of removed log {}: {error}", self.id);
+        }
+    }
+}
+
+pub(super) struct RocksLog {
+    state: Arc<State>,
+    /// The family that takes new bodies.
+    family: u8,
+    /// The lowest and the highest sequence that was erased to be overwritten, and not compacted away yet.
+    to_scrub: Option<(Seq, Seq)>,
+    /// Used again for each head.
+    value: Vec<u8>,
+}
+
+/// What a deletion takes from a log.
+#[derive(Default)]
+struct Taken {
+    count: u64,
+    bytes: u64,
+}
+
+impl Taken {
+    fn from(&self, meta: &mut Meta) {
+        meta.count = meta.count.saturating_sub(self.count);
+        meta.bytes = meta.bytes.saturating_sub(self.bytes);
+    }
+}
+
+impl RocksLog {
+    pub fn new(state: Arc<State>, options: &LogOptions) -> Self {
+        Self {
+            state,
+            family: keys::family(options.compression),
+            to_scrub: None,
+            value: Vec::new(),
+        }
+    }
+
+    /// Damage is passed over where a write has to read first; any other failure to read poisons, as a write's does.
+    fn or_poison<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| self.state.shared.poison(error))
+    }
+
+    /// Adds a record to the batch.
+    fn put(&mut self, out: &mut WriteBatch, record: &Record<'_>, meta: &mut Meta) -> Result<()> {
+        let key = keys::record(self.state.place, record.seq);
+        Head::encode(&key, record, self.family, &mut self.value);
+        out.put_cf(self.state.shared.heads()?, key, &self.value);
+        if !record.body.is_empty() {
+            out.put_cf(self.state.shared.bodies(self.family)?, key, record.body);
+            meta.families |= 1 << self.family;
+        }
+        meta.count += 1;
+        meta.bytes += (record.head.len() + record.body.len()) as u64;
+        Ok(())
+    }
+
+    /// Adds the deletion of one record, if it is there, to the batch.
+    fn erase(&self, out: &mut WriteBatch, seq: Seq, meta: &mut Meta) -> Result<()> {
+        let shared = &self.state.shared;
+        let key = keys::record(self.state.place, seq);
+        let value = match shared.db.get_pinned_cf(shared.heads()?, key) {
+            Ok(Some(value)) => Some(value),
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == rocksdb::ErrorKind::Corruption => None,
+            Err(error) => return Err(super::store::failed("reading a head", &error)),
+        };
+        match value.as_deref().and_then(|value| Head::decode(&key, value)) {
+            Some((head, true)) => {
+                self.delete(out, seq, &head)?;
+                let taken = Taken {
+                    count: 1,
+                    bytes: head.bytes(),
+                };
+                taken.from(meta);
+            }
+            // Nobody can say how long it was, or where its body is.
+            _ => {
+                out.delete_cf(shared.heads()?, key);
+                for family in shared.bodies_of(meta.families) {
+                    out.delete_cf(shared.bodies(family)?, key);
+                }
+                let taken = Taken {
+                    count: 1,
+                    bytes: meta.bytes / meta.count.max(1),
+                };
+                taken.from(meta);
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&self, out: &mut WriteBatch, seq: Seq, head: &Head<'_>) -> Result<()> {
+        let key = keys::record(self.state.place, seq);
+        out.delete_cf(self.state.shared.heads()?, key);
+        if head.body_len > 0 {
+            out.delete_cf(self.state.shared.bodies(head.family)?, key);
+        }
+        Ok(())
+    }
+
+    /// Adds the deletion of everything from `low` to `high` to the batch; `all` when that is all the log holds.
+    /// `meta` is what the log holds before the batch.
+    fn delete_span(
+        &self,
+        out: &mut WriteBatch,
+        (low, high): (Seq, Seq),
+        meta: &Meta,
+        all: bool,
+    ) -> Result<Taken> {
+        // Whichever part has fewer sequences is read: what goes, or what stays.
+        let width = high - low;
+        let stays = match low == meta.first {
+            true => (high.saturating_add(1), meta.last),
+            false => (meta.first, low - 1),
+        };
+        let read_rest = stays.1.saturating_sub(stays.0) < width && meta.count > FEW as u64;
+        if all && meta.count > FEW as u64 {
+            self.delete_range(out, low, high, meta)?;
+            return Ok(Taken {
+                count: meta.count,
+                bytes: meta.bytes,
+            });
+        }
+        let mut taken = Taken::default();
+        let mut few = Vec::new();
+        let (from, to) = if read_rest { stays } else { (low, high) };
+        walk(&self.state, from, to, &mut |seq, head| {
+            taken.count += 1;
+            taken.bytes += head.bytes();
+            if few.len() <= FEW {
+                few.push((seq, head.family, head.body_len));
+            }
+            true
+        })?;
+        if read_rest {
+            self.delete_range(out, low, high, meta)?;
+            return Ok(Taken {
+                count: meta.count.saturating_sub(taken.count),
+                bytes: meta.bytes.saturating_sub(taken.bytes),
+            });
+        }
+        if few.len() > FEW {
+            self.delete_range(out, low, high, meta)?;
+            return Ok(taken);
+        }
+        for (seq, family, body_len) in few {
+            let head = Head {
+                time: 0,
+                body_len,
+                family,
+                body_crc: 0,
+                head: &[],
+            };
+            self.delete(out, seq, &head)?;
+        }
+        Ok(match all {
+            true => Taken {
+                count: meta.count,
+                bytes: meta.bytes,
+            },
+            false => taken,
+        })
+    }
+
+    fn delete_range(&self, out: &mut WriteBatch, low: Seq, high: Seq, meta: &Meta) -> Result<()> {
+        let shared = &self.state.shared;
+        shared.delete_range(
+            out,
+            self.state.place,
+            low,
+            high.saturating_add(1),
+            meta.families,
+        )
+    }
+
+    /// Writes the batch with what the log then holds, and lets readers see it.
+    fn commit(&mut self, mut out: WriteBatch, mut meta: Meta, written: u64) -> Result<()> {
+        if meta.count == 0 {
+            meta.bytes = 0;
+            meta.first = meta.last.saturating_add(1);
+        }
+        let key = keys::named(keys::PREFIX_LOG, self.state.id.0);
+        out.put(key, meta.encode(&key));
+        self.state.shared.write(out)?;
+        let mut now = self.state.now.write();
+        now.meta = meta;
+        now.disk_bytes += written;
+        Ok(())
+    }
+}
+
+impl Log for RocksLog {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let state = Arc::clone(&self.state);
+        state.shared.check_writable()?;
+        let old = state.now.read().meta;
+        batch::check(state.id, old.last, batch)?;
+        let mut out = WriteBatch::default();
+        let mut meta = old;
+
+        // What the trim takes is left to it, and what the batch itself removes is never written.
+        let trim = batch.trim.unwrap_or(0);
+        let mut erase: Vec<Seq> = batch.erase.iter().copied().filter(|s| *s >= trim).collect();
+        erase.sort_unstable();
+        erase.dedup();
+
+        if trim > old.first && old.count > 0 {
+            let span = (old.first, (trim - 1).min(old.last));
+            let taken = self.delete_span(&mut out, span, &old, trim > old.last);
+            self.or_poison(taken)?.from(&mut meta);
+        }
+        for seq in erase
+            .iter()
+            .filter(|seq| (old.first..=old.last).contains(*seq))
+        {
+            let erased = self.erase(&mut out, *seq, &mut meta);
+            self.or_poison(erased)?;
+        }
+        let kept_before = meta.count;
+        let mut written = 0;
+        let mut first_new = None;
+        for record in batch.append {
+            if record.seq >= trim && erase.binary_search(&record.seq).is_err() {
+                self.put(&mut out, record, &mut meta)?;
+                written += (record.head.len() + record.body.len()) as u64;
+                first_new.get_or_insert(record.seq);
+            }
+        }
+        if let Some(record) = batch.append.last() {
+            meta.last = record.seq;
+        }
+        meta.last = meta.last.max(trim.saturating_sub(1));
+        meta.first = match (kept_before, first_new) {
+            (0, Some(seq)) => seq,
+            _ => old.first.max(trim),
+        };
+        state.shared.add_kv(&mut out, batch.kv)?;
+        self.commit(out, meta, written)?;
+
+        let first_gone = meta.first != old.first || erase.binary_search(&old.first).is_ok();
+        if kept_before > 0 && first_gone {
+            let first = state.next_live(&meta, meta.first);
+            state.now.write().meta.first = self.or_poison(first)?;
+        }
+        if batch.overwrite
+            && let (Some(low), Some(high)) = (erase.first(), erase.last())
+        {
+            let (a, b) = self.to_scrub.unwrap_or((*low, *high));
+            self.to_scrub = Some((a.min(*low), b.max(*high)));
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, last: Seq) -> Result<()> {
+        self.state.shared.check_writable()?;
+        let old = self.state.now.read().meta;
+        if last >= old.last {
+            return Ok(());
+        }
+        let mut out = WriteBatch::default();
+        let mut meta = Meta { last, ..old };
+        if old.count > 0 {
+            let low = (last + 1).max(old.first);
+            let taken = self.delete_span(&mut out, (low, old.last), &old, low == old.first);
+            self.or_poison(taken)?.from(&mut meta);
+        }
+        self.commit(out, meta, 0)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        let state = &self.state;
+        state.shared.sync()?;
+        let families = state.now.read().meta.families;
+        let disk_bytes = state.shared.disk_bytes(state.place, families)?;
+        state.now.write().disk_bytes = disk_bytes;
+        Ok(())
+    }
+
+    /// RocksDB compacts by itself. What is left to do is to compact away what was erased to be overwritten, in steps
+    /// that the budget sizes; but files are rewritten whole (up to 32 MiB each), so a step may exceed it.
+    fn maintain(&mut self, budget: u64) -> Result<bool> {
+        let Some((low, high)) = self.to_scrub else {
+            return Ok(false);
+        };
+        self.sync()?;
+        let now = *self.state.now.read();
+        let each = (now.disk_bytes / now.meta.count.max(1)).max(1);
+        let end = high.min(low.saturating_add(budget / each));
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let shared = &self.state.shared;
+        let place = self.state.place;
+        let (from, to) = (keys::record(place, low), keys::record(place, end));
+        let compact = |cf| {
+            shared
+                .db
+                .compact_range_cf_opt(cf, Some(from), Some(to), &options);
+        };
+        compact(shared.heads()?);
+        for family in shared.bodies_of(now.meta.families) {
+            compact(shared.bodies(family)?);
+        }
+        self.to_scrub = (end < high).then(|| (end + 1, high));
+        Ok(self.to_scrub.is_some())
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(RocksReader {
+            state: Arc::clone(&self.state),
+        })
+    }
+}
+
+impl Drop for RocksLog {
+    fn drop(&mut self) {
+        self.state.open.store(false, Ordering::Release);
+    }
+}

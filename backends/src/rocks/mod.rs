@@ -1,0 +1,163 @@
+//! The RocksDB backend: tens of millions of keys and random deletes in a bounded amount of memory, nothing to rebuild
+//! at the start.
+//!
+//! One database holds all logs of a store and its key-value space; the layout is told in `keys.rs`. RocksDB's own
+//! write-ahead log is off, for Weir's journal is one already: what was written since the last [`Backend::sync`] is lost
+//! in a crash, and every column family comes back at the same batch.
+//!
+//! Erased records cannot be overwritten in place. [`Batch::overwrite`](weir_engine::Batch::overwrite) makes
+//! [`Log::maintain`] compact the files that held them, after which their bytes are gone from the database's files.
+
+mod keys;
+mod kv;
+mod log;
+mod options;
+mod reader;
+mod store;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rocksdb::WriteBatch;
+use weir_engine::{Backend, Error, Kv, Log, LogId, LogOptions, Recovery, Result};
+
+use crate::batch;
+use keys::Meta;
+use log::{RocksLog, State};
+pub use options::RocksOptions;
+use store::Shared;
+
+/// A store on RocksDB.
+pub struct RocksBackend {
+    shared: Arc<Shared>,
+}
+
+impl RocksBackend {
+    /// Opens the store in a folder of its own, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// When another process has it open, the folder cannot be read or written, or what is there is not such a store.
+    pub fn open(folder: &Path, options: &RocksOptions) -> Result<Self> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::io(format_args!("making {}", folder.display()), error))?;
+        let shared = Arc::new(Shared::open(folder, options, false)?);
+        Ok(Self { shared })
+    }
+
+    /// Opens the store for reading, as it was when it was last synced, even while another process writes it. Every
+    /// write is refused as [unsupported](weir_engine::Kind::Unsupported).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such store, or it cannot be read.
+    pub fn open_read_only(folder: &Path, options: &RocksOptions) -> Result<Self> {
+        let shared = Arc::new(Shared::open(folder, options, true)?);
+        Ok(Self { shared })
+    }
+
+    /// Gives a new log its place.
+    fn create(&self, id: LogId) -> Result<Meta> {
+        self.shared.check_writable()?;
+        let next = match self.shared.get_meta(keys::KEY_NEXT_PLACE)? {
+            Some(value) => value.try_into().map(u64::from_le_bytes).map_err(|_| {
+                Error::damaged("rocksdb: the catalogue's next place is not a number")
+            })?,
+            None => 1,
+        };
+        let meta = Meta {
+            place: next,
+            first: 1,
+            ..Meta::default()
+        };
+        let key = keys::named(keys::PREFIX_LOG, id.0);
+        let mut batch = WriteBatch::default();
+        batch.put(keys::KEY_NEXT_PLACE, (next + 1).to_le_bytes());
+        batch.put(key, meta.encode(&key));
+        self.shared.write(batch)?;
+        Ok(meta)
+    }
+}
+
+impl Backend for RocksBackend {
+    fn name(&self) -> &'static str {
+        "rocksdb"
+    }
+
+    fn persistent(&self) -> bool {
+        true
+    }
+
+    fn atomic_kv(&self) -> bool {
+        true
+    }
+
+    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
+        let mut states = self.shared.states.lock();
+        let mut recovery = Recovery::default();
+        let state = match states.get(&id).and_then(std::sync::Weak::upgrade) {
+            // Readers still hold it: they and the new writer see the same log.
+            Some(state) => state,
+            None => {
+                let meta = match self.shared.meta(id)? {
+                    Some(meta) => meta,
+                    None => {
+                        recovery.created = true;
+                        self.create(id)?
+                    }
+                };
+                let state = Arc::new(State::open(&self.shared, id, meta)?);
+                states.insert(id, Arc::downgrade(&state));
+                state
+            }
+        };
+        if state.open.swap(true, Ordering::AcqRel) {
+            return Err(batch::already_open(id));
+        }
+        Ok((Box::new(RocksLog::new(state, options)), recovery))
+    }
+
+    fn list(&self) -> Result<Vec<LogId>> {
+        let mut ids = Vec::new();
+        self.shared.each_named(keys::PREFIX_LOG, &mut |id, _| {
+            ids.push(LogId(id));
+            Ok(())
+        })?;
+        Ok(ids)
+    }
+
+    fn remove(&self, id: LogId) -> Result<()> {
+        let mut states = self.shared.states.lock();
+        let state = states.get(&id).and_then(std::sync::Weak::upgrade);
+        if state
+            .as_ref()
+            .is_some_and(|state| state.open.load(Ordering::Acquire))
+        {
+            return Err(batch::still_open(id));
+        }
+        let Some(meta) = self.shared.meta(id)? else {
+            return Ok(());
+        };
+        let mut batch = WriteBatch::default();
+        batch.delete(keys::named(keys::PREFIX_LOG, id.0));
+        batch.put(keys::named(keys::PREFIX_REMOVED, meta.place), []);
+        self.shared.write(batch)?;
+        states.remove(&id);
+        drop(states);
+        match state {
+            // The last reader deletes the records when it lets go.
+            Some(state) => state.removed.store(true, Ordering::Release),
+            None => self.shared.delete_place(meta.place)?,
+        }
+        Ok(())
+    }
+
+    fn kv(&self) -> Arc<dyn Kv> {
+        Arc::new(kv::RocksKv::new(Arc::clone(&self.shared)))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.shared.sync()
+    }
+}

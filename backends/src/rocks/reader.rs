@@ -1,0 +1,336 @@
+//! Reading a log on RocksDB.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rocksdb::{DBRawIterator, ErrorKind, ReadOptions, Snapshot};
+use weir_engine::{Direction, Entry, EntryRef, Extent, LogReader, Result, Seq, VisitRecord, Want};
+
+use super::keys::{self, Head};
+use super::log::State;
+use super::store::failed;
+
+pub(super) struct RocksReader {
+    pub state: Arc<State>,
+}
+
+/// What reading a record found.
+enum Found {
+    Nothing,
+    Record(Entry),
+    /// Head and body do not belong together, or one of them fails its checksum.
+    Bad(&'static str),
+}
+
+impl RocksReader {
+    fn read(&self, seq: Seq, snapshot: Option<&Snapshot<'_>>) -> Result<Found> {
+        let shared = &self.state.shared;
+        let key = keys::record(self.state.place, seq);
+        let get = |cf| {
+            let mut options = ReadOptions::default();
+            if let Some(snapshot) = snapshot {
+                options.set_snapshot(snapshot);
+            }
+            shared.db.get_pinned_cf_opt(cf, key, &options)
+        };
+        let value = match get(shared.heads()?) {
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(Found::Nothing),
+            Err(error) if error.kind() == ErrorKind::Corruption => {
+                return Ok(Found::Bad("its block of heads is damaged"));
+            }
+            Err(error) => return Err(failed("reading a head", &error)),
+        };
+        let Some((head, true)) = Head::decode(&key, &value) else {
+            return Ok(Found::Bad("its head fails its checksum"));
+        };
+        let body = match head.body_len {
+            0 => None,
+            _ => match get(shared.bodies(head.family)?) {
+                Ok(body) => body,
+                Err(error) if error.kind() == ErrorKind::Corruption => {
+                    return Ok(Found::Bad("its block of bodies is damaged"));
+                }
+                Err(error) => return Err(failed("reading a body", &error)),
+            },
+        };
+        let body = body.as_deref().unwrap_or_default();
+        if !head.fits(&key, body) {
+            return Ok(Found::Bad("its body fails its checksum"));
+        }
+        // One allocation for both.
+        let mut data = Vec::with_capacity(head.head.len() + body.len());
+        data.extend_from_slice(head.head);
+        data.extend_from_slice(body);
+        let mut head_bytes = Bytes::from(data);
+        let body = head_bytes.split_off(head.head.len());
+        Ok(Found::Record(Entry {
+            seq,
+            time: head.time,
+            head: head_bytes,
+            body,
+        }))
+    }
+}
+
+impl LogReader for RocksReader {
+    fn extent(&self) -> Extent {
+        self.state.extent()
+    }
+
+    fn get(&self, seq: Seq) -> Result<Option<Entry>> {
+        if seq > self.state.now.read().meta.last {
+            return Ok(None);
+        }
+        let found = match self.read(seq, None)? {
+            // The writer may have come between the two lookups. A snapshot decides.
+            Found::Bad(_) => self.read(seq, Some(&self.state.shared.db.snapshot()))?,
+            found => found,
+        };
+        match found {
+            Found::Nothing => Ok(None),
+            Found::Record(entry) => Ok(Some(entry)),
+            Found::Bad(what) => Err(self.state.found_damage(seq, what)),
+        }
+    }
+
+    fn scan(
+        &self,
+        range: RangeInclusive<Seq>,
+        want: Want,
+        direction: Direction,
+        visit: VisitRecord<'_>,
+    ) -> Result<()> {
+        let meta = self.state.now.read().meta;
+        // Never through the tombstones of what was trimmed or truncated.
+        let (low, high) = (
+            (*range.start()).max(meta.first),
+            (*range.end()).min(meta.last),
+        );
+        if low > high {
+            return Ok(());
+        }
+        let shared = &self.state.shared;
+        let place = self.state.place;
+        let snapshot = shared.db.snapshot();
+        let mut bodies = Bodies {
+            state: &self.state,
+            snapshot: &snapshot,
+            within: (low, high),
+            direction,
+            iters: [None, None, None],
+        };
+        let mut heads = shared.records(shared.heads()?, place, low, high, Some(&snapshot));
+        start(&mut heads, direction);
+        let mut next = match direction {
+            Direction::Forward => low,
+            Direction::Backward => high,
+        };
+        loop {
+            while let Some((key, value)) = heads.item() {
+                let seq = keys::seq_of(key).unwrap_or(0);
+                let Some((head, true)) = Head::decode(key, value) else {
+                    self.state.found_damage(seq, "its head fails its checksum");
+                    step(&mut heads, direction);
+                    continue;
+                };
+                let body = match want {
+                    Want::Full if head.body_len > 0 => bodies.find(key, head.family)?,
+                    _ => &[],
+                };
+                if want == Want::Full && !head.fits(key, body) {
+                    self.state
+                        .found_damage(seq, "its body is damaged or missing");
+                } else {
+                    let entry = EntryRef {
+                        seq,
+                        time: head.time,
+                        head: head.head,
+                        body,
+                        body_len: head.body_len,
+                        owner: None,
+                    };
+                    if visit(entry).is_break() {
+                        return Ok(());
+                    }
+                }
+                next = match direction {
+                    Direction::Forward => seq.saturating_add(1),
+                    Direction::Backward => seq.saturating_sub(1),
+                };
+                step(&mut heads, direction);
+            }
+            if !pass_damage(&self.state, &mut heads, direction, next, (low, high))? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn start(iter: &mut DBRawIterator<'_>, direction: Direction) {
+    match direction {
+        Direction::Forward => iter.seek_to_first(),
+        Direction::Backward => iter.seek_to_last(),
+    }
+}
+
+fn step(iter: &mut DBRawIterator<'_>, direction: Direction) {
+    match direction {
+        Direction::Forward => iter.next(),
+        Direction::Backward => iter.prev(),
+    }
+}
+
+fn seek(iter: &mut DBRawIterator<'_>, direction: Direction, key: &[u8]) {
+    match direction {
+        Direction::Forward => iter.seek(key),
+        Direction::Backward => iter.seek_for_prev(key),
+    }
+}
+
+/// Bodies in step with a scan of heads: an iterator for each family that turns up.
+struct Bodies<'a> {
+    state: &'a State,
+    snapshot: &'a Snapshot<'a>,
+    within: (Seq, Seq),
+    direction: Direction,
+    iters: [Option<DBRawIterator<'a>>; 3],
+}
+
+impl Bodies<'_> {
+    /// The body of that key; empty if it is missing or its block is damaged, which no checksum of a body fits.
+    fn find(&mut self, key: &[u8], family: u8) -> Result<&[u8]> {
+        let shared = &self.state.shared;
+        let Some(slot) = self.iters.get_mut(usize::from(family)) else {
+            return Ok(&[]);
+        };
+        let (low, high) = self.within;
+        let iter = match slot {
+            Some(iter) => {
+                step_if_valid(iter, self.direction);
+                iter
+            }
+            None => slot.insert(shared.records(
+                shared.bodies(family)?,
+                self.state.place,
+                low,
+                high,
+                Some(self.snapshot),
+            )),
+        };
+        // Nearly always the next one already.
+        if iter.key() != Some(key) {
+            seek(iter, self.direction, key);
+        }
+        if iter.key() == Some(key) {
+            return Ok(iter.value().unwrap_or_default());
+        }
+        match iter.status() {
+            Err(error) if error.kind() != ErrorKind::Corruption => {
+                Err(failed("reading bodies", &error))
+            }
+            _ => Ok(&[]),
+        }
+    }
+}
+
+fn step_if_valid(iter: &mut DBRawIterator<'_>, direction: Direction) {
+    if iter.valid() {
+        step(iter, direction);
+    }
+}
+
+/// Called when an iterator over heads has ended. Where a damaged block ended it, moves it to the nearest sequence
+/// behind that block, notes the damage, and answers true.
+fn pass_damage(
+    state: &State,
+    iter: &mut DBRawIterator<'_>,
+    direction: Direction,
+    next: Seq,
+    (low, high): (Seq, Seq),
+) -> Result<bool> {
+    match iter.status() {
+        Ok(()) => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::Corruption => {
+            state.found_damage(next, &format!("its block of heads is damaged ({error})"));
+        }
+        Err(error) => return Err(failed("reading heads", &error)),
+    }
+    let room = match direction {
+        Direction::Forward => high.saturating_sub(next),
+        Direction::Backward => next.saturating_sub(low),
+    };
+    let mut readable = |distance: Seq| -> Result<bool> {
+        let seq = match direction {
+            Direction::Forward => next.saturating_add(distance),
+            Direction::Backward => next.saturating_sub(distance),
+        };
+        seek(iter, direction, &keys::record(state.place, seq));
+        match iter.status() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Corruption => Ok(false),
+            Err(error) => Err(failed("reading heads", &error)),
+        }
+    };
+    // Sequences are in order, so that all within the block fail and the next behind it does not: double the distance
+    // until one is readable, then halve the gap.
+    let mut bad = 0;
+    let mut good = 1;
+    while good <= room && !readable(good)? {
+        bad = good;
+        good = good.saturating_mul(2);
+    }
+    if good > room {
+        if room == bad || !readable(room)? {
+            return Ok(false);
+        }
+        good = room;
+    }
+    while good - bad > 1 {
+        let middle = bad + (good - bad) / 2;
+        match readable(middle)? {
+            true => good = middle,
+            false => bad = middle,
+        }
+    }
+    Ok(readable(good)? && iter.valid())
+}
+
+/// Visits the heads from `low` to `high` until told to stop, as they are: what fails its checksum too, with the lengths
+/// that it claims. Blocks that cannot be read are passed over.
+pub(super) fn walk(
+    state: &State,
+    low: Seq,
+    high: Seq,
+    visit: &mut dyn FnMut(Seq, &Head<'_>) -> bool,
+) -> Result<()> {
+    if low > high {
+        return Ok(());
+    }
+    let shared = &state.shared;
+    let mut iter = shared.records(shared.heads()?, state.place, low, high, None);
+    iter.seek_to_first();
+    let mut next = low;
+    loop {
+        while let Some((key, value)) = iter.item() {
+            let seq = keys::seq_of(key).unwrap_or(0);
+            let head = Head::decode(key, value).map(|(head, _)| head);
+            let head = head.unwrap_or(Head {
+                time: 0,
+                body_len: 0,
+                family: 0,
+                body_crc: 0,
+                head: &[],
+            });
+            if !visit(seq, &head) {
+                return Ok(());
+            }
+            next = seq.saturating_add(1);
+            iter.next();
+        }
+        if !pass_damage(state, &mut iter, Direction::Forward, next, (low, high))? {
+            return Ok(());
+        }
+    }
+}

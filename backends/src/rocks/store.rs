@@ -1,0 +1,289 @@
+//! The database that the logs of a store share: its handles, its errors, its one way of writing.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use rocksdb::{
+    ColumnFamily, DB, DBRawIterator, ErrorKind, FlushOptions, ReadOptions, Snapshot, WriteBatch,
+    WriteOptions,
+};
+use weir_engine::{Error, Kind, KvWrite, LogId, Result, Seq};
+
+use super::log::State;
+use super::options::{RocksOptions, database, families};
+use super::{keys, keys::Meta};
+
+/// Up to so many records are deleted one by one. A range tombstone costs every later read a little, a plain one only
+/// those that meet it.
+pub(super) const FEW: usize = 64;
+
+/// An open database.
+pub(super) struct Shared {
+    pub db: DB,
+    read_only: bool,
+    poisoned: AtomicBool,
+    write_options: WriteOptions,
+    /// The logs that are open or read; a log that is removed meanwhile leaves at once.
+    pub states: Mutex<HashMap<LogId, Weak<State>>>,
+}
+
+/// Turns an error of RocksDB into ours.
+pub(super) fn failed(doing: &str, error: &rocksdb::Error) -> Error {
+    match error.kind() {
+        ErrorKind::Corruption => Error::damaged(format!("rocksdb: {doing}: {error}")),
+        _ => Error::io(format_args!("rocksdb: {doing}"), error),
+    }
+}
+
+impl Shared {
+    pub fn open(path: &Path, options: &RocksOptions, read_only: bool) -> Result<Self> {
+        let settings = database(options);
+        let all = families(options);
+        let opened = if read_only {
+            // Exactly the families that are there: none can be made.
+            let there = DB::list_cf(&settings, path).unwrap_or_default();
+            let all = all
+                .into_iter()
+                .filter(|cf| there.iter().any(|name| name == cf.name()));
+            DB::open_cf_descriptors_read_only(&settings, path, all, false)
+        } else {
+            DB::open_cf_descriptors(&settings, path, all)
+        };
+        let db = opened.map_err(|error| failed(&format!("opening {}", path.display()), &error))?;
+        let mut write_options = WriteOptions::default();
+        write_options.disable_wal(true);
+        let shared = Self {
+            db,
+            read_only,
+            poisoned: AtomicBool::new(false),
+            write_options,
+            states: Mutex::new(HashMap::new()),
+        };
+        shared.check_version(path)?;
+        if !read_only {
+            shared.finish_removals()?;
+        }
+        Ok(shared)
+    }
+
+    fn check_version(&self, path: &Path) -> Result<()> {
+        match self.get_meta(keys::KEY_VERSION)? {
+            Some(found) if found == keys::VERSION.to_le_bytes() => Ok(()),
+            Some(found) => Err(Error::unsupported(format!(
+                "{}: the layout of this store has version {found:?}, this program knows {}: use a newer one",
+                path.display(),
+                keys::VERSION
+            ))),
+            None if self.read_only => Err(Error::damaged(format!(
+                "{}: a RocksDB, but not one of Weir's",
+                path.display()
+            ))),
+            None => {
+                let mut batch = WriteBatch::default();
+                batch.put(keys::KEY_VERSION, keys::VERSION.to_le_bytes());
+                self.write(batch)
+            }
+        }
+    }
+
+    /// Deletes the records of logs that were removed while readers held them.
+    fn finish_removals(&self) -> Result<()> {
+        let mut places = Vec::new();
+        self.each_named(keys::PREFIX_REMOVED, &mut |place, _| {
+            places.push(place);
+            Ok(())
+        })?;
+        for place in places {
+            self.delete_place(place)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes all records of a removed log.
+    pub fn delete_place(&self, place: u64) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.delete(keys::named(keys::PREFIX_REMOVED, place));
+        self.delete_range(&mut batch, place, 0, Seq::MAX, 0xff)?;
+        self.write(batch)
+    }
+
+    /// Adds the deletion of the sequences from `low` up to, but without, `high` to a batch.
+    pub fn delete_range(
+        &self,
+        batch: &mut WriteBatch,
+        place: u64,
+        low: Seq,
+        high: Seq,
+        families: u8,
+    ) -> Result<()> {
+        let (low, high) = (keys::record(place, low), keys::record(place, high));
+        batch.delete_range_cf(self.heads()?, low, high);
+        for family in self.bodies_of(families) {
+            batch.delete_range_cf(self.bodies(family)?, low, high);
+        }
+        Ok(())
+    }
+
+    /// The families of a bit set.
+    pub fn bodies_of(&self, families: u8) -> impl Iterator<Item = u8> + use<> {
+        (0..keys::BODIES.len() as u8).filter(move |family| families & (1 << family) != 0)
+    }
+
+    fn cf(&self, name: &str) -> Result<&ColumnFamily> {
+        self.db
+            .cf_handle(name)
+            .ok_or_else(|| Error::damaged(format!("rocksdb: no column family {name}")))
+    }
+
+    pub fn heads(&self) -> Result<&ColumnFamily> {
+        self.cf(keys::HEADS)
+    }
+
+    pub fn bodies(&self, family: u8) -> Result<&ColumnFamily> {
+        self.cf(keys::BODIES.get(usize::from(family)).unwrap_or(&"?"))
+    }
+
+    pub fn kv(&self) -> Result<&ColumnFamily> {
+        self.cf(keys::KV)
+    }
+
+    /// Refuses when the store takes no writes (any more).
+    pub fn check_writable(&self) -> Result<()> {
+        if self.read_only {
+            return Err(Error::unsupported("this store was opened for reading only"));
+        }
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(Error::new(
+                Kind::Poisoned,
+                "an earlier write or sync of this RocksDB failed: open the store anew",
+            ));
+        }
+        Ok(())
+    }
+
+    /// After this nothing is written until the store is opened anew.
+    pub fn poison(&self, error: Error) -> Error {
+        if !self.read_only {
+            self.poisoned.store(true, Ordering::Release);
+            tracing::error!("{error}; nothing more is written until the store is opened anew");
+        }
+        error
+    }
+
+    /// Carries out a batch. A failure poisons the store.
+    pub fn write(&self, batch: WriteBatch) -> Result<()> {
+        self.check_writable()?;
+        self.db
+            .write_opt(batch, &self.write_options)
+            .map_err(|error| self.poison(failed("writing", &error)))
+    }
+
+    /// Adds writes of the key-value space to a batch.
+    pub fn add_kv(&self, batch: &mut WriteBatch, writes: &[KvWrite]) -> Result<()> {
+        let kv = self.kv()?;
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.put_cf(kv, key, value),
+                None => batch.delete_cf(kv, key),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything in memory to files, and those to the disk. A failure poisons the store.
+    pub fn sync(&self) -> Result<()> {
+        self.check_writable()?;
+        let mut all = vec![
+            self.cf(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)?,
+            self.heads()?,
+            self.kv()?,
+        ];
+        for family in self.bodies_of(0xff) {
+            all.push(self.bodies(family)?);
+        }
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db
+            .flush_cfs_opt(&all, &options)
+            .map_err(|error| self.poison(failed("flushing", &error)))
+    }
+
+    pub fn get_meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.db
+            .get(key)
+            .map_err(|error| failed("reading the catalogue", &error))
+    }
+
+    /// What is known of a log.
+    pub fn meta(&self, id: LogId) -> Result<Option<Meta>> {
+        let key = keys::named(keys::PREFIX_LOG, id.0);
+        match self.get_meta(&key)? {
+            Some(value) => Meta::decode(&key, &value).map(Some).ok_or_else(|| {
+                Error::damaged(format!(
+                    "rocksdb: the catalogue's entry of log {id} fails its checksum"
+                ))
+            }),
+            None => Ok(None),
+        }
+    }
+
+    /// Visits the entries of the catalogue that have this prefix, in the order of their numbers.
+    pub fn each_named(
+        &self,
+        prefix: u8,
+        visit: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(rocksdb::PrefixRange([prefix]));
+        let mut iter = self.db.raw_iterator_opt(options);
+        iter.seek_to_first();
+        while let Some((key, value)) = iter.item() {
+            if let Some(number) = key.get(1..).and_then(|key| key.try_into().ok()) {
+                visit(u64::from_be_bytes(number), value)?;
+            }
+            iter.next();
+        }
+        iter.status()
+            .map_err(|error| failed("reading the catalogue", &error))
+    }
+
+    /// An iterator over records of a log, within the sequences given.
+    pub fn records<'a>(
+        &'a self,
+        cf: &ColumnFamily,
+        place: u64,
+        low: Seq,
+        high: Seq,
+        snapshot: Option<&Snapshot<'_>>,
+    ) -> DBRawIterator<'a> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(keys::record(place, low));
+        let upper = match high.checked_add(1) {
+            Some(high) => keys::record(place, high),
+            None => keys::record(place + 1, 0),
+        };
+        options.set_iterate_upper_bound(upper);
+        if let Some(snapshot) = snapshot {
+            options.set_snapshot(snapshot);
+        }
+        self.db.raw_iterator_cf_opt(cf, options)
+    }
+
+    /// Bytes that the records of a log take in files, about.
+    pub fn disk_bytes(&self, place: u64, families: u8) -> Result<u64> {
+        let (low, high) = (keys::record(place, 0), keys::record(place, Seq::MAX));
+        let range = [rocksdb::Range::new(&low, &high)];
+        let size = |cf| {
+            let sizes = self.db.get_approximate_sizes_cf(cf, &range);
+            sizes.into_iter().sum::<u64>()
+        };
+        let mut sum = size(self.heads()?);
+        for family in self.bodies_of(families) {
+            sum += size(self.bodies(family)?);
+        }
+        Ok(sum)
+    }
+}
