@@ -88,11 +88,12 @@ pub(super) fn positive_time(entry: &Entry) -> Result<Duration, ConfError> {
     Ok(time)
 }
 
+/// A bare `1m` is the number 1,000,000 in this language. Taken for seconds it would be eleven days, where a minute was meant.
 fn seconds(n: f64) -> Result<Duration, String> {
-    // Go's limit; it also keeps later sums of durations from overflowing.
-    const MAX: f64 = (i64::MAX / 1_000_000_000) as f64;
-    if !(0.0..=MAX).contains(&n) {
-        return Err(format!("{n} seconds is not a duration from 0 to 292 years"));
+    if !(0.0..1_000_000.0).contains(&n) {
+        return Err(format!(
+            "{n} seconds is not from 0 to 999999; put a duration in quotes (\"1m\" is a minute, a bare 1m is the number 1000000)"
+        ));
     }
     Ok(Duration::from_secs_f64(n))
 }

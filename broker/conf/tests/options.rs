@@ -1,0 +1,506 @@
+//! What flags and files mean.
+
+use std::time::Duration;
+
+use weir_conf::options::{Backend, Compression, Durability, Index, Listen, SyncInterval, User};
+use weir_conf::{Command, Options, duration};
+
+fn none(_: &str) -> Option<String> {
+    None
+}
+
+fn parse(text: &str) -> Options {
+    Options::parse(text, "a.conf", &none).unwrap_or_else(|e| panic!("{text:?}: {e}"))
+}
+
+fn fails(text: &str) -> String {
+    match Options::parse(text, "a.conf", &none) {
+        Ok(options) => panic!("{text:?} was read as {options:?}"),
+        Err(e) => e.to_string(),
+    }
+}
+
+fn load(args: &[&str]) -> Result<Command, String> {
+    let args: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
+    Options::load(&args, &none).map_err(|e| e.to_string())
+}
+
+fn run(args: &[&str]) -> Options {
+    match load(args) {
+        Ok(Command::Run(options)) => *options,
+        other => panic!("{args:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_supported_key() {
+    let o = parse(
+        "listen: \"127.0.0.1:-1\"\nServer_Name: a\nclient_advertise: \"h:1\"\nhttp: \"localhost:8222\"\ndebug: yes\ntrace: on\nlogtime: no\n\
+         log_file: l\nlogfile_size_limit: 1mb\npid_file: p\nports_file_dir: d\nmax_payload: 2MB\nmax_control_line: 1k\nmax_pending: 10mb\n\
+         max_conn: 10\nmax_subs: 20\nping_interval: \"30s\"\nping_max: 5\nwrite_deadline: 3\nno_header_support: true\n\
+         authorization { users: [{user: a, password: b}, {user: c, pass: d}], timeout: 0.5 }\nlame_duck_duration: \"1m30s\"\n\
+         lame_duck_grace_period: 5s\nserver_tags: [x, y]\nsystem_account: \"$SYS\"\nmax_traced_msg_len: 64\n\
+         jetstream { store_dir: s, max_mem: 1g, max_file: \"2G\", domain: hub, strict: false, sync_interval: \"5s\",\n\
+         limits { max_ack_pending: 1, max_ha_assets: 2, max_request_batch: 3, duplicate_window: \"1m\" }\n\
+         backend: rocksdb, compression: zstd, index: paged, shards: 4 }\n",
+    );
+    assert_eq!((o.host.as_str(), o.port), ("127.0.0.1", 0));
+    assert_eq!(
+        o.http,
+        Some(Listen {
+            host: "localhost".into(),
+            port: 8222
+        })
+    );
+    assert_eq!(
+        (o.debug, o.trace, o.logtime, o.no_header_support),
+        (true, true, false, true)
+    );
+    assert_eq!(
+        (o.log_size_limit, o.max_traced_msg_len),
+        (Some(1 << 20), Some(64))
+    );
+    assert_eq!(
+        (o.max_payload, o.max_control_line, o.max_pending),
+        (2 << 20, 1000, 10 << 20)
+    );
+    assert_eq!(
+        (o.max_connections, o.max_subscriptions, o.ping_max),
+        (Some(10), Some(20), 5)
+    );
+    assert_eq!(
+        (o.ping_interval, o.write_deadline),
+        (Duration::from_secs(30), Duration::from_secs(3))
+    );
+    assert_eq!(
+        (o.lame_duck_duration, o.lame_duck_grace_period),
+        (Duration::from_secs(90), Duration::from_secs(5))
+    );
+    assert_eq!(
+        o.auth.users[1],
+        User {
+            name: "c".into(),
+            password: "d".into()
+        }
+    );
+    assert_eq!(
+        (o.auth.timeout, o.auth.required()),
+        (Duration::from_millis(500), true)
+    );
+    assert_eq!(
+        (o.server_tags, o.server_name, o.client_advertise),
+        (
+            vec!["x".into(), "y".into()],
+            Some("a".into()),
+            Some("h:1".into())
+        )
+    );
+    let js = o.jetstream;
+    assert!(js.enabled && !js.strict);
+    assert_eq!(
+        (js.max_memory, js.max_file, js.domain.as_deref()),
+        (Some(1_000_000_000), Some(2 << 30), Some("hub"))
+    );
+    assert_eq!(
+        (js.backend, js.compression, js.index, js.shards),
+        (
+            Backend::RocksDb,
+            Compression::Zstd,
+            Some(Index::Paged),
+            Some(4)
+        )
+    );
+    assert_eq!(
+        js.sync_interval,
+        Some(SyncInterval::Every(Duration::from_secs(5)))
+    );
+    assert_eq!(js.limits.duplicate_window, Some(Duration::from_secs(60)));
+}
+
+#[test]
+fn short_forms() {
+    assert_eq!(parse("listen: 4555").port, 4555);
+    assert_eq!(parse("listen: \"[::1]:4555\"").host, "::1");
+    assert_eq!(parse("port: -1").port, 0);
+    assert_eq!(
+        parse("http_port: 8222").http,
+        Some(Listen {
+            host: String::new(),
+            port: 8222
+        })
+    );
+    assert_eq!(parse("monitor_port: -1").http.unwrap().port, 0);
+    assert_eq!(
+        parse("max_payload: -1\nmax_pending: 1g").max_payload,
+        999_999_999
+    );
+    assert_eq!(parse("max_connections: -1").max_connections, None);
+    assert_eq!(parse("max_connections: 0\nping_max: 0"), Options::default());
+    assert!(
+        parse("jetstream: true").jetstream.enabled && parse("jetstream: enabled").jetstream.enabled
+    );
+    assert!(
+        !parse("jetstream: disabled").jetstream.enabled
+            && !parse("jetstream { enabled: false }").jetstream.enabled
+    );
+    assert_eq!(
+        parse("authorization { token: t }").auth.token.as_deref(),
+        Some("t")
+    );
+    assert_eq!(
+        parse("authorization { user: u, password: $2a$11$x }")
+            .auth
+            .users[0]
+            .password,
+        "$2a$11$x"
+    );
+    assert_eq!(parse("P: 4333\nport: $P").port, 4333);
+}
+
+#[test]
+fn durability_comes_from_the_nearest_key() {
+    let of = |block: &str| {
+        parse(&format!("jetstream {{ {block} }}"))
+            .jetstream
+            .default_durability()
+    };
+    let minute = Duration::from_secs(60);
+    assert_eq!(of(""), Durability::Sync);
+    assert_eq!(of("sync_interval: always"), Durability::Sync);
+    assert_eq!(of("sync_interval: \"1m\""), Durability::Interval(minute));
+    assert_eq!(of("sync_interval: always, durability: os"), Durability::Os);
+    assert_eq!(
+        of("durability: \"interval:1m\""),
+        Durability::Interval(minute)
+    );
+}
+
+#[test]
+fn what_is_wrong_and_where() {
+    for (text, expected) in [
+        ("foo: 1", "a.conf:1:1: unknown field \"foo\""),
+        (
+            "\nauthorization { usr: a }",
+            "a.conf:2:17: unknown field \"usr\"",
+        ),
+        ("jetstream { foo: 1 }", "a.conf:1:13: unknown field \"foo\""),
+        (
+            "\ncluster { name: x }",
+            "a.conf:2:1: \"cluster\" is an option of nats-server that Weir does not support yet; remove it to run without",
+        ),
+        (
+            "jetstream { key: x }",
+            "a.conf:1:13: \"key\" is an option of nats-server that Weir does not support yet; remove it to run without",
+        ),
+        (
+            "port: abc",
+            "a.conf:1:7: port must be an integer, as 1048576 or 1mb, not a string",
+        ),
+        (
+            "port: 70000",
+            "a.conf:1:7: port: 70000 is not a port: use 1 to 65535, or -1 for any free one",
+        ),
+        (
+            "listen: \"x\"",
+            "a.conf:1:9: listen: \"x\" is not host:port",
+        ),
+        (
+            "server_name: 5",
+            "a.conf:1:14: server_name must be a string (put it in quotes), not an integer",
+        ),
+        (
+            "ping_interval: 5x",
+            "a.conf:1:16: ping_interval: \"5x\" is not a duration: write a number with a unit, as \"100ms\", \"2s\" or \"1m30s\"",
+        ),
+        (
+            "ping_interval: 1m",
+            "a.conf:1:16: ping_interval: 1000000 seconds is not from 0 to 999999; put a duration in quotes (\"1m\" is a minute, a bare 1m is the number 1000000)",
+        ),
+        (
+            "write_deadline: \"-2s\"",
+            "a.conf:1:17: write_deadline: the duration \"-2s\" is negative",
+        ),
+        (
+            "max_payload: 1g",
+            "a.conf:1:14: max_payload is 1000000000, but must be -1 to 999999999",
+        ),
+        (
+            "max_pending: 1k\nmax_payload: 1mb",
+            "max_payload (1048576) cannot be higher than max_pending (1000): raise max_pending",
+        ),
+        (
+            "lame_duck_duration: \"5s\"",
+            "a.conf:1:21: invalid lame_duck_duration of 5s, minimum is 30 seconds",
+        ),
+        (
+            "jetstream: maybe",
+            "a.conf:1:12: Expected 'enabled' or 'disabled' for string value, got 'maybe'",
+        ),
+        (
+            "jetstream { max_file: \"1x\" }",
+            "a.conf:1:23: max_file sizes defined as strings must end in K, M, G, T",
+        ),
+        (
+            "jetstream { backend: lmdb }",
+            "a.conf:1:22: backend: \"lmdb\" is not one of segment, rocksdb, memory",
+        ),
+        (
+            "jetstream { durability: \"interval:0\" }",
+            "a.conf:1:25: durability: an interval of 0 is `sync`: write that, or a longer interval",
+        ),
+        (
+            "jetstream { shards: 0 }",
+            "a.conf:1:21: shards is 0, but must be 1 to 256",
+        ),
+        (
+            "store_dir: a\njetstream { store_dir: b }",
+            "a.conf:2:13: store_dir is set twice, at the top of the file and in jetstream { }",
+        ),
+        (
+            "authorization {token: b, user: a, password: c}",
+            "a.conf:1:1: authorization has both a token and users: choose one",
+        ),
+        (
+            "authorization {user: a, password: b, users: []}",
+            "a.conf:1:1: authorization has both a single user and a users list: put the user into the list",
+        ),
+        (
+            "authorization {users: [{user: a}]}",
+            "a.conf:1:24: this entry of users has no password",
+        ),
+        (
+            "authorization {users: [{user: a, password: b, nkey: U}]}",
+            "a.conf:1:47: \"nkey\" is an option of nats-server that Weir does not support yet; remove it to run without",
+        ),
+        (
+            "system_account: ACME",
+            "a.conf:1:17: the system account \"ACME\": Weir does not support accounts yet; leave it out or write \"$SYS\"",
+        ),
+    ] {
+        assert_eq!(fails(text), expected);
+    }
+}
+
+#[test]
+fn a_used_variable_may_not_hide_an_unsupported_key() {
+    assert!(fails("cluster: 4333\nport: $cluster").contains("does not support yet"));
+}
+
+#[test]
+fn passwords_are_not_printed() {
+    let shown = format!(
+        "{:?}",
+        parse("authorization { user: u, password: hunter2 }")
+    ) + &format!("{:?}", run(&["--auth", "hunter2"]));
+    assert!(!shown.contains("hunter2"));
+}
+
+#[test]
+fn flags_in_every_form() {
+    let o = run(&[
+        "-js",
+        "-m",
+        "8222",
+        "--port=-1",
+        "-a",
+        "h",
+        "--name",
+        "n",
+        "-P",
+        "p",
+        "-sd=s",
+        "-DV",
+        "-T=false",
+        "--log_size_limit",
+        "9",
+        "-l",
+        "x",
+    ]);
+    assert!(o.jetstream.enabled && o.debug && o.trace && !o.logtime && !o.trace_verbose);
+    assert_eq!(
+        (o.host.as_str(), o.port, o.log_size_limit),
+        ("h", 0, Some(9))
+    );
+    assert_eq!(
+        (o.server_name.as_deref(), o.http.unwrap().port),
+        (Some("n"), 8222)
+    );
+    assert_eq!(
+        (
+            o.pid_file.unwrap().to_str(),
+            o.jetstream.store_dir.unwrap().to_str()
+        ),
+        (Some("p"), Some("s"))
+    );
+    assert!(run(&["-DVV"]).trace_verbose && run(&["-VV"]).trace && run(&["-D"]).debug);
+    assert_eq!(
+        run(&["--user", "u", "--pass", "p"]).auth.users,
+        [User {
+            name: "u".into(),
+            password: "p".into()
+        }]
+    );
+    assert_eq!(
+        run(&["--user=u", "--pass=p=q"]).auth.users[0].password,
+        "p=q"
+    );
+    assert_eq!(run(&[]), Options::default());
+    assert_eq!(run(&["--"]), Options::default());
+}
+
+#[test]
+fn flags_that_are_wrong() {
+    for (args, expected) in [
+        (&["-zz"][..], "flag provided but not defined: -zz"),
+        (&["-p"], "flag needs an argument: -p"),
+        (
+            &["-p", "abc"],
+            "invalid value \"abc\" for flag -p: not a whole number",
+        ),
+        (
+            &["-p", "70000"],
+            "flag -port: 70000 is not a port: use 1 to 65535, or -1 for any free one",
+        ),
+        (
+            &["-D=maybe"],
+            "invalid boolean value \"maybe\" for -D: write true or false",
+        ),
+        (&["---p", "1"], "bad flag syntax: ---p"),
+        (&["foo"], "unrecognized command: \"foo\""),
+        (&["-D", "false"], "unrecognized command: \"false\""),
+        (
+            &["-t"],
+            "must specify [-c, --config] option to check configuration file syntax",
+        ),
+        (
+            &["--cluster_name", "x"],
+            "flag -cluster_name: Weir does not support this nats-server flag yet",
+        ),
+        (
+            &["-sl", "ldm"],
+            "flag -sl: Weir does not support this nats-server flag yet",
+        ),
+        (
+            &["--tls"],
+            "flag -tls: Weir does not support this nats-server flag yet",
+        ),
+        (
+            &["--user", "a"],
+            "flags -user and -pass go together: give both",
+        ),
+        (
+            &["--auth", "a", "--user", "b"],
+            "flag -auth does not go together with -user and -pass",
+        ),
+    ] {
+        assert_eq!(load(args).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_defaults() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.conf");
+    std::fs::write(&path, "port: 4333\ndebug: true\nhttp: \"h:1\"\nauthorization { token: t, timeout: 5 }\nmax_conn: 7\n").unwrap();
+    let file = path.to_str().unwrap();
+    let o = run(&[
+        "-p", "4444", "-D=false", "-m", "2", "--user", "u", "--pass", "p", "-c", file,
+    ]);
+    assert_eq!(
+        (o.port, o.debug, o.max_connections, o.config_file),
+        (4444, false, Some(7), Some(path.clone()))
+    );
+    assert_eq!(
+        o.http,
+        Some(Listen {
+            host: "h".into(),
+            port: 2
+        })
+    );
+    assert_eq!(
+        (o.auth.token, o.auth.users.len(), o.auth.timeout),
+        (None, 1, Duration::from_secs(5))
+    );
+    assert!(matches!(load(&["-c", file, "-t"]), Ok(Command::CheckConfig { file: f }) if f == file));
+    assert_eq!(
+        weir_conf::check_message("a.conf"),
+        "nats-server: configuration file a.conf is valid"
+    );
+    std::fs::write(&path, "# nothing\n").unwrap();
+    assert!(
+        load(&["-c", file])
+            .unwrap_err()
+            .ends_with("a.conf: config has no values or is empty")
+    );
+}
+
+#[test]
+fn help_and_version() {
+    for args in [&["-h"][..], &["--help"], &["help"], &["-D", "-h", "-v"]] {
+        let Ok(Command::PrintHelp(text)) = load(args) else {
+            panic!("{args:?}")
+        };
+        assert!(
+            text.contains("-sd, --store_dir <dir>") && !text.contains("cluster"),
+            "{text}"
+        );
+    }
+    for args in [&["-v"][..], &["--version"], &["version"]] {
+        assert!(matches!(load(args), Ok(Command::PrintVersion)));
+    }
+    assert_eq!(
+        weir_conf::version_line("0.1.0"),
+        "weir-server: v0.1.0 (nats-server: v2.15.1 compatible)"
+    );
+}
+
+#[test]
+fn flag_names_are_unique() {
+    let mut names: Vec<_> = weir_conf::flags::FLAGS
+        .iter()
+        .flat_map(|f| f.names)
+        .collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all);
+    assert!(
+        weir_conf::flags::FLAGS
+            .iter()
+            .all(|f| !f.supported || !f.help.is_empty())
+    );
+}
+
+#[test]
+fn durations_as_go_writes_them() {
+    for (text, nanos) in [
+        ("0", 0),
+        ("100ms", 100_000_000),
+        ("1m30s", 90_000_000_000),
+        ("1.5h", 5_400_000_000_000),
+        (".5s", 500_000_000),
+        ("1us2ns", 1_002),
+        ("+1µs", 1_000),
+        ("9223372036854775807ns", i64::MAX as u64),
+    ] {
+        assert_eq!(
+            duration::parse(text),
+            Ok(Duration::from_nanos(nanos)),
+            "{text}"
+        );
+    }
+    for wrong in [
+        "",
+        "5",
+        "s",
+        "1d",
+        "1 s",
+        "-1s",
+        "1.2.3s",
+        ".s",
+        "9223372036854775808ns",
+        "99999999999999999999999999999999999999999999h",
+    ] {
+        assert!(duration::parse(wrong).is_err(), "{wrong}");
+    }
+}
