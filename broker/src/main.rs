@@ -1,1 +1,74 @@
-fn main() {}
+//! `weir-server`: the NATS server on Weir's engine, as a program.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use weir_broker::conf::{self, Command, Options};
+use weir_broker::logging::{FATAL, Log};
+use weir_broker::signals::Signals;
+use weir_broker::{Error, Result, Server, WEIR_VERSION};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let environment = |name: &str| std::env::var(name).ok();
+    match Options::load(&args, &environment) {
+        Ok(Command::Run(options)) => run(*options),
+        Ok(Command::PrintVersion) => print(&conf::version_line(WEIR_VERSION)),
+        Ok(Command::PrintHelp(text)) => print(&text),
+        Ok(Command::CheckConfig { file }) => {
+            complain(&conf::check_message(&file));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&format!("weir-server: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> ExitCode {
+    let log = match Log::open(&options) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&format!("weir-server: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    log.install();
+    match serve(options, &log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(target: FATAL, "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: Options, log: &Log) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System {
+            doing: "start the threads of the runtime",
+            source,
+        })?;
+    runtime.block_on(async {
+        let signals = Signals::install()?;
+        let server = Server::start(options).await?;
+        signals.obey(&server, log).await;
+        Ok(())
+    })
+}
+
+fn print(text: &str) -> ExitCode {
+    // Fails when nobody reads it any more.
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn complain(text: &str) {
+    // There is no place left to report a failure of this.
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}

@@ -1,0 +1,133 @@
+//! Accounts: subject spaces that do not see each other. Today there are two, `$G` for clients and `$SYS`.
+
+mod subscription;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use weir_subject::Sublist;
+
+pub use subscription::{Inbound, Service, Subscription, Target};
+
+use crate::error::{Error, Result};
+
+/// The account of clients that name none.
+pub const GLOBAL: &str = "$G";
+/// The account of the server's own events.
+pub const SYSTEM: &str = "$SYS";
+
+/// A subject space of its own.
+pub struct Account {
+    /// What it is called in the configuration and on the wire.
+    pub name: Box<str>,
+    sublist: RwLock<Sublist<Arc<Subscription>>>,
+    /// Copy of the sublist's generation, readable without its lock: what cached matches are checked against.
+    generation: AtomicU64,
+    removed: AtomicU64,
+}
+
+impl Account {
+    /// An account without any interest.
+    #[must_use]
+    pub fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            sublist: RwLock::new(Sublist::new()),
+            generation: AtomicU64::new(0),
+            removed: AtomicU64::new(0),
+        })
+    }
+
+    /// Changes whenever any subscription comes or goes. A match that was found at an earlier generation is void.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Adds a subscription; from the next message on it counts.
+    ///
+    /// # Errors
+    /// The filter is malformed, or there is no room.
+    pub fn insert(
+        &self,
+        subscription: Arc<Subscription>,
+    ) -> Result<(), weir_subject::SublistError> {
+        let mut sublist = self.sublist.write();
+        let key = sublist.insert(&subscription.subject, Arc::clone(&subscription))?;
+        // A subscription is inserted once: `insert` consumes the only handle that its maker has before it is shared.
+        let _ = subscription.key.set(key);
+        self.generation
+            .store(sublist.generation(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes a subscription out. False if it was out already.
+    pub fn remove(&self, subscription: &Subscription) -> bool {
+        let Some(&key) = subscription.key.get() else {
+            return false;
+        };
+        let mut sublist = self.sublist.write();
+        let was_in = sublist
+            .get(key)
+            .is_some_and(|found| std::ptr::eq(&**found, subscription));
+        if was_in {
+            sublist.remove(key);
+            self.generation
+                .store(sublist.generation(), Ordering::Release);
+            self.removed.fetch_add(1, Ordering::Relaxed);
+        }
+        was_in
+    }
+
+    /// Makes a part of the server receive what matches `filter`. It stays until [`remove`](Self::remove).
+    ///
+    /// # Errors
+    /// The filter is malformed, or there is no room.
+    pub fn serve(&self, filter: &[u8], service: Arc<dyn Service>) -> Result<Arc<Subscription>> {
+        let subscription = Arc::new(Subscription::new(
+            Target::Service(service),
+            filter,
+            None,
+            b"",
+        ));
+        self.insert(Arc::clone(&subscription))
+            .map_err(|source| Error::Subscribe {
+                subject: String::from_utf8_lossy(filter).into_owned(),
+                source,
+            })?;
+        Ok(subscription)
+    }
+
+    /// True if anybody, a client or a part of the server, would get a message on `subject`.
+    #[must_use]
+    pub fn has_interest(&self, subject: &[u8]) -> bool {
+        self.sublist.read().has_interest(subject)
+    }
+
+    /// Calls `out` with every subscription that matches `subject`, and returns the generation that this holds for.
+    pub fn matches(&self, subject: &[u8], mut out: impl FnMut(&Arc<Subscription>)) -> u64 {
+        let sublist = self.sublist.read();
+        sublist.matches(subject, &mut out);
+        sublist.generation()
+    }
+
+    /// Every subscription, in no particular order.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.sublist
+            .read()
+            .iter()
+            .map(|(_, subscription)| Arc::clone(subscription))
+            .collect()
+    }
+
+    /// How many subscriptions there are, and how many were taken out since the start.
+    #[must_use]
+    pub fn subscription_counts(&self) -> (usize, u64) {
+        (
+            self.sublist.read().len(),
+            self.removed.load(Ordering::Relaxed),
+        )
+    }
+}

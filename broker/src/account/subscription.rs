@@ -1,0 +1,134 @@
+//! One interest: a filter, and who gets what matches it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use weir_subject::SubKey;
+
+use crate::client::Client;
+
+/// A filter of one account and who receives what matches it.
+pub struct Subscription {
+    /// Who receives.
+    pub target: Target,
+    /// The filter.
+    pub subject: Box<[u8]>,
+    /// The queue group: one of its members gets each message.
+    pub queue: Option<Box<[u8]>>,
+    /// The client's name for it; empty for services.
+    pub sid: Box<[u8]>,
+    /// Messages after which it ends by itself; 0: never.
+    pub(crate) max: AtomicU64,
+    /// Messages delivered. Written only by whoever holds the receiving client's outbound lock.
+    pub(crate) delivered: AtomicU64,
+    /// Its place in the account's interest graph.
+    pub(super) key: OnceLock<SubKey>,
+}
+
+/// Who receives.
+pub enum Target {
+    /// A connection.
+    Client(Arc<Client>),
+    /// A part of this server.
+    Service(Arc<dyn Service>),
+}
+
+/// A part of the server that takes messages: JetStream's streams and its API hang into the interest graph so.
+pub trait Service: Send + Sync {
+    /// Takes one message, on the thread of whoever sent it. Must not block: what takes time goes into `batch`, which is
+    /// submitted once the sender's read buffer (or courier's batch) is worked off.
+    fn message(&self, message: &Inbound<'_>, batch: &mut crate::jetstream::Batch);
+}
+
+/// A message on its way to a [`Service`]. Everything borrows from the sender's buffer; [`body`](Self::body) and
+/// [`own`](Self::own) make it outlive the call without copying it.
+#[derive(Clone, Copy)]
+pub struct Inbound<'a> {
+    /// Where it was sent to.
+    pub subject: &'a [u8],
+    /// Where an answer should go; empty if none is wanted.
+    pub reply: &'a [u8],
+    /// The header block as it was sent; empty if there is none.
+    pub headers: &'a [u8],
+    /// What stands behind the header block.
+    pub payload: &'a [u8],
+    /// The client that sent it; `None` for messages of the server itself.
+    pub from: Option<&'a Arc<Client>>,
+    /// The read chunk that all slices above are parts of, with headers and payload adjacent.
+    pub(crate) chunk: Option<&'a Bytes>,
+}
+
+impl Inbound<'_> {
+    /// A slice of this message as its own owner: shares the read chunk where there is one, else copies.
+    ///
+    /// The chunk (up to 64 KiB, or one larger message) stays in memory as long as any piece of it is held: whoever keeps
+    /// messages for long copies them instead.
+    #[must_use]
+    pub fn own(&self, slice: &[u8]) -> Bytes {
+        self.share(slice, slice.len())
+            .unwrap_or_else(|| Bytes::copy_from_slice(slice))
+    }
+
+    /// Headers and payload in one piece; the first `headers.len()` bytes are the headers. As [`own`](Self::own).
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        let first = if self.headers.is_empty() {
+            self.payload
+        } else {
+            self.headers
+        };
+        let total = self.headers.len() + self.payload.len();
+        self.share(first, total)
+            .unwrap_or_else(|| [self.headers, self.payload].concat().into())
+    }
+
+    /// `total` bytes of the chunk from the start of `first` on; `None` if that is no part of a chunk.
+    fn share(&self, first: &[u8], total: usize) -> Option<Bytes> {
+        let chunk = self.chunk?;
+        let start = first.as_ptr().addr().checked_sub(chunk.as_ptr().addr())?;
+        (start.checked_add(total)? <= chunk.len()).then(|| chunk.slice(start..start + total))
+    }
+}
+
+impl Subscription {
+    /// A subscription that is not in any account yet.
+    #[must_use]
+    pub fn new(target: Target, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> Self {
+        Self {
+            target,
+            subject: subject.into(),
+            queue: queue.map(Into::into),
+            sid: sid.into(),
+            max: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            key: OnceLock::new(),
+        }
+    }
+
+    /// Counts a delivery to a service. Several senders may do so at once.
+    pub(crate) fn count(&self) {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Messages delivered so far.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Messages after which it ends by itself; 0: never.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// The receiving client, if it is one.
+    #[must_use]
+    pub fn client(&self) -> Option<&Arc<Client>> {
+        match &self.target {
+            Target::Client(client) => Some(client),
+            Target::Service(_) => None,
+        }
+    }
+}

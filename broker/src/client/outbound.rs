@@ -1,0 +1,312 @@
+//! The way out of a connection: two buffers that swap, and whoever has something to send does the writing.
+//!
+//! Appenders hold the lock only to copy. One thread at a time owns the socket's write side (`writing`): it takes the full
+//! buffer, leaves the empty one, and writes without the lock. If the socket is full, a task takes over and waits for it.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use weir_wire::encode;
+
+use super::{Client, CloseReason};
+use crate::account::Subscription;
+use crate::limits::{CLOSE_LINGER, FLUSH_ROUNDS, OUTBOUND_KEEP, READ_BUFFER_MAX, STALL_QUARTERS};
+use crate::routing::{Outgoing, Sink};
+
+/// Bytes on their way to one client.
+#[derive(Default)]
+pub(crate) struct Outbound {
+    /// Appended and not taken by a writer.
+    buf: Vec<u8>,
+    /// Empty; its memory is used again.
+    spare: Vec<u8>,
+    /// Taken by a writer and not yet accepted by the socket.
+    in_flight: usize,
+    /// Somebody owns the write side.
+    writing: bool,
+    /// Somebody has promised to call [`Client::flush`].
+    dirty: bool,
+    /// Nothing more is accepted.
+    shut: bool,
+    /// Touched since the janitor last looked.
+    busy: bool,
+    /// Messages delivered, and the bytes of their headers and payloads.
+    pub messages: u64,
+    pub bytes: u64,
+}
+
+impl Outbound {
+    /// Bytes waiting to go out.
+    pub fn pending(&self) -> usize {
+        self.buf.len() + self.in_flight
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let spare = std::mem::take(&mut self.spare);
+        let full = std::mem::replace(&mut self.buf, spare);
+        self.in_flight = full.len();
+        full
+    }
+
+    fn give_back(&mut self, mut buf: Vec<u8>) {
+        buf.clear();
+        if buf.capacity() <= OUTBOUND_KEEP {
+            self.spare = buf;
+        }
+    }
+}
+
+impl Client {
+    /// Appends a message for `subscription`. False if the connection is closing or the subscription has had its last one.
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        message: &Outgoing<'_>,
+        sink: &mut Sink,
+    ) -> bool {
+        let mut out = self.outbound.lock();
+        if out.shut {
+            return false;
+        }
+        let count = subscription.delivered.load(Ordering::Relaxed) + 1;
+        let max = subscription.max.load(Ordering::Relaxed);
+        if max != 0 && count > max {
+            return false;
+        }
+        subscription.delivered.store(count, Ordering::Relaxed);
+        let reply = (!message.reply.is_empty()).then_some(message.reply);
+        // A client that does not know headers gets the payload alone.
+        let headers = if self.headers.load(Ordering::Relaxed) {
+            message.headers
+        } else {
+            b""
+        };
+        let size = headers.len() + message.payload.len();
+        let line = (!headers.is_empty()).then_some(headers.len());
+        out.buf.reserve(
+            message.subject.len() + subscription.sid.len() + message.reply.len() + size + 50,
+        );
+        encode::msg_header(
+            &mut out.buf,
+            message.subject,
+            &subscription.sid,
+            reply,
+            line,
+            size,
+        );
+        out.buf.extend_from_slice(headers);
+        out.buf.extend_from_slice(message.payload);
+        out.buf.extend_from_slice(b"\r\n");
+        out.messages += 1;
+        out.bytes += size as u64;
+        let pending = out.pending();
+        let waiting = out.buf.len();
+        let promised = std::mem::replace(&mut out.dirty, true);
+        out.busy = true;
+        let writing = out.writing;
+        drop(out);
+        if !promised {
+            sink.dirty.push(Arc::clone(self));
+        }
+        if waiting >= self.relief {
+            self.relieve(pending, writing, sink);
+        }
+        if self.trace {
+            self.trace_delivery(subscription, message, line, size);
+        }
+        if max != 0 && count >= max {
+            self.exhausted(subscription, max);
+        }
+        true
+    }
+
+    /// Much is waiting: write some now, slow the sender down, or give the receiver up.
+    #[cold]
+    fn relieve(self: &Arc<Self>, pending: usize, writing: bool, sink: &mut Sink) {
+        let max = self.max_pending;
+        if pending > max {
+            self.server
+                .counters
+                .slow_consumers
+                .fetch_add(1, Ordering::Relaxed);
+            tracing::info!(
+                "{} - Slow Consumer Detected: MaxPending of {max} Exceeded",
+                self.label()
+            );
+            self.close(CloseReason::SlowConsumerPendingBytes);
+        } else if !writing {
+            self.flush();
+        } else if pending > max / 4 * STALL_QUARTERS {
+            sink.stall = true;
+        }
+    }
+
+    /// Appends protocol that is not a message, if the connection still takes any.
+    pub(crate) fn enqueue(self: &Arc<Self>, sink: &mut Sink, append: impl FnOnce(&mut Vec<u8>)) {
+        let mut out = self.outbound.lock();
+        if out.shut {
+            return;
+        }
+        append(&mut out.buf);
+        out.busy = true;
+        if !std::mem::replace(&mut out.dirty, true) {
+            sink.dirty.push(Arc::clone(self));
+        }
+    }
+
+    /// The same, written at once.
+    pub(crate) fn send(self: &Arc<Self>, append: impl FnOnce(&mut Vec<u8>)) {
+        {
+            let mut out = self.outbound.lock();
+            if out.shut {
+                return;
+            }
+            append(&mut out.buf);
+            out.busy = true;
+        }
+        self.flush();
+    }
+
+    /// Writes what is pending, as far as the socket takes it without waiting. What it does not take is written by a task.
+    pub(crate) fn flush(self: &Arc<Self>) {
+        let mut buf = {
+            let mut out = self.outbound.lock();
+            out.dirty = false;
+            if out.writing || out.buf.is_empty() {
+                return;
+            }
+            out.writing = true;
+            out.take()
+        };
+        let mut at = 0;
+        let mut rounds = 0;
+        loop {
+            match rustix::net::send(
+                self.socket().as_fd(),
+                &buf[at..],
+                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+            ) {
+                Ok(sent) => at += sent,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return self.hand_over(buf, at),
+                Err(_) => return self.write_failed(),
+            }
+            if at == buf.len() {
+                let Some(next) = self.written(buf) else {
+                    return;
+                };
+                (buf, at, rounds) = (next, 0, rounds + 1);
+                if rounds == FLUSH_ROUNDS {
+                    return self.hand_over(buf, at);
+                }
+            }
+        }
+    }
+
+    /// A whole buffer is out. Returns the next one, or gives up the write side.
+    fn written(&self, buf: Vec<u8>) -> Option<Vec<u8>> {
+        let mut out = self.outbound.lock();
+        out.give_back(buf);
+        if !out.buf.is_empty() {
+            return Some(out.take());
+        }
+        out.in_flight = 0;
+        out.writing = false;
+        let last = out.shut;
+        drop(out);
+        if last {
+            self.hang_up();
+        }
+        None
+    }
+
+    fn write_failed(self: &Arc<Self>) {
+        self.close(CloseReason::WriteError);
+    }
+
+    fn hand_over(self: &Arc<Self>, buf: Vec<u8>, at: usize) {
+        self.server.handle.spawn(drain(Arc::clone(self), buf, at));
+    }
+
+    /// Ends the connection: nothing more is appended; what is pending is written first unless the reason forbids. Only the
+    /// first reason counts. The connection's task cleans up when it sees the socket's end.
+    pub(crate) fn close(self: &Arc<Self>, reason: CloseReason) {
+        if self.closing.set(reason).is_err() {
+            return;
+        }
+        let idle = {
+            let mut out = self.outbound.lock();
+            out.shut = true;
+            if reason.is_abrupt() {
+                out.buf = Vec::new();
+            }
+            out.buf.is_empty() && !out.writing
+        };
+        if idle || reason.is_abrupt() {
+            self.hang_up();
+        } else {
+            self.flush();
+        }
+    }
+
+    /// Both directions at once; a reader or writer that waits is woken by it.
+    fn hang_up(&self) {
+        // Fails only when the peer was faster.
+        let _ = rustix::net::shutdown(self.socket().as_fd(), rustix::net::Shutdown::Both);
+    }
+
+    /// Gives back the memory of buffers that were not used since the last call.
+    pub(crate) fn relax_outbound(&self) {
+        let mut out = self.outbound.lock();
+        if !std::mem::replace(&mut out.busy, false) && !out.writing && out.buf.is_empty() {
+            out.buf = Vec::new();
+            out.spare = Vec::new();
+        }
+    }
+}
+
+/// Writes `buf` from `at` on, and what is appended meanwhile, waiting for the socket each time.
+async fn drain(client: Arc<Client>, mut buf: Vec<u8>, mut at: usize) {
+    loop {
+        let patience = if client.closing.get().is_some() {
+            CLOSE_LINGER
+        } else {
+            client.server.options.write_deadline
+        };
+        match tokio::time::timeout(patience, client.socket().writable()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return client.write_failed(),
+            Err(_) if client.closing.get().is_some() => return client.hang_up(),
+            Err(_) => {
+                client
+                    .server
+                    .counters
+                    .slow_consumers
+                    .fetch_add(1, Ordering::Relaxed);
+                tracing::info!(
+                    "{} - Slow Consumer Detected: WriteDeadline of {patience:?} exceeded",
+                    client.label()
+                );
+                return client.close(CloseReason::SlowConsumerWriteDeadline);
+            }
+        }
+        // Not all at once: the count of pending bytes should follow what the client takes.
+        let until = buf.len().min(at + 16 * READ_BUFFER_MAX);
+        match client.socket().try_write(&buf[at..until]) {
+            Ok(sent) => at += sent,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(_) => return client.write_failed(),
+        }
+        if at == buf.len() {
+            let Some(next) = client.written(buf) else {
+                return;
+            };
+            (buf, at) = (next, 0);
+        } else {
+            client.outbound.lock().in_flight = buf.len() - at;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Every bound of the broker that is not an option, and why it has its value.
+
+use std::time::Duration;
+
+/// First read buffer of a connection, in bytes. Holds any CONNECT that clients send, and keeps an idle connection small.
+pub const READ_BUFFER_MIN: usize = 1024;
+
+/// Largest read buffer, in bytes, but for one message that is larger. Beyond this, larger reads save no measurable time and
+/// hold back the receivers, who are served once per read.
+pub const READ_BUFFER_MAX: usize = 64 * 1024;
+
+/// Reads of one connection before its task lets others run, so that one fast publisher does not starve a worker thread.
+pub const READS_PER_TURN: usize = 16;
+
+/// Capacity kept in each of a connection's two outbound buffers once they are empty, in bytes. Above it, memory goes back at
+/// once; below it, the janitor takes it from connections that are idle.
+pub const OUTBOUND_KEEP: usize = 256 * 1024;
+
+/// Bytes waiting for one client at which the sender writes them at once instead of at the end of its batch: as much as a
+/// socket's buffer takes, so that waiting longer gains nothing.
+pub const EARLY_WRITE: usize = 128 * 1024;
+
+/// Buffers that one thread writes to one socket in a row before it leaves the rest to a task of its own: a publisher must
+/// not become the servant of a receiver that others feed too.
+pub const FLUSH_ROUNDS: usize = 4;
+
+/// Part of `max_pending` (in quarters) at which publishers to that client are slowed down.
+pub const STALL_QUARTERS: usize = 3;
+
+/// How long a publisher waits for a receiver that is behind, per read. nats-server waits 2 to 5 ms, at most 10 ms a read.
+pub const STALL: Duration = Duration::from_millis(5);
+
+/// Slots of a match cache at first and at most. 1,024 hot subjects fit; more rotate through it.
+pub const MATCH_SLOTS_MIN: usize = 16;
+/// See [`MATCH_SLOTS_MIN`].
+pub const MATCH_SLOTS_MAX: usize = 1024;
+
+/// Longest subject that the match cache remembers, in bytes: longer ones are rare, and would make its size unbounded.
+pub const MATCH_SUBJECT_MAX: usize = 256;
+
+/// How often the janitor looks at all connections, at most: pings, stale connections, idle memory. Shorter when the ping
+/// interval or the authentication timeout is shorter.
+pub const JANITOR_PERIOD_MAX: Duration = Duration::from_secs(1);
+/// See [`JANITOR_PERIOD_MAX`].
+pub const JANITOR_PERIOD_MIN: Duration = Duration::from_millis(10);
+
+/// When the first PING is sent to a client that said CONNECT, so that its round trip time is known. As nats-server.
+pub const FIRST_PING: Duration = Duration::from_secs(2);
+
+/// How long a connection that is closed may take to read the last bytes meant for it.
+pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
+
+/// How long a shutdown waits for connections to end by themselves.
+pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Pause after a failed accept (no file descriptors left): doubled each time, as nats-server.
+pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
+/// See [`ACCEPT_BACKOFF_MIN`].
+pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Connections waiting to be accepted that the kernel keeps for us.
+pub const LISTEN_BACKLOG: i32 = 1024;
+
+/// Connections listed by the monitoring port unless asked for more. As nats-server.
+pub const MONITOR_LIST_DEFAULT: usize = 1024;
+
+/// Closed connections remembered for `/connz?state=closed`. As nats-server's default.
+pub const CLOSED_KEPT: usize = 10_000;
+
+/// Connections the monitoring port serves at once; further ones wait in the kernel's queue.
+pub const MONITOR_CONNECTIONS: usize = 64;
+
+/// Time a monitoring client has to send its request's head.
+pub const MONITOR_HEAD_TIMEOUT: Duration = Duration::from_secs(10);

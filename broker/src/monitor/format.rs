@@ -1,0 +1,55 @@
+//! Times and durations in Go's notation, which dashboards parse.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// How long ago, in whole seconds: `1y2d3h4m5s`, leaving out leading zeros.
+pub(super) fn uptime(from: Timestamp, to: Timestamp) -> String {
+    let seconds = u64::try_from(to.duration_since(from).as_secs()).unwrap_or(0);
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    let (days, years) = (hours / 24, hours / 24 / 365);
+    if years > 0 {
+        format!(
+            "{years}y{}d{}h{}m{}s",
+            days % 365,
+            hours % 24,
+            minutes % 60,
+            seconds % 60
+        )
+    } else if days > 0 {
+        format!("{days}d{}h{}m{}s", hours % 24, minutes % 60, seconds % 60)
+    } else if hours > 0 {
+        format!("{hours}h{}m{}s", minutes % 60, seconds % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m{}s", seconds % 60)
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+/// A duration as Go prints it: `351.423µs`, `1.5s`, `0s`. Only used for round trips, which are below a minute.
+pub(super) fn duration(ns: u64) -> String {
+    match Duration::from_nanos(ns) {
+        Duration::ZERO => "0s".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_go_prints_them() {
+        let start = Timestamp::UNIX_EPOCH;
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        assert_eq!(uptime(start, start), "0s");
+        assert_eq!(uptime(start, at(3_661)), "1h1m1s");
+        assert_eq!(uptime(start, at(90_061)), "1d1h1m1s");
+        assert_eq!(uptime(at(5), start), "0s");
+        assert_eq!(duration(0), "0s");
+        assert_eq!(duration(351_423), "351.423µs");
+        assert_eq!(duration(1_500_000_000), "1.5s");
+    }
+}

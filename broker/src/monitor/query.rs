@@ -1,0 +1,95 @@
+//! What stands behind the question mark.
+
+/// The parameters of a request, decoded, in order.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Never fails: what is no pair has an empty value, a broken escape stands as it came.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (decode(name), decode(value))
+                })
+                .collect(),
+        )
+    }
+
+    /// The first value of `name`, if it is there and not empty.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(found, _)| found == name)?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// A number; 0 if the parameter is missing. Negative numbers count as 0.
+    ///
+    /// # Errors
+    /// It is there and not a number: the text to answer with.
+    pub fn number(&self, name: &str) -> Result<usize, String> {
+        let Some(text) = self.text(name) else {
+            return Ok(0);
+        };
+        let number: i64 = text.parse().map_err(|_| {
+            format!("Error decoding int for '{name}': parsing {text:?}: invalid syntax")
+        })?;
+        Ok(usize::try_from(number).unwrap_or(0))
+    }
+
+    /// A truth value as Go reads them; false if the parameter is missing.
+    ///
+    /// # Errors
+    /// It is there and not a truth value: the text to answer with.
+    pub fn flag(&self, name: &str) -> Result<bool, String> {
+        match self.text(name) {
+            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some(text) => Err(format!(
+                "Error decoding boolean for '{name}': parsing {text:?}: invalid syntax"
+            )),
+        }
+    }
+}
+
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        let escaped = (byte == b'%')
+            .then(|| text.get(at..at + 2))
+            .flatten()
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match (byte, escaped) {
+            (_, Some(decoded)) => {
+                out.push(decoded);
+                at += 2;
+            }
+            (b'+', None) => out.push(b' '),
+            (other, None) => out.push(other),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_escapes_numbers_and_flags() {
+        let query = Query::parse("a=x%20y+z&limit=7&subs=1&bad=%zz&neg=-4&n=abc&empty=");
+        assert_eq!(query.text("a"), Some("x y z"));
+        assert_eq!(query.number("limit"), Ok(7));
+        assert_eq!(query.number("neg"), Ok(0));
+        assert_eq!(query.flag("subs"), Ok(true));
+        assert_eq!(query.flag("missing"), Ok(false));
+        assert_eq!(query.text("bad"), Some("%zz"));
+        assert_eq!(query.text("empty"), None);
+        assert!(query.number("n").is_err() && query.flag("n").is_err());
+    }
+}

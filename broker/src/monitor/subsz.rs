@@ -1,0 +1,99 @@
+//! `/subsz`: the interest graph.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Query};
+use crate::account::Subscription;
+use crate::limits::MONITOR_LIST_DEFAULT;
+use crate::server::Server;
+
+pub(super) fn page(server: &Arc<Server>, query: &Query) -> Answer {
+    match build(server, query) {
+        Ok(page) => Answer::Json(StatusCode::OK, page),
+        Err(text) => Answer::bad_request(text),
+    }
+}
+
+fn build(server: &Arc<Server>, query: &Query) -> Result<Value, String> {
+    let details = query.flag("subs")? || query.text("subs") == Some("detail");
+    let offset = query.number("offset")?;
+    let limit = match query.number("limit")? {
+        0 => MONITOR_LIST_DEFAULT,
+        limit => limit,
+    };
+    let test = query.text("test");
+    if test.is_some_and(|subject| !weir_subject::is_literal(subject.as_bytes())) {
+        return Err("invalid test subject, must be valid publish subject".to_owned());
+    }
+    let accounts = server.accounts();
+    let (mut count, mut removed) = (0, 0);
+    for account in &accounts {
+        let (now, gone) = account.subscription_counts();
+        count += now;
+        removed += gone;
+    }
+    let mut page = json!({
+        "server_id": server.id,
+        "now": Timestamp::now().to_string(),
+        "num_subscriptions": count,
+        "num_cache": 0,
+        "num_inserts": count as u64 + removed,
+        "num_removes": removed,
+        "num_matches": 0,
+        "cache_hit_rate": 0.0,
+        "max_fanout": 0,
+        "avg_fanout": 0.0,
+        "total": 0,
+        "offset": offset,
+        "limit": limit,
+    });
+    if details {
+        let wanted = query.text("acc");
+        let mut list = Vec::new();
+        for account in accounts
+            .iter()
+            .filter(|account| wanted.is_none_or(|name| *account.name == *name))
+        {
+            let matching = |found: &Arc<Subscription>| {
+                test.is_none_or(|test| weir_subject::matches(&found.subject, test.as_bytes()))
+            };
+            list.extend(
+                account
+                    .subscriptions()
+                    .iter()
+                    .filter(|found| matching(found))
+                    .map(|found| detail(&account.name, found)),
+            );
+        }
+        page["total"] = list.len().into();
+        page["subscriptions_list"] = list.into_iter().skip(offset).take(limit).collect();
+    }
+    Ok(page)
+}
+
+/// One subscription as `/subsz` and `/connz?subs=detail` list it.
+pub(super) fn detail(account: &str, subscription: &Subscription) -> Value {
+    let mut detail = Map::new();
+    let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes));
+    if !account.is_empty() {
+        detail.insert("account".to_owned(), account.into());
+    }
+    detail.insert("subject".to_owned(), text(&subscription.subject));
+    if let Some(queue) = &subscription.queue {
+        detail.insert("qgroup".to_owned(), text(queue));
+    }
+    detail.insert("sid".to_owned(), text(&subscription.sid));
+    detail.insert("msgs".to_owned(), subscription.delivered().into());
+    if subscription.max() != 0 {
+        detail.insert("max".to_owned(), subscription.max().into());
+    }
+    detail.insert(
+        "cid".to_owned(),
+        subscription.client().map_or(0, |client| client.id).into(),
+    );
+    Value::Object(detail)
+}

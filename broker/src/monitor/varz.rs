@@ -1,0 +1,186 @@
+//! `/varz`: the server as a whole.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hyper::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Query, format};
+use crate::server::Server;
+
+pub(super) fn page(server: &Arc<Server>) -> Answer {
+    let mut page = Map::new();
+    for section in [
+        identity(server),
+        settings(server),
+        activity(server),
+        events(server),
+    ] {
+        if let Value::Object(fields) = section {
+            page.extend(fields);
+        }
+    }
+    Answer::Json(StatusCode::OK, Value::Object(page))
+}
+
+fn identity(server: &Server) -> Value {
+    json!({
+        "server_id": server.id,
+        "server_name": server.name,
+        "version": crate::NATS_VERSION,
+        "weir_version": crate::WEIR_VERSION,
+        "proto": 1,
+        "go": crate::RUSTC_VERSION,
+        "host": server.options.host,
+        "port": server.client_address().map_or(0, |address| address.port()),
+        "system_account": server.system.name,
+        "start": server.start.to_string(),
+        "config_load_time": server.start.to_string(),
+        "config_digest": "",
+    })
+}
+
+fn settings(server: &Server) -> Value {
+    let options = &server.options;
+    let mut fields = json!({
+        "max_connections": options.max_connections.unwrap_or(0),
+        "ping_interval": nanos(options.ping_interval),
+        "ping_max": options.ping_max,
+        "http_host": server.monitor_address().map_or(String::new(), |address| address.ip().to_string()),
+        "http_port": server.monitor_address().map_or(0, |address| address.port()),
+        "http_base_path": "",
+        "https_port": 0,
+        "auth_timeout": options.auth.timeout.as_secs_f64(),
+        "max_control_line": options.max_control_line,
+        "max_payload": options.max_payload,
+        "max_pending": options.max_pending,
+        "tls_timeout": 2,
+        "write_deadline": nanos(options.write_deadline),
+        "cluster": {},
+        "gateway": {},
+        "leaf": {},
+        "mqtt": {},
+        "websocket": {},
+        "jetstream": {},
+    });
+    if server.auth_required() {
+        fields["auth_required"] = true.into();
+    }
+    if server.jetstream.get().is_some() {
+        fields["jetstream"] = jetstream(server);
+    }
+    fields
+}
+
+fn activity(server: &Server) -> Value {
+    let now = Timestamp::now();
+    let traffic = server.traffic();
+    let usage = usage(server);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let subscriptions: usize = server
+        .accounts()
+        .iter()
+        .map(|account| account.subscription_counts().0)
+        .sum();
+    json!({
+        "now": now.to_string(),
+        "uptime": format::uptime(server.start, now),
+        "mem": usage.resident,
+        "cores": cores,
+        "gomaxprocs": cores,
+        "cpu": usage.cpu_percent,
+        "connections": server.client_count(),
+        "total_connections": server.counters.connections.load(Ordering::Relaxed),
+        "routes": 0,
+        "remotes": 0,
+        "leafnodes": 0,
+        "in_msgs": traffic.in_messages,
+        "in_bytes": traffic.in_bytes,
+        "in_client_msgs": traffic.in_messages,
+        "in_client_bytes": traffic.in_bytes,
+        "out_msgs": traffic.out_messages,
+        "out_bytes": traffic.out_bytes,
+        "out_client_msgs": traffic.out_messages,
+        "out_client_bytes": traffic.out_bytes,
+        "subscriptions": subscriptions,
+    })
+}
+
+fn events(server: &Server) -> Value {
+    let slow = server.counters.slow_consumers.load(Ordering::Relaxed);
+    let stale = server.counters.stale_connections.load(Ordering::Relaxed);
+    json!({
+        "slow_consumers": slow,
+        "stale_connections": stale,
+        "stalled_clients": server.counters.stalled_clients.load(Ordering::Relaxed),
+        "slow_consumer_stats": {"clients": slow, "routes": 0, "gateways": 0, "leafs": 0},
+        "stale_connection_stats": {"clients": stale, "routes": 0, "gateways": 0, "leafs": 0},
+        "http_req_stats": *server.http_requests.lock(),
+    })
+}
+
+/// The parts of `/jsz` that `/varz` repeats.
+fn jetstream(server: &Server) -> Value {
+    let Value::Object(mut jsz) = crate::jetstream::jsz(server, &Query::parse("")) else {
+        return json!({});
+    };
+    let mut take = |name: &str| jsz.remove(name).unwrap_or(Value::Null);
+    let (config, limits) = (take("config"), take("limits"));
+    let names = [
+        "memory",
+        "storage",
+        "reserved_memory",
+        "reserved_storage",
+        "accounts",
+        "ha_assets",
+        "api",
+    ];
+    let stats: serde_json::Map<String, Value> = names
+        .iter()
+        .map(|name| ((*name).to_owned(), take(name)))
+        .collect();
+    json!({"config": config, "stats": stats, "limits": limits})
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+struct Usage {
+    /// Bytes.
+    resident: u64,
+    /// Of one core, since the start.
+    cpu_percent: f64,
+}
+
+/// From `/proc`; zeros where there is none.
+fn usage(server: &Server) -> Usage {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|field| field.parse().ok())
+        .unwrap_or(0);
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in parentheses may hold blanks; user and system time are the 12th and 13th fields behind it.
+    let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = behind
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    let uptime = server.uptime_ns() as f64 / 1e9;
+    let percent = if uptime > 0.0 {
+        seconds / uptime * 100.0
+    } else {
+        0.0
+    };
+    Usage {
+        resident: pages * rustix::param::page_size() as u64,
+        cpu_percent: (percent * 10.0).round() / 10.0,
+    }
+}

@@ -1,0 +1,64 @@
+//! What the server has counted since its start.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::client::Snapshot;
+
+/// Events of the whole server, and the traffic of connections that are gone (those that live count for themselves).
+#[derive(Default)]
+pub struct Counters {
+    /// Connections ever accepted.
+    pub connections: AtomicU64,
+    /// Connections closed because they did not read fast enough.
+    pub slow_consumers: AtomicU64,
+    /// Connections closed because they did not answer PINGs.
+    pub stale_connections: AtomicU64,
+    /// Times a publisher was made to wait for a receiver.
+    pub stalled_clients: AtomicU64,
+    in_messages: AtomicU64,
+    in_bytes: AtomicU64,
+    out_messages: AtomicU64,
+    out_bytes: AtomicU64,
+}
+
+/// Messages and bytes of headers and payloads, in and out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TrafficTotal {
+    pub in_messages: u64,
+    pub in_bytes: u64,
+    pub out_messages: u64,
+    pub out_bytes: u64,
+}
+
+impl TrafficTotal {
+    /// Adds what one connection counted.
+    pub fn add(&mut self, client: &Snapshot) {
+        self.in_messages += client.in_messages;
+        self.in_bytes += client.in_bytes;
+        self.out_messages += client.out_messages;
+        self.out_bytes += client.out_bytes;
+    }
+}
+
+impl Counters {
+    /// Takes over the traffic of a connection that is gone.
+    pub(super) fn absorb(&self, client: &Snapshot) {
+        self.in_messages
+            .fetch_add(client.in_messages, Ordering::Relaxed);
+        self.in_bytes.fetch_add(client.in_bytes, Ordering::Relaxed);
+        self.out_messages
+            .fetch_add(client.out_messages, Ordering::Relaxed);
+        self.out_bytes
+            .fetch_add(client.out_bytes, Ordering::Relaxed);
+    }
+
+    /// The traffic of connections that are gone.
+    pub(super) fn absorbed(&self) -> TrafficTotal {
+        TrafficTotal {
+            in_messages: self.in_messages.load(Ordering::Relaxed),
+            in_bytes: self.in_bytes.load(Ordering::Relaxed),
+            out_messages: self.out_messages.load(Ordering::Relaxed),
+            out_bytes: self.out_bytes.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The small files a server leaves for scripts: its process id and its ports.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::Server;
+use crate::error::{Error, Result};
+
+/// Writes a file in one go.
+pub(super) fn write(path: &Path, text: String) -> Result<()> {
+    std::fs::write(path, text).map_err(|source| Error::File {
+        doing: "write",
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+/// Removes a file at shutdown; that it is gone already is no error, anything else is worth a line.
+pub(super) fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("cannot remove {}: {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
+/// `<name of the executable>_<process id>.ports`, as harnesses for nats-server look for it.
+pub(super) fn ports_path(folder: &Path) -> PathBuf {
+    let executable = std::env::current_exe().ok();
+    let name = executable
+        .as_deref()
+        .and_then(Path::file_name)
+        .map_or("weir-server".into(), |name| name.to_string_lossy());
+    folder.join(format!("{name}_{}.ports", std::process::id()))
+}
+
+/// URLs by kind of port.
+pub(super) fn ports_json(server: &Server) -> Value {
+    let mut ports = serde_json::Map::new();
+    if let Some(address) = server.client_address() {
+        ports.insert("nats".to_owned(), json!([format!("nats://{address}")]));
+    }
+    if let Some(address) = server.monitor_address() {
+        ports.insert(
+            "monitoring".to_owned(),
+            json!([format!("http://{address}")]),
+        );
+    }
+    Value::Object(ports)
+}

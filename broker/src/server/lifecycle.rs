@@ -1,0 +1,165 @@
+//! Start, lame duck mode, shutdown, and the janitor in between.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::conf::Options;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
+
+use super::{Server, files};
+use crate::client::CloseReason;
+use crate::error::Result;
+use crate::jetstream::JetStream;
+use crate::limits::{JANITOR_PERIOD_MAX, JANITOR_PERIOD_MIN, SHUTDOWN_PATIENCE};
+use crate::{WEIR_VERSION, monitor};
+
+impl Server {
+    /// Starts a server in the current tokio runtime. When this returns, clients can connect.
+    ///
+    /// # Errors
+    /// A port is in use, a file cannot be written, or the store cannot be opened. Nothing is left running then.
+    pub async fn start(options: Options) -> Result<Arc<Self>> {
+        let server = Self::new(options)?;
+        server.banner();
+        match server.open().await {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.shutdown().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn banner(&self) {
+        tracing::info!("Starting weir-server");
+        tracing::info!("  Version:  {WEIR_VERSION}");
+        tracing::info!("  NATS:     {}", crate::NATS_VERSION);
+        tracing::info!("  Name:     {}", self.name);
+        tracing::info!("  ID:       {}", self.id);
+        if let Some(file) = &self.options.config_file {
+            tracing::info!("Using configuration file: {}", file.display());
+        }
+    }
+
+    async fn open(self: &Arc<Self>) -> Result<()> {
+        if let Some(path) = &self.options.pid_file {
+            files::write(path, std::process::id().to_string())?;
+            self.created.lock().push(path.clone());
+        }
+        if let Some(http) = &self.options.http {
+            monitor::start(self, http).await?;
+        }
+        if self.options.jetstream.enabled {
+            let jetstream = JetStream::start(self).await?;
+            // Set once per server, here.
+            let _ = self.jetstream.set(jetstream);
+        }
+        let listener = self.open_client_port().await?;
+        if let Some(address) = self.client_address() {
+            tracing::info!("Listening for client connections on {address}");
+        }
+        self.write_ports_file()?;
+        tokio::spawn(Arc::clone(self).accept(listener));
+        tokio::spawn(Arc::clone(self).keep_house());
+        tracing::info!("Server is ready");
+        Ok(())
+    }
+
+    fn write_ports_file(&self) -> Result<()> {
+        let Some(folder) = &self.options.ports_file_dir else {
+            return Ok(());
+        };
+        let path = files::ports_path(folder);
+        files::write(&path, files::ports_json(self).to_string())?;
+        self.created.lock().push(path);
+        Ok(())
+    }
+
+    /// Looks at every connection from time to time: see [`Client::visit`](crate::client::Client).
+    async fn keep_house(self: Arc<Self>) {
+        let shortest = self.options.ping_interval.min(self.options.auth.timeout);
+        let period = (shortest / 8).clamp(JANITOR_PERIOD_MIN, JANITOR_PERIOD_MAX);
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopped = self.stopped.subscribe();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            }
+            let now = self.uptime_ns();
+            for client in self.clients() {
+                client.visit(now);
+            }
+        }
+    }
+
+    /// Stops accepting, tells clients to go elsewhere, closes those that stay one by one over the configured time, then
+    /// shuts down. Returns when that is done.
+    pub async fn lame_duck(self: &Arc<Self>) {
+        if self.lame_duck.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        tracing::info!("Entering lame duck mode, stop accepting new clients");
+        self.accepting.send_replace(false);
+        for client in self.clients() {
+            client.announce_lame_duck();
+        }
+        let grace = self.options.lame_duck_grace_period;
+        let end = Instant::now() + self.options.lame_duck_duration.max(grace);
+        sleep(grace).await;
+        tracing::info!("Closing existing clients");
+        let clients = self.clients();
+        let pause = end.saturating_duration_since(Instant::now())
+            / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
+        let mut next = Instant::now();
+        for client in clients {
+            client.close(CloseReason::ServerShutdown);
+            next += pause;
+            // Those that left by themselves need no pause.
+            if self.client_count() > 0 {
+                sleep_until(next).await;
+            }
+        }
+        self.shutdown().await;
+    }
+
+    /// Closes everything in order: the ports, the clients, JetStream, the files beside the store. Returns when it is done;
+    /// a second call waits for nothing and does nothing.
+    pub async fn shutdown(self: &Arc<Self>) {
+        if self.shutting_down.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        tracing::info!("Initiating Shutdown...");
+        self.accepting.send_replace(false);
+        for client in self.clients() {
+            client.close(CloseReason::ServerShutdown);
+        }
+        self.wait_for_clients(SHUTDOWN_PATIENCE).await;
+        if let Some(jetstream) = self.jetstream.get() {
+            jetstream.stop().await;
+        }
+        for path in std::mem::take(&mut *self.created.lock()) {
+            files::remove(&path);
+        }
+        tracing::info!("Server Exiting..");
+        self.stopped.send_replace(true);
+    }
+
+    async fn wait_for_clients(&self, patience: Duration) {
+        let end = Instant::now() + patience;
+        loop {
+            let one_less = self.one_less.notified();
+            if self.client_count() == 0 || timeout_at(end, one_less).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Returns once the server has been shut down.
+    pub async fn wait(&self) {
+        // Fails only when the sender is gone, and the server that holds it is borrowed here.
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
+}

@@ -1,0 +1,85 @@
+//! What the operating system's signals mean to a server.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::error::{Error, Result};
+use crate::logging::Log;
+use crate::server::Server;
+
+/// Handlers for the signals that nats-server knows. Installed before the server starts, so that none is lost.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from the process's defaults.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn install() -> Result<Self> {
+        let open = |kind| {
+            signal(kind).map_err(|source| Error::System {
+                doing: "install a signal handler",
+                source,
+            })
+        };
+        Ok(Self {
+            interrupt: open(SignalKind::interrupt())?,
+            terminate: open(SignalKind::terminate())?,
+            hangup: open(SignalKind::hangup())?,
+            user1: open(SignalKind::user_defined1())?,
+            user2: open(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Obeys signals until the server has shut down: INT and TERM stop it, USR2 sends it into lame duck mode, USR1 opens
+    /// the log file again, HUP only says that reloading is not there yet.
+    pub async fn obey(mut self, server: &Arc<Server>, log: &Log) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => {
+                    trapped("interrupt");
+                    tokio::spawn(stop(Arc::clone(server)));
+                }
+                _ = self.terminate.recv() => {
+                    trapped("terminated");
+                    // Lame duck mode ends by itself, as in nats-server; INT cuts it short.
+                    if !server.is_leaving() {
+                        tokio::spawn(stop(Arc::clone(server)));
+                    }
+                }
+                _ = self.user2.recv() => {
+                    trapped("user defined signal 2");
+                    let server = Arc::clone(server);
+                    tokio::spawn(async move { server.lame_duck().await });
+                }
+                _ = self.user1.recv() => {
+                    trapped("user defined signal 1");
+                    match log.reopen() {
+                        Ok(()) => tracing::info!("File log re-opened"),
+                        Err(error) => tracing::error!("{error}"),
+                    }
+                }
+                _ = self.hangup.recv() => {
+                    trapped("hangup");
+                    tracing::warn!("Reloading the configuration is not supported yet; restart the server instead");
+                }
+                () = server.wait() => return,
+            }
+        }
+    }
+}
+
+fn trapped(name: &str) {
+    tracing::info!("Trapped \"{name}\" signal");
+}
+
+async fn stop(server: Arc<Server>) {
+    server.shutdown().await;
+}
