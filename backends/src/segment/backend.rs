@@ -1,0 +1,336 @@
+//! The backend: a directory with the logs and the key-value space.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::{Mutex, RwLock};
+use rustix::fs::FlockOperation;
+use weir_engine::{Backend, Error, Kind, Kv, Log, LogId, LogOptions, Recovery, Result};
+
+use super::files::{Files, RealFiles};
+use super::handle::Handles;
+use super::kv::SegmentKv;
+use super::recover::recover;
+use super::state::{Doing, Shared, State};
+use super::sync::Syncer;
+use super::writer::SegmentLog;
+
+/// What the backend knows of a log.
+struct Known {
+    open: bool,
+    syncer: Arc<Syncer>,
+    shared: Weak<Shared>,
+}
+
+/// What the backend and its logs share.
+pub struct Core {
+    logs_dir: PathBuf,
+    pub(super) handles: Arc<Handles>,
+    /// Why nothing can be written any more.
+    pub(super) poison: OnceLock<String>,
+    known: Mutex<HashMap<LogId, Known>>,
+    /// Held while the store is open.
+    _lock: Option<fs::File>,
+}
+
+impl Core {
+    /// The log's writer is gone.
+    pub(super) fn closed(&self, id: LogId) {
+        if let Some(known) = self.known.lock().get_mut(&id) {
+            known.open = false;
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(why) => Err(Error::new(
+                Kind::Poisoned,
+                format!("an earlier sync of this store failed: {why}; open it anew"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Logs in files of segments that are appended to and mapped for reading.
+///
+/// One directory: `logs/<id>/` with the segments of each log, `kv/` with the key-value space, and `LOCK`. Their
+/// bytes are drawn in `docs/format.md`.
+pub struct SegmentBackend {
+    core: Arc<Core>,
+    kv: Arc<SegmentKv>,
+}
+
+impl SegmentBackend {
+    /// Opens the store in a directory, or makes it. The directory's parent exists.
+    ///
+    /// # Errors
+    /// If another process has the store open, or the directory cannot be read or made.
+    pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_with(dir, Arc::new(RealFiles))
+    }
+
+    /// As [`open`](Self::open), with other file operations: for tests.
+    pub(super) fn open_with(dir: &Path, files: Arc<dyn Files>) -> Result<Self> {
+        let logs_dir = dir.join("logs");
+        let kv_dir = dir.join("kv");
+        for path in [dir, &logs_dir, &kv_dir] {
+            make_dir(&*files, path)?;
+        }
+        let lock = take_lock(dir, false)?;
+        sync_parents(&*files, dir)?;
+        // A removal that was interrupted.
+        for entry in fs::read_dir(&logs_dir).doing("listing", &logs_dir)? {
+            let path = entry.doing("listing", &logs_dir)?.path();
+            if path.extension().is_some_and(|e| e == "removed") {
+                fs::remove_dir_all(&path).doing("removing", &path)?;
+            }
+        }
+        Self::build(logs_dir, &kv_dir, files, lock, false)
+    }
+
+    /// Opens a store to look at it. Nothing is written: what recovery would cut is only told. Works beside other
+    /// readers, and also beside a server, whose writes are then not followed.
+    ///
+    /// # Errors
+    /// If the directory is not a store or cannot be read.
+    pub fn open_read_only(dir: &Path) -> Result<Self> {
+        let logs_dir = dir.join("logs");
+        if !logs_dir.is_dir() {
+            return Err(Error::invalid(format!(
+                "{} is not a store of the segment backend: it has no directory `logs`",
+                dir.display()
+            )));
+        }
+        let lock = take_lock(dir, true)?;
+        Self::build(logs_dir, &dir.join("kv"), Arc::new(RealFiles), lock, true)
+    }
+
+    fn build(
+        logs_dir: PathBuf,
+        kv_dir: &Path,
+        files: Arc<dyn Files>,
+        lock: Option<fs::File>,
+        read_only: bool,
+    ) -> Result<Self> {
+        let handles = Arc::new(Handles::new(files, read_only));
+        let kv = Arc::new(SegmentKv::open(kv_dir, handles.clone())?);
+        Ok(Self {
+            core: Arc::new(Core {
+                logs_dir,
+                handles,
+                poison: OnceLock::new(),
+                known: Mutex::default(),
+                _lock: lock,
+            }),
+            kv,
+        })
+    }
+
+    /// What opening the key-value space found damaged or cut, one line each.
+    pub fn kv_damage(&self) -> Vec<String> {
+        self.kv.damage()
+    }
+
+    fn log_dir(&self, id: LogId) -> PathBuf {
+        self.core.logs_dir.join(id.to_string())
+    }
+}
+
+fn make_dir(files: &dyn Files, path: &Path) -> Result<()> {
+    match files.create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(error).doing("making", path)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sync_parents(files: &dyn Files, dir: &Path) -> Result<()> {
+    files.sync_dir(dir).doing("syncing", dir)?;
+    match dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(parent) => files.sync_dir(parent).doing("syncing", parent),
+        None => Ok(()),
+    }
+}
+
+/// Keeps other processes from writing. A reader takes its lock if it can, and reads without if it cannot.
+fn take_lock(dir: &Path, shared: bool) -> Result<Option<fs::File>> {
+    let path = dir.join("LOCK");
+    if shared {
+        let Ok(file) = fs::File::open(&path) else {
+            return Ok(None);
+        };
+        let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+        return Ok(taken.is_ok().then_some(file));
+    }
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .read(true)
+        .open(&path)
+        .doing("opening", &path)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
+            Kind::Busy,
+            format!("{} is open in another process", dir.display()),
+        )),
+        Err(error) => Err(Error::io(format!("locking {}", path.display()), error)),
+    }
+}
+
+fn parse_id(name: &str) -> Option<LogId> {
+    let id = LogId(u64::from_str_radix(name, 16).ok()?);
+    (id.to_string() == name).then_some(id)
+}
+
+impl Backend for SegmentBackend {
+    fn name(&self) -> &'static str {
+        "segment"
+    }
+
+    fn persistent(&self) -> bool {
+        true
+    }
+
+    fn atomic_kv(&self) -> bool {
+        false
+    }
+
+    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
+        self.core.check()?;
+        let dir = self.log_dir(id);
+        let handles = &self.core.handles;
+        let (syncer, shared) = {
+            let mut known = self.core.known.lock();
+            let entry = known.entry(id).or_insert_with(|| Known {
+                open: false,
+                syncer: Arc::new(Syncer::new(
+                    handles.clone(),
+                    dir.clone(),
+                    self.core.logs_dir.clone(),
+                )),
+                shared: Weak::new(),
+            });
+            if entry.open {
+                return Err(Error::invalid(format!("log {id} is open already")));
+            }
+            entry.open = true;
+            // Readers from before go on with the log as it is opened now.
+            let shared = entry.shared.upgrade().unwrap_or_else(|| {
+                Arc::new(Shared {
+                    id,
+                    state: RwLock::new(State::default()),
+                })
+            });
+            entry.shared = Arc::downgrade(&shared);
+            (entry.syncer.clone(), shared)
+        };
+        let made = (|| {
+            let created = !dir.is_dir();
+            if created {
+                if handles.read_only {
+                    return Err(Error::closed(format!("there is no log {id}")));
+                }
+                make_dir(&*handles.files, &dir)?;
+                syncer.mark_parent();
+            }
+            let mut recovered = recover(handles, &syncer, id, &dir, options)?;
+            recovered.report.created = created;
+            Ok(recovered)
+        })();
+        let mut recovered = match made {
+            Ok(recovered) => recovered,
+            Err(error) => {
+                self.core.closed(id);
+                return Err(error);
+            }
+        };
+        let report = std::mem::take(&mut recovered.report);
+        *shared.state.write() = std::mem::take(&mut recovered.state);
+        let log = SegmentLog::new(
+            self.core.clone(),
+            id,
+            dir,
+            options.clone(),
+            shared,
+            syncer,
+            recovered,
+        );
+        Ok((Box::new(log), report))
+    }
+
+    fn list(&self) -> Result<Vec<LogId>> {
+        let dir = &self.core.logs_dir;
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(dir).doing("listing", dir)? {
+            let entry = entry.doing("listing", dir)?;
+            ids.extend(parse_id(&entry.file_name().to_string_lossy()));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    fn remove(&self, id: LogId) -> Result<()> {
+        self.core.check()?;
+        if self.core.handles.read_only {
+            return Err(Error::unsupported("this store is open for reading only"));
+        }
+        let mut known = self.core.known.lock();
+        if let Some(entry) = known.get(&id) {
+            if entry.open {
+                return Err(Error::invalid(format!("log {id} is open")));
+            }
+            entry.syncer.clear();
+            if let Some(shared) = entry.shared.upgrade() {
+                // Readers go on: their segments are mapped while the files still have names.
+                let segs = shared.state.read().segs.clone();
+                for s in segs {
+                    let path = &s.seg.handle.path;
+                    s.seg.pin().doing("mapping", path)?;
+                }
+            }
+        }
+        known.remove(&id);
+        drop(known);
+        let dir = self.log_dir(id);
+        let gone = dir.with_extension("removed");
+        match self.core.handles.files.rename(&dir, &gone) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.doing("removing", &dir)?,
+        }
+        self.core
+            .handles
+            .files
+            .sync_dir(&self.core.logs_dir)
+            .doing("syncing", &self.core.logs_dir)?;
+        fs::remove_dir_all(&gone).doing("removing", &gone)
+    }
+
+    fn kv(&self) -> Arc<dyn Kv> {
+        self.kv.clone()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.core.check()?;
+        let syncers: Vec<Arc<Syncer>> = {
+            let known = self.core.known.lock();
+            known.values().map(|k| k.syncer.clone()).collect()
+        };
+        let result = syncers
+            .iter()
+            .try_for_each(|s| s.sync())
+            .doing("syncing", &self.core.logs_dir)
+            .and_then(|()| self.kv.sync());
+        if let Err(error) = &result {
+            let _ = self.core.poison.set(error.message.clone());
+            tracing::error!("{error}");
+        }
+        result
+    }
+}

@@ -1,0 +1,331 @@
+//! Reclaiming space: segments that are mostly removed records are written anew without them.
+//!
+//! A rewrite makes a file under a temporary name, syncs it, gives it its name, which states a higher generation, and
+//! syncs the directory; only then are the old files unlinked. Opening after a crash at any step finds either the old
+//! files or the new one, and where both, believes the new one. Old readers keep the old file's map.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weir_engine::{Result, Seq};
+
+use super::files::Mode;
+use super::format::{
+    Begin, DATA_START, Encoder, EraseRun, Header, Identity, Kind, decode_runs, encode_runs,
+};
+use super::handle::Handle;
+use super::seal::Footer;
+use super::segment::{Rows, Segment};
+use super::state::{Doing, SegRef};
+use super::table::MemTable;
+use super::walk::{Item, Walk};
+use super::writer::SegmentLog;
+
+/// A rewrite must save at least this many bytes.
+const GAIN_MIN: u64 = 4096;
+
+/// How much is written at once.
+const CHUNK: u64 = 1 << 20;
+
+/// About how many bytes a segment would take without what is removed.
+fn kept_bytes(seg: &Segment) -> u64 {
+    let rows = seg.rows.read();
+    let tombs = seg.footer.map_or(0, |f| 2 * u64::from(f.tombs_len));
+    rows.bytes + u64::from(rows.live) * 48 + tombs
+}
+
+fn used_bytes(seg: &Segment) -> u64 {
+    seg.end.load(Ordering::Acquire) - DATA_START
+}
+
+fn mostly_dead(seg: &Segment) -> bool {
+    let (kept, used) = (kept_bytes(seg), used_bytes(seg));
+    kept * 2 < used && used - kept >= GAIN_MIN
+}
+
+impl SegmentLog {
+    /// The work of [`weir_engine::Log::maintain`]. Its unit is one segment, so it may go beyond the budget by one.
+    pub(super) fn tidy(&mut self, budget: u64) -> Result<bool> {
+        self.reap()?;
+        if !self.doomed.is_empty() {
+            // Make the removal durable, and the log say so, and then unlink.
+            self.sync_now()?;
+            self.write_mark()?;
+            self.sync_now()?;
+            self.reap()?;
+        }
+        if self.options.preallocate {
+            return Ok(false);
+        }
+        let mut spent = 0;
+        while let Some((from, to)) = self.next_group() {
+            if spent > 0 && spent >= budget {
+                return Ok(true);
+            }
+            let group = self.shared.state.read().segs[from..to].to_vec();
+            spent += group.iter().map(|s| kept_bytes(&s.seg)).sum::<u64>().max(1);
+            self.rewrite(from, &group)?;
+        }
+        Ok(false)
+    }
+
+    /// The next neighbours to be written as one: a segment that is mostly removed records and what is small beside
+    /// it, or several small ones.
+    fn next_group(&self) -> Option<(usize, usize)> {
+        let state = self.shared.state.read();
+        let tail = self.tail.as_ref().map(|t| t.seg.identity.id);
+        let size = self.options.segment_bytes;
+        let usable = |s: &SegRef| {
+            Some(s.seg.identity.id) != tail
+                && s.seg.flags == 0
+                && !self.keep.contains(&s.seg.identity.id)
+        };
+        let small = |s: &SegRef| kept_bytes(&s.seg) < size / 4;
+        let last = state.segs.len().checked_sub(1)?;
+        for from in 0..last {
+            if !usable(&state.segs[from]) {
+                continue;
+            }
+            let mut worth = mostly_dead(&state.segs[from].seg);
+            if !worth && !small(&state.segs[from]) {
+                continue;
+            }
+            let mut total = kept_bytes(&state.segs[from].seg);
+            let mut to = from + 1;
+            // The newest segment stays: its header has what must not be lost.
+            while to < last && usable(&state.segs[to]) {
+                let s = &state.segs[to];
+                total += kept_bytes(&s.seg);
+                if total > size / 2 || !(mostly_dead(&s.seg) || small(s)) {
+                    break;
+                }
+                worth |= mostly_dead(&s.seg);
+                to += 1;
+            }
+            // Merging small ones pays only when there are several.
+            if worth || to - from >= 4 {
+                return Some((from, to));
+            }
+        }
+        None
+    }
+
+    fn rewrite(&mut self, from: usize, group: &[SegRef]) -> Result<()> {
+        // What justifies leaving records out must be durable before they are.
+        self.sync_now()?;
+        let first_seg = &group[0].seg;
+        let last_seg = &group[group.len() - 1].seg;
+        let last_batch = {
+            let state = self.shared.state.read();
+            state.segs[from + group.len()].seg.first_batch - 1
+        };
+        let map = first_seg.map().doing("reading", &first_seg.handle.path)?;
+        let Some((old, _)) = Header::decode(&map, first_seg.identity)? else {
+            self.keep.push(first_seg.identity.id);
+            return Ok(());
+        };
+        let identity = Identity {
+            generation: old.identity.generation + 1,
+            ..old.identity
+        };
+        let old_reach = {
+            let map = last_seg.map().doing("reading", &last_seg.handle.path)?;
+            Header::decode(&map, last_seg.identity)?.map_or(0, |(h, _)| u64::from(h.replaces))
+        };
+        let header = Header {
+            identity,
+            replaces: (last_seg.identity.id + old_reach - identity.id) as u32,
+            ..old
+        };
+
+        let mut rows = Rows::default();
+        let mut tombs: BTreeMap<Seq, EraseRun> = BTreeMap::new();
+        let (mut floor, mut log_last) = (old.floor, old.last);
+        let mut times: Option<(i64, i64)> = None;
+        let mut total = 0;
+        let mut out: Vec<u8> = header.encode().to_vec();
+        let name = identity.file_name(group[0].first);
+        let path = self.dir.join(&name);
+        let temporary = self.dir.join(format!("{name}.tmp"));
+        let files = self.core.handles.files.clone();
+        let mut file = None;
+        let mut written = 0;
+        let seed = identity.seed();
+        let mut encoder = Encoder::new();
+        encoder.begin(seed, DATA_START);
+        let mut open = false;
+        for s in group {
+            let seg = &s.seg;
+            let map = seg.map().doing("reading", &seg.handle.path)?;
+            let end = seg.end.load(Ordering::Acquire) as usize;
+            let mut slot = 0;
+            for item in Walk::new(&map[..end], seg.seed) {
+                let Item::Frame { at: _, frame, raw } = item else {
+                    self.keep.push(seg.identity.id);
+                    if file.is_some() {
+                        files.remove(&temporary).doing("removing", &temporary)?;
+                    }
+                    return Ok(());
+                };
+                match frame.kind {
+                    Kind::Begin => {
+                        if let Some(begin) = Begin::of(&frame, raw) {
+                            log_last = log_last.max(begin.last);
+                        }
+                    }
+                    Kind::Trim => floor = floor.max(frame.seq),
+                    Kind::Erase => {
+                        let mut runs = Vec::new();
+                        if frame.body_is_good(raw)
+                            && decode_runs(frame.stored(raw), &mut runs).is_some()
+                        {
+                            tombs.extend(runs.into_iter().map(|run| (run.first, run)));
+                        }
+                    }
+                    Kind::Record | Kind::Void => {
+                        let live = slot < seg.rows.read().count && !seg.rows.read().is_dead(slot);
+                        slot += 1;
+                        if !live {
+                            continue;
+                        }
+                        if !frame.body_is_good(raw) {
+                            self.keep.push(seg.identity.id);
+                            if file.is_some() {
+                                files.remove(&temporary).doing("removing", &temporary)?;
+                            }
+                            return Ok(());
+                        }
+                        let at = encoder.position();
+                        encoder.copy(&frame, raw);
+                        open = true;
+                        rows.push(frame.seq, at, frame.size());
+                        total += frame.size();
+                        let t = times.get_or_insert((frame.time, frame.time));
+                        *t = (t.0.min(frame.time), t.1.max(frame.time));
+                        log_last = log_last.max(frame.seq);
+                    }
+                }
+                let start = written + out.len() as u64;
+                if encoder.position() - start >= CHUNK {
+                    out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last));
+                    let file = match &mut file {
+                        Some(file) => file,
+                        None => file.insert(
+                            files
+                                .open(&temporary, Mode::Create)
+                                .doing("making", &temporary)?,
+                        ),
+                    };
+                    files
+                        .write_at(file, &temporary, &out, written)
+                        .doing("writing", &temporary)?;
+                    written += out.len() as u64;
+                    out.clear();
+                    encoder.begin(seed, written);
+                    open = false;
+                }
+            }
+        }
+        // Erasures of records in this group go with the records; those of older segments that are still there stay.
+        let runs: Vec<EraseRun> = {
+            let state = self.shared.state.read();
+            let older = &state.segs[..from];
+            tombs
+                .into_values()
+                .filter(|run| {
+                    older
+                        .iter()
+                        .any(|s| s.first <= run.first && run.first <= s.last)
+                })
+                .collect()
+        };
+        let mut tomb_bytes = Vec::new();
+        if !runs.is_empty() {
+            encoder.erase(&runs, false);
+            encode_runs(&runs, &mut tomb_bytes);
+        }
+        if floor > old.floor {
+            encoder.trim(floor);
+        }
+        let _ = open;
+        out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last));
+        let data_end = written + out.len() as u64;
+        let (first, last) = match (rows.table.runs.first(), rows.table.last()) {
+            (Some(run), Some(last)) => (run.seq, last),
+            _ => (0, 0),
+        };
+        let times = times.unwrap_or_default();
+        let mut footer = Footer {
+            data_end,
+            first,
+            last,
+            min_time: times.0,
+            max_time: times.1,
+            bytes: total,
+            last_batch,
+            floor,
+            log_last,
+            ..Footer::default()
+        };
+        let table: &MemTable = &rows.table;
+        out.extend_from_slice(&footer.encode(identity, table, &tomb_bytes, 0));
+        let file = match file {
+            Some(file) => file,
+            None => files
+                .open(&temporary, Mode::Create)
+                .doing("making", &temporary)?,
+        };
+        files
+            .write_at(&file, &temporary, &out, written)
+            .doing("writing", &temporary)?;
+        files.sync(&file, &temporary).doing("syncing", &temporary)?;
+        files
+            .rename(&temporary, &path)
+            .doing("renaming", &temporary)?;
+        files.sync_dir(&self.dir).doing("syncing", &self.dir)?;
+
+        let file_len = written + out.len() as u64;
+        let seg = Segment::new(
+            Handle::new(&self.core.handles, path, file_len),
+            identity,
+            header.flags,
+            header.first_batch,
+            Some(footer),
+            Segment::rows_of(&footer),
+        );
+        seg.end.store(data_end, Ordering::Release);
+        seg.file_len.store(file_len, Ordering::Release);
+        if let Some(run) = runs.first() {
+            seg.tomb_low.store(run.first, Ordering::Relaxed);
+        }
+        let first = if first == 0 { group[0].first } else { first };
+        let last = if last == 0 {
+            first.saturating_sub(1)
+        } else {
+            last
+        };
+        {
+            let mut state = self.shared.state.write();
+            let old_len: u64 = group
+                .iter()
+                .map(|s| s.seg.file_len.load(Ordering::Relaxed))
+                .sum();
+            state.extent.disk_bytes = (state.extent.disk_bytes + file_len).saturating_sub(old_len);
+            let new = SegRef {
+                first,
+                last,
+                seg: Arc::new(seg),
+            };
+            state.segs.splice(from..from + group.len(), [new]);
+        }
+        for s in group {
+            let path = &s.seg.handle.path;
+            self.syncer.forget(&s.seg.handle);
+            files.remove(path).doing("removing", path)?;
+            s.seg.handle.close();
+        }
+        self.syncer.mark_dir();
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! The segment backend: append-only files, mapped for reading.
+//!
+//! Each log is a directory of segment files. A batch is encoded into one buffer and written with one `pwrite` at the
+//! end of the newest segment; readers go through a read-only map of the file that covers its planned size, and touch
+//! nothing beyond the frames that the writer has published. So a full disk is an error of a write, and no file is
+//! ever made shorter. `docs/format.md` draws the bytes.
+
+mod backend;
+mod compact;
+mod files;
+mod format;
+mod handle;
+mod kv;
+mod reader;
+mod recover;
+mod seal;
+mod segment;
+mod state;
+mod sync;
+mod table;
+mod walk;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use backend::SegmentBackend;

@@ -1,0 +1,252 @@
+//! Reading a log through the maps of its segments.
+
+use std::io;
+use std::ops::{ControlFlow, RangeInclusive};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_engine::{
+    Direction, Entry, EntryRef, Error, Extent, LogReader, Result, Seq, VisitRecord, Want,
+};
+
+use super::format::{FRAME_LEN, Kind, decompress};
+use super::segment::Segment;
+use super::state::{Doing, Shared};
+
+/// Records looked up at once by a scan, so that the locks are taken seldom.
+const SCAN_BATCH: usize = 256;
+
+/// How often a look-up is repeated when a rewrite takes the file away under it. Each time the writer has moved the
+/// record once more, so two would do.
+const TRIES: usize = 8;
+
+/// Reads one log.
+pub struct SegmentReader {
+    /// What it reads.
+    pub shared: Arc<Shared>,
+}
+
+/// What reading one frame came to.
+enum Outcome {
+    Entry(Entry),
+    /// The record was removed meanwhile.
+    Gone,
+    Bad,
+}
+
+impl SegmentReader {
+    fn entry(&self, seg: &Segment, seq: Seq, at: u64) -> io::Result<Outcome> {
+        let (map, frame) = seg.frame(at)?;
+        let Some(frame) = frame.filter(|f| f.seq == seq && f.kind == Kind::Record) else {
+            return Ok(if seg.find(seq)?.is_none() {
+                Outcome::Gone
+            } else {
+                Outcome::Bad
+            });
+        };
+        let start = at as usize + FRAME_LEN;
+        let middle = start + usize::from(frame.head_len);
+        let end = middle + frame.stored_len as usize;
+        let stored = &map[middle..end];
+        if crc32c::crc32c(stored) != frame.body_crc {
+            // Overwritten on demand between the two looks?
+            return Ok(if seg.find(seq)?.is_none() {
+                Outcome::Gone
+            } else {
+                Outcome::Bad
+            });
+        }
+        let (head, body) = if frame.codec == 0 {
+            if frame.stored_len != frame.body_len {
+                return Ok(Outcome::Bad);
+            }
+            (map.slice(start..middle), map.slice(middle..end))
+        } else {
+            let mut out = Vec::with_capacity(usize::from(frame.head_len) + frame.body_len as usize);
+            out.extend_from_slice(&map[start..middle]);
+            if !decompress(frame.codec, stored, frame.body_len, &mut out) {
+                return Ok(Outcome::Bad);
+            }
+            let both = Bytes::from(out);
+            let head = usize::from(frame.head_len);
+            (both.slice(..head), both.slice(head..))
+        };
+        Ok(Outcome::Entry(Entry {
+            seq,
+            time: frame.time,
+            head,
+            body,
+        }))
+    }
+
+    fn locate(&self, seq: Seq) -> Result<Option<Arc<Segment>>> {
+        let state = self.shared.state.read();
+        if let Some(i) = state.place(seq) {
+            return Ok(Some(state.segs[i].seg.clone()));
+        }
+        self.not_found(&state, seq).map(|()| None)
+    }
+
+    /// No live record: an error if that may be for damage.
+    fn not_found(&self, state: &super::state::State, seq: Seq) -> Result<()> {
+        match state.suspect(seq) {
+            Some(suspect) => Err(Error::damaged(format!(
+                "log {}: record {seq} may be lost: {}",
+                self.shared.id, suspect.note
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl LogReader for SegmentReader {
+    fn extent(&self) -> Extent {
+        self.shared.state.read().full_extent()
+    }
+
+    fn get(&self, seq: Seq) -> Result<Option<Entry>> {
+        for _ in 0..TRIES {
+            let Some(seg) = self.locate(seq)? else {
+                return Ok(None);
+            };
+            let done = seg.find(seq).and_then(|found| match found {
+                None => Ok(None),
+                Some((_, at)) => Ok(Some((at, self.entry(&seg, seq, at)?))),
+            });
+            match done {
+                Ok(None) => {
+                    let state = self.shared.state.read();
+                    return self.not_found(&state, seq).map(|()| None);
+                }
+                Ok(Some((_, Outcome::Entry(entry)))) => return Ok(Some(entry)),
+                Ok(Some((_, Outcome::Gone))) => {}
+                Ok(Some((at, Outcome::Bad))) => return Err(self.shared.damaged(seq, &seg, at)),
+                // The segment was rewritten, or removed with all it held, between the look-up and the opening.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).doing("reading", &seg.handle.path),
+            }
+        }
+        Err(Error::closed(format!(
+            "log {}: the file with record {seq} is gone",
+            self.shared.id
+        )))
+    }
+
+    fn scan(
+        &self,
+        range: RangeInclusive<Seq>,
+        want: Want,
+        direction: Direction,
+        visit: VisitRecord<'_>,
+    ) -> Result<()> {
+        let (low, high) = (*range.start(), *range.end());
+        let mut next = match direction {
+            Direction::Forward => low,
+            Direction::Backward => high,
+        };
+        let mut places = Vec::with_capacity(SCAN_BATCH);
+        let mut scratch = Vec::new();
+        let mut tries = 0;
+        while low <= next && next <= high {
+            // The segment with the next sequence, or the nearest one in that direction.
+            let found = {
+                let state = self.shared.state.read();
+                let i = state.segs.partition_point(|s| match direction {
+                    Direction::Forward => s.last < next,
+                    Direction::Backward => s.first <= next,
+                });
+                let i = match direction {
+                    Direction::Forward => Some(i),
+                    Direction::Backward => i.checked_sub(1),
+                };
+                i.and_then(|i| state.segs.get(i)).cloned()
+            };
+            let Some(found) = found else {
+                return Ok(());
+            };
+            let seg = &found.seg;
+            let collected = seg.collect(next, direction, SCAN_BATCH, &mut places);
+            // Collected before the map is taken, so the map covers every place.
+            let map = match collected.and_then(|()| seg.map()) {
+                Ok(map) => map,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {
+                    tries += 1;
+                    continue;
+                }
+                Err(error) => return Err(error).doing("reading", &seg.handle.path),
+            };
+            tries = 0;
+            let end = seg.end.load(std::sync::atomic::Ordering::Acquire) as usize;
+            for (seq, at) in &places {
+                let (seq, at) = (*seq, *at);
+                if seq < low || seq > high {
+                    return Ok(());
+                }
+                let frame = map
+                    .get(at as usize..end)
+                    .and_then(|raw| super::format::Frame::decode(raw, seg.seed, at))
+                    .filter(|f| f.seq == seq && f.kind == Kind::Record);
+                let good = frame.and_then(|frame| {
+                    let start = at as usize + FRAME_LEN;
+                    let middle = start + usize::from(frame.head_len);
+                    let stored = &map[middle..middle + frame.stored_len as usize];
+                    let head = &map[start..middle];
+                    if want == Want::Heads {
+                        return Some((frame, head, &[][..], true));
+                    }
+                    if crc32c::crc32c(stored) != frame.body_crc {
+                        return None;
+                    }
+                    if frame.codec == 0 {
+                        return (frame.stored_len == frame.body_len)
+                            .then_some((frame, head, stored, true));
+                    }
+                    scratch.clear();
+                    decompress(frame.codec, stored, frame.body_len, &mut scratch).then_some((
+                        frame,
+                        head,
+                        &scratch[..],
+                        false,
+                    ))
+                });
+                let Some((frame, head, body, shared)) = good else {
+                    let live = seg.find(seq).doing("reading", &seg.handle.path)?;
+                    if live.is_some() {
+                        let _ = self.shared.damaged(seq, seg, at);
+                    }
+                    continue;
+                };
+                let entry = EntryRef {
+                    seq,
+                    time: frame.time,
+                    head,
+                    body,
+                    body_len: frame.body_len,
+                    // A decompressed body is not a part of the map, and `to_entry` slices both from one owner.
+                    owner: shared.then_some(&map),
+                };
+                if let ControlFlow::Break(()) = visit(entry) {
+                    return Ok(());
+                }
+            }
+            // Where to go on: behind the last one seen, or behind the segment if it has no more.
+            let edge = match (places.len() == SCAN_BATCH, places.last(), direction) {
+                (true, Some((seq, _)), _) => *seq,
+                // The last segment may have grown since `found` was taken.
+                (_, last, Direction::Forward) => {
+                    found.last.max(next).max(last.map_or(0, |(seq, _)| *seq))
+                }
+                (_, _, Direction::Backward) => found.first.min(next),
+            };
+            let following = match direction {
+                Direction::Forward => edge.checked_add(1),
+                Direction::Backward => edge.checked_sub(1),
+            };
+            match following {
+                Some(seq) => next = seq,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! What a log holds now: shared by its writer and its readers.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use weir_engine::{Error, Extent, LogId, Result, Seq};
+
+use super::segment::Segment;
+
+/// A segment and the sequences that lie in it.
+#[derive(Clone)]
+pub struct SegRef {
+    /// The lowest sequence; where it would be, if there is none.
+    pub first: Seq,
+    /// The highest sequence; below `first` if there is none.
+    pub last: Seq,
+    /// The segment.
+    pub seg: Arc<Segment>,
+}
+
+/// Sequences whose records could not be recognised when the log was opened.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    /// The lowest of them.
+    pub low: Seq,
+    /// The highest of them.
+    pub high: Seq,
+    /// What and where.
+    pub note: String,
+}
+
+/// The state.
+#[derive(Default)]
+pub struct State {
+    /// In the order of their sequences, which is also that of their making. The last may be the one being written.
+    pub segs: Vec<SegRef>,
+    /// What [`weir_engine::LogReader::extent`] answers, without the damage.
+    pub extent: Extent,
+    /// Sequences below this were trimmed.
+    pub floor: Seq,
+    /// Found when the log was opened.
+    pub suspects: Vec<Suspect>,
+    /// Found when it was read.
+    pub damaged: BTreeSet<Seq>,
+}
+
+/// How many damaged records are remembered one by one; more than that are refused all the same when read, but not
+/// counted.
+const DAMAGED_MAX: usize = 1 << 16;
+
+impl State {
+    /// The segment in which that sequence would lie, by its place in `segs`.
+    pub fn place(&self, seq: Seq) -> Option<usize> {
+        let i = self
+            .segs
+            .partition_point(|s| s.first <= seq)
+            .checked_sub(1)?;
+        (seq <= self.segs[i].last).then_some(i)
+    }
+
+    /// What was said about that sequence when the log was opened.
+    pub fn suspect(&self, seq: Seq) -> Option<&Suspect> {
+        self.suspects.iter().find(|s| s.low <= seq && seq <= s.high)
+    }
+
+    /// The lowest live sequence, or `last + 1`.
+    pub fn find_first(&self) -> io::Result<Seq> {
+        for s in &self.segs {
+            if let Some(seq) = s.seg.first_live()? {
+                return Ok(seq);
+            }
+        }
+        Ok(self.extent.last + 1)
+    }
+
+    /// What the log holds, the damage included.
+    pub fn full_extent(&self) -> Extent {
+        Extent {
+            damaged: (self.suspects.len() + self.damaged.len()) as u64,
+            ..self.extent
+        }
+    }
+}
+
+/// The state and what is needed to use it.
+pub struct Shared {
+    /// The log.
+    pub id: LogId,
+    /// The state. Held only for look-ups and small changes in memory, never while reading or writing files.
+    pub state: RwLock<State>,
+}
+
+impl Shared {
+    /// Remembers a record that failed its checksum and makes the error for it.
+    pub fn damaged(&self, seq: Seq, seg: &Segment, at: u64) -> Error {
+        let message = format!(
+            "log {}: record {seq} fails its checksum ({} offset {at}); it is kept and not served",
+            self.id,
+            seg.handle.path.display()
+        );
+        let mut state = self.state.write();
+        if state.damaged.len() < DAMAGED_MAX && state.damaged.insert(seq) {
+            tracing::error!("{message}");
+        }
+        Error::damaged(message)
+    }
+}
+
+/// An input or output error with what was being done.
+pub fn io_error(doing: &str, path: &Path, error: io::Error) -> Error {
+    Error::io(format!("{doing} {}", path.display()), error)
+}
+
+/// Gives an input or output error its context.
+pub trait Doing<T> {
+    /// Says what was being done to which file.
+    fn doing(self, what: &str, path: &Path) -> Result<T>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: &str, path: &Path) -> Result<T> {
+        self.map_err(|error| io_error(what, path, error))
+    }
+}
