@@ -192,7 +192,7 @@ pub(crate) fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -
 /// journal instead.
 pub struct Store {
     shards: Vec<ShardHandle>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     catalogue: Arc<Catalogue>,
 }
 
@@ -239,7 +239,7 @@ impl Store {
         }
         Ok(Self {
             shards,
-            threads,
+            threads: Mutex::new(threads),
             catalogue,
         })
     }
@@ -280,17 +280,18 @@ impl Store {
         self.catalogue.allocate()
     }
 
-    /// Writes a last checkpoint and stops the shards.
-    pub fn close(mut self) {
-        self.stop();
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
     }
 
-    fn stop(&mut self) {
+    /// Writes a last checkpoint and stops the shards. Whatever is asked of them later is answered as closed.
+    pub fn close(&self) {
         for shard in &self.shards {
             // A shard that stopped by itself needs no telling.
             let _ = shard.send(vec![Input::Close]);
         }
-        for thread in self.threads.drain(..) {
+        for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a shard's thread panicked");
             }
@@ -300,7 +301,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.stop();
+        self.close();
     }
 }
 

@@ -1,7 +1,9 @@
 //! Accounts: subject spaces that do not see each other. Today there are two, `$G` for clients and `$SYS`.
 
 mod subscription;
+mod watch;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +11,7 @@ use parking_lot::RwLock;
 use weir_subject::Sublist;
 
 pub use subscription::{Inbound, Service, Subscription, Target};
+pub use watch::{Wake, WatchKey};
 
 use crate::error::{Error, Result};
 
@@ -25,6 +28,7 @@ pub struct Account {
     /// Copy of the sublist's generation, readable without its lock: what cached matches are checked against.
     generation: AtomicU64,
     removed: AtomicU64,
+    watches: watch::Watches,
 }
 
 impl Account {
@@ -36,6 +40,7 @@ impl Account {
             sublist: RwLock::new(Sublist::new()),
             generation: AtomicU64::new(0),
             removed: AtomicU64::new(0),
+            watches: watch::Watches::default(),
         })
     }
 
@@ -55,10 +60,11 @@ impl Account {
     ) -> Result<(), weir_subject::SublistError> {
         let mut sublist = self.sublist.write();
         let key = sublist.insert(&subscription.subject, Arc::clone(&subscription))?;
-        // A subscription is inserted once: `insert` consumes the only handle that its maker has before it is shared.
+        // Whoever makes a subscription inserts it, and does so once.
         let _ = subscription.key.set(key);
-        self.generation
-            .store(sublist.generation(), Ordering::Release);
+        self.generation.store(sublist.generation(), Ordering::Release);
+        drop(sublist);
+        self.watches.changed(&subscription.subject);
         Ok(())
     }
 
@@ -76,6 +82,8 @@ impl Account {
             self.generation
                 .store(sublist.generation(), Ordering::Release);
             self.removed.fetch_add(1, Ordering::Relaxed);
+            drop(sublist);
+            self.watches.changed(&subscription.subject);
         }
         was_in
     }
@@ -97,6 +105,17 @@ impl Account {
                 source,
             })?;
         Ok(subscription)
+    }
+
+    /// Has `wake` called whenever a subscription comes or goes that `subject` (without wildcards) matches. A second watch
+    /// with the same subject and key replaces the first.
+    pub fn watch(&self, subject: &[u8], key: WatchKey, wake: Wake) {
+        self.watches.add(subject, key, wake);
+    }
+
+    /// Ends a watch.
+    pub fn unwatch(&self, subject: &[u8], key: &WatchKey) {
+        self.watches.remove(subject, key);
     }
 
     /// True if anybody, a client or a part of the server, would get a message on `subject`.

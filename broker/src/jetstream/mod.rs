@@ -1,37 +1,273 @@
-//! JetStream: streams and consumers behind the interest graph.
+//! JetStream: the engine's streams and consumers, hung into the interest graph.
+//!
+//! What comes in: [`services`] take messages off the graph into a [`Batch`], which goes to the storage threads once per
+//! read. What goes out: each storage thread has an [`outlet`]. Requests that manage things are [`api`]'s.
 
+mod advisory;
+pub mod api;
+mod attach;
+mod batch;
+mod outlet;
+mod services;
+mod status;
+
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use weir_backends::root::StoreDir;
+use weir_conf::{Backend, Compression, Durability, Index};
+use weir_engine::shard::{Shard, ShardHandle};
+use weir_engine::store::Catalogue;
+use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
+use weir_engine::{NanoTime, Nanos, Store, StoreOptions};
+
+pub use batch::Batch;
+
+use crate::account::{Account, Subscription};
+use crate::courier::Courier;
 use crate::error::Result;
 use crate::server::Server;
+use attach::Attached;
 
-/// What one sender's batch of messages asks of the storage threads.
-#[derive(Default)]
-pub struct Batch {}
-
-impl Batch {
-    /// Hands the batch over.
-    pub fn submit(&mut self) {}
-}
+/// Shards of a new store where the configuration says nothing: one per core, but few, for each has a journal of its own.
+const SHARDS_MAX_DEFAULT: usize = 4;
 
 /// The running JetStream of a server.
-pub struct JetStream {}
+pub struct JetStream {
+    /// What the configuration says.
+    pub options: weir_conf::JetStream,
+    /// What streams get that do not choose their storage.
+    pub defaults: Defaults,
+    /// Held while something is checked and then made: names and subjects are free or not.
+    pub create_lock: tokio::sync::Mutex<()>,
+    /// The server it belongs to, by name.
+    pub server_name: String,
+    /// API requests served, and how many of them were answered with an error.
+    pub api_requests: ApiCounters,
+    store: Store,
+    accounts: Vec<Arc<Account>>,
+    attached: Mutex<Attached>,
+    runtime: tokio::runtime::Handle,
+    store_dir: PathBuf,
+}
+
+/// How often the API was used.
+#[derive(Debug, Default)]
+pub struct ApiCounters {
+    /// Requests.
+    pub total: std::sync::atomic::AtomicU64,
+    /// Requests that were answered with an error.
+    pub errors: std::sync::atomic::AtomicU64,
+}
+
+/// A request of the JetStream API.
+#[derive(Clone)]
+pub struct ApiRequest {
+    /// The subject, beginning with `$JS.API.` whatever the domain.
+    pub subject: Bytes,
+    /// Where the answer goes; empty if nobody wants it.
+    pub reply: Bytes,
+    /// The header block; empty if there is none.
+    pub headers: Bytes,
+    /// The payload.
+    pub payload: Bytes,
+    /// The account it was made in.
+    pub account: Arc<Account>,
+}
 
 impl JetStream {
-    /// Opens the store.
+    /// Opens the store and takes up its streams.
     ///
     /// # Errors
     /// The store directory cannot be used.
-    pub async fn start(_server: &Arc<Server>) -> Result<Self> {
-        Ok(Self {})
+    pub async fn start(server: &Arc<Server>) -> Result<Arc<Self>> {
+        let options = server.options.jetstream.clone();
+        let store_dir = options
+            .store_dir
+            .clone()
+            .unwrap_or_else(|| std::env::temp_dir().join("nats"));
+        let defaults = defaults(&options);
+        let shards = options.shards.unwrap_or_else(|| {
+            let cores = std::thread::available_parallelism().map_or(2, usize::from);
+            cores.clamp(1, SHARDS_MAX_DEFAULT)
+        });
+        if store_dir.join("jetstream").is_dir() {
+            tracing::warn!(
+                "{} holds a store of nats-server, which is left alone: Weir's own is beside it",
+                store_dir.join("jetstream").display()
+            );
+        }
+        let accounts = server.accounts();
+        let outlets = outlet::Outlets::new(accounts.clone(), options.domain.clone(), server.handle.clone());
+        let opener = StoreDir::new(&store_dir).opener();
+        let made = outlets.clone();
+        let store = tokio::task::spawn_blocking(move || {
+            let options = StoreOptions {
+                shards,
+                ..StoreOptions::new(Arc::new(now))
+            };
+            Store::open(opener, options, |_| Box::new(made.outlet()))
+        })
+        .await
+        .map_err(|error| weir_engine::Error::closed(format!("opening the store: {error}")))??;
+        let jetstream = Arc::new(Self {
+            defaults,
+            create_lock: tokio::sync::Mutex::default(),
+            server_name: server.name.clone(),
+            api_requests: ApiCounters::default(),
+            store,
+            accounts,
+            attached: Mutex::default(),
+            runtime: server.handle.clone(),
+            store_dir,
+            options,
+        });
+        outlets.set(&jetstream);
+        jetstream.attach_all().await?;
+        jetstream.banner();
+        Ok(jetstream)
     }
 
-    /// Stops cleanly.
-    pub async fn stop(&self) {}
+    fn banner(&self) {
+        let streams = self.catalogue().all();
+        tracing::info!("Starting JetStream");
+        tracing::info!("  Store Directory: \"{}\"", self.store_dir.display());
+        if let Some(domain) = &self.options.domain {
+            tracing::info!("  Domain:          {domain}");
+        }
+        if !streams.is_empty() {
+            tracing::info!("  Restored {} streams", streams.len());
+        }
+    }
+
+    /// Stops cleanly: a last checkpoint, then the storage threads end.
+    pub async fn stop(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        let closing = tokio::task::spawn_blocking(move || this.store.close());
+        if let Err(error) = closing.await {
+            tracing::error!("closing the store: {error}");
+        }
+        self.detach_all();
+    }
+
+    /// All streams.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        self.store.catalogue()
+    }
+
+    /// The way to a storage thread.
+    pub fn shard(&self, number: usize) -> &ShardHandle {
+        self.store.shard(number)
+    }
+
+    /// The storage thread for a new stream of that name.
+    pub fn shard_for(&self, account: &str, name: &str) -> usize {
+        self.store.shard_for(account, name)
+    }
+
+    /// A log id for a new stream.
+    pub fn allocate_id(&self) -> weir_engine::LogId {
+        self.store.allocate_id()
+    }
+
+    /// How many storage threads there are.
+    pub fn shards(&self) -> usize {
+        self.store.shards()
+    }
+
+    /// The folder that the store is in.
+    pub fn store_dir(&self) -> &std::path::Path {
+        &self.store_dir
+    }
+
+    /// Runs a function on a storage thread. The answer comes once what it did is durable.
+    ///
+    /// # Errors
+    /// What the function answers, or that storage failed or is closed.
+    pub async fn call<R, W>(&self, shard: usize, work: W) -> weir_engine::Result<R>
+    where
+        R: Send + 'static,
+        W: FnOnce(&mut Shard<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        self.shard(shard).call(work, move |result| {
+            // If the receiver is gone nobody wants the answer any more.
+            let _ = sender.send(result);
+        });
+        match receiver.await {
+            Ok(result) => result,
+            Err(_) => Err(weir_engine::Error::closed("JetStream is shutting down")),
+        }
+    }
+
+    /// Answers a request.
+    pub fn respond(&self, request: &ApiRequest, payload: &[u8]) {
+        self.send(&request.account, &request.reply, b"", payload);
+    }
+
+    /// Answers a request with a header block.
+    pub fn respond_with_headers(&self, request: &ApiRequest, headers: &[u8], payload: &[u8]) {
+        self.send(&request.account, &request.reply, headers, payload);
+    }
+
+    /// Sends one message of the server's own.
+    pub fn send(&self, account: &Arc<Account>, to: &[u8], headers: &[u8], payload: &[u8]) {
+        if !to.is_empty() {
+            Courier::new(Arc::clone(account)).send(to, to, b"", headers, payload);
+        }
+    }
+
+    /// The account of that name.
+    pub fn account(&self, name: &str) -> Option<&Arc<Account>> {
+        self.accounts.iter().find(|account| &*account.name == name)
+    }
+
+    /// Sends inputs to a storage thread; publishers whose messages it has no room for are told.
+    fn submit(&self, shard: usize, inputs: Vec<weir_engine::shard::Input>) {
+        if let Err(refused) = self.shard(shard).submit(inputs) {
+            outlet::refuse_overload(self, refused);
+        }
+    }
+
+    fn subscriptions(&self, account: &Arc<Account>, filters: &[Vec<u8>], service: &Arc<dyn crate::account::Service>) -> Result<Vec<Arc<Subscription>>> {
+        filters
+            .iter()
+            .map(|filter| account.serve(filter, Arc::clone(service)))
+            .collect()
+    }
 }
 
-/// The JetStream part of `/jsz`.
-#[must_use]
-pub fn jsz(_server: &Server, _query: &crate::monitor::Query) -> serde_json::Value {
-    serde_json::json!({})
+/// The time, in nanoseconds since the Unix epoch.
+pub fn now() -> NanoTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| NanoTime::try_from(since.as_nanos()).unwrap_or(NanoTime::MAX))
+}
+
+fn defaults(options: &weir_conf::JetStream) -> Defaults {
+    let nanos = |duration: std::time::Duration| Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
+    Defaults {
+        backend: match options.backend {
+            Backend::Segment => BackendKind::Segment,
+            Backend::RocksDb => BackendKind::RocksDb,
+            Backend::Memory => BackendKind::Memory,
+        },
+        durability: match options.default_durability() {
+            Durability::Sync => settings::Durability::Sync,
+            Durability::Interval(interval) => settings::Durability::Interval(nanos(interval)),
+            Durability::Os => settings::Durability::Os,
+        },
+        compression: match options.compression {
+            Compression::None => weir_engine::Compression::None,
+            Compression::Lz4 => weir_engine::Compression::Lz4,
+            Compression::Zstd => weir_engine::Compression::Zstd,
+        },
+        index: options.index.map(|index| match index {
+            Index::Resident => IndexKind::Resident,
+            Index::Paged => IndexKind::Paged,
+        }),
+    }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::bits::Bits;
+use crate::types::Seq;
 
 /// The filters of a reader, and a cache that makes asking for the next match cheap when the questions go upwards.
 /// Whatever is added to and removed from the index between two questions, the answers stay right; a cursor belongs
@@ -12,6 +13,7 @@ pub struct Cursor {
     pub(super) filters: Vec<Bytes>,
     pub(super) few: Few,
     pub(super) page: Option<Page>,
+    pub(super) ahead: Option<Ahead>,
 }
 
 /// The subjects that match, if they are so few that each can be asked on its own.
@@ -20,6 +22,17 @@ pub(super) struct Few {
     /// What [`births`](super::subjects::Subjects::births) said when the ids were looked up.
     pub births: Option<u64>,
     pub ids: Option<Vec<u32>>,
+}
+
+/// Matches that a paged index fetched before they were asked for.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    /// All matches from here to `upto` are among `seqs`; some may be dead by now.
+    pub from: Seq,
+    pub upto: Seq,
+    pub seqs: Vec<Seq>,
+    /// The index's count of removals when this was fetched: while it stands, all are live.
+    pub removals: u64,
 }
 
 /// The matches of one chunk.
@@ -36,11 +49,12 @@ pub(super) struct Page {
 
 impl Cursor {
     /// A cursor for what any of the filters matches. No filter at all matches everything.
-    pub fn new(filters: &[Bytes]) -> Self {
+    pub fn new(filters: impl AsRef<[Bytes]>) -> Self {
         Self {
-            filters: reduce(filters),
+            filters: reduce(filters.as_ref()),
             few: Few::default(),
             page: None,
+            ahead: None,
         }
     }
 

@@ -10,6 +10,7 @@
 mod bits;
 mod chunk;
 mod cursor;
+mod paged;
 mod postings;
 mod resident;
 mod subjects;
@@ -17,15 +18,18 @@ mod subjects;
 mod tests;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use cursor::Cursor;
+pub use paged::Paged;
+pub(crate) use paged::{TAG as PAGED_TAG, forget as forget_paged};
 pub use resident::Resident;
 
-use crate::backend::KvWrite;
+use crate::backend::{Kv, KvWrite, LogReader};
 use crate::error::Result;
-use crate::types::Seq;
+use crate::types::{LogId, Seq};
 
 /// What is known of a subject that has live messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub struct SubjectInfo {
 pub enum Index {
     /// All in memory.
     Resident(Resident),
+    /// In the backend's key-value space, with a bounded cache.
+    Paged(Paged),
 }
 
 impl Index {
@@ -53,11 +59,28 @@ impl Index {
         Self::Resident(Resident::default())
     }
 
+    /// The index that the backend keeps for that log, or a new one. `subject_of` finds the subject in a record's
+    /// head; the cache of subjects takes about `cache_bytes`. For a backend that has
+    /// [`atomic_kv`](crate::Backend::atomic_kv) only.
+    ///
+    /// Reads the totals and the counts of the chunks. If the log holds more than the index knows of, because it was
+    /// written without one, the index is first built from the log's heads, and written.
+    pub fn paged(
+        kv: Arc<dyn Kv>,
+        log: LogId,
+        reader: Arc<dyn LogReader>,
+        subject_of: fn(&[u8]) -> &[u8],
+        cache_bytes: usize,
+    ) -> Result<Self> {
+        Paged::open(kv, log, reader, subject_of, cache_bytes).map(Self::Paged)
+    }
+
     /// Adds a message. An error of kind [`Kind::Invalid`](crate::Kind::Invalid) if the sequence is not above all
     /// that were ever added, or is 0 or the very last.
     pub fn add(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
         match self {
             Self::Resident(index) => index.add(seq, subject),
+            Self::Paged(index) => index.add(seq, subject),
         }
     }
 
@@ -66,6 +89,7 @@ impl Index {
     pub fn remove(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
         match self {
             Self::Resident(index) => index.remove(seq, subject),
+            Self::Paged(index) => index.remove(seq, subject),
         }
     }
 
@@ -73,6 +97,7 @@ impl Index {
     pub fn clear(&mut self, next: Seq) -> Result<()> {
         match self {
             Self::Resident(index) => index.clear(next),
+            Self::Paged(index) => index.clear(next)?,
         }
         Ok(())
     }
@@ -81,6 +106,7 @@ impl Index {
     pub fn is_live(&self, seq: Seq) -> Result<bool> {
         match self {
             Self::Resident(index) => Ok(index.is_live(seq)),
+            Self::Paged(index) => index.is_live(seq),
         }
     }
 
@@ -88,6 +114,7 @@ impl Index {
     pub fn len(&self) -> u64 {
         match self {
             Self::Resident(index) => index.len(),
+            Self::Paged(index) => index.len(),
         }
     }
 
@@ -100,6 +127,7 @@ impl Index {
     pub fn subjects(&self) -> u64 {
         match self {
             Self::Resident(index) => index.subjects(),
+            Self::Paged(index) => index.subjects(),
         }
     }
 
@@ -107,6 +135,7 @@ impl Index {
     pub fn first(&self) -> Option<Seq> {
         match self {
             Self::Resident(index) => index.first(),
+            Self::Paged(index) => index.first(),
         }
     }
 
@@ -114,6 +143,7 @@ impl Index {
     pub fn last_live(&self) -> Option<Seq> {
         match self {
             Self::Resident(index) => index.last_live(),
+            Self::Paged(index) => index.last_live(),
         }
     }
 
@@ -121,6 +151,7 @@ impl Index {
     pub fn next_live(&self, from: Seq) -> Result<Option<Seq>> {
         match self {
             Self::Resident(index) => Ok(index.next_live(from)),
+            Self::Paged(index) => index.next_live(from),
         }
     }
 
@@ -128,6 +159,7 @@ impl Index {
     pub fn prev_live(&self, from: Seq) -> Result<Option<Seq>> {
         match self {
             Self::Resident(index) => Ok(index.prev_live(from)),
+            Self::Paged(index) => index.prev_live(from),
         }
     }
 
@@ -135,6 +167,7 @@ impl Index {
     pub fn subject(&mut self, subject: &[u8]) -> Result<Option<SubjectInfo>> {
         match self {
             Self::Resident(index) => Ok(index.subject(subject)),
+            Self::Paged(index) => index.subject(subject),
         }
     }
 
@@ -143,6 +176,7 @@ impl Index {
     pub fn next_match(&mut self, cursor: &mut Cursor, from: Seq) -> Result<Option<Seq>> {
         match self {
             Self::Resident(index) => Ok(index.next_match(cursor, from)),
+            Self::Paged(index) => index.next_match(cursor, from),
         }
     }
 
@@ -150,6 +184,7 @@ impl Index {
     pub fn prev_match(&mut self, filters: &[Bytes], from: Seq) -> Result<Option<Seq>> {
         match self {
             Self::Resident(index) => Ok(index.prev_match(filters, from)),
+            Self::Paged(index) => index.prev_match(filters, from),
         }
     }
 
@@ -157,6 +192,7 @@ impl Index {
     pub fn count_from(&mut self, filters: &[Bytes], from: Seq) -> Result<u64> {
         match self {
             Self::Resident(index) => Ok(index.count_from(filters, from)),
+            Self::Paged(index) => index.count_from(filters, from),
         }
     }
 
@@ -168,6 +204,7 @@ impl Index {
     ) -> Result<()> {
         match self {
             Self::Resident(index) => index.last_of_each(filters, visit),
+            Self::Paged(index) => index.last_of_each(filters, visit)?,
         }
         Ok(())
     }
@@ -176,9 +213,8 @@ impl Index {
     /// the log's appends and erasures since the last call. A resident index has none.
     pub fn take_writes(&mut self, out: &mut Vec<KvWrite>) {
         match self {
-            Self::Resident(_) => {
-                let _ = out;
-            }
+            Self::Resident(_) => {}
+            Self::Paged(index) => index.take_writes(out),
         }
     }
 
@@ -186,6 +222,7 @@ impl Index {
     pub fn written(&mut self) {
         match self {
             Self::Resident(_) => {}
+            Self::Paged(index) => index.written(),
         }
     }
 
@@ -193,6 +230,7 @@ impl Index {
     pub fn memory(&self) -> usize {
         match self {
             Self::Resident(index) => index.memory(),
+            Self::Paged(index) => index.memory(),
         }
     }
 }

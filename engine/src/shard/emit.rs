@@ -172,7 +172,9 @@ pub enum Emit {
         ticket: Ticket,
         /// What came of it.
         result: Result<PubAck>,
-        /// The stream, for the error's sake.
+        /// The account.
+        account: Arc<str>,
+        /// The stream.
         stream: Arc<str>,
     },
     /// A message for a client.

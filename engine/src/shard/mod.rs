@@ -41,7 +41,7 @@ const TURN_INPUTS: usize = 16 << 10;
 /// The longest sleep: deadlines far away are looked at again after it, so that a change of the clock does no harm.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// How long a shard whose storage failed waits before it tries to open it anew.
-const REOPEN_AFTER: std::time::Duration = Duration::from_secs(1);
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// Everything that one shard owns.
 pub(crate) struct State {
@@ -202,8 +202,7 @@ impl Runner {
                     "cannot open storage anew: {again}"
                 ),
             }
-            let until = std::time::Duration::from_nanos(0);
-            let mut wait = REOPEN_AFTER.saturating_sub(until);
+            let mut wait = REOPEN_AFTER;
             while let Ok(inputs) = self.receiver.recv_timeout(wait) {
                 wait = Duration::from_millis(1);
                 self.load.taken(&inputs);
@@ -222,15 +221,14 @@ impl Runner {
     fn refuse(&mut self, input: Input, error: &Error) {
         match input {
             Input::Publish { ticket, stream, .. } => {
-                let name = self
-                    .state
-                    .streams
-                    .get(&stream)
-                    .map(|stream| stream.name().clone());
+                let Some((account, stream)) = self.state.names(stream) else {
+                    return;
+                };
                 let emit = Emit::Published {
                     ticket,
                     result: Err(error.clone()),
-                    stream: name.unwrap_or_else(|| "".into()),
+                    account,
+                    stream,
                 };
                 send(emit, None, self.outlet.as_mut());
             }
@@ -264,8 +262,17 @@ fn send(emit: Emit, error: Option<&Error>, outlet: &mut dyn Outlet) {
             None => result,
             Some(error) => Err(error.clone()),
         }),
-        (Emit::Published { ticket, stream, .. }, Some(error)) => outlet.emit(Emit::Published {
+        (
+            Emit::Published {
+                ticket,
+                account,
+                stream,
+                ..
+            },
+            Some(error),
+        ) => outlet.emit(Emit::Published {
             ticket,
+            account,
             stream,
             result: Err(reject::STREAM_STORE_FAILED.with(error).into()),
         }),
@@ -305,7 +312,7 @@ impl State {
                 let Some(target) = self.touch(stream) else {
                     return Ok(());
                 };
-                let name = target.name().clone();
+                let (account, name) = (target.account().clone(), target.name().clone());
                 let silent = target.config().no_ack;
                 let publish = crate::stream::Publish {
                     subject,
@@ -323,6 +330,7 @@ impl State {
                 turn.emits.push(Emit::Published {
                     ticket,
                     result,
+                    account,
                     stream: name,
                 });
             }
@@ -462,6 +470,12 @@ impl State {
         for stream in self.streams.values_mut() {
             stream.core.idle();
         }
+    }
+
+    /// The account and name of a stream.
+    fn names(&self, id: LogId) -> Option<(Arc<str>, Arc<str>)> {
+        let stream = self.streams.get(&id)?;
+        Some((stream.account().clone(), stream.name().clone()))
     }
 
     /// A stream, noted as touched by this turn.

@@ -33,7 +33,7 @@ pub(super) const STEM: usize = PREFIX + 5;
 /// Makes the keys of one log and epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keys {
-    log: LogId,
+    pub log: LogId,
     pub epoch: u32,
 }
 
@@ -132,15 +132,28 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<SubjectInfo> {
     let mut read = || -> Option<SubjectInfo> {
         let count = take_varint(&mut rest)?;
         let first = take_varint(&mut rest)?;
-        let span = if count > 1 { take_varint(&mut rest)? } else { 0 };
-        Some(SubjectInfo { count, first, last: first.checked_add(span)? })
+        let span = if count > 1 {
+            take_varint(&mut rest)?
+        } else {
+            0
+        };
+        Some(SubjectInfo {
+            count,
+            first,
+            last: first.checked_add(span)?,
+        })
     };
-    read().filter(|info| info.count > 0 && info.first > 0).ok_or_else(|| damaged(key))
+    read()
+        .filter(|info| info.count > 0 && info.first > 0)
+        .ok_or_else(|| damaged(key))
 }
 
 /// The error for a value that makes no sense.
 pub(super) fn damaged(key: &[u8]) -> Error {
-    Error::damaged(format!("the index entry under key {} makes no sense", key.escape_ascii()))
+    Error::damaged(format!(
+        "the index entry under key {} makes no sense",
+        key.escape_ascii()
+    ))
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -201,8 +214,18 @@ impl Totals {
     }
 
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
-        let word = |at: usize| value.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-        let long = |at: usize| value.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        let word = |at: usize| {
+            value
+                .get(at..at + 4)
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(u32::from_le_bytes)
+        };
+        let long = |at: usize| {
+            value
+                .get(at..at + 8)
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(u64::from_le_bytes)
+        };
         let read = || {
             Some(Self {
                 epoch: word(2)?,
@@ -255,9 +278,17 @@ mod tests {
 
     #[test]
     fn the_usual_entry_is_small() {
-        let one = SubjectInfo { count: 1, first: 1_000_000, last: 1_000_000 };
+        let one = SubjectInfo {
+            count: 1,
+            first: 1_000_000,
+            last: 1_000_000,
+        };
         assert_eq!(encode(one).len(), 4);
-        assert!(decode(b"k", b"").is_err() && decode(b"k", &[0, 1]).is_err() && decode(b"k", &[2, 1]).is_err());
+        assert!(
+            decode(b"k", b"").is_err()
+                && decode(b"k", &[0, 1]).is_err()
+                && decode(b"k", &[2, 1]).is_err()
+        );
         assert!(decode(b"k", &[0xff; 30]).is_err());
     }
 
@@ -267,6 +298,10 @@ mod tests {
         assert!(!keys.postings(b"ab").starts_with(&keys.postings(b"a")));
         assert!(keys.posting(b"a", 9).starts_with(&keys.postings(b"a")));
         assert_eq!(seq_of(&keys.posting(b"a", 9)), Some(9));
-        assert!(is_subject(&keys.subject(b"a")) && !is_subject(&keys.posting(b"a", 1)) && !is_subject(&keys.chunk(1)));
+        assert!(
+            is_subject(&keys.subject(b"a"))
+                && !is_subject(&keys.posting(b"a", 1))
+                && !is_subject(&keys.chunk(1))
+        );
     }
 }

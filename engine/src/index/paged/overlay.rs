@@ -12,7 +12,13 @@ use crate::error::Result;
 pub(super) type Overlay = BTreeMap<Bytes, Option<Bytes>>;
 
 /// As [`Kv::scan`], with the overlay's changes.
-pub(super) fn scan(kv: &dyn Kv, overlay: &Overlay, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()> {
+pub(super) fn scan(
+    kv: &dyn Kv,
+    overlay: &Overlay,
+    prefix: &[u8],
+    from: Option<&[u8]>,
+    visit: VisitKey<'_>,
+) -> Result<()> {
     let start = from.filter(|from| *from > prefix).unwrap_or(prefix);
     let mut changes = overlay
         .range::<[u8], _>((Bound::Included(start), Bound::Unbounded))

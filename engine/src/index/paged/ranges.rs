@@ -16,20 +16,34 @@ pub(super) fn ranges(filters: &[Bytes]) -> Vec<Range<'_>> {
     if filters.is_empty() {
         return vec![Range::Prefix(b"")];
     }
-    let mut prefixes: Vec<&[u8]> =
-        filters.iter().filter(|filter| weir_subject::has_wildcard(filter)).map(|filter| literal_prefix(filter)).collect();
+    let mut prefixes: Vec<&[u8]> = filters
+        .iter()
+        .filter(|filter| weir_subject::has_wildcard(filter))
+        .map(|filter| literal_prefix(filter))
+        .collect();
     prefixes.sort_unstable();
     // In order, what a prefix covers follows it.
     prefixes.dedup_by(|later, earlier| later.starts_with(earlier));
     let mut all: Vec<(&[u8], bool)> = prefixes.iter().map(|&prefix| (prefix, false)).collect();
-    for filter in filters.iter().filter(|filter| !weir_subject::has_wildcard(filter)) {
+    for filter in filters
+        .iter()
+        .filter(|filter| !weir_subject::has_wildcard(filter))
+    {
         if !prefixes.iter().any(|prefix| filter.starts_with(prefix)) {
             all.push((filter, true));
         }
     }
     all.sort_unstable();
     all.dedup();
-    all.into_iter().map(|(bytes, one)| if one { Range::One(bytes) } else { Range::Prefix(bytes) }).collect()
+    all.into_iter()
+        .map(|(bytes, one)| {
+            if one {
+                Range::One(bytes)
+            } else {
+                Range::Prefix(bytes)
+            }
+        })
+        .collect()
 }
 
 /// What every match of the filter begins with: all before the first wildcard token.
@@ -50,13 +64,22 @@ mod tests {
 
     #[test]
     fn ranges_are_apart_and_in_order() {
-        let filters: Vec<Bytes> =
-            ["b.*", "a.b.c", "a.b.*.x", "a.b.>", "aa", "a", "b.c.>", "a"].map(|filter| Bytes::from_static(filter.as_bytes())).into();
+        let filters: Vec<Bytes> = ["b.*", "a.b.c", "a.b.*.x", "a.b.>", "aa", "a", "b.c.>", "a"]
+            .map(|filter| Bytes::from_static(filter.as_bytes()))
+            .into();
         assert_eq!(
             ranges(&filters),
-            [Range::One(b"a"), Range::Prefix(b"a.b."), Range::One(b"aa"), Range::Prefix(b"b.")]
+            [
+                Range::One(b"a"),
+                Range::Prefix(b"a.b."),
+                Range::One(b"aa"),
+                Range::Prefix(b"b.")
+            ]
         );
-        assert_eq!(ranges(&[Bytes::from_static(b"*.a"), Bytes::from_static(b"z")]), [Range::Prefix(b"")]);
+        assert_eq!(
+            ranges(&[Bytes::from_static(b"*.a"), Bytes::from_static(b"z")]),
+            [Range::Prefix(b"")]
+        );
         assert_eq!(ranges(&[]), [Range::Prefix(b"")]);
     }
 }

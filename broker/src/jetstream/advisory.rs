@@ -1,0 +1,83 @@
+//! Advisories and metrics: what JetStream tells those who listen (js-api, "Advisories and metrics").
+
+use serde_json::{Value, json};
+use weir_engine::shard::emit::Event;
+
+use crate::jetstream::now;
+
+/// The account and the subject of an event.
+pub(super) fn subject_of(event: &Event) -> (&str, String) {
+    let (consumer, verb) = match event {
+        Event::ConsumerDeleted { consumer, .. } => (consumer, "ADVISORY.CONSUMER.DELETED"),
+        Event::MaxDeliveries { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MAX_DELIVERIES"),
+        Event::Nak { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MSG_NAKED"),
+        Event::Terminated { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MSG_TERMINATED"),
+        Event::AckSample { consumer, .. } => (consumer, "METRIC.CONSUMER.ACK"),
+    };
+    let subject = format!("$JS.EVENT.{verb}.{}.{}", consumer.stream, consumer.consumer);
+    (&consumer.account, subject)
+}
+
+/// What an event says.
+pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
+    let (consumer, kind, mut fields) = match event {
+        Event::ConsumerDeleted { consumer, .. } => (consumer, "advisory.v1.consumer_action", json!({"action": "delete"})),
+        Event::MaxDeliveries {
+            consumer,
+            stream_seq,
+            deliveries,
+        } => {
+            let fields = json!({"stream_seq": stream_seq, "deliveries": deliveries});
+            (consumer, "advisory.v1.max_deliver", fields)
+        }
+        Event::Nak {
+            consumer,
+            consumer_seq,
+            stream_seq,
+            deliveries,
+        } => {
+            let fields = json!({"consumer_seq": consumer_seq, "stream_seq": stream_seq, "deliveries": deliveries});
+            (consumer, "advisory.v1.nak", fields)
+        }
+        Event::Terminated {
+            consumer,
+            consumer_seq,
+            stream_seq,
+            deliveries,
+            reason,
+        } => {
+            let mut fields = json!({"consumer_seq": consumer_seq, "stream_seq": stream_seq, "deliveries": deliveries});
+            if !reason.is_empty() {
+                fields["reason"] = json!(reason);
+            }
+            (consumer, "advisory.v1.terminated", fields)
+        }
+        Event::AckSample {
+            consumer,
+            consumer_seq,
+            stream_seq,
+            delay,
+            deliveries,
+        } => {
+            let fields = json!({
+                "consumer_seq": consumer_seq, "stream_seq": stream_seq,
+                "ack_time": delay, "deliveries": deliveries,
+            });
+            (consumer, "metric.v1.consumer_ack", fields)
+        }
+    };
+    fields["stream"] = json!(consumer.stream);
+    fields["consumer"] = json!(consumer.consumer);
+    if let Some(domain) = domain {
+        fields["domain"] = json!(domain);
+    }
+    typed(kind, fields)
+}
+
+/// An advisory's JSON: its type, an id, the time, and its own fields.
+pub(super) fn typed(kind: &str, mut fields: Value) -> Vec<u8> {
+    fields["type"] = json!(format!("io.nats.jetstream.{kind}"));
+    fields["id"] = json!(format!("{:022X}", rand::random::<u128>() >> 40));
+    fields["timestamp"] = json!(weir_engine::json::format_time(Some(now())));
+    fields.to_string().into_bytes()
+}

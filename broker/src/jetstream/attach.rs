@@ -1,0 +1,274 @@
+//! Hanging streams and consumers into the interest graph, and taking them out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_engine::LogId;
+use weir_engine::consumer::ConsumerConfig;
+use weir_engine::shard::Input;
+use weir_engine::shard::emit::ConsumerName;
+use weir_engine::store::StreamEntry;
+
+use crate::account::{Account, Service, Subscription};
+use crate::error::Result;
+use crate::jetstream::JetStream;
+use crate::jetstream::api::direct::DirectGet;
+use crate::jetstream::services::{API_CALLS, API_PREFIX, Acks, Api, FlowControl, Ingest, Pull};
+
+/// Where a stream lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub shard: usize,
+    pub stream: LogId,
+}
+
+/// What hangs in the interest graph.
+#[derive(Default)]
+pub(super) struct Attached {
+    /// Of no stream: the API, acknowledgements.
+    common: Vec<(Arc<Account>, Vec<Arc<Subscription>>)>,
+    streams: HashMap<LogId, AttachedStream>,
+    /// By account and name.
+    places: HashMap<String, HashMap<Box<[u8]>, Place>>,
+}
+
+struct AttachedStream {
+    account: Arc<Account>,
+    name: Arc<str>,
+    subscriptions: Vec<Arc<Subscription>>,
+    consumers: HashMap<Arc<str>, AttachedConsumer>,
+}
+
+#[derive(Default)]
+struct AttachedConsumer {
+    subscriptions: Vec<Arc<Subscription>>,
+    /// The subject that a push consumer delivers to.
+    watched: Option<Vec<u8>>,
+}
+
+impl JetStream {
+    /// Where a stream lives, by its name.
+    pub(super) fn place(&self, account: &str, name: &[u8]) -> Option<Place> {
+        self.attached.lock().places.get(account)?.get(name).copied()
+    }
+
+    /// Attaches the API and everything that the store holds.
+    pub(super) async fn attach_all(self: &Arc<Self>) -> Result<()> {
+        for account in &self.accounts {
+            let subscriptions = self.attach_common(account)?;
+            self.attached.lock().common.push((Arc::clone(account), subscriptions));
+        }
+        for entry in self.catalogue().all() {
+            let Some(account) = self.account(&entry.account) else {
+                tracing::error!("stream {} belongs to account {}, which is not configured", entry.name, entry.account);
+                continue;
+            };
+            self.attach_stream(account, &entry)?;
+            let id = entry.id;
+            let consumers = self
+                .call(entry.shard, move |shard| {
+                    let Some(stream) = shard.stream(id) else { return Ok(Vec::new()) };
+                    Ok(stream
+                        .consumer_configs()
+                        .map(|(name, config)| (name.clone(), config.clone()))
+                        .collect())
+                })
+                .await?;
+            for (name, config) in consumers {
+                self.attach_consumer(account, &entry, &name, &config)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_common(self: &Arc<Self>, account: &Arc<Account>) -> Result<Vec<Arc<Subscription>>> {
+        let jetstream = Arc::downgrade(self);
+        let acks: Arc<dyn Service> = Arc::new(Acks {
+            jetstream: jetstream.clone(),
+            account: Arc::clone(account),
+        });
+        let flow: Arc<dyn Service> = Arc::new(FlowControl {
+            jetstream: jetstream.clone(),
+            account: Arc::clone(account),
+        });
+        let mut subscriptions = self.subscriptions(account, &[b"$JS.ACK.>".to_vec()], &acks)?;
+        subscriptions.extend(self.subscriptions(account, &[b"$JS.FC.>".to_vec()], &flow)?);
+        for prefix in self.api_prefixes() {
+            let api: Arc<dyn Service> = Arc::new(Api {
+                jetstream: jetstream.clone(),
+                account: Arc::clone(account),
+                prefix: prefix.clone(),
+            });
+            let filters: Vec<_> = API_CALLS
+                .iter()
+                .map(|call| [&prefix, call.as_bytes()].concat())
+                .collect();
+            subscriptions.extend(self.subscriptions(account, &filters, &api)?);
+        }
+        Ok(subscriptions)
+    }
+
+    /// How API subjects may begin: plainly, and with the domain.
+    fn api_prefixes(&self) -> Vec<Vec<u8>> {
+        let domain = self.options.domain.as_ref();
+        std::iter::once(API_PREFIX.to_vec())
+            .chain(domain.map(|domain| format!("$JS.{domain}.API.").into_bytes()))
+            .collect()
+    }
+
+    /// Attaches a stream, or attaches it anew after its configuration changed.
+    ///
+    /// # Errors
+    /// If one of its subjects is no subject.
+    pub fn attach_stream(self: &Arc<Self>, account: &Arc<Account>, entry: &StreamEntry) -> Result<()> {
+        let jetstream = Arc::downgrade(self);
+        let ingest: Arc<dyn Service> = Arc::new(Ingest {
+            jetstream: jetstream.clone(),
+            shard: entry.shard,
+            stream: entry.id,
+        });
+        let subjects: Vec<_> = entry.config.subjects.iter().map(|subject| subject.as_bytes().to_vec()).collect();
+        let mut subscriptions = self.subscriptions(account, &subjects, &ingest)?;
+        if entry.config.allow_direct {
+            for prefix in self.api_prefixes() {
+                let subject = [&prefix, &b"DIRECT.GET."[..], entry.name.as_bytes()].concat();
+                let deep = [&subject, &b".>"[..]].concat();
+                let direct: Arc<dyn Service> = Arc::new(DirectGet::new(self, account, entry, subject.len()));
+                subscriptions.extend(self.subscriptions(account, &[subject, deep], &direct)?);
+            }
+        }
+        let mut attached = self.attached.lock();
+        let place = Place {
+            shard: entry.shard,
+            stream: entry.id,
+        };
+        let places = attached.places.entry(account.name.to_string()).or_default();
+        places.insert(entry.name.as_bytes().into(), place);
+        let stream = attached.streams.entry(entry.id).or_insert_with(|| AttachedStream {
+            account: Arc::clone(account),
+            name: entry.name.clone(),
+            subscriptions: Vec::new(),
+            consumers: HashMap::new(),
+        });
+        let before = std::mem::replace(&mut stream.subscriptions, subscriptions);
+        drop(attached);
+        for subscription in before {
+            account.remove(&subscription);
+        }
+        Ok(())
+    }
+
+    /// Takes a stream and its consumers out.
+    pub fn detach_stream(&self, id: LogId) {
+        let mut attached = self.attached.lock();
+        let Some(stream) = attached.streams.remove(&id) else { return };
+        if let Some(places) = attached.places.get_mut(&*stream.account.name)
+            && places.get(stream.name.as_bytes()).is_some_and(|place| place.stream == id)
+        {
+            places.remove(stream.name.as_bytes());
+        }
+        drop(attached);
+        stream.take_out(id);
+    }
+
+    /// Attaches a consumer, or attaches it anew after its configuration changed.
+    ///
+    /// # Errors
+    /// If its name makes no subject.
+    pub fn attach_consumer(
+        self: &Arc<Self>,
+        account: &Arc<Account>,
+        entry: &StreamEntry,
+        name: &str,
+        config: &ConsumerConfig,
+    ) -> Result<()> {
+        let mut fresh = AttachedConsumer::default();
+        if config.is_push() {
+            let subject = config.deliver_subject.as_bytes();
+            let (jetstream, shard, stream) = (Arc::downgrade(self), entry.shard, entry.id);
+            let consumer = Bytes::copy_from_slice(name.as_bytes());
+            let wake = move || {
+                if let Some(jetstream) = jetstream.upgrade() {
+                    let consumer = consumer.clone();
+                    jetstream.submit(shard, vec![Input::Wake { stream, consumer }]);
+                }
+            };
+            account.watch(subject, (entry.id.0, name.into()), Arc::new(wake));
+            fresh.watched = Some(subject.to_vec());
+        } else {
+            let pull: Arc<dyn Service> = Arc::new(Pull {
+                jetstream: Arc::downgrade(self),
+                account: Arc::clone(account),
+                shard: entry.shard,
+                stream: entry.id,
+                consumer: Bytes::copy_from_slice(name.as_bytes()),
+            });
+            let filters: Vec<_> = self
+                .api_prefixes()
+                .iter()
+                .map(|prefix| [prefix, &b"CONSUMER.MSG.NEXT."[..], entry.name.as_bytes(), b".", name.as_bytes()].concat())
+                .collect();
+            fresh.subscriptions = self.subscriptions(account, &filters, &pull)?;
+        }
+        let before = {
+            let mut attached = self.attached.lock();
+            match attached.streams.get_mut(&entry.id) {
+                Some(stream) => stream.consumers.insert(name.into(), fresh),
+                // Deleted meanwhile.
+                None => Some(fresh),
+            }
+        };
+        if let Some(before) = before {
+            let keep = config.is_push().then_some(config.deliver_subject.as_bytes());
+            before.take_out(account, entry.id, name, keep);
+        }
+        Ok(())
+    }
+
+    /// Takes a consumer out.
+    pub(super) fn detach_consumer(&self, consumer: &ConsumerName) {
+        let Some(place) = self.place(&consumer.account, consumer.stream.as_bytes()) else { return };
+        let mut attached = self.attached.lock();
+        let Some(stream) = attached.streams.get_mut(&place.stream) else { return };
+        let account = Arc::clone(&stream.account);
+        let Some(found) = stream.consumers.remove(&consumer.consumer) else { return };
+        drop(attached);
+        found.take_out(&account, place.stream, &consumer.consumer, None);
+    }
+
+    /// Takes everything out.
+    pub(super) fn detach_all(&self) {
+        let attached = std::mem::take(&mut *self.attached.lock());
+        for (account, subscriptions) in attached.common {
+            for subscription in subscriptions {
+                account.remove(&subscription);
+            }
+        }
+        for (id, stream) in attached.streams {
+            stream.take_out(id);
+        }
+    }
+}
+
+impl AttachedStream {
+    fn take_out(self, id: LogId) {
+        for subscription in &self.subscriptions {
+            self.account.remove(subscription);
+        }
+        for (name, consumer) in self.consumers {
+            consumer.take_out(&self.account, id, &name, None);
+        }
+    }
+}
+
+impl AttachedConsumer {
+    fn take_out(self, account: &Account, stream: LogId, name: &str, keep: Option<&[u8]>) {
+        for subscription in &self.subscriptions {
+            account.remove(subscription);
+        }
+        if let Some(subject) = self.watched.filter(|subject| Some(subject.as_slice()) != keep) {
+            account.unwatch(&subject, &(stream.0, name.into()));
+        }
+    }
+}

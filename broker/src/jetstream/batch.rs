@@ -1,0 +1,53 @@
+//! What one sender's batch of messages asks of the storage threads.
+
+use std::sync::Arc;
+
+use weir_engine::shard::Input;
+
+use crate::jetstream::{ApiRequest, JetStream, api};
+
+/// Gathers what the messages of one read (or of one courier's batch) mean for streams and consumers, so that each storage
+/// thread is woken once.
+#[derive(Default)]
+pub struct Batch {
+    /// Set by the first message that concerns JetStream.
+    jetstream: Option<Arc<JetStream>>,
+    /// By shard.
+    inputs: Vec<Vec<Input>>,
+    requests: Vec<ApiRequest>,
+}
+
+impl Batch {
+    /// Adds something for a storage thread.
+    pub(super) fn push(&mut self, jetstream: &Arc<JetStream>, shard: usize, input: Input) {
+        self.begin(jetstream);
+        self.inputs[shard].push(input);
+    }
+
+    /// Adds a request of the API. It is served after what the same sender published before it was handed over.
+    pub(super) fn request(&mut self, jetstream: &Arc<JetStream>, request: ApiRequest) {
+        self.begin(jetstream);
+        self.requests.push(request);
+    }
+
+    fn begin(&mut self, jetstream: &Arc<JetStream>) {
+        if self.jetstream.is_none() {
+            self.jetstream = Some(Arc::clone(jetstream));
+            self.inputs.resize_with(jetstream.shards(), Vec::new);
+        }
+    }
+
+    /// Hands the batch over.
+    pub fn submit(&mut self) {
+        let Some(jetstream) = self.jetstream.take() else { return };
+        for (shard, inputs) in self.inputs.iter_mut().enumerate() {
+            if !inputs.is_empty() {
+                jetstream.submit(shard, std::mem::take(inputs));
+            }
+        }
+        for request in self.requests.drain(..) {
+            let serve = api::serve(Arc::clone(&jetstream), request);
+            jetstream.runtime.spawn(serve);
+        }
+    }
+}

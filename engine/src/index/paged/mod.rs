@@ -1,0 +1,467 @@
+//! The index in the backend: an entry for each subject, and for each message that is neither the first nor the last
+//! of its subject an inner posting. So a subject of one or two messages is one small entry, and the next message of
+//! a subject is one seek. What is live is asked of the log itself.
+//!
+//! Everything changed during a turn lies in an overlay until the log's batch carries it to the backend, so answers
+//! are right at once, memory is bounded by the turn and the cache, and index and log cannot disagree.
+
+mod cache;
+mod keys;
+mod overlay;
+mod queries;
+mod ranges;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::SubjectInfo;
+use super::chunk::chunk_of;
+use crate::backend::{Direction, Kv, KvWrite, LogReader, Want};
+use crate::error::{Error, Result};
+use crate::types::{LogId, Seq};
+use cache::Cache;
+use keys::{Keys, Totals};
+use overlay::Overlay;
+
+pub(crate) use keys::TAG;
+
+/// Keys of older epochs that are deleted in one turn, at most.
+const SWEEP: usize = 512;
+
+/// Messages after which an index that is built from the log writes what it has.
+const BUILD_STEP: usize = 4096;
+
+/// See [`Index`](super::Index), whose methods these are.
+pub struct Paged {
+    kv: Arc<dyn Kv>,
+    reader: Arc<dyn LogReader>,
+    subject_of: fn(&[u8]) -> &[u8],
+    keys: Keys,
+    totals: Totals,
+    /// Whether the totals changed since they were written.
+    changed: bool,
+    cache: Cache,
+    overlay: Overlay,
+    /// What was added and is not in the log yet.
+    added: BTreeMap<Seq, Box<[u8]>>,
+    /// What was removed and is still in the log, above the first live sequence.
+    removed: BTreeSet<Seq>,
+    /// Live messages per chunk.
+    chunks: BTreeMap<u64, u32>,
+    changed_chunks: BTreeSet<u64>,
+    /// Where to go on deleting what older epochs left behind.
+    sweep: Option<Vec<u8>>,
+    /// Counts removals, for what is remembered of live messages.
+    removals: u64,
+}
+
+impl fmt::Debug for Paged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Paged")
+            .field("totals", &self.totals)
+            .field("pending", &self.overlay.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Paged {
+    /// See [`Index::paged`](super::Index::paged).
+    pub fn open(
+        kv: Arc<dyn Kv>,
+        log: LogId,
+        reader: Arc<dyn LogReader>,
+        subject_of: fn(&[u8]) -> &[u8],
+        cache_bytes: usize,
+    ) -> Result<Self> {
+        let meta = Keys::new(log, 0).prefix();
+        let found = kv
+            .get(&meta)?
+            .map(|value| Totals::decode(&meta, &value))
+            .transpose()?;
+        let totals = found.unwrap_or_default();
+        let mut index = Self {
+            kv,
+            reader,
+            subject_of,
+            keys: Keys::new(log, totals.epoch),
+            totals,
+            changed: false,
+            cache: Cache::new(cache_bytes),
+            overlay: Overlay::new(),
+            added: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            chunks: BTreeMap::new(),
+            changed_chunks: BTreeSet::new(),
+            sweep: (totals.oldest < totals.epoch).then(|| Keys::new(log, totals.oldest).epoch()),
+            removals: 0,
+        };
+        let extent = index.reader.extent();
+        if totals.building || (extent.last >= totals.next && extent.count > 0) {
+            index.build()?;
+        } else {
+            index.load_chunks()?;
+        }
+        Ok(index)
+    }
+
+    /// Reads the counts of the chunks.
+    fn load_chunks(&mut self) -> Result<()> {
+        let prefix = self.keys.chunks();
+        let (mut chunks, mut failed) = (BTreeMap::new(), None);
+        self.kv.scan(&prefix, None, &mut |key, value| {
+            let count = value.try_into().map(u32::from_le_bytes);
+            match (keys::seq_of(key), count) {
+                (Some(number), Ok(count)) => {
+                    chunks.insert(number, count);
+                    ControlFlow::Continue(())
+                }
+                _ => {
+                    failed = Some(keys::damaged(key));
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        self.chunks = chunks;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Builds the index from the heads of the log, for a log that was written without one. Until it is complete the
+    /// totals say so, and another start begins again.
+    fn build(&mut self) -> Result<()> {
+        let last = self.reader.extent().last;
+        let oldest = self.totals.oldest;
+        self.clear(0)?;
+        self.totals = Totals {
+            epoch: self.keys.epoch,
+            oldest,
+            building: true,
+            ..Totals::default()
+        };
+        let mut from = 1;
+        while from <= last {
+            let mut batch: Vec<(Seq, Box<[u8]>)> = Vec::with_capacity(BUILD_STEP);
+            let subject_of = self.subject_of;
+            self.reader
+                .scan(from..=last, Want::Heads, Direction::Forward, &mut |entry| {
+                    batch.push((entry.seq, subject_of(entry.head).into()));
+                    if batch.len() == BUILD_STEP {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })?;
+            from = match batch.last() {
+                Some((seq, _)) if batch.len() == BUILD_STEP => seq + 1,
+                _ => last + 1,
+            };
+            for (seq, subject) in batch {
+                self.add(seq, &subject)?;
+            }
+            self.totals.building = from <= last;
+            self.totals.next = self.totals.next.max(from);
+            let mut writes = Vec::new();
+            self.take_writes(&mut writes);
+            self.kv.put_all(&writes)?;
+            self.written();
+        }
+        if self.totals.building {
+            (self.totals.building, self.changed) = (false, true);
+        }
+        Ok(())
+    }
+
+    /// Adds a message above all before.
+    pub fn add(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
+        let next = self.totals.next.max(1);
+        if seq < next || seq == Seq::MAX {
+            return Err(Error::invalid(format!(
+                "sequence {seq} is not above {}",
+                next - 1
+            )));
+        }
+        let key = self.keys.subject(subject);
+        let info = match self.entry(&key)? {
+            None => {
+                self.totals.subjects += 1;
+                SubjectInfo {
+                    count: 1,
+                    first: seq,
+                    last: seq,
+                }
+            }
+            Some(info) => {
+                if info.count > 1 {
+                    // It was the last, and now lies between.
+                    self.overlay
+                        .insert(self.keys.posting(subject, info.last), Some(Bytes::new()));
+                }
+                SubjectInfo {
+                    count: info.count + 1,
+                    last: seq,
+                    ..info
+                }
+            }
+        };
+        self.overlay.insert(key.into(), Some(keys::encode(info)));
+        self.added.insert(seq, subject.into());
+        *self.chunks.entry(chunk_of(seq)).or_default() += 1;
+        self.changed_chunks.insert(chunk_of(seq));
+        self.totals.len += 1;
+        self.totals.next = seq + 1;
+        self.totals.last = seq;
+        if self.totals.first == 0 {
+            self.totals.first = seq;
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Removes a live message of that subject.
+    pub fn remove(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
+        let key = self.keys.subject(subject);
+        let absent = || {
+            let subject = String::from_utf8_lossy(subject);
+            Error::invalid(format!(
+                "no live message {seq} of subject {subject:?} to remove"
+            ))
+        };
+        let Some(info) = self.entry(&key)? else {
+            return Err(absent());
+        };
+        let rest = if info.count == 1 {
+            if seq != info.first {
+                return Err(absent());
+            }
+            None
+        } else if seq == info.first {
+            // The first inner posting becomes the first, and is inner no longer.
+            let first = self.posting_from(subject, seq + 1)?.unwrap_or(info.last);
+            Some(SubjectInfo {
+                count: info.count - 1,
+                first,
+                ..info
+            })
+        } else if seq == info.last {
+            let last = self
+                .posting_up_to(subject, info, seq - 1)?
+                .unwrap_or(info.first);
+            Some(SubjectInfo {
+                count: info.count - 1,
+                last,
+                ..info
+            })
+        } else {
+            let posting = self.keys.posting(subject, seq);
+            if info.count == 2 || !self.has(&posting)? {
+                return Err(absent());
+            }
+            self.overlay.insert(posting, None);
+            Some(SubjectInfo {
+                count: info.count - 1,
+                ..info
+            })
+        };
+        if let Some(rest) = rest {
+            for end in [rest.first, rest.last] {
+                if end != info.first && end != info.last {
+                    self.overlay.insert(self.keys.posting(subject, end), None);
+                }
+            }
+        } else {
+            self.totals.subjects = self.totals.subjects.saturating_sub(1);
+        }
+        self.overlay.insert(key.into(), rest.map(keys::encode));
+        if self.added.remove(&seq).is_none() {
+            self.removed.insert(seq);
+        }
+        let number = chunk_of(seq);
+        if let Some(count) = self.chunks.get_mut(&number) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.chunks.remove(&number);
+            }
+        }
+        self.changed_chunks.insert(number);
+        self.changed = true;
+        self.removals += 1;
+        self.totals.len = self.totals.len.saturating_sub(1);
+        if self.totals.len == 0 {
+            (self.totals.first, self.totals.last) = (0, 0);
+            self.removed.clear();
+        } else if seq == self.totals.first {
+            self.totals.first = self.next_live(seq + 1)?.unwrap_or(0);
+            // What lies below the first needs no mention.
+            self.removed = self.removed.split_off(&self.totals.first);
+        } else if seq == self.totals.last {
+            self.totals.last = self.prev_live(seq - 1)?.unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    /// Removes everything, at the cost of one key: the others are deleted bit by bit in the turns to come.
+    pub fn clear(&mut self, next: Seq) -> Result<()> {
+        let epoch = self
+            .keys
+            .epoch
+            .checked_add(1)
+            .ok_or_else(|| Error::unsupported("the index was cleared 2^32 times"))?;
+        self.sweep = Some(
+            Keys {
+                epoch: self.totals.oldest,
+                ..self.keys
+            }
+            .epoch(),
+        );
+        self.keys.epoch = epoch;
+        self.totals = Totals {
+            epoch,
+            oldest: self.totals.oldest,
+            next: next.max(self.totals.next),
+            ..Totals::default()
+        };
+        self.cache.clear();
+        self.overlay.clear();
+        self.added.clear();
+        self.removed.clear();
+        self.chunks.clear();
+        self.changed_chunks.clear();
+        self.changed = true;
+        self.removals += 1;
+        Ok(())
+    }
+
+    /// Hands out the writes of the turn.
+    pub fn take_writes(&mut self, out: &mut Vec<KvWrite>) {
+        self.sweep();
+        if !self.changed {
+            return;
+        }
+        for number in std::mem::take(&mut self.changed_chunks) {
+            let count = self
+                .chunks
+                .get(&number)
+                .map(|count| Bytes::copy_from_slice(&count.to_le_bytes()));
+            self.overlay.insert(self.keys.chunk(number), count);
+        }
+        out.extend(
+            self.overlay
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone())),
+        );
+        out.push((self.keys.prefix().into(), Some(self.totals.encode())));
+    }
+
+    /// The turn was written.
+    pub fn written(&mut self) {
+        for (key, value) in std::mem::take(&mut self.overlay) {
+            if !keys::is_subject(&key) {
+                continue;
+            }
+            match value.map(|value| keys::decode(&key, &value)) {
+                Some(Ok(info)) => self.cache.put(key, info),
+                _ => self.cache.remove(&key),
+            }
+        }
+        self.added.clear();
+        self.removed.clear();
+        self.changed = false;
+    }
+
+    /// Bytes on the heap, about.
+    pub fn memory(&self) -> usize {
+        let pending = self
+            .overlay
+            .keys()
+            .map(|key| key.len() + 128)
+            .sum::<usize>()
+            + self
+                .added
+                .values()
+                .map(|subject| subject.len() + 48)
+                .sum::<usize>()
+            + self.removed.len() * 16;
+        self.cache.memory() + pending + self.chunks.len() * 24
+    }
+
+    /// Puts deletions of what older epochs left behind among the writes. Failing to read them can wait: it is room,
+    /// not meaning, that is lost.
+    fn sweep(&mut self) {
+        let Some(from) = self.sweep.take() else {
+            return;
+        };
+        let current = self.keys.epoch();
+        let mut old = Vec::new();
+        let scanned = self
+            .kv
+            .scan(&self.keys.prefix(), Some(&from), &mut |key, _| {
+                if key >= current.as_slice() || old.len() == SWEEP {
+                    return ControlFlow::Break(());
+                }
+                old.push(Bytes::copy_from_slice(key));
+                ControlFlow::Continue(())
+            });
+        if let Err(error) = scanned {
+            tracing::warn!(%error, "what an emptied index left behind could not be read; it is kept for now");
+            self.sweep = Some(from);
+            return;
+        }
+        if let (SWEEP, Some(last)) = (old.len(), old.last()) {
+            self.sweep = Some(last.to_vec());
+        } else {
+            self.totals.oldest = self.totals.epoch;
+        }
+        self.changed = true;
+        self.overlay.extend(old.into_iter().map(|key| (key, None)));
+    }
+
+    /// The entry of a subject's key.
+    fn entry(&mut self, key: &[u8]) -> Result<Option<SubjectInfo>> {
+        if let Some(change) = self.overlay.get(key) {
+            return change
+                .as_ref()
+                .map(|value| keys::decode(key, value))
+                .transpose();
+        }
+        if let Some(info) = self.cache.get(key) {
+            return Ok(Some(info));
+        }
+        let Some(value) = self.kv.get(key)? else {
+            return Ok(None);
+        };
+        let info = keys::decode(key, &value)?;
+        self.cache.put(Bytes::copy_from_slice(key), info);
+        Ok(Some(info))
+    }
+
+    /// Whether there is such a key.
+    fn has(&self, key: &[u8]) -> Result<bool> {
+        match self.overlay.get(key) {
+            Some(change) => Ok(change.is_some()),
+            None => Ok(self.kv.get(key)?.is_some()),
+        }
+    }
+}
+
+/// Deletes whatever a paged index keeps for that log. For a log that is removed.
+pub(crate) fn forget(kv: &dyn Kv, log: LogId) -> Result<()> {
+    let prefix = Keys::new(log, 0).prefix();
+    loop {
+        let mut writes: Vec<KvWrite> = Vec::new();
+        kv.scan(&prefix, None, &mut |key, _| {
+            writes.push((Bytes::copy_from_slice(key), None));
+            if writes.len() == BUILD_STEP {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        if writes.is_empty() {
+            return Ok(());
+        }
+        kv.put_all(&writes)?;
+    }
+}

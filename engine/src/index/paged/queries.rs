@@ -1,0 +1,652 @@
+//! The questions to a paged index.
+//!
+//! A wildcard has two ways to its answer: through the entries of the subjects, good where few match, and through the
+//! heads of the log, good where many do. Which is which is not known beforehand, so each is tried for a bounded
+//! number of steps before the other.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::keys::{self, STEM, with_seq};
+use super::overlay;
+use super::ranges::{Range, ranges};
+use super::{Paged, SubjectInfo};
+use crate::backend::{Direction, Want};
+use crate::error::{Error, Result};
+use crate::index::chunk::{chunk_of, seq_at};
+use crate::index::cursor::{Ahead, Cursor, reduce};
+use crate::index::subjects::matches_any;
+use crate::types::Seq;
+
+/// Matches that a cursor fetches at once.
+const AHEAD: usize = 256;
+/// Entries looked at before the log is tried.
+const ENTRIES: u64 = 4096;
+/// Subjects whose postings are asked one by one.
+const SUBJECTS: usize = 64;
+/// Heads looked at before the entries are asked whether there is anything to find.
+const HEADS: u64 = 65_536;
+/// So near to the end the log is simply read.
+const NEAR: u64 = 1024;
+/// Subjects on both sides of a place whose postings are counted one by one.
+const STRADDLERS: usize = 4096;
+
+/// Calls with a subject and what is known of it.
+type VisitEntry<'a> = &'a mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>;
+
+impl Paged {
+    /// Live messages.
+    pub fn len(&self) -> u64 {
+        self.totals.len
+    }
+
+    /// Distinct subjects of live messages.
+    pub fn subjects(&self) -> u64 {
+        self.totals.subjects
+    }
+
+    /// The first live message.
+    pub fn first(&self) -> Option<Seq> {
+        Some(self.totals.first).filter(|&seq| seq > 0)
+    }
+
+    /// The last live message.
+    pub fn last_live(&self) -> Option<Seq> {
+        Some(self.totals.last).filter(|&seq| seq > 0)
+    }
+
+    /// Whether that message is live.
+    pub fn is_live(&self, seq: Seq) -> Result<bool> {
+        Ok(seq > 0 && self.next_live_within(seq, seq)?.is_some())
+    }
+
+    /// The first live message from `from` on.
+    pub fn next_live(&self, from: Seq) -> Result<Option<Seq>> {
+        self.next_live_within(from, Seq::MAX)
+    }
+
+    fn next_live_within(&self, from: Seq, to: Seq) -> Result<Option<Seq>> {
+        let mut found = None;
+        self.read_up(&mut { from }, to, &mut |seq, _| {
+            found = Some(seq);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// The last live message up to `from`.
+    pub fn prev_live(&self, from: Seq) -> Result<Option<Seq>> {
+        let mut found = None;
+        self.read_down(from, 0, &mut |seq, _| {
+            found = Some(seq);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// What is known of one subject.
+    pub fn subject(&mut self, subject: &[u8]) -> Result<Option<SubjectInfo>> {
+        let key = self.keys.subject(subject);
+        self.entry(&key)
+    }
+
+    /// The first live message from `from` on that the cursor's filters match.
+    pub fn next_match(&mut self, cursor: &mut Cursor, from: Seq) -> Result<Option<Seq>> {
+        if cursor.filters.is_empty() {
+            return self.next_live(from);
+        }
+        let (Some(first), Some(last)) = (self.first(), self.last_live()) else {
+            return Ok(None);
+        };
+        let mut from = from.max(first);
+        loop {
+            if let Some(ahead) = cursor
+                .ahead
+                .as_ref()
+                .filter(|ahead| (ahead.from..=ahead.upto).contains(&from))
+            {
+                for &seq in &ahead.seqs[ahead.seqs.partition_point(|&seq| seq < from)..] {
+                    if ahead.removals == self.removals || self.is_live(seq)? {
+                        return Ok(Some(seq));
+                    }
+                }
+                from = ahead.upto.saturating_add(1);
+            }
+            if from > last {
+                return Ok(None);
+            }
+            cursor.ahead = Some(self.look_ahead(&cursor.filters, from)?);
+        }
+    }
+
+    /// The last live message up to `from` that any of the filters matches; no filter matches everything.
+    pub fn prev_match(&mut self, filters: &[Bytes], from: Seq) -> Result<Option<Seq>> {
+        let filters = reduce(filters);
+        if filters.is_empty() {
+            return self.prev_live(from);
+        }
+        if let Some(subjects) = self.few(&filters, ENTRIES, |info| info.first <= from)? {
+            return self.last_of(&subjects, from);
+        }
+        // Among many subjects a match is probably near; if not, the subjects say whether there is one at all.
+        let mut place = from.min(self.totals.last);
+        let mut budget = HEADS;
+        loop {
+            let (found, at) = self.read_down_for(&filters, place, budget)?;
+            if found.is_some() || at == 0 {
+                return Ok(found);
+            }
+            place = at - 1;
+            if let Some(subjects) = self.few(&filters, u64::MAX, |info| info.first <= place)? {
+                return self.last_of(&subjects, place);
+            }
+            budget = budget.saturating_mul(4);
+        }
+    }
+
+    /// Live messages from `from` on that any of the filters matches; no filter matches everything.
+    pub fn count_from(&mut self, filters: &[Bytes], from: Seq) -> Result<u64> {
+        let filters = reduce(filters);
+        let (Some(first), Some(last)) = (self.first(), self.last_live()) else {
+            return Ok(0);
+        };
+        if from > last {
+            return Ok(0);
+        }
+        if filters.is_empty() {
+            return if from <= first {
+                Ok(self.totals.len)
+            } else {
+                self.count_all_from(from)
+            };
+        }
+        // Most subjects lie wholly on one side, and their totals say it all.
+        let (mut total, mut after, mut on_both_sides) = (0, 0, 0);
+        let mut straddlers: Vec<(Box<[u8]>, SubjectInfo)> = Vec::new();
+        self.entries(&filters, u64::MAX, &mut |subject, info| {
+            total += info.count;
+            if info.first >= from {
+                after += info.count;
+            } else if info.last >= from {
+                on_both_sides += info.count;
+                if straddlers.len() <= STRADDLERS {
+                    straddlers.push((subject.into(), info));
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        if straddlers.is_empty() {
+            return Ok(after);
+        }
+        let upwards = self.count_all_from(from)?;
+        let nearer = upwards.min(self.totals.len - upwards);
+        if straddlers.len() <= STRADDLERS && on_both_sides / 2 <= nearer {
+            for (subject, info) in &straddlers {
+                after += self.count_of_from(subject, *info, from)?;
+            }
+            return Ok(after);
+        }
+        // Too many to ask: the log is read from the place to its nearer end.
+        let mut count = 0;
+        if upwards == nearer {
+            self.read_up(&mut { from }, Seq::MAX, &mut |_, subject| {
+                count += u64::from(matches_any(&filters, subject));
+                ControlFlow::Continue(())
+            })?;
+            Ok(count)
+        } else {
+            self.read_up(&mut { first }, from - 1, &mut |_, subject| {
+                count += u64::from(matches_any(&filters, subject));
+                ControlFlow::Continue(())
+            })?;
+            Ok(total - count)
+        }
+    }
+
+    /// Visits each subject that any of the filters matches, in the order of their bytes; no filter matches all.
+    pub fn last_of_each(&mut self, filters: &[Bytes], visit: VisitEntry<'_>) -> Result<()> {
+        self.entries(&reduce(filters), u64::MAX, visit)?;
+        Ok(())
+    }
+
+    /// Fetches the next matches from `from` on.
+    fn look_ahead(&mut self, filters: &[Bytes], from: Seq) -> Result<Ahead> {
+        let end = self.totals.next.saturating_sub(1);
+        let literal = filters.len() <= SUBJECTS
+            && !filters
+                .iter()
+                .any(|filter| weir_subject::has_wildcard(filter));
+        if !literal && end.saturating_sub(from) <= NEAR {
+            return self.read_ahead(filters, from, u64::MAX);
+        }
+        if let Some(subjects) = self.few(filters, ENTRIES, |info| info.last >= from)? {
+            return self.merge_ahead(&subjects, from, from);
+        }
+        let (mut place, mut budget) = (from, HEADS);
+        loop {
+            let mut ahead = self.read_ahead(filters, place, budget)?;
+            ahead.from = from;
+            if !ahead.seqs.is_empty() || ahead.upto >= end {
+                return Ok(ahead);
+            }
+            place = ahead.upto + 1;
+            let mut nearest = None::<Seq>;
+            let few = self.few(filters, u64::MAX, |info| {
+                let reaches = info.last >= place;
+                if reaches {
+                    let bound = info.first.max(place);
+                    nearest = Some(nearest.map_or(bound, |nearest| nearest.min(bound)));
+                }
+                reaches
+            })?;
+            if let Some(subjects) = few {
+                return self.merge_ahead(&subjects, from, place);
+            }
+            place = nearest.unwrap_or(place);
+            budget = budget.saturating_mul(4);
+        }
+    }
+
+    /// The next matches by the log, from `from` on, looking at `budget` heads at most.
+    fn read_ahead(&self, filters: &[Bytes], from: Seq, budget: u64) -> Result<Ahead> {
+        let mut seqs = Vec::new();
+        let (mut looked, mut at) = (0, from);
+        let broken = self.read_up(&mut at, Seq::MAX, &mut |seq, subject| {
+            looked += 1;
+            if matches_any(filters, subject) {
+                seqs.push(seq);
+            }
+            if seqs.len() == AHEAD || looked == budget {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        let upto = if broken {
+            at
+        } else {
+            self.totals.next.saturating_sub(1).max(from)
+        };
+        Ok(Ahead {
+            from,
+            upto,
+            seqs,
+            removals: self.removals,
+        })
+    }
+
+    /// The next matches by the postings of these subjects, which are all that match from `place` on.
+    fn merge_ahead(
+        &self,
+        subjects: &[(Box<[u8]>, SubjectInfo)],
+        from: Seq,
+        place: Seq,
+    ) -> Result<Ahead> {
+        let each = (AHEAD / subjects.len().max(1)).max(8);
+        let mut seqs: Vec<Seq> = Vec::new();
+        let mut upto = self.totals.next.saturating_sub(1).max(from);
+        for (subject, info) in subjects {
+            let start = seqs.len();
+            if info.first >= place {
+                seqs.push(info.first);
+            }
+            self.postings(subject, place, &mut |seq| {
+                seqs.push(seq);
+                if seqs.len() - start >= each {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+            match seqs.last() {
+                // There may be more behind the last that was fetched.
+                Some(&last) if seqs.len() - start >= each => upto = upto.min(last),
+                _ if info.count > 1 => seqs.push(info.last),
+                _ => {}
+            }
+        }
+        seqs.sort_unstable();
+        seqs.truncate(seqs.partition_point(|&seq| seq <= upto));
+        if seqs.len() > AHEAD {
+            seqs.truncate(AHEAD);
+            upto = seqs[AHEAD - 1];
+        }
+        Ok(Ahead {
+            from,
+            upto,
+            seqs,
+            removals: self.removals,
+        })
+    }
+
+    /// The matching subjects that are `wanted`, or `None` if they are more than a few, or if there are more than
+    /// `limit` entries to look through.
+    #[allow(
+        clippy::type_complexity,
+        reason = "a list of subjects and what is known of them"
+    )]
+    fn few(
+        &mut self,
+        filters: &[Bytes],
+        limit: u64,
+        mut wanted: impl FnMut(SubjectInfo) -> bool,
+    ) -> Result<Option<Vec<(Box<[u8]>, SubjectInfo)>>> {
+        let mut found = Vec::new();
+        let mut too_many = false;
+        let complete = self.entries(filters, limit, &mut |subject, info| {
+            if wanted(info) {
+                if found.len() < SUBJECTS {
+                    found.push((subject.into(), info));
+                } else {
+                    too_many = true;
+                    // With no limit, all entries are to be seen.
+                    if limit < u64::MAX {
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok((complete && !too_many).then_some(found))
+    }
+
+    /// Visits the matching subjects in order. Looks at `limit` entries at most, and answers whether that sufficed.
+    fn entries(&mut self, filters: &[Bytes], limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
+        let mut looked = 0;
+        for range in ranges(filters) {
+            let prefix = match range {
+                Range::One(subject) => {
+                    let key = self.keys.subject(subject);
+                    looked += 1;
+                    if let Some(info) = self.entry(&key)?
+                        && visit(subject, info).is_break()
+                    {
+                        return Ok(true);
+                    }
+                    continue;
+                }
+                Range::Prefix(prefix) => self.keys.subject(prefix),
+            };
+            let (mut failed, mut stopped) = (None::<Error>, false);
+            overlay::scan(
+                &*self.kv,
+                &self.overlay,
+                &prefix,
+                None,
+                &mut |key, value| {
+                    if looked == limit {
+                        return ControlFlow::Break(());
+                    }
+                    looked += 1;
+                    let subject = key.get(STEM..).unwrap_or_default();
+                    if !filters.is_empty() && !matches_any(filters, subject) {
+                        return ControlFlow::Continue(());
+                    }
+                    match keys::decode(key, value) {
+                        Ok(info) => {
+                            let done = visit(subject, info);
+                            stopped = done.is_break();
+                            done
+                        }
+                        Err(error) => {
+                            failed = Some(error);
+                            ControlFlow::Break(())
+                        }
+                    }
+                },
+            )?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if stopped {
+                return Ok(true);
+            }
+            if looked >= limit {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The last message up to `from` of any of these subjects.
+    fn last_of(&self, subjects: &[(Box<[u8]>, SubjectInfo)], from: Seq) -> Result<Option<Seq>> {
+        let mut best = None;
+        for (subject, info) in subjects {
+            // Only what lies above the best so far can be better.
+            if Some(info.last) > best && Some(from) > best {
+                best = best.max(self.prev_of(subject, *info, from)?);
+            }
+        }
+        Ok(best)
+    }
+
+    /// The last message of a subject up to `from`.
+    fn prev_of(&self, subject: &[u8], info: SubjectInfo, from: Seq) -> Result<Option<Seq>> {
+        if info.last <= from {
+            return Ok(Some(info.last));
+        }
+        if info.first > from {
+            return Ok(None);
+        }
+        Ok(Some(
+            self.posting_up_to(subject, info, from)?
+                .unwrap_or(info.first),
+        ))
+    }
+
+    /// Messages of a subject with messages on both sides, from `from` on.
+    fn count_of_from(&self, subject: &[u8], info: SubjectInfo, from: Seq) -> Result<u64> {
+        // The last is above; the first is not.
+        if info.count <= 2 {
+            return Ok(1);
+        }
+        let mut count = 0;
+        if from - info.first < info.last - from {
+            self.postings(subject, 0, &mut |seq| {
+                count += u64::from(seq < from);
+                if seq < from {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+            return Ok((info.count - 1).saturating_sub(count));
+        }
+        self.postings(subject, from, &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count + 1)
+    }
+
+    /// Live messages from `from` on, by the chunks' counts and the heads of one chunk.
+    fn count_all_from(&self, from: Seq) -> Result<u64> {
+        let edge = chunk_of(from);
+        let mut count: u64 = self
+            .chunks
+            .range(edge + 1..)
+            .map(|(_, &count)| u64::from(count))
+            .sum();
+        if self.chunks.contains_key(&edge) {
+            self.read_up(&mut { from }, seq_at(edge, u16::MAX), &mut |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(count)
+    }
+
+    /// Calls with the inner postings of a subject from `from` on.
+    fn postings(
+        &self,
+        subject: &[u8],
+        from: Seq,
+        visit: &mut dyn FnMut(Seq) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let prefix = self.keys.postings(subject);
+        let start = with_seq(prefix.clone(), from);
+        overlay::scan(
+            &*self.kv,
+            &self.overlay,
+            &prefix,
+            Some(&start),
+            &mut |key, _| match keys::seq_of(key) {
+                Some(seq) => visit(seq),
+                None => ControlFlow::Continue(()),
+            },
+        )
+    }
+
+    /// The first inner posting of a subject from `from` on.
+    pub(super) fn posting_from(&self, subject: &[u8], from: Seq) -> Result<Option<Seq>> {
+        let mut found = None;
+        self.postings(subject, from, &mut |seq| {
+            found = Some(seq);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// The last inner posting of a subject up to `from`. The key-value space only goes upwards, so this steps back
+    /// in strides that double until there is one, and halves the rest: some tens of seeks at worst.
+    pub(super) fn posting_up_to(
+        &self,
+        subject: &[u8],
+        info: SubjectInfo,
+        from: Seq,
+    ) -> Result<Option<Seq>> {
+        if info.count <= 2 {
+            return Ok(None);
+        }
+        let lowest = info.first + 1;
+        // No posting lies in `high..=from`; `best` is one, the last below `low`.
+        let (mut high, mut stride) = (from.saturating_add(1), 1);
+        let (mut best, mut low) = loop {
+            if high <= lowest {
+                return Ok(None);
+            }
+            let probe = high.saturating_sub(stride).max(lowest);
+            match self.posting_from(subject, probe)? {
+                Some(seq) if seq <= from => break (seq, seq + 1),
+                _ => (high, stride) = (probe, stride.saturating_mul(2)),
+            }
+        };
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.posting_from(subject, middle)? {
+                Some(seq) if seq < high => (best, low) = (seq, seq + 1),
+                _ => high = middle,
+            }
+        }
+        Ok(Some(best))
+    }
+
+    /// Calls with the live messages from `at` up to `to`, and answers whether it was told to stop; then `at` is the
+    /// sequence it stopped at.
+    fn read_up(
+        &self,
+        at: &mut Seq,
+        to: Seq,
+        visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>,
+    ) -> Result<bool> {
+        if self.totals.first == 0 {
+            return Ok(false);
+        }
+        let from = (*at).max(self.totals.first);
+        let to = to.min(self.totals.last);
+        let mut stopped = false;
+        let logged = self.logged(to);
+        if from <= logged {
+            self.reader.scan(
+                from..=logged,
+                Want::Heads,
+                Direction::Forward,
+                &mut |entry| {
+                    if self.removed.contains(&entry.seq) {
+                        return ControlFlow::Continue(());
+                    }
+                    *at = entry.seq;
+                    let done = visit(entry.seq, (self.subject_of)(entry.head));
+                    stopped = done.is_break();
+                    done
+                },
+            )?;
+        }
+        if !stopped && from <= to {
+            for (&seq, subject) in self.added.range(from..=to) {
+                *at = seq;
+                if visit(seq, subject).is_break() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(stopped)
+    }
+
+    /// Calls with the live messages from `from` down to `to`.
+    fn read_down(
+        &self,
+        from: Seq,
+        to: Seq,
+        visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        if self.totals.first == 0 {
+            return Ok(());
+        }
+        let (from, to) = (from.min(self.totals.last), to.max(self.totals.first));
+        if from < to {
+            return Ok(());
+        }
+        for (&seq, subject) in self.added.range(to..=from).rev() {
+            if visit(seq, subject).is_break() {
+                return Ok(());
+            }
+        }
+        let logged = self.logged(from);
+        if to > logged {
+            return Ok(());
+        }
+        self.reader.scan(
+            to..=logged,
+            Want::Heads,
+            Direction::Backward,
+            &mut |entry| {
+                if self.removed.contains(&entry.seq) {
+                    return ControlFlow::Continue(());
+                }
+                visit(entry.seq, (self.subject_of)(entry.head))
+            },
+        )
+    }
+
+    /// The last match up to `from`, looking at `budget` heads at most; and where it stopped, 0 for the very end.
+    fn read_down_for(
+        &self,
+        filters: &[Bytes],
+        from: Seq,
+        budget: u64,
+    ) -> Result<(Option<Seq>, Seq)> {
+        let (mut found, mut looked, mut at) = (None, 0, 0);
+        self.read_down(from, 0, &mut |seq, subject| {
+            looked += 1;
+            if matches_any(filters, subject) {
+                found = Some(seq);
+                return ControlFlow::Break(());
+            }
+            if looked == budget {
+                at = seq;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok((found, at))
+    }
+
+    /// The highest sequence up to `to` that is to be looked for in the log: what was added in this turn is not.
+    fn logged(&self, to: Seq) -> Seq {
+        self.added
+            .first_key_value()
+            .map_or(to, |(&first, _)| to.min(first - 1))
+    }
+}
