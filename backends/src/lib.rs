@@ -45,4 +45,5 @@ mod batch;
 pub mod memory;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+pub mod root;
 pub mod segment;

@@ -1,0 +1,228 @@
+//! A store's directory: which backend keeps its files where.
+//!
+//! ```text
+//! DIR/weir/segment/   the segment backend: journals, streams, checkpoints and the store's own settings
+//! DIR/weir/rocksdb/   the rocksdb backend, once a stream has asked for it
+//! ```
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use weir_engine::store::OpenBackend;
+use weir_engine::stream::settings::BackendKind;
+use weir_engine::{Backend, Error, Kind, Result};
+
+use crate::memory::MemoryBackend;
+use crate::segment::SegmentBackend;
+
+/// The folder below the one that the user names, so that another server's files may lie beside ours.
+const ROOT: &str = "weir";
+const SEGMENT: &str = "segment";
+const ROCKSDB: &str = "rocksdb";
+
+/// Where a store lies, and how its backends are opened.
+///
+/// ```
+/// use weir_backends::root::StoreDir;
+/// use weir_engine::stream::settings::BackendKind;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path();
+/// let store = StoreDir::new(path);
+/// assert!(!store.exists());
+/// let backend = store.open(BackendKind::Segment)?;
+/// assert_eq!(backend.name(), "segment");
+/// assert!(store.exists());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreDir {
+    root: PathBuf,
+}
+
+/// As long as it lives no server can open the store.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: Option<File>,
+}
+
+impl StoreDir {
+    /// The store of a server whose store directory (`-sd`, `store_dir`) is this one. Touches nothing.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self {
+            root: path.as_ref().join(ROOT),
+        }
+    }
+
+    /// The store that `path` means, which may be the store directory or the folder `weir` in it; `None` if there is
+    /// no store in either.
+    pub fn find(path: impl AsRef<Path>) -> Option<Self> {
+        let path = path.as_ref();
+        let outer = Self::new(path);
+        let inner = Self {
+            root: path.to_path_buf(),
+        };
+        [outer, inner].into_iter().find(Self::exists)
+    }
+
+    /// The folder that holds all of the store: `DIR/weir`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of one backend's files; `None` for memory, which has none.
+    pub fn folder(&self, kind: BackendKind) -> Option<PathBuf> {
+        match kind {
+            BackendKind::Segment => Some(self.root.join(SEGMENT)),
+            BackendKind::RocksDb => Some(self.root.join(ROCKSDB)),
+            BackendKind::Memory => None,
+        }
+    }
+
+    /// Whether a store is there. Every one has the segment backend's folder of logs, whatever its streams use.
+    pub fn exists(&self) -> bool {
+        self.root.join(SEGMENT).join("logs").is_dir()
+    }
+
+    /// Opens a backend; makes its folder, and those above it, if they are not there.
+    ///
+    /// # Errors
+    /// If another process has it open, its files cannot be read or made, or this program was built without it.
+    pub fn open(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
+        match self.folder(kind) {
+            None => Ok(Arc::new(MemoryBackend::new())),
+            Some(folder) => {
+                std::fs::create_dir_all(&self.root).map_err(|error| {
+                    Error::io(format_args!("making {}", self.root.display()), error)
+                })?;
+                match kind {
+                    BackendKind::RocksDb => open_rocksdb(&folder, false),
+                    _ => Ok(Arc::new(SegmentBackend::open(&folder)?)),
+                }
+            }
+        }
+    }
+
+    /// Opens a backend to look at it; nothing is written, and every write is refused. A memory backend is empty.
+    /// It does not see what a server writes meanwhile: take a [`hold`](Self::hold) first.
+    ///
+    /// # Errors
+    /// If the backend has no files here, they cannot be read, or this program was built without it.
+    pub fn open_read_only(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
+        match (kind, self.folder(kind)) {
+            (BackendKind::RocksDb, Some(folder)) => open_rocksdb(&folder, true),
+            (_, Some(folder)) => Ok(Arc::new(SegmentBackend::open_read_only(&folder)?)),
+            (_, None) => Ok(Arc::new(MemoryBackend::new())),
+        }
+    }
+
+    /// Keeps servers out while the store is looked at. Any number of holds may exist at a time.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] if a server has the store open; [`Kind::Io`] if the file of the lock cannot be opened.
+    pub fn hold(&self) -> Result<Hold> {
+        let path = self.root.join(SEGMENT).join("LOCK");
+        let lock = match File::open(&path) {
+            Ok(lock) => lock,
+            // A copy made without it: nobody can have that open.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Hold { _lock: None });
+            }
+            Err(error) => {
+                return Err(Error::io(format_args!("opening {}", path.display()), error));
+            }
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Hold { _lock: Some(lock) }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Error::new(
+                Kind::Busy,
+                format!(
+                    "{} is open in another process: stop the server first",
+                    self.root.display()
+                ),
+            )),
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(Error::io(format_args!("locking {}", path.display()), error))
+            }
+        }
+    }
+
+    /// What [`weir_engine::Store`] opens its backends with.
+    pub fn opener(self) -> OpenBackend {
+        Box::new(move |kind| self.open(kind))
+    }
+}
+
+#[cfg(feature = "rocksdb")]
+fn open_rocksdb(folder: &Path, read_only: bool) -> Result<Arc<dyn Backend>> {
+    use crate::rocks::{RocksBackend, RocksOptions};
+
+    let options = RocksOptions::default();
+    Ok(Arc::new(match read_only {
+        true => RocksBackend::open_read_only(folder, &options)?,
+        false => RocksBackend::open(folder, &options)?,
+    }))
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn open_rocksdb(folder: &Path, _read_only: bool) -> Result<Arc<dyn Backend>> {
+    Err(Error::unsupported(format!(
+        "{} needs the rocksdb backend, and this program was built without it (cargo feature `rocksdb`)",
+        folder.display()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_a_store_from_both_of_its_folders() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(StoreDir::find(dir.path()), None);
+        let store = StoreDir::new(dir.path());
+        assert!(!store.exists());
+        drop(store.open(BackendKind::Segment).unwrap());
+        assert!(store.exists());
+        assert_eq!(StoreDir::find(dir.path()), Some(store.clone()));
+        assert_eq!(StoreDir::find(dir.path().join("weir")), Some(store));
+    }
+
+    #[test]
+    fn a_hold_and_a_server_keep_each_other_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StoreDir::new(dir.path());
+        let backend = store.open(BackendKind::Segment).unwrap();
+        assert_eq!(store.hold().unwrap_err().kind, Kind::Busy);
+        drop(backend);
+        let (one, two) = (store.hold().unwrap(), store.hold().unwrap());
+        drop(store.open_read_only(BackendKind::Segment).unwrap());
+        let refused = store.open(BackendKind::Segment).err().unwrap();
+        assert_eq!(refused.kind, Kind::Busy);
+        drop((one, two));
+        store.open(BackendKind::Segment).unwrap();
+    }
+
+    #[test]
+    fn looking_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StoreDir::new(dir.path());
+        for kind in [BackendKind::Segment, BackendKind::RocksDb] {
+            assert!(store.open_read_only(kind).is_err());
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[cfg(not(feature = "rocksdb"))]
+    #[test]
+    fn says_when_rocksdb_is_not_built_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = StoreDir::new(dir.path()).open(BackendKind::RocksDb).err();
+        let error = error.unwrap();
+        assert_eq!(error.kind, Kind::Unsupported);
+        assert!(error.message.contains("built without it"), "{error}");
+    }
+}
