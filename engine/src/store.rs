@@ -55,6 +55,37 @@ impl StoreOptions {
     }
 }
 
+/// What a stream holds, as of its last turn; readable from any thread.
+#[derive(Debug, Default)]
+pub struct StreamStats {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    consumers: AtomicU64,
+}
+
+impl StreamStats {
+    /// Messages.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    /// Bytes, as the stream's limits count them.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Consumers.
+    pub fn consumers(&self) -> u64 {
+        self.consumers.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, messages: u64, bytes: u64, consumers: u64) {
+        self.messages.store(messages, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.consumers.store(consumers, Ordering::Relaxed);
+    }
+}
+
 /// A stream as the catalogue has it.
 #[derive(Clone, Debug)]
 pub struct StreamEntry {
@@ -72,6 +103,8 @@ pub struct StreamEntry {
     pub settings: Settings,
     /// When it was made.
     pub created: NanoTime,
+    /// What it holds.
+    pub stats: Arc<StreamStats>,
 }
 
 /// All streams by account and name.
@@ -112,6 +145,7 @@ impl Catalogue {
             config: stream.config().clone(),
             settings: stream.core.settings,
             created: stream.created(),
+            stats: stream.stats.clone(),
         };
         let key = (entry.account.clone(), entry.name.clone());
         self.streams.write().insert(key, Arc::new(entry));

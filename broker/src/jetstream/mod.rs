@@ -241,6 +241,15 @@ impl JetStream {
     }
 }
 
+/// The JetStream part of `/jsz` and `/varz`.
+#[must_use]
+pub fn jsz(server: &Server, query: &crate::monitor::Query) -> serde_json::Value {
+    match server.jetstream.get() {
+        Some(jetstream) => api::jsz::jsz(jetstream, query),
+        None => serde_json::json!({"disabled": true}),
+    }
+}
+
 /// The time, in nanoseconds since the Unix epoch.
 pub fn now() -> NanoTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

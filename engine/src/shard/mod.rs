@@ -442,6 +442,7 @@ impl State {
                 continue;
             };
             stream.touched = false;
+            stream.note_stats();
             let due = stream.next_deadline(now)?;
             let before = match due {
                 Some(due) => self.deadline_of.insert(id, due),

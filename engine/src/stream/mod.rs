@@ -36,6 +36,7 @@ use crate::reject;
 use crate::shard::command::Command;
 use crate::shard::emit::{ConsumerName, Emit, Event};
 use crate::shard::turn::Turn;
+use crate::store::StreamStats;
 use crate::types::{LogId, NanoTime, Seq};
 use settings::Durability;
 
@@ -62,6 +63,8 @@ pub struct Stream {
     pub(crate) position: Seq,
     /// Whether something changed since the last checkpoint.
     pub(crate) unsaved: bool,
+    /// For others to read.
+    pub(crate) stats: Arc<StreamStats>,
 }
 
 impl Stream {
@@ -80,7 +83,15 @@ impl Stream {
             touched: false,
             position: 0,
             unsaved: true,
+            stats: Arc::default(),
         }
+    }
+
+    /// Shows others what the stream holds now.
+    pub(crate) fn note_stats(&self) {
+        let consumers = self.consumers.len() as u64;
+        self.stats
+            .set(self.core.index.len(), self.core.bytes(), consumers);
     }
 
     /// The log that holds its messages.
