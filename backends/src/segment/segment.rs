@@ -353,8 +353,11 @@ impl Segment {
             // Nothing is kept: no need to look at every head.
             let mut rows = self.rows.write();
             gone = (u64::from(rows.live), rows.bytes);
-            let words = (count as usize).div_ceil(64);
-            rows.dead = vec![u64::MAX; words];
+            rows.dead = vec![u64::MAX; count as usize / 64];
+            if count % 64 != 0 {
+                // Not the bits of rows that are yet to come.
+                rows.dead.push((1 << (count % 64)) - 1);
+            }
             rows.low = count;
             rows.live = 0;
             rows.bytes = 0;

@@ -220,7 +220,7 @@ impl SegmentLog {
         // Those of this very batch are not in any table yet.
         let stored = erase.partition_point(|seq| *seq <= last);
         let own = erase.split_off(stored);
-        let erased = self.find_erased(&erase)?;
+        let mut erased = self.find_erased(&erase)?;
         let own: Vec<(Seq, u64)> = own
             .into_iter()
             .filter_map(|seq| {
@@ -242,7 +242,10 @@ impl SegmentLog {
         let runs = runs_of(&erased, &own);
 
         let bound = batch_bound(batch.append, erased.len() + own.len());
-        self.make_room(bound, batch.append.first().map_or(last + 1, |r| r.seq))?;
+        if self.make_room(bound, batch.append.first().map_or(last + 1, |r| r.seq))? {
+            // Sealing gave the segment another form.
+            erased = self.find_erased(&erase)?;
+        }
         let durable = self.syncer.durable.load(Ordering::Acquire);
         let number = self.number + 1;
         let mut after = batch.append.last().map_or(last, |r| r.seq);
@@ -517,15 +520,25 @@ impl SegmentLog {
         Ok(())
     }
 
-    /// Makes sure that a batch of up to `bound` bytes fits into the segment that is written.
-    fn make_room(&mut self, bound: u64, first: Seq) -> Result<()> {
+    /// Makes sure that a batch of up to `bound` bytes fits into the segment that is written; answers whether it
+    /// sealed one for that.
+    fn make_room(&mut self, bound: u64, first: Seq) -> Result<bool> {
+        let sealed = self.tail.is_some();
         if let Some(tail) = &self.tail {
             if tail.pos + bound <= tail.capacity.min(SEGMENT_MAX) {
-                return Ok(());
+                return Ok(false);
             }
             self.seal()?;
         }
-        self.begin_segment(first, bound)
+        let (floor, last) = {
+            let state = self.shared.state.read();
+            (state.floor, state.extent.last)
+        };
+        let new = self.begin_segment(first, bound, floor, last)?;
+        let mut state = self.shared.state.write();
+        state.extent.disk_bytes += new.seg.file_len.load(Ordering::Acquire);
+        state.segs.push(new);
+        Ok(sealed)
     }
 
     /// Ends the segment that is written: its footer is added, and its table leaves memory.
@@ -587,16 +600,13 @@ impl SegmentLog {
         Ok(())
     }
 
-    /// Makes the next segment. `first` is the sequence that its name states.
-    pub(super) fn begin_segment(&mut self, first: Seq, bound: u64) -> Result<()> {
+    /// Makes the next segment, which readers do not see yet. `first` is the sequence that its name states; `floor`
+    /// and `last` are for its header.
+    fn begin_segment(&mut self, first: Seq, bound: u64, floor: Seq, last: Seq) -> Result<SegRef> {
         let identity = Identity {
             log: self.id,
             id: self.next_id,
             generation: 0,
-        };
-        let (floor, last) = {
-            let state = self.shared.state.read();
-            (state.floor, state.extent.last)
         };
         let preallocate = self.options.preallocate;
         let header = Header {
@@ -664,21 +674,17 @@ impl SegmentLog {
         ));
         let file_len = if preallocate { capacity } else { DATA_START };
         seg.file_len.store(file_len, Ordering::Release);
-        let mut state = self.shared.state.write();
-        state.segs.push(SegRef {
-            first,
-            last: first.saturating_sub(1),
-            seg: seg.clone(),
-        });
-        state.extent.disk_bytes += file_len;
-        drop(state);
         self.tail = Some(Tail {
-            seg,
+            seg: seg.clone(),
             pos: DATA_START,
             capacity,
             info: TailInfo::default(),
         });
-        Ok(())
+        Ok(SegRef {
+            first,
+            last: first.saturating_sub(1),
+            seg,
+        })
     }
 
     /// Syncs, and poisons the whole backend if that fails: what the kernel dropped it will not write later.
@@ -692,9 +698,12 @@ impl SegmentLog {
 
     /// An empty batch that does nothing but say how far the log is durable.
     pub(super) fn write_mark(&mut self) -> Result<()> {
-        let bound = batch_bound(&[], 0);
         let last = self.last();
-        self.make_room(bound, last + 1)?;
+        self.make_room(batch_bound(&[], 0), last + 1)?;
+        self.mark_tail(last)
+    }
+
+    fn mark_tail(&mut self, last: Seq) -> Result<()> {
         let durable = self.syncer.durable.load(Ordering::Acquire);
         let Some(tail) = &mut self.tail else {
             return Ok(());
@@ -727,15 +736,14 @@ impl SegmentLog {
         // The header of a new segment says where the older ones end, so they must be whole before it is there.
         self.sync_now()?;
         self.seal()?;
-        {
-            let mut state = self.shared.state.write();
-            state.extent.last = last;
-            state.floor = state.floor.min(last + 1);
-        }
-        self.begin_segment(last + 1, 0)?;
-        self.write_mark()?;
+        let (floor, all) = {
+            let state = self.shared.state.read();
+            (state.floor.min(last + 1), state.segs.clone())
+        };
+        let new = self.begin_segment(last + 1, 0, floor, last)?;
+        let made = new.seg.file_len.load(Ordering::Acquire);
+        self.mark_tail(last)?;
         self.sync_now()?;
-        let all = self.shared.state.read().segs.clone();
         let mut gone = (0, 0);
         for s in all.iter().filter(|s| s.last > last) {
             let path = &s.seg.handle.path;
@@ -748,6 +756,11 @@ impl SegmentLog {
                 s.first = s.first.min(last + 1);
                 s.last = s.last.min(last);
             }
+            state.extent.last = last;
+            state.extent.first = state.extent.first.min(last + 1);
+            state.floor = floor;
+            state.extent.disk_bytes += made;
+            state.segs.push(new);
             state.extent.count -= gone.0;
             state.extent.bytes = state.extent.bytes.saturating_sub(gone.1);
             state.suspects.retain_mut(|s| {
