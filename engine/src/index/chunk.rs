@@ -118,9 +118,7 @@ impl Chunk {
     /// How many live positions lie at `from` or above.
     pub fn count_from(&self, from: u16) -> u32 {
         match &self.live {
-            Live::Range(first, last) => {
-                (u32::from(*last) + 1).saturating_sub(u32::from(from.max(*first)))
-            }
+            Live::Range(first, last) => (u32::from(*last) + 1).saturating_sub(u32::from(from.max(*first))),
             Live::Bits(bits) => bits.count_from(from),
         }
     }

@@ -69,11 +69,7 @@ impl Cursor {
             .iter()
             .map(|filter| filter.len() + size_of::<Bytes>())
             .sum::<usize>()
-            + if self.page.is_some() {
-                Bits::memory()
-            } else {
-                0
-            }
+            + if self.page.is_some() { Bits::memory() } else { 0 }
     }
 }
 
@@ -84,10 +80,7 @@ pub(super) fn reduce(filters: &[Bytes]) -> Vec<Bytes> {
         if filter.as_ref() == b">" {
             return Vec::new();
         }
-        if kept
-            .iter()
-            .any(|other| weir_subject::is_subset(filter, other))
-        {
+        if kept.iter().any(|other| weir_subject::is_subset(filter, other)) {
             continue;
         }
         kept.retain(|other| !weir_subject::is_subset(other, filter));

@@ -153,9 +153,7 @@ impl Postings {
 
     /// How many positions the subject has at `from` or above.
     pub fn count_from(&self, id: u32, from: u16) -> u32 {
-        self.slots
-            .get(&id)
-            .map_or(0, |&slot| self.count_in(slot, from))
+        self.slots.get(&id).map_or(0, |&slot| self.count_in(slot, from))
     }
 
     /// How many subjects stand in this chunk.
@@ -288,14 +286,8 @@ mod tests {
                     "next {from} of {}",
                     model.len()
                 );
-                assert_eq!(
-                    postings.prev(7, from),
-                    model.range(..=from).next_back().copied()
-                );
-                assert_eq!(
-                    postings.count_from(7, from) as usize,
-                    model.range(from..).count()
-                );
+                assert_eq!(postings.prev(7, from), model.range(..=from).next_back().copied());
+                assert_eq!(postings.count_from(7, from) as usize, model.range(from..).count());
                 assert_eq!(postings.contains(7, from), model.contains(&from));
                 let mut bits = Bits::new();
                 postings.collect_from(7, from, &mut bits);
@@ -308,10 +300,7 @@ mod tests {
             if at % 1000 == 0 {
                 postings.push(9, at);
             }
-            if model.len() < 5
-                || model.len().is_multiple_of(97)
-                || (4090..4100).contains(&model.len())
-            {
+            if model.len() < 5 || model.len().is_multiple_of(97) || (4090..4100).contains(&model.len()) {
                 check(&postings, &model);
             }
         }
@@ -323,10 +312,7 @@ mod tests {
             assert!(!postings.remove(7, at.wrapping_add(1)), "not there");
             assert!(postings.remove(7, at));
             model.remove(&at);
-            if model.len() < 5
-                || model.len().is_multiple_of(97)
-                || (2040..2055).contains(&model.len())
-            {
+            if model.len() < 5 || model.len().is_multiple_of(97) || (2040..2055).contains(&model.len()) {
                 check(&postings, &model);
             }
         }

@@ -73,11 +73,7 @@ impl Resident {
             .subjects
             .id(subject)
             .and_then(|id| Some((id, self.chunks.get_mut(&number)?)))
-            .and_then(|(id, chunk)| {
-                chunk
-                    .remove(position_of(seq), id)
-                    .then(|| (id, chunk.len() == 0))
-            });
+            .and_then(|(id, chunk)| chunk.remove(position_of(seq), id).then(|| (id, chunk.len() == 0)));
         let Some((id, emptied)) = removed else {
             let subject = String::from_utf8_lossy(subject);
             return Err(Error::invalid(format!(
@@ -190,11 +186,7 @@ impl Resident {
             return None;
         }
         // While a page covers the place, it answers without looking at any subject.
-        if cursor
-            .page
-            .as_ref()
-            .is_some_and(|page| page.chunk == chunk_of(from))
-        {
+        if cursor.page.as_ref().is_some_and(|page| page.chunk == chunk_of(from)) {
             return self.next_in_pages(cursor, from);
         }
         self.refresh(cursor);
@@ -234,11 +226,7 @@ impl Resident {
         let filters = reduce(filters);
         let below = from <= self.first().unwrap_or(Seq::MAX);
         if filters.is_empty() {
-            return if below {
-                self.len
-            } else {
-                self.count_all_from(from)
-            };
+            return if below { self.len } else { self.count_all_from(from) };
         }
         // Most subjects lie wholly on one side, and their totals say it all.
         let mut count = 0;
@@ -264,11 +252,7 @@ impl Resident {
     }
 
     /// Visits each subject that any of the filters matches, in the order of their bytes; no filter matches all.
-    pub fn last_of_each(
-        &mut self,
-        filters: &[Bytes],
-        visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>,
-    ) {
+    pub fn last_of_each(&mut self, filters: &[Bytes], visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>) {
         let mut filters = reduce(filters);
         if filters.is_empty() {
             filters.push(Bytes::from_static(b">"));
@@ -317,36 +301,21 @@ impl Resident {
     /// The chunks from the one of `from` on, each with the position to begin at.
     fn upwards(&self, from: Seq) -> impl Iterator<Item = (u64, &Chunk, u16)> {
         let start = chunk_of(from);
-        self.chunks.range(start..).map(move |(&number, chunk)| {
-            (
-                number,
-                chunk,
-                if number == start {
-                    position_of(from)
-                } else {
-                    0
-                },
-            )
-        })
+        self.chunks
+            .range(start..)
+            .map(move |(&number, chunk)| (number, chunk, if number == start { position_of(from) } else { 0 }))
     }
 
     /// The chunks from the one of `from` down, each with the position to begin at.
     fn downwards(&self, from: Seq) -> impl Iterator<Item = (u64, &Chunk, u16)> {
         let start = chunk_of(from);
-        self.chunks
-            .range(..=start)
-            .rev()
-            .map(move |(&number, chunk)| {
-                (
-                    number,
-                    chunk,
-                    if number == start {
-                        position_of(from)
-                    } else {
-                        u16::MAX
-                    },
-                )
-            })
+        self.chunks.range(..=start).rev().map(move |(&number, chunk)| {
+            (
+                number,
+                chunk,
+                if number == start { position_of(from) } else { u16::MAX },
+            )
+        })
     }
 
     /// The first message of a subject from `from` on. The subject may be gone.
@@ -484,11 +453,7 @@ impl Resident {
             return;
         };
         let start = seq_at(number, covered);
-        if self
-            .recent
-            .front()
-            .is_some_and(|&(oldest, _)| oldest <= start)
-        {
+        if self.recent.front().is_some_and(|&(oldest, _)| oldest <= start) {
             let skip = self.recent.partition_point(|&(seq, _)| seq < start);
             let here = |&&(seq, _): &&(Seq, u32)| chunk_of(seq) == number;
             for &(seq, id) in self.recent.range(skip..).take_while(here) {

@@ -137,11 +137,7 @@ impl Subjects {
 
     /// Visits each live subject that any of the filters matches, once, until told to stop. Of several filters none
     /// may be empty. With one filter the order is that of the names' bytes.
-    pub fn matching(
-        &self,
-        filters: &[Bytes],
-        mut visit: impl FnMut(&[u8], u32) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    pub fn matching(&self, filters: &[Bytes], mut visit: impl FnMut(&[u8], u32) -> ControlFlow<()>) -> ControlFlow<()> {
         for (index, filter) in filters.iter().enumerate() {
             if !weir_subject::has_wildcard(filter) {
                 if let Some(id) = self.id(filter)
@@ -192,7 +188,5 @@ impl Subjects {
 
 /// Whether any of the filters matches the name.
 pub(super) fn matches_any(filters: &[Bytes], name: &[u8]) -> bool {
-    filters
-        .iter()
-        .any(|filter| weir_subject::matches(filter, name))
+    filters.iter().any(|filter| weir_subject::matches(filter, name))
 }

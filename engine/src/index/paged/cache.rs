@@ -91,11 +91,7 @@ mod tests {
         for n in 0..10_000 {
             cache.put(key(n), info(n));
             assert_eq!(cache.get(&key(0)), Some(info(0)), "in use at {n}");
-            assert!(
-                cache.memory() <= (64 << 10) + 1024,
-                "{} bytes at {n}",
-                cache.memory()
-            );
+            assert!(cache.memory() <= (64 << 10) + 1024, "{} bytes at {n}", cache.memory());
         }
         assert_eq!(cache.get(&key(9_999)), Some(info(9_999)));
         assert_eq!(cache.get(&key(1)), None, "long unused");

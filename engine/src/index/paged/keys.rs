@@ -132,11 +132,7 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<SubjectInfo> {
     let mut read = || -> Option<SubjectInfo> {
         let count = take_varint(&mut rest)?;
         let first = take_varint(&mut rest)?;
-        let span = if count > 1 {
-            take_varint(&mut rest)?
-        } else {
-            0
-        };
+        let span = if count > 1 { take_varint(&mut rest)? } else { 0 };
         Some(SubjectInfo {
             count,
             first,
@@ -284,11 +280,7 @@ mod tests {
             last: 1_000_000,
         };
         assert_eq!(encode(one).len(), 4);
-        assert!(
-            decode(b"k", b"").is_err()
-                && decode(b"k", &[0, 1]).is_err()
-                && decode(b"k", &[2, 1]).is_err()
-        );
+        assert!(decode(b"k", b"").is_err() && decode(b"k", &[0, 1]).is_err() && decode(b"k", &[2, 1]).is_err());
         assert!(decode(b"k", &[0xff; 30]).is_err());
     }
 
@@ -298,10 +290,6 @@ mod tests {
         assert!(!keys.postings(b"ab").starts_with(&keys.postings(b"a")));
         assert!(keys.posting(b"a", 9).starts_with(&keys.postings(b"a")));
         assert_eq!(seq_of(&keys.posting(b"a", 9)), Some(9));
-        assert!(
-            is_subject(&keys.subject(b"a"))
-                && !is_subject(&keys.posting(b"a", 1))
-                && !is_subject(&keys.chunk(1))
-        );
+        assert!(is_subject(&keys.subject(b"a")) && !is_subject(&keys.posting(b"a", 1)) && !is_subject(&keys.chunk(1)));
     }
 }

@@ -78,10 +78,7 @@ impl Paged {
         cache_bytes: usize,
     ) -> Result<Self> {
         let meta = Keys::new(log, 0).prefix();
-        let found = kv
-            .get(&meta)?
-            .map(|value| Totals::decode(&meta, &value))
-            .transpose()?;
+        let found = kv.get(&meta)?.map(|value| Totals::decode(&meta, &value)).transpose()?;
         let totals = found.unwrap_or_default();
         let mut index = Self {
             kv,
@@ -178,10 +175,7 @@ impl Paged {
     pub fn add(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
         let next = self.totals.next.max(1);
         if seq < next || seq == Seq::MAX {
-            return Err(Error::invalid(format!(
-                "sequence {seq} is not above {}",
-                next - 1
-            )));
+            return Err(Error::invalid(format!("sequence {seq} is not above {}", next - 1)));
         }
         let key = self.keys.subject(subject);
         let info = match self.entry(&key)? {
@@ -225,9 +219,7 @@ impl Paged {
         let key = self.keys.subject(subject);
         let absent = || {
             let subject = String::from_utf8_lossy(subject);
-            Error::invalid(format!(
-                "no live message {seq} of subject {subject:?} to remove"
-            ))
+            Error::invalid(format!("no live message {seq} of subject {subject:?} to remove"))
         };
         let Some(info) = self.entry(&key)? else {
             return Err(absent());
@@ -246,9 +238,7 @@ impl Paged {
                 ..info
             })
         } else if seq == info.last {
-            let last = self
-                .posting_up_to(subject, info, seq - 1)?
-                .unwrap_or(info.first);
+            let last = self.posting_up_to(subject, info, seq - 1)?.unwrap_or(info.first);
             Some(SubjectInfo {
                 count: info.count - 1,
                 last,
@@ -347,11 +337,7 @@ impl Paged {
                 .map(|count| Bytes::copy_from_slice(&count.to_le_bytes()));
             self.overlay.insert(self.keys.chunk(number), count);
         }
-        out.extend(
-            self.overlay
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone())),
-        );
+        out.extend(self.overlay.iter().map(|(key, value)| (key.clone(), value.clone())));
         out.push((self.keys.prefix().into(), Some(self.totals.encode())));
     }
 
@@ -373,16 +359,8 @@ impl Paged {
 
     /// Bytes on the heap, about.
     pub fn memory(&self) -> usize {
-        let pending = self
-            .overlay
-            .keys()
-            .map(|key| key.len() + 128)
-            .sum::<usize>()
-            + self
-                .added
-                .values()
-                .map(|subject| subject.len() + 48)
-                .sum::<usize>()
+        let pending = self.overlay.keys().map(|key| key.len() + 128).sum::<usize>()
+            + self.added.values().map(|subject| subject.len() + 48).sum::<usize>()
             + self.removed.len() * 16;
         self.cache.memory() + pending + self.chunks.len() * 24
     }
@@ -395,15 +373,13 @@ impl Paged {
         };
         let current = self.keys.epoch();
         let mut old = Vec::new();
-        let scanned = self
-            .kv
-            .scan(&self.keys.prefix(), Some(&from), &mut |key, _| {
-                if key >= current.as_slice() || old.len() == SWEEP {
-                    return ControlFlow::Break(());
-                }
-                old.push(Bytes::copy_from_slice(key));
-                ControlFlow::Continue(())
-            });
+        let scanned = self.kv.scan(&self.keys.prefix(), Some(&from), &mut |key, _| {
+            if key >= current.as_slice() || old.len() == SWEEP {
+                return ControlFlow::Break(());
+            }
+            old.push(Bytes::copy_from_slice(key));
+            ControlFlow::Continue(())
+        });
         if let Err(error) = scanned {
             tracing::warn!(%error, "what an emptied index left behind could not be read; it is kept for now");
             self.sweep = Some(from);
@@ -421,10 +397,7 @@ impl Paged {
     /// The entry of a subject's key.
     fn entry(&mut self, key: &[u8]) -> Result<Option<SubjectInfo>> {
         if let Some(change) = self.overlay.get(key) {
-            return change
-                .as_ref()
-                .map(|value| keys::decode(key, value))
-                .transpose();
+            return change.as_ref().map(|value| keys::decode(key, value)).transpose();
         }
         if let Some(info) = self.cache.get(key) {
             return Ok(Some(info));

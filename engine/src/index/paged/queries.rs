@@ -213,10 +213,7 @@ impl Paged {
     /// Fetches the next matches from `from` on.
     fn look_ahead(&mut self, filters: &[Bytes], from: Seq) -> Result<Ahead> {
         let end = self.totals.next.saturating_sub(1);
-        let literal = filters.len() <= SUBJECTS
-            && !filters
-                .iter()
-                .any(|filter| weir_subject::has_wildcard(filter));
+        let literal = filters.len() <= SUBJECTS && !filters.iter().any(|filter| weir_subject::has_wildcard(filter));
         if !literal && end.saturating_sub(from) <= NEAR {
             return self.read_ahead(filters, from, u64::MAX);
         }
@@ -277,12 +274,7 @@ impl Paged {
     }
 
     /// The next matches by the postings of these subjects, which are all that match from `place` on.
-    fn merge_ahead(
-        &self,
-        subjects: &[(Box<[u8]>, SubjectInfo)],
-        from: Seq,
-        place: Seq,
-    ) -> Result<Ahead> {
+    fn merge_ahead(&self, subjects: &[(Box<[u8]>, SubjectInfo)], from: Seq, place: Seq) -> Result<Ahead> {
         let each = (AHEAD / subjects.len().max(1)).max(8);
         let mut seqs: Vec<Seq> = Vec::new();
         let mut upto = self.totals.next.saturating_sub(1).max(from);
@@ -322,10 +314,7 @@ impl Paged {
 
     /// The matching subjects that are `wanted`, or `None` if they are more than a few, or if there are more than
     /// `limit` entries to look through.
-    #[allow(
-        clippy::type_complexity,
-        reason = "a list of subjects and what is known of them"
-    )]
+    #[allow(clippy::type_complexity, reason = "a list of subjects and what is known of them")]
     fn few(
         &mut self,
         filters: &[Bytes],
@@ -369,33 +358,27 @@ impl Paged {
                 Range::Prefix(prefix) => self.keys.subject(prefix),
             };
             let (mut failed, mut stopped) = (None::<Error>, false);
-            overlay::scan(
-                &*self.kv,
-                &self.overlay,
-                &prefix,
-                None,
-                &mut |key, value| {
-                    if looked == limit {
-                        return ControlFlow::Break(());
+            overlay::scan(&*self.kv, &self.overlay, &prefix, None, &mut |key, value| {
+                if looked == limit {
+                    return ControlFlow::Break(());
+                }
+                looked += 1;
+                let subject = key.get(STEM..).unwrap_or_default();
+                if !filters.is_empty() && !matches_any(filters, subject) {
+                    return ControlFlow::Continue(());
+                }
+                match keys::decode(key, value) {
+                    Ok(info) => {
+                        let done = visit(subject, info);
+                        stopped = done.is_break();
+                        done
                     }
-                    looked += 1;
-                    let subject = key.get(STEM..).unwrap_or_default();
-                    if !filters.is_empty() && !matches_any(filters, subject) {
-                        return ControlFlow::Continue(());
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
                     }
-                    match keys::decode(key, value) {
-                        Ok(info) => {
-                            let done = visit(subject, info);
-                            stopped = done.is_break();
-                            done
-                        }
-                        Err(error) => {
-                            failed = Some(error);
-                            ControlFlow::Break(())
-                        }
-                    }
-                },
-            )?;
+                }
+            })?;
             if let Some(error) = failed {
                 return Err(error);
             }
@@ -429,10 +412,7 @@ impl Paged {
         if info.first > from {
             return Ok(None);
         }
-        Ok(Some(
-            self.posting_up_to(subject, info, from)?
-                .unwrap_or(info.first),
-        ))
+        Ok(Some(self.posting_up_to(subject, info, from)?.unwrap_or(info.first)))
     }
 
     /// Messages of a subject with messages on both sides, from `from` on.
@@ -463,11 +443,7 @@ impl Paged {
     /// Live messages from `from` on, by the chunks' counts and the heads of one chunk.
     fn count_all_from(&self, from: Seq) -> Result<u64> {
         let edge = chunk_of(from);
-        let mut count: u64 = self
-            .chunks
-            .range(edge + 1..)
-            .map(|(_, &count)| u64::from(count))
-            .sum();
+        let mut count: u64 = self.chunks.range(edge + 1..).map(|(_, &count)| u64::from(count)).sum();
         if self.chunks.contains_key(&edge) {
             self.read_up(&mut { from }, seq_at(edge, u16::MAX), &mut |_, _| {
                 count += 1;
@@ -478,12 +454,7 @@ impl Paged {
     }
 
     /// Calls with the inner postings of a subject from `from` on.
-    fn postings(
-        &self,
-        subject: &[u8],
-        from: Seq,
-        visit: &mut dyn FnMut(Seq) -> ControlFlow<()>,
-    ) -> Result<()> {
+    fn postings(&self, subject: &[u8], from: Seq, visit: &mut dyn FnMut(Seq) -> ControlFlow<()>) -> Result<()> {
         let prefix = self.keys.postings(subject);
         let start = with_seq(prefix.clone(), from);
         overlay::scan(
@@ -510,12 +481,7 @@ impl Paged {
 
     /// The last inner posting of a subject up to `from`. The key-value space only goes upwards, so this steps back
     /// in strides that double until there is one, and halves the rest: some tens of seeks at worst.
-    pub(super) fn posting_up_to(
-        &self,
-        subject: &[u8],
-        info: SubjectInfo,
-        from: Seq,
-    ) -> Result<Option<Seq>> {
+    pub(super) fn posting_up_to(&self, subject: &[u8], info: SubjectInfo, from: Seq) -> Result<Option<Seq>> {
         if info.count <= 2 {
             return Ok(None);
         }
@@ -544,12 +510,7 @@ impl Paged {
 
     /// Calls with the live messages from `at` up to `to`, and answers whether it was told to stop; then `at` is the
     /// sequence it stopped at.
-    fn read_up(
-        &self,
-        at: &mut Seq,
-        to: Seq,
-        visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>,
-    ) -> Result<bool> {
+    fn read_up(&self, at: &mut Seq, to: Seq, visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>) -> Result<bool> {
         if self.totals.first == 0 {
             return Ok(false);
         }
@@ -558,11 +519,8 @@ impl Paged {
         let mut stopped = false;
         let logged = self.logged(to);
         if from <= logged {
-            self.reader.scan(
-                from..=logged,
-                Want::Heads,
-                Direction::Forward,
-                &mut |entry| {
+            self.reader
+                .scan(from..=logged, Want::Heads, Direction::Forward, &mut |entry| {
                     if self.removed.contains(&entry.seq) {
                         return ControlFlow::Continue(());
                     }
@@ -570,8 +528,7 @@ impl Paged {
                     let done = visit(entry.seq, (self.subject_of)(entry.head));
                     stopped = done.is_break();
                     done
-                },
-            )?;
+                })?;
         }
         if !stopped && from <= to {
             for (&seq, subject) in self.added.range(from..=to) {
@@ -585,12 +542,7 @@ impl Paged {
     }
 
     /// Calls with the live messages from `from` down to `to`.
-    fn read_down(
-        &self,
-        from: Seq,
-        to: Seq,
-        visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>,
-    ) -> Result<()> {
+    fn read_down(&self, from: Seq, to: Seq, visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>) -> Result<()> {
         if self.totals.first == 0 {
             return Ok(());
         }
@@ -607,26 +559,17 @@ impl Paged {
         if to > logged {
             return Ok(());
         }
-        self.reader.scan(
-            to..=logged,
-            Want::Heads,
-            Direction::Backward,
-            &mut |entry| {
+        self.reader
+            .scan(to..=logged, Want::Heads, Direction::Backward, &mut |entry| {
                 if self.removed.contains(&entry.seq) {
                     return ControlFlow::Continue(());
                 }
                 visit(entry.seq, (self.subject_of)(entry.head))
-            },
-        )
+            })
     }
 
     /// The last match up to `from`, looking at `budget` heads at most; and where it stopped, 0 for the very end.
-    fn read_down_for(
-        &self,
-        filters: &[Bytes],
-        from: Seq,
-        budget: u64,
-    ) -> Result<(Option<Seq>, Seq)> {
+    fn read_down_for(&self, filters: &[Bytes], from: Seq, budget: u64) -> Result<(Option<Seq>, Seq)> {
         let (mut found, mut looked, mut at) = (None, 0, 0);
         self.read_down(from, 0, &mut |seq, subject| {
             looked += 1;
@@ -645,8 +588,6 @@ impl Paged {
 
     /// The highest sequence up to `to` that is to be looked for in the log: what was added in this turn is not.
     fn logged(&self, to: Seq) -> Seq {
-        self.added
-            .first_key_value()
-            .map_or(to, |(&first, _)| to.min(first - 1))
+        self.added.first_key_value().map_or(to, |(&first, _)| to.min(first - 1))
     }
 }

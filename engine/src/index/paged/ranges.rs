@@ -25,10 +25,7 @@ pub(super) fn ranges(filters: &[Bytes]) -> Vec<Range<'_>> {
     // In order, what a prefix covers follows it.
     prefixes.dedup_by(|later, earlier| later.starts_with(earlier));
     let mut all: Vec<(&[u8], bool)> = prefixes.iter().map(|&prefix| (prefix, false)).collect();
-    for filter in filters
-        .iter()
-        .filter(|filter| !weir_subject::has_wildcard(filter))
-    {
+    for filter in filters.iter().filter(|filter| !weir_subject::has_wildcard(filter)) {
         if !prefixes.iter().any(|prefix| filter.starts_with(prefix)) {
             all.push((filter, true));
         }
@@ -36,13 +33,11 @@ pub(super) fn ranges(filters: &[Bytes]) -> Vec<Range<'_>> {
     all.sort_unstable();
     all.dedup();
     all.into_iter()
-        .map(|(bytes, one)| {
-            if one {
-                Range::One(bytes)
-            } else {
-                Range::Prefix(bytes)
-            }
-        })
+        .map(
+            |(bytes, one)| {
+                if one { Range::One(bytes) } else { Range::Prefix(bytes) }
+            },
+        )
         .collect()
 }
 
