@@ -201,10 +201,20 @@ impl Environment {
     }
 }
 
+/// Removes a log that nobody has open, and what an index keeps for it.
+pub(crate) fn remove_log(backend: &dyn Backend, id: LogId, settings: &Settings) -> Result<()> {
+    if settings.index == IndexKind::Paged {
+        crate::index::forget_paged(backend.kv().as_ref(), id)?;
+    }
+    backend.remove(id)
+}
+
 /// Opens the index that a stream's settings ask for, with what its log holds.
 pub(crate) fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -> Result<Index> {
     let reader = log.reader();
-    //PAGED
+    if who.settings.index == IndexKind::Paged {
+        return Index::paged(backend.kv(), who.id, reader, subject_of, PAGED_CACHE_BYTES);
+    }
     let mut index = Index::resident();
     let mut outcome = Ok(());
     reader.scan(

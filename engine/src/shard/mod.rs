@@ -415,7 +415,8 @@ impl State {
             }
         }
         for (id, settings) in self.doomed.drain(..) {
-            self.env.backend(settings.backend)?.remove(id)?;
+            let backend = self.env.backend(settings.backend)?;
+            crate::store::remove_log(backend.as_ref(), id, &settings)?;
         }
         Ok(())
     }

@@ -204,8 +204,9 @@ impl State {
                 self.env
                     .catalogue
                     .remove(stream.account(), stream.name(), id);
+                let settings = stream.core.settings;
                 drop(stream);
-                backend.remove(id)?;
+                crate::store::remove_log(backend.as_ref(), id, &settings)?;
                 self.checkpoint.deleted(id);
                 return Ok(true);
             }
