@@ -15,9 +15,7 @@ pub(crate) fn check(id: LogId, last: Seq, batch: &Batch<'_>) -> Result<()> {
             )));
         }
         if seq == Seq::MAX {
-            return Err(Error::invalid(format!(
-                "log {id}: {seq} cannot be a sequence"
-            )));
+            return Err(Error::invalid(format!("log {id}: {seq} cannot be a sequence")));
         }
         if record.head.len() > Record::HEAD_MAX {
             return Err(Error::invalid(format!(
@@ -40,9 +38,7 @@ pub(crate) fn check(id: LogId, last: Seq, batch: &Batch<'_>) -> Result<()> {
 
 /// A second writer of the same log.
 pub(crate) fn already_open(id: LogId) -> Error {
-    Error::invalid(format!(
-        "log {id} is open already: a log has one writer at a time"
-    ))
+    Error::invalid(format!("log {id} is open already: a log has one writer at a time"))
 }
 
 /// Removing a log under its writer.

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use weir_engine::{
-    Backend, Batch, Direction, Entry, EntryRef, Extent, Kv, KvWrite, Log, LogId, LogOptions,
-    LogReader, Record, Recovery, Result, Seq, VisitKey, VisitRecord, Want,
+    Backend, Batch, Direction, Entry, EntryRef, Extent, Kv, KvWrite, Log, LogId, LogOptions, LogReader, Record,
+    Recovery, Result, Seq, VisitKey, VisitRecord, Want,
 };
 
 use crate::batch;
@@ -128,9 +128,7 @@ struct Records {
 
 impl Records {
     fn first(&self) -> Seq {
-        self.slots
-            .front()
-            .map_or(self.last.saturating_add(1), |slot| slot.seq)
+        self.slots.front().map_or(self.last.saturating_add(1), |slot| slot.seq)
     }
 
     fn extent(&self) -> Extent {
@@ -154,9 +152,7 @@ impl Records {
         };
         // Sequences strictly increase, so a slot is never further in than its distance from the front; without gaps
         // it is exactly there.
-        let guess = usize::try_from(distance)
-            .unwrap_or(usize::MAX)
-            .min(self.slots.len());
+        let guess = usize::try_from(distance).unwrap_or(usize::MAX).min(self.slots.len());
         match self.slots.get(guess) {
             Some(slot) if slot.seq == seq => guess,
             _ => self.slots.partition_point(|slot| slot.seq < seq),
@@ -172,10 +168,7 @@ impl Records {
         self.last = seq;
         self.count += 1;
         self.bytes += (data.len() - PREFIX) as u64;
-        self.slots.push_back(Slot {
-            seq,
-            data: Some(data),
-        });
+        self.slots.push_back(Slot { seq, data: Some(data) });
     }
 
     fn forget(&mut self, data: Option<Bytes>) {
@@ -230,12 +223,7 @@ impl Records {
     }
 
     /// Takes out up to [`SCAN_STEP`] records of the range, in the direction of the scan.
-    fn take(
-        &self,
-        range: &RangeInclusive<Seq>,
-        direction: Direction,
-        into: &mut Vec<(Seq, Bytes)>,
-    ) {
+    fn take(&self, range: &RangeInclusive<Seq>, direction: Direction, into: &mut Vec<(Seq, Bytes)>) {
         let live = |slot: &Slot| slot.data.clone().map(|data| (slot.seq, data));
         let low = self.at_or_above(*range.start());
         let high = match range.end().checked_add(1) {
@@ -249,13 +237,7 @@ impl Records {
             Direction::Forward => {
                 into.extend(self.slots.range(low..high).filter_map(live).take(SCAN_STEP));
             }
-            Direction::Backward => into.extend(
-                self.slots
-                    .range(low..high)
-                    .rev()
-                    .filter_map(live)
-                    .take(SCAN_STEP),
-            ),
+            Direction::Backward => into.extend(self.slots.range(low..high).rev().filter_map(live).take(SCAN_STEP)),
         }
     }
 }
@@ -366,10 +348,7 @@ impl LogReader for MemoryReader {
     ) -> Result<()> {
         let mut taken = Vec::with_capacity(SCAN_STEP);
         while !range.is_empty() {
-            self.shared
-                .records
-                .read()
-                .take(&range, direction, &mut taken);
+            self.shared.records.read().take(&range, direction, &mut taken);
             let full = taken.len() == SCAN_STEP;
             let Some((edge, _)) = taken.last() else {
                 return Ok(());

@@ -95,9 +95,8 @@ impl StoreDir {
         match self.folder(kind) {
             None => Ok(Arc::new(MemoryBackend::new())),
             Some(folder) => {
-                std::fs::create_dir_all(&self.root).map_err(|error| {
-                    Error::io(format_args!("making {}", self.root.display()), error)
-                })?;
+                std::fs::create_dir_all(&self.root)
+                    .map_err(|error| Error::io(format_args!("making {}", self.root.display()), error))?;
                 match kind {
                     BackendKind::RocksDb => open_rocksdb(&folder, false),
                     _ => Ok(Arc::new(SegmentBackend::open(&folder)?)),

@@ -26,12 +26,7 @@ mod rocks {
 
     fn rocks() -> Store {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Store::new(move || {
-            Ok(Arc::new(RocksBackend::open(
-                folder.path(),
-                &RocksOptions::default(),
-            )?))
-        })
+        Store::new(move || Ok(Arc::new(RocksBackend::open(folder.path(), &RocksOptions::default())?)))
     }
 
     #[test]

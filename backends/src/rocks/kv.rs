@@ -37,10 +37,7 @@ impl Kv for RocksKv {
     fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
-        let mut iter = self
-            .shared
-            .db
-            .raw_iterator_cf_opt(self.shared.kv()?, options);
+        let mut iter = self.shared.db.raw_iterator_cf_opt(self.shared.kv()?, options);
         iter.seek(from.map_or(prefix, |from| from.max(prefix)));
         while let Some((key, value)) = iter.item() {
             if visit(key, value).is_break() {
@@ -48,7 +45,6 @@ impl Kv for RocksKv {
             }
             iter.next();
         }
-        iter.status()
-            .map_err(|error| failed("reading keys", &error))
+        iter.status().map_err(|error| failed("reading keys", &error))
     }
 }

@@ -204,13 +204,7 @@ impl RocksLog {
 
     /// Adds the deletion of everything from `low` to `high` to the batch; `all` when that is all the log holds.
     /// `meta` is what the log holds before the batch.
-    fn delete_span(
-        &self,
-        out: &mut WriteBatch,
-        (low, high): (Seq, Seq),
-        meta: &Meta,
-        all: bool,
-    ) -> Result<Taken> {
+    fn delete_span(&self, out: &mut WriteBatch, (low, high): (Seq, Seq), meta: &Meta, all: bool) -> Result<Taken> {
         // Whichever part has fewer sequences is read: what goes, or what stays.
         let width = high - low;
         let stays = match low == meta.first {
@@ -268,13 +262,7 @@ impl RocksLog {
 
     fn delete_range(&self, out: &mut WriteBatch, low: Seq, high: Seq, meta: &Meta) -> Result<()> {
         let shared = &self.state.shared;
-        shared.delete_range(
-            out,
-            self.state.place,
-            low,
-            high.saturating_add(1),
-            meta.families,
-        )
+        shared.delete_range(out, self.state.place, low, high.saturating_add(1), meta.families)
     }
 
     /// Writes the batch with what the log then holds, and lets readers see it.
@@ -313,10 +301,7 @@ impl Log for RocksLog {
             let taken = self.delete_span(&mut out, span, &old, trim > old.last);
             self.or_poison(taken)?.from(&mut meta);
         }
-        for seq in erase
-            .iter()
-            .filter(|seq| (old.first..=old.last).contains(*seq))
-        {
+        for seq in erase.iter().filter(|seq| (old.first..=old.last).contains(*seq)) {
             let erased = self.erase(&mut out, *seq, &mut meta);
             self.or_poison(erased)?;
         }
@@ -397,9 +382,7 @@ impl Log for RocksLog {
         let place = self.state.place;
         let (from, to) = (keys::record(place, low), keys::record(place, end));
         let compact = |cf| {
-            shared
-                .db
-                .compact_range_cf_opt(cf, Some(from), Some(to), &options);
+            shared.db.compact_range_cf_opt(cf, Some(from), Some(to), &options);
         };
         compact(shared.heads()?);
         for family in shared.bodies_of(now.meta.families) {

@@ -61,9 +61,10 @@ impl RocksBackend {
     fn create(&self, id: LogId) -> Result<Meta> {
         self.shared.check_writable()?;
         let next = match self.shared.get_meta(keys::KEY_NEXT_PLACE)? {
-            Some(value) => value.try_into().map(u64::from_le_bytes).map_err(|_| {
-                Error::damaged("rocksdb: the catalogue's next place is not a number")
-            })?,
+            Some(value) => value
+                .try_into()
+                .map(u64::from_le_bytes)
+                .map_err(|_| Error::damaged("rocksdb: the catalogue's next place is not a number"))?,
             None => 1,
         };
         let meta = Meta {
@@ -130,10 +131,7 @@ impl Backend for RocksBackend {
     fn remove(&self, id: LogId) -> Result<()> {
         let mut states = self.shared.states.lock();
         let state = states.get(&id).and_then(std::sync::Weak::upgrade);
-        if state
-            .as_ref()
-            .is_some_and(|state| state.open.load(Ordering::Acquire))
-        {
+        if state.as_ref().is_some_and(|state| state.open.load(Ordering::Acquire)) {
             return Err(batch::still_open(id));
         }
         let Some(meta) = self.shared.meta(id)? else {

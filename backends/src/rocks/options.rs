@@ -1,8 +1,8 @@
 //! How RocksDB is set up: bounded memory, no log of its own, many deletes.
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
-    LogLevel, Options, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, LogLevel, Options,
+    WriteBufferManager,
 };
 
 use super::keys;

@@ -95,19 +95,10 @@ impl LogReader for RocksReader {
         }
     }
 
-    fn scan(
-        &self,
-        range: RangeInclusive<Seq>,
-        want: Want,
-        direction: Direction,
-        visit: VisitRecord<'_>,
-    ) -> Result<()> {
+    fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
         let meta = self.state.now.read().meta;
         // Never through the tombstones of what was trimmed or truncated.
-        let (low, high) = (
-            (*range.start()).max(meta.first),
-            (*range.end()).min(meta.last),
-        );
+        let (low, high) = ((*range.start()).max(meta.first), (*range.end()).min(meta.last));
         if low > high {
             return Ok(());
         }
@@ -140,8 +131,7 @@ impl LogReader for RocksReader {
                     _ => &[],
                 };
                 if want == Want::Full && !head.fits(key, body) {
-                    self.state
-                        .found_damage(seq, "its body is damaged or missing");
+                    self.state.found_damage(seq, "its body is damaged or missing");
                 } else {
                     let entry = EntryRef {
                         seq,
@@ -211,13 +201,9 @@ impl Bodies<'_> {
                 step_if_valid(iter, self.direction);
                 iter
             }
-            None => slot.insert(shared.records(
-                shared.bodies(family)?,
-                self.state.place,
-                low,
-                high,
-                Some(self.snapshot),
-            )),
+            None => {
+                slot.insert(shared.records(shared.bodies(family)?, self.state.place, low, high, Some(self.snapshot)))
+            }
         };
         // Nearly always the next one already.
         if iter.key() != Some(key) {
@@ -227,9 +213,7 @@ impl Bodies<'_> {
             return Ok(iter.value().unwrap_or_default());
         }
         match iter.status() {
-            Err(error) if error.kind() != ErrorKind::Corruption => {
-                Err(failed("reading bodies", &error))
-            }
+            Err(error) if error.kind() != ErrorKind::Corruption => Err(failed("reading bodies", &error)),
             _ => Ok(&[]),
         }
     }
@@ -297,33 +281,53 @@ fn pass_damage(
     Ok(readable(good)? && iter.valid())
 }
 
+/// A head as it stands there, or an empty one.
+fn claimed<'a>(key: &[u8], value: &'a [u8]) -> Head<'a> {
+    let nothing = Head {
+        time: 0,
+        body_len: 0,
+        family: 0,
+        body_crc: 0,
+        head: &[],
+    };
+    Head::decode(key, value).map_or(nothing, |(head, _)| head)
+}
+
+/// Lookups that [`walk`] tries before it makes an iterator, which costs as much as several of them.
+const LOOKUPS: Seq = 4;
+
 /// Visits the heads from `low` to `high` until told to stop, as they are: what fails its checksum too, with the lengths
 /// that it claims. Blocks that cannot be read are passed over.
-pub(super) fn walk(
-    state: &State,
-    low: Seq,
-    high: Seq,
-    visit: &mut dyn FnMut(Seq, &Head<'_>) -> bool,
-) -> Result<()> {
+pub(super) fn walk(state: &State, low: Seq, high: Seq, visit: &mut dyn FnMut(Seq, &Head<'_>) -> bool) -> Result<()> {
     if low > high {
         return Ok(());
     }
     let shared = &state.shared;
-    let mut iter = shared.records(shared.heads()?, state.place, low, high, None);
-    iter.seek_to_first();
+    // A limit takes one record off the front for each that it adds at the back.
     let mut next = low;
+    while next <= high && next - low < LOOKUPS {
+        let key = keys::record(state.place, next);
+        match shared.db.get_pinned_cf(shared.heads()?, key) {
+            Ok(Some(value)) => {
+                if !visit(next, &claimed(&key, &value)) {
+                    return Ok(());
+                }
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == ErrorKind::Corruption => break,
+            Err(error) => return Err(failed("reading a head", &error)),
+        }
+        next = next.saturating_add(1);
+    }
+    if next > high {
+        return Ok(());
+    }
+    let mut iter = shared.records(shared.heads()?, state.place, next, high, None);
+    iter.seek_to_first();
     loop {
         while let Some((key, value)) = iter.item() {
             let seq = keys::seq_of(key).unwrap_or(0);
-            let head = Head::decode(key, value).map(|(head, _)| head);
-            let head = head.unwrap_or(Head {
-                time: 0,
-                body_len: 0,
-                family: 0,
-                body_crc: 0,
-                head: &[],
-            });
-            if !visit(seq, &head) {
+            if !visit(seq, &claimed(key, value)) {
                 return Ok(());
             }
             next = seq.saturating_add(1);

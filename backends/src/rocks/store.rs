@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rocksdb::{
-    ColumnFamily, DB, DBRawIterator, ErrorKind, FlushOptions, ReadOptions, Snapshot, WriteBatch,
-    WriteOptions,
+    ColumnFamily, DB, DBRawIterator, ErrorKind, FlushOptions, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 use weir_engine::{Error, Kind, KvWrite, LogId, Result, Seq};
 
@@ -45,9 +44,7 @@ impl Shared {
         let opened = if read_only {
             // Exactly the families that are there: none can be made.
             let there = DB::list_cf(&settings, path).unwrap_or_default();
-            let all = all
-                .into_iter()
-                .filter(|cf| there.iter().any(|name| name == cf.name()));
+            let all = all.into_iter().filter(|cf| there.iter().any(|name| name == cf.name()));
             DB::open_cf_descriptors_read_only(&settings, path, all, false)
         } else {
             DB::open_cf_descriptors(&settings, path, all)
@@ -111,14 +108,7 @@ impl Shared {
     }
 
     /// Adds the deletion of the sequences from `low` up to, but without, `high` to a batch.
-    pub fn delete_range(
-        &self,
-        batch: &mut WriteBatch,
-        place: u64,
-        low: Seq,
-        high: Seq,
-        families: u8,
-    ) -> Result<()> {
+    pub fn delete_range(&self, batch: &mut WriteBatch, place: u64, low: Seq, high: Seq, families: u8) -> Result<()> {
         let (low, high) = (keys::record(place, low), keys::record(place, high));
         batch.delete_range_cf(self.heads()?, low, high);
         for family in self.bodies_of(families) {
@@ -196,11 +186,7 @@ impl Shared {
     /// Writes everything in memory to files, and those to the disk. A failure poisons the store.
     pub fn sync(&self) -> Result<()> {
         self.check_writable()?;
-        let mut all = vec![
-            self.cf(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)?,
-            self.heads()?,
-            self.kv()?,
-        ];
+        let mut all = vec![self.cf(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)?, self.heads()?, self.kv()?];
         for family in self.bodies_of(0xff) {
             all.push(self.bodies(family)?);
         }
@@ -222,20 +208,14 @@ impl Shared {
         let key = keys::named(keys::PREFIX_LOG, id.0);
         match self.get_meta(&key)? {
             Some(value) => Meta::decode(&key, &value).map(Some).ok_or_else(|| {
-                Error::damaged(format!(
-                    "rocksdb: the catalogue's entry of log {id} fails its checksum"
-                ))
+                Error::damaged(format!("rocksdb: the catalogue's entry of log {id} fails its checksum"))
             }),
             None => Ok(None),
         }
     }
 
     /// Visits the entries of the catalogue that have this prefix, in the order of their numbers.
-    pub fn each_named(
-        &self,
-        prefix: u8,
-        visit: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    pub fn each_named(&self, prefix: u8, visit: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange([prefix]));
         let mut iter = self.db.raw_iterator_opt(options);
@@ -246,8 +226,7 @@ impl Shared {
             }
             iter.next();
         }
-        iter.status()
-            .map_err(|error| failed("reading the catalogue", &error))
+        iter.status().map_err(|error| failed("reading the catalogue", &error))
     }
 
     /// An iterator over records of a log, within the sequences given.

@@ -142,9 +142,7 @@ impl SegmentBackend {
 
 fn make_dir(files: &dyn Files, path: &Path) -> Result<()> {
     match files.create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(error).doing("making", path)
-        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error).doing("making", path),
         _ => Ok(()),
     }
 }
@@ -210,11 +208,7 @@ impl Backend for SegmentBackend {
             let mut known = self.core.known.lock();
             let entry = known.entry(id).or_insert_with(|| Known {
                 open: false,
-                syncer: Arc::new(Syncer::new(
-                    handles.clone(),
-                    dir.clone(),
-                    self.core.logs_dir.clone(),
-                )),
+                syncer: Arc::new(Syncer::new(handles.clone(), dir.clone(), self.core.logs_dir.clone())),
                 shared: Weak::new(),
             });
             if entry.open {
@@ -253,15 +247,7 @@ impl Backend for SegmentBackend {
         };
         let report = std::mem::take(&mut recovered.report);
         *shared.state.write() = std::mem::take(&mut recovered.state);
-        let log = SegmentLog::new(
-            self.core.clone(),
-            id,
-            dir,
-            options.clone(),
-            shared,
-            syncer,
-            recovered,
-        );
+        let log = SegmentLog::new(self.core.clone(), id, dir, options.clone(), shared, syncer, recovered);
         Ok((Box::new(log), report))
     }
 

@@ -11,9 +11,7 @@ use std::sync::atomic::Ordering;
 use weir_engine::{Result, Seq};
 
 use super::files::Mode;
-use super::format::{
-    Begin, DATA_START, Encoder, EraseRun, Header, Identity, Kind, decode_runs, encode_runs,
-};
+use super::format::{Begin, DATA_START, Encoder, EraseRun, Header, Identity, Kind, decode_runs, encode_runs};
 use super::handle::Handle;
 use super::seal::Footer;
 use super::segment::{Rows, Segment};
@@ -76,11 +74,8 @@ impl SegmentLog {
         let state = self.shared.state.read();
         let tail = self.tail.as_ref().map(|t| t.seg.identity.id);
         let size = self.options.segment_bytes;
-        let usable = |s: &SegRef| {
-            Some(s.seg.identity.id) != tail
-                && s.seg.flags == 0
-                && !self.keep.contains(&s.seg.identity.id)
-        };
+        let usable =
+            |s: &SegRef| Some(s.seg.identity.id) != tail && s.seg.flags == 0 && !self.keep.contains(&s.seg.identity.id);
         let small = |s: &SegRef| kept_bytes(&s.seg) < size / 4;
         let last = state.segs.len().checked_sub(1)?;
         for from in 0..last {
@@ -177,9 +172,7 @@ impl SegmentLog {
                     Kind::Trim => floor = floor.max(frame.seq),
                     Kind::Erase => {
                         let mut runs = Vec::new();
-                        if frame.body_is_good(raw)
-                            && decode_runs(frame.stored(raw), &mut runs).is_some()
-                        {
+                        if frame.body_is_good(raw) && decode_runs(frame.stored(raw), &mut runs).is_some() {
                             tombs.extend(runs.into_iter().map(|run| (run.first, run)));
                         }
                     }
@@ -211,11 +204,7 @@ impl SegmentLog {
                     out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last));
                     let file = match &mut file {
                         Some(file) => file,
-                        None => file.insert(
-                            files
-                                .open(&temporary, Mode::Create)
-                                .doing("making", &temporary)?,
-                        ),
+                        None => file.insert(files.open(&temporary, Mode::Create).doing("making", &temporary)?),
                     };
                     files
                         .write_at(file, &temporary, &out, written)
@@ -233,11 +222,7 @@ impl SegmentLog {
             let older = &state.segs[..from];
             tombs
                 .into_values()
-                .filter(|run| {
-                    older
-                        .iter()
-                        .any(|s| s.first <= run.first && run.first <= s.last)
-                })
+                .filter(|run| older.iter().any(|s| s.first <= run.first && run.first <= s.last))
                 .collect()
         };
         let mut tomb_bytes = Vec::new();
@@ -272,17 +257,13 @@ impl SegmentLog {
         out.extend_from_slice(&footer.encode(identity, table, &tomb_bytes, 0));
         let file = match file {
             Some(file) => file,
-            None => files
-                .open(&temporary, Mode::Create)
-                .doing("making", &temporary)?,
+            None => files.open(&temporary, Mode::Create).doing("making", &temporary)?,
         };
         files
             .write_at(&file, &temporary, &out, written)
             .doing("writing", &temporary)?;
         files.sync(&file, &temporary).doing("syncing", &temporary)?;
-        files
-            .rename(&temporary, &path)
-            .doing("renaming", &temporary)?;
+        files.rename(&temporary, &path).doing("renaming", &temporary)?;
         files.sync_dir(&self.dir).doing("syncing", &self.dir)?;
 
         let file_len = written + out.len() as u64;
@@ -300,17 +281,10 @@ impl SegmentLog {
             seg.tomb_low.store(run.first, Ordering::Relaxed);
         }
         let first = if first == 0 { group[0].first } else { first };
-        let last = if last == 0 {
-            first.saturating_sub(1)
-        } else {
-            last
-        };
+        let last = if last == 0 { first.saturating_sub(1) } else { last };
         {
             let mut state = self.shared.state.write();
-            let old_len: u64 = group
-                .iter()
-                .map(|s| s.seg.file_len.load(Ordering::Relaxed))
-                .sum();
+            let old_len: u64 = group.iter().map(|s| s.seg.file_len.load(Ordering::Relaxed)).sum();
             state.extent.disk_bytes = (state.extent.disk_bytes + file_len).saturating_sub(old_len);
             let new = SegRef {
                 first,

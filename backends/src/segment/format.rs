@@ -86,11 +86,7 @@ impl Identity {
         let first = Seq::from_str_radix(parts.next()?, 16).ok()?;
         let id = u64::from_str_radix(parts.next()?, 16).ok()?;
         let generation = u32::from_str_radix(parts.next()?, 16).ok()?;
-        let identity = Self {
-            log,
-            id,
-            generation,
-        };
+        let identity = Self { log, id, generation };
         // Only the canonical spelling: two names must never mean one segment.
         (parts.next().is_none() && identity.file_name(first) == name).then_some((first, identity))
     }
@@ -135,10 +131,7 @@ impl Header {
 
     /// Reads one copy; `None` if it is damaged or another file's.
     fn decode_copy(raw: &[u8], expected: Identity) -> Option<(u16, Self)> {
-        if raw.len() < HEADER_LEN
-            || raw[..8] != SEGMENT_MAGIC
-            || crc32c::crc32c(&raw[..60]) != u32_at(raw, 60)
-        {
+        if raw.len() < HEADER_LEN || raw[..8] != SEGMENT_MAGIC || crc32c::crc32c(&raw[..60]) != u32_at(raw, 60) {
             return None;
         }
         let header = Self {

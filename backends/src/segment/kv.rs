@@ -138,8 +138,8 @@ fn batches(data: &[u8], generation: u64) -> Vec<Batch<'_>> {
     while at + BATCH_HEADER <= data.len() {
         let h = &data[at..at + BATCH_HEADER];
         let len = u32_at(h, 8) as usize;
-        let good = u32_at(h, 0) == BATCH_MAGIC
-            && crc32c::crc32c_append(seed(generation, at as u64), &h[8..]) == u32_at(h, 4);
+        let good =
+            u32_at(h, 0) == BATCH_MAGIC && crc32c::crc32c_append(seed(generation, at as u64), &h[8..]) == u32_at(h, 4);
         if !good {
             at += ALIGN as usize;
             continue;
@@ -178,11 +178,7 @@ fn apply(pairs: &mut BTreeMap<Bytes, Bytes>, live: &mut u64, key: &[u8], value: 
     }
 }
 
-fn apply_payload(
-    pairs: &mut BTreeMap<Bytes, Bytes>,
-    live: &mut u64,
-    mut payload: &[u8],
-) -> Option<()> {
+fn apply_payload(pairs: &mut BTreeMap<Bytes, Bytes>, live: &mut u64, mut payload: &[u8]) -> Option<()> {
     while !payload.is_empty() {
         let key_len = u32_at(payload.get(..8)?, 0) as usize;
         let value_len = u32_at(payload, 4);
@@ -301,11 +297,8 @@ impl SegmentKv {
             if let Some(payload) = batch.payload
                 && apply_payload(&mut pairs, &mut live, payload).is_none()
             {
-                self.damage.push(format!(
-                    "{}: offset {} makes no sense",
-                    path.display(),
-                    batch.at
-                ));
+                self.damage
+                    .push(format!("{}: offset {} makes no sense", path.display(), batch.at));
             }
             number = batch.number;
             end = batch.end;
@@ -362,11 +355,7 @@ impl SegmentKv {
         let generation = 1;
         let path = self.dir.join(file_name(generation));
         let handle = Handle::new(&self.handles, path.clone(), 0);
-        let file = self
-            .handles
-            .files
-            .open(&path, Mode::Create)
-            .doing("making", &path)?;
+        let file = self.handles.files.open(&path, Mode::Create).doing("making", &path)?;
         self.handles
             .files
             .write_at(&file, &path, &file_header(generation), 0)
@@ -424,9 +413,7 @@ impl SegmentKv {
         let path = self.dir.join(file_name(generation));
         let temporary = path.with_extension("kv.tmp");
         let files = &self.handles.files;
-        let file = files
-            .open(&temporary, Mode::Create)
-            .doing("making", &temporary)?;
+        let file = files.open(&temporary, Mode::Create).doing("making", &temporary)?;
         let mut buf = file_header(generation).to_vec();
         let mut pos = 0;
         let mut number = 0;
@@ -460,9 +447,7 @@ impl SegmentKv {
             .doing("writing", &temporary)?;
         pos += buf.len() as u64;
         files.sync(&file, &temporary).doing("syncing", &temporary)?;
-        files
-            .rename(&temporary, &path)
-            .doing("renaming", &temporary)?;
+        files.rename(&temporary, &path).doing("renaming", &temporary)?;
         files.sync_dir(&self.dir).doing("syncing", &self.dir)?;
         let old = std::mem::replace(&mut tail.handle, Handle::new(&self.handles, path, 0));
         old.close();
@@ -502,11 +487,7 @@ impl SegmentKv {
             other => other.doing("syncing", &handle.path),
         };
         let result = match (result, dir) {
-            (Ok(()), true) => self
-                .handles
-                .files
-                .sync_dir(&self.dir)
-                .doing("syncing", &self.dir),
+            (Ok(()), true) => self.handles.files.sync_dir(&self.dir).doing("syncing", &self.dir),
             (result, _) => result,
         };
         if let Some(tail) = self.tail.lock().as_mut() {

@@ -5,9 +5,7 @@ use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_engine::{
-    Direction, Entry, EntryRef, Error, Extent, LogReader, Result, Seq, VisitRecord, Want,
-};
+use weir_engine::{Direction, Entry, EntryRef, Error, Extent, LogReader, Result, Seq, VisitRecord, Want};
 
 use super::format::{FRAME_LEN, Kind, decompress};
 use super::segment::Segment;
@@ -132,13 +130,7 @@ impl LogReader for SegmentReader {
         )))
     }
 
-    fn scan(
-        &self,
-        range: RangeInclusive<Seq>,
-        want: Want,
-        direction: Direction,
-        visit: VisitRecord<'_>,
-    ) -> Result<()> {
+    fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
         let (low, high) = (*range.start(), *range.end());
         let mut next = match direction {
             Direction::Forward => low,
@@ -198,8 +190,7 @@ impl LogReader for SegmentReader {
                         return None;
                     }
                     if frame.codec == 0 {
-                        return (frame.stored_len == frame.body_len)
-                            .then_some((frame, head, stored, true));
+                        return (frame.stored_len == frame.body_len).then_some((frame, head, stored, true));
                     }
                     scratch.clear();
                     decompress(frame.codec, stored, frame.body_len, &mut scratch).then_some((
@@ -233,9 +224,7 @@ impl LogReader for SegmentReader {
             let edge = match (places.len() == SCAN_BATCH, places.last(), direction) {
                 (true, Some((seq, _)), _) => *seq,
                 // The last segment may have grown since `found` was taken.
-                (_, last, Direction::Forward) => {
-                    found.last.max(next).max(last.map_or(0, |(seq, _)| *seq))
-                }
+                (_, last, Direction::Forward) => found.last.max(next).max(last.map_or(0, |(seq, _)| *seq)),
                 (_, _, Direction::Backward) => found.first.min(next),
             };
             let following = match direction {

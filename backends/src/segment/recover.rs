@@ -14,9 +14,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use weir_engine::{Error, Extent, LogId, LogOptions, Recovery, Result, Seq};
 
-use super::format::{
-    Begin, DATA_START, EraseRun, FLAG_PREALLOCATED, Header, Identity, Kind, decode_runs, void_frame,
-};
+use super::format::{Begin, DATA_START, EraseRun, FLAG_PREALLOCATED, Header, Identity, Kind, decode_runs, void_frame};
 use super::handle::{Handle, Handles};
 use super::seal::Footer;
 use super::segment::{Rows, Segment};
@@ -72,8 +70,18 @@ struct Source {
 
 impl Source {
     fn preallocated(&self) -> bool {
-        self.header
-            .is_some_and(|h| h.flags & FLAG_PREALLOCATED != 0)
+        self.header.is_some_and(|h| h.flags & FLAG_PREALLOCATED != 0)
+    }
+
+    /// The number of the first batch, from the header or else from the batch itself.
+    fn first_batch(&self) -> Option<u64> {
+        let begun = || {
+            self.walk().find_map(|item| match item {
+                Item::Frame { frame, raw, .. } => Begin::of(&frame, raw).map(|begin| begin.number),
+                _ => None,
+            })
+        };
+        self.header.map(|h| h.first_batch).or_else(begun)
     }
 
     fn walk(&self) -> Walk<'_> {
@@ -106,10 +114,7 @@ pub fn recover(
         && !last.walk().any(|item| matches!(item, Item::Frame { .. }))
     {
         if !read_only {
-            handles
-                .files
-                .remove(&last.path)
-                .doing("removing", &last.path)?;
+            handles.files.remove(&last.path).doing("removing", &last.path)?;
             syncer.mark_dir();
         }
         sources.pop();
@@ -125,18 +130,29 @@ pub fn recover(
     for (i, source) in sources.iter().enumerate() {
         let newest = i + 1 == count;
         let rewritten = source.identity.generation > 0;
-        let first_batch = source.header.map_or(number + 1, |h| h.first_batch);
+        let first_batch = source.first_batch().unwrap_or(number + 1);
+        if source.header.is_none() && first_batch > mark {
+            // Nothing in it was ever durable, and its header never was either.
+            cut_from = Some(i);
+            break;
+        }
         if i > 0 && !rewritten && first_batch > number + 1 && first_batch - 1 > mark {
             cut_from = Some(i);
             break;
         }
         number = number.max(first_batch.saturating_sub(1));
         if let Some(header) = &source.header {
-            if !source.both_copies {
+            if !source.both_copies && first_batch <= mark {
                 report.damage.push(format!(
                     "{}: one of the two copies of the header is damaged; the other is used",
                     source.path.display()
                 ));
+            } else if !source.both_copies && !read_only {
+                // Its writing was interrupted.
+                let raw = header.encode();
+                let written = source.handle.write_at(&raw, 0);
+                written.doing("writing", &source.path)?;
+                syncer.mark(&source.handle);
             }
             truncate_to(&mut state, header.last)?;
             state.extent.last = header.last;
@@ -190,10 +206,7 @@ pub fn recover(
         for source in &sources[from..] {
             report.torn_bytes += source.map.len() as u64;
             if !read_only {
-                handles
-                    .files
-                    .remove(&source.path)
-                    .doing("removing", &source.path)?;
+                handles.files.remove(&source.path).doing("removing", &source.path)?;
                 syncer.mark_dir();
             }
         }
@@ -218,13 +231,7 @@ fn newest_or_torn(newest: bool, bounds: &Bounds) -> bool {
 type Listed = (Vec<Source>, Vec<PathBuf>, u64);
 
 /// The log's segments in order, its spare files, and the next free number. Removes what a rewrite has replaced.
-fn list(
-    handles: &Arc<Handles>,
-    id: LogId,
-    dir: &Path,
-    options: &LogOptions,
-    read_only: bool,
-) -> Result<Listed> {
+fn list(handles: &Arc<Handles>, id: LogId, dir: &Path, options: &LogOptions, read_only: bool) -> Result<Listed> {
     let mut named = Vec::new();
     let mut spares = Vec::new();
     let mut remove = Vec::new();
@@ -258,10 +265,7 @@ fn list(
         let map = if len == 0 {
             Bytes::new()
         } else {
-            handle
-                .map(len)
-                .doing("mapping", &path)?
-                .slice(..len as usize)
+            handle.map(len).doing("mapping", &path)?.slice(..len as usize)
         };
         let header = Header::decode(&map, identity)?;
         sources.push(Source {
@@ -435,16 +439,8 @@ fn write_again(source: &Source, end: u64) -> Result<()> {
 
 fn segment_of(source: &Source, first_batch: u64, footer: Option<Footer>, rows: Rows) -> Segment {
     let flags = source.header.map_or(0, |h| h.flags);
-    let seg = Segment::new(
-        source.handle.clone(),
-        source.identity,
-        flags,
-        first_batch,
-        footer,
-        rows,
-    );
-    seg.file_len
-        .store(source.map.len() as u64, Ordering::Release);
+    let seg = Segment::new(source.handle.clone(), source.identity, flags, first_batch, footer, rows);
+    seg.file_len.store(source.map.len() as u64, Ordering::Release);
     seg
 }
 
@@ -490,10 +486,7 @@ fn load_frames(
     let suspects = &mut state.suspects;
     let mut lost = |gap: (u64, u64, Seq), high: Seq, report: &mut Recovery| {
         let (from, to, before) = gap;
-        let mut note = format!(
-            "{}: offset {from} to {to} is damaged",
-            source.path.display()
-        );
+        let mut note = format!("{}: offset {from} to {to} is damaged", source.path.display());
         if before < high {
             note += &format!("; a record in {} to {high} may be lost", before + 1);
             suspects.push(Suspect {
@@ -523,16 +516,8 @@ fn load_frames(
                             lost(gap, frame.seq - 1, report);
                         }
                         let new = rows.count == 0;
-                        info.min_time = if new {
-                            frame.time
-                        } else {
-                            info.min_time.min(frame.time)
-                        };
-                        info.max_time = if new {
-                            frame.time
-                        } else {
-                            info.max_time.max(frame.time)
-                        };
+                        info.min_time = if new { frame.time } else { info.min_time.min(frame.time) };
+                        info.max_time = if new { frame.time } else { info.max_time.max(frame.time) };
                         info.bytes += frame.size();
                         rows.push(frame.seq, at, frame.size());
                         first = first.or(Some(frame.seq));
@@ -669,12 +654,7 @@ fn overwrite_again(state: &State, tombs: &[u8]) -> Result<()> {
     }
     for run in runs {
         for seq in run.first..run.first + run.count {
-            let Some(s) = state
-                .segs
-                .iter()
-                .rev()
-                .find(|s| s.first <= seq && seq <= s.last)
-            else {
+            let Some(s) = state.segs.iter().rev().find(|s| s.first <= seq && seq <= s.last) else {
                 continue;
             };
             let path = &s.seg.handle.path;

@@ -67,13 +67,7 @@ impl Footer {
 
     /// The bytes to write at [`data_end`](Self::data_end): table, erasures and trailer, so long that the file, which
     /// is `file_len` bytes now, ends with the trailer. Fills in the lengths and checksums.
-    pub fn encode(
-        &mut self,
-        identity: Identity,
-        table: &MemTable,
-        tombs: &[u8],
-        file_len: u64,
-    ) -> Vec<u8> {
+    pub fn encode(&mut self, identity: Identity, table: &MemTable, tombs: &[u8], file_len: u64) -> Vec<u8> {
         let mut raw = Vec::new();
         for run in &table.runs {
             raw.extend_from_slice(&run.seq.to_le_bytes());
@@ -129,9 +123,7 @@ impl Footer {
     pub fn decode(file: &[u8], identity: Identity) -> Option<Self> {
         let at = file.len().checked_sub(TRAILER_LEN)?;
         let t = &file[at..];
-        if t[..8] != TRAILER_MAGIC
-            || crc32c::crc32c_append(identity.seed(), &t[12..]) != u32_at(t, 8)
-        {
+        if t[..8] != TRAILER_MAGIC || crc32c::crc32c_append(identity.seed(), &t[12..]) != u32_at(t, 8) {
             return None;
         }
         let footer = Self {
@@ -150,9 +142,7 @@ impl Footer {
             floor: u64_at(t, 96),
             log_last: u64_at(t, 104),
         };
-        let sound = footer.data_end <= at as u64
-            && footer.data_end % ALIGN == 0
-            && footer.end() <= at as u64;
+        let sound = footer.data_end <= at as u64 && footer.data_end % ALIGN == 0 && footer.end() <= at as u64;
         let good = sound && crc32c::crc32c(footer.tombs(file)) == footer.tombs_crc;
         good.then_some(footer)
     }

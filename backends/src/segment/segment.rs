@@ -265,8 +265,7 @@ impl Segment {
 
     /// Where the record of that sequence is and its row, if it is live.
     pub fn find(&self, seq: Seq) -> io::Result<Option<(u32, u64)>> {
-        let found =
-            self.with_table(|table| table.slot(seq).map(|slot| (slot, table.offset(slot))))?;
+        let found = self.with_table(|table| table.slot(seq).map(|slot| (slot, table.offset(slot))))?;
         Ok(found.filter(|(slot, _)| !self.rows.read().is_dead(*slot)))
     }
 
@@ -280,13 +279,7 @@ impl Segment {
     }
 
     /// Collects sequences and places of up to `max` live records, from `from` on in that direction.
-    pub fn collect(
-        &self,
-        from: Seq,
-        direction: Direction,
-        max: usize,
-        out: &mut Vec<(Seq, u64)>,
-    ) -> io::Result<()> {
+    pub fn collect(&self, from: Seq, direction: Direction, max: usize, out: &mut Vec<(Seq, u64)>) -> io::Result<()> {
         out.clear();
         let start = self.with_table(|table| match direction {
             Direction::Forward => Some(table.ceiling(from)),

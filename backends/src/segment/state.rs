@@ -54,10 +54,7 @@ const DAMAGED_MAX: usize = 1 << 16;
 impl State {
     /// The segment in which that sequence would lie, by its place in `segs`.
     pub fn place(&self, seq: Seq) -> Option<usize> {
-        let i = self
-            .segs
-            .partition_point(|s| s.first <= seq)
-            .checked_sub(1)?;
+        let i = self.segs.partition_point(|s| s.first <= seq).checked_sub(1)?;
         (seq <= self.segs[i].last).then_some(i)
     }
 

@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use weir_engine::{
-    Batch, Error, Kind as ErrorKind, Log, LogId, LogOptions, LogReader, Record, Result, Seq,
-};
+use weir_engine::{Batch, Error, Kind as ErrorKind, Log, LogId, LogOptions, LogReader, Record, Result, Seq};
 
 use super::backend::Core;
 use super::files::Mode;
 use super::format::{
-    BATCH_MAX, DATA_START, Encoder, EraseRun, FLAG_PREALLOCATED, Header, Identity, SEGMENT_MAX,
-    batch_bound, encode_runs, void_frame,
+    BATCH_MAX, DATA_START, Encoder, EraseRun, FLAG_PREALLOCATED, Header, Identity, SEGMENT_MAX, batch_bound,
+    encode_runs, void_frame,
 };
 use super::handle::Handle;
 use super::reader::SegmentReader;
@@ -233,9 +231,7 @@ impl SegmentLog {
             let state = self.shared.state.read();
             (state.extent.first, state.floor)
         };
-        let trim = batch
-            .trim
-            .filter(|trim| *trim > first.max(floor) || *trim > last + 1);
+        let trim = batch.trim.filter(|trim| *trim > first.max(floor) || *trim > last + 1);
         if batch.append.is_empty() && erased.is_empty() && own.is_empty() && trim.is_none() {
             return Ok(());
         }
@@ -315,10 +311,7 @@ impl SegmentLog {
     }
 
     /// Lets readers see the batch.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the pieces of one batch, used once"
-    )]
+    #[allow(clippy::too_many_arguments, reason = "the pieces of one batch, used once")]
     fn publish(
         &self,
         seg: &Arc<Segment>,
@@ -334,11 +327,7 @@ impl SegmentLog {
         let mut rows = seg.rows.write();
         let before = rows.count;
         for (record, at) in batch.append.iter().zip(places) {
-            rows.push(
-                record.seq,
-                *at,
-                (record.head.len() + record.body.len()) as u64,
-            );
+            rows.push(record.seq, *at, (record.head.len() + record.body.len()) as u64);
         }
         let mut gone = (0, 0);
         for (seq, bytes) in own {
@@ -498,18 +487,10 @@ impl SegmentLog {
                 && !seg.handle.is_held();
             if reusable {
                 let spare = self.dir.join(format!("{:016x}.spare", seg.identity.id));
-                self.core
-                    .handles
-                    .files
-                    .rename(path, &spare)
-                    .doing("renaming", path)?;
+                self.core.handles.files.rename(path, &spare).doing("renaming", path)?;
                 self.spares.push(spare);
             } else {
-                self.core
-                    .handles
-                    .files
-                    .remove(path)
-                    .doing("removing", path)?;
+                self.core.handles.files.remove(path).doing("removing", path)?;
                 seg.handle.close();
             }
             unlinked = true;
@@ -570,15 +551,8 @@ impl SegmentLog {
             ..Footer::default()
         };
         let file_len = seg.file_len.load(Ordering::Acquire);
-        let raw = footer.encode(
-            seg.identity,
-            &seg.rows.read().table,
-            &tail.info.tombs,
-            file_len,
-        );
-        seg.handle
-            .write_at(&raw, tail.pos)
-            .doing("writing", &seg.handle.path)?;
+        let raw = footer.encode(seg.identity, &seg.rows.read().table, &tail.info.tombs, file_len);
+        seg.handle.write_at(&raw, tail.pos).doing("writing", &seg.handle.path)?;
         self.syncer.mark(&seg.handle);
         let new_len = tail.pos + raw.len() as u64;
         let sealed = Segment::new(
@@ -617,11 +591,7 @@ impl SegmentLog {
             first_batch: self.number + 1,
             replaces: 0,
         };
-        let capacity = self
-            .options
-            .segment_bytes
-            .min(SEGMENT_MAX)
-            .max(DATA_START + bound);
+        let capacity = self.options.segment_bytes.min(SEGMENT_MAX).max(DATA_START + bound);
         let path = self.dir.join(identity.file_name(first));
         let files = self.core.handles.files.clone();
         let handle = Handle::new(&self.core.handles, path.clone(), capacity);
@@ -638,17 +608,13 @@ impl SegmentLog {
             None => {
                 let file = files.open(&path, Mode::Create).doing("making", &path)?;
                 if preallocate {
-                    files
-                        .allocate(&file, &path, capacity)
-                        .doing("allocating", &path)?;
+                    files.allocate(&file, &path, capacity).doing("allocating", &path)?;
                     // Allocated but never written extents would have to be converted at each sync.
                     let zeros = vec![0; 1 << 20];
                     let mut at = 0;
                     while at < capacity {
                         let n = zeros.len().min((capacity - at) as usize);
-                        files
-                            .write_at(&file, &path, &zeros[..n], at)
-                            .doing("writing", &path)?;
+                        files.write_at(&file, &path, &zeros[..n], at).doing("writing", &path)?;
                         at += n as u64;
                     }
                 }
@@ -711,10 +677,7 @@ impl SegmentLog {
         self.encoder.begin(tail.seg.seed, tail.pos);
         let raw = self.encoder.finish(self.number + 1, durable, last);
         let path = &tail.seg.handle.path;
-        tail.seg
-            .handle
-            .write_at(raw, tail.pos)
-            .doing("writing", path)?;
+        tail.seg.handle.write_at(raw, tail.pos).doing("writing", path)?;
         tail.pos += raw.len() as u64;
         tail.seg.end.store(tail.pos, Ordering::Release);
         let grown = tail
@@ -780,9 +743,7 @@ const SPARES_MAX: usize = 4;
 fn runs_of(erased: &[Erased], own: &[(Seq, u64)]) -> Vec<EraseRun> {
     let mut runs: Vec<EraseRun> = Vec::new();
     let mut in_segment = None;
-    let stored = erased
-        .iter()
-        .map(|e| (e.seq, e.bytes, Some(e.seg.identity.id)));
+    let stored = erased.iter().map(|e| (e.seq, e.bytes, Some(e.seg.identity.id)));
     for (seq, bytes, segment) in stored.chain(own.iter().map(|(seq, bytes)| (*seq, *bytes, None))) {
         match runs.last_mut() {
             Some(run) if run.first + run.count == seq && in_segment == Some(segment) => {

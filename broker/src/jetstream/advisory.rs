@@ -66,8 +66,8 @@ pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
             (consumer, "metric.v1.consumer_ack", fields)
         }
     };
-    fields["stream"] = json!(consumer.stream);
-    fields["consumer"] = json!(consumer.consumer);
+    fields["stream"] = json!(&*consumer.stream);
+    fields["consumer"] = json!(&*consumer.consumer);
     if let Some(domain) = domain {
         fields["domain"] = json!(domain);
     }

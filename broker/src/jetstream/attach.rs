@@ -13,8 +13,7 @@ use weir_engine::store::StreamEntry;
 use crate::account::{Account, Service, Subscription};
 use crate::error::Result;
 use crate::jetstream::JetStream;
-use crate::jetstream::api::direct::DirectGet;
-use crate::jetstream::services::{API_CALLS, API_PREFIX, Acks, Api, FlowControl, Ingest, Pull};
+use crate::jetstream::services::{API_CALLS, API_PREFIX, Acks, Api, Direct, FlowControl, Ingest, Pull};
 
 /// Where a stream lives.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +133,12 @@ impl JetStream {
             for prefix in self.api_prefixes() {
                 let subject = [&prefix, &b"DIRECT.GET."[..], entry.name.as_bytes()].concat();
                 let deep = [&subject, &b".>"[..]].concat();
-                let direct: Arc<dyn Service> = Arc::new(DirectGet::new(self, account, entry, subject.len()));
+                let direct: Arc<dyn Service> = Arc::new(Direct {
+                    jetstream: jetstream.clone(),
+                    account: Arc::clone(account),
+                    entry: Arc::new(entry.clone()),
+                    own_len: subject.len(),
+                });
                 subscriptions.extend(self.subscriptions(account, &[subject, deep], &direct)?);
             }
         }

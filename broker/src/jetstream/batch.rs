@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use weir_engine::shard::Input;
+use weir_engine::store::StreamEntry;
 
 use crate::jetstream::{ApiRequest, JetStream, api};
 
@@ -14,7 +16,15 @@ pub struct Batch {
     jetstream: Option<Arc<JetStream>>,
     /// By shard.
     inputs: Vec<Vec<Input>>,
-    requests: Vec<ApiRequest>,
+    requests: Vec<Request>,
+}
+
+/// A request that is served by a task of its own.
+pub(super) enum Request {
+    /// Of the API.
+    Api(ApiRequest),
+    /// For a message of a stream; for the last of a subject, if one is named.
+    Direct(Arc<StreamEntry>, Option<Bytes>, ApiRequest),
 }
 
 impl Batch {
@@ -24,8 +34,8 @@ impl Batch {
         self.inputs[shard].push(input);
     }
 
-    /// Adds a request of the API. It is served after what the same sender published before it was handed over.
-    pub(super) fn request(&mut self, jetstream: &Arc<JetStream>, request: ApiRequest) {
+    /// Adds a request. It is served after what the same sender published before it was handed over.
+    pub(super) fn request(&mut self, jetstream: &Arc<JetStream>, request: Request) {
         self.begin(jetstream);
         self.requests.push(request);
     }
@@ -46,8 +56,13 @@ impl Batch {
             }
         }
         for request in self.requests.drain(..) {
-            let serve = api::serve(Arc::clone(&jetstream), request);
-            jetstream.runtime.spawn(serve);
+            let own = Arc::clone(&jetstream);
+            match request {
+                Request::Api(request) => jetstream.runtime.spawn(api::serve(own, request)),
+                Request::Direct(entry, last_for, request) => {
+                    jetstream.runtime.spawn(api::direct::serve(own, entry, last_for, request))
+                }
+            };
         }
     }
 }

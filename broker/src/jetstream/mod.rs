@@ -19,7 +19,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use weir_backends::root::StoreDir;
-use weir_conf::{Backend, Compression, Durability, Index};
+use weir_conf::options::{self, Backend, Compression, Durability, Index};
 use weir_engine::shard::{Shard, ShardHandle};
 use weir_engine::store::Catalogue;
 use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
@@ -39,7 +39,7 @@ const SHARDS_MAX_DEFAULT: usize = 4;
 /// The running JetStream of a server.
 pub struct JetStream {
     /// What the configuration says.
-    pub options: weir_conf::JetStream,
+    pub options: options::JetStream,
     /// What streams get that do not choose their storage.
     pub defaults: Defaults,
     /// Held while something is checked and then made: names and subjects are free or not.
@@ -256,7 +256,7 @@ pub fn now() -> NanoTime {
     since.map_or(0, |since| NanoTime::try_from(since.as_nanos()).unwrap_or(NanoTime::MAX))
 }
 
-fn defaults(options: &weir_conf::JetStream) -> Defaults {
+fn defaults(options: &options::JetStream) -> Defaults {
     let nanos = |duration: std::time::Duration| Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
     Defaults {
         backend: match options.backend {

@@ -7,9 +7,11 @@ use weir_engine::LogId;
 use weir_engine::consumer::{Ack, AckKind, PullRequest};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
+use weir_engine::store::StreamEntry;
 
 use crate::account::{Account, Inbound, Service};
-use crate::jetstream::{ApiRequest, Batch, JetStream, status};
+use crate::jetstream::batch::{Batch, Request};
+use crate::jetstream::{ApiRequest, JetStream, status};
 
 /// Stores what is published to a stream's subjects.
 pub(super) struct Ingest {
@@ -187,7 +189,35 @@ impl Service for Api {
             payload: Bytes::copy_from_slice(message.payload),
             account: Arc::clone(&self.account),
         };
-        batch.request(&jetstream, request);
+        batch.request(&jetstream, Request::Api(request));
+    }
+}
+
+/// Takes direct gets of one stream: `…DIRECT.GET.<stream>`, and for the last message of a subject `….<subject>`.
+pub(super) struct Direct {
+    pub jetstream: Weak<JetStream>,
+    pub account: Arc<Account>,
+    pub entry: Arc<StreamEntry>,
+    /// The length of the subject up to and with the stream's name.
+    pub own_len: usize,
+}
+
+impl Service for Direct {
+    fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
+        let Some(jetstream) = self.jetstream.upgrade() else { return };
+        if message.reply.is_empty() {
+            return;
+        }
+        // Behind the stream's name comes a dot.
+        let last_for = message.subject.get(self.own_len + 1..).map(Bytes::copy_from_slice);
+        let request = ApiRequest {
+            subject: Bytes::copy_from_slice(message.subject),
+            reply: Bytes::copy_from_slice(message.reply),
+            headers: Bytes::copy_from_slice(message.headers),
+            payload: Bytes::copy_from_slice(message.payload),
+            account: Arc::clone(&self.account),
+        };
+        batch.request(&jetstream, Request::Direct(Arc::clone(&self.entry), last_for, request));
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Server {
     /// The runtime that connections live in, for threads outside of it.
     pub handle: Handle,
     /// JetStream, if it is on and has started.
-    pub jetstream: OnceLock<JetStream>,
+    pub jetstream: OnceLock<Arc<JetStream>>,
     accounts: RwLock<HashMap<Box<str>, Arc<Account>>>,
     began: Instant,
     clients: clients::Clients,

@@ -572,6 +572,9 @@ impl Stream {
     fn find_interested(&mut self, subject: &[u8]) {
         self.interested.clear();
         self.interested.extend_from_slice(&self.unfiltered);
+        if self.filtered.is_empty() {
+            return;
+        }
         let interested = &mut self.interested;
         let unfiltered = interested.len();
         self.filtered
