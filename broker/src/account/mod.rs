@@ -3,7 +3,6 @@
 mod subscription;
 mod watch;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,10 +53,7 @@ impl Account {
     ///
     /// # Errors
     /// The filter is malformed, or there is no room.
-    pub fn insert(
-        &self,
-        subscription: Arc<Subscription>,
-    ) -> Result<(), weir_subject::SublistError> {
+    pub fn insert(&self, subscription: Arc<Subscription>) -> Result<(), weir_subject::SublistError> {
         let mut sublist = self.sublist.write();
         let key = sublist.insert(&subscription.subject, Arc::clone(&subscription))?;
         // Whoever makes a subscription inserts it, and does so once.
@@ -79,8 +75,7 @@ impl Account {
             .is_some_and(|found| std::ptr::eq(&**found, subscription));
         if was_in {
             sublist.remove(key);
-            self.generation
-                .store(sublist.generation(), Ordering::Release);
+            self.generation.store(sublist.generation(), Ordering::Release);
             self.removed.fetch_add(1, Ordering::Relaxed);
             drop(sublist);
             self.watches.changed(&subscription.subject);
@@ -93,12 +88,7 @@ impl Account {
     /// # Errors
     /// The filter is malformed, or there is no room.
     pub fn serve(&self, filter: &[u8], service: Arc<dyn Service>) -> Result<Arc<Subscription>> {
-        let subscription = Arc::new(Subscription::new(
-            Target::Service(service),
-            filter,
-            None,
-            b"",
-        ));
+        let subscription = Arc::new(Subscription::new(Target::Service(service), filter, None, b""));
         self.insert(Arc::clone(&subscription))
             .map_err(|source| Error::Subscribe {
                 subject: String::from_utf8_lossy(filter).into_owned(),
@@ -144,9 +134,6 @@ impl Account {
     /// How many subscriptions there are, and how many were taken out since the start.
     #[must_use]
     pub fn subscription_counts(&self) -> (usize, u64) {
-        (
-            self.sublist.read().len(),
-            self.removed.load(Ordering::Relaxed),
-        )
+        (self.sublist.read().len(), self.removed.load(Ordering::Relaxed))
     }
 }

@@ -37,7 +37,9 @@ impl Watches {
     /// Takes a watch out, if it is there.
     pub fn remove(&self, subject: &[u8], key: &WatchKey) {
         let mut by_subject = self.by_subject.lock();
-        let Some(list) = by_subject.get_mut(subject) else { return };
+        let Some(list) = by_subject.get_mut(subject) else {
+            return;
+        };
         let before = list.len();
         list.retain(|(found, _)| found != key);
         self.count.fetch_sub(before - list.len(), Ordering::Release);
@@ -63,7 +65,9 @@ impl Watches {
         if !weir_subject::has_wildcard(filter) {
             return by_subject.get(filter).map(wakes).unwrap_or_default();
         }
-        let matching = by_subject.iter().filter(|(subject, _)| weir_subject::matches(filter, subject));
+        let matching = by_subject
+            .iter()
+            .filter(|(subject, _)| weir_subject::matches(filter, subject));
         matching.flat_map(|(_, list)| wakes(list)).collect()
     }
 }

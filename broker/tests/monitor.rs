@@ -1,0 +1,131 @@
+//! The monitoring port, with nats-server's names.
+
+mod support;
+
+use serde_json::Value;
+use support::TestServer;
+use weir_broker::conf::options::Listen;
+
+fn server() -> TestServer {
+    TestServer::start(|options| {
+        options.http = Some(Listen {
+            host: "127.0.0.1".into(),
+            port: 0,
+        })
+    })
+}
+
+fn json(server: &TestServer, path: &str) -> Value {
+    let (status, body) = server.get(path);
+    assert_eq!(status, "HTTP/1.1 200 OK", "{path}: {body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+#[test]
+fn varz_counts_traffic_of_open_and_closed_connections() {
+    let server = server();
+    let mut client = server.client();
+    client.exchange("SUB foo 1\r\nPUB foo 5\r\nhello\r\n", "MSG foo 1 5\r\nhello\r\n");
+    for round in 0..2 {
+        let varz = json(&server, "/varz");
+        assert_eq!(varz["version"], "2.15.1");
+        assert_eq!(varz["weir_version"], weir_broker::WEIR_VERSION);
+        assert_eq!(varz["port"], server.server.client_address().unwrap().port());
+        assert_eq!(
+            (&varz["in_msgs"], &varz["in_bytes"]),
+            (&1.into(), &5.into()),
+            "round {round}"
+        );
+        assert_eq!(
+            (&varz["out_msgs"], &varz["out_bytes"]),
+            (&1.into(), &5.into()),
+            "round {round}"
+        );
+        assert_eq!(varz["subscriptions"], 1 - round);
+        assert_eq!(varz["connections"], 1 - round);
+        assert_eq!(varz["total_connections"], 1);
+        if round == 0 {
+            client.send("-ERR 'bye'\r\n");
+            client.expect_end("");
+            while server.server.client_count() > 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+#[test]
+fn connz_lists_sorts_and_filters() {
+    let server = server();
+    let mut one = server.connect();
+    one.send("CONNECT {\"verbose\":false,\"name\":\"bob\",\"lang\":\"raw\",\"version\":\"1\"}\r\n");
+    one.exchange("SUB foo 1\r\nSUB bar q 2\r\n", "");
+    let mut two = server.client();
+    two.exchange("PUB x 3\r\nabc\r\n", "");
+    let connz = json(&server, "/connz?subs=detail");
+    assert_eq!(connz["num_connections"], 2);
+    let bob = &connz["connections"][0];
+    assert_eq!(
+        (&bob["name"], &bob["lang"], &bob["version"]),
+        (&"bob".into(), &"raw".into(), &"1".into())
+    );
+    assert_eq!(bob["subscriptions"], 2);
+    let details = bob["subscriptions_list_detail"].as_array().unwrap();
+    assert!(
+        details
+            .iter()
+            .any(|detail| detail["subject"] == "bar" && detail["qgroup"] == "q" && detail["sid"] == "2")
+    );
+    let by_traffic = json(&server, "/connz?sort=msgs_from&limit=1");
+    assert_eq!(by_traffic["connections"][0]["in_bytes"], 3);
+    assert_eq!(
+        (&by_traffic["num_connections"], &by_traffic["total"]),
+        (&1.into(), &2.into())
+    );
+    assert_eq!(
+        json(&server, "/connz?offset=2")["connections"],
+        Value::Array(Vec::new())
+    );
+    assert_eq!(
+        server.get("/connz?sort=nonsense"),
+        (
+            "HTTP/1.1 400 Bad Request".into(),
+            "invalid sorting option: nonsense".into()
+        )
+    );
+    assert_eq!(server.get("/connz?state=foo").0, "HTTP/1.1 400 Bad Request");
+    assert_eq!(server.get("/connz?limit=x").0, "HTTP/1.1 400 Bad Request");
+}
+
+#[test]
+fn health_and_unknown_pages() {
+    let server = server();
+    assert_eq!(
+        server.get("/healthz"),
+        ("HTTP/1.1 200 OK".into(), "{\"status\":\"ok\"}".into())
+    );
+    assert_eq!(
+        server.get("/healthz?js-enabled-only=true").0,
+        "HTTP/1.1 503 Service Unavailable"
+    );
+    assert_eq!(
+        server.get("/nope"),
+        ("HTTP/1.1 404 Not Found".into(), "404 page not found\n".into())
+    );
+    assert_eq!(server.get("/").0, "HTTP/1.1 200 OK");
+    assert_eq!(json(&server, "/jsz")["disabled"], true);
+}
+
+#[test]
+fn subsz_lists_and_tests() {
+    let server = server();
+    let mut client = server.client();
+    client.exchange("SUB a.* 1\r\nSUB b.> 2\r\n", "");
+    assert_eq!(json(&server, "/subsz")["num_subscriptions"], 2);
+    let all = json(&server, "/subsz?subs=1");
+    assert_eq!(all["total"], 2);
+    let matching = json(&server, "/subsz?subs=1&test=b.x.y");
+    assert_eq!(matching["total"], 1);
+    assert_eq!(matching["subscriptions_list"][0]["subject"], "b.>");
+    assert_eq!(server.get("/subsz?test=b.*").0, "HTTP/1.1 400 Bad Request");
+}

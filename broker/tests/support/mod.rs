@@ -1,0 +1,169 @@
+//! A server in this process, and a client that speaks raw bytes to it.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use weir_broker::Server;
+use weir_broker::conf::Options;
+
+/// How long an answer may take before the test fails; far more than any takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// CONNECT as most client libraries send it.
+pub const HELLO: &str =
+    "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1}\r\n";
+
+/// A server on a port of its own, stopped when the test ends.
+pub struct TestServer {
+    runtime: Runtime,
+    pub server: Arc<Server>,
+}
+
+impl TestServer {
+    pub fn start(change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options {
+            host: "127.0.0.1".into(),
+            port: 0,
+            ..Options::default()
+        };
+        change(&mut options);
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(Server::start(options)).unwrap();
+        Self { runtime, server }
+    }
+
+    /// A connection whose INFO has been read.
+    pub fn connect(&self) -> Raw {
+        let mut raw = Raw::new(TcpStream::connect(self.server.client_address().unwrap()).unwrap());
+        assert!(raw.line().starts_with("INFO {"));
+        raw
+    }
+
+    /// A connection that has said [`HELLO`], with the answer to its first PING read.
+    pub fn client(&self) -> Raw {
+        let mut raw = self.connect();
+        raw.send(HELLO);
+        raw.send("PING\r\n");
+        raw.expect("PONG\r\n");
+        assert!(raw.line().contains("\"connect_info\":true"));
+        raw
+    }
+
+    /// A request to the monitoring port: status line and body.
+    pub fn get(&self, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.server.monitor_address().unwrap()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+
+    pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.server.shutdown());
+    }
+}
+
+/// A client's socket, and what came from it and was not looked at yet.
+pub struct Raw {
+    pub stream: TcpStream,
+    pending: Vec<u8>,
+}
+
+impl Raw {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        Self {
+            stream,
+            pending: Vec::new(),
+        }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Reads more. False: the server closed.
+    fn more(&mut self) -> bool {
+        let end = Instant::now() + PATIENCE;
+        let mut chunk = [0; 65536];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return false,
+                Ok(read) => {
+                    self.pending.extend_from_slice(&chunk[..read]);
+                    return true;
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    assert!(
+                        Instant::now() < end,
+                        "nothing came; so far: {:?}",
+                        String::from_utf8_lossy(&self.pending)
+                    );
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// The next line, without its end.
+    pub fn line(&mut self) -> String {
+        loop {
+            if let Some(at) = self.pending.windows(2).position(|pair| pair == b"\r\n") {
+                let line = String::from_utf8(self.pending[..at].to_vec()).unwrap();
+                self.pending.drain(..at + 2);
+                return line;
+            }
+            assert!(
+                self.more(),
+                "closed; so far: {:?}",
+                String::from_utf8_lossy(&self.pending)
+            );
+        }
+    }
+
+    /// That many bytes.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.pending.len() < count {
+            assert!(
+                self.more(),
+                "closed; so far: {:?}",
+                String::from_utf8_lossy(&self.pending)
+            );
+        }
+        self.pending.drain(..count).collect()
+    }
+
+    /// The next bytes are exactly these.
+    #[track_caller]
+    pub fn expect(&mut self, wanted: &str) {
+        let got = self.take(wanted.len());
+        assert_eq!(String::from_utf8_lossy(&got), wanted);
+    }
+
+    /// Sends, and gets exactly this and nothing else (a PING behind it proves that).
+    #[track_caller]
+    pub fn exchange(&mut self, send: impl AsRef<[u8]>, wanted: &str) {
+        self.send(send);
+        self.send("PING\r\n");
+        self.expect(&format!("{wanted}PONG\r\n"));
+    }
+
+    /// Gets exactly this, and then the end of the connection.
+    #[track_caller]
+    pub fn expect_end(&mut self, wanted: &str) {
+        while self.more() {}
+        assert_eq!(String::from_utf8_lossy(&self.pending), wanted);
+    }
+}
