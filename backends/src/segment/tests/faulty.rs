@@ -1,0 +1,162 @@
+//! Files that fail at the n-th call, and that know what a power failure would leave.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use parking_lot::Mutex;
+use weir_engine::conformance::model::Dice;
+
+use super::super::files::{Files, Mode, RealFiles};
+
+/// One file's content as of its last sync, and what was written since.
+#[derive(Clone, Default)]
+struct Unsynced {
+    synced: Vec<u8>,
+    writes: Vec<(u64, Vec<u8>)>,
+}
+
+#[derive(Default)]
+struct State {
+    calls: u64,
+    fail_at: u64,
+    sticky: bool,
+    files: BTreeMap<PathBuf, Unsynced>,
+}
+
+/// Real files whose calls are counted and can fail.
+#[derive(Default)]
+pub struct FaultyFiles {
+    state: Mutex<State>,
+}
+
+impl FaultyFiles {
+    /// Fails the `n`-th call from now on, counted from 1; with `sticky` every later one as well.
+    pub fn fail_at(&self, n: u64, sticky: bool) {
+        let mut state = self.state.lock();
+        state.calls = 0;
+        state.fail_at = n;
+        state.sticky = sticky;
+    }
+
+    /// How many calls there were since.
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    fn call(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.calls += 1;
+        let n = state.fail_at;
+        if n != 0 && (state.calls == n || (state.sticky && state.calls > n)) {
+            return Err(io::Error::other("injected"));
+        }
+        Ok(())
+    }
+
+    /// Makes the files what they might be after a power failure: of what was written since each file's last sync,
+    /// every sector of 512 bytes is there or not, as the dice fall. The length is that of the farthest sector kept.
+    pub fn lose_power(&self, dice: &mut Dice) {
+        const SECTOR: usize = 512;
+        let state = self.state.lock();
+        for (path, file) in &state.files {
+            if file.writes.is_empty() || !path.exists() {
+                continue;
+            }
+            let mut image = file.synced.clone();
+            let bias = dice.below(4);
+            for (at, bytes) in &file.writes {
+                let mut done = 0;
+                while done < bytes.len() {
+                    let at = *at as usize + done;
+                    let n = (SECTOR - at % SECTOR).min(bytes.len() - done);
+                    // Sometimes nearly all, sometimes nearly none.
+                    if dice.below(4) >= bias {
+                        if image.len() < at + n {
+                            image.resize(at + n, 0);
+                        }
+                        image[at..at + n].copy_from_slice(&bytes[done..done + n]);
+                    }
+                    done += n;
+                }
+            }
+            fs::write(path, image).unwrap();
+        }
+    }
+}
+
+impl Files for FaultyFiles {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<File> {
+        self.call()?;
+        let file = RealFiles.open(path, mode)?;
+        self.state
+            .lock()
+            .files
+            .entry(path.to_path_buf())
+            .or_insert_with(|| Unsynced {
+                synced: fs::read(path).unwrap_or_default(),
+                writes: Vec::new(),
+            });
+        Ok(file)
+    }
+
+    fn write_at(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
+        let failed = self.call();
+        // A write that fails has come some of the way.
+        let done = if failed.is_err() { bytes.len() / 2 } else { bytes.len() };
+        RealFiles.write_at(file, path, &bytes[..done], at)?;
+        if let Some(unsynced) = self.state.lock().files.get_mut(path) {
+            unsynced.writes.push((at, bytes[..done].to_vec()));
+        }
+        failed
+    }
+
+    fn allocate(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
+        self.call()?;
+        RealFiles.allocate(file, path, len)
+    }
+
+    fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.call()?;
+        // Not synced for real: the tests' power failures are not.
+        let _ = file;
+        if let Some(unsynced) = self.state.lock().files.get_mut(path) {
+            unsynced.synced = fs::read(path)?;
+            unsynced.writes.clear();
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        self.call()
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.call()?;
+        RealFiles.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call()?;
+        RealFiles.rename(from, to)?;
+        let mut state = self.state.lock();
+        if let Some(file) = state.files.remove(from) {
+            state.files.insert(to.to_path_buf(), file);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call()?;
+        RealFiles.remove(path)?;
+        self.state.lock().files.remove(path);
+        Ok(())
+    }
+
+    fn map(&self, file: &File, path: &Path, len: usize) -> io::Result<Mmap> {
+        self.call()?;
+        RealFiles.map(file, path, len)
+    }
+}

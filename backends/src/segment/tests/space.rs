@@ -1,0 +1,103 @@
+//! Space comes back, and few files are open.
+
+use weir_engine::{Backend, LogId, LogOptions, Seq};
+
+use super::super::SegmentBackend;
+use super::{ID, append, open, segment_files, shown};
+
+fn small() -> LogOptions {
+    LogOptions {
+        segment_bytes: 16 << 10,
+        ..LogOptions::default()
+    }
+}
+
+#[test]
+fn trimmed_segments_are_unlinked_and_preallocated_ones_used_again() {
+    for preallocate in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LogOptions { preallocate, ..small() };
+        let (_backend, mut log, _) = open(dir.path(), &options);
+        let reader = log.reader();
+        let held = {
+            append(&mut *log, [1]);
+            reader.get(1).unwrap().unwrap()
+        };
+        for round in 0..60u64 {
+            append(&mut *log, round * 50 + 2..round * 50 + 52);
+            log.sync().unwrap();
+            log.trim(round * 50 + 40).unwrap();
+            log.sync().unwrap();
+        }
+        log.maintain(1 << 20).unwrap();
+        assert!(segment_files(dir.path()).len() <= 3, "{:?}", segment_files(dir.path()));
+        assert!(reader.extent().disk_bytes <= 3 * (16 << 10));
+        assert_eq!(&held.body[..], &super::content(1).1[..], "held bytes stay as they were");
+        let last = 59 * 50 + 51;
+        assert_eq!(shown(&*reader), (59 * 50 + 40..=last).collect::<Vec<Seq>>());
+    }
+}
+
+#[test]
+fn mostly_erased_segments_are_rewritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let live: Vec<Seq> = (1..=3000).filter(|seq| seq % 10 == 0).collect();
+    {
+        let (_backend, mut log, _) = open(dir.path(), &small());
+        for batch in 0..60u64 {
+            append(&mut *log, batch * 50 + 1..=batch * 50 + 50);
+        }
+        let dead: Vec<Seq> = (1..=3000).filter(|seq| seq % 10 != 0).collect();
+        for chunk in dead.chunks(300) {
+            log.erase(chunk).unwrap();
+        }
+        log.sync().unwrap();
+        let before = log.reader().extent();
+        while log.maintain(8 << 10).unwrap() {}
+        let after = log.reader().extent();
+        assert!(after.disk_bytes * 3 < before.disk_bytes, "{before:?} {after:?}");
+        assert_eq!((after.count, after.bytes), (before.count, before.bytes));
+        assert_eq!(shown(&*log.reader()), live);
+        log.sync().unwrap();
+    }
+    let (_backend, log, report) = open(dir.path(), &small());
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(shown(&*log.reader()), live);
+}
+
+#[test]
+fn many_small_logs_hold_few_files_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = SegmentBackend::open(dir.path()).unwrap();
+    let mut logs = Vec::new();
+    for id in 0..600 {
+        let (mut log, _) = backend.open(LogId(id), &LogOptions::default()).unwrap();
+        append(&mut *log, 1..=3);
+        assert_eq!(shown(&*log.reader()), [1, 2, 3]);
+        logs.push(log);
+    }
+    let open = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(Result::ok)
+        .filter(|link| std::fs::read_link(link.path()).is_ok_and(|to| to.starts_with(dir.path())))
+        .count();
+    assert!(open <= 260, "{open} files are open");
+    for log in &mut logs {
+        append(&mut **log, 4..=4);
+        assert_eq!(shown(&*log.reader()), [1, 2, 3, 4]);
+    }
+}
+
+#[test]
+fn a_store_opens_once_for_writing_and_also_for_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let (backend, mut log, _) = open(dir.path(), &small());
+    append(&mut *log, 1..=3);
+    assert!(SegmentBackend::open(dir.path()).is_err());
+    let looking = SegmentBackend::open_read_only(dir.path()).unwrap();
+    let (mut other, _) = looking.open(ID, &small()).unwrap();
+    assert_eq!(shown(&*other.reader()), [1, 2, 3]);
+    assert!(super::try_append(&mut *other, [4]).is_err());
+    drop(log);
+    drop(backend);
+}
