@@ -125,9 +125,6 @@ pub struct ConsumerConfig {
     /// Whether the subscriber of a push consumer is asked to keep up.
     #[serde(skip_serializing_if = "is_false")]
     pub flow_control: bool,
-    /// The silence after which a push consumer sends a heartbeat, in nanoseconds.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub idle_heartbeat: Nanos,
     /// Payloads are left out.
     #[serde(skip_serializing_if = "is_false")]
     pub headers_only: bool,
@@ -146,6 +143,9 @@ pub struct ConsumerConfig {
     /// The queue group it delivers to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub deliver_group: String,
+    /// The silence after which a push consumer sends a heartbeat, in nanoseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub idle_heartbeat: Nanos,
     /// How long it may go unused before it is removed, in nanoseconds.
     #[serde(skip_serializing_if = "is_zero")]
     pub inactive_threshold: Nanos,

@@ -6,6 +6,7 @@ mod config;
 mod deliver;
 mod pull;
 mod push;
+pub mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

@@ -195,9 +195,6 @@ pub struct StreamConfig {
     pub max_msg_size: i64,
     /// What happens when it is full.
     pub discard: Discard,
-    /// With [`Discard::New`]: a subject that is full refuses too.
-    #[serde(skip_serializing_if = "is_false")]
-    pub discard_new_per_subject: bool,
     /// File or memory.
     pub storage: Storage,
     /// Copies; a single server keeps 1.
@@ -232,6 +229,9 @@ pub struct StreamConfig {
     pub allow_direct: bool,
     /// Whether a mirror answers direct get for its origin.
     pub mirror_direct: bool,
+    /// With [`Discard::New`]: a subject that is full refuses too.
+    #[serde(skip_serializing_if = "is_false")]
+    pub discard_new_per_subject: bool,
     /// Nothing may be added or removed any more.
     pub sealed: bool,
     /// Messages cannot be deleted one by one.
@@ -256,12 +256,12 @@ pub struct StreamConfig {
     /// Scheduled messages are accepted.
     #[serde(skip_serializing_if = "is_false")]
     pub allow_msg_schedules: bool,
-    /// Fast batches are accepted.
-    #[serde(skip_serializing_if = "is_false")]
-    pub allow_batched: bool,
     /// When publishes are answered.
     #[serde(skip_serializing_if = "is_default_persist")]
     pub persist_mode: PersistMode,
+    /// Fast batches are accepted.
+    #[serde(skip_serializing_if = "is_false")]
+    pub allow_batched: bool,
     /// Free keys and values, 128 KiB at most; `weir.*` chooses the storage.
     #[serde(
         skip_serializing_if = "BTreeMap::is_empty",

@@ -10,6 +10,7 @@ mod publish;
 mod purge;
 pub mod settings;
 mod tail;
+pub mod validate;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};

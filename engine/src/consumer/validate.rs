@@ -1,0 +1,719 @@
+//! The rules that a consumer's configuration has to keep, and the defaults that fill its gaps.
+//!
+//! Codes, texts and their order are those of nats-server 2.15.
+
+use crate::consumer::config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy};
+use crate::reject::{self, Rejection};
+use crate::stream::validate::{
+    DESCRIPTION_MAX, METADATA_MAX, NAME_MAX, ServerLimits, go_duration, is_asset_name, metadata_len, set_required_level,
+};
+use crate::stream::{Retention, StreamConfig};
+use crate::types::{MILLISECOND, Nanos, SECOND};
+
+/// How long an acknowledgement may take where nothing is said.
+const ACK_WAIT: Nanos = 30 * SECOND;
+/// Unacknowledged messages at most where nothing is said.
+const MAX_ACK_PENDING: i64 = 1000;
+/// Pull requests waiting at most where nothing is said.
+const MAX_WAITING: i64 = 512;
+/// How long a consumer without a durable name may go unused where nothing is said.
+const INACTIVE_THRESHOLD: Nanos = 5 * SECOND;
+/// The shortest heartbeat.
+const HEARTBEAT_MIN: Nanos = 100 * MILLISECOND;
+
+/// What a request to make a consumer is meant to do about one that exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    /// Make it, or change it.
+    #[default]
+    CreateOrUpdate,
+    /// Make it; one that exists must be the same.
+    Create,
+    /// Change it; it must exist.
+    Update,
+}
+
+/// Checks the configuration of a new consumer; answers it with its defaults filled in. The caller has given it a name.
+/// `others` are the stream's consumers.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn validate_new<'c>(
+    config: ConsumerConfig,
+    stream: &StreamConfig,
+    others: impl Iterator<Item = (&'c str, &'c ConsumerConfig)> + Clone,
+    limits: &ServerLimits,
+    pedantic: bool,
+) -> Result<ConsumerConfig, Rejection> {
+    let mut config = validate(config, stream, limits, pedantic)?;
+    let limitable = others.clone().filter(|(_, other)| !other.direct).count();
+    if stream.max_consumers > 0 && limitable as i64 >= stream.max_consumers {
+        return Err(reject::MAXIMUM_CONSUMERS_LIMIT);
+    }
+    if stream.retention == Retention::WorkQueue {
+        if config.ack_policy != AckPolicy::Explicit {
+            return Err(reject::CONSUMER_WQ_REQUIRES_EXPLICIT_ACK);
+        }
+        if config.deliver_policy != DeliverPolicy::All {
+            return Err(reject::CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL);
+        }
+        if limitable > 0 && config.filters().is_empty() {
+            return Err(reject::CONSUMER_WQ_MULTIPLE_UNFILTERED);
+        }
+        check_partition(&config, others)?;
+    }
+    if config.name.len() > NAME_MAX {
+        return Err(reject::CONSUMER_NAME_TOO_LONG.with(NAME_MAX));
+    }
+    if !config.is_durable() && config.inactive_threshold == 0 {
+        config.inactive_threshold = INACTIVE_THRESHOLD;
+    }
+    Ok(config)
+}
+
+/// A consumer that is there already.
+#[derive(Clone, Copy, Debug)]
+pub struct Existing<'c> {
+    /// Its configuration.
+    pub config: &'c ConsumerConfig,
+    /// Whether somebody is subscribed to its delivery subject.
+    pub bound: bool,
+}
+
+/// Checks a new configuration for an existing consumer; answers as [`validate_new`].
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn validate_update<'c>(
+    existing: Existing<'c>,
+    new: ConsumerConfig,
+    action: Action,
+    stream: &StreamConfig,
+    others: impl Iterator<Item = (&'c str, &'c ConsumerConfig)>,
+    limits: &ServerLimits,
+    pedantic: bool,
+) -> Result<ConsumerConfig, Rejection> {
+    let old = existing.config;
+    let mut new = validate(new, stream, limits, pedantic)?;
+    if action == Action::Create && new != *old {
+        return Err(reject::CONSUMER_ALREADY_EXISTS);
+    }
+    if stream.retention == Retention::WorkQueue {
+        check_partition(&new, others)?;
+    }
+    check_change(old, &new, existing.bound)?;
+    if !old.is_durable() && new.inactive_threshold == 0 {
+        new.inactive_threshold = INACTIVE_THRESHOLD;
+    }
+    Ok(new)
+}
+
+/// The configuration with another pause; `None` ends it.
+pub fn paused(config: &ConsumerConfig, until: Option<crate::types::NanoTime>) -> ConsumerConfig {
+    let mut config = ConsumerConfig {
+        pause_until: until,
+        ..config.clone()
+    };
+    let level = required_level(&config);
+    set_required_level(&mut config.metadata, level);
+    config
+}
+
+/// What may not change while a consumer lives.
+fn check_change(old: &ConsumerConfig, new: &ConsumerConfig, bound: bool) -> Result<(), Rejection> {
+    let moved = old.deliver_subject != new.deliver_subject;
+    let forbidden = [
+        (old.deliver_policy != new.deliver_policy, "deliver policy can not be updated"),
+        (old.mem_storage != new.mem_storage, "storage type can not be updated"),
+        (old.direct != new.direct, "direct can not be updated"),
+        (old.sourcing != new.sourcing, "sourcing can not be updated"),
+        (old.opt_start_seq != new.opt_start_seq, "start sequence can not be updated"),
+        (old.opt_start_time != new.opt_start_time, "start time can not be updated"),
+        (old.ack_policy != new.ack_policy, "ack policy can not be updated"),
+        (old.replay_policy != new.replay_policy, "replay policy can not be updated"),
+        (old.idle_heartbeat != new.idle_heartbeat, "heart beats can not be updated"),
+        (old.flow_control != new.flow_control, "flow control can not be updated"),
+        (moved && !old.is_push(), "can not update pull consumer to push based"),
+        (moved && !new.is_push(), "can not update push consumer to pull based"),
+    ];
+    if let Some((_, text)) = forbidden.iter().find(|(broken, _)| *broken) {
+        return Err(reject::CONSUMER_CREATE.with(text));
+    }
+    if moved && bound {
+        return Err(reject::CONSUMER_NAME_EXIST);
+    }
+    if old.max_waiting != new.max_waiting {
+        return Err(reject::CONSUMER_CREATE.with("max waiting can not be updated"));
+    }
+    Ok(())
+}
+
+/// On a work queue no message may be wanted by two consumers.
+fn check_partition<'c>(
+    config: &ConsumerConfig,
+    others: impl Iterator<Item = (&'c str, &'c ConsumerConfig)>,
+) -> Result<(), Rejection> {
+    let own = config.filters();
+    for (name, other) in others {
+        if name == config.name || other.direct || other.sourcing {
+            continue;
+        }
+        let theirs = other.filters();
+        let collide = |a: &&str| {
+            theirs.is_empty() || theirs.iter().any(|b| weir_subject::overlaps(a.as_bytes(), b.as_bytes()))
+        };
+        if own.iter().any(collide) {
+            return Err(reject::CONSUMER_WQ_CONSUMER_NOT_UNIQUE);
+        }
+    }
+    Ok(())
+}
+
+/// The rules for new and changed configurations alike.
+fn validate(
+    mut config: ConsumerConfig,
+    stream: &StreamConfig,
+    limits: &ServerLimits,
+    pedantic: bool,
+) -> Result<ConsumerConfig, Rejection> {
+    fill_defaults(&mut config, stream, limits, pedantic)?;
+    check_names(&config)?;
+    if config.num_replicas < 0 {
+        return Err(reject::REPLICAS_COUNT_CANNOT_BE_NEGATIVE);
+    }
+    if config.num_replicas > stream.num_replicas {
+        return Err(reject::CONSUMER_REPLICAS_EXCEEDS_STREAM);
+    }
+    check_acks(&config)?;
+    if config.description.len() > DESCRIPTION_MAX {
+        return Err(reject::CONSUMER_DESCRIPTION_TOO_LONG.with(DESCRIPTION_MAX));
+    }
+    match config.is_push() {
+        true => check_push(&config, stream)?,
+        false => check_pull(&config, stream, limits)?,
+    }
+    for limit in [limits.max_ack_pending, stream.consumer_limits.max_ack_pending] {
+        if limit > 0 && config.max_ack_pending > limit {
+            return Err(reject::CONSUMER_MAX_PENDING_ACK_EXCESS.with(limit));
+        }
+    }
+    let threshold = stream.consumer_limits.inactive_threshold;
+    if threshold > 0 && config.inactive_threshold > threshold {
+        return Err(reject::CONSUMER_INACTIVE_THRESHOLD_EXCESS.with(go_duration(threshold)));
+    }
+    if config.direct {
+        if !config.is_push() {
+            return Err(reject::CONSUMER_DIRECT_REQUIRES_PUSH);
+        }
+        if config.is_durable() {
+            return Err(reject::CONSUMER_DIRECT_REQUIRES_EPHEMERAL);
+        }
+    }
+    check_filters(&config)?;
+    check_start(&config)?;
+    check_sampling(&config.sample_freq)?;
+    if config.flow_control && config.idle_heartbeat == 0 {
+        return Err(reject::CONSUMER_WITH_FLOW_CONTROL_NEEDS_HEARTBEATS);
+    }
+    if config.is_durable() && config.name != config.durable_name {
+        return Err(reject::CONSUMER_CREATE_DURABLE_AND_NAME_MISMATCH);
+    }
+    if metadata_len(&config.metadata) > METADATA_MAX {
+        return Err(reject::CONSUMER_METADATA_LENGTH.with(format!("{}KB", METADATA_MAX / 1024)));
+    }
+    check_priority(&config)?;
+    check_unsupported(&config)?;
+    let level = required_level(&config);
+    set_required_level(&mut config.metadata, level);
+    Ok(config)
+}
+
+fn fill_defaults(
+    config: &mut ConsumerConfig,
+    stream: &StreamConfig,
+    limits: &ServerLimits,
+    pedantic: bool,
+) -> Result<(), Rejection> {
+    let pedantically = |text: &str| match pedantic {
+        true => Err(reject::PEDANTIC.with(text)),
+        false => Ok(()),
+    };
+    if config.name.is_empty() {
+        config.name = config.durable_name.clone();
+    }
+    if config.max_deliver < -1 {
+        pedantically("max_deliver must be set to -1")?;
+    }
+    if config.max_deliver <= 0 {
+        config.max_deliver = -1;
+    }
+    if config.max_ack_pending < -1 {
+        pedantically("max_ack_pending must be set to -1")?;
+        config.max_ack_pending = -1;
+    }
+    for (field, name) in [
+        (&mut config.max_waiting, "max_waiting"),
+        (&mut config.max_batch, "max_batch"),
+        (&mut config.max_expires, "max_expires"),
+        (&mut config.max_bytes, "max_bytes"),
+        (&mut config.idle_heartbeat, "idle_heartbeat"),
+        (&mut config.inactive_threshold, "inactive_threshold"),
+        (&mut config.priority_timeout, "priority_timeout"),
+    ] {
+        if *field < 0 {
+            pedantically(&format!("{name} must not be negative"))?;
+            *field = 0;
+        }
+    }
+    if !config.is_push() && config.max_waiting == 0 {
+        config.max_waiting = MAX_WAITING;
+    }
+    if config.ack_wait == 0 && matches!(config.ack_policy, AckPolicy::Explicit | AckPolicy::All) {
+        config.ack_wait = ACK_WAIT;
+    }
+    if let Some(&first) = config.backoff.first() {
+        if config.ack_wait != first {
+            pedantically("first backoff value has to equal batch AckWait")?;
+        }
+        config.ack_wait = first;
+    }
+    let stream_limits = &stream.consumer_limits;
+    if config.max_ack_pending == 0 {
+        if stream_limits.max_ack_pending > 0 {
+            pedantically("max_ack_pending must be set if it's configured in stream limits")?;
+        }
+        config.max_ack_pending = stream_limits.max_ack_pending;
+    }
+    if config.inactive_threshold == 0 {
+        if stream_limits.inactive_threshold > 0 {
+            pedantically("inactive_threshold must be set if it's configured in stream limits")?;
+        }
+        config.inactive_threshold = stream_limits.inactive_threshold;
+    }
+    if config.max_ack_pending == 0 && config.ack_policy != AckPolicy::None {
+        config.max_ack_pending = match limits.max_ack_pending {
+            limit @ 1..MAX_ACK_PENDING => limit,
+            _ => MAX_ACK_PENDING,
+        };
+    }
+    if !config.is_push() && config.max_batch == 0 && limits.max_request_batch > 0 {
+        pedantically("max_request_batch must be set if it's JetStream limits are set")?;
+        config.max_batch = limits.max_request_batch;
+    }
+    Ok(())
+}
+
+fn check_names(config: &ConsumerConfig) -> Result<(), Rejection> {
+    let bad = |name: &str| !name.is_empty() && !is_asset_name(name);
+    if bad(&config.name) {
+        return Err(reject::STREAM_INVALID_CONFIG.with("consumer name can not contain '.', '*', '>', '\\', '/'"));
+    }
+    if bad(&config.durable_name) {
+        return Err(reject::STREAM_INVALID_CONFIG.with("consumer durable name can not contain '.', '*', '>', '\\', '/'"));
+    }
+    Ok(())
+}
+
+fn check_acks(config: &ConsumerConfig) -> Result<(), Rejection> {
+    if config.backoff.iter().any(|wait| *wait < 0) {
+        return Err(reject::CONSUMER_BACK_OFF_NEGATIVE);
+    }
+    if config.ack_wait < 0 {
+        return Err(reject::CONSUMER_ACK_WAIT_NEGATIVE);
+    }
+    if config.ack_policy == AckPolicy::FlowControl && !config.is_push() {
+        return Err(reject::CONSUMER_ACK_FC_REQUIRES_PUSH);
+    }
+    if config.max_deliver != -1 && config.backoff.len() as i64 > config.max_deliver {
+        return Err(reject::CONSUMER_MAX_DELIVER_BACKOFF);
+    }
+    Ok(())
+}
+
+fn check_push(config: &ConsumerConfig, stream: &StreamConfig) -> Result<(), Rejection> {
+    let subject = config.deliver_subject.as_bytes();
+    if weir_subject::has_wildcard(subject) {
+        return Err(reject::CONSUMER_DELIVER_TO_WILDCARDS);
+    }
+    if !weir_subject::is_literal(subject) {
+        return Err(reject::CONSUMER_INVALID_DELIVER_SUBJECT);
+    }
+    if stream.subjects.iter().any(|filter| weir_subject::matches(filter.as_bytes(), subject)) {
+        return Err(reject::CONSUMER_DELIVER_CYCLE);
+    }
+    if config.max_waiting != 0 {
+        return Err(reject::CONSUMER_PUSH_MAX_WAITING);
+    }
+    if config.max_ack_pending > 0 && config.ack_policy == AckPolicy::None {
+        return Err(reject::CONSUMER_MAX_PENDING_ACK_POLICY_REQUIRED);
+    }
+    if (1..HEARTBEAT_MIN).contains(&config.idle_heartbeat) {
+        return Err(reject::CONSUMER_SMALL_HEARTBEAT);
+    }
+    Ok(())
+}
+
+fn check_pull(config: &ConsumerConfig, stream: &StreamConfig, limits: &ServerLimits) -> Result<(), Rejection> {
+    if config.ack_policy == AckPolicy::None && stream.retention == Retention::WorkQueue {
+        return Err(reject::CONSUMER_PULL_REQUIRES_ACK);
+    }
+    if config.rate_limit_bps > 0 {
+        return Err(reject::CONSUMER_PULL_WITH_RATE_LIMIT);
+    }
+    if config.idle_heartbeat > 0 {
+        return Err(reject::CONSUMER_HB_REQUIRES_PUSH);
+    }
+    if config.flow_control {
+        return Err(reject::CONSUMER_FC_REQUIRES_PUSH);
+    }
+    if (1..MILLISECOND).contains(&config.max_expires) {
+        return Err(reject::CONSUMER_MAX_REQUEST_EXPIRES_TOO_SMALL);
+    }
+    if limits.max_request_batch > 0 && config.max_batch > limits.max_request_batch {
+        return Err(reject::CONSUMER_MAX_REQUEST_BATCH_EXCEEDED.with(limits.max_request_batch));
+    }
+    Ok(())
+}
+
+/// A filter need not be among the stream's subjects: they may come later, and what an earlier configuration stored stays.
+fn check_filters(config: &ConsumerConfig) -> Result<(), Rejection> {
+    if !config.filter_subject.is_empty() && !config.filter_subjects.is_empty() {
+        return Err(reject::CONSUMER_DUPLICATE_FILTER_SUBJECTS);
+    }
+    if config.filter_subjects.iter().any(String::is_empty) {
+        return Err(reject::CONSUMER_EMPTY_FILTER);
+    }
+    let filters = config.filters();
+    for (at, filter) in filters.iter().enumerate() {
+        if !weir_subject::is_valid_subject(filter.as_bytes()) {
+            return Err(reject::STREAM_INVALID_CONFIG.with("invalid subject"));
+        }
+        let contained = |(other_at, other): (usize, &&str)| {
+            other_at != at && weir_subject::is_subset(filter.as_bytes(), other.as_bytes())
+        };
+        if filters.iter().enumerate().any(contained) {
+            return Err(reject::CONSUMER_OVERLAPPING_SUBJECT_FILTERS);
+        }
+    }
+    Ok(())
+}
+
+fn check_start(config: &ConsumerConfig) -> Result<(), Rejection> {
+    let has_seq = config.opt_start_seq > 0;
+    let has_time = config.opt_start_time.is_some();
+    let filtered = !config.filters().is_empty();
+    let (policy, seq_allowed, time_allowed, missing) = match config.deliver_policy {
+        DeliverPolicy::All => ("all", false, false, None),
+        DeliverPolicy::Last => ("last", false, false, None),
+        DeliverPolicy::New => ("new", false, false, None),
+        DeliverPolicy::LastPerSubject => {
+            ("last per subject", false, false, (!filtered).then_some("filter subject"))
+        }
+        DeliverPolicy::ByStartSequence => {
+            ("by start sequence", true, false, (!has_seq).then_some("start sequence"))
+        }
+        DeliverPolicy::ByStartTime => ("by start time", false, true, (!has_time).then_some("start time")),
+    };
+    // Nats-server calls the sequence "start sequence" in this one case, and so says "start" twice.
+    let sequence = match config.deliver_policy {
+        DeliverPolicy::ByStartTime => "start sequence",
+        _ => "sequence",
+    };
+    let unwanted = |what: &str| {
+        format!("consumer delivery policy is deliver {policy}, but optional start {what} is also set")
+    };
+    let needed = |what: &str| format!("consumer delivery policy is deliver {policy}, but optional {what} is not set");
+    let starts_where_said = seq_allowed || time_allowed;
+    let text = match missing {
+        Some(what) if starts_where_said => Some(needed(what)),
+        _ if has_seq && !seq_allowed => Some(unwanted(sequence)),
+        _ if has_time && !time_allowed => Some(unwanted("time")),
+        missing => missing.map(needed),
+    };
+    match text {
+        Some(text) => Err(reject::CONSUMER_INVALID_POLICY.with(text)),
+        None => Ok(()),
+    }
+}
+
+/// `30` or `30%`: the share of acknowledgements that is reported.
+fn check_sampling(text: &str) -> Result<(), Rejection> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let number = text.strip_suffix('%').unwrap_or(text);
+    match number.parse::<i64>() {
+        Ok(0..) => Ok(()),
+        Ok(_) => Err(reject::CONSUMER_INVALID_SAMPLING.with("<nil>")),
+        Err(_) => Err(reject::CONSUMER_INVALID_SAMPLING.with(format!("strconv.Atoi: parsing {number:?}: invalid syntax"))),
+    }
+}
+
+fn check_priority(config: &ConsumerConfig) -> Result<(), Rejection> {
+    if config.priority_policy == PriorityPolicy::None {
+        if !config.priority_groups.is_empty() {
+            return Err(reject::CONSUMER_PRIORITY_GROUP_WITH_POLICY_NONE);
+        }
+        if config.priority_timeout > 0 {
+            return Err(reject::CONSUMER_PINNED_TTL_WITHOUT_PRIORITY_POLICY_NONE);
+        }
+        return Ok(());
+    }
+    if config.is_push() {
+        return Err(reject::CONSUMER_PUSH_WITH_PRIORITY_GROUP);
+    }
+    if config.priority_groups.is_empty() {
+        return Err(reject::CONSUMER_PRIORITY_POLICY_WITHOUT_GROUP);
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/_=-".contains(&byte);
+    for group in &config.priority_groups {
+        if group.is_empty() {
+            return Err(reject::CONSUMER_EMPTY_GROUP_NAME);
+        }
+        if group.len() > 16 || !group.bytes().all(allowed) {
+            return Err(reject::CONSUMER_INVALID_GROUP_NAME);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses by name what this engine cannot do, rather than take it and do nothing.
+fn check_unsupported(config: &ConsumerConfig) -> Result<(), Rejection> {
+    let fields = [
+        (config.ack_policy == AckPolicy::FlowControl, "ack_policy flow_control"),
+        (config.priority_policy != PriorityPolicy::None, "priority_policy"),
+        (config.direct, "direct"),
+        (config.sourcing, "sourcing"),
+    ];
+    match fields.iter().find(|(used, _)| *used) {
+        Some((_, field)) => Err(reject::CONSUMER_CREATE.with(format!("Weir does not support {field} yet"))),
+        None => Ok(()),
+    }
+}
+
+fn required_level(config: &ConsumerConfig) -> u8 {
+    if config.ack_policy == AckPolicy::FlowControl {
+        4
+    } else {
+        u8::from(
+            config.pause_until.is_some()
+                || config.priority_policy != PriorityPolicy::None
+                || config.priority_timeout != 0
+                || !config.priority_groups.is_empty(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::empty;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn consumer(fields: Value) -> ConsumerConfig {
+        let mut all = json!({"name": "C"});
+        if let (Value::Object(all), Value::Object(fields)) = (&mut all, fields) {
+            all.extend(fields);
+        }
+        serde_json::from_value(all).unwrap()
+    }
+
+    fn stream(fields: Value) -> StreamConfig {
+        let mut all = json!({"name": "S", "subjects": ["s.>"]});
+        if let (Value::Object(all), Value::Object(fields)) = (&mut all, fields) {
+            all.extend(fields);
+        }
+        serde_json::from_value(all).unwrap()
+    }
+
+    fn create(fields: Value) -> Result<ConsumerConfig, Rejection> {
+        validate_new(consumer(fields), &stream(json!({})), empty(), &ServerLimits::default(), false)
+    }
+
+    fn update(old: Value, new: Value, action: Action, bound: bool) -> Result<ConsumerConfig, Rejection> {
+        let old = create(old).unwrap();
+        let stream = stream(json!({}));
+        let existing = Existing { config: &old, bound };
+        validate_update(existing, consumer(new), action, &stream, empty(), &ServerLimits::default(), false)
+    }
+
+    #[test]
+    fn fills_defaults_as_nats_server_echoes_them() {
+        let pull = create(json!({"durable_name": "C", "ack_policy": "explicit"})).unwrap();
+        let shown = serde_json::to_value(&pull).unwrap();
+        assert_eq!(
+            shown,
+            json!({"durable_name": "C", "name": "C", "deliver_policy": "all", "ack_policy": "explicit",
+                "ack_wait": 30 * SECOND, "max_deliver": -1, "replay_policy": "instant", "max_waiting": 512,
+                "max_ack_pending": 1000, "num_replicas": 0, "metadata": {"_nats.req.level": "0"}})
+        );
+        let push = create(json!({"deliver_subject": "d"})).unwrap();
+        assert_eq!((push.max_waiting, push.max_ack_pending, push.ack_wait), (0, 0, 0));
+        assert_eq!(push.inactive_threshold, 5 * SECOND);
+        let backoff = create(json!({"ack_policy": "explicit", "ack_wait": 9, "backoff": [3, 4]})).unwrap();
+        assert_eq!(backoff.ack_wait, 3);
+        let paused = create(json!({"pause_until": "2030-01-01T00:00:00Z"})).unwrap();
+        assert_eq!(paused.metadata["_nats.req.level"], "1");
+    }
+
+    #[test]
+    fn refuses_with_the_codes_of_nats_server() {
+        for (fields, code) in [
+            (json!({"name": "a/b"}), 10052),
+            (json!({"name": "x".repeat(256)}), 10102),
+            (json!({"durable_name": "D"}), 10132),
+            (json!({"num_replicas": -1}), 10133),
+            (json!({"num_replicas": 2}), 10126),
+            (json!({"ack_policy": "explicit", "ack_wait": -1}), 10183),
+            (json!({"ack_policy": "explicit", "backoff": [-1]}), 10184),
+            (json!({"ack_policy": "explicit", "backoff": [1, 2], "max_deliver": 1}), 10116),
+            (json!({"ack_policy": "flow_control"}), 10218),
+            (json!({"description": "x".repeat(4097)}), 10107),
+            (json!({"deliver_subject": "d.*"}), 10079),
+            (json!({"deliver_subject": "d..x"}), 10112),
+            (json!({"deliver_subject": "s.x"}), 10081),
+            (json!({"deliver_subject": "d", "max_waiting": 5}), 10080),
+            (json!({"deliver_subject": "d", "max_ack_pending": 5}), 10082),
+            (json!({"deliver_subject": "d", "idle_heartbeat": 5}), 10083),
+            (json!({"deliver_subject": "d", "flow_control": true}), 10108),
+            (json!({"rate_limit_bps": 5}), 10086),
+            (json!({"idle_heartbeat": SECOND}), 10088),
+            (json!({"flow_control": true}), 10089),
+            (json!({"max_expires": 5}), 10115),
+            (json!({"direct": true}), 10090),
+            (json!({"filter_subject": "s..a"}), 10052),
+            (json!({"filter_subject": "a", "filter_subjects": ["b"]}), 10136),
+            (json!({"filter_subjects": [""]}), 10139),
+            (json!({"filter_subjects": ["a.b", "a.>"]}), 10138),
+            (json!({"filter_subjects": ["a", "a"]}), 10138),
+            (json!({"metadata": {"a": "x".repeat(140_000)}}), 10135),
+            (json!({"priority_groups": ["a"]}), 10196),
+            (json!({"priority_timeout": 5}), 10197),
+            (json!({"priority_policy": "overflow"}), 10159),
+            (json!({"priority_policy": "overflow", "priority_groups": [""]}), 10161),
+            (json!({"priority_policy": "overflow", "priority_groups": ["a b"]}), 10162),
+            (json!({"priority_policy": "overflow", "priority_groups": ["a"], "deliver_subject": "d"}), 10178),
+            (json!({"priority_policy": "overflow", "priority_groups": ["a"]}), 10012),
+        ] {
+            let shown = fields.to_string();
+            assert_eq!(create(fields).unwrap_err().code, code, "{}", &shown[..shown.len().min(100)]);
+        }
+        for fine in [
+            json!({"filter_subject": "elsewhere"}),
+            json!({"filter_subjects": ["*.a", "s.*"]}),
+            json!({"max_batch": -1, "max_waiting": -3, "max_deliver": -7, "inactive_threshold": -4}),
+            json!({"deliver_subject": "d", "flow_control": true, "idle_heartbeat": SECOND, "rate_limit_bps": 5}),
+            json!({"ack_policy": "explicit", "backoff": [1, 2], "max_deliver": 2}),
+        ] {
+            assert!(create(fine.clone()).is_ok(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn the_start_has_to_fit_the_policy() {
+        let time = "2020-01-01T00:00:00Z";
+        for (fields, text) in [
+            (json!({"opt_start_seq": 2}), "all, but optional start sequence is also set"),
+            (json!({"opt_start_time": time}), "all, but optional start time is also set"),
+            (json!({"deliver_policy": "last_per_subject"}), "last per subject, but optional filter subject is not set"),
+            (
+                json!({"deliver_policy": "by_start_sequence"}),
+                "by start sequence, but optional start sequence is not set",
+            ),
+            (
+                json!({"deliver_policy": "by_start_sequence", "opt_start_seq": 1, "opt_start_time": time}),
+                "by start sequence, but optional start time is also set",
+            ),
+            (json!({"deliver_policy": "by_start_time"}), "by start time, but optional start time is not set"),
+            (
+                json!({"deliver_policy": "by_start_time", "opt_start_seq": 1, "opt_start_time": time}),
+                "by start time, but optional start start sequence is also set",
+            ),
+        ] {
+            let refused = create(fields).unwrap_err();
+            assert_eq!(refused.text, format!("consumer delivery policy is deliver {text}"));
+            assert_eq!(refused.code, 10094);
+        }
+        assert!(create(json!({"deliver_policy": "by_start_time", "opt_start_time": time})).is_ok());
+    }
+
+    #[test]
+    fn samples_are_shares() {
+        let text = |freq: &str| create(json!({"sample_freq": freq})).map_err(|refused| refused.text.into_owned());
+        assert!(text("30%").is_ok() && text("30").is_ok());
+        assert_eq!(text("-1").unwrap_err(), "failed to parse consumer sampling configuration: <nil>");
+        assert_eq!(
+            text("abc").unwrap_err(),
+            "failed to parse consumer sampling configuration: strconv.Atoi: parsing \"abc\": invalid syntax"
+        );
+    }
+
+    #[test]
+    fn work_queues_have_one_consumer_for_each_message() {
+        let queue = stream(json!({"retention": "workqueue"}));
+        let first = consumer(json!({"ack_policy": "explicit", "filter_subject": "s.1"}));
+        let second = |fields: Value| {
+            let others = [("other", &first)];
+            validate_new(consumer(fields), &queue, others.into_iter(), &ServerLimits::default(), false)
+                .map(drop)
+                .map_err(|refused| refused.code)
+        };
+        assert_eq!(second(json!({})), Err(10084));
+        assert_eq!(second(json!({"ack_policy": "all"})), Err(10098));
+        assert_eq!(second(json!({"deliver_subject": "d"})), Err(10098));
+        assert_eq!(second(json!({"ack_policy": "explicit", "deliver_policy": "new"})), Err(10101));
+        assert_eq!(second(json!({"ack_policy": "explicit"})), Err(10099));
+        assert_eq!(second(json!({"ack_policy": "explicit", "filter_subject": "s.*"})), Err(10100));
+        assert_eq!(second(json!({"ack_policy": "explicit", "filter_subject": "s.2"})), Ok(()));
+    }
+
+    #[test]
+    fn limits_of_stream_and_server_hold() {
+        let limited = stream(json!({"max_consumers": 1,
+            "consumer_limits": {"max_ack_pending": 5, "inactive_threshold": 10 * SECOND}}));
+        let limits = ServerLimits { max_request_batch: 7, ..ServerLimits::default() };
+        let made = |fields: Value| validate_new(consumer(fields), &limited, empty(), &limits, false);
+        let fine = made(json!({"ack_policy": "explicit"})).unwrap();
+        assert_eq!((fine.max_ack_pending, fine.inactive_threshold, fine.max_batch), (5, 10 * SECOND, 7));
+        assert_eq!(
+            made(json!({"ack_policy": "explicit", "max_ack_pending": 6})).unwrap_err().text,
+            "consumer max ack pending exceeds system limit of 5"
+        );
+        assert_eq!(
+            made(json!({"inactive_threshold": 20 * SECOND})).unwrap_err().text,
+            "consumer inactive threshold exceeds system limit of 10s"
+        );
+        assert_eq!(made(json!({"max_batch": 8})).unwrap_err().code, 10125);
+        let others = [("other", &fine)];
+        let one_more = validate_new(consumer(json!({})), &limited, others.into_iter(), &limits, false);
+        assert_eq!(one_more.unwrap_err().code, 10026);
+    }
+
+    #[test]
+    fn updates_keep_what_must_not_change() {
+        for (old, new, text) in [
+            (json!({}), json!({"ack_policy": "explicit"}), "ack policy can not be updated"),
+            (json!({}), json!({"deliver_policy": "new"}), "deliver policy can not be updated"),
+            (json!({}), json!({"deliver_subject": "d"}), "can not update pull consumer to push based"),
+            (json!({"deliver_subject": "d"}), json!({}), "can not update push consumer to pull based"),
+            (json!({}), json!({"max_waiting": 5}), "max waiting can not be updated"),
+            (json!({}), json!({"mem_storage": true}), "storage type can not be updated"),
+            (json!({}), json!({"replay_policy": "original"}), "replay policy can not be updated"),
+        ] {
+            let refused = update(old, new, Action::CreateOrUpdate, false).unwrap_err();
+            assert_eq!((refused.code, refused.text.as_ref()), (10012, text));
+        }
+        let changed = update(json!({}), json!({"description": "x", "filter_subject": "s.1"}), Action::Update, false);
+        assert_eq!(changed.unwrap().description, "x");
+        let (here, there) = (json!({"deliver_subject": "d"}), json!({"deliver_subject": "e"}));
+        let moved = |bound| update(here.clone(), there.clone(), Action::CreateOrUpdate, bound);
+        assert_eq!(moved(true).unwrap_err().code, 10013);
+        assert!(moved(false).is_ok());
+        let durable = json!({"durable_name": "C"});
+        assert!(update(durable.clone(), durable.clone(), Action::Create, false).is_ok());
+        let other = json!({"durable_name": "C", "description": "x"});
+        assert_eq!(update(durable, other, Action::Create, false).unwrap_err().code, 10148);
+    }
+}

@@ -1,0 +1,656 @@
+//! The rules that a stream's configuration has to keep, and the defaults that fill its gaps.
+//!
+//! Codes, texts and their order are those of nats-server 2.15; what stands in `weir.*` metadata is ours.
+
+use std::collections::BTreeMap;
+
+use crate::reject::{self, Rejection};
+use crate::stream::config::{Discard, PersistMode, Placement, Retention, Storage, StreamConfig};
+use crate::stream::settings::{Defaults, Settings};
+use crate::types::{MILLISECOND, Nanos, SECOND};
+
+/// The longest name of a stream or consumer, in bytes.
+pub const NAME_MAX: usize = 255;
+/// The longest description, in bytes.
+pub const DESCRIPTION_MAX: usize = 4096;
+/// All metadata keys and values of a stream or consumer together, in bytes.
+pub const METADATA_MAX: usize = 128 << 10;
+/// Copies at most.
+const REPLICAS_MAX: i64 = 5;
+/// How long message ids are remembered where nothing is said.
+const DUPLICATE_WINDOW: Nanos = 120 * SECOND;
+/// The shortest `max_age` and duplicate window.
+const AGE_MIN: Nanos = 100 * MILLISECOND;
+/// The API level that a client needs to understand this stream or consumer.
+const REQUIRED_LEVEL: &str = "_nats.req.level";
+/// Metadata that a server adds to what it answers, and never stores.
+const DYNAMIC_METADATA: [&str; 2] = ["_nats.ver", "_nats.level"];
+
+/// What the server's configuration limits for all streams and consumers. 0 stands for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// The largest `max_ack_pending` of a consumer.
+    pub max_ack_pending: i64,
+    /// The largest batch of a pull request.
+    pub max_request_batch: i64,
+    /// The longest duplicate window, in nanoseconds.
+    pub duplicate_window: Nanos,
+}
+
+/// Checks the configuration of a new stream; answers it with its defaults filled in, and the storage it asks for.
+/// `pedantic` refuses what would be changed silently.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn validate_new(
+    config: StreamConfig,
+    limits: &ServerLimits,
+    defaults: &Defaults,
+    pedantic: bool,
+) -> Result<(StreamConfig, Settings), Rejection> {
+    if config.sealed {
+        return Err(invalid("stream configuration for create can not be sealed"));
+    }
+    if config.mirror_direct && config.mirror.is_none() {
+        return Err(invalid("stream has no mirror but does have mirror direct"));
+    }
+    let config = validate(config, limits, pedantic)?;
+    let settings = Settings::of(&config, defaults).map_err(invalid)?;
+    Ok((config, settings))
+}
+
+/// Checks a new configuration for an existing stream, with the storage it has; answers as [`validate_new`].
+///
+/// Whether the stream's consumers keep the new limits is [`consumers_beyond`]'s to say.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn validate_update(
+    old: &StreamConfig,
+    old_settings: &Settings,
+    new: StreamConfig,
+    limits: &ServerLimits,
+    defaults: &Defaults,
+    pedantic: bool,
+) -> Result<(StreamConfig, Settings), Rejection> {
+    let mut new = validate(new, limits, pedantic)?;
+    let forbidden = [
+        (new.name != old.name, "stream configuration name must match original"),
+        (new.storage != old.storage, "stream configuration update can not change storage type"),
+        (
+            new.retention != old.retention && [new.retention, old.retention].contains(&Retention::WorkQueue),
+            "stream configuration update can not change retention policy to/from workqueue",
+        ),
+        (old.sealed && !new.sealed, "stream configuration update can not unseal a sealed stream"),
+        (
+            old.deny_delete && !new.deny_delete,
+            "stream configuration update can not cancel deny message deletes",
+        ),
+        (old.deny_purge && !new.deny_purge, "stream configuration update can not cancel deny purge"),
+        (
+            new.persist_mode != old.persist_mode,
+            "stream configuration update can not change persist mode",
+        ),
+    ];
+    if let Some((_, text)) = forbidden.iter().find(|(broken, _)| *broken) {
+        return Err(invalid(text));
+    }
+    let settings = updated_settings(old, old_settings, &new, defaults)?;
+    if new.sealed {
+        new.max_age = 0;
+        new.discard = Discard::New;
+        new.deny_delete = true;
+        new.deny_purge = true;
+        new.allow_rollup_hdrs = false;
+    }
+    Ok((new, settings))
+}
+
+/// The storage of a stream with a new configuration. What neither configuration names stays as the stream has it, even if
+/// the server's defaults are others by now.
+fn updated_settings(
+    old: &StreamConfig,
+    old_settings: &Settings,
+    new: &StreamConfig,
+    defaults: &Defaults,
+) -> Result<Settings, Rejection> {
+    let unnamed = |key| !old.metadata.contains_key(key);
+    let defaults = Defaults {
+        backend: if unnamed("weir.backend") { old_settings.backend } else { defaults.backend },
+        index: if unnamed("weir.index") { Some(old_settings.index) } else { defaults.index },
+        ..*defaults
+    };
+    let settings = Settings::of(new, &defaults).map_err(invalid)?;
+    if settings.backend != old_settings.backend {
+        return Err(invalid(format!(
+            "stream configuration update can not change weir.backend from {} to {}: convert the stream offline instead",
+            old_settings.backend, settings.backend
+        )));
+    }
+    if settings.index != old_settings.index {
+        return Err(invalid("stream configuration update can not change weir.index"));
+    }
+    Ok(settings)
+}
+
+/// The rules for new and changed configurations alike.
+fn validate(mut config: StreamConfig, limits: &ServerLimits, pedantic: bool) -> Result<StreamConfig, Rejection> {
+    check_texts(&config)?;
+    if config.num_replicas == 0 {
+        config.num_replicas = 1;
+    }
+    if config.num_replicas > REPLICAS_MAX {
+        return Err(invalid(format!("maximum replicas is {REPLICAS_MAX}")));
+    }
+    if config.num_replicas < 0 {
+        return Err(reject::REPLICAS_COUNT_CANNOT_BE_NEGATIVE);
+    }
+    for (limit, name) in [
+        (&mut config.max_msgs, "max_msgs"),
+        (&mut config.max_msgs_per_subject, "max_msgs_per_subject"),
+        (&mut config.max_bytes, "max_bytes"),
+        (&mut config.max_msg_size, "max_msg_size"),
+        (&mut config.max_consumers, "max_consumers"),
+    ] {
+        if pedantic && *limit < -1 {
+            return Err(reject::PEDANTIC.with(format!("{name} must be set to -1")));
+        }
+        if *limit <= 0 {
+            *limit = -1;
+        }
+    }
+    check_times(&mut config, limits, pedantic)?;
+    check_policies(&config)?;
+    check_unsupported(&config)?;
+    fill_subjects(&mut config)?;
+    if config.placement == Some(Placement::default()) {
+        config.placement = None;
+    }
+    if config.placement.as_ref().is_some_and(|placement| !placement.preferred.is_empty()) {
+        return Err(invalid("preferred server not permitted in placement"));
+    }
+    if config.num_replicas > 1 {
+        return Err(reject::STREAM_REPLICAS_NOT_SUPPORTED);
+    }
+    let level = required_level(&config);
+    set_required_level(&mut config.metadata, level);
+    Ok(config)
+}
+
+fn check_texts(config: &StreamConfig) -> Result<(), Rejection> {
+    if !is_asset_name(&config.name) {
+        return Err(invalid("stream name is required and can not contain '.', '*', '>', '\\', '/'"));
+    }
+    if config.name.len() > NAME_MAX {
+        return Err(invalid(format!("stream name is too long, maximum allowed is {NAME_MAX}")));
+    }
+    if config.description.len() > DESCRIPTION_MAX {
+        return Err(invalid(format!(
+            "stream description is too long, maximum allowed is {DESCRIPTION_MAX}"
+        )));
+    }
+    if metadata_len(&config.metadata) > METADATA_MAX {
+        return Err(invalid(format!("stream metadata exceeds maximum size of {METADATA_MAX} bytes")));
+    }
+    Ok(())
+}
+
+fn check_times(config: &mut StreamConfig, limits: &ServerLimits, pedantic: bool) -> Result<(), Rejection> {
+    if config.max_age < 0 {
+        return Err(invalid("max age can not be negative"));
+    }
+    if (1..AGE_MIN).contains(&config.max_age) {
+        return Err(invalid("max age needs to be >= 100ms"));
+    }
+    if config.duplicate_window == 0 && config.mirror.is_none() && config.sources.is_empty() {
+        config.duplicate_window = default_window(config.max_age, limits, pedantic)?;
+    }
+    let window = config.duplicate_window;
+    if window < 0 {
+        return Err(invalid("duplicates window can not be negative"));
+    }
+    if config.max_age != 0 && window > config.max_age {
+        return Err(invalid("duplicates window can not be larger then max age"));
+    }
+    if limits.duplicate_window > 0 && window > limits.duplicate_window {
+        return Err(invalid(format!(
+            "duplicates window can not be larger then server limit of {}",
+            go_duration(limits.duplicate_window)
+        )));
+    }
+    if (1..AGE_MIN).contains(&window) {
+        return Err(invalid("duplicates window needs to be >= 100ms"));
+    }
+    Ok(())
+}
+
+fn default_window(max_age: Nanos, limits: &ServerLimits, pedantic: bool) -> Result<Nanos, Rejection> {
+    let mut window = DUPLICATE_WINDOW;
+    if (1..window).contains(&limits.duplicate_window) {
+        if pedantic {
+            return Err(reject::PEDANTIC.with("duplicate window limits are higher than current limits"));
+        }
+        window = limits.duplicate_window;
+    }
+    if (1..window).contains(&max_age) {
+        if pedantic {
+            return Err(reject::PEDANTIC.with("duplicate window cannot be bigger than max age"));
+        }
+        window = max_age;
+    }
+    Ok(window)
+}
+
+fn check_policies(config: &StreamConfig) -> Result<(), Rejection> {
+    if config.deny_purge && config.allow_rollup_hdrs {
+        return Err(invalid("roll-ups require the purge permission"));
+    }
+    if config.discard_new_per_subject {
+        if config.discard != Discard::New {
+            return Err(invalid("discard new per subject requires discard new policy to be set"));
+        }
+        if config.max_msgs_per_subject <= 0 {
+            return Err(invalid("discard new per subject requires max msgs per subject > 0"));
+        }
+    }
+    if config.persist_mode == PersistMode::Async {
+        if config.storage != Storage::File {
+            return Err(invalid("async persist mode is only supported on file storage"));
+        }
+        if config.num_replicas > 1 {
+            return Err(invalid("async persist mode is not supported on replicated streams"));
+        }
+        if config.allow_atomic {
+            return Err(invalid("async persist mode is not supported with atomic batch publish"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses by name what this engine cannot do, rather than take it and do nothing.
+fn check_unsupported(config: &StreamConfig) -> Result<(), Rejection> {
+    if config.mirror.is_some() && !config.subjects.is_empty() {
+        return Err(reject::MIRROR_WITH_SUBJECTS);
+    }
+    let fields = [
+        (config.mirror.is_some(), "mirror"),
+        (!config.sources.is_empty(), "sources"),
+        (config.subject_transform.is_some(), "subject_transform"),
+        (config.republish.is_some(), "republish"),
+        (config.allow_msg_ttl, "allow_msg_ttl"),
+        (config.subject_delete_marker_ttl != 0, "subject_delete_marker_ttl"),
+        (config.allow_msg_counter, "allow_msg_counter"),
+        (config.allow_atomic, "allow_atomic"),
+        (config.allow_msg_schedules, "allow_msg_schedules"),
+        (config.allow_batched, "allow_batched"),
+    ];
+    match fields.iter().find(|(used, _)| *used) {
+        Some((_, field)) => Err(invalid(format!("Weir does not support {field} yet"))),
+        None => Ok(()),
+    }
+}
+
+/// Names the stream's one subject after it if it has none, and checks each against the rules and the others.
+fn fill_subjects(config: &mut StreamConfig) -> Result<(), Rejection> {
+    if config.subjects.is_empty() {
+        config.subjects.push(config.name.clone());
+        return Ok(());
+    }
+    for (at, subject) in config.subjects.iter().enumerate() {
+        let filter = subject.as_bytes();
+        if !weir_subject::is_valid_subject(filter) {
+            return Err(invalid("invalid subject"));
+        }
+        if !config.no_ack {
+            check_reserved(filter)?;
+        }
+        if subject == ">" && config.num_replicas != 1 {
+            return Err(invalid("capturing all subjects requires replicas of 1"));
+        }
+        let later = &config.subjects[at + 1..];
+        if let Some(other) = later.iter().find(|other| weir_subject::overlaps(other.as_bytes(), filter)) {
+            return Err(invalid(format!("subject {subject:?} overlaps with {other:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// A stream that acknowledges must not capture the server's own requests: each of its answers would be captured, and
+/// acknowledged, in turn.
+fn check_reserved(filter: &[u8]) -> Result<(), Rejection> {
+    if filter == b">" {
+        return Err(invalid("capturing all subjects requires no-ack to be true"));
+    }
+    let reserved = [&b"$JS.>"[..], b"$JSC.>", b"$NRG.>"];
+    if reserved.iter().any(|reserved| weir_subject::overlaps(filter, reserved))
+        && !weir_subject::is_subset(filter, b"$JS.EVENT.>")
+    {
+        return Err(invalid("subjects that overlap with jetstream api require no-ack to be true"));
+    }
+    if weir_subject::overlaps(filter, b"$SYS.>") && !weir_subject::is_subset(filter, b"$SYS.ACCOUNT.>") {
+        return Err(invalid("subjects that overlap with system api require no-ack to be true"));
+    }
+    Ok(())
+}
+
+/// Whether two sets of subjects have a subject in common. Two streams of an account must not: the refusal is
+/// [`STREAM_SUBJECT_OVERLAP`](reject::STREAM_SUBJECT_OVERLAP).
+pub fn subjects_overlap(some: &[String], others: &[String]) -> bool {
+    some.iter()
+        .any(|a| others.iter().any(|b| weir_subject::overlaps(a.as_bytes(), b.as_bytes())))
+}
+
+/// Checks that the stream's consumers keep consumer limits that a new configuration changes.
+///
+/// # Errors
+/// The names of those that do not.
+pub fn consumers_beyond<'c>(
+    old: &StreamConfig,
+    new: &StreamConfig,
+    consumers: impl Iterator<Item = (&'c str, &'c crate::consumer::ConsumerConfig)>,
+) -> Result<(), Rejection> {
+    let (threshold, pending) = (
+        new.consumer_limits.inactive_threshold,
+        new.consumer_limits.max_ack_pending,
+    );
+    if new.consumer_limits == old.consumer_limits {
+        return Ok(());
+    }
+    let mut beyond: Vec<&str> = consumers
+        .filter(|(_, consumer)| {
+            (threshold > 0 && consumer.inactive_threshold > threshold)
+                || (pending > 0 && consumer.max_ack_pending > pending)
+        })
+        .map(|(name, _)| name)
+        .collect();
+    if beyond.is_empty() {
+        return Ok(());
+    }
+    beyond.sort_unstable();
+    Err(reject::STREAM_UPDATE.with(format!("change to limits violates consumers: {}", beyond.join(", "))))
+}
+
+fn required_level(config: &StreamConfig) -> u8 {
+    if config.allow_batched {
+        4
+    } else if config.allow_msg_counter
+        || config.allow_atomic
+        || config.allow_msg_schedules
+        || config.persist_mode == PersistMode::Async
+    {
+        2
+    } else {
+        u8::from(config.allow_msg_ttl || config.subject_delete_marker_ttl > 0)
+    }
+}
+
+/// Notes in the metadata which API level the asset needs, and drops what only answers carry.
+pub(crate) fn set_required_level(metadata: &mut BTreeMap<String, String>, level: u8) {
+    for key in DYNAMIC_METADATA {
+        metadata.remove(key);
+    }
+    metadata.insert(REQUIRED_LEVEL.to_owned(), level.to_string());
+}
+
+pub(crate) fn metadata_len(metadata: &BTreeMap<String, String>) -> usize {
+    metadata.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
+/// Whether a stream or consumer may be called that: one subject token, and a file name.
+pub(crate) fn is_asset_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains([' ', '\t', '\r', '\n', '\x0c', '.', '*', '>', '/', '\\'])
+}
+
+/// A duration as Go prints it: `1h2m0s`, `1.5s`, `100ms`.
+pub(crate) fn go_duration(nanos: Nanos) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs();
+    let trimmed = |value: u64, unit: u64, name: &str| {
+        let digits = unit.ilog10() as usize;
+        let fraction = format!("{:0digits$}", value % unit);
+        match fraction.trim_end_matches('0') {
+            "" => format!("{sign}{}{name}", value / unit),
+            fraction => format!("{sign}{}.{fraction}{name}", value / unit),
+        }
+    };
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{sign}{nanos}ns"),
+        1_000..1_000_000 => trimmed(nanos, 1_000, "µs"),
+        1_000_000..1_000_000_000 => trimmed(nanos, 1_000_000, "ms"),
+        _ => {
+            let (hours, minutes) = (nanos / 3_600_000_000_000, nanos / 60_000_000_000 % 60);
+            let seconds = trimmed(nanos % 60_000_000_000, 1_000_000_000, "s");
+            let seconds = seconds.trim_start_matches('-');
+            match (hours, minutes) {
+                (0, 0) => format!("{sign}{seconds}"),
+                (0, _) => format!("{sign}{minutes}m{seconds}"),
+                _ => format!("{sign}{hours}h{minutes}m{seconds}"),
+            }
+        }
+    }
+}
+
+fn invalid(text: impl std::fmt::Display) -> Rejection {
+    reject::STREAM_INVALID_CONFIG.with(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::stream::settings::{BackendKind, IndexKind};
+
+    fn config(fields: Value) -> StreamConfig {
+        let mut all = json!({"name": "S"});
+        if let (Value::Object(all), Value::Object(fields)) = (&mut all, fields) {
+            all.extend(fields);
+        }
+        serde_json::from_value(all).unwrap()
+    }
+
+    fn create(fields: Value) -> Result<(StreamConfig, Settings), Rejection> {
+        validate_new(config(fields), &ServerLimits::default(), &Defaults::default(), false)
+    }
+
+    fn update(old: Value, new: Value) -> Result<(StreamConfig, Settings), Rejection> {
+        let (old, settings) = create(old).unwrap();
+        validate_update(&old, &settings, config(new), &ServerLimits::default(), &Defaults::default(), false)
+    }
+
+    #[test]
+    fn fills_defaults_as_nats_server_echoes_them() {
+        let (made, _) = create(json!({"max_msgs": 0, "max_bytes": -7, "num_replicas": 0, "placement": {},
+            "metadata": {"_nats.ver": "1", "_nats.level": "1", "a": "b"}}))
+        .unwrap();
+        assert_eq!(made.subjects, ["S"]);
+        assert_eq!((made.max_msgs, made.max_bytes, made.max_msg_size), (-1, -1, -1));
+        assert_eq!((made.num_replicas, made.placement), (1, None));
+        assert_eq!(made.duplicate_window, 120 * SECOND);
+        let metadata: Vec<_> = made.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(metadata, [("_nats.req.level", "0"), ("a", "b")]);
+        let (aged, _) = create(json!({"max_age": SECOND})).unwrap();
+        assert_eq!(aged.duplicate_window, SECOND);
+        let (fast, _) = create(json!({"persist_mode": "async"})).unwrap();
+        assert_eq!(fast.metadata["_nats.req.level"], "2");
+    }
+
+    #[test]
+    fn refuses_with_the_texts_of_nats_server() {
+        let long = "x".repeat(4097);
+        let big = "x".repeat(140_000);
+        for (fields, code, text) in [
+            (json!({"name": ""}), 10052, "stream name is required and can not contain '.', '*', '>', '\\', '/'"),
+            (json!({"name": "a b"}), 10052, "stream name is required and can not contain '.', '*', '>', '\\', '/'"),
+            (json!({"name": "x".repeat(256)}), 10052, "stream name is too long, maximum allowed is 255"),
+            (json!({"description": long}), 10052, "stream description is too long, maximum allowed is 4096"),
+            (json!({"metadata": {"a": big}}), 10052, "stream metadata exceeds maximum size of 131072 bytes"),
+            (json!({"num_replicas": 6}), 10052, "maximum replicas is 5"),
+            (json!({"num_replicas": -1}), 10133, "replicas count cannot be negative"),
+            (json!({"num_replicas": 3}), 10074, "replicas > 1 not supported in non-clustered mode"),
+            (json!({"max_age": -1}), 10052, "max age can not be negative"),
+            (json!({"max_age": 99_999_999}), 10052, "max age needs to be >= 100ms"),
+            (json!({"duplicate_window": -1}), 10052, "duplicates window can not be negative"),
+            (json!({"duplicate_window": 1}), 10052, "duplicates window needs to be >= 100ms"),
+            (
+                json!({"max_age": SECOND, "duplicate_window": 2 * SECOND}),
+                10052,
+                "duplicates window can not be larger then max age",
+            ),
+            (json!({"deny_purge": true, "allow_rollup_hdrs": true}), 10052, "roll-ups require the purge permission"),
+            (
+                json!({"discard_new_per_subject": true}),
+                10052,
+                "discard new per subject requires discard new policy to be set",
+            ),
+            (
+                json!({"discard_new_per_subject": true, "discard": "new"}),
+                10052,
+                "discard new per subject requires max msgs per subject > 0",
+            ),
+            (
+                json!({"persist_mode": "async", "storage": "memory"}),
+                10052,
+                "async persist mode is only supported on file storage",
+            ),
+            (json!({"sealed": true}), 10052, "stream configuration for create can not be sealed"),
+            (json!({"mirror_direct": true}), 10052, "stream has no mirror but does have mirror direct"),
+            (json!({"placement": {"preferred": "x"}}), 10052, "preferred server not permitted in placement"),
+            (json!({"mirror": {"name": "O"}, "subjects": ["x"]}), 10034, "stream mirrors can not contain subjects"),
+            (json!({"mirror": {"name": "O"}}), 10052, "Weir does not support mirror yet"),
+            (json!({"sources": [{"name": "O"}]}), 10052, "Weir does not support sources yet"),
+            (json!({"allow_msg_ttl": true}), 10052, "Weir does not support allow_msg_ttl yet"),
+            (json!({"allow_batched": true}), 10052, "Weir does not support allow_batched yet"),
+        ] {
+            let shown = fields.to_string();
+            let refused = create(fields).unwrap_err();
+            assert_eq!((refused.code, refused.text.as_ref()), (code, text), "{}", &shown[..shown.len().min(200)]);
+        }
+    }
+
+    #[test]
+    fn subjects_must_be_valid_apart_and_not_the_servers() {
+        const JETSTREAM: &str = "subjects that overlap with jetstream api require no-ack to be true";
+        const SYSTEM: &str = "subjects that overlap with system api require no-ack to be true";
+        for (subjects, text) in [
+            (json!(["a..b"]), "invalid subject"),
+            (json!([""]), "invalid subject"),
+            (json!(["a b"]), "invalid subject"),
+            (json!(["a", "a"]), "subject \"a\" overlaps with \"a\""),
+            (json!(["a.b", "a.*"]), "subject \"a.b\" overlaps with \"a.*\""),
+            (json!([">"]), "capturing all subjects requires no-ack to be true"),
+            (json!(["$JS.foo"]), JETSTREAM),
+            (json!(["$JSC.x"]), JETSTREAM),
+            (json!(["*.foo"]), JETSTREAM),
+            (json!(["$SYS.foo"]), SYSTEM),
+        ] {
+            assert_eq!(create(json!({"subjects": subjects})).unwrap_err().text, text);
+            let captured = create(json!({"subjects": subjects, "no_ack": true}));
+            assert_eq!(captured.is_ok(), text.ends_with("no-ack to be true"), "{subjects}");
+        }
+        for subject in ["$JS.EVENT.>", "$JS.EVENT.ADVISORY.x", "$SYS.ACCOUNT.>", "$KV.>", "*"] {
+            assert!(create(json!({"subjects": [subject]})).is_ok(), "{subject}");
+        }
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(subjects_overlap(&names(&["a", "b.>"]), &names(&["b.*"])));
+        assert!(!subjects_overlap(&names(&["a", "b.>"]), &names(&["b", "c"])));
+    }
+
+    #[test]
+    fn pedantic_refuses_what_would_be_changed() {
+        for (fields, text) in [
+            (json!({"max_msgs": -5}), "pedantic mode: max_msgs must be set to -1"),
+            (json!({"max_msgs_per_subject": -5}), "pedantic mode: max_msgs_per_subject must be set to -1"),
+            (json!({"max_age": SECOND}), "pedantic mode: duplicate window cannot be bigger than max age"),
+        ] {
+            let refused = validate_new(config(fields.clone()), &ServerLimits::default(), &Defaults::default(), true);
+            assert_eq!(refused.unwrap_err().text, text);
+            assert!(create(fields).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_servers_limit_caps_the_window() {
+        let limits = ServerLimits { duplicate_window: 60 * SECOND, ..ServerLimits::default() };
+        let window = |fields| validate_new(config(fields), &limits, &Defaults::default(), false);
+        assert_eq!(window(json!({})).unwrap().0.duplicate_window, 60 * SECOND);
+        assert_eq!(
+            window(json!({"duplicate_window": 61 * SECOND})).unwrap_err().text,
+            "duplicates window can not be larger then server limit of 1m0s"
+        );
+    }
+
+    #[test]
+    fn updates_keep_what_must_not_change() {
+        for (old, new, text) in [
+            (json!({}), json!({"name": "T"}), "stream configuration name must match original"),
+            (json!({}), json!({"storage": "memory"}), "stream configuration update can not change storage type"),
+            (
+                json!({}),
+                json!({"retention": "workqueue"}),
+                "stream configuration update can not change retention policy to/from workqueue",
+            ),
+            (
+                json!({"deny_delete": true}),
+                json!({}),
+                "stream configuration update can not cancel deny message deletes",
+            ),
+            (json!({"deny_purge": true}), json!({}), "stream configuration update can not cancel deny purge"),
+            (
+                json!({}),
+                json!({"persist_mode": "async"}),
+                "stream configuration update can not change persist mode",
+            ),
+            (
+                json!({}),
+                json!({"metadata": {"weir.backend": "rocksdb"}}),
+                "stream configuration update can not change weir.backend from segment to rocksdb: convert the stream \
+                 offline instead",
+            ),
+            (
+                json!({"metadata": {"weir.backend": "rocksdb"}}),
+                json!({"metadata": {"weir.backend": "rocksdb", "weir.index": "resident"}}),
+                "stream configuration update can not change weir.index",
+            ),
+        ] {
+            assert_eq!(update(old, new).unwrap_err().text, text);
+        }
+        for new in [
+            json!({"retention": "interest"}),
+            json!({"max_msgs": 5, "discard": "new", "subjects": ["x"], "compression": "s2"}),
+            json!({"metadata": {"weir.durability": "os", "weir.compression": "zstd"}}),
+        ] {
+            assert!(update(json!({}), new.clone()).is_ok(), "{new}");
+        }
+        let (sealed, _) = update(json!({"max_age": SECOND}), json!({"sealed": true})).unwrap();
+        assert!(sealed.deny_delete && sealed.deny_purge && sealed.max_age == 0);
+        assert_eq!(sealed.discard, Discard::New);
+    }
+
+    #[test]
+    fn an_update_does_not_follow_new_server_defaults() {
+        let (old, settings) = create(json!({})).unwrap();
+        let defaults = Defaults { backend: BackendKind::RocksDb, ..Defaults::default() };
+        let (_, kept) =
+            validate_update(&old, &settings, config(json!({})), &ServerLimits::default(), &defaults, false).unwrap();
+        assert_eq!((kept.backend, kept.index), (BackendKind::Segment, IndexKind::Resident));
+    }
+
+    #[test]
+    fn durations_print_as_in_go() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (100 * MILLISECOND, "100ms"),
+            (10 * SECOND, "10s"),
+            (1_500_000_000, "1.5s"),
+            (120 * SECOND, "2m0s"),
+            (3_661 * SECOND, "1h1m1s"),
+            (-90 * SECOND, "-1m30s"),
+        ] {
+            assert_eq!(go_duration(nanos), text);
+        }
+    }
+}
