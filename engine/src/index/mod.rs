@@ -10,9 +10,11 @@
 mod bits;
 mod chunk;
 mod cursor;
+mod names;
 mod paged;
 mod postings;
 mod resident;
+mod slots;
 mod subjects;
 #[cfg(test)]
 mod tests;

@@ -1,37 +1,12 @@
 //! Where in a chunk each subject stands: subject id to sorted positions.
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
-
 use super::bits::Bits;
+use super::slots::{Slot, Slots};
 
 /// From this many positions of one subject in one chunk on, a bitmap is smaller than the list.
 const LIST_MAX: usize = 4096;
 /// A bitmap that has shrunk to this many becomes a list again; well below, so that nothing flaps.
 const LIST_AGAIN: u32 = 2048;
-
-/// The positions of one subject, in eight bytes with its id: most subjects of a large stream stand once or twice in
-/// a chunk, and those need nothing on the heap.
-///
-/// `(a, b)` with `a == b` is one position and `a < b` is two. `a > b` says that there are more: `b` is the place in
-/// the side table (`a` is then 65,535, and at most 21,845 subjects of a chunk can have three positions).
-#[derive(Clone, Copy, Debug)]
-struct Slot(u16, u16);
-
-impl Slot {
-    fn one(at: u16) -> Self {
-        Self(at, at)
-    }
-
-    fn many(place: u16) -> Self {
-        Self(u16::MAX, place)
-    }
-
-    fn place(self) -> Option<usize> {
-        (self.0 > self.1).then_some(usize::from(self.1))
-    }
-}
 
 /// Three positions or more.
 #[derive(Clone, Debug)]
@@ -43,7 +18,7 @@ enum Many {
 /// The postings of one chunk.
 #[derive(Debug, Default)]
 pub(super) struct Postings {
-    slots: HashMap<u32, Slot, FixedState>,
+    slots: Slots,
     many: Vec<Many>,
     /// Places of `many` that are not used.
     free: Vec<u16>,
@@ -52,12 +27,8 @@ pub(super) struct Postings {
 impl Postings {
     /// Adds a position above all that the subject has here.
     pub fn push(&mut self, id: u32, at: u16) {
-        let slot = match self.slots.entry(id) {
-            std::collections::hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Slot::one(at));
-                return;
-            }
-            std::collections::hash_map::Entry::Occupied(occupied) => occupied.into_mut(),
+        let Some(slot) = self.slots.get_or_insert(id, Slot::one(at)) else {
+            return;
         };
         match slot.place() {
             None if slot.0 == slot.1 => slot.1 = at,
@@ -94,13 +65,13 @@ impl Postings {
 
     /// Takes a position out; answers whether it was there.
     pub fn remove(&mut self, id: u32, at: u16) -> bool {
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let Some(slot) = self.slots.get_mut(id) else {
             return false;
         };
         let Some(place) = slot.place() else {
             match *slot {
                 Slot(a, b) if a == at && b == at => {
-                    self.slots.remove(&id);
+                    self.slots.remove(id);
                 }
                 Slot(a, b) if a == at => *slot = Slot::one(b),
                 Slot(a, b) if b == at => *slot = Slot::one(a),
@@ -138,22 +109,17 @@ impl Postings {
 
     /// The subject's lowest position from `from` on.
     pub fn next(&self, id: u32, from: u16) -> Option<u16> {
-        self.next_in(*self.slots.get(&id)?, from)
+        self.next_in(self.slots.get(id)?, from)
     }
 
     /// The subject's highest position up to `from`.
     pub fn prev(&self, id: u32, from: u16) -> Option<u16> {
-        self.prev_in(*self.slots.get(&id)?, from)
-    }
-
-    /// Whether the subject stands at that position.
-    pub fn contains(&self, id: u32, at: u16) -> bool {
-        self.next(id, at) == Some(at)
+        self.prev_in(self.slots.get(id)?, from)
     }
 
     /// How many positions the subject has at `from` or above.
     pub fn count_from(&self, id: u32, from: u16) -> u32 {
-        self.slots.get(&id).map_or(0, |&slot| self.count_in(slot, from))
+        self.slots.get(id).map_or(0, |slot| self.count_in(slot, from))
     }
 
     /// How many subjects stand in this chunk.
@@ -163,26 +129,26 @@ impl Postings {
 
     /// The subjects' ids, in no order.
     pub fn ids(&self) -> impl Iterator<Item = u32> {
-        self.slots.keys().copied()
+        self.slots.iter().map(|(id, _)| id)
     }
 
     /// The subjects with a position at `from` or above, each with the lowest such, in no order.
     pub fn ids_from(&self, from: u16) -> impl Iterator<Item = (u32, u16)> {
         self.slots
             .iter()
-            .filter_map(move |(&id, &slot)| Some((id, self.next_in(slot, from)?)))
+            .filter_map(move |(id, slot)| Some((id, self.next_in(slot, from)?)))
     }
 
     /// The subjects with a position up to `from`, each with the highest such, in no order.
     pub fn ids_up_to(&self, from: u16) -> impl Iterator<Item = (u32, u16)> {
         self.slots
             .iter()
-            .filter_map(move |(&id, &slot)| Some((id, self.prev_in(slot, from)?)))
+            .filter_map(move |(id, slot)| Some((id, self.prev_in(slot, from)?)))
     }
 
     /// Adds the subject's positions at `from` and above to `into`.
     pub fn collect_from(&self, id: u32, from: u16, into: &mut Bits) {
-        let Some(&slot) = self.slots.get(&id) else {
+        let Some(slot) = self.slots.get(id) else {
             return;
         };
         let Some(place) = slot.place() else {
@@ -207,9 +173,9 @@ impl Postings {
         }
     }
 
-    /// Gives back what room a chunk that no longer grows does not need.
-    pub fn shrink(&mut self) {
-        self.slots.shrink_to_fit();
+    /// Packs what a chunk that no longer grows keeps.
+    pub fn seal(&mut self) {
+        self.slots.seal();
         self.many.shrink_to_fit();
         for many in &mut self.many {
             if let Many::List(list) = many {
@@ -220,8 +186,6 @@ impl Postings {
 
     /// Bytes on the heap, about.
     pub fn memory(&self) -> usize {
-        // A hash table keeps a byte of its own per bucket and one bucket in eight free.
-        let table = (self.slots.capacity() * 8 / 7) * (size_of::<(u32, Slot)>() + 1);
         let many: usize = self
             .many
             .iter()
@@ -230,7 +194,7 @@ impl Postings {
                 Many::Bits(_) => Bits::memory(),
             })
             .sum();
-        table + many + self.many.capacity() * size_of::<Many>() + self.free.capacity() * 2
+        self.slots.memory() + many + self.many.capacity() * size_of::<Many>() + self.free.capacity() * 2
     }
 
     fn next_in(&self, slot: Slot, from: u16) -> Option<u16> {
@@ -288,7 +252,6 @@ mod tests {
                 );
                 assert_eq!(postings.prev(7, from), model.range(..=from).next_back().copied());
                 assert_eq!(postings.count_from(7, from) as usize, model.range(from..).count());
-                assert_eq!(postings.contains(7, from), model.contains(&from));
                 let mut bits = Bits::new();
                 postings.collect_from(7, from, &mut bits);
                 assert_eq!(bits.len() as usize, model.range(from..).count());

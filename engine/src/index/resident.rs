@@ -46,13 +46,16 @@ impl Resident {
                 self.next.saturating_sub(1)
             )));
         }
-        let id = self.subjects.add(subject, seq);
+        let id = self
+            .subjects
+            .add(subject, seq)
+            .ok_or_else(|| Error::invalid(format!("a subject of {} bytes", subject.len())))?;
         let (number, at) = (chunk_of(seq), position_of(seq));
         match self.chunks.last_entry() {
             Some(mut last) if *last.key() == number => last.get_mut().push(at, id),
             last => {
                 if let Some(mut last) = last {
-                    last.get_mut().postings.shrink();
+                    last.get_mut().postings.seal();
                 }
                 self.chunks.insert(number, Chunk::new(at, id));
             }
@@ -278,10 +281,10 @@ impl Resident {
             ids.push(id);
             ControlFlow::Continue(())
         });
-        ids.sort_unstable_by(|&a, &b| self.subjects.get(a).name.cmp(&self.subjects.get(b).name));
+        ids.sort_unstable_by(|&a, &b| self.subjects.name(a).cmp(self.subjects.name(b)));
         for id in ids {
             let info = self.info(id);
-            if visit(&self.subjects.get(id).name, info).is_break() {
+            if visit(self.subjects.name(id), info).is_break() {
                 return;
             }
         }

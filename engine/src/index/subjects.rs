@@ -6,13 +6,14 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use weir_subject::SubjectTree;
 
+use super::names::{Names, Place};
 use crate::types::Seq;
 
-/// The name and the counters of a live subject.
+/// What is known of a live subject.
 #[derive(Debug)]
 pub(super) struct Subject {
-    /// The subject itself, for testing it against filters by its id.
-    pub name: Box<[u8]>,
+    /// Where its name lies.
+    name: Place,
     /// Live messages; 0 marks an id that is not in use.
     pub count: u64,
     /// No live message of the subject lies below; see [`Subject::stale`].
@@ -30,8 +31,8 @@ pub(super) struct Subjects {
     table: Vec<Subject>,
     free: Vec<u32>,
     births: u64,
-    /// The lengths of the live names.
-    name_bytes: usize,
+    /// The subjects themselves, for testing them against filters by their id.
+    names: Names,
     /// The latest ids given out, the newest last.
     newborn: VecDeque<u32>,
 }
@@ -85,21 +86,27 @@ impl Subjects {
         &self.table[id as usize]
     }
 
+    /// The subject with that id, which is in use.
+    pub fn name(&self, id: u32) -> &[u8] {
+        self.names.get(self.get(id).name)
+    }
+
     /// What is known of an id in use, to be changed.
     pub fn get_mut(&mut self, id: u32) -> &mut Subject {
         &mut self.table[id as usize]
     }
 
-    /// Counts a new message, the last of its subject, and answers the subject's id.
-    pub fn add(&mut self, name: &[u8], seq: Seq) -> u32 {
+    /// Counts a new message, the last of its subject, and answers the subject's id; `None` if the
+    /// subject is longer than any head.
+    pub fn add(&mut self, name: &[u8], seq: Seq) -> Option<u32> {
         if let Some(id) = self.id(name) {
             let subject = self.get_mut(id);
             subject.count += 1;
             subject.last = seq;
-            return id;
+            return Some(id);
         }
         let subject = Subject {
-            name: name.into(),
+            name: self.names.add(name)?,
             count: 1,
             first: seq,
             last: seq,
@@ -116,23 +123,29 @@ impl Subjects {
             }
         };
         self.tree.insert(name, id);
-        self.name_bytes += name.len();
         self.births += 1;
         if self.newborn.len() == NEWBORN {
             self.newborn.pop_front();
         }
         self.newborn.push_back(id);
-        id
+        Some(id)
     }
 
     /// Forgets a subject that has no messages any more.
     pub fn forget(&mut self, id: u32) {
         let subject = &mut self.table[id as usize];
-        let name = std::mem::take(&mut subject.name);
         subject.count = 0;
-        self.name_bytes -= name.len();
-        self.tree.remove(&name);
+        self.tree.remove(self.names.get(subject.name));
+        self.names.remove(subject.name);
         self.free.push(id);
+        if self.names.is_sparse() {
+            let mut names = Names::default();
+            for subject in self.table.iter_mut().filter(|subject| subject.count > 0) {
+                // What had a place before gets one again.
+                subject.name = names.add(self.names.get(subject.name)).unwrap_or_default();
+            }
+            self.names = names;
+        }
     }
 
     /// Visits each live subject that any of the filters matches, once, until told to stop. Of several filters none
@@ -173,7 +186,7 @@ impl Subjects {
 
     /// Whether the subject with that id is matched by any of the filters.
     pub fn is_match(&self, id: u32, filters: &[Bytes]) -> bool {
-        matches_any(filters, &self.get(id).name)
+        matches_any(filters, self.name(id))
     }
 
     /// Bytes on the heap, about.
@@ -182,7 +195,7 @@ impl Subjects {
             + self.free.capacity() * 4
             + self.newborn.capacity() * 4
             + self.tree.len() * TREE_BYTES
-            + self.name_bytes
+            + self.names.memory()
     }
 }
 

@@ -1,0 +1,218 @@
+//! The table from subject id to [`Slot`] in one chunk: a hash table while the chunk grows, a sorted list after.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use foldhash::fast::FixedState;
+
+/// The positions of one subject, in eight bytes with its id: most subjects of a large stream stand once or twice in
+/// a chunk, and those need nothing on the heap.
+///
+/// `(a, b)` with `a == b` is one position and `a < b` is two. `(65535, b)` with a smaller `b` says that there are
+/// more, at place `b` of a side table (at most 21,845 subjects of a chunk can have three positions). Any other
+/// `a > b` is none at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot(pub u16, pub u16);
+
+/// Marks a subject that left a sealed table.
+const GONE: Slot = Slot(1, 0);
+
+impl Slot {
+    /// One position.
+    pub fn one(at: u16) -> Self {
+        Self(at, at)
+    }
+
+    /// Three or more, at that place of the side table.
+    pub fn many(place: u16) -> Self {
+        Self(u16::MAX, place)
+    }
+
+    /// The place of three or more.
+    pub fn place(self) -> Option<usize> {
+        (self.0 == u16::MAX && self.1 < u16::MAX).then_some(usize::from(self.1))
+    }
+}
+
+/// Subject ids and their slots.
+#[derive(Debug)]
+pub(super) enum Slots {
+    /// Quick to grow; about 18 bytes a subject.
+    Open(HashMap<u32, Slot, FixedState>),
+    /// In the order of the ids; 8 bytes a subject, found by interpolation, for ids are spread evenly as a rule.
+    Sealed { entries: Vec<(u32, Slot)>, gone: usize },
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self::Open(HashMap::default())
+    }
+}
+
+impl Slots {
+    /// How many subjects there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Open(map) => map.len(),
+            Self::Sealed { entries, gone } => entries.len() - gone,
+        }
+    }
+
+    /// The slot of a subject.
+    pub fn get(&self, id: u32) -> Option<Slot> {
+        match self {
+            Self::Open(map) => map.get(&id).copied(),
+            Self::Sealed { entries, .. } => {
+                let (_, slot) = entries[find(entries, id)?];
+                (slot != GONE).then_some(slot)
+            }
+        }
+    }
+
+    /// The slot of a subject, to be changed.
+    pub fn get_mut(&mut self, id: u32) -> Option<&mut Slot> {
+        match self {
+            Self::Open(map) => map.get_mut(&id),
+            Self::Sealed { entries, .. } => {
+                let index = find(entries, id)?;
+                Some(&mut entries[index].1).filter(|slot| **slot != GONE)
+            }
+        }
+    }
+
+    /// The slot of a subject, or `None` after giving it this one because it had none.
+    pub fn get_or_insert(&mut self, id: u32, slot: Slot) -> Option<&mut Slot> {
+        if let Self::Sealed { entries, .. } = self {
+            let live = entries.iter().copied().filter(|(_, slot)| *slot != GONE);
+            *self = Self::Open(live.collect());
+        }
+        let Self::Open(map) = self else { return None };
+        match map.entry(id) {
+            Entry::Occupied(occupied) => Some(occupied.into_mut()),
+            Entry::Vacant(vacant) => {
+                vacant.insert(slot);
+                None
+            }
+        }
+    }
+
+    /// Takes a subject out.
+    pub fn remove(&mut self, id: u32) {
+        match self {
+            Self::Open(map) => {
+                map.remove(&id);
+            }
+            Self::Sealed { entries, gone } => {
+                if let Some(index) = find(entries, id)
+                    && entries[index].1 != GONE
+                {
+                    entries[index].1 = GONE;
+                    *gone += 1;
+                    if *gone > entries.len() / 2 {
+                        entries.retain(|(_, slot)| *slot != GONE);
+                        entries.shrink_to_fit();
+                        *gone = 0;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The subjects, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Slot)> {
+        let (open, sealed) = match self {
+            Self::Open(map) => (Some(map), None),
+            Self::Sealed { entries, .. } => (None, Some(entries)),
+        };
+        open.into_iter()
+            .flatten()
+            .map(|(&id, &slot)| (id, slot))
+            .chain(sealed.into_iter().flatten().copied().filter(|(_, slot)| *slot != GONE))
+    }
+
+    /// Packs the table; for a chunk that no longer grows.
+    pub fn seal(&mut self) {
+        if let Self::Open(map) = self {
+            let mut entries: Vec<(u32, Slot)> = std::mem::take(map).into_iter().collect();
+            entries.shrink_to_fit();
+            entries.sort_unstable_by_key(|&(id, _)| id);
+            *self = Self::Sealed { entries, gone: 0 };
+        }
+    }
+
+    /// Bytes on the heap, about.
+    pub fn memory(&self) -> usize {
+        match self {
+            // A hash table keeps a byte of its own per bucket and one bucket in eight free.
+            Self::Open(map) => map.capacity() * 8 / 7 * (size_of::<(u32, Slot)>() + 1),
+            Self::Sealed { entries, .. } => entries.capacity() * size_of::<(u32, Slot)>(),
+        }
+    }
+}
+
+/// The index of that id in a list sorted by id. Begins where the id would lie if all were spread evenly, and doubles
+/// its strides from there.
+fn find(entries: &[(u32, Slot)], id: u32) -> Option<usize> {
+    let (&(first, _), &(last, _)) = (entries.first()?, entries.last()?);
+    if id < first || id > last {
+        return None;
+    }
+    let span = u64::from(last - first).max(1);
+    let guess = (u64::from(id - first) * (entries.len() as u64 - 1) / span) as usize;
+    let (mut low, mut high) = (guess, guess + 1);
+    let mut stride = 8;
+    while entries[low].0 > id {
+        high = low;
+        low = low.saturating_sub(stride);
+        stride *= 2;
+    }
+    stride = 8;
+    while high < entries.len() && entries[high].0 <= id {
+        low = high;
+        high = (high + stride).min(entries.len());
+        stride *= 2;
+    }
+    entries[low..high]
+        .binary_search_by_key(&id, |&(id, _)| id)
+        .ok()
+        .map(|index| low + index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn open_and_sealed_agree_with_a_map(
+            ids in proptest::collection::btree_set(prop_oneof![0u32..300, any::<u32>()], 0..300),
+            removed in proptest::collection::vec(any::<prop::sample::Index>(), 0..300),
+        ) {
+            let mut slots = Slots::default();
+            let mut model = BTreeMap::new();
+            for &id in &ids {
+                prop_assert!(slots.get_or_insert(id, Slot::one(id as u16)).is_none());
+                model.insert(id, Slot::one(id as u16));
+            }
+            slots.seal();
+            let all: Vec<u32> = ids.into_iter().collect();
+            for index in removed {
+                if all.is_empty() {
+                    break;
+                }
+                let id = *index.get(&all);
+                slots.remove(id);
+                model.remove(&id);
+                prop_assert_eq!(slots.len(), model.len());
+            }
+            for id in all.iter().flat_map(|&id| [id, id.wrapping_add(1)]).chain([0, u32::MAX]) {
+                prop_assert_eq!(slots.get(id), model.get(&id).copied(), "{}", id);
+            }
+            prop_assert_eq!(slots.iter().collect::<BTreeMap<_, _>>(), model.clone());
+            prop_assert!(slots.get_or_insert(7, Slot(3, 4)).map(|slot| *slot) == model.get(&7).copied());
+            prop_assert!(slots.get(7).is_some());
+        }
+    }
+}
