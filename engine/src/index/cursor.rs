@@ -7,7 +7,7 @@ use crate::types::Seq;
 
 /// The filters of a reader, and a cache that makes asking for the next match cheap when the questions go upwards.
 /// Whatever is added to and removed from the index between two questions, the answers stay right; a cursor belongs
-/// to one index. Holds up to about 8 KiB.
+/// to one index. Takes up to about 8 KiB.
 #[derive(Debug, Default)]
 pub struct Cursor {
     pub(super) filters: Vec<Bytes>,
@@ -61,15 +61,6 @@ impl Cursor {
     /// The filters, without those that another one includes; empty if everything matches.
     pub fn filters(&self) -> &[Bytes] {
         &self.filters
-    }
-
-    /// Bytes on the heap, about.
-    pub fn memory(&self) -> usize {
-        self.filters
-            .iter()
-            .map(|filter| filter.len() + size_of::<Bytes>())
-            .sum::<usize>()
-            + if self.page.is_some() { Bits::memory() } else { 0 }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::index::SubjectInfo;
 use crate::types::{LogId, Seq};
 
 /// The first byte of every key.
-pub(crate) const TAG: u8 = b'I';
+const TAG: u8 = b'I';
 
 const SUBJECT: u8 = 1;
 const POSTING: u8 = 2;

@@ -10,6 +10,7 @@ mod keys;
 mod overlay;
 mod queries;
 mod ranges;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,8 +27,6 @@ use crate::types::{LogId, Seq};
 use cache::Cache;
 use keys::{Keys, Totals};
 use overlay::Overlay;
-
-pub(crate) use keys::TAG;
 
 /// Keys of older epochs that are deleted in one turn, at most.
 const SWEEP: usize = 512;

@@ -8,11 +8,10 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::keys::{self, STEM, with_seq};
+use super::keys::{self, STEM};
 use super::overlay;
 use super::ranges::{Range, ranges};
 use super::{Paged, SubjectInfo};
-use crate::backend::{Direction, Want};
 use crate::error::{Error, Result};
 use crate::index::chunk::{chunk_of, seq_at};
 use crate::index::cursor::{Ahead, Cursor, reduce};
@@ -451,143 +450,5 @@ impl Paged {
             })?;
         }
         Ok(count)
-    }
-
-    /// Calls with the inner postings of a subject from `from` on.
-    fn postings(&self, subject: &[u8], from: Seq, visit: &mut dyn FnMut(Seq) -> ControlFlow<()>) -> Result<()> {
-        let prefix = self.keys.postings(subject);
-        let start = with_seq(prefix.clone(), from);
-        overlay::scan(
-            &*self.kv,
-            &self.overlay,
-            &prefix,
-            Some(&start),
-            &mut |key, _| match keys::seq_of(key) {
-                Some(seq) => visit(seq),
-                None => ControlFlow::Continue(()),
-            },
-        )
-    }
-
-    /// The first inner posting of a subject from `from` on.
-    pub(super) fn posting_from(&self, subject: &[u8], from: Seq) -> Result<Option<Seq>> {
-        let mut found = None;
-        self.postings(subject, from, &mut |seq| {
-            found = Some(seq);
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
-    }
-
-    /// The last inner posting of a subject up to `from`. The key-value space only goes upwards, so this steps back
-    /// in strides that double until there is one, and halves the rest: some tens of seeks at worst.
-    pub(super) fn posting_up_to(&self, subject: &[u8], info: SubjectInfo, from: Seq) -> Result<Option<Seq>> {
-        if info.count <= 2 {
-            return Ok(None);
-        }
-        let lowest = info.first + 1;
-        // No posting lies in `high..=from`; `best` is one, the last below `low`.
-        let (mut high, mut stride) = (from.saturating_add(1), 1);
-        let (mut best, mut low) = loop {
-            if high <= lowest {
-                return Ok(None);
-            }
-            let probe = high.saturating_sub(stride).max(lowest);
-            match self.posting_from(subject, probe)? {
-                Some(seq) if seq <= from => break (seq, seq + 1),
-                _ => (high, stride) = (probe, stride.saturating_mul(2)),
-            }
-        };
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.posting_from(subject, middle)? {
-                Some(seq) if seq < high => (best, low) = (seq, seq + 1),
-                _ => high = middle,
-            }
-        }
-        Ok(Some(best))
-    }
-
-    /// Calls with the live messages from `at` up to `to`, and answers whether it was told to stop; then `at` is the
-    /// sequence it stopped at.
-    fn read_up(&self, at: &mut Seq, to: Seq, visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>) -> Result<bool> {
-        if self.totals.first == 0 {
-            return Ok(false);
-        }
-        let from = (*at).max(self.totals.first);
-        let to = to.min(self.totals.last);
-        let mut stopped = false;
-        let logged = self.logged(to);
-        if from <= logged {
-            self.reader
-                .scan(from..=logged, Want::Heads, Direction::Forward, &mut |entry| {
-                    if self.removed.contains(&entry.seq) {
-                        return ControlFlow::Continue(());
-                    }
-                    *at = entry.seq;
-                    let done = visit(entry.seq, (self.subject_of)(entry.head));
-                    stopped = done.is_break();
-                    done
-                })?;
-        }
-        if !stopped && from <= to {
-            for (&seq, subject) in self.added.range(from..=to) {
-                *at = seq;
-                if visit(seq, subject).is_break() {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(stopped)
-    }
-
-    /// Calls with the live messages from `from` down to `to`.
-    fn read_down(&self, from: Seq, to: Seq, visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>) -> Result<()> {
-        if self.totals.first == 0 {
-            return Ok(());
-        }
-        let (from, to) = (from.min(self.totals.last), to.max(self.totals.first));
-        if from < to {
-            return Ok(());
-        }
-        for (&seq, subject) in self.added.range(to..=from).rev() {
-            if visit(seq, subject).is_break() {
-                return Ok(());
-            }
-        }
-        let logged = self.logged(from);
-        if to > logged {
-            return Ok(());
-        }
-        self.reader
-            .scan(to..=logged, Want::Heads, Direction::Backward, &mut |entry| {
-                if self.removed.contains(&entry.seq) {
-                    return ControlFlow::Continue(());
-                }
-                visit(entry.seq, (self.subject_of)(entry.head))
-            })
-    }
-
-    /// The last match up to `from`, looking at `budget` heads at most; and where it stopped, 0 for the very end.
-    fn read_down_for(&self, filters: &[Bytes], from: Seq, budget: u64) -> Result<(Option<Seq>, Seq)> {
-        let (mut found, mut looked, mut at) = (None, 0, 0);
-        self.read_down(from, 0, &mut |seq, subject| {
-            looked += 1;
-            if matches_any(filters, subject) {
-                found = Some(seq);
-                return ControlFlow::Break(());
-            }
-            if looked == budget {
-                at = seq;
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok((found, at))
-    }
-
-    /// The highest sequence up to `to` that is to be looked for in the log: what was added in this turn is not.
-    fn logged(&self, to: Seq) -> Seq {
-        self.added.first_key_value().map_or(to, |(&first, _)| to.min(first - 1))
     }
 }
