@@ -58,6 +58,10 @@ pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
 /// See [`ACCEPT_BACKOFF_MIN`].
 pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+/// Most threads that serve connections; one per core up to this. More than the network's interrupts can keep busy are of no
+/// use, and each has an event loop.
+pub const IO_THREADS_MAX: usize = 16;
+
 /// Connections waiting to be accepted that the kernel keeps for us.
 pub const LISTEN_BACKLOG: i32 = 1024;
 

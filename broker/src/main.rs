@@ -8,6 +8,9 @@ use weir_broker::logging::{FATAL, Log};
 use weir_broker::signals::Signals;
 use weir_broker::{Error, Result, Server, WEIR_VERSION};
 
+/// Threads for everything but connections, which have their own: accepting, monitoring, requests of the JetStream API.
+const WORKERS: usize = 2;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let environment = |name: &str| std::env::var(name).ok();
@@ -46,6 +49,7 @@ fn run(options: Options) -> ExitCode {
 
 fn serve(options: Options, log: &Log) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
         .enable_all()
         .build()
         .map_err(|source| Error::System {

@@ -35,11 +35,7 @@ impl Session {
             user,
         };
         if !matches!(self.connect.protocol, 0 | 1) {
-            return self.refuse(
-                client,
-                "invalid client protocol",
-                CloseReason::BadClientProtocolVersion,
-            );
+            return self.refuse(client, "invalid client protocol", CloseReason::BadClientProtocolVersion);
         }
         let headers = self.connect.headers && client.server.headers_supported();
         if self.connect.no_responders && !headers {
@@ -47,9 +43,7 @@ impl Session {
             return self.refuse(client, text, CloseReason::NoRespondersRequiresHeaders);
         }
         client.headers.store(headers, Ordering::Relaxed);
-        client
-            .async_info
-            .store(self.connect.protocol >= 1, Ordering::Relaxed);
+        client.async_info.store(self.connect.protocol >= 1, Ordering::Relaxed);
         client.connected.store(true, Ordering::Relaxed);
         self.connected = true;
         if self.connect.verbose {

@@ -11,18 +11,8 @@ use super::session::Session;
 use crate::account::{Subscription, Target};
 
 impl Session {
-    pub(super) fn subscribe(
-        &mut self,
-        client: &Arc<Client>,
-        subject: &[u8],
-        queue: Option<&[u8]>,
-        sid: &[u8],
-    ) {
-        let max = client
-            .server
-            .options
-            .max_subscriptions
-            .unwrap_or(usize::MAX);
+    pub(super) fn subscribe(&mut self, client: &Arc<Client>, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
+        let max = client.server.options.max_subscriptions.unwrap_or(usize::MAX);
         let new = {
             let mut subscriptions = client.subscriptions.lock();
             if subscriptions.contains_key(sid) {

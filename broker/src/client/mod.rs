@@ -27,7 +27,7 @@ pub use close::CloseReason;
 
 use crate::account::{Account, Subscription};
 use crate::limits::EARLY_WRITE;
-use crate::server::Server;
+use crate::server::{Home, Server};
 use outbound::Outbound;
 use session::Session;
 
@@ -42,6 +42,8 @@ pub struct Client {
     /// Where its messages go.
     pub account: Arc<Account>,
     pub(crate) server: Arc<Server>,
+    /// The thread it lives on.
+    home: Home,
     socket: OwnedWriteHalf,
     pub(crate) outbound: Mutex<Outbound>,
     session: Mutex<Session>,
@@ -102,12 +104,14 @@ pub(crate) struct Snapshot {
 }
 
 impl Client {
+    /// Serves one connection from its first byte to its last.
+    pub(crate) async fn run(server: Arc<Server>, home: Home, stream: TcpStream, peer: SocketAddr) {
+        let (client, read) = Self::new(&server, home, stream, peer);
+        client.serve(read).await;
+    }
+
     /// Takes a connection into service. Returns it and the half that [`Client::serve`] reads from.
-    pub(crate) fn new(
-        server: &Arc<Server>,
-        stream: TcpStream,
-        peer: SocketAddr,
-    ) -> (Arc<Self>, OwnedReadHalf) {
+    fn new(server: &Arc<Server>, home: Home, stream: TcpStream, peer: SocketAddr) -> (Arc<Self>, OwnedReadHalf) {
         let (read, socket) = stream.into_split();
         let max_pending = usize::try_from(server.options.max_pending).unwrap_or(usize::MAX);
         let client = Self {
@@ -116,6 +120,7 @@ impl Client {
             start: Timestamp::now(),
             account: Arc::clone(&server.global),
             server: Arc::clone(server),
+            home,
             socket,
             outbound: Mutex::default(),
             session: Mutex::new(Session::new(server)),

@@ -86,17 +86,9 @@ impl Client {
         };
         let size = headers.len() + message.payload.len();
         let line = (!headers.is_empty()).then_some(headers.len());
-        out.buf.reserve(
-            message.subject.len() + subscription.sid.len() + message.reply.len() + size + 50,
-        );
-        encode::msg_header(
-            &mut out.buf,
-            message.subject,
-            &subscription.sid,
-            reply,
-            line,
-            size,
-        );
+        out.buf
+            .reserve(message.subject.len() + subscription.sid.len() + message.reply.len() + size + 50);
+        encode::msg_header(&mut out.buf, message.subject, &subscription.sid, reply, line, size);
         out.buf.extend_from_slice(headers);
         out.buf.extend_from_slice(message.payload);
         out.buf.extend_from_slice(b"\r\n");
@@ -128,10 +120,7 @@ impl Client {
     fn relieve(self: &Arc<Self>, pending: usize, writing: bool, sink: &mut Sink) {
         let max = self.max_pending;
         if pending > max {
-            self.server
-                .counters
-                .slow_consumers
-                .fetch_add(1, Ordering::Relaxed);
+            self.server.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
             tracing::info!(
                 "{} - Slow Consumer Detected: MaxPending of {max} Exceeded",
                 self.label()
@@ -228,7 +217,7 @@ impl Client {
     }
 
     fn hand_over(self: &Arc<Self>, buf: Vec<u8>, at: usize) {
-        self.server.handle.spawn(drain(Arc::clone(self), buf, at));
+        self.home.spawn(drain(Arc::clone(self), buf, at));
     }
 
     /// Ends the connection: nothing more is appended; what is pending is written first unless the reason forbids. Only the
@@ -281,11 +270,7 @@ async fn drain(client: Arc<Client>, mut buf: Vec<u8>, mut at: usize) {
             Ok(Err(_)) => return client.write_failed(),
             Err(_) if client.closing.get().is_some() => return client.hang_up(),
             Err(_) => {
-                client
-                    .server
-                    .counters
-                    .slow_consumers
-                    .fetch_add(1, Ordering::Relaxed);
+                client.server.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(
                     "{} - Slow Consumer Detected: WriteDeadline of {patience:?} exceeded",
                     client.label()

@@ -39,8 +39,7 @@ impl PingState {
         self.open.store(0, Ordering::Relaxed);
         let sent = self.sent_ns.swap(0, Ordering::Relaxed);
         if sent != 0 {
-            self.rtt_ns
-                .store(now_ns.saturating_sub(sent).max(1), Ordering::Relaxed);
+            self.rtt_ns.store(now_ns.saturating_sub(sent).max(1), Ordering::Relaxed);
         }
     }
 }
@@ -57,10 +56,7 @@ impl Client {
         }
         let options = &self.server.options;
         let age = now_ns.saturating_sub(self.server.uptime_at(self.start));
-        if self.server.auth_required()
-            && !self.connected.load(Ordering::Relaxed)
-            && age > nanos(options.auth.timeout)
-        {
+        if self.server.auth_required() && !self.connected.load(Ordering::Relaxed) && age > nanos(options.auth.timeout) {
             self.fail("Authentication Timeout", CloseReason::AuthenticationTimeout);
             return;
         }
@@ -78,18 +74,13 @@ impl Client {
         }
         let options = &self.server.options;
         let interval = nanos(options.ping_interval);
-        self.ping
-            .next_ns
-            .store(now_ns + interval, Ordering::Relaxed);
+        self.ping.next_ns.store(now_ns + interval, Ordering::Relaxed);
         let idle = now_ns.saturating_sub(self.traffic.last_ms.load(Ordering::Relaxed) * 1_000_000);
         if idle < interval && self.ping.rtt_ns() != 0 {
             return;
         }
         if self.ping.open.load(Ordering::Relaxed) >= options.ping_max {
-            self.server
-                .counters
-                .stale_connections
-                .fetch_add(1, Ordering::Relaxed);
+            self.server.counters.stale_connections.fetch_add(1, Ordering::Relaxed);
             tracing::debug!("{} - Stale Client Connection - Closing", self.label());
             self.fail("Stale Connection", CloseReason::StaleConnection);
             return;

@@ -63,19 +63,11 @@ impl Session {
         }
         if message.subject.starts_with(RESERVED_SUBJECT) {
             let subject = String::from_utf8_lossy(message.subject);
-            tracing::error!(
-                "{} - Publish Violation - Subject {subject:?}",
-                client.label()
-            );
-            self.error(
-                client,
-                &format!("Permissions Violation for Publish to \"{subject}\""),
-            );
+            tracing::error!("{} - Publish Violation - Subject {subject:?}", client.label());
+            self.error(client, &format!("Permissions Violation for Publish to \"{subject}\""));
             return false;
         }
-        let reserved = |prefix: &&[u8]| {
-            message.reply.len() > prefix.len() && message.reply.starts_with(prefix)
-        };
+        let reserved = |prefix: &&[u8]| message.reply.len() > prefix.len() && message.reply.starts_with(prefix);
         if RESERVED_REPLIES.iter().any(reserved) {
             let reply = String::from_utf8_lossy(message.reply);
             tracing::error!("{} - Publish Violation - Reply {reply:?}", client.label());
@@ -95,10 +87,8 @@ impl Session {
     fn no_responders(&mut self, client: &Arc<Client>, message: &Publish<'_>) {
         let mut own: Option<Arc<Subscription>> = None;
         client.account.matches(message.reply, |subscription| {
-            let is_own = subscription.queue.is_none()
-                && subscription
-                    .client()
-                    .is_some_and(|other| Arc::ptr_eq(other, client));
+            let is_own =
+                subscription.queue.is_none() && subscription.client().is_some_and(|other| Arc::ptr_eq(other, client));
             if own.is_none() && is_own {
                 own = Some(Arc::clone(subscription));
             }

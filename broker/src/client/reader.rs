@@ -25,25 +25,19 @@ enum Next {
 
 impl Client {
     /// Serves the connection until it ends, and takes it out of everything.
-    pub(crate) async fn serve(self: Arc<Self>, mut read: OwnedReadHalf) {
+    pub(super) async fn serve(self: Arc<Self>, mut read: OwnedReadHalf) {
         tracing::debug!("{} - Client connection created", self.label());
         let info = self.server.info(&self);
         self.send(|out| encode::info(out, &info));
         if !self.server.admit(&self) {
             tracing::error!("{} - maximum connections exceeded", self.label());
-            self.fail(
-                "maximum connections exceeded",
-                CloseReason::MaxConnectionsExceeded,
-            );
+            self.fail("maximum connections exceeded", CloseReason::MaxConnectionsExceeded);
         }
         let reason = loop {
             match poll_fn(|context| self.poll_turn(context, &mut read)).await {
                 Next::Yield => tokio::task::yield_now().await,
                 Next::Stall => {
-                    self.server
-                        .counters
-                        .stalled_clients
-                        .fetch_add(1, Ordering::Relaxed);
+                    self.server.counters.stalled_clients.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(STALL).await;
                 }
                 Next::End(reason) => break reason,
@@ -53,11 +47,7 @@ impl Client {
     }
 
     /// Reads and works until the socket has no more, or it is somebody else's turn.
-    fn poll_turn(
-        self: &Arc<Self>,
-        context: &mut Context<'_>,
-        read: &mut OwnedReadHalf,
-    ) -> Poll<Next> {
+    fn poll_turn(self: &Arc<Self>, context: &mut Context<'_>, read: &mut OwnedReadHalf) -> Poll<Next> {
         let mut session = self.session.lock();
         for _ in 0..READS_PER_TURN {
             session.make_room();
@@ -74,9 +64,7 @@ impl Client {
             if self.closing.get().is_some() {
                 return Poll::Ready(Next::End(CloseReason::ClientClosed));
             }
-            self.traffic
-                .last_ms
-                .store(self.server.uptime_ms(), Ordering::Relaxed);
+            self.traffic.last_ms.store(self.server.uptime_ms(), Ordering::Relaxed);
             session.adapt(offered, got);
             if let Flow::Break(reason) = session.work(self) {
                 return Poll::Ready(Next::End(reason));

@@ -65,11 +65,7 @@ impl Session {
     pub(super) fn make_room(&mut self) {
         let room = self.target.max(self.need.saturating_sub(self.buf.len()));
         // Down to a quarter of the target, reading on behind the last chunk is cheaper than starting over.
-        if self.buf.capacity() - self.buf.len()
-            < room
-                .div_ceil(4)
-                .max(self.need.saturating_sub(self.buf.len()))
-        {
+        if self.buf.capacity() - self.buf.len() < room.div_ceil(4).max(self.need.saturating_sub(self.buf.len())) {
             self.buf.reserve(room);
         }
     }
@@ -95,10 +91,7 @@ impl Session {
         self.router.sink.flush();
         self.batch.submit();
         self.router.refresh(&client.account);
-        client
-            .traffic
-            .messages
-            .store(self.messages, Ordering::Relaxed);
+        client.traffic.messages.store(self.messages, Ordering::Relaxed);
         client.traffic.bytes.store(self.bytes, Ordering::Relaxed);
         if flow.is_continue() {
             self.keep_rest(chunk, done);
@@ -194,21 +187,13 @@ impl Session {
                     },
                 );
             }
-            Op::Sub {
-                subject,
-                queue,
-                sid,
-            } => self.subscribe(client, subject, queue, sid),
+            Op::Sub { subject, queue, sid } => self.subscribe(client, subject, queue, sid),
             Op::Unsub { sid, max } => self.unsubscribe(client, sid, max),
             Op::Ping => self.pong(client),
             Op::Pong => client.ping.answered(client.server.uptime_ns()),
             Op::Connect { json } => return self.introduce(client, json),
             Op::Err { text } => {
-                tracing::error!(
-                    "{} - Client Error {}",
-                    client.label(),
-                    String::from_utf8_lossy(text)
-                );
+                tracing::error!("{} - Client Error {}", client.label(), String::from_utf8_lossy(text));
                 return Flow::Break(CloseReason::ParseError);
             }
             // Servers say these; a client that does is ignored.

@@ -21,11 +21,7 @@ pub(super) fn incoming(client: &Arc<Client>, op: &Op<'_>) {
             reply,
             payload,
         } => {
-            tracing::trace!(
-                "{label} - <<- [PUB {}{}]",
-                names(subject, *reply),
-                payload.len()
-            );
+            tracing::trace!("{label} - <<- [PUB {}{}]", names(subject, *reply), payload.len());
             payload_line(client, &label, "<<-", &[payload]);
         }
         Op::Hpub {
@@ -43,16 +39,8 @@ pub(super) fn incoming(client: &Arc<Client>, op: &Op<'_>) {
             );
             payload_line(client, &label, "<<-", &[whole]);
         }
-        Op::Sub {
-            subject,
-            queue,
-            sid,
-        } => {
-            tracing::trace!(
-                "{label} - <<- [SUB {}{}]",
-                names(subject, *queue),
-                text(sid)
-            );
+        Op::Sub { subject, queue, sid } => {
+            tracing::trace!("{label} - <<- [SUB {}{}]", names(subject, *queue), text(sid));
         }
         Op::Unsub { sid, max } => match max {
             Some(max) => tracing::trace!("{label} - <<- [UNSUB {} {max}]", text(sid)),
@@ -91,11 +79,7 @@ impl Client {
             }
             None => tracing::trace!("{label} - ->> [MSG {subject} {rest}{size}]"),
         }
-        let headers = if headers.is_some() {
-            message.headers
-        } else {
-            b""
-        };
+        let headers = if headers.is_some() { message.headers } else { b"" };
         payload_line(self, &label, "->>", &[headers, message.payload]);
     }
 }

@@ -65,8 +65,10 @@ impl Server {
                     pause = ACCEPT_BACKOFF_MIN;
                     // Costs latency only; refused on sockets that are closed already.
                     let _ = stream.set_nodelay(true);
-                    let (client, read) = Client::new(&self, stream, peer);
-                    tokio::spawn(client.serve(read));
+                    if let (Ok(stream), Some(home)) = (stream.into_std(), self.threads.quietest()) {
+                        let server = Arc::clone(&self);
+                        home.adopt(stream, move |stream, home| Client::run(server, home, stream, peer));
+                    }
                 }
                 Err(error) => {
                     tracing::error!("Temporary Client Accept Error ({error}), sleeping {pause:?}");

@@ -32,15 +32,10 @@ impl Server {
 
 /// Refuses what is configured but cannot be checked here: better no server than one that lets nobody in, or anybody.
 pub(super) fn check(auth: &Auth) -> Result<()> {
-    let mut secrets = auth
-        .users
-        .iter()
-        .map(|user| &user.password)
-        .chain(&auth.token);
+    let mut secrets = auth.users.iter().map(|user| &user.password).chain(&auth.token);
     if secrets.any(|secret| secret.starts_with("$2") && secret.len() == BCRYPT_LEN) {
         return Err(Error::Options(
-            "bcrypt hashes are not supported yet: give the password or token in plain text"
-                .to_owned(),
+            "bcrypt hashes are not supported yet: give the password or token in plain text".to_owned(),
         ));
     }
     Ok(())

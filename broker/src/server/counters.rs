@@ -43,13 +43,10 @@ impl TrafficTotal {
 impl Counters {
     /// Takes over the traffic of a connection that is gone.
     pub(super) fn absorb(&self, client: &Snapshot) {
-        self.in_messages
-            .fetch_add(client.in_messages, Ordering::Relaxed);
+        self.in_messages.fetch_add(client.in_messages, Ordering::Relaxed);
         self.in_bytes.fetch_add(client.in_bytes, Ordering::Relaxed);
-        self.out_messages
-            .fetch_add(client.out_messages, Ordering::Relaxed);
-        self.out_bytes
-            .fetch_add(client.out_bytes, Ordering::Relaxed);
+        self.out_messages.fetch_add(client.out_messages, Ordering::Relaxed);
+        self.out_bytes.fetch_add(client.out_bytes, Ordering::Relaxed);
     }
 
     /// The traffic of connections that are gone.

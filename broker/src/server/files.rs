@@ -43,10 +43,7 @@ pub(super) fn ports_json(server: &Server) -> Value {
         ports.insert("nats".to_owned(), json!([format!("nats://{address}")]));
     }
     if let Some(address) = server.monitor_address() {
-        ports.insert(
-            "monitoring".to_owned(),
-            json!([format!("http://{address}")]),
-        );
+        ports.insert("monitoring".to_owned(), json!([format!("http://{address}")]));
     }
     Value::Object(ports)
 }

@@ -32,9 +32,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 fn base32(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() / 5 * 8);
     for group in bytes.chunks(5) {
-        let bits = group
-            .iter()
-            .fold(0u64, |bits, &byte| (bits << 8) | u64::from(byte));
+        let bits = group.iter().fold(0u64, |bits, &byte| (bits << 8) | u64::from(byte));
         for digit in (0..8).rev() {
             text.push(char::from(BASE32[((bits >> (digit * 5)) & 31) as usize]));
         }

@@ -111,8 +111,8 @@ impl Server {
         sleep(grace).await;
         tracing::info!("Closing existing clients");
         let clients = self.clients();
-        let pause = end.saturating_duration_since(Instant::now())
-            / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
+        let pause =
+            end.saturating_duration_since(Instant::now()) / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
         let mut next = Instant::now();
         for client in clients {
             client.close(CloseReason::ServerShutdown);

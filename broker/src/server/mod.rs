@@ -7,6 +7,7 @@ mod counters;
 mod files;
 mod identity;
 mod lifecycle;
+mod threads;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use weir_wire::Info;
 
 pub(crate) use accept::listen;
 pub use counters::Counters;
+pub(crate) use threads::Home;
 
 use crate::account::{self, Account};
 use crate::client::Client;
@@ -58,6 +60,7 @@ pub struct Server {
     monitor_address: OnceLock<SocketAddr>,
     lame_duck: AtomicBool,
     shutting_down: AtomicBool,
+    threads: threads::IoThreads,
     accepting: watch::Sender<bool>,
     stopped: watch::Sender<bool>,
     /// A connection has ended.
@@ -70,12 +73,12 @@ pub struct Server {
 impl Server {
     fn new(options: Options) -> Result<Arc<Self>> {
         auth::check(&options.auth)?;
+        let stopped = watch::Sender::new(false);
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
         let global = Account::new(account::GLOBAL);
         let system = Account::new(account::SYSTEM);
-        let accounts =
-            [&global, &system].map(|account| (account.name.clone(), Arc::clone(account)));
+        let accounts = [&global, &system].map(|account| (account.name.clone(), Arc::clone(account)));
         Ok(Arc::new(Self {
             options,
             id,
@@ -95,7 +98,8 @@ impl Server {
             lame_duck: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
             accepting: watch::Sender::new(true),
-            stopped: watch::Sender::new(false),
+            threads: threads::IoThreads::start(&stopped)?,
+            stopped,
             one_less: Notify::new(),
             created: Mutex::default(),
             http_requests: Mutex::default(),
@@ -208,8 +212,7 @@ impl Server {
 
     /// What the time was when the uptime was `ms`.
     pub(crate) fn time_at(&self, ms: u64) -> Timestamp {
-        let after =
-            SignedDuration::try_from(Duration::from_millis(ms)).unwrap_or(SignedDuration::ZERO);
+        let after = SignedDuration::try_from(Duration::from_millis(ms)).unwrap_or(SignedDuration::ZERO);
         self.start.saturating_add(after).unwrap_or(self.start)
     }
 }
