@@ -36,22 +36,28 @@ pub const fn align(n: u64) -> u64 {
     (n + ALIGN - 1) & !(ALIGN - 1)
 }
 
+/// The bytes at an offset. Slicing to a fixed length first lets the compiler make one load of it.
+#[inline(always)]
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    match bytes[at..at + N].first_chunk() {
+        Some(raw) => *raw,
+        None => [0; N],
+    }
+}
+
+#[inline(always)]
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    let mut raw = [0; 2];
-    raw.copy_from_slice(&bytes[at..at + 2]);
-    u16::from_le_bytes(raw)
+    u16::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline(always)]
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut raw = [0; 4];
-    raw.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(raw)
+    u32::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline(always)]
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut raw = [0; 8];
-    raw.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(raw)
+    u64::from_le_bytes(array_at(bytes, at))
 }
 
 /// Which file of which log this is; every frame's checksum begins with it.

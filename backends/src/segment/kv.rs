@@ -147,10 +147,12 @@ fn batches(data: &[u8], generation: u64) -> Vec<Batch<'_>> {
         let payload = data
             .get(at + BATCH_HEADER..at + BATCH_HEADER + len)
             .filter(|p| crc32c::crc32c(p) == u32_at(h, 32));
-        // The payload of a batch that is not whole is searched for batches as well.
-        let next = match payload {
-            Some(_) => align((at + BATCH_HEADER + len) as u64) as usize,
-            None => at + BATCH_HEADER,
+        // The header verifies, so its length is right, unless the file ends before it.
+        let end = align((at + BATCH_HEADER + len) as u64) as usize;
+        let next = if payload.is_some() || end <= data.len() {
+            end
+        } else {
+            at + BATCH_HEADER
         };
         found.push(Batch {
             at: at as u64,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use weir_engine::{Direction, Entry, EntryRef, Error, Extent, LogReader, Result, Seq, VisitRecord, Want};
 
 use super::format::{FRAME_LEN, Kind, decompress};
-use super::segment::Segment;
+use super::rows::Segment;
 use super::state::{Doing, Shared};
 
 /// Records looked up at once by a scan, so that the locks are taken seldom.

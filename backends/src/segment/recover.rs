@@ -16,8 +16,8 @@ use weir_engine::{Error, Extent, LogId, LogOptions, Recovery, Result, Seq};
 
 use super::format::{Begin, DATA_START, EraseRun, FLAG_PREALLOCATED, Header, Identity, Kind, decode_runs, void_frame};
 use super::handle::{Handle, Handles};
+use super::rows::{Rows, Segment};
 use super::seal::Footer;
-use super::segment::{Rows, Segment};
 use super::state::{Doing, SegRef, State, Suspect};
 use super::sync::Syncer;
 use super::walk::{Item, Walk};

@@ -142,7 +142,7 @@ impl Footer {
             floor: u64_at(t, 96),
             log_last: u64_at(t, 104),
         };
-        let sound = footer.data_end <= at as u64 && footer.data_end % ALIGN == 0 && footer.end() <= at as u64;
+        let sound = footer.data_end <= at as u64 && footer.data_end.is_multiple_of(ALIGN) && footer.end() <= at as u64;
         let good = sound && crc32c::crc32c(footer.tombs(file)) == footer.tombs_crc;
         good.then_some(footer)
     }

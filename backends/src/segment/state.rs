@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use weir_engine::{Error, Extent, LogId, Result, Seq};
 
-use super::segment::Segment;
+use super::rows::Segment;
 
 /// A segment and the sequences that lie in it.
 #[derive(Clone)]

@@ -16,8 +16,8 @@ use super::format::{
 use super::handle::Handle;
 use super::reader::SegmentReader;
 use super::recover::{Recovered, TailInfo};
+use super::rows::{Rows, Segment};
 use super::seal::Footer;
-use super::segment::{Rows, Segment};
 use super::state::{Doing, SegRef, Shared};
 use super::sync::Syncer;
 

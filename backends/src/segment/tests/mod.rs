@@ -4,6 +4,7 @@ mod bytes;
 mod damage;
 mod faults;
 mod faulty;
+mod kv;
 mod power;
 mod space;
 

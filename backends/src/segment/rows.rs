@@ -71,7 +71,7 @@ impl Rows {
             Direction::Forward => {
                 let mut slot = slot.max(self.low);
                 while slot < self.count {
-                    if slot % 64 == 0 && full(slot as usize / 64) {
+                    if slot.is_multiple_of(64) && full(slot as usize / 64) {
                         slot += 64;
                     } else if self.is_dead(slot) {
                         slot += 1;
@@ -347,7 +347,7 @@ impl Segment {
             let mut rows = self.rows.write();
             gone = (u64::from(rows.live), rows.bytes);
             rows.dead = vec![u64::MAX; count as usize / 64];
-            if count % 64 != 0 {
+            if !count.is_multiple_of(64) {
                 // Not the bits of rows that are yet to come.
                 rows.dead.push((1 << (count % 64)) - 1);
             }
