@@ -1,4 +1,6 @@
-//! The engine's conformance suite and model test, on each backend.
+//! The engine's conformance suite and model test, on the memory and RocksDB backends (for segments: `segment.rs`).
+
+#![allow(clippy::expect_used, reason = "a test may end there")]
 
 use std::sync::Arc;
 
@@ -36,6 +38,6 @@ mod rocks {
 
     #[test]
     fn agrees_with_the_model() {
-        model::run(&rocks, 0..12, 400);
+        model::run(&rocks, 0..8, 400);
     }
 }

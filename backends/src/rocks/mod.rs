@@ -14,6 +14,8 @@ mod log;
 mod options;
 mod reader;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

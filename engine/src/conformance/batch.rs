@@ -13,10 +13,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("a batch may empty the log", empties),
     ("a refused batch changes nothing", refused_whole),
     ("a refused batch writes no keys", refused_keys),
-    (
-        "keys go with the batch, where the backend can",
-        keys_with_batch,
-    ),
+    ("keys go with the batch, where the backend can", keys_with_batch),
 ];
 
 fn all_in_one(store: &mut Store) -> Outcome {
@@ -91,10 +88,7 @@ fn refused_whole(store: &mut Store) -> Outcome {
     let long = vec![7; Record::HEAD_MAX + 1];
     let good = rec(6);
     let bad_seq = rec(3);
-    let bad_head = Rec {
-        head: long,
-        ..rec(7)
-    };
+    let bad_head = Rec { head: long, ..rec(7) };
     for bad in [&bad_seq, &bad_head] {
         let batch = [good.borrow(), bad.borrow()];
         refused!(
@@ -148,16 +142,10 @@ fn keys_with_batch(store: &mut Store) -> Outcome {
     let backend = store.backend()?;
     let (mut log, _) = backend.open(LogId(1), &LogOptions::default())?;
     let kv = backend.kv();
-    kv.put_all(&[(
-        Bytes::from_static(b"old"),
-        Some(Bytes::from_static(b"gone")),
-    )])?;
+    kv.put_all(&[(Bytes::from_static(b"old"), Some(Bytes::from_static(b"gone")))])?;
     let record = rec(1);
     let writes = [
-        (
-            Bytes::from_static(b"new"),
-            Some(Bytes::from_static(b"value")),
-        ),
+        (Bytes::from_static(b"new"), Some(Bytes::from_static(b"value"))),
         (Bytes::from_static(b"old"), None),
     ];
     let batch = Batch {
@@ -168,11 +156,7 @@ fn keys_with_batch(store: &mut Store) -> Outcome {
     if backend.atomic_kv() {
         log.write(&batch)?;
         holds(&*log.reader(), 1, &recs([1]))?;
-        same!(
-            kv.get(b"new")?,
-            Some(Bytes::from_static(b"value")),
-            "key put"
-        );
+        same!(kv.get(b"new")?, Some(Bytes::from_static(b"value")), "key put");
         same!(kv.get(b"old")?, None, "key deleted");
         // Keys alone are a batch as well.
         log.write(&Batch {
@@ -181,11 +165,7 @@ fn keys_with_batch(store: &mut Store) -> Outcome {
         })?;
         same!(kv.get(b"new")?, None, "key deleted by a batch of keys");
     } else {
-        refused!(
-            log.write(&batch),
-            Unsupported,
-            "keys without Backend::atomic_kv"
-        );
+        refused!(log.write(&batch), Unsupported, "keys without Backend::atomic_kv");
         holds(&*log.reader(), 0, &[])?;
         same!(kv.get(b"new")?, None, "key of a refused batch");
         same!(

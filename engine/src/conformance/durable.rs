@@ -2,26 +2,18 @@
 
 use bytes::Bytes;
 
-use super::{
-    Check, Outcome, Rec, Store, append, ensure, fill, holds, noise, rec, recs, refused, same,
-};
+use super::{Check, Outcome, Rec, Store, append, ensure, fill, holds, noise, rec, recs, refused, same};
 use crate::backend::{Batch, LogOptions};
 use crate::types::{LogId, Seq};
 
 pub(super) const CHECKS: &[Check] = &[
     ("everything is there after sync and reopening", everything),
     ("a log's own sync is enough for the log", own_sync),
-    (
-        "the last sequence survives when nothing is live",
-        last_survives,
-    ),
+    ("the last sequence survives when nothing is live", last_survives),
     ("removals survive", removals),
     ("a truncation survives", truncation),
     ("sync may run beside a writer", sync_beside),
-    (
-        "a log goes on after each of many reopenings",
-        many_reopenings,
-    ),
+    ("a log goes on after each of many reopenings", many_reopenings),
     ("closing and opening a log changes nothing", close_and_open),
     ("maintenance keeps everything", maintenance),
 ];
@@ -96,11 +88,7 @@ fn last_survives(store: &mut Store) -> Outcome {
     }
     for (id, last) in expected {
         let mut log = store.log(id)?;
-        refused!(
-            fill(&mut *log, [last]),
-            Invalid,
-            "appending {last} to log {id} again"
-        );
+        refused!(fill(&mut *log, [last]), Invalid, "appending {last} to log {id} again");
         fill(&mut *log, [last + 1])?;
         holds(&*log.reader(), last + 1, &recs([last + 1]))?;
     }
@@ -186,9 +174,7 @@ fn sync_beside(store: &mut Store) -> Outcome {
 fn many_reopenings(store: &mut Store) -> Outcome {
     for round in 0..8u64 {
         let mut log = store.log(1)?;
-        let live = recs(
-            (1..=round * 10).filter(|seq| seq % 10 != 3 && *seq > (round * 10).saturating_sub(45)),
-        );
+        let live = recs((1..=round * 10).filter(|seq| seq % 10 != 3 && *seq > (round * 10).saturating_sub(45)));
         holds(&*log.reader(), round * 10, &live)?;
         fill(&mut *log, round * 10 + 1..=round * 10 + 10)?;
         log.erase(&[round * 10 + 3])?;
@@ -240,10 +226,7 @@ fn maintenance(store: &mut Store) -> Outcome {
     for batch in gone.chunks(60) {
         log.erase(batch)?;
     }
-    let left: Vec<Rec> = all
-        .into_iter()
-        .filter(|record| record.seq % 5 == 0)
-        .collect();
+    let left: Vec<Rec> = all.into_iter().filter(|record| record.seq % 5 == 0).collect();
     log.sync()?;
     let mut steps = 0;
     for budget in [0, 1, 4_096, 1 << 16].into_iter().cycle() {

@@ -120,11 +120,7 @@ fn overwrite(store: &mut Store) -> Outcome {
 fn half_of_many(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     fill(&mut *log, 1..=4_000)?;
-    for chunk in (1..=4_000)
-        .filter(|seq| seq % 3 != 0)
-        .collect::<Vec<u64>>()
-        .chunks(97)
-    {
+    for chunk in (1..=4_000).filter(|seq| seq % 3 != 0).collect::<Vec<u64>>().chunks(97) {
         log.erase(chunk)?;
     }
     let left = recs((1..=4_000).filter(|seq| seq % 3 == 0));

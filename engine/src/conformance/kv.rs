@@ -12,27 +12,18 @@ pub(super) const CHECKS: &[Check] = &[
     ("kv: put, get, overwrite, delete", basics),
     ("kv: the last write of a key wins", last_wins),
     ("kv: empty keys and values", empty_parts),
-    (
-        "kv: scans are in byte order, and of the prefix only",
-        ordered,
-    ),
+    ("kv: scans are in byte order, and of the prefix only", ordered),
     ("kv: a scan begins where it is told to", from),
     ("kv: a scan stops when told to", early_stop),
     ("kv: keys of any bytes", binary_keys),
     ("kv: large values, many keys", many),
     ("kv: a visitor may use the space", nested),
-    (
-        "kv: readers beside a writer see whole writes",
-        beside_writer,
-    ),
+    ("kv: readers beside a writer see whole writes", beside_writer),
     ("kv: everything is there after reopening", reopened),
 ];
 
 fn put(key: &[u8], value: &[u8]) -> KvWrite {
-    (
-        Bytes::copy_from_slice(key),
-        Some(Bytes::copy_from_slice(value)),
-    )
+    (Bytes::copy_from_slice(key), Some(Bytes::copy_from_slice(value)))
 }
 
 fn delete(key: &[u8]) -> KvWrite {
@@ -51,10 +42,7 @@ fn pairs(kv: &dyn Kv, prefix: &[u8], from: Option<&[u8]>) -> Result<Pairs, Failu
 }
 
 fn keys(kv: &dyn Kv, prefix: &[u8], from: Option<&[u8]>) -> Result<Vec<Vec<u8>>, Failure> {
-    Ok(pairs(kv, prefix, from)?
-        .into_iter()
-        .map(|pair| pair.0)
-        .collect())
+    Ok(pairs(kv, prefix, from)?.into_iter().map(|pair| pair.0).collect())
 }
 
 fn basics(store: &mut Store) -> Outcome {
@@ -65,11 +53,7 @@ fn basics(store: &mut Store) -> Outcome {
     kv.put_all(&[])?;
     same!(kv.get(b"a")?, Some(Bytes::from_static(b"1")), "get(a)");
     kv.put_all(&[put(b"a", b"one"), delete(b"b"), delete(b"never")])?;
-    same!(
-        kv.get(b"a")?,
-        Some(Bytes::from_static(b"one")),
-        "get(a) overwritten"
-    );
+    same!(kv.get(b"a")?, Some(Bytes::from_static(b"one")), "get(a) overwritten");
     same!(kv.get(b"b")?, None, "get(b) deleted");
     // Every handle is of the same space.
     let other = store.backend()?.kv();
@@ -88,11 +72,7 @@ fn last_wins(store: &mut Store) -> Outcome {
     kv.put_all(&[delete(b"z"), put(b"z", b"1")])?;
     same!(kv.get(b"x")?, Some(Bytes::from_static(b"3")), "put thrice");
     same!(kv.get(b"y")?, None, "put, then deleted");
-    same!(
-        kv.get(b"z")?,
-        Some(Bytes::from_static(b"1")),
-        "deleted, then put"
-    );
+    same!(kv.get(b"z")?, Some(Bytes::from_static(b"1")), "deleted, then put");
     Ok(())
 }
 
@@ -105,40 +85,26 @@ fn empty_parts(store: &mut Store) -> Outcome {
         "the empty key"
     );
     same!(kv.get(b"k")?, Some(Bytes::new()), "an empty value");
-    same!(
-        keys(&*kv, b"", None)?,
-        vec![b"".to_vec(), b"k".to_vec()],
-        "keys"
-    );
+    same!(keys(&*kv, b"", None)?, vec![b"".to_vec(), b"k".to_vec()], "keys");
     Ok(())
 }
 
 fn ordered(store: &mut Store) -> Outcome {
     let kv = store.backend()?.kv();
-    let words: [&[u8]; 9] = [
-        b"b", b"a", b"ab", b"aa", b"a\0", b"a\xff", b"abc", b"B", b"ac",
-    ];
+    let words: [&[u8]; 9] = [b"b", b"a", b"ab", b"aa", b"a\0", b"a\xff", b"abc", b"B", b"ac"];
     let writes: Vec<_> = words.iter().map(|word| put(word, word)).collect();
     kv.put_all(&writes)?;
     let mut all: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).collect();
     all.sort();
     same!(keys(&*kv, b"", None)?, all, "all keys");
-    let with_a: Vec<_> = all
-        .iter()
-        .filter(|key| key.starts_with(b"a"))
-        .cloned()
-        .collect();
+    let with_a: Vec<_> = all.iter().filter(|key| key.starts_with(b"a")).cloned().collect();
     same!(keys(&*kv, b"a", None)?, with_a, "keys of a");
     same!(
         keys(&*kv, b"ab", None)?,
         vec![b"ab".to_vec(), b"abc".to_vec()],
         "keys of ab"
     );
-    same!(
-        keys(&*kv, b"abcd", None)?,
-        Vec::<Vec<u8>>::new(),
-        "keys of abcd"
-    );
+    same!(keys(&*kv, b"abcd", None)?, Vec::<Vec<u8>>::new(), "keys of abcd");
     Ok(())
 }
 
@@ -149,26 +115,14 @@ fn from(store: &mut Store) -> Outcome {
         .collect();
     kv.put_all(&writes)?;
     let expected = |low: u8| -> Vec<Vec<u8>> { (low..50).map(|n| vec![b'p', n]).collect() };
-    same!(
-        keys(&*kv, b"p", Some(&[b'p', 20]))?,
-        expected(20),
-        "from a key"
-    );
+    same!(keys(&*kv, b"p", Some(&[b'p', 20]))?, expected(20), "from a key");
     same!(
         keys(&*kv, b"p", Some(&[b'p', 19, 0]))?,
         expected(20),
         "from between two keys"
     );
-    same!(
-        keys(&*kv, b"p", Some(b""))?,
-        expected(0),
-        "from before the prefix"
-    );
-    same!(
-        keys(&*kv, b"p", Some(b"a"))?,
-        expected(0),
-        "from before the prefix"
-    );
+    same!(keys(&*kv, b"p", Some(b""))?, expected(0), "from before the prefix");
+    same!(keys(&*kv, b"p", Some(b"a"))?, expected(0), "from before the prefix");
     same!(
         keys(&*kv, b"p", Some(b"q"))?,
         Vec::<Vec<u8>>::new(),
@@ -213,18 +167,8 @@ fn binary_keys(store: &mut Store) -> Outcome {
     let mut all: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).collect();
     all.sort();
     same!(keys(&*kv, b"", None)?, all, "all keys");
-    for prefix in [
-        &[0xff][..],
-        &[0xff, 0xff],
-        &[0xfe],
-        &[0],
-        &[0xff, 0xff, 0xff],
-    ] {
-        let expected: Vec<_> = all
-            .iter()
-            .filter(|key| key.starts_with(prefix))
-            .cloned()
-            .collect();
+    for prefix in [&[0xff][..], &[0xff, 0xff], &[0xfe], &[0], &[0xff, 0xff, 0xff]] {
+        let expected: Vec<_> = all.iter().filter(|key| key.starts_with(prefix)).cloned().collect();
         same!(keys(&*kv, prefix, None)?, expected, "keys of {prefix:?}");
     }
     Ok(())
@@ -278,11 +222,7 @@ fn nested(store: &mut Store) -> Outcome {
     })?;
     outcome?;
     same!(calls, 200, "keys visited");
-    same!(
-        keys(&*kv, &[3], None)?.len(),
-        200,
-        "keys put by the visitor"
-    );
+    same!(keys(&*kv, &[3], None)?.len(), 200, "keys put by the visitor");
     Ok(())
 }
 
@@ -322,9 +262,7 @@ fn beside_writer(store: &mut Store) -> Outcome {
 
 fn reopened(store: &mut Store) -> Outcome {
     let kv = store.backend()?.kv();
-    let writes: Vec<_> = (0..=255u8)
-        .map(|n| put(&[n, 1], &noise(u64::from(n), 300)))
-        .collect();
+    let writes: Vec<_> = (0..=255u8).map(|n| put(&[n, 1], &noise(u64::from(n), 300))).collect();
     kv.put_all(&writes)?;
     kv.put_all(&[delete(&[7, 1]), put(&[8, 1], b"new")])?;
     let before = pairs(&*kv, b"", None)?;

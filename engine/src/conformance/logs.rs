@@ -70,11 +70,7 @@ fn listed(store: &mut Store) -> Outcome {
 fn open_stays(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     fill(&mut *log, 1..=3)?;
-    refused!(
-        store.backend()?.remove(LogId(1)),
-        Invalid,
-        "removing an open log"
-    );
+    refused!(store.backend()?.remove(LogId(1)), Invalid, "removing an open log");
     fill(&mut *log, [4])?;
     holds(&*log.reader(), 4, &recs(1..=4))?;
     same!(store.backend()?.list()?, vec![LogId(1)], "list");
@@ -87,11 +83,7 @@ fn removed(store: &mut Store) -> Outcome {
         fill(&mut *log, id..=id + 99)?;
     }
     store.backend()?.remove(LogId(2))?;
-    same!(
-        store.backend()?.list()?,
-        vec![LogId(1), LogId(3)],
-        "list after remove"
-    );
+    same!(store.backend()?.list()?, vec![LogId(1), LogId(3)], "list after remove");
     // Ids are not used twice in the life of a store; but if one is, nothing of the old log may show.
     let (mut log, recovery) = store.backend()?.open(LogId(2), &LogOptions::default())?;
     ensure!(recovery.created, "the removed log is still there");

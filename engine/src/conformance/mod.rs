@@ -32,6 +32,9 @@ mod truncate;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::backend::{Backend, Direction, Log, LogOptions, LogReader, Want};
 use crate::error::{Error, Kind, Result};
@@ -166,24 +169,39 @@ pub fn checks() -> Vec<Check> {
     .concat()
 }
 
+/// Checks that run at the same time, each on its own store: most of their time is waiting for a disk.
+const AT_ONCE: usize = 4;
+
 /// Runs every check, each on a store of its own, then panics with all that failed, if any did.
 ///
 /// # Panics
 ///
 /// When a promise is broken, or a store cannot be opened.
-pub fn run(fresh: &dyn Fn() -> Store) {
-    let mut failures = Vec::new();
+pub fn run(fresh: &(dyn Fn() -> Store + Sync)) {
     let checks = checks();
-    for (name, check) in &checks {
-        let mut store = fresh();
-        let backend = store.backend().map_or("?", Backend::name);
-        let outcome = catch_unwind(AssertUnwindSafe(|| check(&mut store)));
-        match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => failures.push(format!("{backend}: {name}: {failure}")),
-            Err(_) => failures.push(format!("{backend}: {name}: panicked")),
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((name, check)) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut backend = "?";
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                let mut store = fresh();
+                backend = store.backend()?.name();
+                check(&mut store)
+            }));
+            match outcome {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => failures.lock().push(format!("{backend}: {name}: {failure}")),
+                Err(_) => failures.lock().push(format!("{backend}: {name}: panicked")),
+            }
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(work);
+        }
+    });
+    let failures = failures.into_inner();
     assert!(
         failures.is_empty(),
         "{} of {} checks failed:\n{}",
@@ -268,11 +286,7 @@ fn scanned(
         });
         ControlFlow::Continue(())
     })?;
-    same!(
-        wrong_length,
-        None,
-        "(seq, body, body_len) of a {want:?} scan"
-    );
+    same!(wrong_length, None, "(seq, body, body_len) of a {want:?} scan");
     Ok(found)
 }
 
@@ -290,9 +304,7 @@ fn seqs(
 fn holds(reader: &dyn LogReader, last: Seq, expected: &[Rec]) -> Outcome {
     let extent = reader.extent();
     let wanted = Extent {
-        first: expected
-            .first()
-            .map_or(last.saturating_add(1), |record| record.seq),
+        first: expected.first().map_or(last.saturating_add(1), |record| record.seq),
         last,
         count: expected.len() as u64,
         bytes: expected.iter().map(Rec::bytes).sum(),
@@ -335,20 +347,13 @@ fn holds(reader: &dyn LogReader, last: Seq, expected: &[Rec]) -> Outcome {
         );
     }
     // Around each record, and at the edges, there is nothing else.
-    let live = |seq: Seq| {
-        expected
-            .binary_search_by_key(&seq, |record| record.seq)
-            .is_ok()
-    };
+    let live = |seq: Seq| expected.binary_search_by_key(&seq, |record| record.seq).is_ok();
     let neighbours = expected
         .iter()
         .flat_map(|record| [record.seq.saturating_sub(1), record.seq.saturating_add(1)]);
     for seq in neighbours.chain([0, last, last.saturating_add(1), Seq::MAX]) {
         if !live(seq) {
-            ensure!(
-                reader.get(seq)?.is_none(),
-                "get({seq}) finds a record that is not live"
-            );
+            ensure!(reader.get(seq)?.is_none(), "get({seq}) finds a record that is not live");
         }
     }
     Ok(())

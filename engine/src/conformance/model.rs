@@ -5,9 +5,7 @@ use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 
-use super::{
-    Failure, Outcome, Rec, Store, holds, noise, rec, refused, same, same_records, scanned,
-};
+use super::{Failure, Outcome, Rec, Store, holds, noise, rec, refused, same, same_records, scanned};
 use crate::backend::{Backend, Batch, Compression, Direction, KvWrite, Log, LogOptions, Want};
 use crate::types::Seq;
 
@@ -300,11 +298,7 @@ fn read(log: &dyn Log, shadow: &Shadow, dice: &mut Dice) -> Outcome {
         expected.reverse();
     }
     let found = scanned(&*reader, low..=high, want, direction)?;
-    same_records(
-        &found,
-        &expected,
-        &format!("{want:?} {low}..={high} {direction:?}"),
-    )
+    same_records(&found, &expected, &format!("{want:?} {low}..={high} {direction:?}"))
 }
 
 fn some_keys(dice: &mut Dice) -> Vec<KvWrite> {

@@ -14,10 +14,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("scan ranges that are empty or turned around", empty_ranges),
     ("scan ranges over gaps and holes", over_holes),
     ("a scan stops when told to", early_stop),
-    (
-        "heads come without bodies, but with their lengths",
-        heads_only,
-    ),
+    ("heads come without bodies, but with their lengths", heads_only),
     ("what a scan lends can be kept", kept),
     ("a visitor may read the same log", nested),
 ];
@@ -26,19 +23,13 @@ fn get_edges(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     let reader = log.reader();
     for seq in [0, 1, u64::MAX] {
-        ensure!(
-            reader.get(seq)?.is_none(),
-            "get({seq}) of an empty log finds something"
-        );
+        ensure!(reader.get(seq)?.is_none(), "get({seq}) of an empty log finds something");
     }
     fill(&mut *log, 10..=20)?;
     log.trim(12)?;
     log.erase(&[15])?;
     for seq in [0, 1, 9, 10, 11, 15, 21, 22, u64::MAX - 1, u64::MAX] {
-        ensure!(
-            reader.get(seq)?.is_none(),
-            "get({seq}) finds what is not live"
-        );
+        ensure!(reader.get(seq)?.is_none(), "get({seq}) finds what is not live");
     }
     for seq in [12, 14, 16, 20] {
         ensure!(reader.get(seq)?.is_some(), "get({seq}) finds nothing");
@@ -50,9 +41,7 @@ fn entry_outlives(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     fill(&mut *log, 1..=200)?;
     let reader = log.reader();
-    let kept: Vec<Option<Entry>> = (1..=200)
-        .map(|seq| reader.get(seq))
-        .collect::<Result<_, _>>()?;
+    let kept: Vec<Option<Entry>> = (1..=200).map(|seq| reader.get(seq)).collect::<Result<_, _>>()?;
     log.erase(&[3, 4])?;
     log.trim(150)?;
     log.truncate(160)?;
@@ -66,11 +55,7 @@ fn entry_outlives(store: &mut Store) -> Outcome {
                 && entry.head == record.head
                 && entry.body == record.body
         });
-        ensure!(
-            same,
-            "entry {} changed after its record was removed",
-            record.seq
-        );
+        ensure!(same, "entry {} changed after its record was removed", record.seq);
     }
     Ok(())
 }
@@ -79,15 +64,7 @@ fn sub_ranges(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     fill(&mut *log, 1..=300)?;
     let reader = log.reader();
-    for (low, high) in [
-        (1, 1),
-        (1, 300),
-        (7, 7),
-        (5, 250),
-        (300, 300),
-        (299, u64::MAX),
-        (0, 2),
-    ] {
+    for (low, high) in [(1, 1), (1, 300), (7, 7), (5, 250), (300, 300), (299, u64::MAX), (0, 2)] {
         let expected = recs(low.max(1)..=high.min(300));
         let found = scanned(&*reader, low..=high, Want::Full, Forward)?;
         same_records(&found, &expected, &format!("{low}..={high} forward"))?;
@@ -102,18 +79,8 @@ fn empty_ranges(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     fill(&mut *log, 10..=20)?;
     let reader = log.reader();
-    #[allow(
-        clippy::reversed_empty_ranges,
-        reason = "a caller may compute one; it holds nothing"
-    )]
-    let ranges = [
-        0..=0,
-        0..=9,
-        21..=30,
-        u64::MAX..=u64::MAX,
-        15..=14,
-        u64::MAX..=0,
-    ];
+    #[allow(clippy::reversed_empty_ranges, reason = "a caller may compute one; it holds nothing")]
+    let ranges = [0..=0, 0..=9, 21..=30, u64::MAX..=u64::MAX, 15..=14, u64::MAX..=0];
     for range in ranges {
         for direction in [Forward, Backward] {
             let found = seqs(&*reader, range.clone(), direction)?;
@@ -129,21 +96,9 @@ fn over_holes(store: &mut Store) -> Outcome {
     log.erase(&[50, 60, 500])?;
     log.trim(35)?;
     let reader = log.reader();
-    same!(
-        seqs(&*reader, 0..=75, Forward)?,
-        vec![40, 70],
-        "0..=75 forward"
-    );
-    same!(
-        seqs(&*reader, 45..=95, Backward)?,
-        vec![90, 80, 70],
-        "45..=95 backward"
-    );
-    same!(
-        seqs(&*reader, 491..=509, Forward)?,
-        Vec::<Seq>::new(),
-        "491..=509"
-    );
+    same!(seqs(&*reader, 0..=75, Forward)?, vec![40, 70], "0..=75 forward");
+    same!(seqs(&*reader, 45..=95, Backward)?, vec![90, 80, 70], "45..=95 backward");
+    same!(seqs(&*reader, 491..=509, Forward)?, Vec::<Seq>::new(), "491..=509");
     same!(
         seqs(&*reader, 490..=510, Backward)?,
         vec![510, 490],
@@ -162,9 +117,7 @@ fn early_stop(store: &mut Store) -> Outcome {
     fill(&mut *log, 1..=500)?;
     let reader = log.reader();
     for want in [Want::Heads, Want::Full] {
-        for (direction, after, expected) in
-            [(Forward, 1, 1), (Forward, 130, 130), (Backward, 3, 498)]
-        {
+        for (direction, after, expected) in [(Forward, 1, 1), (Forward, 130, 130), (Backward, 3, 498)] {
             let (mut calls, mut last) = (0, 0);
             reader.scan(1..=u64::MAX, want, direction, &mut |entry| {
                 calls += 1;
@@ -189,15 +142,11 @@ fn heads_only(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     fill(&mut *log, 1..=20)?;
     let mut lengths = Vec::new();
-    log.reader()
-        .scan(1..=20, Want::Heads, Forward, &mut |entry| {
-            lengths.push((entry.seq, entry.body.len(), entry.body_len as usize));
-            ControlFlow::Continue(())
-        })?;
-    let expected: Vec<_> = recs(1..=20)
-        .iter()
-        .map(|r| (r.seq, 0, r.body.len()))
-        .collect();
+    log.reader().scan(1..=20, Want::Heads, Forward, &mut |entry| {
+        lengths.push((entry.seq, entry.body.len(), entry.body_len as usize));
+        ControlFlow::Continue(())
+    })?;
+    let expected: Vec<_> = recs(1..=20).iter().map(|r| (r.seq, 0, r.body.len())).collect();
     same!(lengths, expected, "(seq, body, body_len)");
     Ok(())
 }
@@ -206,11 +155,10 @@ fn kept(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     fill(&mut *log, 1..=50)?;
     let mut kept = Vec::new();
-    log.reader()
-        .scan(1..=50, Want::Full, Forward, &mut |entry| {
-            kept.push(entry.to_entry());
-            ControlFlow::Continue(())
-        })?;
+    log.reader().scan(1..=50, Want::Full, Forward, &mut |entry| {
+        kept.push(entry.to_entry());
+        ControlFlow::Continue(())
+    })?;
     log.trim(51)?;
     for (entry, record) in kept.iter().zip(recs(1..=50)) {
         ensure!(

@@ -8,18 +8,9 @@ use crate::backend::{Backend, Direction, LogOptions, LogReader, Want};
 use crate::types::{LogId, Seq};
 
 pub(super) const CHECKS: &[Check] = &[
-    (
-        "a reader sees what is written after it was made",
-        sees_later,
-    ),
-    (
-        "readers while the writer appends, erases and trims",
-        while_writing,
-    ),
-    (
-        "readers while the writer truncates and writes again",
-        while_truncating,
-    ),
+    ("a reader sees what is written after it was made", sees_later),
+    ("readers while the writer appends, erases and trims", while_writing),
+    ("readers while the writer truncates and writes again", while_truncating),
     ("a reader outlives its log", outlives_log),
     ("a reader outlives the removal of its log", outlives_removal),
 ];
@@ -67,10 +58,7 @@ fn watch(reader: &dyn LogReader, stop: &AtomicBool, seed: u64) -> Outcome {
             _ => Want::Full,
         };
         let extent = reader.extent();
-        ensure!(
-            extent.first <= extent.last + 1,
-            "extent {extent:?} while writing"
-        );
+        ensure!(extent.first <= extent.last + 1, "extent {extent:?} while writing");
         ensure!(
             extent.count <= extent.last + 1 - extent.first,
             "extent {extent:?} counts more than fits while writing"
@@ -157,9 +145,7 @@ fn while_writing(store: &mut Store) -> Outcome {
     let mut live: Vec<Rec> = Vec::new();
     beside(&*reader, || {
         for round in 0..150u64 {
-            let batch: Vec<Rec> = (round * 20 + 1..=round * 20 + 20)
-                .map(|seq| marked(seq, 1))
-                .collect();
+            let batch: Vec<Rec> = (round * 20 + 1..=round * 20 + 20).map(|seq| marked(seq, 1)).collect();
             append(&mut *log, &batch)?;
             live.extend(batch);
             if round % 3 == 0 {
@@ -196,9 +182,7 @@ fn while_truncating(store: &mut Store) -> Outcome {
             log.truncate(keep)?;
             live.retain(|record| record.seq <= keep);
             let last = live.last().map_or(0, |record| record.seq);
-            let batch: Vec<Rec> = (last + 1..=keep + 60)
-                .map(|seq| marked(seq, generation))
-                .collect();
+            let batch: Vec<Rec> = (last + 1..=keep + 60).map(|seq| marked(seq, generation)).collect();
             for part in batch.chunks(16) {
                 append(&mut *log, part)?;
             }

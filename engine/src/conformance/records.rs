@@ -18,11 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn shaped(seq: u64, head: Vec<u8>, body: Vec<u8>) -> Rec {
-    Rec {
-        head,
-        body,
-        ..rec(seq)
-    }
+    Rec { head, body, ..rec(seq) }
 }
 
 fn check_all(store: &mut Store, options: &LogOptions, records: &[Rec]) -> Outcome {
@@ -100,11 +96,7 @@ fn longer_than_segment(store: &mut Store) -> Outcome {
 fn too_long_head(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     let long = shaped(1, vec![1; Record::HEAD_MAX + 1], vec![]);
-    refused!(
-        append(&mut *log, &[long]),
-        Invalid,
-        "a head of 65,536 bytes"
-    );
+    refused!(append(&mut *log, &[long]), Invalid, "a head of 65,536 bytes");
     fill(&mut *log, [1])?;
     holds(&*log.reader(), 1, &recs([1]))
 }
@@ -113,11 +105,7 @@ fn too_long_head(store: &mut Store) -> Outcome {
 fn mixed(seqs: std::ops::RangeInclusive<u64>) -> Vec<Rec> {
     seqs.map(|seq| match seq % 5 {
         0 => shaped(seq, noise(seq, 20), noise(seq, 9_000)),
-        1 => shaped(
-            seq,
-            noise(seq, 20),
-            b"again and again ".repeat(seq as usize % 700),
-        ),
+        1 => shaped(seq, noise(seq, 20), b"again and again ".repeat(seq as usize % 700)),
         2 => shaped(seq, vec![], vec![]),
         3 => shaped(seq, noise(seq, 5), vec![b'z'; 40]),
         _ => rec(seq),
@@ -126,11 +114,7 @@ fn mixed(seqs: std::ops::RangeInclusive<u64>) -> Vec<Rec> {
 }
 
 fn compressions(store: &mut Store) -> Outcome {
-    for (id, compression) in [
-        (1, Compression::None),
-        (2, Compression::Lz4),
-        (3, Compression::Zstd),
-    ] {
+    for (id, compression) in [(1, Compression::None), (2, Compression::Lz4), (3, Compression::Zstd)] {
         let options = LogOptions {
             compression,
             segment_bytes: 128 << 10,
@@ -167,11 +151,7 @@ fn options_change(store: &mut Store) -> Outcome {
         };
         let mut log = store.log_with(1, &options)?;
         append(&mut *log, &records[step * 30..step * 30 + 30])?;
-        holds(
-            &*log.reader(),
-            step as u64 * 30 + 30,
-            &records[..step * 30 + 30],
-        )?;
+        holds(&*log.reader(), step as u64 * 30 + 30, &records[..step * 30 + 30])?;
         log.sync()?;
         drop(log);
         store.reopen()?;
@@ -227,13 +207,7 @@ fn preallocated(store: &mut Store) -> Outcome {
     for round in 0..12u64 {
         let start = round * 200 + 1;
         let batch: Vec<Rec> = (start..start + 200)
-            .map(|seq| {
-                shaped(
-                    seq,
-                    noise(seq, 10),
-                    noise(seq, 400 + (round as usize * 37) % 300),
-                )
-            })
+            .map(|seq| shaped(seq, noise(seq, 10), noise(seq, 400 + (round as usize * 37) % 300)))
             .collect();
         for part in batch.chunks(50) {
             append(&mut *log, part)?;

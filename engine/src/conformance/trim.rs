@@ -57,11 +57,7 @@ fn far_beyond(store: &mut Store) -> Outcome {
     fill(&mut *log, 1..=10)?;
     log.trim(1_000)?;
     holds(&*log.reader(), 999, &[])?;
-    refused!(
-        fill(&mut *log, [999]),
-        Invalid,
-        "appending 999 after trim(1000)"
-    );
+    refused!(fill(&mut *log, [999]), Invalid, "appending 999 after trim(1000)");
     fill(&mut *log, [1_000])?;
     holds(&*log.reader(), 1_000, &recs([1_000]))
 }

@@ -81,11 +81,7 @@ fn rewrite(store: &mut Store) -> Outcome {
         holds(&*log.reader(), 9, &all)?;
         log.truncate(5)?;
         fill(&mut *log, [6])?;
-        holds(
-            &*log.reader(),
-            6,
-            &[recs(1..=4), vec![new[0].clone(), rec(6)]].concat(),
-        )?;
+        holds(&*log.reader(), 6, &[recs(1..=4), vec![new[0].clone(), rec(6)]].concat())?;
     }
     Ok(())
 }

@@ -1,0 +1,201 @@
+//! What the conformance suite cannot see from outside: damage, a crash, reading beside a writer.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use bytes::Bytes;
+use weir_engine::{Batch, Direction, Kind, LogReader, Record, Seq, Want};
+
+use super::*;
+
+const BODY: &[u8] = b"a body of some length";
+
+fn open(folder: &Path) -> RocksBackend {
+    RocksBackend::open(folder, &RocksOptions::default()).expect("the store opens")
+}
+
+fn fill(log: &mut dyn Log, seqs: impl Iterator<Item = Seq>) {
+    for seq in seqs {
+        let record = Record {
+            seq,
+            time: 7,
+            head: b"head",
+            body: BODY,
+        };
+        let key = Bytes::copy_from_slice(&seq.to_be_bytes());
+        log.write(&Batch {
+            append: &[record],
+            kv: &[(key, Some(Bytes::from_static(b"seen")))],
+            ..Batch::default()
+        })
+        .expect("the batch is written");
+    }
+}
+
+fn seqs(reader: &dyn LogReader, want: Want, direction: Direction) -> Vec<Seq> {
+    let mut found = Vec::new();
+    reader
+        .scan(0..=Seq::MAX, want, direction, &mut |entry| {
+            found.push(entry.seq);
+            ControlFlow::Continue(())
+        })
+        .expect("the scan runs");
+    found
+}
+
+/// Replaces stored bytes behind the backend's back.
+fn spoil(backend: &RocksBackend, family: &str, place: u64, seq: Seq) {
+    let db = &backend.shared.db;
+    let cf = db.cf_handle(family).expect("the family is there");
+    let key = keys::record(place, seq);
+    let mut value = db.get_cf(cf, key).expect("readable").expect("there");
+    let middle = value.len() / 2;
+    value[middle] ^= 0x10;
+    let mut options = rocksdb::WriteOptions::default();
+    options.disable_wal(true);
+    db.put_cf_opt(cf, key, value, &options).expect("written");
+}
+
+#[test]
+fn damage_costs_the_damaged_records_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = open(folder.path());
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("a log");
+    fill(&mut *log, 1..=10);
+    spoil(&backend, keys::BODIES[0], 1, 4);
+    spoil(&backend, keys::HEADS, 1, 7);
+    let reader = log.reader();
+    for seq in [4, 7] {
+        let error = reader.get(seq).expect_err("a damaged record is not served");
+        assert_eq!(error.kind, Kind::Damaged, "{error}");
+        assert!(error.message.contains(&format!("sequence {seq}")), "{error}");
+    }
+    let intact = [1, 2, 3, 5, 6, 8, 9, 10];
+    assert_eq!(seqs(&*reader, Want::Full, Direction::Forward), intact);
+    let mut back = seqs(&*reader, Want::Full, Direction::Backward);
+    back.reverse();
+    assert_eq!(back, intact);
+    // Heads are not told that a body is damaged: it is not read.
+    assert_eq!(
+        seqs(&*reader, Want::Heads, Direction::Forward),
+        [1, 2, 3, 4, 5, 6, 8, 9, 10]
+    );
+    assert_eq!(reader.extent().damaged, 2);
+    // The log can still be written, and the damage removed.
+    log.erase(&[4, 7]).expect("erased");
+    log.trim(3).expect("trimmed");
+    fill(&mut *log, 11..=11);
+    assert_eq!(seqs(&*reader, Want::Full, Direction::Forward), [3, 5, 6, 8, 9, 10, 11]);
+    assert_eq!(reader.extent().count, 7);
+}
+
+#[test]
+fn a_record_in_the_place_of_another_is_found_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = open(folder.path());
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("a log");
+    fill(&mut *log, 1..=3);
+    let db = &backend.shared.db;
+    let heads = db.cf_handle(keys::HEADS).expect("heads");
+    let other = db.get_cf(heads, keys::record(1, 2)).expect("readable").expect("there");
+    let mut options = rocksdb::WriteOptions::default();
+    options.disable_wal(true);
+    db.put_cf_opt(heads, keys::record(1, 3), other, &options)
+        .expect("written");
+    let error = log.reader().get(3).expect_err("not the record that was written there");
+    assert_eq!(error.kind, Kind::Damaged);
+}
+
+/// Copies a store as a crash would leave it: what is in files, and nothing of what is in memory.
+fn crash_image(backend: &RocksBackend, from: &Path, to: &Path) {
+    // A crash is one moment, a copy is not: no file may go meanwhile, and the list of files is copied before the files.
+    backend.shared.db.disable_file_deletions().expect("no deletions");
+    let mut names: Vec<_> = std::fs::read_dir(from)
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    names.sort_by_key(|name| !name.to_string_lossy().starts_with("MANIFEST"));
+    for name in &names {
+        if let Err(error) = std::fs::copy(from.join(name), to.join(name)) {
+            // Its deletion had begun before: if it were needed, the image would not open.
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{name:?}: {error}");
+        }
+    }
+    for entry in std::fs::read_dir(from).expect("the folder") {
+        let name = entry.expect("an entry").file_name();
+        if !names.contains(&name) {
+            std::fs::copy(from.join(&name), to.join(&name)).expect("copied");
+        }
+    }
+    backend.shared.db.enable_file_deletions().expect("deletions again");
+}
+
+#[test]
+fn a_crash_leaves_all_families_at_the_same_batch() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // So small that RocksDB flushes by itself, at moments of its own choosing.
+    let options = RocksOptions {
+        write_buffer_bytes: 256 << 10,
+        ..RocksOptions::default()
+    };
+    let backend = RocksBackend::open(folder.path(), &options).expect("the store opens");
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("a log");
+    let mut synced = 0;
+    for round in 1..=20u64 {
+        let written = round * 500;
+        fill(&mut *log, written - 499..=written);
+        if round % 7 == 0 {
+            backend.sync().expect("synced");
+            synced = written;
+        }
+        if round % 4 != 0 {
+            continue;
+        }
+        let image = tempfile::tempdir().expect("a folder");
+        crash_image(&backend, folder.path(), image.path());
+        let after = open(image.path());
+        if synced == 0 && after.list().expect("listed").is_empty() {
+            continue;
+        }
+        let (log, _) = after.open(LogId(1), &LogOptions::default()).expect("the log opens");
+        let last = log.reader().extent().last;
+        assert!((synced..=written).contains(&last), "{last} of {synced}..={written}");
+        let expected: Vec<Seq> = (1..=last).collect();
+        assert_eq!(seqs(&*log.reader(), Want::Full, Direction::Forward), expected);
+        assert_eq!(log.reader().extent().count, last);
+        let mut keys = 0;
+        after
+            .kv()
+            .scan(b"", None, &mut |_, _| {
+                keys += 1;
+                ControlFlow::Continue(())
+            })
+            .expect("scanned");
+        assert_eq!(keys, last, "keys that were written with the records");
+    }
+}
+
+#[test]
+fn reading_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = open(folder.path());
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("a log");
+    fill(&mut *log, 1..=5);
+    log.sync().expect("synced");
+    assert!(
+        RocksBackend::open(folder.path(), &RocksOptions::default()).is_err(),
+        "a second writer of the store"
+    );
+    let view = RocksBackend::open_read_only(folder.path(), &RocksOptions::default()).expect("a view");
+    let (mut seen, _) = view.open(LogId(1), &LogOptions::default()).expect("the log");
+    assert_eq!(seqs(&*seen.reader(), Want::Full, Direction::Forward), [1, 2, 3, 4, 5]);
+    for refused in [seen.trim(3), view.sync(), view.remove(LogId(1))] {
+        assert!(refused.is_err(), "a write of a view");
+    }
+    assert!(
+        view.open(LogId(2), &LogOptions::default()).is_err(),
+        "a new log in a view"
+    );
+    let missing = tempfile::tempdir().expect("a folder");
+    assert!(RocksBackend::open_read_only(missing.path(), &RocksOptions::default()).is_err());
+}
