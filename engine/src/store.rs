@@ -117,10 +117,7 @@ pub struct Catalogue {
 impl Catalogue {
     /// The stream of that name.
     pub fn get(&self, account: &str, name: &str) -> Option<Arc<StreamEntry>> {
-        self.streams
-            .read()
-            .get(&(Arc::from(account), Arc::from(name)))
-            .cloned()
+        self.streams.read().get(&(Arc::from(account), Arc::from(name))).cloned()
     }
 
     /// The streams of an account, by name.
@@ -164,9 +161,19 @@ impl Catalogue {
         self.last_id.fetch_max(id.0, Ordering::Relaxed);
     }
 
+    /// The stream with that log.
+    pub(crate) fn by_id(&self, id: LogId) -> Option<Arc<StreamEntry>> {
+        let streams = self.streams.read();
+        streams.values().find(|entry| entry.id == id).cloned()
+    }
+
+    /// The highest id ever given out.
+    pub(crate) fn last_id(&self) -> LogId {
+        LogId(self.last_id.load(Ordering::Relaxed))
+    }
+
     fn allocate(&self) -> LogId {
-        self.last_id
-            .fetch_max(FIRST_STREAM_ID - 1, Ordering::Relaxed);
+        self.last_id.fetch_max(FIRST_STREAM_ID - 1, Ordering::Relaxed);
         LogId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
@@ -175,6 +182,8 @@ impl Catalogue {
 pub(crate) struct Environment {
     open: OpenBackend,
     opened: Mutex<HashMap<BackendKind, Arc<dyn Backend>>>,
+    /// How often the backends had to be opened anew.
+    generation: AtomicU64,
     pub catalogue: Arc<Catalogue>,
     pub clock: Clock,
     pub checkpoint_bytes: usize,
@@ -190,6 +199,23 @@ impl Environment {
         let backend = (self.open)(kind)?;
         opened.insert(kind, backend.clone());
         Ok(backend)
+    }
+
+    /// How often the backends had to be opened anew: a shard that works with an older opening has to follow.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Lets go of the backends that keep anything on disk, because one of them failed for good; the first shard to
+    /// find that out does it for all. Each can be opened anew once every shard has let go of its logs.
+    pub fn discard_backends(&self, generation: u64) {
+        let next = generation + 1;
+        let first = self
+            .generation
+            .compare_exchange(generation, next, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.opened.lock().retain(|kind, _| *kind == BackendKind::Memory);
+        }
     }
 
     /// How a stream's log is opened.
@@ -260,6 +286,7 @@ impl Store {
         let env = Arc::new(Environment {
             open,
             opened: Mutex::default(),
+            generation: AtomicU64::new(0),
             catalogue: catalogue.clone(),
             clock: options.clock,
             checkpoint_bytes: options.checkpoint_bytes,
@@ -331,9 +358,19 @@ impl Store {
 
     /// Writes a last checkpoint and stops the shards. Whatever is asked of them later is answered as closed.
     pub fn close(&self) {
+        self.stop(|| Input::Close);
+    }
+
+    /// Stops the shards without a last checkpoint, as if the process had been killed: the next opening applies the
+    /// journal. For tests of that, and for programs that have to be gone at once.
+    pub fn abandon(self) {
+        self.stop(|| Input::Abandon);
+    }
+
+    fn stop(&self, how: impl Fn() -> Input) {
         for shard in &self.shards {
             // A shard that stopped by itself needs no telling.
-            let _ = shard.send(vec![Input::Close]);
+            let _ = shard.send(vec![how()]);
         }
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {

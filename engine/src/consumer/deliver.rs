@@ -76,6 +76,8 @@ impl Consumer {
             let sent = self.deliveries.get(&seq).copied().unwrap_or(1);
             if self.config.max_deliver > 0 && sent >= self.config.max_deliver as u64 {
                 self.forget(seq);
+                // For the journal it is done with, so that nobody is told again after a restart.
+                self.turn_acked.push(seq);
                 turn.emits.push(Emit::Event(Event::MaxDeliveries {
                     consumer: self.name.clone(),
                     stream_seq: seq,
@@ -86,10 +88,7 @@ impl Consumer {
             return Ok(Some(Choice::Again(seq)));
         }
         let limit = self.config.max_ack_pending;
-        if self.config.ack_policy != AckPolicy::None
-            && limit > 0
-            && self.pending.len() as i64 >= limit
-        {
+        if self.config.ack_policy != AckPolicy::None && limit > 0 && self.pending.len() as i64 >= limit {
             return Ok(None);
         }
         if let Some(&seq) = self.initial.front() {
@@ -102,9 +101,7 @@ impl Consumer {
             return Ok(None);
         };
         self.next = seq;
-        if self.config.replay_policy == ReplayPolicy::Original
-            && !self.is_due(stream, seq, turn.now)?
-        {
+        if self.config.replay_policy == ReplayPolicy::Original && !self.is_due(stream, seq, turn.now)? {
             return Ok(None);
         }
         Ok(Some(Choice::New(seq)))
@@ -124,13 +121,7 @@ impl Consumer {
     }
 
     /// Sends the chosen message, if there is somebody to send it to.
-    fn send(
-        &mut self,
-        choice: Choice,
-        message: Message,
-        checked: &mut usize,
-        turn: &mut Turn<'_>,
-    ) -> bool {
+    fn send(&mut self, choice: Choice, message: Message, checked: &mut usize, turn: &mut Turn<'_>) -> bool {
         let bytes = message.headers.len() + message.payload.len();
         let shown = if self.config.headers_only {
             message.headers.len()
@@ -203,7 +194,8 @@ impl Consumer {
 
     /// Applies deliveries from the journal.
     pub fn replay_delivered(&mut self, first_delivery: u64, seqs: &[Seq], time: NanoTime) {
-        self.delivered.consumer = self.delivered.consumer.max(first_delivery - 1);
+        let before = first_delivery.saturating_sub(1);
+        self.delivered.consumer = self.delivered.consumer.max(before);
         for &seq in seqs {
             if self.pending.contains_key(&seq) {
                 *self.deliveries.entry(seq).or_insert(1) += 1;
@@ -228,8 +220,7 @@ impl Consumer {
                 );
             }
             if !self.turn_acked.is_empty() {
-                turn.commands
-                    .acked(stream, turn.now, self.serial, &self.turn_acked);
+                turn.commands.acked(stream, turn.now, self.serial, &self.turn_acked);
             }
         }
         self.turn_delivered.clear();
@@ -261,25 +252,16 @@ impl Consumer {
     /// The times at which [`Consumer::tick`] has something to do: the next of them.
     pub fn next_deadline(&self, now: NanoTime) -> Option<NanoTime> {
         let ack = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let idle = (self.config.inactive_threshold > 0).then(|| {
-            self.idle_since
-                .saturating_add(self.config.inactive_threshold)
-        });
+        let idle = (self.config.inactive_threshold > 0)
+            .then(|| self.idle_since.saturating_add(self.config.inactive_threshold));
         let resume = self.config.pause_until.filter(|until| *until > now);
         // Replay at the original pace looks every few milliseconds whether the next message is due.
         let replay = (self.config.replay_policy == ReplayPolicy::Original && self.has_work())
             .then(|| now + 5 * crate::types::MILLISECOND);
-        [
-            ack,
-            idle,
-            resume,
-            replay,
-            self.pull_deadline(),
-            self.push_deadline(now),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [ack, idle, resume, replay, self.pull_deadline(), self.push_deadline(now)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due. Answers whether the consumer has gone unused for too long and is to be removed.

@@ -158,9 +158,7 @@ impl Consumer {
             DeliverPolicy::New => last + 1,
             DeliverPolicy::Last => stream.index.prev_match(&filters, last)?.unwrap_or(last + 1),
             DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),
-            DeliverPolicy::ByStartTime => stream
-                .seq_at(config.opt_start_time.unwrap_or(0))?
-                .max(first),
+            DeliverPolicy::ByStartTime => stream.seq_at(config.opt_start_time.unwrap_or(0))?.max(first),
             DeliverPolicy::LastPerSubject => {
                 let mut lasts = Vec::new();
                 stream.index.last_of_each(&filters, &mut |_, info| {
@@ -251,11 +249,7 @@ impl Consumer {
                 .iter()
                 .map(|(&seq, pending)| (seq, pending.consumer_seq, pending.sent))
                 .collect(),
-            deliveries: self
-                .deliveries
-                .iter()
-                .map(|(&seq, &count)| (seq, count))
-                .collect(),
+            deliveries: self.deliveries.iter().map(|(&seq, &count)| (seq, count)).collect(),
         }
     }
 
@@ -274,10 +268,7 @@ impl Consumer {
             num_waiting: self.waiting.len() as u64,
             num_pending: self.num_pending,
             push_bound: self.push.active,
-            pause_remaining: self
-                .config
-                .pause_until
-                .map_or(0, |until| (until - now).max(0)),
+            pause_remaining: self.config.pause_until.map_or(0, |until| (until - now).max(0)),
         }
     }
 
@@ -288,11 +279,7 @@ impl Consumer {
 
     /// Whether a subject is among those it wants.
     pub fn wants(&self, subject: &[u8]) -> bool {
-        self.filters.is_empty()
-            || self
-                .filters
-                .iter()
-                .any(|filter| weir_subject::matches(filter, subject))
+        self.filters.is_empty() || self.filters.iter().any(|filter| weir_subject::matches(filter, subject))
     }
 
     /// Whether its progress goes into the journal.
@@ -301,12 +288,7 @@ impl Consumer {
     }
 
     /// Takes a new configuration; what may change was checked before.
-    pub fn update(
-        &mut self,
-        config: ConsumerConfig,
-        now: NanoTime,
-        stream: &mut StreamCore,
-    ) -> Result<()> {
+    pub fn update(&mut self, config: ConsumerConfig, now: NanoTime, stream: &mut StreamCore) -> Result<()> {
         self.filters = filters_of(&config);
         self.cursor = Cursor::new(&self.filters);
         self.config = config;
@@ -314,9 +296,11 @@ impl Consumer {
         self.recount(stream)
     }
 
-    /// A message it wants was stored.
-    pub fn stored(&mut self) {
-        self.num_pending += 1;
+    /// A message it wants was stored. One that begins at a sequence yet to come does not count those before.
+    pub fn stored(&mut self, seq: Seq) {
+        if seq >= self.next {
+            self.num_pending += 1;
+        }
     }
 
     /// A message is gone; if it was on its way, nobody need acknowledge it any more.
@@ -353,19 +337,14 @@ impl Consumer {
 
     /// Whether the consumer still needs a message, for retention by interest.
     pub fn needs(&self, seq: Seq) -> bool {
-        seq >= self.next
-            || self.pending.contains_key(&seq)
-            || self.initial.binary_search(&seq).is_ok()
+        seq >= self.next || self.pending.contains_key(&seq) || self.initial.binary_search(&seq).is_ok()
     }
 
     /// Everything below this needs no look at for retention's sake.
     pub fn settled_below(&self) -> Seq {
         let oldest = self.pending.keys().next().copied();
         let initial = self.initial.front().copied();
-        [oldest, initial]
-            .into_iter()
-            .flatten()
-            .fold(self.next, Seq::min)
+        [oldest, initial].into_iter().flatten().fold(self.next, Seq::min)
     }
 
     /// Counts anew what is to be sent.
@@ -398,9 +377,7 @@ impl Consumer {
         match self.config.backoff.as_slice() {
             [] => self.config.ack_wait,
             waits => {
-                let at = usize::try_from(sent - 1)
-                    .unwrap_or(usize::MAX)
-                    .min(waits.len() - 1);
+                let at = usize::try_from(sent - 1).unwrap_or(usize::MAX).min(waits.len() - 1);
                 waits[at]
             }
         }

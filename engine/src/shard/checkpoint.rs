@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use crate::backend::KvWrite;
 use crate::error::{Error, Result};
-use crate::shard::snapshot::{StreamSnapshot, dedup_key, pack_dedup, stream_key};
+use crate::shard::snapshot::{LAST_ID_KEY, StreamSnapshot, dedup_key, pack_dedup, stream_key};
 use crate::shard::{Input, ShardHandle, State};
 use crate::store::Environment;
 use crate::stream::settings::BackendKind;
@@ -20,8 +21,10 @@ use crate::types::{LogId, Seq};
 pub(super) struct Checkpoint {
     /// Bytes that the journal grew by since the last one.
     journal_bytes: usize,
-    /// Whether one is being written.
-    running: bool,
+    /// The thread that writes one.
+    running: Option<JoinHandle<Result<Seq>>>,
+    /// What that one or one that failed removes the snapshots of.
+    removing: Vec<LogId>,
     /// Streams deleted whose snapshots have to go.
     deleted: Vec<LogId>,
 }
@@ -40,6 +43,16 @@ impl Checkpoint {
         self.journal_bytes += bytes;
     }
 
+    /// Waits for the one that is being written, if there is one; answers what came of it.
+    pub fn wait(&mut self) -> Option<Result<Seq>> {
+        let thread = self.running.take()?;
+        Some(
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::closed("the thread of a checkpoint panicked"))),
+        )
+    }
+
     /// A stream was deleted.
     pub fn deleted(&mut self, id: LogId) {
         self.deleted.push(id);
@@ -49,46 +62,61 @@ impl Checkpoint {
 impl State {
     /// Begins a checkpoint if the journal grew enough since the last.
     pub(super) fn checkpoint_if_due(&mut self, handle: &ShardHandle) {
-        if self.checkpoint.running || self.checkpoint.journal_bytes < self.env.checkpoint_bytes {
+        if self.checkpoint.running.is_some() || self.checkpoint.journal_bytes < self.env.checkpoint_bytes {
             return;
         }
-        self.checkpoint.running = true;
         let job = self.checkpoint_job();
         let handle = handle.clone();
         let work = move || {
             let result = job.run();
             // A shard that is gone needs no answer.
-            let _ = handle.send(vec![Input::Checkpointed(result)]);
+            let _ = handle.send(vec![Input::Checkpointed]);
+            result
         };
         let thread = std::thread::Builder::new().name(format!("weir-checkpoint-{}", self.number));
-        if let Err(error) = thread.spawn(work) {
-            tracing::warn!(
-                shard = self.number,
-                "no thread for a checkpoint, later then: {error}"
-            );
-            self.checkpoint.running = false;
-            // Its writes are lost: all streams are noted again.
-            for stream in self.streams.values_mut() {
-                stream.unsaved = true;
-            }
+        match thread.spawn(work) {
+            Ok(thread) => self.checkpoint.running = Some(thread),
+            Err(error) => self.checkpoint_failed(&Error::io("starting its thread", error)),
         }
     }
 
     /// Takes the result of a checkpoint: the journal before it is free.
-    pub(super) fn checkpointed(&mut self, result: Result<Seq>) -> Result<()> {
-        self.checkpoint.running = false;
-        let position = result?;
+    pub(super) fn checkpointed(&mut self) -> Result<()> {
+        match self.checkpoint.wait() {
+            None => Ok(()),
+            Some(Ok(position)) => self.free_journal(position),
+            Some(Err(error)) => {
+                self.checkpoint_failed(&error);
+                // Whatever failed may have lost writes: only opening anew shows what is there.
+                Err(error)
+            }
+        }
+    }
+
+    fn free_journal(&mut self, position: Seq) -> Result<()> {
+        self.checkpoint.removing.clear();
         let journal: &mut dyn crate::backend::Log = self.journal.as_mut();
         journal.trim(position + 1)
+    }
+
+    /// The writes of a checkpoint are lost: the next one has to write them again. The journal still has everything.
+    fn checkpoint_failed(&mut self, error: &Error) {
+        tracing::error!(shard = self.number, "no checkpoint, later then: {error}");
+        let removing = std::mem::take(&mut self.checkpoint.removing);
+        self.checkpoint.deleted.extend(removing);
+        for stream in self.streams.values_mut() {
+            stream.unsaved = true;
+        }
     }
 
     /// The last checkpoint: everything is on disk when it returns.
     pub(super) fn close(&mut self) -> Result<()> {
         self.journal.sync()?;
-        if self.streams.values().any(|stream| stream.unsaved) || !self.checkpoint.deleted.is_empty()
-        {
+        // One that is being written must not put its snapshots over the last ones.
+        self.checkpointed()?;
+        if self.streams.values().any(|stream| stream.unsaved) || !self.checkpoint.deleted.is_empty() {
             let position = self.checkpoint_job().run()?;
-            self.checkpointed(Ok(position))?;
+            self.free_journal(position)?;
             self.journal.sync()?;
         }
         Ok(())
@@ -106,17 +134,21 @@ impl State {
             }
             backends.insert(stream.core.settings.backend);
             let snapshot = StreamSnapshot::of(stream, self.number, self.position);
-            writes.push((
-                stream_key(stream.id()),
-                Some(crate::stream::to_json(&snapshot)),
-            ));
+            writes.push((stream_key(stream.id()), Some(crate::stream::to_json(&snapshot))));
             let dedup = pack_dedup(stream);
             writes.push((dedup_key(stream.id()), (!dedup.is_empty()).then_some(dedup)));
         }
-        for id in self.checkpoint.deleted.drain(..) {
+        self.checkpoint.removing = std::mem::take(&mut self.checkpoint.deleted);
+        for &id in &self.checkpoint.removing {
             writes.push((stream_key(id), None));
             writes.push((dedup_key(id), None));
         }
+        // Once the journal no longer tells of streams that were made and deleted, this does.
+        let last_id = self.env.catalogue.last_id().0.to_le_bytes();
+        writes.push((
+            bytes::Bytes::from_static(LAST_ID_KEY),
+            Some(bytes::Bytes::copy_from_slice(&last_id)),
+        ));
         Job {
             env: self.env.clone(),
             backends,

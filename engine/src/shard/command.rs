@@ -47,6 +47,10 @@ pub enum Command {
     Raise {
         /// The last sequence.
         last: Seq,
+        /// When it was given.
+        time: NanoTime,
+        /// The message id that it was given for; empty if there was none.
+        id: Bytes,
     },
     /// The stream was made; the JSON is a [`StreamSnapshot`](crate::shard::snapshot::StreamSnapshot).
     CreateStream {
@@ -168,10 +172,10 @@ impl Commands {
     }
 
     /// The last sequence is at least this.
-    pub fn raise(&mut self, stream: LogId, now: NanoTime, last: Seq) {
+    pub fn raise(&mut self, stream: LogId, now: NanoTime, last: Seq, id: Bytes) {
         self.begin(RAISE, stream);
         put(&mut self.heads, last);
-        self.end(now, Bytes::new());
+        self.end(now, id);
     }
 
     /// The stream was made.
@@ -213,14 +217,7 @@ impl Commands {
     }
 
     /// Messages were sent to a consumer.
-    pub fn delivered(
-        &mut self,
-        stream: LogId,
-        now: NanoTime,
-        consumer: u64,
-        first_delivery: u64,
-        seqs: &[Seq],
-    ) {
+    pub fn delivered(&mut self, stream: LogId, now: NanoTime, consumer: u64, first_delivery: u64, seqs: &[Seq]) {
         let mut body = Vec::with_capacity(8 + seqs.len() * 2);
         put_deltas(&mut body, seqs);
         self.begin(DELIVERED, stream);
@@ -258,12 +255,8 @@ impl Command {
     /// # Errors
     /// [`Damaged`](crate::Kind::Damaged) if it is not a command of ours.
     pub fn decode(time: NanoTime, head: &Bytes, body: &Bytes) -> Result<(LogId, Self)> {
-        Self::parse(time, head, body).ok_or_else(|| {
-            Error::damaged(format!(
-                "a journal record of kind {:?} makes no sense",
-                head.first()
-            ))
-        })
+        Self::parse(time, head, body)
+            .ok_or_else(|| Error::damaged(format!("a journal record of kind {:?} makes no sense", head.first())))
     }
 
     fn parse(time: NanoTime, head: &Bytes, body: &Bytes) -> Option<(LogId, Self)> {
@@ -283,6 +276,8 @@ impl Command {
             },
             RAISE => Self::Raise {
                 last: take(&mut rest)?,
+                time,
+                id: body.clone(),
             },
             CREATE_STREAM => Self::CreateStream { json: body.clone() },
             UPDATE_STREAM => Self::UpdateStream { json: body.clone() },
@@ -366,7 +361,7 @@ mod tests {
         let mut commands = Commands::default();
         commands.publish(id, 300, 5, b"\0subject", Bytes::from_static(b"body"));
         commands.remove(id, 6, 10, &[30, 12, u64::MAX]);
-        commands.raise(id, 7, 9);
+        commands.raise(id, 7, 9, Bytes::from_static(b"id"));
         commands.create_stream(id, 1, Bytes::from_static(b"{}"));
         commands.update_stream(id, 1, Bytes::from_static(b"{}"));
         commands.create_consumer(id, 1, Bytes::from_static(b"{}"));
@@ -417,12 +412,7 @@ mod tests {
 
     #[test]
     fn foreign_bytes_are_refused() {
-        for head in [
-            &b""[..],
-            b"\x01",
-            b"\x63\0\0\0\0\0\0\0\0",
-            b"\x01\0\0\0\0\0\0\0\0\xff",
-        ] {
+        for head in [&b""[..], b"\x01", b"\x63\0\0\0\0\0\0\0\0", b"\x01\0\0\0\0\0\0\0\0\xff"] {
             assert!(Command::decode(0, &Bytes::copy_from_slice(head), &Bytes::new()).is_err());
         }
     }

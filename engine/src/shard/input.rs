@@ -10,7 +10,7 @@ use crate::consumer::{Ack, PullRequest};
 use crate::error::{Error, Kind, Result};
 use crate::shard::Shard;
 use crate::shard::emit::{Completion, Ticket};
-use crate::types::{LogId, Seq};
+use crate::types::LogId;
 
 /// Messages that may wait for a shard: nats-server's `max_buffered_msgs`, above which publishers get a 429.
 const QUEUE_MESSAGES: usize = 100_000;
@@ -18,7 +18,8 @@ const QUEUE_MESSAGES: usize = 100_000;
 const QUEUE_BYTES: usize = 128 << 20;
 
 /// A function that runs on the shard's thread within a turn, and what is left of it for the turn's end.
-pub type Call = Box<dyn FnOnce(&mut Shard<'_, '_>) -> Completion + Send>;
+/// While the shard's storage is broken it gets the error instead.
+pub type Call = Box<dyn FnOnce(Result<&mut Shard<'_, '_>, &Error>) -> Completion + Send>;
 
 /// One thing for a shard to do.
 pub enum Input {
@@ -73,10 +74,12 @@ pub enum Input {
     },
     /// Run a function.
     Call(Call),
-    /// A checkpoint was written, up to that journal record, or failed.
-    Checkpointed(Result<Seq>),
+    /// A checkpoint was written, or failed.
+    Checkpointed,
     /// Write a last checkpoint and stop.
     Close,
+    /// Stop at once, without a checkpoint, as if the process had been killed.
+    Abandon,
 }
 
 impl Input {
@@ -141,12 +144,8 @@ impl ShardHandle {
 
     /// Hands over one input, however full the queue is: for what is rare and must not be lost.
     pub(crate) fn send(&self, inputs: Vec<Input>) -> std::result::Result<(), Vec<Input>> {
-        self.load
-            .messages
-            .fetch_add(inputs.len(), Ordering::Relaxed);
-        self.load
-            .bytes
-            .fetch_add(weight(&inputs), Ordering::Relaxed);
+        self.load.messages.fetch_add(inputs.len(), Ordering::Relaxed);
+        self.load.bytes.fetch_add(weight(&inputs), Ordering::Relaxed);
         self.sender.send(inputs).map_err(|refused| {
             self.load.taken(&refused.0);
             refused.0
@@ -161,7 +160,7 @@ impl ShardHandle {
         D: FnOnce(Result<R>) + Send + 'static,
     {
         let call: Call = Box::new(move |shard| {
-            let result = work(shard);
+            let result = shard.map_err(Clone::clone).and_then(work);
             Box::new(move |durable: Result<(), &Error>| match durable {
                 Ok(()) => done(result),
                 Err(error) => done(Err(error.clone())),

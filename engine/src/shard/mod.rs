@@ -53,6 +53,8 @@ pub(crate) struct State {
     streams: HashMap<LogId, Stream, RandomState>,
     /// Streams that this turn changed.
     touched: Vec<LogId>,
+    /// Streams whose consumers were stopped by the turn's budget.
+    unfinished: Vec<LogId>,
     /// Streams deleted in this turn, whose logs go once the journal has it.
     doomed: Vec<(LogId, Settings)>,
     deadlines: BTreeSet<(NanoTime, LogId)>,
@@ -60,6 +62,8 @@ pub(crate) struct State {
     /// When the journal has to be synced for streams with an interval.
     sync_due: Option<NanoTime>,
     checkpoint: Checkpoint,
+    /// Which opening of the backends this shard works with.
+    generation: u64,
 }
 
 /// A shard within one turn: what a [`Call`] works with.
@@ -80,8 +84,6 @@ pub(crate) struct Runner {
     backlog: std::collections::VecDeque<Vec<Input>>,
     commands: Commands,
     emits: Vec<Emit>,
-    /// Streams whose consumers were stopped by the turn's budget.
-    unfinished: bool,
 }
 
 impl Runner {
@@ -102,7 +104,6 @@ impl Runner {
             backlog: std::collections::VecDeque::new(),
             commands: Commands::default(),
             emits: Vec::new(),
-            unfinished: false,
         }
     }
 
@@ -110,10 +111,11 @@ impl Runner {
     pub fn run(mut self) {
         loop {
             let inputs = self.gather();
-            let closing = inputs
-                .iter()
-                .flatten()
-                .any(|input| matches!(input, Input::Close));
+            if inputs.iter().flatten().any(|input| matches!(input, Input::Abandon)) {
+                self.state.checkpoint.wait();
+                return;
+            }
+            let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
             if let Err(error) = self.turn(inputs) {
                 tracing::error!(shard = self.state.number, "storage failed: {error}");
                 if closing || !self.reopen(&error) {
@@ -133,7 +135,7 @@ impl Runner {
     fn gather(&mut self) -> Vec<Vec<Input>> {
         let mut taken = Vec::new();
         let mut count = 0;
-        if self.backlog.is_empty() && !self.unfinished {
+        if self.backlog.is_empty() && self.state.unfinished.is_empty() {
             let now = (self.clock)();
             let due = self.state.next_deadline();
             let wait = due.map_or(SLEEP_MAX, |due| {
@@ -146,11 +148,7 @@ impl Runner {
             }
         }
         while count < TURN_INPUTS {
-            let Some(inputs) = self
-                .backlog
-                .pop_front()
-                .or_else(|| self.receiver.try_recv().ok())
-            else {
+            let Some(inputs) = self.backlog.pop_front().or_else(|| self.receiver.try_recv().ok()) else {
                 break;
             };
             count += inputs.len();
@@ -169,10 +167,9 @@ impl Runner {
         let outcome = self
             .state
             .apply(inputs, &mut turn)
-            .and_then(|more| self.state.commit(&mut turn).map(|()| more));
+            .and_then(|()| self.state.commit(&mut turn));
         let mut commands = turn.commands;
         let mut emits = turn.emits;
-        self.unfinished = *outcome.as_ref().unwrap_or(&false);
         for emit in emits.drain(..) {
             send(emit, outcome.as_ref().err(), self.outlet.as_mut());
         }
@@ -194,13 +191,9 @@ impl Runner {
             match self.state.reopen((self.clock)()) {
                 Ok(()) => {
                     tracing::warn!(shard = self.state.number, "storage opened anew");
-                    self.unfinished = false;
                     return true;
                 }
-                Err(again) => tracing::error!(
-                    shard = self.state.number,
-                    "cannot open storage anew: {again}"
-                ),
+                Err(again) => tracing::error!(shard = self.state.number, "cannot open storage anew: {again}"),
             }
             let mut wait = REOPEN_AFTER;
             while let Ok(inputs) = self.receiver.recv_timeout(wait) {
@@ -233,14 +226,7 @@ impl Runner {
                 send(emit, None, self.outlet.as_mut());
             }
             Input::Call(call) => {
-                let commands = Commands::default();
-                let mut turn =
-                    Turn::new((self.clock)(), commands, Vec::new(), self.outlet.as_mut());
-                let mut shard = Shard {
-                    state: &mut self.state,
-                    turn: &mut turn,
-                };
-                let done = call(&mut shard);
+                let done = call(Err(error));
                 done(Err(error));
             }
             _ => {}
@@ -283,21 +269,31 @@ fn send(emit: Emit, error: Option<&Error>, outlet: &mut dyn Outlet) {
 }
 
 impl State {
-    /// Does what came. Answers whether consumers have more to send.
-    fn apply(&mut self, inputs: Vec<Vec<Input>>, turn: &mut Turn<'_>) -> Result<bool> {
+    /// Does what came.
+    fn apply(&mut self, inputs: Vec<Vec<Input>>, turn: &mut Turn<'_>) -> Result<()> {
+        if self.generation != self.env.generation() {
+            return Err(Error::new(
+                Kind::Poisoned,
+                "another shard found that the store must be opened anew",
+            ));
+        }
+        for id in std::mem::take(&mut self.unfinished) {
+            self.touch(id);
+        }
         for input in inputs.into_iter().flatten() {
             self.handle(input, turn)?;
         }
         self.tick_due(turn)?;
-        let mut more = false;
         // A stream may be touched by what another one's consumers deliver only in a later turn, so one pass will do.
         for at in 0..self.touched.len() {
             let id = self.touched[at];
-            if let Some(stream) = self.streams.get_mut(&id) {
-                more |= stream.deliver(turn)?;
+            if let Some(stream) = self.streams.get_mut(&id)
+                && stream.deliver(turn)?
+            {
+                self.unfinished.push(id);
             }
         }
-        Ok(more)
+        Ok(())
     }
 
     fn handle(&mut self, input: Input, turn: &mut Turn<'_>) -> Result<()> {
@@ -334,11 +330,7 @@ impl State {
                     stream: name,
                 });
             }
-            Input::Ack {
-                stream,
-                consumer,
-                ack,
-            } => {
+            Input::Ack { stream, consumer, ack } => {
                 if let Some(target) = self.touch(stream) {
                     target.ack(&consumer, ack, turn)?;
                 }
@@ -353,11 +345,7 @@ impl State {
                     target.pull(&consumer, &request, reply, turn);
                 }
             }
-            Input::FlowControl {
-                stream,
-                consumer,
-                id,
-            } => {
+            Input::FlowControl { stream, consumer, id } => {
                 if let Some(target) = self.touch(stream) {
                     target.flow_controlled(&consumer, id);
                 }
@@ -368,11 +356,11 @@ impl State {
                 }
             }
             Input::Call(call) => {
-                let done = call(&mut Shard { state: self, turn });
+                let done = call(Ok(&mut Shard { state: self, turn }));
                 turn.emits.push(Emit::Done(done));
             }
-            Input::Checkpointed(result) => self.checkpointed(result)?,
-            Input::Close => {}
+            Input::Checkpointed => self.checkpointed()?,
+            Input::Close | Input::Abandon => {}
         }
         Ok(())
     }
@@ -476,8 +464,12 @@ impl State {
 
     /// The account and name of a stream.
     fn names(&self, id: LogId) -> Option<(Arc<str>, Arc<str>)> {
-        let stream = self.streams.get(&id)?;
-        Some((stream.account().clone(), stream.name().clone()))
+        if let Some(stream) = self.streams.get(&id) {
+            return Some((stream.account().clone(), stream.name().clone()));
+        }
+        // While storage cannot be opened there is only the catalogue.
+        let entry = self.env.catalogue.by_id(id)?;
+        Some((entry.account.clone(), entry.name.clone()))
     }
 
     /// A stream, noted as touched by this turn.
@@ -501,9 +493,7 @@ impl State {
             tracing::error!(stream = %who.name, "damaged: {damage}");
         }
         let index = crate::store::open_index(&who, backend.as_ref(), log.as_ref())?;
-        Ok(Stream::new(StreamCore::open(
-            who, log, index, last, last_time,
-        )?))
+        Ok(Stream::new(StreamCore::open(who, log, index, last, last_time)?))
     }
 }
 
@@ -524,9 +514,7 @@ impl Shard<'_, '_> {
     }
 
     fn existing(&mut self, id: LogId) -> Result<&mut Stream> {
-        self.state
-            .touch(id)
-            .ok_or_else(|| reject::STREAM_NOT_FOUND.into())
+        self.state.touch(id).ok_or_else(|| reject::STREAM_NOT_FOUND.into())
     }
 
     /// Makes a stream; its configuration was validated, its name is free.
@@ -567,12 +555,7 @@ impl Shard<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
-    pub fn update_stream(
-        &mut self,
-        id: LogId,
-        config: StreamConfig,
-        settings: Settings,
-    ) -> Result<()> {
+    pub fn update_stream(&mut self, id: LogId, config: StreamConfig, settings: Settings) -> Result<()> {
         let now = self.turn.now;
         let number = self.state.number;
         let catalogue = self.state.env.catalogue.clone();
@@ -593,11 +576,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream.
     pub fn delete_stream(&mut self, id: LogId) -> Result<()> {
-        let mut stream = self
-            .state
-            .streams
-            .remove(&id)
-            .ok_or(reject::STREAM_NOT_FOUND)?;
+        let mut stream = self.state.streams.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         for name in stream.consumer_names() {
             stream.delete_consumer(&name, false, self.turn)?;
         }
@@ -605,10 +584,7 @@ impl Shard<'_, '_> {
             self.turn.commands.delete_stream(id, self.turn.now);
             self.turn.sync = true;
         }
-        self.state
-            .env
-            .catalogue
-            .remove(stream.account(), stream.name(), id);
+        self.state.env.catalogue.remove(stream.account(), stream.name(), id);
         self.state.checkpoint.deleted(id);
         self.state.doomed.push((id, stream.core.settings));
         Ok(())
@@ -667,12 +643,7 @@ impl Shard<'_, '_> {
     ///
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
-    pub fn update_consumer(
-        &mut self,
-        id: LogId,
-        name: &str,
-        config: ConsumerConfig,
-    ) -> Result<ConsumerInfo> {
+    pub fn update_consumer(&mut self, id: LogId, name: &str, config: ConsumerConfig) -> Result<ConsumerInfo> {
         let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
         stream.update_consumer(name, config, self.turn)
     }

@@ -4,11 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::backend::{Direction, LogOptions, Want};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::shard::State;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
-use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, dedup_key, unpack_dedup};
+use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, dedup_key, unpack_dedup};
 use crate::store::Environment;
 use crate::stream::core::Identity;
 use crate::stream::settings::BackendKind;
@@ -25,7 +25,13 @@ pub(crate) fn journal_id(shard: usize) -> LogId {
 impl State {
     /// Opens a shard.
     pub fn open(number: usize, env: Arc<Environment>, now: NanoTime) -> Result<Self> {
+        let generation = env.generation();
         let root = env.backend(BackendKind::Segment)?;
+        if let Some(bytes) = root.kv().get(LAST_ID_KEY)?
+            && let Ok(last) = <[u8; 8]>::try_from(&bytes[..])
+        {
+            env.catalogue.seen(LogId(u64::from_le_bytes(last)));
+        }
         let options = LogOptions {
             segment_bytes: JOURNAL_SEGMENT_BYTES,
             preallocate: true,
@@ -50,11 +56,13 @@ impl State {
             position,
             streams: Default::default(),
             touched: Vec::new(),
+            unfinished: Vec::new(),
             doomed: Vec::new(),
             deadlines: Default::default(),
             deadline_of: Default::default(),
             sync_due: None,
             checkpoint: Checkpoint::default(),
+            generation,
         };
         state.load_snapshots(now)?;
         state.replay_journal(now)?;
@@ -74,17 +82,36 @@ impl State {
     pub(super) fn reopen(&mut self, now: NanoTime) -> Result<()> {
         // Logs must be let go of before they can be opened again; memory streams would lose what they hold, so they
         // are taken over as they are.
-        let kept: Vec<_> = self
-            .streams
-            .extract_if(|_, stream| !stream.is_journaled())
-            .collect();
-        self.streams.clear();
+        self.streams.retain(|_, stream| !stream.is_journaled());
         self.journal = Box::new(crate::store::ClosedLog);
-        let mut fresh = Self::open(self.number, self.env.clone(), now)?;
-        for (id, mut stream) in kept {
+        // A checkpoint that goes on would put older snapshots over newer ones.
+        self.checkpoint.wait();
+        let mut fresh = match Self::open(self.number, self.env.clone(), now) {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                if error.kind == Kind::Poisoned {
+                    self.env.discard_backends(self.generation);
+                }
+                // What counts is the opening that the next attempt finds.
+                self.generation = self.env.generation();
+                return Err(error);
+            }
+        };
+        for (id, settings) in self.doomed.drain(..) {
+            if !settings.is_journaled() {
+                fresh.doomed.push((id, settings));
+            }
+        }
+        for (id, mut stream) in std::mem::take(&mut self.streams) {
             stream.touched = true;
             fresh.touched.push(id);
             fresh.streams.insert(id, stream);
+        }
+        // Streams that were made in the turn that failed are not there.
+        for entry in fresh.env.catalogue.all() {
+            if entry.shard == fresh.number && !fresh.streams.contains_key(&entry.id) {
+                fresh.env.catalogue.remove(&entry.account, &entry.name, entry.id);
+            }
         }
         fresh.schedule(now)?;
         *self = fresh;
@@ -109,6 +136,8 @@ impl State {
         snapshots.retain(|snapshot| snapshot.shard == self.number);
         for snapshot in snapshots {
             let position = snapshot.position;
+            // Should the journal have lost its end, what is written next must still count as newer than this.
+            self.position = self.position.max(position);
             let id = LogId(snapshot.id);
             let dedup = kv.get(&dedup_key(id))?;
             self.load_stream(snapshot, now)?;
@@ -153,19 +182,14 @@ impl State {
         loop {
             let mut portion: Vec<Entry> = Vec::new();
             let mut bytes = 0;
-            reader.scan(
-                next..=Seq::MAX,
-                Want::Full,
-                Direction::Forward,
-                &mut |entry| {
-                    bytes += entry.body.len();
-                    portion.push(entry.to_entry());
-                    if bytes > 4 << 20 || portion.len() >= 8192 {
-                        return ControlFlow::Break(());
-                    }
-                    ControlFlow::Continue(())
-                },
-            )?;
+            reader.scan(next..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
+                bytes += entry.body.len();
+                portion.push(entry.to_entry());
+                if bytes > 4 << 20 || portion.len() >= 8192 {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
             let Some(last) = portion.last() else { break };
             next = last.seq + 1;
             for entry in portion {
@@ -176,11 +200,7 @@ impl State {
             }
         }
         if replayed > 0 {
-            tracing::info!(
-                shard = self.number,
-                commands = replayed,
-                "applied the journal's tail"
-            );
+            tracing::info!(shard = self.number, commands = replayed, "applied the journal's tail");
         }
         Ok(())
     }
@@ -201,9 +221,7 @@ impl State {
                     return Ok(false);
                 };
                 let backend = self.env.backend(stream.core.settings.backend)?;
-                self.env
-                    .catalogue
-                    .remove(stream.account(), stream.name(), id);
+                self.env.catalogue.remove(stream.account(), stream.name(), id);
                 let settings = stream.core.settings;
                 drop(stream);
                 crate::store::remove_log(backend.as_ref(), id, &settings)?;

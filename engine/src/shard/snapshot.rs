@@ -13,6 +13,8 @@ use crate::types::{LogId, NanoTime, Seq};
 pub const STREAM_PREFIX: &[u8] = b"stream/";
 /// The prefix of the keys that hold message ids.
 const DEDUP_PREFIX: &[u8] = b"dedup/";
+/// The key that holds the highest log id ever given out (8 bytes, little endian), so that none is used again.
+pub const LAST_ID_KEY: &[u8] = b"last-id";
 /// The key that holds the [`StoreSnapshot`].
 pub const STORE_KEY: &[u8] = b"store";
 
@@ -85,7 +87,8 @@ pub fn dedup_key(id: LogId) -> Bytes {
     [DEDUP_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
-/// Packs the message ids of a stream's window: for each its sequence and time (LEB128), its length, its bytes.
+/// Packs the message ids of a stream's window: for each its sequence and time (LEB128), its length, its bytes. The
+/// id of the newest message comes last once more, with sequence 0.
 pub(crate) fn pack_dedup(stream: &Stream) -> Bytes {
     let mut out = Vec::new();
     for (id, seq, time) in stream.core.dedup.entries() {
@@ -93,6 +96,12 @@ pub(crate) fn pack_dedup(stream: &Stream) -> Bytes {
         put(&mut out, time as u64);
         put(&mut out, id.len() as u64);
         out.extend_from_slice(id);
+    }
+    let last = stream.core.dedup.last_id();
+    if !out.is_empty() || !last.is_empty() {
+        out.extend_from_slice(&[0, 0]);
+        put(&mut out, last.len() as u64);
+        out.extend_from_slice(last);
     }
     out.into()
 }
@@ -109,6 +118,9 @@ pub(crate) fn unpack_dedup(packed: &Bytes, stream: &mut Stream) {
         Some((seq, time, id))
     };
     while let Some((seq, time, id)) = next() {
-        stream.core.dedup.insert(id, seq, time);
+        match seq {
+            0 => stream.core.dedup.set_last(id),
+            seq => stream.core.dedup.insert(id, seq, time),
+        }
     }
 }

@@ -26,12 +26,7 @@ pub(crate) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    pub fn new(
-        now: NanoTime,
-        commands: Commands,
-        emits: Vec<Emit>,
-        outlet: &'a mut dyn Outlet,
-    ) -> Self {
+    pub fn new(now: NanoTime, commands: Commands, emits: Vec<Emit>, outlet: &'a mut dyn Outlet) -> Self {
         Self {
             now,
             commands,

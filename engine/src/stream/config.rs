@@ -148,10 +148,7 @@ pub struct StreamSource {
     #[serde(skip_serializing_if = "is_zero")]
     pub opt_start_seq: Seq,
     /// The time of the first message to copy.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        with = "crate::json::rfc3339_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::json::rfc3339_option")]
     pub opt_start_time: Option<NanoTime>,
     /// The subjects to copy; all if empty.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -263,10 +260,7 @@ pub struct StreamConfig {
     #[serde(skip_serializing_if = "is_false")]
     pub allow_batched: bool,
     /// Free keys and values, 128 KiB at most; `weir.*` chooses the storage.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "nullable"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
     pub metadata: BTreeMap<String, String>,
 }
 

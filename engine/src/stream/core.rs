@@ -100,9 +100,7 @@ impl StreamCore {
     ) -> Result<Self> {
         let reader = log.reader();
         let extent = reader.extent();
-        let last = last
-            .max(extent.last)
-            .max(who.config.first_seq.saturating_sub(1));
+        let last = last.max(extent.last).max(who.config.first_seq.saturating_sub(1));
         let mut core = Self {
             id: who.id,
             account: who.account,
@@ -177,13 +175,7 @@ impl StreamCore {
     }
 
     /// Stores a message under the next sequence; answers that and its packed head.
-    pub fn append(
-        &mut self,
-        now: NanoTime,
-        subject: &[u8],
-        headers_len: usize,
-        body: Bytes,
-    ) -> Result<(Seq, Bytes)> {
+    pub fn append(&mut self, now: NanoTime, subject: &[u8], headers_len: usize, body: Bytes) -> Result<(Seq, Bytes)> {
         let seq = self.last + 1;
         let mut head = Vec::with_capacity(5 + subject.len());
         message::pack_head(subject, headers_len, &mut head);
@@ -210,9 +202,17 @@ impl StreamCore {
         self.last
     }
 
-    /// Raises the last sequence to at least this.
-    pub fn raise_last(&mut self, seq: Seq) {
-        self.last = self.last.max(seq);
+    /// Raises the last sequence to at least this, given at that time.
+    pub fn raise_last(&mut self, seq: Seq, time: NanoTime) {
+        if seq > self.last {
+            self.last = seq;
+            self.last_time = Some(time);
+        }
+    }
+
+    /// The size of a live message as limits count it; 0 if there is none.
+    pub fn size_at(&self, seq: Seq) -> Result<u64> {
+        Ok(self.head(seq)?.map_or(0, |head| head.size))
     }
 
     /// A live message.
@@ -315,10 +315,15 @@ impl StreamCore {
     }
 
     /// What the journal has to know about removals of this turn: all below the first are gone, and the second ones.
-    pub fn removals(&mut self) -> Option<(Seq, &[Seq])> {
+    pub fn removals(&mut self) -> Option<(Seq, Vec<Seq>)> {
         let first = self.first();
-        self.erased.retain(|seq| *seq > first);
-        (first > self.trimmed || !self.erased.is_empty()).then_some((first, &self.erased))
+        let erased: Vec<Seq> = self.erased_from(first).collect();
+        (first > self.trimmed || !erased.is_empty()).then_some((first, erased))
+    }
+
+    /// The removed sequences that trimming below `first` does not cover.
+    fn erased_from(&self, first: Seq) -> impl Iterator<Item = Seq> {
+        self.erased.iter().copied().filter(move |seq| *seq > first)
     }
 
     /// Brings this turn's changes to the log. After an error the stream must be opened anew.
@@ -327,7 +332,10 @@ impl StreamCore {
             return Ok(());
         }
         let first = self.first();
-        self.erased.retain(|seq| *seq > first);
+        if !self.overwrite {
+            // What is only to be forgotten goes with the trim; what is to be overwritten must be named.
+            self.erased.retain(|seq| *seq > first);
+        }
         self.kv_writes.clear();
         self.index.take_writes(&mut self.kv_writes);
         let records: Vec<Record<'_>> = self.tail.unwritten().collect();

@@ -10,8 +10,9 @@ use crate::types::{NanoTime, Nanos, Seq};
 /// Message ids of the last `duplicate_window`, each with the sequence it got.
 #[derive(Debug, Default)]
 pub(crate) struct Dedup {
-    by_id: HashMap<Bytes, Seq, RandomState>,
-    /// In the order they came, which is the order they leave.
+    by_id: HashMap<Bytes, (Seq, NanoTime), RandomState>,
+    /// In the order they came, which is the order they leave. An id that was taken again after its window stands here
+    /// twice until the first is forgotten.
     queue: VecDeque<(NanoTime, Bytes)>,
     last: Bytes,
 }
@@ -19,22 +20,28 @@ pub(crate) struct Dedup {
 impl Dedup {
     /// The sequence that this id got within the window.
     pub fn get(&self, id: &[u8]) -> Option<Seq> {
-        self.by_id.get(id).copied()
+        self.by_id.get(id).map(|(seq, _)| *seq)
     }
 
-    /// The id of the newest message that had one; empty if none is remembered.
+    /// The id of the newest message; empty if it had none.
     pub fn last_id(&self) -> &[u8] {
         &self.last
     }
 
-    /// Remembers an id.
+    /// Notes the id of the newest message; empty if it has none.
+    pub fn set_last(&mut self, id: &[u8]) {
+        if self.last != id {
+            self.last = Bytes::copy_from_slice(id);
+        }
+    }
+
+    /// Remembers an id, which is the newest message's.
     pub fn insert(&mut self, id: &[u8], seq: Seq, time: NanoTime) {
         // Copied, so that a few bytes of id do not hold on to the buffer of the whole message.
         let id = Bytes::copy_from_slice(id);
         self.last = id.clone();
-        if self.by_id.insert(id.clone(), seq).is_none() {
-            self.queue.push_back((time, id));
-        }
+        self.by_id.insert(id.clone(), (seq, time));
+        self.queue.push_back((time, id));
     }
 
     /// Forgets what is older than the window.
@@ -43,7 +50,9 @@ impl Dedup {
             if *time > now.saturating_sub(window) {
                 break;
             }
-            if let Some((_, id)) = self.queue.pop_front() {
+            if let Some((time, id)) = self.queue.pop_front()
+                && self.by_id.get(&id).is_some_and(|(_, at)| *at == time)
+            {
                 self.by_id.remove(&id);
             }
         }
@@ -57,16 +66,15 @@ impl Dedup {
 
     /// When [`Dedup::expire`] next has something to forget.
     pub fn next_deadline(&self, window: Nanos) -> Option<NanoTime> {
-        self.queue
-            .front()
-            .map(|(time, _)| time.saturating_add(window))
+        self.queue.front().map(|(time, _)| time.saturating_add(window))
     }
 
     /// Ids, sequences and times, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = (&Bytes, Seq, NanoTime)> {
-        self.queue
-            .iter()
-            .filter_map(|(time, id)| self.by_id.get(id).map(|&seq| (id, seq, *time)))
+        self.queue.iter().filter_map(|(time, id)| {
+            let (seq, at) = self.by_id.get(id)?;
+            (at == time).then_some((id, *seq, *time))
+        })
     }
 
     /// How many ids are remembered.
@@ -91,5 +99,20 @@ mod tests {
         dedup.expire(210, 60);
         assert_eq!(dedup.len(), 0);
         assert_eq!(dedup.last_id(), b"b");
+        dedup.set_last(b"");
+        assert_eq!(dedup.last_id(), b"");
+    }
+
+    #[test]
+    fn an_id_taken_again_is_remembered_from_then_on() {
+        // As a journal's tail is applied: nothing is forgotten between the two.
+        let mut dedup = Dedup::default();
+        dedup.insert(b"a", 1, 100);
+        dedup.insert(b"a", 9, 200);
+        assert_eq!(dedup.entries().count(), 1);
+        dedup.expire(210, 60);
+        assert_eq!(dedup.get(b"a"), Some(9));
+        dedup.expire(260, 60);
+        assert_eq!(dedup.get(b"a"), None);
     }
 }

@@ -2,18 +2,14 @@
 
 use crate::consumer::Consumer;
 use crate::error::Result;
-use crate::stream::{Retention, Stream};
+use crate::stream::{Discard, Retention, Stream};
 use crate::types::{NanoTime, Seq};
 
 impl Stream {
     /// Makes room after a message of that subject was stored.
     pub(super) fn enforce_limits(&mut self, subject: &[u8]) -> Result<()> {
         let config = &self.core.config;
-        let (per_subject, max_msgs, max_bytes) = (
-            config.max_msgs_per_subject,
-            config.max_msgs,
-            config.max_bytes,
-        );
+        let (per_subject, max_msgs, max_bytes) = (config.max_msgs_per_subject, config.max_msgs, config.max_bytes);
         if per_subject > 0 {
             self.keep_newest_of(subject, per_subject as u64)?;
         }
@@ -23,11 +19,7 @@ impl Stream {
     /// Applies limits that were changed to what is stored.
     pub(crate) fn enforce_all_limits(&mut self, now: NanoTime) -> Result<()> {
         let config = &self.core.config;
-        let (per_subject, max_msgs, max_bytes) = (
-            config.max_msgs_per_subject,
-            config.max_msgs,
-            config.max_bytes,
-        );
+        let (per_subject, max_msgs, max_bytes) = (config.max_msgs_per_subject, config.max_msgs, config.max_bytes);
         if per_subject > 0 {
             let mut crowded = Vec::new();
             self.core.index.last_of_each(&[], &mut |subject, info| {
@@ -46,8 +38,11 @@ impl Stream {
         Ok(())
     }
 
-    /// Removes the oldest messages until both limits hold.
+    /// Removes the oldest messages until both limits hold; not where the new ones have to stay out instead.
     fn trim_to(&mut self, max_msgs: i64, max_bytes: i64) -> Result<()> {
+        if self.core.config.discard == Discard::New {
+            return Ok(());
+        }
         while let Some(first) = self.core.index.first() {
             let too_many = max_msgs > 0 && self.core.index.len() > max_msgs as u64;
             let too_much = max_bytes > 0 && self.core.bytes() > max_bytes as u64;
@@ -84,8 +79,7 @@ impl Stream {
         self.core.dedup.expire(now, window);
         let max_age = self.core.config.max_age;
         if max_age > 0 {
-            while let (Some(first), Some(time)) = (self.core.index.first(), self.core.first_time()?)
-            {
+            while let (Some(first), Some(time)) = (self.core.index.first(), self.core.first_time()?) {
                 if time > now.saturating_sub(max_age) {
                     break;
                 }
@@ -100,10 +94,7 @@ impl Stream {
     pub(super) fn expiry(&mut self) -> Result<Option<NanoTime>> {
         let max_age = self.core.config.max_age;
         let oldest = match max_age > 0 {
-            true => self
-                .core
-                .first_time()?
-                .map(|time| time.saturating_add(max_age)),
+            true => self.core.first_time()?.map(|time| time.saturating_add(max_age)),
             false => None,
         };
         let window = self.core.config.duplicate_window;

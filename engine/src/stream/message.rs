@@ -34,9 +34,7 @@ impl Message {
     pub fn unpack(entry: Entry) -> Result<Self> {
         let (subject_at, headers_len) = parse_head(&entry.head)
             .filter(|(_, headers_len)| *headers_len <= entry.body.len())
-            .ok_or_else(|| {
-                Error::damaged(format!("the head of message {} makes no sense", entry.seq))
-            })?;
+            .ok_or_else(|| Error::damaged(format!("the head of message {} makes no sense", entry.seq)))?;
         Ok(Self {
             seq: entry.seq,
             time: entry.time,

@@ -20,8 +20,8 @@ use foldhash::fast::RandomState;
 use weir_subject::{SubKey, Sublist};
 
 pub use config::{
-    ConsumerLimits, Discard, ExternalStream, PersistMode, Placement, Republish, Retention,
-    SourceConsumer, Storage, StreamCompression, StreamConfig, StreamSource, SubjectTransform,
+    ConsumerLimits, Discard, ExternalStream, PersistMode, Placement, Republish, Retention, SourceConsumer, Storage,
+    StreamCompression, StreamConfig, StreamSource, SubjectTransform,
 };
 pub use core::StreamState;
 pub use message::{Message, stored_size, subject_of};
@@ -29,9 +29,7 @@ pub(crate) use publish::Publish;
 pub use purge::Purge;
 
 use self::core::StreamCore;
-use crate::consumer::{
-    Ack, AckKind, Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, PullRequest,
-};
+use crate::consumer::{Ack, AckKind, Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, PullRequest};
 use crate::error::Result;
 use crate::reject;
 use crate::shard::command::Command;
@@ -91,8 +89,7 @@ impl Stream {
     /// Shows others what the stream holds now.
     pub(crate) fn note_stats(&self) {
         let consumers = self.consumers.len() as u64;
-        self.stats
-            .set(self.core.index.len(), self.core.bytes(), consumers);
+        self.stats.set(self.core.index.len(), self.core.bytes(), consumers);
     }
 
     /// The log that holds its messages.
@@ -143,9 +140,7 @@ impl Stream {
     /// One consumer, as clients are told.
     pub fn consumer_info(&self, name: &str, now: NanoTime) -> Option<ConsumerInfo> {
         let serial = self.by_name.get(name)?;
-        self.consumers
-            .get(serial)
-            .map(|consumer| consumer.info(now))
+        self.consumers.get(serial).map(|consumer| consumer.info(now))
     }
 
     /// The configurations of all consumers.
@@ -175,11 +170,7 @@ impl Stream {
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub(crate) fn create_consumer(
-        &mut self,
-        config: ConsumerConfig,
-        turn: &mut Turn<'_>,
-    ) -> Result<ConsumerInfo> {
+    pub(crate) fn create_consumer(&mut self, config: ConsumerConfig, turn: &mut Turn<'_>) -> Result<ConsumerInfo> {
         let serial = self.next_serial;
         let name = self.consumer_name(&config.name);
         let consumer = Consumer::create(serial, name, config, turn.now, &mut self.core)?;
@@ -216,12 +207,7 @@ impl Stream {
             .ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
     }
 
-    fn set_consumer_config(
-        &mut self,
-        serial: u64,
-        config: ConsumerConfig,
-        now: NanoTime,
-    ) -> Result<()> {
+    fn set_consumer_config(&mut self, serial: u64, config: ConsumerConfig, now: NanoTime) -> Result<()> {
         let Some(consumer) = self.consumers.get_mut(&serial) else {
             return Ok(());
         };
@@ -236,16 +222,10 @@ impl Stream {
     ///
     /// # Errors
     /// If there is no such consumer, or storage cannot be read.
-    pub(crate) fn delete_consumer(
-        &mut self,
-        name: &str,
-        idle: bool,
-        turn: &mut Turn<'_>,
-    ) -> Result<()> {
+    pub(crate) fn delete_consumer(&mut self, name: &str, idle: bool, turn: &mut Turn<'_>) -> Result<()> {
         let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
         if self.is_journaled() {
-            turn.commands
-                .delete_consumer(self.core.id, turn.now, serial);
+            turn.commands.delete_consumer(self.core.id, turn.now, serial);
             turn.sync |= !idle;
         }
         if let Some(mut consumer) = self.drop_consumer(serial) {
@@ -374,7 +354,7 @@ impl Stream {
             }
         }
         if journaled && let Some((first, seqs)) = self.core.removals() {
-            turn.commands.remove(id, turn.now, first, seqs);
+            turn.commands.remove(id, turn.now, first, &seqs);
         }
     }
 
@@ -389,16 +369,12 @@ impl Stream {
             let Some(consumer) = self.consumers.get_mut(&serial) else {
                 continue;
             };
-            if consumer
-                .next_deadline(turn.now)
-                .is_none_or(|due| due > turn.now)
-            {
-                continue;
-            }
-            if consumer.tick(turn) {
+            let due = consumer.next_deadline(turn.now).is_some_and(|due| due <= turn.now);
+            if due && consumer.tick(turn) {
                 let name = consumer.name.consumer.clone();
                 self.delete_consumer(&name, true, turn)?;
-            } else {
+            } else if due || consumer.has_work() {
+                // One with work may have waited for the end of a pause, for its rate or for its pace.
                 self.enqueue(serial);
             }
         }
@@ -425,14 +401,12 @@ impl Stream {
     /// If storage cannot be read, or the command cannot be understood.
     pub(crate) fn replay(&mut self, command: Command, now: NanoTime) -> Result<()> {
         match command {
-            Command::Publish {
-                seq,
-                time,
-                head,
-                body,
-            } => self.replay_publish(seq, time, head, body)?,
+            Command::Publish { seq, time, head, body } => self.replay_publish(seq, time, head, body)?,
             Command::Remove { first, seqs } => self.replay_remove(first, &seqs)?,
-            Command::Raise { last } => self.core.raise_last(last),
+            Command::Raise { last, time, id } => {
+                self.remember_id(&id, last, time);
+                self.core.raise_last(last, time);
+            }
             Command::UpdateStream { json } => {
                 (self.core.config, self.core.settings) = from_json(&json)?;
             }
@@ -483,11 +457,7 @@ impl Stream {
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub(crate) fn resume_consumer(
-        &mut self,
-        snapshot: ConsumerSnapshot,
-        now: NanoTime,
-    ) -> Result<()> {
+    pub(crate) fn resume_consumer(&mut self, snapshot: ConsumerSnapshot, now: NanoTime) -> Result<()> {
         if self.consumers.contains_key(&snapshot.serial) {
             return Ok(());
         }
@@ -578,8 +548,7 @@ impl Stream {
         }
         let interested = &mut self.interested;
         let unfiltered = interested.len();
-        self.filtered
-            .matches(subject, &mut |serial| interested.push(*serial));
+        self.filtered.matches(subject, &mut |serial| interested.push(*serial));
         if interested.len() > unfiltered + 1 {
             // A consumer with several filters is still one.
             interested[unfiltered..].sort_unstable();
@@ -606,7 +575,6 @@ pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> bytes::Bytes {
 }
 
 pub(crate) fn from_json<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T> {
-    serde_json::from_slice(json).map_err(|error| {
-        crate::error::Error::damaged(format!("stored JSON makes no sense: {error}"))
-    })
+    serde_json::from_slice(json)
+        .map_err(|error| crate::error::Error::damaged(format!("stored JSON makes no sense: {error}")))
 }

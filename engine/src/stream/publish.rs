@@ -58,6 +58,8 @@ impl Stream {
             if headers_len > HEADERS_MAX {
                 return Err(reject::STREAM_HEADER_EXCEEDS_MAXIMUM.into());
             }
+            // Ids that left the window since the last tick must not count any more.
+            self.core.dedup.expire(turn.now, self.core.config.duplicate_window);
             match self.read_headers(&subject, &headers)? {
                 Asked::Store(asked) => wishes = asked,
                 Asked::Duplicate(seq) => return Ok(self.pub_ack(seq, true)),
@@ -68,25 +70,22 @@ impl Stream {
         self.find_interested(&subject);
         if self.core.config.retention == Retention::Interest && self.interested.is_empty() {
             let seq = self.core.skip(turn.now);
+            let id = Bytes::copy_from_slice(wishes.id.unwrap_or_default());
+            self.remember_id(&id, seq, turn.now);
             if self.is_journaled() {
-                turn.commands.raise(self.core.id, turn.now, seq);
+                turn.commands.raise(self.core.id, turn.now, seq, id);
             }
             return Ok(self.pub_ack(seq, false));
         }
-        let (seq, head) = self
-            .core
-            .append(turn.now, &subject, headers_len, body.clone())?;
+        let (seq, head) = self.core.append(turn.now, &subject, headers_len, body.clone())?;
         if self.is_journaled() {
-            turn.commands
-                .publish(self.core.id, seq, turn.now, &head, body);
+            turn.commands.publish(self.core.id, seq, turn.now, &head, body);
         }
-        if let Some(id) = wishes.id {
-            self.core.dedup.insert(id, seq, turn.now);
-        }
+        self.remember_id(wishes.id.unwrap_or_default(), seq, turn.now);
         let interested = std::mem::take(&mut self.interested);
         for &serial in &interested {
             if let Some(consumer) = self.consumers.get_mut(&serial) {
-                consumer.stored();
+                consumer.stored(seq);
             }
             self.enqueue(serial);
         }
@@ -102,23 +101,22 @@ impl Stream {
     }
 
     /// Applies a publish from the journal.
-    pub(super) fn replay_publish(
-        &mut self,
-        seq: Seq,
-        time: NanoTime,
-        head: Bytes,
-        body: Bytes,
-    ) -> Result<()> {
+    pub(super) fn replay_publish(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) -> Result<()> {
         // The log may be ahead of the checkpoint: then it has the message, or had it and let it go.
-        if self.core.config.duplicate_window > 0
-            && let Some(id) = message_id(&head, &body)
-        {
-            self.core.dedup.insert(id, seq, time);
-        }
+        self.remember_id(message_id(&head, &body).unwrap_or_default(), seq, time);
         if seq > self.core.last() {
             self.core.put(seq, time, head, body)?;
         }
         Ok(())
+    }
+
+    /// Notes the id of the newest message, empty if it has none.
+    pub(super) fn remember_id(&mut self, id: &[u8], seq: Seq, time: NanoTime) {
+        if id.is_empty() || self.core.config.duplicate_window <= 0 {
+            self.core.dedup.set_last(id);
+        } else {
+            self.core.dedup.insert(id, seq, time);
+        }
     }
 
     fn pub_ack(&self, seq: Seq, duplicate: bool) -> PubAck {
@@ -137,9 +135,7 @@ impl Stream {
         {
             return Err(reject::STREAM_NOT_MATCH.into());
         }
-        if let Some(id) = headers::get(block, "Nats-Msg-Id").filter(|id| !id.is_empty())
-            && self.core.config.duplicate_window > 0
-        {
+        if let Some(id) = headers::get(block, "Nats-Msg-Id").filter(|id| !id.is_empty()) {
             if let Some(seq) = self.core.dedup.get(id) {
                 return Ok(Asked::Duplicate(seq));
             }
@@ -149,9 +145,7 @@ impl Stream {
         match headers::get(block, "Nats-Rollup") {
             None => {}
             Some(_) if !self.core.config.allow_rollup_hdrs || self.core.config.deny_purge => {
-                return Err(reject::STREAM_ROLLUP_FAILED
-                    .with("rollup not permitted")
-                    .into());
+                return Err(reject::STREAM_ROLLUP_FAILED.with("rollup not permitted").into());
             }
             Some(b"sub") => wishes.rollup = Some(Rollup::Subject),
             Some(b"all") => wishes.rollup = Some(Rollup::All),
@@ -222,11 +216,7 @@ impl Stream {
         let full = |text| Error::from(reject::STREAM_STORE_FAILED.with(text));
         let per_subject = config.max_msgs_per_subject;
         let held = match per_subject > 0 {
-            true => self
-                .core
-                .index
-                .subject(subject)?
-                .map_or(0, |info| info.count),
+            true => self.core.index.subject(subject)?.map_or(0, |info| info.count),
             false => 0,
         };
         let subject_full = per_subject > 0 && held >= per_subject as u64;
@@ -239,11 +229,20 @@ impl Stream {
             return Err(full("maximum messages exceeded"));
         }
         let size = stored_size(subject.len(), headers_len, body_len - headers_len);
-        if config.max_bytes > 0
-            && !subject_full
-            && self.core.bytes() + size > config.max_bytes as u64
-        {
-            return Err(full("maximum bytes exceeded"));
+        let max_bytes = config.max_bytes;
+        if max_bytes > 0 && self.core.bytes() + size > max_bytes as u64 {
+            // One that replaces another may be as large as that (seen with nats-server 2.15.1).
+            let replaced = match subject_full {
+                true => self.core.index.subject(subject)?.map(|info| info.first),
+                false => None,
+            };
+            let room = match replaced {
+                Some(seq) => self.core.size_at(seq)?,
+                None => 0,
+            };
+            if room < size {
+                return Err(full("maximum bytes exceeded"));
+            }
         }
         Ok(())
     }

@@ -30,9 +30,7 @@ impl Stream {
             return Err(reject::STREAM_SEALED.into());
         }
         if self.core.config.deny_purge {
-            return Err(reject::STREAM_PURGE_FAILED
-                .with("stream purge not permitted")
-                .into());
+            return Err(reject::STREAM_PURGE_FAILED.with("stream purge not permitted").into());
         }
         let everything = purge.filter.is_empty() || purge.filter == ">";
         if everything && purge.keep == 0 && (purge.seq == 0 || purge.seq > self.core.last()) {

@@ -11,9 +11,7 @@ use crate::stream::config::{PersistMode, Storage, StreamCompression, StreamConfi
 use crate::types::{MILLISECOND, Nanos, SECOND};
 
 /// A storage backend, by its name.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
     /// Memory-mapped segment files.
@@ -80,32 +78,17 @@ impl Settings {
     /// # Errors
     /// A sentence that names the key and says what is allowed.
     pub fn of(config: &StreamConfig, defaults: &Defaults) -> Result<Self, String> {
-        for key in config
-            .metadata
-            .keys()
-            .filter(|key| key.starts_with("weir."))
-        {
-            if ![
-                "weir.backend",
-                "weir.durability",
-                "weir.compression",
-                "weir.index",
-            ]
-            .contains(&key.as_str())
-            {
+        for key in config.metadata.keys().filter(|key| key.starts_with("weir.")) {
+            if !["weir.backend", "weir.durability", "weir.compression", "weir.index"].contains(&key.as_str()) {
                 return Err(format!(
                     "unknown metadata key {key:?}: allowed are weir.backend, weir.durability, weir.compression and weir.index"
                 ));
             }
         }
         let backend: BackendKind = match (read(config, "weir.backend")?, config.storage) {
-            (Some(BackendKind::Memory), Storage::File) | (None, Storage::Memory) => {
-                BackendKind::Memory
-            }
+            (Some(BackendKind::Memory), Storage::File) | (None, Storage::Memory) => BackendKind::Memory,
             (Some(backend), Storage::Memory) if backend != BackendKind::Memory => {
-                return Err(format!(
-                    "metadata weir.backend {backend} needs storage: file"
-                ));
+                return Err(format!("metadata weir.backend {backend} needs storage: file"));
             }
             (Some(backend), _) => backend,
             (None, Storage::File) => defaults.backend,
@@ -116,8 +99,9 @@ impl Settings {
             None => defaults.durability,
         };
         let compression = match (config.metadata.get("weir.compression"), config.compression) {
-            (Some(text), _) => parse_compression(text)
-                .ok_or_else(|| bad("weir.compression", text, "none, lz4 or zstd"))?,
+            (Some(text), _) => {
+                parse_compression(text).ok_or_else(|| bad("weir.compression", text, "none, lz4 or zstd"))?
+            }
             (None, StreamCompression::S2) => Compression::Lz4,
             (None, StreamCompression::None) => defaults.compression,
         };
@@ -153,10 +137,7 @@ impl Settings {
     }
 }
 
-fn read<T: FromStr<Err = &'static str>>(
-    config: &StreamConfig,
-    key: &str,
-) -> Result<Option<T>, String> {
+fn read<T: FromStr<Err = &'static str>>(config: &StreamConfig, key: &str) -> Result<Option<T>, String> {
     config
         .metadata
         .get(key)
@@ -205,8 +186,7 @@ impl FromStr for Durability {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const ALLOWED: &str =
-            "sync, os, or interval:<duration> of 1ms to 1h, such as interval:100ms";
+        const ALLOWED: &str = "sync, os, or interval:<duration> of 1ms to 1h, such as interval:100ms";
         match text {
             "sync" => Ok(Self::Sync),
             "os" => Ok(Self::Os),
@@ -255,10 +235,7 @@ mod tests {
 
     fn settings(pairs: &[(&str, &str)]) -> Result<Settings, String> {
         let config = StreamConfig {
-            metadata: pairs
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
+            metadata: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             ..StreamConfig::default()
         };
         Settings::of(&config, &Defaults::default())

@@ -26,12 +26,7 @@ impl Tail {
     pub fn push(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) {
         self.bytes += head.len() + body.len();
         self.unwritten += 1;
-        self.entries.push_back(Entry {
-            seq,
-            time,
-            head,
-            body,
-        });
+        self.entries.push_back(Entry { seq, time, head, body });
     }
 
     /// The message of that sequence, if it is here.
@@ -42,10 +37,7 @@ impl Tail {
             Some(entry) if entry.seq == seq => Some(entry),
             // Sequences have gaps: the entry lies before the guess.
             _ => {
-                let at = self
-                    .entries
-                    .binary_search_by_key(&seq, |entry| entry.seq)
-                    .ok()?;
+                let at = self.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
                 self.entries.get(at)
             }
         }
@@ -71,11 +63,7 @@ impl Tail {
     /// The log has everything now; `keep` says whether anybody reads the tail.
     pub fn written(&mut self, keep: bool) {
         self.unwritten = 0;
-        let (bytes, messages) = if keep {
-            (KEEP_BYTES, KEEP_MESSAGES)
-        } else {
-            (0, 0)
-        };
+        let (bytes, messages) = if keep { (KEEP_BYTES, KEEP_MESSAGES) } else { (0, 0) };
         while self.bytes > bytes || self.entries.len() > messages {
             let Some(entry) = self.entries.pop_front() else {
                 break;
@@ -98,12 +86,7 @@ mod tests {
         for seq in [1, 2, 5] {
             tail.push(seq, 0, Bytes::from_static(b"h"), Bytes::from_static(b"b"));
         }
-        assert_eq!(
-            tail.unwritten()
-                .map(|record| record.seq)
-                .collect::<Vec<_>>(),
-            [1, 2, 5]
-        );
+        assert_eq!(tail.unwritten().map(|record| record.seq).collect::<Vec<_>>(), [1, 2, 5]);
         tail.written(true);
         assert!(!tail.has_unwritten());
         assert_eq!(tail.get(5).map(|entry| entry.seq), Some(5));

@@ -76,17 +76,26 @@ pub fn validate_update(
     let mut new = validate(new, limits, pedantic)?;
     let forbidden = [
         (new.name != old.name, "stream configuration name must match original"),
-        (new.storage != old.storage, "stream configuration update can not change storage type"),
+        (
+            new.storage != old.storage,
+            "stream configuration update can not change storage type",
+        ),
         (
             new.retention != old.retention && [new.retention, old.retention].contains(&Retention::WorkQueue),
             "stream configuration update can not change retention policy to/from workqueue",
         ),
-        (old.sealed && !new.sealed, "stream configuration update can not unseal a sealed stream"),
+        (
+            old.sealed && !new.sealed,
+            "stream configuration update can not unseal a sealed stream",
+        ),
         (
             old.deny_delete && !new.deny_delete,
             "stream configuration update can not cancel deny message deletes",
         ),
-        (old.deny_purge && !new.deny_purge, "stream configuration update can not cancel deny purge"),
+        (
+            old.deny_purge && !new.deny_purge,
+            "stream configuration update can not cancel deny purge",
+        ),
         (
             new.persist_mode != old.persist_mode,
             "stream configuration update can not change persist mode",
@@ -116,8 +125,16 @@ fn updated_settings(
 ) -> Result<Settings, Rejection> {
     let unnamed = |key| !old.metadata.contains_key(key);
     let defaults = Defaults {
-        backend: if unnamed("weir.backend") { old_settings.backend } else { defaults.backend },
-        index: if unnamed("weir.index") { Some(old_settings.index) } else { defaults.index },
+        backend: if unnamed("weir.backend") {
+            old_settings.backend
+        } else {
+            defaults.backend
+        },
+        index: if unnamed("weir.index") {
+            Some(old_settings.index)
+        } else {
+            defaults.index
+        },
         ..*defaults
     };
     let settings = Settings::of(new, &defaults).map_err(invalid)?;
@@ -166,7 +183,11 @@ fn validate(mut config: StreamConfig, limits: &ServerLimits, pedantic: bool) -> 
     if config.placement == Some(Placement::default()) {
         config.placement = None;
     }
-    if config.placement.as_ref().is_some_and(|placement| !placement.preferred.is_empty()) {
+    if config
+        .placement
+        .as_ref()
+        .is_some_and(|placement| !placement.preferred.is_empty())
+    {
         return Err(invalid("preferred server not permitted in placement"));
     }
     if config.num_replicas > 1 {
@@ -179,10 +200,14 @@ fn validate(mut config: StreamConfig, limits: &ServerLimits, pedantic: bool) -> 
 
 fn check_texts(config: &StreamConfig) -> Result<(), Rejection> {
     if !is_asset_name(&config.name) {
-        return Err(invalid("stream name is required and can not contain '.', '*', '>', '\\', '/'"));
+        return Err(invalid(
+            "stream name is required and can not contain '.', '*', '>', '\\', '/'",
+        ));
     }
     if config.name.len() > NAME_MAX {
-        return Err(invalid(format!("stream name is too long, maximum allowed is {NAME_MAX}")));
+        return Err(invalid(format!(
+            "stream name is too long, maximum allowed is {NAME_MAX}"
+        )));
     }
     if config.description.len() > DESCRIPTION_MAX {
         return Err(invalid(format!(
@@ -190,7 +215,9 @@ fn check_texts(config: &StreamConfig) -> Result<(), Rejection> {
         )));
     }
     if metadata_len(&config.metadata) > METADATA_MAX {
-        return Err(invalid(format!("stream metadata exceeds maximum size of {METADATA_MAX} bytes")));
+        return Err(invalid(format!(
+            "stream metadata exceeds maximum size of {METADATA_MAX} bytes"
+        )));
     }
     Ok(())
 }
@@ -308,7 +335,10 @@ fn fill_subjects(config: &mut StreamConfig) -> Result<(), Rejection> {
             return Err(invalid("capturing all subjects requires replicas of 1"));
         }
         let later = &config.subjects[at + 1..];
-        if let Some(other) = later.iter().find(|other| weir_subject::overlaps(other.as_bytes(), filter)) {
+        if let Some(other) = later
+            .iter()
+            .find(|other| weir_subject::overlaps(other.as_bytes(), filter))
+        {
             return Err(invalid(format!("subject {subject:?} overlaps with {other:?}")));
         }
     }
@@ -325,10 +355,14 @@ fn check_reserved(filter: &[u8]) -> Result<(), Rejection> {
     if reserved.iter().any(|reserved| weir_subject::overlaps(filter, reserved))
         && !weir_subject::is_subset(filter, b"$JS.EVENT.>")
     {
-        return Err(invalid("subjects that overlap with jetstream api require no-ack to be true"));
+        return Err(invalid(
+            "subjects that overlap with jetstream api require no-ack to be true",
+        ));
     }
     if weir_subject::overlaps(filter, b"$SYS.>") && !weir_subject::is_subset(filter, b"$SYS.ACCOUNT.>") {
-        return Err(invalid("subjects that overlap with system api require no-ack to be true"));
+        return Err(invalid(
+            "subjects that overlap with system api require no-ack to be true",
+        ));
     }
     Ok(())
 }
@@ -336,8 +370,11 @@ fn check_reserved(filter: &[u8]) -> Result<(), Rejection> {
 /// Whether two sets of subjects have a subject in common. Two streams of an account must not: the refusal is
 /// [`STREAM_SUBJECT_OVERLAP`](reject::STREAM_SUBJECT_OVERLAP).
 pub fn subjects_overlap(some: &[String], others: &[String]) -> bool {
-    some.iter()
-        .any(|a| others.iter().any(|b| weir_subject::overlaps(a.as_bytes(), b.as_bytes())))
+    some.iter().any(|a| {
+        others
+            .iter()
+            .any(|b| weir_subject::overlaps(a.as_bytes(), b.as_bytes()))
+    })
 }
 
 /// Checks that the stream's consumers keep consumer limits that a new configuration changes.
@@ -456,13 +493,22 @@ mod tests {
 
     fn update(old: Value, new: Value) -> Result<(StreamConfig, Settings), Rejection> {
         let (old, settings) = create(old).unwrap();
-        validate_update(&old, &settings, config(new), &ServerLimits::default(), &Defaults::default(), false)
+        validate_update(
+            &old,
+            &settings,
+            config(new),
+            &ServerLimits::default(),
+            &Defaults::default(),
+            false,
+        )
     }
 
     #[test]
     fn fills_defaults_as_nats_server_echoes_them() {
-        let (made, _) = create(json!({"max_msgs": 0, "max_bytes": -7, "num_replicas": 0, "placement": {},
-            "metadata": {"_nats.ver": "1", "_nats.level": "1", "a": "b"}}))
+        let (made, _) = create(
+            json!({"max_msgs": 0, "max_bytes": -7, "num_replicas": 0, "placement": {},
+            "metadata": {"_nats.ver": "1", "_nats.level": "1", "a": "b"}}),
+        )
         .unwrap();
         assert_eq!(made.subjects, ["S"]);
         assert_eq!((made.max_msgs, made.max_bytes, made.max_msg_size), (-1, -1, -1));
@@ -481,24 +527,60 @@ mod tests {
         let long = "x".repeat(4097);
         let big = "x".repeat(140_000);
         for (fields, code, text) in [
-            (json!({"name": ""}), 10052, "stream name is required and can not contain '.', '*', '>', '\\', '/'"),
-            (json!({"name": "a b"}), 10052, "stream name is required and can not contain '.', '*', '>', '\\', '/'"),
-            (json!({"name": "x".repeat(256)}), 10052, "stream name is too long, maximum allowed is 255"),
-            (json!({"description": long}), 10052, "stream description is too long, maximum allowed is 4096"),
-            (json!({"metadata": {"a": big}}), 10052, "stream metadata exceeds maximum size of 131072 bytes"),
+            (
+                json!({"name": ""}),
+                10052,
+                "stream name is required and can not contain '.', '*', '>', '\\', '/'",
+            ),
+            (
+                json!({"name": "a b"}),
+                10052,
+                "stream name is required and can not contain '.', '*', '>', '\\', '/'",
+            ),
+            (
+                json!({"name": "x".repeat(256)}),
+                10052,
+                "stream name is too long, maximum allowed is 255",
+            ),
+            (
+                json!({"description": long}),
+                10052,
+                "stream description is too long, maximum allowed is 4096",
+            ),
+            (
+                json!({"metadata": {"a": big}}),
+                10052,
+                "stream metadata exceeds maximum size of 131072 bytes",
+            ),
             (json!({"num_replicas": 6}), 10052, "maximum replicas is 5"),
             (json!({"num_replicas": -1}), 10133, "replicas count cannot be negative"),
-            (json!({"num_replicas": 3}), 10074, "replicas > 1 not supported in non-clustered mode"),
+            (
+                json!({"num_replicas": 3}),
+                10074,
+                "replicas > 1 not supported in non-clustered mode",
+            ),
             (json!({"max_age": -1}), 10052, "max age can not be negative"),
             (json!({"max_age": 99_999_999}), 10052, "max age needs to be >= 100ms"),
-            (json!({"duplicate_window": -1}), 10052, "duplicates window can not be negative"),
-            (json!({"duplicate_window": 1}), 10052, "duplicates window needs to be >= 100ms"),
+            (
+                json!({"duplicate_window": -1}),
+                10052,
+                "duplicates window can not be negative",
+            ),
+            (
+                json!({"duplicate_window": 1}),
+                10052,
+                "duplicates window needs to be >= 100ms",
+            ),
             (
                 json!({"max_age": SECOND, "duplicate_window": 2 * SECOND}),
                 10052,
                 "duplicates window can not be larger then max age",
             ),
-            (json!({"deny_purge": true, "allow_rollup_hdrs": true}), 10052, "roll-ups require the purge permission"),
+            (
+                json!({"deny_purge": true, "allow_rollup_hdrs": true}),
+                10052,
+                "roll-ups require the purge permission",
+            ),
             (
                 json!({"discard_new_per_subject": true}),
                 10052,
@@ -514,18 +596,55 @@ mod tests {
                 10052,
                 "async persist mode is only supported on file storage",
             ),
-            (json!({"sealed": true}), 10052, "stream configuration for create can not be sealed"),
-            (json!({"mirror_direct": true}), 10052, "stream has no mirror but does have mirror direct"),
-            (json!({"placement": {"preferred": "x"}}), 10052, "preferred server not permitted in placement"),
-            (json!({"mirror": {"name": "O"}, "subjects": ["x"]}), 10034, "stream mirrors can not contain subjects"),
-            (json!({"mirror": {"name": "O"}}), 10052, "Weir does not support mirror yet"),
-            (json!({"sources": [{"name": "O"}]}), 10052, "Weir does not support sources yet"),
-            (json!({"allow_msg_ttl": true}), 10052, "Weir does not support allow_msg_ttl yet"),
-            (json!({"allow_batched": true}), 10052, "Weir does not support allow_batched yet"),
+            (
+                json!({"sealed": true}),
+                10052,
+                "stream configuration for create can not be sealed",
+            ),
+            (
+                json!({"mirror_direct": true}),
+                10052,
+                "stream has no mirror but does have mirror direct",
+            ),
+            (
+                json!({"placement": {"preferred": "x"}}),
+                10052,
+                "preferred server not permitted in placement",
+            ),
+            (
+                json!({"mirror": {"name": "O"}, "subjects": ["x"]}),
+                10034,
+                "stream mirrors can not contain subjects",
+            ),
+            (
+                json!({"mirror": {"name": "O"}}),
+                10052,
+                "Weir does not support mirror yet",
+            ),
+            (
+                json!({"sources": [{"name": "O"}]}),
+                10052,
+                "Weir does not support sources yet",
+            ),
+            (
+                json!({"allow_msg_ttl": true}),
+                10052,
+                "Weir does not support allow_msg_ttl yet",
+            ),
+            (
+                json!({"allow_batched": true}),
+                10052,
+                "Weir does not support allow_batched yet",
+            ),
         ] {
             let shown = fields.to_string();
             let refused = create(fields).unwrap_err();
-            assert_eq!((refused.code, refused.text.as_ref()), (code, text), "{}", &shown[..shown.len().min(200)]);
+            assert_eq!(
+                (refused.code, refused.text.as_ref()),
+                (code, text),
+                "{}",
+                &shown[..shown.len().min(200)]
+            );
         }
     }
 
@@ -561,10 +680,21 @@ mod tests {
     fn pedantic_refuses_what_would_be_changed() {
         for (fields, text) in [
             (json!({"max_msgs": -5}), "pedantic mode: max_msgs must be set to -1"),
-            (json!({"max_msgs_per_subject": -5}), "pedantic mode: max_msgs_per_subject must be set to -1"),
-            (json!({"max_age": SECOND}), "pedantic mode: duplicate window cannot be bigger than max age"),
+            (
+                json!({"max_msgs_per_subject": -5}),
+                "pedantic mode: max_msgs_per_subject must be set to -1",
+            ),
+            (
+                json!({"max_age": SECOND}),
+                "pedantic mode: duplicate window cannot be bigger than max age",
+            ),
         ] {
-            let refused = validate_new(config(fields.clone()), &ServerLimits::default(), &Defaults::default(), true);
+            let refused = validate_new(
+                config(fields.clone()),
+                &ServerLimits::default(),
+                &Defaults::default(),
+                true,
+            );
             assert_eq!(refused.unwrap_err().text, text);
             assert!(create(fields).is_ok());
         }
@@ -572,7 +702,10 @@ mod tests {
 
     #[test]
     fn the_servers_limit_caps_the_window() {
-        let limits = ServerLimits { duplicate_window: 60 * SECOND, ..ServerLimits::default() };
+        let limits = ServerLimits {
+            duplicate_window: 60 * SECOND,
+            ..ServerLimits::default()
+        };
         let window = |fields| validate_new(config(fields), &limits, &Defaults::default(), false);
         assert_eq!(window(json!({})).unwrap().0.duplicate_window, 60 * SECOND);
         assert_eq!(
@@ -584,8 +717,16 @@ mod tests {
     #[test]
     fn updates_keep_what_must_not_change() {
         for (old, new, text) in [
-            (json!({}), json!({"name": "T"}), "stream configuration name must match original"),
-            (json!({}), json!({"storage": "memory"}), "stream configuration update can not change storage type"),
+            (
+                json!({}),
+                json!({"name": "T"}),
+                "stream configuration name must match original",
+            ),
+            (
+                json!({}),
+                json!({"storage": "memory"}),
+                "stream configuration update can not change storage type",
+            ),
             (
                 json!({}),
                 json!({"retention": "workqueue"}),
@@ -596,7 +737,11 @@ mod tests {
                 json!({}),
                 "stream configuration update can not cancel deny message deletes",
             ),
-            (json!({"deny_purge": true}), json!({}), "stream configuration update can not cancel deny purge"),
+            (
+                json!({"deny_purge": true}),
+                json!({}),
+                "stream configuration update can not cancel deny purge",
+            ),
             (
                 json!({}),
                 json!({"persist_mode": "async"}),
@@ -631,9 +776,19 @@ mod tests {
     #[test]
     fn an_update_does_not_follow_new_server_defaults() {
         let (old, settings) = create(json!({})).unwrap();
-        let defaults = Defaults { backend: BackendKind::RocksDb, ..Defaults::default() };
-        let (_, kept) =
-            validate_update(&old, &settings, config(json!({})), &ServerLimits::default(), &defaults, false).unwrap();
+        let defaults = Defaults {
+            backend: BackendKind::RocksDb,
+            ..Defaults::default()
+        };
+        let (_, kept) = validate_update(
+            &old,
+            &settings,
+            config(json!({})),
+            &ServerLimits::default(),
+            &defaults,
+            false,
+        )
+        .unwrap();
         assert_eq!((kept.backend, kept.index), (BackendKind::Segment, IndexKind::Resident));
     }
 

@@ -26,9 +26,7 @@ impl Stream {
             true => self.core.index.subject(filter)?.map(|info| info.last),
             false => {
                 let last = self.core.last();
-                self.core
-                    .index
-                    .prev_match(&[Bytes::copy_from_slice(filter)], last)?
+                self.core.index.prev_match(&[Bytes::copy_from_slice(filter)], last)?
             }
         };
         match seq {
@@ -76,16 +74,14 @@ impl Stream {
     pub fn last_seqs(&mut self, filters: &[Bytes], up_to: Seq) -> Result<Vec<Seq>> {
         let mut seqs = Vec::new();
         let mut newer = Vec::new();
-        self.core
-            .index
-            .last_of_each(filters, &mut |subject, info| {
-                if info.last <= up_to {
-                    seqs.push(info.last);
-                } else if info.first <= up_to {
-                    newer.push(Bytes::copy_from_slice(subject));
-                }
-                ControlFlow::Continue(())
-            })?;
+        self.core.index.last_of_each(filters, &mut |subject, info| {
+            if info.last <= up_to {
+                seqs.push(info.last);
+            } else if info.first <= up_to {
+                newer.push(Bytes::copy_from_slice(subject));
+            }
+            ControlFlow::Continue(())
+        })?;
         for subject in newer {
             seqs.extend(self.core.index.prev_match(&[subject], up_to)?);
         }
@@ -97,27 +93,20 @@ impl Stream {
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub fn subjects(
-        &mut self,
-        filter: &[u8],
-        offset: usize,
-        limit: usize,
-    ) -> Result<(usize, Vec<(String, u64)>)> {
+    pub fn subjects(&mut self, filter: &[u8], offset: usize, limit: usize) -> Result<(usize, Vec<(String, u64)>)> {
         let filters = match filter {
             b"" | b">" => Vec::new(),
             filter => vec![Bytes::copy_from_slice(filter)],
         };
         let mut total = 0;
         let mut page = Vec::new();
-        self.core
-            .index
-            .last_of_each(&filters, &mut |subject, info| {
-                if total >= offset && page.len() < limit {
-                    page.push((String::from_utf8_lossy(subject).into_owned(), info.count));
-                }
-                total += 1;
-                ControlFlow::Continue(())
-            })?;
+        self.core.index.last_of_each(&filters, &mut |subject, info| {
+            if total >= offset && page.len() < limit {
+                page.push((String::from_utf8_lossy(subject).into_owned(), info.count));
+            }
+            total += 1;
+            ControlFlow::Continue(())
+        })?;
         Ok((total, page))
     }
 
@@ -131,11 +120,7 @@ impl Stream {
             return Ok(deleted);
         };
         while expected <= self.core.last() && deleted.len() < limit {
-            let live = self
-                .core
-                .index
-                .next_live(expected)?
-                .unwrap_or(self.core.last() + 1);
+            let live = self.core.index.next_live(expected)?.unwrap_or(self.core.last() + 1);
             deleted.extend((expected..live).take(limit - deleted.len()));
             expected = live + 1;
         }

@@ -1,0 +1,248 @@
+//! What the tests of the engine over real backends share: random choices that a seed repeats, a clock that stands
+//! still, and stores that can be closed, killed and opened again.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use weir_backends::memory::MemoryBackend;
+use weir_backends::segment::SegmentBackend;
+use weir_engine::shard::emit::{NoOutlet, Outlet};
+use weir_engine::shard::{Shard, ShardHandle};
+use weir_engine::store::{OpenBackend, Store, StoreOptions};
+use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
+use weir_engine::stream::{Message, StreamConfig};
+use weir_engine::{Backend, LogId, NanoTime, Nanos, Result};
+
+pub const ACCOUNT: &str = "A";
+
+/// Random choices (SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// Once in `n`.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len() as u64) as usize]
+    }
+}
+
+/// Where the messages of the tested streams lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Not journaled: gone after a restart.
+    Memory,
+    /// Segment files.
+    Segment,
+    /// The memory backend in the place of the segment backend: journaled, and it outlives the store.
+    Persistent,
+    /// RocksDB, the journal in segment files.
+    #[cfg(feature = "rocksdb")]
+    Rocks,
+}
+
+impl Storage {
+    pub fn survives(self) -> bool {
+        self != Self::Memory
+    }
+
+    fn kind(self) -> BackendKind {
+        match self {
+            Self::Memory => BackendKind::Memory,
+            Self::Segment | Self::Persistent => BackendKind::Segment,
+            #[cfg(feature = "rocksdb")]
+            Self::Rocks => BackendKind::RocksDb,
+        }
+    }
+}
+
+/// Puts something between the engine and a backend.
+pub type Wrap = Arc<dyn Fn(Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync>;
+
+/// A store that is opened again and again.
+pub struct Bench {
+    folder: tempfile::TempDir,
+    storage: Storage,
+    persistent: Arc<MemoryBackend>,
+    clock: Arc<AtomicI64>,
+    pub checkpoint_bytes: usize,
+    pub shards: usize,
+    pub wrap: Option<Wrap>,
+    outlet: Box<dyn Fn() -> Box<dyn Outlet>>,
+    store: Option<Store>,
+}
+
+impl Bench {
+    pub fn new(storage: Storage) -> Self {
+        Self::with_outlet(storage, || Box::new(NoOutlet))
+    }
+
+    pub fn with_outlet(storage: Storage, outlet: impl Fn() -> Box<dyn Outlet> + 'static) -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            storage,
+            persistent: Arc::new(MemoryBackend::new()),
+            clock: Arc::new(AtomicI64::new(1_700_000_000_000_000_000)),
+            checkpoint_bytes: 64 << 20,
+            shards: 1,
+            wrap: None,
+            outlet: Box::new(outlet),
+            store: None,
+        }
+    }
+
+    pub fn open(&mut self) {
+        let store = self.try_open().expect("the store opens");
+        self.store = Some(store);
+    }
+
+    pub fn try_open(&self) -> Result<Store> {
+        let folder = self.folder.path().to_owned();
+        let (persistent, storage) = (self.persistent.clone(), self.storage);
+        let wrap = self.wrap.clone();
+        let open: OpenBackend = Box::new(move |kind| {
+            let backend = backend(kind, storage, &folder, &persistent)?;
+            Ok(match &wrap {
+                Some(wrap) => wrap(backend),
+                None => backend,
+            })
+        });
+        let clock = self.clock.clone();
+        let options = StoreOptions {
+            shards: self.shards,
+            checkpoint_bytes: self.checkpoint_bytes,
+            ..StoreOptions::new(Arc::new(move || clock.load(Ordering::SeqCst)))
+        };
+        Store::open(open, options, |_| (self.outlet)())
+    }
+
+    pub fn store(&self) -> &Store {
+        self.store.as_ref().expect("the store is open")
+    }
+
+    pub fn close(&mut self) {
+        self.store.take().expect("the store is open").close();
+    }
+
+    /// Stops the store as a killed process would.
+    pub fn kill(&mut self) {
+        self.store.take().expect("the store is open").abandon();
+    }
+
+    pub fn now(&self) -> NanoTime {
+        self.clock.load(Ordering::SeqCst)
+    }
+
+    /// Lets time pass, and what is due happen.
+    pub fn advance(&self, nanos: Nanos) {
+        self.clock.fetch_add(nanos, Ordering::SeqCst);
+        for number in 0..self.store().shards() {
+            let done = self.store().shard(number).call_blocking(|_| Ok(()));
+            done.expect("the shard answers");
+        }
+    }
+
+    pub fn settings(&self, config: &StreamConfig) -> Settings {
+        let settings = Settings::of(config, &Defaults::default()).expect("settings make sense");
+        Settings {
+            backend: self.storage.kind(),
+            #[cfg(feature = "rocksdb")]
+            index: match self.storage {
+                Storage::Rocks => weir_engine::stream::settings::IndexKind::Paged,
+                _ => settings.index,
+            },
+            ..settings
+        }
+    }
+
+    pub fn create(&self, config: &StreamConfig) -> Handle {
+        let store = self.store();
+        let shard = store.shard(store.shard_for(ACCOUNT, &config.name)).clone();
+        let id = store.allocate_id();
+        let (config, settings) = (config.clone(), self.settings(config));
+        let created = shard.call_blocking(move |shard| shard.create_stream(id, &ACCOUNT.into(), config, settings));
+        let id = created.expect("the stream is made");
+        Handle { shard, id }
+    }
+
+    /// The way to a stream that exists.
+    pub fn find(&self, name: &str) -> Option<Handle> {
+        let entry = self.store().catalogue().get(ACCOUNT, name)?;
+        Some(Handle {
+            shard: self.store().shard(entry.shard).clone(),
+            id: entry.id,
+        })
+    }
+}
+
+fn backend(
+    kind: BackendKind,
+    storage: Storage,
+    folder: &Path,
+    persistent: &Arc<MemoryBackend>,
+) -> Result<Arc<dyn Backend>> {
+    Ok(match kind {
+        BackendKind::Memory => Arc::new(MemoryBackend::new()),
+        BackendKind::Segment if storage == Storage::Persistent => persistent.clone(),
+        BackendKind::Segment => Arc::new(SegmentBackend::open(&folder.join("segment"))?),
+        #[cfg(feature = "rocksdb")]
+        BackendKind::RocksDb => Arc::new(weir_backends::rocks::RocksBackend::open(
+            &folder.join("rocksdb"),
+            &weir_backends::rocks::RocksOptions::default(),
+        )?),
+        #[cfg(not(feature = "rocksdb"))]
+        BackendKind::RocksDb => {
+            return Err(weir_engine::Error::unsupported("built without rocksdb"));
+        }
+    })
+}
+
+/// One stream, asked from outside its shard.
+#[derive(Clone)]
+pub struct Handle {
+    pub shard: ShardHandle,
+    pub id: LogId,
+}
+
+impl Handle {
+    pub fn call<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Shard<'_, '_>, LogId) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let id = self.id;
+        self.shard.call_blocking(move |shard| work(shard, id))
+    }
+
+    pub fn publish(&self, subject: &str, headers: &str, payload: &[u8]) -> Result<(u64, bool)> {
+        let subject = Bytes::copy_from_slice(subject.as_bytes());
+        let body = Bytes::from([headers.as_bytes(), payload].concat());
+        let headers_len = headers.len();
+        self.call(move |shard, id| {
+            let ack = shard.publish(id, subject, headers_len, body)?;
+            Ok((ack.seq, ack.duplicate))
+        })
+    }
+
+    pub fn message(&self, seq: u64) -> Option<Message> {
+        let found = self.call(move |shard, id| shard.stream(id).expect("the stream").message(seq));
+        found.expect("messages can be read")
+    }
+}
