@@ -81,7 +81,9 @@ impl Shared {
             None => {
                 let mut batch = WriteBatch::default();
                 batch.put(keys::KEY_VERSION, keys::VERSION.to_le_bytes());
-                self.write(batch)
+                self.write(batch)?;
+                // Whatever happens next, the store is known as ours to those who only read.
+                self.sync()
             }
         }
     }

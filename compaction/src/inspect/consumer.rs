@@ -1,0 +1,162 @@
+//! Consumers as the last checkpoint has them, with the journal's tail applied as a server will.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_engine::Seq;
+use weir_engine::consumer::{AckPolicy, ConsumerConfig, ConsumerSnapshot, DeliverPolicy, SeqPair};
+
+use super::report::{ConsumerReport, Position};
+
+/// One consumer.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub config: ConsumerConfig,
+    name: String,
+    created: i64,
+    delivered: SeqPair,
+    ack_floor: SeqPair,
+    /// Sent and not acknowledged: the consumer sequence of the first delivery, by stream sequence.
+    pending: BTreeMap<Seq, u64>,
+    /// Those sent more than once.
+    redelivered: BTreeSet<Seq>,
+}
+
+impl Consumer {
+    pub fn new(snapshot: ConsumerSnapshot) -> Self {
+        Self {
+            name: snapshot.name,
+            config: snapshot.config,
+            created: snapshot.created,
+            delivered: snapshot.delivered,
+            ack_floor: snapshot.ack_floor,
+            pending: snapshot
+                .pending
+                .iter()
+                .map(|&(seq, consumer_seq, _)| (seq, consumer_seq))
+                .collect(),
+            redelivered: snapshot.deliveries.iter().map(|&(seq, _)| seq).collect(),
+        }
+    }
+
+    /// Messages were sent to it.
+    pub fn delivered(&mut self, first_delivery: u64, seqs: &[Seq]) {
+        self.delivered.consumer = self.delivered.consumer.max(first_delivery.saturating_sub(1));
+        for &seq in seqs {
+            self.delivered.consumer += 1;
+            self.delivered.stream = self.delivered.stream.max(seq);
+            if self.pending.contains_key(&seq) {
+                self.redelivered.insert(seq);
+            } else if self.config.ack_policy == AckPolicy::None {
+                self.ack_floor = self.delivered;
+            } else {
+                self.pending.insert(seq, self.delivered.consumer);
+            }
+        }
+    }
+
+    /// Messages are done with.
+    pub fn acked(&mut self, seqs: &[Seq]) {
+        for seq in seqs {
+            self.redelivered.remove(seq);
+            if self.pending.remove(seq).is_some() {
+                self.raise_floor();
+            }
+        }
+    }
+
+    /// The messages that it waits for an acknowledgement of.
+    pub fn pending(&self) -> impl Iterator<Item = Seq> {
+        self.pending.keys().copied()
+    }
+
+    /// Nobody need acknowledge what is not there any more.
+    pub fn forget_all_but(&mut self, live: &BTreeSet<Seq>) {
+        let gone: Vec<Seq> = self.pending().filter(|seq| !live.contains(seq)).collect();
+        self.acked(&gone);
+    }
+
+    fn raise_floor(&mut self) {
+        let floor = match self.pending.first_key_value() {
+            None => self.delivered,
+            Some((&seq, &consumer_seq)) => SeqPair {
+                consumer: consumer_seq.saturating_sub(1),
+                stream: seq.saturating_sub(1),
+            },
+        };
+        self.ack_floor.consumer = self.ack_floor.consumer.max(floor.consumer);
+        self.ack_floor.stream = self.ack_floor.stream.max(floor.stream);
+    }
+
+    pub fn report(&self) -> ConsumerReport {
+        ConsumerReport {
+            name: self.name.clone(),
+            durable: self.config.is_durable(),
+            deliver_subject: self.config.is_push().then(|| self.config.deliver_subject.clone()),
+            filters: self.config.filters().into_iter().map(Into::into).collect(),
+            ack_policy: match self.config.ack_policy {
+                AckPolicy::None => "none",
+                AckPolicy::All => "all",
+                AckPolicy::Explicit => "explicit",
+                AckPolicy::FlowControl => "flow_control",
+            }
+            .to_owned(),
+            created: self.created,
+            delivered: self.shown(self.delivered),
+            ack_floor: self.shown(self.ack_floor),
+            ack_pending: self.pending.len() as u64,
+            redelivered: self.redelivered.len() as u64,
+        }
+    }
+
+    /// As clients are told: zeroes for one that begins at the first message and has sent nothing.
+    fn shown(&self, pair: SeqPair) -> Position {
+        if pair.consumer == 0 && self.config.deliver_policy == DeliverPolicy::All {
+            return Position::default();
+        }
+        Position {
+            consumer_seq: pair.consumer,
+            stream_seq: pair.stream,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consumer(ack_policy: AckPolicy) -> Consumer {
+        Consumer::new(ConsumerSnapshot {
+            config: ConsumerConfig {
+                ack_policy,
+                ..ConsumerConfig::default()
+            },
+            ..ConsumerSnapshot::default()
+        })
+    }
+
+    #[test]
+    fn the_floor_follows_the_oldest_that_is_not_acknowledged() {
+        let mut consumer = consumer(AckPolicy::Explicit);
+        consumer.delivered(1, &[3, 5, 9]);
+        consumer.delivered(4, &[3]);
+        assert_eq!(consumer.report().ack_pending, 3);
+        assert_eq!(consumer.report().redelivered, 1);
+        consumer.acked(&[3]);
+        let report = consumer.report();
+        assert_eq!((report.ack_pending, report.redelivered), (2, 0));
+        assert_eq!(report.ack_floor.stream_seq, 4);
+        assert_eq!(report.delivered.consumer_seq, 4);
+        consumer.forget_all_but(&BTreeSet::new());
+        assert_eq!(consumer.report().ack_floor, consumer.report().delivered);
+    }
+
+    #[test]
+    fn without_acknowledgements_all_is_done_when_sent() {
+        let mut consumer = consumer(AckPolicy::None);
+        consumer.delivered(1, &[1, 2]);
+        let report = consumer.report();
+        assert_eq!(report.ack_pending, 0);
+        assert_eq!(report.ack_floor, report.delivered);
+        assert_eq!(report.delivered.stream_seq, 2);
+    }
+}

@@ -1,0 +1,211 @@
+//! Looks at a store and changes nothing: which streams and consumers it has, and what they hold.
+//!
+//! A store that was not closed has changes in its journals that its streams' own files may lack. They are applied here
+//! as a server would apply them, in memory, so the numbers are those that it will show. (It may then remove messages
+//! that became too old meanwhile.)
+
+mod backends;
+mod changes;
+mod consumer;
+mod disk;
+mod journal;
+mod report;
+mod stream;
+mod subjects;
+mod text;
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_backends::root::StoreDir;
+use weir_backends::segment::SegmentBackend;
+use weir_engine::shard::snapshot::{STORE_KEY, STREAM_PREFIX, StoreSnapshot, StreamSnapshot};
+use weir_engine::store::SHARDS_MAX;
+use weir_engine::stream::settings::BackendKind;
+use weir_engine::{Backend, Kind, Kv, LogId};
+
+pub use report::{
+    ConsumerReport, JournalReport, OrphanReport, Position, Report, StreamReport, SubjectReport, TailReport,
+};
+
+use crate::error::{Error, Result};
+use backends::Backends;
+use journal::LAST_JOURNAL;
+use stream::Shard;
+
+/// The newest version of the engine's snapshots, commands and heads that is understood here.
+const FORMAT_VERSION: u32 = 1;
+
+/// What to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Only the streams of this name, in whatever account.
+    pub stream: Option<String>,
+    /// Lists so many subjects of each stream, those with the most messages.
+    pub top_subjects: Option<usize>,
+}
+
+/// How far the reading of a stream got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// Its account and name.
+    pub stream: &'a str,
+    /// Messages read.
+    pub done: u64,
+    /// Messages to read.
+    pub of: u64,
+}
+
+/// Looks at the store in a directory: a server's store directory, or the folder `weir` in it.
+///
+/// What is damaged is told in [`Report::problems`], and everything else is still shown.
+///
+/// # Errors
+/// If there is no store, a server has it open, a later version wrote it, it has no stream of the wanted name, or its
+/// catalogue cannot be read at all.
+pub fn inspect(path: &Path, options: &Options) -> Result<Report> {
+    inspect_with(path, options, &mut |_| {})
+}
+
+/// [`inspect`], telling now and then how far it got.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Report> {
+    let not_a_store = || Error::NotAStore {
+        path: path.to_path_buf(),
+    };
+    let store = StoreDir::find(path).ok_or_else(not_a_store)?;
+    let _hold = store.hold().map_err(|error| match error.kind {
+        Kind::Busy => Error::InUse(error),
+        _ => Error::Unreadable(error),
+    })?;
+    let folder = store.folder(BackendKind::Segment).ok_or_else(not_a_store)?;
+    let root = Arc::new(SegmentBackend::open_read_only(&folder).map_err(Error::Unreadable)?);
+    let mut problems = root.kv_damage();
+    let kv = root.kv();
+    let mut backends = Backends::new(store.clone(), root).map_err(Error::Unreadable)?;
+
+    let format = read_format(kv.as_ref(), &mut problems)?;
+    let snapshots = read_catalogue(kv.as_ref(), &mut problems)?;
+    let count = shard_count(format.as_ref(), &snapshots, &backends);
+    let mut shards: Vec<Shard> = (0..count).map(|_| Shard::default()).collect();
+    for snapshot in snapshots {
+        match shards.get_mut(snapshot.shard) {
+            Some(shard) => shard.insert(snapshot, false, &mut backends),
+            None => problems.push(format!(
+                "stream {}/{} belongs to shard {}, and the store has {count}",
+                snapshot.account, snapshot.name, snapshot.shard
+            )),
+        }
+    }
+    let mut journals = Vec::new();
+    for (number, shard) in shards.iter_mut().enumerate() {
+        match journal::read(number, &mut backends, shard, &mut problems) {
+            Ok(report) => journals.push(report),
+            Err(error) => problems.push(format!("journal of shard {number}: {error}")),
+        }
+    }
+    let orphans = find_orphans(&shards, &mut backends);
+
+    let mut streams: Vec<_> = shards
+        .into_iter()
+        .flat_map(|shard| shard.streams.into_values())
+        .collect();
+    streams.sort_by(|a, b| (a.account(), a.name()).cmp(&(b.account(), b.name())));
+    if let Some(wanted) = &options.stream {
+        if !streams.iter().any(|stream| stream.name() == wanted) {
+            return Err(Error::NoSuchStream {
+                wanted: wanted.clone(),
+                there: streams.iter().map(|s| s.name().to_owned()).collect(),
+            });
+        }
+        streams.retain(|stream| stream.name() == wanted);
+    }
+    let mut reports = Vec::with_capacity(streams.len());
+    for stream in streams {
+        reports.push(stream.report(options.top_subjects, progress, &mut problems));
+    }
+    Ok(Report {
+        path: store.root().to_path_buf(),
+        format_version: format.map(|format| format.version),
+        shards: count,
+        disk_bytes: disk::folder_bytes(store.root(), &mut problems),
+        has_journal_tail: journals.iter().any(|journal| journal.tail > 0),
+        journals,
+        streams: reports,
+        orphans,
+        problems,
+    })
+}
+
+/// What the store says of itself.
+fn read_format(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Option<StoreSnapshot>> {
+    let Some(json) = kv.get(STORE_KEY).map_err(Error::Unreadable)? else {
+        problems.push("the record of the store's format version and shards is missing".to_owned());
+        return Ok(None);
+    };
+    match serde_json::from_slice::<StoreSnapshot>(&json) {
+        Ok(format) if format.version > FORMAT_VERSION => Err(Error::Newer {
+            found: format.version,
+            known: FORMAT_VERSION,
+        }),
+        Ok(format) => Ok(Some(format)),
+        Err(error) => {
+            problems.push(format!(
+                "the record of the store's format version and shards makes no sense: {error}"
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// The streams of the last checkpoint.
+fn read_catalogue(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Vec<StreamSnapshot>> {
+    let mut snapshots = Vec::new();
+    kv.scan(STREAM_PREFIX, None, &mut |key, value| {
+        match serde_json::from_slice(value) {
+            Ok(snapshot) => snapshots.push(snapshot),
+            Err(error) => problems.push(format!(
+                "the checkpoint's record {} makes no sense: {error}",
+                String::from_utf8_lossy(key)
+            )),
+        }
+        ControlFlow::Continue(())
+    })
+    .map_err(Error::Unreadable)?;
+    Ok(snapshots)
+}
+
+/// As the store says, or else as many as what it holds needs.
+fn shard_count(format: Option<&StoreSnapshot>, snapshots: &[StreamSnapshot], backends: &Backends) -> usize {
+    let stated = format.map(|format| format.shards);
+    let needed = || {
+        let journals = backends
+            .logs()
+            .filter(|(kind, id)| *kind == BackendKind::Segment && id.0 <= LAST_JOURNAL)
+            .map(|(_, id)| id.0 as usize);
+        let homes = snapshots.iter().map(|snapshot| snapshot.shard + 1);
+        journals.chain(homes).max().unwrap_or(0)
+    };
+    stated.unwrap_or_else(needed).clamp(1, SHARDS_MAX)
+}
+
+/// The logs that neither a stream nor a shard owns.
+fn find_orphans(shards: &[Shard], backends: &mut Backends) -> Vec<OrphanReport> {
+    backends.open_rest();
+    let owned: BTreeSet<LogId> = shards
+        .iter()
+        .flat_map(|shard| shard.streams.keys().chain(&shard.deleted).copied())
+        .collect();
+    backends
+        .logs()
+        .filter(|(_, id)| id.0 > LAST_JOURNAL && !owned.contains(id))
+        .map(|(kind, id)| OrphanReport {
+            backend: kind.to_string(),
+            log: id.to_string(),
+        })
+        .collect()
+}

@@ -1,0 +1,196 @@
+//! What an inspection found. The JSON form of these is an interface: fields are added, never renamed or removed.
+
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+use weir_engine::{NanoTime, Seq};
+
+/// A whole store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The folder that holds all of it.
+    pub path: PathBuf,
+    /// The version of what the engine wrote; `None` if the store's own record is missing or damaged.
+    pub format_version: Option<u32>,
+    /// How many shards, and so journals, it has.
+    pub shards: usize,
+    /// Bytes of all files below `path`.
+    pub disk_bytes: u64,
+    /// Whether the journals hold changes that are newer than the last checkpoint: the store was not closed. The
+    /// numbers below are those that a server will show once it has applied them.
+    pub has_journal_tail: bool,
+    /// The journals, by shard.
+    pub journals: Vec<JournalReport>,
+    /// The streams that were asked for, by account and name.
+    pub streams: Vec<StreamReport>,
+    /// Logs that belong to no stream: what was left of a creation or a deletion that a crash cut short.
+    pub orphans: Vec<OrphanReport>,
+    /// Whatever is damaged or missing, one line each.
+    pub problems: Vec<String>,
+}
+
+/// One shard's journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct JournalReport {
+    /// The shard.
+    pub shard: usize,
+    /// The first record it still holds.
+    pub first: u64,
+    /// The last record it ever held.
+    pub last: u64,
+    /// Records.
+    pub records: u64,
+    /// Bytes of those records.
+    pub bytes: u64,
+    /// Bytes of its files, which are made at full size and used again.
+    pub disk_bytes: u64,
+    /// Records that the last checkpoint does not cover.
+    pub tail: u64,
+    /// Bytes at the end of a write that never finished; nobody was answered for them.
+    pub torn_bytes: u64,
+}
+
+/// One stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StreamReport {
+    /// Its account.
+    pub account: String,
+    /// Its name.
+    pub name: String,
+    /// Its log, as the files are named: 16 hexadecimal digits.
+    pub log: String,
+    /// The shard it belongs to.
+    pub shard: usize,
+    /// `segment` or `rocksdb`.
+    pub backend: String,
+    /// `sync`, `interval:<duration>` or `os`.
+    pub durability: String,
+    /// `none`, `lz4` or `zstd`.
+    pub compression: String,
+    /// `resident` or `paged`.
+    pub index: String,
+    /// The subjects it takes.
+    pub subject_filters: Vec<String>,
+    /// When it was made.
+    #[serde(serialize_with = "time")]
+    pub created: NanoTime,
+    /// The first message's sequence; one above the last if there is none, 0 if there never was one.
+    pub first_seq: Seq,
+    /// The last sequence given.
+    pub last_seq: Seq,
+    /// When the first message was stored.
+    #[serde(serialize_with = "maybe_time")]
+    pub first_time: Option<NanoTime>,
+    /// When the last sequence was given.
+    #[serde(serialize_with = "maybe_time")]
+    pub last_time: Option<NanoTime>,
+    /// Messages.
+    pub messages: u64,
+    /// Their bytes as limits count them: subject, headers, payload and 30 to 34 bytes each.
+    pub bytes: u64,
+    /// Bytes that the log takes in its backend's files, as near as the backend can say.
+    pub disk_bytes: u64,
+    /// Distinct subjects.
+    pub subjects: u64,
+    /// The subjects with the most messages, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_subjects: Option<Vec<SubjectReport>>,
+    /// Its consumers, by name.
+    pub consumers: Vec<ConsumerReport>,
+    /// Records found to be damaged: they are kept and not served. Heads are checked, bodies are not.
+    pub damaged: u64,
+    /// Bytes at the end of a write that never finished.
+    pub torn_bytes: u64,
+    /// What the journal has for it beyond the last checkpoint.
+    pub journal_tail: TailReport,
+    /// Whether its messages could be read; if not, the numbers are what the last checkpoint knew.
+    pub readable: bool,
+}
+
+/// A subject and how many messages it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SubjectReport {
+    /// The subject; bytes that are not UTF-8 are replaced.
+    pub subject: String,
+    /// Its messages.
+    pub messages: u64,
+}
+
+/// What a journal has for one stream beyond the last checkpoint, by kind of command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TailReport {
+    /// All of them.
+    pub commands: u64,
+    /// Messages stored.
+    pub publishes: u64,
+    /// Of those, the ones that the stream's log does not have yet.
+    pub unwritten: u64,
+    /// Removals, each of one or more messages, and sequences given away with nothing stored under them.
+    pub removals: u64,
+    /// Deliveries to consumers and acknowledgements by them, each of one or more messages.
+    pub progress: u64,
+    /// Creation, change and deletion of the stream and its consumers.
+    pub configuration: u64,
+}
+
+/// One consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConsumerReport {
+    /// Its name.
+    pub name: String,
+    /// Whether it stays when unused.
+    pub durable: bool,
+    /// Where it delivers, for a push consumer; `None` for a pull consumer.
+    pub deliver_subject: Option<String>,
+    /// The subjects it wants; empty for all.
+    pub filters: Vec<String>,
+    /// `none`, `all`, `explicit` or `flow_control`.
+    pub ack_policy: String,
+    /// When it was made.
+    #[serde(serialize_with = "time")]
+    pub created: NanoTime,
+    /// The last delivery.
+    pub delivered: Position,
+    /// All up to here is acknowledged.
+    pub ack_floor: Position,
+    /// Messages sent and not acknowledged.
+    pub ack_pending: u64,
+    /// Of those, the ones sent more than once.
+    pub redelivered: u64,
+}
+
+/// A place in a consumer's deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Position {
+    /// The consumer's own count.
+    pub consumer_seq: u64,
+    /// The stream's sequence.
+    pub stream_seq: Seq,
+}
+
+/// A log that belongs to no stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OrphanReport {
+    /// Its backend.
+    pub backend: String,
+    /// Its name.
+    pub log: String,
+}
+
+impl Report {
+    /// Whether anything is damaged or missing.
+    pub fn is_damaged(&self) -> bool {
+        !self.problems.is_empty() || self.streams.iter().any(|stream| stream.damaged > 0)
+    }
+}
+
+fn time<S: Serializer>(time: &NanoTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&weir_engine::json::format_time(Some(*time)))
+}
+
+fn maybe_time<S: Serializer>(time: &Option<NanoTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(nanos) => self::time(nanos, serializer),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,296 @@
+//! A report as a person reads it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use humansize::{BINARY, format_size};
+use weir_engine::NanoTime;
+use weir_engine::json::format_time;
+
+use super::report::{ConsumerReport, Position, Report, StreamReport};
+
+impl Report {
+    /// Tables, and whatever deserves a sentence. Ends with a newline.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "Store {}", self.path.display())?;
+        let version = self
+            .format_version
+            .map_or("unknown".to_owned(), |version| version.to_string());
+        writeln!(
+            out,
+            "format version {version}, {}, {} on disk",
+            plural(self.shards as u64, "shard", "shards"),
+            size(self.disk_bytes)
+        )?;
+        for journal in &self.journals {
+            write!(
+                out,
+                "journal {}: {} in {} of {}",
+                journal.shard,
+                plural(journal.records, "record", "records"),
+                size(journal.bytes),
+                size(journal.disk_bytes),
+            )?;
+            if journal.records > 0 {
+                write!(out, ", numbers {} to {}", journal.first, journal.last)?;
+            }
+            if journal.tail > 0 {
+                write!(out, ", {} newer than the last checkpoint", count(journal.tail))?;
+            }
+            if journal.torn_bytes > 0 {
+                let torn = size(journal.torn_bytes);
+                write!(out, ", then an unfinished write of {torn}")?;
+            }
+            writeln!(out)?;
+        }
+        if self.has_journal_tail {
+            writeln!(
+                out,
+                "The store was not closed: the numbers below count what a server will apply from the journals."
+            )?;
+        }
+        writeln!(out)?;
+        if self.streams.is_empty() {
+            writeln!(out, "No streams.")?;
+        } else {
+            writeln!(out, "{}", self.stream_table())?;
+            if let Some(table) = self.tail_table() {
+                writeln!(out, "\nIn the journals, newer than the last checkpoint\n{table}")?;
+            }
+            if let Some(table) = self.consumer_table() {
+                writeln!(out, "\nConsumers\n{table}")?;
+            }
+            if let Some(table) = self.subject_table() {
+                writeln!(out, "\nSubjects with the most messages\n{table}")?;
+            }
+        }
+        for stream in self.streams.iter().filter(|stream| stream.torn_bytes > 0) {
+            writeln!(
+                out,
+                "\n{}: an unfinished write of {} at the end will be cut off",
+                self.name(stream),
+                size(stream.torn_bytes)
+            )?;
+        }
+        for orphan in &self.orphans {
+            writeln!(out, "\nLog {} of {} belongs to no stream.", orphan.log, orphan.backend)?;
+        }
+        if !self.problems.is_empty() {
+            writeln!(out, "\nDamaged or missing:")?;
+        }
+        for problem in &self.problems {
+            writeln!(out, "  {problem}")?;
+        }
+        Ok(())
+    }
+
+    /// A stream's name, with its account if there are several.
+    fn name(&self, stream: &StreamReport) -> String {
+        let accounts: BTreeSet<&str> = self.streams.iter().map(|s| &*s.account).collect();
+        match accounts.len() {
+            0 | 1 => stream.name.clone(),
+            _ => format!("{}/{}", stream.account, stream.name),
+        }
+    }
+
+    fn stream_table(&self) -> Table {
+        let damaged = self.streams.iter().any(|stream| stream.damaged > 0);
+        let mut header = vec![
+            "Stream",
+            "Storage",
+            "Sequences",
+            "Messages",
+            "Bytes",
+            "On disk",
+            "Subjects",
+            "Consumers",
+            "First message",
+            "Last message",
+        ];
+        header.extend(damaged.then_some("Damaged"));
+        let mut table = table(&header);
+        for stream in &self.streams {
+            let unread = if stream.readable { "" } else { " (unreadable)" };
+            let mut row = vec![
+                Cell::new(format!("{}{unread}", self.name(stream))),
+                Cell::new(storage(stream)),
+                right(match stream.messages {
+                    0 => format!("none, last {}", stream.last_seq),
+                    _ => format!("{} to {}", stream.first_seq, stream.last_seq),
+                }),
+                right(count(stream.messages)),
+                right(size(stream.bytes)),
+                right(size(stream.disk_bytes)),
+                right(count(stream.subjects)),
+                right(count(stream.consumers.len() as u64)),
+                Cell::new(time(stream.first_time)),
+                Cell::new(time(stream.last_time)),
+            ];
+            row.extend(damaged.then(|| right(count(stream.damaged))));
+            table.add_row(row);
+        }
+        table
+    }
+
+    fn tail_table(&self) -> Option<Table> {
+        let mut table = table(&[
+            "Stream",
+            "Commands",
+            "Messages",
+            "Not in its log yet",
+            "Removals",
+            "Deliveries and acks",
+            "Configuration",
+        ]);
+        for stream in &self.streams {
+            let tail = stream.journal_tail;
+            if tail.commands > 0 {
+                let numbers = [
+                    tail.commands,
+                    tail.publishes,
+                    tail.unwritten,
+                    tail.removals,
+                    tail.progress,
+                    tail.configuration,
+                ];
+                let mut row = vec![Cell::new(self.name(stream))];
+                row.extend(numbers.map(|number| right(count(number))));
+                table.add_row(row);
+            }
+        }
+        (!table.is_empty()).then_some(table)
+    }
+
+    fn consumer_table(&self) -> Option<Table> {
+        let mut table = table(&[
+            "Stream",
+            "Consumer",
+            "Kind",
+            "Filter",
+            "Delivered",
+            "Ack floor",
+            "Ack pending",
+            "Redelivered",
+        ]);
+        for stream in &self.streams {
+            for consumer in &stream.consumers {
+                table.add_row(vec![
+                    Cell::new(self.name(stream)),
+                    Cell::new(&consumer.name),
+                    Cell::new(kind(consumer)),
+                    Cell::new(match consumer.filters.is_empty() {
+                        true => ">".to_owned(),
+                        false => consumer.filters.join(", "),
+                    }),
+                    right(position(consumer.delivered)),
+                    right(position(consumer.ack_floor)),
+                    right(count(consumer.ack_pending)),
+                    right(count(consumer.redelivered)),
+                ]);
+            }
+        }
+        (!table.is_empty()).then_some(table)
+    }
+
+    fn subject_table(&self) -> Option<Table> {
+        let mut table = table(&["Stream", "Subject", "Messages"]);
+        for stream in &self.streams {
+            for subject in stream.top_subjects.iter().flatten() {
+                table.add_row(vec![
+                    Cell::new(self.name(stream)),
+                    Cell::new(&subject.subject),
+                    right(count(subject.messages)),
+                ]);
+            }
+        }
+        (!table.is_empty()).then_some(table)
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    table
+}
+
+fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+fn storage(stream: &StreamReport) -> String {
+    let mut text = format!("{}, {}, {}", stream.backend, stream.durability, stream.index);
+    if stream.compression != "none" {
+        text.push_str(", ");
+        text.push_str(&stream.compression);
+    }
+    text
+}
+
+fn kind(consumer: &ConsumerReport) -> String {
+    let stays = if consumer.durable { "durable" } else { "ephemeral" };
+    match &consumer.deliver_subject {
+        None => format!("{stays} pull, ack {}", consumer.ack_policy),
+        Some(to) => format!("{stays} push to {to}, ack {}", consumer.ack_policy),
+    }
+}
+
+fn position(position: Position) -> String {
+    format!("{} (stream {})", position.consumer_seq, position.stream_seq)
+}
+
+fn size(bytes: u64) -> String {
+    format_size(bytes, BINARY)
+}
+
+/// To the second, which is what a person wants to know; the JSON form has all digits.
+fn time(time: Option<NanoTime>) -> String {
+    let Some(nanos) = time else {
+        return "-".to_owned();
+    };
+    let second = nanos.div_euclid(weir_engine::SECOND) * weir_engine::SECOND;
+    format_time(Some(second))
+}
+
+/// A number with its digits in groups of three.
+fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn plural(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(count(number), text);
+        }
+        assert_eq!(plural(1, "record", "records"), "1 record");
+        assert_eq!(time(Some(1_500_000_000)), "1970-01-01T00:00:01Z");
+        assert_eq!(time(None), "-");
+    }
+}

@@ -1,0 +1,308 @@
+//! What an inspection says of a store is what the store said of itself, whether it was closed or killed.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Fixture, copy_folder, snapshot_of_files};
+use weir_compaction::Error;
+use weir_compaction::inspect::{Options, Report, inspect};
+
+/// What the tests compare, from the store's own mouth and from the report.
+fn assert_same(fixture: &Fixture, report: &Report) {
+    let names: Vec<&str> = report.streams.iter().map(|s| &*s.name).collect();
+    assert_eq!(names, fixture.names(), "memory streams and deleted ones are not shown");
+    for stream in &report.streams {
+        let state = fixture.state(&stream.name);
+        let name = &stream.name;
+        assert!(stream.readable, "{name}");
+        assert_eq!(stream.account, "$G");
+        assert_eq!(stream.backend, fixture.backend(), "{name}");
+        assert_eq!(stream.messages, state.messages, "messages of {name}");
+        assert_eq!(stream.bytes, state.bytes, "bytes of {name}");
+        assert_eq!(stream.first_seq, state.first_seq, "first of {name}");
+        assert_eq!(stream.last_seq, state.last_seq, "last of {name}");
+        assert_eq!(stream.first_time, state.first_time, "first time of {name}");
+        assert_eq!(stream.last_time, state.last_time, "last time of {name}");
+        assert_eq!(stream.subjects, state.num_subjects, "subjects of {name}");
+        assert_eq!(stream.damaged, 0);
+        let consumers: Vec<_> = stream.consumers.iter().map(|c| c.name.clone()).collect();
+        assert_eq!(consumers, fixture.consumer_names(name));
+        for consumer in &stream.consumers {
+            let info = fixture.consumer(name, &consumer.name);
+            let who = format!("{name} {}", consumer.name);
+            assert_eq!(consumer.delivered.consumer_seq, info.delivered.consumer, "{who}");
+            assert_eq!(consumer.delivered.stream_seq, info.delivered.stream, "{who}");
+            assert_eq!(consumer.ack_floor.consumer_seq, info.ack_floor.consumer, "{who}");
+            assert_eq!(consumer.ack_floor.stream_seq, info.ack_floor.stream, "{who}");
+            assert_eq!(consumer.ack_pending, info.num_ack_pending, "{who}");
+            assert_eq!(consumer.redelivered, info.num_redelivered, "{who}");
+            assert_eq!(consumer.durable, info.config.is_durable(), "{who}");
+            assert_eq!(consumer.deliver_subject.is_some(), info.config.is_push(), "{who}");
+        }
+    }
+}
+
+fn look(path: &Path) -> Report {
+    inspect(path, &Options::default()).unwrap()
+}
+
+fn closed(backend: &'static str) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), backend);
+    fixture.work();
+    fixture.note();
+    fixture.close();
+    let before = snapshot_of_files(folder.path());
+    let report = look(folder.path());
+    assert_eq!(snapshot_of_files(folder.path()), before, "looking changes nothing");
+    assert_same(&fixture, &report);
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert!(!report.has_journal_tail);
+    assert!(report.streams.iter().all(|s| s.journal_tail.commands == 0));
+    assert_eq!((report.format_version, report.shards), (Some(1), 2));
+    assert_eq!(report.journals.len(), 2);
+    assert_eq!(
+        report,
+        look(&folder.path().join("weir")),
+        "the folder weir will do as well"
+    );
+}
+
+fn killed(backend: &'static str) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), backend);
+    // Part of it lies behind a checkpoint, part only in the journal.
+    fixture.work();
+    fixture.reopen();
+    fixture.work_more();
+    fixture.note();
+    let killed = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), killed.path());
+    let before = snapshot_of_files(killed.path());
+    let report = look(killed.path());
+    assert_eq!(snapshot_of_files(killed.path()), before, "looking changes nothing");
+    assert_same(&fixture, &report);
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert!(report.has_journal_tail);
+    let orders = report.streams.iter().find(|s| s.name == "ORDERS").unwrap();
+    let tail = orders.journal_tail;
+    assert_eq!(tail.publishes, 40);
+    // RocksDB has no log of its own: what is not flushed is in the journal alone.
+    assert_eq!(tail.unwritten, if backend == "rocksdb" { 40 } else { 0 });
+    assert!(
+        tail.removals > 0 && tail.progress > 0 && tail.configuration > 0,
+        "{tail:?}"
+    );
+    assert!(report.to_text().contains("was not closed"));
+    fixture.close();
+}
+
+#[test]
+fn a_closed_store_on_segment() {
+    closed("segment");
+}
+
+#[test]
+fn a_killed_store_on_segment() {
+    killed("segment");
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_closed_store_on_rocksdb() {
+    closed("rocksdb");
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_killed_store_on_rocksdb() {
+    killed("rocksdb");
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_store_on_rocksdb_killed_before_anything_was_flushed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "rocksdb");
+    fixture.work();
+    fixture.note();
+    let killed = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), killed.path());
+    let report = look(killed.path());
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_same(&fixture, &report);
+    fixture.close();
+}
+
+#[test]
+fn what_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.close();
+    let options = Options {
+        stream: Some("ORDERS".to_owned()),
+        top_subjects: Some(2),
+    };
+    let report = inspect(folder.path(), &options).unwrap();
+    assert_eq!(report.streams.len(), 1);
+    let subjects = report.streams[0].top_subjects.as_ref().unwrap();
+    let subjects: Vec<_> = subjects.iter().map(|s| (&*s.subject, s.messages)).collect();
+    assert_eq!(subjects, fixture.expected_top_subjects());
+    let options = Options {
+        stream: Some("NOPE".to_owned()),
+        ..options
+    };
+    let error = inspect(folder.path(), &options).unwrap_err();
+    assert!(matches!(error, Error::NoSuchStream { .. }));
+    assert!(error.to_string().contains("ORDERS"), "{error}");
+}
+
+#[test]
+fn a_server_on_the_store_is_respected() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    let error = inspect(folder.path(), &Options::default()).unwrap_err();
+    assert!(matches!(error, Error::InUse(_)), "{error}");
+    assert!(error.to_string().contains("stop the server"), "{error}");
+    fixture.close();
+    look(folder.path());
+}
+
+#[test]
+fn what_is_no_store_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("notes.txt"), "hello").unwrap();
+    fs::create_dir_all(folder.path().join("weir/segment")).unwrap();
+    for path in [folder.path().to_path_buf(), folder.path().join("missing")] {
+        let error = inspect(&path, &Options::default()).unwrap_err();
+        assert!(matches!(error, Error::NotAStore { .. }), "{error}");
+        assert!(error.to_string().contains("segment/logs"), "{error}");
+    }
+    assert!(
+        fs::read_dir(folder.path().join("weir/segment"))
+            .unwrap()
+            .next()
+            .is_none()
+    );
+}
+
+/// The largest file of a stream's log.
+fn log_file(root: &Path, log: &str) -> PathBuf {
+    let folder = root.join("weir/segment/logs").join(log);
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+}
+
+fn flip(path: &Path, needle: &[u8]) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+    bytes[at] ^= 0x20;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_message_is_told_and_the_rest_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.note();
+    fixture.close();
+    let orders = look(folder.path())
+        .streams
+        .into_iter()
+        .find(|s| s.name == "ORDERS")
+        .unwrap();
+    flip(&log_file(folder.path(), &orders.log), fixture.a_live_subject());
+    let report = look(folder.path());
+    assert!(report.is_damaged());
+    let damaged = report.streams.iter().find(|s| s.name == "ORDERS").unwrap();
+    assert_eq!(damaged.messages, orders.messages - 1, "{:?}", report.problems);
+    assert_eq!(damaged.damaged, 1);
+    assert_eq!(damaged.last_seq, orders.last_seq);
+    assert_eq!(report.streams.len(), fixture.names().len());
+    let output = weir(&["inspect", folder.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("Damaged"));
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_one_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.note();
+    fixture.close();
+    {
+        // As if another program had written it: whole, with a good checksum, but not ours.
+        use weir_engine::stream::settings::BackendKind;
+        let store = weir_backends::root::StoreDir::new(folder.path());
+        let root = store.open(BackendKind::Segment).unwrap();
+        let key = format!("stream/{}", fixture.log("ORDERS"));
+        root.kv().put_all(&[(key.into(), Some("{}".into()))]).unwrap();
+        root.sync().unwrap();
+    }
+    let report = look(folder.path());
+    assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
+    assert!(report.problems[0].contains(&fixture.log("ORDERS").to_string()));
+    assert_eq!(report.streams.len(), fixture.names().len() - 1);
+    assert_eq!(report.orphans.len(), 1);
+}
+
+#[test]
+fn a_log_that_is_gone_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.close();
+    let log = fixture.log("ORDERS").to_string();
+    fs::remove_dir_all(folder.path().join("weir/segment/logs").join(log)).unwrap();
+    let report = look(folder.path());
+    let orders = report.streams.iter().find(|s| s.name == "ORDERS").unwrap();
+    assert!(!orders.readable);
+    assert!(report.problems[0].contains("is missing"), "{:?}", report.problems);
+}
+
+fn weir(args: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_weir")).args(args).output().unwrap()
+}
+
+#[test]
+fn the_program_prints_tables_and_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.note();
+    fixture.close();
+    let path = folder.path().to_str().unwrap();
+    let output = weir(&["inspect", path, "--subjects", "--limit", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for needle in [
+        "ORDERS",
+        "segment, sync, resident",
+        "workers",
+        "orders.",
+        "format version 1",
+    ] {
+        assert!(text.contains(needle), "{needle} in\n{text}");
+    }
+    assert!(output.stderr.is_empty(), "no bar where there is no terminal");
+    let output = weir(&["inspect", path, "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let orders = json["streams"].as_array().unwrap();
+    let orders = orders.iter().find(|s| s["name"] == "ORDERS").unwrap();
+    assert_eq!(orders["messages"], fixture.state("ORDERS").messages);
+    assert!(orders["first_time"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(json["format_version"], 1);
+
+    let output = weir(&["inspect", "/nowhere/at/all"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("not a Weir store"));
+    assert!(weir(&["--help"]).status.success());
+}

@@ -1,0 +1,391 @@
+//! A store with a bit of everything in it, used as an embedding program uses one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use weir_backends::root::StoreDir;
+use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, PullRequest};
+use weir_engine::shard::emit::{Delivery, Emit, Outlet};
+use weir_engine::shard::{Input, Shard};
+use weir_engine::stream::settings::{Defaults, Settings};
+use weir_engine::stream::{Purge, Retention, Storage, StreamConfig, StreamState};
+use weir_engine::{LogId, MILLISECOND, NanoTime, Result, SECOND, Store, StoreOptions};
+
+const ACCOUNT: &str = "$G";
+const EPOCH: NanoTime = 1_700_000_000 * SECOND;
+
+/// Everybody listens; what is delivered can be acknowledged.
+struct Clients(Sender<Delivery>);
+
+impl Outlet for Clients {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        true
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        if let Emit::Deliver(delivery) = emit {
+            self.0.send(delivery).unwrap();
+        }
+    }
+
+    fn flush(&mut self) {}
+}
+
+pub struct Fixture {
+    folder: PathBuf,
+    backend: &'static str,
+    store: Option<Store>,
+    clock: Arc<AtomicI64>,
+    deliveries: Receiver<Delivery>,
+    sender: Sender<Delivery>,
+    logs: BTreeMap<String, LogId>,
+    states: BTreeMap<String, StreamState>,
+    consumers: BTreeMap<String, BTreeMap<String, ConsumerInfo>>,
+}
+
+impl Fixture {
+    /// An empty store.
+    pub fn new(folder: &Path, backend: &'static str) -> Self {
+        let (sender, deliveries) = channel();
+        let mut fixture = Self {
+            folder: folder.to_path_buf(),
+            backend,
+            store: None,
+            clock: Arc::new(AtomicI64::new(EPOCH)),
+            deliveries,
+            sender,
+            logs: BTreeMap::new(),
+            states: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+        };
+        fixture.open();
+        fixture
+    }
+
+    fn open(&mut self) {
+        let clock = self.clock.clone();
+        let options = StoreOptions::new(Arc::new(move || clock.fetch_add(MILLISECOND, Ordering::Relaxed)));
+        let opener = StoreDir::new(&self.folder).opener();
+        let sender = &self.sender;
+        let store = Store::open(opener, options, |_| Box::new(Clients(sender.clone())));
+        self.store = Some(store.unwrap());
+    }
+
+    pub fn close(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.close();
+        }
+    }
+
+    /// Closes and opens, so that all before lies behind a checkpoint.
+    pub fn reopen(&mut self) {
+        self.close();
+        self.open();
+    }
+
+    pub fn backend(&self) -> &'static str {
+        self.backend
+    }
+
+    pub fn log(&self, stream: &str) -> LogId {
+        self.logs[stream]
+    }
+
+    fn on<R: Send + 'static>(
+        &self,
+        stream: &str,
+        work: impl FnOnce(&mut Shard<'_, '_>, LogId) -> Result<R> + Send + 'static,
+    ) -> R {
+        let store = self.store.as_ref().unwrap();
+        let id = self.logs[stream];
+        let shard = store.shard(store.shard_for(ACCOUNT, stream));
+        shard.call_blocking(move |shard| work(shard, id)).unwrap()
+    }
+
+    fn send(&self, stream: &str, input: Input) {
+        let store = self.store.as_ref().unwrap();
+        let shard = store.shard(store.shard_for(ACCOUNT, stream));
+        assert!(shard.submit(vec![input]).is_ok());
+        // What a turn delivers leaves it after its calls: one turn more, and it is out.
+        for _ in 0..2 {
+            self.on(stream, |_, _| Ok(()));
+        }
+    }
+
+    fn config(&self, name: &str, subject: &str) -> StreamConfig {
+        StreamConfig {
+            name: name.to_owned(),
+            subjects: vec![subject.to_owned()],
+            max_msgs: -1,
+            max_bytes: -1,
+            max_msgs_per_subject: -1,
+            max_msg_size: -1,
+            max_consumers: -1,
+            metadata: [("weir.backend".to_owned(), self.backend.to_owned())].into(),
+            ..StreamConfig::default()
+        }
+    }
+
+    fn create(&mut self, config: StreamConfig) {
+        let settings = Settings::of(&config, &Defaults::default()).unwrap();
+        let id = self.store.as_ref().unwrap().allocate_id();
+        let name = config.name.clone();
+        self.logs.insert(name.clone(), id);
+        self.on(&name, move |shard, id| {
+            shard.create_stream(id, &ACCOUNT.into(), config, settings)
+        });
+    }
+
+    fn publish(&self, stream: &str, subject: &str, headers: &str, payload: &str) {
+        let body = format!("{headers}{payload}");
+        let (subject, headers_len) = (subject.to_owned(), headers.len());
+        self.on(stream, move |shard, id| {
+            shard.publish(id, subject.into(), headers_len, body.into())
+        });
+    }
+
+    fn orders(&self, count: usize) {
+        for i in 0..count {
+            let subject = ["orders.a", "orders.a", "orders.a", "orders.b", "orders.b", "orders.c"];
+            let headers = match i % 4 {
+                0 => "NATS/1.0\r\nA: b\r\n\r\n",
+                _ => "",
+            };
+            self.publish("ORDERS", subject[i % 6], headers, &"x".repeat(i));
+        }
+    }
+
+    fn add_consumer(&self, stream: &str, config: ConsumerConfig) {
+        self.on(stream, move |shard, id| shard.create_consumer(id, config).map(|_| ()));
+    }
+
+    fn puller(name: &str) -> ConsumerConfig {
+        ConsumerConfig {
+            durable_name: name.to_owned(),
+            name: name.to_owned(),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: 3_600 * SECOND,
+            max_deliver: -1,
+            max_waiting: 512,
+            max_ack_pending: 1_000,
+            ..ConsumerConfig::default()
+        }
+    }
+
+    /// Pulls messages and does with them what `kinds` say, in turn; the rest is left unanswered.
+    fn pull(&self, stream: &str, consumer: &str, batch: u64, kinds: &[AckKind]) {
+        while self.deliveries.try_recv().is_ok() {}
+        let id = self.logs[stream];
+        let pull = Input::Pull {
+            stream: id,
+            consumer: consumer.to_owned().into(),
+            request: PullRequest {
+                batch,
+                no_wait: true,
+                ..PullRequest::default()
+            },
+            reply: "inbox".into(),
+        };
+        self.send(stream, pull);
+        let got: Vec<Delivery> = self.deliveries.try_iter().collect();
+        assert_eq!(got.len() as u64, batch, "messages for {consumer}");
+        for (delivery, kind) in got.iter().zip(kinds) {
+            let ack = Ack {
+                stream_seq: delivery.message.seq,
+                consumer_seq: delivery.consumer_seq,
+                deliveries: delivery.deliveries,
+                kind: kind.clone(),
+                reply: "".into(),
+            };
+            let input = Input::Ack {
+                stream: id,
+                consumer: consumer.to_owned().into(),
+                ack,
+            };
+            self.send(stream, input);
+        }
+    }
+
+    /// Fills an empty store.
+    pub fn work(&mut self) {
+        self.create(self.config("ORDERS", "orders.>"));
+        self.orders(60);
+        self.publish("ORDERS", "orders.once-only", "", "rare");
+        assert!(self.on("ORDERS", |shard, id| shard.delete_message(id, 8, false)));
+        let purge = Purge {
+            filter: "orders.c".to_owned(),
+            keep: 3,
+            ..Purge::default()
+        };
+        assert_eq!(self.on("ORDERS", move |shard, id| shard.purge(id, &purge)), 7);
+        self.add_consumer("ORDERS", Self::puller("workers"));
+        self.add_consumer(
+            "ORDERS",
+            ConsumerConfig {
+                name: "mail".to_owned(),
+                deliver_subject: "mail.inbox".to_owned(),
+                filter_subject: "orders.b".to_owned(),
+                inactive_threshold: 3_600 * SECOND,
+                ..ConsumerConfig::default()
+            },
+        );
+        self.add_consumer(
+            "ORDERS",
+            ConsumerConfig {
+                deliver_policy: DeliverPolicy::New,
+                ..Self::puller("news")
+            },
+        );
+        use AckKind::{Ack, Nak, Progress};
+        self.pull("ORDERS", "workers", 10, &[Ack, Ack, Progress, Ack, Nak(0)]);
+        self.pull("ORDERS", "workers", 3, &[]);
+
+        self.create(StreamConfig {
+            retention: Retention::WorkQueue,
+            ..self.config("JOBS", "jobs.*")
+        });
+        self.add_consumer("JOBS", Self::puller("crew"));
+        for i in 0..20 {
+            self.publish("JOBS", &format!("jobs.{i}"), "", "work");
+        }
+        self.pull("JOBS", "crew", 8, &[Ack, Ack, Progress, Ack]);
+
+        self.create(self.config("EMPTY", "empty"));
+        self.create(StreamConfig {
+            first_seq: 1_000,
+            ..self.config("LATER", "later")
+        });
+        self.create(self.config("PURGED", "purged"));
+        self.publish("PURGED", "purged", "", "1");
+        self.on("PURGED", |shard, id| shard.purge(id, &Purge::default()));
+        self.create(self.config("GONE", "gone"));
+        self.publish("GONE", "gone", "", "1");
+        self.on("GONE", |shard, id| shard.delete_stream(id));
+        self.create(StreamConfig {
+            storage: Storage::Memory,
+            metadata: BTreeMap::new(),
+            ..self.config("VOLATILE", "volatile")
+        });
+        self.publish("VOLATILE", "volatile", "", "1");
+    }
+
+    /// Changes a store that [`work`](Self::work) filled and that was opened again.
+    pub fn work_more(&mut self) {
+        self.orders(40);
+        assert!(self.on("ORDERS", |shard, id| shard.delete_message(id, 9, false)));
+        // One that the consumer waits for, and one that came after the checkpoint.
+        assert!(self.on("ORDERS", |shard, id| shard.delete_message(id, 10, false)));
+        assert!(self.on("ORDERS", |shard, id| shard.delete_message(id, 70, false)));
+        use AckKind::{Ack, Nak, Progress};
+        self.pull("ORDERS", "workers", 6, &[Ack, Nak(0), Progress, Ack]);
+        self.pull("ORDERS", "workers", 1, &[Ack]);
+        self.pull("ORDERS", "news", 5, &[Progress, Ack, Ack]);
+        self.add_consumer("ORDERS", Self::puller("late"));
+        self.pull("ORDERS", "late", 2, &[Ack]);
+        self.on("ORDERS", |shard, id| shard.delete_consumer(id, "mail"));
+        self.on("ORDERS", |shard, id| {
+            let config = ConsumerConfig {
+                description: "new".to_owned(),
+                ..Self::puller("news")
+            };
+            shard.update_consumer(id, "news", config).map(|_| ())
+        });
+        let front = Purge {
+            seq: 5,
+            ..Purge::default()
+        };
+        self.on("ORDERS", move |shard, id| shard.purge(id, &front));
+        self.pull("JOBS", "crew", 4, &[Ack, Ack, Ack, Ack]);
+        self.on("PURGED", |shard, id| {
+            let purge = Purge {
+                seq: 50,
+                ..Purge::default()
+            };
+            shard.purge(id, &purge)
+        });
+        self.publish("PURGED", "purged", "", "again");
+        self.publish("LATER", "later", "", "first");
+        self.create(self.config("NEWER", "newer"));
+        self.publish("NEWER", "newer", "", "1");
+        self.on("EMPTY", |shard, id| shard.delete_stream(id));
+    }
+
+    /// Asks the store for all that it knows.
+    pub fn note(&mut self) {
+        let entries = self.store.as_ref().unwrap().catalogue().all();
+        for entry in entries.iter().filter(|entry| entry.settings.is_journaled()) {
+            let (state, consumers) = self.on(&entry.name, |shard, id| {
+                let now = shard.now();
+                let stream = shard.stream(id).unwrap();
+                let infos: BTreeMap<String, ConsumerInfo> = stream
+                    .consumer_names()
+                    .iter()
+                    .map(|name| (name.to_string(), stream.consumer_info(name, now).unwrap()))
+                    .collect();
+                Ok((stream.state()?, infos))
+            });
+            self.states.insert(entry.name.to_string(), state);
+            self.consumers.insert(entry.name.to_string(), consumers);
+        }
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        self.states.keys().map(String::as_str).collect()
+    }
+
+    pub fn state(&self, stream: &str) -> StreamState {
+        self.states[stream]
+    }
+
+    pub fn consumer_names(&self, stream: &str) -> Vec<String> {
+        self.consumers[stream].keys().cloned().collect()
+    }
+
+    pub fn consumer(&self, stream: &str, consumer: &str) -> &ConsumerInfo {
+        &self.consumers[stream][consumer]
+    }
+
+    /// After [`work`](Self::work): 30 and 20, and one of the former was deleted.
+    pub fn expected_top_subjects(&self) -> Vec<(&'static str, u64)> {
+        vec![("orders.a", 29), ("orders.b", 20)]
+    }
+
+    /// What stands in the head of one live message, and nowhere else.
+    pub fn a_live_subject(&self) -> &'static [u8] {
+        b"orders.once-only"
+    }
+}
+
+/// Copies a folder while it is in use: what a kill leaves behind.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// Every file below a folder, with its bytes.
+pub fn snapshot_of_files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => files.extend(snapshot_of_files(&entry.path())),
+            false => drop(files.insert(entry.path(), fs::read(entry.path()).unwrap())),
+        }
+    }
+    files
+}
