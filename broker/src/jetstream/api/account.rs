@@ -1,0 +1,118 @@
+//! What an account uses.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+use weir_engine::store::StreamEntry;
+use weir_engine::stream::Storage;
+
+use super::call::Call;
+use super::{Answer, reply};
+use crate::API_LEVEL;
+use crate::jetstream::{ApiRequest, JetStream};
+
+/// What some streams hold together, in bytes, by JetStream's kinds of storage.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    pub memory: u64,
+    pub storage: u64,
+    /// What `max_bytes` promises.
+    pub reserved_memory: u64,
+    pub reserved_storage: u64,
+    pub messages: u64,
+    pub consumers: u64,
+}
+
+impl Usage {
+    /// Adds up.
+    pub fn of<'e>(streams: impl IntoIterator<Item = &'e std::sync::Arc<StreamEntry>>) -> Self {
+        let mut usage = Self::default();
+        for entry in streams {
+            let reserved = u64::try_from(entry.config.max_bytes).unwrap_or(0);
+            match entry.config.storage {
+                Storage::File => {
+                    usage.storage += entry.stats.bytes();
+                    usage.reserved_storage = usage.reserved_storage.saturating_add(reserved);
+                }
+                Storage::Memory => {
+                    usage.memory += entry.stats.bytes();
+                    usage.reserved_memory = usage.reserved_memory.saturating_add(reserved);
+                }
+            }
+            usage.messages += entry.stats.messages();
+            usage.consumers += entry.stats.consumers();
+        }
+        usage
+    }
+}
+
+/// INFO.
+pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
+    #[derive(serde::Serialize)]
+    struct Info {
+        memory: u64,
+        storage: u64,
+        reserved_memory: u64,
+        reserved_storage: u64,
+        streams: usize,
+        consumers: u64,
+        limits: Limits,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        domain: Option<String>,
+        api: Api,
+    }
+    #[derive(serde::Serialize)]
+    struct Limits {
+        max_memory: i64,
+        max_storage: i64,
+        max_streams: i64,
+        max_consumers: i64,
+        max_ack_pending: i64,
+        memory_max_stream_bytes: i64,
+        storage_max_stream_bytes: i64,
+        max_bytes_required: bool,
+    }
+    #[derive(serde::Serialize)]
+    struct Api {
+        level: u64,
+        total: u64,
+        errors: u64,
+    }
+    let streams = js.catalogue().list(&request.account.name);
+    let usage = Usage::of(&streams);
+    let info = Info {
+        memory: usage.memory,
+        storage: usage.storage,
+        reserved_memory: usage.reserved_memory,
+        reserved_storage: usage.reserved_storage,
+        streams: streams.len(),
+        consumers: usage.consumers,
+        // Accounts have no limits of their own yet.
+        limits: Limits {
+            max_memory: -1,
+            max_storage: -1,
+            max_streams: -1,
+            max_consumers: -1,
+            max_ack_pending: -1,
+            memory_max_stream_bytes: -1,
+            storage_max_stream_bytes: -1,
+            max_bytes_required: false,
+        },
+        domain: js.options.domain.clone(),
+        api: Api {
+            level: API_LEVEL,
+            total: js.api_requests.total.load(Ordering::Relaxed),
+            errors: js.api_requests.errors.load(Ordering::Relaxed),
+        },
+    };
+    Ok(reply::answer(Call::Info, info))
+}
+
+/// How often the API was used, as the monitoring port shows it.
+pub(super) fn api_usage(js: &JetStream, level: u64) -> Value {
+    json!({
+        "level": level,
+        "total": js.api_requests.total.load(Ordering::Relaxed),
+        "errors": js.api_requests.errors.load(Ordering::Relaxed),
+    })
+}

@@ -1,0 +1,351 @@
+//! Consumers: made, changed, paused, described, deleted.
+
+use std::sync::Arc;
+
+use rand::RngExt;
+use rand::distr::Alphanumeric;
+use serde::{Deserialize, Serialize};
+use weir_engine::consumer::validate::{Action, Existing, paused, validate_new, validate_update};
+use weir_engine::consumer::{ConsumerConfig, ConsumerInfo};
+use weir_engine::json::{format_time, parse_time};
+use weir_engine::reject::{self, Rejection};
+use weir_engine::shard::Shard;
+use weir_engine::store::StreamEntry;
+use weir_engine::stream::validate::ServerLimits;
+use weir_engine::{LogId, NanoTime};
+
+use super::call::{Call, Target};
+use super::decode::decode;
+use super::reply::{self, Consumer, Page};
+use super::stream::optional;
+use super::{Answer, is_empty, limits, lookup, refused, schema};
+use crate::jetstream::{ApiRequest, JetStream, now};
+
+/// Names in one answer.
+const NAMES_PAGE: usize = 1024;
+/// Consumers in one answer.
+const LIST_PAGE: usize = 256;
+/// Letters of a name that the server makes up, as nats-server's.
+const MADE_UP_LEN: usize = 8;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CreateRequest {
+    stream_name: String,
+    config: ConsumerConfig,
+    action: String,
+    pedantic: bool,
+}
+
+/// CONSUMER.CREATE and CONSUMER.DURABLE.CREATE.
+pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Target<'_>) -> Answer {
+    let asked: CreateRequest = decode(&request.payload, &schema::CONSUMER_CREATE, js.options.strict)
+        .map_err(|why| reject::INVALID_JSON.with(why))?;
+    let mut config = asked.config;
+    address(target, &asked.stream_name, &mut config)?;
+    if config.num_replicas > 1 {
+        return Err(reject::STREAM_REPLICAS_NOT_SUPPORTED);
+    }
+    let action = match asked.action.as_str() {
+        "create" => Action::Create,
+        "update" => Action::Update,
+        _ => Action::CreateOrUpdate,
+    };
+    let (limits, pedantic) = (limits(js), asked.pedantic);
+    // Until it hears its requests nobody may delete it, nor its stream.
+    let _making = js.create_lock.lock().await;
+    let entry = lookup(js, request, &asked.stream_name)?;
+    let id = entry.id;
+    let info = js
+        .call(entry.shard, move |shard| create_or_update(shard, id, config, action, &limits, pedantic))
+        .await
+        .map_err(|error| refused(error, &reject::CONSUMER_CREATE))?;
+    js.attach_consumer(&request.account, &entry, &info.name.consumer, &info.config)
+        .map_err(|error| reject::CONSUMER_CREATE.with(error))?;
+    let shown = Consumer::of(info, now()).alone();
+    Ok(reply::answer(Call::ConsumerCreate(target), shown))
+}
+
+/// Checks that subject and request name the same, and gives the consumer the name that the subject has.
+fn address(target: Target<'_>, stream_name: &str, config: &mut ConsumerConfig) -> Result<(), Rejection> {
+    let (stream, name) = match target {
+        Target::Named { stream, name, .. } | Target::Durable { stream, name } => (stream, name.to_owned()),
+        Target::Ephemeral { stream } => (stream, config.name.clone()),
+    };
+    if stream != stream_name {
+        return Err(reject::STREAM_MISMATCH);
+    }
+    if name.contains(['/', '\\']) {
+        return Err(reject::CONSUMER_NAME_CONTAINS_PATH_SEPARATORS);
+    }
+    match target {
+        Target::Durable { .. } if config.durable_name.is_empty() => {
+            return Err(reject::CONSUMER_DURABLE_NAME_NOT_SET);
+        }
+        Target::Durable { .. } | Target::Named { .. } => {
+            if !config.durable_name.is_empty() && config.durable_name != name {
+                return Err(reject::CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
+            }
+            config.name = name;
+        }
+        Target::Ephemeral { .. } if !config.durable_name.is_empty() => {
+            return Err(reject::CONSUMER_EPHEMERAL_WITH_DURABLE_NAME);
+        }
+        Target::Ephemeral { .. } => {}
+    }
+    if let Target::Named { filter, .. } = target
+        && !filter.is_empty()
+    {
+        if !config.filter_subjects.is_empty() {
+            return Err(reject::CONSUMER_MULTIPLE_FILTERS_NOT_ALLOWED);
+        }
+        if config.filter_subject != filter {
+            return Err(reject::CONSUMER_CREATE_FILTER_SUBJECT_MISMATCH);
+        }
+    }
+    Ok(())
+}
+
+/// On the storage thread, where nothing comes between check and change.
+fn create_or_update(
+    shard: &mut Shard<'_, '_>,
+    id: LogId,
+    mut config: ConsumerConfig,
+    action: Action,
+    limits: &ServerLimits,
+    pedantic: bool,
+) -> weir_engine::Result<ConsumerInfo> {
+    let now = shard.now();
+    let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+    if config.name.is_empty() {
+        config.name = make_up_name(|name| stream.consumer_info(name, now).is_some());
+    }
+    let name = config.name.clone();
+    let existing = stream.consumer_info(&name, now);
+    let others = stream.consumer_configs().map(|(name, config)| (&**name, config));
+    let Some(existing) = existing else {
+        // Nats-server checks the configuration before it sees that there is nothing to update.
+        let others: Vec<_> = others.collect();
+        let config = validate_new(config, stream.config(), others.into_iter(), limits, pedantic)?;
+        if action == Action::Update {
+            return Err(reject::CONSUMER_DOES_NOT_EXIST.into());
+        }
+        return shard.create_consumer(id, config);
+    };
+    // A pause of one that exists is CONSUMER.PAUSE's business alone.
+    config.pause_until = existing.config.pause_until;
+    let known = Existing {
+        config: &existing.config,
+        bound: existing.push_bound,
+    };
+    let config = validate_update(known, config, action, stream.config(), others, limits, pedantic)?;
+    if config == existing.config {
+        return Ok(existing);
+    }
+    shard.update_consumer(id, &name, config)
+}
+
+fn make_up_name(is_taken: impl Fn(&str) -> bool) -> String {
+    loop {
+        let letters = rand::rng().sample_iter(Alphanumeric);
+        let name: String = letters.take(MADE_UP_LEN).map(char::from).collect();
+        if !is_taken(&name) {
+            return name;
+        }
+    }
+}
+
+/// CONSUMER.INFO.
+pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
+    if !is_empty(&request.payload) {
+        return Err(reject::NOT_EMPTY_REQUEST);
+    }
+    let entry = lookup(js, request, stream)?;
+    let info = find(js, &entry, name).await?;
+    Ok(reply::answer(Call::ConsumerInfo(stream, name), Consumer::of(info, now()).alone()))
+}
+
+async fn find(js: &Arc<JetStream>, entry: &StreamEntry, name: &str) -> Result<ConsumerInfo, Rejection> {
+    let (id, name) = (entry.id, name.to_owned());
+    js.call(entry.shard, move |shard| {
+        let now = shard.now();
+        let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        Ok(stream.consumer_info(&name, now).ok_or(reject::CONSUMER_NOT_FOUND)?)
+    })
+    .await
+    .map_err(|error| refused(error, &reject::STREAM_GENERAL))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PageRequest {
+    offset: i64,
+}
+
+/// CONSUMER.NAMES.
+pub(super) async fn names(js: &Arc<JetStream>, request: &ApiRequest, stream: &str) -> Answer {
+    #[derive(Serialize)]
+    struct Names {
+        #[serde(flatten)]
+        page: Page,
+        consumers: Vec<String>,
+    }
+    let asked: PageRequest = optional(js, request, &schema::CONSUMER_PAGE)?;
+    let entry = lookup(js, request, stream)?;
+    let id = entry.id;
+    let all = js
+        .call(entry.shard, move |shard| {
+            Ok(shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?.consumer_names())
+        })
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    let (page, consumers) = reply::page(all, asked.offset, NAMES_PAGE);
+    let consumers = consumers.iter().map(ToString::to_string).collect();
+    Ok(reply::answer(Call::ConsumerNames(stream), Names { page, consumers }))
+}
+
+/// CONSUMER.LIST.
+pub(super) async fn list(js: &Arc<JetStream>, request: &ApiRequest, stream: &str) -> Answer {
+    #[derive(Serialize)]
+    struct List {
+        #[serde(flatten)]
+        page: Page,
+        consumers: Vec<Consumer>,
+    }
+    let asked: PageRequest = optional(js, request, &schema::CONSUMER_PAGE)?;
+    let entry = lookup(js, request, stream)?;
+    let id = entry.id;
+    let (page, consumers) = js
+        .call(entry.shard, move |shard| {
+            let now = shard.now();
+            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let (page, names) = reply::page(stream.consumer_names(), asked.offset, LIST_PAGE);
+            let infos = names.iter().filter_map(|name| stream.consumer_info(name, now));
+            Ok((page, infos.map(|info| Consumer::of(info, now)).collect()))
+        })
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    Ok(reply::answer(Call::ConsumerList(stream), List { page, consumers }))
+}
+
+/// CONSUMER.DELETE. What it heard is taken out when the storage thread tells that it is gone.
+pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
+    if !is_empty(&request.payload) {
+        return Err(reject::NOT_EMPTY_REQUEST);
+    }
+    let _making = js.create_lock.lock().await;
+    let entry = lookup(js, request, stream)?;
+    let (id, gone) = (entry.id, name.to_owned());
+    js.call(entry.shard, move |shard| shard.delete_consumer(id, &gone))
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    Ok(reply::success(Call::ConsumerDelete(stream, name)))
+}
+
+/// CONSUMER.PAUSE.
+pub(super) async fn pause(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Request {
+        pause_until: Option<String>,
+    }
+    #[derive(Serialize)]
+    struct Paused {
+        paused: bool,
+        pause_until: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pause_remaining: Option<NanoTime>,
+    }
+    let asked: Request = optional(js, request, &schema::PAUSE)?;
+    let until = match asked.pause_until {
+        None => None,
+        Some(text) => parse_time(&text).map_err(|why| reject::INVALID_JSON.with(why))?,
+    };
+    let entry = lookup(js, request, stream)?;
+    let (id, consumer) = (entry.id, name.to_owned());
+    js.call(entry.shard, move |shard| {
+        let now = shard.now();
+        let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let info = stream.consumer_info(&consumer, now).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        shard.update_consumer(id, &consumer, paused(&info.config, until))
+    })
+    .await
+    .map_err(|error| refused(error, &reject::CONSUMER_STORE_FAILED))?;
+    let remaining = until.map(|until| until.saturating_sub(now())).filter(|remaining| *remaining > 0);
+    let told = Paused {
+        paused: remaining.is_some(),
+        pause_until: format_time(until),
+        pause_remaining: remaining,
+    };
+    Ok(reply::answer(Call::ConsumerPause(stream, name), told))
+}
+
+/// CONSUMER.UNPIN: no consumer has groups here, so none has the one that is asked for.
+pub(super) async fn unpin(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Request {
+        group: String,
+    }
+    if request.payload.is_empty() {
+        return Err(reject::INVALID_JSON.with("unexpected end of JSON input"));
+    }
+    let asked: Request =
+        decode(&request.payload, &schema::UNPIN, false).map_err(|why| reject::INVALID_JSON.with(why))?;
+    if asked.group.is_empty() {
+        return Err(reject::INVALID_JSON.with("consumer group not specified"));
+    }
+    let entry = lookup(js, request, stream)?;
+    find(js, &entry, name).await?;
+    Err(reject::CONSUMER_INVALID_PRIORITY_GROUP)
+}
+
+/// CONSUMER.RESET: checked, then refused.
+pub(super) async fn reset(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
+    let entry = lookup(js, request, stream)?;
+    find(js, &entry, name).await?;
+    Err(reject::CONSUMER_INVALID_RESET.with("Weir does not support resetting consumers yet"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subject_and_request_must_agree() {
+        let config = |durable: &str, name: &str, filter: &str| ConsumerConfig {
+            durable_name: durable.to_owned(),
+            name: name.to_owned(),
+            filter_subject: filter.to_owned(),
+            ..ConsumerConfig::default()
+        };
+        let stream = "S";
+        let named = |name, filter| Target::Named { stream, name, filter };
+        for (target, mut config, code) in [
+            (named("C", ""), config("D", "", ""), 10017),
+            (named("a/b", ""), config("", "", ""), 10127),
+            (named("C", "a"), config("", "", ""), 10131),
+            (named("C", "a"), config("", "", "b"), 10131),
+            (Target::Durable { stream, name: "C" }, config("", "C", ""), 10018),
+            (Target::Durable { stream, name: "C" }, config("D", "", ""), 10017),
+            (Target::Ephemeral { stream }, config("D", "", ""), 10020),
+            (Target::Ephemeral { stream: "T" }, config("", "", ""), 10056),
+        ] {
+            assert_eq!(address(target, "S", &mut config).unwrap_err().code, code, "{target:?}");
+        }
+        let mut several = ConsumerConfig {
+            filter_subjects: vec!["a".to_owned()],
+            ..ConsumerConfig::default()
+        };
+        assert_eq!(address(named("C", "a"), "S", &mut several).unwrap_err().code, 10137);
+        let mut fine = config("C", "other", "a");
+        assert_eq!(address(named("C", "a"), "S", &mut fine), Ok(()));
+        assert_eq!(fine.name, "C");
+    }
+
+    #[test]
+    fn made_up_names_are_free() {
+        let name = make_up_name(|name| name.starts_with('a'));
+        assert!(name.len() == MADE_UP_LEN && !name.starts_with('a'));
+    }
+}

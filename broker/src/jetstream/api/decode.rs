@@ -1,0 +1,416 @@
+//! Reading requests as Go's `encoding/json` does, whose texts clients see: field names in any case, `null` for nothing, an
+//! unknown field refused by name, a wrong type named with its place.
+//!
+//! One pass over the text checks it against a [`Fields`] and gathers what is known under the proper names; serde makes
+//! the request of that.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{self, DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::schema::{Choice, Fields, Shape};
+
+/// Decodes a request. An empty text is a request without fields; of several documents in a row later ones add to earlier.
+///
+/// # Errors
+/// The text behind `invalid JSON: `.
+pub(super) fn decode<T: DeserializeOwned>(text: &[u8], fields: &'static Fields, strict: bool) -> Result<T, String> {
+    for document in serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>() {
+        document.map_err(|error| syntax_error(text, &error))?;
+    }
+    let faults = Faults::default();
+    let mut request = Map::new();
+    let whole = Shape::Object(fields);
+    let mut source = serde_json::Deserializer::from_slice(text);
+    while source.end().is_err() {
+        let place = Place {
+            faults: &faults,
+            strict,
+            fields,
+            path: None,
+            element: false,
+            shape: &whole,
+        };
+        match place.deserialize(&mut source) {
+            Ok(Some(Value::Object(document))) => request.extend(document),
+            Ok(_) => {}
+            Err(error) => return Err(faults.abort.take().unwrap_or_else(|| error.to_string())),
+        }
+    }
+    if let Some(fault) = faults.first.take() {
+        return Err(fault);
+    }
+    serde_json::from_value(Value::Object(request)).map_err(|error| error.to_string())
+}
+
+/// What was wrong so far.
+#[derive(Default)]
+struct Faults {
+    /// The first mistake that decoding goes on after.
+    first: RefCell<Option<String>>,
+    /// A mistake that ends decoding; it is told even if it is not the first.
+    abort: RefCell<Option<String>>,
+}
+
+impl Faults {
+    fn note(&self, text: String) {
+        self.first.borrow_mut().get_or_insert(text);
+    }
+}
+
+/// A value about to be read, and what it should be.
+struct Place<'p> {
+    faults: &'p Faults,
+    strict: bool,
+    /// The request.
+    fields: &'static Fields,
+    /// Where in the request; `None` for the request itself.
+    path: Option<String>,
+    /// Whether it is an element of a list.
+    element: bool,
+    shape: &'p Shape,
+}
+
+impl Place<'_> {
+    fn mismatch(&self, found: &str) {
+        let wanted = self.shape.go_type();
+        self.faults.note(match &self.path {
+            None => format!("json: cannot unmarshal {found} into Go value of type {wanted}"),
+            Some(path) if self.element => {
+                format!("json: cannot unmarshal {found} into {}.{path} of type {wanted}", self.fields.name)
+            }
+            Some(path) => {
+                let request = self.fields.name;
+                format!("json: cannot unmarshal {found} into Go struct field {request}.{path} of type {wanted}")
+            }
+        });
+    }
+
+    fn inside(&self, name: &str, shape: &'static Shape) -> Self {
+        let path = match &self.path {
+            None => name.to_owned(),
+            Some(path) => format!("{path}.{name}"),
+        };
+        Self {
+            path: Some(path),
+            element: false,
+            shape,
+            ..*self
+        }
+    }
+
+    fn abort<E: de::Error>(&self, text: String) -> E {
+        *self.faults.abort.borrow_mut() = Some(text);
+        E::custom("refused")
+    }
+
+    /// A value where a word was to be chosen; `raw` is its JSON text.
+    fn choose<E: de::Error>(&self, choice: &Choice, word: Option<&str>, raw: &str) -> Result<Option<Value>, E> {
+        let known = word.and_then(|word| choice.words.iter().find(|(known, _)| *known == word));
+        match known {
+            Some((_, meant)) => Ok(Some(Value::from(*meant))),
+            None => Err(self.abort(choice.refusal(raw))),
+        }
+    }
+
+    fn integer<E: de::Error>(&self, number: i128) -> Result<Option<Value>, E> {
+        match self.shape {
+            Shape::Int { min, max, .. } if (i128::from(*min)..=*max).contains(&number) => Ok(Some(whole(number))),
+            Shape::Choice(choice) => self.choose(choice, None, &number.to_string()),
+            Shape::Int { .. } => {
+                self.mismatch(&format!("number {number}"));
+                Ok(None)
+            }
+            Shape::Time => Err(self.abort("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
+            _ => {
+                self.mismatch("number");
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn whole(number: i128) -> Value {
+    match (i64::try_from(number), u64::try_from(number)) {
+        (Ok(number), _) => Value::from(number),
+        (_, Ok(number)) => Value::from(number),
+        _ => Value::Null,
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    /// Nothing if the value is `null`, or is no good.
+    type Value = Option<Value>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, source: D) -> Result<Self::Value, D::Error> {
+        source.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_> {
+    type Value = Option<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        match self.shape {
+            Shape::Flag => return Ok(Some(Value::Bool(value))),
+            Shape::Choice(choice) => return self.choose(choice, None, &value.to_string()),
+            Shape::Time => return Err(self.abort("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
+            _ => self.mismatch("bool"),
+        }
+        Ok(None)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        self.integer(value.into())
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        self.integer(value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        match self.shape {
+            Shape::Int { .. } => self.mismatch(&format!("number {value}")),
+            Shape::Choice(choice) => return self.choose(choice, None, &value.to_string()),
+            Shape::Any => return Ok(Number::from_f64(value).map(Value::Number)),
+            _ => self.mismatch("number"),
+        }
+        Ok(None)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        match self.shape {
+            Shape::Text | Shape::Any => return Ok(Some(Value::from(value))),
+            Shape::Choice(choice) => return self.choose(choice, Some(value), &Value::from(value).to_string()),
+            Shape::Time => {
+                return match weir_engine::json::parse_time(value) {
+                    Ok(_) => Ok(Some(Value::from(value))),
+                    Err(_) => Err(self.abort(format!(
+                        "parsing time {value:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {value:?} as \"2006\""
+                    ))),
+                };
+            }
+            _ => self.mismatch("string"),
+        }
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let Shape::List(shape) = self.shape else {
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            match self.shape {
+                Shape::Choice(choice) => return self.choose(choice, None, "[…]"),
+                Shape::Time => return Err(self.abort("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
+                _ => self.mismatch("array"),
+            }
+            return Ok(None);
+        };
+        let mut list = Vec::new();
+        for at in 0_usize.. {
+            let place = Place {
+                element: true,
+                ..self.inside(&at.to_string(), shape)
+            };
+            match items.next_element_seed(place)? {
+                None => break,
+                // Go makes an empty element of `null`.
+                Some(item) => list.extend(item.or_else(|| shape.empty())),
+            }
+        }
+        Ok(Some(Value::Array(list)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut object = Map::new();
+        match self.shape {
+            Shape::Object(fields) => {
+                while let Some(key) = entries.next_key::<String>()? {
+                    let Some((name, shape)) = fields.find(&key) else {
+                        entries.next_value::<IgnoredAny>()?;
+                        if self.strict {
+                            self.faults.note(format!("json: unknown field {key:?}"));
+                        }
+                        continue;
+                    };
+                    if let Some(value) = entries.next_value_seed(self.inside(name, shape))? {
+                        object.insert((*name).to_owned(), value);
+                    }
+                }
+            }
+            Shape::Texts => {
+                while let Some(key) = entries.next_key::<String>()? {
+                    let value = entries.next_value_seed(self.inside(&key, &Shape::Text))?;
+                    object.insert(key, value.unwrap_or_else(|| Value::from("")));
+                }
+            }
+            Shape::Any => {
+                while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+                    object.insert(key, value);
+                }
+            }
+            _ => {
+                while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                match self.shape {
+                    Shape::Choice(choice) => return self.choose(choice, None, "{…}"),
+                    Shape::Time => return Err(self.abort("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
+                    _ => self.mismatch("object"),
+                }
+                return Ok(None);
+            }
+        }
+        Ok(Some(Value::Object(object)))
+    }
+}
+
+/// A syntax error in Go's words, as near as serde_json's tell.
+fn syntax_error(text: &[u8], error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "unexpected EOF".to_owned();
+    }
+    let line_start = match error.line() {
+        0 | 1 => 0,
+        line => {
+            let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+            ends.nth(line - 2).map_or(0, |(at, _)| at + 1)
+        }
+    };
+    // Go counts the bytes read, the wrong one included; serde_json's columns begin with 1.
+    let offset = (line_start + error.column()).clamp(1, text.len().max(1));
+    let found = text.get(offset - 1).map_or('?', |byte| char::from(*byte));
+    let said = error.to_string();
+    let context = if said.starts_with("key must be a string") || (said.starts_with("trailing comma") && found == '}') {
+        "looking for beginning of object key string"
+    } else if said.starts_with("expected `:`") {
+        "after object key"
+    } else if said.starts_with("expected `,` or `}`") {
+        "after object key:value pair"
+    } else if said.starts_with("expected `,` or `]`") {
+        "after array element"
+    } else if said.starts_with("control character") {
+        "in string literal"
+    } else if said.starts_with("invalid escape") {
+        "in string escape code"
+    } else if said.starts_with("invalid number") {
+        "in numeric literal"
+    } else {
+        "looking for beginning of value"
+    };
+    format!("invalid character {found:?} {context} at offset {offset}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::schema::{CONSUMER_CREATE, MSG_GET, PAUSE, STREAM_CONFIG};
+    use super::*;
+
+    fn stream(text: &str) -> Result<Value, String> {
+        decode(text.as_bytes(), &STREAM_CONFIG, true)
+    }
+
+    #[test]
+    fn texts_are_those_of_nats_server() {
+        for (text, expected) in [
+            ("{", "unexpected EOF"),
+            ("xx", "invalid character 'x' looking for beginning of value at offset 1"),
+            ("{\"name\":\"T\"} x", "invalid character 'x' looking for beginning of value at offset 14"),
+            ("{\"name\":\"T\",}", "invalid character '}' looking for beginning of object key string at offset 13"),
+            ("{xx", "invalid character 'x' looking for beginning of object key string at offset 2"),
+            ("[]", "json: cannot unmarshal array into Go value of type server.StreamConfigRequest"),
+            ("\"x\"", "json: cannot unmarshal string into Go value of type server.StreamConfigRequest"),
+            (
+                "{\"name\":1}",
+                "json: cannot unmarshal number into Go struct field StreamConfigRequest.name of type string",
+            ),
+            (
+                "{\"subjects\":\"x\"}",
+                "json: cannot unmarshal string into Go struct field StreamConfigRequest.subjects of type []string",
+            ),
+            (
+                "{\"subjects\":[1]}",
+                "json: cannot unmarshal number into StreamConfigRequest.subjects.0 of type string",
+            ),
+            (
+                "{\"max_msgs\":\"1\"}",
+                "json: cannot unmarshal string into Go struct field StreamConfigRequest.max_msgs of type int64",
+            ),
+            (
+                "{\"max_msgs\":1.5}",
+                "json: cannot unmarshal number 1.5 into Go struct field StreamConfigRequest.max_msgs of type int64",
+            ),
+            (
+                "{\"max_msg_size\":3000000000}",
+                "json: cannot unmarshal number 3000000000 into Go struct field StreamConfigRequest.max_msg_size of type int32",
+            ),
+            (
+                "{\"first_seq\":-1}",
+                "json: cannot unmarshal number -1 into Go struct field StreamConfigRequest.first_seq of type uint64",
+            ),
+            (
+                "{\"no_ack\":1}",
+                "json: cannot unmarshal number into Go struct field StreamConfigRequest.no_ack of type bool",
+            ),
+            (
+                "{\"max_age\":\"1s\"}",
+                "json: cannot unmarshal string into Go struct field StreamConfigRequest.max_age of type time.Duration",
+            ),
+            (
+                "{\"metadata\":[]}",
+                "json: cannot unmarshal array into Go struct field StreamConfigRequest.metadata of type map[string]string",
+            ),
+            (
+                "{\"metadata\":{\"a\":1}}",
+                "json: cannot unmarshal number into Go struct field StreamConfigRequest.metadata.a of type string",
+            ),
+            (
+                "{\"placement\":5}",
+                "json: cannot unmarshal number into Go struct field StreamConfigRequest.placement of type server.Placement",
+            ),
+            ("{\"foo\":1}", "json: unknown field \"foo\""),
+            ("{\"consumer_limits\":{\"x\":1}}", "json: unknown field \"x\""),
+            ("{\"storage\":\"foo\"}", "can not unmarshal \"\\\"foo\\\"\""),
+            ("{\"retention\":1}", "can not unmarshal \"1\""),
+            ("{\"compression\":\"x\"}", "unknown compression algorithm"),
+            ("{\"foo\":1,\"storage\":\"x\"}", "can not unmarshal \"\\\"x\\\"\""),
+        ] {
+            assert_eq!(stream(text).unwrap_err(), expected, "{text}");
+        }
+        let consumer = |text: &str| decode::<Value>(text.as_bytes(), &CONSUMER_CREATE, true).unwrap_err();
+        assert_eq!(
+            consumer("{\"config\":{\"max_deliver\":\"x\"}}"),
+            "json: cannot unmarshal string into Go struct field CreateConsumerRequest.config.max_deliver of type int"
+        );
+        assert_eq!(consumer("{\"config\":{\"priority_policy\":\"x\"}}"), "unknown priority policy: \"x\"");
+        assert_eq!(consumer("{\"action\":\"foo\"}"), "unknown consumer action: \"foo\"");
+        assert_eq!(consumer("{\"action\":1}"), "unknown consumer action: 1");
+        assert_eq!(
+            decode::<Value>(b"{\"pause_until\":\"x\"}", &PAUSE, true).unwrap_err(),
+            "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\""
+        );
+    }
+
+    #[test]
+    fn reads_what_go_reads() {
+        assert_eq!(stream(""), Ok(json!({})));
+        assert_eq!(stream("null"), Ok(json!({})));
+        assert_eq!(stream("{\"NAME\":\"T\",\"metadata\":null}\n\n "), Ok(json!({"name": "T"})));
+        assert_eq!(stream("{\"name\":\"T\"}{\"max_msgs\":5}"), Ok(json!({"name": "T", "max_msgs": 5})));
+        let lenient = decode::<Value>(b"{\"seq\":1,\"foo\":{\"a\":[1]}}", &MSG_GET, false);
+        assert_eq!(lenient, Ok(json!({"seq": 1})));
+        let seq = decode::<Value>(b"{\"seq\":18446744073709551615}", &MSG_GET, true);
+        assert_eq!(seq, Ok(json!({"seq": u64::MAX})));
+        let undefined = decode::<Value>(b"{\"config\":{\"deliver_policy\":\"undefined\"}}", &CONSUMER_CREATE, true);
+        assert_eq!(undefined, Ok(json!({"config": {"deliver_policy": "all"}})));
+    }
+}

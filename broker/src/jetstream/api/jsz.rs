@@ -1,0 +1,189 @@
+//! `/jsz` of the monitoring port: what JetStream holds, with the fields of nats-server 2.15.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use weir_engine::consumer::ConsumerInfo;
+use weir_engine::json::format_time;
+use weir_engine::store::StreamEntry;
+
+use super::account::{Usage, api_usage};
+use super::reply::{Consumer, State};
+use super::stream::leader;
+use crate::API_LEVEL;
+use crate::account::Account;
+use crate::jetstream::{JetStream, now};
+use crate::monitor::Query;
+
+/// Accounts in one answer unless it is asked for more.
+const ACCOUNTS_DEFAULT: usize = 1024;
+
+/// What of it is wanted.
+struct Wanted {
+    account: Option<String>,
+    accounts: bool,
+    streams: bool,
+    consumers: bool,
+    config: bool,
+    offset: usize,
+    limit: usize,
+}
+
+impl Wanted {
+    /// A parameter that makes no sense counts as missing.
+    fn of(query: &Query) -> Self {
+        let flag = |name| query.flag(name).unwrap_or(false);
+        let number = |name| query.number(name).unwrap_or(0);
+        let account = query.text("acc").map(str::to_owned);
+        let consumers = flag("consumers");
+        let streams = flag("streams") || consumers;
+        Self {
+            accounts: flag("accounts") || (streams && account.is_none()),
+            account,
+            streams,
+            consumers,
+            config: flag("config"),
+            offset: number("offset"),
+            limit: match number("limit") {
+                0 => ACCOUNTS_DEFAULT,
+                limit => limit,
+            },
+        }
+    }
+}
+
+/// The page. With `streams` or `consumers` it waits for the storage threads, on the thread that asks: the monitoring port's.
+pub fn jsz(js: &Arc<JetStream>, query: &Query) -> Value {
+    let wanted = Wanted::of(query);
+    let all = js.catalogue().all();
+    let usage = Usage::of(&all);
+    let mut accounts: Vec<&Arc<Account>> = js.accounts.iter().filter(|account| is_user(account)).collect();
+    accounts.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut page = Map::new();
+    let mut put = |name: &str, value: Value| page.insert(name.to_owned(), value);
+    put("memory", usage.memory.into());
+    put("storage", usage.storage.into());
+    put("reserved_memory", usage.reserved_memory.into());
+    put("reserved_storage", usage.reserved_storage.into());
+    put("accounts", accounts.len().into());
+    put("ha_assets", 0.into());
+    put("api", api_usage(js, API_LEVEL));
+    put("config", config(js));
+    put("limits", limits(js));
+    put("streams", all.len().into());
+    put("consumers", usage.consumers.into());
+    put("messages", usage.messages.into());
+    put("bytes", (usage.memory + usage.storage).into());
+    put("total", accounts.len().into());
+    let shown: Vec<&Arc<Account>> = match &wanted.account {
+        Some(name) if accounts.iter().any(|account| *account.name == **name) => {
+            accounts.into_iter().filter(|account| *account.name == **name).collect()
+        }
+        _ if wanted.accounts => accounts.into_iter().skip(wanted.offset).take(wanted.limit).collect(),
+        _ => Vec::new(),
+    };
+    if !shown.is_empty() {
+        let details: Vec<Value> = shown.into_iter().map(|account| account_detail(js, account, &wanted)).collect();
+        put("account_details", details.into());
+    }
+    Value::Object(page)
+}
+
+/// The system account has no streams.
+fn is_user(account: &Account) -> bool {
+    &*account.name != crate::account::SYSTEM
+}
+
+fn config(js: &JetStream) -> Value {
+    let mut config = json!({
+        "max_memory": js.options.max_memory.map_or(json!(-1), Value::from),
+        "max_storage": js.options.max_file.map_or(json!(-1), Value::from),
+        "store_dir": js.store_dir().display().to_string(),
+        "strict": js.options.strict,
+    });
+    if let (Some(domain), Value::Object(fields)) = (&js.options.domain, &mut config) {
+        fields.insert("domain".to_owned(), domain.clone().into());
+    }
+    config
+}
+
+fn limits(js: &JetStream) -> Value {
+    let limits = super::limits(js);
+    let given = [
+        ("max_ack_pending", limits.max_ack_pending),
+        ("max_request_batch", limits.max_request_batch),
+        ("duplicate_window", limits.duplicate_window),
+    ];
+    let fields = given.into_iter().filter(|(_, limit)| *limit > 0);
+    Value::Object(fields.map(|(name, limit)| (name.to_owned(), limit.into())).collect())
+}
+
+fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &Wanted) -> Value {
+    let streams = js.catalogue().list(&account.name);
+    let usage = Usage::of(&streams);
+    let mut detail = json!({
+        "name": account.name,
+        "id": account.name,
+        "memory": usage.memory,
+        "storage": usage.storage,
+        // Nats-server prints "no limit" as an unsigned number.
+        "reserved_memory": u64::MAX,
+        "reserved_storage": u64::MAX,
+        "accounts": 0,
+        "ha_assets": 0,
+        "api": api_usage(js, 0),
+    });
+    if let (true, Value::Object(fields)) = (wanted.streams, &mut detail) {
+        let streams: Vec<Value> = streams.iter().filter_map(|entry| stream_detail(js, entry, wanted)).collect();
+        fields.insert("stream_detail".to_owned(), streams.into());
+    }
+    detail
+}
+
+/// Nothing if the stream is gone, or its storage cannot be read.
+fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &Wanted) -> Option<Value> {
+    let (id, consumers) = (entry.id, wanted.consumers);
+    let look = move |shard: &mut weir_engine::shard::Shard<'_, '_>| {
+        let now = shard.now();
+        let Some(stream) = shard.stream(id) else { return Ok(None) };
+        let state = State::of(&stream.state()?, stream.consumer_count());
+        let mut infos: Vec<ConsumerInfo> = Vec::new();
+        if consumers {
+            let names = stream.consumer_names();
+            infos.extend(names.iter().filter_map(|name| stream.consumer_info(name, now)));
+        }
+        Ok(Some((state, infos)))
+    };
+    let (state, infos) = match js.shard(entry.shard).call_blocking(look) {
+        Ok(found) => found?,
+        Err(error) => {
+            tracing::error!(stream = %entry.name, "jsz: {error}");
+            return None;
+        }
+    };
+    let mut detail = json!({
+        "name": &*entry.name,
+        "created": format_time(Some(entry.created)),
+        "cluster": leader(js),
+        "state": state,
+    });
+    if let Value::Object(fields) = &mut detail {
+        if wanted.config {
+            fields.insert("config".to_owned(), json!(entry.config));
+        }
+        if wanted.consumers && !infos.is_empty() {
+            let shown: Vec<Value> = infos
+                .into_iter()
+                .map(|info| {
+                    let mut consumer = Consumer::of(info, now());
+                    if !wanted.config {
+                        consumer.config = None;
+                    }
+                    json!(consumer)
+                })
+                .collect();
+            fields.insert("consumer_detail".to_owned(), shown.into());
+        }
+    }
+    Some(detail)
+}

@@ -1,0 +1,176 @@
+//! Single messages: read and deleted by sequence or subject.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use weir_engine::json::{format_time, parse_time};
+use weir_engine::reject;
+use weir_engine::{NanoTime, Seq};
+
+use super::call::Call;
+use super::decode::decode;
+use super::{Answer, is_empty, lookup, refused, reply, schema};
+use crate::jetstream::{ApiRequest, JetStream};
+
+/// What STREAM.MSG.GET and DIRECT.GET ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Get {
+    pub seq: Seq,
+    pub last_by_subj: String,
+    pub next_by_subj: String,
+    pub batch: i64,
+    pub max_bytes: i64,
+    pub start_time: Option<String>,
+    pub multi_last: Vec<String>,
+    pub up_to_seq: Seq,
+    pub up_to_time: Option<String>,
+    pub no_hdr: bool,
+}
+
+impl Get {
+    /// Where in time to begin. Go's zero time, and what lies before the epoch of 64 bits, is before all messages.
+    pub fn start(&self) -> Option<NanoTime> {
+        self.start_time.as_deref().map(nanos)
+    }
+
+    /// Up to which time.
+    pub fn up_to(&self) -> Option<NanoTime> {
+        self.up_to_time.as_deref().map(nanos)
+    }
+
+    /// Whether it names a message in more than one way.
+    pub fn contradicts_itself(&self) -> bool {
+        let (seq, last, next) = (self.seq > 0, !self.last_by_subj.is_empty(), !self.next_by_subj.is_empty());
+        let time = self.start_time.is_some();
+        (seq && last) || (seq && time) || (time && last) || (last && next)
+    }
+
+    /// Whether it names no message at all.
+    pub fn is_vague(&self) -> bool {
+        self.seq == 0 && self.last_by_subj.is_empty() && self.next_by_subj.is_empty() && self.start_time.is_none()
+    }
+}
+
+fn nanos(text: &str) -> NanoTime {
+    // Decoding has parsed it before.
+    parse_time(text).ok().flatten().unwrap_or(NanoTime::MIN)
+}
+
+/// STREAM.MSG.GET.
+pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
+    #[derive(Serialize)]
+    struct Found {
+        message: Stored,
+    }
+    #[derive(Serialize)]
+    struct Stored {
+        subject: String,
+        seq: Seq,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        hdrs: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        data: String,
+        time: String,
+    }
+    if is_empty(&request.payload) {
+        return Err(reject::BAD_REQUEST);
+    }
+    let get: Get = decode(&request.payload, &schema::MSG_GET, js.options.strict)
+        .map_err(|why| reject::INVALID_JSON.with(why))?;
+    if get.batch > 0 || get.max_bytes > 0 || get.is_vague() || get.contradicts_itself() {
+        return Err(reject::BAD_REQUEST);
+    }
+    let entry = lookup(js, request, name)?;
+    let (id, no_hdr) = (entry.id, get.no_hdr);
+    let message = js
+        .call(entry.shard, move |shard| {
+            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let seq = match get.start() {
+                Some(time) => stream.seq_at(time)?,
+                None => get.seq,
+            };
+            if !get.next_by_subj.is_empty() {
+                stream.next_message(get.next_by_subj.as_bytes(), seq)
+            } else if !get.last_by_subj.is_empty() {
+                stream.last_message(get.last_by_subj.as_bytes())
+            } else {
+                stream.message(seq)
+            }
+        })
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?
+        .ok_or(reject::NO_MESSAGE_FOUND)?;
+    let hdrs = if no_hdr { String::new() } else { STANDARD.encode(&message.headers) };
+    let message = Stored {
+        subject: String::from_utf8_lossy(&message.subject).into_owned(),
+        seq: message.seq,
+        hdrs,
+        data: STANDARD.encode(&message.payload),
+        time: format_time(Some(message.time)),
+    };
+    Ok(reply::answer(Call::MsgGet(name), Found { message }))
+}
+
+/// STREAM.MSG.DELETE.
+pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Request {
+        seq: Seq,
+        no_erase: bool,
+    }
+    if is_empty(&request.payload) {
+        return Err(reject::BAD_REQUEST);
+    }
+    let asked: Request = decode(&request.payload, &schema::MSG_DELETE, js.options.strict)
+        .map_err(|why| reject::INVALID_JSON.with(why))?;
+    let entry = lookup(js, request, name)?;
+    let (id, seq) = (entry.id, asked.seq);
+    js.call(entry.shard, move |shard| {
+        let state = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?.state()?;
+        if shard.delete_message(id, seq, !asked.no_erase)? {
+            return Ok(());
+        }
+        // Nats-server tells holes, the past and the future apart.
+        Err(if seq > state.last_seq {
+            reject::STREAM_MSG_DELETE_FAILED.with("stream store EOF")
+        } else if seq < state.first_seq {
+            reject::STREAM_MSG_DELETE_FAILED.with("no message found")
+        } else {
+            reject::SEQUENCE_NOT_FOUND.with(seq)
+        }
+        .into())
+    })
+    .await
+    .map_err(|error| refused(error, &reject::STREAM_MSG_DELETE_FAILED))?;
+    Ok(reply::success(Call::MsgDelete(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(json: &str) -> Get {
+        decode(json.as_bytes(), &schema::MSG_GET, true).unwrap()
+    }
+
+    #[test]
+    fn tells_requests_that_make_no_sense() {
+        assert!(get("{\"batch\":3}").is_vague() && get("{\"multi_last\":[\"x\"]}").is_vague());
+        for json in [
+            "{\"seq\":1,\"last_by_subj\":\"a\"}",
+            "{\"seq\":1,\"start_time\":\"2020-01-01T00:00:00Z\"}",
+            "{\"last_by_subj\":\"a\",\"start_time\":\"2020-01-01T00:00:00Z\"}",
+            "{\"last_by_subj\":\"a\",\"next_by_subj\":\"a\"}",
+        ] {
+            assert!(get(json).contradicts_itself(), "{json}");
+        }
+        let fine = get("{\"next_by_subj\":\"a\",\"seq\":3}");
+        assert!(!fine.contradicts_itself() && !fine.is_vague());
+        assert_eq!(get("{\"start_time\":\"1970-01-01T00:00:01Z\"}").start(), Some(1_000_000_000));
+        assert_eq!(get("{\"start_time\":\"0001-01-01T00:00:00Z\"}").start(), Some(NanoTime::MIN));
+    }
+}

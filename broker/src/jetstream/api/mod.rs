@@ -1,0 +1,162 @@
+//! The JetStream API: requests on `$JS.API.>`, decoded, handed to the storage threads, answered.
+//!
+//! Requests, answers, their order of checks and their texts are those of nats-server 2.15. What Weir cannot do yet is
+//! refused by name.
+
+mod account;
+mod call;
+mod consumer;
+mod decode;
+pub mod direct;
+pub mod jsz;
+mod message;
+mod reply;
+mod schema;
+mod stream;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weir_engine::reject::{self, Rejection};
+use weir_engine::store::StreamEntry;
+use weir_engine::stream::validate::ServerLimits;
+use weir_wire::HeaderView;
+
+use crate::API_LEVEL;
+use crate::jetstream::{ApiRequest, JetStream};
+use call::Call;
+
+/// What a handler answers: the whole JSON document, or why not.
+type Answer = Result<Vec<u8>, Rejection>;
+
+/// Serves one request. Without an answer if its subject is no call of the API, as nats-server.
+pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest) {
+    let subject = String::from_utf8_lossy(&request.subject).into_owned();
+    let Some(call) = Call::parse(&subject) else { return };
+    let outcome = answer(&jetstream, call, &request).await;
+    jetstream.api_requests.total.fetch_add(1, Ordering::Relaxed);
+    let payload = outcome.unwrap_or_else(|rejection| {
+        jetstream.api_requests.errors.fetch_add(1, Ordering::Relaxed);
+        reply::refusal(call, &rejection)
+    });
+    jetstream.respond(&request, &payload);
+}
+
+async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> Answer {
+    // The calls of a cluster say so before anything else.
+    if call.needs_cluster() {
+        return Err(reject::CLUSTER_REQUIRED);
+    }
+    if !supports_level(&request.headers) {
+        return Err(reject::REQUIRED_API_LEVEL);
+    }
+    match call {
+        Call::Info => account::info(js, request),
+        Call::StreamCreate(name) => stream::create(js, request, name).await,
+        Call::StreamUpdate(name) => stream::update(js, request, name).await,
+        Call::StreamDelete(name) => stream::delete(js, request, name).await,
+        Call::StreamInfo(name) => stream::info(js, request, name).await,
+        Call::StreamNames => stream::names(js, request),
+        Call::StreamList => stream::list(js, request).await,
+        Call::StreamPurge(name) => stream::purge(js, request, name).await,
+        Call::StreamSnapshot(name) => stream::snapshot(js, request, name),
+        Call::StreamRestore(name) => stream::restore(js, request, name),
+        Call::MsgGet(name) => message::get(js, request, name).await,
+        Call::MsgDelete(name) => message::delete(js, request, name).await,
+        Call::ConsumerCreate(target) => consumer::create(js, request, target).await,
+        Call::ConsumerInfo(stream, name) => consumer::info(js, request, stream, name).await,
+        Call::ConsumerNames(stream) => consumer::names(js, request, stream).await,
+        Call::ConsumerList(stream) => consumer::list(js, request, stream).await,
+        Call::ConsumerDelete(stream, name) => consumer::delete(js, request, stream, name).await,
+        Call::ConsumerPause(stream, name) => consumer::pause(js, request, stream, name).await,
+        Call::ConsumerUnpin(stream, name) => consumer::unpin(js, request, stream, name).await,
+        Call::ConsumerReset(stream, name) => consumer::reset(js, request, stream, name).await,
+        Call::StreamStepdown
+        | Call::StreamPeerRemove
+        | Call::StreamPeerEvacuate
+        | Call::StreamCancelMove
+        | Call::ConsumerStepdown
+        | Call::ConsumerPeerRemove
+        | Call::ConsumerPeerEvacuate => Err(reject::CLUSTER_REQUIRED),
+    }
+}
+
+/// Whether this server has the API level that a request demands, if it demands one.
+fn supports_level(headers: &[u8]) -> bool {
+    let Some(level) = HeaderView::parse(headers).get("Nats-Required-Api-Level") else { return true };
+    std::str::from_utf8(level)
+        .ok()
+        .and_then(|level| level.parse::<i64>().ok())
+        .is_some_and(|level| level <= API_LEVEL as i64)
+}
+
+/// The stream of that name in the request's account.
+fn lookup(js: &JetStream, request: &ApiRequest, name: &str) -> Result<Arc<StreamEntry>, Rejection> {
+    js.catalogue()
+        .get(&request.account.name, name)
+        .ok_or(reject::STREAM_NOT_FOUND)
+}
+
+/// What the server's configuration limits.
+fn limits(js: &JetStream) -> ServerLimits {
+    let limits = &js.options.limits;
+    let number = |limit: Option<u64>| limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    ServerLimits {
+        max_ack_pending: number(limits.max_ack_pending),
+        max_request_batch: number(limits.max_request_batch),
+        duplicate_window: limits
+            .duplicate_window
+            .map_or(0, |window| i64::try_from(window.as_nanos()).unwrap_or(i64::MAX)),
+    }
+}
+
+/// What a client is told of an engine's error; `general` says it if the engine has no code for it.
+fn refused(error: weir_engine::Error, general: &Rejection) -> Rejection {
+    match error.rejection {
+        Some(rejection) => rejection,
+        None => {
+            tracing::error!("JetStream: {error}");
+            general.with(error)
+        }
+    }
+}
+
+/// Whether a body says nothing: no bytes, or an object without fields.
+fn is_empty(payload: &[u8]) -> bool {
+    payload.is_empty()
+        || serde_json::from_slice::<serde_json::Value>(payload)
+            .is_ok_and(|value| value.as_object().is_some_and(serde_json::Map::is_empty))
+}
+
+/// Whether a body begins like a JSON document. Where a request is optional, anything else counts as none.
+fn is_json(payload: &[u8]) -> bool {
+    matches!(payload.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_above_ours_and_nonsense_are_not_supported() {
+        let header = |value: &str| format!("NATS/1.0\r\nNats-Required-Api-Level: {value}\r\n\r\n").into_bytes();
+        assert!(supports_level(b""));
+        for (value, supported) in [("0", true), ("5", true), ("6", false), ("x", false), ("", false)] {
+            assert_eq!(supports_level(&header(value)), supported, "{value}");
+        }
+    }
+
+    #[test]
+    fn bodies_that_say_nothing() {
+        for (body, empty, json) in [
+            (&b""[..], true, false),
+            (b"{}", true, true),
+            (b" { } ", true, true),
+            (b"{\"a\":1}", false, true),
+            (b"[]", false, true),
+            (b"xx", false, false),
+        ] {
+            assert_eq!((is_empty(body), is_json(body)), (empty, json));
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Answers: the JSON documents, with the fields, order and omissions of nats-server 2.15.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use weir_engine::consumer::{ConsumerConfig, ConsumerInfo, SeqPair};
+use weir_engine::json::format_time;
+use weir_engine::reject::Rejection;
+use weir_engine::stream::{StreamConfig, StreamState};
+use weir_engine::{NanoTime, Seq};
+
+use super::call::Call;
+use crate::{API_LEVEL, NATS_VERSION};
+
+/// An answer with its type, and the rest.
+#[derive(Serialize)]
+struct Envelope<T> {
+    r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Refusal>,
+    #[serde(flatten)]
+    body: T,
+}
+
+#[derive(Serialize)]
+struct Refusal {
+    code: u16,
+    err_code: u16,
+    description: String,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    #[serde(flatten)]
+    page: Option<Page>,
+    #[serde(flatten)]
+    fields: Value,
+}
+
+/// Where a page of a list is in the whole.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Page {
+    pub total: usize,
+    pub offset: usize,
+    pub limit: usize,
+}
+
+/// A page of the list `all` from `offset` on, which may be nonsense.
+pub(super) fn page<T>(all: Vec<T>, offset: i64, limit: usize) -> (Page, Vec<T>) {
+    let total = all.len();
+    let offset = usize::try_from(offset).unwrap_or(0).min(total);
+    let page = Page { total, offset, limit };
+    (page, all.into_iter().skip(offset).take(limit).collect())
+}
+
+/// An answer.
+pub(super) fn answer(call: Call<'_>, body: impl Serialize) -> Vec<u8> {
+    document(call, None, body)
+}
+
+/// The answer of calls that do something and have nothing to tell.
+pub(super) fn success(call: Call<'_>) -> Vec<u8> {
+    answer(call, json!({"success": true}))
+}
+
+/// An answer that says why not.
+pub(super) fn refusal(call: Call<'_>, rejection: &Rejection) -> Vec<u8> {
+    let error = Some(Refusal {
+        code: rejection.status,
+        err_code: rejection.code,
+        description: rejection.text.to_string(),
+    });
+    // Fields that these answers always have.
+    let (paged, fields) = match call {
+        Call::StreamInfo(_) => (true, json!({})),
+        Call::StreamNames => (true, json!({"streams": null})),
+        Call::StreamList => (true, json!({"streams": []})),
+        Call::ConsumerNames(_) | Call::ConsumerList(_) => (true, json!({"consumers": []})),
+        Call::ConsumerPause(..) => (false, json!({"paused": false, "pause_until": format_time(None)})),
+        Call::StreamPurge(_) => (false, json!({"purged": 0})),
+        Call::StreamRestore(_) => (false, json!({"deliver_subject": ""})),
+        _ => (false, json!({})),
+    };
+    let body = Failed {
+        page: paged.then(Page::default),
+        fields,
+    };
+    document(call, error, body)
+}
+
+fn document(call: Call<'_>, error: Option<Refusal>, body: impl Serialize) -> Vec<u8> {
+    let kind = call.kind();
+    let envelope = Envelope {
+        r#type: format!("io.nats.jetstream.api.v1.{kind}_response"),
+        error,
+        body,
+    };
+    // These are structures with string keys and no fallible serializers; an empty document would be seen at once.
+    go_escape(serde_json::to_vec(&envelope).unwrap_or_default())
+}
+
+/// Go escapes what could end a script in HTML. In JSON these bytes stand only within strings.
+fn go_escape(json: Vec<u8>) -> Vec<u8> {
+    let special = |byte: &u8| matches!(byte, b'<' | b'>' | b'&');
+    if !json.iter().any(special) {
+        return json;
+    }
+    let mut out = Vec::with_capacity(json.len() + 32);
+    for byte in json {
+        match byte {
+            b'<' => out.extend_from_slice(b"\\u003c"),
+            b'>' => out.extend_from_slice(b"\\u003e"),
+            b'&' => out.extend_from_slice(b"\\u0026"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// A stream as clients are told.
+#[derive(Serialize)]
+pub(super) struct StreamInfo {
+    pub config: StreamConfig,
+    pub created: String,
+    pub state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
+    pub ts: String,
+}
+
+/// The one server that leads everything.
+#[derive(Clone, Serialize)]
+pub(super) struct Cluster {
+    pub leader: String,
+}
+
+/// What a stream holds.
+#[derive(Serialize)]
+pub(super) struct State {
+    pub messages: u64,
+    pub bytes: u64,
+    pub first_seq: Seq,
+    pub first_ts: String,
+    pub last_seq: Seq,
+    pub last_ts: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_subjects: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub subjects: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_deleted: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<Seq>,
+    pub consumer_count: usize,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl State {
+    pub fn of(state: &StreamState, consumers: usize) -> Self {
+        Self {
+            messages: state.messages,
+            bytes: state.bytes,
+            // A stream that never held anything has no first sequence yet.
+            first_seq: if state.last_seq == 0 { 0 } else { state.first_seq },
+            first_ts: format_time(state.first_time),
+            last_seq: state.last_seq,
+            last_ts: format_time(state.last_time),
+            num_subjects: state.num_subjects,
+            subjects: BTreeMap::new(),
+            num_deleted: state.num_deleted,
+            deleted: Vec::new(),
+            consumer_count: consumers,
+        }
+    }
+}
+
+/// A consumer as clients are told.
+#[derive(Serialize)]
+pub(super) struct Consumer {
+    stream_name: String,
+    name: String,
+    created: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConsumerConfig>,
+    delivered: Sequences,
+    ack_floor: Sequences,
+    num_ack_pending: u64,
+    num_redelivered: u64,
+    num_waiting: u64,
+    num_pending: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    push_bound: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    paused: bool,
+    #[serde(skip_serializing_if = "is_zero")]
+    pause_remaining: u64,
+    ts: String,
+}
+
+#[derive(Serialize)]
+struct Sequences {
+    consumer_seq: u64,
+    stream_seq: Seq,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_active: Option<String>,
+}
+
+impl Sequences {
+    fn of(pair: SeqPair, last: Option<NanoTime>) -> Self {
+        Self {
+            consumer_seq: pair.consumer,
+            stream_seq: pair.stream,
+            last_active: last.map(|time| format_time(Some(time))),
+        }
+    }
+}
+
+impl Consumer {
+    pub fn of(info: ConsumerInfo, now: NanoTime) -> Self {
+        Self {
+            stream_name: info.name.stream.to_string(),
+            name: info.name.consumer.to_string(),
+            created: format_time(Some(info.created)),
+            config: Some(info.config),
+            delivered: Sequences::of(info.delivered, info.last_delivery),
+            ack_floor: Sequences::of(info.ack_floor, info.last_ack),
+            num_ack_pending: info.num_ack_pending,
+            num_redelivered: info.num_redelivered,
+            num_waiting: info.num_waiting,
+            num_pending: info.num_pending,
+            push_bound: info.push_bound,
+            paused: info.pause_remaining > 0,
+            pause_remaining: u64::try_from(info.pause_remaining).unwrap_or(0),
+            ts: format_time(Some(now)),
+        }
+    }
+
+    /// The same, with what only answers about one consumer carry.
+    pub fn alone(mut self) -> Self {
+        if let Some(config) = &mut self.config {
+            add_versions(&mut config.metadata);
+        }
+        self
+    }
+}
+
+/// Notes the server's version and API level, which are never stored.
+pub(super) fn add_versions(metadata: &mut BTreeMap<String, String>) {
+    metadata.insert("_nats.ver".to_owned(), NATS_VERSION.to_owned());
+    metadata.insert("_nats.level".to_owned(), API_LEVEL.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_engine::reject;
+
+    use super::*;
+
+    fn text(json: Vec<u8>) -> String {
+        String::from_utf8(json).unwrap()
+    }
+
+    #[test]
+    fn documents_are_those_of_nats_server() {
+        assert_eq!(
+            text(success(Call::StreamDelete("S"))),
+            "{\"type\":\"io.nats.jetstream.api.v1.stream_delete_response\",\"success\":true}"
+        );
+        assert_eq!(
+            text(refusal(Call::StreamInfo("S"), &reject::STREAM_NOT_FOUND)),
+            "{\"type\":\"io.nats.jetstream.api.v1.stream_info_response\",\"error\":{\"code\":404,\"err_code\":10059,\
+             \"description\":\"stream not found\"},\"total\":0,\"offset\":0,\"limit\":0}"
+        );
+        assert_eq!(
+            text(refusal(Call::StreamNames, &reject::REQUIRED_API_LEVEL)),
+            "{\"type\":\"io.nats.jetstream.api.v1.stream_names_response\",\"error\":{\"code\":412,\"err_code\":10185,\
+             \"description\":\"JetStream minimum api level required\"},\"total\":0,\"offset\":0,\"limit\":0,\"streams\":null}"
+        );
+        let more = reject::STREAM_INVALID_CONFIG.with("a >= <b> & c");
+        assert!(text(refusal(Call::StreamCreate("S"), &more)).contains("a \\u003e= \\u003cb\\u003e \\u0026 c"));
+    }
+
+    #[test]
+    fn pages_stay_within_the_list() {
+        let all = || vec![1, 2, 3];
+        for (offset, limit, expected, items) in [(0, 2, 0, vec![1, 2]), (2, 2, 2, vec![3]), (9, 2, 3, vec![]), (-5, 9, 0, all())] {
+            let (page, found) = page(all(), offset, limit);
+            assert_eq!((page.total, page.offset, page.limit, found), (3, expected, limit, items));
+        }
+    }
+}

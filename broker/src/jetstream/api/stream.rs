@@ -1,0 +1,421 @@
+//! Streams: made, changed, described, emptied, deleted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use weir_engine::json::format_time;
+use weir_engine::reject::{self, Rejection};
+use weir_engine::shard::Shard;
+use weir_engine::store::StreamEntry;
+use weir_engine::stream::validate::{consumers_beyond, subjects_overlap, validate_new, validate_update};
+use weir_engine::stream::{Purge, Storage, StreamConfig};
+
+use super::account::Usage;
+use super::call::Call;
+use super::decode::decode;
+use super::reply::{self, Cluster, Page, State, StreamInfo};
+use super::{Answer, is_empty, is_json, limits, lookup, refused, schema};
+use crate::jetstream::{ApiRequest, JetStream, now};
+
+/// Names in one answer.
+const NAMES_PAGE: usize = 1024;
+/// Streams in one answer.
+const LIST_PAGE: usize = 256;
+/// Subjects in one answer.
+const SUBJECTS_PAGE: usize = 100_000;
+/// Deleted sequences in one answer, so that a stream full of holes does not become one huge message.
+const DELETED_MAX: usize = 1_000_000;
+
+#[derive(Deserialize)]
+struct ConfigRequest {
+    #[serde(flatten)]
+    config: StreamConfig,
+    #[serde(default)]
+    pedantic: bool,
+}
+
+impl ConfigRequest {
+    fn read(js: &JetStream, request: &ApiRequest) -> Result<Self, Rejection> {
+        decode(&request.payload, &schema::STREAM_CONFIG, js.options.strict)
+            .map_err(|why| reject::INVALID_JSON.with(why))
+    }
+}
+
+/// STREAM.CREATE.
+pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
+    let ConfigRequest { config, pedantic } = ConfigRequest::read(js, request)?;
+    if config.name != name {
+        return Err(reject::STREAM_MISMATCH);
+    }
+    if name.contains(['/', '\\']) {
+        return Err(reject::STREAM_NAME_CONTAINS_PATH_SEPARATORS);
+    }
+    let (config, settings) = validate_new(config, &limits(js), &js.defaults, pedantic)?;
+    let account: Arc<str> = Arc::from(&*request.account.name);
+    // What is free now must still be free when it is taken.
+    let _making = js.create_lock.lock().await;
+    let entry = match js.catalogue().get(&account, name) {
+        Some(existing) if existing.config == config => existing,
+        Some(_) => return Err(reject::STREAM_NAME_EXIST),
+        None => {
+            let streams = js.catalogue().list(&account);
+            if streams.iter().any(|other| subjects_overlap(&other.config.subjects, &config.subjects)) {
+                return Err(reject::STREAM_SUBJECT_OVERLAP);
+            }
+            check_room(js, &config, 0)?;
+            let id = js.allocate_id();
+            let owner = account.clone();
+            js.call(js.shard_for(&account, name), move |shard| shard.create_stream(id, &owner, config, settings))
+                .await
+                .map_err(|error| refused(error, &reject::STREAM_CREATE))?;
+            let entry = lookup(js, request, name)?;
+            attach(js, request, &entry).await?;
+            entry
+        }
+    };
+    #[derive(Serialize)]
+    struct Created {
+        #[serde(flatten)]
+        info: StreamInfo,
+        did_create: bool,
+    }
+    let created = Created {
+        // Nats-server tells neither domain nor leader here.
+        info: StreamInfo {
+            domain: None,
+            ..describe(js, &entry).await?
+        },
+        did_create: true,
+    };
+    Ok(reply::answer(Call::StreamCreate(name), created))
+}
+
+/// Lets a new stream hear its subjects; one that cannot must not stay.
+async fn attach(js: &Arc<JetStream>, request: &ApiRequest, entry: &Arc<StreamEntry>) -> Result<(), Rejection> {
+    let Err(error) = js.attach_stream(&request.account, entry) else { return Ok(()) };
+    let id = entry.id;
+    if let Err(undo) = js.call(entry.shard, move |shard| shard.delete_stream(id)).await {
+        tracing::error!(stream = %entry.name, "cannot delete a stream that hears nothing: {undo}");
+    }
+    js.detach_stream(id);
+    Err(reject::STREAM_CREATE.with(error))
+}
+
+/// Refuses to promise more bytes than the server may use. `before` is what the stream was promised so far.
+fn check_room(js: &JetStream, config: &StreamConfig, before: i64) -> Result<(), Rejection> {
+    let more = u64::try_from(config.max_bytes.max(0) - before.max(0)).unwrap_or(0);
+    let usage = Usage::of(&js.catalogue().all());
+    let (limit, reserved, rejection) = match config.storage {
+        Storage::File => (js.options.max_file, usage.reserved_storage, reject::STORAGE_RESOURCES_EXCEEDED),
+        Storage::Memory => (js.options.max_memory, usage.reserved_memory, reject::MEMORY_RESOURCES_EXCEEDED),
+    };
+    match limit {
+        Some(limit) if more > 0 && reserved.saturating_add(more) > limit => Err(rejection),
+        _ => Ok(()),
+    }
+}
+
+/// STREAM.UPDATE.
+pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
+    let ConfigRequest { config, pedantic } = ConfigRequest::read(js, request)?;
+    // Nats-server looks at the configuration first, and then at its name.
+    if config.name != name && !config.name.is_empty() {
+        return Err(reject::STREAM_MISMATCH);
+    }
+    let _making = js.create_lock.lock().await;
+    let old = match lookup(js, request, name) {
+        Ok(old) => old,
+        Err(missing) => {
+            let mut config = config;
+            config.sealed = false;
+            config.mirror_direct = false;
+            validate_new(config, &limits(js), &js.defaults, pedantic)?;
+            return Err(missing);
+        }
+    };
+    let (config, settings) =
+        validate_update(&old.config, &old.settings, config, &limits(js), &js.defaults, pedantic)?;
+    let streams = js.catalogue().list(&request.account.name);
+    let mut others = streams.iter().filter(|other| other.id != old.id);
+    let overlap = others.any(|other| subjects_overlap(&other.config.subjects, &config.subjects));
+    check_room(js, &config, old.config.max_bytes)?;
+    let id = old.id;
+    js.call(old.shard, move |shard| {
+        let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let consumers = stream.consumer_configs().map(|(name, config)| (&**name, config));
+        consumers_beyond(stream.config(), &config, consumers)?;
+        if overlap {
+            return Err(reject::STREAM_SUBJECT_OVERLAP.into());
+        }
+        shard.update_stream(id, config, settings)
+    })
+    .await
+    .map_err(|error| refused(error, &reject::STREAM_UPDATE))?;
+    let entry = lookup(js, request, name)?;
+    js.attach_stream(&request.account, &entry)
+        .map_err(|error| reject::STREAM_UPDATE.with(error))?;
+    Ok(reply::answer(Call::StreamUpdate(name), describe(js, &entry).await?))
+}
+
+/// STREAM.DELETE.
+pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
+    if !is_empty(&request.payload) {
+        return Err(reject::NOT_EMPTY_REQUEST);
+    }
+    let _making = js.create_lock.lock().await;
+    let entry = lookup(js, request, name)?;
+    let id = entry.id;
+    js.call(entry.shard, move |shard| shard.delete_stream(id))
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_DELETE))?;
+    js.detach_stream(id);
+    Ok(reply::success(Call::StreamDelete(name)))
+}
+
+/// STREAM.INFO.
+pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Request {
+        offset: i64,
+        deleted_details: bool,
+        subjects_filter: String,
+    }
+    #[derive(Serialize)]
+    struct Info {
+        #[serde(flatten)]
+        page: Page,
+        #[serde(flatten)]
+        info: StreamInfo,
+    }
+    let asked: Request = optional(js, request, &schema::STREAM_INFO)?;
+    let entry = lookup(js, request, name)?;
+    let id = entry.id;
+    let offset = usize::try_from(asked.offset).unwrap_or(0);
+    let (mut state, page) = js
+        .call(entry.shard, move |shard| {
+            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let mut state = State::of(&stream.state()?, stream.consumer_count());
+            if asked.deleted_details {
+                state.deleted = stream.deleted(DELETED_MAX)?;
+            }
+            let mut page = Page::default();
+            if !asked.subjects_filter.is_empty() {
+                let filter = asked.subjects_filter.as_bytes();
+                let (total, subjects) = stream.subjects(filter, offset, SUBJECTS_PAGE)?;
+                if total > 0 {
+                    state.subjects = subjects.into_iter().collect();
+                    page = Page {
+                        total,
+                        offset,
+                        limit: SUBJECTS_PAGE,
+                    };
+                }
+            }
+            Ok((state, page))
+        })
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    // The offset is told as it was asked for, even beyond the end.
+    state.subjects = if page.total == 0 { BTreeMap::new() } else { state.subjects };
+    let info = StreamInfo {
+        cluster: Some(leader(js)),
+        ..compose(js, &entry, state)
+    };
+    Ok(reply::answer(Call::StreamInfo(name), Info { page, info }))
+}
+
+/// STREAM.NAMES.
+pub(super) fn names(js: &JetStream, request: &ApiRequest) -> Answer {
+    #[derive(Serialize)]
+    struct Names {
+        #[serde(flatten)]
+        page: Page,
+        /// Nothing, rather than an empty list, as nats-server.
+        streams: Option<Vec<String>>,
+    }
+    let (page, entries) = select(js, request, &schema::STREAM_NAMES, NAMES_PAGE)?;
+    let streams: Vec<_> = entries.iter().map(|entry| entry.name.to_string()).collect();
+    let streams = (!streams.is_empty()).then_some(streams);
+    Ok(reply::answer(Call::StreamNames, Names { page, streams }))
+}
+
+/// STREAM.LIST.
+pub(super) async fn list(js: &Arc<JetStream>, request: &ApiRequest) -> Answer {
+    #[derive(Serialize)]
+    struct List {
+        #[serde(flatten)]
+        page: Page,
+        streams: Vec<StreamInfo>,
+    }
+    let (page, entries) = select(js, request, &schema::STREAM_LIST, LIST_PAGE)?;
+    let mut streams = Vec::with_capacity(entries.len());
+    for (entry, state) in states(js, entries).await? {
+        let mut info = compose(js, &entry, state);
+        info.config = entry.config.clone();
+        streams.push(info);
+    }
+    Ok(reply::answer(Call::StreamList, List { page, streams }))
+}
+
+/// The states of streams, in their order; those that were deleted meanwhile are left out. Asks each storage thread once.
+async fn states(
+    js: &Arc<JetStream>,
+    entries: Vec<Arc<StreamEntry>>,
+) -> Result<Vec<(Arc<StreamEntry>, State)>, Rejection> {
+    let mut found = BTreeMap::new();
+    for number in 0..js.shards() {
+        let ids: Vec<_> = entries.iter().filter(|entry| entry.shard == number).map(|entry| entry.id).collect();
+        if ids.is_empty() {
+            continue;
+        }
+        let of_shard = js
+            .call(number, move |shard| {
+                let mut states = Vec::with_capacity(ids.len());
+                for id in ids {
+                    if let Some(stream) = shard.stream(id) {
+                        states.push((id, State::of(&stream.state()?, stream.consumer_count())));
+                    }
+                }
+                Ok(states)
+            })
+            .await
+            .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+        found.extend(of_shard);
+    }
+    Ok(entries
+        .into_iter()
+        .filter_map(|entry| found.remove(&entry.id).map(|state| (entry, state)))
+        .collect())
+}
+
+/// A page of the account's streams, by name, of those that capture a subject if one is asked for.
+fn select(
+    js: &JetStream,
+    request: &ApiRequest,
+    fields: &'static schema::Fields,
+    limit: usize,
+) -> Result<(Page, Vec<Arc<StreamEntry>>), Rejection> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Request {
+        offset: i64,
+        subject: String,
+    }
+    let asked: Request = optional(js, request, fields)?;
+    let mut streams = js.catalogue().list(&request.account.name);
+    if !asked.subject.is_empty() {
+        let wanted = [asked.subject];
+        streams.retain(|entry| subjects_overlap(&entry.config.subjects, &wanted));
+    }
+    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(reply::page(streams, asked.offset, limit))
+}
+
+/// STREAM.PURGE.
+pub(super) async fn purge(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
+    #[derive(Serialize)]
+    struct Purged {
+        success: bool,
+        purged: u64,
+    }
+    let purge: Purge = optional(js, request, &schema::PURGE)?;
+    if purge.seq > 0 && purge.keep > 0 {
+        return Err(reject::BAD_REQUEST);
+    }
+    let entry = lookup(js, request, name)?;
+    let id = entry.id;
+    let purged = js
+        .call(entry.shard, move |shard| shard.purge(id, &purge))
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    Ok(reply::answer(Call::StreamPurge(name), Purged { success: true, purged }))
+}
+
+/// STREAM.SNAPSHOT: checked as nats-server does, then refused.
+pub(super) fn snapshot(js: &JetStream, request: &ApiRequest, name: &str) -> Answer {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Request {
+        deliver_subject: String,
+    }
+    if is_empty(&request.payload) {
+        return Err(reject::BAD_REQUEST);
+    }
+    lookup(js, request, name)?;
+    let asked: Request = decode(&request.payload, &schema::SNAPSHOT, js.options.strict)
+        .map_err(|why| reject::INVALID_JSON.with(why))?;
+    if !weir_subject::is_literal(asked.deliver_subject.as_bytes()) {
+        return Err(reject::SNAPSHOT_DELIVER_SUBJECT_INVALID);
+    }
+    Err(reject::STREAM_SNAPSHOT.with("Weir does not support snapshots yet"))
+}
+
+/// STREAM.RESTORE: checked as nats-server does, then refused.
+pub(super) fn restore(js: &JetStream, request: &ApiRequest, name: &str) -> Answer {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Request {
+        config: StreamConfig,
+    }
+    if is_empty(&request.payload) {
+        return Err(reject::BAD_REQUEST);
+    }
+    let asked: Request = decode(&request.payload, &schema::RESTORE, js.options.strict)
+        .map_err(|why| reject::INVALID_JSON.with(why))?;
+    if !asked.config.name.is_empty() && asked.config.name != name {
+        return Err(reject::STREAM_MISMATCH);
+    }
+    if lookup(js, request, name).is_ok() {
+        return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED);
+    }
+    Err(reject::STREAM_RESTORE.with("Weir does not support restoring snapshots yet"))
+}
+
+/// Reads a request that may be missing.
+pub(super) fn optional<T: serde::de::DeserializeOwned + Default>(
+    js: &JetStream,
+    request: &ApiRequest,
+    fields: &'static schema::Fields,
+) -> Result<T, Rejection> {
+    if !is_json(&request.payload) {
+        return Ok(T::default());
+    }
+    decode(&request.payload, fields, js.options.strict).map_err(|why| reject::INVALID_JSON.with(why))
+}
+
+/// A stream as clients are told when it was made or changed.
+async fn describe(js: &Arc<JetStream>, entry: &Arc<StreamEntry>) -> Result<StreamInfo, Rejection> {
+    let id = entry.id;
+    let state = js
+        .call(entry.shard, move |shard| state_of(shard, id))
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    Ok(compose(js, entry, state))
+}
+
+fn state_of(shard: &mut Shard<'_, '_>, id: weir_engine::LogId) -> weir_engine::Result<State> {
+    let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+    Ok(State::of(&stream.state()?, stream.consumer_count()))
+}
+
+fn compose(js: &JetStream, entry: &StreamEntry, state: State) -> StreamInfo {
+    let mut config = entry.config.clone();
+    reply::add_versions(&mut config.metadata);
+    StreamInfo {
+        config,
+        created: format_time(Some(entry.created)),
+        state,
+        domain: js.options.domain.clone(),
+        cluster: None,
+        ts: format_time(Some(now())),
+    }
+}
+
+/// A server alone leads all.
+pub(super) fn leader(js: &JetStream) -> Cluster {
+    Cluster {
+        leader: js.server_name.clone(),
+    }
+}
