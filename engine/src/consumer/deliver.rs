@@ -210,6 +210,10 @@ impl Consumer {
     /// Writes this turn's progress to the journal; `stream` names the stream's log.
     pub fn journal_turn(&mut self, stream: LogId, journaled: bool, turn: &mut Turn<'_>) {
         if journaled && self.is_persistent() {
+            // As it happened: a turn takes acknowledgements before it delivers.
+            if !self.turn_acked.is_empty() {
+                turn.commands.acked(stream, turn.now, self.serial, &self.turn_acked);
+            }
             if !self.turn_delivered.is_empty() {
                 turn.commands.delivered(
                     stream,
@@ -218,9 +222,6 @@ impl Consumer {
                     self.turn_first_delivery,
                     &self.turn_delivered,
                 );
-            }
-            if !self.turn_acked.is_empty() {
-                turn.commands.acked(stream, turn.now, self.serial, &self.turn_acked);
             }
         }
         self.turn_delivered.clear();

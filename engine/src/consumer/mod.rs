@@ -303,8 +303,9 @@ impl Consumer {
         }
     }
 
-    /// A message is gone; if it was on its way, nobody need acknowledge it any more.
-    pub fn removed(&mut self, seq: Seq, subject: &[u8]) {
+    /// A message is gone; if it was on its way, nobody need acknowledge it any more. Answers whether it was: then there
+    /// may be room for another.
+    pub fn removed(&mut self, seq: Seq, subject: &[u8]) -> bool {
         let unsent = if self.initial.is_empty() || seq >= self.next {
             seq >= self.next && self.wants(subject)
         } else {
@@ -314,7 +315,7 @@ impl Consumer {
         if unsent {
             self.num_pending = self.num_pending.saturating_sub(1);
         }
-        self.forget(seq);
+        self.forget(seq)
     }
 
     /// Everything below a sequence is gone, too much to be told one by one.

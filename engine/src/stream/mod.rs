@@ -311,9 +311,11 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read.
     pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>) -> Result<bool> {
-        let queue = std::mem::take(&mut self.queue);
         let mut again = Vec::new();
-        for &serial in &queue {
+        // What one lets go of may make room for another, which then is listed meanwhile.
+        let mut at = 0;
+        while let Some(&serial) = self.queue.get(at) {
+            at += 1;
             let Some(consumer) = self.consumers.get_mut(&serial) else {
                 continue;
             };
@@ -333,11 +335,7 @@ impl Stream {
                 self.release(&done)?;
             }
         }
-        // The queue's memory is used again.
-        let mut queue = queue;
-        queue.clear();
-        queue.append(&mut self.queue);
-        self.queue = queue;
+        self.queue.clear();
         let more = !again.is_empty();
         for serial in again {
             self.enqueue(serial);
@@ -563,7 +561,10 @@ impl Stream {
         }
         for removed in std::mem::take(&mut self.core.removed) {
             for consumer in self.consumers.values_mut() {
-                consumer.removed(removed.seq, &removed.subject);
+                if consumer.removed(removed.seq, &removed.subject) && !consumer.queued {
+                    consumer.queued = true;
+                    self.queue.push(consumer.serial);
+                }
             }
         }
     }

@@ -38,6 +38,10 @@ impl Stream {
             for consumer in self.consumers.values_mut() {
                 consumer.purged(&mut self.core)?;
             }
+            let serials: Vec<u64> = self.consumers.keys().copied().collect();
+            for serial in serials {
+                self.enqueue(serial);
+            }
             return Ok(gone);
         }
         let gone = match everything {

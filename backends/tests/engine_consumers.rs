@@ -1,0 +1,710 @@
+//! Consumers against a model: what is delivered, how often, what is pending, where the floor is, and what retention
+//! removes; with acknowledgements of every kind, waits that run out, restarts and crashes. A failure prints the seed;
+//! `WEIR_SEED=<n>` runs only that one.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use support::{Bench, Handle, Random, Storage};
+use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, PullRequest};
+use weir_engine::shard::Input;
+use weir_engine::shard::emit::{Delivery, Emit, Outlet};
+use weir_engine::stream::{Purge, Retention, StreamConfig};
+use weir_engine::{NanoTime, Nanos, SECOND};
+
+const SUBJECTS: [&str; 4] = ["a.1", "a.2", "b.1", "b.2"];
+
+/// Keeps what is delivered; everybody listens.
+#[derive(Clone, Default)]
+struct Inbox(Arc<Mutex<Vec<Delivery>>>);
+
+impl Outlet for Inbox {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        true
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        if let Emit::Deliver(delivery) = emit {
+            self.0.lock().push(delivery);
+        }
+    }
+
+    fn flush(&mut self) {}
+}
+
+/// A message sent and not acknowledged.
+#[derive(Clone, Debug)]
+struct Sent {
+    consumer_seq: u64,
+    times: u64,
+    /// `None` while it waits to be sent again.
+    deadline: Option<NanoTime>,
+}
+
+struct Consumer {
+    config: ConsumerConfig,
+    next: u64,
+    initial: Vec<u64>,
+    pending: BTreeMap<u64, Sent>,
+    wanted: u64,
+    delivered: (u64, u64),
+    floor: (u64, u64),
+}
+
+/// What a delivery has to look like: stream sequence, consumer sequence, times sent, messages still to come.
+type Expected = (u64, u64, u64, u64);
+
+struct Model {
+    retention: Retention,
+    messages: BTreeMap<u64, &'static str>,
+    last: u64,
+    consumers: Vec<Consumer>,
+}
+
+fn wants(config: &ConsumerConfig, subject: &str) -> bool {
+    let filters = config.filters();
+    let matches = |filter: &&str| weir_subject_matches(filter, subject);
+    filters.is_empty() || filters.iter().any(matches)
+}
+
+fn weir_subject_matches(filter: &str, subject: &str) -> bool {
+    filter == subject || filter.strip_suffix('>').is_some_and(|p| subject.starts_with(p))
+}
+
+impl Consumer {
+    fn count_pending(&self, messages: &BTreeMap<u64, &'static str>) -> u64 {
+        let later = messages.range(self.next..);
+        let later = later.filter(|(_, subject)| wants(&self.config, subject));
+        let initial = self.initial.iter().filter(|seq| messages.contains_key(seq));
+        (later.count() + initial.count()) as u64
+    }
+
+    fn wait(&self, times: u64) -> Nanos {
+        match self.config.backoff.as_slice() {
+            [] => self.config.ack_wait,
+            waits => waits[(times as usize - 1).min(waits.len() - 1)],
+        }
+    }
+
+    fn forget(&mut self, seq: u64) -> bool {
+        if self.pending.remove(&seq).is_none() {
+            return false;
+        }
+        let floor = match self.pending.first_key_value() {
+            None => self.delivered,
+            Some((seq, sent)) => (sent.consumer_seq - 1, seq - 1),
+        };
+        self.floor = (self.floor.0.max(floor.0), self.floor.1.max(floor.1));
+        true
+    }
+
+    fn needs(&self, seq: u64) -> bool {
+        seq >= self.next || self.pending.contains_key(&seq) || self.initial.contains(&seq)
+    }
+
+    /// Sends what can be sent; answers that, and what nobody need acknowledge.
+    fn deliver(&mut self, now: NanoTime, messages: &BTreeMap<u64, &'static str>) -> (Vec<Expected>, Vec<u64>) {
+        let (mut sent, mut done) = (Vec::new(), Vec::new());
+        while self.wanted > 0 {
+            let again = self.pending.iter().find(|(_, s)| s.deadline.is_none());
+            if let Some((&seq, before)) = again {
+                let times = before.times + 1;
+                let limit = self.config.max_deliver;
+                if limit > 0 && times > limit as u64 {
+                    self.forget(seq);
+                    continue;
+                }
+                self.delivered.0 += 1;
+                let deadline = Some(now + self.wait(times));
+                let entry = self.pending.get_mut(&seq).unwrap();
+                (entry.times, entry.deadline) = (times, deadline);
+                let left = self.count_pending(messages);
+                sent.push((seq, self.delivered.0, times, left));
+            } else {
+                let limit = self.config.max_ack_pending;
+                let none = self.config.ack_policy == AckPolicy::None;
+                if !none && limit > 0 && self.pending.len() as i64 >= limit {
+                    break;
+                }
+                self.initial.retain(|seq| messages.contains_key(seq));
+                let mut later = messages.range(self.next..);
+                let seq = match self.initial.first() {
+                    Some(&seq) => {
+                        self.initial.remove(0);
+                        seq
+                    }
+                    None => match later.find(|(_, subject)| wants(&self.config, subject)) {
+                        Some((&seq, _)) => {
+                            self.next = seq + 1;
+                            seq
+                        }
+                        None => break,
+                    },
+                };
+                self.delivered = (self.delivered.0 + 1, self.delivered.1.max(seq));
+                sent.push((seq, self.delivered.0, 1, self.count_pending(messages)));
+                if none {
+                    self.floor = self.delivered;
+                    done.push(seq);
+                } else {
+                    let deadline = Some(now + self.wait(1));
+                    let (consumer_seq, times) = (self.delivered.0, 1);
+                    self.pending.insert(
+                        seq,
+                        Sent {
+                            consumer_seq,
+                            times,
+                            deadline,
+                        },
+                    );
+                }
+            }
+            self.wanted -= 1;
+        }
+        (sent, done)
+    }
+}
+
+impl Model {
+    fn create(&mut self, config: ConsumerConfig) {
+        let first = match self.messages.first_key_value() {
+            Some((&first, _)) => first,
+            None => self.last + 1,
+        };
+        let matching = |(_, subject): &(&u64, &&'static str)| wants(&config, subject);
+        let mut initial = Vec::new();
+        let next = match config.deliver_policy {
+            DeliverPolicy::All => first,
+            DeliverPolicy::New => self.last + 1,
+            DeliverPolicy::Last => {
+                let last = self.messages.iter().filter(matching).next_back();
+                last.map_or(self.last + 1, |(&seq, _)| seq)
+            }
+            DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),
+            _ => {
+                let mut lasts = BTreeMap::new();
+                for (&seq, &subject) in self.messages.iter().filter(matching) {
+                    lasts.insert(subject, seq);
+                }
+                initial = lasts.into_values().collect();
+                initial.sort_unstable();
+                self.last + 1
+            }
+        };
+        let before = initial.first().copied().unwrap_or(next) - 1;
+        self.consumers.push(Consumer {
+            config,
+            next,
+            initial,
+            pending: BTreeMap::new(),
+            wanted: 0,
+            delivered: (0, before),
+            floor: (0, before),
+        });
+    }
+
+    fn remove(&mut self, seq: u64) {
+        self.messages.remove(&seq);
+        for consumer in &mut self.consumers {
+            consumer.forget(seq);
+        }
+    }
+
+    /// These are done with for one consumer.
+    fn release(&mut self, seqs: &[u64]) {
+        for &seq in seqs {
+            let Some(&subject) = self.messages.get(&seq) else {
+                continue;
+            };
+            let mut others = self.consumers.iter();
+            let needed = others.any(|c| wants(&c.config, subject) && c.needs(seq));
+            match self.retention {
+                Retention::Limits => {}
+                Retention::Interest if needed => {}
+                _ => self.remove(seq),
+            }
+        }
+    }
+
+    fn publish(&mut self, subject: &'static str) -> u64 {
+        self.last += 1;
+        let wanted = self.consumers.iter().any(|c| wants(&c.config, subject));
+        if self.retention != Retention::Interest || wanted {
+            self.messages.insert(self.last, subject);
+        }
+        self.last
+    }
+
+    fn ack(&mut self, at: usize, now: NanoTime, seq: u64, kind: &AckKind) {
+        let consumer = &mut self.consumers[at];
+        let mut done = Vec::new();
+        match kind {
+            AckKind::Ack => {
+                done = match consumer.config.ack_policy {
+                    AckPolicy::None => Vec::new(),
+                    AckPolicy::All => consumer.pending.range(..=seq).map(|(s, _)| *s).collect(),
+                    _ => vec![seq],
+                };
+                done.retain(|seq| consumer.forget(*seq));
+            }
+            AckKind::Term(_) => {
+                if consumer.forget(seq) {
+                    done = vec![seq];
+                }
+            }
+            AckKind::Nak(delay) => {
+                if let Some(sent) = consumer.pending.get_mut(&seq) {
+                    sent.deadline = (*delay > 0).then_some(now + delay);
+                }
+            }
+            _ => {
+                let times = consumer.pending.get(&seq).map_or(1, |sent| sent.times);
+                let wait = consumer.wait(times);
+                if let Some(sent) = consumer.pending.get_mut(&seq) {
+                    sent.deadline = Some(now + wait);
+                }
+            }
+        }
+        self.release(&done);
+    }
+
+    fn expire(&mut self, now: NanoTime) {
+        for consumer in &mut self.consumers {
+            for sent in consumer.pending.values_mut() {
+                if sent.deadline.is_some_and(|deadline| deadline <= now) {
+                    sent.deadline = None;
+                }
+            }
+        }
+    }
+
+    /// All that consumers can be sent now.
+    fn deliver(&mut self, now: NanoTime) -> Vec<Vec<Expected>> {
+        let mut all = Vec::new();
+        for at in 0..self.consumers.len() {
+            let (sent, done) = self.consumers[at].deliver(now, &self.messages);
+            all.push(sent);
+            self.release(&done);
+        }
+        all
+    }
+}
+
+fn name(at: usize) -> String {
+    format!("c{at}")
+}
+
+fn random_consumer(random: &mut Random, at: usize, retention: Retention) -> ConsumerConfig {
+    let filters: &[&[&str]] = match (retention, at) {
+        (Retention::WorkQueue, 0) => &[&["a.>"]],
+        (Retention::WorkQueue, _) => &[&["b.>"]],
+        _ => &[&[], &["a.>"], &["b.1"], &["a.1", "b.>"]],
+    };
+    let policies: &[DeliverPolicy] = match retention {
+        Retention::WorkQueue => &[DeliverPolicy::All],
+        _ => &[
+            DeliverPolicy::All,
+            DeliverPolicy::New,
+            DeliverPolicy::Last,
+            DeliverPolicy::LastPerSubject,
+            DeliverPolicy::ByStartSequence,
+        ],
+    };
+    let deliver_policy = *random.pick(policies);
+    let ack_policies: &[AckPolicy] = match retention {
+        Retention::WorkQueue => &[AckPolicy::Explicit],
+        _ => &[
+            AckPolicy::Explicit,
+            AckPolicy::Explicit,
+            AckPolicy::All,
+            AckPolicy::None,
+        ],
+    };
+    let backoff: &[&[Nanos]] = &[&[], &[], &[SECOND, 4 * SECOND]];
+    ConsumerConfig {
+        durable_name: name(at),
+        name: name(at),
+        deliver_policy,
+        opt_start_seq: match deliver_policy {
+            DeliverPolicy::ByStartSequence => random.below(40) + 1,
+            _ => 0,
+        },
+        ack_policy: *random.pick(ack_policies),
+        ack_wait: 3 * SECOND,
+        max_deliver: *random.pick(&[-1, -1, 3]),
+        backoff: random.pick(backoff).to_vec(),
+        filter_subjects: random.pick(filters).iter().map(|f| (*f).into()).collect(),
+        max_ack_pending: *random.pick(&[-1, 2, 10]),
+        max_waiting: 1000,
+        ..ConsumerConfig::default()
+    }
+}
+
+/// Waits until what was handed over before has been done and sent.
+fn settle(stream: &Handle) {
+    for _ in 0..2 {
+        stream.call(|_, _| Ok(())).expect("the shard answers");
+    }
+}
+
+fn check(stream: &Handle, model: &Model, now: NanoTime) {
+    type Seen = (Vec<u64>, u64, Vec<Option<ConsumerInfo>>);
+    let (live, last, infos): Seen = stream
+        .call(move |shard, id| {
+            let stream = shard.stream(id).expect("the stream");
+            let last = stream.state()?.last_seq;
+            let mut live = Vec::new();
+            for seq in 1..=last {
+                live.extend(stream.message(seq)?.map(|m| m.seq));
+            }
+            let infos = (0..2).map(|at| stream.consumer_info(&name(at), now));
+            Ok((live, last, infos.collect()))
+        })
+        .expect("the stream can be read");
+    assert_eq!(live, model.messages.keys().copied().collect::<Vec<_>>());
+    assert_eq!(last, model.last);
+    for (at, consumer) in model.consumers.iter().enumerate() {
+        let info = infos[at].as_ref().expect("the consumer is there");
+        let again = consumer.pending.values().filter(|sent| sent.times > 1);
+        assert_eq!(
+            (info.num_pending, info.num_ack_pending, info.num_redelivered),
+            (
+                consumer.count_pending(&model.messages),
+                consumer.pending.len() as u64,
+                again.count() as u64
+            ),
+            "{}: pending, ack pending, redelivered",
+            name(at)
+        );
+        if consumer.delivered.0 > 0 {
+            assert_eq!((info.delivered.consumer, info.delivered.stream), consumer.delivered);
+            let floor = (info.ack_floor.consumer, info.ack_floor.stream);
+            // As nats-server: nothing but zeroes before the first acknowledgement of one that began at the beginning.
+            let hidden = consumer.floor.0 == 0 && consumer.config.deliver_policy == DeliverPolicy::All;
+            let expected = if hidden { (0, 0) } else { consumer.floor };
+            assert_eq!(floor, expected, "{}: floor", name(at));
+        }
+    }
+}
+
+/// The journal has the outcome of a turn, not the order of what happened in it. So after a restart the floor may stand
+/// higher than it did: still below all that is not acknowledged.
+fn adopt_floors(stream: &Handle, model: &mut Model, now: NanoTime) {
+    for (at, consumer) in model.consumers.iter_mut().enumerate() {
+        let info = stream.call(move |shard, id| {
+            let stream = shard.stream(id).expect("the stream");
+            Ok(stream.consumer_info(&name(at), now).expect("the consumer"))
+        });
+        let floor = info.expect("an answer").ack_floor;
+        let most = match consumer.pending.first_key_value() {
+            None => consumer.delivered,
+            Some((seq, sent)) => (sent.consumer_seq - 1, seq - 1),
+        };
+        let most = (most.0.max(consumer.floor.0), most.1.max(consumer.floor.1));
+        assert!(
+            floor.consumer <= most.0 && floor.stream <= most.1,
+            "{floor:?} above {most:?}"
+        );
+        if floor.consumer > 0 {
+            assert!(floor.consumer >= consumer.floor.0 && floor.stream >= consumer.floor.1);
+            consumer.floor = (floor.consumer, floor.stream);
+        }
+    }
+}
+
+/// What came in is what the model sends.
+fn check_deliveries(inbox: &Inbox, model: &mut Model, now: NanoTime) {
+    let expected = model.deliver(now);
+    let got = std::mem::take(&mut *inbox.0.lock());
+    for (at, expected) in expected.into_iter().enumerate() {
+        let name = name(at);
+        let mut seen = Vec::new();
+        for delivery in got.iter().filter(|d| *d.consumer.consumer == *name) {
+            let seq = delivery.message.seq;
+            assert_eq!(delivery.message.payload, format!("payload {seq}"));
+            seen.push((seq, delivery.consumer_seq, delivery.deliveries, delivery.pending));
+        }
+        // The counts of what is to come shrink within a turn when several consumers share a stream.
+        let strip = |list: &[Expected]| -> Vec<_> {
+            list.iter()
+                .map(|(seq, number, times, _)| (*seq, *number, *times))
+                .collect()
+        };
+        assert_eq!(strip(&seen), strip(&expected), "{name}: deliveries");
+        assert_eq!(
+            seen.last().map(|d| d.3),
+            expected.last().map(|d| d.3),
+            "{name}: messages still to come"
+        );
+    }
+}
+
+fn run(storage: Storage, seed: u64, steps: usize) {
+    let mut random = Random(seed);
+    let inbox = Inbox::default();
+    let outlet = inbox.clone();
+    let mut bench = Bench::with_outlet(storage, move || Box::new(outlet.clone()));
+    bench.checkpoint_bytes = *random.pick(&[64, 2000, 64 << 20]);
+    bench.open();
+    let retention = *random.pick(&[Retention::Limits, Retention::WorkQueue, Retention::Interest]);
+    let config = StreamConfig {
+        name: "S".into(),
+        subjects: vec![">".into()],
+        retention,
+        ..StreamConfig::default()
+    };
+    let mut stream = bench.create(&config);
+    let mut model = Model {
+        retention,
+        messages: BTreeMap::new(),
+        last: 0,
+        consumers: Vec::new(),
+    };
+    for step in 0..steps {
+        if model.consumers.len() < 2 && random.one_in(15) {
+            let at = model.consumers.len();
+            let config = random_consumer(&mut random, at, retention);
+            model.create(config.clone());
+            let made = stream.call(move |shard, id| shard.create_consumer(id, config));
+            made.expect("a consumer");
+            check(&stream, &model, bench.now());
+        }
+        match random.below(100) {
+            0..45 => {
+                let subject = *random.pick(&SUBJECTS);
+                let seq = model.publish(subject);
+                let payload = format!("payload {seq}");
+                let got = stream.publish(subject, "", payload.as_bytes());
+                assert_eq!(got.expect("an ack"), (seq, false));
+            }
+            45..60 if !model.consumers.is_empty() => {
+                let at = random.below(model.consumers.len() as u64) as usize;
+                let batch = random.below(6) + 1;
+                model.consumers[at].wanted += batch;
+                let input = Input::Pull {
+                    stream: stream.id,
+                    consumer: name(at).into(),
+                    request: PullRequest {
+                        batch,
+                        ..PullRequest::default()
+                    },
+                    reply: Bytes::from_static(b"inbox"),
+                };
+                assert!(stream.shard.submit(vec![input]).is_ok());
+            }
+            60..85 if !model.consumers.is_empty() => {
+                let at = random.below(model.consumers.len() as u64) as usize;
+                let pending: Vec<u64> = model.consumers[at].pending.keys().copied().collect();
+                let seq = match pending.is_empty() || random.one_in(8) {
+                    true => random.below(model.last + 2),
+                    false => *random.pick(&pending),
+                };
+                let kind = match random.below(10) {
+                    0 => AckKind::Nak(0),
+                    1 => AckKind::Nak(2 * SECOND),
+                    2 => AckKind::Progress,
+                    3 => AckKind::Term("no".into()),
+                    _ => AckKind::Ack,
+                };
+                model.ack(at, bench.now(), seq, &kind);
+                let ack = Ack {
+                    stream_seq: seq,
+                    consumer_seq: 0,
+                    deliveries: 1,
+                    kind,
+                    reply: Bytes::new(),
+                };
+                let input = Input::Ack {
+                    stream: stream.id,
+                    consumer: name(at).into(),
+                    ack,
+                };
+                assert!(stream.shard.submit(vec![input]).is_ok());
+            }
+            85..92 => {
+                bench.advance(random.below(3000) as i64 * 1_000_000 + 1);
+                model.expire(bench.now());
+            }
+            92..95 => {
+                let seq = random.below(model.last + 1);
+                model.remove(seq);
+                let gone = stream.call(move |shard, id| shard.delete_message(id, seq, false));
+                gone.expect("a delete");
+            }
+            95 => {
+                let purge = Purge {
+                    filter: (*random.pick(&["", "a.1", "b.>"])).into(),
+                    ..Purge::default()
+                };
+                let all = purge.filter.is_empty();
+                let gone: BTreeSet<u64> = model
+                    .messages
+                    .iter()
+                    .filter(|(_, s)| all || weir_subject_matches(&purge.filter, s))
+                    .map(|(seq, _)| *seq)
+                    .collect();
+                if all {
+                    for consumer in &mut model.consumers {
+                        consumer.next = consumer.next.max(model.last + 1);
+                    }
+                }
+                for seq in gone {
+                    model.remove(seq);
+                }
+                stream.call(move |shard, id| shard.purge(id, &purge)).expect("a purge");
+            }
+            _ if storage.survives() && random.one_in(2) => {
+                match random.one_in(2) {
+                    true => bench.close(),
+                    false => bench.kill(),
+                }
+                bench.open();
+                stream = bench.find("S").expect("the stream is there again");
+                // Requests are gone, and what was sent is sent again once its time is over.
+                for consumer in &mut model.consumers {
+                    consumer.wanted = 0;
+                }
+                adopt_floors(&stream, &mut model, bench.now());
+                check(&stream, &model, bench.now());
+                bench.advance(10 * SECOND);
+                model.expire(bench.now());
+            }
+            _ => {}
+        }
+        settle(&stream);
+        check_deliveries(&inbox, &mut model, bench.now());
+        if random.one_in(3) {
+            check(&stream, &model, bench.now());
+        }
+        let _ = step;
+    }
+    check(&stream, &model, bench.now());
+}
+
+fn run_all(storage: Storage, seeds: u64, steps: usize) {
+    if let Some(seed) = std::env::var("WEIR_SEED").ok().and_then(|s| s.parse().ok()) {
+        return run(storage, seed, steps);
+    }
+    for seed in 0..seeds {
+        let outcome = std::panic::catch_unwind(|| run(storage, seed, steps));
+        if let Err(panic) = outcome {
+            eprintln!("{storage:?} fails with WEIR_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn consumers_of_memory_streams_agree_with_the_model() {
+    run_all(Storage::Memory, 60, 250);
+}
+
+#[test]
+fn consumers_of_journaled_streams_agree_with_the_model() {
+    run_all(Storage::Persistent, 100, 250);
+}
+
+#[test]
+fn consumers_of_segment_streams_agree_with_the_model() {
+    run_all(Storage::Segment, 10, 150);
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn consumers_of_rocksdb_streams_agree_with_the_model() {
+    run_all(Storage::Rocks, 5, 150);
+}
+
+/// A stream with one consumer, and where its deliveries go.
+fn one_consumer(config: ConsumerConfig) -> (Bench, Handle, Inbox) {
+    let inbox = Inbox::default();
+    let outlet = inbox.clone();
+    let mut bench = Bench::with_outlet(Storage::Memory, move || Box::new(outlet.clone()));
+    bench.open();
+    let stream = bench.create(&StreamConfig {
+        name: "S".into(),
+        subjects: vec![">".into()],
+        ..StreamConfig::default()
+    });
+    let config = ConsumerConfig {
+        durable_name: "c".into(),
+        name: "c".into(),
+        max_waiting: 10,
+        ..config
+    };
+    let made = stream.call(move |shard, id| shard.create_consumer(id, config));
+    made.expect("a consumer");
+    (bench, stream, inbox)
+}
+
+/// Gives the shard time to go on by itself.
+fn eventually(stream: &Handle, inbox: &Inbox, count: usize) {
+    for _ in 0..100 {
+        settle(stream);
+        if inbox.0.lock().len() >= count {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(inbox.0.lock().len(), count);
+}
+
+#[test]
+fn more_than_a_turn_may_send_is_sent_in_the_next() {
+    let (_bench, stream, inbox) = one_consumer(ConsumerConfig::default());
+    for _ in 0..12 {
+        stream.publish("a", "", &vec![0; 1 << 20]).expect("an ack");
+    }
+    let input = Input::Pull {
+        stream: stream.id,
+        consumer: Bytes::from_static(b"c"),
+        request: PullRequest {
+            batch: 12,
+            ..PullRequest::default()
+        },
+        reply: Bytes::from_static(b"inbox"),
+    };
+    assert!(stream.shard.submit(vec![input]).is_ok());
+    eventually(&stream, &inbox, 12);
+}
+
+#[test]
+fn a_pause_ends_by_itself() {
+    let config = ConsumerConfig {
+        deliver_subject: "push".into(),
+        pause_until: Some(1_700_000_000_000_000_000 + 5 * SECOND),
+        ..ConsumerConfig::default()
+    };
+    let (bench, stream, inbox) = one_consumer(config);
+    stream.publish("a", "", b"x").expect("an ack");
+    settle(&stream);
+    assert!(inbox.0.lock().is_empty());
+    bench.advance(5 * SECOND);
+    eventually(&stream, &inbox, 1);
+}
+
+#[test]
+fn a_rate_limit_delays_and_does_not_stop() {
+    let config = ConsumerConfig {
+        deliver_subject: "push".into(),
+        rate_limit_bps: 8 * 1000,
+        ..ConsumerConfig::default()
+    };
+    let (bench, stream, inbox) = one_consumer(config);
+    for _ in 0..3 {
+        stream.publish("a", "", &[0; 1000]).expect("an ack");
+    }
+    settle(&stream);
+    for sent in 1..=3 {
+        eventually(&stream, &inbox, sent);
+        bench.advance(2 * SECOND);
+    }
+}
