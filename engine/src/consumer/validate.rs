@@ -123,15 +123,30 @@ pub fn paused(config: &ConsumerConfig, until: Option<crate::types::NanoTime>) ->
 fn check_change(old: &ConsumerConfig, new: &ConsumerConfig, bound: bool) -> Result<(), Rejection> {
     let moved = old.deliver_subject != new.deliver_subject;
     let forbidden = [
-        (old.deliver_policy != new.deliver_policy, "deliver policy can not be updated"),
+        (
+            old.deliver_policy != new.deliver_policy,
+            "deliver policy can not be updated",
+        ),
         (old.mem_storage != new.mem_storage, "storage type can not be updated"),
         (old.direct != new.direct, "direct can not be updated"),
         (old.sourcing != new.sourcing, "sourcing can not be updated"),
-        (old.opt_start_seq != new.opt_start_seq, "start sequence can not be updated"),
-        (old.opt_start_time != new.opt_start_time, "start time can not be updated"),
+        (
+            old.opt_start_seq != new.opt_start_seq,
+            "start sequence can not be updated",
+        ),
+        (
+            old.opt_start_time != new.opt_start_time,
+            "start time can not be updated",
+        ),
         (old.ack_policy != new.ack_policy, "ack policy can not be updated"),
-        (old.replay_policy != new.replay_policy, "replay policy can not be updated"),
-        (old.idle_heartbeat != new.idle_heartbeat, "heart beats can not be updated"),
+        (
+            old.replay_policy != new.replay_policy,
+            "replay policy can not be updated",
+        ),
+        (
+            old.idle_heartbeat != new.idle_heartbeat,
+            "heart beats can not be updated",
+        ),
         (old.flow_control != new.flow_control, "flow control can not be updated"),
         (moved && !old.is_push(), "can not update pull consumer to push based"),
         (moved && !new.is_push(), "can not update push consumer to pull based"),
@@ -160,7 +175,10 @@ fn check_partition<'c>(
         }
         let theirs = other.filters();
         let collide = |a: &&str| {
-            theirs.is_empty() || theirs.iter().any(|b| weir_subject::overlaps(a.as_bytes(), b.as_bytes()))
+            theirs.is_empty()
+                || theirs
+                    .iter()
+                    .any(|b| weir_subject::overlaps(a.as_bytes(), b.as_bytes()))
         };
         if own.iter().any(collide) {
             return Err(reject::CONSUMER_WQ_CONSUMER_NOT_UNIQUE);
@@ -309,7 +327,9 @@ fn check_names(config: &ConsumerConfig) -> Result<(), Rejection> {
         return Err(reject::STREAM_INVALID_CONFIG.with("consumer name can not contain '.', '*', '>', '\\', '/'"));
     }
     if bad(&config.durable_name) {
-        return Err(reject::STREAM_INVALID_CONFIG.with("consumer durable name can not contain '.', '*', '>', '\\', '/'"));
+        return Err(
+            reject::STREAM_INVALID_CONFIG.with("consumer durable name can not contain '.', '*', '>', '\\', '/'")
+        );
     }
     Ok(())
 }
@@ -338,7 +358,11 @@ fn check_push(config: &ConsumerConfig, stream: &StreamConfig) -> Result<(), Reje
     if !weir_subject::is_literal(subject) {
         return Err(reject::CONSUMER_INVALID_DELIVER_SUBJECT);
     }
-    if stream.subjects.iter().any(|filter| weir_subject::matches(filter.as_bytes(), subject)) {
+    if stream
+        .subjects
+        .iter()
+        .any(|filter| weir_subject::matches(filter.as_bytes(), subject))
+    {
         return Err(reject::CONSUMER_DELIVER_CYCLE);
     }
     if config.max_waiting != 0 {
@@ -406,12 +430,13 @@ fn check_start(config: &ConsumerConfig) -> Result<(), Rejection> {
         DeliverPolicy::All => ("all", false, false, None),
         DeliverPolicy::Last => ("last", false, false, None),
         DeliverPolicy::New => ("new", false, false, None),
-        DeliverPolicy::LastPerSubject => {
-            ("last per subject", false, false, (!filtered).then_some("filter subject"))
-        }
-        DeliverPolicy::ByStartSequence => {
-            ("by start sequence", true, false, (!has_seq).then_some("start sequence"))
-        }
+        DeliverPolicy::LastPerSubject => (
+            "last per subject",
+            false,
+            false,
+            (!filtered).then_some("filter subject"),
+        ),
+        DeliverPolicy::ByStartSequence => ("by start sequence", true, false, (!has_seq).then_some("start sequence")),
         DeliverPolicy::ByStartTime => ("by start time", false, true, (!has_time).then_some("start time")),
     };
     // Nats-server calls the sequence "start sequence" in this one case, and so says "start" twice.
@@ -419,9 +444,8 @@ fn check_start(config: &ConsumerConfig) -> Result<(), Rejection> {
         DeliverPolicy::ByStartTime => "start sequence",
         _ => "sequence",
     };
-    let unwanted = |what: &str| {
-        format!("consumer delivery policy is deliver {policy}, but optional start {what} is also set")
-    };
+    let unwanted =
+        |what: &str| format!("consumer delivery policy is deliver {policy}, but optional start {what} is also set");
     let needed = |what: &str| format!("consumer delivery policy is deliver {policy}, but optional {what} is not set");
     let starts_where_said = seq_allowed || time_allowed;
     let text = match missing {
@@ -445,7 +469,9 @@ fn check_sampling(text: &str) -> Result<(), Rejection> {
     match number.parse::<i64>() {
         Ok(0..) => Ok(()),
         Ok(_) => Err(reject::CONSUMER_INVALID_SAMPLING.with("<nil>")),
-        Err(_) => Err(reject::CONSUMER_INVALID_SAMPLING.with(format!("strconv.Atoi: parsing {number:?}: invalid syntax"))),
+        Err(_) => {
+            Err(reject::CONSUMER_INVALID_SAMPLING.with(format!("strconv.Atoi: parsing {number:?}: invalid syntax")))
+        }
     }
 }
 
@@ -529,14 +555,28 @@ mod tests {
     }
 
     fn create(fields: Value) -> Result<ConsumerConfig, Rejection> {
-        validate_new(consumer(fields), &stream(json!({})), empty(), &ServerLimits::default(), false)
+        validate_new(
+            consumer(fields),
+            &stream(json!({})),
+            empty(),
+            &ServerLimits::default(),
+            false,
+        )
     }
 
     fn update(old: Value, new: Value, action: Action, bound: bool) -> Result<ConsumerConfig, Rejection> {
         let old = create(old).unwrap();
         let stream = stream(json!({}));
         let existing = Existing { config: &old, bound };
-        validate_update(existing, consumer(new), action, &stream, empty(), &ServerLimits::default(), false)
+        validate_update(
+            existing,
+            consumer(new),
+            action,
+            &stream,
+            empty(),
+            &ServerLimits::default(),
+            false,
+        )
     }
 
     #[test]
@@ -568,7 +608,10 @@ mod tests {
             (json!({"num_replicas": 2}), 10126),
             (json!({"ack_policy": "explicit", "ack_wait": -1}), 10183),
             (json!({"ack_policy": "explicit", "backoff": [-1]}), 10184),
-            (json!({"ack_policy": "explicit", "backoff": [1, 2], "max_deliver": 1}), 10116),
+            (
+                json!({"ack_policy": "explicit", "backoff": [1, 2], "max_deliver": 1}),
+                10116,
+            ),
             (json!({"ack_policy": "flow_control"}), 10218),
             (json!({"description": "x".repeat(4097)}), 10107),
             (json!({"deliver_subject": "d.*"}), 10079),
@@ -593,12 +636,23 @@ mod tests {
             (json!({"priority_timeout": 5}), 10197),
             (json!({"priority_policy": "overflow"}), 10159),
             (json!({"priority_policy": "overflow", "priority_groups": [""]}), 10161),
-            (json!({"priority_policy": "overflow", "priority_groups": ["a b"]}), 10162),
-            (json!({"priority_policy": "overflow", "priority_groups": ["a"], "deliver_subject": "d"}), 10178),
+            (
+                json!({"priority_policy": "overflow", "priority_groups": ["a b"]}),
+                10162,
+            ),
+            (
+                json!({"priority_policy": "overflow", "priority_groups": ["a"], "deliver_subject": "d"}),
+                10178,
+            ),
             (json!({"priority_policy": "overflow", "priority_groups": ["a"]}), 10012),
         ] {
             let shown = fields.to_string();
-            assert_eq!(create(fields).unwrap_err().code, code, "{}", &shown[..shown.len().min(100)]);
+            assert_eq!(
+                create(fields).unwrap_err().code,
+                code,
+                "{}",
+                &shown[..shown.len().min(100)]
+            );
         }
         for fine in [
             json!({"filter_subject": "elsewhere"}),
@@ -615,9 +669,18 @@ mod tests {
     fn the_start_has_to_fit_the_policy() {
         let time = "2020-01-01T00:00:00Z";
         for (fields, text) in [
-            (json!({"opt_start_seq": 2}), "all, but optional start sequence is also set"),
-            (json!({"opt_start_time": time}), "all, but optional start time is also set"),
-            (json!({"deliver_policy": "last_per_subject"}), "last per subject, but optional filter subject is not set"),
+            (
+                json!({"opt_start_seq": 2}),
+                "all, but optional start sequence is also set",
+            ),
+            (
+                json!({"opt_start_time": time}),
+                "all, but optional start time is also set",
+            ),
+            (
+                json!({"deliver_policy": "last_per_subject"}),
+                "last per subject, but optional filter subject is not set",
+            ),
             (
                 json!({"deliver_policy": "by_start_sequence"}),
                 "by start sequence, but optional start sequence is not set",
@@ -626,7 +689,10 @@ mod tests {
                 json!({"deliver_policy": "by_start_sequence", "opt_start_seq": 1, "opt_start_time": time}),
                 "by start sequence, but optional start time is also set",
             ),
-            (json!({"deliver_policy": "by_start_time"}), "by start time, but optional start time is not set"),
+            (
+                json!({"deliver_policy": "by_start_time"}),
+                "by start time, but optional start time is not set",
+            ),
             (
                 json!({"deliver_policy": "by_start_time", "opt_start_seq": 1, "opt_start_time": time}),
                 "by start time, but optional start start sequence is also set",
@@ -643,7 +709,10 @@ mod tests {
     fn samples_are_shares() {
         let text = |freq: &str| create(json!({"sample_freq": freq})).map_err(|refused| refused.text.into_owned());
         assert!(text("30%").is_ok() && text("30").is_ok());
-        assert_eq!(text("-1").unwrap_err(), "failed to parse consumer sampling configuration: <nil>");
+        assert_eq!(
+            text("-1").unwrap_err(),
+            "failed to parse consumer sampling configuration: <nil>"
+        );
         assert_eq!(
             text("abc").unwrap_err(),
             "failed to parse consumer sampling configuration: strconv.Atoi: parsing \"abc\": invalid syntax"
@@ -656,29 +725,52 @@ mod tests {
         let first = consumer(json!({"ack_policy": "explicit", "filter_subject": "s.1"}));
         let second = |fields: Value| {
             let others = [("other", &first)];
-            validate_new(consumer(fields), &queue, others.into_iter(), &ServerLimits::default(), false)
-                .map(drop)
-                .map_err(|refused| refused.code)
+            validate_new(
+                consumer(fields),
+                &queue,
+                others.into_iter(),
+                &ServerLimits::default(),
+                false,
+            )
+            .map(drop)
+            .map_err(|refused| refused.code)
         };
         assert_eq!(second(json!({})), Err(10084));
         assert_eq!(second(json!({"ack_policy": "all"})), Err(10098));
         assert_eq!(second(json!({"deliver_subject": "d"})), Err(10098));
-        assert_eq!(second(json!({"ack_policy": "explicit", "deliver_policy": "new"})), Err(10101));
+        assert_eq!(
+            second(json!({"ack_policy": "explicit", "deliver_policy": "new"})),
+            Err(10101)
+        );
         assert_eq!(second(json!({"ack_policy": "explicit"})), Err(10099));
-        assert_eq!(second(json!({"ack_policy": "explicit", "filter_subject": "s.*"})), Err(10100));
-        assert_eq!(second(json!({"ack_policy": "explicit", "filter_subject": "s.2"})), Ok(()));
+        assert_eq!(
+            second(json!({"ack_policy": "explicit", "filter_subject": "s.*"})),
+            Err(10100)
+        );
+        assert_eq!(
+            second(json!({"ack_policy": "explicit", "filter_subject": "s.2"})),
+            Ok(())
+        );
     }
 
     #[test]
     fn limits_of_stream_and_server_hold() {
         let limited = stream(json!({"max_consumers": 1,
             "consumer_limits": {"max_ack_pending": 5, "inactive_threshold": 10 * SECOND}}));
-        let limits = ServerLimits { max_request_batch: 7, ..ServerLimits::default() };
+        let limits = ServerLimits {
+            max_request_batch: 7,
+            ..ServerLimits::default()
+        };
         let made = |fields: Value| validate_new(consumer(fields), &limited, empty(), &limits, false);
         let fine = made(json!({"ack_policy": "explicit"})).unwrap();
-        assert_eq!((fine.max_ack_pending, fine.inactive_threshold, fine.max_batch), (5, 10 * SECOND, 7));
         assert_eq!(
-            made(json!({"ack_policy": "explicit", "max_ack_pending": 6})).unwrap_err().text,
+            (fine.max_ack_pending, fine.inactive_threshold, fine.max_batch),
+            (5, 10 * SECOND, 7)
+        );
+        assert_eq!(
+            made(json!({"ack_policy": "explicit", "max_ack_pending": 6}))
+                .unwrap_err()
+                .text,
             "consumer max ack pending exceeds system limit of 5"
         );
         assert_eq!(
@@ -694,18 +786,47 @@ mod tests {
     #[test]
     fn updates_keep_what_must_not_change() {
         for (old, new, text) in [
-            (json!({}), json!({"ack_policy": "explicit"}), "ack policy can not be updated"),
-            (json!({}), json!({"deliver_policy": "new"}), "deliver policy can not be updated"),
-            (json!({}), json!({"deliver_subject": "d"}), "can not update pull consumer to push based"),
-            (json!({"deliver_subject": "d"}), json!({}), "can not update push consumer to pull based"),
+            (
+                json!({}),
+                json!({"ack_policy": "explicit"}),
+                "ack policy can not be updated",
+            ),
+            (
+                json!({}),
+                json!({"deliver_policy": "new"}),
+                "deliver policy can not be updated",
+            ),
+            (
+                json!({}),
+                json!({"deliver_subject": "d"}),
+                "can not update pull consumer to push based",
+            ),
+            (
+                json!({"deliver_subject": "d"}),
+                json!({}),
+                "can not update push consumer to pull based",
+            ),
             (json!({}), json!({"max_waiting": 5}), "max waiting can not be updated"),
-            (json!({}), json!({"mem_storage": true}), "storage type can not be updated"),
-            (json!({}), json!({"replay_policy": "original"}), "replay policy can not be updated"),
+            (
+                json!({}),
+                json!({"mem_storage": true}),
+                "storage type can not be updated",
+            ),
+            (
+                json!({}),
+                json!({"replay_policy": "original"}),
+                "replay policy can not be updated",
+            ),
         ] {
             let refused = update(old, new, Action::CreateOrUpdate, false).unwrap_err();
             assert_eq!((refused.code, refused.text.as_ref()), (10012, text));
         }
-        let changed = update(json!({}), json!({"description": "x", "filter_subject": "s.1"}), Action::Update, false);
+        let changed = update(
+            json!({}),
+            json!({"description": "x", "filter_subject": "s.1"}),
+            Action::Update,
+            false,
+        );
         assert_eq!(changed.unwrap().description, "x");
         let (here, there) = (json!({"deliver_subject": "d"}), json!({"deliver_subject": "e"}));
         let moved = |bound| update(here.clone(), there.clone(), Action::CreateOrUpdate, bound);

@@ -57,7 +57,9 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
     let entry = lookup(js, request, &asked.stream_name)?;
     let id = entry.id;
     let info = js
-        .call(entry.shard, move |shard| create_or_update(shard, id, config, action, &limits, pedantic))
+        .call(entry.shard, move |shard| {
+            create_or_update(shard, id, config, action, &limits, pedantic)
+        })
         .await
         .map_err(|error| refused(error, &reject::CONSUMER_CREATE))?;
     js.attach_consumer(&request.account, &entry, &info.name.consumer, &info.config)
@@ -162,7 +164,10 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, stream: &str
     }
     let entry = lookup(js, request, stream)?;
     let info = find(js, &entry, name).await?;
-    Ok(reply::answer(Call::ConsumerInfo(stream, name), Consumer::of(info, now()).alone()))
+    Ok(reply::answer(
+        Call::ConsumerInfo(stream, name),
+        Consumer::of(info, now()).alone(),
+    ))
 }
 
 async fn find(js: &Arc<JetStream>, entry: &StreamEntry, name: &str) -> Result<ConsumerInfo, Rejection> {
@@ -271,7 +276,9 @@ pub(super) async fn pause(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
     })
     .await
     .map_err(|error| refused(error, &reject::CONSUMER_STORE_FAILED))?;
-    let remaining = until.map(|until| until.saturating_sub(now())).filter(|remaining| *remaining > 0);
+    let remaining = until
+        .map(|until| until.saturating_sub(now()))
+        .filter(|remaining| *remaining > 0);
     let told = Paused {
         paused: remaining.is_some(),
         pause_until: format_time(until),

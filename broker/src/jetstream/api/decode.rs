@@ -79,7 +79,10 @@ impl Place<'_> {
         self.faults.note(match &self.path {
             None => format!("json: cannot unmarshal {found} into Go value of type {wanted}"),
             Some(path) if self.element => {
-                format!("json: cannot unmarshal {found} into {}.{path} of type {wanted}", self.fields.name)
+                format!(
+                    "json: cannot unmarshal {found} into {}.{path} of type {wanted}",
+                    self.fields.name
+                )
             }
             Some(path) => {
                 let request = self.fields.name;
@@ -284,28 +287,49 @@ fn syntax_error(text: &[u8], error: &serde_json::Error) -> String {
             ends.nth(line - 2).map_or(0, |(at, _)| at + 1)
         }
     };
-    // Go counts the bytes read, the wrong one included; serde_json's columns begin with 1.
-    let offset = (line_start + error.column()).clamp(1, text.len().max(1));
-    let found = text.get(offset - 1).map_or('?', |byte| char::from(*byte));
+    // Go counts the bytes read, the wrong one included; serde_json's columns begin with 1, and stop before a control byte.
     let said = error.to_string();
+    let control = said.starts_with("control character");
+    let offset = (line_start + error.column() + usize::from(control)).clamp(1, text.len().max(1));
+    let found = text.get(offset - 1).map_or('?', |byte| char::from(*byte));
+    if said.starts_with("invalid escape") {
+        return format!("invalid escape sequence `\\{found}` in string at offset {offset}");
+    }
+    if control {
+        return format!(
+            "invalid character '\\x{:02x}' in string at offset {offset}",
+            u32::from(found)
+        );
+    }
     let context = if said.starts_with("key must be a string") || (said.starts_with("trailing comma") && found == '}') {
-        "looking for beginning of object key string"
+        "looking for beginning of object key string".to_owned()
     } else if said.starts_with("expected `:`") {
-        "after object key"
-    } else if said.starts_with("expected `,` or `}`") {
-        "after object key:value pair"
+        "after object key".to_owned()
     } else if said.starts_with("expected `,` or `]`") {
-        "after array element"
-    } else if said.starts_with("control character") {
-        "in string literal"
-    } else if said.starts_with("invalid escape") {
-        "in string escape code"
+        "after array element".to_owned()
+    } else if said.starts_with("expected `,` or `}`") || (said.starts_with("invalid number") && found.is_ascii_digit())
+    {
+        "after object key:value pair".to_owned()
     } else if said.starts_with("invalid number") {
-        "in numeric literal"
+        "in numeric literal".to_owned()
     } else {
-        "looking for beginning of value"
+        cut_literal(&text[..offset - 1]).unwrap_or_else(|| "looking for beginning of value".to_owned())
     };
     format!("invalid character {found:?} {context} at offset {offset}")
+}
+
+/// What to say if the text ends within `null`, `true` or `false`.
+fn cut_literal(text: &[u8]) -> Option<String> {
+    let start = text
+        .iter()
+        .rposition(|byte| !byte.is_ascii_lowercase())
+        .map_or(0, |at| at + 1);
+    let begun = text.get(start..).filter(|begun| !begun.is_empty())?;
+    let literal = ["null", "true", "false"]
+        .into_iter()
+        .find(|literal| literal.as_bytes().starts_with(begun))?;
+    let next = literal.as_bytes().get(begun.len()).map(|byte| char::from(*byte))?;
+    Some(format!("in literal {literal} (expecting {next:?})"))
 }
 
 #[cfg(test)]
@@ -324,11 +348,46 @@ mod tests {
         for (text, expected) in [
             ("{", "unexpected EOF"),
             ("xx", "invalid character 'x' looking for beginning of value at offset 1"),
-            ("{\"name\":\"T\"} x", "invalid character 'x' looking for beginning of value at offset 14"),
-            ("{\"name\":\"T\",}", "invalid character '}' looking for beginning of object key string at offset 13"),
-            ("{xx", "invalid character 'x' looking for beginning of object key string at offset 2"),
-            ("[]", "json: cannot unmarshal array into Go value of type server.StreamConfigRequest"),
-            ("\"x\"", "json: cannot unmarshal string into Go value of type server.StreamConfigRequest"),
+            (
+                "{\"name\":\"T\"} x",
+                "invalid character 'x' looking for beginning of value at offset 14",
+            ),
+            (
+                "{\"name\":\"T\",}",
+                "invalid character '}' looking for beginning of object key string at offset 13",
+            ),
+            (
+                "{xx",
+                "invalid character 'x' looking for beginning of object key string at offset 2",
+            ),
+            (
+                "{\"name\":nul}",
+                "invalid character '}' in literal null (expecting 'l') at offset 12",
+            ),
+            (
+                "{\"name\":\"\u{1}\"}",
+                "invalid character '\\x01' in string at offset 10",
+            ),
+            (
+                "{\"name\":\"\\x\"}",
+                "invalid escape sequence `\\x` in string at offset 11",
+            ),
+            (
+                "{\"max_msgs\":01}",
+                "invalid character '1' after object key:value pair at offset 14",
+            ),
+            (
+                "{\"subjects\":[\"a\",]}",
+                "invalid character ']' looking for beginning of value at offset 18",
+            ),
+            (
+                "[]",
+                "json: cannot unmarshal array into Go value of type server.StreamConfigRequest",
+            ),
+            (
+                "\"x\"",
+                "json: cannot unmarshal string into Go value of type server.StreamConfigRequest",
+            ),
             (
                 "{\"name\":1}",
                 "json: cannot unmarshal number into Go struct field StreamConfigRequest.name of type string",
@@ -391,7 +450,10 @@ mod tests {
             consumer("{\"config\":{\"max_deliver\":\"x\"}}"),
             "json: cannot unmarshal string into Go struct field CreateConsumerRequest.config.max_deliver of type int"
         );
-        assert_eq!(consumer("{\"config\":{\"priority_policy\":\"x\"}}"), "unknown priority policy: \"x\"");
+        assert_eq!(
+            consumer("{\"config\":{\"priority_policy\":\"x\"}}"),
+            "unknown priority policy: \"x\""
+        );
         assert_eq!(consumer("{\"action\":\"foo\"}"), "unknown consumer action: \"foo\"");
         assert_eq!(consumer("{\"action\":1}"), "unknown consumer action: 1");
         assert_eq!(
@@ -404,13 +466,23 @@ mod tests {
     fn reads_what_go_reads() {
         assert_eq!(stream(""), Ok(json!({})));
         assert_eq!(stream("null"), Ok(json!({})));
-        assert_eq!(stream("{\"NAME\":\"T\",\"metadata\":null}\n\n "), Ok(json!({"name": "T"})));
-        assert_eq!(stream("{\"name\":\"T\"}{\"max_msgs\":5}"), Ok(json!({"name": "T", "max_msgs": 5})));
+        assert_eq!(
+            stream("{\"NAME\":\"T\",\"metadata\":null}\n\n "),
+            Ok(json!({"name": "T"}))
+        );
+        assert_eq!(
+            stream("{\"name\":\"T\"}{\"max_msgs\":5}"),
+            Ok(json!({"name": "T", "max_msgs": 5}))
+        );
         let lenient = decode::<Value>(b"{\"seq\":1,\"foo\":{\"a\":[1]}}", &MSG_GET, false);
         assert_eq!(lenient, Ok(json!({"seq": 1})));
         let seq = decode::<Value>(b"{\"seq\":18446744073709551615}", &MSG_GET, true);
         assert_eq!(seq, Ok(json!({"seq": u64::MAX})));
-        let undefined = decode::<Value>(b"{\"config\":{\"deliver_policy\":\"undefined\"}}", &CONSUMER_CREATE, true);
+        let undefined = decode::<Value>(
+            b"{\"config\":{\"deliver_policy\":\"undefined\"}}",
+            &CONSUMER_CREATE,
+            true,
+        );
         assert_eq!(undefined, Ok(json!({"config": {"deliver_policy": "all"}})));
     }
 }

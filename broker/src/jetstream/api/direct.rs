@@ -131,7 +131,9 @@ fn batch(stream: &mut Stream, get: &Get, start: Seq) -> weir_engine::Result<Outc
     let mut messages = Vec::new();
     let mut next = start;
     while room.is_left() {
-        let Some(message) = stream.next_message(&filter, next)? else { break };
+        let Some(message) = stream.next_message(&filter, next)? else {
+            break;
+        };
         next = message.seq.saturating_add(1);
         pending = pending.saturating_sub(1);
         room.take(&message);
@@ -242,7 +244,11 @@ fn send(request: &ApiRequest, stream: &str, outcome: Outcome, no_hdr: bool) {
             courier.send(to, to, b"", &status::block(code, text, &[]), b"");
         }
         Outcome::One(message) => {
-            let headers = if no_hdr { Vec::new() } else { headers(stream, &message, None) };
+            let headers = if no_hdr {
+                Vec::new()
+            } else {
+                headers(stream, &message, None)
+            };
             courier.send(to, to, b"", &headers, &message.payload);
         }
         Outcome::Batch(messages, end) => {
@@ -263,7 +269,11 @@ fn send(request: &ApiRequest, stream: &str, outcome: Outcome, no_hdr: bool) {
                 courier.send(to, to, b"", &headers, &message.payload);
             }
             let block = match end.up_to {
-                None => status::block(204, "EOB", &[("Nats-Num-Pending", &pending), ("Nats-Last-Sequence", &last)]),
+                None => status::block(
+                    204,
+                    "EOB",
+                    &[("Nats-Num-Pending", &pending), ("Nats-Last-Sequence", &last)],
+                ),
                 Some(up_to) => status::block(
                     204,
                     "EOB",
@@ -292,7 +302,10 @@ mod tests {
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             account: Account::new("A"),
         };
-        read(&request, last_for.map(|subject| Bytes::copy_from_slice(subject.as_bytes())))
+        read(
+            &request,
+            last_for.map(|subject| Bytes::copy_from_slice(subject.as_bytes())),
+        )
     }
 
     #[test]
@@ -304,7 +317,11 @@ mod tests {
             ("xx", None, (408, "Malformed Request")),
             ("{\"seq\":1,\"last_by_subj\":\"a\"}", None, (408, "Bad Request")),
             ("{\"last_by_subj\":\"a\",\"batch\":1}", None, (408, "Bad Request")),
-            ("{\"next_by_subj\":\"a\",\"multi_last\":[\"a\"]}", None, (408, "Bad Request")),
+            (
+                "{\"next_by_subj\":\"a\",\"multi_last\":[\"a\"]}",
+                None,
+                (408, "Bad Request"),
+            ),
             (
                 "{\"multi_last\":[\"a\"],\"up_to_seq\":3,\"up_to_time\":\"2020-01-01T00:00:00Z\"}",
                 None,
@@ -329,8 +346,12 @@ mod tests {
             headers: Bytes::new(),
             payload: Bytes::new(),
         };
-        let place = "Nats-Stream: S\r\nNats-Subject: a.b\r\nNats-Sequence: 7\r\nNats-Time-Stamp: 1970-01-01T00:00:01.5Z\r\n";
-        assert_eq!(headers("S", &message, None), format!("NATS/1.0\r\n{place}\r\n").into_bytes());
+        let place =
+            "Nats-Stream: S\r\nNats-Subject: a.b\r\nNats-Sequence: 7\r\nNats-Time-Stamp: 1970-01-01T00:00:01.5Z\r\n";
+        assert_eq!(
+            headers("S", &message, None),
+            format!("NATS/1.0\r\n{place}\r\n").into_bytes()
+        );
         message.headers = Bytes::from_static(b"NATS/1.0\r\nA: b\r\n\r\n");
         assert_eq!(
             headers("S", &message, Some((3, 6))),

@@ -83,7 +83,10 @@ pub fn jsz(js: &Arc<JetStream>, query: &Query) -> Value {
         _ => Vec::new(),
     };
     if !shown.is_empty() {
-        let details: Vec<Value> = shown.into_iter().map(|account| account_detail(js, account, &wanted)).collect();
+        let details: Vec<Value> = shown
+            .into_iter()
+            .map(|account| account_detail(js, account, &wanted))
+            .collect();
         put("account_details", details.into());
     }
     Value::Object(page)
@@ -134,7 +137,10 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &Wanted) -> Va
         "api": api_usage(js, 0),
     });
     if let (true, Value::Object(fields)) = (wanted.streams, &mut detail) {
-        let streams: Vec<Value> = streams.iter().filter_map(|entry| stream_detail(js, entry, wanted)).collect();
+        let streams: Vec<Value> = streams
+            .iter()
+            .filter_map(|entry| stream_detail(js, entry, wanted))
+            .collect();
         fields.insert("stream_detail".to_owned(), streams.into());
     }
     detail
@@ -145,7 +151,9 @@ fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &Wanted)
     let (id, consumers) = (entry.id, wanted.consumers);
     let look = move |shard: &mut weir_engine::shard::Shard<'_, '_>| {
         let now = shard.now();
-        let Some(stream) = shard.stream(id) else { return Ok(None) };
+        let Some(stream) = shard.stream(id) else {
+            return Ok(None);
+        };
         let state = State::of(&stream.state()?, stream.consumer_count());
         let mut infos: Vec<ConsumerInfo> = Vec::new();
         if consumers {

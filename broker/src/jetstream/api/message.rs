@@ -43,7 +43,11 @@ impl Get {
 
     /// Whether it names a message in more than one way.
     pub fn contradicts_itself(&self) -> bool {
-        let (seq, last, next) = (self.seq > 0, !self.last_by_subj.is_empty(), !self.next_by_subj.is_empty());
+        let (seq, last, next) = (
+            self.seq > 0,
+            !self.last_by_subj.is_empty(),
+            !self.next_by_subj.is_empty(),
+        );
         let time = self.start_time.is_some();
         (seq && last) || (seq && time) || (time && last) || (last && next)
     }
@@ -78,8 +82,8 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
     if is_empty(&request.payload) {
         return Err(reject::BAD_REQUEST);
     }
-    let get: Get = decode(&request.payload, &schema::MSG_GET, js.options.strict)
-        .map_err(|why| reject::INVALID_JSON.with(why))?;
+    let get: Get =
+        decode(&request.payload, &schema::MSG_GET, js.options.strict).map_err(|why| reject::INVALID_JSON.with(why))?;
     if get.batch > 0 || get.max_bytes > 0 || get.is_vague() || get.contradicts_itself() {
         return Err(reject::BAD_REQUEST);
     }
@@ -103,7 +107,11 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
         .await
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))?
         .ok_or(reject::NO_MESSAGE_FOUND)?;
-    let hdrs = if no_hdr { String::new() } else { STANDARD.encode(&message.headers) };
+    let hdrs = if no_hdr {
+        String::new()
+    } else {
+        STANDARD.encode(&message.headers)
+    };
     let message = Stored {
         subject: String::from_utf8_lossy(&message.subject).into_owned(),
         seq: message.seq,
@@ -170,7 +178,13 @@ mod tests {
         }
         let fine = get("{\"next_by_subj\":\"a\",\"seq\":3}");
         assert!(!fine.contradicts_itself() && !fine.is_vague());
-        assert_eq!(get("{\"start_time\":\"1970-01-01T00:00:01Z\"}").start(), Some(1_000_000_000));
-        assert_eq!(get("{\"start_time\":\"0001-01-01T00:00:00Z\"}").start(), Some(NanoTime::MIN));
+        assert_eq!(
+            get("{\"start_time\":\"1970-01-01T00:00:01Z\"}").start(),
+            Some(1_000_000_000)
+        );
+        assert_eq!(
+            get("{\"start_time\":\"0001-01-01T00:00:00Z\"}").start(),
+            Some(NanoTime::MIN)
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use weir_engine::consumer::{ConsumerConfig, ConsumerInfo, SeqPair};
 use weir_engine::json::format_time;
@@ -35,7 +35,16 @@ struct Failed {
     #[serde(flatten)]
     page: Option<Page>,
     #[serde(flatten)]
-    fields: Value,
+    fields: Pairs,
+}
+
+/// Fields in their order.
+struct Pairs(Vec<(&'static str, Value)>);
+
+impl Serialize for Pairs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 /// Where a page of a list is in the whole.
@@ -73,18 +82,21 @@ pub(super) fn refusal(call: Call<'_>, rejection: &Rejection) -> Vec<u8> {
     });
     // Fields that these answers always have.
     let (paged, fields) = match call {
-        Call::StreamInfo(_) => (true, json!({})),
-        Call::StreamNames => (true, json!({"streams": null})),
-        Call::StreamList => (true, json!({"streams": []})),
-        Call::ConsumerNames(_) | Call::ConsumerList(_) => (true, json!({"consumers": []})),
-        Call::ConsumerPause(..) => (false, json!({"paused": false, "pause_until": format_time(None)})),
-        Call::StreamPurge(_) => (false, json!({"purged": 0})),
-        Call::StreamRestore(_) => (false, json!({"deliver_subject": ""})),
-        _ => (false, json!({})),
+        Call::StreamInfo(_) => (true, vec![]),
+        Call::StreamNames => (true, vec![("streams", Value::Null)]),
+        Call::StreamList => (true, vec![("streams", json!([]))]),
+        Call::ConsumerNames(_) | Call::ConsumerList(_) => (true, vec![("consumers", json!([]))]),
+        Call::ConsumerPause(..) => {
+            let never = json!(format_time(None));
+            (false, vec![("paused", json!(false)), ("pause_until", never)])
+        }
+        Call::StreamPurge(_) => (false, vec![("purged", json!(0))]),
+        Call::StreamRestore(_) => (false, vec![("deliver_subject", json!(""))]),
+        _ => (false, vec![]),
     };
     let body = Failed {
         page: paged.then(Page::default),
-        fields,
+        fields: Pairs(fields),
     };
     document(call, error, body)
 }
@@ -287,11 +299,39 @@ mod tests {
     }
 
     #[test]
+    fn refusals_keep_the_fields_that_answers_always_have() {
+        let told = |call| {
+            let told = text(refusal(call, &reject::STREAM_NOT_FOUND));
+            told.split_once("not found\"}")
+                .map(|(_, rest)| rest.to_owned())
+                .unwrap_or_default()
+        };
+        assert_eq!(told(Call::StreamPurge("S")), ",\"purged\":0}");
+        assert_eq!(
+            told(Call::ConsumerPause("S", "C")),
+            ",\"paused\":false,\"pause_until\":\"0001-01-01T00:00:00Z\"}"
+        );
+        assert_eq!(
+            told(Call::ConsumerList("S")),
+            ",\"total\":0,\"offset\":0,\"limit\":0,\"consumers\":[]}"
+        );
+        assert_eq!(told(Call::MsgGet("S")), "}");
+    }
+
+    #[test]
     fn pages_stay_within_the_list() {
         let all = || vec![1, 2, 3];
-        for (offset, limit, expected, items) in [(0, 2, 0, vec![1, 2]), (2, 2, 2, vec![3]), (9, 2, 3, vec![]), (-5, 9, 0, all())] {
+        for (offset, limit, expected, items) in [
+            (0, 2, 0, vec![1, 2]),
+            (2, 2, 2, vec![3]),
+            (9, 2, 3, vec![]),
+            (-5, 9, 0, all()),
+        ] {
             let (page, found) = page(all(), offset, limit);
-            assert_eq!((page.total, page.offset, page.limit, found), (3, expected, limit, items));
+            assert_eq!(
+                (page.total, page.offset, page.limit, found),
+                (3, expected, limit, items)
+            );
         }
     }
 }

@@ -115,7 +115,11 @@ const DURATION: Shape = Shape::Int {
 const TEXT_LIST: Shape = Shape::List(&Shape::Text);
 
 static RETENTION: Choice = Choice {
-    words: &[("limits", "limits"), ("interest", "interest"), ("workqueue", "workqueue")],
+    words: &[
+        ("limits", "limits"),
+        ("interest", "interest"),
+        ("workqueue", "workqueue"),
+    ],
     says: Says::Unmarshal,
 };
 static DISCARD: Choice = Choice {
@@ -187,7 +191,11 @@ static TRANSFORM: Fields = Fields {
 };
 static REPUBLISH: Fields = Fields {
     name: "RePublish",
-    fields: &[("src", Shape::Text), ("dest", Shape::Text), ("headers_only", Shape::Flag)],
+    fields: &[
+        ("src", Shape::Text),
+        ("dest", Shape::Text),
+        ("headers_only", Shape::Flag),
+    ],
 };
 static EXTERNAL: Fields = Fields {
     name: "ExternalStream",

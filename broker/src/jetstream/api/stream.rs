@@ -60,15 +60,20 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         Some(_) => return Err(reject::STREAM_NAME_EXIST),
         None => {
             let streams = js.catalogue().list(&account);
-            if streams.iter().any(|other| subjects_overlap(&other.config.subjects, &config.subjects)) {
+            if streams
+                .iter()
+                .any(|other| subjects_overlap(&other.config.subjects, &config.subjects))
+            {
                 return Err(reject::STREAM_SUBJECT_OVERLAP);
             }
             check_room(js, &config, 0)?;
             let id = js.allocate_id();
             let owner = account.clone();
-            js.call(js.shard_for(&account, name), move |shard| shard.create_stream(id, &owner, config, settings))
-                .await
-                .map_err(|error| refused(error, &reject::STREAM_CREATE))?;
+            js.call(js.shard_for(&account, name), move |shard| {
+                shard.create_stream(id, &owner, config, settings)
+            })
+            .await
+            .map_err(|error| refused(error, &reject::STREAM_CREATE))?;
             let entry = lookup(js, request, name)?;
             attach(js, request, &entry).await?;
             entry
@@ -93,7 +98,9 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
 
 /// Lets a new stream hear its subjects; one that cannot must not stay.
 async fn attach(js: &Arc<JetStream>, request: &ApiRequest, entry: &Arc<StreamEntry>) -> Result<(), Rejection> {
-    let Err(error) = js.attach_stream(&request.account, entry) else { return Ok(()) };
+    let Err(error) = js.attach_stream(&request.account, entry) else {
+        return Ok(());
+    };
     let id = entry.id;
     if let Err(undo) = js.call(entry.shard, move |shard| shard.delete_stream(id)).await {
         tracing::error!(stream = %entry.name, "cannot delete a stream that hears nothing: {undo}");
@@ -107,8 +114,16 @@ fn check_room(js: &JetStream, config: &StreamConfig, before: i64) -> Result<(), 
     let more = u64::try_from(config.max_bytes.max(0) - before.max(0)).unwrap_or(0);
     let usage = Usage::of(&js.catalogue().all());
     let (limit, reserved, rejection) = match config.storage {
-        Storage::File => (js.options.max_file, usage.reserved_storage, reject::STORAGE_RESOURCES_EXCEEDED),
-        Storage::Memory => (js.options.max_memory, usage.reserved_memory, reject::MEMORY_RESOURCES_EXCEEDED),
+        Storage::File => (
+            js.options.max_file,
+            usage.reserved_storage,
+            reject::STORAGE_RESOURCES_EXCEEDED,
+        ),
+        Storage::Memory => (
+            js.options.max_memory,
+            usage.reserved_memory,
+            reject::MEMORY_RESOURCES_EXCEEDED,
+        ),
     };
     match limit {
         Some(limit) if more > 0 && reserved.saturating_add(more) > limit => Err(rejection),
@@ -134,8 +149,7 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
             return Err(missing);
         }
     };
-    let (config, settings) =
-        validate_update(&old.config, &old.settings, config, &limits(js), &js.defaults, pedantic)?;
+    let (config, settings) = validate_update(&old.config, &old.settings, config, &limits(js), &js.defaults, pedantic)?;
     let streams = js.catalogue().list(&request.account.name);
     let mut others = streams.iter().filter(|other| other.id != old.id);
     let overlap = others.any(|other| subjects_overlap(&other.config.subjects, &config.subjects));
@@ -218,7 +232,11 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
         .await
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
     // The offset is told as it was asked for, even beyond the end.
-    state.subjects = if page.total == 0 { BTreeMap::new() } else { state.subjects };
+    state.subjects = if page.total == 0 {
+        BTreeMap::new()
+    } else {
+        state.subjects
+    };
     let info = StreamInfo {
         cluster: Some(leader(js)),
         ..compose(js, &entry, state)
@@ -266,7 +284,11 @@ async fn states(
 ) -> Result<Vec<(Arc<StreamEntry>, State)>, Rejection> {
     let mut found = BTreeMap::new();
     for number in 0..js.shards() {
-        let ids: Vec<_> = entries.iter().filter(|entry| entry.shard == number).map(|entry| entry.id).collect();
+        let ids: Vec<_> = entries
+            .iter()
+            .filter(|entry| entry.shard == number)
+            .map(|entry| entry.id)
+            .collect();
         if ids.is_empty() {
             continue;
         }
@@ -344,8 +366,8 @@ pub(super) fn snapshot(js: &JetStream, request: &ApiRequest, name: &str) -> Answ
         return Err(reject::BAD_REQUEST);
     }
     lookup(js, request, name)?;
-    let asked: Request = decode(&request.payload, &schema::SNAPSHOT, js.options.strict)
-        .map_err(|why| reject::INVALID_JSON.with(why))?;
+    let asked: Request =
+        decode(&request.payload, &schema::SNAPSHOT, js.options.strict).map_err(|why| reject::INVALID_JSON.with(why))?;
     if !weir_subject::is_literal(asked.deliver_subject.as_bytes()) {
         return Err(reject::SNAPSHOT_DELIVER_SUBJECT_INVALID);
     }
@@ -362,8 +384,8 @@ pub(super) fn restore(js: &JetStream, request: &ApiRequest, name: &str) -> Answe
     if is_empty(&request.payload) {
         return Err(reject::BAD_REQUEST);
     }
-    let asked: Request = decode(&request.payload, &schema::RESTORE, js.options.strict)
-        .map_err(|why| reject::INVALID_JSON.with(why))?;
+    let asked: Request =
+        decode(&request.payload, &schema::RESTORE, js.options.strict).map_err(|why| reject::INVALID_JSON.with(why))?;
     if !asked.config.name.is_empty() && asked.config.name != name {
         return Err(reject::STREAM_MISMATCH);
     }
