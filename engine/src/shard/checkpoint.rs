@@ -23,6 +23,9 @@ pub(super) struct Checkpoint {
     journal_bytes: usize,
     /// The thread that writes one.
     running: Option<JoinHandle<Result<Seq>>>,
+    /// Why the last one failed. What failed may have lost writes: only opening anew shows what is there. But that can
+    /// wait for the end of the turn, for the journal has everything.
+    pub failure: Option<Error>,
     /// What that one or one that failed removes the snapshots of.
     removing: Vec<LogId>,
     /// Streams deleted whose snapshots have to go.
@@ -87,8 +90,8 @@ impl State {
             Some(Ok(position)) => self.free_journal(position),
             Some(Err(error)) => {
                 self.checkpoint_failed(&error);
-                // Whatever failed may have lost writes: only opening anew shows what is there.
-                Err(error)
+                self.checkpoint.failure = Some(error);
+                Ok(())
             }
         }
     }
@@ -114,6 +117,9 @@ impl State {
         self.journal.sync()?;
         // One that is being written must not put its snapshots over the last ones.
         self.checkpointed()?;
+        if let Some(error) = self.checkpoint.failure.take() {
+            return Err(error);
+        }
         if self.streams.values().any(|stream| stream.unsaved) || !self.checkpoint.deleted.is_empty() {
             let position = self.checkpoint_job().run()?;
             self.free_journal(position)?;

@@ -180,6 +180,9 @@ impl Runner {
         self.emits = emits;
         outcome?;
         self.state.schedule(now)?;
+        if let Some(error) = self.state.checkpoint.failure.take() {
+            return Err(error);
+        }
         self.state.checkpoint_if_due(&self.handle);
         Ok(())
     }

@@ -1,0 +1,460 @@
+//! What is promised across crashes and failing disks: what was acknowledged is there, what is there is whole, ids are
+//! never used again, and a shard whose storage failed goes on once it can.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use support::{Bench, Handle, Random, Storage};
+use weir_engine::stream::{Purge, StreamConfig};
+use weir_engine::{
+    Backend, Batch, Error, Kind, Kv, KvWrite, Log, LogId, LogOptions, LogReader, Recovery, Result, SECOND, Seq,
+};
+
+/// When a write or a sync fails: the next one once the count is used up. Writes that fail may still have happened.
+#[derive(Default)]
+struct Faults {
+    left: AtomicI64,
+    armed: AtomicBool,
+    /// Whether the write that fails is carried out all the same.
+    carried_out: AtomicBool,
+    /// Whether every sync of the backend fails, too, until it is opened anew.
+    lasting: AtomicBool,
+}
+
+impl Faults {
+    fn arm(&self, after: i64, carried_out: bool, lasting: bool) {
+        self.carried_out.store(carried_out, Ordering::SeqCst);
+        self.lasting.store(lasting, Ordering::SeqCst);
+        self.left.store(after, Ordering::SeqCst);
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    fn disarm(&self) -> bool {
+        self.armed.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether this one is to fail.
+    fn strikes(&self) -> bool {
+        self.armed.load(Ordering::SeqCst) && self.left.fetch_sub(1, Ordering::SeqCst) <= 0 && self.disarm()
+    }
+
+    fn guard(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        if !self.strikes() {
+            return act();
+        }
+        if self.carried_out.load(Ordering::SeqCst) {
+            act()?;
+        }
+        Err(Error::io("writing", "no space left on device (injected)"))
+    }
+}
+
+/// A backend whose writes and syncs fail when told to. After a failed sync it refuses everything, as the trait has it,
+/// if the fault is a lasting one.
+struct FaultyBackend {
+    inner: Arc<dyn Backend>,
+    faults: Arc<Faults>,
+    poison: Arc<AtomicBool>,
+}
+
+struct FaultyLog {
+    inner: Box<dyn Log>,
+    faults: Arc<Faults>,
+    poison: Arc<AtomicBool>,
+    broken: bool,
+}
+
+struct FaultyKv {
+    inner: Arc<dyn Kv>,
+    faults: Arc<Faults>,
+}
+
+fn poisoned() -> Error {
+    Error::new(Kind::Poisoned, "an earlier sync failed (injected)")
+}
+
+impl Backend for FaultyBackend {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn persistent(&self) -> bool {
+        self.inner.persistent()
+    }
+
+    fn atomic_kv(&self) -> bool {
+        self.inner.atomic_kv()
+    }
+
+    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
+        if self.poison.load(Ordering::SeqCst) {
+            return Err(poisoned());
+        }
+        let (inner, recovery) = self.inner.open(id, options)?;
+        let log = FaultyLog {
+            inner,
+            faults: self.faults.clone(),
+            poison: self.poison.clone(),
+            broken: false,
+        };
+        Ok((Box::new(log), recovery))
+    }
+
+    fn list(&self) -> Result<Vec<LogId>> {
+        self.inner.list()
+    }
+
+    fn remove(&self, id: LogId) -> Result<()> {
+        self.inner.remove(id)
+    }
+
+    fn kv(&self) -> Arc<dyn Kv> {
+        Arc::new(FaultyKv {
+            inner: self.inner.kv(),
+            faults: self.faults.clone(),
+        })
+    }
+
+    fn sync(&self) -> Result<()> {
+        if self.poison.load(Ordering::SeqCst) {
+            return Err(poisoned());
+        }
+        let result = self.faults.guard(|| self.inner.sync());
+        if result.is_err() && self.faults.lasting.load(Ordering::SeqCst) {
+            self.poison.store(true, Ordering::SeqCst);
+        }
+        result
+    }
+}
+
+impl FaultyLog {
+    fn checked(&mut self, act: impl FnOnce(&mut dyn Log) -> Result<()>, sync: bool) -> Result<()> {
+        if self.broken || self.poison.load(Ordering::SeqCst) {
+            return Err(poisoned());
+        }
+        let inner = self.inner.as_mut();
+        let result = self.faults.guard(|| act(inner));
+        if result.is_err() {
+            self.broken = true;
+            if sync && self.faults.lasting.load(Ordering::SeqCst) {
+                self.poison.store(true, Ordering::SeqCst);
+            }
+        }
+        result
+    }
+}
+
+impl Log for FaultyLog {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+        self.checked(|log| log.write(batch), false)
+    }
+
+    fn truncate(&mut self, last: Seq) -> Result<()> {
+        self.checked(|log| log.truncate(last), false)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.checked(|log| log.sync(), true)
+    }
+
+    fn maintain(&mut self, budget: u64) -> Result<bool> {
+        self.inner.maintain(budget)
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        self.inner.reader()
+    }
+}
+
+impl Kv for FaultyKv {
+    fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>> {
+        self.inner.get(key)
+    }
+
+    fn put_all(&self, writes: &[KvWrite]) -> Result<()> {
+        self.faults.guard(|| self.inner.put_all(writes))
+    }
+
+    fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: weir_engine::VisitKey<'_>) -> Result<()> {
+        self.inner.scan(prefix, from, visit)
+    }
+}
+
+/// A bench whose backends fail when told to.
+fn faulty(storage: Storage) -> (Bench, Arc<Faults>) {
+    let faults = Arc::new(Faults::default());
+    let mut bench = Bench::new(storage);
+    let told = faults.clone();
+    bench.wrap = Some(Arc::new(move |inner| {
+        Arc::new(FaultyBackend {
+            inner,
+            faults: told.clone(),
+            poison: Arc::default(),
+        })
+    }));
+    (bench, faults)
+}
+
+fn config(name: &str) -> StreamConfig {
+    StreamConfig {
+        name: name.into(),
+        subjects: vec![">".into()],
+        ..StreamConfig::default()
+    }
+}
+
+fn live(stream: &Handle) -> BTreeMap<u64, Vec<u8>> {
+    let all = stream.call(|shard, id| {
+        let stream = shard.stream(id).expect("the stream");
+        let last = stream.state()?.last_seq;
+        let mut all = BTreeMap::new();
+        for seq in 1..=last {
+            if let Some(m) = stream.message(seq)? {
+                all.insert(seq, m.payload.to_vec());
+            }
+        }
+        Ok(all)
+    });
+    all.expect("the stream can be read")
+}
+
+/// Asks until the shard has its storage again.
+fn wait_until_open(bench: &Bench, name: &str) -> Handle {
+    for _ in 0..400 {
+        if let Some(stream) = bench.find(name)
+            && stream.call(|shard, id| Ok(shard.stream(id).is_some())).unwrap_or(false)
+        {
+            return stream;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the shard did not open again");
+}
+
+/// Publishes, deletes and purges while writes and syncs fail now and then: what was answered is there, what was
+/// refused may be there whole or not at all.
+fn survive_faults(storage: Storage, seed: u64) {
+    let mut random = Random(seed);
+    let (mut bench, faults) = faulty(storage);
+    bench.checkpoint_bytes = *random.pick(&[100, 3000]);
+    bench.shards = 2;
+    bench.open();
+    bench.create(&config("S"));
+    bench.create(&config("other"));
+    let mut stream = bench.find("S").expect("the stream");
+    let mut sure: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+    // What may have happened: a payload whose publisher got an error, a sequence whose removal did.
+    let mut perhaps: BTreeSet<Vec<u8>> = BTreeSet::new();
+    let mut doubtful: BTreeSet<u64> = BTreeSet::new();
+    for step in 0..120_u64 {
+        if random.one_in(12) {
+            let (carried_out, lasting) = (random.one_in(2), random.one_in(6));
+            faults.arm(random.below(8) as i64, carried_out, lasting);
+        }
+        let failed = match random.below(10) {
+            0..7 => {
+                let payload = format!("message {step} {}", random.next()).into_bytes();
+                match stream.publish("a", "", &payload) {
+                    Ok((seq, _)) => {
+                        assert!(sure.insert(seq, payload).is_none(), "sequence {seq} again");
+                        false
+                    }
+                    Err(_) => perhaps.insert(payload),
+                }
+            }
+            7 if !sure.is_empty() => {
+                let seqs: Vec<u64> = sure.keys().copied().collect();
+                let seq = *random.pick(&seqs);
+                let gone = stream.call(move |shard, id| shard.delete_message(id, seq, false));
+                sure.remove(&seq);
+                gone.is_err() && doubtful.insert(seq)
+            }
+            8 if random.one_in(4) => {
+                let purge = Purge {
+                    keep: 3,
+                    ..Purge::default()
+                };
+                let gone = stream.call(move |shard, id| shard.purge(id, &purge));
+                // Which of those in doubt count among the three is not known here.
+                match gone {
+                    Ok(_) => sure.retain(|seq, _| live(&stream).contains_key(seq)),
+                    Err(_) => doubtful.extend(std::mem::take(&mut sure).into_keys()),
+                }
+                gone.is_err()
+            }
+            _ => {
+                faults.disarm();
+                match random.below(4) {
+                    0 => {
+                        bench.close();
+                        bench.open();
+                    }
+                    1 => {
+                        bench.kill();
+                        bench.open();
+                    }
+                    _ => {}
+                }
+                stream = wait_until_open(&bench, "S");
+                let found = live(&stream);
+                for (seq, payload) in &sure {
+                    assert_eq!(found.get(seq), Some(payload), "message {seq} was acknowledged");
+                }
+                for (seq, payload) in found {
+                    let known = sure.contains_key(&seq) || doubtful.contains(&seq);
+                    assert!(known || perhaps.contains(&payload), "message {seq} came from nowhere");
+                }
+                false
+            }
+        };
+        if failed {
+            faults.disarm();
+            stream = wait_until_open(&bench, "S");
+        }
+    }
+}
+
+fn survive_many_faults(storage: Storage, seeds: u64) {
+    if let Some(seed) = std::env::var("WEIR_SEED").ok().and_then(|s| s.parse().ok()) {
+        return survive_faults(storage, seed);
+    }
+    for seed in 0..seeds {
+        let outcome = std::panic::catch_unwind(|| survive_faults(storage, seed));
+        if let Err(panic) = outcome {
+            eprintln!("{storage:?} fails with WEIR_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_writes_fail() {
+    survive_many_faults(Storage::Persistent, 16);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_writes_of_segments_fail() {
+    survive_many_faults(Storage::Segment, 4);
+}
+
+/// Streams made and deleted across crashes: the right ones are there, and no log id is used twice.
+#[test]
+fn ids_are_never_used_again() {
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let mut bench = Bench::new(Storage::Persistent);
+        bench.checkpoint_bytes = *random.pick(&[1, 500, 1 << 20]);
+        bench.shards = 2;
+        bench.open();
+        let mut used = BTreeSet::new();
+        let mut streams: BTreeMap<String, u64> = BTreeMap::new();
+        for _ in 0..60 {
+            let name = format!("s{}", random.below(4));
+            match (random.below(5), bench.find(&name)) {
+                (0..3, None) => {
+                    let stream = bench.create(&config(&name));
+                    assert!(used.insert(stream.id), "id {} again", stream.id);
+                    streams.insert(name, 0);
+                }
+                (0..3, Some(stream)) => {
+                    let count = streams.get_mut(&name).expect("the model has it");
+                    *count += 1;
+                    let ack = stream.publish("a", "", b"x").expect("an ack");
+                    assert_eq!(ack, (*count, false));
+                }
+                (3, Some(stream)) => {
+                    let gone = stream.call(|shard, id| shard.delete_stream(id));
+                    gone.expect("the stream goes");
+                    streams.remove(&name);
+                }
+                (4, _) => {
+                    match random.one_in(2) {
+                        true => bench.close(),
+                        false => bench.kill(),
+                    }
+                    bench.open();
+                }
+                _ => {}
+            }
+            let there = bench.store().catalogue().all();
+            let names: Vec<String> = there.iter().map(|entry| entry.name.to_string()).collect();
+            assert_eq!(names, streams.keys().cloned().collect::<Vec<_>>(), "seed {seed}");
+            for (name, count) in &streams {
+                let stream = bench.find(name).expect("the stream");
+                assert_eq!(live(&stream).len() as u64, *count, "seed {seed}, {name}");
+            }
+        }
+    }
+}
+
+/// A message id is refused within its window and taken after it, whatever happened in between.
+#[test]
+fn the_duplicate_window_outlives_the_store() {
+    const WINDOW: i64 = 10 * SECOND;
+    for storage in [Storage::Persistent, Storage::Segment] {
+        for seed in 0..8 {
+            let mut random = Random(seed);
+            let mut bench = Bench::new(storage);
+            bench.checkpoint_bytes = *random.pick(&[1, 2000, 1 << 20]);
+            bench.open();
+            let mut stream = bench.create(&StreamConfig {
+                duplicate_window: WINDOW,
+                ..config("S")
+            });
+            let mut seen: BTreeMap<String, (u64, i64)> = BTreeMap::new();
+            for step in 0..100 {
+                match random.below(8) {
+                    0 => bench.advance(random.below(5) as i64 * SECOND),
+                    1 if random.one_in(2) => {
+                        match random.one_in(2) {
+                            true => bench.close(),
+                            false => bench.kill(),
+                        }
+                        bench.open();
+                        stream = bench.find("S").expect("the stream");
+                    }
+                    _ => {
+                        let id = format!("m{}", random.below(6));
+                        let headers = format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n");
+                        let now = bench.now();
+                        let known = seen.get(&id).filter(|(_, time)| time + WINDOW > now);
+                        let known = known.copied();
+                        let (seq, duplicate) = stream.publish("a", &headers, b"").expect("an ack");
+                        assert_eq!(duplicate, known.is_some(), "seed {seed} step {step} {id}");
+                        match known {
+                            Some((first, _)) => assert_eq!(seq, first),
+                            None => {
+                                seen.insert(id, (seq, now));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A backend that failed for good is opened anew once all shards have let go of it, without anybody's help.
+#[test]
+fn a_failed_sync_of_the_whole_backend_heals() {
+    let (mut bench, faults) = faulty(Storage::Segment);
+    bench.shards = 4;
+    bench.open();
+    for name in ["S", "T", "U", "V"] {
+        bench.create(&config(name));
+    }
+    let stream = bench.find("S").expect("the stream");
+    stream.publish("a", "", b"one").expect("an ack");
+    // The first fault is the journal's write, the second its sync.
+    faults.arm(1, true, true);
+    assert!(stream.publish("a", "", b"two").is_err());
+    for name in ["S", "T", "U", "V"] {
+        let stream = wait_until_open(&bench, name);
+        stream.publish("a", "", b"three").expect("an ack");
+    }
+    assert_eq!(live(&bench.find("S").expect("the stream"))[&1], b"one");
+}
