@@ -49,7 +49,9 @@ impl Get {
             !self.next_by_subj.is_empty(),
         );
         let time = self.start_time.is_some();
-        (seq && last) || (seq && time) || (time && last) || (last && next)
+        // Only `next_by_subj` goes with a place to begin.
+        let beginnings = usize::from(seq) + usize::from(time) + usize::from(last);
+        beginnings > 1 || (last && next)
     }
 
     /// Whether it names no message at all.
