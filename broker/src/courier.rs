@@ -27,14 +27,7 @@ impl Courier {
 
     /// Gives a message to everybody who listens on `to`; what they read as its subject is `subject`. `reply` and `headers`
     /// (a whole block) may be empty. Returns whether anybody took it.
-    pub fn send(
-        &mut self,
-        to: &[u8],
-        subject: &[u8],
-        reply: &[u8],
-        headers: &[u8],
-        payload: &[u8],
-    ) -> bool {
+    pub fn send(&mut self, to: &[u8], subject: &[u8], reply: &[u8], headers: &[u8], payload: &[u8]) -> bool {
         let message = Outgoing {
             subject,
             reply,
@@ -44,9 +37,7 @@ impl Courier {
             echo: true,
             chunk: None,
         };
-        self.router
-            .route(&self.account, to, &message, &mut self.batch)
-            > 0
+        self.router.route(&self.account, to, &message, &mut self.batch) > 0
     }
 
     /// True if anybody listens on `to` now.

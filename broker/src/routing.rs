@@ -68,13 +68,7 @@ impl Default for Router {
 
 impl Router {
     /// Gives `message` to everybody in `account` who listens on `to`. Returns how many took it.
-    pub fn route(
-        &mut self,
-        account: &Account,
-        to: &[u8],
-        message: &Outgoing<'_>,
-        batch: &mut Batch,
-    ) -> usize {
+    pub fn route(&mut self, account: &Account, to: &[u8], message: &Outgoing<'_>, batch: &mut Batch) -> usize {
         let matched = self.cache.get(account, to);
         let sink = &mut self.sink;
         let mut taken = 0;
@@ -228,20 +222,14 @@ impl MatchCache {
     }
 
     fn resize(&mut self, slots: usize) {
-        self.slots = std::iter::repeat_with(Matched::default)
-            .take(slots)
-            .collect();
+        self.slots = std::iter::repeat_with(Matched::default).take(slots).collect();
         self.evicted = 0;
     }
 
     fn refresh(&mut self, generation: u64) {
         if self.generation != generation {
             self.generation = generation;
-            for slot in self
-                .slots
-                .iter_mut()
-                .filter(|slot| slot.generation != generation)
-            {
+            for slot in self.slots.iter_mut().filter(|slot| slot.generation != generation) {
                 slot.clear();
             }
         }
@@ -264,9 +252,7 @@ impl Matched {
             None => plain.push(Arc::clone(subscription)),
             Some(queue) => {
                 let same = |group: &&mut Vec<Arc<Subscription>>| {
-                    group
-                        .first()
-                        .is_some_and(|first| first.queue.as_ref() == Some(queue))
+                    group.first().is_some_and(|first| first.queue.as_ref() == Some(queue))
                 };
                 match groups.iter_mut().find(same) {
                     Some(group) => group.push(Arc::clone(subscription)),

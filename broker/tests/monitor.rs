@@ -1,5 +1,7 @@
 //! The monitoring port, with nats-server's names.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use serde_json::Value;

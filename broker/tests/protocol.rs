@@ -316,7 +316,9 @@ fn a_client_that_does_not_answer_pings_is_stale() {
         options.ping_interval = Duration::from_millis(200);
         options.ping_max = 1;
     });
-    server.client().expect_end("PING\r\n-ERR 'Stale Connection'\r\n");
+    let mut client = server.client();
+    client.shows_pings = true;
+    client.expect_end("PING\r\n-ERR 'Stale Connection'\r\n");
 }
 
 #[test]

@@ -12,12 +12,14 @@ pub type WatchKey = (u64, Box<str>);
 /// What is called. It runs on the thread that subscribes or unsubscribes, so it must not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
+type Watch = (WatchKey, Wake);
+
 /// Subjects and who waits for interest in them.
 #[derive(Default)]
 pub(super) struct Watches {
     /// So that the usual case, no watch at all, costs no lock.
     count: AtomicUsize,
-    by_subject: Mutex<HashMap<Box<[u8]>, Vec<(WatchKey, Wake)>>>,
+    by_subject: Mutex<HashMap<Box<[u8]>, Vec<Watch>>>,
 }
 
 impl Watches {
@@ -61,7 +63,7 @@ impl Watches {
 
     fn concerned(&self, filter: &[u8]) -> Vec<Wake> {
         let by_subject = self.by_subject.lock();
-        let wakes = |list: &Vec<(WatchKey, Wake)>| list.iter().map(|(_, wake)| Arc::clone(wake)).collect::<Vec<_>>();
+        let wakes = |list: &Vec<Watch>| list.iter().map(|(_, wake)| Arc::clone(wake)).collect::<Vec<_>>();
         if !weir_subject::has_wildcard(filter) {
             return by_subject.get(filter).map(wakes).unwrap_or_default();
         }
@@ -82,7 +84,9 @@ mod tests {
         let woken = Arc::new(AtomicUsize::new(0));
         let wake = || {
             let woken = Arc::clone(&woken);
-            let wake: Wake = Arc::new(move || drop(woken.fetch_add(1, Ordering::Relaxed)));
+            let wake: Wake = Arc::new(move || {
+                woken.fetch_add(1, Ordering::Relaxed);
+            });
             wake
         };
         let key = |name: &str| (1, Box::from(name));

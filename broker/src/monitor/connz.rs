@@ -78,9 +78,7 @@ fn gather(server: &Server, query: &Query) -> Result<Vec<Snapshot>, String> {
     match query.text("state").map(str::to_ascii_lowercase).as_deref() {
         None | Some("open" | "0") => Ok(open()),
         Some("closed" | "1") => Ok(server.closed_clients()),
-        Some("any" | "all" | "2") => {
-            Ok(open().into_iter().chain(server.closed_clients()).collect())
-        }
+        Some("any" | "all" | "2") => Ok(open().into_iter().chain(server.closed_clients()).collect()),
         Some(other) => Err(format!("Error decoding state for {other}")),
     }
 }
@@ -96,14 +94,9 @@ fn sort(list: &mut [Snapshot], by: &str, now: Timestamp) -> Result<(), String> {
         "bytes_from" => list.sort_by_key(|client| Reverse(client.in_bytes)),
         "last" => list.sort_by_key(|client| Reverse(client.last_activity)),
         "idle" => list.sort_by_key(|client| client.last_activity),
-        "uptime" => list.sort_by_key(|client| {
-            Reverse(
-                client
-                    .stop
-                    .map_or(now, |(stop, _)| stop)
-                    .duration_since(client.start),
-            )
-        }),
+        "uptime" => {
+            list.sort_by_key(|client| Reverse(client.stop.map_or(now, |(stop, _)| stop).duration_since(client.start)))
+        }
         "stop" => list.sort_by_key(|client| client.stop.map(|(stop, _)| stop)),
         "reason" => list.sort_by_key(|client| client.stop.map(|(_, reason)| reason.to_string())),
         "rtt" => list.sort_by_key(|client| Reverse(client.rtt_ns)),

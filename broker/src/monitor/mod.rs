@@ -95,10 +95,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-async fn respond(
-    server: &Arc<Server>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond(server: &Arc<Server>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let path = request.uri().path().trim_end_matches('/');
     let answer = match request.method() {

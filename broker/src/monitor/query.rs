@@ -33,9 +33,9 @@ impl Query {
         let Some(text) = self.text(name) else {
             return Ok(0);
         };
-        let number: i64 = text.parse().map_err(|_| {
-            format!("Error decoding int for '{name}': parsing {text:?}: invalid syntax")
-        })?;
+        let number: i64 = text
+            .parse()
+            .map_err(|_| format!("Error decoding int for '{name}': parsing {text:?}: invalid syntax"))?;
         Ok(usize::try_from(number).unwrap_or(0))
     }
 

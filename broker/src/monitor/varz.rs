@@ -12,12 +12,7 @@ use crate::server::Server;
 
 pub(super) fn page(server: &Arc<Server>) -> Answer {
     let mut page = Map::new();
-    for section in [
-        identity(server),
-        settings(server),
-        activity(server),
-        events(server),
-    ] {
+    for section in [identity(server), settings(server), activity(server), events(server)] {
         if let Value::Object(fields) = section {
             page.extend(fields);
         }
@@ -137,10 +132,7 @@ fn jetstream(server: &Server) -> Value {
         "ha_assets",
         "api",
     ];
-    let stats: serde_json::Map<String, Value> = names
-        .iter()
-        .map(|name| ((*name).to_owned(), take(name)))
-        .collect();
+    let stats: serde_json::Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), take(name))).collect();
     json!({"config": config, "stats": stats, "limits": limits})
 }
 
@@ -174,11 +166,7 @@ fn usage(server: &Server) -> Usage {
         .sum();
     let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
     let uptime = server.uptime_ns() as f64 / 1e9;
-    let percent = if uptime > 0.0 {
-        seconds / uptime * 100.0
-    } else {
-        0.0
-    };
+    let percent = if uptime > 0.0 { seconds / uptime * 100.0 } else { 0.0 };
     Usage {
         resident: pages * rustix::param::page_size() as u64,
         cpu_percent: (percent * 10.0).round() / 10.0,

@@ -131,7 +131,11 @@ impl Server {
         if self.shutting_down.swap(true, Ordering::SeqCst) {
             return;
         }
-        tracing::info!("Initiating Shutdown...");
+        // A server that could not even start says why, and nothing else.
+        let was_up = self.client_address().is_some();
+        if was_up {
+            tracing::info!("Initiating Shutdown...");
+        }
         self.accepting.send_replace(false);
         for client in self.clients() {
             client.close(CloseReason::ServerShutdown);
@@ -143,7 +147,9 @@ impl Server {
         for path in std::mem::take(&mut *self.created.lock()) {
             files::remove(&path);
         }
-        tracing::info!("Server Exiting..");
+        if was_up {
+            tracing::info!("Server Exiting..");
+        }
         self.stopped.send_replace(true);
     }
 

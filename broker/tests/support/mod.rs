@@ -1,5 +1,6 @@
 //! A server in this process, and a client that speaks raw bytes to it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -78,14 +79,18 @@ impl Drop for TestServer {
 pub struct Raw {
     pub stream: TcpStream,
     pending: Vec<u8>,
+    /// Show the server's PINGs, which come when they like (the first two seconds after the connection was made).
+    pub shows_pings: bool,
 }
 
 impl Raw {
     fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        stream.set_nodelay(true).unwrap();
         Self {
             stream,
             pending: Vec::new(),
+            shows_pings: false,
         }
     }
 
@@ -102,6 +107,7 @@ impl Raw {
                 Ok(0) => return false,
                 Ok(read) => {
                     self.pending.extend_from_slice(&chunk[..read]);
+                    self.drop_pings();
                     return true;
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -117,10 +123,23 @@ impl Raw {
         }
     }
 
+    fn drop_pings(&mut self) {
+        const PING: &[u8] = b"PING\r\n";
+        let mut from = 0;
+        while let Some(at) = find(&self.pending[from..], PING).map(|at| from + at) {
+            if !self.shows_pings && (at == 0 || self.pending[at - 1] == b'\n') {
+                self.pending.drain(at..at + PING.len());
+                from = at;
+            } else {
+                from = at + 1;
+            }
+        }
+    }
+
     /// The next line, without its end.
     pub fn line(&mut self) -> String {
         loop {
-            if let Some(at) = self.pending.windows(2).position(|pair| pair == b"\r\n") {
+            if let Some(at) = find(&self.pending, b"\r\n") {
                 let line = String::from_utf8(self.pending[..at].to_vec()).unwrap();
                 self.pending.drain(..at + 2);
                 return line;
@@ -166,4 +185,8 @@ impl Raw {
         while self.more() {}
         assert_eq!(String::from_utf8_lossy(&self.pending), wanted);
     }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|found| found == wanted)
 }
