@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::consumer::Consumer;
+use crate::json::nullable;
 use crate::shard::emit::{Emit, Status};
 use crate::shard::turn::Turn;
 use crate::types::{NanoTime, Nanos};
@@ -13,16 +14,22 @@ use crate::types::{NanoTime, Nanos};
 #[serde(default)]
 pub struct PullRequest {
     /// Messages wanted.
+    #[serde(deserialize_with = "nullable")]
     pub batch: u64,
     /// How long to wait for them in nanoseconds; 0 for as long as it takes.
+    #[serde(deserialize_with = "nullable")]
     pub expires: Nanos,
     /// Bytes at most; 0 for no limit.
+    #[serde(deserialize_with = "nullable")]
     pub max_bytes: u64,
     /// Whether to answer at once when there is nothing.
+    #[serde(deserialize_with = "nullable")]
     pub no_wait: bool,
     /// The silence after which a heartbeat is sent, in nanoseconds; 0 for none.
+    #[serde(deserialize_with = "nullable")]
     pub idle_heartbeat: Nanos,
     /// The priority group.
+    #[serde(deserialize_with = "nullable")]
     pub group: String,
 }
 
@@ -47,19 +54,14 @@ impl PullRequest {
     pub fn parse(payload: &[u8]) -> Result<Self, String> {
         let text = payload.trim_ascii();
         if text.starts_with(b"{") {
-            let mut request: Self =
-                serde_json::from_slice(text).map_err(|error| format!("invalid JSON: {error}"))?;
+            let mut request: Self = serde_json::from_slice(text).map_err(|error| format!("invalid JSON: {error}"))?;
             request.batch = request.batch.max(1);
-            if request.idle_heartbeat > 0
-                && request.expires < request.idle_heartbeat.saturating_mul(2)
-            {
+            if request.idle_heartbeat > 0 && request.expires < request.idle_heartbeat.saturating_mul(2) {
                 return Err("heartbeat value too large".to_owned());
             }
             return Ok(request);
         }
-        let batch = std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let batch = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
         Ok(Self {
             batch: batch.unwrap_or(1).max(1),
             ..Self::default()
@@ -147,22 +149,14 @@ impl Consumer {
             return Some(conflict("Consumer is push based"));
         }
         if config.max_batch > 0 && request.batch > config.max_batch as u64 {
-            return Some(conflict(format!(
-                "Exceeded MaxRequestBatch of {}",
-                config.max_batch
-            )));
+            return Some(conflict(format!("Exceeded MaxRequestBatch of {}", config.max_batch)));
         }
         if config.max_expires > 0 && request.expires > config.max_expires {
             let seconds = config.max_expires as f64 / 1e9;
-            return Some(conflict(format!(
-                "Exceeded MaxRequestExpires of {seconds}s"
-            )));
+            return Some(conflict(format!("Exceeded MaxRequestExpires of {seconds}s")));
         }
         if config.max_bytes > 0 && request.max_bytes > config.max_bytes as u64 {
-            return Some(conflict(format!(
-                "Exceeded MaxRequestMaxBytes of {}",
-                config.max_bytes
-            )));
+            return Some(conflict(format!("Exceeded MaxRequestMaxBytes of {}", config.max_bytes)));
         }
         None
     }
@@ -182,10 +176,7 @@ impl Consumer {
         self.waiting.retain_mut(|waiting| {
             if waiting.expires <= now {
                 let (messages, bytes) = waiting.short();
-                told.push((
-                    waiting.reply.clone(),
-                    Status::RequestTimeout { messages, bytes },
-                ));
+                told.push((waiting.reply.clone(), Status::RequestTimeout { messages, bytes }));
                 return false;
             }
             if waiting.next_heartbeat <= now {
@@ -201,11 +192,7 @@ impl Consumer {
 
     /// There is nothing more to send: the requests that would not wait and got something are done.
     pub fn end_of_stream(&mut self, turn: &mut Turn<'_>) {
-        if !self
-            .waiting
-            .iter()
-            .any(|waiting| waiting.no_wait && waiting.served)
-        {
+        if !self.waiting.iter().any(|waiting| waiting.no_wait && waiting.served) {
             return;
         }
         let mut told = Vec::new();
@@ -213,10 +200,7 @@ impl Consumer {
             let done = waiting.no_wait && waiting.served;
             if done {
                 let (messages, bytes) = waiting.short();
-                told.push((
-                    waiting.reply.clone(),
-                    Status::RequestTimeout { messages, bytes },
-                ));
+                told.push((waiting.reply.clone(), Status::RequestTimeout { messages, bytes }));
             }
             !done
         });
@@ -234,12 +218,7 @@ impl Consumer {
 
     /// Chooses the request that gets the next message of so many bytes, and books it there. `checked` counts the
     /// requests at the front of the queue that were seen to be alive in this turn.
-    pub(super) fn next_waiting(
-        &mut self,
-        size: u64,
-        checked: &mut usize,
-        turn: &mut Turn<'_>,
-    ) -> Option<Bytes> {
+    pub(super) fn next_waiting(&mut self, size: u64, checked: &mut usize, turn: &mut Turn<'_>) -> Option<Bytes> {
         loop {
             let waiting = self.waiting.front_mut()?;
             if waiting.expires <= turn.now {
@@ -333,12 +312,10 @@ mod tests {
         assert_eq!(PullRequest::parse(b"").unwrap().batch, 1);
         assert_eq!(PullRequest::parse(b"25").unwrap().batch, 25);
         assert_eq!(PullRequest::parse(b"what").unwrap().batch, 1);
-        let request =
-            PullRequest::parse(br#"{"batch":3,"expires":1000,"no_wait":true,"other":1}"#).unwrap();
-        assert_eq!(
-            (request.batch, request.expires, request.no_wait),
-            (3, 1000, true)
-        );
+        let request = PullRequest::parse(br#"{"batch":3,"expires":1000,"no_wait":true,"other":1}"#).unwrap();
+        assert_eq!((request.batch, request.expires, request.no_wait), (3, 1000, true));
+        let nulls = PullRequest::parse(br#"{"batch":null,"group":null,"no_wait":null}"#).unwrap();
+        assert_eq!(nulls, PullRequest::default());
         assert!(PullRequest::parse(b"{").is_err());
         assert_eq!(
             PullRequest::parse(br#"{"idle_heartbeat":10,"expires":15}"#),
