@@ -1,6 +1,7 @@
 //! Consumers against a model: what is delivered, how often, what is pending, where the floor is, and what retention
 //! removes; with acknowledgements of every kind, waits that run out, restarts and crashes. A failure prints the seed;
 //! `WEIR_SEED=<n>` runs only that one.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -185,7 +186,7 @@ impl Model {
             DeliverPolicy::All => first,
             DeliverPolicy::New => self.last + 1,
             DeliverPolicy::Last => {
-                let last = self.messages.iter().filter(matching).next_back();
+                let last = self.messages.iter().rfind(matching);
                 last.map_or(self.last + 1, |(&seq, _)| seq)
             }
             DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),

@@ -1,5 +1,6 @@
 //! Streams over each backend against a plain list of messages: random publishes, purges, deletes, times, limits,
 //! restarts and crashes. A failure prints the seed; `WEIR_SEED=<n>` runs only that one.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

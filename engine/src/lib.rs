@@ -1,13 +1,82 @@
-//! Weir's engine: storage traits, and on them streams, consumers, key-value buckets and objects.
+//! Weir's engine: storage traits, and on them streams, consumers, key-value buckets and objects. No sockets, no files,
+//! no async runtime: a program brings a clock and opens the backends, `weir-backends` has three.
+//!
+//! ```ignore
+//! // Also in backends/examples/embedded.rs, where it is compiled and can be run: a backend is not the engine's business.
+//! use std::sync::Arc;
+//! use std::time::{SystemTime, UNIX_EPOCH};
+//!
+//! use weir_backends::root::StoreDir;
+//! use weir_engine::embed::GLOBAL_ACCOUNT;
+//! use weir_engine::kv::{Bucket, BucketConfig};
+//! use weir_engine::stream::StreamConfig;
+//! use weir_engine::stream::settings::Defaults;
+//! use weir_engine::{NanoTime, Store, StoreOptions};
+//!
+//! fn now() -> NanoTime {
+//!     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+//!     since.as_nanos() as NanoTime
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let folder = std::env::args().nth(1).ok_or("usage: embedded FOLDER")?;
+//!     let dir = StoreDir::new(folder);
+//!     let store = Store::embedded(dir.opener(), StoreOptions::new(Arc::new(now)))?;
+//!
+//!     let orders = match store.stream(GLOBAL_ACCOUNT, "ORDERS") {
+//!         Ok(orders) => orders,
+//!         Err(_) => {
+//!             let config = StreamConfig {
+//!                 name: "ORDERS".into(),
+//!                 subjects: vec!["orders.>".into()],
+//!                 ..StreamConfig::default()
+//!             };
+//!             store.create_stream(GLOBAL_ACCOUNT, config, &Defaults::default())?
+//!         }
+//!     };
+//!     // On disk when this returns.
+//!     let ack = orders.publish("orders.eu", "", b"two apples")?;
+//!     println!("stored as {}", ack.seq);
+//!     for message in orders.messages("orders.*", 0, 100, 1 << 20)? {
+//!         println!("{}: {}", message.seq, String::from_utf8_lossy(&message.payload));
+//!     }
+//!
+//!     let prices = match Bucket::open(&store, GLOBAL_ACCOUNT, "prices") {
+//!         Ok(prices) => prices,
+//!         Err(_) => Bucket::create(&store, GLOBAL_ACCOUNT, &BucketConfig::new("prices"))?,
+//!     };
+//!     prices.put("apple", b"3")?;
+//!     let price = prices.get("apple")?.ok_or("no price")?;
+//!     println!(
+//!         "apple: {} (revision {})",
+//!         String::from_utf8_lossy(&price.value),
+//!         price.revision
+//!     );
+//!     store.close();
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`backend`] | the narrow waist: what a backend promises |
+//! | [`store`] | a store: its shards and the catalogue of its streams |
+//! | [`shard`] | one thread, one journal, the streams that belong to it: where durability is decided |
+//! | [`stream`], [`consumer`] | the state machines: no clock, no threads, no randomness |
+//! | [`embed`], [`kv`], [`object`] | for programs without a server |
+//! | [`reject`], [`json`] | what the wire says of refusals and times |
 
 pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod consumer;
+pub mod embed;
 mod error;
 mod headers;
 mod index;
 pub mod json;
+pub mod kv;
+pub mod object;
 pub mod reject;
 pub mod shard;
 pub mod store;
@@ -15,12 +84,10 @@ pub mod stream;
 mod types;
 
 pub use backend::{
-    Backend, Batch, Compression, Direction, Kv, KvWrite, Log, LogOptions, LogReader, Recovery,
-    VisitKey, VisitRecord, Want,
+    Backend, Batch, Compression, Direction, Kv, KvWrite, Log, LogOptions, LogReader, Recovery, VisitKey, VisitRecord,
+    Want,
 };
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;
 pub use store::{Store, StoreOptions};
-pub use types::{
-    Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, Seq,
-};
+pub use types::{Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, Seq};

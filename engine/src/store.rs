@@ -107,10 +107,12 @@ pub struct StreamEntry {
     pub stats: Arc<StreamStats>,
 }
 
+type AccountAndName = (Arc<str>, Arc<str>);
+
 /// All streams by account and name.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    streams: RwLock<BTreeMap<(Arc<str>, Arc<str>), Arc<StreamEntry>>>,
+    streams: RwLock<BTreeMap<AccountAndName, Arc<StreamEntry>>>,
     last_id: AtomicU64,
 }
 

@@ -1,6 +1,7 @@
 //! What the tests of the engine over real backends share: random choices that a seed repeats, a clock that stands
 //! still, and stores that can be closed, killed and opened again.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -23,6 +23,8 @@ pub(super) struct Checkpoint {
     journal_bytes: usize,
     /// The thread that writes one.
     running: Option<JoinHandle<Result<Seq>>>,
+    /// Whether one was written in this turn: a time to reclaim storage also where it is never quiet.
+    pub written: bool,
     /// Why the last one failed. What failed may have lost writes: only opening anew shows what is there. But that can
     /// wait for the end of the turn, for the journal has everything.
     pub failure: Option<Error>,
@@ -98,6 +100,7 @@ impl State {
 
     fn free_journal(&mut self, position: Seq) -> Result<()> {
         self.checkpoint.removing.clear();
+        self.checkpoint.written = true;
         let journal: &mut dyn crate::backend::Log = self.journal.as_mut();
         journal.trim(position + 1)
     }

@@ -139,7 +139,7 @@ impl ShardHandle {
         {
             return Err(inputs);
         }
-        self.send(inputs).map_err(|refused| refused)
+        self.send(inputs)
     }
 
     /// Hands over one input, however full the queue is: for what is rare and must not be lost.

@@ -40,6 +40,8 @@ use turn::Turn;
 const TURN_INPUTS: usize = 16 << 10;
 /// The longest sleep: deadlines far away are looked at again after it, so that a change of the clock does no harm.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Bytes of one stream's log that are moved at a time to reclaim storage.
+const MAINTAIN_BYTES: u64 = 1 << 20;
 /// How long a shard whose storage failed waits before it tries to open it anew.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -161,6 +163,7 @@ impl Runner {
     /// One turn. An error means that storage failed; everybody who waited was told.
     fn turn(&mut self, inputs: Vec<Vec<Input>>) -> Result<()> {
         let now = (self.clock)();
+        let quiet = inputs.is_empty() && self.state.unfinished.is_empty();
         let commands = std::mem::take(&mut self.commands);
         let emits = std::mem::take(&mut self.emits);
         let mut turn = Turn::new(now, commands, emits, self.outlet.as_mut());
@@ -182,6 +185,9 @@ impl Runner {
         self.state.schedule(now)?;
         if let Some(error) = self.state.checkpoint.failure.take() {
             return Err(error);
+        }
+        if quiet || std::mem::take(&mut self.state.checkpoint.written) {
+            self.state.maintain()?;
         }
         self.state.checkpoint_if_due(&self.handle);
         Ok(())
@@ -401,6 +407,7 @@ impl State {
             if let Some(stream) = self.streams.get_mut(id) {
                 stream.position = self.position;
                 stream.unsaved = true;
+                stream.untidy = true;
                 let read = stream.consumer_count() > 0;
                 stream.core.write(read)?;
             }
@@ -456,6 +463,14 @@ impl State {
     fn next_deadline(&self) -> Option<NanoTime> {
         let first = self.deadlines.first().map(|(due, _)| *due);
         [first, self.sync_due].into_iter().flatten().min()
+    }
+
+    /// Reclaims storage of the streams that changed, some of each, so that nobody waits for long.
+    fn maintain(&mut self) -> Result<()> {
+        for stream in self.streams.values_mut().filter(|stream| stream.untidy) {
+            stream.untidy = stream.core.maintain(MAINTAIN_BYTES)?;
+        }
+        Ok(())
     }
 
     /// Nothing came for a while: memory that only a busy shard needs is let go.

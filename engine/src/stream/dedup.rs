@@ -78,6 +78,7 @@ impl Dedup {
     }
 
     /// How many ids are remembered.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -60,6 +60,8 @@ pub struct Stream {
     pub(crate) touched: bool,
     /// The last journal record that concerns this stream.
     pub(crate) position: Seq,
+    /// Whether its log may have room to reclaim.
+    pub(crate) untidy: bool,
     /// Whether something changed since the last checkpoint.
     pub(crate) unsaved: bool,
     /// For others to read.
@@ -81,6 +83,7 @@ impl Stream {
             interested: Vec::new(),
             touched: false,
             position: 0,
+            untidy: true,
             unsaved: true,
             stats: Arc::default(),
         }

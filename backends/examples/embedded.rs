@@ -1,0 +1,55 @@
+//! A program with a stream and a key-value bucket of its own: `cargo run -p weir-backends --example embedded FOLDER`.
+#![allow(clippy::print_stdout, reason = "it is what the example has to say")]
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use weir_backends::root::StoreDir;
+use weir_engine::embed::GLOBAL_ACCOUNT;
+use weir_engine::kv::{Bucket, BucketConfig};
+use weir_engine::stream::StreamConfig;
+use weir_engine::stream::settings::Defaults;
+use weir_engine::{NanoTime, Store, StoreOptions};
+
+fn now() -> NanoTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos() as NanoTime
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::env::args().nth(1).ok_or("usage: embedded FOLDER")?;
+    let dir = StoreDir::new(folder);
+    let store = Store::embedded(dir.opener(), StoreOptions::new(Arc::new(now)))?;
+
+    let orders = match store.stream(GLOBAL_ACCOUNT, "ORDERS") {
+        Ok(orders) => orders,
+        Err(_) => {
+            let config = StreamConfig {
+                name: "ORDERS".into(),
+                subjects: vec!["orders.>".into()],
+                ..StreamConfig::default()
+            };
+            store.create_stream(GLOBAL_ACCOUNT, config, &Defaults::default())?
+        }
+    };
+    // On disk when this returns.
+    let ack = orders.publish("orders.eu", "", b"two apples")?;
+    println!("stored as {}", ack.seq);
+    for message in orders.messages("orders.*", 0, 100, 1 << 20)? {
+        println!("{}: {}", message.seq, String::from_utf8_lossy(&message.payload));
+    }
+
+    let prices = match Bucket::open(&store, GLOBAL_ACCOUNT, "prices") {
+        Ok(prices) => prices,
+        Err(_) => Bucket::create(&store, GLOBAL_ACCOUNT, &BucketConfig::new("prices"))?,
+    };
+    prices.put("apple", b"3")?;
+    let price = prices.get("apple")?.ok_or("no price")?;
+    println!(
+        "apple: {} (revision {})",
+        String::from_utf8_lossy(&price.value),
+        price.revision
+    );
+    store.close();
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! Streams for a program that has no server: made with the same rules, and asked by functions that wait.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::reject;
+use crate::shard::emit::PubAck;
+use crate::shard::{Shard, ShardHandle};
+use crate::store::Store;
+use crate::stream::settings::Defaults;
+use crate::stream::validate::{ServerLimits, validate_new};
+use crate::stream::{Message, Purge, Stream, StreamConfig, StreamState};
+use crate::types::{LogId, Seq};
+
+/// The account that a server gives to clients that name none: streams made in it are what its clients see.
+pub const GLOBAL_ACCOUNT: &str = "$G";
+
+/// A stream, for any thread. Its functions wait for the stream's shard, and for the disk where the stream's durability
+/// says so: not for a shard's own thread, nor for an async worker.
+#[derive(Clone)]
+pub struct EmbeddedStream {
+    shard: ShardHandle,
+    id: LogId,
+}
+
+impl Store {
+    /// Makes a stream, with the rules that a server keeps. `defaults` says what its metadata leaves open.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::Kind::Rejected) with JetStream's code if the configuration breaks a rule or the name is
+    /// taken; or that its storage cannot be made.
+    pub fn create_stream(&self, account: &str, config: StreamConfig, defaults: &Defaults) -> Result<EmbeddedStream> {
+        let (config, settings) = validate_new(config, &ServerLimits::default(), defaults, false)?;
+        let shard = self.shard(self.shard_for(account, &config.name)).clone();
+        let id = self.allocate_id();
+        let catalogue = self.catalogue().clone();
+        let account: Arc<str> = account.into();
+        shard.call_blocking(move |shard| {
+            // Asked on the shard that all streams of that name belong to: nobody else can make one meanwhile.
+            if catalogue.get(&account, &config.name).is_some() {
+                return Err(reject::STREAM_NAME_EXIST.into());
+            }
+            shard.create_stream(id, &account, config, settings)
+        })?;
+        Ok(EmbeddedStream { shard, id })
+    }
+
+    /// The stream of that name.
+    ///
+    /// # Errors
+    /// [`Rejected`](crate::Kind::Rejected), "stream not found", if there is none.
+    pub fn stream(&self, account: &str, name: &str) -> Result<EmbeddedStream> {
+        let entry = self.catalogue().get(account, name).ok_or(reject::STREAM_NOT_FOUND)?;
+        Ok(EmbeddedStream {
+            shard: self.shard(entry.shard).clone(),
+            id: entry.id,
+        })
+    }
+}
+
+impl EmbeddedStream {
+    /// Stores a message; `headers` is a whole NATS header block, or empty.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::Kind::Invalid) if the subject is not one of the stream's; otherwise as a publisher is told.
+    pub fn publish(&self, subject: &str, headers: &str, payload: &[u8]) -> Result<PubAck> {
+        let subject = Bytes::copy_from_slice(subject.as_bytes());
+        let body = Bytes::from([headers.as_bytes(), payload].concat());
+        let headers_len = headers.len();
+        self.call(move |shard, id| {
+            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let filters = &stream.config().subjects;
+            if !weir_subject::is_valid_subject(&subject)
+                || !weir_subject::is_literal(&subject)
+                || !filters
+                    .iter()
+                    .any(|filter| weir_subject::matches(filter.as_bytes(), &subject))
+            {
+                return Err(Error::invalid(format!(
+                    "{:?} is not a subject of stream {}",
+                    String::from_utf8_lossy(&subject),
+                    stream.name()
+                )));
+            }
+            shard.publish(id, subject, headers_len, body)
+        })
+    }
+
+    /// The message of that sequence.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn message(&self, seq: Seq) -> Result<Option<Message>> {
+        self.read(move |stream| stream.message(seq))
+    }
+
+    /// The newest message whose subject matches.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn last_message(&self, filter: &str) -> Result<Option<Message>> {
+        let filter = filter.to_owned();
+        self.read(move |stream| stream.last_message(filter.as_bytes()))
+    }
+
+    /// Messages from a sequence on whose subjects match, in order: `limit` at most, and about `bytes` of them. The next
+    /// portion begins after the last of these.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn messages(&self, filter: &str, from: Seq, limit: usize, bytes: usize) -> Result<Vec<Message>> {
+        let filter = filter.to_owned();
+        self.read(move |stream| {
+            let (mut found, mut size, mut next) = (Vec::new(), 0, from);
+            while found.len() < limit && size < bytes {
+                let Some(message) = stream.next_message(filter.as_bytes(), next)? else {
+                    break;
+                };
+                next = message.seq + 1;
+                size += message.headers.len() + message.payload.len();
+                found.push(message);
+            }
+            Ok(found)
+        })
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn state(&self) -> Result<StreamState> {
+        self.read(Stream::state)
+    }
+
+    /// Removes messages; answers how many.
+    ///
+    /// # Errors
+    /// If the stream does not allow it.
+    pub fn purge(&self, purge: Purge) -> Result<u64> {
+        self.call(move |shard, id| shard.purge(id, &purge))
+    }
+
+    /// Deletes the stream with all it holds.
+    ///
+    /// # Errors
+    /// If it is gone already.
+    pub fn delete(&self) -> Result<()> {
+        self.call(|shard, id| shard.delete_stream(id))
+    }
+
+    /// Runs a function on the stream's shard, within one turn.
+    ///
+    /// # Errors
+    /// What the function answers, or that the store is closed or its storage failed.
+    pub fn call<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Shard<'_, '_>, LogId) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let id = self.id;
+        self.shard.call_blocking(move |shard| work(shard, id))
+    }
+
+    /// Reads the stream on its shard.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStream::call`], or that the stream is gone.
+    pub fn read<R: Send + 'static>(&self, work: impl FnOnce(&mut Stream) -> Result<R> + Send + 'static) -> Result<R> {
+        self.call(move |shard, id| work(shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?))
+    }
+}
