@@ -115,10 +115,7 @@ impl FromStr for MessageCount {
             Some((name, count)) => (Some(Scenario::from_str(name, true)?), count),
             None => (None, text),
         };
-        let count = count
-            .replace('_', "")
-            .parse()
-            .map_err(|e| format!("{count}: {e}"))?;
+        let count = count.replace('_', "").parse().map_err(|e| format!("{count}: {e}"))?;
         if count == 0 {
             return Err("at least one message".into());
         }

@@ -120,12 +120,7 @@ pub fn run(args: &CompareArgs) -> Result<Comparison> {
                 if !spec.runs(*scenario) {
                     continue;
                 }
-                let label = format!(
-                    "round {round}/{} {} {}",
-                    args.rounds,
-                    scenario.name(),
-                    spec.name
-                );
+                let label = format!("round {round}/{} {} {}", args.rounds, scenario.name(), spec.name);
                 report::progress(&format!("{label} ..."));
                 let runs = &mut comparison.scenarios[s].servers[v];
                 match run_once(spec, *scenario, args) {
@@ -223,11 +218,7 @@ fn empty(args: &CompareArgs, scenarios: &[Scenario]) -> Comparison {
 fn summarise(scenario: &mut ScenarioReport) {
     for server in &mut scenario.servers {
         for metric in Metric::ALL {
-            let values = server
-                .runs
-                .iter()
-                .filter_map(|run| metric.of(run))
-                .collect();
+            let values = server.runs.iter().filter_map(|run| metric.of(run)).collect();
             server
                 .figures
                 .extend(Summary::over(values).map(|summary| (metric, summary)));
@@ -304,14 +295,7 @@ mod tests {
             ratios: Vec::new(),
         };
         summarise(&mut report);
-        let ratio = |metric| {
-            report
-                .ratios
-                .iter()
-                .find(|r| r.metric == metric)
-                .unwrap()
-                .ratio
-        };
+        let ratio = |metric| report.ratios.iter().find(|r| r.metric == metric).unwrap().ratio;
         assert!((ratio(Metric::MessagesPerSecond) - 2.0).abs() < 1e-9);
         assert!((ratio(Metric::MessagesPerServerCpuSecond) - 2.0).abs() < 1e-9);
         assert!((ratio(Metric::ResidentMib) - 1.0).abs() < 1e-9);

@@ -52,9 +52,7 @@ impl Frames {
         }
         if self.end == self.buf.len() {
             if self.buf.len() > 2 * MAX_BODY_BYTES {
-                return Err(LoadError::Protocol(
-                    "a frame is larger than the limit".into(),
-                ));
+                return Err(LoadError::Protocol("a frame is larger than the limit".into()));
             }
             self.buf.resize(self.buf.len() * 2, 0);
         }
@@ -86,9 +84,7 @@ impl Conn {
     pub fn connect(addr: SocketAddr, patience: Duration) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&addr, CONNECT_PATIENCE)
             .map_err(LoadError::io(format!("connecting to {addr}")))?;
-        stream
-            .set_nodelay(true)
-            .map_err(LoadError::io("TCP_NODELAY"))?;
+        stream.set_nodelay(true).map_err(LoadError::io("TCP_NODELAY"))?;
         stream
             .set_read_timeout(Some(CONNECT_PATIENCE))
             .map_err(LoadError::io("read timeout"))?;
@@ -184,9 +180,7 @@ impl Conn {
 
     fn filled(&mut self, got: usize) -> Result<()> {
         if got == 0 {
-            return Err(LoadError::Protocol(
-                "the server closed the connection".into(),
-            ));
+            return Err(LoadError::Protocol("the server closed the connection".into()));
         }
         self.frames.end += got;
         Ok(())
@@ -197,9 +191,7 @@ impl Conn {
     /// # Errors
     /// A closed connection, or a server that does not read.
     pub fn flush(&mut self) -> Result<()> {
-        self.stream
-            .write_all(&self.out)
-            .map_err(LoadError::io("sending"))?;
+        self.stream.write_all(&self.out).map_err(LoadError::io("sending"))?;
         self.out.clear();
         Ok(())
     }
@@ -253,9 +245,7 @@ impl Conn {
             }
             self.fill()?;
         }
-        Err(LoadError::Api(format!(
-            "no answer on {subject} within {patience:?}"
-        )))
+        Err(LoadError::Api(format!("no answer on {subject} within {patience:?}")))
     }
 }
 
@@ -272,10 +262,7 @@ pub fn message<'a>(frame: Frame<'a>, out: &mut Vec<u8>) -> Result<Option<Msg<'a>
             Ok(None)
         }
         Frame::Pong | Frame::Ok | Frame::Info(_) => Ok(None),
-        Frame::Err(text) => Err(LoadError::Protocol(format!(
-            "-ERR {}",
-            String::from_utf8_lossy(text)
-        ))),
+        Frame::Err(text) => Err(LoadError::Protocol(format!("-ERR {}", String::from_utf8_lossy(text)))),
     }
 }
 

@@ -64,9 +64,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>> {
         }
         return Ok(None);
     };
-    let line = bytes[..newline]
-        .strip_suffix(b"\r")
-        .unwrap_or(&bytes[..newline]);
+    let line = bytes[..newline].strip_suffix(b"\r").unwrap_or(&bytes[..newline]);
     let after = newline + 1;
     if let Some(args) = line.strip_prefix(b"MSG ") {
         return message(args, &bytes[after..], after, false);
@@ -92,12 +90,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>> {
 }
 
 /// `args` is what follows `MSG ` or `HMSG `, `rest` what follows the line, `line` its length.
-fn message<'a>(
-    args: &'a [u8],
-    rest: &'a [u8],
-    line: usize,
-    headers: bool,
-) -> Result<Option<(Frame<'a>, usize)>> {
+fn message<'a>(args: &'a [u8], rest: &'a [u8], line: usize, headers: bool) -> Result<Option<(Frame<'a>, usize)>> {
     let mut tokens: [&[u8]; 5] = [b""; 5];
     let mut count = 0;
     for token in args.split(|&b| b == b' ').filter(|t| !t.is_empty()) {
@@ -116,11 +109,7 @@ fn message<'a>(
     let sid = decimal(tokens[1]).ok_or_else(|| unknown(args))?;
     let reply = if has_reply { tokens[2] } else { b"" };
     let total = length(tokens[count - 1], args)?;
-    let header_len = if headers {
-        length(tokens[count - 2], args)?
-    } else {
-        0
-    };
+    let header_len = if headers { length(tokens[count - 2], args)? } else { 0 };
     if header_len > total {
         return Err(unknown(args));
     }
@@ -128,9 +117,7 @@ fn message<'a>(
         return Ok(None);
     }
     if &rest[total..total + 2] != b"\r\n" {
-        return Err(LoadError::Protocol(
-            "payload does not end with CR LF".into(),
-        ));
+        return Err(LoadError::Protocol("payload does not end with CR LF".into()));
     }
     let msg = Msg {
         subject: tokens[0],
@@ -151,10 +138,7 @@ fn length(token: &[u8], line: &[u8]) -> Result<usize> {
 
 fn unknown(line: &[u8]) -> LoadError {
     let shown = &line[..line.len().min(120)];
-    LoadError::Protocol(format!(
-        "not understood: {:?}",
-        String::from_utf8_lossy(shown)
-    ))
+    LoadError::Protocol(format!("not understood: {:?}", String::from_utf8_lossy(shown)))
 }
 
 /// A plain decimal number; `None` when it is empty, not only digits, or above `u64`.

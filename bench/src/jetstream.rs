@@ -26,8 +26,8 @@ pub fn call(conn: &mut Conn, name: &str, body: &Value) -> Result<Value> {
         body.to_string().into_bytes()
     };
     let answer = conn.request(&format!("$JS.API.{name}"), &bytes, API_PATIENCE)?;
-    let value: Value = serde_json::from_slice(&answer)
-        .map_err(|e| LoadError::Api(format!("{name} answered no JSON: {e}")))?;
+    let value: Value =
+        serde_json::from_slice(&answer).map_err(|e| LoadError::Api(format!("{name} answered no JSON: {e}")))?;
     match value.get("error") {
         Some(error) => Err(LoadError::Api(format!("{name}: {error}"))),
         None => Ok(value),
@@ -91,18 +91,13 @@ pub fn expect_messages(conn: &mut Conn, stream: &str, total: u64) -> Result<Stre
 pub fn ack_seq(msg: &Msg<'_>) -> Result<u64> {
     let text = || String::from_utf8_lossy(msg.payload).into_owned();
     if let Some(status) = msg.status() {
-        return Err(LoadError::Api(format!(
-            "publish answered with status {status}"
-        )));
+        return Err(LoadError::Api(format!("publish answered with status {status}")));
     }
     if memmem::find(msg.payload, b"\"error\"").is_some() {
         return Err(LoadError::Api(format!("publish refused: {}", text())));
     }
     if memmem::find(msg.payload, b"\"duplicate\"").is_some() {
-        return Err(LoadError::Verify(format!(
-            "publish taken as a duplicate: {}",
-            text()
-        )));
+        return Err(LoadError::Verify(format!("publish taken as a duplicate: {}", text())));
     }
     let key = b"\"seq\":";
     memmem::find(msg.payload, key)
@@ -159,11 +154,7 @@ pub fn read_back(
         "name": consumer, "ack_policy": "none", "deliver_policy": "all",
         "replay_policy": "instant", "mem_storage": true, "inactive_threshold": 60_000_000_000u64,
     }});
-    call(
-        conn,
-        &format!("CONSUMER.CREATE.{stream}.{consumer}"),
-        &config,
-    )?;
+    call(conn, &format!("CONSUMER.CREATE.{stream}.{consumer}"), &config)?;
     let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
     let reply = format!("{}readback", conn.inbox());
     let mut seq = 0;
@@ -171,12 +162,7 @@ pub fn read_back(
         let batch = READ_BACK_BATCH.min(total - seq);
         let wanted = seq + batch;
         let body = format!("{{\"batch\":{batch},\"expires\":10000000000}}");
-        encode::publish(
-            &mut conn.out,
-            next.as_bytes(),
-            reply.as_bytes(),
-            body.as_bytes(),
-        );
+        encode::publish(&mut conn.out, next.as_bytes(), reply.as_bytes(), body.as_bytes());
         conn.flush()?;
         while seq < wanted {
             conn.fill()?;
@@ -203,12 +189,7 @@ pub fn read_back(
             }
         }
     }
-    call(
-        conn,
-        &format!("CONSUMER.DELETE.{stream}.{consumer}"),
-        &Value::Null,
-    )
-    .map(drop)
+    call(conn, &format!("CONSUMER.DELETE.{stream}.{consumer}"), &Value::Null).map(drop)
 }
 
 #[cfg(test)]
@@ -244,10 +225,7 @@ mod tests {
         };
         assert_eq!(delivery(b"$JS.ACK.S.C.1.20.30.1700.5"), Some(want));
         assert_eq!(delivery(b"$JS.ACK._.hash.S.C.1.20.30.1700.5"), Some(want));
-        assert_eq!(
-            delivery(b"$JS.ACK._.hash.S.C.1.20.30.1700.5.rnd"),
-            Some(want)
-        );
+        assert_eq!(delivery(b"$JS.ACK._.hash.S.C.1.20.30.1700.5.rnd"), Some(want));
         assert_eq!(delivery(b"$JS.ACK.S.C.1.20"), None);
         assert_eq!(delivery(b"_INBOX.x"), None);
     }

@@ -16,8 +16,7 @@ const LONGEST_NS: u64 = 600_000_000_000;
 /// # Errors
 /// None in practice: the bounds are constants.
 pub fn latencies() -> Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1, LONGEST_NS, 3)
-        .map_err(|e| LoadError::Usage(format!("histogram: {e}")))
+    Histogram::new_with_bounds(1, LONGEST_NS, 3).map_err(|e| LoadError::Usage(format!("histogram: {e}")))
 }
 
 /// Latencies of a run, in microseconds.
@@ -86,9 +85,7 @@ impl Meter {
     pub fn stop(self) -> Result<Stopped> {
         let seconds = self.began.elapsed().as_secs_f64();
         let server = match (self.pid, self.server_cpu) {
-            (Some(pid), Some(before)) => {
-                Some(process::cpu_time(pid)?.saturating_sub(before).as_secs_f64())
-            }
+            (Some(pid), Some(before)) => Some(process::cpu_time(pid)?.saturating_sub(before).as_secs_f64()),
             _ => None,
         };
         let client = process::cpu_time(std::process::id())?.saturating_sub(self.client_cpu);

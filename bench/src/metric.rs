@@ -53,10 +53,7 @@ impl Metric {
 
     /// True when a larger value is the better one.
     pub fn larger_is_better(self) -> bool {
-        matches!(
-            self,
-            Self::MessagesPerSecond | Self::MessagesPerServerCpuSecond
-        )
+        matches!(self, Self::MessagesPerSecond | Self::MessagesPerServerCpuSecond)
     }
 
     /// The figure of one run; `None` where the scenario has none.
@@ -66,9 +63,7 @@ impl Metric {
         match self {
             Self::MessagesPerSecond => Some(messages? / positive(run.seconds)?),
             // Less than one tick of processor time is no measurement.
-            Self::MessagesPerServerCpuSecond => {
-                Some(messages? / positive(run.server_cpu_seconds?)?)
-            }
+            Self::MessagesPerServerCpuSecond => Some(messages? / positive(run.server_cpu_seconds?)?),
             // An idle server uses a tick or none, which is noise and not a figure.
             Self::ServerCpuSeconds => messages.and(run.server_cpu_seconds),
             Self::P50Us => Some(run.latency?.p50_us),

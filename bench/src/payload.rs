@@ -63,9 +63,7 @@ impl Payload {
         }
         let (stamp, filler) = body.split_at(MIN_BYTES);
         if filler != &self.bytes[MIN_BYTES..] {
-            return Err(LoadError::Verify(
-                "a body arrived with changed bytes".into(),
-            ));
+            return Err(LoadError::Verify("a body arrived with changed bytes".into()));
         }
         let mut publisher = [0u8; 4];
         publisher.copy_from_slice(&stamp[PUBLISHER]);

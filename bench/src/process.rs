@@ -22,8 +22,7 @@ pub struct Memory {
 pub fn cpu_time(pid: u32) -> Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).map_err(LoadError::io(&*path))?;
-    let ticks = cpu_ticks(&text)
-        .ok_or_else(|| LoadError::Server(format!("{path} is not understood: {text:?}")))?;
+    let ticks = cpu_ticks(&text).ok_or_else(|| LoadError::Server(format!("{path} is not understood: {text:?}")))?;
     Ok(Duration::from_secs_f64(
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
     ))
@@ -48,9 +47,7 @@ pub fn memory(pid: u32) -> Result<Memory> {
     let text = fs::read_to_string(&path).map_err(LoadError::io(&*path))?;
     match (kib_field(&text, "VmRSS:"), kib_field(&text, "VmHWM:")) {
         (Some(resident), Some(peak)) => Ok(Memory { resident, peak }),
-        _ => Err(LoadError::Server(format!(
-            "process {pid} has no memory: it has ended"
-        ))),
+        _ => Err(LoadError::Server(format!("process {pid} has no memory: it has ended"))),
     }
 }
 

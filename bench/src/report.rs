@@ -21,10 +21,7 @@ pub fn progress(line: &str) {
 pub fn one_line(run: &Outcome) -> String {
     let mut parts: Vec<String> = Metric::ALL
         .into_iter()
-        .filter_map(|m| {
-            m.of(run)
-                .map(|value| format!("{} {}", number(value), m.label()))
-        })
+        .filter_map(|m| m.of(run).map(|value| format!("{} {}", number(value), m.label())))
         .collect();
     parts.push(format!("{:.2} client CPU s", run.client_cpu_seconds));
     if let Some(load) = run.load_average {
@@ -48,10 +45,7 @@ pub fn print_run(name: &str, run: &Outcome) -> Result<()> {
             text.push_str(&format!("  {:<22} {:>14}\n", metric.label(), number(value)));
         }
     }
-    text.push_str(&format!(
-        "  {:<22} {:>14.2}\n",
-        "client CPU s", run.client_cpu_seconds
-    ));
+    text.push_str(&format!("  {:<22} {:>14.2}\n", "client CPU s", run.client_cpu_seconds));
     write_out(&text)
 }
 
@@ -63,10 +57,7 @@ pub fn print_comparison(comparison: &Comparison) -> Result<()> {
     let mut text = String::from("\n");
     for server in &comparison.servers {
         let args = server.args.join(" ");
-        let conf = server
-            .conf
-            .as_ref()
-            .map_or(String::new(), |c| format!(" -c {c}"));
+        let conf = server.conf.as_ref().map_or(String::new(), |c| format!(" -c {c}"));
         text.push_str(&format!(
             "{}: {} {args}{conf} (version {})\n",
             server.name, server.program, server.version
@@ -93,28 +84,19 @@ fn scenario_table(scenario: &ScenarioReport) -> String {
     let mut text = heading(scenario, &servers);
     let mut rows = vec![vec![String::new()]];
     rows[0].extend(servers.iter().map(|s| s.server.clone()));
-    rows[0].extend(
-        others
-            .iter()
-            .map(|o| format!("{}/{}", first.server, o.server)),
-    );
+    rows[0].extend(others.iter().map(|o| format!("{}/{}", first.server, o.server)));
     for metric in Metric::ALL {
         if servers.iter().all(|s| figure(s, metric).is_none()) {
             continue;
         }
-        let better = if metric.larger_is_better() {
-            "more"
-        } else {
-            "less"
-        };
+        let better = if metric.larger_is_better() { "more" } else { "less" };
         let mut row = vec![format!("{} ({better} is better)", metric.label())];
         row.extend(servers.iter().map(|server| match figure(server, metric) {
             Some(s) => format!("{} +-{:.0}%", number(s.median), s.spread_percent()),
             None => "-".into(),
         }));
         row.extend(others.iter().map(|other| {
-            let same =
-                |r: &&Ratio| r.metric == metric && r.of == first.server && r.over == other.server;
+            let same = |r: &&Ratio| r.metric == metric && r.of == first.server && r.over == other.server;
             let ratio = scenario.ratios.iter().find(same);
             ratio.map_or("-".into(), |r| format!("{:.2}x", r.ratio))
         }));
@@ -137,11 +119,7 @@ fn heading(scenario: &ScenarioReport, servers: &[&ServerRuns]) -> String {
     let messages = match (least, most) {
         (0, 0) => String::new(),
         _ if least == most => format!(", {} messages", number(most as f64)),
-        _ => format!(
-            ", {} to {} messages",
-            number(least as f64),
-            number(most as f64)
-        ),
+        _ => format!(", {} to {} messages", number(least as f64), number(most as f64)),
     };
     let name = scenario.scenario.name();
     let latency = scenario
@@ -197,8 +175,7 @@ fn number(value: f64) -> String {
 /// # Errors
 /// [`LoadError::Io`].
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value)
-        .map_err(|e| LoadError::Usage(format!("writing JSON: {e}")))?;
+    let mut text = serde_json::to_string_pretty(value).map_err(|e| LoadError::Usage(format!("writing JSON: {e}")))?;
     text.push('\n');
     fs::write(path, text).map_err(LoadError::io(format!("writing {}", path.display())))
 }
@@ -225,10 +202,7 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [
-            vec!["a".into(), "10".into()],
-            vec!["bcd".into(), "7".into()],
-        ];
+        let rows = [vec!["a".into(), "10".into()], vec!["bcd".into(), "7".into()]];
         assert_eq!(aligned(&rows), "  a    10\n  bcd   7\n");
     }
 }

@@ -52,9 +52,7 @@ impl FromStr for ServerSpec {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (name, rest) = text
-            .split_once('=')
-            .ok_or("NAME=PROGRAM[,ARGUMENT..] expected")?;
+        let (name, rest) = text.split_once('=').ok_or("NAME=PROGRAM[,ARGUMENT..] expected")?;
         let mut parts = rest.split(',');
         let program = parts.next().unwrap_or_default();
         if name.is_empty() || program.is_empty() {
@@ -111,9 +109,7 @@ impl RunningServer {
         let log = dir.path().join("server.log");
         let pid_file = dir.path().join("server.pid");
         let output = File::create(&log).map_err(LoadError::io("creating the server's log"))?;
-        let errors = output
-            .try_clone()
-            .map_err(LoadError::io("creating the server's log"))?;
+        let errors = output.try_clone().map_err(LoadError::io("creating the server's log"))?;
 
         let mut command = Command::new(&spec.program);
         command
@@ -130,10 +126,9 @@ impl RunningServer {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors);
-        let child = command.spawn().map_err(LoadError::io(format!(
-            "starting {}",
-            spec.program.display()
-        )))?;
+        let child = command
+            .spawn()
+            .map_err(LoadError::io(format!("starting {}", spec.program.display())))?;
         let pid = child.id();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut server = Self {
@@ -219,10 +214,7 @@ impl RunningServer {
 
     /// True when the store lies in memory, so that syncing costs nothing.
     pub fn store_in_memory(&self) -> bool {
-        #[allow(
-            clippy::unnecessary_cast,
-            reason = "the type of f_type differs between targets"
-        )]
+        #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between targets")]
         rustix::fs::statfs(self.dir.path()).is_ok_and(|s| s.f_type as i64 == TMPFS_MAGIC)
     }
 
@@ -273,8 +265,7 @@ impl Drop for RunningServer {
 }
 
 fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .map_err(LoadError::io("looking for a free port"))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(LoadError::io("looking for a free port"))?;
     Ok(listener
         .local_addr()
         .map_err(LoadError::io("looking for a free port"))?

@@ -64,8 +64,7 @@ impl Broker {
                 None => pattern == subject,
             };
             if matches {
-                let mut out =
-                    format!("MSG {subject} {sid} {reply} {}\r\n", body.len()).into_bytes();
+                let mut out = format!("MSG {subject} {sid} {reply} {}\r\n", body.len()).into_bytes();
                 out.extend_from_slice(body);
                 out.extend_from_slice(b"\r\n");
                 // The generator hangs up once it has seen the fault.
@@ -91,11 +90,7 @@ fn serve(stream: TcpStream, broker: &Mutex<Broker>, fault: Fault) -> std::io::Re
                 writer.write_all(b"PONG\r\n")?;
             }
             ["SUB", subject, sid] => {
-                let entry = (
-                    (*subject).to_owned(),
-                    (*sid).to_owned(),
-                    writer.try_clone()?,
-                );
+                let entry = ((*subject).to_owned(), (*sid).to_owned(), writer.try_clone()?);
                 broker.lock().unwrap().subscriptions.push(entry);
             }
             ["PUB", subject, rest @ ..] => {
@@ -147,14 +142,8 @@ fn run(fault: Fault, scenario: Scenario, messages: &str) -> Result<Outcome> {
 
 #[test]
 fn an_honest_broker_passes() {
-    assert_eq!(
-        run(Fault::None, Scenario::Pubsub, "5000").unwrap().messages,
-        5000
-    );
-    assert_eq!(
-        run(Fault::None, Scenario::Fanout, "1000").unwrap().messages,
-        3000
-    );
+    assert_eq!(run(Fault::None, Scenario::Pubsub, "5000").unwrap().messages, 5000);
+    assert_eq!(run(Fault::None, Scenario::Fanout, "1000").unwrap().messages, 3000);
     let requests = run(Fault::None, Scenario::Request, "200").unwrap();
     assert_eq!(requests.messages, 200);
     assert_eq!(requests.latency.unwrap().samples, 200);
@@ -162,12 +151,7 @@ fn an_honest_broker_passes() {
 
 #[test]
 fn a_broker_with_one_fault_is_found_out() {
-    for fault in [
-        Fault::Lose,
-        Fault::Double,
-        Fault::SwapWithNext,
-        Fault::ChangeLastByte,
-    ] {
+    for fault in [Fault::Lose, Fault::Double, Fault::SwapWithNext, Fault::ChangeLastByte] {
         for scenario in [Scenario::Pubsub, Scenario::Fanout] {
             match run(fault, scenario, "5000") {
                 Err(LoadError::Verify(_)) => {}

@@ -72,8 +72,7 @@ impl Session {
         let store = Arc::clone(&self.store);
         let mut store = store.lock().unwrap();
         if subject.starts_with("$JS.ACK.") {
-            let forgotten = self.fault == Fault::ForgetAck
-                && subject.split('.').nth(5) == Some(&VICTIM.to_string());
+            let forgotten = self.fault == Fault::ForgetAck && subject.split('.').nth(5) == Some(&VICTIM.to_string());
             store.acked += u64::from(!forgotten);
             return Ok(());
         }
@@ -83,20 +82,12 @@ impl Session {
         self.store(&mut store, subject, reply, body)
     }
 
-    fn store(
-        &mut self,
-        store: &mut Store,
-        subject: &str,
-        reply: &str,
-        mut body: Vec<u8>,
-    ) -> IoResult<()> {
+    fn store(&mut self, store: &mut Store, subject: &str, reply: &str, mut body: Vec<u8>) -> IoResult<()> {
         let seq = store.messages.len() as u64 + 1;
         let mut ack = format!("{{\"stream\":\"S\",\"seq\":{seq}}}");
         if seq == VICTIM {
             match self.fault {
-                Fault::Refuse => {
-                    ack = "{\"error\":{\"code\":503},\"stream\":\"S\",\"seq\":0}".into()
-                }
+                Fault::Refuse => ack = "{\"error\":{\"code\":503},\"stream\":\"S\",\"seq\":0}".into(),
                 Fault::RepeatSeq => ack = format!("{{\"stream\":\"S\",\"seq\":{}}}", seq - 1),
                 Fault::CallDuplicate => {
                     ack = format!("{{\"stream\":\"S\",\"seq\":{seq},\"duplicate\":true}}");
@@ -129,11 +120,7 @@ impl Session {
         } else if call.starts_with("STREAM.MSG.GET.") {
             let request: serde_json::Value = serde_json::from_slice(body).unwrap();
             let subject = request["last_by_subj"].as_str().unwrap();
-            let at = store
-                .messages
-                .iter()
-                .rposition(|(s, _)| s == subject)
-                .unwrap();
+            let at = store.messages.iter().rposition(|(s, _)| s == subject).unwrap();
             // One sequence off is what a wrong index would answer.
             let seq = at + 1 + usize::from(self.fault == Fault::Skip);
             format!("{{\"message\":{{\"subject\":\"{subject}\",\"seq\":{seq}}}}}")
@@ -240,11 +227,7 @@ fn run_with(fault: Fault, scenario: Scenario, messages: u64) -> Result<Outcome> 
 #[test]
 fn an_honest_stream_passes() {
     for scenario in [Scenario::Publish, Scenario::Subjects] {
-        assert_eq!(
-            run(Fault::None, scenario).unwrap().messages,
-            MESSAGES,
-            "{scenario:?}"
-        );
+        assert_eq!(run(Fault::None, scenario).unwrap().messages, MESSAGES, "{scenario:?}");
     }
 }
 
@@ -255,10 +238,7 @@ fn an_honest_consumer_passes() {
 
 #[test]
 fn a_refused_publish_is_reported() {
-    assert!(matches!(
-        run(Fault::Refuse, Scenario::Publish),
-        Err(LoadError::Api(_))
-    ));
+    assert!(matches!(run(Fault::Refuse, Scenario::Publish), Err(LoadError::Api(_))));
 }
 
 #[test]

@@ -197,13 +197,7 @@ pub trait LogReader: Send + Sync {
     /// Visits the live records of the range in order until told to stop. Records that fail their checksum are passed
     /// over, logged with their place, and counted in [`Extent::damaged`]. Records written or removed meanwhile may or
     /// may not be seen.
-    fn scan(
-        &self,
-        range: RangeInclusive<Seq>,
-        want: Want,
-        direction: Direction,
-        visit: VisitRecord<'_>,
-    ) -> Result<()>;
+    fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()>;
 }
 
 /// An ordered map of small things: index pages, checkpoints, consumer state, configuration. Durable after

@@ -53,9 +53,7 @@ pub(crate) mod rfc3339_option {
         serializer.serialize_str(&super::format_time(*time))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<i64>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
         match Option::<String>::deserialize(deserializer)? {
             None => Ok(None),
             Some(text) => super::parse_time(&text).map_err(serde::de::Error::custom),
@@ -69,13 +67,7 @@ mod tests {
 
     #[test]
     fn times_round_trip() {
-        for nanos in [
-            0,
-            1,
-            1_700_000_000_123_456_789,
-            1_700_000_000_000_000_000,
-            -5,
-        ] {
+        for nanos in [0, 1, 1_700_000_000_123_456_789, 1_700_000_000_000_000_000, -5] {
             assert_eq!(parse_time(&format_time(Some(nanos))), Ok(Some(nanos)));
         }
         assert_eq!(format_time(Some(1_500_000_000)), "1970-01-01T00:00:01.5Z");

@@ -107,9 +107,8 @@ impl Ledger {
     pub fn delivered(&mut self, sequence: u64, payload: &[u8]) {
         self.served(sequence, payload);
         if self.confirmed.contains(&sequence) {
-            self.broken.push(format!(
-                "sequence {sequence} delivered after its ack was confirmed"
-            ));
+            self.broken
+                .push(format!("sequence {sequence} delivered after its ack was confirmed"));
         }
         self.delivered.insert(sequence);
     }
@@ -126,9 +125,7 @@ impl Ledger {
 
     /// The highest sequence that has to stay; 0 for none.
     pub fn last_promised(&self) -> u64 {
-        self.promised
-            .last_key_value()
-            .map_or(0, |(&sequence, _)| sequence)
+        self.promised.last_key_value().map_or(0, |(&sequence, _)| sequence)
     }
 
     /// How many publishes were acknowledged.
@@ -162,27 +159,21 @@ impl Ledger {
                 continue;
             };
             if id.counter >= self.tried.get(&id.publisher).copied().unwrap_or(0) {
-                findings.push(format!(
-                    "sequence {sequence} holds {id:?}, which was never sent"
-                ));
+                findings.push(format!("sequence {sequence} holds {id:?}, which was never sent"));
             }
             if let Some(first) = seen_at.insert(id, *sequence) {
                 findings.push(format!("{id:?} is stored twice, at {first} and {sequence}"));
             } else if let Some(before) = last_counter.insert(id.publisher, id.counter)
                 && before > id.counter
             {
-                findings.push(format!(
-                    "{id:?} at {sequence} is stored after counter {before}"
-                ));
+                findings.push(format!("{id:?} at {sequence} is stored after counter {before}"));
             }
             at_sequence.insert(*sequence, id);
         }
         for (sequence, id) in self.promised.range(from..) {
             match at_sequence.get(sequence) {
                 Some(found) if found == id => {}
-                Some(found) => findings.push(format!(
-                    "{id:?} was promised at {sequence}, where {found:?} is"
-                )),
+                Some(found) => findings.push(format!("{id:?} was promised at {sequence}, where {found:?} is")),
                 None => findings.push(format!("LOST: {id:?}, promised at {sequence}")),
             }
         }
@@ -197,18 +188,12 @@ impl Ledger {
     pub fn check_consumer(&self, floor: u64) -> Result<(), String> {
         let mut findings = self.broken.clone();
         // All up to here was confirmed, so the floor is here or later.
-        let due = (1..)
-            .zip(&self.confirmed)
-            .take_while(|(at, seq)| at == *seq)
-            .count() as u64;
+        let due = (1..).zip(&self.confirmed).take_while(|(at, seq)| at == *seq).count() as u64;
         if floor < due {
-            findings.push(format!(
-                "the ack floor is {floor}, but all up to {due} was confirmed"
-            ));
+            findings.push(format!("the ack floor is {floor}, but all up to {due} was confirmed"));
         }
         let skipped = (1..=floor).filter(|sequence| !self.ack_sent.contains(sequence));
-        findings
-            .extend(skipped.map(|seq| format!("the ack floor is {floor}, but nobody acked {seq}")));
+        findings.extend(skipped.map(|seq| format!("the ack floor is {floor}, but nobody acked {seq}")));
         report(findings)
     }
 
@@ -298,10 +283,7 @@ mod tests {
     fn a_lost_message_is_found() {
         let (ledger, mut stored) = ledger();
         stored.remove(1);
-        finds(
-            ledger.check_stream(1, &stored),
-            "LOST: Id { publisher: 7, counter: 1 }",
-        );
+        finds(ledger.check_stream(1, &stored), "LOST: Id { publisher: 7, counter: 1 }");
     }
 
     #[test]
@@ -315,10 +297,7 @@ mod tests {
     fn a_changed_byte_is_found() {
         let (ledger, mut stored) = ledger();
         *stored[1].1.last_mut().expect("a payload") ^= 1;
-        finds(
-            ledger.check_stream(1, &stored),
-            "sequence 2 has bytes nobody sent",
-        );
+        finds(ledger.check_stream(1, &stored), "sequence 2 has bytes nobody sent");
     }
 
     #[test]
@@ -383,11 +362,7 @@ mod tests {
         ledger.ack_confirmed(1);
         ledger.ack_confirmed(2);
         assert_eq!(ledger.check_consumer(2), Ok(()));
-        assert_eq!(
-            ledger.check_consumer(3),
-            Ok(()),
-            "3 was sent, and may have arrived"
-        );
+        assert_eq!(ledger.check_consumer(3), Ok(()), "3 was sent, and may have arrived");
         finds(ledger.check_consumer(1), "all up to 2 was confirmed");
         finds(ledger.check_consumer(4), "nobody acked 4");
     }

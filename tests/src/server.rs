@@ -136,10 +136,7 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!(
-                "--- log of the server ---\n{}\n--- end of log ---",
-                self.log()
-            );
+            eprintln!("--- log of the server ---\n{}\n--- end of log ---", self.log());
         }
     }
 }
@@ -216,9 +213,7 @@ async fn launch(directory: &Path, start: u32) -> Result<(Child, String)> {
             let _ = child.kill();
             let _ = child.wait();
             let log = read_log(directory, start);
-            Err(error.context(format!(
-                "start {start} of the server failed; its log:\n{log}"
-            )))
+            Err(error.context(format!("start {start} of the server failed; its log:\n{log}")))
         }
     }
 }
@@ -245,10 +240,7 @@ async fn wait_until_ready(child: &mut Child, ports: &Path) -> Result<String> {
 fn client_address(ports: &Path) -> Result<Option<String>> {
     for entry in fs::read_dir(ports)? {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_none_or(|extension| extension != "ports")
-        {
+        if path.extension().is_none_or(|extension| extension != "ports") {
             continue;
         }
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(&fs::read(&path)?) else {

@@ -62,14 +62,12 @@ fn survive(backend: Backend) {
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         create(server, backend).await?;
         for round in 1..=rounds {
-            run_round(server, &ledger, seed, round)
-                .await
-                .with_context(|| {
-                    format!(
-                        "{backend:?}, round {round} of {rounds}; again with \
+            run_round(server, &ledger, seed, round).await.with_context(|| {
+                format!(
+                    "{backend:?}, round {round} of {rounds}; again with \
                      WEIR_CRASH_SEED={seed} WEIR_CRASH_ROUNDS={rounds}"
-                    )
-                })?;
+                )
+            })?;
         }
         finish(server, &ledger)
             .await
@@ -96,12 +94,7 @@ async fn create(server: &Server, backend: Backend) -> Result<()> {
 }
 
 /// Load, kill, restart, check.
-async fn run_round(
-    server: &mut Server,
-    ledger: &Arc<Mutex<Ledger>>,
-    seed: u64,
-    round: u64,
-) -> Result<()> {
+async fn run_round(server: &mut Server, ledger: &Arc<Mutex<Ledger>>, seed: u64, round: u64) -> Result<()> {
     let mut dice = Seed::of(&[seed, round]);
     let before = lock(ledger).last_promised();
     let acked_before = lock(ledger).acked_count();
@@ -151,11 +144,7 @@ async fn run_round(
     let check = async {
         let jetstream = server.jetstream().await?;
         let stored = read(&jetstream, before + 1).await?;
-        let floor = consumer(&jetstream)
-            .await?
-            .cached_info()
-            .ack_floor
-            .stream_sequence;
+        let floor = consumer(&jetstream).await?.cached_info().ack_floor.stream_sequence;
         let mut ledger = lock(ledger);
         ledger
             .check_stream(before + 1, &stored)
@@ -163,9 +152,7 @@ async fn run_round(
         for (sequence, payload) in &stored {
             ledger.served(*sequence, payload);
         }
-        ledger
-            .check_consumer(floor)
-            .map_err(|report| anyhow!(report))
+        ledger.check_consumer(floor).map_err(|report| anyhow!(report))
     };
     tokio::time::timeout(PATIENCE, check)
         .await
@@ -197,17 +184,12 @@ async fn finish(server: &Server, ledger: &Arc<Mutex<Ledger>>) -> Result<()> {
     }
 
     let confirmed = lock(ledger).confirmed_count();
-    assert!(
-        confirmed > 0,
-        "no ack was ever confirmed: the test shows nothing"
-    );
+    assert!(confirmed > 0, "no ack was ever confirmed: the test shows nothing");
     tokio::time::timeout(PATIENCE, drain(&jetstream, ledger, last))
         .await
         .context("the consumer does not come to an end")??;
     let ledger = lock(ledger);
-    ledger
-        .check_all_delivered(last)
-        .map_err(|report| anyhow!(report))?;
+    ledger.check_all_delivered(last).map_err(|report| anyhow!(report))?;
     eprintln!(
         "{} publishes acknowledged, {} stored; {confirmed} acks confirmed before the last kill",
         ledger.acked_count(),
@@ -229,10 +211,7 @@ impl Connection {
         let client = async_nats::ConnectOptions::new()
             .max_reconnects(1)
             .event_callback(move |event| {
-                if matches!(
-                    event,
-                    async_nats::Event::Disconnected | async_nats::Event::Closed
-                ) {
+                if matches!(event, async_nats::Event::Disconnected | async_nats::Event::Closed) {
                     sender.send_replace(true);
                 }
                 async {}
@@ -259,11 +238,7 @@ async fn publish(
         if outstanding.len() < OUTSTANDING && !*connection.ended.borrow() {
             let id = lock(&ledger).next(publisher);
             let subject = format!("crash.{publisher}");
-            match connection
-                .jetstream
-                .publish(subject, id.payload().into())
-                .await
-            {
+            match connection.jetstream.publish(subject, id.payload().into()).await {
                 Ok(ack) => outstanding.push(acknowledged(id, ack)),
                 Err(_) if *killed.borrow() || *connection.ended.borrow() => {}
                 Err(error) => bail!("publish of {id:?}: {error}"),
@@ -287,12 +262,7 @@ async fn publish(
 }
 
 async fn acknowledged(id: Id, ack: PublishAckFuture) -> (Id, Result<u64>) {
-    (
-        id,
-        ack.await
-            .map(|ack| ack.sequence)
-            .map_err(anyhow::Error::from),
-    )
+    (id, ack.await.map(|ack| ack.sequence).map_err(anyhow::Error::from))
 }
 
 fn note(
@@ -323,12 +293,7 @@ async fn consume(
         Err(_) if *killed.borrow() => return Ok(()),
         Err(error) => return Err(error),
     };
-    let mut messages = match consumer
-        .stream()
-        .max_messages_per_batch(100)
-        .messages()
-        .await
-    {
+    let mut messages = match consumer.stream().max_messages_per_batch(100).messages().await {
         Ok(messages) => messages,
         Err(_) if *killed.borrow() => return Ok(()),
         Err(error) => return Err(error.into()),
@@ -383,9 +348,7 @@ async fn read(jetstream: &Context, from: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         return Ok(stored);
     }
     let config = pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::ByStartSequence {
-            start_sequence: from,
-        },
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
         ..Default::default()
     };
     let mut messages = stream.create_consumer(config).await?.messages().await?;
@@ -448,10 +411,7 @@ async fn raised(flag: &mut watch::Receiver<bool>) {
 }
 
 fn sequence_of(message: &Message) -> Result<u64> {
-    Ok(message
-        .info()
-        .map_err(anyhow::Error::from_boxed)?
-        .stream_sequence)
+    Ok(message.info().map_err(anyhow::Error::from_boxed)?.stream_sequence)
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {

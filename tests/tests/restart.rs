@@ -80,26 +80,16 @@ async fn messages(consumer: &PullConsumer, count: usize) -> Result<Vec<Message>>
     while let Some(message) = batch.next().await {
         messages.push(message.map_err(anyhow::Error::from_boxed)?);
     }
-    ensure!(
-        messages.len() == count,
-        "{} of {count} messages came",
-        messages.len()
-    );
+    ensure!(messages.len() == count, "{} of {count} messages came", messages.len());
     Ok(messages)
 }
 
 fn sequence_of(message: &Message) -> Result<u64> {
-    Ok(message
-        .info()
-        .map_err(anyhow::Error::from_boxed)?
-        .stream_sequence)
+    Ok(message.info().map_err(anyhow::Error::from_boxed)?.stream_sequence)
 }
 
 async fn double_ack(message: &Message) -> Result<()> {
-    message
-        .double_ack()
-        .await
-        .map_err(anyhow::Error::from_boxed)
+    message.double_ack().await.map_err(anyhow::Error::from_boxed)
 }
 
 async fn a_stream_keeps_its_configuration_messages_and_deletions(
@@ -125,10 +115,7 @@ async fn a_stream_keeps_its_configuration_messages_and_deletions(
     }
     stream.delete_message(50).await?;
     stream.purge().filter("keep.1").await?;
-    jetstream
-        .publish("keep.1", "after the purge".into())
-        .await?
-        .await?;
+    jetstream.publish("keep.1", "after the purge".into()).await?.await?;
     let before = stream.info().await?.clone();
 
     end.then_start_again(server).await?;
@@ -151,23 +138,11 @@ async fn a_stream_keeps_its_configuration_messages_and_deletions(
         )
     );
     assert_eq!(after.state.last_timestamp, before.state.last_timestamp);
-    assert!(
-        stream.get_raw_message(50).await.is_err(),
-        "a deleted message came back"
-    );
-    assert!(
-        stream.get_raw_message(99).await.is_err(),
-        "a purged message came back"
-    );
+    assert!(stream.get_raw_message(50).await.is_err(), "a deleted message came back");
+    assert!(stream.get_raw_message(99).await.is_err(), "a purged message came back");
     let kept = stream.get_raw_message(52).await?;
-    assert_eq!(
-        (kept.subject.as_str(), &kept.payload[..]),
-        ("keep.0", &b"52"[..])
-    );
-    assert_eq!(
-        kept.headers.get("Colour").map(|value| value.as_str()),
-        Some("blue")
-    );
+    assert_eq!((kept.subject.as_str(), &kept.payload[..]), ("keep.0", &b"52"[..]));
+    assert_eq!(kept.headers.get("Colour").map(|value| value.as_str()), Some("blue"));
     let next = jetstream.publish("keep.1", "and on".into()).await?.await?;
     assert_eq!(next.sequence, 102, "the sequence goes on");
     Ok(())
@@ -179,14 +154,9 @@ async fn a_durable_consumer_goes_on_where_its_confirmed_acks_were(
     end: End,
 ) -> Result<()> {
     let jetstream = server.jetstream().await?;
-    let stream = jetstream
-        .create_stream(backend.stream("READ", &["read"]))
-        .await?;
+    let stream = jetstream.create_stream(backend.stream("READ", &["read"])).await?;
     for n in 1..=60u32 {
-        jetstream
-            .publish("read", n.to_string().into())
-            .await?
-            .await?;
+        jetstream.publish("read", n.to_string().into()).await?.await?;
     }
     let config = pull::Config {
         durable_name: Some("reader".into()),
@@ -228,10 +198,7 @@ async fn a_work_queue_does_not_hand_out_finished_work_again(
     config.retention = RetentionPolicy::WorkQueue;
     let stream = jetstream.create_stream(config).await?;
     for n in 1..=20u32 {
-        jetstream
-            .publish("work", n.to_string().into())
-            .await?
-            .await?;
+        jetstream.publish("work", n.to_string().into()).await?.await?;
     }
     let config = pull::Config {
         durable_name: Some("worker".into()),
@@ -254,21 +221,14 @@ async fn a_work_queue_does_not_hand_out_finished_work_again(
     end.then_start_again(server).await?;
     let jetstream = server.jetstream().await?;
     let mut stream = jetstream.get_stream("WORK").await?;
-    assert_eq!(
-        stream.info().await?.state.messages,
-        4,
-        "finished work came back"
-    );
+    assert_eq!(stream.info().await?.state.messages, 4, "finished work came back");
     jetstream.publish("work", "21".into()).await?.await?;
     let consumer: PullConsumer = jetstream.get_consumer_from_stream("worker", "WORK").await?;
     // The last of them is the new one; whether those that were refused just
     // before the end come at once or after the ack wait is not promised.
     let message = messages(&consumer, 1).await?.remove(0);
     let sequence = sequence_of(&message)?;
-    assert!(
-        [5, 10, 15, 20, 21].contains(&sequence),
-        "sequence {sequence} was done"
-    );
+    assert!([5, 10, 15, 20, 21].contains(&sequence), "sequence {sequence} was done");
     Ok(())
 }
 
@@ -334,15 +294,8 @@ async fn an_object_keeps_its_bytes(server: &mut Server, backend: Backend, end: E
 
 async fn a_message_id_stays_known(server: &mut Server, backend: Backend, end: End) -> Result<()> {
     let publish = async |server: &Server| {
-        let message = PublishMessage::build()
-            .payload("pay".into())
-            .message_id("payment-1");
-        let ack = server
-            .jetstream()
-            .await?
-            .send_publish("once", message)
-            .await?
-            .await?;
+        let message = PublishMessage::build().payload("pay".into()).message_id("payment-1");
+        let ack = server.jetstream().await?.send_publish("once", message).await?.await?;
         anyhow::Ok((ack.sequence, ack.duplicate))
     };
     server
@@ -356,16 +309,10 @@ async fn a_message_id_stays_known(server: &mut Server, backend: Backend, end: En
     Ok(())
 }
 
-async fn a_deleted_stream_stays_deleted(
-    server: &mut Server,
-    backend: Backend,
-    end: End,
-) -> Result<()> {
+async fn a_deleted_stream_stays_deleted(server: &mut Server, backend: Backend, end: End) -> Result<()> {
     let jetstream = server.jetstream().await?;
     for name in ["GONE", "HERE"] {
-        jetstream
-            .create_stream(backend.stream(name, &[name]))
-            .await?;
+        jetstream.create_stream(backend.stream(name, &[name])).await?;
         jetstream.publish(name, name.into()).await?.await?;
     }
     jetstream.delete_stream("GONE").await?;
@@ -375,21 +322,14 @@ async fn a_deleted_stream_stays_deleted(
         jetstream.get_stream("GONE").await.is_err(),
         "a deleted stream came back"
     );
-    let mut stream = jetstream
-        .create_stream(backend.stream("GONE", &["GONE"]))
-        .await?;
+    let mut stream = jetstream.create_stream(backend.stream("GONE", &["GONE"])).await?;
     assert_eq!(
         stream.info().await?.state.last_sequence,
         0,
         "its messages came back with its name"
     );
     assert_eq!(
-        jetstream
-            .get_stream("HERE")
-            .await?
-            .get_raw_message(1)
-            .await?
-            .payload,
+        jetstream.get_stream("HERE").await?.get_raw_message(1).await?.payload,
         "HERE"
     );
     Ok(())
@@ -409,10 +349,7 @@ fn streams_on_all_three_backends_share_a_store_that_comes_back() {
         for n in 1..=200u64 {
             for backend in backends {
                 let subject = format!("{}.{}", backend.name(), n % 7);
-                let ack = jetstream
-                    .publish(subject, n.to_string().into())
-                    .await?
-                    .await?;
+                let ack = jetstream.publish(subject, n.to_string().into()).await?.await?;
                 assert_eq!(ack.sequence, n);
             }
         }

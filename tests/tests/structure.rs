@@ -21,13 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("weir-compaction", &["weir-backends", "weir-engine"]),
     (
         "weir-broker",
-        &[
-            "weir-backends",
-            "weir-conf",
-            "weir-engine",
-            "weir-subject",
-            "weir-wire",
-        ],
+        &["weir-backends", "weir-conf", "weir-engine", "weir-subject", "weir-wire"],
     ),
     ("weir-bench", &["weir-backends", "weir-engine", "weir-wire"]),
 ];
@@ -135,9 +129,7 @@ fn no_crate_depends_on_a_layer_above_it() {
             continue;
         }
         let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| name == package) else {
-            wrong.push(format!(
-                "{package} has no place in the layers: give it one in ALLOWED"
-            ));
+            wrong.push(format!("{package} has no place in the layers: give it one in ALLOWED"));
             continue;
         };
         for dependency in dependencies {
@@ -147,15 +139,9 @@ fn no_crate_depends_on_a_layer_above_it() {
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "edges that the layers do not allow: {wrong:#?}"
-    );
+    assert!(wrong.is_empty(), "edges that the layers do not allow: {wrong:#?}");
     for (name, _) in ALLOWED {
-        assert!(
-            ours.contains(name),
-            "{name} is gone: take it out of ALLOWED"
-        );
+        assert!(ours.contains(name), "{name} is gone: take it out of ALLOWED");
     }
 }
 
@@ -204,10 +190,7 @@ fn benching_the_engine_never_compiles_rocksdb() {
     let edges = "normal,build,dev";
     let plain = crates_under("weir-bench", edges, &[]);
     assert!(plain.contains("weir-engine"));
-    assert!(
-        !plain.contains("rocksdb"),
-        "weir-bench compiles RocksDB by default"
-    );
+    assert!(!plain.contains("rocksdb"), "weir-bench compiles RocksDB by default");
     // The other way round, so that this test is known to see RocksDB at all.
     let with = crates_under("weir-bench", edges, &["--features", "rocksdb"]);
     assert!(
@@ -249,22 +232,13 @@ fn forbidden(source: &str) -> Vec<(usize, &'static str)> {
 
 #[test]
 fn the_scan_of_sources_sees_calls_and_passes_over_comments_and_tests() {
-    assert_eq!(
-        forbidden("let t = std::time::Instant::now();"),
-        [(1, "Instant::now")]
-    );
+    assert_eq!(forbidden("let t = std::time::Instant::now();"), [(1, "Instant::now")]);
     assert_eq!(
         forbidden("a();\nlet n = rand::random(); // Instant::now"),
         [(2, "rand::")]
     );
-    assert_eq!(
-        forbidden("/// Never calls Instant::now.\nfn f(now: u64) {}"),
-        []
-    );
-    assert_eq!(
-        forbidden("fn f() {}\n#[cfg(test)]\nmod tests { Instant::now() }"),
-        []
-    );
+    assert_eq!(forbidden("/// Never calls Instant::now.\nfn f(now: u64) {}"), []);
+    assert_eq!(forbidden("fn f() {}\n#[cfg(test)]\nmod tests { Instant::now() }"), []);
 }
 
 #[test]

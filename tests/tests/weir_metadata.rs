@@ -41,36 +41,20 @@ async fn refuses(server: &Server, key: &str, value: &str, allowed: &[&str]) -> R
 
 #[test]
 fn an_unknown_backend_is_refused_and_the_known_ones_named() {
-    with_server(async |server| {
-        refuses(
-            server,
-            "weir.backend",
-            "floppy",
-            &["segment", "rocksdb", "memory"],
-        )
-        .await
-    });
+    with_server(async |server| refuses(server, "weir.backend", "floppy", &["segment", "rocksdb", "memory"]).await);
 }
 
 #[test]
 fn an_unknown_durability_is_refused_and_the_known_ones_named() {
     with_server(async |server| {
-        refuses(
-            server,
-            "weir.durability",
-            "maybe",
-            &["sync", "interval", "os"],
-        )
-        .await?;
+        refuses(server, "weir.durability", "maybe", &["sync", "interval", "os"]).await?;
         refuses(server, "weir.durability", "interval:soon", &["interval"]).await
     });
 }
 
 #[test]
 fn an_unknown_compression_is_refused_and_the_known_ones_named() {
-    with_server(async |server| {
-        refuses(server, "weir.compression", "rar", &["none", "lz4", "zstd"]).await
-    });
+    with_server(async |server| refuses(server, "weir.compression", "rar", &["none", "lz4", "zstd"]).await);
 }
 
 #[test]
@@ -89,10 +73,7 @@ fn each_durability_stores_and_reads_back() {
                     .create_stream(config)
                     .await
                     .with_context(|| format!("{backend:?} with {level}"))?;
-                assert_eq!(
-                    stream.cached_info().config.metadata["weir.durability"],
-                    level
-                );
+                assert_eq!(stream.cached_info().config.metadata["weir.durability"], level);
                 let ack = jetstream.publish("choice", level.into()).await?.await?;
                 assert_eq!(stream.get_raw_message(ack.sequence).await?.payload, level);
                 jetstream.delete_stream("CHOICE").await?;
@@ -112,15 +93,9 @@ fn the_backend_of_a_stream_cannot_be_changed_in_place() {
         let update = jetstream
             .update_stream(Backend::Rocksdb.stream("CHOICE", &["choice"]))
             .await;
-        ensure!(
-            update.is_err(),
-            "the stream is said to have moved to another backend"
-        );
+        ensure!(update.is_err(), "the stream is said to have moved to another backend");
         let stream = jetstream.get_stream("CHOICE").await?;
-        assert_eq!(
-            stream.cached_info().config.metadata["weir.backend"],
-            "segment"
-        );
+        assert_eq!(stream.cached_info().config.metadata["weir.backend"], "segment");
         Ok(())
     });
 }

@@ -45,12 +45,8 @@ fn a_cut_anywhere_is_incomplete_and_not_an_error() {
 
 #[test]
 fn the_status_of_a_header_is_found() {
-    let (frame, _) = parse(b"HMSG s 2 16 16\r\nNATS/1.0 503\r\n\r\n\r\n")
-        .unwrap()
-        .unwrap();
-    let Frame::Msg(msg) = frame else {
-        panic!("{frame:?}")
-    };
+    let (frame, _) = parse(b"HMSG s 2 16 16\r\nNATS/1.0 503\r\n\r\n\r\n").unwrap().unwrap();
+    let Frame::Msg(msg) = frame else { panic!("{frame:?}") };
     assert_eq!(msg.status(), Some(503));
     assert!(msg.payload.is_empty());
 }

@@ -83,10 +83,7 @@ pub fn run(target: Target, load: &LoadArgs, messages: u64, subscribers: u32) -> 
             })
             .collect();
         let sent = publish(&mut publisher, &subject, load, messages, &progress);
-        let received: Vec<_> = threads
-            .into_iter()
-            .map(thread::ScopedJoinHandle::join)
-            .collect();
+        let received: Vec<_> = threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
         (sent, received)
     });
     let stopped = meter.stop()?;
@@ -95,8 +92,7 @@ pub fn run(target: Target, load: &LoadArgs, messages: u64, subscribers: u32) -> 
     let mut latency = latencies()?;
     let mut deliveries = 0;
     for result in received {
-        let result = result
-            .map_err(|_| LoadError::Verify("a subscriber thread of the generator died".into()))?;
+        let result = result.map_err(|_| LoadError::Verify("a subscriber thread of the generator died".into()))?;
         let (count, histogram) = result?;
         deliveries += count;
         latency
@@ -113,13 +109,7 @@ pub fn run(target: Target, load: &LoadArgs, messages: u64, subscribers: u32) -> 
 }
 
 /// Sends up to `messages`, then the message that ends the run. Returns how many it sent.
-fn publish(
-    conn: &mut Conn,
-    subject: &str,
-    load: &LoadArgs,
-    messages: u64,
-    progress: &Progress,
-) -> Result<u64> {
+fn publish(conn: &mut Conn, subject: &str, load: &LoadArgs, messages: u64, progress: &Progress) -> Result<u64> {
     let mut payload = Payload::new(load.size);
     let window = (WINDOW_BYTES / (load.size as u64 + 64)).max(16);
     let until = Instant::now() + load.time_limit();
@@ -171,12 +161,7 @@ fn wait_for_window(p: &Progress, sent: u64, window: u64, patience: Duration) -> 
 }
 
 /// Receives until the message that ends the run.
-fn receive(
-    mut conn: Conn,
-    subject: &str,
-    size: usize,
-    count: &AtomicU64,
-) -> Result<(u64, Histogram<u64>)> {
+fn receive(mut conn: Conn, subject: &str, size: usize, count: &AtomicU64) -> Result<(u64, Histogram<u64>)> {
     let payload = Payload::new(size);
     let mut latency = latencies()?;
     let mut expected = 0;

@@ -16,9 +16,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Without a process there is nothing to measure.
 pub fn run(target: Target) -> Result<Outcome> {
     if target.pid.is_none() {
-        return Err(LoadError::Usage(
-            "the idle scenarios need the server's --pid".into(),
-        ));
+        return Err(LoadError::Usage("the idle scenarios need the server's --pid".into()));
     }
     let meter = Meter::start(target.pid)?;
     thread::sleep(SETTLE);

@@ -40,14 +40,9 @@ pub fn run(target: Target, load: &LoadArgs, messages: u64) -> Result<Outcome> {
     let results: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = plans
             .into_iter()
-            .map(|(mut conn, plan)| {
-                scope.spawn(move || stream::publish(&mut conn, stream_ref, plan))
-            })
+            .map(|(mut conn, plan)| scope.spawn(move || stream::publish(&mut conn, stream_ref, plan)))
             .collect();
-        threads
-            .into_iter()
-            .map(thread::ScopedJoinHandle::join)
-            .collect()
+        threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
     });
     let stopped = meter.stop()?;
 

@@ -121,9 +121,7 @@ impl Drain<'_> {
                 )));
             }
             let Some(delivery) = delivery(msg.reply) else {
-                return Err(LoadError::Verify(format!(
-                    "message without ack subject: {msg:?}"
-                )));
+                return Err(LoadError::Verify(format!("message without ack subject: {msg:?}")));
             };
             if (delivery.stream_seq, delivery.count) != (self.expected, 1) {
                 return Err(LoadError::Verify(format!(
@@ -149,12 +147,7 @@ impl Drain<'_> {
 }
 
 /// Waits until the consumer has no pending acks and its floor is the last message.
-fn expect_all_acked(
-    conn: &mut Conn,
-    stream: &Stream,
-    total: u64,
-    patience: Duration,
-) -> Result<()> {
+fn expect_all_acked(conn: &mut Conn, stream: &Stream, total: u64, patience: Duration) -> Result<()> {
     let until = Instant::now() + patience;
     let name = format!("CONSUMER.INFO.{}.{CONSUMER}", stream.name);
     loop {

@@ -41,8 +41,7 @@ pub fn run(target: Target, load: &LoadArgs, requests: u64) -> Result<Outcome> {
     });
     let stopped = meter.stop()?;
     let asked = asked?;
-    let answered =
-        answered.map_err(|_| LoadError::Verify("the responder thread died".into()))??;
+    let answered = answered.map_err(|_| LoadError::Verify("the responder thread died".into()))??;
     if asked != answered {
         return Err(LoadError::Verify(format!(
             "{asked} requests, {answered} reached the responder"
@@ -51,13 +50,7 @@ pub fn run(target: Target, load: &LoadArgs, requests: u64) -> Result<Outcome> {
     stopped.finish(asked, Some(&latency))
 }
 
-fn ask(
-    conn: &mut Conn,
-    subject: &str,
-    load: &LoadArgs,
-    requests: u64,
-    latency: &mut Histogram<u64>,
-) -> Result<u64> {
+fn ask(conn: &mut Conn, subject: &str, load: &LoadArgs, requests: u64, latency: &mut Histogram<u64>) -> Result<u64> {
     let mut payload = Payload::new(load.size);
     let mut reply = conn.inbox().as_bytes().to_vec();
     let prefix = reply.len();
@@ -72,12 +65,7 @@ fn ask(
             sent_ns,
             publisher: 0,
         };
-        encode::publish(
-            &mut conn.out,
-            subject.as_bytes(),
-            &reply,
-            payload.stamped(stamp),
-        );
+        encode::publish(&mut conn.out, subject.as_bytes(), &reply, payload.stamped(stamp));
         conn.flush()?;
         await_reply(conn, &reply, &payload, stamp)?;
         latency.saturating_record(now_ns().saturating_sub(sent_ns));
@@ -94,15 +82,11 @@ fn await_reply(conn: &mut Conn, reply: &[u8], payload: &Payload, want: Stamp) ->
                 continue;
             };
             if let Some(status) = msg.status() {
-                return Err(LoadError::Verify(format!(
-                    "request answered with status {status}"
-                )));
+                return Err(LoadError::Verify(format!("request answered with status {status}")));
             }
             let got = payload.check(msg.payload)?;
             if msg.subject != reply || got != want {
-                return Err(LoadError::Verify(format!(
-                    "reply {got:?} came instead of {want:?}"
-                )));
+                return Err(LoadError::Verify(format!("reply {got:?} came instead of {want:?}")));
             }
             return Ok(());
         }

@@ -206,8 +206,7 @@ impl<'a> Encoder<'a> {
 
     fn encode(&mut self, out: &mut Vec<u8>, counter: u64, sent_ns: u64) {
         self.subject.clear();
-        self.stream
-            .subject(self.plan.subjects, counter, &mut self.subject);
+        self.stream.subject(self.plan.subjects, counter, &mut self.subject);
         self.reply.truncate(self.inbox_len);
         encode::number(&mut self.reply, counter);
         let stamp = Stamp {
@@ -300,9 +299,7 @@ pub fn expect_permutation(published: &[Published]) -> Result<u64> {
         match slot {
             Some(taken) if !*taken => *taken = true,
             Some(_) => {
-                return Err(LoadError::Verify(format!(
-                    "sequence {seq} was acknowledged twice"
-                )));
+                return Err(LoadError::Verify(format!("sequence {seq} was acknowledged twice")));
             }
             None => {
                 return Err(LoadError::Verify(format!(
@@ -319,12 +316,7 @@ pub fn expect_permutation(published: &[Published]) -> Result<u64> {
 ///
 /// # Errors
 /// [`LoadError::Verify`].
-pub fn expect_bodies(
-    conn: &mut Conn,
-    stream: &Stream,
-    size: usize,
-    published: &[Published],
-) -> Result<()> {
+pub fn expect_bodies(conn: &mut Conn, stream: &Stream, size: usize, published: &[Published]) -> Result<()> {
     let total = published.iter().map(|p| p.seqs.len() as u64).sum();
     let payload = Payload::new(size);
     jetstream::read_back(conn, &stream.name, total, |seq, msg| {

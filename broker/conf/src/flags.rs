@@ -64,11 +64,7 @@ pub const FLAGS: &[Flag] = &[
         "Server name (default: auto)",
     ),
     flag(&["pid", "P"], Text("file"), "File to store PID"),
-    flag(
-        &["http_port", "m"],
-        Int("port"),
-        "Use port for http monitoring",
-    ),
+    flag(&["http_port", "m"], Int("port"), "Use port for http monitoring"),
     flag(&["config", "c"], Text("file"), "Configuration file"),
     flag(&["t"], Bool, "Test configuration and exit"),
     flag(
@@ -82,51 +78,27 @@ pub const FLAGS: &[Flag] = &[
         "Create a ports file in this directory (<executable_name>_<pid>.ports)",
     ),
     flag(&["log", "l"], Text("file"), "File to redirect log output"),
-    flag(
-        &["logtime", "T"],
-        Bool,
-        "Timestamp log entries (default: true)",
-    ),
+    flag(&["logtime", "T"], Bool, "Timestamp log entries (default: true)"),
     flag(&["debug", "D"], Bool, "Enable debugging output"),
     flag(&["trace", "V"], Bool, "Trace the raw protocol"),
-    flag(
-        &["VV"],
-        Bool,
-        "Verbose trace (traces system account as well)",
-    ),
+    flag(&["VV"], Bool, "Verbose trace (traces system account as well)"),
     flag(&["DV"], Bool, "Debug and trace"),
     flag(
         &["DVV"],
         Bool,
         "Debug and verbose trace (traces system account as well)",
     ),
-    flag(
-        &["log_size_limit"],
-        Int("bytes"),
-        "Logfile size limit (default: none)",
-    ),
+    flag(&["log_size_limit"], Int("bytes"), "Logfile size limit (default: none)"),
     flag(
         &["max_traced_msg_len"],
         Int("bytes"),
         "Maximum printable length for traced messages (default: unlimited)",
     ),
     flag(&["jetstream", "js"], Bool, "Enable JetStream functionality"),
-    flag(
-        &["store_dir", "sd"],
-        Text("dir"),
-        "Set the storage directory",
-    ),
+    flag(&["store_dir", "sd"], Text("dir"), "Set the storage directory"),
     flag(&["user"], Text("user"), "User required for connections"),
-    flag(
-        &["pass"],
-        Text("password"),
-        "Password required for connections",
-    ),
-    flag(
-        &["auth"],
-        Text("token"),
-        "Authorization token required for connections",
-    ),
+    flag(&["pass"], Text("password"), "Password required for connections"),
+    flag(&["auth"], Text("token"), "Authorization token required for connections"),
     flag(&["help", "h"], Bool, "Show this message"),
     flag(&["version", "v"], Bool, "Show version"),
     not_yet(&["https_port", "ms"], Int("port")),
@@ -191,9 +163,7 @@ pub fn parse(args: &[String]) -> Result<(Vec<Given>, Vec<String>), ConfError> {
             return fail(format!("flag provided but not defined: -{name}"));
         };
         if !flag.supported {
-            return fail(format!(
-                "flag -{name}: Weir does not support this nats-server flag yet"
-            ));
+            return fail(format!("flag -{name}: Weir does not support this nats-server flag yet"));
         }
         let text = match (flag.kind, inline) {
             (Bool, inline) => inline.unwrap_or("true"),
@@ -208,9 +178,7 @@ pub fn parse(args: &[String]) -> Result<(Vec<Given>, Vec<String>), ConfError> {
             Int(_) => match text.parse() {
                 Ok(n) => FlagValue::Int(n),
                 Err(_) => {
-                    return fail(format!(
-                        "invalid value {text:?} for flag -{name}: not a whole number"
-                    ));
+                    return fail(format!("invalid value {text:?} for flag -{name}: not a whole number"));
                 }
             },
             Bool => match text {
@@ -231,8 +199,7 @@ pub fn parse(args: &[String]) -> Result<(Vec<Given>, Vec<String>), ConfError> {
 /// The help text: the flags that are supported.
 #[must_use]
 pub fn usage() -> String {
-    let mut text =
-        String::from("\nUsage: weir-server [options]\n\nOptions, with one dash or two:\n");
+    let mut text = String::from("\nUsage: weir-server [options]\n\nOptions, with one dash or two:\n");
     for flag in FLAGS.iter().filter(|flag| flag.supported) {
         let mut names: Vec<&str> = flag.names.to_vec();
         names.sort_by_key(|name| name.len());

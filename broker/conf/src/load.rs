@@ -66,9 +66,7 @@ impl Options {
         options.check()?;
         match (is_set("t"), file) {
             (true, Some(file)) => Ok(Command::CheckConfig { file }),
-            (true, None) => {
-                setting("must specify [-c, --config] option to check configuration file syntax")
-            }
+            (true, None) => setting("must specify [-c, --config] option to check configuration file syntax"),
             (false, _) => Ok(Command::Run(Box::new(options))),
         }
     }
@@ -108,12 +106,9 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
     for (name, value) in found {
         match (*name, value) {
             ("addr", FlagValue::Text(host)) => o.host.clone_from(host),
-            ("port", FlagValue::Int(n)) => {
-                o.port = flag_port("port", *n)?.unwrap_or(options::DEFAULT_PORT)
-            }
+            ("port", FlagValue::Int(n)) => o.port = flag_port("port", *n)?.unwrap_or(options::DEFAULT_PORT),
             ("server_name", FlagValue::Text(s)) => {
-                options::check_server_name(s)
-                    .map_err(|e| ConfError::Setting(format!("flag -server_name: {e}")))?;
+                options::check_server_name(s).map_err(|e| ConfError::Setting(format!("flag -server_name: {e}")))?;
                 o.server_name = Some(s.clone());
             }
             ("pid", FlagValue::Text(s)) => o.pid_file = Some(s.into()),
@@ -130,12 +125,8 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
             ("VV", FlagValue::Bool(b)) => (o.trace, o.trace_verbose) = (*b, *b),
             ("DV", FlagValue::Bool(b)) => (o.debug, o.trace) = (*b, *b),
             ("DVV", FlagValue::Bool(b)) => (o.debug, o.trace, o.trace_verbose) = (*b, *b, *b),
-            ("log_size_limit", FlagValue::Int(n)) => {
-                o.log_size_limit = flag_size("log_size_limit", *n)?
-            }
-            ("max_traced_msg_len", FlagValue::Int(n)) => {
-                o.max_traced_msg_len = flag_size("max_traced_msg_len", *n)?
-            }
+            ("log_size_limit", FlagValue::Int(n)) => o.log_size_limit = flag_size("log_size_limit", *n)?,
+            ("max_traced_msg_len", FlagValue::Int(n)) => o.max_traced_msg_len = flag_size("max_traced_msg_len", *n)?,
             ("jetstream", FlagValue::Bool(b)) => o.jetstream.enabled = *b,
             ("store_dir", FlagValue::Text(s)) => o.jetstream.store_dir = Some(s.into()),
             ("user", FlagValue::Text(s)) => user = Some(s.clone()),

@@ -28,11 +28,7 @@ fn show(value: &Value) -> String {
         Value::Date(d) => format!("date {d}"),
         Value::Array(items) => format!(
             "[{}]",
-            items
-                .iter()
-                .map(|n| show(&n.value))
-                .collect::<Vec<_>>()
-                .join(",")
+            items.iter().map(|n| show(&n.value)).collect::<Vec<_>>().join(",")
         ),
         Value::Map(map) => show_map(map),
     }
@@ -51,15 +47,9 @@ fn forms_of_entries() {
     for (text, expected) in [
         ("a: 1\nb = 2\nc 3", "{a=1,b=2,c=3}"),
         ("{ a: 1, b: 2 }", "{a=1,b=2}"),
-        (
-            "{\"a\": 1, \"b\": {\"c\": [1, 2,],},}\n",
-            "{a=1,b={c=[1,2]}}",
-        ),
+        ("{\"a\": 1, \"b\": {\"c\": [1, 2,],},}\n", "{a=1,b={c=[1,2]}}"),
         ("a: 1; b: 2;\n", "{a=1,b=2}"),
-        (
-            "# c\n// d\na 1 # e\nb 2 // f\r\nc 3//g",
-            "{a=1,b=2,c=\"3//g\"}",
-        ),
+        ("# c\n// d\na 1 # e\nb 2 // f\r\nc 3//g", "{a=1,b=2,c=\"3//g\"}"),
         ("a{b{c:1}}", "{a={b={c=1}}}"),
         (
             "a = [\n x\n 'y z'\n \"w\" # c\n [1], {k: v}\n]",
@@ -74,14 +64,8 @@ fn forms_of_entries() {
             "a: \"x\\n\\t\\\"\\\\\\x41\"\nb: 'x\\n'",
             "{a=\"x\\n\\t\\\"\\\\A\",b=\"x\\\\n\"}",
         ),
-        (
-            "a (\n one\n (two)\n)\nb 1",
-            "{a=\"\\n one\\n (two)\\n\",b=1}",
-        ),
-        (
-            "password: $2a$11$UP3xizk94sWF9",
-            "{password=\"$2a$11$UP3xizk94sWF9\"}",
-        ),
+        ("a (\n one\n (two)\n)\nb 1", "{a=\"\\n one\\n (two)\\n\",b=1}"),
+        ("password: $2a$11$UP3xizk94sWF9", "{password=\"$2a$11$UP3xizk94sWF9\"}"),
         ("", "{}"),
     ] {
         assert_eq!(show_map(&parse(text)), expected, "{text:?}");
@@ -131,10 +115,7 @@ fn errors_say_where_and_what() {
             "port:\n",
             "a.conf:1:6: expected a value for \"port\", found the end of the line",
         ),
-        (
-            "x",
-            "a.conf:1:2: expected a value for \"x\", found the end of the file",
-        ),
+        ("x", "a.conf:1:2: expected a value for \"x\", found the end of the file"),
         (
             "a: 1 b: 2",
             "a.conf:1:6: expected the end of the line, a comma or a } behind the value of \"a\", found 'b'",
@@ -151,10 +132,7 @@ fn errors_say_where_and_what() {
         ),
         ("a: 'x", "a.conf:1:4: this string has no closing '"),
         ("a: \"\nx", "a.conf:1:4: this string has no closing \""),
-        (
-            "a: (x)",
-            "a.conf:1:4: this block has no closing ) on a line of its own",
-        ),
+        ("a: (x)", "a.conf:1:4: this block has no closing ) on a line of its own"),
         ("a: 1\n}", "a.conf:2:1: expected a key, found '}'"),
         ("{a: 1", "a.conf:1:1: the { around the file is not closed"),
         (
@@ -243,27 +221,15 @@ fn includes_are_relative_and_finite() {
         show_map(&file::parse_file(&path("main.conf"), &none).unwrap()),
         "{a=1,b=1,c=3,x={c=3},include=5}"
     );
-    let error = file::parse_file(&path("loop.conf"), &none)
-        .unwrap_err()
-        .to_string();
+    let error = file::parse_file(&path("loop.conf"), &none).unwrap_err().to_string();
     assert!(
         error.contains("loop2.conf:2:1: ") && error.contains("includes itself"),
         "{error}"
     );
-    let error = file::parse_file(&path("bad.conf"), &none)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.ends_with("sub/bad.conf:2:6: this [ is not closed"),
-        "{error}"
-    );
-    let error = file::parse_file(&path("no.conf"), &none)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("cannot read the configuration file"),
-        "{error}"
-    );
+    let error = file::parse_file(&path("bad.conf"), &none).unwrap_err().to_string();
+    assert!(error.ends_with("sub/bad.conf:2:6: this [ is not closed"), "{error}");
+    let error = file::parse_file(&path("no.conf"), &none).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the configuration file"), "{error}");
 }
 
 proptest! {

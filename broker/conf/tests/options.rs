@@ -56,10 +56,7 @@ fn every_supported_key() {
         (o.debug, o.trace, o.logtime, o.no_header_support),
         (true, true, false, true)
     );
-    assert_eq!(
-        (o.log_size_limit, o.max_traced_msg_len),
-        (Some(1 << 20), Some(64))
-    );
+    assert_eq!((o.log_size_limit, o.max_traced_msg_len), (Some(1 << 20), Some(64)));
     assert_eq!(
         (o.max_payload, o.max_control_line, o.max_pending),
         (2 << 20, 1000, 10 << 20)
@@ -83,17 +80,10 @@ fn every_supported_key() {
             password: "d".into()
         }
     );
-    assert_eq!(
-        (o.auth.timeout, o.auth.required()),
-        (Duration::from_millis(500), true)
-    );
+    assert_eq!((o.auth.timeout, o.auth.required()), (Duration::from_millis(500), true));
     assert_eq!(
         (o.server_tags, o.server_name, o.client_advertise),
-        (
-            vec!["x".into(), "y".into()],
-            Some("a".into()),
-            Some("h:1".into())
-        )
+        (vec!["x".into(), "y".into()], Some("a".into()), Some("h:1".into()))
     );
     let js = o.jetstream;
     assert!(js.enabled && !js.strict);
@@ -103,17 +93,9 @@ fn every_supported_key() {
     );
     assert_eq!(
         (js.backend, js.compression, js.index, js.shards),
-        (
-            Backend::RocksDb,
-            Compression::Zstd,
-            Some(Index::Paged),
-            Some(4)
-        )
+        (Backend::RocksDb, Compression::Zstd, Some(Index::Paged), Some(4))
     );
-    assert_eq!(
-        js.sync_interval,
-        Some(SyncInterval::Every(Duration::from_secs(5)))
-    );
+    assert_eq!(js.sync_interval, Some(SyncInterval::Every(Duration::from_secs(5))));
     assert_eq!(js.limits.duplicate_window, Some(Duration::from_secs(60)));
 }
 
@@ -130,28 +112,16 @@ fn short_forms() {
         })
     );
     assert_eq!(parse("monitor_port: -1").http.unwrap().port, 0);
-    assert_eq!(
-        parse("max_payload: -1\nmax_pending: 1g").max_payload,
-        999_999_999
-    );
+    assert_eq!(parse("max_payload: -1\nmax_pending: 1g").max_payload, 999_999_999);
     assert_eq!(parse("max_connections: -1").max_connections, None);
     assert_eq!(parse("max_connections: 0\nping_max: 0"), Options::default());
+    assert!(parse("jetstream: true").jetstream.enabled && parse("jetstream: enabled").jetstream.enabled);
     assert!(
-        parse("jetstream: true").jetstream.enabled && parse("jetstream: enabled").jetstream.enabled
+        !parse("jetstream: disabled").jetstream.enabled && !parse("jetstream { enabled: false }").jetstream.enabled
     );
-    assert!(
-        !parse("jetstream: disabled").jetstream.enabled
-            && !parse("jetstream { enabled: false }").jetstream.enabled
-    );
+    assert_eq!(parse("authorization { token: t }").auth.token.as_deref(), Some("t"));
     assert_eq!(
-        parse("authorization { token: t }").auth.token.as_deref(),
-        Some("t")
-    );
-    assert_eq!(
-        parse("authorization { user: u, password: $2a$11$x }")
-            .auth
-            .users[0]
-            .password,
+        parse("authorization { user: u, password: $2a$11$x }").auth.users[0].password,
         "$2a$11$x"
     );
     assert_eq!(parse("P: 4333\nport: $P").port, 4333);
@@ -169,20 +139,14 @@ fn durability_comes_from_the_nearest_key() {
     assert_eq!(of("sync_interval: always"), Durability::Sync);
     assert_eq!(of("sync_interval: \"1m\""), Durability::Interval(minute));
     assert_eq!(of("sync_interval: always, durability: os"), Durability::Os);
-    assert_eq!(
-        of("durability: \"interval:1m\""),
-        Durability::Interval(minute)
-    );
+    assert_eq!(of("durability: \"interval:1m\""), Durability::Interval(minute));
 }
 
 #[test]
 fn what_is_wrong_and_where() {
     for (text, expected) in [
         ("foo: 1", "a.conf:1:1: unknown field \"foo\""),
-        (
-            "\nauthorization { usr: a }",
-            "a.conf:2:17: unknown field \"usr\"",
-        ),
+        ("\nauthorization { usr: a }", "a.conf:2:17: unknown field \"usr\""),
         ("jetstream { foo: 1 }", "a.conf:1:13: unknown field \"foo\""),
         (
             "\ncluster { name: x }",
@@ -200,10 +164,7 @@ fn what_is_wrong_and_where() {
             "port: 70000",
             "a.conf:1:7: port: 70000 is not a port: use 1 to 65535, or -1 for any free one",
         ),
-        (
-            "listen: \"x\"",
-            "a.conf:1:9: listen: \"x\" is not host:port",
-        ),
+        ("listen: \"x\"", "a.conf:1:9: listen: \"x\" is not host:port"),
         (
             "server_name: 5",
             "a.conf:1:14: server_name must be a string (put it in quotes), not an integer",
@@ -288,10 +249,8 @@ fn a_used_variable_may_not_hide_an_unsupported_key() {
 
 #[test]
 fn passwords_are_not_printed() {
-    let shown = format!(
-        "{:?}",
-        parse("authorization { user: u, password: hunter2 }")
-    ) + &format!("{:?}", run(&["--auth", "hunter2"]));
+    let shown = format!("{:?}", parse("authorization { user: u, password: hunter2 }"))
+        + &format!("{:?}", run(&["--auth", "hunter2"]));
     assert!(!shown.contains("hunter2"));
 }
 
@@ -317,19 +276,10 @@ fn flags_in_every_form() {
         "x",
     ]);
     assert!(o.jetstream.enabled && o.debug && o.trace && !o.logtime && !o.trace_verbose);
+    assert_eq!((o.host.as_str(), o.port, o.log_size_limit), ("h", 0, Some(9)));
+    assert_eq!((o.server_name.as_deref(), o.http.unwrap().port), (Some("n"), 8222));
     assert_eq!(
-        (o.host.as_str(), o.port, o.log_size_limit),
-        ("h", 0, Some(9))
-    );
-    assert_eq!(
-        (o.server_name.as_deref(), o.http.unwrap().port),
-        (Some("n"), 8222)
-    );
-    assert_eq!(
-        (
-            o.pid_file.unwrap().to_str(),
-            o.jetstream.store_dir.unwrap().to_str()
-        ),
+        (o.pid_file.unwrap().to_str(), o.jetstream.store_dir.unwrap().to_str()),
         (Some("p"), Some("s"))
     );
     assert!(run(&["-DVV"]).trace_verbose && run(&["-VV"]).trace && run(&["-D"]).debug);
@@ -340,10 +290,7 @@ fn flags_in_every_form() {
             password: "p".into()
         }]
     );
-    assert_eq!(
-        run(&["--user=u", "--pass=p=q"]).auth.users[0].password,
-        "p=q"
-    );
+    assert_eq!(run(&["--user=u", "--pass=p=q"]).auth.users[0].password, "p=q");
     assert_eq!(run(&[]), Options::default());
     assert_eq!(run(&["--"]), Options::default());
 }
@@ -353,10 +300,7 @@ fn flags_that_are_wrong() {
     for (args, expected) in [
         (&["-zz"][..], "flag provided but not defined: -zz"),
         (&["-p"], "flag needs an argument: -p"),
-        (
-            &["-p", "abc"],
-            "invalid value \"abc\" for flag -p: not a whole number",
-        ),
+        (&["-p", "abc"], "invalid value \"abc\" for flag -p: not a whole number"),
         (
             &["-p", "70000"],
             "flag -port: 70000 is not a port: use 1 to 65535, or -1 for any free one",
@@ -380,14 +324,8 @@ fn flags_that_are_wrong() {
             &["-sl", "ldm"],
             "flag -sl: Weir does not support this nats-server flag yet",
         ),
-        (
-            &["--tls"],
-            "flag -tls: Weir does not support this nats-server flag yet",
-        ),
-        (
-            &["--user", "a"],
-            "flags -user and -pass go together: give both",
-        ),
+        (&["--tls"], "flag -tls: Weir does not support this nats-server flag yet"),
+        (&["--user", "a"], "flags -user and -pass go together: give both"),
         (
             &["--auth", "a", "--user", "b"],
             "flag -auth does not go together with -user and -pass",
@@ -401,7 +339,11 @@ fn flags_that_are_wrong() {
 fn flags_win_over_the_file_and_the_file_over_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.conf");
-    std::fs::write(&path, "port: 4333\ndebug: true\nhttp: \"h:1\"\nauthorization { token: t, timeout: 5 }\nmax_conn: 7\n").unwrap();
+    std::fs::write(
+        &path,
+        "port: 4333\ndebug: true\nhttp: \"h:1\"\nauthorization { token: t, timeout: 5 }\nmax_conn: 7\n",
+    )
+    .unwrap();
     let file = path.to_str().unwrap();
     let o = run(&[
         "-p", "4444", "-D=false", "-m", "2", "--user", "u", "--pass", "p", "-c", file,
@@ -456,10 +398,7 @@ fn help_and_version() {
 
 #[test]
 fn flag_names_are_unique() {
-    let mut names: Vec<_> = weir_conf::flags::FLAGS
-        .iter()
-        .flat_map(|f| f.names)
-        .collect();
+    let mut names: Vec<_> = weir_conf::flags::FLAGS.iter().flat_map(|f| f.names).collect();
     let all = names.len();
     names.sort_unstable();
     names.dedup();
@@ -483,11 +422,7 @@ fn durations_as_go_writes_them() {
         ("+1µs", 1_000),
         ("9223372036854775807ns", i64::MAX as u64),
     ] {
-        assert_eq!(
-            duration::parse(text),
-            Ok(Duration::from_nanos(nanos)),
-            "{text}"
-        );
+        assert_eq!(duration::parse(text), Ok(Duration::from_nanos(nanos)), "{text}");
     }
     for wrong in [
         "",

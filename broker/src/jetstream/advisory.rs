@@ -21,7 +21,9 @@ pub(super) fn subject_of(event: &Event) -> (&str, String) {
 /// What an event says.
 pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
     let (consumer, kind, mut fields) = match event {
-        Event::ConsumerDeleted { consumer, .. } => (consumer, "advisory.v1.consumer_action", json!({"action": "delete"})),
+        Event::ConsumerDeleted { consumer, .. } => {
+            (consumer, "advisory.v1.consumer_action", json!({"action": "delete"}))
+        }
         Event::MaxDeliveries {
             consumer,
             stream_seq,

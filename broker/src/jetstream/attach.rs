@@ -60,14 +60,20 @@ impl JetStream {
         }
         for entry in self.catalogue().all() {
             let Some(account) = self.account(&entry.account) else {
-                tracing::error!("stream {} belongs to account {}, which is not configured", entry.name, entry.account);
+                tracing::error!(
+                    "stream {} belongs to account {}, which is not configured",
+                    entry.name,
+                    entry.account
+                );
                 continue;
             };
             self.attach_stream(account, &entry)?;
             let id = entry.id;
             let consumers = self
                 .call(entry.shard, move |shard| {
-                    let Some(stream) = shard.stream(id) else { return Ok(Vec::new()) };
+                    let Some(stream) = shard.stream(id) else {
+                        return Ok(Vec::new());
+                    };
                     Ok(stream
                         .consumer_configs()
                         .map(|(name, config)| (name.clone(), config.clone()))
@@ -127,7 +133,12 @@ impl JetStream {
             shard: entry.shard,
             stream: entry.id,
         });
-        let subjects: Vec<_> = entry.config.subjects.iter().map(|subject| subject.as_bytes().to_vec()).collect();
+        let subjects: Vec<_> = entry
+            .config
+            .subjects
+            .iter()
+            .map(|subject| subject.as_bytes().to_vec())
+            .collect();
         let mut subscriptions = self.subscriptions(account, &subjects, &ingest)?;
         if entry.config.allow_direct {
             for prefix in self.api_prefixes() {
@@ -166,9 +177,13 @@ impl JetStream {
     /// Takes a stream and its consumers out.
     pub fn detach_stream(&self, id: LogId) {
         let mut attached = self.attached.lock();
-        let Some(stream) = attached.streams.remove(&id) else { return };
+        let Some(stream) = attached.streams.remove(&id) else {
+            return;
+        };
         if let Some(places) = attached.places.get_mut(&*stream.account.name)
-            && places.get(stream.name.as_bytes()).is_some_and(|place| place.stream == id)
+            && places
+                .get(stream.name.as_bytes())
+                .is_some_and(|place| place.stream == id)
         {
             places.remove(stream.name.as_bytes());
         }
@@ -211,7 +226,16 @@ impl JetStream {
             let filters: Vec<_> = self
                 .api_prefixes()
                 .iter()
-                .map(|prefix| [prefix, &b"CONSUMER.MSG.NEXT."[..], entry.name.as_bytes(), b".", name.as_bytes()].concat())
+                .map(|prefix| {
+                    [
+                        prefix,
+                        &b"CONSUMER.MSG.NEXT."[..],
+                        entry.name.as_bytes(),
+                        b".",
+                        name.as_bytes(),
+                    ]
+                    .concat()
+                })
                 .collect();
             fresh.subscriptions = self.subscriptions(account, &filters, &pull)?;
         }
@@ -232,11 +256,17 @@ impl JetStream {
 
     /// Takes a consumer out.
     pub(super) fn detach_consumer(&self, consumer: &ConsumerName) {
-        let Some(place) = self.place(&consumer.account, consumer.stream.as_bytes()) else { return };
+        let Some(place) = self.place(&consumer.account, consumer.stream.as_bytes()) else {
+            return;
+        };
         let mut attached = self.attached.lock();
-        let Some(stream) = attached.streams.get_mut(&place.stream) else { return };
+        let Some(stream) = attached.streams.get_mut(&place.stream) else {
+            return;
+        };
         let account = Arc::clone(&stream.account);
-        let Some(found) = stream.consumers.remove(&consumer.consumer) else { return };
+        let Some(found) = stream.consumers.remove(&consumer.consumer) else {
+            return;
+        };
         drop(attached);
         found.take_out(&account, place.stream, &consumer.consumer, None);
     }

@@ -59,9 +59,9 @@ impl Batch {
             let own = Arc::clone(&jetstream);
             match request {
                 Request::Api(request) => jetstream.runtime.spawn(api::serve(own, request)),
-                Request::Direct(entry, last_for, request) => {
-                    jetstream.runtime.spawn(api::direct::serve(own, entry, last_for, request))
-                }
+                Request::Direct(entry, last_for, request) => jetstream
+                    .runtime
+                    .spawn(api::direct::serve(own, entry, last_for, request)),
             };
         }
     }

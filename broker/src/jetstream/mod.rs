@@ -233,7 +233,12 @@ impl JetStream {
         }
     }
 
-    fn subscriptions(&self, account: &Arc<Account>, filters: &[Vec<u8>], service: &Arc<dyn crate::account::Service>) -> Result<Vec<Arc<Subscription>>> {
+    fn subscriptions(
+        &self,
+        account: &Arc<Account>,
+        filters: &[Vec<u8>],
+        service: &Arc<dyn crate::account::Service>,
+    ) -> Result<Vec<Arc<Subscription>>> {
         filters
             .iter()
             .map(|filter| account.serve(filter, Arc::clone(service)))

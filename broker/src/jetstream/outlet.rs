@@ -59,11 +59,14 @@ pub(super) struct BrokerOutlet {
 
 impl Outlet for BrokerOutlet {
     fn has_interest(&mut self, account: &str, subject: &[u8]) -> bool {
-        self.courier(account).is_some_and(|courier| courier.has_interest(subject))
+        self.courier(account)
+            .is_some_and(|courier| courier.has_interest(subject))
     }
 
     fn has_subscriber(&mut self, account: &str, subject: &[u8], queue: &str) -> bool {
-        let Some(account) = self.account(account) else { return false };
+        let Some(account) = self.account(account) else {
+            return false;
+        };
         let mut found = false;
         account.matches(subject, |subscription| {
             let in_queue = subscription.queue.as_deref().unwrap_or_default();
@@ -139,7 +142,14 @@ impl BrokerOutlet {
             let headers = status::with_header(&message.headers, "Nats-Msg-Size", message.payload.len());
             self.send(account, &delivery.to, &message.subject, &reply, &headers, b"");
         } else {
-            self.send(account, &delivery.to, &message.subject, &reply, &message.headers, &message.payload);
+            self.send(
+                account,
+                &delivery.to,
+                &message.subject,
+                &reply,
+                &message.headers,
+                &message.payload,
+            );
         }
         self.scratch = reply;
     }
@@ -166,7 +176,9 @@ impl BrokerOutlet {
                 status::block(100, "FlowControl Request", &[])
             }
             Status::NoMessages => status::block(404, "No Messages", &[]),
-            Status::RequestTimeout { messages, bytes } => status::block(408, "Request Timeout", &pending(messages, bytes)),
+            Status::RequestTimeout { messages, bytes } => {
+                status::block(408, "Request Timeout", &pending(messages, bytes))
+            }
             Status::RequestsPending => status::block(408, "Requests Pending", &[]),
             Status::Conflict { text, short: None } => status::block(409, text, &[]),
             Status::Conflict {
@@ -278,7 +290,10 @@ pub(super) fn rejection_of(error: &Error) -> Rejection {
 
 /// Tells publishers that a storage thread has too much to do (js-api: 429 with 10167).
 pub(super) fn refuse_overload(jetstream: &JetStream, refused: Vec<Input>) {
-    tracing::warn!("{} messages refused: a storage thread has too much to do", refused.len());
+    tracing::warn!(
+        "{} messages refused: a storage thread has too much to do",
+        refused.len()
+    );
     let block = status::block(429, "Too Many Requests", &[]);
     for input in refused {
         let Input::Publish {
@@ -289,8 +304,12 @@ pub(super) fn refuse_overload(jetstream: &JetStream, refused: Vec<Input>) {
         else {
             continue;
         };
-        let Some(entry) = jetstream.catalogue().all().into_iter().find(|entry| entry.id == stream) else { continue };
-        let Some(account) = jetstream.account(&entry.account) else { continue };
+        let Some(entry) = jetstream.catalogue().all().into_iter().find(|entry| entry.id == stream) else {
+            continue;
+        };
+        let Some(account) = jetstream.account(&entry.account) else {
+            continue;
+        };
         let mut payload = Vec::new();
         let error = Error::from(reject::STREAM_TOO_MANY_REQUESTS);
         write_pub_ack(&mut payload, Err(&error), &entry.name, None);

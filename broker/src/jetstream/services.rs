@@ -22,7 +22,9 @@ pub(super) struct Ingest {
 
 impl Service for Ingest {
     fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
-        let Some(jetstream) = self.jetstream.upgrade() else { return };
+        let Some(jetstream) = self.jetstream.upgrade() else {
+            return;
+        };
         let ticket = match message.reply {
             b"" => Ticket::None,
             reply => Ticket::Reply(message.own(reply)),
@@ -49,7 +51,9 @@ pub(super) struct Pull {
 
 impl Service for Pull {
     fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
-        let Some(jetstream) = self.jetstream.upgrade() else { return };
+        let Some(jetstream) = self.jetstream.upgrade() else {
+            return;
+        };
         if message.reply.is_empty() {
             return;
         }
@@ -79,10 +83,18 @@ pub(super) struct Acks {
 
 impl Service for Acks {
     fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
-        let Some(jetstream) = self.jetstream.upgrade() else { return };
-        let Some(kind) = AckKind::parse(message.payload) else { return };
-        let Some(parts) = AckParts::parse(message.subject) else { return };
-        let Some(place) = jetstream.place(&self.account.name, parts.stream) else { return };
+        let Some(jetstream) = self.jetstream.upgrade() else {
+            return;
+        };
+        let Some(kind) = AckKind::parse(message.payload) else {
+            return;
+        };
+        let Some(parts) = AckParts::parse(message.subject) else {
+            return;
+        };
+        let Some(place) = jetstream.place(&self.account.name, parts.stream) else {
+            return;
+        };
         let input = Input::Ack {
             stream: place.stream,
             consumer: message.own(parts.consumer),
@@ -151,12 +163,17 @@ pub(super) struct FlowControl {
 
 impl Service for FlowControl {
     fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
-        let Some(jetstream) = self.jetstream.upgrade() else { return };
-        let mut tokens = weir_subject::tokens(message.subject).skip(2);
-        let (Some(stream), Some(consumer), Some(id)) = (tokens.next(), tokens.next(), tokens.next().and_then(number)) else {
+        let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        let Some(place) = jetstream.place(&self.account.name, stream) else { return };
+        let mut tokens = weir_subject::tokens(message.subject).skip(2);
+        let (Some(stream), Some(consumer), Some(id)) = (tokens.next(), tokens.next(), tokens.next().and_then(number))
+        else {
+            return;
+        };
+        let Some(place) = jetstream.place(&self.account.name, stream) else {
+            return;
+        };
         let input = Input::FlowControl {
             stream: place.stream,
             consumer: message.own(consumer),
@@ -175,7 +192,9 @@ pub(super) struct Api {
 
 impl Service for Api {
     fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
-        let Some(jetstream) = self.jetstream.upgrade() else { return };
+        let Some(jetstream) = self.jetstream.upgrade() else {
+            return;
+        };
         let subject = match message.subject.strip_prefix(self.prefix.as_slice()) {
             Some(rest) if self.prefix != API_PREFIX => [API_PREFIX, rest].concat().into(),
             Some(_) => Bytes::copy_from_slice(message.subject),
@@ -204,7 +223,9 @@ pub(super) struct Direct {
 
 impl Service for Direct {
     fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
-        let Some(jetstream) = self.jetstream.upgrade() else { return };
+        let Some(jetstream) = self.jetstream.upgrade() else {
+            return;
+        };
         if message.reply.is_empty() {
             return;
         }
@@ -251,12 +272,20 @@ mod tests {
 
     #[test]
     fn reads_both_forms_of_ack_subjects() {
-        for subject in ["$JS.ACK.S.C.1.22.3.1700000000000000000.5", "$JS.ACK._.hash.S.C.1.22.3.1700000000000000000.5.more"] {
+        for subject in [
+            "$JS.ACK.S.C.1.22.3.1700000000000000000.5",
+            "$JS.ACK._.hash.S.C.1.22.3.1700000000000000000.5.more",
+        ] {
             let parts = AckParts::parse(subject.as_bytes()).unwrap();
             assert_eq!((parts.stream, parts.consumer), (&b"S"[..], &b"C"[..]));
             assert_eq!((parts.deliveries, parts.stream_seq, parts.consumer_seq), (1, 22, 3));
         }
-        for subject in ["$JS.ACK.S.C.1.22.3.17", "$JS.ACK.S.C.1.x.3.17.5", "$JS.ACK.S.C.1.2.3.4.5.6", "$JS.ACK."] {
+        for subject in [
+            "$JS.ACK.S.C.1.22.3.17",
+            "$JS.ACK.S.C.1.x.3.17.5",
+            "$JS.ACK.S.C.1.2.3.4.5.6",
+            "$JS.ACK.",
+        ] {
             assert!(AckParts::parse(subject.as_bytes()).is_none(), "{subject}");
         }
     }

@@ -177,10 +177,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
 }
 
 /// Takes the value of the current key, unless it is `null`.
-fn set<'de, A: MapAccess<'de>, T: serde::Deserialize<'de>>(
-    map: &mut A,
-    field: &mut T,
-) -> Result<(), A::Error> {
+fn set<'de, A: MapAccess<'de>, T: serde::Deserialize<'de>>(map: &mut A, field: &mut T) -> Result<(), A::Error> {
     if let Some(value) = map.next_value::<Option<T>>()? {
         *field = value;
     }

@@ -39,11 +39,7 @@ pub fn msg_header(
 ) {
     // 46: "HMSG ", five separators, two numbers of at most 20 digits each, less than that in truth.
     out.reserve(subject.len() + sid.len() + reply.map_or(0, <[u8]>::len) + 46);
-    out.extend_from_slice(if headers_len.is_some() {
-        b"HMSG "
-    } else {
-        b"MSG "
-    });
+    out.extend_from_slice(if headers_len.is_some() { b"HMSG " } else { b"MSG " });
     out.extend_from_slice(subject);
     out.push(b' ');
     out.extend_from_slice(sid);
@@ -73,14 +69,7 @@ pub fn msg(out: &mut Vec<u8>, subject: &[u8], sid: &[u8], reply: Option<&[u8]>, 
 }
 
 /// Appends a whole `HMSG`.
-pub fn hmsg(
-    out: &mut Vec<u8>,
-    subject: &[u8],
-    sid: &[u8],
-    reply: Option<&[u8]>,
-    headers: &[u8],
-    payload: &[u8],
-) {
+pub fn hmsg(out: &mut Vec<u8>, subject: &[u8], sid: &[u8], reply: Option<&[u8]>, headers: &[u8], payload: &[u8]) {
     msg_header(
         out,
         subject,
@@ -106,22 +95,11 @@ pub fn publish(out: &mut Vec<u8>, subject: &[u8], reply: Option<&[u8]>, payload:
 }
 
 /// Appends a whole `HPUB` (a client's side). `headers` is a block with its version line and its empty line.
-pub fn publish_with_headers(
-    out: &mut Vec<u8>,
-    subject: &[u8],
-    reply: Option<&[u8]>,
-    headers: &[u8],
-    payload: &[u8],
-) {
+pub fn publish_with_headers(out: &mut Vec<u8>, subject: &[u8], reply: Option<&[u8]>, headers: &[u8], payload: &[u8]) {
     out.extend_from_slice(b"HPUB ");
     out.extend_from_slice(subject);
     out.push(b' ');
-    sizes(
-        out,
-        reply,
-        Some(headers.len()),
-        headers.len() + payload.len(),
-    );
+    sizes(out, reply, Some(headers.len()), headers.len() + payload.len());
     out.extend_from_slice(headers);
     out.extend_from_slice(payload);
     out.extend_from_slice(b"\r\n");
@@ -169,10 +147,7 @@ pub fn ok(out: &mut Vec<u8>) {
 /// Appends `-ERR '<text>'`. A CR or LF in `text` becomes a space: a text that quotes the peer cannot break the framing.
 pub fn err(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b"-ERR '");
-    out.extend(
-        text.bytes()
-            .map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }),
-    );
+    out.extend(text.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
     out.extend_from_slice(b"'\r\n");
 }
 

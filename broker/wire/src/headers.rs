@@ -57,9 +57,7 @@ impl<'a> HeaderView<'a> {
     #[must_use]
     pub fn status(&self) -> Option<Status<'a>> {
         let end = memmem::find(self.block, CRLF).unwrap_or(self.block.len());
-        let rest = self.block[..end]
-            .strip_prefix(VERSION)?
-            .strip_prefix(b" ")?;
+        let rest = self.block[..end].strip_prefix(VERSION)?.strip_prefix(b" ")?;
         let (digits, text) = rest.split_at_checked(3)?;
         if !digits.iter().all(u8::is_ascii_digit) || text.first().is_some_and(|&b| b != b' ') {
             return None;
@@ -87,9 +85,7 @@ fn skip_spaces(bytes: &[u8]) -> &[u8] {
 
 /// The lines behind the version line, without their CR LF; ends at the empty line or at the end of the bytes.
 fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = memmem::find(block, CRLF)
-        .map(|n| &block[n + 2..])
-        .unwrap_or_default();
+    let mut rest = memmem::find(block, CRLF).map(|n| &block[n + 2..]).unwrap_or_default();
     std::iter::from_fn(move || {
         let end = memmem::find(rest, CRLF).unwrap_or(rest.len());
         if end == 0 {
@@ -128,8 +124,7 @@ fn find(block: &[u8], name: &[u8]) -> Option<Line> {
 pub fn remove(block: &[u8], name: impl AsRef<[u8]>) -> Vec<u8> {
     let name = name.as_ref();
     retain(block, |line| {
-        line.strip_prefix(name)
-            .is_none_or(|rest| rest.first() != Some(&b':'))
+        line.strip_prefix(name).is_none_or(|rest| rest.first() != Some(&b':'))
     })
 }
 
@@ -165,8 +160,7 @@ pub fn insert(block: &[u8], name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> 
         .strip_suffix(b"\r\n\r\n")
         .or_else(|| block.strip_suffix(CRLF))
         .unwrap_or(block);
-    let mut out =
-        Vec::with_capacity(block.len().max(VERSION.len() + 4) + name.len() + value.len() + 4);
+    let mut out = Vec::with_capacity(block.len().max(VERSION.len() + 4) + name.len() + value.len() + 4);
     out.extend_from_slice(if body.is_empty() { VERSION } else { body });
     out.extend_from_slice(CRLF);
     push_line(&mut out, name, value);
@@ -196,11 +190,7 @@ fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// A line break inside a name or a value would make new headers of it.
 fn push_clean(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend(
-        bytes
-            .iter()
-            .map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }),
-    );
+    out.extend(bytes.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
 }
 
 /// Writes a header block.

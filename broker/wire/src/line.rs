@@ -75,10 +75,7 @@ pub(crate) fn split<const N: usize>(buf: &[u8], arg: Span) -> ([Span; N], usize)
                 let Some(slot) = spans.get_mut(count) else {
                     return (spans, N + 1);
                 };
-                *slot = Span {
-                    start: from,
-                    end: at,
-                };
+                *slot = Span { start: from, end: at };
                 count += 1;
             }
         } else if start.is_none() {

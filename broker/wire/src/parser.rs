@@ -204,14 +204,8 @@ impl Parser {
     }
 
     /// Where the arguments are and where the line ends, if it has ended.
-    fn find_line(
-        &mut self,
-        buf: &[u8],
-        name_len: usize,
-    ) -> Result<Option<(Span, usize)>, ParseError> {
-        let longest = self
-            .max_control_line
-            .saturating_add(name_len + BLANKS_MAX + 2);
+    fn find_line(&mut self, buf: &[u8], name_len: usize) -> Result<Option<(Span, usize)>, ParseError> {
+        let longest = self.max_control_line.saturating_add(name_len + BLANKS_MAX + 2);
         let from = self.scanned.clamp(name_len, buf.len());
         let until = buf.len().min(longest).max(from);
         let arg_start = line::skip_blanks(&buf[..until], name_len);
@@ -228,18 +222,10 @@ impl Parser {
                 if end - arg_start > self.max_control_line {
                     return Err(ParseError::ControlLine);
                 }
-                Ok(Some((
-                    Span {
-                        start: arg_start,
-                        end,
-                    },
-                    lf + 1,
-                )))
+                Ok(Some((Span { start: arg_start, end }, lf + 1)))
             }
             // One byte beyond the limit may still be the CR of the line's end.
-            None if until == longest
-                || until - arg_start > self.max_control_line.saturating_add(1) =>
-            {
+            None if until == longest || until - arg_start > self.max_control_line.saturating_add(1) => {
                 Err(ParseError::ControlLine)
             }
             None => {
@@ -250,13 +236,7 @@ impl Parser {
     }
 
     /// A complete control line: the operation, or a body to wait for.
-    fn parse_line<'a>(
-        &mut self,
-        verb: Verb,
-        buf: &'a [u8],
-        arg: Span,
-        next: usize,
-    ) -> Result<Step<'a>, ParseError> {
+    fn parse_line<'a>(&mut self, verb: Verb, buf: &'a [u8], arg: Span, next: usize) -> Result<Step<'a>, ParseError> {
         let op = match verb {
             Verb::Pub | Verb::Hpub | Verb::Msg | Verb::Hmsg => {
                 let announced = Announced::parse(verb, buf, arg, next, self.max_payload)?;

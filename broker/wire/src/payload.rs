@@ -21,13 +21,7 @@ pub(crate) struct Announced {
 
 impl Announced {
     /// Reads the arguments of `verb` in `buf[arg]`; the body starts at `body`.
-    pub fn parse(
-        verb: Verb,
-        buf: &[u8],
-        arg: Span,
-        body: usize,
-        max_payload: usize,
-    ) -> Result<Self, ParseError> {
+    pub fn parse(verb: Verb, buf: &[u8], arg: Span, body: usize, max_payload: usize) -> Result<Self, ParseError> {
         let (s, count) = line::split::<5>(buf, arg);
         let (has_sid, sizes) = match verb {
             Verb::Pub => (false, 1),
@@ -69,9 +63,7 @@ impl Announced {
     pub fn finish<'a>(&self, buf: &'a [u8]) -> Result<Step<'a>, ParseError> {
         let end = self.body + self.total;
         // A wrong byte is an error as soon as it is there, not when the one behind it has come.
-        if buf.get(end).is_some_and(|&b| b != b'\r')
-            || buf.get(end + 1).is_some_and(|&b| b != b'\n')
-        {
+        if buf.get(end).is_some_and(|&b| b != b'\r') || buf.get(end + 1).is_some_and(|&b| b != b'\n') {
             return Err(ParseError::UnknownOperation);
         }
         if buf.len() < end + 2 {
@@ -110,9 +102,6 @@ impl Announced {
                 whole,
             },
         };
-        Ok(Step::Op {
-            op,
-            consumed: end + 2,
-        })
+        Ok(Step::Op { op, consumed: end + 2 })
     }
 }

@@ -42,10 +42,7 @@ fn short_operations_in_bytes() {
     encode::ping(&mut out);
     encode::pong(&mut out);
     encode::ok(&mut out);
-    encode::err(
-        &mut out,
-        "Permissions Violation for Publish to \"a\r\nPING\"",
-    );
+    encode::err(&mut out, "Permissions Violation for Publish to \"a\r\nPING\"");
     encode::sub(&mut out, b"a", Some(b"q"), b"1");
     encode::sub(&mut out, b"a", None, b"2");
     encode::unsub(&mut out, b"1", Some(5));
@@ -89,7 +86,10 @@ fn a_genuine_info_survives_the_round_trip() {
 
 #[test]
 fn connect_defaults_and_case() {
-    let c = Connect::parse(br#"{"VERBOSE":false,"User":"a","pass":null,"unknown":{"a":[1]},"protocol":1,"name":"x","name":"y"}"#).unwrap();
+    let c = Connect::parse(
+        br#"{"VERBOSE":false,"User":"a","pass":null,"unknown":{"a":[1]},"protocol":1,"name":"x","name":"y"}"#,
+    )
+    .unwrap();
     assert_eq!(
         c,
         Connect {
@@ -102,10 +102,7 @@ fn connect_defaults_and_case() {
     );
     assert!(c.pedantic && c.echo && !c.headers);
     assert_eq!(Connect::parse(b"null").unwrap(), Connect::default());
-    assert_eq!(
-        Connect::parse(b"{\"name\":\"\xff\"} ").unwrap().name,
-        "\u{fffd}"
-    );
+    assert_eq!(Connect::parse(b"{\"name\":\"\xff\"} ").unwrap().name, "\u{fffd}");
     for wrong in [
         &b""[..],
         b"[]",
@@ -115,11 +112,7 @@ fn connect_defaults_and_case() {
         b"{\"user\":5}",
         b"{\"protocol\":1.5}",
     ] {
-        assert!(
-            Connect::parse(wrong).is_err(),
-            "{:?}",
-            String::from_utf8_lossy(wrong)
-        );
+        assert!(Connect::parse(wrong).is_err(), "{:?}", String::from_utf8_lossy(wrong));
     }
 }
 
@@ -174,10 +167,7 @@ fn status_lines() {
             .map(|s| (s.code, str::from_utf8(s.text).unwrap()))
     };
     assert_eq!(status(b"NATS/1.0 503\r\n\r\n"), Some((503, "")));
-    assert_eq!(
-        status(b"NATS/1.0 404 No Messages\r\n\r\n"),
-        Some((404, "No Messages"))
-    );
+    assert_eq!(status(b"NATS/1.0 404 No Messages\r\n\r\n"), Some((404, "No Messages")));
     for none in [
         &b"NATS/1.0\r\n\r\n"[..],
         b"NATS/1.0 5\r\n\r\n",

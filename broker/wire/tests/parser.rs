@@ -113,10 +113,7 @@ fn a_server_script_is_read_as_written() {
                 sid: b"1",
                 max: Some(10)
             },
-            Op::Unsub {
-                sid: b"2",
-                max: None
-            },
+            Op::Unsub { sid: b"2", max: None },
             Op::Pong,
             Op::Ok,
             Op::Info { json: b"{}" },
@@ -128,7 +125,8 @@ fn a_server_script_is_read_as_written() {
     );
 }
 
-const CLIENT_SCRIPT: &[u8] = b"INFO {\"proto\":1} \r\nPING\r\nMSG a 1 2\r\nhi\r\nMSG a 1 r 0\r\n\r\nHMSG a 12 14 18\r\nNATS/1.0 503\r\nbody\r\n\
+const CLIENT_SCRIPT: &[u8] =
+    b"INFO {\"proto\":1} \r\nPING\r\nMSG a 1 2\r\nhi\r\nMSG a 1 r 0\r\n\r\nHMSG a 12 14 18\r\nNATS/1.0 503\r\nbody\r\n\
     HMSG a 1 r 12 12\r\nNATS/1.0\r\n\r\n\r\n+OK\r\n-ERR 'Stale Connection'\r\nPONG\r\n";
 
 #[test]
@@ -145,11 +143,7 @@ fn a_client_script_is_read_as_written() {
             payload: b""
         })
     );
-    let (headers, payload, whole) = (
-        &b"NATS/1.0 503\r\n"[..],
-        &b"body"[..],
-        &b"NATS/1.0 503\r\nbody"[..],
-    );
+    let (headers, payload, whole) = (&b"NATS/1.0 503\r\n"[..], &b"body"[..], &b"NATS/1.0 503\r\nbody"[..]);
     assert_eq!(
         ops[4],
         owned(Op::Hmsg {
@@ -259,11 +253,7 @@ fn a_control_line_of_just_the_limit_passes() {
     for (spare, expected) in [(0, None), (1, Some(ParseError::ControlLine))] {
         let line = format!("SUB {} 1\r\n", "a".repeat(510 + spare));
         for cut in 0..line.len() {
-            assert_eq!(
-                run(server(), line.as_bytes(), &[cut]).1,
-                expected,
-                "cut at {cut}"
-            );
+            assert_eq!(run(server(), line.as_bytes(), &[cut]).1, expected, "cut at {cut}");
         }
     }
 }

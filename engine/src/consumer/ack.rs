@@ -49,9 +49,7 @@ impl AckKind {
                 if let Some(rest) = text.strip_prefix(b"-NAK") {
                     Some(Self::Nak(parse_nak(rest)))
                 } else if let Some(rest) = text.strip_prefix(b"+TERM") {
-                    Some(Self::Term(
-                        String::from_utf8_lossy(rest.trim_ascii()).into_owned(),
-                    ))
+                    Some(Self::Term(String::from_utf8_lossy(rest.trim_ascii()).into_owned()))
                 } else {
                     let rest = text.strip_prefix(b"+NXT")?;
                     Some(Self::Next(PullRequest::parse(rest).unwrap_or_default()))
@@ -71,10 +69,7 @@ fn parse_nak(rest: &[u8]) -> Nanos {
             .unwrap_or(0)
             .max(0);
     }
-    std::str::from_utf8(rest)
-        .ok()
-        .and_then(parse_duration)
-        .unwrap_or(0)
+    std::str::from_utf8(rest).ok().and_then(parse_duration).unwrap_or(0)
 }
 
 impl Consumer {
@@ -101,11 +96,7 @@ impl Consumer {
                 Vec::new()
             }
             AckKind::Term(reason) => {
-                let done = if self.forget(seq) {
-                    vec![seq]
-                } else {
-                    Vec::new()
-                };
+                let done = if self.forget(seq) { vec![seq] } else { Vec::new() };
                 self.turn_acked.extend(&done);
                 turn.emits.push(Emit::Event(Event::Terminated {
                     consumer: self.name.clone(),
@@ -125,9 +116,7 @@ impl Consumer {
         let done: Vec<Seq> = match self.config.ack_policy {
             AckPolicy::None => Vec::new(),
             AckPolicy::Explicit => sent.map(|_| seq).into_iter().collect(),
-            AckPolicy::All | AckPolicy::FlowControl => {
-                self.pending.range(..=seq).map(|(&seq, _)| seq).collect()
-            }
+            AckPolicy::All | AckPolicy::FlowControl => self.pending.range(..=seq).map(|(&seq, _)| seq).collect(),
         };
         for &seq in &done {
             self.forget(seq);
@@ -171,8 +160,7 @@ impl Consumer {
     fn is_sampled(&self, consumer_seq: u64) -> bool {
         let text = self.config.sample_freq.trim().trim_end_matches('%');
         let percent = text.parse::<u64>().unwrap_or(0).min(100);
-        percent > 0
-            && (consumer_seq * percent) / 100 != (consumer_seq.saturating_sub(1) * percent) / 100
+        percent > 0 && (consumer_seq * percent) / 100 != (consumer_seq.saturating_sub(1) * percent) / 100
     }
 
     /// Applies acknowledgements from the journal.
@@ -216,9 +204,7 @@ mod tests {
         ] {
             assert_eq!(AckKind::parse(payload), Some(kind));
         }
-        assert!(
-            matches!(AckKind::parse(b"+NXT 5"), Some(AckKind::Next(request)) if request.batch == 5)
-        );
+        assert!(matches!(AckKind::parse(b"+NXT 5"), Some(AckKind::Next(request)) if request.batch == 5));
         assert_eq!(AckKind::parse(b"hello"), None);
     }
 }

@@ -86,10 +86,7 @@ pub struct ConsumerConfig {
     #[serde(skip_serializing_if = "is_zero")]
     pub opt_start_seq: Seq,
     /// The first time, for [`DeliverPolicy::ByStartTime`].
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        with = "crate::json::rfc3339_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::json::rfc3339_option")]
     pub opt_start_time: Option<NanoTime>,
     /// What must be acknowledged.
     pub ack_policy: AckPolicy,
@@ -161,16 +158,10 @@ pub struct ConsumerConfig {
     #[serde(skip_serializing_if = "is_false")]
     pub sourcing: bool,
     /// Free keys and values.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "nullable"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
     pub metadata: BTreeMap<String, String>,
     /// Delivers nothing before.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        with = "crate::json::rfc3339_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::json::rfc3339_option")]
     pub pause_until: Option<NanoTime>,
     /// The groups of pull requests.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]

@@ -69,8 +69,7 @@ impl Consumer {
 
     /// Whether rate and window leave room.
     pub(super) fn push_allows(&self, now: NanoTime) -> bool {
-        self.push.not_before <= now
-            && (!self.config.flow_control || self.push.outstanding < self.push.window)
+        self.push.not_before <= now && (!self.config.flow_control || self.push.outstanding < self.push.window)
     }
 
     /// Counts what was sent.
@@ -80,24 +79,15 @@ impl Consumer {
         }
         self.push.last_sent = turn.now;
         self.push.outstanding += size;
-        if let Some(nanos) =
-            (size as u64 * 8 * 1_000_000_000).checked_div(self.config.rate_limit_bps)
-        {
-            self.push.not_before = self
-                .push
-                .not_before
-                .max(turn.now)
-                .saturating_add(nanos as i64);
+        if let Some(nanos) = (size as u64 * 8 * 1_000_000_000).checked_div(self.config.rate_limit_bps) {
+            self.push.not_before = self.push.not_before.max(turn.now).saturating_add(nanos as i64);
         }
     }
 
     /// Asks the subscriber to say how far it got, once half the window is on its way.
     pub(super) fn request_flow_control(&mut self, turn: &mut Turn<'_>) {
         let push = &mut self.push;
-        if !self.config.flow_control
-            || push.fc_bytes.is_some()
-            || push.outstanding < push.window / 2
-        {
+        if !self.config.flow_control || push.fc_bytes.is_some() || push.outstanding < push.window / 2 {
             return;
         }
         push.fc_id += 1;
@@ -133,17 +123,13 @@ impl Consumer {
         if !self.config.is_push() {
             return None;
         }
-        let rate = (self.push.active && self.push.not_before > now && self.has_work())
-            .then_some(self.push.not_before);
+        let rate = (self.push.active && self.push.not_before > now && self.has_work()).then_some(self.push.not_before);
         [self.heartbeat_due(), rate].into_iter().flatten().min()
     }
 
     fn heartbeat_due(&self) -> Option<NanoTime> {
-        (self.push.active && self.config.is_push() && self.config.idle_heartbeat > 0).then(|| {
-            self.push
-                .last_sent
-                .saturating_add(self.config.idle_heartbeat)
-        })
+        (self.push.active && self.config.is_push() && self.config.idle_heartbeat > 0)
+            .then(|| self.push.last_sent.saturating_add(self.config.idle_heartbeat))
     }
 
     fn deliver_to(&self) -> Bytes {

@@ -39,9 +39,7 @@ static ALLOCATOR: Counting = Counting;
 type Value = [u64; 3];
 
 fn scrambled(n: usize) -> u64 {
-    (n as u64)
-        .wrapping_add(1)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    (n as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn nanos(since: Instant, operations: usize) -> f64 {
@@ -56,8 +54,7 @@ fn tree(name: &str, subjects: &[String]) {
         tree.insert(subject.as_bytes(), [1, 2, 3]);
     }
     let insert = nanos(start, subjects.len());
-    let bytes =
-        (IN_USE.load(Relaxed) - before) as f64 / tree.len() as f64 - size_of::<Value>() as f64;
+    let bytes = (IN_USE.load(Relaxed) - before) as f64 / tree.len() as f64 - size_of::<Value>() as f64;
 
     let start = Instant::now();
     for at in 0..subjects.len() {
@@ -97,9 +94,7 @@ fn sublist(subjects: &[String]) {
     let mut found = 0u64;
     for at in 0..subjects.len() {
         let subject = &subjects[scrambled(at) as usize % subjects.len()];
-        list.matches(subject.as_bytes(), &mut |value| {
-            found = found.wrapping_add(*value)
-        });
+        list.matches(subject.as_bytes(), &mut |value| found = found.wrapping_add(*value));
     }
     black_box(found);
     let random = nanos(start, subjects.len());

@@ -87,10 +87,7 @@ mod tests {
             ("*.b.>", "a.b.c"),
             ("a*.b", "a*.b"),
         ] {
-            assert!(
-                matches(filter.as_bytes(), literal.as_bytes()),
-                "{filter} {literal}"
-            );
+            assert!(matches(filter.as_bytes(), literal.as_bytes()), "{filter} {literal}");
         }
         for (filter, literal) in [
             ("a", "b"),
@@ -107,10 +104,7 @@ mod tests {
             ("a.b", "a.bc"),
             ("ab.c", "a.bc"),
         ] {
-            assert!(
-                !matches(filter.as_bytes(), literal.as_bytes()),
-                "{filter} {literal}"
-            );
+            assert!(!matches(filter.as_bytes(), literal.as_bytes()), "{filter} {literal}");
         }
     }
 
@@ -129,19 +123,11 @@ mod tests {
 
     #[test]
     fn subsets_and_overlaps() {
-        assert!(
-            is_subset(b"a.b", b"a.*") && is_subset(b"a.*.c", b"a.>") && is_subset(b"a.*", b"a.*")
-        );
-        assert!(
-            !is_subset(b"a.>", b"a.*")
-                && !is_subset(b"a.*", b"a.b")
-                && !is_subset(b"a.>", b"a.*.>")
-        );
+        assert!(is_subset(b"a.b", b"a.*") && is_subset(b"a.*.c", b"a.>") && is_subset(b"a.*", b"a.*"));
+        assert!(!is_subset(b"a.>", b"a.*") && !is_subset(b"a.*", b"a.b") && !is_subset(b"a.>", b"a.*.>"));
         assert!(is_subset(b"a.*.>", b"a.>") && !is_subset(b"a", b"a.>"));
         assert!(overlaps(b"a.*", b"*.b") && overlaps(b"a.>", b"*.b.c") && overlaps(b">", b"a"));
-        assert!(
-            !overlaps(b"a.>", b"a") && !overlaps(b"a.*", b"b.*") && !overlaps(b"a.*", b"a.b.c")
-        );
+        assert!(!overlaps(b"a.>", b"a") && !overlaps(b"a.*", b"b.*") && !overlaps(b"a.*", b"a.b.c"));
     }
 
     // With tokens from {a, b} in filters, literals over {a, b, c} of up to five tokens tell apart whatever two

@@ -49,9 +49,7 @@ mod tree;
 mod naive;
 
 pub use filter::{is_subset, matches, overlaps};
-pub use name::{
-    REST, SEPARATOR, STAR, has_wildcard, is_literal, is_valid_subject, token_count, tokens,
-};
+pub use name::{REST, SEPARATOR, STAR, has_wildcard, is_literal, is_valid_subject, token_count, tokens};
 pub use sublist::{SubKey, Sublist, SublistError};
 pub use transform::{Transform, TransformError};
 pub use tree::SubjectTree;

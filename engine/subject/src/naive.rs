@@ -7,11 +7,7 @@ pub(crate) fn matches(filter: &[u8], literal: &[u8]) -> bool {
     let filter: Vec<&[u8]> = filter.split(|byte| *byte == b'.').collect();
     let literal: Vec<&[u8]> = literal.split(|byte| *byte == b'.').collect();
     let open = filter.last() == Some(&&b">"[..]);
-    let fixed = if open {
-        &filter[..filter.len() - 1]
-    } else {
-        &filter[..]
-    };
+    let fixed = if open { &filter[..filter.len() - 1] } else { &filter[..] };
     let length_fits = if open {
         literal.len() > fixed.len()
     } else {

@@ -335,8 +335,7 @@ impl<T> Sublist<T> {
     /// Removes `at` and then its ancestors, as long as they hold nothing.
     fn prune(&mut self, mut at: u32) {
         while at != ROOT && self.nodes[at as usize].is_bare() {
-            let node =
-                std::mem::replace(&mut self.nodes[at as usize], Node::new(self.free_node, &[]));
+            let node = std::mem::replace(&mut self.nodes[at as usize], Node::new(self.free_node, &[]));
             self.free_node = at;
             match node.token[..] {
                 [STAR] => self.nodes[node.parent as usize].star = NIL,
@@ -350,10 +349,8 @@ impl<T> Sublist<T> {
                     if node.next_sibling != NIL {
                         self.nodes[node.next_sibling as usize].prev_sibling = node.prev_sibling;
                     }
-                    self.edges.remove(
-                        edge_hash(node.parent, token_hash(&self.hasher, &node.token)),
-                        at,
-                    );
+                    self.edges
+                        .remove(edge_hash(node.parent, token_hash(&self.hasher, &node.token)), at);
                 }
             }
             at = node.parent;

@@ -88,13 +88,9 @@ impl fmt::Display for TransformError {
             Self::BadSubject => return f.write_str("invalid subject"),
             Self::UnknownFunction(token) => ("unknown function", token),
             Self::WildcardOutOfRange(token) => ("wildcard index out of range", token),
-            Self::NotEnoughArguments(token) => {
-                ("not enough arguments passed to the function", token)
-            }
+            Self::NotEnoughArguments(token) => ("not enough arguments passed to the function", token),
             Self::TooManyArguments(token) => ("too many arguments passed to the function", token),
-            Self::InvalidArgument(token) => {
-                ("function argument is invalid or in the wrong format", token)
-            }
+            Self::InvalidArgument(token) => ("function argument is invalid or in the wrong format", token),
         };
         write!(f, "invalid mapping destination: {why} in {token}")
     }

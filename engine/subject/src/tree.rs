@@ -154,11 +154,7 @@ impl<V> SubjectTree<V> {
     ///
     /// Goes down only where the filter can still match: along its literal tokens there is one way, and a `*` opens
     /// only what lies before the next dot. `filter` is to be well formed; for others the answer means nothing.
-    pub fn for_each_match<B>(
-        &self,
-        filter: &[u8],
-        visit: impl FnMut(&[u8], &V) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
+    pub fn for_each_match<B>(&self, filter: &[u8], visit: impl FnMut(&[u8], &V) -> ControlFlow<B>) -> ControlFlow<B> {
         walk::matching(&self.root, filter, visit)
     }
 

@@ -78,26 +78,19 @@ async fn put_then_get_gives_the_latest_value(server: &Server, backend: Backend) 
     Ok(())
 }
 
-async fn history_keeps_as_many_values_as_the_bucket_allows(
-    server: &Server,
-    backend: Backend,
-) -> Result<()> {
+async fn history_keeps_as_many_values_as_the_bucket_allows(server: &Server, backend: Backend) -> Result<()> {
     let store = bucket(server, backend).await?;
     for value in 1..=7 {
         store.put("key", value.to_string().into()).await?;
         store.put("other", "x".into()).await?;
     }
-    let history: Vec<Entry> =
-        timeout(PATIENCE, store.history("key").await?.try_collect()).await??;
+    let history: Vec<Entry> = timeout(PATIENCE, store.history("key").await?.try_collect()).await??;
     let values: Vec<_> = history.iter().map(|e| brief(e).0).collect();
     assert_eq!(values, ["3", "4", "5", "6", "7"]);
     Ok(())
 }
 
-async fn a_watcher_sees_what_is_there_and_then_each_change(
-    server: &Server,
-    backend: Backend,
-) -> Result<()> {
+async fn a_watcher_sees_what_is_there_and_then_each_change(server: &Server, backend: Backend) -> Result<()> {
     let store = bucket(server, backend).await?;
     store.put("light.hall", "off".into()).await?;
     store.put("light.hall", "on".into()).await?;
@@ -128,23 +121,16 @@ async fn a_watcher_sees_what_is_there_and_then_each_change(
     Ok(())
 }
 
-async fn a_deleted_key_is_gone_but_its_history_tells(
-    server: &Server,
-    backend: Backend,
-) -> Result<()> {
+async fn a_deleted_key_is_gone_but_its_history_tells(server: &Server, backend: Backend) -> Result<()> {
     let store = bucket(server, backend).await?;
     store.put("key", "value".into()).await?;
     store.delete("key").await?;
     assert_eq!(store.get("key").await?, None);
-    let history: Vec<Entry> =
-        timeout(PATIENCE, store.history("key").await?.try_collect()).await??;
+    let history: Vec<Entry> = timeout(PATIENCE, store.history("key").await?.try_collect()).await??;
     let history: Vec<_> = history.iter().map(brief).collect();
     assert_eq!(
         history,
-        [
-            ("value".into(), 1, Operation::Put),
-            ("".into(), 2, Operation::Delete)
-        ]
+        [("value".into(), 1, Operation::Put), ("".into(), 2, Operation::Delete)]
     );
     Ok(())
 }
@@ -157,18 +143,14 @@ async fn a_purged_key_loses_its_history(server: &Server, backend: Backend) -> Re
     store.put("kept", "here".into()).await?;
     store.purge("key").await?;
     assert_eq!(store.get("key").await?, None);
-    let history: Vec<Entry> =
-        timeout(PATIENCE, store.history("key").await?.try_collect()).await??;
+    let history: Vec<Entry> = timeout(PATIENCE, store.history("key").await?.try_collect()).await??;
     let history: Vec<_> = history.iter().map(brief).collect();
     assert_eq!(history, [(String::new(), 5, Operation::Purge)]);
     assert_eq!(store.get("kept").await?.as_deref(), Some(&b"here"[..]));
     Ok(())
 }
 
-async fn create_succeeds_only_where_there_is_no_value(
-    server: &Server,
-    backend: Backend,
-) -> Result<()> {
+async fn create_succeeds_only_where_there_is_no_value(server: &Server, backend: Backend) -> Result<()> {
     let store = bucket(server, backend).await?;
     assert_eq!(store.create("key", "first".into()).await?, 1);
     let refused = store
@@ -183,10 +165,7 @@ async fn create_succeeds_only_where_there_is_no_value(
     Ok(())
 }
 
-async fn update_succeeds_only_at_the_expected_revision(
-    server: &Server,
-    backend: Backend,
-) -> Result<()> {
+async fn update_succeeds_only_at_the_expected_revision(server: &Server, backend: Backend) -> Result<()> {
     let store = bucket(server, backend).await?;
     let first = store.put("key", "1".into()).await?;
     store.put("other", "x".into()).await?;

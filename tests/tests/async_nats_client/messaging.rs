@@ -79,18 +79,11 @@ fn headers_and_empty_payloads_arrive_as_they_were_sent() {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Colour", "blue");
         headers.append("Colour", "green");
-        client
-            .publish_with_headers("parcel", headers, "".into())
-            .await?;
+        client.publish_with_headers("parcel", headers, "".into()).await?;
 
-        let message = timeout(PATIENCE, subscription.next())
-            .await?
-            .context("ended")?;
+        let message = timeout(PATIENCE, subscription.next()).await?.context("ended")?;
         let headers = message.headers.context("the headers are gone")?;
-        let colours: Vec<_> = headers
-            .get_all("Colour")
-            .map(|value| value.as_str())
-            .collect();
+        let colours: Vec<_> = headers.get_all("Colour").map(|value| value.as_str()).collect();
         assert_eq!(colours, ["blue", "green"]);
         assert!(message.payload.is_empty());
         Ok(())
@@ -107,9 +100,7 @@ fn a_request_gets_its_own_reply() {
             while let Some(request) = requests.next().await {
                 let number: u32 = std::str::from_utf8(&request.payload)?.parse()?;
                 let reply = request.reply.context("a request without a reply subject")?;
-                service
-                    .publish(reply, (2 * number).to_string().into())
-                    .await?;
+                service.publish(reply, (2 * number).to_string().into()).await?;
             }
             anyhow::Ok(())
         });
@@ -146,9 +137,7 @@ fn a_queue_group_shares_the_work_and_loses_none() {
         let (done, mut results) = tokio::sync::mpsc::channel(JOBS);
         for member in 0..3 {
             let client = server.connect().await?;
-            let mut jobs = client
-                .queue_subscribe("jobs.>", "workers".to_owned())
-                .await?;
+            let mut jobs = client.queue_subscribe("jobs.>", "workers".to_owned()).await?;
             client.flush().await?;
             let done = done.clone();
             tokio::spawn(async move {
@@ -168,9 +157,7 @@ fn a_queue_group_shares_the_work_and_loses_none() {
 
         let publisher = server.connect().await?;
         for job in 0..JOBS {
-            publisher
-                .publish(format!("jobs.{job}"), job.to_string().into())
-                .await?;
+            publisher.publish(format!("jobs.{job}"), job.to_string().into()).await?;
         }
         publisher.flush().await?;
 
@@ -178,9 +165,7 @@ fn a_queue_group_shares_the_work_and_loses_none() {
         let mut shares = [0usize; 3];
         for _ in 0..JOBS {
             let (member, job) = timeout(PATIENCE, results.recv()).await?.context("ended")?;
-            *taken
-                .entry(std::str::from_utf8(&job)?.parse()?)
-                .or_default() += 1;
+            *taken.entry(std::str::from_utf8(&job)?.parse()?).or_default() += 1;
             shares[member] += 1;
         }
         assert!(
@@ -192,9 +177,7 @@ fn a_queue_group_shares_the_work_and_loses_none() {
             "somebody had nothing to do: {shares:?}"
         );
         for job in 0..JOBS {
-            let seen = timeout(PATIENCE, everything.next())
-                .await?
-                .context("ended")?;
+            let seen = timeout(PATIENCE, everything.next()).await?.context("ended")?;
             assert_eq!(seen.payload, job.to_string());
         }
         assert!(results.try_recv().is_err(), "a job was handed out twice");

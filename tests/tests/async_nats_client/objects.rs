@@ -33,10 +33,7 @@ async fn read(store: &ObjectStore, name: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-async fn ten_mebibytes_come_back_with_their_digest(
-    server: &Server,
-    backend: Backend,
-) -> Result<()> {
+async fn ten_mebibytes_come_back_with_their_digest(server: &Server, backend: Backend) -> Result<()> {
     let store = bucket(server, backend).await?;
     let bytes = Seed::of(&[10]).bytes(10 * 1024 * 1024);
     let digest = format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(&bytes)));
@@ -46,16 +43,10 @@ async fn ten_mebibytes_come_back_with_their_digest(
     assert_eq!(put.chunks, 80, "chunks of 128 KiB");
     let info = store.info("film").await?;
     assert_eq!(
-        info.digest
-            .as_deref()
-            .context("no digest")?
-            .trim_end_matches('='),
+        info.digest.as_deref().context("no digest")?.trim_end_matches('='),
         digest.trim_end_matches('=')
     );
-    ensure!(
-        read(&store, "film").await? == bytes,
-        "other bytes came back"
-    );
+    ensure!(read(&store, "film").await? == bytes, "other bytes came back");
     Ok(())
 }
 

@@ -87,10 +87,7 @@ async fn a_work_queue_redelivers_what_was_refused_and_empties_when_all_is_acked(
                 .await
                 .map_err(anyhow::Error::from_boxed)?;
         } else {
-            message
-                .double_ack()
-                .await
-                .map_err(anyhow::Error::from_boxed)?;
+            message.double_ack().await.map_err(anyhow::Error::from_boxed)?;
         }
     }
     let mut again = BTreeMap::new();
@@ -117,29 +114,18 @@ async fn a_work_queue_redelivers_what_was_refused_and_empties_when_all_is_acked(
     assert_eq!(found.cached_info().num_pending, 0);
 
     for message in again.values() {
-        message
-            .double_ack()
-            .await
-            .map_err(anyhow::Error::from_boxed)?;
+        message.double_ack().await.map_err(anyhow::Error::from_boxed)?;
     }
     let state = stream.info().await?.state.clone();
     assert_eq!((state.messages, state.last_sequence), (0, JOBS));
     let info = stream.consumer_info("worker").await?;
-    assert_eq!(
-        (info.ack_floor.stream_sequence, info.num_ack_pending),
-        (JOBS, 0)
-    );
+    assert_eq!((info.ack_floor.stream_sequence, info.num_ack_pending), (JOBS, 0));
     Ok(())
 }
 
-async fn a_message_nobody_acks_comes_back_after_the_ack_wait(
-    server: &Server,
-    backend: Backend,
-) -> Result<()> {
+async fn a_message_nobody_acks_comes_back_after_the_ack_wait(server: &Server, backend: Backend) -> Result<()> {
     let jetstream = server.jetstream().await?;
-    let stream = jetstream
-        .create_stream(backend.stream("LATE", &["late"]))
-        .await?;
+    let stream = jetstream.create_stream(backend.stream("LATE", &["late"])).await?;
     let consumer: PullConsumer = stream
         .create_consumer(pull::Config {
             durable_name: Some("sleepy".into()),
@@ -183,14 +169,9 @@ async fn replay(stream: &Stream, policy: DeliverPolicy) -> Result<Vec<String>> {
     }
 }
 
-async fn a_stream_replays_from_the_start_a_sequence_and_a_time(
-    server: &Server,
-    backend: Backend,
-) -> Result<()> {
+async fn a_stream_replays_from_the_start_a_sequence_and_a_time(server: &Server, backend: Backend) -> Result<()> {
     let jetstream = server.jetstream().await?;
-    let stream = jetstream
-        .create_stream(backend.stream("TAPE", &["tape.*"]))
-        .await?;
+    let stream = jetstream.create_stream(backend.stream("TAPE", &["tape.*"])).await?;
     let all: Vec<String> = (1..=100).map(|n| format!("message {n}")).collect();
     for (at, payload) in all.iter().enumerate() {
         jetstream
@@ -209,31 +190,21 @@ async fn a_stream_replays_from_the_start_a_sequence_and_a_time(
     let from_61 = DeliverPolicy::ByStartTime { start_time };
     assert_eq!(replay(&stream, from_61).await?, all[60..]);
     let just_after = start_time + Duration::from_nanos(1);
-    let from_62 = DeliverPolicy::ByStartTime {
-        start_time: just_after,
-    };
+    let from_62 = DeliverPolicy::ByStartTime { start_time: just_after };
     assert_eq!(replay(&stream, from_62).await?, all[61..]);
     Ok(())
 }
 
-async fn a_filtered_consumer_sees_only_its_subjects(
-    server: &Server,
-    backend: Backend,
-) -> Result<()> {
+async fn a_filtered_consumer_sees_only_its_subjects(server: &Server, backend: Backend) -> Result<()> {
     let jetstream = server.jetstream().await?;
-    let stream = jetstream
-        .create_stream(backend.stream("MIXED", &["mixed.>"]))
-        .await?;
+    let stream = jetstream.create_stream(backend.stream("MIXED", &["mixed.>"])).await?;
     for n in 1..=40u64 {
         let subject = if n % 4 == 0 {
             format!("mixed.odd.{n}")
         } else {
             format!("mixed.{n}")
         };
-        jetstream
-            .publish(subject, n.to_string().into())
-            .await?
-            .await?;
+        jetstream.publish(subject, n.to_string().into()).await?.await?;
     }
     let consumer: PullConsumer = stream
         .create_consumer(pull::Config {
@@ -244,20 +215,14 @@ async fn a_filtered_consumer_sees_only_its_subjects(
         })
         .await?;
     assert_eq!(consumer.cached_info().num_pending, 10);
-    let sequences: Vec<u64> = pull(&consumer, 10)
-        .await?
-        .iter()
-        .map(|(seq, _)| *seq)
-        .collect();
+    let sequences: Vec<u64> = pull(&consumer, 10).await?.iter().map(|(seq, _)| *seq).collect();
     assert_eq!(sequences, (1..=10).map(|n| 4 * n).collect::<Vec<_>>());
     Ok(())
 }
 
 async fn a_duplicate_message_id_is_stored_once(server: &Server, backend: Backend) -> Result<()> {
     let jetstream = server.jetstream().await?;
-    let mut stream = jetstream
-        .create_stream(backend.stream("ONCE", &["once"]))
-        .await?;
+    let mut stream = jetstream.create_stream(backend.stream("ONCE", &["once"])).await?;
     let publish = || {
         let message = async_nats::jetstream::message::PublishMessage::build()
             .payload("payment".into())

@@ -155,14 +155,9 @@ impl<'t> Lexer<'t> {
             Some('x') => {
                 let mut digit = || self.next().and_then(|c| c.to_digit(16));
                 match (digit(), digit()) {
-                    (Some(high), Some(low)) if high < 8 => {
-                        char::from_u32(high * 16 + low).unwrap_or_default()
-                    }
+                    (Some(high), Some(low)) if high < 8 => char::from_u32(high * 16 + low).unwrap_or_default(),
                     _ => {
-                        return Err(ConfError::at(
-                            at,
-                            "\\x takes two hexadecimal digits, 00 to 7f",
-                        ));
+                        return Err(ConfError::at(at, "\\x takes two hexadecimal digits, 00 to 7f"));
                     }
                 }
             }
@@ -190,10 +185,7 @@ impl<'t> Lexer<'t> {
             match self.next() {
                 Some(c) => text.push(c),
                 None => {
-                    return Err(ConfError::at(
-                        &open,
-                        "this block has no closing ) on a line of its own",
-                    ));
+                    return Err(ConfError::at(&open, "this block has no closing ) on a line of its own"));
                 }
             }
         }

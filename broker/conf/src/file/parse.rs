@@ -94,10 +94,7 @@ impl Parser<'_> {
                 Some(_) => (lex.key_word().to_owned(), false),
             };
             if key.is_empty() {
-                return Err(ConfError::at(
-                    &pos,
-                    format!("expected a key, found {}", lex.found()),
-                ));
+                return Err(ConfError::at(&pos, format!("expected a key, found {}", lex.found())));
             }
             lex.skip_blanks();
             let assigned = lex.eat(':') || lex.eat('=');
@@ -120,9 +117,7 @@ impl Parser<'_> {
                 });
             }
             lex.skip_blanks();
-            if !matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ';' | '}'))
-                && !lex.at_comment()
-            {
+            if !matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ';' | '}')) && !lex.at_comment() {
                 let message = format!(
                     "expected the end of the line, a comma or a }} behind the value of {key:?}, found {}",
                     lex.found()
@@ -173,10 +168,7 @@ impl Parser<'_> {
             _ => {
                 let word = lex.word();
                 if word.is_empty() {
-                    return Err(ConfError::at(
-                        &pos,
-                        format!("expected a value, found {}", lex.found()),
-                    ));
+                    return Err(ConfError::at(&pos, format!("expected a value, found {}", lex.found())));
                 }
                 return match word.strip_prefix('$') {
                     // A bcrypt hash begins with a dollar, too.
@@ -186,8 +178,7 @@ impl Parser<'_> {
                         pos,
                     }),
                     None => {
-                        let value = scalar::classify(word)
-                            .map_err(|message| ConfError::at(&pos, message))?;
+                        let value = scalar::classify(word).map_err(|message| ConfError::at(&pos, message))?;
                         Ok(Node { value, pos })
                     }
                 };
@@ -213,10 +204,7 @@ impl Parser<'_> {
             if !matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ']')) && !lex.at_comment() {
                 return Err(ConfError::at(
                     &lex.pos(),
-                    format!(
-                        "expected a comma or a ] in this list, found {}",
-                        lex.found()
-                    ),
+                    format!("expected a comma or a ] in this list, found {}", lex.found()),
                 ));
             }
         }
@@ -280,16 +268,11 @@ impl Parser<'_> {
         if lex.peek().is_some() {
             return Err(ConfError::at(
                 &pos,
-                format!(
-                    "the value of ${name} in the environment is not one value; quote it if it is a string"
-                ),
+                format!("the value of ${name} in the environment is not one value; quote it if it is a string"),
             ));
         }
         self.variables.pop();
-        Ok(Node {
-            value: node.value,
-            pos,
-        })
+        Ok(Node { value: node.value, pos })
     }
 
     /// `include "file"`: its entries stand in place of the line.
@@ -306,31 +289,16 @@ impl Parser<'_> {
         if self.files.len() >= INCLUDE_DEPTH_MAX || self.includes > INCLUDES_MAX {
             return Err(ConfError::at(
                 pos,
-                format!(
-                    "too many includes ({INCLUDE_DEPTH_MAX} within each other, {INCLUDES_MAX} altogether)"
-                ),
+                format!("too many includes ({INCLUDE_DEPTH_MAX} within each other, {INCLUDES_MAX} altogether)"),
             ));
         }
-        let folder = self
-            .files
-            .last()
-            .and_then(|f| f.parent())
-            .unwrap_or(Path::new(""));
+        let folder = self.files.last().and_then(|f| f.parent()).unwrap_or(Path::new(""));
         let path = folder.join(&name);
-        let failed = |e: std::io::Error| {
-            ConfError::at(pos, format!("cannot include {}: {e}", path.display()))
-        };
+        let failed = |e: std::io::Error| ConfError::at(pos, format!("cannot include {}: {e}", path.display()));
         let same = |file: &PathBuf| std::fs::canonicalize(file).ok();
         let whole = std::fs::canonicalize(&path).map_err(failed)?;
-        if self
-            .files
-            .iter()
-            .any(|file| same(file).as_ref() == Some(&whole))
-        {
-            return Err(ConfError::at(
-                pos,
-                format!("{} includes itself", path.display()),
-            ));
+        if self.files.iter().any(|file| same(file).as_ref() == Some(&whole)) {
+            return Err(ConfError::at(pos, format!("{} includes itself", path.display())));
         }
         let text = std::fs::read_to_string(&path).map_err(failed)?;
         let shown = path.display().to_string();
@@ -348,13 +316,7 @@ fn is_bcrypt(rest: &str) -> bool {
 fn values_in(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(|n| values_in(&n.value)).sum::<usize>(),
-        Value::Map(map) => {
-            1 + map
-                .entries
-                .iter()
-                .map(|e| values_in(&e.value.value))
-                .sum::<usize>()
-        }
+        Value::Map(map) => 1 + map.entries.iter().map(|e| values_in(&e.value.value)).sum::<usize>(),
         _ => 1,
     }
 }
@@ -362,14 +324,7 @@ fn values_in(value: &Value) -> usize {
 fn depth_of(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(|n| depth_of(&n.value)).max().unwrap_or(0),
-        Value::Map(map) => {
-            1 + map
-                .entries
-                .iter()
-                .map(|e| depth_of(&e.value.value))
-                .max()
-                .unwrap_or(0)
-        }
+        Value::Map(map) => 1 + map.entries.iter().map(|e| depth_of(&e.value.value)).max().unwrap_or(0),
         _ => 0,
     }
 }

@@ -20,10 +20,7 @@ pub(super) fn classify(word: &str) -> Result<Value, String> {
         }
     }
     let digits_from = usize::from(word.starts_with('-'));
-    let digits = word[digits_from..]
-        .bytes()
-        .take_while(u8::is_ascii_digit)
-        .count();
+    let digits = word[digits_from..].bytes().take_while(u8::is_ascii_digit).count();
     if digits == 0 {
         return Ok(Value::Str(word.to_owned()));
     }
@@ -67,11 +64,8 @@ fn unit(suffix: &str) -> Option<i64> {
 fn is_date(word: &str) -> bool {
     let shape = b"dddd-dd-ddTdd:dd:ddZ";
     word.len() == shape.len()
-        && word.bytes().zip(shape).all(|(b, &s)| {
-            if s == b'd' {
-                b.is_ascii_digit()
-            } else {
-                b == s
-            }
-        })
+        && word
+            .bytes()
+            .zip(shape)
+            .all(|(b, &s)| if s == b'd' { b.is_ascii_digit() } else { b == s })
 }

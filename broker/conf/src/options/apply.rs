@@ -26,11 +26,7 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         }
         "host" | "net" => o.host = read::name(e)?,
         "port" => o.port = read::port_of(e)?.unwrap_or(DEFAULT_PORT),
-        "server_name" => {
-            o.server_name = Some(read::word(e, |s| {
-                super::check_server_name(s).map(|()| s.to_owned())
-            })?)
-        }
+        "server_name" => o.server_name = Some(read::word(e, |s| super::check_server_name(s).map(|()| s.to_owned()))?),
         "server_tags" => o.server_tags = read::texts(e)?,
         "client_advertise" => o.client_advertise = Some(read::name(e)?),
         "http" => o.http = read::monitor(e)?,
@@ -70,23 +66,19 @@ fn limits(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
     match e.key.to_ascii_lowercase().as_str() {
         // -1 is "no limit" to nats-server, which leaves the protocol's own.
         "max_payload" => {
-            o.max_payload = usize::try_from(read::int(e, -1, MAX_PAYLOAD_MAX as i64)?)
-                .unwrap_or(MAX_PAYLOAD_MAX)
+            o.max_payload = usize::try_from(read::int(e, -1, MAX_PAYLOAD_MAX as i64)?).unwrap_or(MAX_PAYLOAD_MAX)
         }
         "max_control_line" => o.max_control_line = size(e, 1, i64::from(i32::MAX))?,
         "max_pending" => o.max_pending = read::int(e, 1, i64::MAX)?.unsigned_abs(),
         "max_connections" | "max_conn" => o.max_connections = connections(e)?,
-        "max_subscriptions" | "max_subs" => {
-            o.max_subscriptions = read::limit(e)?.and_then(|n| usize::try_from(n).ok())
-        }
+        "max_subscriptions" | "max_subs" => o.max_subscriptions = read::limit(e)?.and_then(|n| usize::try_from(n).ok()),
         "ping_interval" => o.ping_interval = read::positive_time(e)?,
         "ping_max" => o.ping_max = pings(e)?,
         "write_deadline" => o.write_deadline = read::positive_time(e)?,
         "lame_duck_duration" => {
             let duration = read::time(e)?;
             if duration < LAME_DUCK_MIN {
-                let message =
-                    format!("invalid lame_duck_duration of {duration:?}, minimum is 30 seconds");
+                let message = format!("invalid lame_duck_duration of {duration:?}, minimum is 30 seconds");
                 return Err(ConfError::at(&e.value.pos, message));
             }
             o.lame_duck_duration = duration;

@@ -48,9 +48,7 @@ impl Auth {
 // Passwords stay out of logs.
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -74,14 +72,7 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
             "pass" | "password" => password = Some(read::text(e)?),
             "token" => token = Some(read::name(e)?),
             "timeout" => auth.timeout = read::positive_time(e)?,
-            "users" => {
-                users = Some(
-                    read::list(e)?
-                        .iter()
-                        .map(user)
-                        .collect::<Result<Vec<_>, _>>()?,
-                )
-            }
+            "users" => users = Some(read::list(e)?.iter().map(user).collect::<Result<Vec<_>, _>>()?),
             _ => read::unknown(e, unsupported::AUTH)?,
         }
     }
@@ -96,9 +87,7 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
         return fail("authorization has both a token and users: choose one");
     }
     if single.is_some() && users.is_some() {
-        return fail(
-            "authorization has both a single user and a users list: put the user into the list",
-        );
+        return fail("authorization has both a single user and a users list: put the user into the list");
     }
     auth.users = users.unwrap_or_else(|| single.into_iter().collect());
     auth.token = token;
@@ -113,9 +102,7 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
 fn user(node: &Node) -> Result<User, ConfError> {
     let fail = |message: &str| ConfError::at(&node.pos, message);
     let Value::Map(Map { entries }) = &node.value else {
-        return Err(fail(
-            "an entry of users must be a block, as {user: a, password: b}",
-        ));
+        return Err(fail("an entry of users must be a block, as {user: a, password: b}"));
     };
     let (mut name, mut password) = (None, None);
     for e in entries {

@@ -59,13 +59,10 @@ impl Durability {
             "os" => Ok(Self::Os),
             _ => {
                 let interval = word.strip_prefix("interval:");
-                let interval = interval.ok_or_else(|| {
-                    format!("{word:?} is not one of sync, interval:<duration>, os")
-                })?;
+                let interval =
+                    interval.ok_or_else(|| format!("{word:?} is not one of sync, interval:<duration>, os"))?;
                 match duration::parse(interval)? {
-                    Duration::ZERO => {
-                        Err("an interval of 0 is `sync`: write that, or a longer interval".into())
-                    }
+                    Duration::ZERO => Err("an interval of 0 is `sync`: write that, or a longer interval".into()),
                     interval => Ok(Self::Interval(interval)),
                 }
             }
@@ -211,14 +208,8 @@ impl JetStream {
 pub(super) fn apply(js: &mut JetStream, entry: &Entry) -> Result<(), ConfError> {
     match &entry.value.value {
         Value::Bool(b) => js.enabled = *b,
-        Value::Str(s) if s.eq_ignore_ascii_case("enabled") || s.eq_ignore_ascii_case("enable") => {
-            js.enabled = true
-        }
-        Value::Str(s)
-            if s.eq_ignore_ascii_case("disabled") || s.eq_ignore_ascii_case("disable") =>
-        {
-            js.enabled = false
-        }
+        Value::Str(s) if s.eq_ignore_ascii_case("enabled") || s.eq_ignore_ascii_case("enable") => js.enabled = true,
+        Value::Str(s) if s.eq_ignore_ascii_case("disabled") || s.eq_ignore_ascii_case("disable") => js.enabled = false,
         Value::Str(s) => {
             return Err(ConfError::at(
                 &entry.value.pos,
@@ -307,10 +298,7 @@ fn storage(e: &Entry) -> Result<Option<u64>, ConfError> {
         .and_then(|unit| unit.checked_mul(n));
     match bytes.filter(|&b| i64::try_from(b).is_ok()) {
         Some(bytes) => Ok(Some(bytes)),
-        None => Err(ConfError::at(
-            &e.value.pos,
-            format!("{} is larger than 63 bits", e.key),
-        )),
+        None => Err(ConfError::at(&e.value.pos, format!("{} is larger than 63 bits", e.key))),
     }
 }
 

@@ -61,9 +61,7 @@ pub(super) fn int(entry: &Entry, min: i64, max: i64) -> Result<i64, ConfError> {
 
 /// A count or a size that -1 and 0 mean "unlimited" for.
 pub(super) fn limit(entry: &Entry) -> Result<Option<u64>, ConfError> {
-    Ok(u64::try_from(int(entry, -1, i64::MAX)?)
-        .ok()
-        .filter(|&n| n > 0))
+    Ok(u64::try_from(int(entry, -1, i64::MAX)?).ok().filter(|&n| n > 0))
 }
 
 /// A Go duration, or a number of seconds.
@@ -134,17 +132,11 @@ pub(super) fn listen(entry: &Entry) -> Result<(Option<String>, Option<u16>), Con
     if bare.is_none() && host.contains(':') {
         return Err(ConfError::at(
             &entry.value.pos,
-            format!(
-                "{}: write the IPv6 address in brackets, as [::1]:4222",
-                entry.key
-            ),
+            format!("{}: write the IPv6 address in brackets, as [::1]:4222", entry.key),
         ));
     }
     let host = bare.unwrap_or(host);
-    Ok((
-        (!host.is_empty()).then(|| host.to_owned()),
-        at(entry, port(number))?,
-    ))
+    Ok(((!host.is_empty()).then(|| host.to_owned()), at(entry, port(number))?))
 }
 
 pub(super) fn monitor(entry: &Entry) -> Result<Option<Listen>, ConfError> {
@@ -171,10 +163,7 @@ pub(super) fn texts(entry: &Entry) -> Result<Vec<String>, ConfError> {
 }
 
 /// One of the words that `parse` knows.
-pub(super) fn word<T>(
-    entry: &Entry,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<T, ConfError> {
+pub(super) fn word<T>(entry: &Entry, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ConfError> {
     at(entry, parse(&text(entry)?))
 }
 
@@ -194,10 +183,7 @@ pub(super) fn list(entry: &Entry) -> Result<&[Node], ConfError> {
 
 /// A key that the block at hand does not take: known to nats-server or to nobody.
 pub(super) fn unknown(entry: &Entry, not_yet: &[&str]) -> Result<(), ConfError> {
-    if not_yet
-        .iter()
-        .any(|key| key.eq_ignore_ascii_case(&entry.key))
-    {
+    if not_yet.iter().any(|key| key.eq_ignore_ascii_case(&entry.key)) {
         let message = format!(
             "{:?} is an option of nats-server that Weir does not support yet; remove it to run without",
             entry.key
@@ -208,18 +194,13 @@ pub(super) fn unknown(entry: &Entry, not_yet: &[&str]) -> Result<(), ConfError> 
     if entry.is_variable {
         return Ok(());
     }
-    Err(ConfError::at(
-        &entry.pos,
-        format!("unknown field {:?}", entry.key),
-    ))
+    Err(ConfError::at(&entry.pos, format!("unknown field {:?}", entry.key)))
 }
 
 /// nats-server's rule for names that become part of a subject.
 pub(crate) fn check_server_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.chars().any(char::is_whitespace) {
-        return Err(format!(
-            "the server name {name:?} must not be empty or contain blanks"
-        ));
+        return Err(format!("the server name {name:?} must not be empty or contain blanks"));
     }
     Ok(())
 }

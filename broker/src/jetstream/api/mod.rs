@@ -83,7 +83,9 @@ async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> An
 
 /// Whether this server has the API level that a request demands, if it demands one.
 fn supports_level(headers: &[u8]) -> bool {
-    let Some(level) = HeaderView::parse(headers).get("Nats-Required-Api-Level") else { return true };
+    let Some(level) = HeaderView::parse(headers).get("Nats-Required-Api-Level") else {
+        return true;
+    };
     std::str::from_utf8(level)
         .ok()
         .and_then(|level| level.parse::<i64>().ok())

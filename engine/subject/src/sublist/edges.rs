@@ -35,9 +35,7 @@ pub(super) fn token_hash(hasher: &FixedState, token: &[u8]) -> u64 {
 
 /// Joins the parent to a token's hash by folding a full multiplication, whose middle bits depend on all of both.
 pub(super) fn edge_hash(parent: u32, token: u64) -> u32 {
-    let spread = u64::from(parent)
-        .wrapping_add(1)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let spread = u64::from(parent).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let product = u128::from(token ^ spread) * 0xd6e8_feb8_6659_fd93;
     ((product >> 64) as u64 ^ product as u64) as u32
 }

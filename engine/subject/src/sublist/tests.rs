@@ -30,11 +30,7 @@ fn wildcards_route() {
     assert_eq!(asked(&list, b"a"), [3]);
     assert_eq!(asked(&list, b"b"), [3, 7]);
     // What nats-server does with subjects that only a careless publisher sends.
-    assert!(
-        asked(&list, b"a..b").is_empty()
-            && asked(&list, b"").is_empty()
-            && asked(&list, b"a.").is_empty()
-    );
+    assert!(asked(&list, b"a..b").is_empty() && asked(&list, b"").is_empty() && asked(&list, b"a.").is_empty());
     assert_eq!(asked(&list, b"a.*"), [1, 2, 3]);
 }
 
@@ -42,10 +38,7 @@ fn wildcards_route() {
 fn a_malformed_filter_changes_nothing() {
     let mut list = Sublist::new();
     for filter in ["", "a..b", ">.a", "a b"] {
-        assert_eq!(
-            list.insert(filter.as_bytes(), ()),
-            Err(SublistError::InvalidFilter)
-        );
+        assert_eq!(list.insert(filter.as_bytes(), ()), Err(SublistError::InvalidFilter));
     }
     assert_eq!((list.len(), list.generation(), list.nodes.len()), (0, 0, 1));
 }
@@ -66,9 +59,7 @@ fn a_used_key_is_refused() {
 #[test]
 fn values_of_one_filter_keep_their_order() {
     let mut list = Sublist::new();
-    let keys: Vec<SubKey> = (0..6)
-        .map(|value| list.insert(b"a.>", value).unwrap())
-        .collect();
+    let keys: Vec<SubKey> = (0..6).map(|value| list.insert(b"a.>", value).unwrap()).collect();
     for at in [0, 5, 2] {
         assert_eq!(list.remove(keys[at]), Some(at as u32));
     }
@@ -87,10 +78,7 @@ fn removal_prunes() {
     let nodes = list.nodes.len();
     for round in 0..3 {
         let keys: Vec<SubKey> = (0..1000)
-            .map(|n| {
-                list.insert(format!("a.{n}.*.{round}.>").as_bytes(), n)
-                    .unwrap()
-            })
+            .map(|n| list.insert(format!("a.{n}.*.{round}.>").as_bytes(), n).unwrap())
             .collect();
         for key in keys {
             list.remove(key);
@@ -118,10 +106,7 @@ fn filters_can_be_told() {
     let key = list.insert(long.as_bytes(), 1).unwrap();
     assert_eq!(list.filter_of(key).as_deref(), Some(long.as_bytes()));
     assert_eq!(list.iter().collect::<Vec<_>>(), [(key, &1)]);
-    assert_eq!(
-        asked(&list, b"token-that-does-not-fit-inline-at-all.x.b.c"),
-        [1]
-    );
+    assert_eq!(asked(&list, b"token-that-does-not-fit-inline-at-all.x.b.c"), [1]);
 }
 
 #[test]

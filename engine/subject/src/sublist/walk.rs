@@ -66,11 +66,7 @@ impl<T> Sublist<T> {
     }
 
     /// As `walk`, for a filter that may have wildcards itself.
-    pub(super) fn walk_overlapping(
-        &self,
-        filter: &[u8],
-        mut found: impl FnMut(u32) -> bool,
-    ) -> bool {
+    pub(super) fn walk_overlapping(&self, filter: &[u8], mut found: impl FnMut(u32) -> bool) -> bool {
         let Some(asked) = self.ask(filter) else {
             return true;
         };

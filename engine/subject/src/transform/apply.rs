@@ -62,10 +62,7 @@ impl Change {
 /// The pieces between delimiters, the empty ones left out.
 fn split(mut token: &[u8], delimiter: &[u8], out: &mut Vec<u8>) {
     let mut pieces: SmallVec<[&[u8]; 8]> = SmallVec::new();
-    while let Some(at) = token
-        .windows(delimiter.len())
-        .position(|window| window == delimiter)
-    {
+    while let Some(at) = token.windows(delimiter.len()).position(|window| window == delimiter) {
         pieces.push(&token[..at]);
         token = &token[at + delimiter.len()..];
     }
@@ -96,11 +93,7 @@ mod tests {
     #[test]
     fn hashes_like_the_reference() {
         // From the test vectors of the hash's authors.
-        for (text, hash) in [
-            ("", 0x811c_9dc5),
-            ("a", 0xe40c_292c),
-            ("foobar", 0xbf9c_f968),
-        ] {
+        for (text, hash) in [("", 0x811c_9dc5), ("a", 0xe40c_292c), ("foobar", 0xbf9c_f968)] {
             assert_eq!(fnv1a([text.as_bytes()].into_iter()), hash);
         }
         assert_eq!(fnv1a([&b"foo"[..], b"bar"].into_iter()), 0xbf9c_f968);

@@ -38,10 +38,7 @@ pub(super) fn part(token: &[u8], wildcards: &[usize]) -> Result<Part, TransformE
 fn function(call: &[u8], token: &[u8], wildcards: &[usize]) -> Result<Part, TransformError> {
     let text = || String::from_utf8_lossy(token).into_owned();
     let unknown = || TransformError::UnknownFunction(text());
-    let open = call
-        .iter()
-        .position(|&byte| byte == b'(')
-        .ok_or_else(unknown)?;
+    let open = call.iter().position(|&byte| byte == b'(').ok_or_else(unknown)?;
     let name = call[..open].trim_ascii().to_ascii_lowercase();
     let inside = call[open + 1..].strip_suffix(b")").ok_or_else(unknown)?;
     let arguments: Vec<&[u8]> = match inside.trim_ascii() {
@@ -53,8 +50,9 @@ fn function(call: &[u8], token: &[u8], wildcards: &[usize]) -> Result<Part, Tran
         // Without any argument, the count is taken to be there and to be no number.
         b"partition" => 0..=usize::MAX,
         b"wildcard" => 1..=1,
-        b"splitfromleft" | b"splitfromright" | b"slicefromleft" | b"slicefromright" | b"split"
-        | b"left" | b"right" => 2..=2,
+        b"splitfromleft" | b"splitfromright" | b"slicefromleft" | b"slicefromright" | b"split" | b"left" | b"right" => {
+            2..=2
+        }
         _ => return Err(unknown()),
     };
     if arguments.len() < *wanted.start() {
@@ -114,14 +112,12 @@ fn number(digits: &[u8]) -> Option<usize> {
 
 /// Where in the source the `n`-th wildcard stands.
 fn place(n: usize, token: &[u8], wildcards: &[usize]) -> Result<usize, TransformError> {
-    n.checked_sub(1)
-        .and_then(|n| wildcards.get(n).copied())
-        .ok_or_else(|| {
-            let token = String::from_utf8_lossy(token);
-            // With no wildcard at all in the source, which one was meant is not told.
-            TransformError::WildcardOutOfRange(match wildcards {
-                [] => token.into_owned(),
-                _ => format!("{token}: [{n}]"),
-            })
+    n.checked_sub(1).and_then(|n| wildcards.get(n).copied()).ok_or_else(|| {
+        let token = String::from_utf8_lossy(token);
+        // With no wildcard at all in the source, which one was meant is not told.
+        TransformError::WildcardOutOfRange(match wildcards {
+            [] => token.into_owned(),
+            _ => format!("{token}: [{n}]"),
         })
+    })
 }

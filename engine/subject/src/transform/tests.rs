@@ -19,12 +19,7 @@ fn wildcards_are_reordered() {
     becomes("foo.*.*", "bar.{{ WildCard( 2 ) }}", "foo.a.b", "bar.b");
     becomes("*.x.*", "$JS.$1.$x", "a.x.b", "$JS.a.$x");
     becomes("foo.*", "bar", "foo.a", "bar");
-    becomes(
-        "foo.*",
-        "x{{wildcard(1)}}.{{}}",
-        "foo.a",
-        "x{{wildcard(1)}}.{{}}",
-    );
+    becomes("foo.*", "x{{wildcard(1)}}.{{}}", "foo.a", "x{{wildcard(1)}}.{{}}");
     assert_eq!(apply("foo.*", "bar.$1", "foo.a.b"), None);
     assert_eq!(apply("foo.*", "bar.$1", "foo.*"), None);
 }
@@ -81,34 +76,18 @@ fn partitions() {
     becomes("foo", "p.{{partition(10)}}", "foo", "p.3");
     becomes("foo.*", "p.{{partition(10)}}", "foo.bar", "p.6");
     becomes("foo.>", "p.{{partition(7)}}.>", "foo.bar.x", "p.0.bar.x");
-    becomes(
-        "a.*.*",
-        "p.{{partition(10,1,2)}}.$1",
-        "a.foo.bar",
-        "p.0.foo",
-    );
+    becomes("a.*.*", "p.{{partition(10,1,2)}}.$1", "a.foo.bar", "p.0.foo");
     becomes("a.*", "{{partition(0,1)}}", "a.b", "0");
     // Of `a`: 0xe40c292c.
-    becomes(
-        "a",
-        "{{partition(10)}}",
-        "a",
-        &(0xe40c_292c_u32 % 10).to_string(),
-    );
-    becomes(
-        "x.*",
-        "{{partition(7, 1)}}",
-        "x.a",
-        &(0xe40c_292c_u32 % 7).to_string(),
-    );
+    becomes("a", "{{partition(10)}}", "a", &(0xe40c_292c_u32 % 10).to_string());
+    becomes("x.*", "{{partition(7, 1)}}", "x.a", &(0xe40c_292c_u32 % 7).to_string());
 }
 
 #[test]
 fn errors_are_clear() {
     use TransformError::*;
-    let error = |source: &str, destination: &str| {
-        Transform::new(source.as_bytes(), destination.as_bytes()).unwrap_err()
-    };
+    let error =
+        |source: &str, destination: &str| Transform::new(source.as_bytes(), destination.as_bytes()).unwrap_err();
     for (source, destination) in [
         ("a..b", "c"),
         ("a", "c..d"),
@@ -120,11 +99,7 @@ fn errors_are_clear() {
         ("a b", "c"),
         ("a.>", "b.>.c"),
     ] {
-        assert_eq!(
-            error(source, destination),
-            BadSubject,
-            "{source} {destination}"
-        );
+        assert_eq!(error(source, destination), BadSubject, "{source} {destination}");
     }
     assert_eq!(error("*", "$2"), WildcardOutOfRange("$2: [2]".into()));
     assert_eq!(error("*", "$0"), WildcardOutOfRange("$0: [0]".into()));

@@ -22,10 +22,7 @@ impl ShortBytes {
             at += part.len();
         }
         // `len` is 22 at most here.
-        Self::Inline {
-            len: len as u8,
-            bytes,
-        }
+        Self::Inline { len: len as u8, bytes }
     }
 
     pub(super) fn new(bytes: &[u8]) -> Self {

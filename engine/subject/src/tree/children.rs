@@ -87,9 +87,7 @@ impl<V> Child<V> {
             Self::Inner(mut inner) => {
                 let (prefix, rest) = inner.prefix().split_at(common);
                 let (prefix, key) = (ShortBytes::new(prefix), rest.first().copied());
-                inner.set_prefix(
-                    &[&inner.prefix()[(common + 1).min(inner.prefix().len())..]].concat(),
-                );
+                inner.set_prefix(&[&inner.prefix()[(common + 1).min(inner.prefix().len())..]].concat());
                 (prefix, key, Self::Inner(inner))
             }
         };
@@ -217,8 +215,7 @@ impl<V> Inner<V> {
         }
         let child = self.children.remove(index);
         if self.children.capacity() > 4 && self.children.len() * 2 < self.children.capacity() {
-            self.children
-                .shrink_to(self.children.len() + self.children.len() / 8);
+            self.children.shrink_to(self.children.len() + self.children.len() / 8);
         }
         child
     }

@@ -38,10 +38,7 @@ fn check(tree: &SubjectTree<u32>) {
 #[test]
 fn subjects_that_begin_alike() {
     let mut tree = SubjectTree::new();
-    for (value, subject) in ["a.b", "a", "a.b.c", "ab", "a.bc", "", "b"]
-        .iter()
-        .enumerate()
-    {
+    for (value, subject) in ["a.b", "a", "a.b.c", "ab", "a.bc", "", "b"].iter().enumerate() {
         assert_eq!(tree.insert(subject.as_bytes(), value as u32), None);
         check(&tree);
     }
@@ -52,10 +49,7 @@ fn subjects_that_begin_alike() {
         (None, None, Some(&5))
     );
     let order: Vec<Vec<u8>> = tree.iter().map(|(subject, _)| subject).collect();
-    assert_eq!(
-        order,
-        [&b""[..], b"a", b"a.b", b"a.b.c", b"a.bc", b"ab", b"b"]
-    );
+    assert_eq!(order, [&b""[..], b"a", b"a.b", b"a.b.c", b"a.bc", b"ab", b"b"]);
     assert_eq!(
         format!("{tree:?}"),
         "{: 5, a: 1, a.b: 0, a.b.c: 2, a.bc: 4, ab: 9, b: 6}"
@@ -65,17 +59,9 @@ fn subjects_that_begin_alike() {
 #[test]
 fn filters_find() {
     let mut tree = SubjectTree::new();
-    for (value, subject) in [
-        "kv.a.x",
-        "kv.ab.x",
-        "kv.a.y",
-        "kv.a",
-        "kv",
-        "other.a.x",
-        "kv.a.x.z",
-    ]
-    .iter()
-    .enumerate()
+    for (value, subject) in ["kv.a.x", "kv.ab.x", "kv.a.y", "kv.a", "kv", "other.a.x", "kv.a.x.z"]
+        .iter()
+        .enumerate()
     {
         tree.insert(subject.as_bytes(), value as u32);
     }
@@ -156,19 +142,8 @@ enum Operation {
 
 fn operation() -> impl Strategy<Value = Operation> {
     // Few bytes, so that subjects share much, and sometimes a long run that does not fit inline.
-    let piece = proptest::sample::select(
-        &[
-            "a",
-            "b",
-            "ab",
-            ".",
-            ".",
-            "abcdefghijklmnopqrstuvwxyz",
-            "\u{e9}",
-        ][..],
-    );
-    let subject =
-        proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat().into_bytes());
+    let piece = proptest::sample::select(&["a", "b", "ab", ".", ".", "abcdefghijklmnopqrstuvwxyz", "\u{e9}"][..]);
+    let subject = proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat().into_bytes());
     (0..5u8, subject).prop_map(|(kind, subject)| match kind {
         0 | 1 => Operation::Insert(subject),
         2 => Operation::Bump(subject),

@@ -9,10 +9,7 @@ use super::children::{Child, Inner};
 use crate::name::{REST, SEPARATOR, STAR};
 
 /// Visits every leaf below `root`, in order.
-pub(super) fn all<V, B>(
-    root: &Child<V>,
-    visit: impl FnMut(&[u8], &V) -> ControlFlow<B>,
-) -> ControlFlow<B> {
+pub(super) fn all<V, B>(root: &Child<V>, visit: impl FnMut(&[u8], &V) -> ControlFlow<B>) -> ControlFlow<B> {
     from(root, b"", State::All, visit)
 }
 
@@ -55,9 +52,7 @@ impl State {
             Self::Byte(at) if byte == SEPARATOR => Some(Self::token(filter, at + 1)),
             Self::Byte(at) => Some(Self::Byte(at + 1)),
             Self::Star { at, .. } if byte != SEPARATOR => Some(Self::Star { at, begun: true }),
-            Self::Star { at, begun: true } if at + 1 < filter.len() => {
-                Some(Self::token(filter, at + 2))
-            }
+            Self::Star { at, begun: true } if at + 1 < filter.len() => Some(Self::token(filter, at + 2)),
             Self::Star { .. } => None,
             Self::Rest | Self::All => Some(Self::All),
         }
@@ -99,12 +94,7 @@ struct Frame<'a, V> {
 
 impl<'a, V> Frame<'a, V> {
     /// With the prefix put behind `subject`; `None` if the filter does not match it.
-    fn enter(
-        inner: &'a Inner<V>,
-        filter: &[u8],
-        state: State,
-        subject: &mut Vec<u8>,
-    ) -> Option<Self> {
+    fn enter(inner: &'a Inner<V>, filter: &[u8], state: State, subject: &mut Vec<u8>) -> Option<Self> {
         let state = state.run(filter, inner.prefix())?;
         subject.extend_from_slice(inner.prefix());
         // Where one certain byte must follow, there is only one child to look at.
@@ -194,9 +184,7 @@ impl<'a, V> Walk<'a, V> {
             Child::Empty => None,
             Child::Leaf(leaf) => {
                 let suffix = leaf.suffix.as_slice();
-                state
-                    .run(filter, suffix)
-                    .filter(|state| state.accepts(filter))?;
+                state.run(filter, suffix).filter(|state| state.accepts(filter))?;
                 self.subject.extend_from_slice(suffix);
                 Some(&leaf.value)
             }
