@@ -1,5 +1,7 @@
 //! `weir-server`: the NATS server on Weir's engine, as a program.
 
+mod startup_pages;
+
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -59,6 +61,7 @@ fn serve(options: Options, log: &Log) -> Result<()> {
     runtime.block_on(async {
         let signals = Signals::install()?;
         let server = Server::start(options).await?;
+        startup_pages::give_back();
         signals.obey(&server, log).await;
         Ok(())
     })

@@ -44,7 +44,7 @@ impl Consumer {
                 break;
             };
             let (Choice::Again(seq) | Choice::New(seq)) = choice;
-            let message = match stream.load(seq) {
+            let message = match stream.load_in_order(seq) {
                 Ok(Some(message)) => message,
                 Ok(None) => {
                     self.pass_over(&choice);

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::backend::{Batch, Direction, KvWrite, Log, LogReader, Want};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::Index;
+use crate::stream::ahead::ReadAhead;
 use crate::stream::config::StreamConfig;
 use crate::stream::dedup::Dedup;
 use crate::stream::message::{self, Message};
 use crate::stream::settings::Settings;
 use crate::stream::tail::Tail;
 use crate::types::{Entry, LogId, NanoTime, Record, Seq};
+
+/// Erasures of a turn up to which going through them all is quicker than asking the index.
+const ERASED_SEARCH: usize = 512;
 
 /// What a stream holds, as clients are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,7 @@ pub(crate) struct StreamCore {
     log: Box<dyn Log>,
     reader: Arc<dyn LogReader>,
     tail: Tail,
+    ahead: ReadAhead,
     last: Seq,
     last_time: Option<NanoTime>,
     /// The first message's sequence and time, once looked up.
@@ -115,6 +120,7 @@ impl StreamCore {
             log,
             reader,
             tail: Tail::default(),
+            ahead: ReadAhead::default(),
             last,
             last_time,
             first_time: None,
@@ -227,6 +233,19 @@ impl StreamCore {
         entry.map(Message::unpack).transpose()
     }
 
+    /// [`StreamCore::load`] for somebody who reads in order.
+    pub fn load_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
+        // The tail may still hold what is gone from the log, and the log what went away in this turn.
+        if self.tail.get(seq).is_some() || self.erased.len() > ERASED_SEARCH {
+            return self.load(seq);
+        }
+        if seq < self.first() || self.erased.contains(&seq) {
+            return Ok(None);
+        }
+        let entry = self.ahead.get(self.reader.as_ref(), seq, self.last)?;
+        entry.map(Message::unpack).transpose()
+    }
+
     /// The subject of a live message.
     pub fn subject_at(&self, seq: Seq) -> Result<Option<Bytes>> {
         if !self.index.is_live(seq)? {
@@ -241,19 +260,15 @@ impl StreamCore {
             return Ok(false);
         }
         let head = self.head(seq)?;
-        let (subject, size) = match head {
-            Some(head) => (head.subject, head.size),
-            // Damaged in the log: its subject is known to nobody but the index.
-            None => {
-                return Err(Error::damaged(format!(
-                    "message {seq} of stream {} is damaged",
-                    self.name
-                )));
-            }
+        let Some(Head { subject, size, .. }) = head else {
+            // Its subject is known to nobody but the index. It is not served, and stays where it is.
+            tracing::error!(stream = %self.name, seq, "a damaged message cannot be removed");
+            return Ok(false);
         };
         self.index.remove(seq, &subject)?;
         self.bytes = self.bytes.saturating_sub(size);
         self.erased.push(seq);
+        self.ahead.forget(seq);
         if self.track_removed {
             self.removed.push(Removed { seq, subject });
         }
@@ -274,6 +289,7 @@ impl StreamCore {
         self.index.clear(self.last + 1)?;
         self.bytes = 0;
         self.erased.clear();
+        self.ahead.clear();
         Ok(gone)
     }
 
@@ -360,6 +376,7 @@ impl StreamCore {
             self.tail.written(false);
         }
         self.kv_writes = Vec::new();
+        self.ahead.clear();
     }
 
     /// Reclaims storage, moving about `budget` bytes; answers whether there is more to do.

@@ -49,7 +49,9 @@ impl Stream {
             if !too_many && !too_much {
                 break;
             }
-            self.core.remove(first)?;
+            if !self.core.remove(first)? {
+                break;
+            }
         }
         Ok(())
     }
@@ -57,10 +59,9 @@ impl Stream {
     /// Removes the oldest messages of a subject until so many are left.
     pub(super) fn keep_newest_of(&mut self, subject: &[u8], keep: u64) -> Result<()> {
         while let Some(info) = self.core.index.subject(subject)? {
-            if info.count <= keep {
+            if info.count <= keep || !self.core.remove(info.first)? {
                 break;
             }
-            self.core.remove(info.first)?;
         }
         Ok(())
     }
@@ -68,7 +69,9 @@ impl Stream {
     /// Removes everything below a sequence.
     pub(super) fn remove_below(&mut self, seq: Seq) -> Result<()> {
         while let Some(first) = self.core.index.first().filter(|first| *first < seq) {
-            self.core.remove(first)?;
+            if !self.core.remove(first)? {
+                break;
+            }
         }
         Ok(())
     }
@@ -80,10 +83,9 @@ impl Stream {
         let max_age = self.core.config.max_age;
         if max_age > 0 {
             while let (Some(first), Some(time)) = (self.core.index.first(), self.core.first_time()?) {
-                if time > now.saturating_sub(max_age) {
+                if time > now.saturating_sub(max_age) || !self.core.remove(first)? {
                     break;
                 }
-                self.core.remove(first)?;
             }
             self.tell_removed();
         }

@@ -1,6 +1,7 @@
 //! Streams: messages by sequence, their limits and retention, and the consumers that read them. A pure state machine;
 //! time is handed in, and what happens is told to a [`Turn`].
 
+mod ahead;
 mod config;
 pub(crate) mod core;
 mod dedup;

@@ -60,7 +60,10 @@ impl Stream {
             if kept || (purge.seq > 0 && first >= purge.seq) {
                 break;
             }
-            gone += u64::from(self.core.remove(first)?);
+            if !self.core.remove(first)? {
+                break;
+            }
+            gone += 1;
         }
         Ok(gone)
     }
