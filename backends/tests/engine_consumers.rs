@@ -709,3 +709,63 @@ fn a_rate_limit_delays_and_does_not_stop() {
         bench.advance(2 * SECOND);
     }
 }
+
+/// Counts heartbeats.
+#[derive(Clone, Default)]
+struct Beats(Arc<std::sync::atomic::AtomicUsize>);
+
+impl Outlet for Beats {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        true
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        use weir_engine::shard::emit::Status;
+        if let Emit::Status {
+            status: Status::Heartbeat { .. },
+            ..
+        } = emit
+        {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    fn flush(&mut self) {}
+}
+
+#[test]
+fn a_push_consumer_of_an_empty_stream_sends_heartbeats() {
+    let beats = Beats::default();
+    let outlet = beats.clone();
+    let mut bench = Bench::with_outlet(Storage::Memory, move || Box::new(outlet.clone()));
+    bench.open();
+    let stream = bench.create(&StreamConfig {
+        name: "S".into(),
+        subjects: vec![">".into()],
+        ..StreamConfig::default()
+    });
+    let config = ConsumerConfig {
+        name: "c".into(),
+        deliver_subject: "push".into(),
+        idle_heartbeat: SECOND,
+        ..ConsumerConfig::default()
+    };
+    stream
+        .call(move |shard, id| shard.create_consumer(id, config))
+        .expect("a consumer");
+    for expected in 1..=3 {
+        bench.advance(SECOND);
+        for _ in 0..400 {
+            settle(&stream);
+            if beats.0.load(std::sync::atomic::Ordering::SeqCst) >= expected {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(beats.0.load(std::sync::atomic::Ordering::SeqCst) >= expected);
+    }
+}

@@ -70,6 +70,17 @@ impl Consumer {
         Ok(done)
     }
 
+    /// There is nothing to send: requests that would not wait end; a push consumer that has a subscriber begins to send
+    /// heartbeats.
+    pub fn rest(&mut self, turn: &mut Turn<'_>) {
+        match self.config.is_push() {
+            true => {
+                self.is_bound(turn);
+            }
+            false => self.end_of_stream(turn),
+        }
+    }
+
     /// Looks for what comes next, without taking it.
     fn choose(&mut self, stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<Option<Choice>> {
         while let Some(&seq) = self.redeliver.first() {

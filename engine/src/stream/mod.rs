@@ -327,7 +327,7 @@ impl Stream {
             let done = match consumer.has_work() {
                 true => consumer.deliver(&mut self.core, turn)?,
                 false => {
-                    consumer.end_of_stream(turn);
+                    consumer.rest(turn);
                     Vec::new()
                 }
             };

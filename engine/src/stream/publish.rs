@@ -155,8 +155,14 @@ impl Stream {
                 return Err(reject::STREAM_ROLLUP_FAILED.with(text).into());
             }
         }
+        if headers::get(block, "Nats-TTL").is_some() {
+            return Err(match self.core.config.allow_msg_ttl {
+                true => reject::STREAM_STORE_FAILED.with("Weir does not support Nats-TTL yet"),
+                false => reject::MESSAGE_TTL_DISABLED,
+            }
+            .into());
+        }
         for (name, rejection) in [
-            ("Nats-TTL", reject::MESSAGE_TTL_DISABLED),
             ("Nats-Incr", reject::MESSAGE_INCR_DISABLED),
             ("Nats-Schedule", reject::MESSAGE_SCHEDULES_DISABLED),
             ("Nats-Batch-Id", reject::ATOMIC_PUBLISH_DISABLED),
