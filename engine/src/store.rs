@@ -26,7 +26,7 @@ pub type Clock = Arc<dyn Fn() -> NanoTime + Send + Sync>;
 pub type OpenBackend = Box<dyn Fn(BackendKind) -> Result<Arc<dyn Backend>> + Send + Sync>;
 
 /// The version of what the engine writes: snapshots, commands, packed heads.
-const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 /// The first log id that is not a journal's.
 const FIRST_STREAM_ID: u64 = 256;
 /// Memory for the subjects of one paged index.

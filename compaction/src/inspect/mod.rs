@@ -22,6 +22,7 @@ use std::sync::Arc;
 use weir_backends::root::StoreDir;
 use weir_backends::segment::SegmentBackend;
 use weir_engine::shard::snapshot::{STORE_KEY, STREAM_PREFIX, StoreSnapshot, StreamSnapshot};
+use weir_engine::store::FORMAT_VERSION;
 use weir_engine::store::SHARDS_MAX;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend, Kind, Kv, LogId};
@@ -34,9 +35,6 @@ use crate::error::{Error, Result};
 use backends::Backends;
 use journal::LAST_JOURNAL;
 use stream::Shard;
-
-/// The newest version of the engine's snapshots, commands and heads that is understood here.
-const FORMAT_VERSION: u32 = 1;
 
 /// What to look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
