@@ -114,6 +114,8 @@ type AccountAndName = (Arc<str>, Arc<str>);
 pub struct Catalogue {
     streams: RwLock<BTreeMap<AccountAndName, Arc<StreamEntry>>>,
     last_id: AtomicU64,
+    /// Why a shard does not serve now, by its number.
+    trouble: RwLock<BTreeMap<usize, String>>,
 }
 
 impl Catalogue {
@@ -132,6 +134,18 @@ impl Catalogue {
     /// All streams, by account and name.
     pub fn all(&self) -> Vec<Arc<StreamEntry>> {
         self.streams.read().values().cloned().collect()
+    }
+
+    /// Why a part of the store does not serve now: its storage failed, and could not be opened anew yet.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.read().values().next().cloned()
+    }
+
+    pub(crate) fn set_trouble(&self, shard: usize, why: Option<String>) {
+        match why {
+            Some(why) => self.trouble.write().insert(shard, why),
+            None => self.trouble.write().remove(&shard),
+        };
     }
 
     pub(crate) fn insert(&self, stream: &Stream, shard: usize) {

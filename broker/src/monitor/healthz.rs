@@ -22,6 +22,13 @@ pub(super) fn page(server: &Arc<Server>, query: &Query) -> Answer {
     if server.client_address().is_none() {
         return unavailable("server is not accepting connections yet");
     }
+    if let Some(trouble) = server
+        .jetstream
+        .get()
+        .and_then(|jetstream| jetstream.catalogue().trouble())
+    {
+        return unavailable(&trouble);
+    }
     Answer::Line(StatusCode::OK, json!({"status": "ok"}))
 }
 

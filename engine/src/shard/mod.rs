@@ -200,9 +200,14 @@ impl Runner {
             match self.state.reopen((self.clock)()) {
                 Ok(()) => {
                     tracing::warn!(shard = self.state.number, "storage opened anew");
+                    self.state.env.catalogue.set_trouble(self.state.number, None);
                     return true;
                 }
-                Err(again) => tracing::error!(shard = self.state.number, "cannot open storage anew: {again}"),
+                Err(again) => {
+                    tracing::error!(shard = self.state.number, "cannot open storage anew: {again}");
+                    let why = format!("storage failed: {error}; opening it anew: {again}");
+                    self.state.env.catalogue.set_trouble(self.state.number, Some(why));
+                }
             }
             let mut wait = REOPEN_AFTER;
             while let Ok(inputs) = self.receiver.recv_timeout(wait) {
