@@ -112,6 +112,10 @@ impl StoreDir {
     /// If the backend has no files here, they cannot be read, or this program was built without it.
     pub fn open_read_only(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
         match (kind, self.folder(kind)) {
+            // RocksDB makes the folder of a database that it only reads.
+            (BackendKind::RocksDb, Some(folder)) if !folder.is_dir() => {
+                Err(Error::closed(format!("there is no {}", folder.display())))
+            }
             (BackendKind::RocksDb, Some(folder)) => open_rocksdb(&folder, true),
             (_, Some(folder)) => Ok(Arc::new(SegmentBackend::open_read_only(&folder)?)),
             (_, None) => Ok(Arc::new(MemoryBackend::new())),
