@@ -108,14 +108,27 @@ impl Consumer {
         if self.num_pending == 0 {
             return Ok(None);
         }
-        let Some(seq) = stream.index.next_match(&mut self.cursor, self.next)? else {
-            return Ok(None);
+        let known = match self.filters.is_empty() {
+            true => stream.next_in_order(self.next),
+            false => None,
+        };
+        let seq = match known {
+            Some(seq) => seq,
+            None => match stream.index.next_match(&mut self.cursor, self.next)? {
+                Some(seq) => seq,
+                None => return Ok(None),
+            },
         };
         self.next = seq;
         if self.config.replay_policy == ReplayPolicy::Original && !self.is_due(stream, seq, turn.now)? {
             return Ok(None);
         }
         Ok(Some(Choice::New(seq)))
+    }
+
+    /// Whether a pull request waits, and there is something for it now.
+    pub fn can_serve(&mut self, reply: &[u8], stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<bool> {
+        Ok(self.is_waiting(reply) && !self.is_paused(turn.now) && self.choose(stream, turn)?.is_some())
     }
 
     /// The chosen message cannot be sent: it is gone or damaged.

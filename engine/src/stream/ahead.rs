@@ -9,9 +9,9 @@ use crate::error::Result;
 use crate::types::{Entry, Seq};
 
 /// Records read at once.
-const RECORDS: usize = 128;
+const RECORDS: usize = 256;
 /// Bytes read at once: a record of this size or above is read alone.
-const BYTES: usize = 256 << 10;
+const BYTES: usize = 512 << 10;
 /// How far ahead of the last one asked for a record may lie to count as the next in order: filters leave gaps.
 const STRIDE: Seq = 64;
 
@@ -19,6 +19,8 @@ const STRIDE: Seq = 64;
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
     entries: VecDeque<Entry>,
+    /// From here to the first entry the log holds nothing else.
+    covered: Seq,
     /// The last one asked for.
     last: Seq,
 }
@@ -29,6 +31,7 @@ impl ReadAhead {
         if let Ok(at) = self.entries.binary_search_by_key(&seq, |entry| entry.seq) {
             self.entries.drain(..at);
             self.last = seq;
+            self.covered = seq + 1;
             return Ok(self.entries.pop_front());
         }
         let in_order = seq > self.last && seq - self.last <= STRIDE;
@@ -37,6 +40,7 @@ impl ReadAhead {
             return reader.get(seq);
         }
         self.entries.clear();
+        self.covered = seq + 1;
         let mut bytes = 0;
         let entries = &mut self.entries;
         reader.scan(seq..=last, Want::Full, Direction::Forward, &mut |entry| {
@@ -52,6 +56,12 @@ impl ReadAhead {
             // Gone, or damaged: the lookup says which.
             _ => reader.get(seq),
         }
+    }
+
+    /// The first live sequence from `from` on, if it is known from what was read already.
+    pub fn next(&self, from: Seq) -> Option<Seq> {
+        let next = self.entries.front()?.seq;
+        (self.covered..=next).contains(&from).then_some(next)
     }
 
     /// A record is gone.

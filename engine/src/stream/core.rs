@@ -246,6 +246,11 @@ impl StreamCore {
         entry.map(Message::unpack).transpose()
     }
 
+    /// The first live message from `from` on, if reading in order has come by it already.
+    pub fn next_in_order(&self, from: Seq) -> Option<Seq> {
+        self.ahead.next(from)
+    }
+
     /// The subject of a live message.
     pub fn subject_at(&self, seq: Seq) -> Result<Option<Bytes>> {
         if !self.index.is_live(seq)? {

@@ -261,6 +261,26 @@ impl Stream {
         true
     }
 
+    /// Ends a pull request, unless there is something for it now. Answers whether it is over.
+    ///
+    /// # Errors
+    /// If there is no such consumer, or storage cannot be read.
+    pub(crate) fn end_pull(&mut self, name: &[u8], reply: &[u8], turn: &mut Turn<'_>) -> Result<bool> {
+        let serial = self.serial(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        let consumer = self.consumers.get_mut(&serial).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        let over = !consumer.can_serve(reply, &mut self.core, turn)?;
+        if over {
+            consumer.cancel_pull(reply);
+        }
+        self.enqueue(serial);
+        Ok(over)
+    }
+
+    /// Whether there is a consumer of that name.
+    pub(crate) fn has_consumer(&self, name: &[u8]) -> bool {
+        self.serial(name).is_some()
+    }
+
     /// Takes an acknowledgement.
     ///
     /// # Errors
