@@ -1,8 +1,13 @@
 //! Streams for a program that has no server: made with the same rules, and asked by functions that wait.
 
+mod consumer;
+pub(crate) mod outlet;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use consumer::{EmbeddedMessage, FETCH_MAX};
 
 use crate::error::{Error, Result};
 use crate::reject;
@@ -13,6 +18,7 @@ use crate::stream::settings::Defaults;
 use crate::stream::validate::{ServerLimits, validate_new};
 use crate::stream::{Message, Purge, Stream, StreamConfig, StreamState};
 use crate::types::{LogId, Seq};
+use outlet::Fetches;
 
 /// The account that a server gives to clients that name none: streams made in it are what its clients see.
 pub const GLOBAL_ACCOUNT: &str = "$G";
@@ -23,6 +29,8 @@ pub const GLOBAL_ACCOUNT: &str = "$G";
 pub struct EmbeddedStream {
     shard: ShardHandle,
     id: LogId,
+    /// Where its consumers' messages go; `None` if the store's outlet is another.
+    fetches: Option<Arc<Fetches>>,
 }
 
 impl Store {
@@ -33,7 +41,8 @@ impl Store {
     /// taken; or that its storage cannot be made.
     pub fn create_stream(&self, account: &str, config: StreamConfig, defaults: &Defaults) -> Result<EmbeddedStream> {
         let (config, settings) = validate_new(config, &ServerLimits::default(), defaults, false)?;
-        let shard = self.shard(self.shard_for(account, &config.name)).clone();
+        let number = self.shard_for(account, &config.name);
+        let shard = self.shard(number).clone();
         let id = self.allocate_id();
         let catalogue = self.catalogue().clone();
         let account: Arc<str> = account.into();
@@ -44,7 +53,8 @@ impl Store {
             }
             shard.create_stream(id, &account, config, settings)
         })?;
-        Ok(EmbeddedStream { shard, id })
+        let fetches = self.fetches(number);
+        Ok(EmbeddedStream { shard, id, fetches })
     }
 
     /// The stream of that name.
@@ -56,6 +66,7 @@ impl Store {
         Ok(EmbeddedStream {
             shard: self.shard(entry.shard).clone(),
             id: entry.id,
+            fetches: self.fetches(entry.shard),
         })
     }
 }

@@ -4,9 +4,10 @@
 //! ```ignore
 //! // Also in backends/examples/embedded.rs, where it is compiled and can be run: a backend is not the engine's business.
 //! use std::sync::Arc;
-//! use std::time::{SystemTime, UNIX_EPOCH};
+//! use std::time::{Duration, SystemTime, UNIX_EPOCH};
 //!
 //! use weir_backends::root::StoreDir;
+//! use weir_engine::consumer::{AckPolicy, ConsumerConfig};
 //! use weir_engine::embed::GLOBAL_ACCOUNT;
 //! use weir_engine::kv::{Bucket, BucketConfig};
 //! use weir_engine::stream::StreamConfig;
@@ -39,6 +40,18 @@
 //!     println!("stored as {}", ack.seq);
 //!     for message in orders.messages("orders.*", 0, 100, 1 << 20)? {
 //!         println!("{}: {}", message.seq, String::from_utf8_lossy(&message.payload));
+//!     }
+//!
+//!     // Goes on where it was when the program was here last; made by the first call, found by those after it.
+//!     orders.create_consumer(ConsumerConfig {
+//!         durable_name: "packer".into(),
+//!         ack_policy: AckPolicy::Explicit,
+//!         ..ConsumerConfig::default()
+//!     })?;
+//!     for order in orders.fetch("packer", 10, Duration::from_secs(1))? {
+//!         println!("packing {}, try {}", order.message.seq, order.deliveries);
+//!         // Handed out again in 30 seconds if this is not reached.
+//!         order.ack()?;
 //!     }
 //!
 //!     let prices = match Bucket::open(&store, GLOBAL_ACCOUNT, "prices") {

@@ -9,9 +9,10 @@ use std::thread::JoinHandle;
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::{Backend, Batch, Log, LogOptions, LogReader};
+use crate::embed::outlet::{FetchOutlet, Fetches};
 use crate::error::{Error, Kind, Result};
 use crate::index::Index;
-use crate::shard::emit::{NoOutlet, Outlet};
+use crate::shard::emit::Outlet;
 use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, Runner, ShardHandle, State};
 use crate::stream::core::Identity;
@@ -280,6 +281,8 @@ pub struct Store {
     shards: Vec<ShardHandle>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     catalogue: Arc<Catalogue>,
+    /// Of each shard, if the store is an embedded one.
+    fetches: Vec<Arc<Fetches>>,
 }
 
 impl Store {
@@ -328,15 +331,24 @@ impl Store {
             shards,
             threads: Mutex::new(threads),
             catalogue,
+            fetches: Vec::new(),
         })
     }
 
-    /// Opens a store for a program that has no clients: nothing is delivered to subjects.
+    /// Opens a store for a program that has no clients: nothing is delivered to subjects, consumers' messages are
+    /// [fetched](crate::embed::EmbeddedStream::fetch).
     ///
     /// # Errors
     /// As [`Store::open`].
     pub fn embedded(open: OpenBackend, options: StoreOptions) -> Result<Self> {
-        Self::open(open, options, |_| Box::new(NoOutlet))
+        let mut fetches = Vec::new();
+        let mut store = Self::open(open, options, |_| {
+            let own = Arc::new(Fetches::default());
+            fetches.push(own.clone());
+            Box::new(FetchOutlet(own))
+        })?;
+        store.fetches = fetches;
+        Ok(store)
     }
 
     /// The streams.
@@ -347,6 +359,11 @@ impl Store {
     /// The way to a shard.
     pub fn shard(&self, number: usize) -> &ShardHandle {
         &self.shards[number % self.shards.len()]
+    }
+
+    /// The open fetches of a shard; `None` if the store was opened with an outlet of its own.
+    pub(crate) fn fetches(&self, shard: usize) -> Option<Arc<Fetches>> {
+        self.fetches.get(shard).cloned()
     }
 
     /// The shard that a new stream of that name belongs to.

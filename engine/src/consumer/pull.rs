@@ -264,6 +264,16 @@ impl Consumer {
         }
     }
 
+    /// Whether the request with that reply subject waits.
+    pub(super) fn is_waiting(&self, reply: &[u8]) -> bool {
+        self.waiting.iter().any(|waiting| waiting.reply == reply)
+    }
+
+    /// Takes the request with that reply subject off the queue.
+    pub fn cancel_pull(&mut self, reply: &[u8]) {
+        self.waiting.retain(|waiting| waiting.reply != reply);
+    }
+
     /// Whether anybody waits.
     pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()

@@ -217,7 +217,7 @@ pub trait Outlet: Send {
     fn flush(&mut self);
 }
 
-/// An outlet for programs that use streams without consumers' deliveries leaving the process.
+/// An outlet that leads nowhere: for a store whose consumers nobody asks.
 #[derive(Debug, Default)]
 pub struct NoOutlet;
 

@@ -22,7 +22,7 @@ use foldhash::fast::RandomState;
 pub use input::{Call, Input, ShardHandle};
 
 use crate::backend::{Batch, Log};
-use crate::consumer::{ConsumerConfig, ConsumerInfo};
+use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo};
 use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::store::{Clock, Environment};
@@ -678,6 +678,28 @@ impl Shard<'_, '_> {
     pub fn delete_consumer(&mut self, id: LogId, name: &str) -> Result<()> {
         let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
         stream.delete_consumer(name, false, self.turn)
+    }
+
+    /// Takes an acknowledgement that is to be as durable as the stream's messages when the turn ends.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, or storage fails.
+    pub(crate) fn ack_durably(&mut self, id: LogId, consumer: &[u8], ack: Ack) -> Result<()> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        if !stream.has_consumer(consumer) {
+            return Err(reject::CONSUMER_NOT_FOUND.into());
+        }
+        stream.demand_durability(self.turn);
+        stream.ack(consumer, ack, self.turn)
+    }
+
+    /// Ends a pull request, unless there is something for it now. Answers whether it is over.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, or storage fails.
+    pub(crate) fn end_pull(&mut self, id: LogId, consumer: &[u8], reply: &[u8]) -> Result<bool> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        stream.end_pull(consumer, reply, self.turn)
     }
 
     /// Notes that a stream's consumers have something to do.
