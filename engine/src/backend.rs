@@ -1,7 +1,7 @@
 //! The narrow waist: what a storage backend promises.
 //!
 //! A backend is a set of logs of records by sequence, and one small key-value space. It knows nothing of subjects,
-//! limits or consumers and never looks inside a record. [`crate::conformance`] runs these promises against any
+//! limits or consumers and never looks inside a record. `weir_engine::conformance` (feature `conformance`) runs these promises against any
 //! implementation.
 
 use std::ops::{ControlFlow, RangeInclusive};

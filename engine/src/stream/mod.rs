@@ -1,5 +1,5 @@
 //! Streams: messages by sequence, their limits and retention, and the consumers that read them. A pure state machine;
-//! time is handed in, and what happens is told to a [`Turn`].
+//! time is handed in, and what happens is told to a turn of its shard.
 
 mod ahead;
 mod config;
