@@ -163,6 +163,7 @@ impl Server {
             server_id: self.id.clone(),
             server_name: self.name.clone(),
             version: crate::NATS_VERSION.to_owned(),
+            weir_version: crate::WEIR_VERSION.to_owned(),
             proto: 1,
             go: crate::RUSTC_VERSION.to_owned(),
             host,

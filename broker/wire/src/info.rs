@@ -20,6 +20,9 @@ pub struct Info {
     pub server_name: String,
     /// The nats-server version whose behaviour clients may expect.
     pub version: String,
+    /// The server's own version, where it is not nats-server's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub weir_version: String,
     /// Protocol version; 1 means that INFO may be sent again at any time.
     pub proto: i32,
     /// Source revision, short.
