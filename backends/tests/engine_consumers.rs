@@ -591,16 +591,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
 }
 
 fn run_all(storage: Storage, seeds: u64, steps: usize) {
-    if let Some(seed) = std::env::var("WEIR_SEED").ok().and_then(|s| s.parse().ok()) {
-        return run(storage, seed, steps);
-    }
-    for seed in 0..seeds {
-        let outcome = std::panic::catch_unwind(|| run(storage, seed, steps));
-        if let Err(panic) = outcome {
-            eprintln!("{storage:?} fails with WEIR_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    support::run_seeds(storage, seeds, |seed| run(storage, seed, steps));
 }
 
 #[test]
@@ -627,7 +618,12 @@ fn consumers_of_rocksdb_streams_agree_with_the_model() {
 /// A stream with one consumer, and where its deliveries go.
 fn one_consumer(config: ConsumerConfig) -> (Bench, Handle, Inbox) {
     let inbox = Inbox::default();
-    let outlet = inbox.clone();
+    let (bench, stream) = one_consumer_to(inbox.clone(), config);
+    (bench, stream, inbox)
+}
+
+/// The same with an outlet of the test's own.
+fn one_consumer_to<O: Outlet + Clone + Sync + 'static>(outlet: O, config: ConsumerConfig) -> (Bench, Handle) {
     let mut bench = Bench::with_outlet(Storage::Memory, move || Box::new(outlet.clone()));
     bench.open();
     let stream = bench.create(&StreamConfig {
@@ -643,7 +639,7 @@ fn one_consumer(config: ConsumerConfig) -> (Bench, Handle, Inbox) {
     };
     let made = stream.call(move |shard, id| shard.create_consumer(id, config));
     made.expect("a consumer");
-    (bench, stream, inbox)
+    (bench, stream)
 }
 
 /// Gives the shard time to go on by itself.
@@ -740,23 +736,12 @@ impl Outlet for Beats {
 #[test]
 fn a_push_consumer_of_an_empty_stream_sends_heartbeats() {
     let beats = Beats::default();
-    let outlet = beats.clone();
-    let mut bench = Bench::with_outlet(Storage::Memory, move || Box::new(outlet.clone()));
-    bench.open();
-    let stream = bench.create(&StreamConfig {
-        name: "S".into(),
-        subjects: vec![">".into()],
-        ..StreamConfig::default()
-    });
     let config = ConsumerConfig {
-        name: "c".into(),
         deliver_subject: "push".into(),
         idle_heartbeat: SECOND,
         ..ConsumerConfig::default()
     };
-    stream
-        .call(move |shard, id| shard.create_consumer(id, config))
-        .expect("a consumer");
+    let (bench, stream) = one_consumer_to(beats.clone(), config);
     for expected in 1..=3 {
         bench.advance(SECOND);
         for _ in 0..400 {

@@ -498,18 +498,8 @@ fn run(storage: Storage, seed: u64, steps: usize) {
     check(&stream, &model);
 }
 
-/// Runs many seeds; a failing one is named.
 fn run_all(storage: Storage, seeds: u64, steps: usize) {
-    if let Some(seed) = std::env::var("WEIR_SEED").ok().and_then(|s| s.parse().ok()) {
-        return run(storage, seed, steps);
-    }
-    for seed in 0..seeds {
-        let outcome = std::panic::catch_unwind(|| run(storage, seed, steps));
-        if let Err(panic) = outcome {
-            eprintln!("{storage:?} fails with WEIR_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    support::run_seeds(storage, seeds, |seed| run(storage, seed, steps));
 }
 
 #[test]

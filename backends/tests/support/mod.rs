@@ -46,6 +46,20 @@ impl Random {
     }
 }
 
+/// Runs many seeds, or the one that `WEIR_SEED` names; a failing one is named.
+pub fn run_seeds(storage: Storage, seeds: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    if let Some(seed) = std::env::var("WEIR_SEED").ok().and_then(|s| s.parse().ok()) {
+        return run(seed);
+    }
+    for seed in 0..seeds {
+        let outcome = std::panic::catch_unwind(|| run(seed));
+        if let Err(panic) = outcome {
+            eprintln!("{storage:?} fails with WEIR_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
 /// Where the messages of the tested streams lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {

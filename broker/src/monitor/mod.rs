@@ -97,9 +97,14 @@ async fn accept(server: Arc<Server>, listener: TcpListener) {
 
 async fn respond(server: &Arc<Server>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let path = request.uri().path().trim_end_matches('/');
     let answer = match request.method() {
-        &Method::GET | &Method::HEAD => page(server, path, &query),
+        &Method::GET | &Method::HEAD => {
+            let path = request.uri().path().trim_end_matches('/').to_owned();
+            let server = Arc::clone(server);
+            // Pages wait for locks, and the details of /jsz for the storage threads.
+            let made = tokio::task::spawn_blocking(move || page(&server, &path, &query)).await;
+            made.unwrap_or_else(|error| Answer::Text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")))
+        }
         _ => Answer::Text(
             StatusCode::METHOD_NOT_ALLOWED,
             "only GET and HEAD are served here\n".to_owned(),
