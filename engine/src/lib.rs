@@ -103,4 +103,4 @@ pub use backend::{
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;
 pub use store::{Store, StoreOptions};
-pub use types::{Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, Seq};
+pub use types::{API_LEVEL, Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, Seq};

@@ -204,6 +204,7 @@ pub(crate) struct Environment {
     pub catalogue: Arc<Catalogue>,
     pub clock: Clock,
     pub checkpoint_bytes: usize,
+    pub batches: crate::stream::OpenBatches,
 }
 
 impl Environment {
@@ -309,6 +310,7 @@ impl Store {
             catalogue: catalogue.clone(),
             clock: options.clock,
             checkpoint_bytes: options.checkpoint_bytes,
+            batches: crate::stream::OpenBatches::default(),
         });
         let count = shard_count(&env, options.shards)?;
         let now = (env.clock)();

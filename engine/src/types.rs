@@ -113,3 +113,6 @@ pub struct Extent {
     /// Records known to be damaged: they are kept, never served.
     pub damaged: u64,
 }
+
+/// The level of the JetStream API that the engine speaks, nats-server 2.15's (ADR-44).
+pub const API_LEVEL: u64 = 5;

@@ -2,12 +2,16 @@
 
 use serde_json::{Value, json};
 use weir_engine::shard::emit::Event;
+use weir_engine::stream::Abandoned;
 
 use crate::jetstream::now;
 
 /// The account and the subject of an event.
 pub(super) fn subject_of(event: &Event) -> (&str, String) {
     let (consumer, verb) = match event {
+        Event::BatchAbandoned { account, stream, .. } => {
+            return (account, format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}"));
+        }
         Event::ConsumerDeleted { consumer, .. } => (consumer, "ADVISORY.CONSUMER.DELETED"),
         Event::MaxDeliveries { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MAX_DELIVERIES"),
         Event::Nak { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MSG_NAKED"),
@@ -21,6 +25,20 @@ pub(super) fn subject_of(event: &Event) -> (&str, String) {
 /// What an event says.
 pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
     let (consumer, kind, mut fields) = match event {
+        Event::BatchAbandoned {
+            stream, batch, reason, ..
+        } => {
+            let mut fields = json!({"stream": &**stream, "batch": String::from_utf8_lossy(batch), "reason": match reason {
+                Abandoned::Timeout => "timeout",
+                Abandoned::Large => "large",
+                Abandoned::Incomplete => "incomplete",
+                Abandoned::Unsupported => "unsupported",
+            }});
+            if let Some(domain) = domain {
+                fields["domain"] = json!(domain);
+            }
+            return typed("advisory.v1.stream_batch_abandoned", fields);
+        }
         Event::ConsumerDeleted { consumer, .. } => {
             (consumer, "advisory.v1.consumer_action", json!({"action": "delete"}))
         }

@@ -91,6 +91,12 @@ impl Outlet for BrokerOutlet {
             }
             Emit::Deliver(delivery) => self.deliver(&delivery),
             Emit::Status { consumer, to, status } => self.tell(&consumer, &to, &status),
+            Emit::Send {
+                account,
+                to,
+                headers,
+                payload,
+            } => self.send(&account, &to, &to, b"", &headers, &payload),
             Emit::AckReply { account, to } => self.send(&account, &to, &to, b"", b"", b""),
             Emit::Event(event) => self.report(&event),
             // Calls and completions are the engine's own.
@@ -241,6 +247,8 @@ fn write_ack_subject(out: &mut Vec<u8>, delivery: &Delivery) {
 /// A PubAck as nats-server spells it, with its space before `true`.
 fn write_pub_ack(out: &mut Vec<u8>, result: Result<&PubAck, &Error>, stream: &str, domain: Option<&str>) {
     match result {
+        // A message of an atomic batch that goes on: nothing is stored yet, and the answer is empty.
+        Ok(ack) if ack.seq == 0 && ack.batch.is_none() => {}
         Ok(ack) => {
             out.extend_from_slice(b"{\"stream\":\"");
             // Stream names have no characters that JSON escapes, but perhaps quotation marks.
@@ -255,6 +263,17 @@ fn write_pub_ack(out: &mut Vec<u8>, result: Result<&PubAck, &Error>, stream: &st
             weir_wire::encode::number(out, ack.seq);
             if ack.duplicate {
                 out.extend_from_slice(b",\"duplicate\": true");
+            }
+            if let Some(batch) = &ack.batch {
+                out.extend_from_slice(b",\"batch\":\"");
+                extend_json(out, &String::from_utf8_lossy(&batch.id));
+                out.extend_from_slice(b"\",\"count\":");
+                weir_wire::encode::number(out, batch.count);
+            }
+            if let Some(value) = &ack.value {
+                out.extend_from_slice(b",\"val\":\"");
+                out.extend_from_slice(value.as_bytes());
+                out.push(b'"');
             }
             out.push(b'}');
         }

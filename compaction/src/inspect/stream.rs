@@ -231,7 +231,7 @@ impl Stream {
                 tail.configuration += 1;
                 self.consumers.remove(&consumer);
             }
-            Command::CreateStream { .. } | Command::DeleteStream => tail.configuration += 1,
+            Command::CreateStream { .. } | Command::DeleteStream | Command::Together { .. } => tail.configuration += 1,
         }
     }
 

@@ -21,6 +21,7 @@ const UPDATE_CONSUMER: u8 = 8;
 const DELETE_CONSUMER: u8 = 9;
 const DELIVERED: u8 = 10;
 const ACKED: u8 = 11;
+const TOGETHER: u8 = 12;
 
 /// One change, as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +99,11 @@ pub enum Command {
         consumer: u64,
         /// Their stream sequences.
         seqs: Vec<Seq>,
+    },
+    /// The next commands are those of one atomic batch: where a crash cut off any of them, none counts.
+    Together {
+        /// How many.
+        count: u64,
     },
 }
 
@@ -235,6 +241,13 @@ impl Commands {
         self.end(now, body.into());
     }
 
+    /// The next `count` commands count only all together.
+    pub fn together(&mut self, stream: LogId, now: NanoTime, count: u64) {
+        self.begin(TOGETHER, stream);
+        put(&mut self.heads, count);
+        self.end(now, Bytes::new());
+    }
+
     fn begin(&mut self, kind: u8, stream: LogId) {
         self.heads.push(kind);
         self.heads.extend_from_slice(&stream.0.to_le_bytes());
@@ -299,6 +312,9 @@ impl Command {
             ACKED => Self::Acked {
                 consumer: take(&mut rest)?,
                 seqs: take_deltas(body)?,
+            },
+            TOGETHER => Self::Together {
+                count: take(&mut rest)?,
             },
             _ => return None,
         };
@@ -370,6 +386,7 @@ mod tests {
         commands.acked(id, 9, 3, &[]);
         commands.delete_consumer(id, 10, 3);
         commands.delete_stream(id, 11);
+        commands.together(id, 12, 300);
         let decoded: Vec<Command> = commands
             .records(1)
             .iter()
@@ -408,6 +425,7 @@ mod tests {
             }
         );
         assert_eq!(decoded[10], Command::DeleteStream);
+        assert_eq!(decoded[11], Command::Together { count: 300 });
     }
 
     #[test]

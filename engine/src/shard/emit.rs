@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::stream::Message;
+use crate::stream::{Abandoned, Message};
 use crate::types::{Nanos, Seq};
 
 /// A stream or a consumer by the names its users know.
@@ -24,10 +24,24 @@ pub struct ConsumerName {
 pub struct PubAck {
     /// The stream that took the message.
     pub stream: Arc<str>,
-    /// The sequence it got; for a duplicate, the one that the original got.
+    /// The sequence it got; for a duplicate, the one that the original got; 0 while it waits for the rest of its atomic
+    /// batch.
     pub seq: Seq,
     /// Whether the message id was seen before.
     pub duplicate: bool,
+    /// The new value of a counter.
+    pub value: Option<Box<str>>,
+    /// The batch that this ends.
+    pub batch: Option<Box<BatchAck>>,
+}
+
+/// What the publisher of a batch is told at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchAck {
+    /// The batch's id.
+    pub id: Bytes,
+    /// How many messages it had.
+    pub count: u64,
 }
 
 /// Work that waits for the end of its turn: told whether the turn was made durable.
@@ -149,6 +163,17 @@ pub enum Event {
         /// Why, if it was said.
         reason: String,
     },
+    /// An atomic batch was given up.
+    BatchAbandoned {
+        /// The account.
+        account: Arc<str>,
+        /// The stream.
+        stream: Arc<str>,
+        /// The batch's id.
+        batch: Bytes,
+        /// Why.
+        reason: Abandoned,
+    },
     /// An acknowledgement, for consumers that sample them.
     AckSample {
         /// Of which consumer.
@@ -187,6 +212,17 @@ pub enum Emit {
         to: Bytes,
         /// What it says.
         status: Status,
+    },
+    /// A message of the stream's own.
+    Send {
+        /// The account.
+        account: Arc<str>,
+        /// Its subject.
+        to: Bytes,
+        /// Its header block; empty if it has none.
+        headers: Bytes,
+        /// Its payload.
+        payload: Bytes,
     },
     /// The empty answer to an acknowledgement that asked for one.
     AckReply {

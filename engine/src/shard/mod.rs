@@ -319,30 +319,14 @@ impl State {
                 body,
                 ticket,
             } => {
-                let Some(target) = self.touch(stream) else {
-                    return Ok(());
-                };
-                let (account, name) = (target.account().clone(), target.name().clone());
-                let silent = target.config().no_ack;
-                let publish = crate::stream::Publish {
-                    subject,
-                    headers_len,
-                    body,
-                };
-                let result = match target.publish(publish, turn) {
-                    Err(error) if error.kind != Kind::Rejected => return Err(error),
-                    result => result,
-                };
-                let ticket = match (silent, ticket) {
-                    (true, Ticket::Reply(_)) | (_, Ticket::None) => return Ok(()),
-                    (_, ticket) => ticket,
-                };
-                turn.emits.push(Emit::Published {
-                    ticket,
-                    result,
-                    account,
-                    stream: name,
-                });
+                if let Some(target) = self.touch(stream) {
+                    let publish = crate::stream::Publish {
+                        subject,
+                        headers_len,
+                        body,
+                    };
+                    target.ingest(publish, ticket, turn)?;
+                }
             }
             Input::Ack { stream, consumer, ack } => {
                 if let Some(target) = self.touch(stream) {
@@ -516,7 +500,10 @@ impl State {
             tracing::error!(stream = %who.name, "damaged: {damage}");
         }
         let index = crate::store::open_index(&who, backend.as_ref(), log.as_ref())?;
-        Ok(Stream::new(StreamCore::open(who, log, index, last, last_time)?))
+        Ok(Stream::new(
+            StreamCore::open(who, log, index, last, last_time)?,
+            &self.env.batches,
+        ))
     }
 }
 
@@ -588,8 +575,7 @@ impl Shard<'_, '_> {
             self.turn.commands.update_stream(id, now, json);
             self.turn.sync = true;
         }
-        stream.core.config = config;
-        stream.core.settings = settings;
+        stream.configure(config, settings);
         catalogue.insert(stream, number);
         stream.enforce_all_limits(now)
     }

@@ -179,7 +179,7 @@ impl State {
         let mut next = extent.first;
         let mut replayed = 0u64;
         // In portions, so that a scan never holds more than one of them.
-        loop {
+        'journal: loop {
             let mut portion: Vec<Entry> = Vec::new();
             let mut bytes = 0;
             reader.scan(next..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
@@ -193,21 +193,37 @@ impl State {
             let Some(last) = portion.last() else { break };
             next = last.seq + 1;
             for entry in portion {
-                replayed += u64::from(self.replay(&entry, now)?);
+                let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
+                if let Command::Together { count } = command
+                    && entry.seq.saturating_add(count) > extent.last
+                {
+                    tracing::info!(
+                        shard = self.number,
+                        messages = count,
+                        "cut an unfinished atomic batch off the journal: nobody was answered for it"
+                    );
+                    self.journal.truncate(entry.seq - 1)?;
+                    break 'journal;
+                }
+                replayed += u64::from(self.replay(entry.seq, id, command, now)?);
             }
-            for stream in self.streams.values_mut() {
-                stream.core.write(false)?;
-            }
+            self.write_logs()?;
         }
+        self.write_logs()?;
         if replayed > 0 {
             tracing::info!(shard = self.number, commands = replayed, "applied the journal's tail");
         }
         Ok(())
     }
 
+    fn write_logs(&mut self) -> Result<()> {
+        self.streams
+            .values_mut()
+            .try_for_each(|stream| stream.core.write(false))
+    }
+
     /// Applies one journal record; answers whether it concerned a stream that did not have it yet.
-    fn replay(&mut self, entry: &Entry, now: NanoTime) -> Result<bool> {
-        let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
+    fn replay(&mut self, position: Seq, id: LogId, command: Command, now: NanoTime) -> Result<bool> {
         match command {
             Command::CreateStream { json } => {
                 if self.streams.contains_key(&id) {
@@ -232,14 +248,14 @@ impl State {
                 let Some(stream) = self.streams.get_mut(&id) else {
                     return Ok(false);
                 };
-                if entry.seq <= stream.position {
+                if position <= stream.position {
                     return Ok(false);
                 }
                 stream.replay(command, now)?;
             }
         }
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.position = entry.seq;
+            stream.position = position;
             stream.unsaved = true;
         }
         Ok(true)

@@ -2,24 +2,34 @@
 //! time is handed in, and what happens is told to a turn of its shard.
 
 mod ahead;
+mod asked;
+mod atomic;
+mod checks;
 mod config;
 pub(crate) mod core;
+mod counter;
 mod dedup;
+mod fast;
+mod ingest;
 mod limits;
 mod message;
 mod publish;
 mod purge;
+mod rewrite;
 pub mod settings;
+mod staged;
 mod tail;
 pub mod validate;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use foldhash::fast::RandomState;
 use weir_subject::{SubKey, Sublist};
 
+pub use atomic::Abandoned;
 pub use config::{
     ConsumerLimits, Discard, ExternalStream, PersistMode, Placement, Republish, Retention, SourceConsumer, Storage,
     StreamCompression, StreamConfig, StreamSource, SubjectTransform,
@@ -38,7 +48,17 @@ use crate::shard::emit::{ConsumerName, Emit, Event};
 use crate::shard::turn::Turn;
 use crate::store::StreamStats;
 use crate::types::{LogId, NanoTime, Seq};
-use settings::Durability;
+use atomic::AtomicBatches;
+use fast::FastBatches;
+use rewrite::Rewrites;
+use settings::{Durability, Settings};
+
+/// How many batches are open in all streams of a store.
+#[derive(Debug, Default)]
+pub(crate) struct OpenBatches {
+    atomic: Arc<AtomicUsize>,
+    fast: Arc<AtomicUsize>,
+}
 
 /// One stream and its consumers. Reached through [`Shard`](crate::shard::Shard) on the thread that owns it.
 pub struct Stream {
@@ -51,6 +71,12 @@ pub struct Stream {
     /// Consumers that want all subjects.
     unfiltered: Vec<u64>,
     next_serial: u64,
+    /// Its rules about subjects.
+    rewrites: Rewrites,
+    /// Atomic batches that are open.
+    atomic: AtomicBatches,
+    /// Fast batches that are open.
+    fast: FastBatches,
     /// Consumers with something to do in this turn.
     queue: Vec<u64>,
     /// Consumers that may have delivered or been acknowledged in this turn.
@@ -70,8 +96,11 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(core: StreamCore) -> Self {
+    pub(crate) fn new(core: StreamCore, batches: &OpenBatches) -> Self {
         Self {
+            rewrites: Rewrites::of(&core.config),
+            atomic: AtomicBatches::new(Arc::clone(&batches.atomic)),
+            fast: FastBatches::new(Arc::clone(&batches.fast)),
             core,
             consumers: BTreeMap::new(),
             by_name: HashMap::default(),
@@ -119,6 +148,13 @@ impl Stream {
     /// When it was made.
     pub fn created(&self) -> NanoTime {
         self.core.created
+    }
+
+    /// Takes up another configuration, validated before.
+    pub(crate) fn configure(&mut self, config: StreamConfig, settings: Settings) {
+        self.rewrites = Rewrites::of(&config);
+        self.core.config = config;
+        self.core.settings = settings;
     }
 
     /// What it holds.
@@ -386,6 +422,8 @@ impl Stream {
     /// If storage cannot be read.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) -> Result<()> {
         self.expire(turn.now)?;
+        self.expire_batches(turn);
+        self.fast.expire(turn.now);
         let serials: Vec<u64> = self.consumers.keys().copied().collect();
         for serial in serials {
             let Some(consumer) = self.consumers.get_mut(&serial) else {
@@ -414,6 +452,8 @@ impl Stream {
             .values()
             .filter_map(|consumer| consumer.next_deadline(now))
             .chain(own)
+            .chain(self.atomic.next_deadline())
+            .chain(self.fast.next_deadline())
             .min())
     }
 
@@ -430,7 +470,8 @@ impl Stream {
                 self.core.raise_last(last, time);
             }
             Command::UpdateStream { json } => {
-                (self.core.config, self.core.settings) = from_json(&json)?;
+                let (config, settings) = from_json(&json)?;
+                self.configure(config, settings);
             }
             Command::CreateConsumer { json } => {
                 let snapshot: ConsumerSnapshot = from_json(&json)?;
@@ -457,7 +498,7 @@ impl Stream {
                     consumer.replay_acked(&seqs);
                 }
             }
-            Command::CreateStream { .. } | Command::DeleteStream => {}
+            Command::CreateStream { .. } | Command::DeleteStream | Command::Together { .. } => {}
         }
         self.core.removed.clear();
         Ok(())

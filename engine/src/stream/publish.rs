@@ -1,19 +1,18 @@
-//! Taking a message: what its headers ask for, what the limits allow.
+//! Taking a message: the subject it is stored under, what its headers ask for, what the limits allow.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::headers;
 use crate::reject;
 use crate::shard::emit::PubAck;
 use crate::shard::turn::Turn;
-use crate::stream::{Discard, Retention, Stream, message, stored_size};
+use crate::stream::asked::Asked;
+use crate::stream::rewrite::Republished;
+use crate::stream::{Retention, Stream, message};
 use crate::types::{NanoTime, Seq};
-
-/// The longest header block, in bytes (`StreamHeaderExceedsMaximumErr`).
-const HEADERS_MAX: usize = u16::MAX as usize;
 
 /// A message on its way into a stream.
 pub(crate) struct Publish {
@@ -25,63 +24,175 @@ pub(crate) struct Publish {
 }
 
 /// Whose older messages a new one replaces.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rollup {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rollup {
     Subject,
     All,
 }
 
-/// What a message's headers ask for.
-#[derive(Default)]
-struct Wishes<'a> {
-    id: Option<&'a [u8]>,
-    rollup: Option<Rollup>,
+/// A message that passed all checks, as it will be stored.
+pub(super) struct Ready {
+    pub subject: Bytes,
+    pub headers_len: usize,
+    pub body: Bytes,
+    /// `Nats-Msg-Id`; empty if it has none.
+    pub id: Bytes,
+    pub rollup: Option<Rollup>,
+    /// A counter's new value.
+    pub value: Option<Box<str>>,
+}
+
+/// What came of the checks.
+enum Checked {
+    /// Store it.
+    Ready(Ready),
+    /// It is stored already, under that sequence.
+    Duplicate(Seq),
+}
+
+impl Publish {
+    /// The header block.
+    pub fn headers(&self) -> Bytes {
+        self.body.slice(..self.headers_len)
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> Bytes {
+        self.body.slice(self.headers_len..)
+    }
+
+    /// With another header block.
+    pub fn with_headers(self, block: &[u8]) -> Self {
+        Self {
+            headers_len: block.len(),
+            body: [block, &self.body[self.headers_len..]].concat().into(),
+            subject: self.subject,
+        }
+    }
+}
+
+impl Ready {
+    /// One that asks for nothing.
+    pub fn plain(publish: Publish) -> Self {
+        Self {
+            subject: publish.subject,
+            headers_len: publish.headers_len,
+            body: publish.body,
+            id: Bytes::new(),
+            rollup: None,
+            value: None,
+        }
+    }
 }
 
 impl Stream {
-    /// Stores a message, or says why not.
+    /// Stores a message, or says why not. The answer to one that waits for the rest of its atomic batch has the
+    /// sequence 0.
     ///
     /// # Errors
     /// [`Rejected`](crate::Kind::Rejected) with JetStream's code; anything else means that storage failed.
     pub(crate) fn publish(&mut self, publish: Publish, turn: &mut Turn<'_>) -> Result<PubAck> {
-        let Publish {
-            subject,
-            headers_len,
-            body,
-        } = publish;
+        let headers = publish.headers();
+        let asked = Asked::read(&headers);
+        if asked.batch_id.is_some() {
+            return self.publish_atomic(publish, &asked, turn);
+        }
         if self.core.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
-        let headers = body.slice(..headers_len);
-        let mut wishes = Wishes::default();
-        if headers_len > 0 {
-            if headers_len > HEADERS_MAX {
-                return Err(reject::STREAM_HEADER_EXCEEDS_MAXIMUM.into());
+        let publish = Publish {
+            subject: self.rewrites.input(publish.subject),
+            ..publish
+        };
+        let ready = match self.check(publish, &headers, &asked, turn.now)? {
+            Checked::Ready(ready) => ready,
+            Checked::Duplicate(seq) => {
+                return Ok(PubAck {
+                    duplicate: true,
+                    ..self.pub_ack(seq)
+                });
             }
-            // Ids that left the window since the last tick must not count any more.
-            self.core.dedup.expire(turn.now, self.core.config.duplicate_window);
-            match self.read_headers(&subject, &headers)? {
-                Asked::Store(asked) => wishes = asked,
-                Asked::Duplicate(seq) => return Ok(self.pub_ack(seq, true)),
-            }
+        };
+        self.check_size(ready.headers_len, ready.body.len())?;
+        if self.find_wanted(&ready.subject) {
+            self.check_room(&ready.subject, ready.headers_len, ready.body.len())?;
         }
-        self.check_limits(&subject, headers_len, body.len())?;
+        self.store(ready, turn)
+    }
+
+    /// Checks what the headers expect, and collects what they ask for, in nats-server's order.
+    fn check(&mut self, publish: Publish, headers: &Bytes, asked: &Asked<'_>, now: NanoTime) -> Result<Checked> {
+        if publish.headers_len == 0 {
+            return match self.core.config.allow_msg_counter {
+                true => Err(reject::MESSAGE_INCR_MISSING.into()),
+                false => Ok(Checked::Ready(Ready::plain(publish))),
+            };
+        }
+        // Ids that left the window since the last tick must not count any more.
+        self.core.dedup.expire(now, self.core.config.duplicate_window);
+        let increment = self.check_increment(asked, publish.body.len() > publish.headers_len)?;
+        self.check_stream(asked)?;
+        self.check_ttl(asked)?;
+        self.check_last_subject_seq(asked, &publish.subject)?;
+        Self::check_last_seq(asked, self.core.last())?;
+        self.check_schedule(asked)?;
+        Self::check_source(asked)?;
+        if let Some(seq) = asked.id.and_then(|id| self.core.dedup.get(id)) {
+            return Ok(Checked::Duplicate(seq));
+        }
+        self.check_last_id(asked)?;
+        let rollup = self.check_rollup(asked)?;
+        self.require_increment(increment.as_ref())?;
+        let id = asked.id.map_or_else(Bytes::new, |id| headers.slice_ref(id));
+        let (publish, value) = match increment {
+            Some(increment) => {
+                let before = self.counter_of(&publish.subject)?;
+                let (publish, after) = before.add(publish, &increment)?;
+                (publish, Some(after.value()))
+            }
+            None => (publish, None),
+        };
+        Ok(Checked::Ready(Ready {
+            id,
+            rollup,
+            value,
+            ..Ready::plain(publish)
+        }))
+    }
+
+    /// Stores a message that passed all checks.
+    pub(super) fn store(&mut self, ready: Ready, turn: &mut Turn<'_>) -> Result<PubAck> {
+        let Ready {
+            subject,
+            headers_len,
+            body,
+            id,
+            rollup,
+            value,
+        } = ready;
         self.demand_durability(turn);
-        self.find_interested(&subject);
-        if self.core.config.retention == Retention::Interest && self.interested.is_empty() {
+        if !self.find_wanted(&subject) {
             let seq = self.core.skip(turn.now);
-            let id = Bytes::copy_from_slice(wishes.id.unwrap_or_default());
             self.remember_id(&id, seq, turn.now);
             if self.is_journaled() {
                 turn.commands.raise(self.core.id, turn.now, seq, id);
             }
-            return Ok(self.pub_ack(seq, false));
+            self.roll_up(rollup, &subject, seq, 0)?;
+            self.tell_removed();
+            return Ok(PubAck {
+                value,
+                ..self.pub_ack(seq)
+            });
         }
+        let again = match self.rewrites.output(&subject) {
+            Some(to) => Some((to, self.core.index.subject(&subject)?.map_or(0, |info| info.last))),
+            None => None,
+        };
         let (seq, head) = self.core.append(turn.now, &subject, headers_len, body.clone())?;
         if self.is_journaled() {
-            turn.commands.publish(self.core.id, seq, turn.now, &head, body);
+            turn.commands.publish(self.core.id, seq, turn.now, &head, body.clone());
         }
-        self.remember_id(wishes.id.unwrap_or_default(), seq, turn.now);
+        self.remember_id(&id, seq, turn.now);
         let interested = std::mem::take(&mut self.interested);
         for &serial in &interested {
             if let Some(consumer) = self.consumers.get_mut(&serial) {
@@ -90,14 +201,44 @@ impl Stream {
             self.enqueue(serial);
         }
         self.interested = interested;
-        match wishes.rollup {
-            Some(Rollup::Subject) => self.keep_newest_of(&subject, 1)?,
-            Some(Rollup::All) => self.remove_below(seq)?,
-            None => {}
-        }
+        self.roll_up(rollup, &subject, seq, 1)?;
         self.enforce_limits(&subject)?;
         self.tell_removed();
-        Ok(self.pub_ack(seq, false))
+        if let Some((to, before)) = again {
+            let rule = self.core.config.republish.as_ref();
+            Republished {
+                account: &self.core.account,
+                stream: &self.core.name,
+                to,
+                subject: &subject,
+                headers: &body[..headers_len],
+                payload: body.slice(headers_len..),
+                seq,
+                time: turn.now,
+                before,
+                headers_only: rule.is_some_and(|rule| rule.headers_only),
+            }
+            .send(turn);
+        }
+        Ok(PubAck {
+            value,
+            ..self.pub_ack(seq)
+        })
+    }
+
+    /// Finds the consumers that want a subject; answers whether a message on it is to be kept at all.
+    fn find_wanted(&mut self, subject: &[u8]) -> bool {
+        self.find_interested(subject);
+        self.core.config.retention != Retention::Interest || !self.interested.is_empty()
+    }
+
+    /// Lets a new message replace older ones, apart from the newest `keep`.
+    fn roll_up(&mut self, rollup: Option<Rollup>, subject: &[u8], seq: Seq, keep: u64) -> Result<()> {
+        match rollup {
+            Some(Rollup::Subject) => self.keep_newest_of(subject, keep),
+            Some(Rollup::All) => self.remove_below(seq),
+            None => Ok(()),
+        }
     }
 
     /// Applies a publish from the journal.
@@ -119,147 +260,15 @@ impl Stream {
         }
     }
 
-    fn pub_ack(&self, seq: Seq, duplicate: bool) -> PubAck {
+    pub(super) fn pub_ack(&self, seq: Seq) -> PubAck {
         PubAck {
             stream: Arc::clone(&self.core.name),
             seq,
-            duplicate,
+            duplicate: false,
+            value: None,
+            batch: None,
         }
     }
-
-    /// Checks what the headers expect, and collects what they ask for (js-api, "Headers").
-    fn read_headers<'a>(&mut self, subject: &[u8], block: &'a [u8]) -> Result<Asked<'a>> {
-        let mut wishes = Wishes::default();
-        if let Some(expected) = headers::get(block, "Nats-Expected-Stream")
-            && expected != self.core.name.as_bytes()
-        {
-            return Err(reject::STREAM_NOT_MATCH.into());
-        }
-        if let Some(id) = headers::get(block, "Nats-Msg-Id").filter(|id| !id.is_empty()) {
-            if let Some(seq) = self.core.dedup.get(id) {
-                return Ok(Asked::Duplicate(seq));
-            }
-            wishes.id = Some(id);
-        }
-        self.check_expected(subject, block)?;
-        match headers::get(block, "Nats-Rollup") {
-            None => {}
-            Some(_) if !self.core.config.allow_rollup_hdrs || self.core.config.deny_purge => {
-                return Err(reject::STREAM_ROLLUP_FAILED.with("rollup not permitted").into());
-            }
-            Some(b"sub") => wishes.rollup = Some(Rollup::Subject),
-            Some(b"all") => wishes.rollup = Some(Rollup::All),
-            Some(other) => {
-                let value = String::from_utf8_lossy(other);
-                let text = format!("rollup value invalid: {value:?}");
-                return Err(reject::STREAM_ROLLUP_FAILED.with(text).into());
-            }
-        }
-        if headers::get(block, "Nats-TTL").is_some() {
-            return Err(match self.core.config.allow_msg_ttl {
-                true => reject::STREAM_STORE_FAILED.with("Weir does not support Nats-TTL yet"),
-                false => reject::MESSAGE_TTL_DISABLED,
-            }
-            .into());
-        }
-        for (name, rejection) in [
-            ("Nats-Incr", reject::MESSAGE_INCR_DISABLED),
-            ("Nats-Schedule", reject::MESSAGE_SCHEDULES_DISABLED),
-            ("Nats-Batch-Id", reject::ATOMIC_PUBLISH_DISABLED),
-        ] {
-            if headers::get(block, name).is_some() {
-                return Err(rejection.into());
-            }
-        }
-        Ok(Asked::Store(wishes))
-    }
-
-    fn check_expected(&mut self, subject: &[u8], block: &[u8]) -> Result<()> {
-        if let Some(expected) = headers::get_str(block, "Nats-Expected-Last-Sequence") {
-            let last = self.core.last();
-            if expected.parse() != Ok(last) {
-                return Err(reject::STREAM_WRONG_LAST_SEQUENCE.with(last).into());
-            }
-        }
-        if let Some(expected) = headers::get(block, "Nats-Expected-Last-Msg-Id") {
-            let last = self.core.dedup.last_id();
-            if expected != last {
-                let last = String::from_utf8_lossy(last);
-                return Err(reject::STREAM_WRONG_LAST_MSG_ID.with(last).into());
-            }
-        }
-        let of = headers::get(block, "Nats-Expected-Last-Subject-Sequence-Subject");
-        let Some(expected) = headers::get_str(block, "Nats-Expected-Last-Subject-Sequence") else {
-            return match of {
-                Some(_) => Err(reject::STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID.into()),
-                None => Ok(()),
-            };
-        };
-        let filter = of.unwrap_or(subject);
-        let last = match weir_subject::is_literal(filter) {
-            true => self.core.index.subject(filter)?.map(|info| info.last),
-            false => self
-                .core
-                .index
-                .prev_match(&[Bytes::copy_from_slice(filter)], self.core.last())?,
-        }
-        .unwrap_or(0);
-        if expected.parse() != Ok(last) {
-            return Err(reject::STREAM_WRONG_LAST_SEQUENCE.with(last).into());
-        }
-        Ok(())
-    }
-
-    /// Whether the message is small enough and, with `discard: new`, whether there is room.
-    fn check_limits(&mut self, subject: &[u8], headers_len: usize, body_len: usize) -> Result<()> {
-        let config = &self.core.config;
-        if config.max_msg_size >= 0 && body_len > config.max_msg_size as usize {
-            return Err(reject::STREAM_MESSAGE_EXCEEDS_MAXIMUM.into());
-        }
-        if config.discard != Discard::New {
-            return Ok(());
-        }
-        let full = |text| Error::from(reject::STREAM_STORE_FAILED.with(text));
-        let per_subject = config.max_msgs_per_subject;
-        let held = match per_subject > 0 {
-            true => self.core.index.subject(subject)?.map_or(0, |info| info.count),
-            false => 0,
-        };
-        let subject_full = per_subject > 0 && held >= per_subject as u64;
-        if subject_full && config.discard_new_per_subject {
-            return Err(full("maximum messages per subject exceeded"));
-        }
-        // One that replaces an older one of its subject needs no room.
-        let freed = u64::from(subject_full);
-        if config.max_msgs > 0 && self.core.index.len() - freed >= config.max_msgs as u64 {
-            return Err(full("maximum messages exceeded"));
-        }
-        let size = stored_size(subject.len(), headers_len, body_len - headers_len);
-        let max_bytes = config.max_bytes;
-        if max_bytes > 0 && self.core.bytes() + size > max_bytes as u64 {
-            // One that replaces another may be as large as that (seen with nats-server 2.15.1).
-            let replaced = match subject_full {
-                true => self.core.index.subject(subject)?.map(|info| info.first),
-                false => None,
-            };
-            let room = match replaced {
-                Some(seq) => self.core.size_at(seq)?,
-                None => 0,
-            };
-            if room < size {
-                return Err(full("maximum bytes exceeded"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What came of reading the headers.
-enum Asked<'a> {
-    /// Store it, and that.
-    Store(Wishes<'a>),
-    /// It is stored already, under that sequence.
-    Duplicate(Seq),
 }
 
 /// The message id of a stored message.

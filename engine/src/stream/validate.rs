@@ -309,13 +309,8 @@ fn check_unsupported(config: &StreamConfig) -> Result<(), Rejection> {
     let fields = [
         (config.mirror.is_some(), "mirror"),
         (!config.sources.is_empty(), "sources"),
-        (config.subject_transform.is_some(), "subject_transform"),
-        (config.republish.is_some(), "republish"),
         (config.subject_delete_marker_ttl != 0, "subject_delete_marker_ttl"),
-        (config.allow_msg_counter, "allow_msg_counter"),
-        (config.allow_atomic, "allow_atomic"),
         (config.allow_msg_schedules, "allow_msg_schedules"),
-        (config.allow_batched, "allow_batched"),
     ];
     match fields.iter().find(|(used, _)| *used) {
         Some((_, field)) => Err(invalid(format!("Weir does not support {field} yet"))),

@@ -154,11 +154,6 @@ fn refuses_with_the_texts_of_nats_server() {
             10052,
             "Weir does not support sources yet",
         ),
-        (
-            json!({"allow_batched": true}),
-            10052,
-            "Weir does not support allow_batched yet",
-        ),
     ] {
         let shown = fields.to_string();
         let refused = create(fields).unwrap_err();

@@ -1,0 +1,199 @@
+//! Counters: a subject's newest message holds a number that `Nats-Incr` adds to (ADR-49).
+
+use std::collections::BTreeMap;
+
+use num_bigint::BigInt;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::headers;
+use crate::reject;
+use crate::stream::asked::Asked;
+use crate::stream::{Publish, Stream};
+
+/// The header that says what to add.
+const INCREMENT: &str = "Nats-Incr";
+/// The header in which a counter keeps what each origin contributed.
+const SOURCES: &str = "Nats-Counter-Sources";
+
+/// The payload of a counter's message.
+#[derive(Deserialize, Serialize)]
+struct Payload {
+    #[serde(default)]
+    val: String,
+}
+
+/// What each origin contributed: by stream, then by subject, decimal.
+type Sources = BTreeMap<String, BTreeMap<String, String>>;
+
+/// A counter as it stands after some message.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counter {
+    total: BigInt,
+    sources: Sources,
+}
+
+impl Counter {
+    /// Its value, decimal.
+    pub fn value(&self) -> Box<str> {
+        self.total.to_string().into()
+    }
+
+    /// Adds what a message says; answers the message as it is stored, and the counter after it.
+    ///
+    /// # Errors
+    /// [`reject::MESSAGE_COUNTER_BROKEN`] if the message comes from another stream and holds no number.
+    pub fn add(mut self, publish: Publish, increment: &BigInt) -> Result<(Publish, Self)> {
+        let mut block = publish.headers().to_vec();
+        let mut increment = increment.clone();
+        if let Some(origin) = headers::get_str(&block, "Nats-Stream-Source") {
+            // The origin's own increment means nothing here: what counts is how far its total moved since last time.
+            let mut words = origin.split(' ');
+            let stream = words.next().unwrap_or_default().to_owned();
+            let subject = match words.nth(3) {
+                Some(subject) => subject.to_owned(),
+                None => String::from_utf8_lossy(&publish.subject).into_owned(),
+            };
+            let there = parse_payload(&publish.payload())?;
+            let known = self.sources.entry(stream).or_default().entry(subject).or_default();
+            increment = &there - parse(known.as_bytes()).unwrap_or_default();
+            *known = there.to_string();
+            block = headers::set(&block, INCREMENT, &increment.to_string());
+        }
+        self.total += increment;
+        if !self.sources.is_empty() {
+            // Maps of strings always have a JSON form.
+            let sources = serde_json::to_string(&self.sources).unwrap_or_default();
+            block = headers::set(&block, SOURCES, &sources);
+        }
+        let payload = format!("{{\"val\":\"{}\"}}", self.total);
+        let stored = Publish {
+            subject: publish.subject,
+            headers_len: block.len(),
+            body: [&block[..], payload.as_bytes()].concat().into(),
+        };
+        Ok((stored, self))
+    }
+}
+
+impl Stream {
+    /// `Nats-Incr`: what to add, if it says anything.
+    ///
+    /// # Errors
+    /// It makes no sense, the stream has no counters, or the message asks for something that does not go with it.
+    pub(super) fn check_increment(&self, asked: &Asked<'_>, has_payload: bool) -> Result<Option<BigInt>> {
+        let Some(value) = asked.incr else { return Ok(None) };
+        let increment = parse(value).ok_or(reject::MESSAGE_INCR_INVALID)?;
+        if !self.core.config.allow_msg_counter {
+            return Err(reject::MESSAGE_INCR_DISABLED.into());
+        }
+        if has_payload {
+            return Err(reject::MESSAGE_INCR_PAYLOAD.into());
+        }
+        let others = [
+            asked.rollup,
+            asked.stream,
+            asked.last_id,
+            asked.last_subject,
+            asked.last_seq,
+            asked.last_subject_seq,
+        ];
+        match others.iter().any(Option::is_some) {
+            true => Err(reject::MESSAGE_INCR_INVALID.into()),
+            false => Ok(Some(increment)),
+        }
+    }
+
+    /// Among counters every message has to say what to add.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn require_increment(&self, increment: Option<&BigInt>) -> Result<()> {
+        match self.core.config.allow_msg_counter && increment.is_none() {
+            true => Err(reject::MESSAGE_INCR_MISSING.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// The counter of a subject.
+    ///
+    /// # Errors
+    /// [`reject::MESSAGE_COUNTER_BROKEN`] if its newest message holds no number, or storage cannot be read.
+    pub(super) fn counter_of(&mut self, subject: &[u8]) -> Result<Counter> {
+        let Some(message) = self.last_message(subject)? else {
+            return Ok(Counter::default());
+        };
+        let sources = match headers::get(&message.headers, SOURCES).filter(|sources| !sources.is_empty()) {
+            Some(sources) => serde_json::from_slice(sources).map_err(|_| reject::MESSAGE_COUNTER_BROKEN)?,
+            None => Sources::new(),
+        };
+        Ok(Counter {
+            total: parse_payload(&message.payload)?,
+            sources,
+        })
+    }
+}
+
+fn parse_payload(payload: &[u8]) -> Result<BigInt> {
+    let payload: Payload = serde_json::from_slice(payload).map_err(|_| reject::MESSAGE_COUNTER_BROKEN)?;
+    Ok(parse(payload.val.as_bytes()).unwrap_or_default())
+}
+
+/// A whole number with an optional sign.
+fn parse(text: &[u8]) -> Option<BigInt> {
+    let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    BigInt::parse_bytes(text.strip_prefix(b"+").unwrap_or(text), 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(block: &str, payload: &str) -> Publish {
+        Publish {
+            subject: "c.a".into(),
+            headers_len: block.len(),
+            body: format!("{block}{payload}").into(),
+        }
+    }
+
+    #[test]
+    fn reads_numbers_of_any_length() {
+        let long = "123456789012345678901234567890";
+        assert_eq!(parse(long.as_bytes()).unwrap().to_string(), long);
+        assert_eq!(parse(b"+5"), Some(BigInt::from(5)));
+        assert_eq!(parse(b"-5"), Some(BigInt::from(-5)));
+        for other in [&b""[..], b"-", b"1.5", b"1_000", b"0x1", b"--1"] {
+            assert_eq!(parse(other), None);
+        }
+    }
+
+    #[test]
+    fn adds() {
+        let (stored, counter) = Counter::default()
+            .add(message("NATS/1.0\r\nNats-Incr: 7\r\n\r\n", ""), &BigInt::from(7))
+            .unwrap();
+        assert_eq!(stored.payload(), "{\"val\":\"7\"}");
+        assert_eq!(&*counter.value(), "7");
+    }
+
+    #[test]
+    fn what_an_origin_said_before_is_not_added_again() {
+        let block = "NATS/1.0\r\nNats-Incr: 1\r\nNats-Stream-Source: A 3 > > a.b\r\n\r\n";
+        let (_, counter) = Counter::default()
+            .add(message(block, "{\"val\":\"10\"}"), &BigInt::from(1))
+            .unwrap();
+        let (stored, counter) = counter
+            .add(message(block, "{\"val\":\"12\"}"), &BigInt::from(1))
+            .unwrap();
+        assert_eq!(&*counter.value(), "12");
+        assert_eq!(headers::get(&stored.headers(), INCREMENT), Some(&b"2"[..]));
+        assert_eq!(
+            headers::get(&stored.headers(), SOURCES),
+            Some(&br#"{"A":{"a.b":"12"}}"#[..])
+        );
+    }
+}
