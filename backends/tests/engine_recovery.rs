@@ -24,6 +24,8 @@ struct Faults {
     carried_out: AtomicBool,
     /// Whether every sync of the backend fails, too, until it is opened anew.
     lasting: AtomicBool,
+    /// So many records of a write that fails are written all the same.
+    torn: AtomicI64,
 }
 
 impl Faults {
@@ -151,6 +153,14 @@ impl FaultyLog {
 
 impl Log for FaultyLog {
     fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let torn = usize::try_from(self.faults.torn.load(Ordering::SeqCst)).unwrap_or(0);
+        if torn > 0 && self.faults.armed.load(Ordering::SeqCst) {
+            let part = Batch {
+                append: &batch.append[..torn.min(batch.append.len())],
+                ..Batch::default()
+            };
+            self.inner.write(&part)?;
+        }
         self.checked(|log| log.write(batch), false)
     }
 
@@ -322,6 +332,47 @@ fn survive_faults(storage: Storage, seed: u64) {
         if failed {
             faults.disarm();
             stream = wait_until_open(&bench, "S");
+        }
+    }
+}
+
+/// The message that is number `number` of the atomic batch `id`, perhaps its last.
+fn batched(stream: &Handle, id: &str, number: u64, last: bool) -> Result<u64> {
+    let commit = if last { "Nats-Batch-Commit: 1\r\n" } else { "" };
+    let headers = format!("NATS/1.0\r\nNats-Batch-Id: {id}\r\nNats-Batch-Sequence: {number}\r\n{commit}\r\n");
+    Ok(stream.publish("a", &headers, b"x")?.0)
+}
+
+/// Whatever part of an atomic batch's commands a crash leaves in the journal, the batch is there whole or not at all,
+/// and the messages after it are not taken for its rest.
+#[test]
+fn an_atomic_batch_cut_short_is_not_there() {
+    for storage in [Storage::Segment, Storage::Persistent] {
+        for torn in 1..=7 {
+            let (mut bench, faults) = faulty(storage);
+            bench.open();
+            let stream = bench.create(&StreamConfig {
+                allow_atomic: true,
+                ..config("S")
+            });
+            stream.publish("a", "", b"before").unwrap();
+            for number in 1..5 {
+                assert_eq!(batched(&stream, "b", number, false).unwrap(), 0);
+            }
+            assert_eq!(live(&stream).len(), 1, "nothing is stored before the commit");
+            faults.torn.store(torn, Ordering::SeqCst);
+            faults.arm(0, false, false);
+            batched(&stream, "b", 5, true).unwrap_err();
+            faults.torn.store(0, Ordering::SeqCst);
+            // One record says that the next five belong together.
+            let whole = torn >= 6;
+            let stream = wait_until_open(&bench, "S");
+            assert_eq!(live(&stream).len(), if whole { 6 } else { 1 }, "{torn} records written");
+            stream.publish("a", "", b"after").unwrap();
+            let left = live(&stream);
+            bench.kill();
+            bench.open();
+            assert_eq!(live(&wait_until_open(&bench, "S")), left, "{torn} records written");
         }
     }
 }

@@ -231,7 +231,8 @@ impl Stream {
                 tail.configuration += 1;
                 self.consumers.remove(&consumer);
             }
-            Command::CreateStream { .. } | Command::DeleteStream | Command::Together { .. } => tail.configuration += 1,
+            Command::CreateStream { .. } | Command::DeleteStream => tail.configuration += 1,
+            Command::Together { .. } => {}
         }
     }
 
