@@ -12,6 +12,7 @@ mod dedup;
 mod fast;
 mod ingest;
 mod limits;
+pub(crate) mod mapping;
 mod message;
 mod publish;
 mod purge;

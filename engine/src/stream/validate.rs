@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::reject::{self, Rejection};
 use crate::stream::config::{Discard, PersistMode, Placement, Retention, Storage, StreamConfig};
+use crate::stream::mapping;
 use crate::stream::settings::{Defaults, Settings};
 use crate::types::{MILLISECOND, Nanos, SECOND};
 
@@ -101,6 +102,14 @@ pub fn validate_update(
             "message TTL status can not be disabled",
         ),
         (
+            new.allow_msg_counter != old.allow_msg_counter,
+            "stream configuration update can not change message counter setting",
+        ),
+        (
+            old.allow_msg_schedules && !new.allow_msg_schedules,
+            "message schedules can not be disabled",
+        ),
+        (
             new.persist_mode != old.persist_mode,
             "stream configuration update can not change persist mode",
         ),
@@ -184,6 +193,8 @@ fn validate(mut config: StreamConfig, limits: &ServerLimits, pedantic: bool) -> 
     check_policies(&config)?;
     check_unsupported(&config)?;
     fill_subjects(&mut config)?;
+    mapping::check_transform(&config)?;
+    mapping::check_republish(&mut config, pedantic)?;
     if config.placement == Some(Placement::default()) {
         config.placement = None;
     }
@@ -276,6 +287,7 @@ fn check_policies(config: &StreamConfig) -> Result<(), Rejection> {
     if config.deny_purge && config.allow_rollup_hdrs {
         return Err(invalid("roll-ups require the purge permission"));
     }
+    check_counter(config)?;
     if config.discard_new_per_subject {
         if config.discard != Discard::New {
             return Err(invalid("discard new per subject requires discard new policy to be set"));
@@ -296,6 +308,26 @@ fn check_policies(config: &StreamConfig) -> Result<(), Rejection> {
         }
     }
     Ok(())
+}
+
+/// A counter's total is the sum of everything ever published, so nothing of it may expire, wait or be refused for room.
+fn check_counter(config: &StreamConfig) -> Result<(), Rejection> {
+    let conflicts = [
+        (config.discard == Discard::New, "counter stream cannot use discard new"),
+        (config.allow_msg_ttl, "counter stream cannot use message TTLs"),
+        (
+            config.allow_msg_schedules,
+            "counter stream cannot use message schedules",
+        ),
+        (
+            config.retention != Retention::Limits,
+            "counter stream can only use limits retention",
+        ),
+    ];
+    match conflicts.iter().find(|(broken, _)| *broken) {
+        Some((_, text)) if config.allow_msg_counter => Err(invalid(text)),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses by name what this engine cannot do, rather than take it and do nothing.

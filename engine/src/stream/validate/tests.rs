@@ -154,6 +154,21 @@ fn refuses_with_the_texts_of_nats_server() {
             10052,
             "Weir does not support sources yet",
         ),
+        (
+            json!({"allow_msg_counter": true, "discard": "new"}),
+            10052,
+            "counter stream cannot use discard new",
+        ),
+        (
+            json!({"allow_msg_counter": true, "allow_msg_ttl": true}),
+            10052,
+            "counter stream cannot use message TTLs",
+        ),
+        (
+            json!({"allow_msg_counter": true, "retention": "interest"}),
+            10052,
+            "counter stream can only use limits retention",
+        ),
     ] {
         let shown = fields.to_string();
         let refused = create(fields).unwrap_err();
@@ -269,6 +284,11 @@ fn updates_keep_what_must_not_change() {
             json!({}),
             json!({"persist_mode": "async"}),
             "stream configuration update can not change persist mode",
+        ),
+        (
+            json!({"allow_msg_counter": true}),
+            json!({}),
+            "stream configuration update can not change message counter setting",
         ),
         (
             json!({}),

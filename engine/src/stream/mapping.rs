@@ -1,0 +1,212 @@
+//! The rules for what a stream makes of subjects: its transform, and what it publishes again.
+//!
+//! Codes and texts are those of nats-server 2.15.
+
+use weir_subject::{Transform, TransformError, is_valid_subject, overlaps};
+
+use crate::reject::{self, Rejection};
+use crate::stream::config::{StreamConfig, SubjectTransform};
+
+/// The functions that a destination may name where a stream is configured. `left` and `right` work in the mappings of an
+/// account; nats-server refuses them here.
+const FUNCTIONS: [&str; 8] = [
+    "partition",
+    "wildcard",
+    "splitfromleft",
+    "splitfromright",
+    "slicefromleft",
+    "slicefromright",
+    "split",
+    "random",
+];
+
+/// Whether subjects can be turned from `source` to `destination`. No destination leaves them as they are.
+///
+/// # Errors
+/// A sentence that says what is wrong with the destination.
+pub(crate) fn check_mapping(source: &str, destination: &str) -> Result<(), String> {
+    const MALFORMED: &str = "invalid mapping destination: invalid transform";
+    if destination.is_empty() {
+        return Ok(());
+    }
+    let mut open = false;
+    for token in destination.split('.') {
+        if token.is_empty() {
+            return Err(MALFORMED.to_owned());
+        }
+        if open {
+            return Err(format!("{MALFORMED} in {token}"));
+        }
+        if let Some(call) = token.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"))
+            && !call.is_empty()
+        {
+            let name = call.split('(').next().unwrap_or_default().trim().to_ascii_lowercase();
+            if !FUNCTIONS.contains(&name.as_str()) {
+                return Err(TransformError::UnknownFunction(token.to_owned()).to_string());
+            }
+        } else if token.contains(['\t', '\n', '\x0c', '\r', ' ']) {
+            return Err(MALFORMED.to_owned());
+        }
+        open = token == ">";
+    }
+    Transform::new(source.as_bytes(), destination.as_bytes())
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+/// Checks a stream's `subject_transform`, if it has one.
+///
+/// # Errors
+/// What is wrong with its source, or with its destination.
+pub(super) fn check_transform(config: &StreamConfig) -> Result<(), Rejection> {
+    let Some(SubjectTransform { src, dest }) = &config.subject_transform else {
+        return Ok(());
+    };
+    if !src.is_empty() && !is_valid_subject(src.as_bytes()) {
+        return Err(reject::STREAM_TRANSFORM_INVALID_SOURCE.with(format!("invalid subject {src}")));
+    }
+    check_mapping(src, dest).map_err(|why| reject::STREAM_TRANSFORM_INVALID_DESTINATION.with(why))
+}
+
+/// Checks a stream's `republish`, if it has one, and fills in its source.
+///
+/// # Errors
+/// A destination that the stream would capture again, or that cannot be made of the source; `pedantic` refuses a source
+/// that is left out or implied.
+pub(super) fn check_republish(config: &mut StreamConfig, pedantic: bool) -> Result<(), Rejection> {
+    let Some(republish) = &mut config.republish else {
+        return Ok(());
+    };
+    if republish.src.is_empty() {
+        if pedantic {
+            return Err(reject::PEDANTIC.with("republish source can not be empty"));
+        }
+        republish.src = ">".to_owned();
+    }
+    // From all to all would be a cycle, were it not that the transform takes every message elsewhere.
+    if republish.src == ">"
+        && republish.dest == ">"
+        && let Some(transform) = &config.subject_transform
+        && config.subjects == [transform.src.as_str()]
+    {
+        if pedantic {
+            return Err(reject::PEDANTIC.with("implicit republish based on subject transform"));
+        }
+        republish.src.clone_from(&transform.dest);
+        republish.dest.clone_from(&transform.dest);
+    }
+    let (src, dest) = (&republish.src, &republish.dest);
+    if config
+        .subjects
+        .iter()
+        .any(|subject| overlaps(dest.as_bytes(), subject.as_bytes()))
+    {
+        return Err(reject::STREAM_INVALID_CONFIG.with("stream configuration for republish destination forms a cycle"));
+    }
+    if !dest.is_empty() && Transform::new(src.as_bytes(), dest.as_bytes()).is_err() {
+        return Err(reject::STREAM_INVALID_CONFIG.with(format!(
+            "stream configuration for republish with transform from '{src}' to '{dest}' not valid"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn config(fields: Value) -> StreamConfig {
+        serde_json::from_value(fields).unwrap()
+    }
+
+    #[test]
+    fn transforms_are_refused_with_the_texts_of_nats_server() {
+        for (src, dest, code, text) in [
+            ("a..b", "c", 10155, "stream transform source: invalid subject a..b"),
+            (
+                "a.*",
+                "c.$2",
+                10156,
+                "stream transform: invalid mapping destination: wildcard index out of range in $2: [2]",
+            ),
+            ("a.>", "c", 10156, "stream transform: invalid subject"),
+            (
+                "a.*",
+                "c..d",
+                10156,
+                "stream transform: invalid mapping destination: invalid transform",
+            ),
+            (
+                "a.>",
+                ">.c",
+                10156,
+                "stream transform: invalid mapping destination: invalid transform in c",
+            ),
+            (
+                "a.*",
+                "c d",
+                10156,
+                "stream transform: invalid mapping destination: invalid transform",
+            ),
+            (
+                "a.*",
+                "c.{{left(1,2)}}",
+                10156,
+                "stream transform: invalid mapping destination: unknown function in {{left(1,2)}}",
+            ),
+        ] {
+            let refused = check_transform(&config(json!({"subject_transform": {"src": src, "dest": dest}})));
+            let refused = refused.unwrap_err();
+            assert_eq!((refused.code, refused.text.as_ref()), (code, text));
+        }
+        for (src, dest) in [
+            ("", ""),
+            ("a.*", "b.$1"),
+            ("a.*", ""),
+            (">", "x.>"),
+            ("a", "b.{{Partition(3)}}"),
+        ] {
+            assert!(check_transform(&config(json!({"subject_transform": {"src": src, "dest": dest}}))).is_ok());
+        }
+    }
+
+    #[test]
+    fn republishing_must_leave_the_stream() {
+        let check = |fields: Value, pedantic| {
+            let mut config = config(fields);
+            check_republish(&mut config, pedantic).map(|()| config.republish.unwrap())
+        };
+        let made = check(json!({"subjects": ["a"], "republish": {"dest": "x.>"}}), false).unwrap();
+        assert_eq!(made.src, ">");
+        let implied = json!({"subjects": ["a.*"], "subject_transform": {"src": "a.*", "dest": "b"},
+            "republish": {"src": ">", "dest": ">"}});
+        let made = check(implied.clone(), false).unwrap();
+        assert_eq!((made.src.as_str(), made.dest.as_str()), ("b", "b"));
+        for (fields, pedantic, text) in [
+            (
+                json!({"subjects": ["a.>"], "republish": {"src": ">", "dest": "a.b.>"}}),
+                false,
+                "stream configuration for republish destination forms a cycle",
+            ),
+            (
+                json!({"subjects": ["a.>"], "republish": {"src": "a.>", "dest": "b"}}),
+                false,
+                "stream configuration for republish with transform from 'a.>' to 'b' not valid",
+            ),
+            (
+                json!({"subjects": ["a"], "republish": {"dest": "x.>"}}),
+                true,
+                "pedantic mode: republish source can not be empty",
+            ),
+            (
+                implied,
+                true,
+                "pedantic mode: implicit republish based on subject transform",
+            ),
+        ] {
+            assert_eq!(check(fields, pedantic).unwrap_err().text, text);
+        }
+    }
+}
