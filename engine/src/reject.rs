@@ -5,14 +5,19 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
+use serde::Serialize;
+
 /// A request was refused: what a client is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rejection {
     /// The HTTP-like class: 400, 404, 409, 412, 429, 500 or 503.
+    #[serde(rename = "code")]
     pub status: u16,
     /// JetStream's `err_code`.
+    #[serde(rename = "err_code")]
     pub code: u16,
     /// JetStream's `description`.
+    #[serde(rename = "description")]
     pub text: Cow<'static, str>,
 }
 

@@ -1,10 +1,10 @@
 //! What leaves the storage threads: acknowledgements of publishes, deliveries, statuses, events.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
+use serde::Serialize;
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::{ConsumerName, Delivery, Emit, Event, Outlet, PubAck, Status, Ticket};
 use weir_engine::{Error, Rejection, reject};
@@ -278,16 +278,23 @@ fn write_pub_ack(out: &mut Vec<u8>, result: Result<&PubAck, &Error>, stream: &st
             out.push(b'}');
         }
         Err(error) => {
-            let rejection = rejection_of(error);
-            let json = serde_json::json!({
-                "error": {"code": rejection.status, "err_code": rejection.code, "description": rejection.text},
-                "stream": stream,
-                "seq": 0,
-            });
-            // Writing to a Vec does not fail.
-            let _ = write!(out, "{json}");
+            let refused = Refused {
+                error: &rejection_of(error),
+                stream,
+                seq: 0,
+            };
+            // Writing to a Vec does not fail, and texts always have a JSON form.
+            let _ = serde_json::to_writer(out, &refused);
         }
     }
+}
+
+/// A PubAck that says why not.
+#[derive(Serialize)]
+struct Refused<'a> {
+    error: &'a Rejection,
+    stream: &'a str,
+    seq: u64,
 }
 
 fn extend_json(out: &mut Vec<u8>, text: &str) {

@@ -3,7 +3,7 @@
 use crate::headers;
 
 /// The headers of a published message that a stream looks at (js-api, "Headers"), each with its first value. An empty
-/// value counts as none, as with nats-server.
+/// value counts as none, as with nats-server, but for `Nats-Batch-Commit`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked<'a> {
     /// `Nats-Msg-Id`
@@ -70,7 +70,7 @@ impl<'a> Asked<'a> {
                 b"Required-Api-Level" => &mut asked.api_level,
                 _ => continue,
             };
-            if slot.is_none() && !value.is_empty() {
+            if slot.is_none() && (!value.is_empty() || name == b"Batch-Commit") {
                 *slot = Some(value);
             }
         }

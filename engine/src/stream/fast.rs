@@ -88,15 +88,7 @@ enum Note<'a> {
     /// Messages from `last_seq` on, up to the one before `seq`, did not arrive.
     Gap { last_seq: u64, seq: u64 },
     /// This message was refused.
-    Err { seq: u64, error: Told<'a> },
-}
-
-/// A rejection as JetStream spells it.
-#[derive(Serialize)]
-struct Told<'a> {
-    code: u16,
-    err_code: u16,
-    description: &'a str,
+    Err { seq: u64, error: &'a Rejection },
 }
 
 impl FastBatches {
@@ -235,7 +227,7 @@ impl Stream {
             return Ok(self.ping(&marks, reply, turn));
         }
         let expected = batch.last + 1;
-        if marks.seq > expected {
+        if marks.seq != expected {
             let gap = Note::Gap {
                 last_seq: expected,
                 seq: marks.seq,
@@ -279,7 +271,6 @@ impl Stream {
                     }));
                 }
                 if let Some(batch) = self.fast.open.get_mut(&marks.id)
-                    && !commits
                     && let Some(ack) = batch.due_ack(publishers)
                 {
                     tell(&self.core.account, reply, &ack, turn);
@@ -313,7 +304,7 @@ impl Stream {
             .unwrap_or_else(|| reject::STREAM_STORE_FAILED.with(error));
         let note = Note::Err {
             seq: marks.seq,
-            error: Told::of(&rejection),
+            error: &rejection,
         };
         tell(&self.core.account, reply, &note, turn);
         if marks.gaps && marks.operation != Operation::Commit {
@@ -416,16 +407,6 @@ impl Marks {
             seq,
             operation,
         })
-    }
-}
-
-impl<'a> Told<'a> {
-    fn of(rejection: &'a Rejection) -> Self {
-        Self {
-            code: rejection.status,
-            err_code: rejection.code,
-            description: &rejection.text,
-        }
     }
 }
 
