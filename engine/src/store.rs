@@ -43,15 +43,18 @@ pub struct StoreOptions {
     pub clock: Clock,
     /// Bytes that a shard's journal grows by between two checkpoints.
     pub checkpoint_bytes: usize,
+    /// A random number, from which the ids are made that the engine gives out.
+    pub entropy: u64,
 }
 
 impl StoreOptions {
-    /// Two shards, and a checkpoint every 64 MiB.
+    /// Two shards, a checkpoint every 64 MiB, and ids that depend on the time alone.
     pub fn new(clock: Clock) -> Self {
         Self {
             shards: 2,
             clock,
             checkpoint_bytes: 64 << 20,
+            entropy: 0,
         }
     }
 }
@@ -205,6 +208,7 @@ pub(crate) struct Environment {
     pub clock: Clock,
     pub checkpoint_bytes: usize,
     pub batches: crate::stream::OpenBatches,
+    pub entropy: u64,
 }
 
 impl Environment {
@@ -311,6 +315,7 @@ impl Store {
             clock: options.clock,
             checkpoint_bytes: options.checkpoint_bytes,
             batches: crate::stream::OpenBatches::default(),
+            entropy: options.entropy,
         });
         let count = shard_count(&env, options.shards)?;
         let now = (env.clock)();

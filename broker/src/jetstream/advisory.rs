@@ -1,7 +1,7 @@
 //! Advisories and metrics: what JetStream tells those who listen (js-api, "Advisories and metrics").
 
 use serde_json::{Value, json};
-use weir_engine::shard::emit::Event;
+use weir_engine::shard::emit::{Event, UnpinReason};
 use weir_engine::stream::Abandoned;
 
 use crate::jetstream::now;
@@ -16,6 +16,8 @@ pub(super) fn subject_of(event: &Event) -> (&str, String) {
         Event::MaxDeliveries { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MAX_DELIVERIES"),
         Event::Nak { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MSG_NAKED"),
         Event::Terminated { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MSG_TERMINATED"),
+        Event::Pinned { consumer, .. } => (consumer, "ADVISORY.CONSUMER.PINNED"),
+        Event::Unpinned { consumer, .. } => (consumer, "ADVISORY.CONSUMER.UNPINNED"),
         Event::AckSample { consumer, .. } => (consumer, "METRIC.CONSUMER.ACK"),
     };
     let subject = format!("$JS.EVENT.{verb}.{}.{}", consumer.stream, consumer.consumer);
@@ -71,6 +73,22 @@ pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
                 fields["reason"] = json!(reason);
             }
             (consumer, "advisory.v1.terminated", fields)
+        }
+        Event::Pinned { consumer, group, id } => {
+            let fields = json!({"account": &*consumer.account, "group": group, "pinned_id": &**id});
+            (consumer, "advisory.v1.consumer_group_pinned", fields)
+        }
+        Event::Unpinned {
+            consumer,
+            group,
+            reason,
+        } => {
+            let reason = match reason {
+                UnpinReason::Admin => "admin",
+                UnpinReason::Timeout => "timeout",
+            };
+            let fields = json!({"account": &*consumer.account, "group": group, "reason": reason});
+            (consumer, "advisory.v1.consumer_group_unpinned", fields)
         }
         Event::AckSample {
             consumer,

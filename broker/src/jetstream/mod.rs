@@ -108,6 +108,7 @@ impl JetStream {
         let store = tokio::task::spawn_blocking(move || {
             let options = StoreOptions {
                 shards,
+                entropy: rand::random(),
                 ..StoreOptions::new(Arc::new(now))
             };
             Store::open(opener, options, |_| Box::new(made.outlet()))

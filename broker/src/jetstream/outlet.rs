@@ -144,9 +144,16 @@ impl BrokerOutlet {
         write_ack_subject(&mut reply, delivery);
         let message = &delivery.message;
         let account = &delivery.consumer.account;
-        if delivery.headers_only {
-            let headers = status::with_header(&message.headers, "Nats-Msg-Size", message.payload.len());
-            self.send(account, &delivery.to, &message.subject, &reply, &headers, b"");
+        if delivery.headers_only || delivery.pin.is_some() {
+            let mut headers = message.headers.to_vec();
+            if delivery.headers_only {
+                headers = status::with_header(&headers, "Nats-Msg-Size", message.payload.len());
+            }
+            if let Some(pin) = &delivery.pin {
+                headers = status::with_header(&headers, "Nats-Pin-Id", pin);
+            }
+            let payload: &[u8] = if delivery.headers_only { b"" } else { &message.payload };
+            self.send(account, &delivery.to, &message.subject, &reply, &headers, payload);
         } else {
             self.send(
                 account,
@@ -191,6 +198,11 @@ impl BrokerOutlet {
                 text,
                 short: Some((messages, bytes)),
             } => status::block(409, text, &pending(messages, bytes)),
+            Status::Pinned { text, short: None } => status::block(423, text, &[]),
+            Status::Pinned {
+                text,
+                short: Some((messages, bytes)),
+            } => status::block(423, text, &pending(messages, bytes)),
             Status::BadRequest { text } => status::block(400, &format!("Bad Request - {text}"), &[]),
         };
         self.send(&consumer.account, to, to, reply.as_bytes(), &block, b"");

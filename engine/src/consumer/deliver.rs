@@ -2,22 +2,29 @@
 
 use crate::consumer::{AckPolicy, Consumer, ReplayPolicy};
 use crate::error::{Kind, Result};
-use crate::shard::emit::{Delivery, Emit, Event};
+use crate::shard::emit::{Delivery, Emit, Event, Status};
 use crate::shard::turn::Turn;
 use crate::stream::Message;
 use crate::stream::core::StreamCore;
 use crate::types::{LogId, NanoTime, Seq};
 
-/// The length of an acknowledgement subject that a client's byte limit has to allow for: `$JS.ACK.`, five numbers and
-/// the dots between them.
-const ACK_SUBJECT_BYTES: usize = 64;
-
 /// What may be sent next.
+#[derive(Clone, Copy)]
 enum Choice {
     /// Once more.
     Again(Seq),
     /// For the first time.
     New(Seq),
+}
+
+/// What there is to send.
+enum Next {
+    /// That.
+    Message(Choice),
+    /// Nothing: everything was sent, or it is not time yet.
+    Nothing,
+    /// Nothing before some of what was sent is acknowledged.
+    Full,
 }
 
 impl Consumer {
@@ -39,9 +46,13 @@ impl Consumer {
             if !ready {
                 break;
             }
-            let Some(choice) = self.choose(stream, turn)? else {
-                self.end_of_stream(turn);
-                break;
+            let choice = match self.choose(stream, turn)? {
+                Next::Message(choice) => choice,
+                Next::Nothing => {
+                    self.end_of_stream(turn);
+                    break;
+                }
+                Next::Full => break,
             };
             let (Choice::Again(seq) | Choice::New(seq)) = choice;
             let message = match stream.load_in_order(seq) {
@@ -61,6 +72,8 @@ impl Consumer {
                 Err(error) => return Err(error),
             };
             if !self.send(choice, message, &mut checked, turn) {
+                // For those that wait there is nothing.
+                self.end_of_stream(turn);
                 break;
             }
             if self.config.ack_policy == AckPolicy::None {
@@ -82,7 +95,7 @@ impl Consumer {
     }
 
     /// Looks for what comes next, without taking it.
-    fn choose(&mut self, stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<Option<Choice>> {
+    fn choose(&mut self, stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<Next> {
         while let Some(&seq) = self.redeliver.first() {
             let sent = self.deliveries.get(&seq).copied().unwrap_or(1);
             if self.config.max_deliver > 0 && sent >= self.config.max_deliver as u64 {
@@ -96,17 +109,17 @@ impl Consumer {
                 }));
                 continue;
             }
-            return Ok(Some(Choice::Again(seq)));
+            return Ok(Next::Message(Choice::Again(seq)));
         }
         let limit = self.config.max_ack_pending;
         if self.config.ack_policy != AckPolicy::None && limit > 0 && self.pending.len() as i64 >= limit {
-            return Ok(None);
+            return Ok(Next::Full);
         }
         if let Some(&seq) = self.initial.front() {
-            return Ok(Some(Choice::New(seq)));
+            return Ok(Next::Message(Choice::New(seq)));
         }
         if self.num_pending == 0 {
-            return Ok(None);
+            return Ok(Next::Nothing);
         }
         let known = match self.filters.is_empty() {
             true => stream.next_in_order(self.next),
@@ -116,19 +129,20 @@ impl Consumer {
             Some(seq) => seq,
             None => match stream.index.next_match(&mut self.cursor, self.next)? {
                 Some(seq) => seq,
-                None => return Ok(None),
+                None => return Ok(Next::Nothing),
             },
         };
         self.next = seq;
         if self.config.replay_policy == ReplayPolicy::Original && !self.is_due(stream, seq, turn.now)? {
-            return Ok(None);
+            return Ok(Next::Nothing);
         }
-        Ok(Some(Choice::New(seq)))
+        Ok(Next::Message(Choice::New(seq)))
     }
 
     /// Whether a pull request waits, and there is something for it now.
     pub fn can_serve(&mut self, reply: &[u8], stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<bool> {
-        Ok(self.is_waiting(reply) && !self.is_paused(turn.now) && self.choose(stream, turn)?.is_some())
+        let can = self.is_waiting(reply) && !self.is_paused(turn.now);
+        Ok(can && matches!(self.choose(stream, turn)?, Next::Message(_)))
     }
 
     /// The chosen message cannot be sent: it is gone or damaged.
@@ -146,17 +160,18 @@ impl Consumer {
 
     /// Sends the chosen message, if there is somebody to send it to.
     fn send(&mut self, choice: Choice, message: Message, checked: &mut usize, turn: &mut Turn<'_>) -> bool {
-        let bytes = message.headers.len() + message.payload.len();
-        let shown = if self.config.headers_only {
-            message.headers.len()
-        } else {
-            bytes
+        let shown = match self.config.headers_only {
+            true => headers_only_len(&message),
+            false => message.headers.len() + message.payload.len(),
         };
-        let size = message.subject.len() + ACK_SUBJECT_BYTES + shown;
-        let to = match self.config.is_push() {
-            true => bytes::Bytes::copy_from_slice(self.config.deliver_subject.as_bytes()),
+        let size = message.subject.len() + self.ack_subject_len(&choice, &message) + shown;
+        let (to, unused) = match self.config.is_push() {
+            true => (
+                bytes::Bytes::copy_from_slice(self.config.deliver_subject.as_bytes()),
+                None,
+            ),
             false => match self.next_waiting(size as u64, checked, turn) {
-                Some(reply) => reply,
+                Some(booked) => (booked.reply, booked.unused),
                 None => return false,
             },
         };
@@ -182,9 +197,11 @@ impl Consumer {
         self.book(seq, turn.now);
         self.pushed(size, turn);
         turn.budget = turn.budget.saturating_sub(size);
+        let completed = unused.map(|bytes| (to.clone(), bytes));
         turn.emits.push(Emit::Deliver(Delivery {
             consumer: self.name.clone(),
             to,
+            pin: self.pin_to_name(),
             deliveries,
             consumer_seq: self.delivered.consumer,
             pending: self.num_pending,
@@ -192,8 +209,32 @@ impl Consumer {
             wants_ack: self.config.ack_policy != AckPolicy::None,
             message,
         }));
+        if let Some((to, bytes)) = completed {
+            let status = Status::Conflict {
+                text: "Batch Completed".to_owned(),
+                short: Some((0, bytes)),
+            };
+            self.tell(to, status, turn);
+        }
         self.request_flow_control(turn);
         true
+    }
+
+    /// The length of the subject that the message will be acknowledged with, which counts to a client's byte limit.
+    fn ack_subject_len(&self, choice: &Choice, message: &Message) -> usize {
+        let (times, pending) = match choice {
+            Choice::New(_) => (1, self.num_pending.saturating_sub(1)),
+            Choice::Again(seq) => (self.deliveries.get(seq).map_or(2, |sent| sent + 1), self.num_pending),
+        };
+        let numbers = [
+            times,
+            message.seq,
+            self.delivered.consumer + 1,
+            message.time.unsigned_abs(),
+            pending,
+        ];
+        let names = self.name.stream.len() + self.name.consumer.len();
+        "$JS.ACK.".len() + names + 1 + numbers.iter().map(|number| 1 + digits(*number)).sum::<usize>()
     }
 
     /// Takes a first delivery off what is to come.
@@ -283,16 +324,26 @@ impl Consumer {
         // Replay at the original pace looks every few milliseconds whether the next message is due.
         let replay = (self.config.replay_policy == ReplayPolicy::Original && self.has_work())
             .then(|| now + 5 * crate::types::MILLISECOND);
-        [ack, idle, resume, replay, self.pull_deadline(), self.push_deadline(now)]
-            .into_iter()
-            .flatten()
-            .min()
+        let pin = self.pin.as_ref().map(|pin| pin.deadline);
+        [
+            ack,
+            idle,
+            resume,
+            replay,
+            pin,
+            self.pull_deadline(),
+            self.push_deadline(now),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what is due. Answers whether the consumer has gone unused for too long and is to be removed.
     pub fn tick(&mut self, turn: &mut Turn<'_>) -> bool {
         self.expire_acks(turn.now);
         self.expire_pulls(turn);
+        self.expire_pin(turn);
         self.push_heartbeat(turn);
         let threshold = self.config.inactive_threshold;
         if threshold == 0 || turn.now < self.idle_since.saturating_add(threshold) {
@@ -310,4 +361,19 @@ impl Consumer {
         }
         !used
     }
+}
+
+/// How many digits a number has.
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+/// The length of a message's header block without payload, and with the payload's size in it.
+fn headers_only_len(message: &Message) -> usize {
+    let frame = if message.headers.is_empty() {
+        "NATS/1.0\r\n\r\n".len()
+    } else {
+        message.headers.len()
+    };
+    frame + "Nats-Msg-Size: \r\n".len() + digits(message.payload.len() as u64)
 }

@@ -4,8 +4,10 @@
 mod ack;
 mod config;
 mod deliver;
+mod priority;
 mod pull;
 mod push;
+mod request;
 pub mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -17,13 +19,15 @@ use serde::{Deserialize, Serialize};
 
 pub use ack::{Ack, AckKind};
 pub use config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
-pub use pull::PullRequest;
+pub use priority::GroupState;
+pub use request::{GroupRequest, PullRequest};
 
 use crate::error::Result;
 use crate::index::Cursor;
 use crate::shard::emit::ConsumerName;
 use crate::stream::core::StreamCore;
 use crate::types::{NanoTime, Nanos, Seq};
+use priority::Pin;
 use pull::Waiting;
 use push::Push;
 
@@ -104,6 +108,8 @@ pub struct ConsumerInfo {
     pub push_bound: bool,
     /// How long it still pauses, in nanoseconds; 0 if it does not.
     pub pause_remaining: Nanos,
+    /// Its priority groups.
+    pub groups: Vec<GroupState>,
 }
 
 /// One consumer.
@@ -129,6 +135,7 @@ pub(crate) struct Consumer {
     redeliver: BTreeSet<Seq>,
     num_pending: u64,
     waiting: VecDeque<Waiting>,
+    pin: Option<Pin>,
     push: Push,
     /// Since when nobody has used it.
     idle_since: NanoTime,
@@ -218,6 +225,7 @@ impl Consumer {
             redeliver: BTreeSet::new(),
             num_pending: 0,
             waiting: VecDeque::new(),
+            pin: None,
             push: Push::default(),
             idle_since: now,
             replayed: None,
@@ -269,6 +277,7 @@ impl Consumer {
             num_pending: self.num_pending,
             push_bound: self.push.active,
             pause_remaining: self.config.pause_until.map_or(0, |until| (until - now).max(0)),
+            groups: self.group_states(),
         }
     }
 

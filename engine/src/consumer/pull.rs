@@ -1,73 +1,14 @@
-//! Pull requests: what a client asks for, and the queue of those that wait.
+//! The queue of pull requests that wait.
 
 use bytes::Bytes;
-use serde::Deserialize;
 
-use crate::consumer::Consumer;
-use crate::json::nullable;
+use crate::consumer::priority::Eligible;
+use crate::consumer::request::{GroupRequest, PullRequest};
+use crate::consumer::{Consumer, PriorityPolicy};
 use crate::shard::emit::{Emit, Status};
 use crate::shard::turn::Turn;
+use crate::stream::validate::go_duration;
 use crate::types::{NanoTime, Nanos};
-
-/// A pull request (js-api, "Pull").
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct PullRequest {
-    /// Messages wanted.
-    #[serde(deserialize_with = "nullable")]
-    pub batch: u64,
-    /// How long to wait for them in nanoseconds; 0 for as long as it takes.
-    #[serde(deserialize_with = "nullable")]
-    pub expires: Nanos,
-    /// Bytes at most; 0 for no limit.
-    #[serde(deserialize_with = "nullable")]
-    pub max_bytes: u64,
-    /// Whether to answer at once when there is nothing.
-    #[serde(deserialize_with = "nullable")]
-    pub no_wait: bool,
-    /// The silence after which a heartbeat is sent, in nanoseconds; 0 for none.
-    #[serde(deserialize_with = "nullable")]
-    pub idle_heartbeat: Nanos,
-    /// The priority group.
-    #[serde(deserialize_with = "nullable")]
-    pub group: String,
-}
-
-impl Default for PullRequest {
-    fn default() -> Self {
-        Self {
-            batch: 1,
-            expires: 0,
-            max_bytes: 0,
-            no_wait: false,
-            idle_heartbeat: 0,
-            group: String::new(),
-        }
-    }
-}
-
-impl PullRequest {
-    /// Reads a request's payload: empty for one message, a number for so many, or JSON; other text counts as one.
-    ///
-    /// # Errors
-    /// The reason, as the client is told, if it is JSON and wrong.
-    pub fn parse(payload: &[u8]) -> Result<Self, String> {
-        let text = payload.trim_ascii();
-        if text.starts_with(b"{") {
-            let mut request: Self = serde_json::from_slice(text).map_err(|error| format!("invalid JSON: {error}"))?;
-            request.batch = request.batch.max(1);
-            if request.idle_heartbeat > 0 && request.expires < request.idle_heartbeat.saturating_mul(2) {
-                return Err("heartbeat value too large".to_owned());
-            }
-            return Ok(request);
-        }
-        let batch = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-        Ok(Self {
-            batch: batch.unwrap_or(1).max(1),
-            ..Self::default()
-        })
-    }
-}
 
 /// A request in the queue.
 #[derive(Debug)]
@@ -85,10 +26,22 @@ pub(super) struct Waiting {
     pub next_heartbeat: NanoTime,
     /// Whether it was sent anything.
     pub served: bool,
+    /// Whether it was JSON.
+    pub formal: bool,
+    /// How it competes, if it says so.
+    pub group: Option<Box<GroupRequest>>,
+}
+
+/// Where a message goes.
+pub(super) struct Booked {
+    pub reply: Bytes,
+    /// That request is complete, and so many of its bytes were not used.
+    pub unused: Option<u64>,
 }
 
 impl Waiting {
-    fn short(&self) -> (u64, u64) {
+    /// Messages and bytes that it is short of.
+    pub fn short(&self) -> (u64, u64) {
         (self.left, self.bytes_left.unwrap_or(0))
     }
 }
@@ -100,7 +53,8 @@ impl Consumer {
             return;
         }
         self.idle_since = turn.now;
-        if let Some(status) = self.refuse(request) {
+        let refused = self.refuse(request).or_else(|| self.check_group(request, turn.now));
+        if let Some(status) = refused {
             self.tell(reply, status, turn);
             return;
         }
@@ -130,7 +84,7 @@ impl Consumer {
             0 => NanoTime::MAX,
             nanos => turn.now.saturating_add(nanos),
         };
-        self.waiting.push_back(Waiting {
+        let waiting = Waiting {
             reply,
             left: request.batch,
             bytes_left: (request.max_bytes > 0).then_some(request.max_bytes),
@@ -139,7 +93,10 @@ impl Consumer {
             heartbeat: request.idle_heartbeat,
             next_heartbeat: after(request.idle_heartbeat),
             served: false,
-        });
+            formal: request.formal,
+            group: request.group.clone(),
+        };
+        self.queue(waiting);
     }
 
     /// Why a request cannot be served at all.
@@ -152,8 +109,8 @@ impl Consumer {
             return Some(conflict(format!("Exceeded MaxRequestBatch of {}", config.max_batch)));
         }
         if config.max_expires > 0 && request.expires > config.max_expires {
-            let seconds = config.max_expires as f64 / 1e9;
-            return Some(conflict(format!("Exceeded MaxRequestExpires of {seconds}s")));
+            let most = go_duration(config.max_expires);
+            return Some(conflict(format!("Exceeded MaxRequestExpires of {most}")));
         }
         if config.max_bytes > 0 && request.max_bytes > config.max_bytes as u64 {
             return Some(conflict(format!("Exceeded MaxRequestMaxBytes of {}", config.max_bytes)));
@@ -190,22 +147,22 @@ impl Consumer {
         }
     }
 
-    /// There is nothing more to send: the requests that would not wait and got something are done.
+    /// There is nothing more to send: the requests that would not wait are done, but those that said how long they
+    /// would wait for the first message.
     pub fn end_of_stream(&mut self, turn: &mut Turn<'_>) {
-        if !self.waiting.iter().any(|waiting| waiting.no_wait && waiting.served) {
+        let done = |waiting: &Waiting| waiting.no_wait && (waiting.served || waiting.expires == NanoTime::MAX);
+        if !self.waiting.iter().any(done) {
             return;
         }
         let mut told = Vec::new();
         self.waiting.retain(|waiting| {
-            let done = waiting.no_wait && waiting.served;
-            if done {
-                let (messages, bytes) = waiting.short();
-                told.push((waiting.reply.clone(), Status::RequestTimeout { messages, bytes }));
+            if done(waiting) {
+                told.push(waiting.reply.clone());
             }
-            !done
+            !done(waiting)
         });
-        for (to, status) in told {
-            self.tell(to, status, turn);
+        for to in told {
+            self.tell(to, Status::NoMessages, turn);
         }
     }
 
@@ -218,9 +175,10 @@ impl Consumer {
 
     /// Chooses the request that gets the next message of so many bytes, and books it there. `checked` counts the
     /// requests at the front of the queue that were seen to be alive in this turn.
-    pub(super) fn next_waiting(&mut self, size: u64, checked: &mut usize, turn: &mut Turn<'_>) -> Option<Bytes> {
+    pub(super) fn next_waiting(&mut self, size: u64, checked: &mut usize, turn: &mut Turn<'_>) -> Option<Booked> {
+        let mut passed = 0;
         loop {
-            let waiting = self.waiting.front_mut()?;
+            let waiting = self.waiting.front()?;
             if waiting.expires <= turn.now {
                 self.expire_pulls(turn);
                 continue;
@@ -232,36 +190,83 @@ impl Consumer {
                 }
                 *checked = 1;
             }
-            if let Some(left) = waiting.bytes_left {
-                if size > left {
-                    let status = Status::Conflict {
-                        text: "Message Size Exceeds MaxBytes".to_owned(),
-                        short: Some(waiting.short()),
-                    };
-                    let reply = waiting.reply.clone();
-                    self.waiting.pop_front();
+            let (eligible, fresh_pin) = match self.config.priority_policy {
+                PriorityPolicy::None => (Eligible::Yes, false),
+                _ => self.eligible(turn),
+            };
+            match eligible {
+                Eligible::Yes => {}
+                Eligible::Later => {
+                    self.waiting.rotate_left(1);
                     *checked = 0;
-                    self.tell(reply, status, turn);
+                    passed += 1;
+                    if passed >= self.waiting.len() {
+                        return None;
+                    }
                     continue;
                 }
-                waiting.bytes_left = Some(left - size);
+                Eligible::Never(status) => {
+                    self.drop_front(status, checked, turn);
+                    continue;
+                }
             }
-            waiting.left -= 1;
-            waiting.served = true;
-            if waiting.heartbeat > 0 {
-                waiting.next_heartbeat = turn.now.saturating_add(waiting.heartbeat);
+            let waiting = self.waiting.front()?;
+            if waiting.bytes_left.is_some_and(|left| size > left) {
+                let status = Status::Conflict {
+                    text: "Message Size Exceeds MaxBytes".to_owned(),
+                    short: Some(waiting.short()),
+                };
+                if fresh_pin {
+                    self.pin = None;
+                }
+                self.drop_front(status, checked, turn);
+                continue;
             }
-            let reply = waiting.reply.clone();
-            if waiting.left == 0 || waiting.bytes_left == Some(0) {
-                self.waiting.pop_front();
-                *checked = 0;
-            } else if self.waiting.len() > 1 {
-                // In turn: the next message is for the next request.
-                self.waiting.rotate_left(1);
-                *checked = 0;
-            }
-            return Some(reply);
+            return self.book_waiting(size, checked, turn);
         }
+    }
+
+    /// Takes the request at the front off the queue and tells it why.
+    fn drop_front(&mut self, status: Status, checked: &mut usize, turn: &mut Turn<'_>) {
+        *checked = 0;
+        if let Some(waiting) = self.waiting.pop_front() {
+            self.tell(waiting.reply, status, turn);
+        }
+    }
+
+    /// Counts a message of so many bytes to the request at the front, and moves that to where its next turn is.
+    fn book_waiting(&mut self, size: u64, checked: &mut usize, turn: &Turn<'_>) -> Option<Booked> {
+        let waiting = self.waiting.front_mut()?;
+        if let Some(left) = &mut waiting.bytes_left {
+            *left -= size.min(*left);
+        }
+        waiting.left = waiting.left.saturating_sub(1);
+        waiting.served = true;
+        if waiting.heartbeat > 0 {
+            waiting.next_heartbeat = turn.now.saturating_add(waiting.heartbeat);
+        }
+        let mut booked = Booked {
+            reply: waiting.reply.clone(),
+            unused: None,
+        };
+        if waiting.left == 0 || waiting.bytes_left == Some(0) {
+            // Told how many bytes it did not use, if it counted them.
+            booked.unused = waiting.bytes_left.filter(|left| *left > 0);
+            self.waiting.pop_front();
+            *checked = 0;
+        } else if self.waiting.len() > 1 {
+            // In turn: the next message is for the next request.
+            match self.config.priority_policy {
+                PriorityPolicy::Prioritized => {
+                    if let Some(waiting) = self.waiting.pop_front() {
+                        self.queue(waiting);
+                    }
+                }
+                _ => self.waiting.rotate_left(1),
+            }
+            *checked = 0;
+        }
+        Some(booked)
     }
 
     /// Whether the request with that reply subject waits.
@@ -310,26 +315,5 @@ pub(super) fn conflict(text: impl Into<String>) -> Status {
     Status::Conflict {
         text: text.into(),
         short: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_every_form() {
-        assert_eq!(PullRequest::parse(b"").unwrap().batch, 1);
-        assert_eq!(PullRequest::parse(b"25").unwrap().batch, 25);
-        assert_eq!(PullRequest::parse(b"what").unwrap().batch, 1);
-        let request = PullRequest::parse(br#"{"batch":3,"expires":1000,"no_wait":true,"other":1}"#).unwrap();
-        assert_eq!((request.batch, request.expires, request.no_wait), (3, 1000, true));
-        let nulls = PullRequest::parse(br#"{"batch":null,"group":null,"no_wait":null}"#).unwrap();
-        assert_eq!(nulls, PullRequest::default());
-        assert!(PullRequest::parse(b"{").is_err());
-        assert_eq!(
-            PullRequest::parse(br#"{"idle_heartbeat":10,"expires":15}"#),
-            Err("heartbeat value too large".to_owned())
-        );
     }
 }

@@ -18,6 +18,8 @@ const MAX_ACK_PENDING: i64 = 1000;
 const MAX_WAITING: i64 = 512;
 /// How long a consumer without a durable name may go unused where nothing is said.
 const INACTIVE_THRESHOLD: Nanos = 5 * SECOND;
+/// How long a client stays pinned that asks for nothing, where nothing is said.
+const PRIORITY_TIMEOUT: Nanos = 120 * SECOND;
 /// The shortest heartbeat.
 const HEARTBEAT_MIN: Nanos = 100 * MILLISECOND;
 
@@ -295,6 +297,9 @@ fn fill_defaults(
         }
         config.ack_wait = first;
     }
+    if config.priority_policy == PriorityPolicy::PinnedClient && config.priority_timeout == 0 {
+        config.priority_timeout = PRIORITY_TIMEOUT;
+    }
     let stream_limits = &stream.consumer_limits;
     if config.max_ack_pending == 0 {
         if stream_limits.max_ack_pending > 0 {
@@ -491,23 +496,27 @@ fn check_priority(config: &ConsumerConfig) -> Result<(), Rejection> {
     if config.priority_groups.is_empty() {
         return Err(reject::CONSUMER_PRIORITY_POLICY_WITHOUT_GROUP);
     }
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/_=-".contains(&byte);
     for group in &config.priority_groups {
         if group.is_empty() {
             return Err(reject::CONSUMER_EMPTY_GROUP_NAME);
         }
-        if group.len() > 16 || !group.bytes().all(allowed) {
+        if !is_group_name(group) {
             return Err(reject::CONSUMER_INVALID_GROUP_NAME);
         }
     }
     Ok(())
 }
 
+/// Whether a priority group may have that name: 1 to 16 letters, digits and `/_=-`.
+pub fn is_group_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/_=-".contains(&byte);
+    (1..=16).contains(&name.len()) && name.bytes().all(allowed)
+}
+
 /// Refuses by name what this engine cannot do, rather than take it and do nothing.
 fn check_unsupported(config: &ConsumerConfig) -> Result<(), Rejection> {
     let fields = [
         (config.ack_policy == AckPolicy::FlowControl, "ack_policy flow_control"),
-        (config.priority_policy != PriorityPolicy::None, "priority_policy"),
         (config.direct, "direct"),
         (config.sourcing, "sourcing"),
     ];

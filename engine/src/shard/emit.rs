@@ -76,6 +76,8 @@ pub struct Delivery {
     pub headers_only: bool,
     /// Whether an acknowledgement is expected.
     pub wants_ack: bool,
+    /// The pin of the client it goes to, where the consumer serves one client alone; it goes into the headers.
+    pub pin: Option<Arc<str>>,
 }
 
 /// A message without a payload that tells a consumer's client how things are.
@@ -113,11 +115,27 @@ pub enum Status {
         /// Messages and bytes that it was short of, where that is told.
         short: Option<(u64, u64)>,
     },
+    /// 423: another client has the consumer for itself.
+    Pinned {
+        /// What is wrong with the pin that the request names.
+        text: &'static str,
+        /// Messages and bytes that it was short of, where that is told.
+        short: Option<(u64, u64)>,
+    },
     /// 400: the request makes no sense, for that reason.
     BadRequest {
         /// The reason.
         text: String,
     },
+}
+
+/// Why a client is pinned no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnpinReason {
+    /// It was asked for.
+    Admin,
+    /// The client has not asked for anything for too long.
+    Timeout,
 }
 
 /// An event that others may want to know of.
@@ -173,6 +191,24 @@ pub enum Event {
         batch: Bytes,
         /// Why.
         reason: Abandoned,
+    },
+    /// A client has a consumer for itself.
+    Pinned {
+        /// Which consumer.
+        consumer: Arc<ConsumerName>,
+        /// Its priority group.
+        group: String,
+        /// The pin.
+        id: Arc<str>,
+    },
+    /// No client has a consumer for itself any more.
+    Unpinned {
+        /// Which consumer.
+        consumer: Arc<ConsumerName>,
+        /// Its priority group.
+        group: String,
+        /// Why.
+        reason: UnpinReason,
     },
     /// An acknowledgement, for consumers that sample them.
     AckSample {

@@ -34,7 +34,7 @@ use checkpoint::Checkpoint;
 use command::Commands;
 use emit::{Emit, Outlet, Ticket};
 use input::Load;
-use turn::Turn;
+use turn::{Turn, mix};
 
 /// Inputs that one turn takes at most.
 const TURN_INPUTS: usize = 16 << 10;
@@ -86,6 +86,8 @@ pub(crate) struct Runner {
     backlog: std::collections::VecDeque<Vec<Input>>,
     commands: Commands,
     emits: Vec<Emit>,
+    /// What ids are made of.
+    entropy: u64,
 }
 
 impl Runner {
@@ -98,6 +100,7 @@ impl Runner {
     ) -> Self {
         Self {
             clock: state.env.clock.clone(),
+            entropy: mix(state.env.entropy.wrapping_add(state.number as u64)),
             state,
             receiver,
             load,
@@ -166,7 +169,8 @@ impl Runner {
         let quiet = inputs.is_empty() && self.state.unfinished.is_empty();
         let commands = std::mem::take(&mut self.commands);
         let emits = std::mem::take(&mut self.emits);
-        let mut turn = Turn::new(now, commands, emits, self.outlet.as_mut());
+        self.entropy = mix(self.entropy.wrapping_add(now.unsigned_abs()));
+        let mut turn = Turn::new(now, self.entropy, commands, emits, self.outlet.as_mut());
         let outcome = self
             .state
             .apply(inputs, &mut turn)
@@ -677,6 +681,15 @@ impl Shard<'_, '_> {
         }
         stream.demand_durability(self.turn);
         stream.ack(consumer, ack, self.turn)
+    }
+
+    /// Takes a consumer away from the client that has it for itself.
+    ///
+    /// # Errors
+    /// If there is no such stream, consumer or priority group.
+    pub fn unpin(&mut self, id: LogId, consumer: &str, group: &str) -> Result<()> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        stream.unpin(consumer, group, self.turn)
     }
 
     /// Ends a pull request, unless there is something for it now. Answers whether it is over.

@@ -23,10 +23,12 @@ pub(crate) struct Turn<'a> {
     pub outlet: &'a mut dyn Outlet,
     /// Bytes that consumers may still be sent.
     pub budget: usize,
+    /// What ids are made of; never the same in two turns.
+    entropy: u64,
 }
 
 impl<'a> Turn<'a> {
-    pub fn new(now: NanoTime, commands: Commands, emits: Vec<Emit>, outlet: &'a mut dyn Outlet) -> Self {
+    pub fn new(now: NanoTime, entropy: u64, commands: Commands, emits: Vec<Emit>, outlet: &'a mut dyn Outlet) -> Self {
         Self {
             now,
             commands,
@@ -35,6 +37,7 @@ impl<'a> Turn<'a> {
             sync_within: None,
             outlet,
             budget: DELIVER_BYTES,
+            entropy,
         }
     }
 
@@ -42,4 +45,22 @@ impl<'a> Turn<'a> {
     pub fn sync_within(&mut self, nanos: Nanos) {
         self.sync_within = Some(self.sync_within.map_or(nanos, |before| before.min(nanos)));
     }
+
+    /// So many letters and digits that nobody was given before.
+    pub fn letters(&mut self, count: usize) -> String {
+        const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let mut letters = String::with_capacity(count);
+        for _ in 0..count {
+            self.entropy = mix(self.entropy.wrapping_add(0x9e37_79b9_7f4a_7c15));
+            letters.push(char::from(ALPHABET[(self.entropy % 62) as usize]));
+        }
+        letters
+    }
+}
+
+/// Spreads the bits of a number over all of it (SplitMix64).
+pub(crate) fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }

@@ -313,6 +313,20 @@ impl Stream {
         Ok(over)
     }
 
+    /// Takes a consumer away from the client that has it for itself.
+    ///
+    /// # Errors
+    /// If there is no such consumer, or it has no such priority group.
+    pub(crate) fn unpin(&mut self, name: &str, group: &str, turn: &mut Turn<'_>) -> Result<()> {
+        let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        let consumer = self.consumers.get_mut(&serial).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        if !consumer.unpin(group, turn) {
+            return Err(reject::CONSUMER_INVALID_PRIORITY_GROUP.into());
+        }
+        self.enqueue(serial);
+        Ok(())
+    }
+
     /// Whether there is a consumer of that name.
     pub(crate) fn has_consumer(&self, name: &[u8]) -> bool {
         self.serial(name).is_some()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::RngExt;
 use rand::distr::Alphanumeric;
 use serde::{Deserialize, Serialize};
-use weir_engine::consumer::validate::{Action, Existing, paused, validate_new, validate_update};
+use weir_engine::consumer::validate::{Action, Existing, is_group_name, paused, validate_new, validate_update};
 use weir_engine::consumer::{ConsumerConfig, ConsumerInfo};
 use weir_engine::json::{format_time, parse_time};
 use weir_engine::reject::{self, Rejection};
@@ -287,7 +287,15 @@ pub(super) async fn pause(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
     Ok(reply::answer(Call::ConsumerPause(stream, name), told))
 }
 
-/// CONSUMER.UNPIN: no consumer has groups here, so none has the one that is asked for.
+/// Where nats-server reads a payload at once, not as a stream of documents, it has other words for one cut short.
+fn as_a_whole(why: String) -> String {
+    match why.as_str() {
+        "unexpected EOF" => "unexpected end of JSON input".to_owned(),
+        _ => why,
+    }
+}
+
+/// CONSUMER.UNPIN.
 pub(super) async fn unpin(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -298,13 +306,19 @@ pub(super) async fn unpin(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
         return Err(reject::INVALID_JSON.with("unexpected end of JSON input"));
     }
     let asked: Request =
-        decode(&request.payload, &schema::UNPIN, false).map_err(|why| reject::INVALID_JSON.with(why))?;
+        decode(&request.payload, &schema::UNPIN, false).map_err(|why| reject::INVALID_JSON.with(as_a_whole(why)))?;
     if asked.group.is_empty() {
         return Err(reject::INVALID_JSON.with("consumer group not specified"));
     }
+    if !is_group_name(&asked.group) {
+        return Err(reject::CONSUMER_INVALID_GROUP_NAME);
+    }
     let entry = lookup(js, request, stream)?;
-    find(js, &entry, name).await?;
-    Err(reject::CONSUMER_INVALID_PRIORITY_GROUP)
+    let (id, consumer) = (entry.id, name.to_owned());
+    js.call(entry.shard, move |shard| shard.unpin(id, &consumer, &asked.group))
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    Ok(reply::answer(Call::ConsumerUnpin(stream, name), serde_json::Map::new()))
 }
 
 /// CONSUMER.RESET: checked, then refused.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use weir_engine::consumer::{ConsumerConfig, ConsumerInfo, SeqPair};
+use weir_engine::consumer::{ConsumerConfig, ConsumerInfo, GroupState, SeqPair};
 use weir_engine::json::format_time;
 use weir_engine::reject::Rejection;
 use weir_engine::stream::{StreamConfig, StreamState};
@@ -212,7 +212,29 @@ pub(super) struct Consumer {
     paused: bool,
     #[serde(skip_serializing_if = "is_zero")]
     pause_remaining: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    priority_groups: Vec<Group>,
     ts: String,
+}
+
+#[derive(Serialize)]
+struct Group {
+    group: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned_client_id: Option<String>,
+    /// Go's zero time if nobody is pinned.
+    pinned_ts: String,
+}
+
+impl Group {
+    fn of(state: GroupState) -> Self {
+        let (id, since) = state.pinned.unzip();
+        Self {
+            group: state.group,
+            pinned_client_id: id.map(|id| id.to_string()),
+            pinned_ts: format_time(since),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -249,6 +271,7 @@ impl Consumer {
             push_bound: info.push_bound,
             paused: info.pause_remaining > 0,
             pause_remaining: u64::try_from(info.pause_remaining).unwrap_or(0),
+            priority_groups: info.groups.into_iter().map(Group::of).collect(),
             ts: format_time(Some(now)),
         }
     }
