@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 
 /// Go's `omitempty` for numbers.
-pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+pub fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -84,6 +84,9 @@ impl JetStream {
                 self.attach_consumer(account, &entry, &name, &config)?;
             }
         }
+        for entry in self.catalogue().all() {
+            self.start_sourcing(&entry).await;
+        }
         Ok(())
     }
 
@@ -171,6 +174,7 @@ impl JetStream {
         for subscription in before {
             account.remove(&subscription);
         }
+        self.streams_changed();
         Ok(())
     }
 
@@ -189,6 +193,7 @@ impl JetStream {
         }
         drop(attached);
         stream.take_out(id);
+        self.streams_changed();
     }
 
     /// Attaches a consumer, or attaches it anew after its configuration changed.

@@ -9,6 +9,7 @@ mod attach;
 mod batch;
 mod outlet;
 mod services;
+mod sourcing;
 mod status;
 
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ pub struct JetStream {
     store: Store,
     accounts: Vec<Arc<Account>>,
     attached: Mutex<Attached>,
+    sourcing: sourcing::Sourcing,
     runtime: tokio::runtime::Handle,
     store_dir: PathBuf,
 }
@@ -123,6 +125,7 @@ impl JetStream {
             store,
             accounts,
             attached: Mutex::default(),
+            sourcing: sourcing::Sourcing::default(),
             runtime: server.handle.clone(),
             store_dir,
             options,

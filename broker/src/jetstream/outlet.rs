@@ -99,6 +99,11 @@ impl Outlet for BrokerOutlet {
             } => self.send(&account, &to, &to, b"", &headers, &payload),
             Emit::AckReply { account, to } => self.send(&account, &to, &to, b"", b"", b""),
             Emit::Event(event) => self.report(&event),
+            Emit::Grown { stream } => {
+                if let Some(jetstream) = self.outlets.jetstream.get().and_then(Weak::upgrade) {
+                    jetstream.origin_grew(stream);
+                }
+            }
             // Calls and completions are the engine's own.
             Emit::Published { .. } | Emit::Done(_) => {}
         }

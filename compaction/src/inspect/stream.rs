@@ -232,7 +232,7 @@ impl Stream {
                 self.consumers.remove(&consumer);
             }
             Command::CreateStream { .. } | Command::DeleteStream => tail.configuration += 1,
-            Command::Together { .. } => {}
+            Command::Together { .. } | Command::Copied { .. } => {}
         }
     }
 

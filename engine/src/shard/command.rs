@@ -22,6 +22,7 @@ const DELETE_CONSUMER: u8 = 9;
 const DELIVERED: u8 = 10;
 const ACKED: u8 = 11;
 const TOGETHER: u8 = 12;
+const COPIED: u8 = 13;
 
 /// One change, as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,13 @@ pub enum Command {
     Together {
         /// How many.
         count: u64,
+    },
+    /// The stream has everything of one of its sources up to a sequence there, or passed over it.
+    Copied {
+        /// The sequence.
+        through: Seq,
+        /// Which source.
+        key: Bytes,
     },
 }
 
@@ -248,6 +256,13 @@ impl Commands {
         self.end(now, Bytes::new());
     }
 
+    /// A source was copied up to a sequence there.
+    pub fn copied(&mut self, stream: LogId, now: NanoTime, through: Seq, key: Bytes) {
+        self.begin(COPIED, stream);
+        put(&mut self.heads, through);
+        self.end(now, key);
+    }
+
     fn begin(&mut self, kind: u8, stream: LogId) {
         self.heads.push(kind);
         self.heads.extend_from_slice(&stream.0.to_le_bytes());
@@ -315,6 +330,10 @@ impl Command {
             },
             TOGETHER => Self::Together {
                 count: take(&mut rest)?,
+            },
+            COPIED => Self::Copied {
+                through: take(&mut rest)?,
+                key: body.clone(),
             },
             _ => return None,
         };
@@ -387,6 +406,7 @@ mod tests {
         commands.delete_consumer(id, 10, 3);
         commands.delete_stream(id, 11);
         commands.together(id, 12, 300);
+        commands.copied(id, 13, 4, Bytes::from_static(b"O > >"));
         let decoded: Vec<Command> = commands
             .records(1)
             .iter()
@@ -426,6 +446,13 @@ mod tests {
         );
         assert_eq!(decoded[10], Command::DeleteStream);
         assert_eq!(decoded[11], Command::Together { count: 300 });
+        assert_eq!(
+            decoded[12],
+            Command::Copied {
+                through: 4,
+                key: Bytes::from_static(b"O > >"),
+            }
+        );
     }
 
     #[test]

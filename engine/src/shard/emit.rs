@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::stream::{Abandoned, Message};
-use crate::types::{Nanos, Seq};
+use crate::types::{LogId, Nanos, Seq};
 
 /// A stream or a consumer by the names its users know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -266,6 +266,11 @@ pub enum Emit {
         account: Arc<str>,
         /// The subject to send it to.
         to: Bytes,
+    },
+    /// A stream whose messages others take over has more of them.
+    Grown {
+        /// Which.
+        stream: LogId,
     },
     /// An event.
     Event(Event),

@@ -28,7 +28,7 @@ use crate::reject;
 use crate::store::{Clock, Environment};
 use crate::stream::core::{Identity, StreamCore};
 use crate::stream::settings::Settings;
-use crate::stream::{Purge, Stream, StreamConfig};
+use crate::stream::{Portion, Purge, Stream, StreamConfig, StreamSource, Taken};
 use crate::types::{LogId, NanoTime, Seq};
 use checkpoint::Checkpoint;
 use command::Commands;
@@ -641,6 +641,42 @@ impl Shard<'_, '_> {
         let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
         stream.demand_durability(self.turn);
         stream.delete_message(seq, secure)
+    }
+
+    /// Takes over messages of an origin; see [`crate::stream::Portion`].
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn copy(&mut self, id: LogId, source: &StreamSource, portion: Portion) -> Result<Taken> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        stream.demand_durability(self.turn);
+        stream.copy(source, portion, self.turn)
+    }
+
+    /// Somebody takes over this stream's messages from now on, under a number of its own; it has everything up to
+    /// `done`. It is told of more by [`Emit::Grown`].
+    ///
+    /// # Errors
+    /// If there is no such stream.
+    pub fn watch(&mut self, id: LogId, reader: u64, filters: Vec<bytes::Bytes>, done: Seq) -> Result<()> {
+        self.existing(id)?.watch(reader, filters, done);
+        Ok(())
+    }
+
+    /// Somebody does not take over this stream's messages any more.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn unwatch(&mut self, id: LogId, reader: u64) -> Result<()> {
+        self.existing(id)?.unwatch(reader)
+    }
+
+    /// Whoever takes over this stream's messages has everything up to a sequence durably.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn copied(&mut self, id: LogId, reader: u64, through: Seq) -> Result<()> {
+        self.existing(id)?.copied(reader, through)
     }
 
     /// Makes a consumer; its configuration was validated, its name is free.

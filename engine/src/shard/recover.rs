@@ -165,6 +165,7 @@ impl State {
         };
         let mut stream = self.open_stream(who, snapshot.last, snapshot.last_time)?;
         stream.set_next_serial(snapshot.next_serial);
+        stream.set_origins(snapshot.origins);
         for consumer in snapshot.consumers {
             stream.resume_consumer(consumer, now)?;
         }

@@ -1,5 +1,7 @@
 //! What a checkpoint keeps of a stream, and where.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,9 @@ pub struct StreamSnapshot {
     pub position: Seq,
     /// Its consumers.
     pub consumers: Vec<ConsumerSnapshot>,
+    /// How far it has come with each of its sources.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub origins: BTreeMap<Box<str>, Seq>,
 }
 
 impl StreamSnapshot {
@@ -73,6 +78,7 @@ impl StreamSnapshot {
             next_serial: stream.next_serial(),
             position,
             consumers: stream.consumer_snapshots(),
+            origins: stream.origins().clone(),
         }
     }
 }

@@ -180,14 +180,20 @@ impl StreamCore {
         self.bytes
     }
 
-    /// Stores a message under the next sequence; answers that and its packed head.
-    pub fn append(&mut self, now: NanoTime, subject: &[u8], headers_len: usize, body: Bytes) -> Result<(Seq, Bytes)> {
-        let seq = self.last + 1;
+    /// Stores a message under a sequence above the last; answers its packed head.
+    pub fn append(
+        &mut self,
+        seq: Seq,
+        time: NanoTime,
+        subject: &[u8],
+        headers_len: usize,
+        body: Bytes,
+    ) -> Result<Bytes> {
         let mut head = Vec::with_capacity(5 + subject.len());
         message::pack_head(subject, headers_len, &mut head);
         let head = Bytes::from(head);
-        self.put(seq, now, head.clone(), body)?;
-        Ok((seq, head))
+        self.put(seq, time, head.clone(), body)?;
+        Ok(head)
     }
 
     /// Stores a message under a sequence above the last.
@@ -199,13 +205,6 @@ impl StreamCore {
         self.last = seq;
         self.last_time = Some(time);
         Ok(())
-    }
-
-    /// Gives a sequence away without storing anything under it.
-    pub fn skip(&mut self, now: NanoTime) -> Seq {
-        self.last += 1;
-        self.last_time = Some(now);
-        self.last
     }
 
     /// Raises the last sequence to at least this, given at that time.

@@ -141,6 +141,9 @@ impl Stream {
         let Some(subject) = self.core.subject_at(seq)? else {
             return Ok(false);
         };
+        if self.is_awaited(seq, &subject) {
+            return Ok(true);
+        }
         self.find_interested(&subject);
         Ok(self
             .interested

@@ -18,6 +18,8 @@ mod publish;
 mod purge;
 mod rewrite;
 pub mod settings;
+mod sourcing;
+pub mod sourcing_rules;
 mod staged;
 mod tail;
 pub mod validate;
@@ -39,6 +41,7 @@ pub use core::StreamState;
 pub use message::{Message, stored_size, subject_of};
 pub(crate) use publish::Publish;
 pub use purge::Purge;
+pub use sourcing::{Portion, Taken};
 
 use self::core::StreamCore;
 use crate::consumer::{Ack, AckKind, Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, PullRequest};
@@ -53,6 +56,7 @@ use atomic::AtomicBatches;
 use fast::FastBatches;
 use rewrite::Rewrites;
 use settings::{Durability, Settings};
+use sourcing::Reader;
 
 /// How many batches are open in all streams of a store.
 #[derive(Debug, Default)]
@@ -78,6 +82,12 @@ pub struct Stream {
     atomic: AtomicBatches,
     /// Fast batches that are open.
     fast: FastBatches,
+    /// How far it has come with its sources.
+    origins: BTreeMap<Box<str>, Seq>,
+    /// Those who take over its messages.
+    readers: Vec<Reader>,
+    /// The last sequence that they were told of.
+    told: Seq,
     /// Consumers with something to do in this turn.
     queue: Vec<u64>,
     /// Consumers that may have delivered or been acknowledged in this turn.
@@ -102,6 +112,9 @@ impl Stream {
             rewrites: Rewrites::of(&core.config),
             atomic: AtomicBatches::new(Arc::clone(&batches.atomic)),
             fast: FastBatches::new(Arc::clone(&batches.fast)),
+            origins: BTreeMap::new(),
+            readers: Vec::new(),
+            told: core.last(),
             core,
             consumers: BTreeMap::new(),
             by_name: HashMap::default(),
@@ -421,6 +434,12 @@ impl Stream {
     /// Writes what this turn did to the journal, apart from publishes and what was written as it happened.
     pub(crate) fn journal_turn(&mut self, turn: &mut Turn<'_>) {
         let (id, journaled) = (self.core.id, self.is_journaled());
+        if self.core.last() > self.told {
+            self.told = self.core.last();
+            if !self.readers.is_empty() {
+                turn.emits.push(Emit::Grown { stream: id });
+            }
+        }
         for serial in self.progressed.drain(..) {
             if let Some(consumer) = self.consumers.get_mut(&serial) {
                 consumer.journal_turn(id, journaled, turn);
@@ -513,6 +532,7 @@ impl Stream {
                     consumer.replay_acked(&seqs);
                 }
             }
+            Command::Copied { through, key } => self.replay_copied(through, &key),
             Command::CreateStream { .. } | Command::DeleteStream | Command::Together { .. } => {}
         }
         self.core.removed.clear();

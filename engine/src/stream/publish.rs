@@ -40,6 +40,8 @@ pub(super) struct Ready {
     pub rollup: Option<Rollup>,
     /// A counter's new value.
     pub value: Option<Box<str>>,
+    /// The sequence and the time of a mirrored message; any other gets the next sequence, now.
+    pub at: Option<(Seq, NanoTime)>,
 }
 
 /// What came of the checks.
@@ -81,6 +83,7 @@ impl Ready {
             id: Bytes::new(),
             rollup: None,
             value: None,
+            at: None,
         }
     }
 }
@@ -169,13 +172,15 @@ impl Stream {
             id,
             rollup,
             value,
+            at,
         } = ready;
+        let (seq, time) = at.unwrap_or((self.core.last() + 1, turn.now));
         self.demand_durability(turn);
         if !self.find_wanted(&subject) {
-            let seq = self.core.skip(turn.now);
-            self.remember_id(&id, seq, turn.now);
+            self.core.raise_last(seq, time);
+            self.remember_id(&id, seq, time);
             if self.is_journaled() {
-                turn.commands.raise(self.core.id, turn.now, seq, id);
+                turn.commands.raise(self.core.id, time, seq, id);
             }
             self.roll_up(rollup, &subject, seq, 0)?;
             self.tell_removed();
@@ -188,11 +193,11 @@ impl Stream {
             Some(to) => Some((to, self.core.index.subject(&subject)?.map_or(0, |info| info.last))),
             None => None,
         };
-        let (seq, head) = self.core.append(turn.now, &subject, headers_len, body.clone())?;
+        let head = self.core.append(seq, time, &subject, headers_len, body.clone())?;
         if self.is_journaled() {
-            turn.commands.publish(self.core.id, seq, turn.now, &head, body.clone());
+            turn.commands.publish(self.core.id, seq, time, &head, body.clone());
         }
-        self.remember_id(&id, seq, turn.now);
+        self.remember_id(&id, seq, time);
         let interested = std::mem::take(&mut self.interested);
         for &serial in &interested {
             if let Some(consumer) = self.consumers.get_mut(&serial) {
@@ -214,7 +219,7 @@ impl Stream {
                 headers: &body[..headers_len],
                 payload: body.slice(headers_len..),
                 seq,
-                time: turn.now,
+                time,
                 before,
                 headers_only: rule.is_some_and(|rule| rule.headers_only),
             }
@@ -229,7 +234,9 @@ impl Stream {
     /// Finds the consumers that want a subject; answers whether a message on it is to be kept at all.
     fn find_wanted(&mut self, subject: &[u8]) -> bool {
         self.find_interested(subject);
-        self.core.config.retention != Retention::Interest || !self.interested.is_empty()
+        self.core.config.retention != Retention::Interest
+            || !self.interested.is_empty()
+            || self.is_awaited(Seq::MAX, subject)
     }
 
     /// Lets a new message replace older ones, apart from the newest `keep`.
@@ -245,6 +252,9 @@ impl Stream {
     pub(super) fn replay_publish(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) -> Result<()> {
         // The log may be ahead of the checkpoint: then it has the message, or had it and let it go.
         self.remember_id(message_id(&head, &body).unwrap_or_default(), seq, time);
+        if let Some(len) = message::headers_len_of(&head) {
+            self.replay_origin(body.get(..len).unwrap_or_default());
+        }
         if seq > self.core.last() {
             self.core.put(seq, time, head, body)?;
         }

@@ -75,6 +75,9 @@ pub fn validate_update(
     pedantic: bool,
 ) -> Result<(StreamConfig, Settings), Rejection> {
     let mut new = validate(new, limits, pedantic)?;
+    if new.mirror.is_some() && new.mirror != old.mirror {
+        return Err(reject::STREAM_MIRROR_NOT_UPDATABLE);
+    }
     let forbidden = [
         (new.name != old.name, "stream configuration name must match original"),
         (
@@ -335,12 +338,7 @@ fn check_counter(config: &StreamConfig) -> Result<(), Rejection> {
 /// `allow_msg_ttl` alone is taken, for clients set it on every key-value bucket, whether it will be used or not; it is the
 /// message with a `Nats-TTL` that is refused.
 fn check_unsupported(config: &StreamConfig) -> Result<(), Rejection> {
-    if config.mirror.is_some() && !config.subjects.is_empty() {
-        return Err(reject::MIRROR_WITH_SUBJECTS);
-    }
     let fields = [
-        (config.mirror.is_some(), "mirror"),
-        (!config.sources.is_empty(), "sources"),
         (config.subject_delete_marker_ttl != 0, "subject_delete_marker_ttl"),
         (config.allow_msg_schedules, "allow_msg_schedules"),
     ];
@@ -353,7 +351,9 @@ fn check_unsupported(config: &StreamConfig) -> Result<(), Rejection> {
 /// Names the stream's one subject after it if it has none, and checks each against the rules and the others.
 fn fill_subjects(config: &mut StreamConfig) -> Result<(), Rejection> {
     if config.subjects.is_empty() {
-        config.subjects.push(config.name.clone());
+        if config.mirror.is_none() && config.sources.is_empty() {
+            config.subjects.push(config.name.clone());
+        }
         return Ok(());
     }
     for (at, subject) in config.subjects.iter().enumerate() {

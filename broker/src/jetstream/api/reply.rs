@@ -11,6 +11,7 @@ use weir_engine::stream::{StreamConfig, StreamState};
 use weir_engine::{NanoTime, Seq};
 
 use super::call::Call;
+use crate::jetstream::sourcing::SourceInfo;
 use crate::{API_LEVEL, NATS_VERSION};
 
 /// An answer with its type, and the rest.
@@ -140,7 +141,22 @@ pub(super) struct StreamInfo {
     pub domain: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<SourceInfo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceInfo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alternates: Vec<Alternate>,
     pub ts: String,
+}
+
+/// A stream that holds the same messages.
+#[derive(Serialize)]
+pub(super) struct Alternate {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    pub cluster: String,
 }
 
 /// The one server that leads everything.

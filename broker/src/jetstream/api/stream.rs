@@ -9,13 +9,14 @@ use weir_engine::reject::{self, Rejection};
 use weir_engine::shard::Shard;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::validate::{consumers_beyond, subjects_overlap, validate_new, validate_update};
-use weir_engine::stream::{Purge, Storage, StreamConfig};
+use weir_engine::stream::{Purge, Storage, StreamConfig, sourcing_rules};
 
 use super::account::Usage;
 use super::call::Call;
 use super::decode::decode;
 use super::reply::{self, Cluster, Page, State, StreamInfo};
 use super::{Answer, is_empty, is_json, limits, lookup, refused, schema};
+use crate::jetstream::sourcing::SourceInfo;
 use crate::jetstream::{ApiRequest, JetStream, now};
 
 /// Names in one answer.
@@ -53,6 +54,8 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     }
     let (config, settings) = validate_new(config, &limits(js), &js.defaults, pedantic)?;
     let account: Arc<str> = Arc::from(&*request.account.name);
+    let mut config = config;
+    check_origins(js, &account, &mut config, pedantic)?;
     // What is free now must still be free when it is taken.
     let _making = js.create_lock.lock().await;
     let entry = match js.catalogue().get(&account, name) {
@@ -76,6 +79,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
             .map_err(|error| refused(error, &reject::STREAM_CREATE))?;
             let entry = lookup(js, request, name)?;
             attach(js, request, &entry).await?;
+            js.start_sourcing(&entry).await;
             entry
         }
     };
@@ -85,15 +89,24 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         info: StreamInfo,
         did_create: bool,
     }
+    let info = describe(js, &entry).await?;
     let created = Created {
-        // Nats-server tells neither domain nor leader here.
+        // Nats-server tells neither domain nor leader here, and has heard of no origin yet.
         info: StreamInfo {
             domain: None,
-            ..describe(js, &entry).await?
+            mirror: info.mirror.map(SourceInfo::fresh),
+            sources: info.sources.into_iter().map(SourceInfo::fresh).collect(),
+            ..info
         },
         did_create: true,
     };
     Ok(reply::answer(Call::StreamCreate(name), created))
+}
+
+/// The rules of mirrors and sources, with what is known of their origins.
+fn check_origins(js: &JetStream, account: &str, config: &mut StreamConfig, pedantic: bool) -> Result<(), Rejection> {
+    let find = |name: &str| js.catalogue().get(account, name).map(|entry| entry.config.clone());
+    sourcing_rules::check(config, &find, pedantic)
 }
 
 /// Lets a new stream hear its subjects; one that cannot must not stay.
@@ -150,6 +163,9 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         }
     };
     let (config, settings) = validate_update(&old.config, &old.settings, config, &limits(js), &js.defaults, pedantic)?;
+    let mut config = config;
+    check_origins(js, &request.account.name, &mut config, pedantic)?;
+    let copies = config.mirror != old.config.mirror || config.sources != old.config.sources;
     let streams = js.catalogue().list(&request.account.name);
     let mut others = streams.iter().filter(|other| other.id != old.id);
     let overlap = others.any(|other| subjects_overlap(&other.config.subjects, &config.subjects));
@@ -169,6 +185,9 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     let entry = lookup(js, request, name)?;
     js.attach_stream(&request.account, &entry)
         .map_err(|error| reject::STREAM_UPDATE.with(error))?;
+    if copies {
+        js.start_sourcing(&entry).await;
+    }
     Ok(reply::answer(Call::StreamUpdate(name), describe(js, &entry).await?))
 }
 
@@ -180,6 +199,7 @@ pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     let _making = js.create_lock.lock().await;
     let entry = lookup(js, request, name)?;
     let id = entry.id;
+    js.stop_sourcing(id);
     js.call(entry.shard, move |shard| shard.delete_stream(id))
         .await
         .map_err(|error| refused(error, &reject::STREAM_DELETE))?;
@@ -425,12 +445,20 @@ fn state_of(shard: &mut Shard<'_, '_>, id: weir_engine::LogId) -> weir_engine::R
 fn compose(js: &JetStream, entry: &StreamEntry, state: State) -> StreamInfo {
     let mut config = entry.config.clone();
     reply::add_versions(&mut config.metadata);
+    let mut sources = js.source_infos(entry.id);
+    let mirror = match config.mirror {
+        Some(_) => sources.pop(),
+        None => None,
+    };
     StreamInfo {
         config,
         created: format_time(Some(entry.created)),
         state,
         domain: js.options.domain.clone(),
         cluster: None,
+        mirror,
+        sources,
+        alternates: Vec::new(),
         ts: format_time(Some(now())),
     }
 }

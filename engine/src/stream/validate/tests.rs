@@ -145,16 +145,6 @@ fn refuses_with_the_texts_of_nats_server() {
             "stream mirrors can not contain subjects",
         ),
         (
-            json!({"mirror": {"name": "O"}}),
-            10052,
-            "Weir does not support mirror yet",
-        ),
-        (
-            json!({"sources": [{"name": "O"}]}),
-            10052,
-            "Weir does not support sources yet",
-        ),
-        (
             json!({"allow_msg_counter": true, "discard": "new"}),
             10052,
             "counter stream cannot use discard new",

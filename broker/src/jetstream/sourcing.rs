@@ -1,0 +1,396 @@
+//! Mirrors and sources: a task for each carries messages from the origin's storage thread to the target's.
+//!
+//! A task asks the origin for as many messages as it wants to hold, gives them to the target, and asks again once they are
+//! durable there; so memory stays bounded and whoever is slower sets the pace. With nothing to carry it sleeps until the
+//! origin's storage thread says that there is more. Where a target stands is the target's to know, so that a task can be
+//! stopped and started at any time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+use weir_engine::json::is_zero;
+use weir_engine::store::StreamEntry;
+use weir_engine::stream::{ExternalStream, StreamSource, SubjectTransform};
+use weir_engine::{LogId, Rejection, Seq, reject};
+
+use crate::jetstream::{JetStream, now};
+
+/// Messages carried at a time.
+const MESSAGES: usize = 1000;
+/// Bytes carried at a time, give or take one message.
+const BYTES: usize = 4 << 20;
+/// How long a task waits before it asks again a target that is full, or a storage thread that failed.
+const RETRY: Duration = Duration::from_millis(250);
+/// How often nats-server hears from an origin that has nothing new.
+const HEARTBEAT: i64 = 1_000_000_000;
+
+/// The tasks of all targets.
+#[derive(Default)]
+pub(super) struct Sourcing {
+    tasks: Mutex<HashMap<LogId, Vec<Task>>>,
+    /// Who waits for more of an origin.
+    waiting: Mutex<HashMap<LogId, Vec<Arc<Notify>>>>,
+    /// Counts streams made, changed and deleted, for the tasks that wait for an origin.
+    changes: watch::Sender<u64>,
+    readers: AtomicU64,
+}
+
+struct Task {
+    source: StreamSource,
+    status: Arc<Mutex<Status>>,
+    wake: Arc<Notify>,
+    mirror: bool,
+    handle: JoinHandle<()>,
+}
+
+/// How a task gets on.
+#[derive(Clone, Debug, Default)]
+struct Status {
+    /// Messages that the origin has and the target does not.
+    lag: u64,
+    /// When the origin was last heard of.
+    heard: Option<i64>,
+    /// The last sequence of the origin that the target has.
+    through: Seq,
+    /// Why it does not read.
+    error: Option<Rejection>,
+    /// Where it reads now, and as whom.
+    reading: Option<(Arc<StreamEntry>, u64)>,
+}
+
+/// What a stream's information says of its mirror or of a source.
+#[derive(Serialize)]
+pub(super) struct SourceInfo {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external: Option<ExternalStream>,
+    lag: u64,
+    /// Nanoseconds since the origin was last heard of; -1 if it never was.
+    active: i64,
+    /// The last sequence of the origin that a source has copied.
+    #[serde(skip_serializing_if = "is_zero")]
+    seq: Seq,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Rejection>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    filter_subject: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    subject_transforms: Vec<SubjectTransform>,
+}
+
+/// One mirror or source at work.
+struct Copier {
+    jetstream: std::sync::Weak<JetStream>,
+    target: Arc<StreamEntry>,
+    source: StreamSource,
+    status: Arc<Mutex<Status>>,
+    reader: u64,
+    wake: Arc<Notify>,
+    changes: watch::Receiver<u64>,
+    /// Told once the origin knows of it, or is not there.
+    ready: Option<oneshot::Sender<()>>,
+}
+
+/// Why a copier stopped reading an origin.
+enum Stopped {
+    /// The origin is gone.
+    Origin,
+    /// The target or the server is gone.
+    Target,
+}
+
+impl Sourcing {
+    fn no_longer_waiting(&self, origin: LogId, wake: &Arc<Notify>) {
+        let mut all = self.waiting.lock();
+        if let Some(waiting) = all.get_mut(&origin) {
+            waiting.retain(|other| !Arc::ptr_eq(other, wake));
+            if waiting.is_empty() {
+                all.remove(&origin);
+            }
+        }
+    }
+}
+
+impl JetStream {
+    /// Begins to copy into a stream what its configuration names, or begins anew after it changed. Returns once the
+    /// origins that exist keep for it what it still has to get.
+    pub(super) async fn start_sourcing(self: &Arc<Self>, target: &Arc<StreamEntry>) {
+        self.stop_sourcing(target.id);
+        let mut tasks = Vec::new();
+        for source in target.config.mirror.iter().chain(&target.config.sources) {
+            let (ready, begun) = oneshot::channel();
+            let status = Arc::new(Mutex::new(Status::default()));
+            let wake = Arc::new(Notify::new());
+            let copier = Copier {
+                jetstream: Arc::downgrade(self),
+                target: Arc::clone(target),
+                source: source.clone(),
+                status: Arc::clone(&status),
+                reader: self.sourcing.readers.fetch_add(1, Ordering::Relaxed),
+                wake: Arc::clone(&wake),
+                changes: self.sourcing.changes.subscribe(),
+                ready: Some(ready),
+            };
+            tasks.push(Task {
+                source: source.clone(),
+                status,
+                wake,
+                mirror: target.config.mirror.is_some(),
+                handle: self.runtime.spawn(copier.run()),
+            });
+            // An error means that the task ended, which is as good as begun.
+            let _ = begun.await;
+        }
+        if !tasks.is_empty() {
+            self.sourcing.tasks.lock().insert(target.id, tasks);
+        }
+    }
+
+    /// Stops copying into a stream.
+    pub(super) fn stop_sourcing(self: &Arc<Self>, target: LogId) {
+        for task in self.sourcing.tasks.lock().remove(&target).unwrap_or_default() {
+            task.handle.abort();
+            let reading = task.status.lock().reading.take();
+            if let Some((origin, reader)) = reading {
+                self.sourcing.no_longer_waiting(origin.id, &task.wake);
+                let own = Arc::clone(self);
+                // Nobody has to wait for that: the origin lets go of what was kept for the target.
+                self.runtime.spawn(async move {
+                    let done = own.call(origin.shard, move |shard| shard.unwatch(origin.id, reader));
+                    if let Err(error) = done.await
+                        && error.rejection.is_none()
+                    {
+                        tracing::warn!("an origin was not told that nobody copies it any more: {error}");
+                    }
+                });
+            }
+        }
+    }
+
+    /// A stream was made, changed or deleted: who waits for one looks again.
+    pub(super) fn streams_changed(&self) {
+        self.sourcing.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A stream that somebody copies has more messages.
+    pub(super) fn origin_grew(&self, origin: LogId) {
+        for wake in self.sourcing.waiting.lock().get(&origin).into_iter().flatten() {
+            wake.notify_one();
+        }
+    }
+
+    /// What to say of a stream's mirror and sources.
+    pub(super) fn source_infos(&self, target: LogId) -> Vec<SourceInfo> {
+        let tasks = self.sourcing.tasks.lock();
+        tasks.get(&target).into_iter().flatten().map(Task::info).collect()
+    }
+
+    /// The stream that a source names, where this server can see it: in the target's account, reached plainly or by the
+    /// server's own domain.
+    fn origin_of(&self, target: &StreamEntry, source: &StreamSource) -> Option<Arc<StreamEntry>> {
+        if let Some(external) = &source.external {
+            let own = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
+            if own.as_deref() != Some(external.api.trim_end_matches('.')) {
+                return None;
+            }
+        }
+        self.catalogue().get(&target.account, &source.name)
+    }
+}
+
+impl SourceInfo {
+    /// As it is before anything was heard of the origin.
+    pub fn fresh(self) -> Self {
+        Self {
+            lag: 0,
+            active: -1,
+            seq: 0,
+            error: None,
+            ..self
+        }
+    }
+}
+
+impl Task {
+    fn info(&self) -> SourceInfo {
+        let status = self.status.lock().clone();
+        let active = match (status.heard, &status.reading) {
+            (None, _) => -1,
+            // An origin that is there would be heard of every second.
+            (Some(heard), Some(_)) => (now() - heard).max(0) % HEARTBEAT,
+            (Some(heard), None) => (now() - heard).max(0),
+        };
+        SourceInfo {
+            name: self.source.name.clone(),
+            external: self.source.external.clone(),
+            lag: status.lag,
+            active,
+            seq: if self.mirror { 0 } else { status.through },
+            error: status.error,
+            filter_subject: self.source.filter_subject.clone(),
+            subject_transforms: self.source.subject_transforms.clone(),
+        }
+    }
+}
+
+impl Copier {
+    async fn run(mut self) {
+        loop {
+            // What changes from here on is seen below.
+            self.changes.borrow_and_update();
+            let Some(jetstream) = self.jetstream.upgrade() else {
+                return;
+            };
+            let origin = jetstream.origin_of(&self.target, &self.source);
+            if let Some(origin) = origin {
+                match self.read(&jetstream, &origin).await {
+                    Stopped::Target => return,
+                    Stopped::Origin => self.forget(&jetstream, origin.id),
+                }
+            }
+            drop(jetstream);
+            self.status.lock().error = Some(reject::STREAM_NOT_FOUND);
+            self.begun();
+            if self.changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn begun(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            // Whoever made the stream may have gone.
+            let _ = ready.send(());
+        }
+    }
+
+    fn forget(&self, jetstream: &JetStream, origin: LogId) {
+        self.status.lock().reading = None;
+        jetstream.sourcing.no_longer_waiting(origin, &self.wake);
+    }
+
+    /// Carries what this origin has, until it or the target is gone.
+    async fn read(&mut self, jetstream: &Arc<JetStream>, origin: &Arc<StreamEntry>) -> Stopped {
+        let Some(mut next) = self.first(jetstream, origin).await else {
+            return Stopped::Target;
+        };
+        let (id, reader, filters) = (origin.id, self.reader, self.source.filters());
+        jetstream
+            .sourcing
+            .waiting
+            .lock()
+            .entry(id)
+            .or_default()
+            .push(Arc::clone(&self.wake));
+        {
+            let mut status = self.status.lock();
+            status.reading = Some((Arc::clone(origin), reader));
+            status.error = None;
+            status.through = next - 1;
+        }
+        let watched = filters.clone();
+        let watching = jetstream.call(origin.shard, move |shard| {
+            shard.watch(id, reader, watched, next.saturating_sub(1))
+        });
+        if let Err(error) = watching.await {
+            return self.why(jetstream, origin, &error).await;
+        }
+        self.begun();
+        self.status.lock().heard = Some(now());
+        loop {
+            let wanted = filters.clone();
+            let reading = jetstream.call(origin.shard, move |shard| {
+                let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+                stream.read_on(next, &wanted, MESSAGES, BYTES)
+            });
+            let portion = match reading.await {
+                Ok(portion) => portion,
+                Err(error) => return self.why(jetstream, origin, &error).await,
+            };
+            let pending = portion.pending;
+            if portion.messages.is_empty() && portion.through < next {
+                self.note(0);
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    changed = self.changes.changed() => {
+                        if changed.is_err() || jetstream.catalogue().get(&origin.account, &origin.name).is_none_or(|now| now.id != id) {
+                            return Stopped::Origin;
+                        }
+                    }
+                }
+                continue;
+            }
+            self.note(pending + portion.messages.len() as u64);
+            let (target, source) = (self.target.id, self.source.clone());
+            let copying = jetstream.call(self.target.shard, move |shard| shard.copy(target, &source, portion));
+            let taken = match copying.await {
+                Ok(taken) => taken,
+                Err(error) if error.rejection.is_some() => return Stopped::Target,
+                Err(error) => {
+                    tracing::warn!(stream = %self.target.name, origin = %origin.name, "copying: {error}");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            };
+            if taken.through >= next {
+                next = taken.through + 1;
+                let through = taken.through;
+                self.status.lock().through = through;
+                let telling = jetstream.call(origin.shard, move |shard| shard.copied(id, reader, through));
+                if let Err(error) = telling.await {
+                    return self.why(jetstream, origin, &error).await;
+                }
+            }
+            match taken.refused {
+                // A target that is full: it may get room.
+                Some(_) => tokio::time::sleep(RETRY).await,
+                None => self.note(pending),
+            }
+        }
+    }
+
+    /// The first sequence of the origin that the target does not have; `None` if there is no target.
+    async fn first(&self, jetstream: &Arc<JetStream>, origin: &Arc<StreamEntry>) -> Option<Seq> {
+        let (id, source) = (self.target.id, self.source.clone());
+        let asking = jetstream.call(self.target.shard, move |shard| {
+            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            Ok(stream.progress(&source))
+        });
+        if let Some(done) = asking.await.ok()? {
+            return Some(done + 1);
+        }
+        let (id, source) = (origin.id, self.source.clone());
+        let asking = jetstream.call(origin.shard, move |shard| {
+            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            stream.start_for(&source)
+        });
+        Some(asking.await.unwrap_or(1))
+    }
+
+    /// What an error of the origin's storage thread means.
+    async fn why(&self, jetstream: &Arc<JetStream>, origin: &StreamEntry, error: &weir_engine::Error) -> Stopped {
+        if error.rejection.is_some() {
+            return Stopped::Origin;
+        }
+        if error.kind == weir_engine::Kind::Closed {
+            return Stopped::Target;
+        }
+        tracing::warn!(stream = %self.target.name, origin = %origin.name, "reading to copy: {error}");
+        tokio::time::sleep(RETRY).await;
+        // Looked up again at once.
+        jetstream.streams_changed();
+        Stopped::Origin
+    }
+
+    fn note(&self, lag: u64) {
+        let mut status = self.status.lock();
+        status.lag = lag;
+        status.heard = Some(now());
+    }
+}

@@ -1,0 +1,442 @@
+//! Copies: a stream takes over messages of its origins (mirror, sources), and lets its own be taken over by others.
+//!
+//! Somebody outside carries the messages: it asks the origin's shard for the next ones ([`Stream::read_on`]), hands them
+//! to the target's shard ([`Stream::copy`]) and tells the origin how far the target has them durably
+//! ([`Stream::copied`]). Where a target stands with each origin is part of its own state, so that a crash in between
+//! neither loses a message nor takes one twice.
+
+use bytes::Bytes;
+use weir_subject::Transform;
+
+use crate::error::{Error, Kind, Result};
+use crate::headers;
+use crate::index::Cursor;
+use crate::shard::turn::Turn;
+use crate::stream::asked::Asked;
+use crate::stream::publish::{Ready, Rollup};
+use crate::stream::{ExternalStream, Message, Publish, Retention, Stream, StreamSource};
+use crate::types::{NanoTime, Seq};
+
+/// The header that says where a message was copied from.
+const SOURCE: &str = "Nats-Stream-Source";
+
+/// Somebody who takes over messages of this stream.
+pub(super) struct Reader {
+    id: u64,
+    /// The subjects it wants; all if empty.
+    filters: Vec<Bytes>,
+    /// It has everything up to here.
+    done: Seq,
+}
+
+/// Messages that one origin has for a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Portion {
+    /// In the order of their sequences there.
+    pub messages: Vec<Message>,
+    /// Everything up to this sequence of the origin is among them, or is not wanted.
+    pub through: Seq,
+    /// How many wanted ones come after them.
+    pub pending: u64,
+}
+
+/// What a target did with a [`Portion`].
+#[derive(Debug)]
+pub struct Taken {
+    /// It has everything up to this sequence of the origin.
+    pub through: Seq,
+    /// Why it could not take the next one.
+    pub refused: Option<Error>,
+}
+
+impl StreamSource {
+    /// What tells this source from others of the same stream: the origin, the filters, and the subjects they become,
+    /// as `Nats-Stream-Source` names them.
+    pub fn key(&self) -> String {
+        let api = self
+            .external
+            .as_ref()
+            .map_or("", |external: &ExternalStream| &external.api);
+        let colon = if api.is_empty() { "" } else { ":" };
+        let all = |subject: &str| {
+            if subject.is_empty() {
+                ">".to_owned()
+            } else {
+                subject.to_owned()
+            }
+        };
+        let join = |subjects: Vec<String>| subjects.join("\u{c}");
+        let (filter, transform) = match self.subject_transforms.is_empty() {
+            true => (all(&self.filter_subject), ">".to_owned()),
+            false => (
+                join(self.subject_transforms.iter().map(|rule| all(&rule.src)).collect()),
+                join(self.subject_transforms.iter().map(|rule| all(&rule.dest)).collect()),
+            ),
+        };
+        format!("{}{colon}{api} {filter} {transform}", self.name)
+    }
+
+    /// The subjects to copy; all if empty.
+    pub fn filters(&self) -> Vec<Bytes> {
+        let wanted: Vec<&str> = match self.subject_transforms.is_empty() {
+            true => vec![&self.filter_subject],
+            false => self.subject_transforms.iter().map(|rule| rule.src.as_str()).collect(),
+        };
+        match wanted.iter().any(|filter| filter.is_empty() || *filter == ">") {
+            true => Vec::new(),
+            false => wanted
+                .into_iter()
+                .map(|filter| Bytes::copy_from_slice(filter.as_bytes()))
+                .collect(),
+        }
+    }
+
+    fn transforms(&self) -> Vec<Transform> {
+        self.subject_transforms
+            .iter()
+            .filter(|rule| !rule.dest.is_empty())
+            .filter_map(|rule| {
+                let source = if rule.src.is_empty() { ">" } else { &rule.src };
+                // It was validated.
+                Transform::new(source.as_bytes(), rule.dest.as_bytes()).ok()
+            })
+            .collect()
+    }
+}
+
+impl Stream {
+    /// How far this stream has come with an origin: the last sequence there that it has, or has passed over. `None` if
+    /// it never had anything of it.
+    pub fn progress(&self, source: &StreamSource) -> Option<Seq> {
+        if self.core.config.mirror.is_some() {
+            return Some(self.core.last()).filter(|last| *last > 0);
+        }
+        self.origins.get(source.key().as_str()).copied()
+    }
+
+    /// The first sequence that a source wants, which it never had anything of.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn start_for(&self, source: &StreamSource) -> Result<Seq> {
+        match source.opt_start_time {
+            Some(time) => self.core.seq_at(time),
+            None => Ok(source.opt_start_seq.max(1)),
+        }
+    }
+
+    /// Somebody takes over this stream's messages from now on, and has everything up to `done`.
+    pub(crate) fn watch(&mut self, id: u64, filters: Vec<Bytes>, done: Seq) {
+        self.readers.retain(|reader| reader.id != id);
+        self.readers.push(Reader { id, filters, done });
+    }
+
+    /// Somebody does not take over messages any more: what was kept only for it goes.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn unwatch(&mut self, id: u64) -> Result<()> {
+        let Some(at) = self.readers.iter().position(|reader| reader.id == id) else {
+            return Ok(());
+        };
+        let reader = self.readers.remove(at);
+        match self.core.config.retention {
+            Retention::Interest => self.let_go(&reader.filters, reader.done + 1, self.core.last()),
+            Retention::Limits | Retention::WorkQueue => Ok(()),
+        }
+    }
+
+    /// Whoever takes over messages has everything up to `through` durably.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn copied(&mut self, id: u64, through: Seq) -> Result<()> {
+        let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
+            return Ok(());
+        };
+        let from = reader.done + 1;
+        reader.done = reader.done.max(through);
+        let filters = reader.filters.clone();
+        match self.core.config.retention {
+            Retention::Limits => Ok(()),
+            Retention::Interest | Retention::WorkQueue => self.let_go(&filters, from, through),
+        }
+    }
+
+    /// Removes what nobody needs any more.
+    fn let_go(&mut self, filters: &[Bytes], from: Seq, through: Seq) -> Result<()> {
+        let mut cursor = Cursor::new(filters);
+        let mut next = from;
+        while let Some(seq) = self.core.index.next_match(&mut cursor, next)? {
+            if seq > through {
+                break;
+            }
+            self.release(&[seq])?;
+            next = seq + 1;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody who takes over messages still needs one.
+    pub(super) fn is_awaited(&self, seq: Seq, subject: &[u8]) -> bool {
+        self.readers
+            .iter()
+            .any(|reader| seq > reader.done && reader.wants(subject))
+    }
+
+    /// Messages from a sequence on whose subjects match, as many as are wanted at a time.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn read_on(&mut self, from: Seq, filters: &[Bytes], max_messages: usize, max_bytes: usize) -> Result<Portion> {
+        let mut cursor = Cursor::new(filters);
+        let mut portion = Portion::default();
+        let mut bytes = 0;
+        let mut next = from;
+        while portion.messages.len() < max_messages && bytes < max_bytes {
+            let Some(seq) = self.core.index.next_match(&mut cursor, next)? else {
+                portion.through = self.core.last().max(from.saturating_sub(1));
+                return Ok(portion);
+            };
+            if let Some(message) = self.core.load_in_order(seq)? {
+                bytes += message.headers.len() + message.payload.len() + message.subject.len();
+                portion.messages.push(message);
+            }
+            next = seq + 1;
+        }
+        portion.through = next - 1;
+        portion.pending = self.core.index.count_from(filters, next)?;
+        Ok(portion)
+    }
+
+    /// Takes over messages of an origin.
+    ///
+    /// # Errors
+    /// That storage failed. That a message does not fit is part of the answer.
+    pub(crate) fn copy(&mut self, source: &StreamSource, portion: Portion, turn: &mut Turn<'_>) -> Result<Taken> {
+        let transforms = source.transforms();
+        let key = source.key();
+        let mirror = self.core.config.mirror.is_some();
+        let mut recorded = 0;
+        let mut through = self.progress(source).unwrap_or(0);
+        for message in portion.messages {
+            let seq = message.seq;
+            if seq <= through {
+                continue;
+            }
+            let ready = match mirror {
+                true => Some(self.mirrored(message, &transforms)),
+                false => match self.sourced(message, &transforms, &key, turn.now) {
+                    Err(error) if error.kind == Kind::Rejected => {
+                        tracing::warn!(stream = %self.core.name, origin = %source.name, seq, "not copied: {error}");
+                        None
+                    }
+                    ready => ready?,
+                },
+            };
+            if let Some(ready) = ready {
+                let subject = self.rewrites.input(ready.subject.clone());
+                let ready = Ready { subject, ..ready };
+                if let Err(error) = self.check_room(&ready.subject, ready.headers_len, ready.body.len()) {
+                    if error.kind != Kind::Rejected {
+                        return Err(error);
+                    }
+                    self.record_progress(&key, through, recorded, turn);
+                    return Ok(Taken {
+                        through,
+                        refused: Some(error),
+                    });
+                }
+                self.store(ready, turn)?;
+                recorded = seq;
+            }
+            through = seq;
+            self.note_progress(&key, seq);
+        }
+        through = through.max(portion.through);
+        self.note_progress(&key, through);
+        self.record_progress(&key, through, recorded, turn);
+        Ok(Taken { through, refused: None })
+    }
+
+    /// A message under its own sequence and time.
+    fn mirrored(&self, message: Message, transforms: &[Transform]) -> Ready {
+        let at = (message.seq, message.time);
+        let ready = Ready::plain(Publish {
+            subject: rename(&message.subject, transforms),
+            headers_len: message.headers.len(),
+            body: [&message.headers[..], &message.payload].concat().into(),
+        });
+        Ready { at: Some(at), ..ready }
+    }
+
+    /// A message with the header that says where it comes from; `None` if its id was seen already.
+    fn sourced(
+        &mut self,
+        message: Message,
+        transforms: &[Transform],
+        key: &str,
+        now: NanoTime,
+    ) -> Result<Option<Ready>> {
+        self.core.dedup.expire(now, self.core.config.duplicate_window);
+        let mut publish = Publish {
+            subject: rename(&message.subject, transforms),
+            headers_len: message.headers.len(),
+            body: [&message.headers[..], &message.payload].concat().into(),
+        };
+        publish = publish.with_headers(&mark(&message, key));
+        let block = publish.headers();
+        let asked = Asked::read(&block);
+        if asked.id.is_some_and(|id| self.core.dedup.get(id).is_some()) {
+            return Ok(None);
+        }
+        let config = &self.core.config;
+        let rollup = match asked.rollup {
+            Some(b"sub") if config.allow_rollup_hdrs && !config.deny_purge => Some(Rollup::Subject),
+            Some(b"all") if config.allow_rollup_hdrs && !config.deny_purge => Some(Rollup::All),
+            _ => None,
+        };
+        let id = asked.id.map_or_else(Bytes::new, |id| block.slice_ref(id));
+        let mut value = None;
+        if config.allow_msg_counter && asked.incr.is_some() {
+            let (stored, after) = self
+                .counter_of(&publish.subject)?
+                .add(publish, &num_bigint::BigInt::default())?;
+            publish = stored;
+            value = Some(after.value());
+        }
+        self.check_size(publish.headers_len, publish.body.len())?;
+        Ok(Some(Ready {
+            id,
+            rollup,
+            value,
+            ..Ready::plain(publish)
+        }))
+    }
+
+    fn note_progress(&mut self, key: &str, seq: Seq) {
+        if self.core.config.mirror.is_some() {
+            return;
+        }
+        match self.origins.get_mut(key) {
+            Some(done) => *done = seq.max(*done),
+            None => {
+                self.origins.insert(key.into(), seq);
+            }
+        }
+    }
+
+    /// What was passed over is not told by stored messages, so the journal has to say it.
+    fn record_progress(&mut self, key: &str, through: Seq, recorded: Seq, turn: &mut Turn<'_>) {
+        if through > recorded && self.is_journaled() && self.core.config.mirror.is_none() {
+            turn.commands
+                .copied(self.core.id, turn.now, through, Bytes::copy_from_slice(key.as_bytes()));
+        }
+    }
+
+    /// Applies what the journal says of messages that were passed over.
+    pub(super) fn replay_copied(&mut self, through: Seq, key: &[u8]) {
+        self.note_progress(&String::from_utf8_lossy(key), through);
+    }
+
+    /// Applies what a stored message's headers say of its origin.
+    pub(super) fn replay_origin(&mut self, block: &[u8]) {
+        if self.core.config.sources.is_empty() {
+            return;
+        }
+        let Some(said) = headers::get_str(block, SOURCE) else {
+            return;
+        };
+        let words: Vec<&str> = said.split(' ').collect();
+        if let [name, seq, filter, transform, ..] = words[..]
+            && let Ok(seq) = seq.parse()
+        {
+            self.note_progress(&format!("{name} {filter} {transform}"), seq);
+        }
+    }
+
+    /// Where this stream stands with each origin.
+    pub(crate) fn origins(&self) -> &std::collections::BTreeMap<Box<str>, Seq> {
+        &self.origins
+    }
+
+    /// Takes up where the stream stood with each origin.
+    pub(crate) fn set_origins(&mut self, origins: std::collections::BTreeMap<Box<str>, Seq>) {
+        self.origins = origins;
+    }
+}
+
+impl Reader {
+    fn wants(&self, subject: &[u8]) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| weir_subject::matches(filter, subject))
+    }
+}
+
+/// The subject that a message gets in the target.
+fn rename(subject: &Bytes, transforms: &[Transform]) -> Bytes {
+    let renamed = transforms.iter().find_map(|transform| transform.apply(subject));
+    renamed.map_or_else(|| subject.clone(), Bytes::from)
+}
+
+/// A message's header block as a target stores it: without what was meant for the origin's own checks, with the header
+/// that names the origin.
+fn mark(message: &Message, key: &str) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(message.headers.len() + 64);
+    for line in message.headers.split_inclusive(|&byte| byte == b'\n') {
+        let dropped = [&b"Nats-Expected-"[..], b"Nats-Batch-", b"Nats-Stream-Source:"]
+            .iter()
+            .any(|name| line.starts_with(name));
+        if !dropped {
+            kept.extend_from_slice(line);
+        }
+    }
+    let (name, rest) = key.split_once(' ').unwrap_or((key, "> >"));
+    let subject = String::from_utf8_lossy(&message.subject);
+    headers::with(&kept, SOURCE, &format!("{name} {} {rest} {subject}", message.seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::SubjectTransform;
+
+    #[test]
+    fn sources_have_keys() {
+        let plain = StreamSource {
+            name: "O".into(),
+            ..StreamSource::default()
+        };
+        assert_eq!(plain.key(), "O > >");
+        let renamed = StreamSource {
+            subject_transforms: vec![
+                SubjectTransform {
+                    src: "a.*".into(),
+                    dest: "b.$1".into(),
+                },
+                SubjectTransform {
+                    src: "c".into(),
+                    dest: String::new(),
+                },
+            ],
+            ..plain
+        };
+        assert_eq!(renamed.key(), "O a.*\u{c}c b.$1\u{c}>");
+        assert_eq!(renamed.filters(), ["a.*", "c"]);
+    }
+
+    #[test]
+    fn copies_are_marked() {
+        let message = Message {
+            seq: 7,
+            time: 1,
+            subject: "a.b".into(),
+            headers: "NATS/1.0\r\nNats-Expected-Last-Sequence: 1\r\nK: v\r\nNats-Stream-Source: X 1 > > y\r\n\r\n"
+                .into(),
+            payload: Bytes::new(),
+        };
+        assert_eq!(
+            mark(&message, "O > >"),
+            b"NATS/1.0\r\nK: v\r\nNats-Stream-Source: O 7 > > a.b\r\n\r\n"
+        );
+    }
+}
