@@ -140,11 +140,6 @@ fn refuses_with_the_texts_of_nats_server() {
             "preferred server not permitted in placement",
         ),
         (
-            json!({"mirror": {"name": "O"}, "subjects": ["x"]}),
-            10034,
-            "stream mirrors can not contain subjects",
-        ),
-        (
             json!({"allow_msg_counter": true, "discard": "new"}),
             10052,
             "counter stream cannot use discard new",
