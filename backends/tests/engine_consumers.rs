@@ -55,6 +55,8 @@ struct Consumer {
     next: u64,
     initial: Vec<u64>,
     pending: BTreeMap<u64, Sent>,
+    /// Sent as often as they may be.
+    given_up: BTreeSet<u64>,
     wanted: u64,
     delivered: (u64, u64),
     floor: (u64, u64),
@@ -96,19 +98,63 @@ impl Consumer {
     }
 
     fn forget(&mut self, seq: u64) -> bool {
-        if self.pending.remove(&seq).is_none() {
-            return false;
-        }
-        let floor = match self.pending.first_key_value() {
-            None => self.delivered,
-            Some((seq, sent)) => (sent.consumer_seq - 1, seq - 1),
+        let given_up = self.given_up.remove(&seq);
+        let Some(acked) = self.pending.remove(&seq) else {
+            return given_up;
         };
-        self.floor = (self.floor.0.max(floor.0), self.floor.1.max(floor.1));
+        if self.pending.is_empty() {
+            self.floor = self.delivered;
+        } else if acked.consumer_seq == self.floor.0 + 1 {
+            let later = self.pending.range(seq + 1..).next();
+            self.floor = match later {
+                Some((next, sent)) => (sent.consumer_seq - 1, next - 1),
+                None => (acked.consumer_seq, seq),
+            };
+        }
         true
     }
 
+    /// All up to one are acknowledged together.
+    fn forget_up_to(&mut self, seq: u64) -> Vec<u64> {
+        let mut done: Vec<u64> = self.pending.range(..=seq).map(|(seq, _)| *seq).collect();
+        if let Some(last) = done.last() {
+            let number = done.iter().map(|seq| self.pending[seq].consumer_seq).max();
+            self.floor = (self.floor.0.max(number.unwrap()), self.floor.1.max(*last));
+        }
+        for seq in &done {
+            self.pending.remove(seq);
+        }
+        done.extend(self.given_up.extract_if(..=seq, |_| true));
+        done
+    }
+
+    /// Those that are to be sent again as soon as somebody asks.
+    fn waiting_again(&self) -> impl Iterator<Item = u64> {
+        let waiting = self.pending.iter().filter(|(_, sent)| sent.deadline.is_none());
+        waiting.map(|(seq, _)| *seq)
+    }
+
+    fn give_up_exhausted_but(&mut self, others: &[u64]) {
+        let limit = self.config.max_deliver;
+        let exhausted = |seq: &u64| limit > 0 && self.pending[seq].times >= limit as u64 && !others.contains(seq);
+        let exhausted: Vec<u64> = self.waiting_again().filter(exhausted).collect();
+        for seq in exhausted {
+            self.give_up(seq);
+        }
+    }
+
+    fn give_up_exhausted(&mut self) {
+        self.give_up_exhausted_but(&[]);
+    }
+
+    fn give_up(&mut self, seq: u64) {
+        self.pending.remove(&seq);
+        self.given_up.insert(seq);
+    }
+
     fn needs(&self, seq: u64) -> bool {
-        seq >= self.next || self.pending.contains_key(&seq) || self.initial.contains(&seq)
+        let sent = self.pending.contains_key(&seq) || self.given_up.contains(&seq);
+        sent || seq >= self.next || self.initial.contains(&seq)
     }
 
     /// Sends what can be sent; answers that, and what nobody need acknowledge.
@@ -120,7 +166,7 @@ impl Consumer {
                 let times = before.times + 1;
                 let limit = self.config.max_deliver;
                 if limit > 0 && times > limit as u64 {
-                    self.forget(seq);
+                    self.give_up(seq);
                     continue;
                 }
                 self.delivered.0 += 1;
@@ -206,6 +252,7 @@ impl Model {
             next,
             initial,
             pending: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             wanted: 0,
             delivered: (0, before),
             floor: (0, before),
@@ -248,19 +295,14 @@ impl Model {
         let consumer = &mut self.consumers[at];
         let mut done = Vec::new();
         match kind {
-            AckKind::Ack => {
+            AckKind::Ack | AckKind::Term(_) if seq <= consumer.delivered.1 => {
                 done = match consumer.config.ack_policy {
                     AckPolicy::None => Vec::new(),
-                    AckPolicy::All => consumer.pending.range(..=seq).map(|(s, _)| *s).collect(),
-                    _ => vec![seq],
+                    AckPolicy::All => consumer.forget_up_to(seq),
+                    _ => Some(seq).into_iter().filter(|seq| consumer.forget(*seq)).collect(),
                 };
-                done.retain(|seq| consumer.forget(*seq));
             }
-            AckKind::Term(_) => {
-                if consumer.forget(seq) {
-                    done = vec![seq];
-                }
-            }
+            AckKind::Ack | AckKind::Term(_) => {}
             AckKind::Nak(delay) => {
                 if let Some(sent) = consumer.pending.get_mut(&seq) {
                     sent.deadline = (*delay > 0).then_some(now + delay);
@@ -279,11 +321,14 @@ impl Model {
 
     fn expire(&mut self, now: NanoTime) {
         for consumer in &mut self.consumers {
+            let waiting: Vec<u64> = consumer.waiting_again().collect();
             for sent in consumer.pending.values_mut() {
                 if sent.deadline.is_some_and(|deadline| deadline <= now) {
                     sent.deadline = None;
                 }
             }
+            // Whoever was to be sent again before is looked at when there is a request.
+            consumer.give_up_exhausted_but(&waiting);
         }
     }
 
@@ -374,13 +419,13 @@ fn check(stream: &Handle, model: &Model, now: NanoTime) {
     assert_eq!(last, model.last);
     for (at, consumer) in model.consumers.iter().enumerate() {
         let info = infos[at].as_ref().expect("the consumer is there");
-        let again = consumer.pending.values().filter(|sent| sent.times > 1);
+        let again = consumer.pending.values().filter(|sent| sent.times > 1).count() + consumer.given_up.len();
         assert_eq!(
             (info.num_pending, info.num_ack_pending, info.num_redelivered),
             (
                 consumer.count_pending(&model.messages),
                 consumer.pending.len() as u64,
-                again.count() as u64
+                again as u64
             ),
             "{}: pending, ack pending, redelivered",
             name(at)
@@ -397,7 +442,7 @@ fn check(stream: &Handle, model: &Model, now: NanoTime) {
 }
 
 /// The journal has the outcome of a turn, not the order of what happened in it. So after a restart the floor may stand
-/// higher than it did: still below all that is not acknowledged.
+/// elsewhere than it did: still below all that is not acknowledged.
 fn adopt_floors(stream: &Handle, model: &mut Model, now: NanoTime) {
     for (at, consumer) in model.consumers.iter_mut().enumerate() {
         let info = stream.call(move |shard, id| {
@@ -415,7 +460,6 @@ fn adopt_floors(stream: &Handle, model: &mut Model, now: NanoTime) {
             "{floor:?} above {most:?}"
         );
         if floor.consumer > 0 {
-            assert!(floor.consumer >= consumer.floor.0 && floor.stream >= consumer.floor.1);
             consumer.floor = (floor.consumer, floor.stream);
         }
     }
@@ -572,6 +616,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
                 // Requests are gone, and what was sent is sent again once its time is over.
                 for consumer in &mut model.consumers {
                     consumer.wanted = 0;
+                    consumer.give_up_exhausted();
                 }
                 adopt_floors(&stream, &mut model, bench.now());
                 check(&stream, &model, bench.now());

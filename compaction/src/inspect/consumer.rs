@@ -17,8 +17,10 @@ pub(super) struct Consumer {
     ack_floor: SeqPair,
     /// Sent and not acknowledged: the consumer sequence of the first delivery, by stream sequence.
     pending: BTreeMap<Seq, u64>,
-    /// Those sent more than once.
+    /// Those sent more than once, and those given up.
     redelivered: BTreeSet<Seq>,
+    /// Whether it was made to begin anew.
+    was_reset: bool,
 }
 
 impl Consumer {
@@ -35,6 +37,7 @@ impl Consumer {
                 .map(|&(seq, consumer_seq, _)| (seq, consumer_seq))
                 .collect(),
             redelivered: snapshot.deliveries.iter().map(|&(seq, _)| seq).collect(),
+            was_reset: snapshot.was_reset,
         }
     }
 
@@ -56,12 +59,40 @@ impl Consumer {
 
     /// Messages are done with.
     pub fn acked(&mut self, seqs: &[Seq]) {
-        for seq in seqs {
-            self.redelivered.remove(seq);
-            if self.pending.remove(seq).is_some() {
-                self.raise_floor();
+        let together = matches!(self.config.ack_policy, AckPolicy::All | AckPolicy::FlowControl);
+        for &stream in seqs {
+            self.redelivered.remove(&stream);
+            let Some(consumer) = self.pending.remove(&stream) else {
+                continue;
+            };
+            match together {
+                true => {
+                    self.ack_floor.consumer = self.ack_floor.consumer.max(consumer);
+                    self.ack_floor.stream = self.ack_floor.stream.max(stream);
+                }
+                false => self.raise_floor(SeqPair { consumer, stream }),
             }
         }
+    }
+
+    /// Messages were sent as often as they may be.
+    pub fn given_up(&mut self, seqs: &[Seq]) {
+        for seq in seqs {
+            self.pending.remove(seq);
+            self.redelivered.insert(*seq);
+        }
+    }
+
+    /// It begins anew at a sequence.
+    pub fn reset(&mut self, seq: Seq) {
+        self.pending.clear();
+        self.redelivered.clear();
+        self.was_reset = true;
+        self.delivered = SeqPair {
+            consumer: 0,
+            stream: seq.saturating_sub(1),
+        };
+        self.ack_floor = self.delivered;
     }
 
     /// The messages that it waits for an acknowledgement of.
@@ -75,16 +106,25 @@ impl Consumer {
         self.acked(&gone);
     }
 
-    fn raise_floor(&mut self) {
-        let floor = match self.pending.first_key_value() {
-            None => self.delivered,
-            Some((&seq, &consumer_seq)) => SeqPair {
+    /// As the server moves it after an acknowledgement.
+    fn raise_floor(&mut self, acked: SeqPair) {
+        if self.pending.is_empty() {
+            self.ack_floor = self.delivered;
+            return;
+        }
+        if acked.consumer != self.ack_floor.consumer.saturating_add(1) {
+            return;
+        }
+        self.ack_floor = acked;
+        let next = self.pending.range(acked.stream.saturating_add(1)..).next();
+        if let Some((&seq, &consumer_seq)) = next
+            && self.delivered.consumer > acked.consumer
+        {
+            self.ack_floor = SeqPair {
                 consumer: consumer_seq.saturating_sub(1),
                 stream: seq.saturating_sub(1),
-            },
-        };
-        self.ack_floor.consumer = self.ack_floor.consumer.max(floor.consumer);
-        self.ack_floor.stream = self.ack_floor.stream.max(floor.stream);
+            };
+        }
     }
 
     pub fn report(&self) -> ConsumerReport {
@@ -110,7 +150,7 @@ impl Consumer {
 
     /// As clients are told: zeroes for one that begins at the first message and has sent nothing.
     fn shown(&self, pair: SeqPair) -> Position {
-        if pair.consumer == 0 && self.config.deliver_policy == DeliverPolicy::All {
+        if pair.consumer == 0 && self.config.deliver_policy == DeliverPolicy::All && !self.was_reset {
             return Position::default();
         }
         Position {

@@ -199,6 +199,19 @@ impl Stream {
                     consumer.delivered(first_delivery, &seqs);
                 }
             }
+            Command::Deferred { .. } => tail.progress += 1,
+            Command::GivenUp { consumer, seqs } => {
+                tail.progress += 1;
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.given_up(&seqs);
+                }
+            }
+            Command::ResetConsumer { consumer, seq } => {
+                tail.progress += 1;
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.reset(seq);
+                }
+            }
             Command::Acked { consumer, seqs } => {
                 tail.progress += 1;
                 if let Some(consumer) = self.consumers.get_mut(&consumer) {

@@ -82,11 +82,14 @@ impl Consumer {
             AckKind::Progress => {
                 if let Some(pending) = self.pending.get(&seq).copied() {
                     self.track(seq, pending.consumer_seq, turn.now);
+                    self.turn_deferred.push((seq, turn.now));
                 }
                 Vec::new()
             }
             AckKind::Nak(delay) => {
-                self.nak(seq, *delay, turn.now);
+                if !self.nak(seq, *delay, turn.now) {
+                    return Vec::new();
+                }
                 turn.emits.push(Emit::Event(Event::Nak {
                     consumer: self.name.clone(),
                     consumer_seq: ack.consumer_seq,
@@ -96,8 +99,7 @@ impl Consumer {
                 Vec::new()
             }
             AckKind::Term(reason) => {
-                let done = if self.forget(seq) { vec![seq] } else { Vec::new() };
-                self.turn_acked.extend(&done);
+                let done = self.acknowledge(ack, turn);
                 turn.emits.push(Emit::Event(Event::Terminated {
                     consumer: self.name.clone(),
                     consumer_seq: ack.consumer_seq,
@@ -112,20 +114,26 @@ impl Consumer {
 
     fn acknowledge(&mut self, ack: &Ack, turn: &mut Turn<'_>) -> Vec<Seq> {
         let seq = ack.stream_seq;
+        if !self.was_sent(seq) {
+            return Vec::new();
+        }
         let sent = self.pending.get(&seq).map(|pending| pending.sent);
         let done: Vec<Seq> = match self.config.ack_policy {
             AckPolicy::None => Vec::new(),
-            AckPolicy::Explicit => sent.map(|_| seq).into_iter().collect(),
-            AckPolicy::All | AckPolicy::FlowControl => self.pending.range(..=seq).map(|(&seq, _)| seq).collect(),
+            AckPolicy::Explicit => {
+                self.last_ack = Some(turn.now);
+                let known = sent.is_some() || self.deliveries.contains_key(&seq);
+                known.then_some(seq).into_iter().collect()
+            }
+            AckPolicy::All | AckPolicy::FlowControl => self.sent_up_to(seq),
         };
-        for &seq in &done {
-            self.forget(seq);
-        }
         if !done.is_empty() {
             self.last_ack = Some(turn.now);
+            self.replay_acked(&done);
             self.turn_acked.extend(&done);
         }
         if let Some(sent) = sent
+            && !matches!(ack.kind, AckKind::Term(_))
             && self.is_sampled(ack.consumer_seq)
         {
             turn.emits.push(Emit::Event(Event::AckSample {
@@ -139,12 +147,42 @@ impl Consumer {
         done
     }
 
-    /// Sends a message again after a delay.
-    fn nak(&mut self, seq: Seq, delay: Nanos, now: NanoTime) {
+    /// Whether a message was sent at all. What is said of one that was not counts for nothing.
+    fn was_sent(&self, seq: Seq) -> bool {
+        seq <= self.delivered.stream
+    }
+
+    /// Whether somebody who asked to be told is told that this was heard.
+    pub fn confirms(&self, ack: &Ack) -> bool {
+        match &ack.kind {
+            AckKind::Ack | AckKind::Term(_) => {
+                self.was_sent(ack.stream_seq) && self.config.ack_policy != AckPolicy::None
+            }
+            AckKind::Nak(_) | AckKind::Progress => true,
+            AckKind::Next(_) => false,
+        }
+    }
+
+    /// What an acknowledgement of everything up to `seq` is for: what is on its way, and what was given up.
+    fn sent_up_to(&self, seq: Seq) -> Vec<Seq> {
+        let mut sent: Vec<Seq> = self.pending.range(..=seq).map(|(&seq, _)| seq).collect();
+        if self.config.max_deliver > 0 {
+            let given_up = self.deliveries.keys().copied();
+            sent.extend(given_up.filter(|given_up| *given_up <= seq && !self.pending.contains_key(given_up)));
+        }
+        sent
+    }
+
+    /// Sends a message again after a delay. Answers whether it was on its way.
+    fn nak(&mut self, seq: Seq, delay: Nanos, now: NanoTime) -> bool {
+        let wait = self.wait_for(seq);
         let Some(pending) = self.pending.get_mut(&seq) else {
-            return;
+            return false;
         };
         self.deadlines.remove(&(pending.deadline, seq));
+        // As if it had been sent so long ago that its time is over then: this is what survives a restart.
+        pending.sent = now.saturating_add(delay).saturating_sub(wait);
+        self.turn_deferred.push((seq, pending.sent));
         if delay > 0 {
             pending.deadline = now.saturating_add(delay);
             self.deadlines.insert((pending.deadline, seq));
@@ -153,6 +191,7 @@ impl Consumer {
             pending.deadline = NanoTime::MAX;
             self.redeliver.insert(seq);
         }
+        true
     }
 
     /// Whether an acknowledgement is among those reported: every hundredth part by consumer sequence, so that no
@@ -163,21 +202,70 @@ impl Consumer {
         percent > 0 && (consumer_seq * percent) / 100 != (consumer_seq.saturating_sub(1) * percent) / 100
     }
 
-    /// Applies acknowledgements from the journal.
+    /// Takes acknowledgements, now or from the journal.
     pub fn replay_acked(&mut self, seqs: &[Seq]) {
+        if !matches!(self.config.ack_policy, AckPolicy::All | AckPolicy::FlowControl) {
+            for &seq in seqs {
+                self.forget(seq);
+            }
+            return;
+        }
+        let mut floor = self.ack_floor;
         for &seq in seqs {
-            self.forget(seq);
+            self.deliveries.remove(&seq);
+            if let Some(pending) = self.drop_pending(seq) {
+                floor.consumer = floor.consumer.max(pending.consumer_seq);
+                floor.stream = floor.stream.max(seq);
+            }
+        }
+        self.ack_floor = floor;
+    }
+
+    /// Applies waits that began anew from the journal.
+    pub fn replay_deferred(&mut self, waits: &[(Seq, NanoTime)]) {
+        for &(seq, sent) in waits {
+            if let Some(pending) = self.pending.get(&seq).copied() {
+                self.track(seq, pending.consumer_seq, sent);
+            }
         }
     }
 
-    /// Moves what was not acknowledged in time to the redelivery queue.
-    pub fn expire_acks(&mut self, now: NanoTime) {
+    /// Applies from the journal that messages were given up.
+    pub fn replay_given_up(&mut self, seqs: &[Seq]) {
+        for &seq in seqs {
+            self.drop_pending(seq);
+            self.deliveries.entry(seq).or_insert(1);
+        }
+    }
+
+    /// Whether a message was sent as often as it may be.
+    pub(super) fn is_exhausted(&self, seq: Seq) -> bool {
+        let sent = self.deliveries.get(&seq).copied().unwrap_or(1);
+        self.config.max_deliver > 0 && sent >= self.config.max_deliver.unsigned_abs()
+    }
+
+    /// Sends a message no more. It is not acknowledged by that: the floor stays, and retention keeps it.
+    pub(super) fn give_up(&mut self, seq: Seq, turn: &mut Turn<'_>) {
+        let sent = *self.deliveries.entry(seq).or_insert(1);
+        self.drop_pending(seq);
+        self.turn_given_up.push(seq);
+        turn.emits.push(Emit::Event(Event::MaxDeliveries {
+            consumer: self.name.clone(),
+            stream_seq: seq,
+            deliveries: sent,
+        }));
+    }
+
+    /// Moves what was not acknowledged in time to the redelivery queue, or gives it up.
+    pub fn expire_acks(&mut self, turn: &mut Turn<'_>) {
         while let Some(&(deadline, seq)) = self.deadlines.first() {
-            if deadline > now {
+            if deadline > turn.now {
                 break;
             }
             self.deadlines.pop_first();
-            if let Some(pending) = self.pending.get_mut(&seq) {
+            if self.is_exhausted(seq) {
+                self.give_up(seq, turn);
+            } else if let Some(pending) = self.pending.get_mut(&seq) {
                 pending.deadline = NanoTime::MAX;
                 self.redeliver.insert(seq);
             }

@@ -2,7 +2,7 @@
 
 use crate::consumer::{AckPolicy, Consumer, ReplayPolicy};
 use crate::error::{Kind, Result};
-use crate::shard::emit::{Delivery, Emit, Event, Status};
+use crate::shard::emit::{Delivery, Emit, Status};
 use crate::shard::turn::Turn;
 use crate::stream::Message;
 use crate::stream::core::StreamCore;
@@ -97,16 +97,8 @@ impl Consumer {
     /// Looks for what comes next, without taking it.
     fn choose(&mut self, stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<Next> {
         while let Some(&seq) = self.redeliver.first() {
-            let sent = self.deliveries.get(&seq).copied().unwrap_or(1);
-            if self.config.max_deliver > 0 && sent >= self.config.max_deliver as u64 {
-                self.forget(seq);
-                // For the journal it is done with, so that nobody is told again after a restart.
-                self.turn_acked.push(seq);
-                turn.emits.push(Emit::Event(Event::MaxDeliveries {
-                    consumer: self.name.clone(),
-                    stream_seq: seq,
-                    deliveries: sent,
-                }));
+            if self.is_exhausted(seq) {
+                self.give_up(seq, turn);
                 continue;
             }
             return Ok(Next::Message(Choice::Again(seq)));
@@ -279,6 +271,14 @@ impl Consumer {
             if !self.turn_acked.is_empty() {
                 turn.commands.acked(stream, turn.now, self.serial, &self.turn_acked);
             }
+            if !self.turn_deferred.is_empty() {
+                turn.commands
+                    .deferred(stream, turn.now, self.serial, &self.turn_deferred);
+            }
+            if !self.turn_given_up.is_empty() {
+                turn.commands
+                    .given_up(stream, turn.now, self.serial, &self.turn_given_up);
+            }
             if !self.turn_delivered.is_empty() {
                 turn.commands.delivered(
                     stream,
@@ -291,6 +291,8 @@ impl Consumer {
         }
         self.turn_delivered.clear();
         self.turn_acked.clear();
+        self.turn_deferred.clear();
+        self.turn_given_up.clear();
     }
 
     /// Whether anything could be sent if somebody asked.
@@ -341,7 +343,7 @@ impl Consumer {
 
     /// Does what is due. Answers whether the consumer has gone unused for too long and is to be removed.
     pub fn tick(&mut self, turn: &mut Turn<'_>) -> bool {
-        self.expire_acks(turn.now);
+        self.expire_acks(turn);
         self.expire_pulls(turn);
         self.expire_pin(turn);
         self.push_heartbeat(turn);

@@ -8,6 +8,7 @@ mod priority;
 mod pull;
 mod push;
 mod request;
+mod reset;
 pub mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -74,9 +75,12 @@ pub struct ConsumerSnapshot {
     /// Sent and not acknowledged: stream sequence, consumer sequence, time sent.
     #[serde(default)]
     pub pending: Vec<(Seq, u64, NanoTime)>,
-    /// Stream sequences sent more than once, and how often.
+    /// Stream sequences sent more than once, and how often; those of them that are not pending were given up.
     #[serde(default)]
     pub deliveries: Vec<(Seq, u64)>,
+    /// Whether it was made to begin anew.
+    #[serde(default)]
+    pub was_reset: bool,
 }
 
 /// What clients are told of a consumer.
@@ -129,7 +133,8 @@ pub(crate) struct Consumer {
     ack_floor: SeqPair,
     last_ack: Option<NanoTime>,
     pending: BTreeMap<Seq, Pending>,
-    /// How often a message was sent, where it is more than once.
+    /// How often a message was sent, where it is more than once. Those of them that are not pending were sent as often as
+    /// they may be, and given up: retention keeps them.
     deliveries: HashMap<Seq, u64, RandomState>,
     deadlines: BTreeSet<(NanoTime, Seq)>,
     redeliver: BTreeSet<Seq>,
@@ -145,6 +150,11 @@ pub(crate) struct Consumer {
     turn_first_delivery: u64,
     turn_delivered: Vec<Seq>,
     turn_acked: Vec<Seq>,
+    /// The waits that began anew in this turn.
+    turn_deferred: Vec<(Seq, NanoTime)>,
+    turn_given_up: Vec<Seq>,
+    /// Whether it was made to begin anew.
+    was_reset: bool,
 }
 
 impl Consumer {
@@ -232,6 +242,9 @@ impl Consumer {
             turn_first_delivery: 0,
             turn_delivered: Vec::new(),
             turn_acked: Vec::new(),
+            turn_deferred: Vec::new(),
+            turn_given_up: Vec::new(),
+            was_reset: snapshot.was_reset,
             config: snapshot.config,
         };
         for (seq, consumer_seq, sent) in snapshot.pending {
@@ -258,6 +271,7 @@ impl Consumer {
                 .map(|(&seq, pending)| (seq, pending.consumer_seq, pending.sent))
                 .collect(),
             deliveries: self.deliveries.iter().map(|(&seq, &count)| (seq, count)).collect(),
+            was_reset: self.was_reset,
         }
     }
 
@@ -272,7 +286,11 @@ impl Consumer {
             ack_floor: self.shown(self.ack_floor),
             last_ack: self.last_ack,
             num_ack_pending: self.pending.len() as u64,
-            num_redelivered: self.deliveries.len() as u64,
+            num_redelivered: match self.config.max_deliver {
+                // What is given up after its only delivery was not redelivered.
+                1 => 0,
+                _ => self.deliveries.len() as u64,
+            },
             num_waiting: self.waiting.len() as u64,
             num_pending: self.num_pending,
             push_bound: self.push.active,
@@ -331,7 +349,8 @@ impl Consumer {
     pub fn purged(&mut self, stream: &mut StreamCore) -> Result<()> {
         let gone: Vec<Seq> = {
             let mut gone = Vec::new();
-            for &seq in self.pending.keys() {
+            let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
+            for &seq in self.pending.keys().chain(given_up) {
                 if !stream.index.is_live(seq)? {
                     gone.push(seq);
                 }
@@ -347,14 +366,21 @@ impl Consumer {
 
     /// Whether the consumer still needs a message, for retention by interest.
     pub fn needs(&self, seq: Seq) -> bool {
-        seq >= self.next || self.pending.contains_key(&seq) || self.initial.binary_search(&seq).is_ok()
+        seq >= self.next
+            || self.pending.contains_key(&seq)
+            || self.deliveries.contains_key(&seq)
+            || self.initial.binary_search(&seq).is_ok()
     }
 
     /// Everything below this needs no look at for retention's sake.
     pub fn settled_below(&self) -> Seq {
         let oldest = self.pending.keys().next().copied();
         let initial = self.initial.front().copied();
-        [oldest, initial].into_iter().flatten().fold(self.next, Seq::min)
+        let given_up = self.deliveries.keys().min().copied();
+        [oldest, initial, given_up]
+            .into_iter()
+            .flatten()
+            .fold(self.next, Seq::min)
     }
 
     /// Counts anew what is to be sent.
@@ -396,32 +422,49 @@ impl Consumer {
     /// Drops what is known of a message on its way; answers whether it was.
     fn forget(&mut self, seq: Seq) -> bool {
         self.deliveries.remove(&seq);
-        self.redeliver.remove(&seq);
-        let Some(pending) = self.pending.remove(&seq) else {
+        let Some(pending) = self.drop_pending(seq) else {
             return false;
         };
-        self.deadlines.remove(&(pending.deadline, seq));
-        self.raise_floor();
+        self.raise_floor(SeqPair {
+            consumer: pending.consumer_seq,
+            stream: seq,
+        });
         true
     }
 
-    /// Moves the floor up to where everything is acknowledged.
-    fn raise_floor(&mut self) {
-        let floor = match self.pending.first_key_value() {
-            None => self.delivered,
-            Some((&seq, pending)) => SeqPair {
+    /// Takes a message off those on their way.
+    fn drop_pending(&mut self, seq: Seq) -> Option<Pending> {
+        self.redeliver.remove(&seq);
+        let pending = self.pending.remove(&seq)?;
+        self.deadlines.remove(&(pending.deadline, seq));
+        Some(pending)
+    }
+
+    /// Moves the floor after a message was acknowledged, as nats-server does: from one to the next, so that it stays
+    /// below one that was given up, until nothing is on its way any more.
+    fn raise_floor(&mut self, acked: SeqPair) {
+        if self.pending.is_empty() {
+            self.ack_floor = self.delivered;
+            return;
+        }
+        if acked.consumer != self.ack_floor.consumer + 1 {
+            return;
+        }
+        self.ack_floor = acked;
+        if let Some((&next, pending)) = self.pending.range(acked.stream + 1..).next()
+            && self.delivered.consumer > acked.consumer
+        {
+            self.ack_floor = SeqPair {
                 consumer: pending.consumer_seq.saturating_sub(1),
-                stream: seq - 1,
-            },
-        };
-        self.ack_floor.consumer = self.ack_floor.consumer.max(floor.consumer);
-        self.ack_floor.stream = self.ack_floor.stream.max(floor.stream);
+                stream: next - 1,
+            };
+        }
     }
 
     /// A consumer that has sent nothing shows zeroes.
     fn shown(&self, pair: SeqPair) -> SeqPair {
         match pair.consumer {
-            0 if self.config.deliver_policy == DeliverPolicy::All => SeqPair::default(),
+            0 if self.config.deliver_policy == DeliverPolicy::All && !self.was_reset => SeqPair::default(),
             _ => pair,
         }
     }

@@ -23,6 +23,9 @@ const DELIVERED: u8 = 10;
 const ACKED: u8 = 11;
 const TOGETHER: u8 = 12;
 const COPIED: u8 = 13;
+const DEFERRED: u8 = 16;
+const GIVEN_UP: u8 = 14;
+const RESET_CONSUMER: u8 = 15;
 
 /// One change, as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +96,27 @@ pub enum Command {
         first_delivery: u64,
         /// Their stream sequences, in the order they were sent.
         seqs: Vec<Seq>,
+    },
+    /// The waits for acknowledgements began anew.
+    Deferred {
+        /// The consumer's serial number in its stream.
+        consumer: u64,
+        /// Stream sequences, and when they count as sent.
+        waits: Vec<(Seq, NanoTime)>,
+    },
+    /// Messages were sent to a consumer as often as they may be.
+    GivenUp {
+        /// The consumer's serial number in its stream.
+        consumer: u64,
+        /// Their stream sequences.
+        seqs: Vec<Seq>,
+    },
+    /// A consumer began anew.
+    ResetConsumer {
+        /// The consumer's serial number in its stream.
+        consumer: u64,
+        /// At this stream sequence.
+        seq: Seq,
     },
     /// Messages are done with for a consumer.
     Acked {
@@ -263,6 +287,36 @@ impl Commands {
         self.end(now, key);
     }
 
+    /// The waits for acknowledgements began anew.
+    pub fn deferred(&mut self, stream: LogId, now: NanoTime, consumer: u64, waits: &[(Seq, NanoTime)]) {
+        // First all sequences, then all times.
+        let mut body = Vec::with_capacity(waits.len() * 8);
+        let seqs: Vec<Seq> = waits.iter().map(|(seq, _)| *seq).collect();
+        let times: Vec<u64> = waits.iter().map(|(_, time)| time.cast_unsigned()).collect();
+        put_deltas(&mut body, &seqs);
+        put_deltas(&mut body, &times);
+        self.begin(DEFERRED, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, body.into());
+    }
+
+    /// Messages were sent to a consumer as often as they may be.
+    pub fn given_up(&mut self, stream: LogId, now: NanoTime, consumer: u64, seqs: &[Seq]) {
+        let mut body = Vec::with_capacity(8 + seqs.len() * 2);
+        put_deltas(&mut body, seqs);
+        self.begin(GIVEN_UP, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, body.into());
+    }
+
+    /// A consumer began anew.
+    pub fn reset_consumer(&mut self, stream: LogId, now: NanoTime, consumer: u64, seq: Seq) {
+        self.begin(RESET_CONSUMER, stream);
+        put(&mut self.heads, consumer);
+        put(&mut self.heads, seq);
+        self.end(now, Bytes::new());
+    }
+
     fn begin(&mut self, kind: u8, stream: LogId) {
         self.heads.push(kind);
         self.heads.extend_from_slice(&stream.0.to_le_bytes());
@@ -324,6 +378,18 @@ impl Command {
                 first_delivery: take(&mut rest)?,
                 seqs: take_deltas(body)?,
             },
+            DEFERRED => Self::Deferred {
+                consumer: take(&mut rest)?,
+                waits: take_waits(body)?,
+            },
+            GIVEN_UP => Self::GivenUp {
+                consumer: take(&mut rest)?,
+                seqs: take_deltas(body)?,
+            },
+            RESET_CONSUMER => Self::ResetConsumer {
+                consumer: take(&mut rest)?,
+                seq: take(&mut rest)?,
+            },
             ACKED => Self::Acked {
                 consumer: take(&mut rest)?,
                 seqs: take_deltas(body)?,
@@ -374,6 +440,25 @@ fn put_deltas(out: &mut Vec<u8>, seqs: &[Seq]) {
     }
 }
 
+/// First all sequences, then all times.
+fn take_waits(from: &[u8]) -> Option<Vec<(Seq, NanoTime)>> {
+    let count = count_numbers(from) / 2;
+    let mut end = from;
+    for _ in 0..count {
+        take(&mut end)?;
+    }
+    let seqs = take_deltas(&from[..from.len() - end.len()])?;
+    let times = take_deltas(end)?;
+    if seqs.len() != times.len() {
+        return None;
+    }
+    Some(seqs.into_iter().zip(times.into_iter().map(u64::cast_signed)).collect())
+}
+
+fn count_numbers(from: &[u8]) -> usize {
+    from.iter().filter(|byte| **byte < 0x80).count()
+}
+
 fn take_deltas(mut from: &[u8]) -> Option<Vec<Seq>> {
     let mut seqs = Vec::new();
     let mut before = 0u64;
@@ -404,6 +489,9 @@ mod tests {
         commands.delivered(id, 8, 3, 1000, &[5, 6, 2]);
         commands.acked(id, 9, 3, &[]);
         commands.delete_consumer(id, 10, 3);
+        commands.deferred(id, 10, 3, &[(7, -5), (300, 1_700_000_000_000_000_000)]);
+        commands.given_up(id, 10, 3, &[9, 4]);
+        commands.reset_consumer(id, 10, 3, 500);
         commands.delete_stream(id, 11);
         commands.together(id, 12, 300);
         commands.copied(id, 13, 4, Bytes::from_static(b"O > >"));
@@ -444,10 +532,24 @@ mod tests {
                 seqs: vec![5, 6, 2],
             }
         );
-        assert_eq!(decoded[10], Command::DeleteStream);
-        assert_eq!(decoded[11], Command::Together { count: 300 });
         assert_eq!(
-            decoded[12],
+            decoded[10..13],
+            [
+                Command::Deferred {
+                    consumer: 3,
+                    waits: vec![(7, -5), (300, 1_700_000_000_000_000_000)],
+                },
+                Command::GivenUp {
+                    consumer: 3,
+                    seqs: vec![9, 4],
+                },
+                Command::ResetConsumer { consumer: 3, seq: 500 },
+            ]
+        );
+        assert_eq!(decoded[13], Command::DeleteStream);
+        assert_eq!(decoded[14], Command::Together { count: 300 });
+        assert_eq!(
+            decoded[15],
             Command::Copied {
                 through: 4,
                 key: Bytes::from_static(b"O > >"),

@@ -719,6 +719,15 @@ impl Shard<'_, '_> {
         stream.ack(consumer, ack, self.turn)
     }
 
+    /// Makes a consumer begin anew: at `seq`, or for 0 behind what is acknowledged. Answers where.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, it may not begin there, or storage fails.
+    pub fn reset_consumer(&mut self, id: LogId, consumer: &str, seq: Seq) -> Result<(Seq, ConsumerInfo)> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        stream.reset_consumer(consumer, seq, self.turn)
+    }
+
     /// Takes a consumer away from the client that has it for itself.
     ///
     /// # Errors

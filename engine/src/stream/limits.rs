@@ -122,11 +122,16 @@ impl Stream {
 
     /// A consumer is gone: interest retention lets go of what only it needed.
     pub(super) fn release_all(&mut self, consumer: &Consumer) -> Result<()> {
+        self.release_from(consumer.settled_below(), Seq::MAX)
+    }
+
+    /// Interest retention lets go of what nobody needs any more, from a sequence on and below another.
+    pub(super) fn release_from(&mut self, first: Seq, end: Seq) -> Result<()> {
         if self.core.config.retention != Retention::Interest {
             return Ok(());
         }
-        let mut next = self.core.index.next_live(consumer.settled_below())?;
-        while let Some(seq) = next {
+        let mut next = self.core.index.next_live(first)?;
+        while let Some(seq) = next.filter(|seq| *seq < end) {
             if !self.is_needed(seq)? {
                 self.core.remove(seq)?;
             }

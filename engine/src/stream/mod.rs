@@ -255,7 +255,18 @@ impl Stream {
                 .update_consumer(self.core.id, turn.now, serial, to_json(&config));
             turn.sync = true;
         }
+        let before = self.consumers.get(&serial);
+        let before = before.map(|consumer| (consumer.settled_below(), consumer.filters().to_vec()));
         self.set_consumer_config(serial, config, turn.now)?;
+        if let Some((oldest, filters)) = before
+            && self
+                .consumers
+                .get(&serial)
+                .is_some_and(|consumer| consumer.filters() != filters)
+        {
+            // It may have been the only one that wanted some of the messages.
+            self.release_from(oldest, Seq::MAX)?;
+        }
         self.enqueue(serial);
         self.consumer_info(name, turn.now)
             .ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
@@ -270,6 +281,31 @@ impl Stream {
         self.unsubscribe(serial);
         self.subscribe(serial, &filters);
         Ok(())
+    }
+
+    /// Makes a consumer begin anew: at `asked`, or for 0 behind what is acknowledged. Answers where.
+    ///
+    /// # Errors
+    /// If there is no such consumer, it may not begin there, or storage cannot be read.
+    pub(crate) fn reset_consumer(
+        &mut self,
+        name: &str,
+        asked: Seq,
+        turn: &mut Turn<'_>,
+    ) -> Result<(Seq, ConsumerInfo)> {
+        let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        let consumer = self.consumers.get_mut(&serial).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        let seq = consumer.reset_target(asked, &mut self.core)?;
+        let oldest = consumer.settled_below();
+        consumer.reset(seq, &mut self.core)?;
+        let info = consumer.info(turn.now);
+        if self.is_journaled() {
+            turn.commands.reset_consumer(self.core.id, turn.now, serial, seq);
+            turn.sync = true;
+        }
+        self.enqueue(serial);
+        self.release_from(oldest.min(seq), seq)?;
+        Ok((seq, info))
     }
 
     /// Removes a consumer, and what was kept only for it.
@@ -356,6 +392,7 @@ impl Stream {
         let Some(consumer) = self.consumers.get_mut(&serial) else {
             return Ok(());
         };
+        let confirms = consumer.confirms(&ack);
         let done = consumer.ack(&ack, turn);
         self.progressed.push(serial);
         self.enqueue(serial);
@@ -364,7 +401,7 @@ impl Stream {
             AckKind::Next(request) => {
                 self.pull(name, &request, ack.reply, turn);
             }
-            _ if !ack.reply.is_empty() => {
+            _ if !ack.reply.is_empty() && confirms => {
                 self.demand_durability(turn);
                 turn.emits.push(Emit::AckReply {
                     account: self.core.account.clone(),
@@ -525,6 +562,21 @@ impl Stream {
             } => {
                 if let Some(consumer) = self.consumers.get_mut(&consumer) {
                     consumer.replay_delivered(first_delivery, &seqs, time);
+                }
+            }
+            Command::Deferred { consumer, waits } => {
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.replay_deferred(&waits);
+                }
+            }
+            Command::GivenUp { consumer, seqs } => {
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.replay_given_up(&seqs);
+                }
+            }
+            Command::ResetConsumer { consumer, seq } => {
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.reset(seq, &mut self.core)?;
                 }
             }
             Command::Acked { consumer, seqs } => {

@@ -321,11 +321,36 @@ pub(super) async fn unpin(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
     Ok(reply::answer(Call::ConsumerUnpin(stream, name), serde_json::Map::new()))
 }
 
-/// CONSUMER.RESET: checked, then refused.
+/// CONSUMER.RESET.
 pub(super) async fn reset(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Request {
+        seq: u64,
+    }
+    #[derive(Serialize)]
+    struct Reset {
+        #[serde(flatten)]
+        info: Consumer,
+        reset_seq: u64,
+    }
+    let asked: Request = match request.payload.is_empty() {
+        true => Request::default(),
+        false => {
+            decode(&request.payload, &schema::RESET, false).map_err(|why| reject::INVALID_JSON.with(as_a_whole(why)))?
+        }
+    };
     let entry = lookup(js, request, stream)?;
-    find(js, &entry, name).await?;
-    Err(reject::CONSUMER_INVALID_RESET.with("Weir does not support resetting consumers yet"))
+    let (id, consumer) = (entry.id, name.to_owned());
+    let (reset_seq, info) = js
+        .call(entry.shard, move |shard| shard.reset_consumer(id, &consumer, asked.seq))
+        .await
+        .map_err(|error| refused(error, &reject::CONSUMER_INVALID_RESET))?;
+    let info = Consumer::of(info, now()).alone();
+    Ok(reply::answer(
+        Call::ConsumerReset(stream, name),
+        Reset { info, reset_seq },
+    ))
 }
 
 #[cfg(test)]

@@ -34,6 +34,12 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest) {
     let subject = String::from_utf8_lossy(&request.subject).into_owned();
     let Some(call) = Call::parse(&subject) else { return };
     let outcome = answer(&jetstream, call, &request).await;
+    if let (Call::ConsumerReset(..), Err(rejection)) = (call, &outcome)
+        && [reject::CONSUMER_NOT_FOUND, reject::STREAM_NOT_FOUND].contains(rejection)
+    {
+        // Resets are each consumer's own business there: of one that is not there nobody hears.
+        return;
+    }
     jetstream.api_requests.total.fetch_add(1, Ordering::Relaxed);
     let payload = outcome.unwrap_or_else(|rejection| {
         jetstream.api_requests.errors.fetch_add(1, Ordering::Relaxed);

@@ -91,6 +91,7 @@ pub(super) fn refusal(call: Call<'_>, rejection: &Rejection) -> Vec<u8> {
             let never = json!(format_time(None));
             (false, vec![("paused", json!(false)), ("pause_until", never)])
         }
+        Call::ConsumerReset(..) => (false, vec![("reset_seq", json!(0))]),
         Call::StreamPurge(_) => (false, vec![("purged", json!(0))]),
         Call::StreamRestore(_) => (false, vec![("deliver_subject", json!(""))]),
         _ => (false, vec![]),

@@ -389,6 +389,12 @@ pub(super) static UNPIN: Fields = Fields {
     fields: &[("group", Shape::Text)],
 };
 
+/// CONSUMER.RESET.
+pub(super) static RESET: Fields = Fields {
+    name: "JSApiConsumerResetRequest",
+    fields: &[("seq", UINT64)],
+};
+
 /// STREAM.SNAPSHOT.
 pub(super) static SNAPSHOT: Fields = Fields {
     name: "JSApiStreamSnapshotRequest",
