@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use weir_engine::shard::emit::{Event, UnpinReason};
 use weir_engine::stream::Abandoned;
 
-use crate::jetstream::now;
+use crate::jetstream::{now, nuid};
 
 /// The account and the subject of an event.
 pub(super) fn subject_of(event: &Event) -> (&str, String) {
@@ -115,7 +115,7 @@ pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
 /// An advisory's JSON: its type, an id, the time, and its own fields.
 pub(super) fn typed(kind: &str, mut fields: Value) -> Vec<u8> {
     fields["type"] = json!(format!("io.nats.jetstream.{kind}"));
-    fields["id"] = json!(format!("{:022X}", rand::random::<u128>() >> 40));
+    fields["id"] = json!(nuid());
     fields["timestamp"] = json!(weir_engine::json::format_time(Some(now())));
     fields.to_string().into_bytes()
 }

@@ -6,6 +6,7 @@
 mod advisory;
 pub mod api;
 mod attach;
+mod backup;
 mod batch;
 mod outlet;
 mod services;
@@ -257,6 +258,14 @@ pub fn jsz(server: &Server, query: &crate::monitor::Query) -> serde_json::Value 
         Some(jetstream) => api::jsz::jsz(jetstream, query),
         None => serde_json::json!({"disabled": true}),
     }
+}
+
+/// A name that nobody else has: 22 letters and digits.
+#[must_use]
+pub fn nuid() -> String {
+    use rand::RngExt;
+    let letters = rand::rng().sample_iter(rand::distr::Alphanumeric);
+    letters.take(22).map(char::from).collect()
 }
 
 /// The time, in nanoseconds since the Unix epoch.

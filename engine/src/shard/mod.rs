@@ -9,6 +9,7 @@ pub mod command;
 pub mod emit;
 mod input;
 mod recover;
+mod restore;
 pub mod snapshot;
 pub(crate) mod turn;
 
@@ -53,6 +54,8 @@ pub(crate) struct State {
     /// The last journal record written.
     position: Seq,
     streams: HashMap<LogId, Stream, RandomState>,
+    /// Streams that are being restored, which nobody sees.
+    restoring: HashMap<LogId, Stream, RandomState>,
     /// Streams that this turn changed.
     touched: Vec<LogId>,
     /// Streams whose consumers were stopped by the turn's budget.

@@ -55,6 +55,7 @@ impl State {
             journal,
             position,
             streams: Default::default(),
+            restoring: Default::default(),
             touched: Vec::new(),
             unfinished: Vec::new(),
             doomed: Vec::new(),
@@ -66,6 +67,7 @@ impl State {
         };
         state.load_snapshots(now)?;
         state.replay_journal(now)?;
+        state.drop_unfinished()?;
         for stream in state.streams.values_mut() {
             stream.recovered()?;
             stream.core.write(false)?;

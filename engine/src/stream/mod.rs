@@ -617,8 +617,8 @@ impl Stream {
         Ok(())
     }
 
-    /// What its consumers need to go on after a restart.
-    pub(crate) fn consumer_snapshots(&self) -> Vec<ConsumerSnapshot> {
+    /// What its consumers need to go on after a restart, or in another store.
+    pub fn consumer_snapshots(&self) -> Vec<ConsumerSnapshot> {
         self.consumers.values().map(Consumer::snapshot).collect()
     }
 

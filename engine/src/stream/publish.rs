@@ -262,7 +262,7 @@ impl Stream {
     }
 
     /// Notes the id of the newest message, empty if it has none.
-    pub(super) fn remember_id(&mut self, id: &[u8], seq: Seq, time: NanoTime) {
+    pub(crate) fn remember_id(&mut self, id: &[u8], seq: Seq, time: NanoTime) {
         if id.is_empty() || self.core.config.duplicate_window <= 0 {
             self.core.dedup.set_last(id);
         } else {

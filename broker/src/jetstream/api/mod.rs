@@ -11,7 +11,9 @@ pub mod direct;
 pub mod jsz;
 mod message;
 mod reply;
+mod restore;
 mod schema;
+mod snapshot;
 mod stream;
 
 use std::sync::Arc;
@@ -65,8 +67,8 @@ async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> An
         Call::StreamNames => stream::names(js, request),
         Call::StreamList => stream::list(js, request).await,
         Call::StreamPurge(name) => stream::purge(js, request, name).await,
-        Call::StreamSnapshot(name) => stream::snapshot(js, request, name),
-        Call::StreamRestore(name) => stream::restore(js, request, name),
+        Call::StreamSnapshot(name) => snapshot::snapshot(js, request, name).await,
+        Call::StreamRestore(name) => restore::restore(js, request, name).await,
         Call::MsgGet(name) => message::get(js, request, name).await,
         Call::MsgDelete(name) => message::delete(js, request, name).await,
         Call::ConsumerCreate(target) => consumer::create(js, request, target).await,

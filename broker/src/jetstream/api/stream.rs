@@ -104,7 +104,12 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
 }
 
 /// The rules of mirrors and sources, with what is known of their origins.
-fn check_origins(js: &JetStream, account: &str, config: &mut StreamConfig, pedantic: bool) -> Result<(), Rejection> {
+pub(super) fn check_origins(
+    js: &JetStream,
+    account: &str,
+    config: &mut StreamConfig,
+    pedantic: bool,
+) -> Result<(), Rejection> {
     let find = |name: &str| js.catalogue().get(account, name).map(|entry| entry.config.clone());
     sourcing_rules::check(config, &find, pedantic)
 }
@@ -123,7 +128,7 @@ async fn attach(js: &Arc<JetStream>, request: &ApiRequest, entry: &Arc<StreamEnt
 }
 
 /// Refuses to promise more bytes than the server may use. `before` is what the stream was promised so far.
-fn check_room(js: &JetStream, config: &StreamConfig, before: i64) -> Result<(), Rejection> {
+pub(super) fn check_room(js: &JetStream, config: &StreamConfig, before: i64) -> Result<(), Rejection> {
     let more = u64::try_from(config.max_bytes.max(0) - before.max(0)).unwrap_or(0);
     let usage = Usage::of(&js.catalogue().all());
     let (limit, reserved, rejection) = match config.storage {
@@ -375,46 +380,6 @@ pub(super) async fn purge(js: &Arc<JetStream>, request: &ApiRequest, name: &str)
     Ok(reply::answer(Call::StreamPurge(name), Purged { success: true, purged }))
 }
 
-/// STREAM.SNAPSHOT: checked as nats-server does, then refused.
-pub(super) fn snapshot(js: &JetStream, request: &ApiRequest, name: &str) -> Answer {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Request {
-        deliver_subject: String,
-    }
-    if is_empty(&request.payload) {
-        return Err(reject::BAD_REQUEST);
-    }
-    lookup(js, request, name)?;
-    let asked: Request =
-        decode(&request.payload, &schema::SNAPSHOT, js.options.strict).map_err(|why| reject::INVALID_JSON.with(why))?;
-    if !weir_subject::is_literal(asked.deliver_subject.as_bytes()) {
-        return Err(reject::SNAPSHOT_DELIVER_SUBJECT_INVALID);
-    }
-    Err(reject::STREAM_SNAPSHOT.with("Weir does not support snapshots yet"))
-}
-
-/// STREAM.RESTORE: checked as nats-server does, then refused.
-pub(super) fn restore(js: &JetStream, request: &ApiRequest, name: &str) -> Answer {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Request {
-        config: StreamConfig,
-    }
-    if is_empty(&request.payload) {
-        return Err(reject::BAD_REQUEST);
-    }
-    let asked: Request =
-        decode(&request.payload, &schema::RESTORE, js.options.strict).map_err(|why| reject::INVALID_JSON.with(why))?;
-    if !asked.config.name.is_empty() && asked.config.name != name {
-        return Err(reject::STREAM_MISMATCH);
-    }
-    if lookup(js, request, name).is_ok() {
-        return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED);
-    }
-    Err(reject::STREAM_RESTORE.with("Weir does not support restoring snapshots yet"))
-}
-
 /// Reads a request that may be missing.
 pub(super) fn optional<T: serde::de::DeserializeOwned + Default>(
     js: &JetStream,
@@ -428,7 +393,7 @@ pub(super) fn optional<T: serde::de::DeserializeOwned + Default>(
 }
 
 /// A stream as clients are told when it was made or changed.
-async fn describe(js: &Arc<JetStream>, entry: &Arc<StreamEntry>) -> Result<StreamInfo, Rejection> {
+pub(super) async fn describe(js: &Arc<JetStream>, entry: &Arc<StreamEntry>) -> Result<StreamInfo, Rejection> {
     let id = entry.id;
     let state = js
         .call(entry.shard, move |shard| state_of(shard, id))

@@ -1,0 +1,169 @@
+//! Streams that are being restored from a backup: their messages go straight to a log of their own, which nobody sees,
+//! and the journal hears of the stream only once all is on disk. So a restore that breaks off, by a crash as well, leaves
+//! nothing but a log that [`State::drop_unfinished`] removes at the next start.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::consumer::ConsumerSnapshot;
+use crate::error::{Error, Result};
+use crate::headers;
+use crate::reject;
+use crate::shard::snapshot::StreamSnapshot;
+use crate::shard::{Shard, State};
+use crate::stream::core::Identity;
+use crate::stream::settings::{BackendKind, Settings};
+use crate::stream::{Message, StreamConfig};
+use crate::types::{LogId, NanoTime, Seq};
+
+/// The prefix of the keys that name logs of unfinished restores. The value is the shard's number and the settings.
+const RESTORING_PREFIX: &[u8] = b"restoring/";
+
+fn key(id: LogId) -> Bytes {
+    [RESTORING_PREFIX, id.to_string().as_bytes()].concat().into()
+}
+
+impl Shard<'_, '_> {
+    /// Begins to restore a stream; its configuration was validated. `first` is the first sequence it may have. Nobody
+    /// sees it before [`Shard::finish_restore`].
+    ///
+    /// # Errors
+    /// If its storage cannot be made.
+    pub fn begin_restore(
+        &mut self,
+        id: LogId,
+        account: &Arc<str>,
+        config: StreamConfig,
+        settings: Settings,
+        first: Seq,
+    ) -> Result<()> {
+        let value = crate::stream::to_json(&(self.state.number, settings));
+        let kv = self.state.env.backend(BackendKind::Segment)?.kv();
+        kv.put_all(&[(key(id), Some(value))])?;
+        let who = Identity {
+            id,
+            account: account.clone(),
+            name: config.name.as_str().into(),
+            config,
+            settings,
+            created: self.turn.now,
+        };
+        let stream = self.state.open_stream(who, first.saturating_sub(1), None)?;
+        self.state.restoring.insert(id, stream);
+        Ok(())
+    }
+
+    /// Adds messages, in the order of their sequences, each above those before.
+    ///
+    /// # Errors
+    /// If they are out of order, or storage fails.
+    pub fn restore_messages(&mut self, id: LogId, messages: Vec<Message>) -> Result<()> {
+        let now = self.turn.now;
+        let stream = self.state.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        for message in messages {
+            if message.seq <= stream.core.last() {
+                return Err(Error::damaged(format!("message sequence {} out of order", message.seq)));
+            }
+            let message_id = headers::get(&message.headers, "Nats-Msg-Id").unwrap_or_default();
+            let body = [&message.headers[..], &message.payload].concat();
+            stream.core.append(
+                message.seq,
+                message.time,
+                &message.subject,
+                message.headers.len(),
+                body.into(),
+            )?;
+            let recent = message.time > now.saturating_sub(stream.config().duplicate_window);
+            stream.remember_id(if recent { message_id } else { b"" }, message.seq, message.time);
+        }
+        stream.core.write(false)
+    }
+
+    /// The stream is whole: it has everything up to `last`, and these consumers. From here on it is a stream like any
+    /// other, once the turn is durable.
+    ///
+    /// # Errors
+    /// If storage fails.
+    pub fn finish_restore(
+        &mut self,
+        id: LogId,
+        last: Seq,
+        last_time: Option<NanoTime>,
+        consumers: Vec<ConsumerSnapshot>,
+    ) -> Result<()> {
+        let now = self.turn.now;
+        let mut stream = self.state.restoring.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let known = stream.core.last_time();
+        stream.core.raise_last(last, last_time.or(known).unwrap_or(now));
+        for consumer in consumers {
+            stream.resume_consumer(consumer, now)?;
+        }
+        stream.recovered()?;
+        stream.core.write(false)?;
+        let settings = stream.core.settings;
+        if settings.is_journaled() {
+            // The journal must not name a stream whose messages are not on disk.
+            self.state.env.backend(settings.backend)?.sync()?;
+            let snapshot = StreamSnapshot::of(&stream, self.state.number, 0);
+            self.turn
+                .commands
+                .create_stream(id, now, crate::stream::to_json(&snapshot));
+            self.turn.sync = true;
+        }
+        stream.enforce_all_limits(now)?;
+        self.state.env.catalogue.insert(&stream, self.state.number);
+        self.state.streams.insert(id, stream);
+        self.state.touch(id);
+        Ok(())
+    }
+
+    /// Forgets a restore: one that was finished, durably, stays; of one that was not nothing is left.
+    ///
+    /// # Errors
+    /// If storage fails.
+    pub fn end_restore(&mut self, id: LogId) -> Result<()> {
+        if let Some(stream) = self.state.restoring.remove(&id) {
+            let settings = stream.core.settings;
+            drop(stream);
+            let backend = self.state.env.backend(settings.backend)?;
+            crate::store::remove_log(backend.as_ref(), id, &settings)?;
+        }
+        let kv = self.state.env.backend(BackendKind::Segment)?.kv();
+        kv.put_all(&[(key(id), None)])
+    }
+}
+
+impl State {
+    /// Removes what restores left behind that a crash broke off.
+    pub(super) fn drop_unfinished(&mut self) -> Result<()> {
+        let kv = self.env.backend(BackendKind::Segment)?.kv();
+        let mut found = Vec::new();
+        kv.scan(RESTORING_PREFIX, None, &mut |name, value| {
+            let id = std::str::from_utf8(&name[RESTORING_PREFIX.len()..])
+                .ok()
+                .and_then(|id| id.parse().ok());
+            if let Some(id) = id {
+                found.push((LogId(id), Bytes::copy_from_slice(value)));
+            }
+            ControlFlow::Continue(())
+        })?;
+        for (id, value) in found {
+            let (shard, settings): (usize, Settings) = crate::stream::from_json(&value)?;
+            if shard != self.number {
+                continue;
+            }
+            self.env.catalogue.seen(id);
+            if !self.streams.contains_key(&id) {
+                tracing::info!(log = %id, "removing what an unfinished restore left");
+                let backend = self.env.backend(settings.backend)?;
+                if backend.list()?.contains(&id) {
+                    crate::store::remove_log(backend.as_ref(), id, &settings)?;
+                }
+            }
+            kv.put_all(&[(key(id), None)])?;
+        }
+        Ok(())
+    }
+}
