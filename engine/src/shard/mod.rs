@@ -29,7 +29,7 @@ use crate::reject;
 use crate::store::{Clock, Environment};
 use crate::stream::core::{Identity, StreamCore};
 use crate::stream::settings::Settings;
-use crate::stream::{Portion, Purge, Stream, StreamConfig, StreamSource, Taken};
+use crate::stream::{Portion, Purge, Retention, Stream, StreamConfig, StreamSource, Taken};
 use crate::types::{LogId, NanoTime, Seq};
 use checkpoint::Checkpoint;
 use command::Commands;
@@ -582,8 +582,12 @@ impl Shard<'_, '_> {
             self.turn.commands.update_stream(id, now, json);
             self.turn.sync = true;
         }
+        let turns = stream.config().retention == Retention::Limits && config.retention == Retention::Interest;
         stream.configure(config, settings);
         catalogue.insert(stream, number);
+        if turns {
+            stream.release_settled()?;
+        }
         stream.enforce_all_limits(now)
     }
 

@@ -147,11 +147,12 @@ impl StreamCore {
         self.last_time
     }
 
-    /// The first live sequence, or one above the last; 0 for a stream that never held anything.
+    /// The first live sequence, or one above the last; 0 for a stream that never held anything, and has no first sequence
+    /// of its own.
     pub fn first(&self) -> Seq {
         match self.index.first() {
             Some(first) => first,
-            None if self.last == 0 => 0,
+            None if self.last == 0 => self.config.first_seq.min(1),
             None => self.last + 1,
         }
     }

@@ -141,8 +141,26 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether any consumer still needs a message.
+    /// The stream keeps messages for their consumers' sake from now on: those go that all who wanted them have
+    /// acknowledged. What nobody wants stays, as in nats-server.
+    pub(crate) fn release_settled(&mut self) -> Result<()> {
+        let mut next = match self.consumers.is_empty() {
+            true => None,
+            false => self.core.index.next_live(0)?,
+        };
+        while let Some(seq) = next {
+            if !self.is_needed(seq)? && !self.interested.is_empty() {
+                self.core.remove(seq)?;
+            }
+            next = self.core.index.next_live(seq + 1)?;
+        }
+        self.tell_removed();
+        Ok(())
+    }
+
+    /// Whether any consumer still needs a message; `interested` has all that want its subject then.
     fn is_needed(&mut self, seq: Seq) -> Result<bool> {
+        self.interested.clear();
         let Some(subject) = self.core.subject_at(seq)? else {
             return Ok(false);
         };

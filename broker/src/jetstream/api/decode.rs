@@ -7,8 +7,10 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::schema::{Choice, Fields, Shape};
 
@@ -17,14 +19,11 @@ use super::schema::{Choice, Fields, Shape};
 /// # Errors
 /// The text behind `invalid JSON: `.
 pub(super) fn decode<T: DeserializeOwned>(text: &[u8], fields: &'static Fields, strict: bool) -> Result<T, String> {
-    for document in serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>() {
-        document.map_err(|error| syntax_error(text, &error))?;
-    }
-    let faults = Faults::default();
     let mut request = Map::new();
     let whole = Shape::Object(fields);
-    let mut source = serde_json::Deserializer::from_slice(text);
-    while source.end().is_err() {
+    for document in serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>() {
+        let document = document.map_err(|error| syntax_error(text, &error))?;
+        let faults = Faults::default();
         let place = Place {
             faults: &faults,
             strict,
@@ -33,14 +32,18 @@ pub(super) fn decode<T: DeserializeOwned>(text: &[u8], fields: &'static Fields, 
             element: false,
             shape: &whole,
         };
+        let mut source = serde_json::Deserializer::from_str(document.get());
         match place.deserialize(&mut source) {
             Ok(Some(Value::Object(document))) => request.extend(document),
             Ok(_) => {}
-            Err(error) => return Err(faults.abort.take().unwrap_or_else(|| error.to_string())),
+            Err(error) => {
+                let noted = faults.first.take().or_else(|| faults.abort.take());
+                return Err(noted.unwrap_or_else(|| error.to_string()));
+            }
         }
-    }
-    if let Some(fault) = faults.first.take() {
-        return Err(fault);
+        if let Some(fault) = faults.first.take() {
+            return Err(fault);
+        }
     }
     serde_json::from_value(Value::Object(request)).map_err(|error| error.to_string())
 }
@@ -50,7 +53,7 @@ pub(super) fn decode<T: DeserializeOwned>(text: &[u8], fields: &'static Fields, 
 struct Faults {
     /// The first mistake that decoding goes on after.
     first: RefCell<Option<String>>,
-    /// A mistake that ends decoding; it is told even if it is not the first.
+    /// A mistake that ends decoding.
     abort: RefCell<Option<String>>,
 }
 
@@ -91,6 +94,15 @@ impl Place<'_> {
         });
     }
 
+    /// A number where none is wanted.
+    fn number<E: de::Error>(&self, value: Value) -> Result<Option<Value>, E> {
+        if matches!(self.shape, Shape::Any) {
+            return Ok(Some(value));
+        }
+        self.mismatch("number");
+        Ok(None)
+    }
+
     fn inside(&self, name: &str, shape: &'static Shape) -> Self {
         let path = match &self.path {
             None => name.to_owned(),
@@ -118,17 +130,44 @@ impl Place<'_> {
         }
     }
 
-    fn integer<E: de::Error>(&self, number: i128) -> Result<Option<Value>, E> {
-        match self.shape {
-            Shape::Int { min, max, .. } if (i128::from(*min)..=*max).contains(&number) => Ok(Some(whole(number))),
-            Shape::Choice(choice) => self.choose(choice, None, &number.to_string()),
-            Shape::Int { .. } => {
-                self.mismatch(&format!("number {number}"));
-                Ok(None)
+    /// A value that is told by its JSON text: a number, a time, or a word to choose.
+    fn scalar<E: de::Error>(&self, raw: &str) -> Result<Option<Value>, E> {
+        let text = || serde_json::from_str::<String>(raw).map_err(E::custom);
+        let found = match raw.as_bytes().first() {
+            Some(b'n') => "null",
+            Some(b'"') => "string",
+            Some(b't' | b'f') => "bool",
+            Some(b'[') => "array",
+            Some(b'{') => "object",
+            _ => "number",
+        };
+        match (self.shape, found) {
+            (Shape::Choice(choice), "string") => self.choose(choice, Some(&text()?), raw),
+            (Shape::Choice(choice), "null") => self.choose(choice, None, raw),
+            (Shape::Choice(choice), _) => match choice.mismatch(found) {
+                Some(why) => Err(self.abort(why)),
+                None => self.choose(choice, None, raw),
+            },
+            (_, "null") => Ok(None),
+            (Shape::Time, "string") => {
+                let text = text()?;
+                match time_error(&text) {
+                    None => Ok(Some(Value::from(text))),
+                    Some(why) => Err(self.abort(why)),
+                }
             }
-            Shape::Time => Err(self.abort("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
+            (Shape::Int { min, max, .. }, "number") => match raw.parse::<i128>() {
+                // Go's unsigned integers have no sign, not even before 0.
+                Ok(number) if (i128::from(*min)..=*max).contains(&number) && (*min < 0 || !raw.starts_with('-')) => {
+                    Ok(Some(whole(number)))
+                }
+                _ => {
+                    self.mismatch(&format!("number {raw}"));
+                    Ok(None)
+                }
+            },
             _ => {
-                self.mismatch("number");
+                self.mismatch(found);
                 Ok(None)
             }
         }
@@ -148,7 +187,13 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
     type Value = Option<Value>;
 
     fn deserialize<D: de::Deserializer<'de>>(self, source: D) -> Result<Self::Value, D::Error> {
-        source.deserialize_any(self)
+        match self.shape {
+            Shape::Int { .. } | Shape::Choice(_) | Shape::Time => {
+                let raw = <&RawValue>::deserialize(source)?;
+                self.scalar(raw.get())
+            }
+            _ => source.deserialize_any(self),
+        }
     }
 }
 
@@ -166,43 +211,26 @@ impl<'de> Visitor<'de> for Place<'_> {
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
         match self.shape {
             Shape::Flag => return Ok(Some(Value::Bool(value))),
-            Shape::Choice(choice) => return self.choose(choice, None, &value.to_string()),
-            Shape::Time => return Err(self.abort("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
             _ => self.mismatch("bool"),
         }
         Ok(None)
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        self.integer(value.into())
+        self.number(value.into())
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        self.integer(value.into())
+        self.number(value.into())
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        match self.shape {
-            Shape::Int { .. } => self.mismatch(&format!("number {value}")),
-            Shape::Choice(choice) => return self.choose(choice, None, &value.to_string()),
-            Shape::Any => return Ok(Number::from_f64(value).map(Value::Number)),
-            _ => self.mismatch("number"),
-        }
-        Ok(None)
+        self.number(value.into())
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
         match self.shape {
             Shape::Text | Shape::Any => return Ok(Some(Value::from(value))),
-            Shape::Choice(choice) => return self.choose(choice, Some(value), &Value::from(value).to_string()),
-            Shape::Time => {
-                return match weir_engine::json::parse_time(value) {
-                    Ok(_) => Ok(Some(Value::from(value))),
-                    Err(_) => Err(self.abort(format!(
-                        "parsing time {value:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {value:?} as \"2006\""
-                    ))),
-                };
-            }
             _ => self.mismatch("string"),
         }
         Ok(None)
@@ -211,11 +239,7 @@ impl<'de> Visitor<'de> for Place<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let Shape::List(shape) = self.shape else {
             while items.next_element::<IgnoredAny>()?.is_some() {}
-            match self.shape {
-                Shape::Choice(choice) => return self.choose(choice, None, "[…]"),
-                Shape::Time => return Err(self.abort("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
-                _ => self.mismatch("array"),
-            }
+            self.mismatch("array");
             return Ok(None);
         };
         let mut list = Vec::new();
@@ -263,15 +287,72 @@ impl<'de> Visitor<'de> for Place<'_> {
             }
             _ => {
                 while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                match self.shape {
-                    Shape::Choice(choice) => return self.choose(choice, None, "{…}"),
-                    Shape::Time => return Err(self.abort("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
-                    _ => self.mismatch("object"),
-                }
+                self.mismatch("object");
                 return Ok(None);
             }
         }
         Ok(Some(Value::Object(object)))
+    }
+}
+
+/// What is wrong with a time, in Go's words; nothing if it is RFC 3339.
+fn time_error(text: &str) -> Option<String> {
+    weir_engine::json::parse_time(text).err()?;
+    let bytes = text.as_bytes();
+    // What stands at each place of `2006-01-02T15:04:05`, digits or one character.
+    let parts = [
+        (0, 4, "2006"),
+        (4, 5, "-"),
+        (5, 7, "01"),
+        (7, 8, "-"),
+        (8, 10, "02"),
+        (10, 11, "T"),
+        (11, 13, "15"),
+        (13, 14, ":"),
+        (14, 16, "04"),
+        (16, 17, ":"),
+        (17, 19, "05"),
+    ];
+    let cannot = |at: usize, wanted: &str| {
+        let rest = String::from_utf8_lossy(&bytes[at.min(bytes.len())..]);
+        Some(format!(
+            "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {rest:?} as {wanted:?}"
+        ))
+    };
+    let mut numbers = Vec::new();
+    for (start, end, wanted) in parts {
+        let part = bytes.get(start..end);
+        let fits = part.is_some_and(|part| match wanted.len() {
+            1 => part == wanted.as_bytes(),
+            _ => part.iter().all(u8::is_ascii_digit),
+        });
+        if !fits {
+            return cannot(start, wanted);
+        }
+        let digits = part
+            .unwrap_or_default()
+            .iter()
+            .map(|byte| u32::from(byte.wrapping_sub(b'0')));
+        numbers.push(digits.fold(0, |number, digit| number * 10 + digit));
+    }
+    let limits = [
+        (2, 1..=12, "month"),
+        (6, 0..=23, "hour"),
+        (8, 0..=59, "minute"),
+        (10, 0..=59, "second"),
+    ];
+    for (at, limit, name) in limits {
+        if !limit.contains(&numbers[at]) {
+            return Some(format!("parsing time {text:?}: {name} out of range"));
+        }
+    }
+    let fraction = match bytes.get(19..) {
+        Some([b'.', rest @ ..]) => 1 + rest.iter().take_while(|byte| byte.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    match bytes.get(19 + fraction) {
+        Some(b'Z' | b'+' | b'-') => Some(format!("parsing time {text:?}: day out of range")),
+        _ => cannot(19, "Z07:00"),
     }
 }
 
@@ -293,13 +374,20 @@ fn syntax_error(text: &[u8], error: &serde_json::Error) -> String {
     let offset = (line_start + error.column() + usize::from(control)).clamp(1, text.len().max(1));
     let found = text.get(offset - 1).map_or('?', |byte| char::from(*byte));
     if said.starts_with("invalid escape") {
-        return format!("invalid escape sequence `\\{found}` in string at offset {offset}");
+        let start = text[..offset]
+            .iter()
+            .rposition(|byte| *byte == b'\\')
+            .unwrap_or(offset - 1);
+        let len = if text.get(start + 1) == Some(&b'u') { 6 } else { 2 };
+        let sequence = String::from_utf8_lossy(&text[start..text.len().min(start + len)]);
+        return format!("invalid escape sequence `{sequence}` in string at offset {offset}");
     }
     if control {
-        return format!(
-            "invalid character '\\x{:02x}' in string at offset {offset}",
-            u32::from(found)
-        );
+        let found = match found {
+            '\t' | '\n' | '\r' => format!("{found:?}"),
+            other => format!("'\\x{:02x}'", u32::from(other)),
+        };
+        return format!("invalid character {found} in string at offset {offset}");
     }
     let context = if said.starts_with("key must be a string") || (said.starts_with("trailing comma") && found == '}') {
         "looking for beginning of object key string".to_owned()
@@ -441,7 +529,7 @@ mod tests {
             ("{\"storage\":\"foo\"}", "can not unmarshal \"\\\"foo\\\"\""),
             ("{\"retention\":1}", "can not unmarshal \"1\""),
             ("{\"compression\":\"x\"}", "unknown compression algorithm"),
-            ("{\"foo\":1,\"storage\":\"x\"}", "can not unmarshal \"\\\"x\\\"\""),
+            ("{\"foo\":1,\"storage\":\"x\"}", "json: unknown field \"foo\""),
         ] {
             assert_eq!(stream(text).unwrap_err(), expected, "{text}");
         }

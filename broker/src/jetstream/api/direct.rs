@@ -106,7 +106,7 @@ fn find(shard: &mut Shard<'_, '_>, id: LogId, get: &Get) -> weir_engine::Result<
         Some(time) => stream.seq_at(time)?,
         None => get.seq,
     };
-    if get.batch > 0 {
+    if get.batch != 0 {
         return batch(stream, get, start);
     }
     let found = if !get.next_by_subj.is_empty() {
@@ -127,6 +127,10 @@ fn batch(stream: &mut Stream, get: &Get, start: Seq) -> weir_engine::Result<Outc
         _ => vec![filter.clone()],
     };
     let mut pending = stream.count_from(&filters, start)?;
+    if get.batch < 0 {
+        // Nats-server takes that for none at all.
+        return Ok(Outcome::Batch(Vec::new(), End { pending, up_to: None }));
+    }
     let mut room = Room::of(get);
     let mut messages = Vec::new();
     let mut next = start;
@@ -200,7 +204,12 @@ impl Room {
         let asked = positive(get.batch).and_then(|batch| usize::try_from(batch).ok());
         Self {
             messages: asked.unwrap_or(MESSAGES_MAX).min(MESSAGES_MAX),
-            bytes: positive(get.max_bytes).unwrap_or(BYTES_MAX).min(BYTES_MAX),
+            bytes: match u64::try_from(get.max_bytes) {
+                Ok(0) => BYTES_MAX,
+                Ok(bytes) => bytes.min(BYTES_MAX),
+                // Less than nothing is left: one message goes, as ever.
+                Err(_) => 1,
+            },
         }
     }
 

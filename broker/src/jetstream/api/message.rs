@@ -147,7 +147,7 @@ pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         // Nats-server tells holes, the past and the future apart.
         Err(if seq > state.last_seq {
             reject::STREAM_MSG_DELETE_FAILED.with("stream store EOF")
-        } else if seq < state.first_seq {
+        } else if seq < state.first_seq.max(1) {
             reject::STREAM_MSG_DELETE_FAILED.with("no message found")
         } else {
             reject::SEQUENCE_NOT_FOUND.with(seq)

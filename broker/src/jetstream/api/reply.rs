@@ -196,7 +196,7 @@ impl State {
             messages: state.messages,
             bytes: state.bytes,
             // A stream that never held anything has no first sequence yet.
-            first_seq: if state.last_seq == 0 { 0 } else { state.first_seq },
+            first_seq: state.first_seq,
             first_ts: format_time(state.first_time),
             last_seq: state.last_seq,
             last_ts: format_time(state.last_time),

@@ -45,7 +45,8 @@ impl Shape {
             Self::Int { go, .. } => (*go).to_owned(),
             Self::Time => "time.Time".to_owned(),
             Self::Texts => "map[string]string".to_owned(),
-            Self::List(Self::Object(fields)) => format!("[]*server.{}", fields.name),
+            // Of the lists of objects, only this one is of pointers.
+            Self::List(Self::Object(fields)) if fields.name == "StreamSource" => "[]*server.StreamSource".to_owned(),
             Self::List(item) => format!("[]{}", item.go_type()),
             Self::Object(fields) => format!("server.{}", fields.name),
             Self::Any => "interface {}".to_owned(),
@@ -58,6 +59,7 @@ impl Shape {
             Self::Text => Some("".into()),
             Self::Flag => Some(false.into()),
             Self::Int { .. } => Some(0.into()),
+            Self::Object(_) => Some(serde_json::Map::new().into()),
             _ => None,
         }
     }
@@ -77,6 +79,14 @@ enum Says {
 }
 
 impl Choice {
+    /// The refusal of a value that is not even text, for those that tell it apart; `found` is its kind.
+    pub fn mismatch(&self, found: &str) -> Option<String> {
+        match self.says {
+            Says::Compression => Some(format!("json: cannot unmarshal {found} into Go value of type string")),
+            Says::Unmarshal | Says::Named(_) => None,
+        }
+    }
+
     /// The refusal of a value, given as JSON text.
     pub fn refusal(&self, raw: &str) -> String {
         match self.says {
