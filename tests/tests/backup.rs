@@ -1,0 +1,261 @@
+//! Backups over the API, as `nats stream backup` and `restore` make them: chunks that are confirmed one by one.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use async_nats::Client;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use weir_tests::{Backend, Server, with_server, with_server_for};
+
+const ALL: [Backend; 3] = [Backend::Segment, Backend::Rocksdb, Backend::Memory];
+/// Enough for the slowest machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A request of the JetStream API.
+async fn ask(client: &Client, call: &str, body: &Value) -> Result<Value> {
+    let payload = match body {
+        Value::Null => Bytes::new(),
+        body => body.to_string().into(),
+    };
+    let answer = client.request(format!("$JS.API.{call}"), payload).await?;
+    Ok(serde_json::from_slice(&answer.payload)?)
+}
+
+/// Everything of a backup, and the answer that came before it.
+async fn backup(client: &Client, stream: &str) -> Result<(Value, Vec<u8>)> {
+    let inbox = client.new_inbox();
+    let mut chunks = client.subscribe(inbox.clone()).await?;
+    let request = json!({"deliver_subject": inbox, "chunk_size": 4096});
+    let answer = ask(client, &format!("STREAM.SNAPSHOT.{stream}"), &request).await?;
+    ensure!(answer.get("error").is_none(), "{answer}");
+    let mut data = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        if chunk.payload.is_empty() {
+            let status = chunk.status.map(|status| status.as_u16());
+            ensure!(status == Some(204), "it ended with {status:?}");
+            return Ok((answer, data));
+        }
+        data.extend_from_slice(&chunk.payload);
+        if let Some(reply) = chunk.reply {
+            client.publish(reply, Bytes::new()).await?;
+        }
+    }
+    anyhow::bail!("the backup did not end")
+}
+
+/// Sends a backup; what is answered at its end, or before if it was refused.
+async fn restore(client: &Client, config: &Value, data: &[u8]) -> Result<Value> {
+    let name = config["name"].as_str().context("a name")?;
+    let begun = ask(
+        client,
+        &format!("STREAM.RESTORE.{name}"),
+        &json!({"config": config, "state": {}}),
+    )
+    .await?;
+    let Some(to) = begun["deliver_subject"].as_str().filter(|to| !to.is_empty()) else {
+        return Ok(begun);
+    };
+    for chunk in data.chunks(1000) {
+        let answer = client.request(to.to_owned(), Bytes::copy_from_slice(chunk)).await?;
+        if !answer.payload.is_empty() {
+            return Ok(serde_json::from_slice(&answer.payload)?);
+        }
+    }
+    let answer = client.request(to.to_owned(), Bytes::new()).await?;
+    Ok(serde_json::from_slice(&answer.payload)?)
+}
+
+/// All that can be told apart from outside, without what a restore has to change.
+async fn look(client: &Client, stream: &str) -> Result<Value> {
+    let details = json!({"deleted_details": true, "subjects_filter": ">"});
+    let info = ask(client, &format!("STREAM.INFO.{stream}"), &details).await?;
+    let state = info["state"].clone();
+    let mut messages = Vec::new();
+    for seq in state["first_seq"].as_u64().unwrap_or(0)..=state["last_seq"].as_u64().unwrap_or(0) {
+        messages.push(ask(client, &format!("STREAM.MSG.GET.{stream}"), &json!({"seq": seq})).await?["message"].clone());
+    }
+    let consumers = ask(client, &format!("CONSUMER.LIST.{stream}"), &Value::Null).await?;
+    let mut told = Vec::new();
+    for consumer in consumers["consumers"].as_array().into_iter().flatten() {
+        let mut kept = json!({});
+        for field in ["name", "num_ack_pending", "num_redelivered", "num_pending"] {
+            kept[field] = consumer[field].clone();
+        }
+        for pair in ["delivered", "ack_floor"] {
+            kept[pair] = json!([consumer[pair]["consumer_seq"], consumer[pair]["stream_seq"]]);
+        }
+        told.push(kept);
+    }
+    Ok(json!({"state": state, "messages": messages, "consumers": told}))
+}
+
+/// A stream with gaps, headers, and a consumer in the middle of its work.
+async fn fill(server: &Server, backend: Backend, name: &str) -> Result<()> {
+    let jetstream = server.jetstream().await?;
+    let stream = jetstream
+        .create_stream(backend.stream(name, &[&format!("{name}.>")]))
+        .await?;
+    for number in 0..60 {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Number", number.to_string());
+        let payload = vec![b'x'; number * 37];
+        let sent = jetstream
+            .publish_with_headers(format!("{name}.{}", number % 7), headers, payload.into())
+            .await?;
+        sent.await?;
+    }
+    for gone in [1, 30, 60] {
+        stream.delete_message(gone).await?;
+    }
+    let consumer = stream
+        .create_consumer(async_nats::jetstream::consumer::pull::Config {
+            durable_name: Some("worker".into()),
+            filter_subject: format!("{name}.3"),
+            ack_wait: Duration::from_secs(600),
+            ..Default::default()
+        })
+        .await?;
+    let mut batch = consumer.fetch().max_messages(5).messages().await?;
+    let mut taken = 0;
+    while let Some(message) = batch.next().await {
+        let message = message.map_err(anyhow::Error::from_boxed)?;
+        taken += 1;
+        if taken != 2 {
+            message.double_ack().await.map_err(anyhow::Error::from_boxed)?;
+        }
+    }
+    ensure!(taken == 5, "{taken} messages");
+    Ok(())
+}
+
+#[test]
+fn a_backup_restores_to_the_same_on_every_backend() {
+    with_server_for(LIMIT, async |server| {
+        let mut client = server.connect().await?;
+        for from in ALL {
+            fill(server, from, "FROM").await?;
+            let before = look(&client, "FROM").await?;
+            let (answer, data) = backup(&client, "FROM").await?;
+            ask(&client, "STREAM.DELETE.FROM", &Value::Null).await?;
+            for to in ALL {
+                let mut config = answer["config"].clone();
+                config["metadata"]["weir.backend"] = json!(to.name());
+                config["storage"] = if to == Backend::Memory {
+                    json!("memory")
+                } else {
+                    json!("file")
+                };
+                let restored = restore(&client, &config, &data).await?;
+                ensure!(restored.get("error").is_none(), "from {from:?} to {to:?}: {restored}");
+                ensure!(look(&client, "FROM").await? == before, "from {from:?} to {to:?}");
+                if to != Backend::Memory {
+                    // What was answered is on disk.
+                    server.kill()?;
+                    server.start_again().await?;
+                    client = server.connect().await?;
+                    ensure!(
+                        look(&client, "FROM").await? == before,
+                        "killed: from {from:?} to {to:?}"
+                    );
+                }
+                ask(&client, "STREAM.DELETE.FROM", &Value::Null).await?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_backup_of_nats_server_restores() {
+    with_server(async |server| {
+        let client = server.connect().await?;
+        let described: Value = serde_json::from_slice(include_bytes!("../fixtures/orders.json"))?;
+        let data = include_bytes!("../fixtures/orders.s2");
+        let restored = restore(&client, &described["config"], data).await?;
+        ensure!(restored.get("error").is_none(), "{restored}");
+        let seen = look(&client, "ORDERS").await?;
+        let state = &seen["state"];
+        for field in [
+            "messages",
+            "bytes",
+            "first_seq",
+            "first_ts",
+            "last_seq",
+            "last_ts",
+            "num_deleted",
+        ] {
+            ensure!(state[field] == described["state"][field], "{field}: {state}");
+        }
+        ensure!(state["deleted"] == json!([105, 119]), "{state}");
+        let worker = json!([{
+            "name": "worker", "delivered": [4, 113], "ack_floor": [1, 108],
+            "num_ack_pending": 2, "num_redelivered": 1, "num_pending": 1,
+        }]);
+        ensure!(seen["consumers"] == worker, "{}", seen["consumers"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_broken_backup_leaves_nothing() {
+    with_server_for(LIMIT, async |server| {
+        let client = server.connect().await?;
+        fill(server, Backend::Segment, "S").await?;
+        let (answer, data) = backup(&client, "S").await?;
+        let mut config = answer["config"].clone();
+        config["name"] = json!("T");
+        config["subjects"] = json!(["T.>"]);
+        let mut flipped = data.clone();
+        flipped[data.len() / 2] ^= 0x55;
+        for (what, bad) in [
+            ("cut short", &data[..data.len() / 2]),
+            ("changed", &flipped[..]),
+            ("no backup", b"hello, world, this is not a backup"),
+            ("empty", b""),
+        ] {
+            let refused = restore(&client, &config, bad).await?;
+            ensure!(refused["error"]["err_code"] == 10062, "{what}: {refused}");
+            let names = ask(&client, "STREAM.NAMES", &Value::Null).await?;
+            ensure!(names["streams"] == json!(["S"]), "{what}: {names}");
+        }
+        let again = restore(&client, &answer["config"], &data).await?;
+        ensure!(again["error"]["err_code"] == 10130, "{again}");
+        // A crash in the middle of one.
+        let begun = ask(&client, "STREAM.RESTORE.T", &json!({"config": config, "state": {}})).await?;
+        let to = begun["deliver_subject"].as_str().context("a subject")?.to_owned();
+        client.request(to, data[..data.len() / 2].to_vec().into()).await?;
+        server.kill()?;
+        server.start_again().await?;
+        let client = server.connect().await?;
+        let names = ask(&client, "STREAM.NAMES", &Value::Null).await?;
+        ensure!(names["streams"] == json!(["S"]), "{names}");
+        let restored = restore(&client, &config, &data).await?;
+        ensure!(restored.get("error").is_none(), "{restored}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_backup_that_nobody_takes_ends() {
+    with_server_for(LIMIT, async |server| {
+        let client = server.connect().await?;
+        fill(server, Backend::Segment, "S").await?;
+        // One that does not confirm.
+        let mut chunks = client.subscribe("here").await?;
+        let request = json!({"deliver_subject": "here", "chunk_size": 1024, "window_size": 1024});
+        ask(&client, "STREAM.SNAPSHOT.S", &request).await?;
+        let mut last = None;
+        while let Some(chunk) = chunks.next().await {
+            if chunk.payload.is_empty() {
+                last = chunk.status.map(|status| status.as_u16());
+                break;
+            }
+        }
+        ensure!(last == Some(408), "{last:?}");
+        let bad = ask(&client, "STREAM.SNAPSHOT.S", &json!({"deliver_subject": "a.*"})).await?;
+        ensure!(bad["error"]["err_code"] == 10015, "{bad}");
+        Ok(())
+    });
+}
