@@ -11,14 +11,15 @@ use parking_lot::{Mutex, RwLock};
 use crate::backend::{Backend, Batch, Log, LogOptions, LogReader};
 use crate::embed::outlet::{FetchOutlet, Fetches};
 use crate::error::{Error, Kind, Result};
-use crate::index::Index;
+use crate::index::{Index, Records};
 use crate::shard::emit::Outlet;
 use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, Runner, ShardHandle, State};
 use crate::stream::core::Identity;
+use crate::stream::message::{has_life, life_in};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
 use crate::stream::{Stream, StreamConfig, subject_of};
-use crate::types::{LogId, NanoTime};
+use crate::types::{LogId, NanoTime, Seq};
 
 /// Where the engine gets its time from, in nanoseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> NanoTime + Send + Sync>;
@@ -261,23 +262,49 @@ pub(crate) fn remove_log(backend: &dyn Backend, id: LogId, settings: &Settings) 
 pub(crate) fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -> Result<Index> {
     let reader = log.reader();
     if who.settings.index == IndexKind::Paged {
-        return Index::paged(backend.kv(), who.id, reader, subject_of, PAGED_CACHE_BYTES);
+        let records = Records { subject_of, ending_of };
+        return Index::paged(backend.kv(), who.id, reader, records, PAGED_CACHE_BYTES);
     }
     let mut index = Index::resident();
     let mut outcome = Ok(());
+    // Reading bodies has to wait for the end of the scan.
+    let mut mortal = Vec::new();
     reader.scan(
         0..=crate::types::Seq::MAX,
         crate::backend::Want::Heads,
         crate::backend::Direction::Forward,
         &mut |entry| {
             outcome = index.add(entry.seq, subject_of(entry.head));
+            if has_life(entry.head) {
+                mortal.push((entry.seq, entry.time, entry.head.to_vec()));
+            }
             match outcome {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             }
         },
     )?;
-    outcome.map(|()| index)
+    outcome?;
+    for (seq, time, head) in mortal {
+        if let Some(at) = ending_of(reader.as_ref(), seq, time, &head)? {
+            index.add_ending(at, seq);
+        }
+    }
+    Ok(index)
+}
+
+/// When a stored message ends, if it has a life of its own.
+fn ending_of(reader: &dyn LogReader, seq: Seq, time: NanoTime, head: &[u8]) -> Result<Option<NanoTime>> {
+    let life = life_in(head, |len| match reader.get(seq)? {
+        Some(entry) if len <= entry.body.len() => Ok(entry.body.slice(..len)),
+        _ => Ok::<_, Error>(bytes::Bytes::new()),
+    });
+    match life {
+        Ok(life) => Ok(life.end(time)),
+        // What cannot be read cannot be removed either.
+        Err(error) if error.kind == Kind::Damaged => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// All the streams of a directory. Closing it writes a last checkpoint; without that, the next opening applies the

@@ -166,6 +166,11 @@ impl Bench {
         self.clock.load(Ordering::SeqCst)
     }
 
+    /// Lets time pass while the store is closed.
+    pub fn skip(&self, nanos: Nanos) {
+        self.clock.fetch_add(nanos, Ordering::SeqCst);
+    }
+
     /// Lets time pass, and what is due happen.
     pub fn advance(&self, nanos: Nanos) {
         self.clock.fetch_add(nanos, Ordering::SeqCst);

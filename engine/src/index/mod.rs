@@ -4,6 +4,7 @@
 //! positions where it stands. A tree leads from the subjects to `{count, first, last}`. So the questions of a stream
 //! and its consumers (the next message that a filter matches, how many are left, the last of each subject) cost
 //! about as much as there are matching subjects, or chunks, and never as much as there are messages.
+//! Beside them stand, in the order of time, the endings of messages that have a life of their own.
 //!
 //! Pure state: no clock, no threads, no I/O but what the paged kind asks of the backend.
 
@@ -31,7 +32,7 @@ pub use resident::Resident;
 
 use crate::backend::{Kv, KvWrite, LogReader};
 use crate::error::Result;
-use crate::types::{LogId, Seq};
+use crate::types::{LogId, NanoTime, Seq};
 
 /// What is known of a subject that has live messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,15 @@ pub struct SubjectInfo {
     pub first: Seq,
     /// The last live message.
     pub last: Seq,
+}
+
+/// How an index reads what lies in the log.
+#[derive(Clone, Copy)]
+pub struct Records {
+    /// The subject in a record's head.
+    pub subject_of: fn(&[u8]) -> &[u8],
+    /// When the record of that sequence, time and head ends, if it has a life of its own.
+    pub ending_of: fn(&dyn LogReader, Seq, NanoTime, &[u8]) -> Result<Option<NanoTime>>,
 }
 
 /// The index of one stream, one of two kinds that give the same answers.
@@ -61,7 +71,7 @@ impl Index {
         Self::Resident(Resident::default())
     }
 
-    /// The index that the backend keeps for that log, or a new one. `subject_of` finds the subject in a record's
+    /// The index that the backend keeps for that log, or a new one. `records` says how to read a record's
     /// head; the cache of subjects takes about `cache_bytes`. For a backend that has
     /// [`atomic_kv`](crate::Backend::atomic_kv) only.
     ///
@@ -71,10 +81,10 @@ impl Index {
         kv: Arc<dyn Kv>,
         log: LogId,
         reader: Arc<dyn LogReader>,
-        subject_of: fn(&[u8]) -> &[u8],
+        records: Records,
         cache_bytes: usize,
     ) -> Result<Self> {
-        Paged::open(kv, log, reader, subject_of, cache_bytes).map(Self::Paged)
+        Paged::open(kv, log, reader, records, cache_bytes).map(Self::Paged)
     }
 
     /// Adds a message. An error of kind [`Kind::Invalid`](crate::Kind::Invalid) if the sequence is not above all
@@ -217,6 +227,38 @@ impl Index {
             Self::Paged(index) => index.last_of_each(filters, visit)?,
         }
         Ok(())
+    }
+
+    /// Notes when a message that has a life of its own ends.
+    pub fn add_ending(&mut self, at: NanoTime, seq: Seq) {
+        match self {
+            Self::Resident(index) => index.add_ending(at, seq),
+            Self::Paged(index) => index.add_ending(at, seq),
+        }
+    }
+
+    /// Forgets when a message ends.
+    pub fn remove_ending(&mut self, at: NanoTime, seq: Seq) {
+        match self {
+            Self::Resident(index) => index.remove_ending(at, seq),
+            Self::Paged(index) => index.remove_ending(at, seq),
+        }
+    }
+
+    /// The time of the first ending noted, and whose it is.
+    pub fn first_ending(&mut self) -> Result<Option<(NanoTime, Seq)>> {
+        match self {
+            Self::Resident(index) => Ok(index.first_ending()),
+            Self::Paged(index) => index.first_ending(),
+        }
+    }
+
+    /// The first endings up to that time, in order; `most` at most.
+    pub fn endings(&mut self, until: NanoTime, most: usize) -> Result<Vec<(NanoTime, Seq)>> {
+        match self {
+            Self::Resident(index) => Ok(index.endings(until, most)),
+            Self::Paged(index) => index.endings(until, most),
+        }
     }
 
     /// Hands out the writes to the backend's [`Kv`](crate::Kv) that belong in the same [`Batch`](crate::Batch) as

@@ -1,7 +1,6 @@
 //! The index in memory: all subjects, and postings by chunk. It is rebuilt from the log's heads when a stream opens.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use super::chunk::{Chunk, chunk_of, position_of, seq_at};
 use super::cursor::{Cursor, Page, reduce};
 use super::subjects::Subjects;
 use crate::error::{Error, Result};
-use crate::types::Seq;
+use crate::types::{NanoTime, Seq};
 
 /// Up to so many matching subjects are asked one by one; with more, the matches of a chunk are gathered in a bitmap.
 const FEW: usize = 4;
@@ -35,9 +34,32 @@ pub struct Resident {
     /// No sequence below may be added any more.
     next: Seq,
     recent: VecDeque<(Seq, u32)>,
+    /// When messages with a life of their own end, and which.
+    endings: BTreeSet<(NanoTime, Seq)>,
 }
 
 impl Resident {
+    /// Notes when a message ends.
+    pub fn add_ending(&mut self, at: NanoTime, seq: Seq) {
+        self.endings.insert((at, seq));
+    }
+
+    /// Forgets when a message ends.
+    pub fn remove_ending(&mut self, at: NanoTime, seq: Seq) {
+        self.endings.remove(&(at, seq));
+    }
+
+    /// The message that ends first.
+    pub fn first_ending(&self) -> Option<(NanoTime, Seq)> {
+        self.endings.first().copied()
+    }
+
+    /// The messages that end first, up to that time; `most` at most.
+    pub fn endings(&self, until: NanoTime, most: usize) -> Vec<(NanoTime, Seq)> {
+        let due = self.endings.iter().take_while(|(at, _)| *at <= until);
+        due.take(most).copied().collect()
+    }
+
     /// Adds a message above all before.
     pub fn add(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
         if seq < self.next || seq == 0 || seq == Seq::MAX {

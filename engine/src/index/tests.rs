@@ -491,7 +491,12 @@ impl Store {
 const LOG: LogId = LogId(9);
 
 fn open(store: &Arc<Store>, cache_bytes: usize) -> Index {
-    Index::paged(store.clone(), LOG, store.clone(), |head| &head[1..], cache_bytes).unwrap()
+    let records = Records {
+        subject_of: |head| &head[1..],
+        // The byte that is no part of the subject; odd sequences end.
+        ending_of: |_, seq, time, _| Ok((seq % 2 == 1).then_some(time + 1_000)),
+    };
+    Index::paged(store.clone(), LOG, store.clone(), records, cache_bytes).unwrap()
 }
 
 /// Writes turns of random length, and opens anew now and then; sometimes an unwritten turn is lost and done again.

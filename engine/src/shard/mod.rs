@@ -588,7 +588,7 @@ impl Shard<'_, '_> {
         if turns {
             stream.release_settled()?;
         }
-        stream.enforce_all_limits(now)
+        stream.enforce_all_limits(now, Some(self.turn))
     }
 
     /// Deletes a stream with all its messages and consumers.

@@ -71,7 +71,7 @@ impl State {
         for stream in state.streams.values_mut() {
             stream.recovered()?;
             stream.core.write(false)?;
-            stream.enforce_all_limits(now)?;
+            stream.enforce_all_limits(now, None)?;
             stream.touched = true;
             state.touched.push(stream.id());
             state.env.catalogue.insert(stream, number);
@@ -168,6 +168,9 @@ impl State {
         let mut stream = self.open_stream(who, snapshot.last, snapshot.last_time)?;
         stream.set_next_serial(snapshot.next_serial);
         stream.set_origins(snapshot.origins);
+        if let Some(schedules) = snapshot.schedules {
+            stream.resume_schedules(&schedules)?;
+        }
         for consumer in snapshot.consumers {
             stream.resume_consumer(consumer, now)?;
         }

@@ -15,7 +15,7 @@ use crate::shard::snapshot::StreamSnapshot;
 use crate::shard::{Shard, State};
 use crate::stream::core::Identity;
 use crate::stream::settings::{BackendKind, Settings};
-use crate::stream::{Message, StreamConfig};
+use crate::stream::{Marks, Message, StreamConfig};
 use crate::types::{LogId, NanoTime, Seq};
 
 /// The prefix of the keys that name logs of unfinished restores. The value is the shard's number and the settings.
@@ -73,8 +73,10 @@ impl Shard<'_, '_> {
                 message.time,
                 &message.subject,
                 message.headers.len(),
+                Marks::of_headers(&message.headers),
                 body.into(),
             )?;
+            stream.note_schedule(message.seq, &message.subject, &message.headers, message.time);
             let recent = message.time > now.saturating_sub(stream.config().duplicate_window);
             stream.remember_id(if recent { message_id } else { b"" }, message.seq, message.time);
         }
@@ -112,7 +114,7 @@ impl Shard<'_, '_> {
                 .create_stream(id, now, crate::stream::to_json(&snapshot));
             self.turn.sync = true;
         }
-        stream.enforce_all_limits(now)?;
+        stream.enforce_all_limits(now, Some(self.turn))?;
         self.state.env.catalogue.insert(&stream, self.state.number);
         self.state.streams.insert(id, stream);
         self.state.touch(id);

@@ -54,6 +54,9 @@ pub struct StreamSnapshot {
     pub next_serial: u64,
     /// The last journal record that is contained in this.
     pub position: Seq,
+    /// Its schedules: the sequence of each, and when it is due next. `None` if they have to be looked for in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedules: Option<Vec<(Seq, NanoTime)>>,
     /// Its consumers.
     pub consumers: Vec<ConsumerSnapshot>,
     /// How far it has come with each of its sources.
@@ -77,6 +80,7 @@ impl StreamSnapshot {
             last_time: core.last_time(),
             next_serial: stream.next_serial(),
             position,
+            schedules: stream.schedule_snapshot(),
             consumers: stream.consumer_snapshots(),
             origins: stream.origins().clone(),
         }

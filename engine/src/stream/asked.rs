@@ -3,7 +3,7 @@
 use crate::headers;
 
 /// The headers of a published message that a stream looks at (js-api, "Headers"), each with its first value. An empty
-/// value counts as none, as with nats-server, but for `Nats-Batch-Commit`.
+/// value counts as none, as with nats-server, but for `Nats-Batch-Commit` and `Nats-Schedule-Time-Zone`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked<'a> {
     /// `Nats-Msg-Id`
@@ -26,6 +26,16 @@ pub(super) struct Asked<'a> {
     pub incr: Option<&'a [u8]>,
     /// `Nats-Schedule`
     pub schedule: Option<&'a [u8]>,
+    /// `Nats-Schedule-Target`
+    pub schedule_target: Option<&'a [u8]>,
+    /// `Nats-Schedule-Source`
+    pub schedule_source: Option<&'a [u8]>,
+    /// `Nats-Schedule-TTL`
+    pub schedule_ttl: Option<&'a [u8]>,
+    /// `Nats-Schedule-Rollup`
+    pub schedule_rollup: Option<&'a [u8]>,
+    /// `Nats-Schedule-Time-Zone`, which may be empty
+    pub schedule_zone: Option<&'a [u8]>,
     /// `Nats-Schedule-Next`
     pub schedule_next: Option<&'a [u8]>,
     /// `Nats-Scheduler`
@@ -61,6 +71,11 @@ impl<'a> Asked<'a> {
                 b"TTL" => &mut asked.ttl,
                 b"Incr" => &mut asked.incr,
                 b"Schedule" => &mut asked.schedule,
+                b"Schedule-Target" => &mut asked.schedule_target,
+                b"Schedule-Source" => &mut asked.schedule_source,
+                b"Schedule-TTL" => &mut asked.schedule_ttl,
+                b"Schedule-Rollup" => &mut asked.schedule_rollup,
+                b"Schedule-Time-Zone" => &mut asked.schedule_zone,
                 b"Schedule-Next" => &mut asked.schedule_next,
                 b"Scheduler" => &mut asked.scheduler,
                 b"Stream-Source" => &mut asked.source,
@@ -70,7 +85,8 @@ impl<'a> Asked<'a> {
                 b"Required-Api-Level" => &mut asked.api_level,
                 _ => continue,
             };
-            if slot.is_none() && (!value.is_empty() || name == b"Batch-Commit") {
+            let keeps_empty = matches!(name, b"Batch-Commit" | b"Schedule-Time-Zone");
+            if slot.is_none() && (!value.is_empty() || keeps_empty) {
                 *slot = Some(value);
             }
         }

@@ -22,17 +22,6 @@ impl Stream {
         }
     }
 
-    /// `Nats-TTL`: whether there may be one.
-    pub(super) fn check_ttl(&self, asked: &Asked<'_>) -> Result<()> {
-        match asked.ttl {
-            None => Ok(()),
-            Some(_) if !self.core.config.allow_msg_ttl => Err(reject::MESSAGE_TTL_DISABLED.into()),
-            Some(_) => Err(reject::STREAM_STORE_FAILED
-                .with("Weir does not support Nats-TTL yet")
-                .into()),
-        }
-    }
-
     /// `Nats-Expected-Last-Sequence`, where `last` is the last sequence.
     pub(super) fn check_last_seq(asked: &Asked<'_>, last: Seq) -> Result<()> {
         match asked.last_seq {
@@ -111,14 +100,6 @@ impl Stream {
     pub(super) fn check_source(asked: &Asked<'_>) -> Result<()> {
         match asked.source {
             Some(_) => Err(reject::MESSAGE_SOURCE_HDR_NOT_ALLOWED.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// `Nats-Schedule` and what belongs to it.
-    pub(super) fn check_schedule(&self, asked: &Asked<'_>) -> Result<()> {
-        match asked.schedule {
-            Some(_) => Err(reject::MESSAGE_SCHEDULES_DISABLED.into()),
             None => Ok(()),
         }
     }

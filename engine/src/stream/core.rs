@@ -6,18 +6,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::backend::{Batch, Direction, KvWrite, Log, LogReader, Want};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::index::Index;
 use crate::stream::ahead::ReadAhead;
 use crate::stream::config::StreamConfig;
 use crate::stream::dedup::Dedup;
-use crate::stream::message::{self, Message};
+use crate::stream::message::{self, Marks, Message};
 use crate::stream::settings::Settings;
 use crate::stream::tail::Tail;
+use crate::stream::ttl::{Life, life_of};
 use crate::types::{Entry, LogId, NanoTime, Record, Seq};
 
 /// Erasures of a turn up to which going through them all is quicker than asking the index.
 const ERASED_SEARCH: usize = 512;
+
+/// Heads that are read in one go.
+const HEADS_AT_ONCE: usize = 4096;
 
 /// What a stream holds, as clients are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +55,10 @@ struct Head {
     time: NanoTime,
     subject: Bytes,
     size: u64,
+    /// Whether it is never too old.
+    ageless: bool,
+    /// When it ends by itself.
+    ending: Option<NanoTime>,
 }
 
 /// The messages of a stream. Changes are seen at once by reads through it; [`StreamCore::write`] brings them to the
@@ -75,6 +83,10 @@ pub(crate) struct StreamCore {
     last_time: Option<NanoTime>,
     /// The first message's sequence and time, once looked up.
     first_time: Option<(Seq, NanoTime)>,
+    /// Messages below this never grow too old.
+    ageless_below: Seq,
+    /// The first message that can grow too old, and its time, once looked up.
+    first_aging: Option<(Seq, NanoTime)>,
     bytes: u64,
     /// Interior sequences to erase from the log.
     erased: Vec<Seq>,
@@ -124,6 +136,8 @@ impl StreamCore {
             last,
             last_time,
             first_time: None,
+            ageless_below: 0,
+            first_aging: None,
             bytes: extent.bytes + message::stored_size_of_record(0, 0) * extent.count,
             erased: Vec::new(),
             overwrite: false,
@@ -188,10 +202,11 @@ impl StreamCore {
         time: NanoTime,
         subject: &[u8],
         headers_len: usize,
+        marks: Marks,
         body: Bytes,
     ) -> Result<Bytes> {
         let mut head = Vec::with_capacity(5 + subject.len());
-        message::pack_head(subject, headers_len, &mut head);
+        message::pack_head(subject, headers_len, marks, &mut head);
         let head = Bytes::from(head);
         self.put(seq, time, head.clone(), body)?;
         Ok(head)
@@ -201,6 +216,12 @@ impl StreamCore {
     pub fn put(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) -> Result<()> {
         debug_assert!(seq > self.last, "sequence {seq} is not above {}", self.last);
         self.index.add(seq, message::subject_of(&head))?;
+        if message::has_life(&head) {
+            let life = message::life_in(&head, |len| Ok::<_, Error>(body.slice(..len.min(body.len()))))?;
+            if let Some(at) = life.end(time) {
+                self.index.add_ending(at, seq);
+            }
+        }
         self.bytes += message::stored_size_of_record(head.len(), body.len());
         self.tail.push(seq, time, head, body);
         self.last = seq;
@@ -265,12 +286,18 @@ impl StreamCore {
             return Ok(false);
         }
         let head = self.head(seq)?;
-        let Some(Head { subject, size, .. }) = head else {
+        let Some(Head {
+            subject, size, ending, ..
+        }) = head
+        else {
             // Its subject is known to nobody but the index. It is not served, and stays where it is.
             tracing::error!(stream = %self.name, seq, "a damaged message cannot be removed");
             return Ok(false);
         };
         self.index.remove(seq, &subject)?;
+        if let Some(at) = ending {
+            self.index.remove_ending(at, seq);
+        }
         self.bytes = self.bytes.saturating_sub(size);
         self.erased.push(seq);
         self.ahead.forget(seq);
@@ -313,6 +340,35 @@ impl StreamCore {
         }
     }
 
+    /// The first live message that can grow too old, and its time.
+    pub fn first_aging(&mut self) -> Result<Option<(Seq, NanoTime)>> {
+        let Some(first) = self.index.first() else {
+            return Ok(None);
+        };
+        if let Some((seq, time)) = self.first_aging
+            && self.index.is_live(seq)?
+        {
+            return Ok(Some((seq, time)));
+        }
+        let mut next = Some(first);
+        if self.ageless_below > first {
+            next = self.index.next_live(self.ageless_below)?;
+        }
+        self.first_aging = None;
+        while let Some(seq) = next {
+            match self.head(seq)? {
+                Some(head) if !head.ageless => {
+                    self.first_aging = Some((seq, head.time));
+                    break;
+                }
+                // A damaged one cannot be removed, and must not stand in the way of those after it.
+                _ => self.ageless_below = seq + 1,
+            }
+            next = self.index.next_live(seq + 1)?;
+        }
+        Ok(self.first_aging)
+    }
+
     /// The first live sequence that is not older than a time; one above the last if all are older.
     pub fn seq_at(&self, time: NanoTime) -> Result<Seq> {
         let (mut low, mut high) = (self.first(), self.last + 1);
@@ -345,6 +401,41 @@ impl StreamCore {
     /// The removed sequences that trimming below `first` does not cover.
     fn erased_from(&self, first: Seq) -> impl Iterator<Item = Seq> {
         self.erased.iter().copied().filter(move |seq| *seq > first)
+    }
+
+    /// Visits the heads of all live messages in order.
+    pub fn each_head(&self, visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>) -> Result<()> {
+        let mut next = self.index.first();
+        while let Some(seq) = next {
+            let unwritten = self.tail.unwritten().next().map_or(self.last + 1, |record| record.seq);
+            if seq >= unwritten {
+                break;
+            }
+            let mut live = Vec::new();
+            self.reader
+                .scan(seq..=unwritten - 1, Want::Heads, Direction::Forward, &mut |entry| {
+                    live.push((entry.seq, entry.head.to_vec()));
+                    match live.len() < HEADS_AT_ONCE {
+                        true => ControlFlow::Continue(()),
+                        false => ControlFlow::Break(()),
+                    }
+                })?;
+            next = match live.last() {
+                Some((last, _)) if live.len() == HEADS_AT_ONCE => self.index.next_live(last + 1)?,
+                _ => None,
+            };
+            for (seq, head) in &live {
+                if self.index.is_live(*seq)? && visit(*seq, head).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        for record in self.tail.unwritten() {
+            if self.index.is_live(record.seq)? && visit(record.seq, record.head).is_break() {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Brings this turn's changes to the log. After an error the stream must be opened anew.
@@ -395,15 +486,32 @@ impl StreamCore {
             return Ok(Some(Head::of(entry)));
         }
         let mut found = None;
+        let mut life = Ok(Life::Limits);
         self.reader
             .scan(seq..=seq, Want::Heads, Direction::Forward, &mut |entry| {
+                life = message::life_in(entry.head, Err);
                 found = Some(Head {
                     time: entry.time,
                     subject: Bytes::copy_from_slice(message::subject_of(entry.head)),
                     size: message::stored_size_of_record(entry.head.len(), entry.body_len as usize),
+                    ageless: false,
+                    ending: None,
                 });
                 ControlFlow::Break(())
             })?;
+        if let Some(head) = &mut found {
+            let life = match life {
+                Ok(life) => life,
+                Err(headers_len) => match self.reader.get(seq) {
+                    Ok(Some(entry)) if headers_len <= entry.body.len() => life_of(&entry.body[..headers_len]),
+                    Ok(_) => Life::Limits,
+                    // Its ending is not known any more; should it come, nothing is left to remove.
+                    Err(error) if error.kind == Kind::Damaged => Life::Limits,
+                    Err(error) => return Err(error),
+                },
+            };
+            head.set_life(life);
+        }
         Ok(found)
     }
 }
@@ -411,10 +519,20 @@ impl StreamCore {
 impl Head {
     fn of(entry: &Entry) -> Self {
         let subject = message::subject_of(&entry.head);
-        Self {
+        let mut head = Self {
             time: entry.time,
             subject: entry.head.slice_ref(subject),
             size: message::stored_size_of_record(entry.head.len(), entry.body.len()),
-        }
+            ageless: false,
+            ending: None,
+        };
+        let life = message::life_in(&entry.head, Err);
+        head.set_life(life.unwrap_or_else(|len| life_of(&entry.body[..len.min(entry.body.len())])));
+        head
+    }
+
+    fn set_life(&mut self, life: Life) {
+        self.ageless = life == Life::Never;
+        self.ending = life.end(self.time);
     }
 }

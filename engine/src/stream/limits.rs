@@ -2,8 +2,12 @@
 
 use crate::consumer::Consumer;
 use crate::error::Result;
+use crate::shard::turn::Turn;
 use crate::stream::{Discard, Retention, Stream};
 use crate::types::{NanoTime, Seq};
+
+/// Messages that expire in one turn at most, so that a million of them do not hold up publishers.
+const EXPIRE_MAX: usize = 8192;
 
 impl Stream {
     /// Makes room after a message of that subject was stored.
@@ -17,7 +21,9 @@ impl Stream {
     }
 
     /// Applies limits that were changed to what is stored.
-    pub(crate) fn enforce_all_limits(&mut self, now: NanoTime) -> Result<()> {
+    ///
+    /// Without a turn, as when a stream is opened, nothing expires that leaves delete markers: the next tick sees to it.
+    pub(crate) fn enforce_all_limits(&mut self, now: NanoTime, turn: Option<&mut Turn<'_>>) -> Result<()> {
         let config = &self.core.config;
         let (per_subject, max_msgs, max_bytes) = (config.max_msgs_per_subject, config.max_msgs, config.max_bytes);
         if per_subject > 0 {
@@ -33,7 +39,7 @@ impl Stream {
             }
         }
         self.trim_to(max_msgs, max_bytes)?;
-        self.expire(now)?;
+        self.expire(now, turn)?;
         self.tell_removed();
         Ok(())
     }
@@ -76,31 +82,67 @@ impl Stream {
         Ok(())
     }
 
-    /// Removes what is too old, and forgets message ids that left the window.
-    pub(super) fn expire(&mut self, now: NanoTime) -> Result<()> {
+    /// Removes what is too old or at the end of its TTL, and forgets message ids that left the window. Where much is due
+    /// at once, a part of it; [`Stream::expiry`] then asks for the next turn.
+    pub(super) fn expire(&mut self, now: NanoTime, mut turn: Option<&mut Turn<'_>>) -> Result<()> {
         let window = self.core.config.duplicate_window;
         self.core.dedup.expire(now, window);
+        if self.leaves_markers() && turn.is_none() {
+            return Ok(());
+        }
+        let mut left = EXPIRE_MAX;
         let max_age = self.core.config.max_age;
-        if max_age > 0 {
-            while let (Some(first), Some(time)) = (self.core.index.first(), self.core.first_time()?) {
-                if time > now.saturating_sub(max_age) || !self.core.remove(first)? {
-                    break;
+        while max_age > 0
+            && left > 0
+            && let Some((seq, time)) = self.core.first_aging()?
+            && time <= now.saturating_sub(max_age)
+        {
+            if !self.end_message(seq, turn.as_deref_mut())? {
+                break;
+            }
+            left -= 1;
+        }
+        if self.core.config.allow_msg_ttl && left > 0 {
+            let mut due = self.core.index.endings(now, left)?;
+            due.sort_unstable_by_key(|(_, seq)| *seq);
+            for (at, seq) in due {
+                if !self.end_message(seq, turn.as_deref_mut())? {
+                    // It is damaged, or gone: there is nothing to wait for.
+                    self.core.index.remove_ending(at, seq);
                 }
             }
-            self.tell_removed();
         }
+        self.tell_removed();
         Ok(())
+    }
+
+    /// Removes a message that is over, leaving a delete marker where one belongs. Answers whether there was one.
+    fn end_message(&mut self, seq: Seq, turn: Option<&mut Turn<'_>>) -> Result<bool> {
+        if let Some(turn) = turn
+            && self.leaves_markers()
+            && let Some(subject) = self.deserves_marker(seq)?
+        {
+            self.leave_marker(subject, turn)?;
+            if !self.core.index.is_live(seq)? {
+                return Ok(true);
+            }
+        }
+        self.core.remove(seq)
     }
 
     /// When [`Stream::expire`] next has something to do.
     pub(super) fn expiry(&mut self) -> Result<Option<NanoTime>> {
         let max_age = self.core.config.max_age;
         let oldest = match max_age > 0 {
-            true => self.core.first_time()?.map(|time| time.saturating_add(max_age)),
+            true => self.core.first_aging()?.map(|(_, time)| time.saturating_add(max_age)),
+            false => None,
+        };
+        let ending = match self.core.config.allow_msg_ttl {
+            true => self.core.index.first_ending()?.map(|(at, _)| at),
             false => None,
         };
         let window = self.core.config.duplicate_window;
-        Ok([oldest, self.core.dedup.next_deadline(window)]
+        Ok([oldest, ending, self.core.dedup.next_deadline(window)]
             .into_iter()
             .flatten()
             .min())

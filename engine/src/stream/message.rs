@@ -2,14 +2,35 @@
 //!
 //! The record's head is one byte of flags, the length of the header block (4 bytes, little endian) if there is one,
 //! and the subject. The body is the header block followed by the payload, just as they came off the wire.
+//!
+//! | flags | meaning |
+//! | --- | --- |
+//! | bit 0 | there is a header block, and so its length |
+//! | bits 1 and 2 | 0: only the stream's limits end the message's life; 1: it has a TTL that stands in the head; 2: it never grows too old; 3: it has a TTL that only its headers tell |
+//! | bit 3 | it is a schedule |
+//! | bits 4 to 7 | the upper 4 bits of the TTL in the head |
+//!
+//! A TTL of up to 2^20 - 1 seconds, which is 12 days, is in the head: its lower 16 bits are the upper half of the length,
+//! for a header block has less than 64 KiB. So a head with a TTL is no longer than one without, and what must expire is
+//! found without reading bodies.
 
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::stream::ttl::{Life, life_of};
 use crate::types::{Entry, NanoTime, Seq};
 
 /// The flag of a head that states the length of a header block.
 const HAS_HEADERS: u8 = 1;
+/// Where the kind of life stands.
+const LIFE: u8 = 3 << 1;
+const TTL_IN_HEAD: u8 = 1 << 1;
+const NEVER: u8 = 2 << 1;
+const TTL_IN_HEADERS: u8 = 3 << 1;
+/// The flag of a schedule.
+const SCHEDULE: u8 = 1 << 3;
+/// The longest TTL that fits in a head, in seconds.
+const TTL_MAX: u64 = (1 << 20) - 1;
 
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +71,81 @@ impl Message {
     }
 }
 
-/// Packs a head. `headers_len` bytes of the body are the header block; [`Record::HEAD_MAX`](crate::Record::HEAD_MAX)
-/// leaves room for any subject that a control line can hold.
-pub fn pack_head(subject: &[u8], headers_len: usize, out: &mut Vec<u8>) {
+/// What a head says of a message apart from its subject and lengths: what its headers ask for in the long run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// How long it lives.
+    pub life: Life,
+    /// Whether it is a schedule.
+    pub schedule: bool,
+}
+
+impl Marks {
+    /// Those of a message that was not checked here: one that another stream took, or that comes out of a snapshot.
+    pub fn of_headers(block: &[u8]) -> Self {
+        let has = |name| crate::headers::get(block, name).is_some_and(|value| !value.is_empty());
+        Self {
+            life: life_of(block),
+            schedule: has("Nats-Schedule"),
+        }
+    }
+}
+
+/// Packs a head. `headers_len` bytes of the body are the header block, without which there are no marks;
+/// [`Record::HEAD_MAX`](crate::Record::HEAD_MAX) leaves room for any subject that a control line can hold.
+pub fn pack_head(subject: &[u8], headers_len: usize, marks: Marks, out: &mut Vec<u8>) {
     if headers_len == 0 {
         out.push(0);
     } else {
-        out.push(HAS_HEADERS);
         // A header block ends within 64 KiB (nats-server's limit), checked when the message is taken.
-        out.extend_from_slice(&(headers_len as u32).to_le_bytes());
+        let mut len = headers_len as u32;
+        let mut flags = HAS_HEADERS;
+        match marks.life {
+            Life::Limits => {}
+            Life::Never => flags |= NEVER,
+            Life::Seconds(ttl) if ttl <= TTL_MAX && len <= u32::from(u16::MAX) => {
+                flags |= TTL_IN_HEAD | ((ttl >> 16) as u8) << 4;
+                len |= (ttl as u32) << 16;
+            }
+            Life::Seconds(_) => flags |= TTL_IN_HEADERS,
+        }
+        if marks.schedule {
+            flags |= SCHEDULE;
+        }
+        out.push(flags);
+        out.extend_from_slice(&len.to_le_bytes());
     }
     out.extend_from_slice(subject);
+}
+
+/// How long the message of a head lives, where `headers` gets its header block, of that length, if the head does not say
+/// it all.
+pub(crate) fn life_in<E>(
+    head: &[u8],
+    headers: impl FnOnce(usize) -> std::result::Result<Bytes, E>,
+) -> std::result::Result<Life, E> {
+    let flags = head.first().copied().unwrap_or(0);
+    Ok(match flags & LIFE {
+        TTL_IN_HEAD => {
+            let low = head
+                .get(3..5)
+                .map_or(0, |low| u64::from(low[0]) | u64::from(low[1]) << 8);
+            Life::Seconds(u64::from(flags >> 4) << 16 | low)
+        }
+        NEVER => Life::Never,
+        TTL_IN_HEADERS => life_of(&headers(headers_len_of(head).unwrap_or(0))?),
+        _ => Life::Limits,
+    })
+}
+
+/// Whether the message of a head may have a life of its own.
+pub(crate) fn has_life(head: &[u8]) -> bool {
+    head.first().is_some_and(|flags| flags & LIFE != 0)
+}
+
+/// Whether the message of a head is a schedule.
+pub(crate) fn is_schedule(head: &[u8]) -> bool {
+    head.first().is_some_and(|flags| flags & SCHEDULE != 0)
 }
 
 /// The subject in a head; empty if the head makes no sense.
@@ -87,14 +172,17 @@ pub fn stored_size_of_record(head_len: usize, body_len: usize) -> u64 {
 
 /// Where the subject begins, and the length of the header block.
 fn parse_head(head: &[u8]) -> Option<(usize, usize)> {
-    match *head.first()? {
-        0 => Some((1, 0)),
-        HAS_HEADERS => {
-            let len: [u8; 4] = head.get(1..5)?.try_into().ok()?;
-            Some((5, u32::from_le_bytes(len) as usize))
-        }
-        _ => None,
+    let flags = *head.first()?;
+    if flags == 0 {
+        return Some((1, 0));
     }
+    let ttl_in_head = flags & LIFE == TTL_IN_HEAD;
+    if flags & HAS_HEADERS == 0 || (flags >> 4 != 0 && !ttl_in_head) {
+        return None;
+    }
+    let len = u32::from_le_bytes(head.get(1..5)?.try_into().ok()?);
+    let len = if ttl_in_head { len & u32::from(u16::MAX) } else { len };
+    Some((5, len as usize))
 }
 
 #[cfg(test)]
@@ -105,7 +193,7 @@ mod tests {
     fn packs_and_unpacks() {
         for (headers, payload) in [("", ""), ("", "x"), ("NATS/1.0\r\n\r\n", "body")] {
             let mut head = Vec::new();
-            pack_head(b"a.b", headers.len(), &mut head);
+            pack_head(b"a.b", headers.len(), Marks::default(), &mut head);
             let body = Bytes::from(format!("{headers}{payload}"));
             assert_eq!(subject_of(&head), b"a.b");
             assert_eq!(
@@ -128,8 +216,58 @@ mod tests {
     }
 
     #[test]
+    fn heads_keep_marks() {
+        let block = b"NATS/1.0\r\nNats-TTL: 2000000\r\nNats-Schedule: @daily\r\n\r\n";
+        let lives = [
+            Life::Limits,
+            Life::Never,
+            Life::Seconds(1),
+            Life::Seconds(70_000),
+            Life::Seconds(TTL_MAX),
+            Life::Seconds(2_000_000),
+        ];
+        for life in lives {
+            for schedule in [false, true] {
+                let mut head = Vec::new();
+                pack_head(b"a.b", block.len(), Marks { life, schedule }, &mut head);
+                assert_eq!((subject_of(&head), head.len()), (&b"a.b"[..], 8));
+                assert_eq!(headers_len_of(&head), Some(block.len()));
+                assert_eq!(is_schedule(&head), schedule);
+                assert_eq!(has_life(&head), life != Life::Limits);
+                let read = life_in(&head, |_| Ok::<_, Error>(Bytes::from_static(block)));
+                assert_eq!(read.unwrap(), life);
+            }
+        }
+        assert_eq!(
+            Marks::of_headers(block),
+            Marks {
+                life: Life::Seconds(2_000_000),
+                schedule: true
+            }
+        );
+        let mut head = Vec::new();
+        let marks = Marks {
+            life: Life::Seconds(9),
+            schedule: true,
+        };
+        pack_head(b"a", 100_000, marks, &mut head);
+        assert_eq!(
+            headers_len_of(&head),
+            Some(100_000),
+            "a block that is too long for it keeps its length"
+        );
+    }
+
+    #[test]
     fn refuses_foreign_heads() {
-        for head in [&b""[..], b"\x07a", b"\x01\x01", b"\x01\xff\xff\xff\xffa"] {
+        for head in [
+            &b""[..],
+            b"\x02a",
+            b"\x11\x01\0\0\0a",
+            b"\x07a",
+            b"\x01\x01",
+            b"\x01\xff\xff\xff\xffa",
+        ] {
             let entry = Entry {
                 seq: 1,
                 time: 1,

@@ -8,20 +8,24 @@ mod checks;
 mod config;
 pub(crate) mod core;
 mod counter;
+mod cron;
 mod dedup;
 mod fast;
 mod ingest;
 mod limits;
 pub(crate) mod mapping;
-mod message;
+mod marker;
+pub(crate) mod message;
 mod publish;
 mod purge;
 mod rewrite;
+mod schedule;
 pub mod settings;
 mod sourcing;
 pub mod sourcing_rules;
 mod staged;
 mod tail;
+pub(crate) mod ttl;
 pub mod validate;
 mod view;
 
@@ -38,10 +42,11 @@ pub use config::{
     StreamCompression, StreamConfig, StreamSource, SubjectTransform,
 };
 pub use core::StreamState;
-pub use message::{Message, stored_size, subject_of};
+pub use message::{Marks, Message, stored_size, subject_of};
 pub(crate) use publish::Publish;
 pub use purge::Purge;
 pub use sourcing::{Portion, Taken};
+pub use ttl::Life;
 
 use self::core::StreamCore;
 use crate::consumer::{Ack, AckKind, Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, PullRequest};
@@ -55,6 +60,7 @@ use crate::types::{LogId, NanoTime, Seq};
 use atomic::AtomicBatches;
 use fast::FastBatches;
 use rewrite::Rewrites;
+use schedule::Schedules;
 use settings::{Durability, Settings};
 use sourcing::Reader;
 
@@ -88,6 +94,8 @@ pub struct Stream {
     readers: Vec<Reader>,
     /// The last sequence that they were told of.
     told: Seq,
+    /// Messages that are to be sent at their times.
+    schedules: Schedules,
     /// Consumers with something to do in this turn.
     queue: Vec<u64>,
     /// Consumers that may have delivered or been acknowledged in this turn.
@@ -115,6 +123,7 @@ impl Stream {
             origins: BTreeMap::new(),
             readers: Vec::new(),
             told: core.last(),
+            schedules: Schedules::of_stream(core.index.len()),
             core,
             consumers: BTreeMap::new(),
             by_name: HashMap::default(),
@@ -492,7 +501,8 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) -> Result<()> {
-        self.expire(turn.now)?;
+        self.expire(turn.now, Some(turn))?;
+        self.fire_schedules(turn)?;
         self.expire_batches(turn);
         self.fast.expire(turn.now);
         let serials: Vec<u64> = self.consumers.keys().copied().collect();
@@ -518,11 +528,13 @@ impl Stream {
     /// If storage cannot be read.
     pub(crate) fn next_deadline(&mut self, now: NanoTime) -> Result<Option<NanoTime>> {
         let own = self.expiry()?;
+        let schedules = self.next_schedule(now)?;
         Ok(self
             .consumers
             .values()
             .filter_map(|consumer| consumer.next_deadline(now))
             .chain(own)
+            .chain(schedules)
             .chain(self.atomic.next_deadline())
             .chain(self.fast.next_deadline())
             .min())

@@ -10,6 +10,7 @@ use crate::reject;
 use crate::shard::emit::PubAck;
 use crate::shard::turn::Turn;
 use crate::stream::asked::Asked;
+use crate::stream::message::Marks;
 use crate::stream::rewrite::Republished;
 use crate::stream::{Retention, Stream, message};
 use crate::types::{NanoTime, Seq};
@@ -38,6 +39,10 @@ pub(super) struct Ready {
     /// `Nats-Msg-Id`; empty if it has none.
     pub id: Bytes,
     pub rollup: Option<Rollup>,
+    /// What its head has to say of it.
+    pub marks: Marks,
+    /// The subject of the schedule that is over with this message; empty if none is.
+    pub ends_schedule: Bytes,
     /// A counter's new value.
     pub value: Option<Box<str>>,
     /// The sequence and the time of a mirrored message; any other gets the next sequence, now.
@@ -82,6 +87,8 @@ impl Ready {
             body: publish.body,
             id: Bytes::new(),
             rollup: None,
+            marks: Marks::default(),
+            ends_schedule: Bytes::new(),
             value: None,
             at: None,
         }
@@ -107,7 +114,7 @@ impl Stream {
             subject: self.rewrites.input(publish.subject),
             ..publish
         };
-        let ready = match self.check(publish, &headers, &asked, turn.now)? {
+        let mut ready = match self.check(publish, &headers, &asked, turn.now)? {
             Checked::Ready(ready) => ready,
             Checked::Duplicate(seq) => {
                 return Ok(PubAck {
@@ -118,6 +125,9 @@ impl Stream {
         };
         self.check_size(ready.headers_len, ready.body.len())?;
         if self.find_wanted(&ready.subject) {
+            if let Some(ttl) = asked.ttl {
+                self.settle_ttl(ttl, &mut ready)?;
+            }
             self.check_room(&ready.subject, ready.headers_len, ready.body.len())?;
         }
         self.store(ready, turn)
@@ -138,7 +148,10 @@ impl Stream {
         self.check_ttl(asked)?;
         self.check_last_subject_seq(asked, &publish.subject)?;
         Self::check_last_seq(asked, self.core.last())?;
-        self.check_schedule(asked)?;
+        let mut asked = *asked;
+        let scheduling = self.check_schedule(&asked, &publish.subject, now, |_| None)?;
+        let publish = scheduling.add_rollup(publish, &mut asked);
+        let asked = &asked;
         Self::check_source(asked)?;
         if let Some(seq) = asked.id.and_then(|id| self.core.dedup.get(id)) {
             return Ok(Checked::Duplicate(seq));
@@ -159,6 +172,8 @@ impl Stream {
             id,
             rollup,
             value,
+            marks: scheduling.marks(),
+            ends_schedule: scheduling.ends,
             ..Ready::plain(publish)
         }))
     }
@@ -171,6 +186,8 @@ impl Stream {
             body,
             id,
             rollup,
+            marks,
+            ends_schedule,
             value,
             at,
         } = ready;
@@ -183,6 +200,7 @@ impl Stream {
                 turn.commands.raise(self.core.id, time, seq, id);
             }
             self.roll_up(rollup, &subject, seq, 0)?;
+            self.end_schedule(&ends_schedule)?;
             self.tell_removed();
             return Ok(PubAck {
                 value,
@@ -193,7 +211,9 @@ impl Stream {
             Some(to) => Some((to, self.core.index.subject(&subject)?.map_or(0, |info| info.last))),
             None => None,
         };
-        let head = self.core.append(seq, time, &subject, headers_len, body.clone())?;
+        let head = self
+            .core
+            .append(seq, time, &subject, headers_len, marks, body.clone())?;
         if self.is_journaled() {
             turn.commands.publish(self.core.id, seq, time, &head, body.clone());
         }
@@ -207,6 +227,8 @@ impl Stream {
         }
         self.interested = interested;
         self.roll_up(rollup, &subject, seq, 1)?;
+        self.end_schedule(&ends_schedule)?;
+        self.note_schedule(seq, &subject, &body[..headers_len], time);
         self.enforce_limits(&subject)?;
         self.tell_removed();
         if let Some((to, before)) = again {
@@ -252,9 +274,11 @@ impl Stream {
     pub(super) fn replay_publish(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) -> Result<()> {
         // The log may be ahead of the checkpoint: then it has the message, or had it and let it go.
         self.remember_id(message_id(&head, &body).unwrap_or_default(), seq, time);
-        if let Some(len) = message::headers_len_of(&head) {
-            self.replay_origin(body.get(..len).unwrap_or_default());
+        let block = message::headers_len_of(&head).and_then(|len| body.get(..len));
+        if let Some(block) = block {
+            self.replay_origin(block);
         }
+        self.note_schedule(seq, message::subject_of(&head), block.unwrap_or_default(), time);
         if seq > self.core.last() {
             self.core.put(seq, time, head, body)?;
         }

@@ -13,6 +13,7 @@ use crate::headers;
 use crate::index::Cursor;
 use crate::shard::turn::Turn;
 use crate::stream::asked::Asked;
+use crate::stream::message::Marks;
 use crate::stream::publish::{Ready, Rollup};
 use crate::stream::{ExternalStream, Message, Publish, Retention, Stream, StreamSource};
 use crate::types::{NanoTime, Seq};
@@ -262,12 +263,17 @@ impl Stream {
     /// A message under its own sequence and time.
     fn mirrored(&self, message: Message, transforms: &[Transform]) -> Ready {
         let at = (message.seq, message.time);
+        let marks = Marks::of_headers(&message.headers);
         let ready = Ready::plain(Publish {
             subject: rename(&message.subject, transforms),
             headers_len: message.headers.len(),
             body: [&message.headers[..], &message.payload].concat().into(),
         });
-        Ready { at: Some(at), ..ready }
+        Ready {
+            at: Some(at),
+            marks,
+            ..ready
+        }
     }
 
     /// A message with the header that says where it comes from; `None` if its id was seen already.
@@ -305,13 +311,18 @@ impl Stream {
             publish = stored;
             value = Some(after.value());
         }
-        self.check_size(publish.headers_len, publish.body.len())?;
-        Ok(Some(Ready {
+        let mut ready = Ready {
             id,
             rollup,
             value,
+            marks: Marks::of_headers(&block),
             ..Ready::plain(publish)
-        }))
+        };
+        if let Some(ttl) = asked.ttl {
+            self.settle_ttl(ttl, &mut ready)?;
+        }
+        self.check_size(ready.headers_len, ready.body.len())?;
+        Ok(Some(ready))
     }
 
     fn note_progress(&mut self, key: &str, seq: Seq) {

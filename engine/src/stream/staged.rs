@@ -26,6 +26,8 @@ pub(super) struct Staged {
     subjects: HashMap<Bytes, u64, RandomState>,
     /// The last sequences of subjects that were asked for.
     expected: HashMap<Bytes, Seq, RandomState>,
+    /// Whether the last message of a subject is a schedule.
+    schedules: HashMap<Bytes, bool, RandomState>,
 }
 
 /// What came of the checks.
@@ -49,11 +51,11 @@ impl Stream {
             ..publish
         };
         let headers = publish.headers();
-        let asked = Asked::read(&headers);
+        let mut asked = Asked::read(&headers);
         self.check_size(publish.headers_len, publish.body.len())?;
         let increment = self.check_increment(&asked, publish.body.len() > publish.headers_len)?;
         self.check_stream(&asked)?;
-        self.check_ttl(&asked)?;
+        self.check_staged_ttl(&asked)?;
         let id = asked.id.map_or_else(Bytes::new, |id| headers.slice_ref(id));
         if !id.is_empty() {
             if staged.ids.contains(&id) {
@@ -84,7 +86,10 @@ impl Stream {
             return Err(reject::STREAM_WRONG_LAST_SEQUENCE_CONSTANT.into());
         }
         self.check_staged_subject(&asked, &publish.subject, staged)?;
-        self.check_schedule(&asked)?;
+        let scheduling = self.check_schedule(&asked, &publish.subject, now, |subject| {
+            staged.schedules.get(subject).copied()
+        })?;
+        publish = scheduling.add_rollup(publish, &mut asked);
         let rollup = self.check_rollup(&asked)?;
         let late = match rollup {
             Some(Rollup::Subject) if staged.subjects.contains_key(&publish.subject) => Some("batch rollup sub invalid"),
@@ -94,13 +99,22 @@ impl Stream {
         if let Some(text) = late {
             return Err(reject::STREAM_ROLLUP_FAILED.with(text).into());
         }
+        if self.core.config.allow_msg_schedules {
+            staged.schedules.insert(publish.subject.clone(), scheduling.is_schedule);
+        }
         self.stage(&publish, rollup, staged)?;
-        Ok(Outcome::Ready(Ready {
+        let mut ready = Ready {
             id,
             rollup,
             value,
+            marks: scheduling.marks(),
+            ends_schedule: scheduling.ends,
             ..Ready::plain(publish)
-        }))
+        };
+        if let Some(ttl) = asked.ttl {
+            self.settle_ttl(ttl, &mut ready)?;
+        }
+        Ok(Outcome::Ready(ready))
     }
 
     /// `Nats-Expected-Last-Subject-Sequence` within a batch: not for subjects that it writes to itself.

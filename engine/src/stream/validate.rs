@@ -193,8 +193,7 @@ fn validate(mut config: StreamConfig, limits: &ServerLimits, pedantic: bool) -> 
         }
     }
     check_times(&mut config, limits, pedantic)?;
-    check_policies(&config)?;
-    check_unsupported(&config)?;
+    check_policies(&mut config, pedantic)?;
     fill_subjects(&mut config)?;
     mapping::check_transform(&config)?;
     mapping::check_republish(&mut config, pedantic)?;
@@ -286,7 +285,7 @@ fn default_window(max_age: Nanos, limits: &ServerLimits, pedantic: bool) -> Resu
     Ok(window)
 }
 
-fn check_policies(config: &StreamConfig) -> Result<(), Rejection> {
+fn check_policies(config: &mut StreamConfig, pedantic: bool) -> Result<(), Rejection> {
     if config.deny_purge && config.allow_rollup_hdrs {
         return Err(invalid("roll-ups require the purge permission"));
     }
@@ -299,6 +298,8 @@ fn check_policies(config: &StreamConfig) -> Result<(), Rejection> {
             return Err(invalid("discard new per subject requires max msgs per subject > 0"));
         }
     }
+    fill_markers(config, pedantic)?;
+    fill_schedules(config, pedantic)?;
     if config.persist_mode == PersistMode::Async {
         if config.storage != Storage::File {
             return Err(invalid("async persist mode is only supported on file storage"));
@@ -311,6 +312,49 @@ fn check_policies(config: &StreamConfig) -> Result<(), Rejection> {
         }
     }
     Ok(())
+}
+
+/// Delete markers have a TTL and replace what they mark: what they need is allowed along with them.
+fn fill_markers(config: &mut StreamConfig, pedantic: bool) -> Result<(), Rejection> {
+    match config.subject_delete_marker_ttl {
+        0 => return Ok(()),
+        ..0 => return Err(invalid("subject delete marker TTL must not be negative")),
+        1..SECOND => return Err(invalid("subject delete marker TTL must be at least 1 second")),
+        _ => {}
+    }
+    if pedantic && !config.allow_msg_ttl {
+        return Err(invalid(
+            "subject delete marker cannot be set if message TTLs are disabled",
+        ));
+    }
+    config.allow_msg_ttl = true;
+    if pedantic && !config.allow_rollup_hdrs {
+        return Err(invalid("subject delete marker cannot be set if roll-ups are disabled"));
+    }
+    allow_rollups(config);
+    Ok(())
+}
+
+/// A schedule replaces the one before it on its subject, so roll-ups are allowed along with schedules.
+fn fill_schedules(config: &mut StreamConfig, pedantic: bool) -> Result<(), Rejection> {
+    if !config.allow_msg_schedules {
+        return Ok(());
+    }
+    if config.discard == Discard::New {
+        return Err(invalid("message scheduling cannot use discard new"));
+    }
+    if pedantic && !config.allow_rollup_hdrs {
+        return Err(invalid("message scheduling cannot be set if roll-ups are disabled"));
+    }
+    allow_rollups(config);
+    Ok(())
+}
+
+fn allow_rollups(config: &mut StreamConfig) {
+    if !config.allow_rollup_hdrs {
+        config.allow_rollup_hdrs = true;
+        config.deny_purge = false;
+    }
 }
 
 /// A counter's total is the sum of everything ever published, so nothing of it may expire, wait or be refused for room.
@@ -330,21 +374,6 @@ fn check_counter(config: &StreamConfig) -> Result<(), Rejection> {
     match conflicts.iter().find(|(broken, _)| *broken) {
         Some((_, text)) if config.allow_msg_counter => Err(invalid(text)),
         _ => Ok(()),
-    }
-}
-
-/// Refuses by name what this engine cannot do, rather than take it and do nothing.
-///
-/// `allow_msg_ttl` alone is taken, for clients set it on every key-value bucket, whether it will be used or not; it is the
-/// message with a `Nats-TTL` that is refused.
-fn check_unsupported(config: &StreamConfig) -> Result<(), Rejection> {
-    let fields = [
-        (config.subject_delete_marker_ttl != 0, "subject_delete_marker_ttl"),
-        (config.allow_msg_schedules, "allow_msg_schedules"),
-    ];
-    match fields.iter().find(|(used, _)| *used) {
-        Some((_, field)) => Err(invalid(format!("Weir does not support {field} yet"))),
-        None => Ok(()),
     }
 }
 

@@ -10,14 +10,15 @@
 //! | prefix, epoch, 1, subject | count, first, last - first (the latter only from two messages on), as varints |
 //! | prefix, epoch, 2, length of the subject, subject, sequence | nothing |
 //! | prefix, epoch, 3, chunk number | live messages of the chunk, `u32` little endian |
+//! | prefix, epoch, 4, time, sequence | nothing: that message's life ends then |
 //!
-//! Numbers in keys are big endian, so that byte order is their order.
+//! Numbers in keys are big endian, so that byte order is their order; times are not negative.
 
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::index::SubjectInfo;
-use crate::types::{LogId, Seq};
+use crate::types::{LogId, NanoTime, Seq};
 
 /// The first byte of every key.
 const TAG: u8 = b'I';
@@ -25,6 +26,7 @@ const TAG: u8 = b'I';
 const SUBJECT: u8 = 1;
 const POSTING: u8 = 2;
 const CHUNK: u8 = 3;
+const ENDING: u8 = 4;
 /// Tag and log id.
 const PREFIX: usize = 9;
 /// Prefix, epoch and kind.
@@ -93,6 +95,18 @@ impl Keys {
         self.stem(CHUNK, 8)
     }
 
+    /// What the keys of endings begin with.
+    pub fn endings(self) -> Vec<u8> {
+        self.stem(ENDING, 16)
+    }
+
+    /// The key of a message's ending.
+    pub fn ending(self, at: NanoTime, seq: Seq) -> Bytes {
+        let mut key = self.endings();
+        key.extend_from_slice(&at.max(0).to_be_bytes());
+        with_seq(key, seq)
+    }
+
     /// The key of a chunk's count.
     pub fn chunk(self, number: u64) -> Bytes {
         with_seq(self.chunks(), number)
@@ -108,6 +122,12 @@ pub(super) fn with_seq(mut key: Vec<u8>, seq: u64) -> Bytes {
 /// The number at the end of a key.
 pub(super) fn seq_of(key: &[u8]) -> Option<u64> {
     key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The time and the sequence of an ending's key.
+pub(super) fn ending_of(key: &[u8]) -> Option<(NanoTime, Seq)> {
+    let at = key.get(STEM..)?.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))?;
+    Some((at, seq_of(key)?))
 }
 
 /// Whether the key is one of a subject.

@@ -6,6 +6,7 @@
 //! are right at once, memory is bounded by the turn and the cache, and index and log cannot disagree.
 
 mod cache;
+mod endings;
 mod keys;
 mod overlay;
 mod queries;
@@ -19,11 +20,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::SubjectInfo;
 use super::chunk::chunk_of;
+use super::{Records, SubjectInfo};
 use crate::backend::{Direction, Kv, KvWrite, LogReader, Want};
 use crate::error::{Error, Result};
-use crate::types::{LogId, Seq};
+use crate::types::{LogId, NanoTime, Seq};
 use cache::Cache;
 use keys::{Keys, Totals};
 use overlay::Overlay;
@@ -38,7 +39,7 @@ const BUILD_STEP: usize = 4096;
 pub struct Paged {
     kv: Arc<dyn Kv>,
     reader: Arc<dyn LogReader>,
-    subject_of: fn(&[u8]) -> &[u8],
+    records: Records,
     keys: Keys,
     totals: Totals,
     /// Whether the totals changed since they were written.
@@ -56,6 +57,10 @@ pub struct Paged {
     sweep: Option<Vec<u8>>,
     /// Counts removals, for what is remembered of live messages.
     removals: u64,
+    /// The first ending, once looked up.
+    first_ending: Option<Option<(NanoTime, Seq)>>,
+    /// No ending is before this.
+    endings_from: (NanoTime, Seq),
 }
 
 impl fmt::Debug for Paged {
@@ -73,7 +78,7 @@ impl Paged {
         kv: Arc<dyn Kv>,
         log: LogId,
         reader: Arc<dyn LogReader>,
-        subject_of: fn(&[u8]) -> &[u8],
+        records: Records,
         cache_bytes: usize,
     ) -> Result<Self> {
         let meta = Keys::new(log, 0).prefix();
@@ -82,7 +87,7 @@ impl Paged {
         let mut index = Self {
             kv,
             reader,
-            subject_of,
+            records,
             keys: Keys::new(log, totals.epoch),
             totals,
             changed: false,
@@ -94,6 +99,8 @@ impl Paged {
             changed_chunks: BTreeSet::new(),
             sweep: (totals.oldest < totals.epoch).then(|| Keys::new(log, totals.oldest).epoch()),
             removals: 0,
+            first_ending: None,
+            endings_from: (0, 0),
         };
         let extent = index.reader.extent();
         if totals.building || (extent.last >= totals.next && extent.count > 0) {
@@ -139,11 +146,10 @@ impl Paged {
         };
         let mut from = 1;
         while from <= last {
-            let mut batch: Vec<(Seq, Box<[u8]>)> = Vec::with_capacity(BUILD_STEP);
-            let subject_of = self.subject_of;
+            let mut batch: Vec<(Seq, NanoTime, Box<[u8]>)> = Vec::with_capacity(BUILD_STEP);
             self.reader
                 .scan(from..=last, Want::Heads, Direction::Forward, &mut |entry| {
-                    batch.push((entry.seq, subject_of(entry.head).into()));
+                    batch.push((entry.seq, entry.time, entry.head.into()));
                     if batch.len() == BUILD_STEP {
                         ControlFlow::Break(())
                     } else {
@@ -151,11 +157,14 @@ impl Paged {
                     }
                 })?;
             from = match batch.last() {
-                Some((seq, _)) if batch.len() == BUILD_STEP => seq + 1,
+                Some((seq, ..)) if batch.len() == BUILD_STEP => seq + 1,
                 _ => last + 1,
             };
-            for (seq, subject) in batch {
-                self.add(seq, &subject)?;
+            for (seq, time, head) in batch {
+                self.add(seq, (self.records.subject_of)(&head))?;
+                if let Some(at) = (self.records.ending_of)(self.reader.as_ref(), seq, time, &head)? {
+                    self.add_ending(at, seq);
+                }
             }
             self.totals.building = from <= last;
             self.totals.next = self.totals.next.max(from);
@@ -320,6 +329,8 @@ impl Paged {
         self.changed_chunks.clear();
         self.changed = true;
         self.removals += 1;
+        self.first_ending = Some(None);
+        self.endings_from = (0, 0);
         Ok(())
     }
 

@@ -94,7 +94,7 @@ impl Paged {
                         return ControlFlow::Continue(());
                     }
                     *at = entry.seq;
-                    let done = visit(entry.seq, (self.subject_of)(entry.head));
+                    let done = visit(entry.seq, (self.records.subject_of)(entry.head));
                     stopped = done.is_break();
                     done
                 })?;
@@ -138,7 +138,7 @@ impl Paged {
                 if self.removed.contains(&entry.seq) {
                     return ControlFlow::Continue(());
                 }
-                visit(entry.seq, (self.subject_of)(entry.head))
+                visit(entry.seq, (self.records.subject_of)(entry.head))
             })
     }
 

@@ -1,0 +1,656 @@
+//! Scheduled messages (ADR-51): a message with a `Nats-Schedule` is kept, and at the times that this says, another is made
+//! of it under its target's subject.
+//!
+//! A schedule is the last message of its subject. When it is due next follows from the messages that are stored: the
+//! schedule's own time at first, and later the `Nats-Schedule-Next` of what it made. So the journal needs no commands of
+//! its own, and a message that was due while the server was down is made once, at the start.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use jiff::Timestamp;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use crate::error::{Kind, Result};
+use crate::headers;
+use crate::json::format_time;
+use crate::reject::{self, Rejection};
+use crate::shard::turn::Turn;
+use crate::stream::Stream;
+use crate::stream::asked::Asked;
+use crate::stream::cron::Cron;
+use crate::stream::message::{Marks, is_schedule};
+use crate::stream::publish::{Publish, Ready, Rollup};
+use crate::stream::ttl::{self, Life};
+use crate::types::{NanoTime, SECOND, Seq};
+
+/// Messages that schedules make in one turn at most.
+const FIRE_MAX: usize = 1024;
+/// The value of `Nats-Schedule-Next` that ends a schedule.
+const PURGE: &[u8] = b"purge";
+
+/// The schedules of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Schedules {
+    /// Whether they are known. Those of a stream that was filled by other means have to be looked for in its log.
+    known: bool,
+    by_subject: HashMap<Bytes, (NanoTime, Seq), RandomState>,
+    due: BTreeMap<(NanoTime, Seq), Bytes>,
+}
+
+/// What a schedule says of its times.
+enum Pattern {
+    /// `@at`
+    Once(NanoTime),
+    /// `@every`, in nanoseconds
+    Every(NanoTime),
+    /// Anything else
+    Cron(Cron, TimeZone),
+}
+
+/// When a schedule is due next.
+struct Next {
+    at: NanoTime,
+    /// As `Nats-Schedule-Next` has it; `None` if there is no further time.
+    text: Option<String>,
+}
+
+/// What the headers of a message mean for schedules.
+#[derive(Default)]
+pub(super) struct Scheduling {
+    /// It is one, and so replaces what its subject holds.
+    pub is_schedule: bool,
+    /// The subject of the one that it ends; empty for none.
+    pub ends: Bytes,
+}
+
+/// A message that a schedule makes.
+struct Made {
+    schedule: Bytes,
+    seq: Seq,
+    next: Next,
+    publish: Publish,
+    ttl: Option<Vec<u8>>,
+    rollup: bool,
+}
+
+impl Schedules {
+    /// None, in a stream that holds so many messages.
+    pub fn of_stream(messages: u64) -> Self {
+        Self {
+            known: messages == 0,
+            ..Self::default()
+        }
+    }
+
+    fn set(&mut self, subject: Bytes, seq: Seq, at: NanoTime) {
+        self.remove(&subject);
+        self.due.insert((at, seq), subject.clone());
+        self.by_subject.insert(subject, (at, seq));
+    }
+
+    fn remove(&mut self, subject: &[u8]) {
+        if let Some(before) = self.by_subject.remove(subject) {
+            self.due.remove(&before);
+        }
+    }
+
+    /// A message was stored: it may be a schedule, replace one, or be made by one.
+    pub fn stored(&mut self, seq: Seq, subject: &[u8], block: &[u8], time: NanoTime) {
+        if !self.known || (block.is_empty() && self.by_subject.is_empty()) {
+            return;
+        }
+        let asked = Asked::read(block);
+        match Pattern::of(&asked)
+            .ok()
+            .flatten()
+            .and_then(|pattern| pattern.next(time, time))
+        {
+            Some(next) => self.set(Bytes::copy_from_slice(subject), seq, next.at),
+            None if asked.scheduler.is_none() => self.remove(subject),
+            None => {}
+        }
+        let (Some(scheduler), Some(next)) = (asked.scheduler, asked.schedule_next) else {
+            return;
+        };
+        if let Some(at) = parse_time(next)
+            && let Some(&(_, seq)) = self.by_subject.get(scheduler)
+        {
+            self.set(Bytes::copy_from_slice(scheduler), seq, at);
+        }
+    }
+}
+
+impl Pattern {
+    /// What a message's headers say; `None` if it is no schedule.
+    fn of(asked: &Asked<'_>) -> Result<Option<Self>, Rejection> {
+        let zone = asked.schedule_zone.map(find_zone).transpose()?;
+        let Some(pattern) = asked.schedule else {
+            return Ok(None);
+        };
+        let pattern = std::str::from_utf8(pattern)
+            .ok()
+            .and_then(|text| Self::parse(text, zone));
+        pattern.map(Some).ok_or(reject::MESSAGE_SCHEDULES_PATTERN_INVALID)
+    }
+
+    fn parse(text: &str, zone: Option<TimeZone>) -> Option<Self> {
+        if let Some(time) = text.strip_prefix("@at ") {
+            return match zone {
+                None => parse_time(time.as_bytes()).map(Self::Once),
+                Some(_) => None,
+            };
+        }
+        if let Some(interval) = text.strip_prefix("@every ") {
+            let interval = ttl::signed_duration(interval).filter(|interval| *interval >= SECOND)?;
+            return zone.is_none().then_some(Self::Every(interval));
+        }
+        Some(Self::Cron(Cron::parse(text)?, zone.unwrap_or(TimeZone::UTC)))
+    }
+
+    /// The first time after `after`. Times before `now` are left out: what was missed is made up for once only.
+    fn next(&self, after: NanoTime, now: NanoTime) -> Option<Next> {
+        match self {
+            Self::Once(at) => Some(Next { at: *at, text: None }),
+            Self::Every(interval) => {
+                let mut at = to_second(after).saturating_add(*interval);
+                if at < now {
+                    at = to_second(now).saturating_add(*interval);
+                }
+                Some(Next {
+                    at,
+                    text: Some(format_time(Some(at))),
+                })
+            }
+            Self::Cron(cron, zone) => {
+                let next = |after: NanoTime| {
+                    let due = cron.next(Timestamp::from_nanosecond(after.into()).ok()?, zone)?;
+                    let at = i64::try_from(due.as_nanosecond()).ok()?;
+                    Some((at, due))
+                };
+                let (mut at, mut due) = next(after)?;
+                if at < now {
+                    (at, due) = next(to_second(now))?;
+                }
+                let offset = zone.to_offset(due);
+                let text = match offset.is_zero() {
+                    true => due.to_string(),
+                    false => due.display_with_offset(offset).to_string(),
+                };
+                Some(Next { at, text: Some(text) })
+            }
+        }
+    }
+}
+
+impl Scheduling {
+    /// A schedule replaces what its subject holds, so it gets the header that says so.
+    pub fn add_rollup(&self, publish: Publish, asked: &mut Asked<'_>) -> Publish {
+        if !self.is_schedule || asked.rollup.is_some() {
+            return publish;
+        }
+        asked.rollup = Some(b"sub");
+        let block = headers::with(&publish.headers(), "Nats-Rollup", "sub");
+        publish.with_headers(&block)
+    }
+
+    /// What the head of the message has to say.
+    pub fn marks(&self) -> Marks {
+        Marks {
+            schedule: self.is_schedule,
+            ..Marks::default()
+        }
+    }
+}
+
+impl Stream {
+    /// The headers of schedules, and of what ends one. `staged` says whether a message before it in the same batch made
+    /// the last of a subject a schedule.
+    pub(super) fn check_schedule(
+        &mut self,
+        asked: &Asked<'_>,
+        subject: &[u8],
+        now: NanoTime,
+        staged: impl Fn(&[u8]) -> Option<bool>,
+    ) -> Result<Scheduling> {
+        let mut scheduling = Scheduling::default();
+        if asked.schedule.is_some() || asked.schedule_zone.is_some() {
+            let allowed = self.core.config.allow_msg_schedules;
+            let next = Pattern::of(asked).and_then(|pattern| {
+                let due = |pattern: Pattern| pattern.next(now, now).ok_or(reject::MESSAGE_SCHEDULES_PATTERN_INVALID);
+                pattern.map(due).transpose()
+            });
+            match next {
+                Ok(None) => {}
+                _ if !allowed => return Err(reject::MESSAGE_SCHEDULES_DISABLED.into()),
+                Err(rejection) => return Err(rejection.into()),
+                Ok(Some(_)) => {
+                    self.check_new_schedule(asked, subject)?;
+                    scheduling.is_schedule = true;
+                }
+            }
+        }
+        match (asked.schedule_next, asked.scheduler) {
+            (None, None) => {}
+            (Some(PURGE), Some(scheduler)) if scheduler != subject && is_publish_subject(scheduler) => {
+                if !self.core.config.allow_msg_schedules {
+                    return Err(reject::MESSAGE_SCHEDULES_DISABLED.into());
+                }
+                let is_schedule = match staged(scheduler) {
+                    Some(is_schedule) => is_schedule,
+                    // What is gone already does no harm.
+                    None => self.last_headers(scheduler)?.is_none_or(|block| has_pattern(&block)),
+                };
+                if !is_schedule {
+                    return Err(reject::MESSAGE_SCHEDULES_SCHEDULER_INVALID.into());
+                }
+                scheduling.ends = Bytes::copy_from_slice(scheduler);
+            }
+            _ => return Err(reject::MESSAGE_SCHEDULES_SCHEDULER_INVALID.into()),
+        }
+        Ok(scheduling)
+    }
+
+    fn check_new_schedule(&self, asked: &Asked<'_>, subject: &[u8]) -> Result<(), Rejection> {
+        let config = &self.core.config;
+        if asked.schedule_ttl.is_some_and(|ttl| ttl::parse(ttl).is_err()) {
+            return Err(reject::MESSAGE_SCHEDULES_TTL_INVALID);
+        }
+        if asked.schedule_rollup.is_some_and(|rollup| rollup != b"sub") {
+            return Err(reject::MESSAGE_SCHEDULES_ROLLUP_INVALID);
+        }
+        if asked.schedule_ttl.is_some() && !config.allow_msg_ttl {
+            return Err(reject::MESSAGE_TTL_DISABLED);
+        }
+        let captured = |subject: &[u8]| {
+            let mut filters = config.subjects.iter();
+            filters.any(|filter| weir_subject::overlaps(filter.as_bytes(), subject))
+        };
+        let target = asked
+            .schedule_target
+            .filter(|target| is_publish_subject(target) && *target != subject)
+            .ok_or(reject::MESSAGE_SCHEDULES_TARGET_INVALID)?;
+        let source = asked.schedule_source;
+        if source.is_some_and(|source| source == target || source == subject || !is_publish_subject(source)) {
+            return Err(reject::MESSAGE_SCHEDULES_SOURCE_INVALID);
+        }
+        if !captured(target) {
+            return Err(reject::MESSAGE_SCHEDULES_TARGET_INVALID);
+        }
+        if source.is_some_and(|source| !captured(source)) {
+            return Err(reject::MESSAGE_SCHEDULES_SOURCE_INVALID);
+        }
+        match asked.rollup {
+            None | Some(b"sub") => Ok(()),
+            Some(_) => Err(reject::MESSAGE_SCHEDULES_ROLLUP_INVALID),
+        }
+    }
+
+    /// The header block of the last message of a subject.
+    fn last_headers(&mut self, subject: &[u8]) -> Result<Option<Bytes>> {
+        let Some(info) = self.core.index.subject(subject)? else {
+            return Ok(None);
+        };
+        match self.core.load(info.last) {
+            Ok(message) => Ok(message.map(|message| message.headers)),
+            Err(error) if error.kind == Kind::Damaged => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A message was stored, with this header block: it may be a schedule, replace one, or be made by one.
+    pub(crate) fn note_schedule(&mut self, seq: Seq, subject: &[u8], block: &[u8], time: NanoTime) {
+        if self.core.config.allow_msg_schedules {
+            self.schedules.stored(seq, subject, block, time);
+        }
+    }
+
+    /// A message was stored that ends the schedule of a subject; of an empty one, none.
+    pub(super) fn end_schedule(&mut self, subject: &[u8]) -> Result<()> {
+        let config = &self.core.config;
+        if subject.is_empty() || !config.allow_rollup_hdrs || config.deny_purge {
+            return Ok(());
+        }
+        self.schedules.remove(subject);
+        self.keep_newest_of(subject, 0)
+    }
+
+    /// When the first schedule is due.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(super) fn next_schedule(&mut self, now: NanoTime) -> Result<Option<NanoTime>> {
+        if !self.core.config.allow_msg_schedules {
+            return Ok(None);
+        }
+        self.find_schedules(now)?;
+        Ok(self.schedules.due.first_key_value().map(|((at, _), _)| *at))
+    }
+
+    /// Looks for the schedules of a stream whose schedules nobody noted.
+    fn find_schedules(&mut self, now: NanoTime) -> Result<()> {
+        if self.schedules.known {
+            return Ok(());
+        }
+        self.schedules.known = true;
+        let mut found = Vec::new();
+        self.core.each_head(&mut |seq, head| {
+            if is_schedule(head) {
+                found.push(seq);
+            }
+            ControlFlow::Continue(())
+        })?;
+        for seq in found {
+            let message = match self.core.load(seq) {
+                Ok(Some(message)) => message,
+                Ok(None) => continue,
+                Err(error) if error.kind == Kind::Damaged => continue,
+                Err(error) => return Err(error),
+            };
+            let pattern = Pattern::of(&Asked::read(&message.headers)).ok().flatten();
+            if let Some(next) = pattern.and_then(|pattern| pattern.next(message.time, now)) {
+                self.schedules.set(message.subject, seq, next.at);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a checkpoint keeps of the schedules: the sequence of each, and when it is due.
+    pub(crate) fn schedule_snapshot(&self) -> Option<Vec<(Seq, NanoTime)>> {
+        let schedules = self.schedules.due.keys().map(|(at, seq)| (*seq, *at));
+        (self.core.config.allow_msg_schedules && self.schedules.known).then(|| schedules.collect())
+    }
+
+    /// Takes up what [`Stream::schedule_snapshot`] kept.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn resume_schedules(&mut self, kept: &[(Seq, NanoTime)]) -> Result<()> {
+        self.schedules.known = true;
+        for &(seq, at) in kept {
+            if let Some(subject) = self.core.subject_at(seq)? {
+                self.schedules.set(subject, seq, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the messages that are due. Where many are, a part of them; the rest is due still.
+    pub(super) fn fire_schedules(&mut self, turn: &mut Turn<'_>) -> Result<()> {
+        if !self.core.config.allow_msg_schedules {
+            return Ok(());
+        }
+        self.find_schedules(turn.now)?;
+        let due = self.schedules.due.range(..=(turn.now, Seq::MAX)).take(FIRE_MAX);
+        let mut due: Vec<(Seq, NanoTime, Bytes)> =
+            due.map(|((at, seq), subject)| (*seq, *at, subject.clone())).collect();
+        due.sort_unstable();
+        // All are made of what was there before any of them is stored.
+        let mut made = Vec::with_capacity(due.len());
+        for (seq, at, subject) in due {
+            match self.make(seq, at, &subject, turn.now)? {
+                Some(message) => made.push(message),
+                None => self.schedules.remove(&subject),
+            }
+        }
+        for message in made {
+            self.store_made(message, turn)?;
+        }
+        self.tell_removed();
+        Ok(())
+    }
+
+    /// What a schedule that was due at `at` makes; nothing if it is none any more.
+    fn make(&mut self, seq: Seq, at: NanoTime, subject: &Bytes, now: NanoTime) -> Result<Option<Made>> {
+        let schedule = match self.core.load(seq) {
+            Ok(Some(schedule)) => schedule,
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind == Kind::Damaged => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let asked = Asked::read(&schedule.headers);
+        let pattern = Pattern::of(&asked).ok().flatten();
+        let Some(next) = pattern.and_then(|pattern| pattern.next(at, now)) else {
+            return Ok(None);
+        };
+        let Some(target) = asked.schedule_target else {
+            return Ok(None);
+        };
+        let (mut block, mut payload) = (schedule.headers.clone(), schedule.payload.clone());
+        if let Some(source) = asked.schedule_source
+            && let Some(info) = self.core.index.subject(source)?
+        {
+            match self.core.load(info.last) {
+                Ok(Some(source)) => (block, payload) = (source.headers, source.payload),
+                Ok(None) => {}
+                Err(error) if error.kind == Kind::Damaged => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut block = plain_headers(&block);
+        let next_text = next.text.as_deref().unwrap_or("purge");
+        let subject_text = String::from_utf8_lossy(subject);
+        let ttl = asked.schedule_ttl.map(String::from_utf8_lossy);
+        let rollup = asked.schedule_rollup.map(String::from_utf8_lossy);
+        for (name, value) in [
+            ("Nats-Scheduler", Some(&*subject_text)),
+            ("Nats-Schedule-Next", Some(next_text)),
+            ("Nats-TTL", ttl.as_deref()),
+            ("Nats-Rollup", rollup.as_deref()),
+        ] {
+            if let Some(value) = value {
+                block = headers::with(&block, name, value);
+            }
+        }
+        Ok(Some(Made {
+            schedule: subject.clone(),
+            seq,
+            publish: Publish {
+                subject: Bytes::copy_from_slice(target),
+                headers_len: block.len(),
+                body: [&block[..], &payload].concat().into(),
+            },
+            ttl: asked.schedule_ttl.map(<[u8]>::to_vec),
+            rollup: rollup.is_some(),
+            next,
+        }))
+    }
+
+    fn store_made(&mut self, made: Made, turn: &mut Turn<'_>) -> Result<()> {
+        let repeats = made.next.text.is_some();
+        let publish = Publish {
+            subject: self.rewrites.input(made.publish.subject),
+            ..made.publish
+        };
+        let mut ready = Ready {
+            rollup: made.rollup.then_some(Rollup::Subject),
+            marks: Marks {
+                life: Life::Limits,
+                schedule: false,
+            },
+            ends_schedule: if repeats { Bytes::new() } else { made.schedule.clone() },
+            ..Ready::plain(publish)
+        };
+        let settled = match &made.ttl {
+            Some(ttl) => self.settle_ttl(ttl, &mut ready),
+            None => Ok(()),
+        };
+        let checked = settled.and_then(|()| self.check_size(ready.headers_len, ready.body.len()));
+        // Stored or not, it had its turn.
+        match repeats {
+            true => self.schedules.set(made.schedule, made.seq, made.next.at),
+            false => self.schedules.remove(&made.schedule),
+        }
+        match checked {
+            Ok(()) => self.store(ready, turn).map(|_| ()),
+            Err(error) => {
+                tracing::warn!(stream = %self.core.name, seq = made.seq, %error, "a scheduled message cannot be stored");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether a message with these headers is a schedule.
+fn has_pattern(block: &[u8]) -> bool {
+    headers::get(block, "Nats-Schedule").is_some_and(|pattern| !pattern.is_empty())
+}
+
+/// A block without the headers that are about its own message's publishing.
+fn plain_headers(block: &[u8]) -> Vec<u8> {
+    let dropped = |line: &[u8]| {
+        let is = |name: &str| {
+            line.strip_prefix(name.as_bytes())
+                .is_some_and(|rest| rest.starts_with(b":"))
+        };
+        line.starts_with(b"Nats-Schedule")
+            || line.starts_with(b"Nats-Expected-")
+            || is("Nats-Msg-Id")
+            || is("Nats-TTL")
+            || is("Nats-Rollup")
+    };
+    let lines = block.split_inclusive(|byte| *byte == b'\n');
+    let kept: Vec<&[u8]> = lines.filter(|line| !dropped(line)).collect();
+    // The first line and the empty one at the end are no headers.
+    match kept.len() {
+        0..=2 => Vec::new(),
+        _ => kept.concat(),
+    }
+}
+
+fn is_publish_subject(subject: &[u8]) -> bool {
+    weir_subject::is_valid_subject(subject) && weir_subject::is_literal(subject)
+}
+
+/// A time zone by its name in the IANA database that is built in; nothing is read from the machine, so `Local` is UTC.
+fn find_zone(name: &[u8]) -> Result<TimeZone, Rejection> {
+    let name = std::str::from_utf8(name).map_err(|_| reject::MESSAGE_SCHEDULES_TIME_ZONE_INVALID)?;
+    if name == "UTC" || name == "Local" {
+        return Ok(TimeZone::UTC);
+    }
+    let zone = TimeZoneDatabase::bundled().get(name).ok();
+    // Names are found whatever their case; only the right one counts.
+    zone.filter(|zone| zone.iana_name() == Some(name))
+        .ok_or(reject::MESSAGE_SCHEDULES_TIME_ZONE_INVALID)
+}
+
+/// The nearest whole second; from half a second on the next.
+fn to_second(time: NanoTime) -> NanoTime {
+    time.saturating_add(SECOND / 2)
+        .div_euclid(SECOND)
+        .saturating_mul(SECOND)
+}
+
+/// A time in the one form of RFC 3339 that Go reads.
+fn parse_time(text: &[u8]) -> Option<NanoTime> {
+    const FORM: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+    let fits = |text: &[u8], form: &[u8]| {
+        text.len() == form.len()
+            && text.iter().zip(form).all(|(byte, form)| {
+                if *form == b'd' {
+                    byte.is_ascii_digit()
+                } else {
+                    byte == form
+                }
+            })
+    };
+    let (date, rest) = text.split_at_checked(FORM.len())?;
+    // No leap seconds.
+    if !fits(date, FORM) || date[17] > b'5' {
+        return None;
+    }
+    let digits = match rest.first()? {
+        b'.' | b',' => rest[1..].iter().take_while(|byte| byte.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let (fraction, zone) = match digits {
+        0 => (&[][..], rest),
+        _ => (&rest[1..=digits.min(9)], &rest[1 + digits..]),
+    };
+    if zone != b"Z" && !fits(zone, b"+dd:dd") && !fits(zone, b"-dd:dd") {
+        return None;
+    }
+    let dot: &[u8] = if fraction.is_empty() { b"" } else { b"." };
+    let text = String::from_utf8([date, dot, fraction, zone].concat()).ok()?;
+    let time: Timestamp = text.parse().ok()?;
+    i64::try_from(time.as_nanosecond()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_times_as_go_does() {
+        for (text, time) in [
+            ("2026-01-01T00:00:00Z", Some(1_767_225_600 * SECOND)),
+            ("2026-01-01T01:00:00+01:00", Some(1_767_225_600 * SECOND)),
+            ("2026-01-01T00:00:00.5Z", Some(1_767_225_600 * SECOND + SECOND / 2)),
+            ("2026-01-01T00:00:00,5Z", Some(1_767_225_600 * SECOND + SECOND / 2)),
+            ("2026-01-01t00:00:00Z", None),
+            ("2026-01-01 00:00:00Z", None),
+            ("2026-01-01T00:00Z", None),
+            ("2026-01-01T00:00:60Z", None),
+            ("2026-13-01T00:00:00Z", None),
+            ("2026-01-01T00:00:00", None),
+            ("2026-01-01T00:00:00.Z", None),
+            ("2026-01-01T00:00:00Z[UTC]", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_time(text.as_bytes()), time, "{text}");
+        }
+    }
+
+    #[test]
+    fn intervals_skip_what_was_missed() {
+        let pattern = Pattern::parse("@every 90s", None).unwrap();
+        let next = |after, now| pattern.next(after, now).unwrap().at;
+        let half = SECOND / 2;
+        assert_eq!(next(10 * SECOND + half - 1, 10 * SECOND), 100 * SECOND);
+        assert_eq!(next(10 * SECOND + half, 10 * SECOND), 101 * SECOND);
+        assert_eq!(next(10 * SECOND, 1000 * SECOND), 1090 * SECOND);
+        let text = pattern.next(10 * SECOND, 0).unwrap().text;
+        assert_eq!(text.as_deref(), Some("1970-01-01T00:01:40Z"));
+    }
+
+    #[test]
+    fn next_times_are_told_in_their_zone() {
+        let told = |zone: &str| {
+            let zone = find_zone(zone.as_bytes()).unwrap();
+            let pattern = Pattern::parse("@hourly", Some(zone)).unwrap();
+            pattern.next(1_767_225_600 * SECOND, 0).unwrap().text.unwrap()
+        };
+        assert_eq!(told("Europe/Berlin"), "2026-01-01T02:00:00+01:00");
+        assert_eq!(told("Europe/London"), "2026-01-01T01:00:00Z");
+        assert_eq!(told("Asia/Kolkata"), "2026-01-01T06:00:00+05:30");
+        for zone in ["", "europe/berlin", "Europe/Weir", "../UTC", "/etc/localtime"] {
+            assert!(find_zone(zone.as_bytes()).is_err(), "{zone}");
+        }
+    }
+
+    #[test]
+    fn patterns_and_zones() {
+        let zone = || Some(TimeZone::UTC);
+        assert!(Pattern::parse("@every 1s", None).is_some());
+        for (pattern, zone) in [
+            ("@every 999ms", None),
+            ("@every", None),
+            ("@every 1s", zone()),
+            ("@at 2026-01-01T00:00:00Z", zone()),
+            ("@at tomorrow", None),
+        ] {
+            assert!(Pattern::parse(pattern, zone).is_none(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn drops_headers_about_publishing() {
+        let block = b"NATS/1.0\r\nA: 1\r\nNats-Scheduler: x\r\nNats-Schedule-TTL: 1\r\nNats-Expected-Stream: s\r\n\
+            Nats-TTL: 5\r\nNats-Msg-Id: i\r\nNats-Rollup: sub\r\nNats-TTLs: 1\r\n\r\n";
+        assert_eq!(plain_headers(block), b"NATS/1.0\r\nA: 1\r\nNats-TTLs: 1\r\n\r\n");
+        assert_eq!(plain_headers(b"NATS/1.0\r\nNats-TTL: 5\r\n\r\n"), b"");
+        assert_eq!(plain_headers(b""), b"");
+    }
+}
