@@ -51,8 +51,10 @@ pub struct Records {
     /// The subject in a record's head.
     pub subject_of: fn(&[u8]) -> &[u8],
     /// When the record of that sequence, time and head ends, if it has a life of its own.
-    pub ending_of: fn(&dyn LogReader, Seq, NanoTime, &[u8]) -> Result<Option<NanoTime>>,
+    pub ending_of: EndingOf,
 }
+
+type EndingOf = fn(&dyn LogReader, Seq, NanoTime, &[u8]) -> Result<Option<NanoTime>>;
 
 /// The index of one stream, one of two kinds that give the same answers.
 ///
