@@ -1,10 +1,13 @@
 //! Advisories and metrics: what JetStream tells those who listen (js-api, "Advisories and metrics").
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use weir_engine::shard::emit::{Event, UnpinReason};
 use weir_engine::stream::Abandoned;
 
-use crate::jetstream::{now, nuid};
+use crate::account::Account;
+use crate::jetstream::{ApiRequest, JetStream, now, nuid};
 
 /// The account and the subject of an event.
 pub(super) fn subject_of(event: &Event) -> (&str, String) {
@@ -110,6 +113,81 @@ pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
         fields["domain"] = json!(domain);
     }
     typed(kind, fields)
+}
+
+impl JetStream {
+    /// Tells those who listen, if anybody does, that something happened. `subject` is what follows `$JS.EVENT.ADVISORY.`,
+    /// `kind` the last part of the advisory's type.
+    pub(super) fn advise(&self, account: &Arc<Account>, subject: &str, kind: &str, fields: impl FnOnce() -> Value) {
+        let subject = format!("$JS.EVENT.ADVISORY.{subject}");
+        if !account.has_interest(subject.as_bytes()) {
+            return;
+        }
+        let mut fields = fields();
+        if let Some(domain) = &self.options.domain {
+            fields["domain"] = json!(domain);
+        }
+        let payload = typed(&format!("advisory.v1.{kind}"), fields);
+        self.send(account, subject.as_bytes(), b"", &payload);
+    }
+
+    /// A stream was created, updated or deleted.
+    pub(super) fn advise_stream(&self, account: &Arc<Account>, stream: &str, verb: &str, action: &str) {
+        self.advise(
+            account,
+            &format!("STREAM.{verb}.{stream}"),
+            "stream_action",
+            || json!({"stream": stream, "action": action}),
+        );
+    }
+
+    /// A request of the API was answered.
+    pub(super) fn audit(&self, request: &ApiRequest, response: &[u8]) {
+        self.advise(&request.account, "API", "api_audit", || {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let mut fields = json!({
+                "server": self.server_name,
+                "client": self.describe_client(request),
+                "subject": text(&request.subject),
+                "response": text(response),
+            });
+            if !request.payload.is_empty() {
+                fields["request"] = json!(text(&request.payload));
+            }
+            fields
+        });
+    }
+
+    /// Who made a request.
+    pub(super) fn describe_client(&self, request: &ApiRequest) -> Value {
+        let Some(client) = &request.from else {
+            return json!({"acc": request.account.name, "server": self.server_name, "kind": "JetStream"});
+        };
+        let seen = client.snapshot();
+        let mut fields = json!({
+            "start": seen.start.to_string(),
+            "host": seen.peer.ip().to_string(),
+            "id": seen.id,
+            "acc": seen.account,
+            "server": self.server_name,
+            "kind": "Client",
+            "client_type": "nats",
+        });
+        for (name, value) in [
+            ("user", &seen.who.user),
+            ("name", &seen.who.name),
+            ("lang", &seen.who.lang),
+            ("ver", &seen.who.version),
+        ] {
+            if !value.is_empty() {
+                fields[name] = json!(value);
+            }
+        }
+        if seen.rtt_ns > 0 {
+            fields["rtt"] = json!(seen.rtt_ns);
+        }
+        fields
+    }
 }
 
 /// An advisory's JSON: its type, an id, the time, and its own fields.

@@ -30,6 +30,7 @@ use weir_engine::{NanoTime, Nanos, Store, StoreOptions};
 pub use batch::Batch;
 
 use crate::account::{Account, Subscription};
+use crate::client::Client;
 use crate::courier::Courier;
 use crate::error::Result;
 use crate::server::Server;
@@ -80,6 +81,8 @@ pub struct ApiRequest {
     pub payload: Bytes,
     /// The account it was made in.
     pub account: Arc<Account>,
+    /// Who made it; `None` if the server itself did.
+    pub from: Option<Arc<Client>>,
 }
 
 impl JetStream {

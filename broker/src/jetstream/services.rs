@@ -207,6 +207,7 @@ impl Service for Api {
             headers: Bytes::copy_from_slice(message.headers),
             payload: Bytes::copy_from_slice(message.payload),
             account: Arc::clone(&self.account),
+            from: message.from.cloned(),
         };
         batch.request(&jetstream, Request::Api(request));
     }
@@ -237,6 +238,7 @@ impl Service for Direct {
             headers: Bytes::copy_from_slice(message.headers),
             payload: Bytes::copy_from_slice(message.payload),
             account: Arc::clone(&self.account),
+            from: message.from.cloned(),
         };
         batch.request(&jetstream, Request::Direct(Arc::clone(&self.entry), last_for, request));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::RngExt;
 use rand::distr::Alphanumeric;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use weir_engine::consumer::validate::{Action, Existing, is_group_name, paused, validate_new, validate_update};
 use weir_engine::consumer::{ConsumerConfig, ConsumerInfo};
 use weir_engine::json::{format_time, parse_time};
@@ -56,6 +57,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
     let _making = js.create_lock.lock().await;
     let entry = lookup(js, request, &asked.stream_name)?;
     let id = entry.id;
+    let before = now();
     let info = js
         .call(entry.shard, move |shard| {
             create_or_update(shard, id, config, action, &limits, pedantic)
@@ -64,6 +66,16 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
         .map_err(|error| refused(error, &reject::CONSUMER_CREATE))?;
     js.attach_consumer(&request.account, &entry, &info.name.consumer, &info.config)
         .map_err(|error| reject::CONSUMER_CREATE.with(error))?;
+    if info.created >= before {
+        let (stream, consumer) = (&*entry.name, &*info.name.consumer);
+        let subject = format!("CONSUMER.CREATED.{stream}.{consumer}");
+        js.advise(
+            &request.account,
+            &subject,
+            "consumer_action",
+            || json!({"stream": stream, "consumer": consumer, "action": "create"}),
+        );
+    }
     let shown = Consumer::of(info, now()).alone();
     Ok(reply::answer(Call::ConsumerCreate(target), shown))
 }
@@ -284,6 +296,15 @@ pub(super) async fn pause(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
         pause_until: format_time(until),
         pause_remaining: remaining,
     };
+    js.advise(
+        &request.account,
+        &format!("CONSUMER.PAUSE.{stream}.{name}"),
+        "consumer_pause",
+        || match told.paused {
+            true => json!({"stream": stream, "consumer": name, "paused": true, "pause_until": told.pause_until}),
+            false => json!({"stream": stream, "consumer": name, "paused": false}),
+        },
+    );
     Ok(reply::answer(Call::ConsumerPause(stream, name), told))
 }
 

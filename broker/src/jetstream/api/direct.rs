@@ -310,6 +310,7 @@ mod tests {
             headers: Bytes::new(),
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             account: Account::new("A"),
+            from: None,
         };
         read(
             &request,

@@ -48,6 +48,7 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest) {
         reply::refusal(call, &rejection)
     });
     jetstream.respond(&request, &payload);
+    jetstream.audit(&request, &payload);
 }
 
 async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> Answer {

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::mpsc;
 use weir_engine::consumer::ConsumerSnapshot;
+use weir_engine::json::format_time;
 use weir_engine::stream::settings::Settings;
 use weir_engine::stream::validate::{subjects_overlap, validate_new};
 use weir_engine::stream::{Message, StreamConfig};
@@ -115,10 +117,33 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
         settings,
     };
     tracing::info!(stream = name, "restore begins");
+    js.advise(
+        &request.account,
+        &format!("STREAM.RESTORE_CREATE.{name}"),
+        "restore_create",
+        || json!({"stream": name, "client": js.describe_client(request)}),
+    );
     js.runtime.spawn(async move {
         let account = Arc::clone(&restore.request.account);
-        restore.run(chunks).await;
+        let start = now();
+        let this = Arc::new(restore);
+        let bytes = Arc::clone(&this).run(chunks).await;
         account.remove(&subscription);
+        let name = &this.config.name;
+        this.js.advise(
+            &account,
+            &format!("STREAM.RESTORE_COMPLETE.{name}"),
+            "restore_complete",
+            || {
+                json!({
+                    "stream": name,
+                    "start": format_time(Some(start)),
+                    "end": format_time(Some(now())),
+                    "bytes": bytes,
+                    "client": this.js.describe_client(&this.request),
+                })
+            },
+        );
     });
     #[derive(Serialize)]
     struct Begun {
@@ -128,11 +153,13 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
 }
 
 impl Restore {
-    async fn run(self, mut chunks: mpsc::Receiver<Chunk>) {
+    /// Answers how many bytes came.
+    async fn run(self: Arc<Self>, mut chunks: mpsc::Receiver<Chunk>) -> usize {
+        let this = &self;
         let name = self.config.name.clone();
         let (pieces, pipe) = mpsc::channel::<Bytes>(2);
-        let this = Arc::new(self);
-        let worker = Arc::clone(&this);
+        let worker = Arc::clone(&self);
+        let mut bytes = 0;
         let handle = this.js.runtime.clone();
         let mut decoding = tokio::task::spawn_blocking(move || worker.decode(Pipe::new(pipe), &handle));
         let mut pieces = Some(pieces);
@@ -150,6 +177,7 @@ impl Restore {
             if chunk.reply.is_empty() {
                 break Err("every chunk needs a reply subject".to_owned());
             }
+            bytes += chunk.payload.len();
             // An error means that the decoder is done: with everything, or with a backup that makes no sense.
             let taken = match &pieces {
                 Some(pieces) => pieces.send(chunk.payload).await.is_ok(),
@@ -159,7 +187,7 @@ impl Restore {
                 let outcome = joined((&mut decoding).await);
                 if outcome.is_err() {
                     this.answer(&chunk.reply, outcome).await;
-                    return;
+                    return bytes;
                 }
                 finished = Some(outcome);
             }
@@ -185,6 +213,7 @@ impl Restore {
                 this.forget().await;
             }
         }
+        bytes
     }
 
     /// Tells the client how it ended, once the stream is there or everything is gone.
@@ -253,6 +282,7 @@ impl Restore {
                 .map_err(|error| reject::STREAM_RESTORE.with(error))?;
         }
         js.start_sourcing(&entry).await;
+        js.advise_stream(account, &entry.name, "CREATED", "create");
         Ok(())
     }
 

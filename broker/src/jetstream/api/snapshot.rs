@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::{Notify, Semaphore};
+use weir_engine::json::format_time;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::StreamConfig;
 use weir_engine::{Seq, reject};
@@ -66,6 +68,16 @@ enum Broken {
     Failed(String),
 }
 
+impl Broken {
+    fn text(&self) -> String {
+        match self {
+            Self::NoInterest => "no interest".to_owned(),
+            Self::NoFlow => "no flow response".to_owned(),
+            Self::Failed(why) => why.clone(),
+        }
+    }
+}
+
 /// STREAM.SNAPSHOT. The chunks follow the answer.
 pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
     if is_empty(&request.payload) {
@@ -105,11 +117,18 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
         .into_iter()
         .map(|consumer| BackupConsumer::of(consumer, last))
         .collect();
+    let described = json!(state);
     // The state is made of numbers and texts.
     let state = serde_json::to_vec(&state).unwrap_or_default();
+    js.advise(
+        &request.account,
+        &format!("STREAM.SNAPSHOT_CREATE.{name}"),
+        "snapshot_create",
+        || json!({"stream": name, "state": described, "client": js.describe_client(request)}),
+    );
     let task = Backup {
         js: Arc::clone(js),
-        account: Arc::clone(&request.account),
+        request: request.clone(),
         entry,
         asked,
         state,
@@ -125,7 +144,7 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
 /// One backup under way.
 struct Backup {
     js: Arc<JetStream>,
-    account: Arc<Account>,
+    request: ApiRequest,
     entry: Arc<StreamEntry>,
     asked: Request,
     state: Vec<u8>,
@@ -138,12 +157,31 @@ impl Backup {
     async fn run(mut self) {
         let name = Arc::clone(&self.entry.name);
         tracing::info!(stream = %name, "snapshot begins");
-        let mut line = match Line::open(&self.account, &name, &self.asked) {
+        let mut line = match Line::open(&self.request.account, &name, &self.asked) {
             Ok(line) => line,
             Err(error) => return tracing::warn!(stream = %name, "snapshot: {error}"),
         };
+        let start = now();
         let outcome = self.send(&mut line).await;
+        let error = outcome.as_ref().err().map(Broken::text);
         line.close(outcome.as_ref().err());
+        self.js.advise(
+            &self.request.account,
+            &format!("STREAM.SNAPSHOT_COMPLETE.{name}"),
+            "snapshot_complete",
+            || {
+                let mut fields = json!({
+                    "stream": &*name,
+                    "start": format_time(Some(start)),
+                    "end": format_time(Some(now())),
+                    "client": self.js.describe_client(&self.request),
+                });
+                if let Some(error) = error {
+                    fields["error"] = json!(error);
+                }
+                fields
+            },
+        );
         match outcome {
             Ok(()) => tracing::info!(stream = %name, "snapshot complete"),
             Err(Broken::NoInterest) => tracing::warn!(stream = %name, "snapshot broken off: nobody listens"),

@@ -80,6 +80,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
             let entry = lookup(js, request, name)?;
             attach(js, request, &entry).await?;
             js.start_sourcing(&entry).await;
+            js.advise_stream(&request.account, name, "CREATED", "create");
             entry
         }
     };
@@ -193,6 +194,7 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     if copies {
         js.start_sourcing(&entry).await;
     }
+    js.advise_stream(&request.account, name, "UPDATED", "modify");
     Ok(reply::answer(Call::StreamUpdate(name), describe(js, &entry).await?))
 }
 
@@ -209,6 +211,7 @@ pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         .await
         .map_err(|error| refused(error, &reject::STREAM_DELETE))?;
     js.detach_stream(id);
+    js.advise_stream(&request.account, name, "DELETED", "delete");
     Ok(reply::success(Call::StreamDelete(name)))
 }
 
