@@ -6,7 +6,8 @@ import json
 PREFIX = "$JS.EVENT.ADVISORY."
 
 
-async def test_streams_and_consumers_are_announced_and_requests_audited(nc):
+async def test_streams_and_consumers_are_announced_and_requests_audited(connect):
+    nc = await connect()
     heard = asyncio.Queue()
 
     async def note(message):
