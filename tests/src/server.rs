@@ -33,6 +33,7 @@ pub fn program() -> PathBuf {
 /// A running server with a directory of its own; killed and removed when dropped.
 #[derive(Debug)]
 pub struct Server {
+    program: PathBuf,
     directory: tempfile::TempDir,
     child: Child,
     url: String,
@@ -46,9 +47,18 @@ impl Server {
     /// When the program is missing, exits, or does not listen in time; the
     /// error holds its log.
     pub async fn start() -> Result<Server> {
+        Server::start_program(&program()).await
+    }
+
+    /// As [`Server::start`], with any program that takes nats-server's flags.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_program(program: &Path) -> Result<Server> {
         let directory = tempfile::tempdir().context("no temporary directory")?;
-        let (child, url) = launch(directory.path(), 1).await?;
+        let (child, url) = launch(program, directory.path(), 1).await?;
         Ok(Server {
+            program: program.to_owned(),
             directory,
             child,
             url,
@@ -97,7 +107,7 @@ impl Server {
     /// As [`Server::start`].
     pub async fn start_again(&mut self) -> Result<()> {
         self.starts += 1;
-        (self.child, self.url) = launch(self.directory.path(), self.starts).await?;
+        (self.child, self.url) = launch(&self.program, self.directory.path(), self.starts).await?;
         Ok(())
     }
 
@@ -184,8 +194,7 @@ fn explain(error: &anyhow::Error) -> String {
 }
 
 /// Starts the `start`-th server on `directory`, returns it and its address.
-async fn launch(directory: &Path, start: u32) -> Result<(Child, String)> {
-    let program = program();
+async fn launch(program: &Path, directory: &Path, start: u32) -> Result<(Child, String)> {
     if !program.exists() {
         bail!(
             "there is no server at {}: build it with `cargo build --release -p weir-broker`, \
@@ -197,7 +206,7 @@ async fn launch(directory: &Path, start: u32) -> Result<(Child, String)> {
     let ports = directory.join(format!("ports-{start}"));
     fs::create_dir(&ports)?;
     let log = File::create(log_path(directory, start))?;
-    let mut child = Command::new(&program)
+    let mut child = Command::new(program)
         .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
         .arg(directory.join("store"))
         .arg("--ports_file_dir")

@@ -281,9 +281,9 @@ impl Consumer {
             name: self.name.clone(),
             config: self.config.clone(),
             created: self.created,
-            delivered: self.shown(self.delivered),
+            delivered: self.delivered,
             last_delivery: self.last_delivery,
-            ack_floor: self.shown(self.ack_floor),
+            ack_floor: self.ack_floor,
             last_ack: self.last_ack,
             num_ack_pending: self.pending.len() as u64,
             num_redelivered: match self.config.max_deliver {
@@ -458,14 +458,6 @@ impl Consumer {
                 consumer: pending.consumer_seq.saturating_sub(1),
                 stream: next - 1,
             };
-        }
-    }
-
-    /// A consumer that has sent nothing shows zeroes.
-    fn shown(&self, pair: SeqPair) -> SeqPair {
-        match pair.consumer {
-            0 if self.config.deliver_policy == DeliverPolicy::All && !self.was_reset => SeqPair::default(),
-            _ => pair,
         }
     }
 }

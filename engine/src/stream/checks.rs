@@ -86,11 +86,12 @@ impl Stream {
         if !self.core.config.allow_rollup_hdrs || self.core.config.deny_purge {
             return Err(reject::STREAM_ROLLUP_FAILED.with("rollup not permitted").into());
         }
+        // In any case, as nats-server takes it.
         match value {
-            b"sub" => Ok(Some(Rollup::Subject)),
-            b"all" => Ok(Some(Rollup::All)),
-            other => {
-                let text = format!("rollup value invalid: {:?}", String::from_utf8_lossy(other));
+            _ if value.eq_ignore_ascii_case(b"sub") => Ok(Some(Rollup::Subject)),
+            _ if value.eq_ignore_ascii_case(b"all") => Ok(Some(Rollup::All)),
+            _ => {
+                let text = format!("rollup value invalid: {:?}", String::from_utf8_lossy(value));
                 Err(reject::STREAM_ROLLUP_FAILED.with(text).into())
             }
         }

@@ -141,6 +141,7 @@ impl Stream {
                 false => Ok(Checked::Ready(Ready::plain(publish))),
             };
         }
+        self.check_size(publish.headers_len, publish.body.len())?;
         // Ids that left the window since the last tick must not count any more.
         self.core.dedup.expire(now, self.core.config.duplicate_window);
         let increment = self.check_increment(asked, publish.body.len() > publish.headers_len)?;

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use weir_engine::json::{format_time, parse_time};
 use weir_engine::reject;
+use weir_engine::stream::Storage;
 use weir_engine::{NanoTime, Seq};
 
 use super::call::Call;
@@ -140,12 +141,15 @@ pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     let entry = lookup(js, request, name)?;
     let (id, seq) = (entry.id, asked.seq);
     js.call(entry.shard, move |shard| {
-        let state = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?.state()?;
+        let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let (state, storage) = (stream.state()?, stream.config().storage);
         if shard.delete_message(id, seq, !asked.no_erase)? {
             return Ok(());
         }
-        // Nats-server tells holes, the past and the future apart.
-        Err(if seq > state.last_seq {
+        // Nats-server's file store tells holes, the past and the future apart.
+        Err(if storage == Storage::Memory {
+            reject::SEQUENCE_NOT_FOUND.with(seq)
+        } else if seq > state.last_seq {
             reject::STREAM_MSG_DELETE_FAILED.with("stream store EOF")
         } else if seq < state.first_seq.max(1) {
             reject::STREAM_MSG_DELETE_FAILED.with("no message found")

@@ -1,0 +1,154 @@
+//! The same operations against the genuine nats-server and against ours, every reply compared: what a client can see is the
+//! same.
+//!
+//! It needs a `nats-server` 2.15, on PATH or named by `NATS_SERVER`, and says so if there is none. `WEIR_SEED` (1) chooses
+//! the operations and `WEIR_DIFF_OPS` (2000) how many; a failure names both, and the operations on that stream which lead
+//! to it. Times, ids and names of servers are not compared (`compare.rs`), nor what `known.rs` explains.
+
+mod compare;
+mod fields;
+mod generate;
+mod known;
+mod operation;
+mod pair;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use generate::Generator;
+use operation::Operation;
+use pair::Pair;
+
+/// Different differences that a run looks for before it gives up.
+const ENOUGH: usize = 40;
+/// The version that ours is compared with.
+const VERSION: &str = "v2.15.";
+
+#[test]
+fn answers_are_those_of_nats_server() {
+    let nats_server = match genuine() {
+        Ok(path) => path,
+        Err(why) => {
+            println!("not compared with nats-server: {why}");
+            return;
+        }
+    };
+    let number = |name: &str, default| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
+    let (seed, count) = (number("WEIR_SEED", 1), number("WEIR_DIFF_OPS", 2000));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let found = runtime
+        .block_on(async { differences(&nats_server, seed, count).await })
+        .unwrap();
+    let mut report = String::new();
+    for (kind, text) in &found {
+        let _ = writeln!(report, "\n=== {kind}\n{text}");
+    }
+    assert!(
+        found.is_empty(),
+        "{} differences (WEIR_SEED={seed} WEIR_DIFF_OPS={count}):{report}",
+        found.len()
+    );
+}
+
+/// The genuine server, or why it is not to be had.
+fn genuine() -> Result<PathBuf, String> {
+    let path = std::env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
+    let said = Command::new(&path).arg("--version").output();
+    let said = said.map_err(|error| format!("{} does not run: {error}", path.display()))?;
+    let said = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    if !said.contains(VERSION) {
+        return Err(format!("{} is {said:?}, {VERSION}x is wanted", path.display()));
+    }
+    // Relative to PATH, which the server's own start does not look through.
+    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .map(|folder| folder.join(&path))
+        .find(|path| path.is_file());
+    found.ok_or_else(|| format!("{} is not on PATH", path.display()))
+}
+
+/// Every kind of difference that the operations of a seed lead to, each with what leads to its first.
+async fn differences(nats_server: &std::path::Path, seed: u64, count: u64) -> Result<BTreeMap<String, String>> {
+    let mut pair = Pair::start(nats_server).await?;
+    let mut generator = Generator::new(seed);
+    let mut history: Vec<Operation> = Vec::new();
+    let mut found = BTreeMap::new();
+    for number in 0..count {
+        let operation = generator.next();
+        history.push(operation.clone());
+        let outcome = pair.run(&operation)?;
+        generator.learn(&operation, &outcome.theirs);
+        let differs = !outcome.differences.is_empty();
+        let unexplained = known::unexplained(&operation, &outcome.differences);
+        let Some(first) = unexplained.first() else {
+            if differs {
+                forget(&mut pair, &mut generator, &mut history, &operation.stream)?;
+            }
+            continue;
+        };
+        let said = first
+            .theirs
+            .as_deref()
+            .filter(|_| first.path.ends_with("description"))
+            .unwrap_or_default();
+        let kind = format!("{} {} {said}", operation.kind(), first.path);
+        found.entry(kind).or_insert_with(|| {
+            let mut text = format!("operation {number} (stream {}):\n", operation.stream);
+            for difference in unexplained.iter().take(8) {
+                let say = |side: &Option<String>| {
+                    side.as_ref()
+                        .map_or("nothing".to_owned(), |text| operation::shown(text.as_bytes()))
+                };
+                let _ = writeln!(
+                    text,
+                    "  {}:\n    nats-server: {}\n    ours:        {}",
+                    difference.path,
+                    say(&difference.theirs),
+                    say(&difference.ours)
+                );
+            }
+            text.push_str("after:\n");
+            for operation in on_stream(&history, &operation) {
+                let _ = writeln!(text, "  {operation}");
+            }
+            text
+        });
+        if found.len() >= ENOUGH {
+            break;
+        }
+        forget(&mut pair, &mut generator, &mut history, &operation.stream)?;
+    }
+    Ok(found)
+}
+
+/// Deletes the stream whose state differs by now, which would show again and again.
+fn forget(pair: &mut Pair, generator: &mut Generator, history: &mut Vec<Operation>, stream: &str) -> Result<()> {
+    history.retain(|operation| operation.stream != stream);
+    generator.forget(stream);
+    match stream {
+        "" => Ok(()),
+        stream => pair.forget(stream),
+    }
+}
+
+/// The operations on the stream of the last one, since it was created for the last time.
+fn on_stream<'h>(history: &'h [Operation], last: &Operation) -> Vec<&'h Operation> {
+    let mut all: Vec<&Operation> = history
+        .iter()
+        .filter(|operation| operation.stream == last.stream)
+        .collect();
+    let deleted = all.iter().rposition(|operation| operation.kind() == "STREAM.DELETE");
+    if let Some(at) = deleted.filter(|at| at + 1 < all.len()) {
+        all.drain(..=at);
+    }
+    all
+}

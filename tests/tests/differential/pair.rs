@@ -1,0 +1,205 @@
+//! The two servers, and how an operation is done on both.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use weir_tests::Server;
+
+use super::compare::{Difference, compare};
+use super::operation::{Action, Expect, Operation, Request};
+use super::wire::{Connection, Message};
+
+/// How long an answer may take that must come.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long is waited for one that may not come.
+const QUIET: Duration = Duration::from_millis(120);
+
+/// The genuine server and ours.
+pub struct Pair {
+    theirs: Side,
+    ours: Side,
+}
+
+/// What an operation led to.
+pub struct Outcome {
+    pub differences: Vec<Difference>,
+    /// What the genuine server answered.
+    pub theirs: Vec<Message>,
+}
+
+struct Side {
+    server: Server,
+    connection: Connection,
+    /// How many requests were sent.
+    requests: u64,
+    /// Reply subjects of deliveries, by stream and consumer.
+    deliveries: HashMap<(String, String), Vec<String>>,
+}
+
+impl Pair {
+    pub async fn start(nats_server: &std::path::Path) -> Result<Pair> {
+        let theirs = Server::start_program(nats_server).await?;
+        let ours = Server::start().await?;
+        Ok(Pair {
+            theirs: Side::of(theirs)?,
+            ours: Side::of(ours)?,
+        })
+    }
+
+    /// Does the operation on one server, then on the other, and compares.
+    pub fn run(&mut self, operation: &Operation) -> Result<Outcome> {
+        let theirs = self.theirs.run(operation, None).context("the genuine server")?;
+        let ours = self
+            .ours
+            .run(operation, Some(theirs.len()))
+            .with_context(|| format!("our server; its log:\n{}", self.ours.server.log()))?;
+        Ok(Outcome {
+            differences: compare(&theirs, &ours),
+            theirs,
+        })
+    }
+
+    /// Deletes a stream on both servers.
+    pub fn forget(&mut self, stream: &str) -> Result<()> {
+        for side in [&mut self.theirs, &mut self.ours] {
+            side.ask(&format!("$JS.API.STREAM.DELETE.{stream}"))?;
+            side.deliveries.retain(|(of, _), _| of != stream);
+        }
+        Ok(())
+    }
+}
+
+impl Side {
+    fn of(server: Server) -> Result<Side> {
+        let connection = Connection::open(server.url())?;
+        Ok(Side {
+            server,
+            connection,
+            requests: 0,
+            deliveries: HashMap::new(),
+        })
+    }
+
+    /// `others` is how many messages the other server sent, if it was asked before.
+    fn run(&mut self, operation: &Operation, others: Option<usize>) -> Result<Vec<Message>> {
+        match &operation.action {
+            Action::Request(request) => {
+                let answer = self.request(request, others)?;
+                self.note_deliveries(&answer);
+                if answer.len() == 1 && is_success(&answer[0].payload) {
+                    if request.subject.starts_with("$JS.API.STREAM.DELETE.") {
+                        self.deliveries.retain(|(stream, _), _| *stream != operation.stream);
+                    }
+                    if let Some(consumer) = request.subject.strip_prefix("$JS.API.CONSUMER.DELETE.") {
+                        self.deliveries
+                            .retain(|(stream, name), _| format!("{stream}.{name}") != consumer);
+                    }
+                }
+                Ok(answer)
+            }
+            Action::Ephemeral(request) => {
+                let mut answer = self.request(request, None)?;
+                let created: Value = answer
+                    .first()
+                    .and_then(|reply| serde_json::from_slice(&reply.payload).ok())
+                    .unwrap_or_default();
+                if let Some(name) = created["name"].as_str() {
+                    for call in ["INFO", "DELETE"] {
+                        let subject = format!("$JS.API.CONSUMER.{call}.{}.{name}", operation.stream);
+                        answer.extend(self.ask(&subject)?);
+                    }
+                    for message in &mut answer {
+                        let text = String::from_utf8_lossy(&message.payload);
+                        message.payload = text.replace(name, "<ephemeral>").into_bytes();
+                    }
+                }
+                Ok(answer)
+            }
+            Action::Ack {
+                consumer,
+                pick,
+                payload,
+            } => {
+                let known = self.deliveries.get(&(operation.stream.clone(), consumer.clone()));
+                let Some(known) = known.filter(|known| !known.is_empty()) else {
+                    return Ok(Vec::new());
+                };
+                let request = Request {
+                    subject: known[pick % known.len()].clone(),
+                    headers: Vec::new(),
+                    payload: payload.clone(),
+                    expect: Expect::Perhaps,
+                };
+                let answer = self.request(&request, others)?;
+                self.note_deliveries(&answer);
+                Ok(answer)
+            }
+        }
+    }
+
+    fn request(&mut self, request: &Request, others: Option<usize>) -> Result<Vec<Message>> {
+        self.requests += 1;
+        let number = self.requests;
+        let inbox = format!("_D.{number}");
+        self.connection.subscribe(&inbox, number)?;
+        self.connection
+            .publish(&request.subject, &inbox, &request.block(), &request.payload)?;
+        let mut answer = Vec::new();
+        let limit = match (request.expect, others) {
+            // One that answered makes it worth waiting for the other.
+            (_, Some(some)) if some > 0 => PATIENCE,
+            (Expect::Perhaps, _) => QUIET,
+            (Expect::One | Expect::Upto(_), Some(_)) => QUIET * 5,
+            (Expect::One | Expect::Upto(_), None) => PATIENCE / 5,
+        };
+        let deadline = Instant::now() + limit;
+        while let Some(message) = self.connection.next(deadline)? {
+            // What comes late belongs to an operation that was compared without it.
+            if message.subscription != number {
+                continue;
+            }
+            let status = message.status();
+            answer.push(message);
+            let complete = match request.expect {
+                Expect::One | Expect::Perhaps => true,
+                Expect::Upto(most) => answer.len() >= most || status.is_some_and(|code| code != 100),
+            };
+            if complete {
+                break;
+            }
+        }
+        for message in &mut answer {
+            if message.subject == inbox {
+                message.subject = "<inbox>".to_owned();
+            }
+        }
+        self.connection.unsubscribe(number)?;
+        Ok(answer)
+    }
+
+    fn note_deliveries(&mut self, messages: &[Message]) {
+        for message in messages {
+            let tokens: Vec<&str> = message.reply.split('.').collect();
+            if let ["$JS", "ACK", stream, consumer, ..] = tokens[..] {
+                let known = self.deliveries.entry((stream.to_owned(), consumer.to_owned()));
+                known.or_default().push(message.reply.clone());
+            }
+        }
+    }
+
+    fn ask(&mut self, subject: &str) -> Result<Vec<Message>> {
+        let request = Request {
+            subject: subject.to_owned(),
+            headers: Vec::new(),
+            payload: Vec::new(),
+            expect: Expect::One,
+        };
+        self.request(&request, Some(1))
+    }
+}
+
+fn is_success(payload: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(payload).is_ok_and(|reply| reply["success"] == true)
+}
