@@ -21,11 +21,11 @@ async def test_streams_and_consumers_are_announced_and_requests_audited(connect)
         answer = json.loads((await nc.request("$JS.API." + call, body)).data)
         assert "error" not in answer, answer
 
-    async def hear(subject, kind, **fields):
+    async def hear(where, kind, **fields):
         """The next event of that subject; those before it belong to other subjects."""
         while True:
             found, event = await asyncio.wait_for(heard.get(), 5)
-            if found == subject:
+            if found == where:
                 break
         assert event["type"] == "io.nats.jetstream.advisory.v1." + kind
         assert event["id"] and event["timestamp"]

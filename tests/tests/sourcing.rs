@@ -201,6 +201,29 @@ fn survives_kills(backend: Backend) {
     });
 }
 
+/// A work queue whose messages only a mirror takes: none is lost, none stays, whenever the server is killed.
+#[test]
+fn a_work_queue_and_its_mirror_survive_kills() {
+    with_server_for(LIMIT, async |server| {
+        let jetstream = server.jetstream().await?;
+        let queue = Config {
+            retention: RetentionPolicy::WorkQueue,
+            ..Backend::Segment.stream("Q", &["q.>"])
+        };
+        jetstream.create_stream(queue).await?;
+        jetstream.create_stream(mirror(Backend::Segment, "M", of("Q"))).await?;
+        for round in 0..6 {
+            let jetstream = server.jetstream().await?;
+            publish(&jetstream, "q", round * 20, round * 20 + 20).await?;
+            server.kill()?;
+            server.start_again().await?;
+        }
+        let jetstream = server.jetstream().await?;
+        wait_for(&jetstream, "M", 120).await?;
+        wait_for(&jetstream, "Q", 0).await
+    });
+}
+
 #[test]
 fn copies_survive_kills_on_segment() {
     survives_kills(Backend::Segment);

@@ -664,10 +664,9 @@ impl Shard<'_, '_> {
     /// `done`. It is told of more by [`Emit::Grown`].
     ///
     /// # Errors
-    /// If there is no such stream.
+    /// If there is no such stream, or storage fails.
     pub fn watch(&mut self, id: LogId, reader: u64, filters: Vec<bytes::Bytes>, done: Seq) -> Result<()> {
-        self.existing(id)?.watch(reader, filters, done);
-        Ok(())
+        self.existing(id)?.watch(reader, filters, done)
     }
 
     /// Somebody does not take over this stream's messages any more.

@@ -59,6 +59,10 @@ impl StreamSource {
             .as_ref()
             .map_or("", |external: &ExternalStream| &external.api);
         let colon = if api.is_empty() { "" } else { ":" };
+        let consumer = self
+            .consumer
+            .as_ref()
+            .map_or_else(String::new, |consumer| format!(":C={}", consumer.name));
         let all = |subject: &str| {
             if subject.is_empty() {
                 ">".to_owned()
@@ -74,7 +78,7 @@ impl StreamSource {
                 join(self.subject_transforms.iter().map(|rule| all(&rule.dest)).collect()),
             ),
         };
-        format!("{}{colon}{api} {filter} {transform}", self.name)
+        format!("{}{colon}{api}{consumer} {filter} {transform}", self.name)
     }
 
     /// The subjects to copy; all if empty.
@@ -126,10 +130,19 @@ impl Stream {
         }
     }
 
-    /// Somebody takes over this stream's messages from now on, and has everything up to `done`.
-    pub(crate) fn watch(&mut self, id: u64, filters: Vec<Bytes>, done: Seq) {
+    /// Somebody takes over this stream's messages from now on, and has everything up to `done`: what a crash kept this
+    /// stream from hearing goes now.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn watch(&mut self, id: u64, filters: Vec<Bytes>, done: Seq) -> Result<()> {
         self.readers.retain(|reader| reader.id != id);
+        let had = filters.clone();
         self.readers.push(Reader { id, filters, done });
+        match self.core.config.retention {
+            Retention::Limits => Ok(()),
+            Retention::Interest | Retention::WorkQueue => self.let_go(&had, 0, done),
+        }
     }
 
     /// Somebody does not take over messages any more: what was kept only for it goes.
