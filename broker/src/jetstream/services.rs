@@ -8,6 +8,7 @@ use weir_engine::consumer::{Ack, AckKind, PullRequest};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
+use weir_wire::HeaderView;
 
 use crate::account::{Account, Inbound, Service};
 use crate::jetstream::batch::{Batch, Request};
@@ -178,6 +179,9 @@ impl Service for FlowControl {
             stream: place.stream,
             consumer: message.own(consumer),
             id,
+            last: HeaderView::parse(message.headers)
+                .get("Nats-Last-Stream")
+                .and_then(number),
         };
         batch.push(&jetstream, place.shard, input);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_engine::Seq;
-use weir_engine::consumer::{AckPolicy, ConsumerConfig, ConsumerSnapshot, DeliverPolicy, SeqPair};
+use weir_engine::consumer::{AckPolicy, ConsumerConfig, ConsumerSnapshot, SeqPair};
 
 use super::report::{ConsumerReport, Position};
 
@@ -19,8 +19,6 @@ pub(super) struct Consumer {
     pending: BTreeMap<Seq, u64>,
     /// Those sent more than once, and those given up.
     redelivered: BTreeSet<Seq>,
-    /// Whether it was made to begin anew.
-    was_reset: bool,
 }
 
 impl Consumer {
@@ -37,7 +35,6 @@ impl Consumer {
                 .map(|&(seq, consumer_seq, _)| (seq, consumer_seq))
                 .collect(),
             redelivered: snapshot.deliveries.iter().map(|&(seq, _)| seq).collect(),
-            was_reset: snapshot.was_reset,
         }
     }
 
@@ -87,7 +84,6 @@ impl Consumer {
     pub fn reset(&mut self, seq: Seq) {
         self.pending.clear();
         self.redelivered.clear();
-        self.was_reset = true;
         self.delivered = SeqPair {
             consumer: 0,
             stream: seq.saturating_sub(1),
@@ -141,22 +137,18 @@ impl Consumer {
             }
             .to_owned(),
             created: self.created,
-            delivered: self.shown(self.delivered),
-            ack_floor: self.shown(self.ack_floor),
+            delivered: position(self.delivered),
+            ack_floor: position(self.ack_floor),
             ack_pending: self.pending.len() as u64,
             redelivered: self.redelivered.len() as u64,
         }
     }
+}
 
-    /// As clients are told: zeroes for one that begins at the first message and has sent nothing.
-    fn shown(&self, pair: SeqPair) -> Position {
-        if pair.consumer == 0 && self.config.deliver_policy == DeliverPolicy::All && !self.was_reset {
-            return Position::default();
-        }
-        Position {
-            consumer_seq: pair.consumer,
-            stream_seq: pair.stream,
-        }
+fn position(pair: SeqPair) -> Position {
+    Position {
+        consumer_seq: pair.consumer,
+        stream_seq: pair.stream,
     }
 }
 

@@ -147,6 +147,17 @@ impl Consumer {
         done
     }
 
+    /// Takes an acknowledgement of everything up to a message; answers what is done with by that.
+    pub(super) fn acknowledge_up_to(&mut self, seq: Seq, now: NanoTime) -> Vec<Seq> {
+        let done = self.sent_up_to(seq);
+        if !done.is_empty() {
+            self.last_ack = Some(now);
+            self.replay_acked(&done);
+            self.turn_acked.extend(&done);
+        }
+        done
+    }
+
     /// Whether a message was sent at all. What is said of one that was not counts for nothing.
     fn was_sent(&self, seq: Seq) -> bool {
         seq <= self.delivered.stream

@@ -33,6 +33,8 @@ impl Consumer {
         let mut done = Vec::new();
         let mut checked = 0;
         if self.is_paused(turn.now) {
+            // For requests that would not wait there is nothing.
+            self.end_of_stream(turn);
             return Ok(done);
         }
         if self.config.is_push() && !self.is_bound(turn) {

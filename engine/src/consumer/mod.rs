@@ -78,9 +78,6 @@ pub struct ConsumerSnapshot {
     /// Stream sequences sent more than once, and how often; those of them that are not pending were given up.
     #[serde(default)]
     pub deliveries: Vec<(Seq, u64)>,
-    /// Whether it was made to begin anew.
-    #[serde(default)]
-    pub was_reset: bool,
 }
 
 /// What clients are told of a consumer.
@@ -153,8 +150,6 @@ pub(crate) struct Consumer {
     /// The waits that began anew in this turn.
     turn_deferred: Vec<(Seq, NanoTime)>,
     turn_given_up: Vec<Seq>,
-    /// Whether it was made to begin anew.
-    was_reset: bool,
 }
 
 impl Consumer {
@@ -244,7 +239,6 @@ impl Consumer {
             turn_acked: Vec::new(),
             turn_deferred: Vec::new(),
             turn_given_up: Vec::new(),
-            was_reset: snapshot.was_reset,
             config: snapshot.config,
         };
         for (seq, consumer_seq, sent) in snapshot.pending {
@@ -271,7 +265,6 @@ impl Consumer {
                 .map(|(&seq, pending)| (seq, pending.consumer_seq, pending.sent))
                 .collect(),
             deliveries: self.deliveries.iter().map(|(&seq, &count)| (seq, count)).collect(),
-            was_reset: self.was_reset,
         }
     }
 
@@ -281,9 +274,9 @@ impl Consumer {
             name: self.name.clone(),
             config: self.config.clone(),
             created: self.created,
-            delivered: self.delivered,
+            delivered: self.told(self.delivered),
             last_delivery: self.last_delivery,
-            ack_floor: self.ack_floor,
+            ack_floor: self.told(self.ack_floor),
             last_ack: self.last_ack,
             num_ack_pending: self.pending.len() as u64,
             num_redelivered: match self.config.max_deliver {
@@ -299,6 +292,18 @@ impl Consumer {
         }
     }
 
+    /// One that has sent nothing stands before what it will send first, also when what was there is purged.
+    fn told(&self, pair: SeqPair) -> SeqPair {
+        let begin = match self.initial.is_empty() && self.delivered.consumer == 0 {
+            true => self.next.saturating_sub(1),
+            false => 0,
+        };
+        SeqPair {
+            stream: pair.stream.max(begin),
+            ..pair
+        }
+    }
+
     /// The filters, empty for all subjects.
     pub fn filters(&self) -> &[Bytes] {
         &self.filters
@@ -311,7 +316,7 @@ impl Consumer {
 
     /// Whether its progress goes into the journal.
     pub fn is_persistent(&self) -> bool {
-        !self.config.mem_storage
+        !self.config.mem_storage && !self.config.direct
     }
 
     /// Takes a new configuration; what may change was checked before.
@@ -394,7 +399,11 @@ impl Consumer {
 
     /// Notes that a message is on its way.
     fn track(&mut self, seq: Seq, consumer_seq: u64, sent: NanoTime) {
-        let deadline = sent.saturating_add(self.wait_for(seq));
+        let deadline = match self.wait_for(seq) {
+            // Flow control acknowledges when it comes round to it.
+            0 => NanoTime::MAX,
+            wait => sent.saturating_add(wait),
+        };
         let entry = self.pending.entry(seq).or_insert(Pending {
             consumer_seq,
             sent,
@@ -403,7 +412,9 @@ impl Consumer {
         self.deadlines.remove(&(entry.deadline, seq));
         entry.sent = sent;
         entry.deadline = deadline;
-        self.deadlines.insert((deadline, seq));
+        if deadline != NanoTime::MAX {
+            self.deadlines.insert((deadline, seq));
+        }
         self.redeliver.remove(&seq);
     }
 

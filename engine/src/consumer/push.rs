@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::consumer::Consumer;
+use crate::consumer::{AckPolicy, Consumer};
 use crate::shard::emit::Status;
 use crate::shard::turn::Turn;
-use crate::types::NanoTime;
+use crate::types::{NanoTime, Seq};
 
 /// The most bytes on their way to a subscriber that takes part in flow control: 32 MiB, as nats-server has it.
 const WINDOW_MAX: usize = 32 << 20;
@@ -86,24 +86,44 @@ impl Consumer {
 
     /// Asks the subscriber to say how far it got, once half the window is on its way.
     pub(super) fn request_flow_control(&mut self, turn: &mut Turn<'_>) {
-        let push = &mut self.push;
-        if !self.config.flow_control || push.fc_bytes.is_some() || push.outstanding < push.window / 2 {
+        let push = &self.push;
+        if !self.config.flow_control || push.fc_bytes.is_some() {
             return;
         }
+        // Where it acknowledges, nothing goes on without it once as much is unacknowledged as may be.
+        let limit = self.config.max_ack_pending;
+        let full = self.acks_by_flow() && limit > 0 && self.pending.len() as u64 >= limit.unsigned_abs();
+        if full || push.outstanding > push.window / 2 {
+            self.ask_flow_control(turn);
+        }
+    }
+
+    fn acks_by_flow(&self) -> bool {
+        self.config.ack_policy == AckPolicy::FlowControl
+    }
+
+    fn ask_flow_control(&mut self, turn: &mut Turn<'_>) {
+        let push = &mut self.push;
         push.fc_id += 1;
         push.fc_bytes = Some(push.outstanding);
         let status = Status::FlowControl { id: push.fc_id };
         self.tell(self.deliver_to(), status, turn);
     }
 
-    /// The subscriber answered a flow-control request.
-    pub fn flow_controlled(&mut self, id: u64) {
+    /// The subscriber answered a flow-control request; `last` is the last stream sequence that it got, if it says so.
+    /// Answers what is acknowledged by that.
+    pub fn flow_controlled(&mut self, id: u64, last: Option<Seq>, turn: &Turn<'_>) -> Vec<Seq> {
         if id != self.push.fc_id {
-            return;
+            return Vec::new();
         }
-        if let Some(bytes) = self.push.fc_bytes.take() {
-            self.push.outstanding -= bytes.min(self.push.outstanding);
-            self.push.window = (self.push.window * 2).min(WINDOW_MAX);
+        let Some(bytes) = self.push.fc_bytes.take() else {
+            return Vec::new();
+        };
+        self.push.outstanding -= bytes.min(self.push.outstanding);
+        self.push.window = (self.push.window * 2).min(WINDOW_MAX);
+        match last {
+            Some(last) if self.acks_by_flow() => self.acknowledge_up_to(last, turn.now),
+            _ => Vec::new(),
         }
     }
 
@@ -116,6 +136,9 @@ impl Consumer {
         let stalled = self.push.fc_bytes.map(|_| self.push.fc_id);
         let status = self.heartbeat(stalled);
         self.tell(self.deliver_to(), status, turn);
+        if self.acks_by_flow() && !self.pending.is_empty() && self.push.fc_bytes.is_none() {
+            self.ask_flow_control(turn);
+        }
     }
 
     /// When [`Consumer::push_heartbeat`] or the rate limit next has something to do.

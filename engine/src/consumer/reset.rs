@@ -54,7 +54,6 @@ impl Consumer {
         self.last_delivery = None;
         self.last_ack = None;
         self.replayed = None;
-        self.was_reset = true;
         self.recount(stream)
     }
 }

@@ -20,6 +20,8 @@ const MAX_WAITING: i64 = 512;
 const INACTIVE_THRESHOLD: Nanos = 5 * SECOND;
 /// How long a client stays pinned that asks for nothing, where nothing is said.
 const PRIORITY_TIMEOUT: Nanos = 120 * SECOND;
+/// The heartbeat of consumers whose messages are acknowledged by flow control.
+const FLOW_CONTROL_HEARTBEAT: Nanos = SECOND;
 /// The shortest heartbeat.
 const HEARTBEAT_MIN: Nanos = 100 * MILLISECOND;
 
@@ -53,7 +55,7 @@ pub fn validate_new<'c>(
         return Err(reject::MAXIMUM_CONSUMERS_LIMIT);
     }
     if stream.retention == Retention::WorkQueue {
-        if config.ack_policy != AckPolicy::Explicit {
+        if !matches!(config.ack_policy, AckPolicy::Explicit | AckPolicy::FlowControl) {
             return Err(reject::CONSUMER_WQ_REQUIRES_EXPLICIT_ACK);
         }
         if config.deliver_policy != DeliverPolicy::All {
@@ -242,7 +244,6 @@ fn validate(
         return Err(reject::CONSUMER_METADATA_LENGTH.with(format!("{}KB", METADATA_MAX / 1024)));
     }
     check_priority(&config)?;
-    check_unsupported(&config)?;
     let level = required_level(&config);
     set_required_level(&mut config.metadata, level);
     Ok(config)
@@ -297,6 +298,10 @@ fn fill_defaults(
         }
         config.ack_wait = first;
     }
+    if config.ack_policy == AckPolicy::FlowControl && !pedantic {
+        config.flow_control = true;
+        config.idle_heartbeat = FLOW_CONTROL_HEARTBEAT;
+    }
     if config.priority_policy == PriorityPolicy::PinnedClient && config.priority_timeout == 0 {
         config.priority_timeout = PRIORITY_TIMEOUT;
     }
@@ -346,11 +351,34 @@ fn check_acks(config: &ConsumerConfig) -> Result<(), Rejection> {
     if config.ack_wait < 0 {
         return Err(reject::CONSUMER_ACK_WAIT_NEGATIVE);
     }
-    if config.ack_policy == AckPolicy::FlowControl && !config.is_push() {
-        return Err(reject::CONSUMER_ACK_FC_REQUIRES_PUSH);
+    if config.ack_policy == AckPolicy::FlowControl {
+        check_flow_control(config)?;
     }
     if config.max_deliver != -1 && config.backoff.len() as i64 > config.max_deliver {
         return Err(reject::CONSUMER_MAX_DELIVER_BACKOFF);
+    }
+    Ok(())
+}
+
+/// What acknowledging by flow control needs, in nats-server's order.
+fn check_flow_control(config: &ConsumerConfig) -> Result<(), Rejection> {
+    if !config.is_push() {
+        return Err(reject::CONSUMER_ACK_FC_REQUIRES_PUSH);
+    }
+    if !config.flow_control {
+        return Err(reject::CONSUMER_ACK_FC_REQUIRES_FC);
+    }
+    if config.idle_heartbeat != FLOW_CONTROL_HEARTBEAT {
+        return Err(reject::STREAM_INVALID_CONFIG.with("flow control ack policy heartbeat needs to be 1s"));
+    }
+    if config.max_ack_pending <= 0 {
+        return Err(reject::CONSUMER_ACK_FC_REQUIRES_MAX_ACK_PENDING);
+    }
+    if config.ack_wait != 0 || !config.backoff.is_empty() {
+        return Err(reject::CONSUMER_ACK_FC_REQUIRES_NO_ACK_WAIT);
+    }
+    if config.max_deliver > 0 {
+        return Err(reject::CONSUMER_ACK_FC_REQUIRES_NO_MAX_DELIVER);
     }
     Ok(())
 }
@@ -511,19 +539,6 @@ fn check_priority(config: &ConsumerConfig) -> Result<(), Rejection> {
 pub fn is_group_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/_=-".contains(&byte);
     (1..=16).contains(&name.len()) && name.bytes().all(allowed)
-}
-
-/// Refuses by name what this engine cannot do, rather than take it and do nothing.
-fn check_unsupported(config: &ConsumerConfig) -> Result<(), Rejection> {
-    let fields = [
-        (config.ack_policy == AckPolicy::FlowControl, "ack_policy flow_control"),
-        (config.direct, "direct"),
-        (config.sourcing, "sourcing"),
-    ];
-    match fields.iter().find(|(used, _)| *used) {
-        Some((_, field)) => Err(reject::CONSUMER_CREATE.with(format!("Weir does not support {field} yet"))),
-        None => Ok(()),
-    }
 }
 
 fn required_level(config: &ConsumerConfig) -> u8 {

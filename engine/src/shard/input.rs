@@ -10,7 +10,7 @@ use crate::consumer::{Ack, PullRequest};
 use crate::error::{Error, Kind, Result};
 use crate::shard::Shard;
 use crate::shard::emit::{Completion, Ticket};
-use crate::types::LogId;
+use crate::types::{LogId, Seq};
 
 /// Messages that may wait for a shard: nats-server's `max_buffered_msgs`, above which publishers get a 429.
 const QUEUE_MESSAGES: usize = 100_000;
@@ -64,6 +64,8 @@ pub enum Input {
         consumer: Bytes,
         /// The request's number.
         id: u64,
+        /// The last stream sequence that the subscriber got, if it says so.
+        last: Option<Seq>,
     },
     /// Somebody subscribed to a consumer's delivery subject.
     Wake {

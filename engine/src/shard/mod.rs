@@ -350,9 +350,14 @@ impl State {
                     target.pull(&consumer, &request, reply, turn);
                 }
             }
-            Input::FlowControl { stream, consumer, id } => {
+            Input::FlowControl {
+                stream,
+                consumer,
+                id,
+                last,
+            } => {
                 if let Some(target) = self.touch(stream) {
-                    target.flow_controlled(&consumer, id);
+                    target.flow_controlled(&consumer, id, last, turn)?;
                 }
             }
             Input::Wake { stream, consumer } => {
@@ -404,7 +409,7 @@ impl State {
                 stream.position = self.position;
                 stream.unsaved = true;
                 stream.untidy = true;
-                let read = stream.consumer_count() > 0;
+                let read = stream.has_consumers();
                 stream.core.write(read)?;
             }
         }
@@ -597,7 +602,7 @@ impl Shard<'_, '_> {
     /// If there is no such stream.
     pub fn delete_stream(&mut self, id: LogId) -> Result<()> {
         let mut stream = self.state.streams.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
-        for name in stream.consumer_names() {
+        for name in stream.all_consumer_names() {
             stream.delete_consumer(&name, false, self.turn)?;
         }
         if stream.is_journaled() {

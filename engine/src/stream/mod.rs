@@ -1,6 +1,7 @@
 //! Streams: messages by sequence, their limits and retention, and the consumers that read them. A pure state machine;
 //! time is handed in, and what happens is told to a turn of its shard.
 
+mod agenda;
 mod ahead;
 mod asked;
 mod atomic;
@@ -100,6 +101,10 @@ pub struct Stream {
     queue: Vec<u64>,
     /// Consumers that may have delivered or been acknowledged in this turn.
     progressed: Vec<u64>,
+    /// When consumers next have something to do.
+    agenda: agenda::Agenda,
+    /// How many consumers are direct: told to no client, and gone with the process.
+    direct: usize,
     /// Scratch: the consumers that want the message at hand.
     interested: Vec<u64>,
     /// Whether the shard lists this stream among those to be written at the end of the turn.
@@ -133,6 +138,8 @@ impl Stream {
             next_serial: 1,
             queue: Vec::new(),
             progressed: Vec::new(),
+            agenda: agenda::Agenda::default(),
+            direct: 0,
             interested: Vec::new(),
             touched: false,
             position: 0,
@@ -188,14 +195,25 @@ impl Stream {
         self.core.state()
     }
 
-    /// How many consumers it has.
+    /// How many consumers it has, but for those of mirrors and sources that no client is told of.
     pub fn consumer_count(&self) -> usize {
-        self.consumers.len()
+        self.consumers.len() - self.direct
     }
 
-    /// The names of its consumers, in order.
+    /// Whether anybody reads it.
+    pub(crate) fn has_consumers(&self) -> bool {
+        !self.consumers.is_empty()
+    }
+
+    /// The names of all its consumers.
+    pub(crate) fn all_consumer_names(&self) -> Vec<Arc<str>> {
+        self.by_name.keys().cloned().collect()
+    }
+
+    /// The names of its consumers, in order, but for those of mirrors and sources that no client is told of.
     pub fn consumer_names(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<_> = self.by_name.keys().cloned().collect();
+        let told = self.by_name.iter().filter(|(_, serial)| !self.is_direct(**serial));
+        let mut names: Vec<_> = told.map(|(name, _)| name.clone()).collect();
         names.sort_unstable();
         names
     }
@@ -236,8 +254,10 @@ impl Stream {
     pub(crate) fn create_consumer(&mut self, config: ConsumerConfig, turn: &mut Turn<'_>) -> Result<ConsumerInfo> {
         let serial = self.next_serial;
         let name = self.consumer_name(&config.name);
-        let consumer = Consumer::create(serial, name, config, turn.now, &mut self.core)?;
-        if self.is_journaled() {
+        let mut consumer = Consumer::create(serial, name, config, turn.now, &mut self.core)?;
+        consumer.rest(turn);
+        // One that only serves a mirror or a source is made anew by whoever needs it.
+        if self.is_journaled() && !consumer.config.direct {
             turn.commands
                 .create_consumer(self.core.id, turn.now, to_json(&consumer.snapshot()));
             turn.sync = true;
@@ -259,14 +279,23 @@ impl Stream {
         turn: &mut Turn<'_>,
     ) -> Result<ConsumerInfo> {
         let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
-        if self.is_journaled() {
+        if self.is_journaled() && !self.is_direct(serial) {
             turn.commands
                 .update_consumer(self.core.id, turn.now, serial, to_json(&config));
             turn.sync = true;
         }
         let before = self.consumers.get(&serial);
         let before = before.map(|consumer| (consumer.settled_below(), consumer.filters().to_vec()));
+        let until = config.pause_until;
+        let pauses = self.consumers.get(&serial).map(|consumer| consumer.config.pause_until) != Some(until);
         self.set_consumer_config(serial, config, turn.now)?;
+        if pauses {
+            turn.emits.push(Emit::Event(Event::Paused {
+                consumer: self.consumer_name(name),
+                until,
+                paused: until.is_some_and(|until| until > turn.now),
+            }));
+        }
         if let Some((oldest, filters)) = before
             && self
                 .consumers
@@ -308,7 +337,7 @@ impl Stream {
         let oldest = consumer.settled_below();
         consumer.reset(seq, &mut self.core)?;
         let info = consumer.info(turn.now);
-        if self.is_journaled() {
+        if self.is_journaled() && !self.is_direct(serial) {
             turn.commands.reset_consumer(self.core.id, turn.now, serial, seq);
             turn.sync = true;
         }
@@ -323,7 +352,7 @@ impl Stream {
     /// If there is no such consumer, or storage cannot be read.
     pub(crate) fn delete_consumer(&mut self, name: &str, idle: bool, turn: &mut Turn<'_>) -> Result<()> {
         let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
-        if self.is_journaled() {
+        if self.is_journaled() && !self.is_direct(serial) {
             turn.commands.delete_consumer(self.core.id, turn.now, serial);
             turn.sync |= !idle;
         }
@@ -423,14 +452,19 @@ impl Stream {
     }
 
     /// Takes the answer to a flow-control request.
-    pub(crate) fn flow_controlled(&mut self, name: &[u8], id: u64) {
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn flow_controlled(&mut self, name: &[u8], id: u64, last: Option<Seq>, turn: &Turn<'_>) -> Result<()> {
         let Some(serial) = self.serial(name) else {
-            return;
+            return Ok(());
         };
+        let mut done = Vec::new();
         if let Some(consumer) = self.consumers.get_mut(&serial) {
-            consumer.flow_controlled(id);
+            done = consumer.flow_controlled(id, last, turn);
         }
         self.enqueue(serial);
+        self.release(&done)
     }
 
     /// Somebody subscribed to a consumer's delivery subject, or left.
@@ -486,8 +520,8 @@ impl Stream {
                 turn.emits.push(Emit::Grown { stream: id });
             }
         }
-        for serial in self.progressed.drain(..) {
-            if let Some(consumer) = self.consumers.get_mut(&serial) {
+        for serial in &self.progressed {
+            if let Some(consumer) = self.consumers.get_mut(serial) {
                 consumer.journal_turn(id, journaled, turn);
             }
         }
@@ -505,34 +539,37 @@ impl Stream {
         self.fire_schedules(turn)?;
         self.expire_batches(turn);
         self.fast.expire(turn.now);
-        let serials: Vec<u64> = self.consumers.keys().copied().collect();
-        for serial in serials {
+        while let Some(serial) = self.agenda.take_due(turn.now) {
             let Some(consumer) = self.consumers.get_mut(&serial) else {
                 continue;
             };
-            let due = consumer.next_deadline(turn.now).is_some_and(|due| due <= turn.now);
-            if due && consumer.tick(turn) {
+            if consumer.tick(turn) {
                 let name = consumer.name.consumer.clone();
                 self.delete_consumer(&name, true, turn)?;
-            } else if due || consumer.has_work() {
-                // One with work may have waited for the end of a pause, for its rate or for its pace.
+            } else {
+                // It may have waited for the end of a pause, for its rate or for its pace.
                 self.enqueue(serial);
             }
         }
         Ok(())
     }
 
-    /// When [`Stream::tick`] next has something to do.
+    /// When [`Stream::tick`] next has something to do. Asked at the end of each turn that did something here.
     ///
     /// # Errors
     /// If storage cannot be read.
     pub(crate) fn next_deadline(&mut self, now: NanoTime) -> Result<Option<NanoTime>> {
+        for serial in self.progressed.drain(..) {
+            if let Some(consumer) = self.consumers.get(&serial) {
+                self.agenda.set(serial, consumer.next_deadline(now));
+            }
+        }
         let own = self.expiry()?;
         let schedules = self.next_schedule(now)?;
         Ok(self
-            .consumers
-            .values()
-            .filter_map(|consumer| consumer.next_deadline(now))
+            .agenda
+            .first()
+            .into_iter()
             .chain(own)
             .chain(schedules)
             .chain(self.atomic.next_deadline())
@@ -629,9 +666,11 @@ impl Stream {
         Ok(())
     }
 
-    /// What its consumers need to go on after a restart, or in another store.
+    /// What its consumers need to go on after a restart, or in another store; not those of mirrors and sources that no
+    /// client is told of.
     pub fn consumer_snapshots(&self) -> Vec<ConsumerSnapshot> {
-        self.consumers.values().map(Consumer::snapshot).collect()
+        let kept = self.consumers.values().filter(|consumer| !consumer.config.direct);
+        kept.map(Consumer::snapshot).collect()
     }
 
     pub(crate) fn next_serial(&self) -> u64 {
@@ -661,13 +700,23 @@ impl Stream {
         let filters = consumer.filters().to_vec();
         self.consumers.insert(serial, consumer);
         self.subscribe(serial, &filters);
+        self.progressed.push(serial);
+        self.direct += usize::from(self.is_direct(serial));
         self.core.track_removed = true;
     }
 
+    fn is_direct(&self, serial: u64) -> bool {
+        self.consumers
+            .get(&serial)
+            .is_some_and(|consumer| consumer.config.direct)
+    }
+
     fn drop_consumer(&mut self, serial: u64) -> Option<Consumer> {
+        self.direct -= usize::from(self.is_direct(serial));
         let consumer = self.consumers.remove(&serial)?;
         self.by_name.remove(&consumer.name.consumer);
         self.unsubscribe(serial);
+        self.agenda.set(serial, None);
         self.core.track_removed = !self.consumers.is_empty();
         Some(consumer)
     }

@@ -112,7 +112,18 @@ fn refuses_with_the_codes_of_nats_server() {
             json!({"priority_policy": "overflow", "priority_groups": ["a"], "deliver_subject": "d"}),
             10178,
         ),
-        (json!({"priority_policy": "overflow", "priority_groups": ["a"]}), 10012),
+        (
+            json!({"ack_policy": "flow_control", "deliver_subject": "d", "max_ack_pending": -1}),
+            10220,
+        ),
+        (
+            json!({"ack_policy": "flow_control", "deliver_subject": "d", "ack_wait": 1}),
+            10221,
+        ),
+        (
+            json!({"ack_policy": "flow_control", "deliver_subject": "d", "max_deliver": 3}),
+            10222,
+        ),
     ] {
         let shown = fields.to_string();
         assert_eq!(
