@@ -19,7 +19,6 @@ pub(super) fn subject_of(event: &Event) -> (&str, String) {
         Event::MaxDeliveries { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MAX_DELIVERIES"),
         Event::Nak { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MSG_NAKED"),
         Event::Terminated { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MSG_TERMINATED"),
-        Event::Paused { consumer, .. } => (consumer, "ADVISORY.CONSUMER.PAUSE"),
         Event::Pinned { consumer, .. } => (consumer, "ADVISORY.CONSUMER.PINNED"),
         Event::Unpinned { consumer, .. } => (consumer, "ADVISORY.CONSUMER.UNPINNED"),
         Event::AckSample { consumer, .. } => (consumer, "METRIC.CONSUMER.ACK"),
@@ -77,18 +76,6 @@ pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
                 fields["reason"] = json!(reason);
             }
             (consumer, "advisory.v1.terminated", fields)
-        }
-        Event::Paused {
-            consumer,
-            until,
-            paused,
-        } => {
-            let until = weir_engine::json::format_time(*until);
-            (
-                consumer,
-                "advisory.v1.consumer_pause",
-                json!({"paused": paused, "pause_until": until}),
-            )
         }
         Event::Pinned { consumer, group, id } => {
             let fields = json!({"account": &*consumer.account, "group": group, "pinned_id": &**id});

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::stream::{Abandoned, Message};
-use crate::types::{LogId, NanoTime, Nanos, Seq};
+use crate::types::{LogId, Nanos, Seq};
 
 /// A stream or a consumer by the names its users know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -191,15 +191,6 @@ pub enum Event {
         batch: Bytes,
         /// Why.
         reason: Abandoned,
-    },
-    /// A consumer pauses, or goes on.
-    Paused {
-        /// Which consumer.
-        consumer: Arc<ConsumerName>,
-        /// Until when, if it pauses.
-        until: Option<NanoTime>,
-        /// Whether that is still to come.
-        paused: bool,
     },
     /// A client has a consumer for itself.
     Pinned {

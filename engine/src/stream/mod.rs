@@ -286,16 +286,7 @@ impl Stream {
         }
         let before = self.consumers.get(&serial);
         let before = before.map(|consumer| (consumer.settled_below(), consumer.filters().to_vec()));
-        let until = config.pause_until;
-        let pauses = self.consumers.get(&serial).map(|consumer| consumer.config.pause_until) != Some(until);
         self.set_consumer_config(serial, config, turn.now)?;
-        if pauses {
-            turn.emits.push(Emit::Event(Event::Paused {
-                consumer: self.consumer_name(name),
-                until,
-                paused: until.is_some_and(|until| until > turn.now),
-            }));
-        }
         if let Some((oldest, filters)) = before
             && self
                 .consumers
