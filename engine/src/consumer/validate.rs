@@ -316,7 +316,7 @@ fn fill_defaults(
         if stream_limits.inactive_threshold > 0 {
             pedantically("inactive_threshold must be set if it's configured in stream limits")?;
         }
-        config.inactive_threshold = stream_limits.inactive_threshold;
+        config.inactive_threshold = stream_limits.inactive_threshold.max(0);
     }
     if config.max_ack_pending == 0 && config.ack_policy != AckPolicy::None {
         config.max_ack_pending = match limits.max_ack_pending {

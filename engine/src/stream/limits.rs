@@ -186,10 +186,12 @@ impl Stream {
     /// The stream keeps messages for their consumers' sake from now on: those go that all who wanted them have
     /// acknowledged. What nobody wants stays, as in nats-server.
     pub(crate) fn release_settled(&mut self) -> Result<()> {
-        let mut next = match self.consumers.is_empty() {
-            true => None,
-            false => self.core.index.next_live(0)?,
-        };
+        if self.consumers.is_empty() && self.readers.is_empty() {
+            // Nobody is interested in anything.
+            self.core.clear(0)?;
+            return Ok(());
+        }
+        let mut next = self.core.index.next_live(0)?;
         while let Some(seq) = next {
             if !self.is_needed(seq)? && !self.interested.is_empty() {
                 self.core.remove(seq)?;

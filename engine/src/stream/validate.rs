@@ -75,6 +75,9 @@ pub fn validate_update(
     pedantic: bool,
 ) -> Result<(StreamConfig, Settings), Rejection> {
     let mut new = validate(new, limits, pedantic)?;
+    if new.mirror.is_some() && !new.subjects.is_empty() {
+        return Err(reject::MIRROR_WITH_SUBJECTS);
+    }
     if new.mirror.is_some() && new.mirror != old.mirror {
         return Err(reject::STREAM_MIRROR_NOT_UPDATABLE);
     }
