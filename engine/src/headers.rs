@@ -1,6 +1,6 @@
 //! Reading a NATS header block: `NATS/1.0`, then `Name: value` lines, then an empty line.
 
-/// The first value of a header, white space around it removed; names are compared exactly, as nats-server does.
+/// The first value of a header, without the spaces before it; names are compared exactly. Both as nats-server does.
 pub fn get<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut rest = block;
     while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
@@ -10,7 +10,7 @@ pub fn get<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
             .strip_prefix(name.as_bytes())
             .and_then(|after| after.strip_prefix(b":"))
         {
-            return Some(value.trim_ascii());
+            return Some(after_spaces(value));
         }
     }
     None
@@ -63,12 +63,18 @@ pub fn without(block: &[u8], name: &str) -> Vec<u8> {
     }
 }
 
-/// The headers of a block, in order, white space around their values removed.
+/// The headers of a block, in order, without the spaces before their values.
 pub fn each(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     block.split(|&byte| byte == b'\n').skip(1).filter_map(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let colon = line.iter().position(|&byte| byte == b':')?;
-        Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        Some((&line[..colon], after_spaces(&line[colon + 1..])))
     })
+}
+
+fn after_spaces(value: &[u8]) -> &[u8] {
+    let spaces = value.iter().take_while(|&&byte| byte == b' ').count();
+    &value[spaces..]
 }
 
 #[cfg(test)]
@@ -91,7 +97,7 @@ mod tests {
     #[test]
     fn finds_exact_names_only() {
         let block = b"NATS/1.0\r\nNats-Msg-Id: a b \r\nnats-msg-id: c\r\nX:1\r\n\r\n";
-        assert_eq!(get(block, "Nats-Msg-Id"), Some(&b"a b"[..]));
+        assert_eq!(get(block, "Nats-Msg-Id"), Some(&b"a b "[..]));
         assert_eq!(get_str(block, "X"), Some("1"));
         assert_eq!(get(block, "Nats-Msg"), None);
         assert_eq!(get(b"", "X"), None);
