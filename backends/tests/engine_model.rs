@@ -24,7 +24,12 @@ struct Stored {
 
 impl Stored {
     fn size(&self) -> u64 {
-        stored_size(self.subject.len(), self.headers.len(), self.payload.len())
+        stored_size(
+            weir_engine::stream::Storage::File,
+            self.subject.len(),
+            self.headers.len(),
+            self.payload.len(),
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::LogId;
-use weir_engine::consumer::ConsumerConfig;
+use weir_engine::consumer::{AckPolicy, ConsumerConfig};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::ConsumerName;
 use weir_engine::store::StreamEntry;
@@ -13,7 +13,9 @@ use weir_engine::store::StreamEntry;
 use crate::account::{Account, Service, Subscription};
 use crate::error::Result;
 use crate::jetstream::JetStream;
-use crate::jetstream::services::{API_CALLS, API_PREFIX, Acks, Api, Direct, FlowControl, Ingest, Pull};
+use crate::jetstream::services::{
+    API_CALLS, API_PREFIX, Acks, Api, Direct, FlowControl, Ingest, LONG_ACKS, LongAcks, Pull,
+};
 
 /// Where a stream lives.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +94,7 @@ impl JetStream {
 
     fn attach_common(self: &Arc<Self>, account: &Arc<Account>) -> Result<Vec<Arc<Subscription>>> {
         let jetstream = Arc::downgrade(self);
-        let acks: Arc<dyn Service> = Arc::new(Acks {
+        let acks: Arc<dyn Service> = Arc::new(LongAcks {
             jetstream: jetstream.clone(),
             account: Arc::clone(account),
         });
@@ -100,7 +102,7 @@ impl JetStream {
             jetstream: jetstream.clone(),
             account: Arc::clone(account),
         });
-        let mut subscriptions = self.subscriptions(account, &[b"$JS.ACK.>".to_vec()], &acks)?;
+        let mut subscriptions = self.subscriptions(account, &[LONG_ACKS.to_vec()], &acks)?;
         subscriptions.extend(self.subscriptions(account, &[b"$JS.FC.>".to_vec()], &flow)?);
         for prefix in self.api_prefixes() {
             let api: Arc<dyn Service> = Arc::new(Api {
@@ -243,6 +245,21 @@ impl JetStream {
                 })
                 .collect();
             fresh.subscriptions = self.subscriptions(account, &filters, &pull)?;
+        }
+        if config.ack_policy != AckPolicy::None {
+            let own = format!("$JS.ACK.{}.{name}.", entry.name);
+            let acks: Arc<dyn Service> = Arc::new(Acks {
+                jetstream: Arc::downgrade(self),
+                account: Arc::clone(account),
+                shard: entry.shard,
+                stream: entry.id,
+                consumer: Bytes::copy_from_slice(name.as_bytes()),
+                own_len: own.len(),
+            });
+            let filter = format!("{own}*.*.*.*.*").into_bytes();
+            fresh
+                .subscriptions
+                .extend(self.subscriptions(account, &[filter], &acks)?);
         }
         let before = {
             let mut attached = self.attached.lock();

@@ -11,6 +11,8 @@ use weir_engine::store::StreamEntry;
 use weir_wire::HeaderView;
 
 use crate::account::{Account, Inbound, Service};
+use crate::jetstream::api::decode::unreadable;
+use crate::jetstream::api::schema;
 use crate::jetstream::batch::{Batch, Request};
 use crate::jetstream::{ApiRequest, JetStream, status};
 
@@ -60,10 +62,7 @@ impl Service for Pull {
         }
         let request = match PullRequest::parse(message.payload) {
             Ok(request) => request,
-            Err(why) => {
-                let block = status::block(400, &format!("Bad Request - {why}"), &[]);
-                return jetstream.send(&self.account, message.reply, &block, b"");
-            }
+            Err(why) => return refuse_pull(&jetstream, &self.account, message, message.payload, why),
         };
         let input = Input::Pull {
             stream: self.stream,
@@ -75,11 +74,26 @@ impl Service for Pull {
     }
 }
 
-/// Takes acknowledgements: `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>`, or the
-/// longer form with domain and account hash before the stream (js-api, "Acks").
+/// Answers a pull request that cannot be read, in nats-server's words.
+fn refuse_pull(js: &JetStream, account: &Arc<Account>, message: &Inbound<'_>, request: &[u8], why: String) {
+    if message.reply.is_empty() {
+        return;
+    }
+    let why = unreadable(request.trim_ascii(), &schema::PULL).unwrap_or(why);
+    let block = status::block(400, &format!("Bad Request - {why}"), &[]);
+    js.send(account, message.reply, &block, b"");
+}
+
+/// Takes acknowledgements for one consumer: `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer
+/// seq>.<time>.<pending>` (js-api, "Acks").
 pub(super) struct Acks {
     pub jetstream: Weak<JetStream>,
     pub account: Arc<Account>,
+    pub shard: usize,
+    pub stream: LogId,
+    pub consumer: Bytes,
+    /// The length of the subject up to and with the dot behind the consumer's name.
+    pub own_len: usize,
 }
 
 impl Service for Acks {
@@ -87,62 +101,111 @@ impl Service for Acks {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        let Some(kind) = AckKind::parse(message.payload) else {
+        let Some(numbers) = message.subject.get(self.own_len..).and_then(AckNumbers::parse) else {
             return;
         };
-        let Some(parts) = AckParts::parse(message.subject) else {
+        let input = acknowledgement(
+            &jetstream,
+            &self.account,
+            message,
+            numbers,
+            self.stream,
+            self.consumer.clone(),
+        );
+        batch.push(&jetstream, self.shard, input);
+    }
+}
+
+/// Takes acknowledgements with domain and account hash before the stream's name, and anything behind the numbers. Their
+/// subjects are only sent by who was given them by another server.
+pub(super) struct LongAcks {
+    pub jetstream: Weak<JetStream>,
+    pub account: Arc<Account>,
+}
+
+/// Eleven tokens or more.
+pub(super) const LONG_ACKS: &[u8] = b"$JS.ACK.*.*.*.*.*.*.*.*.>";
+
+impl Service for LongAcks {
+    fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
+        let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        let Some(place) = jetstream.place(&self.account.name, parts.stream) else {
+        let mut tokens = weir_subject::tokens(message.subject).skip(4);
+        let (Some(stream), Some(consumer)) = (tokens.next(), tokens.next()) else {
             return;
         };
-        let input = Input::Ack {
-            stream: place.stream,
-            consumer: message.own(parts.consumer),
-            ack: Ack {
-                stream_seq: parts.stream_seq,
-                consumer_seq: parts.consumer_seq,
-                deliveries: parts.deliveries,
-                kind,
-                reply: message.own(message.reply),
-            },
+        let Some(numbers) = AckNumbers::take(&mut tokens) else {
+            return;
         };
+        let Some(place) = jetstream.place(&self.account.name, stream) else {
+            return;
+        };
+        let consumer = message.own(consumer);
+        let input = acknowledgement(&jetstream, &self.account, message, numbers, place.stream, consumer);
         batch.push(&jetstream, place.shard, input);
     }
 }
 
-/// The parts of an acknowledgement's subject that matter.
-struct AckParts<'a> {
-    stream: &'a [u8],
-    consumer: &'a [u8],
+/// What an acknowledgement means for its consumer.
+fn acknowledgement(
+    js: &JetStream,
+    account: &Arc<Account>,
+    message: &Inbound<'_>,
+    numbers: AckNumbers,
+    stream: LogId,
+    consumer: Bytes,
+) -> Input {
+    let (kind, reply) = match AckKind::parse(message.payload) {
+        Ok(kind) => (kind, message.own(message.reply)),
+        // It is acknowledged all the same.
+        Err(why) => {
+            let request = message.payload.trim_ascii();
+            refuse_pull(
+                js,
+                account,
+                message,
+                request.strip_prefix(b"+NXT").unwrap_or(request),
+                why,
+            );
+            (AckKind::Ack, Bytes::new())
+        }
+    };
+    let ack = Ack {
+        stream_seq: numbers.stream_seq,
+        consumer_seq: numbers.consumer_seq,
+        deliveries: numbers.deliveries,
+        kind,
+        reply,
+    };
+    Input::Ack { stream, consumer, ack }
+}
+
+/// The numbers in an acknowledgement's subject that matter.
+#[derive(Debug, PartialEq, Eq)]
+struct AckNumbers {
     deliveries: u64,
     stream_seq: u64,
     consumer_seq: u64,
 }
 
-impl<'a> AckParts<'a> {
-    fn parse(subject: &'a [u8]) -> Option<Self> {
-        let rest = subject.strip_prefix(b"$JS.ACK.")?;
-        let mut tokens = [&rest[..0]; 9];
-        let mut count = 0;
-        for token in weir_subject::tokens(rest) {
-            if count < tokens.len() {
-                tokens[count] = token;
-            }
-            count += 1;
-        }
-        // Seven tokens, or nine and more: domain and account hash first, unknown ones last.
-        let tokens = match count {
-            7 => &tokens[..7],
-            9.. => &tokens[2..9],
-            _ => return None,
-        };
+impl AckNumbers {
+    /// Reads what stands behind the consumer's name.
+    fn parse(rest: &[u8]) -> Option<Self> {
+        let mut tokens = weir_subject::tokens(rest);
+        let numbers = Self::take(&mut tokens)?;
+        tokens.next().is_none().then_some(numbers)
+    }
+
+    fn take<'t>(tokens: &mut impl Iterator<Item = &'t [u8]>) -> Option<Self> {
+        let deliveries = number(tokens.next()?)?;
+        let stream_seq = number(tokens.next()?)?;
+        let consumer_seq = number(tokens.next()?)?;
+        let (_time, _pending) = (tokens.next()?, tokens.next()?);
         Some(Self {
-            stream: tokens[0],
-            consumer: tokens[1],
-            deliveries: number(tokens[2])?,
-            stream_seq: number(tokens[3])?,
-            consumer_seq: number(tokens[4])?,
+            deliveries,
+            stream_seq,
+            consumer_seq,
         })
     }
 }
@@ -277,22 +340,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_both_forms_of_ack_subjects() {
-        for subject in [
-            "$JS.ACK.S.C.1.22.3.1700000000000000000.5",
-            "$JS.ACK._.hash.S.C.1.22.3.1700000000000000000.5.more",
-        ] {
-            let parts = AckParts::parse(subject.as_bytes()).unwrap();
-            assert_eq!((parts.stream, parts.consumer), (&b"S"[..], &b"C"[..]));
-            assert_eq!((parts.deliveries, parts.stream_seq, parts.consumer_seq), (1, 22, 3));
-        }
-        for subject in [
-            "$JS.ACK.S.C.1.22.3.17",
-            "$JS.ACK.S.C.1.x.3.17.5",
-            "$JS.ACK.S.C.1.2.3.4.5.6",
-            "$JS.ACK.",
-        ] {
-            assert!(AckParts::parse(subject.as_bytes()).is_none(), "{subject}");
+    fn reads_the_numbers_of_acks() {
+        let numbers = AckNumbers {
+            deliveries: 1,
+            stream_seq: 22,
+            consumer_seq: 3,
+        };
+        assert_eq!(AckNumbers::parse(b"1.22.3.1700000000000000000.5"), Some(numbers));
+        for rest in ["1.22.3.17", "1.x.3.17.5", "1.2.3.4.5.6", ""] {
+            assert_eq!(AckNumbers::parse(rest.as_bytes()), None, "{rest}");
         }
     }
 }

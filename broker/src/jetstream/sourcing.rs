@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_engine::json::is_zero;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::{ExternalStream, StreamSource, SubjectTransform};
+use weir_engine::stream::{ExternalStream, StreamSource, SubjectTransform, identity};
 use weir_engine::{LogId, Rejection, Seq, reject};
 
 use crate::jetstream::{JetStream, now};
@@ -327,8 +327,10 @@ impl Copier {
                 continue;
             }
             self.note(pending + portion.messages.len() as u64);
-            let (target, source) = (self.target.id, self.source.clone());
-            let copying = jetstream.call(self.target.shard, move |shard| shard.copy(target, &source, portion));
+            let (target, source, identity) = (self.target.id, self.source.clone(), identity(origin.created));
+            let copying = jetstream.call(self.target.shard, move |shard| {
+                shard.copy(target, &source, &identity, portion)
+            });
             let taken = match copying.await {
                 Ok(taken) => taken,
                 Err(error) if error.rejection.is_some() => return Stopped::Target,
@@ -357,10 +359,10 @@ impl Copier {
 
     /// The first sequence of the origin that the target does not have; `None` if there is no target.
     async fn first(&self, jetstream: &Arc<JetStream>, origin: &Arc<StreamEntry>) -> Option<Seq> {
-        let (id, source) = (self.target.id, self.source.clone());
+        let (id, source, identity) = (self.target.id, self.source.clone(), identity(origin.created));
         let asking = jetstream.call(self.target.shard, move |shard| {
             let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
-            Ok(stream.progress(&source))
+            Ok(stream.progress(&source, &identity))
         });
         if let Some(done) = asking.await.ok()? {
             return Some(done + 1);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_engine::stream::{stored_size, subject_of};
+use weir_engine::stream::{Storage, stored_size, subject_of};
 use weir_engine::{NanoTime, Seq};
 
 /// A message that only the journal has.
@@ -84,7 +84,7 @@ impl Changes {
 pub(super) fn record_bytes(head_len: usize, body_len: usize) -> u64 {
     // The head is a byte of flags, the length of the headers if there are any, and the subject: so headers need no
     // counting of their own here.
-    stored_size(head_len, 0, body_len) - 1
+    stored_size(Storage::File, head_len, 0, body_len) - 1
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
         let left: Vec<Seq> = changes.unwritten.keys().copied().collect();
         assert_eq!(left, [6, 7]);
         assert_eq!(&*changes.unwritten[&6].subject, b"a.b");
-        assert_eq!(changes.unwritten[&6].bytes, stored_size(3, 0, 3));
+        assert_eq!(changes.unwritten[&6].bytes, stored_size(Storage::File, 3, 0, 3));
         assert_eq!((changes.last, changes.last_time), (7, Some(7)));
     }
 
@@ -129,8 +129,8 @@ mod tests {
     #[test]
     fn a_record_s_size_is_its_message_s() {
         // Flags and subject.
-        assert_eq!(record_bytes(1 + 3, 10), stored_size(3, 0, 10));
+        assert_eq!(record_bytes(1 + 3, 10), stored_size(Storage::File, 3, 0, 10));
         // Flags, length, subject; 12 bytes of headers before 10 of payload.
-        assert_eq!(record_bytes(1 + 4 + 3, 22), stored_size(3, 12, 10));
+        assert_eq!(record_bytes(1 + 4 + 3, 22), stored_size(Storage::File, 3, 12, 10));
     }
 }

@@ -21,6 +21,8 @@ pub enum AckKind {
     Term(String),
     /// Done, and more please.
     Next(PullRequest),
+    /// Words that mean nothing: it is heard, and changes nothing.
+    Unknown,
 }
 
 /// An acknowledgement as it arrives.
@@ -39,23 +41,27 @@ pub struct Ack {
 }
 
 impl AckKind {
-    /// Reads an acknowledgement's payload (js-api, "Acks"). Anything else counts as nothing: `None`.
-    pub fn parse(payload: &[u8]) -> Option<Self> {
+    /// Reads an acknowledgement's payload (js-api, "Acks").
+    ///
+    /// # Errors
+    /// If the request behind `+NXT` is JSON and wrong: the reason, as the client is told.
+    pub fn parse(payload: &[u8]) -> Result<Self, String> {
         let text = payload.trim_ascii();
-        match text {
-            b"" | b"+ACK" | b"+OK" => Some(Self::Ack),
-            b"+WPI" => Some(Self::Progress),
+        Ok(match text {
+            b"" | b"+ACK" | b"+OK" => Self::Ack,
+            b"+WPI" => Self::Progress,
             _ => {
                 if let Some(rest) = text.strip_prefix(b"-NAK") {
-                    Some(Self::Nak(parse_nak(rest)))
+                    Self::Nak(parse_nak(rest))
                 } else if let Some(rest) = text.strip_prefix(b"+TERM") {
-                    Some(Self::Term(String::from_utf8_lossy(rest.trim_ascii()).into_owned()))
+                    Self::Term(String::from_utf8_lossy(rest.trim_ascii()).into_owned())
+                } else if let Some(rest) = text.strip_prefix(b"+NXT") {
+                    Self::Next(PullRequest::parse(rest)?)
                 } else {
-                    let rest = text.strip_prefix(b"+NXT")?;
-                    Some(Self::Next(PullRequest::parse(rest).unwrap_or_default()))
+                    Self::Unknown
                 }
             }
-        }
+        })
     }
 }
 
@@ -79,6 +85,7 @@ impl Consumer {
         let seq = ack.stream_seq;
         match &ack.kind {
             AckKind::Ack | AckKind::Next(_) => self.acknowledge(ack, turn),
+            AckKind::Unknown => Vec::new(),
             AckKind::Progress => {
                 if let Some(pending) = self.pending.get(&seq).copied() {
                     self.track(seq, pending.consumer_seq, turn.now);
@@ -158,9 +165,12 @@ impl Consumer {
         done
     }
 
-    /// Whether a message was sent at all. What is said of one that was not counts for nothing.
+    /// Whether a message was sent, or passed over. What is said of one that was not counts for nothing.
     fn was_sent(&self, seq: Seq) -> bool {
-        seq <= self.delivered.stream
+        match self.initial.is_empty() {
+            true => seq < self.next,
+            false => seq <= self.delivered.stream,
+        }
     }
 
     /// Whether somebody who asked to be told is told that this was heard.
@@ -169,7 +179,7 @@ impl Consumer {
             AckKind::Ack | AckKind::Term(_) => {
                 self.was_sent(ack.stream_seq) && self.config.ack_policy != AckPolicy::None
             }
-            AckKind::Nak(_) | AckKind::Progress => true,
+            AckKind::Nak(_) | AckKind::Progress | AckKind::Unknown => ack.stream_seq > 0,
             AckKind::Next(_) => false,
         }
     }
@@ -301,9 +311,10 @@ mod tests {
             (b"+TERM", AckKind::Term(String::new())),
             (b"+TERM broken", AckKind::Term("broken".into())),
         ] {
-            assert_eq!(AckKind::parse(payload), Some(kind));
+            assert_eq!(AckKind::parse(payload), Ok(kind));
         }
-        assert!(matches!(AckKind::parse(b"+NXT 5"), Some(AckKind::Next(request)) if request.batch == 5));
-        assert_eq!(AckKind::parse(b"hello"), None);
+        assert!(matches!(AckKind::parse(b"+NXT 5"), Ok(AckKind::Next(request)) if request.batch == 5));
+        assert!(AckKind::parse(b"+NXT {").is_err());
+        assert_eq!(AckKind::parse(b"hello"), Ok(AckKind::Unknown));
     }
 }

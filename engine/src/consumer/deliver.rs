@@ -2,11 +2,14 @@
 
 use crate::consumer::{AckPolicy, Consumer, ReplayPolicy};
 use crate::error::{Kind, Result};
-use crate::shard::emit::{Delivery, Emit, Status};
+use crate::shard::emit::{Delivery, Emit, Event, Status};
 use crate::shard::turn::Turn;
 use crate::stream::Message;
 use crate::stream::core::StreamCore;
 use crate::types::{LogId, NanoTime, Seq};
+
+/// Why a message that was on its way counts as terminated, in nats-server's words.
+const LOST: &str = "Unacknowledged message was deleted";
 
 /// What may be sent next.
 #[derive(Clone, Copy)]
@@ -87,13 +90,23 @@ impl Consumer {
 
     /// There is nothing to send: requests that would not wait end; a push consumer that has a subscriber begins to send
     /// heartbeats.
-    pub fn rest(&mut self, turn: &mut Turn<'_>) {
-        match self.config.is_push() {
-            true => {
-                self.is_bound(turn);
-            }
-            false => self.end_of_stream(turn),
+    pub fn rest(&mut self, stream: &StreamCore, turn: &mut Turn<'_>) {
+        let asked = match self.config.is_push() {
+            true => self.is_bound(turn),
+            false => self.has_waiting(),
+        };
+        if asked && self.num_pending == 0 && !self.is_full() && !self.is_paused(turn.now) {
+            self.skip_to_end(stream);
         }
+        if !self.config.is_push() {
+            self.end_of_stream(turn);
+        }
+    }
+
+    /// Whether nothing new may be sent before some of what was sent is acknowledged.
+    fn is_full(&self) -> bool {
+        let limit = self.config.max_ack_pending;
+        self.config.ack_policy != AckPolicy::None && limit > 0 && self.pending.len() as i64 >= limit
     }
 
     /// Looks for what comes next, without taking it.
@@ -105,14 +118,14 @@ impl Consumer {
             }
             return Ok(Next::Message(Choice::Again(seq)));
         }
-        let limit = self.config.max_ack_pending;
-        if self.config.ack_policy != AckPolicy::None && limit > 0 && self.pending.len() as i64 >= limit {
+        if self.is_full() {
             return Ok(Next::Full);
         }
         if let Some(&seq) = self.initial.front() {
             return Ok(Next::Message(Choice::New(seq)));
         }
         if self.num_pending == 0 {
+            self.skip_to_end(stream);
             return Ok(Next::Nothing);
         }
         let known = match self.filters.is_empty() {
@@ -123,7 +136,10 @@ impl Consumer {
             Some(seq) => seq,
             None => match stream.index.next_match(&mut self.cursor, self.next)? {
                 Some(seq) => seq,
-                None => return Ok(Next::Nothing),
+                None => {
+                    self.skip_to_end(stream);
+                    return Ok(Next::Nothing);
+                }
             },
         };
         self.next = seq;
@@ -131,6 +147,11 @@ impl Consumer {
             return Ok(Next::Nothing);
         }
         Ok(Next::Message(Choice::New(seq)))
+    }
+
+    /// What its filters pass over has been seen: it does not come back if the filters change.
+    fn skip_to_end(&mut self, stream: &StreamCore) {
+        self.next = self.next.max(stream.last() + 1);
     }
 
     /// Whether a pull request waits, and there is something for it now.
@@ -268,6 +289,16 @@ impl Consumer {
 
     /// Writes this turn's progress to the journal; `stream` names the stream's log.
     pub fn journal_turn(&mut self, stream: LogId, journaled: bool, turn: &mut Turn<'_>) {
+        for (seq, consumer_seq, deliveries) in std::mem::take(&mut self.turn_lost) {
+            self.last_ack = Some(turn.now);
+            turn.emits.push(Emit::Event(Event::Terminated {
+                consumer: self.name.clone(),
+                consumer_seq,
+                stream_seq: seq,
+                deliveries,
+                reason: LOST.to_owned(),
+            }));
+        }
         if journaled && self.is_persistent() {
             // As it happened: a turn takes acknowledgements before it delivers.
             if !self.turn_acked.is_empty() {
@@ -350,7 +381,7 @@ impl Consumer {
         self.expire_pin(turn);
         self.push_heartbeat(turn);
         let threshold = self.config.inactive_threshold;
-        if threshold == 0 || turn.now < self.idle_since.saturating_add(threshold) {
+        if threshold <= 0 || turn.now < self.idle_since.saturating_add(threshold) {
             return false;
         }
         let used = match self.config.is_push() {

@@ -26,6 +26,7 @@ pub use request::{GroupRequest, PullRequest};
 use crate::error::Result;
 use crate::index::Cursor;
 use crate::shard::emit::ConsumerName;
+use crate::stream::Storage;
 use crate::stream::core::StreamCore;
 use crate::types::{NanoTime, Nanos, Seq};
 use priority::Pin;
@@ -150,6 +151,8 @@ pub(crate) struct Consumer {
     /// The waits that began anew in this turn.
     turn_deferred: Vec<(Seq, NanoTime)>,
     turn_given_up: Vec<Seq>,
+    /// Removed in this turn while on their way: stream sequence, consumer sequence, how often sent.
+    turn_lost: Vec<(Seq, u64, u64)>,
 }
 
 impl Consumer {
@@ -239,6 +242,7 @@ impl Consumer {
             turn_acked: Vec::new(),
             turn_deferred: Vec::new(),
             turn_given_up: Vec::new(),
+            turn_lost: Vec::new(),
             config: snapshot.config,
         };
         for (seq, consumer_seq, sent) in snapshot.pending {
@@ -268,15 +272,15 @@ impl Consumer {
         }
     }
 
-    /// What clients are told.
-    pub fn info(&self, now: NanoTime) -> ConsumerInfo {
+    /// What clients are told; `storage` is that of its stream.
+    pub fn info(&self, now: NanoTime, storage: Storage) -> ConsumerInfo {
         ConsumerInfo {
             name: self.name.clone(),
             config: self.config.clone(),
             created: self.created,
-            delivered: self.told(self.delivered),
+            delivered: self.told(storage),
             last_delivery: self.last_delivery,
-            ack_floor: self.told(self.ack_floor),
+            ack_floor: self.ack_floor,
             last_ack: self.last_ack,
             num_ack_pending: self.pending.len() as u64,
             num_redelivered: match self.config.max_deliver {
@@ -292,26 +296,22 @@ impl Consumer {
         }
     }
 
-    /// One that has sent nothing stands before what it will send first, also when what was there is purged.
-    fn told(&self, pair: SeqPair) -> SeqPair {
-        let begin = match self.initial.is_empty() && self.delivered.consumer == 0 {
-            true => self.next.saturating_sub(1),
-            false => 0,
-        };
+    /// One in memory that began at the beginning and has sent nothing stands before what it will send first.
+    fn told(&self, storage: Storage) -> SeqPair {
+        let in_memory = self.config.mem_storage || storage == Storage::Memory;
+        let fresh = in_memory && self.delivered == SeqPair::default() && self.initial.is_empty();
         SeqPair {
-            stream: pair.stream.max(begin),
-            ..pair
+            stream: match fresh {
+                true => self.next.saturating_sub(1),
+                false => self.delivered.stream,
+            },
+            ..self.delivered
         }
     }
 
     /// The filters, empty for all subjects.
     pub fn filters(&self) -> &[Bytes] {
         &self.filters
-    }
-
-    /// Whether a subject is among those it wants.
-    pub fn wants(&self, subject: &[u8]) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|filter| weir_subject::matches(filter, subject))
     }
 
     /// Whether its progress goes into the journal.
@@ -335,38 +335,74 @@ impl Consumer {
         }
     }
 
-    /// A message is gone; if it was on its way, nobody need acknowledge it any more. Answers whether it was: then there
-    /// may be room for another.
-    pub fn removed(&mut self, seq: Seq, subject: &[u8]) -> bool {
-        let unsent = if self.initial.is_empty() || seq >= self.next {
-            seq >= self.next && self.wants(subject)
-        } else {
-            // Dropped from the list when its turn comes.
-            self.initial.binary_search(&seq).is_ok()
-        };
-        if unsent {
-            self.num_pending = self.num_pending.saturating_sub(1);
+    /// A message it wants is gone; if it was on its way, nobody need acknowledge it any more. Answers whether it was: then
+    /// there may be room for another.
+    pub fn removed(&mut self, seq: Seq) -> bool {
+        self.uncount(seq);
+        if let Some(pending) = self.pending.get(&seq) {
+            let deliveries = self.deliveries.get(&seq).copied().unwrap_or(1);
+            self.turn_lost.push((seq, pending.consumer_seq, deliveries));
         }
         self.forget(seq)
     }
 
-    /// Everything below a sequence is gone, too much to be told one by one.
-    pub fn purged(&mut self, stream: &mut StreamCore) -> Result<()> {
-        let gone: Vec<Seq> = {
-            let mut gone = Vec::new();
-            let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
-            for &seq in self.pending.keys().chain(given_up) {
-                if !stream.index.is_live(seq)? {
-                    gone.push(seq);
-                }
-            }
-            gone
-        };
-        for seq in gone {
+    /// A message it wants is gone: it does not count as one to be sent.
+    pub fn uncount(&mut self, seq: Seq) {
+        // One on the list is dropped from it when its turn comes.
+        let unsent = seq >= self.next || self.initial.binary_search(&seq).is_ok();
+        if unsent {
+            self.num_pending = self.num_pending.saturating_sub(1);
+        }
+    }
+
+    /// After a restart: whatever is gone is forgotten, and counted anew.
+    pub fn recovered(&mut self, stream: &mut StreamCore) -> Result<()> {
+        for seq in self.gone(stream)? {
             self.forget(seq);
         }
         self.next = self.next.max(stream.first());
         self.recount(stream)
+    }
+
+    /// Messages were purged, of the subjects that `filter` matches, all of which are now at or above `start`. The place of
+    /// a consumer that wants only some of these moves up to there, as nats-server's does; that of others that want some of
+    /// them to the first message of the stream. Answers whether there may be room for another message now.
+    pub fn purged(&mut self, filter: &[u8], start: Seq, now: NanoTime, stream: &mut StreamCore) -> Result<bool> {
+        let all = filter.is_empty() || filter == b">";
+        let only = self.filters.iter().any(|own| weir_subject::is_subset(own, filter));
+        let among = self.filters.is_empty() || self.filters.iter().any(|own| weir_subject::is_subset(filter, own));
+        let start = match () {
+            () if all || only => start,
+            () if among => stream.first(),
+            () => return Ok(false),
+        };
+        let gone = self.gone(stream)?;
+        self.next = self.next.max(start);
+        self.ack_floor.stream = self.ack_floor.stream.max(start.saturating_sub(1));
+        for &seq in &gone {
+            self.deliveries.remove(&seq);
+            if let Some(pending) = self.drop_pending(seq) {
+                self.ack_floor.consumer = self.ack_floor.consumer.max(pending.consumer_seq);
+                self.last_ack = Some(now);
+            }
+        }
+        self.delivered.stream = self.next.saturating_sub(1);
+        if self.pending.is_empty() {
+            self.ack_floor = self.delivered;
+        }
+        Ok(!gone.is_empty())
+    }
+
+    /// What it sent or gave up that is no longer there.
+    fn gone(&self, stream: &mut StreamCore) -> Result<Vec<Seq>> {
+        let mut gone = Vec::new();
+        let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
+        for &seq in self.pending.keys().chain(given_up) {
+            if !stream.index.is_live(seq)? {
+                gone.push(seq);
+            }
+        }
+        Ok(gone)
     }
 
     /// Whether the consumer still needs a message, for retention by interest.
@@ -389,7 +425,7 @@ impl Consumer {
     }
 
     /// Counts anew what is to be sent.
-    fn recount(&mut self, stream: &mut StreamCore) -> Result<()> {
+    pub fn recount(&mut self, stream: &mut StreamCore) -> Result<()> {
         self.num_pending = stream.index.count_from(&self.filters, self.next)?;
         for &seq in &self.initial {
             self.num_pending += u64::from(stream.index.is_live(seq)?);

@@ -46,10 +46,14 @@ pub fn validate_new<'c>(
     config: ConsumerConfig,
     stream: &StreamConfig,
     others: impl Iterator<Item = (&'c str, &'c ConsumerConfig)> + Clone,
+    action: Action,
     limits: &ServerLimits,
     pedantic: bool,
 ) -> Result<ConsumerConfig, Rejection> {
     let mut config = validate(config, stream, limits, pedantic)?;
+    if action == Action::Update {
+        return Err(reject::CONSUMER_DOES_NOT_EXIST);
+    }
     let limitable = others.clone().filter(|(_, other)| !other.direct).count();
     if stream.max_consumers > 0 && limitable as i64 >= stream.max_consumers {
         return Err(reject::MAXIMUM_CONSUMERS_LIMIT);
@@ -69,7 +73,7 @@ pub fn validate_new<'c>(
     if config.name.len() > NAME_MAX {
         return Err(reject::CONSUMER_NAME_TOO_LONG.with(NAME_MAX));
     }
-    if !config.is_durable() && config.inactive_threshold == 0 {
+    if !config.is_durable() && config.inactive_threshold <= 0 {
         config.inactive_threshold = INACTIVE_THRESHOLD;
     }
     Ok(config)
@@ -106,7 +110,9 @@ pub fn validate_update<'c>(
         check_partition(&new, others)?;
     }
     check_change(old, &new, existing.bound)?;
-    if !old.is_durable() && new.inactive_threshold == 0 {
+    // Nats-server looks at it only if it changes, and at what the consumer was before.
+    let threshold = new.inactive_threshold;
+    if !old.is_durable() && threshold <= 0 && threshold != old.inactive_threshold {
         new.inactive_threshold = INACTIVE_THRESHOLD;
     }
     Ok(new)
@@ -316,7 +322,7 @@ fn fill_defaults(
         if stream_limits.inactive_threshold > 0 {
             pedantically("inactive_threshold must be set if it's configured in stream limits")?;
         }
-        config.inactive_threshold = stream_limits.inactive_threshold.max(0);
+        config.inactive_threshold = stream_limits.inactive_threshold;
     }
     if config.max_ack_pending == 0 && config.ack_policy != AckPolicy::None {
         config.max_ack_pending = match limits.max_ack_pending {

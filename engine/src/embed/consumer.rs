@@ -7,7 +7,7 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::EmbeddedStream;
 use super::outlet::Fetched;
-use crate::consumer::validate::validate_new;
+use crate::consumer::validate::{Action, validate_new};
 use crate::consumer::{Ack, AckKind, ConsumerConfig, ConsumerInfo, PullRequest};
 use crate::error::{Error, Kind, Result};
 use crate::reject;
@@ -72,7 +72,14 @@ impl EmbeddedStream {
                 .filter(|(other, _)| *other != name)
                 .collect();
             let limits = ServerLimits::default();
-            let config = validate_new(config, stream.config(), others.into_iter(), &limits, false)?;
+            let config = validate_new(
+                config,
+                stream.config(),
+                others.into_iter(),
+                Action::Create,
+                &limits,
+                false,
+            )?;
             match existing {
                 Some(existing) if existing.config == config => Ok(existing),
                 Some(_) => Err(reject::CONSUMER_ALREADY_EXISTS.into()),

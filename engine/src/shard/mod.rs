@@ -642,7 +642,7 @@ impl Shard<'_, '_> {
     pub fn purge(&mut self, id: LogId, purge: &Purge) -> Result<u64> {
         let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
         stream.demand_durability(self.turn);
-        stream.purge(purge)
+        stream.purge(purge, self.turn.now)
     }
 
     /// Removes one message; `secure` also overwrites its bytes. Answers whether there was one.
@@ -655,14 +655,14 @@ impl Shard<'_, '_> {
         stream.delete_message(seq, secure)
     }
 
-    /// Takes over messages of an origin; see [`crate::stream::Portion`].
+    /// Takes over messages of an origin with this [`identity`](crate::stream::identity); see [`crate::stream::Portion`].
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
-    pub fn copy(&mut self, id: LogId, source: &StreamSource, portion: Portion) -> Result<Taken> {
+    pub fn copy(&mut self, id: LogId, source: &StreamSource, identity: &str, portion: Portion) -> Result<Taken> {
         let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
         stream.demand_durability(self.turn);
-        stream.copy(source, portion, self.turn)
+        stream.copy(source, identity, portion, self.turn)
     }
 
     /// Somebody takes over this stream's messages from now on, under a number of its own; it has everything up to

@@ -137,7 +137,7 @@ impl Stream {
         if config.max_msgs > 0 && self.core.index.len() - freed >= config.max_msgs as u64 {
             return Err(full("maximum messages exceeded"));
         }
-        let size = stored_size(subject.len(), headers_len, body_len - headers_len);
+        let size = stored_size(config.storage, subject.len(), headers_len, body_len - headers_len);
         let max_bytes = config.max_bytes;
         if max_bytes > 0 && self.core.bytes() + size > max_bytes as u64 {
             // One that replaces another may be as large as that (seen with nats-server 2.15.1).

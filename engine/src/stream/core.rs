@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::backend::{Batch, Direction, KvWrite, Log, LogReader, Want};
 use crate::error::{Error, Kind, Result};
 use crate::index::Index;
+use crate::stream::Storage;
 use crate::stream::ahead::ReadAhead;
 use crate::stream::config::StreamConfig;
 use crate::stream::dedup::Dedup;
@@ -138,7 +139,7 @@ impl StreamCore {
             first_time: None,
             ageless_below: 0,
             first_aging: None,
-            bytes: extent.bytes + message::stored_size_of_record(0, 0) * extent.count,
+            bytes: extent.bytes + message::stored_size_of_file_record(0, 0) * extent.count,
             erased: Vec::new(),
             overwrite: false,
             trimmed: extent.first,
@@ -222,7 +223,7 @@ impl StreamCore {
                 self.index.add_ending(at, seq);
             }
         }
-        self.bytes += message::stored_size_of_record(head.len(), body.len());
+        self.bytes += message::stored_size_of_record(self.config.storage, &head, body.len());
         self.tail.push(seq, time, head, body);
         self.last = seq;
         self.last_time = Some(time);
@@ -482,8 +483,9 @@ impl StreamCore {
 
     /// What a message is about, without reading its body.
     fn head(&self, seq: Seq) -> Result<Option<Head>> {
+        let storage = self.config.storage;
         if let Some(entry) = self.tail.get(seq) {
-            return Ok(Some(Head::of(entry)));
+            return Ok(Some(Head::of(storage, entry)));
         }
         let mut found = None;
         let mut life = Ok(Life::Limits);
@@ -493,7 +495,7 @@ impl StreamCore {
                 found = Some(Head {
                     time: entry.time,
                     subject: Bytes::copy_from_slice(message::subject_of(entry.head)),
-                    size: message::stored_size_of_record(entry.head.len(), entry.body_len as usize),
+                    size: message::stored_size_of_record(storage, entry.head, entry.body_len as usize),
                     ageless: false,
                     ending: None,
                 });
@@ -517,12 +519,12 @@ impl StreamCore {
 }
 
 impl Head {
-    fn of(entry: &Entry) -> Self {
+    fn of(storage: Storage, entry: &Entry) -> Self {
         let subject = message::subject_of(&entry.head);
         let mut head = Self {
             time: entry.time,
             subject: entry.head.slice_ref(subject),
-            size: message::stored_size_of_record(entry.head.len(), entry.body.len()),
+            size: message::stored_size_of_record(storage, &entry.head, entry.body.len()),
             ageless: false,
             ending: None,
         };

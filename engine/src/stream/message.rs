@@ -17,6 +17,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::stream::Storage;
 use crate::stream::ttl::{Life, life_of};
 use crate::types::{Entry, NanoTime, Seq};
 
@@ -63,11 +64,6 @@ impl Message {
             headers: entry.body.slice(..headers_len),
             payload: entry.body.slice(headers_len..),
         })
-    }
-
-    /// Its size as the stream's limits count it.
-    pub fn size(&self) -> u64 {
-        stored_size(self.subject.len(), self.headers.len(), self.payload.len())
     }
 }
 
@@ -158,15 +154,28 @@ pub(crate) fn headers_len_of(head: &[u8]) -> Option<usize> {
     parse_head(head).map(|(_, len)| len).filter(|len| *len > 0)
 }
 
-/// A message's size as nats-server's file store counts it for `max_bytes`: record overhead, subject, headers, payload.
-pub fn stored_size(subject_len: usize, headers_len: usize, payload_len: usize) -> u64 {
-    let headers = if headers_len > 0 { 4 + headers_len } else { 0 };
-    (22 + subject_len + headers + payload_len + 8) as u64
+/// A message's size as nats-server's stores count it for `max_bytes`: overhead, subject, headers, payload.
+pub fn stored_size(storage: Storage, subject_len: usize, headers_len: usize, payload_len: usize) -> u64 {
+    let content = subject_len + headers_len + payload_len;
+    let overhead = match storage {
+        Storage::Memory => 16,
+        Storage::File if headers_len > 0 => 34,
+        Storage::File => 30,
+    };
+    (overhead + content) as u64
 }
 
-/// What [`stored_size`] says of a record, from its lengths alone.
-pub fn stored_size_of_record(head_len: usize, body_len: usize) -> u64 {
-    // The head already has the 4 bytes of the header length, and 1 byte of flags.
+/// What [`stored_size`] says of a record, from its head and the length of its body, which begins with the headers.
+pub(crate) fn stored_size_of_record(storage: Storage, head: &[u8], body_len: usize) -> u64 {
+    match storage {
+        Storage::Memory => (16 + subject_of(head).len() + body_len) as u64,
+        // The head already has the 4 bytes of the header length, and 1 byte of flags.
+        Storage::File => stored_size_of_file_record(head.len(), body_len),
+    }
+}
+
+/// What [`stored_size`] says of a record in a file, from its lengths alone.
+pub(crate) fn stored_size_of_file_record(head_len: usize, body_len: usize) -> u64 {
     (29 + head_len + body_len) as u64
 }
 
@@ -196,10 +205,12 @@ mod tests {
             pack_head(b"a.b", headers.len(), Marks::default(), &mut head);
             let body = Bytes::from(format!("{headers}{payload}"));
             assert_eq!(subject_of(&head), b"a.b");
-            assert_eq!(
-                stored_size_of_record(head.len(), body.len()),
-                stored_size(3, headers.len(), payload.len())
-            );
+            for storage in [Storage::File, Storage::Memory] {
+                assert_eq!(
+                    stored_size_of_record(storage, &head, body.len()),
+                    stored_size(storage, 3, headers.len(), payload.len())
+                );
+            }
             let message = Message::unpack(Entry {
                 seq: 1,
                 time: 2,

@@ -46,7 +46,7 @@ pub use core::StreamState;
 pub use message::{Marks, Message, stored_size, subject_of};
 pub(crate) use publish::Publish;
 pub use purge::Purge;
-pub use sourcing::{Portion, Taken};
+pub use sourcing::{Portion, Taken, identity};
 pub use ttl::Life;
 
 use self::core::StreamCore;
@@ -221,7 +221,9 @@ impl Stream {
     /// One consumer, as clients are told.
     pub fn consumer_info(&self, name: &str, now: NanoTime) -> Option<ConsumerInfo> {
         let serial = self.by_name.get(name)?;
-        self.consumers.get(serial).map(|consumer| consumer.info(now))
+        self.consumers
+            .get(serial)
+            .map(|consumer| consumer.info(now, self.core.config.storage))
     }
 
     /// The configurations of all consumers.
@@ -255,14 +257,14 @@ impl Stream {
         let serial = self.next_serial;
         let name = self.consumer_name(&config.name);
         let mut consumer = Consumer::create(serial, name, config, turn.now, &mut self.core)?;
-        consumer.rest(turn);
+        consumer.rest(&self.core, turn);
         // One that only serves a mirror or a source is made anew by whoever needs it.
         if self.is_journaled() && !consumer.config.direct {
             turn.commands
                 .create_consumer(self.core.id, turn.now, to_json(&consumer.snapshot()));
             turn.sync = true;
         }
-        let info = consumer.info(turn.now);
+        let info = consumer.info(turn.now, self.core.config.storage);
         self.add_consumer(consumer);
         self.enqueue(serial);
         Ok(info)
@@ -327,7 +329,7 @@ impl Stream {
         let seq = consumer.reset_target(asked, &mut self.core)?;
         let oldest = consumer.settled_below();
         consumer.reset(seq, &mut self.core)?;
-        let info = consumer.info(turn.now);
+        let info = consumer.info(turn.now, self.core.config.storage);
         if self.is_journaled() && !self.is_direct(serial) {
             turn.commands.reset_consumer(self.core.id, turn.now, serial, seq);
             turn.sync = true;
@@ -482,7 +484,7 @@ impl Stream {
             let done = match consumer.has_work() {
                 true => consumer.deliver(&mut self.core, turn)?,
                 false => {
-                    consumer.rest(turn);
+                    consumer.rest(&self.core, turn);
                     Vec::new()
                 }
             };
@@ -638,7 +640,7 @@ impl Stream {
     pub(crate) fn recovered(&mut self) -> Result<()> {
         self.core.removed.clear();
         for consumer in self.consumers.values_mut() {
-            consumer.purged(&mut self.core)?;
+            consumer.recovered(&mut self.core)?;
         }
         Ok(())
     }
@@ -758,14 +760,18 @@ impl Stream {
         }
     }
 
-    /// Tells the consumers of messages that went away.
+    /// Tells the consumers that want them of messages that went away.
     fn tell_removed(&mut self) {
         if self.core.removed.is_empty() {
             return;
         }
         for removed in std::mem::take(&mut self.core.removed) {
-            for consumer in self.consumers.values_mut() {
-                if consumer.removed(removed.seq, &removed.subject) && !consumer.queued {
+            self.find_interested(&removed.subject);
+            for serial in &self.interested {
+                if let Some(consumer) = self.consumers.get_mut(serial)
+                    && consumer.removed(removed.seq)
+                    && !consumer.queued
+                {
                     consumer.queued = true;
                     self.queue.push(consumer.serial);
                 }

@@ -200,7 +200,7 @@ impl Stream {
             if self.is_journaled() {
                 turn.commands.raise(self.core.id, time, seq, id);
             }
-            self.roll_up(rollup, &subject, seq, 0)?;
+            self.roll_up(rollup, &subject, seq, 0, turn.now)?;
             self.end_schedule(&ends_schedule)?;
             self.tell_removed();
             return Ok(PubAck {
@@ -227,7 +227,7 @@ impl Stream {
             self.enqueue(serial);
         }
         self.interested = interested;
-        self.roll_up(rollup, &subject, seq, 1)?;
+        self.roll_up(rollup, &subject, seq, 1, turn.now)?;
         self.end_schedule(&ends_schedule)?;
         self.note_schedule(seq, &subject, &body[..headers_len], time);
         self.enforce_limits(&subject)?;
@@ -262,13 +262,21 @@ impl Stream {
             || self.is_awaited(Seq::MAX, subject)
     }
 
-    /// Lets a new message replace older ones, apart from the newest `keep`.
-    fn roll_up(&mut self, rollup: Option<Rollup>, subject: &[u8], seq: Seq, keep: u64) -> Result<()> {
-        match rollup {
-            Some(Rollup::Subject) => self.keep_newest_of(subject, keep),
-            Some(Rollup::All) => self.remove_below(seq),
-            None => Ok(()),
-        }
+    /// Lets a new message replace older ones, apart from the newest `keep`; consumers take it for a purge.
+    fn roll_up(&mut self, rollup: Option<Rollup>, subject: &[u8], seq: Seq, keep: u64, now: NanoTime) -> Result<()> {
+        let filter = match rollup {
+            None => return Ok(()),
+            Some(Rollup::Subject) => {
+                self.keep_newest_of(subject, keep)?;
+                subject
+            }
+            Some(Rollup::All) => {
+                self.remove_below(seq)?;
+                b""
+            }
+        };
+        // Of these only the new message is left, if that.
+        self.tell_purged(filter, seq, now)
     }
 
     /// Applies a publish from the journal.

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::error::Result;
+use crate::index::Cursor;
 use crate::reject;
 use crate::stream::Stream;
-use crate::types::Seq;
+use crate::types::{NanoTime, Seq};
 
 /// What to purge; all if nothing is said (js-api, STREAM.PURGE).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -25,7 +26,7 @@ impl Stream {
     ///
     /// # Errors
     /// If the stream does not allow it, or storage cannot be read.
-    pub(crate) fn purge(&mut self, purge: &Purge) -> Result<u64> {
+    pub(crate) fn purge(&mut self, purge: &Purge, now: NanoTime) -> Result<u64> {
         if self.core.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
@@ -36,20 +37,52 @@ impl Stream {
         if everything && purge.keep == 0 && (purge.seq == 0 || purge.seq > self.core.last()) {
             let gone = self.core.clear(purge.seq)?;
             for consumer in self.consumers.values_mut() {
-                consumer.purged(&mut self.core)?;
+                consumer.recount(&mut self.core)?;
             }
-            let serials: Vec<u64> = self.consumers.keys().copied().collect();
-            for serial in serials {
-                self.enqueue(serial);
-            }
+            self.tell_purged(b"", self.core.last() + 1, now)?;
             return Ok(gone);
         }
-        let gone = match everything {
-            true => self.purge_front(purge)?,
-            false => self.purge_matching(purge)?,
+        let (gone, filter) = match everything {
+            true => (self.purge_front(purge)?, Vec::new()),
+            false => {
+                let filter = Bytes::copy_from_slice(purge.filter.as_bytes());
+                (self.purge_matching(purge)?, vec![filter])
+            }
         };
-        self.tell_removed();
+        let start = self.core.index.next_match(&mut Cursor::new(&filter), 0)?;
+        let start = start.unwrap_or(self.core.last() + 1);
+        self.tell_purged(filter.first().map_or(b"", |filter| filter), start, now)?;
         Ok(gone)
+    }
+
+    /// Tells the consumers that messages of the subjects that `filter` matches were purged, of all if it is empty; those
+    /// of them that are left are at or above `start`.
+    pub(super) fn tell_purged(&mut self, filter: &[u8], start: Seq, now: NanoTime) -> Result<()> {
+        if self.consumers.is_empty() {
+            return Ok(());
+        }
+        // As for nats-server, a single message counts as deleted.
+        if self.core.removed.len() == 1 {
+            self.tell_removed();
+        }
+        for removed in std::mem::take(&mut self.core.removed) {
+            self.find_interested(&removed.subject);
+            for serial in &self.interested {
+                if let Some(consumer) = self.consumers.get_mut(serial) {
+                    consumer.uncount(removed.seq);
+                }
+            }
+        }
+        let mut freed = Vec::new();
+        for consumer in self.consumers.values_mut() {
+            if consumer.purged(filter, start, now, &mut self.core)? {
+                freed.push(consumer.serial);
+            }
+        }
+        for serial in freed {
+            self.enqueue(serial);
+        }
+        Ok(())
     }
 
     /// Purges the oldest messages, whatever their subject.
@@ -71,7 +104,7 @@ impl Stream {
     /// Purges messages of some subjects.
     fn purge_matching(&mut self, purge: &Purge) -> Result<u64> {
         let filters = [Bytes::copy_from_slice(purge.filter.as_bytes())];
-        let mut cursor = crate::index::Cursor::new(&filters);
+        let mut cursor = Cursor::new(&filters);
         let mut left = self.core.index.count_from(&filters, 0)?;
         let mut next = 0;
         let mut gone = 0;

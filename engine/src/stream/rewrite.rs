@@ -44,6 +44,8 @@ impl Rewrites {
             republish: config
                 .republish
                 .as_ref()
+                // Without a destination it says nothing.
+                .filter(|rule| !rule.dest.is_empty())
                 .and_then(|rule| ready(&all(&rule.src), &rule.dest)),
         }
     }

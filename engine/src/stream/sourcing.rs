@@ -6,11 +6,13 @@
 //! neither loses a message nor takes one twice.
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use weir_subject::Transform;
 
 use crate::error::{Error, Kind, Result};
 use crate::headers;
 use crate::index::Cursor;
+use crate::json::format_time;
 use crate::shard::turn::Turn;
 use crate::stream::asked::Asked;
 use crate::stream::message::Marks;
@@ -48,6 +50,16 @@ pub struct Taken {
     pub through: Seq,
     /// Why it could not take the next one.
     pub refused: Option<Error>,
+}
+
+/// What tells a stream from one that was deleted and made again under its name: nats-server's hash of when it was made.
+pub fn identity(created: NanoTime) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let hash = Sha256::digest(format_time(Some(created)));
+    hash.iter()
+        .take(8)
+        .map(|byte| char::from(DIGITS[usize::from(byte % 62)]))
+        .collect()
 }
 
 impl StreamSource {
@@ -111,12 +123,15 @@ impl StreamSource {
 
 impl Stream {
     /// How far this stream has come with an origin: the last sequence there that it has, or has passed over. `None` if
-    /// it never had anything of it.
-    pub fn progress(&self, source: &StreamSource) -> Option<Seq> {
+    /// it never had anything of it, or only of another that had its name before it (as [`identity`] tells).
+    pub fn progress(&self, source: &StreamSource, identity: &str) -> Option<Seq> {
         if self.core.config.mirror.is_some() {
             return Some(self.core.last()).filter(|last| *last > 0);
         }
-        self.origins.get(source.key().as_str()).copied()
+        let key = source.key();
+        let known = self.origins.get(identified(&key, identity).as_str());
+        // What was copied before origins were told apart counts as of this one.
+        known.or_else(|| self.origins.get(key.as_str())).copied()
     }
 
     /// The first sequence that a source wants, which it never had anything of.
@@ -227,12 +242,18 @@ impl Stream {
     ///
     /// # Errors
     /// That storage failed. That a message does not fit is part of the answer.
-    pub(crate) fn copy(&mut self, source: &StreamSource, portion: Portion, turn: &mut Turn<'_>) -> Result<Taken> {
+    pub(crate) fn copy(
+        &mut self,
+        source: &StreamSource,
+        identity: &str,
+        portion: Portion,
+        turn: &mut Turn<'_>,
+    ) -> Result<Taken> {
         let transforms = source.transforms();
-        let key = source.key();
+        let key = identified(&source.key(), identity);
         let mirror = self.core.config.mirror.is_some();
         let mut recorded = 0;
-        let mut through = self.progress(source).unwrap_or(0);
+        let mut through = self.progress(source, identity).unwrap_or(0);
         for message in portion.messages {
             let seq = message.seq;
             if seq <= through {
@@ -345,6 +366,9 @@ impl Stream {
         match self.origins.get_mut(key) {
             Some(done) => *done = seq.max(*done),
             None => {
+                // Another of that name is no more.
+                let plain = plain(key);
+                self.origins.retain(|other, _| self::plain(other) != plain);
                 self.origins.insert(key.into(), seq);
             }
         }
@@ -372,14 +396,16 @@ impl Stream {
             return;
         };
         let words: Vec<&str> = said.split(' ').collect();
-        if let [name, seq, filter, transform, ..] = words[..]
+        if let [name, seq, filter, transform, ref rest @ ..] = words[..]
             && let Ok(seq) = seq.parse()
         {
-            self.note_progress(&format!("{name} {filter} {transform}"), seq);
+            let identity = rest.get(1).copied().unwrap_or_default();
+            let key = format!("{name} {filter} {transform}");
+            self.note_progress(&identified(&key, identity), seq);
         }
     }
 
-    /// Where this stream stands with each origin.
+    /// Where this stream stands with each origin: by its key, with a space and its identity behind it where that is known.
     pub(crate) fn origins(&self) -> &std::collections::BTreeMap<Box<str>, Seq> {
         &self.origins
     }
@@ -394,6 +420,19 @@ impl Reader {
     fn wants(&self, subject: &[u8]) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| weir_subject::matches(filter, subject))
     }
+}
+
+/// A source's key with the identity of the origin, if it is known.
+fn identified(key: &str, identity: &str) -> String {
+    match identity {
+        "" => key.to_owned(),
+        identity => format!("{key} {identity}"),
+    }
+}
+
+/// A source's key without the identity of the origin.
+fn plain(key: &str) -> &str {
+    key.match_indices(' ').nth(2).map_or(key, |(at, _)| &key[..at])
 }
 
 /// The subject that a message gets in the target.
@@ -414,9 +453,11 @@ fn mark(message: &Message, key: &str) -> Vec<u8> {
             kept.extend_from_slice(line);
         }
     }
-    let (name, rest) = key.split_once(' ').unwrap_or((key, "> >"));
+    let identity = &key[plain(key).len()..];
+    let (name, rest) = plain(key).split_once(' ').unwrap_or((key, "> >"));
     let subject = String::from_utf8_lossy(&message.subject);
-    headers::with(&kept, SOURCE, &format!("{name} {} {rest} {subject}", message.seq))
+    let said = format!("{name} {} {rest} {subject}{identity}", message.seq);
+    headers::with(&kept, SOURCE, &said)
 }
 
 #[cfg(test)]
@@ -461,6 +502,10 @@ mod tests {
         assert_eq!(
             mark(&message, "O > >"),
             b"NATS/1.0\r\nK: v\r\nNats-Stream-Source: O 7 > > a.b\r\n\r\n"
+        );
+        assert_eq!(
+            mark(&message, &identified("O > >", "abc")),
+            b"NATS/1.0\r\nK: v\r\nNats-Stream-Source: O 7 > > a.b abc\r\n\r\n"
         );
     }
 }

@@ -140,7 +140,12 @@ impl Stream {
     fn stage(&mut self, publish: &Publish, rollup: Option<Rollup>, staged: &mut Staged) -> Result<()> {
         let payload_len = publish.body.len() - publish.headers_len;
         staged.messages += 1;
-        staged.bytes += stored_size(publish.subject.len(), publish.headers_len, payload_len);
+        staged.bytes += stored_size(
+            self.core.config.storage,
+            publish.subject.len(),
+            publish.headers_len,
+            payload_len,
+        );
         let of_subject = staged.subjects.entry(publish.subject.clone()).or_default();
         *of_subject += 1;
         let of_subject = *of_subject;

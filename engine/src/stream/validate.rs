@@ -388,6 +388,12 @@ fn fill_subjects(config: &mut StreamConfig) -> Result<(), Rejection> {
         }
         return Ok(());
     }
+    if config.mirror.is_some() {
+        return Err(match config.first_seq {
+            0 => reject::MIRROR_WITH_SUBJECTS,
+            _ => reject::MIRROR_WITH_FIRST_SEQ,
+        });
+    }
     for (at, subject) in config.subjects.iter().enumerate() {
         let filter = subject.as_bytes();
         if !weir_subject::is_valid_subject(filter) {

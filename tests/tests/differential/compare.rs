@@ -85,7 +85,10 @@ fn plain(message: &Message) -> Value {
     let lines: Vec<Value> = String::from_utf8_lossy(&message.headers)
         .split("\r\n")
         .map(|line| match line.split_once(": ") {
-            Some((name @ ("Nats-Time-Stamp" | "Nats-Pin-Id"), _)) => format!("{name}: {MASK}").into(),
+            Some((name @ ("Nats-Time-Stamp" | "Nats-Pin-Id" | "Nats-Stream-Identity"), _)) => {
+                format!("{name}: {MASK}").into()
+            }
+            Some(("Nats-Subject", subject)) => format!("Nats-Subject: {}", plain_reply(subject)).into(),
             _ => line.into(),
         })
         .collect();
@@ -104,7 +107,7 @@ fn plain(message: &Message) -> Value {
     Value::Object(value)
 }
 
-/// The reply subject of a delivery without its time.
+/// The reply subject of a delivery without its time; others as they are.
 fn plain_reply(reply: &str) -> String {
     let mut tokens: Vec<&str> = reply.split('.').collect();
     if reply.starts_with("$JS.ACK.") && tokens.len() == 9 {

@@ -32,6 +32,8 @@ struct Stream {
     config: Value,
     last_seq: u64,
     consumers: BTreeSet<String>,
+    /// Those of them that have filters.
+    filtered: BTreeSet<String>,
 }
 
 impl Generator {
@@ -66,12 +68,17 @@ impl Generator {
             "CONSUMER.CREATE" | "CONSUMER.DURABLE.CREATE" if matches!(operation.action, Action::Request(_)) => {
                 if let (Some(stream), Some(consumer)) = (self.streams.get_mut(name), reply["name"].as_str()) {
                     stream.consumers.insert(consumer.to_owned());
+                    let config = &reply["config"];
+                    if config["filter_subject"].is_string() || config["filter_subjects"].is_array() {
+                        stream.filtered.insert(consumer.to_owned());
+                    }
                 }
             }
             "CONSUMER.DELETE" => {
                 let consumer = operation.subject().rsplit('.').next().unwrap_or_default();
                 if let Some(stream) = self.streams.get_mut(name) {
                     stream.consumers.remove(consumer);
+                    stream.filtered.remove(consumer);
                 }
             }
             "publish" => {
@@ -563,6 +570,14 @@ impl Generator {
         let some = self.some_fields(&fields::consumer(&prefix), 4, odd);
         all.retain(|_| !some.is_empty() || odd == 0);
         merge(&mut all, some);
+        // A consumer whose filters are taken away is not told of new messages any more by nats-server.
+        let filtered = self
+            .streams
+            .get(&stream)
+            .is_some_and(|stream| stream.filtered.contains(&name));
+        if filtered && !all.iter().any(|(key, _)| key.starts_with("filter_")) {
+            all.push(("filter_subject".to_owned(), format!("\"{prefix}.>\"")));
+        }
         let form = self.seed.between(0, 19);
         let mut ephemeral = false;
         let call = match form {

@@ -12,14 +12,16 @@ use weir_engine::json::{format_time, parse_time};
 use weir_engine::reject::{self, Rejection};
 use weir_engine::shard::Shard;
 use weir_engine::store::StreamEntry;
+use weir_engine::stream::identity;
 use weir_engine::stream::validate::ServerLimits;
 use weir_engine::{LogId, NanoTime};
+use weir_wire::HeaderView;
 
 use super::call::{Call, Target};
-use super::decode::decode;
+use super::decode::{decode, decode_whole};
 use super::reply::{self, Consumer, Page};
 use super::stream::optional;
-use super::{Answer, is_empty, limits, lookup, refused, schema};
+use super::{Answer, Reply, is_empty, limits, lookup, refused, schema};
 use crate::jetstream::{ApiRequest, JetStream, now};
 
 /// Names in one answer.
@@ -39,7 +41,7 @@ struct CreateRequest {
 }
 
 /// CONSUMER.CREATE and CONSUMER.DURABLE.CREATE.
-pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Target<'_>) -> Answer {
+pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Target<'_>) -> Result<Reply, Rejection> {
     let asked: CreateRequest = decode(&request.payload, &schema::CONSUMER_CREATE, js.options.strict)
         .map_err(|why| reject::INVALID_JSON.with(why))?;
     let mut config = asked.config;
@@ -56,6 +58,15 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
     // Until it hears its requests nobody may delete it, nor its stream.
     let _making = js.create_lock.lock().await;
     let entry = lookup(js, request, &asked.stream_name)?;
+    let mut headers = Vec::new();
+    if config.direct || config.sourcing {
+        let identity = identity(entry.created);
+        let expected = HeaderView::parse(&request.headers).get(IDENTITY).unwrap_or_default();
+        if !expected.is_empty() && expected != identity.as_bytes() {
+            return Err(reject::CONSUMER_STREAM_IDENTITY_MISMATCH.with(identity));
+        }
+        headers = identity_block(&identity);
+    }
     let id = entry.id;
     let before = now();
     let info = js
@@ -77,7 +88,15 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
         );
     }
     let shown = Consumer::of(info, now()).alone();
-    Ok(reply::answer(Call::ConsumerCreate(target), shown))
+    let body = reply::answer(Call::ConsumerCreate(target), shown);
+    Ok(Reply { headers, body })
+}
+
+/// The header that says which stream of its name this one is (nats-server 2.15).
+const IDENTITY: &str = "Nats-Stream-Identity";
+
+fn identity_block(identity: &str) -> Vec<u8> {
+    format!("NATS/1.0\r\n{IDENTITY}: {identity}\r\n\r\n").into_bytes()
 }
 
 /// Checks that subject and request name the same, and gives the consumer the name that the subject has.
@@ -138,12 +157,8 @@ fn create_or_update(
     let existing = stream.consumer_info(&name, now);
     let others = stream.consumer_configs().map(|(name, config)| (&**name, config));
     let Some(existing) = existing else {
-        // Nats-server checks the configuration before it sees that there is nothing to update.
         let others: Vec<_> = others.collect();
-        let config = validate_new(config, stream.config(), others.into_iter(), limits, pedantic)?;
-        if action == Action::Update {
-            return Err(reject::CONSUMER_DOES_NOT_EXIST.into());
-        }
+        let config = validate_new(config, stream.config(), others.into_iter(), action, limits, pedantic)?;
         return shard.create_consumer(id, config);
     };
     // A pause of one that exists is CONSUMER.PAUSE's business alone.
@@ -308,14 +323,6 @@ pub(super) async fn pause(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
     Ok(reply::answer(Call::ConsumerPause(stream, name), told))
 }
 
-/// Where nats-server reads a payload at once, not as a stream of documents, it has other words for one cut short.
-fn as_a_whole(why: String) -> String {
-    match why.as_str() {
-        "unexpected EOF" => "unexpected end of JSON input".to_owned(),
-        _ => why,
-    }
-}
-
 /// CONSUMER.UNPIN.
 pub(super) async fn unpin(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
     #[derive(Default, Deserialize)]
@@ -323,11 +330,8 @@ pub(super) async fn unpin(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
     struct Request {
         group: String,
     }
-    if request.payload.is_empty() {
-        return Err(reject::INVALID_JSON.with("unexpected end of JSON input"));
-    }
     let asked: Request =
-        decode(&request.payload, &schema::UNPIN, false).map_err(|why| reject::INVALID_JSON.with(as_a_whole(why)))?;
+        decode_whole(&request.payload, &schema::UNPIN).map_err(|why| reject::INVALID_JSON.with(why))?;
     if asked.group.is_empty() {
         return Err(reject::INVALID_JSON.with("consumer group not specified"));
     }
@@ -343,7 +347,12 @@ pub(super) async fn unpin(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
 }
 
 /// CONSUMER.RESET.
-pub(super) async fn reset(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
+pub(super) async fn reset(
+    js: &Arc<JetStream>,
+    request: &ApiRequest,
+    stream: &str,
+    name: &str,
+) -> Result<Reply, Rejection> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Request {
@@ -355,23 +364,25 @@ pub(super) async fn reset(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
         info: Consumer,
         reset_seq: u64,
     }
+    let entry = lookup(js, request, stream)?;
+    // The consumer itself listens: if there is none, nobody reads the request.
+    find(js, &entry, name).await?;
     let asked: Request = match request.payload.is_empty() {
         true => Request::default(),
-        false => {
-            decode(&request.payload, &schema::RESET, false).map_err(|why| reject::INVALID_JSON.with(as_a_whole(why)))?
-        }
+        false => decode_whole(&request.payload, &schema::RESET).map_err(|why| reject::INVALID_JSON.with(why))?,
     };
-    let entry = lookup(js, request, stream)?;
     let (id, consumer) = (entry.id, name.to_owned());
     let (reset_seq, info) = js
         .call(entry.shard, move |shard| shard.reset_consumer(id, &consumer, asked.seq))
         .await
         .map_err(|error| refused(error, &reject::CONSUMER_INVALID_RESET))?;
     let info = Consumer::of(info, now()).alone();
-    Ok(reply::answer(
-        Call::ConsumerReset(stream, name),
-        Reset { info, reset_seq },
-    ))
+    let headers = match HeaderView::parse(&request.headers).get(IDENTITY) {
+        Some(_) => identity_block(&identity(entry.created)),
+        None => Vec::new(),
+    };
+    let body = reply::answer(Call::ConsumerReset(stream, name), Reset { info, reset_seq });
+    Ok(Reply { headers, body })
 }
 
 #[cfg(test)]

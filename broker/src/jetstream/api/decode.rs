@@ -48,6 +48,34 @@ pub(super) fn decode<T: DeserializeOwned>(text: &[u8], fields: &'static Fields, 
     serde_json::from_value(Value::Object(request)).map_err(|error| error.to_string())
 }
 
+/// What `json.Unmarshal` finds wrong with a text that is read at once, not as a stream of documents; nothing if it is fine.
+pub(in crate::jetstream) fn unreadable(text: &[u8], fields: &'static Fields) -> Option<String> {
+    let why = decode::<IgnoredAny>(text, fields, false).err()?;
+    Some(as_a_whole(why))
+}
+
+/// Decodes a request that is read at once. An empty text is none.
+///
+/// # Errors
+/// The text behind `invalid JSON: `.
+pub(super) fn decode_whole<T: DeserializeOwned>(text: &[u8], fields: &'static Fields) -> Result<T, String> {
+    if text.is_empty() {
+        return Err(CUT_SHORT.to_owned());
+    }
+    decode(text, fields, false).map_err(as_a_whole)
+}
+
+const CUT_SHORT: &str = "unexpected end of JSON input";
+
+/// A text read at once has other words for one cut short, and no places.
+fn as_a_whole(why: String) -> String {
+    match why.rsplit_once(" at offset ") {
+        _ if why == "unexpected EOF" => CUT_SHORT.to_owned(),
+        Some((why, _)) => why.to_owned(),
+        None => why,
+    }
+}
+
 /// What was wrong so far.
 #[derive(Default)]
 struct Faults {

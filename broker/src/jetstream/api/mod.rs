@@ -6,13 +6,13 @@
 mod account;
 mod call;
 mod consumer;
-mod decode;
+pub(super) mod decode;
 pub mod direct;
 pub mod jsz;
 mod message;
 mod reply;
 mod restore;
-mod schema;
+pub(super) mod schema;
 mod snapshot;
 mod stream;
 
@@ -31,6 +31,19 @@ use call::Call;
 /// What a handler answers: the whole JSON document, or why not.
 type Answer = Result<Vec<u8>, Rejection>;
 
+/// An answer with a header block, which may be empty.
+struct Reply {
+    headers: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl From<Vec<u8>> for Reply {
+    fn from(body: Vec<u8>) -> Self {
+        let headers = Vec::new();
+        Self { headers, body }
+    }
+}
+
 /// Serves one request. Without an answer if its subject is no call of the API, as nats-server.
 pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest) {
     let subject = String::from_utf8_lossy(&request.subject).into_owned();
@@ -43,15 +56,15 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest) {
         return;
     }
     jetstream.api_requests.total.fetch_add(1, Ordering::Relaxed);
-    let payload = outcome.unwrap_or_else(|rejection| {
+    let reply = outcome.unwrap_or_else(|rejection| {
         jetstream.api_requests.errors.fetch_add(1, Ordering::Relaxed);
-        reply::refusal(call, &rejection)
+        reply::refusal(call, &rejection).into()
     });
-    jetstream.respond(&request, &payload);
-    jetstream.audit(&request, &payload);
+    jetstream.respond_with_headers(&request, &reply.headers, &reply.body);
+    jetstream.audit(&request, &reply.body);
 }
 
-async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> Answer {
+async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> Result<Reply, Rejection> {
     // The calls of a cluster say so before anything else.
     if call.needs_cluster() {
         return Err(reject::CLUSTER_REQUIRED);
@@ -59,7 +72,7 @@ async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> An
     if !supports_level(&request.headers) {
         return Err(reject::REQUIRED_API_LEVEL);
     }
-    match call {
+    let body = match call {
         Call::Info => account::info(js, request),
         Call::StreamCreate(name) => stream::create(js, request, name).await,
         Call::StreamUpdate(name) => stream::update(js, request, name).await,
@@ -72,14 +85,14 @@ async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> An
         Call::StreamRestore(name) => restore::restore(js, request, name).await,
         Call::MsgGet(name) => message::get(js, request, name).await,
         Call::MsgDelete(name) => message::delete(js, request, name).await,
-        Call::ConsumerCreate(target) => consumer::create(js, request, target).await,
+        Call::ConsumerCreate(target) => return consumer::create(js, request, target).await,
         Call::ConsumerInfo(stream, name) => consumer::info(js, request, stream, name).await,
         Call::ConsumerNames(stream) => consumer::names(js, request, stream).await,
         Call::ConsumerList(stream) => consumer::list(js, request, stream).await,
         Call::ConsumerDelete(stream, name) => consumer::delete(js, request, stream, name).await,
         Call::ConsumerPause(stream, name) => consumer::pause(js, request, stream, name).await,
         Call::ConsumerUnpin(stream, name) => consumer::unpin(js, request, stream, name).await,
-        Call::ConsumerReset(stream, name) => consumer::reset(js, request, stream, name).await,
+        Call::ConsumerReset(stream, name) => return consumer::reset(js, request, stream, name).await,
         Call::StreamStepdown
         | Call::StreamPeerRemove
         | Call::StreamPeerEvacuate
@@ -87,7 +100,8 @@ async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> An
         | Call::ConsumerStepdown
         | Call::ConsumerPeerRemove
         | Call::ConsumerPeerEvacuate => Err(reject::CLUSTER_REQUIRED),
-    }
+    };
+    body.map(Reply::from)
 }
 
 /// Whether this server has the API level that a request demands, if it demands one.

@@ -1,7 +1,7 @@
 //! What requests look like: every field with its type, as nats-server names it when it finds another.
 
 /// An object: what Go calls it, and its fields.
-pub(super) struct Fields {
+pub(in crate::jetstream) struct Fields {
     pub name: &'static str,
     fields: &'static [(&'static str, Shape)],
 }
@@ -16,7 +16,7 @@ impl Fields {
 }
 
 /// The type of a value.
-pub(super) enum Shape {
+pub(in crate::jetstream) enum Shape {
     Text,
     Flag,
     Int {
@@ -66,7 +66,7 @@ impl Shape {
 }
 
 /// Words to choose from, and which one each stands for.
-pub(super) struct Choice {
+pub(in crate::jetstream) struct Choice {
     pub words: &'static [(&'static str, &'static str)],
     says: Says,
 }
@@ -391,6 +391,23 @@ pub(super) static MSG_DELETE: Fields = Fields {
 pub(super) static PAUSE: Fields = Fields {
     name: "JSApiConsumerPauseRequest",
     fields: &[("pause_until", Shape::Time)],
+};
+
+/// CONSUMER.MSG.NEXT. The request is a nameless pointer to Go.
+pub(in crate::jetstream) static PULL: Fields = Fields {
+    name: "",
+    fields: &[
+        ("expires", DURATION),
+        ("batch", INT),
+        ("max_bytes", INT),
+        ("no_wait", Shape::Flag),
+        ("idle_heartbeat", DURATION),
+        ("group", Shape::Text),
+        ("min_pending", INT64),
+        ("min_ack_pending", INT64),
+        ("id", Shape::Text),
+        ("priority", INT),
+    ],
 };
 
 /// CONSUMER.UNPIN.

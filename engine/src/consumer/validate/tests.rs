@@ -27,6 +27,7 @@ fn create(fields: Value) -> Result<ConsumerConfig, Rejection> {
         consumer(fields),
         &stream(json!({})),
         empty(),
+        Action::CreateOrUpdate,
         &ServerLimits::default(),
         false,
     )
@@ -208,6 +209,7 @@ fn work_queues_have_one_consumer_for_each_message() {
             consumer(fields),
             &queue,
             others.into_iter(),
+            Action::CreateOrUpdate,
             &ServerLimits::default(),
             false,
         )
@@ -240,7 +242,16 @@ fn limits_of_stream_and_server_hold() {
         max_request_batch: 7,
         ..ServerLimits::default()
     };
-    let made = |fields: Value| validate_new(consumer(fields), &limited, empty(), &limits, false);
+    let made = |fields: Value| {
+        validate_new(
+            consumer(fields),
+            &limited,
+            empty(),
+            Action::CreateOrUpdate,
+            &limits,
+            false,
+        )
+    };
     let fine = made(json!({"ack_policy": "explicit"})).unwrap();
     assert_eq!(
         (fine.max_ack_pending, fine.inactive_threshold, fine.max_batch),
@@ -258,7 +269,14 @@ fn limits_of_stream_and_server_hold() {
     );
     assert_eq!(made(json!({"max_batch": 8})).unwrap_err().code, 10125);
     let others = [("other", &fine)];
-    let one_more = validate_new(consumer(json!({})), &limited, others.into_iter(), &limits, false);
+    let one_more = validate_new(
+        consumer(json!({})),
+        &limited,
+        others.into_iter(),
+        Action::CreateOrUpdate,
+        &limits,
+        false,
+    );
     assert_eq!(one_more.unwrap_err().code, 10026);
 }
 
