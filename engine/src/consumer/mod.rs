@@ -171,7 +171,11 @@ impl Consumer {
         let next = match config.deliver_policy {
             DeliverPolicy::All => first,
             DeliverPolicy::New => last + 1,
-            DeliverPolicy::Last => stream.index.prev_match(&filters, last)?.unwrap_or(last + 1),
+            DeliverPolicy::Last => match stream.index.prev_match(&filters, last)? {
+                Some(seq) => seq,
+                None if filters.is_empty() => last + 1,
+                None => first,
+            },
             DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),
             DeliverPolicy::ByStartTime => stream.seq_at(config.opt_start_time.unwrap_or(0))?.max(first),
             DeliverPolicy::LastPerSubject => {
@@ -182,7 +186,11 @@ impl Consumer {
                 })?;
                 lasts.sort_unstable();
                 initial = lasts.into();
-                last + 1
+                match initial.is_empty() {
+                    // As nats-server, which looks at the last message in vain.
+                    true => last.max(first),
+                    false => last + 1,
+                }
             }
         };
         let before = initial.front().copied().unwrap_or(next).saturating_sub(1);
@@ -339,11 +347,16 @@ impl Consumer {
     /// there may be room for another.
     pub fn removed(&mut self, seq: Seq) -> bool {
         self.uncount(seq);
+        self.lost(seq);
+        self.forget(seq)
+    }
+
+    /// If that message was on its way, the world is told that it will not be acknowledged.
+    pub fn lost(&mut self, seq: Seq) {
         if let Some(pending) = self.pending.get(&seq) {
             let deliveries = self.deliveries.get(&seq).copied().unwrap_or(1);
             self.turn_lost.push((seq, pending.consumer_seq, deliveries));
         }
-        self.forget(seq)
     }
 
     /// A message it wants is gone: it does not count as one to be sent.

@@ -690,6 +690,16 @@ impl Shard<'_, '_> {
         self.existing(id)?.copied(reader, through)
     }
 
+    /// One consumer, without the pull requests that nobody waits for any more.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer.
+    pub fn consumer_info(&mut self, id: LogId, name: &str) -> Result<ConsumerInfo> {
+        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let info = stream.current_consumer_info(name, self.turn);
+        info.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
+    }
+
     /// Makes a consumer; its configuration was validated, its name is free.
     ///
     /// # Errors

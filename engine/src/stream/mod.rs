@@ -226,6 +226,13 @@ impl Stream {
             .map(|consumer| consumer.info(now, self.core.config.storage))
     }
 
+    /// One consumer, as clients are told, without the pull requests that nobody waits for any more.
+    pub(crate) fn current_consumer_info(&mut self, name: &str, turn: &mut Turn<'_>) -> Option<ConsumerInfo> {
+        let serial = self.by_name.get(name)?;
+        self.consumers.get_mut(serial)?.drop_dead(turn);
+        self.consumer_info(name, turn.now)
+    }
+
     /// The configurations of all consumers.
     pub fn consumer_configs(&self) -> impl Iterator<Item = (&Arc<str>, &ConsumerConfig)> {
         self.consumers

@@ -61,15 +61,17 @@ impl Stream {
         if self.consumers.is_empty() {
             return Ok(());
         }
-        // As for nats-server, a single message counts as deleted.
-        if self.core.removed.len() == 1 {
-            self.tell_removed();
-        }
-        for removed in std::mem::take(&mut self.core.removed) {
+        let all = std::mem::take(&mut self.core.removed);
+        for removed in &all {
             self.find_interested(&removed.subject);
             for serial in &self.interested {
-                if let Some(consumer) = self.consumers.get_mut(serial) {
-                    consumer.uncount(removed.seq);
+                let Some(consumer) = self.consumers.get_mut(serial) else {
+                    continue;
+                };
+                consumer.uncount(removed.seq);
+                // As for nats-server, a single message counts as deleted.
+                if all.len() == 1 {
+                    consumer.lost(removed.seq);
                 }
             }
         }

@@ -43,7 +43,28 @@ pub fn check(
     }
     check_sources(config, find, &mut origins)?;
     check_external(config, &origins)?;
-    check_cycle(config, find)
+    check_cycle(config, find)?;
+    check_filters(config)
+}
+
+/// Whether what mirrors and sources take can be subjects at all, in the words of nats-server, which finds out last.
+fn check_filters(config: &StreamConfig) -> Result<(), Rejection> {
+    let bad = |source: &StreamSource| {
+        !source.filter_subject.is_empty() && !weir_subject::is_valid_subject(source.filter_subject.as_bytes())
+    };
+    let refused = |source: &StreamSource, whose: &str| {
+        reject::STREAM_CREATE.with(format!(
+            "subject filter '{}' for the {whose} invalid subject",
+            source.filter_subject
+        ))
+    };
+    if let Some(mirror) = config.mirror.as_ref().filter(|mirror| bad(mirror)) {
+        return Err(refused(mirror, "mirror"));
+    }
+    match config.sources.iter().find(|source| bad(source)) {
+        Some(source) => Err(refused(source, "source:")),
+        None => Ok(()),
+    }
 }
 
 fn check_mirror(config: &StreamConfig, mirror: &StreamSource) -> Result<(), Rejection> {
@@ -303,6 +324,7 @@ mod tests {
                 json!({"mirror": {"name": "O", "consumer": consumer, "opt_start_seq": 2}}),
                 10213,
             ),
+            (json!({"mirror": {"name": "O", "filter_subject": "a..b"}}), 10049),
             (json!({"mirror": {"name": "S"}}), 10052),
             (json!({"mirror": {"name": "C"}}), 10052),
             (json!({"sources": [{"name": "O"}], "allow_msg_schedules": true}), 10187),

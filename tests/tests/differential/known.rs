@@ -110,6 +110,14 @@ const KNOWN: &[Known] = &[
                 }
         },
     },
+    Known {
+        why: "republish without a destination: ours publishes nothing again; nats-server does neither, until an update makes \
+              it publish each message to the stream itself, without end",
+        whole: false,
+        is: |_, difference| {
+            difference.path.ends_with("config.republish.dest") && difference.ours.as_deref() == Some("\"\"")
+        },
+    },
 ];
 
 /// The differences of a reply that the list does not explain.

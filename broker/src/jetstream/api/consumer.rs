@@ -199,13 +199,9 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, stream: &str
 
 async fn find(js: &Arc<JetStream>, entry: &StreamEntry, name: &str) -> Result<ConsumerInfo, Rejection> {
     let (id, name) = (entry.id, name.to_owned());
-    js.call(entry.shard, move |shard| {
-        let now = shard.now();
-        let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
-        Ok(stream.consumer_info(&name, now).ok_or(reject::CONSUMER_NOT_FOUND)?)
-    })
-    .await
-    .map_err(|error| refused(error, &reject::STREAM_GENERAL))
+    js.call(entry.shard, move |shard| shard.consumer_info(id, &name))
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))
 }
 
 #[derive(Default, Deserialize)]
