@@ -173,6 +173,16 @@ impl Consumer {
         }
     }
 
+    /// Whether this acknowledges a message that is neither on its way nor to be sent any more.
+    pub fn is_past(&self, ack: &Ack) -> bool {
+        let seq = ack.stream_seq;
+        self.config.ack_policy == AckPolicy::Explicit
+            && matches!(ack.kind, AckKind::Ack | AckKind::Next(_) | AckKind::Term(_))
+            && self.was_sent(seq)
+            && !self.pending.contains_key(&seq)
+            && !self.deliveries.contains_key(&seq)
+    }
+
     /// Whether somebody who asked to be told is told that this was heard.
     pub fn confirms(&self, ack: &Ack) -> bool {
         match &ack.kind {

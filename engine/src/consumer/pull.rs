@@ -74,6 +74,9 @@ impl Consumer {
                 self.tell(reply, Status::NoMessages, turn);
                 return;
             }
+            if available > 0 && !self.waiting.is_empty() {
+                self.drop_dead(turn);
+            }
             let promised: u64 = self.waiting.iter().map(|waiting| waiting.left).sum();
             if available > 0 && available < promised {
                 self.tell(reply, Status::RequestsPending, turn);

@@ -204,6 +204,8 @@ fn validate(
     limits: &ServerLimits,
     pedantic: bool,
 ) -> Result<ConsumerConfig, Rejection> {
+    // What was asked for counts, not what becomes of it.
+    let level = required_level(&config);
     fill_defaults(&mut config, stream, limits, pedantic)?;
     check_names(&config)?;
     if config.num_replicas < 0 {
@@ -250,7 +252,6 @@ fn validate(
         return Err(reject::CONSUMER_METADATA_LENGTH.with(format!("{}KB", METADATA_MAX / 1024)));
     }
     check_priority(&config)?;
-    let level = required_level(&config);
     set_required_level(&mut config.metadata, level);
     Ok(config)
 }

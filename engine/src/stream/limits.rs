@@ -162,6 +162,15 @@ impl Stream {
         Ok(())
     }
 
+    /// A message was acknowledged that its consumer had done with, as after a reset: it goes if nobody needs it.
+    pub(super) fn release_unneeded(&mut self, seq: Seq) -> Result<()> {
+        if self.core.config.retention != Retention::Limits && !self.is_needed(seq)? {
+            self.core.remove(seq)?;
+            self.tell_removed();
+        }
+        Ok(())
+    }
+
     /// A consumer is gone: interest retention lets go of what only it needed.
     pub(super) fn release_all(&mut self, consumer: &Consumer) -> Result<()> {
         self.release_from(consumer.settled_below(), Seq::MAX)

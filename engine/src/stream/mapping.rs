@@ -111,6 +111,26 @@ pub(super) fn check_republish(config: &mut StreamConfig, pedantic: bool) -> Resu
     Ok(())
 }
 
+/// Fills in what an update leaves out of `republish`, as nats-server does for updates only.
+///
+/// # Errors
+/// A destination that cannot be made of the source.
+pub(super) fn settle_republish(config: &mut StreamConfig) -> Result<(), Rejection> {
+    let Some(republish) = &mut config.republish else {
+        return Ok(());
+    };
+    if republish.dest.is_empty() {
+        republish.dest = ">".to_owned();
+    }
+    let (src, dest) = (&republish.src, &republish.dest);
+    match Transform::new(src.as_bytes(), dest.as_bytes()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(reject::STREAM_UPDATE.with(format!(
+            "stream configuration for republish from '{src}' to '{dest}': {error}"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

@@ -431,10 +431,14 @@ impl Stream {
             return Ok(());
         };
         let confirms = consumer.confirms(&ack);
+        let stale = consumer.is_past(&ack);
         let done = consumer.ack(&ack, turn);
         self.progressed.push(serial);
         self.enqueue(serial);
         self.release(&done)?;
+        if stale {
+            self.release_unneeded(ack.stream_seq)?;
+        }
         match ack.kind {
             AckKind::Next(request) => {
                 self.pull(name, &request, ack.reply, turn);

@@ -44,8 +44,9 @@ impl Rewrites {
             republish: config
                 .republish
                 .as_ref()
-                // Without a destination it says nothing.
-                .filter(|rule| !rule.dest.is_empty())
+                // Without a destination it says nothing; an update makes all subjects of that, which the stream would
+                // capture again without end.
+                .filter(|rule| !rule.dest.is_empty() && (rule.dest != ">" || config.subjects.is_empty()))
                 .and_then(|rule| ready(&all(&rule.src), &rule.dest)),
         }
     }

@@ -124,6 +124,7 @@ pub fn validate_update(
         return Err(invalid(text));
     }
     let settings = updated_settings(old, old_settings, &new, defaults)?;
+    mapping::settle_republish(&mut new)?;
     if new.sealed {
         new.max_age = 0;
         new.discard = Discard::New;

@@ -297,7 +297,7 @@ impl<'de> Visitor<'de> for Place<'_> {
                         }
                         continue;
                     };
-                    if let Some(value) = entries.next_value_seed(self.inside(name, shape))? {
+                    if let Some(value) = entries.next_value_seed(self.inside(&key, shape))? {
                         object.insert((*name).to_owned(), value);
                     }
                 }

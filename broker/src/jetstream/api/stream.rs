@@ -70,6 +70,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
                 return Err(reject::STREAM_SUBJECT_OVERLAP);
             }
             check_room(js, &config, 0)?;
+            sourcing_rules::check_filters(&config)?;
             let id = js.allocate_id();
             let owner = account.clone();
             js.call(js.shard_for(&account, name), move |shard| {
