@@ -222,30 +222,30 @@ impl JetStream {
             };
             account.watch(subject, (entry.id.0, name.into()), Arc::new(wake));
             fresh.watched = Some(subject.to_vec());
-        } else {
-            let pull: Arc<dyn Service> = Arc::new(Pull {
-                jetstream: Arc::downgrade(self),
-                account: Arc::clone(account),
-                shard: entry.shard,
-                stream: entry.id,
-                consumer: Bytes::copy_from_slice(name.as_bytes()),
-            });
-            let filters: Vec<_> = self
-                .api_prefixes()
-                .iter()
-                .map(|prefix| {
-                    [
-                        prefix,
-                        &b"CONSUMER.MSG.NEXT."[..],
-                        entry.name.as_bytes(),
-                        b".",
-                        name.as_bytes(),
-                    ]
-                    .concat()
-                })
-                .collect();
-            fresh.subscriptions = self.subscriptions(account, &filters, &pull)?;
         }
+        // A push consumer refuses them.
+        let pull: Arc<dyn Service> = Arc::new(Pull {
+            jetstream: Arc::downgrade(self),
+            account: Arc::clone(account),
+            shard: entry.shard,
+            stream: entry.id,
+            consumer: Bytes::copy_from_slice(name.as_bytes()),
+        });
+        let filters: Vec<_> = self
+            .api_prefixes()
+            .iter()
+            .map(|prefix| {
+                [
+                    prefix,
+                    &b"CONSUMER.MSG.NEXT."[..],
+                    entry.name.as_bytes(),
+                    b".",
+                    name.as_bytes(),
+                ]
+                .concat()
+            })
+            .collect();
+        fresh.subscriptions = self.subscriptions(account, &filters, &pull)?;
         if config.ack_policy != AckPolicy::None {
             let own = format!("$JS.ACK.{}.{name}.", entry.name);
             let acks: Arc<dyn Service> = Arc::new(Acks {

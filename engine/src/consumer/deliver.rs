@@ -24,10 +24,10 @@ enum Choice {
 enum Next {
     /// That.
     Message(Choice),
-    /// Nothing: everything was sent, or it is not time yet.
+    /// Nothing: everything was sent.
     Nothing,
-    /// Nothing before some of what was sent is acknowledged.
-    Full,
+    /// Nothing before some of what was sent is acknowledged, or before it is time.
+    Later,
 }
 
 impl Consumer {
@@ -57,7 +57,7 @@ impl Consumer {
                     self.end_of_stream(turn);
                     break;
                 }
-                Next::Full => break,
+                Next::Later => break,
             };
             let (Choice::Again(seq) | Choice::New(seq)) = choice;
             let message = match stream.load_in_order(seq) {
@@ -119,7 +119,7 @@ impl Consumer {
             return Ok(Next::Message(Choice::Again(seq)));
         }
         if self.is_full() {
-            return Ok(Next::Full);
+            return Ok(Next::Later);
         }
         if let Some(&seq) = self.initial.front() {
             return Ok(Next::Message(Choice::New(seq)));
@@ -144,7 +144,7 @@ impl Consumer {
         };
         self.next = seq;
         if self.config.replay_policy == ReplayPolicy::Original && !self.is_due(stream, seq, turn.now)? {
-            return Ok(Next::Nothing);
+            return Ok(Next::Later);
         }
         Ok(Next::Message(Choice::New(seq)))
     }

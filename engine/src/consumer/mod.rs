@@ -382,8 +382,11 @@ impl Consumer {
     /// them to the first message of the stream. Answers whether there may be room for another message now.
     pub fn purged(&mut self, filter: &[u8], start: Seq, now: NanoTime, stream: &mut StreamCore) -> Result<bool> {
         let all = filter.is_empty() || filter == b">";
-        let only = self.filters.iter().any(|own| weir_subject::is_subset(own, filter));
-        let among = self.filters.is_empty() || self.filters.iter().any(|own| weir_subject::is_subset(filter, own));
+        let within = |own: &Bytes| weir_subject::is_subset(own, filter);
+        let only = !self.filters.is_empty() && self.filters.iter().all(within);
+        let some = self.filters.iter().any(within);
+        let among =
+            some || self.filters.is_empty() || self.filters.iter().any(|own| weir_subject::is_subset(filter, own));
         let start = match () {
             () if all || only => start,
             () if among => stream.first(),
@@ -391,11 +394,18 @@ impl Consumer {
         };
         let gone = self.gone(stream)?;
         self.next = self.next.max(start);
-        self.ack_floor.stream = self.ack_floor.stream.max(start.saturating_sub(1));
-        for &seq in &gone {
-            self.deliveries.remove(&seq);
-            if let Some(pending) = self.drop_pending(seq) {
-                self.ack_floor.consumer = self.ack_floor.consumer.max(pending.consumer_seq);
+        if self.ack_floor.stream < start {
+            self.ack_floor.stream = start - 1;
+            for &seq in &gone {
+                self.deliveries.remove(&seq);
+                if let Some(pending) = self.drop_pending(seq) {
+                    self.ack_floor.consumer = self.ack_floor.consumer.max(pending.consumer_seq);
+                    self.last_ack = Some(now);
+                }
+            }
+        } else {
+            for &seq in &gone {
+                self.forget(seq);
                 self.last_ack = Some(now);
             }
         }

@@ -117,7 +117,7 @@ pub fn stream(prefix: &str) -> Vec<Field> {
         ),
         field(
             "sources",
-            &["null", "[]"],
+            &["null"],
             &[
                 "[{\"name\":\"\"}]",
                 "[{\"name\":\"NONE\"},{\"name\":\"NONE\"}]",
@@ -170,8 +170,8 @@ pub fn stream(prefix: &str) -> Vec<Field> {
                 "{\"dest\":\"r.%.>\"}",
                 "{\"src\":\"%.*\",\"dest\":\"r.%.$1\",\"headers_only\":true}",
             ],
+            // Not `{}`: once the stream is updated, nats-server publishes each message to the stream again, without end.
             &[
-                "{}",
                 "{\"src\":\">\",\"dest\":\">\"}",
                 "{\"src\":\"%.>\",\"dest\":\"%.r.>\"}",
                 "{\"src\":\"%.>\",\"dest\":\"r\"}",

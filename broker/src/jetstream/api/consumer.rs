@@ -168,10 +168,10 @@ fn create_or_update(
         bound: existing.push_bound,
     };
     let config = validate_update(known, config, action, stream.config(), others, limits, pedantic)?;
-    if config == existing.config {
-        return Ok(existing);
+    if config != existing.config {
+        shard.update_consumer(id, &name, config)?;
     }
-    shard.update_consumer(id, &name, config)
+    shard.consumer_info(id, &name)
 }
 
 fn make_up_name(is_taken: impl Fn(&str) -> bool) -> String {
