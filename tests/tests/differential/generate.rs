@@ -626,6 +626,14 @@ impl Generator {
                 format!("CONSUMER.CREATE.{stream}")
             }
         };
+        if !ephemeral {
+            // How much it gets at a time would depend on the time.
+            for (key, value) in &mut all {
+                if key == "replay_policy" && value == "\"original\"" {
+                    *value = "\"instant\"".to_owned();
+                }
+            }
+        }
         let mut whole = vec![
             (
                 "stream_name".to_owned(),
