@@ -60,6 +60,10 @@ struct Consumer {
     wanted: u64,
     delivered: (u64, u64),
     floor: (u64, u64),
+    /// It has been through a restart, which forgets how far it had looked in vain.
+    restarted: bool,
+    /// It was purged after that, or having filters: how far it had looked, and where it stands, is not known any more.
+    vague: bool,
 }
 
 /// What a delivery has to look like: stream sequence, consumer sequence, times sent, messages still to come.
@@ -128,6 +132,30 @@ impl Consumer {
         done
     }
 
+    /// Those are gone by a purge, which takes its place up to `start`.
+    fn purged(&mut self, start: u64, gone: &BTreeSet<u64>) {
+        self.vague |= self.restarted || !self.config.filters().is_empty();
+        self.next = self.next.max(start);
+        self.initial.retain(|seq| !gone.contains(seq));
+        if self.floor.1 < start {
+            self.floor.1 = start - 1;
+            for seq in gone {
+                self.given_up.remove(seq);
+                if let Some(sent) = self.pending.remove(seq) {
+                    self.floor.0 = self.floor.0.max(sent.consumer_seq);
+                }
+            }
+        } else {
+            for &seq in gone {
+                self.forget(seq);
+            }
+        }
+        self.delivered.1 = self.next - 1;
+        if self.pending.is_empty() {
+            self.floor = self.delivered;
+        }
+    }
+
     /// Those that are to be sent again as soon as somebody asks.
     fn waiting_again(&self) -> impl Iterator<Item = u64> {
         let waiting = self.pending.iter().filter(|(_, sent)| sent.deadline.is_none());
@@ -158,7 +186,12 @@ impl Consumer {
     }
 
     /// Sends what can be sent; answers that, and what nobody need acknowledge.
-    fn deliver(&mut self, now: NanoTime, messages: &BTreeMap<u64, &'static str>) -> (Vec<Expected>, Vec<u64>) {
+    fn deliver(
+        &mut self,
+        now: NanoTime,
+        messages: &BTreeMap<u64, &'static str>,
+        last: u64,
+    ) -> (Vec<Expected>, Vec<u64>) {
         let (mut sent, mut done) = (Vec::new(), Vec::new());
         while self.wanted > 0 {
             let again = self.pending.iter().find(|(_, s)| s.deadline.is_none());
@@ -193,7 +226,10 @@ impl Consumer {
                             self.next = seq + 1;
                             seq
                         }
-                        None => break,
+                        None => {
+                            self.next = self.next.max(last + 1);
+                            break;
+                        }
                     },
                 };
                 self.delivered = (self.delivered.0 + 1, self.delivered.1.max(seq));
@@ -233,7 +269,12 @@ impl Model {
             DeliverPolicy::New => self.last + 1,
             DeliverPolicy::Last => {
                 let last = self.messages.iter().rfind(matching);
-                last.map_or(self.last + 1, |(&seq, _)| seq)
+                let none = if config.filters().is_empty() {
+                    self.last + 1
+                } else {
+                    first
+                };
+                last.map_or(none, |(&seq, _)| seq)
             }
             DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),
             _ => {
@@ -241,9 +282,12 @@ impl Model {
                 for (&seq, &subject) in self.messages.iter().filter(matching) {
                     lasts.insert(subject, seq);
                 }
-                initial = lasts.into_values().collect();
+                initial = lasts.into_values().collect::<Vec<_>>();
                 initial.sort_unstable();
-                self.last + 1
+                match initial.is_empty() {
+                    true => self.last.max(first),
+                    false => self.last + 1,
+                }
             }
         };
         let before = initial.first().copied().unwrap_or(next) - 1;
@@ -256,6 +300,8 @@ impl Model {
             wanted: 0,
             delivered: (0, before),
             floor: (0, before),
+            restarted: false,
+            vague: false,
         });
     }
 
@@ -263,6 +309,28 @@ impl Model {
         self.messages.remove(&seq);
         for consumer in &mut self.consumers {
             consumer.forget(seq);
+        }
+    }
+
+    /// All messages that a filter matches are gone, by a purge: the consumers' places move up with it.
+    fn purge(&mut self, filter: &str, gone: &BTreeSet<u64>) {
+        self.messages.retain(|seq, _| !gone.contains(seq));
+        let first = self.messages.keys().next().copied().unwrap_or(self.last + 1);
+        for consumer in &mut self.consumers {
+            let filters = consumer.config.filters();
+            // Filters here are whole subjects, or everything below one token.
+            let within = |own: &&str| filter.is_empty() || weir_subject_matches(filter, own);
+            let start = match () {
+                () if filter.is_empty() || !filters.is_empty() && filters.iter().all(within) => self.last + 1,
+                () if filters.is_empty()
+                    || filters.iter().any(within)
+                    || filters.iter().any(|own| weir_subject_matches(own, filter)) =>
+                {
+                    first
+                }
+                () => continue,
+            };
+            consumer.purged(start, gone);
         }
     }
 
@@ -294,6 +362,30 @@ impl Model {
     fn ack(&mut self, at: usize, now: NanoTime, seq: u64, kind: &AckKind) {
         let consumer = &mut self.consumers[at];
         let mut done = Vec::new();
+        // One that it has done with already goes if nobody needs it, as after a reset.
+        let wanted = self
+            .messages
+            .get(&seq)
+            .is_some_and(|subject| wants(&consumer.config, subject));
+        let past = match consumer.initial.is_empty() {
+            true => seq < consumer.next,
+            false => seq <= consumer.delivered.1,
+        };
+        let known = consumer.pending.contains_key(&seq) || consumer.given_up.contains(&seq);
+        let stale = wanted
+            && past
+            && !known
+            && consumer.config.ack_policy == AckPolicy::Explicit
+            && matches!(kind, AckKind::Ack | AckKind::Term(_))
+            && !self.consumers.iter().any(|other| {
+                let subject = self.messages[&seq];
+                wants(&other.config, subject) && other.needs(seq)
+            });
+        if stale && self.retention != Retention::Limits {
+            self.remove(seq);
+            return;
+        }
+        let consumer = &mut self.consumers[at];
         match kind {
             AckKind::Ack | AckKind::Term(_) if seq <= consumer.delivered.1 => {
                 done = match consumer.config.ack_policy {
@@ -336,7 +428,7 @@ impl Model {
     fn deliver(&mut self, now: NanoTime) -> Vec<Vec<Expected>> {
         let mut all = Vec::new();
         for at in 0..self.consumers.len() {
-            let (sent, done) = self.consumers[at].deliver(now, &self.messages);
+            let (sent, done) = self.consumers[at].deliver(now, &self.messages, self.last);
             all.push(sent);
             self.release(&done);
         }
@@ -431,33 +523,44 @@ fn check(stream: &Handle, model: &Model, now: NanoTime) {
             name(at)
         );
         if consumer.delivered.0 > 0 {
-            assert_eq!((info.delivered.consumer, info.delivered.stream), consumer.delivered);
+            let known = |(consumer_seq, seq): (u64, u64)| (consumer_seq, Some(seq).filter(|_| !consumer.vague));
+            let delivered = (info.delivered.consumer, info.delivered.stream);
+            assert_eq!(known(delivered), known(consumer.delivered));
             let floor = (info.ack_floor.consumer, info.ack_floor.stream);
-            assert_eq!(floor, consumer.floor, "{}: floor", name(at));
+            assert_eq!(known(floor), known(consumer.floor), "{}: floor", name(at));
         }
     }
 }
 
-/// The journal has the outcome of a turn, not the order of what happened in it. So after a restart the floor may stand
-/// elsewhere than it did: still below all that is not acknowledged.
+/// The journal has the outcome of a turn, not the order of what happened in it, and not where a purge took a consumer. So
+/// after a restart the floor may stand elsewhere than it did, still below all that is not acknowledged, and the last
+/// delivery is what was delivered.
 fn adopt_floors(stream: &Handle, model: &mut Model, now: NanoTime) {
     for (at, consumer) in model.consumers.iter_mut().enumerate() {
         let info = stream.call(move |shard, id| {
             let stream = shard.stream(id).expect("the stream");
             Ok(stream.consumer_info(&name(at), now).expect("the consumer"))
         });
-        let floor = info.expect("an answer").ack_floor;
+        let info = info.expect("an answer");
+        let floor = info.ack_floor;
         if consumer.delivered.0 == 0 {
             // It is told to stand before what comes first.
             continue;
         }
+        assert_eq!(info.delivered.consumer, consumer.delivered.0);
+        assert!(
+            consumer.vague || info.delivered.stream <= consumer.delivered.1,
+            "{:?}",
+            info.delivered
+        );
+        let before = std::mem::replace(&mut consumer.delivered.1, info.delivered.stream);
         let most = match consumer.pending.first_key_value() {
-            None => consumer.delivered,
+            None => (consumer.delivered.0, before),
             Some((seq, sent)) => (sent.consumer_seq - 1, seq - 1),
         };
         let most = (most.0.max(consumer.floor.0), most.1.max(consumer.floor.1));
         assert!(
-            floor.consumer <= most.0 && floor.stream <= most.1,
+            floor.consumer <= most.0 && (consumer.vague || floor.stream <= most.1),
             "{floor:?} above {most:?}"
         );
         if floor.consumer > 0 {
@@ -597,14 +700,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
                     .filter(|(_, s)| all || weir_subject_matches(&purge.filter, s))
                     .map(|(seq, _)| *seq)
                     .collect();
-                if all {
-                    for consumer in &mut model.consumers {
-                        consumer.next = consumer.next.max(model.last + 1);
-                    }
-                }
-                for seq in gone {
-                    model.remove(seq);
-                }
+                model.purge(&purge.filter, &gone);
                 stream.call(move |shard, id| shard.purge(id, &purge)).expect("a purge");
             }
             _ if storage.survives() && random.one_in(2) => {
@@ -617,6 +713,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
                 // Requests are gone, and what was sent is sent again once its time is over.
                 for consumer in &mut model.consumers {
                     consumer.wanted = 0;
+                    consumer.restarted = true;
                     consumer.give_up_exhausted();
                 }
                 adopt_floors(&stream, &mut model, bench.now());

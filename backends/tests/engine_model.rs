@@ -114,6 +114,10 @@ impl Model {
         payload: &[u8],
     ) -> Result<(u64, bool), (u16, String)> {
         let headers = asks.block();
+        let len = (headers.len() + payload.len()) as i64;
+        if self.config.max_msg_size >= 0 && len > self.config.max_msg_size {
+            return Err((10054, "message size exceeds maximum allowed".into()));
+        }
         let window = self.config.duplicate_window;
         self.ids.retain(|(_, _, time)| time + window > now);
         if let Some(id) = &asks.id
@@ -133,10 +137,6 @@ impl Model {
         }
         if asks.rollup.is_some() && !self.config.allow_rollup_hdrs {
             return Err((10111, "rollup not permitted".into()));
-        }
-        let len = (headers.len() + payload.len()) as i64;
-        if self.config.max_msg_size >= 0 && len > self.config.max_msg_size {
-            return Err((10054, "message size exceeds maximum allowed".into()));
         }
         let message = Stored {
             seq: self.last + 1,

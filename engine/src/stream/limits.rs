@@ -162,9 +162,12 @@ impl Stream {
         Ok(())
     }
 
-    /// A message was acknowledged that its consumer had done with, as after a reset: it goes if nobody needs it.
-    pub(super) fn release_unneeded(&mut self, seq: Seq) -> Result<()> {
-        if self.core.config.retention != Retention::Limits && !self.is_needed(seq)? {
+    /// A message was acknowledged that its consumer wants, but had done with, as after a reset: it goes if nobody needs it.
+    pub(super) fn release_unneeded(&mut self, seq: Seq, serial: u64) -> Result<()> {
+        let released = self.core.config.retention != Retention::Limits
+            && !self.is_needed(seq)?
+            && self.interested.contains(&serial);
+        if released {
             self.core.remove(seq)?;
             self.tell_removed();
         }

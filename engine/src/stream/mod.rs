@@ -437,7 +437,7 @@ impl Stream {
         self.enqueue(serial);
         self.release(&done)?;
         if stale {
-            self.release_unneeded(ack.stream_seq)?;
+            self.release_unneeded(ack.stream_seq, serial)?;
         }
         match ack.kind {
             AckKind::Next(request) => {
