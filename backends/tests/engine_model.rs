@@ -118,6 +118,13 @@ impl Model {
         if self.config.max_msg_size >= 0 && len > self.config.max_msg_size {
             return Err((10054, "message size exceeds maximum allowed".into()));
         }
+        let last = self.last_of(subject);
+        if asks.last_of_subject.is_some_and(|seq| seq != last) {
+            return Err((10071, format!("wrong last sequence: {last}")));
+        }
+        if asks.last_seq.is_some_and(|seq| seq != self.last) {
+            return Err((10071, format!("wrong last sequence: {}", self.last)));
+        }
         let window = self.config.duplicate_window;
         self.ids.retain(|(_, _, time)| time + window > now);
         if let Some(id) = &asks.id
@@ -125,15 +132,8 @@ impl Model {
         {
             return Ok((*seq, true));
         }
-        if asks.last_seq.is_some_and(|seq| seq != self.last) {
-            return Err((10071, format!("wrong last sequence: {}", self.last)));
-        }
         if asks.last_id.as_ref().is_some_and(|id| *id != self.last_id) {
             return Err((10070, format!("wrong last msg ID: {}", self.last_id)));
-        }
-        let last = self.last_of(subject);
-        if asks.last_of_subject.is_some_and(|seq| seq != last) {
-            return Err((10071, format!("wrong last sequence: {last}")));
         }
         if asks.rollup.is_some() && !self.config.allow_rollup_hdrs {
             return Err((10111, "rollup not permitted".into()));
@@ -242,7 +242,7 @@ impl Model {
     fn first(&self) -> u64 {
         match self.messages.first() {
             Some(message) => message.seq,
-            None if self.last == 0 => 0,
+            None if self.last == 0 => self.config.first_seq.min(1),
             None => self.last + 1,
         }
     }

@@ -69,6 +69,13 @@ after_each_end!(
     a_deleted_stream_stays_deleted,
 );
 
+fn durable_pull(name: &str) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
+        ..pull::Config::default()
+    }
+}
+
 async fn messages(consumer: &PullConsumer, count: usize) -> Result<Vec<Message>> {
     let mut batch = consumer
         .batch()
@@ -372,6 +379,61 @@ fn streams_on_all_three_backends_share_a_store_that_comes_back() {
             let memory = Backend::Memory.stream("memory", &["memory.*"]);
             let mut stream = jetstream.get_or_create_stream(memory).await?;
             assert_eq!(stream.info().await?.state.messages, 0);
+        }
+        Ok(())
+    });
+}
+
+/// Who waits for messages while the server shuts down is told so, with what it was short of.
+#[test]
+fn a_pull_request_is_ended_by_a_shutdown() {
+    with_server_for(LIMIT, async |server| {
+        let jetstream = server.jetstream().await?;
+        let stream = jetstream.create_stream(Backend::Segment.stream("S", &["s"])).await?;
+        stream.create_consumer(durable_pull("c")).await?;
+        let client = server.connect().await?;
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await?;
+        let request = r#"{"batch":7,"max_bytes":1000,"expires":30000000000}"#;
+        client
+            .publish_with_reply("$JS.API.CONSUMER.MSG.NEXT.S.c", inbox, request.into())
+            .await?;
+        client.flush().await?;
+        server.stop().await?;
+        let status = answers.next().await.context("an answer")?;
+        ensure!(status.description.as_deref() == Some("Server Shutdown"), "{status:?}");
+        let headers = status.headers.context("headers")?;
+        let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
+        ensure!(header("Nats-Pending-Messages").as_deref() == Some("7"), "{headers:?}");
+        ensure!(header("Nats-Pending-Bytes").as_deref() == Some("1000"), "{headers:?}");
+        Ok(())
+    });
+}
+
+/// A consumer in memory is gone after a restart, whatever its stream is on; others of the stream are not.
+#[test]
+fn a_consumer_in_memory_is_gone_after_a_restart() {
+    with_server_for(LIMIT, async |server| {
+        for (round, end) in [End::Stopped, End::Killed].into_iter().enumerate() {
+            let jetstream = server.jetstream().await?;
+            let name = format!("S{round}");
+            let stream = jetstream
+                .create_stream(Backend::Segment.stream(&name, &[&name]))
+                .await?;
+            stream.create_consumer(durable_pull("kept")).await?;
+            let lost = pull::Config {
+                memory_storage: true,
+                ..durable_pull("lost")
+            };
+            stream.create_consumer(lost).await?;
+            end.then_start_again(server).await?;
+            let jetstream = server.jetstream().await?;
+            let mut names = jetstream.get_stream(&name).await?.consumer_names();
+            let mut found = Vec::new();
+            while let Some(name) = names.next().await {
+                found.push(name?);
+            }
+            ensure!(found == ["kept"], "{end:?}: {found:?}");
         }
         Ok(())
     });

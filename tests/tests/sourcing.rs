@@ -147,7 +147,33 @@ async fn a_mirror_becomes_a_stream(server: &Server, backend: Backend) -> Result<
     Ok(())
 }
 
+/// A stream that is deleted and made anew under the same name is another one: a source goes on with its first message.
+async fn an_origin_made_anew_is_copied_from_its_beginning(server: &Server, backend: Backend) -> Result<()> {
+    let jetstream = server.jetstream().await?;
+    let origin = || backend.stream("O", &["o.>"]);
+    jetstream.create_stream(origin()).await?;
+    publish(&jetstream, "o", 0, 5).await?;
+    let config = Config {
+        sources: Some(vec![of("O")]),
+        ..backend.stream("S", &[])
+    };
+    jetstream.create_stream(config).await?;
+    wait_for(&jetstream, "S", 5).await?;
+    jetstream.delete_stream("O").await?;
+    jetstream.create_stream(origin()).await?;
+    publish(&jetstream, "o", 100, 103).await?;
+    wait_for(&jetstream, "S", 8).await?;
+    let copied: Vec<_> = contents(&jetstream, "S")
+        .await?
+        .into_iter()
+        .map(|(_, _, text)| text)
+        .collect();
+    ensure!(copied == ["0", "1", "2", "3", "4", "100", "101", "102"], "{copied:?}");
+    Ok(())
+}
+
 on_each_backend!(
+    an_origin_made_anew_is_copied_from_its_beginning,
     a_mirror_is_the_same,
     sources_are_merged,
     a_work_queue_hands_over_to_its_mirror,

@@ -152,6 +152,19 @@ impl JetStream {
         }
     }
 
+    /// Tells those who wait for messages that none will come from this server: clients then ask another, or again.
+    pub async fn end_pulls(&self) {
+        for shard in 0..self.shards() {
+            let ended = self.call(shard, |shard| {
+                shard.end_all_pulls("Server Shutdown");
+                Ok(())
+            });
+            if let Err(error) = ended.await {
+                tracing::warn!(shard, "pull requests were not ended: {error}");
+            }
+        }
+    }
+
     /// Stops cleanly: a last checkpoint, then the storage threads end.
     pub async fn stop(self: &Arc<Self>) {
         let this = Arc::clone(self);

@@ -137,6 +137,9 @@ impl Server {
             tracing::info!("Initiating Shutdown...");
         }
         self.accepting.send_replace(false);
+        if let Some(jetstream) = self.jetstream.get() {
+            jetstream.end_pulls().await;
+        }
         for client in self.clients() {
             client.close(CloseReason::ServerShutdown);
         }

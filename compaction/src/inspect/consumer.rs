@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_engine::Seq;
 use weir_engine::consumer::{AckPolicy, ConsumerConfig, ConsumerSnapshot, SeqPair};
+use weir_engine::shard::command::Place;
 
 use super::report::{ConsumerReport, Position};
 
@@ -89,6 +90,16 @@ impl Consumer {
             stream: seq.saturating_sub(1),
         };
         self.ack_floor = self.delivered;
+    }
+
+    /// Purges left it there, and took away some of what it had sent.
+    pub fn placed(&mut self, place: Place, gone: &[Seq]) {
+        for seq in gone {
+            self.pending.remove(seq);
+            self.redelivered.remove(seq);
+        }
+        self.delivered = place.delivered;
+        self.ack_floor = place.ack_floor;
     }
 
     /// The messages that it waits for an acknowledgement of.

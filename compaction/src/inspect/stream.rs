@@ -212,6 +212,12 @@ impl Stream {
                     consumer.reset(seq);
                 }
             }
+            Command::Placed { consumer, place, gone } => {
+                tail.progress += 1;
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.placed(place, &gone);
+                }
+            }
             Command::Acked { consumer, seqs } => {
                 tail.progress += 1;
                 if let Some(consumer) = self.consumers.get_mut(&consumer) {

@@ -2,6 +2,7 @@
 
 use crate::consumer::{AckPolicy, Consumer, ReplayPolicy};
 use crate::error::{Kind, Result};
+use crate::shard::command::Place;
 use crate::shard::emit::{Delivery, Emit, Event, Status};
 use crate::shard::turn::Turn;
 use crate::stream::Message;
@@ -321,6 +322,18 @@ impl Consumer {
                     &self.turn_delivered,
                 );
             }
+        }
+        if let Some(gone) = self.turn_purged.take()
+            && journaled
+            && self.is_persistent()
+        {
+            // Where it stands at the end of the turn, whatever came before and after.
+            let place = Place {
+                next: self.next,
+                delivered: self.delivered,
+                ack_floor: self.ack_floor,
+            };
+            turn.commands.placed(stream, turn.now, self.serial, place, &gone);
         }
         self.turn_delivered.clear();
         self.turn_acked.clear();

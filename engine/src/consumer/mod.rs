@@ -25,6 +25,7 @@ pub use request::{GroupRequest, PullRequest};
 
 use crate::error::Result;
 use crate::index::Cursor;
+use crate::shard::command::Place;
 use crate::shard::emit::ConsumerName;
 use crate::stream::Storage;
 use crate::stream::core::StreamCore;
@@ -151,6 +152,8 @@ pub(crate) struct Consumer {
     /// The waits that began anew in this turn.
     turn_deferred: Vec<(Seq, NanoTime)>,
     turn_given_up: Vec<Seq>,
+    /// Purges of this turn moved it, and took these away that it had sent or given up.
+    turn_purged: Option<Vec<Seq>>,
     /// Removed in this turn while on their way: stream sequence, consumer sequence, how often sent.
     turn_lost: Vec<(Seq, u64, u64)>,
 }
@@ -251,6 +254,7 @@ impl Consumer {
             turn_deferred: Vec::new(),
             turn_given_up: Vec::new(),
             turn_lost: Vec::new(),
+            turn_purged: None,
             config: snapshot.config,
         };
         for (seq, consumer_seq, sent) in snapshot.pending {
@@ -322,7 +326,8 @@ impl Consumer {
         &self.filters
     }
 
-    /// Whether its progress goes into the journal.
+    /// Whether it is there after a restart. One in memory is not, as with nats-server; one that only serves a mirror or a
+    /// source is made anew by whoever needs it.
     pub fn is_persistent(&self) -> bool {
         !self.config.mem_storage && !self.config.direct
     }
@@ -413,7 +418,20 @@ impl Consumer {
         if self.pending.is_empty() {
             self.ack_floor = self.delivered;
         }
-        Ok(!gone.is_empty())
+        let freed = !gone.is_empty();
+        self.turn_purged.get_or_insert_default().extend(gone);
+        Ok(freed)
+    }
+
+    /// Applies from the journal where purges left it.
+    pub fn replay_placed(&mut self, place: Place, gone: &[Seq]) {
+        for &seq in gone {
+            self.deliveries.remove(&seq);
+            self.drop_pending(seq);
+        }
+        self.next = place.next;
+        self.delivered = place.delivered;
+        self.ack_floor = place.ack_floor;
     }
 
     /// What it sent or gave up that is no longer there.

@@ -176,6 +176,17 @@ impl Consumer {
         }
     }
 
+    /// Ends all requests for that reason; each is told what it was short of.
+    pub fn end_pulls_short(&mut self, text: &str, turn: &mut Turn<'_>) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            let status = Status::Conflict {
+                text: text.to_owned(),
+                short: Some(waiting.short()),
+            };
+            self.tell(waiting.reply, status, turn);
+        }
+    }
+
     /// Chooses the request that gets the next message of so many bytes, and books it there. `checked` counts the
     /// requests at the front of the queue that were seen to be alive in this turn.
     pub(super) fn next_waiting(&mut self, size: u64, checked: &mut usize, turn: &mut Turn<'_>) -> Option<Booked> {

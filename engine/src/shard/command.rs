@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use crate::consumer::SeqPair;
 use crate::error::{Error, Result};
 use crate::types::{LogId, NanoTime, Record, Seq};
 
@@ -26,6 +27,7 @@ const COPIED: u8 = 13;
 const DEFERRED: u8 = 16;
 const GIVEN_UP: u8 = 14;
 const RESET_CONSUMER: u8 = 15;
+const PLACED: u8 = 17;
 
 /// One change, as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +120,15 @@ pub enum Command {
         /// At this stream sequence.
         seq: Seq,
     },
+    /// A consumer stands elsewhere after messages were purged.
+    Placed {
+        /// The consumer's serial number in its stream.
+        consumer: u64,
+        /// Where it stands.
+        place: Place,
+        /// What it sent or gave up that is not there any more.
+        gone: Vec<Seq>,
+    },
     /// Messages are done with for a consumer.
     Acked {
         /// The consumer's serial number in its stream.
@@ -137,6 +148,17 @@ pub enum Command {
         /// Which source.
         key: Bytes,
     },
+}
+
+/// Where a consumer stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The next stream sequence it has not looked at.
+    pub next: Seq,
+    /// The last delivery.
+    pub delivered: SeqPair,
+    /// All up to here is acknowledged.
+    pub ack_floor: SeqPair,
 }
 
 /// The commands of one turn, on their way to the journal.
@@ -317,6 +339,29 @@ impl Commands {
         self.end(now, Bytes::new());
     }
 
+    /// A consumer stands elsewhere after messages were purged.
+    pub fn placed(&mut self, stream: LogId, now: NanoTime, consumer: u64, place: Place, gone: &[Seq]) {
+        let mut body = Vec::with_capacity(8 + gone.len() * 2);
+        put_deltas(&mut body, gone);
+        self.begin(PLACED, stream);
+        let Place {
+            next,
+            delivered,
+            ack_floor,
+        } = place;
+        for number in [
+            consumer,
+            next,
+            delivered.consumer,
+            delivered.stream,
+            ack_floor.consumer,
+            ack_floor.stream,
+        ] {
+            put(&mut self.heads, number);
+        }
+        self.end(now, body.into());
+    }
+
     fn begin(&mut self, kind: u8, stream: LogId) {
         self.heads.push(kind);
         self.heads.extend_from_slice(&stream.0.to_le_bytes());
@@ -389,6 +434,21 @@ impl Command {
             RESET_CONSUMER => Self::ResetConsumer {
                 consumer: take(&mut rest)?,
                 seq: take(&mut rest)?,
+            },
+            PLACED => Self::Placed {
+                consumer: take(&mut rest)?,
+                place: Place {
+                    next: take(&mut rest)?,
+                    delivered: SeqPair {
+                        consumer: take(&mut rest)?,
+                        stream: take(&mut rest)?,
+                    },
+                    ack_floor: SeqPair {
+                        consumer: take(&mut rest)?,
+                        stream: take(&mut rest)?,
+                    },
+                },
+                gone: take_deltas(body)?,
             },
             ACKED => Self::Acked {
                 consumer: take(&mut rest)?,
@@ -482,6 +542,12 @@ mod tests {
         commands.publish(id, 300, 5, b"\0subject", Bytes::from_static(b"body"));
         commands.remove(id, 6, 10, &[30, 12, u64::MAX]);
         commands.raise(id, 7, 9, Bytes::from_static(b"id"));
+        let pair = |consumer, stream| SeqPair { consumer, stream };
+        let place = Place {
+            next: 700,
+            delivered: pair(5, 699),
+            ack_floor: pair(4, 300),
+        };
         commands.create_stream(id, 1, Bytes::from_static(b"{}"));
         commands.update_stream(id, 1, Bytes::from_static(b"{}"));
         commands.create_consumer(id, 1, Bytes::from_static(b"{}"));
@@ -492,6 +558,7 @@ mod tests {
         commands.deferred(id, 10, 3, &[(7, -5), (300, 1_700_000_000_000_000_000)]);
         commands.given_up(id, 10, 3, &[9, 4]);
         commands.reset_consumer(id, 10, 3, 500);
+        commands.placed(id, 10, 3, place, &[4, 900]);
         commands.delete_stream(id, 11);
         commands.together(id, 12, 300);
         commands.copied(id, 13, 4, Bytes::from_static(b"O > >"));
@@ -533,7 +600,7 @@ mod tests {
             }
         );
         assert_eq!(
-            decoded[10..13],
+            decoded[10..14],
             [
                 Command::Deferred {
                     consumer: 3,
@@ -544,12 +611,17 @@ mod tests {
                     seqs: vec![9, 4],
                 },
                 Command::ResetConsumer { consumer: 3, seq: 500 },
+                Command::Placed {
+                    consumer: 3,
+                    place,
+                    gone: vec![4, 900],
+                },
             ]
         );
-        assert_eq!(decoded[13], Command::DeleteStream);
-        assert_eq!(decoded[14], Command::Together { count: 300 });
+        assert_eq!(decoded[14], Command::DeleteStream);
+        assert_eq!(decoded[15], Command::Together { count: 300 });
         assert_eq!(
-            decoded[15],
+            decoded[16],
             Command::Copied {
                 through: 4,
                 key: Bytes::from_static(b"O > >"),

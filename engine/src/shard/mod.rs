@@ -767,6 +767,13 @@ impl Shard<'_, '_> {
         stream.end_pull(consumer, reply, self.turn)
     }
 
+    /// Ends the pull requests of all streams for that reason, each told what it was short of.
+    pub fn end_all_pulls(&mut self, text: &str) {
+        for stream in self.state.streams.values_mut() {
+            stream.end_all_pulls(text, self.turn);
+        }
+    }
+
     /// Notes that a stream's consumers have something to do.
     ///
     /// # Errors

@@ -265,8 +265,7 @@ impl Stream {
         let name = self.consumer_name(&config.name);
         let mut consumer = Consumer::create(serial, name, config, turn.now, &mut self.core)?;
         consumer.rest(&self.core, turn);
-        // One that only serves a mirror or a source is made anew by whoever needs it.
-        if self.is_journaled() && !consumer.config.direct {
+        if self.is_journaled() && consumer.is_persistent() {
             turn.commands
                 .create_consumer(self.core.id, turn.now, to_json(&consumer.snapshot()));
             turn.sync = true;
@@ -288,7 +287,7 @@ impl Stream {
         turn: &mut Turn<'_>,
     ) -> Result<ConsumerInfo> {
         let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
-        if self.is_journaled() && !self.is_direct(serial) {
+        if self.is_journaled() && self.is_persistent(serial) {
             turn.commands
                 .update_consumer(self.core.id, turn.now, serial, to_json(&config));
             turn.sync = true;
@@ -337,7 +336,7 @@ impl Stream {
         let oldest = consumer.settled_below();
         consumer.reset(seq, &mut self.core)?;
         let info = consumer.info(turn.now, self.core.config.storage);
-        if self.is_journaled() && !self.is_direct(serial) {
+        if self.is_journaled() && self.is_persistent(serial) {
             turn.commands.reset_consumer(self.core.id, turn.now, serial, seq);
             turn.sync = true;
         }
@@ -352,7 +351,7 @@ impl Stream {
     /// If there is no such consumer, or storage cannot be read.
     pub(crate) fn delete_consumer(&mut self, name: &str, idle: bool, turn: &mut Turn<'_>) -> Result<()> {
         let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
-        if self.is_journaled() && !self.is_direct(serial) {
+        if self.is_journaled() && self.is_persistent(serial) {
             turn.commands.delete_consumer(self.core.id, turn.now, serial);
             turn.sync |= !idle;
         }
@@ -383,6 +382,13 @@ impl Stream {
         }
         self.enqueue(serial);
         true
+    }
+
+    /// Ends all pull requests for that reason, each told what it was short of.
+    pub(crate) fn end_all_pulls(&mut self, text: &str, turn: &mut Turn<'_>) {
+        for consumer in self.consumers.values_mut() {
+            consumer.end_pulls_short(text, turn);
+        }
     }
 
     /// Ends a pull request, unless there is something for it now. Answers whether it is over.
@@ -632,6 +638,11 @@ impl Stream {
                     consumer.reset(seq, &mut self.core)?;
                 }
             }
+            Command::Placed { consumer, place, gone } => {
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.replay_placed(place, &gone);
+                }
+            }
             Command::Acked { consumer, seqs } => {
                 if let Some(consumer) = self.consumers.get_mut(&consumer) {
                     consumer.replay_acked(&seqs);
@@ -670,10 +681,9 @@ impl Stream {
         Ok(())
     }
 
-    /// What its consumers need to go on after a restart, or in another store; not those of mirrors and sources that no
-    /// client is told of.
+    /// What its consumers need to go on after a restart, or in another store, of those that do.
     pub fn consumer_snapshots(&self) -> Vec<ConsumerSnapshot> {
-        let kept = self.consumers.values().filter(|consumer| !consumer.config.direct);
+        let kept = self.consumers.values().filter(|consumer| consumer.is_persistent());
         kept.map(Consumer::snapshot).collect()
     }
 
@@ -707,6 +717,10 @@ impl Stream {
         self.progressed.push(serial);
         self.direct += usize::from(self.is_direct(serial));
         self.core.track_removed = true;
+    }
+
+    fn is_persistent(&self, serial: u64) -> bool {
+        self.consumers.get(&serial).is_some_and(Consumer::is_persistent)
     }
 
     fn is_direct(&self, serial: u64) -> bool {

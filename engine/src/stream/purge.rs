@@ -80,6 +80,7 @@ impl Stream {
             if consumer.purged(filter, start, now, &mut self.core)? {
                 freed.push(consumer.serial);
             }
+            self.progressed.push(consumer.serial);
         }
         for serial in freed {
             self.enqueue(serial);

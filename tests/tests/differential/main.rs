@@ -48,15 +48,17 @@ fn answers_are_those_of_nats_server() {
             std::thread::spawn(move || report(&nats_server, seed, count))
         })
         .collect();
-    let reports: Vec<String> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-    let all = reports.concat();
+    let all: String = threads
+        .into_iter()
+        .map(|thread| thread.join().expect("a seed's thread ends").expect("both servers run"))
+        .collect();
     assert!(all.is_empty(), "{all}");
 }
 
 /// What the operations of a seed find, in words; nothing if that is nothing.
-fn report(nats_server: &std::path::Path, seed: u64, count: u64) -> String {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let found = runtime.block_on(differences(nats_server, seed, count)).unwrap();
+fn report(nats_server: &std::path::Path, seed: u64, count: u64) -> Result<String> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let found = runtime.block_on(differences(nats_server, seed, count))?;
     let mut report = String::new();
     if !found.is_empty() {
         let _ = write!(
@@ -68,7 +70,7 @@ fn report(nats_server: &std::path::Path, seed: u64, count: u64) -> String {
     for (kind, text) in &found {
         let _ = writeln!(report, "\n=== {kind}\n{text}");
     }
-    report
+    Ok(report)
 }
 
 /// The genuine server, or why it is not to be had.

@@ -1,0 +1,232 @@
+//! What is acknowledged by flow control, and what a reset leaves behind: through a restart, on each kind of storage.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use support::{Bench, Handle, Storage};
+use weir_engine::SECOND;
+use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, ConsumerInfo, PullRequest};
+use weir_engine::shard::Input;
+use weir_engine::shard::emit::{Delivery, Emit, Outlet, Status};
+use weir_engine::stream::{Retention, StreamConfig};
+
+#[cfg(feature = "rocksdb")]
+const STORAGES: [Storage; 4] = [Storage::Memory, Storage::Persistent, Storage::Segment, Storage::Rocks];
+#[cfg(not(feature = "rocksdb"))]
+const STORAGES: [Storage; 3] = [Storage::Memory, Storage::Persistent, Storage::Segment];
+
+/// Keeps what is delivered, and the numbers of flow-control requests; everybody listens.
+#[derive(Clone, Default)]
+struct Inbox(Arc<Mutex<(Vec<Delivery>, Vec<u64>)>>);
+
+impl Outlet for Inbox {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        true
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        match emit {
+            Emit::Deliver(delivery) => self.0.lock().0.push(delivery),
+            Emit::Status {
+                status: Status::FlowControl { id },
+                ..
+            } => self.0.lock().1.push(id),
+            _ => {}
+        }
+    }
+
+    fn flush(&mut self) {}
+}
+
+struct Scene {
+    bench: Bench,
+    stream: Handle,
+    inbox: Inbox,
+}
+
+impl Scene {
+    fn new(storage: Storage, retention: Retention, config: ConsumerConfig) -> Self {
+        let inbox = Inbox::default();
+        let outlet = inbox.clone();
+        let mut bench = Bench::with_outlet(storage, move || Box::new(outlet.clone()));
+        bench.open();
+        let stream = bench.create(&StreamConfig {
+            name: "S".into(),
+            subjects: vec![">".into()],
+            retention,
+            ..StreamConfig::default()
+        });
+        let config = ConsumerConfig {
+            durable_name: "c".into(),
+            name: "c".into(),
+            ack_wait: 3600 * SECOND,
+            max_waiting: 10,
+            ..config
+        };
+        stream.call(move |shard, id| shard.create_consumer(id, config)).unwrap();
+        Self { bench, stream, inbox }
+    }
+
+    fn submit(&self, input: Input) {
+        assert!(self.stream.shard.submit(vec![input]).is_ok());
+        self.settle();
+    }
+
+    /// What a turn emits is out before the next one begins.
+    fn settle(&self) {
+        for _ in 0..2 {
+            self.stream.call(|_, _| Ok(())).unwrap();
+        }
+    }
+
+    fn publish(&self, count: usize) {
+        for _ in 0..count {
+            self.stream.publish("a", "", b"x").unwrap();
+        }
+        self.settle();
+    }
+
+    fn pull(&self, batch: u64) {
+        self.submit(Input::Pull {
+            stream: self.stream.id,
+            consumer: Bytes::from_static(b"c"),
+            request: PullRequest {
+                batch,
+                ..PullRequest::default()
+            },
+            reply: Bytes::from_static(b"inbox"),
+        });
+    }
+
+    fn ack(&self, stream_seq: u64, consumer_seq: u64) {
+        self.submit(Input::Ack {
+            stream: self.stream.id,
+            consumer: Bytes::from_static(b"c"),
+            ack: Ack {
+                stream_seq,
+                consumer_seq,
+                deliveries: 1,
+                kind: AckKind::Ack,
+                reply: Bytes::new(),
+            },
+        });
+    }
+
+    /// The stream and consumer sequences delivered since the last time.
+    fn delivered(&self) -> Vec<(u64, u64)> {
+        let all = std::mem::take(&mut self.inbox.0.lock().0);
+        all.iter()
+            .map(|delivery| (delivery.message.seq, delivery.consumer_seq))
+            .collect()
+    }
+
+    /// The flow-control requests since the last time.
+    fn asked(&self) -> Vec<u64> {
+        std::mem::take(&mut self.inbox.0.lock().1)
+    }
+
+    fn info(&self) -> ConsumerInfo {
+        self.stream.call(|shard, id| shard.consumer_info(id, "c")).unwrap()
+    }
+
+    fn messages(&self) -> u64 {
+        let state = self.stream.call(|shard, id| shard.stream(id).unwrap().state());
+        state.unwrap().messages
+    }
+
+    /// Kills the store and opens it again, where that leaves something.
+    fn crash(&mut self, storage: Storage) {
+        if storage.survives() {
+            self.bench.kill();
+            self.bench.open();
+            self.stream = self.bench.find("S").unwrap();
+        }
+    }
+}
+
+/// Nothing goes on once as much is unacknowledged as may be, until the subscriber says how far it got.
+#[test]
+fn flow_control_acknowledges() {
+    for storage in STORAGES {
+        let mut scene = Scene::new(
+            storage,
+            Retention::Limits,
+            ConsumerConfig {
+                deliver_subject: "push".into(),
+                ack_policy: AckPolicy::FlowControl,
+                flow_control: true,
+                idle_heartbeat: 3600 * SECOND,
+                max_ack_pending: 4,
+                ..ConsumerConfig::default()
+            },
+        );
+        scene.publish(10);
+        assert_eq!(scene.delivered(), [(1, 1), (2, 2), (3, 3), (4, 4)], "{storage:?}");
+        let asked = scene.asked();
+        assert_eq!(asked.len(), 1, "{storage:?}");
+        // It has taken three of the four.
+        scene.submit(Input::FlowControl {
+            stream: scene.stream.id,
+            consumer: Bytes::from_static(b"c"),
+            id: asked[0],
+            last: Some(3),
+        });
+        assert_eq!(scene.delivered(), [(5, 5), (6, 6), (7, 7)], "{storage:?}");
+        let info = scene.info();
+        assert_eq!((info.ack_floor.stream, info.num_ack_pending), (3, 4), "{storage:?}");
+        // An answer to a request that is not open says nothing.
+        scene.submit(Input::FlowControl {
+            stream: scene.stream.id,
+            consumer: Bytes::from_static(b"c"),
+            id: asked[0],
+            last: Some(7),
+        });
+        assert_eq!(scene.info().ack_floor.stream, 3, "{storage:?}");
+        scene.crash(storage);
+        assert_eq!(scene.info().ack_floor.stream, 3, "{storage:?}");
+    }
+}
+
+/// After a reset the messages come once more with new numbers; an acknowledgement of what came before it still lets a
+/// work queue drop the message, and moves nothing else.
+#[test]
+fn a_reset_begins_anew() {
+    for storage in STORAGES {
+        let mut scene = Scene::new(
+            storage,
+            Retention::WorkQueue,
+            ConsumerConfig {
+                ack_policy: AckPolicy::Explicit,
+                max_ack_pending: 100,
+                ..ConsumerConfig::default()
+            },
+        );
+        scene.publish(5);
+        scene.pull(3);
+        assert_eq!(scene.delivered(), [(1, 1), (2, 2), (3, 3)], "{storage:?}");
+        scene.ack(1, 1);
+        assert_eq!(scene.messages(), 4, "{storage:?}");
+        // 0 asks for what follows the acknowledged ones.
+        let (seq, info) = scene.stream.call(|shard, id| shard.reset_consumer(id, "c", 0)).unwrap();
+        assert_eq!((seq, info.num_ack_pending, info.num_pending), (2, 0, 4), "{storage:?}");
+        assert_eq!((info.delivered.consumer, info.delivered.stream), (0, 1), "{storage:?}");
+        scene.crash(storage);
+        let info = scene.info();
+        assert_eq!((info.delivered.consumer, info.ack_floor.stream), (0, 1), "{storage:?}");
+        scene.pull(1);
+        assert_eq!(scene.delivered(), [(2, 1)], "{storage:?}");
+        // 3 was sent before the reset, and will be sent again: this is not heard.
+        scene.ack(3, 3);
+        assert_eq!((scene.messages(), scene.info().num_pending), (4, 3), "{storage:?}");
+        scene.ack(2, 1);
+        assert_eq!((scene.messages(), scene.info().ack_floor.stream), (3, 2), "{storage:?}");
+    }
+}
