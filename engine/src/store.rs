@@ -18,7 +18,7 @@ use crate::shard::{Input, Runner, ShardHandle, State};
 use crate::stream::core::Identity;
 use crate::stream::message::{has_life, life_in};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
-use crate::stream::{Stream, StreamConfig, subject_of};
+use crate::stream::{Storage, Stream, StreamConfig, subject_of};
 use crate::types::{LogId, NanoTime, Seq};
 
 /// Where the engine gets its time from, in nanoseconds since the Unix epoch.
@@ -46,26 +46,98 @@ pub struct StoreOptions {
     pub checkpoint_bytes: usize,
     /// A random number, from which the ids are made that the engine gives out.
     pub entropy: u64,
+    /// How much all streams may hold together.
+    pub capacity: Capacity,
+}
+
+/// How much all streams of a store may hold together, in bytes as their own limits count them. Publishes beyond are
+/// refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Those in memory.
+    pub memory: u64,
+    /// Those on disk.
+    pub file: u64,
+}
+
+impl Default for Capacity {
+    /// No bound.
+    fn default() -> Self {
+        Self {
+            memory: u64::MAX,
+            file: u64::MAX,
+        }
+    }
 }
 
 impl StoreOptions {
-    /// Two shards, a checkpoint every 64 MiB, and ids that depend on the time alone.
+    /// Two shards, a checkpoint every 64 MiB, no bound, and ids that depend on the time alone.
     pub fn new(clock: Clock) -> Self {
         Self {
             shards: 2,
             clock,
             checkpoint_bytes: 64 << 20,
             entropy: 0,
+            capacity: Capacity::default(),
         }
     }
 }
 
+/// What streams of one kind of storage hold together, and may hold.
+#[derive(Debug)]
+struct Pool {
+    used: AtomicU64,
+    limit: u64,
+}
+
+/// The pools of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct Pools {
+    memory: Arc<Pool>,
+    file: Arc<Pool>,
+}
+
+impl Pools {
+    fn new(capacity: Capacity) -> Self {
+        let pool = |limit| {
+            Arc::new(Pool {
+                used: AtomicU64::new(0),
+                limit,
+            })
+        };
+        Self {
+            memory: pool(capacity.memory),
+            file: pool(capacity.file),
+        }
+    }
+
+    /// For a stream that holds nothing yet.
+    pub fn stats(&self, storage: Storage) -> Arc<StreamStats> {
+        Arc::new(StreamStats {
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            consumers: AtomicU64::new(0),
+            pool: Arc::clone(match storage {
+                Storage::Memory => &self.memory,
+                Storage::File => &self.file,
+            }),
+        })
+    }
+}
+
 /// What a stream holds, as of its last turn; readable from any thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StreamStats {
     messages: AtomicU64,
     bytes: AtomicU64,
     consumers: AtomicU64,
+    pool: Arc<Pool>,
+}
+
+impl Drop for StreamStats {
+    fn drop(&mut self) {
+        self.pool.used.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+    }
 }
 
 impl StreamStats {
@@ -84,9 +156,18 @@ impl StreamStats {
         self.consumers.load(Ordering::Relaxed)
     }
 
+    /// Whether all streams on the same kind of storage hold more than they may, as of their last turns.
+    pub(crate) fn is_beyond_capacity(&self) -> bool {
+        self.pool.used.load(Ordering::Relaxed) > self.pool.limit
+    }
+
     pub(crate) fn set(&self, messages: u64, bytes: u64, consumers: u64) {
         self.messages.store(messages, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
+        let before = self.bytes.swap(bytes, Ordering::Relaxed);
+        if before != bytes {
+            // Wraps round where it became less.
+            self.pool.used.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+        }
         self.consumers.store(consumers, Ordering::Relaxed);
     }
 }
@@ -209,6 +290,7 @@ pub(crate) struct Environment {
     pub clock: Clock,
     pub checkpoint_bytes: usize,
     pub batches: crate::stream::OpenBatches,
+    pub pools: Pools,
     pub entropy: u64,
 }
 
@@ -342,6 +424,7 @@ impl Store {
             clock: options.clock,
             checkpoint_bytes: options.checkpoint_bytes,
             batches: crate::stream::OpenBatches::default(),
+            pools: Pools::new(options.capacity),
             entropy: options.entropy,
         });
         let count = shard_count(&env, options.shards)?;

@@ -12,7 +12,7 @@ use weir_backends::memory::MemoryBackend;
 use weir_backends::segment::SegmentBackend;
 use weir_engine::shard::emit::{NoOutlet, Outlet};
 use weir_engine::shard::{Shard, ShardHandle};
-use weir_engine::store::{OpenBackend, Store, StoreOptions};
+use weir_engine::store::{Capacity, OpenBackend, Store, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{Message, StreamConfig};
 use weir_engine::{Backend, LogId, NanoTime, Nanos, Result};
@@ -100,6 +100,7 @@ pub struct Bench {
     clock: Arc<AtomicI64>,
     pub checkpoint_bytes: usize,
     pub shards: usize,
+    pub capacity: Capacity,
     pub wrap: Option<Wrap>,
     outlet: Box<dyn Fn() -> Box<dyn Outlet>>,
     store: Option<Store>,
@@ -118,6 +119,7 @@ impl Bench {
             clock: Arc::new(AtomicI64::new(1_700_000_000_000_000_000)),
             checkpoint_bytes: 64 << 20,
             shards: 1,
+            capacity: Capacity::default(),
             wrap: None,
             outlet: Box::new(outlet),
             store: None,
@@ -144,6 +146,7 @@ impl Bench {
         let options = StoreOptions {
             shards: self.shards,
             checkpoint_bytes: self.checkpoint_bytes,
+            capacity: self.capacity,
             ..StoreOptions::new(Arc::new(move || clock.load(Ordering::SeqCst)))
         };
         Store::open(open, options, |_| (self.outlet)())

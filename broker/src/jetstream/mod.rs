@@ -8,6 +8,7 @@ pub mod api;
 mod attach;
 mod backup;
 mod batch;
+mod capacity;
 mod outlet;
 mod services;
 mod sourcing;
@@ -23,7 +24,7 @@ use tokio::sync::oneshot;
 use weir_backends::root::StoreDir;
 use weir_conf::options::{self, Backend, Compression, Durability, Index};
 use weir_engine::shard::{Shard, ShardHandle};
-use weir_engine::store::Catalogue;
+use weir_engine::store::{Capacity, Catalogue};
 use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
 use weir_engine::{NanoTime, Nanos, Store, StoreOptions};
 
@@ -43,6 +44,8 @@ const SHARDS_MAX_DEFAULT: usize = 4;
 pub struct JetStream {
     /// What the configuration says.
     pub options: options::JetStream,
+    /// How much all streams may hold together.
+    pub capacity: Capacity,
     /// What streams get that do not choose their storage.
     pub defaults: Defaults,
     /// Held while something is checked and then made: names and subjects are free or not.
@@ -111,17 +114,25 @@ impl JetStream {
         let outlets = outlet::Outlets::new(accounts.clone(), options.domain.clone(), server.handle.clone());
         let opener = StoreDir::new(&store_dir).opener();
         let made = outlets.clone();
-        let store = tokio::task::spawn_blocking(move || {
+        let (configured, folder) = (options.clone(), store_dir.clone());
+        let opened = tokio::task::spawn_blocking(move || -> weir_engine::Result<_> {
+            // So that its disk can be asked; opening the store tells what is wrong if there is no such folder.
+            let _ = std::fs::create_dir_all(&folder);
+            let capacity = capacity::capacity(&configured, &folder);
             let options = StoreOptions {
                 shards,
+                capacity,
                 entropy: rand::random(),
                 ..StoreOptions::new(Arc::new(now))
             };
-            Store::open(opener, options, |_| Box::new(made.outlet()))
+            let store = Store::open(opener, options, |_| Box::new(made.outlet()))?;
+            Ok((store, capacity))
         })
         .await
-        .map_err(|error| weir_engine::Error::closed(format!("opening the store: {error}")))??;
+        .map_err(|error| weir_engine::Error::closed(format!("opening the store: {error}")))?;
+        let (store, capacity) = opened?;
         let jetstream = Arc::new(Self {
+            capacity,
             defaults,
             create_lock: tokio::sync::Mutex::default(),
             server_name: server.name.clone(),

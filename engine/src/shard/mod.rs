@@ -512,10 +512,9 @@ impl State {
             tracing::error!(stream = %who.name, "damaged: {damage}");
         }
         let index = crate::store::open_index(&who, backend.as_ref(), log.as_ref())?;
-        Ok(Stream::new(
-            StreamCore::open(who, log, index, last, last_time)?,
-            &self.env.batches,
-        ))
+        let stats = self.env.pools.stats(who.config.storage);
+        let core = StreamCore::open(who, log, index, last, last_time)?;
+        Ok(Stream::new(core, &self.env.batches, stats))
     }
 }
 

@@ -142,6 +142,7 @@ impl Stream {
         if self.core.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
+        self.check_capacity()?;
         self.check_size(publish.headers_len, publish.body.len())?;
         if !self.core.config.allow_atomic {
             return Err(reject::ATOMIC_PUBLISH_DISABLED.into());

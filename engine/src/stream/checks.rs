@@ -117,6 +117,14 @@ impl Stream {
         Ok(())
     }
 
+    /// What all streams of the store may hold together: `max_memory_store` and `max_file_store`.
+    pub(super) fn check_capacity(&self) -> Result<()> {
+        match self.stats.is_beyond_capacity() {
+            true => Err(reject::INSUFFICIENT_RESOURCES.into()),
+            false => Ok(()),
+        }
+    }
+
     /// Whether, with `discard: new`, there is room.
     pub(super) fn check_room(&mut self, subject: &[u8], headers_len: usize, body_len: usize) -> Result<()> {
         let config = &self.core.config;

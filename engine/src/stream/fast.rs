@@ -202,6 +202,7 @@ impl Stream {
         if self.core.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
+        self.check_capacity()?;
         self.check_size(publish.headers_len, publish.body.len())?;
         if !self.core.config.allow_batched {
             return Err(reject::BATCH_PUBLISH_DISABLED.into());

@@ -120,7 +120,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(core: StreamCore, batches: &OpenBatches) -> Self {
+    pub(crate) fn new(core: StreamCore, batches: &OpenBatches, stats: Arc<StreamStats>) -> Self {
         Self {
             rewrites: Rewrites::of(&core.config),
             atomic: AtomicBatches::new(Arc::clone(&batches.atomic)),
@@ -145,7 +145,7 @@ impl Stream {
             position: 0,
             untidy: true,
             unsaved: true,
-            stats: Arc::default(),
+            stats,
         }
     }
 

@@ -272,7 +272,8 @@ impl Stream {
             if let Some(ready) = ready {
                 let subject = self.rewrites.input(ready.subject.clone());
                 let ready = Ready { subject, ..ready };
-                if let Err(error) = self.check_room(&ready.subject, ready.headers_len, ready.body.len()) {
+                let room = self.check_room(&ready.subject, ready.headers_len, ready.body.len());
+                if let Err(error) = self.check_capacity().and(room) {
                     if error.kind != Kind::Rejected {
                         return Err(error);
                     }

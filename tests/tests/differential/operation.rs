@@ -74,6 +74,12 @@ impl Operation {
         self
     }
 
+    /// Whether it asks for information, and changes nothing.
+    pub fn only_looks(&self) -> bool {
+        let kind = self.kind();
+        kind == "INFO" || kind.ends_with(".INFO") || kind.ends_with(".LIST") || kind.ends_with(".NAMES")
+    }
+
     /// What kind of operation it is, for telling differences apart.
     pub fn kind(&self) -> String {
         match &self.action {

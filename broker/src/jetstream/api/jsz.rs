@@ -99,8 +99,8 @@ fn is_user(account: &Account) -> bool {
 
 fn config(js: &JetStream) -> Value {
     let mut config = json!({
-        "max_memory": js.options.max_memory.map_or(json!(-1), Value::from),
-        "max_storage": js.options.max_file.map_or(json!(-1), Value::from),
+        "max_memory": js.capacity.memory,
+        "max_storage": js.capacity.file,
         "store_dir": js.store_dir().display().to_string(),
         "strict": js.options.strict,
     });

@@ -135,19 +135,19 @@ pub(super) fn check_room(js: &JetStream, config: &StreamConfig, before: i64) -> 
     let usage = Usage::of(&js.catalogue().all());
     let (limit, reserved, rejection) = match config.storage {
         Storage::File => (
-            js.options.max_file,
+            js.capacity.file,
             usage.reserved_storage,
             reject::STORAGE_RESOURCES_EXCEEDED,
         ),
         Storage::Memory => (
-            js.options.max_memory,
+            js.capacity.memory,
             usage.reserved_memory,
             reject::MEMORY_RESOURCES_EXCEEDED,
         ),
     };
-    match limit {
-        Some(limit) if more > 0 && reserved.saturating_add(more) > limit => Err(rejection),
-        _ => Ok(()),
+    match more > 0 && reserved.saturating_add(more) > limit {
+        true => Err(rejection),
+        false => Ok(()),
     }
 }
 
