@@ -1,4 +1,4 @@
-//! What is acknowledged by flow control, and what a reset leaves behind: through a restart, on each kind of storage.
+//! What holds up a consumer and what lets it go on: acknowledgement by flow control, a reset, too much unacknowledged.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod support;
@@ -19,9 +19,15 @@ const STORAGES: [Storage; 4] = [Storage::Memory, Storage::Persistent, Storage::S
 #[cfg(not(feature = "rocksdb"))]
 const STORAGES: [Storage; 3] = [Storage::Memory, Storage::Persistent, Storage::Segment];
 
-/// Keeps what is delivered, and the numbers of flow-control requests; everybody listens.
+/// Keeps what is delivered and said; everybody listens.
 #[derive(Clone, Default)]
-struct Inbox(Arc<Mutex<(Vec<Delivery>, Vec<u64>)>>);
+struct Inbox(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    deliveries: Vec<Delivery>,
+    statuses: Vec<Status>,
+}
 
 impl Outlet for Inbox {
     fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
@@ -34,11 +40,8 @@ impl Outlet for Inbox {
 
     fn emit(&mut self, emit: Emit) {
         match emit {
-            Emit::Deliver(delivery) => self.0.lock().0.push(delivery),
-            Emit::Status {
-                status: Status::FlowControl { id },
-                ..
-            } => self.0.lock().1.push(id),
+            Emit::Deliver(delivery) => self.0.lock().deliveries.push(delivery),
+            Emit::Status { status, .. } => self.0.lock().statuses.push(status),
             _ => {}
         }
     }
@@ -95,13 +98,17 @@ impl Scene {
     }
 
     fn pull(&self, batch: u64) {
+        self.ask(PullRequest {
+            batch,
+            ..PullRequest::default()
+        });
+    }
+
+    fn ask(&self, request: PullRequest) {
         self.submit(Input::Pull {
             stream: self.stream.id,
             consumer: Bytes::from_static(b"c"),
-            request: PullRequest {
-                batch,
-                ..PullRequest::default()
-            },
+            request,
             reply: Bytes::from_static(b"inbox"),
         });
     }
@@ -122,15 +129,15 @@ impl Scene {
 
     /// The stream and consumer sequences delivered since the last time.
     fn delivered(&self) -> Vec<(u64, u64)> {
-        let all = std::mem::take(&mut self.inbox.0.lock().0);
+        let all = std::mem::take(&mut self.inbox.0.lock().deliveries);
         all.iter()
             .map(|delivery| (delivery.message.seq, delivery.consumer_seq))
             .collect()
     }
 
-    /// The flow-control requests since the last time.
-    fn asked(&self) -> Vec<u64> {
-        std::mem::take(&mut self.inbox.0.lock().1)
+    /// What was said since the last time.
+    fn said(&self) -> Vec<Status> {
+        std::mem::take(&mut self.inbox.0.lock().statuses)
     }
 
     fn info(&self) -> ConsumerInfo {
@@ -170,13 +177,15 @@ fn flow_control_acknowledges() {
         );
         scene.publish(10);
         assert_eq!(scene.delivered(), [(1, 1), (2, 2), (3, 3), (4, 4)], "{storage:?}");
-        let asked = scene.asked();
-        assert_eq!(asked.len(), 1, "{storage:?}");
+        let said = scene.said();
+        let [Status::FlowControl { id }] = said[..] else {
+            panic!("{storage:?}: {said:?}");
+        };
         // It has taken three of the four.
         scene.submit(Input::FlowControl {
             stream: scene.stream.id,
             consumer: Bytes::from_static(b"c"),
-            id: asked[0],
+            id,
             last: Some(3),
         });
         assert_eq!(scene.delivered(), [(5, 5), (6, 6), (7, 7)], "{storage:?}");
@@ -186,7 +195,7 @@ fn flow_control_acknowledges() {
         scene.submit(Input::FlowControl {
             stream: scene.stream.id,
             consumer: Bytes::from_static(b"c"),
-            id: asked[0],
+            id,
             last: Some(7),
         });
         assert_eq!(scene.info().ack_floor.stream, 3, "{storage:?}");
@@ -229,4 +238,46 @@ fn a_reset_begins_anew() {
         scene.ack(2, 1);
         assert_eq!((scene.messages(), scene.info().ack_floor.stream), (3, 2), "{storage:?}");
     }
+}
+
+/// A request that would not wait, but said how long it would for the first message, ends at its next heartbeat once it got
+/// something, though there is more that may not be sent yet; one that waits goes on.
+#[test]
+fn requests_that_would_not_wait_end_at_a_heartbeat() {
+    let scene = Scene::new(
+        Storage::Memory,
+        Retention::Limits,
+        ConsumerConfig {
+            ack_policy: AckPolicy::Explicit,
+            max_ack_pending: 2,
+            ..ConsumerConfig::default()
+        },
+    );
+    let request = PullRequest {
+        batch: 10,
+        no_wait: true,
+        expires: 60 * SECOND,
+        idle_heartbeat: SECOND,
+        formal: true,
+        ..PullRequest::default()
+    };
+    scene.publish(3);
+    scene.ask(request.clone());
+    assert_eq!(scene.delivered(), [(1, 1), (2, 2)]);
+    assert_eq!(scene.said(), []);
+    scene.ask(PullRequest {
+        no_wait: false,
+        ..request
+    });
+    assert_eq!(scene.info().num_waiting, 2);
+    scene.bench.advance(SECOND + 1);
+    scene.settle();
+    let said = scene.said();
+    assert!(
+        matches!(said[..], [Status::NoMessages, Status::Heartbeat { .. }]),
+        "{said:?}"
+    );
+    assert_eq!(scene.info().num_waiting, 1);
+    scene.ack(1, 1);
+    assert_eq!(scene.delivered(), [(3, 3)]);
 }

@@ -527,3 +527,26 @@ fn segment_streams_agree_with_the_model() {
 fn rocksdb_streams_agree_with_the_model() {
     run_all(Storage::Rocks, 6, 200);
 }
+
+/// A message on a subject with wildcards, which any client may publish to, replaces all that these match.
+#[test]
+fn a_rollup_on_wildcards_takes_all_that_match() {
+    for storage in [Storage::Memory, Storage::Segment] {
+        let mut bench = Bench::new(storage);
+        bench.open();
+        let stream = bench.create(&StreamConfig {
+            name: "S".into(),
+            subjects: vec![">".into()],
+            allow_rollup_hdrs: true,
+            ..StreamConfig::default()
+        });
+        for subject in ["a.1", "a.2", "b.1", "a.2.x"] {
+            stream.publish(subject, "", b"x").unwrap();
+        }
+        stream
+            .publish("a.*", "NATS/1.0\r\nNats-Rollup: sub\r\n\r\n", b"x")
+            .unwrap();
+        let left: Vec<u64> = (1..=5).filter(|seq| stream.message(*seq).is_some()).collect();
+        assert_eq!(left, [3, 4, 5], "{storage:?}");
+    }
+}

@@ -390,7 +390,7 @@ impl Consumer {
     /// Does what is due. Answers whether the consumer has gone unused for too long and is to be removed.
     pub fn tick(&mut self, turn: &mut Turn<'_>) -> bool {
         self.expire_acks(turn);
-        self.expire_pulls(turn);
+        self.tick_pulls(turn);
         self.expire_pin(turn);
         self.push_heartbeat(turn);
         let threshold = self.config.inactive_threshold;

@@ -44,6 +44,12 @@ impl Waiting {
     pub fn short(&self) -> (u64, u64) {
         (self.left, self.bytes_left.unwrap_or(0))
     }
+
+    /// Whether it ends when there is nothing more to send: one that would not wait, unless it said for how long it would
+    /// wait for the first message.
+    fn is_done(&self) -> bool {
+        self.no_wait && (self.served || self.expires == NanoTime::MAX)
+    }
 }
 
 impl Consumer {
@@ -128,8 +134,17 @@ impl Consumer {
             .retain(|waiting| turn.outlet.has_interest(&account, &waiting.reply));
     }
 
-    /// Ends the requests whose time is over, and sends heartbeats.
-    pub fn expire_pulls(&mut self, turn: &mut Turn<'_>) {
+    /// Ends the requests whose time is over, and sends heartbeats. Whenever one of these is due, requests that would not
+    /// wait and got something are done as well, though what is unacknowledged holds up the rest: nats-server ends them
+    /// then, and clients count on it.
+    pub fn tick_pulls(&mut self, turn: &mut Turn<'_>) {
+        if self.pull_deadline().is_some_and(|due| due <= turn.now) {
+            self.expire_pulls(true, turn);
+        }
+    }
+
+    /// `end`: requests that would not wait are done.
+    fn expire_pulls(&mut self, end: bool, turn: &mut Turn<'_>) {
         let now = turn.now;
         let heartbeat = self.heartbeat(None);
         let mut told = Vec::new();
@@ -137,6 +152,10 @@ impl Consumer {
             if waiting.expires <= now {
                 let (messages, bytes) = waiting.short();
                 told.push((waiting.reply.clone(), Status::RequestTimeout { messages, bytes }));
+                return false;
+            }
+            if end && waiting.is_done() {
+                told.push((waiting.reply.clone(), Status::NoMessages));
                 return false;
             }
             if waiting.next_heartbeat <= now {
@@ -150,19 +169,18 @@ impl Consumer {
         }
     }
 
-    /// There is nothing more to send: the requests that would not wait are done, but those that said how long they
-    /// would wait for the first message.
+    /// There is nothing more to send: the requests that would not wait are done.
     pub fn end_of_stream(&mut self, turn: &mut Turn<'_>) {
-        let done = |waiting: &Waiting| waiting.no_wait && (waiting.served || waiting.expires == NanoTime::MAX);
-        if !self.waiting.iter().any(done) {
+        if !self.waiting.iter().any(Waiting::is_done) {
             return;
         }
         let mut told = Vec::new();
         self.waiting.retain(|waiting| {
-            if done(waiting) {
+            let done = waiting.is_done();
+            if done {
                 told.push(waiting.reply.clone());
             }
-            !done(waiting)
+            !done
         });
         for to in told {
             self.tell(to, Status::NoMessages, turn);
@@ -194,7 +212,7 @@ impl Consumer {
         loop {
             let waiting = self.waiting.front()?;
             if waiting.expires <= turn.now {
-                self.expire_pulls(turn);
+                self.expire_pulls(false, turn);
                 continue;
             }
             if *checked == 0 {
@@ -298,7 +316,7 @@ impl Consumer {
         !self.waiting.is_empty()
     }
 
-    /// When [`Consumer::expire_pulls`] next has something to do.
+    /// When [`Consumer::tick_pulls`] next has something to do.
     pub(super) fn pull_deadline(&self) -> Option<NanoTime> {
         self.waiting
             .iter()

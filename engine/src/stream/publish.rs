@@ -12,7 +12,7 @@ use crate::shard::turn::Turn;
 use crate::stream::asked::Asked;
 use crate::stream::message::Marks;
 use crate::stream::rewrite::Republished;
-use crate::stream::{Retention, Stream, message};
+use crate::stream::{Purge, Retention, Stream, message};
 use crate::types::{NanoTime, Seq};
 
 /// A message on its way into a stream.
@@ -267,8 +267,17 @@ impl Stream {
     fn roll_up(&mut self, rollup: Option<Rollup>, subject: &[u8], seq: Seq, keep: u64, now: NanoTime) -> Result<()> {
         let filter = match rollup {
             None => return Ok(()),
-            Some(Rollup::Subject) => {
+            Some(Rollup::Subject) if weir_subject::is_literal(subject) => {
                 self.keep_newest_of(subject, keep)?;
+                subject
+            }
+            // A message on a subject with wildcards replaces all that these match, as with nats-server.
+            Some(Rollup::Subject) => {
+                self.purge_matching(&Purge {
+                    filter: String::from_utf8_lossy(subject).into_owned(),
+                    keep,
+                    ..Purge::default()
+                })?;
                 subject
             }
             Some(Rollup::All) => {

@@ -105,7 +105,7 @@ impl Stream {
     }
 
     /// Purges messages of some subjects.
-    fn purge_matching(&mut self, purge: &Purge) -> Result<u64> {
+    pub(super) fn purge_matching(&mut self, purge: &Purge) -> Result<u64> {
         let filters = [Bytes::copy_from_slice(purge.filter.as_bytes())];
         let mut cursor = Cursor::new(&filters);
         let mut left = self.core.index.count_from(&filters, 0)?;
