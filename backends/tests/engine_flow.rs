@@ -1,4 +1,5 @@
-//! What holds up a consumer and what lets it go on: acknowledgement by flow control, a reset, too much unacknowledged.
+//! What holds up a consumer and what lets it go on: acknowledgement by flow control, a reset, too much
+//! unacknowledged, the pace of the past.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod support;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use support::{Bench, Handle, Storage};
 use weir_engine::SECOND;
-use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, ConsumerInfo, PullRequest};
+use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, ConsumerInfo, PullRequest, ReplayPolicy};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::{Delivery, Emit, Outlet, Status};
 use weir_engine::stream::{Retention, StreamConfig};
@@ -280,4 +281,32 @@ fn requests_that_would_not_wait_end_at_a_heartbeat() {
     assert_eq!(scene.info().num_waiting, 1);
     scene.ack(1, 1);
     assert_eq!(scene.delivered(), [(3, 3)]);
+}
+
+/// At the original pace, a message waits as long after the one before as it did when it was stored.
+#[test]
+fn the_original_pace_is_kept() {
+    let scene = Scene::new(Storage::Memory, Retention::Limits, ConsumerConfig::default());
+    for pause in [0, 2, 5] {
+        scene.bench.advance(pause * SECOND);
+        scene.publish(1);
+    }
+    let config = ConsumerConfig {
+        durable_name: "slow".into(),
+        name: "slow".into(),
+        deliver_subject: "push".into(),
+        replay_policy: ReplayPolicy::Original,
+        ..ConsumerConfig::default()
+    };
+    scene
+        .stream
+        .call(move |shard, id| shard.create_consumer(id, config))
+        .unwrap();
+    scene.settle();
+    assert_eq!(scene.delivered(), [(1, 1)]);
+    for (pause, expected) in [(1, vec![]), (1, vec![(2, 2)]), (4, vec![]), (1, vec![(3, 3)])] {
+        scene.bench.advance(pause * SECOND);
+        scene.settle();
+        assert_eq!(scene.delivered(), expected);
+    }
 }

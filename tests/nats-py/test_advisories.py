@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+from nats.js.api import AckPolicy, ConsumerConfig
+
 PREFIX = "$JS.EVENT.ADVISORY."
 
 
@@ -21,16 +23,17 @@ async def test_streams_and_consumers_are_announced_and_requests_audited(connect)
         answer = json.loads((await nc.request("$JS.API." + call, body)).data)
         assert "error" not in answer, answer
 
+    others = []
+
     async def hear(where, kind, **fields):
-        """The next event of that subject; those before it belong to other subjects."""
-        while True:
-            found, event = await asyncio.wait_for(heard.get(), 5)
-            if found == where:
-                break
+        """The first event of that subject that says this; an event and the audit of its request come in any order."""
+        matches = lambda found, event: found == where and all(event[name] == value for name, value in fields.items())
+        while not any(matches(*other) for other in others):
+            others.append(await asyncio.wait_for(heard.get(), 5))
+        event = next(event for found, event in others if matches(found, event))
+        others.remove((where, event))
         assert event["type"] == "io.nats.jetstream.advisory.v1." + kind
         assert event["id"] and event["timestamp"]
-        for name, value in fields.items():
-            assert event[name] == value, event
         return event
 
     await ask("STREAM.CREATE.HEARD", name="HEARD", subjects=["heard"])
@@ -50,3 +53,46 @@ async def test_streams_and_consumers_are_announced_and_requests_audited(connect)
     await hear("CONSUMER.DELETED.HEARD.C", "consumer_action", action="delete")
     await ask("STREAM.DELETE.HEARD")
     await hear("STREAM.DELETED.HEARD", "stream_action", action="delete")
+
+
+async def test_what_becomes_of_messages_is_told(connect):
+    nc = await connect()
+    js = nc.jetstream()
+    heard = asyncio.Queue()
+
+    async def note(message):
+        await heard.put((message.subject, json.loads(message.data)))
+
+    await nc.subscribe("$JS.EVENT.*.CONSUMER.>", cb=note)
+    await js.add_stream(name="FATE", subjects=["fate"])
+    config = ConsumerConfig(
+        durable_name="C",
+        deliver_subject="push",
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=0.3,
+        max_deliver=2,
+        sample_freq="100%",
+    )
+    messages = await nc.subscribe("push")
+    await js.add_consumer("FATE", config)
+
+    async def hear(where, **fields):
+        while True:
+            found, event = await asyncio.wait_for(heard.get(), 5)
+            if found == f"$JS.EVENT.{where}.FATE.C":
+                break
+        for name, value in fields.items():
+            assert event[name] == value, event
+        return event
+
+    await js.publish("fate", b"acknowledged")
+    await (await messages.next_msg()).ack()
+    metric = await hear("METRIC.CONSUMER.ACK", stream_seq=1, consumer_seq=1, deliveries=1)
+    assert metric["type"] == "io.nats.jetstream.metric.v1.consumer_ack" and metric["ack_time"] > 0
+    await js.publish("fate", b"refused, then ended")
+    await (await messages.next_msg()).nak()
+    await hear("ADVISORY.CONSUMER.MSG_NAKED", stream_seq=2, deliveries=1)
+    await (await messages.next_msg()).term()
+    await hear("ADVISORY.CONSUMER.MSG_TERMINATED", stream_seq=2, deliveries=2)
+    await js.publish("fate", b"never acknowledged")
+    await hear("ADVISORY.CONSUMER.MAX_DELIVERIES", stream_seq=3, deliveries=2)
