@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, RetentionPolicy, Source, SubjectTransform};
+use futures_util::StreamExt;
 use weir_tests::{Backend, Server, on_each_backend, with_server_for};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -172,7 +173,49 @@ async fn an_origin_made_anew_is_copied_from_its_beginning(server: &Server, backe
     Ok(())
 }
 
+/// A mirror that may answers direct gets for its origin once that cannot.
+async fn a_mirror_answers_in_its_origins_place(server: &Server, backend: Backend) -> Result<()> {
+    let jetstream = server.jetstream().await?;
+    let origin = Config {
+        allow_direct: true,
+        ..backend.stream("O", &["o.>"])
+    };
+    let origin = jetstream.create_stream(origin).await?;
+    publish(&jetstream, "o", 0, 3).await?;
+    for name in ["M", "N"] {
+        let copy = Config {
+            mirror_direct: true,
+            ..mirror(backend, name, of("O"))
+        };
+        jetstream.create_stream(copy).await?;
+        wait_for(&jetstream, name, 3).await?;
+    }
+    let answered = async || -> Result<Vec<String>> {
+        let client = server.connect().await?;
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await?;
+        client
+            .publish_with_reply("$JS.API.DIRECT.GET.O.o.2", inbox, "".into())
+            .await?;
+        let mut from = Vec::new();
+        while let Ok(Some(answer)) = tokio::time::timeout(Duration::from_millis(300), answers.next()).await {
+            ensure!(&answer.payload[..] == b"2", "{answer:?}");
+            let headers = answer.headers.context("headers")?;
+            from.push(headers.get("Nats-Stream").context("a stream")?.to_string());
+        }
+        Ok(from)
+    };
+    ensure!(answered().await? == ["O"]);
+    ensure!(origin.direct_get(1).await?.subject.as_str() == "o.0");
+    jetstream.delete_stream("O").await?;
+    ensure!(answered().await? == ["M"]);
+    jetstream.delete_stream("M").await?;
+    ensure!(answered().await? == ["N"]);
+    Ok(())
+}
+
 on_each_backend!(
+    a_mirror_answers_in_its_origins_place,
     an_origin_made_anew_is_copied_from_its_beginning,
     a_mirror_is_the_same,
     sources_are_merged,

@@ -14,7 +14,7 @@ use crate::account::{Account, Service, Subscription};
 use crate::error::Result;
 use crate::jetstream::JetStream;
 use crate::jetstream::services::{
-    API_CALLS, API_PREFIX, Acks, Api, Direct, FlowControl, Ingest, LONG_ACKS, LongAcks, Pull,
+    API_CALLS, API_PREFIX, Acks, Api, Direct, FlowControl, Ingest, LONG_ACKS, LongAcks, Pull, stands_in,
 };
 
 /// Where a stream lives.
@@ -145,15 +145,18 @@ impl JetStream {
             .map(|subject| subject.as_bytes().to_vec())
             .collect();
         let mut subscriptions = self.subscriptions(account, &subjects, &ingest)?;
-        if entry.config.allow_direct {
+        let own = entry.config.allow_direct.then_some(None);
+        for origin in own.into_iter().chain(stands_in(&entry.config).cloned().map(Some)) {
             for prefix in self.api_prefixes() {
-                let subject = [&prefix, &b"DIRECT.GET."[..], entry.name.as_bytes()].concat();
+                let name = origin.as_deref().unwrap_or(&entry.name);
+                let subject = [&prefix, &b"DIRECT.GET."[..], name.as_bytes()].concat();
                 let deep = [&subject, &b".>"[..]].concat();
                 let direct: Arc<dyn Service> = Arc::new(Direct {
                     jetstream: jetstream.clone(),
                     account: Arc::clone(account),
                     entry: Arc::new(entry.clone()),
                     own_len: subject.len(),
+                    origin: origin.clone(),
                 });
                 subscriptions.extend(self.subscriptions(account, &[subject, deep], &direct)?);
             }

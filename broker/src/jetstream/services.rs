@@ -8,6 +8,7 @@ use weir_engine::consumer::{Ack, AckKind, PullRequest};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
+use weir_engine::stream::StreamConfig;
 use weir_wire::HeaderView;
 
 use crate::account::{Account, Inbound, Service};
@@ -287,6 +288,35 @@ pub(super) struct Direct {
     pub entry: Arc<StreamEntry>,
     /// The length of the subject up to and with the stream's name.
     pub own_len: usize,
+    /// The stream whose requests these are, if a mirror takes them in its place.
+    pub origin: Option<String>,
+}
+
+impl Direct {
+    /// Whether this is the one that answers. An origin does so itself as long as it can: it is never behind. Of its mirrors
+    /// the first by name does, so that there is one answer.
+    fn answers(&self, jetstream: &JetStream) -> bool {
+        let Some(origin) = &self.origin else { return true };
+        let catalogue = jetstream.catalogue();
+        if catalogue
+            .get(&self.account.name, origin)
+            .is_some_and(|entry| entry.config.allow_direct)
+        {
+            return false;
+        }
+        let streams = catalogue.list(&self.account.name);
+        let mirrors = streams.iter().filter(|entry| stands_in(&entry.config) == Some(origin));
+        mirrors.map(|entry| &entry.name).min() == Some(&self.entry.name)
+    }
+}
+
+/// The stream that a mirror answers direct gets for.
+pub(super) fn stands_in(config: &StreamConfig) -> Option<&String> {
+    config
+        .mirror
+        .as_ref()
+        .filter(|_| config.mirror_direct)
+        .map(|mirror| &mirror.name)
 }
 
 impl Service for Direct {
@@ -294,7 +324,7 @@ impl Service for Direct {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        if message.reply.is_empty() {
+        if message.reply.is_empty() || !self.answers(&jetstream) {
             return;
         }
         // Behind the stream's name comes a dot.
