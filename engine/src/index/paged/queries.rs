@@ -443,12 +443,19 @@ impl Paged {
     fn count_all_from(&self, from: Seq) -> Result<u64> {
         let edge = chunk_of(from);
         let mut count: u64 = self.chunks.range(edge + 1..).map(|(_, &count)| u64::from(count)).sum();
-        if self.chunks.contains_key(&edge) {
-            self.read_up(&mut { from }, seq_at(edge, u16::MAX), &mut |_, _| {
-                count += 1;
-                ControlFlow::Continue(())
-            })?;
+        let Some(&live) = self.chunks.get(&edge) else {
+            return Ok(count);
+        };
+        let begin = seq_at(edge, 0).max(self.totals.first);
+        let end = seq_at(edge, u16::MAX).min(self.totals.last);
+        if u64::from(live) == end + 1 - begin {
+            // Nothing is missing between its ends: no need to look.
+            return Ok(count + (end + 1).saturating_sub(from.max(begin)));
         }
+        self.read_up(&mut { from }, seq_at(edge, u16::MAX), &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
         Ok(count)
     }
 }
