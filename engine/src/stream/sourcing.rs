@@ -223,7 +223,13 @@ impl Stream {
         let mut bytes = 0;
         let mut next = from;
         while portion.messages.len() < max_messages && bytes < max_bytes {
-            let Some(seq) = self.core.index.next_match(&mut cursor, next)? else {
+            // Who wants everything takes the next message from what was read ahead.
+            let known = self.core.next_in_order(next).filter(|_| filters.is_empty());
+            let found = match known {
+                Some(seq) => Some(seq),
+                None => self.core.index.next_match(&mut cursor, next)?,
+            };
+            let Some(seq) = found else {
                 portion.through = self.core.last().max(from.saturating_sub(1));
                 return Ok(portion);
             };
