@@ -10,7 +10,7 @@ use bytes::Bytes;
 use support::{Bench, Handle, Storage};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::{Emit, Event, Outlet, Ticket};
-use weir_engine::stream::{Abandoned, Discard, Republish, StreamConfig, SubjectTransform};
+use weir_engine::stream::{Abandoned, BatchLimits, Discard, Republish, StreamConfig, SubjectTransform};
 use weir_engine::{Result, SECOND};
 
 const STORAGES: &[Storage] = &[
@@ -202,6 +202,47 @@ fn only_so_many_batches_are_open() {
     assert_eq!(begin("one too many"), Err(10210));
     bench.advance(11 * SECOND);
     assert_eq!(begin("one too many"), Ok(0));
+}
+
+#[test]
+fn limits_of_batches_can_be_chosen() {
+    let heard = Heard::default();
+    let given = heard.clone();
+    let mut bench = Bench::with_outlet(Storage::Memory, move || Box::new(given.clone()));
+    bench.batches = BatchLimits {
+        messages: 2,
+        open_per_stream: Some(1),
+        open_total: None,
+        idle: SECOND,
+    };
+    bench.open();
+    let stream = bench.create(&config());
+    assert_eq!(batched(&stream, "a.1", 1, &[]), Ok(0));
+    let other = block(&[("Nats-Batch-Id", "other"), ("Nats-Batch-Sequence", "1")]);
+    assert_eq!(code(stream.publish("a.1", &other, b"")), Err(10210), "one at a time");
+    assert_eq!(batched(&stream, "a.1", 2, &[]), Ok(0));
+    assert_eq!(
+        batched(&stream, "a.1", 3, &[COMMIT]),
+        Err(10199),
+        "two messages at most"
+    );
+    assert_eq!(batched(&stream, "a.1", 1, &[]), Ok(0));
+    bench.advance(2 * SECOND);
+    assert_eq!(code(stream.publish("a.1", &other, b"")), Ok(0), "the other was silent");
+    assert_eq!(*heard.1.lock().unwrap(), [Abandoned::Large, Abandoned::Timeout]);
+    fast(&stream, "2.fail.1.0", "x");
+    let second = Input::Publish {
+        stream: stream.id,
+        subject: "a.1".into(),
+        headers_len: 0,
+        body: "x".into(),
+        ticket: Ticket::Reply(Bytes::from_static(b"r.second.2.fail.1.0.$FI")),
+    };
+    heard.take();
+    assert!(stream.shard.submit(vec![second]).is_ok());
+    messages(&stream);
+    let said: Vec<String> = heard.take().into_iter().map(|(_, _, payload)| payload).collect();
+    assert_eq!(said, ["10211"]);
 }
 
 #[test]

@@ -14,11 +14,11 @@ use crate::error::{Error, Kind, Result};
 use crate::index::{Index, Records};
 use crate::shard::emit::Outlet;
 use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
-use crate::shard::{Input, Runner, ShardHandle, State};
+use crate::shard::{Input, QueueLimits, Runner, ShardHandle, State};
 use crate::stream::core::Identity;
 use crate::stream::message::{has_life, life_in};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
-use crate::stream::{Storage, Stream, StreamConfig, subject_of};
+use crate::stream::{BatchLimits, Storage, Stream, StreamConfig, subject_of};
 use crate::types::{LogId, NanoTime, Seq};
 
 /// Where the engine gets its time from, in nanoseconds since the Unix epoch.
@@ -48,6 +48,10 @@ pub struct StoreOptions {
     pub entropy: u64,
     /// How much all streams may hold together.
     pub capacity: Capacity,
+    /// What batches are held to.
+    pub batches: BatchLimits,
+    /// How much may wait for each shard.
+    pub queue: QueueLimits,
 }
 
 /// How much all streams of a store may hold together, in bytes as their own limits count them. Publishes beyond are
@@ -71,7 +75,8 @@ impl Default for Capacity {
 }
 
 impl StoreOptions {
-    /// Two shards, a checkpoint every 64 MiB, no bound, and ids that depend on the time alone.
+    /// Two shards, a checkpoint every 64 MiB, no bound on what is stored, nats-server's on what waits, and ids that depend
+    /// on the time alone.
     pub fn new(clock: Clock) -> Self {
         Self {
             shards: 2,
@@ -79,6 +84,8 @@ impl StoreOptions {
             checkpoint_bytes: 64 << 20,
             entropy: 0,
             capacity: Capacity::default(),
+            batches: BatchLimits::default(),
+            queue: QueueLimits::default(),
         }
     }
 }
@@ -423,7 +430,7 @@ impl Store {
             catalogue: catalogue.clone(),
             clock: options.clock,
             checkpoint_bytes: options.checkpoint_bytes,
-            batches: crate::stream::OpenBatches::default(),
+            batches: crate::stream::OpenBatches::new(options.batches),
             pools: Pools::new(options.capacity),
             entropy: options.entropy,
         });
@@ -435,7 +442,7 @@ impl Store {
         let mut shards = Vec::new();
         let mut threads = Vec::new();
         for (number, state) in states.into_iter().enumerate() {
-            let (handle, receiver, load) = ShardHandle::new();
+            let (handle, receiver, load) = ShardHandle::new(options.queue);
             let runner = Runner::new(state, handle.clone(), receiver, load, outlet(number));
             let thread = std::thread::Builder::new()
                 .name(format!("weir-shard-{number}"))

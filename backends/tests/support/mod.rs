@@ -14,7 +14,7 @@ use weir_engine::shard::emit::{NoOutlet, Outlet};
 use weir_engine::shard::{Shard, ShardHandle};
 use weir_engine::store::{Capacity, OpenBackend, Store, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
-use weir_engine::stream::{Message, StreamConfig};
+use weir_engine::stream::{BatchLimits, Message, StreamConfig};
 use weir_engine::{Backend, LogId, NanoTime, Nanos, Result};
 
 pub const ACCOUNT: &str = "A";
@@ -101,6 +101,7 @@ pub struct Bench {
     pub checkpoint_bytes: usize,
     pub shards: usize,
     pub capacity: Capacity,
+    pub batches: BatchLimits,
     pub wrap: Option<Wrap>,
     outlet: Box<dyn Fn() -> Box<dyn Outlet>>,
     store: Option<Store>,
@@ -120,6 +121,7 @@ impl Bench {
             checkpoint_bytes: 64 << 20,
             shards: 1,
             capacity: Capacity::default(),
+            batches: BatchLimits::default(),
             wrap: None,
             outlet: Box::new(outlet),
             store: None,
@@ -147,6 +149,7 @@ impl Bench {
             shards: self.shards,
             checkpoint_bytes: self.checkpoint_bytes,
             capacity: self.capacity,
+            batches: self.batches,
             ..StoreOptions::new(Arc::new(move || clock.load(Ordering::SeqCst)))
         };
         Store::open(open, options, |_| (self.outlet)())

@@ -41,7 +41,9 @@ fn every_supported_key() {
          authorization { users: [{user: a, password: b}, {user: c, pass: d}], timeout: 0.5 }\nlame_duck_duration: \"1m30s\"\n\
          lame_duck_grace_period: 5s\nserver_tags: [x, y]\nsystem_account: \"$SYS\"\nmax_traced_msg_len: 64\n\
          jetstream { store_dir: s, max_mem: 1g, max_file: \"2G\", domain: hub, strict: false, sync_interval: \"5s\",\n\
-         limits { max_ack_pending: 1, max_ha_assets: 2, max_request_batch: 3, duplicate_window: \"1m\" }\n\
+         limits { max_ack_pending: 1, max_ha_assets: 2, max_request_batch: 3, duplicate_window: \"1m\",\n\
+         batch { max_inflight_per_stream: 4, max_inflight_total: 5, max_msgs: 6, timeout: 7s } }\n\
+         max_buffered_msgs: 8, max_buffered_size: \"9M\", request_queue_limit: 10, info_queue_limit: 11\n\
          backend: rocksdb, compression: zstd, index: paged, shards: 4 }\n",
     );
     assert_eq!((o.host.as_str(), o.port), ("127.0.0.1", 0));
@@ -97,6 +99,18 @@ fn every_supported_key() {
     );
     assert_eq!(js.sync_interval, Some(SyncInterval::Every(Duration::from_secs(5))));
     assert_eq!(js.limits.duplicate_window, Some(Duration::from_secs(60)));
+    let batch = js.limits.batch;
+    assert_eq!(
+        (
+            batch.max_inflight_per_stream,
+            batch.max_inflight_total,
+            batch.max_msgs,
+            batch.timeout
+        ),
+        (Some(4), Some(5), Some(6), Some(Duration::from_secs(7)))
+    );
+    assert_eq!((js.max_buffered_msgs, js.max_buffered_size), (Some(8), Some(9 << 20)));
+    assert_eq!((js.request_queue_limit, js.info_queue_limit), (Some(10), Some(11)));
 }
 
 #[test]

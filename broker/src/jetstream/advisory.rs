@@ -141,6 +141,20 @@ impl JetStream {
         );
     }
 
+    /// Requests of the API were dropped, for too many are under way. Told to the system account, as by nats-server.
+    pub(super) fn advise_dropped(&self, dropped: u64) {
+        tracing::warn!("JetStream API request limit reached, dropping {dropped} requests");
+        let Some(system) = self.account(crate::account::SYSTEM) else {
+            return;
+        };
+        self.advise(
+            system,
+            "API.LIMIT_REACHED",
+            "api_limit_reached",
+            || json!({"server": self.server_name, "dropped": dropped}),
+        );
+    }
+
     /// A request of the API was answered.
     pub(super) fn audit(&self, request: &ApiRequest, response: &[u8]) {
         self.advise(&request.account, "API", "api_audit", || {

@@ -1,5 +1,5 @@
 //! The format of a stream's backup: an archive of entries in an S2 stream, as nats-server writes it since 2.15, so that
-//! either server can restore what the other wrote.
+//! either server can restore what the other wrote. What older ones wrote is [`backup_tar`](super::backup_tar)'s.
 //!
 //! The archive begins with [`MAGIC`]. Each entry is the length of its name, a time (zigzag), a sequence, the length of the
 //! header block and of the payload, all LEB128; then the name, the header block and the payload. The first entry is
@@ -41,22 +41,33 @@ impl BackupState {
 }
 
 /// A consumer in a backup, as nats-server names its parts.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct BackupConsumer {
-    config: ConsumerConfig,
-    state: ConsumerState,
+    pub config: ConsumerConfig,
+    pub state: ConsumerState,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-struct ConsumerState {
+pub(super) struct ConsumerState {
     delivered: Pair,
     ack_floor: Pair,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pending: BTreeMap<Seq, Pending>,
+    pub pending: BTreeMap<Seq, Pending>,
     /// How often a message was sent again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    redelivered: BTreeMap<Seq, u64>,
+    pub redelivered: BTreeMap<Seq, u64>,
+}
+
+impl ConsumerState {
+    /// Of a consumer that delivered up to one place and was acknowledged up to another.
+    pub fn between(delivered: SeqPair, ack_floor: SeqPair) -> Self {
+        Self {
+            delivered: delivered.into(),
+            ack_floor: ack_floor.into(),
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -66,19 +77,31 @@ struct Pair {
     stream_seq: Seq,
 }
 
+impl From<SeqPair> for Pair {
+    fn from(pair: SeqPair) -> Self {
+        Self {
+            consumer_seq: pair.consumer,
+            stream_seq: pair.stream,
+        }
+    }
+}
+
+/// A message that was delivered and not acknowledged.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "PascalCase")]
-struct Pending {
-    sequence: u64,
-    timestamp: NanoTime,
+pub(super) struct Pending {
+    /// The number of its delivery.
+    pub sequence: u64,
+    /// When it was.
+    pub timestamp: NanoTime,
 }
 
 impl BackupConsumer {
     /// A consumer as a backup of messages up to `last` keeps it.
     pub fn of(consumer: ConsumerSnapshot, last: Seq) -> Self {
-        let pair = |pair: SeqPair| Pair {
-            consumer_seq: pair.consumer,
-            stream_seq: pair.stream.min(last),
+        let pair = |pair: SeqPair| {
+            let stream = pair.stream.min(last);
+            SeqPair { stream, ..pair }.into()
         };
         let pending = consumer.pending.iter().filter(|(seq, ..)| *seq <= last);
         let redelivered = consumer.deliveries.iter().filter(|(seq, _)| *seq <= last);
@@ -231,29 +254,39 @@ impl Entry {
     }
 }
 
-/// Reads a backup.
+/// What a backup's S2 stream holds.
+type Unpacked<R> = io::BufReader<minlz::Reader<R>>;
+
+/// A backup, in either of the two formats.
+pub(super) enum Backup<R: Read> {
+    /// An archive of nats-server 2.15 or Weir.
+    Archive(Reader<R>),
+    /// A tar of an older nats-server's files.
+    Tar(io::Chain<io::Cursor<[u8; MAGIC.len()]>, Unpacked<R>>),
+}
+
+impl<R: Read> Backup<R> {
+    /// Looks which it is: an archive begins with its mark.
+    ///
+    /// # Errors
+    /// It is no S2 stream.
+    pub fn open(from: R) -> io::Result<Self> {
+        let mut unpacked = io::BufReader::new(minlz::Reader::new(from));
+        let mut magic = [0; MAGIC.len()];
+        unpacked.read_exact(&mut magic)?;
+        Ok(match &magic == MAGIC {
+            true => Self::Archive(Reader { archive: unpacked }),
+            false => Self::Tar(io::Cursor::new(magic).chain(unpacked)),
+        })
+    }
+}
+
+/// Reads an archive.
 pub(super) struct Reader<R: Read> {
-    archive: io::BufReader<minlz::Reader<R>>,
+    archive: Unpacked<R>,
 }
 
 impl<R: Read> Reader<R> {
-    /// Begins with the archive's mark.
-    ///
-    /// # Errors
-    /// It is no S2 stream, or not of an archive.
-    pub fn new(from: R) -> io::Result<Self> {
-        let mut archive = io::BufReader::new(minlz::Reader::new(from));
-        let mut magic = [0; MAGIC.len()];
-        archive.read_exact(&mut magic)?;
-        if &magic != MAGIC {
-            return Err(broken(
-                "this is not an archive of nats-server 2.15 or Weir; a backup of an older nats-server has to be restored \
-                 there and made again with 2.15",
-            ));
-        }
-        Ok(Self { archive })
-    }
-
     /// The next entry.
     ///
     /// # Errors
@@ -338,10 +371,17 @@ mod tests {
         all
     }
 
+    fn open(data: &[u8]) -> io::Result<Reader<&[u8]>> {
+        match Backup::open(data)? {
+            Backup::Archive(reader) => Ok(reader),
+            Backup::Tar(_) => Err(broken("not an archive")),
+        }
+    }
+
     #[test]
     fn reads_back_what_it_wrote() {
         let all = backup();
-        let mut reader = Reader::new(&all[..]).unwrap();
+        let mut reader = open(&all).unwrap();
         let state = reader.next().unwrap();
         assert_eq!(state.name, b"state.json");
         assert_eq!(serde_json::from_slice::<BackupState>(state.body()).unwrap().last_seq, 9);
@@ -356,13 +396,13 @@ mod tests {
     fn what_is_cut_short_or_foreign_is_refused() {
         let all = backup();
         for len in [0, 5, 30, all.len() / 2, all.len() - 1] {
-            let read = Reader::new(&all[..len]).and_then(|mut reader| {
+            let read = open(&all[..len]).and_then(|mut reader| {
                 while !reader.next()?.is_end() {}
                 Ok(())
             });
             assert!(read.is_err(), "{len} bytes");
         }
-        assert!(Reader::new(&b"not a backup at all"[..]).is_err());
+        assert!(open(b"not a backup at all").is_err());
     }
 
     #[test]

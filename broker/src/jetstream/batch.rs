@@ -55,14 +55,22 @@ impl Batch {
                 jetstream.submit(shard, std::mem::take(inputs));
             }
         }
+        let mut dropped = 0;
         for request in self.requests.drain(..) {
             let own = Arc::clone(&jetstream);
             match request {
-                Request::Api(request) => jetstream.runtime.spawn(api::serve(own, request)),
-                Request::Direct(entry, last_for, request) => jetstream
-                    .runtime
-                    .spawn(api::direct::serve(own, entry, last_for, request)),
-            };
+                Request::Api(request) => match jetstream.api_load.enter(&request.subject) {
+                    Some(under_way) => _ = jetstream.runtime.spawn(api::serve(own, request, under_way)),
+                    None => dropped += 1,
+                },
+                Request::Direct(entry, last_for, request) => {
+                    let serving = api::direct::serve(own, entry, last_for, request);
+                    jetstream.runtime.spawn(serving);
+                }
+            }
+        }
+        if dropped > 0 {
+            jetstream.advise_dropped(dropped);
         }
     }
 }

@@ -7,6 +7,7 @@ mod advisory;
 pub mod api;
 mod attach;
 mod backup;
+mod backup_tar;
 mod batch;
 mod capacity;
 mod outlet;
@@ -16,15 +17,16 @@ mod status;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use weir_backends::root::StoreDir;
 use weir_conf::options::{self, Backend, Compression, Durability, Index};
-use weir_engine::shard::{Shard, ShardHandle};
+use weir_engine::shard::{QueueLimits, Shard, ShardHandle};
 use weir_engine::store::{Capacity, Catalogue};
+use weir_engine::stream::BatchLimits;
 use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
 use weir_engine::{NanoTime, Nanos, Store, StoreOptions};
 
@@ -52,6 +54,8 @@ pub struct JetStream {
     pub create_lock: tokio::sync::Mutex<()>,
     /// The server it belongs to, by name.
     pub server_name: String,
+    /// API requests under way.
+    pub api_load: api::load::ApiLoad,
     /// API requests served, and how many of them were answered with an error.
     pub api_requests: ApiCounters,
     store: Store,
@@ -122,6 +126,8 @@ impl JetStream {
             let options = StoreOptions {
                 shards,
                 capacity,
+                batches: batch_limits(&configured.limits.batch),
+                queue: queue_limits(&configured),
                 entropy: rand::random(),
                 ..StoreOptions::new(Arc::new(now))
             };
@@ -136,6 +142,7 @@ impl JetStream {
             defaults,
             create_lock: tokio::sync::Mutex::default(),
             server_name: server.name.clone(),
+            api_load: api::load::ApiLoad::new(&options),
             api_requests: ApiCounters::default(),
             store,
             accounts,
@@ -301,8 +308,31 @@ pub fn now() -> NanoTime {
     since.map_or(0, |since| NanoTime::try_from(since.as_nanos()).unwrap_or(NanoTime::MAX))
 }
 
+fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
+fn batch_limits(options: &options::BatchLimits) -> BatchLimits {
+    let default = BatchLimits::default();
+    let number = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    BatchLimits {
+        messages: options.max_msgs.unwrap_or(default.messages),
+        open_per_stream: options.max_inflight_per_stream.map(number),
+        open_total: options.max_inflight_total.map(number),
+        idle: options.timeout.map_or(default.idle, nanos),
+    }
+}
+
+fn queue_limits(options: &options::JetStream) -> QueueLimits {
+    let default = QueueLimits::default();
+    let or = |limit: Option<u64>, default| limit.map_or(default, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    QueueLimits {
+        messages: or(options.max_buffered_msgs, default.messages),
+        bytes: or(options.max_buffered_size, default.bytes),
+    }
+}
+
 fn defaults(options: &options::JetStream) -> Defaults {
-    let nanos = |duration: std::time::Duration| Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
     Defaults {
         backend: match options.backend {
             Backend::Segment => BackendKind::Segment,

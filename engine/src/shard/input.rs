@@ -12,10 +12,24 @@ use crate::shard::Shard;
 use crate::shard::emit::{Completion, Ticket};
 use crate::types::{LogId, Seq};
 
-/// Messages that may wait for a shard: nats-server's `max_buffered_msgs`, above which publishers get a 429.
-const QUEUE_MESSAGES: usize = 100_000;
-/// Bytes that may wait for a shard: nats-server's `max_buffered_size`.
-const QUEUE_BYTES: usize = 128 << 20;
+/// How much may wait for a shard; above it publishers get a 429.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Messages (nats-server's `max_buffered_msgs`).
+    pub messages: usize,
+    /// Bytes (nats-server's `max_buffered_size`).
+    pub bytes: usize,
+}
+
+impl Default for QueueLimits {
+    /// 100,000 messages and 128 MiB, as nats-server has it for each stream.
+    fn default() -> Self {
+        Self {
+            messages: 100_000,
+            bytes: 128 << 20,
+        }
+    }
+}
 
 /// A function that runs on the shard's thread within a turn, and what is left of it for the turn's end.
 /// While the shard's storage is broken it gets the error instead.
@@ -117,16 +131,18 @@ fn weight(inputs: &[Input]) -> usize {
 pub struct ShardHandle {
     sender: Sender<Vec<Input>>,
     load: Arc<Load>,
+    limits: QueueLimits,
 }
 
 impl ShardHandle {
     /// A queue to a shard, and its other end.
-    pub(crate) fn new() -> (Self, Receiver<Vec<Input>>, Arc<Load>) {
+    pub(crate) fn new(limits: QueueLimits) -> (Self, Receiver<Vec<Input>>, Arc<Load>) {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let load = Arc::new(Load::default());
         let handle = Self {
             sender,
             load: load.clone(),
+            limits,
         };
         (handle, receiver, load)
     }
@@ -136,8 +152,8 @@ impl ShardHandle {
     /// # Errors
     /// The inputs come back when too much waits already; the caller has to tell whoever sent them.
     pub fn submit(&self, inputs: Vec<Input>) -> std::result::Result<(), Vec<Input>> {
-        if self.load.messages.load(Ordering::Relaxed) > QUEUE_MESSAGES
-            || self.load.bytes.load(Ordering::Relaxed) > QUEUE_BYTES
+        if self.load.messages.load(Ordering::Relaxed) > self.limits.messages
+            || self.load.bytes.load(Ordering::Relaxed) > self.limits.bytes
         {
             return Err(inputs);
         }
@@ -190,5 +206,37 @@ impl ShardHandle {
         receiver
             .recv()
             .unwrap_or_else(|_| Err(Error::new(Kind::Closed, "the store is closed")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_much_waits() {
+        let publish = |body: &'static str| Input::Publish {
+            stream: LogId(1),
+            subject: Bytes::from_static(b"a"),
+            headers_len: 0,
+            body: Bytes::from_static(body.as_bytes()),
+            ticket: Ticket::None,
+        };
+        let limits = QueueLimits {
+            messages: 2,
+            bytes: 100,
+        };
+        let (handle, receiver, load) = ShardHandle::new(limits);
+        // What is handed over together is taken or refused together.
+        let three = || (0..3).map(|_| publish("")).collect();
+        assert!(handle.submit(three()).is_ok());
+        assert_eq!(handle.submit(three()).map_err(|refused| refused.len()), Err(3));
+        load.taken(&receiver.recv().unwrap());
+        let large =
+            publish("................................................................................................");
+        assert!(handle.submit(vec![large, publish("....")]).is_ok());
+        assert!(handle.submit(vec![publish("")]).is_err(), "more than 100 bytes wait");
+        load.taken(&receiver.recv().unwrap());
+        assert!(handle.submit(vec![publish("")]).is_ok());
     }
 }

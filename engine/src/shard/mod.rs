@@ -20,7 +20,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use foldhash::fast::RandomState;
 
-pub use input::{Call, Input, ShardHandle};
+pub use input::{Call, Input, QueueLimits, ShardHandle};
 
 use crate::backend::{Batch, Log};
 use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo};

@@ -83,6 +83,18 @@ impl Shard<'_, '_> {
         stream.core.write(false)
     }
 
+    /// Takes out messages that the backup tells of only after it gave them; those that are not there are no matter.
+    ///
+    /// # Errors
+    /// If storage fails.
+    pub fn restore_removals(&mut self, id: LogId, seqs: &[Seq]) -> Result<()> {
+        let stream = self.state.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        for &seq in seqs {
+            stream.core.remove(seq)?;
+        }
+        stream.core.write(false)
+    }
+
     /// The stream is whole: it has everything up to `last`, and these consumers. From here on it is a stream like any
     /// other, once the turn is durable.
     ///

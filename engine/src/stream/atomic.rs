@@ -14,22 +14,19 @@ use crate::reject;
 use crate::shard::emit::{BatchAck, Emit, Event, PubAck};
 use crate::shard::turn::Turn;
 use crate::stream::asked::{Asked, number};
+use crate::stream::batch_limits::BatchLimits;
 use crate::stream::staged::{Outcome, Staged};
 use crate::stream::{Publish, Stream};
-use crate::types::{API_LEVEL, NanoTime, SECOND};
+use crate::types::{API_LEVEL, NanoTime};
 
 /// The longest batch id, in bytes.
 pub(super) const ID_MAX: usize = 64;
-/// Messages of one batch (nats-server's `max_batch_size`).
-const MESSAGES_MAX: u64 = 1000;
-/// Batches of one stream that are open at a time (`max_batch_inflight_per_stream`).
+/// Batches of one stream that are open at a time, unless [`BatchLimits`] says otherwise.
 const OPEN_MAX: usize = 50;
-/// Batches of one store that are open at a time (`max_batch_inflight_total`).
+/// Batches of one store that are open at a time, unless [`BatchLimits`] says otherwise.
 const OPEN_MAX_TOTAL: usize = 1000;
 /// Bytes that the open batches of one stream may hold in memory, together.
 const BYTES_MAX: usize = 128 << 20;
-/// How long a batch may be silent, in nanoseconds (`max_batch_timeout`).
-pub(super) const IDLE_MAX: NanoTime = 10 * SECOND;
 
 /// The open batches of a stream, by id.
 pub(crate) struct AtomicBatches {
@@ -37,6 +34,7 @@ pub(crate) struct AtomicBatches {
     bytes: usize,
     /// Open batches of the whole store.
     total: Arc<AtomicUsize>,
+    limits: BatchLimits,
 }
 
 struct Batch {
@@ -71,11 +69,12 @@ pub enum Abandoned {
 
 impl AtomicBatches {
     /// None open; `total` counts those of all streams of the store.
-    pub fn new(total: Arc<AtomicUsize>) -> Self {
+    pub fn new(total: Arc<AtomicUsize>, limits: BatchLimits) -> Self {
         Self {
             open: HashMap::default(),
             bytes: 0,
             total,
+            limits,
         }
     }
 
@@ -85,10 +84,10 @@ impl AtomicBatches {
     }
 
     fn begin(&mut self, id: Bytes) -> Result<()> {
-        if self.open.len() >= OPEN_MAX || self.bytes >= BYTES_MAX {
+        if self.open.len() >= self.limits.open_per_stream.unwrap_or(OPEN_MAX) || self.bytes >= BYTES_MAX {
             return Err(reject::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT.into());
         }
-        if self.total.fetch_add(1, Ordering::Relaxed) >= OPEN_MAX_TOTAL {
+        if self.total.fetch_add(1, Ordering::Relaxed) >= self.limits.open_total.unwrap_or(OPEN_MAX_TOTAL) {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(reject::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT.into());
         }
@@ -117,7 +116,7 @@ impl AtomicBatches {
             batch.bytes += bytes;
             self.bytes += bytes;
             batch.messages.push(message);
-            batch.deadline = now.saturating_add(IDLE_MAX);
+            batch.deadline = now.saturating_add(self.limits.idle);
         }
     }
 }
@@ -163,11 +162,12 @@ impl Stream {
         };
         // The message that only ends the batch does not count.
         let size = seq.saturating_sub(u64::from(commit == Commit::Before));
-        let too_large = size > MESSAGES_MAX;
+        let most = self.atomic.limits.messages;
+        let too_large = size > most;
         if !self.atomic.open.contains_key(&id) {
             if seq != 1 {
                 return Err(match too_large {
-                    true => reject::ATOMIC_PUBLISH_TOO_LARGE_BATCH.with(MESSAGES_MAX),
+                    true => reject::ATOMIC_PUBLISH_TOO_LARGE_BATCH.with(most),
                     false => reject::ATOMIC_PUBLISH_INCOMPLETE_BATCH,
                 }
                 .into());
@@ -194,7 +194,7 @@ impl Stream {
         }
         if too_large {
             self.abandon(&id, Abandoned::Large, turn);
-            return Err(reject::ATOMIC_PUBLISH_TOO_LARGE_BATCH.with(MESSAGES_MAX).into());
+            return Err(reject::ATOMIC_PUBLISH_TOO_LARGE_BATCH.with(most).into());
         }
         if commit != Commit::Before {
             self.atomic.add(&id, publish, turn.now);

@@ -15,16 +15,17 @@ use crate::reject::{self, Rejection};
 use crate::shard::emit::{BatchAck, Emit, PubAck, Ticket};
 use crate::shard::turn::Turn;
 use crate::stream::asked::{Asked, number};
-use crate::stream::atomic::{ID_MAX, IDLE_MAX};
+use crate::stream::atomic::ID_MAX;
+use crate::stream::batch_limits::BatchLimits;
 use crate::stream::staged::{Outcome, Staged};
 use crate::stream::{Publish, Stream};
 use crate::types::{API_LEVEL, NanoTime, Seq};
 
 /// How the reply subject of a fast batch's message ends.
 const SUFFIX: &[u8] = b".$FI";
-/// Batches of one stream that are open at a time.
+/// Batches of one stream that are open at a time, unless [`BatchLimits`] says otherwise.
 const OPEN_MAX: usize = 1000;
-/// Batches of one store that are open at a time.
+/// Batches of one store that are open at a time, unless [`BatchLimits`] says otherwise.
 const OPEN_MAX_TOTAL: usize = 50_000;
 /// Messages between two acknowledgements at most, for all publishers of a stream together.
 const FLOW_MAX: u64 = 500;
@@ -62,6 +63,7 @@ pub(crate) struct FastBatches {
     open: HashMap<Bytes, Batch, RandomState>,
     /// Open batches of the whole store.
     total: Arc<AtomicUsize>,
+    limits: BatchLimits,
 }
 
 #[derive(Debug)]
@@ -93,10 +95,11 @@ enum Note<'a> {
 
 impl FastBatches {
     /// None open; `total` counts those of all streams of the store.
-    pub fn new(total: Arc<AtomicUsize>) -> Self {
+    pub fn new(total: Arc<AtomicUsize>, limits: BatchLimits) -> Self {
         Self {
             open: HashMap::default(),
             total,
+            limits,
         }
     }
 
@@ -113,10 +116,10 @@ impl FastBatches {
     }
 
     fn begin(&mut self, marks: &Marks) -> Result<()> {
-        if self.open.len() >= OPEN_MAX {
+        if self.open.len() >= self.limits.open_per_stream.unwrap_or(OPEN_MAX) {
             return Err(reject::BATCH_PUBLISH_TOO_MANY_INFLIGHT.into());
         }
-        if self.total.fetch_add(1, Ordering::Relaxed) >= OPEN_MAX_TOTAL {
+        if self.total.fetch_add(1, Ordering::Relaxed) >= self.limits.open_total.unwrap_or(OPEN_MAX_TOTAL) {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(reject::BATCH_PUBLISH_TOO_MANY_INFLIGHT.into());
         }
@@ -220,10 +223,11 @@ impl Stream {
         }
         let publish = self.without_level(publish, &marks)?;
         let publishers = self.fast.open.len();
+        let idle = self.fast.limits.idle;
         let Some(batch) = self.fast.open.get_mut(&marks.id) else {
             return Ok(None);
         };
-        batch.deadline = turn.now.saturating_add(IDLE_MAX);
+        batch.deadline = turn.now.saturating_add(idle);
         if marks.operation == Operation::Ping {
             return Ok(self.ping(&marks, reply, turn));
         }

@@ -5,6 +5,7 @@ mod agenda;
 mod ahead;
 mod asked;
 mod atomic;
+mod batch_limits;
 mod checks;
 mod config;
 pub(crate) mod core;
@@ -38,6 +39,7 @@ use foldhash::fast::RandomState;
 use weir_subject::{SubKey, Sublist};
 
 pub use atomic::Abandoned;
+pub use batch_limits::BatchLimits;
 pub use config::{
     ConsumerLimits, Discard, ExternalStream, PersistMode, Placement, Republish, Retention, SourceConsumer, Storage,
     StreamCompression, StreamConfig, StreamSource, SubjectTransform,
@@ -65,11 +67,23 @@ use schedule::Schedules;
 use settings::{Durability, Settings};
 use sourcing::Reader;
 
-/// How many batches are open in all streams of a store.
-#[derive(Debug, Default)]
+/// How many batches are open in all streams of a store, and how many may be.
+#[derive(Debug)]
 pub(crate) struct OpenBatches {
     atomic: Arc<AtomicUsize>,
     fast: Arc<AtomicUsize>,
+    limits: BatchLimits,
+}
+
+impl OpenBatches {
+    /// None yet.
+    pub fn new(limits: BatchLimits) -> Self {
+        Self {
+            atomic: Arc::default(),
+            fast: Arc::default(),
+            limits,
+        }
+    }
 }
 
 /// One stream and its consumers. Reached through [`Shard`](crate::shard::Shard) on the thread that owns it.
@@ -123,8 +137,8 @@ impl Stream {
     pub(crate) fn new(core: StreamCore, batches: &OpenBatches, stats: Arc<StreamStats>) -> Self {
         Self {
             rewrites: Rewrites::of(&core.config),
-            atomic: AtomicBatches::new(Arc::clone(&batches.atomic)),
-            fast: FastBatches::new(Arc::clone(&batches.fast)),
+            atomic: AtomicBatches::new(Arc::clone(&batches.atomic), batches.limits),
+            fast: FastBatches::new(Arc::clone(&batches.fast), batches.limits),
             origins: BTreeMap::new(),
             readers: Vec::new(),
             told: core.last(),

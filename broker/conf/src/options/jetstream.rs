@@ -139,6 +139,21 @@ pub struct JetStreamLimits {
     pub max_request_batch: Option<u64>,
     /// Longest duplicate window.
     pub duplicate_window: Option<Duration>,
+    /// Of batches.
+    pub batch: BatchLimits,
+}
+
+/// `jetstream { limits { batch { … } } }`. `None`: the default of the code that asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Most open batches of a stream.
+    pub max_inflight_per_stream: Option<u64>,
+    /// Most open batches of the server.
+    pub max_inflight_total: Option<u64>,
+    /// Most messages of an atomic batch.
+    pub max_msgs: Option<u64>,
+    /// How long a batch may be silent.
+    pub timeout: Option<Duration>,
 }
 
 /// Storage.
@@ -160,6 +175,14 @@ pub struct JetStream {
     pub sync_interval: Option<SyncInterval>,
     /// Limits.
     pub limits: JetStreamLimits,
+    /// Most messages that may wait to be stored; `None`: the default of the engine.
+    pub max_buffered_msgs: Option<u64>,
+    /// Most bytes that may wait to be stored; `None`: the default of the engine.
+    pub max_buffered_size: Option<u64>,
+    /// Most API requests under way; `None`: the default of the server.
+    pub request_queue_limit: Option<u64>,
+    /// Most API requests for information under way; `None`: as `request_queue_limit`.
+    pub info_queue_limit: Option<u64>,
     /// Backend of streams whose metadata names none.
     pub backend: Backend,
     /// Durability of streams whose metadata names none, if the file says one.
@@ -183,6 +206,10 @@ impl Default for JetStream {
             strict: true,
             sync_interval: None,
             limits: JetStreamLimits::default(),
+            max_buffered_msgs: None,
+            max_buffered_size: None,
+            request_queue_limit: None,
+            info_queue_limit: None,
             backend: Backend::Segment,
             durability: None,
             compression: Compression::None,
@@ -252,6 +279,10 @@ fn key(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> {
             js.domain = Some(domain);
         }
         "limits" => limits(&mut js.limits, e)?,
+        "max_buffered_msgs" => js.max_buffered_msgs = read::limit(e)?,
+        "max_buffered_size" => js.max_buffered_size = storage(e)?.filter(|&bytes| bytes > 0),
+        "request_queue_limit" => js.request_queue_limit = read::limit(e)?,
+        "info_queue_limit" => js.info_queue_limit = read::limit(e)?,
         "backend" => js.backend = read::word(e, Backend::parse)?,
         "durability" => js.durability = Some(read::word(e, Durability::parse)?),
         "compression" => js.compression = read::word(e, Compression::parse)?,
@@ -309,7 +340,21 @@ fn limits(limits: &mut JetStreamLimits, entry: &Entry) -> Result<(), ConfError> 
             "max_ha_assets" => limits.max_ha_assets = read::limit(e)?,
             "max_request_batch" => limits.max_request_batch = read::limit(e)?,
             "duplicate_window" => limits.duplicate_window = Some(read::positive_time(e)?),
-            _ => read::unknown(e, unsupported::LIMITS)?,
+            "batch" => batch(&mut limits.batch, e)?,
+            _ => read::unknown(e, &[])?,
+        }
+    }
+    Ok(())
+}
+
+fn batch(limits: &mut BatchLimits, entry: &Entry) -> Result<(), ConfError> {
+    for e in &read::block(entry)?.entries {
+        match e.key.to_ascii_lowercase().as_str() {
+            "max_inflight_per_stream" => limits.max_inflight_per_stream = read::limit(e)?,
+            "max_inflight_total" => limits.max_inflight_total = read::limit(e)?,
+            "max_msgs" => limits.max_msgs = read::limit(e)?,
+            "timeout" => limits.timeout = Some(read::positive_time(e)?),
+            _ => read::unknown(e, &[])?,
         }
     }
     Ok(())

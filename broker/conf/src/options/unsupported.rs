@@ -97,15 +97,8 @@ pub(super) const JETSTREAM: &[&str] = &[
     "tpm",
     "unique_tag",
     "max_outstanding_catchup",
-    "max_buffered_size",
-    "max_buffered_msgs",
-    "request_queue_limit",
-    "info_queue_limit",
     "meta_compact",
     "meta_compact_size",
     "meta_compact_sync",
     "max_concurrent_io",
 ];
-
-/// In `jetstream { limits { } }`.
-pub(super) const LIMITS: &[&str] = &["batch"];

@@ -119,6 +119,20 @@ impl<'s> Call<'s> {
         })
     }
 
+    /// Whether it tells what is there and changes nothing.
+    pub fn only_asks(self) -> bool {
+        matches!(
+            self,
+            Self::Info
+                | Self::StreamInfo(_)
+                | Self::StreamNames
+                | Self::StreamList
+                | Self::ConsumerInfo(..)
+                | Self::ConsumerNames(_)
+                | Self::ConsumerList(_)
+        )
+    }
+
     /// Whether only a cluster can do it.
     pub fn needs_cluster(self) -> bool {
         matches!(

@@ -9,6 +9,7 @@ mod consumer;
 pub(super) mod decode;
 pub mod direct;
 pub mod jsz;
+pub mod load;
 mod message;
 mod reply;
 mod restore;
@@ -45,7 +46,7 @@ impl From<Vec<u8>> for Reply {
 }
 
 /// Serves one request. Without an answer if its subject is no call of the API, as nats-server.
-pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest) {
+pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, _under_way: load::UnderWay) {
     let subject = String::from_utf8_lossy(&request.subject).into_owned();
     let Some(call) = Call::parse(&subject) else { return };
     let outcome = answer(&jetstream, call, &request).await;

@@ -16,7 +16,7 @@ use weir_engine::json::format_time;
 use weir_engine::stream::settings::Settings;
 use weir_engine::stream::validate::{subjects_overlap, validate_new};
 use weir_engine::stream::{Message, StreamConfig};
-use weir_engine::{LogId, Rejection, Seq, reject};
+use weir_engine::{LogId, NanoTime, Rejection, Seq, reject};
 
 use super::call::Call;
 use super::decode::decode;
@@ -24,9 +24,9 @@ use super::reply;
 use super::stream::{check_origins, check_room, describe};
 use super::{Answer, is_empty, limits, lookup, refused, schema};
 use crate::account::{Inbound, Service};
-use crate::jetstream::backup::{BackupConsumer, BackupState, Reader, broken};
+use crate::jetstream::backup::{Backup, BackupConsumer, BackupState, Reader, broken};
 use crate::jetstream::batch::Batch;
-use crate::jetstream::{ApiRequest, JetStream, now, nuid};
+use crate::jetstream::{ApiRequest, JetStream, backup_tar, now, nuid};
 
 /// How long a client may be silent.
 const IDLE: Duration = Duration::from_secs(5);
@@ -69,6 +69,8 @@ struct Restore {
     shard: usize,
     config: StreamConfig,
     settings: Settings,
+    /// What the client says of the backup.
+    told: BackupState,
 }
 
 /// STREAM.RESTORE. The client sends the chunks to the subject in the answer.
@@ -77,6 +79,7 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
     #[serde(default)]
     struct Request {
         config: StreamConfig,
+        state: BackupState,
     }
     if is_empty(&request.payload) {
         return Err(reject::BAD_REQUEST);
@@ -115,6 +118,7 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
         shard: js.shard_for(account, name),
         config,
         settings,
+        told: asked.state,
     };
     tracing::info!(stream = name, "restore begins");
     js.advise(
@@ -269,8 +273,7 @@ impl Restore {
             .map(|consumer| (consumer.name.clone(), consumer.config.clone()))
             .collect();
         js.call(self.shard, move |shard| {
-            let last_time = contents.state.last_time();
-            shard.finish_restore(id, contents.last, last_time, contents.consumers)
+            shard.finish_restore(id, contents.last, contents.last_time, contents.consumers)
         })
         .await
         .map_err(|error| refused(error, &reject::STREAM_RESTORE))?;
@@ -296,7 +299,21 @@ impl Restore {
 
     /// Reads a backup into the hidden stream. On a thread of its own.
     fn decode(&self, pipe: Pipe, handle: &tokio::runtime::Handle) -> io::Result<Contents> {
-        let mut reader = Reader::new(pipe)?;
+        match Backup::open(pipe)? {
+            Backup::Archive(reader) => self.decode_archive(reader, handle),
+            Backup::Tar(tar) => self.decode_tar(tar, handle),
+        }
+    }
+
+    fn begin(&self, handle: &tokio::runtime::Handle, first: Seq) -> io::Result<()> {
+        let (id, owner) = (self.id, Arc::from(&*self.request.account.name));
+        let (config, settings) = (self.config.clone(), self.settings);
+        self.ask(handle, move |shard| {
+            shard.begin_restore(id, &owner, config, settings, first)
+        })
+    }
+
+    fn decode_archive(&self, mut reader: Reader<Pipe>, handle: &tokio::runtime::Handle) -> io::Result<Contents> {
         let head = reader.next()?;
         if head.name != b"state.json" {
             return Err(broken("expected state.json first"));
@@ -304,11 +321,7 @@ impl Restore {
         let state: BackupState =
             serde_json::from_slice(head.body()).map_err(|error| broken(format!("error in state.json: {error}")))?;
         let created = now();
-        let (id, owner) = (self.id, Arc::from(&*self.request.account.name));
-        let (config, settings, first) = (self.config.clone(), self.settings, state.first_seq);
-        self.ask(handle, move |shard| {
-            shard.begin_restore(id, &owner, config, settings, first)
-        })?;
+        self.begin(handle, state.first_seq)?;
         let mut consumers = Vec::new();
         if state.consumer_count > CONSUMERS_MAX {
             return Err(broken("too many consumers"));
@@ -346,7 +359,52 @@ impl Restore {
             }
         }
         self.fill(handle, portion)?;
-        Ok(Contents { state, last, consumers })
+        let last_time = state.last_time();
+        Ok(Contents {
+            last_time,
+            last,
+            consumers,
+        })
+    }
+
+    /// Where such a backup begins only the client can say: of messages that limits removed it may have more.
+    fn decode_tar(&self, tar: impl Read, handle: &tokio::runtime::Handle) -> io::Result<Contents> {
+        let first = self.told.first_seq;
+        let mut begun = first > 0;
+        if begun {
+            self.begin(handle, first)?;
+        }
+        let rest = backup_tar::read(tar, first, &mut |mut messages| {
+            if let (false, Some(message)) = (begun, messages.first()) {
+                self.begin(handle, message.seq)?;
+                begun = true;
+            }
+            while !messages.is_empty() {
+                let portion = messages.drain(..messages.len().min(MESSAGES)).collect();
+                self.fill(handle, portion)?;
+            }
+            Ok(())
+        })?;
+        if rest.stream != self.config.name {
+            return Err(broken("stream names do not match"));
+        }
+        if !begun {
+            self.begin(handle, rest.last + 1)?;
+        }
+        let (id, removed) = (self.id, rest.removed);
+        self.ask(handle, move |shard| shard.restore_removals(id, &removed))?;
+        let created = now();
+        let numbered = rest.consumers.into_iter().zip(1..);
+        let consumers = numbered.map(|((name, consumer), serial)| consumer.into_snapshot(&name, serial, created));
+        let last = rest.last.max(self.told.last_seq);
+        Ok(Contents {
+            last_time: match last == rest.last {
+                true => Some(rest.last_time),
+                false => self.told.last_time(),
+            },
+            last,
+            consumers: consumers.collect(),
+        })
     }
 
     fn fill(&self, handle: &tokio::runtime::Handle, messages: Vec<Message>) -> io::Result<()> {
@@ -368,9 +426,10 @@ impl Restore {
 
 /// What a backup held besides messages.
 struct Contents {
-    state: BackupState,
     /// The last sequence, of a message or given away.
     last: Seq,
+    /// When it was, if that is known.
+    last_time: Option<NanoTime>,
     consumers: Vec<ConsumerSnapshot>,
 }
 

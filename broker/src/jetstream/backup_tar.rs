@@ -1,0 +1,372 @@
+//! Backups as nats-server wrote them before 2.15: a tar of its own files in an S2 stream. Read, so that streams can be
+//! brought over; never written.
+//!
+//! `meta.inf` is the stream's configuration; `msgs/<number>.blk` are blocks of messages, in order; `obs/<consumer>/meta.inf`
+//! and `obs/<consumer>/o.dat` a consumer's configuration and state. A block is a row of records, little-endian:
+//!
+//! | bytes | |
+//! | --- | --- |
+//! | 4 | length of the record, all of it; the highest bit says that there is a header block |
+//! | 8 | sequence; the highest bit marks an erased message, the one below it the deletion of an earlier one |
+//! | 8 | time, in nanoseconds |
+//! | 2 | length of the subject |
+//! | | subject; with a header block its length (4); header block; payload |
+//! | 8 | checksum |
+//!
+//! What removed a message may stand in a later block, and what limits removed is told nowhere: limits are applied again
+//! once all is read. The checksums in it are HighwayHash, which nothing else here needs: the S2 stream around it has its
+//! own, and they are checked.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use bytes::{Buf, Bytes};
+use serde::Deserialize;
+use weir_engine::consumer::{ConsumerConfig, SeqPair};
+use weir_engine::stream::Message;
+use weir_engine::{NanoTime, SECOND, Seq};
+
+use crate::jetstream::backup::{BackupConsumer, ConsumerState, Pending, broken};
+
+/// What stands before a record's subject.
+const HEAD: usize = 22;
+/// What stands behind a record's payload.
+const CHECKSUM: usize = 8;
+/// In a record's length: it has a header block.
+const HEADERS: u32 = 1 << 31;
+/// In a record's sequence: the message was erased.
+const ERASED: u64 = 1 << 63;
+/// In a record's sequence: the message of that sequence, in an earlier record, was deleted.
+const TOMBSTONE: u64 = 1 << 62;
+/// The largest file of a backup: more than any block has.
+const FILE_MAX: u64 = 1 << 30;
+/// How the file of a consumer's state begins, before its version.
+const STATE_MAGIC: u8 = 22;
+
+/// What a backup holds besides messages.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// The name in the stream's configuration.
+    pub stream: String,
+    pub consumers: BTreeMap<String, BackupConsumer>,
+    /// Messages that were removed after they were written.
+    pub removed: Vec<Seq>,
+    /// The highest sequence that is spoken of.
+    pub last: Seq,
+    /// When the message of that sequence was stored.
+    pub last_time: NanoTime,
+}
+
+/// Reads a backup, and gives away the messages from the sequence `first` on as they come, block by block.
+///
+/// # Errors
+/// The backup ends too early or makes no sense, or a message is not wanted.
+pub(super) fn read(
+    from: impl Read,
+    first: Seq,
+    messages: &mut dyn FnMut(Vec<Message>) -> io::Result<()>,
+) -> io::Result<Rest> {
+    #[derive(Deserialize)]
+    struct Stream {
+        name: String,
+    }
+    let mut rest = Rest::default();
+    let mut archive = tar::Archive::new(from);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let parts: Vec<&str> = path.split('/').collect();
+        match parts[..] {
+            ["meta.inf"] => {
+                let stream: Stream = json(&path, &contents(&mut entry)?)?;
+                rest.stream = stream.name;
+            }
+            ["msgs", name] if name.ends_with(".blk") => {
+                let block = contents(&mut entry)?;
+                let kept = records(&path, block, first, &mut rest)?;
+                messages(kept)?;
+            }
+            ["obs", name, "meta.inf"] => {
+                let config: ConsumerConfig = json(&path, &contents(&mut entry)?)?;
+                rest.consumers.entry(name.to_owned()).or_default().config = config;
+            }
+            ["obs", name, "o.dat"] => {
+                let state = consumer_state(contents(&mut entry)?)
+                    .ok_or_else(|| broken(format!("{path}: not the state of a consumer")))?;
+                rest.consumers.entry(name.to_owned()).or_default().state = state;
+            }
+            // So nats-server says in the backup itself that it could not go on.
+            ["errors.txt"] => {
+                let why = contents(&mut entry)?;
+                return Err(broken(format!("{path}: {}", String::from_utf8_lossy(&why))));
+            }
+            _ => {}
+        }
+    }
+    if rest.stream.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(rest)
+}
+
+/// A whole file of the backup.
+fn contents(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Bytes> {
+    let size = entry.size();
+    if size > FILE_MAX {
+        return Err(broken("a file of the backup is too large"));
+    }
+    // Grows with what arrives, so that a size that lies costs nothing.
+    let mut bytes = Vec::new();
+    let read = entry.take(size).read_to_end(&mut bytes)?;
+    match read as u64 == size {
+        true => Ok(bytes.into()),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn json<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> io::Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| broken(format!("{path}: {error}")))
+}
+
+/// The messages of a block; what it says of others goes to `rest`.
+fn records(path: &str, mut block: Bytes, first: Seq, rest: &mut Rest) -> io::Result<Vec<Message>> {
+    let whole = block.len();
+    let mut messages = Vec::new();
+    while block.has_remaining() {
+        let at = whole - block.len();
+        let record = record(&mut block).ok_or_else(|| broken(format!("{path}: no record at byte {at}")))?;
+        let seq = record.seq & !(ERASED | TOMBSTONE);
+        let rises = seq > rest.last;
+        if rises {
+            (rest.last, rest.last_time) = (seq, record.time);
+        }
+        if record.seq & TOMBSTONE != 0 {
+            rest.removed.push(seq);
+        } else if record.seq & ERASED == 0 && seq >= first.max(1) && rises {
+            messages.push(Message { seq, ..record });
+        }
+    }
+    Ok(messages)
+}
+
+/// The record that the block begins with; its sequence still has its marks.
+fn record(block: &mut Bytes) -> Option<Message> {
+    let mut head = block.get(..HEAD)?;
+    let len = head.get_u32_le();
+    let seq = head.get_u64_le();
+    let time = head.get_i64_le();
+    let subject_len = usize::from(head.get_u16_le());
+    let record_len = (len & !HEADERS) as usize;
+    if record_len < HEAD + CHECKSUM || record_len > block.len() {
+        return None;
+    }
+    let mut record = block.split_to(record_len);
+    record.truncate(record_len - CHECKSUM);
+    record.advance(HEAD);
+    let mut take = |len: usize| (len <= record.len()).then(|| record.split_to(len));
+    let subject = take(subject_len)?;
+    let headers = match len & HEADERS {
+        0 => Bytes::new(),
+        _ => {
+            let len = take(4)?.get_u32_le() as usize;
+            take(len)?
+        }
+    };
+    Some(Message {
+        seq,
+        time,
+        subject,
+        headers,
+        payload: record,
+    })
+}
+
+/// A consumer's state, in either version of the file. All numbers are LEB128; sequences are told from the ack floor on,
+/// times in seconds from the least one.
+fn consumer_state(mut file: Bytes) -> Option<ConsumerState> {
+    if file.is_empty() {
+        return Some(ConsumerState::default());
+    }
+    if file.len() < 2 || file.get_u8() != STATE_MAGIC {
+        return None;
+    }
+    let version = file.get_u8();
+    if !(1..=2).contains(&version) {
+        return None;
+    }
+    let file = &mut file;
+    let mut pair = || {
+        Some(SeqPair {
+            consumer: unsigned(file)?,
+            stream: unsigned(file)?,
+        })
+    };
+    let (floor, mut delivered) = (pair()?, pair()?);
+    if version == 1 {
+        // It told what came after the floor.
+        delivered.consumer = delivered.consumer.checked_add(floor.consumer.saturating_sub(1))?;
+        delivered.stream = delivered.stream.checked_add(floor.stream.saturating_sub(1))?;
+    }
+    let mut state = ConsumerState::between(delivered, floor);
+    let pending = unsigned(file)?;
+    if pending > 0 {
+        let least = signed(file)?;
+        for _ in 0..pending {
+            let seq = unsigned(file)?.checked_add(floor.stream)?;
+            let sequence = match version {
+                2 => unsigned(file)?.checked_add(floor.consumer)?,
+                _ => 0,
+            };
+            let time = signed(file)?;
+            let seconds = match version {
+                1 => time.checked_add(least)?,
+                _ => least.checked_sub(time)?,
+            };
+            let timestamp = seconds.checked_mul(SECOND)?;
+            state.pending.insert(seq, Pending { sequence, timestamp });
+        }
+    }
+    for _ in 0..unsigned(file)? {
+        let seq = unsigned(file)?.checked_add(floor.stream)?;
+        let count = unsigned(file)?;
+        state.redelivered.insert(seq, count);
+    }
+    Some(state)
+}
+
+fn unsigned(file: &mut Bytes) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let byte = file.has_remaining().then(|| file.get_u8())?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn signed(file: &mut Bytes) -> Option<i64> {
+    let zigzag = unsigned(file)?;
+    Some((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(out: &mut Vec<u8>, mut number: u64) {
+        while number >= 0x80 {
+            out.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        out.push(number as u8);
+    }
+
+    fn put(block: &mut Vec<u8>, seq: u64, headers: &[u8], payload: &[u8]) {
+        let prefix = if headers.is_empty() { 0 } else { 4 };
+        let len = (HEAD + 1 + prefix + headers.len() + payload.len() + CHECKSUM) as u32;
+        block.extend((len | if prefix > 0 { HEADERS } else { 0 }).to_le_bytes());
+        block.extend(seq.to_le_bytes());
+        block.extend((seq as i64 & 0xff).to_le_bytes());
+        block.extend(1u16.to_le_bytes());
+        block.push(b'a');
+        if prefix > 0 {
+            block.extend((headers.len() as u32).to_le_bytes());
+        }
+        block.extend(headers);
+        block.extend(payload);
+        block.extend([0; CHECKSUM]);
+    }
+
+    fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, data) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(data.len() as u64);
+            header.set_mode(0o600);
+            archive.append_data(&mut header, name, *data).unwrap();
+        }
+        archive.into_inner().unwrap()
+    }
+
+    fn read_all(data: &[u8], first: Seq) -> io::Result<(Vec<Message>, Rest)> {
+        let mut all = Vec::new();
+        let rest = read(data, first, &mut |messages| {
+            all.extend(messages);
+            Ok(())
+        })?;
+        Ok((all, rest))
+    }
+
+    #[test]
+    fn messages_erased_deleted_and_below_the_first() {
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        put(&mut one, 1, b"", b"one");
+        put(&mut one, 2, b"NATS/1.0\r\n\r\n", b"two");
+        put(&mut one, 3 | ERASED, b"", b"");
+        put(&mut two, 4, b"", b"four");
+        put(&mut two, 2 | TOMBSTONE, b"", b"");
+        put(&mut two, 9 | TOMBSTONE, b"", b"");
+        let data = archive(&[
+            ("meta.inf", br#"{"name":"S"}"#),
+            ("msgs/1.blk", &one),
+            ("msgs/2.blk", &two),
+            ("msgs/index.db", b"anything"),
+        ]);
+        let (messages, rest) = read_all(&data, 2).unwrap();
+        let seen: Vec<_> = messages
+            .iter()
+            .map(|message| (message.seq, &message.headers[..], &message.payload[..]))
+            .collect();
+        assert_eq!(seen, [(2, &b"NATS/1.0\r\n\r\n"[..], &b"two"[..]), (4, b"", b"four")]);
+        assert_eq!((&*rest.stream, rest.last, rest.last_time), ("S", 9, 9));
+        assert_eq!(rest.removed, [2, 9]);
+    }
+
+    #[test]
+    fn what_is_damaged_is_refused() {
+        let mut block = Vec::new();
+        put(&mut block, 1, b"", b"one");
+        for cut in 1..block.len() {
+            let data = archive(&[("meta.inf", br#"{"name":"S"}"#), ("msgs/1.blk", &block[..cut])]);
+            let error = read_all(&data, 0).unwrap_err();
+            assert_eq!(error.to_string(), "msgs/1.blk: no record at byte 0");
+        }
+        assert!(read_all(b"not a tar", 0).is_err());
+        assert!(read_all(&archive(&[("errors.txt", b"disk")]), 0).is_err());
+        assert!(read_all(&archive(&[]), 0).is_err());
+        let state = archive(&[("meta.inf", br#"{"name":"S"}"#), ("obs/C/o.dat", &[22, 3, 0])]);
+        assert!(read_all(&state, 0).is_err());
+    }
+
+    #[test]
+    fn both_versions_of_a_consumers_state() {
+        let mut two = vec![STATE_MAGIC, 2];
+        // Floor 5/100, delivered 9/110; one pending, at 103 with delivery 7, two seconds before 1000; 103 sent again once.
+        for part in [5, 100, 9, 110, 1, 2000, 3, 2, 4, 1, 3, 1] {
+            number(&mut two, part);
+        }
+        let state = consumer_state(two.into()).unwrap();
+        let pending: Vec<_> = state
+            .pending
+            .iter()
+            .map(|(seq, at)| (*seq, at.sequence, at.timestamp))
+            .collect();
+        assert_eq!(pending, [(103, 7, 998 * SECOND)]);
+        assert_eq!(state.redelivered.into_iter().collect::<Vec<_>>(), [(103, 1)]);
+        let mut one = vec![STATE_MAGIC, 1];
+        for part in [5, 100, 5, 11, 1, 2000, 3, 4, 0] {
+            number(&mut one, part);
+        }
+        let state = consumer_state(one.into()).unwrap();
+        let pending: Vec<_> = state.pending.iter().map(|(seq, at)| (*seq, at.timestamp)).collect();
+        assert_eq!(pending, [(103, 1002 * SECOND)]);
+        let told = serde_json::to_value(&state).unwrap();
+        assert_eq!(
+            told["delivered"],
+            serde_json::json!({"consumer_seq": 9, "stream_seq": 110})
+        );
+        assert!(consumer_state(Bytes::from_static(&[STATE_MAGIC, 2, 0x80])).is_none());
+    }
+}
