@@ -61,6 +61,28 @@ pub(crate) mod rfc3339_option {
     }
 }
 
+/// A time where Go has a pointer to one: year 1, which elsewhere means "none", is a time like any other, the earliest.
+pub(crate) mod rfc3339_pointer {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Stands for the year 1, which 64 bits of nanoseconds do not reach.
+    const EARLIEST: i64 = i64::MIN;
+
+    pub fn serialize<S: Serializer>(time: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+        super::rfc3339_option::serialize(&time.filter(|&time| time != EARLIEST), serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+        match Option::<String>::deserialize(deserializer)? {
+            None => Ok(None),
+            Some(text) => match super::parse_time(&text) {
+                Ok(time) => Ok(Some(time.unwrap_or(EARLIEST))),
+                Err(error) => Err(serde::de::Error::custom(error)),
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,10 +26,11 @@ pub(super) fn remove(path: &Path) {
     }
 }
 
-/// `<name of the executable>_<process id>.ports`, as harnesses for nats-server look for it.
+/// `<name that the server was started by>_<process id>.ports`, as harnesses for nats-server look for it: where a link of
+/// that name stands for this server, the file is `nats-server_<process id>.ports`.
 pub(super) fn ports_path(folder: &Path) -> PathBuf {
-    let executable = std::env::current_exe().ok();
-    let name = executable
+    let started_as = std::env::args_os().next().map(PathBuf::from);
+    let name = started_as
         .as_deref()
         .and_then(Path::file_name)
         .map_or("weir-server".into(), |name| name.to_string_lossy());

@@ -86,7 +86,7 @@ pub struct ConsumerConfig {
     #[serde(skip_serializing_if = "is_zero")]
     pub opt_start_seq: Seq,
     /// The first time, for [`DeliverPolicy::ByStartTime`].
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::json::rfc3339_option")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::json::rfc3339_pointer")]
     pub opt_start_time: Option<NanoTime>,
     /// What must be acknowledged.
     pub ack_policy: AckPolicy,

@@ -148,7 +148,7 @@ pub struct StreamSource {
     #[serde(skip_serializing_if = "is_zero")]
     pub opt_start_seq: Seq,
     /// The time of the first message to copy.
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::json::rfc3339_option")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::json::rfc3339_pointer")]
     pub opt_start_time: Option<NanoTime>,
     /// The subjects to copy; all if empty.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -51,15 +51,6 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
-        why: "a start time of the year 1, Go's zero time, counts as none with ours",
-        whole: true,
-        is: |operation, _| {
-            operation
-                .to_string()
-                .contains("\"opt_start_time\":\"0001-01-01T00:00:00Z\"")
-        },
-    },
-    Known {
         why: "nats-server names the consumers that a limit is too small for in any order",
         whole: true,
         is: |_, difference| {

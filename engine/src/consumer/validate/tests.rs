@@ -183,6 +183,10 @@ fn the_start_has_to_fit_the_policy() {
         assert_eq!(refused.code, 10094);
     }
     assert!(create(json!({"deliver_policy": "by_start_time", "opt_start_time": time})).is_ok());
+    // Go's zero time is a time here, and comes back as it went in.
+    let zero = json!("0001-01-01T00:00:00Z");
+    let first = create(json!({"deliver_policy": "by_start_time", "opt_start_time": zero})).unwrap();
+    assert_eq!(serde_json::to_value(first).unwrap()["opt_start_time"], zero);
 }
 
 #[test]
