@@ -58,7 +58,8 @@ pub fn validate_new<'c>(
     if stream.max_consumers > 0 && limitable as i64 >= stream.max_consumers {
         return Err(reject::MAXIMUM_CONSUMERS_LIMIT);
     }
-    if stream.retention == Retention::WorkQueue {
+    // What only copies the stream takes no work from it.
+    if stream.retention == Retention::WorkQueue && !config.direct && !config.sourcing {
         if !matches!(config.ack_policy, AckPolicy::Explicit | AckPolicy::FlowControl) {
             return Err(reject::CONSUMER_WQ_REQUIRES_EXPLICIT_ACK);
         }

@@ -236,6 +236,7 @@ fn work_queues_have_one_consumer_for_each_message() {
         second(json!({"ack_policy": "explicit", "filter_subject": "s.2"})),
         Ok(())
     );
+    assert_eq!(second(json!({"ack_policy": "explicit", "sourcing": true})), Ok(()));
 }
 
 #[test]
