@@ -233,6 +233,7 @@ impl JetStream {
             shard: entry.shard,
             stream: entry.id,
             consumer: Bytes::copy_from_slice(name.as_bytes()),
+            is_push: config.is_push(),
         });
         let filters: Vec<_> = self
             .api_prefixes()

@@ -51,6 +51,8 @@ pub(super) struct Pull {
     pub shard: usize,
     pub stream: LogId,
     pub consumer: Bytes,
+    /// Whether the consumer takes none.
+    pub is_push: bool,
 }
 
 impl Service for Pull {
@@ -63,6 +65,8 @@ impl Service for Pull {
         }
         let request = match PullRequest::parse(message.payload) {
             Ok(request) => request,
+            // The consumer refuses it, whatever it says.
+            Err(_) if self.is_push => PullRequest::default(),
             Err(why) => return refuse_pull(&jetstream, &self.account, message, message.payload, why),
         };
         let input = Input::Pull {

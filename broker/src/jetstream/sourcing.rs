@@ -71,11 +71,11 @@ pub(super) struct SourceInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     external: Option<ExternalStream>,
     lag: u64,
-    /// Nanoseconds since the origin was last heard of; -1 if it never was.
-    active: i64,
     /// The last sequence of the origin that a source has copied.
     #[serde(skip_serializing_if = "is_zero")]
     seq: Seq,
+    /// Nanoseconds since the origin was last heard of; -1 if it never was.
+    active: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Rejection>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -230,8 +230,8 @@ impl Task {
             name: self.source.name.clone(),
             external: self.source.external.clone(),
             lag: status.lag,
-            active,
             seq: if self.mirror { 0 } else { status.through },
+            active,
             error: status.error,
             filter_subject: self.source.filter_subject.clone(),
             subject_transforms: self.source.subject_transforms.clone(),

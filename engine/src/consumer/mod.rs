@@ -181,6 +181,8 @@ impl Consumer {
             },
             DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),
             DeliverPolicy::ByStartTime => stream.seq_at(config.opt_start_time.unwrap_or(0))?.max(first),
+            // All there is, then, is the last of its subject.
+            DeliverPolicy::LastPerSubject if stream.config.max_msgs_per_subject == 1 => first,
             DeliverPolicy::LastPerSubject => {
                 let mut lasts = Vec::new();
                 stream.index.last_of_each(&filters, &mut |_, info| {

@@ -328,7 +328,8 @@ impl Consumer {
     pub(super) fn heartbeat(&self, stalled: Option<u64>) -> Status {
         Status::Heartbeat {
             consumer_seq: self.delivered.consumer,
-            stream_seq: self.delivered.stream,
+            // How far it looked: what it does not want is behind it as well.
+            stream_seq: self.initial.front().map_or(self.next, |first| *first).saturating_sub(1),
             stalled,
         }
     }

@@ -411,6 +411,8 @@ impl State {
                 stream.untidy = true;
                 let read = stream.has_consumers();
                 stream.core.write(read)?;
+                // Whoever is answered may ask for it at once.
+                stream.note_stats();
             }
         }
         for (id, settings) in self.doomed.drain(..) {
@@ -442,7 +444,6 @@ impl State {
                 continue;
             };
             stream.touched = false;
-            stream.note_stats();
             let due = stream.next_deadline(now)?;
             let before = match due {
                 Some(due) => self.deadline_of.insert(id, due),

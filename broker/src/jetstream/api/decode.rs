@@ -297,8 +297,11 @@ impl<'de> Visitor<'de> for Place<'_> {
                         }
                         continue;
                     };
-                    if let Some(value) = entries.next_value_seed(self.inside(&key, shape))? {
-                        object.insert((*name).to_owned(), value);
+                    match entries.next_value_seed(self.inside(&key, shape))? {
+                        Some(value) => _ = object.insert((*name).to_owned(), value),
+                        // Go's `null` empties a pointer, list or map that the same field, written otherwise, filled.
+                        None if shape.is_nullable() => _ = object.remove(*name),
+                        None => {}
                     }
                 }
             }
@@ -457,6 +460,12 @@ mod tests {
 
     fn stream(text: &str) -> Result<Value, String> {
         decode(text.as_bytes(), &STREAM_CONFIG, true)
+    }
+
+    #[test]
+    fn null_empties_what_the_same_field_filled() {
+        let twice = r#"{"subjects":["a"],"SUBJECTS":null,"name":"A","Name":null}"#;
+        assert_eq!(stream(twice), Ok(json!({"name": "A"})));
     }
 
     #[test]

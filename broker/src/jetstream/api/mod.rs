@@ -56,7 +56,10 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, _under_way: l
         // Resets are each consumer's own business there: of one that is not there nobody hears.
         return;
     }
-    jetstream.api_requests.total.fetch_add(1, Ordering::Relaxed);
+    // Of gets, nats-server counts those in vain.
+    if !matches!((call, &outcome), (Call::MsgGet(_), Ok(_))) {
+        jetstream.api_requests.total.fetch_add(1, Ordering::Relaxed);
+    }
     let reply = outcome.unwrap_or_else(|rejection| {
         jetstream.api_requests.errors.fetch_add(1, Ordering::Relaxed);
         reply::refusal(call, &rejection).into()

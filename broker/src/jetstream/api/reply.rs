@@ -229,9 +229,9 @@ pub(super) struct Consumer {
     paused: bool,
     #[serde(skip_serializing_if = "is_zero")]
     pause_remaining: u64,
+    ts: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     priority_groups: Vec<Group>,
-    ts: String,
 }
 
 #[derive(Serialize)]

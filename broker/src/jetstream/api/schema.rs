@@ -37,6 +37,11 @@ pub(in crate::jetstream) enum Shape {
 }
 
 impl Shape {
+    /// Whether Go has a pointer, list or map there.
+    pub fn is_nullable(&self) -> bool {
+        matches!(self, Self::Time | Self::Texts | Self::List(_))
+    }
+
     /// What Go calls the type.
     pub fn go_type(&self) -> String {
         match self {
