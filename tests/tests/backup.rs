@@ -26,16 +26,26 @@ async fn ask(client: &Client, call: &str, body: &Value) -> Result<Value> {
 /// Everything of a backup, and the answer that came before it.
 async fn backup(client: &Client, stream: &str) -> Result<(Value, Vec<u8>)> {
     let inbox = client.new_inbox();
-    let mut chunks = client.subscribe(inbox.clone()).await?;
-    let request = json!({"deliver_subject": inbox, "chunk_size": 4096});
+    let chunks = client.subscribe(inbox.clone()).await?;
+    let answer = begin_backup(client, stream, &inbox).await?;
+    Ok((answer, receive(client, chunks).await?))
+}
+
+async fn begin_backup(client: &Client, stream: &str, to: &str) -> Result<Value> {
+    let request = json!({"deliver_subject": to, "chunk_size": 4096});
     let answer = ask(client, &format!("STREAM.SNAPSHOT.{stream}"), &request).await?;
     ensure!(answer.get("error").is_none(), "{answer}");
+    Ok(answer)
+}
+
+/// The chunks of a backup, each confirmed.
+async fn receive(client: &Client, mut chunks: async_nats::Subscriber) -> Result<Vec<u8>> {
     let mut data = Vec::new();
     while let Some(chunk) = chunks.next().await {
         if chunk.payload.is_empty() {
             let status = chunk.status.map(|status| status.as_u16());
             ensure!(status == Some(204), "it ended with {status:?}");
-            return Ok((answer, data));
+            return Ok(data);
         }
         data.extend_from_slice(&chunk.payload);
         if let Some(reply) = chunk.reply {
@@ -260,6 +270,30 @@ fn a_backup_of_an_old_nats_server_restores() {
                 let names = ask(&client, "STREAM.NAMES", &Value::Null).await?;
                 ensure!(names["total"] == json!(0), "{names}");
             }
+        }
+        Ok(())
+    });
+}
+
+/// As the `nats` command line does it: all inboxes are heard through one wildcard, and the backup's own is subscribed to
+/// once the answer is there.
+#[test]
+fn a_receiver_that_comes_after_the_answer_misses_nothing() {
+    with_server(async |server| {
+        let client = server.connect().await?;
+        fill(server, Backend::Segment, "S").await?;
+        let _all = client.subscribe("inbox.*").await?;
+        for number in 0..5 {
+            let to = format!("inbox.{number}");
+            let answer = begin_backup(&client, "S", &to).await?;
+            let data = receive(&client, client.subscribe(to).await?).await?;
+            let mut config = answer["config"].clone();
+            config["name"] = json!("T");
+            config["subjects"] = json!(["T.>"]);
+            let restored = restore(&client, &config, &data).await?;
+            ensure!(restored.get("error").is_none(), "{restored}");
+            ensure!(restored["state"]["messages"] == json!(57), "{restored}");
+            ask(&client, "STREAM.DELETE.T", &Value::Null).await?;
         }
         Ok(())
     });

@@ -114,6 +114,17 @@ impl Account {
         self.sublist.read().has_interest(subject)
     }
 
+    /// Whether somebody subscribed to this very subject, in this very queue (empty: in none): a wildcard does not count.
+    #[must_use]
+    pub fn has_subscriber(&self, subject: &[u8], queue: &str) -> bool {
+        let mut found = false;
+        self.matches(subject, |subscription| {
+            let in_queue = subscription.queue.as_deref().unwrap_or_default();
+            found |= *subscription.subject == *subject && in_queue == queue.as_bytes();
+        });
+        found
+    }
+
     /// Calls `out` with every subscription that matches `subject`, and returns the generation that this holds for.
     pub fn matches(&self, subject: &[u8], mut out: impl FnMut(&Arc<Subscription>)) -> u64 {
         let sublist = self.sublist.read();

@@ -64,15 +64,8 @@ impl Outlet for BrokerOutlet {
     }
 
     fn has_subscriber(&mut self, account: &str, subject: &[u8], queue: &str) -> bool {
-        let Some(account) = self.account(account) else {
-            return false;
-        };
-        let mut found = false;
-        account.matches(subject, |subscription| {
-            let in_queue = subscription.queue.as_deref().unwrap_or_default();
-            found |= *subscription.subject == *subject && in_queue == queue.as_bytes();
-        });
-        found
+        self.account(account)
+            .is_some_and(|account| account.has_subscriber(subject, queue))
     }
 
     fn emit(&mut self, emit: Emit) {

@@ -54,7 +54,11 @@ pub fn validate_new<'c>(
     if action == Action::Update {
         return Err(reject::CONSUMER_DOES_NOT_EXIST);
     }
-    let limitable = others.clone().filter(|(_, other)| !other.direct).count();
+    // Those that only copy the stream do not count.
+    let limitable = others
+        .clone()
+        .filter(|(_, other)| !other.direct && !other.sourcing)
+        .count();
     if stream.max_consumers > 0 && limitable as i64 >= stream.max_consumers {
         return Err(reject::MAXIMUM_CONSUMERS_LIMIT);
     }

@@ -695,8 +695,14 @@ impl Stream {
         Ok(())
     }
 
-    /// What its consumers need to go on after a restart, or in another store, of those that do.
-    pub fn consumer_snapshots(&self) -> Vec<ConsumerSnapshot> {
+    /// What its consumers need to go on in another store, of those that clients know of.
+    pub fn consumer_backups(&self) -> Vec<ConsumerSnapshot> {
+        let told = self.consumers.values().filter(|consumer| !consumer.config.direct);
+        told.map(Consumer::snapshot).collect()
+    }
+
+    /// What its consumers need to go on after a restart, of those that do.
+    pub(crate) fn consumer_snapshots(&self) -> Vec<ConsumerSnapshot> {
         let kept = self.consumers.values().filter(|consumer| consumer.is_persistent());
         kept.map(Consumer::snapshot).collect()
     }

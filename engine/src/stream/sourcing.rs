@@ -5,6 +5,8 @@
 //! ([`Stream::copied`]). Where a target stands with each origin is part of its own state, so that a crash in between
 //! neither loses a message nor takes one twice.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_subject::Transform;
@@ -304,11 +306,12 @@ impl Stream {
     /// A message under its own sequence and time.
     fn mirrored(&self, message: Message, transforms: &[Transform]) -> Ready {
         let at = (message.seq, message.time);
-        let marks = Marks::of_headers(&message.headers);
+        let headers = copied(&message.headers, &CONDITIONS);
+        let marks = Marks::of_headers(&headers);
         let ready = Ready::plain(Publish {
             subject: rename(&message.subject, transforms),
-            headers_len: message.headers.len(),
-            body: [&message.headers[..], &message.payload].concat().into(),
+            headers_len: headers.len(),
+            body: [&headers[..], &message.payload].concat().into(),
         });
         Ready {
             at: Some(at),
@@ -451,15 +454,8 @@ fn rename(subject: &Bytes, transforms: &[Transform]) -> Bytes {
 /// A message's header block as a target stores it: without what was meant for the origin's own checks, with the header
 /// that names the origin.
 fn mark(message: &Message, key: &str) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(message.headers.len() + 64);
-    for line in message.headers.split_inclusive(|&byte| byte == b'\n') {
-        let dropped = [&b"Nats-Expected-"[..], b"Nats-Batch-", b"Nats-Stream-Source:"]
-            .iter()
-            .any(|name| line.starts_with(name));
-        if !dropped {
-            kept.extend_from_slice(line);
-        }
-    }
+    let [expected, batch] = CONDITIONS;
+    let kept = copied(&message.headers, &[expected, batch, b"Nats-Stream-Source:"]);
     let identity = &key[plain(key).len()..];
     let (name, rest) = plain(key).split_once(' ').unwrap_or((key, "> >"));
     let subject = String::from_utf8_lossy(&message.subject);
@@ -467,10 +463,42 @@ fn mark(message: &Message, key: &str) -> Vec<u8> {
     headers::with(&kept, SOURCE, &said)
 }
 
+/// How the headers begin that were conditions of the origin's publish: a copy is stored without.
+const CONDITIONS: [&[u8]; 2] = [b"Nats-Expected-", b"Nats-Batch-"];
+
+/// A header block without the lines that begin in one of these ways; nothing if no other is left.
+fn copied<'h>(headers: &'h [u8], dropped: &[&[u8]]) -> Cow<'h, [u8]> {
+    let lines = || headers.split_inclusive(|&byte| byte == b'\n');
+    let is_dropped = |line: &[u8]| dropped.iter().any(|name| line.starts_with(name));
+    if !lines().any(is_dropped) {
+        return Cow::Borrowed(headers);
+    }
+    let kept = lines().filter(|line| !is_dropped(line)).collect::<Vec<_>>().concat();
+    match kept == b"NATS/1.0\r\n\r\n" {
+        true => Cow::Borrowed(b""),
+        false => Cow::Owned(kept),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::stream::SubjectTransform;
+
+    #[test]
+    fn copies_go_without_conditions() {
+        let all = b"NATS/1.0\r\nA: b\r\nNats-Expected-Stream: S\r\nNats-Batch-Id: x\r\n\r\n";
+        assert_eq!(*copied(all, &CONDITIONS), *b"NATS/1.0\r\nA: b\r\n\r\n");
+        assert_eq!(
+            *copied(b"NATS/1.0\r\nA: b\r\n\r\n", &CONDITIONS),
+            *b"NATS/1.0\r\nA: b\r\n\r\n"
+        );
+        assert_eq!(
+            *copied(b"NATS/1.0\r\nNats-Expected-Stream: S\r\n\r\n", &CONDITIONS),
+            *b""
+        );
+        assert_eq!(*copied(b"", &CONDITIONS), *b"");
+    }
 
     #[test]
     fn sources_have_keys() {

@@ -610,19 +610,17 @@ impl Generator {
                 format!("CONSUMER.CREATE.{stream}.e{name}")
             }
             18 => {
-                // Names that do not fit the subject.
-                all.push((
-                    (*self.pick(&["name", "durable_name"])).to_owned(),
-                    "\"other\"".to_owned(),
-                ));
+                // Names that do not fit the subject. Without a durable one it lives for a while only.
+                let key = *self.pick(&["name", "durable_name"]);
+                ephemeral = key == "name";
+                all.push((key.to_owned(), "\"other\"".to_owned()));
                 let call = *self.pick(&["CONSUMER.CREATE", "CONSUMER.DURABLE.CREATE"]);
                 format!("{call}.{stream}.{name}")
             }
             _ => {
-                all.push((
-                    "durable_name".to_owned(),
-                    (*self.pick(&["\"a b\"", "\"a.b\"", "\"a/b\"", "\"\"", "\"x\""])).to_owned(),
-                ));
+                let durable = *self.pick(&["\"a b\"", "\"a.b\"", "\"a/b\"", "\"\"", "\"x\""]);
+                ephemeral = durable == "\"\"";
+                all.push(("durable_name".to_owned(), durable.to_owned()));
                 format!("CONSUMER.CREATE.{stream}")
             }
         };

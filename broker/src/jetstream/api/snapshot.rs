@@ -96,7 +96,7 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
         .call(entry.shard, move |shard| {
             let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
             let consumers = match with_consumers {
-                true => stream.consumer_snapshots(),
+                true => stream.consumer_backups(),
                 false => Vec::new(),
             };
             Ok((State::of(&stream.state()?, consumers.len()), consumers))
@@ -278,17 +278,21 @@ impl Line {
         })
     }
 
-    /// The receiver may subscribe only once it has the answer.
+    /// The receiver may subscribe only once it has the answer. A client that hears all of its inboxes through one wildcard
+    /// would lose what came before.
     async fn wait_for_interest(&self) {
         let subject = self.to.as_bytes();
         let here = Arc::new(Notify::new());
         let told = Arc::clone(&here);
         let key = (0, self.confirm.as_str().into());
         self.account.watch(subject, key, Arc::new(move || told.notify_one()));
-        if !self.account.has_interest(subject) {
-            // Whether somebody came is looked at by the first chunk.
-            let _ = tokio::time::timeout(INTEREST_WAIT, here.notified()).await;
-        }
+        let subscribed = async {
+            while !self.account.has_subscriber(subject, "") {
+                here.notified().await;
+            }
+        };
+        // Whether anybody hears it is looked at by the first chunk.
+        let _ = tokio::time::timeout(INTEREST_WAIT, subscribed).await;
         self.account.unwatch(subject, &(0, self.confirm.as_str().into()));
     }
 
