@@ -444,6 +444,8 @@ impl State {
                 continue;
             };
             stream.touched = false;
+            // Of a stream that was just opened nothing was committed.
+            stream.note_stats();
             let due = stream.next_deadline(now)?;
             let before = match due {
                 Some(due) => self.deadline_of.insert(id, due),
