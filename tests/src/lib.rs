@@ -23,4 +23,4 @@ pub mod seed;
 pub mod server;
 
 pub use backend::Backend;
-pub use server::{Server, with_server, with_server_for};
+pub use server::{Server, settle, with_server, with_server_for};

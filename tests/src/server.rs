@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use futures_util::StreamExt;
 
 /// How long a server may take until it listens, recovery included.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -149,6 +150,18 @@ impl Drop for Server {
             eprintln!("--- log of the server ---\n{}\n--- end of log ---", self.log());
         }
     }
+}
+
+/// Returns once the server has worked off all that `client` sent before; the client's own `flush` only writes to its socket.
+///
+/// # Errors
+/// When the connection ends.
+pub async fn settle(client: &async_nats::Client) -> Result<()> {
+    let inbox = client.new_inbox();
+    let mut echo = client.subscribe(inbox.clone()).await?;
+    client.publish(inbox, "".into()).await?;
+    echo.next().await.context("the connection ended")?;
+    Ok(())
 }
 
 /// Runs `test` against a fresh server, within a minute.

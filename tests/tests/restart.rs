@@ -10,11 +10,14 @@ use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 use weir_tests::seed::Seed;
 use weir_tests::server::with_server_for;
 use weir_tests::{Backend, Server};
 
 const LIMIT: Duration = Duration::from_secs(90);
+/// How long an answer may take that needs nothing but the server.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a server ends.
 #[derive(Clone, Copy, Debug)]
@@ -390,7 +393,7 @@ fn a_pull_request_is_ended_by_a_shutdown() {
     with_server_for(LIMIT, async |server| {
         let jetstream = server.jetstream().await?;
         let stream = jetstream.create_stream(Backend::Segment.stream("S", &["s"])).await?;
-        stream.create_consumer(durable_pull("c")).await?;
+        let mut consumer = stream.create_consumer(durable_pull("c")).await?;
         let client = server.connect().await?;
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await?;
@@ -398,9 +401,10 @@ fn a_pull_request_is_ended_by_a_shutdown() {
         client
             .publish_with_reply("$JS.API.CONSUMER.MSG.NEXT.S.c", inbox, request.into())
             .await?;
-        client.flush().await?;
+        // `flush` only writes to the socket: the signal could overtake what the server has not read yet.
+        while consumer.info().await?.num_waiting == 0 {}
         server.stop().await?;
-        let status = answers.next().await.context("an answer")?;
+        let status = timeout(PATIENCE, answers.next()).await?.context("an answer")?;
         ensure!(status.description.as_deref() == Some("Server Shutdown"), "{status:?}");
         let headers = status.headers.context("headers")?;
         let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());

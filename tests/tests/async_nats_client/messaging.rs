@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 use tokio::time::timeout;
-use weir_tests::with_server;
+use weir_tests::{settle, with_server};
 
 /// Long enough for a busy machine; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ fn wildcards_choose_which_messages_arrive() {
         let mut one_token = client.subscribe("shop.*.paid").await?;
         let mut the_rest = client.subscribe("shop.>").await?;
         let mut exact = client.subscribe("shop.7.paid").await?;
-        client.flush().await?;
+        settle(&client).await?;
 
         let publisher = server.connect().await?;
         let sent = [
@@ -95,7 +95,7 @@ fn a_request_gets_its_own_reply() {
     with_server(async |server| {
         let service = server.connect().await?;
         let mut requests = service.subscribe("double.*").await?;
-        service.flush().await?;
+        settle(&service).await?;
         let answering = tokio::spawn(async move {
             while let Some(request) = requests.next().await {
                 let number: u32 = std::str::from_utf8(&request.payload)?.parse()?;
@@ -138,7 +138,7 @@ fn a_queue_group_shares_the_work_and_loses_none() {
         for member in 0..3 {
             let client = server.connect().await?;
             let mut jobs = client.queue_subscribe("jobs.>", "workers".to_owned()).await?;
-            client.flush().await?;
+            settle(&client).await?;
             let done = done.clone();
             tokio::spawn(async move {
                 // The client must live as long as its subscription.
@@ -153,7 +153,7 @@ fn a_queue_group_shares_the_work_and_loses_none() {
         // Somebody outside the group gets everything, whatever the group does.
         let witness = server.connect().await?;
         let mut everything = witness.subscribe("jobs.>").await?;
-        witness.flush().await?;
+        settle(&witness).await?;
 
         let publisher = server.connect().await?;
         for job in 0..JOBS {
