@@ -46,15 +46,18 @@ impl<'a> Turn<'a> {
         self.sync_within = Some(self.sync_within.map_or(nanos, |before| before.min(nanos)));
     }
 
+    /// A number that nobody can foretell.
+    pub fn chance(&mut self) -> u64 {
+        self.entropy = mix(self.entropy.wrapping_add(0x9e37_79b9_7f4a_7c15));
+        self.entropy
+    }
+
     /// So many letters and digits that nobody was given before.
     pub fn letters(&mut self, count: usize) -> String {
         const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-        let mut letters = String::with_capacity(count);
-        for _ in 0..count {
-            self.entropy = mix(self.entropy.wrapping_add(0x9e37_79b9_7f4a_7c15));
-            letters.push(char::from(ALPHABET[(self.entropy % 62) as usize]));
-        }
-        letters
+        (0..count)
+            .map(|_| char::from(ALPHABET[(self.chance() % 62) as usize]))
+            .collect()
     }
 }
 

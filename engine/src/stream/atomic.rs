@@ -230,7 +230,7 @@ impl Stream {
                 true => message.with_headers(&headers::with(&block, "Nats-Batch-Commit", "1")),
                 false => message,
             };
-            match self.check_staged(message, &mut staged, turn.now)? {
+            match self.check_staged(message, &mut staged, turn)? {
                 Outcome::Ready(message) => ready.push(message),
                 Outcome::Duplicate(_) => return Err(reject::ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE.into()),
             }

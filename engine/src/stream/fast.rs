@@ -251,7 +251,7 @@ impl Stream {
             tell(&self.core.account, reply, &ack, turn);
         }
         batch.last = marks.seq;
-        let checked = match self.check_staged(publish, &mut Staged::default(), turn.now) {
+        let checked = match self.check_staged(publish, &mut Staged::default(), turn) {
             Err(error) if error.kind != Kind::Rejected => return Err(error),
             checked => checked,
         };

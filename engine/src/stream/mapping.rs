@@ -7,19 +7,6 @@ use weir_subject::{Transform, TransformError, is_valid_subject, overlaps};
 use crate::reject::{self, Rejection};
 use crate::stream::config::{StreamConfig, SubjectTransform};
 
-/// The functions that a destination may name where a stream is configured. `left` and `right` work in the mappings of an
-/// account; nats-server refuses them here.
-const FUNCTIONS: [&str; 8] = [
-    "partition",
-    "wildcard",
-    "splitfromleft",
-    "splitfromright",
-    "slicefromleft",
-    "slicefromright",
-    "split",
-    "random",
-];
-
 /// Whether subjects can be turned from `source` to `destination`. No destination leaves them as they are.
 ///
 /// # Errors
@@ -37,14 +24,11 @@ pub(crate) fn check_mapping(source: &str, destination: &str) -> Result<(), Strin
         if open {
             return Err(format!("{MALFORMED} in {token}"));
         }
-        if let Some(call) = token.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"))
-            && !call.is_empty()
-        {
-            let name = call.split('(').next().unwrap_or_default().trim().to_ascii_lowercase();
-            if !FUNCTIONS.contains(&name.as_str()) {
-                return Err(TransformError::UnknownFunction(token.to_owned()).to_string());
-            }
-        } else if token.contains(['\t', '\n', '\x0c', '\r', ' ']) {
+        if Transform::is_unknown_function(token.as_bytes()) {
+            return Err(TransformError::UnknownFunction(token.to_owned()).to_string());
+        }
+        let is_call = token.len() > 4 && token.starts_with("{{") && token.ends_with("}}");
+        if !is_call && token.contains(['\t', '\n', '\x0c', '\r', ' ']) {
             return Err(MALFORMED.to_owned());
         }
         open = token == ">";
@@ -172,9 +156,9 @@ mod tests {
             ),
             (
                 "a.*",
-                "c.{{left(1,2)}}",
+                "c.{{left(7,2)}}.{{LEFT(1,2)}}",
                 10156,
-                "stream transform: invalid mapping destination: unknown function in {{left(1,2)}}",
+                "stream transform: invalid mapping destination: unknown function in {{LEFT(1,2)}}",
             ),
         ] {
             let refused = check_transform(&config(json!({"subject_transform": {"src": src, "dest": dest}})));
@@ -187,6 +171,7 @@ mod tests {
             ("a.*", ""),
             (">", "x.>"),
             ("a", "b.{{Partition(3)}}"),
+            ("a.*", "b.{{left(1,2)}}.{{Right(1,2)}}.{{random(3)}}"),
         ] {
             assert!(check_transform(&config(json!({"subject_transform": {"src": src, "dest": dest}}))).is_ok());
         }

@@ -111,7 +111,7 @@ impl Stream {
             return Err(reject::STREAM_SEALED.into());
         }
         let publish = Publish {
-            subject: self.rewrites.input(publish.subject),
+            subject: self.rewrites.input(publish.subject, turn.chance()),
             ..publish
         };
         let mut ready = match self.check(publish, &headers, &asked, turn.now)? {
@@ -209,7 +209,7 @@ impl Stream {
                 ..self.pub_ack(seq)
             });
         }
-        let again = match self.rewrites.output(&subject) {
+        let again = match self.rewrites.output(&subject, turn.chance()) {
             Some(to) => Some((to, self.core.index.subject(&subject)?.map_or(0, |info| info.last))),
             None => None,
         };

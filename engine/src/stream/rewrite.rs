@@ -51,17 +51,21 @@ impl Rewrites {
         }
     }
 
-    /// The subject under which a message is stored.
-    pub fn input(&self, subject: Bytes) -> Bytes {
-        match self.input.as_ref().and_then(|transform| transform.apply(&subject)) {
+    /// The subject under which a message is stored. `chance` as for [`Transform::apply`].
+    pub fn input(&self, subject: Bytes, chance: u64) -> Bytes {
+        match self
+            .input
+            .as_ref()
+            .and_then(|transform| transform.apply(&subject, chance))
+        {
             Some(renamed) => renamed.into(),
             None => subject,
         }
     }
 
     /// The subject under which a stored message is published again, if it is.
-    pub fn output(&self, subject: &[u8]) -> Option<Bytes> {
-        let renamed = self.republish.as_ref()?.apply(subject)?;
+    pub fn output(&self, subject: &[u8], chance: u64) -> Option<Bytes> {
+        let renamed = self.republish.as_ref()?.apply(subject, chance)?;
         weir_subject::is_literal(&renamed).then(|| renamed.into())
     }
 }

@@ -268,8 +268,8 @@ impl Stream {
                 continue;
             }
             let ready = match mirror {
-                true => Some(self.mirrored(message, &transforms)),
-                false => match self.sourced(message, &transforms, &key, turn.now) {
+                true => Some(self.mirrored(message, &transforms, turn.chance())),
+                false => match self.sourced(message, &transforms, &key, turn) {
                     Err(error) if error.kind == Kind::Rejected => {
                         tracing::warn!(stream = %self.core.name, origin = %source.name, seq, "not copied: {error}");
                         None
@@ -278,7 +278,7 @@ impl Stream {
                 },
             };
             if let Some(ready) = ready {
-                let subject = self.rewrites.input(ready.subject.clone());
+                let subject = self.rewrites.input(ready.subject.clone(), turn.chance());
                 let ready = Ready { subject, ..ready };
                 let room = self.check_room(&ready.subject, ready.headers_len, ready.body.len());
                 if let Err(error) = self.check_capacity().and(room) {
@@ -304,12 +304,12 @@ impl Stream {
     }
 
     /// A message under its own sequence and time.
-    fn mirrored(&self, message: Message, transforms: &[Transform]) -> Ready {
+    fn mirrored(&self, message: Message, transforms: &[Transform], chance: u64) -> Ready {
         let at = (message.seq, message.time);
         let headers = copied(&message.headers, &CONDITIONS);
         let marks = Marks::of_headers(&headers);
         let ready = Ready::plain(Publish {
-            subject: rename(&message.subject, transforms),
+            subject: rename(&message.subject, transforms, chance),
             headers_len: headers.len(),
             body: [&headers[..], &message.payload].concat().into(),
         });
@@ -326,11 +326,11 @@ impl Stream {
         message: Message,
         transforms: &[Transform],
         key: &str,
-        now: NanoTime,
+        turn: &mut Turn<'_>,
     ) -> Result<Option<Ready>> {
-        self.core.dedup.expire(now, self.core.config.duplicate_window);
+        self.core.dedup.expire(turn.now, self.core.config.duplicate_window);
         let mut publish = Publish {
-            subject: rename(&message.subject, transforms),
+            subject: rename(&message.subject, transforms, turn.chance()),
             headers_len: message.headers.len(),
             body: [&message.headers[..], &message.payload].concat().into(),
         };
@@ -446,8 +446,8 @@ fn plain(key: &str) -> &str {
 }
 
 /// The subject that a message gets in the target.
-fn rename(subject: &Bytes, transforms: &[Transform]) -> Bytes {
-    let renamed = transforms.iter().find_map(|transform| transform.apply(subject));
+fn rename(subject: &Bytes, transforms: &[Transform], chance: u64) -> Bytes {
+    let renamed = transforms.iter().find_map(|transform| transform.apply(subject, chance));
     renamed.map_or_else(|| subject.clone(), Bytes::from)
 }
 

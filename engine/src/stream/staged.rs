@@ -8,12 +8,13 @@ use foldhash::fast::RandomState;
 
 use crate::error::Result;
 use crate::reject;
+use crate::shard::turn::Turn;
 use crate::stream::asked::Asked;
 use crate::stream::checks::full;
 use crate::stream::counter::Counter;
 use crate::stream::publish::{Ready, Rollup};
 use crate::stream::{Discard, Publish, Stream, stored_size};
-use crate::types::{NanoTime, Seq};
+use crate::types::Seq;
 
 /// What the messages of a batch that were checked so far will change.
 #[derive(Default)]
@@ -44,10 +45,15 @@ impl Stream {
     /// # Errors
     /// As for a publish; an id that is in the same batch already is
     /// [`reject::ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE`].
-    pub(super) fn check_staged(&mut self, publish: Publish, staged: &mut Staged, now: NanoTime) -> Result<Outcome> {
-        self.core.dedup.expire(now, self.core.config.duplicate_window);
+    pub(super) fn check_staged(
+        &mut self,
+        publish: Publish,
+        staged: &mut Staged,
+        turn: &mut Turn<'_>,
+    ) -> Result<Outcome> {
+        self.core.dedup.expire(turn.now, self.core.config.duplicate_window);
         let mut publish = Publish {
-            subject: self.rewrites.input(publish.subject),
+            subject: self.rewrites.input(publish.subject, turn.chance()),
             ..publish
         };
         let headers = publish.headers();
@@ -86,7 +92,7 @@ impl Stream {
             return Err(reject::STREAM_WRONG_LAST_SEQUENCE_CONSTANT.into());
         }
         self.check_staged_subject(&asked, &publish.subject, staged)?;
-        let scheduling = self.check_schedule(&asked, &publish.subject, now, |subject| {
+        let scheduling = self.check_schedule(&asked, &publish.subject, turn.now, |subject| {
             staged.schedules.get(subject).copied()
         })?;
         publish = scheduling.add_rollup(publish, &mut asked);

@@ -31,7 +31,7 @@
 //!
 //! // How is a subject renamed?
 //! let shard = Transform::new(b"orders.*", b"shard.{{partition(3,1)}}.$1").unwrap();
-//! assert_eq!(shard.apply(b"orders.eu").as_deref(), Some(&b"shard.2.eu"[..]));
+//! assert_eq!(shard.apply(b"orders.eu", 0).as_deref(), Some(&b"shard.2.eu"[..]));
 //! ```
 //!
 //! Subjects are bytes (`&[u8]`) as they come off the wire, with no demand that they be UTF-8. There is no I/O, no

@@ -1,19 +1,20 @@
 //! Renaming subjects: what stands under `mappings`, and a stream's `subject_transform`.
 //!
-//! The functions, their results and the texts of the errors are those of nats-server 2.15. Refused here and not there
-//! are `random(n)`, which would need a source of randomness, `$0`, and an empty delimiter to split by. A function
-//! stands in the destination as a whole token:
+//! The functions, their results and the texts of the errors are those of nats-server 2.15. A function stands in the
+//! destination as a whole token:
 //!
 //! | token | becomes |
 //! | --- | --- |
-//! | `$n`, `{{wildcard(n)}}` | what the n-th `*` of the source stands for, from 1 |
+//! | `$n`, `{{wildcard(n)}}` | what the n-th `*` of the source stands for, from 1; below that, the first token |
 //! | `{{partition(count,n,..)}}` | a number below `count`, by the FNV-1a hash of the wildcards named, or of the whole subject |
 //! | `{{splitfromleft(n,at)}}`, `{{splitfromright(n,at)}}` | the wildcard with a dot `at` bytes from that end |
 //! | `{{slicefromleft(n,size)}}`, `{{slicefromright(n,size)}}` | the wildcard in pieces of `size` bytes, the odd one at the other end |
 //! | `{{split(n,delimiter)}}` | the wildcard with dots for the delimiter |
 //! | `{{left(n,len)}}`, `{{right(n,len)}}` | that many bytes of that end of the wildcard |
+//! | `{{random(count)}}` | any number below `count` |
 //!
-//! A final `>` of the source stands for itself in the destination. Names may be in any case.
+//! A final `>` of the source stands for itself in the destination. Each word of a name may begin with a letter of either case
+//! (`SplitFromLeft`).
 
 mod apply;
 mod parse;
@@ -45,6 +46,10 @@ enum Part {
     Partition {
         count: u32,
         tokens: Vec<usize>,
+    },
+    /// By chance.
+    Random {
+        below: u32,
     },
     /// The token of the subject at this place, changed.
     Token {
@@ -117,11 +122,7 @@ impl Transform {
         if !is_valid_subject(source) || open != dest_open || written.contains(&&[STAR][..]) {
             return Err(TransformError::BadSubject);
         }
-        let wildcards: Vec<usize> = tokens(source)
-            .enumerate()
-            .filter(|(_, token)| *token == [STAR])
-            .map(|(at, _)| at)
-            .collect();
+        let wildcards = parse::Wildcards::of(source);
         let parts = written
             .into_iter()
             .map(|token| parse::part(token, &wildcards))
@@ -144,13 +145,20 @@ impl Transform {
         &self.destination
     }
 
-    /// The new name of `subject`. `None` if the source does not match it, if it is no literal subject, or if what
+    /// Whether this token of a destination looks like a function and is none. [`new`](Self::new) refuses it too, but perhaps
+    /// for something before it.
+    #[must_use]
+    pub fn is_unknown_function(token: &[u8]) -> bool {
+        parse::is_unknown_function(token)
+    }
+
+    /// The new name of `subject`, with numbers made of `chance` where the destination asks for random ones. `None` if the source does not match it, if it is no literal subject, or if what
     /// would come out is none (as when a delimiter is all there is to split).
-    pub fn apply(&self, subject: &[u8]) -> Option<Vec<u8>> {
+    pub fn apply(&self, subject: &[u8], chance: u64) -> Option<Vec<u8>> {
         if !is_valid_subject(subject) || has_wildcard(subject) || !matches(&self.source, subject) {
             return None;
         }
-        let new = apply::apply(&self.parts, self.fixed_tokens, subject);
+        let new = apply::apply(&self.parts, self.fixed_tokens, subject, chance);
         is_valid_subject(&new).then_some(new)
     }
 }

@@ -140,7 +140,7 @@ pub fn stream(prefix: &str) -> Vec<Field> {
                 "{\"src\":\">\",\"dest\":\"t.>\"}",
                 "{\"src\":\"%.>\",\"dest\":\"%.>\"}",
                 "{\"src\":\"%.*\",\"dest\":\"%.{{partition(3,1)}}.$1\"}",
-                "{\"src\":\"%.*\",\"dest\":\"%.{{splitfromleft(1,1)}}\"}",
+                "{\"src\":\"%.*\",\"dest\":\"%.{{splitfromleft(1,1)}}.{{left(1,1)}}.{{Right(1, 2)}}\"}",
             ],
             &[
                 "{}",
@@ -151,7 +151,7 @@ pub fn stream(prefix: &str) -> Vec<Field> {
                 "{\"src\":\"%.*\",\"dest\":\"y.*\"}",
                 "{\"src\":\"%.*\"}",
                 "{\"src\":\"%.*\",\"dest\":\"y.{{none(1)}}\"}",
-                "{\"src\":\"%.*\",\"dest\":\"y.{{left(1,2)}}\"}",
+                "{\"src\":\"%.*\",\"dest\":\"y.{{left(2,2)}}.{{LEFT(1,2)}}\"}",
                 "{\"src\":\"%.*\",\"dest\":\"y.{{wildcard()}}\"}",
                 "{\"src\":\"%.*\",\"dest\":\"y.{{wildcard(1,2)}}\"}",
                 "{\"src\":\"%.*\",\"dest\":\"y z\"}",

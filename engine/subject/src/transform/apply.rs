@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 use super::{Change, Part};
 use crate::name::{SEPARATOR, tokens};
 
-/// The new subject, from one that the source is known to match.
-pub(super) fn apply(parts: &[Part], fixed_tokens: usize, subject: &[u8]) -> Vec<u8> {
+/// The new subject, from one that the source is known to match. Every [`Part::Random`] takes its number off `chance`.
+pub(super) fn apply(parts: &[Part], fixed_tokens: usize, subject: &[u8], mut chance: u64) -> Vec<u8> {
     let have: SmallVec<[&[u8]; 16]> = tokens(subject).collect();
     let mut out = Vec::with_capacity(subject.len() + 16);
     for (at, part) in parts.iter().enumerate() {
@@ -23,6 +23,11 @@ pub(super) fn apply(parts: &[Part], fixed_tokens: usize, subject: &[u8]) -> Vec<
                 };
                 // Of no partitions, nats-server makes one.
                 out.extend_from_slice(hash.checked_rem(*count).unwrap_or(0).to_string().as_bytes());
+            }
+            Part::Random { below } => {
+                let below = u64::from(*below).max(1);
+                out.extend_from_slice((chance % below).to_string().as_bytes());
+                chance /= below;
             }
             Part::Token { at, change } => {
                 change.apply(have.get(*at).copied().unwrap_or_default(), &mut out);
@@ -59,8 +64,11 @@ impl Change {
     }
 }
 
-/// The pieces between delimiters, the empty ones left out.
+/// The pieces between delimiters, the empty ones left out. Between all characters there is an empty delimiter.
 fn split(mut token: &[u8], delimiter: &[u8], out: &mut Vec<u8>) {
+    if delimiter.is_empty() {
+        return join(token.utf8_chunks().flat_map(characters), out);
+    }
     let mut pieces: SmallVec<[&[u8]; 8]> = SmallVec::new();
     while let Some(at) = token.windows(delimiter.len()).position(|window| window == delimiter) {
         pieces.push(&token[..at]);
@@ -68,6 +76,15 @@ fn split(mut token: &[u8], delimiter: &[u8], out: &mut Vec<u8>) {
     }
     pieces.push(token);
     join(pieces.into_iter().filter(|piece| !piece.is_empty()), out);
+}
+
+/// The bytes of each character; those that are of none stand alone.
+fn characters(chunk: std::str::Utf8Chunk<'_>) -> impl Iterator<Item = &[u8]> {
+    let valid = chunk.valid();
+    let ends = valid
+        .char_indices()
+        .map(move |(at, c)| &valid.as_bytes()[at..at + c.len_utf8()]);
+    ends.chain(chunk.invalid().chunks(1))
 }
 
 fn join<'a>(pieces: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {

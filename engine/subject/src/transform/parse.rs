@@ -1,7 +1,7 @@
 //! Reading a destination: its tokens, and the function that a token may be.
 
 use super::{Change, Part, TransformError};
-use crate::name::{REST, SEPARATOR};
+use crate::name::{REST, SEPARATOR, STAR, has_wildcard, tokens};
 
 /// The tokens of a destination; `None` if it is malformed. White space is for the inside of `{{ }}` only.
 pub(super) fn split_destination(destination: &[u8]) -> Option<Vec<&[u8]>> {
@@ -14,8 +14,28 @@ pub(super) fn split_destination(destination: &[u8]) -> Option<Vec<&[u8]>> {
     fine.then_some(written)
 }
 
-/// One token of the destination; `wildcards` are the places of the source's `*` tokens.
-pub(super) fn part(token: &[u8], wildcards: &[usize]) -> Result<Part, TransformError> {
+/// The wildcards of a source.
+pub(super) struct Wildcards {
+    /// Where its `*` tokens stand.
+    places: Vec<usize>,
+    /// It has neither these nor a final `>`.
+    none: bool,
+}
+
+impl Wildcards {
+    pub fn of(source: &[u8]) -> Self {
+        let places: Vec<usize> = tokens(source)
+            .enumerate()
+            .filter(|(_, token)| *token == [STAR])
+            .map(|(at, _)| at)
+            .collect();
+        let none = !has_wildcard(source);
+        Self { places, none }
+    }
+}
+
+/// One token of the destination.
+pub(super) fn part(token: &[u8], wildcards: &Wildcards) -> Result<Part, TransformError> {
     if token == [REST] {
         return Ok(Part::Rest);
     }
@@ -35,30 +55,85 @@ pub(super) fn part(token: &[u8], wildcards: &[usize]) -> Result<Part, TransformE
     }
 }
 
-fn function(call: &[u8], token: &[u8], wildcards: &[usize]) -> Result<Part, TransformError> {
+/// What a token in `{{ }}` may ask for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Function {
+    Wildcard,
+    Partition,
+    SplitFromLeft,
+    SplitFromRight,
+    SliceFromLeft,
+    SliceFromRight,
+    Split,
+    Left,
+    Right,
+    Random,
+}
+
+/// Their names, word by word: each word begins with a letter of either case.
+const NAMES: [(&[&str], Function); 10] = [
+    (&["wildcard"], Function::Wildcard),
+    (&["partition"], Function::Partition),
+    (&["split", "from", "left"], Function::SplitFromLeft),
+    (&["split", "from", "right"], Function::SplitFromRight),
+    (&["slice", "from", "left"], Function::SliceFromLeft),
+    (&["slice", "from", "right"], Function::SliceFromRight),
+    (&["split"], Function::Split),
+    (&["left"], Function::Left),
+    (&["right"], Function::Right),
+    (&["random"], Function::Random),
+];
+
+impl Function {
+    fn named(name: &[u8]) -> Option<Self> {
+        let is_named = |words: &[&str]| {
+            let rest = words.iter().try_fold(name, |rest, word| {
+                let (first, others) = rest.split_first()?;
+                let first = [first.to_ascii_lowercase()];
+                word.as_bytes()
+                    .strip_prefix(&first)
+                    .and_then(|tail| others.strip_prefix(tail))
+            });
+            rest == Some(b"")
+        };
+        NAMES
+            .iter()
+            .find(|(words, _)| is_named(words))
+            .map(|(_, function)| *function)
+    }
+}
+
+/// The function and what stands between its parentheses. `None` if it is no function.
+fn named_call(call: &[u8]) -> Option<(Function, &[u8])> {
+    let open = call.iter().position(|&byte| byte == b'(')?;
+    let function = Function::named(call[..open].trim_ascii())?;
+    Some((function, call[open + 1..].strip_suffix(b")")?))
+}
+
+/// Whether a token of a destination looks like a function and is none.
+pub(super) fn is_unknown_function(token: &[u8]) -> bool {
+    braced(token).is_some_and(|call| named_call(call).is_none())
+}
+
+fn function(call: &[u8], token: &[u8], wildcards: &Wildcards) -> Result<Part, TransformError> {
     let text = || String::from_utf8_lossy(token).into_owned();
-    let unknown = || TransformError::UnknownFunction(text());
-    let open = call.iter().position(|&byte| byte == b'(').ok_or_else(unknown)?;
-    let name = call[..open].trim_ascii().to_ascii_lowercase();
-    let inside = call[open + 1..].strip_suffix(b")").ok_or_else(unknown)?;
+    let (function, inside) = named_call(call).ok_or_else(|| TransformError::UnknownFunction(text()))?;
     let arguments: Vec<&[u8]> = match inside.trim_ascii() {
         [] => Vec::new(),
         _ => inside.split(|&byte| byte == b',').collect(),
     };
-
-    let wanted = match &name[..] {
-        // Without any argument, the count is taken to be there and to be no number.
-        b"partition" => 0..=usize::MAX,
-        b"wildcard" => 1..=1,
-        b"splitfromleft" | b"splitfromright" | b"slicefromleft" | b"slicefromright" | b"split" | b"left" | b"right" => {
-            2..=2
-        }
-        _ => return Err(unknown()),
+    let wanted = match function {
+        // Without any argument, the number is taken to be there and to be none.
+        Function::Partition => 0..=usize::MAX,
+        Function::Random => 0..=1,
+        Function::Wildcard => 1..=1,
+        _ => 2..=2,
     };
-    if arguments.len() < *wanted.start() {
+    let too_many = arguments.len() > *wanted.end();
+    if arguments.len() < *wanted.start() || (too_many && function == Function::Random) {
         return Err(TransformError::NotEnoughArguments(text()));
     }
-    if arguments.len() > *wanted.end() {
+    if too_many {
         return Err(TransformError::TooManyArguments(text()));
     }
 
@@ -69,29 +144,46 @@ fn function(call: &[u8], token: &[u8], wildcards: &[usize]) -> Result<Part, Tran
             .and_then(|bytes| number(bytes.trim_ascii()))
             .ok_or_else(invalid)
     };
-    if name == b"partition" {
-        let count = u32::try_from(argument(0)?).map_err(|_| invalid())?;
-        let tokens = (1..arguments.len()).map(|at| place(argument(at)?, token, wildcards));
-        let tokens = tokens.collect::<Result<_, _>>()?;
-        return Ok(Part::Partition { count, tokens });
+    match function {
+        Function::Random => {
+            let below = argument(0)?.unsigned_abs();
+            return Ok(Part::Random { below });
+        }
+        Function::Partition => {
+            // Negative counts wrap around, as there.
+            let count = argument(0)?.cast_unsigned();
+            let places = (1..arguments.len()).map(&argument).collect::<Result<Vec<_>, _>>()?;
+            let tokens = if wildcards.none {
+                // Without wildcards to name, all of the subject counts.
+                Vec::new()
+            } else {
+                let places = places.into_iter().map(|n| place(n, token, wildcards));
+                places.collect::<Result<_, _>>()?
+            };
+            return Ok(Part::Partition { count, tokens });
+        }
+        _ => {}
     }
-    let at = place(argument(0)?, token, wildcards)?;
-    let change = match &name[..] {
-        b"splitfromleft" => Change::SplitFromLeft(argument(1)?),
-        b"splitfromright" => Change::SplitFromRight(argument(1)?),
-        b"slicefromleft" => Change::SliceFromLeft(argument(1)?),
-        b"slicefromright" => Change::SliceFromRight(argument(1)?),
-        b"left" => Change::Left(argument(1)?),
-        b"right" => Change::Right(argument(1)?),
-        b"split" => {
+    let n = argument(0)?;
+    // No place at or before the start is inside of a token.
+    let size = || Ok(usize::try_from(argument(1)?).unwrap_or(0));
+    let change = match function {
+        Function::SplitFromLeft => Change::SplitFromLeft(size()?),
+        Function::SplitFromRight => Change::SplitFromRight(size()?),
+        Function::SliceFromLeft => Change::SliceFromLeft(size()?),
+        Function::SliceFromRight => Change::SliceFromRight(size()?),
+        Function::Left => Change::Left(size()?),
+        Function::Right => Change::Right(size()?),
+        Function::Split => {
             let delimiter = arguments[1].trim_ascii_start();
-            if delimiter.is_empty() || delimiter.contains(&b' ') {
+            if delimiter.contains(&b' ') {
                 return Err(invalid());
             }
             Change::Split(delimiter.to_vec())
         }
         _ => Change::Keep,
     };
+    let at = place(n, token, wildcards)?;
     Ok(Part::Token { at, change })
 }
 
@@ -101,23 +193,23 @@ fn braced(token: &[u8]) -> Option<&[u8]> {
     (!call.is_empty()).then(|| call.trim_ascii())
 }
 
-/// A number in ASCII digits that fits 31 bits, which is what nats-server keeps of it.
-fn number(digits: &[u8]) -> Option<usize> {
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = std::str::from_utf8(digits).ok()?.parse::<i32>().ok()?;
-    usize::try_from(number).ok()
+/// A number of 32 bits, which is what nats-server keeps of it, with or without a sign.
+fn number(digits: &[u8]) -> Option<i32> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Where in the source the `n`-th wildcard stands.
-fn place(n: usize, token: &[u8], wildcards: &[usize]) -> Result<usize, TransformError> {
-    n.checked_sub(1).and_then(|n| wildcards.get(n).copied()).ok_or_else(|| {
-        let token = String::from_utf8_lossy(token);
-        // With no wildcard at all in the source, which one was meant is not told.
-        TransformError::WildcardOutOfRange(match wildcards {
-            [] => token.into_owned(),
-            _ => format!("{token}: [{n}]"),
-        })
-    })
+/// Where in the source the `n`-th wildcard stands. Below the first one, that is the first token.
+fn place(n: i32, token: &[u8], wildcards: &Wildcards) -> Result<usize, TransformError> {
+    let out_of_range = |text: String| Err(TransformError::WildcardOutOfRange(text));
+    let text = String::from_utf8_lossy(token);
+    if wildcards.none {
+        return out_of_range(text.into_owned());
+    }
+    match usize::try_from(n).unwrap_or(0).checked_sub(1) {
+        None => Ok(0),
+        Some(before) => match wildcards.places.get(before) {
+            Some(&at) => Ok(at),
+            None => out_of_range(format!("{text}: [{n}]")),
+        },
+    }
 }

@@ -3,7 +3,7 @@ use super::*;
 fn apply(source: &str, destination: &str, subject: &str) -> Option<String> {
     let transform = Transform::new(source.as_bytes(), destination.as_bytes()).unwrap();
     transform
-        .apply(subject.as_bytes())
+        .apply(subject.as_bytes(), 0)
         .map(|new| String::from_utf8(new).unwrap())
 }
 
@@ -16,7 +16,8 @@ fn becomes(source: &str, destination: &str, subject: &str, new: &str) {
 fn wildcards_are_reordered() {
     becomes("foo", "bar", "foo", "bar");
     becomes("foo.*.*", "bar.$2.{{wildcard(1)}}", "foo.a.b", "bar.b.a");
-    becomes("foo.*.*", "bar.{{ WildCard( 2 ) }}", "foo.a.b", "bar.b");
+    becomes("foo.*.*", "bar.{{ Wildcard( 2 ) }}", "foo.a.b", "bar.b");
+    becomes("foo.*.*", "bar.$0.$-1", "foo.a.b", "bar.foo.foo");
     becomes("*.x.*", "$JS.$1.$x", "a.x.b", "$JS.a.$x");
     becomes("foo.*", "bar", "foo.a", "bar");
     becomes("foo.*", "x{{wildcard(1)}}.{{}}", "foo.a", "x{{wildcard(1)}}.{{}}");
@@ -50,6 +51,8 @@ fn functions() {
     becomes("*", "{{split(1,ab)}}.x", "1ab2", "1.2.x");
     becomes("*", "{{left(1,2)}}.{{right(1,2)}}", "12345", "12.45");
     becomes("*", "{{left(1,9)}}.{{right(1,0)}}", "12345", "12345.12345");
+    becomes("*", "{{left(1,-2)}}.{{right(1,-2)}}", "12345", "12345.12345");
+    becomes("*", "{{split(1, )}}", "aéb", "a.é.b");
     assert_eq!(
         apply("*", "a.{{split(1,-)}}", "--"),
         None,
@@ -79,8 +82,18 @@ fn partitions() {
     becomes("a.*.*", "p.{{partition(10,1,2)}}.$1", "a.foo.bar", "p.0.foo");
     becomes("a.*", "{{partition(0,1)}}", "a.b", "0");
     // Of `a`: 0xe40c292c.
+    becomes("a", "{{partition(3,1)}}", "a", "1");
     becomes("a", "{{partition(10)}}", "a", &(0xe40c_292c_u32 % 10).to_string());
     becomes("x.*", "{{partition(7, 1)}}", "x.a", &(0xe40c_292c_u32 % 7).to_string());
+}
+
+#[test]
+fn random_numbers_come_from_chance() {
+    let transform = Transform::new(b"a.*", b"{{random(10)}}.{{Random(7)}}.{{random(0)}}.{{random(-3)}}.$1").unwrap();
+    // 10 * (7 * 5 + 4) + 3, where 5 is 2 above a multiple of 3.
+    assert_eq!(transform.apply(b"a.b", 393).as_deref(), Some(&b"3.4.0.2.b"[..]));
+    let transform = Transform::new(b"a", b"{{random(1000)}}").unwrap();
+    assert_eq!(transform.apply(b"a", 12_345).as_deref(), Some(&b"345"[..]));
 }
 
 #[test]
@@ -102,16 +115,22 @@ fn errors_are_clear() {
         assert_eq!(error(source, destination), BadSubject, "{source} {destination}");
     }
     assert_eq!(error("*", "$2"), WildcardOutOfRange("$2: [2]".into()));
-    assert_eq!(error("*", "$0"), WildcardOutOfRange("$0: [0]".into()));
+    assert_eq!(error(">", "$1.>"), WildcardOutOfRange("$1: [1]".into()));
     assert_eq!(error("a", "$1"), WildcardOutOfRange("$1".into()));
     assert_eq!(
         error("*", "{{partition(3,2)}}"),
         WildcardOutOfRange("{{partition(3,2)}}: [2]".into())
     );
-    for unknown in ["{{nope(1)}}", "{{wildcard}}", "{{ }}", "{{wildcard(1}}"] {
+    for unknown in [
+        "{{nope(1)}}",
+        "{{wildcard}}",
+        "{{ }}",
+        "{{wildcard(1}}",
+        "{{WildCard(1)}}",
+    ] {
         assert_eq!(error("*", unknown), UnknownFunction(unknown.into()));
     }
-    for few in ["{{wildcard()}}", "{{split(1)}}", "{{left(1)}}"] {
+    for few in ["{{wildcard()}}", "{{split(1)}}", "{{left(1)}}", "{{random(1,2)}}"] {
         assert_eq!(error("*", few), NotEnoughArguments(few.into()));
     }
     for many in ["{{wildcard(1,2)}}", "{{split(1,a,b)}}", "{{right(1,2,3)}}"] {
@@ -119,12 +138,11 @@ fn errors_are_clear() {
     }
     for invalid in [
         "{{wildcard(x)}}",
-        "{{wildcard(-1)}}",
+        "{{random()}}",
         "{{partition()}}",
         "{{partition(3,)}}",
         "{{split(1,- )}}",
         "{{left(1,)}}",
-        "{{split(1,)}}",
         "{{left(1,99999999999)}}",
     ] {
         assert_eq!(error("*", invalid), InvalidArgument(invalid.into()));
