@@ -115,6 +115,12 @@ fn what_was_chosen_is_shown_and_stays_with_an_update() {
             let info = jetstream.update_stream(more).await?;
             assert_eq!(info.config.metadata["weir.backend"], name);
             assert_eq!(info.config.max_messages, 10);
+            // As who edits the metadata and knows nothing of ours.
+            let mut edited = info.config;
+            edited.metadata = [("team".to_owned(), "eu".to_owned())].into();
+            let info = jetstream.update_stream(edited).await?;
+            assert_eq!(info.config.metadata["team"], "eu");
+            assert_eq!(info.config.metadata["weir.backend"], name);
         }
         Ok(())
     });

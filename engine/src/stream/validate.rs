@@ -123,7 +123,13 @@ pub fn validate_update(
     if let Some((_, text)) = forbidden.iter().find(|(broken, _)| *broken) {
         return Err(invalid(text));
     }
-    let settings = updated_settings(old, old_settings, &new, defaults)?;
+    for key in ["weir.backend", "weir.index"] {
+        // Clients replace all metadata by what their user knows of; where a stream is stored is not among what changes.
+        if let Some(value) = old.metadata.get(key) {
+            new.metadata.entry(key.to_owned()).or_insert_with(|| value.clone());
+        }
+    }
+    let settings = updated_settings(old_settings, &new, defaults)?;
     mapping::settle_republish(&mut new)?;
     if new.sealed {
         new.max_age = 0;
@@ -135,26 +141,12 @@ pub fn validate_update(
     Ok((new, settings))
 }
 
-/// The storage of a stream with a new configuration. What neither configuration names stays as the stream has it, even if
-/// the server's defaults are others by now.
-fn updated_settings(
-    old: &StreamConfig,
-    old_settings: &Settings,
-    new: &StreamConfig,
-    defaults: &Defaults,
-) -> Result<Settings, Rejection> {
-    let unnamed = |key| !old.metadata.contains_key(key);
+/// The storage of a stream with a new configuration. What that does not name stays as the stream has it, even if the
+/// server's defaults are others by now.
+fn updated_settings(old_settings: &Settings, new: &StreamConfig, defaults: &Defaults) -> Result<Settings, Rejection> {
     let defaults = Defaults {
-        backend: if unnamed("weir.backend") {
-            old_settings.backend
-        } else {
-            defaults.backend
-        },
-        index: if unnamed("weir.index") {
-            Some(old_settings.index)
-        } else {
-            defaults.index
-        },
+        backend: old_settings.backend,
+        index: Some(old_settings.index),
         ..*defaults
     };
     let settings = Settings::of(new, &defaults).map_err(invalid)?;

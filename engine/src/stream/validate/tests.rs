@@ -296,6 +296,11 @@ fn updates_keep_what_must_not_change() {
     ] {
         assert!(update(json!({}), new.clone()).is_ok(), "{new}");
     }
+    let stored = json!({"weir.backend": "rocksdb", "weir.index": "resident"});
+    let (kept, settings) = update(json!({"metadata": stored}), json!({"metadata": {"team": "eu"}})).unwrap();
+    assert_eq!(settings.backend, BackendKind::RocksDb);
+    assert_eq!(kept.metadata["weir.backend"], "rocksdb");
+    assert_eq!(kept.metadata["team"], "eu");
     let (sealed, _) = update(json!({"max_age": SECOND}), json!({"sealed": true})).unwrap();
     assert!(sealed.deny_delete && sealed.deny_purge && sealed.max_age == 0);
     assert_eq!(sealed.discard, Discard::New);
