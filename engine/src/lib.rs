@@ -78,6 +78,7 @@
 //! | [`stream`], [`consumer`] | the state machines: no clock, no threads, no randomness |
 //! | [`embed`], [`kv`], [`object`] | for programs without a server |
 //! | [`reject`], [`json`] | what the wire says of refusals and times |
+//! | [`varint`] | numbers as journals, indexes and backups write them |
 
 pub mod backend;
 #[cfg(feature = "conformance")]
@@ -95,6 +96,7 @@ pub mod shard;
 pub mod store;
 pub mod stream;
 mod types;
+pub mod varint;
 
 pub use backend::{
     Backend, Batch, Compression, Direction, Kv, KvWrite, Log, LogOptions, LogReader, Recovery, VisitKey, VisitRecord,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use weir_engine::consumer::{ConsumerConfig, ConsumerSnapshot, SeqPair};
 use weir_engine::json::parse_time;
 use weir_engine::stream::Message;
-use weir_engine::{NanoTime, Seq};
+use weir_engine::{NanoTime, Seq, varint};
 
 /// How an archive begins.
 pub(super) const MAGIC: &[u8; 8] = b"NATSARC1";
@@ -210,11 +210,11 @@ impl Writer {
 
     fn entry(&mut self, name: &[u8], time: NanoTime, seq: Seq, headers: &[u8], payload: &[u8]) -> io::Result<()> {
         let mut head = Vec::with_capacity(32 + name.len());
-        put(&mut head, name.len() as u64);
-        put(&mut head, ((time << 1) ^ (time >> 63)) as u64);
-        put(&mut head, seq);
-        put(&mut head, headers.len() as u64);
-        put(&mut head, payload.len() as u64);
+        varint::put(&mut head, name.len() as u64);
+        varint::put(&mut head, varint::zigzag(time));
+        varint::put(&mut head, seq);
+        varint::put(&mut head, headers.len() as u64);
+        varint::put(&mut head, payload.len() as u64);
         head.extend_from_slice(name);
         self.stream.write_all(&head)?;
         self.stream.write_all(headers)?;
@@ -293,7 +293,7 @@ impl<R: Read> Reader<R> {
     /// The archive ends too early, or makes no sense.
     pub fn next(&mut self) -> io::Result<Entry> {
         let name_len = self.number()?;
-        let zigzag = self.number()?;
+        let time = self.number()?;
         let seq = self.number()?;
         let headers_len = self.number()?;
         let payload_len = self.number()?;
@@ -303,7 +303,7 @@ impl<R: Read> Reader<R> {
         }
         Ok(Entry {
             name: self.bytes(name_len)?,
-            time: (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64),
+            time: varint::unzigzag(time),
             seq,
             headers_len: headers_len as usize,
             body: self.bytes(body_len)?.into(),
@@ -311,16 +311,14 @@ impl<R: Read> Reader<R> {
     }
 
     fn number(&mut self) -> io::Result<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let mut byte = [0];
-            self.archive.read_exact(&mut byte)?;
-            number |= u64::from(byte[0] & 0x7f) << shift;
-            if byte[0] < 0x80 {
-                return Ok(number);
+        let mut bytes = [0; 10];
+        for at in 0..bytes.len() {
+            self.archive.read_exact(&mut bytes[at..=at])?;
+            if bytes[at] < 0x80 {
+                break;
             }
         }
-        Err(broken("invalid archive stream: a number is too long"))
+        varint::take(&mut &bytes[..]).ok_or_else(|| broken("invalid archive stream: a number is too long"))
     }
 
     /// Grows with what arrives, so that a length that lies costs nothing.
@@ -336,14 +334,6 @@ impl<R: Read> Reader<R> {
 
 pub(super) fn broken(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.into())
-}
-
-fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
 }
 
 #[cfg(test)]

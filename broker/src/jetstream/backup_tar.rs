@@ -24,7 +24,7 @@ use bytes::{Buf, Bytes};
 use serde::Deserialize;
 use weir_engine::consumer::{ConsumerConfig, SeqPair};
 use weir_engine::stream::Message;
-use weir_engine::{NanoTime, SECOND, Seq};
+use weir_engine::{NanoTime, SECOND, Seq, varint};
 
 use crate::jetstream::backup::{BackupConsumer, ConsumerState, Pending, broken};
 
@@ -38,8 +38,8 @@ const HEADERS: u32 = 1 << 31;
 const ERASED: u64 = 1 << 63;
 /// In a record's sequence: the message of that sequence, in an earlier record, was deleted.
 const TOMBSTONE: u64 = 1 << 62;
-/// The largest file of a backup: more than any block has.
-const FILE_MAX: u64 = 1 << 30;
+/// The largest file of a backup, in bytes. Blocks have 16 MiB at most, and the largest message behind that.
+const FILE_MAX: u64 = 128 << 20;
 /// How the file of a consumer's state begins, before its version.
 const STATE_MAGIC: u8 = 22;
 
@@ -183,22 +183,18 @@ fn record(block: &mut Bytes) -> Option<Message> {
 
 /// A consumer's state, in either version of the file. All numbers are LEB128; sequences are told from the ack floor on,
 /// times in seconds from the least one.
-fn consumer_state(mut file: Bytes) -> Option<ConsumerState> {
+fn consumer_state(file: Bytes) -> Option<ConsumerState> {
     if file.is_empty() {
         return Some(ConsumerState::default());
     }
-    if file.len() < 2 || file.get_u8() != STATE_MAGIC {
+    let [STATE_MAGIC, version @ 1..=2, rest @ ..] = &*file else {
         return None;
-    }
-    let version = file.get_u8();
-    if !(1..=2).contains(&version) {
-        return None;
-    }
-    let file = &mut file;
+    };
+    let (version, file) = (*version, &mut &*rest);
     let mut pair = || {
         Some(SeqPair {
-            consumer: unsigned(file)?,
-            stream: unsigned(file)?,
+            consumer: varint::take(file)?,
+            stream: varint::take(file)?,
         })
     };
     let (floor, mut delivered) = (pair()?, pair()?);
@@ -208,16 +204,16 @@ fn consumer_state(mut file: Bytes) -> Option<ConsumerState> {
         delivered.stream = delivered.stream.checked_add(floor.stream.saturating_sub(1))?;
     }
     let mut state = ConsumerState::between(delivered, floor);
-    let pending = unsigned(file)?;
+    let pending = varint::take(file)?;
     if pending > 0 {
-        let least = signed(file)?;
+        let least = varint::take(file).map(varint::unzigzag)?;
         for _ in 0..pending {
-            let seq = unsigned(file)?.checked_add(floor.stream)?;
+            let seq = varint::take(file)?.checked_add(floor.stream)?;
             let sequence = match version {
-                2 => unsigned(file)?.checked_add(floor.consumer)?,
+                2 => varint::take(file)?.checked_add(floor.consumer)?,
                 _ => 0,
             };
-            let time = signed(file)?;
+            let time = varint::take(file).map(varint::unzigzag)?;
             let seconds = match version {
                 1 => time.checked_add(least)?,
                 _ => least.checked_sub(time)?,
@@ -226,42 +222,17 @@ fn consumer_state(mut file: Bytes) -> Option<ConsumerState> {
             state.pending.insert(seq, Pending { sequence, timestamp });
         }
     }
-    for _ in 0..unsigned(file)? {
-        let seq = unsigned(file)?.checked_add(floor.stream)?;
-        let count = unsigned(file)?;
+    for _ in 0..varint::take(file)? {
+        let seq = varint::take(file)?.checked_add(floor.stream)?;
+        let count = varint::take(file)?;
         state.redelivered.insert(seq, count);
     }
     Some(state)
 }
 
-fn unsigned(file: &mut Bytes) -> Option<u64> {
-    let mut number = 0u64;
-    for shift in (0..64).step_by(7) {
-        let byte = file.has_remaining().then(|| file.get_u8())?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn signed(file: &mut Bytes) -> Option<i64> {
-    let zigzag = unsigned(file)?;
-    Some((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn number(out: &mut Vec<u8>, mut number: u64) {
-        while number >= 0x80 {
-            out.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        out.push(number as u8);
-    }
 
     fn put(block: &mut Vec<u8>, seq: u64, headers: &[u8], payload: &[u8]) {
         let prefix = if headers.is_empty() { 0 } else { 4 };
@@ -345,7 +316,7 @@ mod tests {
         let mut two = vec![STATE_MAGIC, 2];
         // Floor 5/100, delivered 9/110; one pending, at 103 with delivery 7, two seconds before 1000; 103 sent again once.
         for part in [5, 100, 9, 110, 1, 2000, 3, 2, 4, 1, 3, 1] {
-            number(&mut two, part);
+            varint::put(&mut two, part);
         }
         let state = consumer_state(two.into()).unwrap();
         let pending: Vec<_> = state
@@ -357,7 +328,7 @@ mod tests {
         assert_eq!(state.redelivered.into_iter().collect::<Vec<_>>(), [(103, 1)]);
         let mut one = vec![STATE_MAGIC, 1];
         for part in [5, 100, 5, 11, 1, 2000, 3, 4, 0] {
-            number(&mut one, part);
+            varint::put(&mut one, part);
         }
         let state = consumer_state(one.into()).unwrap();
         let pending: Vec<_> = state.pending.iter().map(|(seq, at)| (*seq, at.timestamp)).collect();

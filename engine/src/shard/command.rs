@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::consumer::SeqPair;
 use crate::error::{Error, Result};
 use crate::types::{LogId, NanoTime, Record, Seq};
+use crate::varint::{put, take, unzigzag, zigzag};
 
 const PUBLISH: u8 = 1;
 const REMOVE: u8 = 2;
@@ -467,35 +468,12 @@ impl Command {
     }
 }
 
-/// Appends a number as LEB128.
-pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-/// Takes a LEB128 number off the front.
-pub(crate) fn take(from: &mut &[u8]) -> Option<u64> {
-    let mut number = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = from.split_first()?;
-        *from = rest;
-        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
-}
-
 /// Sequences as their differences, which may be negative: zigzag.
 fn put_deltas(out: &mut Vec<u8>, seqs: &[Seq]) {
     let mut before = 0u64;
     for &seq in seqs {
         let delta = seq.wrapping_sub(before) as i64;
-        put(out, ((delta << 1) ^ (delta >> 63)) as u64);
+        put(out, zigzag(delta));
         before = seq;
     }
 }
@@ -523,8 +501,7 @@ fn take_deltas(mut from: &[u8]) -> Option<Vec<Seq>> {
     let mut seqs = Vec::new();
     let mut before = 0u64;
     while !from.is_empty() {
-        let zigzag = take(&mut from)?;
-        let delta = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+        let delta = unzigzag(take(&mut from)?);
         before = before.wrapping_add(delta as u64);
         seqs.push(before);
     }

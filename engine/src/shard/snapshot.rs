@@ -6,10 +6,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::ConsumerSnapshot;
-use crate::shard::command::{put, take};
 use crate::stream::settings::Settings;
 use crate::stream::{Stream, StreamConfig};
 use crate::types::{LogId, NanoTime, Seq};
+use crate::varint::{put, take};
 
 /// The prefix of the keys that hold [`StreamSnapshot`]s.
 pub const STREAM_PREFIX: &[u8] = b"stream/";

@@ -105,12 +105,13 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
         .map_err(|error| refused(error, &reject::STREAM_SNAPSHOT))?;
     #[derive(Serialize)]
     struct Begun<'a> {
-        config: StreamConfig,
+        config: &'a StreamConfig,
         state: &'a State,
     }
-    let mut config = entry.config.clone();
-    reply::add_versions(&mut config.metadata);
-    let begun = Begun { config, state: &state };
+    let begun = Begun {
+        config: &entry.config,
+        state: &state,
+    };
     let answer = reply::answer(Call::StreamSnapshot(name), begun);
     let last = state.last_seq;
     let consumers = consumers

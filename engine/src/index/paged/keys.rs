@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::index::SubjectInfo;
 use crate::types::{LogId, NanoTime, Seq};
+use crate::varint;
 
 /// The first byte of every key.
 const TAG: u8 = b'I';
@@ -138,10 +139,10 @@ pub(super) fn is_subject(key: &[u8]) -> bool {
 /// A subject's value.
 pub(super) fn encode(info: SubjectInfo) -> Bytes {
     let mut value = Vec::with_capacity(16);
-    put_varint(&mut value, info.count);
-    put_varint(&mut value, info.first);
+    varint::put(&mut value, info.count);
+    varint::put(&mut value, info.first);
     if info.count > 1 {
-        put_varint(&mut value, info.last - info.first);
+        varint::put(&mut value, info.last - info.first);
     }
     value.into()
 }
@@ -150,9 +151,9 @@ pub(super) fn encode(info: SubjectInfo) -> Bytes {
 pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<SubjectInfo> {
     let mut rest = value;
     let mut read = || -> Option<SubjectInfo> {
-        let count = take_varint(&mut rest)?;
-        let first = take_varint(&mut rest)?;
-        let span = if count > 1 { take_varint(&mut rest)? } else { 0 };
+        let count = varint::take(&mut rest)?;
+        let first = varint::take(&mut rest)?;
+        let span = if count > 1 { varint::take(&mut rest)? } else { 0 };
         Some(SubjectInfo {
             count,
             first,
@@ -170,31 +171,6 @@ pub(super) fn damaged(key: &[u8]) -> Error {
         "the index entry under key {} makes no sense",
         key.escape_ascii()
     ))
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, tail) = rest.split_first()?;
-        *rest = tail;
-        let bits = u64::from(byte & 0x7f);
-        if shift == 63 && bits > 1 {
-            return None;
-        }
-        value |= bits << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 /// The totals of an index, kept so that opening reads one key and the chunks' counts.
