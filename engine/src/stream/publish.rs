@@ -125,7 +125,8 @@ impl Stream {
         };
         self.check_size(ready.headers_len, ready.body.len())?;
         self.check_capacity()?;
-        if self.find_wanted(&ready.subject) {
+        // Every other stream keeps it whoever wants it.
+        if self.core.config.retention != Retention::Interest || self.find_wanted(&ready.subject) {
             if let Some(ttl) = asked.ttl {
                 self.settle_ttl(ttl, &mut ready)?;
             }
