@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use support::{HELLO, TestServer};
@@ -21,6 +22,27 @@ fn without_connect_a_client_is_verbose() {
     // No second INFO for a client that has not said CONNECT.
     client.exchange("", "");
     client.exchange("", "");
+}
+
+#[test]
+fn all_addresses_are_those_of_ipv6_too() {
+    let server = TestServer::start(|options| options.host = "0.0.0.0".into());
+    let address = server.server.client_address().unwrap();
+    assert_eq!(address.ip(), Ipv4Addr::UNSPECIFIED);
+    let mut info = String::new();
+    for (ip, shown) in [
+        (IpAddr::from(Ipv4Addr::LOCALHOST), "127.0.0.1"),
+        (Ipv6Addr::LOCALHOST.into(), "::1"),
+    ] {
+        // Without IPv6 on this host, there is nothing to see.
+        if TcpListener::bind((ip, 0)).is_err() {
+            continue;
+        }
+        let stream = TcpStream::connect((ip, address.port())).unwrap();
+        info.clear();
+        BufReader::new(stream).read_line(&mut info).unwrap();
+        assert!(info.contains(&format!("\"client_ip\":\"{shown}\"")), "{info}");
+    }
 }
 
 #[test]

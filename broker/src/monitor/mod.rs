@@ -57,8 +57,7 @@ pub(crate) async fn start(server: &Arc<Server>, http: &Listen) -> Result<()> {
         address: format!("{host}:{port}"),
         source,
     };
-    let listener = listen(host, port).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+    let (listener, address) = listen(host, port).await.map_err(failed)?;
     server.set_monitor_address(address);
     tracing::info!("Starting http monitor on {address}");
     tokio::spawn(accept(Arc::clone(server), listener));
