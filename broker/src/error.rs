@@ -43,8 +43,8 @@ pub enum Error {
         /// Why.
         source: weir_subject::SublistError,
     },
-    /// JetStream could not start or stop: the store directory is not writable, is locked by another server, or damaged.
-    #[error("JetStream: {0}")]
+    /// JetStream could not start: the store directory is not writable, is locked by another server, or damaged.
+    #[error("Can't start JetStream: {0}")]
     Storage(#[from] weir_engine::Error),
     /// The operating system refused something else.
     #[error("{doing}: {source}")]

@@ -15,6 +15,15 @@ pub enum ConfError {
         /// What is wrong and, where that is not plain, what to write instead.
         message: String,
     },
+    /// The file is not in the configuration's language, and where: `file:line:column: Parse error: message`. The two words
+    /// are nats-server's, which tools look for.
+    #[error("{pos}: Parse error: {message}")]
+    Syntax {
+        /// Where it stands.
+        pos: Pos,
+        /// What is wrong.
+        message: String,
+    },
     /// A file that cannot be read.
     #[error("cannot read the configuration file {file}: {source}")]
     Read {
@@ -31,6 +40,13 @@ pub enum ConfError {
 impl ConfError {
     pub(crate) fn at(pos: &Pos, message: impl Into<String>) -> Self {
         Self::At {
+            pos: pos.clone(),
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn syntax(pos: &Pos, message: impl Into<String>) -> Self {
+        Self::Syntax {
             pos: pos.clone(),
             message: message.into(),
         }

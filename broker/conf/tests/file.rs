@@ -113,40 +113,46 @@ fn errors_say_where_and_what() {
     for (text, expected) in [
         (
             "port:\n",
-            "a.conf:1:6: expected a value for \"port\", found the end of the line",
+            "a.conf:1:6: Parse error: expected a value for \"port\", found the end of the line",
         ),
-        ("x", "a.conf:1:2: expected a value for \"x\", found the end of the file"),
+        (
+            "x",
+            "a.conf:1:2: Parse error: expected a value for \"x\", found the end of the file",
+        ),
         (
             "a: 1 b: 2",
-            "a.conf:1:6: expected the end of the line, a comma or a } behind the value of \"a\", found 'b'",
+            "a.conf:1:6: Parse error: expected the end of the line, a comma or a } behind the value of \"a\", found 'b'",
         ),
         (
             "a = [1 2]",
-            "a.conf:1:8: expected a comma or a ] in this list, found '2'",
+            "a.conf:1:8: Parse error: expected a comma or a ] in this list, found '2'",
         ),
-        ("\n  a: {b: 1", "a.conf:2:6: this { is not closed"),
-        ("a: [1,", "a.conf:1:4: this [ is not closed"),
+        ("\n  a: {b: 1", "a.conf:2:6: Parse error: this { is not closed"),
+        ("a: [1,", "a.conf:1:4: Parse error: this [ is not closed"),
         (
             "a: \"x\\q\"",
-            "a.conf:1:6: unknown escape; those known are \\n \\t \\r \\\" \\\\ \\xHH (in '…' nothing is escaped)",
+            "a.conf:1:6: Parse error: unknown escape; those known are \\n \\t \\r \\\" \\\\ \\xHH (in '…' nothing is escaped)",
         ),
-        ("a: 'x", "a.conf:1:4: this string has no closing '"),
-        ("a: \"\nx", "a.conf:1:4: this string has no closing \""),
-        ("a: (x)", "a.conf:1:4: this block has no closing ) on a line of its own"),
-        ("a: 1\n}", "a.conf:2:1: expected a key, found '}'"),
-        ("{a: 1", "a.conf:1:1: the { around the file is not closed"),
+        ("a: 'x", "a.conf:1:4: Parse error: this string has no closing '"),
+        ("a: \"\nx", "a.conf:1:4: Parse error: this string has no closing \""),
+        (
+            "a: (x)",
+            "a.conf:1:4: Parse error: this block has no closing ) on a line of its own",
+        ),
+        ("a: 1\n}", "a.conf:2:1: Parse error: expected a key, found '}'"),
+        ("{a: 1", "a.conf:1:1: Parse error: the { around the file is not closed"),
         (
             "a: 9223372036854775808",
-            "a.conf:1:4: 9223372036854775808 does not fit in 64 bits",
+            "a.conf:1:4: Parse error: 9223372036854775808 does not fit in 64 bits",
         ),
         (
             "a: 9223372036854775807k",
-            "a.conf:1:4: 9223372036854775807k does not fit in 64 bits",
+            "a.conf:1:4: Parse error: 9223372036854775807k does not fit in 64 bits",
         ),
-        ("= 1", "a.conf:1:1: expected a key, found '='"),
+        ("= 1", "a.conf:1:1: Parse error: expected a key, found '='"),
         (
             "é: $NO",
-            "a.conf:1:4: the variable $NO is set neither above this line nor in the environment; quote the value if it is no variable",
+            "a.conf:1:4: Parse error: the variable $NO is set neither above this line nor in the environment; quote the value if it is no variable",
         ),
         (
             "include \"nope.conf\"",
@@ -227,7 +233,10 @@ fn includes_are_relative_and_finite() {
         "{error}"
     );
     let error = file::parse_file(&path("bad.conf"), &none).unwrap_err().to_string();
-    assert!(error.ends_with("sub/bad.conf:2:6: this [ is not closed"), "{error}");
+    assert!(
+        error.ends_with("sub/bad.conf:2:6: Parse error: this [ is not closed"),
+        "{error}"
+    );
     let error = file::parse_file(&path("no.conf"), &none).unwrap_err().to_string();
     assert!(error.starts_with("cannot read the configuration file"), "{error}");
 }

@@ -15,7 +15,7 @@ mod services;
 mod sourcing;
 mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -92,6 +92,17 @@ pub struct ApiRequest {
     pub from: Option<Arc<Client>>,
 }
 
+/// Makes the folder of the store, so that its disk can be asked for its size.
+fn make_folder(folder: &Path) -> weir_engine::Result<()> {
+    let shown = folder.display();
+    let failed = |why: String| Err(weir_engine::Error::new(weir_engine::Kind::Io, why));
+    match std::fs::create_dir_all(folder) {
+        Ok(()) => Ok(()),
+        Err(_) if folder.exists() => failed(format!("storage directory is not a directory: {shown}")),
+        Err(error) => failed(format!("could not create storage directory - {shown}: {error}")),
+    }
+}
+
 impl JetStream {
     /// Opens the store and takes up its streams.
     ///
@@ -120,8 +131,7 @@ impl JetStream {
         let made = outlets.clone();
         let (configured, folder) = (options.clone(), store_dir.clone());
         let opened = tokio::task::spawn_blocking(move || -> weir_engine::Result<_> {
-            // So that its disk can be asked; opening the store tells what is wrong if there is no such folder.
-            let _ = std::fs::create_dir_all(&folder);
+            make_folder(&folder)?;
             let capacity = capacity::capacity(&configured, &folder);
             let options = StoreOptions {
                 shards,

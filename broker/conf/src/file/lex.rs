@@ -125,7 +125,7 @@ impl<'t> Lexer<'t> {
         if self.eat('\'') {
             Ok(text)
         } else {
-            Err(ConfError::at(&open, "this string has no closing '"))
+            Err(ConfError::syntax(&open, "this string has no closing '"))
         }
     }
 
@@ -140,7 +140,7 @@ impl<'t> Lexer<'t> {
                 Some('"') => return Ok(text),
                 Some('\\') => text.push(self.escape(&at)?),
                 Some(c) => text.push(c),
-                None => return Err(ConfError::at(&open, "this string has no closing \"")),
+                None => return Err(ConfError::syntax(&open, "this string has no closing \"")),
             }
         }
     }
@@ -157,12 +157,12 @@ impl<'t> Lexer<'t> {
                 match (digit(), digit()) {
                     (Some(high), Some(low)) if high < 8 => char::from_u32(high * 16 + low).unwrap_or_default(),
                     _ => {
-                        return Err(ConfError::at(at, "\\x takes two hexadecimal digits, 00 to 7f"));
+                        return Err(ConfError::syntax(at, "\\x takes two hexadecimal digits, 00 to 7f"));
                     }
                 }
             }
             _ => {
-                return Err(ConfError::at(
+                return Err(ConfError::syntax(
                     at,
                     "unknown escape; those known are \\n \\t \\r \\\" \\\\ \\xHH (in '…' nothing is escaped)",
                 ));
@@ -185,7 +185,10 @@ impl<'t> Lexer<'t> {
             match self.next() {
                 Some(c) => text.push(c),
                 None => {
-                    return Err(ConfError::at(&open, "this block has no closing ) on a line of its own"));
+                    return Err(ConfError::syntax(
+                        &open,
+                        "this block has no closing ) on a line of its own",
+                    ));
                 }
             }
         }

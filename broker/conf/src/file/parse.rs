@@ -70,11 +70,11 @@ impl Parser<'_> {
         let braced = lex.eat('{');
         self.entries(&mut lex)?;
         if braced && !lex.eat('}') {
-            return Err(ConfError::at(&open, "the { around the file is not closed"));
+            return Err(ConfError::syntax(&open, "the { around the file is not closed"));
         }
         lex.skip_between(&[',', ';']);
         if lex.peek().is_some() {
-            return Err(ConfError::at(
+            return Err(ConfError::syntax(
                 &lex.pos(),
                 format!("expected a key, found {}", lex.found()),
             ));
@@ -94,7 +94,10 @@ impl Parser<'_> {
                 Some(_) => (lex.key_word().to_owned(), false),
             };
             if key.is_empty() {
-                return Err(ConfError::at(&pos, format!("expected a key, found {}", lex.found())));
+                return Err(ConfError::syntax(
+                    &pos,
+                    format!("expected a key, found {}", lex.found()),
+                ));
             }
             lex.skip_blanks();
             let assigned = lex.eat(':') || lex.eat('=');
@@ -103,7 +106,7 @@ impl Parser<'_> {
                 self.include(lex, &pos)?;
             } else {
                 if matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ';' | '}')) {
-                    return Err(ConfError::at(
+                    return Err(ConfError::syntax(
                         &lex.pos(),
                         format!("expected a value for {key:?}, found {}", lex.found()),
                     ));
@@ -122,7 +125,7 @@ impl Parser<'_> {
                     "expected the end of the line, a comma or a }} behind the value of {key:?}, found {}",
                     lex.found()
                 );
-                return Err(ConfError::at(&lex.pos(), message));
+                return Err(ConfError::syntax(&lex.pos(), message));
             }
         }
     }
@@ -150,7 +153,7 @@ impl Parser<'_> {
                 let map = self.scopes.pop().unwrap_or_default();
                 result?;
                 if !lex.eat('}') {
-                    return Err(ConfError::at(&pos, "this { is not closed"));
+                    return Err(ConfError::syntax(&pos, "this { is not closed"));
                 }
                 self.depth -= 1;
                 Value::Map(map)
@@ -168,7 +171,10 @@ impl Parser<'_> {
             _ => {
                 let word = lex.word();
                 if word.is_empty() {
-                    return Err(ConfError::at(&pos, format!("expected a value, found {}", lex.found())));
+                    return Err(ConfError::syntax(
+                        &pos,
+                        format!("expected a value, found {}", lex.found()),
+                    ));
                 }
                 return match word.strip_prefix('$') {
                     // A bcrypt hash begins with a dollar, too.
@@ -178,7 +184,7 @@ impl Parser<'_> {
                         pos,
                     }),
                     None => {
-                        let value = scalar::classify(word).map_err(|message| ConfError::at(&pos, message))?;
+                        let value = scalar::classify(word).map_err(|message| ConfError::syntax(&pos, message))?;
                         Ok(Node { value, pos })
                     }
                 };
@@ -197,12 +203,12 @@ impl Parser<'_> {
                     lex.next();
                     return Ok(items);
                 }
-                None => return Err(ConfError::at(open, "this [ is not closed")),
+                None => return Err(ConfError::syntax(open, "this [ is not closed")),
                 Some(_) => items.push(self.value(lex)?),
             }
             lex.skip_blanks();
             if !matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ']')) && !lex.at_comment() {
-                return Err(ConfError::at(
+                return Err(ConfError::syntax(
                     &lex.pos(),
                     format!("expected a comma or a ] in this list, found {}", lex.found()),
                 ));
@@ -213,7 +219,7 @@ impl Parser<'_> {
     fn enter(&mut self, pos: &Pos) -> Result<(), ConfError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(ConfError::at(
+            return Err(ConfError::syntax(
                 pos,
                 format!("blocks and lists are nested deeper than {DEPTH_MAX}"),
             ));
@@ -224,7 +230,7 @@ impl Parser<'_> {
     fn count(&mut self, values: usize, pos: &Pos) -> Result<(), ConfError> {
         self.values += values;
         if self.values > VALUES_MAX {
-            return Err(ConfError::at(
+            return Err(ConfError::syntax(
                 pos,
                 format!("the configuration has more than {VALUES_MAX} values"),
             ));
@@ -240,7 +246,7 @@ impl Parser<'_> {
                 let value = entry.value.value.clone();
                 self.count(values_in(&value), &pos)?;
                 if self.depth + depth_of(&value) > DEPTH_MAX {
-                    return Err(ConfError::at(
+                    return Err(ConfError::syntax(
                         &pos,
                         format!("${name} nests blocks and lists deeper than {DEPTH_MAX}"),
                     ));
@@ -252,10 +258,10 @@ impl Parser<'_> {
             let message = format!(
                 "the variable ${name} is set neither above this line nor in the environment; quote the value if it is no variable"
             );
-            return Err(ConfError::at(&pos, message));
+            return Err(ConfError::syntax(&pos, message));
         };
         if self.variables.iter().any(|v| v == name) || self.variables.len() >= INCLUDE_DEPTH_MAX {
-            return Err(ConfError::at(
+            return Err(ConfError::syntax(
                 &pos,
                 format!("the environment variable ${name} refers to itself"),
             ));
@@ -266,7 +272,7 @@ impl Parser<'_> {
         let node = self.value(&mut lex)?;
         lex.skip_between(&[]);
         if lex.peek().is_some() {
-            return Err(ConfError::at(
+            return Err(ConfError::syntax(
                 &pos,
                 format!("the value of ${name} in the environment is not one value; quote it if it is a string"),
             ));
