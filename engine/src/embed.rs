@@ -15,7 +15,7 @@ use crate::shard::emit::PubAck;
 use crate::shard::{Shard, ShardHandle};
 use crate::store::Store;
 use crate::stream::settings::Defaults;
-use crate::stream::validate::{ServerLimits, validate_new};
+use crate::stream::validate::{Rules, ServerLimits, validate_new};
 use crate::stream::{Message, Purge, Stream, StreamConfig, StreamState};
 use crate::types::{LogId, Seq};
 use outlet::Fetches;
@@ -40,7 +40,13 @@ impl Store {
     /// [`Rejected`](crate::Kind::Rejected) with JetStream's code if the configuration breaks a rule or the name is
     /// taken; or that its storage cannot be made.
     pub fn create_stream(&self, account: &str, config: StreamConfig, defaults: &Defaults) -> Result<EmbeddedStream> {
-        let (config, settings) = validate_new(config, &ServerLimits::default(), defaults, false)?;
+        let rules = Rules {
+            limits: ServerLimits::default(),
+            defaults,
+            find: &|name| self.catalogue().get(account, name).map(|entry| entry.config.clone()),
+            pedantic: false,
+        };
+        let (config, settings) = validate_new(config, &rules)?;
         let number = self.shard_for(account, &config.name);
         let shard = self.shard(number).clone();
         let id = self.allocate_id();

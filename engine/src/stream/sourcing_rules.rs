@@ -14,7 +14,7 @@ const API: &str = "$JS.API";
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn check(
+pub(super) fn check(
     config: &mut StreamConfig,
     find: &dyn Fn(&str) -> Option<StreamConfig>,
     pedantic: bool,

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::reject::{self, Rejection};
 use crate::stream::config::{Discard, PersistMode, Placement, Retention, Storage, StreamConfig};
-use crate::stream::mapping;
 use crate::stream::settings::{Defaults, Settings};
+use crate::stream::{mapping, sourcing_rules};
 use crate::types::{MILLISECOND, Nanos, SECOND};
 
 /// The longest name of a stream or consumer, in bytes.
@@ -38,25 +38,32 @@ pub struct ServerLimits {
     pub duplicate_window: Nanos,
 }
 
+/// What a stream's configuration is checked against.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// What the server limits.
+    pub limits: ServerLimits,
+    /// What the configuration leaves open.
+    pub defaults: &'a Defaults,
+    /// Knows the streams of the account, which may be origins.
+    pub find: &'a dyn Fn(&str) -> Option<StreamConfig>,
+    /// Refuses what would be changed silently.
+    pub pedantic: bool,
+}
+
 /// Checks the configuration of a new stream; answers it with its defaults filled in, and the storage it asks for.
-/// `pedantic` refuses what would be changed silently.
 ///
 /// # Errors
-/// The first rule that is broken.
-pub fn validate_new(
-    config: StreamConfig,
-    limits: &ServerLimits,
-    defaults: &Defaults,
-    pedantic: bool,
-) -> Result<(StreamConfig, Settings), Rejection> {
+/// The first rule that is broken, in nats-server's order.
+pub fn validate_new(config: StreamConfig, rules: &Rules<'_>) -> Result<(StreamConfig, Settings), Rejection> {
     if config.sealed {
         return Err(invalid("stream configuration for create can not be sealed"));
     }
     if config.mirror_direct && config.mirror.is_none() {
         return Err(invalid("stream has no mirror but does have mirror direct"));
     }
-    let config = validate(config, limits, pedantic)?;
-    let settings = Settings::of(&config, defaults).map_err(invalid)?;
+    let config = validate(config, rules)?;
+    let settings = Settings::of(&config, rules.defaults).map_err(invalid)?;
     Ok((config, settings))
 }
 
@@ -70,14 +77,9 @@ pub fn validate_update(
     old: &StreamConfig,
     old_settings: &Settings,
     new: StreamConfig,
-    limits: &ServerLimits,
-    defaults: &Defaults,
-    pedantic: bool,
+    rules: &Rules<'_>,
 ) -> Result<(StreamConfig, Settings), Rejection> {
-    let mut new = validate(new, limits, pedantic)?;
-    if new.mirror.is_some() && !new.subjects.is_empty() {
-        return Err(reject::MIRROR_WITH_SUBJECTS);
-    }
+    let mut new = validate(new, rules)?;
     if new.mirror.is_some() && new.mirror != old.mirror {
         return Err(reject::STREAM_MIRROR_NOT_UPDATABLE);
     }
@@ -129,7 +131,7 @@ pub fn validate_update(
             new.metadata.entry(key.to_owned()).or_insert_with(|| value.clone());
         }
     }
-    let settings = updated_settings(old_settings, &new, defaults)?;
+    let settings = updated_settings(old_settings, &new, rules.defaults)?;
     mapping::settle_republish(&mut new)?;
     if new.sealed {
         new.max_age = 0;
@@ -163,7 +165,8 @@ fn updated_settings(old_settings: &Settings, new: &StreamConfig, defaults: &Defa
 }
 
 /// The rules for new and changed configurations alike.
-fn validate(mut config: StreamConfig, limits: &ServerLimits, pedantic: bool) -> Result<StreamConfig, Rejection> {
+fn validate(mut config: StreamConfig, rules: &Rules<'_>) -> Result<StreamConfig, Rejection> {
+    let pedantic = rules.pedantic;
     check_texts(&config)?;
     if config.num_replicas == 0 {
         config.num_replicas = 1;
@@ -188,8 +191,9 @@ fn validate(mut config: StreamConfig, limits: &ServerLimits, pedantic: bool) -> 
             *limit = -1;
         }
     }
-    check_times(&mut config, limits, pedantic)?;
+    check_times(&mut config, &rules.limits, pedantic)?;
     check_policies(&mut config, pedantic)?;
+    sourcing_rules::check(&mut config, rules.find, pedantic)?;
     fill_subjects(&mut config)?;
     mapping::check_transform(&config)?;
     mapping::check_republish(&mut config, pedantic)?;

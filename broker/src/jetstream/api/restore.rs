@@ -21,8 +21,8 @@ use weir_engine::{LogId, NanoTime, Rejection, Seq, reject};
 use super::call::Call;
 use super::decode::decode;
 use super::reply;
-use super::stream::{check_origins, check_room, describe};
-use super::{Answer, is_empty, limits, lookup, refused, schema};
+use super::stream::{check_room, describe, with_rules};
+use super::{Answer, is_empty, lookup, refused, schema};
 use crate::account::{Inbound, Service};
 use crate::jetstream::backup::{Backup, BackupConsumer, BackupState, Reader, broken};
 use crate::jetstream::batch::Batch;
@@ -97,10 +97,9 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
     }
     // A sealed stream comes back as one.
     let sealed = std::mem::take(&mut asked.config.sealed);
-    let (mut config, settings) = validate_new(asked.config, &limits(js), &js.defaults, false)?;
-    config.sealed = sealed;
     let account = &request.account.name;
-    check_origins(js, account, &mut config, false)?;
+    let (mut config, settings) = with_rules(js, account, false, |rules| validate_new(asked.config, rules))?;
+    config.sealed = sealed;
     check_room(js, &config, 0)?;
     if lookup(js, request, name).is_ok() {
         return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED);

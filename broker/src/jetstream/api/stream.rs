@@ -8,7 +8,7 @@ use weir_engine::json::format_time;
 use weir_engine::reject::{self, Rejection};
 use weir_engine::shard::Shard;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::validate::{consumers_beyond, subjects_overlap, validate_new, validate_update};
+use weir_engine::stream::validate::{Rules, consumers_beyond, subjects_overlap, validate_new, validate_update};
 use weir_engine::stream::{Purge, Storage, StreamConfig, sourcing_rules};
 
 use super::account::Usage;
@@ -52,10 +52,8 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     if name.contains(['/', '\\']) {
         return Err(reject::STREAM_NAME_CONTAINS_PATH_SEPARATORS);
     }
-    let (config, settings) = validate_new(config, &limits(js), &js.defaults, pedantic)?;
     let account: Arc<str> = Arc::from(&*request.account.name);
-    let mut config = config;
-    check_origins(js, &account, &mut config, pedantic)?;
+    let (config, settings) = with_rules(js, &account, pedantic, |rules| validate_new(config, rules))?;
     // What is free now must still be free when it is taken.
     let _making = js.create_lock.lock().await;
     let entry = match js.catalogue().get(&account, name) {
@@ -105,15 +103,15 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     Ok(reply::answer(Call::StreamCreate(name), created))
 }
 
-/// The rules of mirrors and sources, with what is known of their origins.
-pub(super) fn check_origins(
-    js: &JetStream,
-    account: &str,
-    config: &mut StreamConfig,
-    pedantic: bool,
-) -> Result<(), Rejection> {
+/// Calls `check` with the rules for configurations of an account's streams.
+pub(super) fn with_rules<T>(js: &JetStream, account: &str, pedantic: bool, check: impl FnOnce(&Rules<'_>) -> T) -> T {
     let find = |name: &str| js.catalogue().get(account, name).map(|entry| entry.config.clone());
-    sourcing_rules::check(config, &find, pedantic)
+    check(&Rules {
+        limits: limits(js),
+        defaults: &js.defaults,
+        find: &find,
+        pedantic,
+    })
 }
 
 /// Lets a new stream hear its subjects; one that cannot must not stay.
@@ -158,6 +156,7 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     if config.name != name && !config.name.is_empty() {
         return Err(reject::STREAM_MISMATCH);
     }
+    let account = &request.account.name;
     let _making = js.create_lock.lock().await;
     let old = match lookup(js, request, name) {
         Ok(old) => old,
@@ -165,13 +164,13 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
             let mut config = config;
             config.sealed = false;
             config.mirror_direct = false;
-            validate_new(config, &limits(js), &js.defaults, pedantic)?;
+            with_rules(js, account, pedantic, |rules| validate_new(config, rules))?;
             return Err(missing);
         }
     };
-    let (config, settings) = validate_update(&old.config, &old.settings, config, &limits(js), &js.defaults, pedantic)?;
-    let mut config = config;
-    check_origins(js, &request.account.name, &mut config, pedantic)?;
+    let (config, settings) = with_rules(js, account, pedantic, |rules| {
+        validate_update(&old.config, &old.settings, config, rules)
+    })?;
     let copies = config.mirror != old.config.mirror || config.sources != old.config.sources;
     let streams = js.catalogue().list(&request.account.name);
     let mut others = streams.iter().filter(|other| other.id != old.id);

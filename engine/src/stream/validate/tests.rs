@@ -13,20 +13,26 @@ fn config(fields: Value) -> StreamConfig {
     serde_json::from_value(all).unwrap()
 }
 
+/// The rules where there is no other stream.
+fn rules<'a>(limits: ServerLimits, defaults: &'a Defaults, pedantic: bool) -> Rules<'a> {
+    Rules {
+        limits,
+        defaults,
+        find: &|_| None,
+        pedantic,
+    }
+}
+
 fn create(fields: Value) -> Result<(StreamConfig, Settings), Rejection> {
-    validate_new(config(fields), &ServerLimits::default(), &Defaults::default(), false)
+    let defaults = Defaults::default();
+    validate_new(config(fields), &rules(ServerLimits::default(), &defaults, false))
 }
 
 fn update(old: Value, new: Value) -> Result<(StreamConfig, Settings), Rejection> {
     let (old, settings) = create(old).unwrap();
-    validate_update(
-        &old,
-        &settings,
-        config(new),
-        &ServerLimits::default(),
-        &Defaults::default(),
-        false,
-    )
+    let defaults = Defaults::default();
+    let rules = rules(ServerLimits::default(), &defaults, false);
+    validate_update(&old, &settings, config(new), &rules)
 }
 
 #[test]
@@ -207,12 +213,8 @@ fn pedantic_refuses_what_would_be_changed() {
             "pedantic mode: duplicate window cannot be bigger than max age",
         ),
     ] {
-        let refused = validate_new(
-            config(fields.clone()),
-            &ServerLimits::default(),
-            &Defaults::default(),
-            true,
-        );
+        let defaults = Defaults::default();
+        let refused = validate_new(config(fields.clone()), &rules(ServerLimits::default(), &defaults, true));
         assert_eq!(refused.unwrap_err().text, text);
         assert!(create(fields).is_ok());
     }
@@ -224,7 +226,8 @@ fn the_servers_limit_caps_the_window() {
         duplicate_window: 60 * SECOND,
         ..ServerLimits::default()
     };
-    let window = |fields| validate_new(config(fields), &limits, &Defaults::default(), false);
+    let defaults = Defaults::default();
+    let window = |fields| validate_new(config(fields), &rules(limits, &defaults, false));
     assert_eq!(window(json!({})).unwrap().0.duplicate_window, 60 * SECOND);
     assert_eq!(
         window(json!({"duplicate_window": 61 * SECOND})).unwrap_err().text,
@@ -317,9 +320,7 @@ fn an_update_does_not_follow_new_server_defaults() {
         &old,
         &settings,
         config(json!({})),
-        &ServerLimits::default(),
-        &defaults,
-        false,
+        &rules(ServerLimits::default(), &defaults, false),
     )
     .unwrap();
     assert_eq!((kept.backend, kept.index), (BackendKind::Segment, IndexKind::Resident));
