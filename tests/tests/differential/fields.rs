@@ -58,7 +58,7 @@ pub fn stream(prefix: &str) -> Vec<Field> {
                 "[\"sa.>\"]",
                 "[\"$JS.>\"]",
                 "[\"$JS.API.X\"]",
-                "[\"$JS.EVENT.>\"]",
+                "[\"$SYS.ACCOUNT.>\"]",
                 "[\"$SYS.X\"]",
                 "[\"$SYS.ACCOUNT.X\"]",
                 "[\"% x\"]",
