@@ -229,10 +229,12 @@ impl Stream {
             self.enqueue(serial);
         }
         self.interested = interested;
+        // Before it replaces anything: what limits remove is gone, and not purged.
+        self.enforce_limits(&subject)?;
+        self.tell_removed();
         self.roll_up(rollup, &subject, seq, 1, turn.now)?;
         self.end_schedule(&ends_schedule)?;
         self.note_schedule(seq, &subject, &body[..headers_len], time);
-        self.enforce_limits(&subject)?;
         self.tell_removed();
         if let Some((to, before)) = again {
             let rule = self.core.config.republish.as_ref();

@@ -114,6 +114,7 @@ async fn differences(nats_server: &std::path::Path, seed: u64, count: u64) -> Re
             .filter(|_| first.path.ends_with("description"))
             .unwrap_or_default();
         let kind = format!("{} {} {said}", operation.kind(), first.path);
+        let state = pair.describe(&operation.stream)?;
         found.entry(kind).or_insert_with(|| {
             let mut text = format!("operation {number} (stream {}):\n", operation.stream);
             for difference in unexplained.iter().take(8) {
@@ -133,6 +134,8 @@ async fn differences(nats_server: &std::path::Path, seed: u64, count: u64) -> Re
             for operation in on_stream(&history, &operation) {
                 let _ = writeln!(text, "  {operation}");
             }
+            text.push_str("now:\n");
+            text.push_str(&state);
             text
         });
         if found.len() >= ENOUGH {

@@ -1,6 +1,7 @@
 //! The two servers, and how an operation is done on both.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -76,6 +77,20 @@ impl Pair {
             differences: compare(&theirs, &ours),
             theirs,
         })
+    }
+
+    /// What each server has of a stream and its consumers, to explain a difference with.
+    pub fn describe(&mut self, stream: &str) -> Result<String> {
+        let mut all = String::new();
+        for (name, side) in [("nats-server", &mut self.theirs), ("ours", &mut self.ours)] {
+            for call in ["STREAM.INFO", "CONSUMER.LIST"] {
+                for answer in side.ask(&format!("$JS.API.{call}.{stream}"))? {
+                    let said = String::from_utf8_lossy(&answer.payload);
+                    let _ = writeln!(all, "  {name}, {call}: {said}");
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// Deletes a stream on both servers.
