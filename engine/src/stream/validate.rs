@@ -79,7 +79,8 @@ pub fn validate_update(
     new: StreamConfig,
     rules: &Rules<'_>,
 ) -> Result<(StreamConfig, Settings), Rejection> {
-    let mut new = validate(new, rules)?;
+    // Twice, as nats-server does: what the first pass fills in, the second one refuses where it does not fit.
+    let mut new = validate(validate(new, rules)?, rules)?;
     if new.mirror.is_some() && new.mirror != old.mirror {
         return Err(reject::STREAM_MIRROR_NOT_UPDATABLE);
     }

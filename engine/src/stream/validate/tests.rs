@@ -279,6 +279,11 @@ fn updates_keep_what_must_not_change() {
             "stream configuration update can not change message counter setting",
         ),
         (
+            json!({"allow_msg_counter": true}),
+            json!({"allow_msg_counter": true, "subject_delete_marker_ttl": SECOND}),
+            "counter stream cannot use message TTLs",
+        ),
+        (
             json!({}),
             json!({"metadata": {"weir.backend": "rocksdb"}}),
             "stream configuration update can not change weir.backend from segment to rocksdb: convert the stream \
