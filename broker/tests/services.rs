@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use support::TestServer;
 use weir_broker::Courier;
 use weir_broker::account::{Inbound, Service};
+use weir_broker::conf::options::User;
 use weir_broker::jetstream::Batch;
 
 /// Keeps everything it gets.
@@ -34,6 +35,29 @@ impl Service for Keeper {
             from: message.from.map(|client| client.id),
         });
     }
+}
+
+#[test]
+fn a_client_is_told_who_it_is() {
+    let auth = "CONNECT {\"verbose\":false,\"user\":\"ann\",\"pass\":\"secret\"}\r\nPING\r\n";
+    let server = TestServer::start(|options| {
+        options.server_name = Some("here".into());
+        options.auth.users.push(User {
+            name: "ann".into(),
+            password: "secret".into(),
+        });
+    });
+    let mut client = server.connect();
+    client.send(auth);
+    client.expect("PONG\r\n");
+    client.send("SUB in 1\r\nPUB $SYS.REQ.USER.INFO in 0\r\n\r\n");
+    assert!(client.line().starts_with("MSG in 1 "));
+    let answer: serde_json::Value = serde_json::from_str(&client.line()).unwrap();
+    assert_eq!(answer["server"]["name"], "here");
+    assert_eq!(
+        answer["data"],
+        serde_json::json!({"user": "ann", "account": "$G", "account_name": "$G"})
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::conf::Options;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 
-use super::{Server, files};
+use super::{Server, files, user_info};
 use crate::client::CloseReason;
 use crate::error::Result;
 use crate::jetstream::JetStream;
@@ -55,6 +55,7 @@ impl Server {
             // Set once per server, here.
             let _ = self.jetstream.set(jetstream);
         }
+        user_info::serve(self)?;
         let listener = self.open_client_port().await?;
         if let Some(address) = self.client_address() {
             tracing::info!("Listening for client connections on {address}");

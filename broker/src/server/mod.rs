@@ -8,6 +8,7 @@ mod files;
 mod identity;
 mod lifecycle;
 mod threads;
+mod user_info;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
