@@ -158,12 +158,13 @@ impl Model {
         }
         self.messages.push(message);
         let seq = self.last;
+        // First the limits, as nats-server 2.15.1: what is over them goes even if the rollup would have made room.
+        self.enforce();
         match asks.rollup {
             Some("sub") => self.messages.retain(|m| m.subject != subject || m.seq == seq),
             Some(_) => self.messages.retain(|m| m.seq == seq),
             None => {}
         }
-        self.enforce();
         Ok((seq, false))
     }
 
