@@ -67,6 +67,13 @@ impl Consumer {
         bound
     }
 
+    /// Notes whether somebody is subscribed, if that matters.
+    pub fn look_for_subscriber(&mut self, turn: &mut Turn<'_>) {
+        if self.config.is_push() {
+            self.is_bound(turn);
+        }
+    }
+
     /// Whether rate and window leave room.
     pub(super) fn push_allows(&self, now: NanoTime) -> bool {
         self.push.not_before <= now && (!self.config.flow_control || self.push.outstanding < self.push.window)

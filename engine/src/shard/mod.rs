@@ -362,7 +362,7 @@ impl State {
             }
             Input::Wake { stream, consumer } => {
                 if let Some(target) = self.touch(stream) {
-                    target.wake_consumer(&consumer);
+                    target.wake_consumer(&consumer, turn);
                 }
             }
             Input::Call(call) => {
@@ -774,14 +774,5 @@ impl Shard<'_, '_> {
         for stream in self.state.streams.values_mut() {
             stream.end_all_pulls(text, self.turn);
         }
-    }
-
-    /// Notes that a stream's consumers have something to do.
-    ///
-    /// # Errors
-    /// If there is no such stream.
-    pub fn wake(&mut self, id: LogId, consumer: &str) -> Result<()> {
-        self.existing(id)?.wake_consumer(consumer.as_bytes());
-        Ok(())
     }
 }

@@ -491,11 +491,13 @@ impl Stream {
         self.release(&done)
     }
 
-    /// Somebody subscribed to a consumer's delivery subject, or left.
-    pub(crate) fn wake_consumer(&mut self, name: &[u8]) {
-        if let Some(serial) = self.serial(name) {
-            self.enqueue(serial);
+    /// Somebody subscribed to a consumer's delivery subject, or left: who asks next is told, if nothing is delivered before.
+    pub(crate) fn wake_consumer(&mut self, name: &[u8], turn: &mut Turn<'_>) {
+        let Some(serial) = self.serial(name) else { return };
+        if let Some(consumer) = self.consumers.get_mut(&serial) {
+            consumer.look_for_subscriber(turn);
         }
+        self.enqueue(serial);
     }
 
     /// Lets the consumers with something to do send what they can. Answers whether some have to go on next turn.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull, push};
 use async_nats::jetstream::stream::{RetentionPolicy, Stream};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::{StreamExt, TryStreamExt};
-use weir_tests::{Backend, Server, on_each_backend};
+use weir_tests::{Backend, Server, on_each_backend, with_server};
 
 on_each_backend!(
     a_work_queue_redelivers_what_was_refused_and_empties_when_all_is_acked,
@@ -235,4 +235,25 @@ async fn a_duplicate_message_id_is_stored_once(server: &Server, backend: Backend
     assert_eq!((second.sequence, second.duplicate), (1, true));
     assert_eq!(stream.info().await?.state.messages, 1);
     Ok(())
+}
+
+#[test]
+fn a_push_consumer_is_bound_as_soon_as_somebody_listens() {
+    with_server(async |server| {
+        let client = server.connect().await?;
+        let jetstream = async_nats::jetstream::new(client.clone());
+        let stream = jetstream.create_stream(Backend::Memory.stream("S", &["s"])).await?;
+        for round in 0..30 {
+            let config = push::Config {
+                name: Some(format!("c{round}")),
+                deliver_subject: format!("to.{round}"),
+                ..push::Config::default()
+            };
+            let mut consumer = stream.create_consumer(config).await?;
+            let subscription = client.subscribe(format!("to.{round}")).await?;
+            assert!(consumer.info().await?.push_bound, "round {round}");
+            drop(subscription);
+        }
+        Ok(())
+    });
 }
