@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pu
 use async_nats::jetstream::stream::{RetentionPolicy, Stream};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::{StreamExt, TryStreamExt};
-use weir_tests::{Backend, Server, on_each_backend, with_server};
+use weir_tests::{Backend, Server, on_each_backend, settle, with_server};
 
 on_each_backend!(
     a_work_queue_redelivers_what_was_refused_and_empties_when_all_is_acked,
@@ -254,6 +254,35 @@ fn a_push_consumer_is_bound_as_soon_as_somebody_listens() {
             assert!(consumer.info().await?.push_bound, "round {round}");
             drop(subscription);
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_list_does_not_count_requests_of_who_has_gone() {
+    with_server(async |server| {
+        let jetstream = server.jetstream().await?;
+        let stream = jetstream.create_stream(Backend::Memory.stream("S", &["s"])).await?;
+        let config = pull::Config {
+            name: Some("c".to_owned()),
+            ..pull::Config::default()
+        };
+        stream.create_consumer(config).await?;
+        let waiting = async || -> Result<usize> {
+            let first = stream.consumers().try_next().await?;
+            Ok(first.context("a consumer")?.num_waiting)
+        };
+        let other = server.connect().await?;
+        let inbox = other.new_inbox();
+        let answers = other.subscribe(inbox.clone()).await?;
+        let request = r#"{"batch":1,"expires":30000000000}"#;
+        other
+            .publish_with_reply("$JS.API.CONSUMER.MSG.NEXT.S.c", inbox, request.into())
+            .await?;
+        while waiting().await? != 1 {}
+        drop(answers);
+        settle(&other).await?;
+        assert_eq!(waiting().await?, 0);
         Ok(())
     });
 }

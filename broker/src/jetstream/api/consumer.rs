@@ -248,7 +248,8 @@ pub(super) async fn list(js: &Arc<JetStream>, request: &ApiRequest, stream: &str
             let now = shard.now();
             let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
             let (page, names) = reply::page(stream.consumer_names(), asked.offset, LIST_PAGE);
-            let infos = names.iter().filter_map(|name| stream.consumer_info(name, now));
+            // All that this refuses is a consumer that is not there.
+            let infos = names.iter().filter_map(|name| shard.consumer_info(id, name).ok());
             Ok((page, infos.map(|info| Consumer::of(info, now)).collect()))
         })
         .await

@@ -156,7 +156,6 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &Wanted) -> Va
 fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &Wanted) -> Option<Value> {
     let (id, consumers) = (entry.id, wanted.consumers);
     let look = move |shard: &mut weir_engine::shard::Shard<'_, '_>| {
-        let now = shard.now();
         let Some(stream) = shard.stream(id) else {
             return Ok(None);
         };
@@ -164,7 +163,7 @@ fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &Wanted)
         let mut infos: Vec<ConsumerInfo> = Vec::new();
         if consumers {
             let names = stream.consumer_names();
-            infos.extend(names.iter().filter_map(|name| stream.consumer_info(name, now)));
+            infos.extend(names.iter().filter_map(|name| shard.consumer_info(id, name).ok()));
         }
         Ok(Some((state, infos)))
     };
