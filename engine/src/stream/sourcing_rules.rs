@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::reject::{self, Rejection};
+use crate::stream::mapping::check_mapping;
 use crate::stream::validate::is_asset_name;
 use crate::stream::{SourceConsumer, StreamConfig, StreamSource, SubjectTransform};
 
@@ -166,14 +167,7 @@ fn check_rule(rule: &SubjectTransform, filter: &Rejection, destination: &Rejecti
     if !rule.src.is_empty() && !weir_subject::is_valid_subject(rule.src.as_bytes()) {
         return Err(filter.with(format!("invalid subject {}", rule.src)));
     }
-    if rule.dest.is_empty() {
-        return Ok(());
-    }
-    let source = if rule.src.is_empty() { ">" } else { &rule.src };
-    match weir_subject::Transform::new(source.as_bytes(), rule.dest.as_bytes()) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(destination.with(error)),
-    }
+    check_mapping(&rule.src, &rule.dest).map_err(|why| destination.with(why))
 }
 
 /// A consumer of the user's own has a name, a plain subject, and decides itself where to begin and what to take.
