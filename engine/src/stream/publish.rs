@@ -111,7 +111,7 @@ impl Stream {
             return Err(reject::STREAM_SEALED.into());
         }
         let publish = Publish {
-            subject: self.rewrites.input(publish.subject, turn.chance()),
+            subject: self.rewrites.input(publish.subject, turn),
             ..publish
         };
         let mut ready = match self.check(publish, &headers, &asked, turn.now)? {
@@ -210,7 +210,7 @@ impl Stream {
                 ..self.pub_ack(seq)
             });
         }
-        let again = match self.rewrites.output(&subject, turn.chance()) {
+        let again = match self.rewrites.output(&subject, turn) {
             Some(to) => Some((to, self.core.index.subject(&subject)?.map_or(0, |info| info.last))),
             None => None,
         };

@@ -51,12 +51,12 @@ impl Rewrites {
         }
     }
 
-    /// The subject under which a message is stored. `chance` as for [`Transform::apply`].
-    pub fn input(&self, subject: Bytes, chance: u64) -> Bytes {
+    /// The subject under which a message is stored.
+    pub fn input(&self, subject: Bytes, turn: &mut Turn<'_>) -> Bytes {
         match self
             .input
             .as_ref()
-            .and_then(|transform| transform.apply(&subject, chance))
+            .and_then(|transform| transform.apply(&subject, turn.chance()))
         {
             Some(renamed) => renamed.into(),
             None => subject,
@@ -64,8 +64,8 @@ impl Rewrites {
     }
 
     /// The subject under which a stored message is published again, if it is.
-    pub fn output(&self, subject: &[u8], chance: u64) -> Option<Bytes> {
-        let renamed = self.republish.as_ref()?.apply(subject, chance)?;
+    pub fn output(&self, subject: &[u8], turn: &mut Turn<'_>) -> Option<Bytes> {
+        let renamed = self.republish.as_ref()?.apply(subject, turn.chance())?;
         weir_subject::is_literal(&renamed).then(|| renamed.into())
     }
 }

@@ -461,7 +461,7 @@ impl Stream {
     fn store_made(&mut self, made: Made, turn: &mut Turn<'_>) -> Result<()> {
         let repeats = made.next.text.is_some();
         let publish = Publish {
-            subject: self.rewrites.input(made.publish.subject, turn.chance()),
+            subject: self.rewrites.input(made.publish.subject, turn),
             ..made.publish
         };
         let mut ready = Ready {

@@ -278,7 +278,7 @@ impl Stream {
                 },
             };
             if let Some(ready) = ready {
-                let subject = self.rewrites.input(ready.subject.clone(), turn.chance());
+                let subject = self.rewrites.input(ready.subject.clone(), turn);
                 let ready = Ready { subject, ..ready };
                 let room = self.check_room(&ready.subject, ready.headers_len, ready.body.len());
                 if let Err(error) = self.check_capacity().and(room) {

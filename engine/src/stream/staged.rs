@@ -53,7 +53,7 @@ impl Stream {
     ) -> Result<Outcome> {
         self.core.dedup.expire(turn.now, self.core.config.duplicate_window);
         let mut publish = Publish {
-            subject: self.rewrites.input(publish.subject, turn.chance()),
+            subject: self.rewrites.input(publish.subject, turn),
             ..publish
         };
         let headers = publish.headers();
