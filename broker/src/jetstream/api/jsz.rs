@@ -113,14 +113,16 @@ fn config(js: &JetStream) -> Value {
 fn limits(js: &JetStream) -> Value {
     let limits = super::limits(js);
     let batch = &js.options.limits.batch;
-    let number = |limit: Option<u64>| limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let given = [
         ("max_ack_pending", limits.max_ack_pending),
         ("max_request_batch", limits.max_request_batch),
         ("duplicate_window", limits.duplicate_window),
-        ("max_batch_inflight_per_stream", number(batch.max_inflight_per_stream)),
-        ("max_batch_inflight_total", number(batch.max_inflight_total)),
-        ("max_batch_size", number(batch.max_msgs)),
+        (
+            "max_batch_inflight_per_stream",
+            super::number(batch.max_inflight_per_stream),
+        ),
+        ("max_batch_inflight_total", super::number(batch.max_inflight_total)),
+        ("max_batch_size", super::number(batch.max_msgs)),
         ("max_batch_timeout", batch.timeout.map_or(0, crate::jetstream::nanos)),
     ];
     let fields = given.into_iter().filter(|(_, limit)| *limit > 0);

@@ -129,7 +129,6 @@ fn lookup(js: &JetStream, request: &ApiRequest, name: &str) -> Result<Arc<Stream
 /// What the server's configuration limits.
 fn limits(js: &JetStream) -> ServerLimits {
     let limits = &js.options.limits;
-    let number = |limit: Option<u64>| limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     ServerLimits {
         max_ack_pending: number(limits.max_ack_pending),
         max_request_batch: number(limits.max_request_batch),
@@ -137,6 +136,11 @@ fn limits(js: &JetStream) -> ServerLimits {
             .duplicate_window
             .map_or(0, |window| i64::try_from(window.as_nanos()).unwrap_or(i64::MAX)),
     }
+}
+
+/// A limit as the engine has it: 0 for none.
+fn number(limit: Option<u64>) -> i64 {
+    limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
 /// What a client is told of an engine's error; `general` says it if the engine has no code for it.
