@@ -221,6 +221,12 @@ impl Client {
         }
     }
 
+    /// Bytes waiting to go out to it.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.outbound.lock().pending()
+    }
+
     /// Its subscriptions now, in no particular order.
     pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
         self.subscriptions.lock().values().cloned().collect()

@@ -1,12 +1,14 @@
 //! The way out of a connection: two buffers that swap, and whoever has something to send does the writing.
 //!
-//! Appenders hold the lock only to copy. One thread at a time owns the socket's write side (`writing`): it takes the full
+//! Everything goes out here, messages and protocol alike, and ends in [`Client::appended`], which knows the bound: a client
+//! for which more than `max_pending` bytes wait is closed as a slow consumer. Appenders hold the lock only to copy. One thread at a time owns the socket's write side (`writing`): it takes the full
 //! buffer, leaves the empty one, and writes without the lock. If the socket is full, a task takes over and waits for it.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use weir_wire::encode;
@@ -94,18 +96,7 @@ impl Client {
         out.buf.extend_from_slice(b"\r\n");
         out.messages += 1;
         out.bytes += size as u64;
-        let pending = out.pending();
-        let waiting = out.buf.len();
-        let promised = std::mem::replace(&mut out.dirty, true);
-        out.busy = true;
-        let writing = out.writing;
-        drop(out);
-        if !promised {
-            sink.dirty.push(Arc::clone(self));
-        }
-        if waiting >= self.relief {
-            self.relieve(pending, writing, sink);
-        }
+        self.appended(out, sink);
         if self.trace {
             self.trace_delivery(subscription, message, line, size);
         }
@@ -115,48 +106,57 @@ impl Client {
         true
     }
 
-    /// Much is waiting: write some now, slow the sender down, or give the receiver up.
-    #[cold]
-    fn relieve(self: &Arc<Self>, pending: usize, writing: bool, sink: &mut Sink) {
-        let max = self.max_pending;
-        if pending > max {
-            self.server.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(
-                "{} - Slow Consumer Detected: MaxPending of {max} Exceeded",
-                self.label()
-            );
-            self.close(CloseReason::SlowConsumerPendingBytes);
-        } else if !writing {
-            self.flush();
-        } else if pending > max / 4 * STALL_QUARTERS {
-            sink.stall = true;
-        }
-    }
-
     /// Appends protocol that is not a message, if the connection still takes any.
     pub(crate) fn enqueue(self: &Arc<Self>, sink: &mut Sink, append: impl FnOnce(&mut Vec<u8>)) {
         let mut out = self.outbound.lock();
-        if out.shut {
-            return;
-        }
-        append(&mut out.buf);
-        out.busy = true;
-        if !std::mem::replace(&mut out.dirty, true) {
-            sink.dirty.push(Arc::clone(self));
+        if !out.shut {
+            append(&mut out.buf);
+            self.appended(out, sink);
         }
     }
 
     /// The same, written at once.
     pub(crate) fn send(self: &Arc<Self>, append: impl FnOnce(&mut Vec<u8>)) {
-        {
-            let mut out = self.outbound.lock();
-            if out.shut {
-                return;
-            }
-            append(&mut out.buf);
-            out.busy = true;
-        }
+        let mut sink = Sink::default();
+        self.enqueue(&mut sink, append);
         self.flush();
+    }
+
+    /// The end of everything that appends: notes that there is something to write, and looks at how much waits.
+    #[inline]
+    fn appended(self: &Arc<Self>, mut out: MutexGuard<'_, Outbound>, sink: &mut Sink) {
+        let pending = out.pending();
+        let much = out.buf.len() >= self.relief || pending > self.max_pending;
+        let promised = std::mem::replace(&mut out.dirty, true);
+        out.busy = true;
+        let writing = out.writing;
+        drop(out);
+        if !promised {
+            sink.dirty.push(Arc::clone(self));
+        }
+        if much {
+            self.relieve(pending, writing, sink);
+        }
+    }
+
+    /// Much is waiting: write some now, slow the sender down, or give the receiver up.
+    #[cold]
+    fn relieve(self: &Arc<Self>, pending: usize, writing: bool, sink: &mut Sink) {
+        let max = self.max_pending;
+        if pending > max {
+            // Another sender may have been faster, or it is closing for another reason anyway.
+            if self.close(CloseReason::SlowConsumerPendingBytes) {
+                self.server.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(
+                    "{} - Slow Consumer Detected: MaxPending of {max} Exceeded",
+                    self.label()
+                );
+            }
+        } else if !writing {
+            self.flush();
+        } else if pending > max / 4 * STALL_QUARTERS {
+            sink.stall = true;
+        }
     }
 
     /// Writes what is pending, as far as the socket takes it without waiting. What it does not take is written by a task.
@@ -221,10 +221,10 @@ impl Client {
     }
 
     /// Ends the connection: nothing more is appended; what is pending is written first unless the reason forbids. Only the
-    /// first reason counts. The connection's task cleans up when it sees the socket's end.
-    pub(crate) fn close(self: &Arc<Self>, reason: CloseReason) {
+    /// first reason counts: true if this is it. The connection's task cleans up when it sees the socket's end.
+    pub(crate) fn close(self: &Arc<Self>, reason: CloseReason) -> bool {
         if self.closing.set(reason).is_err() {
-            return;
+            return false;
         }
         let idle = {
             let mut out = self.outbound.lock();
@@ -239,6 +239,7 @@ impl Client {
         } else {
             self.flush();
         }
+        true
     }
 
     /// Both directions at once; a reader or writer that waits is woken by it.
@@ -270,12 +271,14 @@ async fn drain(client: Arc<Client>, mut buf: Vec<u8>, mut at: usize) {
             Ok(Err(_)) => return client.write_failed(),
             Err(_) if client.closing.get().is_some() => return client.hang_up(),
             Err(_) => {
-                client.server.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(
-                    "{} - Slow Consumer Detected: WriteDeadline of {patience:?} exceeded",
-                    client.label()
-                );
-                return client.close(CloseReason::SlowConsumerWriteDeadline);
+                if client.close(CloseReason::SlowConsumerWriteDeadline) {
+                    client.server.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                    tracing::info!(
+                        "{} - Slow Consumer Detected: WriteDeadline of {patience:?} exceeded",
+                        client.label()
+                    );
+                }
+                return;
             }
         }
         // Not all at once: the count of pending bytes should follow what the client takes.
