@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use crate::backend::{Backend, Batch, Log, LogOptions, LogReader};
+use crate::backend::{Backend, Batch, KvWrite, Log, LogOptions, LogReader};
 use crate::embed::outlet::{FetchOutlet, Fetches};
 use crate::error::{Error, Kind, Result};
 use crate::index::{Index, Records};
 use crate::shard::emit::Outlet;
-use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
+use crate::shard::snapshot::{LAST_ID_KEY, STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, QueueLimits, Runner, ShardHandle, State};
 use crate::stream::core::Identity;
 use crate::stream::message::{has_life, life_in};
@@ -276,9 +277,10 @@ impl Catalogue {
         streams.values().find(|entry| entry.id == id).cloned()
     }
 
-    /// The highest id ever given out.
-    pub(crate) fn last_id(&self) -> LogId {
-        LogId(self.last_id.load(Ordering::Relaxed))
+    /// What notes the highest id ever given out.
+    pub(crate) fn last_id_write(&self) -> KvWrite {
+        let last = self.last_id.load(Ordering::Relaxed).to_le_bytes();
+        (Bytes::from_static(LAST_ID_KEY), Some(Bytes::copy_from_slice(&last)))
     }
 
     fn allocate(&self) -> LogId {
@@ -436,9 +438,10 @@ impl Store {
         });
         let count = shard_count(&env, options.shards)?;
         let now = (env.clock)();
-        let states = (0..count)
+        let mut states = (0..count)
             .map(|number| State::open(number, env.clone(), now))
             .collect::<Result<Vec<_>>>()?;
+        states.iter_mut().try_for_each(State::drop_unfinished)?;
         let mut shards = Vec::new();
         let mut threads = Vec::new();
         for (number, state) in states.into_iter().enumerate() {

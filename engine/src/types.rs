@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::error::{Error, Result};
+
 /// The number of a message in its stream, or of a record in its log. The first is 1; 0 means "none".
 pub type Seq = u64;
 
@@ -21,9 +23,21 @@ pub const MILLISECOND: Nanos = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub u64);
 
+/// 16 hexadecimal digits, in keys and names of folders as in messages.
 impl std::fmt::Display for LogId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Reads what `Display` writes, and nothing else.
+impl std::str::FromStr for LogId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let id = u64::from_str_radix(text, 16).ok().map(Self);
+        id.filter(|id| id.to_string() == text)
+            .ok_or_else(|| Error::invalid(format!("{text:?} is no log id: one has 16 hexadecimal digits")))
     }
 }
 
@@ -116,3 +130,25 @@ pub struct Extent {
 
 /// The level of the JetStream API that the engine speaks, nats-server 2.15's (ADR-44).
 pub const API_LEVEL: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_id_is_read_as_it_is_written() {
+        for id in [0, 1, 255, 256, 0x256, u64::MAX].map(LogId) {
+            assert_eq!(id.to_string().parse::<LogId>().unwrap(), id);
+        }
+        for text in [
+            "",
+            "256",
+            "000000000000025g",
+            "00000000000002AB",
+            "+000000000000256",
+            "0x00000000000256",
+        ] {
+            assert!(text.parse::<LogId>().is_err(), "{text}");
+        }
+    }
+}

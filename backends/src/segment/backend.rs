@@ -182,11 +182,6 @@ fn take_lock(dir: &Path, shared: bool) -> Result<Option<fs::File>> {
     }
 }
 
-fn parse_id(name: &str) -> Option<LogId> {
-    let id = LogId(u64::from_str_radix(name, 16).ok()?);
-    (id.to_string() == name).then_some(id)
-}
-
 impl Backend for SegmentBackend {
     fn name(&self) -> &'static str {
         "segment"
@@ -256,7 +251,7 @@ impl Backend for SegmentBackend {
         let mut ids = Vec::new();
         for entry in fs::read_dir(dir).doing("listing", dir)? {
             let entry = entry.doing("listing", dir)?;
-            ids.extend(parse_id(&entry.file_name().to_string_lossy()));
+            ids.extend(entry.file_name().to_string_lossy().parse::<LogId>());
         }
         ids.sort_unstable();
         Ok(ids)

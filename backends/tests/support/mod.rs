@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
+pub mod fixture;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -166,6 +168,18 @@ impl Bench {
     /// Stops the store as a killed process would.
     pub fn kill(&mut self) {
         self.store.take().expect("the store is open").abandon();
+    }
+
+    /// The logs that the backend of the journals has.
+    pub fn logs(&self) -> Vec<LogId> {
+        match self.storage {
+            Storage::Persistent => self.persistent.list().expect("a list"),
+            _ => {
+                let folder = self.folder.path().join("segment");
+                let backend = SegmentBackend::open_read_only(&folder).expect("the backend opens");
+                backend.list().expect("a list")
+            }
+        }
     }
 
     pub fn now(&self) -> NanoTime {

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use crate::backend::KvWrite;
 use crate::error::{Error, Result};
-use crate::shard::snapshot::{LAST_ID_KEY, StreamSnapshot, dedup_key, pack_dedup, stream_key};
+use crate::shard::snapshot::{StreamSnapshot, dedup_key, pack_dedup, stream_key};
 use crate::shard::{Input, ShardHandle, State};
 use crate::store::Environment;
 use crate::stream::settings::BackendKind;
@@ -153,11 +153,7 @@ impl State {
             writes.push((dedup_key(id), None));
         }
         // Once the journal no longer tells of streams that were made and deleted, this does.
-        let last_id = self.env.catalogue.last_id().0.to_le_bytes();
-        writes.push((
-            bytes::Bytes::from_static(LAST_ID_KEY),
-            Some(bytes::Bytes::copy_from_slice(&last_id)),
-        ));
+        writes.push(self.env.catalogue.last_id_write());
         Job {
             env: self.env.clone(),
             backends,

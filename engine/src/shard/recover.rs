@@ -23,7 +23,7 @@ pub(crate) fn journal_id(shard: usize) -> LogId {
 }
 
 impl State {
-    /// Opens a shard.
+    /// Opens a shard. What is left of restores that a crash broke off goes with [`State::drop_unfinished`].
     pub fn open(number: usize, env: Arc<Environment>, now: NanoTime) -> Result<Self> {
         let generation = env.generation();
         let root = env.backend(BackendKind::Segment)?;
@@ -67,7 +67,6 @@ impl State {
         };
         state.load_snapshots(now)?;
         state.replay_journal(now)?;
-        state.drop_unfinished()?;
         for stream in state.streams.values_mut() {
             stream.recovered()?;
             stream.core.write(false)?;
@@ -109,6 +108,7 @@ impl State {
             fresh.touched.push(id);
             fresh.streams.insert(id, stream);
         }
+        fresh.drop_unfinished()?;
         // Streams that were made in the turn that failed are not there.
         for entry in fresh.env.catalogue.all() {
             if entry.shard == fresh.number && !fresh.streams.contains_key(&entry.id) {

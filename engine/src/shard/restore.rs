@@ -11,8 +11,9 @@ use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Result};
 use crate::headers;
 use crate::reject;
-use crate::shard::snapshot::StreamSnapshot;
+use crate::shard::snapshot::{StreamSnapshot, stream_key};
 use crate::shard::{Shard, State};
+use crate::store::StreamEntry;
 use crate::stream::core::Identity;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Marks, Message, StreamConfig};
@@ -150,33 +151,38 @@ impl Shard<'_, '_> {
 }
 
 impl State {
-    /// Removes what restores left behind that a crash broke off.
-    pub(super) fn drop_unfinished(&mut self) -> Result<()> {
+    /// Removes what restores left behind that a crash broke off. All shards are open, or were before this one: a log
+    /// goes only if no stream of any shard has it.
+    pub(crate) fn drop_unfinished(&mut self) -> Result<()> {
         let kv = self.env.backend(BackendKind::Segment)?.kv();
         let mut found = Vec::new();
         kv.scan(RESTORING_PREFIX, None, &mut |name, value| {
-            let id = std::str::from_utf8(&name[RESTORING_PREFIX.len()..])
-                .ok()
-                .and_then(|id| id.parse().ok());
-            if let Some(id) = id {
-                found.push((LogId(id), Bytes::copy_from_slice(value)));
+            let id = std::str::from_utf8(&name[RESTORING_PREFIX.len()..]).ok();
+            match id.and_then(|id| id.parse::<LogId>().ok()) {
+                Some(id) => found.push((id, Bytes::copy_from_slice(value))),
+                None => tracing::error!(key = ?Bytes::copy_from_slice(name), "names no log of a restore, and is left as it is"),
             }
             ControlFlow::Continue(())
         })?;
         for (id, value) in found {
             let (shard, settings): (usize, Settings) = crate::stream::from_json(&value)?;
-            if shard != self.number {
+            if shard != self.number || self.restoring.contains_key(&id) {
                 continue;
             }
             self.env.catalogue.seen(id);
-            if !self.streams.contains_key(&id) {
+            let elsewhere = |entry: Arc<StreamEntry>| entry.shard != self.number;
+            let named = self.streams.contains_key(&id)
+                || self.env.catalogue.by_id(id).is_some_and(elsewhere)
+                || kv.get(&stream_key(id))?.is_some();
+            if !named {
                 tracing::info!(log = %id, "removing what an unfinished restore left");
                 let backend = self.env.backend(settings.backend)?;
                 if backend.list()?.contains(&id) {
                     crate::store::remove_log(backend.as_ref(), id, &settings)?;
                 }
             }
-            kv.put_all(&[(key(id), None)])?;
+            // The key goes, and with it what told that the id was used.
+            kv.put_all(&[(key(id), None), self.env.catalogue.last_id_write()])?;
         }
         Ok(())
     }
