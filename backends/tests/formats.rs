@@ -139,7 +139,7 @@ fn check(folder: &Path, killed: bool) {
         let info = orders.consumer_info("worker").unwrap();
         assert_eq!(
             (info.ack_floor.stream, info.delivered.stream, info.num_ack_pending),
-            (4, 8, 2)
+            (5, 8, 2)
         );
         let again = orders
             .publish("orders.3", "NATS/1.0\r\nNats-Msg-Id: m3\r\n\r\n", b"")
