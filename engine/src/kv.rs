@@ -274,7 +274,13 @@ impl Bucket {
             })?;
             let mut keys = Vec::new();
             for (subject, seq) in lasts {
-                let Some(message) = stream.message(seq)? else { continue };
+                let message = match stream.message(seq) {
+                    Ok(Some(message)) => message,
+                    Ok(None) => continue,
+                    // Whether it is a value or a deletion cannot be told; it was reported.
+                    Err(error) if error.kind == Kind::Damaged => continue,
+                    Err(error) => return Err(error),
+                };
                 if operation(&message) == Operation::Put {
                     keys.push(String::from_utf8_lossy(subject.get(prefix..).unwrap_or_default()).into_owned());
                 }

@@ -15,6 +15,9 @@ pub(super) fn subject_of(event: &Event) -> (&str, String) {
         Event::BatchAbandoned { account, stream, .. } => {
             return (account, format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}"));
         }
+        Event::MessageDamaged { account, stream, .. } => {
+            return (account, format!("$JS.EVENT.ADVISORY.STREAM.MESSAGE_DAMAGED.{stream}"));
+        }
         Event::ConsumerDeleted { consumer, .. } => (consumer, "ADVISORY.CONSUMER.DELETED"),
         Event::MaxDeliveries { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MAX_DELIVERIES"),
         Event::Nak { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MSG_NAKED"),
@@ -43,6 +46,13 @@ pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
                 fields["domain"] = json!(domain);
             }
             return typed("advisory.v1.stream_batch_abandoned", fields);
+        }
+        Event::MessageDamaged { stream, seq, .. } => {
+            let mut fields = json!({"stream": &**stream, "stream_seq": seq});
+            if let Some(domain) = domain {
+                fields["domain"] = json!(domain);
+            }
+            return typed("advisory.v1.stream_message_damaged", fields);
         }
         Event::ConsumerDeleted { consumer, .. } => {
             (consumer, "advisory.v1.consumer_action", json!({"action": "delete"}))

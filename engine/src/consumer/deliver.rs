@@ -68,7 +68,6 @@ impl Consumer {
                     continue;
                 }
                 Err(error) if error.kind == Kind::Damaged => {
-                    tracing::error!(stream = %stream.name, seq, "not served: {error}");
                     if matches!(choice, Choice::New(_)) {
                         self.num_pending = self.num_pending.saturating_sub(1);
                     }
@@ -357,10 +356,13 @@ impl Consumer {
         let Some((sent, stored)) = self.replayed else {
             return Ok(true);
         };
-        let Some(message) = stream.load(seq)? else {
-            return Ok(true);
-        };
-        Ok(now - sent >= message.time - stored)
+        match stream.load(seq) {
+            Ok(Some(message)) => Ok(now.saturating_sub(sent) >= message.time.saturating_sub(stored)),
+            Ok(None) => Ok(true),
+            // It is passed over at once.
+            Err(error) if error.kind == Kind::Damaged => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The times at which [`Consumer::tick`] has something to do: the next of them.

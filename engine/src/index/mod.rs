@@ -193,6 +193,15 @@ impl Index {
         }
     }
 
+    /// The subject of a message, found without reading the message, as for one that is damaged; `None` if it is not live.
+    /// Slow: as many subjects are looked at as there are.
+    pub fn subject_at(&self, seq: Seq) -> Result<Option<Bytes>> {
+        match self {
+            Self::Resident(index) => Ok(index.subject_at(seq)),
+            Self::Paged(index) => index.subject_at(seq),
+        }
+    }
+
     /// The first live message from `from` on that the cursor's filters match. Cheap if one cursor asks upwards; any
     /// order is right.
     pub fn next_match(&mut self, cursor: &mut Cursor, from: Seq) -> Result<Option<Seq>> {

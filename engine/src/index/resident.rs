@@ -200,6 +200,14 @@ impl Resident {
         Some(self.info(id))
     }
 
+    /// The subject of a live message.
+    pub fn subject_at(&self, seq: Seq) -> Option<Bytes> {
+        let (chunk, at) = (self.chunks.get(&chunk_of(seq))?, position_of(seq));
+        let mut here = chunk.postings.ids_from(at);
+        let (id, _) = here.find(|(_, position)| *position == at)?;
+        Some(Bytes::copy_from_slice(self.subjects.name(id)))
+    }
+
     /// The first live message from `from` on that the cursor's filters match.
     pub fn next_match(&mut self, cursor: &mut Cursor, from: Seq) -> Option<Seq> {
         if cursor.filters().is_empty() {

@@ -192,6 +192,15 @@ pub enum Event {
         /// Why.
         reason: Abandoned,
     },
+    /// A stored message cannot be read: readers pass over it.
+    MessageDamaged {
+        /// The account.
+        account: Arc<str>,
+        /// The stream.
+        stream: Arc<str>,
+        /// Which message.
+        seq: Seq,
+    },
     /// A client has a consumer for itself.
     Pinned {
         /// Which consumer.

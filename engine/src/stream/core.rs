@@ -1,5 +1,6 @@
 //! The messages of one stream: its log, its index, and the changes of this turn that the log does not have yet.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::index::Index;
 use crate::stream::Storage;
 use crate::stream::ahead::ReadAhead;
 use crate::stream::config::StreamConfig;
+use crate::stream::damage::Damage;
 use crate::stream::dedup::Dedup;
 use crate::stream::message::{self, Marks, Message};
 use crate::stream::settings::Settings;
@@ -76,6 +78,8 @@ pub(crate) struct StreamCore {
     /// Messages removed since the consumers were last told; filled only while there are consumers.
     pub removed: Vec<Removed>,
     pub track_removed: bool,
+    /// Records that could not be read.
+    damage: RefCell<Damage>,
     log: Box<dyn Log>,
     reader: Arc<dyn LogReader>,
     tail: Tail,
@@ -130,6 +134,7 @@ impl StreamCore {
             index,
             removed: Vec::new(),
             track_removed: false,
+            damage: RefCell::default(),
             log,
             reader,
             tail: Tail::default(),
@@ -243,16 +248,43 @@ impl StreamCore {
         Ok(self.head(seq)?.map_or(0, |head| head.size))
     }
 
-    /// A live message.
+    /// A live message. That it is damaged is reported, once.
     pub fn load(&self, seq: Seq) -> Result<Option<Message>> {
         if !self.index.is_live(seq)? {
             return Ok(None);
         }
         let entry = match self.tail.get(seq) {
-            Some(entry) => Some(entry.clone()),
-            None => self.reader.get(seq)?,
+            Some(entry) => Ok(Some(entry.clone())),
+            None => self.reader.get(seq),
         };
-        entry.map(Message::unpack).transpose()
+        self.unpack(seq, entry)
+    }
+
+    /// The damaged records below a sequence that were met and are still there.
+    pub fn damaged_below(&self, seq: Seq) -> Vec<Seq> {
+        self.damage.borrow().below(seq)
+    }
+
+    fn unpack(&self, seq: Seq, entry: Result<Option<Entry>>) -> Result<Option<Message>> {
+        let message = entry.and_then(|entry| entry.map(Message::unpack).transpose());
+        if let Err(error) = &message
+            && error.kind == Kind::Damaged
+        {
+            self.note_damage(seq, error);
+        }
+        message
+    }
+
+    /// Reports a damaged record, the first time that it is met.
+    fn note_damage(&self, seq: Seq, why: &Error) {
+        if self.damage.borrow_mut().found(seq) {
+            tracing::error!(stream = %self.name, seq, "a damaged message is passed over: {why}");
+        }
+    }
+
+    /// The damaged records that were met since this was last asked.
+    pub fn take_damage(&mut self) -> Vec<Seq> {
+        self.damage.get_mut().take()
     }
 
     /// [`StreamCore::load`] for somebody who reads in order.
@@ -264,8 +296,16 @@ impl StreamCore {
         if seq < self.first() || self.erased.contains(&seq) {
             return Ok(None);
         }
-        let entry = self.ahead.get(self.reader.as_ref(), seq, self.last)?;
-        entry.map(Message::unpack).transpose()
+        let entry = self.ahead.get(self.reader.as_ref(), seq, self.last);
+        self.unpack(seq, entry)
+    }
+
+    /// [`StreamCore::load_in_order`] for a reader that passes over what is damaged.
+    pub fn read_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
+        match self.load_in_order(seq) {
+            Err(error) if error.kind == Kind::Damaged => Ok(None),
+            message => message,
+        }
     }
 
     /// The first live message from `from` on, if reading in order has come by it already.
@@ -281,18 +321,20 @@ impl StreamCore {
         Ok(self.head(seq)?.map(|head| head.subject))
     }
 
-    /// Removes a live message; answers whether there was one.
+    /// Removes a live message, which may be damaged; answers whether there was one.
     pub fn remove(&mut self, seq: Seq) -> Result<bool> {
-        if !self.index.is_live(seq)? {
-            return Ok(false);
-        }
-        let head = self.head(seq)?;
+        let head = match self.index.is_live(seq)? {
+            true => self.head(seq)?,
+            false => None,
+        };
+        let head = match head {
+            Some(head) => Some(head),
+            None => self.head_of_damaged(seq)?,
+        };
         let Some(Head {
             subject, size, ending, ..
         }) = head
         else {
-            // Its subject is known to nobody but the index. It is not served, and stays where it is.
-            tracing::error!(stream = %self.name, seq, "a damaged message cannot be removed");
             return Ok(false);
         };
         self.index.remove(seq, &subject)?;
@@ -300,12 +342,39 @@ impl StreamCore {
             self.index.remove_ending(at, seq);
         }
         self.bytes = self.bytes.saturating_sub(size);
+        self.damage.get_mut().gone(seq);
         self.erased.push(seq);
         self.ahead.forget(seq);
         if self.track_removed {
             self.removed.push(Removed { seq, subject });
         }
         Ok(true)
+    }
+
+    /// What can be said of a record whose head cannot be read: the subject is what the index has it under, the size that
+    /// of the average message, until the next start counts again. `None` if no record is there.
+    fn head_of_damaged(&mut self, seq: Seq) -> Result<Option<Head>> {
+        if self.tail.get(seq).is_some() {
+            return Ok(None);
+        }
+        match self.reader.get(seq) {
+            Err(error) if error.kind == Kind::Damaged => self.note_damage(seq, &error),
+            Err(error) => return Err(error),
+            // The log has lost all trace of it, but not the index.
+            Ok(None) if self.index.is_live(seq)? => {
+                self.note_damage(seq, &Error::damaged("the log does not have it any more"));
+            }
+            Ok(_) => return Ok(None),
+        }
+        let subject = self.index.subject_at(seq)?;
+        Ok(subject.map(|subject| Head {
+            time: 0,
+            subject,
+            size: self.bytes.checked_div(self.index.len()).unwrap_or(0),
+            ageless: false,
+            // Should its end come, nothing is left to remove.
+            ending: None,
+        }))
     }
 
     /// Removes a message and overwrites its bytes in storage.
@@ -362,8 +431,12 @@ impl StreamCore {
                     self.first_aging = Some((seq, head.time));
                     break;
                 }
-                // A damaged one cannot be removed, and must not stand in the way of those after it.
-                _ => self.ageless_below = seq + 1,
+                Some(_) => self.ageless_below = seq + 1,
+                // How old a damaged one is, nobody knows: it goes with the next one that can be read.
+                None => {
+                    self.note_damage(seq, &Error::damaged("its time cannot be read"));
+                    self.ageless_below = seq + 1;
+                }
             }
             next = self.index.next_live(seq + 1)?;
         }

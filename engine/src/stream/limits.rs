@@ -97,6 +97,10 @@ impl Stream {
             && let Some((seq, time)) = self.core.first_aging()?
             && time <= now.saturating_sub(max_age)
         {
+            // Of damaged messages only the place is known, and so that they are no younger.
+            for damaged in self.core.damaged_below(seq) {
+                self.core.remove(damaged)?;
+            }
             if !self.end_message(seq, turn.as_deref_mut())? {
                 break;
             }

@@ -11,6 +11,7 @@ mod config;
 pub(crate) mod core;
 mod counter;
 mod cron;
+mod damage;
 mod dedup;
 mod fast;
 mod ingest;
@@ -545,6 +546,13 @@ impl Stream {
             if !self.readers.is_empty() {
                 turn.emits.push(Emit::Grown { stream: id });
             }
+        }
+        for seq in self.core.take_damage() {
+            turn.emits.push(Emit::Event(Event::MessageDamaged {
+                account: self.core.account.clone(),
+                stream: self.core.name.clone(),
+                seq,
+            }));
         }
         for serial in &self.progressed {
             if let Some(consumer) = self.consumers.get_mut(serial) {

@@ -215,7 +215,7 @@ impl Stream {
             .any(|reader| seq > reader.done && reader.wants(subject))
     }
 
-    /// Messages from a sequence on whose subjects match, as many as are wanted at a time.
+    /// Messages from a sequence on whose subjects match, as many as are wanted at a time; damaged ones are passed over.
     ///
     /// # Errors
     /// If storage cannot be read.
@@ -235,7 +235,7 @@ impl Stream {
                 portion.through = self.core.last().max(from.saturating_sub(1));
                 return Ok(portion);
             };
-            if let Some(message) = self.core.load_in_order(seq)? {
+            if let Some(message) = self.core.read_in_order(seq)? {
                 bytes += message.headers.len() + message.payload.len() + message.subject.len();
                 portion.messages.push(message);
             }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::stream::{Message, Stream};
 use crate::types::{NanoTime, Seq};
 
@@ -35,20 +35,28 @@ impl Stream {
         }
     }
 
-    /// The first message from that sequence on whose subject matches; all match an empty filter.
+    /// The first message from that sequence on whose subject matches; all match an empty filter. Damaged ones are passed
+    /// over.
     ///
     /// # Errors
-    /// As [`Stream::message`].
+    /// If storage cannot be read.
     pub fn next_message(&mut self, filter: &[u8], from: Seq) -> Result<Option<Message>> {
         let filters = match filter {
             b"" | b">" => Vec::new(),
             filter => vec![Bytes::copy_from_slice(filter)],
         };
         let mut cursor = crate::index::Cursor::new(&filters);
-        match self.core.index.next_match(&mut cursor, from)? {
-            Some(seq) => self.core.load(seq),
-            None => Ok(None),
+        let mut next = from;
+        while let Some(seq) = self.core.index.next_match(&mut cursor, next)? {
+            match self.core.load(seq) {
+                Ok(Some(message)) => return Ok(Some(message)),
+                Ok(None) => {}
+                Err(error) if error.kind == Kind::Damaged => {}
+                Err(error) => return Err(error),
+            }
+            next = seq.saturating_add(1);
         }
+        Ok(None)
     }
 
     /// The sequence of the first message not older than a time; one above the last if there is none.

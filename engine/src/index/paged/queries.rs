@@ -90,6 +90,34 @@ impl Paged {
         self.entry(&key)
     }
 
+    /// The subject that the index has a message under, whether or not the log can show it.
+    pub fn subject_at(&self, seq: Seq) -> Result<Option<Bytes>> {
+        let mut around: Vec<Bytes> = Vec::new();
+        let mut found = None;
+        let prefix = self.keys.subject(b"");
+        overlay::scan(&*self.kv, &self.overlay, &prefix, None, &mut |key, value| {
+            let subject = key.get(STEM..).unwrap_or_default();
+            match keys::decode(key, value) {
+                Ok(info) if info.first == seq || info.last == seq => {
+                    found = Some(Bytes::copy_from_slice(subject));
+                    return ControlFlow::Break(());
+                }
+                Ok(info) if (info.first..=info.last).contains(&seq) => around.push(Bytes::copy_from_slice(subject)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        for subject in around {
+            if self.has(&self.keys.posting(&subject, seq))? {
+                return Ok(Some(subject));
+            }
+        }
+        Ok(None)
+    }
+
     /// The first live message from `from` on that the cursor's filters match.
     pub fn next_match(&mut self, cursor: &mut Cursor, from: Seq) -> Result<Option<Seq>> {
         if cursor.filters.is_empty() {

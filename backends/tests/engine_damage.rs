@@ -1,0 +1,296 @@
+//! What one damaged record costs: itself. Limits, readers and copies go on, and it is reported once.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use support::{Bench, Handle, Storage};
+use weir_engine::shard::emit::{Emit, Event, Outlet};
+use weir_engine::stream::{Purge, StreamConfig};
+use weir_engine::{
+    Backend, Batch, Direction, Entry, Error, Extent, Kind, Kv, Log, LogId, LogOptions, LogReader, Recovery, Result,
+    SECOND, Seq, VisitRecord, Want,
+};
+
+/// The records that rot, of whatever log is not a journal.
+type Rot = Arc<Mutex<BTreeSet<Seq>>>;
+
+struct Rotting {
+    inner: Arc<dyn Backend>,
+    rot: Rot,
+}
+
+struct RottingLog {
+    inner: Box<dyn Log>,
+    rot: Rot,
+}
+
+struct RottingReader {
+    inner: Arc<dyn LogReader>,
+    rot: Rot,
+}
+
+impl Backend for Rotting {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn persistent(&self) -> bool {
+        self.inner.persistent()
+    }
+
+    fn atomic_kv(&self) -> bool {
+        self.inner.atomic_kv()
+    }
+
+    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
+        let (inner, recovery) = self.inner.open(id, options)?;
+        // The first logs are the shards' journals.
+        if id.0 <= 1 {
+            return Ok((inner, recovery));
+        }
+        let rot = self.rot.clone();
+        Ok((Box::new(RottingLog { inner, rot }), recovery))
+    }
+
+    fn list(&self) -> Result<Vec<LogId>> {
+        self.inner.list()
+    }
+
+    fn remove(&self, id: LogId) -> Result<()> {
+        self.inner.remove(id)
+    }
+
+    fn kv(&self) -> Arc<dyn Kv> {
+        self.inner.kv()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.inner.sync()
+    }
+}
+
+impl Log for RottingLog {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+        self.inner.write(batch)
+    }
+
+    fn truncate(&mut self, last: Seq) -> Result<()> {
+        self.inner.truncate(last)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.inner.sync()
+    }
+
+    fn maintain(&mut self, budget: u64) -> Result<bool> {
+        self.inner.maintain(budget)
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(RottingReader {
+            inner: self.inner.reader(),
+            rot: self.rot.clone(),
+        })
+    }
+}
+
+impl LogReader for RottingReader {
+    fn extent(&self) -> Extent {
+        self.inner.extent()
+    }
+
+    fn get(&self, seq: Seq) -> Result<Option<Entry>> {
+        let entry = self.inner.get(seq)?;
+        match self.rot.lock().contains(&seq) && entry.is_some() {
+            true => Err(Error::damaged(format!("record {seq} is rotten"))),
+            false => Ok(entry),
+        }
+    }
+
+    fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
+        let rot = self.rot.lock().clone();
+        self.inner
+            .scan(range, want, direction, &mut |entry| match rot.contains(&entry.seq) {
+                true => std::ops::ControlFlow::Continue(()),
+                false => visit(entry),
+            })
+    }
+}
+
+/// Notes which damaged messages are told of.
+struct Told(Arc<Mutex<Vec<Seq>>>);
+
+impl Outlet for Told {
+    fn emit(&mut self, emit: Emit) {
+        if let Emit::Event(Event::MessageDamaged { seq, .. }) = emit {
+            self.0.lock().push(seq);
+        }
+    }
+
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        true
+    }
+
+    fn flush(&mut self) {}
+}
+
+struct World {
+    bench: Bench,
+    rot: Rot,
+    told: Arc<Mutex<Vec<Seq>>>,
+}
+
+impl World {
+    fn new(storage: Storage) -> Self {
+        let told: Arc<Mutex<Vec<Seq>>> = Arc::default();
+        let outlet = told.clone();
+        let mut bench = Bench::with_outlet(storage, move || Box::new(Told(outlet.clone())));
+        let rot = Rot::default();
+        let rotting = rot.clone();
+        bench.wrap = Some(Arc::new(move |inner| {
+            Arc::new(Rotting {
+                inner,
+                rot: rotting.clone(),
+            })
+        }));
+        bench.open();
+        Self { bench, rot, told }
+    }
+
+    fn rots(&self, seqs: impl IntoIterator<Item = Seq>) {
+        self.rot.lock().extend(seqs);
+    }
+}
+
+fn config(change: impl FnOnce(&mut StreamConfig)) -> StreamConfig {
+    let mut config = StreamConfig {
+        name: "S".into(),
+        subjects: vec!["a.>".into()],
+        ..StreamConfig::default()
+    };
+    change(&mut config);
+    config
+}
+
+fn publish(stream: &Handle, count: u64) {
+    for at in 0..count {
+        stream.publish(&format!("a.{}", at % 3), "", b"x").unwrap();
+    }
+}
+
+/// First sequence, last sequence, messages.
+fn state(stream: &Handle) -> (Seq, Seq, u64) {
+    let state = stream.call(|shard, id| shard.stream(id).unwrap().state()).unwrap();
+    (state.first_seq, state.last_seq, state.messages)
+}
+
+fn storages() -> Vec<Storage> {
+    vec![
+        Storage::Segment,
+        Storage::Persistent,
+        #[cfg(feature = "rocksdb")]
+        Storage::Rocks,
+    ]
+}
+
+#[test]
+fn limits_hold_over_damaged_messages() {
+    for storage in storages() {
+        let world = World::new(storage);
+        let stream = world.bench.create(&config(|config| config.max_msgs = 10));
+        publish(&stream, 10);
+        world.rots([1, 5, 6]);
+        publish(&stream, 40);
+        assert_eq!(state(&stream), (41, 50, 10), "{storage:?}");
+        assert_eq!(*world.told.lock(), [1, 5, 6], "{storage:?}");
+        assert_eq!(stream.publish("a.0", "", b"x").unwrap(), (51, false));
+    }
+}
+
+#[test]
+fn every_way_of_removing_takes_damaged_messages() {
+    let per_subject = config(|config| config.max_msgs_per_subject = 2);
+    let world = World::new(Storage::Segment);
+    let stream = world.bench.create(&per_subject);
+    publish(&stream, 6);
+    world.rots([1, 2, 4]);
+    publish(&stream, 3);
+    assert_eq!(state(&stream), (4, 9, 6));
+    let purge = |filter: &str, seq| Purge {
+        filter: filter.into(),
+        seq,
+        keep: 0,
+    };
+    let by_filter = purge("a.0", 0);
+    assert_eq!(stream.call(move |shard, id| shard.purge(id, &by_filter)).unwrap(), 2);
+    world.rots([5]);
+    let front = purge("", 6);
+    assert_eq!(stream.call(move |shard, id| shard.purge(id, &front)).unwrap(), 1);
+    world.rots([8]);
+    assert!(stream.call(|shard, id| shard.delete_message(id, 8, false)).unwrap());
+    assert_eq!(state(&stream), (6, 9, 2));
+    let aging = config(|config| config.max_age = 10 * SECOND);
+    let world = World::new(Storage::Segment);
+    let stream = world.bench.create(&aging);
+    publish(&stream, 5);
+    world.rots([1, 3, 5]);
+    world.bench.skip(5 * SECOND);
+    publish(&stream, 1);
+    world.bench.advance(6 * SECOND);
+    // Nobody can tell that the fifth is no younger than the sixth before that one is too old.
+    assert_eq!(state(&stream), (5, 6, 2));
+    world.bench.advance(5 * SECOND);
+    assert_eq!(state(&stream).2, 0);
+}
+
+#[test]
+fn readers_pass_over_damaged_messages() {
+    for storage in storages() {
+        let world = World::new(storage);
+        let stream = world.bench.create(&config(|_| {}));
+        publish(&stream, 9);
+        // What nobody reads is not held in memory: every message comes from the log.
+        world.rots([1, 5, 7]);
+        let seqs = |filters: &'static [&'static str]| {
+            let filters: Vec<_> = filters.iter().map(|filter| filter.as_bytes().into()).collect();
+            stream
+                .call(move |shard, id| {
+                    let stream = shard.stream(id).unwrap();
+                    let mut seqs = Vec::new();
+                    let mut from = 1;
+                    loop {
+                        let portion = stream.read_on(from, &filters, 2, 1 << 20)?;
+                        seqs.extend(portion.messages.iter().map(|message| message.seq));
+                        from = portion.through + 1;
+                        if from > 9 {
+                            return Ok(seqs);
+                        }
+                    }
+                })
+                .unwrap()
+        };
+        assert_eq!(seqs(&[]), [2, 3, 4, 6, 8, 9], "{storage:?}");
+        assert_eq!(seqs(&["a.0"]), [4], "{storage:?}");
+        let next = |filter: &'static str, from| {
+            let found = stream.call(move |shard, id| shard.stream(id).unwrap().next_message(filter.as_bytes(), from));
+            found.unwrap().map(|message| message.seq)
+        };
+        assert_eq!((next("", 1), next("a.0", 1), next("a.0", 5)), (Some(2), Some(4), None));
+        let alone = stream.call(|shard, id| shard.stream(id).unwrap().message(5));
+        // The paged index asks the log what is live, and is not told of what cannot be read.
+        match alone {
+            Ok(found) => assert!(found.is_none(), "{storage:?}"),
+            Err(error) => assert_eq!(error.kind, Kind::Damaged, "{storage:?}"),
+        }
+        publish(&stream, 1);
+    }
+}
