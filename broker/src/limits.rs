@@ -71,8 +71,22 @@ pub const MONITOR_LIST_DEFAULT: usize = 1024;
 /// Closed connections remembered for `/connz?state=closed`. As nats-server's default.
 pub const CLOSED_KEPT: usize = 10_000;
 
-/// Connections the monitoring port serves at once; further ones wait in the kernel's queue.
+/// Connections the monitoring port serves at once. One more takes the place of the one that has been quiet for longest.
 pub const MONITOR_CONNECTIONS: usize = 64;
 
-/// Time a monitoring client has to send its request's head.
-pub const MONITOR_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection of the monitoring port may leave its request's head unfinished, or send and take nothing at all,
+/// before it is closed; so also how long it is kept open for a next request.
+pub const MONITOR_QUIET: Duration = Duration::from_secs(10);
+
+/// How often the monitoring port looks for connections to close.
+pub const MONITOR_SWEEP: Duration = Duration::from_secs(1);
+
+/// Pages that may be long (`/connz`, `/subsz`, `/jsz`) in the making or on their way at once; further requests wait. Each
+/// is as large as what is asked for, so their number bounds memory.
+pub const MONITOR_LISTS: usize = 4;
+
+/// How long one of them may take until it is sent.
+pub const MONITOR_LIST_TIME: Duration = Duration::from_secs(60);
+
+/// Other pages in the making at once.
+pub const MONITOR_PAGES: usize = 2;

@@ -4,6 +4,10 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use serde_json::Value;
 use support::TestServer;
 use weir_broker::conf::options::Listen;
@@ -112,9 +116,25 @@ fn health_and_unknown_pages() {
         server.get("/healthz"),
         ("HTTP/1.1 200 OK".into(), "{\"status\":\"ok\"}".into())
     );
+    // A server that is not meant to have JetStream lacks nothing.
+    for query in [
+        "js-enabled-only=true",
+        "js-enabled=true",
+        "js-server-only=true",
+        "account=X",
+    ] {
+        assert_eq!(
+            server.get(&format!("/healthz?{query}")),
+            ("HTTP/1.1 200 OK".into(), "{\"status\":\"ok\"}".into()),
+            "{query}"
+        );
+    }
     assert_eq!(
-        server.get("/healthz?js-enabled-only=true").0,
-        "HTTP/1.1 503 Service Unavailable"
+        server.get("/healthz?details=zz"),
+        (
+            "HTTP/1.1 400 Bad Request".into(),
+            "Error decoding boolean for 'details': strconv.ParseBool: parsing \"zz\": invalid syntax".into()
+        )
     );
     assert_eq!(
         server.get("/nope"),
@@ -137,4 +157,121 @@ fn subsz_lists_and_tests() {
     assert_eq!(matching["total"], 1);
     assert_eq!(matching["subscriptions_list"][0]["subject"], "b.>");
     assert_eq!(server.get("/subsz?test=b.*").0, "HTTP/1.1 400 Bad Request");
+}
+
+/// Bytes of nats-server 2.15.1.
+#[test]
+fn health_of_accounts_streams_and_consumers() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start(|options| {
+        options.http = Some(Listen {
+            host: "127.0.0.1".into(),
+            port: 0,
+        });
+        options.jetstream.enabled = true;
+        options.jetstream.store_dir = Some(folder.path().into());
+    });
+    let mut client = server.client();
+    client.send("SUB answer 1\r\n");
+    for (call, request) in [
+        ("STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s\"]}"),
+        (
+            "CONSUMER.DURABLE.CREATE.S.C",
+            "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\"}}",
+        ),
+    ] {
+        client.send(format!("PUB $JS.API.{call} answer {}\r\n{request}\r\n", request.len()));
+        assert!(client.line().starts_with("MSG answer 1 "));
+        let answer = client.line();
+        assert!(!answer.contains("error"), "{answer}");
+    }
+    let ok = "{\"status\":\"ok\"}";
+    for (query, status, body) in [
+        ("", 200, ok),
+        ("?js-enabled-only=true&account=X", 200, ok),
+        ("?js-server-only=true&account=X", 200, ok),
+        ("?account=$G&stream=S&consumer=C&details=true", 200, ok),
+        (
+            "?account=X",
+            404,
+            r#"{"status":"unavailable","error":"JetStream account \"X\" not found"}"#,
+        ),
+        (
+            "?account=$SYS&details=1",
+            404,
+            r#"{"status":"error","errors":[{"type":"ACCOUNT","account":"$SYS","error":"JetStream account \"$SYS\" not found"}]}"#,
+        ),
+        (
+            "?stream=S",
+            400,
+            r#"{"status":"error","error":"\"account\" must not be empty when checking stream health"}"#,
+        ),
+        (
+            "?account=$G&consumer=C&details=1",
+            400,
+            r#"{"status":"error","errors":[{"type":"BAD_REQUEST","error":"\"stream\" must not be empty when checking consumer health"}]}"#,
+        ),
+        (
+            "?account=$G&stream=N&consumer=N",
+            404,
+            r#"{"status":"unavailable","error":"JetStream stream \"N\" not found on account \"$G\""}"#,
+        ),
+        (
+            "?account=$G&stream=S&consumer=N&details=true",
+            404,
+            r#"{"status":"error","errors":[{"type":"CONSUMER","account":"$G","stream":"S","consumer":"N","error":"JetStream consumer \"N\" not found for stream \"S\" on account \"$G\""}]}"#,
+        ),
+    ] {
+        let (line, answer) = server.get(&format!("/healthz{query}"));
+        assert!(line.starts_with(&format!("HTTP/1.1 {status} ")), "{query}: {line}");
+        assert_eq!(answer, body, "{query}");
+    }
+}
+
+/// Longer than any probe waits, and far shorter than the port's own patience with the quiet.
+const PROBE: Duration = Duration::from_secs(5);
+
+#[test]
+fn health_is_answered_whoever_else_sits_on_the_port() {
+    let server = server();
+    let mut client = server.client();
+    // A page that no socket's buffer holds.
+    let subscriptions: String = (0..40_000)
+        .map(|n| format!("SUB some.subject.of.many.{n} {n}\r\n"))
+        .collect();
+    client.exchange(subscriptions, "");
+    let address = server.server.monitor_address().unwrap();
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PROBE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let probe = |others: &str| {
+        let mut stream = ask("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        assert!(
+            read.is_ok() && answer.starts_with("HTTP/1.1 200 OK"),
+            "beside {others}: {read:?} {answer:?}"
+        );
+    };
+    let many = 70;
+    let half: Vec<_> = (0..many).map(|_| ask("GET /healthz HTTP/1.1\r\nHost: x\r\n")).collect();
+    probe("half-sent heads");
+    let idle: Vec<_> = (0..many)
+        .map(|_| {
+            let mut stream = ask("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+            let mut answer = [0; 15];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+            stream
+        })
+        .collect();
+    probe("idle connections");
+    let slow: Vec<_> = (0..many)
+        .map(|_| ask("GET /subsz?subs=1&limit=40000 HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .collect();
+    probe("readers that do not read");
+    drop((half, idle, slow));
 }

@@ -54,6 +54,14 @@ impl JetStream {
         self.attached.lock().places.get(account)?.get(name).copied()
     }
 
+    /// Whether a stream has a consumer of that name.
+    #[must_use]
+    pub fn has_consumer(&self, stream: LogId, name: &str) -> bool {
+        let attached = self.attached.lock();
+        let found = attached.streams.get(&stream);
+        found.is_some_and(|stream| stream.consumers.contains_key(name))
+    }
+
     /// Attaches the API and everything that the store holds.
     pub(super) async fn attach_all(self: &Arc<Self>) -> Result<()> {
         for account in &self.accounts {

@@ -1,5 +1,6 @@
 //! The monitoring port: what the server is doing, as JSON over HTTP, with nats-server's names.
 
+mod connections;
 mod connz;
 mod format;
 mod healthz;
@@ -9,6 +10,7 @@ mod subsz;
 mod varz;
 
 use std::convert::Infallible;
+use std::net::TcpListener as StdTcpListener;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,20 +23,22 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::runtime::Builder;
+use tokio::time::interval;
 
+use connections::{Activity, Connections, ListPlace};
 pub use query::Query;
 
 use crate::conf::options::Listen;
 use crate::error::{Error, Result};
-use crate::limits::{ACCEPT_BACKOFF_MAX, MONITOR_CONNECTIONS, MONITOR_HEAD_TIMEOUT};
+use crate::limits::{ACCEPT_BACKOFF_MAX, MONITOR_LISTS, MONITOR_PAGES, MONITOR_QUIET, MONITOR_SWEEP};
 use crate::server::{Server, listen};
 
 /// What a page answers.
 pub(crate) enum Answer {
     Json(StatusCode, Value),
-    /// The same on one line, as nats-server does for `/healthz`.
-    Line(StatusCode, Value),
+    /// JSON on one line, as nats-server writes it for `/healthz`.
+    Line(StatusCode, String),
     Text(StatusCode, String),
     Html(String),
 }
@@ -45,7 +49,8 @@ impl Answer {
     }
 }
 
-/// Opens the monitoring port and serves it until the server stops.
+/// Opens the monitoring port and serves it until the server stops, on a thread of its own: what keeps the others busy does
+/// not keep a health probe waiting.
 pub(crate) async fn start(server: &Arc<Server>, http: &Listen) -> Result<()> {
     let host = if http.host.is_empty() {
         &server.options.host
@@ -58,58 +63,110 @@ pub(crate) async fn start(server: &Arc<Server>, http: &Listen) -> Result<()> {
         source,
     };
     let (listener, address) = listen(host, port).await.map_err(failed)?;
+    let listener = listener.into_std().map_err(failed)?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MONITOR_LISTS + MONITOR_PAGES)
+        .build()
+        .map_err(failed)?;
     server.set_monitor_address(address);
     tracing::info!("Starting http monitor on {address}");
-    tokio::spawn(accept(Arc::clone(server), listener));
+    let server = Arc::clone(server);
+    let serve = move || {
+        if let Err(error) = runtime.block_on(accept(server, listener)) {
+            tracing::error!("the monitoring port is closed: {error}");
+        }
+        // A page that waits for a storage thread is not waited for.
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new()
+        .name("weir-monitor".to_owned())
+        .spawn(serve)
+        .map_err(|source| Error::System {
+            doing: "start the thread of the monitoring port",
+            source,
+        })?;
     Ok(())
 }
 
-async fn accept(server: Arc<Server>, listener: TcpListener) {
+async fn accept(server: Arc<Server>, listener: StdTcpListener) -> std::io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     let mut stopped = server.stopped();
-    let places = Arc::new(Semaphore::new(MONITOR_CONNECTIONS));
+    let connections = Connections::new(&server);
+    let mut sweeps = interval(MONITOR_SWEEP);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            _ = sweeps.tick() => {
+                connections.sweep();
+                continue;
+            }
+            _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
         };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_BACKOFF_MAX).await;
             continue;
         };
-        let server = Arc::clone(&server);
-        tokio::spawn(async move {
-            let service = service_fn(|request| respond(&server, request));
+        let (server, all) = (Arc::clone(&server), Arc::clone(&connections));
+        connections.admit(stream, |stream, activity| async move {
+            let service = service_fn(|request| respond(&server, &all, &activity, request));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(MONITOR_HEAD_TIMEOUT)
+                .header_read_timeout(MONITOR_QUIET)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 tracing::debug!("monitoring connection: {error}");
             }
-            drop(place);
         });
     }
 }
 
-async fn respond(server: &Arc<Server>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond(
+    server: &Arc<Server>,
+    connections: &Connections,
+    activity: &Arc<Activity>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let answer = match request.method() {
-        &Method::GET | &Method::HEAD => {
-            let path = request.uri().path().trim_end_matches('/').to_owned();
-            let server = Arc::clone(server);
-            // Pages wait for locks, and the details of /jsz for the storage threads.
-            let made = tokio::task::spawn_blocking(move || page(&server, &path, &query)).await;
-            made.unwrap_or_else(|error| Answer::Text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")))
-        }
-        _ => Answer::Text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET and HEAD are served here\n".to_owned(),
+    let path = request.uri().path().trim_end_matches('/').to_owned();
+    activity.serve(true);
+    let (answer, place) = match *request.method() {
+        Method::GET | Method::HEAD => make(server, connections, activity, path, query).await,
+        _ => (
+            Answer::Text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are served here\n".to_owned(),
+            ),
+            None,
         ),
     };
-    Ok(render(answer))
+    activity.serve(false);
+    Ok(render(answer, place))
+}
+
+/// Makes a page where it holds nobody up.
+async fn make(
+    server: &Arc<Server>,
+    connections: &Connections,
+    activity: &Arc<Activity>,
+    path: String,
+    query: Query,
+) -> (Answer, Option<ListPlace>) {
+    // Waits for nothing, so that nothing can keep it.
+    if path == "/healthz" {
+        return (page(server, &path, &query), None);
+    }
+    let place = match path.as_str() {
+        "/connz" | "/subsz" | "/subscriptionsz" | "/jsz" => Some(connections.list_place(activity).await),
+        _ => None,
+    };
+    let server = Arc::clone(server);
+    // Pages wait for locks, and the details of /jsz for the storage threads.
+    let made = tokio::task::spawn_blocking(move || (page(&server, &path, &query), place)).await;
+    made.unwrap_or_else(|error| {
+        let text = format!("{error}\n");
+        (Answer::Text(StatusCode::INTERNAL_SERVER_ERROR, text), None)
+    })
 }
 
 /// The pages, and the names their requests are counted under.
@@ -144,18 +201,31 @@ fn page(server: &Arc<Server>, path: &str, query: &Query) -> Answer {
     }
 }
 
-fn render(answer: Answer) -> Response<Full<Bytes>> {
-    let (status, kind, body) = match answer {
+/// A page on its way, with the place for lists that it holds until it is sent.
+struct Page {
+    text: String,
+    _place: Option<ListPlace>,
+}
+
+impl AsRef<[u8]> for Page {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+fn render(answer: Answer, place: Option<ListPlace>) -> Response<Full<Bytes>> {
+    let (status, kind, text) = match answer {
         Answer::Json(status, value) => (
             status,
             "application/json",
             serde_json::to_string_pretty(&value).unwrap_or_default(),
         ),
-        Answer::Line(status, value) => (status, "application/json", value.to_string()),
+        Answer::Line(status, text) => (status, "application/json", text),
         Answer::Text(status, text) => (status, "text/plain; charset=utf-8", text),
         Answer::Html(text) => (StatusCode::OK, "text/html; charset=utf-8", text),
     };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let body = Bytes::from_owner(Page { text, _place: place });
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -35,7 +35,7 @@ impl Query {
         };
         let number: i64 = text
             .parse()
-            .map_err(|_| format!("Error decoding int for '{name}': parsing {text:?}: invalid syntax"))?;
+            .map_err(|_| format!("Error decoding int for '{name}': strconv.Atoi: parsing {text:?}: invalid syntax"))?;
         Ok(usize::try_from(number).unwrap_or(0))
     }
 
@@ -48,7 +48,7 @@ impl Query {
             None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
             Some(text) => Err(format!(
-                "Error decoding boolean for '{name}': parsing {text:?}: invalid syntax"
+                "Error decoding boolean for '{name}': strconv.ParseBool: parsing {text:?}: invalid syntax"
             )),
         }
     }
