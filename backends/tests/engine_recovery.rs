@@ -244,7 +244,7 @@ fn live(stream: &Handle) -> BTreeMap<u64, Vec<u8>> {
 fn wait_until_open(bench: &Bench, name: &str) -> Handle {
     for _ in 0..400 {
         if let Some(stream) = bench.find(name)
-            && stream.call(|shard, id| Ok(shard.stream(id).is_some())).unwrap_or(false)
+            && stream.call(|shard, id| Ok(shard.stream(id).is_ok())).unwrap_or(false)
         {
             return stream;
         }

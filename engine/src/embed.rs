@@ -87,7 +87,7 @@ impl EmbeddedStream {
         let body = Bytes::from([headers.as_bytes(), payload].concat());
         let headers_len = headers.len();
         self.call(move |shard, id| {
-            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let stream = shard.stream(id)?;
             let filters = &stream.config().subjects;
             if !weir_subject::is_valid_subject(&subject)
                 || !weir_subject::is_literal(&subject)
@@ -184,6 +184,6 @@ impl EmbeddedStream {
     /// # Errors
     /// As [`EmbeddedStream::call`], or that the stream is gone.
     pub fn read<R: Send + 'static>(&self, work: impl FnOnce(&mut Stream) -> Result<R> + Send + 'static) -> Result<R> {
-        self.call(move |shard, id| work(shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?))
+        self.call(move |shard, id| work(shard.stream(id)?))
     }
 }

@@ -22,6 +22,19 @@ pub enum Kind {
     Closed,
     /// A bounded queue is full. Try again later.
     Busy,
+    /// The disk has no room for it. Nothing was written and nothing is lost: make room and try again.
+    Full,
+}
+
+impl Kind {
+    /// Whether what failed is the stream's log, or what memory has of the stream, and not just one request: the stream
+    /// must be opened anew.
+    pub(crate) fn breaks_stream(self) -> bool {
+        match self {
+            Self::Poisoned | Self::Closed | Self::Invalid => true,
+            Self::Rejected | Self::Unsupported | Self::Damaged | Self::Io | Self::Busy | Self::Full => false,
+        }
+    }
 }
 
 /// Why something failed.

@@ -105,4 +105,6 @@ pub use backend::{
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;
 pub use store::{Store, StoreOptions};
-pub use types::{API_LEVEL, Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, Seq};
+pub use types::{
+    API_LEVEL, Entry, EntryRef, Extent, LogId, MILLISECOND, NanoTime, Nanos, Record, SECOND, SEQ_LIMIT, Seq,
+};

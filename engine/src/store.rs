@@ -16,7 +16,7 @@ use crate::index::{Index, Records};
 use crate::shard::emit::Outlet;
 use crate::shard::snapshot::{LAST_ID_KEY, STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, QueueLimits, Runner, ShardHandle, State};
-use crate::stream::core::Identity;
+use crate::stream::core::{Identity, StreamCore};
 use crate::stream::message::{has_life, life_in};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
 use crate::stream::{BatchLimits, Storage, Stream, StreamConfig, subject_of};
@@ -199,6 +199,24 @@ pub struct StreamEntry {
     pub created: NanoTime,
     /// What it holds.
     pub stats: Arc<StreamStats>,
+    /// Why it is offline, if it is: then it can be read at most.
+    pub offline: Option<Arc<str>>,
+}
+
+impl StreamEntry {
+    pub(crate) fn of(stream: &Stream, shard: usize) -> Self {
+        Self {
+            id: stream.id(),
+            shard,
+            account: stream.account().clone(),
+            name: stream.name().clone(),
+            config: stream.config().clone(),
+            settings: stream.core.settings,
+            created: stream.created(),
+            stats: stream.stats.clone(),
+            offline: None,
+        }
+    }
 }
 
 type AccountAndName = (Arc<str>, Arc<str>);
@@ -230,9 +248,31 @@ impl Catalogue {
         self.streams.read().values().cloned().collect()
     }
 
-    /// Why a part of the store does not serve now: its storage failed, and could not be opened anew yet.
+    /// Why a part of the store does not serve now: a shard's storage failed and could not be opened anew yet, or streams
+    /// are offline.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.read().values().next().cloned()
+        if let Some(why) = self.trouble.read().values().next() {
+            return Some(why.clone());
+        }
+        let streams = self.streams.read();
+        let mut offline = streams
+            .values()
+            .filter_map(|entry| Some((entry, entry.offline.as_ref()?)));
+        let (first, why) = offline.next()?;
+        let more = match offline.count() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        Some(format!(
+            "stream {} of account {} is offline: {why}{more}",
+            first.name, first.account
+        ))
+    }
+
+    /// How many streams are offline.
+    pub fn offline(&self) -> usize {
+        let streams = self.streams.read();
+        streams.values().filter(|entry| entry.offline.is_some()).count()
     }
 
     pub(crate) fn set_trouble(&self, shard: usize, why: Option<String>) {
@@ -243,17 +283,11 @@ impl Catalogue {
     }
 
     pub(crate) fn insert(&self, stream: &Stream, shard: usize) {
-        self.seen(stream.id());
-        let entry = StreamEntry {
-            id: stream.id(),
-            shard,
-            account: stream.account().clone(),
-            name: stream.name().clone(),
-            config: stream.config().clone(),
-            settings: stream.core.settings,
-            created: stream.created(),
-            stats: stream.stats.clone(),
-        };
+        self.put(StreamEntry::of(stream, shard));
+    }
+
+    pub(crate) fn put(&self, entry: StreamEntry) {
+        self.seen(entry.id);
         let key = (entry.account.clone(), entry.name.clone());
         self.streams.write().insert(key, Arc::new(entry));
     }
@@ -332,6 +366,25 @@ impl Environment {
         }
     }
 
+    /// Opens a stream's log and index.
+    ///
+    /// # Errors
+    /// If the log or its index cannot be opened or read.
+    pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>) -> Result<Stream> {
+        let backend = self.backend(who.settings.backend)?;
+        let (log, recovery) = backend.open(who.id, &self.log_options(&who.settings))?;
+        if recovery.torn_bytes > 0 {
+            tracing::warn!(stream = %who.name, bytes = recovery.torn_bytes, "cut an unfinished write off the log");
+        }
+        for damage in &recovery.damage {
+            tracing::error!(stream = %who.name, "damaged: {damage}");
+        }
+        let index = open_index(&who, backend.as_ref(), log.as_ref())?;
+        let stats = self.pools.stats(who.config.storage);
+        let core = StreamCore::open(who, log, index, last, last_time)?;
+        Ok(Stream::new(core, &self.batches, stats))
+    }
+
     /// How a stream's log is opened.
     pub fn log_options(&self, settings: &Settings) -> LogOptions {
         LogOptions {
@@ -350,7 +403,7 @@ pub(crate) fn remove_log(backend: &dyn Backend, id: LogId, settings: &Settings) 
 }
 
 /// Opens the index that a stream's settings ask for, with what its log holds.
-pub(crate) fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -> Result<Index> {
+fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -> Result<Index> {
     let reader = log.reader();
     if who.settings.index == IndexKind::Paged {
         let records = Records { subject_of, ending_of };
@@ -573,12 +626,12 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
     Ok(wished)
 }
 
-/// What stands in for a journal while it is being opened anew.
+/// What stands in for a log while it is being opened anew.
 pub(crate) struct ClosedLog;
 
 impl ClosedLog {
     fn error() -> Error {
-        Error::new(Kind::Poisoned, "the journal is closed after an error")
+        Error::new(Kind::Closed, "the log is closed after an error")
     }
 }
 

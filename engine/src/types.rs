@@ -7,6 +7,11 @@ use crate::error::{Error, Result};
 /// The number of a message in its stream, or of a record in its log. The first is 1; 0 means "none".
 pub type Seq = u64;
 
+/// The highest sequence that a request may name as a stream's first or purge up to. Far above what a stream can count
+/// to (a million messages a second for 146,000 years), and far enough below the end of [`Seq`] that adding to it never
+/// overflows.
+pub const SEQ_LIMIT: Seq = 1 << 62;
+
 /// Nanoseconds since the Unix epoch, UTC. Always handed in; nothing in the engine reads a clock.
 pub type NanoTime = i64;
 

@@ -15,8 +15,15 @@ pub(super) fn subject_of(event: &Event) -> (&str, String) {
         Event::BatchAbandoned { account, stream, .. } => {
             return (account, format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}"));
         }
+        // These three are ours: nats-server has no such advisories.
         Event::MessageDamaged { account, stream, .. } => {
             return (account, format!("$JS.EVENT.ADVISORY.STREAM.MESSAGE_DAMAGED.{stream}"));
+        }
+        Event::StreamOffline { account, stream, .. } => {
+            return (account, format!("$JS.EVENT.ADVISORY.STREAM.OFFLINE.{stream}"));
+        }
+        Event::StreamOnline { account, stream } => {
+            return (account, format!("$JS.EVENT.ADVISORY.STREAM.ONLINE.{stream}"));
         }
         Event::ConsumerDeleted { consumer, .. } => (consumer, "ADVISORY.CONSUMER.DELETED"),
         Event::MaxDeliveries { consumer, .. } => (consumer, "ADVISORY.CONSUMER.MAX_DELIVERIES"),
@@ -36,23 +43,27 @@ pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
         Event::BatchAbandoned {
             stream, batch, reason, ..
         } => {
-            let mut fields = json!({"stream": &**stream, "batch": String::from_utf8_lossy(batch), "reason": match reason {
+            let fields = json!({"stream": &**stream, "batch": String::from_utf8_lossy(batch), "reason": match reason {
                 Abandoned::Timeout => "timeout",
                 Abandoned::Large => "large",
                 Abandoned::Incomplete => "incomplete",
                 Abandoned::Unsupported => "unsupported",
             }});
-            if let Some(domain) = domain {
-                fields["domain"] = json!(domain);
-            }
-            return typed("advisory.v1.stream_batch_abandoned", fields);
+            return typed("advisory.v1.stream_batch_abandoned", with_domain(fields, domain));
+        }
+        Event::StreamOffline { stream, reason, .. } => {
+            let fields = json!({"stream": &**stream, "reason": &**reason});
+            return typed("advisory.v1.stream_offline", with_domain(fields, domain));
+        }
+        Event::StreamOnline { stream, .. } => {
+            return typed(
+                "advisory.v1.stream_online",
+                with_domain(json!({"stream": &**stream}), domain),
+            );
         }
         Event::MessageDamaged { stream, seq, .. } => {
-            let mut fields = json!({"stream": &**stream, "stream_seq": seq});
-            if let Some(domain) = domain {
-                fields["domain"] = json!(domain);
-            }
-            return typed("advisory.v1.stream_message_damaged", fields);
+            let fields = json!({"stream": &**stream, "stream_seq": seq});
+            return typed("advisory.v1.stream_message_damaged", with_domain(fields, domain));
         }
         Event::ConsumerDeleted { consumer, .. } => {
             (consumer, "advisory.v1.consumer_action", json!({"action": "delete"}))
@@ -119,10 +130,14 @@ pub(super) fn payload_of(event: &Event, domain: Option<&str>) -> Vec<u8> {
     };
     fields["stream"] = json!(&*consumer.stream);
     fields["consumer"] = json!(&*consumer.consumer);
+    typed(kind, with_domain(fields, domain))
+}
+
+fn with_domain(mut fields: Value, domain: Option<&str>) -> Value {
     if let Some(domain) = domain {
         fields["domain"] = json!(domain);
     }
-    typed(kind, fields)
+    fields
 }
 
 impl JetStream {

@@ -78,26 +78,47 @@ impl JetStream {
                 continue;
             };
             self.attach_stream(account, &entry)?;
-            let id = entry.id;
-            let consumers = self
-                .call(entry.shard, move |shard| {
-                    let Some(stream) = shard.stream(id) else {
-                        return Ok(Vec::new());
-                    };
-                    Ok(stream
-                        .consumer_configs()
-                        .map(|(name, config)| (name.clone(), config.clone()))
-                        .collect())
-                })
-                .await?;
-            for (name, config) in consumers {
-                self.attach_consumer(account, &entry, &name, &config)?;
-            }
+            self.attach_consumers(account, &entry).await?;
         }
         for entry in self.catalogue().all() {
             self.start_sourcing(&entry).await;
         }
         Ok(())
+    }
+
+    /// Attaches the consumers of a stream; it has none to show while it is offline and could not be opened.
+    async fn attach_consumers(self: &Arc<Self>, account: &Arc<Account>, entry: &StreamEntry) -> Result<()> {
+        let id = entry.id;
+        let consumers: Vec<_> = self
+            .call(entry.shard, move |shard| {
+                let Ok(stream) = shard.stream(id) else {
+                    return Ok(Vec::new());
+                };
+                Ok(stream
+                    .consumer_configs()
+                    .map(|(name, config)| (name.clone(), config.clone()))
+                    .collect())
+            })
+            .await?;
+        for (name, config) in consumers {
+            self.attach_consumer(account, entry, &name, &config)?;
+        }
+        Ok(())
+    }
+
+    /// A stream that was offline was opened anew: it may have been offline since the start, when its consumers could not
+    /// be attached.
+    pub(super) async fn attach_opened(self: Arc<Self>, account: Arc<str>, stream: Arc<str>) {
+        let (Some(account), Some(entry)) = (self.account(&account), self.catalogue().get(&account, &stream)) else {
+            return;
+        };
+        let mut attached = self.attach_stream(account, &entry);
+        if attached.is_ok() {
+            attached = self.attach_consumers(account, &entry).await;
+        }
+        if let Err(error) = attached {
+            tracing::error!(%stream, "attaching it: {error}");
+        }
     }
 
     fn attach_common(self: &Arc<Self>, account: &Arc<Account>) -> Result<Vec<Arc<Subscription>>> {

@@ -212,6 +212,12 @@ impl BrokerOutlet {
         {
             jetstream.detach_consumer(consumer);
         }
+        if let Event::StreamOnline { account, stream } = event
+            && let Some(jetstream) = self.outlets.jetstream.get().and_then(Weak::upgrade)
+        {
+            let opened = jetstream.attach_opened(account.clone(), stream.clone());
+            self.outlets.runtime.spawn(opened);
+        }
         let (account, subject) = advisory::subject_of(event);
         let domain = self.outlets.domain.clone();
         if self.has_interest(account, subject.as_bytes()) {

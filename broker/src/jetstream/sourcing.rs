@@ -306,7 +306,7 @@ impl Copier {
         loop {
             let wanted = filters.clone();
             let reading = jetstream.call(origin.shard, move |shard| {
-                let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+                let stream = shard.stream(id)?;
                 stream.read_on(next, &wanted, MESSAGES, BYTES)
             });
             let portion = match reading.await {
@@ -361,7 +361,7 @@ impl Copier {
     async fn first(&self, jetstream: &Arc<JetStream>, origin: &Arc<StreamEntry>) -> Option<Seq> {
         let (id, source, identity) = (self.target.id, self.source.clone(), identity(origin.created));
         let asking = jetstream.call(self.target.shard, move |shard| {
-            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let stream = shard.stream(id)?;
             Ok(stream.progress(&source, &identity))
         });
         if let Some(done) = asking.await.ok()? {
@@ -369,7 +369,7 @@ impl Copier {
         }
         let (id, source) = (origin.id, self.source.clone());
         let asking = jetstream.call(origin.shard, move |shard| {
-            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let stream = shard.stream(id)?;
             stream.start_for(&source)
         });
         Some(asking.await.unwrap_or(1))

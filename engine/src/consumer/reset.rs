@@ -4,7 +4,7 @@ use crate::consumer::{Consumer, DeliverPolicy, SeqPair};
 use crate::error::Result;
 use crate::reject::{self, Rejection};
 use crate::stream::core::StreamCore;
-use crate::types::Seq;
+use crate::types::{SEQ_LIMIT, Seq};
 
 impl Consumer {
     /// Where a reset to `asked` begins: 0 asks for the message after those that are acknowledged.
@@ -15,6 +15,9 @@ impl Consumer {
         let refused = |why: &str| -> Rejection { reject::CONSUMER_INVALID_RESET.with(why) };
         if asked == 0 {
             return Ok(self.ack_floor.stream + 1);
+        }
+        if asked > SEQ_LIMIT {
+            return Err(refused("above the highest sequence there can be").into());
         }
         match self.config.deliver_policy {
             DeliverPolicy::All => Ok(asked),

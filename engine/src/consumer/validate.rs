@@ -8,7 +8,7 @@ use crate::stream::validate::{
     DESCRIPTION_MAX, METADATA_MAX, NAME_MAX, ServerLimits, go_duration, is_asset_name, metadata_len, set_required_level,
 };
 use crate::stream::{Retention, StreamConfig};
-use crate::types::{MILLISECOND, Nanos, SECOND};
+use crate::types::{MILLISECOND, Nanos, SECOND, SEQ_LIMIT};
 
 /// How long an acknowledgement may take where nothing is said.
 const ACK_WAIT: Nanos = 30 * SECOND;
@@ -468,6 +468,10 @@ fn check_filters(config: &ConsumerConfig) -> Result<(), Rejection> {
 }
 
 fn check_start(config: &ConsumerConfig) -> Result<(), Rejection> {
+    if config.opt_start_seq > SEQ_LIMIT {
+        let text = format!("consumer start sequence must be at most {SEQ_LIMIT}");
+        return Err(reject::CONSUMER_INVALID_POLICY.with(text));
+    }
     let has_seq = config.opt_start_seq > 0;
     let has_time = config.opt_start_time.is_some();
     let filtered = !config.filters().is_empty();

@@ -56,7 +56,7 @@ impl EmbeddedStream {
         refuse_push(&config)?;
         self.call(move |shard, id| {
             let now = shard.now();
-            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let stream = shard.stream(id)?;
             let name = match config.name.as_str() {
                 "" => config.durable_name.clone(),
                 name => name.to_owned(),
@@ -105,7 +105,7 @@ impl EmbeddedStream {
         let name = name.to_owned();
         self.call(move |shard, id| {
             let now = shard.now();
-            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let stream = shard.stream(id)?;
             Ok(stream.consumer_info(&name, now).ok_or(reject::CONSUMER_NOT_FOUND)?)
         })
     }

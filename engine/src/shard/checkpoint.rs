@@ -101,6 +101,11 @@ impl State {
     fn free_journal(&mut self, position: Seq) -> Result<()> {
         self.checkpoint.removing.clear();
         self.checkpoint.written = true;
+        // What streams that are offline need to be opened anew stays.
+        let position = self
+            .offline
+            .needs_behind()
+            .map_or(position, |needed| needed.min(position));
         let journal: &mut dyn crate::backend::Log = self.journal.as_mut();
         journal.trim(position + 1)
     }
@@ -117,6 +122,7 @@ impl State {
 
     /// The last checkpoint: everything is on disk when it returns.
     pub(super) fn close(&mut self) -> Result<()> {
+        self.offline.wait();
         self.journal.sync()?;
         // One that is being written must not put its snapshots over the last ones.
         self.checkpointed()?;

@@ -201,6 +201,22 @@ pub enum Event {
         /// Which message.
         seq: Seq,
     },
+    /// A stream failed and went offline: nothing of it changes until it was opened anew.
+    StreamOffline {
+        /// The account.
+        account: Arc<str>,
+        /// The stream.
+        stream: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// A stream that was offline was opened anew.
+    StreamOnline {
+        /// The account.
+        account: Arc<str>,
+        /// The stream.
+        stream: Arc<str>,
+    },
     /// A client has a consumer for itself.
     Pinned {
         /// Which consumer.

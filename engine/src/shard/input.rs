@@ -92,6 +92,8 @@ pub enum Input {
     Call(Call),
     /// A checkpoint was written, or failed.
     Checkpointed,
+    /// A stream that was offline was opened anew, or could not be.
+    Reopened,
     /// Write a last checkpoint and stop.
     Close,
     /// Stop at once, without a checkpoint, as if the process had been killed.

@@ -8,6 +8,7 @@ mod checkpoint;
 pub mod command;
 pub mod emit;
 mod input;
+mod offline;
 mod recover;
 mod restore;
 pub mod snapshot;
@@ -27,14 +28,15 @@ use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo};
 use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::store::{Clock, Environment};
-use crate::stream::core::{Identity, StreamCore};
+use crate::stream::core::Identity;
 use crate::stream::settings::Settings;
 use crate::stream::{Portion, Purge, Retention, Stream, StreamConfig, StreamSource, Taken};
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
 use checkpoint::Checkpoint;
 use command::Commands;
-use emit::{Emit, Outlet, Ticket};
+use emit::{ConsumerName, Emit, Outlet, Status, Ticket};
 use input::Load;
+use offline::{OfflineStreams, contained};
 use turn::{Turn, mix};
 
 /// Inputs that one turn takes at most.
@@ -45,6 +47,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 const MAINTAIN_BYTES: u64 = 1 << 20;
 /// How long a shard whose storage failed waits before it tries to open it anew.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// How long a stream waits that could not do what was due, before it tries again.
+const STUMBLE_PAUSE: Nanos = SECOND;
 
 /// Everything that one shard owns.
 pub(crate) struct State {
@@ -54,12 +58,16 @@ pub(crate) struct State {
     /// The last journal record written.
     position: Seq,
     streams: HashMap<LogId, Stream, RandomState>,
+    /// Streams that failed, or could not be opened.
+    offline: OfflineStreams,
     /// Streams that are being restored, which nobody sees.
     restoring: HashMap<LogId, Stream, RandomState>,
     /// Streams that this turn changed.
     touched: Vec<LogId>,
     /// Streams whose consumers were stopped by the turn's budget.
     unfinished: Vec<LogId>,
+    /// Streams that failed in this turn, and why: they go offline at its end.
+    faulty: Vec<(LogId, Error)>,
     /// Streams deleted in this turn, whose logs go once the journal has it.
     doomed: Vec<(LogId, Settings)>,
     deadlines: BTreeSet<(NanoTime, LogId)>,
@@ -121,6 +129,7 @@ impl Runner {
             let inputs = self.gather();
             if inputs.iter().flatten().any(|input| matches!(input, Input::Abandon)) {
                 self.state.checkpoint.wait();
+                self.state.offline.wait();
                 return;
             }
             let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
@@ -166,7 +175,8 @@ impl Runner {
         taken
     }
 
-    /// One turn. An error means that storage failed; everybody who waited was told.
+    /// One turn. An error means that the journal or a whole backend failed; all who waited were told. What fails for one
+    /// request or one stream stays with it.
     fn turn(&mut self, inputs: Vec<Vec<Input>>) -> Result<()> {
         let now = (self.clock)();
         let quiet = inputs.is_empty() && self.state.unfinished.is_empty();
@@ -174,14 +184,20 @@ impl Runner {
         let emits = std::mem::take(&mut self.emits);
         self.entropy = mix(self.entropy.wrapping_add(now.unsigned_abs()));
         let mut turn = Turn::new(now, self.entropy, commands, emits, self.outlet.as_mut());
-        let outcome = self
-            .state
-            .apply(inputs, &mut turn)
-            .and_then(|()| self.state.commit(&mut turn));
+        let mut inputs = inputs.into_iter().flatten();
+        let outcome = contained(|| {
+            self.state.apply(&mut inputs, &mut turn)?;
+            self.state.commit(&mut turn)
+        });
         let mut commands = turn.commands;
         let mut emits = turn.emits;
         for emit in emits.drain(..) {
             send(emit, outcome.as_ref().err(), self.outlet.as_mut());
+        }
+        if let Err(error) = &outcome {
+            for input in inputs {
+                self.refuse(input, error);
+            }
         }
         self.outlet.flush();
         commands.clear();
@@ -189,22 +205,26 @@ impl Runner {
         emits.shrink_to(1 << 14);
         self.emits = emits;
         outcome?;
-        self.state.schedule(now)?;
-        if let Some(error) = self.state.checkpoint.failure.take() {
-            return Err(error);
-        }
-        if quiet || std::mem::take(&mut self.state.checkpoint.written) {
-            self.state.maintain()?;
-        }
-        self.state.checkpoint_if_due(&self.handle);
-        Ok(())
+        contained(|| {
+            self.state.schedule(now);
+            if let Some(error) = self.state.checkpoint.failure.take() {
+                return Err(error);
+            }
+            if quiet || std::mem::take(&mut self.state.checkpoint.written) {
+                self.state.maintain();
+            }
+            self.state.checkpoint_if_due(&self.handle);
+            self.state.retry_offline(now, &self.handle);
+            Ok(())
+        })
     }
 
     /// Throws away what is in memory and opens everything anew from disk, trying until it works. Whoever asks for
     /// something meanwhile is told the error. Answers whether the shard goes on.
     fn reopen(&mut self, error: &Error) -> bool {
         loop {
-            match self.state.reopen((self.clock)()) {
+            let now = (self.clock)();
+            match contained(|| self.state.reopen(now)) {
                 Ok(()) => {
                     tracing::warn!(shard = self.state.number, "storage opened anew");
                     self.state.env.catalogue.set_trouble(self.state.number, None);
@@ -231,7 +251,7 @@ impl Runner {
         }
     }
 
-    /// Tells whoever sent an input that storage failed.
+    /// Tells the sender of an input that storage failed.
     fn refuse(&mut self, input: Input, error: &Error) {
         match input {
             Input::Publish { ticket, stream, .. } => {
@@ -246,11 +266,29 @@ impl Runner {
                 };
                 send(emit, None, self.outlet.as_mut());
             }
+            Input::Pull {
+                stream,
+                consumer,
+                reply,
+                ..
+            } => {
+                let Some((account, stream)) = self.state.names(stream) else {
+                    return;
+                };
+                let emit = pulls_end(account, stream, &consumer, reply);
+                send(emit, None, self.outlet.as_mut());
+            }
             Input::Call(call) => {
                 let done = call(Err(error));
                 done(Err(error));
             }
-            _ => {}
+            Input::Ack { .. }
+            | Input::FlowControl { .. }
+            | Input::Wake { .. }
+            | Input::Checkpointed
+            | Input::Reopened
+            | Input::Close
+            | Input::Abandon => {}
         }
     }
 }
@@ -291,7 +329,10 @@ fn send(emit: Emit, error: Option<&Error>, outlet: &mut dyn Outlet) {
 
 impl State {
     /// Does what came.
-    fn apply(&mut self, inputs: Vec<Vec<Input>>, turn: &mut Turn<'_>) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the whole shard must be opened anew; what is left of `inputs` was not done then.
+    fn apply(&mut self, inputs: &mut dyn Iterator<Item = Input>, turn: &mut Turn<'_>) -> Result<()> {
         if self.generation != self.env.generation() {
             return Err(Error::new(
                 Kind::Poisoned,
@@ -301,24 +342,42 @@ impl State {
         for id in std::mem::take(&mut self.unfinished) {
             self.touch(id);
         }
-        for input in inputs.into_iter().flatten() {
+        for input in inputs {
             self.handle(input, turn)?;
         }
-        self.tick_due(turn)?;
+        self.tick_due(turn);
         // A stream may be touched by what another one's consumers deliver only in a later turn, so one pass will do.
         for at in 0..self.touched.len() {
             let id = self.touched[at];
-            if let Some(stream) = self.streams.get_mut(&id)
-                && stream.deliver(turn)?
-            {
-                self.unfinished.push(id);
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
+            match stream.deliver(turn) {
+                Ok(true) => self.unfinished.push(id),
+                Ok(false) => {}
+                Err(error) => self.stumbled(id, error, Some(turn.now)),
             }
         }
         Ok(())
     }
 
+    /// Something failed for one stream: if the stream itself is broken, it goes offline at the end of the turn. With a
+    /// time, the stream failed at what it does by itself, and tries that again only after a while.
+    fn stumbled(&mut self, id: LogId, error: Error, now: Option<NanoTime>) {
+        if error.kind.breaks_stream() {
+            self.faulty.push((id, error));
+            return;
+        }
+        if let Some(now) = now
+            && let Some(stream) = self.streams.get_mut(&id)
+        {
+            tracing::warn!(stream = %stream.name(), "{error}");
+            stream.not_before = now.saturating_add(STUMBLE_PAUSE);
+        }
+    }
+
     fn handle(&mut self, input: Input, turn: &mut Turn<'_>) -> Result<()> {
-        match input {
+        let (id, outcome) = match input {
             Input::Publish {
                 stream,
                 subject,
@@ -326,51 +385,61 @@ impl State {
                 body,
                 ticket,
             } => {
-                if let Some(target) = self.touch(stream) {
-                    let publish = crate::stream::Publish {
-                        subject,
-                        headers_len,
-                        body,
-                    };
-                    target.ingest(publish, ticket, turn)?;
+                let publish = crate::stream::Publish {
+                    subject,
+                    headers_len,
+                    body,
+                };
+                match self.touch(stream) {
+                    Some(target) => (stream, target.ingest(publish, ticket, turn)),
+                    None => {
+                        self.refuse_offline(stream, ticket, turn);
+                        return Ok(());
+                    }
                 }
             }
-            Input::Ack { stream, consumer, ack } => {
-                if let Some(target) = self.touch(stream) {
-                    target.ack(&consumer, ack, turn)?;
-                }
-            }
+            Input::Ack { stream, consumer, ack } => match self.touch(stream) {
+                Some(target) => (stream, target.ack(&consumer, ack, turn)),
+                None => return Ok(()),
+            },
             Input::Pull {
                 stream,
                 consumer,
                 request,
                 reply,
             } => {
-                if let Some(target) = self.touch(stream) {
-                    target.pull(&consumer, &request, reply, turn);
+                match self.touch(stream) {
+                    Some(target) => _ = target.pull(&consumer, &request, reply, turn),
+                    None => self.refuse_pull(stream, &consumer, reply, turn),
                 }
+                return Ok(());
             }
             Input::FlowControl {
                 stream,
                 consumer,
                 id,
                 last,
-            } => {
-                if let Some(target) = self.touch(stream) {
-                    target.flow_controlled(&consumer, id, last, turn)?;
-                }
-            }
+            } => match self.touch(stream) {
+                Some(target) => (stream, target.flow_controlled(&consumer, id, last, turn)),
+                None => return Ok(()),
+            },
             Input::Wake { stream, consumer } => {
                 if let Some(target) = self.touch(stream) {
                     target.wake_consumer(&consumer, turn);
                 }
+                return Ok(());
             }
             Input::Call(call) => {
                 let done = call(Ok(&mut Shard { state: self, turn }));
                 turn.emits.push(Emit::Done(done));
+                return Ok(());
             }
-            Input::Checkpointed => self.checkpointed()?,
-            Input::Close | Input::Abandon => {}
+            Input::Checkpointed => return self.checkpointed(),
+            Input::Reopened => return self.reopened(turn),
+            Input::Close | Input::Abandon => return Ok(()),
+        };
+        if let Err(error) = outcome {
+            self.stumbled(id, error, None);
         }
         Ok(())
     }
@@ -404,41 +473,59 @@ impl State {
             let due = turn.now.saturating_add(nanos);
             self.sync_due = Some(self.sync_due.map_or(due, |before| before.min(due)));
         }
-        for id in &self.touched {
-            if let Some(stream) = self.streams.get_mut(id) {
+        for &id in &self.touched {
+            if let Some(stream) = self.streams.get_mut(&id) {
                 stream.position = self.position;
                 stream.unsaved = true;
                 stream.untidy = true;
                 let read = stream.has_consumers();
-                stream.core.write(read)?;
-                // Whoever is answered may ask for it at once.
+                if let Err(error) = stream.core.write(read) {
+                    // The journal has it all: what is answered stays true.
+                    self.faulty.push((id, error));
+                }
+                // A client that is answered may ask for it at once.
                 stream.note_stats();
             }
         }
-        for (id, settings) in self.doomed.drain(..) {
-            let backend = self.env.backend(settings.backend)?;
-            crate::store::remove_log(backend.as_ref(), id, &settings)?;
+        for (id, error) in std::mem::take(&mut self.faulty) {
+            self.take_offline(id, &error, turn);
+        }
+        for (id, settings) in std::mem::take(&mut self.doomed) {
+            self.remove_log(id, &settings);
         }
         Ok(())
     }
 
+    /// Removes the log of a stream that is deleted. Should that fail, the stream is gone all the same, and its log is
+    /// found at the next start.
+    fn remove_log(&self, id: LogId, settings: &Settings) {
+        let removed = self
+            .env
+            .backend(settings.backend)
+            .and_then(|backend| crate::store::remove_log(backend.as_ref(), id, settings));
+        if let Err(error) = removed {
+            tracing::error!(log = %id, "removing the log of a deleted stream: {error}");
+        }
+    }
+
     /// Ticks the streams whose time has come.
-    fn tick_due(&mut self, turn: &mut Turn<'_>) -> Result<()> {
+    fn tick_due(&mut self, turn: &mut Turn<'_>) {
         while let Some(&(due, id)) = self.deadlines.first() {
             if due > turn.now {
                 break;
             }
             self.deadlines.pop_first();
             self.deadline_of.remove(&id);
-            if let Some(stream) = self.touch(id) {
-                stream.tick(turn)?;
+            if let Some(stream) = self.touch(id)
+                && let Err(error) = stream.tick(turn)
+            {
+                self.stumbled(id, error, Some(turn.now));
             }
         }
-        Ok(())
     }
 
     /// Notes when the streams of this turn next have something to do.
-    fn schedule(&mut self, now: NanoTime) -> Result<()> {
+    fn schedule(&mut self, now: NanoTime) {
         for id in std::mem::take(&mut self.touched) {
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
@@ -446,7 +533,13 @@ impl State {
             stream.touched = false;
             // Of a stream that was just opened nothing was committed.
             stream.note_stats();
-            let due = stream.next_deadline(now)?;
+            let due = match stream.next_deadline(now) {
+                Ok(due) => due.map(|due| due.max(stream.not_before)),
+                Err(error) => {
+                    tracing::debug!(stream = %stream.name(), "{error}");
+                    Some(now.saturating_add(STUMBLE_PAUSE))
+                }
+            };
             let before = match due {
                 Some(due) => self.deadline_of.insert(id, due),
                 None => self.deadline_of.remove(&id),
@@ -461,20 +554,31 @@ impl State {
                 self.deadlines.insert((due, id));
             }
         }
-        Ok(())
     }
 
     fn next_deadline(&self) -> Option<NanoTime> {
         let first = self.deadlines.first().map(|(due, _)| *due);
-        [first, self.sync_due].into_iter().flatten().min()
+        [first, self.sync_due, self.offline.next_retry()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Reclaims storage of the streams that changed, some of each, so that nobody waits for long.
-    fn maintain(&mut self) -> Result<()> {
-        for stream in self.streams.values_mut().filter(|stream| stream.untidy) {
-            stream.untidy = stream.core.maintain(MAINTAIN_BYTES)?;
+    /// Reclaims storage of the streams that changed, some of each, so that others do not wait for long.
+    fn maintain(&mut self) {
+        for (&id, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.untidy) {
+            match stream.core.maintain(MAINTAIN_BYTES) {
+                Ok(more) => stream.untidy = more,
+                Err(error) => {
+                    stream.untidy = false;
+                    tracing::error!(stream = %stream.name(), "reclaiming storage: {error}");
+                    if error.kind != Kind::Full {
+                        // Its log refuses everything from now on: the stream goes offline at the end of the next turn.
+                        self.faulty.push((id, error));
+                    }
+                }
+            }
         }
-        Ok(())
     }
 
     /// Nothing came for a while: memory that only a busy shard needs is let go.
@@ -504,20 +608,62 @@ impl State {
         Some(stream)
     }
 
-    /// Opens a stream's log and index.
-    fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>) -> Result<Stream> {
-        let backend = self.env.backend(who.settings.backend)?;
-        let (log, recovery) = backend.open(who.id, &self.env.log_options(&who.settings))?;
-        if recovery.torn_bytes > 0 {
-            tracing::warn!(stream = %who.name, bytes = recovery.torn_bytes, "cut an unfinished write off the log");
+    /// Tells a publisher that the stream is offline. A stream that is gone has no names to answer with.
+    fn refuse_offline(&self, id: LogId, ticket: Ticket, turn: &mut Turn<'_>) {
+        let Some(error) = self.offline.refusal(id) else { return };
+        let Some((account, stream)) = self.names(id) else {
+            return;
+        };
+        turn.emits.push(Emit::Published {
+            ticket,
+            result: Err(error),
+            account,
+            stream,
+        });
+    }
+
+    /// Ends a pull request of a stream that is offline.
+    fn refuse_pull(&self, id: LogId, consumer: &[u8], to: bytes::Bytes, turn: &mut Turn<'_>) {
+        if !self.offline.contains(id) {
+            return;
         }
-        for damage in &recovery.damage {
-            tracing::error!(stream = %who.name, "damaged: {damage}");
+        let Some((account, stream)) = self.names(id) else {
+            return;
+        };
+        turn.emits.push(pulls_end(account, stream, consumer, to));
+    }
+
+    /// A stream that may be changed, noted as touched by this turn.
+    ///
+    /// # Errors
+    /// If there is no such stream, or it is offline.
+    fn existing(&mut self, id: LogId) -> Result<&mut Stream> {
+        match self.streams.contains_key(&id) {
+            true => self.touch(id).ok_or_else(|| reject::STREAM_NOT_FOUND.into()),
+            false => Err(self.missing(id)),
         }
-        let index = crate::store::open_index(&who, backend.as_ref(), log.as_ref())?;
-        let stats = self.env.pools.stats(who.config.storage);
-        let core = StreamCore::open(who, log, index, last, last_time)?;
-        Ok(Stream::new(core, &self.env.batches, stats))
+    }
+
+    /// Why a stream cannot be worked on: it is offline, or there is none.
+    fn missing(&self, id: LogId) -> Error {
+        let offline = self.offline.refusal(id);
+        offline.unwrap_or_else(|| reject::STREAM_NOT_FOUND.into())
+    }
+}
+
+/// The end of a pull request whose stream is offline.
+fn pulls_end(account: Arc<str>, stream: Arc<str>, consumer: &[u8], to: bytes::Bytes) -> Emit {
+    Emit::Status {
+        consumer: Arc::new(ConsumerName {
+            account,
+            stream,
+            consumer: String::from_utf8_lossy(consumer).into(),
+        }),
+        to,
+        status: Status::Conflict {
+            text: offline::PULLS_END.to_owned(),
+            short: None,
+        },
     }
 }
 
@@ -527,18 +673,23 @@ impl Shard<'_, '_> {
         self.turn.now
     }
 
-    /// A stream, to read.
-    pub fn stream(&mut self, id: LogId) -> Option<&mut Stream> {
-        self.state.streams.get_mut(&id)
+    /// A stream, to read. Of one that is offline, what memory had of it.
+    ///
+    /// # Errors
+    /// If there is no such stream, or nothing is left of it in memory.
+    pub fn stream(&mut self, id: LogId) -> Result<&mut Stream> {
+        if !self.state.streams.contains_key(&id) && !self.state.offline.is_readable(id) {
+            return Err(self.state.missing(id));
+        }
+        let stream = self.state.streams.get_mut(&id);
+        stream
+            .or_else(|| self.state.offline.frozen(id))
+            .ok_or_else(|| reject::STREAM_NOT_FOUND.into())
     }
 
     /// The streams of this shard.
     pub fn streams(&mut self) -> impl Iterator<Item = &mut Stream> {
         self.state.streams.values_mut()
-    }
-
-    fn existing(&mut self, id: LogId) -> Result<&mut Stream> {
-        self.state.touch(id).ok_or_else(|| reject::STREAM_NOT_FOUND.into())
     }
 
     /// Makes a stream; its configuration was validated, its name is free.
@@ -561,7 +712,7 @@ impl Shard<'_, '_> {
             created: self.turn.now,
         };
         let last = who.config.first_seq.saturating_sub(1);
-        let stream = self.state.open_stream(who, last, None)?;
+        let stream = self.state.env.open_stream(who, last, None)?;
         if settings.is_journaled() {
             let snapshot = snapshot::StreamSnapshot::of(&stream, self.state.number, 0);
             self.turn
@@ -583,7 +734,7 @@ impl Shard<'_, '_> {
         let now = self.turn.now;
         let number = self.state.number;
         let catalogue = self.state.env.catalogue.clone();
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         if stream.is_journaled() {
             let json = crate::stream::to_json(&(&config, &settings));
             self.turn.commands.update_stream(id, now, json);
@@ -603,7 +754,9 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream.
     pub fn delete_stream(&mut self, id: LogId) -> Result<()> {
-        let mut stream = self.state.streams.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let Some(mut stream) = self.state.streams.remove(&id) else {
+            return self.delete_offline(id);
+        };
         for name in stream.all_consumer_names() {
             stream.delete_consumer(&name, false, self.turn)?;
         }
@@ -614,6 +767,17 @@ impl Shard<'_, '_> {
         self.state.env.catalogue.remove(stream.account(), stream.name(), id);
         self.state.checkpoint.deleted(id);
         self.state.doomed.push((id, stream.core.settings));
+        Ok(())
+    }
+
+    /// Deletes a stream that is offline, whatever is wrong with it.
+    fn delete_offline(&mut self, id: LogId) -> Result<()> {
+        let entry = self.state.forget_offline(id)?.ok_or(reject::STREAM_NOT_FOUND)?;
+        self.turn.commands.delete_stream(id, self.turn.now);
+        self.turn.sync = true;
+        self.state.env.catalogue.remove(&entry.account, &entry.name, id);
+        self.state.checkpoint.deleted(id);
+        self.state.doomed.push((id, entry.settings));
         Ok(())
     }
 
@@ -628,7 +792,7 @@ impl Shard<'_, '_> {
         headers_len: usize,
         body: bytes::Bytes,
     ) -> Result<emit::PubAck> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         let publish = crate::stream::Publish {
             subject,
             headers_len,
@@ -642,7 +806,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or it does not allow it.
     pub fn purge(&mut self, id: LogId, purge: &Purge) -> Result<u64> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         stream.demand_durability(self.turn);
         stream.purge(purge, self.turn.now)
     }
@@ -652,7 +816,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or it does not allow it.
     pub fn delete_message(&mut self, id: LogId, seq: Seq, secure: bool) -> Result<bool> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         stream.demand_durability(self.turn);
         stream.delete_message(seq, secure)
     }
@@ -662,7 +826,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn copy(&mut self, id: LogId, source: &StreamSource, identity: &str, portion: Portion) -> Result<Taken> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         stream.demand_durability(self.turn);
         stream.copy(source, identity, portion, self.turn)
     }
@@ -673,7 +837,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn watch(&mut self, id: LogId, reader: u64, filters: Vec<bytes::Bytes>, done: Seq) -> Result<()> {
-        self.existing(id)?.watch(reader, filters, done)
+        self.state.existing(id)?.watch(reader, filters, done)
     }
 
     /// Somebody does not take over this stream's messages any more.
@@ -681,7 +845,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn unwatch(&mut self, id: LogId, reader: u64) -> Result<()> {
-        self.existing(id)?.unwatch(reader)
+        self.state.existing(id)?.unwatch(reader)
     }
 
     /// Whoever takes over this stream's messages has everything up to a sequence durably.
@@ -689,7 +853,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn copied(&mut self, id: LogId, reader: u64, through: Seq) -> Result<()> {
-        self.existing(id)?.copied(reader, through)
+        self.state.existing(id)?.copied(reader, through)
     }
 
     /// One consumer, without the pull requests that nobody waits for any more.
@@ -697,7 +861,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer.
     pub fn consumer_info(&mut self, id: LogId, name: &str) -> Result<ConsumerInfo> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         let info = stream.current_consumer_info(name, self.turn);
         info.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
     }
@@ -707,7 +871,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn create_consumer(&mut self, id: LogId, config: ConsumerConfig) -> Result<ConsumerInfo> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         stream.create_consumer(config, self.turn)
     }
 
@@ -716,7 +880,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
     pub fn update_consumer(&mut self, id: LogId, name: &str, config: ConsumerConfig) -> Result<ConsumerInfo> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         stream.update_consumer(name, config, self.turn)
     }
 
@@ -725,7 +889,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
     pub fn delete_consumer(&mut self, id: LogId, name: &str) -> Result<()> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         stream.delete_consumer(name, false, self.turn)
     }
 
@@ -734,7 +898,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
     pub(crate) fn ack_durably(&mut self, id: LogId, consumer: &[u8], ack: Ack) -> Result<()> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         if !stream.has_consumer(consumer) {
             return Err(reject::CONSUMER_NOT_FOUND.into());
         }
@@ -747,7 +911,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, it may not begin there, or storage fails.
     pub fn reset_consumer(&mut self, id: LogId, consumer: &str, seq: Seq) -> Result<(Seq, ConsumerInfo)> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         stream.reset_consumer(consumer, seq, self.turn)
     }
 
@@ -756,7 +920,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, consumer or priority group.
     pub fn unpin(&mut self, id: LogId, consumer: &str, group: &str) -> Result<()> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         stream.unpin(consumer, group, self.turn)
     }
 
@@ -765,7 +929,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
     pub(crate) fn end_pull(&mut self, id: LogId, consumer: &[u8], reply: &[u8]) -> Result<bool> {
-        let stream = self.state.touch(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.state.existing(id)?;
         stream.end_pull(consumer, reply, self.turn)
     }
 

@@ -3,13 +3,15 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::backend::{Direction, LogOptions, Want};
+use crate::backend::{Direction, LogOptions, LogReader, Want};
 use crate::error::{Kind, Result};
 use crate::shard::State;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
-use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, dedup_key, unpack_dedup};
+use crate::shard::offline::contained;
+use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, dedup_key, stream_key, unpack_dedup};
 use crate::store::Environment;
+use crate::stream::Stream;
 use crate::stream::core::Identity;
 use crate::stream::settings::BackendKind;
 use crate::types::{Entry, LogId, NanoTime, Seq};
@@ -17,13 +19,22 @@ use crate::types::{Entry, LogId, NanoTime, Seq};
 /// The size of a journal file.
 const JOURNAL_SEGMENT_BYTES: u64 = 16 << 20;
 
+/// Bytes of the journal that are replayed before the streams' logs are written.
+const REPLAY_BYTES: usize = 4 << 20;
+/// Records of the journal that are read at a time.
+const REPLAY_RECORDS: usize = 8192;
+
 /// The log that holds a shard's journal. Streams' logs have ids above all of these.
 pub(crate) fn journal_id(shard: usize) -> LogId {
     LogId(1 + shard as u64)
 }
 
 impl State {
-    /// Opens a shard. What is left of restores that a crash broke off goes with [`State::drop_unfinished`].
+    /// Opens a shard. A stream that cannot be opened is offline; the others are there. What is left of restores that a
+    /// crash broke off goes with [`State::drop_unfinished`].
+    ///
+    /// # Errors
+    /// If the journal or the catalogue cannot be read, or a backend must be opened anew.
     pub fn open(number: usize, env: Arc<Environment>, now: NanoTime) -> Result<Self> {
         let generation = env.generation();
         let root = env.backend(BackendKind::Segment)?;
@@ -55,9 +66,11 @@ impl State {
             journal,
             position,
             streams: Default::default(),
+            offline: Default::default(),
             restoring: Default::default(),
             touched: Vec::new(),
             unfinished: Vec::new(),
+            faulty: Vec::new(),
             doomed: Vec::new(),
             deadlines: Default::default(),
             deadline_of: Default::default(),
@@ -67,15 +80,16 @@ impl State {
         };
         state.load_snapshots(now)?;
         state.replay_journal(now)?;
-        for stream in state.streams.values_mut() {
-            stream.recovered()?;
-            stream.core.write(false)?;
-            stream.enforce_all_limits(now, None)?;
+        for id in state.ids() {
+            let settled = state.on_stream(id, |stream| settle(stream, now));
+            state.keep_or_note(id, settled, now)?;
+        }
+        for (&id, stream) in &mut state.streams {
             stream.touched = true;
-            state.touched.push(stream.id());
+            state.touched.push(id);
             state.env.catalogue.insert(stream, number);
         }
-        state.schedule(now)?;
+        state.schedule(now);
         Ok(state)
     }
 
@@ -87,6 +101,7 @@ impl State {
         self.journal = Box::new(crate::store::ClosedLog);
         // A checkpoint that goes on would put older snapshots over newer ones.
         self.checkpoint.wait();
+        self.offline.wait();
         let mut fresh = match Self::open(self.number, self.env.clone(), now) {
             Ok(fresh) => fresh,
             Err(error) => {
@@ -111,11 +126,14 @@ impl State {
         fresh.drop_unfinished()?;
         // Streams that were made in the turn that failed are not there.
         for entry in fresh.env.catalogue.all() {
-            if entry.shard == fresh.number && !fresh.streams.contains_key(&entry.id) {
+            if entry.shard == fresh.number
+                && !fresh.streams.contains_key(&entry.id)
+                && !fresh.offline.contains(entry.id)
+            {
                 fresh.env.catalogue.remove(&entry.account, &entry.name, entry.id);
             }
         }
-        fresh.schedule(now)?;
+        fresh.schedule(now);
         *self = fresh;
         Ok(())
     }
@@ -137,118 +155,124 @@ impl State {
         }
         snapshots.retain(|snapshot| snapshot.shard == self.number);
         for snapshot in snapshots {
-            let position = snapshot.position;
             // Should the journal have lost its end, what is written next must still count as newer than this.
-            self.position = self.position.max(position);
-            let id = LogId(snapshot.id);
-            let dedup = kv.get(&dedup_key(id))?;
-            self.load_stream(snapshot, now)?;
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.position = position;
-                stream.unsaved = false;
-                if let Some(dedup) = dedup {
-                    unpack_dedup(&dedup, stream);
-                }
-            }
+            self.position = self.position.max(snapshot.position);
+            let loaded = contained(|| load_saved(&self.env, snapshot.clone(), now));
+            self.take_up(&snapshot, loaded, now)?;
         }
         Ok(())
     }
 
-    fn load_stream(&mut self, snapshot: StreamSnapshot, now: NanoTime) -> Result<()> {
+    /// Takes up a stream that was opened, or notes that it could not be.
+    ///
+    /// # Errors
+    /// If the whole backend must be opened anew.
+    fn take_up(&mut self, snapshot: &StreamSnapshot, loaded: Result<Stream>, now: NanoTime) -> Result<()> {
         let id = LogId(snapshot.id);
         self.env.catalogue.seen(id);
-        let who = Identity {
-            id,
-            account: snapshot.account.as_str().into(),
-            name: snapshot.name.as_str().into(),
-            config: snapshot.config,
-            settings: snapshot.settings,
-            created: snapshot.created,
-        };
-        let mut stream = self.open_stream(who, snapshot.last, snapshot.last_time)?;
-        stream.set_next_serial(snapshot.next_serial);
-        stream.set_origins(snapshot.origins);
-        if let Some(schedules) = snapshot.schedules {
-            stream.resume_schedules(&schedules)?;
+        match loaded {
+            Ok(stream) => {
+                self.streams.insert(id, stream);
+            }
+            Err(error) if error.kind == Kind::Poisoned => return Err(error),
+            Err(error) => self.note_offline(snapshot, &error, now),
         }
-        for consumer in snapshot.consumers {
-            stream.resume_consumer(consumer, now)?;
-        }
-        self.streams.insert(id, stream);
         Ok(())
+    }
+
+    /// Works on one stream while the shard is being opened.
+    fn on_stream(&mut self, id: LogId, work: impl FnOnce(&mut Stream) -> Result<()>) -> Result<()> {
+        match self.streams.get_mut(&id) {
+            Some(stream) => contained(|| work(stream)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a stream offline whose opening failed on the way.
+    ///
+    /// # Errors
+    /// If the whole backend must be opened anew.
+    fn keep_or_note(&mut self, id: LogId, outcome: Result<()>, now: NanoTime) -> Result<()> {
+        let Err(error) = outcome else { return Ok(()) };
+        if error.kind == Kind::Poisoned {
+            return Err(error);
+        }
+        let Some(stream) = self.streams.remove(&id) else {
+            return Ok(());
+        };
+        let mut snapshot = StreamSnapshot::of(&stream, self.number, stream.position);
+        let last = stream.position;
+        // Its log must be closed before it can be opened anew.
+        drop(stream);
+        snapshot.position = saved_position(&self.env, id)?;
+        self.note_offline(&snapshot, &error, now);
+        self.note_behind(id, last);
+        Ok(())
+    }
+
+    fn ids(&self) -> Vec<LogId> {
+        self.streams.keys().copied().collect()
     }
 
     /// Applies what the journal has beyond the checkpoint.
     fn replay_journal(&mut self, now: NanoTime) -> Result<()> {
         let reader = self.journal.reader();
-        let extent = reader.extent();
-        let mut next = extent.first;
+        let last = reader.extent().last;
         let mut replayed = 0u64;
-        // In portions, so that a scan never holds more than one of them.
-        'journal: loop {
-            let mut portion: Vec<Entry> = Vec::new();
-            let mut bytes = 0;
-            reader.scan(next..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
-                bytes += entry.body.len();
-                portion.push(entry.to_entry());
-                if bytes > 4 << 20 || portion.len() >= 8192 {
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            })?;
-            let Some(last) = portion.last() else { break };
-            next = last.seq + 1;
-            for entry in portion {
-                let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
+        let mut cut = None;
+        each_portion(reader.as_ref(), last, &mut |portion| {
+            for (position, id, command) in portion {
                 if let Command::Together { count } = command
-                    && entry.seq.saturating_add(count) > extent.last
+                    && position.saturating_add(count) > last
                 {
-                    tracing::info!(
-                        shard = self.number,
-                        messages = count,
-                        "cut an unfinished atomic batch off the journal: nobody was answered for it"
-                    );
-                    self.journal.truncate(entry.seq - 1)?;
-                    break 'journal;
+                    cut = Some((position - 1, count));
+                    return Ok(ControlFlow::Break(()));
                 }
-                replayed += u64::from(self.replay(entry.seq, id, command, now)?);
+                replayed += u64::from(self.replay(position, id, command, now)?);
             }
-            self.write_logs()?;
+            self.write_logs(now)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if let Some((position, messages)) = cut {
+            tracing::info!(
+                shard = self.number,
+                messages,
+                "cut an unfinished atomic batch off the journal: nobody was answered for it"
+            );
+            self.journal.truncate(position)?;
         }
-        self.write_logs()?;
+        self.write_logs(now)?;
         if replayed > 0 {
             tracing::info!(shard = self.number, commands = replayed, "applied the journal's tail");
         }
         Ok(())
     }
 
-    fn write_logs(&mut self) -> Result<()> {
-        self.streams
-            .values_mut()
-            .try_for_each(|stream| stream.core.write(false))
+    fn write_logs(&mut self, now: NanoTime) -> Result<()> {
+        for id in self.ids() {
+            let written = self.on_stream(id, |stream| stream.core.write(false));
+            self.keep_or_note(id, written, now)?;
+        }
+        Ok(())
     }
 
     /// Applies one journal record; answers whether it concerned a stream that did not have it yet.
     fn replay(&mut self, position: Seq, id: LogId, command: Command, now: NanoTime) -> Result<bool> {
+        if matches!(command, Command::DeleteStream) {
+            return self.replay_deletion(id);
+        }
+        if self.offline.contains(id) {
+            self.note_behind(id, position);
+            return Ok(false);
+        }
         match command {
             Command::CreateStream { json } => {
                 if self.streams.contains_key(&id) {
                     return Ok(false);
                 }
                 let snapshot: StreamSnapshot = crate::stream::from_json(&json)?;
-                self.load_stream(snapshot, now)?;
-            }
-            Command::DeleteStream => {
-                let Some(stream) = self.streams.remove(&id) else {
-                    return Ok(false);
-                };
-                let backend = self.env.backend(stream.core.settings.backend)?;
-                self.env.catalogue.remove(stream.account(), stream.name(), id);
-                let settings = stream.core.settings;
-                drop(stream);
-                crate::store::remove_log(backend.as_ref(), id, &settings)?;
-                self.checkpoint.deleted(id);
-                return Ok(true);
+                let loaded = contained(|| load_stream(&self.env, snapshot.clone(), now));
+                self.take_up(&snapshot, loaded, now)?;
             }
             command => {
                 let Some(stream) = self.streams.get_mut(&id) else {
@@ -257,13 +281,145 @@ impl State {
                 if position <= stream.position {
                     return Ok(false);
                 }
-                stream.replay(command, now)?;
+                let replayed = contained(|| stream.replay(command, now));
+                stream.position = position;
+                stream.unsaved = true;
+                self.keep_or_note(id, replayed, now)?;
+                return Ok(true);
             }
         }
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.position = position;
             stream.unsaved = true;
         }
+        self.note_behind(id, position);
         Ok(true)
     }
+
+    fn replay_deletion(&mut self, id: LogId) -> Result<bool> {
+        let (account, name, settings) = match self.streams.remove(&id) {
+            Some(stream) => (stream.account().clone(), stream.name().clone(), stream.core.settings),
+            None => match self.forget_offline(id)? {
+                Some(entry) => (entry.account, entry.name, entry.settings),
+                None => return Ok(false),
+            },
+        };
+        self.env.catalogue.remove(&account, &name, id);
+        self.remove_log(id, &settings);
+        self.checkpoint.deleted(id);
+        Ok(true)
+    }
+}
+
+/// Some records of a journal, each with its position and its stream.
+type Portion = Vec<(Seq, LogId, Command)>;
+
+/// Visits the journal's records in order up to `last`, in portions, so that no more than one of them is in memory.
+///
+/// # Errors
+/// If the journal cannot be read, a record makes no sense, or what `visit` answers.
+pub(super) fn each_portion(
+    journal: &dyn LogReader,
+    last: Seq,
+    visit: &mut dyn FnMut(Portion) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let mut next = journal.extent().first;
+    while next <= last {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        journal.scan(next..=last, Want::Full, Direction::Forward, &mut |entry| {
+            bytes += entry.body.len();
+            entries.push(entry.to_entry());
+            if bytes > REPLAY_BYTES || entries.len() >= REPLAY_RECORDS {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        let Some(end) = entries.last() else { break };
+        next = end.seq + 1;
+        let mut portion = Portion::with_capacity(entries.len());
+        for entry in entries {
+            let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
+            portion.push((entry.seq, id, command));
+        }
+        if visit(portion)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What the last checkpoint has of a stream.
+pub(super) fn saved(env: &Environment, id: LogId) -> Result<Option<StreamSnapshot>> {
+    let json = env.backend(BackendKind::Segment)?.kv().get(&stream_key(id))?;
+    json.map(|json| crate::stream::from_json(&json)).transpose()
+}
+
+/// The last journal record that the last checkpoint has of a stream; 0 if it has nothing of it.
+pub(super) fn saved_position(env: &Environment, id: LogId) -> Result<Seq> {
+    Ok(saved(env, id)?.map_or(0, |snapshot| snapshot.position))
+}
+
+/// Opens a stream as the last checkpoint has it.
+pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
+    let (id, position) = (LogId(snapshot.id), snapshot.position);
+    let dedup = env.backend(BackendKind::Segment)?.kv().get(&dedup_key(id))?;
+    let mut stream = load_stream(env, snapshot, now)?;
+    stream.position = position;
+    stream.unsaved = false;
+    if let Some(dedup) = dedup {
+        unpack_dedup(&dedup, &mut stream);
+    }
+    Ok(stream)
+}
+
+/// Opens a stream from a snapshot that the journal or a checkpoint has.
+pub(super) fn load_stream(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
+    let who = Identity {
+        id: LogId(snapshot.id),
+        account: snapshot.account.as_str().into(),
+        name: snapshot.name.as_str().into(),
+        config: snapshot.config,
+        settings: snapshot.settings,
+        created: snapshot.created,
+    };
+    let mut stream = env.open_stream(who, snapshot.last, snapshot.last_time)?;
+    stream.set_next_serial(snapshot.next_serial);
+    stream.set_origins(snapshot.origins);
+    if let Some(schedules) = snapshot.schedules {
+        stream.resume_schedules(&schedules)?;
+    }
+    for consumer in snapshot.consumers {
+        stream.resume_consumer(consumer, now)?;
+    }
+    Ok(stream)
+}
+
+/// Applies one journal record to the one stream that is being opened.
+pub(super) fn replay_one(
+    env: &Environment,
+    stream: &mut Option<Stream>,
+    position: Seq,
+    command: Command,
+    now: NanoTime,
+) -> Result<()> {
+    match (stream.as_mut(), command) {
+        (None, Command::CreateStream { json }) => {
+            *stream = Some(load_stream(env, crate::stream::from_json(&json)?, now)?);
+        }
+        (Some(stream), command) if position > stream.position => stream.replay(command, now)?,
+        _ => return Ok(()),
+    }
+    if let Some(stream) = stream {
+        stream.position = position;
+        stream.unsaved = true;
+    }
+    Ok(())
+}
+
+/// The last step of opening a stream, when the journal has nothing more of it.
+pub(super) fn settle(stream: &mut Stream, now: NanoTime) -> Result<()> {
+    stream.recovered()?;
+    stream.core.write(false)?;
+    stream.enforce_all_limits(now, None)
 }

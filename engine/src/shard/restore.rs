@@ -51,7 +51,7 @@ impl Shard<'_, '_> {
             settings,
             created: self.turn.now,
         };
-        let stream = self.state.open_stream(who, first.saturating_sub(1), None)?;
+        let stream = self.state.env.open_stream(who, first.saturating_sub(1), None)?;
         self.state.restoring.insert(id, stream);
         Ok(())
     }
@@ -165,20 +165,34 @@ impl State {
             ControlFlow::Continue(())
         })?;
         for (id, value) in found {
-            let (shard, settings): (usize, Settings) = crate::stream::from_json(&value)?;
+            let (shard, settings) = match crate::stream::from_json::<(usize, Settings)>(&value) {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::error!(log = %id, "what is noted of its restore is left as it is: {error}");
+                    continue;
+                }
+            };
             if shard != self.number || self.restoring.contains_key(&id) {
                 continue;
             }
             self.env.catalogue.seen(id);
             let elsewhere = |entry: Arc<StreamEntry>| entry.shard != self.number;
             let named = self.streams.contains_key(&id)
+                || self.offline.contains(id)
                 || self.env.catalogue.by_id(id).is_some_and(elsewhere)
                 || kv.get(&stream_key(id))?.is_some();
             if !named {
                 tracing::info!(log = %id, "removing what an unfinished restore left");
-                let backend = self.env.backend(settings.backend)?;
-                if backend.list()?.contains(&id) {
-                    crate::store::remove_log(backend.as_ref(), id, &settings)?;
+                let removed =
+                    self.env
+                        .backend(settings.backend)
+                        .and_then(|backend| match backend.list()?.contains(&id) {
+                            true => crate::store::remove_log(backend.as_ref(), id, &settings),
+                            false => Ok(()),
+                        });
+                if let Err(error) = removed {
+                    tracing::error!(log = %id, "removing what an unfinished restore left, later then: {error}");
+                    continue;
                 }
             }
             // The key goes, and with it what told that the id was used.

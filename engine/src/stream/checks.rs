@@ -8,10 +8,14 @@ use crate::reject;
 use crate::stream::asked::{Asked, number};
 use crate::stream::publish::Rollup;
 use crate::stream::{Discard, Stream, stored_size};
-use crate::types::Seq;
+use crate::types::{Record, Seq};
 
 /// The longest header block, in bytes (`StreamHeaderExceedsMaximumErr`).
 const HEADERS_MAX: usize = u16::MAX as usize;
+
+/// The longest subject a message is stored under, in bytes: a record's head also has marks, and in the journal the stream
+/// and the sequence.
+const SUBJECT_MAX: usize = Record::HEAD_MAX - 64;
 
 impl Stream {
     /// `Nats-Expected-Stream`.
@@ -113,6 +117,15 @@ impl Stream {
         }
         if headers_len > HEADERS_MAX {
             return Err(reject::STREAM_HEADER_EXCEEDS_MAXIMUM.into());
+        }
+        Ok(())
+    }
+
+    /// Whether a log can hold the message at all, as it will be stored: a transform may have made its subject longer, a
+    /// counter or a TTL its headers. Asked before the journal has anything of it.
+    pub(super) fn check_record(&self, subject: &[u8], body_len: usize) -> Result<()> {
+        if subject.len() > SUBJECT_MAX || body_len > Record::BODY_MAX {
+            return Err(reject::STREAM_MESSAGE_EXCEEDS_MAXIMUM.into());
         }
         Ok(())
     }

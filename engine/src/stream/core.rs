@@ -540,6 +540,11 @@ impl StreamCore {
         Ok(())
     }
 
+    /// Closes the log, so that it can be opened anew; what is in memory and what is stored can still be read.
+    pub fn close(&mut self) {
+        self.log = Box::new(crate::store::ClosedLog);
+    }
+
     /// Lets go of memory that only a busy stream needs.
     pub fn idle(&mut self) {
         if !self.tail.has_unwritten() {

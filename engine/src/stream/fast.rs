@@ -188,12 +188,15 @@ impl Stream {
     /// Takes a message of a fast batch. What the publisher is told goes to its reply subject.
     ///
     /// # Errors
-    /// Only that storage failed.
+    /// Only that storage failed; the publisher was told.
     pub(super) fn publish_fast(&mut self, publish: Publish, reply: Bytes, turn: &mut Turn<'_>) -> Result<()> {
         let result = match self.take_fast(publish, &reply, turn) {
             Ok(None) => return Ok(()),
             Ok(Some(ack)) => Ok(ack),
-            Err(error) if error.kind != Kind::Rejected => return Err(error),
+            Err(error) if error.kind != Kind::Rejected => {
+                self.answer(Ticket::Reply(reply), Err(error.clone()), turn);
+                return Err(error);
+            }
             Err(error) => Err(error),
         };
         self.answer(Ticket::Reply(reply), result, turn);

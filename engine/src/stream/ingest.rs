@@ -7,17 +7,20 @@ use crate::shard::turn::Turn;
 use crate::stream::{Publish, Stream};
 
 impl Stream {
-    /// Takes a message, and answers whoever sent it.
+    /// Takes a message, and answers its publisher, whatever happens.
     ///
     /// # Errors
-    /// Only that storage failed.
+    /// Only that storage failed; the publisher was told.
     pub(crate) fn ingest(&mut self, publish: Publish, ticket: Ticket, turn: &mut Turn<'_>) -> Result<()> {
         let ticket = match ticket {
             Ticket::Reply(reply) if Self::is_fast(&reply) => return self.publish_fast(publish, reply, turn),
             ticket => ticket,
         };
         match self.publish(publish, turn) {
-            Err(error) if error.kind != Kind::Rejected => Err(error),
+            Err(error) if error.kind != Kind::Rejected => {
+                self.answer(ticket, Err(error.clone()), turn);
+                Err(error)
+            }
             result => {
                 self.answer(ticket, result, turn);
                 Ok(())

@@ -130,6 +130,8 @@ pub struct Stream {
     pub(crate) untidy: bool,
     /// Whether something changed since the last checkpoint.
     pub(crate) unsaved: bool,
+    /// What it does by itself waits until then, because it failed.
+    pub(crate) not_before: NanoTime,
     /// For others to read.
     pub(crate) stats: Arc<StreamStats>,
 }
@@ -160,6 +162,7 @@ impl Stream {
             position: 0,
             untidy: true,
             unsaved: true,
+            not_before: NanoTime::MIN,
             stats,
         }
     }
@@ -687,6 +690,21 @@ impl Stream {
         self.core.removed.clear();
         for consumer in self.consumers.values_mut() {
             consumer.recovered(&mut self.core)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over from what was this stream before it was opened anew: the consumers that end with the process, and those
+    /// who take over its messages.
+    pub(crate) fn take_over(&mut self, before: &mut Self) -> Result<()> {
+        self.readers = std::mem::take(&mut before.readers);
+        for (serial, mut consumer) in std::mem::take(&mut before.consumers) {
+            if !consumer.is_persistent() && !self.consumers.contains_key(&serial) {
+                consumer.queued = false;
+                consumer.recovered(&mut self.core)?;
+                self.add_consumer(consumer);
+                self.enqueue(serial);
+            }
         }
         Ok(())
     }

@@ -124,6 +124,7 @@ impl Stream {
             }
         };
         self.check_size(ready.headers_len, ready.body.len())?;
+        self.check_record(&ready.subject, ready.body.len())?;
         self.check_capacity()?;
         // Every other stream keeps it whoever wants it.
         if self.core.config.retention != Retention::Interest || self.find_wanted(&ready.subject) {

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::index::Cursor;
 use crate::reject;
 use crate::stream::Stream;
-use crate::types::{NanoTime, Seq};
+use crate::types::{NanoTime, SEQ_LIMIT, Seq};
 
 /// What to purge; all if nothing is said (js-api, STREAM.PURGE).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -32,6 +32,10 @@ impl Stream {
         }
         if self.core.config.deny_purge {
             return Err(reject::STREAM_PURGE_FAILED.with("stream purge not permitted").into());
+        }
+        if purge.seq > SEQ_LIMIT {
+            let text = format!("purge sequence must be at most {SEQ_LIMIT}");
+            return Err(reject::STREAM_PURGE_FAILED.with(text).into());
         }
         let everything = purge.filter.is_empty() || purge.filter == ">";
         if everything && purge.keep == 0 && (purge.seq == 0 || purge.seq > self.core.last()) {

@@ -477,7 +477,9 @@ impl Stream {
             Some(ttl) => self.settle_ttl(ttl, &mut ready),
             None => Ok(()),
         };
-        let checked = settled.and_then(|()| self.check_size(ready.headers_len, ready.body.len()));
+        let checked = settled
+            .and_then(|()| self.check_size(ready.headers_len, ready.body.len()))
+            .and_then(|()| self.check_record(&ready.subject, ready.body.len()));
         // Stored or not, it had its turn.
         match repeats {
             true => self.schedules.set(made.schedule, made.seq, made.next.at),

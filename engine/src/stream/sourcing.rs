@@ -366,6 +366,7 @@ impl Stream {
             self.settle_ttl(ttl, &mut ready)?;
         }
         self.check_size(ready.headers_len, ready.body.len())?;
+        self.check_record(&ready.subject, ready.body.len())?;
         Ok(Some(ready))
     }
 

@@ -120,6 +120,7 @@ impl Stream {
         if let Some(ttl) = asked.ttl {
             self.settle_ttl(ttl, &mut ready)?;
         }
+        self.check_record(&ready.subject, ready.body.len())?;
         Ok(Outcome::Ready(ready))
     }
 

@@ -8,7 +8,7 @@ use crate::reject::{self, Rejection};
 use crate::stream::config::{Discard, PersistMode, Placement, Retention, Storage, StreamConfig};
 use crate::stream::settings::{Defaults, Settings};
 use crate::stream::{mapping, sourcing_rules};
-use crate::types::{MILLISECOND, Nanos, SECOND};
+use crate::types::{MILLISECOND, Nanos, SECOND, SEQ_LIMIT};
 
 /// The longest name of a stream or consumer, in bytes.
 pub const NAME_MAX: usize = 255;
@@ -380,6 +380,9 @@ fn check_counter(config: &StreamConfig) -> Result<(), Rejection> {
 
 /// Names the stream's one subject after it if it has none, and checks each against the rules and the others.
 fn fill_subjects(config: &mut StreamConfig) -> Result<(), Rejection> {
+    if config.first_seq > SEQ_LIMIT {
+        return Err(invalid(format!("first sequence must be at most {SEQ_LIMIT}")));
+    }
     if config.subjects.is_empty() {
         if config.mirror.is_none() && config.sources.is_empty() {
             config.subjects.push(config.name.clone());

@@ -149,7 +149,7 @@ fn create_or_update(
     pedantic: bool,
 ) -> weir_engine::Result<ConsumerInfo> {
     let now = shard.now();
-    let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+    let stream = shard.stream(id)?;
     if config.name.is_empty() {
         config.name = make_up_name(|name| stream.consumer_info(name, now).is_some());
     }
@@ -222,9 +222,7 @@ pub(super) async fn names(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
     let entry = lookup(js, request, stream)?;
     let id = entry.id;
     let all = js
-        .call(entry.shard, move |shard| {
-            Ok(shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?.consumer_names())
-        })
+        .call(entry.shard, move |shard| Ok(shard.stream(id)?.consumer_names()))
         .await
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
     let (page, consumers) = reply::page(all, asked.offset, NAMES_PAGE);
@@ -246,7 +244,7 @@ pub(super) async fn list(js: &Arc<JetStream>, request: &ApiRequest, stream: &str
     let (page, consumers) = js
         .call(entry.shard, move |shard| {
             let now = shard.now();
-            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let stream = shard.stream(id)?;
             let (page, names) = reply::page(stream.consumer_names(), asked.offset, LIST_PAGE);
             // All that this refuses is a consumer that is not there.
             let infos = names.iter().filter_map(|name| shard.consumer_info(id, name).ok());
@@ -294,7 +292,7 @@ pub(super) async fn pause(js: &Arc<JetStream>, request: &ApiRequest, stream: &st
     let (id, consumer) = (entry.id, name.to_owned());
     js.call(entry.shard, move |shard| {
         let now = shard.now();
-        let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = shard.stream(id)?;
         let info = stream.consumer_info(&consumer, now).ok_or(reject::CONSUMER_NOT_FOUND)?;
         shard.update_consumer(id, &consumer, paused(&info.config, until))
     })

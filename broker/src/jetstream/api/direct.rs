@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::json::format_time;
-use weir_engine::reject;
 use weir_engine::shard::Shard;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{Message, Stream};
@@ -98,7 +97,7 @@ fn read(request: &ApiRequest, last_for: Option<Bytes>) -> Result<Get, (u16, &'st
 }
 
 fn find(shard: &mut Shard<'_, '_>, id: LogId, get: &Get) -> weir_engine::Result<Outcome> {
-    let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+    let stream = shard.stream(id)?;
     if !get.multi_last.is_empty() {
         return multi_last(stream, get);
     }

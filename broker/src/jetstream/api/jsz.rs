@@ -158,7 +158,7 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &Wanted) -> Va
 fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &Wanted) -> Option<Value> {
     let (id, consumers) = (entry.id, wanted.consumers);
     let look = move |shard: &mut weir_engine::shard::Shard<'_, '_>| {
-        let Some(stream) = shard.stream(id) else {
+        let Ok(stream) = shard.stream(id) else {
             return Ok(None);
         };
         let state = State::of(&stream.state()?, stream.consumer_count());

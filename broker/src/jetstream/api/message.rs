@@ -94,7 +94,7 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
     let (id, no_hdr) = (entry.id, get.no_hdr);
     let message = js
         .call(entry.shard, move |shard| {
-            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let stream = shard.stream(id)?;
             let seq = match get.start() {
                 Some(time) => stream.seq_at(time)?,
                 None => get.seq,
@@ -141,7 +141,7 @@ pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     let entry = lookup(js, request, name)?;
     let (id, seq) = (entry.id, asked.seq);
     js.call(entry.shard, move |shard| {
-        let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = shard.stream(id)?;
         let (state, storage) = (stream.state()?, stream.config().storage);
         if shard.delete_message(id, seq, !asked.no_erase)? {
             return Ok(());

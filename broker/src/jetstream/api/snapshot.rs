@@ -94,7 +94,7 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
     let with_consumers = !asked.no_consumers;
     let (state, consumers) = js
         .call(entry.shard, move |shard| {
-            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let stream = shard.stream(id)?;
             let consumers = match with_consumers {
                 true => stream.consumer_backups(),
                 false => Vec::new(),
@@ -207,7 +207,7 @@ impl Backup {
         while next <= self.last {
             let id = self.entry.id;
             let reading = self.js.call(self.entry.shard, move |shard| {
-                let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+                let stream = shard.stream(id)?;
                 stream.read_on(next, &[], MESSAGES, BYTES)
             });
             let portion = reading.await.map_err(|error| Broken::Failed(error.to_string()))?;

@@ -178,7 +178,7 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     check_room(js, &config, old.config.max_bytes)?;
     let id = old.id;
     js.call(old.shard, move |shard| {
-        let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = shard.stream(id)?;
         let consumers = stream.consumer_configs().map(|(name, config)| (&**name, config));
         consumers_beyond(stream.config(), &config, consumers)?;
         if overlap {
@@ -237,7 +237,7 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
     let offset = usize::try_from(asked.offset).unwrap_or(0);
     let (mut state, page) = js
         .call(entry.shard, move |shard| {
-            let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+            let stream = shard.stream(id)?;
             let mut state = State::of(&stream.state()?, stream.consumer_count());
             if asked.deleted_details {
                 state.deleted = stream.deleted(DELETED_MAX)?;
@@ -324,7 +324,7 @@ async fn states(
             .call(number, move |shard| {
                 let mut states = Vec::with_capacity(ids.len());
                 for id in ids {
-                    if let Some(stream) = shard.stream(id) {
+                    if let Ok(stream) = shard.stream(id) {
                         states.push((id, State::of(&stream.state()?, stream.consumer_count())));
                     }
                 }
@@ -406,7 +406,7 @@ pub(super) async fn describe(js: &Arc<JetStream>, entry: &Arc<StreamEntry>) -> R
 }
 
 fn state_of(shard: &mut Shard<'_, '_>, id: weir_engine::LogId) -> weir_engine::Result<State> {
-    let stream = shard.stream(id).ok_or(reject::STREAM_NOT_FOUND)?;
+    let stream = shard.stream(id)?;
     Ok(State::of(&stream.state()?, stream.consumer_count()))
 }
 

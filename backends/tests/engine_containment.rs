@@ -1,0 +1,358 @@
+//! What fails for one stream stays with it: the other streams of its shard go on, a start starts, and the stream comes
+//! back by itself when the cause is gone.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use parking_lot::Mutex;
+use support::{ACCOUNT, Bench, Handle, Storage};
+use weir_engine::shard::emit::{Emit, Event, Outlet};
+use weir_engine::stream::{Purge, StreamConfig};
+use weir_engine::{
+    Backend, Batch, Error, Kind, Kv, Log, LogId, LogOptions, LogReader, Recovery, Result, SECOND, SEQ_LIMIT, Seq,
+};
+
+/// What a log does instead of what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Every write fails, and the log is poisoned.
+    Write,
+    /// Every write panics.
+    Panic,
+    /// It cannot be opened.
+    Open,
+}
+
+/// A backend some of whose logs fail.
+struct Faulty {
+    inner: Arc<dyn Backend>,
+    faults: Arc<Mutex<HashMap<LogId, Fault>>>,
+}
+
+struct FaultyLog {
+    inner: Box<dyn Log>,
+    id: LogId,
+    faults: Arc<Mutex<HashMap<LogId, Fault>>>,
+    poisoned: bool,
+}
+
+impl Backend for Faulty {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn persistent(&self) -> bool {
+        self.inner.persistent()
+    }
+
+    fn atomic_kv(&self) -> bool {
+        self.inner.atomic_kv()
+    }
+
+    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
+        if self.faults.lock().get(&id) == Some(&Fault::Open) {
+            return Err(Error::io("opening a log", "too many open files"));
+        }
+        let (inner, recovery) = self.inner.open(id, options)?;
+        let log = FaultyLog {
+            inner,
+            id,
+            faults: self.faults.clone(),
+            poisoned: false,
+        };
+        Ok((Box::new(log), recovery))
+    }
+
+    fn list(&self) -> Result<Vec<LogId>> {
+        self.inner.list()
+    }
+
+    fn remove(&self, id: LogId) -> Result<()> {
+        self.inner.remove(id)
+    }
+
+    fn kv(&self) -> Arc<dyn Kv> {
+        self.inner.kv()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.inner.sync()
+    }
+}
+
+impl Log for FaultyLog {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+        if self.poisoned {
+            return Err(Error::new(Kind::Poisoned, "an earlier write failed"));
+        }
+        match self.faults.lock().get(&self.id) {
+            Some(Fault::Write) => {
+                self.poisoned = true;
+                return Err(Error::io("writing", "a bad sector"));
+            }
+            Some(Fault::Panic) => panic!("a bug of the test's own"),
+            _ => {}
+        }
+        self.inner.write(batch)
+    }
+
+    fn truncate(&mut self, last: Seq) -> Result<()> {
+        self.inner.truncate(last)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.inner.sync()
+    }
+
+    fn maintain(&mut self, budget: u64) -> Result<bool> {
+        self.inner.maintain(budget)
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        self.inner.reader()
+    }
+}
+
+/// Hands on what a shard says of its streams.
+struct Told(Sender<String>);
+
+impl Outlet for Told {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        false
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        false
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        // The receiver may be gone with its test.
+        let _ = match emit {
+            Emit::Event(Event::StreamOffline { stream, .. }) => self.0.send(format!("{stream} offline")),
+            Emit::Event(Event::StreamOnline { stream, .. }) => self.0.send(format!("{stream} online")),
+            _ => Ok(()),
+        };
+    }
+
+    fn flush(&mut self) {}
+}
+
+struct Scene {
+    bench: Bench,
+    faults: Arc<Mutex<HashMap<LogId, Fault>>>,
+    told: Receiver<String>,
+}
+
+impl Scene {
+    /// One shard, with the streams S and T, a message in each.
+    fn new() -> (Self, Handle, Handle) {
+        let (sender, told) = channel();
+        let mut bench = Bench::with_outlet(Storage::Segment, move || Box::new(Told(sender.clone())));
+        let faults = Arc::new(Mutex::new(HashMap::new()));
+        let shared = faults.clone();
+        bench.wrap = Some(Arc::new(move |inner| {
+            Arc::new(Faulty {
+                inner,
+                faults: shared.clone(),
+            })
+        }));
+        bench.open();
+        let (s, t) = (bench.create(&config("S")), bench.create(&config("T")));
+        for stream in [&s, &t] {
+            stream.publish("a", "", b"one").unwrap();
+        }
+        (Self { bench, faults, told }, s, t)
+    }
+
+    fn set(&self, id: LogId, fault: Option<Fault>) {
+        match fault {
+            Some(fault) => self.faults.lock().insert(id, fault),
+            None => self.faults.lock().remove(&id),
+        };
+    }
+
+    /// Waits for what a shard says of a stream.
+    fn wait(&self, what: &str) {
+        while self.told.recv().unwrap() != what {}
+    }
+
+    fn offline(&self, name: &str) -> Option<Arc<str>> {
+        self.bench.store().catalogue().get(ACCOUNT, name)?.offline.clone()
+    }
+}
+
+fn config(name: &str) -> StreamConfig {
+    StreamConfig {
+        name: name.into(),
+        subjects: vec![">".into()],
+        ..StreamConfig::default()
+    }
+}
+
+fn last(stream: &Handle) -> u64 {
+    stream
+        .call(|shard, id| Ok(shard.stream(id)?.state()?.last_seq))
+        .unwrap()
+}
+
+/// The code that a request was refused with.
+fn code<T: std::fmt::Debug>(result: Result<T>) -> u16 {
+    result.unwrap_err().rejection.unwrap().code
+}
+
+const OFFLINE: u16 = 10194;
+
+#[test]
+fn a_log_that_cannot_be_written_takes_its_stream_offline_alone_and_loses_nothing() {
+    let (scene, s, t) = Scene::new();
+    scene.set(s.id, Some(Fault::Write));
+    // The journal has it.
+    assert_eq!(s.publish("a", "", b"two").unwrap().0, 2);
+    scene.wait("S offline");
+    assert!(scene.offline("S").unwrap().contains("bad sector"));
+    assert!(scene.bench.store().catalogue().trouble().unwrap().contains("stream S"));
+    assert_eq!(code(s.publish("a", "", b"refused")), OFFLINE);
+    assert_eq!(last(&s), 2, "it can be read");
+    assert_eq!(&s.message(2).unwrap().payload[..], b"two");
+    assert_eq!(t.publish("a", "", b"two").unwrap().0, 2, "its neighbour goes on");
+    scene.set(s.id, None);
+    scene.bench.advance(2 * SECOND);
+    scene.wait("S online");
+    assert_eq!(scene.offline("S"), None);
+    assert_eq!(scene.bench.store().catalogue().trouble(), None);
+    assert_eq!(s.publish("a", "", b"three").unwrap().0, 3);
+    assert_eq!(&s.message(2).unwrap().payload[..], b"two");
+}
+
+#[test]
+fn a_checkpoint_keeps_the_journal_that_an_offline_stream_needs() {
+    let (mut scene, s, t) = Scene::new();
+    scene.set(s.id, Some(Fault::Write));
+    s.publish("a", "", b"two").unwrap();
+    scene.wait("S offline");
+    t.publish("a", "", b"two").unwrap();
+    scene.bench.close();
+    scene.set(s.id, None);
+    scene.bench.open();
+    let s = scene.bench.find("S").unwrap();
+    assert_eq!(&s.message(2).unwrap().payload[..], b"two");
+    assert_eq!(last(&scene.bench.find("T").unwrap()), 2);
+}
+
+#[test]
+fn a_start_with_a_stream_that_cannot_be_opened_starts() {
+    for clean in [true, false] {
+        let (mut scene, s, _) = Scene::new();
+        match clean {
+            true => scene.bench.close(),
+            false => scene.bench.kill(),
+        }
+        scene.set(s.id, Some(Fault::Open));
+        scene.bench.open();
+        assert!(scene.offline("S").unwrap().contains("too many open files"));
+        let s = scene.bench.find("S").unwrap();
+        assert_eq!(code(s.publish("a", "", b"refused")), OFFLINE);
+        assert_eq!(code(s.call(|shard, id| shard.stream(id)?.state())), OFFLINE);
+        let t = scene.bench.find("T").unwrap();
+        assert_eq!(t.publish("a", "", b"two").unwrap().0, 2);
+        // A second one while it is offline changes nothing.
+        scene.bench.close();
+        scene.bench.open();
+        assert!(scene.offline("S").is_some());
+        scene.set(s.id, None);
+        scene.bench.advance(2 * SECOND);
+        scene.wait("S online");
+        let s = scene.bench.find("S").unwrap();
+        assert_eq!(&s.message(1).unwrap().payload[..], b"one");
+        assert_eq!(s.publish("a", "", b"two").unwrap().0, 2);
+    }
+}
+
+#[test]
+fn an_offline_stream_can_be_deleted() {
+    let (mut scene, s, _) = Scene::new();
+    scene.bench.kill();
+    scene.set(s.id, Some(Fault::Open));
+    scene.bench.open();
+    let s = scene.bench.find("S").unwrap();
+    s.call(|shard, id| shard.delete_stream(id)).unwrap();
+    assert!(scene.bench.find("S").is_none());
+    scene.set(s.id, None);
+    for _ in 0..2 {
+        scene.bench.kill();
+        scene.bench.open();
+        assert!(scene.bench.find("S").is_none());
+        assert!(scene.bench.find("T").is_some());
+    }
+}
+
+/// Before, the journal took it, the log refused it, and neither the shard nor the server ever started again.
+#[test]
+fn a_command_that_cannot_be_carried_out_stops_its_stream_only() {
+    let (mut scene, _, _) = Scene::new();
+    // As a store has it that an earlier version wrote: now such a configuration is refused.
+    scene.bench.create(&StreamConfig {
+        first_seq: u64::MAX,
+        ..config("U")
+    });
+    for round in 2..5 {
+        for name in ["S", "T"] {
+            let stream = scene.bench.find(name).unwrap();
+            assert_eq!(stream.publish("a", "", b"x").unwrap().0, round);
+        }
+        match round % 2 {
+            0 => scene.bench.kill(),
+            _ => scene.bench.close(),
+        }
+        scene.bench.open();
+    }
+}
+
+#[test]
+fn sequences_at_the_end_of_their_type_are_refused() {
+    let (_scene, s, _) = Scene::new();
+    for seq in [u64::MAX, u64::MAX - 1, SEQ_LIMIT + 1] {
+        let purge = Purge {
+            seq,
+            ..Purge::default()
+        };
+        assert_eq!(code(s.call(move |shard, id| shard.purge(id, &purge))), 10110);
+    }
+    let purge = Purge {
+        seq: SEQ_LIMIT,
+        ..Purge::default()
+    };
+    s.call(move |shard, id| shard.purge(id, &purge)).unwrap();
+    assert_eq!(s.publish("a", "", b"x").unwrap().0, SEQ_LIMIT);
+    assert_eq!(s.publish("a", "", b"x").unwrap().0, SEQ_LIMIT + 1);
+}
+
+#[test]
+fn a_panic_is_an_error_of_its_turn() {
+    let (scene, s, t) = Scene::new();
+    scene.set(s.id, Some(Fault::Panic));
+    let error = s.publish("a", "", b"two").unwrap_err();
+    assert!(error.message.contains("a bug of the test's own"), "{error}");
+    scene.set(s.id, None);
+    // The shard opens anew; what the journal had is there.
+    while t.publish("a", "", b"two").is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(&s.message(2).unwrap().payload[..], b"two");
+}
+
+/// 10054, before the journal has anything of it.
+#[test]
+fn messages_that_no_record_can_hold_are_refused() {
+    let (scene, s, t) = Scene::new();
+    let long = "x".repeat(66_000);
+    assert_eq!(code(s.publish(&long, "", b"")), 10054);
+    let large = vec![0; 129 << 20];
+    assert_eq!(code(s.publish("a", "", &large)), 10054);
+    assert_eq!((last(&s), last(&t)), (1, 1));
+    assert_eq!(scene.offline("S"), None);
+}

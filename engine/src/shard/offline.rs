@@ -1,0 +1,311 @@
+//! Streams that are offline: a stream whose log or state failed stops alone, the others of its shard go on.
+//!
+//! What its memory held can still be read; whatever would change it is refused with the reason. In the background the
+//! stream is opened anew from its log, its last snapshot and the journal, which is kept for it, until that works.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::backend::LogReader;
+use crate::error::{Error, Kind, Result};
+use crate::reject;
+use crate::shard::emit::{Emit, Event};
+use crate::shard::recover;
+use crate::shard::snapshot::StreamSnapshot;
+use crate::shard::turn::Turn;
+use crate::shard::{Input, ShardHandle, State};
+use crate::store::{Environment, StreamEntry};
+use crate::stream::Stream;
+use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
+
+/// How long an offline stream waits before it is opened anew, the first time; twice as long each time after.
+const RETRY_FIRST: Nanos = SECOND;
+/// The longest that it waits.
+const RETRY_MAX: Nanos = 60 * SECOND;
+/// What those are told whose pull requests end because the stream goes offline. Clients take it as nats-server's word for
+/// a consumer that goes on elsewhere, and ask again.
+pub(super) const PULLS_END: &str = "Leadership Change";
+
+/// A stream that is offline.
+pub(super) struct Offline {
+    /// As the catalogue shows it.
+    entry: StreamEntry,
+    why: Arc<str>,
+    /// The journal up to here is in its last snapshot; everything behind is needed to open it.
+    saved: Seq,
+    /// Its last journal record.
+    last: Seq,
+    retry_at: NanoTime,
+    wait: Nanos,
+    /// What memory had of it: to be read.
+    frozen: Option<Box<Stream>>,
+}
+
+/// The offline streams of a shard, and the thread that opens one of them anew.
+#[derive(Default)]
+pub(super) struct OfflineStreams {
+    streams: std::collections::BTreeMap<LogId, Offline>,
+    running: Option<(LogId, JoinHandle<Result<Stream>>)>,
+}
+
+impl OfflineStreams {
+    pub fn contains(&self, id: LogId) -> bool {
+        self.streams.contains_key(&id)
+    }
+
+    /// Whether memory still has a stream.
+    pub fn is_readable(&self, id: LogId) -> bool {
+        self.streams.get(&id).is_some_and(|offline| offline.frozen.is_some())
+    }
+
+    /// What memory had of a stream.
+    pub fn frozen(&mut self, id: LogId) -> Option<&mut Stream> {
+        self.streams.get_mut(&id)?.frozen.as_deref_mut()
+    }
+
+    /// Why a stream cannot be changed now, or read if nothing is left of it; `None` if it is not offline.
+    pub fn refusal(&self, id: LogId) -> Option<Error> {
+        let offline = self.streams.get(&id)?;
+        Some(reject::STREAM_OFFLINE_REASON.with(&offline.why).into())
+    }
+
+    /// Records of the journal up to here are not needed by any of them; `None` if there is none.
+    pub fn needs_behind(&self) -> Option<Seq> {
+        self.streams.values().map(|offline| offline.saved).min()
+    }
+
+    /// When the next of them is to be opened anew.
+    pub fn next_retry(&self) -> Option<NanoTime> {
+        if self.running.is_some() {
+            return None;
+        }
+        self.streams.values().map(|offline| offline.retry_at).min()
+    }
+
+    /// Waits for the thread that opens one, if there is one, and drops what it opened.
+    pub fn wait(&mut self) {
+        if let Some((_, thread)) = self.running.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl State {
+    /// Takes a stream offline, because of this error: nothing of it is changed any more until it was opened anew.
+    pub(super) fn take_offline(&mut self, id: LogId, error: &Error, turn: &mut Turn<'_>) {
+        let Some(mut stream) = self.streams.remove(&id) else {
+            return;
+        };
+        if !stream.is_journaled() {
+            // All there is of it is in memory: there is nothing to open anew.
+            tracing::error!(stream = %stream.name(), "stream in memory: {error}");
+            self.streams.insert(id, stream);
+            return;
+        }
+        stream.end_all_pulls(PULLS_END, turn);
+        stream.core.close();
+        stream.touched = false;
+        let saved = recover::saved_position(&self.env, id).unwrap_or(0);
+        let mut entry = StreamEntry::of(&stream, self.number);
+        let why: Arc<str> = error.message.as_str().into();
+        tracing::error!(
+            account = %entry.account, stream = %entry.name,
+            "stream is offline, and will be opened anew: {why}"
+        );
+        turn.emits.push(Emit::Event(Event::StreamOffline {
+            account: entry.account.clone(),
+            stream: entry.name.clone(),
+            reason: why.clone(),
+        }));
+        if let Some(due) = self.deadline_of.remove(&id) {
+            self.deadlines.remove(&(due, id));
+        }
+        entry.offline = Some(why.clone());
+        self.env.catalogue.put(entry.clone());
+        self.offline.streams.insert(
+            id,
+            Offline {
+                entry,
+                why,
+                saved,
+                last: stream.position,
+                retry_at: turn.now.saturating_add(RETRY_FIRST),
+                wait: RETRY_FIRST,
+                frozen: Some(Box::new(stream)),
+            },
+        );
+    }
+
+    /// Notes a stream that could not be opened: only its last snapshot tells of it.
+    pub(super) fn note_offline(&mut self, snapshot: &StreamSnapshot, error: &Error, now: NanoTime) {
+        let id = LogId(snapshot.id);
+        let why: Arc<str> = error.message.as_str().into();
+        tracing::error!(
+            account = %snapshot.account, stream = %snapshot.name,
+            "stream is offline, and will be opened anew: {why}"
+        );
+        let entry = StreamEntry {
+            id,
+            shard: self.number,
+            account: snapshot.account.as_str().into(),
+            name: snapshot.name.as_str().into(),
+            config: snapshot.config.clone(),
+            settings: snapshot.settings,
+            created: snapshot.created,
+            stats: self.env.pools.stats(snapshot.config.storage),
+            offline: Some(why.clone()),
+        };
+        self.env.catalogue.put(entry.clone());
+        self.offline.streams.insert(
+            id,
+            Offline {
+                entry,
+                why,
+                saved: snapshot.position,
+                last: snapshot.position,
+                retry_at: now.saturating_add(RETRY_FIRST),
+                wait: RETRY_FIRST,
+                frozen: None,
+            },
+        );
+    }
+
+    /// The journal has more for a stream that is offline.
+    pub(super) fn note_behind(&mut self, id: LogId, position: Seq) {
+        if let Some(offline) = self.offline.streams.get_mut(&id) {
+            offline.last = offline.last.max(position);
+        }
+    }
+
+    /// Begins to open the stream anew whose turn it is, on a thread of its own.
+    pub(super) fn retry_offline(&mut self, now: NanoTime, handle: &ShardHandle) {
+        if self.offline.next_retry().is_none_or(|due| due > now) {
+            return;
+        }
+        let next = self
+            .offline
+            .streams
+            .iter_mut()
+            .min_by_key(|(_, offline)| offline.retry_at);
+        let Some((&id, offline)) = next else { return };
+        offline.wait = offline.wait.saturating_mul(2).min(RETRY_MAX);
+        offline.retry_at = now.saturating_add(offline.wait);
+        let (env, journal, last, number) = (self.env.clone(), self.journal.reader(), offline.last, self.number);
+        let handle = handle.clone();
+        let work = move || {
+            let opened = contained(|| open_anew(&env, journal.as_ref(), number, id, last, now));
+            // A shard that is gone needs no telling.
+            let _ = handle.send(vec![Input::Reopened]);
+            opened
+        };
+        let thread = std::thread::Builder::new().name(format!("weir-reopen-{}", self.number));
+        match thread.spawn(work) {
+            Ok(thread) => self.offline.running = Some((id, thread)),
+            Err(error) => tracing::error!("starting a thread to open a stream: {error}"),
+        }
+    }
+
+    /// Takes what came of opening a stream anew.
+    ///
+    /// # Errors
+    /// If that found that the whole backend must be opened anew.
+    pub(super) fn reopened(&mut self, turn: &mut Turn<'_>) -> Result<()> {
+        let Some((id, thread)) = self.offline.running.take() else {
+            return Ok(());
+        };
+        let opened = thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::closed("the thread that opened it panicked")));
+        let Some(offline) = self.offline.streams.get_mut(&id) else {
+            return Ok(());
+        };
+        match opened {
+            Ok(mut stream) => {
+                if let Some(mut frozen) = self.offline.streams.remove(&id).and_then(|offline| offline.frozen)
+                    && let Err(error) = stream.take_over(&mut frozen)
+                {
+                    tracing::error!(stream = %stream.name(), "consumers in memory are lost: {error}");
+                }
+                tracing::warn!(account = %stream.account(), stream = %stream.name(), "stream was opened anew");
+                stream.note_stats();
+                self.env.catalogue.insert(&stream, self.number);
+                turn.emits.push(Emit::Event(Event::StreamOnline {
+                    account: stream.account().clone(),
+                    stream: stream.name().clone(),
+                }));
+                self.streams.insert(id, stream);
+                self.touch(id);
+                Ok(())
+            }
+            Err(error) if error.kind == Kind::Poisoned => Err(error),
+            Err(error) => {
+                if *offline.why != *error.message {
+                    tracing::error!(
+                        account = %offline.entry.account, stream = %offline.entry.name,
+                        "stream is still offline: {error}"
+                    );
+                    offline.why = error.message.as_str().into();
+                    offline.entry.offline = Some(offline.why.clone());
+                    self.env.catalogue.put(offline.entry.clone());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets a stream that is offline and is being deleted. `None` if it is not offline.
+    ///
+    /// # Errors
+    /// While it is being opened anew: its log must be closed before it can be removed.
+    pub(super) fn forget_offline(&mut self, id: LogId) -> Result<Option<StreamEntry>> {
+        if self.offline.running.as_ref().is_some_and(|(running, _)| *running == id) {
+            let text = "it is being opened anew just now, try again";
+            return Err(reject::STREAM_OFFLINE_REASON.with(text).into());
+        }
+        Ok(self.offline.streams.remove(&id).map(|offline| offline.entry))
+    }
+}
+
+/// Opens one stream as [`State::open`] does all: its snapshot, its log, and the journal up to `last`.
+fn open_anew(
+    env: &Arc<Environment>,
+    journal: &dyn LogReader,
+    number: usize,
+    id: LogId,
+    last: Seq,
+    now: NanoTime,
+) -> Result<Stream> {
+    let mut stream = match recover::saved(env, id)? {
+        Some(snapshot) => Some(recover::load_saved(env, snapshot, now)?),
+        None => None,
+    };
+    recover::each_portion(journal, last, &mut |portion| {
+        for (position, of, command) in portion {
+            if of == id {
+                recover::replay_one(env, &mut stream, position, command, now)?;
+            }
+        }
+        if let Some(stream) = &mut stream {
+            stream.core.write(false)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let mut stream = stream
+        .ok_or_else(|| Error::damaged(format!("neither the catalogue nor journal {number} tells of log {id}")))?;
+    recover::settle(&mut stream, now)?;
+    Ok(stream)
+}
+
+/// Runs what works on one stream, or one turn: a panic in it is an error like others, and reaches no further.
+pub(super) fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(Error::closed(format!("a bug in the server, please report it: {text}")))
+    })
+}
