@@ -173,7 +173,8 @@ fn open_rocksdb(folder: &Path, read_only: bool) -> Result<Arc<dyn Backend>> {
 #[cfg(not(feature = "rocksdb"))]
 fn open_rocksdb(folder: &Path, _read_only: bool) -> Result<Arc<dyn Backend>> {
     Err(Error::unsupported(format!(
-        "{} needs the rocksdb backend, and this program was built without it (cargo feature `rocksdb`)",
+        "{} needs the rocksdb backend, and this program was built without it: `scripts/serve --rocksdb` adds it (with \
+         cargo: build with the default features)",
         folder.display()
     )))
 }
@@ -226,6 +227,11 @@ mod tests {
         let error = StoreDir::new(dir.path()).open(BackendKind::RocksDb).err();
         let error = error.unwrap();
         assert_eq!(error.kind, Kind::Unsupported);
-        assert!(error.message.contains("built without it"), "{error}");
+        assert!(
+            error
+                .message
+                .contains("built without it: `scripts/serve --rocksdb` adds it"),
+            "{error}"
+        );
     }
 }
