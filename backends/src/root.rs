@@ -6,6 +6,7 @@
 //! ```
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,12 +96,15 @@ impl StoreDir {
         match self.folder(kind) {
             None => Ok(Arc::new(MemoryBackend::new())),
             Some(folder) => {
-                std::fs::create_dir_all(&self.root)
-                    .map_err(|error| Error::io(format_args!("making {}", self.root.display()), error))?;
-                match kind {
-                    BackendKind::RocksDb => open_rocksdb(&folder, false),
-                    _ => Ok(Arc::new(SegmentBackend::open(&folder)?)),
-                }
+                let failed = |error| Error::io(format_args!("making {}", self.root.display()), error);
+                make_folder(&self.root).map_err(failed)?;
+                let backend: Arc<dyn Backend> = match kind {
+                    BackendKind::RocksDb => open_rocksdb(&folder, false)?,
+                    _ => Arc::new(SegmentBackend::open(&folder)?),
+                };
+                // RocksDB makes its own folder and does not sync the name.
+                sync_folder(&self.root).map_err(failed)?;
+                Ok(backend)
             }
         }
     }
@@ -159,6 +163,48 @@ impl StoreDir {
     }
 }
 
+/// Makes a folder and those above it that are missing, so that a power failure does not take them away again: the
+/// names of all that were made are on disk when it returns, and the folder's own name even if it was there already,
+/// as an earlier call may have been cut short.
+///
+/// # Errors
+/// What the operating system says, with the path left out; an existing file in the place of a folder is an error.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    make_folder_with(path, &mut sync_folder)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    // The parent of a relative path of one part.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path)?.sync_all()
+}
+
+fn make_folder_with(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    match std::fs::create_dir(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(parent) = path.parent() else {
+                return Err(error);
+            };
+            make_folder_with(parent, sync)?;
+            match std::fs::create_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other?,
+            }
+        }
+        Err(_) if path.is_dir() => {}
+        Err(error) => return Err(error),
+    }
+    match path.parent() {
+        // A parent that may be passed through but not read cannot be synced, nor can we have made a name in it.
+        Some(parent) => match sync(parent) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            other => other,
+        },
+        None => Ok(()),
+    }
+}
+
 #[cfg(feature = "rocksdb")]
 fn open_rocksdb(folder: &Path, read_only: bool) -> Result<Arc<dyn Backend>> {
     use crate::rocks::{RocksBackend, RocksOptions};
@@ -182,6 +228,33 @@ fn open_rocksdb(folder: &Path, _read_only: bool) -> Result<Arc<dyn Backend>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_folder_that_is_made_has_its_name_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("data/nats/weir");
+        let mut synced = Vec::new();
+        let mut note = |path: &Path| {
+            synced.push(path.to_path_buf());
+            Ok(())
+        };
+        make_folder_with(&deep, &mut note).unwrap();
+        assert!(deep.is_dir());
+        let expected = [dir.path().to_path_buf(), dir.path().join("data"), dir.path().join("data/nats")];
+        assert_eq!(synced, expected);
+        // A power failure may have come between the making and the sync.
+        synced.clear();
+        let mut note = |path: &Path| {
+            synced.push(path.to_path_buf());
+            Ok(())
+        };
+        make_folder_with(&deep, &mut note).unwrap();
+        assert_eq!(synced, [dir.path().join("data/nats")]);
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(make_folder(&file).is_err());
+        assert!(make_folder(&file.join("x")).is_err());
+    }
 
     #[test]
     fn finds_a_store_from_both_of_its_folders() {

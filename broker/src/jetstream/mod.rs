@@ -92,11 +92,11 @@ pub struct ApiRequest {
     pub from: Option<Arc<Client>>,
 }
 
-/// Makes the folder of the store, so that its disk can be asked for its size.
+/// Makes the folder of the store, and makes its name durable: its disk is asked for its size next.
 fn make_folder(folder: &Path) -> weir_engine::Result<()> {
     let shown = folder.display();
     let failed = |why: String| Err(weir_engine::Error::new(weir_engine::Kind::Io, why));
-    match std::fs::create_dir_all(folder) {
+    match weir_backends::root::make_folder(folder) {
         Ok(()) => Ok(()),
         Err(_) if folder.exists() => failed(format!("storage directory is not a directory: {shown}")),
         Err(error) => failed(format!("could not create storage directory - {shown}: {error}")),
