@@ -14,6 +14,16 @@ use super::state::{Doing, Shared};
 /// Records looked up at once by a scan, so that the locks are taken seldom.
 const SCAN_BATCH: usize = 256;
 
+/// How many records to look up at once: no more than the rest of the range can hold, as a scan of one record is what
+/// every removal begins with.
+fn scan_batch(next: Seq, low: Seq, high: Seq, direction: Direction) -> usize {
+    let more = match direction {
+        Direction::Forward => high.saturating_sub(next),
+        Direction::Backward => next.saturating_sub(low),
+    };
+    more.saturating_add(1).min(SCAN_BATCH as u64) as usize
+}
+
 /// How often a look-up is repeated when a rewrite takes the file away under it. Each time the writer has moved the
 /// record once more, so two would do.
 const TRIES: usize = 8;
@@ -136,7 +146,7 @@ impl LogReader for SegmentReader {
             Direction::Forward => low,
             Direction::Backward => high,
         };
-        let mut places = Vec::with_capacity(SCAN_BATCH);
+        let mut places = Vec::new();
         let mut scratch = Vec::new();
         let mut tries = 0;
         while low <= next && next <= high {
@@ -157,7 +167,8 @@ impl LogReader for SegmentReader {
                 return Ok(());
             };
             let seg = &found.seg;
-            let collected = seg.collect(next, direction, SCAN_BATCH, &mut places);
+            let batch = scan_batch(next, low, high, direction);
+            let collected = seg.collect(next, direction, batch, &mut places);
             // Collected before the map is taken, so the map covers every place.
             let map = match collected.and_then(|()| seg.map()) {
                 Ok(map) => map,
@@ -221,7 +232,7 @@ impl LogReader for SegmentReader {
                 }
             }
             // Where to go on: behind the last one seen, or behind the segment if it has no more.
-            let edge = match (places.len() == SCAN_BATCH, places.last(), direction) {
+            let edge = match (places.len() == batch, places.last(), direction) {
                 (true, Some((seq, _)), _) => *seq,
                 // The last segment may have grown since `found` was taken.
                 (_, last, Direction::Forward) => found.last.max(next).max(last.map_or(0, |(seq, _)| *seq)),
@@ -237,5 +248,22 @@ impl LogReader for SegmentReader {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_looks_up_no_more_rows_than_its_range_can_hold() {
+        let forward = |next, high| scan_batch(next, 0, high, Direction::Forward);
+        assert_eq!(forward(7, 7), 1);
+        assert_eq!(forward(7, 9), 3);
+        assert_eq!(forward(0, Seq::MAX), SCAN_BATCH);
+        let backward = |next, low| scan_batch(next, low, Seq::MAX, Direction::Backward);
+        assert_eq!(backward(7, 7), 1);
+        assert_eq!(backward(9, 7), 3);
+        assert_eq!(backward(Seq::MAX, 0), SCAN_BATCH);
     }
 }

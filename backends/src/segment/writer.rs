@@ -21,6 +21,12 @@ use super::seal::Footer;
 use super::state::{Doing, SegRef, Shared};
 use super::sync::Syncer;
 
+#[cfg(test)]
+thread_local! {
+    /// How often a log of this thread looked at all its segments.
+    pub(super) static WALKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The segment that is being written.
 pub(super) struct Tail {
     pub(super) seg: Arc<Segment>,
@@ -50,6 +56,9 @@ pub struct SegmentLog {
     pub(super) doomed: VecDeque<Doomed>,
     /// Files to be used again.
     pub(super) spares: Vec<PathBuf>,
+    /// Segments with no live record that were there for another reason when all were last looked at. Not known
+    /// after opening: then at least one.
+    idle_segments: usize,
     /// For each batch that first carried a new durable number: the batch, and the number.
     marks: VecDeque<(u64, u64)>,
     /// The highest durable number that is itself durable in the log: what recovery will find, at least.
@@ -110,6 +119,7 @@ impl SegmentLog {
             next_id: recovered.next_id,
             doomed: VecDeque::new(),
             spares: recovered.spares,
+            idle_segments: 1,
             marks: VecDeque::new(),
             recorded: recovered.durable,
             last_mark: 0,
@@ -301,11 +311,13 @@ impl SegmentLog {
         if batch.overwrite && !(erased.is_empty() && own.is_empty()) {
             self.overwrite(&seg, batch, &places, &erased, &own)?;
         }
+        let mut touched: Vec<Arc<Segment>> = erased.into_iter().map(|e| e.seg).collect();
+        touched.dedup_by(|a, b| Arc::ptr_eq(a, b));
         if let Some(trim) = trim {
-            self.apply_trim(trim)?;
+            touched.extend(self.apply_trim(trim)?);
         }
-        if trim.is_some() || !erased.is_empty() || !own.is_empty() {
-            self.settle()?;
+        if trim.is_some() || !touched.is_empty() || !own.is_empty() {
+            self.settle_touched(&touched, trim.is_some())?;
         }
         Ok(())
     }
@@ -396,7 +408,8 @@ impl SegmentLog {
         Ok(())
     }
 
-    fn apply_trim(&mut self, trim: Seq) -> Result<()> {
+    /// Removes what is below; answers the segments that it looked at.
+    fn apply_trim(&mut self, trim: Seq) -> Result<Vec<Arc<Segment>>> {
         let below: Vec<SegRef> = {
             let mut state = self.shared.state.write();
             state.floor = trim;
@@ -406,7 +419,7 @@ impl SegmentLog {
             state.segs[..n].to_vec()
         };
         let mut gone = (0, 0);
-        for s in below {
+        for s in &below {
             let path = &s.seg.handle.path;
             if s.seg.rows.read().live > 0 {
                 let (n, bytes) = s.seg.kill_outside(trim..Seq::MAX).doing("reading", path)?;
@@ -416,7 +429,26 @@ impl SegmentLog {
         let mut state = self.shared.state.write();
         state.extent.count -= gone.0;
         state.extent.bytes = state.extent.bytes.saturating_sub(gone.1);
-        Ok(())
+        Ok(below.into_iter().map(|s| s.seg).collect())
+    }
+
+    /// After a batch with removals from these segments and the newest one: what [`settle`](Self::settle) does, but
+    /// without a look at every segment where none of these was emptied. A stream of a terabyte has 65,536 segments,
+    /// and one at its limit removes something with each batch.
+    fn settle_touched(&mut self, touched: &[Arc<Segment>], trimmed: bool) -> Result<()> {
+        let tail = self.tail.as_ref().map(|t| &t.seg);
+        let mut older = touched.iter().filter(|seg| !tail.is_some_and(|t| Arc::ptr_eq(t, seg)));
+        let emptied = older.any(|seg| seg.rows.read().live == 0);
+        // An empty segment that stayed for its erasures may go once what they erase is trimmed.
+        if emptied || (trimmed && self.idle_segments > 0) {
+            return self.settle();
+        }
+        let first = {
+            let state = self.shared.state.read();
+            state.find_first().doing("reading a table in", &self.dir)?
+        };
+        self.shared.state.write().extent.first = first;
+        self.reap()
     }
 
     /// After removals: finds the first live record, and takes segments with none out of use.
@@ -428,6 +460,9 @@ impl SegmentLog {
         let tail = self.tail.as_ref().map(|t| t.seg.identity.id);
         let mut state = self.shared.state.write();
         state.extent.first = first;
+        #[cfg(test)]
+        WALKS.set(WALKS.get() + 1);
+        self.idle_segments = 0;
         let mut i = 0;
         // The highest sequence in any older segment that stays: erasures of those must stay as well.
         let mut reach = 0;
@@ -435,7 +470,8 @@ impl SegmentLog {
             let s = &state.segs[i];
             let needed = s.seg.tomb_low.load(Ordering::Relaxed) <= reach && reach >= state.floor;
             let newest = Some(s.seg.identity.id) == tail || i + 1 == state.segs.len();
-            if s.seg.rows.read().live == 0 && !newest && !needed {
+            let empty = s.seg.rows.read().live == 0;
+            if empty && !newest && !needed {
                 let gone = state.segs.remove(i);
                 state.extent.disk_bytes = state
                     .extent
@@ -446,6 +482,7 @@ impl SegmentLog {
                     seg: gone.seg,
                 });
             } else {
+                self.idle_segments += usize::from(empty);
                 reach = reach.max(s.last);
                 i += 1;
             }

@@ -101,3 +101,38 @@ fn a_store_opens_once_for_writing_and_also_for_reading() {
     drop(log);
     drop(backend);
 }
+
+#[test]
+fn a_removal_looks_at_the_segments_that_it_touches() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_backend, mut log, _) = open(dir.path(), &LogOptions { segment_bytes: 1500, ..small() });
+    for round in 0..40u64 {
+        append(&mut *log, round * 10 + 1..=round * 10 + 10);
+    }
+    // Opening does not say which segments are empty: the first trim finds out.
+    log.trim(2).unwrap();
+    let segments = segment_files(dir.path()).len();
+    assert!(segments > 20, "{segments} segments");
+    let walks = || super::super::writer::WALKS.get();
+    let before = walks();
+    for seq in (3..=400).step_by(2) {
+        log.erase(&[seq]).unwrap();
+    }
+    log.trim(4).unwrap();
+    assert_eq!(walks(), before, "no segment was emptied");
+    assert_eq!(log.reader().extent().first, 4);
+    // A limit that holds: a record comes, the oldest one goes.
+    let mut live: Vec<Seq> = (4..=400).step_by(2).collect();
+    let total = live.len();
+    for seq in 401..401 + total as u64 {
+        append(&mut *log, [seq]);
+        log.erase(&[live.remove(0)]).unwrap();
+        live.push(seq);
+        assert_eq!(log.reader().extent().first, live[0]);
+    }
+    assert!(walks() - before <= segments, "{} walks", walks() - before);
+    assert_eq!(shown(&*log.reader()), live);
+    log.sync().unwrap();
+    log.maintain(0).unwrap();
+    assert!(segment_files(dir.path()).len() < segments);
+}
