@@ -175,7 +175,11 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
 
 fn sync_folder(path: &Path) -> io::Result<()> {
     // The parent of a relative path of one part.
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     File::open(path)?.sync_all()
 }
 
@@ -240,7 +244,11 @@ mod tests {
         };
         make_folder_with(&deep, &mut note).unwrap();
         assert!(deep.is_dir());
-        let expected = [dir.path().to_path_buf(), dir.path().join("data"), dir.path().join("data/nats")];
+        let expected = [
+            dir.path().to_path_buf(),
+            dir.path().join("data"),
+            dir.path().join("data/nats"),
+        ];
         assert_eq!(synced, expected);
         // A power failure may have come between the making and the sync.
         synced.clear();

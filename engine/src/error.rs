@@ -20,7 +20,7 @@ pub enum Kind {
     Poisoned,
     /// The store, stream or log is closed or gone.
     Closed,
-    /// A bounded queue is full. Try again later.
+    /// A bounded queue is full, or the process has too many files open. Nothing was changed. Try again later.
     Busy,
     /// The disk has no room for it. Nothing was written and nothing is lost: make room and try again.
     Full,

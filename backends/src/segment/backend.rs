@@ -1,16 +1,14 @@
 //! The backend: a directory with the logs and the key-value space.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
-use rustix::fs::FlockOperation;
 use weir_engine::{Backend, Error, Kind, Kv, Log, LogId, LogOptions, Recovery, Result};
 
-use super::files::{Files, RealFiles};
+use super::files::{Files, Lock, RealFiles};
 use super::handle::Handles;
 use super::kv::SegmentKv;
 use super::recover::recover;
@@ -33,7 +31,7 @@ pub struct Core {
     pub(super) poison: OnceLock<String>,
     known: Mutex<HashMap<LogId, Known>>,
     /// Held while the store is open.
-    _lock: Option<fs::File>,
+    _lock: Option<Lock>,
 }
 
 impl Core {
@@ -80,13 +78,12 @@ impl SegmentBackend {
         for path in [dir, &logs_dir, &kv_dir] {
             make_dir(&*files, path)?;
         }
-        let lock = take_lock(dir, false)?;
+        let lock = take_lock(&*files, dir, false)?;
         sync_parents(&*files, dir)?;
         // A removal that was interrupted.
-        for entry in fs::read_dir(&logs_dir).doing("listing", &logs_dir)? {
-            let path = entry.doing("listing", &logs_dir)?.path();
+        for path in files.list(&logs_dir).doing("listing", &logs_dir)? {
             if path.extension().is_some_and(|e| e == "removed") {
-                fs::remove_dir_all(&path).doing("removing", &path)?;
+                remove_all(&*files, &path).doing("removing", &path)?;
             }
         }
         Self::build(logs_dir, &kv_dir, files, lock, false)
@@ -99,21 +96,29 @@ impl SegmentBackend {
     /// If the directory is not a store or cannot be read.
     pub fn open_read_only(dir: &Path) -> Result<Self> {
         let logs_dir = dir.join("logs");
-        if !logs_dir.is_dir() {
+        let files = Arc::new(RealFiles);
+        if !files.is_dir(&logs_dir) {
             return Err(Error::invalid(format!(
                 "{} is not a store of the segment backend: it has no directory `logs`",
                 dir.display()
             )));
         }
-        let lock = take_lock(dir, true)?;
-        Self::build(logs_dir, &dir.join("kv"), Arc::new(RealFiles), lock, true)
+        let lock = take_lock(&*files, dir, true)?;
+        Self::build(logs_dir, &dir.join("kv"), files, lock, true)
+    }
+
+    /// Holds fewer files open than the limit of the process allows.
+    #[cfg(test)]
+    pub(super) fn hold_open(&self, count: usize) {
+        let few = &self.core.handles.few;
+        few.store(count, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn build(
         logs_dir: PathBuf,
         kv_dir: &Path,
         files: Arc<dyn Files>,
-        lock: Option<fs::File>,
+        lock: Option<Lock>,
         read_only: bool,
     ) -> Result<Self> {
         let handles = Arc::new(Handles::new(files, read_only));
@@ -147,6 +152,14 @@ fn make_dir(files: &dyn Files, path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a directory of files.
+fn remove_all(files: &dyn Files, dir: &Path) -> io::Result<()> {
+    for path in files.list(dir)? {
+        files.remove(&path)?;
+    }
+    files.remove_dir(dir)
+}
+
 fn sync_parents(files: &dyn Files, dir: &Path) -> Result<()> {
     files.sync_dir(dir).doing("syncing", dir)?;
     match dir.parent().filter(|p| !p.as_os_str().is_empty()) {
@@ -156,29 +169,14 @@ fn sync_parents(files: &dyn Files, dir: &Path) -> Result<()> {
 }
 
 /// Keeps other processes from writing. A reader takes its lock if it can, and reads without if it cannot.
-fn take_lock(dir: &Path, shared: bool) -> Result<Option<fs::File>> {
+fn take_lock(files: &dyn Files, dir: &Path, shared: bool) -> Result<Option<Lock>> {
     let path = dir.join("LOCK");
-    if shared {
-        let Ok(file) = fs::File::open(&path) else {
-            return Ok(None);
-        };
-        let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
-        return Ok(taken.is_ok().then_some(file));
-    }
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .read(true)
-        .open(&path)
-        .doing("opening", &path)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
+    match files.lock(&path, shared) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::new(
             Kind::Busy,
             format!("{} is open in another process", dir.display()),
         )),
-        Err(error) => Err(Error::io(format!("locking {}", path.display()), error)),
+        other => other.doing("locking", &path),
     }
 }
 
@@ -221,7 +219,7 @@ impl Backend for SegmentBackend {
             (entry.syncer.clone(), shared)
         };
         let made = (|| {
-            let created = !dir.is_dir();
+            let created = !handles.files.is_dir(&dir);
             if created {
                 if handles.read_only {
                     return Err(Error::closed(format!("there is no log {id}")));
@@ -249,9 +247,11 @@ impl Backend for SegmentBackend {
     fn list(&self) -> Result<Vec<LogId>> {
         let dir = &self.core.logs_dir;
         let mut ids = Vec::new();
-        for entry in fs::read_dir(dir).doing("listing", dir)? {
-            let entry = entry.doing("listing", dir)?;
-            ids.extend(entry.file_name().to_string_lossy().parse::<LogId>());
+        for path in self.core.handles.files.list(dir).doing("listing", dir)? {
+            ids.extend(
+                path.file_name()
+                    .and_then(|name| name.to_string_lossy().parse::<LogId>().ok()),
+            );
         }
         ids.sort_unstable();
         Ok(ids)
@@ -290,7 +290,7 @@ impl Backend for SegmentBackend {
             .files
             .sync_dir(&self.core.logs_dir)
             .doing("syncing", &self.core.logs_dir)?;
-        fs::remove_dir_all(&gone).doing("removing", &gone)
+        remove_all(&*self.core.handles.files, &gone).doing("removing", &gone)
     }
 
     fn kv(&self) -> Arc<dyn Kv> {

@@ -149,7 +149,6 @@ impl SegmentLog {
         let seed = identity.seed();
         let mut encoder = Encoder::new();
         encoder.begin(seed, DATA_START);
-        let mut open = false;
         for s in group {
             let seg = &s.seg;
             let map = seg.map().doing("reading", &seg.handle.path)?;
@@ -191,7 +190,6 @@ impl SegmentLog {
                         }
                         let at = encoder.position();
                         encoder.copy(&frame, raw);
-                        open = true;
                         rows.push(frame.seq, at, frame.size());
                         total += frame.size();
                         let t = times.get_or_insert((frame.time, frame.time));
@@ -204,7 +202,12 @@ impl SegmentLog {
                     out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last));
                     let file = match &mut file {
                         Some(file) => file,
-                        None => file.insert(files.open(&temporary, Mode::Create).doing("making", &temporary)?),
+                        None => file.insert(
+                            self.core
+                                .handles
+                                .open(&temporary, Mode::Create)
+                                .doing("making", &temporary)?,
+                        ),
                     };
                     files
                         .write_at(file, &temporary, &out, written)
@@ -212,7 +215,6 @@ impl SegmentLog {
                     written += out.len() as u64;
                     out.clear();
                     encoder.begin(seed, written);
-                    open = false;
                 }
             }
         }
@@ -233,7 +235,6 @@ impl SegmentLog {
         if floor > old.floor {
             encoder.trim(floor);
         }
-        let _ = open;
         out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last));
         let data_end = written + out.len() as u64;
         let (first, last) = match (rows.table.runs.first(), rows.table.last()) {
@@ -257,7 +258,11 @@ impl SegmentLog {
         out.extend_from_slice(&footer.encode(identity, table, &tomb_bytes, 0));
         let file = match file {
             Some(file) => file,
-            None => files.open(&temporary, Mode::Create).doing("making", &temporary)?,
+            None => self
+                .core
+                .handles
+                .open(&temporary, Mode::Create)
+                .doing("making", &temporary)?,
         };
         files
             .write_at(&file, &temporary, &out, written)

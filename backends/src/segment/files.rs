@@ -1,11 +1,16 @@
-//! Every operation on files whose failure or loss matters goes through here, so that tests can make any of them fail.
+//! Every operation on files goes through here, so that tests can make any of them fail, and can put a disk in memory
+//! in the place of the real one that forgets what was not synced.
 
-use std::fs::{File, OpenOptions};
+use std::any::Any;
+use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memmap2::{Mmap, MmapOptions};
+use rustix::fs::FlockOperation;
+
+use super::sigbus::Watch;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +22,48 @@ pub enum Mode {
     /// For reading and writing; it must not exist.
     Create,
 }
+
+/// An open file.
+#[derive(Debug)]
+pub enum File {
+    /// The operating system's.
+    Real(fs::File),
+}
+
+impl File {
+    fn real(&self) -> io::Result<&fs::File> {
+        match self {
+            Self::Real(file) => Ok(file),
+        }
+    }
+}
+
+/// The bytes of a file, for reading.
+#[derive(Debug)]
+pub enum Map {
+    /// Pages of the file itself: what is written later shows. The watch ends before the map does.
+    Real(Watch, Mmap),
+}
+
+impl Map {
+    /// Whether a page of it could not be read; it reads as zeros.
+    pub fn faulted(&self) -> bool {
+        match self {
+            Self::Real(watch, _) => watch.faulted(),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Map {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Real(_, map) => map,
+        }
+    }
+}
+
+/// What keeps others out of a store for as long as it is held.
+pub type Lock = Box<dyn Any + Send + Sync>;
 
 /// The operations.
 ///
@@ -30,6 +77,17 @@ pub trait Files: Send + Sync + 'static {
     fn allocate(&self, file: &File, path: &Path, len: u64) -> io::Result<()>;
     /// Makes the file's content durable.
     fn sync(&self, file: &File, path: &Path) -> io::Result<()>;
+    /// Maps at least `need` bytes, which are there, for reading; up to `planned` if what is written there later can
+    /// be made to show.
+    fn map(&self, file: &File, path: &Path, need: usize, planned: usize) -> io::Result<Map>;
+    /// The whole content of a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The length of a file, in bytes.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+    /// The paths of what is in a directory, in any order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Whether a directory is there.
+    fn is_dir(&self, path: &Path) -> bool;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a directory; none of its parents.
@@ -38,8 +96,11 @@ pub trait Files: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file's name.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Maps `len` bytes for reading, which may reach beyond the end of the file.
-    fn map(&self, file: &File, path: &Path, len: usize) -> io::Result<Mmap>;
+    /// Removes a directory with nothing in it.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Keeps others from writing to a store; shared among those that only read. `None` if it cannot be locked and is
+    /// only to be read; [`io::ErrorKind::WouldBlock`] if another has it.
+    fn lock(&self, path: &Path, shared: bool) -> io::Result<Option<Lock>>;
 }
 
 /// The operating system's files.
@@ -48,19 +109,20 @@ pub struct RealFiles;
 
 impl Files for RealFiles {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<File> {
-        OpenOptions::new()
+        fs::OpenOptions::new()
             .read(true)
             .write(mode != Mode::Read)
             .create_new(mode == Mode::Create)
             .open(path)
+            .map(File::Real)
     }
 
     fn write_at(&self, file: &File, _path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
-        file.write_all_at(bytes, at)
+        file.real()?.write_all_at(bytes, at)
     }
 
     fn allocate(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
+        match rustix::fs::fallocate(file.real()?, rustix::fs::FallocateFlags::empty(), 0, len) {
             // Some file systems cannot; the zeros that are written next reserve the space as well.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             other => other.map_err(io::Error::from),
@@ -68,31 +130,68 @@ impl Files for RealFiles {
     }
 
     fn sync(&self, file: &File, _path: &Path) -> io::Result<()> {
-        file.sync_data()
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
+        file.real()?.sync_data()
     }
 
     #[allow(unsafe_code, reason = "mapping a file has no safe form")]
-    fn map(&self, file: &File, _path: &Path, len: usize) -> io::Result<Mmap> {
-        // SAFETY: the map is read-only and files are never shortened while a store is open (the store is locked
-        // against other processes). Pages beyond the end of the file are not touched: readers go only where the
-        // writer has published frames. Bytes of published frames change only when a record is overwritten on
-        // demand, and those are read as plain bytes with no invariant.
-        unsafe { MmapOptions::new().len(len).map(file) }
+    fn map(&self, file: &File, _path: &Path, need: usize, planned: usize) -> io::Result<Map> {
+        let file = file.real()?;
+        // SAFETY: the map is read-only. Pages beyond the end of the file are not touched: readers go only where the
+        // writer has published frames; and where another process made the file shorter all the same, or the disk
+        // cannot read a page, the handler that the watch belongs to puts zeros there. Bytes of published frames
+        // change only when a record is overwritten on demand, and those are read as plain bytes with no invariant.
+        let map = unsafe { MmapOptions::new().len(planned.max(need)).map(file)? };
+        Ok(Map::Real(Watch::new(map.as_ptr(), map.len())?, map))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        fs::metadata(path).map(|data| data.len())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(dir)?.map(|entry| entry.map(|e| e.path())).collect()
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        fs::File::open(path)?.sync_all()
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn lock(&self, path: &Path, shared: bool) -> io::Result<Option<Lock>> {
+        if shared {
+            let Ok(file) = fs::File::open(path) else {
+                return Ok(None);
+            };
+            let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+            return Ok(taken.is_ok().then(|| Box::new(file) as Lock));
+        }
+        let mut options = fs::OpenOptions::new();
+        options.create(true).truncate(false).write(true).read(true);
+        let file = options.open(path)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Some(Box::new(file)))
     }
 }

@@ -1,23 +1,40 @@
 //! Open files and mappings, opened when needed and bounded in number.
 //!
-//! A store of ten thousand small streams has ten thousand files; only those used of late are open. A mapping that a
-//! reader still holds outlives the closing of its file.
+//! A store of ten thousand small streams has ten thousand files; only those used of late are open, those that are not
+//! synced yet, and journals. A mapping that a reader still holds outlives the closing of its file.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use memmap2::Mmap;
 use parking_lot::{Mutex, RwLock};
+use rustix::io::Errno;
 
-use super::files::{Files, Mode};
+use super::files::{File, Files, Map, Mode};
 
-/// How many segment files a backend holds open.
-pub const OPEN_MAX: usize = 256;
+/// How many of the files that this process may have open are a backend's: one in so many.
+const OPEN_SHARE: u64 = 4;
+
+/// At least so many files are held open, so that a low limit does not make every write open a file.
+const OPEN_MIN: usize = 16;
+
+/// At most so many: each is mapped as well, and Linux allows a process 65,530 maps.
+const OPEN_MAX: usize = 1 << 14;
+
+/// How many files a backend holds open now: a share of the soft limit of this process, which may be raised meanwhile.
+fn open_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    share_of(limit.unwrap_or(u64::MAX))
+}
+
+fn share_of(limit: u64) -> usize {
+    usize::try_from(limit / OPEN_SHARE)
+        .unwrap_or(OPEN_MAX)
+        .clamp(OPEN_MIN, OPEN_MAX)
+}
 
 /// The files of one backend and which of them are open.
 pub struct Handles {
@@ -26,6 +43,9 @@ pub struct Handles {
     /// Whether files are only ever opened for reading.
     pub read_only: bool,
     ring: Mutex<VecDeque<Weak<Handle>>>,
+    /// How many files to hold open, where a test wants few.
+    #[cfg(test)]
+    pub few: std::sync::atomic::AtomicUsize,
 }
 
 impl Handles {
@@ -35,48 +55,116 @@ impl Handles {
             files,
             read_only,
             ring: Mutex::new(VecDeque::new()),
+            #[cfg(test)]
+            few: std::sync::atomic::AtomicUsize::new(usize::MAX),
         }
     }
 
-    /// Notes that a file was opened, and closes others while there are too many: the one that was opened first and
-    /// has not been used since it was last looked at.
+    /// Notes that a file was opened, and closes others while there are too many.
     fn opened(&self, handle: &Arc<Handle>) {
+        let max = open_max();
+        #[cfg(test)]
+        let max = max.min(self.few.load(Ordering::Relaxed));
+        let extra = {
+            let mut ring = self.ring.lock();
+            ring.push_back(Arc::downgrade(handle));
+            ring.len().saturating_sub(max)
+        };
+        if extra > 0 {
+            self.close_some(extra, Some(handle));
+        }
+    }
+
+    /// Closes so many files: those opened first that were not used since they were last looked at. One that was
+    /// written to is passed over, for an error of writing it back is told only to those who have it open; only where
+    /// nothing else is left to close, it is synced first.
+    fn close_some(&self, count: usize, except: Option<&Arc<Handle>>) {
         let mut ring = self.ring.lock();
-        ring.push_back(Arc::downgrade(handle));
-        let mut spared = 0;
-        while ring.len() > OPEN_MAX {
+        let mut left = count;
+        let mut dirty = Vec::new();
+        // Twice around: the first time takes from every file the note that it was used.
+        for _ in 0..2 * ring.len() {
+            if left == 0 {
+                break;
+            }
             let Some(oldest) = ring.pop_front() else {
                 break;
             };
             let Some(oldest) = oldest.upgrade() else {
+                left -= 1;
                 continue;
             };
-            let busy = oldest.used.swap(false, Ordering::Relaxed);
-            if (busy && spared < OPEN_MAX) || Arc::ptr_eq(&oldest, handle) {
-                spared += 1;
+            if oldest.stays.load(Ordering::Acquire) {
+                // Not counted, as there are few.
+                left -= 1;
+                continue;
+            }
+            let spared = except.is_some_and(|e| Arc::ptr_eq(&oldest, e)) || oldest.used.swap(false, Ordering::Relaxed);
+            if spared {
                 ring.push_back(Arc::downgrade(&oldest));
+            } else if oldest.unsynced.load(Ordering::Acquire) {
+                dirty.push(oldest);
             } else {
                 oldest.close();
+                left -= 1;
             }
+        }
+        let late = left.min(dirty.len());
+        for handle in dirty.split_off(late) {
+            ring.push_back(Arc::downgrade(&handle));
+        }
+        drop(ring);
+        for handle in dirty {
+            handle.sync_and_close();
+        }
+    }
+
+    /// Opens a file; where the process has too many open, closes some of ours and tries once more.
+    pub fn open(&self, path: &Path, mode: Mode) -> io::Result<File> {
+        match self.files.open(path, mode) {
+            Err(error) if no_more_files(&error) => {
+                let open = self.ring.lock().len();
+                self.close_some(open.div_ceil(2), None);
+                self.files.open(path, mode)
+            }
+            other => other,
         }
     }
 }
 
+/// Whether no file could be opened because there are too many: nothing was done, and it may go well later.
+pub fn no_more_files(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|e| errno == Some(e.raw_os_error()))
+}
+
 struct Mapping {
-    map: Mmap,
+    map: Arc<Map>,
     _in_use: Arc<()>,
 }
 
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {
-        &self.map
+        (*self.map).as_ref()
     }
 }
 
 #[derive(Default)]
 struct Slot {
     file: Option<Arc<File>>,
-    map: Option<Bytes>,
+    map: Option<(Bytes, Arc<Map>)>,
+}
+
+impl Slot {
+    /// The map, if it covers so much and is not to be made anew for a page of it that could not be read.
+    fn map(&self, need: u64) -> Option<&Bytes> {
+        let (bytes, map) = self.map.as_ref()?;
+        // Without a descriptor it is pinned: there is no other way to the bytes any more.
+        let usable = !map.faulted() || self.file.is_none();
+        (bytes.len() as u64 >= need && usable).then_some(bytes)
+    }
 }
 
 /// One file: its path, and its descriptor and mapping while it is open.
@@ -94,6 +182,14 @@ pub struct Handle {
     in_use: Arc<()>,
     /// Whether it is in its log's set of files to sync.
     pub dirty: AtomicBool,
+    /// Whether it was written to since it was last synced.
+    unsynced: AtomicBool,
+    /// Whether it is never closed to make room for others: a journal's.
+    stays: AtomicBool,
+    /// Whether a page of it could not be read.
+    faulted: AtomicBool,
+    /// Why it could not be synced when it had to be closed.
+    failure: Mutex<Option<io::Error>>,
 }
 
 impl Handle {
@@ -108,11 +204,16 @@ impl Handle {
             pinned: AtomicBool::new(false),
             in_use: Arc::new(()),
             dirty: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
+            stays: AtomicBool::new(false),
+            faulted: AtomicBool::new(false),
+            failure: Mutex::new(None),
         })
     }
 
-    /// Takes over a file that was just made.
+    /// Takes over a file that was just made, and need not be synced.
     pub fn adopt(self: &Arc<Self>, file: File) {
+        self.unsynced.store(true, Ordering::Release);
         self.slot.write().file = Some(Arc::new(file));
         self.handles.opened(self);
     }
@@ -123,46 +224,73 @@ impl Handle {
         if let Some(file) = &self.slot.read().file {
             return Ok(file.clone());
         }
-        let mut slot = self.slot.write();
-        if let Some(file) = &slot.file {
-            return Ok(file.clone());
-        }
         let mode = if self.handles.read_only {
             Mode::Read
         } else {
             Mode::Write
         };
-        let file = Arc::new(self.handles.files.open(&self.path, mode)?);
+        // Not while the slot is locked: making room may close any file, this one too.
+        let file = Arc::new(self.handles.open(&self.path, mode)?);
+        let mut slot = self.slot.write();
+        if let Some(file) = &slot.file {
+            return Ok(file.clone());
+        }
         slot.file = Some(file.clone());
         drop(slot);
         self.handles.opened(self);
         Ok(file)
     }
 
+    /// Keeps it open from now on, whatever else is.
+    pub fn stay_open(&self) {
+        self.stays.store(true, Ordering::Release);
+    }
+
     /// A mapping of at least the first `need` bytes, which the caller knows to have been written.
     pub fn map(self: &Arc<Self>, need: u64) -> io::Result<Bytes> {
-        if let Some(map) = &self.slot.read().map
-            && map.len() as u64 >= need
-        {
+        if let Some(map) = self.slot.read().map(need) {
             // Only when unset: an unconditional store would bounce the cache line between readers.
             if !self.used.load(Ordering::Relaxed) {
                 self.used.store(true, Ordering::Relaxed);
             }
             return Ok(map.clone());
         }
-        let file = self.file()?;
-        let len = self.planned.load(Ordering::Relaxed).max(need);
-        let len = usize::try_from(len).map_err(io::Error::other)?;
-        let map = Bytes::from_owner(Mapping {
-            map: self.handles.files.map(&file, &self.path, len)?,
-            _in_use: self.in_use.clone(),
-        });
+        // Before the map that says so goes.
+        self.faulted();
+        let (bytes, map) = self.make_map(need)?;
         let mut slot = self.slot.write();
         // Kept only while the file counts as open, or the bound on open files would not bound the mappings.
         if slot.file.is_some() {
-            slot.map = Some(map.clone());
+            slot.map = Some((bytes.clone(), map));
         }
-        Ok(map)
+        Ok(bytes)
+    }
+
+    fn make_map(self: &Arc<Self>, need: u64) -> io::Result<(Bytes, Arc<Map>)> {
+        let file = self.file()?;
+        let planned = usize::try_from(self.planned.load(Ordering::Relaxed)).map_err(io::Error::other)?;
+        let need = usize::try_from(need).map_err(io::Error::other)?;
+        let map = Arc::new(self.handles.files.map(&file, &self.path, need, planned)?);
+        let bytes = Bytes::from_owner(Mapping {
+            map: map.clone(),
+            _in_use: self.in_use.clone(),
+        });
+        Ok((bytes, map))
+    }
+
+    /// Whether a page of the file could ever not be read since it was first opened: then zeros were read in its place.
+    pub fn faulted(&self) -> bool {
+        if self.faulted.load(Ordering::Acquire) {
+            return true;
+        }
+        let now = self.slot.read().map.as_ref().is_some_and(|(_, map)| map.faulted());
+        if now && !self.faulted.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                "{}: a part of it cannot be read: the disk failed, or it was made shorter; records there count as damaged",
+                self.path.display()
+            );
+        }
+        now
     }
 
     /// Whether it may only be read.
@@ -172,9 +300,10 @@ impl Handle {
 
     /// Maps the file and keeps it so. The descriptor is not kept.
     pub fn pin(self: &Arc<Self>, need: u64) -> io::Result<()> {
-        let map = self.map(need)?;
+        let map = self.make_map(need)?;
+        let mut slot = self.slot.write();
         self.pinned.store(true, Ordering::Release);
-        *self.slot.write() = Slot {
+        *slot = Slot {
             file: None,
             map: Some(map),
         };
@@ -183,10 +312,29 @@ impl Handle {
 
     /// Forgets descriptor and mapping; both are made again when needed.
     pub fn close(&self) {
+        let mut slot = self.slot.write();
         if self.pinned.load(Ordering::Acquire) {
             return;
         }
-        *self.slot.write() = Slot::default();
+        // Before the map that says so goes.
+        if slot.map.as_ref().is_some_and(|(_, map)| map.faulted()) {
+            self.faulted.store(true, Ordering::Release);
+        }
+        *slot = Slot::default();
+    }
+
+    /// Closes a file that was written to. What its log's next sync must not miss is kept until then.
+    fn sync_and_close(self: &Arc<Self>) {
+        let file = self.slot.read().file.clone();
+        self.unsynced.store(false, Ordering::Release);
+        if let Some(file) = file
+            && let Err(error) = self.handles.files.sync(&file, &self.path)
+        {
+            self.failure.lock().get_or_insert(error);
+        }
+        if !self.unsynced.load(Ordering::Acquire) {
+            self.close();
+        }
     }
 
     /// Whether anyone still holds bytes of this file. Closes it first.
@@ -198,12 +346,45 @@ impl Handle {
     /// Writes at an offset.
     pub fn write_at(self: &Arc<Self>, bytes: &[u8], at: u64) -> io::Result<()> {
         let file = self.file()?;
-        self.handles.files.write_at(&file, &self.path, bytes, at)
+        self.unsynced.store(true, Ordering::Release);
+        let result = self.handles.files.write_at(&file, &self.path, bytes, at);
+        // Again: a sync in between may have come before the bytes.
+        self.unsynced.store(true, Ordering::Release);
+        if self.slot.read().file.is_none() && !self.pinned.load(Ordering::Acquire) {
+            // And then it may have been closed as one that is synced.
+            self.slot.write().file.get_or_insert(file);
+            self.handles.opened(self);
+        }
+        result
     }
 
     /// Makes the content durable.
     pub fn sync(self: &Arc<Self>) -> io::Result<()> {
+        if let Some(error) = self.failure.lock().take() {
+            return Err(error);
+        }
         let file = self.file()?;
-        self.handles.files.sync(&file, &self.path)
+        // Before the sync: a write from here on says so again.
+        self.unsynced.store(false, Ordering::Release);
+        let result = self.handles.files.sync(&file, &self.path);
+        if result.is_err() {
+            self.unsynced.store(true, Ordering::Release);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_open_files_follows_the_limit_of_the_process() {
+        assert_eq!(share_of(1024), 256);
+        assert_eq!(share_of(256), 64);
+        assert_eq!(share_of(20), OPEN_MIN);
+        assert_eq!(share_of(u64::MAX), OPEN_MAX);
+        assert!(no_more_files(&Errno::MFILE.into()));
+        assert!(!no_more_files(&Errno::NOENT.into()));
     }
 }

@@ -4,7 +4,6 @@
 //! old one's place.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -212,22 +211,17 @@ impl SegmentKv {
             syncing: Mutex::default(),
             damage: Vec::new(),
         };
-        if read_only && !dir.is_dir() {
+        if read_only && !kv.handles.files.is_dir(dir) {
             return Ok(kv);
         }
         let mut generations = Vec::new();
-        for entry in fs::read_dir(dir).doing("listing", dir)? {
-            let entry = entry.doing("listing", dir)?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
+        for path in kv.handles.files.list(dir).doing("listing", dir)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             let number = name.strip_suffix(".kv").unwrap_or_default();
             match u64::from_str_radix(number, 16) {
                 Ok(generation) if file_name(generation) == name => generations.push(generation),
                 _ if name.ends_with(".kv.tmp") && !read_only => {
-                    kv.handles
-                        .files
-                        .remove(&entry.path())
-                        .doing("removing", &entry.path())?;
+                    kv.handles.files.remove(&path).doing("removing", &path)?;
                 }
                 _ => {}
             }
@@ -253,7 +247,7 @@ impl SegmentKv {
 
     fn load(&mut self, generation: u64) -> Result<()> {
         let path = self.dir.join(file_name(generation));
-        let data = fs::read(&path).doing("reading", &path)?;
+        let data = self.handles.files.read(&path).doing("reading", &path)?;
         let header = file_header(generation);
         if data.get(..FILE_HEADER) != Some(&header[..]) {
             let ours = data.get(..8) == Some(&FILE_MAGIC[..]);

@@ -15,6 +15,7 @@ mod reader;
 mod recover;
 mod rows;
 mod seal;
+mod sigbus;
 mod state;
 mod sync;
 mod table;

@@ -5,7 +5,6 @@
 //! on disk once: it is damage, and is kept and told. The first thing broken above the mark is a write that never
 //! finished, and everything from there on is cut, because the log must be a prefix of what was written.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,6 +111,7 @@ pub fn recover(
     while let Some(last) = sources.last()
         && last.header.is_none()
         && !last.walk().any(|item| matches!(item, Item::Frame { .. }))
+        && !last.handle.faulted()
     {
         if !read_only {
             handles.files.remove(&last.path).doing("removing", &last.path)?;
@@ -131,7 +131,7 @@ pub fn recover(
         let newest = i + 1 == count;
         let rewritten = source.identity.generation > 0;
         let first_batch = source.first_batch().unwrap_or(number + 1);
-        if source.header.is_none() && first_batch > mark {
+        if source.header.is_none() && first_batch > mark && !source.handle.faulted() {
             // Nothing in it was ever durable, and its header never was either.
             cut_from = Some(i);
             break;
@@ -139,6 +139,13 @@ pub fn recover(
         if i > 0 && !rewritten && first_batch > number + 1 && first_batch - 1 > mark {
             cut_from = Some(i);
             break;
+        }
+        if let Some(before) = i.checked_sub(1).map(|i| &sources[i])
+            && before.identity.generation == 0
+            && before.identity.id + 1 == source.identity.id
+            && first_batch > number + 1
+        {
+            lost_end(&mut state, before, source, (number + 1, first_batch - 1), &mut report);
         }
         number = number.max(first_batch.saturating_sub(1));
         if let Some(header) = &source.header {
@@ -173,10 +180,22 @@ pub fn recover(
 
         // Batches of a rewritten segment are not numbered one by one, and were durable before it got its name.
         let mark_here = if rewritten { u64::MAX } else { mark };
-        let bounds = find_bounds(source, first_batch, mark_here);
+        let mut bounds = find_bounds(source, first_batch, mark_here);
+        let unreadable = source.handle.faulted();
+        if unreadable {
+            // A write that was cut short leaves nothing that cannot be read: none of this is cut off, and nothing is
+            // written to the file, where a later try may read more of it.
+            bounds = find_bounds(source, first_batch, u64::MAX);
+            report.damage.push(format!(
+                "{}: a part of it cannot be read: the disk failed, or it was made shorter just now",
+                source.path.display()
+            ));
+        }
         number = number.max(bounds.last_batch);
         let beyond = torn_until(source, bounds.end);
-        if let Some(until) = beyond {
+        if let Some(until) = beyond
+            && !unreadable
+        {
             report.torn_bytes += until - bounds.end;
             if !read_only && newest_or_torn(newest, &bounds) {
                 // So that nothing of it can be taken for a later write.
@@ -185,7 +204,7 @@ pub fn recover(
             }
         }
         let info = load_frames(&mut state, source, first_batch, bounds.end, &mut report)?;
-        if !read_only && !rewritten && number > mark {
+        if !read_only && !rewritten && !unreadable && number > mark {
             // A failed sync may have left pages that look clean and are not on disk; writing them again makes the
             // next sync write them.
             write_again(source, bounds.end)?;
@@ -197,7 +216,7 @@ pub fn recover(
             tail = Some(info);
             break;
         }
-        if newest && (source.footer.is_none() || bounds.torn) {
+        if newest && (source.footer.is_none() || bounds.torn) && !unreadable {
             tail = Some(info);
         }
     }
@@ -230,21 +249,39 @@ fn newest_or_torn(newest: bool, bounds: &Bounds) -> bool {
 
 type Listed = (Vec<Source>, Vec<PathBuf>, u64);
 
+/// A segment that is followed by the next one, and yet lacks the batches before it: its file was made shorter.
+fn lost_end(state: &mut State, before: &Source, next: &Source, batches: (u64, u64), report: &mut Recovery) {
+    let mut note = format!(
+        "{}: its end is missing: writes {} to {}",
+        before.path.display(),
+        batches.0,
+        batches.1
+    );
+    let (low, high) = (state.extent.last + 1, next.header.map_or(0, |header| header.last));
+    if low <= high {
+        note += &format!("; a record in {low} to {high} may be lost");
+        state.suspects.push(Suspect {
+            low,
+            high,
+            note: note.clone(),
+        });
+    }
+    report.damage.push(note);
+}
+
 /// The log's segments in order, its spare files, and the next free number. Removes what a rewrite has replaced.
 fn list(handles: &Arc<Handles>, id: LogId, dir: &Path, options: &LogOptions, read_only: bool) -> Result<Listed> {
     let mut named = Vec::new();
     let mut spares = Vec::new();
     let mut remove = Vec::new();
-    for entry in fs::read_dir(dir).doing("listing", dir)? {
-        let entry = entry.doing("listing", dir)?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+    for path in handles.files.list(dir).doing("listing", dir)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some((first, identity)) = Identity::parse_name(id, &name) {
-            named.push((first, identity, entry.path()));
+            named.push((first, identity, path));
         } else if name.ends_with(".spare") {
-            spares.push(entry.path());
+            spares.push(path);
         } else if name.ends_with(".seg.tmp") {
-            remove.push(entry.path());
+            remove.push(path);
         }
         // Anything else is not ours to touch.
     }
@@ -260,7 +297,7 @@ fn list(handles: &Arc<Handles>, id: LogId, dir: &Path, options: &LogOptions, rea
             remove.push(path);
             continue;
         }
-        let len = fs::metadata(&path).doing("reading", &path)?.len();
+        let len = handles.files.len(&path).doing("reading", &path)?;
         let handle = Handle::new(handles, path.clone(), len.max(options.segment_bytes));
         let map = if len == 0 {
             Bytes::new()
@@ -268,6 +305,9 @@ fn list(handles: &Arc<Handles>, id: LogId, dir: &Path, options: &LogOptions, rea
             handle.map(len).doing("mapping", &path)?.slice(..len as usize)
         };
         let header = Header::decode(&map, identity)?;
+        if header.is_some_and(|(h, _)| h.flags & FLAG_PREALLOCATED != 0) {
+            handle.stay_open();
+        }
         sources.push(Source {
             footer: Footer::decode(&map, identity),
             header: header.map(|(h, _)| h),

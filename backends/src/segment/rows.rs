@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -130,8 +130,10 @@ pub struct Segment {
     pub tomb_low: AtomicU64,
     /// What changes.
     pub rows: RwLock<Rows>,
-    /// Whether the footer's table is good; found out when it is first used.
-    table_good: OnceLock<bool>,
+    /// Set when the footer's table was found good, which it is when it is first used.
+    table_checked: OnceLock<()>,
+    /// Whether the footer's table is damaged, and the one in `rows` is used.
+    table_bad: AtomicBool,
 }
 
 impl Segment {
@@ -155,7 +157,8 @@ impl Segment {
             footer,
             tomb_low: AtomicU64::new(u64::MAX),
             rows: RwLock::new(rows),
-            table_good: OnceLock::new(),
+            table_checked: OnceLock::new(),
+            table_bad: AtomicBool::new(false),
         }
     }
 
@@ -202,20 +205,26 @@ impl Segment {
         self.handle.pin(need)
     }
 
-    /// Looks something up in the table.
-    pub fn with_table<R>(&self, look: impl FnOnce(TableRef<'_>) -> R) -> io::Result<R> {
-        if let Some(footer) = &self.footer {
+    /// Looks something up in the table; twice if the first time met a page that could not be read.
+    pub fn with_table<R>(&self, mut look: impl FnMut(TableRef<'_>) -> R) -> io::Result<R> {
+        if let Some(footer) = &self.footer
+            && !self.table_bad.load(Ordering::Acquire)
+        {
             let map = self.map()?;
-            let good = *self.table_good.get_or_init(|| {
-                let good = footer.table_is_good(&map);
-                if !good {
+            if self.table_checked.get().is_none() {
+                if footer.table_is_good(&map) {
+                    let _ = self.table_checked.set(());
+                } else {
                     self.rebuild_table(footer, &map);
                 }
-                good
-            });
-            if good {
+            }
+            if !self.table_bad.load(Ordering::Acquire) {
                 let (runs, offsets) = footer.table(&map);
-                return Ok(look(TableRef::Stored(runs, offsets)));
+                let found = look(TableRef::Stored(runs, offsets));
+                if !self.handle.faulted() || footer.table_is_good(&map) {
+                    return Ok(found);
+                }
+                self.rebuild_table(footer, &map);
             }
         }
         Ok(look(TableRef::Mem(&self.rows.read().table)))
@@ -257,6 +266,7 @@ impl Segment {
             table.push_missing(missing, self.first_or(footer.first, gap_after, &found));
         }
         self.rows.write().table = table;
+        self.table_bad.store(true, Ordering::Release);
     }
 
     fn first_or(&self, first: Seq, i: usize, found: &[(Seq, u64)]) -> Seq {
@@ -280,7 +290,6 @@ impl Segment {
 
     /// Collects sequences and places of up to `max` live records, from `from` on in that direction.
     pub fn collect(&self, from: Seq, direction: Direction, max: usize, out: &mut Vec<(Seq, u64)>) -> io::Result<()> {
-        out.clear();
         let start = self.with_table(|table| match direction {
             Direction::Forward => Some(table.ceiling(from)),
             Direction::Backward if from == Seq::MAX => table.rows().checked_sub(1),
@@ -302,6 +311,7 @@ impl Segment {
             }
         }
         self.with_table(|table| {
+            out.clear();
             out.extend(
                 slots
                     .iter()

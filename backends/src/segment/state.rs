@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use weir_engine::{Error, Extent, LogId, Result, Seq};
+use weir_engine::{Error, Extent, Kind, LogId, Result, Seq};
 
+use super::handle::no_more_files;
 use super::rows::Segment;
 
 /// A segment and the sequences that lie in it.
@@ -108,6 +109,15 @@ impl Shared {
 
 /// An input or output error with what was being done.
 pub fn io_error(doing: &str, path: &Path, error: io::Error) -> Error {
+    if no_more_files(&error) {
+        return Error::new(
+            Kind::Busy,
+            format!(
+                "{doing} {}: too many files are open (`ulimit -n`); nothing was lost, try again",
+                path.display()
+            ),
+        );
+    }
     Error::io(format!("{doing} {}", path.display()), error)
 }
 

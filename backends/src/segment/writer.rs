@@ -67,6 +67,8 @@ pub struct SegmentLog {
     last_mark: u64,
     pub(super) encoder: Encoder,
     poison: Option<String>,
+    /// Whether the operation that runs has changed anything.
+    began: bool,
     /// Segments that hold damage, which a rewrite would lose.
     pub(super) keep: Vec<u64>,
 }
@@ -125,6 +127,7 @@ impl SegmentLog {
             last_mark: 0,
             encoder: Encoder::new(),
             poison: None,
+            began: false,
             keep: Vec::new(),
         }
     }
@@ -142,9 +145,14 @@ impl SegmentLog {
         Ok(())
     }
 
-    /// Passes a result on, and poisons the log if it is an error.
+    /// Passes a result on, and poisons the log if it is an error; unless a file could not be opened before anything
+    /// was written: then nothing is changed.
     pub(super) fn poisoning<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
+            if error.kind == ErrorKind::Busy && !std::mem::take(&mut self.began) {
+                tracing::warn!("log {}: {error}", self.id);
+                return result;
+            }
             self.poison.get_or_insert_with(|| error.message.clone());
             tracing::error!("log {}: {error}", self.id);
         }
@@ -276,6 +284,9 @@ impl SegmentLog {
             self.encoder.trim(trim);
         }
         let raw = self.encoder.finish(number, durable, after);
+        // The last step that may fail for want of a file and change nothing.
+        seg.handle.file().doing("opening", path)?;
+        self.began = true;
         seg.handle.write_at(raw, tail.pos).doing("writing", path)?;
         let end = tail.pos + raw.len() as u64;
 
@@ -632,10 +643,14 @@ impl SegmentLog {
         let path = self.dir.join(identity.file_name(first));
         let files = self.core.handles.files.clone();
         let handle = Handle::new(&self.core.handles, path.clone(), capacity);
+        if preallocate {
+            // A journal is written with every turn.
+            handle.stay_open();
+        }
         let standard = capacity == self.options.segment_bytes;
         match self.spares.pop().filter(|_| preallocate && standard) {
             Some(spare) => {
-                let file = files.open(&spare, Mode::Write).doing("opening", &spare)?;
+                let file = self.core.handles.open(&spare, Mode::Write).doing("opening", &spare)?;
                 files
                     .write_at(&file, &spare, &header.encode(), 0)
                     .doing("writing", &spare)?;
@@ -643,7 +658,7 @@ impl SegmentLog {
                 handle.adopt(file);
             }
             None => {
-                let file = files.open(&path, Mode::Create).doing("making", &path)?;
+                let file = self.core.handles.open(&path, Mode::Create).doing("making", &path)?;
                 if preallocate {
                     files.allocate(&file, &path, capacity).doing("allocating", &path)?;
                     // Allocated but never written extents would have to be converted at each sync.
@@ -802,24 +817,28 @@ impl Log for SegmentLog {
     fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
         self.check()?;
         self.validate(batch)?;
+        self.began = false;
         let result = self.write_batch(batch);
         self.poisoning(result)
     }
 
     fn truncate(&mut self, last: Seq) -> Result<()> {
         self.check()?;
+        self.began = true;
         let result = self.truncate_to(last);
         self.poisoning(result)
     }
 
     fn sync(&mut self) -> Result<()> {
         self.check()?;
+        self.began = true;
         let result = self.sync_now().and_then(|()| self.reap());
         self.poisoning(result)
     }
 
     fn maintain(&mut self, budget: u64) -> Result<bool> {
         self.check()?;
+        self.began = true;
         let result = self.tidy(budget);
         self.poisoning(result)
     }

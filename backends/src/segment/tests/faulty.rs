@@ -1,15 +1,14 @@
 //! Files that fail at the n-th call, and that know what a power failure would leave.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use parking_lot::Mutex;
 use weir_engine::conformance::model::Dice;
 
-use super::super::files::{Files, Mode, RealFiles};
+use super::super::files::{File, Files, Lock, Map, Mode, RealFiles};
 
 /// One file's content as of its last sync, and what was written since.
 #[derive(Clone, Default)]
@@ -23,6 +22,12 @@ struct State {
     calls: u64,
     fail_at: u64,
     sticky: bool,
+    /// So many openings from now on fail because too many files are open.
+    refuse: u64,
+    /// What is made shorter as soon as it is mapped, and how long it is then.
+    shorten: Option<(PathBuf, u64)>,
+    /// What was synced, in order.
+    synced: Vec<PathBuf>,
     files: BTreeMap<PathBuf, Unsynced>,
 }
 
@@ -39,6 +44,21 @@ impl FaultyFiles {
         state.calls = 0;
         state.fail_at = n;
         state.sticky = sticky;
+    }
+
+    /// The next openings fail because the process has too many files open.
+    pub fn refuse_to_open(&self, count: u64) {
+        self.state.lock().refuse = count;
+    }
+
+    /// Makes the file shorter the next time that it is mapped.
+    pub fn shorten_when_mapped(&self, path: &Path, len: u64) {
+        self.state.lock().shorten = Some((path.to_path_buf(), len));
+    }
+
+    /// The files that were synced since this was last asked.
+    pub fn take_synced(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.state.lock().synced)
     }
 
     /// How many calls there were since.
@@ -90,6 +110,13 @@ impl FaultyFiles {
 impl Files for FaultyFiles {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<File> {
         self.call()?;
+        {
+            let mut state = self.state.lock();
+            if state.refuse > 0 {
+                state.refuse -= 1;
+                return Err(rustix::io::Errno::MFILE.into());
+            }
+        }
         let file = RealFiles.open(path, mode)?;
         self.state
             .lock()
@@ -122,6 +149,7 @@ impl Files for FaultyFiles {
         self.call()?;
         // Not synced for real: the tests' power failures are not.
         let _ = file;
+        self.state.lock().synced.push(path.to_path_buf());
         if let Some(unsynced) = self.state.lock().files.get_mut(path) {
             unsynced.synced = fs::read(path)?;
             unsynced.writes.clear();
@@ -155,8 +183,37 @@ impl Files for FaultyFiles {
         Ok(())
     }
 
-    fn map(&self, file: &File, path: &Path, len: usize) -> io::Result<Mmap> {
+    fn map(&self, file: &File, path: &Path, need: usize, planned: usize) -> io::Result<Map> {
         self.call()?;
-        RealFiles.map(file, path, len)
+        let map = RealFiles.map(file, path, need, planned)?;
+        let shorten = self.state.lock().shorten.take_if(|(which, _)| which == path);
+        if let Some((path, len)) = shorten {
+            fs::OpenOptions::new().write(true).open(path)?.set_len(len)?;
+        }
+        Ok(map)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        RealFiles.read(path)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        RealFiles.len(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        RealFiles.list(dir)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        RealFiles.is_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        RealFiles.remove_dir(path)
+    }
+
+    fn lock(&self, path: &Path, shared: bool) -> io::Result<Option<Lock>> {
+        RealFiles.lock(path, shared)
     }
 }

@@ -4,8 +4,10 @@ mod bytes;
 mod damage;
 mod faults;
 mod faulty;
+mod handles;
 mod kv;
 mod power;
+mod shortened;
 mod space;
 
 use std::ops::ControlFlow;
