@@ -269,6 +269,7 @@ mod tests {
             client_cpu_seconds: 0.0,
             latency: None,
             resident_bytes: Some(2 << 20),
+            anonymous_bytes: Some(1 << 20),
             peak_bytes: Some(4 << 20),
             load_average: None,
         }

@@ -47,6 +47,8 @@ pub struct Outcome {
     pub latency: Option<Latency>,
     /// Resident memory of the server at the end, bytes.
     pub resident_bytes: Option<u64>,
+    /// What of that belongs to no file, bytes.
+    pub anonymous_bytes: Option<u64>,
     /// Most resident memory of the server since it started, bytes.
     pub peak_bytes: Option<u64>,
     /// Load average of the machine when the run began.
@@ -126,6 +128,7 @@ impl Stopped {
                 samples: h.len(),
             }),
             resident_bytes: memory.map(|m| m.resident),
+            anonymous_bytes: memory.map(|m| m.anonymous),
             peak_bytes: memory.map(|m| m.peak),
             load_average: self.meter.load_average,
         })

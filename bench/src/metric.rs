@@ -22,19 +22,22 @@ pub enum Metric {
     P99Us,
     /// Resident memory at the end, MiB.
     ResidentMib,
+    /// Anonymous resident memory at the end, MiB.
+    AnonymousMib,
     /// Peak resident memory, MiB.
     PeakMib,
 }
 
 impl Metric {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MessagesPerSecond,
         Self::MessagesPerServerCpuSecond,
         Self::ServerCpuSeconds,
         Self::P50Us,
         Self::P99Us,
         Self::ResidentMib,
+        Self::AnonymousMib,
         Self::PeakMib,
     ];
 
@@ -47,6 +50,7 @@ impl Metric {
             Self::P50Us => "p50 latency us",
             Self::P99Us => "p99 latency us",
             Self::ResidentMib => "resident MiB",
+            Self::AnonymousMib => "anonymous MiB",
             Self::PeakMib => "peak resident MiB",
         }
     }
@@ -69,6 +73,7 @@ impl Metric {
             Self::P50Us => Some(run.latency?.p50_us),
             Self::P99Us => Some(run.latency?.p99_us),
             Self::ResidentMib => Some(run.resident_bytes? as f64 / MIB),
+            Self::AnonymousMib => Some(run.anonymous_bytes? as f64 / MIB),
             Self::PeakMib => Some(run.peak_bytes? as f64 / MIB),
         }
     }

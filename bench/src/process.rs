@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::error::{LoadError, Result};
 
-/// Resident memory of a process, in bytes.
+/// Memory of a process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
     /// `VmRSS`: now.
     pub resident: u64,
+    /// `RssAnon`: what of that belongs to no file: heap and stacks, without code and mapped segments.
+    pub anonymous: u64,
     /// `VmHWM`: the most since the process started.
     pub peak: u64,
 }
@@ -38,15 +40,20 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     user.checked_add(system)
 }
 
-/// Resident memory of `pid`.
+/// Memory of `pid`.
 ///
 /// # Errors
 /// [`LoadError::Io`] when there is no such process.
 pub fn memory(pid: u32) -> Result<Memory> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).map_err(LoadError::io(&*path))?;
-    match (kib_field(&text, "VmRSS:"), kib_field(&text, "VmHWM:")) {
-        (Some(resident), Some(peak)) => Ok(Memory { resident, peak }),
+    let field = |name| kib_field(&text, name);
+    match (field("VmRSS:"), field("RssAnon:"), field("VmHWM:")) {
+        (Some(resident), Some(anonymous), Some(peak)) => Ok(Memory {
+            resident,
+            anonymous,
+            peak,
+        }),
         _ => Err(LoadError::Server(format!("process {pid} has no memory: it has ended"))),
     }
 }
@@ -89,7 +96,7 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_time() {
         let memory = memory(std::process::id()).unwrap();
-        assert!(memory.resident > 0 && memory.peak >= memory.resident);
+        assert!(memory.anonymous > 0 && memory.resident > memory.anonymous && memory.peak >= memory.resident);
         cpu_time(std::process::id()).unwrap();
     }
 }

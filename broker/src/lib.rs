@@ -29,7 +29,7 @@
 //! - [`jetstream`]: streams and consumers, hanging into the interest graph as [`Service`](account::Service)s.
 //! - [`monitor`]: the HTTP port. [`logging`]: the log. [`limits`]: every bound, with its reason.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod account;
 pub mod client;

@@ -65,6 +65,16 @@ pub const IO_THREADS_MAX: usize = 16;
 /// Connections waiting to be accepted that the kernel keeps for us.
 pub const LISTEN_BACKLOG: i32 = 1024;
 
+/// File descriptors kept for storage: open segments, journals and RocksDB's tables, of which each has a bound of its own. A
+/// server whose limit is below twice this keeps half of it.
+pub const STORAGE_DESCRIPTORS: usize = 1_024;
+
+/// File descriptors kept for the rest: event loops, listeners, logs, standard input and output.
+pub const OWN_DESCRIPTORS: usize = 64;
+
+/// Connections over the most there may be that are told so at the same time; more are closed without a word.
+pub const REFUSALS: usize = 32;
+
 /// Connections listed by the monitoring port unless asked for more. As nats-server.
 pub const MONITOR_LIST_DEFAULT: usize = 1024;
 

@@ -1,12 +1,13 @@
 //! `weir-server`: the NATS server on Weir's engine, as a program.
 
-mod startup_pages;
+#![forbid(unsafe_code)]
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use weir_broker::conf::{self, Command, Options};
 use weir_broker::logging::{FATAL, Log};
+use weir_broker::server::descriptors;
 use weir_broker::signals::Signals;
 use weir_broker::{Error, Result, Server, WEIR_VERSION};
 
@@ -40,6 +41,7 @@ fn run(options: Options) -> ExitCode {
         }
     };
     log.install();
+    descriptors::raise_limit();
     match serve(options, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -61,7 +63,6 @@ fn serve(options: Options, log: &Log) -> Result<()> {
     runtime.block_on(async {
         let signals = Signals::install()?;
         let server = Server::start(options).await?;
-        startup_pages::give_back();
         signals.obey(&server, log).await;
         Ok(())
     })

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, lookup_host};
 use super::Server;
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, LISTEN_BACKLOG};
+use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, LISTEN_BACKLOG, REFUSALS};
 
 /// Opens a listening socket on `host:port`; port 0 takes a free one. The address is the one to tell: that of the host as it
 /// was given, with the port that was taken.
@@ -76,6 +76,11 @@ impl Server {
                     // Those of IPv4 come as such, also through a socket that takes both.
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     pause = ACCEPT_BACKOFF_MIN;
+                    // Those over the limit are told so by their own task, but there is a limit to that as well.
+                    if self.threads.connections() >= self.connections_max.saturating_add(REFUSALS) {
+                        tracing::debug!("{peer} - maximum connections exceeded, and too many being told so");
+                        continue;
+                    }
                     // Costs latency only; refused on sockets that are closed already.
                     let _ = stream.set_nodelay(true);
                     if let (Ok(stream), Some(home)) = (stream.into_std(), self.threads.quietest()) {

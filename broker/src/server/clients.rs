@@ -23,7 +23,7 @@ impl Server {
     /// Takes a connection into the books. False: there are too many.
     pub(crate) fn admit(&self, client: &Arc<Client>) -> bool {
         let mut open = self.clients.open.lock();
-        if self.options.max_connections.is_some_and(|max| open.len() >= max) {
+        if open.len() >= self.connections_max {
             return false;
         }
         open.insert(client.id, Arc::clone(client));

@@ -40,6 +40,16 @@ impl Server {
         if let Some(file) = &self.options.config_file {
             tracing::info!("Using configuration file: {}", file.display());
         }
+        if self
+            .options
+            .max_connections
+            .is_some_and(|wanted| wanted > self.connections_max)
+        {
+            tracing::warn!(
+                "The limit of open files leaves room for {} connections; raise it (ulimit -Hn) for more",
+                self.connections_max
+            );
+        }
     }
 
     async fn open(self: &Arc<Self>) -> Result<()> {

@@ -4,6 +4,7 @@ mod accept;
 mod auth;
 mod clients;
 mod counters;
+pub mod descriptors;
 mod files;
 mod identity;
 mod lifecycle;
@@ -56,6 +57,8 @@ pub struct Server {
     accounts: RwLock<HashMap<Box<str>, Arc<Account>>>,
     began: Instant,
     clients: clients::Clients,
+    /// Connections at most, by the options and by the limit of open files.
+    connections_max: usize,
     last_client_id: AtomicU64,
     client_address: OnceLock<SocketAddr>,
     monitor_address: OnceLock<SocketAddr>,
@@ -74,6 +77,8 @@ pub struct Server {
 impl Server {
     fn new(options: Options) -> Result<Arc<Self>> {
         auth::check(&options.auth)?;
+        let wanted = options.max_connections.unwrap_or(usize::MAX);
+        let connections_max = wanted.min(descriptors::connection_room(options.jetstream.enabled));
         let stopped = watch::Sender::new(false);
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
@@ -93,6 +98,7 @@ impl Server {
             jetstream: OnceLock::new(),
             began: Instant::now(),
             clients: clients::Clients::default(),
+            connections_max,
             last_client_id: AtomicU64::new(0),
             client_address: OnceLock::new(),
             monitor_address: OnceLock::new(),

@@ -38,6 +38,14 @@ impl IoThreads {
         })
     }
 
+    /// Connections on all threads, those that are being refused or closed too.
+    pub fn connections(&self) -> usize {
+        self.homes
+            .iter()
+            .map(|home| home.connections.load(Ordering::Relaxed))
+            .sum()
+    }
+
     /// The thread with the fewest connections. There is always one: `start` makes at least one.
     pub fn quietest(&self) -> Option<&Home> {
         self.homes

@@ -84,7 +84,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
