@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use parking_lot::Mutex;
 use support::{ACCOUNT, Bench, Handle, Storage};
+use weir_engine::consumer::ConsumerConfig;
 use weir_engine::shard::emit::{Emit, Event, Outlet};
 use weir_engine::stream::{Purge, StreamConfig};
 use weir_engine::{
@@ -25,6 +26,8 @@ enum Fault {
     Panic,
     /// It cannot be opened.
     Open,
+    /// There is no room for records, nor for more of the journal.
+    Full,
 }
 
 /// A backend some of whose logs fail.
@@ -94,10 +97,20 @@ impl Log for FaultyLog {
                 self.poisoned = true;
                 return Err(Error::io("writing", "a bad sector"));
             }
+            Some(Fault::Full) if !batch.append.is_empty() && self.id.0 >= 256 => {
+                return Err(Error::new(Kind::Full, "no space left on device"));
+            }
             Some(Fault::Panic) => panic!("a bug of the test's own"),
             _ => {}
         }
         self.inner.write(batch)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<()> {
+        match self.faults.lock().get(&self.id) {
+            Some(Fault::Full) => Err(Error::new(Kind::Full, "no space left on device")),
+            _ => self.inner.reserve(bytes),
+        }
     }
 
     fn truncate(&mut self, last: Seq) -> Result<()> {
@@ -355,4 +368,74 @@ fn messages_that_no_record_can_hold_are_refused() {
     assert_eq!(code(s.publish("a", "", &large)), 10054);
     assert_eq!((last(&s), last(&t)), (1, 1));
     assert_eq!(scene.offline("S"), None);
+}
+
+/// The journal of the only shard.
+const JOURNAL: LogId = LogId(1);
+
+#[test]
+fn while_the_disk_is_full_only_publishers_are_refused() {
+    let (scene, s, t) = Scene::new();
+    s.publish("a", "", b"two").unwrap();
+    scene.set(JOURNAL, Some(Fault::Full));
+    for stream in [&s, &t] {
+        let error = stream.publish("a", "", b"refused").unwrap_err();
+        assert!(
+            error.kind == Kind::Full && error.message.contains("disk is full"),
+            "{error}"
+        );
+    }
+    assert!(
+        scene
+            .bench
+            .store()
+            .catalogue()
+            .trouble()
+            .unwrap()
+            .contains("disk is full")
+    );
+    assert_eq!(&s.message(2).unwrap().payload[..], b"two");
+    assert!(s.call(|shard, id| shard.delete_message(id, 1, false)).unwrap());
+    s.call(|shard, id| {
+        shard.create_consumer(
+            id,
+            ConsumerConfig {
+                name: "c".into(),
+                ..ConsumerConfig::default()
+            },
+        )
+    })
+    .unwrap();
+    assert_eq!(t.call(|shard, id| shard.purge(id, &Purge::default())).unwrap(), 1);
+    scene.set(JOURNAL, None);
+    scene.bench.advance(2 * SECOND);
+    assert_eq!(scene.bench.store().catalogue().trouble(), None);
+    assert_eq!(s.publish("a", "", b"three").unwrap().0, 3);
+    assert_eq!(t.publish("a", "", b"two").unwrap().0, 2);
+}
+
+#[test]
+fn what_the_journal_has_is_kept_there_until_the_log_has_room_for_it() {
+    for clean in [true, false] {
+        let (mut scene, s, t) = Scene::new();
+        scene.bench.close();
+        scene.bench.open();
+        let [s, t] = [s, t].map(|stream| Handle {
+            shard: scene.bench.store().shard(0).clone(),
+            ..stream
+        });
+        scene.set(s.id, Some(Fault::Full));
+        assert_eq!(s.publish("a", "", b"two").unwrap().0, 2, "the journal has it");
+        assert_eq!(&s.message(2).unwrap().payload[..], b"two");
+        assert_eq!(t.publish("a", "", b"refused").unwrap_err().kind, Kind::Full);
+        match clean {
+            true => scene.bench.close(),
+            false => scene.bench.kill(),
+        }
+        scene.set(s.id, None);
+        scene.bench.open();
+        let s = scene.bench.find("S").unwrap();
+        assert_eq!(&s.message(2).unwrap().payload[..], b"two");
+        assert_eq!(s.publish("a", "", b"three").unwrap().0, 3);
+    }
 }

@@ -146,6 +146,17 @@ pub trait Log: Send {
     /// nothing.
     fn write(&mut self, batch: &Batch<'_>) -> Result<()>;
 
+    /// Sees to it that `bytes` of records can be written, and some more after them, without the disk having to give more
+    /// room; asked of a journal ([`LogOptions::preallocate`]) before each turn. A log of another kind need not do anything.
+    ///
+    /// An error of kind [`Full`](crate::Kind::Full) means that there is no such room; the log is not poisoned by it, and
+    /// small batches can be written still. That is so for [`Log::write`] as well: where it answers `Full`, nothing was
+    /// written, and the same batch may be written again.
+    fn reserve(&mut self, bytes: u64) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
+
     /// Removes every sequence above `last`; a later append may use them again.
     fn truncate(&mut self, last: Seq) -> Result<()>;
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::backend::KvWrite;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::shard::recover::saved_position;
 use crate::shard::snapshot::{StreamSnapshot, dedup_key, pack_dedup, stream_key};
 use crate::shard::{Input, ShardHandle, State};
 use crate::store::Environment;
@@ -92,7 +93,8 @@ impl State {
             Some(Ok(position)) => self.free_journal(position),
             Some(Err(error)) => {
                 self.checkpoint_failed(&error);
-                self.checkpoint.failure = Some(error);
+                // Without room nothing was written, and nothing is lost.
+                self.checkpoint.failure = Some(error).filter(|error| error.kind != Kind::Full);
                 Ok(())
             }
         }
@@ -142,7 +144,14 @@ impl State {
         self.checkpoint.journal_bytes = 0;
         let mut backends = BTreeSet::from([BackendKind::Segment]);
         let mut writes = Vec::new();
+        let mut position = self.position;
         for stream in self.streams.values_mut().filter(|stream| stream.unsaved) {
+            if self.room.is_unwritten(stream.id()) {
+                // Its log lacks what a snapshot would count on: the journal keeps it.
+                let saved = saved_position(&self.env, stream.id()).unwrap_or(0);
+                position = position.min(saved);
+                continue;
+            }
             stream.unsaved = false;
             if !stream.is_journaled() {
                 continue;
@@ -164,7 +173,7 @@ impl State {
             env: self.env.clone(),
             backends,
             writes,
-            position: self.position,
+            position,
         }
     }
 }

@@ -124,6 +124,16 @@ impl Load {
     }
 }
 
+/// About what inputs add to the journal, in bytes; messages alone count.
+pub(super) fn journal_bytes(inputs: &[Input]) -> u64 {
+    const COMMAND: usize = 64;
+    let of_one = |input: &Input| match input {
+        Input::Publish { .. } => (input.bytes() + COMMAND) as u64,
+        _ => 0,
+    };
+    inputs.iter().map(of_one).sum()
+}
+
 fn weight(inputs: &[Input]) -> usize {
     inputs.iter().map(Input::bytes).sum()
 }

@@ -11,6 +11,7 @@ mod input;
 mod offline;
 mod recover;
 mod restore;
+mod room;
 pub mod snapshot;
 pub(crate) mod turn;
 
@@ -37,6 +38,7 @@ use command::Commands;
 use emit::{ConsumerName, Emit, Outlet, Status, Ticket};
 use input::Load;
 use offline::{OfflineStreams, contained};
+use room::{NEW_STREAM_BYTES, Room};
 use turn::{Turn, mix};
 
 /// Inputs that one turn takes at most.
@@ -66,6 +68,8 @@ pub(crate) struct State {
     touched: Vec<LogId>,
     /// Streams whose consumers were stopped by the turn's budget.
     unfinished: Vec<LogId>,
+    /// What there is of room on the disk.
+    room: Room,
     /// Streams that failed in this turn, and why: they go offline at its end.
     faulty: Vec<(LogId, Error)>,
     /// Streams deleted in this turn, whose logs go once the journal has it.
@@ -184,8 +188,10 @@ impl Runner {
         let emits = std::mem::take(&mut self.emits);
         self.entropy = mix(self.entropy.wrapping_add(now.unsigned_abs()));
         let mut turn = Turn::new(now, self.entropy, commands, emits, self.outlet.as_mut());
+        let bytes = inputs.iter().map(|inputs| input::journal_bytes(inputs)).sum();
         let mut inputs = inputs.into_iter().flatten();
         let outcome = contained(|| {
+            self.state.begin_with_room(bytes, now)?;
             self.state.apply(&mut inputs, &mut turn)?;
             self.state.commit(&mut turn)
         });
@@ -390,9 +396,14 @@ impl State {
                     headers_len,
                     body,
                 };
-                match self.touch(stream) {
-                    Some(target) => (stream, target.ingest(publish, ticket, turn)),
-                    None => {
+                let full = self.room.check().err();
+                match (self.touch(stream), full) {
+                    (Some(target), Some(full)) if target.is_journaled() => {
+                        target.answer(ticket, Err(full), turn);
+                        return Ok(());
+                    }
+                    (Some(target), _) => (stream, target.ingest(publish, ticket, turn)),
+                    (None, _) => {
                         self.refuse_offline(stream, ticket, turn);
                         return Ok(());
                     }
@@ -473,18 +484,20 @@ impl State {
             let due = turn.now.saturating_add(nanos);
             self.sync_due = Some(self.sync_due.map_or(due, |before| before.min(due)));
         }
-        for &id in &self.touched {
+        for at in 0..self.touched.len() {
+            let id = self.touched[at];
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.position = self.position;
                 stream.unsaved = true;
                 stream.untidy = true;
                 let read = stream.has_consumers();
-                if let Err(error) = stream.core.write(read) {
-                    // The journal has it all: what is answered stays true.
-                    self.faulty.push((id, error));
-                }
+                let written = stream.core.write(read);
                 // A client that is answered may ask for it at once.
                 stream.note_stats();
+                if let Err(error) = written {
+                    // The journal has it all: what is answered stays true.
+                    self.not_written(id, error, turn.now);
+                }
             }
         }
         for (id, error) in std::mem::take(&mut self.faulty) {
@@ -558,7 +571,7 @@ impl State {
 
     fn next_deadline(&self) -> Option<NanoTime> {
         let first = self.deadlines.first().map(|(due, _)| *due);
-        [first, self.sync_due, self.offline.next_retry()]
+        [first, self.sync_due, self.offline.next_retry(), self.room.next_look()]
             .into_iter()
             .flatten()
             .min()
@@ -703,6 +716,9 @@ impl Shard<'_, '_> {
         config: StreamConfig,
         settings: Settings,
     ) -> Result<LogId> {
+        if settings.is_journaled() {
+            self.state.need_room(NEW_STREAM_BYTES, self.turn.now)?;
+        }
         let who = Identity {
             id,
             account: account.clone(),
@@ -792,6 +808,9 @@ impl Shard<'_, '_> {
         headers_len: usize,
         body: bytes::Bytes,
     ) -> Result<emit::PubAck> {
+        if self.state.existing(id)?.is_journaled() {
+            self.state.need_room(subject.len() + body.len(), self.turn.now)?;
+        }
         let stream = self.state.existing(id)?;
         let publish = crate::stream::Publish {
             subject,
@@ -826,6 +845,9 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn copy(&mut self, id: LogId, source: &StreamSource, identity: &str, portion: Portion) -> Result<Taken> {
+        if self.state.existing(id)?.is_journaled() {
+            self.state.need_room(portion.bytes(), self.turn.now)?;
+        }
         let stream = self.state.existing(id)?;
         stream.demand_durability(self.turn);
         stream.copy(source, identity, portion, self.turn)

@@ -67,6 +67,7 @@ impl State {
             position,
             streams: Default::default(),
             offline: Default::default(),
+            room: Default::default(),
             restoring: Default::default(),
             touched: Vec::new(),
             unfinished: Vec::new(),

@@ -11,6 +11,7 @@ use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Result};
 use crate::headers;
 use crate::reject;
+use crate::shard::room::NEW_STREAM_BYTES;
 use crate::shard::snapshot::{StreamSnapshot, stream_key};
 use crate::shard::{Shard, State};
 use crate::store::StreamEntry;
@@ -40,6 +41,9 @@ impl Shard<'_, '_> {
         settings: Settings,
         first: Seq,
     ) -> Result<()> {
+        if settings.is_journaled() {
+            self.state.need_room(NEW_STREAM_BYTES, self.turn.now)?;
+        }
         let value = crate::stream::to_json(&(self.state.number, settings));
         let kv = self.state.env.backend(BackendKind::Segment)?.kv();
         kv.put_all(&[(key(id), Some(value))])?;

@@ -29,7 +29,7 @@ impl Stream {
     }
 
     /// Answers a publisher, if it wants an answer and the stream gives any.
-    pub(super) fn answer(&self, ticket: Ticket, result: Result<PubAck>, turn: &mut Turn<'_>) {
+    pub(crate) fn answer(&self, ticket: Ticket, result: Result<PubAck>, turn: &mut Turn<'_>) {
         match ticket {
             Ticket::None => {}
             Ticket::Reply(_) if self.core.config.no_ack => {}

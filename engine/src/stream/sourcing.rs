@@ -45,6 +45,14 @@ pub struct Portion {
     pub pending: u64,
 }
 
+impl Portion {
+    /// The bytes of its messages.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_one = |message: &Message| message.subject.len() + message.headers.len() + message.payload.len();
+        self.messages.iter().map(of_one).sum()
+    }
+}
+
 /// What a target did with a [`Portion`].
 #[derive(Debug)]
 pub struct Taken {
