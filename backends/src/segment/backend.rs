@@ -10,7 +10,7 @@ use weir_engine::{Backend, Error, Kind, Kv, Log, LogId, LogOptions, Recovery, Re
 
 use super::files::{Files, Lock, RealFiles};
 use super::handle::Handles;
-use super::kv::SegmentKv;
+use super::kv::{SegmentKv, folders};
 use super::recover::recover;
 use super::state::{Doing, Shared, State};
 use super::sync::Syncer;
@@ -74,8 +74,8 @@ impl SegmentBackend {
     /// As [`open`](Self::open), with other file operations: for tests.
     pub(super) fn open_with(dir: &Path, files: Arc<dyn Files>) -> Result<Self> {
         let logs_dir = dir.join("logs");
-        let kv_dir = dir.join("kv");
-        for path in [dir, &logs_dir, &kv_dir] {
+        let [kv, copy] = folders(dir);
+        for path in [dir, &logs_dir, &kv, &copy] {
             make_dir(&*files, path)?;
         }
         let lock = take_lock(&*files, dir, false)?;
@@ -86,7 +86,7 @@ impl SegmentBackend {
                 remove_all(&*files, &path).doing("removing", &path)?;
             }
         }
-        Self::build(logs_dir, &kv_dir, files, lock, false)
+        Self::build(dir, logs_dir, files, lock, false)
     }
 
     /// Opens a store to look at it. Nothing is written: what recovery would cut is only told. Works beside other
@@ -104,7 +104,7 @@ impl SegmentBackend {
             )));
         }
         let lock = take_lock(&*files, dir, true)?;
-        Self::build(logs_dir, &dir.join("kv"), files, lock, true)
+        Self::build(dir, logs_dir, files, lock, true)
     }
 
     /// Holds fewer files open than the limit of the process allows.
@@ -115,14 +115,14 @@ impl SegmentBackend {
     }
 
     fn build(
+        dir: &Path,
         logs_dir: PathBuf,
-        kv_dir: &Path,
         files: Arc<dyn Files>,
         lock: Option<Lock>,
         read_only: bool,
     ) -> Result<Self> {
         let handles = Arc::new(Handles::new(files, read_only));
-        let kv = Arc::new(SegmentKv::open(kv_dir, handles.clone())?);
+        let kv = Arc::new(SegmentKv::open(dir, handles.clone())?);
         Ok(Self {
             core: Arc::new(Core {
                 logs_dir,
@@ -135,9 +135,14 @@ impl SegmentBackend {
         })
     }
 
-    /// What opening the key-value space found damaged or cut, one line each.
+    /// What opening the key-value space found damaged, one line each.
     pub fn kv_damage(&self) -> Vec<String> {
-        self.kv.damage()
+        [self.kv.mended(), self.kv.lost()].concat()
+    }
+
+    /// The part of it that no copy mends: some writes are lost.
+    pub fn lost(&self) -> &[String] {
+        self.kv.lost()
     }
 
     fn log_dir(&self, id: LogId) -> PathBuf {

@@ -1,9 +1,14 @@
-//! The key-value space: one file of checksummed batches, and all of it in memory.
+//! The key-value space: batches under checksums in two copies, and all of it in memory.
 //!
-//! When more than half of the file is out of date, the live pairs are written to a new file, which then takes the
-//! old one's place.
+//! Every batch is written to both files, and both are synced before it counts; what is damaged in one is taken from the
+//! other. When more than half of a file is out of date, the live pairs are written to new files, which then take the
+//! places of the old ones.
 
-use std::collections::BTreeMap;
+mod batch;
+mod merge;
+mod open;
+
+use std::io;
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,33 +17,33 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use weir_engine::{Error, Kind, Kv, KvWrite, Result, VisitKey};
 
-use super::files::Mode;
-use super::format::{ALIGN, VERSION, align, u16_at, u32_at, u64_at};
-use super::handle::{Handle, Handles};
+use super::files::{File, Mode};
+use super::handle::Handles;
 use super::state::Doing;
+use batch::{FILE_HEADER, Pairs, encode, file_header, pair_bytes};
+use merge::COPIES;
+use open::{Found, file_name};
 
-/// What a file begins with.
-const FILE_MAGIC: [u8; 8] = *b"WeirKv1\n";
-/// Bytes of the file header.
-const FILE_HEADER: usize = 32;
-/// What a batch begins with.
-const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"WKvB");
-/// Bytes of a batch before its payload.
-const BATCH_HEADER: usize = 40;
-/// Says "deleted" where the length of a value would be.
-const DELETED: u32 = u32::MAX;
 /// The longest key or value, in bytes.
 const PART_MAX: usize = 256 << 20;
 /// The longest batch, in bytes.
 const BATCH_MAX: usize = 1 << 30;
-/// Below this size, in bytes, a file is not rewritten.
-const REWRITE_MIN: u64 = 1 << 20;
+/// Below this size, in bytes, files are not rewritten. Small for tests, which rewrite often.
+const REWRITE_MIN: u64 = if cfg!(test) { 32 << 10 } else { 1 << 20 };
 /// Pairs that a scan takes at once, so that the lock is not held while they are visited.
 const SCAN_BATCH: usize = 256;
+/// The folders of the copies, below that of the store.
+const FOLDERS: [&str; COPIES] = ["kv", "kv2"];
 
-/// The file and how far it is written.
+/// One open copy.
+struct Copy {
+    path: PathBuf,
+    file: File,
+}
+
+/// The copies and how far they are written.
 struct Tail {
-    handle: Arc<Handle>,
+    copies: Arc<Vec<Copy>>,
     generation: u64,
     pos: u64,
     /// The last batch's number.
@@ -46,333 +51,150 @@ struct Tail {
     durable: u64,
     dirty: bool,
     dir_dirty: bool,
-    /// About how many bytes of the file are still needed.
-    live: u64,
     buf: Vec<u8>,
     poison: Option<String>,
-    /// Files with damage in them are never replaced.
-    keep: bool,
+    /// The length from which on a rewrite is tried.
+    rewrite_at: u64,
 }
 
 /// The key-value space of a segment backend.
 pub struct SegmentKv {
-    dir: PathBuf,
+    dirs: [PathBuf; COPIES],
     handles: Arc<Handles>,
-    pairs: RwLock<BTreeMap<Bytes, Bytes>>,
+    pairs: RwLock<Pairs>,
     tail: Mutex<Option<Tail>>,
     /// Held for the length of a sync.
     syncing: Mutex<()>,
-    damage: Vec<String>,
+    mended: Vec<String>,
+    lost: Vec<String>,
 }
 
-fn pair_bytes(key: &[u8], value: &[u8]) -> u64 {
-    (8 + key.len() + value.len()) as u64
-}
-
-fn file_name(generation: u64) -> String {
-    format!("{generation:016x}.kv")
-}
-
-fn seed(generation: u64, at: u64) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&generation.to_le_bytes()), &at.to_le_bytes())
-}
-
-fn file_header(generation: u64) -> [u8; FILE_HEADER] {
-    let mut raw = [0; FILE_HEADER];
-    raw[..8].copy_from_slice(&FILE_MAGIC);
-    raw[8..10].copy_from_slice(&VERSION.to_le_bytes());
-    raw[16..24].copy_from_slice(&generation.to_le_bytes());
-    let crc = crc32c::crc32c(&raw[..28]);
-    raw[28..].copy_from_slice(&crc.to_le_bytes());
-    raw
-}
-
-/// Adds one batch to `buf`, which will lie at offset `at` of the file.
-fn encode<'a>(
-    buf: &mut Vec<u8>,
-    generation: u64,
-    at: u64,
-    number: u64,
-    durable: u64,
-    writes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-) {
-    let start = buf.len();
-    buf.resize(start + BATCH_HEADER, 0);
-    let mut count = 0u32;
-    for (key, value) in writes {
-        count += 1;
-        buf.extend_from_slice(&(key.len() as u32).to_le_bytes());
-        buf.extend_from_slice(&value.map_or(DELETED, |v| v.len() as u32).to_le_bytes());
-        buf.extend_from_slice(key);
-        buf.extend_from_slice(value.unwrap_or_default());
-    }
-    let len = (buf.len() - start - BATCH_HEADER) as u32;
-    let body_crc = crc32c::crc32c(&buf[start + BATCH_HEADER..]);
-    let h = &mut buf[start..start + BATCH_HEADER];
-    h[..4].copy_from_slice(&BATCH_MAGIC.to_le_bytes());
-    h[8..12].copy_from_slice(&len.to_le_bytes());
-    h[12..16].copy_from_slice(&count.to_le_bytes());
-    h[16..24].copy_from_slice(&number.to_le_bytes());
-    h[24..32].copy_from_slice(&durable.to_le_bytes());
-    h[32..36].copy_from_slice(&body_crc.to_le_bytes());
-    let crc = crc32c::crc32c_append(seed(generation, at), &h[8..]);
-    h[4..8].copy_from_slice(&crc.to_le_bytes());
-    let end = align(buf.len() as u64) as usize;
-    buf.resize(end, 0);
-}
-
-struct Batch<'a> {
-    at: u64,
-    end: u64,
-    number: u64,
-    durable: u64,
-    /// `None` if it fails its checksum.
-    payload: Option<&'a [u8]>,
-}
-
-/// The batches whose headers verify, and what lies between them.
-fn batches(data: &[u8], generation: u64) -> Vec<Batch<'_>> {
-    let mut found = Vec::new();
-    let mut at = FILE_HEADER;
-    while at + BATCH_HEADER <= data.len() {
-        let h = &data[at..at + BATCH_HEADER];
-        let len = u32_at(h, 8) as usize;
-        let good =
-            u32_at(h, 0) == BATCH_MAGIC && crc32c::crc32c_append(seed(generation, at as u64), &h[8..]) == u32_at(h, 4);
-        if !good {
-            at += ALIGN as usize;
-            continue;
-        }
-        let payload = data
-            .get(at + BATCH_HEADER..at + BATCH_HEADER + len)
-            .filter(|p| crc32c::crc32c(p) == u32_at(h, 32));
-        // The header verifies, so its length is right, unless the file ends before it.
-        let end = align((at + BATCH_HEADER + len) as u64) as usize;
-        let next = if payload.is_some() || end <= data.len() {
-            end
-        } else {
-            at + BATCH_HEADER
-        };
-        found.push(Batch {
-            at: at as u64,
-            end: next as u64,
-            number: u64_at(h, 16),
-            durable: u64_at(h, 24),
-            payload,
-        });
-        at = next;
-    }
-    found
-}
-
-fn apply(pairs: &mut BTreeMap<Bytes, Bytes>, live: &mut u64, key: &[u8], value: Option<&[u8]>) {
-    let old = match value {
-        Some(value) => {
-            *live += pair_bytes(key, value);
-            // Copies: a caller's slice may belong to something much larger.
-            pairs.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value))
-        }
-        None => pairs.remove(key),
-    };
-    if let Some(old) = old {
-        *live = live.saturating_sub(pair_bytes(key, &old));
-    }
-}
-
-fn apply_payload(pairs: &mut BTreeMap<Bytes, Bytes>, live: &mut u64, mut payload: &[u8]) -> Option<()> {
-    while !payload.is_empty() {
-        let key_len = u32_at(payload.get(..8)?, 0) as usize;
-        let value_len = u32_at(payload, 4);
-        payload = &payload[8..];
-        let key = payload.get(..key_len)?;
-        payload = &payload[key_len..];
-        let value = match value_len {
-            DELETED => None,
-            len => {
-                let value = payload.get(..len as usize)?;
-                payload = &payload[len as usize..];
-                Some(value)
-            }
-        };
-        apply(pairs, live, key, value);
-    }
-    Some(())
+/// The folders of the copies.
+pub fn folders(store: &Path) -> [PathBuf; COPIES] {
+    FOLDERS.map(|folder| store.join(folder))
 }
 
 impl SegmentKv {
-    /// Opens the space in a directory, which exists unless only reading.
-    pub fn open(dir: &Path, handles: Arc<Handles>) -> Result<Self> {
-        let read_only = handles.read_only;
-        let mut kv = Self {
-            dir: dir.to_path_buf(),
+    /// Opens the space of a store, whose [`folders`] exist unless only reading.
+    pub fn open(store: &Path, handles: Arc<Handles>) -> Result<Self> {
+        let dirs = folders(store);
+        let found = open::open(&dirs, &handles)?;
+        let Found {
+            generation,
+            merged,
+            anew,
+            mended,
+            lost,
+        } = found;
+        for line in mended.iter().chain(&lost) {
+            tracing::error!("{line}");
+        }
+        let (number, mark, end) = (merged.number, merged.mark, merged.end);
+        let kv = Self {
+            dirs,
             handles,
-            pairs: RwLock::default(),
+            pairs: RwLock::new(merged.pairs),
             tail: Mutex::new(None),
             syncing: Mutex::default(),
-            damage: Vec::new(),
+            mended,
+            lost,
         };
-        if read_only && !kv.handles.files.is_dir(dir) {
+        let Some(generation) = generation.filter(|_| !kv.handles.read_only) else {
             return Ok(kv);
-        }
-        let mut generations = Vec::new();
-        for path in kv.handles.files.list(dir).doing("listing", dir)? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let number = name.strip_suffix(".kv").unwrap_or_default();
-            match u64::from_str_radix(number, 16) {
-                Ok(generation) if file_name(generation) == name => generations.push(generation),
-                _ if name.ends_with(".kv.tmp") && !read_only => {
-                    kv.handles.files.remove(&path).doing("removing", &path)?;
-                }
-                _ => {}
+        };
+        let tail = if anew {
+            let tail = kv.write_all(generation + 1)?;
+            kv.remove_all(generation)?;
+            tail
+        } else {
+            let tail = Tail {
+                copies: Arc::new(kv.open_copies(generation, Mode::Write)?),
+                generation,
+                pos: end,
+                number,
+                durable: mark.min(number),
+                dirty: true,
+                dir_dirty: true,
+                buf: Vec::new(),
+                poison: None,
+                rewrite_at: REWRITE_MIN,
+            };
+            if number > mark {
+                // As for logs: what an earlier process could not sync is written again.
+                let path = &tail.copies[0].path;
+                let whole = kv.handles.files.read(path).doing("reading", path)?;
+                kv.write_at(&tail.copies, &whole, 0)
+                    .map_err(|(path, error)| Error::io(format_args!("writing {} again", path.display()), error))?;
             }
-        }
-        generations.sort_unstable();
-        if let Some(generation) = generations.pop() {
-            kv.load(generation)?;
-            if !read_only {
-                // A new file got its name only when it was whole.
-                for old in generations {
-                    let path = dir.join(file_name(old));
-                    kv.handles.files.remove(&path).doing("removing", &path)?;
-                }
-            }
-        }
+            tail
+        };
+        *kv.tail.lock() = Some(tail);
         Ok(kv)
     }
 
-    /// What opening found, one line each.
-    pub fn damage(&self) -> Vec<String> {
-        self.damage.clone()
+    /// Damage that opening found and another copy mended, one line each.
+    pub fn mended(&self) -> &[String] {
+        &self.mended
     }
 
-    fn load(&mut self, generation: u64) -> Result<()> {
-        let path = self.dir.join(file_name(generation));
-        let data = self.handles.files.read(&path).doing("reading", &path)?;
-        let header = file_header(generation);
-        if data.get(..FILE_HEADER) != Some(&header[..]) {
-            let ours = data.get(..8) == Some(&FILE_MAGIC[..]);
-            if ours
-                && data.len() >= FILE_HEADER
-                && u16_at(&data, 8) > VERSION
-                && crc32c::crc32c(&data[..28]) == u32_at(&data, 28)
-            {
-                return Err(Error::unsupported(format!(
-                    "{} has a newer format version; use a newer program. Nothing was changed",
-                    path.display()
-                )));
-            }
-            if !data.is_empty() {
-                self.damage
-                    .push(format!("{}: the file header is damaged", path.display()));
-            }
-        }
-        let found = batches(&data, generation);
-        let mark = found.iter().map(|b| b.durable).max().unwrap_or(0);
-        let mut pairs = BTreeMap::new();
-        let (mut number, mut live, mut end) = (0, 0, FILE_HEADER as u64);
-        let mut keep = false;
-        for batch in &found {
-            // As for logs: broken above the mark is torn, at or below it damaged.
-            let broken = batch.payload.is_none() || batch.number != number + 1 || batch.at != end;
-            if broken && number + 1 > mark {
-                break;
-            }
-            if broken {
-                keep = true;
-                self.damage.push(format!(
-                    "{}: offset {end} to {} is damaged; writes {} to {} are lost",
-                    path.display(),
-                    batch.end,
-                    number + 1,
-                    batch.number
-                ));
-            }
-            if batch.number <= number {
-                continue;
-            }
-            if let Some(payload) = batch.payload
-                && apply_payload(&mut pairs, &mut live, payload).is_none()
-            {
-                self.damage
-                    .push(format!("{}: offset {} makes no sense", path.display(), batch.at));
-            }
-            number = batch.number;
-            end = batch.end;
-        }
-        let torn = data
-            .iter()
-            .skip(end as usize)
-            .rposition(|byte| *byte != 0)
-            .map(|last| end + last as u64 + 1);
-        for line in &self.damage {
-            tracing::error!("{line}");
-        }
-        self.pairs = RwLock::new(pairs);
-        if self.handles.read_only {
-            return Ok(());
-        }
-        let handle = Handle::new(&self.handles, path.clone(), 0);
-        if (data.len() as u64) < FILE_HEADER as u64 {
-            handle.write_at(&header, 0).doing("writing", &path)?;
-        }
-        if let Some(until) = torn {
-            tracing::warn!(
-                file = %path.display(),
-                bytes = until - end,
-                "cutting an unfinished write off"
-            );
-            handle
-                .write_at(&vec![0; (until - end) as usize], end)
-                .doing("cutting an unfinished write off", &path)?;
-        }
-        if number > mark && data.len() as u64 >= end {
-            // As for logs: what an earlier process could not sync is written again.
-            handle
-                .write_at(&data[..end as usize], 0)
-                .doing("writing again", &path)?;
-        }
-        self.tail = Mutex::new(Some(Tail {
-            handle,
-            generation,
-            pos: end,
-            number,
-            durable: mark.min(number),
-            dirty: true,
-            dir_dirty: true,
-            live,
-            buf: Vec::new(),
-            poison: None,
-            keep,
-        }));
-        Ok(())
+    /// Damage that opening found in every copy, one line each: some writes are lost.
+    pub fn lost(&self) -> &[String] {
+        &self.lost
+    }
+
+    fn open_copies(&self, generation: u64, mode: Mode) -> Result<Vec<Copy>> {
+        let open = |dir: &PathBuf| {
+            let path = dir.join(file_name(generation));
+            let file = self.handles.files.open(&path, mode).doing("opening", &path)?;
+            Ok(Copy { path, file })
+        };
+        self.dirs.iter().map(open).collect()
+    }
+
+    /// Writes to every copy.
+    fn write_at<'c>(&self, copies: &'c [Copy], bytes: &[u8], at: u64) -> Result<(), (&'c Path, io::Error)> {
+        copies.iter().try_for_each(|copy| {
+            let written = self.handles.files.write_at(&copy.file, &copy.path, bytes, at);
+            written.map_err(|error| (&*copy.path, error))
+        })
     }
 
     fn create(&self) -> Result<Tail> {
         let generation = 1;
-        let path = self.dir.join(file_name(generation));
-        let handle = Handle::new(&self.handles, path.clone(), 0);
-        let file = self.handles.files.open(&path, Mode::Create).doing("making", &path)?;
-        self.handles
-            .files
-            .write_at(&file, &path, &file_header(generation), 0)
-            .doing("writing", &path)?;
-        handle.adopt(file);
+        let copies = self.open_copies(generation, Mode::Create)?;
+        self.write_at(&copies, &file_header(generation), 0)
+            .map_err(|(path, error)| Error::io(format_args!("writing {}", path.display()), error))?;
         Ok(Tail {
-            handle,
+            copies: Arc::new(copies),
             generation,
             pos: FILE_HEADER as u64,
             number: 0,
             durable: 0,
             dirty: true,
             dir_dirty: true,
-            live: 0,
             buf: Vec::new(),
             poison: None,
-            keep: false,
+            rewrite_at: REWRITE_MIN,
         })
     }
 
     fn write(&self, tail: &mut Tail, writes: &[KvWrite]) -> Result<()> {
+        self.append(tail, writes)?;
+        {
+            let mut pairs = self.pairs.write();
+            for (key, value) in writes {
+                pairs.apply(key, value.as_deref());
+            }
+        }
+        let live = self.pairs.read().live;
+        if tail.pos > tail.rewrite_at && tail.pos > 2 * live {
+            self.rewrite(tail)?;
+        }
+        Ok(())
+    }
+
+    /// Writes one batch; one without writes only states the mark.
+    fn append(&self, tail: &mut Tail, writes: &[KvWrite]) -> Result<()> {
         if tail.buf.capacity() > (1 << 20) {
             tail.buf = Vec::new();
         }
@@ -385,82 +207,137 @@ impl SegmentKv {
             tail.durable,
             writes.iter().map(|(k, v)| (&k[..], v.as_deref())),
         );
-        tail.handle
-            .write_at(&tail.buf, tail.pos)
-            .doing("writing", &tail.handle.path)?;
+        if let Err((path, error)) = self.write_at(&tail.copies, &tail.buf, tail.pos) {
+            let full = error.kind() == io::ErrorKind::StorageFull;
+            let error = Error::io(format_args!("writing {}", path.display()), error);
+            if !full {
+                tail.poison = Some(error.message.clone());
+            }
+            // On a full disk nothing that counts was touched: the next batch is written over it.
+            return Err(error);
+        }
         tail.pos += tail.buf.len() as u64;
         tail.number += 1;
-        tail.dirty = true;
-        {
-            let mut pairs = self.pairs.write();
-            for (key, value) in writes {
-                apply(&mut pairs, &mut tail.live, key, value.as_deref());
+        tail.dirty |= !writes.is_empty();
+        Ok(())
+    }
+
+    /// Writes the live pairs to files of the next generation, which take the place of the old ones. When there is no room
+    /// for them, the old ones go on.
+    fn rewrite(&self, tail: &mut Tail) -> Result<()> {
+        let old = tail.generation;
+        match self.write_all(old + 1) {
+            Ok(new) => *tail = new,
+            Err(error) => {
+                let begun = |dir: &PathBuf| self.handles.files.len(&dir.join(file_name(old + 1))).is_ok();
+                if self.dirs.iter().any(begun) {
+                    tail.poison = Some(error.message.clone());
+                    return Err(error);
+                }
+                tracing::warn!("the key-value files stay as long as they are for now: {error}");
+                tail.rewrite_at = tail.pos.saturating_mul(2);
+                return Ok(());
             }
         }
-        if tail.pos > REWRITE_MIN && tail.pos > 2 * tail.live && !tail.keep {
-            self.rewrite(tail)?;
+        let removed = self.remove_all(old);
+        if let Err(error) = &removed {
+            tail.poison = Some(error.message.clone());
+        }
+        removed
+    }
+
+    /// Writes all pairs to files of that generation; they have their names when all of them are durable.
+    fn write_all(&self, generation: u64) -> Result<Tail> {
+        let files = &self.handles.files;
+        let paths = self.dirs.each_ref().map(|dir| dir.join(file_name(generation)));
+        let mut copies = Vec::new();
+        let (mut pos, mut number) = (0, 0);
+        for path in &paths {
+            let temporary = path.with_extension("kv.tmp");
+            match files.remove(&temporary) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.doing("removing", &temporary)?,
+            }
+            let file = files.open(&temporary, Mode::Create).doing("making", &temporary)?;
+            (pos, number) = self.write_pairs(generation, &file, &temporary)?;
+            files.sync(&file, &temporary).doing("syncing", &temporary)?;
+            copies.push(Copy {
+                path: path.clone(),
+                file,
+            });
+        }
+        for path in &paths {
+            let temporary = path.with_extension("kv.tmp");
+            files.rename(&temporary, path).doing("renaming", &temporary)?;
+        }
+        for dir in &self.dirs {
+            files.sync_dir(dir).doing("syncing", dir)?;
+        }
+        Ok(Tail {
+            copies: Arc::new(copies),
+            generation,
+            pos,
+            number,
+            durable: number,
+            dirty: false,
+            dir_dirty: false,
+            buf: Vec::new(),
+            poison: None,
+            rewrite_at: REWRITE_MIN,
+        })
+    }
+
+    /// Writes a header and all pairs; answers where that ends, and the number of the last batch.
+    fn write_pairs(&self, generation: u64, file: &File, path: &Path) -> Result<(u64, u64)> {
+        let mut buf = file_header(generation).to_vec();
+        let (mut pos, mut number) = (0, 0);
+        // Only this thread changes the pairs: it holds the tail.
+        let pairs = self.pairs.read();
+        let mut pairs = pairs.map.iter().peekable();
+        loop {
+            let mut size = 0;
+            let chunk = std::iter::from_fn(|| {
+                if size > REWRITE_MIN {
+                    return None;
+                }
+                let (key, value) = pairs.next()?;
+                size += pair_bytes(key, value);
+                Some((&key[..], Some(&value[..])))
+            });
+            number += 1;
+            let at = pos + buf.len() as u64;
+            // All of it is durable before it counts.
+            encode(&mut buf, generation, at, number, number, chunk);
+            self.handles
+                .files
+                .write_at(file, path, &buf, pos)
+                .doing("writing", path)?;
+            pos += buf.len() as u64;
+            buf.clear();
+            if pairs.peek().is_none() {
+                return Ok((pos, number));
+            }
+        }
+    }
+
+    /// Removes the files of a generation, durably: they must not come back once newer ones were written to.
+    fn remove_all(&self, generation: u64) -> Result<()> {
+        let files = &self.handles.files;
+        for dir in &self.dirs {
+            let path = dir.join(file_name(generation));
+            match files.remove(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.doing("removing", &path)?,
+            }
+            files.sync_dir(dir).doing("syncing", dir)?;
         }
         Ok(())
     }
 
-    /// Writes the live pairs to a new file, which takes the place of the old one.
-    fn rewrite(&self, tail: &mut Tail) -> Result<()> {
-        let generation = tail.generation + 1;
-        let path = self.dir.join(file_name(generation));
-        let temporary = path.with_extension("kv.tmp");
-        let files = &self.handles.files;
-        let file = files.open(&temporary, Mode::Create).doing("making", &temporary)?;
-        let mut buf = file_header(generation).to_vec();
-        let mut pos = 0;
-        let mut number = 0;
-        {
-            // Only this thread changes the pairs: it holds the tail.
-            let pairs = self.pairs.read();
-            let mut pairs = pairs.iter().peekable();
-            while pairs.peek().is_some() {
-                let mut size = 0;
-                let chunk = std::iter::from_fn(|| {
-                    if size > REWRITE_MIN {
-                        return None;
-                    }
-                    let (key, value) = pairs.next()?;
-                    size += pair_bytes(key, value);
-                    Some((&key[..], Some(&value[..])))
-                });
-                number += 1;
-                let at = pos + buf.len() as u64;
-                // All of it is durable before it counts.
-                encode(&mut buf, generation, at, number, number, chunk);
-                files
-                    .write_at(&file, &temporary, &buf, pos)
-                    .doing("writing", &temporary)?;
-                pos += buf.len() as u64;
-                buf.clear();
-            }
-        }
-        files
-            .write_at(&file, &temporary, &buf, pos)
-            .doing("writing", &temporary)?;
-        pos += buf.len() as u64;
-        files.sync(&file, &temporary).doing("syncing", &temporary)?;
-        files.rename(&temporary, &path).doing("renaming", &temporary)?;
-        files.sync_dir(&self.dir).doing("syncing", &self.dir)?;
-        let old = std::mem::replace(&mut tail.handle, Handle::new(&self.handles, path, 0));
-        old.close();
-        tail.handle.adopt(file);
-        tail.generation = generation;
-        tail.pos = pos;
-        tail.number = number;
-        tail.durable = number;
-        tail.dirty = false;
-        tail.dir_dirty = true;
-        files.remove(&old.path).doing("removing", &old.path)
-    }
-
-    /// Makes everything written before the call durable.
+    /// Makes everything written before the call durable, in every copy.
     pub fn sync(&self) -> Result<()> {
         let _syncing = self.syncing.lock();
-        let (handle, generation, number, dir) = {
+        let (copies, generation, number, dir) = {
             let mut tail = self.tail.lock();
             let Some(tail) = tail.as_mut() else {
                 return Ok(());
@@ -473,26 +350,31 @@ impl SegmentKv {
             }
             tail.dirty = false;
             let dir = std::mem::take(&mut tail.dir_dirty);
-            (tail.handle.clone(), tail.generation, tail.number, dir)
+            (tail.copies.clone(), tail.generation, tail.number, dir)
         };
-        let result = match handle.sync() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                // Replaced meanwhile by a rewrite, which is durable.
-                Ok(())
-            }
-            other => other.doing("syncing", &handle.path),
+        // Of a generation that was replaced meanwhile the files have no names any more, but can still be synced.
+        let files = &self.handles.files;
+        let mut result = copies
+            .iter()
+            .try_for_each(|copy| files.sync(&copy.file, &copy.path).doing("syncing", &copy.path));
+        if result.is_ok() && dir {
+            result = self
+                .dirs
+                .iter()
+                .try_for_each(|dir| files.sync_dir(dir).doing("syncing", dir));
+        }
+        let mut tail = self.tail.lock();
+        let Some(tail) = tail.as_mut() else {
+            return result;
         };
-        let result = match (result, dir) {
-            (Ok(()), true) => self.handles.files.sync_dir(&self.dir).doing("syncing", &self.dir),
-            (result, _) => result,
-        };
-        if let Some(tail) = self.tail.lock().as_mut() {
-            match &result {
-                Ok(()) if tail.generation == generation => {
-                    tail.durable = tail.durable.max(number);
-                }
-                Ok(()) => {}
-                Err(error) => tail.poison = Some(error.message.clone()),
+        if let Err(error) = &result {
+            tail.poison = Some(error.message.clone());
+        } else if tail.generation == generation {
+            tail.durable = tail.durable.max(number);
+            // States the mark, so that damage in the last batch can be told from an unfinished write. It is durable
+            // with the next sync; without it nothing else is lost.
+            if let Err(error) = self.append(tail, &[]) {
+                tracing::warn!("no mark behind what was synced: {error}");
             }
         }
         result
@@ -508,7 +390,7 @@ fn poisoned(why: &str) -> Error {
 
 impl Kv for SegmentKv {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        Ok(self.pairs.read().get(key).cloned())
+        Ok(self.pairs.read().map.get(key).cloned())
     }
 
     fn put_all(&self, writes: &[KvWrite]) -> Result<()> {
@@ -544,11 +426,7 @@ impl Kv for SegmentKv {
         if let Some(why) = &tail.poison {
             return Err(poisoned(why));
         }
-        let result = self.write(tail, writes);
-        if let Err(error) = &result {
-            tail.poison = Some(error.message.clone());
-        }
-        result
+        self.write(tail, writes)
     }
 
     fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()> {
@@ -558,6 +436,7 @@ impl Kv for SegmentKv {
             let taken: Vec<(Bytes, Bytes)> = self
                 .pairs
                 .read()
+                .map
                 .range((bound, Bound::Unbounded))
                 .take_while(|(key, _)| key.starts_with(prefix))
                 .take(SCAN_BATCH)

@@ -1,0 +1,216 @@
+//! Opening the copies of a key-value space: they are merged, and each that does not say what the merge says is set aside
+//! and written anew.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use weir_engine::{Error, Result};
+
+use super::super::files::Mode;
+use super::super::handle::Handles;
+use super::super::state::Doing;
+use super::batch::{KV_VERSION, version_of};
+use super::merge::{COPIES, Merged, Worth};
+
+/// Unfinished writes that are kept of each copy; a later one takes the place of the last.
+const TORN_KEPT: usize = 4;
+
+/// What opening found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The generation that counts, if there is any file.
+    pub generation: Option<u64>,
+    /// What it says.
+    pub merged: Merged,
+    /// Whether all has to be written to a next generation: the files are of an older version, or damaged beyond what
+    /// another copy mends.
+    pub anew: bool,
+    /// Damage that another copy mended, one line each.
+    pub mended: Vec<String>,
+    /// Damage that nothing mends, one line each.
+    pub lost: Vec<String>,
+}
+
+/// The name of a generation's file in each copy's folder.
+pub fn file_name(generation: u64) -> String {
+    format!("{generation:016x}.kv")
+}
+
+/// Reads what is in the folders and mends it, unless only reading.
+pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
+    let mut all = Vec::new();
+    for dir in dirs {
+        all.push(list(dir, handles)?);
+    }
+    let mut generations = all.concat();
+    generations.sort_unstable();
+    generations.dedup();
+    let Some(generation) = generations.pop() else {
+        return Ok(Found::default());
+    };
+    let paths = dirs.each_ref().map(|dir| dir.join(file_name(generation)));
+    let mut copies = Vec::new();
+    for path in &paths {
+        copies.push(read(path, handles)?);
+    }
+    let versions: Vec<Option<u16>> = copies.iter().flatten().map(|data| version_of(data)).collect();
+    let old = versions.contains(&Some(1));
+    let mut found = Found {
+        generation: Some(generation),
+        merged: Merged::of(&copies, generation),
+        ..Found::default()
+    };
+    for line in &found.merged.lost {
+        found.lost.push(format!("{}: {line}", paths[0].display()));
+    }
+    for line in &found.merged.blank {
+        found.mended.push(format!("{}: {line}", paths[0].display()));
+    }
+    found.anew = old || !found.lost.is_empty() || !found.mended.is_empty();
+    for (at, path) in paths.iter().enumerate() {
+        // Of version 1 there is only one copy, in the first folder, whose header is another one.
+        if old {
+            if at == 0 {
+                look_at_old(path, copies[0].as_deref(), &mut found, handles)?;
+            }
+            continue;
+        }
+        // A rewrite may have ended between the two names that it gives.
+        let missing = copies[at].is_none() && !all[at].is_empty();
+        mend(path, copies[at].as_deref(), missing, &mut found, handles)?;
+    }
+    if !handles.read_only && !found.anew && !generations.is_empty() {
+        for dir in dirs {
+            for old in &generations {
+                // A new generation got its names only when it was whole.
+                remove(handles, &dir.join(file_name(*old)))?;
+            }
+            handles.files.sync_dir(dir).doing("syncing", dir)?;
+        }
+    }
+    found.merged.image = Vec::new();
+    Ok(found)
+}
+
+/// The generations in a folder. Rewrites that were not finished are removed.
+fn list(dir: &Path, handles: &Handles) -> Result<Vec<u64>> {
+    let mut generations = Vec::new();
+    if handles.read_only && !handles.files.is_dir(dir) {
+        return Ok(generations);
+    }
+    for path in handles.files.list(dir).doing("listing", dir)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let number = name.strip_suffix(".kv").unwrap_or_default();
+        match u64::from_str_radix(number, 16) {
+            Ok(generation) if file_name(generation) == name => generations.push(generation),
+            _ if name.ends_with(".kv.tmp") && !handles.read_only => remove(handles, &path)?,
+            _ => {}
+        }
+    }
+    Ok(generations)
+}
+
+fn remove(handles: &Handles, path: &Path) -> Result<()> {
+    match handles.files.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.doing("removing", path),
+    }
+}
+
+fn read(path: &Path, handles: &Handles) -> Result<Option<Vec<u8>>> {
+    let data = match handles.files.read(path) {
+        Ok(data) => data,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).doing("reading", path),
+    };
+    if version_of(&data).is_some_and(|version| version > KV_VERSION) {
+        return Err(Error::unsupported(format!(
+            "{} has a newer format version; use a newer program. Nothing was changed",
+            path.display()
+        )));
+    }
+    Ok(Some(data))
+}
+
+/// A file of version 1 stays until all is in files of today's, and longer if it has more than was understood.
+fn look_at_old(path: &Path, copy: Option<&[u8]>, found: &mut Found, handles: &Handles) -> Result<()> {
+    let end = usize::try_from(found.merged.end).unwrap_or(usize::MAX);
+    let behind = copy.and_then(|copy| copy.get(end..)).unwrap_or_default();
+    if behind.iter().any(|byte| *byte != 0) {
+        // No mark was written on closing then: an unfinished write looks the same as a damaged one.
+        found.lost.push(format!(
+            "{}: what is behind offset {end} is an unfinished write or the last one, damaged",
+            path.display()
+        ));
+    }
+    if !found.lost.is_empty() && !handles.read_only {
+        set_aside(path, copy, "damaged", usize::MAX, handles)?;
+    }
+    Ok(())
+}
+
+/// Makes one copy what the merge says. `missing` says that its file was not to be expected.
+fn mend(path: &Path, copy: Option<&[u8]>, missing: bool, found: &mut Found, handles: &Handles) -> Result<()> {
+    let worth = found.merged.worth(copy);
+    let durable = found.merged.durable_end;
+    match worth {
+        Worth::Damaged(at) => found.mended.push(format!(
+            "{}: offset {at} is damaged; what the other copy has is taken",
+            path.display()
+        )),
+        Worth::Short(at) if at < durable && !missing => found.mended.push(format!(
+            "{}: what should follow offset {at} is missing; what the other copy has is taken",
+            path.display()
+        )),
+        _ => {}
+    }
+    if handles.read_only {
+        return Ok(());
+    }
+    match worth {
+        Worth::Damaged(_) => set_aside(path, copy, "damaged", usize::MAX, handles)?,
+        Worth::Torn(at) => {
+            tracing::warn!(file = %path.display(), offset = at, "setting an unfinished write aside");
+            set_aside(path, copy, "torn", TORN_KEPT, handles)?;
+        }
+        Worth::Short(_) | Worth::Whole => {}
+    }
+    if worth == Worth::Whole || found.anew {
+        return Ok(());
+    }
+    let files = &handles.files;
+    let temporary = path.with_extension("kv.tmp");
+    write_whole(handles, &temporary, &found.merged.image)?;
+    files.rename(&temporary, path).doing("renaming", &temporary)?;
+    match path.parent() {
+        Some(dir) => files.sync_dir(dir).doing("syncing", dir),
+        None => Ok(()),
+    }
+}
+
+/// Writes what a file holds to another, which stays, before its own is written anew.
+fn set_aside(path: &Path, copy: Option<&[u8]>, why: &str, most: usize, handles: &Handles) -> Result<()> {
+    let (Some(copy), Some(dir)) = (copy, path.parent()) else {
+        return Ok(());
+    };
+    let files = &handles.files;
+    let there = files.list(dir).doing("listing", dir)?;
+    let mut number = 1;
+    let mut aside = path.with_extension(format!("kv.{why}-{number}"));
+    while there.contains(&aside) && number < most {
+        number += 1;
+        aside = path.with_extension(format!("kv.{why}-{number}"));
+    }
+    tracing::warn!(file = %path.display(), kept = %aside.display(), "what it held is kept");
+    let temporary = path.with_extension("kv.tmp");
+    write_whole(handles, &temporary, copy)?;
+    files.rename(&temporary, &aside).doing("renaming", &temporary)?;
+    files.sync_dir(dir).doing("syncing", dir)
+}
+
+fn write_whole(handles: &Handles, path: &Path, content: &[u8]) -> Result<()> {
+    let files = &handles.files;
+    let file = files.open(path, Mode::Create).doing("making", path)?;
+    files.write_at(&file, path, content, 0).doing("writing", path)?;
+    files.sync(&file, path).doing("syncing", path)
+}
