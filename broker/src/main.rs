@@ -19,12 +19,21 @@ fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     match Options::load(&args, &environment) {
         Ok(Command::Run(options)) => run(*options),
-        Ok(Command::PrintVersion) => print(&conf::version_line(WEIR_VERSION)),
-        Ok(Command::PrintHelp(text)) => print(&text),
-        Ok(Command::CheckConfig { file }) => {
-            complain(&conf::check_message(&file));
-            ExitCode::SUCCESS
+        Ok(Command::PrintVersion) => {
+            complain(&conf::own_version_line(WEIR_VERSION));
+            print(conf::version_line())
         }
+        Ok(Command::PrintHelp(text)) => print(&text),
+        Ok(Command::CheckConfig { file, options }) => match Server::check(&options) {
+            Ok(()) => {
+                complain(&conf::check_message(&file));
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                complain(&format!("weir-server: {error}"));
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => {
             complain(&format!("weir-server: {error}"));
             ExitCode::FAILURE

@@ -216,10 +216,17 @@ pub fn usage() -> String {
     text
 }
 
-/// What `--version` prints: Weir's own version, and the nats-server version it stands in for, in the form that tools look for.
+/// What `--version` prints to the standard output: the nats-server that Weir stands in for, in its own words and nothing
+/// else, for tools that compare it, or take its last word. [`own_version_line`] goes to the standard error.
 #[must_use]
-pub fn version_line(weir_version: &str) -> String {
-    format!("weir-server: v{weir_version} (nats-server: v2.15.1 compatible)")
+pub fn version_line() -> &'static str {
+    "nats-server: v2.15.1"
+}
+
+/// What `--version` prints to the standard error: Weir's own version.
+#[must_use]
+pub fn own_version_line(weir_version: &str) -> String {
+    format!("weir-server: v{weir_version}")
 }
 
 /// What `-t` prints when the file is right; goes to standard error, exit status 0.

@@ -35,6 +35,6 @@ mod load;
 pub mod options;
 
 pub use error::ConfError;
-pub use flags::{check_message, usage, version_line};
+pub use flags::{check_message, own_version_line, usage, version_line};
 pub use load::Command;
 pub use options::Options;

@@ -10,14 +10,17 @@ use crate::options::{self, Auth, Listen, Options, User};
 pub enum Command {
     /// Run a server.
     Run(Box<Options>),
-    /// Print [`version_line`](crate::version_line) and end.
+    /// Print [`version_line`](crate::version_line) and [`own_version_line`](crate::own_version_line), and end.
     PrintVersion,
     /// Print this and end.
     PrintHelp(String),
-    /// `-t`: the file was read and is right; print [`check_message`](crate::check_message) and end.
+    /// `-t`: the file is right as far as it alone can tell. If the machine has what it asks for, print
+    /// [`check_message`](crate::check_message) and end.
     CheckConfig {
         /// Name of the file as given.
         file: String,
+        /// What a server would run with.
+        options: Box<Options>,
     },
 }
 
@@ -65,7 +68,10 @@ impl Options {
         apply_flags(&mut options, &found)?;
         options.check()?;
         match (is_set("t"), file) {
-            (true, Some(file)) => Ok(Command::CheckConfig { file }),
+            (true, Some(file)) => Ok(Command::CheckConfig {
+                file,
+                options: Box::new(options),
+            }),
             (true, None) => setting("must specify [-c, --config] option to check configuration file syntax"),
             (false, _) => Ok(Command::Run(Box::new(options))),
         }
@@ -88,6 +94,13 @@ impl Options {
             let (payload, pending) = (self.max_payload, self.max_pending);
             return setting(format!(
                 "max_payload ({payload}) cannot be higher than max_pending ({pending}): raise max_pending"
+            ));
+        }
+        if self.jetstream.enabled && self.max_payload > options::RECORD_MAX {
+            let payload = self.max_payload;
+            return setting(format!(
+                "max_payload ({payload}) is more than JetStream can store in one message ({}): lower max_payload, or turn JetStream off",
+                options::RECORD_MAX
             ));
         }
         if self.lame_duck_grace_period >= self.lame_duck_duration {

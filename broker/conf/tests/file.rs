@@ -108,6 +108,22 @@ fn words_by_their_look() {
     }
 }
 
+/// As nats-server 2.15.1 reads them.
+#[test]
+fn a_value_may_stand_on_a_later_line() {
+    for (text, expected) in [
+        ("port\n4222", "{port=4222}"),
+        ("port\n\n  : 4222", "{port=4222}"),
+        ("port\r\n\t=4222\r\n", "{port=4222}"),
+        ("jetstream\n{\n  domain\n  hub\n}\n", "{jetstream={domain=\"hub\"}}"),
+        ("users\n[\n  a\n  b\n]", "{users=[\"a\",\"b\"]}"),
+        ("name\n\"two words\"\nport: 1", "{name=\"two words\",port=1}"),
+        ("text\n(\nlines\n)\n", "{text=\"\\nlines\\n\"}"),
+    ] {
+        assert_eq!(show_map(&parse(text)), expected, "{text}");
+    }
+}
+
 #[test]
 fn errors_say_where_and_what() {
     for (text, expected) in [
@@ -115,6 +131,27 @@ fn errors_say_where_and_what() {
             "port:\n",
             "a.conf:1:6: Parse error: expected a value for \"port\", found the end of the line",
         ),
+        (
+            "port\n:\n4222",
+            "a.conf:2:2: Parse error: expected a value for \"port\", found the end of the line",
+        ),
+        (
+            "port\n",
+            "a.conf:1:5: Parse error: expected a value for \"port\", found the end of the file",
+        ),
+        (
+            "a {\n  port:\n}",
+            "a.conf:2:8: Parse error: expected a value for \"port\", found the end of the line",
+        ),
+        (
+            "port # of clients\n4222",
+            "a.conf:1:6: Parse error: expected a value for \"port\", found '#'",
+        ),
+        (
+            "debug\ntrace: true",
+            "a.conf:2:8: Parse error: expected the end of the line, a comma or a } behind the value of \"debug\", found 't'",
+        ),
+        ("include\n\"x.conf\"", "a.conf:1:1: include takes the name of a file"),
         (
             "x",
             "a.conf:1:2: Parse error: expected a value for \"x\", found the end of the file",

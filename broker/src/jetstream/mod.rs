@@ -92,6 +92,12 @@ pub struct ApiRequest {
     pub from: Option<Arc<Client>>,
 }
 
+/// The folder of the store: as configured, or nats-server's own choice.
+pub(crate) fn store_dir(options: &options::JetStream) -> PathBuf {
+    let chosen = options.store_dir.clone();
+    chosen.unwrap_or_else(|| std::env::temp_dir().join("nats"))
+}
+
 /// Makes the folder of the store, and makes its name durable: its disk is asked for its size next.
 fn make_folder(folder: &Path) -> weir_engine::Result<()> {
     let shown = folder.display();
@@ -110,10 +116,7 @@ impl JetStream {
     /// The store directory cannot be used.
     pub async fn start(server: &Arc<Server>) -> Result<Arc<Self>> {
         let options = server.options.jetstream.clone();
-        let store_dir = options
-            .store_dir
-            .clone()
-            .unwrap_or_else(|| std::env::temp_dir().join("nats"));
+        let store_dir = store_dir(&options);
         let defaults = defaults(&options);
         let shards = options.shards.unwrap_or_else(|| {
             let cores = std::thread::available_parallelism().map_or(2, usize::from);

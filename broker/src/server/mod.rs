@@ -2,6 +2,7 @@
 
 mod accept;
 mod auth;
+mod check;
 mod clients;
 mod counters;
 pub mod descriptors;

@@ -73,6 +73,11 @@ impl<'t> Lexer<'t> {
         self.skip_while(|c| c == ' ' || c == '\t');
     }
 
+    /// Spaces, tabs and line ends.
+    pub fn skip_space(&mut self) {
+        self.skip_while(|c| matches!(c, ' ' | '\t' | '\r' | '\n'));
+    }
+
     pub fn at_comment(&self) -> bool {
         self.rest.starts_with('#') || self.rest.starts_with("//")
     }

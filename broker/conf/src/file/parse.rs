@@ -100,14 +100,21 @@ impl Parser<'_> {
                 ));
             }
             lex.skip_blanks();
-            let assigned = lex.eat(':') || lex.eat('=');
-            lex.skip_blanks();
-            if !quoted && !assigned && key.eq_ignore_ascii_case("include") {
+            let includes = !quoted && key.eq_ignore_ascii_case("include") && !matches!(lex.peek(), Some(':' | '='));
+            if includes {
                 self.include(lex, &pos)?;
             } else {
-                if matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ';' | '}')) {
+                let mut wanted = lex.pos();
+                // As for nats-server the value may stand on a later line than the key, but not than a : or =; and no
+                // comment may come between.
+                lex.skip_space();
+                if lex.eat(':') || lex.eat('=') {
+                    wanted = lex.pos();
+                    lex.skip_blanks();
+                }
+                if matches!(lex.peek(), None | Some('\n' | '\r' | ',' | ';' | '}')) || lex.at_comment() {
                     return Err(ConfError::syntax(
-                        &lex.pos(),
+                        &wanted,
                         format!("expected a value for {key:?}, found {}", lex.found()),
                     ));
                 }

@@ -20,6 +20,9 @@ pub const DEFAULT_PORT: u16 = 4222;
 /// Largest message the protocol can announce, in bytes: sizes have at most nine digits.
 pub const MAX_PAYLOAD_MAX: usize = 999_999_999;
 
+/// Largest message that can be stored, headers and body, in bytes: 128 MiB.
+pub const RECORD_MAX: usize = 128 << 20;
+
 /// A place to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {

@@ -1,0 +1,108 @@
+//! What a start would refuse, found out without starting (`-t`): nothing is written, made or taken.
+//!
+//! Ports and stores that are in use do not count: the server that uses them may be the one that is to be restarted. What
+//! is in a store is not read either.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::net::{TcpListener, ToSocketAddrs};
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
+use super::{Server, auth};
+use crate::conf::Options;
+use crate::error::{Error, Result};
+
+impl Server {
+    /// Refuses the options that [`Server::start`] would refuse on this machine as it is now.
+    ///
+    /// # Errors
+    /// As a start's: what is wrong, and where.
+    pub fn check(options: &Options) -> Result<()> {
+        auth::check(&options.auth)?;
+        if let Some(path) = &options.log_file {
+            file("open log file", path)?;
+        }
+        if let Some(path) = &options.pid_file {
+            file("write", path)?;
+        }
+        if let Some(folder) = &options.ports_file_dir {
+            writable_folder(folder).map_err(|source| Error::File {
+                doing: "write into",
+                path: folder.display().to_string(),
+                source,
+            })?;
+        }
+        if let Some(http) = &options.http {
+            let host = if http.host.is_empty() {
+                &options.host
+            } else {
+                &http.host
+            };
+            address(host).map_err(|source| Error::Monitor {
+                address: format!("{host}:{}", http.port),
+                source,
+            })?;
+        }
+        if options.jetstream.enabled {
+            store(&crate::jetstream::store_dir(&options.jetstream))?;
+        }
+        address(&options.host).map_err(|source| Error::Listen {
+            address: format!("{}:{}", options.host, options.port),
+            source,
+        })
+    }
+}
+
+/// Whether a file could be written: one that is there, or a new one.
+fn file(doing: &'static str, path: &Path) -> Result<()> {
+    let outcome = match OpenOptions::new().append(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            writable_folder(parent.unwrap_or(Path::new(".")))
+        }
+        Err(error) => Err(error),
+    };
+    outcome.map_err(|source| Error::File {
+        doing,
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+fn writable_folder(folder: &Path) -> io::Result<()> {
+    match std::fs::metadata(folder)?.is_dir() {
+        true => Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?),
+        false => Err(rustix::io::Errno::NOTDIR.into()),
+    }
+}
+
+/// Whether a store directory is one, or could be made below the folders that are there.
+fn store(folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    let failed = |why: String| Err(weir_engine::Error::new(weir_engine::Kind::Io, why).into());
+    if folder.exists() && !folder.is_dir() {
+        return failed(format!("storage directory is not a directory: {shown}"));
+    }
+    let there = folder.ancestors().find(|ancestor| ancestor.exists());
+    match writable_folder(there.unwrap_or(Path::new("."))) {
+        Ok(()) => Ok(()),
+        Err(error) if folder.exists() => failed(format!("could not write to storage directory - {shown}: {error}")),
+        Err(error) => failed(format!("could not create storage directory - {shown}: {error}")),
+    }
+}
+
+/// Whether a host is this machine: one of its addresses can be bound, on some port.
+fn address(host: &str) -> io::Result<()> {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let mut last = None;
+    for address in (name, 0).to_socket_addrs()? {
+        match TcpListener::bind(address) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other("the host name has no address")))
+}

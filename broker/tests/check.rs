@@ -1,0 +1,113 @@
+//! `-t` refuses what a start refuses, in the same words, and leaves nothing behind.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+
+use tokio::runtime::Runtime;
+use weir_broker::Server;
+use weir_broker::conf::options::{Listen, User};
+use weir_broker::conf::{self, Options};
+use weir_broker::logging::Log;
+
+fn options(change: impl FnOnce(&mut Options)) -> Options {
+    let mut options = Options {
+        host: "127.0.0.1".into(),
+        port: 0,
+        ..Options::default()
+    };
+    change(&mut options);
+    options
+}
+
+/// What a start says, which fails.
+fn start(options: Options) -> String {
+    if let Err(error) = Log::open(&options) {
+        return error.to_string();
+    }
+    let runtime = Runtime::new().unwrap();
+    let error = runtime.block_on(Server::start(options)).err();
+    error.unwrap().to_string()
+}
+
+fn entries(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+#[test]
+fn what_a_start_refuses_is_refused_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("file"), "").unwrap();
+    // Of nobody's: the block is kept for documentation.
+    let elsewhere = "192.0.2.1";
+    let cases = [
+        options(|o| {
+            let password = format!("$2a$11${}", "a".repeat(53));
+            o.auth.users.push(User {
+                name: "a".into(),
+                password,
+            });
+        }),
+        options(|o| o.auth.token = Some(format!("$2b$11${}", "a".repeat(53)))),
+        options(|o| o.log_file = Some(path("missing/log"))),
+        options(|o| o.log_file = Some(folder.path().into())),
+        options(|o| o.pid_file = Some(path("missing/pid"))),
+        options(|o| o.host = elsewhere.into()),
+        options(|o| {
+            o.http = Some(Listen {
+                host: elsewhere.into(),
+                port: 0,
+            });
+        }),
+        options(|o| {
+            o.jetstream.enabled = true;
+            o.jetstream.store_dir = Some(path("file"));
+        }),
+        options(|o| {
+            o.jetstream.enabled = true;
+            o.jetstream.store_dir = Some(path("file/store"));
+        }),
+    ];
+    for options in cases {
+        let found = Server::check(&options).unwrap_err().to_string();
+        assert_eq!(entries(folder.path()), 1, "{found}");
+        assert_eq!(found, start(options));
+    }
+    let ports = options(|o| o.ports_file_dir = Some(path("missing")));
+    let found = Server::check(&ports).unwrap_err().to_string();
+    // The name of the file is that of the process to come.
+    assert!(found.contains("missing: No such file or directory"), "{found}");
+    assert!(start(ports).contains("No such file or directory"));
+}
+
+#[test]
+fn what_would_start_is_right_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let options = options(|o| {
+        o.jetstream.enabled = true;
+        o.jetstream.store_dir = Some(path("some/store"));
+        o.log_file = Some(path("log"));
+        o.pid_file = Some(path("pid"));
+        o.ports_file_dir = Some(folder.path().into());
+        o.http = Some(Listen {
+            host: String::new(),
+            port: 0,
+        });
+    });
+    Server::check(&options).unwrap();
+    assert_eq!(entries(folder.path()), 0);
+}
+
+/// A port that is taken, by the server that is to be restarted perhaps, is no fault of the file.
+#[test]
+fn a_running_server_is_in_nobodys_way() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = options(|o| o.port = taken.local_addr().unwrap().port());
+    Server::check(&options).unwrap();
+}
+
+#[test]
+fn what_fits_a_file_fits_a_record() {
+    const { assert!(conf::options::RECORD_MAX <= weir_engine::Record::BODY_MAX) };
+}
