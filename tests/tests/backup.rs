@@ -360,3 +360,141 @@ fn a_backup_that_nobody_takes_ends() {
         Ok(())
     });
 }
+
+/// A stream `S` with 60 messages, and its backup; the stream is gone.
+async fn taken(server: &Server, client: &Client) -> Result<(Value, Vec<u8>)> {
+    fill(server, Backend::Segment, "S").await?;
+    let (answer, data) = backup(client, "S").await?;
+    ask(client, "STREAM.DELETE.S", &Value::Null).await?;
+    Ok((answer["config"].clone(), data))
+}
+
+#[test]
+fn what_a_stream_may_hold_counts_as_it_comes_in() {
+    with_server(async |server| {
+        let client = server.connect().await?;
+        let (config, data) = taken(server, &client).await?;
+        let with = |field: &str, value: Value| {
+            let mut config = config.clone();
+            config[field] = value;
+            config
+        };
+        let few = restore(&client, &with("max_msgs", json!(7)), &data).await?;
+        ensure!(few["state"]["messages"] == json!(7), "{few}");
+        ensure!(few["state"]["last_seq"] == json!(60), "{few}");
+        ask(&client, "STREAM.DELETE.S", &Value::Null).await?;
+        let mut full = with("max_bytes", json!(5000));
+        full["discard"] = json!("new");
+        let mut secret = full.clone();
+        secret["metadata"]["weir.backend"] = json!("memory");
+        secret["storage"] = json!("memory");
+        let large = with("max_msg_size", json!(1000));
+        for (config, why) in [
+            (full, "maximum bytes exceeded"),
+            (secret, "maximum bytes exceeded"),
+            (large, "exceeds maximum message size"),
+            (config.clone(), ""),
+        ] {
+            let answer = restore(&client, &config, &data).await?;
+            let text = answer["error"]["description"].as_str().unwrap_or_default();
+            ensure!(
+                text.contains(why) && text.is_empty() == why.is_empty(),
+                "{why}: {answer}"
+            );
+            let names = ask(&client, "STREAM.NAMES", &Value::Null).await?;
+            ensure!((names["total"] == json!(0)) != why.is_empty(), "{why}: {names}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn restores_that_wait_for_their_clients_hold_no_thread() {
+    with_server(async |server| {
+        let client = server.connect().await?;
+        let (config, data) = taken(server, &client).await?;
+        let begin = async |name: String| {
+            let mut config = config.clone();
+            config["name"] = json!(name);
+            config["subjects"] = json!([format!("{name}.>")]);
+            let body = json!({"config": config, "state": {}});
+            ask(&client, &format!("STREAM.RESTORE.{name}"), &body).await
+        };
+        let mut waiting = Vec::new();
+        for number in 0..16 {
+            let begun = begin(format!("W{number}")).await?;
+            let to = begun["deliver_subject"].as_str().context("a subject")?.to_owned();
+            let half = Bytes::copy_from_slice(&data[..data.len() / 2]);
+            let taken = client.request(to.clone(), half).await?;
+            ensure!(taken.payload.is_empty(), "{taken:?}");
+            waiting.push(to);
+        }
+        let beyond = begin("ONE_TOO_MANY".into()).await?;
+        ensure!(beyond["error"]["err_code"] == json!(10023), "{beyond}");
+        // Each goes on where it was.
+        for to in waiting {
+            let rest = Bytes::copy_from_slice(&data[data.len() / 2..]);
+            ensure!(client.request(to.clone(), rest).await?.payload.is_empty());
+            let done: Value = serde_json::from_slice(&client.request(to, Bytes::new()).await?.payload)?;
+            ensure!(done["state"]["messages"] == json!(57), "{done}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_message_whose_life_is_over_comes_back_as_a_gap() {
+    with_server(async |server| {
+        let client = server.connect().await?;
+        let config = json!({
+            "name": "T", "subjects": ["T.>"], "allow_msg_ttl": true, "subject_delete_marker_ttl": 1_000_000_000u64,
+        });
+        ask(&client, "STREAM.CREATE.T", &config).await?;
+        let jetstream = server.jetstream().await?;
+        for (subject, ttl) in [("T.short", "1s"), ("T.long", "1h")] {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert("Nats-TTL", ttl);
+            jetstream
+                .publish_with_headers(subject, headers, "x".into())
+                .await?
+                .await?;
+        }
+        let (answer, data) = backup(&client, "T").await?;
+        while ask(&client, "STREAM.INFO.T", &Value::Null).await?["state"]["first_seq"] != json!(2) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        ask(&client, "STREAM.DELETE.T", &Value::Null).await?;
+        let restored = restore(&client, &answer["config"], &data).await?;
+        let state = &restored["state"];
+        ensure!(
+            [&state["messages"], &state["first_seq"], &state["last_seq"]] == [&json!(1), &json!(2), &json!(2)],
+            "{restored}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_mirror_that_was_made_independent_restores() {
+    with_server(async |server| {
+        let client = server.connect().await?;
+        ask(
+            &client,
+            "STREAM.CREATE.O",
+            &json!({"name": "O", "subjects": ["o"], "allow_direct": true}),
+        )
+        .await?;
+        let mut config = json!({"name": "M", "mirror": {"name": "O"}, "mirror_direct": true});
+        let made = ask(&client, "STREAM.CREATE.M", &config).await?;
+        ensure!(made.get("error").is_none(), "{made}");
+        config = made["config"].clone();
+        config.as_object_mut().context("an object")?.remove("mirror");
+        let changed = ask(&client, "STREAM.UPDATE.M", &config).await?;
+        ensure!(changed.get("error").is_none(), "{changed}");
+        let (answer, data) = backup(&client, "M").await?;
+        ask(&client, "STREAM.DELETE.M", &Value::Null).await?;
+        let restored = restore(&client, &answer["config"], &data).await?;
+        ensure!(restored.get("error").is_none(), "{restored}");
+        Ok(())
+    });
+}

@@ -7,9 +7,9 @@
 //! the end is an entry without anything.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use weir_engine::consumer::{ConsumerConfig, ConsumerSnapshot, SeqPair};
 use weir_engine::json::parse_time;
@@ -18,15 +18,24 @@ use weir_engine::{NanoTime, Seq, varint};
 
 /// How an archive begins.
 pub(super) const MAGIC: &[u8; 8] = b"NATSARC1";
-/// The longest name of an entry, in bytes.
-const NAME_MAX: u64 = 1 << 20;
-/// The largest entry: more than any message may have.
-const ENTRY_MAX: u64 = 128 << 20;
+/// The longest name of an entry, in bytes: of a subject, what the head of a record has room for.
+const NAME_MAX: u64 = 60_000;
+/// The longest header block of a message, in bytes, as for one that is published.
+const HEADERS_MAX: u64 = 65_535;
+/// What a backup's own parts (its state, and all consumers together) may take, in bytes.
+pub(super) const PARTS_MAX: u64 = 64 << 20;
+/// The highest sequence that a stream may be restored with, and the highest count in a consumer's state: far beyond any
+/// that is reached by counting, and far enough below the end that adding to it is safe.
+pub(super) const SEQ_MAX: u64 = 1 << 62;
+/// Bytes of the five numbers that an entry begins with, at most.
+const NUMBERS_MAX: usize = 50;
 
 /// What a backup says of the stream as a whole.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub(super) struct BackupState {
+    pub messages: u64,
+    pub bytes: u64,
     pub first_seq: Seq,
     pub last_seq: Seq,
     pub last_ts: String,
@@ -37,6 +46,28 @@ pub(super) struct BackupState {
 impl BackupState {
     pub fn last_time(&self) -> Option<NanoTime> {
         parse_time(&self.last_ts).ok().flatten()
+    }
+
+    /// Refuses numbers that no stream has.
+    ///
+    /// # Errors
+    /// Names the number.
+    pub fn check(&self) -> io::Result<()> {
+        check_seq("first sequence", self.first_seq)?;
+        check_seq("last sequence", self.last_seq)
+    }
+}
+
+/// Refuses a sequence that no stream has.
+///
+/// # Errors
+/// Names it.
+pub(super) fn check_seq(what: &str, seq: Seq) -> io::Result<()> {
+    match seq > SEQ_MAX {
+        true => Err(broken(format!(
+            "{what} {seq} is above the highest there may be, {SEQ_MAX}"
+        ))),
+        false => Ok(()),
     }
 }
 
@@ -123,7 +154,35 @@ impl BackupConsumer {
         }
     }
 
-    /// The consumer as the engine takes it up, under a serial number of its own.
+    /// Refuses a state that no consumer can be in, by nats-server's rules and texts.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> io::Result<()> {
+        let (delivered, floor) = (&self.state.delivered, &self.state.ack_floor);
+        if floor.consumer_seq > delivered.consumer_seq {
+            return Err(broken("bad ack floor for consumer"));
+        }
+        if floor.stream_seq > delivered.stream_seq {
+            return Err(broken("bad ack floor for stream"));
+        }
+        check_seq("delivered sequence", delivered.stream_seq.max(delivered.consumer_seq))?;
+        let known = |seq: Seq| seq > floor.stream_seq && seq <= delivered.stream_seq;
+        if let Some(seq) = self.state.pending.keys().find(|seq| !known(**seq)) {
+            return Err(broken(format!("bad pending entry, sequence [{seq}] out of range")));
+        }
+        for pending in self.state.pending.values() {
+            check_seq("pending delivery", pending.sequence)?;
+        }
+        for (&seq, &count) in &self.state.redelivered {
+            check_seq("redelivered sequence", seq)?;
+            check_seq("redelivery count", count)?;
+        }
+        Ok(())
+    }
+
+    /// The consumer as the engine takes it up, under a serial number of its own. Its state was
+    /// [checked](BackupConsumer::check).
     pub fn into_snapshot(self, name: &str, serial: u64, created: NanoTime) -> ConsumerSnapshot {
         let pair = |pair: &Pair| SeqPair {
             consumer: pair.consumer_seq,
@@ -140,7 +199,8 @@ impl BackupConsumer {
             pending: state
                 .pending
                 .iter()
-                .map(|(&seq, pending)| (seq, pending.sequence, pending.timestamp))
+                // A delivery in the future would wait for its acknowledgement for as long.
+                .map(|(&seq, pending)| (seq, pending.sequence, pending.timestamp.clamp(0, created)))
                 .collect(),
             deliveries: state
                 .redelivered
@@ -175,14 +235,13 @@ impl Writer {
 
     /// Adds a consumer.
     pub fn consumer(&mut self, consumer: &BackupConsumer, now: NanoTime) -> io::Result<()> {
+        self.named_consumer(&consumer.config.name, consumer, now)
+    }
+
+    /// Adds a consumer under any name.
+    pub fn named_consumer(&mut self, name: &str, consumer: &BackupConsumer, now: NanoTime) -> io::Result<()> {
         let json = serde_json::to_vec(consumer)?;
-        self.entry(
-            format!("consumers/{}", consumer.config.name).as_bytes(),
-            now,
-            0,
-            b"",
-            &json,
-        )
+        self.entry(format!("consumers/{name}").as_bytes(), now, 0, b"", &json)
     }
 
     /// Adds a message.
@@ -254,82 +313,124 @@ impl Entry {
     }
 }
 
-/// What a backup's S2 stream holds.
-type Unpacked<R> = io::BufReader<minlz::Reader<R>>;
-
-/// A backup, in either of the two formats.
-pub(super) enum Backup<R: Read> {
-    /// An archive of nats-server 2.15 or Weir.
-    Archive(Reader<R>),
-    /// A tar of an older nats-server's files.
-    Tar(io::Chain<io::Cursor<[u8; MAGIC.len()]>, Unpacked<R>>),
+/// What the size of one message is held against, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MessageLimits {
+    /// The server's `max_payload`.
+    pub max_payload: u64,
+    /// The stream's `max_msg_size`.
+    pub max_msg_size: Option<u64>,
 }
 
-impl<R: Read> Backup<R> {
-    /// Looks which it is: an archive begins with its mark.
-    ///
-    /// # Errors
-    /// It is no S2 stream.
-    pub fn open(from: R) -> io::Result<Self> {
-        let mut unpacked = io::BufReader::new(minlz::Reader::new(from));
-        let mut magic = [0; MAGIC.len()];
-        unpacked.read_exact(&mut magic)?;
-        Ok(match &magic == MAGIC {
-            true => Self::Archive(Reader { archive: unpacked }),
-            false => Self::Tar(io::Cursor::new(magic).chain(unpacked)),
-        })
+/// The numbers that an entry begins with.
+struct EntryHead {
+    name_len: u64,
+    time: NanoTime,
+    seq: Seq,
+    headers_len: u64,
+    payload_len: u64,
+    /// How many bytes the numbers themselves take.
+    len: usize,
+}
+
+/// Takes the next entry off the front of what was unpacked of an archive; `None` if more of it has to come first.
+///
+/// # Errors
+/// The archive makes no sense, or a message is larger than the limits allow.
+pub(super) fn next_entry(unpacked: &mut BytesMut, limits: &MessageLimits) -> io::Result<Option<Entry>> {
+    let Some(head) = EntryHead::parse(unpacked)? else {
+        return Ok(None);
+    };
+    head.check(limits)?;
+    let (name_len, headers_len) = (head.name_len as usize, head.headers_len as usize);
+    let body_len = headers_len + head.payload_len as usize;
+    let len = head.len + name_len + body_len;
+    if unpacked.len() < len {
+        return Ok(None);
     }
+    let mut entry = unpacked.split_to(len).freeze();
+    entry.advance(head.len);
+    let name = entry.split_to(name_len).to_vec();
+    Ok(Some(Entry {
+        name,
+        time: head.time,
+        seq: head.seq,
+        headers_len,
+        body: entry,
+    }))
 }
 
-/// Reads an archive.
-pub(super) struct Reader<R: Read> {
-    archive: Unpacked<R>,
-}
-
-impl<R: Read> Reader<R> {
-    /// The next entry.
-    ///
-    /// # Errors
-    /// The archive ends too early, or makes no sense.
-    pub fn next(&mut self) -> io::Result<Entry> {
-        let name_len = self.number()?;
-        let time = self.number()?;
-        let seq = self.number()?;
-        let headers_len = self.number()?;
-        let payload_len = self.number()?;
-        let body_len = headers_len.saturating_add(payload_len);
-        if name_len > NAME_MAX || headers_len > ENTRY_MAX || body_len > ENTRY_MAX {
-            return Err(broken("invalid archive stream: an entry is too long"));
-        }
-        Ok(Entry {
-            name: self.bytes(name_len)?,
-            time: varint::unzigzag(time),
-            seq,
-            headers_len: headers_len as usize,
-            body: self.bytes(body_len)?.into(),
-        })
-    }
-
-    fn number(&mut self) -> io::Result<u64> {
-        let mut bytes = [0; 10];
-        for at in 0..bytes.len() {
-            self.archive.read_exact(&mut bytes[at..=at])?;
-            if bytes[at] < 0x80 {
-                break;
+impl EntryHead {
+    fn parse(from: &[u8]) -> io::Result<Option<Self>> {
+        let mut rest = from;
+        let mut numbers = [0; 5];
+        for number in &mut numbers {
+            match varint::take(&mut rest) {
+                Some(value) => *number = value,
+                None if from.len() < NUMBERS_MAX => return Ok(None),
+                None => return Err(broken("invalid archive stream: a number is too long")),
             }
         }
-        varint::take(&mut &bytes[..]).ok_or_else(|| broken("invalid archive stream: a number is too long"))
+        let [name_len, time, seq, headers_len, payload_len] = numbers;
+        Ok(Some(Self {
+            name_len,
+            time: varint::unzigzag(time),
+            seq,
+            headers_len,
+            payload_len,
+            len: from.len() - rest.len(),
+        }))
     }
 
-    /// Grows with what arrives, so that a length that lies costs nothing.
-    fn bytes(&mut self, len: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(len.min(64 << 10) as usize);
-        let read = self.archive.by_ref().take(len).read_to_end(&mut bytes)?;
-        match read as u64 == len {
-            true => Ok(bytes),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
+    /// Before the entry is there, so that a length that lies costs nothing.
+    fn check(&self, limits: &MessageLimits) -> io::Result<()> {
+        let seq = self.seq;
+        if self.name_len > NAME_MAX {
+            return Err(broken("invalid archive stream: a name is too long"));
         }
+        let size = self.headers_len.saturating_add(self.payload_len);
+        if seq == 0 {
+            return match size > PARTS_MAX {
+                true => Err(broken("invalid archive stream: an entry is too long")),
+                false => Ok(()),
+            };
+        }
+        if size > limits.max_payload {
+            return Err(broken(format!("message sequence {seq} exceeds maximum payload size")));
+        }
+        if limits.max_msg_size.is_some_and(|max| size > max) {
+            return Err(broken(format!("message sequence {seq} exceeds maximum message size")));
+        }
+        if self.headers_len > HEADERS_MAX {
+            return Err(broken(format!("message sequence {seq} exceeds maximum header size")));
+        }
+        check_seq("message sequence", seq)
     }
+}
+
+/// Refuses a message that could not have been published: its subject and header block are sent to clients as they are.
+///
+/// # Errors
+/// Names the message.
+pub(super) fn check_message(message: &Message, limits: &MessageLimits) -> io::Result<()> {
+    let (seq, subject, headers) = (message.seq, &message.subject, &message.headers);
+    let head = EntryHead {
+        name_len: subject.len() as u64,
+        time: message.time,
+        seq,
+        headers_len: headers.len() as u64,
+        payload_len: message.payload.len() as u64,
+        len: 0,
+    };
+    head.check(limits)?;
+    if !weir_subject::is_valid_subject(subject) {
+        return Err(broken(format!("message sequence {seq} has an invalid subject")));
+    }
+    let is_block = headers.starts_with(b"NATS/1.0") && headers.ends_with(b"\r\n\r\n");
+    if !headers.is_empty() && !is_block {
+        return Err(broken(format!("message sequence {seq} has an invalid header block")));
+    }
+    Ok(())
 }
 
 pub(super) fn broken(why: impl Into<String>) -> io::Error {
@@ -339,6 +440,7 @@ pub(super) fn broken(why: impl Into<String>) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jetstream::unpack::Unpacker;
 
     fn message(seq: Seq) -> Message {
         Message {
@@ -361,38 +463,129 @@ mod tests {
         all
     }
 
-    fn open(data: &[u8]) -> io::Result<Reader<&[u8]>> {
-        match Backup::open(data)? {
-            Backup::Archive(reader) => Ok(reader),
-            Backup::Tar(_) => Err(broken("not an archive")),
+    const LIMITS: MessageLimits = MessageLimits {
+        max_payload: 1 << 20,
+        max_msg_size: None,
+    };
+
+    /// What an archive holds, whatever the pieces it comes in.
+    fn entries(data: &[u8], piece: usize) -> io::Result<Vec<Entry>> {
+        let (mut unpacker, mut unpacked) = (Unpacker::default(), BytesMut::new());
+        let mut entries = Vec::new();
+        for piece in data.chunks(piece) {
+            unpacker.push(piece);
+            while unpacker.next(&mut unpacked)? {
+                if entries.is_empty() && unpacked.starts_with(MAGIC) {
+                    unpacked.advance(MAGIC.len());
+                }
+                while let Some(entry) = next_entry(&mut unpacked, &LIMITS)? {
+                    entries.push(entry);
+                }
+            }
         }
+        Ok(entries)
     }
 
     #[test]
     fn reads_back_what_it_wrote() {
         let all = backup();
-        let mut reader = open(&all).unwrap();
-        let state = reader.next().unwrap();
-        assert_eq!(state.name, b"state.json");
-        assert_eq!(serde_json::from_slice::<BackupState>(state.body()).unwrap().last_seq, 9);
-        for seq in [1, 2, 9] {
-            assert_eq!(reader.next().unwrap().into_message(), message(seq));
+        for piece in [1, 100, all.len()] {
+            let mut entries = entries(&all, piece).unwrap().into_iter();
+            let state = entries.next().unwrap();
+            assert_eq!(state.name, b"state.json");
+            assert_eq!(serde_json::from_slice::<BackupState>(state.body()).unwrap().last_seq, 9);
+            for seq in [1, 2, 9] {
+                assert_eq!(entries.next().unwrap().into_message(), message(seq));
+            }
+            assert!(entries.next().unwrap().is_end());
+            assert!(entries.next().is_none());
         }
-        assert!(reader.next().unwrap().is_end());
-        assert!(reader.next().is_err());
     }
 
     #[test]
-    fn what_is_cut_short_or_foreign_is_refused() {
+    fn what_is_cut_short_or_foreign_is_seen() {
         let all = backup();
         for len in [0, 5, 30, all.len() / 2, all.len() - 1] {
-            let read = open(&all[..len]).and_then(|mut reader| {
-                while !reader.next()?.is_end() {}
-                Ok(())
-            });
-            assert!(read.is_err(), "{len} bytes");
+            let whole = entries(&all[..len], 77).is_ok_and(|entries| entries.last().is_some_and(Entry::is_end));
+            assert!(!whole, "{len} bytes");
         }
-        assert!(open(b"not a backup at all").is_err());
+        assert!(entries(b"not a backup at all", 5).is_err());
+    }
+
+    /// The numbers that an entry begins with, and nothing else.
+    fn head(seq: u64, name_len: u64, headers_len: u64, payload_len: u64) -> BytesMut {
+        let mut head = Vec::new();
+        for number in [name_len, 0, seq, headers_len, payload_len] {
+            varint::put(&mut head, number);
+        }
+        BytesMut::from(&head[..])
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_there() {
+        let limits = MessageLimits {
+            max_msg_size: Some(5000),
+            max_payload: 10_000,
+        };
+        for (seq, name_len, headers_len, payload_len, why) in [
+            (1, 1, 0, 10_001, "message sequence 1 exceeds maximum payload size"),
+            (1, 1, u64::MAX, 5, "message sequence 1 exceeds maximum payload size"),
+            (1, 1, 2500, 2501, "message sequence 1 exceeds maximum message size"),
+            (0, 1, 0, PARTS_MAX + 1, "invalid archive stream: an entry is too long"),
+            (1, NAME_MAX + 1, 0, 0, "invalid archive stream: a name is too long"),
+            (
+                u64::MAX,
+                1,
+                0,
+                0,
+                "message sequence 18446744073709551615 is above the highest there may be, 4611686018427387904",
+            ),
+        ] {
+            let refused = next_entry(&mut head(seq, name_len, headers_len, payload_len), &limits);
+            assert_eq!(refused.map(|_| ()).unwrap_err().to_string(), why);
+        }
+        assert!(next_entry(&mut head(1, 1, 0, 5000), &limits).unwrap().is_none());
+    }
+
+    #[test]
+    fn messages_that_nobody_could_publish_are_refused() {
+        assert!(check_message(&message(1), &LIMITS).is_ok());
+        for subject in ["", "a b", "a..b", "a.>.b"] {
+            let bad = Message {
+                subject: subject.into(),
+                ..message(1)
+            };
+            assert!(check_message(&bad, &LIMITS).is_err(), "{subject:?}");
+        }
+        let bad = Message {
+            headers: Bytes::from_static(b"K: v\r\n"),
+            ..message(1)
+        };
+        assert!(check_message(&bad, &LIMITS).is_err());
+    }
+
+    #[test]
+    fn states_that_no_consumer_can_be_in_are_refused() {
+        let check = |state: &str| {
+            let json = format!("{{\"config\":{{}},\"state\":{state}}}");
+            serde_json::from_str::<BackupConsumer>(&json)?.check()
+        };
+        let fine = r#"{"delivered":{"consumer_seq":3,"stream_seq":9},"ack_floor":{"consumer_seq":1,"stream_seq":4},
+            "pending":{"5":{"Sequence":2,"Timestamp":-7}},"redelivered":{"5":1}}"#;
+        assert!(check(fine).is_ok());
+        for (what, instead) in [
+            ("\"consumer_seq\":1", "\"consumer_seq\":4"),
+            ("\"stream_seq\":4", "\"stream_seq\":10"),
+            ("\"stream_seq\":9", "\"stream_seq\":18446744073709551615"),
+            ("\"consumer_seq\":3", "\"consumer_seq\":18446744073709551615"),
+            ("\"5\":{", "\"4\":{"),
+            ("\"5\":{", "\"10\":{"),
+            ("\"Sequence\":2", "\"Sequence\":18446744073709551615"),
+            ("\"5\":1", "\"18446744073709551615\":1"),
+            ("\"5\":1", "\"5\":18446744073709551615"),
+        ] {
+            assert!(check(&fine.replacen(what, instead, 1)).is_err(), "{instead}");
+        }
     }
 
     #[test]
@@ -404,7 +597,7 @@ mod tests {
             created: 5,
             delivered: SeqPair { consumer: 9, stream: 7 },
             ack_floor: SeqPair { consumer: 4, stream: 4 },
-            pending: vec![(5, 6, 100), (7, 9, 101)],
+            pending: vec![(5, 6, 3), (7, 9, 4)],
             deliveries: vec![(5, 2)],
             config: ConsumerConfig {
                 name: "C".into(),

@@ -20,13 +20,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
 use weir_engine::consumer::{ConsumerConfig, SeqPair};
 use weir_engine::stream::Message;
 use weir_engine::{NanoTime, SECOND, Seq, varint};
 
-use crate::jetstream::backup::{BackupConsumer, ConsumerState, Pending, broken};
+use crate::jetstream::backup::{BackupConsumer, ConsumerState, PARTS_MAX, Pending, broken};
 
 /// What stands before a record's subject.
 const HEAD: usize = 22;
@@ -38,8 +38,12 @@ const HEADERS: u32 = 1 << 31;
 const ERASED: u64 = 1 << 63;
 /// In a record's sequence: the message of that sequence, in an earlier record, was deleted.
 const TOMBSTONE: u64 = 1 << 62;
-/// The largest file of a backup, in bytes. Blocks have 16 MiB at most, and the largest message behind that.
-const FILE_MAX: u64 = 128 << 20;
+/// The largest file of a backup without the largest message, in bytes: blocks have 16 MiB at most, and one message more.
+const FILE_MAX: u64 = 32 << 20;
+/// The unit of a tar: headers have one, files are filled up to a multiple.
+const TAR_BLOCK: usize = 512;
+/// The largest record about a file that precedes its header, in bytes: a long name, for instance.
+const EXTENSION_MAX: u64 = 64 << 10;
 /// How the file of a consumer's state begins, before its version.
 const STATE_MAGIC: u8 = 22;
 
@@ -49,7 +53,7 @@ pub(super) struct Rest {
     /// The name in the stream's configuration.
     pub stream: String,
     pub consumers: BTreeMap<String, BackupConsumer>,
-    /// Messages that were removed after they were written.
+    /// Messages that were removed after they were written, and were not [taken](TarReader::take_removed) yet.
     pub removed: Vec<Seq>,
     /// The highest sequence that is spoken of.
     pub last: Seq,
@@ -57,65 +61,162 @@ pub(super) struct Rest {
     pub last_time: NanoTime,
 }
 
-/// Reads a backup, and gives away the messages from the sequence `first` on as they come, block by block.
-///
-/// # Errors
-/// The backup ends too early or makes no sense, or a message is not wanted.
-pub(super) fn read(
-    from: impl Read,
+/// Reads a backup piece by piece.
+#[derive(Debug)]
+pub(super) struct TarReader {
+    /// Messages below this are not wanted.
     first: Seq,
-    messages: &mut dyn FnMut(Vec<Message>) -> io::Result<()>,
-) -> io::Result<Rest> {
-    #[derive(Deserialize)]
-    struct Stream {
-        name: String,
-    }
-    let mut rest = Rest::default();
-    let mut archive = tar::Archive::new(from);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let parts: Vec<&str> = path.split('/').collect();
-        match parts[..] {
-            ["meta.inf"] => {
-                let stream: Stream = json(&path, &contents(&mut entry)?)?;
-                rest.stream = stream.name;
-            }
-            ["msgs", name] if name.ends_with(".blk") => {
-                let block = contents(&mut entry)?;
-                let kept = records(&path, block, first, &mut rest)?;
-                messages(kept)?;
-            }
-            ["obs", name, "meta.inf"] => {
-                let config: ConsumerConfig = json(&path, &contents(&mut entry)?)?;
-                rest.consumers.entry(name.to_owned()).or_default().config = config;
-            }
-            ["obs", name, "o.dat"] => {
-                let state = consumer_state(contents(&mut entry)?)
-                    .ok_or_else(|| broken(format!("{path}: not the state of a consumer")))?;
-                rest.consumers.entry(name.to_owned()).or_default().state = state;
-            }
-            // So nats-server says in the backup itself that it could not go on.
-            ["errors.txt"] => {
-                let why = contents(&mut entry)?;
-                return Err(broken(format!("{path}: {}", String::from_utf8_lossy(&why))));
-            }
-            _ => {}
+    /// The largest message.
+    max_payload: u64,
+    rest: Rest,
+    /// Bytes of consumers' files so far.
+    parts: u64,
+    /// The mark at the end came.
+    ended: bool,
+}
+
+impl TarReader {
+    /// For the messages from the sequence `first` on, none of which has more than `max_payload` bytes.
+    pub fn new(first: Seq, max_payload: u64) -> Self {
+        Self {
+            first,
+            max_payload,
+            rest: Rest::default(),
+            parts: 0,
+            ended: false,
         }
     }
-    if rest.stream.is_empty() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+
+    /// Whether the mark at the end came.
+    pub fn is_at_end(&self) -> bool {
+        self.ended
     }
-    Ok(rest)
+
+    /// Takes the next file off the front of what was unpacked of the tar, and gives the messages in it; `None` if more
+    /// of it has to come first, or nothing does.
+    ///
+    /// # Errors
+    /// The backup makes no sense.
+    pub fn next(&mut self, unpacked: &mut BytesMut) -> io::Result<Option<Vec<Message>>> {
+        if self.ended {
+            unpacked.clear();
+            return Ok(None);
+        }
+        let Some(len) = self.whole_file(unpacked)? else {
+            return Ok(None);
+        };
+        let file = unpacked.split_to(len).freeze();
+        self.file(&file).map(Some)
+    }
+
+    /// The length of the file that `tar` begins with, from the records that precede its header to its end, once all of
+    /// it is there.
+    fn whole_file(&mut self, tar: &[u8]) -> io::Result<Option<usize>> {
+        let mut at = 0;
+        loop {
+            let Some(block) = tar.get(at..at + TAR_BLOCK) else {
+                return Ok(None);
+            };
+            if block.iter().all(|byte| *byte == 0) {
+                self.ended = true;
+                return Ok(None);
+            }
+            let header = tar::Header::from_byte_slice(block);
+            let kind = header.entry_type();
+            let extends = kind.is_pax_local_extensions()
+                || kind.is_pax_global_extensions()
+                || kind.is_gnu_longname()
+                || kind.is_gnu_longlink();
+            let size = header.entry_size()?;
+            let max = match extends {
+                true => EXTENSION_MAX,
+                false => FILE_MAX + self.max_payload,
+            };
+            if size > max || at > 8 * EXTENSION_MAX as usize {
+                return Err(broken("a file of the backup is too large"));
+            }
+            at += TAR_BLOCK + (size as usize).next_multiple_of(TAR_BLOCK);
+            if tar.len() < at {
+                return Ok(None);
+            }
+            if !extends {
+                return Ok(Some(at));
+            }
+        }
+    }
+
+    /// What one file brings, which `tar` holds whole.
+    fn file(&mut self, tar: &[u8]) -> io::Result<Vec<Message>> {
+        #[derive(Deserialize)]
+        struct Stream {
+            name: String,
+        }
+        let mut archive = tar::Archive::new(tar);
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let parts: Vec<&str> = path.split('/').collect();
+            match parts[..] {
+                ["meta.inf"] => {
+                    let stream: Stream = json(&path, &contents(&mut entry)?)?;
+                    self.rest.stream = stream.name;
+                }
+                ["msgs", name] if name.ends_with(".blk") => {
+                    let block = contents(&mut entry)?;
+                    return records(&path, block, self.first, &mut self.rest);
+                }
+                ["obs", name, "meta.inf"] => {
+                    self.count(entry.size())?;
+                    let config: ConsumerConfig = json(&path, &contents(&mut entry)?)?;
+                    self.rest.consumers.entry(name.to_owned()).or_default().config = config;
+                }
+                ["obs", name, "o.dat"] => {
+                    self.count(entry.size())?;
+                    let state = consumer_state(contents(&mut entry)?)
+                        .ok_or_else(|| broken(format!("{path}: not the state of a consumer")))?;
+                    self.rest.consumers.entry(name.to_owned()).or_default().state = state;
+                }
+                // So nats-server says in the backup itself that it could not go on.
+                ["errors.txt"] => {
+                    let why = contents(&mut entry)?;
+                    return Err(broken(format!("{path}: {}", String::from_utf8_lossy(&why))));
+                }
+                _ => {}
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Counts what is kept until the end. A state takes more room than the file it is in, which has two bytes or more for
+    /// a message that is pending.
+    fn count(&mut self, file: u64) -> io::Result<()> {
+        self.parts += file.saturating_mul(8);
+        match self.parts > PARTS_MAX {
+            true => Err(broken("the consumers of the backup are too large")),
+            false => Ok(()),
+        }
+    }
+
+    /// The messages that the files so far tell to be removed, which they or others gave before.
+    pub fn take_removed(&mut self) -> Vec<Seq> {
+        std::mem::take(&mut self.rest.removed)
+    }
+
+    /// What the backup held besides messages.
+    ///
+    /// # Errors
+    /// It was cut short.
+    pub fn finish(self) -> io::Result<Rest> {
+        match self.ended && !self.rest.stream.is_empty() {
+            true => Ok(self.rest),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
 }
 
 /// A whole file of the backup.
 fn contents(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Bytes> {
     let size = entry.size();
-    if size > FILE_MAX {
-        return Err(broken("a file of the backup is too large"));
-    }
-    // Grows with what arrives, so that a size that lies costs nothing.
     let mut bytes = Vec::new();
     let read = entry.take(size).read_to_end(&mut bytes)?;
     match read as u64 == size {
@@ -262,12 +363,15 @@ mod tests {
     }
 
     fn read_all(data: &[u8], first: Seq) -> io::Result<(Vec<Message>, Rest)> {
+        let (mut reader, mut unpacked) = (TarReader::new(first, 1 << 20), BytesMut::new());
         let mut all = Vec::new();
-        let rest = read(data, first, &mut |messages| {
-            all.extend(messages);
-            Ok(())
-        })?;
-        Ok((all, rest))
+        for piece in data.chunks(300) {
+            unpacked.extend_from_slice(piece);
+            while let Some(messages) = reader.next(&mut unpacked)? {
+                all.extend(messages);
+            }
+        }
+        Ok((all, reader.finish()?))
     }
 
     #[test]
@@ -309,6 +413,10 @@ mod tests {
         assert!(read_all(&archive(&[]), 0).is_err());
         let state = archive(&[("meta.inf", br#"{"name":"S"}"#), ("obs/C/o.dat", &[22, 3, 0])]);
         assert!(read_all(&state, 0).is_err());
+        // Without its end it may lack anything.
+        let whole = archive(&[("meta.inf", br#"{"name":"S"}"#)]);
+        assert!(read_all(&whole, 0).is_ok());
+        assert!(read_all(&whole[..1024], 0).is_err());
     }
 
     #[test]

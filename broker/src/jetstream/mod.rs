@@ -7,6 +7,7 @@ mod advisory;
 pub mod api;
 mod attach;
 mod backup;
+mod backup_decoder;
 mod backup_tar;
 mod batch;
 mod capacity;
@@ -14,6 +15,7 @@ mod outlet;
 mod services;
 mod sourcing;
 mod status;
+mod unpack;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +56,10 @@ pub struct JetStream {
     pub create_lock: tokio::sync::Mutex<()>,
     /// The server it belongs to, by name.
     pub server_name: String,
+    /// The largest message that a client may publish, in bytes.
+    pub max_payload: usize,
+    /// Places for restores at once.
+    pub restores: Arc<tokio::sync::Semaphore>,
     /// API requests under way.
     pub api_load: api::load::ApiLoad,
     /// API requests served, and how many of them were answered with an error.
@@ -155,6 +161,8 @@ impl JetStream {
             defaults,
             create_lock: tokio::sync::Mutex::default(),
             server_name: server.name.clone(),
+            max_payload: server.options.max_payload,
+            restores: Arc::new(tokio::sync::Semaphore::new(api::RESTORES_MAX)),
             api_load: api::load::ApiLoad::new(&options),
             api_requests: ApiCounters::default(),
             store,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::backend::Backend;
 use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Result};
 use crate::headers;
@@ -15,13 +16,24 @@ use crate::shard::room::NEW_STREAM_BYTES;
 use crate::shard::snapshot::{StreamSnapshot, stream_key};
 use crate::shard::{Shard, State};
 use crate::store::StreamEntry;
+use crate::stream::checks::full;
 use crate::stream::core::Identity;
 use crate::stream::settings::{BackendKind, Settings};
-use crate::stream::{Marks, Message, StreamConfig};
+use crate::stream::{Marks, Message, Storage, StreamConfig};
 use crate::types::{LogId, NanoTime, Seq};
 
 /// The prefix of the keys that name logs of unfinished restores. The value is the shard's number and the settings.
 const RESTORING_PREFIX: &[u8] = b"restoring/";
+
+/// How much more than its `max_bytes` a stream may hold while it is being restored from a backup that tells of removals
+/// only after the messages: nats-server rewrites blocks of which less than half is live.
+const RESTORE_SLACK: u64 = 4;
+
+fn not_stored(seq: Seq, error: &Error) -> Error {
+    reject::STREAM_RESTORE
+        .with(format!("failed to store message sequence {seq}: {error}"))
+        .into()
+}
 
 fn key(id: LogId) -> Bytes {
     [RESTORING_PREFIX, id.to_string().as_bytes()].concat().into()
@@ -60,32 +72,69 @@ impl Shard<'_, '_> {
         Ok(())
     }
 
-    /// Adds messages, in the order of their sequences, each above those before.
+    /// Adds messages, in the order of their sequences, each above those before. What the stream's limits allow counts as it
+    /// comes in: the oldest messages go, or with `discard: new` the restore is refused. Messages whose TTL is over are left
+    /// out. `removals_follow` says that some of the messages will be taken out again, of which limits must not know yet.
     ///
     /// # Errors
-    /// If they are out of order, or storage fails.
-    pub fn restore_messages(&mut self, id: LogId, messages: Vec<Message>) -> Result<()> {
+    /// If they are out of order, there is no room for them, or storage fails.
+    pub fn restore_messages(&mut self, id: LogId, messages: Vec<Message>, removals_follow: bool) -> Result<()> {
         let now = self.turn.now;
         let stream = self.state.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         for message in messages {
             if message.seq <= stream.core.last() {
                 return Err(Error::damaged(format!("message sequence {} out of order", message.seq)));
             }
+            let marks = Marks::of_headers(&message.headers);
+            if marks.life.end(message.time).is_some_and(|end| end <= now) {
+                stream.core.raise_last(message.seq, message.time);
+                continue;
+            }
             let message_id = headers::get(&message.headers, "Nats-Msg-Id").unwrap_or_default();
             let body = [&message.headers[..], &message.payload].concat();
+            if !removals_follow {
+                stream
+                    .check_room(&message.subject, message.headers.len(), body.len())
+                    .map_err(|error| not_stored(message.seq, &error))?;
+            }
             stream.core.append(
                 message.seq,
                 message.time,
                 &message.subject,
                 message.headers.len(),
-                Marks::of_headers(&message.headers),
+                marks,
                 body.into(),
             )?;
             stream.note_schedule(message.seq, &message.subject, &message.headers, message.time);
             let recent = message.time > now.saturating_sub(stream.config().duplicate_window);
             stream.remember_id(if recent { message_id } else { b"" }, message.seq, message.time);
+            if !removals_follow {
+                stream.enforce_limits(&message.subject)?;
+            }
+        }
+        let config = stream.config();
+        let most = u64::try_from(config.max_bytes).ok().filter(|max| *max > 0);
+        if removals_follow && most.is_some_and(|most| stream.core.bytes() > most.saturating_mul(RESTORE_SLACK)) {
+            return Err(not_stored(stream.core.last(), &full("maximum bytes exceeded")));
+        }
+        stream.note_stats();
+        if stream.stats.is_beyond_capacity() {
+            return Err(match stream.config().storage {
+                Storage::File => reject::STORAGE_RESOURCES_EXCEEDED,
+                Storage::Memory => reject::MEMORY_RESOURCES_EXCEEDED,
+            }
+            .into());
         }
         stream.core.write(false)
+    }
+
+    /// The storage of a stream that is being restored, so that what it has so far can be synced off the shard's thread.
+    ///
+    /// # Errors
+    /// If there is no such restore.
+    pub fn restore_backend(&mut self, id: LogId) -> Result<Arc<dyn Backend>> {
+        let stream = self.state.restoring.get(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        self.state.env.backend(stream.core.settings.backend)
     }
 
     /// Takes out messages that the backup tells of only after it gave them; those that are not there are no matter.

@@ -139,7 +139,7 @@ impl Stream {
     }
 
     /// Whether, with `discard: new`, there is room.
-    pub(super) fn check_room(&mut self, subject: &[u8], headers_len: usize, body_len: usize) -> Result<()> {
+    pub(crate) fn check_room(&mut self, subject: &[u8], headers_len: usize, body_len: usize) -> Result<()> {
         let config = &self.core.config;
         if config.discard != Discard::New {
             return Ok(());
@@ -179,6 +179,6 @@ impl Stream {
 }
 
 /// There is no room, for that reason.
-pub(super) fn full(text: &str) -> Error {
+pub(crate) fn full(text: &str) -> Error {
     reject::STREAM_STORE_FAILED.with(text).into()
 }

@@ -11,7 +11,7 @@ const EXPIRE_MAX: usize = 8192;
 
 impl Stream {
     /// Makes room after a message of that subject was stored.
-    pub(super) fn enforce_limits(&mut self, subject: &[u8]) -> Result<()> {
+    pub(crate) fn enforce_limits(&mut self, subject: &[u8]) -> Result<()> {
         let config = &self.core.config;
         let (per_subject, max_msgs, max_bytes) = (config.max_msgs_per_subject, config.max_msgs, config.max_bytes);
         if per_subject > 0 {

@@ -6,7 +6,7 @@ mod ahead;
 mod asked;
 mod atomic;
 mod batch_limits;
-mod checks;
+pub(crate) mod checks;
 mod config;
 pub(crate) mod core;
 mod counter;

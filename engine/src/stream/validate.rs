@@ -62,6 +62,15 @@ pub fn validate_new(config: StreamConfig, rules: &Rules<'_>) -> Result<(StreamCo
     if config.mirror_direct && config.mirror.is_none() {
         return Err(invalid("stream has no mirror but does have mirror direct"));
     }
+    validate_restored(config, rules)
+}
+
+/// Checks the configuration of a stream that comes back from a backup; answers as [`validate_new`]. What a stream may
+/// become though it cannot be made so is fine: sealed, or a mirror that was made independent.
+///
+/// # Errors
+/// As [`validate_new`].
+pub fn validate_restored(config: StreamConfig, rules: &Rules<'_>) -> Result<(StreamConfig, Settings), Rejection> {
     let config = validate(config, rules)?;
     let settings = Settings::of(&config, rules.defaults).map_err(invalid)?;
     Ok((config, settings))

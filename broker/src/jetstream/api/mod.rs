@@ -28,6 +28,7 @@ use weir_wire::HeaderView;
 use crate::API_LEVEL;
 use crate::jetstream::{ApiRequest, JetStream};
 use call::Call;
+pub use restore::RESTORES_MAX;
 
 /// What a handler answers: the whole JSON document, or why not.
 type Answer = Result<Vec<u8>, Rejection>;
