@@ -9,6 +9,14 @@ pub const READ_BUFFER_MIN: usize = 1024;
 /// hold back the receivers, who are served once per read.
 pub const READ_BUFFER_MAX: usize = 64 * 1024;
 
+/// A piece of a read chunk is kept without copying it if so many times its size is no less than the memory it keeps: what is
+/// kept of messages is then at most so many times what their bounds count.
+pub const KEEP_SHARE: usize = 2;
+
+/// Memory that copies of small pieces share, in bytes; larger pieces are copied alone. It stays as long as one of them does,
+/// so it is small; it holds some messages, so that copying is cheaper than allocating.
+pub const KEEP_BLOCK: usize = 1024;
+
 /// Reads of one connection before its task lets others run, so that one fast publisher does not starve a worker thread.
 pub const READS_PER_TURN: usize = 16;
 

@@ -6,11 +6,10 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
-use crate::account::{Account, Inbound, Subscription, Target};
+use crate::account::{Account, Chunk, Inbound, Subscription, Target};
 use crate::client::Client;
 use crate::jetstream::Batch;
 use crate::limits::{MATCH_SLOTS_MAX, MATCH_SLOTS_MIN, MATCH_SUBJECT_MAX};
@@ -29,7 +28,7 @@ pub(crate) struct Outgoing<'a> {
     /// Whether the sending client gets its own messages.
     pub echo: bool,
     /// The read chunk that the slices are parts of.
-    pub chunk: Option<&'a Bytes>,
+    pub chunk: Option<Chunk<'a>>,
 }
 
 /// Clients that were given bytes which nobody has tried to write yet.

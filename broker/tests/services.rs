@@ -1,5 +1,7 @@
 //! Parts of the server in the interest graph, and messages of the server's own.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::sync::Arc;
@@ -183,4 +185,31 @@ fn messages_from_many_threads_arrive_in_each_senders_order() {
             next[sender] += 1;
         }
     });
+}
+
+/// Memory of this process that belongs to no file, in KiB.
+fn anonymous() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_small_message_that_is_kept_keeps_none_of_the_large_ones_beside_it() {
+    let server = TestServer::start(|_| {});
+    let keeper = Arc::new(Keeper::default());
+    server.server.global.serve(b"keep.>", keeper.clone()).unwrap();
+    let mut client = server.client();
+    let large = format!("PUB other 60000\r\n{}\r\n", "z".repeat(60_000));
+    let pair = format!("PUB keep.a in.x 5\r\nhello\r\n{large}");
+    client.exchange(large.repeat(100), "");
+    let before = anonymous();
+    for _ in 0..2000 {
+        client.send(&pair);
+    }
+    client.exchange("", "");
+    assert_eq!(keeper.0.lock().len(), 2000);
+    // 2,000 times the read buffer would be 128 MiB.
+    let more = anonymous().saturating_sub(before);
+    assert!(more < 32 << 10, "{more} KiB more");
 }

@@ -1,5 +1,6 @@
 //! Accounts: subject spaces that do not see each other. Today there are two, `$G` for clients and `$SYS`.
 
+mod keep;
 mod subscription;
 mod watch;
 
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use weir_subject::Sublist;
 
+pub(crate) use keep::{Blocks, Chunk};
 pub use subscription::{Inbound, Service, Subscription, Target};
 pub use watch::{Wake, WatchKey};
 

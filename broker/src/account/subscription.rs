@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use weir_subject::SubKey;
 
+use super::{Blocks, Chunk};
 use crate::client::Client;
 
 /// A filter of one account and who receives what matches it.
@@ -42,7 +43,7 @@ pub trait Service: Send + Sync {
 }
 
 /// A message on its way to a [`Service`]. Everything borrows from the sender's buffer; [`body`](Self::body) and
-/// [`own`](Self::own) make it outlive the call without copying it.
+/// [`own`](Self::own) make it outlive the call.
 #[derive(Clone, Copy)]
 pub struct Inbound<'a> {
     /// Where it was sent to.
@@ -56,14 +57,12 @@ pub struct Inbound<'a> {
     /// The client that sent it; `None` for messages of the server itself.
     pub from: Option<&'a Arc<Client>>,
     /// The read chunk that all slices above are parts of, with headers and payload adjacent.
-    pub(crate) chunk: Option<&'a Bytes>,
+    pub(crate) chunk: Option<Chunk<'a>>,
 }
 
 impl Inbound<'_> {
-    /// A slice of this message as its own owner: shares the read chunk where there is one, else copies.
-    ///
-    /// The chunk (up to 64 KiB, or one larger message) stays in memory as long as any piece of it is held: whoever keeps
-    /// messages for long copies them instead.
+    /// A slice of this message as its own owner. What is kept by it is little more than itself: it shares the read chunk
+    /// only if it is most of it, and is copied otherwise.
     #[must_use]
     pub fn own(&self, slice: &[u8]) -> Bytes {
         self.share(slice, slice.len())
@@ -73,21 +72,40 @@ impl Inbound<'_> {
     /// Headers and payload in one piece; the first `headers.len()` bytes are the headers. As [`own`](Self::own).
     #[must_use]
     pub fn body(&self) -> Bytes {
-        let first = if self.headers.is_empty() {
-            self.payload
-        } else {
-            self.headers
-        };
-        let total = self.headers.len() + self.payload.len();
-        self.share(first, total)
+        self.share(self.start(), self.headers.len() + self.payload.len())
             .unwrap_or_else(|| [self.headers, self.payload].concat().into())
     }
 
-    /// `total` bytes of the chunk from the start of `first` on; `None` if that is no part of a chunk.
+    /// Subject, reply and [`body`](Self::body), kept together.
+    pub(crate) fn keep(&self, blocks: &mut Blocks) -> (Bytes, Bytes, Bytes) {
+        let total = self.headers.len() + self.payload.len();
+        if let Some(chunk) = self.chunk
+            && let Some(body) = chunk.share(self.start(), total)
+        {
+            let beside = |slice: &[u8]| {
+                chunk
+                    .part(slice, slice.len())
+                    .unwrap_or_else(|| Bytes::copy_from_slice(slice))
+            };
+            return (beside(self.subject), beside(self.reply), body);
+        }
+        let mut all = blocks.copy([self.subject, self.reply, self.headers, self.payload]);
+        let subject = all.split_to(self.subject.len());
+        let reply = all.split_to(self.reply.len());
+        (subject, reply, all)
+    }
+
+    /// Where headers and payload begin.
+    fn start(&self) -> &[u8] {
+        if self.headers.is_empty() {
+            self.payload
+        } else {
+            self.headers
+        }
+    }
+
     fn share(&self, first: &[u8], total: usize) -> Option<Bytes> {
-        let chunk = self.chunk?;
-        let start = first.as_ptr().addr().checked_sub(chunk.as_ptr().addr())?;
-        (start.checked_add(total)? <= chunk.len()).then(|| chunk.slice(start..start + total))
+        self.chunk?.share(first, total)
     }
 }
 

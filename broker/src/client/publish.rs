@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use weir_wire::encode;
 
 use super::Client;
 use super::session::Session;
-use crate::account::Subscription;
+use crate::account::{Chunk, Subscription};
 use crate::routing::Outgoing;
 
 /// Replies that would let a client forge the server's own: service imports, gateways, acknowledgements.
@@ -25,7 +24,7 @@ pub(super) struct Publish<'a> {
 
 impl Session {
     #[inline]
-    pub(super) fn publish(&mut self, client: &Arc<Client>, chunk: &Bytes, message: &Publish<'_>) {
+    pub(super) fn publish(&mut self, client: &Arc<Client>, chunk: Chunk<'_>, message: &Publish<'_>) {
         self.messages += 1;
         self.bytes += (message.headers.len() + message.payload.len()) as u64;
         if self.careful(message) && !self.permit(client, message) {

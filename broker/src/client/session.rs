@@ -9,6 +9,7 @@ use weir_wire::{Connect, Op, ParseError, Parser, Step, encode};
 
 use super::publish::Publish;
 use super::{Client, CloseReason};
+use crate::account::Chunk;
 use crate::jetstream::Batch;
 use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
 use crate::routing::Router;
@@ -18,6 +19,8 @@ use crate::server::Server;
 pub(super) struct Session {
     /// Read and not worked off: never more than the start of one operation.
     pub(super) buf: BytesMut,
+    /// Where the memory that `buf` is a part of begins, and its size.
+    memory: (usize, usize),
     /// How much room to offer the next read.
     target: usize,
     /// How much `buf` must hold before the parser can go on.
@@ -46,6 +49,7 @@ impl Session {
         parser.set_max_payload(server.options.max_payload);
         Self {
             buf: BytesMut::new(),
+            memory: (0, 0),
             target: READ_BUFFER_MIN,
             need: 1,
             parser,
@@ -66,8 +70,20 @@ impl Session {
         let room = self.target.max(self.need.saturating_sub(self.buf.len()));
         // Down to a quarter of the target, reading on behind the last chunk is cheaper than starting over.
         if self.buf.capacity() - self.buf.len() < room.div_ceil(4).max(self.need.saturating_sub(self.buf.len())) {
-            self.buf.reserve(room);
+            self.grow(room);
         }
+    }
+
+    /// Makes room behind what is in the buffer, and notes how much memory there is: what a piece of it keeps.
+    fn grow(&mut self, room: usize) {
+        self.buf.reserve(room);
+        let at = self.buf.as_ptr().addr();
+        let (start, size) = self.memory;
+        self.memory = match at.checked_sub(start) {
+            // Still the same memory, or another in its place, which is then taken for no less than the old.
+            Some(offset) if offset < size => (start, size.max(offset + self.buf.capacity())),
+            _ => (at, self.buf.capacity()),
+        };
     }
 
     /// Follows the size of reads: a full one asks for more room, small ones for less.
@@ -87,7 +103,8 @@ impl Session {
         }
         // Frozen, so that services may keep pieces of it; while nobody does, the memory is used again by the next read.
         let chunk = self.buf.split().freeze();
-        let (flow, done) = self.operations(client, &chunk);
+        let holds = self.memory.1;
+        let (flow, done) = self.operations(client, Chunk { bytes: &chunk, holds });
         self.router.sink.flush();
         self.batch.submit();
         self.router.refresh(&client.account);
@@ -109,15 +126,16 @@ impl Session {
         // With the chunk gone, the buffer's memory can be used from its start again. The rest is at most one read.
         let rest = rest.to_vec();
         drop(chunk);
-        self.buf.reserve(self.need.max(self.target).max(rest.len()));
+        self.grow(self.need.max(self.target).max(rest.len()));
         self.buf.extend_from_slice(&rest);
     }
 
     /// Returns where the first unfinished operation starts.
-    fn operations(&mut self, client: &Arc<Client>, chunk: &Bytes) -> (Flow, usize) {
+    fn operations(&mut self, client: &Arc<Client>, chunk: Chunk<'_>) -> (Flow, usize) {
+        let bytes = chunk.bytes;
         let mut at = 0;
-        while at < chunk.len() {
-            match self.parser.next(&chunk[at..]) {
+        while at < bytes.len() {
+            match self.parser.next(&bytes[at..]) {
                 Ok(Step::Op { op, consumed }) => {
                     at += consumed;
                     if let Flow::Break(reason) = self.operation(client, chunk, op) {
@@ -126,12 +144,12 @@ impl Session {
                 }
                 Ok(Step::NeedMore { at_least }) => {
                     self.need = at_least;
-                    if self.auth_required && !self.connected && !matches!(chunk[at], b'C' | b'c') {
+                    if self.auth_required && !self.connected && !matches!(bytes[at], b'C' | b'c') {
                         return (self.unauthorized(client, ""), at);
                     }
                     return (Flow::Continue(()), at);
                 }
-                Err(error) => return (self.violation(client, &chunk[at..], error), at),
+                Err(error) => return (self.violation(client, &bytes[at..], error), at),
             }
         }
         self.need = 1;
@@ -139,7 +157,7 @@ impl Session {
     }
 
     #[inline]
-    fn operation(&mut self, client: &Arc<Client>, chunk: &Bytes, op: Op<'_>) -> Flow {
+    fn operation(&mut self, client: &Arc<Client>, chunk: Chunk<'_>, op: Op<'_>) -> Flow {
         if client.trace {
             super::trace::incoming(client, &op);
         }
@@ -255,6 +273,7 @@ impl Session {
         }
         if self.buf.is_empty() {
             self.buf = BytesMut::new();
+            self.memory = (0, 0);
         }
         self.target = READ_BUFFER_MIN;
         self.router.forget();

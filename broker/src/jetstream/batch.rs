@@ -6,6 +6,7 @@ use bytes::Bytes;
 use weir_engine::shard::Input;
 use weir_engine::store::StreamEntry;
 
+use crate::account::Blocks;
 use crate::jetstream::{ApiRequest, JetStream, api};
 
 /// Gathers what the messages of one read (or of one courier's batch) mean for streams and consumers, so that each storage
@@ -17,6 +18,8 @@ pub struct Batch {
     /// By shard.
     inputs: Vec<Vec<Input>>,
     requests: Vec<Request>,
+    /// Where messages that are kept are copied to.
+    pub(super) blocks: Blocks,
 }
 
 /// A request that is served by a task of its own.
@@ -50,6 +53,7 @@ impl Batch {
     /// Hands the batch over.
     pub fn submit(&mut self) {
         let Some(jetstream) = self.jetstream.take() else { return };
+        self.blocks.rest();
         for (shard, inputs) in self.inputs.iter_mut().enumerate() {
             if !inputs.is_empty() {
                 jetstream.submit(shard, std::mem::take(inputs));

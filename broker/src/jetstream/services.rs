@@ -29,16 +29,17 @@ impl Service for Ingest {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        let ticket = match message.reply {
-            b"" => Ticket::None,
-            reply => Ticket::Reply(message.own(reply)),
-        };
+        let (subject, reply, body) = message.keep(&mut batch.blocks);
         let input = Input::Publish {
             stream: self.stream,
-            subject: message.own(message.subject),
+            subject,
             headers_len: message.headers.len(),
-            body: message.body(),
-            ticket,
+            body,
+            ticket: if reply.is_empty() {
+                Ticket::None
+            } else {
+                Ticket::Reply(reply)
+            },
         };
         batch.push(&jetstream, self.shard, input);
     }
