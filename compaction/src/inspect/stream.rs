@@ -251,7 +251,7 @@ impl Stream {
                 self.consumers.remove(&consumer);
             }
             Command::CreateStream { .. } | Command::DeleteStream => tail.configuration += 1,
-            Command::Together { .. } | Command::Copied { .. } => {}
+            Command::Together { .. } | Command::Copied { .. } | Command::Removing { .. } => {}
         }
     }
 

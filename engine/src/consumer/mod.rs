@@ -54,6 +54,16 @@ struct Pending {
     deadline: NanoTime,
 }
 
+/// The messages that a consumer keeps in a stream which keeps them for their consumers' sake.
+pub(crate) struct Held {
+    /// What it sent, gave up or is still to send, ascending, all below `next`.
+    pub singles: VecDeque<Seq>,
+    /// All that it wants from here on,
+    pub next: Seq,
+    /// and below this.
+    pub end: Seq,
+}
+
 /// What a consumer needs to go on after a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsumerSnapshot {
@@ -154,6 +164,8 @@ pub(crate) struct Consumer {
     turn_given_up: Vec<Seq>,
     /// Purges of this turn moved it, and took these away that it had sent or given up.
     turn_purged: Option<Vec<Seq>>,
+    /// What it sent or gave up that a purge under way took away.
+    doomed: Vec<Seq>,
     /// Removed in this turn while on their way: stream sequence, consumer sequence, how often sent.
     turn_lost: Vec<(Seq, u64, u64)>,
 }
@@ -256,6 +268,7 @@ impl Consumer {
             turn_deferred: Vec::new(),
             turn_given_up: Vec::new(),
             turn_lost: Vec::new(),
+            doomed: Vec::new(),
             turn_purged: None,
             config: snapshot.config,
         };
@@ -350,12 +363,56 @@ impl Consumer {
         }
     }
 
-    /// A message it wants is gone; if it was on its way, nobody need acknowledge it any more. Answers whether it was: then
-    /// there may be room for another.
+    /// A message it wants is gone; if it was on its way, nobody need acknowledge it any more. Answers whether it was sent or
+    /// given up: then there may be room for another, and the journal has to know where the consumer stands.
     pub fn removed(&mut self, seq: Seq) -> bool {
         self.uncount(seq);
         self.lost(seq);
-        self.forget(seq)
+        let given_up = self.deliveries.contains_key(&seq);
+        let known = self.forget(seq) || given_up;
+        if known {
+            self.turn_purged.get_or_insert_default().push(seq);
+        }
+        known
+    }
+
+    /// A purge that is under way took these messages away, in ascending order.
+    pub fn doom(&mut self, seqs: &[Seq]) {
+        let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else {
+            return;
+        };
+        let sent = self.pending.range(first..=last).map(|(seq, _)| *seq);
+        let gone = sent.filter(|seq| seqs.binary_search(seq).is_ok());
+        self.doomed.extend(gone);
+        if self.deliveries.is_empty() {
+            return;
+        }
+        let given_up = |seq: &&Seq| self.deliveries.contains_key(*seq) && !self.pending.contains_key(*seq);
+        self.doomed.extend(seqs.iter().filter(given_up));
+    }
+
+    /// A purge took all messages away.
+    pub fn doom_all(&mut self) {
+        let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
+        self.doomed = self.pending.keys().chain(given_up).copied().collect();
+    }
+
+    /// What it holds on to, for retention's sake.
+    pub fn held(&self) -> Held {
+        let sent = self.pending.keys().chain(self.deliveries.keys()).chain(&self.initial);
+        let mut singles: Vec<Seq> = sent.copied().filter(|seq| *seq < self.next).collect();
+        singles.sort_unstable();
+        singles.dedup();
+        Held {
+            singles: singles.into(),
+            next: self.next,
+            end: Seq::MAX,
+        }
+    }
+
+    /// Every message from here on that it wants, it needs.
+    pub fn next(&self) -> Seq {
+        self.next
     }
 
     /// If that message was on its way, the world is told that it will not be acknowledged.
@@ -397,9 +454,12 @@ impl Consumer {
         let start = match () {
             () if all || only => start,
             () if among => stream.first(),
-            () => return Ok(false),
+            () => {
+                self.doomed.clear();
+                return Ok(false);
+            }
         };
-        let gone = self.gone(stream)?;
+        let gone = std::mem::take(&mut self.doomed);
         self.next = self.next.max(start);
         if self.ack_floor.stream < start {
             self.ack_floor.stream = start - 1;
@@ -454,17 +514,6 @@ impl Consumer {
             || self.pending.contains_key(&seq)
             || self.deliveries.contains_key(&seq)
             || self.initial.binary_search(&seq).is_ok()
-    }
-
-    /// Everything below this needs no look at for retention's sake.
-    pub fn settled_below(&self) -> Seq {
-        let oldest = self.pending.keys().next().copied();
-        let initial = self.initial.front().copied();
-        let given_up = self.deliveries.keys().min().copied();
-        [oldest, initial, given_up]
-            .into_iter()
-            .flatten()
-            .fold(self.next, Seq::min)
     }
 
     /// Counts anew what is to be sent.

@@ -48,6 +48,7 @@ impl Consumer {
         self.deadlines.clear();
         self.redeliver.clear();
         self.initial.clear();
+        self.doomed.clear();
         self.turn_acked.clear();
         self.turn_deferred.clear();
         self.turn_given_up.clear();

@@ -29,6 +29,7 @@ const DEFERRED: u8 = 16;
 const GIVEN_UP: u8 = 14;
 const RESET_CONSUMER: u8 = 15;
 const PLACED: u8 = 17;
+const REMOVING: u8 = 18;
 
 /// One change, as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +142,11 @@ pub enum Command {
     Together {
         /// How many.
         count: u64,
+    },
+    /// Removals of many messages are under way, these and no others.
+    Removing {
+        /// A list of them.
+        json: Bytes,
     },
     /// The stream has everything of one of its sources up to a sequence there, or passed over it.
     Copied {
@@ -363,6 +369,12 @@ impl Commands {
         self.end(now, body.into());
     }
 
+    /// These removals are under way.
+    pub fn removing(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+        self.begin(REMOVING, stream);
+        self.end(now, json);
+    }
+
     fn begin(&mut self, kind: u8, stream: LogId) {
         self.heads.push(kind);
         self.heads.extend_from_slice(&stream.0.to_le_bytes());
@@ -458,6 +470,7 @@ impl Command {
             TOGETHER => Self::Together {
                 count: take(&mut rest)?,
             },
+            REMOVING => Self::Removing { json: body.clone() },
             COPIED => Self::Copied {
                 through: take(&mut rest)?,
                 key: body.clone(),
@@ -539,6 +552,7 @@ mod tests {
         commands.delete_stream(id, 11);
         commands.together(id, 12, 300);
         commands.copied(id, 13, 4, Bytes::from_static(b"O > >"));
+        commands.removing(id, 11, Bytes::from_static(b"[]"));
         let decoded: Vec<Command> = commands
             .records(1)
             .iter()
@@ -602,6 +616,12 @@ mod tests {
             Command::Copied {
                 through: 4,
                 key: Bytes::from_static(b"O > >"),
+            }
+        );
+        assert_eq!(
+            decoded[17],
+            Command::Removing {
+                json: Bytes::from_static(b"[]"),
             }
         );
     }

@@ -228,6 +228,11 @@ impl Runner {
     /// Throws away what is in memory and opens everything anew from disk, trying until it works. Whoever asks for
     /// something meanwhile is told the error. Answers whether the shard goes on.
     fn reopen(&mut self, error: &Error) -> bool {
+        for stream in self.state.streams.values_mut().filter(|stream| stream.is_journaled()) {
+            for done in stream.take_waiting() {
+                done(Err(error));
+            }
+        }
         loop {
             let now = (self.clock)();
             match contained(|| self.state.reopen(now)) {
@@ -345,8 +350,17 @@ impl State {
                 "another shard found that the store must be opened anew",
             ));
         }
-        for id in std::mem::take(&mut self.unfinished) {
-            self.touch(id);
+        let mut unfinished = std::mem::take(&mut self.unfinished);
+        // Each comes first once, for the turn's budget may not be enough for all.
+        if unfinished.len() > 1 {
+            unfinished.rotate_left(1);
+        }
+        for id in unfinished {
+            if let Some(stream) = self.touch(id)
+                && let Err(error) = stream.go_on_removing(turn)
+            {
+                self.stumbled(id, error, Some(turn.now));
+            }
         }
         for input in inputs {
             self.handle(input, turn)?;
@@ -358,9 +372,13 @@ impl State {
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
-            match stream.deliver(turn) {
-                Ok(true) => self.unfinished.push(id),
-                Ok(false) => {}
+            let delivered = stream.deliver(turn);
+            if stream.is_removing() && stream.not_before <= turn.now {
+                self.unfinished.push(id);
+            }
+            match delivered {
+                Ok(true) if self.unfinished.last() != Some(&id) => self.unfinished.push(id),
+                Ok(_) => {}
                 Err(error) => self.stumbled(id, error, Some(turn.now)),
             }
         }
@@ -441,8 +459,13 @@ impl State {
                 return Ok(());
             }
             Input::Call(call) => {
+                turn.removing = None;
                 let done = call(Ok(&mut Shard { state: self, turn }));
-                turn.emits.push(Emit::Done(done));
+                // A call that began to remove more than a turn may is answered when that is over.
+                match turn.removing.take().and_then(|id| self.streams.get_mut(&id)) {
+                    Some(stream) => stream.answer_when_removed(done),
+                    None => turn.emits.push(Emit::Done(done)),
+                }
                 return Ok(());
             }
             Input::Checkpointed => return self.checkpointed(),
@@ -760,7 +783,7 @@ impl Shard<'_, '_> {
         stream.configure(config, settings);
         catalogue.insert(stream, number);
         if turns {
-            stream.release_settled()?;
+            stream.release_settled(self.turn)?;
         }
         stream.enforce_all_limits(now, Some(self.turn))
     }
@@ -773,8 +796,9 @@ impl Shard<'_, '_> {
         let Some(mut stream) = self.state.streams.remove(&id) else {
             return self.delete_offline(id);
         };
-        for name in stream.all_consumer_names() {
-            stream.delete_consumer(&name, false, self.turn)?;
+        stream.end_consumers(self.turn);
+        for done in stream.take_waiting() {
+            self.turn.emits.push(Emit::Done(done));
         }
         if stream.is_journaled() {
             self.turn.commands.delete_stream(id, self.turn.now);
@@ -820,14 +844,15 @@ impl Shard<'_, '_> {
         stream.publish(publish, self.turn)
     }
 
-    /// Removes messages; answers how many.
+    /// Removes messages; answers how many. Where they are many, they go in the turns to come: the [`Call`] that asked for
+    /// it is answered when they are gone.
     ///
     /// # Errors
     /// If there is no such stream, or it does not allow it.
     pub fn purge(&mut self, id: LogId, purge: &Purge) -> Result<u64> {
         let stream = self.state.existing(id)?;
         stream.demand_durability(self.turn);
-        stream.purge(purge, self.turn.now)
+        stream.purge(purge, self.turn)
     }
 
     /// Removes one message; `secure` also overwrites its bytes. Answers whether there was one.
@@ -859,7 +884,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn watch(&mut self, id: LogId, reader: u64, filters: Vec<bytes::Bytes>, done: Seq) -> Result<()> {
-        self.state.existing(id)?.watch(reader, filters, done)
+        self.state.existing(id)?.watch(reader, filters, done, self.turn)
     }
 
     /// Somebody does not take over this stream's messages any more.
@@ -867,7 +892,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn unwatch(&mut self, id: LogId, reader: u64) -> Result<()> {
-        self.state.existing(id)?.unwatch(reader)
+        self.state.existing(id)?.unwatch(reader, self.turn)
     }
 
     /// Whoever takes over this stream's messages has everything up to a sequence durably.
@@ -875,7 +900,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn copied(&mut self, id: LogId, reader: u64, through: Seq) -> Result<()> {
-        self.state.existing(id)?.copied(reader, through)
+        self.state.existing(id)?.copied(reader, through, self.turn)
     }
 
     /// One consumer, without the pull requests that nobody waits for any more.

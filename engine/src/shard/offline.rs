@@ -105,6 +105,10 @@ impl State {
             return;
         }
         stream.end_all_pulls(PULLS_END, turn);
+        for done in stream.take_waiting() {
+            let error = error.clone();
+            turn.emits.push(Emit::Done(Box::new(move |_| done(Err(&error)))));
+        }
         stream.core.close();
         stream.touched = false;
         let saved = recover::saved_position(&self.env, id).unwrap_or(0);

@@ -88,6 +88,9 @@ impl State {
         for (&id, stream) in &mut state.streams {
             stream.touched = true;
             state.touched.push(id);
+            if stream.is_removing() {
+                state.unfinished.push(id);
+            }
             state.env.catalogue.insert(stream, number);
         }
         state.schedule(now);
@@ -122,6 +125,9 @@ impl State {
         for (id, mut stream) in std::mem::take(&mut self.streams) {
             stream.touched = true;
             fresh.touched.push(id);
+            if stream.is_removing() {
+                fresh.unfinished.push(id);
+            }
             fresh.streams.insert(id, stream);
         }
         fresh.drop_unfinished()?;
@@ -387,6 +393,7 @@ pub(super) fn load_stream(env: &Environment, snapshot: StreamSnapshot, now: Nano
     let mut stream = env.open_stream(who, snapshot.last, snapshot.last_time)?;
     stream.set_next_serial(snapshot.next_serial);
     stream.set_origins(snapshot.origins);
+    stream.resume_removals(snapshot.removals);
     if let Some(schedules) = snapshot.schedules {
         stream.resume_schedules(&schedules)?;
     }

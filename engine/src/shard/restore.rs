@@ -109,7 +109,7 @@ impl Shard<'_, '_> {
             let recent = message.time > now.saturating_sub(stream.config().duplicate_window);
             stream.remember_id(if recent { message_id } else { b"" }, message.seq, message.time);
             if !removals_follow {
-                stream.enforce_limits(&message.subject)?;
+                stream.enforce_limits(&message.subject, self.turn)?;
             }
         }
         let config = stream.config();

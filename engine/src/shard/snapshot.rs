@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::ConsumerSnapshot;
+use crate::stream::removal::Removal;
 use crate::stream::settings::Settings;
 use crate::stream::{Stream, StreamConfig};
 use crate::types::{LogId, NanoTime, Seq};
@@ -62,6 +63,9 @@ pub struct StreamSnapshot {
     /// How far it has come with each of its sources.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub origins: BTreeMap<Box<str>, Seq>,
+    /// The removals of many messages that are under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) removals: Vec<Removal>,
 }
 
 impl StreamSnapshot {
@@ -83,6 +87,7 @@ impl StreamSnapshot {
             schedules: stream.schedule_snapshot(),
             consumers: stream.consumer_snapshots(),
             origins: stream.origins().clone(),
+            removals: stream.removal_snapshot(),
         }
     }
 }

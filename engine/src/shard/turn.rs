@@ -2,10 +2,12 @@
 
 use crate::shard::command::Commands;
 use crate::shard::emit::{Emit, Outlet};
-use crate::types::{NanoTime, Nanos};
+use crate::types::{LogId, NanoTime, Nanos};
 
 /// Bytes that consumers may be sent in one turn, so that a long replay does not hold up publishers.
 const DELIVER_BYTES: usize = 4 << 20;
+/// Messages that removals may look at in one turn, in all streams of the shard: about 2 ms of work.
+const REMOVALS: usize = 1024;
 
 /// What a turn gathers.
 pub(crate) struct Turn<'a> {
@@ -23,6 +25,10 @@ pub(crate) struct Turn<'a> {
     pub outlet: &'a mut dyn Outlet,
     /// Bytes that consumers may still be sent.
     pub budget: usize,
+    /// Messages that removals may still look at.
+    removals: usize,
+    /// A removal of this stream has begun, and goes on in the next turn.
+    pub removing: Option<LogId>,
     /// What ids are made of; never the same in two turns.
     entropy: u64,
 }
@@ -37,8 +43,27 @@ impl<'a> Turn<'a> {
             sync_within: None,
             outlet,
             budget: DELIVER_BYTES,
+            removals: REMOVALS,
+            removing: None,
             entropy,
         }
+    }
+
+    /// Whether removals may look at one more message, at the price of that many.
+    pub fn may_remove(&mut self, price: usize) -> bool {
+        let may = self.removals > 0;
+        self.removals = self.removals.saturating_sub(price);
+        may
+    }
+
+    /// Removals looked at so many messages.
+    pub fn removed(&mut self, count: usize) {
+        self.removals = self.removals.saturating_sub(count);
+    }
+
+    /// How many messages removals may still look at.
+    pub fn removals(&self) -> usize {
+        self.removals
     }
 
     /// Something must be on disk `nanos` from now.

@@ -1,53 +1,103 @@
 //! Letting go of messages: by the limits of the stream, by age, and because nobody needs them any more.
 
-use crate::consumer::Consumer;
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::consumer::{Consumer, Held};
 use crate::error::Result;
 use crate::shard::turn::Turn;
+use crate::stream::removal::Removal;
 use crate::stream::{Discard, Retention, Stream};
 use crate::types::{NanoTime, Seq};
 
 /// Messages that expire in one turn at most, so that a million of them do not hold up publishers.
-const EXPIRE_MAX: usize = 8192;
+const EXPIRE_MAX: usize = 1024;
+/// Messages that limits remove at once when one is stored: more than come in, so that the stream never grows over them.
+pub(super) const MAKE_ROOM: usize = 64;
+/// Messages that one acknowledgement releases at once.
+const RELEASE: usize = 256;
+/// Comparisons of filters that looking for a consumer that wants as much may take.
+const COMPARED: usize = 4096;
 
 impl Stream {
-    /// Makes room after a message of that subject was stored.
-    pub(crate) fn enforce_limits(&mut self, subject: &[u8]) -> Result<()> {
+    /// Makes room after a message of that subject was stored; where that takes long, the turns to come go on with it.
+    pub(crate) fn enforce_limits(&mut self, subject: &[u8], turn: &mut Turn<'_>) -> Result<()> {
         let config = &self.core.config;
-        let (per_subject, max_msgs, max_bytes) = (config.max_msgs_per_subject, config.max_msgs, config.max_bytes);
-        if per_subject > 0 {
-            self.keep_newest_of(subject, per_subject as u64)?;
+        let per_subject = config.max_msgs_per_subject;
+        let mut left = MAKE_ROOM;
+        let mut crowded = Vec::new();
+        if per_subject > 0 && !self.keep_newest_of(subject, per_subject as u64, &mut left)? {
+            crowded.push(subject.into());
         }
-        self.trim_to(max_msgs, max_bytes)
+        if !self.trim(&mut left)? || !crowded.is_empty() {
+            self.begin_removal(Removal::Limits { crowded }, turn)?;
+        }
+        Ok(())
     }
 
     /// Applies limits that were changed to what is stored.
     ///
     /// Without a turn, as when a stream is opened, nothing expires that leaves delete markers: the next tick sees to it.
-    pub(crate) fn enforce_all_limits(&mut self, now: NanoTime, turn: Option<&mut Turn<'_>>) -> Result<()> {
-        let config = &self.core.config;
-        let (per_subject, max_msgs, max_bytes) = (config.max_msgs_per_subject, config.max_msgs, config.max_bytes);
+    pub(crate) fn enforce_all_limits(&mut self, now: NanoTime, mut turn: Option<&mut Turn<'_>>) -> Result<()> {
+        let per_subject = self.core.config.max_msgs_per_subject;
+        let mut crowded: Vec<Box<[u8]>> = Vec::new();
         if per_subject > 0 {
-            let mut crowded = Vec::new();
             self.core.index.last_of_each(&[], &mut |subject, info| {
                 if info.count > per_subject as u64 {
-                    crowded.push(subject.to_vec());
+                    crowded.push(subject.into());
                 }
                 std::ops::ControlFlow::Continue(())
             })?;
-            for subject in crowded {
-                self.keep_newest_of(&subject, per_subject as u64)?;
+        }
+        match turn.as_deref_mut() {
+            Some(turn) => self.begin_removal(Removal::Limits { crowded }, turn)?,
+            None => {
+                let mut left = MAKE_ROOM;
+                if !self.trim_crowded(&mut crowded, &mut left)? || !self.trim(&mut left)? {
+                    self.add_removal(Removal::Limits { crowded });
+                }
             }
         }
-        self.trim_to(max_msgs, max_bytes)?;
         self.expire(now, turn)?;
         self.tell_removed();
         Ok(())
     }
 
-    /// Removes the oldest messages until both limits hold; not where the new ones have to stay out instead.
-    fn trim_to(&mut self, max_msgs: i64, max_bytes: i64) -> Result<()> {
-        if self.core.config.discard == Discard::New {
-            return Ok(());
+    /// A slice of what limits take away; answers whether they hold.
+    pub(super) fn trim_slice(
+        &mut self,
+        crowded: &mut Vec<Box<[u8]>>,
+        price: usize,
+        turn: &mut Turn<'_>,
+    ) -> Result<bool> {
+        let allowed = turn.removals().div_ceil(price);
+        let mut left = allowed;
+        let done = self.trim_crowded(crowded, &mut left)? && self.trim(&mut left)?;
+        turn.removed((allowed - left).saturating_mul(price));
+        Ok(done)
+    }
+
+    /// Removes the oldest messages of each of these subjects that has too many, `left` at most; answers whether that
+    /// sufficed.
+    fn trim_crowded(&mut self, crowded: &mut Vec<Box<[u8]>>, left: &mut usize) -> Result<bool> {
+        let per_subject = self.core.config.max_msgs_per_subject;
+        while let Some(subject) = crowded.pop() {
+            if per_subject > 0 && !self.keep_newest_of(&subject, per_subject as u64, left)? {
+                crowded.push(subject);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes the oldest messages until the limits of all hold, `left` at most; not where the new ones have to stay out
+    /// instead. Answers whether that sufficed.
+    fn trim(&mut self, left: &mut usize) -> Result<bool> {
+        let config = &self.core.config;
+        let (max_msgs, max_bytes) = (config.max_msgs, config.max_bytes);
+        if config.discard == Discard::New {
+            return Ok(true);
         }
         while let Some(first) = self.core.index.first() {
             let too_many = max_msgs > 0 && self.core.index.len() > max_msgs as u64;
@@ -55,21 +105,29 @@ impl Stream {
             if !too_many && !too_much {
                 break;
             }
+            if *left == 0 {
+                return Ok(false);
+            }
+            *left -= 1;
             if !self.core.remove(first)? {
                 break;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Removes the oldest messages of a subject until so many are left.
-    pub(super) fn keep_newest_of(&mut self, subject: &[u8], keep: u64) -> Result<()> {
-        while let Some(info) = self.core.index.subject(subject)? {
-            if info.count <= keep || !self.core.remove(info.first)? {
+    /// Removes the oldest messages of a subject until so many are there, `left` at most; answers whether that sufficed.
+    pub(super) fn keep_newest_of(&mut self, subject: &[u8], keep: u64, left: &mut usize) -> Result<bool> {
+        while let Some(info) = self.core.index.subject(subject)?.filter(|info| info.count > keep) {
+            if *left == 0 {
+                return Ok(false);
+            }
+            *left -= 1;
+            if !self.core.remove(info.first)? {
                 break;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Removes everything below a sequence.
@@ -153,17 +211,28 @@ impl Stream {
     }
 
     /// Messages were acknowledged: a work queue lets go of them, interest retention does when nobody else needs them.
-    pub(super) fn release(&mut self, seqs: &[Seq]) -> Result<()> {
-        if self.core.config.retention == Retention::Limits {
+    pub(super) fn release(&mut self, seqs: &[Seq], turn: &mut Turn<'_>) -> Result<()> {
+        if self.core.config.retention == Retention::Limits || seqs.is_empty() {
             return Ok(());
         }
-        for &seq in seqs {
+        let (now, later) = seqs.split_at(seqs.len().min(RELEASE));
+        for &seq in now {
             if self.core.config.retention == Retention::WorkQueue || !self.is_needed(seq)? {
                 self.core.remove(seq)?;
             }
         }
         self.tell_removed();
-        Ok(())
+        if later.is_empty() {
+            return Ok(());
+        }
+        let removal = Removal::Unneeded {
+            singles: later.iter().copied().collect(),
+            filters: Vec::new(),
+            next: Seq::MAX,
+            end: 0,
+            wanted_only: false,
+        };
+        self.begin_removal(removal, turn)
     }
 
     /// A message was acknowledged that its consumer wants, but had done with, as after a reset: it goes if nobody needs it.
@@ -178,48 +247,53 @@ impl Stream {
         Ok(())
     }
 
-    /// A consumer is gone: interest retention lets go of what only it needed.
-    pub(super) fn release_all(&mut self, consumer: &Consumer) -> Result<()> {
-        self.release_from(consumer.settled_below(), Seq::MAX)
-    }
-
-    /// Interest retention lets go of what nobody needs any more, from a sequence on and below another.
-    pub(super) fn release_from(&mut self, first: Seq, end: Seq) -> Result<()> {
+    /// A consumer with these filters lets go of messages: interest retention removes those that nobody else needs.
+    pub(super) fn release_held(&mut self, filters: &[Bytes], held: Held, turn: &mut Turn<'_>) -> Result<()> {
         if self.core.config.retention != Retention::Interest {
             return Ok(());
         }
-        let mut next = self.core.index.next_live(first)?;
-        while let Some(seq) = next.filter(|seq| *seq < end) {
-            if !self.is_needed(seq)? {
-                self.core.remove(seq)?;
-            }
-            next = self.core.index.next_live(seq + 1)?;
-        }
-        self.tell_removed();
-        Ok(())
+        let end = held.end.min(self.core.last() + 1).min(self.all_needed_from(filters));
+        let removal = Removal::Unneeded {
+            singles: held.singles,
+            filters: filters.iter().map(|filter| filter[..].into()).collect(),
+            next: held.next,
+            end,
+            wanted_only: false,
+        };
+        self.begin_removal(removal, turn)
+    }
+
+    /// From which sequence on some consumer needs every message that these filters match; all subjects if there are none.
+    fn all_needed_from(&self, filters: &[Bytes]) -> Seq {
+        let covers = |own: &[Bytes]| {
+            let covered = |filter: &Bytes| own.iter().any(|own| weir_subject::is_subset(filter, own));
+            own.is_empty()
+                || (!filters.is_empty() && filters.len() * own.len() <= COMPARED && filters.iter().all(covered))
+        };
+        let others = self.consumers.values().filter(|consumer| covers(consumer.filters()));
+        others.map(Consumer::next).min().unwrap_or(Seq::MAX)
     }
 
     /// The stream keeps messages for their consumers' sake from now on: those go that all who wanted them have
     /// acknowledged. What nobody wants stays, as in nats-server.
-    pub(crate) fn release_settled(&mut self) -> Result<()> {
+    pub(crate) fn release_settled(&mut self, turn: &mut Turn<'_>) -> Result<()> {
         if self.consumers.is_empty() && self.readers.is_empty() {
             // Nobody is interested in anything.
             self.core.clear(0)?;
             return Ok(());
         }
-        let mut next = self.core.index.next_live(0)?;
-        while let Some(seq) = next {
-            if !self.is_needed(seq)? && !self.interested.is_empty() {
-                self.core.remove(seq)?;
-            }
-            next = self.core.index.next_live(seq + 1)?;
-        }
-        self.tell_removed();
-        Ok(())
+        let removal = Removal::Unneeded {
+            singles: VecDeque::new(),
+            filters: Vec::new(),
+            next: 0,
+            end: self.core.last() + 1,
+            wanted_only: true,
+        };
+        self.begin_removal(removal, turn)
     }
 
     /// Whether any consumer still needs a message; `interested` has all that want its subject then.
-    fn is_needed(&mut self, seq: Seq) -> Result<bool> {
+    pub(super) fn is_needed(&mut self, seq: Seq) -> Result<bool> {
         self.interested.clear();
         let Some(subject) = self.core.subject_at(seq)? else {
             return Ok(false);

@@ -21,6 +21,7 @@ mod marker;
 pub(crate) mod message;
 mod publish;
 mod purge;
+pub(crate) mod removal;
 mod rewrite;
 mod schedule;
 pub mod settings;
@@ -118,6 +119,8 @@ pub struct Stream {
     progressed: Vec<u64>,
     /// When consumers next have something to do.
     agenda: agenda::Agenda,
+    /// Removals of many messages that are under way.
+    removals: removal::Removals,
     /// How many consumers are direct: told to no client, and gone with the process.
     direct: usize,
     /// Scratch: the consumers that want the message at hand.
@@ -156,6 +159,7 @@ impl Stream {
             queue: Vec::new(),
             progressed: Vec::new(),
             agenda: agenda::Agenda::default(),
+            removals: removal::Removals::default(),
             direct: 0,
             interested: Vec::new(),
             touched: false,
@@ -221,11 +225,6 @@ impl Stream {
     /// Whether anybody reads it.
     pub(crate) fn has_consumers(&self) -> bool {
         !self.consumers.is_empty()
-    }
-
-    /// The names of all its consumers.
-    pub(crate) fn all_consumer_names(&self) -> Vec<Arc<str>> {
-        self.by_name.keys().cloned().collect()
     }
 
     /// The names of its consumers, in order, but for those of mirrors and sources that no client is told of.
@@ -311,16 +310,16 @@ impl Stream {
             turn.sync = true;
         }
         let before = self.consumers.get(&serial);
-        let before = before.map(|consumer| (consumer.settled_below(), consumer.filters().to_vec()));
+        let before = before.map(|consumer| (consumer.filters().to_vec(), consumer.held()));
         self.set_consumer_config(serial, config, turn.now)?;
-        if let Some((oldest, filters)) = before
+        if let Some((filters, held)) = before
             && self
                 .consumers
                 .get(&serial)
                 .is_some_and(|consumer| consumer.filters() != filters)
         {
             // It may have been the only one that wanted some of the messages.
-            self.release_from(oldest, Seq::MAX)?;
+            self.release_held(&filters, held, turn)?;
         }
         self.enqueue(serial);
         self.consumer_info(name, turn.now)
@@ -351,7 +350,7 @@ impl Stream {
         let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
         let consumer = self.consumers.get_mut(&serial).ok_or(reject::CONSUMER_NOT_FOUND)?;
         let seq = consumer.reset_target(asked, &mut self.core)?;
-        let oldest = consumer.settled_below();
+        let (filters, mut held) = (consumer.filters().to_vec(), consumer.held());
         consumer.reset(seq, &mut self.core)?;
         let info = consumer.info(turn.now, self.core.config.storage);
         if self.is_journaled() && self.is_persistent(serial) {
@@ -359,7 +358,10 @@ impl Stream {
             turn.sync = true;
         }
         self.enqueue(serial);
-        self.release_from(oldest.min(seq), seq)?;
+        // What lies before its new place is not to be sent any more.
+        held.next = held.next.min(seq);
+        held.end = seq;
+        self.release_held(&filters, held, turn)?;
         Ok((seq, info))
     }
 
@@ -379,9 +381,24 @@ impl Stream {
                 consumer: consumer.name.clone(),
                 idle,
             }));
-            self.release_all(&consumer)?;
+            self.release_held(consumer.filters(), consumer.held(), turn)?;
         }
         Ok(())
+    }
+
+    /// Ends all consumers, for the stream is deleted: nothing that they held needs to be looked at.
+    pub(crate) fn end_consumers(&mut self, turn: &mut Turn<'_>) {
+        let serials: Vec<u64> = self.consumers.keys().copied().collect();
+        for serial in serials {
+            let Some(mut consumer) = self.drop_consumer(serial) else {
+                continue;
+            };
+            consumer.end_pulls("Consumer Deleted", turn);
+            turn.emits.push(Emit::Event(Event::ConsumerDeleted {
+                consumer: consumer.name.clone(),
+                idle: false,
+            }));
+        }
     }
 
     /// Takes a pull request. Answers whether there is such a consumer.
@@ -459,7 +476,7 @@ impl Stream {
         let done = consumer.ack(&ack, turn);
         self.progressed.push(serial);
         self.enqueue(serial);
-        self.release(&done)?;
+        self.release(&done, turn)?;
         if stale {
             self.release_unneeded(ack.stream_seq, serial)?;
         }
@@ -483,7 +500,13 @@ impl Stream {
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub(crate) fn flow_controlled(&mut self, name: &[u8], id: u64, last: Option<Seq>, turn: &Turn<'_>) -> Result<()> {
+    pub(crate) fn flow_controlled(
+        &mut self,
+        name: &[u8],
+        id: u64,
+        last: Option<Seq>,
+        turn: &mut Turn<'_>,
+    ) -> Result<()> {
         let Some(serial) = self.serial(name) else {
             return Ok(());
         };
@@ -492,7 +515,7 @@ impl Stream {
             done = consumer.flow_controlled(id, last, turn);
         }
         self.enqueue(serial);
-        self.release(&done)
+        self.release(&done, turn)
     }
 
     /// Somebody subscribed to a consumer's delivery subject, or left: who asks next is told, if nothing is delivered before.
@@ -530,7 +553,7 @@ impl Stream {
             }
             self.progressed.push(serial);
             if !done.is_empty() {
-                self.release(&done)?;
+                self.release(&done, turn)?;
             }
         }
         self.queue.clear();
@@ -565,6 +588,7 @@ impl Stream {
         if journaled && let Some((first, seqs)) = self.core.removals() {
             turn.commands.remove(id, turn.now, first, &seqs);
         }
+        self.journal_removals(turn);
     }
 
     /// Does what is due at this time: limits by age, acknowledgements too late, requests too old.
@@ -609,6 +633,7 @@ impl Stream {
             .into_iter()
             .chain(own)
             .chain(schedules)
+            .chain(self.is_removing().then_some(now))
             .chain(self.atomic.next_deadline())
             .chain(self.fast.next_deadline())
             .min())
@@ -675,6 +700,7 @@ impl Stream {
                     consumer.replay_acked(&seqs);
                 }
             }
+            Command::Removing { json } => self.resume_removals(from_json(&json)?),
             Command::Copied { through, key } => self.replay_copied(through, &key),
             Command::CreateStream { .. } | Command::DeleteStream | Command::Together { .. } => {}
         }
@@ -843,10 +869,12 @@ impl Stream {
             for serial in &self.interested {
                 if let Some(consumer) = self.consumers.get_mut(serial)
                     && consumer.removed(removed.seq)
-                    && !consumer.queued
                 {
-                    consumer.queued = true;
-                    self.queue.push(consumer.serial);
+                    self.progressed.push(consumer.serial);
+                    if !consumer.queued {
+                        consumer.queued = true;
+                        self.queue.push(consumer.serial);
+                    }
                 }
             }
         }

@@ -12,7 +12,7 @@ use crate::shard::turn::Turn;
 use crate::stream::asked::Asked;
 use crate::stream::message::Marks;
 use crate::stream::rewrite::Republished;
-use crate::stream::{Purge, Retention, Stream, message};
+use crate::stream::{Retention, Stream, message};
 use crate::types::{NanoTime, Seq};
 
 /// A message on its way into a stream.
@@ -203,8 +203,8 @@ impl Stream {
             if self.is_journaled() {
                 turn.commands.raise(self.core.id, time, seq, id);
             }
-            self.roll_up(rollup, &subject, seq, 0, turn.now)?;
-            self.end_schedule(&ends_schedule)?;
+            self.roll_up(rollup, &subject, seq, 0, turn)?;
+            self.end_schedule(&ends_schedule, turn)?;
             self.tell_removed();
             return Ok(PubAck {
                 value,
@@ -231,10 +231,10 @@ impl Stream {
         }
         self.interested = interested;
         // Before it replaces anything: what limits remove is gone, and not purged.
-        self.enforce_limits(&subject)?;
+        self.enforce_limits(&subject, turn)?;
         self.tell_removed();
-        self.roll_up(rollup, &subject, seq, 1, turn.now)?;
-        self.end_schedule(&ends_schedule)?;
+        self.roll_up(rollup, &subject, seq, 1, turn)?;
+        self.end_schedule(&ends_schedule, turn)?;
         self.note_schedule(seq, &subject, &body[..headers_len], time);
         self.tell_removed();
         if let Some((to, before)) = again {
@@ -267,30 +267,23 @@ impl Stream {
             || self.is_awaited(Seq::MAX, subject)
     }
 
-    /// Lets a new message replace older ones, apart from the newest `keep`; consumers take it for a purge.
-    fn roll_up(&mut self, rollup: Option<Rollup>, subject: &[u8], seq: Seq, keep: u64, now: NanoTime) -> Result<()> {
+    /// Lets a new message replace older ones, itself kept if `keep` is 1; consumers take it for a purge. A message on a
+    /// subject with wildcards replaces all that these match, as with nats-server.
+    fn roll_up(
+        &mut self,
+        rollup: Option<Rollup>,
+        subject: &[u8],
+        seq: Seq,
+        keep: u64,
+        turn: &mut Turn<'_>,
+    ) -> Result<()> {
         let filter = match rollup {
             None => return Ok(()),
-            Some(Rollup::Subject) if weir_subject::is_literal(subject) => {
-                self.keep_newest_of(subject, keep)?;
-                subject
-            }
-            // A message on a subject with wildcards replaces all that these match, as with nats-server.
-            Some(Rollup::Subject) => {
-                self.purge_matching(&Purge {
-                    filter: String::from_utf8_lossy(subject).into_owned(),
-                    keep,
-                    ..Purge::default()
-                })?;
-                subject
-            }
-            Some(Rollup::All) => {
-                self.remove_below(seq)?;
-                b""
-            }
+            Some(Rollup::Subject) => subject,
+            Some(Rollup::All) => b"",
         };
         // Of these only the new message is left, if that.
-        self.tell_purged(filter, seq, now)
+        self.purge_below(filter, seq + 1 - keep, seq, turn).map(|_| ())
     }
 
     /// Applies a publish from the journal.

@@ -4,10 +4,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::error::Result;
-use crate::index::Cursor;
 use crate::reject;
+use crate::shard::turn::Turn;
 use crate::stream::Stream;
+use crate::stream::removal::Removal;
 use crate::types::{NanoTime, SEQ_LIMIT, Seq};
+
+/// Messages to keep up to which they are looked for one by one, from the end.
+const KEPT_ONE_BY_ONE: u64 = 256;
 
 /// What to purge; all if nothing is said (js-api, STREAM.PURGE).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -21,12 +25,20 @@ pub struct Purge {
     pub keep: u64,
 }
 
+/// All subjects if there is none.
+fn filters_of(filter: &[u8]) -> Vec<Bytes> {
+    match filter {
+        b"" => Vec::new(),
+        filter => vec![Bytes::copy_from_slice(filter)],
+    }
+}
+
 impl Stream {
-    /// Purges; answers how many messages went.
+    /// Purges; answers how many messages go. Those that come later stay.
     ///
     /// # Errors
     /// If the stream does not allow it, or storage cannot be read.
-    pub(crate) fn purge(&mut self, purge: &Purge, now: NanoTime) -> Result<u64> {
+    pub(crate) fn purge(&mut self, purge: &Purge, turn: &mut Turn<'_>) -> Result<u64> {
         if self.core.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
@@ -39,31 +51,81 @@ impl Stream {
         }
         let everything = purge.filter.is_empty() || purge.filter == ">";
         if everything && purge.keep == 0 && (purge.seq == 0 || purge.seq > self.core.last()) {
+            self.tell_removed();
+            for consumer in self.consumers.values_mut() {
+                consumer.doom_all();
+            }
             let gone = self.core.clear(purge.seq)?;
             for consumer in self.consumers.values_mut() {
                 consumer.recount(&mut self.core)?;
             }
-            self.tell_purged(b"", self.core.last() + 1, now)?;
+            self.tell_purged(b"", self.core.last() + 1, turn.now)?;
             return Ok(gone);
         }
-        let (gone, filter) = match everything {
-            true => (self.purge_front(purge)?, Vec::new()),
-            false => {
-                let filter = Bytes::copy_from_slice(purge.filter.as_bytes());
-                (self.purge_matching(purge)?, vec![filter])
-            }
+        let filter = match everything {
+            true => &[][..],
+            false => purge.filter.as_bytes(),
         };
-        let start = self.core.index.next_match(&mut Cursor::new(&filter), 0)?;
-        let start = start.unwrap_or(self.core.last() + 1);
-        self.tell_purged(filter.first().map_or(b"", |filter| filter), start, now)?;
+        let end = match purge.seq {
+            0 => self.core.last() + 1,
+            seq => seq.min(self.core.last() + 1),
+        };
+        let filters = filters_of(filter);
+        let end = match purge.keep {
+            0 => end,
+            keep => self.newest_begin(&filters, keep)?.min(end),
+        };
+        self.purge_below(filter, end, 0, turn)
+    }
+
+    /// Purges the messages of subjects below `end`; answers how many go. Consumers stand at `start` at least when they are
+    /// gone, for 0 at the first message that is left.
+    pub(super) fn purge_below(&mut self, filter: &[u8], end: Seq, start: Seq, turn: &mut Turn<'_>) -> Result<u64> {
+        let filters = filters_of(filter);
+        let all = self.core.index.count_from(&filters, 0)?;
+        let gone = all - self.core.index.count_from(&filters, end)?;
+        let removal = Removal::Purge {
+            filter: filter.into(),
+            end,
+            start,
+            single: gone == 1,
+        };
+        self.begin_removal(removal, turn)?;
         Ok(gone)
     }
 
-    /// Tells the consumers that messages of the subjects that `filter` matches were purged, of all if it is empty; those
-    /// of them that are left are at or above `start`.
-    pub(super) fn tell_purged(&mut self, filter: &[u8], start: Seq, now: NanoTime) -> Result<()> {
-        if self.consumers.is_empty() {
-            return Ok(());
+    /// The sequence of the oldest of the `keep` newest messages that match; 0 if there are no more than these.
+    fn newest_begin(&mut self, filters: &[Bytes], keep: u64) -> Result<Seq> {
+        if self.core.index.count_from(filters, 0)? <= keep {
+            return Ok(0);
+        }
+        if keep <= KEPT_ONE_BY_ONE {
+            let mut begin = self.core.last() + 1;
+            for _ in 0..keep {
+                begin = match self.core.index.prev_match(filters, begin - 1)? {
+                    Some(seq) => seq,
+                    None => return Ok(0),
+                };
+            }
+            return Ok(begin);
+        }
+        // The highest sequence from which on there are as many.
+        let (mut low, mut high) = (self.core.first(), self.core.last());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match self.core.index.count_from(filters, middle)? >= keep {
+                true => low = middle,
+                false => high = middle - 1,
+            }
+        }
+        Ok(low)
+    }
+
+    /// Counts what a purge has just taken away as such: consumers are placed when it is over. A single message counts as
+    /// deleted, as for nats-server.
+    pub(super) fn note_purged(&mut self, single: bool) {
+        if self.core.removed.is_empty() {
+            return;
         }
         let all = std::mem::take(&mut self.core.removed);
         for removed in &all {
@@ -73,12 +135,22 @@ impl Stream {
                     continue;
                 };
                 consumer.uncount(removed.seq);
-                // As for nats-server, a single message counts as deleted.
-                if all.len() == 1 {
+                if single {
                     consumer.lost(removed.seq);
+                    self.progressed.push(*serial);
                 }
             }
         }
+        let mut seqs: Vec<Seq> = all.iter().map(|removed| removed.seq).collect();
+        seqs.sort_unstable();
+        for consumer in self.consumers.values_mut() {
+            consumer.doom(&seqs);
+        }
+    }
+
+    /// Tells the consumers that messages of the subjects that `filter` matches were purged, of all if it is empty; those
+    /// of them that are left are at or above `start`.
+    pub(super) fn tell_purged(&mut self, filter: &[u8], start: Seq, now: NanoTime) -> Result<()> {
         let mut freed = Vec::new();
         for consumer in self.consumers.values_mut() {
             if consumer.purged(filter, start, now, &mut self.core)? {
@@ -90,43 +162,6 @@ impl Stream {
             self.enqueue(serial);
         }
         Ok(())
-    }
-
-    /// Purges the oldest messages, whatever their subject.
-    fn purge_front(&mut self, purge: &Purge) -> Result<u64> {
-        let mut gone = 0;
-        while let Some(first) = self.core.index.first() {
-            let kept = purge.keep > 0 && self.core.index.len() <= purge.keep;
-            if kept || (purge.seq > 0 && first >= purge.seq) {
-                break;
-            }
-            if !self.core.remove(first)? {
-                break;
-            }
-            gone += 1;
-        }
-        Ok(gone)
-    }
-
-    /// Purges messages of some subjects.
-    pub(super) fn purge_matching(&mut self, purge: &Purge) -> Result<u64> {
-        let filters = [Bytes::copy_from_slice(purge.filter.as_bytes())];
-        let mut cursor = Cursor::new(&filters);
-        let mut left = self.core.index.count_from(&filters, 0)?;
-        let mut next = 0;
-        let mut gone = 0;
-        while left > purge.keep {
-            let Some(seq) = self.core.index.next_match(&mut cursor, next)? else {
-                break;
-            };
-            if purge.seq > 0 && seq >= purge.seq {
-                break;
-            }
-            gone += u64::from(self.core.remove(seq)?);
-            left -= 1;
-            next = seq + 1;
-        }
-        Ok(gone)
     }
 
     /// Removes one message; `secure` also overwrites its bytes. Answers whether there was one.

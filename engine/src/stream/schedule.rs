@@ -21,6 +21,7 @@ use crate::shard::turn::Turn;
 use crate::stream::Stream;
 use crate::stream::asked::Asked;
 use crate::stream::cron::Cron;
+use crate::stream::limits::MAKE_ROOM;
 use crate::stream::message::{Marks, is_schedule};
 use crate::stream::publish::{Publish, Ready, Rollup};
 use crate::stream::ttl::{self, Life};
@@ -308,13 +309,17 @@ impl Stream {
     }
 
     /// A message was stored that ends the schedule of a subject; of an empty one, none.
-    pub(super) fn end_schedule(&mut self, subject: &[u8]) -> Result<()> {
+    pub(super) fn end_schedule(&mut self, subject: &[u8], turn: &mut Turn<'_>) -> Result<()> {
         let config = &self.core.config;
         if subject.is_empty() || !config.allow_rollup_hdrs || config.deny_purge {
             return Ok(());
         }
         self.schedules.remove(subject);
-        self.keep_newest_of(subject, 0)
+        if self.keep_newest_of(subject, 0, &mut { MAKE_ROOM })? {
+            return Ok(());
+        }
+        let end = self.core.last() + 1;
+        self.purge_below(subject, end, 0, turn).map(|_| ())
     }
 
     /// When the first schedule is due.

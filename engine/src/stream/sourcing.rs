@@ -6,6 +6,7 @@
 //! neither loses a message nor takes one twice.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -19,6 +20,7 @@ use crate::shard::turn::Turn;
 use crate::stream::asked::Asked;
 use crate::stream::message::Marks;
 use crate::stream::publish::{Ready, Rollup};
+use crate::stream::removal::Removal;
 use crate::stream::{ExternalStream, Message, Publish, Retention, Stream, StreamSource};
 use crate::types::{NanoTime, Seq};
 
@@ -160,13 +162,13 @@ impl Stream {
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub(crate) fn watch(&mut self, id: u64, filters: Vec<Bytes>, done: Seq) -> Result<()> {
+    pub(crate) fn watch(&mut self, id: u64, filters: Vec<Bytes>, done: Seq, turn: &mut Turn<'_>) -> Result<()> {
         self.readers.retain(|reader| reader.id != id);
         let had = filters.clone();
         self.readers.push(Reader { id, filters, done });
         match self.core.config.retention {
             Retention::Limits => Ok(()),
-            Retention::Interest | Retention::WorkQueue => self.let_go(&had, 0, done),
+            Retention::Interest | Retention::WorkQueue => self.let_go(&had, 0, done, turn),
         }
     }
 
@@ -174,13 +176,13 @@ impl Stream {
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub(crate) fn unwatch(&mut self, id: u64) -> Result<()> {
+    pub(crate) fn unwatch(&mut self, id: u64, turn: &mut Turn<'_>) -> Result<()> {
         let Some(at) = self.readers.iter().position(|reader| reader.id == id) else {
             return Ok(());
         };
         let reader = self.readers.remove(at);
         match self.core.config.retention {
-            Retention::Interest => self.let_go(&reader.filters, reader.done + 1, self.core.last()),
+            Retention::Interest => self.let_go(&reader.filters, reader.done + 1, self.core.last(), turn),
             Retention::Limits | Retention::WorkQueue => Ok(()),
         }
     }
@@ -189,7 +191,7 @@ impl Stream {
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub(crate) fn copied(&mut self, id: u64, through: Seq) -> Result<()> {
+    pub(crate) fn copied(&mut self, id: u64, through: Seq, turn: &mut Turn<'_>) -> Result<()> {
         let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
             return Ok(());
         };
@@ -198,22 +200,20 @@ impl Stream {
         let filters = reader.filters.clone();
         match self.core.config.retention {
             Retention::Limits => Ok(()),
-            Retention::Interest | Retention::WorkQueue => self.let_go(&filters, from, through),
+            Retention::Interest | Retention::WorkQueue => self.let_go(&filters, from, through, turn),
         }
     }
 
     /// Removes what nobody needs any more.
-    fn let_go(&mut self, filters: &[Bytes], from: Seq, through: Seq) -> Result<()> {
-        let mut cursor = Cursor::new(filters);
-        let mut next = from;
-        while let Some(seq) = self.core.index.next_match(&mut cursor, next)? {
-            if seq > through {
-                break;
-            }
-            self.release(&[seq])?;
-            next = seq + 1;
-        }
-        Ok(())
+    fn let_go(&mut self, filters: &[Bytes], from: Seq, through: Seq, turn: &mut Turn<'_>) -> Result<()> {
+        let removal = Removal::Unneeded {
+            singles: VecDeque::new(),
+            filters: filters.iter().map(|filter| filter[..].into()).collect(),
+            next: from,
+            end: through.saturating_add(1),
+            wanted_only: false,
+        };
+        self.begin_removal(removal, turn)
     }
 
     /// Whether somebody who takes over messages still needs one.

@@ -1,0 +1,275 @@
+//! Removing many messages takes many turns: others are served in between, what was decided holds, and a crash in the middle
+//! changes nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::sync::mpsc::{Receiver, channel};
+
+use support::{Bench, Handle, Storage};
+use weir_engine::Result;
+use weir_engine::consumer::{AckPolicy, ConsumerConfig};
+use weir_engine::shard::{Input, Shard};
+use weir_engine::stream::{Purge, Retention, StreamConfig};
+
+/// More than one turn removes.
+const MANY: u64 = 5000;
+
+fn config(name: &str, change: impl FnOnce(&mut StreamConfig)) -> StreamConfig {
+    let mut config = StreamConfig {
+        name: name.into(),
+        subjects: vec![format!("{name}.>")],
+        ..StreamConfig::default()
+    };
+    change(&mut config);
+    config
+}
+
+fn fill(stream: &Handle, name: &str, count: u64) {
+    let name = name.to_owned();
+    stream
+        .call(move |shard, id| {
+            for at in 0..count {
+                shard.publish(id, format!("{name}.{}", at % 2).into(), 0, "x".into())?;
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn messages(stream: &Handle) -> u64 {
+    let state = stream.call(|shard, id| shard.stream(id).unwrap().state());
+    state.unwrap().messages
+}
+
+fn consumer(name: &str, filter: &str) -> ConsumerConfig {
+    ConsumerConfig {
+        name: name.into(),
+        durable_name: name.into(),
+        ack_policy: AckPolicy::Explicit,
+        filter_subject: filter.into(),
+        ..ConsumerConfig::default()
+    }
+}
+
+fn create_consumer(stream: &Handle, config: ConsumerConfig) {
+    stream.call(move |shard, id| shard.create_consumer(id, config)).unwrap();
+}
+
+type Work = Box<dyn FnOnce(&mut Shard<'_, '_>) -> Result<u64> + Send>;
+
+/// Hands all to the shard at once; the numbers of those that are answered come in the order of the answers.
+fn submit(stream: &Handle, works: Vec<Work>) -> Receiver<(usize, u64)> {
+    let (sender, receiver) = channel();
+    let inputs = works.into_iter().enumerate().map(|(at, work)| {
+        let sender = sender.clone();
+        Input::Call(Box::new(move |shard| {
+            let result = work(shard.expect("storage works"));
+            Box::new(move |durable| {
+                durable.expect("storage works");
+                sender.send((at, result.expect("it is done"))).unwrap();
+            })
+        }))
+    });
+    assert!(stream.shard.submit(inputs.collect()).is_ok());
+    receiver
+}
+
+/// Lets the store be killed as soon as the turn that does this work is over.
+fn kill_after(bench: &mut Bench, stream: &Handle, work: Work) {
+    let shard = stream.shard.clone();
+    let id = stream.id;
+    let (sender, receiver) = channel();
+    let first = Input::Call(Box::new(move |shard| {
+        work(shard.expect("storage works")).expect("it begins");
+        Box::new(|_| {})
+    }));
+    let second = Input::Call(Box::new(move |own| {
+        let left = own
+            .expect("storage works")
+            .stream(id)
+            .unwrap()
+            .state()
+            .unwrap()
+            .messages;
+        Box::new(move |_| {
+            assert!(shard.submit(vec![Input::Abandon]).is_ok());
+            sender.send(left).unwrap();
+        })
+    }));
+    assert!(stream.shard.submit(vec![first, second]).is_ok());
+    let left = receiver.recv().unwrap();
+    assert!(
+        0 < left && left < MANY,
+        "{left} messages are left: it is not in the middle"
+    );
+    bench.kill();
+}
+
+#[test]
+fn others_are_served_while_a_purge_goes_on() {
+    for storage in [Storage::Memory, Storage::Segment] {
+        let mut bench = Bench::new(storage);
+        bench.open();
+        let (many, other) = (bench.create(&config("M", |_| {})), bench.create(&config("O", |_| {})));
+        fill(&many, "M", MANY);
+        create_consumer(&many, consumer("c", "M.0"));
+        let (many_id, other_id) = (many.id, other.id);
+        let purge = Purge {
+            filter: "M.*".into(),
+            ..Purge::default()
+        };
+        let answers = submit(
+            &many,
+            vec![
+                Box::new(move |shard| shard.purge(many_id, &purge)),
+                Box::new(move |shard| Ok(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq)),
+                // It came after the purge, and stays.
+                Box::new(move |shard| Ok(shard.publish(many_id, "M.0".into(), 0, "x".into())?.seq)),
+            ],
+        );
+        let answers: Vec<_> = (0..3).map(|_| answers.recv().unwrap()).collect();
+        assert_eq!(answers, [(1, 1), (2, MANY + 1), (0, MANY)], "{storage:?}");
+        assert_eq!(messages(&many), 1);
+        let info = many.call(|shard, id| shard.consumer_info(id, "c")).unwrap();
+        assert_eq!(info.num_pending, 1);
+        assert_eq!(
+            info.delivered.stream, MANY,
+            "{storage:?}: it stands before the message that is left"
+        );
+    }
+}
+
+#[test]
+fn a_purge_that_a_crash_cuts_off_is_finished_at_the_next_start() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&config("M", |_| {}));
+    fill(&stream, "M", MANY);
+    let id = stream.id;
+    let purge = Purge {
+        filter: "M.0".into(),
+        keep: 3,
+        ..Purge::default()
+    };
+    kill_after(&mut bench, &stream, Box::new(move |shard| shard.purge(id, &purge)));
+    bench.open();
+    let stream = bench.find("M").unwrap();
+    fill(&stream, "M", 2);
+    // Each look is a turn of its own, and the removal goes on in each.
+    let left = (0..MANY)
+        .map(|_| messages(&stream))
+        .find(|left| *left == MANY / 2 + 3 + 2);
+    assert!(left.is_some(), "{} messages are left", messages(&stream));
+}
+
+#[test]
+fn limits_that_become_tighter_are_enforced_turn_by_turn() {
+    for per_subject in [false, true] {
+        let limited = move |config: &mut StreamConfig| match per_subject {
+            false => config.max_msgs = 10,
+            true => config.max_msgs_per_subject = 5,
+        };
+        let mut bench = Bench::new(Storage::Segment);
+        bench.open();
+        let (many, other) = (bench.create(&config("M", |_| {})), bench.create(&config("O", |_| {})));
+        fill(&many, "M", MANY);
+        let (many_id, other_id) = (many.id, other.id);
+        let tighter = config("M", limited);
+        let settings = bench.settings(&tighter);
+        let update: Work = Box::new(move |shard| shard.update_stream(many_id, tighter, settings).map(|()| 0));
+        let publish: Work = Box::new(move |shard| Ok(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq));
+        let answers = submit(&many, vec![update, publish]);
+        let answers: Vec<_> = (0..2).map(|_| answers.recv().unwrap()).collect();
+        assert_eq!(answers, [(1, 1), (0, 0)]);
+        assert_eq!(messages(&many), 10);
+        // After a crash in the middle the limits are looked at anew.
+        let looser = config("M", |_| {});
+        let settings = bench.settings(&looser);
+        many.call(move |shard, id| shard.update_stream(id, looser, settings))
+            .unwrap();
+        fill(&many, "M", MANY - 10);
+        let tighter = config("M", limited);
+        let settings = bench.settings(&tighter);
+        let update: Work = Box::new(move |shard| shard.update_stream(many_id, tighter, settings).map(|()| 0));
+        kill_after(&mut bench, &many, update);
+        bench.open();
+        let many = bench.find("M").unwrap();
+        assert!((0..MANY).any(|_| messages(&many) == 10), "{}", messages(&many));
+    }
+}
+
+#[test]
+fn what_a_consumer_held_goes_turn_by_turn() {
+    let interest = |config: &mut StreamConfig| config.retention = Retention::Interest;
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&config("M", interest));
+    create_consumer(&stream, consumer("all", ""));
+    create_consumer(&stream, consumer("half", "M.0"));
+    create_consumer(&stream, consumer("none", "M.x.>"));
+    fill(&stream, "M", MANY);
+    // What another wants anyway is not looked at: this is over in one turn.
+    let id = stream.id;
+    let answers = submit(
+        &stream,
+        vec![
+            Box::new(move |shard| shard.delete_consumer(id, "none").map(|()| 0)),
+            Box::new(move |shard| Ok(shard.stream(id).unwrap().state()?.messages)),
+        ],
+    );
+    assert_eq!(answers.recv().unwrap(), (0, 0));
+    assert_eq!(answers.recv().unwrap(), (1, MANY));
+    let work: Work = Box::new(move |shard| shard.delete_consumer(id, "all").map(|()| 0));
+    kill_after(&mut bench, &stream, work);
+    bench.open();
+    let stream = bench.find("M").unwrap();
+    assert!(
+        (0..MANY).any(|_| messages(&stream) == MANY / 2),
+        "{}",
+        messages(&stream)
+    );
+    // A filter that becomes narrower.
+    let id = stream.id;
+    let narrower: Work = Box::new(move |shard| {
+        let narrow = consumer("half", "M.none");
+        shard.update_consumer(id, "half", narrow).map(|_| 0)
+    });
+    let look: Work = Box::new(move |shard| Ok(shard.stream(id).unwrap().state()?.messages));
+    let answers = submit(&stream, vec![narrower, look]);
+    let (at, left) = answers.recv().unwrap();
+    assert!(at == 1 && 0 < left && left < MANY / 2, "{left}");
+    assert_eq!(answers.recv().unwrap(), (0, 0));
+    assert_eq!(messages(&stream), 0);
+}
+
+#[test]
+fn a_stream_that_goes_takes_all_with_it_at_once() {
+    let interest = |config: &mut StreamConfig| config.retention = Retention::Interest;
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&config("M", interest));
+    for at in 0..10 {
+        create_consumer(&stream, consumer(&format!("c{at}"), ""));
+    }
+    fill(&stream, "M", MANY);
+    let id = stream.id;
+    let purge = Purge {
+        filter: "M.0".into(),
+        ..Purge::default()
+    };
+    // Somebody who waits for a purge is answered when the stream goes meanwhile.
+    let answers = submit(
+        &stream,
+        vec![
+            Box::new(move |shard| shard.purge(id, &purge)),
+            Box::new(move |shard| shard.delete_stream(id).map(|()| 0)),
+        ],
+    );
+    let mut answers = [answers.recv().unwrap(), answers.recv().unwrap()];
+    answers.sort_unstable();
+    assert_eq!(answers, [(0, MANY / 2), (1, 0)]);
+    bench.kill();
+    bench.open();
+    assert!(bench.find("M").is_none());
+}

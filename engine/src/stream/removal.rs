@@ -1,0 +1,305 @@
+//! Removing many messages: a slice in each turn, so that other streams, publishers and readers wait for one slice only.
+//!
+//! What is to go is decided when a removal begins: it has an end, and messages that come later are above it. Each slice is
+//! a fact by itself, journaled as such; that the removal is under way is journaled once, so that a start after a crash goes
+//! on with it. The call that began it is answered when it is over.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::index::Cursor;
+use crate::shard::emit::{Completion, Emit};
+use crate::shard::turn::Turn;
+use crate::stream::{Retention, Stream};
+use crate::types::Seq;
+
+/// Consumers at which looking at a message counts twice: each that wants it has to be told.
+const CONSUMERS: usize = 16;
+
+/// What a removal takes away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Removal {
+    /// The messages of some subjects below `end`. Consumers take it for a purge when it is over.
+    Purge {
+        /// All subjects if empty.
+        filter: Box<[u8]>,
+        /// The first sequence that stays.
+        end: Seq,
+        /// Where consumers stand at least when it is over; 0 for the first message that is left.
+        start: Seq,
+        /// Whether it is a single message, which counts as deleted rather than purged.
+        single: bool,
+    },
+    /// What no consumer and no copy needs, of the messages that somebody held on to until now.
+    Unneeded {
+        /// Single sequences, ascending.
+        #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+        singles: VecDeque<Seq>,
+        /// The subjects; all if empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        filters: Vec<Box<[u8]>>,
+        /// The first sequence to look at.
+        next: Seq,
+        /// The first sequence that stays.
+        end: Seq,
+        /// Whether what no consumer wants stays as well.
+        #[serde(default)]
+        wanted_only: bool,
+    },
+    /// What is above the stream's limits. It needs no note: the limits are looked at again at each start.
+    #[serde(skip)]
+    Limits {
+        /// Subjects that may have more messages than they may.
+        crowded: Vec<Box<[u8]>>,
+    },
+}
+
+/// One that has begun.
+struct UnderWay {
+    removal: Removal,
+    cursor: Cursor,
+    /// Nothing below this is left to look at.
+    next: Seq,
+}
+
+enum Step {
+    Remove(Box<UnderWay>),
+    /// Somebody waits for all that stands before.
+    Answer(Completion),
+}
+
+/// The removals of a stream that are under way, in the order in which they began.
+#[derive(Default)]
+pub(super) struct Removals {
+    steps: VecDeque<Step>,
+    /// Whether the journal is to be told which are under way.
+    changed: bool,
+    /// Whether the journal says that any is.
+    noted: bool,
+}
+
+impl Removals {
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Those to go on with after a crash.
+    fn open(&self) -> Vec<&Removal> {
+        let under_way = self.steps.iter().filter_map(|step| match step {
+            Step::Remove(under_way) => Some(&under_way.removal),
+            Step::Answer(_) => None,
+        });
+        under_way
+            .filter(|removal| !matches!(removal, Removal::Limits { .. }))
+            .collect()
+    }
+
+    fn trims(&self) -> bool {
+        let trims = |step: &Step| matches!(step, Step::Remove(way) if matches!(way.removal, Removal::Limits { .. }));
+        self.steps.iter().any(trims)
+    }
+}
+
+impl UnderWay {
+    fn of(removal: Removal) -> Self {
+        let filters: Vec<Bytes> = match &removal {
+            Removal::Purge { filter, .. } if filter.is_empty() => Vec::new(),
+            Removal::Purge { filter, .. } => vec![Bytes::copy_from_slice(filter)],
+            Removal::Unneeded { filters, .. } => filters.iter().map(|filter| Bytes::copy_from_slice(filter)).collect(),
+            Removal::Limits { .. } => Vec::new(),
+        };
+        let next = match &removal {
+            Removal::Unneeded { next, .. } => *next,
+            Removal::Purge { .. } | Removal::Limits { .. } => 0,
+        };
+        Self {
+            removal,
+            cursor: Cursor::new(&filters),
+            next,
+        }
+    }
+}
+
+impl Stream {
+    /// Begins a removal, and does as much of it as this turn still may.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(super) fn begin_removal(&mut self, removal: Removal, turn: &mut Turn<'_>) -> Result<()> {
+        self.add_removal(removal);
+        self.go_on_removing(turn)?;
+        if !self.removals.is_empty() {
+            turn.removing = Some(self.core.id);
+        }
+        Ok(())
+    }
+
+    /// Lists a removal as one to be done in the turns to come.
+    pub(super) fn add_removal(&mut self, removal: Removal) {
+        match &removal {
+            Removal::Limits { crowded } if self.removals.trims() && crowded.is_empty() => return,
+            Removal::Limits { .. } => {}
+            _ => self.removals.changed = true,
+        }
+        self.removals
+            .steps
+            .push_back(Step::Remove(Box::new(UnderWay::of(removal))));
+    }
+
+    /// Whether removals are under way.
+    pub(crate) fn is_removing(&self) -> bool {
+        !self.removals.is_empty()
+    }
+
+    /// Lets somebody wait until the removals that have begun are over.
+    pub(crate) fn answer_when_removed(&mut self, done: Completion) {
+        self.removals.steps.push_back(Step::Answer(done));
+    }
+
+    /// Those who wait for removals; the stream is about to go.
+    pub(crate) fn take_waiting(&mut self) -> Vec<Completion> {
+        let steps = std::mem::take(&mut self.removals.steps);
+        let waiting = steps.into_iter().filter_map(|step| match step {
+            Step::Answer(done) => Some(done),
+            Step::Remove(_) => None,
+        });
+        waiting.collect()
+    }
+
+    /// A slice of what is under way, as much as this turn still may remove.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn go_on_removing(&mut self, turn: &mut Turn<'_>) -> Result<()> {
+        let price = 1 + self.consumers.len() / CONSUMERS;
+        while let Some(step) = self.removals.steps.pop_front() {
+            let mut under_way = match step {
+                Step::Remove(under_way) => under_way,
+                Step::Answer(done) => {
+                    self.demand_durability(turn);
+                    turn.emits.push(Emit::Done(done));
+                    continue;
+                }
+            };
+            let done = self.slice(&mut under_way, price, turn);
+            if !matches!(done, Ok(true)) {
+                self.removals.steps.push_front(Step::Remove(under_way));
+                return done.map(|_| ());
+            }
+            if !matches!(under_way.removal, Removal::Limits { .. }) {
+                self.removals.changed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// A slice of one removal; answers whether it is over.
+    fn slice(&mut self, way: &mut UnderWay, price: usize, turn: &mut Turn<'_>) -> Result<bool> {
+        match &mut way.removal {
+            Removal::Limits { crowded } => {
+                let done = self.trim_slice(crowded, price, turn)?;
+                self.tell_removed();
+                Ok(done)
+            }
+            Removal::Purge {
+                filter,
+                end,
+                start,
+                single,
+            } => {
+                self.tell_removed();
+                let mut over = false;
+                while turn.may_remove(price) {
+                    let found = self.core.index.next_match(&mut way.cursor, way.next)?;
+                    let Some(seq) = found.filter(|seq| seq < end) else {
+                        over = true;
+                        break;
+                    };
+                    self.core.remove(seq)?;
+                    way.next = seq + 1;
+                }
+                self.note_purged(*single);
+                if over {
+                    let start = match *start {
+                        0 => self
+                            .core
+                            .index
+                            .next_match(&mut way.cursor, 0)?
+                            .unwrap_or(self.core.last() + 1),
+                        start => start,
+                    };
+                    self.tell_purged(filter, start, turn.now)?;
+                }
+                Ok(over)
+            }
+            Removal::Unneeded {
+                singles,
+                end,
+                wanted_only,
+                ..
+            } => {
+                let mut over = false;
+                while turn.may_remove(price) {
+                    let seq = match singles.front() {
+                        Some(&seq) => seq,
+                        None => match self.core.index.next_match(&mut way.cursor, way.next)? {
+                            Some(seq) if seq < *end => seq,
+                            _ => {
+                                over = true;
+                                break;
+                            }
+                        },
+                    };
+                    if self.is_released(seq, *wanted_only)? {
+                        self.core.remove(seq)?;
+                    }
+                    if singles.pop_front().is_none() {
+                        way.next = seq + 1;
+                    }
+                }
+                self.tell_removed();
+                Ok(over)
+            }
+        }
+    }
+
+    /// Whether nobody holds on to a message any more.
+    fn is_released(&mut self, seq: Seq, wanted_only: bool) -> Result<bool> {
+        Ok(match self.core.config.retention {
+            Retention::Limits => false,
+            Retention::WorkQueue => true,
+            Retention::Interest => !self.is_needed(seq)? && (!wanted_only || !self.interested.is_empty()),
+        })
+    }
+
+    /// Tells the journal which removals are under way, if that changed.
+    pub(super) fn journal_removals(&mut self, turn: &mut Turn<'_>) {
+        if !std::mem::take(&mut self.removals.changed) {
+            return;
+        }
+        let open = self.removals.open();
+        if self.is_journaled() && (self.removals.noted || !open.is_empty()) {
+            turn.commands
+                .removing(self.core.id, turn.now, crate::stream::to_json(&open));
+        }
+        self.removals.noted = !open.is_empty();
+    }
+
+    /// What a checkpoint keeps of the removals that are under way.
+    pub(crate) fn removal_snapshot(&self) -> Vec<Removal> {
+        self.removals.open().into_iter().cloned().collect()
+    }
+
+    /// Takes up removals that a checkpoint or the journal tells of, in the place of those before.
+    pub(crate) fn resume_removals(&mut self, removals: Vec<Removal>) {
+        self.removals.noted = !removals.is_empty();
+        let steps = removals
+            .into_iter()
+            .map(|removal| Step::Remove(Box::new(UnderWay::of(removal))));
+        self.removals.steps = steps.collect();
+    }
+}
