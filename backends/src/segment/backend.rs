@@ -14,6 +14,7 @@ use super::kv::{SegmentKv, folders};
 use super::recover::recover;
 use super::state::{Doing, Shared, State};
 use super::sync::Syncer;
+use super::worker::Worker;
 use super::writer::SegmentLog;
 
 /// What the backend knows of a log.
@@ -30,6 +31,7 @@ pub struct Core {
     /// Why nothing can be written any more.
     pub(super) poison: OnceLock<String>,
     known: Mutex<HashMap<LogId, Known>>,
+    pub(super) worker: Worker,
     /// Held while the store is open.
     _lock: Option<Lock>,
 }
@@ -80,13 +82,12 @@ impl SegmentBackend {
         }
         let lock = take_lock(&*files, dir, false)?;
         sync_parents(&*files, dir)?;
-        // A removal that was interrupted.
-        for path in files.list(&logs_dir).doing("listing", &logs_dir)? {
-            if path.extension().is_some_and(|e| e == "removed") {
-                remove_all(&*files, &path).doing("removing", &path)?;
-            }
+        let left = files.list(&logs_dir).doing("listing", &logs_dir)?;
+        let backend = Self::build(dir, logs_dir, files, lock, false)?;
+        for path in left.into_iter().filter(|path| is_removed(path)) {
+            backend.core.worker.remove(path.clone()).doing("removing", &path)?;
         }
-        Self::build(dir, logs_dir, files, lock, false)
+        Ok(backend)
     }
 
     /// Opens a store to look at it. Nothing is written: what recovery would cut is only told. Works beside other
@@ -121,6 +122,7 @@ impl SegmentBackend {
         lock: Option<Lock>,
         read_only: bool,
     ) -> Result<Self> {
+        let worker = Worker::new(files.clone());
         let handles = Arc::new(Handles::new(files, read_only));
         let kv = Arc::new(SegmentKv::open(dir, handles.clone())?);
         Ok(Self {
@@ -129,6 +131,7 @@ impl SegmentBackend {
                 handles,
                 poison: OnceLock::new(),
                 known: Mutex::default(),
+                worker,
                 _lock: lock,
             }),
             kv,
@@ -150,6 +153,9 @@ impl SegmentBackend {
     }
 }
 
+/// The mark of a log that is removed, at the end of its directory's name.
+const REMOVED: &str = "removed";
+
 fn make_dir(files: &dyn Files, path: &Path) -> Result<()> {
     match files.create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error).doing("making", path),
@@ -157,18 +163,20 @@ fn make_dir(files: &dyn Files, path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a directory of files.
-fn remove_all(files: &dyn Files, dir: &Path) -> io::Result<()> {
-    for path in files.list(dir)? {
-        files.remove(&path)?;
-    }
-    files.remove_dir(dir)
+/// Whether a directory has the name that a log gets when it is removed: its id, a number, and the mark.
+fn is_removed(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some((id, rest)) = name.split_once('.') else {
+        return false;
+    };
+    let number = rest.strip_suffix(REMOVED).map(|number| number.trim_end_matches('.'));
+    id.parse::<LogId>().is_ok() && number.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn sync_parents(files: &dyn Files, dir: &Path) -> Result<()> {
-    files.sync_dir(dir).doing("syncing", dir)?;
+    files.sync_dir(dir).syncing(dir)?;
     match dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(parent) => files.sync_dir(parent).doing("syncing", parent),
+        Some(parent) => files.sync_dir(parent).syncing(parent),
         None => Ok(()),
     }
 }
@@ -245,7 +253,11 @@ impl Backend for SegmentBackend {
         };
         let report = std::mem::take(&mut recovered.report);
         *shared.state.write() = std::mem::take(&mut recovered.state);
-        let log = SegmentLog::new(self.core.clone(), id, dir, options.clone(), shared, syncer, recovered);
+        let mut log = SegmentLog::new(self.core.clone(), id, dir, options.clone(), shared, syncer, recovered);
+        if report.created && options.preallocate {
+            // Now, while nobody waits, rather than when the first client does.
+            log.make_first()?;
+        }
         Ok((Box::new(log), report))
     }
 
@@ -285,17 +297,22 @@ impl Backend for SegmentBackend {
         known.remove(&id);
         drop(known);
         let dir = self.log_dir(id);
-        let gone = dir.with_extension("removed");
-        match self.core.handles.files.rename(&dir, &gone) {
+        let files = &self.core.handles.files;
+        // Another of that id may still be there.
+        let mut number = 0;
+        let gone = loop {
+            let gone = dir.with_extension(format!("{number}.{REMOVED}"));
+            if !files.is_dir(&gone) {
+                break gone;
+            }
+            number += 1;
+        };
+        match files.rename(&dir, &gone) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.doing("removing", &dir)?,
         }
-        self.core
-            .handles
-            .files
-            .sync_dir(&self.core.logs_dir)
-            .doing("syncing", &self.core.logs_dir)?;
-        remove_all(&*self.core.handles.files, &gone).doing("removing", &gone)
+        files.sync_dir(&self.core.logs_dir).syncing(&self.core.logs_dir)?;
+        self.core.worker.remove(gone.clone()).doing("removing", &gone)
     }
 
     fn kv(&self) -> Arc<dyn Kv> {
@@ -311,7 +328,7 @@ impl Backend for SegmentBackend {
         let result = syncers
             .iter()
             .try_for_each(|s| s.sync())
-            .doing("syncing", &self.core.logs_dir)
+            .syncing(&self.core.logs_dir)
             .and_then(|()| self.kv.sync());
         if let Err(error) = &result {
             let _ = self.core.poison.set(error.message.clone());

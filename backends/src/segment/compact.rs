@@ -144,6 +144,7 @@ impl SegmentLog {
         let path = self.dir.join(&name);
         let temporary = self.dir.join(format!("{name}.tmp"));
         let files = self.core.handles.files.clone();
+        self.temporary = Some(temporary.clone());
         let mut file = None;
         let mut written = 0;
         let seed = identity.seed();
@@ -157,9 +158,6 @@ impl SegmentLog {
             for item in Walk::new(&map[..end], seg.seed) {
                 let Item::Frame { at: _, frame, raw } = item else {
                     self.keep.push(seg.identity.id);
-                    if file.is_some() {
-                        files.remove(&temporary).doing("removing", &temporary)?;
-                    }
                     return Ok(());
                 };
                 match frame.kind {
@@ -183,9 +181,6 @@ impl SegmentLog {
                         }
                         if !frame.body_is_good(raw) {
                             self.keep.push(seg.identity.id);
-                            if file.is_some() {
-                                files.remove(&temporary).doing("removing", &temporary)?;
-                            }
                             return Ok(());
                         }
                         let at = encoder.position();
@@ -267,9 +262,11 @@ impl SegmentLog {
         files
             .write_at(&file, &temporary, &out, written)
             .doing("writing", &temporary)?;
-        files.sync(&file, &temporary).doing("syncing", &temporary)?;
+        files.sync(&file, &temporary).syncing(&temporary)?;
+        self.began = true;
+        self.temporary = None;
         files.rename(&temporary, &path).doing("renaming", &temporary)?;
-        files.sync_dir(&self.dir).doing("syncing", &self.dir)?;
+        files.sync_dir(&self.dir).syncing(&self.dir)?;
 
         let file_len = written + out.len() as u64;
         let seg = Segment::new(

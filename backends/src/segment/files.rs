@@ -75,6 +75,8 @@ pub trait Files: Send + Sync + 'static {
     fn write_at(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> io::Result<()>;
     /// Reserves space, so that later writes within `len` bytes do not fail for want of it.
     fn allocate(&self, file: &File, path: &Path, len: u64) -> io::Result<()>;
+    /// Makes a file shorter again by what a failed write added to it. Nobody reads there.
+    fn shorten(&self, file: &File, path: &Path, len: u64) -> io::Result<()>;
     /// Makes the file's content durable.
     fn sync(&self, file: &File, path: &Path) -> io::Result<()>;
     /// Maps at least `need` bytes, which are there, for reading; up to `planned` if what is written there later can
@@ -101,6 +103,10 @@ pub trait Files: Send + Sync + 'static {
     /// Keeps others from writing to a store; shared among those that only read. `None` if it cannot be locked and is
     /// only to be read; [`io::ErrorKind::WouldBlock`] if another has it.
     fn lock(&self, path: &Path, shared: bool) -> io::Result<Option<Lock>>;
+    /// Whether work may be left to a thread of its own. Not where the order of all calls has to be the same each time.
+    fn threads(&self) -> bool {
+        true
+    }
 }
 
 /// The operating system's files.
@@ -127,6 +133,10 @@ impl Files for RealFiles {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             other => other.map_err(io::Error::from),
         }
+    }
+
+    fn shorten(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
+        file.real()?.set_len(len)
     }
 
     fn sync(&self, file: &File, _path: &Path) -> io::Result<()> {

@@ -358,6 +358,12 @@ impl Handle {
         result
     }
 
+    /// Makes it shorter again by what a failed write added.
+    pub fn shorten(self: &Arc<Self>, len: u64) -> io::Result<()> {
+        let file = self.file()?;
+        self.handles.files.shorten(&file, &self.path, len)
+    }
+
     /// Makes the content durable.
     pub fn sync(self: &Arc<Self>) -> io::Result<()> {
         if let Some(error) = self.failure.lock().take() {

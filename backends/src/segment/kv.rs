@@ -260,7 +260,7 @@ impl SegmentKv {
             }
             let file = files.open(&temporary, Mode::Create).doing("making", &temporary)?;
             (pos, number) = self.write_pairs(generation, &file, &temporary)?;
-            files.sync(&file, &temporary).doing("syncing", &temporary)?;
+            files.sync(&file, &temporary).syncing(&temporary)?;
             copies.push(Copy {
                 path: path.clone(),
                 file,
@@ -271,7 +271,7 @@ impl SegmentKv {
             files.rename(&temporary, path).doing("renaming", &temporary)?;
         }
         for dir in &self.dirs {
-            files.sync_dir(dir).doing("syncing", dir)?;
+            files.sync_dir(dir).syncing(dir)?;
         }
         Ok(Tail {
             copies: Arc::new(copies),
@@ -329,7 +329,7 @@ impl SegmentKv {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other.doing("removing", &path)?,
             }
-            files.sync_dir(dir).doing("syncing", dir)?;
+            files.sync_dir(dir).syncing(dir)?;
         }
         Ok(())
     }
@@ -356,12 +356,9 @@ impl SegmentKv {
         let files = &self.handles.files;
         let mut result = copies
             .iter()
-            .try_for_each(|copy| files.sync(&copy.file, &copy.path).doing("syncing", &copy.path));
+            .try_for_each(|copy| files.sync(&copy.file, &copy.path).syncing(&copy.path));
         if result.is_ok() && dir {
-            result = self
-                .dirs
-                .iter()
-                .try_for_each(|dir| files.sync_dir(dir).doing("syncing", dir));
+            result = self.dirs.iter().try_for_each(|dir| files.sync_dir(dir).syncing(dir));
         }
         let mut tail = self.tail.lock();
         let Some(tail) = tail.as_mut() else {

@@ -20,6 +20,7 @@ mod state;
 mod sync;
 mod table;
 mod walk;
+mod worker;
 mod writer;
 
 #[cfg(test)]

@@ -279,8 +279,12 @@ fn list(handles: &Arc<Handles>, id: LogId, dir: &Path, options: &LogOptions, rea
         if let Some((first, identity)) = Identity::parse_name(id, &name) {
             named.push((first, identity, path));
         } else if name.ends_with(".spare") {
-            spares.push(path);
-        } else if name.ends_with(".seg.tmp") {
+            // One of another size was made for other options.
+            match handles.files.len(&path).doing("reading", &path)? == options.segment_bytes {
+                true => spares.push(path),
+                false => remove.push(path),
+            }
+        } else if name.ends_with(".seg.tmp") || name.ends_with(".spare.tmp") {
             remove.push(path);
         }
         // Anything else is not ours to touch.

@@ -118,17 +118,37 @@ pub fn io_error(doing: &str, path: &Path, error: io::Error) -> Error {
             ),
         );
     }
+    if no_space(&error) {
+        return Error::new(
+            Kind::Full,
+            format!(
+                "{doing} {}: the disk is full ({error}); nothing was lost",
+                path.display()
+            ),
+        );
+    }
     Error::io(format!("{doing} {}", path.display()), error)
+}
+
+/// Whether there was no room for it, on the disk or in a quota.
+pub fn no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Gives an input or output error its context.
 pub trait Doing<T> {
     /// Says what was being done to which file.
     fn doing(self, what: &str, path: &Path) -> Result<T>;
+    /// Says that what was written to a file or directory was being synced: whatever the reason, it may be lost.
+    fn syncing(self, path: &Path) -> Result<T>;
 }
 
 impl<T> Doing<T> for io::Result<T> {
     fn doing(self, what: &str, path: &Path) -> Result<T> {
         self.map_err(|error| io_error(what, path, error))
+    }
+
+    fn syncing(self, path: &Path) -> Result<T> {
+        self.map_err(|error| Error::io(format!("syncing {}", path.display()), error))
     }
 }

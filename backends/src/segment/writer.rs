@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::Mutex;
 use weir_engine::{Batch, Error, Kind as ErrorKind, Log, LogId, LogOptions, LogReader, Record, Result, Seq};
 
 use super::backend::Core;
@@ -18,8 +19,9 @@ use super::reader::SegmentReader;
 use super::recover::{Recovered, TailInfo};
 use super::rows::{Rows, Segment};
 use super::seal::Footer;
-use super::state::{Doing, SegRef, Shared};
+use super::state::{Doing, SegRef, Shared, no_space};
 use super::sync::Syncer;
+use super::worker::{Preparation, Spares, fill};
 
 #[cfg(test)]
 thread_local! {
@@ -54,8 +56,8 @@ pub struct SegmentLog {
     pub(super) number: u64,
     pub(super) next_id: u64,
     pub(super) doomed: VecDeque<Doomed>,
-    /// Files to be used again.
-    pub(super) spares: Vec<PathBuf>,
+    /// A journal's files to be used next.
+    pub(super) spares: Arc<Mutex<Spares>>,
     /// Segments with no live record that were there for another reason when all were last looked at. Not known
     /// after opening: then at least one.
     idle_segments: usize,
@@ -68,7 +70,9 @@ pub struct SegmentLog {
     pub(super) encoder: Encoder,
     poison: Option<String>,
     /// Whether the operation that runs has changed anything.
-    began: bool,
+    pub(super) began: bool,
+    /// The file that a rewrite is being made in.
+    pub(super) temporary: Option<PathBuf>,
     /// Segments that hold damage, which a rewrite would lose.
     pub(super) keep: Vec<u64>,
 }
@@ -120,7 +124,10 @@ impl SegmentLog {
             number: recovered.number,
             next_id: recovered.next_id,
             doomed: VecDeque::new(),
-            spares: recovered.spares,
+            spares: Arc::new(Mutex::new(Spares {
+                ready: recovered.spares,
+                coming: false,
+            })),
             idle_segments: 1,
             marks: VecDeque::new(),
             recorded: recovered.durable,
@@ -128,6 +135,7 @@ impl SegmentLog {
             encoder: Encoder::new(),
             poison: None,
             began: false,
+            temporary: None,
             keep: Vec::new(),
         }
     }
@@ -145,11 +153,12 @@ impl SegmentLog {
         Ok(())
     }
 
-    /// Passes a result on, and poisons the log if it is an error; unless a file could not be opened before anything
-    /// was written: then nothing is changed.
+    /// Passes a result on, and poisons the log if it is an error; unless a file could not be opened, or the disk was
+    /// full, before anything was changed.
     pub(super) fn poisoning<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
-            if error.kind == ErrorKind::Busy && !std::mem::take(&mut self.began) {
+            let harmless = matches!(error.kind, ErrorKind::Busy | ErrorKind::Full);
+            if harmless && !self.began {
                 tracing::warn!("log {}: {error}", self.id);
                 return result;
             }
@@ -286,8 +295,8 @@ impl SegmentLog {
         let raw = self.encoder.finish(number, durable, after);
         // The last step that may fail for want of a file and change nothing.
         seg.handle.file().doing("opening", path)?;
+        write_behind(&seg, raw, tail.pos)?;
         self.began = true;
-        seg.handle.write_at(raw, tail.pos).doing("writing", path)?;
         let end = tail.pos + raw.len() as u64;
 
         self.syncer.mark(&seg.handle);
@@ -330,6 +339,7 @@ impl SegmentLog {
         if trim.is_some() || !touched.is_empty() || !own.is_empty() {
             self.settle_touched(&touched, trim.is_some())?;
         }
+        self.prepare_spare();
         Ok(())
     }
 
@@ -520,23 +530,19 @@ impl SegmentLog {
             let path = &seg.handle.path;
             if unlinked && seg.tomb_low.load(Ordering::Relaxed) != u64::MAX {
                 // Its erasures may not go before the records that they erase.
-                self.core
-                    .handles
-                    .files
-                    .sync_dir(&self.dir)
-                    .doing("syncing", &self.dir)?;
+                self.core.handles.files.sync_dir(&self.dir).syncing(&self.dir)?;
             }
             self.syncer.forget(&seg.handle);
             let reusable = self.options.preallocate
                 && seg.flags & FLAG_PREALLOCATED != 0
-                && self.spares.len() < SPARES_MAX
+                && self.spares.lock().ready.len() < SPARES_MAX
                 && seg.file_len.load(Ordering::Relaxed) == self.options.segment_bytes
                 && Arc::strong_count(&seg) == 1
                 && !seg.handle.is_held();
             if reusable {
                 let spare = self.dir.join(format!("{:016x}.spare", seg.identity.id));
                 self.core.handles.files.rename(path, &spare).doing("renaming", path)?;
-                self.spares.push(spare);
+                self.spares.lock().ready.push(spare);
             } else {
                 self.core.handles.files.remove(path).doing("removing", path)?;
                 seg.handle.close();
@@ -600,7 +606,10 @@ impl SegmentLog {
         };
         let file_len = seg.file_len.load(Ordering::Acquire);
         let raw = footer.encode(seg.identity, &seg.rows.read().table, &tail.info.tombs, file_len);
-        seg.handle.write_at(&raw, tail.pos).doing("writing", &seg.handle.path)?;
+        if let Err(error) = write_behind(seg, &raw, tail.pos) {
+            self.tail = Some(tail);
+            return Err(error);
+        }
         self.syncer.mark(&seg.handle);
         let new_len = tail.pos + raw.len() as u64;
         let sealed = Segment::new(
@@ -622,6 +631,41 @@ impl SegmentLog {
         Ok(())
     }
 
+    /// How long a journal's next segment is, in bytes, if it has to be made now: little at first, for somebody waits
+    /// while it is written all over.
+    fn next_size(&self) -> u64 {
+        let last = self
+            .shared
+            .state
+            .read()
+            .segs
+            .last()
+            .map(|s| s.seg.file_len.load(Ordering::Acquire));
+        last.map_or(JOURNAL_FIRST, |len| len.saturating_mul(JOURNAL_GROWTH))
+    }
+
+    /// Has a journal's next file prepared, if the one that is written is half full and there is no other.
+    fn prepare_spare(&self) {
+        let Some(tail) = self.tail.as_ref().filter(|t| t.seg.flags & FLAG_PREALLOCATED != 0) else {
+            return;
+        };
+        if tail.pos < tail.capacity / 2 || !self.options.preallocate {
+            return;
+        }
+        let size = self.options.segment_bytes.min(SEGMENT_MAX);
+        {
+            let spares = self.spares.lock();
+            if spares.coming || !spares.ready.is_empty() {
+                return;
+            }
+        }
+        self.core.worker.prepare(Preparation {
+            path: self.dir.join(format!("{:016x}.new.spare", self.next_id)),
+            len: size,
+            spares: self.spares.clone(),
+        });
+    }
+
     /// Makes the next segment, which readers do not see yet. `first` is the sequence that its name states; `floor`
     /// and `last` are for its header.
     fn begin_segment(&mut self, first: Seq, bound: u64, floor: Seq, last: Seq) -> Result<SegRef> {
@@ -639,7 +683,21 @@ impl SegmentLog {
             first_batch: self.number + 1,
             replaces: 0,
         };
-        let capacity = self.options.segment_bytes.min(SEGMENT_MAX).max(DATA_START + bound);
+        let size = self.options.segment_bytes.min(SEGMENT_MAX);
+        let needed = DATA_START + bound;
+        // Of a standard size, if one is there and it is large enough.
+        let spare = {
+            let mut spares = self.spares.lock();
+            spares.coming = false;
+            match preallocate && needed <= size {
+                true => spares.ready.pop(),
+                false => None,
+            }
+        };
+        let capacity = match (&spare, preallocate) {
+            (None, true) => self.next_size().min(size).max(needed),
+            _ => size.max(needed),
+        };
         let path = self.dir.join(identity.file_name(first));
         let files = self.core.handles.files.clone();
         let handle = Handle::new(&self.core.handles, path.clone(), capacity);
@@ -647,10 +705,16 @@ impl SegmentLog {
             // A journal is written with every turn.
             handle.stay_open();
         }
-        let standard = capacity == self.options.segment_bytes;
-        match self.spares.pop().filter(|_| preallocate && standard) {
+        match spare {
             Some(spare) => {
-                let file = self.core.handles.open(&spare, Mode::Write).doing("opening", &spare)?;
+                let file = self.core.handles.open(&spare, Mode::Write).doing("opening", &spare);
+                let file = match file {
+                    Ok(file) => file,
+                    Err(error) => {
+                        self.spares.lock().ready.push(spare);
+                        return Err(error);
+                    }
+                };
                 files
                     .write_at(&file, &spare, &header.encode(), 0)
                     .doing("writing", &spare)?;
@@ -659,22 +723,15 @@ impl SegmentLog {
             }
             None => {
                 let file = self.core.handles.open(&path, Mode::Create).doing("making", &path)?;
-                if preallocate {
-                    files.allocate(&file, &path, capacity).doing("allocating", &path)?;
-                    // Allocated but never written extents would have to be converted at each sync.
-                    let zeros = vec![0; 1 << 20];
-                    let mut at = 0;
-                    while at < capacity {
-                        let n = zeros.len().min((capacity - at) as usize);
-                        files.write_at(&file, &path, &zeros[..n], at).doing("writing", &path)?;
-                        at += n as u64;
-                    }
-                }
-                files
-                    .write_at(&file, &path, &header.encode(), 0)
-                    .doing("writing", &path)?;
-                if preallocate {
-                    files.sync(&file, &path).doing("syncing", &path)?;
+                let made = match preallocate {
+                    true => fill(&*files, &file, &path, capacity, &|| false),
+                    false => Ok(()),
+                };
+                let made = made.and_then(|()| files.write_at(&file, &path, &header.encode(), 0));
+                if let Err(error) = made {
+                    // So that it can be tried again when there is room.
+                    files.remove(&path).doing("removing", &path)?;
+                    return Err(error).doing("making", &path);
                 }
                 handle.adopt(file);
             }
@@ -707,11 +764,18 @@ impl SegmentLog {
 
     /// Syncs, and poisons the whole backend if that fails: what the kernel dropped it will not write later.
     pub(super) fn sync_now(&mut self) -> Result<()> {
-        let result = self.syncer.sync().doing("syncing", &self.dir);
+        let result = self.syncer.sync().syncing(&self.dir);
         if let Err(error) = &result {
             let _ = self.core.poison.set(error.message.clone());
         }
         result
+    }
+
+    /// Makes the first segment of a new log, and makes it and the log's names durable.
+    pub(super) fn make_first(&mut self) -> Result<()> {
+        let result = self.make_room(batch_bound(&[], 0), self.last() + 1);
+        let result = result.and_then(|_| self.sync_now());
+        self.poisoning(result)
     }
 
     /// An empty batch that does nothing but say how far the log is durable.
@@ -728,8 +792,7 @@ impl SegmentLog {
         };
         self.encoder.begin(tail.seg.seed, tail.pos);
         let raw = self.encoder.finish(self.number + 1, durable, last);
-        let path = &tail.seg.handle.path;
-        tail.seg.handle.write_at(raw, tail.pos).doing("writing", path)?;
+        write_behind(&tail.seg, raw, tail.pos)?;
         tail.pos += raw.len() as u64;
         tail.seg.end.store(tail.pos, Ordering::Release);
         let grown = tail
@@ -788,8 +851,30 @@ impl SegmentLog {
     }
 }
 
+/// Writes behind what readers see. Where the disk is full, the file is as long again as before: what came of the write
+/// must not be found behind a shorter one.
+fn write_behind(seg: &Arc<Segment>, raw: &[u8], at: u64) -> Result<()> {
+    let path = &seg.handle.path;
+    match seg.handle.write_at(raw, at) {
+        Err(error) if no_space(&error) => {
+            let shortened = seg.handle.shorten(seg.file_len.load(Ordering::Acquire));
+            match shortened {
+                Ok(()) => Err(error).doing("writing", path),
+                Err(error) => Err(Error::io(format!("taking back a write to {}", path.display()), error)),
+            }
+        }
+        other => other.doing("writing", path),
+    }
+}
+
 /// How many files wait to be used again, at most.
 const SPARES_MAX: usize = 4;
+
+/// The length of a journal's first segment, in bytes.
+const JOURNAL_FIRST: u64 = 256 << 10;
+
+/// How many times longer than the one before it a journal's next segment is, until all have their full size.
+const JOURNAL_GROWTH: u64 = 4;
 
 /// Groups erased records into runs of consecutive sequences of one segment.
 fn runs_of(erased: &[Erased], own: &[(Seq, u64)]) -> Vec<EraseRun> {
@@ -838,8 +923,12 @@ impl Log for SegmentLog {
 
     fn maintain(&mut self, budget: u64) -> Result<bool> {
         self.check()?;
-        self.began = true;
+        self.began = false;
         let result = self.tidy(budget);
+        if let Some(temporary) = self.temporary.take() {
+            // What could not be finished; opening the log removes it if this does not.
+            let _ = self.core.handles.files.remove(&temporary);
+        }
         self.poisoning(result)
     }
 

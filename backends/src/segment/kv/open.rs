@@ -85,7 +85,7 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
                 // A new generation got its names only when it was whole.
                 remove(handles, &dir.join(file_name(*old)))?;
             }
-            handles.files.sync_dir(dir).doing("syncing", dir)?;
+            handles.files.sync_dir(dir).syncing(dir)?;
         }
     }
     found.merged.image = Vec::new();
@@ -183,7 +183,7 @@ fn mend(path: &Path, copy: Option<&[u8]>, missing: bool, found: &mut Found, hand
     write_whole(handles, &temporary, &found.merged.image)?;
     files.rename(&temporary, path).doing("renaming", &temporary)?;
     match path.parent() {
-        Some(dir) => files.sync_dir(dir).doing("syncing", dir),
+        Some(dir) => files.sync_dir(dir).syncing(dir),
         None => Ok(()),
     }
 }
@@ -205,12 +205,12 @@ fn set_aside(path: &Path, copy: Option<&[u8]>, why: &str, most: usize, handles: 
     let temporary = path.with_extension("kv.tmp");
     write_whole(handles, &temporary, copy)?;
     files.rename(&temporary, &aside).doing("renaming", &temporary)?;
-    files.sync_dir(dir).doing("syncing", dir)
+    files.sync_dir(dir).syncing(dir)
 }
 
 fn write_whole(handles: &Handles, path: &Path, content: &[u8]) -> Result<()> {
     let files = &handles.files;
     let file = files.open(path, Mode::Create).doing("making", path)?;
     files.write_at(&file, path, content, 0).doing("writing", path)?;
-    files.sync(&file, path).doing("syncing", path)
+    files.sync(&file, path).syncing(path)
 }

@@ -22,6 +22,8 @@ struct State {
     calls: u64,
     fail_at: u64,
     sticky: bool,
+    /// Whether the disk is full: files do not grow.
+    full: bool,
     /// So many openings from now on fail because too many files are open.
     refuse: u64,
     /// What is made shorter as soon as it is mapped, and how long it is then.
@@ -44,6 +46,18 @@ impl FaultyFiles {
         state.calls = 0;
         state.fail_at = n;
         state.sticky = sticky;
+    }
+
+    /// The disk is full, or has room again.
+    pub fn fill_up(&self, full: bool) {
+        self.state.lock().full = full;
+    }
+
+    fn room(&self, path: &Path, end: u64) -> io::Result<()> {
+        match self.state.lock().full && end > fs::metadata(path)?.len() {
+            true => Err(rustix::io::Errno::NOSPC.into()),
+            false => Ok(()),
+        }
     }
 
     /// The next openings fail because the process has too many files open.
@@ -130,7 +144,7 @@ impl Files for FaultyFiles {
     }
 
     fn write_at(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
-        let failed = self.call();
+        let failed = self.call().and_then(|()| self.room(path, at + bytes.len() as u64));
         // A write that fails has come some of the way.
         let done = if failed.is_err() { bytes.len() / 2 } else { bytes.len() };
         RealFiles.write_at(file, path, &bytes[..done], at)?;
@@ -142,7 +156,21 @@ impl Files for FaultyFiles {
 
     fn allocate(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
         self.call()?;
+        self.room(path, len)?;
         RealFiles.allocate(file, path, len)
+    }
+
+    fn shorten(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
+        self.call()?;
+        RealFiles.shorten(file, path, len)?;
+        if let Some(unsynced) = self.state.lock().files.get_mut(path) {
+            unsynced.writes.retain(|(at, _)| *at < len);
+        }
+        Ok(())
+    }
+
+    fn threads(&self) -> bool {
+        false
     }
 
     fn sync(&self, file: &File, path: &Path) -> io::Result<()> {

@@ -4,6 +4,7 @@ mod bytes;
 mod damage;
 mod faults;
 mod faulty;
+mod full;
 mod handles;
 mod kv;
 mod power;

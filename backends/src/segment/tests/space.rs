@@ -65,6 +65,94 @@ fn mostly_erased_segments_are_rewritten() {
     assert_eq!(shown(&*log.reader()), live);
 }
 
+fn logs_dir(dir: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.join("logs")).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_removed_log_goes_at_once_and_its_files_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (backend, mut log, _) = open(dir.path(), &small());
+    append(&mut *log, 1..=2000);
+    let reader = log.reader();
+    drop(log);
+    backend.remove(ID).unwrap();
+    assert_eq!(backend.list().unwrap(), []);
+    assert_eq!(shown(&*reader).len(), 2000, "readers go on");
+    // The same id again, whether or not the files of the first have gone.
+    let (mut log, recovery) = backend.open(ID, &small()).unwrap();
+    assert!(recovery.created);
+    append(&mut *log, 1..=3);
+    drop(log);
+    backend.remove(ID).unwrap();
+    drop(backend);
+    // A crash may leave any of it; what is not ours stays.
+    let leave = [
+        "0000000000001234.7.removed",
+        "0000000000000099.removed",
+        "notes.removed",
+        "0000000000001234.x.removed",
+    ];
+    for name in leave {
+        let left = dir.path().join("logs").join(name);
+        let _ = std::fs::remove_dir_all(&left);
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("a.seg"), "x").unwrap();
+    }
+    // On one thread, so that it is done when the store is open.
+    let files = std::sync::Arc::new(super::faulty::FaultyFiles::default());
+    let backend = SegmentBackend::open_with(dir.path(), files).unwrap();
+    assert_eq!(logs_dir(dir.path()), [leave[3], leave[2]]);
+    assert_eq!(backend.list().unwrap(), []);
+}
+
+#[test]
+fn a_journal_begins_small_and_grows_and_its_next_file_is_prepared() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        preallocate: true,
+        segment_bytes: 1 << 20,
+        ..LogOptions::default()
+    };
+    let (backend, mut log, _) = open(dir.path(), &options);
+    append(&mut *log, [1]);
+    log.sync().unwrap();
+    let lengths = || -> Vec<u64> {
+        let files = segment_files(dir.path());
+        files.iter().map(|path| path.metadata().unwrap().len()).collect()
+    };
+    assert_eq!(lengths(), [256 << 10]);
+    let spares = || {
+        let log = dir.path().join("logs").join(ID.to_string());
+        let names = std::fs::read_dir(log).unwrap().map(|e| e.unwrap().path());
+        names.filter(|path| path.to_string_lossy().ends_with(".spare")).count()
+    };
+    let mut seq = 1;
+    while seq < 2000 {
+        append(&mut *log, seq + 1..seq + 50);
+        seq += 49;
+    }
+    assert!(lengths().iter().all(|len| *len == 256 << 10), "not full yet");
+    while spares() == 0 {
+        // The thread that makes it does not depend on this one.
+        std::thread::yield_now();
+    }
+    while segment_files(dir.path()).len() == 1 {
+        append(&mut *log, seq + 1..seq + 50);
+        seq += 49;
+    }
+    assert_eq!(lengths(), [256 << 10, 1 << 20]);
+    assert_eq!(spares(), 0, "it took the one that was there");
+    log.sync().unwrap();
+    drop((log, backend));
+    let (_backend, log, report) = open(dir.path(), &options);
+    assert!(report.damage.is_empty() && report.torn_bytes == 0, "{report:?}");
+    assert_eq!(shown(&*log.reader()), (1..=seq).collect::<Vec<Seq>>());
+}
+
 #[test]
 fn many_small_logs_hold_few_files_open() {
     let dir = tempfile::tempdir().unwrap();
