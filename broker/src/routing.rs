@@ -74,7 +74,7 @@ impl Router {
         for subscription in &matched.plain {
             taken += usize::from(give(subscription, to, message, sink, batch));
         }
-        for group in &matched.groups {
+        for group in matched.groups() {
             let start = self.random.below(group.len());
             let (before, from) = group.split_at(start);
             let mut members = from.iter().chain(before);
@@ -86,7 +86,7 @@ impl Router {
     /// True if anybody listens on `to`.
     pub fn has_interest(&mut self, account: &Account, to: &[u8]) -> bool {
         let matched = self.cache.get(account, to);
-        !matched.plain.is_empty() || !matched.groups.is_empty()
+        !matched.plain.is_empty() || !matched.queued.is_empty()
     }
 
     /// Drops what is only there for speed, and with it every reference to other clients.
@@ -164,8 +164,10 @@ struct Matched {
     generation: u64,
     subject: Vec<u8>,
     plain: SmallVec<[Arc<Subscription>; 1]>,
-    /// The members of each queue group.
-    groups: Vec<Vec<Arc<Subscription>>>,
+    /// The members of all queue groups, group by group.
+    queued: Vec<Arc<Subscription>>,
+    /// Where in `queued` each group ends.
+    ends: Vec<usize>,
 }
 
 impl Default for Matched {
@@ -175,7 +177,8 @@ impl Default for Matched {
             generation: VOID,
             subject: Vec::new(),
             plain: SmallVec::new(),
-            groups: Vec::new(),
+            queued: Vec::new(),
+            ends: Vec::new(),
         }
     }
 }
@@ -239,26 +242,32 @@ impl Matched {
     fn clear(&mut self) {
         self.generation = VOID;
         self.plain.clear();
-        self.groups.clear();
+        self.queued.clear();
+        self.ends.clear();
+    }
+
+    /// The members of each queue group.
+    fn groups(&self) -> impl Iterator<Item = &[Arc<Subscription>]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.queued[start..end])
     }
 
     fn fill(&mut self, account: &Account, subject: &[u8], hash: u64) {
         self.clear();
         self.hash = hash;
         self.subject.clear();
-        let (plain, groups) = (&mut self.plain, &mut self.groups);
+        let (plain, queued) = (&mut self.plain, &mut self.queued);
         let generation = account.matches(subject, |subscription| match &subscription.queue {
             None => plain.push(Arc::clone(subscription)),
-            Some(queue) => {
-                let same = |group: &&mut Vec<Arc<Subscription>>| {
-                    group.first().is_some_and(|first| first.queue.as_ref() == Some(queue))
-                };
-                match groups.iter_mut().find(same) {
-                    Some(group) => group.push(Arc::clone(subscription)),
-                    None => groups.push(vec![Arc::clone(subscription)]),
-                }
-            }
+            Some(_) => queued.push(Arc::clone(subscription)),
         });
+        // Stable, and quick with many groups as with many members.
+        queued.sort_by(|a, b| a.queue.cmp(&b.queue));
+        let mut end = 0;
+        for group in queued.chunk_by(|a, b| a.queue == b.queue) {
+            end += group.len();
+            self.ends.push(end);
+        }
         // A longer subject stays void: it is used once and overwritten.
         if subject.len() <= MATCH_SUBJECT_MAX {
             self.subject.extend_from_slice(subject);
@@ -266,3 +275,6 @@ impl Matched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
