@@ -532,41 +532,26 @@ fn check(stream: &Handle, model: &Model, now: NanoTime) {
     }
 }
 
-/// The journal has the outcome of a turn, not the order of what happened in it, and not where a purge took a consumer. So
-/// after a restart the floor may stand elsewhere than it did, still below all that is not acknowledged, and the last
-/// delivery is what was delivered.
-fn adopt_floors(stream: &Handle, model: &mut Model, now: NanoTime) {
-    for (at, consumer) in model.consumers.iter_mut().enumerate() {
-        let info = stream.call(move |shard, id| {
-            let stream = shard.stream(id).expect("the stream");
-            Ok(stream.consumer_info(&name(at), now).expect("the consumer"))
-        });
-        let info = info.expect("an answer");
-        let floor = info.ack_floor;
-        if consumer.delivered.0 == 0 {
-            // It is told to stand before what comes first.
-            continue;
-        }
-        assert_eq!(info.delivered.consumer, consumer.delivered.0);
-        assert!(
-            consumer.vague || info.delivered.stream <= consumer.delivered.1,
-            "{:?}",
-            info.delivered
-        );
-        let before = std::mem::replace(&mut consumer.delivered.1, info.delivered.stream);
-        let most = match consumer.pending.first_key_value() {
-            None => (consumer.delivered.0, before),
-            Some((seq, sent)) => (sent.consumer_seq - 1, seq - 1),
-        };
-        let most = (most.0.max(consumer.floor.0), most.1.max(consumer.floor.1));
-        assert!(
-            floor.consumer <= most.0 && (consumer.vague || floor.stream <= most.1),
-            "{floor:?} above {most:?}"
-        );
-        if floor.consumer > 0 {
-            consumer.floor = (floor.consumer, floor.stream);
-        }
-    }
+/// Where consumers stand: the floors, the last deliveries, and how much is on its way.
+fn places(stream: &Handle, count: usize, now: NanoTime) -> Vec<[u64; 5]> {
+    let infos = stream.call(move |shard, id| {
+        let stream = shard.stream(id).expect("the stream");
+        let infos = (0..count).map(|at| stream.consumer_info(&name(at), now).expect("the consumer"));
+        Ok(infos.collect::<Vec<_>>())
+    });
+    let infos = infos.expect("an answer");
+    let place = |info: &weir_engine::consumer::ConsumerInfo| {
+        let (floor, delivered) = (info.ack_floor, info.delivered);
+        let pending = info.num_ack_pending;
+        [
+            floor.consumer,
+            floor.stream,
+            delivered.consumer,
+            delivered.stream,
+            pending,
+        ]
+    };
+    infos.iter().map(place).collect()
 }
 
 /// What came in is what the model sends.
@@ -704,19 +689,24 @@ fn run(storage: Storage, seed: u64, steps: usize) {
                 stream.call(move |shard, id| shard.purge(id, &purge)).expect("a purge");
             }
             _ if storage.survives() && random.one_in(2) => {
+                let before = places(&stream, model.consumers.len(), bench.now());
                 match random.one_in(2) {
                     true => bench.close(),
                     false => bench.kill(),
                 }
                 bench.open();
                 stream = bench.find("S").expect("the stream is there again");
+                assert_eq!(
+                    places(&stream, model.consumers.len(), bench.now()),
+                    before,
+                    "after a restart"
+                );
                 // Requests are gone, and what was sent is sent again once its time is over.
                 for consumer in &mut model.consumers {
                     consumer.wanted = 0;
                     consumer.restarted = true;
                     consumer.give_up_exhausted();
                 }
-                adopt_floors(&stream, &mut model, bench.now());
                 check(&stream, &model, bench.now());
                 bench.advance(10 * SECOND);
                 model.expire(bench.now());

@@ -310,3 +310,54 @@ fn the_original_pace_is_kept() {
         assert_eq!(scene.delivered(), expected);
     }
 }
+
+fn explicit() -> ConsumerConfig {
+    ConsumerConfig {
+        ack_policy: AckPolicy::Explicit,
+        ..ConsumerConfig::default()
+    }
+}
+
+/// Another `ack_wait` or `backoff` counts for what is on its way already, and after a crash.
+#[test]
+fn a_wait_that_is_changed_counts_at_once() {
+    for storage in STORAGES {
+        let mut scene = Scene::new(storage, Retention::Limits, explicit());
+        scene.publish(2);
+        scene.pull(2);
+        assert_eq!(scene.delivered().len(), 2, "{storage:?}");
+        let update = |scene: &Scene, ack_wait, backoff: &[i64]| {
+            let backoff = backoff.to_vec();
+            let updated = scene.stream.call(move |shard, id| {
+                let config = ConsumerConfig {
+                    ack_wait,
+                    backoff,
+                    max_deliver: 10,
+                    ..shard.consumer_info(id, "c")?.config
+                };
+                shard.update_consumer(id, "c", config)
+            });
+            updated.unwrap();
+        };
+        // Longer, and longer than the hour that it was.
+        update(&scene, 7200 * SECOND, &[]);
+        scene.pull(2);
+        scene.bench.advance(3601 * SECOND);
+        scene.settle();
+        assert_eq!(scene.delivered(), [], "{storage:?}");
+        // Shorter: their time is over.
+        update(&scene, SECOND, &[]);
+        scene.crash(storage);
+        scene.bench.advance(0);
+        scene.pull(2);
+        assert_eq!(scene.delivered(), [(1, 3), (2, 4)], "{storage:?}");
+        update(&scene, 5 * SECOND, &[5 * SECOND, 10 * SECOND]);
+        scene.pull(2);
+        scene.bench.advance(6 * SECOND);
+        scene.settle();
+        assert_eq!(scene.delivered(), [], "{storage:?}");
+        scene.bench.advance(5 * SECOND);
+        scene.pull(2);
+        assert_eq!(scene.delivered(), [(1, 5), (2, 6)], "{storage:?}");
+    }
+}

@@ -353,6 +353,7 @@ impl Consumer {
         self.cursor = Cursor::new(&self.filters);
         self.config = config;
         self.idle_since = now;
+        self.set_deadlines();
         self.recount(stream)
     }
 
@@ -544,6 +545,27 @@ impl Consumer {
             self.deadlines.insert((deadline, seq));
         }
         self.redeliver.remove(&seq);
+    }
+
+    /// Waits for acknowledgements last as long as the configuration says now, from when the messages were sent. What waits
+    /// to be sent again goes on to.
+    fn set_deadlines(&mut self) {
+        let mut pending = std::mem::take(&mut self.pending);
+        self.deadlines.clear();
+        for (&seq, sent) in &mut pending {
+            if self.redeliver.contains(&seq) {
+                continue;
+            }
+            sent.deadline = match self.wait_for(seq) {
+                0 => NanoTime::MAX,
+                wait => {
+                    let deadline = sent.sent.saturating_add(wait);
+                    self.deadlines.insert((deadline, seq));
+                    deadline
+                }
+            };
+        }
+        self.pending = pending;
     }
 
     /// How long the acknowledgement of a message may take now.
