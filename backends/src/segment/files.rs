@@ -75,6 +75,8 @@ pub trait Files: Send + Sync + 'static {
     fn write_at(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> io::Result<()>;
     /// Reserves space, so that later writes within `len` bytes do not fail for want of it.
     fn allocate(&self, file: &File, path: &Path, len: u64) -> io::Result<()>;
+    /// Reserves space up to `len` bytes, but leaves the file as long as it is.
+    fn keep_room(&self, file: &File, path: &Path, len: u64) -> io::Result<()>;
     /// Makes a file shorter again by what a failed write added to it. Nobody reads there.
     fn shorten(&self, file: &File, path: &Path, len: u64) -> io::Result<()>;
     /// Makes the file's content durable.
@@ -130,6 +132,14 @@ impl Files for RealFiles {
     fn allocate(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
         match rustix::fs::fallocate(file.real()?, rustix::fs::FallocateFlags::empty(), 0, len) {
             // Some file systems cannot; the zeros that are written next reserve the space as well.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            other => other.map_err(io::Error::from),
+        }
+    }
+
+    fn keep_room(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(file.real()?, rustix::fs::FallocateFlags::KEEP_SIZE, 0, len) {
+            // Some file systems cannot: there a removal may have to wait for room.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             other => other.map_err(io::Error::from),
         }

@@ -19,7 +19,7 @@ use weir_engine::{Error, Kind, Kv, KvWrite, Result, VisitKey};
 
 use super::files::{File, Mode};
 use super::handle::Handles;
-use super::state::Doing;
+use super::state::{Doing, io_error};
 use batch::{FILE_HEADER, Pairs, encode, file_header, pair_bytes};
 use merge::COPIES;
 use open::{Found, file_name};
@@ -208,9 +208,8 @@ impl SegmentKv {
             writes.iter().map(|(k, v)| (&k[..], v.as_deref())),
         );
         if let Err((path, error)) = self.write_at(&tail.copies, &tail.buf, tail.pos) {
-            let full = error.kind() == io::ErrorKind::StorageFull;
-            let error = Error::io(format_args!("writing {}", path.display()), error);
-            if !full {
+            let error = io_error("writing", path, error);
+            if error.kind != Kind::Full {
                 tail.poison = Some(error.message.clone());
             }
             // On a full disk nothing that counts was touched: the next batch is written over it.

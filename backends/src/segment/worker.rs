@@ -169,7 +169,7 @@ impl Shared {
 }
 
 /// Makes a file of zeros that are on disk, under another name until it is whole.
-fn make_spare(files: &dyn Files, path: &Path, len: u64, stop: &dyn Fn() -> bool) -> io::Result<()> {
+pub fn make_spare(files: &dyn Files, path: &Path, len: u64, stop: &dyn Fn() -> bool) -> io::Result<()> {
     let temporary = path.with_extension("spare.tmp");
     let file = files.open(&temporary, Mode::Create)?;
     let made = fill(files, &file, &temporary, len, stop).and_then(|()| files.sync(&file, &temporary));

@@ -21,7 +21,7 @@ use super::rows::{Rows, Segment};
 use super::seal::Footer;
 use super::state::{Doing, SegRef, Shared, no_space};
 use super::sync::Syncer;
-use super::worker::{Preparation, Spares, fill};
+use super::worker::{Preparation, Spares, fill, make_spare};
 
 #[cfg(test)]
 thread_local! {
@@ -34,6 +34,8 @@ pub(super) struct Tail {
     pub(super) seg: Arc<Segment>,
     pub(super) pos: u64,
     capacity: u64,
+    /// Up to here the file has room on the disk, as far as is known.
+    reserved: u64,
     info: TailInfo,
 }
 
@@ -108,6 +110,7 @@ impl SegmentLog {
                 seg: last,
                 pos,
                 capacity,
+                reserved: pos,
                 info,
             })
         });
@@ -265,7 +268,8 @@ impl SegmentLog {
         let runs = runs_of(&erased, &own);
 
         let bound = batch_bound(batch.append, erased.len() + own.len());
-        if self.make_room(bound, batch.append.first().map_or(last + 1, |r| r.seq))? {
+        let next = batch.append.first().map_or(last + 1, |r| r.seq);
+        if self.make_room(bound, next, batch.append.is_empty())? {
             // Sealing gave the segment another form.
             erased = self.find_erased(&erase)?;
         }
@@ -293,11 +297,17 @@ impl SegmentLog {
             self.encoder.trim(trim);
         }
         let raw = self.encoder.finish(number, durable, after);
-        // The last step that may fail for want of a file and change nothing.
-        seg.handle.file().doing("opening", path)?;
+        let end = tail.pos + raw.len() as u64;
+        // The last steps that may fail for want of a file or of room and change nothing.
+        let file = seg.handle.file().doing("opening", path)?;
+        if !self.options.preallocate && !batch.append.is_empty() && end + REMOVALS_BYTES > tail.reserved {
+            let reserve = end + REMOVALS_BYTES + (end / 8).clamp(RESERVE_MIN, RESERVE_MAX);
+            let files = &self.core.handles.files;
+            files.keep_room(&file, path, reserve).doing("writing", path)?;
+            tail.reserved = reserve;
+        }
         write_behind(&seg, raw, tail.pos)?;
         self.began = true;
-        let end = tail.pos + raw.len() as u64;
 
         self.syncer.mark(&seg.handle);
         self.number = number;
@@ -557,19 +567,30 @@ impl SegmentLog {
 
     /// Makes sure that a batch of up to `bound` bytes fits into the segment that is written; answers whether it
     /// sealed one for that.
-    fn make_room(&mut self, bound: u64, first: Seq) -> Result<bool> {
-        let sealed = self.tail.is_some();
+    ///
+    /// A batch that only removes may make the segment longer than others: it must not need a new one.
+    fn make_room(&mut self, bound: u64, first: Seq, removes: bool) -> Result<bool> {
         if let Some(tail) = &self.tail {
-            if tail.pos + bound <= tail.capacity.min(SEGMENT_MAX) {
+            let longest = match removes && !self.options.preallocate {
+                true => SEGMENT_MAX,
+                false => tail.capacity.min(SEGMENT_MAX),
+            };
+            if tail.pos + bound <= longest {
                 return Ok(false);
             }
-            self.seal()?;
         }
         let (floor, last) = {
             let state = self.shared.state.read();
             (state.floor, state.extent.last)
         };
-        let new = self.begin_segment(first, bound, floor, last)?;
+        // First the new one: should there be no room for it, the other goes on.
+        let before = self.tail.take();
+        let sealed = before.is_some();
+        let begun = self.begin_segment(first, bound, floor, last);
+        let tail = std::mem::replace(&mut self.tail, before);
+        let new = begun?;
+        self.seal()?;
+        self.tail = tail;
         let mut state = self.shared.state.write();
         state.extent.disk_bytes += new.seg.file_len.load(Ordering::Acquire);
         state.segs.push(new);
@@ -606,6 +627,25 @@ impl SegmentLog {
         };
         let file_len = seg.file_len.load(Ordering::Acquire);
         let raw = footer.encode(seg.identity, &seg.rows.read().table, &tail.info.tombs, file_len);
+        let path = &seg.handle.path;
+        let room = seg.handle.file().and_then(|file| {
+            self.core
+                .handles
+                .files
+                .keep_room(&file, path, tail.pos + raw.len() as u64)
+        });
+        match room.doing("writing the footer of", path) {
+            // A segment can do without its footer.
+            Err(error) if error.kind == ErrorKind::Full => {
+                tracing::warn!("log {}: {error}", self.id);
+                return Ok(());
+            }
+            Err(error) => {
+                self.tail = Some(tail);
+                return Err(error);
+            }
+            Ok(()) => {}
+        }
         if let Err(error) = write_behind(seg, &raw, tail.pos) {
             self.tail = Some(tail);
             return Err(error);
@@ -664,6 +704,26 @@ impl SegmentLog {
             len: size,
             spares: self.spares.clone(),
         });
+    }
+
+    /// Sees to it that a journal can take so many bytes of records without more room on the disk, and some after them.
+    fn keep_spare(&mut self, bytes: u64) -> Result<()> {
+        let left = self
+            .tail
+            .as_ref()
+            .map_or(0, |tail| tail.capacity.saturating_sub(tail.pos));
+        let size = self.options.segment_bytes.min(SEGMENT_MAX);
+        let now = self.tail.as_ref().map_or(size, |tail| tail.capacity);
+        let needed = bytes + JOURNAL_RESERVE.min(now / 4);
+        if !self.options.preallocate || left >= needed || !self.spares.lock().ready.is_empty() {
+            return Ok(());
+        }
+        // There is no other spare, so the name is free.
+        let spare = self.dir.join("kept.spare");
+        make_spare(&*self.core.handles.files, &spare, size, &|| false).doing("making", &spare)?;
+        self.syncer.mark_dir();
+        self.spares.lock().ready.push(spare);
+        Ok(())
     }
 
     /// Makes the next segment, which readers do not see yet. `first` is the sequence that its name states; `floor`
@@ -753,6 +813,7 @@ impl SegmentLog {
             seg: seg.clone(),
             pos: DATA_START,
             capacity,
+            reserved: 0,
             info: TailInfo::default(),
         });
         Ok(SegRef {
@@ -773,7 +834,7 @@ impl SegmentLog {
 
     /// Makes the first segment of a new log, and makes it and the log's names durable.
     pub(super) fn make_first(&mut self) -> Result<()> {
-        let result = self.make_room(batch_bound(&[], 0), self.last() + 1);
+        let result = self.make_room(batch_bound(&[], 0), self.last() + 1, true);
         let result = result.and_then(|_| self.sync_now());
         self.poisoning(result)
     }
@@ -781,7 +842,7 @@ impl SegmentLog {
     /// An empty batch that does nothing but say how far the log is durable.
     pub(super) fn write_mark(&mut self) -> Result<()> {
         let last = self.last();
-        self.make_room(batch_bound(&[], 0), last + 1)?;
+        self.make_room(batch_bound(&[], 0), last + 1, true)?;
         self.mark_tail(last)
     }
 
@@ -867,6 +928,21 @@ fn write_behind(seg: &Arc<Segment>, raw: &[u8], at: u64) -> Result<()> {
     }
 }
 
+/// Room that a log keeps in its newest segment for batches that only remove, in bytes: they must not fail for want of
+/// room, for they are what makes room.
+const REMOVALS_BYTES: u64 = 8 << 10;
+
+/// Room that a log takes from the disk ahead of what it writes, in bytes: an eighth of the segment, at least and at most
+/// this.
+const RESERVE_MIN: u64 = 16 << 10;
+
+/// See [`RESERVE_MIN`].
+const RESERVE_MAX: u64 = 128 << 10;
+
+/// What a journal of full size has room for, in bytes, beyond the messages of a turn: with a full disk, what removes and
+/// acknowledges.
+const JOURNAL_RESERVE: u64 = 4 << 20;
+
 /// How many files wait to be used again, at most.
 const SPARES_MAX: usize = 4;
 
@@ -904,6 +980,13 @@ impl Log for SegmentLog {
         self.validate(batch)?;
         self.began = false;
         let result = self.write_batch(batch);
+        self.poisoning(result)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<()> {
+        self.check()?;
+        self.began = false;
+        let result = self.keep_spare(bytes);
         self.poisoning(result)
     }
 

@@ -24,6 +24,8 @@ struct State {
     sticky: bool,
     /// Whether the disk is full: files do not grow.
     full: bool,
+    /// Up to where files have room beyond their end.
+    kept: BTreeMap<PathBuf, u64>,
     /// So many openings from now on fail because too many files are open.
     refuse: u64,
     /// What is made shorter as soon as it is mapped, and how long it is then.
@@ -54,7 +56,9 @@ impl FaultyFiles {
     }
 
     fn room(&self, path: &Path, end: u64) -> io::Result<()> {
-        match self.state.lock().full && end > fs::metadata(path)?.len() {
+        let state = self.state.lock();
+        let kept = state.kept.get(path).copied().unwrap_or(0);
+        match state.full && end > fs::metadata(path)?.len().max(kept) {
             true => Err(rustix::io::Errno::NOSPC.into()),
             false => Ok(()),
         }
@@ -160,9 +164,19 @@ impl Files for FaultyFiles {
         RealFiles.allocate(file, path, len)
     }
 
+    fn keep_room(&self, _: &File, path: &Path, len: u64) -> io::Result<()> {
+        self.call()?;
+        self.room(path, len)?;
+        let mut state = self.state.lock();
+        let kept = state.kept.entry(path.to_path_buf()).or_default();
+        *kept = len.max(*kept);
+        Ok(())
+    }
+
     fn shorten(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
         self.call()?;
         RealFiles.shorten(file, path, len)?;
+        self.state.lock().kept.remove(path);
         if let Some(unsynced) = self.state.lock().files.get_mut(path) {
             unsynced.writes.retain(|(at, _)| *at < len);
         }

@@ -80,3 +80,77 @@ fn preallocated_files() {
         ..LogOptions::default()
     });
 }
+
+fn small() -> LogOptions {
+    LogOptions {
+        segment_bytes: 16 << 10,
+        ..LogOptions::default()
+    }
+}
+
+/// A full disk: records are refused and nothing is lost, what removes goes on, and writing goes on when there is room.
+#[test]
+fn a_full_disk_refuses_records_and_takes_removals() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Arc::new(FaultyFiles::default());
+    let backend = SegmentBackend::open_with(dir.path(), files.clone()).unwrap();
+    let (mut log, _) = backend.open(ID, &small()).unwrap();
+    append(&mut *log, 1..=50);
+    files.fill_up(true);
+    // What was reserved ahead takes some more, and then nothing.
+    let mut last = 50;
+    let refused = loop {
+        match try_append(&mut *log, last + 1..=last + 1) {
+            Ok(()) => last += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.kind, Kind::Full, "{refused}");
+    let refused = try_append(&mut *log, last + 1..=last + 1).unwrap_err();
+    assert_eq!(refused.kind, Kind::Full, "{refused}");
+    log.erase(&[2, 4]).unwrap();
+    log.trim(2).unwrap();
+    log.sync().unwrap();
+    let live: Vec<Seq> = (3..=last).filter(|seq| *seq != 4).collect();
+    assert_eq!(shown(&*log.reader()), live);
+    files.fill_up(false);
+    append(&mut *log, last + 1..=last + 60);
+    let live: Vec<Seq> = (3..=last + 60).filter(|seq| *seq != 4).collect();
+    assert_eq!(shown(&*log.reader()), live);
+    drop(log);
+    let (log, recovery) = backend.open(ID, &small()).unwrap();
+    assert_eq!((recovery.damage, recovery.torn_bytes), (Vec::new(), 0));
+    assert_eq!(shown(&*log.reader()), live);
+}
+
+/// A journal keeps room for what it is promised and some more.
+#[test]
+fn a_journal_keeps_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Arc::new(FaultyFiles::default());
+    let backend = SegmentBackend::open_with(dir.path(), files.clone()).unwrap();
+    let options = LogOptions {
+        preallocate: true,
+        ..small()
+    };
+    let (mut log, _) = backend.open(ID, &options).unwrap();
+    log.reserve(1000).unwrap();
+    append(&mut *log, 1..=10);
+    files.fill_up(true);
+    // The spare is there.
+    log.reserve(1000).unwrap();
+    let mut last = 10;
+    let mut noticed = 0;
+    while try_append(&mut *log, last + 1..=last + 1).is_ok() {
+        last += 1;
+        match log.reserve(1000) {
+            Ok(()) => noticed = last,
+            Err(error) => assert_eq!(error.kind, Kind::Full, "{error}"),
+        }
+    }
+    assert!(noticed < last, "it says so before there is nothing left");
+    files.fill_up(false);
+    log.reserve(1000).unwrap();
+    append(&mut *log, last + 1..=last + 10);
+    assert_eq!(shown(&*log.reader()), (1..=last + 10).collect::<Vec<Seq>>());
+}
