@@ -61,6 +61,9 @@ pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
 /// How long a shutdown waits for connections to end by themselves.
 pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
 
+/// The longest pause between two clients that lame duck mode closes. As nats-server.
+pub const LAME_DUCK_PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// Pause after a failed accept (no file descriptors left): doubled each time, as nats-server.
 pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
 /// See [`ACCEPT_BACKOFF_MIN`].
@@ -85,6 +88,10 @@ pub const REFUSALS: usize = 32;
 
 /// Connections listed by the monitoring port unless asked for more. As nats-server.
 pub const MONITOR_LIST_DEFAULT: usize = 1024;
+
+/// Rows of one page at most, whatever it is asked for; the rest is behind `offset`. Each costs up to 1 KiB while the page is
+/// made.
+pub const MONITOR_LIST_MAX: usize = 65_536;
 
 /// Closed connections remembered for `/connz?state=closed`. As nats-server's default.
 pub const CLOSED_KEPT: usize = 10_000;

@@ -145,6 +145,111 @@ fn health_and_unknown_pages() {
 }
 
 #[test]
+fn connz_totals_and_sorts_of_closed_connections() {
+    let server = server();
+    let mut one = server.client();
+    let two = server.client();
+    drop(server.client());
+    while server.server.client_count() > 2 {
+        std::thread::yield_now();
+    }
+    for (query, listed, total) in [
+        ("limit=1", 1, 2),
+        ("offset=5", 0, 2),
+        ("cid=1", 1, 2),
+        ("cid=99", 0, 2),
+        ("user=x", 0, 2),
+        ("mqtt_client=x", 0, 2),
+        ("acc=$G", 2, 2),
+        ("state=closed&sort=stop", 1, 1),
+        ("state=closed&sort=reason", 1, 1),
+        ("state=all", 3, 3),
+        ("state=all&sort=uptime", 3, 3),
+    ] {
+        let connz = json(&server, &format!("/connz?{query}"));
+        assert_eq!(
+            (&connz["num_connections"], &connz["total"]),
+            (&listed.into(), &total.into()),
+            "{query}"
+        );
+        assert_eq!(connz["connections"].as_array().unwrap().len(), listed, "{query}");
+    }
+    assert_eq!(json(&server, "/connz?acc=X")["connections"], Value::Null);
+    for (query, text) in [
+        ("sort=stop", "sort by stop only valid on closed connections"),
+        (
+            "sort=reason&state=all",
+            "sort by reason only valid on closed connections",
+        ),
+        (
+            "limit=x",
+            "Error decoding int for 'limit': strconv.Atoi: parsing \"x\": invalid syntax",
+        ),
+    ] {
+        assert_eq!(
+            server.get(&format!("/connz?{query}")),
+            ("HTTP/1.1 400 Bad Request".into(), text.into())
+        );
+    }
+    one.exchange("", "");
+    drop(two);
+}
+
+#[test]
+fn pings_are_no_activity_and_messages_are() {
+    let server = server();
+    let mut client = server.client();
+    client.exchange("SUB a 1\r\n", "");
+    let mut other = server.client();
+    // Another millisecond.
+    let until_it_moves = |before: &Value, work: &mut dyn FnMut()| {
+        loop {
+            work();
+            let now = json(&server, "/connz?cid=1")["connections"][0]["last_activity"].clone();
+            if now != *before {
+                return now;
+            }
+        }
+    };
+    let before = json(&server, "/connz?cid=1")["connections"][0]["last_activity"].clone();
+    let subscribed = until_it_moves(&before, &mut || client.exchange("SUB b 2\r\n", ""));
+    let delivered = until_it_moves(&subscribed, &mut || {
+        other.exchange("PUB a 1\r\nx\r\n", "");
+        client.expect("MSG a 1 1\r\nx\r\n");
+    });
+    let last = until_it_moves(&delivered, &mut || client.exchange("PUB c 1\r\nx\r\n", ""));
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < Duration::from_millis(5) {
+        client.exchange("PONG\r\n", "");
+    }
+    assert_eq!(json(&server, "/connz?cid=1")["connections"][0]["last_activity"], last);
+}
+
+#[test]
+fn subsz_pages_go_on_from_account_to_account() {
+    let server = server();
+    let mut client = server.client();
+    client.exchange((0..10).map(|n| format!("SUB a.{n} {n}\r\n")).collect::<String>(), "");
+    let total = subscriptions(&server) as usize;
+    let mut seen = std::collections::HashSet::new();
+    for offset in 0..total {
+        let page = json(&server, &format!("/subsz?subs=1&limit=1&offset={offset}"));
+        assert_eq!((&page["total"], &page["limit"]), (&total.into(), &1.into()));
+        let list = page["subscriptions_list"].as_array().unwrap();
+        assert_eq!(list.len(), 1);
+        seen.insert(list[0].to_string());
+    }
+    assert_eq!(seen.len(), total);
+    let behind = json(&server, &format!("/subsz?subs=1&offset={total}"));
+    assert_eq!(behind["subscriptions_list"], Value::Null);
+    assert_eq!(json(&server, "/subsz?subs=1&acc=X")["num_subscriptions"], 0);
+    assert_eq!(json(&server, "/subsz?subs=1&test=a.3")["total"], 1);
+    assert_eq!(json(&server, "/subsz?subs=1&test=a.3&offset=1")["total"], 1);
+    // No page is longer than that, whatever is asked for.
+    assert_eq!(json(&server, "/subsz?subs=1&limit=1000000")["limit"], 65_536);
+}
+
+#[test]
 fn subsz_lists_and_tests() {
     let server = server();
     let own = subscriptions(&server);

@@ -1,9 +1,12 @@
 //! The client protocol on a real socket. What is expected here is what nats-server 2.15.1 sends for the same bytes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use support::{HELLO, TestServer};
@@ -387,6 +390,66 @@ fn a_client_that_does_not_read_is_dropped_and_nobody_else() {
     assert_eq!(varz["slow_consumers"], 1);
     let (_, closed) = server.get("/connz?state=closed");
     assert!(closed.contains("Slow Consumer (Pending Bytes)"), "{closed}");
+}
+
+#[test]
+fn lame_duck_waits_for_clients_only_and_ends_with_the_server() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    async fn soon<T>(work: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), work).await.unwrap()
+    }
+    // Nobody is there.
+    let server = TestServer::start(|options| {
+        options.lame_duck_duration = HOUR;
+        options.lame_duck_grace_period = HOUR;
+    });
+    server.run(async { soon(server.server.lame_duck()).await });
+    // The last client is not waited for behind its end.
+    let server = TestServer::start(|options| {
+        options.lame_duck_duration = HOUR;
+        options.lame_duck_grace_period = Duration::from_millis(10);
+    });
+    let mut client = server.client();
+    server.run(async { soon(server.server.lame_duck()).await });
+    assert!(client.line().contains("\"ldm\":true"));
+    client.expect_end("");
+    // INT ends it.
+    let server = TestServer::start(|options| {
+        options.http = Some(weir_broker::conf::options::Listen {
+            host: "127.0.0.1".into(),
+            port: 0,
+        });
+        options.lame_duck_grace_period = HOUR;
+    });
+    let mut client = server.client();
+    let own = Arc::clone(&server.server);
+    let duck = server.spawn(async move { own.lame_duck().await });
+    assert!(client.line().contains("\"ldm\":true"));
+    assert_eq!(
+        server.get("/healthz"),
+        (
+            "HTTP/1.1 500 Internal Server Error".into(),
+            "{\"status\":\"error\",\"error\":\"failed to be ready for connections after 1ms: server\"}".into()
+        )
+    );
+    server.run(server.server.shutdown());
+    server.run(async { soon(duck).await.unwrap() });
+}
+
+#[test]
+fn connect_is_read_as_go_reads_it() {
+    let server = TestServer::start(|options| {
+        options.http = Some(weir_broker::conf::options::Listen {
+            host: "127.0.0.1".into(),
+            port: 0,
+        })
+    });
+    let mut client = server.connect();
+    client.send(b"CONNECT {\"verbose\":false,\"name\":\"a\\ud800b\\\\ud800\\ud83d\\ude00\xff\"}\r\n");
+    client.exchange("", "");
+    let (_, connz) = server.get("/connz");
+    let connz: serde_json::Value = serde_json::from_str(&connz).unwrap();
+    assert_eq!(connz["connections"][0]["name"], "a\u{fffd}b\\ud800\u{1f600}\u{fffd}");
 }
 
 #[test]

@@ -134,14 +134,23 @@ impl Account {
         sublist.generation()
     }
 
-    /// Every subscription, in no particular order.
+    /// A page of the subscriptions, in no particular order: at most `limit` of those behind the first `offset`. With a
+    /// `subject`, only of those that match it. And how many there are.
     #[must_use]
-    pub fn subscriptions(&self) -> Vec<Arc<Subscription>> {
-        self.sublist
-            .read()
-            .iter()
-            .map(|(_, subscription)| Arc::clone(subscription))
-            .collect()
+    pub fn page(&self, subject: Option<&[u8]>, offset: usize, limit: usize) -> (usize, Vec<Arc<Subscription>>) {
+        let sublist = self.sublist.read();
+        let Some(subject) = subject else {
+            let page = sublist.iter().skip(offset).take(limit);
+            return (sublist.len(), page.map(|(_, found)| Arc::clone(found)).collect());
+        };
+        let (mut count, mut page) = (0, Vec::new());
+        sublist.matches(subject, &mut |found| {
+            if count >= offset && page.len() < limit {
+                page.push(Arc::clone(found));
+            }
+            count += 1;
+        });
+        (count, page)
     }
 
     /// How many subscriptions there are, and how many were taken out since the start.

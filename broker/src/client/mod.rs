@@ -75,13 +75,15 @@ pub(crate) struct Who {
     pub user: String,
 }
 
-/// What came from a client. Written by its own task only.
+/// What came from a client. Written by its own task, but for the time of the last activity.
 #[derive(Default)]
 pub(crate) struct Traffic {
     pub messages: AtomicU64,
     pub bytes: AtomicU64,
     /// Milliseconds of [`Server::uptime_ms`](crate::server::Server) at the last read.
     pub last_ms: AtomicU64,
+    /// The same at the last operation but PING and PONG, in or out: what is told as the last activity.
+    pub active_ms: AtomicU64,
 }
 
 /// Copy of a connection's numbers, for the monitoring port.
@@ -207,7 +209,7 @@ impl Client {
             start: self.start,
             last_activity: self
                 .server
-                .time_at(self.traffic.last_ms.load(Ordering::Relaxed))
+                .time_at(self.traffic.active_ms.load(Ordering::Relaxed))
                 .max(self.start),
             stop: None,
             rtt_ns: self.ping.rtt_ns(),
@@ -227,8 +229,8 @@ impl Client {
         self.outbound.lock().pending()
     }
 
-    /// Its subscriptions now, in no particular order.
-    pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
-        self.subscriptions.lock().values().cloned().collect()
+    /// Its subscriptions now, in no particular order, and no more than `max` of them.
+    pub(crate) fn subscriptions(&self, max: usize) -> Vec<Arc<Subscription>> {
+        self.subscriptions.lock().values().take(max).cloned().collect()
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Outbound {
     /// Messages delivered, and the bytes of their headers and payloads.
     pub messages: u64,
     pub bytes: u64,
+    /// Messages when somebody last began to write: more is activity.
+    noted: u64,
 }
 
 impl Outbound {
@@ -164,6 +166,11 @@ impl Client {
         let mut buf = {
             let mut out = self.outbound.lock();
             out.dirty = false;
+            if out.noted != out.messages {
+                out.noted = out.messages;
+                let now = self.server.uptime_ms();
+                self.traffic.active_ms.store(now, Ordering::Relaxed);
+            }
             if out.writing || out.buf.is_empty() {
                 return;
             }

@@ -35,6 +35,8 @@ pub(super) struct Session {
     pub(super) batch: Batch,
     pub(super) messages: u64,
     pub(super) bytes: u64,
+    /// An operation other than PING and PONG came with this read.
+    active: bool,
     /// Something was read since the janitor last looked.
     busy: bool,
 }
@@ -61,6 +63,7 @@ impl Session {
             batch: Batch::default(),
             messages: 0,
             bytes: 0,
+            active: false,
             busy: false,
         }
     }
@@ -110,6 +113,10 @@ impl Session {
         self.router.refresh(&client.account);
         client.traffic.messages.store(self.messages, Ordering::Relaxed);
         client.traffic.bytes.store(self.bytes, Ordering::Relaxed);
+        if std::mem::take(&mut self.active) {
+            let now = client.traffic.last_ms.load(Ordering::Relaxed);
+            client.traffic.active_ms.store(now, Ordering::Relaxed);
+        }
         if flow.is_continue() {
             self.keep_rest(chunk, done);
         }
@@ -164,6 +171,7 @@ impl Session {
         if self.auth_required && !self.connected && !matches!(op, Op::Connect { .. }) {
             return self.unauthorized(client, "");
         }
+        self.active |= !matches!(op, Op::Ping | Op::Pong);
         match op {
             Op::Pub {
                 subject,

@@ -1,6 +1,6 @@
 //! `/connz`: connections.
 
-use std::cmp::Reverse;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -8,14 +8,55 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Query, format, subsz};
-use crate::client::Snapshot;
-use crate::limits::MONITOR_LIST_DEFAULT;
+use crate::client::{Client, Snapshot};
+use crate::limits::{MONITOR_LIST_DEFAULT, MONITOR_LIST_MAX};
 use crate::server::Server;
 
 pub(super) fn page(server: &Arc<Server>, query: &Query) -> Answer {
     match build(server, query) {
         Ok(page) => Answer::Json(StatusCode::OK, page),
         Err(text) => Answer::bad_request(text),
+    }
+}
+
+/// A connection that may be listed. What it says of itself is asked only of those that are.
+enum Row {
+    Open(Arc<Client>),
+    Closed(Arc<Snapshot>),
+}
+
+impl Row {
+    fn id(&self) -> u64 {
+        match self {
+            Self::Open(client) => client.id,
+            Self::Closed(snapshot) => snapshot.id,
+        }
+    }
+
+    fn snapshot(&self) -> Cow<'_, Snapshot> {
+        match self {
+            Self::Open(client) => Cow::Owned(client.snapshot()),
+            Self::Closed(snapshot) => Cow::Borrowed(snapshot),
+        }
+    }
+}
+
+/// Which connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed,
+    Any,
+}
+
+impl State {
+    fn of(query: &Query) -> Result<Self, String> {
+        match query.text("state").map(str::to_ascii_lowercase).as_deref() {
+            None | Some("open" | "0") => Ok(Self::Open),
+            Some("closed" | "1") => Ok(Self::Closed),
+            Some("any" | "all" | "2") => Ok(Self::Any),
+            Some(other) => Err(format!("Error decoding state for {other}")),
+        }
     }
 }
 
@@ -26,36 +67,51 @@ fn build(server: &Arc<Server>, query: &Query) -> Result<Value, String> {
     let auth = query.flag("auth")?;
     let detailed = query.text("subs") == Some("detail");
     let subs = detailed || query.flag("subs")?;
+    let state = State::of(query)?;
+    let by = query.text("sort").unwrap_or("cid");
+    let key = sort_key(by, state)?;
     let now = Timestamp::now();
-    let mut found = gather(server, query)?;
+    let mut rows = gather(server, state);
+    if let Some(account) = query.text("acc") {
+        rows.retain(|row| *row.snapshot().account == *account);
+    }
+    // The other filters do not count here, as with nats-server.
+    let total = rows.len();
     if cid != 0 {
-        found.retain(|client| client.id == cid);
+        rows.retain(|row| row.id() == cid);
     }
     if let Some(user) = query.text("user") {
-        found.retain(|client| client.who.user == user);
+        rows.retain(|row| row.snapshot().who.user == user);
     }
-    if let Some(account) = query.text("acc") {
-        found.retain(|client| *client.account == *account);
+    // No connection is one of MQTT.
+    if query.text("mqtt_client").is_some() {
+        rows.clear();
     }
-    sort(&mut found, query.text("sort").unwrap_or("cid"), now)?;
-    let total = found.len();
+    match key {
+        None => rows.sort_by_key(Row::id),
+        Some(key) => rows.sort_by_cached_key(|row| key(&row.snapshot(), now)),
+    }
     let limit = match (cid, limit) {
         (0, 0) => MONITOR_LIST_DEFAULT,
-        (0, limit) => limit,
+        (0, limit) => limit.min(MONITOR_LIST_MAX),
         _ => 1,
     };
-    let listed: Vec<Value> = found
+    let mut room = MONITOR_LIST_MAX;
+    let listed: Vec<Value> = rows
         .iter()
         .skip(offset)
         .take(limit)
-        .map(|client| {
-            let mut fields = describe(client, now, auth);
-            if subs {
-                list_subscriptions(server, client.id, detailed, &mut fields);
+        .map(|row| {
+            let mut fields = describe(&row.snapshot(), now, auth);
+            if let (Row::Open(client), true) = (row, subs) {
+                list_subscriptions(client, detailed, &mut room, &mut fields);
             }
             Value::Object(fields)
         })
         .collect();
+    let unknown = query
+        .text("acc")
+        .is_some_and(|account| server.account(account).is_none());
     Ok(json!({
         "server_id": server.id,
         "now": now.to_string(),
@@ -63,46 +119,55 @@ fn build(server: &Arc<Server>, query: &Query) -> Result<Value, String> {
         "total": total,
         "offset": offset,
         "limit": limit,
-        "connections": listed,
+        "connections": if unknown { Value::Null } else { listed.into() },
     }))
 }
 
-fn gather(server: &Server, query: &Query) -> Result<Vec<Snapshot>, String> {
-    let open = || {
-        server
-            .clients()
-            .iter()
-            .map(|client| client.snapshot())
-            .collect::<Vec<_>>()
+fn gather(server: &Server, state: State) -> Vec<Row> {
+    let open = if state == State::Closed {
+        Vec::new()
+    } else {
+        server.clients()
     };
-    match query.text("state").map(str::to_ascii_lowercase).as_deref() {
-        None | Some("open" | "0") => Ok(open()),
-        Some("closed" | "1") => Ok(server.closed_clients()),
-        Some("any" | "all" | "2") => Ok(open().into_iter().chain(server.closed_clients()).collect()),
-        Some(other) => Err(format!("Error decoding state for {other}")),
-    }
+    let closed = if state == State::Open {
+        Vec::new()
+    } else {
+        server.closed_clients()
+    };
+    let open = open.into_iter().map(Row::Open);
+    open.chain(closed.into_iter().map(Row::Closed)).collect()
 }
 
-fn sort(list: &mut [Snapshot], by: &str, now: Timestamp) -> Result<(), String> {
-    match by {
-        "cid" | "start" => list.sort_by_key(|client| client.id),
-        "subs" => list.sort_by_key(|client| Reverse(client.subscriptions)),
-        "pending" => list.sort_by_key(|client| Reverse(client.pending)),
-        "msgs_to" => list.sort_by_key(|client| Reverse(client.out_messages)),
-        "msgs_from" => list.sort_by_key(|client| Reverse(client.in_messages)),
-        "bytes_to" => list.sort_by_key(|client| Reverse(client.out_bytes)),
-        "bytes_from" => list.sort_by_key(|client| Reverse(client.in_bytes)),
-        "last" => list.sort_by_key(|client| Reverse(client.last_activity)),
-        "idle" => list.sort_by_key(|client| client.last_activity),
-        "uptime" => {
-            list.sort_by_key(|client| Reverse(client.stop.map_or(now, |(stop, _)| stop).duration_since(client.start)))
-        }
-        "stop" => list.sort_by_key(|client| client.stop.map(|(stop, _)| stop)),
-        "reason" => list.sort_by_key(|client| client.stop.map(|(_, reason)| reason.to_string())),
-        "rtt" => list.sort_by_key(|client| Reverse(client.rtt_ns)),
-        other => return Err(format!("invalid sorting option: {other}")),
+type Key = fn(&Snapshot, Timestamp) -> (i128, &'static str);
+
+/// What a list is sorted by, the smallest first; `None`: the connection's number.
+fn sort_key(by: &str, state: State) -> Result<Option<Key>, String> {
+    fn down(number: impl TryInto<i128>) -> (i128, &'static str) {
+        (-number.try_into().unwrap_or(i128::MAX), "")
     }
-    Ok(())
+    let key: Key = match by {
+        "cid" | "start" => return Ok(None),
+        "stop" | "reason" if state != State::Closed => {
+            return Err(format!("sort by {by} only valid on closed connections"));
+        }
+        "subs" => |client, _| down(client.subscriptions),
+        "pending" => |client, _| down(client.pending),
+        "msgs_to" => |client, _| down(client.out_messages),
+        "msgs_from" => |client, _| down(client.in_messages),
+        "bytes_to" => |client, _| down(client.out_bytes),
+        "bytes_from" => |client, _| down(client.in_bytes),
+        "last" => |client, _| down(client.last_activity.as_nanosecond()),
+        "idle" => |client, _| (client.last_activity.as_nanosecond(), ""),
+        "uptime" => |client, now| {
+            let end = client.stop.map_or(now, |(stop, _)| stop);
+            down(end.duration_since(client.start).as_nanos())
+        },
+        "stop" => |client, _| (client.stop.map_or(0, |(stop, _)| stop.as_nanosecond()), ""),
+        "reason" => |client, _| (0, client.stop.map_or("", |(_, reason)| reason.text())),
+        "rtt" => |client, _| down(client.rtt_ns),
+        other => return Err(format!("invalid sorting option: {other}")),
+    };
+    Ok(Some(key))
 }
 
 fn describe(client: &Snapshot, now: Timestamp, auth: bool) -> Map<String, Value> {
@@ -147,14 +212,13 @@ fn describe(client: &Snapshot, now: Timestamp, auth: bool) -> Map<String, Value>
     fields
 }
 
-fn list_subscriptions(server: &Server, id: u64, detailed: bool, fields: &mut Map<String, Value>) {
-    let Some(client) = server.client(id) else {
-        return;
-    };
-    let list = client.subscriptions();
+/// Lists a client's subscriptions, as far as there is room in the answer.
+fn list_subscriptions(client: &Client, detailed: bool, room: &mut usize, fields: &mut Map<String, Value>) {
+    let list = client.subscriptions(*room);
     if list.is_empty() {
         return;
     }
+    *room -= list.len();
     if detailed {
         let details = list.iter().map(|found| subsz::detail("", found)).collect();
         fields.insert("subscriptions_list_detail".to_owned(), details);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Query};
 use crate::account::Subscription;
-use crate::limits::MONITOR_LIST_DEFAULT;
+use crate::limits::{MONITOR_LIST_DEFAULT, MONITOR_LIST_MAX};
 use crate::server::Server;
 
 pub(super) fn page(server: &Arc<Server>, query: &Query) -> Answer {
@@ -23,13 +23,17 @@ fn build(server: &Arc<Server>, query: &Query) -> Result<Value, String> {
     let offset = query.number("offset")?;
     let limit = match query.number("limit")? {
         0 => MONITOR_LIST_DEFAULT,
-        limit => limit,
+        limit => limit.min(MONITOR_LIST_MAX),
     };
     let test = query.text("test");
-    if test.is_some_and(|subject| !weir_subject::is_literal(subject.as_bytes())) {
-        return Err("invalid test subject, must be valid publish subject".to_owned());
+    if let Some(subject) = test.filter(|subject| !weir_subject::is_literal(subject.as_bytes())) {
+        return Err(format!(
+            "invalid test subject, must be valid publish subject: {subject}"
+        ));
     }
-    let accounts = server.accounts();
+    let wanted = query.text("acc");
+    let mut accounts = server.accounts();
+    accounts.retain(|account| wanted.is_none_or(|name| *account.name == *name));
     let (mut count, mut removed) = (0, 0);
     for account in &accounts {
         let (now, gone) = account.subscription_counts();
@@ -52,25 +56,19 @@ fn build(server: &Arc<Server>, query: &Query) -> Result<Value, String> {
         "limit": limit,
     });
     if details {
-        let wanted = query.text("acc");
-        let mut list = Vec::new();
-        for account in accounts
-            .iter()
-            .filter(|account| wanted.is_none_or(|name| *account.name == *name))
-        {
-            let matching = |found: &Arc<Subscription>| {
-                test.is_none_or(|test| weir_subject::matches(&found.subject, test.as_bytes()))
-            };
-            list.extend(
-                account
-                    .subscriptions()
-                    .iter()
-                    .filter(|found| matching(found))
-                    .map(|found| detail(&account.name, found)),
-            );
+        let test = test.map(str::as_bytes);
+        let (mut total, mut list) = (0, Vec::new());
+        for account in &accounts {
+            // The page goes on in the next account where this one's subscriptions end.
+            let skip = offset.saturating_sub(total);
+            let (found, listed) = account.page(test, skip, limit - list.len());
+            total += found;
+            list.extend(listed.iter().map(|found| detail(&account.name, found)));
         }
-        page["total"] = list.len().into();
-        page["subscriptions_list"] = list.into_iter().skip(offset).take(limit).collect();
+        page["total"] = total.into();
+        if !list.is_empty() {
+            page["subscriptions_list"] = list.into();
+        }
     }
     Ok(page)
 }

@@ -16,7 +16,7 @@ use crate::limits::CLOSED_KEPT;
 #[derive(Default)]
 pub(super) struct Clients {
     open: Mutex<HashMap<u64, Arc<Client>>>,
-    closed: Mutex<VecDeque<Snapshot>>,
+    closed: Mutex<VecDeque<Arc<Snapshot>>>,
 }
 
 impl Server {
@@ -40,7 +40,7 @@ impl Server {
         if closed.len() == CLOSED_KEPT {
             closed.pop_front();
         }
-        closed.push_back(last);
+        closed.push_back(Arc::new(last));
         drop(closed);
         self.one_less.notify_waiters();
     }
@@ -64,7 +64,7 @@ impl Server {
     }
 
     /// The last connections that ended, oldest first.
-    pub(crate) fn closed_clients(&self) -> Vec<Snapshot> {
+    pub(crate) fn closed_clients(&self) -> Vec<Arc<Snapshot>> {
         self.clients.closed.lock().iter().cloned().collect()
     }
 

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::conf::Options;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::{Server, files, user_info};
 use crate::client::CloseReason;
 use crate::error::Result;
 use crate::jetstream::JetStream;
-use crate::limits::{JANITOR_PERIOD_MAX, JANITOR_PERIOD_MIN, SHUTDOWN_PATIENCE};
+use crate::limits::{JANITOR_PERIOD_MAX, JANITOR_PERIOD_MIN, LAME_DUCK_PAUSE_MAX, SHUTDOWN_PATIENCE};
 use crate::{WEIR_VERSION, monitor};
 
 impl Server {
@@ -106,34 +106,59 @@ impl Server {
         }
     }
 
-    /// Stops accepting, tells clients to go elsewhere, closes those that stay one by one over the configured time, then
-    /// shuts down. Returns when that is done.
+    /// Stops accepting, tells clients to go elsewhere, closes those that stay one after the other, then shuts down: at once
+    /// if there is no client. Returns when that is done, or when the server is shut down meanwhile.
     pub async fn lame_duck(self: &Arc<Self>) {
         if self.lame_duck.swap(true, Ordering::SeqCst) {
             return;
         }
         tracing::info!("Entering lame duck mode, stop accepting new clients");
         self.accepting.send_replace(false);
-        for client in self.clients() {
+        let mut stopped = self.stopped.subscribe();
+        let all_gone = tokio::select! {
+            () = self.send_clients_away() => true,
+            _ = stopped.wait_for(|stopped| *stopped) => false,
+        };
+        if all_gone {
+            self.shutdown().await;
+        }
+    }
+
+    /// As nats-server: after the grace period a client at a time, spread over what is left of the duration, but never more
+    /// than [`LAME_DUCK_PAUSE_MAX`] apart, so that few clients do not take long.
+    async fn send_clients_away(self: &Arc<Self>) {
+        let clients = self.clients();
+        if clients.is_empty() {
+            return;
+        }
+        for client in clients {
             client.announce_lame_duck();
         }
-        let grace = self.options.lame_duck_grace_period;
-        let end = Instant::now() + self.options.lame_duck_duration.max(grace);
+        let options = &self.options;
+        let grace = options.lame_duck_grace_period;
         sleep(grace).await;
         tracing::info!("Closing existing clients");
         let clients = self.clients();
-        let pause =
-            end.saturating_duration_since(Instant::now()) / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
-        let mut next = Instant::now();
+        let count = u32::try_from(clients.len()).unwrap_or(u32::MAX);
+        let longest = match options.lame_duck_duration.saturating_sub(grace) {
+            Duration::ZERO => LAME_DUCK_PAUSE_MAX,
+            rest => rest,
+        };
+        let pause = (longest / count.max(1)).min(LAME_DUCK_PAUSE_MAX);
         for client in clients {
             client.close(CloseReason::ServerShutdown);
-            next += pause;
-            // Those that left by themselves need no pause.
-            if self.client_count() > 0 {
-                sleep_until(next).await;
+            // Between half and all of it, so that clients do not all come back in step somewhere else.
+            let pause = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+            if self.client_count_after(pause).await == 0 {
+                return;
             }
         }
-        self.shutdown().await;
+    }
+
+    /// How many clients there are after `pause`, or as soon as there are none.
+    async fn client_count_after(&self, pause: Duration) -> usize {
+        self.wait_for_clients(pause).await;
+        self.client_count()
     }
 
     /// Closes everything in order: the ports, the clients, JetStream, the files beside the store. Returns when it is done;

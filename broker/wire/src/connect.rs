@@ -111,6 +111,7 @@ impl Connect {
     pub fn apply(&mut self, json: &[u8]) -> Result<(), serde_json::Error> {
         // Go puts U+FFFD in place of bytes that are not UTF-8; serde_json would refuse them.
         let text = String::from_utf8_lossy(json);
+        let text = mend_surrogates(&text);
         let mut de = serde_json::Deserializer::from_str(&text);
         Fields(self).deserialize(&mut de)?;
         de.end()
@@ -174,6 +175,42 @@ impl<'de> Visitor<'de> for Fields<'_> {
         }
         Ok(())
     }
+}
+
+/// Writes U+FFFD, as Go reads it, in place of each escape for half of a surrogate pair without its other half, which
+/// serde_json refuses.
+fn mend_surrogates(json: &str) -> Cow<'_, str> {
+    let mut mended = Cow::Borrowed(json);
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', json.as_bytes().get(at..).unwrap_or_default()) {
+        at += found;
+        let Some(unit) = escaped_unit(json, at) else {
+            // Another escape; perhaps one for a backslash.
+            at += 2;
+            continue;
+        };
+        let pair = (0xD800..0xDC00).contains(&unit)
+            && escaped_unit(json, at + ESCAPE).is_some_and(|low| (0xDC00..0xE000).contains(&low));
+        if pair {
+            at += 2 * ESCAPE;
+            continue;
+        }
+        if (0xD800..0xE000).contains(&unit) {
+            // As long as what it stands for.
+            mended.to_mut().replace_range(at..at + ESCAPE, "\\uFFFD");
+        }
+        at += ESCAPE;
+    }
+    mended
+}
+
+/// Length of an escape that names a unit of UTF-16.
+const ESCAPE: usize = "\\uFFFD".len();
+
+/// The unit of UTF-16 that an escape at `at` names.
+fn escaped_unit(json: &str, at: usize) -> Option<u32> {
+    let digits = json.get(at..at + ESCAPE)?.strip_prefix("\\u")?;
+    u32::from_str_radix(digits, 16).ok()
 }
 
 /// Takes the value of the current key, unless it is `null`.
