@@ -354,7 +354,17 @@ fn check(stream: &Handle, model: &Model) {
                     messages.push(fields.concat().into());
                 }
             }
-            let (_, subjects) = stream.subjects(b">", 0, 100)?;
+            let mut subjects = Vec::new();
+            let mut after = Bytes::new();
+            loop {
+                let some = stream.subjects(b">", &after, 3)?;
+                let text = |subject: &Bytes| String::from_utf8_lossy(subject).into_owned();
+                subjects.extend(some.iter().map(|(subject, count)| (text(subject), *count)));
+                match some.last() {
+                    Some((last, _)) => after = last.clone(),
+                    None => break,
+                }
+            }
             Ok((state, messages, subjects, stream.deleted(1 << 20)?))
         })
         .expect("the stream can be read");

@@ -255,6 +255,12 @@ impl Client {
         let _ = rustix::net::shutdown(self.socket().as_fd(), rustix::net::Shutdown::Both);
     }
 
+    /// Bytes waiting to go out; `None` if the connection takes nothing more.
+    pub(crate) fn pending_bytes(&self) -> Option<usize> {
+        let out = self.outbound.lock();
+        (!out.shut).then(|| out.pending())
+    }
+
     /// Gives back the memory of buffers that were not used since the last call.
     pub(crate) fn relax_outbound(&self) {
         let mut out = self.outbound.lock();

@@ -22,7 +22,7 @@ pub struct Batch {
     pub(super) blocks: Blocks,
 }
 
-/// A request that is served by a task of its own.
+/// A request that is not for a storage thread as it is.
 pub(super) enum Request {
     /// Of the API.
     Api(ApiRequest),
@@ -59,19 +59,40 @@ impl Batch {
                 jetstream.submit(shard, std::mem::take(inputs));
             }
         }
+        let load = &jetstream.api_load;
         let mut dropped = 0;
+        let mut gets = Vec::new();
         for request in self.requests.drain(..) {
-            let own = Arc::clone(&jetstream);
             match request {
-                Request::Api(request) => match jetstream.api_load.enter(&request.subject) {
-                    Some(under_way) => _ = jetstream.runtime.spawn(api::serve(own, request, under_way)),
-                    None => dropped += 1,
-                },
+                Request::Api(request) => {
+                    match load.enter(&request.subject, request.payload.len(), request.connection()) {
+                        Some(under_way) => {
+                            let serving = api::serve(Arc::clone(&jetstream), request, under_way);
+                            jetstream.runtime.spawn(serving);
+                        }
+                        None => {
+                            api::refuse(&jetstream, &request);
+                            dropped += 1;
+                        }
+                    }
+                }
                 Request::Direct(entry, last_for, request) => {
-                    let serving = api::direct::serve(own, entry, last_for, request);
-                    jetstream.runtime.spawn(serving);
+                    match load.enter_direct(request.payload.len(), request.connection()) {
+                        Some(under_way) => gets.push(api::direct::Waiting {
+                            entry,
+                            last_for,
+                            request,
+                            under_way,
+                        }),
+                        None => api::direct::refuse(&jetstream, &request),
+                    }
                 }
             }
+        }
+        if !gets.is_empty() {
+            jetstream
+                .runtime
+                .spawn(api::direct::serve(Arc::clone(&jetstream), gets));
         }
         if dropped > 0 {
             jetstream.advise_dropped(dropped);

@@ -98,6 +98,13 @@ pub struct ApiRequest {
     pub from: Option<Arc<Client>>,
 }
 
+impl ApiRequest {
+    /// The number of the connection that it came from; 0 for the server itself.
+    pub fn connection(&self) -> u64 {
+        self.from.as_ref().map_or(0, |client| client.id)
+    }
+}
+
 /// The folder of the store: as configured, or nats-server's own choice.
 pub(crate) fn store_dir(options: &options::JetStream) -> PathBuf {
     let chosen = options.store_dir.clone();

@@ -240,6 +240,24 @@ impl Index {
         Ok(())
     }
 
+    /// The same for one filter, or none, and the subjects behind `after`.
+    pub fn last_of_each_after(
+        &mut self,
+        filters: &[Bytes],
+        after: &[u8],
+        visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>,
+    ) -> Result<()> {
+        debug_assert!(filters.len() <= 1, "several filters have no order to go on in");
+        match self {
+            Self::Resident(index) => {
+                let filter = filters.first().map_or(&b">"[..], |filter| filter);
+                index.last_of_each_after(filter, after, visit);
+            }
+            Self::Paged(index) => index.last_of_each_after(filters, after, visit)?,
+        }
+        Ok(())
+    }
+
     /// Notes when a message that has a life of its own ends.
     pub fn add_ending(&mut self, at: NanoTime, seq: Seq) {
         match self {

@@ -291,21 +291,8 @@ impl Resident {
             filters.push(Bytes::from_static(b">"));
         }
         let mut ids = Vec::new();
-        if filters.len() == 1 {
-            let mut stale = Vec::new();
-            // One walk in order; a subject whose first message must be looked for is looked up on the way.
-            let _: ControlFlow<()> = self.subjects.matching(&filters, |name, id| {
-                let info = self.info_of(id);
-                if self.subjects.get(id).stale {
-                    stale.push((id, info.first));
-                }
-                visit(name, info)
-            });
-            for (id, first) in stale {
-                let subject = self.subjects.get_mut(id);
-                (subject.first, subject.stale) = (first, false);
-            }
-            return;
+        if let [filter] = &filters[..] {
+            return self.last_of_each_after(filter, b"", visit);
         }
         let _: ControlFlow<()> = self.subjects.matching(&filters, |_, id| {
             ids.push(id);
@@ -317,6 +304,28 @@ impl Resident {
             if visit(self.subjects.name(id), info).is_break() {
                 return;
             }
+        }
+    }
+
+    /// The same for one filter and the subjects behind `after`.
+    pub fn last_of_each_after(
+        &mut self,
+        filter: &[u8],
+        after: &[u8],
+        visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>,
+    ) {
+        let mut stale = Vec::new();
+        // One walk in order; a subject whose first message must be looked for is looked up on the way.
+        let _: ControlFlow<()> = self.subjects.matching_after(filter, after, |name, id| {
+            let info = self.info_of(id);
+            if self.subjects.get(id).stale {
+                stale.push((id, info.first));
+            }
+            visit(name, info)
+        });
+        for (id, first) in stale {
+            let subject = self.subjects.get_mut(id);
+            (subject.first, subject.stale) = (first, false);
         }
     }
 

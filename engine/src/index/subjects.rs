@@ -171,6 +171,25 @@ impl Subjects {
         ControlFlow::Continue(())
     }
 
+    /// Visits each live subject that a filter matches and that is behind `after`, in the order of the names' bytes, until
+    /// told to stop.
+    pub fn matching_after(
+        &self,
+        filter: &[u8],
+        after: &[u8],
+        mut visit: impl FnMut(&[u8], u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if weir_subject::has_wildcard(filter) {
+            return self
+                .tree
+                .for_each_match_after(filter, after, |name, &id| visit(name, id));
+        }
+        match self.id(filter) {
+            Some(id) if filter > after => visit(filter, id),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     /// The ids of the matching subjects, or `None` if there are more than `limit`.
     pub fn matching_up_to(&self, filters: &[Bytes], limit: usize) -> Option<Vec<u32>> {
         let mut ids = Vec::new();

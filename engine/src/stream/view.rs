@@ -1,10 +1,12 @@
 //! Reading single messages and subjects, without a consumer.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
 use crate::error::{Kind, Result};
+use crate::index::SubjectInfo;
 use crate::stream::{Message, Stream};
 use crate::types::{NanoTime, Seq};
 
@@ -75,47 +77,60 @@ impl Stream {
         self.core.index.count_from(filters, from)
     }
 
-    /// The newest sequence of each subject that matches any of the filters and is not above `up_to`, ascending.
+    /// Adds to `seqs` the newest sequence of each subject that matches any of the filters and is not above `up_to`, until
+    /// there are more than `most`. Each filter is looked up by itself.
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub fn last_seqs(&mut self, filters: &[Bytes], up_to: Seq) -> Result<Vec<Seq>> {
-        let mut seqs = Vec::new();
-        let mut newer = Vec::new();
-        self.core.index.last_of_each(filters, &mut |subject, info| {
-            if info.last <= up_to {
-                seqs.push(info.last);
-            } else if info.first <= up_to {
-                newer.push(Bytes::copy_from_slice(subject));
+    pub fn last_seqs(&mut self, filters: &[Bytes], up_to: Seq, most: usize, seqs: &mut BTreeSet<Seq>) -> Result<()> {
+        for filter in filters {
+            if seqs.len() > most {
+                return Ok(());
             }
-            ControlFlow::Continue(())
-        })?;
-        for subject in newer {
-            seqs.extend(self.core.index.prev_match(&[subject], up_to)?);
+            let mut newer = Vec::new();
+            let mut visit = |subject: &[u8], info: SubjectInfo| {
+                if info.last <= up_to {
+                    seqs.insert(info.last);
+                } else if info.first <= up_to {
+                    newer.push(Bytes::copy_from_slice(subject));
+                }
+                match seqs.len().max(newer.len()) > most {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            };
+            if weir_subject::has_wildcard(filter) {
+                self.core.index.last_of_each(std::slice::from_ref(filter), &mut visit)?;
+            } else if let Some(info) = self.core.index.subject(filter)? {
+                let _: ControlFlow<()> = visit(filter, info);
+            }
+            for subject in newer {
+                seqs.extend(self.core.index.prev_match(&[subject], up_to)?);
+            }
         }
-        seqs.sort_unstable();
-        Ok(seqs)
+        Ok(())
     }
 
-    /// Subjects that match, with their counts, in order, from the `offset`th on, `limit` at most; and how many match.
+    /// Subjects that match, with how many messages they have, in order, behind the subject `after`, `limit` at most.
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub fn subjects(&mut self, filter: &[u8], offset: usize, limit: usize) -> Result<(usize, Vec<(String, u64)>)> {
+    pub fn subjects(&mut self, filter: &[u8], after: &[u8], limit: usize) -> Result<Vec<(Bytes, u64)>> {
         let filters = match filter {
             b"" | b">" => Vec::new(),
             filter => vec![Bytes::copy_from_slice(filter)],
         };
-        let mut total = 0;
         let mut page = Vec::new();
-        self.core.index.last_of_each(&filters, &mut |subject, info| {
-            if total >= offset && page.len() < limit {
-                page.push((String::from_utf8_lossy(subject).into_owned(), info.count));
-            }
-            total += 1;
-            ControlFlow::Continue(())
-        })?;
-        Ok((total, page))
+        self.core
+            .index
+            .last_of_each_after(&filters, after, &mut |subject, info| {
+                page.push((Bytes::copy_from_slice(subject), info.count));
+                match page.len() < limit {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })?;
+        Ok(page)
     }
 
     /// The sequences between the first and the last message that hold nothing, `limit` at most.

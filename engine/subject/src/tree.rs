@@ -155,7 +155,17 @@ impl<V> SubjectTree<V> {
     /// Goes down only where the filter can still match: along its literal tokens there is one way, and a `*` opens
     /// only what lies before the next dot. `filter` is to be well formed; for others the answer means nothing.
     pub fn for_each_match<B>(&self, filter: &[u8], visit: impl FnMut(&[u8], &V) -> ControlFlow<B>) -> ControlFlow<B> {
-        walk::matching(&self.root, filter, visit)
+        walk::matching(&self.root, filter, b"", visit)
+    }
+
+    /// The same for the subjects behind `after` in order; what lies before it is passed over, not walked through.
+    pub fn for_each_match_after<B>(
+        &self,
+        filter: &[u8],
+        after: &[u8],
+        visit: impl FnMut(&[u8], &V) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        walk::matching(&self.root, filter, after, visit)
     }
 
     /// Every subject and its value, in order. Copies each subject; [`for_each`](Self::for_each) does not.

@@ -18,16 +18,6 @@ fn says(side: &Option<String>, text: &str) -> bool {
 
 const KNOWN: &[Known] = &[
     Known {
-        why: "nats-server's file store finds nothing for multi_last when up_to_seq is beyond its last sequence; its \
-              memory store, and ours, find what there is",
-        whole: true,
-        is: |operation, difference| {
-            operation.kind() == "DIRECT.GET"
-                && operation.to_string().contains("up_to_seq")
-                && says(&difference.theirs, "404 No Results")
-        },
-    },
-    Known {
         why: "nats-server counts sequence 0 as deleted in a stream that never held anything",
         whole: false,
         is: |operation, difference| {

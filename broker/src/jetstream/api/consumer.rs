@@ -21,7 +21,7 @@ use super::call::{Call, Target};
 use super::decode::{decode, decode_whole};
 use super::reply::{self, Consumer, Page};
 use super::stream::optional;
-use super::{Answer, Reply, is_empty, limits, lookup, refused, schema};
+use super::{Answer, Reply, heavy_answer, is_empty, limits, lookup, refused, schema};
 use crate::jetstream::{ApiRequest, JetStream, now};
 
 /// Names in one answer.
@@ -252,7 +252,7 @@ pub(super) async fn list(js: &Arc<JetStream>, request: &ApiRequest, stream: &str
         })
         .await
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
-    Ok(reply::answer(Call::ConsumerList(stream), List { page, consumers }))
+    heavy_answer(Call::ConsumerList(stream), List { page, consumers }).await
 }
 
 /// CONSUMER.DELETE. What it heard is taken out when the storage thread tells that it is gone.

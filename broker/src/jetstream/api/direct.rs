@@ -1,5 +1,9 @@
 //! Direct get: messages read without the API's JSON, as they were stored, one or many at a time.
+//!
+//! What one read of a connection asked for is served in its order: single messages many to a turn of the storage thread,
+//! batches in portions, each once the client has taken what it was sent before.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -7,10 +11,11 @@ use bytes::Bytes;
 use weir_engine::json::format_time;
 use weir_engine::shard::Shard;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::{Message, Stream};
+use weir_engine::stream::{Message, Storage, Stream};
 use weir_engine::{LogId, Seq};
 
 use super::decode::decode;
+use super::load::{UnderWay, room_for};
 use super::message::Get;
 use super::{schema, supports_level};
 use crate::courier::Courier;
@@ -18,20 +23,182 @@ use crate::jetstream::{ApiRequest, JetStream, status};
 
 /// Bytes in the answer to one request that states no `max_bytes`: nats-server's default of `max_pending`.
 const BYTES_MAX: u64 = 64 << 20;
-/// Messages in the answer to one request, whatever its `batch`: they are gathered before they are sent. The end of the
-/// batch says how many are left.
-const MESSAGES_MAX: usize = 100_000;
 /// Subjects that `multi_last` may match, as nats-server.
 const MULTI_LAST_MAX: usize = 1024;
+/// Single gets that are read in one turn of a storage thread.
+const LIGHT_GETS: usize = 256;
+/// Messages that one portion of a batch has at most.
+const PORTION_MESSAGES: usize = 1000;
+/// Bytes of messages that are read in one turn of a storage thread, give or take one message.
+const PORTION_BYTES: usize = 1 << 20;
+/// The same for `multi_last`: what it finds in one turn is of one moment, and of most it is all.
+const MULTI_LAST_BYTES: usize = 8 << 20;
+/// Filters of `multi_last` that are looked up in one turn.
+const FILTERS: usize = 256;
 
-/// What a request is answered with.
+/// A request that waits to be served.
+pub struct Waiting {
+    /// Of this stream, which allows it.
+    pub entry: Arc<StreamEntry>,
+    /// The subject behind the stream's name, if there is one.
+    pub last_for: Option<Bytes>,
+    /// The request.
+    pub request: ApiRequest,
+    /// Its place.
+    pub under_way: UnderWay,
+}
+
+/// What a request for one message is answered with.
 enum Outcome {
     /// A status line only.
     Status(u16, &'static str),
-    /// One message.
+    /// The message.
     One(Message),
-    /// Messages, each with how many come after it.
-    Batch(Vec<(Message, u64)>, End),
+}
+
+const FAILED: Outcome = Outcome::Status(500, "Message cannot be read");
+
+/// Refuses a request that comes on top of too many, as a publish.
+pub fn refuse(js: &JetStream, request: &ApiRequest) {
+    js.respond_with_headers(request, &status::block(429, "Too Many Requests", &[]), b"");
+}
+
+/// Serves what one connection asked for, in its order.
+pub async fn serve(js: Arc<JetStream>, waiting: Vec<Waiting>) {
+    let mut waiting = VecDeque::from(waiting);
+    let mut light: Vec<(Waiting, Get)> = Vec::new();
+    while let Some(next) = waiting.pop_front() {
+        let get = match read(&next.request, next.last_for.clone()) {
+            Ok(get) => get,
+            Err((code, text)) => {
+                serve_light(&js, &mut light).await;
+                send(&next, &Outcome::Status(code, text), false);
+                continue;
+            }
+        };
+        let is_heavy = get.batch != 0 || !get.multi_last.is_empty();
+        let joins = !is_heavy
+            && light
+                .last()
+                .is_none_or(|(last, _)| last.entry.shard == next.entry.shard);
+        if !joins {
+            serve_light(&js, &mut light).await;
+        }
+        if is_heavy {
+            serve_heavy(&js, &next, get).await;
+        } else {
+            light.push((next, get));
+            if light.len() == LIGHT_GETS {
+                serve_light(&js, &mut light).await;
+            }
+        }
+    }
+    serve_light(&js, &mut light).await;
+}
+
+/// Serves requests for single messages of streams on one storage thread, and empties `waiting`.
+async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
+    let mut waiting = std::mem::take(waiting);
+    while let Some((first, _)) = waiting.first() {
+        if !room_for(first.request.from.as_ref()).await {
+            return;
+        }
+        let shard = first.entry.shard;
+        let gets: Vec<_> = waiting.iter().map(|(next, get)| (next.entry.id, get.clone())).collect();
+        let _place = js.api_load.light().await;
+        let found = js.call(shard, move |shard| Ok(find_some(shard, &gets))).await;
+        let found = found.unwrap_or_else(|error| {
+            tracing::error!("direct get: {error}");
+            waiting.iter().map(|_| FAILED).collect()
+        });
+        let answered = waiting.drain(..found.len());
+        for ((next, get), outcome) in answered.zip(&found) {
+            send(&next, outcome, get.no_hdr);
+        }
+    }
+}
+
+/// Answers as many as make up a portion, in their order, and at least one.
+fn find_some(shard: &mut Shard<'_, '_>, gets: &[(LogId, Get)]) -> Vec<Outcome> {
+    let (mut found, mut bytes) = (Vec::with_capacity(gets.len()), 0);
+    for (id, get) in gets {
+        if bytes >= PORTION_BYTES {
+            break;
+        }
+        let outcome = find_one(shard, *id, get).unwrap_or_else(|error| {
+            tracing::error!("direct get: {error}");
+            FAILED
+        });
+        if let Outcome::One(message) = &outcome {
+            bytes += size(message);
+        }
+        found.push(outcome);
+    }
+    found
+}
+
+fn find_one(shard: &mut Shard<'_, '_>, id: LogId, get: &Get) -> weir_engine::Result<Outcome> {
+    let stream = shard.stream(id)?;
+    let start = match get.start() {
+        Some(time) => stream.seq_at(time)?,
+        None => get.seq,
+    };
+    let found = if !get.next_by_subj.is_empty() {
+        stream.next_message(get.next_by_subj.as_bytes(), start)?
+    } else if !get.last_by_subj.is_empty() {
+        stream.last_message(get.last_by_subj.as_bytes())?
+    } else {
+        stream.message(start)?
+    };
+    Ok(found.map_or(Outcome::Status(404, "Message Not Found"), Outcome::One))
+}
+
+/// Serves a request for many messages, a portion at a time.
+async fn serve_heavy(js: &Arc<JetStream>, next: &Waiting, get: Get) {
+    let _turn = next.under_way.turn().await;
+    let no_hdr = get.no_hdr;
+    let mut run = Run::new(get);
+    let mut sending = Sending::new(next, no_hdr && !run.is_multi_last());
+    loop {
+        if !room_for(next.request.from.as_ref()).await {
+            return;
+        }
+        let _place = js.api_load.heavy().await;
+        let id = next.entry.id;
+        let portion = js.call(next.entry.shard, move |shard| {
+            let stream = shard.stream(id)?;
+            let portion = run.portion(stream)?;
+            Ok((run, portion))
+        });
+        let portion = match portion.await {
+            Ok((back, portion)) => {
+                run = back;
+                portion
+            }
+            Err(error) => {
+                tracing::error!(stream = %next.entry.name, "direct get: {error}");
+                return send(next, &FAILED, false);
+            }
+        };
+        match portion {
+            Portion::Status(code, text) => return send(next, &Outcome::Status(code, text), false),
+            Portion::Some(messages) => sending.messages(messages),
+            Portion::Last(messages, end) => {
+                sending.messages(messages);
+                return sending.end(&end);
+            }
+        }
+    }
+}
+
+/// A part of the answer to a request for many messages.
+enum Portion {
+    /// There is nothing but this status line.
+    Status(u16, &'static str),
+    /// Messages, each with how many come after it. More follows.
+    Some(Vec<(Message, u64)>),
+    /// The last of them, and what stands behind.
+    Last(Vec<(Message, u64)>, End),
 }
 
 /// What stands behind a batch.
@@ -42,21 +209,186 @@ struct End {
     up_to: Option<Seq>,
 }
 
-/// Serves a direct get for a stream that allows it; `last_for` is the subject behind the stream's name, if there is one.
-pub async fn serve(js: Arc<JetStream>, entry: Arc<StreamEntry>, last_for: Option<Bytes>, request: ApiRequest) {
-    let (no_hdr, outcome) = match read(&request, last_for) {
-        Err((code, text)) => (false, Outcome::Status(code, text)),
-        Ok(get) => {
-            let (id, no_hdr) = (entry.id, get.no_hdr);
-            let found = js.call(entry.shard, move |shard| find(shard, id, &get)).await;
-            let outcome = found.unwrap_or_else(|error| {
-                tracing::error!(stream = %entry.name, "direct get: {error}");
-                Outcome::Status(500, "Message cannot be read")
-            });
-            (no_hdr, outcome)
+/// A request for many messages under way.
+enum Run {
+    Batch(Batch),
+    MultiLast(MultiLast),
+}
+
+impl Run {
+    fn new(get: Get) -> Self {
+        match get.multi_last.is_empty() {
+            true => Self::Batch(Batch::new(get)),
+            false => Self::MultiLast(MultiLast::new(get)),
         }
-    };
-    send(&request, &entry.name, outcome, no_hdr);
+    }
+
+    fn is_multi_last(&self) -> bool {
+        matches!(self, Self::MultiLast(_))
+    }
+
+    fn portion(&mut self, stream: &mut Stream) -> weir_engine::Result<Portion> {
+        match self {
+            Self::Batch(batch) => batch.portion(stream),
+            Self::MultiLast(multi) => multi.portion(stream),
+        }
+    }
+}
+
+/// Messages in the order of the stream. What comes after the first portion was read does not belong to it.
+struct Batch {
+    get: Get,
+    filter: Bytes,
+    room: Room,
+    /// Once it has begun: the sequence to go on at, the last one that belongs to it, and how many matched and were not read.
+    place: Option<(Seq, Seq, u64)>,
+}
+
+impl Batch {
+    fn new(get: Get) -> Self {
+        Self {
+            filter: Bytes::copy_from_slice(get.next_by_subj.as_bytes()),
+            room: Room::of(&get),
+            place: None,
+            get,
+        }
+    }
+
+    fn portion(&mut self, stream: &mut Stream) -> weir_engine::Result<Portion> {
+        let begins = self.place.is_none();
+        let (mut next, last, mut pending) = match self.place {
+            Some(place) => place,
+            None => self.begin(stream)?,
+        };
+        let end = |pending| End { pending, up_to: None };
+        if self.get.batch < 0 {
+            // Nats-server takes that for none at all.
+            return Ok(Portion::Last(Vec::new(), end(pending)));
+        }
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while self.room.is_left() {
+            if messages.len() == PORTION_MESSAGES || bytes >= PORTION_BYTES {
+                self.place = Some((next, last, pending));
+                return Ok(Portion::Some(messages));
+            }
+            let found = stream.next_message(&self.filter, next)?;
+            let Some(message) = found.filter(|message| message.seq <= last) else {
+                break;
+            };
+            next = message.seq.saturating_add(1);
+            pending = pending.saturating_sub(1);
+            self.room.take(&message);
+            bytes += size(&message);
+            messages.push((message, pending));
+        }
+        match begins && messages.is_empty() {
+            true => Ok(Portion::Status(404, "Message Not Found")),
+            false => Ok(Portion::Last(messages, end(pending))),
+        }
+    }
+
+    fn begin(&self, stream: &mut Stream) -> weir_engine::Result<(Seq, Seq, u64)> {
+        let start = match self.get.start() {
+            Some(time) => stream.seq_at(time)?,
+            None => self.get.seq,
+        };
+        let filters: Vec<Bytes> = match &self.filter[..] {
+            b"" | b">" => Vec::new(),
+            _ => vec![self.filter.clone()],
+        };
+        Ok((start, stream.state()?.last_seq, stream.count_from(&filters, start)?))
+    }
+}
+
+/// The last message of each of some subjects.
+struct MultiLast {
+    get: Get,
+    /// Filters that were not looked up.
+    filters: VecDeque<Bytes>,
+    room: Room,
+    /// Once it has begun: the last sequence that counts.
+    up_to: Option<Seq>,
+    /// The messages that were found and not read.
+    seqs: BTreeSet<Seq>,
+    /// Whether the first of them were read.
+    reading: bool,
+}
+
+impl MultiLast {
+    fn new(mut get: Get) -> Self {
+        let filters = std::mem::take(&mut get.multi_last);
+        Self {
+            filters: filters.into_iter().map(Bytes::from).collect(),
+            room: Room::of(&get),
+            up_to: None,
+            seqs: BTreeSet::new(),
+            reading: false,
+            get,
+        }
+    }
+
+    fn portion(&mut self, stream: &mut Stream) -> weir_engine::Result<Portion> {
+        let up_to = match self.up_to {
+            Some(up_to) => up_to,
+            None => match self.begin(stream)? {
+                Some(up_to) => up_to,
+                None => return Ok(Portion::Status(404, "No Results")),
+            },
+        };
+        self.up_to = Some(up_to);
+        let some = self.filters.len().min(FILTERS);
+        let filters: Vec<_> = self.filters.drain(..some).collect();
+        stream.last_seqs(&filters, up_to, MULTI_LAST_MAX, &mut self.seqs)?;
+        if self.seqs.len() > MULTI_LAST_MAX {
+            return Ok(Portion::Status(413, "Too Many Results"));
+        }
+        if !self.filters.is_empty() {
+            return Ok(Portion::Some(Vec::new()));
+        }
+        self.seqs = self.seqs.split_off(&self.get.seq);
+        if self.seqs.is_empty() && !self.reading {
+            return Ok(Portion::Status(404, "No Results"));
+        }
+        self.reading = true;
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while self.room.is_left()
+            && let Some(seq) = self.seqs.pop_first()
+        {
+            let pending = self.seqs.len() as u64;
+            // What has gone since it was found is left out.
+            let Some(message) = stream.message(seq)? else { continue };
+            self.room.take(&message);
+            bytes += size(&message);
+            messages.push((message, pending));
+            if bytes >= MULTI_LAST_BYTES && !self.seqs.is_empty() && self.room.is_left() {
+                return Ok(Portion::Some(messages));
+            }
+        }
+        let end = End {
+            pending: self.seqs.len() as u64,
+            up_to: Some(up_to),
+        };
+        Ok(Portion::Last(messages, end))
+    }
+
+    /// The last sequence that counts; `None` if there is nothing to find.
+    fn begin(&self, stream: &mut Stream) -> weir_engine::Result<Option<Seq>> {
+        let state = stream.state()?;
+        Ok(match (self.get.up_to(), self.get.up_to_seq) {
+            (Some(time), _) => {
+                let seq = stream.seq_at(time)?;
+                (seq > state.first_seq).then(|| seq - 1)
+            }
+            (None, 0) => Some(state.last_seq),
+            // Nats-server's file store has no block that the sequence belongs to.
+            (None, seq) if seq > state.last_seq && stream.config().storage == Storage::File => None,
+            (None, seq) => Some(seq),
+        })
+    }
+}
+
+fn size(message: &Message) -> usize {
+    message.subject.len() + message.headers.len() + message.payload.len()
 }
 
 /// Reads the request; otherwise the status that says why not.
@@ -96,101 +428,6 @@ fn read(request: &ApiRequest, last_for: Option<Bytes>) -> Result<Get, (u16, &'st
     Ok(get)
 }
 
-fn find(shard: &mut Shard<'_, '_>, id: LogId, get: &Get) -> weir_engine::Result<Outcome> {
-    let stream = shard.stream(id)?;
-    if !get.multi_last.is_empty() {
-        return multi_last(stream, get);
-    }
-    let start = match get.start() {
-        Some(time) => stream.seq_at(time)?,
-        None => get.seq,
-    };
-    if get.batch != 0 {
-        return batch(stream, get, start);
-    }
-    let found = if !get.next_by_subj.is_empty() {
-        stream.next_message(get.next_by_subj.as_bytes(), start)?
-    } else if !get.last_by_subj.is_empty() {
-        stream.last_message(get.last_by_subj.as_bytes())?
-    } else {
-        stream.message(start)?
-    };
-    Ok(found.map_or(Outcome::Status(404, "Message Not Found"), Outcome::One))
-}
-
-/// Messages in the order of the stream.
-fn batch(stream: &mut Stream, get: &Get, start: Seq) -> weir_engine::Result<Outcome> {
-    let filter = Bytes::copy_from_slice(get.next_by_subj.as_bytes());
-    let filters: Vec<Bytes> = match &filter[..] {
-        b"" | b">" => Vec::new(),
-        _ => vec![filter.clone()],
-    };
-    let mut pending = stream.count_from(&filters, start)?;
-    if get.batch < 0 {
-        // Nats-server takes that for none at all.
-        return Ok(Outcome::Batch(Vec::new(), End { pending, up_to: None }));
-    }
-    let mut room = Room::of(get);
-    let mut messages = Vec::new();
-    let mut next = start;
-    while room.is_left() {
-        let Some(message) = stream.next_message(&filter, next)? else {
-            break;
-        };
-        next = message.seq.saturating_add(1);
-        pending = pending.saturating_sub(1);
-        room.take(&message);
-        messages.push((message, pending));
-    }
-    match messages.is_empty() {
-        true => Ok(Outcome::Status(404, "Message Not Found")),
-        false => Ok(Outcome::Batch(messages, End { pending, up_to: None })),
-    }
-}
-
-/// The last message of each of some subjects.
-fn multi_last(stream: &mut Stream, get: &Get) -> weir_engine::Result<Outcome> {
-    let state = stream.state()?;
-    let up_to = match (get.up_to(), get.up_to_seq) {
-        (Some(time), _) => match stream.seq_at(time)? {
-            seq if seq <= state.first_seq => return Ok(Outcome::Status(404, "No Results")),
-            seq => seq - 1,
-        },
-        (None, 0) => state.last_seq,
-        (None, seq) => seq,
-    };
-    let filters: Vec<Bytes> = get
-        .multi_last
-        .iter()
-        .map(|filter| Bytes::copy_from_slice(filter.as_bytes()))
-        .collect();
-    let mut seqs = stream.last_seqs(&filters, up_to)?;
-    seqs.retain(|seq| *seq >= get.seq);
-    if seqs.is_empty() {
-        return Ok(Outcome::Status(404, "No Results"));
-    }
-    if seqs.len() > MULTI_LAST_MAX {
-        return Ok(Outcome::Status(413, "Too Many Results"));
-    }
-    let mut room = Room::of(get);
-    let mut messages = Vec::with_capacity(seqs.len());
-    let mut pending = seqs.len() as u64;
-    for seq in seqs {
-        if !room.is_left() {
-            break;
-        }
-        pending -= 1;
-        let Some(message) = stream.message(seq)? else { continue };
-        room.take(&message);
-        messages.push((message, pending));
-    }
-    let end = End {
-        pending,
-        up_to: Some(up_to),
-    };
-    Ok(Outcome::Batch(messages, end))
-}
-
 /// How much may still go into a batch.
 struct Room {
     messages: usize,
@@ -202,7 +439,7 @@ impl Room {
         let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
         let asked = positive(get.batch).and_then(|batch| usize::try_from(batch).ok());
         Self {
-            messages: asked.unwrap_or(MESSAGES_MAX).min(MESSAGES_MAX),
+            messages: asked.unwrap_or(usize::MAX),
             bytes: match u64::try_from(get.max_bytes) {
                 Ok(0) => BYTES_MAX,
                 Ok(bytes) => bytes.min(BYTES_MAX),
@@ -218,9 +455,8 @@ impl Room {
 
     /// A message that goes in; one always does, however large.
     fn take(&mut self, message: &Message) {
-        let bytes = message.subject.len() + message.headers.len() + message.payload.len();
         self.messages -= 1;
-        self.bytes = self.bytes.saturating_sub(bytes as u64);
+        self.bytes = self.bytes.saturating_sub(size(message) as u64);
     }
 }
 
@@ -244,56 +480,69 @@ fn headers(stream: &str, message: &Message, batch: Option<(u64, Seq)>) -> Vec<u8
     block
 }
 
-fn send(request: &ApiRequest, stream: &str, outcome: Outcome, no_hdr: bool) {
-    let to = &request.reply;
-    let mut courier = Courier::new(Arc::clone(&request.account));
+/// Answers a request for one message.
+fn send(waiting: &Waiting, outcome: &Outcome, no_hdr: bool) {
+    let to = &waiting.request.reply;
+    let mut courier = Courier::new(Arc::clone(&waiting.request.account));
     match outcome {
         Outcome::Status(code, text) => {
-            courier.send(to, to, b"", &status::block(code, text, &[]), b"");
+            courier.send(to, to, b"", &status::block(*code, text, &[]), b"");
         }
         Outcome::One(message) => {
             let headers = if no_hdr {
                 Vec::new()
             } else {
-                headers(stream, &message, None)
+                headers(&waiting.entry.name, message, None)
             };
             courier.send(to, to, b"", &headers, &message.payload);
         }
-        Outcome::Batch(messages, end) => {
-            let mut last = 0;
-            // Nats-server leaves the headers out only where sequences tell the batch, not the subjects of `multi_last`; and
-            // then does not count down either.
-            let bare = no_hdr && end.up_to.is_none();
-            let mut pending = end.pending;
-            if bare {
-                pending += messages.len() as u64;
-            }
-            for (message, after) in &messages {
-                let headers = match bare {
-                    true => Vec::new(),
-                    false => headers(stream, message, Some((*after, last))),
-                };
-                last = message.seq;
-                courier.send(to, to, b"", &headers, &message.payload);
-            }
-            let block = match end.up_to {
-                None => status::block(
-                    204,
-                    "EOB",
-                    &[("Nats-Num-Pending", &pending), ("Nats-Last-Sequence", &last)],
-                ),
-                Some(up_to) => status::block(
-                    204,
-                    "EOB",
-                    &[
-                        ("Nats-Num-Pending", &pending),
-                        ("Nats-Last-Sequence", &last),
-                        ("Nats-UpTo-Sequence", &up_to),
-                    ],
-                ),
-            };
-            courier.send(to, to, b"", &block, b"");
+    }
+}
+
+/// The answer to a request for many messages.
+struct Sending<'w> {
+    waiting: &'w Waiting,
+    /// Without headers. Nats-server leaves them out only where sequences tell the batch, not the subjects of `multi_last`;
+    /// and then does not count down either.
+    bare: bool,
+    sent: u64,
+    last: Seq,
+}
+
+impl<'w> Sending<'w> {
+    fn new(waiting: &'w Waiting, bare: bool) -> Self {
+        Self {
+            waiting,
+            bare,
+            sent: 0,
+            last: 0,
         }
+    }
+
+    fn messages(&mut self, messages: Vec<(Message, u64)>) {
+        let to = &self.waiting.request.reply;
+        let mut courier = Courier::new(Arc::clone(&self.waiting.request.account));
+        for (message, after) in messages {
+            let headers = match self.bare {
+                true => Vec::new(),
+                false => headers(&self.waiting.entry.name, &message, Some((after, self.last))),
+            };
+            self.last = message.seq;
+            self.sent += 1;
+            courier.send(to, to, b"", &headers, &message.payload);
+        }
+    }
+
+    fn end(&self, end: &End) {
+        let pending = end.pending + if self.bare { self.sent } else { 0 };
+        let mut told: Vec<(&str, &dyn std::fmt::Display)> =
+            vec![("Nats-Num-Pending", &pending), ("Nats-Last-Sequence", &self.last)];
+        if let Some(up_to) = &end.up_to {
+            told.push(("Nats-UpTo-Sequence", up_to));
+        }
+        let to = &self.waiting.request.reply;
+        let mut courier = Courier::new(Arc::clone(&self.waiting.request.account));
+        courier.send(to, to, b"", &status::block(204, "EOB", &told), b"");
     }
 }
 
@@ -386,6 +635,6 @@ mod tests {
         let mut few = room("{\"batch\":9,\"max_bytes\":5}");
         few.take(&message(100));
         assert!(!few.is_left());
-        assert_eq!(room("{}").messages, MESSAGES_MAX);
+        assert!(room("{}").is_left());
     }
 }

@@ -47,9 +47,20 @@ impl From<Vec<u8>> for Reply {
 }
 
 /// Serves one request. Without an answer if its subject is no call of the API, as nats-server.
-pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, _under_way: load::UnderWay) {
+pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, under_way: load::UnderWay) {
     let subject = String::from_utf8_lossy(&request.subject).into_owned();
     let Some(call) = Call::parse(&subject) else { return };
+    // A heavy answer is made once the client has room for it, and not many are at once.
+    let _turn = match is_heavy(call, &request) {
+        true => {
+            let turn = under_way.turn().await;
+            if !load::room_for(request.from.as_ref()).await {
+                return;
+            }
+            Some((turn, jetstream.api_load.heavy().await))
+        }
+        false => None,
+    };
     let outcome = answer(&jetstream, call, &request).await;
     if let (Call::ConsumerReset(..), Err(rejection)) = (call, &outcome)
         && [reject::CONSUMER_NOT_FOUND, reject::STREAM_NOT_FOUND].contains(rejection)
@@ -67,6 +78,33 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, _under_way: l
     });
     jetstream.respond_with_headers(&request, &reply.headers, &reply.body);
     jetstream.audit(&request, &reply.body);
+}
+
+/// Answers a request that comes on top of too many, as publishers are: nats-server leaves those without an answer.
+pub fn refuse(jetstream: &JetStream, request: &ApiRequest) {
+    let subject = String::from_utf8_lossy(&request.subject);
+    let Some(call) = Call::parse(&subject) else { return };
+    jetstream.api_requests.total.fetch_add(1, Ordering::Relaxed);
+    jetstream.api_requests.errors.fetch_add(1, Ordering::Relaxed);
+    jetstream.respond(request, &reply::refusal(call, &reject::STREAM_TOO_MANY_REQUESTS));
+}
+
+/// Whether an answer may be much longer than its request.
+fn is_heavy(call: Call<'_>, request: &ApiRequest) -> bool {
+    match call {
+        Call::StreamInfo(_) => !is_empty(&request.payload),
+        Call::StreamNames | Call::StreamList | Call::ConsumerNames(_) | Call::ConsumerList(_) => true,
+        // The consumers of the stream are gathered.
+        Call::StreamSnapshot(_) => true,
+        _ => false,
+    }
+}
+
+/// Makes the document of a heavy answer off the async workers.
+async fn heavy_answer<T: serde::Serialize + Send + 'static>(call: Call<'_>, body: T) -> Answer {
+    let kind = call.kind();
+    let made = tokio::task::spawn_blocking(move || reply::document_of(kind, body));
+    made.await.map_err(|error| reject::STREAM_GENERAL.with(error))
 }
 
 async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> Result<Reply, Rejection> {

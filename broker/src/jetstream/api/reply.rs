@@ -66,7 +66,12 @@ pub(super) fn page<T>(all: Vec<T>, offset: i64, limit: usize) -> (Page, Vec<T>) 
 
 /// An answer.
 pub(super) fn answer(call: Call<'_>, body: impl Serialize) -> Vec<u8> {
-    document(call, None, body)
+    document_of(call.kind(), body)
+}
+
+/// The answer to calls of a [kind](Call::kind).
+pub(super) fn document_of(kind: &str, body: impl Serialize) -> Vec<u8> {
+    document(kind, None, body)
 }
 
 /// The answer of calls that do something and have nothing to tell.
@@ -100,11 +105,10 @@ pub(super) fn refusal(call: Call<'_>, rejection: &Rejection) -> Vec<u8> {
         page: paged.then(Page::default),
         fields: Pairs(fields),
     };
-    document(call, error, body)
+    document(call.kind(), error, body)
 }
 
-fn document(call: Call<'_>, error: Option<Refusal>, body: impl Serialize) -> Vec<u8> {
-    let kind = call.kind();
+fn document(kind: &str, error: Option<Refusal>, body: impl Serialize) -> Vec<u8> {
     let envelope = Envelope {
         r#type: format!("io.nats.jetstream.api.v1.{kind}_response"),
         error,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use weir_engine::json::format_time;
 use weir_engine::reject::{self, Rejection};
@@ -15,7 +16,7 @@ use super::account::Usage;
 use super::call::Call;
 use super::decode::decode;
 use super::reply::{self, Cluster, Page, State, StreamInfo};
-use super::{Answer, is_empty, is_json, limits, lookup, refused, schema};
+use super::{Answer, heavy_answer, is_empty, is_json, limits, lookup, refused, schema};
 use crate::jetstream::sourcing::SourceInfo;
 use crate::jetstream::{ApiRequest, JetStream, now};
 
@@ -25,6 +26,8 @@ const NAMES_PAGE: usize = 1024;
 const LIST_PAGE: usize = 256;
 /// Subjects in one answer.
 const SUBJECTS_PAGE: usize = 100_000;
+/// Subjects that are looked up in one turn of a storage thread.
+const SUBJECTS_SLICE: usize = 4096;
 /// Deleted sequences in one answer, so that a stream full of holes does not become one huge message.
 const DELETED_MAX: usize = 1_000_000;
 
@@ -235,41 +238,71 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
     let entry = lookup(js, request, name)?;
     let id = entry.id;
     let offset = usize::try_from(asked.offset).unwrap_or(0);
-    let (mut state, page) = js
+    let mut state = js
         .call(entry.shard, move |shard| {
             let stream = shard.stream(id)?;
             let mut state = State::of(&stream.state()?, stream.consumer_count());
             if asked.deleted_details {
                 state.deleted = stream.deleted(DELETED_MAX)?;
             }
-            let mut page = Page::default();
-            if !asked.subjects_filter.is_empty() {
-                let filter = asked.subjects_filter.as_bytes();
-                let (total, subjects) = stream.subjects(filter, offset, SUBJECTS_PAGE)?;
-                if total > 0 {
-                    state.subjects = subjects.into_iter().collect();
-                    page = Page {
-                        total,
-                        offset,
-                        limit: SUBJECTS_PAGE,
-                    };
-                }
-            }
-            Ok((state, page))
+            Ok(state)
         })
         .await
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
-    // The offset is told as it was asked for, even beyond the end.
-    state.subjects = if page.total == 0 {
-        BTreeMap::new()
-    } else {
-        state.subjects
-    };
+    let mut page = Page::default();
+    if !asked.subjects_filter.is_empty() {
+        let (total, subjects) = subjects(js, &entry, &asked.subjects_filter, offset).await?;
+        // The offset is told as it was asked for, even beyond the end.
+        if total > 0 {
+            state.subjects = subjects;
+            page = Page {
+                total,
+                offset,
+                limit: SUBJECTS_PAGE,
+            };
+        }
+    }
     let info = StreamInfo {
         cluster: Some(leader(js)),
         ..compose(js, &entry, state)
     };
-    Ok(reply::answer(Call::StreamInfo(name), Info { page, info }))
+    heavy_answer(Call::StreamInfo(name), Info { page, info }).await
+}
+
+/// How many subjects of a stream match, and a page of them with their counts. Asks the storage thread for a slice at a
+/// time: what is published meanwhile does not wait for all of them.
+async fn subjects(
+    js: &Arc<JetStream>,
+    entry: &StreamEntry,
+    filter: &str,
+    offset: usize,
+) -> Result<(usize, BTreeMap<String, u64>), Rejection> {
+    let id = entry.id;
+    let filter = Bytes::copy_from_slice(filter.as_bytes());
+    let (mut total, mut page) = (0, BTreeMap::new());
+    let mut after = Bytes::new();
+    loop {
+        let (filter, from) = (filter.clone(), after.clone());
+        let slice = js
+            .call(entry.shard, move |shard| {
+                let stream = shard.stream(id)?;
+                stream.subjects(&filter, &from, SUBJECTS_SLICE)
+            })
+            .await
+            .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+        let Some((last, _)) = slice.last() else { break };
+        after = last.clone();
+        let whole = slice.len() == SUBJECTS_SLICE;
+        let wanted = offset.saturating_sub(total).min(slice.len());
+        let room = SUBJECTS_PAGE - page.len();
+        total += slice.len();
+        let wanted = slice[wanted..].iter().take(room);
+        page.extend(wanted.map(|(subject, count)| (String::from_utf8_lossy(subject).into_owned(), *count)));
+        if !whole {
+            break;
+        }
+    }
+    Ok((total, page))
 }
 
 /// STREAM.NAMES.
@@ -302,7 +335,7 @@ pub(super) async fn list(js: &Arc<JetStream>, request: &ApiRequest) -> Answer {
         info.config = entry.config.clone();
         streams.push(info);
     }
-    Ok(reply::answer(Call::StreamList, List { page, streams }))
+    heavy_answer(Call::StreamList, List { page, streams }).await
 }
 
 /// The states of streams, in their order; those that were deleted meanwhile are left out. Asks each storage thread once.

@@ -237,6 +237,12 @@ impl Paged {
         Ok(())
     }
 
+    /// The same for one filter, or none, and the subjects behind `after`.
+    pub fn last_of_each_after(&mut self, filters: &[Bytes], after: &[u8], visit: VisitEntry<'_>) -> Result<()> {
+        self.entries_after(filters, after, u64::MAX, visit)?;
+        Ok(())
+    }
+
     /// Fetches the next matches from `from` on.
     fn look_ahead(&mut self, filters: &[Bytes], from: Seq) -> Result<Ahead> {
         let end = self.totals.next.saturating_sub(1);
@@ -369,13 +375,23 @@ impl Paged {
 
     /// Visits the matching subjects in order. Looks at `limit` entries at most, and answers whether that sufficed.
     fn entries(&mut self, filters: &[Bytes], limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
+        self.entries_after(filters, b"", limit, visit)
+    }
+
+    /// The same for the subjects behind `after`, if that is not empty.
+    fn entries_after(&mut self, filters: &[Bytes], after: &[u8], limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
         let mut looked = 0;
+        let from = match after.is_empty() {
+            true => None,
+            false => Some(self.keys.subject(after)),
+        };
         for range in ranges(filters) {
             let prefix = match range {
                 Range::One(subject) => {
                     let key = self.keys.subject(subject);
                     looked += 1;
-                    if let Some(info) = self.entry(&key)?
+                    if subject > after
+                        && let Some(info) = self.entry(&key)?
                         && visit(subject, info).is_break()
                     {
                         return Ok(true);
@@ -385,12 +401,15 @@ impl Paged {
                 Range::Prefix(prefix) => self.keys.subject(prefix),
             };
             let (mut failed, mut stopped) = (None::<Error>, false);
-            overlay::scan(&*self.kv, &self.overlay, &prefix, None, &mut |key, value| {
+            overlay::scan(&*self.kv, &self.overlay, &prefix, from.as_deref(), &mut |key, value| {
                 if looked == limit {
                     return ControlFlow::Break(());
                 }
                 looked += 1;
                 let subject = key.get(STEM..).unwrap_or_default();
+                if from.is_some() && subject <= after {
+                    return ControlFlow::Continue(());
+                }
                 if !filters.is_empty() && !matches_any(filters, subject) {
                     return ControlFlow::Continue(());
                 }

@@ -195,3 +195,47 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_walk_goes_on_where_it_was() {
+    let mut tree = SubjectTree::new();
+    let mut names: Vec<String> = (0..500)
+        .map(|number| {
+            format!(
+                "{}.{}.{}",
+                "abc".get(number % 3..=number % 3).unwrap(),
+                number % 7,
+                number
+            )
+        })
+        .collect();
+    names.extend(["a", "a.1", "b", "zz"].map(String::from));
+    for name in &names {
+        tree.insert(name.as_bytes(), ());
+    }
+    names.sort_unstable();
+    for (filter, wanted) in [(">", None), ("a.*.*", Some("a.")), ("*.3.>", Some(".3."))] {
+        let all: Vec<_> = names
+            .iter()
+            .filter(|name| wanted.is_none_or(|wanted| name.contains(wanted) && name.matches('.').count() == 2))
+            .collect();
+        let (mut seen, mut after) = (Vec::new(), Vec::new());
+        loop {
+            let mut few = Vec::new();
+            let _: ControlFlow<()> = tree.for_each_match_after(filter.as_bytes(), &after, |name, ()| {
+                few.push(String::from_utf8(name.to_vec()).unwrap());
+                match few.len() < 7 {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            });
+            let Some(last) = few.last() else { break };
+            after = last.clone().into_bytes();
+            seen.extend(few);
+        }
+        assert!(seen.iter().eq(all), "{filter}");
+        let none: ControlFlow<()> =
+            tree.for_each_match_after(filter.as_bytes(), b"zzz", |_, ()| ControlFlow::Break(()));
+        assert!(none.is_continue());
+    }
+}

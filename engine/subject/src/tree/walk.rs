@@ -10,16 +10,17 @@ use crate::name::{REST, SEPARATOR, STAR};
 
 /// Visits every leaf below `root`, in order.
 pub(super) fn all<V, B>(root: &Child<V>, visit: impl FnMut(&[u8], &V) -> ControlFlow<B>) -> ControlFlow<B> {
-    from(root, b"", State::All, visit)
+    from(root, b"", State::All, b"", visit)
 }
 
-/// Visits every leaf below `root` that `filter` matches, in order.
+/// Visits every leaf below `root` that `filter` matches and that is behind `after`, in order.
 pub(super) fn matching<V, B>(
     root: &Child<V>,
     filter: &[u8],
+    after: &[u8],
     visit: impl FnMut(&[u8], &V) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
-    from(root, filter, State::token(filter, 0), visit)
+    from(root, filter, State::token(filter, 0), after, visit)
 }
 
 /// How far a subject has come through the filter.
@@ -120,11 +121,14 @@ fn from<V, B>(
     root: &Child<V>,
     filter: &[u8],
     start: State,
+    after: &[u8],
     mut visit: impl FnMut(&[u8], &V) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
-    let mut walk = Walk::new(root, start);
+    let mut walk = Walk::new(root, start, after);
     while let Some(value) = walk.next(filter) {
-        visit(&walk.subject, value)?;
+        if after.is_empty() || &walk.subject[..] > after {
+            visit(&walk.subject, value)?;
+        }
     }
     ControlFlow::Continue(())
 }
@@ -136,15 +140,24 @@ struct Walk<'a, V> {
     frames: Vec<Frame<'a, V>>,
     /// The subject of the value returned last.
     subject: Vec<u8>,
+    /// What lies before this subject need not be looked at.
+    after: &'a [u8],
 }
 
 impl<'a, V> Walk<'a, V> {
-    fn new(root: &'a Child<V>, start: State) -> Self {
+    fn new(root: &'a Child<V>, start: State, after: &'a [u8]) -> Self {
         Self {
             root: Some((root, start)),
             frames: Vec::new(),
             subject: Vec::new(),
+            after,
         }
+    }
+
+    /// Whether all that begins as `subject` does lies before `after`.
+    fn is_before(&self) -> bool {
+        let len = self.subject.len().min(self.after.len());
+        self.subject[..len] < self.after[..len]
     }
 
     fn next(&mut self, filter: &[u8]) -> Option<&'a V> {
@@ -171,6 +184,9 @@ impl<'a, V> Walk<'a, V> {
             let Some(state) = state else { continue };
             self.subject.truncate(len);
             self.subject.extend(key);
+            if self.is_before() {
+                continue;
+            }
             if let Some(value) = self.open(child, filter, state) {
                 return Some(value);
             }
@@ -202,7 +218,7 @@ pub(super) struct Iter<'a, V>(Walk<'a, V>);
 
 impl<'a, V> Iter<'a, V> {
     pub(super) fn new(root: &'a Child<V>) -> Self {
-        Self(Walk::new(root, State::All))
+        Self(Walk::new(root, State::All, b""))
     }
 }
 

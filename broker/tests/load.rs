@@ -1,0 +1,195 @@
+//! Requests of the API and direct gets, far more than there is room for, and answers that are made in parts.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Raw, TestServer};
+use weir_broker::conf::Options;
+
+struct Fixture {
+    server: TestServer,
+    _folder: tempfile::TempDir,
+}
+
+fn start(change: impl FnOnce(&mut Options)) -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start(|options| {
+        options.jetstream.enabled = true;
+        options.jetstream.store_dir = Some(folder.path().into());
+        options.jetstream.backend = weir_broker::conf::options::Backend::Segment;
+        change(options);
+    });
+    Fixture {
+        server,
+        _folder: folder,
+    }
+}
+
+impl Fixture {
+    /// A client that hears its answers on `r`.
+    fn client(&self) -> Raw {
+        let mut client = self.server.client();
+        client.send("SUB r 1\r\n");
+        client
+    }
+}
+
+/// The next message: its header block and payload.
+fn next(client: &mut Raw) -> (String, Vec<u8>) {
+    let line = client.line();
+    let numbers: Vec<usize> = line.split(' ').filter_map(|part| part.parse().ok()).skip(1).collect();
+    let (headers, total) = match (line.starts_with("HMSG"), &numbers[..]) {
+        (true, [headers, total]) => (*headers, *total),
+        (false, [total]) => (0, *total),
+        _ => panic!("{line}"),
+    };
+    let mut body = client.take(total + 2);
+    body.truncate(total);
+    let payload = body.split_off(headers);
+    (String::from_utf8(body).unwrap(), payload)
+}
+
+fn publish(client: &mut Raw, subject: &str, reply: &str, body: &str) {
+    client.send(format!("PUB {subject} {reply} {}\r\n{body}\r\n", body.len()));
+}
+
+/// The answer to a request of the API.
+fn ask(client: &mut Raw, call: &str, body: &Value) -> Value {
+    publish(client, &format!("$JS.API.{call}"), "r", &body.to_string());
+    serde_json::from_slice(&next(client).1).unwrap()
+}
+
+/// A stream with `count` messages on as many subjects.
+fn fill(client: &mut Raw, count: usize) {
+    let config = json!({"name": "S", "subjects": ["s.*.*"], "allow_direct": true});
+    assert!(ask(client, "STREAM.CREATE.S", &config).get("error").is_none());
+    let mut all = String::new();
+    for number in 0..count {
+        all += &format!("PUB s.{}.{number} 1\r\nx\r\n", number % 2);
+    }
+    client.send(all);
+    while ask(client, "STREAM.INFO.S", &json!({}))["state"]["messages"] != json!(count) {}
+}
+
+#[test]
+fn requests_beyond_the_limit_are_each_told() {
+    let fixture = start(|options| options.jetstream.info_queue_limit = Some(4));
+    let mut client = fixture.client();
+    let requests: String = (0..2000).map(|_| "PUB $JS.API.INFO r 0\r\n\r\n").collect();
+    client.send(requests);
+    let mut refused = 0;
+    for _ in 0..2000 {
+        let answer: Value = serde_json::from_slice(&next(&mut client).1).unwrap();
+        if let Some(error) = answer.get("error") {
+            let told = json!({"code": 429, "err_code": 10167, "description": "too many requests"});
+            assert_eq!(error, &told);
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn direct_gets_beyond_the_limit_are_each_told() {
+    let fixture = start(|_| {});
+    let mut client = fixture.client();
+    fill(&mut client, 1);
+    const COUNT: usize = 60_000;
+    // In one go, so that they come faster than they can be answered, from a client that reads only later.
+    let stream = client.stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        use std::io::Write;
+        let get = "PUB $JS.API.DIRECT.GET.S.s.0.0 r 0\r\n\r\n";
+        (&stream).write_all(get.repeat(COUNT).as_bytes()).unwrap();
+    });
+    for _ in 0..COUNT {
+        let (headers, payload) = next(&mut client);
+        let found = headers.contains("Nats-Sequence: 1") && payload == b"x";
+        assert!(
+            found || headers == "NATS/1.0 429 Too Many Requests\r\n\r\n",
+            "{headers}"
+        );
+    }
+    sending.join().unwrap();
+}
+
+#[test]
+fn a_batch_comes_in_portions_that_nobody_sees() {
+    let fixture = start(|_| {});
+    let mut client = fixture.client();
+    fill(&mut client, 3000);
+    publish(&mut client, "$JS.API.DIRECT.GET.S", "r", "{\"seq\":11,\"batch\":2500}");
+    for number in 0..2500 {
+        let (headers, payload) = next(&mut client);
+        let (seq, left, before) = (number + 11, 2989 - number, if number == 0 { 0 } else { number + 10 });
+        for header in [
+            format!("Nats-Sequence: {seq}\r\n"),
+            format!("Nats-Num-Pending: {left}\r\n"),
+            format!("Nats-Last-Sequence: {before}\r\n"),
+        ] {
+            assert!(headers.contains(&header), "{header} in {headers}");
+        }
+        assert_eq!(payload, b"x");
+    }
+    let (end, _) = next(&mut client);
+    assert_eq!(
+        end,
+        "NATS/1.0 204 EOB\r\nNats-Num-Pending: 490\r\nNats-Last-Sequence: 2510\r\n\r\n"
+    );
+}
+
+#[test]
+fn the_last_of_very_many_subjects() {
+    let fixture = start(|_| {});
+    let mut client = fixture.client();
+    fill(&mut client, 3000);
+    let mut get = |body: Value| {
+        publish(&mut client, "$JS.API.DIRECT.GET.S", "r", &body.to_string());
+        let mut seqs = Vec::new();
+        loop {
+            let (headers, _) = next(&mut client);
+            match headers.split_once("Nats-Sequence: ") {
+                Some((_, seq)) => seqs.push(seq.split_once('\r').unwrap().0.parse::<usize>().unwrap()),
+                None => return (seqs, headers.lines().next().unwrap().to_owned()),
+            }
+        }
+    };
+    // Most of the filters match nothing.
+    let filters: Vec<_> = (2000..12_000).map(|number| format!("s.0.{number}")).collect();
+    let (seqs, end) = get(json!({"multi_last": filters}));
+    assert!(seqs.into_iter().eq((2001..=3000).step_by(2)));
+    assert_eq!(end, "NATS/1.0 204 EOB");
+    let too_many = get(json!({"multi_last": ["s.0.*"]}));
+    assert_eq!(too_many, (vec![], "NATS/1.0 413 Too Many Results".to_owned()));
+    // Overlapping filters find a subject once; what is above the last that counts is not found.
+    let (seqs, _) = get(json!({"multi_last": ["s.0.*", "s.0.4", ">", "s.*.5"], "up_to_seq": 6}));
+    assert_eq!(seqs, [1, 2, 3, 4, 5, 6]);
+    let beyond = get(json!({"multi_last": ["s.0.4"], "up_to_seq": 3001}));
+    assert_eq!(beyond, (vec![], "NATS/1.0 404 No Results".to_owned()));
+    assert_eq!(get(json!({"multi_last": ["s.0.4"], "up_to_seq": 3000})).0, [5]);
+}
+
+#[test]
+fn subjects_are_told_a_page_at_a_time() {
+    let fixture = start(|_| {});
+    let mut client = fixture.client();
+    fill(&mut client, 10_000);
+    for (filter, offset, total, told) in [
+        (">", 0, 10_000, 10_000),
+        ("s.1.*", 0, 5000, 5000),
+        ("s.1.*", 4998, 5000, 2),
+        (">", 10_001, 10_000, 0),
+        ("s.0.2", 0, 1, 1),
+    ] {
+        let answer = ask(
+            &mut client,
+            "STREAM.INFO.S",
+            &json!({"subjects_filter": filter, "offset": offset}),
+        );
+        let page = [&answer["total"], &answer["offset"], &answer["limit"]];
+        assert_eq!(page, [&json!(total), &json!(offset), &json!(100_000)], "{filter}");
+        let subjects = answer["state"]["subjects"].as_object();
+        assert_eq!(subjects.map_or(0, serde_json::Map::len), told, "{filter} from {offset}");
+    }
+}
