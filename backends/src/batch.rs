@@ -45,3 +45,8 @@ pub(crate) fn already_open(id: LogId) -> Error {
 pub(crate) fn still_open(id: LogId) -> Error {
     Error::invalid(format!("log {id} is open: close it before it is removed"))
 }
+
+/// A log that must exist does not.
+pub(crate) fn missing(id: LogId) -> Error {
+    Error::damaged(format!("log {id} is missing"))
+}

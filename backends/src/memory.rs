@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, ControlFlow, RangeInclusive};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -59,9 +59,12 @@ impl Backend for MemoryBackend {
         true
     }
 
-    fn open(&self, id: LogId, _options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
+    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
         let mut logs = self.logs.lock();
         let created = !logs.contains_key(&id);
+        if created && options.existing {
+            return Err(batch::missing(id));
+        }
         let shared = logs.entry(id).or_default();
         if shared.open.swap(true, Ordering::AcqRel) {
             return Err(batch::already_open(id));
@@ -71,8 +74,13 @@ impl Backend for MemoryBackend {
             shared: Arc::clone(shared),
             kv: Arc::clone(&self.kv),
         };
+        let label = shared.label.get().cloned();
+        if label.is_none() && !options.label.is_empty() {
+            let _ = shared.label.set(options.label.clone());
+        }
         let recovery = Recovery {
             created,
+            label,
             ..Recovery::default()
         };
         Ok((Box::new(log), recovery))
@@ -80,6 +88,11 @@ impl Backend for MemoryBackend {
 
     fn list(&self) -> Result<Vec<LogId>> {
         Ok(self.logs.lock().keys().copied().collect())
+    }
+
+    fn label(&self, id: LogId) -> Result<Option<Bytes>> {
+        let logs = self.logs.lock();
+        Ok(logs.get(&id).and_then(|shared| shared.label.get().cloned()))
     }
 
     fn remove(&self, id: LogId) -> Result<()> {
@@ -108,6 +121,7 @@ impl Backend for MemoryBackend {
 #[derive(Default)]
 struct Shared {
     open: AtomicBool,
+    label: OnceLock<Bytes>,
     records: RwLock<Records>,
 }
 

@@ -61,6 +61,10 @@ impl Backend for Rotting {
         self.inner.list()
     }
 
+    fn label(&self, id: LogId) -> Result<Option<bytes::Bytes>> {
+        self.inner.label(id)
+    }
+
     fn remove(&self, id: LogId) -> Result<()> {
         self.inner.remove(id)
     }

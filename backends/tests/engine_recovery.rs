@@ -111,6 +111,10 @@ impl Backend for FaultyBackend {
         self.inner.list()
     }
 
+    fn label(&self, id: LogId) -> Result<Option<bytes::Bytes>> {
+        self.inner.label(id)
+    }
+
     fn remove(&self, id: LogId) -> Result<()> {
         self.inner.remove(id)
     }

@@ -36,6 +36,17 @@ pub struct LogOptions {
     /// Whether segments are given their full size when made, and used again after a trim: for the journal, where a
     /// sync must not have to grow a file.
     pub preallocate: bool,
+    /// Says whose the log is: kept beside the log for as long as it exists, up to [`LogOptions::LABEL_MAX`] bytes, and
+    /// never looked into by the backend. A log keeps the label that it has; one without gets this, unless it is empty.
+    pub label: Bytes,
+    /// Whether the log must exist. If it does not, opening it is an error of kind [`Kind::Damaged`](crate::Kind::Damaged),
+    /// and nothing is made.
+    pub existing: bool,
+}
+
+impl LogOptions {
+    /// The longest label, in bytes.
+    pub const LABEL_MAX: usize = 1 << 20;
 }
 
 impl Default for LogOptions {
@@ -44,6 +55,8 @@ impl Default for LogOptions {
             compression: Compression::None,
             segment_bytes: 16 << 20,
             preallocate: false,
+            label: Bytes::new(),
+            existing: false,
         }
     }
 }
@@ -53,6 +66,8 @@ impl Default for LogOptions {
 pub struct Recovery {
     /// Whether the log was made by this call.
     pub created: bool,
+    /// The label that the log had before this call; `None` if it had none, or what is left of it cannot be read.
+    pub label: Option<Bytes>,
     /// Bytes of an unfinished write that were cut off at the end.
     pub torn_bytes: u64,
     /// Damage in the middle: kept where it is, not served. One line each, with file and offset.
@@ -123,6 +138,12 @@ pub trait Backend: Send + Sync + 'static {
     /// The logs that exist, in the order of their ids.
     fn list(&self) -> Result<Vec<LogId>>;
 
+    /// The label of a log, whether it is open or not; `None` if there is no such log, or it has none.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`](crate::Kind::Damaged) if it fails its checksum.
+    fn label(&self, id: LogId) -> Result<Option<Bytes>>;
+
     /// Removes a log that is not open, and all it holds. Removing one that does not exist does nothing. Readers that
     /// were handed out before go on reading what they hold.
     fn remove(&self, id: LogId) -> Result<()>;
@@ -134,6 +155,12 @@ pub trait Backend: Send + Sync + 'static {
     /// logs are being written; what was written before the call is covered. After an error nothing written since the
     /// last success may be taken as durable, every later call fails as well, and the store must be opened anew.
     fn sync(&self) -> Result<()>;
+
+    /// What opening this backend found lost of its [`Kv`], beyond what it could mend: one line each, with the place. A
+    /// backend that finds that out when it reads answers with errors then.
+    fn lost(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The only writer of a log.

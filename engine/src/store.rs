@@ -12,8 +12,10 @@ use parking_lot::{Mutex, RwLock};
 use crate::backend::{Backend, Batch, KvWrite, Log, LogOptions, LogReader};
 use crate::embed::outlet::{FetchOutlet, Fetches};
 use crate::error::{Error, Kind, Result};
+use crate::finding::{FINDING_PREFIX, FINDINGS_MAX, Finding, FindingKind};
 use crate::index::{Index, Records};
 use crate::shard::emit::Outlet;
+use crate::shard::label::LogLabel;
 use crate::shard::snapshot::{LAST_ID_KEY, STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, QueueLimits, Runner, ShardHandle, State};
 use crate::stream::core::{Identity, StreamCore};
@@ -29,9 +31,11 @@ pub type Clock = Arc<dyn Fn() -> NanoTime + Send + Sync>;
 pub type OpenBackend = Box<dyn Fn(BackendKind) -> Result<Arc<dyn Backend>> + Send + Sync>;
 
 /// The version of what the engine writes: snapshots, commands, packed heads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+/// The lowest version that is read: stores of it are converted when they are opened.
+pub const FORMAT_READ: u32 = 1;
 /// The first log id that is not a journal's.
-const FIRST_STREAM_ID: u64 = 256;
+pub(crate) const FIRST_STREAM_ID: u64 = 256;
 /// Memory for the subjects of one paged index.
 const PAGED_CACHE_BYTES: usize = 8 << 20;
 /// Shards at most: more threads than that only get in each other's way.
@@ -228,6 +232,7 @@ pub struct Catalogue {
     last_id: AtomicU64,
     /// Why a shard does not serve now, by its number.
     trouble: RwLock<BTreeMap<usize, String>>,
+    findings: RwLock<BTreeMap<String, Finding>>,
 }
 
 impl Catalogue {
@@ -258,7 +263,11 @@ impl Catalogue {
         let mut offline = streams
             .values()
             .filter_map(|entry| Some((entry, entry.offline.as_ref()?)));
-        let (first, why) = offline.next()?;
+        let Some((first, why)) = offline.next() else {
+            let findings = self.findings.read();
+            let loss = findings.values().find(|finding| finding.is_loss());
+            return loss.map(ToString::to_string);
+        };
         let more = match offline.count() {
             0 => String::new(),
             more => format!(", and {more} more"),
@@ -284,6 +293,21 @@ impl Catalogue {
 
     pub(crate) fn insert(&self, stream: &Stream, shard: usize) {
         self.put(StreamEntry::of(stream, shard));
+    }
+
+    /// What was found wrong with the store's own bookkeeping and is not settled, up to
+    /// [`FINDINGS_MAX`](crate::finding::FINDINGS_MAX).
+    pub fn findings(&self) -> Vec<Finding> {
+        self.findings.read().values().take(FINDINGS_MAX).cloned().collect()
+    }
+
+    /// How many findings there are: for a metric.
+    pub fn finding_count(&self) -> usize {
+        self.findings.read().len()
+    }
+
+    pub(crate) fn add_finding(&self, key: &str, finding: Finding) {
+        self.findings.write().insert(key.to_owned(), finding);
     }
 
     pub(crate) fn put(&self, entry: StreamEntry) {
@@ -345,8 +369,31 @@ impl Environment {
             return Ok(backend.clone());
         }
         let backend = (self.open)(kind)?;
+        // Whatever the catalogue has lost: a log that is there has its id for itself.
+        for id in backend.list()? {
+            self.catalogue.seen(id);
+        }
         opened.insert(kind, backend.clone());
         Ok(backend)
+    }
+
+    /// The backends that were opened so far.
+    pub fn opened(&self) -> Vec<(BackendKind, Arc<dyn Backend>)> {
+        let opened = self.opened.lock();
+        let mut all: Vec<_> = opened.iter().map(|(kind, backend)| (*kind, backend.clone())).collect();
+        all.sort_by_key(|(kind, _)| *kind);
+        all
+    }
+
+    /// Tells of a finding, and keeps it for the next start; durable with the root's next sync.
+    pub fn keep_finding(&self, key: &str, finding: Finding) -> Result<()> {
+        let name: Bytes = [FINDING_PREFIX, key.as_bytes()].concat().into();
+        let json = crate::stream::to_json(&finding);
+        self.backend(BackendKind::Segment)?
+            .kv()
+            .put_all(&[(name, Some(json))])?;
+        self.catalogue.add_finding(key, finding);
+        Ok(())
     }
 
     /// How often the backends had to be opened anew: a shard that works with an older opening has to follow.
@@ -370,9 +417,18 @@ impl Environment {
     ///
     /// # Errors
     /// If the log or its index cannot be opened or read.
-    pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>) -> Result<Stream> {
+    pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>, existing: bool) -> Result<Stream> {
         let backend = self.backend(who.settings.backend)?;
-        let (log, recovery) = backend.open(who.id, &self.log_options(&who.settings))?;
+        let options = LogOptions {
+            compression: who.settings.compression,
+            label: LogLabel::pack(&who),
+            existing,
+            ..LogOptions::default()
+        };
+        let (log, recovery) = backend.open(who.id, &options)?;
+        if let Some(label) = &recovery.label {
+            LogLabel::check(label, &who)?;
+        }
         if recovery.torn_bytes > 0 {
             tracing::warn!(stream = %who.name, bytes = recovery.torn_bytes, "cut an unfinished write off the log");
         }
@@ -383,14 +439,6 @@ impl Environment {
         let stats = self.pools.stats(who.config.storage);
         let core = StreamCore::open(who, log, index, last, last_time)?;
         Ok(Stream::new(core, &self.batches, stats))
-    }
-
-    /// How a stream's log is opened.
-    pub fn log_options(&self, settings: &Settings) -> LogOptions {
-        LogOptions {
-            compression: settings.compression,
-            ..LogOptions::default()
-        }
     }
 }
 
@@ -489,12 +537,14 @@ impl Store {
             pools: Pools::new(options.capacity),
             entropy: options.entropy,
         });
-        let count = shard_count(&env, options.shards)?;
         let now = (env.clock)();
+        let count = shard_count(&env, options.shards)?;
+        take_findings(&env, now)?;
         let mut states = (0..count)
             .map(|number| State::open(number, env.clone(), now))
             .collect::<Result<Vec<_>>>()?;
         states.iter_mut().try_for_each(State::drop_unfinished)?;
+        crate::orphans::look_for_orphans(&env, &mut states, now)?;
         let mut shards = Vec::new();
         let mut threads = Vec::new();
         for (number, state) in states.into_iter().enumerate() {
@@ -548,15 +598,13 @@ impl Store {
 
     /// The shard that a new stream of that name belongs to.
     pub fn shard_for(&self, account: &str, name: &str) -> usize {
-        // FNV-1a: the same in every process, so that a stream made anew comes to the same shard.
-        let hash = account
-            .bytes()
-            .chain([0])
-            .chain(name.bytes())
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        (hash % self.shards.len() as u64) as usize
+        shard_for(account, name, self.shards.len())
+    }
+
+    /// What was found wrong with the store's own bookkeeping, at this start or before, and not settled yet; up to
+    /// [`FINDINGS_MAX`](crate::finding::FINDINGS_MAX).
+    pub fn findings(&self) -> Vec<Finding> {
+        self.catalogue.findings()
     }
 
     /// A log id for a new stream.
@@ -599,17 +647,77 @@ impl Drop for Store {
     }
 }
 
+/// The shard, of so many, that a stream of that name belongs to.
+pub(crate) fn shard_for(account: &str, name: &str, shards: usize) -> usize {
+    // FNV-1a: the same in every process, so that a stream made anew comes to the same shard.
+    let hash = account
+        .bytes()
+        .chain([0])
+        .chain(name.bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    (hash % shards.max(1) as u64) as usize
+}
+
+/// Takes up the findings that are not settled, and keeps what opening the catalogue found lost.
+fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
+    let root = env.backend(BackendKind::Segment)?;
+    let kv = root.kv();
+    let mut before = Vec::new();
+    kv.scan(FINDING_PREFIX, None, &mut |key, value| {
+        let key = String::from_utf8_lossy(&key[FINDING_PREFIX.len()..]).into_owned();
+        match crate::stream::from_json::<Finding>(value) {
+            Ok(finding) => before.push((key, finding)),
+            Err(error) => tracing::error!(key, "a finding that was kept: {error}"),
+        }
+        ControlFlow::Continue(())
+    })?;
+    for (key, finding) in before {
+        tracing::warn!("not settled yet: {finding}");
+        env.catalogue.add_finding(&key, finding);
+    }
+    let lost = root.lost();
+    for (n, line) in lost.iter().enumerate() {
+        let finding = Finding {
+            kind: FindingKind::Catalogue,
+            found: now,
+            shard: None,
+            text: format!(
+                "part of the catalogue is lost: {line}. What streams and consumers were told since an earlier checkpoint may be missing"
+            ),
+            concerned: Vec::new(),
+        };
+        tracing::error!("{finding}");
+        env.keep_finding(&format!("catalogue-{now:020}-{n}"), finding)?;
+    }
+    if !lost.is_empty() {
+        root.sync()?;
+    }
+    Ok(())
+}
+
 /// How many shards the store has; a new one gets as many as wished.
 fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
     let root = env.backend(BackendKind::Segment)?;
     let kv = root.kv();
     if let Some(json) = kv.get(STORE_KEY)? {
         let snapshot: StoreSnapshot = crate::stream::from_json(&json)?;
-        if snapshot.version != FORMAT_VERSION {
+        if !(FORMAT_READ..=FORMAT_VERSION).contains(&snapshot.version) {
             return Err(Error::unsupported(format!(
-                "the store has format version {}, this program reads {FORMAT_VERSION}: use the version of Weir that wrote it",
+                "the store has format version {}, this program reads {FORMAT_READ} to {FORMAT_VERSION}: use the version of Weir that wrote it",
                 snapshot.version
             )));
+        }
+        if snapshot.version != FORMAT_VERSION {
+            // What version 2 has more is made where it is missing: labels when logs are opened, the rest by checkpoints.
+            let json = crate::stream::to_json(&StoreSnapshot {
+                version: FORMAT_VERSION,
+                ..snapshot
+            });
+            kv.put_all(&[(Bytes::from_static(STORE_KEY), Some(json))])?;
+            root.sync()?;
+            tracing::info!(from = snapshot.version, to = FORMAT_VERSION, "the store was converted");
         }
         if snapshot.shards != wished {
             tracing::info!("the store has {} shards and keeps them", snapshot.shards);

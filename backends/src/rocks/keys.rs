@@ -5,6 +5,7 @@
 //! | `default` | `V` | version of this layout (4 bytes) |
 //! | | `N` | the place that the next new log gets (8) |
 //! | | `L` log id (8) | [`Meta`] of a log |
+//! | | `T` log id (8) | the log's label, CRC (4) |
 //! | | `R` place (8) | nothing: a removed log whose records are still to be deleted |
 //! | `heads` | place (8), sequence (8) | time (8), body's length (4), family of the body (1), body's CRC (4), head, CRC (4) |
 //! | `bodies`, `bodies_lz4`, `bodies_zstd` | place (8), sequence (8) | body; an empty one is not stored |
@@ -24,6 +25,7 @@ pub(super) const VERSION: u32 = 1;
 pub(super) const KEY_VERSION: &[u8] = b"V";
 pub(super) const KEY_NEXT_PLACE: &[u8] = b"N";
 pub(super) const PREFIX_LOG: u8 = b'L';
+pub(super) const PREFIX_LABEL: u8 = b'T';
 pub(super) const PREFIX_REMOVED: u8 = b'R';
 
 pub(super) const HEADS: &str = "heads";
@@ -67,6 +69,17 @@ fn number<const N: usize, T>(bytes: &[u8], at: usize, read: fn([u8; N]) -> T) ->
 
 fn crc(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), value)
+}
+
+/// The value of a label.
+pub(super) fn encode_label(key: &[u8], label: &[u8]) -> Vec<u8> {
+    [label, &crc(key, label).to_le_bytes()].concat()
+}
+
+/// The label in a value; `None` if it fails its checksum.
+pub(super) fn decode_label<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+    let (label, sum) = value.split_at_checked(value.len().checked_sub(AFTER)?)?;
+    (number(sum, 0, u32::from_le_bytes)? == crc(key, label)).then_some(label)
 }
 
 /// What comes before the head's own bytes.

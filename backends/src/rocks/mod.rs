@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use rocksdb::WriteBatch;
 use weir_engine::{Backend, Error, Kv, Log, LogId, LogOptions, Recovery, Result};
 
@@ -57,6 +58,22 @@ impl RocksBackend {
     pub fn open_read_only(folder: &Path, options: &RocksOptions) -> Result<Self> {
         let shared = Arc::new(Shared::open(folder, options, true)?);
         Ok(Self { shared })
+    }
+
+    /// Tells what label a log has, and gives one to a log that has none.
+    fn take_label(&self, id: LogId, options: &LogOptions, recovery: &mut Recovery) -> Result<()> {
+        match self.label(id) {
+            Ok(label) => recovery.label = label,
+            Err(error) if error.kind == weir_engine::Kind::Damaged => recovery.damage.push(error.message),
+            Err(error) => return Err(error),
+        }
+        if recovery.label.is_some() || options.label.is_empty() || self.shared.check_writable().is_err() {
+            return Ok(());
+        }
+        let key = keys::named(keys::PREFIX_LABEL, id.0);
+        let mut batch = WriteBatch::default();
+        batch.put(key, keys::encode_label(&key, &options.label));
+        self.shared.write(batch)
     }
 
     /// Gives a new log its place.
@@ -105,6 +122,7 @@ impl Backend for RocksBackend {
             None => {
                 let meta = match self.shared.meta(id)? {
                     Some(meta) => meta,
+                    None if options.existing => return Err(batch::missing(id)),
                     None => {
                         recovery.created = true;
                         self.create(id)?
@@ -118,6 +136,11 @@ impl Backend for RocksBackend {
         if state.open.swap(true, Ordering::AcqRel) {
             return Err(batch::already_open(id));
         }
+        let label = self.take_label(id, options, &mut recovery);
+        if let Err(error) = label {
+            state.open.store(false, Ordering::Release);
+            return Err(error);
+        }
         Ok((Box::new(RocksLog::new(state, options)), recovery))
     }
 
@@ -128,6 +151,19 @@ impl Backend for RocksBackend {
             Ok(())
         })?;
         Ok(ids)
+    }
+
+    fn label(&self, id: LogId) -> Result<Option<Bytes>> {
+        let key = keys::named(keys::PREFIX_LABEL, id.0);
+        let Some(value) = self.shared.get_meta(&key)? else {
+            return Ok(None);
+        };
+        match keys::decode_label(&key, &value) {
+            Some(label) => Ok(Some(Bytes::copy_from_slice(label))),
+            None => Err(Error::damaged(format!(
+                "rocksdb: the label of log {id} fails its checksum"
+            ))),
+        }
     }
 
     fn remove(&self, id: LogId) -> Result<()> {
@@ -141,6 +177,7 @@ impl Backend for RocksBackend {
         };
         let mut batch = WriteBatch::default();
         batch.delete(keys::named(keys::PREFIX_LOG, id.0));
+        batch.delete(keys::named(keys::PREFIX_LABEL, id.0));
         batch.put(keys::named(keys::PREFIX_REMOVED, meta.place), []);
         self.shared.write(batch)?;
         states.remove(&id);

@@ -5,12 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use weir_engine::{Backend, Error, Kind, Kv, Log, LogId, LogOptions, Recovery, Result};
 
 use super::files::{Files, Lock, RealFiles};
 use super::handle::Handles;
 use super::kv::{SegmentKv, folders};
+use super::label;
 use super::recover::recover;
 use super::state::{Doing, Shared, State};
 use super::sync::Syncer;
@@ -143,11 +145,6 @@ impl SegmentBackend {
         [self.kv.mended(), self.kv.lost()].concat()
     }
 
-    /// The part of it that no copy mends: some writes are lost.
-    pub fn lost(&self) -> &[String] {
-        self.kv.lost()
-    }
-
     fn log_dir(&self, id: LogId) -> PathBuf {
         self.core.logs_dir.join(id.to_string())
     }
@@ -234,6 +231,9 @@ impl Backend for SegmentBackend {
         let made = (|| {
             let created = !handles.files.is_dir(&dir);
             if created {
+                if options.existing {
+                    return Err(Error::damaged(format!("{} is missing", dir.display())));
+                }
                 if handles.read_only {
                     return Err(Error::closed(format!("there is no log {id}")));
                 }
@@ -242,6 +242,14 @@ impl Backend for SegmentBackend {
             }
             let mut recovered = recover(handles, &syncer, id, &dir, options)?;
             recovered.report.created = created;
+            match label::read(&*handles.files, &dir, id) {
+                Ok(label) => recovered.report.label = label,
+                Err(error) if error.kind == Kind::Damaged => recovered.report.damage.push(error.message),
+                Err(error) => return Err(error),
+            }
+            if recovered.report.label.is_none() && !options.label.is_empty() && !handles.read_only {
+                label::write(handles, &syncer, &dir, id, &options.label)?;
+            }
             Ok(recovered)
         })();
         let mut recovered = match made {
@@ -272,6 +280,10 @@ impl Backend for SegmentBackend {
         }
         ids.sort_unstable();
         Ok(ids)
+    }
+
+    fn label(&self, id: LogId) -> Result<Option<Bytes>> {
+        label::read(&*self.core.handles.files, &self.log_dir(id), id)
     }
 
     fn remove(&self, id: LogId) -> Result<()> {
@@ -317,6 +329,10 @@ impl Backend for SegmentBackend {
 
     fn kv(&self) -> Arc<dyn Kv> {
         self.kv.clone()
+    }
+
+    fn lost(&self) -> Vec<String> {
+        self.kv.lost().to_vec()
     }
 
     fn sync(&self) -> Result<()> {

@@ -11,6 +11,7 @@ mod files;
 mod format;
 mod handle;
 mod kv;
+mod label;
 mod reader;
 mod recover;
 mod rows;

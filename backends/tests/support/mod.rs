@@ -5,7 +5,7 @@
 
 pub mod fixture;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -168,6 +168,22 @@ impl Bench {
     /// Stops the store as a killed process would.
     pub fn kill(&mut self) {
         self.store.take().expect("the store is open").abandon();
+    }
+
+    /// The folder of the segment backend.
+    pub fn segment_folder(&self) -> PathBuf {
+        self.folder.path().join("segment")
+    }
+
+    /// The folder of its logs.
+    pub fn logs_folder(&self) -> PathBuf {
+        self.segment_folder().join("logs")
+    }
+
+    /// The backend of the journals and the catalogue, while the store is closed.
+    pub fn root(&self) -> Arc<dyn Backend> {
+        let opened = backend(BackendKind::Segment, self.storage, self.folder.path(), &self.persistent);
+        opened.expect("the backend opens")
     }
 
     /// The logs that the backend of the journals has.

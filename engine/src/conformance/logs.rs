@@ -10,6 +10,8 @@ pub(super) const CHECKS: &[Check] = &[
     ("logs are listed in the order of their ids", listed),
     ("a log that is open is not removed", open_stays),
     ("a removed log is gone", removed),
+    ("a label stays with its log", labelled),
+    ("a log that must exist is not made", existing),
     ("removing what is not there does nothing", remove_nothing),
     ("logs do not mix", many_logs),
     ("logs written in turns", in_turns),
@@ -74,6 +76,86 @@ fn open_stays(store: &mut Store) -> Outcome {
     fill(&mut *log, [4])?;
     holds(&*log.reader(), 4, &recs(1..=4))?;
     same!(store.backend()?.list()?, vec![LogId(1)], "list");
+    Ok(())
+}
+
+fn labelled(store: &mut Store) -> Outcome {
+    let with = |label: &'static str| LogOptions {
+        label: label.into(),
+        ..LogOptions::default()
+    };
+    let backend = store.backend()?;
+    same!(backend.label(LogId(1))?, None, "the label of a log that is not there");
+    let (log, recovery) = backend.open(LogId(1), &with("first"))?;
+    same!(recovery.label, None, "the label that a new log had before");
+    same!(
+        backend.label(LogId(1))?.as_deref(),
+        Some(&b"first"[..]),
+        "the label of an open log"
+    );
+    drop(log);
+    // It keeps the one that it has.
+    let (mut log, recovery) = backend.open(LogId(1), &with("second"))?;
+    same!(recovery.label.as_deref(), Some(&b"first"[..]), "the label found");
+    fill(&mut *log, 1..=3)?;
+    log.trim(4)?;
+    drop(log);
+    // One without gets one later.
+    drop(store.log(2)?);
+    let backend = store.backend()?;
+    same!(backend.label(LogId(2))?, None, "the label of a log that was given none");
+    let (log, recovery) = backend.open(LogId(2), &with("late"))?;
+    ensure!(
+        !recovery.created && recovery.label.is_none(),
+        "opening tells {recovery:?}"
+    );
+    drop(log);
+    backend.sync()?;
+    if store.reopen()? {
+        let backend = store.backend()?;
+        same!(
+            backend.label(LogId(1))?.as_deref(),
+            Some(&b"first"[..]),
+            "the label after reopening"
+        );
+        let (_, recovery) = backend.open(LogId(2), &LogOptions::default())?;
+        same!(
+            recovery.label.as_deref(),
+            Some(&b"late"[..]),
+            "the label found after reopening"
+        );
+    }
+    let backend = store.backend()?;
+    backend.remove(LogId(1))?;
+    same!(backend.label(LogId(1))?, None, "the label of a removed log");
+    let (_, recovery) = backend.open(LogId(1), &with("third"))?;
+    ensure!(
+        recovery.created && recovery.label.is_none(),
+        "making it anew tells {recovery:?}"
+    );
+    same!(
+        backend.label(LogId(1))?.as_deref(),
+        Some(&b"third"[..]),
+        "the label of the new log"
+    );
+    Ok(())
+}
+
+fn existing(store: &mut Store) -> Outcome {
+    let options = LogOptions {
+        existing: true,
+        ..LogOptions::default()
+    };
+    let backend = store.backend()?;
+    refused!(
+        backend.open(LogId(1), &options),
+        Damaged,
+        "opening a log that must exist"
+    );
+    same!(backend.list()?, vec![], "list");
+    drop(store.log(1)?);
+    let (_, recovery) = store.backend()?.open(LogId(1), &options)?;
+    ensure!(!recovery.created, "opening tells {recovery:?}");
     Ok(())
 }
 

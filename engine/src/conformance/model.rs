@@ -168,6 +168,7 @@ fn any_options(dice: &mut Dice) -> LogOptions {
         },
         segment_bytes: 4_096 << dice.below(6),
         preallocate: dice.below(3) == 0,
+        ..LogOptions::default()
     }
 }
 

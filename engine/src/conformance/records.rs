@@ -119,6 +119,7 @@ fn compressions(store: &mut Store) -> Outcome {
             compression,
             segment_bytes: 128 << 10,
             preallocate: false,
+            ..LogOptions::default()
         };
         let mut log = store.log_with(id, &options)?;
         let records = mixed(1..=400);
@@ -148,6 +149,7 @@ fn options_change(store: &mut Store) -> Outcome {
             compression,
             segment_bytes: (32 << 10) << step,
             preallocate: false,
+            ..LogOptions::default()
         };
         let mut log = store.log_with(1, &options)?;
         append(&mut *log, &records[step * 30..step * 30 + 30])?;

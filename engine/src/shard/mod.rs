@@ -8,8 +8,9 @@ mod checkpoint;
 pub mod command;
 pub mod emit;
 mod input;
+pub mod label;
 mod offline;
-mod recover;
+pub(crate) mod recover;
 mod restore;
 mod room;
 pub mod snapshot;
@@ -751,7 +752,7 @@ impl Shard<'_, '_> {
             created: self.turn.now,
         };
         let last = who.config.first_seq.saturating_sub(1);
-        let stream = self.state.env.open_stream(who, last, None)?;
+        let stream = self.state.env.open_stream(who, last, None, false)?;
         if settings.is_journaled() {
             let snapshot = snapshot::StreamSnapshot::of(&stream, self.state.number, 0);
             self.turn

@@ -143,7 +143,7 @@ impl State {
     }
 
     /// Notes a stream that could not be opened: only its last snapshot tells of it.
-    pub(super) fn note_offline(&mut self, snapshot: &StreamSnapshot, error: &Error, now: NanoTime) {
+    pub(crate) fn note_offline(&mut self, snapshot: &StreamSnapshot, error: &Error, now: NanoTime) {
         let id = LogId(snapshot.id);
         let why: Arc<str> = error.message.as_str().into();
         tracing::error!(

@@ -165,6 +165,13 @@ impl State {
             // Should the journal have lost its end, what is written next must still count as newer than this.
             self.position = self.position.max(snapshot.position);
             let loaded = contained(|| load_saved(&self.env, snapshot.clone(), now));
+            let id = LogId(snapshot.id);
+            if loaded.is_err() && is_deleted(self.journal.reader().as_ref(), id)? {
+                // Its log is gone already, and so shall be what the checkpoint has of it.
+                self.env.catalogue.seen(id);
+                self.checkpoint.deleted(id);
+                continue;
+            }
             self.take_up(&snapshot, loaded, now)?;
         }
         Ok(())
@@ -278,7 +285,7 @@ impl State {
                     return Ok(false);
                 }
                 let snapshot: StreamSnapshot = crate::stream::from_json(&json)?;
-                let loaded = contained(|| load_stream(&self.env, snapshot.clone(), now));
+                let loaded = contained(|| load_created(&self.env, snapshot.clone(), now));
                 self.take_up(&snapshot, loaded, now)?;
             }
             command => {
@@ -356,6 +363,18 @@ pub(super) fn each_portion(
     Ok(())
 }
 
+/// Whether the journal says that a stream was deleted.
+fn is_deleted(journal: &dyn LogReader, id: LogId) -> Result<bool> {
+    let mut deleted = false;
+    each_portion(journal, journal.extent().last, &mut |portion| {
+        deleted |= portion
+            .iter()
+            .any(|(_, of, command)| *of == id && matches!(command, Command::DeleteStream));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(deleted)
+}
+
 /// What the last checkpoint has of a stream.
 pub(super) fn saved(env: &Environment, id: LogId) -> Result<Option<StreamSnapshot>> {
     let json = env.backend(BackendKind::Segment)?.kv().get(&stream_key(id))?;
@@ -371,7 +390,8 @@ pub(super) fn saved_position(env: &Environment, id: LogId) -> Result<Seq> {
 pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
     let (id, position) = (LogId(snapshot.id), snapshot.position);
     let dedup = env.backend(BackendKind::Segment)?.kv().get(&dedup_key(id))?;
-    let mut stream = load_stream(env, snapshot, now)?;
+    // The log was synced before the snapshot was written.
+    let mut stream = load_stream(env, snapshot, now, true)?;
     stream.position = position;
     stream.unsaved = false;
     if let Some(dedup) = dedup {
@@ -380,8 +400,20 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
     Ok(stream)
 }
 
-/// Opens a stream from a snapshot that the journal or a checkpoint has.
-pub(super) fn load_stream(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
+/// Opens a stream as the journal says that it was made. The log of a new stream may have to be made; one that was
+/// restored has its messages in it.
+fn load_created(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
+    let restored = snapshot.last >= snapshot.config.first_seq.max(1);
+    load_stream(env, snapshot, now, restored)
+}
+
+/// Opens a stream from a snapshot that the journal or a checkpoint has; its log must be there if it is an `existing` one.
+pub(super) fn load_stream(
+    env: &Environment,
+    snapshot: StreamSnapshot,
+    now: NanoTime,
+    existing: bool,
+) -> Result<Stream> {
     let who = Identity {
         id: LogId(snapshot.id),
         account: snapshot.account.as_str().into(),
@@ -390,7 +422,7 @@ pub(super) fn load_stream(env: &Environment, snapshot: StreamSnapshot, now: Nano
         settings: snapshot.settings,
         created: snapshot.created,
     };
-    let mut stream = env.open_stream(who, snapshot.last, snapshot.last_time)?;
+    let mut stream = env.open_stream(who, snapshot.last, snapshot.last_time, existing)?;
     stream.set_next_serial(snapshot.next_serial);
     stream.set_origins(snapshot.origins);
     stream.resume_removals(snapshot.removals);
@@ -413,7 +445,7 @@ pub(super) fn replay_one(
 ) -> Result<()> {
     match (stream.as_mut(), command) {
         (None, Command::CreateStream { json }) => {
-            *stream = Some(load_stream(env, crate::stream::from_json(&json)?, now)?);
+            *stream = Some(load_created(env, crate::stream::from_json(&json)?, now)?);
         }
         (Some(stream), command) if position > stream.position => stream.replay(command, now)?,
         _ => return Ok(()),

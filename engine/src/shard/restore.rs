@@ -67,7 +67,7 @@ impl Shard<'_, '_> {
             settings,
             created: self.turn.now,
         };
-        let stream = self.state.env.open_stream(who, first.saturating_sub(1), None)?;
+        let stream = self.state.env.open_stream(who, first.saturating_sub(1), None, false)?;
         self.state.restoring.insert(id, stream);
         Ok(())
     }
@@ -204,6 +204,11 @@ impl Shard<'_, '_> {
 }
 
 impl State {
+    /// Whether a log is that of a restore which goes on.
+    pub(crate) fn is_restoring(&self, id: LogId) -> bool {
+        self.restoring.contains_key(&id)
+    }
+
     /// Removes what restores left behind that a crash broke off. All shards are open, or were before this one: a log
     /// goes only if no stream of any shard has it.
     pub(crate) fn drop_unfinished(&mut self) -> Result<()> {

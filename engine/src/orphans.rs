@@ -1,0 +1,110 @@
+//! The catalogue against the logs that are there, at the start of a store: a log that no stream has is kept and reported,
+//! and the stream that it says it belongs to is there, offline.
+
+use std::collections::BTreeSet;
+
+use crate::backend::{Backend, LogOptions};
+use crate::error::{Error, Result};
+use crate::finding::{Concerned, Finding, FindingKind};
+use crate::shard::State;
+use crate::shard::label::LogLabel;
+use crate::shard::recover::journal_id;
+use crate::store::{Environment, FIRST_STREAM_ID};
+use crate::stream::settings::BackendKind;
+use crate::types::{LogId, NanoTime, Seq};
+
+/// Looks at every log of every backend that is open. All shards were opened, and what restores left is gone.
+///
+/// # Errors
+/// If a backend cannot list its logs.
+pub(crate) fn look_for_orphans(env: &Environment, states: &mut [State], now: NanoTime) -> Result<()> {
+    let known: BTreeSet<LogId> = env.catalogue.all().iter().map(|entry| entry.id).collect();
+    for (kind, backend) in env.opened() {
+        if kind == BackendKind::Memory {
+            continue;
+        }
+        for id in backend.list()? {
+            let is_journal = (0..states.len()).any(|shard| journal_id(shard) == id);
+            if known.contains(&id) || is_journal || states.iter().any(|state| state.is_restoring(id)) {
+                continue;
+            }
+            match look_at(env, states, backend.as_ref(), id, now) {
+                Ok(finding) => {
+                    let key = format!("orphan-{kind}-{id}");
+                    finding
+                        .into_iter()
+                        .for_each(|finding| env.catalogue.add_finding(&key, finding));
+                }
+                Err(error) => tracing::error!(log = %id, "no stream has this log, and it cannot be looked at: {error}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn look_at(
+    env: &Environment,
+    states: &mut [State],
+    backend: &dyn Backend,
+    id: LogId,
+    now: NanoTime,
+) -> Result<Option<Finding>> {
+    let label = match backend.label(id) {
+        Ok(label) => label.as_deref().and_then(|label| LogLabel::unpack(label).ok()),
+        Err(error) => {
+            tracing::error!("{error}");
+            None
+        }
+    };
+    let existing = LogOptions {
+        existing: true,
+        ..LogOptions::default()
+    };
+    let extent = backend.open(id, &existing)?.0.reader().extent();
+    if extent.last == 0 && id.0 >= FIRST_STREAM_ID {
+        // A crash came between the making of a log and the journal's word of it: nothing was answered.
+        tracing::info!(log = %id, "no stream has this log, and nothing was ever written to it; it is kept");
+        return Ok(None);
+    }
+    let held = format!(
+        "log {id} with {} messages is there, and no stream has it; it is kept",
+        extent.count
+    );
+    let Some(label) = label else {
+        tracing::error!("{held}");
+        return Ok(Some(finding(held, Vec::new(), now)));
+    };
+    let text = format!(
+        "{held}. By its label it is that of stream {} of account {}",
+        label.name, label.account
+    );
+    let concerned = Concerned {
+        log: id.0,
+        account: label.account.clone(),
+        stream: label.name.clone(),
+        lost: Vec::new(),
+    };
+    let shard = crate::store::shard_for(&label.account, &label.name, states.len());
+    // Nothing in the journal is needed for it.
+    let snapshot = label.snapshot(shard, Seq::MAX);
+    match (snapshot, states.get_mut(shard)) {
+        (Some(snapshot), Some(state)) if env.catalogue.get(&label.account, &label.name).is_none() => {
+            let why = Error::damaged(format!(
+                "its entry in the catalogue is lost; its messages are kept in log {id}"
+            ));
+            state.note_offline(&snapshot, &why, now);
+        }
+        _ => tracing::error!("{text}"),
+    }
+    Ok(Some(finding(text, vec![concerned], now)))
+}
+
+fn finding(text: String, concerned: Vec<Concerned>, now: NanoTime) -> Finding {
+    Finding {
+        kind: FindingKind::Orphan,
+        found: now,
+        shard: None,
+        text,
+        concerned,
+    }
+}
