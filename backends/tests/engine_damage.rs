@@ -298,3 +298,22 @@ fn readers_pass_over_damaged_messages() {
         publish(&stream, 1);
     }
 }
+
+/// The shard went down with each attempt, and the publisher was not even told.
+#[test]
+fn a_counter_whose_newest_message_is_damaged_is_refused_alone() {
+    for storage in storages() {
+        let world = World::new(storage);
+        let stream = world.bench.create(&config(|config| config.allow_msg_counter = true));
+        let add = |subject: &str| stream.publish(subject, "NATS/1.0\r\nNats-Incr: 5\r\n\r\n", b"");
+        add("a.x").unwrap();
+        add("a.y").unwrap();
+        world.rots([1]);
+        for _ in 0..3 {
+            let error = add("a.x").unwrap_err();
+            assert!(error.kind == Kind::Damaged && error.message.contains("record 1"), "{error}");
+        }
+        assert_eq!(add("a.y").unwrap().0, 3, "{storage:?}");
+        assert_eq!(world.bench.store().catalogue().trouble(), None);
+    }
+}
