@@ -311,7 +311,10 @@ fn a_counter_whose_newest_message_is_damaged_is_refused_alone() {
         world.rots([1]);
         for _ in 0..3 {
             let error = add("a.x").unwrap_err();
-            assert!(error.kind == Kind::Damaged && error.message.contains("record 1"), "{error}");
+            assert!(
+                error.kind == Kind::Damaged && error.message.contains("record 1"),
+                "{error}"
+            );
         }
         assert_eq!(add("a.y").unwrap().0, 3, "{storage:?}");
         assert_eq!(world.bench.store().catalogue().trouble(), None);

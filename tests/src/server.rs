@@ -56,7 +56,15 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_program(program: &Path) -> Result<Server> {
-        let directory = tempfile::tempdir().context("no temporary directory")?;
+        Server::start_in(program, &std::env::temp_dir()).await
+    }
+
+    /// As [`Server::start_program`], with its directory made in `parent`.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_in(program: &Path, parent: &Path) -> Result<Server> {
+        let directory = tempfile::tempdir_in(parent).context("no temporary directory")?;
         let (child, url) = launch(program, directory.path(), 1).await?;
         Ok(Server {
             program: program.to_owned(),

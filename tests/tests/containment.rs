@@ -1,0 +1,164 @@
+//! What one client or a full disk does stays with what it happened to: the server goes on, and starts again.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::pull;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use weir_tests::server::{Server, program, with_server_for};
+use weir_tests::{Backend, on_each_backend};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What an API request is answered.
+async fn ask(jetstream: &Context, subject: &str, request: Value) -> Result<Value> {
+    Ok(jetstream.request(subject.to_owned(), &request).await?)
+}
+
+async fn publish(jetstream: &Context, subject: &'static str, payload: Vec<u8>) -> Result<u64> {
+    let ack = jetstream.publish(subject, payload.into()).await?.await?;
+    Ok(ack.sequence)
+}
+
+on_each_backend!(sequences_at_the_end_of_their_type_are_refused);
+
+async fn sequences_at_the_end_of_their_type_are_refused(server: &Server, backend: Backend) -> Result<()> {
+    let jetstream = server.jetstream().await?;
+    jetstream.create_stream(backend.stream("A", &["a"])).await?;
+    publish(&jetstream, "a", b"one".to_vec()).await?;
+    for seq in [u64::MAX, u64::MAX - 1, (1 << 62) + 1] {
+        let purged = ask(&jetstream, "STREAM.PURGE.A", json!({"seq": seq})).await?;
+        ensure!(purged["error"]["err_code"] == 10110, "{purged}");
+        let made = json!({"name": "B", "subjects": ["b"], "first_seq": seq});
+        let made = ask(&jetstream, "STREAM.CREATE.B", made).await?;
+        ensure!(made["error"]["err_code"] == 10052, "{made}");
+        let consumer = json!({"stream_name": "A", "config": {
+            "name": "c", "durable_name": "c", "ack_policy": "explicit",
+            "deliver_policy": "by_start_sequence", "opt_start_seq": seq,
+        }});
+        let consumer = ask(&jetstream, "CONSUMER.CREATE.A.c", consumer).await?;
+        ensure!(consumer["error"]["err_code"] == 10094, "{consumer}");
+    }
+    ensure!(publish(&jetstream, "a", b"two".to_vec()).await? == 2);
+    Ok(())
+}
+
+/// The shard was dead after it, and the server did not start again.
+#[test]
+fn a_purge_to_the_last_sequence_there_is_leaves_a_server_that_starts() {
+    with_server_for(LIMIT, async |server| {
+        let jetstream = server.jetstream().await?;
+        for name in ["A", "B"] {
+            let subject = name.to_lowercase();
+            jetstream
+                .create_stream(Backend::Segment.stream(name, &[&subject]))
+                .await?;
+        }
+        ask(&jetstream, "STREAM.PURGE.A", json!({"seq": u64::MAX})).await?;
+        ask(&jetstream, "STREAM.PURGE.B", json!({"seq": 1_u64 << 62})).await?;
+        ensure!(publish(&jetstream, "b", Vec::new()).await? == 1 << 62);
+        server.kill()?;
+        server.start_again().await?;
+        let jetstream = server.jetstream().await?;
+        ensure!(publish(&jetstream, "a", Vec::new()).await? == 1);
+        ensure!(publish(&jetstream, "b", Vec::new()).await? == (1 << 62) + 1);
+        Ok(())
+    });
+}
+
+/// A file system of a size, for as long as it is held.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` where that is not allowed.
+    fn mount(bytes: u64) -> Result<Option<Self>> {
+        let folder = tempfile::tempdir()?;
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(folder.path())
+            .status();
+        Ok(mounted.is_ok_and(|status| status.success()).then_some(Self(folder)))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // A test that failed may still have files open there.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_publishers_alone_and_only_while_it_is_full() -> Result<()> {
+    let Some(disk) = SmallDisk::mount(96 << 20)? else {
+        eprintln!("skipped: no file system can be mounted here");
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut server = Server::start_in(&program(), disk.path()).await?;
+        let outcome = tokio::time::timeout(LIMIT, fill(&mut server)).await;
+        match outcome.context("it took too long").and_then(|filled| filled) {
+            Ok(()) => Ok(()),
+            Err(error) => bail!("{error:#}; the server's log:\n{}", server.log()),
+        }
+    })
+}
+
+async fn fill(server: &mut Server) -> Result<()> {
+    let jetstream = server.jetstream().await?;
+    let segment = Backend::Segment;
+    let big = jetstream.create_stream(segment.stream("BIG", &["big"])).await?;
+    let small = jetstream.create_stream(segment.stream("SMALL", &["small"])).await?;
+    for _ in 0..3 {
+        publish(&jetstream, "small", b"x".to_vec()).await?;
+    }
+    let durable = pull::Config {
+        durable_name: Some("c".to_owned()),
+        ..pull::Config::default()
+    };
+    let consumer = small.create_consumer(durable).await?;
+    let mut last = 0;
+    let refused = loop {
+        match publish(&jetstream, "big", vec![7; 256 << 10]).await {
+            Ok(seq) => last = seq,
+            Err(error) => break format!("{error:#}"),
+        }
+        ensure!(last < 1000, "96 MiB are not full");
+    };
+    ensure!(refused.contains("full") || refused.contains("space"), "{refused}");
+    // All else goes on.
+    ensure!(big.get_raw_message(last).await?.payload.len() == 256 << 10);
+    let mut batch = consumer.fetch().max_messages(3).messages().await?;
+    let mut fetched = 0;
+    while let Some(message) = batch.next().await {
+        let message = message.map_err(anyhow::Error::from_boxed)?;
+        message.double_ack().await.map_err(anyhow::Error::from_boxed)?;
+        fetched += 1;
+    }
+    ensure!(fetched == 3, "{fetched} messages came");
+    ensure!(small.delete_message(2).await?);
+    // What was acknowledged is there after a crash on the full disk.
+    server.kill()?;
+    server.start_again().await?;
+    let jetstream = server.jetstream().await?;
+    let big = jetstream.get_stream("BIG").await?;
+    ensure!(big.cached_info().state.last_sequence >= last, "messages are gone");
+    ensure!(big.get_raw_message(last).await?.payload.len() == 256 << 10);
+    big.purge().await?;
+    // It finds out by itself that there is room.
+    while publish(&jetstream, "big", vec![7; 256 << 10]).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let small = jetstream.get_stream("SMALL").await?;
+    ensure!(small.cached_info().state.messages == 2);
+    Ok(())
+}
