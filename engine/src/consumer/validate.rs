@@ -3,9 +3,12 @@
 //! Codes, texts and their order are those of nats-server 2.15.
 
 use crate::consumer::config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy};
+use weir_subject::Sublist;
+
 use crate::reject::{self, Rejection};
 use crate::stream::validate::{
-    DESCRIPTION_MAX, METADATA_MAX, NAME_MAX, ServerLimits, go_duration, is_asset_name, metadata_len, set_required_level,
+    DESCRIPTION_MAX, METADATA_MAX, NAME_MAX, SUBJECTS_MAX, ServerLimits, SubjectSet, go_duration, is_asset_name,
+    metadata_len, set_required_level,
 };
 use crate::stream::{Retention, StreamConfig};
 use crate::types::{MILLISECOND, Nanos, SECOND, SEQ_LIMIT};
@@ -184,18 +187,17 @@ fn check_partition<'c>(
     others: impl Iterator<Item = (&'c str, &'c ConsumerConfig)>,
 ) -> Result<(), Rejection> {
     let own = config.filters();
+    let set = SubjectSet::of(&own);
     for (name, other) in others {
         if name == config.name || other.direct || other.sourcing {
             continue;
         }
         let theirs = other.filters();
-        let collide = |a: &&str| {
-            theirs.is_empty()
-                || theirs
-                    .iter()
-                    .any(|b| weir_subject::overlaps(a.as_bytes(), b.as_bytes()))
+        let collide = match theirs.is_empty() {
+            true => !own.is_empty(),
+            false => set.overlaps(&theirs),
         };
-        if own.iter().any(collide) {
+        if collide {
             return Err(reject::CONSUMER_WQ_CONSUMER_NOT_UNIQUE);
         }
     }
@@ -453,14 +455,22 @@ fn check_filters(config: &ConsumerConfig) -> Result<(), Rejection> {
         return Err(reject::CONSUMER_EMPTY_FILTER);
     }
     let filters = config.filters();
+    if filters.len() > SUBJECTS_MAX {
+        let text = format!("a consumer has at most {SUBJECTS_MAX} filter subjects");
+        return Err(reject::CONSUMER_CREATE.with(text));
+    }
+    let mut all = Sublist::new();
+    for (at, filter) in filters.iter().enumerate() {
+        // What is malformed is told below.
+        let _ = all.insert(filter.as_bytes(), at);
+    }
     for (at, filter) in filters.iter().enumerate() {
         if !weir_subject::is_valid_subject(filter.as_bytes()) {
             return Err(reject::STREAM_INVALID_CONFIG.with("invalid subject"));
         }
-        let contained = |(other_at, other): (usize, &&str)| {
-            other_at != at && weir_subject::is_subset(filter.as_bytes(), other.as_bytes())
-        };
-        if filters.iter().enumerate().any(contained) {
+        let mut contained = false;
+        all.covering(filter.as_bytes(), &mut |&other| contained |= other != at);
+        if contained {
             return Err(reject::CONSUMER_OVERLAPPING_SUBJECT_FILTERS);
         }
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::bits::Bits;
+use super::filters::Filters;
 use crate::types::Seq;
 
 /// The filters of a reader, and a cache that makes asking for the next match cheap when the questions go upwards.
@@ -10,7 +11,7 @@ use crate::types::Seq;
 /// to one index. Takes up to about 8 KiB.
 #[derive(Debug, Default)]
 pub struct Cursor {
-    pub(super) filters: Vec<Bytes>,
+    pub(super) filters: Filters,
     pub(super) few: Few,
     pub(super) page: Option<Page>,
     pub(super) ahead: Option<Ahead>,
@@ -51,7 +52,7 @@ impl Cursor {
     /// A cursor for what any of the filters matches. No filter at all matches everything.
     pub fn new(filters: impl AsRef<[Bytes]>) -> Self {
         Self {
-            filters: reduce(filters.as_ref()),
+            filters: Filters::of(filters.as_ref()),
             few: Few::default(),
             page: None,
             ahead: None,
@@ -61,43 +62,5 @@ impl Cursor {
     /// The filters, without those that another one includes; empty if everything matches.
     pub fn filters(&self) -> &[Bytes] {
         &self.filters
-    }
-}
-
-/// The filters without those that another one includes; empty if everything matches.
-pub(super) fn reduce(filters: &[Bytes]) -> Vec<Bytes> {
-    let mut kept: Vec<Bytes> = Vec::new();
-    for filter in filters {
-        if filter.as_ref() == b">" {
-            return Vec::new();
-        }
-        if kept.iter().any(|other| weir_subject::is_subset(filter, other)) {
-            continue;
-        }
-        kept.retain(|other| !weir_subject::is_subset(other, filter));
-        kept.push(filter.clone());
-    }
-    kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_reduced() {
-        let reduced = |filters: &[&'static str]| {
-            let filters: Vec<Bytes> = filters
-                .iter()
-                .map(|filter| Bytes::from_static(filter.as_bytes()))
-                .collect();
-            reduce(&filters)
-                .iter()
-                .map(|filter| String::from_utf8_lossy(filter).into_owned())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(reduced(&["a.b", "a.*", "b", "a.*"]), ["a.*", "b"]);
-        assert_eq!(reduced(&["a", ">"]), [""; 0]);
-        assert_eq!(reduced(&["a.>", "a.b.c", "a"]), ["a.>", "a"]);
     }
 }

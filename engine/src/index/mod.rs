@@ -11,6 +11,7 @@
 mod bits;
 mod chunk;
 mod cursor;
+mod filters;
 mod names;
 mod paged;
 mod postings;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::SubjectInfo;
 use super::bits::Bits;
 use super::chunk::{Chunk, chunk_of, position_of, seq_at};
-use super::cursor::{Cursor, Page, reduce};
+use super::cursor::{Cursor, Page};
+use super::filters::Filters;
 use super::subjects::Subjects;
 use crate::error::{Error, Result};
 use crate::types::{NanoTime, Seq};
@@ -231,7 +232,7 @@ impl Resident {
 
     /// The last live message up to `from` that any of the filters matches; no filter matches everything.
     pub fn prev_match(&self, filters: &[Bytes], from: Seq) -> Option<Seq> {
-        let filters = reduce(filters);
+        let filters = Filters::of(filters);
         if filters.is_empty() {
             return self.prev_live(from);
         }
@@ -256,7 +257,7 @@ impl Resident {
 
     /// Live messages from `from` on that any of the filters matches; no filter matches everything.
     pub fn count_from(&self, filters: &[Bytes], from: Seq) -> u64 {
-        let filters = reduce(filters);
+        let filters = Filters::of(filters);
         let below = from <= self.first().unwrap_or(Seq::MAX);
         if filters.is_empty() {
             return if below { self.len } else { self.count_all_from(from) };
@@ -286,12 +287,10 @@ impl Resident {
 
     /// Visits each subject that any of the filters matches, in the order of their bytes; no filter matches all.
     pub fn last_of_each(&mut self, filters: &[Bytes], visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>) {
-        let mut filters = reduce(filters);
-        if filters.is_empty() {
-            filters.push(Bytes::from_static(b">"));
-        }
+        let filters = Filters::of(filters);
         let mut ids = Vec::new();
-        if let [filter] = &filters[..] {
+        if filters.len() <= 1 {
+            let filter: &[u8] = filters.first().map_or(b">", |filter| filter);
             return self.last_of_each_after(filter, b"", visit);
         }
         let _: ControlFlow<()> = self.subjects.matching(&filters, |_, id| {
@@ -458,7 +457,7 @@ impl Resident {
                     begins: at,
                 });
             }
-            let filters = cursor.filters.as_slice();
+            let filters = &cursor.filters;
             let Some(page) = cursor.page.as_mut() else {
                 continue;
             };
@@ -490,7 +489,7 @@ impl Resident {
     }
 
     /// Adds to the page what matches in its chunk at `covered` and above.
-    fn cover(&self, filters: &[Bytes], page: &mut Page, number: u64, chunk: &Chunk) {
+    fn cover(&self, filters: &Filters, page: &mut Page, number: u64, chunk: &Chunk) {
         let Ok(covered) = u16::try_from(page.covered) else {
             return;
         };

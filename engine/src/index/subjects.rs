@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
 use weir_subject::SubjectTree;
 
+use super::filters::Filters;
 use super::names::{Names, Place};
 use crate::types::Seq;
 
@@ -148,25 +148,25 @@ impl Subjects {
         }
     }
 
-    /// Visits each live subject that any of the filters matches, once, until told to stop. Of several filters none
-    /// may be empty. With one filter the order is that of the names' bytes.
-    pub fn matching(&self, filters: &[Bytes], mut visit: impl FnMut(&[u8], u32) -> ControlFlow<()>) -> ControlFlow<()> {
-        for (index, filter) in filters.iter().enumerate() {
+    /// Visits each live subject that any of the filters matches, once, until told to stop; no filter matches all. With
+    /// one filter at most the order is that of the names' bytes.
+    pub fn matching(&self, filters: &Filters, mut visit: impl FnMut(&[u8], u32) -> ControlFlow<()>) -> ControlFlow<()> {
+        if filters.is_empty() {
+            return self.tree.for_each_match(b">", |name, &id| visit(name, id));
+        }
+        for (at, filter) in filters.iter().enumerate() {
             if !weir_subject::has_wildcard(filter) {
-                if let Some(id) = self.id(filter)
-                    && !matches_any(&filters[..index], filter)
-                {
+                // No other one includes it.
+                if let Some(id) = self.id(filter) {
                     visit(filter, id)?;
                 }
                 continue;
             }
-            self.tree.for_each_match(filter, |name, &id| {
-                if matches_any(&filters[..index], name) {
-                    ControlFlow::Continue(())
-                } else {
-                    visit(name, id)
-                }
-            })?;
+            self.tree
+                .for_each_match(filter, |name, &id| match filters.is_first(at, name) {
+                    true => visit(name, id),
+                    false => ControlFlow::Continue(()),
+                })?;
         }
         ControlFlow::Continue(())
     }
@@ -191,7 +191,7 @@ impl Subjects {
     }
 
     /// The ids of the matching subjects, or `None` if there are more than `limit`.
-    pub fn matching_up_to(&self, filters: &[Bytes], limit: usize) -> Option<Vec<u32>> {
+    pub fn matching_up_to(&self, filters: &Filters, limit: usize) -> Option<Vec<u32>> {
         let mut ids = Vec::new();
         let ended = self.matching(filters, |_, id| {
             if ids.len() == limit {
@@ -204,8 +204,8 @@ impl Subjects {
     }
 
     /// Whether the subject with that id is matched by any of the filters.
-    pub fn is_match(&self, id: u32, filters: &[Bytes]) -> bool {
-        matches_any(filters, self.name(id))
+    pub fn is_match(&self, id: u32, filters: &Filters) -> bool {
+        filters.matches(self.name(id))
     }
 
     /// Bytes on the heap, about.
@@ -216,9 +216,4 @@ impl Subjects {
             + self.tree.len() * TREE_BYTES
             + self.names.memory()
     }
-}
-
-/// Whether any of the filters matches the name.
-pub(super) fn matches_any(filters: &[Bytes], name: &[u8]) -> bool {
-    filters.iter().any(|filter| weir_subject::matches(filter, name))
 }

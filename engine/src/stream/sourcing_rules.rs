@@ -9,6 +9,8 @@ use crate::stream::{SourceConsumer, StreamConfig, StreamSource, SubjectTransform
 
 /// The subjects of the API, which another domain's must not overlap with.
 const API: &str = "$JS.API";
+/// The most transforms of a mirror or a source: each is compared with each.
+const TRANSFORMS_MAX: usize = 1000;
 
 /// Checks the mirror and the sources of a configuration, and gives a mirror its origin's `allow_direct`. `find` knows the
 /// other streams of the account.
@@ -95,6 +97,7 @@ fn check_mirror(config: &StreamConfig, mirror: &StreamSource) -> Result<(), Reje
         }
     }
     let rules = &mirror.subject_transforms;
+    check_count(rules, &reject::MIRROR_INVALID_SUBJECT_FILTER)?;
     for rule in rules {
         check_rule(
             rule,
@@ -129,6 +132,7 @@ fn check_sources(
         if !source.filter_subject.is_empty() && !rules.is_empty() {
             return Err(reject::SOURCE_MULTIPLE_FILTERS_NOT_ALLOWED);
         }
+        check_count(rules, &reject::SOURCE_INVALID_SUBJECT_FILTER)?;
         for rule in rules {
             check_rule(
                 rule,
@@ -163,6 +167,13 @@ fn check_sources(
 }
 
 /// One `{src, dest}` of a mirror or source.
+fn check_count(rules: &[SubjectTransform], rejection: &Rejection) -> Result<(), Rejection> {
+    match rules.len() > TRANSFORMS_MAX {
+        true => Err(rejection.with(format!("more than {TRANSFORMS_MAX} subject transforms"))),
+        false => Ok(()),
+    }
+}
+
 fn check_rule(rule: &SubjectTransform, filter: &Rejection, destination: &Rejection) -> Result<(), Rejection> {
     if !rule.src.is_empty() && !weir_subject::is_valid_subject(rule.src.as_bytes()) {
         return Err(filter.with(format!("invalid subject {}", rule.src)));

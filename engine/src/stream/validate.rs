@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use weir_subject::Sublist;
+
 use crate::reject::{self, Rejection};
 use crate::stream::config::{Discard, PersistMode, Placement, Retention, Storage, StreamConfig};
 use crate::stream::settings::{Defaults, Settings};
@@ -12,6 +14,11 @@ use crate::types::{MILLISECOND, Nanos, SECOND, SEQ_LIMIT};
 
 /// The longest name of a stream or consumer, in bytes.
 pub const NAME_MAX: usize = 255;
+/// The most subjects of a stream, and filters of a consumer.
+pub const SUBJECTS_MAX: usize = 32_768;
+/// Tokens that comparing the subjects of a stream with one another may look at. Only thousands of subjects that begin with
+/// wildcards beside thousands that end with them come near.
+const COMPARISONS: u64 = 4_000_000;
 /// The longest description, in bytes.
 pub const DESCRIPTION_MAX: usize = 4096;
 /// All metadata keys and values of a stream or consumer together, in bytes.
@@ -404,6 +411,15 @@ fn fill_subjects(config: &mut StreamConfig) -> Result<(), Rejection> {
             _ => reject::MIRROR_WITH_FIRST_SEQ,
         });
     }
+    if config.subjects.len() > SUBJECTS_MAX {
+        return Err(invalid(format!("a stream has at most {SUBJECTS_MAX} subjects")));
+    }
+    let mut all = Sublist::new();
+    for (at, subject) in config.subjects.iter().enumerate() {
+        // What is malformed is told below.
+        let _ = all.insert(subject.as_bytes(), at);
+    }
+    let mut steps = COMPARISONS;
     for (at, subject) in config.subjects.iter().enumerate() {
         let filter = subject.as_bytes();
         if !weir_subject::is_valid_subject(filter) {
@@ -415,11 +431,19 @@ fn fill_subjects(config: &mut StreamConfig) -> Result<(), Rejection> {
         if subject == ">" && config.num_replicas != 1 {
             return Err(invalid("capturing all subjects requires replicas of 1"));
         }
-        let later = &config.subjects[at + 1..];
-        if let Some(other) = later
-            .iter()
-            .find(|other| weir_subject::overlaps(other.as_bytes(), filter))
-        {
+        let mut other = None::<usize>;
+        let compared = all.overlapping_within(filter, &mut steps, &mut |&found| {
+            if found > at {
+                other = Some(other.map_or(found, |other| other.min(found)));
+            }
+        });
+        if !compared {
+            return Err(invalid(
+                "too many subjects with wildcards to be compared with one another",
+            ));
+        }
+        if let Some(other) = other {
+            let other = &config.subjects[other];
             return Err(invalid(format!("subject {subject:?} overlaps with {other:?}")));
         }
     }
@@ -448,14 +472,24 @@ fn check_reserved(filter: &[u8]) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Whether two sets of subjects have a subject in common. Two streams of an account must not: the refusal is
-/// [`STREAM_SUBJECT_OVERLAP`](reject::STREAM_SUBJECT_OVERLAP).
-pub fn subjects_overlap(some: &[String], others: &[String]) -> bool {
-    some.iter().any(|a| {
-        others
-            .iter()
-            .any(|b| weir_subject::overlaps(a.as_bytes(), b.as_bytes()))
-    })
+/// A set of subjects, to be compared with many others.
+pub struct SubjectSet(Sublist<()>);
+
+impl SubjectSet {
+    /// These subjects; malformed ones are not among them.
+    pub fn of<S: AsRef<str>>(subjects: &[S]) -> Self {
+        let mut set = Sublist::new();
+        for subject in subjects {
+            let _ = set.insert(subject.as_ref().as_bytes(), ());
+        }
+        Self(set)
+    }
+
+    /// Whether it has a subject in common with others. Two streams of an account must not: the refusal is
+    /// [`STREAM_SUBJECT_OVERLAP`](reject::STREAM_SUBJECT_OVERLAP).
+    pub fn overlaps<S: AsRef<str>>(&self, others: &[S]) -> bool {
+        others.iter().any(|other| self.0.has_overlap(other.as_ref().as_bytes()))
+    }
 }
 
 /// Checks that the stream's consumers keep consumer limits that a new configuration changes.

@@ -264,15 +264,29 @@ impl<T> Sublist<T> {
 
     /// Calls `out` with every value whose filter has a subject in common with `filter`, which may have wildcards.
     pub fn overlapping(&self, filter: &[u8], out: &mut impl FnMut(&T)) {
-        self.walk_overlapping(filter, |head| {
+        self.overlapping_within(filter, &mut { u64::MAX }, out);
+    }
+
+    /// As [`overlapping`](Self::overlapping), looking at `steps` tokens at most, which are counted down; answers whether
+    /// that sufficed. A filter that begins with wildcards may have to look at all others.
+    pub fn overlapping_within(&self, filter: &[u8], steps: &mut u64, out: &mut impl FnMut(&T)) -> bool {
+        self.walk_overlapping(filter, steps, |head| {
             self.chain(head, out);
             true
-        });
+        })
     }
 
     /// True if any filter has a subject in common with `filter`.
     pub fn has_overlap(&self, filter: &[u8]) -> bool {
-        !self.walk_overlapping(filter, |_| false)
+        !self.walk_overlapping(filter, &mut { u64::MAX }, |_| false)
+    }
+
+    /// Calls `out` with every value whose filter matches all that `filter` matches, its own among them.
+    pub fn covering(&self, filter: &[u8], out: &mut impl FnMut(&T)) {
+        self.walk_covering(filter, |head| {
+            self.chain(head, out);
+            true
+        });
     }
 
     /// Every value, in no particular order.

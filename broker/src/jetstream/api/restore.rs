@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use weir_engine::json::format_time;
 use weir_engine::shard::Shard;
 use weir_engine::stream::settings::Settings;
-use weir_engine::stream::validate::{subjects_overlap, validate_restored};
+use weir_engine::stream::validate::{SubjectSet, validate_restored};
 use weir_engine::stream::{Storage, StreamConfig};
 use weir_engine::{LogId, Rejection, reject};
 
@@ -343,10 +343,8 @@ impl Restore {
             return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED);
         }
         let streams = js.catalogue().list(&account.name);
-        if streams
-            .iter()
-            .any(|other| subjects_overlap(&other.config.subjects, &config.subjects))
-        {
+        let own = SubjectSet::of(&config.subjects);
+        if streams.iter().any(|other| own.overlaps(&other.config.subjects)) {
             return Err(reject::STREAM_RESTORE.with(&reject::STREAM_SUBJECT_OVERLAP.text));
         }
         let id = self.id;

@@ -9,7 +9,7 @@ use weir_engine::json::format_time;
 use weir_engine::reject::{self, Rejection};
 use weir_engine::shard::Shard;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::validate::{Rules, consumers_beyond, subjects_overlap, validate_new, validate_update};
+use weir_engine::stream::validate::{Rules, SubjectSet, consumers_beyond, validate_new, validate_update};
 use weir_engine::stream::{Purge, Storage, StreamConfig, sourcing_rules};
 
 use super::account::Usage;
@@ -64,10 +64,8 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         Some(_) => return Err(reject::STREAM_NAME_EXIST),
         None => {
             let streams = js.catalogue().list(&account);
-            if streams
-                .iter()
-                .any(|other| subjects_overlap(&other.config.subjects, &config.subjects))
-            {
+            let own = SubjectSet::of(&config.subjects);
+            if streams.iter().any(|other| own.overlaps(&other.config.subjects)) {
                 return Err(reject::STREAM_SUBJECT_OVERLAP);
             }
             check_room(js, &config, 0)?;
@@ -177,7 +175,8 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     let copies = config.mirror != old.config.mirror || config.sources != old.config.sources;
     let streams = js.catalogue().list(&request.account.name);
     let mut others = streams.iter().filter(|other| other.id != old.id);
-    let overlap = others.any(|other| subjects_overlap(&other.config.subjects, &config.subjects));
+    let own = SubjectSet::of(&config.subjects);
+    let overlap = others.any(|other| own.overlaps(&other.config.subjects));
     check_room(js, &config, old.config.max_bytes)?;
     let id = old.id;
     js.call(old.shard, move |shard| {
@@ -389,8 +388,8 @@ fn select(
     let asked: Request = optional(js, request, fields)?;
     let mut streams = js.catalogue().list(&request.account.name);
     if !asked.subject.is_empty() {
-        let wanted = [asked.subject];
-        streams.retain(|entry| subjects_overlap(&entry.config.subjects, &wanted));
+        let wanted = SubjectSet::of(&[asked.subject]);
+        streams.retain(|entry| wanted.overlaps(&entry.config.subjects));
     }
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(reply::page(streams, asked.offset, limit))

@@ -339,3 +339,18 @@ fn updates_keep_what_must_not_change() {
     let other = json!({"durable_name": "C", "description": "x"});
     assert_eq!(update(durable, other, Action::Create, false).unwrap_err().code, 10148);
 }
+
+#[test]
+fn many_filters_are_compared_at_once() {
+    let many = |count: usize| -> Vec<String> { (0..count).map(|at| format!("s.{at}.x")).collect() };
+    let filters = many(20_000);
+    assert!(create(json!({"filter_subjects": filters})).is_ok());
+    let mut nested = filters.clone();
+    nested.push("s.*.x".into());
+    assert_eq!(create(json!({"filter_subjects": nested})).unwrap_err().code, 10138);
+    let mut twice = filters;
+    twice.push("s.9.x".into());
+    assert_eq!(create(json!({"filter_subjects": twice})).unwrap_err().code, 10138);
+    let beyond = create(json!({"filter_subjects": many(SUBJECTS_MAX + 1)})).unwrap_err();
+    assert_eq!(beyond.text, "a consumer has at most 32768 filter subjects");
+}

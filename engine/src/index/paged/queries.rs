@@ -14,8 +14,8 @@ use super::ranges::{Range, ranges};
 use super::{Paged, SubjectInfo};
 use crate::error::{Error, Result};
 use crate::index::chunk::{chunk_of, seq_at};
-use crate::index::cursor::{Ahead, Cursor, reduce};
-use crate::index::subjects::matches_any;
+use crate::index::cursor::{Ahead, Cursor};
+use crate::index::filters::Filters;
 use crate::types::Seq;
 
 /// Matches that a cursor fetches at once.
@@ -149,7 +149,7 @@ impl Paged {
 
     /// The last live message up to `from` that any of the filters matches; no filter matches everything.
     pub fn prev_match(&mut self, filters: &[Bytes], from: Seq) -> Result<Option<Seq>> {
-        let filters = reduce(filters);
+        let filters = Filters::of(filters);
         if filters.is_empty() {
             return self.prev_live(from);
         }
@@ -174,7 +174,7 @@ impl Paged {
 
     /// Live messages from `from` on that any of the filters matches; no filter matches everything.
     pub fn count_from(&mut self, filters: &[Bytes], from: Seq) -> Result<u64> {
-        let filters = reduce(filters);
+        let filters = Filters::of(filters);
         let (Some(first), Some(last)) = (self.first(), self.last_live()) else {
             return Ok(0);
         };
@@ -218,13 +218,13 @@ impl Paged {
         let mut count = 0;
         if upwards == nearer {
             self.read_up(&mut { from }, Seq::MAX, &mut |_, subject| {
-                count += u64::from(matches_any(&filters, subject));
+                count += u64::from(filters.matches(subject));
                 ControlFlow::Continue(())
             })?;
             Ok(count)
         } else {
             self.read_up(&mut { first }, from - 1, &mut |_, subject| {
-                count += u64::from(matches_any(&filters, subject));
+                count += u64::from(filters.matches(subject));
                 ControlFlow::Continue(())
             })?;
             Ok(total - count)
@@ -233,18 +233,18 @@ impl Paged {
 
     /// Visits each subject that any of the filters matches, in the order of their bytes; no filter matches all.
     pub fn last_of_each(&mut self, filters: &[Bytes], visit: VisitEntry<'_>) -> Result<()> {
-        self.entries(&reduce(filters), u64::MAX, visit)?;
+        self.entries(&Filters::of(filters), u64::MAX, visit)?;
         Ok(())
     }
 
     /// The same for one filter, or none, and the subjects behind `after`.
     pub fn last_of_each_after(&mut self, filters: &[Bytes], after: &[u8], visit: VisitEntry<'_>) -> Result<()> {
-        self.entries_after(filters, after, u64::MAX, visit)?;
+        self.entries_after(&Filters::of(filters), after, u64::MAX, visit)?;
         Ok(())
     }
 
     /// Fetches the next matches from `from` on.
-    fn look_ahead(&mut self, filters: &[Bytes], from: Seq) -> Result<Ahead> {
+    fn look_ahead(&mut self, filters: &Filters, from: Seq) -> Result<Ahead> {
         let end = self.totals.next.saturating_sub(1);
         let literal = filters.len() <= SUBJECTS && !filters.iter().any(|filter| weir_subject::has_wildcard(filter));
         if !literal && end.saturating_sub(from) <= NEAR {
@@ -279,12 +279,12 @@ impl Paged {
     }
 
     /// The next matches by the log, from `from` on, looking at `budget` heads at most.
-    fn read_ahead(&self, filters: &[Bytes], from: Seq, budget: u64) -> Result<Ahead> {
+    fn read_ahead(&self, filters: &Filters, from: Seq, budget: u64) -> Result<Ahead> {
         let mut seqs = Vec::new();
         let (mut looked, mut at) = (0, from);
         let broken = self.read_up(&mut at, Seq::MAX, &mut |seq, subject| {
             looked += 1;
-            if matches_any(filters, subject) {
+            if filters.matches(subject) {
                 seqs.push(seq);
             }
             if seqs.len() == AHEAD || looked == budget {
@@ -350,7 +350,7 @@ impl Paged {
     #[allow(clippy::type_complexity, reason = "a list of subjects and what is known of them")]
     fn few(
         &mut self,
-        filters: &[Bytes],
+        filters: &Filters,
         limit: u64,
         mut wanted: impl FnMut(SubjectInfo) -> bool,
     ) -> Result<Option<Vec<(Box<[u8]>, SubjectInfo)>>> {
@@ -374,12 +374,12 @@ impl Paged {
     }
 
     /// Visits the matching subjects in order. Looks at `limit` entries at most, and answers whether that sufficed.
-    fn entries(&mut self, filters: &[Bytes], limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
+    fn entries(&mut self, filters: &Filters, limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
         self.entries_after(filters, b"", limit, visit)
     }
 
     /// The same for the subjects behind `after`, if that is not empty.
-    fn entries_after(&mut self, filters: &[Bytes], after: &[u8], limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
+    fn entries_after(&mut self, filters: &Filters, after: &[u8], limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
         let mut looked = 0;
         let from = match after.is_empty() {
             true => None,
@@ -410,7 +410,7 @@ impl Paged {
                 if from.is_some() && subject <= after {
                     return ControlFlow::Continue(());
                 }
-                if !filters.is_empty() && !matches_any(filters, subject) {
+                if !filters.is_empty() && !filters.matches(subject) {
                     return ControlFlow::Continue(());
                 }
                 match keys::decode(key, value) {

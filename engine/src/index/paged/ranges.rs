@@ -26,7 +26,9 @@ pub(super) fn ranges(filters: &[Bytes]) -> Vec<Range<'_>> {
     prefixes.dedup_by(|later, earlier| later.starts_with(earlier));
     let mut all: Vec<(&[u8], bool)> = prefixes.iter().map(|&prefix| (prefix, false)).collect();
     for filter in filters.iter().filter(|filter| !weir_subject::has_wildcard(filter)) {
-        if !prefixes.iter().any(|prefix| filter.starts_with(prefix)) {
+        // None of the prefixes begins another: only the last one that is not above the filter can begin it.
+        let before = prefixes.partition_point(|prefix| *prefix <= filter.as_ref());
+        if !before.checked_sub(1).is_some_and(|at| filter.starts_with(prefixes[at])) {
             all.push((filter, true));
         }
     }

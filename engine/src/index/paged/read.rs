@@ -2,13 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
-
 use super::keys::{self, with_seq};
 use super::{Paged, SubjectInfo, overlay};
 use crate::backend::{Direction, Want};
 use crate::error::Result;
-use crate::index::subjects::matches_any;
+use crate::index::filters::Filters;
 use crate::types::Seq;
 
 impl Paged {
@@ -143,11 +141,11 @@ impl Paged {
     }
 
     /// The last match up to `from`, looking at `budget` heads at most; and where it stopped, 0 for the very end.
-    pub(super) fn read_down_for(&self, filters: &[Bytes], from: Seq, budget: u64) -> Result<(Option<Seq>, Seq)> {
+    pub(super) fn read_down_for(&self, filters: &Filters, from: Seq, budget: u64) -> Result<(Option<Seq>, Seq)> {
         let (mut found, mut looked, mut at) = (None, 0, 0);
         self.read_down(from, 0, &mut |seq, subject| {
             looked += 1;
-            if matches_any(filters, subject) {
+            if filters.matches(subject) {
                 found = Some(seq);
                 return ControlFlow::Break(());
             }

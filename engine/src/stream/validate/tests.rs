@@ -195,9 +195,29 @@ fn subjects_must_be_valid_apart_and_not_the_servers() {
     for subject in ["$JS.EVENT.>", "$JS.EVENT.ADVISORY.x", "$SYS.ACCOUNT.>", "$KV.>", "*"] {
         assert!(create(json!({"subjects": [subject]})).is_ok(), "{subject}");
     }
-    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    assert!(subjects_overlap(&names(&["a", "b.>"]), &names(&["b.*"])));
-    assert!(!subjects_overlap(&names(&["a", "b.>"]), &names(&["b", "c"])));
+    assert!(SubjectSet::of(&["a", "b.>"]).overlaps(&["b.*"]));
+    assert!(!SubjectSet::of(&["a", "b.>"]).overlaps(&["b", "c"]));
+}
+
+#[test]
+fn many_subjects_are_compared_in_bounded_steps() {
+    let many = |count: usize, form: fn(usize) -> String| -> Vec<String> { (0..count).map(form).collect() };
+    let plain = many(20_000, |at| format!("a.{at}.b"));
+    assert!(create(json!({"subjects": plain})).is_ok());
+    let mut twice = plain.clone();
+    twice.push("a.7.*".into());
+    let text = "subject \"a.7.b\" overlaps with \"a.7.*\"";
+    assert_eq!(create(json!({"subjects": twice})).unwrap_err().text, text);
+    // Each of the second kind has to look at all of the first.
+    let mut crossed = many(5000, |at| format!("a.x.{at}.c"));
+    crossed.extend(many(5000, |at| format!("a.x.*.{at}")));
+    let text = "too many subjects with wildcards to be compared with one another";
+    assert_eq!(create(json!({"subjects": crossed})).unwrap_err().text, text);
+    let beyond = many(SUBJECTS_MAX + 1, |at| format!("a.{at}"));
+    assert_eq!(
+        create(json!({"subjects": beyond})).unwrap_err().text,
+        "a stream has at most 32768 subjects"
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{is_literal, naive, overlaps};
+use crate::{is_literal, is_subset, naive, overlaps};
 use proptest::prelude::*;
 
 fn asked(list: &Sublist<u32>, literal: &[u8]) -> Vec<u32> {
@@ -181,6 +181,14 @@ proptest! {
             let expected: Vec<u32> = model.iter().filter(|(filter, ..)| overlaps(filter, &question)).map(|(.., value)| *value).collect();
             prop_assert_eq!(list.has_overlap(&question), !expected.is_empty());
             prop_assert_eq!(&out, &expected);
+            let mut steps = 1;
+            list.overlapping_within(&question, &mut steps, &mut |_| {});
+            prop_assert_eq!(steps, 0);
+            let mut covering = Vec::new();
+            list.covering(&question, &mut |value| covering.push(*value));
+            covering.sort_unstable();
+            let expected_covering: Vec<u32> = model.iter().filter(|(filter, ..)| is_subset(&question, filter)).map(|(.., value)| *value).collect();
+            prop_assert_eq!(covering, expected_covering);
             if is_literal(&question) {
                 prop_assert_eq!(asked(&list, &question), expected);
             }

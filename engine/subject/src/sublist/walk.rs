@@ -65,8 +65,44 @@ impl<T> Sublist<T> {
         true
     }
 
+    /// As `walk`, for the filters that include `filter`, which may have wildcards itself.
+    pub(super) fn walk_covering(&self, filter: &[u8], mut found: impl FnMut(u32) -> bool) -> bool {
+        let Some(asked) = self.ask(filter) else {
+            return true;
+        };
+        let mut later: SmallVec<[(u32, usize); TOKENS_ON_STACK]> = SmallVec::new();
+        later.push((ROOT, 0));
+        while let Some((at, depth)) = later.pop() {
+            let node = &self.nodes[at as usize];
+            let Some(next) = asked.get(depth) else {
+                if node.head != NIL && !found(node.head) {
+                    return false;
+                }
+                continue;
+            };
+            if node.rest != NIL && !found(self.nodes[node.rest as usize].head) {
+                return false;
+            }
+            if next.token == [REST] && depth + 1 == asked.len() {
+                // Only another of its kind includes it.
+                continue;
+            }
+            if node.star != NIL {
+                later.push((node.star, depth + 1));
+            }
+            if next.token != [STAR] {
+                match self.child(at, next.token, next.hash) {
+                    NIL => {}
+                    child => later.push((child, depth + 1)),
+                }
+            }
+        }
+        true
+    }
+
     /// As `walk`, for a filter that may have wildcards itself.
-    pub(super) fn walk_overlapping(&self, filter: &[u8], mut found: impl FnMut(u32) -> bool) -> bool {
+    /// Says no as well when `steps` are used up.
+    pub(super) fn walk_overlapping(&self, filter: &[u8], steps: &mut u64, mut found: impl FnMut(u32) -> bool) -> bool {
         let Some(asked) = self.ask(filter) else {
             return true;
         };
@@ -75,6 +111,10 @@ impl<T> Sublist<T> {
         let mut later: SmallVec<[(u32, usize); TOKENS_ON_STACK]> = SmallVec::new();
         later.push((ROOT, 0));
         while let Some((at, depth)) = later.pop() {
+            let Some(left) = steps.checked_sub(1) else {
+                return false;
+            };
+            *steps = left;
             let node = &self.nodes[at as usize];
             if (depth == asked.len() || depth == ALL) && node.head != NIL && !found(node.head) {
                 return false;
