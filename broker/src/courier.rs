@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use weir_engine::shard::emit::ConsumerName;
+
 use crate::account::Account;
+use crate::client::Client;
 use crate::jetstream::Batch;
 use crate::routing::{Outgoing, Router};
 
@@ -12,6 +15,8 @@ pub struct Courier {
     account: Arc<Account>,
     router: Router,
     batch: Batch,
+    /// What clients have promised room for, until the next flush.
+    promises: Vec<(Arc<Client>, usize)>,
 }
 
 impl Courier {
@@ -22,6 +27,7 @@ impl Courier {
             account,
             router: Router::default(),
             batch: Batch::default(),
+            promises: Vec::new(),
         }
     }
 
@@ -45,9 +51,28 @@ impl Courier {
         self.router.has_interest(&self.account, to)
     }
 
+    /// Of `wanted` bytes, how many `consumer` may send to `to` before the next [`flush`](Self::flush). 0: none, and the
+    /// consumer is woken when there is room. Only where one client alone listens is there a bound: several go on without
+    /// those that are too slow for the others.
+    pub(crate) fn room(&mut self, consumer: &Arc<ConsumerName>, to: &[u8], wanted: usize) -> usize {
+        let Some(client) = self.router.sole_client(&self.account, to) else {
+            return usize::MAX;
+        };
+        let promised = client.promise(consumer, wanted);
+        match self.promises.last_mut() {
+            _ if promised == 0 => {}
+            Some((last, sum)) if Arc::ptr_eq(last, client) => *sum += promised,
+            _ => self.promises.push((Arc::clone(client), promised)),
+        }
+        promised
+    }
+
     /// Writes what was sent, once per receiver, and submits what streams of this server took of it.
     pub fn flush(&mut self) {
         self.router.sink.flush();
+        for (client, promised) in self.promises.drain(..) {
+            client.redeem(promised);
+        }
         self.router.sink.stall = false;
         self.batch.submit();
         self.router.refresh(&self.account);

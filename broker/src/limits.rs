@@ -35,6 +35,10 @@ pub const FLUSH_ROUNDS: usize = 4;
 /// Part of `max_pending` (in quarters) at which publishers to that client are slowed down.
 pub const STALL_QUARTERS: usize = 3;
 
+/// Part of `max_pending` that consumers fill: while more than one in so many bytes of it waits for a client, messages of
+/// streams stay where they are. Publishers and answers have the rest. Deliveries go on at half of it.
+pub const DELIVER_PART: usize = 4;
+
 /// How long a publisher waits for a receiver that is behind, per read. nats-server waits 2 to 5 ms, at most 10 ms a read.
 pub const STALL: Duration = Duration::from_millis(5);
 

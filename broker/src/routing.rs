@@ -89,6 +89,15 @@ impl Router {
         !matched.plain.is_empty() || !matched.queued.is_empty()
     }
 
+    /// The client that alone listens on `to`; `None` if there are several, or a part of the server.
+    pub fn sole_client(&mut self, account: &Account, to: &[u8]) -> Option<&Arc<Client>> {
+        let matched = self.cache.get(account, to);
+        match (matched.plain.as_slice(), matched.queued.as_slice()) {
+            ([one], []) | ([], [one]) => one.client(),
+            _ => None,
+        }
+    }
+
     /// Drops what is only there for speed, and with it every reference to other clients.
     pub fn forget(&mut self) {
         self.cache = MatchCache::default();

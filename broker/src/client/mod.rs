@@ -10,6 +10,7 @@ mod outbound;
 mod ping;
 mod publish;
 mod reader;
+mod room;
 mod session;
 mod trace;
 
@@ -26,7 +27,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 pub use close::CloseReason;
 
 use crate::account::{Account, Subscription};
-use crate::limits::EARLY_WRITE;
+use crate::limits::{DELIVER_PART, EARLY_WRITE};
 use crate::server::{Home, Server};
 use outbound::Outbound;
 use session::Session;
@@ -59,6 +60,8 @@ pub struct Client {
     trace: bool,
     /// Bytes waiting at which the client counts as slow.
     max_pending: usize,
+    /// Bytes waiting, and promised to consumers, up to which consumers may deliver.
+    deliver_max: usize,
     /// Bytes waiting at which a sender writes at once instead of at the end of its batch.
     relief: usize,
     closing: OnceLock<CloseReason>,
@@ -133,6 +136,7 @@ impl Client {
             who: Mutex::default(),
             trace: server.options.trace,
             max_pending,
+            deliver_max: max_pending / DELIVER_PART,
             relief: EARLY_WRITE.min(max_pending / 4),
             closing: OnceLock::new(),
             traffic: Traffic::default(),

@@ -4,6 +4,7 @@
 //! for which more than `max_pending` bytes wait is closed as a slow consumer. Appenders hold the lock only to copy. One thread at a time owns the socket's write side (`writing`): it takes the full
 //! buffer, leaves the empty one, and writes without the lock. If the socket is full, a task takes over and waits for it.
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::MutexGuard;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
+use weir_engine::shard::emit::ConsumerName;
 use weir_wire::encode;
 
 use super::{Client, CloseReason};
@@ -32,12 +34,18 @@ pub(crate) struct Outbound {
     /// Somebody has promised to call [`Client::flush`].
     dirty: bool,
     /// Nothing more is accepted.
-    shut: bool,
+    pub(super) shut: bool,
     /// Touched since the janitor last looked.
     busy: bool,
     /// Messages delivered, and the bytes of their headers and payloads.
     pub messages: u64,
     pub bytes: u64,
+    /// Bytes that consumers were promised and have not delivered.
+    pub(super) promised: usize,
+    /// Consumers that wait for room.
+    pub(super) waiting: HashSet<Arc<ConsumerName>>,
+    /// The connection has ended, and nobody will be woken any more.
+    pub(super) ended: bool,
     /// Messages when somebody last began to write: more is activity.
     noted: u64,
 }
@@ -207,12 +215,14 @@ impl Client {
         let mut out = self.outbound.lock();
         out.give_back(buf);
         if !out.buf.is_empty() {
-            return Some(out.take());
+            let next = out.take();
+            self.made_room(out);
+            return Some(next);
         }
         out.in_flight = 0;
         out.writing = false;
         let last = out.shut;
-        drop(out);
+        self.made_room(out);
         if last {
             self.hang_up();
         }
@@ -307,7 +317,9 @@ async fn drain(client: Arc<Client>, mut buf: Vec<u8>, mut at: usize) {
             };
             (buf, at) = (next, 0);
         } else {
-            client.outbound.lock().in_flight = buf.len() - at;
+            let mut out = client.outbound.lock();
+            out.in_flight = buf.len() - at;
+            client.made_room(out);
         }
     }
 }

@@ -83,6 +83,7 @@ impl Client {
         tracing::debug!("{} - Client connection closed: {reason}", self.label());
         let snapshot = self.snapshot();
         self.forget_all();
+        self.end_waiting();
         // The cache may hold this very client.
         self.session.lock().router.forget();
         self.server.retire(self, snapshot, reason);

@@ -62,6 +62,16 @@ impl JetStream {
         found.is_some_and(|stream| stream.consumers.contains_key(name))
     }
 
+    /// Wakes consumers that waited for a client to have room.
+    pub fn wake(&self, consumers: impl IntoIterator<Item = Arc<ConsumerName>>) {
+        for name in consumers {
+            if let Some(place) = self.place(&name.account, name.stream.as_bytes()) {
+                let consumer = Bytes::copy_from_slice(name.consumer.as_bytes());
+                self.shard(place.shard).wake(place.stream, consumer);
+            }
+        }
+    }
+
     /// Attaches the API and everything that the store holds.
     pub(super) async fn attach_all(self: &Arc<Self>) -> Result<()> {
         for account in &self.accounts {

@@ -68,6 +68,11 @@ impl Outlet for BrokerOutlet {
             .is_some_and(|account| account.has_subscriber(subject, queue))
     }
 
+    fn room(&mut self, consumer: &Arc<ConsumerName>, to: &[u8], wanted: usize) -> usize {
+        self.courier(&consumer.account)
+            .map_or(usize::MAX, |courier| courier.room(consumer, to, wanted))
+    }
+
     fn emit(&mut self, emit: Emit) {
         match emit {
             Emit::Published {

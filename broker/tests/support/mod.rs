@@ -117,16 +117,17 @@ impl Raw {
                     return true;
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    assert!(
-                        Instant::now() < end,
-                        "nothing came; so far: {:?}",
-                        String::from_utf8_lossy(&self.pending)
-                    );
+                    assert!(Instant::now() < end, "nothing came; so far: {:?}", self.shown());
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+
+    /// The beginning of what was not looked at.
+    fn shown(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.pending[..self.pending.len().min(500)])
     }
 
     fn drop_pings(&mut self) {
@@ -150,22 +151,14 @@ impl Raw {
                 self.pending.drain(..at + 2);
                 return line;
             }
-            assert!(
-                self.more(),
-                "closed; so far: {:?}",
-                String::from_utf8_lossy(&self.pending)
-            );
+            assert!(self.more(), "closed; so far: {:?}", self.shown());
         }
     }
 
     /// That many bytes.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         while self.pending.len() < count {
-            assert!(
-                self.more(),
-                "closed; so far: {:?}",
-                String::from_utf8_lossy(&self.pending)
-            );
+            assert!(self.more(), "closed; so far: {:?}", self.shown());
         }
         self.pending.drain(..count).collect()
     }

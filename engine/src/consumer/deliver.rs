@@ -1,5 +1,6 @@
 //! Choosing what is sent next, and noting that it was.
 
+use crate::consumer::pull::Unserved;
 use crate::consumer::{AckPolicy, Consumer, ReplayPolicy};
 use crate::error::{Kind, Result};
 use crate::shard::command::Place;
@@ -31,11 +32,23 @@ enum Next {
     Later,
 }
 
+/// What came of sending a message.
+enum Sent {
+    Yes,
+    /// Nobody wants it.
+    Nobody,
+    /// Nobody who wants it has room for it: the outlet wakes the consumer when somebody has.
+    NoRoom,
+}
+
+/// Bytes of room that a consumer asks for at a time, where all of it is for one receiver.
+pub(super) const ROOM: usize = 256 << 10;
+
 impl Consumer {
     /// Sends what can be sent now. Answers the sequences that nobody need acknowledge, for the stream's retention.
     pub fn deliver(&mut self, stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<Vec<Seq>> {
         let mut done = Vec::new();
-        let mut checked = 0;
+        let mut room = 0;
         if self.is_paused(turn.now) {
             // For requests that would not wait there is nothing.
             self.end_of_stream(turn);
@@ -76,10 +89,14 @@ impl Consumer {
                 }
                 Err(error) => return Err(error),
             };
-            if !self.send(choice, message, &mut checked, turn) {
-                // For those that wait there is nothing.
-                self.end_of_stream(turn);
-                break;
+            match self.send(choice, message, &mut room, turn) {
+                Sent::Yes => {}
+                Sent::Nobody => {
+                    // For those that wait there is nothing.
+                    self.end_of_stream(turn);
+                    break;
+                }
+                Sent::NoRoom => break,
             }
             if self.config.ack_policy == AckPolicy::None {
                 done.push(seq);
@@ -173,21 +190,30 @@ impl Consumer {
         }
     }
 
-    /// Sends the chosen message, if there is somebody to send it to.
-    fn send(&mut self, choice: Choice, message: Message, checked: &mut usize, turn: &mut Turn<'_>) -> bool {
+    /// Sends the chosen message, if there is somebody to send it to. `room` is what is left of what the receiver was found
+    /// to have room for; it is asked for when it is 0.
+    fn send(&mut self, choice: Choice, message: Message, room: &mut usize, turn: &mut Turn<'_>) -> Sent {
         let shown = match self.config.headers_only {
             true => headers_only_len(&message),
             false => message.headers.len() + message.payload.len(),
         };
         let size = message.subject.len() + self.ack_subject_len(&choice, &message) + shown;
         let (to, unused) = match self.config.is_push() {
-            true => (
-                bytes::Bytes::copy_from_slice(self.config.deliver_subject.as_bytes()),
-                None,
-            ),
-            false => match self.next_waiting(size as u64, checked, turn) {
-                Some(booked) => (booked.reply, booked.unused),
-                None => return false,
+            true => {
+                let to = self.config.deliver_subject.as_bytes();
+                if *room == 0 {
+                    *room = turn.outlet.room(&self.name, to, ROOM);
+                }
+                if *room == 0 {
+                    return Sent::NoRoom;
+                }
+                *room = room.saturating_sub(size);
+                (bytes::Bytes::copy_from_slice(to), None)
+            }
+            false => match self.next_waiting(size as u64, room, turn) {
+                Ok(booked) => (booked.reply, booked.unused),
+                Err(Unserved::Nobody) => return Sent::Nobody,
+                Err(Unserved::Full) => return Sent::NoRoom,
             },
         };
         let seq = message.seq;
@@ -232,7 +258,7 @@ impl Consumer {
             self.tell(to, status, turn);
         }
         self.request_flow_control(turn);
-        true
+        Sent::Yes
     }
 
     /// The length of the subject that the message will be acknowledged with, which counts to a client's byte limit.

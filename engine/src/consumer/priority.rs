@@ -90,6 +90,13 @@ impl Consumer {
         None
     }
 
+    /// Puts requests by priority in order again, after some at the front were passed over.
+    pub(super) fn restore_order(&mut self) {
+        if self.config.priority_policy == PriorityPolicy::Prioritized {
+            self.waiting.make_contiguous().sort_by_key(rank);
+        }
+    }
+
     /// Puts a request where its turn is: at the end, or behind those of its priority. One without a priority group is
     /// behind all that have one.
     pub(super) fn queue(&mut self, waiting: Waiting) {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::consumer::deliver::ROOM;
 use crate::consumer::priority::Eligible;
 use crate::consumer::request::{GroupRequest, PullRequest};
 use crate::consumer::{Consumer, PriorityPolicy};
@@ -37,6 +38,15 @@ pub(super) struct Booked {
     pub reply: Bytes,
     /// That request is complete, and so many of its bytes were not used.
     pub unused: Option<u64>,
+}
+
+/// Why no request gets a message.
+#[derive(Clone, Copy)]
+pub(super) enum Unserved {
+    /// None waits, or none that may have it.
+    Nobody,
+    /// The clients of those that wait have no room now.
+    Full,
 }
 
 impl Waiting {
@@ -205,44 +215,58 @@ impl Consumer {
         }
     }
 
-    /// Chooses the request that gets the next message of so many bytes, and books it there. `checked` counts the
-    /// requests at the front of the queue that were seen to be alive in this turn.
-    pub(super) fn next_waiting(&mut self, size: u64, checked: &mut usize, turn: &mut Turn<'_>) -> Option<Booked> {
+    /// Chooses the request that gets the next message of so many bytes, and books it there. `room` is what the client of
+    /// the request at the front was seen to have room for in this turn; 0 if it was not looked at.
+    pub(super) fn next_waiting(
+        &mut self,
+        size: u64,
+        room: &mut usize,
+        turn: &mut Turn<'_>,
+    ) -> Result<Booked, Unserved> {
         let mut passed = 0;
+        let mut unserved = Unserved::Nobody;
         loop {
-            let waiting = self.waiting.front()?;
+            let waiting = self.waiting.front().ok_or(unserved)?;
             if waiting.expires <= turn.now {
                 self.expire_pulls(false, turn);
                 continue;
             }
-            if *checked == 0 {
+            let mut full = false;
+            if *room == 0 {
                 if !turn.outlet.has_interest(&self.name.account, &waiting.reply) {
                     self.waiting.pop_front();
                     continue;
                 }
-                *checked = 1;
+                // What is left over for one request is of no use to the next.
+                let wanted = if self.waiting.len() == 1 { ROOM } else { size as usize };
+                *room = turn.outlet.room(&self.name, &waiting.reply, wanted);
+                full = *room == 0;
             }
             let (eligible, fresh_pin) = match self.config.priority_policy {
+                _ if full => (Eligible::Later, false),
                 PriorityPolicy::None => (Eligible::Yes, false),
                 _ => self.eligible(turn),
             };
             match eligible {
                 Eligible::Yes => {}
                 Eligible::Later => {
+                    if full {
+                        unserved = Unserved::Full;
+                    }
                     self.waiting.rotate_left(1);
-                    *checked = 0;
+                    *room = 0;
                     passed += 1;
                     if passed >= self.waiting.len() {
-                        return None;
+                        return Err(unserved);
                     }
                     continue;
                 }
                 Eligible::Never(status) => {
-                    self.drop_front(status, checked, turn);
+                    self.drop_front(status, room, turn);
                     continue;
                 }
             }
-            let waiting = self.waiting.front()?;
+            let waiting = self.waiting.front().ok_or(unserved)?;
             if waiting.bytes_left.is_some_and(|left| size > left) {
                 let status = Status::Conflict {
                     text: "Message Size Exceeds MaxBytes".to_owned(),
@@ -251,23 +275,28 @@ impl Consumer {
                 if fresh_pin {
                     self.pin = None;
                 }
-                self.drop_front(status, checked, turn);
+                self.drop_front(status, room, turn);
                 continue;
             }
-            return self.book_waiting(size, checked, turn);
+            *room = room.saturating_sub(size as usize);
+            let booked = self.book_waiting(size, room, turn);
+            if passed > 0 {
+                self.restore_order();
+            }
+            return booked.ok_or(unserved);
         }
     }
 
     /// Takes the request at the front off the queue and tells it why.
-    fn drop_front(&mut self, status: Status, checked: &mut usize, turn: &mut Turn<'_>) {
-        *checked = 0;
+    fn drop_front(&mut self, status: Status, room: &mut usize, turn: &mut Turn<'_>) {
+        *room = 0;
         if let Some(waiting) = self.waiting.pop_front() {
             self.tell(waiting.reply, status, turn);
         }
     }
 
     /// Counts a message of so many bytes to the request at the front, and moves that to where its next turn is.
-    fn book_waiting(&mut self, size: u64, checked: &mut usize, turn: &Turn<'_>) -> Option<Booked> {
+    fn book_waiting(&mut self, size: u64, room: &mut usize, turn: &Turn<'_>) -> Option<Booked> {
         let waiting = self.waiting.front_mut()?;
         if let Some(left) = &mut waiting.bytes_left {
             *left -= size.min(*left);
@@ -285,7 +314,7 @@ impl Consumer {
             // Told how many bytes it did not use, if it counted them.
             booked.unused = waiting.bytes_left.filter(|left| *left > 0);
             self.waiting.pop_front();
-            *checked = 0;
+            *room = 0;
         } else if self.waiting.len() > 1 {
             // In turn: the next message is for the next request.
             match self.config.priority_policy {
@@ -296,7 +325,7 @@ impl Consumer {
                 }
                 _ => self.waiting.rotate_left(1),
             }
-            *checked = 0;
+            *room = 0;
         }
         Some(booked)
     }

@@ -312,6 +312,14 @@ pub trait Outlet: Send {
     /// a push consumer active.
     fn has_subscriber(&mut self, account: &str, subject: &[u8], queue: &str) -> bool;
 
+    /// Of `wanted` bytes, how many `consumer` may deliver to whoever listens on `to` now; they are promised until the next
+    /// [`flush`](Self::flush). 0: none, and the outlet sends [`Input::Wake`](crate::shard::Input::Wake) for the consumer
+    /// when there is room again. An outlet that bounds nothing promises all there is.
+    fn room(&mut self, consumer: &Arc<ConsumerName>, to: &[u8], wanted: usize) -> usize {
+        let _ = (consumer, to, wanted);
+        usize::MAX
+    }
+
     /// Sends one. Answers to publishes with [`Ticket::Call`] and [`Emit::Done`] never come here.
     fn emit(&mut self, emit: Emit);
 

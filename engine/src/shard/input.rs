@@ -172,6 +172,12 @@ impl ShardHandle {
         self.send(inputs)
     }
 
+    /// Hands over [`Input::Wake`], however full the queue is: a consumer whose wake-up is lost would sleep on.
+    pub fn wake(&self, stream: LogId, consumer: Bytes) {
+        // Refused only by a shard that has ended, and its consumers with it.
+        let _ = self.send(vec![Input::Wake { stream, consumer }]);
+    }
+
     /// Hands over one input, however full the queue is: for what is rare and must not be lost.
     pub(crate) fn send(&self, inputs: Vec<Input>) -> std::result::Result<(), Vec<Input>> {
         self.load.messages.fetch_add(inputs.len(), Ordering::Relaxed);
