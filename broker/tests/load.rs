@@ -193,3 +193,62 @@ fn subjects_are_told_a_page_at_a_time() {
         assert_eq!(subjects.map_or(0, serde_json::Map::len), told, "{filter} from {offset}");
     }
 }
+
+#[test]
+fn what_a_storage_thread_does_not_take_is_told() {
+    let fixture = start(|options| {
+        options.jetstream.shards = Some(1);
+        options.jetstream.max_buffered_msgs = Some(1);
+    });
+    let mut client = fixture.client();
+    fill(&mut client, 2);
+    for (name, config) in [
+        ("pull", json!({"durable_name": "pull", "ack_policy": "explicit"})),
+        (
+            "push",
+            json!({"durable_name": "push", "ack_policy": "none", "deliver_subject": "to"}),
+        ),
+    ] {
+        let body = json!({"stream_name": "S", "config": config});
+        let made = ask(&mut client, &format!("CONSUMER.CREATE.S.{name}"), &body);
+        assert!(made.get("error").is_none(), "{made}");
+    }
+    // The storage thread stands still until the end of this is dropped.
+    let (wait, waiting) = std::sync::mpsc::channel::<()>();
+    let (entered, has_entered) = std::sync::mpsc::channel();
+    let jetstream = fixture.server.server.jetstream.get().unwrap();
+    jetstream.shard(0).call(
+        move |_| {
+            entered.send(()).unwrap();
+            let _ = waiting.recv();
+            Ok(())
+        },
+        |_| {},
+    );
+    has_entered.recv().unwrap();
+    for number in 0..3 {
+        client.send(format!("PUB s.0.{number} 1\r\nx\r\nPING\r\n"));
+        client.expect("PONG\r\n");
+    }
+    publish(&mut client, "s.0.0", "r", "x");
+    let (headers, payload) = next(&mut client);
+    assert_eq!(headers, "NATS/1.0 429 Too Many Requests\r\n\r\n");
+    assert!(String::from_utf8(payload).unwrap().contains("10167"));
+    publish(&mut client, "$JS.API.CONSUMER.MSG.NEXT.S.pull", "r", "1");
+    assert_eq!(next(&mut client).0, "NATS/1.0 409 Exceeded MaxWaiting\r\n\r\n");
+    publish(&mut client, "$JS.ACK.S.pull.1.1.1.1.1", "r", "+ACK");
+    assert!(next(&mut client).0.starts_with("NATS/1.0 503"));
+    publish(&mut client, "$JS.ACK.S.pull.1.1.1.1.1", "r", "+NXT");
+    assert_eq!(next(&mut client).0, "NATS/1.0 409 Exceeded MaxWaiting\r\n\r\n");
+    // Somebody subscribes to the consumer's messages meanwhile.
+    let mut receiver = fixture.server.client();
+    receiver.send("SUB to 1\r\nPING\r\n");
+    receiver.expect("PONG\r\n");
+    drop(wait);
+    // The two that were stored before, and two of the three.
+    for seq in 1..=4 {
+        let line = receiver.line();
+        assert!(line.contains(&format!("$JS.ACK.S.push.1.{seq}.")), "{line}");
+        receiver.line();
+    }
+}

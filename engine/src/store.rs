@@ -235,6 +235,25 @@ pub struct Catalogue {
     findings: RwLock<BTreeMap<String, Finding>>,
 }
 
+/// Says, when it is dropped by a panic, that a shard does not serve any more: otherwise it would only look busy.
+struct Trouble {
+    catalogue: Arc<Catalogue>,
+    number: usize,
+}
+
+impl Drop for Trouble {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = format!(
+                "storage thread {} has ended by a fault of its own: restart the server",
+                self.number
+            );
+            tracing::error!("{why}");
+            self.catalogue.set_trouble(self.number, Some(why));
+        }
+    }
+}
+
 impl Catalogue {
     /// The stream of that name.
     pub fn get(&self, account: &str, name: &str) -> Option<Arc<StreamEntry>> {
@@ -330,7 +349,7 @@ impl Catalogue {
     }
 
     /// The stream with that log.
-    pub(crate) fn by_id(&self, id: LogId) -> Option<Arc<StreamEntry>> {
+    pub fn by_id(&self, id: LogId) -> Option<Arc<StreamEntry>> {
         let streams = self.streams.read();
         streams.values().find(|entry| entry.id == id).cloned()
     }
@@ -552,7 +571,13 @@ impl Store {
             let runner = Runner::new(state, handle.clone(), receiver, load, outlet(number));
             let thread = std::thread::Builder::new()
                 .name(format!("weir-shard-{number}"))
-                .spawn(move || runner.run())
+                .spawn({
+                    let catalogue = catalogue.clone();
+                    move || {
+                        let _trouble = Trouble { catalogue, number };
+                        runner.run();
+                    }
+                })
                 .map_err(|error| Error::io("starting a shard's thread", error))?;
             shards.push(handle);
             threads.push(thread);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_engine::LogId;
 use weir_engine::consumer::{AckPolicy, ConsumerConfig};
-use weir_engine::shard::Input;
 use weir_engine::shard::emit::ConsumerName;
 use weir_engine::store::StreamEntry;
 
@@ -258,8 +257,7 @@ impl JetStream {
             let consumer = Bytes::copy_from_slice(name.as_bytes());
             let wake = move || {
                 if let Some(jetstream) = jetstream.upgrade() {
-                    let consumer = consumer.clone();
-                    jetstream.submit(shard, vec![Input::Wake { stream, consumer }]);
+                    jetstream.shard(shard).wake(stream, consumer.clone());
                 }
             };
             account.watch(subject, (entry.id.0, name.into()), Arc::new(wake));

@@ -12,6 +12,7 @@ mod backup_tar;
 mod batch;
 mod capacity;
 mod outlet;
+mod overload;
 mod services;
 mod sourcing;
 mod status;
@@ -62,6 +63,8 @@ pub struct JetStream {
     pub restores: Arc<tokio::sync::Semaphore>,
     /// API requests under way.
     pub api_load: api::load::ApiLoad,
+    /// Messages that storage threads did not take.
+    refusals: overload::Refusals,
     /// API requests served, and how many of them were answered with an error.
     pub api_requests: ApiCounters,
     store: Store,
@@ -171,6 +174,7 @@ impl JetStream {
             max_payload: server.options.max_payload,
             restores: Arc::new(tokio::sync::Semaphore::new(api::RESTORES_MAX)),
             api_load: api::load::ApiLoad::new(&options),
+            refusals: overload::Refusals::default(),
             api_requests: ApiCounters::default(),
             store,
             accounts,
@@ -296,7 +300,7 @@ impl JetStream {
     /// Sends inputs to a storage thread; publishers whose messages it has no room for are told.
     fn submit(&self, shard: usize, inputs: Vec<weir_engine::shard::Input>) {
         if let Err(refused) = self.shard(shard).submit(inputs) {
-            outlet::refuse_overload(self, refused);
+            overload::refuse(self, refused);
         }
     }
 

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use serde::Serialize;
-use weir_engine::shard::Input;
 use weir_engine::shard::emit::{ConsumerName, Delivery, Emit, Event, Outlet, PubAck, Status, Ticket};
 use weir_engine::{Error, Rejection, reject};
 
@@ -266,13 +265,12 @@ fn write_ack_subject(out: &mut Vec<u8>, delivery: &Delivery) {
 }
 
 /// A PubAck as nats-server spells it, with its space before `true`.
-fn write_pub_ack(out: &mut Vec<u8>, result: Result<&PubAck, &Error>, stream: &str, domain: Option<&str>) {
+pub(super) fn write_pub_ack(out: &mut Vec<u8>, result: Result<&PubAck, &Error>, stream: &str, domain: Option<&str>) {
     match result {
         // A message of an atomic batch that goes on: nothing is stored yet, and the answer is empty.
         Ok(ack) if ack.seq == 0 && ack.batch.is_none() => {}
         Ok(ack) => {
             out.extend_from_slice(b"{\"stream\":\"");
-            // Stream names have no characters that JSON escapes, but perhaps quotation marks.
             extend_json(out, &ack.stream);
             out.extend_from_slice(b"\"");
             if let Some(domain) = domain {
@@ -319,11 +317,14 @@ struct Refused<'a> {
 }
 
 fn extend_json(out: &mut Vec<u8>, text: &str) {
-    for byte in text.bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(byte);
+    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    // Texts always have a JSON form: what stands between its quotation marks.
+    let json = serde_json::to_vec(text).unwrap_or_default();
+    if let [b'"', inner @ .., b'"'] = &json[..] {
+        out.extend_from_slice(inner);
     }
 }
 
@@ -335,31 +336,35 @@ pub(super) fn rejection_of(error: &Error) -> Rejection {
     }
 }
 
-/// Tells publishers that a storage thread has too much to do (js-api: 429 with 10167).
-pub(super) fn refuse_overload(jetstream: &JetStream, refused: Vec<Input>) {
-    tracing::warn!(
-        "{} messages refused: a storage thread has too much to do",
-        refused.len()
-    );
-    let block = status::block(429, "Too Many Requests", &[]);
-    for input in refused {
-        let Input::Publish {
-            stream,
-            ticket: Ticket::Reply(to),
-            ..
-        } = input
-        else {
-            continue;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_acknowledgements_are_json() {
+        let ack = |id: &'static str, stream: &str| PubAck {
+            stream: stream.into(),
+            seq: 7,
+            duplicate: false,
+            value: None,
+            batch: Some(Box::new(weir_engine::shard::emit::BatchAck {
+                id: Bytes::from_static(id.as_bytes()),
+                count: 2,
+            })),
         };
-        let Some(entry) = jetstream.catalogue().all().into_iter().find(|entry| entry.id == stream) else {
-            continue;
-        };
-        let Some(account) = jetstream.account(&entry.account) else {
-            continue;
-        };
-        let mut payload = Vec::new();
-        let error = Error::from(reject::STREAM_TOO_MANY_REQUESTS);
-        write_pub_ack(&mut payload, Err(&error), &entry.name, None);
-        jetstream.send(account, &to, &block, &payload);
+        for (id, stream) in [
+            ("plain", "S"),
+            ("a\"b\\c", "\"q\""),
+            ("tab\tbell\u{7}nul\0", "\u{1b}[31m"),
+            ("ümläut\u{7f}", "é"),
+        ] {
+            let mut out = Vec::new();
+            write_pub_ack(&mut out, Ok(&ack(id, stream)), stream, Some("\u{1}"));
+            let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(
+                [&told["stream"], &told["batch"], &told["domain"]],
+                [stream, id, "\u{1}"]
+            );
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::consumer::{Ack, AckKind, ConsumerConfig, ConsumerInfo, PullRequest};
 use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::shard::emit::{Delivery, Status};
-use crate::shard::{Input, ShardHandle};
+use crate::shard::{Input, Refused, ShardHandle};
 use crate::stream::Message;
 use crate::stream::validate::ServerLimits;
 use crate::types::{LogId, Nanos};
@@ -307,9 +307,8 @@ fn refuse_push(config: &ConsumerConfig) -> Result<()> {
 fn submit(shard: &ShardHandle, inputs: Vec<Input>) -> Result<()> {
     match shard.submit(inputs) {
         Ok(()) => Ok(()),
-        // A shard that is gone takes nothing at all; one that is behind takes what weighs nothing.
-        Err(_) if shard.send(Vec::new()).is_err() => Err(closed()),
-        Err(_) => Err(Error::new(Kind::Busy, "too much waits for the shard already")),
+        Err(Refused::Gone(_)) => Err(closed()),
+        Err(Refused::Busy(_)) => Err(Error::new(Kind::Busy, "too much waits for the shard already")),
     }
 }
 

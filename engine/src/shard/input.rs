@@ -138,6 +138,14 @@ fn weight(inputs: &[Input]) -> usize {
     inputs.iter().map(Input::bytes).sum()
 }
 
+/// Inputs that a shard did not take: the caller has to tell whoever sent them.
+pub enum Refused {
+    /// Too much waits for it already.
+    Busy(Vec<Input>),
+    /// Its thread has ended.
+    Gone(Vec<Input>),
+}
+
 /// A way to a shard, for any thread.
 #[derive(Clone)]
 pub struct ShardHandle {
@@ -162,14 +170,14 @@ impl ShardHandle {
     /// Hands over inputs, which are done in their order.
     ///
     /// # Errors
-    /// The inputs come back when too much waits already; the caller has to tell whoever sent them.
-    pub fn submit(&self, inputs: Vec<Input>) -> std::result::Result<(), Vec<Input>> {
+    /// The inputs come back when too much waits already, or the shard has ended.
+    pub fn submit(&self, inputs: Vec<Input>) -> std::result::Result<(), Refused> {
         if self.load.messages.load(Ordering::Relaxed) > self.limits.messages
             || self.load.bytes.load(Ordering::Relaxed) > self.limits.bytes
         {
-            return Err(inputs);
+            return Err(Refused::Busy(inputs));
         }
-        self.send(inputs)
+        self.send(inputs).map_err(Refused::Gone)
     }
 
     /// Hands over [`Input::Wake`], however full the queue is: a consumer whose wake-up is lost would sleep on.
@@ -248,13 +256,19 @@ mod tests {
         // What is handed over together is taken or refused together.
         let three = || (0..3).map(|_| publish("")).collect();
         assert!(handle.submit(three()).is_ok());
-        assert_eq!(handle.submit(three()).map_err(|refused| refused.len()), Err(3));
-        load.taken(&receiver.recv().unwrap());
+        assert!(matches!(handle.submit(three()), Err(Refused::Busy(refused)) if refused.len() == 3));
+        // What must not be lost goes in.
+        handle.wake(LogId(1), Bytes::from_static(b"c"));
+        for _ in 0..2 {
+            load.taken(&receiver.recv().unwrap());
+        }
         let large =
             publish("................................................................................................");
         assert!(handle.submit(vec![large, publish("....")]).is_ok());
         assert!(handle.submit(vec![publish("")]).is_err(), "more than 100 bytes wait");
         load.taken(&receiver.recv().unwrap());
         assert!(handle.submit(vec![publish("")]).is_ok());
+        drop(receiver);
+        assert!(matches!(handle.submit(vec![publish("")]), Err(Refused::Gone(refused)) if refused.len() == 1));
     }
 }

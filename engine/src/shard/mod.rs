@@ -23,7 +23,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use foldhash::fast::RandomState;
 
-pub use input::{Call, Input, QueueLimits, ShardHandle};
+pub use input::{Call, Input, QueueLimits, Refused, ShardHandle};
 
 use crate::backend::{Batch, Log};
 use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo};
