@@ -381,6 +381,8 @@ fn resident_at_full_chunks() {
 struct Store {
     kv: parking_lot::Mutex<BTreeMap<Vec<u8>, Bytes>>,
     log: parking_lot::Mutex<(BTreeMap<Seq, Vec<u8>>, Seq)>,
+    /// Keys and heads that scans looked at.
+    looked: std::sync::atomic::AtomicU64,
 }
 
 impl Kv for Store {
@@ -407,6 +409,7 @@ impl Kv for Store {
             .range(start..)
             .take_while(|(key, _)| key.starts_with(prefix))
         {
+            self.looked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if visit(key, value).is_break() {
                 break;
             }
@@ -449,6 +452,7 @@ impl LogReader for Store {
             let Some((&seq, head)) = record else {
                 return Ok(());
             };
+            self.looked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if visit(crate::EntryRef {
                 seq,
                 time: 0,
@@ -654,4 +658,28 @@ fn paged_finds_the_rare_among_many() {
         assert_eq!(index.next_match(&mut cursor, at).unwrap(), Some(expected));
         at = expected + 1;
     }
+}
+
+/// Backwards and wildcards in the middle: what lies between two matches in the order of subjects is not gone through.
+#[test]
+fn paged_seeks_over_what_cannot_match() {
+    let store = Arc::new(Store::default());
+    // The 77th of each thousand, and then a million heads' worth of others.
+    let mut changes: Vec<Change> = (1..=40_000u64)
+        .map(|seq| Change::Add(seq, format!("m.{}.{}.x", seq % 40, seq / 40).into_bytes()))
+        .collect();
+    changes.extend((40_001..=120_000).map(|seq| Change::Add(seq, b"other".to_vec())));
+    store.apply(&mut changes);
+    let mut index = open(&store, 1 << 20);
+    let filter = [Bytes::from_static(b"m.*.77.x")];
+    let looked = || store.looked.swap(0, std::sync::atomic::Ordering::Relaxed);
+    looked();
+    // Of m.39.77.x, the last of these.
+    assert_eq!(index.prev_match(&filter, u64::MAX).unwrap(), Some(77 * 40 + 39));
+    assert!(looked() < 3000, "the whole of 40,000 subjects was gone through");
+    let mut cursor = Cursor::new(&filter);
+    assert_eq!(index.next_match(&mut cursor, 0).unwrap(), Some(77 * 40));
+    assert!(looked() < 3000);
+    assert_eq!(index.count_from(&filter, 0).unwrap(), 40);
+    assert!(looked() < 3000);
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::keys::{self, STEM};
 use super::overlay;
-use super::ranges::{Range, ranges};
+use super::ranges::{Range, next_possible, ranges};
 use super::{Paged, SubjectInfo};
 use crate::error::{Error, Result};
 use crate::index::chunk::{chunk_of, seq_at};
@@ -30,6 +30,10 @@ const HEADS: u64 = 65_536;
 const NEAR: u64 = 1024;
 /// Subjects on both sides of a place whose postings are counted one by one.
 const STRADDLERS: usize = 4096;
+/// Entries that do not match after which the next place where one can is sought.
+const MISSES: usize = 8;
+/// So many filters are asked where they can match next.
+const SEEKERS: usize = 8;
 
 /// Calls with a subject and what is known of it.
 type VisitEntry<'a> = &'a mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>;
@@ -153,23 +157,50 @@ impl Paged {
         if filters.is_empty() {
             return self.prev_live(from);
         }
-        if let Some(subjects) = self.few(&filters, ENTRIES, |info| info.first <= from)? {
-            return self.last_of(&subjects, from);
-        }
-        // Among many subjects a match is probably near; if not, the subjects say whether there is one at all.
         let mut place = from.min(self.totals.last);
-        let mut budget = HEADS;
+        let mut budget = NEAR;
+        let mut entries = ENTRIES;
+        if !filters.iter().any(|filter| weir_subject::has_wildcard(filter))
+            && let Some(found) = self.last_by_entries(&filters, place, u64::MAX)?
+        {
+            return Ok(found);
+        }
+        // Among many subjects a match is probably near; if not, the subjects know.
         loop {
             let (found, at) = self.read_down_for(&filters, place, budget)?;
             if found.is_some() || at == 0 {
                 return Ok(found);
             }
             place = at - 1;
-            if let Some(subjects) = self.few(&filters, u64::MAX, |info| info.first <= place)? {
-                return self.last_of(&subjects, place);
+            if let Some(found) = self.last_by_entries(&filters, place, entries)? {
+                return Ok(found);
             }
-            budget = budget.saturating_mul(4);
+            budget = budget.saturating_mul(8);
+            entries = entries.saturating_mul(16);
         }
+    }
+
+    /// The last match up to `from` by what is known of the subjects, looking at `limit` entries at most; `None` if that does
+    /// not say it.
+    #[allow(clippy::option_option, reason = "whether there is one, if that is known")]
+    fn last_by_entries(&mut self, filters: &Filters, from: Seq, limit: u64) -> Result<Option<Option<Seq>>> {
+        let mut best = None;
+        let mut on_both_sides = Vec::new();
+        let complete = self.entries(filters, limit, &mut |subject, info| {
+            if info.last <= from {
+                best = best.max(Some(info.last));
+            } else if info.first <= from {
+                on_both_sides.push((Box::from(subject), info));
+                if on_both_sides.len() > SUBJECTS {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        if !complete || on_both_sides.len() > SUBJECTS {
+            return Ok(None);
+        }
+        Ok(Some(best.max(self.last_of(&on_both_sides, from)?)))
     }
 
     /// Live messages from `from` on that any of the filters matches; no filter matches everything.
@@ -401,30 +432,50 @@ impl Paged {
                 Range::Prefix(prefix) => self.keys.subject(prefix),
             };
             let (mut failed, mut stopped) = (None::<Error>, false);
-            overlay::scan(&*self.kv, &self.overlay, &prefix, from.as_deref(), &mut |key, value| {
-                if looked == limit {
-                    return ControlFlow::Break(());
+            let mut begin = from.clone();
+            loop {
+                let (mut misses, mut sought) = (0, None);
+                overlay::scan(
+                    &*self.kv,
+                    &self.overlay,
+                    &prefix,
+                    begin.as_deref(),
+                    &mut |key, value| {
+                        if looked == limit {
+                            return ControlFlow::Break(());
+                        }
+                        looked += 1;
+                        let subject = key.get(STEM..).unwrap_or_default();
+                        if from.is_some() && subject <= after {
+                            return ControlFlow::Continue(());
+                        }
+                        if !filters.is_empty() && !filters.matches(subject) {
+                            misses += 1;
+                            if misses < MISSES || filters.len() > SEEKERS {
+                                return ControlFlow::Continue(());
+                            }
+                            sought = next_possible(filters, subject);
+                            return ControlFlow::Break(());
+                        }
+                        misses = 0;
+                        match keys::decode(key, value) {
+                            Ok(info) => {
+                                let done = visit(subject, info);
+                                stopped = done.is_break();
+                                done
+                            }
+                            Err(error) => {
+                                failed = Some(error);
+                                ControlFlow::Break(())
+                            }
+                        }
+                    },
+                )?;
+                match sought {
+                    Some(next) => begin = Some(self.keys.subject(&next)),
+                    None => break,
                 }
-                looked += 1;
-                let subject = key.get(STEM..).unwrap_or_default();
-                if from.is_some() && subject <= after {
-                    return ControlFlow::Continue(());
-                }
-                if !filters.is_empty() && !filters.matches(subject) {
-                    return ControlFlow::Continue(());
-                }
-                match keys::decode(key, value) {
-                    Ok(info) => {
-                        let done = visit(subject, info);
-                        stopped = done.is_break();
-                        done
-                    }
-                    Err(error) => {
-                        failed = Some(error);
-                        ControlFlow::Break(())
-                    }
-                }
-            })?;
+            }
             if let Some(error) = failed {
                 return Err(error);
             }

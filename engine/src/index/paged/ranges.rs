@@ -43,6 +43,68 @@ pub(super) fn ranges(filters: &[Bytes]) -> Vec<Range<'_>> {
         .collect()
 }
 
+/// The first place behind `subject`, which none of the filters matches, where in the order of subjects a match of any can
+/// lie; `None` if there is none.
+pub(super) fn next_possible(filters: &[Bytes], subject: &[u8]) -> Option<Vec<u8>> {
+    filters
+        .iter()
+        .filter_map(|filter| next_possible_of(filter, subject))
+        .min()
+}
+
+/// As [`next_possible`], for one filter.
+fn next_possible_of(filter: &[u8], subject: &[u8]) -> Option<Vec<u8>> {
+    // Behind all that begin with these bytes, the last of which is a dot.
+    let behind = |block: &[u8]| {
+        let mut next = block.to_vec();
+        *next.last_mut()? = weir_subject::SEPARATOR + 1;
+        Some(next)
+    };
+    let mut wanted = weir_subject::tokens(filter).peekable();
+    let mut begin = 0;
+    // Behind the last token that a `*` matched, with the dot.
+    let mut star = None;
+    while let Some(token) = wanted.next() {
+        let Some(rest) = subject.get(begin..) else {
+            // Too short: what is longer may come next.
+            return Some([subject, &[0]].concat());
+        };
+        let own = rest
+            .split(|&byte| byte == weir_subject::SEPARATOR)
+            .next()
+            .unwrap_or_default();
+        let end = begin + own.len() + 1;
+        match token {
+            [weir_subject::REST] => return Some([subject, &[0]].concat()),
+            [weir_subject::STAR] => star = Some(end),
+            _ if token == own => {}
+            _ => {
+                let mut next = [&subject[..begin], token].concat();
+                if wanted.peek().is_some() {
+                    next.push(weir_subject::SEPARATOR);
+                }
+                return match next.as_slice() > subject {
+                    true => Some(next),
+                    false => behind(&star_block(subject, star?)),
+                };
+            }
+        }
+        begin = end;
+    }
+    // Too long: all that begin so are.
+    match begin <= subject.len() {
+        true => behind(&subject[..begin]),
+        false => Some([subject, &[0]].concat()),
+    }
+}
+
+/// A subject up to the end of a token, and a dot.
+fn star_block(subject: &[u8], end: usize) -> Vec<u8> {
+    let mut block = subject[..(end - 1).min(subject.len())].to_vec();
+    block.push(weir_subject::SEPARATOR);
+    block
+}
+
 /// What every match of the filter begins with: all before the first wildcard token.
 fn literal_prefix(filter: &[u8]) -> &[u8] {
     let mut end = 0;
@@ -58,6 +120,34 @@ fn literal_prefix(filter: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        /// No match lies between a subject and the next possible place.
+        #[test]
+        fn nothing_is_skipped(
+            filter in "[ab*](\\.[ab*]){0,3}(\\.>)?",
+            mut subjects in proptest::collection::btree_set("[ab-]{1,2}(\\.[ab-]{1,2}){0,4}", 1..60),
+        ) {
+            let filters = [Bytes::from(filter.clone())];
+            while let Some(subject) = subjects.pop_first() {
+                if weir_subject::matches(filter.as_bytes(), subject.as_bytes()) {
+                    continue;
+                }
+                let next = next_possible(&filters, subject.as_bytes());
+                if let Some(next) = &next {
+                    proptest::prop_assert!(next.as_slice() > subject.as_bytes());
+                }
+                let first = subjects.iter().find(|other| weir_subject::matches(filter.as_bytes(), other.as_bytes()));
+                if let Some(first) = first {
+                    let next = next.unwrap();
+                    proptest::prop_assert!(
+                        next.as_slice() <= first.as_bytes(),
+                        "{filter} behind {subject}: {} is above {first}", String::from_utf8_lossy(&next)
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
     fn ranges_are_apart_and_in_order() {
