@@ -323,6 +323,7 @@ fn survive_faults(storage: Storage, seed: u64) {
                 }
                 stream = wait_until_open(&bench, "S");
                 let found = live(&stream);
+                assert_eq!(bench.store().findings(), []);
                 for (seq, payload) in &sure {
                     assert_eq!(found.get(seq), Some(payload), "message {seq} was acknowledged");
                 }
@@ -377,6 +378,7 @@ fn an_atomic_batch_cut_short_is_not_there() {
             bench.kill();
             bench.open();
             assert_eq!(live(&wait_until_open(&bench, "S")), left, "{torn} records written");
+            assert_eq!(bench.store().findings(), [], "{torn} records written");
         }
     }
 }
@@ -443,6 +445,7 @@ fn ids_are_never_used_again() {
                 }
                 _ => {}
             }
+            assert_eq!(bench.store().findings(), [], "seed {seed}");
             let there = bench.store().catalogue().all();
             let names: Vec<String> = there.iter().map(|entry| entry.name.to_string()).collect();
             assert_eq!(names, streams.keys().cloned().collect::<Vec<_>>(), "seed {seed}");

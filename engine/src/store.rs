@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, FINDINGS_MAX, Finding, FindingKind};
 use crate::index::{Index, Records};
 use crate::shard::emit::Outlet;
+use crate::shard::holes::covered_key;
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::{LAST_ID_KEY, STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, QueueLimits, Runner, ShardHandle, State};
@@ -323,6 +324,18 @@ impl Catalogue {
     /// How many findings there are: for a metric.
     pub fn finding_count(&self) -> usize {
         self.findings.read().len()
+    }
+
+    pub(crate) fn has_finding(&self, key: &str) -> bool {
+        self.findings.read().contains_key(key)
+    }
+
+    /// Whether something that a shard's journal lost is not settled.
+    pub(crate) fn is_journal_open(&self, shard: usize) -> bool {
+        let findings = self.findings.read();
+        findings
+            .values()
+            .any(|finding| finding.kind == FindingKind::Journal && finding.shard == Some(shard))
     }
 
     pub(crate) fn add_finding(&self, key: &str, finding: Finding) {
@@ -754,7 +767,12 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
         shards: wished,
     };
     let json = crate::stream::to_json(&snapshot);
-    kv.put_all(&[(bytes::Bytes::from_static(STORE_KEY), Some(json))])?;
+    let nothing = Bytes::copy_from_slice(&0u64.to_le_bytes());
+    let mut writes: Vec<KvWrite> = (0..wished)
+        .map(|shard| (covered_key(shard), Some(nothing.clone())))
+        .collect();
+    writes.push((Bytes::from_static(STORE_KEY), Some(json)));
+    kv.put_all(&writes)?;
     root.sync()?;
     Ok(wished)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weir_backends::root::StoreDir;
+use weir_engine::shard::label::LogLabel;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend, Log, LogId, LogOptions, Recovery, Result};
 
@@ -44,11 +45,16 @@ impl Backends {
         }
     }
 
-    /// The logs of every backend that was opened.
-    pub fn logs(&self) -> impl Iterator<Item = (BackendKind, LogId)> {
+    /// The logs of every backend that was opened, with what they say of themselves.
+    pub fn logs(&self) -> impl Iterator<Item = (BackendKind, LogId, Option<LogLabel>)> {
         self.opened.iter().flat_map(|(kind, opened)| {
-            let logs = opened.iter().flat_map(|opened| opened.logs.iter());
-            logs.map(|id| (*kind, *id))
+            let logs = opened
+                .iter()
+                .flat_map(|opened| opened.logs.iter().map(move |id| (opened, *id)));
+            logs.map(|(opened, id)| {
+                let label = opened.backend.label(id).ok().flatten();
+                (*kind, id, label.and_then(|label| LogLabel::unpack(&label).ok()))
+            })
         })
     }
 

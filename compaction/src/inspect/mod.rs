@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 use weir_backends::root::StoreDir;
 use weir_backends::segment::SegmentBackend;
+use weir_engine::finding::{FINDING_PREFIX, Finding};
+use weir_engine::shard::holes::{covered_key, covered_of};
 use weir_engine::shard::snapshot::{STORE_KEY, STREAM_PREFIX, StoreSnapshot, StreamSnapshot};
 use weir_engine::store::FORMAT_VERSION;
 use weir_engine::store::SHARDS_MAX;
@@ -28,7 +30,8 @@ use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend, Kind, Kv, LogId};
 
 pub use report::{
-    ConsumerReport, JournalReport, OrphanReport, Position, Report, StreamReport, SubjectReport, TailReport,
+    ConsumerReport, FindingReport, JournalReport, OrphanReport, Position, Report, StreamReport, SubjectReport,
+    TailReport,
 };
 
 use crate::error::{Error, Result};
@@ -88,6 +91,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Pro
 
     let format = read_format(kv.as_ref(), &mut problems)?;
     let snapshots = read_catalogue(kv.as_ref(), &mut problems)?;
+    let findings = read_findings(kv.as_ref(), &mut problems)?;
     let count = shard_count(format.as_ref(), &snapshots, &backends);
     let mut shards: Vec<Shard> = (0..count).map(|_| Shard::default()).collect();
     for snapshot in snapshots {
@@ -101,7 +105,9 @@ pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     }
     let mut journals = Vec::new();
     for (number, shard) in shards.iter_mut().enumerate() {
-        match journal::read(number, &mut backends, shard, &mut problems) {
+        let covered = kv.get(&covered_key(number)).map_err(Error::Unreadable)?;
+        let covered = covered.as_deref().and_then(covered_of);
+        match journal::read(number, covered, &mut backends, shard, &mut problems) {
             Ok(report) => journals.push(report),
             Err(error) => problems.push(format!("journal of shard {number}: {error}")),
         }
@@ -135,6 +141,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Pro
         journals,
         streams: reports,
         orphans,
+        findings,
         problems,
     })
 }
@@ -161,6 +168,24 @@ fn read_format(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Option<StoreSn
 }
 
 /// The streams of the last checkpoint.
+fn read_findings(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Vec<FindingReport>> {
+    let mut findings = Vec::new();
+    kv.scan(FINDING_PREFIX, None, &mut |key, value| {
+        let key = String::from_utf8_lossy(&key[FINDING_PREFIX.len()..]).into_owned();
+        match serde_json::from_slice::<Finding>(value) {
+            Ok(finding) => findings.push(FindingReport {
+                key,
+                found: finding.found,
+                text: finding.to_string(),
+            }),
+            Err(error) => problems.push(format!("the finding {key} makes no sense: {error}")),
+        }
+        ControlFlow::Continue(())
+    })
+    .map_err(Error::Unreadable)?;
+    Ok(findings)
+}
+
 fn read_catalogue(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Vec<StreamSnapshot>> {
     let mut snapshots = Vec::new();
     kv.scan(STREAM_PREFIX, None, &mut |key, value| {
@@ -183,8 +208,8 @@ fn shard_count(format: Option<&StoreSnapshot>, snapshots: &[StreamSnapshot], bac
     let needed = || {
         let journals = backends
             .logs()
-            .filter(|(kind, id)| *kind == BackendKind::Segment && id.0 <= LAST_JOURNAL)
-            .map(|(_, id)| id.0 as usize);
+            .filter(|(kind, id, _)| *kind == BackendKind::Segment && id.0 <= LAST_JOURNAL)
+            .map(|(_, id, _)| id.0 as usize);
         let homes = snapshots.iter().map(|snapshot| snapshot.shard + 1);
         journals.chain(homes).max().unwrap_or(0)
     };
@@ -200,10 +225,12 @@ fn find_orphans(shards: &[Shard], backends: &mut Backends) -> Vec<OrphanReport> 
         .collect();
     backends
         .logs()
-        .filter(|(_, id)| id.0 > LAST_JOURNAL && !owned.contains(id))
-        .map(|(kind, id)| OrphanReport {
+        .filter(|(_, id, _)| id.0 > LAST_JOURNAL && !owned.contains(id))
+        .map(|(kind, id, label)| OrphanReport {
             backend: kind.to_string(),
             log: id.to_string(),
+            account: label.as_ref().map(|label| label.account.clone()),
+            stream: label.map(|label| label.name),
         })
         .collect()
 }

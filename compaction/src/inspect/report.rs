@@ -23,10 +23,25 @@ pub struct Report {
     pub journals: Vec<JournalReport>,
     /// The streams that were asked for, by account and name.
     pub streams: Vec<StreamReport>,
-    /// Logs that belong to no stream: what was left of a creation or a deletion that a crash cut short.
+    /// Logs that belong to no stream: what was left of a creation or a deletion that a crash cut short, or the log of a
+    /// stream that the catalogue has lost.
     pub orphans: Vec<OrphanReport>,
+    /// What servers found wrong and is not settled.
+    pub findings: Vec<FindingReport>,
     /// Whatever is damaged or missing, one line each.
     pub problems: Vec<String>,
+}
+
+/// Something that a server found wrong with the store's own bookkeeping, and keeps until it is settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FindingReport {
+    /// The key under which the store keeps it, behind `finding/`.
+    pub key: String,
+    /// When it was found.
+    #[serde(serialize_with = "time")]
+    pub found: NanoTime,
+    /// What was found, where, and what became of it, with the streams and sequences that it concerns.
+    pub text: String,
 }
 
 /// One shard's journal.
@@ -175,6 +190,12 @@ pub struct OrphanReport {
     pub backend: String,
     /// Its name.
     pub log: String,
+    /// The account that its label names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The stream that its label names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
 }
 
 impl Report {

@@ -82,7 +82,19 @@ impl Report {
             )?;
         }
         for orphan in &self.orphans {
-            writeln!(out, "\nLog {} of {} belongs to no stream.", orphan.log, orphan.backend)?;
+            write!(out, "\nLog {} of {} belongs to no stream", orphan.log, orphan.backend)?;
+            match (&orphan.account, &orphan.stream) {
+                (Some(account), Some(stream)) => {
+                    writeln!(
+                        out,
+                        "; by its label it is that of stream {stream} of account {account}."
+                    )?;
+                }
+                _ => writeln!(out, ".")?,
+            }
+        }
+        for finding in &self.findings {
+            writeln!(out, "\nFound {}: {}", format_time(Some(finding.found)), finding.text)?;
         }
         if !self.problems.is_empty() {
             writeln!(out, "\nDamaged or missing:")?;

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use crate::backend::KvWrite;
 use crate::error::{Error, Kind, Result};
+use crate::shard::holes::covered_key;
 use crate::shard::recover::saved_position;
 use crate::shard::snapshot::{StreamSnapshot, dedup_key, pack_dedup, stream_key};
 use crate::shard::{Input, ShardHandle, State};
@@ -103,6 +104,9 @@ impl State {
     fn free_journal(&mut self, position: Seq) -> Result<()> {
         self.checkpoint.removing.clear();
         self.checkpoint.written = true;
+        if self.keeps_journal() {
+            return Ok(());
+        }
         // What streams that are offline need to be opened anew stays.
         let position = self
             .offline
@@ -169,6 +173,8 @@ impl State {
         }
         // Once the journal no longer tells of streams that were made and deleted, this does.
         writes.push(self.env.catalogue.last_id_write());
+        let covered = bytes::Bytes::copy_from_slice(&position.to_le_bytes());
+        writes.push((covered_key(self.number), Some(covered)));
         Job {
             env: self.env.clone(),
             backends,

@@ -7,6 +7,7 @@
 mod checkpoint;
 pub mod command;
 pub mod emit;
+pub mod holes;
 mod input;
 pub mod label;
 mod offline;

@@ -8,6 +8,7 @@ use crate::error::{Kind, Result};
 use crate::shard::State;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
+use crate::shard::holes::{Holes, covered_key, covered_of};
 use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, dedup_key, stream_key, unpack_dedup};
 use crate::store::Environment;
@@ -80,6 +81,10 @@ impl State {
             generation,
         };
         state.load_snapshots(now)?;
+        if recovery.created && state.covered()? > Some(0) {
+            let text = format!("the journal of shard {number} is missing: what no checkpoint has is lost");
+            state.tell(&format!("journal-{number}-missing-{now:020}"), text, Vec::new(), now)?;
+        }
         state.replay_journal(now)?;
         for id in state.ids() {
             let settled = state.on_stream(id, |stream| settle(stream, now));
@@ -143,6 +148,16 @@ impl State {
         fresh.schedule(now);
         *self = fresh;
         Ok(())
+    }
+
+    /// Up to which record checkpoints cover the journal, if one says so.
+    fn covered(&self) -> Result<Option<Seq>> {
+        let value = self
+            .env
+            .backend(BackendKind::Segment)?
+            .kv()
+            .get(&covered_key(self.number))?;
+        Ok(value.as_deref().and_then(covered_of))
     }
 
     /// Takes up the streams of the last checkpoint.
@@ -234,14 +249,19 @@ impl State {
         let last = reader.extent().last;
         let mut replayed = 0u64;
         let mut cut = None;
+        let snapshots = self.streams.values().map(|stream| stream.position).max().unwrap_or(0);
+        let mut holes = Holes::new(self.covered()?, snapshots, reader.extent().first);
         each_portion(reader.as_ref(), last, &mut |portion| {
             for (position, id, command) in portion {
+                holes.see(position);
+                self.env.catalogue.seen(id);
                 if let Command::Together { count } = command
                     && position.saturating_add(count) > last
                 {
                     cut = Some((position - 1, count));
                     return Ok(ControlFlow::Break(()));
                 }
+                self.look_behind_hole(&mut holes, position, id, &command, now)?;
                 replayed += u64::from(self.replay(position, id, command, now)?);
             }
             self.write_logs(now)?;
@@ -254,8 +274,11 @@ impl State {
                 "cut an unfinished atomic batch off the journal: nobody was answered for it"
             );
             self.journal.truncate(position)?;
+            // What comes next has the numbers of what was cut off.
+            self.position = position.max(snapshots);
         }
         self.write_logs(now)?;
+        self.tell_of_holes(holes, cut.map_or(last, |(position, _)| position), now)?;
         if replayed > 0 {
             tracing::info!(shard = self.number, commands = replayed, "applied the journal's tail");
         }
@@ -284,9 +307,7 @@ impl State {
                 if self.streams.contains_key(&id) {
                     return Ok(false);
                 }
-                let snapshot: StreamSnapshot = crate::stream::from_json(&json)?;
-                let loaded = contained(|| load_created(&self.env, snapshot.clone(), now));
-                self.take_up(&snapshot, loaded, now)?;
+                self.replay_creation(&crate::stream::from_json(&json)?, now)?;
             }
             command => {
                 let Some(stream) = self.streams.get_mut(&id) else {
@@ -308,6 +329,12 @@ impl State {
         }
         self.note_behind(id, position);
         Ok(true)
+    }
+
+    /// Makes a stream as the journal says, or notes that it could not be opened.
+    pub(super) fn replay_creation(&mut self, snapshot: &StreamSnapshot, now: NanoTime) -> Result<()> {
+        let loaded = contained(|| load_created(&self.env, snapshot.clone(), now));
+        self.take_up(snapshot, loaded, now)
     }
 
     fn replay_deletion(&mut self, id: LogId) -> Result<bool> {
@@ -353,8 +380,11 @@ pub(super) fn each_portion(
         next = end.seq + 1;
         let mut portion = Portion::with_capacity(entries.len());
         for entry in entries {
-            let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
-            portion.push((entry.seq, id, command));
+            match Command::decode(entry.time, &entry.head, &entry.body) {
+                Ok((id, command)) => portion.push((entry.seq, id, command)),
+                // As good as lost: its number is missing.
+                Err(error) => tracing::error!(record = entry.seq, "a record of a journal: {error}"),
+            }
         }
         if visit(portion)?.is_break() {
             break;

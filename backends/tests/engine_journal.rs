@@ -1,0 +1,169 @@
+//! A journal that has lost records: what can be made up for is, and what cannot is told, by stream and sequence where
+//! anything shows it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::fs;
+
+use support::{ACCOUNT, Bench, Storage};
+use weir_engine::finding::{Finding, FindingKind};
+use weir_engine::stream::StreamConfig;
+use weir_engine::{LogId, SECOND};
+
+fn config(name: &str) -> StreamConfig {
+    StreamConfig {
+        name: name.into(),
+        subjects: vec![format!("{name}.>")],
+        max_msgs: 1000,
+        ..StreamConfig::default()
+    }
+}
+
+/// Streams `one` and `two` with five messages each, which no checkpoint has; killed.
+fn killed() -> (Bench, LogId) {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let one = bench.create(&config("one"));
+    let two = bench.create(&config("two"));
+    for n in 1..=5 {
+        one.publish("one.a", "", format!("one's message {n}").as_bytes())
+            .unwrap();
+        two.publish("two.a", "", format!("two's message {n}").as_bytes())
+            .unwrap();
+    }
+    bench.kill();
+    (bench, one.id)
+}
+
+/// Flips one bit of what the first shard's journal says there.
+fn flip(bench: &Bench, says: &str) {
+    let folder = bench.logs_folder().join(LogId(1).to_string());
+    let mut flipped = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mut raw = fs::read(&path).unwrap();
+        if let Some(at) = raw.windows(says.len()).position(|bytes| bytes == says.as_bytes()) {
+            raw[at] ^= 0x20;
+            fs::write(&path, raw).unwrap();
+            flipped += 1;
+        }
+    }
+    assert_eq!(flipped, 1, "{says}");
+}
+
+fn one_finding(bench: &Bench) -> Finding {
+    let mut findings = bench.store().findings();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let finding = findings.remove(0);
+    assert_eq!((finding.kind, finding.shard), (FindingKind::Journal, Some(0)));
+    assert!(bench.store().catalogue().trouble().is_some(), "health says so");
+    finding
+}
+
+fn payloads(bench: &Bench, name: &str) -> Vec<String> {
+    let stream = bench.find(name).expect("the stream");
+    let last = stream
+        .call(|shard, id| Ok(shard.stream(id)?.state()?.last_seq))
+        .unwrap();
+    let text = |payload: bytes::Bytes| String::from_utf8(payload.to_vec()).unwrap();
+    (1..=last)
+        .filter_map(|seq| Some(text(stream.message(seq)?.payload)))
+        .collect()
+}
+
+fn messages(name: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
+    numbers.into_iter().map(|n| format!("{name}'s message {n}")).collect()
+}
+
+#[test]
+fn a_stream_whose_creation_is_lost_is_there_again() {
+    let (mut bench, one) = killed();
+    flip(&bench, r#""name":"one""#);
+    for round in 0..3 {
+        bench.open();
+        assert_eq!(payloads(&bench, "one"), messages("one", 1..=5), "round {round}");
+        assert_eq!(payloads(&bench, "two"), messages("two", 1..=5));
+        let entry = bench.store().catalogue().get(ACCOUNT, "one").unwrap();
+        assert_eq!(
+            (entry.id, entry.config.max_msgs, entry.offline.is_some()),
+            (one, 1000, false)
+        );
+        let finding = one_finding(&bench);
+        assert!(finding.text.contains("made stream one of account A"), "{finding}");
+        assert!(finding.concerned.is_empty(), "{finding}");
+        match round {
+            0 => bench.kill(),
+            _ => bench.close(),
+        }
+    }
+}
+
+#[test]
+fn a_message_that_only_the_journal_had_is_named() {
+    let (mut bench, one) = killed();
+    fs::remove_dir_all(bench.logs_folder().join(one.to_string())).unwrap();
+    flip(&bench, "one's message 3");
+    for _ in 0..2 {
+        bench.open();
+        assert_eq!(payloads(&bench, "one"), messages("one", [1, 2, 4, 5]));
+        assert_eq!(payloads(&bench, "two"), messages("two", 1..=5));
+        let finding = one_finding(&bench);
+        assert_eq!(finding.concerned.len(), 1, "{finding}");
+        assert_eq!(
+            (&*finding.concerned[0].stream, &finding.concerned[0].lost[..]),
+            ("one", &[(3, 3)][..])
+        );
+        assert!(
+            finding.to_string().contains("stream one of account A lost 3"),
+            "{finding}"
+        );
+        bench.close();
+    }
+}
+
+#[test]
+fn a_message_that_the_log_has_is_not_lost_with_the_journal_s_word() {
+    let (mut bench, _) = killed();
+    flip(&bench, "one's message 3");
+    bench.open();
+    assert_eq!(payloads(&bench, "one"), messages("one", 1..=5));
+    let finding = one_finding(&bench);
+    assert_eq!(finding.concerned.len(), 2, "either may be concerned: {finding}");
+}
+
+#[test]
+fn a_journal_with_a_hole_outlives_checkpoints() {
+    let (mut bench, _) = killed();
+    flip(&bench, "one's message 3");
+    bench.checkpoint_bytes = 1;
+    bench.open();
+    let stream = bench.find("two").unwrap();
+    for _ in 0..10 {
+        stream.publish("two.a", "", b"more").unwrap();
+    }
+    bench.close();
+    let root = bench.root();
+    let (journal, _) = root.open(LogId(1), &weir_engine::LogOptions::default()).unwrap();
+    assert_eq!(journal.reader().extent().first, 1);
+}
+
+#[test]
+fn a_missing_journal_is_told() {
+    let (mut bench, one) = killed();
+    bench.open();
+    bench.close();
+    fs::remove_dir_all(bench.logs_folder().join(LogId(1).to_string())).unwrap();
+    bench.open();
+    assert!(one_finding(&bench).text.contains("journal of shard 0 is missing"));
+    assert_eq!(payloads(&bench, "one"), messages("one", 1..=5));
+    // Its numbers go on above all that checkpoints know.
+    let stream = bench.find("one").unwrap();
+    assert_eq!(stream.id, one);
+    stream.publish("one.a", "", b"one's message 6").unwrap();
+    bench.advance(SECOND);
+    bench.kill();
+    bench.open();
+    assert_eq!(payloads(&bench, "one"), messages("one", 1..=6));
+    one_finding(&bench);
+}

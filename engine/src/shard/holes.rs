@@ -1,0 +1,243 @@
+//! Holes in a journal: its records are numbered one by one, so a number that is missing is a record that is lost. What it
+//! said is gone, but what comes after it shows whom it may concern.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::backend::Log;
+use crate::error::Result;
+use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
+use crate::shard::State;
+use crate::shard::command::Command;
+use crate::shard::label::LogLabel;
+use crate::shard::snapshot::StreamSnapshot;
+use crate::types::{LogId, NanoTime, Seq};
+
+/// The prefix of the keys that hold, for each shard, up to which record a checkpoint covers its journal (8 bytes, little
+/// endian). 0 in a new store; stores of version 1 have none before their next checkpoint.
+pub const JOURNAL_PREFIX: &[u8] = b"journal/";
+/// A journal that has holes is kept beyond checkpoints as long as it takes no more bytes on disk than this.
+const JOURNAL_KEPT_BYTES: u64 = 256 << 20;
+
+/// The key of [`JOURNAL_PREFIX`] for a shard.
+pub fn covered_key(shard: usize) -> Bytes {
+    [JOURNAL_PREFIX, shard.to_string().as_bytes()].concat().into()
+}
+
+/// Reads a value of that key.
+pub fn covered_of(value: &[u8]) -> Option<Seq> {
+    value.try_into().ok().map(Seq::from_le_bytes)
+}
+
+/// What replaying a journal finds missing.
+#[derive(Debug, Default)]
+pub(crate) struct Holes {
+    /// Records up to here are in checkpoints.
+    covered: Seq,
+    /// The record that is to come.
+    next: Seq,
+    /// The records that are missing.
+    ranges: Vec<(Seq, Seq)>,
+    missing: u64,
+    /// Sequences that a stream skips behind a hole.
+    gaps: BTreeMap<LogId, Vec<(Seq, Seq)>>,
+    /// Streams that have commands behind a hole and of whose creation nothing is known.
+    unknown: BTreeSet<LogId>,
+    /// Those of them that are there again, because their logs say all that their creation did.
+    made_up: BTreeMap<LogId, (String, String)>,
+}
+
+impl Holes {
+    /// Begins behind what checkpoints cover; `first` is the first record that is there, which counts if nothing else is known.
+    pub fn new(covered: Option<Seq>, snapshots: Seq, first: Seq) -> Self {
+        let covered = covered.unwrap_or_else(|| snapshots.max(first.saturating_sub(1)));
+        Self {
+            covered,
+            next: covered + 1,
+            ..Self::default()
+        }
+    }
+
+    /// The next record that is there.
+    pub fn see(&mut self, position: Seq) {
+        if position > self.next {
+            self.ranges.push((self.next, position - 1));
+            self.missing += position - self.next;
+        }
+        self.next = self.next.max(position.saturating_add(1));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// A stream goes on at `seq`, and had everything up to `last`.
+    fn goes_on(&mut self, id: LogId, last: Seq, seq: Seq) {
+        let skipped = seq.saturating_sub(last).saturating_sub(1);
+        // More than there are records missing were skipped for another reason: a mirror has its origin's gaps.
+        if self.is_empty() || skipped == 0 || skipped > self.missing {
+            return;
+        }
+        let gaps = self.gaps.entry(id).or_default();
+        if gaps.len() < RANGES_MAX {
+            gaps.push((last + 1, seq - 1));
+        }
+    }
+
+    /// How many of the missing records are accounted for by what was found.
+    fn explained(&self) -> u64 {
+        let gaps = self.gaps.values().flatten().map(|(first, last)| last - first + 1);
+        gaps.sum::<u64>() + self.made_up.len() as u64
+    }
+}
+
+impl State {
+    /// Looks at a command behind a hole, before it is applied: whether its stream misses something.
+    pub(super) fn look_behind_hole(
+        &mut self,
+        holes: &mut Holes,
+        position: Seq,
+        id: LogId,
+        command: &Command,
+        now: NanoTime,
+    ) -> Result<()> {
+        if holes.is_empty() || position <= holes.covered {
+            return Ok(());
+        }
+        match command {
+            Command::DeleteStream => {
+                holes.unknown.remove(&id);
+                holes.gaps.remove(&id);
+            }
+            Command::CreateStream { .. } => {}
+            command => {
+                if !self.streams.contains_key(&id) && !self.offline.contains(id) && holes.unknown.insert(id) {
+                    self.make_up(holes, id, now)?;
+                }
+                if let (Command::Publish { seq, .. }, Some(stream)) = (command, self.streams.get(&id))
+                    && position > stream.position
+                {
+                    holes.goes_on(id, stream.core.last(), *seq);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A stream whose creation is lost comes back as its log's label has it. That is exact if nothing else is lost;
+    /// otherwise later changes of its configuration may be, and it is there, offline.
+    fn make_up(&mut self, holes: &mut Holes, id: LogId, now: NanoTime) -> Result<()> {
+        let mut label = None;
+        for (_, backend) in self.env.opened() {
+            if let Ok(Some(found)) = backend.label(id) {
+                label = LogLabel::unpack(&found).ok();
+            }
+        }
+        let Some(label) = label else { return Ok(()) };
+        let names = (label.account.clone(), label.name.clone());
+        let taken = self.env.catalogue.get(&label.account, &label.name).is_some()
+            || self
+                .streams
+                .values()
+                .any(|s| (&**s.account(), &**s.name()) == (&*names.0, &*names.1));
+        let Some(snapshot) = label.snapshot(self.number, 0).filter(|_| !taken) else {
+            return Ok(());
+        };
+        if holes.missing > holes.explained() + 1 {
+            let text = "the record of its creation is lost in a hole of the journal, and more with it";
+            let snapshot = StreamSnapshot {
+                position: Seq::MAX,
+                ..snapshot
+            };
+            self.note_offline(&snapshot, &crate::error::Error::damaged(text), now);
+            return Ok(());
+        }
+        self.replay_creation(&snapshot, now)?;
+        holes.made_up.insert(id, names);
+        Ok(())
+    }
+
+    /// Tells what is missing in the journal, and keeps that until it is settled. `last` is the last record there should be.
+    pub(super) fn tell_of_holes(&mut self, mut holes: Holes, last: Seq, now: NanoTime) -> Result<()> {
+        holes.see(last.saturating_add(1));
+        let Some(&(first, _)) = holes.ranges.first() else {
+            return Ok(());
+        };
+        let ranges: Vec<String> = holes
+            .ranges
+            .iter()
+            .take(RANGES_MAX)
+            .map(|(first, last)| {
+                if first == last {
+                    first.to_string()
+                } else {
+                    format!("{first} to {last}")
+                }
+            })
+            .collect();
+        let mut concerned = Vec::new();
+        let named = |id: LogId, account: &str, stream: &str, lost: &[(Seq, Seq)]| Concerned {
+            log: id.0,
+            account: account.to_owned(),
+            stream: stream.to_owned(),
+            lost: lost.to_vec(),
+        };
+        for (&id, lost) in &holes.gaps {
+            if let Some(stream) = self.streams.get(&id) {
+                concerned.push(named(id, stream.account(), stream.name(), lost));
+            }
+        }
+        let exact = holes.explained() == holes.missing;
+        let mut text = format!(
+            "the journal of shard {} has lost its records {}",
+            self.number,
+            ranges.join(", ")
+        );
+        for (account, name) in holes.made_up.values() {
+            text += &format!("; one made stream {name} of account {account}, which is there again as its log says");
+        }
+        if !exact {
+            text += "; it is not known of all of them what they said: the last messages of a stream, removals or acknowledgements \
+                     may be among them";
+            let unknown = holes.unknown.iter().filter(|id| !holes.made_up.contains_key(id));
+            concerned.extend(unknown.map(|&id| match self.env.catalogue.by_id(id) {
+                Some(entry) => named(id, &entry.account, &entry.name, &[]),
+                None => named(id, "", "", &[]),
+            }));
+            let mut others: Vec<_> = self
+                .streams
+                .values()
+                .filter(|stream| stream.is_journaled() && !holes.gaps.contains_key(&stream.id()))
+                .map(|stream| named(stream.id(), stream.account(), stream.name(), &[]))
+                .collect();
+            others.sort_by_key(|concerned| concerned.log);
+            concerned.extend(others);
+            concerned.truncate(RANGES_MAX);
+        }
+        let key = format!("journal-{}-{first:020}", self.number);
+        self.tell(&key, text, concerned, now)
+    }
+
+    /// Tells of something that a journal lost.
+    pub(super) fn tell(&mut self, key: &str, text: String, concerned: Vec<Concerned>, now: NanoTime) -> Result<()> {
+        let finding = Finding {
+            kind: FindingKind::Journal,
+            found: now,
+            shard: Some(self.number),
+            text,
+            concerned,
+        };
+        if self.env.catalogue.has_finding(key) {
+            return Ok(());
+        }
+        tracing::error!("{finding}");
+        self.env.keep_finding(key, finding)
+    }
+
+    /// Whether the journal is kept, because something is missing in it and that is not settled.
+    pub(super) fn keeps_journal(&self) -> bool {
+        let journal: &dyn Log = self.journal.as_ref();
+        self.env.catalogue.is_journal_open(self.number) && journal.reader().extent().disk_bytes < JOURNAL_KEPT_BYTES
+    }
+}
