@@ -84,19 +84,24 @@ fn with_stream(folder: &std::path::Path, consumer: &str) -> (TestServer, Raw) {
     });
     let mut client = server.client();
     client.send("SUB answer 1\r\n");
-    let mut ask = |subject: &str, request: &str| {
+    let ask = |client: &mut Raw, subject: &str, request: &str| {
         let length = request.len();
         client.send(format!("PUB {subject} answer {length}\r\n{request}\r\n"));
         assert!(client.line().starts_with("MSG answer 1 "));
         let answer = client.line();
         assert!(!answer.contains("error"), "{answer}");
     };
-    ask("$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s\"]}");
-    let body = "x".repeat(SIZE);
+    ask(
+        &mut client,
+        "$JS.API.STREAM.CREATE.S",
+        "{\"name\":\"S\",\"subjects\":[\"s\"],\"storage\":\"memory\"}",
+    );
+    let publish = format!("PUB s {SIZE}\r\n{}\r\n", "x".repeat(SIZE));
     for _ in 0..COUNT {
-        ask("s", &body);
+        client.send(&publish);
     }
-    ask("$JS.API.CONSUMER.DURABLE.CREATE.S.C", consumer);
+    // Served behind what was published.
+    ask(&mut client, "$JS.API.CONSUMER.DURABLE.CREATE.S.C", consumer);
     (server, client)
 }
 
