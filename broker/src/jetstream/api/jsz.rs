@@ -71,6 +71,8 @@ pub fn jsz(js: &Arc<JetStream>, query: &Query) -> Value {
     put("config", config(js));
     put("limits", limits(js));
     put("streams", all.len().into());
+    // Ours: how many of them are offline.
+    put("offline", js.catalogue().offline().into());
     put("consumers", usage.consumers.into());
     put("messages", usage.messages.into());
     put("bytes", (usage.memory + usage.storage).into());

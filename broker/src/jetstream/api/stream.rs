@@ -326,15 +326,23 @@ pub(super) async fn list(js: &Arc<JetStream>, request: &ApiRequest) -> Answer {
         #[serde(flatten)]
         page: Page,
         streams: Vec<StreamInfo>,
+        /// Why streams are offline, by name. Those of which memory has something are among the others as well.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        offline: BTreeMap<String, String>,
     }
     let (page, entries) = select(js, request, &schema::STREAM_LIST, LIST_PAGE)?;
+    let offline = entries.iter().filter_map(|entry| {
+        let why = entry.offline.as_ref()?;
+        Some((entry.name.to_string(), why.to_string()))
+    });
+    let offline = offline.collect();
     let mut streams = Vec::with_capacity(entries.len());
     for (entry, state) in states(js, entries).await? {
         let mut info = compose(js, &entry, state);
         info.config = entry.config.clone();
         streams.push(info);
     }
-    heavy_answer(Call::StreamList, List { page, streams }).await
+    heavy_answer(Call::StreamList, List { page, streams, offline }).await
 }
 
 /// The states of streams, in their order; those that were deleted meanwhile are left out. Asks each storage thread once.
