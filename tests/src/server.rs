@@ -120,6 +120,11 @@ impl Server {
         Ok(())
     }
 
+    /// The store's directory (`-sd`).
+    pub fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
     /// `nats://127.0.0.1:PORT`; another one after each start.
     pub fn url(&self) -> &str {
         &self.url

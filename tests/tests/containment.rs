@@ -1,12 +1,12 @@
 //! What one client or a full disk does stays with what it happened to: the server goes on, and starts again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use weir_tests::server::{Server, program, with_server_for};
@@ -70,6 +70,84 @@ fn a_purge_to_the_last_sequence_there_is_leaves_a_server_that_starts() {
     });
 }
 
+/// The folders of the streams' logs on the segment backend, in the order in which the streams were made.
+fn logs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match u64::from_str_radix(&name, 16) {
+                // Below are the journals.
+                Ok(id) if name.len() == 16 && id >= 256 => found.push(path),
+                _ if path.is_dir() => folders.push(path),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[test]
+fn a_start_with_a_stream_that_cannot_be_opened_serves_the_others() {
+    with_server_for(LIMIT, async |server| {
+        let jetstream = server.jetstream().await?;
+        for name in ["A", "B"] {
+            let subject = name.to_lowercase();
+            let stream = jetstream
+                .create_stream(Backend::Segment.stream(name, &[&subject]))
+                .await?;
+            stream.create_consumer(durable("c")).await?;
+        }
+        publish(&jetstream, "a", b"one".to_vec()).await?;
+        publish(&jetstream, "b", b"one".to_vec()).await?;
+        server.stop().await?;
+        let log = logs(&server.store())?.into_iter().next().context("no logs")?;
+        let aside = log.with_extension("aside");
+        std::fs::rename(&log, &aside)?;
+        std::fs::write(&log, "no directory")?;
+        server.start_again().await?;
+        let jetstream = server.jetstream().await?;
+        ensure!(publish(&jetstream, "b", b"two".to_vec()).await? == 2);
+        let info = ask(&jetstream, "STREAM.INFO.A", json!({})).await?;
+        ensure!(info["error"]["err_code"] == 10194, "{info}");
+        let refused = publish(&jetstream, "a", b"two".to_vec()).await;
+        ensure!(refused.is_err_and(|error| format!("{error:#}").contains("offline")));
+        let list = ask(&jetstream, "STREAM.LIST", json!({})).await?;
+        ensure!(list["offline"]["A"].is_string() && list["total"] == 2, "{list}");
+        let taken = json!({"name": "A", "subjects": ["x"]});
+        let taken = ask(&jetstream, "STREAM.CREATE.A", taken).await?;
+        ensure!(taken["error"].is_object(), "{taken}");
+        // The cause is gone: the stream comes back by itself, with its consumer.
+        std::fs::remove_file(&log)?;
+        std::fs::rename(&aside, &log)?;
+        while publish(&jetstream, "a", b"two".to_vec()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let stream = jetstream.get_stream("A").await?;
+        let consumer: PullConsumer = stream.get_consumer("c").await.map_err(anyhow::Error::from_boxed)?;
+        // The consumer's requests are taken as soon as the server has attached it again.
+        loop {
+            let mut batch = consumer.fetch().max_messages(1).messages().await?;
+            if let Some(message) = batch.next().await {
+                let message = message.map_err(anyhow::Error::from_boxed)?;
+                ensure!(&message.payload[..] == b"one");
+                break;
+            }
+        }
+        Ok(())
+    });
+}
+
+fn durable(name: &str) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
+        ..pull::Config::default()
+    }
+}
+
 /// A file system of a size, for as long as it is held.
 struct SmallDisk(tempfile::TempDir);
 
@@ -121,11 +199,7 @@ async fn fill(server: &mut Server) -> Result<()> {
     for _ in 0..3 {
         publish(&jetstream, "small", b"x".to_vec()).await?;
     }
-    let durable = pull::Config {
-        durable_name: Some("c".to_owned()),
-        ..pull::Config::default()
-    };
-    let consumer = small.create_consumer(durable).await?;
+    let consumer = small.create_consumer(durable("c")).await?;
     let mut last = 0;
     let refused = loop {
         match publish(&jetstream, "big", vec![7; 256 << 10]).await {
