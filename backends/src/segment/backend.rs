@@ -1,6 +1,6 @@
 //! The backend: a directory with the logs and the key-value space.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
@@ -32,7 +32,7 @@ pub struct Core {
     pub(super) handles: Arc<Handles>,
     /// Why nothing can be written any more.
     pub(super) poison: OnceLock<String>,
-    known: Mutex<HashMap<LogId, Known>>,
+    known: Mutex<BTreeMap<LogId, Known>>,
     pub(super) worker: Worker,
     /// Held while the store is open.
     _lock: Option<Lock>,
@@ -75,6 +75,15 @@ impl SegmentBackend {
         Self::open_with(dir, Arc::new(RealFiles))
     }
 
+    /// Opens the store in a folder of a disk in memory.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(any(test, feature = "testing"))]
+    pub fn open_on(disk: &Arc<super::disk::SimulatedDisk>, dir: &Path) -> Result<Self> {
+        Self::open_with(dir, disk.clone())
+    }
+
     /// As [`open`](Self::open), with other file operations: for tests.
     pub(super) fn open_with(dir: &Path, files: Arc<dyn Files>) -> Result<Self> {
         let logs_dir = dir.join("logs");
@@ -84,6 +93,8 @@ impl SegmentBackend {
         }
         let lock = take_lock(&*files, dir, false)?;
         sync_parents(&*files, dir)?;
+        // What a process made that was killed before it synced is only seen, not kept.
+        files.sync_dir(&logs_dir).syncing(&logs_dir)?;
         let left = files.list(&logs_dir).doing("listing", &logs_dir)?;
         let backend = Self::build(dir, logs_dir, files, lock, false)?;
         for path in left.into_iter().filter(|path| is_removed(path)) {

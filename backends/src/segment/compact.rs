@@ -128,8 +128,11 @@ impl SegmentLog {
             let map = last_seg.map().doing("reading", &last_seg.handle.path)?;
             Header::decode(&map, last_seg.identity)?.map_or(0, |(h, _)| u64::from(h.replaces))
         };
+        // What any of them truncated in older segments stays truncated.
+        let begun_after = group.iter().map(|s| s.seg.begun_after).min();
         let header = Header {
             identity,
+            last: begun_after.unwrap_or(old.last).min(old.last),
             replaces: (last_seg.identity.id + old_reach - identity.id) as u32,
             ..old
         };
@@ -276,7 +279,8 @@ impl SegmentLog {
             header.first_batch,
             Some(footer),
             Segment::rows_of(&footer),
-        );
+        )
+        .begun_after(header.last);
         seg.end.store(data_end, Ordering::Release);
         seg.file_len.store(file_len, Ordering::Release);
         if let Some(run) = runs.first() {

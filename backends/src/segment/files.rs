@@ -28,12 +28,22 @@ pub enum Mode {
 pub enum File {
     /// The operating system's.
     Real(fs::File),
+    /// One of a disk in memory.
+    #[cfg(any(test, feature = "testing"))]
+    Simulated {
+        /// Its number there.
+        node: u64,
+        /// When it was opened: later ones have higher numbers.
+        opened: u64,
+    },
 }
 
 impl File {
     fn real(&self) -> io::Result<&fs::File> {
         match self {
             Self::Real(file) => Ok(file),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Simulated { .. } => Err(io::Error::other("a file of a disk in memory")),
         }
     }
 }
@@ -43,6 +53,9 @@ impl File {
 pub enum Map {
     /// Pages of the file itself: what is written later shows. The watch ends before the map does.
     Real(Watch, Mmap),
+    /// The bytes as they were when the file had been changed so many times, and how often it was until now.
+    #[cfg(any(test, feature = "testing"))]
+    Copy(Vec<u8>, u64, std::sync::Arc<std::sync::atomic::AtomicU64>),
 }
 
 impl Map {
@@ -50,6 +63,17 @@ impl Map {
     pub fn faulted(&self) -> bool {
         match self {
             Self::Real(watch, _) => watch.faulted(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Copy(..) => false,
+        }
+    }
+
+    /// Whether it does not show what was written since.
+    pub fn stale(&self) -> bool {
+        match self {
+            Self::Real(..) => false,
+            #[cfg(any(test, feature = "testing"))]
+            Self::Copy(_, made, now) => now.load(std::sync::atomic::Ordering::Acquire) != *made,
         }
     }
 }
@@ -58,6 +82,8 @@ impl AsRef<[u8]> for Map {
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Real(_, map) => map,
+            #[cfg(any(test, feature = "testing"))]
+            Self::Copy(bytes, ..) => bytes,
         }
     }
 }

@@ -256,6 +256,28 @@ impl Frame {
         (frame.len() <= raw.len() as u64).then_some(frame)
     }
 
+    /// Reads a record that is half overwritten, which is one of these runs. Its lengths and sequence are the same before
+    /// and after, so they are right whatever part of it is on disk; its checksums are not.
+    pub fn torn_void(raw: &[u8], overwritten: &[EraseRun]) -> Option<Self> {
+        if overwritten.is_empty() || raw.len() < FRAME_LEN || u32_at(raw, 0) != FRAME_MAGIC {
+            return None;
+        }
+        let frame = Self {
+            kind: Kind::Void,
+            codec: 0,
+            head_len: u16_at(raw, 10),
+            stored_len: u32_at(raw, 12),
+            seq: u64_at(raw, 16),
+            time: i64::from_le_bytes(u64_at(raw, 24).to_le_bytes()),
+            body_len: u32_at(raw, 32),
+            body_crc: 0,
+        };
+        let known = overwritten
+            .iter()
+            .any(|run| run.first <= frame.seq && frame.seq - run.first < run.count);
+        (known && frame.len() <= raw.len() as u64).then_some(frame)
+    }
+
     /// The head, from the bytes that [`decode`](Self::decode) accepted.
     pub fn head<'a>(&self, raw: &'a [u8]) -> &'a [u8] {
         &raw[FRAME_LEN..FRAME_LEN + usize::from(self.head_len)]

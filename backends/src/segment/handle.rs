@@ -162,7 +162,7 @@ impl Slot {
     fn map(&self, need: u64) -> Option<&Bytes> {
         let (bytes, map) = self.map.as_ref()?;
         // Without a descriptor it is pinned: there is no other way to the bytes any more.
-        let usable = !map.faulted() || self.file.is_none();
+        let usable = !(map.faulted() || map.stale()) || self.file.is_none();
         (bytes.len() as u64 >= need && usable).then_some(bytes)
     }
 }

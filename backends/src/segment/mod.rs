@@ -7,6 +7,8 @@
 
 mod backend;
 mod compact;
+#[cfg(any(test, feature = "testing"))]
+pub mod disk;
 mod files;
 mod format;
 mod handle;

@@ -7,13 +7,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use weir_engine::{Error, Extent, LogId, LogOptions, Recovery, Result, Seq};
 
-use super::format::{Begin, DATA_START, EraseRun, FLAG_PREALLOCATED, Header, Identity, Kind, decode_runs, void_frame};
+use super::format::{
+    Begin, DATA_START, EraseRun, FLAG_PREALLOCATED, Frame, Header, Identity, Kind, decode_runs, void_frame,
+};
 use super::handle::{Handle, Handles};
 use super::rows::{Rows, Segment};
 use super::seal::Footer;
@@ -35,8 +38,6 @@ pub struct Recovered {
     pub next_id: u64,
     /// What the writer needs in order to go on with the last segment; `None` if a new one must be begun.
     pub tail: Option<TailInfo>,
-    /// Files to be used again.
-    pub spares: Vec<PathBuf>,
 }
 
 /// What is known of the segment to go on with, beyond what its [`Segment`] says.
@@ -65,6 +66,8 @@ struct Source {
     header: Option<Header>,
     both_copies: bool,
     footer: Option<Footer>,
+    /// Records that were to be overwritten by erasures in segments that are read whole.
+    overwritten: Rc<[EraseRun]>,
 }
 
 impl Source {
@@ -84,7 +87,13 @@ impl Source {
     }
 
     fn walk(&self) -> Walk<'_> {
-        Walk::new(&self.map, self.identity.seed())
+        Walk::new(&self.map, self.identity.seed()).overwritten(&self.overwritten)
+    }
+
+    /// As [`walk`](Self::walk), up to an offset.
+    fn walk_to(&self, end: u64) -> Walk<'_> {
+        let end = self.map.len().min(end as usize);
+        Walk::new(&self.map[..end], self.identity.seed()).overwritten(&self.overwritten)
     }
 }
 
@@ -105,7 +114,7 @@ pub fn recover(
 ) -> Result<Recovered> {
     let read_only = handles.read_only;
     let mut report = Recovery::default();
-    let (mut sources, spares, mut next_id) = list(handles, id, dir, options, read_only)?;
+    let (mut sources, mut next_id) = list(handles, id, dir, options, read_only)?;
 
     // A file whose making was interrupted: the last one, with no header and no frame.
     while let Some(last) = sources.last()
@@ -230,6 +239,14 @@ pub fn recover(
             }
         }
     }
+    if let Some(last) = sources[..cut_from.unwrap_or(count)].last()
+        && !read_only
+        && last.first_batch().is_none_or(|first| first > mark)
+    {
+        // Nothing says that its name and its header are on disk.
+        syncer.mark(&last.handle);
+        syncer.mark_dir();
+    }
     next_id = next_id.max(1);
     finish(&mut state, &mut report)?;
     Ok(Recovered {
@@ -239,7 +256,6 @@ pub fn recover(
         durable: mark.min(number),
         next_id,
         tail: tail.filter(|_| !read_only),
-        spares,
     })
 }
 
@@ -247,7 +263,7 @@ fn newest_or_torn(newest: bool, bounds: &Bounds) -> bool {
     newest || bounds.torn
 }
 
-type Listed = (Vec<Source>, Vec<PathBuf>, u64);
+type Listed = (Vec<Source>, u64);
 
 /// A segment that is followed by the next one, and yet lacks the batches before it: its file was made shorter.
 fn lost_end(state: &mut State, before: &Source, next: &Source, batches: (u64, u64), report: &mut Recovery) {
@@ -269,22 +285,20 @@ fn lost_end(state: &mut State, before: &Source, next: &Source, batches: (u64, u6
     report.damage.push(note);
 }
 
-/// The log's segments in order, its spare files, and the next free number. Removes what a rewrite has replaced.
+/// The log's segments in order, and the next free number. Removes what a rewrite has replaced, and spares.
 fn list(handles: &Arc<Handles>, id: LogId, dir: &Path, options: &LogOptions, read_only: bool) -> Result<Listed> {
     let mut named = Vec::new();
-    let mut spares = Vec::new();
     let mut remove = Vec::new();
     for path in handles.files.list(dir).doing("listing", dir)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some((first, identity)) = Identity::parse_name(id, &name) {
             named.push((first, identity, path));
-        } else if name.ends_with(".spare") {
-            // One of another size was made for other options.
-            match handles.files.len(&path).doing("reading", &path)? == options.segment_bytes {
-                true => spares.push(path),
-                false => remove.push(path),
-            }
-        } else if name.ends_with(".seg.tmp") || name.ends_with(".spare.tmp") {
+        } else if [".seg.tmp", ".spare", ".spare.tmp"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
+            // A spare may have been a segment whose new name a power failure took away: frames in it would verify
+            // again in the next segment of that number.
             remove.push(path);
         }
         // Anything else is not ours to touch.
@@ -316,6 +330,7 @@ fn list(handles: &Arc<Handles>, id: LogId, dir: &Path, options: &LogOptions, rea
             footer: Footer::decode(&map, identity),
             header: header.map(|(h, _)| h),
             both_copies: header.is_some_and(|(_, both)| both),
+            overwritten: Rc::new([]),
             path,
             name_first,
             identity,
@@ -328,24 +343,33 @@ fn list(handles: &Arc<Handles>, id: LogId, dir: &Path, options: &LogOptions, rea
             handles.files.remove(&path).doing("removing", &path)?;
         }
     }
-    Ok((sources, spares, next_id))
+    Ok((sources, next_id))
 }
 
 /// The highest batch that any later one says was durable. Goes from the newest segment to older ones until all that
 /// are left have footers that it covers.
 fn find_mark(sources: &mut [Source]) -> u64 {
     let mut mark = 0;
+    let mut overwritten = Vec::new();
     for source in sources.iter().rev() {
         if source.footer.is_some_and(|f| f.last_batch <= mark) {
             break;
         }
         for item in source.walk() {
-            if let Item::Frame { frame, raw, .. } = item
-                && let Some(begin) = Begin::of(&frame, raw)
-            {
+            let Item::Frame { frame, raw, .. } = item else {
+                continue;
+            };
+            if let Some(begin) = Begin::of(&frame, raw) {
                 mark = mark.max(begin.durable);
             }
+            if frame.kind == Kind::Erase && frame.codec == 1 && frame.body_is_good(raw) {
+                decode_runs(frame.stored(raw), &mut overwritten);
+            }
         }
+    }
+    let overwritten: Rc<[EraseRun]> = overwritten.into();
+    for source in sources {
+        source.overwritten = overwritten.clone();
     }
     mark
 }
@@ -429,7 +453,8 @@ fn find_bounds(source: &Source, first_batch: u64, mark: u64) -> Bounds {
         end = batch.end;
     }
     Bounds {
-        end: end.min(source.map.len() as u64),
+        // A file that ends in the middle of its header still begins its frames behind it.
+        end: end.min(source.map.len() as u64).max(DATA_START),
         last_batch,
         torn: false,
     }
@@ -471,20 +496,32 @@ fn zero(source: &Source, from: u64, to: u64) -> Result<()> {
     Ok(())
 }
 
+/// Writes the frames up to `end` again, and the header, of which one copy may have been mended just now.
 fn write_again(source: &Source, end: u64) -> Result<()> {
-    for (i, chunk) in source.map[..end as usize].chunks(1 << 20).enumerate() {
+    let end = source.map.len().min(end as usize);
+    if let Some(header) = &source.header {
+        let written = source.handle.write_at(&header.encode(), 0);
+        written.doing("writing again", &source.path)?;
+    }
+    let mut at = DATA_START as usize;
+    while at < end {
+        let until = end.min(at + (1 << 20));
         source
             .handle
-            .write_at(chunk, (i as u64) << 20)
+            .write_at(&source.map[at..until], at as u64)
             .doing("writing again", &source.path)?;
+        at = until;
     }
     Ok(())
 }
 
 fn segment_of(source: &Source, first_batch: u64, footer: Option<Footer>, rows: Rows) -> Segment {
     let flags = source.header.map_or(0, |h| h.flags);
+    let begun_after = source.header.map_or(Seq::MAX, |h| h.last);
     let seg = Segment::new(source.handle.clone(), source.identity, flags, first_batch, footer, rows);
-    seg.file_len.store(source.map.len() as u64, Ordering::Release);
+    let seg = seg.begun_after(begun_after);
+    let file_len = (source.map.len() as u64).max(DATA_START);
+    seg.file_len.store(file_len, Ordering::Release);
     seg
 }
 
@@ -541,7 +578,7 @@ fn load_frames(
         }
         report.damage.push(note);
     };
-    for item in Walk::new(&source.map[..end as usize], source.identity.seed()) {
+    for item in source.walk_to(end) {
         match item {
             Item::Frame { at, frame, raw } => {
                 info.written = true;
@@ -614,7 +651,7 @@ fn load_frames(
     }
     // The highest sequence that a batch here claims, for gaps and lost records at the end.
     let mut claimed = last;
-    for item in Walk::new(&source.map[..end as usize], source.identity.seed()) {
+    for item in source.walk_to(end) {
         if let Item::Frame { frame, raw, .. } = item
             && let Some(begin) = Begin::of(&frame, raw)
         {
@@ -707,9 +744,13 @@ fn overwrite_again(state: &State, tombs: &[u8]) -> Result<()> {
                 .with_table(|t| t.slot(seq).map(|slot| t.offset(slot)))
                 .doing("reading", path)?;
             let Some(at) = at else { continue };
-            if let (_, Some(frame)) = s.seg.frame(at).doing("reading", path)?
-                && frame.kind == Kind::Record
-            {
+            let (map, frame) = s.seg.frame(at).doing("reading", path)?;
+            let torn = || Frame::torn_void(map.get(at as usize..)?, std::slice::from_ref(&run));
+            let half = frame.filter(|f| f.kind == Kind::Record).or_else(|| match frame {
+                Some(_) => None,
+                None => torn(),
+            });
+            if let Some(frame) = half {
                 let raw = void_frame(&frame, s.seg.seed, at);
                 s.seg.handle.write_at(&raw, at).doing("overwriting", path)?;
             }

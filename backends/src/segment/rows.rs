@@ -120,6 +120,8 @@ pub struct Segment {
     pub flags: u16,
     /// The number of its first batch.
     pub first_batch: u64,
+    /// The log's last sequence when it was begun: records above it in older segments were truncated.
+    pub begun_after: Seq,
     /// Where the published frames end.
     pub end: AtomicU64,
     /// The length of its file, in bytes.
@@ -152,6 +154,7 @@ impl Segment {
             seed: identity.seed(),
             flags,
             first_batch,
+            begun_after: Seq::MAX,
             end: AtomicU64::new(DATA_START),
             file_len: AtomicU64::new(DATA_START),
             footer,
@@ -159,6 +162,22 @@ impl Segment {
             rows: RwLock::new(rows),
             table_checked: OnceLock::new(),
             table_bad: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes the log's last sequence when it was begun.
+    pub fn begun_after(self, last: Seq) -> Self {
+        Self {
+            begun_after: last,
+            ..self
+        }
+    }
+
+    /// The highest sequence that is stored in it, removed and truncated ones included; 0 if there is none.
+    pub fn stored_last(&self) -> Seq {
+        match &self.footer {
+            Some(footer) => footer.last,
+            None => self.rows.read().table.last().unwrap_or(0),
         }
     }
 

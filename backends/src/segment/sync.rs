@@ -14,6 +14,8 @@ struct Dirty {
     files: Vec<Arc<Handle>>,
     dir: bool,
     parent: bool,
+    /// How often names in the log's directory changed.
+    dir_changes: u64,
 }
 
 /// Shared by a log's writer and the backend, which may sync it from another thread.
@@ -25,6 +27,8 @@ pub struct Syncer {
     pub written: AtomicU64,
     /// The number of the last batch known to be durable.
     pub durable: AtomicU64,
+    /// So many changes of names in the log's directory are on disk.
+    dir_durable: AtomicU64,
     any: AtomicBool,
     dirty: Mutex<Dirty>,
     /// Held for the length of a sync: a second one must not answer before the first has finished what it took.
@@ -40,6 +44,7 @@ impl Syncer {
             parent,
             written: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            dir_durable: AtomicU64::new(0),
             any: AtomicBool::new(false),
             dirty: Mutex::default(),
             running: Mutex::default(),
@@ -54,10 +59,21 @@ impl Syncer {
         }
     }
 
-    /// A name in the log's directory changed.
-    pub fn mark_dir(&self) {
-        self.dirty.lock().dir = true;
+    /// A name in the log's directory changed. Answers how many did until now, for
+    /// [`has_names`](Self::has_names).
+    pub fn mark_dir(&self) -> u64 {
+        let mut dirty = self.dirty.lock();
+        dirty.dir = true;
+        dirty.dir_changes += 1;
+        let changes = dirty.dir_changes;
+        drop(dirty);
         self.any.store(true, Ordering::Release);
+        changes
+    }
+
+    /// Whether so many changes of names in the log's directory are on disk.
+    pub fn has_names(&self, changes: u64) -> bool {
+        self.dir_durable.load(Ordering::Acquire) >= changes
     }
 
     /// The log's directory was made.
@@ -84,7 +100,17 @@ impl Syncer {
             self.durable.fetch_max(covered, Ordering::AcqRel);
             return Ok(());
         }
-        let dirty = std::mem::take(&mut *self.dirty.lock());
+        let dirty = {
+            let mut now = self.dirty.lock();
+            let dir_changes = now.dir_changes;
+            std::mem::replace(
+                &mut *now,
+                Dirty {
+                    dir_changes,
+                    ..Dirty::default()
+                },
+            )
+        };
         for file in &dirty.files {
             // Before the sync: a write from here on marks it again.
             file.dirty.store(false, Ordering::Release);
@@ -94,6 +120,7 @@ impl Syncer {
         }
         if dirty.dir {
             self.handles.files.sync_dir(&self.dir)?;
+            self.dir_durable.fetch_max(dirty.dir_changes, Ordering::AcqRel);
         }
         if dirty.parent {
             self.handles.files.sync_dir(&self.parent)?;

@@ -1,6 +1,6 @@
 //! Going through the frames of a file, and finding the way again behind damage.
 
-use super::format::{ALIGN, DATA_START, FRAME_LEN, FRAME_MAGIC, Frame};
+use super::format::{ALIGN, DATA_START, EraseRun, FRAME_LEN, FRAME_MAGIC, Frame};
 
 /// What a walk comes upon.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,7 @@ pub struct Walk<'a> {
     data: &'a [u8],
     seed: u32,
     at: usize,
+    overwritten: &'a [EraseRun],
 }
 
 impl<'a> Walk<'a> {
@@ -47,7 +48,14 @@ impl<'a> Walk<'a> {
             data,
             seed,
             at: at as usize,
+            overwritten: &[],
         }
+    }
+
+    /// Takes for overwritten what cannot be read where one of these records was: the power failed in the middle.
+    pub fn overwritten(mut self, runs: &'a [EraseRun]) -> Self {
+        self.overwritten = runs;
+        self
     }
 
     fn frame(&self, at: usize) -> Option<Frame> {
@@ -75,7 +83,8 @@ impl<'a> Iterator for Walk<'a> {
             return None;
         }
         let at = self.at;
-        if let Some(frame) = self.frame(at) {
+        let torn = || Frame::torn_void(self.data.get(at..)?, self.overwritten);
+        if let Some(frame) = self.frame(at).or_else(torn) {
             let end = at + frame.len() as usize;
             self.at = end;
             return Some(Item::Frame {

@@ -20,8 +20,9 @@ const CHUNK: usize = 1 << 20;
 /// written there has no space to find first.
 #[derive(Default)]
 pub struct Spares {
-    /// Ready to be used.
-    pub ready: Vec<PathBuf>,
+    /// Ready to be used, and how many changes of names have to be on disk before: a file that the disk still knows as
+    /// a segment must not be written to.
+    pub ready: Vec<(PathBuf, u64)>,
     /// Whether one was asked for since the last segment was begun.
     pub coming: bool,
 }
@@ -159,7 +160,7 @@ impl Shared {
         match made {
             Ok(()) => {
                 spares.coming = false;
-                spares.ready.push(preparation.path);
+                spares.ready.push((preparation.path, 0));
             }
             // The journal makes one itself when it comes to it, and tells if that fails, too. Until then it must not
             // ask again with every write.

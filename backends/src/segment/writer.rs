@@ -127,10 +127,7 @@ impl SegmentLog {
             number: recovered.number,
             next_id: recovered.next_id,
             doomed: VecDeque::new(),
-            spares: Arc::new(Mutex::new(Spares {
-                ready: recovered.spares,
-                coming: false,
-            })),
+            spares: Arc::default(),
             idle_segments: 1,
             marks: VecDeque::new(),
             recorded: recovered.durable,
@@ -423,6 +420,10 @@ impl SegmentLog {
         own: &[(Seq, u64)],
     ) -> Result<()> {
         self.sync_now()?;
+        // And said to be durable, or a batch with a record that is half overwritten would pass for one that was never
+        // written whole.
+        self.write_mark()?;
+        self.sync_now()?;
         let own = own.iter().filter_map(|(seq, _)| {
             let i = batch.append.binary_search_by_key(seq, |r| r.seq).ok()?;
             Some((seg, places[i]))
@@ -497,9 +498,12 @@ impl SegmentLog {
         let mut i = 0;
         // The highest sequence in any older segment that stays: erasures of those must stay as well.
         let mut reach = 0;
+        // The highest that is stored in one of them: what truncated it must stay as well.
+        let mut stored = 0;
         while i < state.segs.len() {
             let s = &state.segs[i];
-            let needed = s.seg.tomb_low.load(Ordering::Relaxed) <= reach && reach >= state.floor;
+            let needed = (s.seg.tomb_low.load(Ordering::Relaxed) <= reach && reach >= state.floor)
+                || (s.seg.begun_after < stored && stored >= state.floor);
             let newest = Some(s.seg.identity.id) == tail || i + 1 == state.segs.len();
             let empty = s.seg.rows.read().live == 0;
             if empty && !newest && !needed {
@@ -515,6 +519,7 @@ impl SegmentLog {
             } else {
                 self.idle_segments += usize::from(empty);
                 reach = reach.max(s.last);
+                stored = stored.max(s.seg.stored_last());
                 i += 1;
             }
         }
@@ -552,7 +557,7 @@ impl SegmentLog {
             if reusable {
                 let spare = self.dir.join(format!("{:016x}.spare", seg.identity.id));
                 self.core.handles.files.rename(path, &spare).doing("renaming", path)?;
-                self.spares.lock().ready.push(spare);
+                self.spares.lock().ready.push((spare, self.syncer.mark_dir()));
             } else {
                 self.core.handles.files.remove(path).doing("removing", path)?;
                 seg.handle.close();
@@ -660,7 +665,8 @@ impl SegmentLog {
             Some(footer),
             Segment::rows_of(&footer),
         )
-        .with_rows_of(seg);
+        .with_rows_of(seg)
+        .begun_after(seg.begun_after);
         sealed.end.store(tail.pos, Ordering::Release);
         sealed.file_len.store(new_len, Ordering::Release);
         let mut state = self.shared.state.write();
@@ -722,7 +728,7 @@ impl SegmentLog {
         let spare = self.dir.join("kept.spare");
         make_spare(&*self.core.handles.files, &spare, size, &|| false).doing("making", &spare)?;
         self.syncer.mark_dir();
-        self.spares.lock().ready.push(spare);
+        self.spares.lock().ready.push((spare, 0));
         Ok(())
     }
 
@@ -766,12 +772,15 @@ impl SegmentLog {
             handle.stay_open();
         }
         match spare {
-            Some(spare) => {
+            Some((spare, changes)) => {
+                if !self.syncer.has_names(changes) {
+                    files.sync_dir(&self.dir).syncing(&self.dir)?;
+                }
                 let file = self.core.handles.open(&spare, Mode::Write).doing("opening", &spare);
                 let file = match file {
                     Ok(file) => file,
                     Err(error) => {
-                        self.spares.lock().ready.push(spare);
+                        self.spares.lock().ready.push((spare, changes));
                         return Err(error);
                     }
                 };
@@ -799,14 +808,15 @@ impl SegmentLog {
         self.next_id += 1;
         self.syncer.mark(&handle);
         self.syncer.mark_dir();
-        let seg = Arc::new(Segment::new(
+        let seg = Segment::new(
             handle,
             identity,
             header.flags,
             header.first_batch,
             None,
             Rows::default(),
-        ));
+        );
+        let seg = Arc::new(seg.begun_after(header.last));
         let file_len = if preallocate { capacity } else { DATA_START };
         seg.file_len.store(file_len, Ordering::Release);
         self.tail = Some(Tail {

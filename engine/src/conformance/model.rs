@@ -10,6 +10,7 @@ use crate::backend::{Backend, Batch, Compression, Direction, KvWrite, Log, LogOp
 use crate::types::Seq;
 
 /// A small generator of numbers (xorshift64*). The same seed gives the same numbers, for ever.
+#[derive(Clone, Debug)]
 pub struct Dice(u64);
 
 impl Dice {

@@ -1,11 +1,14 @@
 //! The n-th call to the file system fails, for every n: nothing is acknowledged wrongly, nothing synced is lost.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use weir_engine::conformance::model::Dice;
 use weir_engine::{Backend, Error, Kind, LogOptions, Seq};
 
 use super::super::SegmentBackend;
+use super::super::disk::{Failure, SimulatedDisk};
 use super::faulty::FaultyFiles;
 use super::{ID, shown, try_append};
 
@@ -49,29 +52,35 @@ fn work(backend: &SegmentBackend, options: &LogOptions, told: &mut Told) -> Resu
     Ok(())
 }
 
-fn every_call_fails(options: &LogOptions, sticky: bool) {
+/// Whatever fails: reads and lists too. `power` says whether the power fails afterwards as well.
+fn every_call_fails(options: &LogOptions, failure: Failure, sticky: bool, power: bool) {
+    let store = Path::new("/store");
     let mut n = 1;
     loop {
-        let dir = tempfile::tempdir().unwrap();
-        let files = Arc::new(FaultyFiles::default());
-        files.fail_at(n, sticky);
+        let mut dice = Dice::new(n);
+        let disk = Arc::new(SimulatedDisk::new(n));
+        disk.fail_at(n, failure, sticky);
         let mut told = Told::default();
-        let failed = match SegmentBackend::open_with(dir.path(), files.clone()) {
+        let failed = match SegmentBackend::open_on(&disk, store) {
             Err(error) => Err(error),
             Ok(backend) => {
                 let result = work(&backend, options, &mut told);
                 if let Err(error) = &result {
-                    assert!(matches!(error.kind, Kind::Io | Kind::Poisoned), "call {n}: {error:?}");
+                    let expected = [Kind::Io, Kind::Poisoned, Kind::Full].contains(&error.kind);
+                    assert!(expected, "call {n}: {error:?}");
                 }
                 result
             }
         };
-        if failed.is_ok() && files.calls() < n {
+        if failed.is_ok() && disk.calls() < n {
             assert!(n > 40, "only {n} calls: the test tests nothing");
             return;
         }
-        files.fail_at(0, false);
-        let backend = SegmentBackend::open_with(dir.path(), files.clone()).unwrap();
+        match power {
+            true => disk.lose_power(&mut dice),
+            false => disk.kill(),
+        }
+        let backend = SegmentBackend::open_on(&disk, store).unwrap();
         let (mut log, report) = backend.open(ID, options).unwrap();
         assert!(report.damage.is_empty(), "call {n}: {report:?}");
         let reader = log.reader();
@@ -99,17 +108,20 @@ fn every_call_fails(options: &LogOptions, sticky: bool) {
 
 #[test]
 fn once() {
-    every_call_fails(&small(false), false);
+    every_call_fails(&small(false), Failure::Io, false, false);
+    every_call_fails(&small(false), Failure::Full, false, true);
 }
 
 #[test]
 fn from_then_on() {
-    every_call_fails(&small(false), true);
+    every_call_fails(&small(false), Failure::Io, true, true);
+    every_call_fails(&small(false), Failure::Full, true, false);
 }
 
 #[test]
 fn preallocated() {
-    every_call_fails(&small(true), false);
+    every_call_fails(&small(true), Failure::Io, false, true);
+    every_call_fails(&small(true), Failure::Full, true, true);
 }
 
 fn small(preallocate: bool) -> LogOptions {

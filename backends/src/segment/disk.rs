@@ -1,0 +1,590 @@
+//! A disk in memory that loses power: contents and names that were not synced may be gone, torn or out of order, calls
+//! fail, bits flip. The same seed does the same each time.
+//!
+//! Harsher than most file systems: each name that was made, changed or removed since its folder was synced is on disk
+//! or not, whatever became of the others, unless the dice say that they keep their order.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use weir_engine::conformance::model::Dice;
+
+use super::files::{File, Files, Lock, Map, Mode};
+
+/// What reaches the disk of an unsynced write is decided for this many bytes at a time.
+const SECTOR: usize = 512;
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The disk failed.
+    Io,
+    /// The disk is full. Only for calls that need room; others go well.
+    Full,
+}
+
+/// A name in a folder, and what is there now; `None` if nothing.
+type Edge = (OsString, Option<u64>);
+
+#[derive(Clone, Debug)]
+enum Node {
+    File {
+        now: Vec<u8>,
+        /// What is on disk for certain.
+        synced: Vec<u8>,
+        /// What was written since.
+        writes: Vec<(usize, Vec<u8>)>,
+        /// How often it was changed.
+        changes: Arc<AtomicU64>,
+    },
+    Folder {
+        now: BTreeMap<OsString, u64>,
+        synced: BTreeMap<OsString, u64>,
+        /// What changed since; the parts of one change are on disk together.
+        changes: Vec<Vec<Edge>>,
+    },
+}
+
+impl Node {
+    fn folder() -> Self {
+        Self::Folder {
+            now: BTreeMap::new(),
+            synced: BTreeMap::new(),
+            changes: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    nodes: BTreeMap<u64, Node>,
+    next: u64,
+    /// Calls since [`SimulatedDisk::fail_at`].
+    calls: u64,
+    fail_at: u64,
+    for_good: bool,
+    failure: Failure,
+    /// Decides how much a failed call did.
+    dice: Dice,
+    /// Numbers of files below this belong to processes that are gone.
+    alive: u64,
+}
+
+/// The disk.
+#[derive(Debug)]
+pub struct SimulatedDisk {
+    state: Mutex<State>,
+}
+
+/// The number of the root folder.
+const ROOT: u64 = 0;
+
+impl SimulatedDisk {
+    /// An empty one.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                nodes: BTreeMap::from([(ROOT, Node::folder())]),
+                next: 1,
+                calls: 0,
+                fail_at: 0,
+                for_good: false,
+                failure: Failure::Io,
+                dice: Dice::new(seed),
+                alive: 0,
+            }),
+        }
+    }
+
+    /// Fails the `n`-th call from now on, counted from 1, and every later one if `for_good`. 0 fails none.
+    pub fn fail_at(&self, n: u64, failure: Failure, for_good: bool) {
+        let mut state = self.state.lock();
+        state.calls = 0;
+        state.fail_at = n;
+        state.failure = failure;
+        state.for_good = for_good;
+    }
+
+    /// How many calls there were since.
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// The process ends: what it wrote is there, and it writes no more.
+    pub fn kill(&self) {
+        let mut state = self.state.lock();
+        state.alive = state.next;
+        state.next += 1;
+        state.fail_at = 0;
+    }
+
+    /// The power fails: what was not synced is there or not, as the dice fall.
+    pub fn lose_power(&self, dice: &mut Dice) {
+        self.kill();
+        let mut state = self.state.lock();
+        for node in state.nodes.values_mut() {
+            match node {
+                Node::File {
+                    now, synced, writes, ..
+                } => {
+                    settle(synced, writes, dice);
+                    now.clone_from(synced);
+                }
+                Node::Folder { now, synced, changes } => {
+                    settle_names(synced, std::mem::take(changes), dice);
+                    now.clone_from(synced);
+                }
+            }
+        }
+        state.forget_unnamed();
+    }
+
+    /// The files below a folder, in order.
+    pub fn files(&self, folder: &Path) -> Vec<PathBuf> {
+        let state = self.state.lock();
+        let mut found = Vec::new();
+        let mut left = vec![folder.to_path_buf()];
+        while let Some(path) = left.pop() {
+            match state.find(&path).ok().and_then(|id| state.nodes.get(&id)) {
+                Some(Node::Folder { now, .. }) => left.extend(now.keys().rev().map(|name| path.join(name))),
+                Some(Node::File { .. }) => found.push(path),
+                None => {}
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Flips one bit of a file, on disk and for readers.
+    ///
+    /// # Errors
+    /// If the file is not there or shorter.
+    pub fn flip(&self, path: &Path, byte: usize, bit: u8) -> io::Result<()> {
+        self.edit(path, &mut |bytes| {
+            if let Some(byte) = bytes.get_mut(byte) {
+                *byte ^= 1 << (bit % 8);
+            }
+        })
+    }
+
+    /// Cuts a file off.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn cut(&self, path: &Path, len: usize) -> io::Result<()> {
+        self.edit(path, &mut |bytes| bytes.truncate(len))
+    }
+
+    /// Gives a file the content that it had before, where it was there then.
+    ///
+    /// # Errors
+    /// If it is not there now.
+    pub fn roll_back(&self, path: &Path, earlier: &BTreeMap<PathBuf, Vec<u8>>) -> io::Result<()> {
+        match earlier.get(path) {
+            Some(old) => self.edit(path, &mut |bytes| bytes.clone_from(old)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a file away.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn erase(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.content(path)?;
+        let (folder, name) = state.place(path)?;
+        state.change(folder, vec![(name.clone(), None)])?;
+        if let Some(Node::Folder { synced, .. }) = state.nodes.get_mut(&folder) {
+            synced.remove(&name);
+        }
+        Ok(())
+    }
+
+    /// What all files below a folder hold, for [`roll_back`](Self::roll_back).
+    pub fn contents(&self, folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let read = |path: PathBuf| Some((path.clone(), self.state.lock().content(&path).ok()?.clone()));
+        self.files(folder).into_iter().filter_map(read).collect()
+    }
+
+    fn edit(&self, path: &Path, change: &mut dyn FnMut(&mut Vec<u8>)) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let id = state.find(path)?;
+        match state.nodes.get_mut(&id) {
+            Some(Node::File {
+                now,
+                synced,
+                writes,
+                changes,
+            }) => {
+                changes.fetch_add(1, Ordering::AcqRel);
+                change(now);
+                synced.clone_from(now);
+                writes.clear();
+                Ok(())
+            }
+            _ => Err(Errno::ISDIR.into()),
+        }
+    }
+}
+
+/// The parts of a file that is open.
+struct OpenFile<'a> {
+    now: &'a mut Vec<u8>,
+    synced: &'a mut Vec<u8>,
+    writes: &'a mut Vec<(usize, Vec<u8>)>,
+    changes: &'a Arc<AtomicU64>,
+}
+
+/// Puts on disk of what was written what the dice choose.
+fn settle(synced: &mut Vec<u8>, writes: &mut Vec<(usize, Vec<u8>)>, dice: &mut Dice) {
+    // Sometimes nearly all, sometimes nearly none.
+    let bias = dice.below(5);
+    for (at, bytes) in writes.drain(..) {
+        let mut done = 0;
+        while done < bytes.len() {
+            let from = at + done;
+            let n = (SECTOR - from % SECTOR).min(bytes.len() - done);
+            if dice.below(4) >= bias {
+                // Torn at any byte.
+                let whole = if dice.below(16) == 0 {
+                    dice.below(n as u64) as usize
+                } else {
+                    n
+                };
+                if synced.len() < from + whole {
+                    synced.resize(from + whole, 0);
+                }
+                synced[from..from + whole].copy_from_slice(&bytes[done..done + whole]);
+            }
+            done += n;
+        }
+    }
+}
+
+fn settle_names(synced: &mut BTreeMap<OsString, u64>, changes: Vec<Vec<Edge>>, dice: &mut Dice) {
+    let ordered = dice.below(2) == 0;
+    let until = dice.below(changes.len() as u64 + 1) as usize;
+    for (i, change) in changes.into_iter().enumerate() {
+        if if ordered { i < until } else { dice.below(2) == 0 } {
+            apply(synced, change);
+        }
+    }
+}
+
+fn apply(names: &mut BTreeMap<OsString, u64>, change: Vec<Edge>) {
+    for (name, node) in change {
+        match node {
+            Some(node) => names.insert(name, node),
+            None => names.remove(&name),
+        };
+    }
+}
+
+impl State {
+    /// Counts a call; whether it fails.
+    fn call(&mut self, needs_room: bool) -> io::Result<()> {
+        self.calls += 1;
+        let due = self.calls == self.fail_at || (self.for_good && self.calls > self.fail_at);
+        match self.failure {
+            _ if self.fail_at == 0 || !due => Ok(()),
+            Failure::Io => Err(Errno::IO.into()),
+            Failure::Full if needs_room => Err(Errno::NOSPC.into()),
+            Failure::Full => Ok(()),
+        }
+    }
+
+    fn find(&self, path: &Path) -> io::Result<u64> {
+        let mut at = ROOT;
+        for part in path.components() {
+            let Component::Normal(name) = part else { continue };
+            match self.nodes.get(&at) {
+                Some(Node::Folder { now, .. }) => at = *now.get(name).ok_or(Errno::NOENT)?,
+                _ => return Err(Errno::NOTDIR.into()),
+            }
+        }
+        Ok(at)
+    }
+
+    fn content(&self, path: &Path) -> io::Result<&Vec<u8>> {
+        match self.nodes.get(&self.find(path)?) {
+            Some(Node::File { now, .. }) => Ok(now),
+            _ => Err(Errno::ISDIR.into()),
+        }
+    }
+
+    /// The folder that a path is in, and its name there.
+    fn place(&self, path: &Path) -> io::Result<(u64, OsString)> {
+        let name = path.file_name().ok_or(Errno::INVAL)?.to_owned();
+        Ok((self.find(path.parent().unwrap_or(Path::new("")))?, name))
+    }
+
+    /// Changes names in one folder, in one step.
+    fn change(&mut self, folder: u64, change: Vec<Edge>) -> io::Result<()> {
+        match self.nodes.get_mut(&folder) {
+            Some(Node::Folder { now, changes, .. }) => {
+                apply(now, change.clone());
+                changes.push(change);
+                Ok(())
+            }
+            _ => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    fn add(&mut self, path: &Path, node: Node) -> io::Result<u64> {
+        let (folder, name) = self.place(path)?;
+        if self.find(path).is_ok() {
+            return Err(Errno::EXIST.into());
+        }
+        let id = self.next;
+        self.next += 1;
+        self.nodes.insert(id, node);
+        self.change(folder, vec![(name, Some(id))])?;
+        Ok(id)
+    }
+
+    /// The file of an open handle.
+    fn open_file(&mut self, file: &File) -> io::Result<OpenFile<'_>> {
+        let File::Simulated { node, opened } = file else {
+            return Err(io::Error::other("not a file of this disk"));
+        };
+        if *opened < self.alive {
+            return Err(io::Error::other("the process that opened it is gone"));
+        }
+        match self.nodes.get_mut(node) {
+            Some(Node::File {
+                now,
+                synced,
+                writes,
+                changes,
+            }) => Ok(OpenFile {
+                now,
+                synced,
+                writes,
+                changes,
+            }),
+            _ => Err(Errno::BADF.into()),
+        }
+    }
+
+    fn forget_unnamed(&mut self) {
+        let mut named = vec![ROOT];
+        let mut at = 0;
+        while at < named.len() {
+            if let Some(Node::Folder { now, .. }) = self.nodes.get(&named[at]) {
+                named.extend(now.values());
+            }
+            at += 1;
+        }
+        named.sort_unstable();
+        self.nodes.retain(|id, _| named.binary_search(id).is_ok());
+    }
+}
+
+impl Files for SimulatedDisk {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<File> {
+        let mut state = self.state.lock();
+        state.call(mode == Mode::Create)?;
+        let node = match mode {
+            Mode::Create => {
+                let file = Node::File {
+                    now: Vec::new(),
+                    synced: Vec::new(),
+                    writes: Vec::new(),
+                    changes: Arc::default(),
+                };
+                state.add(path, file)?
+            }
+            _ => state.content(path).and_then(|_| state.find(path))?,
+        };
+        let opened = state.next;
+        Ok(File::Simulated { node, opened })
+    }
+
+    fn write_at(&self, file: &File, _path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let failed = state.call(true);
+        // A write that fails has come some of the way.
+        let done = match failed {
+            Ok(()) => bytes.len(),
+            Err(_) => state.dice.below(bytes.len() as u64 + 1) as usize,
+        };
+        let at = at as usize;
+        let OpenFile {
+            now, writes, changes, ..
+        } = state.open_file(file)?;
+        if done > 0 {
+            changes.fetch_add(1, Ordering::AcqRel);
+            if now.len() < at + done {
+                now.resize(at + done, 0);
+            }
+            now[at..at + done].copy_from_slice(&bytes[..done]);
+            writes.push((at, bytes[..done].to_vec()));
+        }
+        failed
+    }
+
+    fn allocate(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(true)?;
+        let now = state.open_file(file)?.now;
+        if now.len() < len as usize {
+            now.resize(len as usize, 0);
+        }
+        Ok(())
+    }
+
+    /// Counts, but keeps no room: a later write may fail for want of it all the same.
+    fn keep_room(&self, file: &File, _path: &Path, _len: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(true)?;
+        state.open_file(file).map(|_| ())
+    }
+
+    fn shorten(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(false)?;
+        let len = len as usize;
+        let OpenFile {
+            now, writes, changes, ..
+        } = state.open_file(file)?;
+        changes.fetch_add(1, Ordering::AcqRel);
+        now.truncate(len);
+        for (at, bytes) in &mut *writes {
+            bytes.truncate(len.saturating_sub(*at));
+        }
+        Ok(())
+    }
+
+    fn sync(&self, file: &File, _path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let failed = state.call(true);
+        let mut dice = state.dice.clone();
+        let OpenFile {
+            now, synced, writes, ..
+        } = state.open_file(file)?;
+        if failed.is_ok() {
+            // What an earlier sync failed to write is not written again, though readers see it.
+            for (at, bytes) in writes.drain(..) {
+                if synced.len() < at + bytes.len() {
+                    synced.resize(at + bytes.len(), 0);
+                }
+                synced[at..at + bytes.len()].copy_from_slice(&bytes);
+            }
+            if synced.len() < now.len() {
+                synced.resize(now.len(), 0);
+            }
+            synced.truncate(now.len());
+        } else {
+            settle(synced, writes, &mut dice);
+        }
+        state.dice = dice;
+        failed
+    }
+
+    fn map(&self, file: &File, _path: &Path, need: usize, _planned: usize) -> io::Result<Map> {
+        let mut state = self.state.lock();
+        state.call(false)?;
+        let OpenFile { now, changes, .. } = state.open_file(file)?;
+        let mut copy = now.clone();
+        if copy.len() < need {
+            copy.resize(need, 0);
+        }
+        Ok(Map::Copy(copy, changes.load(Ordering::Acquire), changes.clone()))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut state = self.state.lock();
+        state.call(false)?;
+        state.content(path).cloned()
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        let mut state = self.state.lock();
+        state.call(false)?;
+        Ok(state.content(path)?.len() as u64)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut state = self.state.lock();
+        state.call(false)?;
+        match state.nodes.get(&state.find(dir)?) {
+            Some(Node::Folder { now, .. }) => Ok(now.keys().map(|name| dir.join(name)).collect()),
+            _ => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        let state = self.state.lock();
+        let id = state.find(path).ok();
+        id.is_some_and(|id| matches!(state.nodes.get(&id), Some(Node::Folder { .. })))
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(true)?;
+        let id = state.find(path)?;
+        match state.nodes.get_mut(&id) {
+            Some(Node::Folder { now, synced, changes }) => {
+                synced.clone_from(now);
+                changes.clear();
+                Ok(())
+            }
+            _ => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(true)?;
+        state.add(path, Node::folder()).map(|_| ())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(false)?;
+        let id = state.find(from)?;
+        let ((folder, from), (other, to)) = (state.place(from)?, state.place(to)?);
+        if folder == other {
+            return state.change(folder, vec![(from, None), (to, Some(id))]);
+        }
+        // On disk in one step in no file system's promise; so the new name first.
+        state.change(other, vec![(to, Some(id))])?;
+        state.change(folder, vec![(from, None)])
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(false)?;
+        state.content(path)?;
+        let (folder, name) = state.place(path)?;
+        state.change(folder, vec![(name, None)])
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(false)?;
+        match state.nodes.get(&state.find(path)?) {
+            Some(Node::Folder { now, .. }) if now.is_empty() => {}
+            Some(Node::Folder { .. }) => return Err(Errno::NOTEMPTY.into()),
+            _ => return Err(Errno::NOTDIR.into()),
+        }
+        let (folder, name) = state.place(path)?;
+        state.change(folder, vec![(name, None)])
+    }
+
+    /// Nobody else has this disk.
+    fn lock(&self, _path: &Path, _shared: bool) -> io::Result<Option<Lock>> {
+        Ok(Some(Box::new(())))
+    }
+
+    fn threads(&self) -> bool {
+        false
+    }
+}
