@@ -37,12 +37,23 @@ pub fn parse_time(text: &str) -> Result<Option<i64>, String> {
     if text.starts_with("0001-01-01T00:00:00") {
         return Ok(None);
     }
-    let timestamp: jiff::Timestamp = text
-        .parse()
-        .map_err(|error| format!("parsing time {text:?}: {error}"))?;
-    i64::try_from(timestamp.as_nanosecond())
-        .map(Some)
-        .map_err(|_| format!("time {text:?} is outside of the years 1677 to 2262"))
+    match text.parse::<jiff::Timestamp>() {
+        // Beyond the years 1677 to 2262 it is the first or the last time there is.
+        Ok(timestamp) => {
+            let nanos = timestamp.as_nanosecond();
+            let nearest = if nanos < 0 { i64::MIN } else { i64::MAX };
+            Ok(Some(i64::try_from(nanos).unwrap_or(nearest)))
+        }
+        // Jiff's times end a day before the year 9999 does.
+        Err(_) if text.starts_with("9999-12-3") && is_local(text) => Ok(Some(i64::MAX)),
+        Err(error) => Err(format!("parsing time {text:?}: {error}")),
+    }
+}
+
+/// Whether it is a time, with or without a `Z` behind it.
+fn is_local(text: &str) -> bool {
+    let local = text.strip_suffix('Z').unwrap_or(text);
+    local.parse::<jiff::civil::DateTime>().is_ok()
 }
 
 /// `Option<NanoTime>` as an RFC 3339 string.
@@ -95,5 +106,13 @@ mod tests {
         assert_eq!(format_time(Some(1_500_000_000)), "1970-01-01T00:00:01.5Z");
         assert_eq!(parse_time(&format_time(None)), Ok(None));
         assert!(parse_time("yesterday").is_err());
+        for (text, time) in [
+            ("1600-01-01T00:00:00Z", i64::MIN),
+            ("2300-01-01T00:00:00+01:00", i64::MAX),
+            ("9999-12-31T23:59:59Z", i64::MAX),
+        ] {
+            assert_eq!(parse_time(text), Ok(Some(time)), "{text}");
+        }
+        assert!(parse_time("9999-12-32T00:00:00Z").is_err());
     }
 }

@@ -41,7 +41,7 @@ fn every_supported_key() {
          authorization { users: [{user: a, password: b}, {user: c, pass: d}], timeout: 0.5 }\nlame_duck_duration: \"1m30s\"\n\
          lame_duck_grace_period: 5s\nserver_tags: [x, y]\nsystem_account: \"$SYS\"\nmax_traced_msg_len: 64\n\
          jetstream { store_dir: s, max_mem: 1g, max_file: \"2G\", domain: hub, strict: false, sync_interval: \"5s\",\n\
-         limits { max_ack_pending: 1, max_ha_assets: 2, max_request_batch: 3, duplicate_window: \"1m\",\n\
+         limits { max_ack_pending: 1, max_ha_assets: 2, default_max_consumers: -1, max_request_batch: 3, duplicate_window: \"1m\",\n\
          batch { max_inflight_per_stream: 4, max_inflight_total: 5, max_msgs: 6, timeout: 7s } }\n\
          max_buffered_msgs: 8, max_buffered_size: \"9M\", request_queue_limit: 10, info_queue_limit: 11\n\
          backend: rocksdb, compression: zstd, index: paged, shards: 4 }\n",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weir_wire::encode;
+use weir_wire::{HeaderView, encode};
 
 use super::Client;
 use super::session::Session;
@@ -22,12 +22,25 @@ pub(super) struct Publish<'a> {
     pub payload: &'a [u8],
 }
 
+/// Whether a message only asks where it would go (nats-server's message tracing): nobody may get it, nor any stream.
+fn is_trace_only(headers: &[u8]) -> bool {
+    let headers = HeaderView::parse(headers);
+    headers.get("Nats-Trace-Dest").is_some_and(|to| !to.is_empty())
+        && headers.get("Nats-Trace-Only").is_some_and(|only| {
+            let meant = [&b"1"[..], b"true", b"on"];
+            meant.iter().any(|word| only.eq_ignore_ascii_case(word))
+        })
+}
+
 impl Session {
     #[inline]
     pub(super) fn publish(&mut self, client: &Arc<Client>, chunk: Chunk<'_>, message: &Publish<'_>) {
         self.messages += 1;
         self.bytes += (message.headers.len() + message.payload.len()) as u64;
         if self.careful(message) && !self.permit(client, message) {
+            return;
+        }
+        if !message.headers.is_empty() && is_trace_only(message.headers) {
             return;
         }
         let outgoing = Outgoing {

@@ -318,7 +318,10 @@ impl Consumer {
             num_waiting: self.waiting.len() as u64,
             num_pending: self.num_pending,
             push_bound: self.push.active,
-            pause_remaining: self.config.pause_until.map_or(0, |until| (until - now).max(0)),
+            pause_remaining: self
+                .config
+                .pause_until
+                .map_or(0, |until| until.saturating_sub(now).max(0)),
             groups: self.group_states(),
         }
     }

@@ -62,7 +62,11 @@ pub fn validate_new<'c>(
         .clone()
         .filter(|(_, other)| !other.direct && !other.sourcing)
         .count();
-    if stream.max_consumers > 0 && limitable as i64 >= stream.max_consumers {
+    let most = match stream.max_consumers {
+        most @ 1.. => most,
+        _ => limits.default_max_consumers,
+    };
+    if most > 0 && limitable as i64 >= most {
         return Err(reject::MAXIMUM_CONSUMERS_LIMIT);
     }
     // What only copies the stream takes no work from it.

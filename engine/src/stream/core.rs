@@ -95,6 +95,8 @@ pub(crate) struct StreamCore {
     bytes: u64,
     /// Interior sequences to erase from the log.
     erased: Vec<Seq>,
+    /// Whether all messages were purged: from then on it has a first sequence, even if it never held anything.
+    cleared: bool,
     overwrite: bool,
     /// Below this the log holds nothing.
     trimmed: Seq,
@@ -146,6 +148,7 @@ impl StreamCore {
             first_aging: None,
             bytes: extent.bytes + message::stored_size_of_file_record(0, 0) * extent.count,
             erased: Vec::new(),
+            cleared: false,
             overwrite: false,
             trimmed: extent.first,
             kv_writes: Vec::new(),
@@ -172,7 +175,7 @@ impl StreamCore {
     pub fn first(&self) -> Seq {
         match self.index.first() {
             Some(first) => first,
-            None if self.last == 0 => self.config.first_seq.min(1),
+            None if self.last == 0 && !self.cleared => self.config.first_seq.min(1),
             None => self.last + 1,
         }
     }
@@ -389,6 +392,7 @@ impl StreamCore {
         let gone = self.index.len();
         self.last = self.last.max(next.saturating_sub(1));
         self.index.clear(self.last + 1)?;
+        self.cleared = true;
         self.bytes = 0;
         self.erased.clear();
         self.ahead.clear();

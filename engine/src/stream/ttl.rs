@@ -50,6 +50,8 @@ pub(super) fn parse(value: &[u8]) -> Result<Life, Rejection> {
     match text.parse::<i64>() {
         Ok(0) if digits => Ok(Life::Limits),
         Ok(seconds) if digits => Ok(Life::Seconds(seconds.unsigned_abs())),
+        // More than that many seconds is as good as that many.
+        Err(_) if digits => Ok(Life::Seconds(i64::MAX.unsigned_abs())),
         _ => Err(reject::MESSAGE_TTL_INVALID),
     }
 }

@@ -39,6 +39,8 @@ const DYNAMIC_METADATA: [&str; 2] = ["_nats.ver", "_nats.level"];
 pub struct ServerLimits {
     /// The largest `max_ack_pending` of a consumer.
     pub max_ack_pending: i64,
+    /// Consumers of a stream that says nothing of it.
+    pub default_max_consumers: i64,
     /// The largest batch of a pull request.
     pub max_request_batch: i64,
     /// The longest duplicate window, in nanoseconds.

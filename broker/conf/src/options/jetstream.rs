@@ -135,6 +135,8 @@ pub struct JetStreamLimits {
     pub max_ack_pending: Option<u64>,
     /// Most replicated assets of a server.
     pub max_ha_assets: Option<u64>,
+    /// Most consumers of a stream that sets no limit of its own; 0 for nats-server's default, less for no limit.
+    pub default_max_consumers: Option<i64>,
     /// Largest batch of a pull request.
     pub max_request_batch: Option<u64>,
     /// Longest duplicate window.
@@ -338,6 +340,7 @@ fn limits(limits: &mut JetStreamLimits, entry: &Entry) -> Result<(), ConfError> 
         match e.key.to_ascii_lowercase().as_str() {
             "max_ack_pending" => limits.max_ack_pending = read::limit(e)?,
             "max_ha_assets" => limits.max_ha_assets = read::limit(e)?,
+            "default_max_consumers" => limits.default_max_consumers = Some(read::int(e, -1, i64::MAX)?),
             "max_request_batch" => limits.max_request_batch = read::limit(e)?,
             "duplicate_window" => limits.duplicate_window = Some(read::positive_time(e)?),
             "batch" => batch(&mut limits.batch, e)?,

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::Storage;
+use weir_engine::stream::{Storage, StreamSource};
 
 use super::call::Call;
 use super::{Answer, reply};
@@ -44,6 +44,17 @@ impl Usage {
         }
         usage
     }
+}
+
+/// How many mirrors and sources read streams of the same account: in nats-server each is a consumer of its origin, and
+/// counts as one.
+fn copiers(streams: &[std::sync::Arc<StreamEntry>]) -> u64 {
+    let of_here =
+        |source: &&StreamSource| source.external.is_none() && streams.iter().any(|entry| *entry.name == *source.name);
+    let copied = streams
+        .iter()
+        .flat_map(|entry| entry.config.mirror.iter().chain(&entry.config.sources));
+    copied.filter(of_here).count() as u64
 }
 
 /// INFO.
@@ -86,7 +97,7 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
         reserved_memory: usage.reserved_memory,
         reserved_storage: usage.reserved_storage,
         streams: streams.len(),
-        consumers: usage.consumers,
+        consumers: usage.consumers + copiers(&streams),
         // Accounts have no limits of their own yet.
         limits: Limits {
             max_memory: -1,

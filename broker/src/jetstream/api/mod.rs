@@ -30,6 +30,9 @@ use crate::jetstream::{ApiRequest, JetStream};
 use call::Call;
 pub use restore::RESTORES_MAX;
 
+/// Consumers of a stream that sets no limit, as nats-server has it since 2.15.
+const MAX_CONSUMERS: i64 = 1000;
+
 /// What a handler answers: the whole JSON document, or why not.
 type Answer = Result<Vec<u8>, Rejection>;
 
@@ -170,6 +173,10 @@ fn limits(js: &JetStream) -> ServerLimits {
     let limits = &js.options.limits;
     ServerLimits {
         max_ack_pending: number(limits.max_ack_pending),
+        default_max_consumers: match limits.default_max_consumers {
+            None | Some(0) => MAX_CONSUMERS,
+            Some(most) => most.max(0),
+        },
         max_request_batch: number(limits.max_request_batch),
         duplicate_window: limits
             .duplicate_window
