@@ -361,3 +361,53 @@ fn a_wait_that_is_changed_counts_at_once() {
         assert_eq!(scene.delivered(), [(1, 5), (2, 6)], "{storage:?}");
     }
 }
+
+/// The time of the day steps back and forth: waits last as if it had not, and times of messages never go back.
+#[test]
+fn waits_do_not_follow_the_time_of_the_day() {
+    const HOUR: i64 = 3600 * SECOND;
+    for storage in STORAGES {
+        let scene = Scene::new(storage, Retention::Limits, explicit());
+        let times = || -> Vec<i64> {
+            let last = scene
+                .stream
+                .call(|shard, id| shard.stream(id).unwrap().state())
+                .unwrap()
+                .last_seq;
+            (1..=last).map(|seq| scene.stream.message(seq).unwrap().time).collect()
+        };
+        scene.publish(1);
+        scene.pull(1);
+        assert_eq!(scene.delivered(), [(1, 1)], "{storage:?}");
+        // What was sent is sent again after the hour that it waits, and not after two.
+        scene.bench.step(-HOUR);
+        scene.publish(1);
+        assert!(times().is_sorted(), "{storage:?}: {:?}", times());
+        scene.pull(2);
+        assert_eq!(scene.delivered(), [(2, 2)], "{storage:?}");
+        scene.bench.advance(HOUR + SECOND);
+        scene.settle();
+        assert_eq!(scene.delivered(), [(1, 3)], "{storage:?}");
+        scene.pull(1);
+        assert_eq!(scene.delivered(), [(2, 4)], "{storage:?}");
+        // Two hours forward: nothing is over that was not before.
+        scene.ask(PullRequest {
+            batch: 1,
+            expires: 60 * SECOND,
+            idle_heartbeat: 20 * SECOND,
+            ..PullRequest::default()
+        });
+        scene.said();
+        scene.bench.step(2 * HOUR);
+        scene.bench.advance(0);
+        scene.settle();
+        assert_eq!(scene.said(), [], "{storage:?}");
+        assert_eq!(scene.info().num_waiting, 1, "{storage:?}");
+        scene.bench.advance(21 * SECOND);
+        scene.settle();
+        assert!(matches!(scene.said()[..], [Status::Heartbeat { .. }]), "{storage:?}");
+        scene.publish(1);
+        assert_eq!(scene.delivered(), [(3, 5)], "{storage:?}");
+        assert!(times().is_sorted(), "{storage:?}");
+    }
+}

@@ -191,9 +191,14 @@ fn a_crowd_expires_turn_by_turn() {
     let mut bench = Bench::new(Storage::Segment);
     bench.open();
     let stream = bench.create(&config("S"));
-    for _ in 0..20_000 {
-        stream.publish("k.a", &ttl("1s"), b"").unwrap();
-    }
+    let published = stream.call(|shard, id| {
+        let block = ttl("1s");
+        for _ in 0..20_000 {
+            shard.publish(id, "k.a".into(), block.len(), block.clone().into())?;
+        }
+        Ok(())
+    });
+    published.unwrap();
     let left = |stream: &Handle| {
         let state = stream.call(|shard, id| shard.stream(id).unwrap().state());
         state.unwrap().messages

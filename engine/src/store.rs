@@ -46,8 +46,11 @@ pub const SHARDS_MAX: usize = 64;
 pub struct StoreOptions {
     /// Shards of a new store, 1 to [`SHARDS_MAX`]; an existing one keeps its number.
     pub shards: usize,
-    /// Where the time comes from.
+    /// Where the time comes from: that of the day, which may step either way.
     pub clock: Clock,
+    /// Nanoseconds from some moment on, which no change of the time of day touches: by these waits last. `None` if `clock`
+    /// never steps.
+    pub monotonic: Option<Clock>,
     /// Bytes that a shard's journal grows by between two checkpoints.
     pub checkpoint_bytes: usize,
     /// A random number, from which the ids are made that the engine gives out.
@@ -87,6 +90,7 @@ impl StoreOptions {
         Self {
             shards: 2,
             clock,
+            monotonic: None,
             checkpoint_bytes: 64 << 20,
             entropy: 0,
             capacity: Capacity::default(),
@@ -387,6 +391,7 @@ pub(crate) struct Environment {
     generation: AtomicU64,
     pub catalogue: Arc<Catalogue>,
     pub clock: Clock,
+    pub monotonic: Option<Clock>,
     pub checkpoint_bytes: usize,
     pub batches: crate::stream::OpenBatches,
     pub pools: Pools,
@@ -563,6 +568,7 @@ impl Store {
             opened: Mutex::default(),
             generation: AtomicU64::new(0),
             catalogue: catalogue.clone(),
+            monotonic: options.monotonic,
             clock: options.clock,
             checkpoint_bytes: options.checkpoint_bytes,
             batches: crate::stream::OpenBatches::new(options.batches),

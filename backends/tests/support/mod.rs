@@ -7,9 +7,9 @@ pub mod fixture;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use weir_backends::memory::MemoryBackend;
 use weir_backends::segment::SegmentBackend;
 use weir_engine::shard::emit::{NoOutlet, Outlet};
@@ -99,7 +99,8 @@ pub struct Bench {
     folder: tempfile::TempDir,
     storage: Storage,
     persistent: Arc<MemoryBackend>,
-    clock: Arc<AtomicI64>,
+    /// The time of the day, and by how much it has stepped.
+    clock: Arc<Mutex<(NanoTime, Nanos)>>,
     pub checkpoint_bytes: usize,
     pub shards: usize,
     pub capacity: Capacity,
@@ -119,7 +120,7 @@ impl Bench {
             folder: tempfile::tempdir().expect("a temporary folder"),
             storage,
             persistent: Arc::new(MemoryBackend::new()),
-            clock: Arc::new(AtomicI64::new(1_700_000_000_000_000_000)),
+            clock: Arc::new(Mutex::new((1_700_000_000_000_000_000, 0))),
             checkpoint_bytes: 64 << 20,
             shards: 1,
             capacity: Capacity::default(),
@@ -146,13 +147,17 @@ impl Bench {
                 None => backend,
             })
         });
-        let clock = self.clock.clone();
+        let (clock, steady) = (self.clock.clone(), self.clock.clone());
         let options = StoreOptions {
             shards: self.shards,
             checkpoint_bytes: self.checkpoint_bytes,
             capacity: self.capacity,
             batches: self.batches,
-            ..StoreOptions::new(Arc::new(move || clock.load(Ordering::SeqCst)))
+            monotonic: Some(Arc::new(move || {
+                let (day, stepped) = *steady.lock();
+                day - stepped
+            })),
+            ..StoreOptions::new(Arc::new(move || clock.lock().0))
         };
         Store::open(open, options, |_| (self.outlet)())
     }
@@ -199,17 +204,24 @@ impl Bench {
     }
 
     pub fn now(&self) -> NanoTime {
-        self.clock.load(Ordering::SeqCst)
+        self.clock.lock().0
     }
 
     /// Lets time pass while the store is closed.
     pub fn skip(&self, nanos: Nanos) {
-        self.clock.fetch_add(nanos, Ordering::SeqCst);
+        self.clock.lock().0 += nanos;
+    }
+
+    /// Sets the time of the day, while no time passes.
+    pub fn step(&self, nanos: Nanos) {
+        let mut clock = self.clock.lock();
+        clock.0 += nanos;
+        clock.1 += nanos;
     }
 
     /// Lets time pass, and what is due happen.
     pub fn advance(&self, nanos: Nanos) {
-        self.clock.fetch_add(nanos, Ordering::SeqCst);
+        self.skip(nanos);
         for number in 0..self.store().shards() {
             let done = self.store().shard(number).call_blocking(|_| Ok(()));
             done.expect("the shard answers");

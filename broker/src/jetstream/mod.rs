@@ -152,12 +152,14 @@ impl JetStream {
         let opened = tokio::task::spawn_blocking(move || -> weir_engine::Result<_> {
             make_folder(&folder)?;
             let capacity = capacity::capacity(&configured, &folder);
+            let started = std::time::Instant::now();
             let options = StoreOptions {
                 shards,
                 capacity,
                 batches: batch_limits(&configured.limits.batch),
                 queue: queue_limits(&configured),
                 entropy: rand::random(),
+                monotonic: Some(Arc::new(move || nanos(started.elapsed()))),
                 ..StoreOptions::new(Arc::new(now))
             };
             let store = Store::open(opener, options, |_| Box::new(made.outlet()))?;

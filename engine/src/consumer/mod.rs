@@ -550,6 +550,35 @@ impl Consumer {
         self.redeliver.remove(&seq);
     }
 
+    /// The time of the day has stepped: what waits goes on to wait as long as it would have.
+    pub fn step(&mut self, step: Nanos) {
+        let shift = |time: &mut NanoTime| {
+            if *time != NanoTime::MAX {
+                *time = time.saturating_add(step);
+            }
+        };
+        self.deadlines.clear();
+        for (&seq, sent) in &mut self.pending {
+            shift(&mut sent.sent);
+            shift(&mut sent.deadline);
+            if sent.deadline != NanoTime::MAX {
+                self.deadlines.insert((sent.deadline, seq));
+            }
+        }
+        for waiting in &mut self.waiting {
+            shift(&mut waiting.expires);
+            shift(&mut waiting.next_heartbeat);
+        }
+        shift(&mut self.idle_since);
+        if let Some(pin) = &mut self.pin {
+            shift(&mut pin.deadline);
+        }
+        if let Some((sent, _)) = &mut self.replayed {
+            shift(sent);
+        }
+        self.push.step(step);
+    }
+
     /// Waits for acknowledgements last as long as the configuration says now, from when the messages were sent. What waits
     /// to be sent again goes on to.
     fn set_deadlines(&mut self) {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::consumer::{AckPolicy, Consumer};
 use crate::shard::emit::Status;
 use crate::shard::turn::Turn;
-use crate::types::{NanoTime, Seq};
+use crate::types::{NanoTime, Nanos, Seq};
 
 /// The most bytes on their way to a subscriber that takes part in flow control: 32 MiB, as nats-server has it.
 const WINDOW_MAX: usize = 32 << 20;
@@ -41,6 +41,14 @@ impl Default for Push {
             last_sent: 0,
             not_before: 0,
         }
+    }
+}
+
+impl Push {
+    /// The time of the day has stepped.
+    pub fn step(&mut self, step: Nanos) {
+        self.last_sent = self.last_sent.saturating_add(step);
+        self.not_before = self.not_before.saturating_add(step);
     }
 }
 

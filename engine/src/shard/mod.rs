@@ -15,6 +15,7 @@ pub(crate) mod recover;
 mod restore;
 mod room;
 pub mod snapshot;
+mod steps;
 pub(crate) mod turn;
 
 use std::collections::{BTreeSet, HashMap};
@@ -30,7 +31,7 @@ use crate::backend::{Batch, Log};
 use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo};
 use crate::error::{Error, Kind, Result};
 use crate::reject;
-use crate::store::{Clock, Environment};
+use crate::store::Environment;
 use crate::stream::core::Identity;
 use crate::stream::settings::Settings;
 use crate::stream::{Portion, Purge, Retention, Stream, StreamConfig, StreamSource, Taken};
@@ -41,6 +42,7 @@ use emit::{ConsumerName, Emit, Outlet, Status, Ticket};
 use input::Load;
 use offline::{OfflineStreams, contained};
 use room::{NEW_STREAM_BYTES, Room};
+use steps::Clocks;
 use turn::{Turn, mix};
 
 /// Inputs that one turn takes at most.
@@ -97,7 +99,7 @@ pub(crate) struct Runner {
     receiver: Receiver<Vec<Input>>,
     load: Arc<Load>,
     outlet: Box<dyn Outlet>,
-    clock: Clock,
+    clocks: Clocks,
     handle: ShardHandle,
     /// Taken off the queue and not done yet.
     backlog: std::collections::VecDeque<Vec<Input>>,
@@ -116,7 +118,7 @@ impl Runner {
         outlet: Box<dyn Outlet>,
     ) -> Self {
         Self {
-            clock: state.env.clock.clone(),
+            clocks: Clocks::new(&state.env),
             entropy: mix(state.env.entropy.wrapping_add(state.number as u64)),
             state,
             receiver,
@@ -159,10 +161,10 @@ impl Runner {
         let mut taken = Vec::new();
         let mut count = 0;
         if self.backlog.is_empty() && self.state.unfinished.is_empty() {
-            let now = (self.clock)();
+            let now = self.clocks.now();
             let due = self.state.next_deadline();
             let wait = due.map_or(SLEEP_MAX, |due| {
-                Duration::from_nanos((due - now).max(0) as u64).min(SLEEP_MAX)
+                Duration::from_nanos(due.saturating_sub(now).max(0) as u64).min(SLEEP_MAX)
             });
             match self.receiver.recv_timeout(wait) {
                 Ok(inputs) => self.backlog.push_back(inputs),
@@ -184,7 +186,7 @@ impl Runner {
     /// One turn. An error means that the journal or a whole backend failed; all who waited were told. What fails for one
     /// request or one stream stays with it.
     fn turn(&mut self, inputs: Vec<Vec<Input>>) -> Result<()> {
-        let now = (self.clock)();
+        let (now, step) = self.clocks.look();
         let quiet = inputs.is_empty() && self.state.unfinished.is_empty();
         let commands = std::mem::take(&mut self.commands);
         let emits = std::mem::take(&mut self.emits);
@@ -193,6 +195,9 @@ impl Runner {
         let bytes = inputs.iter().map(|inputs| input::journal_bytes(inputs)).sum();
         let mut inputs = inputs.into_iter().flatten();
         let outcome = contained(|| {
+            if step != 0 {
+                self.state.step(step);
+            }
             self.state.begin_with_room(bytes, now)?;
             self.state.apply(&mut inputs, &mut turn)?;
             self.state.commit(&mut turn)
@@ -236,7 +241,7 @@ impl Runner {
             }
         }
         loop {
-            let now = (self.clock)();
+            let now = self.clocks.now();
             match contained(|| self.state.reopen(now)) {
                 Ok(()) => {
                     tracing::warn!(shard = self.state.number, "storage opened anew");

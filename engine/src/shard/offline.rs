@@ -76,6 +76,13 @@ impl OfflineStreams {
         self.streams.values().map(|offline| offline.saved).min()
     }
 
+    /// The time of the day has stepped.
+    pub fn step(&mut self, step: Nanos) {
+        for offline in self.streams.values_mut() {
+            offline.retry_at = offline.retry_at.saturating_add(step);
+        }
+    }
+
     /// When the next of them is to be opened anew.
     pub fn next_retry(&self) -> Option<NanoTime> {
         if self.running.is_some() {

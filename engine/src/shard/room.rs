@@ -39,6 +39,13 @@ impl Room {
         self.unwritten.contains(&id)
     }
 
+    /// The time of the day has stepped.
+    pub fn step(&mut self, step: Nanos) {
+        if let Some((_, at)) = &mut self.full {
+            *at = at.saturating_add(step);
+        }
+    }
+
     /// When to look whether there is room again.
     pub fn next_look(&self) -> Option<NanoTime> {
         self.full.as_ref().map(|(_, at)| *at)

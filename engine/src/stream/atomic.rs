@@ -17,7 +17,7 @@ use crate::stream::asked::{Asked, number};
 use crate::stream::batch_limits::BatchLimits;
 use crate::stream::staged::{Outcome, Staged};
 use crate::stream::{Publish, Stream};
-use crate::types::{API_LEVEL, NanoTime};
+use crate::types::{API_LEVEL, NanoTime, Nanos};
 
 /// The longest batch id, in bytes.
 pub(super) const ID_MAX: usize = 64;
@@ -75,6 +75,13 @@ impl AtomicBatches {
             bytes: 0,
             total,
             limits,
+        }
+    }
+
+    /// The time of the day has stepped.
+    pub fn step(&mut self, step: Nanos) {
+        for batch in self.open.values_mut() {
+            batch.deadline = batch.deadline.saturating_add(step);
         }
     }
 

@@ -64,6 +64,16 @@ impl Dedup {
         }
     }
 
+    /// The time of the day has stepped: the window lasts as long as it would have.
+    pub fn step(&mut self, step: Nanos) {
+        for (time, _) in &mut self.queue {
+            *time = time.saturating_add(step);
+        }
+        for (_, time) in self.by_id.values_mut() {
+            *time = time.saturating_add(step);
+        }
+    }
+
     /// When [`Dedup::expire`] next has something to forget.
     pub fn next_deadline(&self, window: Nanos) -> Option<NanoTime> {
         self.queue.front().map(|(time, _)| time.saturating_add(window))

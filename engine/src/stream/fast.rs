@@ -19,7 +19,7 @@ use crate::stream::atomic::ID_MAX;
 use crate::stream::batch_limits::BatchLimits;
 use crate::stream::staged::{Outcome, Staged};
 use crate::stream::{Publish, Stream};
-use crate::types::{API_LEVEL, NanoTime, Seq};
+use crate::types::{API_LEVEL, NanoTime, Nanos, Seq};
 
 /// How the reply subject of a fast batch's message ends.
 const SUFFIX: &[u8] = b".$FI";
@@ -100,6 +100,13 @@ impl FastBatches {
             open: HashMap::default(),
             total,
             limits,
+        }
+    }
+
+    /// The time of the day has stepped.
+    pub fn step(&mut self, step: Nanos) {
+        for batch in self.open.values_mut() {
+            batch.deadline = batch.deadline.saturating_add(step);
         }
     }
 

@@ -61,7 +61,7 @@ use crate::shard::command::Command;
 use crate::shard::emit::{ConsumerName, Emit, Event};
 use crate::shard::turn::Turn;
 use crate::store::StreamStats;
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NanoTime, Nanos, Seq};
 use atomic::AtomicBatches;
 use fast::FastBatches;
 use rewrite::Rewrites;
@@ -589,6 +589,18 @@ impl Stream {
             turn.commands.remove(id, turn.now, first, &seqs);
         }
         self.journal_removals(turn);
+    }
+
+    /// The time of the day has stepped: what waits goes on to wait as long as it would have.
+    pub(crate) fn step(&mut self, step: Nanos) {
+        self.not_before = self.not_before.saturating_add(step);
+        self.core.dedup.step(step);
+        self.atomic.step(step);
+        self.fast.step(step);
+        for consumer in self.consumers.values_mut() {
+            consumer.step(step);
+            self.progressed.push(consumer.serial);
+        }
     }
 
     /// Does what is due at this time: limits by age, acknowledgements too late, requests too old.

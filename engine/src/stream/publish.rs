@@ -195,7 +195,9 @@ impl Stream {
             value,
             at,
         } = ready;
-        let (seq, time) = at.unwrap_or((self.core.last() + 1, turn.now));
+        // Times never go back, though the time of the day may.
+        let time = self.core.last_time().map_or(turn.now, |last| last.max(turn.now));
+        let (seq, time) = at.unwrap_or((self.core.last() + 1, time));
         self.demand_durability(turn);
         if !self.find_wanted(&subject) {
             self.core.raise_last(seq, time);
