@@ -103,6 +103,7 @@ fn a_purged_stream_has_a_first_sequence() {
     };
     assert_eq!(first(None), Some(0));
     assert_eq!(first(Some(json!({"filter": "s"}))), Some(0));
+    assert_eq!(first(Some(json!({"seq": 1}))), Some(0));
     assert_eq!(first(Some(json!({}))), Some(1));
 }
 

@@ -392,7 +392,7 @@ impl StreamCore {
         let gone = self.index.len();
         self.last = self.last.max(next.saturating_sub(1));
         self.index.clear(self.last + 1)?;
-        self.cleared = true;
+        self.cleared |= next == 0;
         self.bytes = 0;
         self.erased.clear();
         self.ahead.clear();

@@ -135,21 +135,11 @@ mod tests {
             ("5", Life::Seconds(5)),
             ("00", Life::Limits),
             ("007", Life::Seconds(7)),
+            ("99999999999999999999", Life::Seconds(i64::MAX as u64)),
         ] {
             assert_eq!(parse(text.as_bytes()), Ok(life), "{text}");
         }
-        for text in [
-            "0",
-            "999ms",
-            "-1s",
-            "-1",
-            "+5",
-            "1d",
-            "x",
-            "1 s",
-            "99999999999999999999",
-            "\u{e9}",
-        ] {
+        for text in ["0", "999ms", "-1s", "-1", "+5", "1d", "x", "1 s", "\u{e9}"] {
             assert_eq!(parse(text.as_bytes()), Err(reject::MESSAGE_TTL_INVALID), "{text}");
         }
     }

@@ -31,8 +31,8 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
-        why: "a stream that never held anything begins at 0 or at 1: nats-server goes from one to the other when it is \
-              purged, ours when its first_seq is changed",
+        why: "a stream that never held anything begins at 0 or at 1: ours goes from one to the other when its first_seq \
+              is changed, and is as new after a restart",
         whole: false,
         is: |_, difference| {
             let sides = (difference.theirs.as_deref(), difference.ours.as_deref());
