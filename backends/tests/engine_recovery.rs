@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::{Bench, Handle, Random, Storage};
@@ -26,6 +26,8 @@ struct Faults {
     lasting: AtomicBool,
     /// So many records of a write that fails are written all the same.
     torn: AtomicI64,
+    /// The longest value that the key-value space takes, in bytes; 0 for the backend's own bound.
+    value_max: AtomicUsize,
 }
 
 impl Faults {
@@ -191,6 +193,14 @@ impl Kv for FaultyKv {
     }
 
     fn put_all(&self, writes: &[KvWrite]) -> Result<()> {
+        let max = self.faults.value_max.load(Ordering::SeqCst);
+        let longest = writes
+            .iter()
+            .filter_map(|(_, value)| value.as_ref())
+            .map(|value| value.len());
+        if max > 0 && longest.max() > Some(max) {
+            return Err(Error::invalid("a value that is too long"));
+        }
         self.faults.guard(|| self.inner.put_all(writes))
     }
 
@@ -523,4 +533,63 @@ fn a_failed_sync_of_the_whole_backend_heals() {
         stream.publish("a", "", b"three").expect("an ack");
     }
     assert_eq!(live(&bench.find("S").expect("the stream"))[&1], b"one");
+}
+
+/// A window of message ids that is longer than any value may be is kept all the same, over a stop and a kill.
+#[test]
+fn a_long_duplicate_window_is_no_trouble_for_checkpoints() {
+    const IDS: u64 = 20_000;
+    let (mut bench, faults) = faulty(Storage::Persistent);
+    faults.value_max.store(400 << 10, Ordering::SeqCst);
+    bench.open();
+    bench.create(&StreamConfig {
+        duplicate_window: 3600 * SECOND,
+        ..config("S")
+    });
+    // Whether it was there already, of each of these ids.
+    let publish = |bench: &Bench, from: u64, to: u64| {
+        let stream = bench.find("S").expect("the stream");
+        let known = stream.call(move |shard, id| {
+            let publish = |n| {
+                let headers = format!("NATS/1.0\r\nNats-Msg-Id: the id of a message, as long as many are, {n}\r\n\r\n");
+                shard.publish(id, "a".into(), headers.len(), headers.into())
+            };
+            let acks: Vec<_> = (from..to).map(publish).collect::<Result<_>>()?;
+            Ok(acks.iter().filter(|ack| ack.duplicate).count() as u64)
+        });
+        known.expect("acks")
+    };
+    assert_eq!(publish(&bench, 0, IDS), 0);
+    bench.close();
+    // Bytes of ids that checkpoints hold, and the first record that the journal still has.
+    let held = |bench: &Bench| {
+        let root = bench.root();
+        let mut ids = 0;
+        let count = &mut |_: &[u8], value: &[u8]| {
+            ids += value.len();
+            std::ops::ControlFlow::Continue(())
+        };
+        root.kv().scan(b"dedup/", None, count).expect("keys");
+        let (journal, _) = root.open(LogId(1), &LogOptions::default()).expect("the journal");
+        (ids as u64, journal.reader().extent().first)
+    };
+    let (ids, journal) = held(&bench);
+    assert!(ids > IDS * 40, "{ids} bytes of ids are in checkpoints");
+    assert!(journal > IDS, "the journal is free, {journal}");
+    for round in 1..4 {
+        bench.open();
+        assert_eq!(publish(&bench, 0, IDS), IDS, "round {round}");
+        assert_eq!(publish(&bench, IDS * round, IDS * round + 50), 0);
+        match round {
+            1 => bench.kill(),
+            _ => bench.close(),
+        }
+    }
+    // They go when they are too old.
+    bench.skip(3601 * SECOND);
+    bench.open();
+    assert_eq!(publish(&bench, 0, 10), 0);
+    bench.close();
+    let (ids, _) = held(&bench);
+    assert!(ids < 2000, "{ids} bytes of ids are left");
 }

@@ -8,15 +8,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::backend::KvWrite;
+use crate::backend::{Kv, KvWrite};
 use crate::error::{Error, Kind, Result};
 use crate::shard::holes::covered_key;
 use crate::shard::recover::saved_position;
-use crate::shard::snapshot::{StreamSnapshot, dedup_key, pack_dedup, stream_key};
+use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, stream_key};
 use crate::shard::{Input, ShardHandle, State};
 use crate::store::Environment;
 use crate::stream::settings::BackendKind;
 use crate::types::{LogId, Seq};
+
+/// Bytes of message ids that a checkpoint writes in one step.
+const PORTION_BYTES: usize = 64 << 20;
 
 /// How a shard stands between two checkpoints.
 #[derive(Default)]
@@ -40,6 +43,8 @@ pub(super) struct Checkpoint {
 struct Job {
     env: Arc<Environment>,
     backends: BTreeSet<BackendKind>,
+    /// Message ids, which are written before what counts on them; in portions, for there may be many.
+    ids: Vec<KvWrite>,
     writes: Vec<KvWrite>,
     position: Seq,
 }
@@ -123,7 +128,12 @@ impl State {
         self.checkpoint.deleted.extend(removing);
         for stream in self.streams.values_mut() {
             stream.unsaved = true;
+            stream.core.dedup.forget_saved();
         }
+    }
+
+    fn root_kv(&self) -> Result<Arc<dyn Kv>> {
+        Ok(self.env.backend(BackendKind::Segment)?.kv())
     }
 
     /// The last checkpoint: everything is on disk when it returns.
@@ -148,6 +158,7 @@ impl State {
         self.checkpoint.journal_bytes = 0;
         let mut backends = BTreeSet::from([BackendKind::Segment]);
         let mut writes = Vec::new();
+        let mut ids = Vec::new();
         let mut position = self.position;
         for stream in self.streams.values_mut().filter(|stream| stream.unsaved) {
             if self.room.is_unwritten(stream.id()) {
@@ -163,13 +174,14 @@ impl State {
             backends.insert(stream.core.settings.backend);
             let snapshot = StreamSnapshot::of(stream, self.number, self.position);
             writes.push((stream_key(stream.id()), Some(crate::stream::to_json(&snapshot))));
-            let dedup = pack_dedup(stream);
-            writes.push((dedup_key(stream.id()), (!dedup.is_empty()).then_some(dedup)));
+            dedup_writes(stream, &mut ids);
         }
         self.checkpoint.removing = std::mem::take(&mut self.checkpoint.deleted);
         for &id in &self.checkpoint.removing {
             writes.push((stream_key(id), None));
-            writes.push((dedup_key(id), None));
+            if let Err(error) = self.root_kv().and_then(|kv| forget_dedup(kv.as_ref(), id, &mut writes)) {
+                tracing::error!(log = %id, "message ids of a deleted stream: {error}");
+            }
         }
         // Once the journal no longer tells of streams that were made and deleted, this does.
         writes.push(self.env.catalogue.last_id_write());
@@ -178,10 +190,29 @@ impl State {
         Job {
             env: self.env.clone(),
             backends,
+            ids,
             writes,
             position,
         }
     }
+}
+
+/// Cuts writes into portions of about [`PORTION_BYTES`].
+fn portions(mut writes: &[KvWrite]) -> impl Iterator<Item = &[KvWrite]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let count = writes
+            .iter()
+            .take_while(|(key, value)| {
+                let before = bytes;
+                bytes += key.len() + value.as_ref().map_or(0, bytes::Bytes::len);
+                before < PORTION_BYTES
+            })
+            .count();
+        let (portion, rest) = writes.split_at(count);
+        writes = rest;
+        (!portion.is_empty()).then_some(portion)
+    })
 }
 
 impl Job {
@@ -191,6 +222,10 @@ impl Job {
                 self.env.backend(*kind)?.sync()?;
             }
             let root = self.env.backend(BackendKind::Segment)?;
+            // A crash between two portions leaves ids that the journal brings once more.
+            for portion in portions(&self.ids) {
+                root.kv().put_all(portion)?;
+            }
             root.kv().put_all(&self.writes)?;
             root.sync()
         };

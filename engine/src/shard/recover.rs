@@ -10,7 +10,7 @@ use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::holes::{Holes, covered_key, covered_of};
 use crate::shard::offline::contained;
-use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, dedup_key, stream_key, unpack_dedup};
+use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, load_dedup, stream_key};
 use crate::store::Environment;
 use crate::stream::Stream;
 use crate::stream::core::Identity;
@@ -418,15 +418,12 @@ pub(super) fn saved_position(env: &Environment, id: LogId) -> Result<Seq> {
 
 /// Opens a stream as the last checkpoint has it.
 pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
-    let (id, position) = (LogId(snapshot.id), snapshot.position);
-    let dedup = env.backend(BackendKind::Segment)?.kv().get(&dedup_key(id))?;
+    let position = snapshot.position;
     // The log was synced before the snapshot was written.
     let mut stream = load_stream(env, snapshot, now, true)?;
     stream.position = position;
     stream.unsaved = false;
-    if let Some(dedup) = dedup {
-        unpack_dedup(&dedup, &mut stream);
-    }
+    load_dedup(env.backend(BackendKind::Segment)?.kv().as_ref(), &mut stream)?;
     Ok(stream)
 }
 

@@ -1,20 +1,23 @@
 //! What a checkpoint keeps of a stream, and where.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::backend::{Kv, KvWrite};
 use crate::consumer::ConsumerSnapshot;
+use crate::error::Result;
+use crate::stream::dedup::{pack_id, unpack_ids};
 use crate::stream::removal::Removal;
 use crate::stream::settings::Settings;
 use crate::stream::{Stream, StreamConfig};
 use crate::types::{LogId, NanoTime, Seq};
-use crate::varint::{put, take};
 
 /// The prefix of the keys that hold [`StreamSnapshot`]s.
 pub const STREAM_PREFIX: &[u8] = b"stream/";
-/// The prefix of the keys that hold message ids.
+/// The prefix of the keys that hold message ids: the newest message's, and behind a further `/` the parts of a window.
 const DEDUP_PREFIX: &[u8] = b"dedup/";
 /// The key that holds the highest log id ever given out (8 bytes, little endian), so that none is used again.
 pub const LAST_ID_KEY: &[u8] = b"last-id";
@@ -97,45 +100,67 @@ pub fn stream_key(id: LogId) -> Bytes {
     [STREAM_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
-/// The key of a stream's message ids.
+/// The key of what a stream's newest message has for an id. In version 1, all ids of its window were there.
 pub fn dedup_key(id: LogId) -> Bytes {
     [DEDUP_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
-/// Packs the message ids of a stream's window: for each its sequence and time (LEB128), its length, its bytes. The
-/// id of the newest message comes last once more, with sequence 0.
-pub(crate) fn pack_dedup(stream: &Stream) -> Bytes {
-    let mut out = Vec::new();
-    for (id, seq, time) in stream.core.dedup.entries() {
-        put(&mut out, seq);
-        put(&mut out, time as u64);
-        put(&mut out, id.len() as u64);
-        out.extend_from_slice(id);
-    }
-    let last = stream.core.dedup.last_id();
-    if !out.is_empty() || !last.is_empty() {
-        out.extend_from_slice(&[0, 0]);
-        put(&mut out, last.len() as u64);
-        out.extend_from_slice(last);
-    }
-    out.into()
+/// The prefix of the keys of the parts of a stream's window of message ids.
+fn parts_prefix(id: LogId) -> Bytes {
+    [DEDUP_PREFIX, id.to_string().as_bytes(), b"/"].concat().into()
 }
 
-/// Reads back what [`pack_dedup`] wrote, as far as it makes sense.
-pub(crate) fn unpack_dedup(packed: &Bytes, stream: &mut Stream) {
-    let mut rest: &[u8] = packed;
-    let mut next = || {
-        let seq = take(&mut rest)?;
-        let time = take(&mut rest)? as NanoTime;
-        let len = usize::try_from(take(&mut rest)?).ok()?;
-        let (id, after) = rest.split_at_checked(len)?;
-        rest = after;
-        Some((seq, time, id))
-    };
-    while let Some((seq, time, id)) = next() {
-        match seq {
-            0 => stream.core.dedup.set_last(id),
-            seq => stream.core.dedup.insert(id, seq, time),
-        }
+fn part_key(id: LogId, number: u64) -> Bytes {
+    let number = format!("{number:016x}");
+    [&parts_prefix(id)[..], number.as_bytes()].concat().into()
+}
+
+/// What a checkpoint writes of a stream's window of message ids.
+pub(crate) fn dedup_writes(stream: &mut Stream, writes: &mut Vec<KvWrite>) {
+    let id = stream.id();
+    let dedup = &mut stream.core.dedup;
+    let delta = dedup.take_delta();
+    writes.extend(
+        delta
+            .new
+            .into_iter()
+            .map(|(number, packed)| (part_key(id, number), Some(packed))),
+    );
+    writes.extend(delta.gone.into_iter().map(|number| (part_key(id, number), None)));
+    let mut last = Vec::new();
+    if !dedup.last_id().is_empty() {
+        // Where a sequence would be 0 says that this is the newest message's.
+        pack_id(&mut last, dedup.last_id(), 0, 0);
     }
+    writes.push((dedup_key(id), (!last.is_empty()).then(|| last.into())));
+}
+
+/// Removes all that checkpoints have of the message ids of a stream.
+pub(crate) fn forget_dedup(kv: &dyn Kv, id: LogId, writes: &mut Vec<KvWrite>) -> Result<()> {
+    writes.push((dedup_key(id), None));
+    kv.scan(&parts_prefix(id), None, &mut |key, _| {
+        writes.push((Bytes::copy_from_slice(key), None));
+        ControlFlow::Continue(())
+    })
+}
+
+/// Reads back what checkpoints have of a stream's message ids, as far as it makes sense.
+pub(crate) fn load_dedup(kv: &dyn Kv, stream: &mut Stream) -> Result<()> {
+    let id = stream.id();
+    let prefix = parts_prefix(id);
+    let dedup = &mut stream.core.dedup;
+    kv.scan(&prefix, None, &mut |key, packed| {
+        let number = std::str::from_utf8(&key[prefix.len()..]).ok();
+        if let Some(number) = number.and_then(|number| u64::from_str_radix(number, 16).ok()) {
+            dedup.load_part(number, packed);
+        }
+        ControlFlow::Continue(())
+    })?;
+    if let Some(packed) = kv.get(&dedup_key(id))? {
+        unpack_ids(&packed, &mut |id, seq, time| match seq {
+            0 => dedup.set_last(id),
+            seq => dedup.insert(id, seq, time),
+        });
+    }
+    Ok(())
 }

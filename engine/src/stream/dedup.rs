@@ -6,8 +6,56 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 
 use crate::types::{NanoTime, Nanos, Seq};
+use crate::varint::{put, take};
+
+/// Bytes of ids that a checkpoint keeps under one key.
+const PART_BYTES: usize = 256 << 10;
+
+/// Adds an id: its sequence and time (LEB128), its length, its bytes.
+pub(crate) fn pack_id(out: &mut Vec<u8>, id: &[u8], seq: Seq, time: NanoTime) {
+    put(out, seq);
+    put(out, time as u64);
+    put(out, id.len() as u64);
+    out.extend_from_slice(id);
+}
+
+/// Reads what [`pack_id`] wrote, as far as it makes sense.
+pub(crate) fn unpack_ids(packed: &[u8], found: &mut dyn FnMut(&[u8], Seq, NanoTime)) {
+    let mut rest = packed;
+    let mut next = || {
+        let seq = take(&mut rest)?;
+        let time = take(&mut rest)? as NanoTime;
+        let len = usize::try_from(take(&mut rest)?).ok()?;
+        let (id, after) = rest.split_at_checked(len)?;
+        rest = after;
+        Some((seq, time, id))
+    };
+    while let Some((seq, time, id)) = next() {
+        found(id, seq, time);
+    }
+}
+
+/// Ids of one window that a checkpoint keeps under one key of its own.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    number: u64,
+    /// Of its ids so many are still in the queue.
+    left: usize,
+}
+
+/// What a checkpoint has to write of a window.
+#[derive(Debug, Default)]
+pub(crate) struct Delta {
+    /// Parts whose ids are all forgotten.
+    pub gone: Vec<u64>,
+    /// New parts, each a number and its packed ids.
+    pub new: Vec<(u64, Bytes)>,
+}
 
 /// Message ids of the last `duplicate_window`, each with the sequence it got.
+///
+/// Checkpoints keep them in parts: each writes the ids that came since the last one, and removes the parts that are too
+/// old as a whole. So a checkpoint writes no more than the journal grew by, however long the window is.
 #[derive(Debug, Default)]
 pub(crate) struct Dedup {
     by_id: HashMap<Bytes, (Seq, NanoTime), RandomState>,
@@ -15,6 +63,13 @@ pub(crate) struct Dedup {
     /// twice until the first is forgotten.
     queue: VecDeque<(NanoTime, Bytes)>,
     last: Bytes,
+    /// The parts that checkpoints have, oldest first; together they hold the front of the queue.
+    parts: VecDeque<Part>,
+    /// Parts that checkpoints have and need not.
+    gone: Vec<u64>,
+    next_part: u64,
+    /// How many ids at the end of the queue no checkpoint has.
+    unsaved: usize,
 }
 
 impl Dedup {
@@ -42,6 +97,61 @@ impl Dedup {
         self.last = id.clone();
         self.by_id.insert(id.clone(), (seq, time));
         self.queue.push_back((time, id));
+        self.unsaved += 1;
+    }
+
+    /// What came and went since this was last asked: for a checkpoint. Each new part is up to about [`PART_BYTES`] long.
+    pub fn take_delta(&mut self) -> Delta {
+        let mut delta = Delta {
+            gone: std::mem::take(&mut self.gone),
+            new: Vec::new(),
+        };
+        let mut packed = Vec::new();
+        let mut count = 0;
+        let mut parts = Vec::new();
+        let from = self.queue.len() - self.unsaved;
+        for (time, id) in self.queue.range(from..) {
+            count += 1;
+            // One that was taken again since stands further back once more.
+            if let Some((seq, _)) = self.by_id.get(id).filter(|(_, at)| at == time) {
+                pack_id(&mut packed, id, *seq, *time);
+            }
+            if packed.len() >= PART_BYTES {
+                parts.push((std::mem::take(&mut count), std::mem::take(&mut packed)));
+            }
+        }
+        if count > 0 {
+            parts.push((count, packed));
+        }
+        for (left, packed) in parts {
+            let number = self.next_part;
+            self.next_part += 1;
+            self.parts.push_back(Part { number, left });
+            delta.new.push((number, packed.into()));
+        }
+        self.unsaved = 0;
+        delta
+    }
+
+    /// What checkpoints were given may not be there: the next one writes all of it again.
+    pub fn forget_saved(&mut self) {
+        self.gone.extend(self.parts.drain(..).map(|part| part.number));
+        self.unsaved = self.queue.len();
+    }
+
+    /// Takes up a part that a checkpoint has; parts come in the order of their numbers. What makes no sense ends it.
+    pub fn load_part(&mut self, number: u64, packed: &[u8]) {
+        let before = self.queue.len();
+        let last = self.last.clone();
+        unpack_ids(packed, &mut |id, seq, time| self.insert(id, seq, time));
+        self.last = last;
+        let left = self.queue.len() - before;
+        self.unsaved -= left;
+        self.next_part = self.next_part.max(number + 1);
+        match left {
+            0 => self.gone.push(number),
+            left => self.parts.push_back(Part { number, left }),
+        }
     }
 
     /// Forgets what is older than the window.
@@ -55,12 +165,18 @@ impl Dedup {
             {
                 self.by_id.remove(&id);
             }
+            self.unsaved = self.unsaved.min(self.queue.len());
+            if let Some(part) = self.parts.front_mut() {
+                part.left -= 1;
+                if part.left == 0 {
+                    self.gone.push(part.number);
+                    self.parts.pop_front();
+                }
+            }
         }
         if self.queue.is_empty() && self.by_id.capacity() > 1024 {
-            *self = Self {
-                last: std::mem::take(&mut self.last),
-                ..Self::default()
-            };
+            self.by_id = HashMap::default();
+            self.queue = VecDeque::new();
         }
     }
 
@@ -77,14 +193,6 @@ impl Dedup {
     /// When [`Dedup::expire`] next has something to forget.
     pub fn next_deadline(&self, window: Nanos) -> Option<NanoTime> {
         self.queue.front().map(|(time, _)| time.saturating_add(window))
-    }
-
-    /// Ids, sequences and times, oldest first.
-    pub fn entries(&self) -> impl Iterator<Item = (&Bytes, Seq, NanoTime)> {
-        self.queue.iter().filter_map(|(time, id)| {
-            let (seq, at) = self.by_id.get(id)?;
-            (at == time).then_some((id, *seq, *time))
-        })
     }
 
     /// How many ids are remembered.
@@ -120,10 +228,83 @@ mod tests {
         let mut dedup = Dedup::default();
         dedup.insert(b"a", 1, 100);
         dedup.insert(b"a", 9, 200);
-        assert_eq!(dedup.entries().count(), 1);
         dedup.expire(210, 60);
         assert_eq!(dedup.get(b"a"), Some(9));
         dedup.expire(260, 60);
         assert_eq!(dedup.get(b"a"), None);
+    }
+    /// Checkpoints of a window, as keys and values.
+    #[derive(Default)]
+    struct Kept(std::collections::BTreeMap<u64, Bytes>);
+
+    impl Kept {
+        fn checkpoint(&mut self, dedup: &mut Dedup) -> usize {
+            let delta = dedup.take_delta();
+            for number in delta.gone {
+                assert!(self.0.remove(&number).is_some(), "part {number} is there");
+            }
+            let bytes = delta.new.iter().map(|(_, packed)| packed.len()).sum();
+            for (number, packed) in delta.new {
+                assert!(self.0.insert(number, packed).is_none(), "part {number} is new");
+            }
+            bytes
+        }
+
+        fn load(&self) -> Dedup {
+            let mut dedup = Dedup::default();
+            for (number, packed) in &self.0 {
+                dedup.load_part(*number, packed);
+            }
+            dedup
+        }
+    }
+
+    #[test]
+    fn checkpoints_write_what_came_and_remove_what_is_too_old() {
+        let mut kept = Kept::default();
+        let mut dedup = Dedup::default();
+        let id = |n: i64| format!("a message id of some length, {n}").into_bytes();
+        for n in 0..40_000 {
+            dedup.insert(&id(n), n as Seq + 1, n);
+            if n % 1000 == 999 {
+                dedup.expire(n, 10_000);
+                let bytes = kept.checkpoint(&mut dedup);
+                assert!(bytes < 1000 * 50, "{bytes} bytes for a thousand ids");
+                assert!(kept.0.len() <= 12, "{} parts", kept.0.len());
+            }
+            if n % 7001 == 0 {
+                dedup = kept.load();
+                // What came since comes again, as from a journal.
+                for again in n / 1000 * 1000..=n {
+                    dedup.insert(&id(again), again as Seq + 1, again);
+                }
+            }
+        }
+        assert_eq!(dedup.len(), 10_000);
+        let mut loaded = kept.load();
+        for n in 30_001..40_000 {
+            assert_eq!(loaded.get(&id(n)), Some(n as Seq + 1));
+        }
+        loaded.expire(60_000, 10_000);
+        kept.checkpoint(&mut loaded);
+        assert!(kept.0.is_empty());
+    }
+
+    #[test]
+    fn a_checkpoint_that_failed_is_written_again() {
+        let mut kept = Kept::default();
+        let mut dedup = Dedup::default();
+        dedup.insert(b"a", 1, 100);
+        kept.checkpoint(&mut dedup);
+        dedup.insert(b"b", 2, 200);
+        // Never written.
+        let _ = dedup.take_delta();
+        dedup.forget_saved();
+        let delta = dedup.take_delta();
+        assert_eq!(delta.gone, [0, 1]);
+        assert_eq!(delta.new.len(), 1);
+        let mut again = Dedup::default();
+        again.load_part(delta.new[0].0, &delta.new[0].1);
+        assert_eq!((again.get(b"a"), again.get(b"b")), (Some(1), Some(2)));
     }
 }

@@ -12,7 +12,7 @@ pub(crate) mod core;
 mod counter;
 mod cron;
 mod damage;
-mod dedup;
+pub(crate) mod dedup;
 mod fast;
 mod ingest;
 mod limits;
