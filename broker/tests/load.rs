@@ -252,3 +252,18 @@ fn what_a_storage_thread_does_not_take_is_told() {
         receiver.line();
     }
 }
+
+#[test]
+fn so_many_backups_are_made_at_once() {
+    let fixture = start(|_| {});
+    let mut client = fixture.client();
+    fill(&mut client, 1);
+    let places = &fixture.server.server.jetstream.get().unwrap().snapshots;
+    let all = u32::try_from(places.available_permits()).unwrap();
+    let mut backup = || ask(&mut client, "STREAM.SNAPSHOT.S", &json!({"deliver_subject": "nobody"}));
+    let taken = places.try_acquire_many(all).unwrap();
+    assert_eq!(backup()["error"]["err_code"], 10023);
+    drop(taken);
+    assert!(backup().get("error").is_none());
+    assert_eq!(all, 32);
+}

@@ -61,6 +61,8 @@ pub struct JetStream {
     pub max_payload: usize,
     /// Places for restores at once.
     pub restores: Arc<tokio::sync::Semaphore>,
+    /// Places for backups at once.
+    pub snapshots: Arc<tokio::sync::Semaphore>,
     /// API requests under way.
     pub api_load: api::load::ApiLoad,
     /// Messages that storage threads did not take.
@@ -175,6 +177,7 @@ impl JetStream {
             server_name: server.name.clone(),
             max_payload: server.options.max_payload,
             restores: Arc::new(tokio::sync::Semaphore::new(api::RESTORES_MAX)),
+            snapshots: Arc::new(tokio::sync::Semaphore::new(api::SNAPSHOTS_MAX)),
             api_load: api::load::ApiLoad::new(&options),
             refusals: overload::Refusals::default(),
             api_requests: ApiCounters::default(),

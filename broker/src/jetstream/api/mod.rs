@@ -29,6 +29,7 @@ use crate::API_LEVEL;
 use crate::jetstream::{ApiRequest, JetStream};
 use call::Call;
 pub use restore::RESTORES_MAX;
+pub use snapshot::SNAPSHOTS_MAX;
 
 /// Consumers of a stream that sets no limit, as nats-server has it since 2.15.
 const MAX_CONSUMERS: i64 = 1000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use weir_engine::json::format_time;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::StreamConfig;
@@ -33,6 +33,8 @@ const WINDOW_RANGE: (u64, u64) = (1 << 10, 32 << 20);
 const INTEREST_WAIT: Duration = Duration::from_secs(2);
 /// How long it may take to confirm anything.
 const CONFIRM_WAIT: Duration = Duration::from_secs(5);
+/// Backups at once. Each holds a portion of the stream, and what its receiver has not confirmed.
+pub const SNAPSHOTS_MAX: usize = 32;
 /// Messages read from the stream at a time.
 const MESSAGES: usize = 1000;
 /// Bytes read from the stream at a time, give or take one message.
@@ -90,6 +92,9 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
     if !weir_subject::is_valid_subject(to) || !weir_subject::is_literal(to) {
         return Err(reject::SNAPSHOT_DELIVER_SUBJECT_INVALID);
     }
+    let Ok(place) = Arc::clone(&js.snapshots).try_acquire_owned() else {
+        return Err(reject::INSUFFICIENT_RESOURCES);
+    };
     let id = entry.id;
     let with_consumers = !asked.no_consumers;
     let (state, consumers) = js
@@ -136,6 +141,7 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
         consumers,
         first: 0,
         last,
+        _place: place,
     };
     // The answer goes out first: the chunks wait for the receiver's interest, or for the answer's own way out.
     js.runtime.spawn(task.run());
@@ -152,6 +158,8 @@ struct Backup {
     consumers: Vec<BackupConsumer>,
     first: Seq,
     last: Seq,
+    /// One of [`SNAPSHOTS_MAX`].
+    _place: OwnedSemaphorePermit,
 }
 
 impl Backup {
