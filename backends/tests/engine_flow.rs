@@ -411,3 +411,22 @@ fn waits_do_not_follow_the_time_of_the_day() {
         assert!(times().is_sorted(), "{storage:?}");
     }
 }
+
+/// The numbers in an acknowledgement's subject are the client's, and may be any.
+#[test]
+fn numbers_of_acknowledgements_may_be_any() {
+    for storage in STORAGES {
+        let sampled = ConsumerConfig {
+            sample_freq: "100".into(),
+            ..explicit()
+        };
+        let scene = Scene::new(storage, Retention::Limits, sampled);
+        scene.publish(2);
+        scene.pull(2);
+        assert_eq!(scene.delivered().len(), 2, "{storage:?}");
+        scene.ack(u64::MAX, u64::MAX);
+        scene.ack(1, u64::MAX);
+        scene.ack(2, 0);
+        assert_eq!(scene.info().num_ack_pending, 0, "{storage:?}");
+    }
+}

@@ -147,7 +147,7 @@ impl Consumer {
                 consumer: self.name.clone(),
                 consumer_seq: ack.consumer_seq,
                 stream_seq: seq,
-                delay: turn.now - sent,
+                delay: turn.now.saturating_sub(sent),
                 deliveries: ack.deliveries,
             }));
         }
@@ -198,8 +198,8 @@ impl Consumer {
     fn sent_up_to(&self, seq: Seq) -> Vec<Seq> {
         let mut sent: Vec<Seq> = self.pending.range(..=seq).map(|(&seq, _)| seq).collect();
         if self.config.max_deliver > 0 {
-            let given_up = self.deliveries.keys().copied();
-            sent.extend(given_up.filter(|given_up| *given_up <= seq && !self.pending.contains_key(given_up)));
+            let given_up = self.deliveries.range(..=seq).map(|(&seq, _)| seq);
+            sent.extend(given_up.filter(|given_up| !self.pending.contains_key(given_up)));
         }
         sent
     }
@@ -230,7 +230,9 @@ impl Consumer {
     fn is_sampled(&self, consumer_seq: u64) -> bool {
         let text = self.config.sample_freq.trim().trim_end_matches('%');
         let percent = text.parse::<u64>().unwrap_or(0).min(100);
-        percent > 0 && (consumer_seq * percent) / 100 != (consumer_seq.saturating_sub(1) * percent) / 100
+        // The number is the client's: it may be any.
+        let share = |seq: u64| u128::from(seq) * u128::from(percent) / 100;
+        share(consumer_seq) != share(consumer_seq.saturating_sub(1))
     }
 
     /// Takes acknowledgements, now or from the journal.

@@ -11,11 +11,10 @@ mod request;
 mod reset;
 pub mod validate;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 pub use ack::{Ack, AckKind};
@@ -144,7 +143,7 @@ pub(crate) struct Consumer {
     pending: BTreeMap<Seq, Pending>,
     /// How often a message was sent, where it is more than once. Those of them that are not pending were sent as often as
     /// they may be, and given up: retention keeps them.
-    deliveries: HashMap<Seq, u64, RandomState>,
+    deliveries: BTreeMap<Seq, u64>,
     deadlines: BTreeSet<(NanoTime, Seq)>,
     redeliver: BTreeSet<Seq>,
     num_pending: u64,

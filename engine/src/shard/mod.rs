@@ -18,7 +18,7 @@ pub mod snapshot;
 mod steps;
 pub(crate) mod turn;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,11 +63,11 @@ pub(crate) struct State {
     journal: Box<dyn Log>,
     /// The last journal record written.
     position: Seq,
-    streams: HashMap<LogId, Stream, RandomState>,
+    streams: BTreeMap<LogId, Stream>,
     /// Streams that failed, or could not be opened.
     offline: OfflineStreams,
     /// Streams that are being restored, which nobody sees.
-    restoring: HashMap<LogId, Stream, RandomState>,
+    restoring: BTreeMap<LogId, Stream>,
     /// Streams that this turn changed.
     touched: Vec<LogId>,
     /// Streams whose consumers were stopped by the turn's budget.

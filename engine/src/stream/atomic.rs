@@ -1,12 +1,11 @@
 //! Atomic batches: messages that wait in memory until their batch is committed, and then are stored all or not at all
 //! (ADR-50).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 
 use crate::error::Result;
 use crate::headers;
@@ -30,7 +29,7 @@ const BYTES_MAX: usize = 128 << 20;
 
 /// The open batches of a stream, by id.
 pub(crate) struct AtomicBatches {
-    open: HashMap<Bytes, Batch, RandomState>,
+    open: BTreeMap<Bytes, Batch>,
     bytes: usize,
     /// Open batches of the whole store.
     total: Arc<AtomicUsize>,
@@ -71,7 +70,7 @@ impl AtomicBatches {
     /// None open; `total` counts those of all streams of the store.
     pub fn new(total: Arc<AtomicUsize>, limits: BatchLimits) -> Self {
         Self {
-            open: HashMap::default(),
+            open: BTreeMap::new(),
             bytes: 0,
             total,
             limits,

@@ -1,12 +1,11 @@
 //! Fast batches: one publisher's messages, stored as they come, with acknowledgements that tell it how far to run ahead
 //! (nats-server 2.14). The reply subject says what each message is.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
@@ -60,7 +59,7 @@ struct Marks {
 
 /// The open fast batches of a stream, by id.
 pub(crate) struct FastBatches {
-    open: HashMap<Bytes, Batch, RandomState>,
+    open: BTreeMap<Bytes, Batch>,
     /// Open batches of the whole store.
     total: Arc<AtomicUsize>,
     limits: BatchLimits,
@@ -97,7 +96,7 @@ impl FastBatches {
     /// None open; `total` counts those of all streams of the store.
     pub fn new(total: Arc<AtomicUsize>, limits: BatchLimits) -> Self {
         Self {
-            open: HashMap::default(),
+            open: BTreeMap::new(),
             total,
             limits,
         }
