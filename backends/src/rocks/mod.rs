@@ -11,6 +11,7 @@
 mod keys;
 mod kv;
 mod log;
+mod manifest;
 mod options;
 mod reader;
 mod store;

@@ -1,7 +1,7 @@
 //! The database that the logs of a store share: its handles, its errors, its one way of writing.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +13,7 @@ use weir_engine::{Error, Kind, KvWrite, LogId, Result, Seq};
 
 use super::log::State;
 use super::options::{RocksOptions, database, families};
-use super::{keys, keys::Meta};
+use super::{keys, keys::Meta, manifest};
 
 /// Up to so many records are deleted one by one. A range tombstone costs every later read a little, a plain one only
 /// those that meet it.
@@ -22,11 +22,24 @@ pub(super) const FEW: usize = 64;
 /// An open database.
 pub(super) struct Shared {
     pub db: DB,
+    folder: PathBuf,
+    /// Up to where the manifest is known to be on disk.
+    manifest: Mutex<manifest::Whole>,
     read_only: bool,
     poisoned: AtomicBool,
     write_options: WriteOptions,
     /// The logs that are open or read; a log that is removed meanwhile leaves at once.
     pub states: Mutex<HashMap<LogId, Weak<State>>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if !self.read_only && !self.poisoned.load(Ordering::Acquire) {
+            // Writes what is in memory to files, as closing does.
+            self.db.cancel_all_background_work(true);
+            self.note_manifest();
+        }
+    }
 }
 
 /// Turns an error of RocksDB into ours.
@@ -39,6 +52,7 @@ pub(super) fn failed(doing: &str, error: &rocksdb::Error) -> Error {
 
 impl Shared {
     pub fn open(path: &Path, options: &RocksOptions, read_only: bool) -> Result<Self> {
+        manifest::check(path)?;
         let settings = database(options);
         let all = families(options);
         let opened = if read_only {
@@ -49,11 +63,19 @@ impl Shared {
         } else {
             DB::open_cf_descriptors(&settings, path, all)
         };
-        let db = opened.map_err(|error| failed(&format!("opening {}", path.display()), &error))?;
+        let db = opened.map_err(|error| {
+            let error = failed(&format!("opening {}", path.display()), &error);
+            match error.kind {
+                Kind::Damaged => Error::damaged(format!("{error}; {}", manifest::remedy(path))),
+                _ => error,
+            }
+        })?;
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
         let shared = Self {
             db,
+            folder: path.to_owned(),
+            manifest: Mutex::default(),
             read_only,
             poisoned: AtomicBool::new(false),
             write_options,
@@ -62,6 +84,8 @@ impl Shared {
         shared.check_version(path)?;
         if !read_only {
             shared.finish_removals()?;
+            // RocksDB begins a new manifest with each opening.
+            shared.note_manifest();
         }
         Ok(shared)
     }
@@ -196,7 +220,19 @@ impl Shared {
         options.set_wait(true);
         self.db
             .flush_cfs_opt(&all, &options)
-            .map_err(|error| self.poison(failed("flushing", &error)))
+            .map_err(|error| self.poison(failed("flushing", &error)))?;
+        self.note_manifest();
+        Ok(())
+    }
+
+    /// A note that cannot be written costs nothing but some of the next opening's certainty: the one before stays.
+    fn note_manifest(&self) {
+        if let Err(error) = manifest::note(&self.folder, &mut self.manifest.lock()) {
+            tracing::warn!(
+                "noting how far RocksDB's manifest is on disk, in {}: {error}",
+                self.folder.display()
+            );
+        }
     }
 
     pub fn get_meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {

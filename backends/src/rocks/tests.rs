@@ -1,6 +1,8 @@
 //! What the conformance suite cannot see from outside: damage, a crash, reading beside a writer.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -198,4 +200,97 @@ fn reading_only() {
     );
     let missing = tempfile::tempdir().expect("a folder");
     assert!(RocksBackend::open_read_only(missing.path(), &RocksOptions::default()).is_err());
+}
+
+/// What is in a folder, by name, but for the file that RocksDB logs into.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).expect("the folder");
+    entries
+        .map(|entry| {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, std::fs::read(&path).expect("a file"))
+        })
+        .filter(|(name, _)| !name.starts_with("LOG"))
+        .collect()
+}
+
+/// RocksDB alone opened some of these empty and deleted the files, and waited for ever with others.
+#[test]
+fn a_flipped_bit_in_what_names_the_files_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = open(folder.path());
+    for id in 1..=3 {
+        let (mut log, _) = backend.open(LogId(id), &LogOptions::default()).expect("a log");
+        fill(&mut *log, 1..=5);
+        backend.sync().expect("synced");
+    }
+    drop(backend);
+    let before = contents(folder.path());
+    let mut names = before.keys().filter(|name| name.starts_with("MANIFEST"));
+    let manifest = names.next().expect("a manifest").clone();
+    assert!(names.next().is_none());
+    let mut refused = 0;
+    for name in ["CURRENT", &manifest] {
+        let path = folder.path().join(name);
+        let bytes = &before[name];
+        let file = std::fs::OpenOptions::new().write(true).open(&path).expect("the file");
+        let set = |at: usize, byte: u8| file.write_all_at(&[byte], at as u64).expect("written");
+        for at in 0..bytes.len() {
+            set(at, bytes[at] ^ 1 << (at % 8));
+            let error = RocksBackend::open(folder.path(), &RocksOptions::default()).err();
+            let error = error.expect("not opened");
+            assert_eq!(error.kind, Kind::Damaged, "{name}, byte {at}: {error}");
+            assert!(error.message.contains("MANIFEST-") || error.message.contains("CURRENT"));
+            assert!(error.message.contains("nothing of it was changed"), "{error}");
+            set(at, bytes[at]);
+            refused += 1;
+        }
+    }
+    assert!(refused > 1_000, "{refused}");
+    assert_eq!(contents(folder.path()), before);
+    // All of it is there.
+    let backend = open(folder.path());
+    for id in 1..=3 {
+        let (log, _) = backend.open(LogId(id), &LogOptions::default()).expect("the log");
+        assert_eq!(seqs(&*log.reader(), Want::Full, Direction::Forward), [1, 2, 3, 4, 5]);
+    }
+}
+
+#[test]
+fn a_manifest_that_is_cut_off_or_lost_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = open(folder.path());
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("a log");
+    fill(&mut *log, 1..=5);
+    log.sync().expect("synced");
+    drop((log, backend));
+    let before = contents(folder.path());
+    let manifest = before.keys().find(|name| name.starts_with("MANIFEST")).expect("one");
+    let spoil: [&dyn Fn(); 4] = [
+        &|| std::fs::remove_file(folder.path().join("CURRENT")).expect("removed"),
+        &|| std::fs::remove_file(folder.path().join(manifest)).expect("removed"),
+        &|| {
+            let bytes = &before[manifest];
+            std::fs::write(folder.path().join(manifest), &bytes[..bytes.len() - 1]).expect("written");
+        },
+        &|| std::fs::write(folder.path().join(manifest), []).expect("written"),
+    ];
+    for spoil in spoil {
+        spoil();
+        let damaged = contents(folder.path());
+        let error = RocksBackend::open(folder.path(), &RocksOptions::default()).err();
+        assert_eq!(error.expect("not opened").kind, Kind::Damaged);
+        assert_eq!(contents(folder.path()), damaged);
+        for name in ["CURRENT", manifest] {
+            std::fs::write(folder.path().join(name), &before[name]).expect("written");
+        }
+    }
+    // What a crash left of a write that was never synced is no damage.
+    let mut torn = before[manifest].clone();
+    torn.extend([0x11, 0x22, 0x33, 0x44, 0x60, 0, 1, 0x77]);
+    std::fs::write(folder.path().join(manifest), torn).expect("written");
+    let backend = open(folder.path());
+    let (log, _) = backend.open(LogId(1), &LogOptions::default()).expect("the log");
+    assert_eq!(log.reader().extent().count, 5);
 }

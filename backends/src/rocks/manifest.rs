@@ -1,0 +1,199 @@
+//! Looks at what names RocksDB's files before RocksDB does.
+//!
+//! `CURRENT` names the manifest, and the manifest names all other files. RocksDB takes a damaged length in a manifest
+//! for the end of what a crash left, opens the store as it was before, and deletes the files that it knows nothing of;
+//! other damage of it makes RocksDB wait for ever. So a store is opened only if its manifest is whole up to where it was
+//! at the last sync. The file `SYNCED` says where that was:
+//!
+//! ```text
+//! MANIFEST-000005 1993 CRC\n      name, bytes, CRC-32C of both and the blank between in hexadecimal
+//! ```
+//!
+//! A manifest is a log of RocksDB's: blocks of 32 KiB, each with records of a masked CRC-32C (4 bytes), a length (2), a
+//! type (1: whole, 2 to 4: the first, a middle, the last part) and the payload. The CRC covers all behind the length.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use weir_engine::{Error, Result};
+
+const CURRENT: &str = "CURRENT";
+const SYNCED: &str = "SYNCED";
+const BLOCK: usize = 32 << 10;
+const HEADER: usize = 7;
+const TYPES: std::ops::RangeInclusive<u8> = 1..=4;
+
+/// Up to where a manifest is known to be whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Whole {
+    name: String,
+    bytes: u64,
+}
+
+/// Refuses a folder that RocksDB must not open. One without a store in it is fine.
+///
+/// # Errors
+/// [`Kind::Damaged`](weir_engine::Kind::Damaged) with the place and the remedy; nothing was changed.
+pub(super) fn check(folder: &Path) -> Result<()> {
+    let damaged = |what: String| Err(Error::damaged(format!("{what}; {}", remedy(folder))));
+    let shown = folder.display();
+    let name = match current(folder) {
+        Ok(Some(name)) => name,
+        Ok(None) => return damaged(format!("{shown}/{CURRENT} does not name a manifest")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // RocksDB would begin anew, and delete what it finds.
+            return match has_files(folder) {
+                true => damaged(format!("{shown}/{CURRENT} is missing")),
+                false => Ok(()),
+            };
+        }
+        Err(error) => return Err(Error::io(format_args!("reading {shown}/{CURRENT}"), error)),
+    };
+    let path = folder.join(&name);
+    let end = match File::open(&path).and_then(|file| whole_from(&file, 0)) {
+        Ok(end) => end,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return damaged(format!("{} is missing", path.display()));
+        }
+        Err(error) => return Err(Error::io(format_args!("reading {}", path.display()), error)),
+    };
+    let synced = synced(folder).filter(|synced| synced.name == name);
+    match end {
+        End::Damaged(at) => damaged(format!("{}, byte {at}: damaged", path.display())),
+        End::Whole(end) => match synced {
+            Some(synced) if end < synced.bytes => damaged(format!(
+                "{}, byte {end}: damaged or cut off; {} bytes of it were on disk",
+                path.display(),
+                synced.bytes
+            )),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// What helps when the files' names are lost.
+pub(super) fn remedy(folder: &Path) -> String {
+    format!(
+        "nothing of it was changed: put a copy of {} from a backup in its place, or have RocksDB's `ldb repair` work on a \
+         copy of it",
+        folder.display()
+    )
+}
+
+/// Notes up to where the manifest is whole on disk now. `known` is what was noted before.
+pub(super) fn note(folder: &Path, known: &mut Whole) -> io::Result<()> {
+    let Some(name) = current(folder)? else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let from = if name == known.name { known.bytes } else { 0 };
+    let file = File::open(folder.join(&name))?;
+    let bytes = match whole_from(&file, from)? {
+        End::Whole(bytes) => bytes,
+        // What was read back is not what was written: the check at the next opening says so.
+        End::Damaged(_) => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    let whole = Whole { name, bytes };
+    if whole == *known {
+        return Ok(());
+    }
+    // RocksDB may be about to sync what it appended: a crash must not take what is noted here.
+    file.sync_data()?;
+    let text = format!("{} {}", whole.name, whole.bytes);
+    let new = folder.join("SYNCED.new");
+    let mut out = File::create(&new)?;
+    writeln!(out, "{text} {:08x}", crc32c::crc32c(text.as_bytes()))?;
+    out.sync_all()?;
+    std::fs::rename(&new, folder.join(SYNCED))?;
+    File::open(folder)?.sync_all()?;
+    *known = whole;
+    Ok(())
+}
+
+/// What `SYNCED` says; `None` if it is not there or not what was written.
+fn synced(folder: &Path) -> Option<Whole> {
+    let text = std::fs::read_to_string(folder.join(SYNCED)).ok()?;
+    let (said, crc) = text.trim_end().rsplit_once(' ')?;
+    if u32::from_str_radix(crc, 16).ok()? != crc32c::crc32c(said.as_bytes()) {
+        return None;
+    }
+    let (name, bytes) = said.split_once(' ')?;
+    Some(Whole {
+        name: name.to_owned(),
+        bytes: bytes.parse().ok()?,
+    })
+}
+
+/// The name in `CURRENT`; `None` if it is none.
+fn current(folder: &Path) -> io::Result<Option<String>> {
+    let bytes = std::fs::read(folder.join(CURRENT))?;
+    let name = bytes
+        .strip_suffix(b"\n")
+        .and_then(|name| std::str::from_utf8(name).ok());
+    let number = name.and_then(|name| name.strip_prefix("MANIFEST-"));
+    let is_name = number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    Ok(name.filter(|_| is_name).map(str::to_owned))
+}
+
+/// Whether there is more in a folder than what an unfinished creation leaves.
+fn has_files(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        name == SYNCED || Path::new(&name).extension().is_some_and(|end| end == "sst")
+    })
+}
+
+enum End {
+    /// All records up to here are whole; behind it there is nothing, or what a crash left of one.
+    Whole(u64),
+    /// The record here is not what was written.
+    Damaged(u64),
+}
+
+/// Walks the records from one's beginning.
+fn whole_from(file: &File, from: u64) -> io::Result<End> {
+    let mut reader = io::BufReader::with_capacity(BLOCK, file);
+    reader.seek(SeekFrom::Start(from))?;
+    let mut at = from;
+    let mut block = Vec::with_capacity(BLOCK);
+    loop {
+        let before = (at % BLOCK as u64) as usize;
+        block.clear();
+        let read = reader.by_ref().take((BLOCK - before) as u64).read_to_end(&mut block)?;
+        let last = read < BLOCK - before;
+        let mut rest = &block[..];
+        while rest.len() >= HEADER {
+            let len = usize::from(u16::from_le_bytes([rest[4], rest[5]]));
+            if rest[6] == 0 && len == 0 {
+                // Room that was made and not written.
+                return Ok(End::Whole(at));
+            }
+            if !TYPES.contains(&rest[6]) {
+                return Ok(End::Damaged(at));
+            }
+            let Some(covered) = rest.get(6..HEADER + len) else {
+                // A record ends with its block; only the end of the file may come before.
+                return Ok(if last { End::Whole(at) } else { End::Damaged(at) });
+            };
+            let sum = u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]);
+            if sum != masked(crc32c::crc32c(covered)) {
+                return Ok(End::Damaged(at));
+            }
+            at += (HEADER + len) as u64;
+            rest = &rest[HEADER + len..];
+        }
+        if last {
+            return Ok(End::Whole(at));
+        }
+        // Too little for a header is left empty.
+        at += rest.len() as u64;
+    }
+}
+
+/// RocksDB stores sums in this form, as sums of what contains sums are weak.
+fn masked(crc: u32) -> u32 {
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
+}
