@@ -447,3 +447,59 @@ fn what_the_journal_has_is_kept_there_until_the_log_has_room_for_it() {
         assert_eq!(s.publish("a", "", b"three").unwrap().0, 3);
     }
 }
+
+/// Before, a flipped bit in one of RocksDB's own files kept the server from starting.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_rocksdb_that_cannot_be_opened_takes_its_streams_offline_and_no_others() {
+    use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
+
+    let (sender, told) = channel();
+    let mut bench = Bench::with_outlet(Storage::Rocks, move || Box::new(Told(sender.clone())));
+    bench.open();
+    bench.create(&config("R")).publish("a", "", b"one").unwrap();
+    let beside = config("S");
+    let settings = Settings {
+        backend: BackendKind::Segment,
+        ..Settings::of(&beside, &Defaults::default()).unwrap()
+    };
+    let id = bench.store().allocate_id();
+    let shard = bench.store().shard(0);
+    shard
+        .call_blocking(move |shard| shard.create_stream(id, &ACCOUNT.into(), beside, settings))
+        .unwrap();
+    bench.find("S").unwrap().publish("a", "", b"one").unwrap();
+    let folder = bench.segment_folder().with_file_name("rocksdb");
+    for (round, name) in (2..).zip(["MANIFEST-", "CURRENT"]) {
+        bench.close();
+        let mut entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let path = entries
+            .find(|path| path.file_name().unwrap().to_string_lossy().starts_with(name))
+            .unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut spoiled = whole.clone();
+        spoiled[whole.len() / 2] ^= 0x10;
+        std::fs::write(&path, &spoiled).unwrap();
+        bench.open();
+        let offline = |bench: &Bench| bench.store().catalogue().get(ACCOUNT, "R").unwrap().offline.clone();
+        let why = offline(&bench).unwrap();
+        assert!(why.contains(name) && why.contains("ldb repair"), "{why}");
+        assert!(bench.store().catalogue().trouble().unwrap().contains("stream R"));
+        assert_eq!(code(bench.find("R").unwrap().publish("a", "", b"refused")), OFFLINE);
+        let s = bench.find("S").unwrap();
+        assert_eq!(s.publish("a", "", b"more").unwrap().0, round, "its neighbour goes on");
+        assert_eq!(std::fs::read(&path).unwrap(), spoiled);
+        // A copy comes back, and the stream with it.
+        std::fs::write(&path, whole).unwrap();
+        bench.advance(2 * SECOND);
+        while told.recv().unwrap() != "R online" {}
+        assert_eq!(offline(&bench), None);
+        let r = bench.find("R").unwrap();
+        assert_eq!(&r.message(1).unwrap().payload[..], b"one");
+        assert_eq!(r.publish("a", "", b"more").unwrap().0, round);
+    }
+    // The journal alone has what was written last.
+    bench.kill();
+    bench.open();
+    assert_eq!(last(&bench.find("R").unwrap()), 3);
+}

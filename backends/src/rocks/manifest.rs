@@ -3,32 +3,37 @@
 //! `CURRENT` names the manifest, and the manifest names all other files. RocksDB takes a damaged length in a manifest
 //! for the end of what a crash left, opens the store as it was before, and deletes the files that it knows nothing of;
 //! other damage of it makes RocksDB wait for ever. So a store is opened only if its manifest is whole up to where it was
-//! at the last sync. The file `SYNCED` says where that was:
+//! at the last sync. The file `SYNCED` says where that was, in two lines of 64 bytes that are written in turn, filled
+//! with blanks; the one that is further counts:
 //!
 //! ```text
-//! MANIFEST-000005 1993 CRC\n      name, bytes, CRC-32C of both and the blank between in hexadecimal
+//! MANIFEST-000005 1993 0571996e      name, bytes, CRC-32C of both and the blank between in hexadecimal
 //! ```
 //!
 //! A manifest is a log of RocksDB's: blocks of 32 KiB, each with records of a masked CRC-32C (4 bytes), a length (2), a
 //! type (1: whole, 2 to 4: the first, a middle, the last part) and the payload. The CRC covers all behind the length.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use weir_engine::{Error, Result};
 
 const CURRENT: &str = "CURRENT";
+const PREFIX: &str = "MANIFEST-";
 const SYNCED: &str = "SYNCED";
+const LINE: usize = 64;
 const BLOCK: usize = 32 << 10;
 const HEADER: usize = 7;
 const TYPES: std::ops::RangeInclusive<u8> = 1..=4;
 
-/// Up to where a manifest is known to be whole.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Up to where a manifest is known to be whole, and which line of `SYNCED` says so.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Whole {
     name: String,
     bytes: u64,
+    line: u64,
 }
 
 /// Refuses a folder that RocksDB must not open. One without a store in it is fine.
@@ -86,42 +91,54 @@ pub(super) fn note(folder: &Path, known: &mut Whole) -> io::Result<()> {
     let Some(name) = current(folder)? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
+    if known.name.is_empty() {
+        *known = synced(folder).unwrap_or_default();
+    }
     let from = if name == known.name { known.bytes } else { 0 };
-    let file = File::open(folder.join(&name))?;
-    let bytes = match whole_from(&file, from)? {
+    let manifest = File::open(folder.join(&name))?;
+    let bytes = match whole_from(&manifest, from)? {
         End::Whole(bytes) => bytes,
         // What was read back is not what was written: the check at the next opening says so.
         End::Damaged(_) => return Err(io::ErrorKind::InvalidData.into()),
     };
-    let whole = Whole { name, bytes };
-    if whole == *known {
+    if name == known.name && bytes == known.bytes {
         return Ok(());
     }
     // RocksDB may be about to sync what it appended: a crash must not take what is noted here.
+    manifest.sync_data()?;
+    let said = format!("{name} {bytes}");
+    let text = format!("{said} {:08x}", crc32c::crc32c(said.as_bytes()));
+    // The line before stays, whatever becomes of this one.
+    let line = 1 - known.line;
+    let path = folder.join(SYNCED);
+    let is_new = !path.exists();
+    let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+    file.write_all_at(format!("{text:<0$}\n", LINE - 1).as_bytes(), line * LINE as u64)?;
     file.sync_data()?;
-    let text = format!("{} {}", whole.name, whole.bytes);
-    let new = folder.join("SYNCED.new");
-    let mut out = File::create(&new)?;
-    writeln!(out, "{text} {:08x}", crc32c::crc32c(text.as_bytes()))?;
-    out.sync_all()?;
-    std::fs::rename(&new, folder.join(SYNCED))?;
-    File::open(folder)?.sync_all()?;
-    *known = whole;
+    if is_new {
+        File::open(folder)?.sync_all()?;
+    }
+    *known = Whole { name, bytes, line };
     Ok(())
 }
 
-/// What `SYNCED` says; `None` if it is not there or not what was written.
+/// What `SYNCED` says; `None` if it is not there or neither of its lines is what was written.
 fn synced(folder: &Path) -> Option<Whole> {
-    let text = std::fs::read_to_string(folder.join(SYNCED)).ok()?;
-    let (said, crc) = text.trim_end().rsplit_once(' ')?;
-    if u32::from_str_radix(crc, 16).ok()? != crc32c::crc32c(said.as_bytes()) {
-        return None;
-    }
-    let (name, bytes) = said.split_once(' ')?;
-    Some(Whole {
-        name: name.to_owned(),
-        bytes: bytes.parse().ok()?,
-    })
+    let bytes = std::fs::read(folder.join(SYNCED)).ok()?;
+    let lines = (0..).zip(bytes.chunks(LINE)).take(2);
+    let said = lines.filter_map(|(line, text)| {
+        let (said, crc) = std::str::from_utf8(text).ok()?.trim_end().rsplit_once(' ')?;
+        if u32::from_str_radix(crc, 16).ok()? != crc32c::crc32c(said.as_bytes()) {
+            return None;
+        }
+        let (name, bytes) = said.split_once(' ')?;
+        let number: u64 = name.strip_prefix(PREFIX)?.parse().ok()?;
+        let bytes = bytes.parse().ok()?;
+        let name = name.to_owned();
+        Some((number, Whole { name, bytes, line }))
+    });
+    said.max_by_key(|(number, whole)| (*number, whole.bytes))
+        .map(|(_, whole)| whole)
 }
 
 /// The name in `CURRENT`; `None` if it is none.
@@ -130,7 +147,7 @@ fn current(folder: &Path) -> io::Result<Option<String>> {
     let name = bytes
         .strip_suffix(b"\n")
         .and_then(|name| std::str::from_utf8(name).ok());
-    let number = name.and_then(|name| name.strip_prefix("MANIFEST-"));
+    let number = name.and_then(|name| name.strip_prefix(PREFIX));
     let is_name = number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     Ok(name.filter(|_| is_name).map(str::to_owned))
 }
