@@ -165,6 +165,8 @@ fn the_last_of_very_many_subjects() {
     // Overlapping filters find a subject once; what is above the last that counts is not found.
     let (seqs, _) = get(json!({"multi_last": ["s.0.*", "s.0.4", ">", "s.*.5"], "up_to_seq": 6}));
     assert_eq!(seqs, [1, 2, 3, 4, 5, 6]);
+    // Most subjects that match have nothing that old.
+    assert_eq!(get(json!({"multi_last": [">", "s.0.0"], "up_to_seq": 2})).0, [1, 2]);
     let beyond = get(json!({"multi_last": ["s.0.4"], "up_to_seq": 3001}));
     assert_eq!(beyond, (vec![], "NATS/1.0 404 No Results".to_owned()));
     assert_eq!(get(json!({"multi_last": ["s.0.4"], "up_to_seq": 3000})).0, [5]);
@@ -266,4 +268,27 @@ fn so_many_backups_are_made_at_once() {
     drop(taken);
     assert!(backup().get("error").is_none());
     assert_eq!(all, 32);
+}
+
+#[test]
+fn a_storage_thread_that_has_ended_is_told_as_such() {
+    let fixture = start(|options| options.jetstream.shards = Some(1));
+    let mut client = fixture.client();
+    fill(&mut client, 1);
+    let body = json!({"stream_name": "S", "config": {"durable_name": "c", "ack_policy": "explicit"}});
+    ask(&mut client, "CONSUMER.CREATE.S.c", &body);
+    let shard = fixture.server.server.jetstream.get().unwrap().shard(0);
+    assert!(shard.submit(vec![weir_engine::shard::Input::Abandon]).is_ok());
+    // What is handed over before it sees that gets no answer; what comes after it has gone is given back.
+    while shard.submit(Vec::new()).is_ok() {
+        std::thread::yield_now();
+    }
+    publish(&mut client, "s.0.0", "r", "x");
+    let refused: Value = serde_json::from_slice(&next(&mut client).1).unwrap();
+    assert_eq!(refused["error"]["err_code"], 10077, "{refused}");
+    assert_eq!(refused["error"]["description"], "a storage thread has ended");
+    publish(&mut client, "$JS.API.CONSUMER.MSG.NEXT.S.c", "r", "1");
+    assert_eq!(next(&mut client).0, "NATS/1.0 409 Server Shutdown\r\n\r\n");
+    let info = ask(&mut client, "STREAM.INFO.S", &json!({}));
+    assert_eq!(info["error"]["code"], 500, "{info}");
 }

@@ -52,6 +52,7 @@ pub(crate) use publish::Publish;
 pub use purge::Purge;
 pub use sourcing::{Portion, Taken, identity};
 pub use ttl::Life;
+pub use view::LastSeqs;
 
 use self::core::StreamCore;
 use crate::consumer::{Ack, AckKind, Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, PullRequest};

@@ -1,6 +1,6 @@
 //! Reading single messages and subjects, without a consumer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -9,6 +9,46 @@ use crate::error::{Kind, Result};
 use crate::index::SubjectInfo;
 use crate::stream::{Message, Stream};
 use crate::types::{NanoTime, Seq};
+
+/// A search for the newest messages of some subjects.
+#[derive(Debug)]
+pub struct LastSeqs {
+    /// Filters that it has not gone through.
+    filters: VecDeque<Bytes>,
+    /// Of the first of them, the subjects behind this one.
+    after: Bytes,
+    /// Messages that it may find.
+    most: usize,
+    /// What it found.
+    seqs: BTreeSet<Seq>,
+}
+
+impl LastSeqs {
+    /// Begins one that may find `most` messages.
+    pub fn new(filters: impl IntoIterator<Item = Bytes>, most: usize) -> Self {
+        Self {
+            filters: filters.into_iter().collect(),
+            after: Bytes::new(),
+            most,
+            seqs: BTreeSet::new(),
+        }
+    }
+
+    /// Whether all filters were gone through.
+    pub fn is_over(&self) -> bool {
+        self.filters.is_empty()
+    }
+
+    /// Whether more was found than may be.
+    pub fn has_too_many(&self) -> bool {
+        self.seqs.len() > self.most
+    }
+
+    /// What was found, and not taken out, in order.
+    pub fn found(&mut self) -> &mut BTreeSet<Seq> {
+        &mut self.seqs
+    }
+}
 
 impl Stream {
     /// The message of that sequence.
@@ -77,35 +117,51 @@ impl Stream {
         self.core.index.count_from(filters, from)
     }
 
-    /// Adds to `seqs` the newest sequence of each subject that matches any of the filters and is not above `up_to`, until
-    /// there are more than `most`. Each filter is looked up by itself.
+    /// Goes on with a search for the newest sequence, up to `up_to`, of each subject that any of its filters matches. Looks
+    /// at `looks` subjects at most; the search is over when it has no filter left, or has found more than it may.
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub fn last_seqs(&mut self, filters: &[Bytes], up_to: Seq, most: usize, seqs: &mut BTreeSet<Seq>) -> Result<()> {
-        for filter in filters {
-            if seqs.len() > most {
-                return Ok(());
-            }
-            let mut newer = Vec::new();
+    pub fn last_seqs(&mut self, search: &mut LastSeqs, up_to: Seq, looks: usize) -> Result<()> {
+        let mut looked = 0;
+        while looked < looks
+            && !search.has_too_many()
+            && let Some(filter) = search.filters.front().cloned()
+        {
+            let LastSeqs { seqs, after, most, .. } = search;
+            let (mut newer, mut place, mut whole) = (Vec::new(), None, true);
             let mut visit = |subject: &[u8], info: SubjectInfo| {
+                looked += 1;
                 if info.last <= up_to {
                     seqs.insert(info.last);
                 } else if info.first <= up_to {
                     newer.push(Bytes::copy_from_slice(subject));
                 }
-                match seqs.len().max(newer.len()) > most {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
+                if looked < looks && seqs.len().max(newer.len()) <= *most {
+                    return ControlFlow::Continue(());
                 }
+                (place, whole) = (Some(Bytes::copy_from_slice(subject)), false);
+                ControlFlow::Break(())
             };
-            if weir_subject::has_wildcard(filter) {
-                self.core.index.last_of_each(std::slice::from_ref(filter), &mut visit)?;
-            } else if let Some(info) = self.core.index.subject(filter)? {
-                let _: ControlFlow<()> = visit(filter, info);
+            if weir_subject::has_wildcard(&filter) {
+                let filters = std::slice::from_ref(&filter);
+                self.core.index.last_of_each_after(filters, after, &mut visit)?;
+            } else {
+                if let Some(info) = self.core.index.subject(&filter)? {
+                    let _: ControlFlow<()> = visit(&filter, info);
+                }
+                whole = true;
+                looked += 1;
             }
             for subject in newer {
-                seqs.extend(self.core.index.prev_match(&[subject], up_to)?);
+                search.seqs.extend(self.core.index.prev_match(&[subject], up_to)?);
+            }
+            search.after = match whole {
+                true => Bytes::new(),
+                false => place.unwrap_or_default(),
+            };
+            if whole {
+                search.filters.pop_front();
             }
         }
         Ok(())

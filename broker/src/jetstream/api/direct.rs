@@ -3,7 +3,7 @@
 //! What one read of a connection asked for is served in its order: single messages many to a turn of the storage thread,
 //! batches in portions, each once the client has taken what it was sent before.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use weir_engine::json::format_time;
 use weir_engine::shard::Shard;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::{Message, Storage, Stream};
+use weir_engine::stream::{LastSeqs, Message, Storage, Stream};
 use weir_engine::{LogId, Seq};
 
 use super::decode::decode;
@@ -33,8 +33,8 @@ const PORTION_MESSAGES: usize = 1000;
 const PORTION_BYTES: usize = 1 << 20;
 /// The same for `multi_last`: what it finds in one turn is of one moment, and of most it is all.
 const MULTI_LAST_BYTES: usize = 8 << 20;
-/// Filters of `multi_last` that are looked up in one turn.
-const FILTERS: usize = 256;
+/// Subjects and filters of `multi_last` that are looked up in one turn.
+const LOOKS: usize = 1024;
 
 /// A request that waits to be served.
 pub struct Waiting {
@@ -303,13 +303,11 @@ impl Batch {
 /// The last message of each of some subjects.
 struct MultiLast {
     get: Get,
-    /// Filters that were not looked up.
-    filters: VecDeque<Bytes>,
+    /// Finds the messages, and has those that were not read.
+    search: LastSeqs,
     room: Room,
     /// Once it has begun: the last sequence that counts.
     up_to: Option<Seq>,
-    /// The messages that were found and not read.
-    seqs: BTreeSet<Seq>,
     /// Whether the first of them were read.
     reading: bool,
 }
@@ -318,10 +316,9 @@ impl MultiLast {
     fn new(mut get: Get) -> Self {
         let filters = std::mem::take(&mut get.multi_last);
         Self {
-            filters: filters.into_iter().map(Bytes::from).collect(),
+            search: LastSeqs::new(filters.into_iter().map(Bytes::from), MULTI_LAST_MAX),
             room: Room::of(&get),
             up_to: None,
-            seqs: BTreeSet::new(),
             reading: false,
             get,
         }
@@ -336,36 +333,35 @@ impl MultiLast {
             },
         };
         self.up_to = Some(up_to);
-        let some = self.filters.len().min(FILTERS);
-        let filters: Vec<_> = self.filters.drain(..some).collect();
-        stream.last_seqs(&filters, up_to, MULTI_LAST_MAX, &mut self.seqs)?;
-        if self.seqs.len() > MULTI_LAST_MAX {
+        stream.last_seqs(&mut self.search, up_to, LOOKS)?;
+        if self.search.has_too_many() {
             return Ok(Portion::Status(413, "Too Many Results"));
         }
-        if !self.filters.is_empty() {
+        if !self.search.is_over() {
             return Ok(Portion::Some(Vec::new()));
         }
-        self.seqs = self.seqs.split_off(&self.get.seq);
-        if self.seqs.is_empty() && !self.reading {
+        let seqs = self.search.found();
+        *seqs = seqs.split_off(&self.get.seq);
+        if seqs.is_empty() && !self.reading {
             return Ok(Portion::Status(404, "No Results"));
         }
         self.reading = true;
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while self.room.is_left()
-            && let Some(seq) = self.seqs.pop_first()
+            && let Some(seq) = seqs.pop_first()
         {
-            let pending = self.seqs.len() as u64;
+            let pending = seqs.len() as u64;
             // What has gone since it was found is left out.
             let Some(message) = stream.message(seq)? else { continue };
             self.room.take(&message);
             bytes += size(&message);
             messages.push((message, pending));
-            if bytes >= MULTI_LAST_BYTES && !self.seqs.is_empty() && self.room.is_left() {
+            if bytes >= MULTI_LAST_BYTES && !seqs.is_empty() && self.room.is_left() {
                 return Ok(Portion::Some(messages));
             }
         }
         let end = End {
-            pending: self.seqs.len() as u64,
+            pending: seqs.len() as u64,
             up_to: Some(up_to),
         };
         Ok(Portion::Last(messages, end))
