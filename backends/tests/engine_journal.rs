@@ -72,6 +72,17 @@ fn payloads(bench: &Bench, name: &str) -> Vec<String> {
         .collect()
 }
 
+/// What a stream says it has lost.
+fn lost(bench: &Bench, name: &str) -> Vec<(u64, u64, String)> {
+    let stream = bench.find(name).expect("the stream");
+    let losses = stream.call(|shard, id| Ok(shard.stream(id)?.ledger().losses().to_vec()));
+    losses
+        .unwrap()
+        .into_iter()
+        .map(|loss| (loss.first, loss.last, loss.why))
+        .collect()
+}
+
 fn messages(name: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
     numbers.into_iter().map(|n| format!("{name}'s message {n}")).collect()
 }
@@ -166,4 +177,69 @@ fn a_missing_journal_is_told() {
     bench.open();
     assert_eq!(payloads(&bench, "one"), messages("one", 1..=6));
     one_finding(&bench);
+}
+
+/// The segment file of a stream's log.
+fn segment_of(bench: &Bench, id: LogId) -> std::path::PathBuf {
+    let entries = fs::read_dir(bench.logs_folder().join(id.to_string())).unwrap();
+    let mut files = entries.map(|entry| entry.unwrap().path());
+    files
+        .find(|path| path.extension().is_some_and(|end| end == "seg"))
+        .expect("a segment")
+}
+
+#[test]
+fn a_damaged_message_is_in_the_ledger_over_restarts() {
+    let (mut bench, one) = killed();
+    bench.open();
+    bench.close();
+    let path = segment_of(&bench, one);
+    let mut raw = fs::read(&path).unwrap();
+    let says = b"one's message 2";
+    let at = raw.windows(says.len()).position(|bytes| bytes == says).unwrap();
+    raw[at] ^= 1;
+    fs::write(&path, raw).unwrap();
+    bench.open();
+    // A reader comes by it.
+    let stream = bench.find("one").unwrap();
+    let read = stream.call(|shard, id| shard.stream(id)?.next_message(b"", 2));
+    assert_eq!(read.unwrap().map(|message| message.seq), Some(3));
+    let expected = [(2, 2, "its record is damaged".to_owned())];
+    for _ in 0..2 {
+        stream_turn(&bench);
+        assert_eq!(lost(&bench, "one"), expected);
+        bench.close();
+        bench.open();
+        // Nobody read it since.
+        assert_eq!(lost(&bench, "one"), expected);
+    }
+}
+
+/// A turn of the stream `one`, in which what readers met is told.
+fn stream_turn(bench: &Bench) {
+    bench.find("one").unwrap().publish("one.b", "", b"more").unwrap();
+}
+
+#[test]
+fn a_log_that_has_lost_its_end_says_which_messages() {
+    let (mut bench, one) = killed();
+    bench.open();
+    bench.close();
+    // The log as it was when the stream was made.
+    let folder = bench.logs_folder().join(one.to_string());
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "seg") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        bench.open();
+        assert_eq!(lost(&bench, "one"), [(1, 5, "the log has lost its end".to_owned())]);
+        assert_eq!(lost(&bench, "two"), []);
+        // None of their numbers is used again.
+        let (seq, _) = bench.find("one").unwrap().publish("one.a", "", b"new").unwrap();
+        assert!(seq >= 6);
+        bench.close();
+    }
 }

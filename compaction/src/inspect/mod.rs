@@ -23,15 +23,16 @@ use weir_backends::root::StoreDir;
 use weir_backends::segment::SegmentBackend;
 use weir_engine::finding::{FINDING_PREFIX, Finding};
 use weir_engine::shard::holes::{covered_key, covered_of};
-use weir_engine::shard::snapshot::{STORE_KEY, STREAM_PREFIX, StoreSnapshot, StreamSnapshot};
+use weir_engine::shard::snapshot::{STORE_KEY, STREAM_PREFIX, StoreSnapshot, StreamSnapshot, ledger_key};
 use weir_engine::store::FORMAT_VERSION;
 use weir_engine::store::SHARDS_MAX;
+use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend, Kind, Kv, LogId};
 
 pub use report::{
-    ConsumerReport, FindingReport, JournalReport, OrphanReport, Position, Report, StreamReport, SubjectReport,
-    TailReport,
+    ConsumerReport, FindingReport, JournalReport, LossReport, OrphanReport, Position, Report, StreamReport,
+    SubjectReport, TailReport,
 };
 
 use crate::error::{Error, Result};
@@ -130,7 +131,9 @@ pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     }
     let mut reports = Vec::with_capacity(streams.len());
     for stream in streams {
-        reports.push(stream.report(options.top_subjects, progress, &mut problems));
+        let mut report = stream.report(options.top_subjects, progress, &mut problems);
+        read_ledger(kv.as_ref(), &mut report, &mut problems)?;
+        reports.push(report);
     }
     Ok(Report {
         path: store.root().to_path_buf(),
@@ -184,6 +187,30 @@ fn read_findings(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Vec<FindingR
     })
     .map_err(Error::Unreadable)?;
     Ok(findings)
+}
+
+fn read_ledger(kv: &dyn Kv, stream: &mut StreamReport, problems: &mut Vec<String>) -> Result<()> {
+    let Ok(id) = stream.log.parse() else { return Ok(()) };
+    let Some(json) = kv.get(&ledger_key(id)).map_err(Error::Unreadable)? else {
+        return Ok(());
+    };
+    match serde_json::from_slice::<Ledger>(&json) {
+        Ok(ledger) => {
+            let losses = ledger.losses().iter().map(|loss| LossReport {
+                first: loss.first,
+                last: loss.last,
+                found: loss.found,
+                why: loss.why.clone(),
+            });
+            stream.lost = losses.collect();
+            stream.lost_messages = ledger.messages();
+        }
+        Err(error) => problems.push(format!(
+            "stream {}: what it has lost makes no sense: {error}",
+            stream.name
+        )),
+    }
+    Ok(())
 }
 
 fn read_catalogue(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Vec<StreamSnapshot>> {

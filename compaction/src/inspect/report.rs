@@ -44,6 +44,20 @@ pub struct FindingReport {
     pub text: String,
 }
 
+/// Sequences of a stream that a server found lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LossReport {
+    /// The lowest.
+    pub first: Seq,
+    /// The highest.
+    pub last: Seq,
+    /// When the first of them was found.
+    #[serde(serialize_with = "time")]
+    pub found: NanoTime,
+    /// Why.
+    pub why: String,
+}
+
 /// One shard's journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JournalReport {
@@ -114,6 +128,10 @@ pub struct StreamReport {
     pub consumers: Vec<ConsumerReport>,
     /// Records found to be damaged: they are kept and not served. Heads are checked, bodies are not.
     pub damaged: u64,
+    /// What servers noted as lost, by sequence; up to 256 ranges.
+    pub lost: Vec<LossReport>,
+    /// Messages lost: those of the ranges, and what came beyond them.
+    pub lost_messages: u64,
     /// Bytes at the end of a write that never finished.
     pub torn_bytes: u64,
     /// What the journal has for it beyond the last checkpoint.
@@ -201,7 +219,7 @@ pub struct OrphanReport {
 impl Report {
     /// Whether anything is damaged or missing.
     pub fn is_damaged(&self) -> bool {
-        !self.problems.is_empty() || self.streams.iter().any(|stream| stream.damaged > 0)
+        !self.problems.is_empty() || !self.findings.is_empty() || self.streams.iter().any(|stream| stream.damaged > 0)
     }
 }
 

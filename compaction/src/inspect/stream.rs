@@ -330,6 +330,8 @@ impl Stream {
             top_subjects,
             consumers,
             damaged: extent.map_or(0, |extent| extent.damaged),
+            lost: Vec::new(),
+            lost_messages: 0,
             torn_bytes: self.torn_bytes,
             journal_tail: self.tail,
             readable: self.readable,

@@ -93,6 +93,17 @@ impl Report {
                 _ => writeln!(out, ".")?,
             }
         }
+        for stream in &self.streams {
+            for loss in &stream.lost {
+                let found = format_time(Some(loss.found));
+                let (name, account, why) = (&stream.name, &stream.account, &loss.why);
+                write!(out, "\nStream {name} of account {account} has lost {}", loss.first)?;
+                if loss.last > loss.first {
+                    write!(out, " to {}", loss.last)?;
+                }
+                writeln!(out, ": {why}, found {found}.")?;
+            }
+        }
         for finding in &self.findings {
             writeln!(out, "\nFound {}: {}", format_time(Some(finding.found)), finding.text)?;
         }

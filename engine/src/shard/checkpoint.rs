@@ -12,7 +12,7 @@ use crate::backend::{Kv, KvWrite};
 use crate::error::{Error, Kind, Result};
 use crate::shard::holes::covered_key;
 use crate::shard::recover::saved_position;
-use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, stream_key};
+use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, ledger_key, stream_key};
 use crate::shard::{Input, ShardHandle, State};
 use crate::store::Environment;
 use crate::stream::settings::BackendKind;
@@ -129,6 +129,7 @@ impl State {
         for stream in self.streams.values_mut() {
             stream.unsaved = true;
             stream.core.dedup.forget_saved();
+            stream.core.ledger.forget_saved();
         }
     }
 
@@ -175,10 +176,15 @@ impl State {
             let snapshot = StreamSnapshot::of(stream, self.number, self.position);
             writes.push((stream_key(stream.id()), Some(crate::stream::to_json(&snapshot))));
             dedup_writes(stream, &mut ids);
+            if stream.core.ledger.take_changed() {
+                let ledger = crate::stream::to_json(&stream.core.ledger);
+                writes.push((ledger_key(stream.id()), Some(ledger)));
+            }
         }
         self.checkpoint.removing = std::mem::take(&mut self.checkpoint.deleted);
         for &id in &self.checkpoint.removing {
             writes.push((stream_key(id), None));
+            writes.push((ledger_key(id), None));
             if let Err(error) = self.root_kv().and_then(|kv| forget_dedup(kv.as_ref(), id, &mut writes)) {
                 tracing::error!(log = %id, "message ids of a deleted stream: {error}");
             }

@@ -184,7 +184,14 @@ impl State {
             lost: lost.to_vec(),
         };
         for (&id, lost) in &holes.gaps {
-            if let Some(stream) = self.streams.get(&id) {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                for &(first, last) in lost {
+                    stream
+                        .core
+                        .ledger
+                        .note(first, last, now, "its record in the journal is lost");
+                }
+                stream.unsaved = true;
                 concerned.push(named(id, stream.account(), stream.name(), lost));
             }
         }

@@ -84,6 +84,7 @@ impl LogLabel {
             shard,
             created: self.created,
             last_time: None,
+            log_last: 0,
             next_serial: 1,
             position,
             schedules: None,

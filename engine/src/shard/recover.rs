@@ -10,7 +10,7 @@ use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::holes::{Holes, covered_key, covered_of};
 use crate::shard::offline::contained;
-use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, load_dedup, stream_key};
+use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, ledger_key, load_dedup, stream_key};
 use crate::store::Environment;
 use crate::stream::Stream;
 use crate::stream::core::Identity;
@@ -418,12 +418,31 @@ pub(super) fn saved_position(env: &Environment, id: LogId) -> Result<Seq> {
 
 /// Opens a stream as the last checkpoint has it.
 pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
-    let position = snapshot.position;
+    let (position, log_last) = (snapshot.position, snapshot.log_last);
     // The log was synced before the snapshot was written.
     let mut stream = load_stream(env, snapshot, now, true)?;
     stream.position = position;
     stream.unsaved = false;
-    load_dedup(env.backend(BackendKind::Segment)?.kv().as_ref(), &mut stream)?;
+    let kv = env.backend(BackendKind::Segment)?.kv();
+    load_dedup(kv.as_ref(), &mut stream)?;
+    if let Some(json) = kv.get(&ledger_key(stream.id()))? {
+        match crate::stream::from_json(&json) {
+            Ok(ledger) => stream.core.ledger = ledger,
+            Err(error) => tracing::error!(stream = %stream.name(), "what it has lost: {error}"),
+        }
+    }
+    let there = stream.core.log_last();
+    if there < log_last {
+        tracing::error!(
+            stream = %stream.name(),
+            "the log ends at {there}, and once had everything up to {log_last}: what is missing is lost"
+        );
+        stream
+            .core
+            .ledger
+            .note(there + 1, log_last, now, "the log has lost its end");
+        stream.unsaved = true;
+    }
     Ok(stream)
 }
 

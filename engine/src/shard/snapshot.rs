@@ -19,6 +19,8 @@ use crate::types::{LogId, NanoTime, Seq};
 pub const STREAM_PREFIX: &[u8] = b"stream/";
 /// The prefix of the keys that hold message ids: the newest message's, and behind a further `/` the parts of a window.
 const DEDUP_PREFIX: &[u8] = b"dedup/";
+/// The prefix of the keys that hold what streams have lost.
+const LEDGER_PREFIX: &[u8] = b"ledger/";
 /// The key that holds the highest log id ever given out (8 bytes, little endian), so that none is used again.
 pub const LAST_ID_KEY: &[u8] = b"last-id";
 /// The key that holds the [`StoreSnapshot`].
@@ -54,6 +56,9 @@ pub struct StreamSnapshot {
     pub last: Seq,
     /// When that was.
     pub last_time: Option<NanoTime>,
+    /// The last sequence that the log had, so that one which has lost its end is found out.
+    #[serde(default)]
+    pub log_last: Seq,
     /// The serial number of the next consumer.
     pub next_serial: u64,
     /// The last journal record that is contained in this.
@@ -84,6 +89,7 @@ impl StreamSnapshot {
             shard,
             created: core.created,
             last: core.last(),
+            log_last: core.log_last(),
             last_time: core.last_time(),
             next_serial: stream.next_serial(),
             position,
@@ -103,6 +109,11 @@ pub fn stream_key(id: LogId) -> Bytes {
 /// The key of what a stream's newest message has for an id. In version 1, all ids of its window were there.
 pub fn dedup_key(id: LogId) -> Bytes {
     [DEDUP_PREFIX, id.to_string().as_bytes()].concat().into()
+}
+
+/// The key of what a stream has lost.
+pub fn ledger_key(id: LogId) -> Bytes {
+    [LEDGER_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
 /// The prefix of the keys of the parts of a stream's window of message ids.

@@ -14,6 +14,7 @@ use crate::stream::ahead::ReadAhead;
 use crate::stream::config::StreamConfig;
 use crate::stream::damage::Damage;
 use crate::stream::dedup::Dedup;
+use crate::stream::ledger::Ledger;
 use crate::stream::message::{self, Marks, Message};
 use crate::stream::settings::Settings;
 use crate::stream::tail::Tail;
@@ -74,6 +75,7 @@ pub(crate) struct StreamCore {
     pub settings: Settings,
     pub created: NanoTime,
     pub dedup: Dedup,
+    pub ledger: Ledger,
     pub index: Index,
     /// Messages removed since the consumers were last told; filled only while there are consumers.
     pub removed: Vec<Removed>,
@@ -133,6 +135,7 @@ impl StreamCore {
             settings: who.settings,
             created: who.created,
             dedup: Dedup::default(),
+            ledger: Ledger::default(),
             index,
             removed: Vec::new(),
             track_removed: false,
@@ -178,6 +181,11 @@ impl StreamCore {
             None if self.last == 0 && !self.cleared => self.config.first_seq.min(1),
             None => self.last + 1,
         }
+    }
+
+    /// The last sequence that the log has.
+    pub fn log_last(&self) -> Seq {
+        self.reader.extent().last
     }
 
     /// The state that clients are told.

@@ -182,6 +182,8 @@ impl Dedup {
 
     /// The time of the day has stepped: the window lasts as long as it would have.
     pub fn step(&mut self, step: Nanos) {
+        // Checkpoints have the times of before.
+        self.forget_saved();
         for (time, _) in &mut self.queue {
             *time = time.saturating_add(step);
         }

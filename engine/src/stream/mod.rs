@@ -15,6 +15,7 @@ mod damage;
 pub(crate) mod dedup;
 mod fast;
 mod ingest;
+pub mod ledger;
 mod limits;
 pub(crate) mod mapping;
 mod marker;
@@ -88,6 +89,9 @@ impl OpenBatches {
         }
     }
 }
+
+/// Why a message is lost whose record was found damaged.
+const DAMAGED: &str = "its record is damaged";
 
 /// One stream and its consumers. Reached through [`Shard`](crate::shard::Shard) on the thread that owns it.
 pub struct Stream {
@@ -575,6 +579,7 @@ impl Stream {
             }
         }
         for seq in self.core.take_damage() {
+            self.core.ledger.note(seq, seq, turn.now, DAMAGED);
             turn.emits.push(Emit::Event(Event::MessageDamaged {
                 account: self.core.account.clone(),
                 stream: self.core.name.clone(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::error::{Kind, Result};
 use crate::index::SubjectInfo;
+use crate::stream::ledger::Ledger;
 use crate::stream::{Message, Stream};
 use crate::types::{NanoTime, Seq};
 
@@ -57,6 +58,11 @@ impl Stream {
     /// If storage cannot be read, or the message is damaged.
     pub fn message(&self, seq: Seq) -> Result<Option<Message>> {
         self.core.load(seq)
+    }
+
+    /// What the stream has lost.
+    pub fn ledger(&self) -> &Ledger {
+        &self.core.ledger
     }
 
     /// The newest message whose subject matches.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use weir_engine::consumer::{ConsumerConfig, ConsumerInfo, GroupState, SeqPair};
 use weir_engine::json::format_time;
 use weir_engine::reject::Rejection;
+use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::{StreamConfig, StreamState};
 use weir_engine::{NanoTime, Seq};
 
@@ -187,7 +188,29 @@ pub(super) struct State {
     pub num_deleted: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deleted: Vec<Seq>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
     pub consumer_count: usize,
+}
+
+/// What a stream has lost.
+#[derive(Serialize)]
+pub(super) struct Lost {
+    /// The lowest of the sequences.
+    msgs: Vec<Seq>,
+    /// Their bytes; nothing tells them any more.
+    bytes: u64,
+}
+
+/// Lost sequences that are listed.
+const LOST_MAX: usize = 1000;
+
+impl Lost {
+    /// `None` if nothing is lost.
+    pub fn of(ledger: &Ledger) -> Option<Self> {
+        let msgs = ledger.sequences(LOST_MAX);
+        (!msgs.is_empty()).then_some(Self { msgs, bytes: 0 })
+    }
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -208,6 +231,7 @@ impl State {
             subjects: BTreeMap::new(),
             num_deleted: state.num_deleted,
             deleted: Vec::new(),
+            lost: None,
             consumer_count: consumers,
         }
     }

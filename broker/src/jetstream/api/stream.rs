@@ -15,7 +15,7 @@ use weir_engine::stream::{Purge, Storage, StreamConfig, sourcing_rules};
 use super::account::Usage;
 use super::call::Call;
 use super::decode::decode;
-use super::reply::{self, Cluster, Page, State, StreamInfo};
+use super::reply::{self, Cluster, Lost, Page, State, StreamInfo};
 use super::{Answer, heavy_answer, is_empty, is_json, limits, lookup, refused, schema};
 use crate::jetstream::sourcing::SourceInfo;
 use crate::jetstream::{ApiRequest, JetStream, now};
@@ -241,6 +241,7 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
         .call(entry.shard, move |shard| {
             let stream = shard.stream(id)?;
             let mut state = State::of(&stream.state()?, stream.consumer_count());
+            state.lost = Lost::of(stream.ledger());
             if asked.deleted_details {
                 state.deleted = stream.deleted(DELETED_MAX)?;
             }

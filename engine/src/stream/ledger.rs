@@ -1,0 +1,159 @@
+//! What a stream has lost: sequences whose messages were stored, and cannot be read any more or are gone.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{NanoTime, SEQ_LIMIT, Seq};
+
+/// Ranges that a ledger has; of what comes beyond it keeps only the number of messages.
+pub const LEDGER_RANGES: usize = 256;
+
+/// Consecutive sequences that were found lost for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The lowest.
+    pub first: Seq,
+    /// The highest.
+    pub last: Seq,
+    /// When the first of them was found.
+    pub found: NanoTime,
+    /// Why.
+    pub why: String,
+}
+
+/// The losses of a stream, in the order of their sequences, none twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    losses: Vec<Loss>,
+    /// Messages that were lost beyond these.
+    #[serde(default)]
+    more: u64,
+    #[serde(skip)]
+    changed: bool,
+}
+
+impl Ledger {
+    /// The losses, up to [`LEDGER_RANGES`].
+    pub fn losses(&self) -> &[Loss] {
+        &self.losses
+    }
+
+    /// How many messages are lost.
+    pub fn messages(&self) -> u64 {
+        let listed = self.losses.iter().map(|loss| loss.last - loss.first + 1);
+        listed.fold(self.more, u64::saturating_add)
+    }
+
+    /// The lowest of the lost sequences, up to `max`.
+    pub fn sequences(&self, max: usize) -> Vec<Seq> {
+        let all = self.losses.iter().flat_map(|loss| loss.first..=loss.last);
+        all.take(max).collect()
+    }
+
+    /// Notes that these sequences, `first` to `last`, are lost; those that are known already stay as they are.
+    pub(crate) fn note(&mut self, first: Seq, last: Seq, found: NanoTime, why: &str) {
+        // Above it there is none, and counting beyond it would end.
+        let last = last.min(SEQ_LIMIT);
+        let mut next = first;
+        while next <= last {
+            // The first loss that reaches to `next` or beyond.
+            let at = self.losses.partition_point(|loss| loss.last < next);
+            let end = match self.losses.get(at) {
+                Some(loss) if loss.first <= next => {
+                    next = loss.last.saturating_add(1);
+                    continue;
+                }
+                Some(loss) => last.min(loss.first - 1),
+                None => last,
+            };
+            self.insert(at, next, end, found, why);
+            next = end.saturating_add(1);
+        }
+    }
+
+    /// Puts a range that nothing covers in front of the loss at `at`.
+    fn insert(&mut self, at: usize, first: Seq, last: Seq, found: NanoTime, why: &str) {
+        self.changed = true;
+        let before = at
+            .checked_sub(1)
+            .filter(|&i| self.losses[i].last + 1 == first && self.losses[i].why == why);
+        let after = self
+            .losses
+            .get(at)
+            .is_some_and(|loss| last + 1 == loss.first && loss.why == why);
+        match before {
+            Some(i) => {
+                self.losses[i].last = if after { self.losses.remove(at).last } else { last };
+            }
+            None if after => self.losses[at].first = first,
+            None if self.losses.len() >= LEDGER_RANGES => {
+                self.more = self.more.saturating_add(last - first + 1);
+            }
+            None => {
+                let why = why.to_owned();
+                self.losses.insert(
+                    at,
+                    Loss {
+                        first,
+                        last,
+                        found,
+                        why,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Whether something was noted since this was last asked: for a checkpoint.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What a checkpoint was given may not be there.
+    pub(crate) fn forget_saved(&mut self) {
+        self.changed = !self.losses.is_empty();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(ledger: &Ledger) -> Vec<(Seq, Seq, &str)> {
+        ledger
+            .losses()
+            .iter()
+            .map(|loss| (loss.first, loss.last, &*loss.why))
+            .collect()
+    }
+
+    #[test]
+    fn ranges_are_merged_and_none_is_noted_twice() {
+        let mut ledger = Ledger::default();
+        for seq in [5, 7, 6, 5, 20] {
+            ledger.note(seq, seq, 1, "damaged");
+        }
+        assert_eq!(ranges(&ledger), [(5, 7, "damaged"), (20, 20, "damaged")]);
+        ledger.note(3, 10, 2, "gone");
+        assert_eq!(
+            ranges(&ledger),
+            [(3, 4, "gone"), (5, 7, "damaged"), (8, 10, "gone"), (20, 20, "damaged")]
+        );
+        assert_eq!((ledger.messages(), ledger.sequences(3)), (9, vec![3, 4, 5]));
+        assert!(ledger.take_changed());
+        ledger.note(3, 10, 3, "again");
+        assert!(!ledger.take_changed());
+        assert_eq!(ledger.losses()[0].found, 2);
+    }
+
+    #[test]
+    fn beyond_its_bound_it_only_counts() {
+        let mut ledger = Ledger::default();
+        for n in 0..LEDGER_RANGES as u64 + 10 {
+            ledger.note(n * 2 + 1, n * 2 + 1, 1, "damaged");
+        }
+        assert_eq!(ledger.losses().len(), LEDGER_RANGES);
+        assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 10);
+        ledger.note(SEQ_LIMIT, Seq::MAX, 1, "damaged");
+        assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 11);
+    }
+}
