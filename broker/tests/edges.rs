@@ -184,3 +184,14 @@ fn mirrors_and_sources_count_as_consumers_of_the_account() {
         0
     );
 }
+
+#[test]
+fn room_is_looked_for_before_subjects_are() {
+    let fixture = start(|options| options.jetstream.max_file = Some(1 << 20));
+    let mut client = fixture.client();
+    create(&mut client, &json!({"name": "S", "subjects": ["s"]}));
+    let both = json!({"name": "T", "subjects": ["s"], "max_bytes": 2 << 20});
+    assert_eq!(ask(&mut client, "STREAM.CREATE.T", &both)["error"]["err_code"], 10047);
+    let one = json!({"name": "T", "subjects": ["s"]});
+    assert_eq!(ask(&mut client, "STREAM.CREATE.T", &one)["error"]["err_code"], 10065);
+}

@@ -63,12 +63,12 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         Some(existing) if existing.config == config => existing,
         Some(_) => return Err(reject::STREAM_NAME_EXIST),
         None => {
+            check_room(js, &config, 0)?;
             let streams = js.catalogue().list(&account);
             let own = SubjectSet::of(&config.subjects);
             if streams.iter().any(|other| own.overlaps(&other.config.subjects)) {
                 return Err(reject::STREAM_SUBJECT_OVERLAP);
             }
-            check_room(js, &config, 0)?;
             sourcing_rules::check_filters(&config)?;
             let id = js.allocate_id();
             let owner = account.clone();
