@@ -164,7 +164,11 @@ impl Shard<'_, '_> {
         let now = self.turn.now;
         let mut stream = self.state.restoring.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         let known = stream.core.last_time();
-        stream.core.raise_last(last, last_time.or(known).unwrap_or(now));
+        match last_time.or(known) {
+            Some(time) => stream.core.raise_last(last, time),
+            None if last > stream.core.last() => stream.core.raise_last(last, now),
+            None => {}
+        }
         for consumer in consumers {
             stream.resume_consumer(consumer, now)?;
         }

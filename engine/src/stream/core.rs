@@ -248,10 +248,9 @@ impl StreamCore {
 
     /// Raises the last sequence to at least this, given at that time.
     pub fn raise_last(&mut self, seq: Seq, time: NanoTime) {
-        if seq > self.last {
-            self.last = seq;
-            self.last_time = Some(time);
-        }
+        self.last = self.last.max(seq);
+        // Times never go back. The log may know a sequence already, but not when it was given, if its message is gone.
+        self.last_time = self.last_time.max(Some(time));
     }
 
     /// The size of a live message as limits count it; 0 if there is none.

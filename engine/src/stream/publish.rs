@@ -297,10 +297,13 @@ impl Stream {
             self.replay_origin(block);
         }
         self.note_schedule(seq, message::subject_of(&head), block.unwrap_or_default(), time);
-        if seq > self.core.last() {
-            self.core.put(seq, time, head, body)?;
+        match seq > self.core.last() {
+            true => self.core.put(seq, time, head, body),
+            false => {
+                self.core.raise_last(seq, time);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Notes the id of the newest message, empty if it has none.
