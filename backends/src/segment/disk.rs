@@ -74,6 +74,8 @@ struct State {
     dice: Dice,
     /// Numbers of files below this belong to processes that are gone.
     alive: u64,
+    /// Whether the process is gone and the next has not begun.
+    halted: bool,
 }
 
 /// The disk.
@@ -98,6 +100,7 @@ impl SimulatedDisk {
                 failure: Failure::Io,
                 dice: Dice::new(seed),
                 alive: 0,
+                halted: false,
             }),
         }
     }
@@ -116,15 +119,22 @@ impl SimulatedDisk {
         self.state.lock().calls
     }
 
-    /// The process ends: what it wrote is there, and it writes no more.
+    /// The process ends: what it wrote is there, and whatever is left of it can do nothing more until the next one
+    /// [begins](Self::boot).
     pub fn kill(&self) {
         let mut state = self.state.lock();
+        state.halted = true;
         state.alive = state.next;
         state.next += 1;
         state.fail_at = 0;
     }
 
-    /// The power fails: what was not synced is there or not, as the dice fall.
+    /// The next process begins.
+    pub fn boot(&self) {
+        self.state.lock().halted = false;
+    }
+
+    /// The power fails, and the process ends with it: what was not synced is there or not, as the dice fall.
     pub fn lose_power(&self, dice: &mut Dice) {
         self.kill();
         let mut state = self.state.lock();
@@ -290,6 +300,9 @@ fn apply(names: &mut BTreeMap<OsString, u64>, change: Vec<Edge>) {
 impl State {
     /// Counts a call; whether it fails.
     fn call(&mut self, needs_room: bool) -> io::Result<()> {
+        if self.halted {
+            return Err(io::Error::other("the process is gone"));
+        }
         self.calls += 1;
         let due = self.calls == self.fail_at || (self.for_good && self.calls > self.fail_at);
         match self.failure {

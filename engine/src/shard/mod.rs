@@ -259,7 +259,7 @@ impl Runner {
                 wait = Duration::from_millis(1);
                 self.load.taken(&inputs);
                 for input in inputs {
-                    if matches!(input, Input::Close) {
+                    if matches!(input, Input::Close | Input::Abandon) {
                         return false;
                     }
                     self.refuse(input, error);

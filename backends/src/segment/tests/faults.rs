@@ -80,6 +80,7 @@ fn every_call_fails(options: &LogOptions, failure: Failure, sticky: bool, power:
             true => disk.lose_power(&mut dice),
             false => disk.kill(),
         }
+        disk.boot();
         let backend = SegmentBackend::open_on(&disk, store).unwrap();
         let (mut log, report) = backend.open(ID, options).unwrap();
         assert!(report.damage.is_empty(), "call {n}: {report:?}");

@@ -169,6 +169,7 @@ fn one(seed: u64, preallocate: bool) {
     for round in 0..6 {
         let what = format!("seed {seed}, round {round} after {ended:?}");
         let lost = ended == End::Power || failed;
+        disk.boot();
         let backend = SegmentBackend::open_on(&disk, Path::new(STORE)).unwrap();
         let mut logs = Vec::new();
         for (id, history) in ids.iter().zip(&mut expected.logs) {
