@@ -136,7 +136,8 @@ impl Client {
             who: Mutex::default(),
             trace: server.options.trace,
             max_pending,
-            deliver_max: max_pending / DELIVER_PART,
+            // Something always fits, so that no consumer waits for ever.
+            deliver_max: (max_pending / DELIVER_PART).max(1),
             relief: EARLY_WRITE.min(max_pending / 4),
             closing: OnceLock::new(),
             traffic: Traffic::default(),
