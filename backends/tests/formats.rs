@@ -13,10 +13,12 @@ use std::time::Duration;
 use support::fixture::{pack, unpack};
 use weir_backends::root::StoreDir;
 use weir_engine::consumer::{AckPolicy, ConsumerConfig};
+use weir_engine::shard::label::LogLabel;
+use weir_engine::shard::snapshot::STORE_KEY;
 use weir_engine::store::FORMAT_VERSION;
-use weir_engine::stream::settings::Defaults;
+use weir_engine::stream::settings::{BackendKind, Defaults};
 use weir_engine::stream::{Purge, Retention, StreamConfig};
-use weir_engine::{SECOND, Seq, Store, StoreOptions};
+use weir_engine::{LogId, SECOND, Seq, Store, StoreOptions};
 
 const NOW: Duration = Duration::ZERO;
 const START: i64 = 1_700_000_000 * SECOND;
@@ -173,6 +175,27 @@ fn opens(version: u32, how: &str) {
     let folder = tempfile::tempdir().unwrap();
     unpack(&fixture(version, how), folder.path());
     check(folder.path(), how == "killed");
+    // It is one of today's version now, with all that makes it one.
+    let root = StoreDir::new(folder.path())
+        .open_read_only(BackendKind::Segment)
+        .unwrap();
+    let store = root.kv().get(STORE_KEY).unwrap().unwrap();
+    let store = String::from_utf8(store.to_vec()).unwrap();
+    assert!(store.contains(&format!("\"version\":{FORMAT_VERSION}")), "{store}");
+    for id in root.list().unwrap() {
+        let label = root.label(id).unwrap();
+        assert_eq!(label.is_some(), id >= LogId(256), "the label of log {id}");
+        if let Some(label) = label {
+            assert_eq!(LogLabel::unpack(&label).unwrap().log(), id);
+        }
+    }
+    let copies = ["kv", "kv2"].map(|copy| {
+        let files = std::fs::read_dir(folder.path().join("weir/segment").join(copy)).unwrap();
+        let files: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+        assert_eq!(files.len(), 1);
+        files
+    });
+    assert_eq!(copies[0], copies[1]);
 }
 
 #[test]
@@ -183,6 +206,16 @@ fn a_store_of_version_1_that_was_stopped_is_opened() {
 #[test]
 fn a_store_of_version_1_that_was_killed_is_opened() {
     opens(1, "killed");
+}
+
+#[test]
+fn a_store_of_version_2_that_was_stopped_is_opened() {
+    opens(2, "stopped");
+}
+
+#[test]
+fn a_store_of_version_2_that_was_killed_is_opened() {
+    opens(2, "killed");
 }
 
 #[test]

@@ -35,6 +35,14 @@ pub enum Error {
         /// The names that there are.
         there: Vec<String>,
     },
+    /// The store has no finding of the wanted key.
+    #[error("the store has no finding {wanted:?}; it has {}", list(there))]
+    NoSuchFinding {
+        /// The key asked for.
+        wanted: String,
+        /// The keys that there are.
+        there: Vec<String>,
+    },
     /// What everything else depends on cannot be read.
     #[error("{0}")]
     Unreadable(weir_engine::Error),

@@ -40,5 +40,6 @@
 
 mod error;
 pub mod inspect;
+pub mod settle;
 
 pub use error::{Error, Result};

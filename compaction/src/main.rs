@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use weir_compaction::inspect::{Options, Progress, inspect_with};
+use weir_compaction::settle::{Which, settle};
 
 /// The store was looked at, and something in it is damaged or missing.
 const DAMAGED: u8 = 2;
@@ -27,6 +28,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Inspect(InspectArgs),
+    Settle(SettleArgs),
 }
 
 /// Show the streams and consumers of a store: backends, sequences, sizes, subjects, positions.
@@ -59,9 +61,33 @@ struct InspectArgs {
     json: bool,
 }
 
+/// Settle what was found lost in a store's own bookkeeping: you have seen it, and the store goes on without.
+///
+/// Until then health tells of it, and a journal that has a hole is kept. `weir inspect` shows the findings.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir settle /var/lib/weir journal-0-00000000000000000017
+  weir settle /var/lib/weir --all
+
+Exit code: 0 they are settled; 1 no store there, no such finding, or a server has it open.")]
+struct SettleArgs {
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    store: PathBuf,
+    /// The keys of the findings
+    #[arg(value_name = "KEY", required_unless_present = "all")]
+    keys: Vec<String>,
+    /// All that there are
+    #[arg(long, conflicts_with = "keys")]
+    all: bool,
+}
+
 fn main() -> ExitCode {
-    let Command::Inspect(args) = Cli::parse().command;
-    match inspect(&args) {
+    let done = match Cli::parse().command {
+        Command::Inspect(args) => inspect(&args),
+        Command::Settle(args) => settle_findings(args),
+    };
+    match done {
         Ok(code) => code,
         // Whoever read the output has enough of it.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -102,6 +128,19 @@ fn inspect(args: &InspectArgs) -> Result<ExitCode, Failure> {
         true => ExitCode::from(DAMAGED),
         false => ExitCode::SUCCESS,
     })
+}
+
+fn settle_findings(args: SettleArgs) -> Result<ExitCode, Failure> {
+    let which = match args.all {
+        true => Which::All,
+        false => Which::Keys(args.keys),
+    };
+    let mut out = io::stdout().lock();
+    for text in settle(&args.store, &which)? {
+        writeln!(out, "Settled: {text}")?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Progress on the standard error, where that is a terminal.

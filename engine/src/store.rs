@@ -334,6 +334,11 @@ impl Catalogue {
         self.findings.read().contains_key(key)
     }
 
+    /// Whether something is lost and not settled.
+    pub(crate) fn has_loss(&self) -> bool {
+        self.findings.read().values().any(Finding::is_loss)
+    }
+
     /// Whether something that a shard's journal lost is not settled.
     pub(crate) fn is_journal_open(&self, shard: usize) -> bool {
         let findings = self.findings.read();

@@ -105,7 +105,13 @@ impl Report {
             }
         }
         for finding in &self.findings {
-            writeln!(out, "\nFound {}: {}", format_time(Some(finding.found)), finding.text)?;
+            writeln!(
+                out,
+                "\nFound {} ({}): {}",
+                format_time(Some(finding.found)),
+                finding.key,
+                finding.text
+            )?;
         }
         if !self.problems.is_empty() {
             writeln!(out, "\nDamaged or missing:")?;

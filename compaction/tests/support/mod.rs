@@ -1,4 +1,5 @@
 //! A store with a bit of everything in it, used as an embedding program uses one.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -243,6 +243,11 @@ impl State {
                 || self.offline.contains(id)
                 || self.env.catalogue.by_id(id).is_some_and(elsewhere)
                 || kv.get(&stream_key(id))?.is_some();
+            if !named && self.env.catalogue.has_loss() {
+                // What is lost may have named it.
+                tracing::warn!(log = %id, "what an unfinished restore left is kept until what was found lost is settled");
+                continue;
+            }
             if !named {
                 tracing::info!(log = %id, "removing what an unfinished restore left");
                 let removed =
