@@ -143,7 +143,7 @@ impl Decoder {
                 return Ok(step);
             }
             if self.is_at_end() || (!self.parse()? && !self.unpacker.next(&mut self.unpacked)?) {
-                // What came is stored before the client is asked for more.
+                // What came is stored before more is decoded.
                 return Ok(match self.messages.is_empty() {
                     true => Step::More,
                     false => self.fill(),

@@ -1,7 +1,7 @@
 //! STREAM.RESTORE: a stream made from a backup that a client sends in chunks (js-api, "Snapshot / restore").
 //!
-//! Each chunk is decoded, and what it holds fills a stream that nobody sees, before the chunk is answered. Only when all of
-//! it is there does the stream appear; whatever breaks off before leaves nothing behind. While the client is silent no
+//! Each chunk is decoded, and what it holds fills a stream that nobody sees, before the next one is answered. Only when all
+//! of it is there does the stream appear; whatever breaks off before leaves nothing behind. While the client is silent no
 //! thread waits for it.
 
 use std::io;
@@ -187,10 +187,10 @@ impl Restore {
     /// Answers how many bytes came.
     async fn run(&self, mut chunks: mpsc::Receiver<Chunk>, waiting: &AtomicUsize) -> usize {
         let mut bytes = 0;
-        let mut filling = Filling {
+        let mut filling = Ok(Filling {
             decoder: Decoder::new(self.plan.clone()),
             unsynced: 0,
-        };
+        });
         // Where the last answer goes.
         let reply = loop {
             let broken = match tokio::time::timeout(IDLE, chunks.recv()).await {
@@ -198,14 +198,17 @@ impl Restore {
                 Ok(Some(chunk)) if !chunk.reply.is_empty() => {
                     waiting.fetch_sub(chunk.payload.len(), Ordering::Relaxed);
                     bytes += chunk.payload.len();
-                    match self.take(filling, chunk.payload).await {
-                        Ok(going_on) => filling = going_on,
+                    match filling {
+                        // The next chunk is asked for while this one is worked on: one of each is there at a time.
+                        Ok(before) => {
+                            self.js.send(&self.request.account, &chunk.reply, b"", b"");
+                            filling = self.take(before, chunk.payload).await;
+                        }
                         Err(rejection) => {
                             self.answer(&chunk.reply, Err(rejection)).await;
                             return bytes;
                         }
                     }
-                    self.js.send(&self.request.account, &chunk.reply, b"", b"");
                     continue;
                 }
                 Ok(Some(_)) => "every chunk needs a reply subject",
@@ -216,9 +219,10 @@ impl Restore {
             self.forget().await;
             return bytes;
         };
-        let outcome = match filling.decoder.finish() {
-            Ok((contents, begin)) => self.complete(contents, begin).await,
-            Err(error) => Err(rejected(error)),
+        let outcome = match filling.map(|filling| filling.decoder.finish()) {
+            Ok(Ok((contents, begin))) => self.complete(contents, begin).await,
+            Ok(Err(error)) => Err(rejected(error)),
+            Err(rejection) => Err(rejection),
         };
         self.answer(&reply, outcome).await;
         bytes
