@@ -167,6 +167,22 @@ fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
     } else {
         dice.roll(5) as usize + 1
     };
+    let (one, after) = (&filters[..filters.len().min(1)], dice.subject(subjects));
+    let mut seen = Vec::new();
+    index
+        .last_of_each_after(one, &after, &mut |name, info| {
+            seen.push((name.to_vec(), info));
+            match seen.len() == limit {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })
+        .unwrap();
+    let behind = all
+        .iter()
+        .filter(|(name, _)| accepts(one, name) && name[..] > after[..]);
+    let expected: Vec<_> = behind.map(|(name, info)| (name.to_vec(), *info)).take(limit).collect();
+    assert_eq!(seen, expected, "each of {one:?} behind {after:?}");
     let mut seen = Vec::new();
     index
         .last_of_each(&filters, &mut |name, info| {
