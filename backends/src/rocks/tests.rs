@@ -236,14 +236,14 @@ fn a_flipped_bit_in_what_names_the_files_changes_nothing() {
         let bytes = &before[name];
         let file = std::fs::OpenOptions::new().write(true).open(&path).expect("the file");
         let set = |at: usize, byte: u8| file.write_all_at(&[byte], at as u64).expect("written");
-        for at in 0..bytes.len() {
-            set(at, bytes[at] ^ 1 << (at % 8));
+        for (at, byte) in bytes.iter().copied().enumerate() {
+            set(at, byte ^ 1 << (at % 8));
             let error = RocksBackend::open(folder.path(), &RocksOptions::default()).err();
             let error = error.expect("not opened");
             assert_eq!(error.kind, Kind::Damaged, "{name}, byte {at}: {error}");
             assert!(error.message.contains("MANIFEST-") || error.message.contains("CURRENT"));
             assert!(error.message.contains("nothing of it was changed"), "{error}");
-            set(at, bytes[at]);
+            set(at, byte);
             refused += 1;
         }
     }
