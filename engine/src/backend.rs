@@ -238,6 +238,9 @@ pub trait LogReader: Send + Sync {
     fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()>;
 }
 
+/// Keys that [`Kv::remove_prefix`] deletes in one go, where a backend has no quicker way.
+const REMOVE_STEP: usize = 4096;
+
 /// An ordered map of small things: index pages, checkpoints, consumer state, configuration. Durable after
 /// [`Backend::sync`]; after a crash it holds a prefix of its writes.
 pub trait Kv: Send + Sync {
@@ -250,4 +253,25 @@ pub trait Kv: Send + Sync {
     /// Visits the keys that begin with `prefix`, in byte order, from `from` on (itself included; the whole key, not
     /// what follows the prefix), until told to stop.
     fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()>;
+
+    /// Deletes the keys that begin with `prefix`. If it fails, some may be left.
+    fn remove_prefix(&self, prefix: &[u8]) -> Result<()> {
+        let mut from: Option<Bytes> = None;
+        loop {
+            let mut writes: Vec<KvWrite> = Vec::new();
+            self.scan(prefix, from.as_deref(), &mut |key, _| {
+                writes.push((Bytes::copy_from_slice(key), None));
+                match writes.len() < REMOVE_STEP {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })?;
+            let Some((last, _)) = writes.last() else {
+                return Ok(());
+            };
+            // What is deleted is not walked over again.
+            from = Some(last.clone());
+            self.put_all(&writes)?;
+        }
+    }
 }

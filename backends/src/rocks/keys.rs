@@ -33,6 +33,9 @@ pub(super) const KV: &str = "kv";
 /// The families of bodies, by [`family`].
 pub(super) const BODIES: [&str; 3] = ["bodies", "bodies_lz4", "bodies_zstd"];
 
+/// Where nobody can say which family a body is in.
+pub(super) const NO_FAMILY: u8 = u8::MAX;
+
 /// Which of [`BODIES`] takes new records of a log.
 pub(super) fn family(compression: Compression) -> u8 {
     match compression {

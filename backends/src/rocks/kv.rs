@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rocksdb::{ReadOptions, WriteBatch};
+use rocksdb::{IterateBounds, PrefixRange, ReadOptions, WriteBatch};
 use weir_engine::{Kv, KvWrite, Result, VisitKey};
 
 use super::store::{Shared, failed};
@@ -36,7 +36,7 @@ impl Kv for RocksKv {
 
     fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()> {
         let mut options = ReadOptions::default();
-        options.set_iterate_range(rocksdb::PrefixRange(prefix));
+        options.set_iterate_range(PrefixRange(prefix));
         let mut iter = self.shared.db.raw_iterator_cf_opt(self.shared.kv()?, options);
         iter.seek(from.map_or(prefix, |from| from.max(prefix)));
         while let Some((key, value)) = iter.item() {
@@ -46,5 +46,23 @@ impl Kv for RocksKv {
             iter.next();
         }
         iter.status().map_err(|error| failed("reading keys", &error))
+    }
+
+    fn remove_prefix(&self, prefix: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        let kv = self.shared.kv()?;
+        match PrefixRange(prefix).into_bounds() {
+            (_, Some(end)) => batch.delete_range_cf(kv, prefix, end.as_slice()),
+            // No key is above them all.
+            (_, None) => {
+                let mut keys = Vec::new();
+                self.scan(prefix, None, &mut |key, _| {
+                    keys.push((Bytes::copy_from_slice(key), None));
+                    std::ops::ControlFlow::Continue(())
+                })?;
+                self.shared.add_kv(&mut batch, &keys)?;
+            }
+        }
+        self.shared.write(batch)
     }
 }

@@ -13,6 +13,9 @@ use super::reader::{RocksReader, walk};
 use super::store::{FEW, Shared};
 use crate::batch;
 
+/// Records to erase are looked up one by one where so many sequences or more lie between two of them.
+const SPARSE: u64 = 8;
+
 /// Known damage is remembered for so many sequences of a log at most.
 const DAMAGE_MAX: usize = 10_000;
 
@@ -158,6 +161,50 @@ impl RocksLog {
         Ok(())
     }
 
+    /// Adds the deletion of records, as far as they are there, to the batch. The sequences are in order.
+    fn erase_all(&self, out: &mut WriteBatch, seqs: &[Seq], meta: &mut Meta) -> Result<()> {
+        let (Some(low), Some(high)) = (seqs.first(), seqs.last()) else {
+            return Ok(());
+        };
+        if seqs.len() <= FEW || (high - low) / SPARSE > seqs.len() as u64 {
+            return seqs.iter().try_for_each(|seq| self.erase(out, *seq, meta));
+        }
+        // Reading on is cheaper than looking up each.
+        let mut found = Vec::with_capacity(seqs.len());
+        let mut wanted = seqs.iter().peekable();
+        walk(&self.state, *low, *high, &mut |seq, head| {
+            while wanted.next_if(|next| **next < seq).is_some() {}
+            if wanted.next_if(|next| **next == seq).is_some() {
+                found.push((seq, head.family, head.body_len, head.bytes()));
+            }
+            true
+        })?;
+        for run in found.chunk_by(|before, next| before.0 + 1 == next.0) {
+            let (first, last) = (run[0].0, run[run.len() - 1].0);
+            if run.len() > FEW {
+                self.delete_range(out, first, last, meta)?;
+            }
+            for (seq, family, body_len, bytes) in run {
+                if run.len() <= FEW {
+                    self.delete_one(out, *seq, *family, *body_len)?;
+                }
+                let taken = Taken {
+                    count: 1,
+                    bytes: *bytes,
+                };
+                taken.from(meta);
+            }
+        }
+        // Those that were passed over are not there, or damaged.
+        let mut found = found.iter().map(|(seq, ..)| *seq).peekable();
+        for seq in seqs {
+            if found.next_if_eq(seq).is_none() {
+                self.erase(out, *seq, meta)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds the deletion of one record, if it is there, to the batch.
     fn erase(&self, out: &mut WriteBatch, seq: Seq, meta: &mut Meta) -> Result<()> {
         let shared = &self.state.shared;
@@ -170,7 +217,7 @@ impl RocksLog {
         };
         match value.as_deref().and_then(|value| Head::decode(&key, value)) {
             Some((head, true)) => {
-                self.delete(out, seq, &head)?;
+                self.delete_one(out, seq, head.family, head.body_len)?;
                 let taken = Taken {
                     count: 1,
                     bytes: head.bytes(),
@@ -193,11 +240,16 @@ impl RocksLog {
         Ok(())
     }
 
-    fn delete(&self, out: &mut WriteBatch, seq: Seq, head: &Head<'_>) -> Result<()> {
+    fn delete_one(&self, out: &mut WriteBatch, seq: Seq, family: u8, body_len: u32) -> Result<()> {
         let key = keys::record(self.state.place, seq);
-        out.delete_cf(self.state.shared.heads()?, key);
-        if head.body_len > 0 {
-            out.delete_cf(self.state.shared.bodies(head.family)?, key);
+        let shared = &self.state.shared;
+        out.delete_cf(shared.heads()?, key);
+        if family == keys::NO_FAMILY {
+            for family in shared.bodies_of(0xff) {
+                out.delete_cf(shared.bodies(family)?, key);
+            }
+        } else if body_len > 0 {
+            out.delete_cf(shared.bodies(family)?, key);
         }
         Ok(())
     }
@@ -242,14 +294,7 @@ impl RocksLog {
             return Ok(taken);
         }
         for (seq, family, body_len) in few {
-            let head = Head {
-                time: 0,
-                body_len,
-                family,
-                body_crc: 0,
-                head: &[],
-            };
-            self.delete(out, seq, &head)?;
+            self.delete_one(out, seq, family, body_len)?;
         }
         Ok(match all {
             true => Taken {
@@ -301,10 +346,10 @@ impl Log for RocksLog {
             let taken = self.delete_span(&mut out, span, &old, trim > old.last);
             self.or_poison(taken)?.from(&mut meta);
         }
-        for seq in erase.iter().filter(|seq| (old.first..=old.last).contains(*seq)) {
-            let erased = self.erase(&mut out, *seq, &mut meta);
-            self.or_poison(erased)?;
-        }
+        let there = &erase[erase.partition_point(|seq| *seq < old.first)..];
+        let there = &there[..there.partition_point(|seq| *seq <= old.last)];
+        let erased = self.erase_all(&mut out, there, &mut meta);
+        self.or_poison(erased)?;
         let kept_before = meta.count;
         let mut written = 0;
         let mut first_new = None;

@@ -300,3 +300,41 @@ fn a_manifest_that_is_cut_off_or_lost_changes_nothing() {
     let (log, _) = backend.open(LogId(1), &LogOptions::default()).expect("the log");
     assert_eq!(log.reader().extent().count, 5);
 }
+
+/// Whole spans and scattered records, of which some are damaged, whatever the damage makes of their heads.
+#[test]
+fn many_are_erased_at_once_and_what_is_damaged_goes_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = open(folder.path());
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("a log");
+    fill(&mut *log, 1..=1_000);
+    log.sync().expect("synced");
+    let db = &backend.shared.db;
+    let heads = db.cf_handle(keys::HEADS).expect("heads");
+    for (seq, at) in [(110, 12), (120, 8), (130, 0), (511, 12), (900, 12)] {
+        let key = keys::record(1, seq);
+        let mut value = db.get_cf(heads, key).expect("readable").expect("there");
+        value[at] ^= 0x40;
+        let mut options = rocksdb::WriteOptions::default();
+        options.disable_wal(true);
+        db.put_cf_opt(heads, key, value, &options).expect("written");
+    }
+    let gone = |seq: Seq| (101..=300).contains(&seq) || (500..700).contains(&seq) && seq % 2 == 1;
+    let erase: Vec<Seq> = (1..=1_000).filter(|seq| gone(*seq)).chain([2_000]).collect();
+    log.erase(&erase).expect("erased");
+    log.erase(&erase).expect("erased again");
+    let stay = |seq: &Seq| !gone(*seq) && *seq != 900;
+    let expected: Vec<Seq> = (1..=1_000).filter(stay).collect();
+    let reader = log.reader();
+    assert_eq!(seqs(&*reader, Want::Full, Direction::Forward), expected);
+    // The damaged one that stays is counted.
+    assert_eq!(reader.extent().count, expected.len() as u64 + 1);
+    log.trim(1_001).expect("trimmed");
+    assert_eq!(reader.extent().count, 0);
+    for family in [keys::HEADS, keys::BODIES[0]] {
+        let cf = db.cf_handle(family).expect("a family");
+        let mut iter = db.raw_iterator_cf(cf);
+        iter.seek_to_first();
+        assert!(!iter.valid(), "{family}");
+    }
+}

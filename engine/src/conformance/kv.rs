@@ -15,6 +15,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("kv: scans are in byte order, and of the prefix only", ordered),
     ("kv: a scan begins where it is told to", from),
     ("kv: a scan stops when told to", early_stop),
+    ("kv: a prefix is removed, and no more", prefix_removed),
     ("kv: keys of any bytes", binary_keys),
     ("kv: large values, many keys", many),
     ("kv: a visitor may use the space", nested),
@@ -62,6 +63,33 @@ fn basics(store: &mut Store) -> Outcome {
         Some(Bytes::from_static(b"one")),
         "get(a) by another handle"
     );
+    Ok(())
+}
+
+fn prefix_removed(store: &mut Store) -> Outcome {
+    let kv = store.backend()?.kv();
+    let numbered = |prefix: &[u8], n: u32| [prefix, &n.to_be_bytes()].concat();
+    let all: Vec<KvWrite> = (0..10_000).map(|n| put(&numbered(b"a\xff", n), b"x")).collect();
+    kv.put_all(&all)?;
+    let others: [&[u8]; 6] = [b"", b"a", b"a\xfe", b"b", b"b\x00", b"\xff\xff"];
+    for key in others {
+        kv.put_all(&[put(key, b"y")])?;
+    }
+    kv.remove_prefix(b"a\xff")?;
+    kv.remove_prefix(b"none")?;
+    same!(keys(&*kv, b"", None)?, others.map(<[u8]>::to_vec), "the keys that stay");
+    same!(kv.get(&numbered(b"a\xff", 7))?, None, "get of a key that went");
+    kv.put_all(&[put(b"a\xff7", b"z"), put(b"\xff", b"z")])?;
+    same!(keys(&*kv, b"a\xff", None)?.len(), 1, "a key that came later");
+    kv.remove_prefix(b"\xff")?;
+    let stay = [&b""[..], b"a", b"a\xfe", b"a\xff7", b"b", b"b\x00"].map(<[u8]>::to_vec);
+    same!(keys(&*kv, b"", None)?, stay, "the keys without those above all others");
+    drop(kv);
+    store.backend()?.sync()?;
+    if store.reopen()? {
+        let kv = store.backend()?.kv();
+        same!(keys(&*kv, b"", None)?, stay, "the keys after reopening");
+    }
     Ok(())
 }
 

@@ -431,20 +431,5 @@ impl Paged {
 
 /// Deletes whatever a paged index keeps for that log. For a log that is removed.
 pub(crate) fn forget(kv: &dyn Kv, log: LogId) -> Result<()> {
-    let prefix = Keys::new(log, 0).prefix();
-    loop {
-        let mut writes: Vec<KvWrite> = Vec::new();
-        kv.scan(&prefix, None, &mut |key, _| {
-            writes.push((Bytes::copy_from_slice(key), None));
-            if writes.len() == BUILD_STEP {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
-        if writes.is_empty() {
-            return Ok(());
-        }
-        kv.put_all(&writes)?;
-    }
+    kv.remove_prefix(&Keys::new(log, 0).prefix())
 }
