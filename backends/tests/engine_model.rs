@@ -76,6 +76,8 @@ struct Model {
     config: StreamConfig,
     messages: Vec<Stored>,
     last: u64,
+    /// Whether all was purged since the start: then even a stream that never held anything begins at 1.
+    cleared: bool,
     ids: Vec<(String, u64, NanoTime)>,
     last_id: String,
 }
@@ -84,6 +86,7 @@ impl Model {
     fn new(config: StreamConfig) -> Self {
         Self {
             last: config.first_seq.saturating_sub(1),
+            cleared: false,
             config,
             messages: Vec::new(),
             ids: Vec::new(),
@@ -237,13 +240,14 @@ impl Model {
         if everything && purge.keep == 0 && purge.seq > self.last {
             self.last = purge.seq - 1;
         }
+        self.cleared |= everything && purge.keep == 0 && purge.seq == 0;
         (before - self.messages.len()) as u64
     }
 
     fn first(&self) -> u64 {
         match self.messages.first() {
             Some(message) => message.seq,
-            None if self.last == 0 => self.config.first_seq.min(1),
+            None if self.last == 0 && !self.cleared => self.config.first_seq.min(1),
             None => self.last + 1,
         }
     }
@@ -503,6 +507,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
                     false => bench.kill(),
                 }
                 bench.open();
+                model.cleared = false;
                 stream = bench.find("S").expect("the stream is there again");
             }
             _ => check_searches(&stream, &model, &mut random),

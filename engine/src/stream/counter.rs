@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use num_bigint::BigInt;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::headers;
 use crate::reject;
 use crate::stream::asked::Asked;
@@ -120,8 +120,13 @@ impl Stream {
     /// # Errors
     /// [`reject::MESSAGE_COUNTER_BROKEN`] if its newest message holds no number, or storage cannot be read.
     pub(super) fn counter_of(&mut self, subject: &[u8]) -> Result<Counter> {
-        let Some(message) = self.last_message(subject)? else {
+        let Some(info) = self.core.index.subject(subject)? else {
             return Ok(Counter::default());
+        };
+        // A counter must not begin anew because what it stood at cannot be read.
+        let Some(message) = self.core.load(info.last)? else {
+            let text = format!("the counter's message {} cannot be read", info.last);
+            return Err(Error::damaged(text));
         };
         let sources = match headers::get(&message.headers, SOURCES).filter(|sources| !sources.is_empty()) {
             Some(sources) => serde_json::from_slice(sources).map_err(|_| reject::MESSAGE_COUNTER_BROKEN)?,
