@@ -226,3 +226,21 @@ fn a_flipped_bit_in_the_catalogue_costs_nothing_and_in_both_copies_no_message() 
         }
     }
 }
+
+#[test]
+fn an_entry_that_makes_no_sense_costs_its_stream_only() {
+    let (mut bench, kept, other) = two_streams(Storage::Persistent);
+    let key = stream_key(other);
+    bench.root().kv().put_all(&[(key.clone(), Some("{".into()))]).unwrap();
+    for _ in 0..2 {
+        bench.open();
+        assert_eq!(bench.find("kept").map(|stream| stream.id), Some(kept));
+        assert_eq!(bench.find("kept").unwrap().message(10).unwrap().payload, "acknowledged");
+        assert!(offline(&bench, "other").is_some());
+        let kinds: Vec<FindingKind> = bench.store().findings().iter().map(|finding| finding.kind).collect();
+        assert_eq!(kinds, [FindingKind::Catalogue, FindingKind::Orphan]);
+        bench.close();
+        assert_eq!(bench.root().kv().get(&key).unwrap().as_deref(), Some(&b"{"[..]));
+        assert!(bench.logs().contains(&other));
+    }
+}

@@ -339,12 +339,12 @@ impl Catalogue {
         self.findings.read().values().any(Finding::is_loss)
     }
 
-    /// Whether something that a shard's journal lost is not settled.
+    /// Whether something is lost and not settled that a shard's journal may tell more of.
     pub(crate) fn is_journal_open(&self, shard: usize) -> bool {
         let findings = self.findings.read();
         findings
             .values()
-            .any(|finding| finding.kind == FindingKind::Journal && finding.shard == Some(shard))
+            .any(|finding| finding.is_loss() && finding.shard.is_none_or(|of| of == shard))
     }
 
     pub(crate) fn add_finding(&self, key: &str, finding: Finding) {

@@ -223,18 +223,29 @@ impl State {
             concerned.truncate(RANGES_MAX);
         }
         let key = format!("journal-{}-{first:020}", self.number);
-        self.tell(&key, text, concerned, now)
+        let finding = Finding {
+            concerned,
+            ..self.finding(FindingKind::Journal, text, now)
+        };
+        self.keep(&key, finding)
     }
 
-    /// Tells of something that a journal lost.
-    pub(super) fn tell(&mut self, key: &str, text: String, concerned: Vec<Concerned>, now: NanoTime) -> Result<()> {
-        let finding = Finding {
-            kind: FindingKind::Journal,
+    /// Tells of something that a journal or the catalogue lost, and keeps that until it is settled.
+    pub(super) fn tell(&self, kind: FindingKind, key: &str, text: String, now: NanoTime) -> Result<()> {
+        self.keep(key, self.finding(kind, text, now))
+    }
+
+    fn finding(&self, kind: FindingKind, text: String, now: NanoTime) -> Finding {
+        Finding {
+            kind,
             found: now,
-            shard: Some(self.number),
+            shard: (kind == FindingKind::Journal).then_some(self.number),
             text,
-            concerned,
-        };
+            concerned: Vec::new(),
+        }
+    }
+
+    fn keep(&self, key: &str, finding: Finding) -> Result<()> {
         if self.env.catalogue.has_finding(key) {
             return Ok(());
         }
@@ -242,7 +253,7 @@ impl State {
         self.env.keep_finding(key, finding)
     }
 
-    /// Whether the journal is kept, because something is missing in it and that is not settled.
+    /// Whether the journal is kept, because something is missing in it or in the catalogue and that is not settled.
     pub(super) fn keeps_journal(&self) -> bool {
         let journal: &dyn Log = self.journal.as_ref();
         self.env.catalogue.is_journal_open(self.number) && journal.reader().extent().disk_bytes < JOURNAL_KEPT_BYTES

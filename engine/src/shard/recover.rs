@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::{Direction, LogOptions, LogReader, Want};
 use crate::error::{Kind, Result};
+use crate::finding::FindingKind;
 use crate::shard::State;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
@@ -83,7 +84,8 @@ impl State {
         state.load_snapshots(now)?;
         if recovery.created && state.covered()? > Some(0) {
             let text = format!("the journal of shard {number} is missing: what no checkpoint has is lost");
-            state.tell(&format!("journal-{number}-missing-{now:020}"), text, Vec::new(), now)?;
+            let key = format!("journal-{number}-missing-{now:020}");
+            state.tell(FindingKind::Journal, &key, text, now)?;
         }
         state.replay_journal(now)?;
         for id in state.ids() {
@@ -164,17 +166,25 @@ impl State {
     fn load_snapshots(&mut self, now: NanoTime) -> Result<()> {
         let kv = self.env.backend(BackendKind::Segment)?.kv();
         let mut snapshots: Vec<StreamSnapshot> = Vec::new();
-        let mut damaged = None;
-        kv.scan(STREAM_PREFIX, None, &mut |_, value| {
+        let mut damaged = Vec::new();
+        kv.scan(STREAM_PREFIX, None, &mut |key, value| {
             match crate::stream::from_json::<StreamSnapshot>(value) {
                 Ok(snapshot) => snapshots.push(snapshot),
-                Err(error) => damaged = Some(error),
+                Err(error) => damaged.push((String::from_utf8_lossy(key).into_owned(), error)),
             }
             ControlFlow::Continue(())
         })?;
-        if let Some(error) = damaged {
-            return Err(error);
+        for (entry, error) in damaged {
+            // Its log is found as one that no stream has, and says whose it is.
+            let text = format!("the catalogue's entry {entry} is left as it is: {error}");
+            self.tell(
+                FindingKind::Catalogue,
+                &format!("entry-{}", entry.replace('/', "-")),
+                text,
+                now,
+            )?;
         }
+        self.position = self.position.max(self.covered()?.unwrap_or(0));
         snapshots.retain(|snapshot| snapshot.shard == self.number);
         for snapshot in snapshots {
             // Should the journal have lost its end, what is written next must still count as newer than this.
