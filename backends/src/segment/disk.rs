@@ -124,8 +124,8 @@ impl SimulatedDisk {
     pub fn kill(&self) {
         let mut state = self.state.lock();
         state.halted = true;
-        state.alive = state.next;
         state.next += 1;
+        state.alive = state.next;
         state.fail_at = 0;
     }
 

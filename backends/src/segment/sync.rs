@@ -31,8 +31,9 @@ pub struct Syncer {
     dir_durable: AtomicU64,
     any: AtomicBool,
     dirty: Mutex<Dirty>,
-    /// Held for the length of a sync: a second one must not answer before the first has finished what it took.
-    running: Mutex<()>,
+    /// Held for the length of a sync: a second one must not answer before the first has finished what it took. Holds
+    /// why one failed: what it took is not marked any more, so that no later one may say that all is well.
+    running: Mutex<Option<String>>,
 }
 
 impl Syncer {
@@ -94,7 +95,18 @@ impl Syncer {
 
     /// Makes durable what was written before the call.
     pub fn sync(&self) -> io::Result<()> {
-        let _running = self.running.lock();
+        let mut failed = self.running.lock();
+        if let Some(why) = &*failed {
+            return Err(io::Error::other(format!("an earlier sync failed: {why}")));
+        }
+        let result = self.sync_marked();
+        if let Err(error) = &result {
+            *failed = Some(error.to_string());
+        }
+        result
+    }
+
+    fn sync_marked(&self) -> io::Result<()> {
         let covered = self.written.load(Ordering::Acquire);
         if !self.any.swap(false, Ordering::AcqRel) {
             self.durable.fetch_max(covered, Ordering::AcqRel);
@@ -127,5 +139,30 @@ impl Syncer {
         }
         self.durable.fetch_max(covered, Ordering::AcqRel);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::Mode;
+    use super::super::tests::faulty::FaultyFiles;
+    use super::*;
+
+    #[test]
+    fn after_a_failed_sync_no_other_says_that_all_is_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Arc::new(FaultyFiles::default());
+        let handles = Arc::new(Handles::new(files.clone(), false));
+        let syncer = Syncer::new(handles.clone(), dir.path().into(), dir.path().into());
+        let path = dir.path().join("file");
+        let handle = Handle::new(&handles, path.clone(), 0);
+        handle.adopt(handles.open(&path, Mode::Create).unwrap());
+        syncer.mark(&handle);
+        syncer.written.store(1, Ordering::Release);
+        files.fail_at(1, false);
+        assert!(syncer.sync().is_err());
+        // As another thread may ask before the backend is told of the failure.
+        assert!(syncer.sync().is_err());
+        assert_eq!(syncer.durable.load(Ordering::Acquire), 0);
     }
 }

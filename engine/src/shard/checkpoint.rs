@@ -181,6 +181,11 @@ impl State {
                 writes.push((ledger_key(stream.id()), Some(ledger)));
             }
         }
+        // A stream that was saved long ago and had nothing to save since needs nothing that is covered already: the
+        // journal may be trimmed up to there, so saying less would make a hole of it.
+        if let Ok(Some(covered)) = self.covered() {
+            position = position.max(covered);
+        }
         self.checkpoint.removing = std::mem::take(&mut self.checkpoint.deleted);
         for &id in &self.checkpoint.removing {
             writes.push((stream_key(id), None));

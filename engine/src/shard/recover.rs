@@ -153,7 +153,7 @@ impl State {
     }
 
     /// Up to which record checkpoints cover the journal, if one says so.
-    fn covered(&self) -> Result<Option<Seq>> {
+    pub(super) fn covered(&self) -> Result<Option<Seq>> {
         let value = self
             .env
             .backend(BackendKind::Segment)?

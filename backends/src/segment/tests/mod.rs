@@ -3,7 +3,7 @@
 mod bytes;
 mod damage;
 mod faults;
-mod faulty;
+pub mod faulty;
 mod full;
 mod handles;
 mod kv;
