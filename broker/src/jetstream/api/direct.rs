@@ -12,7 +12,7 @@ use weir_engine::json::format_time;
 use weir_engine::shard::Shard;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{LastSeqs, Message, Storage, Stream};
-use weir_engine::{LogId, Seq};
+use weir_engine::{Kind, LogId, Seq};
 
 use super::decode::decode;
 use super::load::{UnderWay, room_for};
@@ -351,8 +351,13 @@ impl MultiLast {
             && let Some(seq) = seqs.pop_first()
         {
             let pending = seqs.len() as u64;
-            // What has gone since it was found is left out.
-            let Some(message) = stream.message(seq)? else { continue };
+            // What has gone since it was found, or cannot be read, is left out.
+            let message = match stream.message(seq) {
+                Ok(Some(message)) => message,
+                Ok(None) => continue,
+                Err(error) if error.kind == Kind::Damaged => continue,
+                Err(error) => return Err(error),
+            };
             self.room.take(&message);
             bytes += size(&message);
             messages.push((message, pending));
