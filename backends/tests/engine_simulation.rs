@@ -29,6 +29,9 @@ const ACCOUNT: &str = "A";
 const STREAMS: u64 = 3;
 const CONSUMER: &str = "c";
 
+/// Seeds that found something once. Checkpoints run beside the shard, so not each time.
+const FOUND: [u64; 3] = [49, 77, 287];
+
 type Body = (String, Vec<u8>);
 
 /// What is known of one stream.
@@ -331,7 +334,8 @@ fn what_was_acknowledged_survives() {
     if let Some(seed) = number("WEIR_SEED") {
         return one(seed);
     }
-    for seed in 0..number("WEIR_SEEDS").unwrap_or(12) {
+    let count = number("WEIR_SEEDS").unwrap_or(12);
+    for seed in (0..count).chain(FOUND) {
         if let Err(panic) = std::panic::catch_unwind(|| one(seed)) {
             eprintln!("it fails with WEIR_SEED={seed}");
             std::panic::resume_unwind(panic);

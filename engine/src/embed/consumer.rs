@@ -20,6 +20,9 @@ use crate::types::{LogId, Nanos};
 /// Messages that one fetch brings at most, however many are asked for.
 pub const FETCH_MAX: usize = 10_000;
 
+/// How many turns a fetch whose time is over gives a shard to hand out what it says is there.
+const FETCH_TURNS: u32 = 64;
+
 /// A message as a consumer hands it out. Unless the consumer wants no acknowledgements, it is handed out again when
 /// nothing is said of it within the consumer's `ack_wait`.
 #[derive(Clone)]
@@ -157,9 +160,20 @@ impl EmbeddedStream {
         }
         // Ended on the shard's thread, after all it had to hand out: so no message is sent to a fetch that is over,
         // and then missing until its acknowledgement is overdue.
+        let (mut seen, mut idle) = (0, 0);
         loop {
             mailbox.receiver.try_iter().for_each(|fetched| got.take(fetched));
             if got.messages.len() >= batch {
+                break;
+            }
+            idle = if got.messages.len() > seen { 0 } else { idle + 1 };
+            seen = got.messages.len();
+            if idle > FETCH_TURNS {
+                // There is something for it, and it does not come: storage cannot be read now.
+                if seen == 0 {
+                    let why = format!("consumer {consumer}: its messages cannot be read now");
+                    return Err(Error::new(Kind::Io, why));
+                }
                 break;
             }
             let (name, subject) = (name.clone(), mailbox.subject.clone());
