@@ -1,0 +1,299 @@
+//! What a call can do with the streams of a shard, within a turn.
+
+use std::sync::Arc;
+
+use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo};
+use crate::error::Result;
+use crate::reject;
+use crate::shard::emit::{self, Emit};
+use crate::shard::room::NEW_STREAM_BYTES;
+use crate::shard::{Shard, snapshot};
+use crate::stream::core::Identity;
+use crate::stream::settings::Settings;
+use crate::stream::{Portion, Purge, Retention, Stream, StreamConfig, StreamSource, Taken};
+use crate::types::{LogId, NanoTime, Seq};
+
+impl Shard<'_, '_> {
+    /// The time of this turn.
+    pub fn now(&self) -> NanoTime {
+        self.turn.now
+    }
+
+    /// A stream, to read. Of one that is offline, what memory had of it.
+    ///
+    /// # Errors
+    /// If there is no such stream, or nothing is left of it in memory.
+    pub fn stream(&mut self, id: LogId) -> Result<&mut Stream> {
+        if !self.state.streams.contains_key(&id) && !self.state.offline.is_readable(id) {
+            return Err(self.state.missing(id));
+        }
+        let stream = self.state.streams.get_mut(&id);
+        stream
+            .or_else(|| self.state.offline.frozen(id))
+            .ok_or_else(|| reject::STREAM_NOT_FOUND.into())
+    }
+
+    /// The streams of this shard.
+    pub fn streams(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.state.streams.values_mut()
+    }
+
+    /// Makes a stream; its configuration was validated, its name is free.
+    ///
+    /// # Errors
+    /// If its storage cannot be made.
+    pub fn create_stream(
+        &mut self,
+        id: LogId,
+        account: &Arc<str>,
+        config: StreamConfig,
+        settings: Settings,
+    ) -> Result<LogId> {
+        if settings.is_journaled() {
+            self.state.need_room(NEW_STREAM_BYTES, self.turn.now)?;
+        }
+        let who = Identity {
+            id,
+            account: account.clone(),
+            name: config.name.as_str().into(),
+            config,
+            settings,
+            created: self.turn.now,
+        };
+        let last = who.config.first_seq.saturating_sub(1);
+        let stream = self.state.env.open_stream(who, last, None, false)?;
+        if settings.is_journaled() {
+            let snapshot = snapshot::StreamSnapshot::of(&stream, self.state.number, 0);
+            self.turn
+                .commands
+                .create_stream(id, self.turn.now, crate::stream::to_json(&snapshot));
+            self.turn.sync = true;
+        }
+        self.state.env.catalogue.insert(&stream, self.state.number);
+        self.state.streams.insert(id, stream);
+        self.state.touch(id);
+        Ok(id)
+    }
+
+    /// Gives a stream a new configuration, validated before, and applies its limits to what is stored.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn update_stream(&mut self, id: LogId, config: StreamConfig, settings: Settings) -> Result<()> {
+        let now = self.turn.now;
+        let number = self.state.number;
+        let catalogue = self.state.env.catalogue.clone();
+        let stream = self.state.existing(id)?;
+        if stream.is_journaled() {
+            let json = crate::stream::to_json(&(&config, &settings));
+            self.turn.commands.update_stream(id, now, json);
+            self.turn.sync = true;
+        }
+        let turns = stream.config().retention == Retention::Limits && config.retention == Retention::Interest;
+        stream.configure(config, settings);
+        catalogue.insert(stream, number);
+        if turns {
+            stream.release_settled(self.turn)?;
+        }
+        stream.enforce_all_limits(now, Some(self.turn))
+    }
+
+    /// Deletes a stream with all its messages and consumers.
+    ///
+    /// # Errors
+    /// If there is no such stream.
+    pub fn delete_stream(&mut self, id: LogId) -> Result<()> {
+        let Some(mut stream) = self.state.streams.remove(&id) else {
+            return self.delete_offline(id);
+        };
+        stream.end_consumers(self.turn);
+        for done in stream.take_waiting() {
+            self.turn.emits.push(Emit::Done(done));
+        }
+        if stream.is_journaled() {
+            self.turn.commands.delete_stream(id, self.turn.now);
+            self.turn.sync = true;
+        }
+        self.state.env.catalogue.remove(stream.account(), stream.name(), id);
+        self.state.checkpoint.deleted(id);
+        self.state.doomed.push((id, stream.core.settings));
+        Ok(())
+    }
+
+    /// Deletes a stream that is offline, whatever is wrong with it.
+    fn delete_offline(&mut self, id: LogId) -> Result<()> {
+        let entry = self.state.forget_offline(id)?.ok_or(reject::STREAM_NOT_FOUND)?;
+        self.turn.commands.delete_stream(id, self.turn.now);
+        self.turn.sync = true;
+        self.state.env.catalogue.remove(&entry.account, &entry.name, id);
+        self.state.checkpoint.deleted(id);
+        self.state.doomed.push((id, entry.settings));
+        Ok(())
+    }
+
+    /// Stores a message.
+    ///
+    /// # Errors
+    /// As a publisher is told.
+    pub fn publish(
+        &mut self,
+        id: LogId,
+        subject: bytes::Bytes,
+        headers_len: usize,
+        body: bytes::Bytes,
+    ) -> Result<emit::PubAck> {
+        if self.state.existing(id)?.is_journaled() {
+            self.state.need_room(subject.len() + body.len(), self.turn.now)?;
+        }
+        let stream = self.state.existing(id)?;
+        let publish = crate::stream::Publish {
+            subject,
+            headers_len,
+            body,
+        };
+        stream.publish(publish, self.turn)
+    }
+
+    /// Removes messages; answers how many. Where they are many, they go in the turns to come: the [`Call`] that asked for
+    /// it is answered when they are gone.
+    ///
+    /// # Errors
+    /// If there is no such stream, or it does not allow it.
+    pub fn purge(&mut self, id: LogId, purge: &Purge) -> Result<u64> {
+        let stream = self.state.existing(id)?;
+        stream.demand_durability(self.turn);
+        stream.purge(purge, self.turn)
+    }
+
+    /// Removes one message; `secure` also overwrites its bytes. Answers whether there was one.
+    ///
+    /// # Errors
+    /// If there is no such stream, or it does not allow it.
+    pub fn delete_message(&mut self, id: LogId, seq: Seq, secure: bool) -> Result<bool> {
+        let stream = self.state.existing(id)?;
+        stream.demand_durability(self.turn);
+        stream.delete_message(seq, secure)
+    }
+
+    /// Takes over messages of an origin with this [`identity`](crate::stream::identity); see [`crate::stream::Portion`].
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn copy(&mut self, id: LogId, source: &StreamSource, identity: &str, portion: Portion) -> Result<Taken> {
+        if self.state.existing(id)?.is_journaled() {
+            self.state.need_room(portion.bytes(), self.turn.now)?;
+        }
+        let stream = self.state.existing(id)?;
+        stream.demand_durability(self.turn);
+        stream.copy(source, identity, portion, self.turn)
+    }
+
+    /// Somebody takes over this stream's messages from now on, under a number of its own; it has everything up to
+    /// `done`. It is told of more by [`Emit::Grown`].
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn watch(&mut self, id: LogId, reader: u64, filters: Vec<bytes::Bytes>, done: Seq) -> Result<()> {
+        self.state.existing(id)?.watch(reader, filters, done, self.turn)
+    }
+
+    /// Somebody does not take over this stream's messages any more.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn unwatch(&mut self, id: LogId, reader: u64) -> Result<()> {
+        self.state.existing(id)?.unwatch(reader, self.turn)
+    }
+
+    /// Whoever takes over this stream's messages has everything up to a sequence durably.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn copied(&mut self, id: LogId, reader: u64, through: Seq) -> Result<()> {
+        self.state.existing(id)?.copied(reader, through, self.turn)
+    }
+
+    /// One consumer, without the pull requests that nobody waits for any more.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer.
+    pub fn consumer_info(&mut self, id: LogId, name: &str) -> Result<ConsumerInfo> {
+        let stream = self.state.existing(id)?;
+        let info = stream.current_consumer_info(name, self.turn);
+        info.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
+    }
+
+    /// Makes a consumer; its configuration was validated, its name is free.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn create_consumer(&mut self, id: LogId, config: ConsumerConfig) -> Result<ConsumerInfo> {
+        let stream = self.state.existing(id)?;
+        stream.create_consumer(config, self.turn)
+    }
+
+    /// Gives a consumer a new configuration, validated before.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, or storage fails.
+    pub fn update_consumer(&mut self, id: LogId, name: &str, config: ConsumerConfig) -> Result<ConsumerInfo> {
+        let stream = self.state.existing(id)?;
+        stream.update_consumer(name, config, self.turn)
+    }
+
+    /// Deletes a consumer.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, or storage fails.
+    pub fn delete_consumer(&mut self, id: LogId, name: &str) -> Result<()> {
+        let stream = self.state.existing(id)?;
+        stream.delete_consumer(name, false, self.turn)
+    }
+
+    /// Takes an acknowledgement that is to be as durable as the stream's messages when the turn ends.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, or storage fails.
+    pub(crate) fn ack_durably(&mut self, id: LogId, consumer: &[u8], ack: Ack) -> Result<()> {
+        let stream = self.state.existing(id)?;
+        if !stream.has_consumer(consumer) {
+            return Err(reject::CONSUMER_NOT_FOUND.into());
+        }
+        stream.demand_durability(self.turn);
+        stream.ack(consumer, ack, self.turn)
+    }
+
+    /// Makes a consumer begin anew: at `seq`, or for 0 behind what is acknowledged. Answers where.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, it may not begin there, or storage fails.
+    pub fn reset_consumer(&mut self, id: LogId, consumer: &str, seq: Seq) -> Result<(Seq, ConsumerInfo)> {
+        let stream = self.state.existing(id)?;
+        stream.reset_consumer(consumer, seq, self.turn)
+    }
+
+    /// Takes a consumer away from the client that has it for itself.
+    ///
+    /// # Errors
+    /// If there is no such stream, consumer or priority group.
+    pub fn unpin(&mut self, id: LogId, consumer: &str, group: &str) -> Result<()> {
+        let stream = self.state.existing(id)?;
+        stream.unpin(consumer, group, self.turn)
+    }
+
+    /// Ends a pull request, unless there is something for it now. Answers whether it is over.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, or storage fails.
+    pub(crate) fn end_pull(&mut self, id: LogId, consumer: &[u8], reply: &[u8]) -> Result<bool> {
+        let stream = self.state.existing(id)?;
+        stream.end_pull(consumer, reply, self.turn)
+    }
+
+    /// Ends the pull requests of all streams for that reason, each told what it was short of.
+    pub fn end_all_pulls(&mut self, text: &str) {
+        for stream in self.state.streams.values_mut() {
+            stream.end_all_pulls(text, self.turn);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The thread of a shard: it takes what came, a turn at a time, lets out what each turn caused, and opens the shard anew
+//! when its storage failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::error::{Error, Result};
+use crate::reject;
+use crate::shard::command::Commands;
+use crate::shard::emit::{Emit, Outlet, Ticket};
+use crate::shard::input::{self, Load};
+use crate::shard::offline::contained;
+use crate::shard::steps::Clocks;
+use crate::shard::turn::{Turn, mix};
+use crate::shard::{Input, ShardHandle, State, pulls_end};
+
+/// Inputs that one turn takes at most.
+const TURN_INPUTS: usize = 16 << 10;
+/// The longest sleep: deadlines far away are looked at again after it, so that a change of the clock does no harm.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// How long a shard whose storage failed waits before it tries to open it anew.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+
+/// The thread's loop.
+pub(crate) struct Runner {
+    state: State,
+    receiver: Receiver<Vec<Input>>,
+    load: Arc<Load>,
+    outlet: Box<dyn Outlet>,
+    clocks: Clocks,
+    handle: ShardHandle,
+    /// Taken off the queue and not done yet.
+    backlog: std::collections::VecDeque<Vec<Input>>,
+    commands: Commands,
+    emits: Vec<Emit>,
+    /// What ids are made of.
+    entropy: u64,
+}
+
+impl Runner {
+    pub fn new(
+        state: State,
+        handle: ShardHandle,
+        receiver: Receiver<Vec<Input>>,
+        load: Arc<Load>,
+        outlet: Box<dyn Outlet>,
+    ) -> Self {
+        Self {
+            clocks: Clocks::new(&state.env),
+            entropy: mix(state.env.entropy.wrapping_add(state.number as u64)),
+            state,
+            receiver,
+            load,
+            outlet,
+            handle,
+            backlog: std::collections::VecDeque::new(),
+            commands: Commands::default(),
+            emits: Vec::new(),
+        }
+    }
+
+    /// Turns until told to close.
+    pub fn run(mut self) {
+        loop {
+            let inputs = self.gather();
+            if inputs.iter().flatten().any(|input| matches!(input, Input::Abandon)) {
+                self.state.checkpoint.wait();
+                self.state.offline.wait();
+                return;
+            }
+            let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
+            if let Err(error) = self.turn(inputs) {
+                tracing::error!(shard = self.state.number, "storage failed: {error}");
+                if closing || !self.reopen(&error) {
+                    return;
+                }
+            }
+            if closing {
+                if let Err(error) = self.state.close() {
+                    tracing::error!(shard = self.state.number, "closing: {error}");
+                }
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do, and takes what is there.
+    fn gather(&mut self) -> Vec<Vec<Input>> {
+        let mut taken = Vec::new();
+        let mut count = 0;
+        if self.backlog.is_empty() && self.state.unfinished.is_empty() {
+            let now = self.clocks.now();
+            let due = self.state.next_deadline();
+            let wait = due.map_or(SLEEP_MAX, |due| {
+                Duration::from_nanos(due.saturating_sub(now).max(0) as u64).min(SLEEP_MAX)
+            });
+            match self.receiver.recv_timeout(wait) {
+                Ok(inputs) => self.backlog.push_back(inputs),
+                Err(RecvTimeoutError::Timeout) => self.state.idle(),
+                Err(RecvTimeoutError::Disconnected) => self.backlog.push_back(vec![Input::Close]),
+            }
+        }
+        while count < TURN_INPUTS {
+            let Some(inputs) = self.backlog.pop_front().or_else(|| self.receiver.try_recv().ok()) else {
+                break;
+            };
+            count += inputs.len();
+            self.load.taken(&inputs);
+            taken.push(inputs);
+        }
+        taken
+    }
+
+    /// One turn. An error means that the journal or a whole backend failed; all who waited were told. What fails for one
+    /// request or one stream stays with it.
+    fn turn(&mut self, inputs: Vec<Vec<Input>>) -> Result<()> {
+        let (now, step) = self.clocks.look();
+        let quiet = inputs.is_empty() && self.state.unfinished.is_empty();
+        let commands = std::mem::take(&mut self.commands);
+        let emits = std::mem::take(&mut self.emits);
+        self.entropy = mix(self.entropy.wrapping_add(now.unsigned_abs()));
+        let mut turn = Turn::new(now, self.entropy, commands, emits, self.outlet.as_mut());
+        let bytes = inputs.iter().map(|inputs| input::journal_bytes(inputs)).sum();
+        let mut inputs = inputs.into_iter().flatten();
+        let outcome = contained(|| {
+            if step != 0 {
+                self.state.step(step);
+            }
+            self.state.begin_with_room(bytes, now)?;
+            self.state.apply(&mut inputs, &mut turn)?;
+            self.state.commit(&mut turn)
+        });
+        let mut commands = turn.commands;
+        let mut emits = turn.emits;
+        for emit in emits.drain(..) {
+            send(emit, outcome.as_ref().err(), self.outlet.as_mut());
+        }
+        if let Err(error) = &outcome {
+            for input in inputs {
+                self.refuse(input, error);
+            }
+        }
+        self.outlet.flush();
+        commands.clear();
+        self.commands = commands;
+        emits.shrink_to(1 << 14);
+        self.emits = emits;
+        outcome?;
+        contained(|| {
+            self.state.schedule(now);
+            if let Some(error) = self.state.checkpoint.failure.take() {
+                return Err(error);
+            }
+            if quiet || std::mem::take(&mut self.state.checkpoint.written) {
+                self.state.maintain();
+            }
+            self.state.checkpoint_if_due(&self.handle);
+            self.state.retry_offline(now, &self.handle);
+            Ok(())
+        })
+    }
+
+    /// Throws away what is in memory and opens everything anew from disk, trying until it works. Whoever asks for
+    /// something meanwhile is told the error. Answers whether the shard goes on.
+    fn reopen(&mut self, error: &Error) -> bool {
+        for stream in self.state.streams.values_mut().filter(|stream| stream.is_journaled()) {
+            for done in stream.take_waiting() {
+                done(Err(error));
+            }
+        }
+        loop {
+            let now = self.clocks.now();
+            match contained(|| self.state.reopen(now)) {
+                Ok(()) => {
+                    tracing::warn!(shard = self.state.number, "storage opened anew");
+                    self.state.env.catalogue.set_trouble(self.state.number, None);
+                    return true;
+                }
+                Err(again) => {
+                    tracing::error!(shard = self.state.number, "cannot open storage anew: {again}");
+                    let why = format!("storage failed: {error}; opening it anew: {again}");
+                    self.state.env.catalogue.set_trouble(self.state.number, Some(why));
+                }
+            }
+            let mut wait = REOPEN_AFTER;
+            while let Ok(inputs) = self.receiver.recv_timeout(wait) {
+                wait = Duration::from_millis(1);
+                self.load.taken(&inputs);
+                for input in inputs {
+                    if matches!(input, Input::Close | Input::Abandon) {
+                        return false;
+                    }
+                    self.refuse(input, error);
+                }
+                self.outlet.flush();
+            }
+        }
+    }
+
+    /// Tells the sender of an input that storage failed.
+    fn refuse(&mut self, input: Input, error: &Error) {
+        match input {
+            Input::Publish { ticket, stream, .. } => {
+                let Some((account, stream)) = self.state.names(stream) else {
+                    return;
+                };
+                let emit = Emit::Published {
+                    ticket,
+                    result: Err(error.clone()),
+                    account,
+                    stream,
+                };
+                send(emit, None, self.outlet.as_mut());
+            }
+            Input::Pull {
+                stream,
+                consumer,
+                reply,
+                ..
+            } => {
+                let Some((account, stream)) = self.state.names(stream) else {
+                    return;
+                };
+                let emit = pulls_end(account, stream, &consumer, reply);
+                send(emit, None, self.outlet.as_mut());
+            }
+            Input::Call(call) => {
+                let done = call(Err(error));
+                done(Err(error));
+            }
+            Input::Ack { .. }
+            | Input::FlowControl { .. }
+            | Input::Wake { .. }
+            | Input::Checkpointed
+            | Input::Reopened
+            | Input::Close
+            | Input::Abandon => {}
+        }
+    }
+}
+
+/// Lets one emission out; after an error only those who wait are told.
+fn send(emit: Emit, error: Option<&Error>, outlet: &mut dyn Outlet) {
+    match (emit, error) {
+        (
+            Emit::Published {
+                ticket: Ticket::Call(call),
+                result,
+                ..
+            },
+            error,
+        ) => call(match error {
+            None => result,
+            Some(error) => Err(error.clone()),
+        }),
+        (
+            Emit::Published {
+                ticket,
+                account,
+                stream,
+                ..
+            },
+            Some(error),
+        ) => outlet.emit(Emit::Published {
+            ticket,
+            account,
+            stream,
+            result: Err(reject::STREAM_STORE_FAILED.with(error).into()),
+        }),
+        (Emit::Done(done), error) => done(error.map_or(Ok(()), Err)),
+        (_, Some(_)) => {}
+        (emit, None) => outlet.emit(emit),
+    }
+}
