@@ -233,6 +233,8 @@ type AccountAndName = (Arc<str>, Arc<str>);
 /// All streams by account and name.
 #[derive(Debug, Default)]
 pub struct Catalogue {
+    /// Held while the highest id is noted.
+    noting: Mutex<()>,
     streams: RwLock<BTreeMap<AccountAndName, Arc<StreamEntry>>>,
     last_id: AtomicU64,
     /// Why a shard does not serve now, by its number.
@@ -376,8 +378,14 @@ impl Catalogue {
         streams.values().find(|entry| entry.id == id).cloned()
     }
 
-    /// What notes the highest id ever given out.
-    pub(crate) fn last_id_write(&self) -> KvWrite {
+    /// Writes a note of the highest id ever given out. One shard at a time: a note that was made earlier must not be
+    /// written over a later one, or an id would be given out again.
+    pub(crate) fn note_last_id<R>(&self, write: impl FnOnce(KvWrite) -> R) -> R {
+        let _alone = self.noting.lock();
+        write(self.last_id_write())
+    }
+
+    fn last_id_write(&self) -> KvWrite {
         let last = self.last_id.load(Ordering::Relaxed).to_le_bytes();
         (Bytes::from_static(LAST_ID_KEY), Some(Bytes::copy_from_slice(&last)))
     }

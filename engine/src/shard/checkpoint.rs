@@ -194,8 +194,6 @@ impl State {
                 tracing::error!(log = %id, "message ids of a deleted stream: {error}");
             }
         }
-        // Once the journal no longer tells of streams that were made and deleted, this does.
-        writes.push(self.env.catalogue.last_id_write());
         let covered = bytes::Bytes::copy_from_slice(&position.to_le_bytes());
         writes.push((covered_key(self.number), Some(covered)));
         Job {
@@ -237,7 +235,10 @@ impl Job {
             for portion in portions(&self.ids) {
                 root.kv().put_all(portion)?;
             }
-            root.kv().put_all(&self.writes)?;
+            // Once the journal no longer tells of streams that were made and deleted, the highest id does.
+            self.env
+                .catalogue
+                .note_last_id(|last| root.kv().put_all(&[&self.writes[..], &[last]].concat()))?;
             root.sync()
         };
         run().map_err(|error: Error| Error {

@@ -263,7 +263,9 @@ impl State {
                 }
             }
             // The key goes, and with it what told that the id was used.
-            kv.put_all(&[(key(id), None), self.env.catalogue.last_id_write()])?;
+            self.env
+                .catalogue
+                .note_last_id(|last| kv.put_all(&[(key(id), None), last]))?;
         }
         Ok(())
     }
