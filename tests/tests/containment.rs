@@ -141,6 +141,89 @@ fn a_start_with_a_stream_that_cannot_be_opened_serves_the_others() {
     });
 }
 
+/// It came up empty, and nobody was told.
+#[test]
+fn a_stream_whose_log_is_missing_is_offline_until_it_is_back() {
+    with_server_for(LIMIT, async |server| {
+        let jetstream = server.jetstream().await?;
+        for name in ["A", "B"] {
+            let subject = name.to_lowercase();
+            jetstream
+                .create_stream(Backend::Segment.stream(name, &[&subject]))
+                .await?;
+        }
+        publish(&jetstream, "a", b"one".to_vec()).await?;
+        server.stop().await?;
+        let log = logs(&server.store())?.into_iter().next().context("no logs")?;
+        let aside = log.with_extension("aside");
+        std::fs::rename(&log, &aside)?;
+        for _ in 0..2 {
+            server.start_again().await?;
+            let jetstream = server.jetstream().await?;
+            let info = ask(&jetstream, "STREAM.INFO.A", json!({})).await?;
+            ensure!(info["error"]["err_code"] == 10194, "{info}");
+            ensure!(publish(&jetstream, "a", b"two".to_vec()).await.is_err());
+            ensure!(publish(&jetstream, "b", b"one".to_vec()).await.is_ok());
+            ensure!(!log.exists(), "a log was made in the place of the missing one");
+            server.stop().await?;
+        }
+        std::fs::rename(&aside, &log)?;
+        server.start_again().await?;
+        let stream = server.jetstream().await?.get_stream("A").await?;
+        ensure!(&stream.get_raw_message(1).await?.payload[..] == b"one");
+        Ok(())
+    });
+}
+
+/// The stream was gone, and the next new one served its messages.
+#[test]
+fn a_flipped_bit_in_the_catalogue_costs_nothing() {
+    with_server_for(LIMIT, async |server| {
+        let jetstream = server.jetstream().await?;
+        jetstream.create_stream(Backend::Segment.stream("A", &["a"])).await?;
+        publish(&jetstream, "a", b"one".to_vec()).await?;
+        server.stop().await?;
+        let mut copies: Vec<PathBuf> = files(&server.store())?
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "kv"))
+            .collect();
+        copies.sort();
+        ensure!(copies.len() == 2, "{copies:?}");
+        for copy in copies {
+            let mut bytes = std::fs::read(&copy)?;
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&copy, bytes)?;
+            server.start_again().await?;
+            let jetstream = server.jetstream().await?;
+            let stream = jetstream.get_stream("A").await?;
+            ensure!(&stream.get_raw_message(1).await?.payload[..] == b"one");
+            let new = jetstream
+                .get_or_create_stream(Backend::Segment.stream("NEW", &["n"]))
+                .await?;
+            ensure!(new.cached_info().state.messages == 0);
+            server.stop().await?;
+        }
+        Ok(())
+    });
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    Ok(found)
+}
+
 fn durable(name: &str) -> pull::Config {
     pull::Config {
         durable_name: Some(name.to_owned()),
