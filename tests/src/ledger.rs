@@ -50,7 +50,7 @@ impl Id {
 }
 
 /// Everything that the clients of a test know.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// How many messages each publisher has tried to publish, by publisher.
     tried: BTreeMap<u32, u64>,
@@ -126,6 +126,26 @@ impl Ledger {
     /// The highest sequence that has to stay; 0 for none.
     pub fn last_promised(&self) -> u64 {
         self.promised.last_key_value().map_or(0, |(&sequence, _)| sequence)
+    }
+
+    /// Lets go of what was promised below `sequence`, which the stream's limits have removed.
+    pub fn forget_below(&mut self, sequence: u64) {
+        self.promised = self.promised.split_off(&sequence);
+    }
+
+    /// What `later`, the same ledger some time after, has tried may be there, too.
+    pub fn excuse_tries_of(&mut self, later: &Ledger) {
+        self.tried.clone_from(&later.tried);
+    }
+
+    /// How many messages were tried, acknowledged or not.
+    pub fn tried_count(&self) -> u64 {
+        self.tried.values().sum()
+    }
+
+    /// How many promised messages are at `sequence` or after it.
+    pub fn promised_from(&self, sequence: u64) -> usize {
+        self.promised.range(sequence..).count()
     }
 
     /// How many publishes were acknowledged.
@@ -277,6 +297,22 @@ mod tests {
             Ok(()),
             "an unacked message may be there"
         );
+    }
+
+    #[test]
+    fn a_ledger_of_before_excuses_what_was_tried_meanwhile_and_loses_what_was_promised_before() {
+        let (mut now, mut stored) = ledger();
+        let mut before = now.clone();
+        let id = now.next(7);
+        now.published(id, 4);
+        stored.push((4, id.payload()));
+        finds(before.check_stream(1, &stored), "never sent");
+        before.excuse_tries_of(&now);
+        assert_eq!(before.check_stream(1, &stored), Ok(()));
+        assert_eq!(before.check_stream(1, &stored[..3]), Ok(()));
+        finds(before.check_stream(1, &stored[..2]), "LOST");
+        before.forget_below(3);
+        assert_eq!((before.promised_from(1), before.tried_count()), (1, 5));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub fn program() -> PathBuf {
 pub struct Server {
     program: PathBuf,
     directory: tempfile::TempDir,
+    store: PathBuf,
     child: Child,
     url: String,
     starts: u32,
@@ -65,10 +66,25 @@ impl Server {
     /// As [`Server::start`].
     pub async fn start_in(program: &Path, parent: &Path) -> Result<Server> {
         let directory = tempfile::tempdir_in(parent).context("no temporary directory")?;
-        let (child, url) = launch(program, directory.path(), 1).await?;
+        let store = directory.path().join("store");
+        Server::start_with(program, directory, store).await
+    }
+
+    /// As [`Server::start_program`], on the store directory `store`, which stays when the server is dropped.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_on(program: &Path, store: PathBuf) -> Result<Server> {
+        let directory = tempfile::tempdir().context("no temporary directory")?;
+        Server::start_with(program, directory, store).await
+    }
+
+    async fn start_with(program: &Path, directory: tempfile::TempDir, store: PathBuf) -> Result<Server> {
+        let (child, url) = launch(program, directory.path(), &store, 1).await?;
         Ok(Server {
             program: program.to_owned(),
             directory,
+            store,
             child,
             url,
             starts: 1,
@@ -116,13 +132,13 @@ impl Server {
     /// As [`Server::start`].
     pub async fn start_again(&mut self) -> Result<()> {
         self.starts += 1;
-        (self.child, self.url) = launch(&self.program, self.directory.path(), self.starts).await?;
+        (self.child, self.url) = launch(&self.program, self.directory.path(), &self.store, self.starts).await?;
         Ok(())
     }
 
     /// The store's directory (`-sd`).
     pub fn store(&self) -> PathBuf {
-        self.directory.path().join("store")
+        self.store.clone()
     }
 
     /// `nats://127.0.0.1:PORT`; another one after each start.
@@ -219,8 +235,8 @@ fn explain(error: &anyhow::Error) -> String {
         .join("\ncaused by: ")
 }
 
-/// Starts the `start`-th server on `directory`, returns it and its address.
-async fn launch(program: &Path, directory: &Path, start: u32) -> Result<(Child, String)> {
+/// Starts a server on `store`, the `start`-th with its ports and log in `directory`, returns it and its address.
+async fn launch(program: &Path, directory: &Path, store: &Path, start: u32) -> Result<(Child, String)> {
     if !program.exists() {
         bail!(
             "there is no server at {}: build it with `cargo build --release -p weir-broker`, \
@@ -234,7 +250,7 @@ async fn launch(program: &Path, directory: &Path, start: u32) -> Result<(Child, 
     let log = File::create(log_path(directory, start))?;
     let mut child = Command::new(program)
         .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
-        .arg(directory.join("store"))
+        .arg(store)
         .arg("--ports_file_dir")
         .arg(&ports)
         .stdin(Stdio::null())
