@@ -365,17 +365,25 @@ impl Fixture {
     }
 }
 
-/// Copies a folder while it is in use: what a kill leaves behind.
+/// Copies a folder while it is in use: what a kill leaves behind. What is removed or renamed meanwhile, as the files of
+/// deleted streams are in the background, is left out.
 pub fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_folder(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
+    let there = |result: std::io::Result<()>| match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        other => other.unwrap(),
+    };
+    there(fs::read_dir(from).and_then(|entries| {
+        fs::create_dir_all(to)?;
+        for entry in entries {
+            let entry = entry?;
+            let target = to.join(entry.file_name());
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => copy_folder(&entry.path(), &target),
+                kind => there(kind.and_then(|_| fs::copy(entry.path(), target).map(drop))),
+            }
         }
-    }
+        Ok(())
+    }));
 }
 
 /// Every file below a folder, with its bytes.
