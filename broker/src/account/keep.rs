@@ -16,6 +16,11 @@ pub(crate) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
+    /// Where it lies in memory.
+    pub fn place(&self) -> usize {
+        self.bytes.as_ptr().addr()
+    }
+
     /// `total` bytes from the start of `first` on as their own owner; `None` if that is no part of this chunk, or so little
     /// of it that it is better copied.
     pub fn share(&self, first: &[u8], total: usize) -> Option<Bytes> {

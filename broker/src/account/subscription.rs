@@ -95,6 +95,18 @@ impl Inbound<'_> {
         (subject, reply, all)
     }
 
+    /// Subject, reply and [`body`](Self::body) as parts of the read chunk, which they keep; `None` if they are no parts
+    /// of one.
+    pub(crate) fn parts(&self) -> Option<(Bytes, Bytes, Bytes)> {
+        let chunk = self.chunk?;
+        let body = chunk.part(self.start(), self.headers.len() + self.payload.len())?;
+        let part = |slice: &[u8]| match slice {
+            [] => Some(Bytes::new()),
+            slice => chunk.part(slice, slice.len()),
+        };
+        Some((part(self.subject)?, part(self.reply)?, body))
+    }
+
     /// Where headers and payload begin.
     fn start(&self) -> &[u8] {
         if self.headers.is_empty() {

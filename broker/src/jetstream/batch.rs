@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use weir_engine::LogId;
 use weir_engine::shard::Input;
+use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
 
-use crate::account::Blocks;
+use crate::account::{Blocks, Inbound};
 use crate::jetstream::{ApiRequest, JetStream, api};
+use crate::limits::KEEP_SHARE;
 
 /// Gathers what the messages of one read (or of one courier's batch) mean for streams and consumers, so that each storage
 /// thread is woken once.
@@ -19,7 +22,24 @@ pub struct Batch {
     inputs: Vec<Vec<Input>>,
     requests: Vec<Request>,
     /// Where messages that are kept are copied to.
-    pub(super) blocks: Blocks,
+    blocks: Blocks,
+    /// What is shared with the read chunk for now.
+    shared: Option<Shared>,
+}
+
+/// Messages of one stream that are parts of one read chunk. If they turn out to be most of it, and all that the chunk is
+/// kept for, they stay so: a publisher at full speed is not slowed down by copying. They go the same way, so the chunk is not
+/// kept much longer than any of them.
+struct Shared {
+    stream: LogId,
+    /// Where the chunk lies.
+    chunk: usize,
+    /// Bytes of memory that it holds.
+    holds: usize,
+    /// Bytes of it that are kept.
+    kept: usize,
+    /// Whether something else came from it, or from another chunk.
+    mixed: bool,
 }
 
 /// A request that is not for a storage thread as it is.
@@ -50,9 +70,64 @@ impl Batch {
         }
     }
 
+    /// Subject, reply and body of a message for a stream, so that they outlive the read.
+    pub(super) fn keep(&mut self, stream: LogId, message: &Inbound<'_>) -> (Bytes, Bytes, Bytes) {
+        let Some((chunk, parts)) = message.chunk.zip(message.parts()) else {
+            return message.keep(&mut self.blocks);
+        };
+        let shared = self.shared.get_or_insert(Shared {
+            stream,
+            chunk: chunk.place(),
+            holds: chunk.holds,
+            kept: 0,
+            mixed: false,
+        });
+        if shared.stream != stream || shared.chunk != chunk.place() {
+            shared.mixed = true;
+            return message.keep(&mut self.blocks);
+        }
+        shared.kept += parts.0.len() + parts.1.len() + parts.2.len();
+        parts
+    }
+
+    /// Copies what was shared with the read chunk, unless it is most of it.
+    fn unshare(&mut self) {
+        let Some(shared) = self.shared.take() else { return };
+        if !shared.mixed && shared.kept.saturating_mul(KEEP_SHARE) >= shared.holds {
+            return;
+        }
+        let blocks = &mut self.blocks;
+        for input in self.inputs.iter_mut().flatten() {
+            if let Input::Publish {
+                stream,
+                subject,
+                body,
+                ticket,
+                ..
+            } = input
+                && *stream == shared.stream
+                && body.len().saturating_mul(KEEP_SHARE) < shared.holds
+            {
+                let reply: &[u8] = match ticket {
+                    Ticket::Reply(reply) => reply,
+                    _ => b"",
+                };
+                let mut all = blocks.copy([subject, reply, body, b""]);
+                let (subject_len, reply_len) = (subject.len(), reply.len());
+                *subject = all.split_to(subject_len);
+                let reply = all.split_to(reply_len);
+                if let Ticket::Reply(to) = ticket {
+                    *to = reply;
+                }
+                *body = all;
+            }
+        }
+    }
+
     /// Hands the batch over.
     pub fn submit(&mut self) {
         let Some(jetstream) = self.jetstream.take() else { return };
+        self.unshare();
         self.blocks.rest();
         for (shard, inputs) in self.inputs.iter_mut().enumerate() {
             if !inputs.is_empty() {
@@ -99,3 +174,6 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ impl Service for Ingest {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        let (subject, reply, body) = message.keep(&mut batch.blocks);
+        let (subject, reply, body) = batch.keep(self.stream, message);
         let input = Input::Publish {
             stream: self.stream,
             subject,

@@ -121,11 +121,22 @@ impl AtomicBatches {
             let bytes = message.subject.len() + message.body.len();
             batch.bytes += bytes;
             self.bytes += bytes;
-            batch.messages.push(message);
+            // It may wait long after what it was read with is gone.
+            batch.messages.push(match message.body.len() < COPIED {
+                true => Publish {
+                    subject: Bytes::copy_from_slice(&message.subject),
+                    body: Bytes::copy_from_slice(&message.body),
+                    ..message
+                },
+                false => message,
+            });
             batch.deadline = now.saturating_add(self.limits.idle);
         }
     }
 }
+
+/// Members of a batch up to this size, in bytes, are kept apart from what they came with.
+const COPIED: usize = 32 << 10;
 
 impl Drop for AtomicBatches {
     fn drop(&mut self) {
