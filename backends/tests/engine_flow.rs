@@ -430,3 +430,26 @@ fn numbers_of_acknowledgements_may_be_any() {
         assert_eq!(scene.info().num_ack_pending, 0, "{storage:?}");
     }
 }
+
+/// The sum overflowed, and took the storage thread down for a moment.
+#[test]
+fn requests_may_ask_for_as_many_as_there_are_numbers() {
+    for storage in STORAGES {
+        let limited = ConsumerConfig {
+            max_ack_pending: 1,
+            ..explicit()
+        };
+        let scene = Scene::new(storage, Retention::Limits, limited);
+        scene.publish(5);
+        for _ in 0..3 {
+            scene.pull(u64::MAX / 2);
+        }
+        scene.ask(PullRequest {
+            batch: 1,
+            no_wait: true,
+            ..PullRequest::default()
+        });
+        assert_eq!(scene.delivered().len(), 1, "{storage:?}");
+        assert_eq!(scene.info().num_waiting, 3, "{storage:?}");
+    }
+}

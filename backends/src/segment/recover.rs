@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use weir_engine::{Error, Extent, LogId, LogOptions, Recovery, Result, Seq};
+use weir_engine::{Error, Extent, LogId, LogOptions, Recovery, Result, SEQ_LIMIT, Seq};
 
 use super::format::{
     Begin, DATA_START, EraseRun, FLAG_PREALLOCATED, Frame, Header, Identity, Kind, decode_runs, void_frame,
@@ -291,7 +291,7 @@ fn list(handles: &Arc<Handles>, id: LogId, dir: &Path, options: &LogOptions, rea
     let mut remove = Vec::new();
     for path in handles.files.list(dir).doing("listing", dir)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some((first, identity)) = Identity::parse_name(id, &name) {
+        if let Some((first, identity)) = Identity::parse_name(id, &name).filter(|(_, i)| i.id < SEQ_LIMIT) {
             named.push((first, identity, path));
         } else if [".seg.tmp", ".spare", ".spare.tmp"]
             .iter()
