@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use support::{Bench, Handle, Storage};
 use weir_engine::Result;
 use weir_engine::consumer::{AckPolicy, ConsumerConfig};
-use weir_engine::shard::{Input, Shard};
+use weir_engine::shard::{InTurn, Input};
 use weir_engine::stream::{Purge, Retention, StreamConfig};
 
 /// More than one turn removes.
@@ -56,7 +56,7 @@ fn create_consumer(stream: &Handle, config: ConsumerConfig) {
     stream.call(move |shard, id| shard.create_consumer(id, config)).unwrap();
 }
 
-type Work = Box<dyn FnOnce(&mut Shard<'_, '_>) -> Result<u64> + Send>;
+type Work = Box<dyn FnOnce(&mut InTurn<'_, '_>) -> Result<u64> + Send>;
 
 /// Hands all to the shard at once; the numbers of those that are answered come in the order of the answers.
 fn submit(stream: &Handle, works: Vec<Work>) -> Receiver<(usize, u64)> {

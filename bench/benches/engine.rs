@@ -54,8 +54,9 @@ fn create(store: &Store, kind: BackendKind) -> LogId {
     let settings = Settings::of(&config, &Defaults::default()).unwrap();
     let id = store.allocate_id();
     let shard = store.shard(store.shard_for(ACCOUNT, STREAM));
-    let create =
-        move |shard: &mut weir_engine::shard::Shard<'_, '_>| shard.create_stream(id, &ACCOUNT.into(), config, settings);
+    let create = move |shard: &mut weir_engine::shard::InTurn<'_, '_>| {
+        shard.create_stream(id, &ACCOUNT.into(), config, settings)
+    };
     shard.call_blocking(create).unwrap();
     id
 }

@@ -12,7 +12,7 @@ pub use consumer::{EmbeddedMessage, FETCH_MAX};
 use crate::error::{Error, Result};
 use crate::reject;
 use crate::shard::emit::PubAck;
-use crate::shard::{Shard, ShardHandle};
+use crate::shard::{InTurn, ShardHandle};
 use crate::store::Store;
 use crate::stream::settings::Defaults;
 use crate::stream::validate::{Rules, ServerLimits, validate_new};
@@ -173,7 +173,7 @@ impl EmbeddedStream {
     /// What the function answers, or that the store is closed or its storage failed.
     pub fn call<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Shard<'_, '_>, LogId) -> Result<R> + Send + 'static,
+        work: impl FnOnce(&mut InTurn<'_, '_>, LogId) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         let id = self.id;
         self.shard.call_blocking(move |shard| work(shard, id))

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::backend::{Backend, LogOptions};
 use crate::error::{Error, Result};
 use crate::finding::{Concerned, Finding, FindingKind};
-use crate::shard::State;
+use crate::shard::Shard;
 use crate::shard::label::LogLabel;
 use crate::shard::recover::journal_id;
 use crate::store::{Environment, FIRST_STREAM_ID};
@@ -17,18 +17,18 @@ use crate::types::{LogId, NanoTime, Seq};
 ///
 /// # Errors
 /// If a backend cannot list its logs.
-pub(crate) fn look_for_orphans(env: &Environment, states: &mut [State], now: NanoTime) -> Result<()> {
+pub(crate) fn look_for_orphans(env: &Environment, shards: &mut [Shard], now: NanoTime) -> Result<()> {
     let known: BTreeSet<LogId> = env.catalogue.all().iter().map(|entry| entry.id).collect();
     for (kind, backend) in env.opened() {
         if kind == BackendKind::Memory {
             continue;
         }
         for id in backend.list()? {
-            let is_journal = (0..states.len()).any(|shard| journal_id(shard) == id);
-            if known.contains(&id) || is_journal || states.iter().any(|state| state.is_restoring(id)) {
+            let is_journal = (0..shards.len()).any(|number| journal_id(number) == id);
+            if known.contains(&id) || is_journal || shards.iter().any(|shard| shard.is_restoring(id)) {
                 continue;
             }
-            match look_at(env, states, backend.as_ref(), id, now) {
+            match look_at(env, shards, backend.as_ref(), id, now) {
                 Ok(finding) => {
                     let key = format!("orphan-{kind}-{id}");
                     finding
@@ -44,7 +44,7 @@ pub(crate) fn look_for_orphans(env: &Environment, states: &mut [State], now: Nan
 
 fn look_at(
     env: &Environment,
-    states: &mut [State],
+    shards: &mut [Shard],
     backend: &dyn Backend,
     id: LogId,
     now: NanoTime,
@@ -84,15 +84,15 @@ fn look_at(
         stream: label.name.clone(),
         lost: Vec::new(),
     };
-    let shard = crate::store::shard_for(&label.account, &label.name, states.len());
+    let number = crate::store::shard_for(&label.account, &label.name, shards.len());
     // Nothing in the journal is needed for it.
-    let snapshot = label.snapshot(shard, Seq::MAX);
-    match (snapshot, states.get_mut(shard)) {
-        (Some(snapshot), Some(state)) if env.catalogue.get(&label.account, &label.name).is_none() => {
+    let snapshot = label.snapshot(number, Seq::MAX);
+    match (snapshot, shards.get_mut(number)) {
+        (Some(snapshot), Some(shard)) if env.catalogue.get(&label.account, &label.name).is_none() => {
             let why = Error::damaged(format!(
                 "its entry in the catalogue is lost; its messages are kept in log {id}"
             ));
-            state.note_offline(&snapshot, &why, now);
+            shard.note_offline(&snapshot, &why, now);
         }
         _ => tracing::error!("{text}"),
     }

@@ -18,7 +18,7 @@ use crate::shard::emit::Outlet;
 use crate::shard::holes::covered_key;
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::{LAST_ID_KEY, STORE_KEY, StoreSnapshot};
-use crate::shard::{Input, QueueLimits, Runner, ShardHandle, State};
+use crate::shard::{Input, QueueLimits, Runner, Shard, ShardHandle};
 use crate::stream::core::{Identity, StreamCore};
 use crate::stream::message::{has_life, life_in};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
@@ -591,16 +591,16 @@ impl Store {
         let now = (env.clock)();
         let count = shard_count(&env, options.shards)?;
         take_findings(&env, now)?;
-        let mut states = (0..count)
-            .map(|number| State::open(number, env.clone(), now))
+        let mut opened = (0..count)
+            .map(|number| Shard::open(number, env.clone(), now))
             .collect::<Result<Vec<_>>>()?;
-        states.iter_mut().try_for_each(State::drop_unfinished)?;
-        crate::orphans::look_for_orphans(&env, &mut states, now)?;
+        opened.iter_mut().try_for_each(Shard::drop_unfinished)?;
+        crate::orphans::look_for_orphans(&env, &mut opened, now)?;
         let mut shards = Vec::new();
         let mut threads = Vec::new();
-        for (number, state) in states.into_iter().enumerate() {
+        for (number, shard) in opened.into_iter().enumerate() {
             let (handle, receiver, load) = ShardHandle::new(options.queue);
-            let runner = Runner::new(state, handle.clone(), receiver, load, outlet(number));
+            let runner = Runner::new(shard, handle.clone(), receiver, load, outlet(number));
             let thread = std::thread::Builder::new()
                 .name(format!("weir-shard-{number}"))
                 .spawn({

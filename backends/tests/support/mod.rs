@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use weir_backends::memory::MemoryBackend;
 use weir_backends::segment::SegmentBackend;
 use weir_engine::shard::emit::{NoOutlet, Outlet};
-use weir_engine::shard::{Shard, ShardHandle};
+use weir_engine::shard::{InTurn, ShardHandle};
 use weir_engine::store::{Capacity, OpenBackend, Store, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{BatchLimits, Message, StreamConfig};
@@ -293,7 +293,7 @@ pub struct Handle {
 impl Handle {
     pub fn call<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Shard<'_, '_>, LogId) -> Result<R> + Send + 'static,
+        work: impl FnOnce(&mut InTurn<'_, '_>, LogId) -> Result<R> + Send + 'static,
     ) -> Result<R> {
         let id = self.id;
         self.shard.call_blocking(move |shard| work(shard, id))

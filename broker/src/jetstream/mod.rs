@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use weir_backends::root::StoreDir;
 use weir_conf::options::{self, Backend, Compression, Durability, Index};
-use weir_engine::shard::{QueueLimits, Shard, ShardHandle};
+use weir_engine::shard::{InTurn, QueueLimits, ShardHandle};
 use weir_engine::store::{Capacity, Catalogue};
 use weir_engine::stream::BatchLimits;
 use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
@@ -267,7 +267,7 @@ impl JetStream {
     pub async fn call<R, W>(&self, shard: usize, work: W) -> weir_engine::Result<R>
     where
         R: Send + 'static,
-        W: FnOnce(&mut Shard<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
+        W: FnOnce(&mut InTurn<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
         self.shard(shard).call(work, move |result| {

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use weir_backends::root::StoreDir;
 use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, PullRequest};
 use weir_engine::shard::emit::{Delivery, Emit, Outlet};
-use weir_engine::shard::{Input, Shard};
+use weir_engine::shard::{InTurn, Input};
 use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Purge, Retention, Storage, StreamConfig, StreamState};
 use weir_engine::{LogId, MILLISECOND, NanoTime, Result, SECOND, Store, StoreOptions};
@@ -103,7 +103,7 @@ impl Fixture {
     fn on<R: Send + 'static>(
         &self,
         stream: &str,
-        work: impl FnOnce(&mut Shard<'_, '_>, LogId) -> Result<R> + Send + 'static,
+        work: impl FnOnce(&mut InTurn<'_, '_>, LogId) -> Result<R> + Send + 'static,
     ) -> R {
         let store = self.store.as_ref().unwrap();
         let id = self.logs[stream];

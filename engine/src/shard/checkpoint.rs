@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::shard::holes::covered_key;
 use crate::shard::recover::saved_position;
 use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, ledger_key, stream_key};
-use crate::shard::{Input, ShardHandle, State};
+use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::Environment;
 use crate::stream::settings::BackendKind;
 use crate::types::{LogId, Seq};
@@ -71,7 +71,7 @@ impl Checkpoint {
     }
 }
 
-impl State {
+impl Shard {
     /// Begins a checkpoint if the journal grew enough since the last.
     pub(super) fn checkpoint_if_due(&mut self, handle: &ShardHandle) {
         if self.checkpoint.running.is_some() || self.checkpoint.journal_bytes < self.env.checkpoint_bytes {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::backend::Log;
 use crate::error::Result;
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
-use crate::shard::State;
+use crate::shard::Shard;
 use crate::shard::command::Command;
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::StreamSnapshot;
@@ -92,7 +92,7 @@ impl Holes {
     }
 }
 
-impl State {
+impl Shard {
     /// Looks at a command behind a hole, before it is applied: whether its stream misses something.
     pub(super) fn look_behind_hole(
         &mut self,

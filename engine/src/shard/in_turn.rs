@@ -7,13 +7,13 @@ use crate::error::Result;
 use crate::reject;
 use crate::shard::emit::{self, Emit};
 use crate::shard::room::NEW_STREAM_BYTES;
-use crate::shard::{Shard, snapshot};
+use crate::shard::{InTurn, snapshot};
 use crate::stream::core::Identity;
 use crate::stream::settings::Settings;
 use crate::stream::{Portion, Purge, Retention, Stream, StreamConfig, StreamSource, Taken};
 use crate::types::{LogId, NanoTime, Seq};
 
-impl Shard<'_, '_> {
+impl InTurn<'_, '_> {
     /// The time of this turn.
     pub fn now(&self) -> NanoTime {
         self.turn.now
@@ -24,18 +24,18 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or nothing is left of it in memory.
     pub fn stream(&mut self, id: LogId) -> Result<&mut Stream> {
-        if !self.state.streams.contains_key(&id) && !self.state.offline.is_readable(id) {
-            return Err(self.state.missing(id));
+        if !self.shard.streams.contains_key(&id) && !self.shard.offline.is_readable(id) {
+            return Err(self.shard.missing(id));
         }
-        let stream = self.state.streams.get_mut(&id);
+        let stream = self.shard.streams.get_mut(&id);
         stream
-            .or_else(|| self.state.offline.frozen(id))
+            .or_else(|| self.shard.offline.frozen(id))
             .ok_or_else(|| reject::STREAM_NOT_FOUND.into())
     }
 
     /// The streams of this shard.
     pub fn streams(&mut self) -> impl Iterator<Item = &mut Stream> {
-        self.state.streams.values_mut()
+        self.shard.streams.values_mut()
     }
 
     /// Makes a stream; its configuration was validated, its name is free.
@@ -50,7 +50,7 @@ impl Shard<'_, '_> {
         settings: Settings,
     ) -> Result<LogId> {
         if settings.is_journaled() {
-            self.state.need_room(NEW_STREAM_BYTES, self.turn.now)?;
+            self.shard.need_room(NEW_STREAM_BYTES, self.turn.now)?;
         }
         let who = Identity {
             id,
@@ -61,17 +61,17 @@ impl Shard<'_, '_> {
             created: self.turn.now,
         };
         let last = who.config.first_seq.saturating_sub(1);
-        let stream = self.state.env.open_stream(who, last, None, false)?;
+        let stream = self.shard.env.open_stream(who, last, None, false)?;
         if settings.is_journaled() {
-            let snapshot = snapshot::StreamSnapshot::of(&stream, self.state.number, 0);
+            let snapshot = snapshot::StreamSnapshot::of(&stream, self.shard.number, 0);
             self.turn
                 .commands
                 .create_stream(id, self.turn.now, crate::stream::to_json(&snapshot));
             self.turn.sync = true;
         }
-        self.state.env.catalogue.insert(&stream, self.state.number);
-        self.state.streams.insert(id, stream);
-        self.state.touch(id);
+        self.shard.env.catalogue.insert(&stream, self.shard.number);
+        self.shard.streams.insert(id, stream);
+        self.shard.touch(id);
         Ok(id)
     }
 
@@ -81,9 +81,9 @@ impl Shard<'_, '_> {
     /// If there is no such stream, or storage fails.
     pub fn update_stream(&mut self, id: LogId, config: StreamConfig, settings: Settings) -> Result<()> {
         let now = self.turn.now;
-        let number = self.state.number;
-        let catalogue = self.state.env.catalogue.clone();
-        let stream = self.state.existing(id)?;
+        let number = self.shard.number;
+        let catalogue = self.shard.env.catalogue.clone();
+        let stream = self.shard.existing(id)?;
         if stream.is_journaled() {
             let json = crate::stream::to_json(&(&config, &settings));
             self.turn.commands.update_stream(id, now, json);
@@ -103,7 +103,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream.
     pub fn delete_stream(&mut self, id: LogId) -> Result<()> {
-        let Some(mut stream) = self.state.streams.remove(&id) else {
+        let Some(mut stream) = self.shard.streams.remove(&id) else {
             return self.delete_offline(id);
         };
         stream.end_consumers(self.turn);
@@ -114,20 +114,20 @@ impl Shard<'_, '_> {
             self.turn.commands.delete_stream(id, self.turn.now);
             self.turn.sync = true;
         }
-        self.state.env.catalogue.remove(stream.account(), stream.name(), id);
-        self.state.checkpoint.deleted(id);
-        self.state.doomed.push((id, stream.core.settings));
+        self.shard.env.catalogue.remove(stream.account(), stream.name(), id);
+        self.shard.checkpoint.deleted(id);
+        self.shard.doomed.push((id, stream.core.settings));
         Ok(())
     }
 
     /// Deletes a stream that is offline, whatever is wrong with it.
     fn delete_offline(&mut self, id: LogId) -> Result<()> {
-        let entry = self.state.forget_offline(id)?.ok_or(reject::STREAM_NOT_FOUND)?;
+        let entry = self.shard.forget_offline(id)?.ok_or(reject::STREAM_NOT_FOUND)?;
         self.turn.commands.delete_stream(id, self.turn.now);
         self.turn.sync = true;
-        self.state.env.catalogue.remove(&entry.account, &entry.name, id);
-        self.state.checkpoint.deleted(id);
-        self.state.doomed.push((id, entry.settings));
+        self.shard.env.catalogue.remove(&entry.account, &entry.name, id);
+        self.shard.checkpoint.deleted(id);
+        self.shard.doomed.push((id, entry.settings));
         Ok(())
     }
 
@@ -142,10 +142,10 @@ impl Shard<'_, '_> {
         headers_len: usize,
         body: bytes::Bytes,
     ) -> Result<emit::PubAck> {
-        if self.state.existing(id)?.is_journaled() {
-            self.state.need_room(subject.len() + body.len(), self.turn.now)?;
+        if self.shard.existing(id)?.is_journaled() {
+            self.shard.need_room(subject.len() + body.len(), self.turn.now)?;
         }
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         let publish = crate::stream::Publish {
             subject,
             headers_len,
@@ -160,7 +160,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or it does not allow it.
     pub fn purge(&mut self, id: LogId, purge: &Purge) -> Result<u64> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         stream.demand_durability(self.turn);
         stream.purge(purge, self.turn)
     }
@@ -170,7 +170,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or it does not allow it.
     pub fn delete_message(&mut self, id: LogId, seq: Seq, secure: bool) -> Result<bool> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         stream.demand_durability(self.turn);
         stream.delete_message(seq, secure)
     }
@@ -180,10 +180,10 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn copy(&mut self, id: LogId, source: &StreamSource, identity: &str, portion: Portion) -> Result<Taken> {
-        if self.state.existing(id)?.is_journaled() {
-            self.state.need_room(portion.bytes(), self.turn.now)?;
+        if self.shard.existing(id)?.is_journaled() {
+            self.shard.need_room(portion.bytes(), self.turn.now)?;
         }
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         stream.demand_durability(self.turn);
         stream.copy(source, identity, portion, self.turn)
     }
@@ -194,7 +194,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn watch(&mut self, id: LogId, reader: u64, filters: Vec<bytes::Bytes>, done: Seq) -> Result<()> {
-        self.state.existing(id)?.watch(reader, filters, done, self.turn)
+        self.shard.existing(id)?.watch(reader, filters, done, self.turn)
     }
 
     /// Somebody does not take over this stream's messages any more.
@@ -202,7 +202,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn unwatch(&mut self, id: LogId, reader: u64) -> Result<()> {
-        self.state.existing(id)?.unwatch(reader, self.turn)
+        self.shard.existing(id)?.unwatch(reader, self.turn)
     }
 
     /// Whoever takes over this stream's messages has everything up to a sequence durably.
@@ -210,7 +210,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn copied(&mut self, id: LogId, reader: u64, through: Seq) -> Result<()> {
-        self.state.existing(id)?.copied(reader, through, self.turn)
+        self.shard.existing(id)?.copied(reader, through, self.turn)
     }
 
     /// One consumer, without the pull requests that nobody waits for any more.
@@ -218,7 +218,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer.
     pub fn consumer_info(&mut self, id: LogId, name: &str) -> Result<ConsumerInfo> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         let info = stream.current_consumer_info(name, self.turn);
         info.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
     }
@@ -228,7 +228,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, or storage fails.
     pub fn create_consumer(&mut self, id: LogId, config: ConsumerConfig) -> Result<ConsumerInfo> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         stream.create_consumer(config, self.turn)
     }
 
@@ -237,7 +237,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
     pub fn update_consumer(&mut self, id: LogId, name: &str, config: ConsumerConfig) -> Result<ConsumerInfo> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         stream.update_consumer(name, config, self.turn)
     }
 
@@ -246,7 +246,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
     pub fn delete_consumer(&mut self, id: LogId, name: &str) -> Result<()> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         stream.delete_consumer(name, false, self.turn)
     }
 
@@ -255,7 +255,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
     pub(crate) fn ack_durably(&mut self, id: LogId, consumer: &[u8], ack: Ack) -> Result<()> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         if !stream.has_consumer(consumer) {
             return Err(reject::CONSUMER_NOT_FOUND.into());
         }
@@ -268,7 +268,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, it may not begin there, or storage fails.
     pub fn reset_consumer(&mut self, id: LogId, consumer: &str, seq: Seq) -> Result<(Seq, ConsumerInfo)> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         stream.reset_consumer(consumer, seq, self.turn)
     }
 
@@ -277,7 +277,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream, consumer or priority group.
     pub fn unpin(&mut self, id: LogId, consumer: &str, group: &str) -> Result<()> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         stream.unpin(consumer, group, self.turn)
     }
 
@@ -286,13 +286,13 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such stream or consumer, or storage fails.
     pub(crate) fn end_pull(&mut self, id: LogId, consumer: &[u8], reply: &[u8]) -> Result<bool> {
-        let stream = self.state.existing(id)?;
+        let stream = self.shard.existing(id)?;
         stream.end_pull(consumer, reply, self.turn)
     }
 
     /// Ends the pull requests of all streams for that reason, each told what it was short of.
     pub fn end_all_pulls(&mut self, text: &str) {
-        for stream in self.state.streams.values_mut() {
+        for stream in self.shard.streams.values_mut() {
             stream.end_all_pulls(text, self.turn);
         }
     }

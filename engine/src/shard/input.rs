@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::consumer::{Ack, PullRequest};
 use crate::error::{Error, Kind, Result};
-use crate::shard::Shard;
+use crate::shard::InTurn;
 use crate::shard::emit::{Completion, Ticket};
 use crate::types::{LogId, Seq};
 
@@ -33,7 +33,7 @@ impl Default for QueueLimits {
 
 /// A function that runs on the shard's thread within a turn, and what is left of it for the turn's end.
 /// While the shard's storage is broken it gets the error instead.
-pub type Call = Box<dyn FnOnce(Result<&mut Shard<'_, '_>, &Error>) -> Completion + Send>;
+pub type Call = Box<dyn FnOnce(Result<&mut InTurn<'_, '_>, &Error>) -> Completion + Send>;
 
 /// One thing for a shard to do.
 pub enum Input {
@@ -200,7 +200,7 @@ impl ShardHandle {
     pub fn call<R, W, D>(&self, work: W, done: D)
     where
         R: Send + 'static,
-        W: FnOnce(&mut Shard<'_, '_>) -> Result<R> + Send + 'static,
+        W: FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
         D: FnOnce(Result<R>) + Send + 'static,
     {
         let call: Call = Box::new(move |shard| {
@@ -222,7 +222,7 @@ impl ShardHandle {
     pub fn call_blocking<R, W>(&self, work: W) -> Result<R>
     where
         R: Send + 'static,
-        W: FnOnce(&mut Shard<'_, '_>) -> Result<R> + Send + 'static,
+        W: FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
     {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         self.call(work, move |result| {

@@ -47,7 +47,7 @@ const MAINTAIN_BYTES: u64 = 1 << 20;
 const STUMBLE_PAUSE: Nanos = SECOND;
 
 /// Everything that one shard owns.
-pub(crate) struct State {
+pub(crate) struct Shard {
     number: usize,
     env: Arc<Environment>,
     journal: Box<dyn Log>,
@@ -78,12 +78,12 @@ pub(crate) struct State {
 }
 
 /// A shard within one turn: what a [`Call`] works with.
-pub struct Shard<'s, 't> {
-    state: &'s mut State,
+pub struct InTurn<'s, 't> {
+    shard: &'s mut Shard,
     turn: &'s mut Turn<'t>,
 }
 
-impl State {
+impl Shard {
     /// Does what came.
     ///
     /// # Errors
@@ -205,7 +205,7 @@ impl State {
             }
             Input::Call(call) => {
                 turn.removing = None;
-                let done = call(Ok(&mut Shard { state: self, turn }));
+                let done = call(Ok(&mut InTurn { shard: self, turn }));
                 // A call that began to remove more than a turn may is answered when that is over.
                 match turn.removing.take().and_then(|id| self.streams.get_mut(&id)) {
                     Some(stream) => stream.answer_when_removed(done),

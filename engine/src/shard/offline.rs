@@ -15,7 +15,7 @@ use crate::shard::emit::{Emit, Event};
 use crate::shard::recover;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::shard::turn::Turn;
-use crate::shard::{Input, ShardHandle, State};
+use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::{Environment, StreamEntry};
 use crate::stream::Stream;
 use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
@@ -99,7 +99,7 @@ impl OfflineStreams {
     }
 }
 
-impl State {
+impl Shard {
     /// Takes a stream offline, because of this error: nothing of it is changed any more until it was opened anew.
     pub(super) fn take_offline(&mut self, id: LogId, error: &Error, turn: &mut Turn<'_>) {
         let Some(mut stream) = self.streams.remove(&id) else {
@@ -279,7 +279,7 @@ impl State {
     }
 }
 
-/// Opens one stream as [`State::open`] does all: its snapshot, its log, and the journal up to `last`.
+/// Opens one stream as [`Shard::open`] does all: its snapshot, its log, and the journal up to `last`.
 fn open_anew(
     env: &Arc<Environment>,
     journal: &dyn LogReader,

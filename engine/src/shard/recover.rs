@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::{Direction, LogOptions, LogReader, Want};
 use crate::error::{Kind, Result};
 use crate::finding::FindingKind;
-use crate::shard::State;
+use crate::shard::Shard;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::holes::{Holes, covered_key, covered_of};
@@ -31,9 +31,9 @@ pub(crate) fn journal_id(shard: usize) -> LogId {
     LogId(1 + shard as u64)
 }
 
-impl State {
+impl Shard {
     /// Opens a shard. A stream that cannot be opened is offline; the others are there. What is left of restores that a
-    /// crash broke off goes with [`State::drop_unfinished`].
+    /// crash broke off goes with [`Shard::drop_unfinished`].
     ///
     /// # Errors
     /// If the journal or the catalogue cannot be read, or a backend must be opened anew.
@@ -62,7 +62,7 @@ impl State {
             tracing::error!(shard = number, "damaged journal: {damage}");
         }
         let position = journal.reader().extent().last;
-        let mut state = Self {
+        let mut shard = Self {
             number,
             env,
             journal,
@@ -81,27 +81,27 @@ impl State {
             checkpoint: Checkpoint::default(),
             generation,
         };
-        state.load_snapshots(now)?;
-        if recovery.created && state.covered()? > Some(0) {
+        shard.load_snapshots(now)?;
+        if recovery.created && shard.covered()? > Some(0) {
             let text = format!("the journal of shard {number} is missing: what no checkpoint has is lost");
             let key = format!("journal-{number}-missing-{now:020}");
-            state.tell(FindingKind::Journal, &key, text, now)?;
+            shard.tell(FindingKind::Journal, &key, text, now)?;
         }
-        state.replay_journal(now)?;
-        for id in state.ids() {
-            let settled = state.on_stream(id, |stream| settle(stream, now));
-            state.keep_or_note(id, settled, now)?;
+        shard.replay_journal(now)?;
+        for id in shard.ids() {
+            let settled = shard.on_stream(id, |stream| settle(stream, now));
+            shard.keep_or_note(id, settled, now)?;
         }
-        for (&id, stream) in &mut state.streams {
+        for (&id, stream) in &mut shard.streams {
             stream.touched = true;
-            state.touched.push(id);
+            shard.touched.push(id);
             if stream.is_removing() {
-                state.unfinished.push(id);
+                shard.unfinished.push(id);
             }
-            state.env.catalogue.insert(stream, number);
+            shard.env.catalogue.insert(stream, number);
         }
-        state.schedule(now);
-        Ok(state)
+        shard.schedule(now);
+        Ok(shard)
     }
 
     /// Forgets everything and opens the shard anew from disk.

@@ -1,6 +1,6 @@
 //! Streams that are being restored from a backup: their messages go straight to a log of their own, which nobody sees,
 //! and the journal hears of the stream only once all is on disk. So a restore that breaks off, by a crash as well, leaves
-//! nothing but a log that [`State::drop_unfinished`] removes at the next start.
+//! nothing but a log that [`Shard::drop_unfinished`] removes at the next start.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::headers;
 use crate::reject;
 use crate::shard::room::NEW_STREAM_BYTES;
 use crate::shard::snapshot::{StreamSnapshot, stream_key};
-use crate::shard::{Shard, State};
+use crate::shard::{InTurn, Shard};
 use crate::store::StreamEntry;
 use crate::stream::checks::full;
 use crate::stream::core::Identity;
@@ -39,9 +39,9 @@ fn key(id: LogId) -> Bytes {
     [RESTORING_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
-impl Shard<'_, '_> {
+impl InTurn<'_, '_> {
     /// Begins to restore a stream; its configuration was validated. `first` is the first sequence it may have. Nobody
-    /// sees it before [`Shard::finish_restore`].
+    /// sees it before [`InTurn::finish_restore`].
     ///
     /// # Errors
     /// If its storage cannot be made.
@@ -54,10 +54,10 @@ impl Shard<'_, '_> {
         first: Seq,
     ) -> Result<()> {
         if settings.is_journaled() {
-            self.state.need_room(NEW_STREAM_BYTES, self.turn.now)?;
+            self.shard.need_room(NEW_STREAM_BYTES, self.turn.now)?;
         }
-        let value = crate::stream::to_json(&(self.state.number, settings));
-        let kv = self.state.env.backend(BackendKind::Segment)?.kv();
+        let value = crate::stream::to_json(&(self.shard.number, settings));
+        let kv = self.shard.env.backend(BackendKind::Segment)?.kv();
         kv.put_all(&[(key(id), Some(value))])?;
         let who = Identity {
             id,
@@ -67,8 +67,8 @@ impl Shard<'_, '_> {
             settings,
             created: self.turn.now,
         };
-        let stream = self.state.env.open_stream(who, first.saturating_sub(1), None, false)?;
-        self.state.restoring.insert(id, stream);
+        let stream = self.shard.env.open_stream(who, first.saturating_sub(1), None, false)?;
+        self.shard.restoring.insert(id, stream);
         Ok(())
     }
 
@@ -80,7 +80,7 @@ impl Shard<'_, '_> {
     /// If they are out of order, there is no room for them, or storage fails.
     pub fn restore_messages(&mut self, id: LogId, messages: Vec<Message>, removals_follow: bool) -> Result<()> {
         let now = self.turn.now;
-        let stream = self.state.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         for message in messages {
             if message.seq <= stream.core.last() {
                 return Err(Error::damaged(format!("message sequence {} out of order", message.seq)));
@@ -133,8 +133,8 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If there is no such restore.
     pub fn restore_backend(&mut self, id: LogId) -> Result<Arc<dyn Backend>> {
-        let stream = self.state.restoring.get(&id).ok_or(reject::STREAM_NOT_FOUND)?;
-        self.state.env.backend(stream.core.settings.backend)
+        let stream = self.shard.restoring.get(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        self.shard.env.backend(stream.core.settings.backend)
     }
 
     /// Takes out messages that the backup tells of only after it gave them; those that are not there are no matter.
@@ -142,7 +142,7 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If storage fails.
     pub fn restore_removals(&mut self, id: LogId, seqs: &[Seq]) -> Result<()> {
-        let stream = self.state.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         for &seq in seqs {
             stream.core.remove(seq)?;
         }
@@ -162,7 +162,7 @@ impl Shard<'_, '_> {
         consumers: Vec<ConsumerSnapshot>,
     ) -> Result<()> {
         let now = self.turn.now;
-        let mut stream = self.state.restoring.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let mut stream = self.shard.restoring.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         let known = stream.core.last_time();
         match last_time.or(known) {
             Some(time) => stream.core.raise_last(last, time),
@@ -177,17 +177,17 @@ impl Shard<'_, '_> {
         let settings = stream.core.settings;
         if settings.is_journaled() {
             // The journal must not name a stream whose messages are not on disk.
-            self.state.env.backend(settings.backend)?.sync()?;
-            let snapshot = StreamSnapshot::of(&stream, self.state.number, 0);
+            self.shard.env.backend(settings.backend)?.sync()?;
+            let snapshot = StreamSnapshot::of(&stream, self.shard.number, 0);
             self.turn
                 .commands
                 .create_stream(id, now, crate::stream::to_json(&snapshot));
             self.turn.sync = true;
         }
         stream.enforce_all_limits(now, Some(self.turn))?;
-        self.state.env.catalogue.insert(&stream, self.state.number);
-        self.state.streams.insert(id, stream);
-        self.state.touch(id);
+        self.shard.env.catalogue.insert(&stream, self.shard.number);
+        self.shard.streams.insert(id, stream);
+        self.shard.touch(id);
         Ok(())
     }
 
@@ -196,18 +196,18 @@ impl Shard<'_, '_> {
     /// # Errors
     /// If storage fails.
     pub fn end_restore(&mut self, id: LogId) -> Result<()> {
-        if let Some(stream) = self.state.restoring.remove(&id) {
+        if let Some(stream) = self.shard.restoring.remove(&id) {
             let settings = stream.core.settings;
             drop(stream);
-            let backend = self.state.env.backend(settings.backend)?;
+            let backend = self.shard.env.backend(settings.backend)?;
             crate::store::remove_log(backend.as_ref(), id, &settings)?;
         }
-        let kv = self.state.env.backend(BackendKind::Segment)?.kv();
+        let kv = self.shard.env.backend(BackendKind::Segment)?.kv();
         kv.put_all(&[(key(id), None)])
     }
 }
 
-impl State {
+impl Shard {
     /// Whether a log is that of a restore which goes on.
     pub(crate) fn is_restoring(&self, id: LogId) -> bool {
         self.restoring.contains_key(&id)

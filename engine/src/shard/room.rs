@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result};
-use crate::shard::State;
+use crate::shard::Shard;
 use crate::types::{LogId, NanoTime, Nanos, SECOND};
 
 /// How often a shard looks whether there is room again.
@@ -52,7 +52,7 @@ impl Room {
     }
 }
 
-impl State {
+impl Shard {
     /// At the start of a turn: sees to it that the journal has room for its messages, or notes that there is none.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::shard::input::{self, Load};
 use crate::shard::offline::contained;
 use crate::shard::steps::Clocks;
 use crate::shard::turn::{Turn, mix};
-use crate::shard::{Input, ShardHandle, State, pulls_end};
+use crate::shard::{Input, Shard, ShardHandle, pulls_end};
 
 /// Inputs that one turn takes at most.
 const TURN_INPUTS: usize = 16 << 10;
@@ -25,7 +25,7 @@ const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The thread's loop.
 pub(crate) struct Runner {
-    state: State,
+    shard: Shard,
     receiver: Receiver<Vec<Input>>,
     load: Arc<Load>,
     outlet: Box<dyn Outlet>,
@@ -41,16 +41,16 @@ pub(crate) struct Runner {
 
 impl Runner {
     pub fn new(
-        state: State,
+        shard: Shard,
         handle: ShardHandle,
         receiver: Receiver<Vec<Input>>,
         load: Arc<Load>,
         outlet: Box<dyn Outlet>,
     ) -> Self {
         Self {
-            clocks: Clocks::new(&state.env),
-            entropy: mix(state.env.entropy.wrapping_add(state.number as u64)),
-            state,
+            clocks: Clocks::new(&shard.env),
+            entropy: mix(shard.env.entropy.wrapping_add(shard.number as u64)),
+            shard,
             receiver,
             load,
             outlet,
@@ -66,20 +66,20 @@ impl Runner {
         loop {
             let inputs = self.gather();
             if inputs.iter().flatten().any(|input| matches!(input, Input::Abandon)) {
-                self.state.checkpoint.wait();
-                self.state.offline.wait();
+                self.shard.checkpoint.wait();
+                self.shard.offline.wait();
                 return;
             }
             let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
             if let Err(error) = self.turn(inputs) {
-                tracing::error!(shard = self.state.number, "storage failed: {error}");
+                tracing::error!(shard = self.shard.number, "storage failed: {error}");
                 if closing || !self.reopen(&error) {
                     return;
                 }
             }
             if closing {
-                if let Err(error) = self.state.close() {
-                    tracing::error!(shard = self.state.number, "closing: {error}");
+                if let Err(error) = self.shard.close() {
+                    tracing::error!(shard = self.shard.number, "closing: {error}");
                 }
                 return;
             }
@@ -90,15 +90,15 @@ impl Runner {
     fn gather(&mut self) -> Vec<Vec<Input>> {
         let mut taken = Vec::new();
         let mut count = 0;
-        if self.backlog.is_empty() && self.state.unfinished.is_empty() {
+        if self.backlog.is_empty() && self.shard.unfinished.is_empty() {
             let now = self.clocks.now();
-            let due = self.state.next_deadline();
+            let due = self.shard.next_deadline();
             let wait = due.map_or(SLEEP_MAX, |due| {
                 Duration::from_nanos(due.saturating_sub(now).max(0) as u64).min(SLEEP_MAX)
             });
             match self.receiver.recv_timeout(wait) {
                 Ok(inputs) => self.backlog.push_back(inputs),
-                Err(RecvTimeoutError::Timeout) => self.state.idle(),
+                Err(RecvTimeoutError::Timeout) => self.shard.idle(),
                 Err(RecvTimeoutError::Disconnected) => self.backlog.push_back(vec![Input::Close]),
             }
         }
@@ -117,7 +117,7 @@ impl Runner {
     /// request or one stream stays with it.
     fn turn(&mut self, inputs: Vec<Vec<Input>>) -> Result<()> {
         let (now, step) = self.clocks.look();
-        let quiet = inputs.is_empty() && self.state.unfinished.is_empty();
+        let quiet = inputs.is_empty() && self.shard.unfinished.is_empty();
         let commands = std::mem::take(&mut self.commands);
         let emits = std::mem::take(&mut self.emits);
         self.entropy = mix(self.entropy.wrapping_add(now.unsigned_abs()));
@@ -126,11 +126,11 @@ impl Runner {
         let mut inputs = inputs.into_iter().flatten();
         let outcome = contained(|| {
             if step != 0 {
-                self.state.step(step);
+                self.shard.step(step);
             }
-            self.state.begin_with_room(bytes, now)?;
-            self.state.apply(&mut inputs, &mut turn)?;
-            self.state.commit(&mut turn)
+            self.shard.begin_with_room(bytes, now)?;
+            self.shard.apply(&mut inputs, &mut turn)?;
+            self.shard.commit(&mut turn)
         });
         let mut commands = turn.commands;
         let mut emits = turn.emits;
@@ -149,15 +149,15 @@ impl Runner {
         self.emits = emits;
         outcome?;
         contained(|| {
-            self.state.schedule(now);
-            if let Some(error) = self.state.checkpoint.failure.take() {
+            self.shard.schedule(now);
+            if let Some(error) = self.shard.checkpoint.failure.take() {
                 return Err(error);
             }
-            if quiet || std::mem::take(&mut self.state.checkpoint.written) {
-                self.state.maintain();
+            if quiet || std::mem::take(&mut self.shard.checkpoint.written) {
+                self.shard.maintain();
             }
-            self.state.checkpoint_if_due(&self.handle);
-            self.state.retry_offline(now, &self.handle);
+            self.shard.checkpoint_if_due(&self.handle);
+            self.shard.retry_offline(now, &self.handle);
             Ok(())
         })
     }
@@ -165,23 +165,23 @@ impl Runner {
     /// Throws away what is in memory and opens everything anew from disk, trying until it works. Whoever asks for
     /// something meanwhile is told the error. Answers whether the shard goes on.
     fn reopen(&mut self, error: &Error) -> bool {
-        for stream in self.state.streams.values_mut().filter(|stream| stream.is_journaled()) {
+        for stream in self.shard.streams.values_mut().filter(|stream| stream.is_journaled()) {
             for done in stream.take_waiting() {
                 done(Err(error));
             }
         }
         loop {
             let now = self.clocks.now();
-            match contained(|| self.state.reopen(now)) {
+            match contained(|| self.shard.reopen(now)) {
                 Ok(()) => {
-                    tracing::warn!(shard = self.state.number, "storage opened anew");
-                    self.state.env.catalogue.set_trouble(self.state.number, None);
+                    tracing::warn!(shard = self.shard.number, "storage opened anew");
+                    self.shard.env.catalogue.set_trouble(self.shard.number, None);
                     return true;
                 }
                 Err(again) => {
-                    tracing::error!(shard = self.state.number, "cannot open storage anew: {again}");
+                    tracing::error!(shard = self.shard.number, "cannot open storage anew: {again}");
                     let why = format!("storage failed: {error}; opening it anew: {again}");
-                    self.state.env.catalogue.set_trouble(self.state.number, Some(why));
+                    self.shard.env.catalogue.set_trouble(self.shard.number, Some(why));
                 }
             }
             let mut wait = REOPEN_AFTER;
@@ -203,7 +203,7 @@ impl Runner {
     fn refuse(&mut self, input: Input, error: &Error) {
         match input {
             Input::Publish { ticket, stream, .. } => {
-                let Some((account, stream)) = self.state.names(stream) else {
+                let Some((account, stream)) = self.shard.names(stream) else {
                     return;
                 };
                 let emit = Emit::Published {
@@ -220,7 +220,7 @@ impl Runner {
                 reply,
                 ..
             } => {
-                let Some((account, stream)) = self.state.names(stream) else {
+                let Some((account, stream)) = self.shard.names(stream) else {
                     return;
                 };
                 let emit = pulls_end(account, stream, &consumer, reply);

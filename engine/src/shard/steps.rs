@@ -1,7 +1,7 @@
 //! Steps of the time of day. Waits last by a clock that never steps, though they are kept as times of the day, as the
 //! journal and snapshots know them: when the day's time steps, all that wait step along.
 
-use crate::shard::State;
+use crate::shard::Shard;
 use crate::store::{Clock, Environment};
 use crate::types::{MILLISECOND, NanoTime, Nanos};
 
@@ -59,7 +59,7 @@ impl Clocks {
     }
 }
 
-impl State {
+impl Shard {
     /// The time of the day has stepped: what waits goes on to wait as long as it would have.
     pub(super) fn step(&mut self, step: Nanos) {
         tracing::warn!(

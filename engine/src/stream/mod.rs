@@ -93,7 +93,7 @@ impl OpenBatches {
 /// Why a message is lost whose record was found damaged.
 const DAMAGED: &str = "its record is damaged";
 
-/// One stream and its consumers. Reached through [`Shard`](crate::shard::Shard) on the thread that owns it.
+/// One stream and its consumers. Reached through [`InTurn`](crate::shard::InTurn) on the thread that owns it.
 pub struct Stream {
     pub(crate) core: StreamCore,
     consumers: BTreeMap<u64, Consumer>,

@@ -10,7 +10,7 @@ use weir_engine::consumer::validate::{Action, Existing, is_group_name, paused, v
 use weir_engine::consumer::{ConsumerConfig, ConsumerInfo};
 use weir_engine::json::{format_time, parse_time};
 use weir_engine::reject::{self, Rejection};
-use weir_engine::shard::Shard;
+use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::identity;
 use weir_engine::stream::validate::ServerLimits;
@@ -141,7 +141,7 @@ fn address(target: Target<'_>, stream_name: &str, config: &mut ConsumerConfig) -
 
 /// On the storage thread, where nothing comes between check and change.
 fn create_or_update(
-    shard: &mut Shard<'_, '_>,
+    shard: &mut InTurn<'_, '_>,
     id: LogId,
     mut config: ConsumerConfig,
     action: Action,

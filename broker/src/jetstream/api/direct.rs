@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::json::format_time;
-use weir_engine::shard::Shard;
+use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{LastSeqs, Message, Storage, Stream};
 use weir_engine::{Kind, LogId, Seq};
@@ -119,7 +119,7 @@ async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
 }
 
 /// Answers as many as make up a portion, in their order, and at least one.
-fn find_some(shard: &mut Shard<'_, '_>, gets: &[(LogId, Get)]) -> Vec<Outcome> {
+fn find_some(shard: &mut InTurn<'_, '_>, gets: &[(LogId, Get)]) -> Vec<Outcome> {
     let (mut found, mut bytes) = (Vec::with_capacity(gets.len()), 0);
     for (id, get) in gets {
         if bytes >= PORTION_BYTES {
@@ -137,7 +137,7 @@ fn find_some(shard: &mut Shard<'_, '_>, gets: &[(LogId, Get)]) -> Vec<Outcome> {
     found
 }
 
-fn find_one(shard: &mut Shard<'_, '_>, id: LogId, get: &Get) -> weir_engine::Result<Outcome> {
+fn find_one(shard: &mut InTurn<'_, '_>, id: LogId, get: &Get) -> weir_engine::Result<Outcome> {
     let stream = shard.stream(id)?;
     let start = match get.start() {
         Some(time) => stream.seq_at(time)?,

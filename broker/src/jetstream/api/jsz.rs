@@ -159,7 +159,7 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &Wanted) -> Va
 /// Nothing if the stream is gone, or its storage cannot be read.
 fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &Wanted) -> Option<Value> {
     let (id, consumers) = (entry.id, wanted.consumers);
-    let look = move |shard: &mut weir_engine::shard::Shard<'_, '_>| {
+    let look = move |shard: &mut weir_engine::shard::InTurn<'_, '_>| {
         let Ok(stream) = shard.stream(id) else {
             return Ok(None);
         };

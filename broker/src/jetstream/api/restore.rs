@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use weir_engine::json::format_time;
-use weir_engine::shard::Shard;
+use weir_engine::shard::InTurn;
 use weir_engine::stream::settings::Settings;
 use weir_engine::stream::validate::{SubjectSet, validate_restored};
 use weir_engine::stream::{Storage, StreamConfig};
@@ -391,7 +391,7 @@ impl Restore {
     /// Runs something on the storage thread.
     async fn ask<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Shard<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
+        work: impl FnOnce(&mut InTurn<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
     ) -> Result<R, Rejection> {
         let done = self.js.call(self.shard, work).await;
         done.map_err(|error| match error.rejection {

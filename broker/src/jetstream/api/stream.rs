@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use weir_engine::json::format_time;
 use weir_engine::reject::{self, Rejection};
-use weir_engine::shard::Shard;
+use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::validate::{Rules, SubjectSet, consumers_beyond, validate_new, validate_update};
 use weir_engine::stream::{Purge, Storage, StreamConfig, sourcing_rules};
@@ -446,7 +446,7 @@ pub(super) async fn describe(js: &Arc<JetStream>, entry: &Arc<StreamEntry>) -> R
     Ok(compose(js, entry, state))
 }
 
-fn state_of(shard: &mut Shard<'_, '_>, id: weir_engine::LogId) -> weir_engine::Result<State> {
+fn state_of(shard: &mut InTurn<'_, '_>, id: weir_engine::LogId) -> weir_engine::Result<State> {
     let stream = shard.stream(id)?;
     Ok(State::of(&stream.state()?, stream.consumer_count()))
 }
