@@ -41,9 +41,9 @@
 //! | `rocks` (feature `rocksdb`) | yes | tens of millions of keys and random deletes in a bounded amount of memory |
 //! | [`memory`] | no | being quick |
 
-mod batch;
 pub mod memory;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 pub mod root;
+mod rules;
 pub mod segment;

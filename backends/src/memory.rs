@@ -11,11 +11,11 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use weir_engine::{
-    Backend, Batch, Direction, Entry, EntryRef, Extent, Kv, KvWrite, Log, LogId, LogOptions, LogReader, Record,
+    Backend, Direction, Entry, EntryRef, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Record,
     Recovery, Result, Seq, VisitKey, VisitRecord, Want,
 };
 
-use crate::batch;
+use crate::rules;
 
 /// Bytes before the head: the time (8, little-endian) and the length of the head (2).
 const PREFIX: usize = 10;
@@ -63,11 +63,11 @@ impl Backend for MemoryBackend {
         let mut logs = self.logs.lock();
         let created = !logs.contains_key(&id);
         if created && options.existing {
-            return Err(batch::missing(id));
+            return Err(rules::missing(id));
         }
         let shared = logs.entry(id).or_default();
         if shared.open.swap(true, Ordering::AcqRel) {
-            return Err(batch::already_open(id));
+            return Err(rules::already_open(id));
         }
         let log = MemoryLog {
             id,
@@ -98,7 +98,7 @@ impl Backend for MemoryBackend {
     fn remove(&self, id: LogId) -> Result<()> {
         let mut logs = self.logs.lock();
         match logs.get(&id) {
-            Some(shared) if shared.open.load(Ordering::Acquire) => Err(batch::still_open(id)),
+            Some(shared) if shared.open.load(Ordering::Acquire) => Err(rules::still_open(id)),
             Some(_) => {
                 // Readers keep what they hold by their own reference.
                 logs.remove(&id);
@@ -280,25 +280,25 @@ struct MemoryLog {
 }
 
 impl Log for MemoryLog {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+    fn write(&mut self, change: &LogChange<'_>) -> Result<()> {
         // Only this log writes, so what is checked here still holds below. Copying happens before the lock.
-        batch::check(self.id, self.shared.records.read().last, batch)?;
-        let packed: Vec<Bytes> = batch.append.iter().map(pack).collect();
+        rules::check(self.id, self.shared.records.read().last, change)?;
+        let packed: Vec<Bytes> = change.append.iter().map(pack).collect();
         let mut records = self.shared.records.write();
         // Both locks, so that nobody sees the records without the keys. No other place holds two.
-        let pairs = (!batch.kv.is_empty()).then(|| self.kv.pairs.write());
-        for (record, data) in batch.append.iter().zip(packed) {
+        let pairs = (!change.kv.is_empty()).then(|| self.kv.pairs.write());
+        for (record, data) in change.append.iter().zip(packed) {
             records.append(record.seq, data);
         }
-        for seq in batch.erase {
+        for seq in change.erase {
             records.erase(*seq);
         }
-        if let Some(first) = batch.trim {
+        if let Some(first) = change.trim {
             records.trim(first);
         }
         records.tidy();
         if let Some(mut pairs) = pairs {
-            put(&mut pairs, batch.kv);
+            put(&mut pairs, change.kv);
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use weir_engine::consumer::ConsumerConfig;
 use weir_engine::shard::emit::{Emit, Event, Outlet};
 use weir_engine::stream::{Purge, StreamConfig};
 use weir_engine::{
-    Backend, Batch, Error, Kind, Kv, Log, LogId, LogOptions, LogReader, Recovery, Result, SECOND, SEQ_LIMIT, Seq,
+    Backend, Error, Kind, Kv, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result, SECOND, SEQ_LIMIT, Seq,
 };
 
 /// What a log does instead of what it is asked.
@@ -92,7 +92,7 @@ impl Backend for Faulty {
 }
 
 impl Log for FaultyLog {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+    fn write(&mut self, batch: &LogChange<'_>) -> Result<()> {
         if self.poisoned {
             return Err(Error::new(Kind::Poisoned, "an earlier write failed"));
         }

@@ -12,7 +12,7 @@ use support::{Bench, Handle, Storage};
 use weir_engine::shard::emit::{Emit, Event, Outlet};
 use weir_engine::stream::{Purge, StreamConfig};
 use weir_engine::{
-    Backend, Batch, Direction, Entry, Error, Extent, Kind, Kv, Log, LogId, LogOptions, LogReader, Recovery, Result,
+    Backend, Direction, Entry, Error, Extent, Kind, Kv, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result,
     SECOND, Seq, VisitRecord, Want,
 };
 
@@ -79,7 +79,7 @@ impl Backend for Rotting {
 }
 
 impl Log for RottingLog {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+    fn write(&mut self, batch: &LogChange<'_>) -> Result<()> {
         self.inner.write(batch)
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::{Bench, Handle, Random, Storage};
 use weir_engine::stream::{Purge, StreamConfig};
 use weir_engine::{
-    Backend, Batch, Error, Kind, Kv, KvWrite, Log, LogId, LogOptions, LogReader, Recovery, Result, SECOND, Seq,
+    Backend, Error, Kind, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result, SECOND, Seq,
 };
 
 /// When a write or a sync fails: the next one once the count is used up. Writes that fail may still have happened.
@@ -158,12 +158,12 @@ impl FaultyLog {
 }
 
 impl Log for FaultyLog {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+    fn write(&mut self, batch: &LogChange<'_>) -> Result<()> {
         let torn = usize::try_from(self.faults.torn.load(Ordering::SeqCst)).unwrap_or(0);
         if torn > 0 && self.faults.armed.load(Ordering::SeqCst) {
-            let part = Batch {
+            let part = LogChange {
                 append: &batch.append[..torn.min(batch.append.len())],
-                ..Batch::default()
+                ..LogChange::default()
             };
             self.inner.write(&part)?;
         }

@@ -6,7 +6,7 @@ use weir_engine::shard::emit::ConsumerName;
 
 use crate::account::Account;
 use crate::client::Client;
-use crate::jetstream::Batch;
+use crate::jetstream::Tray;
 use crate::routing::{Outgoing, Router};
 
 /// Sends messages into one account, from any thread. What is sent may wait in buffers until [`flush`](Self::flush); dropping
@@ -14,7 +14,7 @@ use crate::routing::{Outgoing, Router};
 pub struct Courier {
     account: Arc<Account>,
     router: Router,
-    batch: Batch,
+    tray: Tray,
     /// What clients have promised room for, until the next flush.
     promises: Vec<(Arc<Client>, usize)>,
 }
@@ -26,7 +26,7 @@ impl Courier {
         Self {
             account,
             router: Router::default(),
-            batch: Batch::default(),
+            tray: Tray::default(),
             promises: Vec::new(),
         }
     }
@@ -43,7 +43,7 @@ impl Courier {
             echo: true,
             chunk: None,
         };
-        self.router.route(&self.account, to, &message, &mut self.batch) > 0
+        self.router.route(&self.account, to, &message, &mut self.tray) > 0
     }
 
     /// True if anybody listens on `to` now.
@@ -74,7 +74,7 @@ impl Courier {
             client.redeem(promised);
         }
         self.router.sink.stall = false;
-        self.batch.submit();
+        self.tray.submit();
         self.router.refresh(&self.account);
     }
 

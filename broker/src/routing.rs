@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::account::{Account, Chunk, Inbound, Subscription, Target};
 use crate::client::Client;
-use crate::jetstream::Batch;
+use crate::jetstream::Tray;
 use crate::limits::{MATCH_SLOTS_MAX, MATCH_SLOTS_MIN, MATCH_SUBJECT_MAX};
 
 /// One message on its way out.
@@ -67,18 +67,18 @@ impl Default for Router {
 
 impl Router {
     /// Gives `message` to everybody in `account` who listens on `to`. Returns how many took it.
-    pub fn route(&mut self, account: &Account, to: &[u8], message: &Outgoing<'_>, batch: &mut Batch) -> usize {
+    pub fn route(&mut self, account: &Account, to: &[u8], message: &Outgoing<'_>, tray: &mut Tray) -> usize {
         let matched = self.cache.get(account, to);
         let sink = &mut self.sink;
         let mut taken = 0;
         for subscription in &matched.plain {
-            taken += usize::from(give(subscription, to, message, sink, batch));
+            taken += usize::from(give(subscription, to, message, sink, tray));
         }
         for group in matched.groups() {
             let start = self.random.below(group.len());
             let (before, from) = group.split_at(start);
             let mut members = from.iter().chain(before);
-            taken += usize::from(members.any(|member| give(member, to, message, sink, batch)));
+            taken += usize::from(members.any(|member| give(member, to, message, sink, tray)));
         }
         taken
     }
@@ -111,13 +111,7 @@ impl Router {
 }
 
 /// Gives a message to one receiver. False if it cannot or must not take it.
-fn give(
-    subscription: &Arc<Subscription>,
-    to: &[u8],
-    message: &Outgoing<'_>,
-    sink: &mut Sink,
-    batch: &mut Batch,
-) -> bool {
+fn give(subscription: &Arc<Subscription>, to: &[u8], message: &Outgoing<'_>, sink: &mut Sink, tray: &mut Tray) -> bool {
     match &subscription.target {
         Target::Client(client) => {
             if !message.echo && message.from.is_some_and(|from| Arc::ptr_eq(from, client)) {
@@ -135,7 +129,7 @@ fn give(
                 chunk: message.chunk,
             };
             subscription.count();
-            service.message(&inbound, batch);
+            service.message(&inbound, tray);
             true
         }
     }

@@ -13,7 +13,7 @@ use support::TestServer;
 use weir_broker::Courier;
 use weir_broker::account::{Inbound, Service};
 use weir_broker::conf::options::User;
-use weir_broker::jetstream::Batch;
+use weir_broker::jetstream::Tray;
 
 /// Keeps everything it gets.
 #[derive(Default)]
@@ -28,7 +28,7 @@ struct Kept {
 }
 
 impl Service for Keeper {
-    fn message(&self, message: &Inbound<'_>, _: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, _: &mut Tray) {
         self.0.lock().push(Kept {
             subject: message.own(message.subject),
             reply: message.own(message.reply),

@@ -76,7 +76,7 @@ pub struct Recovery {
 
 /// Changes to a log, carried out together: all or nothing, also across a crash, in the order of the fields.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Batch<'a> {
+pub struct LogChange<'a> {
     /// Records to append; their sequences strictly increase, gaps are allowed.
     pub append: &'a [Record<'a>],
     /// Live sequences to remove, in any order; those not live (never written, erased, trimmed) are passed over.
@@ -125,7 +125,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether anything survives the process.
     fn persistent(&self) -> bool;
 
-    /// Whether [`Log::write`] carries out [`Batch::kv`]; if not, a batch with such writes is refused as unsupported.
+    /// Whether [`Log::write`] carries out [`LogChange::kv`]; if not, a change with such writes is refused as unsupported.
     fn atomic_kv(&self) -> bool;
 
     /// Opens the log, or makes it. A torn tail is cut and told; damage in the middle is told and kept out of reads;
@@ -168,17 +168,17 @@ pub trait Backend: Send + Sync + 'static {
 /// After any error of `write`, `truncate` or `sync` that is not a refusal of bad input, the log is poisoned: it
 /// refuses every later write until it is opened anew.
 pub trait Log: Send {
-    /// Carries out a batch. When it returns, readers see it; it is durable after the next sync. A batch that breaks
-    /// the rules of [`Batch`] (a sequence not above the last, too long a head or body) is refused whole and changes
+    /// Carries out a change. When it returns, readers see it; it is durable after the next sync. One that breaks
+    /// the rules of [`LogChange`] (a sequence not above the last, too long a head or body) is refused whole and changes
     /// nothing.
-    fn write(&mut self, batch: &Batch<'_>) -> Result<()>;
+    fn write(&mut self, change: &LogChange<'_>) -> Result<()>;
 
     /// Sees to it that `bytes` of records can be written, and some more after them, without the disk having to give more
     /// room; asked of a journal ([`LogOptions::preallocate`]) before each turn. A log of another kind need not do anything.
     ///
     /// An error of kind [`Full`](crate::Kind::Full) means that there is no such room; the log is not poisoned by it, and
-    /// small batches can be written still. That is so for [`Log::write`] as well: where it answers `Full`, nothing was
-    /// written, and the same batch may be written again.
+    /// small changes can be written still. That is so for [`Log::write`] as well: where it answers `Full`, nothing was
+    /// written, and the same change may be written again.
     fn reserve(&mut self, bytes: u64) -> Result<()> {
         let _ = bytes;
         Ok(())
@@ -200,25 +200,25 @@ pub trait Log: Send {
 impl dyn Log + '_ {
     /// [`Log::write`] of nothing but records.
     pub fn append(&mut self, records: &[Record<'_>]) -> Result<()> {
-        self.write(&Batch {
+        self.write(&LogChange {
             append: records,
-            ..Batch::default()
+            ..LogChange::default()
         })
     }
 
     /// [`Log::write`] of nothing but erasures.
     pub fn erase(&mut self, seqs: &[Seq]) -> Result<()> {
-        self.write(&Batch {
+        self.write(&LogChange {
             erase: seqs,
-            ..Batch::default()
+            ..LogChange::default()
         })
     }
 
     /// [`Log::write`] of nothing but a trim.
     pub fn trim(&mut self, first: Seq) -> Result<()> {
-        self.write(&Batch {
+        self.write(&LogChange {
             trim: Some(first),
-            ..Batch::default()
+            ..LogChange::default()
         })
     }
 }

@@ -101,8 +101,8 @@ mod types;
 pub mod varint;
 
 pub use backend::{
-    Backend, Batch, Compression, Direction, Kv, KvWrite, Log, LogOptions, LogReader, Recovery, VisitKey, VisitRecord,
-    Want,
+    Backend, Compression, Direction, Kv, KvWrite, Log, LogChange, LogOptions, LogReader, Recovery, VisitKey,
+    VisitRecord, Want,
 };
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use crate::backend::{Backend, Batch, KvWrite, Log, LogOptions, LogReader};
+use crate::backend::{Backend, KvWrite, Log, LogChange, LogOptions, LogReader};
 use crate::embed::outlet::{FetchOutlet, Fetches};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, FINDINGS_MAX, Finding, FindingKind};
@@ -806,7 +806,7 @@ impl ClosedLog {
 }
 
 impl Log for ClosedLog {
-    fn write(&mut self, _: &Batch<'_>) -> Result<()> {
+    fn write(&mut self, _: &LogChange<'_>) -> Result<()> {
         Err(Self::error())
     }
 

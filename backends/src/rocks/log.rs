@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
-use weir_engine::{Batch, Error, Extent, Log, LogId, LogOptions, LogReader, Record, Result, Seq};
+use weir_engine::{Error, Extent, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq};
 
 use super::keys::{self, Head, Meta};
 use super::reader::{RocksReader, walk};
 use super::store::{FEW, Shared};
-use crate::batch;
+use crate::rules;
 
 /// Records to erase are looked up one by one where so many sequences or more lie between two of them.
 const SPARSE: u64 = 8;
@@ -327,17 +327,17 @@ impl RocksLog {
 }
 
 impl Log for RocksLog {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+    fn write(&mut self, change: &LogChange<'_>) -> Result<()> {
         let state = Arc::clone(&self.state);
         state.shared.check_writable()?;
         let old = state.now.read().meta;
-        batch::check(state.id, old.last, batch)?;
+        rules::check(state.id, old.last, change)?;
         let mut out = WriteBatch::default();
         let mut meta = old;
 
-        // What the trim takes is left to it, and what the batch itself removes is never written.
-        let trim = batch.trim.unwrap_or(0);
-        let mut erase: Vec<Seq> = batch.erase.iter().copied().filter(|s| *s >= trim).collect();
+        // What the trim takes is left to it, and what the change itself removes is never written.
+        let trim = change.trim.unwrap_or(0);
+        let mut erase: Vec<Seq> = change.erase.iter().copied().filter(|s| *s >= trim).collect();
         erase.sort_unstable();
         erase.dedup();
 
@@ -353,14 +353,14 @@ impl Log for RocksLog {
         let kept_before = meta.count;
         let mut written = 0;
         let mut first_new = None;
-        for record in batch.append {
+        for record in change.append {
             if record.seq >= trim && erase.binary_search(&record.seq).is_err() {
                 self.put(&mut out, record, &mut meta)?;
                 written += (record.head.len() + record.body.len()) as u64;
                 first_new.get_or_insert(record.seq);
             }
         }
-        if let Some(record) = batch.append.last() {
+        if let Some(record) = change.append.last() {
             meta.last = record.seq;
         }
         meta.last = meta.last.max(trim.saturating_sub(1));
@@ -368,7 +368,7 @@ impl Log for RocksLog {
             (0, Some(seq)) => seq,
             _ => old.first.max(trim),
         };
-        state.shared.add_kv(&mut out, batch.kv)?;
+        state.shared.add_kv(&mut out, change.kv)?;
         self.commit(out, meta, written)?;
 
         let first_gone = meta.first != old.first || erase.binary_search(&old.first).is_ok();
@@ -376,7 +376,7 @@ impl Log for RocksLog {
             let first = state.next_live(&meta, meta.first);
             state.now.write().meta.first = self.or_poison(first)?;
         }
-        if batch.overwrite
+        if change.overwrite
             && let (Some(low), Some(high)) = (erase.first(), erase.last())
         {
             let (a, b) = self.to_scrub.unwrap_or((*low, *high));

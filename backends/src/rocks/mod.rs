@@ -5,7 +5,7 @@
 //! write-ahead log is off, for Weir's journal is one already: what was written since the last [`Backend::sync`] is lost
 //! in a crash, and every column family comes back at the same batch.
 //!
-//! Erased records cannot be overwritten in place. [`Batch::overwrite`](weir_engine::Batch::overwrite) makes
+//! Erased records cannot be overwritten in place. [`LogChange::overwrite`](weir_engine::LogChange::overwrite) makes
 //! [`Log::maintain`] compact the files that held them, after which their bytes are gone from the database's files.
 
 mod keys;
@@ -26,7 +26,7 @@ use bytes::Bytes;
 use rocksdb::WriteBatch;
 use weir_engine::{Backend, Error, Kv, Log, LogId, LogOptions, Recovery, Result};
 
-use crate::batch;
+use crate::rules;
 use keys::Meta;
 use log::{RocksLog, State};
 pub use options::RocksOptions;
@@ -123,7 +123,7 @@ impl Backend for RocksBackend {
             None => {
                 let meta = match self.shared.meta(id)? {
                     Some(meta) => meta,
-                    None if options.existing => return Err(batch::missing(id)),
+                    None if options.existing => return Err(rules::missing(id)),
                     None => {
                         recovery.created = true;
                         self.create(id)?
@@ -135,7 +135,7 @@ impl Backend for RocksBackend {
             }
         };
         if state.open.swap(true, Ordering::AcqRel) {
-            return Err(batch::already_open(id));
+            return Err(rules::already_open(id));
         }
         let label = self.take_label(id, options, &mut recovery);
         if let Err(error) = label {
@@ -171,7 +171,7 @@ impl Backend for RocksBackend {
         let mut states = self.shared.states.lock();
         let state = states.get(&id).and_then(std::sync::Weak::upgrade);
         if state.as_ref().is_some_and(|state| state.open.load(Ordering::Acquire)) {
-            return Err(batch::still_open(id));
+            return Err(rules::still_open(id));
         }
         let Some(meta) = self.shared.meta(id)? else {
             return Ok(());

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
-use weir_engine::{Batch, Direction, Kind, LogReader, Record, Seq, Want};
+use weir_engine::{Direction, Kind, LogChange, LogReader, Record, Seq, Want};
 
 use super::*;
 
@@ -25,10 +25,10 @@ fn fill(log: &mut dyn Log, seqs: impl Iterator<Item = Seq>) {
             body: BODY,
         };
         let key = Bytes::copy_from_slice(&seq.to_be_bytes());
-        log.write(&Batch {
+        log.write(&LogChange {
             append: &[record],
             kv: &[(key, Some(Bytes::from_static(b"seen")))],
-            ..Batch::default()
+            ..LogChange::default()
         })
         .expect("the batch is written");
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use weir_engine::{Batch, Error, Kind as ErrorKind, Log, LogId, LogOptions, LogReader, Record, Result, Seq};
+use weir_engine::{Error, Kind as ErrorKind, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq};
 
 use super::backend::Core;
 use super::files::Mode;
@@ -172,7 +172,7 @@ impl SegmentLog {
         self.shared.state.read().extent.last
     }
 
-    fn validate(&self, batch: &Batch<'_>) -> Result<()> {
+    fn validate(&self, batch: &LogChange<'_>) -> Result<()> {
         if !batch.kv.is_empty() {
             return Err(Error::unsupported(
                 "the segment backend cannot write keys and records in one step",
@@ -237,7 +237,7 @@ impl SegmentLog {
         Ok(found)
     }
 
-    fn write_batch(&mut self, batch: &Batch<'_>) -> Result<()> {
+    fn write_batch(&mut self, batch: &LogChange<'_>) -> Result<()> {
         let last = self.last();
         let mut erase = batch.erase.to_vec();
         erase.sort_unstable();
@@ -355,7 +355,7 @@ impl SegmentLog {
     fn publish(
         &self,
         seg: &Arc<Segment>,
-        batch: &Batch<'_>,
+        batch: &LogChange<'_>,
         places: &[u64],
         end: u64,
         added: u64,
@@ -414,7 +414,7 @@ impl SegmentLog {
     fn overwrite(
         &mut self,
         seg: &Arc<Segment>,
-        batch: &Batch<'_>,
+        batch: &LogChange<'_>,
         places: &[u64],
         erased: &[Erased],
         own: &[(Seq, u64)],
@@ -985,7 +985,7 @@ fn runs_of(erased: &[Erased], own: &[(Seq, u64)]) -> Vec<EraseRun> {
 }
 
 impl Log for SegmentLog {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<()> {
+    fn write(&mut self, batch: &LogChange<'_>) -> Result<()> {
         self.check()?;
         self.validate(batch)?;
         self.began = false;

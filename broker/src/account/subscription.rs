@@ -37,9 +37,9 @@ pub enum Target {
 
 /// A part of the server that takes messages: JetStream's streams and its API hang into the interest graph so.
 pub trait Service: Send + Sync {
-    /// Takes one message, on the thread of whoever sent it. Must not block: what takes time goes into `batch`, which is
-    /// submitted once the sender's read buffer (or courier's batch) is worked off.
-    fn message(&self, message: &Inbound<'_>, batch: &mut crate::jetstream::Batch);
+    /// Takes one message, on the sender's thread. Must not block: what takes time goes into the tray, which is
+    /// submitted once the sender's read buffer (or a courier's batch) is worked off.
+    fn message(&self, message: &Inbound<'_>, tray: &mut crate::jetstream::Tray);
 }
 
 /// A message on its way to a [`Service`]. Everything borrows from the sender's buffer; [`body`](Self::body) and

@@ -54,7 +54,7 @@ impl Session {
         };
         let taken = self
             .router
-            .route(&client.account, message.subject, &outgoing, &mut self.batch);
+            .route(&client.account, message.subject, &outgoing, &mut self.tray);
         if taken == 0 && self.connect.no_responders && !message.reply.is_empty() {
             self.no_responders(client, message);
         }

@@ -10,7 +10,7 @@ use weir_wire::{Connect, Op, ParseError, Parser, Step, encode};
 use super::publish::Publish;
 use super::{Client, CloseReason};
 use crate::account::Chunk;
-use crate::jetstream::Batch;
+use crate::jetstream::Tray;
 use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
 use crate::routing::Router;
 use crate::server::Server;
@@ -32,7 +32,7 @@ pub(super) struct Session {
     pub(super) introduced: bool,
     auth_required: bool,
     pub(super) router: Router,
-    pub(super) batch: Batch,
+    pub(super) tray: Tray,
     pub(super) messages: u64,
     pub(super) bytes: u64,
     /// An operation other than PING and PONG came with this read.
@@ -60,7 +60,7 @@ impl Session {
             introduced: false,
             auth_required: server.auth_required(),
             router: Router::default(),
-            batch: Batch::default(),
+            tray: Tray::default(),
             messages: 0,
             bytes: 0,
             active: false,
@@ -109,7 +109,7 @@ impl Session {
         let holds = self.memory.1;
         let (flow, done) = self.operations(client, Chunk { bytes: &chunk, holds });
         self.router.sink.flush();
-        self.batch.submit();
+        self.tray.submit();
         self.router.refresh(&client.account);
         client.traffic.messages.store(self.messages, Ordering::Relaxed);
         client.traffic.bytes.store(self.bytes, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! JetStream: the engine's streams and consumers, hung into the interest graph.
 //!
-//! What comes in: [`services`] take messages off the graph into a [`Batch`], which goes to the storage threads once per
+//! What comes in: [`services`] take messages off the graph into a [`Tray`], which goes to the storage threads once per
 //! read. What goes out: each storage thread has an [`outlet`]. Requests that manage things are [`api`]'s.
 
 mod advisory;
@@ -9,13 +9,13 @@ mod attach;
 mod backup;
 mod backup_decoder;
 mod backup_tar;
-mod batch;
 mod capacity;
 mod outlet;
 mod overload;
 mod services;
 mod sourcing;
 mod status;
+mod tray;
 mod unpack;
 
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ use weir_engine::stream::BatchLimits;
 use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
 use weir_engine::{NanoTime, Nanos, Store, StoreOptions};
 
-pub use batch::Batch;
+pub use tray::Tray;
 
 use crate::account::{Account, Subscription};
 use crate::client::Client;

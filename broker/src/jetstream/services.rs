@@ -14,7 +14,7 @@ use weir_wire::HeaderView;
 use crate::account::{Account, Inbound, Service};
 use crate::jetstream::api::decode::unreadable;
 use crate::jetstream::api::schema;
-use crate::jetstream::batch::{Batch, Request};
+use crate::jetstream::tray::{Request, Tray};
 use crate::jetstream::{ApiRequest, JetStream, status};
 
 /// Stores what is published to a stream's subjects.
@@ -25,11 +25,11 @@ pub(super) struct Ingest {
 }
 
 impl Service for Ingest {
-    fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        let (subject, reply, body) = batch.keep(self.stream, message);
+        let (subject, reply, body) = tray.keep(self.stream, message);
         let input = Input::Publish {
             stream: self.stream,
             subject,
@@ -41,7 +41,7 @@ impl Service for Ingest {
                 Ticket::Reply(reply)
             },
         };
-        batch.push(&jetstream, self.shard, input);
+        tray.push(&jetstream, self.shard, input);
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Pull {
 }
 
 impl Service for Pull {
-    fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -76,7 +76,7 @@ impl Service for Pull {
             request,
             reply: message.own(message.reply),
         };
-        batch.push(&jetstream, self.shard, input);
+        tray.push(&jetstream, self.shard, input);
     }
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Acks {
 }
 
 impl Service for Acks {
-    fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -118,7 +118,7 @@ impl Service for Acks {
             self.stream,
             self.consumer.clone(),
         );
-        batch.push(&jetstream, self.shard, input);
+        tray.push(&jetstream, self.shard, input);
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) struct LongAcks {
 pub(super) const LONG_ACKS: &[u8] = b"$JS.ACK.*.*.*.*.*.*.*.*.>";
 
 impl Service for LongAcks {
-    fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -149,7 +149,7 @@ impl Service for LongAcks {
         };
         let consumer = message.own(consumer);
         let input = acknowledgement(&jetstream, &self.account, message, numbers, place.stream, consumer);
-        batch.push(&jetstream, place.shard, input);
+        tray.push(&jetstream, place.shard, input);
     }
 }
 
@@ -232,7 +232,7 @@ pub(super) struct FlowControl {
 }
 
 impl Service for FlowControl {
-    fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -252,7 +252,7 @@ impl Service for FlowControl {
                 .get("Nats-Last-Stream")
                 .and_then(number),
         };
-        batch.push(&jetstream, place.shard, input);
+        tray.push(&jetstream, place.shard, input);
     }
 }
 
@@ -264,7 +264,7 @@ pub(super) struct Api {
 }
 
 impl Service for Api {
-    fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -282,7 +282,7 @@ impl Service for Api {
             account: Arc::clone(&self.account),
             from: message.from.cloned(),
         };
-        batch.request(&jetstream, Request::Api(request));
+        tray.request(&jetstream, Request::Api(request));
     }
 }
 
@@ -325,7 +325,7 @@ pub(super) fn stands_in(config: &StreamConfig) -> Option<&String> {
 }
 
 impl Service for Direct {
-    fn message(&self, message: &Inbound<'_>, batch: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -342,7 +342,7 @@ impl Service for Direct {
             account: Arc::clone(&self.account),
             from: message.from.cloned(),
         };
-        batch.request(&jetstream, Request::Direct(Arc::clone(&self.entry), last_for, request));
+        tray.request(&jetstream, Request::Direct(Arc::clone(&self.entry), last_for, request));
     }
 }
 

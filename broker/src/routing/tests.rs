@@ -8,7 +8,7 @@ use crate::account::Service;
 struct Counter(AtomicUsize);
 
 impl Service for Counter {
-    fn message(&self, _: &Inbound<'_>, _: &mut Batch) {
+    fn message(&self, _: &Inbound<'_>, _: &mut Tray) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -43,7 +43,7 @@ fn each_group_and_each_plain_subscription_gets_one() {
     });
     let mut router = Router::default();
     for _ in 0..200 {
-        assert_eq!(router.route(&account, b"s", &MESSAGE, &mut Batch::default()), 4);
+        assert_eq!(router.route(&account, b"s", &MESSAGE, &mut Tray::default()), 4);
     }
     let count = |counter: &Arc<Counter>| counter.0.load(Ordering::Relaxed);
     assert_eq!(count(&plain), 200);
@@ -63,6 +63,6 @@ fn many_groups_on_one_subject_cost_no_more_each_than_few() {
     }
     let mut router = Router::default();
     let begin = Instant::now();
-    assert_eq!(router.route(&account, b"s", &MESSAGE, &mut Batch::default()), GROUPS);
+    assert_eq!(router.route(&account, b"s", &MESSAGE, &mut Tray::default()), GROUPS);
     assert!(begin.elapsed() < Duration::from_secs(5));
 }

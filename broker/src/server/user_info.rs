@@ -12,7 +12,7 @@ use super::Server;
 use crate::account::{Account, Inbound, Service};
 use crate::courier::Courier;
 use crate::error::Result;
-use crate::jetstream::Batch;
+use crate::jetstream::Tray;
 
 const SUBJECT: &[u8] = b"$SYS.REQ.USER.INFO";
 /// In `flags` of a server's description: it has JetStream.
@@ -28,7 +28,7 @@ struct UserInfo {
 }
 
 impl Service for UserInfo {
-    fn message(&self, message: &Inbound<'_>, _: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, _: &mut Tray) {
         let (Some(server), Some(client)) = (self.server.upgrade(), message.from) else {
             return;
         };

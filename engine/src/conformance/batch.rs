@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Check, Outcome, Rec, Store, fill, holds, rec, recs, refused, same};
-use crate::backend::{Backend, Batch, LogOptions};
+use crate::backend::{Backend, LogChange, LogOptions};
 use crate::types::{LogId, Record};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -21,11 +21,11 @@ fn all_in_one(store: &mut Store) -> Outcome {
     fill(&mut *log, 1..=10)?;
     let new = recs([11, 12]);
     let append: Vec<_> = new.iter().map(Rec::borrow).collect();
-    log.write(&Batch {
+    log.write(&LogChange {
         append: &append,
         erase: &[6, 8],
         trim: Some(4),
-        ..Batch::default()
+        ..LogChange::default()
     })?;
     holds(&*log.reader(), 12, &recs([4, 5, 7, 9, 10, 11, 12]))
 }
@@ -35,18 +35,18 @@ fn erases_its_own(store: &mut Store) -> Outcome {
     fill(&mut *log, 1..=3)?;
     let new = recs([4, 5, 6]);
     let append: Vec<_> = new.iter().map(Rec::borrow).collect();
-    log.write(&Batch {
+    log.write(&LogChange {
         append: &append,
         erase: &[5, 2],
-        ..Batch::default()
+        ..LogChange::default()
     })?;
     holds(&*log.reader(), 6, &recs([1, 3, 4, 6]))?;
     let new = recs([7]);
     let append: Vec<_> = new.iter().map(Rec::borrow).collect();
-    log.write(&Batch {
+    log.write(&LogChange {
         append: &append,
         erase: &[7],
-        ..Batch::default()
+        ..LogChange::default()
     })?;
     holds(&*log.reader(), 7, &recs([1, 3, 4, 6]))
 }
@@ -56,11 +56,11 @@ fn trims_its_own(store: &mut Store) -> Outcome {
     fill(&mut *log, 1..=3)?;
     let new = recs([4, 5, 6]);
     let append: Vec<_> = new.iter().map(Rec::borrow).collect();
-    log.write(&Batch {
+    log.write(&LogChange {
         append: &append,
         erase: &[6],
         trim: Some(5),
-        ..Batch::default()
+        ..LogChange::default()
     })?;
     holds(&*log.reader(), 6, &recs([5]))
 }
@@ -70,11 +70,11 @@ fn empties(store: &mut Store) -> Outcome {
     fill(&mut *log, 1..=3)?;
     let new = recs([4, 5]);
     let append: Vec<_> = new.iter().map(Rec::borrow).collect();
-    log.write(&Batch {
+    log.write(&LogChange {
         append: &append,
         erase: &[1, 2, 3],
         trim: Some(9),
-        ..Batch::default()
+        ..LogChange::default()
     })?;
     holds(&*log.reader(), 8, &[])?;
     refused!(fill(&mut *log, [8]), Invalid, "appending 8 after trim(9)");
@@ -92,11 +92,11 @@ fn refused_whole(store: &mut Store) -> Outcome {
     for bad in [&bad_seq, &bad_head] {
         let batch = [good.borrow(), bad.borrow()];
         refused!(
-            log.write(&Batch {
+            log.write(&LogChange {
                 append: &batch,
                 erase: &[1, 2],
                 trim: Some(3),
-                ..Batch::default()
+                ..LogChange::default()
             }),
             Invalid,
             "a batch with a bad record {}",
@@ -113,10 +113,10 @@ fn refused_keys(store: &mut Store) -> Outcome {
     let (mut log, _) = backend.open(LogId(1), &LogOptions::default())?;
     let bad = rec(0);
     let put = [(Bytes::from_static(b"k"), Some(Bytes::from_static(b"v")))];
-    let outcome = log.write(&Batch {
+    let outcome = log.write(&LogChange {
         append: &[bad.borrow()],
         kv: &put,
-        ..Batch::default()
+        ..LogChange::default()
     });
     refused_either_way(backend, outcome)?;
     same!(backend.kv().get(b"k")?, None, "a key of a refused batch");
@@ -148,10 +148,10 @@ fn keys_with_batch(store: &mut Store) -> Outcome {
         (Bytes::from_static(b"new"), Some(Bytes::from_static(b"value"))),
         (Bytes::from_static(b"old"), None),
     ];
-    let batch = Batch {
+    let batch = LogChange {
         append: &[record.borrow()],
         kv: &writes,
-        ..Batch::default()
+        ..LogChange::default()
     };
     if backend.atomic_kv() {
         log.write(&batch)?;
@@ -159,9 +159,9 @@ fn keys_with_batch(store: &mut Store) -> Outcome {
         same!(kv.get(b"new")?, Some(Bytes::from_static(b"value")), "key put");
         same!(kv.get(b"old")?, None, "key deleted");
         // Keys alone are a batch as well.
-        log.write(&Batch {
+        log.write(&LogChange {
             kv: &[(Bytes::from_static(b"new"), None)],
-            ..Batch::default()
+            ..LogChange::default()
         })?;
         same!(kv.get(b"new")?, None, "key deleted by a batch of keys");
     } else {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Check, Outcome, Rec, Store, append, ensure, fill, holds, noise, rec, recs, refused, same};
-use crate::backend::{Batch, LogOptions};
+use crate::backend::{LogChange, LogOptions};
 use crate::types::{LogId, Seq};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -106,10 +106,10 @@ fn removals(store: &mut Store) -> Outcome {
     // After the first sync, so that the removals alone are new.
     log.erase(&[1, 2, 500, 501, 1_000])?;
     log.trim(100)?;
-    log.write(&Batch {
+    log.write(&LogChange {
         erase: &[777],
         overwrite: true,
-        ..Batch::default()
+        ..LogChange::default()
     })?;
     let left = recs((100..1_000).filter(|seq| ![500, 501, 777].contains(seq)));
     holds(&*log.reader(), 1_000, &left)?;

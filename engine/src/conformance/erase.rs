@@ -1,7 +1,7 @@
 //! Erasing single records.
 
 use super::{Check, Outcome, Store, fill, holds, recs};
-use crate::backend::Batch;
+use crate::backend::LogChange;
 
 pub(super) const CHECKS: &[Check] = &[
     ("erase in the middle", interior),
@@ -100,10 +100,10 @@ fn across_gap(store: &mut Store) -> Outcome {
 fn overwrite(store: &mut Store) -> Outcome {
     let mut log = store.log(1)?;
     fill(&mut *log, 1..=6)?;
-    log.write(&Batch {
+    log.write(&LogChange {
         erase: &[2, 5, 77],
         overwrite: true,
-        ..Batch::default()
+        ..LogChange::default()
     })?;
     holds(&*log.reader(), 6, &recs([1, 3, 4, 6]))?;
     log.sync()?;

@@ -6,7 +6,7 @@ use std::ops::{ControlFlow, Range};
 use bytes::Bytes;
 
 use super::{Failure, Outcome, Rec, Store, holds, noise, rec, refused, same, same_records, scanned};
-use crate::backend::{Backend, Batch, Compression, Direction, KvWrite, Log, LogOptions, Want};
+use crate::backend::{Backend, Compression, Direction, KvWrite, Log, LogChange, LogOptions, Want};
 use crate::types::Seq;
 
 /// A small generator of numbers (xorshift64*). The same seed gives the same numbers, for ever.
@@ -121,11 +121,11 @@ fn one(store: &mut Store, seed: u64, steps: usize, done: &mut usize) -> Outcome 
                 let bad = rec(shadow.last);
                 let erase: Vec<Seq> = shadow.live.keys().copied().take(3).collect();
                 refused!(
-                    log.write(&Batch {
+                    log.write(&LogChange {
                         append: &[bad.borrow()],
                         erase: &erase,
                         trim: Some(shadow.last),
-                        ..Batch::default()
+                        ..LogChange::default()
                     }),
                     Invalid,
                     "appending {} again",
@@ -244,7 +244,7 @@ fn write(
     put(keys, &kv);
 
     let append: Vec<_> = records.iter().map(Rec::borrow).collect();
-    log.write(&Batch {
+    log.write(&LogChange {
         append: &append,
         erase: &erase,
         overwrite: dice.below(4) == 0,

@@ -97,10 +97,10 @@ fn again(store: &mut Store) -> Outcome {
     // A stream with a limit of 10 messages, one trim for each message.
     for seq in 1..=500u64 {
         let record = recs([seq]);
-        log.write(&crate::Batch {
+        log.write(&crate::LogChange {
             append: &[record[0].borrow()],
             trim: Some(seq.saturating_sub(9)),
-            ..crate::Batch::default()
+            ..crate::LogChange::default()
         })?;
     }
     holds(&*log.reader(), 500, &recs(491..=500))

@@ -291,7 +291,7 @@ impl Index {
         }
     }
 
-    /// Hands out the writes to the backend's [`Kv`](crate::Kv) that belong in the same [`Batch`](crate::Batch) as
+    /// Hands out the writes to the backend's [`Kv`](crate::Kv) that belong in the same [`LogChange`](crate::LogChange) as
     /// the log's appends and erasures since the last call. A resident index has none.
     pub fn take_writes(&mut self, out: &mut Vec<KvWrite>) {
         match self {

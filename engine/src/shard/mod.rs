@@ -27,7 +27,7 @@ use foldhash::fast::RandomState;
 
 pub use input::{Call, Input, QueueLimits, Refused, ShardHandle};
 
-use crate::backend::{Batch, Log};
+use crate::backend::{Log, LogChange};
 use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::store::Environment;
@@ -233,9 +233,9 @@ impl Shard {
         }
         if !turn.commands.is_empty() {
             let records = turn.commands.records(self.position + 1);
-            self.journal.write(&Batch {
+            self.journal.write(&LogChange {
                 append: &records,
-                ..Batch::default()
+                ..LogChange::default()
             })?;
             self.position += records.len() as Seq;
             self.checkpoint.grown(

@@ -29,14 +29,14 @@ const BYTES_MAX: usize = 128 << 20;
 
 /// The open batches of a stream, by id.
 pub(crate) struct AtomicBatches {
-    open: BTreeMap<Bytes, Batch>,
+    open: BTreeMap<Bytes, AtomicBatch>,
     bytes: usize,
     /// Open batches of the whole store.
     total: Arc<AtomicUsize>,
     limits: BatchLimits,
 }
 
-struct Batch {
+struct AtomicBatch {
     messages: Vec<Publish>,
     bytes: usize,
     deadline: NanoTime,
@@ -97,7 +97,7 @@ impl AtomicBatches {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(reject::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT.into());
         }
-        let batch = Batch {
+        let batch = AtomicBatch {
             messages: Vec::new(),
             bytes: 0,
             deadline: 0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::backend::{Batch, Direction, KvWrite, Log, LogReader, Want};
+use crate::backend::{Direction, KvWrite, Log, LogChange, LogReader, Want};
 use crate::error::{Error, Kind, Result};
 use crate::index::Index;
 use crate::stream::Storage;
@@ -536,7 +536,7 @@ impl StreamCore {
         self.kv_writes.clear();
         self.index.take_writes(&mut self.kv_writes);
         let records: Vec<Record<'_>> = self.tail.unwritten().collect();
-        self.log.write(&Batch {
+        self.log.write(&LogChange {
             append: &records,
             erase: &self.erased,
             overwrite: self.overwrite,

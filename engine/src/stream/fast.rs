@@ -59,14 +59,14 @@ struct Marks {
 
 /// The open fast batches of a stream, by id.
 pub(crate) struct FastBatches {
-    open: BTreeMap<Bytes, Batch>,
+    open: BTreeMap<Bytes, FastBatch>,
     /// Open batches of the whole store.
     total: Arc<AtomicUsize>,
     limits: BatchLimits,
 }
 
 #[derive(Debug)]
-struct Batch {
+struct FastBatch {
     gaps: bool,
     /// The number of the last message taken.
     last: u64,
@@ -129,7 +129,7 @@ impl FastBatches {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(reject::BATCH_PUBLISH_TOO_MANY_INFLIGHT.into());
         }
-        let batch = Batch {
+        let batch = FastBatch {
             gaps: marks.gaps,
             last: 0,
             stored: 0,
@@ -159,7 +159,7 @@ impl Drop for FastBatches {
     }
 }
 
-impl Batch {
+impl FastBatch {
     /// The acknowledgement that is due, if one is; adapts how often they come to how many publishers there are.
     fn due_ack(&mut self, publishers: usize) -> Option<Note<'static>> {
         let every = u64::from(self.every);
@@ -468,7 +468,7 @@ mod tests {
 
     #[test]
     fn acknowledgements_adapt() {
-        let mut batch = Batch {
+        let mut batch = FastBatch {
             gaps: false,
             last: 3,
             stored: 3,

@@ -130,7 +130,7 @@ pub fn encode<'a>(
 
 /// A batch whose header verifies.
 #[derive(Clone, Copy, Debug)]
-pub struct Batch<'a> {
+pub struct StoredBatch<'a> {
     /// Where it begins.
     pub at: u64,
     /// Where the next one begins.
@@ -143,7 +143,7 @@ pub struct Batch<'a> {
     pub raw: Option<&'a [u8]>,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> StoredBatch<'a> {
     /// The writes.
     pub fn payload(&self) -> Option<&'a [u8]> {
         self.raw?.get(BATCH_HEADER..)
@@ -151,7 +151,7 @@ impl<'a> Batch<'a> {
 }
 
 /// The batches of a file whose headers verify.
-pub fn batches(data: &[u8], generation: u64) -> Vec<Batch<'_>> {
+pub fn batches(data: &[u8], generation: u64) -> Vec<StoredBatch<'_>> {
     let mut found = Vec::new();
     let mut at = FILE_HEADER;
     while at + BATCH_HEADER <= data.len() {
@@ -168,7 +168,7 @@ pub fn batches(data: &[u8], generation: u64) -> Vec<Batch<'_>> {
             .filter(|raw| crc32c::crc32c(&raw[BATCH_HEADER..]) == u32_at(h, 32));
         // The header verifies, so its length is right, unless the file ends before it.
         let end = align((at + BATCH_HEADER + len) as u64) as usize;
-        found.push(Batch {
+        found.push(StoredBatch {
             at: at as u64,
             end: end as u64,
             number: u64_at(h, 16),

@@ -1,6 +1,6 @@
 //! What two copies of a key-value file say together.
 
-use super::batch::{BATCH_HEADER, Batch, FILE_HEADER, Pairs, batches, file_header};
+use super::batch::{BATCH_HEADER, FILE_HEADER, Pairs, StoredBatch, batches, file_header};
 
 /// How many copies there are.
 pub const COPIES: usize = 2;
@@ -43,10 +43,10 @@ pub struct Merged {
 impl Merged {
     /// Merges the copies that are there. A batch counts if any copy has it whole.
     pub fn of(copies: &[Option<Vec<u8>>], generation: u64) -> Self {
-        let found: Vec<Vec<Batch<'_>>> = copies.iter().flatten().map(|data| batches(data, generation)).collect();
+        let found: Vec<Vec<StoredBatch<'_>>> = copies.iter().flatten().map(|data| batches(data, generation)).collect();
         let all = || found.iter().flatten();
         let mark = all().map(|batch| batch.durable).max().unwrap_or(0);
-        let mut good: Vec<&Batch<'_>> = all().filter(|batch| batch.raw.is_some()).collect();
+        let mut good: Vec<&StoredBatch<'_>> = all().filter(|batch| batch.raw.is_some()).collect();
         good.sort_by_key(|batch| (batch.number, batch.at));
         good.dedup_by_key(|batch| (batch.number, batch.at));
         let mut merged = Self {
@@ -77,7 +77,7 @@ impl Merged {
         merged
     }
 
-    fn take(&mut self, batch: &Batch<'_>) {
+    fn take(&mut self, batch: &StoredBatch<'_>) {
         self.number = batch.number;
         self.end = batch.end;
         if let Some(raw) = batch.raw {

@@ -1,7 +1,7 @@
 //! The bytes of a small segment, as `docs/format.md` draws them. If this fails, the format changed: raise the
 //! version, keep reading the old one, and draw the new one.
 
-use weir_engine::{Batch, LogOptions, Record};
+use weir_engine::{LogChange, LogOptions, Record};
 
 use super::{open, segment_files};
 
@@ -21,11 +21,11 @@ fn a_small_segment_has_these_bytes() {
         log.append(&[record(1, &b"h1"[..], &b"first"[..]), record(2, b"", b"")])
             .unwrap();
         log.sync().unwrap();
-        log.write(&Batch {
+        log.write(&LogChange {
             append: &[record(5, b"h5", b"fifth")],
             erase: &[2],
             trim: Some(2),
-            ..Batch::default()
+            ..LogChange::default()
         })
         .unwrap();
         log.sync().unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::conformance::model::Dice;
-use weir_engine::{Backend, Batch, Log, LogId, LogOptions, Result, Seq};
+use weir_engine::{Backend, Log, LogChange, LogId, LogOptions, Result, Seq};
 
 use super::super::SegmentBackend;
 use super::super::disk::{Failure, SimulatedDisk};
@@ -108,10 +108,10 @@ fn step(dice: &mut Dice, backend: &SegmentBackend, logs: &mut [Box<dyn Log>], ex
             try_append(&mut **log, [add])?;
             now.retain(|seq| !erase.contains(seq));
             history.becomes(now);
-            log.write(&Batch {
+            log.write(&LogChange {
                 erase: &erase,
                 overwrite: dice.below(4) == 0,
-                ..Batch::default()
+                ..LogChange::default()
             })?;
         }
         5 if dice.below(3) == 0 => {

@@ -211,14 +211,14 @@ struct End {
 
 /// A request for many messages under way.
 enum Run {
-    Batch(Batch),
+    Batch(BatchGet),
     MultiLast(MultiLast),
 }
 
 impl Run {
     fn new(get: Get) -> Self {
         match get.multi_last.is_empty() {
-            true => Self::Batch(Batch::new(get)),
+            true => Self::Batch(BatchGet::new(get)),
             false => Self::MultiLast(MultiLast::new(get)),
         }
     }
@@ -236,7 +236,7 @@ impl Run {
 }
 
 /// Messages in the order of the stream. What comes after the first portion was read does not belong to it.
-struct Batch {
+struct BatchGet {
     get: Get,
     filter: Bytes,
     room: Room,
@@ -244,7 +244,7 @@ struct Batch {
     place: Option<(Seq, Seq, u64)>,
 }
 
-impl Batch {
+impl BatchGet {
     fn new(get: Get) -> Self {
         Self {
             filter: Bytes::copy_from_slice(get.next_by_subj.as_bytes()),

@@ -29,7 +29,7 @@ use super::{Answer, is_empty, limits, lookup, schema};
 use crate::account::{Inbound, Service};
 use crate::jetstream::backup::BackupState;
 use crate::jetstream::backup_decoder::{Contents, Decoder, Plan, Step};
-use crate::jetstream::batch::Batch;
+use crate::jetstream::tray::Tray;
 use crate::jetstream::{ApiRequest, JetStream, now, nuid};
 
 /// How long a client may be silent.
@@ -57,7 +57,7 @@ struct Chunks {
 }
 
 impl Service for Chunks {
-    fn message(&self, message: &Inbound<'_>, _: &mut Batch) {
+    fn message(&self, message: &Inbound<'_>, _: &mut Tray) {
         // A client that sends more than it may is not answered for it, and its restore fails: the decoder misses a piece.
         if self.waiting.load(Ordering::Relaxed) > QUEUE_BYTES {
             return;

@@ -18,7 +18,7 @@ use super::{Answer, is_empty, lookup, refused, schema};
 use crate::account::{Account, Inbound, Service, Subscription};
 use crate::courier::Courier;
 use crate::jetstream::backup::{BackupConsumer, Writer};
-use crate::jetstream::batch::Batch;
+use crate::jetstream::tray::Tray;
 use crate::jetstream::{ApiRequest, JetStream, now, nuid, status};
 
 /// The size of a chunk where nothing is said, in bytes.
@@ -254,7 +254,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
 struct Confirmed(Arc<Semaphore>);
 
 impl Service for Confirmed {
-    fn message(&self, _: &Inbound<'_>, _: &mut Batch) {
+    fn message(&self, _: &Inbound<'_>, _: &mut Tray) {
         // A receiver that confirms too much must not make the window boundless.
         if self.0.available_permits() < WINDOW_RANGE.1 as usize / CHUNK_RANGE.0 as usize {
             self.0.add_permits(1);

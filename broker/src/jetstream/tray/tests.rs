@@ -5,16 +5,16 @@ const A: LogId = LogId(256);
 const B: LogId = LogId(257);
 
 /// Keeps messages of so many bytes, each of its stream, from one read chunk of 64 KiB; answers whether each is still a part
-/// of the chunk when the batch is handed over.
+/// of the chunk when the tray is handed over.
 fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
     let read: Bytes = vec![b'x'; 64 << 10].into();
     let chunk = Chunk {
         bytes: &read,
         holds: read.len(),
     };
-    let mut batch = Batch {
+    let mut tray = Tray {
         inputs: vec![Vec::new()],
-        ..Batch::default()
+        ..Tray::default()
     };
     let mut at = 0;
     for &(stream, len) in messages {
@@ -27,8 +27,8 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
             chunk: Some(chunk),
         };
         at += len;
-        let (subject, reply, body) = batch.keep(stream, &message);
-        batch.inputs[0].push(Input::Publish {
+        let (subject, reply, body) = tray.keep(stream, &message);
+        tray.inputs[0].push(Input::Publish {
             stream,
             subject,
             headers_len: 0,
@@ -36,7 +36,7 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
             ticket: Ticket::Reply(reply),
         });
     }
-    batch.unshare();
+    tray.unshare();
     let is_part = |input: &Input| {
         let Input::Publish {
             subject, body, ticket, ..
@@ -51,7 +51,7 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
         assert!(body.iter().all(|byte| *byte == b'x'));
         read.as_ptr_range().contains(&body.as_ptr())
     };
-    batch.inputs[0].iter().map(is_part).collect()
+    tray.inputs[0].iter().map(is_part).collect()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What one sender's batch of messages asks of the storage threads.
+//! What the messages of one read ask of the storage threads.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::account::{Blocks, Inbound};
 use crate::jetstream::{ApiRequest, JetStream, api};
 use crate::limits::KEEP_SHARE;
 
-/// Gathers what the messages of one read (or of one courier's batch) mean for streams and consumers, so that each storage
+/// Gathers what the messages of one read (or of one courier's tray) mean for streams and consumers, so that each storage
 /// thread is woken once.
 #[derive(Default)]
-pub struct Batch {
+pub struct Tray {
     /// Set by the first message that concerns JetStream.
     jetstream: Option<Arc<JetStream>>,
     /// By shard.
@@ -50,7 +50,7 @@ pub(super) enum Request {
     Direct(Arc<StreamEntry>, Option<Bytes>, ApiRequest),
 }
 
-impl Batch {
+impl Tray {
     /// Adds something for a storage thread.
     pub(super) fn push(&mut self, jetstream: &Arc<JetStream>, shard: usize, input: Input) {
         self.begin(jetstream);
@@ -124,7 +124,7 @@ impl Batch {
         }
     }
 
-    /// Hands the batch over.
+    /// Hands all of it over.
     pub fn submit(&mut self) {
         let Some(jetstream) = self.jetstream.take() else { return };
         self.unshare();

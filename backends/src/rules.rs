@@ -1,13 +1,13 @@
 //! What every backend refuses in the same way, before it changes anything.
 
-use weir_engine::{Batch, Error, LogId, Record, Result, Seq};
+use weir_engine::{Error, LogChange, LogId, Record, Result, Seq};
 
-/// Refuses a batch that breaks the rules of [`Batch`], for a log whose last sequence is `last`.
+/// Refuses a change that breaks the rules of [`LogChange`], for a log whose last sequence is `last`.
 ///
 /// `u64::MAX` is never a sequence: an empty log's first is one above its last.
-pub(crate) fn check(id: LogId, last: Seq, batch: &Batch<'_>) -> Result<()> {
+pub(crate) fn check(id: LogId, last: Seq, change: &LogChange<'_>) -> Result<()> {
     let mut last = last;
-    for record in batch.append {
+    for record in change.append {
         let seq = record.seq;
         if seq <= last {
             return Err(Error::invalid(format!(
