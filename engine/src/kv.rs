@@ -268,7 +268,7 @@ impl Bucket {
         let prefix = self.prefix.len();
         self.stream.read(move |stream| {
             let mut lasts = Vec::new();
-            stream.core.index.last_of_each(&[], &mut |subject, info| {
+            stream.messages.index.last_of_each(&[], &mut |subject, info| {
                 lasts.push((subject.to_vec(), info.last));
                 ControlFlow::Continue(())
             })?;

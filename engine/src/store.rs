@@ -19,8 +19,8 @@ use crate::shard::holes::covered_key;
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::{LAST_ID_KEY, STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, QueueLimits, Runner, Shard, ShardHandle};
-use crate::stream::core::{Identity, StreamCore};
 use crate::stream::message::{has_life, life_in};
+use crate::stream::messages::{Identity, Messages};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
 use crate::stream::{BatchLimits, Storage, Stream, StreamConfig, subject_of};
 use crate::types::{LogId, NanoTime, Seq};
@@ -220,7 +220,7 @@ impl StreamEntry {
             account: stream.account().clone(),
             name: stream.name().clone(),
             config: stream.config().clone(),
-            settings: stream.core.settings,
+            settings: stream.messages.settings,
             created: stream.created(),
             stats: stream.stats.clone(),
             offline: None,
@@ -487,8 +487,8 @@ impl Environment {
         }
         let index = open_index(&who, backend.as_ref(), log.as_ref())?;
         let stats = self.pools.stats(who.config.storage);
-        let core = StreamCore::open(who, log, index, last, last_time)?;
-        Ok(Stream::new(core, &self.batches, stats))
+        let messages = Messages::open(who, log, index, last, last_time)?;
+        Ok(Stream::new(messages, &self.batches, stats))
     }
 }
 

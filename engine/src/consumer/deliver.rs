@@ -7,7 +7,7 @@ use crate::shard::command::Place;
 use crate::shard::emit::{Delivery, Emit, Event, Status};
 use crate::shard::turn::Turn;
 use crate::stream::Message;
-use crate::stream::core::StreamCore;
+use crate::stream::messages::Messages;
 use crate::types::{LogId, NanoTime, Seq};
 
 /// Why a message that was on its way counts as terminated, in nats-server's words.
@@ -46,7 +46,7 @@ pub(super) const ROOM: usize = 256 << 10;
 
 impl Consumer {
     /// Sends what can be sent now. Answers the sequences that nobody need acknowledge, for the stream's retention.
-    pub fn deliver(&mut self, stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<Vec<Seq>> {
+    pub fn deliver(&mut self, stream: &mut Messages, turn: &mut Turn<'_>) -> Result<Vec<Seq>> {
         let mut done = Vec::new();
         let mut room = 0;
         if self.is_paused(turn.now) {
@@ -107,7 +107,7 @@ impl Consumer {
 
     /// There is nothing to send: requests that would not wait end; a push consumer that has a subscriber begins to send
     /// heartbeats.
-    pub fn rest(&mut self, stream: &StreamCore, turn: &mut Turn<'_>) {
+    pub fn rest(&mut self, stream: &Messages, turn: &mut Turn<'_>) {
         let asked = match self.config.is_push() {
             true => self.is_bound(turn),
             false => self.has_waiting(),
@@ -127,7 +127,7 @@ impl Consumer {
     }
 
     /// Looks for what comes next, without taking it.
-    fn choose(&mut self, stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<Next> {
+    fn choose(&mut self, stream: &mut Messages, turn: &mut Turn<'_>) -> Result<Next> {
         while let Some(&seq) = self.redeliver.first() {
             if self.is_exhausted(seq) {
                 self.give_up(seq, turn);
@@ -167,12 +167,12 @@ impl Consumer {
     }
 
     /// What its filters pass over has been seen: it does not come back if the filters change.
-    fn skip_to_end(&mut self, stream: &StreamCore) {
+    fn skip_to_end(&mut self, stream: &Messages) {
         self.next = self.next.max(stream.last() + 1);
     }
 
     /// Whether a pull request waits, and there is something for it now.
-    pub fn can_serve(&mut self, reply: &[u8], stream: &mut StreamCore, turn: &mut Turn<'_>) -> Result<bool> {
+    pub fn can_serve(&mut self, reply: &[u8], stream: &mut Messages, turn: &mut Turn<'_>) -> Result<bool> {
         let can = self.is_waiting(reply) && !self.is_paused(turn.now);
         Ok(can && matches!(self.choose(stream, turn)?, Next::Message(_)))
     }
@@ -378,7 +378,7 @@ impl Consumer {
     }
 
     /// For replay at the original pace: whether the time between this message and the one before has passed.
-    fn is_due(&self, stream: &StreamCore, seq: Seq, now: NanoTime) -> Result<bool> {
+    fn is_due(&self, stream: &Messages, seq: Seq, now: NanoTime) -> Result<bool> {
         let Some((sent, stored)) = self.replayed else {
             return Ok(true);
         };

@@ -27,7 +27,7 @@ use crate::index::Cursor;
 use crate::shard::command::Place;
 use crate::shard::emit::ConsumerName;
 use crate::stream::Storage;
-use crate::stream::core::StreamCore;
+use crate::stream::messages::Messages;
 use crate::types::{NanoTime, Nanos, Seq};
 use priority::Pin;
 use pull::Waiting;
@@ -176,7 +176,7 @@ impl Consumer {
         name: Arc<ConsumerName>,
         config: ConsumerConfig,
         now: NanoTime,
-        stream: &mut StreamCore,
+        stream: &mut Messages,
     ) -> Result<Self> {
         let filters = filters_of(&config);
         let last = stream.last();
@@ -235,7 +235,7 @@ impl Consumer {
         name: Arc<ConsumerName>,
         snapshot: ConsumerSnapshot,
         now: NanoTime,
-        stream: &mut StreamCore,
+        stream: &mut Messages,
     ) -> Result<Self> {
         let filters = filters_of(&snapshot.config);
         let mut consumer = Self {
@@ -350,7 +350,7 @@ impl Consumer {
     }
 
     /// Takes a new configuration; what may change was checked before.
-    pub fn update(&mut self, config: ConsumerConfig, now: NanoTime, stream: &mut StreamCore) -> Result<()> {
+    pub fn update(&mut self, config: ConsumerConfig, now: NanoTime, stream: &mut Messages) -> Result<()> {
         self.filters = filters_of(&config);
         self.cursor = Cursor::new(&self.filters);
         self.config = config;
@@ -436,7 +436,7 @@ impl Consumer {
     }
 
     /// After a restart: whatever is gone is forgotten, and counted anew.
-    pub fn recovered(&mut self, stream: &mut StreamCore) -> Result<()> {
+    pub fn recovered(&mut self, stream: &mut Messages) -> Result<()> {
         for seq in self.gone(stream)? {
             self.forget(seq);
         }
@@ -447,7 +447,7 @@ impl Consumer {
     /// Messages were purged, of the subjects that `filter` matches, all of which are now at or above `start`. The place of
     /// a consumer that wants only some of these moves up to there, as nats-server's does; that of others that want some of
     /// them to the first message of the stream. Answers whether there may be room for another message now.
-    pub fn purged(&mut self, filter: &[u8], start: Seq, now: NanoTime, stream: &mut StreamCore) -> Result<bool> {
+    pub fn purged(&mut self, filter: &[u8], start: Seq, now: NanoTime, stream: &mut Messages) -> Result<bool> {
         let all = filter.is_empty() || filter == b">";
         let within = |own: &Bytes| weir_subject::is_subset(own, filter);
         let only = !self.filters.is_empty() && self.filters.iter().all(within);
@@ -500,7 +500,7 @@ impl Consumer {
     }
 
     /// What it sent or gave up that is no longer there.
-    fn gone(&self, stream: &mut StreamCore) -> Result<Vec<Seq>> {
+    fn gone(&self, stream: &mut Messages) -> Result<Vec<Seq>> {
         let mut gone = Vec::new();
         let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
         for &seq in self.pending.keys().chain(given_up) {
@@ -520,7 +520,7 @@ impl Consumer {
     }
 
     /// Counts anew what is to be sent.
-    pub fn recount(&mut self, stream: &mut StreamCore) -> Result<()> {
+    pub fn recount(&mut self, stream: &mut Messages) -> Result<()> {
         self.num_pending = stream.index.count_from(&self.filters, self.next)?;
         for &seq in &self.initial {
             self.num_pending += u64::from(stream.index.is_live(seq)?);

@@ -3,7 +3,7 @@
 use crate::consumer::{Consumer, DeliverPolicy, SeqPair};
 use crate::error::Result;
 use crate::reject::{self, Rejection};
-use crate::stream::core::StreamCore;
+use crate::stream::messages::Messages;
 use crate::types::{SEQ_LIMIT, Seq};
 
 impl Consumer {
@@ -11,7 +11,7 @@ impl Consumer {
     ///
     /// # Errors
     /// If a consumer with this delivery policy may not begin there, or storage cannot be read.
-    pub fn reset_target(&self, asked: Seq, stream: &mut StreamCore) -> Result<Seq> {
+    pub fn reset_target(&self, asked: Seq, stream: &mut Messages) -> Result<Seq> {
         let refused = |why: &str| -> Rejection { reject::CONSUMER_INVALID_RESET.with(why) };
         if asked == 0 {
             return Ok(self.ack_floor.stream + 1);
@@ -37,7 +37,7 @@ impl Consumer {
     }
 
     /// Forgets what was sent and acknowledged, and begins at `seq` as if it were new. Requests go on waiting.
-    pub fn reset(&mut self, seq: Seq, stream: &mut StreamCore) -> Result<()> {
+    pub fn reset(&mut self, seq: Seq, stream: &mut Messages) -> Result<()> {
         let seq = seq.max(1);
         let start = SeqPair {
             consumer: 0,

@@ -128,8 +128,8 @@ impl Shard {
         self.checkpoint.deleted.extend(removing);
         for stream in self.streams.values_mut() {
             stream.unsaved = true;
-            stream.core.dedup.forget_saved();
-            stream.core.ledger.forget_saved();
+            stream.messages.dedup.forget_saved();
+            stream.messages.ledger.forget_saved();
         }
     }
 
@@ -172,12 +172,12 @@ impl Shard {
             if !stream.is_journaled() {
                 continue;
             }
-            backends.insert(stream.core.settings.backend);
+            backends.insert(stream.messages.settings.backend);
             let snapshot = StreamSnapshot::of(stream, self.number, self.position);
             writes.push((stream_key(stream.id()), Some(crate::stream::to_json(&snapshot))));
             dedup_writes(stream, &mut ids);
-            if stream.core.ledger.take_changed() {
-                let ledger = crate::stream::to_json(&stream.core.ledger);
+            if stream.messages.ledger.take_changed() {
+                let ledger = crate::stream::to_json(&stream.messages.ledger);
                 writes.push((ledger_key(stream.id()), Some(ledger)));
             }
         }

@@ -118,7 +118,7 @@ impl Shard {
                 if let (Command::Publish { seq, .. }, Some(stream)) = (command, self.streams.get(&id))
                     && position > stream.position
                 {
-                    holes.goes_on(id, stream.core.last(), *seq);
+                    holes.goes_on(id, stream.messages.last(), *seq);
                 }
             }
         }
@@ -187,7 +187,7 @@ impl Shard {
             if let Some(stream) = self.streams.get_mut(&id) {
                 for &(first, last) in lost {
                     stream
-                        .core
+                        .messages
                         .ledger
                         .note(first, last, now, "its record in the journal is lost");
                 }

@@ -8,7 +8,7 @@ use crate::reject;
 use crate::shard::emit::{self, Emit};
 use crate::shard::room::NEW_STREAM_BYTES;
 use crate::shard::{InTurn, snapshot};
-use crate::stream::core::Identity;
+use crate::stream::messages::Identity;
 use crate::stream::settings::Settings;
 use crate::stream::{Portion, Purge, Retention, Stream, StreamConfig, StreamSource, Taken};
 use crate::types::{LogId, NanoTime, Seq};
@@ -116,7 +116,7 @@ impl InTurn<'_, '_> {
         }
         self.shard.env.catalogue.remove(stream.account(), stream.name(), id);
         self.shard.checkpoint.deleted(id);
-        self.shard.doomed.push((id, stream.core.settings));
+        self.shard.doomed.push((id, stream.messages.settings));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::backend::LogOptions;
 use crate::error::{Error, Result};
 use crate::shard::snapshot::StreamSnapshot;
 use crate::stream::StreamConfig;
-use crate::stream::core::Identity;
+use crate::stream::messages::Identity;
 use crate::stream::settings::Settings;
 use crate::types::{LogId, NanoTime, Seq};
 

@@ -259,7 +259,7 @@ impl Shard {
                 stream.unsaved = true;
                 stream.untidy = true;
                 let read = stream.has_consumers();
-                let written = stream.core.write(read);
+                let written = stream.messages.write(read);
                 // A client that is answered may ask for it at once.
                 stream.note_stats();
                 if let Err(error) = written {
@@ -348,7 +348,7 @@ impl Shard {
     /// Reclaims storage of the streams that changed, some of each, so that others do not wait for long.
     fn maintain(&mut self) {
         for (&id, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.untidy) {
-            match stream.core.maintain(MAINTAIN_BYTES) {
+            match stream.messages.maintain(MAINTAIN_BYTES) {
                 Ok(more) => stream.untidy = more,
                 Err(error) => {
                     stream.untidy = false;
@@ -365,7 +365,7 @@ impl Shard {
     /// Nothing came for a while: memory that only a busy shard needs is let go.
     fn idle(&mut self) {
         for stream in self.streams.values_mut() {
-            stream.core.idle();
+            stream.messages.idle();
         }
     }
 

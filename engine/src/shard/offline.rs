@@ -116,7 +116,7 @@ impl Shard {
             let error = error.clone();
             turn.emits.push(Emit::Done(Box::new(move |_| done(Err(&error)))));
         }
-        stream.core.close();
+        stream.messages.close();
         stream.touched = false;
         let saved = recover::saved_position(&self.env, id).unwrap_or(0);
         let mut entry = StreamEntry::of(&stream, self.number);
@@ -299,7 +299,7 @@ fn open_anew(
             }
         }
         if let Some(stream) = &mut stream {
-            stream.core.write(false)?;
+            stream.messages.write(false)?;
         }
         Ok(ControlFlow::Continue(()))
     })?;

@@ -14,7 +14,7 @@ use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, ledger_key, load_dedup, stream_key};
 use crate::store::Environment;
 use crate::stream::Stream;
-use crate::stream::core::Identity;
+use crate::stream::messages::Identity;
 use crate::stream::settings::BackendKind;
 use crate::types::{Entry, LogId, NanoTime, Seq};
 
@@ -297,7 +297,7 @@ impl Shard {
 
     fn write_logs(&mut self, now: NanoTime) -> Result<()> {
         for id in self.ids() {
-            let written = self.on_stream(id, |stream| stream.core.write(false));
+            let written = self.on_stream(id, |stream| stream.messages.write(false));
             self.keep_or_note(id, written, now)?;
         }
         Ok(())
@@ -349,7 +349,11 @@ impl Shard {
 
     fn replay_deletion(&mut self, id: LogId) -> Result<bool> {
         let (account, name, settings) = match self.streams.remove(&id) {
-            Some(stream) => (stream.account().clone(), stream.name().clone(), stream.core.settings),
+            Some(stream) => (
+                stream.account().clone(),
+                stream.name().clone(),
+                stream.messages.settings,
+            ),
             None => match self.forget_offline(id)? {
                 Some(entry) => (entry.account, entry.name, entry.settings),
                 None => return Ok(false),
@@ -437,18 +441,18 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
     load_dedup(kv.as_ref(), &mut stream)?;
     if let Some(json) = kv.get(&ledger_key(stream.id()))? {
         match crate::stream::from_json(&json) {
-            Ok(ledger) => stream.core.ledger = ledger,
+            Ok(ledger) => stream.messages.ledger = ledger,
             Err(error) => tracing::error!(stream = %stream.name(), "what it has lost: {error}"),
         }
     }
-    let there = stream.core.log_last();
+    let there = stream.messages.log_last();
     if there < log_last {
         tracing::error!(
             stream = %stream.name(),
             "the log ends at {there}, and once had everything up to {log_last}: what is missing is lost"
         );
         stream
-            .core
+            .messages
             .ledger
             .note(there + 1, log_last, now, "the log has lost its end");
         stream.unsaved = true;
@@ -516,6 +520,6 @@ pub(super) fn replay_one(
 /// The last step of opening a stream, when the journal has nothing more of it.
 pub(super) fn settle(stream: &mut Stream, now: NanoTime) -> Result<()> {
     stream.recovered()?;
-    stream.core.write(false)?;
+    stream.messages.write(false)?;
     stream.enforce_all_limits(now, None)
 }

@@ -17,7 +17,7 @@ use crate::shard::snapshot::{StreamSnapshot, stream_key};
 use crate::shard::{InTurn, Shard};
 use crate::store::StreamEntry;
 use crate::stream::checks::full;
-use crate::stream::core::Identity;
+use crate::stream::messages::Identity;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Marks, Message, Storage, StreamConfig};
 use crate::types::{LogId, NanoTime, Seq};
@@ -82,12 +82,12 @@ impl InTurn<'_, '_> {
         let now = self.turn.now;
         let stream = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         for message in messages {
-            if message.seq <= stream.core.last() {
+            if message.seq <= stream.messages.last() {
                 return Err(Error::damaged(format!("message sequence {} out of order", message.seq)));
             }
             let marks = Marks::of_headers(&message.headers);
             if marks.life.end(message.time).is_some_and(|end| end <= now) {
-                stream.core.raise_last(message.seq, message.time);
+                stream.messages.raise_last(message.seq, message.time);
                 continue;
             }
             let message_id = headers::get(&message.headers, "Nats-Msg-Id").unwrap_or_default();
@@ -97,7 +97,7 @@ impl InTurn<'_, '_> {
                     .check_room(&message.subject, message.headers.len(), body.len())
                     .map_err(|error| not_stored(message.seq, &error))?;
             }
-            stream.core.append(
+            stream.messages.append(
                 message.seq,
                 message.time,
                 &message.subject,
@@ -114,8 +114,8 @@ impl InTurn<'_, '_> {
         }
         let config = stream.config();
         let most = u64::try_from(config.max_bytes).ok().filter(|max| *max > 0);
-        if removals_follow && most.is_some_and(|most| stream.core.bytes() > most.saturating_mul(RESTORE_SLACK)) {
-            return Err(not_stored(stream.core.last(), &full("maximum bytes exceeded")));
+        if removals_follow && most.is_some_and(|most| stream.messages.bytes() > most.saturating_mul(RESTORE_SLACK)) {
+            return Err(not_stored(stream.messages.last(), &full("maximum bytes exceeded")));
         }
         stream.note_stats();
         if stream.stats.is_beyond_capacity() {
@@ -125,7 +125,7 @@ impl InTurn<'_, '_> {
             }
             .into());
         }
-        stream.core.write(false)
+        stream.messages.write(false)
     }
 
     /// The storage of a stream that is being restored, so that what it has so far can be synced off the shard's thread.
@@ -134,7 +134,7 @@ impl InTurn<'_, '_> {
     /// If there is no such restore.
     pub fn restore_backend(&mut self, id: LogId) -> Result<Arc<dyn Backend>> {
         let stream = self.shard.restoring.get(&id).ok_or(reject::STREAM_NOT_FOUND)?;
-        self.shard.env.backend(stream.core.settings.backend)
+        self.shard.env.backend(stream.messages.settings.backend)
     }
 
     /// Takes out messages that the backup tells of only after it gave them; those that are not there are no matter.
@@ -144,9 +144,9 @@ impl InTurn<'_, '_> {
     pub fn restore_removals(&mut self, id: LogId, seqs: &[Seq]) -> Result<()> {
         let stream = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         for &seq in seqs {
-            stream.core.remove(seq)?;
+            stream.messages.remove(seq)?;
         }
-        stream.core.write(false)
+        stream.messages.write(false)
     }
 
     /// The stream is whole: it has everything up to `last`, and these consumers. From here on it is a stream like any
@@ -163,18 +163,18 @@ impl InTurn<'_, '_> {
     ) -> Result<()> {
         let now = self.turn.now;
         let mut stream = self.shard.restoring.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
-        let known = stream.core.last_time();
+        let known = stream.messages.last_time();
         match last_time.or(known) {
-            Some(time) => stream.core.raise_last(last, time),
-            None if last > stream.core.last() => stream.core.raise_last(last, now),
+            Some(time) => stream.messages.raise_last(last, time),
+            None if last > stream.messages.last() => stream.messages.raise_last(last, now),
             None => {}
         }
         for consumer in consumers {
             stream.resume_consumer(consumer, now)?;
         }
         stream.recovered()?;
-        stream.core.write(false)?;
-        let settings = stream.core.settings;
+        stream.messages.write(false)?;
+        let settings = stream.messages.settings;
         if settings.is_journaled() {
             // The journal must not name a stream whose messages are not on disk.
             self.shard.env.backend(settings.backend)?.sync()?;
@@ -197,7 +197,7 @@ impl InTurn<'_, '_> {
     /// If storage fails.
     pub fn end_restore(&mut self, id: LogId) -> Result<()> {
         if let Some(stream) = self.shard.restoring.remove(&id) {
-            let settings = stream.core.settings;
+            let settings = stream.messages.settings;
             drop(stream);
             let backend = self.shard.env.backend(settings.backend)?;
             crate::store::remove_log(backend.as_ref(), id, &settings)?;

@@ -79,7 +79,7 @@ impl Shard {
         }
         for id in std::mem::take(&mut self.room.unwritten) {
             if let Some(stream) = self.streams.get_mut(&id)
-                && let Err(error) = stream.core.write(true)
+                && let Err(error) = stream.messages.write(true)
             {
                 self.not_written(id, error, now);
             }

@@ -79,18 +79,18 @@ pub struct StreamSnapshot {
 impl StreamSnapshot {
     /// What to keep of a stream now.
     pub(crate) fn of(stream: &Stream, shard: usize, position: Seq) -> Self {
-        let core = &stream.core;
+        let messages = &stream.messages;
         Self {
-            id: core.id.0,
-            account: core.account.to_string(),
-            name: core.name.to_string(),
-            config: core.config.clone(),
-            settings: core.settings,
+            id: messages.id.0,
+            account: messages.account.to_string(),
+            name: messages.name.to_string(),
+            config: messages.config.clone(),
+            settings: messages.settings,
             shard,
-            created: core.created,
-            last: core.last(),
-            log_last: core.log_last(),
-            last_time: core.last_time(),
+            created: messages.created,
+            last: messages.last(),
+            log_last: messages.log_last(),
+            last_time: messages.last_time(),
             next_serial: stream.next_serial(),
             position,
             schedules: stream.schedule_snapshot(),
@@ -129,7 +129,7 @@ fn part_key(id: LogId, number: u64) -> Bytes {
 /// What a checkpoint writes of a stream's window of message ids.
 pub(crate) fn dedup_writes(stream: &mut Stream, writes: &mut Vec<KvWrite>) {
     let id = stream.id();
-    let dedup = &mut stream.core.dedup;
+    let dedup = &mut stream.messages.dedup;
     let delta = dedup.take_delta();
     writes.extend(
         delta
@@ -159,7 +159,7 @@ pub(crate) fn forget_dedup(kv: &dyn Kv, id: LogId, writes: &mut Vec<KvWrite>) ->
 pub(crate) fn load_dedup(kv: &dyn Kv, stream: &mut Stream) -> Result<()> {
     let id = stream.id();
     let prefix = parts_prefix(id);
-    let dedup = &mut stream.core.dedup;
+    let dedup = &mut stream.messages.dedup;
     kv.scan(&prefix, None, &mut |key, packed| {
         let number = std::str::from_utf8(&key[prefix.len()..]).ok();
         if let Some(number) = number.and_then(|number| u64::from_str_radix(number, 16).ok()) {

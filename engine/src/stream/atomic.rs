@@ -155,12 +155,12 @@ impl Stream {
         asked: &Asked<'_>,
         turn: &mut Turn<'_>,
     ) -> Result<PubAck> {
-        if self.core.config.sealed {
+        if self.messages.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
         self.check_capacity()?;
         self.check_size(publish.headers_len, publish.body.len())?;
-        if !self.core.config.allow_atomic {
+        if !self.messages.config.allow_atomic {
             return Err(reject::ATOMIC_PUBLISH_DISABLED.into());
         }
         let id = asked.batch_id.map_or_else(Bytes::new, Bytes::copy_from_slice);
@@ -255,10 +255,10 @@ impl Stream {
         if self.is_journaled() {
             // A crash in the middle of the journal's write must not leave a part of it, and no log may have a part of
             // it that the journal does not have whole.
-            turn.commands.together(self.core.id, turn.now, ready.len() as u64);
+            turn.commands.together(self.messages.id, turn.now, ready.len() as u64);
             turn.sync = true;
         }
-        let mut last = self.pub_ack(self.core.last());
+        let mut last = self.pub_ack(self.messages.last());
         for message in ready {
             last = self.store(message, turn)?;
         }
@@ -287,8 +287,8 @@ impl Stream {
     fn abandon(&mut self, id: &Bytes, reason: Abandoned, turn: &mut Turn<'_>) {
         self.atomic.end(id);
         turn.emits.push(Emit::Event(Event::BatchAbandoned {
-            account: self.core.account.clone(),
-            stream: self.core.name.clone(),
+            account: self.messages.account.clone(),
+            stream: self.messages.name.clone(),
             batch: id.clone(),
             reason,
         }));

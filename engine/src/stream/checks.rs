@@ -21,7 +21,7 @@ impl Stream {
     /// `Nats-Expected-Stream`.
     pub(super) fn check_stream(&self, asked: &Asked<'_>) -> Result<()> {
         match asked.stream {
-            Some(name) if name != self.core.name.as_bytes() => Err(reject::STREAM_NOT_MATCH.into()),
+            Some(name) if name != self.messages.name.as_bytes() => Err(reject::STREAM_NOT_MATCH.into()),
             _ => Ok(()),
         }
     }
@@ -63,10 +63,12 @@ impl Stream {
     /// The sequence of the newest message whose subject matches; 0 if there is none.
     pub(super) fn last_seq_of(&mut self, filter: &[u8]) -> Result<Seq> {
         let seq = match weir_subject::is_literal(filter) {
-            true => self.core.index.subject(filter)?.map(|info| info.last),
+            true => self.messages.index.subject(filter)?.map(|info| info.last),
             false => {
-                let last = self.core.last();
-                self.core.index.prev_match(&[Bytes::copy_from_slice(filter)], last)?
+                let last = self.messages.last();
+                self.messages
+                    .index
+                    .prev_match(&[Bytes::copy_from_slice(filter)], last)?
             }
         };
         Ok(seq.unwrap_or(0))
@@ -74,7 +76,7 @@ impl Stream {
 
     /// `Nats-Expected-Last-Msg-Id`.
     pub(super) fn check_last_id(&self, asked: &Asked<'_>) -> Result<()> {
-        let last = self.core.dedup.last_id();
+        let last = self.messages.dedup.last_id();
         match asked.last_id {
             Some(expected) if expected != last => {
                 let last = String::from_utf8_lossy(last);
@@ -87,7 +89,7 @@ impl Stream {
     /// `Nats-Rollup`.
     pub(super) fn check_rollup(&self, asked: &Asked<'_>) -> Result<Option<Rollup>> {
         let Some(value) = asked.rollup else { return Ok(None) };
-        if !self.core.config.allow_rollup_hdrs || self.core.config.deny_purge {
+        if !self.messages.config.allow_rollup_hdrs || self.messages.config.deny_purge {
             return Err(reject::STREAM_ROLLUP_FAILED.with("rollup not permitted").into());
         }
         // In any case, as nats-server takes it.
@@ -111,7 +113,7 @@ impl Stream {
 
     /// `max_msg_size`, and how long a header block may be.
     pub(super) fn check_size(&self, headers_len: usize, body_len: usize) -> Result<()> {
-        let max = self.core.config.max_msg_size;
+        let max = self.messages.config.max_msg_size;
         if max >= 0 && body_len > max as usize {
             return Err(reject::STREAM_MESSAGE_EXCEEDS_MAXIMUM.into());
         }
@@ -140,13 +142,13 @@ impl Stream {
 
     /// Whether, with `discard: new`, there is room.
     pub(crate) fn check_room(&mut self, subject: &[u8], headers_len: usize, body_len: usize) -> Result<()> {
-        let config = &self.core.config;
+        let config = &self.messages.config;
         if config.discard != Discard::New {
             return Ok(());
         }
         let per_subject = config.max_msgs_per_subject;
         let held = match per_subject > 0 {
-            true => self.core.index.subject(subject)?.map_or(0, |info| info.count),
+            true => self.messages.index.subject(subject)?.map_or(0, |info| info.count),
             false => 0,
         };
         let subject_full = per_subject > 0 && held >= per_subject as u64;
@@ -155,19 +157,19 @@ impl Stream {
         }
         // One that replaces an older one of its subject needs no room.
         let freed = u64::from(subject_full);
-        if config.max_msgs > 0 && self.core.index.len() - freed >= config.max_msgs as u64 {
+        if config.max_msgs > 0 && self.messages.index.len() - freed >= config.max_msgs as u64 {
             return Err(full("maximum messages exceeded"));
         }
         let size = stored_size(config.storage, subject.len(), headers_len, body_len - headers_len);
         let max_bytes = config.max_bytes;
-        if max_bytes > 0 && self.core.bytes() + size > max_bytes as u64 {
+        if max_bytes > 0 && self.messages.bytes() + size > max_bytes as u64 {
             // One that replaces another may be as large as that (seen with nats-server 2.15.1).
             let replaced = match subject_full {
-                true => self.core.index.subject(subject)?.map(|info| info.first),
+                true => self.messages.index.subject(subject)?.map(|info| info.first),
                 false => None,
             };
             let room = match replaced {
-                Some(seq) => self.core.size_at(seq)?,
+                Some(seq) => self.messages.size_at(seq)?,
                 None => 0,
             };
             if room < size {

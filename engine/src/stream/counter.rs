@@ -84,7 +84,7 @@ impl Stream {
     pub(super) fn check_increment(&self, asked: &Asked<'_>, has_payload: bool) -> Result<Option<BigInt>> {
         let Some(value) = asked.incr else { return Ok(None) };
         let increment = parse(value).ok_or(reject::MESSAGE_INCR_INVALID)?;
-        if !self.core.config.allow_msg_counter {
+        if !self.messages.config.allow_msg_counter {
             return Err(reject::MESSAGE_INCR_DISABLED.into());
         }
         if has_payload {
@@ -109,7 +109,7 @@ impl Stream {
     /// # Errors
     /// It does not.
     pub(super) fn require_increment(&self, increment: Option<&BigInt>) -> Result<()> {
-        match self.core.config.allow_msg_counter && increment.is_none() {
+        match self.messages.config.allow_msg_counter && increment.is_none() {
             true => Err(reject::MESSAGE_INCR_MISSING.into()),
             false => Ok(()),
         }
@@ -120,11 +120,11 @@ impl Stream {
     /// # Errors
     /// [`reject::MESSAGE_COUNTER_BROKEN`] if its newest message holds no number, or storage cannot be read.
     pub(super) fn counter_of(&mut self, subject: &[u8]) -> Result<Counter> {
-        let Some(info) = self.core.index.subject(subject)? else {
+        let Some(info) = self.messages.index.subject(subject)? else {
             return Ok(Counter::default());
         };
         // A counter must not begin anew because what it stood at cannot be read.
-        let Some(message) = self.core.load(info.last)? else {
+        let Some(message) = self.messages.load(info.last)? else {
             let text = format!("the counter's message {} cannot be read", info.last);
             return Err(Error::damaged(text));
         };

@@ -211,12 +211,12 @@ impl Stream {
 
     /// Answers the acknowledgement that ends the batch, if this message does.
     fn take_fast(&mut self, publish: Publish, reply: &Bytes, turn: &mut Turn<'_>) -> Result<Option<PubAck>> {
-        if self.core.config.sealed {
+        if self.messages.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
         self.check_capacity()?;
         self.check_size(publish.headers_len, publish.body.len())?;
-        if !self.core.config.allow_batched {
+        if !self.messages.config.allow_batched {
             return Err(reject::BATCH_PUBLISH_DISABLED.into());
         }
         let marks = Marks::parse(reply).ok_or(reject::BATCH_PUBLISH_INVALID_PATTERN)?;
@@ -246,7 +246,7 @@ impl Stream {
                 last_seq: expected,
                 seq: marks.seq,
             };
-            tell(&self.core.account, reply, &gap, turn);
+            tell(&self.messages.account, reply, &gap, turn);
         }
         if marks.seq != expected && !(batch.gaps && marks.seq > expected) {
             return Ok(Some(self.end_fast(&marks)));
@@ -257,7 +257,7 @@ impl Stream {
         let commits = marks.operation == Operation::Commit;
         if marks.seq == 1 && !commits {
             let ack = batch.ack();
-            tell(&self.core.account, reply, &ack, turn);
+            tell(&self.messages.account, reply, &ack, turn);
         }
         batch.last = marks.seq;
         let checked = match self.check_staged(publish, &mut Staged::default(), turn) {
@@ -270,7 +270,7 @@ impl Stream {
                 if let Some(batch) = self.fast.open.get_mut(&marks.id) {
                     batch.stored = ack.seq;
                     if !commits && let Some(ack) = batch.due_ack(publishers) {
-                        tell(&self.core.account, reply, &ack, turn);
+                        tell(&self.messages.account, reply, &ack, turn);
                     }
                 }
                 None
@@ -287,7 +287,7 @@ impl Stream {
                 if let Some(batch) = self.fast.open.get_mut(&marks.id)
                     && let Some(ack) = batch.due_ack(publishers)
                 {
-                    tell(&self.core.account, reply, &ack, turn);
+                    tell(&self.messages.account, reply, &ack, turn);
                 }
                 None
             }
@@ -320,7 +320,7 @@ impl Stream {
             seq: marks.seq,
             error: &rejection,
         };
-        tell(&self.core.account, reply, &note, turn);
+        tell(&self.messages.account, reply, &note, turn);
         if marks.gaps && marks.operation != Operation::Commit {
             return Ok(None);
         }
@@ -356,7 +356,7 @@ impl Stream {
                 last_seq: batch.last + 1,
                 seq: marks.seq + 1,
             };
-            tell(&self.core.account, reply, &gap, turn);
+            tell(&self.messages.account, reply, &gap, turn);
             if !batch.gaps {
                 return Some(self.end_fast(marks));
             }
@@ -364,7 +364,7 @@ impl Stream {
             note = batch.due_ack(publishers);
         }
         let note = note.unwrap_or_else(|| batch.ack());
-        tell(&self.core.account, reply, &note, turn);
+        tell(&self.messages.account, reply, &note, turn);
         None
     }
 

@@ -32,12 +32,12 @@ impl Stream {
     pub(crate) fn answer(&self, ticket: Ticket, result: Result<PubAck>, turn: &mut Turn<'_>) {
         match ticket {
             Ticket::None => {}
-            Ticket::Reply(_) if self.core.config.no_ack => {}
+            Ticket::Reply(_) if self.messages.config.no_ack => {}
             ticket => turn.emits.push(Emit::Published {
                 ticket,
                 result,
-                account: self.core.account.clone(),
-                stream: self.core.name.clone(),
+                account: self.messages.account.clone(),
+                stream: self.messages.name.clone(),
             }),
         }
     }

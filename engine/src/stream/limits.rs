@@ -23,7 +23,7 @@ const COMPARED: usize = 4096;
 impl Stream {
     /// Makes room after a message of that subject was stored; where that takes long, the turns to come go on with it.
     pub(crate) fn enforce_limits(&mut self, subject: &[u8], turn: &mut Turn<'_>) -> Result<()> {
-        let config = &self.core.config;
+        let config = &self.messages.config;
         let per_subject = config.max_msgs_per_subject;
         let mut left = MAKE_ROOM;
         let mut crowded = Vec::new();
@@ -40,10 +40,10 @@ impl Stream {
     ///
     /// Without a turn, as when a stream is opened, nothing expires that leaves delete markers: the next tick sees to it.
     pub(crate) fn enforce_all_limits(&mut self, now: NanoTime, mut turn: Option<&mut Turn<'_>>) -> Result<()> {
-        let per_subject = self.core.config.max_msgs_per_subject;
+        let per_subject = self.messages.config.max_msgs_per_subject;
         let mut crowded: Vec<Box<[u8]>> = Vec::new();
         if per_subject > 0 {
-            self.core.index.last_of_each(&[], &mut |subject, info| {
+            self.messages.index.last_of_each(&[], &mut |subject, info| {
                 if info.count > per_subject as u64 {
                     crowded.push(subject.into());
                 }
@@ -81,7 +81,7 @@ impl Stream {
     /// Removes the oldest messages of each of these subjects that has too many, `left` at most; answers whether that
     /// sufficed.
     fn trim_crowded(&mut self, crowded: &mut Vec<Box<[u8]>>, left: &mut usize) -> Result<bool> {
-        let per_subject = self.core.config.max_msgs_per_subject;
+        let per_subject = self.messages.config.max_msgs_per_subject;
         while let Some(subject) = crowded.pop() {
             if per_subject > 0 && !self.keep_newest_of(&subject, per_subject as u64, left)? {
                 crowded.push(subject);
@@ -94,14 +94,14 @@ impl Stream {
     /// Removes the oldest messages until the limits of all hold, `left` at most; not where the new ones have to stay out
     /// instead. Answers whether that sufficed.
     fn trim(&mut self, left: &mut usize) -> Result<bool> {
-        let config = &self.core.config;
+        let config = &self.messages.config;
         let (max_msgs, max_bytes) = (config.max_msgs, config.max_bytes);
         if config.discard == Discard::New {
             return Ok(true);
         }
-        while let Some(first) = self.core.index.first() {
-            let too_many = max_msgs > 0 && self.core.index.len() > max_msgs as u64;
-            let too_much = max_bytes > 0 && self.core.bytes() > max_bytes as u64;
+        while let Some(first) = self.messages.index.first() {
+            let too_many = max_msgs > 0 && self.messages.index.len() > max_msgs as u64;
+            let too_much = max_bytes > 0 && self.messages.bytes() > max_bytes as u64;
             if !too_many && !too_much {
                 break;
             }
@@ -109,7 +109,7 @@ impl Stream {
                 return Ok(false);
             }
             *left -= 1;
-            if !self.core.remove(first)? {
+            if !self.messages.remove(first)? {
                 break;
             }
         }
@@ -118,12 +118,12 @@ impl Stream {
 
     /// Removes the oldest messages of a subject until so many are there, `left` at most; answers whether that sufficed.
     pub(super) fn keep_newest_of(&mut self, subject: &[u8], keep: u64, left: &mut usize) -> Result<bool> {
-        while let Some(info) = self.core.index.subject(subject)?.filter(|info| info.count > keep) {
+        while let Some(info) = self.messages.index.subject(subject)?.filter(|info| info.count > keep) {
             if *left == 0 {
                 return Ok(false);
             }
             *left -= 1;
-            if !self.core.remove(info.first)? {
+            if !self.messages.remove(info.first)? {
                 break;
             }
         }
@@ -132,8 +132,8 @@ impl Stream {
 
     /// Removes everything below a sequence.
     pub(super) fn remove_below(&mut self, seq: Seq) -> Result<()> {
-        while let Some(first) = self.core.index.first().filter(|first| *first < seq) {
-            if !self.core.remove(first)? {
+        while let Some(first) = self.messages.index.first().filter(|first| *first < seq) {
+            if !self.messages.remove(first)? {
                 break;
             }
         }
@@ -143,34 +143,34 @@ impl Stream {
     /// Removes what is too old or at the end of its TTL, and forgets message ids that left the window. Where much is due
     /// at once, a part of it; [`Stream::expiry`] then asks for the next turn.
     pub(super) fn expire(&mut self, now: NanoTime, mut turn: Option<&mut Turn<'_>>) -> Result<()> {
-        let window = self.core.config.duplicate_window;
-        self.core.dedup.expire(now, window);
+        let window = self.messages.config.duplicate_window;
+        self.messages.dedup.expire(now, window);
         if self.leaves_markers() && turn.is_none() {
             return Ok(());
         }
         let mut left = EXPIRE_MAX;
-        let max_age = self.core.config.max_age;
+        let max_age = self.messages.config.max_age;
         while max_age > 0
             && left > 0
-            && let Some((seq, time)) = self.core.first_aging()?
+            && let Some((seq, time)) = self.messages.first_aging()?
             && time <= now.saturating_sub(max_age)
         {
             // Of damaged messages only the place is known, and so that they are no younger.
-            for damaged in self.core.damaged_below(seq) {
-                self.core.remove(damaged)?;
+            for damaged in self.messages.damaged_below(seq) {
+                self.messages.remove(damaged)?;
             }
             if !self.end_message(seq, turn.as_deref_mut())? {
                 break;
             }
             left -= 1;
         }
-        if self.core.config.allow_msg_ttl && left > 0 {
-            let mut due = self.core.index.endings(now, left)?;
+        if self.messages.config.allow_msg_ttl && left > 0 {
+            let mut due = self.messages.index.endings(now, left)?;
             due.sort_unstable_by_key(|(_, seq)| *seq);
             for (at, seq) in due {
                 if !self.end_message(seq, turn.as_deref_mut())? {
                     // It is damaged, or gone: there is nothing to wait for.
-                    self.core.index.remove_ending(at, seq);
+                    self.messages.index.remove_ending(at, seq);
                 }
             }
         }
@@ -185,26 +185,29 @@ impl Stream {
             && let Some(subject) = self.deserves_marker(seq)?
         {
             self.leave_marker(subject, turn)?;
-            if !self.core.index.is_live(seq)? {
+            if !self.messages.index.is_live(seq)? {
                 return Ok(true);
             }
         }
-        self.core.remove(seq)
+        self.messages.remove(seq)
     }
 
     /// When [`Stream::expire`] next has something to do.
     pub(super) fn expiry(&mut self) -> Result<Option<NanoTime>> {
-        let max_age = self.core.config.max_age;
+        let max_age = self.messages.config.max_age;
         let oldest = match max_age > 0 {
-            true => self.core.first_aging()?.map(|(_, time)| time.saturating_add(max_age)),
+            true => self
+                .messages
+                .first_aging()?
+                .map(|(_, time)| time.saturating_add(max_age)),
             false => None,
         };
-        let ending = match self.core.config.allow_msg_ttl {
-            true => self.core.index.first_ending()?.map(|(at, _)| at),
+        let ending = match self.messages.config.allow_msg_ttl {
+            true => self.messages.index.first_ending()?.map(|(at, _)| at),
             false => None,
         };
-        let window = self.core.config.duplicate_window;
-        Ok([oldest, ending, self.core.dedup.next_deadline(window)]
+        let window = self.messages.config.duplicate_window;
+        Ok([oldest, ending, self.messages.dedup.next_deadline(window)]
             .into_iter()
             .flatten()
             .min())
@@ -212,13 +215,13 @@ impl Stream {
 
     /// Messages were acknowledged: a work queue lets go of them, interest retention does when nobody else needs them.
     pub(super) fn release(&mut self, seqs: &[Seq], turn: &mut Turn<'_>) -> Result<()> {
-        if self.core.config.retention == Retention::Limits || seqs.is_empty() {
+        if self.messages.config.retention == Retention::Limits || seqs.is_empty() {
             return Ok(());
         }
         let (now, later) = seqs.split_at(seqs.len().min(RELEASE));
         for &seq in now {
-            if self.core.config.retention == Retention::WorkQueue || !self.is_needed(seq)? {
-                self.core.remove(seq)?;
+            if self.messages.config.retention == Retention::WorkQueue || !self.is_needed(seq)? {
+                self.messages.remove(seq)?;
             }
         }
         self.tell_removed();
@@ -237,11 +240,11 @@ impl Stream {
 
     /// A message was acknowledged that its consumer wants, but had done with, as after a reset: it goes if nobody needs it.
     pub(super) fn release_unneeded(&mut self, seq: Seq, serial: u64) -> Result<()> {
-        let released = self.core.config.retention != Retention::Limits
+        let released = self.messages.config.retention != Retention::Limits
             && !self.is_needed(seq)?
             && self.interested.contains(&serial);
         if released {
-            self.core.remove(seq)?;
+            self.messages.remove(seq)?;
             self.tell_removed();
         }
         Ok(())
@@ -249,10 +252,13 @@ impl Stream {
 
     /// A consumer with these filters lets go of messages: interest retention removes those that nobody else needs.
     pub(super) fn release_held(&mut self, filters: &[Bytes], held: Held, turn: &mut Turn<'_>) -> Result<()> {
-        if self.core.config.retention != Retention::Interest {
+        if self.messages.config.retention != Retention::Interest {
             return Ok(());
         }
-        let end = held.end.min(self.core.last() + 1).min(self.all_needed_from(filters));
+        let end = held
+            .end
+            .min(self.messages.last() + 1)
+            .min(self.all_needed_from(filters));
         let removal = Removal::Unneeded {
             singles: held.singles,
             filters: filters.iter().map(|filter| filter[..].into()).collect(),
@@ -279,14 +285,14 @@ impl Stream {
     pub(crate) fn release_settled(&mut self, turn: &mut Turn<'_>) -> Result<()> {
         if self.consumers.is_empty() && self.readers.is_empty() {
             // Nobody is interested in anything.
-            self.core.clear(0)?;
+            self.messages.clear(0)?;
             return Ok(());
         }
         let removal = Removal::Unneeded {
             singles: VecDeque::new(),
             filters: Vec::new(),
             next: 0,
-            end: self.core.last() + 1,
+            end: self.messages.last() + 1,
             wanted_only: true,
         };
         self.begin_removal(removal, turn)
@@ -295,7 +301,7 @@ impl Stream {
     /// Whether any consumer still needs a message; `interested` has all that want its subject then.
     pub(super) fn is_needed(&mut self, seq: Seq) -> Result<bool> {
         self.interested.clear();
-        let Some(subject) = self.core.subject_at(seq)? else {
+        let Some(subject) = self.messages.subject_at(seq)? else {
             return Ok(false);
         };
         if self.is_awaited(seq, &subject) {
@@ -311,13 +317,13 @@ impl Stream {
 
     /// Applies removals from the journal.
     pub(super) fn replay_remove(&mut self, first: Seq, seqs: &[Seq]) -> Result<()> {
-        if first > self.core.last() {
-            self.core.clear(first)?;
+        if first > self.messages.last() {
+            self.messages.clear(first)?;
             return Ok(());
         }
         self.remove_below(first)?;
         for &seq in seqs {
-            self.core.remove(seq)?;
+            self.messages.remove(seq)?;
         }
         Ok(())
     }

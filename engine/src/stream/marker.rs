@@ -16,19 +16,24 @@ use crate::types::{SECOND, Seq};
 impl Stream {
     /// Whether expiring messages leave markers. To a sealed stream nothing can be added.
     pub(super) fn leaves_markers(&self) -> bool {
-        self.core.config.subject_delete_marker_ttl >= SECOND && !self.core.config.sealed
+        self.messages.config.subject_delete_marker_ttl >= SECOND && !self.messages.config.sealed
     }
 
     /// The subject of a message whose removal has to leave a marker: it is the last of its subject, and neither a marker
     /// nor the purge of a key itself.
     pub(super) fn deserves_marker(&mut self, seq: Seq) -> Result<Option<Bytes>> {
-        let Some(subject) = self.core.subject_at(seq)? else {
+        let Some(subject) = self.messages.subject_at(seq)? else {
             return Ok(None);
         };
-        if self.core.index.subject(&subject)?.is_none_or(|info| info.count != 1) {
+        if self
+            .messages
+            .index
+            .subject(&subject)?
+            .is_none_or(|info| info.count != 1)
+        {
             return Ok(None);
         }
-        let is_marker = match self.core.load(seq) {
+        let is_marker = match self.messages.load(seq) {
             Ok(Some(message)) => is_marker(&message.headers),
             Ok(None) => return Ok(None),
             Err(error) if error.kind == Kind::Damaged => false,
@@ -39,7 +44,7 @@ impl Stream {
 
     /// Stores a marker, which replaces what its subject holds. It needs no room of its own, so limits do not refuse it.
     pub(super) fn leave_marker(&mut self, subject: Bytes, turn: &mut Turn<'_>) -> Result<()> {
-        let seconds = self.core.config.subject_delete_marker_ttl / SECOND;
+        let seconds = self.messages.config.subject_delete_marker_ttl / SECOND;
         let block = format!(
             "NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {}\r\nNats-Rollup: sub\r\n\r\n",
             go_duration(seconds.saturating_mul(SECOND))

@@ -8,7 +8,6 @@ mod atomic;
 mod batch_limits;
 pub(crate) mod checks;
 mod config;
-pub(crate) mod core;
 mod counter;
 mod cron;
 mod damage;
@@ -20,6 +19,7 @@ mod limits;
 pub(crate) mod mapping;
 mod marker;
 pub(crate) mod message;
+pub(crate) mod messages;
 mod publish;
 mod purge;
 pub(crate) mod removal;
@@ -47,15 +47,15 @@ pub use config::{
     ConsumerLimits, Discard, ExternalStream, PersistMode, Placement, Republish, Retention, SourceConsumer, Storage,
     StreamCompression, StreamConfig, StreamSource, SubjectTransform,
 };
-pub use core::StreamState;
 pub use message::{Marks, Message, stored_size, subject_of};
+pub use messages::StreamState;
 pub(crate) use publish::Publish;
 pub use purge::Purge;
 pub use sourcing::{Portion, Taken, identity};
 pub use ttl::Life;
 pub use view::LastSeqs;
 
-use self::core::StreamCore;
+use self::messages::Messages;
 use crate::consumer::{Ack, AckKind, Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, PullRequest};
 use crate::error::Result;
 use crate::reject;
@@ -95,7 +95,7 @@ const DAMAGED: &str = "its record is damaged";
 
 /// One stream and its consumers. Reached through [`InTurn`](crate::shard::InTurn) on the thread that owns it.
 pub struct Stream {
-    pub(crate) core: StreamCore,
+    pub(crate) messages: Messages,
     consumers: BTreeMap<u64, Consumer>,
     by_name: HashMap<Arc<str>, u64, RandomState>,
     /// Consumers that want some subjects only, by filter.
@@ -145,16 +145,16 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(core: StreamCore, batches: &OpenBatches, stats: Arc<StreamStats>) -> Self {
+    pub(crate) fn new(messages: Messages, batches: &OpenBatches, stats: Arc<StreamStats>) -> Self {
         Self {
-            rewrites: Rewrites::of(&core.config),
+            rewrites: Rewrites::of(&messages.config),
             atomic: AtomicBatches::new(Arc::clone(&batches.atomic), batches.limits),
             fast: FastBatches::new(Arc::clone(&batches.fast), batches.limits),
             origins: BTreeMap::new(),
             readers: Vec::new(),
-            told: core.last(),
-            schedules: Schedules::of_stream(core.index.len()),
-            core,
+            told: messages.last(),
+            schedules: Schedules::of_stream(messages.index.len()),
+            messages,
             consumers: BTreeMap::new(),
             by_name: HashMap::default(),
             filtered: Sublist::new(),
@@ -179,39 +179,40 @@ impl Stream {
     /// Shows others what the stream holds now.
     pub(crate) fn note_stats(&self) {
         let consumers = self.consumers.len() as u64;
-        self.stats.set(self.core.index.len(), self.core.bytes(), consumers);
+        self.stats
+            .set(self.messages.index.len(), self.messages.bytes(), consumers);
     }
 
     /// The log that holds its messages.
     pub fn id(&self) -> LogId {
-        self.core.id
+        self.messages.id
     }
 
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
-        &self.core.name
+        &self.messages.name
     }
 
     /// Its account.
     pub fn account(&self) -> &Arc<str> {
-        &self.core.account
+        &self.messages.account
     }
 
     /// Its configuration.
     pub fn config(&self) -> &StreamConfig {
-        &self.core.config
+        &self.messages.config
     }
 
     /// When it was made.
     pub fn created(&self) -> NanoTime {
-        self.core.created
+        self.messages.created
     }
 
     /// Takes up another configuration, validated before.
     pub(crate) fn configure(&mut self, config: StreamConfig, settings: Settings) {
         self.rewrites = Rewrites::of(&config);
-        self.core.config = config;
-        self.core.settings = settings;
+        self.messages.config = config;
+        self.messages.settings = settings;
     }
 
     /// What it holds.
@@ -219,7 +220,7 @@ impl Stream {
     /// # Errors
     /// If its storage cannot be read.
     pub fn state(&mut self) -> Result<StreamState> {
-        self.core.state()
+        self.messages.state()
     }
 
     /// How many consumers it has, but for those of mirrors and sources that no client is told of.
@@ -245,7 +246,7 @@ impl Stream {
         let serial = self.by_name.get(name)?;
         self.consumers
             .get(serial)
-            .map(|consumer| consumer.info(now, self.core.config.storage))
+            .map(|consumer| consumer.info(now, self.messages.config.storage))
     }
 
     /// One consumer, as clients are told, without the pull requests that nobody waits for any more.
@@ -267,7 +268,7 @@ impl Stream {
         if !self.is_journaled() {
             return;
         }
-        match self.core.settings.durability {
+        match self.messages.settings.durability {
             Durability::Sync => turn.sync = true,
             Durability::Interval(nanos) => turn.sync_within(nanos),
             Durability::Os => {}
@@ -275,7 +276,7 @@ impl Stream {
     }
 
     pub(crate) fn is_journaled(&self) -> bool {
-        self.core.settings.is_journaled()
+        self.messages.settings.is_journaled()
     }
 
     /// Makes a consumer; its configuration was validated, its name is free.
@@ -285,14 +286,14 @@ impl Stream {
     pub(crate) fn create_consumer(&mut self, config: ConsumerConfig, turn: &mut Turn<'_>) -> Result<ConsumerInfo> {
         let serial = self.next_serial;
         let name = self.consumer_name(&config.name);
-        let mut consumer = Consumer::create(serial, name, config, turn.now, &mut self.core)?;
-        consumer.rest(&self.core, turn);
+        let mut consumer = Consumer::create(serial, name, config, turn.now, &mut self.messages)?;
+        consumer.rest(&self.messages, turn);
         if self.is_journaled() && consumer.is_persistent() {
             turn.commands
-                .create_consumer(self.core.id, turn.now, to_json(&consumer.snapshot()));
+                .create_consumer(self.messages.id, turn.now, to_json(&consumer.snapshot()));
             turn.sync = true;
         }
-        let info = consumer.info(turn.now, self.core.config.storage);
+        let info = consumer.info(turn.now, self.messages.config.storage);
         self.add_consumer(consumer);
         self.enqueue(serial);
         Ok(info)
@@ -311,7 +312,7 @@ impl Stream {
         let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
         if self.is_journaled() && self.is_persistent(serial) {
             turn.commands
-                .update_consumer(self.core.id, turn.now, serial, to_json(&config));
+                .update_consumer(self.messages.id, turn.now, serial, to_json(&config));
             turn.sync = true;
         }
         let before = self.consumers.get(&serial);
@@ -335,7 +336,7 @@ impl Stream {
         let Some(consumer) = self.consumers.get_mut(&serial) else {
             return Ok(());
         };
-        consumer.update(config, now, &mut self.core)?;
+        consumer.update(config, now, &mut self.messages)?;
         let filters = consumer.filters().to_vec();
         self.unsubscribe(serial);
         self.subscribe(serial, &filters);
@@ -354,12 +355,12 @@ impl Stream {
     ) -> Result<(Seq, ConsumerInfo)> {
         let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
         let consumer = self.consumers.get_mut(&serial).ok_or(reject::CONSUMER_NOT_FOUND)?;
-        let seq = consumer.reset_target(asked, &mut self.core)?;
+        let seq = consumer.reset_target(asked, &mut self.messages)?;
         let (filters, mut held) = (consumer.filters().to_vec(), consumer.held());
-        consumer.reset(seq, &mut self.core)?;
-        let info = consumer.info(turn.now, self.core.config.storage);
+        consumer.reset(seq, &mut self.messages)?;
+        let info = consumer.info(turn.now, self.messages.config.storage);
         if self.is_journaled() && self.is_persistent(serial) {
-            turn.commands.reset_consumer(self.core.id, turn.now, serial, seq);
+            turn.commands.reset_consumer(self.messages.id, turn.now, serial, seq);
             turn.sync = true;
         }
         self.enqueue(serial);
@@ -377,7 +378,7 @@ impl Stream {
     pub(crate) fn delete_consumer(&mut self, name: &str, idle: bool, turn: &mut Turn<'_>) -> Result<()> {
         let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
         if self.is_journaled() && self.is_persistent(serial) {
-            turn.commands.delete_consumer(self.core.id, turn.now, serial);
+            turn.commands.delete_consumer(self.messages.id, turn.now, serial);
             turn.sync |= !idle;
         }
         if let Some(mut consumer) = self.drop_consumer(serial) {
@@ -438,7 +439,7 @@ impl Stream {
     pub(crate) fn end_pull(&mut self, name: &[u8], reply: &[u8], turn: &mut Turn<'_>) -> Result<bool> {
         let serial = self.serial(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
         let consumer = self.consumers.get_mut(&serial).ok_or(reject::CONSUMER_NOT_FOUND)?;
-        let over = !consumer.can_serve(reply, &mut self.core, turn)?;
+        let over = !consumer.can_serve(reply, &mut self.messages, turn)?;
         if over {
             consumer.cancel_pull(reply);
         }
@@ -492,7 +493,7 @@ impl Stream {
             _ if !ack.reply.is_empty() && confirms => {
                 self.demand_durability(turn);
                 turn.emits.push(Emit::AckReply {
-                    account: self.core.account.clone(),
+                    account: self.messages.account.clone(),
                     to: ack.reply,
                 });
             }
@@ -547,9 +548,9 @@ impl Stream {
             };
             consumer.queued = false;
             let done = match consumer.has_work() {
-                true => consumer.deliver(&mut self.core, turn)?,
+                true => consumer.deliver(&mut self.messages, turn)?,
                 false => {
-                    consumer.rest(&self.core, turn);
+                    consumer.rest(&self.messages, turn);
                     Vec::new()
                 }
             };
@@ -571,18 +572,18 @@ impl Stream {
 
     /// Writes what this turn did to the journal, apart from publishes and what was written as it happened.
     pub(crate) fn journal_turn(&mut self, turn: &mut Turn<'_>) {
-        let (id, journaled) = (self.core.id, self.is_journaled());
-        if self.core.last() > self.told {
-            self.told = self.core.last();
+        let (id, journaled) = (self.messages.id, self.is_journaled());
+        if self.messages.last() > self.told {
+            self.told = self.messages.last();
             if !self.readers.is_empty() {
                 turn.emits.push(Emit::Grown { stream: id });
             }
         }
-        for seq in self.core.take_damage() {
-            self.core.ledger.note(seq, seq, turn.now, DAMAGED);
+        for seq in self.messages.take_damage() {
+            self.messages.ledger.note(seq, seq, turn.now, DAMAGED);
             turn.emits.push(Emit::Event(Event::MessageDamaged {
-                account: self.core.account.clone(),
-                stream: self.core.name.clone(),
+                account: self.messages.account.clone(),
+                stream: self.messages.name.clone(),
                 seq,
             }));
         }
@@ -591,7 +592,7 @@ impl Stream {
                 consumer.journal_turn(id, journaled, turn);
             }
         }
-        if journaled && let Some((first, seqs)) = self.core.removals() {
+        if journaled && let Some((first, seqs)) = self.messages.removals() {
             turn.commands.remove(id, turn.now, first, &seqs);
         }
         self.journal_removals(turn);
@@ -600,7 +601,7 @@ impl Stream {
     /// The time of the day has stepped: what waits goes on to wait as long as it would have.
     pub(crate) fn step(&mut self, step: Nanos) {
         self.not_before = self.not_before.saturating_add(step);
-        self.core.dedup.step(step);
+        self.messages.dedup.step(step);
         self.atomic.step(step);
         self.fast.step(step);
         for consumer in self.consumers.values_mut() {
@@ -667,7 +668,7 @@ impl Stream {
             Command::Remove { first, seqs } => self.replay_remove(first, &seqs)?,
             Command::Raise { last, time, id } => {
                 self.remember_id(&id, last, time);
-                self.core.raise_last(last, time);
+                self.messages.raise_last(last, time);
             }
             Command::UpdateStream { json } => {
                 let (config, settings) = from_json(&json)?;
@@ -705,7 +706,7 @@ impl Stream {
             }
             Command::ResetConsumer { consumer, seq } => {
                 if let Some(consumer) = self.consumers.get_mut(&consumer) {
-                    consumer.reset(seq, &mut self.core)?;
+                    consumer.reset(seq, &mut self.messages)?;
                 }
             }
             Command::Placed { consumer, place, gone } => {
@@ -722,7 +723,7 @@ impl Stream {
             Command::Copied { through, key } => self.replay_copied(through, &key),
             Command::CreateStream { .. } | Command::DeleteStream | Command::Together { .. } => {}
         }
-        self.core.removed.clear();
+        self.messages.removed.clear();
         Ok(())
     }
 
@@ -731,9 +732,9 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read.
     pub(crate) fn recovered(&mut self) -> Result<()> {
-        self.core.removed.clear();
+        self.messages.removed.clear();
         for consumer in self.consumers.values_mut() {
-            consumer.recovered(&mut self.core)?;
+            consumer.recovered(&mut self.messages)?;
         }
         Ok(())
     }
@@ -745,7 +746,7 @@ impl Stream {
         for (serial, mut consumer) in std::mem::take(&mut before.consumers) {
             if !consumer.is_persistent() && !self.consumers.contains_key(&serial) {
                 consumer.queued = false;
-                consumer.recovered(&mut self.core)?;
+                consumer.recovered(&mut self.messages)?;
                 self.add_consumer(consumer);
                 self.enqueue(serial);
             }
@@ -762,7 +763,7 @@ impl Stream {
             return Ok(());
         }
         let name = self.consumer_name(&snapshot.name);
-        let consumer = Consumer::resume(name, snapshot, now, &mut self.core)?;
+        let consumer = Consumer::resume(name, snapshot, now, &mut self.messages)?;
         self.add_consumer(consumer);
         Ok(())
     }
@@ -789,8 +790,8 @@ impl Stream {
 
     fn consumer_name(&self, name: &str) -> Arc<ConsumerName> {
         Arc::new(ConsumerName {
-            account: self.core.account.clone(),
-            stream: self.core.name.clone(),
+            account: self.messages.account.clone(),
+            stream: self.messages.name.clone(),
             consumer: name.into(),
         })
     }
@@ -808,7 +809,7 @@ impl Stream {
         self.subscribe(serial, &filters);
         self.progressed.push(serial);
         self.direct += usize::from(self.is_direct(serial));
-        self.core.track_removed = true;
+        self.messages.track_removed = true;
     }
 
     fn is_persistent(&self, serial: u64) -> bool {
@@ -827,7 +828,7 @@ impl Stream {
         self.by_name.remove(&consumer.name.consumer);
         self.unsubscribe(serial);
         self.agenda.set(serial, None);
-        self.core.track_removed = !self.consumers.is_empty();
+        self.messages.track_removed = !self.consumers.is_empty();
         Some(consumer)
     }
 
@@ -879,10 +880,10 @@ impl Stream {
 
     /// Tells the consumers that want them of messages that went away.
     fn tell_removed(&mut self) {
-        if self.core.removed.is_empty() {
+        if self.messages.removed.is_empty() {
             return;
         }
-        for removed in std::mem::take(&mut self.core.removed) {
+        for removed in std::mem::take(&mut self.messages.removed) {
             self.find_interested(&removed.subject);
             for serial in &self.interested {
                 if let Some(consumer) = self.consumers.get_mut(serial)

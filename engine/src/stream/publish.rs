@@ -107,7 +107,7 @@ impl Stream {
         if asked.batch_id.is_some() {
             return self.publish_atomic(publish, &asked, turn);
         }
-        if self.core.config.sealed {
+        if self.messages.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
         let publish = Publish {
@@ -127,7 +127,7 @@ impl Stream {
         self.check_record(&ready.subject, ready.body.len())?;
         self.check_capacity()?;
         // Every other stream keeps it whoever wants it.
-        if self.core.config.retention != Retention::Interest || self.find_wanted(&ready.subject) {
+        if self.messages.config.retention != Retention::Interest || self.find_wanted(&ready.subject) {
             if let Some(ttl) = asked.ttl {
                 self.settle_ttl(ttl, &mut ready)?;
             }
@@ -139,25 +139,25 @@ impl Stream {
     /// Checks what the headers expect, and collects what they ask for, in nats-server's order.
     fn check(&mut self, publish: Publish, headers: &Bytes, asked: &Asked<'_>, now: NanoTime) -> Result<Checked> {
         if publish.headers_len == 0 {
-            return match self.core.config.allow_msg_counter {
+            return match self.messages.config.allow_msg_counter {
                 true => Err(reject::MESSAGE_INCR_MISSING.into()),
                 false => Ok(Checked::Ready(Ready::plain(publish))),
             };
         }
         self.check_size(publish.headers_len, publish.body.len())?;
         // Ids that left the window since the last tick must not count any more.
-        self.core.dedup.expire(now, self.core.config.duplicate_window);
+        self.messages.dedup.expire(now, self.messages.config.duplicate_window);
         let increment = self.check_increment(asked, publish.body.len() > publish.headers_len)?;
         self.check_stream(asked)?;
         self.check_ttl(asked)?;
         self.check_last_subject_seq(asked, &publish.subject)?;
-        Self::check_last_seq(asked, self.core.last())?;
+        Self::check_last_seq(asked, self.messages.last())?;
         let mut asked = *asked;
         let scheduling = self.check_schedule(&asked, &publish.subject, now, |_| None)?;
         let publish = scheduling.add_rollup(publish, &mut asked);
         let asked = &asked;
         Self::check_source(asked)?;
-        if let Some(seq) = asked.id.and_then(|id| self.core.dedup.get(id)) {
+        if let Some(seq) = asked.id.and_then(|id| self.messages.dedup.get(id)) {
             return Ok(Checked::Duplicate(seq));
         }
         self.check_last_id(asked)?;
@@ -196,14 +196,14 @@ impl Stream {
             at,
         } = ready;
         // Times never go back, though the time of the day may.
-        let time = self.core.last_time().map_or(turn.now, |last| last.max(turn.now));
-        let (seq, time) = at.unwrap_or((self.core.last() + 1, time));
+        let time = self.messages.last_time().map_or(turn.now, |last| last.max(turn.now));
+        let (seq, time) = at.unwrap_or((self.messages.last() + 1, time));
         self.demand_durability(turn);
         if !self.find_wanted(&subject) {
-            self.core.raise_last(seq, time);
+            self.messages.raise_last(seq, time);
             self.remember_id(&id, seq, time);
             if self.is_journaled() {
-                turn.commands.raise(self.core.id, time, seq, id);
+                turn.commands.raise(self.messages.id, time, seq, id);
             }
             self.roll_up(rollup, &subject, seq, 0, turn)?;
             self.end_schedule(&ends_schedule, turn)?;
@@ -214,14 +214,14 @@ impl Stream {
             });
         }
         let again = match self.rewrites.output(&subject, turn) {
-            Some(to) => Some((to, self.core.index.subject(&subject)?.map_or(0, |info| info.last))),
+            Some(to) => Some((to, self.messages.index.subject(&subject)?.map_or(0, |info| info.last))),
             None => None,
         };
         let head = self
-            .core
+            .messages
             .append(seq, time, &subject, headers_len, marks, body.clone())?;
         if self.is_journaled() {
-            turn.commands.publish(self.core.id, seq, time, &head, body.clone());
+            turn.commands.publish(self.messages.id, seq, time, &head, body.clone());
         }
         self.remember_id(&id, seq, time);
         let interested = std::mem::take(&mut self.interested);
@@ -240,10 +240,10 @@ impl Stream {
         self.note_schedule(seq, &subject, &body[..headers_len], time);
         self.tell_removed();
         if let Some((to, before)) = again {
-            let rule = self.core.config.republish.as_ref();
+            let rule = self.messages.config.republish.as_ref();
             Republished {
-                account: &self.core.account,
-                stream: &self.core.name,
+                account: &self.messages.account,
+                stream: &self.messages.name,
                 to,
                 subject: &subject,
                 headers: &body[..headers_len],
@@ -264,7 +264,7 @@ impl Stream {
     /// Finds the consumers that want a subject; answers whether a message on it is to be kept at all.
     fn find_wanted(&mut self, subject: &[u8]) -> bool {
         self.find_interested(subject);
-        self.core.config.retention != Retention::Interest
+        self.messages.config.retention != Retention::Interest
             || !self.interested.is_empty()
             || self.is_awaited(Seq::MAX, subject)
     }
@@ -297,10 +297,10 @@ impl Stream {
             self.replay_origin(block);
         }
         self.note_schedule(seq, message::subject_of(&head), block.unwrap_or_default(), time);
-        match seq > self.core.last() {
-            true => self.core.put(seq, time, head, body),
+        match seq > self.messages.last() {
+            true => self.messages.put(seq, time, head, body),
             false => {
-                self.core.raise_last(seq, time);
+                self.messages.raise_last(seq, time);
                 Ok(())
             }
         }
@@ -308,16 +308,16 @@ impl Stream {
 
     /// Notes the id of the newest message, empty if it has none.
     pub(crate) fn remember_id(&mut self, id: &[u8], seq: Seq, time: NanoTime) {
-        if id.is_empty() || self.core.config.duplicate_window <= 0 {
-            self.core.dedup.set_last(id);
+        if id.is_empty() || self.messages.config.duplicate_window <= 0 {
+            self.messages.dedup.set_last(id);
         } else {
-            self.core.dedup.insert(id, seq, time);
+            self.messages.dedup.insert(id, seq, time);
         }
     }
 
     pub(super) fn pub_ack(&self, seq: Seq) -> PubAck {
         PubAck {
-            stream: Arc::clone(&self.core.name),
+            stream: Arc::clone(&self.messages.name),
             seq,
             duplicate: false,
             value: None,

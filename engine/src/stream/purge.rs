@@ -39,10 +39,10 @@ impl Stream {
     /// # Errors
     /// If the stream does not allow it, or storage cannot be read.
     pub(crate) fn purge(&mut self, purge: &Purge, turn: &mut Turn<'_>) -> Result<u64> {
-        if self.core.config.sealed {
+        if self.messages.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
-        if self.core.config.deny_purge {
+        if self.messages.config.deny_purge {
             return Err(reject::STREAM_PURGE_FAILED.with("stream purge not permitted").into());
         }
         if purge.seq > SEQ_LIMIT {
@@ -50,16 +50,16 @@ impl Stream {
             return Err(reject::STREAM_PURGE_FAILED.with(text).into());
         }
         let everything = purge.filter.is_empty() || purge.filter == ">";
-        if everything && purge.keep == 0 && (purge.seq == 0 || purge.seq > self.core.last()) {
+        if everything && purge.keep == 0 && (purge.seq == 0 || purge.seq > self.messages.last()) {
             self.tell_removed();
             for consumer in self.consumers.values_mut() {
                 consumer.doom_all();
             }
-            let gone = self.core.clear(purge.seq)?;
+            let gone = self.messages.clear(purge.seq)?;
             for consumer in self.consumers.values_mut() {
-                consumer.recount(&mut self.core)?;
+                consumer.recount(&mut self.messages)?;
             }
-            self.tell_purged(b"", self.core.last() + 1, turn.now)?;
+            self.tell_purged(b"", self.messages.last() + 1, turn.now)?;
             return Ok(gone);
         }
         let filter = match everything {
@@ -67,8 +67,8 @@ impl Stream {
             false => purge.filter.as_bytes(),
         };
         let end = match purge.seq {
-            0 => self.core.last() + 1,
-            seq => seq.min(self.core.last() + 1),
+            0 => self.messages.last() + 1,
+            seq => seq.min(self.messages.last() + 1),
         };
         let filters = filters_of(filter);
         let end = match purge.keep {
@@ -82,8 +82,8 @@ impl Stream {
     /// gone, for 0 at the first message that is left.
     pub(super) fn purge_below(&mut self, filter: &[u8], end: Seq, start: Seq, turn: &mut Turn<'_>) -> Result<u64> {
         let filters = filters_of(filter);
-        let all = self.core.index.count_from(&filters, 0)?;
-        let gone = all - self.core.index.count_from(&filters, end)?;
+        let all = self.messages.index.count_from(&filters, 0)?;
+        let gone = all - self.messages.index.count_from(&filters, end)?;
         let removal = Removal::Purge {
             filter: filter.into(),
             end,
@@ -96,13 +96,13 @@ impl Stream {
 
     /// The sequence of the oldest of the `keep` newest messages that match; 0 if there are no more than these.
     fn newest_begin(&mut self, filters: &[Bytes], keep: u64) -> Result<Seq> {
-        if self.core.index.count_from(filters, 0)? <= keep {
+        if self.messages.index.count_from(filters, 0)? <= keep {
             return Ok(0);
         }
         if keep <= KEPT_ONE_BY_ONE {
-            let mut begin = self.core.last() + 1;
+            let mut begin = self.messages.last() + 1;
             for _ in 0..keep {
-                begin = match self.core.index.prev_match(filters, begin - 1)? {
+                begin = match self.messages.index.prev_match(filters, begin - 1)? {
                     Some(seq) => seq,
                     None => return Ok(0),
                 };
@@ -110,10 +110,10 @@ impl Stream {
             return Ok(begin);
         }
         // The highest sequence from which on there are as many.
-        let (mut low, mut high) = (self.core.first(), self.core.last());
+        let (mut low, mut high) = (self.messages.first(), self.messages.last());
         while low < high {
             let middle = low + (high - low).div_ceil(2);
-            match self.core.index.count_from(filters, middle)? >= keep {
+            match self.messages.index.count_from(filters, middle)? >= keep {
                 true => low = middle,
                 false => high = middle - 1,
             }
@@ -124,10 +124,10 @@ impl Stream {
     /// Counts what a purge has just taken away as such: consumers are placed when it is over. A single message counts as
     /// deleted, as for nats-server.
     pub(super) fn note_purged(&mut self, single: bool) {
-        if self.core.removed.is_empty() {
+        if self.messages.removed.is_empty() {
             return;
         }
-        let all = std::mem::take(&mut self.core.removed);
+        let all = std::mem::take(&mut self.messages.removed);
         for removed in &all {
             self.find_interested(&removed.subject);
             for serial in &self.interested {
@@ -153,7 +153,7 @@ impl Stream {
     pub(super) fn tell_purged(&mut self, filter: &[u8], start: Seq, now: NanoTime) -> Result<()> {
         let mut freed = Vec::new();
         for consumer in self.consumers.values_mut() {
-            if consumer.purged(filter, start, now, &mut self.core)? {
+            if consumer.purged(filter, start, now, &mut self.messages)? {
                 freed.push(consumer.serial);
             }
             self.progressed.push(consumer.serial);
@@ -169,17 +169,17 @@ impl Stream {
     /// # Errors
     /// If the stream does not allow it, or storage cannot be read.
     pub(crate) fn delete_message(&mut self, seq: Seq, secure: bool) -> Result<bool> {
-        if self.core.config.sealed {
+        if self.messages.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
-        if self.core.config.deny_delete {
+        if self.messages.config.deny_delete {
             return Err(reject::STREAM_MSG_DELETE_FAILED
                 .with("message delete not permitted")
                 .into());
         }
         let removed = match secure {
-            true => self.core.remove_securely(seq)?,
-            false => self.core.remove(seq)?,
+            true => self.messages.remove_securely(seq)?,
+            false => self.messages.remove(seq)?,
         };
         self.tell_removed();
         Ok(removed)

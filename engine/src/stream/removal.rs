@@ -133,7 +133,7 @@ impl Stream {
         self.add_removal(removal);
         self.go_on_removing(turn)?;
         if !self.removals.is_empty() {
-            turn.removing = Some(self.core.id);
+            turn.removing = Some(self.messages.id);
         }
         Ok(())
     }
@@ -214,22 +214,22 @@ impl Stream {
                 self.tell_removed();
                 let mut over = false;
                 while turn.may_remove(price) {
-                    let found = self.core.index.next_match(&mut way.cursor, way.next)?;
+                    let found = self.messages.index.next_match(&mut way.cursor, way.next)?;
                     let Some(seq) = found.filter(|seq| seq < end) else {
                         over = true;
                         break;
                     };
-                    self.core.remove(seq)?;
+                    self.messages.remove(seq)?;
                     way.next = seq + 1;
                 }
                 self.note_purged(*single);
                 if over {
                     let start = match *start {
                         0 => self
-                            .core
+                            .messages
                             .index
                             .next_match(&mut way.cursor, 0)?
-                            .unwrap_or(self.core.last() + 1),
+                            .unwrap_or(self.messages.last() + 1),
                         start => start,
                     };
                     self.tell_purged(filter, start, turn.now)?;
@@ -246,7 +246,7 @@ impl Stream {
                 while turn.may_remove(price) {
                     let seq = match singles.front() {
                         Some(&seq) => seq,
-                        None => match self.core.index.next_match(&mut way.cursor, way.next)? {
+                        None => match self.messages.index.next_match(&mut way.cursor, way.next)? {
                             Some(seq) if seq < *end => seq,
                             _ => {
                                 over = true;
@@ -255,7 +255,7 @@ impl Stream {
                         },
                     };
                     if self.is_released(seq, *wanted_only)? {
-                        self.core.remove(seq)?;
+                        self.messages.remove(seq)?;
                     }
                     if singles.pop_front().is_none() {
                         way.next = seq + 1;
@@ -269,7 +269,7 @@ impl Stream {
 
     /// Whether nobody holds on to a message any more.
     fn is_released(&mut self, seq: Seq, wanted_only: bool) -> Result<bool> {
-        Ok(match self.core.config.retention {
+        Ok(match self.messages.config.retention {
             Retention::Limits => false,
             Retention::WorkQueue => true,
             Retention::Interest => !self.is_needed(seq)? && (!wanted_only || !self.interested.is_empty()),
@@ -284,7 +284,7 @@ impl Stream {
         let open = self.removals.open();
         if self.is_journaled() && (self.removals.noted || !open.is_empty()) {
             turn.commands
-                .removing(self.core.id, turn.now, crate::stream::to_json(&open));
+                .removing(self.messages.id, turn.now, crate::stream::to_json(&open));
         }
         self.removals.noted = !open.is_empty();
     }

@@ -218,7 +218,7 @@ impl Stream {
     ) -> Result<Scheduling> {
         let mut scheduling = Scheduling::default();
         if asked.schedule.is_some() || asked.schedule_zone.is_some() {
-            let allowed = self.core.config.allow_msg_schedules;
+            let allowed = self.messages.config.allow_msg_schedules;
             let next = Pattern::of(asked).and_then(|pattern| {
                 let due = |pattern: Pattern| pattern.next(now, now).ok_or(reject::MESSAGE_SCHEDULES_PATTERN_INVALID);
                 pattern.map(due).transpose()
@@ -236,7 +236,7 @@ impl Stream {
         match (asked.schedule_next, asked.scheduler) {
             (None, None) => {}
             (Some(PURGE), Some(scheduler)) if scheduler != subject && is_publish_subject(scheduler) => {
-                if !self.core.config.allow_msg_schedules {
+                if !self.messages.config.allow_msg_schedules {
                     return Err(reject::MESSAGE_SCHEDULES_DISABLED.into());
                 }
                 let is_schedule = match staged(scheduler) {
@@ -255,7 +255,7 @@ impl Stream {
     }
 
     fn check_new_schedule(&self, asked: &Asked<'_>, subject: &[u8]) -> Result<(), Rejection> {
-        let config = &self.core.config;
+        let config = &self.messages.config;
         if asked.schedule_ttl.is_some_and(|ttl| ttl::parse(ttl).is_err()) {
             return Err(reject::MESSAGE_SCHEDULES_TTL_INVALID);
         }
@@ -291,10 +291,10 @@ impl Stream {
 
     /// The header block of the last message of a subject.
     fn last_headers(&mut self, subject: &[u8]) -> Result<Option<Bytes>> {
-        let Some(info) = self.core.index.subject(subject)? else {
+        let Some(info) = self.messages.index.subject(subject)? else {
             return Ok(None);
         };
-        match self.core.load(info.last) {
+        match self.messages.load(info.last) {
             Ok(message) => Ok(message.map(|message| message.headers)),
             Err(error) if error.kind == Kind::Damaged => Ok(None),
             Err(error) => Err(error),
@@ -303,14 +303,14 @@ impl Stream {
 
     /// A message was stored, with this header block: it may be a schedule, replace one, or be made by one.
     pub(crate) fn note_schedule(&mut self, seq: Seq, subject: &[u8], block: &[u8], time: NanoTime) {
-        if self.core.config.allow_msg_schedules {
+        if self.messages.config.allow_msg_schedules {
             self.schedules.stored(seq, subject, block, time);
         }
     }
 
     /// A message was stored that ends the schedule of a subject; of an empty one, none.
     pub(super) fn end_schedule(&mut self, subject: &[u8], turn: &mut Turn<'_>) -> Result<()> {
-        let config = &self.core.config;
+        let config = &self.messages.config;
         if subject.is_empty() || !config.allow_rollup_hdrs || config.deny_purge {
             return Ok(());
         }
@@ -318,7 +318,7 @@ impl Stream {
         if self.keep_newest_of(subject, 0, &mut { MAKE_ROOM })? {
             return Ok(());
         }
-        let end = self.core.last() + 1;
+        let end = self.messages.last() + 1;
         self.purge_below(subject, end, 0, turn).map(|_| ())
     }
 
@@ -327,7 +327,7 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read.
     pub(super) fn next_schedule(&mut self, now: NanoTime) -> Result<Option<NanoTime>> {
-        if !self.core.config.allow_msg_schedules {
+        if !self.messages.config.allow_msg_schedules {
             return Ok(None);
         }
         self.find_schedules(now)?;
@@ -341,14 +341,14 @@ impl Stream {
         }
         self.schedules.known = true;
         let mut found = Vec::new();
-        self.core.each_head(&mut |seq, head| {
+        self.messages.each_head(&mut |seq, head| {
             if is_schedule(head) {
                 found.push(seq);
             }
             ControlFlow::Continue(())
         })?;
         for seq in found {
-            let message = match self.core.load(seq) {
+            let message = match self.messages.load(seq) {
                 Ok(Some(message)) => message,
                 Ok(None) => continue,
                 Err(error) if error.kind == Kind::Damaged => continue,
@@ -365,7 +365,7 @@ impl Stream {
     /// What a checkpoint keeps of the schedules: the sequence of each, and when it is due.
     pub(crate) fn schedule_snapshot(&self) -> Option<Vec<(Seq, NanoTime)>> {
         let schedules = self.schedules.due.keys().map(|(at, seq)| (*seq, *at));
-        (self.core.config.allow_msg_schedules && self.schedules.known).then(|| schedules.collect())
+        (self.messages.config.allow_msg_schedules && self.schedules.known).then(|| schedules.collect())
     }
 
     /// Takes up what [`Stream::schedule_snapshot`] kept.
@@ -375,7 +375,7 @@ impl Stream {
     pub(crate) fn resume_schedules(&mut self, kept: &[(Seq, NanoTime)]) -> Result<()> {
         self.schedules.known = true;
         for &(seq, at) in kept {
-            if let Some(subject) = self.core.subject_at(seq)? {
+            if let Some(subject) = self.messages.subject_at(seq)? {
                 self.schedules.set(subject, seq, at);
             }
         }
@@ -384,7 +384,7 @@ impl Stream {
 
     /// Makes the messages that are due. Where many are, a part of them; the rest is due still.
     pub(super) fn fire_schedules(&mut self, turn: &mut Turn<'_>) -> Result<()> {
-        if !self.core.config.allow_msg_schedules {
+        if !self.messages.config.allow_msg_schedules {
             return Ok(());
         }
         self.find_schedules(turn.now)?;
@@ -409,7 +409,7 @@ impl Stream {
 
     /// What a schedule that was due at `at` makes; nothing if it is none any more.
     fn make(&mut self, seq: Seq, at: NanoTime, subject: &Bytes, now: NanoTime) -> Result<Option<Made>> {
-        let schedule = match self.core.load(seq) {
+        let schedule = match self.messages.load(seq) {
             Ok(Some(schedule)) => schedule,
             Ok(None) => return Ok(None),
             Err(error) if error.kind == Kind::Damaged => return Ok(None),
@@ -425,9 +425,9 @@ impl Stream {
         };
         let (mut block, mut payload) = (schedule.headers.clone(), schedule.payload.clone());
         if let Some(source) = asked.schedule_source
-            && let Some(info) = self.core.index.subject(source)?
+            && let Some(info) = self.messages.index.subject(source)?
         {
-            match self.core.load(info.last) {
+            match self.messages.load(info.last) {
                 Ok(Some(source)) => (block, payload) = (source.headers, source.payload),
                 Ok(None) => {}
                 Err(error) if error.kind == Kind::Damaged => {}
@@ -493,7 +493,7 @@ impl Stream {
         match checked {
             Ok(()) => self.store(ready, turn).map(|_| ()),
             Err(error) => {
-                tracing::warn!(stream = %self.core.name, seq = made.seq, %error, "a scheduled message cannot be stored");
+                tracing::warn!(stream = %self.messages.name, seq = made.seq, %error, "a scheduled message cannot be stored");
                 Ok(())
             }
         }

@@ -137,8 +137,8 @@ impl Stream {
     /// How far this stream has come with an origin: the last sequence there that it has, or has passed over. `None` if
     /// it never had anything of it, or only of another that had its name before it (as [`identity`] tells).
     pub fn progress(&self, source: &StreamSource, identity: &str) -> Option<Seq> {
-        if self.core.config.mirror.is_some() {
-            return Some(self.core.last()).filter(|last| *last > 0);
+        if self.messages.config.mirror.is_some() {
+            return Some(self.messages.last()).filter(|last| *last > 0);
         }
         let key = source.key();
         let known = self.origins.get(identified(&key, identity).as_str());
@@ -152,7 +152,7 @@ impl Stream {
     /// If storage cannot be read.
     pub fn start_for(&self, source: &StreamSource) -> Result<Seq> {
         match source.opt_start_time {
-            Some(time) => self.core.seq_at(time),
+            Some(time) => self.messages.seq_at(time),
             None => Ok(source.opt_start_seq.max(1)),
         }
     }
@@ -166,7 +166,7 @@ impl Stream {
         self.readers.retain(|reader| reader.id != id);
         let had = filters.clone();
         self.readers.push(Reader { id, filters, done });
-        match self.core.config.retention {
+        match self.messages.config.retention {
             Retention::Limits => Ok(()),
             Retention::Interest | Retention::WorkQueue => self.let_go(&had, 0, done, turn),
         }
@@ -181,8 +181,8 @@ impl Stream {
             return Ok(());
         };
         let reader = self.readers.remove(at);
-        match self.core.config.retention {
-            Retention::Interest => self.let_go(&reader.filters, reader.done + 1, self.core.last(), turn),
+        match self.messages.config.retention {
+            Retention::Interest => self.let_go(&reader.filters, reader.done + 1, self.messages.last(), turn),
             Retention::Limits | Retention::WorkQueue => Ok(()),
         }
     }
@@ -198,7 +198,7 @@ impl Stream {
         let from = reader.done + 1;
         reader.done = reader.done.max(through);
         let filters = reader.filters.clone();
-        match self.core.config.retention {
+        match self.messages.config.retention {
             Retention::Limits => Ok(()),
             Retention::Interest | Retention::WorkQueue => self.let_go(&filters, from, through, turn),
         }
@@ -234,23 +234,23 @@ impl Stream {
         let mut next = from;
         while portion.messages.len() < max_messages && bytes < max_bytes {
             // Who wants everything takes the next message from what was read ahead.
-            let known = self.core.next_in_order(next).filter(|_| filters.is_empty());
+            let known = self.messages.next_in_order(next).filter(|_| filters.is_empty());
             let found = match known {
                 Some(seq) => Some(seq),
-                None => self.core.index.next_match(&mut cursor, next)?,
+                None => self.messages.index.next_match(&mut cursor, next)?,
             };
             let Some(seq) = found else {
-                portion.through = self.core.last().max(from.saturating_sub(1));
+                portion.through = self.messages.last().max(from.saturating_sub(1));
                 return Ok(portion);
             };
-            if let Some(message) = self.core.read_in_order(seq)? {
+            if let Some(message) = self.messages.read_in_order(seq)? {
                 bytes += message.headers.len() + message.payload.len() + message.subject.len();
                 portion.messages.push(message);
             }
             next = seq + 1;
         }
         portion.through = next - 1;
-        portion.pending = self.core.index.count_from(filters, next)?;
+        portion.pending = self.messages.index.count_from(filters, next)?;
         Ok(portion)
     }
 
@@ -267,7 +267,7 @@ impl Stream {
     ) -> Result<Taken> {
         let transforms = source.transforms();
         let key = identified(&source.key(), identity);
-        let mirror = self.core.config.mirror.is_some();
+        let mirror = self.messages.config.mirror.is_some();
         let mut recorded = 0;
         let mut through = self.progress(source, identity).unwrap_or(0);
         for message in portion.messages {
@@ -279,7 +279,7 @@ impl Stream {
                 true => Some(self.mirrored(message, &transforms, turn.chance())),
                 false => match self.sourced(message, &transforms, &key, turn) {
                     Err(error) if error.kind == Kind::Rejected => {
-                        tracing::warn!(stream = %self.core.name, origin = %source.name, seq, "not copied: {error}");
+                        tracing::warn!(stream = %self.messages.name, origin = %source.name, seq, "not copied: {error}");
                         None
                     }
                     ready => ready?,
@@ -336,7 +336,9 @@ impl Stream {
         key: &str,
         turn: &mut Turn<'_>,
     ) -> Result<Option<Ready>> {
-        self.core.dedup.expire(turn.now, self.core.config.duplicate_window);
+        self.messages
+            .dedup
+            .expire(turn.now, self.messages.config.duplicate_window);
         let mut publish = Publish {
             subject: rename(&message.subject, transforms, turn.chance()),
             headers_len: message.headers.len(),
@@ -345,10 +347,10 @@ impl Stream {
         publish = publish.with_headers(&mark(&message, key));
         let block = publish.headers();
         let asked = Asked::read(&block);
-        if asked.id.is_some_and(|id| self.core.dedup.get(id).is_some()) {
+        if asked.id.is_some_and(|id| self.messages.dedup.get(id).is_some()) {
             return Ok(None);
         }
-        let config = &self.core.config;
+        let config = &self.messages.config;
         let rollup = match asked.rollup {
             Some(b"sub") if config.allow_rollup_hdrs && !config.deny_purge => Some(Rollup::Subject),
             Some(b"all") if config.allow_rollup_hdrs && !config.deny_purge => Some(Rollup::All),
@@ -379,7 +381,7 @@ impl Stream {
     }
 
     fn note_progress(&mut self, key: &str, seq: Seq) {
-        if self.core.config.mirror.is_some() {
+        if self.messages.config.mirror.is_some() {
             return;
         }
         match self.origins.get_mut(key) {
@@ -395,9 +397,13 @@ impl Stream {
 
     /// What was passed over is not told by stored messages, so the journal has to say it.
     fn record_progress(&mut self, key: &str, through: Seq, recorded: Seq, turn: &mut Turn<'_>) {
-        if through > recorded && self.is_journaled() && self.core.config.mirror.is_none() {
-            turn.commands
-                .copied(self.core.id, turn.now, through, Bytes::copy_from_slice(key.as_bytes()));
+        if through > recorded && self.is_journaled() && self.messages.config.mirror.is_none() {
+            turn.commands.copied(
+                self.messages.id,
+                turn.now,
+                through,
+                Bytes::copy_from_slice(key.as_bytes()),
+            );
         }
     }
 
@@ -408,7 +414,7 @@ impl Stream {
 
     /// Applies what a stored message's headers say of its origin.
     pub(super) fn replay_origin(&mut self, block: &[u8]) {
-        if self.core.config.sources.is_empty() {
+        if self.messages.config.sources.is_empty() {
             return;
         }
         let Some(said) = headers::get_str(block, SOURCE) else {

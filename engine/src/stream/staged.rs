@@ -51,7 +51,9 @@ impl Stream {
         staged: &mut Staged,
         turn: &mut Turn<'_>,
     ) -> Result<Outcome> {
-        self.core.dedup.expire(turn.now, self.core.config.duplicate_window);
+        self.messages
+            .dedup
+            .expire(turn.now, self.messages.config.duplicate_window);
         let mut publish = Publish {
             subject: self.rewrites.input(publish.subject, turn),
             ..publish
@@ -67,7 +69,7 @@ impl Stream {
             if staged.ids.contains(&id) {
                 return Err(reject::ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE.into());
             }
-            if let Some(seq) = self.core.dedup.get(&id) {
+            if let Some(seq) = self.messages.dedup.get(&id) {
                 return Ok(Outcome::Duplicate(seq));
             }
             staged.ids.insert(id.clone());
@@ -86,7 +88,7 @@ impl Stream {
             value = Some(after.value());
             staged.counters.insert(publish.subject.clone(), after);
         }
-        Self::check_last_seq(&asked, self.core.last() + staged.messages)?;
+        Self::check_last_seq(&asked, self.messages.last() + staged.messages)?;
         if asked.last_seq.is_some() && staged.messages > 0 {
             // Only a batch's first message can expect anything of the stream's last sequence.
             return Err(reject::STREAM_WRONG_LAST_SEQUENCE_CONSTANT.into());
@@ -105,7 +107,7 @@ impl Stream {
         if let Some(text) = late {
             return Err(reject::STREAM_ROLLUP_FAILED.with(text).into());
         }
-        if self.core.config.allow_msg_schedules {
+        if self.messages.config.allow_msg_schedules {
             staged.schedules.insert(publish.subject.clone(), scheduling.is_schedule);
         }
         self.stage(&publish, rollup, staged)?;
@@ -148,7 +150,7 @@ impl Stream {
         let payload_len = publish.body.len() - publish.headers_len;
         staged.messages += 1;
         staged.bytes += stored_size(
-            self.core.config.storage,
+            self.messages.config.storage,
             publish.subject.len(),
             publish.headers_len,
             payload_len,
@@ -156,19 +158,23 @@ impl Stream {
         let of_subject = staged.subjects.entry(publish.subject.clone()).or_default();
         *of_subject += 1;
         let of_subject = *of_subject;
-        let config = &self.core.config;
+        let config = &self.messages.config;
         if config.discard != Discard::New {
             return Ok(());
         }
-        if config.max_msgs > 0 && self.core.index.len() + staged.messages > config.max_msgs as u64 {
+        if config.max_msgs > 0 && self.messages.index.len() + staged.messages > config.max_msgs as u64 {
             return Err(full("maximum messages exceeded"));
         }
-        if config.max_bytes > 0 && self.core.bytes() + staged.bytes > config.max_bytes as u64 {
+        if config.max_bytes > 0 && self.messages.bytes() + staged.bytes > config.max_bytes as u64 {
             return Err(full("maximum bytes exceeded"));
         }
         let per_subject = config.max_msgs_per_subject;
         if config.discard_new_per_subject && per_subject > 0 && rollup.is_none() {
-            let held = self.core.index.subject(&publish.subject)?.map_or(0, |info| info.count);
+            let held = self
+                .messages
+                .index
+                .subject(&publish.subject)?
+                .map_or(0, |info| info.count);
             if held + of_subject > per_subject as u64 {
                 return Err(full("maximum messages per subject exceeded"));
             }

@@ -79,7 +79,7 @@ impl Stream {
     /// `Nats-TTL`: whether there may be one. What it says is read when the message is about to be stored.
     pub(super) fn check_ttl(&self, asked: &Asked<'_>) -> Result<()> {
         match asked.ttl.map(parse) {
-            Some(Ok(life)) if life != Life::Limits && !self.core.config.allow_msg_ttl => {
+            Some(Ok(life)) if life != Life::Limits && !self.messages.config.allow_msg_ttl => {
                 Err(reject::MESSAGE_TTL_DISABLED.into())
             }
             _ => Ok(()),
@@ -90,7 +90,7 @@ impl Stream {
     pub(super) fn check_staged_ttl(&self, asked: &Asked<'_>) -> Result<()> {
         match asked.ttl.map(parse) {
             None | Some(Ok(Life::Limits)) => Ok(()),
-            Some(_) if !self.core.config.allow_msg_ttl => Err(reject::MESSAGE_TTL_DISABLED.into()),
+            Some(_) if !self.messages.config.allow_msg_ttl => Err(reject::MESSAGE_TTL_DISABLED.into()),
             Some(life) => Ok(life.map(|_| ())?),
         }
     }
@@ -101,7 +101,7 @@ impl Stream {
     /// # Errors
     /// [`reject::MESSAGE_TTL_INVALID`].
     pub(super) fn settle_ttl(&self, ttl: &[u8], ready: &mut Ready) -> Result<()> {
-        let config = &self.core.config;
+        let config = &self.messages.config;
         let least = (config.subject_delete_marker_ttl / SECOND).max(0) as u64;
         let mut life = parse(ttl)?;
         if let Life::Seconds(ttl) = life

@@ -57,12 +57,12 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read, or the message is damaged.
     pub fn message(&self, seq: Seq) -> Result<Option<Message>> {
-        self.core.load(seq)
+        self.messages.load(seq)
     }
 
     /// What the stream has lost.
     pub fn ledger(&self) -> &Ledger {
-        &self.core.ledger
+        &self.messages.ledger
     }
 
     /// The newest message whose subject matches.
@@ -71,14 +71,16 @@ impl Stream {
     /// As [`Stream::message`].
     pub fn last_message(&mut self, filter: &[u8]) -> Result<Option<Message>> {
         let seq = match weir_subject::is_literal(filter) {
-            true => self.core.index.subject(filter)?.map(|info| info.last),
+            true => self.messages.index.subject(filter)?.map(|info| info.last),
             false => {
-                let last = self.core.last();
-                self.core.index.prev_match(&[Bytes::copy_from_slice(filter)], last)?
+                let last = self.messages.last();
+                self.messages
+                    .index
+                    .prev_match(&[Bytes::copy_from_slice(filter)], last)?
             }
         };
         match seq {
-            Some(seq) => self.core.load(seq),
+            Some(seq) => self.messages.load(seq),
             None => Ok(None),
         }
     }
@@ -95,8 +97,8 @@ impl Stream {
         };
         let mut cursor = crate::index::Cursor::new(&filters);
         let mut next = from;
-        while let Some(seq) = self.core.index.next_match(&mut cursor, next)? {
-            match self.core.load(seq) {
+        while let Some(seq) = self.messages.index.next_match(&mut cursor, next)? {
+            match self.messages.load(seq) {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
                 Err(error) if error.kind == Kind::Damaged => {}
@@ -112,7 +114,7 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read.
     pub fn seq_at(&self, time: NanoTime) -> Result<Seq> {
-        self.core.seq_at(time)
+        self.messages.seq_at(time)
     }
 
     /// Messages from a sequence on whose subjects match any of the filters; all match if there are none.
@@ -120,7 +122,7 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read.
     pub fn count_from(&mut self, filters: &[Bytes], from: Seq) -> Result<u64> {
-        self.core.index.count_from(filters, from)
+        self.messages.index.count_from(filters, from)
     }
 
     /// Goes on with a search for the newest sequence, up to `up_to`, of each subject that any of its filters matches. Looks
@@ -151,16 +153,16 @@ impl Stream {
             };
             if weir_subject::has_wildcard(&filter) {
                 let filters = std::slice::from_ref(&filter);
-                self.core.index.last_of_each_after(filters, after, &mut visit)?;
+                self.messages.index.last_of_each_after(filters, after, &mut visit)?;
             } else {
-                if let Some(info) = self.core.index.subject(&filter)? {
+                if let Some(info) = self.messages.index.subject(&filter)? {
                     let _: ControlFlow<()> = visit(&filter, info);
                 }
                 whole = true;
                 looked += 1;
             }
             for subject in newer {
-                search.seqs.extend(self.core.index.prev_match(&[subject], up_to)?);
+                search.seqs.extend(self.messages.index.prev_match(&[subject], up_to)?);
             }
             search.after = match whole {
                 true => Bytes::new(),
@@ -183,7 +185,7 @@ impl Stream {
             filter => vec![Bytes::copy_from_slice(filter)],
         };
         let mut page = Vec::new();
-        self.core
+        self.messages
             .index
             .last_of_each_after(&filters, after, &mut |subject, info| {
                 page.push((Bytes::copy_from_slice(subject), info.count));
@@ -201,11 +203,15 @@ impl Stream {
     /// If storage cannot be read.
     pub fn deleted(&self, limit: usize) -> Result<Vec<Seq>> {
         let mut deleted = Vec::new();
-        let Some(mut expected) = self.core.index.first() else {
+        let Some(mut expected) = self.messages.index.first() else {
             return Ok(deleted);
         };
-        while expected <= self.core.last() && deleted.len() < limit {
-            let live = self.core.index.next_live(expected)?.unwrap_or(self.core.last() + 1);
+        while expected <= self.messages.last() && deleted.len() < limit {
+            let live = self
+                .messages
+                .index
+                .next_live(expected)?
+                .unwrap_or(self.messages.last() + 1);
             deleted.extend((expected..live).take(limit - deleted.len()));
             expected = live + 1;
         }

@@ -65,9 +65,9 @@ struct Head {
     ending: Option<NanoTime>,
 }
 
-/// The messages of a stream. Changes are seen at once by reads through it; [`StreamCore::write`] brings them to the
+/// The messages of a stream. Changes are seen at once by reads through it; [`Messages::write`] brings them to the
 /// log.
-pub(crate) struct StreamCore {
+pub(crate) struct Messages {
     pub id: LogId,
     pub account: Arc<str>,
     pub name: Arc<str>,
@@ -105,7 +105,7 @@ pub(crate) struct StreamCore {
     kv_writes: Vec<KvWrite>,
 }
 
-/// What [`StreamCore::open`] needs to know.
+/// What [`Messages::open`] needs to know.
 pub(crate) struct Identity {
     pub id: LogId,
     pub account: Arc<str>,
@@ -115,7 +115,7 @@ pub(crate) struct Identity {
     pub created: NanoTime,
 }
 
-impl StreamCore {
+impl Messages {
     /// Takes up what the log holds. `last` is the highest sequence known from elsewhere.
     pub fn open(
         who: Identity,
@@ -127,7 +127,7 @@ impl StreamCore {
         let reader = log.reader();
         let extent = reader.extent();
         let last = last.max(extent.last).max(who.config.first_seq.saturating_sub(1));
-        let mut core = Self {
+        let mut messages = Self {
             id: who.id,
             account: who.account,
             name: who.name,
@@ -156,11 +156,11 @@ impl StreamCore {
             trimmed: extent.first,
             kv_writes: Vec::new(),
         };
-        if let Some(seq) = core.index.last_live() {
-            let newest = core.head(seq)?.map(|head| head.time);
-            core.last_time = newest.max(core.last_time);
+        if let Some(seq) = messages.index.last_live() {
+            let newest = messages.head(seq)?.map(|head| head.time);
+            messages.last_time = newest.max(messages.last_time);
         }
-        Ok(core)
+        Ok(messages)
     }
 
     /// The last sequence given.
@@ -297,7 +297,7 @@ impl StreamCore {
         self.damage.get_mut().take()
     }
 
-    /// [`StreamCore::load`] for somebody who reads in order.
+    /// [`Messages::load`] for somebody who reads in order.
     pub fn load_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
         // The tail may still hold what is gone from the log, and the log what went away in this turn.
         if self.tail.get(seq).is_some() || self.erased.len() > ERASED_SEARCH {
@@ -310,7 +310,7 @@ impl StreamCore {
         self.unpack(seq, entry)
     }
 
-    /// [`StreamCore::load_in_order`] for a reader that passes over what is damaged.
+    /// [`Messages::load_in_order`] for a reader that passes over what is damaged.
     pub fn read_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
         match self.load_in_order(seq) {
             Err(error) if error.kind == Kind::Damaged => Ok(None),
