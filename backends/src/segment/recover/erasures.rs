@@ -1,0 +1,110 @@
+//! Carrying out again what later batches removed.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use weir_engine::{Recovery, Result, Seq};
+
+use super::super::format::{EraseRun, Frame, Kind, decode_runs, void_frame};
+use super::super::state::{Doing, State};
+
+/// Removes what the newest segment's erasures removed.
+pub(super) fn apply_tombs(state: &mut State, tombs: &[u8], report: &mut Recovery) {
+    let mut runs = Vec::new();
+    if decode_runs(tombs, &mut runs).is_none() {
+        report.damage.push("an erasure makes no sense".to_string());
+    }
+    let low = runs.iter().map(|run| run.first).min().unwrap_or(u64::MAX);
+    if let Some(newest) = state.segs.last() {
+        newest.seg.tomb_low.store(low, Ordering::Relaxed);
+    }
+    for run in runs {
+        if let Err(error) = apply_run(state, run) {
+            report.damage.push(format!("applying an erasure: {error}"));
+        }
+    }
+}
+
+fn apply_run(state: &State, run: EraseRun) -> io::Result<()> {
+    // A run that is not found was rewritten away.
+    let Some(i) = state
+        .segs
+        .iter()
+        .rposition(|s| s.first <= run.first && run.first <= s.last)
+    else {
+        return Ok(());
+    };
+    let seg = &state.segs[i].seg;
+    let (slot, end) = seg.with_table(|t| (t.slot(run.first), t.ceiling(run.first + run.count)))?;
+    let whole = slot.filter(|slot| u64::from(end - slot) == run.count);
+    let Some(slot) = whole else {
+        let start = seg.with_table(|t| t.ceiling(run.first))?;
+        for (slot, bytes) in seg.sizes(start..end)? {
+            seg.rows.write().kill(slot, bytes);
+        }
+        return Ok(());
+    };
+    let mut rows = seg.rows.write();
+    let mut left = run.bytes;
+    for slot in slot..end {
+        // The bytes of the whole run go with its first record.
+        if rows.kill(slot, left) {
+            left = 0;
+        }
+    }
+    Ok(())
+}
+
+/// An erasure asked for overwriting, and the crash may have come between the two.
+pub(super) fn overwrite_again(state: &State, tombs: &[u8]) -> Result<()> {
+    let mut runs = Vec::new();
+    if decode_runs(tombs, &mut runs).is_none() {
+        return Ok(());
+    }
+    for run in runs {
+        for seq in run.first..run.first + run.count {
+            let Some(s) = state.segs.iter().rev().find(|s| s.first <= seq && seq <= s.last) else {
+                continue;
+            };
+            let path = &s.seg.handle.path;
+            let at = s
+                .seg
+                .with_table(|t| t.slot(seq).map(|slot| t.offset(slot)))
+                .doing("reading", path)?;
+            let Some(at) = at else { continue };
+            let (map, frame) = s.seg.frame(at).doing("reading", path)?;
+            let torn = || Frame::torn_void(map.get(at as usize..)?, std::slice::from_ref(&run));
+            let half = frame.filter(|f| f.kind == Kind::Record).or_else(|| match frame {
+                Some(_) => None,
+                None => torn(),
+            });
+            if let Some(frame) = half {
+                let raw = void_frame(&frame, s.seg.seed, at);
+                s.seg.handle.write_at(&raw, at).doing("overwriting", path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Earlier segments' records above the last sequence that a newer one begins with were truncated.
+pub(super) fn truncate_to(state: &mut State, last: Seq) -> Result<()> {
+    if state.extent.last <= last {
+        return Ok(());
+    }
+    for s in &mut state.segs {
+        if s.first > last {
+            s.first = last + 1;
+        }
+        if s.last > last {
+            let path = &s.seg.handle.path;
+            s.seg.kill_outside(0..last + 1).doing("reading", path)?;
+            s.last = last.max(s.first.saturating_sub(1)).min(last);
+        }
+    }
+    state.suspects.retain_mut(|s| {
+        s.high = s.high.min(last);
+        s.low <= s.high
+    });
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Which files belong to a log.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_engine::{LogId, LogOptions, Result, SEQ_LIMIT, Seq};
+
+use super::super::format::{Begin, EraseRun, FLAG_PREALLOCATED, Header, Identity};
+use super::super::handle::{Handle, Handles};
+use super::super::seal::Footer;
+use super::super::state::Doing;
+use super::super::walk::{Item, Walk};
+
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) name_first: Seq,
+    pub(super) identity: Identity,
+    pub(super) handle: Arc<Handle>,
+    pub(super) map: Bytes,
+    pub(super) header: Option<Header>,
+    pub(super) both_copies: bool,
+    pub(super) footer: Option<Footer>,
+    /// Records that were to be overwritten by erasures in segments that are read whole.
+    pub(super) overwritten: Rc<[EraseRun]>,
+}
+
+impl Source {
+    pub(super) fn preallocated(&self) -> bool {
+        self.header.is_some_and(|h| h.flags & FLAG_PREALLOCATED != 0)
+    }
+
+    /// The number of the first batch, from the header or else from the batch itself.
+    pub(super) fn first_batch(&self) -> Option<u64> {
+        let begun = || {
+            self.walk().find_map(|item| match item {
+                Item::Frame { frame, raw, .. } => Begin::of(&frame, raw).map(|begin| begin.number),
+                _ => None,
+            })
+        };
+        self.header.map(|h| h.first_batch).or_else(begun)
+    }
+
+    pub(super) fn walk(&self) -> Walk<'_> {
+        Walk::new(&self.map, self.identity.seed()).overwritten(&self.overwritten)
+    }
+
+    /// As [`walk`](Self::walk), up to an offset.
+    pub(super) fn walk_to(&self, end: u64) -> Walk<'_> {
+        let end = self.map.len().min(end as usize);
+        Walk::new(&self.map[..end], self.identity.seed()).overwritten(&self.overwritten)
+    }
+}
+
+pub(super) type Listed = (Vec<Source>, u64);
+
+/// The log's segments in order, and the next free number. Removes what a rewrite has replaced, and spares.
+pub(super) fn list(
+    handles: &Arc<Handles>,
+    id: LogId,
+    dir: &Path,
+    options: &LogOptions,
+    read_only: bool,
+) -> Result<Listed> {
+    let mut named = Vec::new();
+    let mut remove = Vec::new();
+    for path in handles.files.list(dir).doing("listing", dir)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some((first, identity)) = Identity::parse_name(id, &name).filter(|(_, i)| i.id < SEQ_LIMIT) {
+            named.push((first, identity, path));
+        } else if [".seg.tmp", ".spare", ".spare.tmp"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
+            // A spare may have been a segment whose new name a power failure took away: frames in it would verify
+            // again in the next segment of that number.
+            remove.push(path);
+        }
+        // Anything else is not ours to touch.
+    }
+    let next_id = named.iter().map(|(_, i, _)| i.id + 1).max().unwrap_or(1);
+    named.sort_by_key(|(_, i, _)| (i.id, std::cmp::Reverse(i.generation)));
+    let mut sources: Vec<Source> = Vec::with_capacity(named.len());
+    for (name_first, identity, path) in named {
+        let replaced = sources.last().is_some_and(|s| {
+            let until = s.identity.id + s.header.map_or(0, |h| u64::from(h.replaces));
+            identity.id <= until
+        });
+        if replaced {
+            remove.push(path);
+            continue;
+        }
+        let len = handles.files.len(&path).doing("reading", &path)?;
+        let handle = Handle::new(handles, path.clone(), len.max(options.segment_bytes));
+        let map = if len == 0 {
+            Bytes::new()
+        } else {
+            handle.map(len).doing("mapping", &path)?.slice(..len as usize)
+        };
+        let header = Header::decode(&map, identity)?;
+        if header.is_some_and(|(h, _)| h.flags & FLAG_PREALLOCATED != 0) {
+            handle.stay_open();
+        }
+        sources.push(Source {
+            footer: Footer::decode(&map, identity),
+            header: header.map(|(h, _)| h),
+            both_copies: header.is_some_and(|(_, both)| both),
+            overwritten: Rc::new([]),
+            path,
+            name_first,
+            identity,
+            handle,
+            map,
+        });
+    }
+    if !read_only {
+        for path in remove {
+            handles.files.remove(&path).doing("removing", &path)?;
+        }
+    }
+    Ok((sources, next_id))
+}

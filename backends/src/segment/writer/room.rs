@@ -1,0 +1,169 @@
+//! Room for the next batch: a new segment where the newest one has none.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weir_engine::{Result, Seq};
+
+use super::super::files::Mode;
+use super::super::format::{DATA_START, FLAG_PREALLOCATED, Header, Identity, SEGMENT_MAX};
+use super::super::handle::Handle;
+use super::super::recover::TailInfo;
+use super::super::rows::{Rows, Segment};
+use super::super::state::{Doing, SegRef};
+use super::super::worker::fill;
+use super::{SegmentLog, Tail};
+
+/// The length of a journal's first segment, in bytes.
+const JOURNAL_FIRST: u64 = 256 << 10;
+
+/// How many times longer than the one before it a journal's next segment is, until all have their full size.
+const JOURNAL_GROWTH: u64 = 4;
+
+impl SegmentLog {
+    /// Makes sure that a batch of up to `bound` bytes fits into the segment that is written; answers whether it
+    /// sealed one for that.
+    ///
+    /// A batch that only removes may make the segment longer than others: it must not need a new one.
+    pub(super) fn make_room(&mut self, bound: u64, first: Seq, removes: bool) -> Result<bool> {
+        if let Some(tail) = &self.tail {
+            let longest = match removes && !self.options.preallocate {
+                true => SEGMENT_MAX,
+                false => tail.capacity.min(SEGMENT_MAX),
+            };
+            if tail.pos + bound <= longest {
+                return Ok(false);
+            }
+        }
+        let (floor, last) = {
+            let state = self.shared.state.read();
+            (state.floor, state.extent.last)
+        };
+        // First the new one: should there be no room for it, the other goes on.
+        let before = self.tail.take();
+        let sealed = before.is_some();
+        let begun = self.begin_segment(first, bound, floor, last);
+        let tail = std::mem::replace(&mut self.tail, before);
+        let new = begun?;
+        self.seal()?;
+        self.tail = tail;
+        let mut state = self.shared.state.write();
+        state.extent.disk_bytes += new.seg.file_len.load(Ordering::Acquire);
+        state.segs.push(new);
+        Ok(sealed)
+    }
+
+    /// Makes the next segment, which readers do not see yet. `first` is the sequence that its name states; `floor`
+    /// and `last` are for its header.
+    pub(super) fn begin_segment(&mut self, first: Seq, bound: u64, floor: Seq, last: Seq) -> Result<SegRef> {
+        let identity = Identity {
+            log: self.id,
+            id: self.next_id,
+            generation: 0,
+        };
+        let preallocate = self.options.preallocate;
+        let header = Header {
+            identity,
+            flags: if preallocate { FLAG_PREALLOCATED } else { 0 },
+            floor,
+            last,
+            first_batch: self.number + 1,
+            replaces: 0,
+        };
+        let size = self.options.segment_bytes.min(SEGMENT_MAX);
+        let needed = DATA_START + bound;
+        // Of a standard size, if one is there and it is large enough.
+        let spare = {
+            let mut spares = self.spares.lock();
+            spares.coming = false;
+            match preallocate && needed <= size {
+                true => spares.ready.pop(),
+                false => None,
+            }
+        };
+        let capacity = match (&spare, preallocate) {
+            (None, true) => self.next_size().min(size).max(needed),
+            _ => size.max(needed),
+        };
+        let path = self.dir.join(identity.file_name(first));
+        let files = self.core.handles.files.clone();
+        let handle = Handle::new(&self.core.handles, path.clone(), capacity);
+        if preallocate {
+            // A journal is written with every turn.
+            handle.stay_open();
+        }
+        match spare {
+            Some((spare, changes)) => {
+                if !self.syncer.has_names(changes) {
+                    files.sync_dir(&self.dir).syncing(&self.dir)?;
+                }
+                let file = self.core.handles.open(&spare, Mode::Write).doing("opening", &spare);
+                let file = match file {
+                    Ok(file) => file,
+                    Err(error) => {
+                        self.spares.lock().ready.push((spare, changes));
+                        return Err(error);
+                    }
+                };
+                files
+                    .write_at(&file, &spare, &header.encode(), 0)
+                    .doing("writing", &spare)?;
+                files.rename(&spare, &path).doing("renaming", &spare)?;
+                handle.adopt(file);
+            }
+            None => {
+                let file = self.core.handles.open(&path, Mode::Create).doing("making", &path)?;
+                let made = match preallocate {
+                    true => fill(&*files, &file, &path, capacity, &|| false),
+                    false => Ok(()),
+                };
+                let made = made.and_then(|()| files.write_at(&file, &path, &header.encode(), 0));
+                if let Err(error) = made {
+                    // So that it can be tried again when there is room.
+                    files.remove(&path).doing("removing", &path)?;
+                    return Err(error).doing("making", &path);
+                }
+                handle.adopt(file);
+            }
+        }
+        self.next_id += 1;
+        self.syncer.mark(&handle);
+        self.syncer.mark_dir();
+        let seg = Segment::new(
+            handle,
+            identity,
+            header.flags,
+            header.first_batch,
+            None,
+            Rows::default(),
+        );
+        let seg = Arc::new(seg.begun_after(header.last));
+        let file_len = if preallocate { capacity } else { DATA_START };
+        seg.file_len.store(file_len, Ordering::Release);
+        self.tail = Some(Tail {
+            seg: seg.clone(),
+            pos: DATA_START,
+            capacity,
+            reserved: 0,
+            info: TailInfo::default(),
+        });
+        Ok(SegRef {
+            first,
+            last: first.saturating_sub(1),
+            seg,
+        })
+    }
+
+    /// How long a journal's next segment is, in bytes, if it has to be made now: little at first, for somebody waits
+    /// while it is written all over.
+    fn next_size(&self) -> u64 {
+        let last = self
+            .shared
+            .state
+            .read()
+            .segs
+            .last()
+            .map(|s| s.seg.file_len.load(Ordering::Acquire));
+        last.map_or(JOURNAL_FIRST, |len| len.saturating_mul(JOURNAL_GROWTH))
+    }
+}

@@ -1,0 +1,59 @@
+//! A journal's files that are made before they are needed.
+
+use weir_engine::Result;
+
+use super::super::format::{FLAG_PREALLOCATED, SEGMENT_MAX};
+use super::super::state::Doing;
+use super::super::worker::{Preparation, make_spare};
+use super::SegmentLog;
+
+/// How many files wait to be used again, at most.
+pub(super) const SPARES_MAX: usize = 4;
+
+/// What a journal of full size has room for, in bytes, beyond the messages of a turn: with a full disk, what removes and
+/// acknowledges.
+const JOURNAL_RESERVE: u64 = 4 << 20;
+
+impl SegmentLog {
+    /// Has a journal's next file prepared, if the one that is written is half full and there is no other.
+    pub(super) fn prepare_spare(&self) {
+        let Some(tail) = self.tail.as_ref().filter(|t| t.seg.flags & FLAG_PREALLOCATED != 0) else {
+            return;
+        };
+        if tail.pos < tail.capacity / 2 || !self.options.preallocate {
+            return;
+        }
+        let size = self.options.segment_bytes.min(SEGMENT_MAX);
+        {
+            let spares = self.spares.lock();
+            if spares.coming || !spares.ready.is_empty() {
+                return;
+            }
+        }
+        self.core.worker.prepare(Preparation {
+            path: self.dir.join(format!("{:016x}.new.spare", self.next_id)),
+            len: size,
+            spares: self.spares.clone(),
+        });
+    }
+
+    /// Sees to it that a journal can take so many bytes of records without more room on the disk, and some after them.
+    pub(super) fn keep_spare(&mut self, bytes: u64) -> Result<()> {
+        let left = self
+            .tail
+            .as_ref()
+            .map_or(0, |tail| tail.capacity.saturating_sub(tail.pos));
+        let size = self.options.segment_bytes.min(SEGMENT_MAX);
+        let now = self.tail.as_ref().map_or(size, |tail| tail.capacity);
+        let needed = bytes + JOURNAL_RESERVE.min(now / 4);
+        if !self.options.preallocate || left >= needed || !self.spares.lock().ready.is_empty() {
+            return Ok(());
+        }
+        // There is no other spare, so the name is free.
+        let spare = self.dir.join("kept.spare");
+        make_spare(&*self.core.handles.files, &spare, size, &|| false).doing("making", &spare)?;
+        self.syncer.mark_dir();
+        self.spares.lock().ready.push((spare, 0));
+        Ok(())
+    }
+}
