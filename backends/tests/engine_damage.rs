@@ -300,6 +300,23 @@ fn readers_pass_over_damaged_messages() {
     }
 }
 
+/// It was told of, and counted, once something else happened to the stream.
+#[test]
+fn what_a_reader_finds_damaged_is_told_in_its_turn() {
+    for storage in [Storage::Segment, Storage::Persistent] {
+        let world = World::new(storage);
+        let stream = world.bench.create(&config(|_| {}));
+        publish(&stream, 9);
+        world.rots([5]);
+        let found = stream.call(|shard, id| shard.stream(id).unwrap().message(5));
+        assert_eq!(found.unwrap_err().kind, Kind::Damaged, "{storage:?}");
+        // A turn that does not touch the stream: the one before is over.
+        stream.call(|shard, _| Ok(shard.now())).unwrap();
+        assert_eq!(*world.told.lock(), [5], "{storage:?}");
+        assert_eq!(world.bench.store().catalogue().lost(), 1, "{storage:?}");
+    }
+}
+
 /// The shard went down with each attempt, and the publisher was not even told.
 #[test]
 fn a_counter_whose_newest_message_is_damaged_is_refused_alone() {

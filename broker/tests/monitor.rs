@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::TestServer;
 use weir_broker::conf::options::Listen;
 
@@ -21,7 +21,7 @@ fn server() -> TestServer {
     })
 }
 
-fn json(server: &TestServer, path: &str) -> Value {
+fn page(server: &TestServer, path: &str) -> Value {
     let (status, body) = server.get(path);
     assert_eq!(status, "HTTP/1.1 200 OK", "{path}: {body}");
     serde_json::from_str(&body).unwrap()
@@ -29,7 +29,7 @@ fn json(server: &TestServer, path: &str) -> Value {
 
 /// How many subscriptions there are; some are the server's own.
 fn subscriptions(server: &TestServer) -> u64 {
-    json(server, "/subsz")["num_subscriptions"].as_u64().unwrap()
+    page(server, "/subsz")["num_subscriptions"].as_u64().unwrap()
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn varz_counts_traffic_of_open_and_closed_connections() {
     let mut client = server.client();
     client.exchange("SUB foo 1\r\nPUB foo 5\r\nhello\r\n", "MSG foo 1 5\r\nhello\r\n");
     for round in 0..2 {
-        let varz = json(&server, "/varz");
+        let varz = page(&server, "/varz");
         assert_eq!(varz["version"], "2.15.1");
         assert_eq!(varz["weir_version"], weir_broker::WEIR_VERSION);
         assert_eq!(varz["port"], server.server.client_address().unwrap().port());
@@ -74,7 +74,7 @@ fn connz_lists_sorts_and_filters() {
     one.exchange("SUB foo 1\r\nSUB bar q 2\r\n", "");
     let mut two = server.client();
     two.exchange("PUB x 3\r\nabc\r\n", "");
-    let connz = json(&server, "/connz?subs=detail");
+    let connz = page(&server, "/connz?subs=detail");
     assert_eq!(connz["num_connections"], 2);
     let bob = &connz["connections"][0];
     assert_eq!(
@@ -88,14 +88,14 @@ fn connz_lists_sorts_and_filters() {
             .iter()
             .any(|detail| detail["subject"] == "bar" && detail["qgroup"] == "q" && detail["sid"] == "2")
     );
-    let by_traffic = json(&server, "/connz?sort=msgs_from&limit=1");
+    let by_traffic = page(&server, "/connz?sort=msgs_from&limit=1");
     assert_eq!(by_traffic["connections"][0]["in_bytes"], 3);
     assert_eq!(
         (&by_traffic["num_connections"], &by_traffic["total"]),
         (&1.into(), &2.into())
     );
     assert_eq!(
-        json(&server, "/connz?offset=2")["connections"],
+        page(&server, "/connz?offset=2")["connections"],
         Value::Array(Vec::new())
     );
     assert_eq!(
@@ -141,7 +141,7 @@ fn health_and_unknown_pages() {
         ("HTTP/1.1 404 Not Found".into(), "404 page not found\n".into())
     );
     assert_eq!(server.get("/").0, "HTTP/1.1 200 OK");
-    assert_eq!(json(&server, "/jsz")["disabled"], true);
+    assert_eq!(page(&server, "/jsz")["disabled"], true);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn connz_totals_and_sorts_of_closed_connections() {
         ("state=all", 3, 3),
         ("state=all&sort=uptime", 3, 3),
     ] {
-        let connz = json(&server, &format!("/connz?{query}"));
+        let connz = page(&server, &format!("/connz?{query}"));
         assert_eq!(
             (&connz["num_connections"], &connz["total"]),
             (&listed.into(), &total.into()),
@@ -174,7 +174,7 @@ fn connz_totals_and_sorts_of_closed_connections() {
         );
         assert_eq!(connz["connections"].as_array().unwrap().len(), listed, "{query}");
     }
-    assert_eq!(json(&server, "/connz?acc=X")["connections"], Value::Null);
+    assert_eq!(page(&server, "/connz?acc=X")["connections"], Value::Null);
     for (query, text) in [
         ("sort=stop", "sort by stop only valid on closed connections"),
         (
@@ -205,13 +205,13 @@ fn pings_are_no_activity_and_messages_are() {
     let until_it_moves = |before: &Value, work: &mut dyn FnMut()| {
         loop {
             work();
-            let now = json(&server, "/connz?cid=1")["connections"][0]["last_activity"].clone();
+            let now = page(&server, "/connz?cid=1")["connections"][0]["last_activity"].clone();
             if now != *before {
                 return now;
             }
         }
     };
-    let before = json(&server, "/connz?cid=1")["connections"][0]["last_activity"].clone();
+    let before = page(&server, "/connz?cid=1")["connections"][0]["last_activity"].clone();
     let subscribed = until_it_moves(&before, &mut || client.exchange("SUB b 2\r\n", ""));
     let delivered = until_it_moves(&subscribed, &mut || {
         other.exchange("PUB a 1\r\nx\r\n", "");
@@ -222,7 +222,7 @@ fn pings_are_no_activity_and_messages_are() {
     while begin.elapsed() < Duration::from_millis(5) {
         client.exchange("PONG\r\n", "");
     }
-    assert_eq!(json(&server, "/connz?cid=1")["connections"][0]["last_activity"], last);
+    assert_eq!(page(&server, "/connz?cid=1")["connections"][0]["last_activity"], last);
 }
 
 #[test]
@@ -233,20 +233,20 @@ fn subsz_pages_go_on_from_account_to_account() {
     let total = subscriptions(&server) as usize;
     let mut seen = std::collections::HashSet::new();
     for offset in 0..total {
-        let page = json(&server, &format!("/subsz?subs=1&limit=1&offset={offset}"));
+        let page = page(&server, &format!("/subsz?subs=1&limit=1&offset={offset}"));
         assert_eq!((&page["total"], &page["limit"]), (&total.into(), &1.into()));
         let list = page["subscriptions_list"].as_array().unwrap();
         assert_eq!(list.len(), 1);
         seen.insert(list[0].to_string());
     }
     assert_eq!(seen.len(), total);
-    let behind = json(&server, &format!("/subsz?subs=1&offset={total}"));
+    let behind = page(&server, &format!("/subsz?subs=1&offset={total}"));
     assert_eq!(behind["subscriptions_list"], Value::Null);
-    assert_eq!(json(&server, "/subsz?subs=1&acc=X")["num_subscriptions"], 0);
-    assert_eq!(json(&server, "/subsz?subs=1&test=a.3")["total"], 1);
-    assert_eq!(json(&server, "/subsz?subs=1&test=a.3&offset=1")["total"], 1);
+    assert_eq!(page(&server, "/subsz?subs=1&acc=X")["num_subscriptions"], 0);
+    assert_eq!(page(&server, "/subsz?subs=1&test=a.3")["total"], 1);
+    assert_eq!(page(&server, "/subsz?subs=1&test=a.3&offset=1")["total"], 1);
     // No page is longer than that, whatever is asked for.
-    assert_eq!(json(&server, "/subsz?subs=1&limit=1000000")["limit"], 65_536);
+    assert_eq!(page(&server, "/subsz?subs=1&limit=1000000")["limit"], 65_536);
 }
 
 #[test]
@@ -256,9 +256,9 @@ fn subsz_lists_and_tests() {
     let mut client = server.client();
     client.exchange("SUB a.* 1\r\nSUB b.> 2\r\n", "");
     assert_eq!(subscriptions(&server), own + 2);
-    let all = json(&server, "/subsz?subs=1");
+    let all = page(&server, "/subsz?subs=1");
     assert_eq!(all["total"], own + 2);
-    let matching = json(&server, "/subsz?subs=1&test=b.x.y");
+    let matching = page(&server, "/subsz?subs=1&test=b.x.y");
     assert_eq!(matching["total"], 1);
     assert_eq!(matching["subscriptions_list"][0]["subject"], "b.>");
     assert_eq!(server.get("/subsz?test=b.*").0, "HTTP/1.1 400 Bad Request");
@@ -290,6 +290,9 @@ fn health_of_accounts_streams_and_consumers() {
         let answer = client.line();
         assert!(!answer.contains("error"), "{answer}");
     }
+    let none = json!({"streams_offline": 0, "findings": 0, "messages_lost": 0});
+    assert_eq!(page(&server, "/jsz")["weir"], none);
+    assert_eq!(page(&server, "/varz")["jetstream"]["weir"], none);
     let ok = "{\"status\":\"ok\"}";
     for (query, status, body) in [
         ("", 200, ok),

@@ -22,7 +22,7 @@ fn findings_are_shown_until_they_are_settled() {
         kind: FindingKind::Journal,
         found: 1_700_000_000_000_000_000,
         shard: Some(0),
-        text: "the journal of shard 0 has lost its records 17".to_owned(),
+        text: "the journal of shard 0 has lost its record 17".to_owned(),
         concerned: vec![Concerned {
             log: 256,
             account: "$G".to_owned(),
@@ -44,7 +44,7 @@ fn findings_are_shown_until_they_are_settled() {
     assert_eq!(report.findings.len(), 2);
     assert!(report.is_damaged());
     let text = report.to_text();
-    let told = "the journal of shard 0 has lost its records 17; stream ORDERS of account $G lost 3, 5 to 9";
+    let told = "the journal of shard 0 has lost its record 17; stream ORDERS of account $G lost 3, 5 to 9";
     assert!(text.contains(told), "{text}");
     let unknown = settle(folder.path(), &Which::Keys(vec!["one".to_owned(), "three".to_owned()]));
     assert!(matches!(unknown, Err(Error::NoSuchFinding { .. })), "{unknown:?}");

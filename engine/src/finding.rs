@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::types::{LogId, NanoTime, Seq};
+use crate::words;
 
 /// The prefix of the keys under which findings are kept.
 pub const FINDING_PREFIX: &[u8] = b"finding/";
@@ -72,10 +73,7 @@ impl std::fmt::Display for Finding {
             }
             for (n, (first, last)) in concerned.lost.iter().enumerate() {
                 let before = if n == 0 { " lost" } else { "," };
-                match first == last {
-                    true => write!(f, "{before} {first}")?,
-                    false => write!(f, "{before} {first} to {last}")?,
-                }
+                write!(f, "{before} {}", words::range(*first, *last))?;
             }
         }
         Ok(())

@@ -99,6 +99,7 @@ pub mod store;
 pub mod stream;
 mod types;
 pub mod varint;
+pub mod words;
 
 pub use backend::{
     Backend, Compression, Direction, Kv, KvWrite, Log, LogChange, LogOptions, LogReader, Recovery, VisitKey,

@@ -12,6 +12,7 @@ use crate::shard::recover::journal_id;
 use crate::store::{Environment, FIRST_STREAM_ID};
 use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime, Seq};
+use crate::words;
 
 /// Looks at every log of every backend that is open. All shards were opened, and what restores left is gone.
 ///
@@ -67,8 +68,8 @@ fn look_at(
         return Ok(None);
     }
     let held = format!(
-        "log {id} with {} messages is there, and no stream has it; it is kept",
-        extent.count
+        "log {id} with {} is there, and no stream has it; it is kept",
+        words::count(extent.count, "message")
     );
     let Some(label) = label else {
         tracing::error!("{held}");

@@ -1,5 +1,8 @@
 //! A store: all the streams of a directory, on their shards. What a server or an embedding program opens.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use crate::stream::messages::{Identity, Messages};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
 use crate::stream::{BatchLimits, Storage, Stream, StreamConfig, subject_of};
 use crate::types::{LogId, NanoTime, Seq};
+use crate::words;
 
 /// Where the engine gets its time from, in nanoseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> NanoTime + Send + Sync>;
@@ -39,6 +43,10 @@ pub const FORMAT_READ: u32 = 1;
 pub(crate) const FIRST_STREAM_ID: u64 = 256;
 /// Memory for the subjects of one paged index.
 const PAGED_CACHE_BYTES: usize = 8 << 20;
+/// Offline streams, and findings, that one text of health names; of more than these only the number is told.
+const TROUBLES_NAMED: usize = 3;
+/// Bytes that it says of each.
+const TROUBLE_BYTES: usize = 512;
 /// Shards at most: more threads than that only get in each other's way.
 pub const SHARDS_MAX: usize = 64;
 
@@ -134,6 +142,7 @@ impl Pools {
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             consumers: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             pool: Arc::clone(match storage {
                 Storage::Memory => &self.memory,
                 Storage::File => &self.file,
@@ -148,6 +157,7 @@ pub struct StreamStats {
     messages: AtomicU64,
     bytes: AtomicU64,
     consumers: AtomicU64,
+    lost: AtomicU64,
     pool: Arc<Pool>,
 }
 
@@ -171,6 +181,15 @@ impl StreamStats {
     /// Consumers.
     pub fn consumers(&self) -> u64 {
         self.consumers.load(Ordering::Relaxed)
+    }
+
+    /// Messages that it has lost.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_lost(&self, messages: u64) {
+        self.lost.store(messages, Ordering::Relaxed);
     }
 
     /// Whether all streams on the same kind of storage hold more than they may, as of their last turns.
@@ -242,6 +261,20 @@ pub struct Catalogue {
     findings: RwLock<BTreeMap<String, Finding>>,
 }
 
+/// The first few of such things, each cut to a length, and how many more there are; `None` if there are none.
+fn name_some(all: &[String], kind: &str) -> Option<String> {
+    let named = all
+        .iter()
+        .take(TROUBLES_NAMED)
+        .map(|text| words::cut(text, TROUBLE_BYTES));
+    let mut text = named.collect::<Vec<_>>().join("; ");
+    let more = all.len().saturating_sub(TROUBLES_NAMED);
+    if more > 0 {
+        text += &format!("; and {more} more {}", words::plural(more as u64, kind));
+    }
+    (!all.is_empty()).then_some(text)
+}
+
 /// Says, when it is dropped by a panic, that a shard does not serve any more: otherwise it would only look busy.
 struct Trouble {
     catalogue: Arc<Catalogue>,
@@ -279,35 +312,45 @@ impl Catalogue {
         self.streams.read().values().cloned().collect()
     }
 
-    /// Why a part of the store does not serve now: a shard's storage failed and could not be opened anew yet, or streams
-    /// are offline.
+    /// What is wrong with the store: shards whose storage failed and could not be opened anew yet, streams that are
+    /// offline, losses that are not settled. Of each kind the first few are named, and how many more there are.
     pub fn trouble(&self) -> Option<String> {
-        if let Some(why) = self.trouble.read().values().next() {
-            return Some(why.clone());
-        }
-        let streams = self.streams.read();
-        let mut offline = streams
+        let shards: Vec<String> = self.trouble.read().values().cloned().collect();
+        let streams: Vec<String> = self
+            .streams
+            .read()
             .values()
-            .filter_map(|entry| Some((entry, entry.offline.as_ref()?)));
-        let Some((first, why)) = offline.next() else {
-            let findings = self.findings.read();
-            let loss = findings.values().find(|finding| finding.is_loss());
-            return loss.map(ToString::to_string);
-        };
-        let more = match offline.count() {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
-        Some(format!(
-            "stream {} of account {} is offline: {why}{more}",
-            first.name, first.account
-        ))
+            .filter_map(|entry| {
+                let why = entry.offline.as_ref()?;
+                let (name, account) = (&entry.name, &entry.account);
+                Some(format!("stream {name} of account {account} is offline: {why}"))
+            })
+            .collect();
+        let findings = self.findings.read();
+        let losses = findings.values().filter(|finding| finding.is_loss());
+        let losses: Vec<String> = losses.map(ToString::to_string).collect();
+        let told: Vec<String> = [
+            (shards, "storage thread"),
+            (streams, "offline stream"),
+            (losses, "finding"),
+        ]
+        .into_iter()
+        .filter_map(|(all, kind)| name_some(&all, kind))
+        .collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 
     /// How many streams are offline.
     pub fn offline(&self) -> usize {
         let streams = self.streams.read();
         streams.values().filter(|entry| entry.offline.is_some()).count()
+    }
+
+    /// Messages that the streams are known to have lost, as of their last turns: for a metric.
+    pub fn lost(&self) -> u64 {
+        let streams = self.streams.read();
+        let lost = streams.values().map(|entry| entry.stats.lost());
+        lost.fold(0, u64::saturating_add)
     }
 
     pub(crate) fn set_trouble(&self, shard: usize, why: Option<String>) {
@@ -777,7 +820,10 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
             tracing::info!(from = snapshot.version, to = FORMAT_VERSION, "the store was converted");
         }
         if snapshot.shards != wished {
-            tracing::info!("the store has {} shards and keeps them", snapshot.shards);
+            tracing::info!(
+                "the store has {} and keeps them",
+                words::count(snapshot.shards as u64, "shard")
+            );
         }
         return Ok(snapshot.shards.clamp(1, SHARDS_MAX));
     }

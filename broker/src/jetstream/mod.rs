@@ -31,7 +31,7 @@ use weir_engine::shard::{InTurn, QueueLimits, ShardHandle};
 use weir_engine::store::{Capacity, Catalogue};
 use weir_engine::stream::BatchLimits;
 use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
-use weir_engine::{NanoTime, Nanos, Store, StoreOptions};
+use weir_engine::{NanoTime, Nanos, Store, StoreOptions, words};
 
 pub use tray::Tray;
 
@@ -203,7 +203,11 @@ impl JetStream {
             tracing::info!("  Domain:          {domain}");
         }
         if !streams.is_empty() {
-            tracing::info!("  Restored {} streams", streams.len());
+            let restored = words::count(streams.len() as u64, "stream");
+            match self.catalogue().offline() {
+                0 => tracing::info!("  Restored {restored}"),
+                offline => tracing::warn!("  Restored {restored}, {offline} of them offline"),
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use weir_engine::consumer::AckKind;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::shard::{Input, Refused};
 use weir_engine::store::StreamEntry;
-use weir_engine::{Error, LogId, NanoTime, SECOND, reject};
+use weir_engine::{Error, LogId, NanoTime, SECOND, reject, words};
 
 use crate::account::Account;
 use crate::courier::Courier;
@@ -53,7 +53,7 @@ pub(super) fn refuse(jetstream: &JetStream, refused: Refused) {
         Refused::Gone(inputs) => (inputs, Why::Gone),
     };
     if let Some(count) = jetstream.refusals.add(inputs.len(), now()) {
-        tracing::warn!("{count} messages refused: {}", why.text());
+        tracing::warn!("{} refused: {}", words::count(count, "message"), why.text());
     }
     let mut refusing = Refusing {
         jetstream,

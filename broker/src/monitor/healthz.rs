@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::{Answer, Query};
@@ -46,6 +47,26 @@ struct Body {
     errors: Vec<Detail>,
 }
 
+/// What the log was last told of health: probes ask every few seconds, and it says something when that changes.
+#[derive(Debug, Default)]
+pub struct ToldHealth(Mutex<Option<String>>);
+
+impl ToldHealth {
+    /// Logs what is wrong if that is news; answers whether it was.
+    fn tell(&self, trouble: Option<&str>) -> bool {
+        let mut told = self.0.lock();
+        if told.as_deref() == trouble {
+            return false;
+        }
+        match trouble {
+            Some(trouble) => tracing::warn!("Healthcheck failed: {trouble}"),
+            None => tracing::info!("Healthcheck is ok again"),
+        }
+        *told = trouble.map(str::to_owned);
+        true
+    }
+}
+
 /// What is asked.
 struct Asked<'q> {
     server_only: bool,
@@ -63,10 +84,7 @@ pub(super) fn page(server: &Arc<Server>, query: &Query) -> Answer {
     };
     let (status, body) = match check(server, &asked) {
         None => (StatusCode::OK, Body::of("ok")),
-        Some(fault) => {
-            tracing::warn!("Healthcheck failed: {:?}", fault.error.error);
-            (fault.status, fault.body(asked.details))
-        }
+        Some(fault) => (fault.status, fault.body(asked.details)),
     };
     // Only strings under string keys: that has no failure.
     Answer::Line(status, serde_json::to_string(&body).unwrap_or_default())
@@ -108,7 +126,9 @@ fn check(server: &Server, asked: &Asked<'_>) -> Option<Fault> {
     }
     // A server that is not meant to have JetStream lacks nothing without it.
     let jetstream = server.jetstream.get().filter(|_| !asked.server_only)?;
-    if let Some(trouble) = jetstream.catalogue().trouble() {
+    let trouble = jetstream.catalogue().trouble();
+    server.told_health.tell(trouble.as_deref());
+    if let Some(trouble) = trouble {
         return Some(Fault {
             status: StatusCode::SERVICE_UNAVAILABLE,
             word: "unavailable",
@@ -194,5 +214,21 @@ impl Fault {
                 ..Body::of(self.word)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each probe wrote a line.
+    #[test]
+    fn the_log_is_told_once() {
+        let told = ToldHealth::default();
+        let news = |trouble| told.tell(trouble);
+        assert!(!news(None));
+        assert!(news(Some("offline")) && !news(Some("offline")));
+        assert!(news(Some("offline, and more")));
+        assert!(news(None) && !news(None));
     }
 }

@@ -27,6 +27,7 @@ use tokio::runtime::Builder;
 use tokio::time::interval;
 
 use connections::{Activity, Connections, ListPlace};
+pub use healthz::ToldHealth;
 pub use query::Query;
 
 use crate::conf::options::Listen;

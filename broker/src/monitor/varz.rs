@@ -122,7 +122,7 @@ fn jetstream(server: &Server) -> Value {
         return json!({});
     };
     let mut take = |name: &str| jsz.remove(name).unwrap_or(Value::Null);
-    let (config, limits) = (take("config"), take("limits"));
+    let (config, limits, weir) = (take("config"), take("limits"), take("weir"));
     let names = [
         "memory",
         "storage",
@@ -133,7 +133,7 @@ fn jetstream(server: &Server) -> Value {
         "api",
     ];
     let stats: serde_json::Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), take(name))).collect();
-    json!({"config": config, "stats": stats, "limits": limits})
+    json!({"config": config, "stats": stats, "limits": limits, "weir": weir})
 }
 
 fn nanos(duration: std::time::Duration) -> u64 {

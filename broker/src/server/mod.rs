@@ -73,6 +73,7 @@ pub struct Server {
     created: Mutex<Vec<PathBuf>>,
     /// Requests to each path of the monitoring port.
     pub(crate) http_requests: Mutex<std::collections::BTreeMap<&'static str, u64>>,
+    pub(crate) told_health: crate::monitor::ToldHealth,
 }
 
 impl Server {
@@ -111,6 +112,7 @@ impl Server {
             one_less: Notify::new(),
             created: Mutex::default(),
             http_requests: Mutex::default(),
+            told_health: crate::monitor::ToldHealth::default(),
         }))
     }
 

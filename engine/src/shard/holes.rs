@@ -13,6 +13,7 @@ use crate::shard::command::Command;
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::types::{LogId, NanoTime, Seq};
+use crate::words;
 
 /// The prefix of the keys that hold, for each shard, up to which record a checkpoint covers its journal (8 bytes, little
 /// endian). 0 in a new store; stores of version 1 have none before their next checkpoint.
@@ -164,18 +165,7 @@ impl Shard {
         let Some(&(first, _)) = holes.ranges.first() else {
             return Ok(());
         };
-        let ranges: Vec<String> = holes
-            .ranges
-            .iter()
-            .take(RANGES_MAX)
-            .map(|(first, last)| {
-                if first == last {
-                    first.to_string()
-                } else {
-                    format!("{first} to {last}")
-                }
-            })
-            .collect();
+        let told = &holes.ranges[..holes.ranges.len().min(RANGES_MAX)];
         let mut concerned = Vec::new();
         let named = |id: LogId, account: &str, stream: &str, lost: &[(Seq, Seq)]| Concerned {
             log: id.0,
@@ -197,9 +187,9 @@ impl Shard {
         }
         let exact = holes.explained() == holes.missing;
         let mut text = format!(
-            "the journal of shard {} has lost its records {}",
+            "the journal of shard {} has lost its {}",
             self.number,
-            ranges.join(", ")
+            words::numbered("record", told)
         );
         for (account, name) in holes.made_up.values() {
             text += &format!("; one made stream {name} of account {account}, which is there again as its log says");

@@ -27,6 +27,9 @@ impl InTurn<'_, '_> {
         if !self.shard.streams.contains_key(&id) && !self.shard.offline.is_readable(id) {
             return Err(self.shard.missing(id));
         }
+        if self.shard.read.last() != Some(&id) {
+            self.shard.read.push(id);
+        }
         let stream = self.shard.streams.get_mut(&id);
         stream
             .or_else(|| self.shard.offline.frozen(id))

@@ -60,6 +60,8 @@ pub(crate) struct Shard {
     restoring: BTreeMap<LogId, Stream>,
     /// Streams that this turn changed.
     touched: Vec<LogId>,
+    /// Streams that calls of this turn read: they may have met damaged records.
+    read: Vec<LogId>,
     /// Streams whose consumers were stopped by the turn's budget.
     unfinished: Vec<LogId>,
     /// What there is of room on the disk.
@@ -111,6 +113,16 @@ impl Shard {
             self.handle(input, turn)?;
         }
         self.tick_due(turn);
+        // What a reader found damaged is told and written down in the same turn.
+        for id in std::mem::take(&mut self.read) {
+            if self
+                .streams
+                .get(&id)
+                .is_some_and(|stream| stream.messages.has_untold_damage())
+            {
+                self.touch(id);
+            }
+        }
         // A stream may be touched by what another one's consumers deliver only in a later turn, so one pass will do.
         for at in 0..self.touched.len() {
             let id = self.touched[at];

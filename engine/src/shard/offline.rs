@@ -119,44 +119,27 @@ impl Shard {
         stream.messages.close();
         stream.touched = false;
         let saved = recover::saved_position(&self.env, id).unwrap_or(0);
-        let mut entry = StreamEntry::of(&stream, self.number);
-        let why: Arc<str> = error.message.as_str().into();
-        tracing::error!(
-            account = %entry.account, stream = %entry.name,
-            "stream is offline, and will be opened anew: {why}"
-        );
-        turn.emits.push(Emit::Event(Event::StreamOffline {
-            account: entry.account.clone(),
-            stream: entry.name.clone(),
-            reason: why.clone(),
-        }));
         if let Some(due) = self.deadline_of.remove(&id) {
             self.deadlines.remove(&(due, id));
         }
-        entry.offline = Some(why.clone());
-        self.env.catalogue.put(entry.clone());
-        self.offline.streams.insert(
-            id,
-            Offline {
-                entry,
-                why,
-                saved,
-                last: stream.position,
-                retry_at: turn.now.saturating_add(RETRY_FIRST),
-                wait: RETRY_FIRST,
-                frozen: Some(Box::new(stream)),
-            },
-        );
+        let entry = StreamEntry::of(&stream, self.number);
+        turn.emits.push(Emit::Event(Event::StreamOffline {
+            account: entry.account.clone(),
+            stream: entry.name.clone(),
+            reason: error.message.as_str().into(),
+        }));
+        let (last, now) = (stream.position, turn.now);
+        self.set_offline(entry, error, (saved, last), now, Some(Box::new(stream)));
     }
 
     /// Notes a stream that could not be opened: only its last snapshot tells of it.
     pub(crate) fn note_offline(&mut self, snapshot: &StreamSnapshot, error: &Error, now: NanoTime) {
         let id = LogId(snapshot.id);
-        let why: Arc<str> = error.message.as_str().into();
-        tracing::error!(
-            account = %snapshot.account, stream = %snapshot.name,
-            "stream is offline, and will be opened anew: {why}"
-        );
+        let stats = self.env.pools.stats(snapshot.config.storage);
+        match recover::saved_ledger(&self.env, id) {
+            Ok(ledger) => stats.set_lost(ledger.messages()),
+            Err(error) => tracing::error!(stream = %snapshot.name, "what it has lost: {error}"),
+        }
         let entry = StreamEntry {
             id,
             shard: self.number,
@@ -165,20 +148,40 @@ impl Shard {
             config: snapshot.config.clone(),
             settings: snapshot.settings,
             created: snapshot.created,
-            stats: self.env.pools.stats(snapshot.config.storage),
-            offline: Some(why.clone()),
+            stats,
+            offline: None,
         };
+        let position = snapshot.position;
+        self.set_offline(entry, error, (position, position), now, None);
+    }
+
+    /// Shows a stream as offline. `journal` is up to where its last snapshot covers the journal, and its last record there.
+    fn set_offline(
+        &mut self,
+        mut entry: StreamEntry,
+        error: &Error,
+        journal: (Seq, Seq),
+        now: NanoTime,
+        frozen: Option<Box<Stream>>,
+    ) {
+        let why: Arc<str> = error.message.as_str().into();
+        tracing::error!(
+            account = %entry.account, stream = %entry.name,
+            "stream is offline, and will be opened anew: {why}"
+        );
+        entry.offline = Some(why.clone());
         self.env.catalogue.put(entry.clone());
+        let (saved, last) = journal;
         self.offline.streams.insert(
-            id,
+            entry.id,
             Offline {
                 entry,
                 why,
-                saved: snapshot.position,
-                last: snapshot.position,
+                saved,
+                last,
                 retry_at: now.saturating_add(RETRY_FIRST),
                 wait: RETRY_FIRST,
-                frozen: None,
+                frozen,
             },
         );
     }

@@ -14,6 +14,7 @@ use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, ledger_key, load_dedup, stream_key};
 use crate::store::Environment;
 use crate::stream::Stream;
+use crate::stream::ledger::Ledger;
 use crate::stream::messages::Identity;
 use crate::stream::settings::BackendKind;
 use crate::types::{Entry, LogId, NanoTime, Seq};
@@ -72,6 +73,7 @@ impl Shard {
             room: Default::default(),
             restoring: Default::default(),
             touched: Vec::new(),
+            read: Vec::new(),
             unfinished: Vec::new(),
             faulty: Vec::new(),
             doomed: Vec::new(),
@@ -430,6 +432,17 @@ pub(super) fn saved_position(env: &Environment, id: LogId) -> Result<Seq> {
     Ok(saved(env, id)?.map_or(0, |snapshot| snapshot.position))
 }
 
+/// What the last checkpoint knows of a stream to be lost.
+pub(super) fn saved_ledger(env: &Environment, id: LogId) -> Result<Ledger> {
+    let Some(json) = env.backend(BackendKind::Segment)?.kv().get(&ledger_key(id))? else {
+        return Ok(Ledger::default());
+    };
+    Ok(crate::stream::from_json(&json).unwrap_or_else(|error| {
+        tracing::error!(log = %id, "what it has lost: {error}");
+        Ledger::default()
+    }))
+}
+
 /// Opens a stream as the last checkpoint has it.
 pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
     let (position, log_last) = (snapshot.position, snapshot.log_last);
@@ -439,12 +452,7 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
     stream.unsaved = false;
     let kv = env.backend(BackendKind::Segment)?.kv();
     load_dedup(kv.as_ref(), &mut stream)?;
-    if let Some(json) = kv.get(&ledger_key(stream.id()))? {
-        match crate::stream::from_json(&json) {
-            Ok(ledger) => stream.messages.ledger = ledger,
-            Err(error) => tracing::error!(stream = %stream.name(), "what it has lost: {error}"),
-        }
-    }
+    stream.messages.ledger = saved_ledger(env, stream.id())?;
     let there = stream.messages.log_last();
     if there < log_last {
         tracing::error!(

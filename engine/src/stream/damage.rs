@@ -41,6 +41,11 @@ impl Damage {
         self.met.range(..seq).copied().collect()
     }
 
+    /// Whether some were met since they were last taken.
+    pub fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
     /// Those met since this was last asked.
     pub fn take(&mut self) -> Vec<Seq> {
         std::mem::take(&mut self.untold)

@@ -292,6 +292,11 @@ impl Messages {
         }
     }
 
+    /// Whether damaged records were met since they were last told of.
+    pub fn has_untold_damage(&self) -> bool {
+        self.damage.borrow().has_untold()
+    }
+
     /// The damaged records that were met since this was last asked.
     pub fn take_damage(&mut self) -> Vec<Seq> {
         self.damage.get_mut().take()

@@ -181,6 +181,7 @@ impl Stream {
         let consumers = self.consumers.len() as u64;
         self.stats
             .set(self.messages.index.len(), self.messages.bytes(), consumers);
+        self.stats.set_lost(self.messages.ledger.messages());
     }
 
     /// The log that holds its messages.
@@ -653,6 +654,8 @@ impl Stream {
             .chain(own)
             .chain(schedules)
             .chain(self.is_removing().then_some(now))
+            // Met by what was looked at after the turn: it is told of in the next one, at once.
+            .chain(self.messages.has_untold_damage().then_some(now))
             .chain(self.atomic.next_deadline())
             .chain(self.fast.next_deadline())
             .min())

@@ -71,12 +71,11 @@ pub fn jsz(js: &Arc<JetStream>, query: &Query) -> Value {
     put("config", config(js));
     put("limits", limits(js));
     put("streams", all.len().into());
-    // Ours: how many of them are offline.
-    put("offline", js.catalogue().offline().into());
     put("consumers", usage.consumers.into());
     put("messages", usage.messages.into());
     put("bytes", (usage.memory + usage.storage).into());
     put("total", accounts.len().into());
+    put("weir", troubles(js));
     let shown: Vec<&Arc<Account>> = match &wanted.account {
         Some(name) if accounts.iter().any(|account| *account.name == **name) => {
             accounts.into_iter().filter(|account| *account.name == **name).collect()
@@ -92,6 +91,16 @@ pub fn jsz(js: &Arc<JetStream>, query: &Query) -> Value {
         put("account_details", details.into());
     }
     Value::Object(page)
+}
+
+/// Ours: what is wrong, in numbers to be watched.
+fn troubles(js: &JetStream) -> Value {
+    let catalogue = js.catalogue();
+    json!({
+        "streams_offline": catalogue.offline(),
+        "findings": catalogue.finding_count(),
+        "messages_lost": catalogue.lost(),
+    })
 }
 
 /// The system account has no streams.

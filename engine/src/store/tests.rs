@@ -1,0 +1,69 @@
+use super::*;
+use crate::finding::Concerned;
+use crate::stream::settings::Defaults;
+
+fn offline(pools: &Pools, n: u64) -> StreamEntry {
+    let config = StreamConfig::default();
+    let settings = Settings::of(&config, &Defaults::default()).unwrap();
+    StreamEntry {
+        id: LogId(FIRST_STREAM_ID + n),
+        shard: 0,
+        account: "$G".into(),
+        name: format!("S{n}").into(),
+        config,
+        settings,
+        created: 0,
+        stats: pools.stats(Storage::File),
+        offline: Some("its log is missing".into()),
+    }
+}
+
+fn loss(text: &str) -> Finding {
+    Finding {
+        kind: FindingKind::Journal,
+        found: 1,
+        shard: Some(0),
+        text: text.to_owned(),
+        concerned: vec![Concerned {
+            log: FIRST_STREAM_ID,
+            account: "$G".to_owned(),
+            stream: "LOSER".to_owned(),
+            lost: vec![(3, 3), (5, 9)],
+        }],
+    }
+}
+
+/// While a stream was offline nothing told of what was lost.
+#[test]
+fn health_names_streams_that_are_offline_and_what_is_lost() {
+    let (catalogue, pools) = (Catalogue::default(), Pools::new(Capacity::default()));
+    assert_eq!(catalogue.trouble(), None);
+    catalogue.add_finding("one", loss("the journal has lost its record 17"));
+    catalogue.put(offline(&pools, 0));
+    assert_eq!(
+        catalogue.trouble().unwrap(),
+        "stream S0 of account $G is offline: its log is missing; \
+         the journal has lost its record 17; stream LOSER of account $G lost 3, 5 to 9"
+    );
+    for n in 1..100 {
+        catalogue.put(offline(&pools, n));
+        catalogue.add_finding(&format!("more{n}"), loss(&"long ".repeat(1000)));
+    }
+    let text = catalogue.trouble().unwrap();
+    assert!(
+        text.contains("and 97 more offline streams") && text.ends_with("and 97 more findings"),
+        "{text}"
+    );
+    assert!(text.len() < 2 * (TROUBLES_NAMED + 1) * TROUBLE_BYTES);
+}
+
+#[test]
+fn what_streams_have_lost_is_counted() {
+    let (catalogue, pools) = (Catalogue::default(), Pools::new(Capacity::default()));
+    for n in 0..3 {
+        let entry = offline(&pools, n);
+        entry.stats.set_lost(n);
+        catalogue.put(entry);
+    }
+    assert_eq!((catalogue.lost(), catalogue.offline()), (3, 3));
+}
