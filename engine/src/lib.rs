@@ -95,6 +95,8 @@ pub mod object;
 mod orphans;
 pub mod reject;
 pub mod shard;
+#[cfg(feature = "conformance")]
+pub mod stepped;
 pub mod store;
 pub mod stream;
 mod types;

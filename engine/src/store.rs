@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, FINDINGS_MAX, Finding, FindingKind};
 use crate::index::{Index, Records};
 use crate::shard::emit::Outlet;
+use crate::shard::errand::Errands;
 use crate::shard::holes::covered_key;
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::{LAST_ID_KEY, STORE_KEY, StoreSnapshot};
@@ -69,6 +70,8 @@ pub struct StoreOptions {
     pub batches: BatchLimits,
     /// How much may wait for each shard.
     pub queue: QueueLimits,
+    /// Bytes of a file of a log or a journal, about.
+    pub segment_bytes: u64,
 }
 
 /// How much all streams of a store may hold together, in bytes as their own limits count them. Publishes beyond are
@@ -104,6 +107,7 @@ impl StoreOptions {
             capacity: Capacity::default(),
             batches: BatchLimits::default(),
             queue: QueueLimits::default(),
+            segment_bytes: LogOptions::default().segment_bytes,
         }
     }
 }
@@ -452,6 +456,8 @@ pub(crate) struct Environment {
     pub batches: crate::stream::OpenBatches,
     pub pools: Pools,
     pub entropy: u64,
+    pub segment_bytes: u64,
+    pub errands: Errands,
 }
 
 impl Environment {
@@ -516,6 +522,7 @@ impl Environment {
             compression: who.settings.compression,
             label: LogLabel::pack(&who),
             existing,
+            segment_bytes: self.segment_bytes,
             ..LogOptions::default()
         };
         let (log, recovery) = backend.open(who.id, &options)?;
@@ -610,8 +617,33 @@ impl Store {
     pub fn open(
         open: OpenBackend,
         options: StoreOptions,
-        mut outlet: impl FnMut(usize) -> Box<dyn Outlet>,
+        outlet: impl FnMut(usize) -> Box<dyn Outlet>,
     ) -> Result<Self> {
+        let (store, runners, _) = Self::prepare(open, options, outlet, Errands::default())?;
+        for (number, runner) in runners.into_iter().enumerate() {
+            let catalogue = store.catalogue.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("weir-shard-{number}"))
+                .spawn(move || {
+                    let _trouble = Trouble { catalogue, number };
+                    runner.run();
+                })
+                .map_err(|error| Error::io("starting a shard's thread", error))?;
+            store.threads.lock().push(thread);
+        }
+        Ok(store)
+    }
+
+    /// Opens a store whose shards are for the caller to run.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub(crate) fn prepare(
+        open: OpenBackend,
+        options: StoreOptions,
+        mut outlet: impl FnMut(usize) -> Box<dyn Outlet>,
+        errands: Errands,
+    ) -> Result<(Self, Vec<Runner>, Arc<Environment>)> {
         if !(1..=SHARDS_MAX).contains(&options.shards) {
             return Err(Error::invalid(format!(
                 "{} shards: allowed are 1 to {SHARDS_MAX}",
@@ -630,6 +662,8 @@ impl Store {
             batches: crate::stream::OpenBatches::new(options.batches),
             pools: Pools::new(options.capacity),
             entropy: options.entropy,
+            segment_bytes: options.segment_bytes,
+            errands,
         });
         let now = (env.clock)();
         let count = shard_count(&env, options.shards)?;
@@ -640,29 +674,19 @@ impl Store {
         opened.iter_mut().try_for_each(Shard::drop_unfinished)?;
         crate::orphans::look_for_orphans(&env, &mut opened, now)?;
         let mut shards = Vec::new();
-        let mut threads = Vec::new();
+        let mut runners = Vec::new();
         for (number, shard) in opened.into_iter().enumerate() {
             let (handle, receiver, load) = ShardHandle::new(options.queue);
-            let runner = Runner::new(shard, handle.clone(), receiver, load, outlet(number));
-            let thread = std::thread::Builder::new()
-                .name(format!("weir-shard-{number}"))
-                .spawn({
-                    let catalogue = catalogue.clone();
-                    move || {
-                        let _trouble = Trouble { catalogue, number };
-                        runner.run();
-                    }
-                })
-                .map_err(|error| Error::io("starting a shard's thread", error))?;
+            runners.push(Runner::new(shard, handle.clone(), receiver, load, outlet(number)));
             shards.push(handle);
-            threads.push(thread);
         }
-        Ok(Self {
+        let store = Self {
             shards,
-            threads: Mutex::new(threads),
+            threads: Mutex::default(),
             catalogue,
             fetches: Vec::new(),
-        })
+        };
+        Ok((store, runners, env))
     }
 
     /// Opens a store for a program that has no clients: nothing is delivered to subjects, consumers' messages are

@@ -84,6 +84,12 @@ impl SegmentBackend {
         Self::open_with(dir, disk.clone())
     }
 
+    /// Does one of the things that a thread does where there is one; answers whether there was one to do.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn step_background(&self) -> bool {
+        self.core.worker.step()
+    }
+
     /// As [`open`](Self::open), with other file operations: for tests.
     pub(super) fn open_with(dir: &Path, files: Arc<dyn Files>) -> Result<Self> {
         let logs_dir = dir.join("logs");

@@ -9,13 +9,13 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use weir_engine::conformance::model::Dice;
 
-use super::files::{File, Files, Lock, Map, Mode};
+use super::files::{Background, File, Files, Lock, Map, Mode};
 
 /// What reaches the disk of an unsynced write is decided for this many bytes at a time.
 const SECTOR: usize = 512;
@@ -27,6 +27,33 @@ pub enum Failure {
     Io,
     /// The disk is full. Only for calls that need room; others go well.
     Full,
+}
+
+/// What was done to a disk, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Injected {
+    /// Calls that failed as on a broken disk.
+    pub io: u64,
+    /// Calls that failed for want of room.
+    pub full: u64,
+    /// Processes that ended, in the middle of a call or between two.
+    pub ends: u64,
+    /// Power failures among these.
+    pub power: u64,
+    /// Parts of unsynced writes that were lost, a sector each at most.
+    pub sectors_lost: u64,
+    /// Parts of unsynced writes of which only the beginning came to the disk.
+    pub sectors_torn: u64,
+    /// Changes of names that were lost.
+    pub names_lost: u64,
+    /// Bits flipped.
+    pub flips: u64,
+    /// Files cut.
+    pub cuts: u64,
+    /// Files rolled back.
+    pub rolled_back: u64,
+    /// Files taken away.
+    pub erased: u64,
 }
 
 /// A name in a folder, and what is there now; `None` if nothing.
@@ -76,12 +103,20 @@ struct State {
     alive: u64,
     /// Whether the process is gone and the next has not begun.
     halted: bool,
+    /// All calls.
+    total: u64,
+    /// The process ends at this call.
+    end_at: u64,
+    injected: Injected,
+    /// Of each call with all that it was given.
+    digest: u64,
 }
 
 /// The disk.
 #[derive(Debug)]
 pub struct SimulatedDisk {
     state: Mutex<State>,
+    stepped: AtomicBool,
 }
 
 /// The number of the root folder.
@@ -101,8 +136,40 @@ impl SimulatedDisk {
                 dice: Dice::new(seed),
                 alive: 0,
                 halted: false,
+                total: 0,
+                end_at: 0,
+                injected: Injected::default(),
+                digest: 0,
             }),
+            stepped: AtomicBool::new(false),
         }
+    }
+
+    /// From now on, what nobody waits for is done when somebody [steps](super::SegmentBackend::step_background) it, instead
+    /// of at once.
+    pub fn leave_background(&self) {
+        self.stepped.store(true, Ordering::Relaxed);
+    }
+
+    /// What was done to it until now.
+    pub fn injected(&self) -> Injected {
+        self.state.lock().injected
+    }
+
+    /// A number that is the same for two disks that were asked the same, in the same order, down to each byte.
+    pub fn digest(&self) -> u64 {
+        self.state.lock().digest
+    }
+
+    /// The process ends in the middle of the `n`-th call from now on, counted from 1. 0: it does not.
+    pub fn end_at(&self, n: u64) {
+        let mut state = self.state.lock();
+        state.end_at = if n == 0 { 0 } else { state.total + n };
+    }
+
+    /// Whether the process is gone, by [`end_at`](Self::end_at) or [`kill`](Self::kill).
+    pub fn is_halted(&self) -> bool {
+        self.state.lock().halted
     }
 
     /// Fails the `n`-th call from now on, counted from 1, and every later one if `for_good`. 0 fails none.
@@ -127,6 +194,8 @@ impl SimulatedDisk {
         state.next += 1;
         state.alive = state.next;
         state.fail_at = 0;
+        state.end_at = 0;
+        state.injected.ends += 1;
     }
 
     /// The next process begins.
@@ -138,16 +207,18 @@ impl SimulatedDisk {
     pub fn lose_power(&self, dice: &mut Dice) {
         self.kill();
         let mut state = self.state.lock();
-        for node in state.nodes.values_mut() {
+        let State { nodes, injected, .. } = &mut *state;
+        injected.power += 1;
+        for node in nodes.values_mut() {
             match node {
                 Node::File {
                     now, synced, writes, ..
                 } => {
-                    settle(synced, writes, dice);
+                    settle(synced, writes, dice, injected);
                     now.clone_from(synced);
                 }
                 Node::Folder { now, synced, changes } => {
-                    settle_names(synced, std::mem::take(changes), dice);
+                    settle_names(synced, std::mem::take(changes), dice, injected);
                     now.clone_from(synced);
                 }
             }
@@ -180,7 +251,9 @@ impl SimulatedDisk {
             if let Some(byte) = bytes.get_mut(byte) {
                 *byte ^= 1 << (bit % 8);
             }
-        })
+        })?;
+        self.state.lock().injected.flips += 1;
+        Ok(())
     }
 
     /// Cuts a file off.
@@ -188,7 +261,9 @@ impl SimulatedDisk {
     /// # Errors
     /// If it is not there.
     pub fn cut(&self, path: &Path, len: usize) -> io::Result<()> {
-        self.edit(path, &mut |bytes| bytes.truncate(len))
+        self.edit(path, &mut |bytes| bytes.truncate(len))?;
+        self.state.lock().injected.cuts += 1;
+        Ok(())
     }
 
     /// Gives a file the content that it had before, where it was there then.
@@ -197,9 +272,11 @@ impl SimulatedDisk {
     /// If it is not there now.
     pub fn roll_back(&self, path: &Path, earlier: &BTreeMap<PathBuf, Vec<u8>>) -> io::Result<()> {
         match earlier.get(path) {
-            Some(old) => self.edit(path, &mut |bytes| bytes.clone_from(old)),
-            None => Ok(()),
+            Some(old) => self.edit(path, &mut |bytes| bytes.clone_from(old))?,
+            None => return Ok(()),
         }
+        self.state.lock().injected.rolled_back += 1;
+        Ok(())
     }
 
     /// Takes a file away.
@@ -214,6 +291,7 @@ impl SimulatedDisk {
         if let Some(Node::Folder { synced, .. }) = state.nodes.get_mut(&folder) {
             synced.remove(&name);
         }
+        state.injected.erased += 1;
         Ok(())
     }
 
@@ -253,7 +331,7 @@ struct OpenFile<'a> {
 }
 
 /// Puts on disk of what was written what the dice choose.
-fn settle(synced: &mut Vec<u8>, writes: &mut Vec<(usize, Vec<u8>)>, dice: &mut Dice) {
+fn settle(synced: &mut Vec<u8>, writes: &mut Vec<(usize, Vec<u8>)>, dice: &mut Dice, injected: &mut Injected) {
     // Sometimes nearly all, sometimes nearly none.
     let bias = dice.below(5);
     for (at, bytes) in writes.drain(..) {
@@ -264,6 +342,7 @@ fn settle(synced: &mut Vec<u8>, writes: &mut Vec<(usize, Vec<u8>)>, dice: &mut D
             if dice.below(4) >= bias {
                 // Torn at any byte.
                 let whole = if dice.below(16) == 0 {
+                    injected.sectors_torn += 1;
                     dice.below(n as u64) as usize
                 } else {
                     n
@@ -272,18 +351,27 @@ fn settle(synced: &mut Vec<u8>, writes: &mut Vec<(usize, Vec<u8>)>, dice: &mut D
                     synced.resize(from + whole, 0);
                 }
                 synced[from..from + whole].copy_from_slice(&bytes[done..done + whole]);
+            } else {
+                injected.sectors_lost += 1;
             }
             done += n;
         }
     }
 }
 
-fn settle_names(synced: &mut BTreeMap<OsString, u64>, changes: Vec<Vec<Edge>>, dice: &mut Dice) {
+fn settle_names(
+    synced: &mut BTreeMap<OsString, u64>,
+    changes: Vec<Vec<Edge>>,
+    dice: &mut Dice,
+    injected: &mut Injected,
+) {
     let ordered = dice.below(2) == 0;
     let until = dice.below(changes.len() as u64 + 1) as usize;
     for (i, change) in changes.into_iter().enumerate() {
         if if ordered { i < until } else { dice.below(2) == 0 } {
             apply(synced, change);
+        } else {
+            injected.names_lost += 1;
         }
     }
 }
@@ -304,13 +392,43 @@ impl State {
             return Err(io::Error::other("the process is gone"));
         }
         self.calls += 1;
+        self.total += 1;
+        if self.total == self.end_at {
+            self.halted = true;
+            return Err(io::Error::other("the process ends"));
+        }
         let due = self.calls == self.fail_at || (self.for_good && self.calls > self.fail_at);
         match self.failure {
             _ if self.fail_at == 0 || !due => Ok(()),
-            Failure::Io => Err(Errno::IO.into()),
-            Failure::Full if needs_room => Err(Errno::NOSPC.into()),
+            Failure::Io => {
+                self.injected.io += 1;
+                Err(Errno::IO.into())
+            }
+            Failure::Full if needs_room => {
+                self.injected.full += 1;
+                Err(Errno::NOSPC.into())
+            }
             Failure::Full => Ok(()),
         }
+    }
+
+    /// Notes what a call is given.
+    fn note(&mut self, call: &str, path: &Path, number: u64, bytes: &[u8]) {
+        if self.halted {
+            return;
+        }
+        let parts: [&[u8]; 4] = [
+            call.as_bytes(),
+            path.as_os_str().as_encoded_bytes(),
+            &number.to_le_bytes(),
+            bytes,
+        ];
+        let sums = parts.iter().fold(0, |sum, part| crc32c::crc32c_append(sum, part));
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        // Both halves of the sum, so that no two calls in a row can take each other back.
+        self.digest = (self.digest.rotate_left(17) ^ u64::from(sums) ^ ((len as u64) << 32))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ self.total;
     }
 
     fn find(&self, path: &Path) -> io::Result<u64> {
@@ -403,6 +521,7 @@ impl State {
 impl Files for SimulatedDisk {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<File> {
         let mut state = self.state.lock();
+        state.note("open", path, mode as u64, &[]);
         state.call(mode == Mode::Create)?;
         let node = match mode {
             Mode::Create => {
@@ -420,12 +539,15 @@ impl Files for SimulatedDisk {
         Ok(File::Simulated { node, opened })
     }
 
-    fn write_at(&self, file: &File, _path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
+    fn write_at(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("write", path, at, bytes);
+        let was_halted = state.halted;
         let failed = state.call(true);
         // A write that fails has come some of the way.
         let done = match failed {
             Ok(()) => bytes.len(),
+            Err(_) if was_halted => 0,
             Err(_) => state.dice.below(bytes.len() as u64 + 1) as usize,
         };
         let at = at as usize;
@@ -443,8 +565,9 @@ impl Files for SimulatedDisk {
         failed
     }
 
-    fn allocate(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
+    fn allocate(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("allocate", path, len, &[]);
         state.call(true)?;
         let now = state.open_file(file)?.now;
         if now.len() < len as usize {
@@ -454,14 +577,16 @@ impl Files for SimulatedDisk {
     }
 
     /// Counts, but keeps no room: a later write may fail for want of it all the same.
-    fn keep_room(&self, file: &File, _path: &Path, _len: u64) -> io::Result<()> {
+    fn keep_room(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("keep room", path, len, &[]);
         state.call(true)?;
         state.open_file(file).map(|_| ())
     }
 
-    fn shorten(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
+    fn shorten(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("shorten", path, len, &[]);
         state.call(false)?;
         let len = len as usize;
         let OpenFile {
@@ -475,10 +600,15 @@ impl Files for SimulatedDisk {
         Ok(())
     }
 
-    fn sync(&self, file: &File, _path: &Path) -> io::Result<()> {
+    fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("sync", path, 0, &[]);
         let failed = state.call(true);
+        if state.halted {
+            return failed;
+        }
         let mut dice = state.dice.clone();
+        let mut injected = state.injected;
         let OpenFile {
             now, synced, writes, ..
         } = state.open_file(file)?;
@@ -495,14 +625,16 @@ impl Files for SimulatedDisk {
             }
             synced.truncate(now.len());
         } else {
-            settle(synced, writes, &mut dice);
+            settle(synced, writes, &mut dice, &mut injected);
         }
         state.dice = dice;
+        state.injected = injected;
         failed
     }
 
-    fn map(&self, file: &File, _path: &Path, need: usize, _planned: usize) -> io::Result<Map> {
+    fn map(&self, file: &File, path: &Path, need: usize, _planned: usize) -> io::Result<Map> {
         let mut state = self.state.lock();
+        state.note("map", path, need as u64, &[]);
         state.call(false)?;
         let OpenFile { now, changes, .. } = state.open_file(file)?;
         let mut copy = now.clone();
@@ -514,18 +646,21 @@ impl Files for SimulatedDisk {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut state = self.state.lock();
+        state.note("read", path, 0, &[]);
         state.call(false)?;
         state.content(path).cloned()
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
         let mut state = self.state.lock();
+        state.note("len", path, 0, &[]);
         state.call(false)?;
         Ok(state.content(path)?.len() as u64)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let mut state = self.state.lock();
+        state.note("list", dir, 0, &[]);
         state.call(false)?;
         match state.nodes.get(&state.find(dir)?) {
             Some(Node::Folder { now, .. }) => Ok(now.keys().map(|name| dir.join(name)).collect()),
@@ -541,6 +676,7 @@ impl Files for SimulatedDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("sync dir", path, 0, &[]);
         state.call(true)?;
         let id = state.find(path)?;
         match state.nodes.get_mut(&id) {
@@ -555,12 +691,14 @@ impl Files for SimulatedDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("create dir", path, 0, &[]);
         state.call(true)?;
         state.add(path, Node::folder()).map(|_| ())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("rename", from, 0, to.as_os_str().as_encoded_bytes());
         state.call(false)?;
         let id = state.find(from)?;
         let ((folder, from), (other, to)) = (state.place(from)?, state.place(to)?);
@@ -574,6 +712,7 @@ impl Files for SimulatedDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("remove", path, 0, &[]);
         state.call(false)?;
         state.content(path)?;
         let (folder, name) = state.place(path)?;
@@ -582,6 +721,7 @@ impl Files for SimulatedDisk {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.note("remove dir", path, 0, &[]);
         state.call(false)?;
         match state.nodes.get(&state.find(path)?) {
             Some(Node::Folder { now, .. }) if now.is_empty() => {}
@@ -597,7 +737,10 @@ impl Files for SimulatedDisk {
         Ok(Some(Box::new(())))
     }
 
-    fn threads(&self) -> bool {
-        false
+    fn background(&self) -> Background {
+        match self.stepped.load(Ordering::Relaxed) {
+            true => Background::Stepped,
+            false => Background::Nobody,
+        }
     }
 }

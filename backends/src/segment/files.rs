@@ -88,6 +88,19 @@ impl AsRef<[u8]> for Map {
     }
 }
 
+/// Who does what nobody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    /// A thread of its own.
+    Thread,
+    /// Nobody: it is done at once, so that the order of all calls is the same each time.
+    #[cfg(any(test, feature = "testing"))]
+    Nobody,
+    /// Whoever steps it.
+    #[cfg(any(test, feature = "testing"))]
+    Stepped,
+}
+
 /// What keeps others out of a store for as long as it is held.
 pub type Lock = Box<dyn Any + Send + Sync>;
 
@@ -131,9 +144,9 @@ pub trait Files: Send + Sync + 'static {
     /// Keeps others from writing to a store; shared among those that only read. `None` if it cannot be locked and is
     /// only to be read; [`io::ErrorKind::WouldBlock`] if another has it.
     fn lock(&self, path: &Path, shared: bool) -> io::Result<Option<Lock>>;
-    /// Whether work may be left to a thread of its own. Not where the order of all calls has to be the same each time.
-    fn threads(&self) -> bool {
-        true
+    /// Who does what nobody waits for.
+    fn background(&self) -> Background {
+        Background::Thread
     }
 }
 

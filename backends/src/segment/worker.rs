@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::files::{Files, Mode};
+use super::files::{Background, Files, Mode};
 
 /// How many removed logs may wait for their files to be unlinked; beyond that the caller unlinks them itself.
 const REMOVALS_MAX: usize = 1024;
@@ -94,10 +94,31 @@ impl Worker {
         self.shared.ready.notify_one();
     }
 
+    /// Does one of the things that wait, where no thread does them; answers whether there was one.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn step(&self) -> bool {
+        let mut queue = self.shared.queue.lock();
+        if let Some(preparation) = queue.preparations.pop_front() {
+            drop(queue);
+            self.shared.prepare(preparation);
+            return true;
+        }
+        let Some(dir) = queue.removals.pop_front() else {
+            return false;
+        };
+        drop(queue);
+        self.shared.remove(dir, &mut || false);
+        true
+    }
+
     /// Whether the thread runs; starts it if it does not.
     fn runs(&self) -> bool {
-        if !self.shared.files.threads() {
-            return false;
+        match self.shared.files.background() {
+            Background::Thread => {}
+            #[cfg(any(test, feature = "testing"))]
+            Background::Nobody => return false,
+            #[cfg(any(test, feature = "testing"))]
+            Background::Stepped => return true,
         }
         let mut thread = self.thread.lock();
         if thread.is_none() {
@@ -144,11 +165,15 @@ impl Shared {
                 let queue = self.queue.lock();
                 queue.stop || !queue.preparations.is_empty()
             };
-            match remove_all(&*self.files, &dir, &mut interrupted) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.queue.lock().removals.push_front(dir),
-                Err(error) => tracing::warn!("{} stays until the next start: {error}", dir.display()),
-                Ok(()) => {}
-            }
+            self.remove(dir, &mut interrupted);
+        }
+    }
+
+    fn remove(&self, dir: PathBuf, stop: &mut dyn FnMut() -> bool) {
+        match remove_all(&*self.files, &dir, stop) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.queue.lock().removals.push_front(dir),
+            Err(error) => tracing::warn!("{} stays until the next start: {error}", dir.display()),
+            Ok(()) => {}
         }
     }
 

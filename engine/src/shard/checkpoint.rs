@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::backend::{Kv, KvWrite};
 use crate::error::{Error, Kind, Result};
+use crate::shard::errand::Errand;
 use crate::shard::holes::covered_key;
 use crate::shard::recover::saved_position;
 use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, ledger_key, stream_key};
@@ -26,8 +26,8 @@ const PORTION_BYTES: usize = 64 << 20;
 pub(super) struct Checkpoint {
     /// Bytes that the journal grew by since the last one.
     journal_bytes: usize,
-    /// The thread that writes one.
-    running: Option<JoinHandle<Result<Seq>>>,
+    /// The one that is being written.
+    running: Option<Errand<Result<Seq>>>,
     /// Whether one was written in this turn: a time to reclaim storage also where it is never quiet.
     pub written: bool,
     /// Why the last one failed. What failed may have lost writes: only opening anew shows what is there. But that can
@@ -47,6 +47,16 @@ struct Job {
     ids: Vec<KvWrite>,
     writes: Vec<KvWrite>,
     position: Seq,
+    /// What comes next.
+    next: Stage,
+}
+
+/// The pieces of a checkpoint's work, between which the shard may have its turns.
+enum Stage {
+    Logs,
+    Ids,
+    Snapshots,
+    Sync,
 }
 
 impl Checkpoint {
@@ -57,12 +67,8 @@ impl Checkpoint {
 
     /// Waits for the one that is being written, if there is one; answers what came of it.
     pub fn wait(&mut self) -> Option<Result<Seq>> {
-        let thread = self.running.take()?;
-        Some(
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(Error::closed("the thread of a checkpoint panicked"))),
-        )
+        let outcome = self.running.take()?.wait();
+        Some(outcome.unwrap_or_else(|| Err(Error::closed("the thread of a checkpoint panicked"))))
     }
 
     /// A stream was deleted.
@@ -77,17 +83,17 @@ impl Shard {
         if self.checkpoint.running.is_some() || self.checkpoint.journal_bytes < self.env.checkpoint_bytes {
             return;
         }
-        let job = self.checkpoint_job();
+        let mut job = self.checkpoint_job();
         let handle = handle.clone();
         let work = move || {
-            let result = job.run();
+            let result = job.step().transpose()?;
             // A shard that is gone needs no answer.
             let _ = handle.send(vec![Input::Checkpointed]);
-            result
+            Some(result)
         };
-        let thread = std::thread::Builder::new().name(format!("weir-checkpoint-{}", self.number));
-        match thread.spawn(work) {
-            Ok(thread) => self.checkpoint.running = Some(thread),
+        let name = format!("weir-checkpoint-{}", self.number);
+        match self.env.errands.begin(name, Box::new(work)) {
+            Ok(errand) => self.checkpoint.running = Some(errand),
             Err(error) => self.checkpoint_failed(&Error::io("starting its thread", error)),
         }
     }
@@ -202,6 +208,7 @@ impl Shard {
             ids,
             writes,
             position,
+            next: Stage::Logs,
         }
     }
 }
@@ -225,26 +232,50 @@ fn portions(mut writes: &[KvWrite]) -> impl Iterator<Item = &[KvWrite]> {
 }
 
 impl Job {
-    fn run(self) -> Result<Seq> {
-        let run = || {
-            for kind in &self.backends {
-                self.env.backend(*kind)?.sync()?;
+    fn run(mut self) -> Result<Seq> {
+        loop {
+            if let Some(position) = self.step()? {
+                return Ok(position);
             }
-            let root = self.env.backend(BackendKind::Segment)?;
-            // A crash between two portions leaves ids that the journal brings once more.
-            for portion in portions(&self.ids) {
-                root.kv().put_all(portion)?;
-            }
-            // Once the journal no longer tells of streams that were made and deleted, the highest id does.
-            self.env
-                .catalogue
-                .note_last_id(|last| root.kv().put_all(&[&self.writes[..], &[last]].concat()))?;
-            root.sync()
-        };
-        run().map_err(|error: Error| Error {
+        }
+    }
+
+    /// Does the next piece; answers up to which record of the journal all is written, when it was the last.
+    fn step(&mut self) -> Result<Option<Seq>> {
+        self.do_next().map_err(|error| Error {
             message: format!("writing a checkpoint: {}", error.message),
             ..error
-        })?;
-        Ok(self.position)
+        })
+    }
+
+    fn do_next(&mut self) -> Result<Option<Seq>> {
+        let root = self.env.backend(BackendKind::Segment)?;
+        self.next = match self.next {
+            Stage::Logs => {
+                for kind in &self.backends {
+                    self.env.backend(*kind)?.sync()?;
+                }
+                Stage::Ids
+            }
+            Stage::Ids => {
+                // A crash between two portions leaves ids that the journal brings once more.
+                for portion in portions(&self.ids) {
+                    root.kv().put_all(portion)?;
+                }
+                Stage::Snapshots
+            }
+            Stage::Snapshots => {
+                // Once the journal no longer tells of streams that were made and deleted, the highest id does.
+                self.env
+                    .catalogue
+                    .note_last_id(|last| root.kv().put_all(&[&self.writes[..], &[last]].concat()))?;
+                Stage::Sync
+            }
+            Stage::Sync => {
+                root.sync()?;
+                return Ok(Some(self.position));
+            }
+        };
+        Ok(None)
     }
 }

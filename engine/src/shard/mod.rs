@@ -7,6 +7,7 @@
 mod checkpoint;
 pub mod command;
 pub mod emit;
+pub(crate) mod errand;
 pub mod holes;
 mod in_turn;
 mod input;

@@ -6,12 +6,12 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::backend::LogReader;
 use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::shard::emit::{Emit, Event};
+use crate::shard::errand::Errand;
 use crate::shard::recover;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::shard::turn::Turn;
@@ -43,11 +43,11 @@ pub(super) struct Offline {
     frozen: Option<Box<Stream>>,
 }
 
-/// The offline streams of a shard, and the thread that opens one of them anew.
+/// The offline streams of a shard, and the errand that opens one of them anew.
 #[derive(Default)]
 pub(super) struct OfflineStreams {
     streams: std::collections::BTreeMap<LogId, Offline>,
-    running: Option<(LogId, JoinHandle<Result<Stream>>)>,
+    running: Option<(LogId, Errand<Result<Stream>>)>,
 }
 
 impl OfflineStreams {
@@ -91,10 +91,10 @@ impl OfflineStreams {
         self.streams.values().map(|offline| offline.retry_at).min()
     }
 
-    /// Waits for the thread that opens one, if there is one, and drops what it opened.
+    /// Waits for the one that is being opened, if there is one, and drops it.
     pub fn wait(&mut self) {
-        if let Some((_, thread)) = self.running.take() {
-            let _ = thread.join();
+        if let Some((_, errand)) = self.running.take() {
+            errand.wait();
         }
     }
 }
@@ -193,7 +193,7 @@ impl Shard {
         }
     }
 
-    /// Begins to open the stream anew whose turn it is, on a thread of its own.
+    /// Begins to open the stream anew whose turn it is.
     pub(super) fn retry_offline(&mut self, now: NanoTime, handle: &ShardHandle) {
         if self.offline.next_retry().is_none_or(|due| due > now) {
             return;
@@ -212,11 +212,11 @@ impl Shard {
             let opened = contained(|| open_anew(&env, journal.as_ref(), number, id, last, now));
             // A shard that is gone needs no telling.
             let _ = handle.send(vec![Input::Reopened]);
-            opened
+            Some(opened)
         };
-        let thread = std::thread::Builder::new().name(format!("weir-reopen-{}", self.number));
-        match thread.spawn(work) {
-            Ok(thread) => self.offline.running = Some((id, thread)),
+        let name = format!("weir-reopen-{}", self.number);
+        match self.env.errands.begin(name, Box::new(work)) {
+            Ok(errand) => self.offline.running = Some((id, errand)),
             Err(error) => tracing::error!("starting a thread to open a stream: {error}"),
         }
     }
@@ -226,12 +226,12 @@ impl Shard {
     /// # Errors
     /// If that found that the whole backend must be opened anew.
     pub(super) fn reopened(&mut self, turn: &mut Turn<'_>) -> Result<()> {
-        let Some((id, thread)) = self.offline.running.take() else {
+        let Some((id, errand)) = self.offline.running.take() else {
             return Ok(());
         };
-        let opened = thread
-            .join()
-            .unwrap_or_else(|_| Err(Error::closed("the thread that opened it panicked")));
+        let opened = errand
+            .wait()
+            .unwrap_or_else(|| Err(Error::closed("the thread that opened it panicked")));
         let Some(offline) = self.offline.streams.get_mut(&id) else {
             return Ok(());
         };

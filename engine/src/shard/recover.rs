@@ -19,9 +19,6 @@ use crate::stream::messages::Identity;
 use crate::stream::settings::BackendKind;
 use crate::types::{Entry, LogId, NanoTime, Seq};
 
-/// The size of a journal file.
-const JOURNAL_SEGMENT_BYTES: u64 = 16 << 20;
-
 /// Bytes of the journal that are replayed before the streams' logs are written.
 const REPLAY_BYTES: usize = 4 << 20;
 /// Records of the journal that are read at a time.
@@ -47,7 +44,7 @@ impl Shard {
             env.catalogue.seen(LogId(u64::from_le_bytes(last)));
         }
         let options = LogOptions {
-            segment_bytes: JOURNAL_SEGMENT_BYTES,
+            segment_bytes: env.segment_bytes,
             preallocate: true,
             ..LogOptions::default()
         };

@@ -37,6 +37,8 @@ pub(crate) struct Runner {
     emits: Vec<Emit>,
     /// What ids are made of.
     entropy: u64,
+    /// Storage failed so, and could not be opened anew yet.
+    broken: Option<Error>,
 }
 
 impl Runner {
@@ -58,44 +60,61 @@ impl Runner {
             backlog: std::collections::VecDeque::new(),
             commands: Commands::default(),
             emits: Vec::new(),
+            broken: None,
         }
     }
 
     /// Turns until told to close.
     pub fn run(mut self) {
-        loop {
-            let inputs = self.gather();
-            if inputs.iter().flatten().any(|input| matches!(input, Input::Abandon)) {
-                self.shard.checkpoint.wait();
-                self.shard.offline.wait();
-                return;
-            }
-            let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
-            if let Err(error) = self.turn(inputs) {
-                tracing::error!(shard = self.shard.number, "storage failed: {error}");
-                if closing || !self.reopen(&error) {
-                    return;
-                }
-            }
-            if closing {
-                if let Err(error) = self.shard.close() {
-                    tracing::error!(shard = self.shard.number, "closing: {error}");
-                }
-                return;
-            }
-        }
+        while self.go_round(true) {}
     }
 
-    /// Waits for something to do, and takes what is there.
-    fn gather(&mut self) -> Vec<Vec<Input>> {
+    /// Takes what came and does one turn, or, where storage is broken, tries once to open it anew. Waits for something to
+    /// do if told to. Answers whether the shard goes on.
+    pub fn go_round(&mut self, wait: bool) -> bool {
+        if let Some(error) = self.broken.take() {
+            return self.reopen(error, wait);
+        }
+        let inputs = self.gather(wait);
+        if inputs.iter().flatten().any(|input| matches!(input, Input::Abandon)) {
+            self.shard.checkpoint.wait();
+            self.shard.offline.wait();
+            return false;
+        }
+        let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
+        if let Err(error) = self.turn(inputs) {
+            tracing::error!(shard = self.shard.number, "storage failed: {error}");
+            if closing {
+                return false;
+            }
+            self.let_go(&error);
+            return self.reopen(error, wait);
+        }
+        if closing && let Err(error) = self.shard.close() {
+            tracing::error!(shard = self.shard.number, "closing: {error}");
+        }
+        !closing
+    }
+
+    /// Whether storage failed, and could not be opened anew yet.
+    #[cfg(feature = "conformance")]
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Whether something is to be done now that nobody has to ask for.
+    #[cfg(feature = "conformance")]
+    pub fn is_busy(&self) -> bool {
+        let due = self.shard.next_deadline().is_some_and(|due| due <= self.clocks.now());
+        due || !self.receiver.is_empty() || !self.backlog.is_empty() || !self.shard.unfinished.is_empty()
+    }
+
+    /// Takes what is there to do; waits for it if told to.
+    fn gather(&mut self, wait: bool) -> Vec<Vec<Input>> {
         let mut taken = Vec::new();
         let mut count = 0;
         if self.backlog.is_empty() && self.shard.unfinished.is_empty() {
-            let now = self.clocks.now();
-            let due = self.shard.next_deadline();
-            let wait = due.map_or(SLEEP_MAX, |due| {
-                Duration::from_nanos(due.saturating_sub(now).max(0) as u64).min(SLEEP_MAX)
-            });
+            let wait = if wait { self.sleep() } else { Duration::ZERO };
             match self.receiver.recv_timeout(wait) {
                 Ok(inputs) => self.backlog.push_back(inputs),
                 Err(RecvTimeoutError::Timeout) => self.shard.idle(),
@@ -111,6 +130,14 @@ impl Runner {
             taken.push(inputs);
         }
         taken
+    }
+
+    /// How long there is nothing to do, if nothing comes.
+    fn sleep(&self) -> Duration {
+        let now = self.clocks.now();
+        self.shard.next_deadline().map_or(SLEEP_MAX, |due| {
+            Duration::from_nanos(due.saturating_sub(now).max(0) as u64).min(SLEEP_MAX)
+        })
     }
 
     /// One turn. An error means that the journal or a whole backend failed; all who waited were told. What fails for one
@@ -162,41 +189,45 @@ impl Runner {
         })
     }
 
-    /// Throws away what is in memory and opens everything anew from disk, trying until it works. Whoever asks for
-    /// something meanwhile is told the error. Answers whether the shard goes on.
-    fn reopen(&mut self, error: &Error) -> bool {
+    /// Storage failed: who waits for more than this turn is told so.
+    fn let_go(&mut self, error: &Error) {
         for stream in self.shard.streams.values_mut().filter(|stream| stream.is_journaled()) {
             for done in stream.take_waiting() {
                 done(Err(error));
             }
         }
-        loop {
-            let now = self.clocks.now();
-            match contained(|| self.shard.reopen(now)) {
-                Ok(()) => {
-                    tracing::warn!(shard = self.shard.number, "storage opened anew");
-                    self.shard.env.catalogue.set_trouble(self.shard.number, None);
-                    return true;
-                }
-                Err(again) => {
-                    tracing::error!(shard = self.shard.number, "cannot open storage anew: {again}");
-                    let why = format!("storage failed: {error}; opening it anew: {again}");
-                    self.shard.env.catalogue.set_trouble(self.shard.number, Some(why));
-                }
+    }
+
+    /// Throws away what is in memory and opens everything anew from disk; where that fails, it is tried again in a while,
+    /// and whoever asks for something meanwhile is told the error. Answers whether the shard goes on.
+    fn reopen(&mut self, error: Error, wait: bool) -> bool {
+        let now = self.clocks.now();
+        match contained(|| self.shard.reopen(now)) {
+            Ok(()) => {
+                tracing::warn!(shard = self.shard.number, "storage opened anew");
+                self.shard.env.catalogue.set_trouble(self.shard.number, None);
+                return true;
             }
-            let mut wait = REOPEN_AFTER;
-            while let Ok(inputs) = self.receiver.recv_timeout(wait) {
-                wait = Duration::from_millis(1);
-                self.load.taken(&inputs);
-                for input in inputs {
-                    if matches!(input, Input::Close | Input::Abandon) {
-                        return false;
-                    }
-                    self.refuse(input, error);
-                }
-                self.outlet.flush();
+            Err(again) => {
+                tracing::error!(shard = self.shard.number, "cannot open storage anew: {again}");
+                let why = format!("storage failed: {error}; opening it anew: {again}");
+                self.shard.env.catalogue.set_trouble(self.shard.number, Some(why));
             }
         }
+        let mut wait = if wait { REOPEN_AFTER } else { Duration::ZERO };
+        while let Ok(inputs) = self.receiver.recv_timeout(wait) {
+            wait = wait.min(Duration::from_millis(1));
+            self.load.taken(&inputs);
+            for input in inputs {
+                if matches!(input, Input::Close | Input::Abandon) {
+                    return false;
+                }
+                self.refuse(input, &error);
+            }
+            self.outlet.flush();
+        }
+        self.broken = Some(error);
+        true
     }
 
     /// Tells the sender of an input that storage failed.

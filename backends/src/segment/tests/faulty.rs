@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use weir_engine::conformance::model::Dice;
 
-use super::super::files::{File, Files, Lock, Map, Mode, RealFiles};
+use super::super::files::{Background, File, Files, Lock, Map, Mode, RealFiles};
 
 /// One file's content as of its last sync, and what was written since.
 #[derive(Clone, Default)]
@@ -183,8 +183,8 @@ impl Files for FaultyFiles {
         Ok(())
     }
 
-    fn threads(&self) -> bool {
-        false
+    fn background(&self) -> Background {
+        Background::Nobody
     }
 
     fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
