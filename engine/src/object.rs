@@ -371,7 +371,7 @@ impl ObjectStore {
 
     /// Stores a description in place of the one before.
     fn describe(&self, info: &ObjectInfo) -> Result<()> {
-        let json = crate::stream::to_json(info);
+        let json = crate::json::to_json(info);
         let subject = self.description_of(&info.name);
         self.stream
             .publish(&subject, "NATS/1.0\r\nNats-Rollup: sub\r\n\r\n", &json)?;
@@ -401,7 +401,7 @@ impl ObjectStore {
 }
 
 fn parse(message: &Message) -> Result<ObjectInfo> {
-    let info: ObjectInfo = crate::stream::from_json(&message.payload)?;
+    let info: ObjectInfo = crate::json::from_json(&message.payload)?;
     Ok(ObjectInfo {
         mtime: Some(message.time),
         ..info

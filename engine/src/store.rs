@@ -487,7 +487,7 @@ impl Environment {
     /// Tells of a finding, and keeps it for the next start; durable with the root's next sync.
     pub fn keep_finding(&self, key: &str, finding: Finding) -> Result<()> {
         let name: Bytes = [FINDING_PREFIX, key.as_bytes()].concat().into();
-        let json = crate::stream::to_json(&finding);
+        let json = crate::json::to_json(&finding);
         self.backend(BackendKind::Segment)?
             .kv()
             .put_all(&[(name, Some(json))])?;
@@ -791,7 +791,7 @@ fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
     let mut before = Vec::new();
     kv.scan(FINDING_PREFIX, None, &mut |key, value| {
         let key = String::from_utf8_lossy(&key[FINDING_PREFIX.len()..]).into_owned();
-        match crate::stream::from_json::<Finding>(value) {
+        match crate::json::from_json::<Finding>(value) {
             Ok(finding) => before.push((key, finding)),
             Err(error) => tracing::error!(key, "a finding that was kept: {error}"),
         }
@@ -826,7 +826,7 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
     let root = env.backend(BackendKind::Segment)?;
     let kv = root.kv();
     if let Some(json) = kv.get(STORE_KEY)? {
-        let snapshot: StoreSnapshot = crate::stream::from_json(&json)?;
+        let snapshot: StoreSnapshot = crate::json::from_json(&json)?;
         if !(FORMAT_READ..=FORMAT_VERSION).contains(&snapshot.version) {
             return Err(Error::unsupported(format!(
                 "the store has format version {}, this program reads {FORMAT_READ} to {FORMAT_VERSION}: use the version of Weir that wrote it",
@@ -835,7 +835,7 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
         }
         if snapshot.version != FORMAT_VERSION {
             // What version 2 has more is made where it is missing: labels when logs are opened, the rest by checkpoints.
-            let json = crate::stream::to_json(&StoreSnapshot {
+            let json = crate::json::to_json(&StoreSnapshot {
                 version: FORMAT_VERSION,
                 ..snapshot
             });
@@ -855,7 +855,7 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
         version: FORMAT_VERSION,
         shards: wished,
     };
-    let json = crate::stream::to_json(&snapshot);
+    let json = crate::json::to_json(&snapshot);
     let nothing = Bytes::copy_from_slice(&0u64.to_le_bytes());
     let mut writes: Vec<KvWrite> = (0..wished)
         .map(|shard| (covered_key(shard), Some(nothing.clone())))

@@ -180,10 +180,10 @@ impl Shard {
             }
             backends.insert(stream.messages.settings.backend);
             let snapshot = StreamSnapshot::of(stream, self.number, self.position);
-            writes.push((stream_key(stream.id()), Some(crate::stream::to_json(&snapshot))));
+            writes.push((stream_key(stream.id()), Some(crate::json::to_json(&snapshot))));
             dedup_writes(stream, &mut ids);
             if stream.messages.ledger.take_changed() {
-                let ledger = crate::stream::to_json(&stream.messages.ledger);
+                let ledger = crate::json::to_json(&stream.messages.ledger);
                 writes.push((ledger_key(stream.id()), Some(ledger)));
             }
         }

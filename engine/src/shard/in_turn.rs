@@ -69,7 +69,7 @@ impl InTurn<'_, '_> {
             let snapshot = snapshot::StreamSnapshot::of(&stream, self.shard.number, 0);
             self.turn
                 .commands
-                .create_stream(id, self.turn.now, crate::stream::to_json(&snapshot));
+                .create_stream(id, self.turn.now, crate::json::to_json(&snapshot));
             self.turn.sync = true;
         }
         self.shard.env.catalogue.insert(&stream, self.shard.number);
@@ -88,7 +88,7 @@ impl InTurn<'_, '_> {
         let catalogue = self.shard.env.catalogue.clone();
         let stream = self.shard.existing(id)?;
         if stream.is_journaled() {
-            let json = crate::stream::to_json(&(&config, &settings));
+            let json = crate::json::to_json(&(&config, &settings));
             self.turn.commands.update_stream(id, now, json);
             self.turn.sync = true;
         }

@@ -43,12 +43,12 @@ impl LogLabel {
             settings: who.settings,
             config: Some(who.config.clone()),
         };
-        let packed = crate::stream::to_json(&label);
+        let packed = crate::json::to_json(&label);
         if packed.len() <= LogOptions::LABEL_MAX {
             return packed;
         }
         label.config = None;
-        crate::stream::to_json(&label)
+        crate::json::to_json(&label)
     }
 
     /// Reads a label.
@@ -56,7 +56,7 @@ impl LogLabel {
     /// # Errors
     /// If it makes no sense.
     pub fn unpack(label: &[u8]) -> Result<Self> {
-        crate::stream::from_json(label)
+        crate::json::from_json(label)
     }
 
     /// Refuses a log that is another stream's.

@@ -167,7 +167,7 @@ impl Shard {
         let mut snapshots: Vec<StreamSnapshot> = Vec::new();
         let mut damaged = Vec::new();
         kv.scan(STREAM_PREFIX, None, &mut |key, value| {
-            match crate::stream::from_json::<StreamSnapshot>(value) {
+            match crate::json::from_json::<StreamSnapshot>(value) {
                 Ok(snapshot) => snapshots.push(snapshot),
                 Err(error) => damaged.push((String::from_utf8_lossy(key).into_owned(), error)),
             }
@@ -316,7 +316,7 @@ impl Shard {
                 if self.streams.contains_key(&id) {
                     return Ok(false);
                 }
-                self.replay_creation(&crate::stream::from_json(&json)?, now)?;
+                self.replay_creation(&crate::json::from_json(&json)?, now)?;
             }
             command => {
                 let Some(stream) = self.streams.get_mut(&id) else {
@@ -421,7 +421,7 @@ fn is_deleted(journal: &dyn LogReader, id: LogId) -> Result<bool> {
 /// What the last checkpoint has of a stream.
 pub(super) fn saved(env: &Environment, id: LogId) -> Result<Option<StreamSnapshot>> {
     let json = env.backend(BackendKind::Segment)?.kv().get(&stream_key(id))?;
-    json.map(|json| crate::stream::from_json(&json)).transpose()
+    json.map(|json| crate::json::from_json(&json)).transpose()
 }
 
 /// The last journal record that the last checkpoint has of a stream; 0 if it has nothing of it.
@@ -434,7 +434,7 @@ pub(super) fn saved_ledger(env: &Environment, id: LogId) -> Result<Ledger> {
     let Some(json) = env.backend(BackendKind::Segment)?.kv().get(&ledger_key(id))? else {
         return Ok(Ledger::default());
     };
-    Ok(crate::stream::from_json(&json).unwrap_or_else(|error| {
+    Ok(crate::json::from_json(&json).unwrap_or_else(|error| {
         tracing::error!(log = %id, "what it has lost: {error}");
         Ledger::default()
     }))
@@ -510,7 +510,7 @@ pub(super) fn replay_one(
 ) -> Result<()> {
     match (stream.as_mut(), command) {
         (None, Command::CreateStream { json }) => {
-            *stream = Some(load_created(env, crate::stream::from_json(&json)?, now)?);
+            *stream = Some(load_created(env, crate::json::from_json(&json)?, now)?);
         }
         (Some(stream), command) if position > stream.position => stream.replay(command, now)?,
         _ => return Ok(()),

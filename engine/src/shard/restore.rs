@@ -56,7 +56,7 @@ impl InTurn<'_, '_> {
         if settings.is_journaled() {
             self.shard.need_room(NEW_STREAM_BYTES, self.turn.now)?;
         }
-        let value = crate::stream::to_json(&(self.shard.number, settings));
+        let value = crate::json::to_json(&(self.shard.number, settings));
         let kv = self.shard.env.backend(BackendKind::Segment)?.kv();
         kv.put_all(&[(key(id), Some(value))])?;
         let who = Identity {
@@ -181,7 +181,7 @@ impl InTurn<'_, '_> {
             let snapshot = StreamSnapshot::of(&stream, self.shard.number, 0);
             self.turn
                 .commands
-                .create_stream(id, now, crate::stream::to_json(&snapshot));
+                .create_stream(id, now, crate::json::to_json(&snapshot));
             self.turn.sync = true;
         }
         stream.enforce_all_limits(now, Some(self.turn))?;
@@ -227,7 +227,7 @@ impl Shard {
             ControlFlow::Continue(())
         })?;
         for (id, value) in found {
-            let (shard, settings) = match crate::stream::from_json::<(usize, Settings)>(&value) {
+            let (shard, settings) = match crate::json::from_json::<(usize, Settings)>(&value) {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::error!(log = %id, "what is noted of its restore is left as it is: {error}");

@@ -1,6 +1,9 @@
 //! How many batches may be open at a time, and how large and how silent they may be: nats-server's
 //! `jetstream { limits { batch { … } } }`.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use crate::types::{Nanos, SECOND};
 
 /// What batches are held to. Where a number of open batches is not given, atomic and fast batches have bounds of their own.
@@ -24,6 +27,25 @@ impl Default for BatchLimits {
             open_per_stream: None,
             open_total: None,
             idle: 10 * SECOND,
+        }
+    }
+}
+
+/// How many batches are open in all streams of a store, and how many may be.
+#[derive(Debug)]
+pub(crate) struct OpenBatches {
+    pub(super) atomic: Arc<AtomicUsize>,
+    pub(super) fast: Arc<AtomicUsize>,
+    pub(super) limits: BatchLimits,
+}
+
+impl OpenBatches {
+    /// None yet.
+    pub fn new(limits: BatchLimits) -> Self {
+        Self {
+            atomic: Arc::default(),
+            fast: Arc::default(),
+            limits,
         }
     }
 }

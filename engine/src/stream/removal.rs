@@ -284,7 +284,7 @@ impl Stream {
         let open = self.removals.open();
         if self.is_journaled() && (self.removals.noted || !open.is_empty()) {
             turn.commands
-                .removing(self.messages.id, turn.now, crate::stream::to_json(&open));
+                .removing(self.messages.id, turn.now, crate::json::to_json(&open));
         }
         self.removals.noted = !open.is_empty();
     }

@@ -1,0 +1,179 @@
+//! What the clients of consumers ask: pull requests, acknowledgements, flow control; and what consumers deliver.
+
+use crate::consumer::{Ack, AckKind, PullRequest};
+use crate::error::Result;
+use crate::reject;
+use crate::shard::emit::Emit;
+use crate::shard::turn::Turn;
+use crate::stream::Stream;
+use crate::types::Seq;
+
+impl Stream {
+    /// Takes a pull request. Answers whether there is such a consumer.
+    pub(crate) fn pull(
+        &mut self,
+        name: &[u8],
+        request: &PullRequest,
+        reply: bytes::Bytes,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let Some(serial) = self.serial(name) else {
+            return false;
+        };
+        if let Some(consumer) = self.consumers.get_mut(&serial) {
+            consumer.pull(request, reply, turn);
+        }
+        self.enqueue(serial);
+        true
+    }
+
+    /// Ends a pull request, unless there is something for it now. Answers whether it is over.
+    ///
+    /// # Errors
+    /// If there is no such consumer, or storage cannot be read.
+    pub(crate) fn end_pull(&mut self, name: &[u8], reply: &[u8], turn: &mut Turn<'_>) -> Result<bool> {
+        let serial = self.serial(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        let consumer = self.consumers.get_mut(&serial).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        let over = !consumer.can_serve(reply, &mut self.messages, turn)?;
+        if over {
+            consumer.cancel_pull(reply);
+        }
+        self.enqueue(serial);
+        Ok(over)
+    }
+
+    /// Ends all pull requests for that reason, each told what it was short of.
+    pub(crate) fn end_all_pulls(&mut self, text: &str, turn: &mut Turn<'_>) {
+        for consumer in self.consumers.values_mut() {
+            consumer.end_pulls_short(text, turn);
+        }
+    }
+
+    /// Takes a consumer away from the client that has it for itself.
+    ///
+    /// # Errors
+    /// If there is no such consumer, or it has no such priority group.
+    pub(crate) fn unpin(&mut self, name: &str, group: &str, turn: &mut Turn<'_>) -> Result<()> {
+        let serial = *self.by_name.get(name).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        let consumer = self.consumers.get_mut(&serial).ok_or(reject::CONSUMER_NOT_FOUND)?;
+        if !consumer.unpin(group, turn) {
+            return Err(reject::CONSUMER_INVALID_PRIORITY_GROUP.into());
+        }
+        self.enqueue(serial);
+        Ok(())
+    }
+
+    /// Takes an acknowledgement.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn ack(&mut self, name: &[u8], ack: Ack, turn: &mut Turn<'_>) -> Result<()> {
+        let Some(serial) = self.serial(name) else {
+            return Ok(());
+        };
+        let Some(consumer) = self.consumers.get_mut(&serial) else {
+            return Ok(());
+        };
+        let confirms = consumer.confirms(&ack);
+        let stale = consumer.is_past(&ack);
+        let done = consumer.ack(&ack, turn);
+        self.progressed.push(serial);
+        self.enqueue(serial);
+        self.release(&done, turn)?;
+        if stale {
+            self.release_unneeded(ack.stream_seq, serial)?;
+        }
+        match ack.kind {
+            AckKind::Next(request) => {
+                self.pull(name, &request, ack.reply, turn);
+            }
+            _ if !ack.reply.is_empty() && confirms => {
+                self.demand_durability(turn);
+                turn.emits.push(Emit::AckReply {
+                    account: self.messages.account.clone(),
+                    to: ack.reply,
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the answer to a flow-control request.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn flow_controlled(
+        &mut self,
+        name: &[u8],
+        id: u64,
+        last: Option<Seq>,
+        turn: &mut Turn<'_>,
+    ) -> Result<()> {
+        let Some(serial) = self.serial(name) else {
+            return Ok(());
+        };
+        let mut done = Vec::new();
+        if let Some(consumer) = self.consumers.get_mut(&serial) {
+            done = consumer.flow_controlled(id, last, turn);
+        }
+        self.enqueue(serial);
+        self.release(&done, turn)
+    }
+
+    /// Somebody subscribed to a consumer's delivery subject, or left: who asks next is told, if nothing is delivered before.
+    pub(crate) fn wake_consumer(&mut self, name: &[u8], turn: &mut Turn<'_>) {
+        let Some(serial) = self.serial(name) else { return };
+        if let Some(consumer) = self.consumers.get_mut(&serial) {
+            consumer.look_for_subscriber(turn);
+        }
+        self.enqueue(serial);
+    }
+
+    /// Lists a consumer among those with something to do in this turn.
+    pub(super) fn enqueue(&mut self, serial: u64) {
+        if let Some(consumer) = self.consumers.get_mut(&serial)
+            && !consumer.queued
+        {
+            consumer.queued = true;
+            self.queue.push(serial);
+        }
+    }
+
+    /// Lets the consumers with something to do send what they can. Answers whether some have to go on next turn.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>) -> Result<bool> {
+        let mut again = Vec::new();
+        // What one lets go of may make room for another, which then is listed meanwhile.
+        let mut at = 0;
+        while let Some(&serial) = self.queue.get(at) {
+            at += 1;
+            let Some(consumer) = self.consumers.get_mut(&serial) else {
+                continue;
+            };
+            consumer.queued = false;
+            let done = match consumer.has_work() {
+                true => consumer.deliver(&mut self.messages, turn)?,
+                false => {
+                    consumer.rest(&self.messages, turn);
+                    Vec::new()
+                }
+            };
+            if turn.budget == 0 && consumer.has_work() {
+                again.push(serial);
+            }
+            self.progressed.push(serial);
+            if !done.is_empty() {
+                self.release(&done, turn)?;
+            }
+        }
+        self.queue.clear();
+        let more = !again.is_empty();
+        for serial in again {
+            self.enqueue(serial);
+        }
+        Ok(more)
+    }
+}
