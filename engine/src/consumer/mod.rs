@@ -4,11 +4,14 @@
 mod ack;
 mod config;
 mod deliver;
+mod info;
 mod priority;
 mod pull;
 mod push;
+mod removed;
 mod request;
 mod reset;
+mod snapshot;
 pub mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,14 +22,15 @@ use serde::{Deserialize, Serialize};
 
 pub use ack::{Ack, AckKind};
 pub use config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
+pub use info::ConsumerInfo;
 pub use priority::GroupState;
+pub(crate) use removed::Held;
 pub use request::{GroupRequest, PullRequest};
+pub use snapshot::ConsumerSnapshot;
 
 use crate::error::Result;
 use crate::index::Cursor;
-use crate::shard::command::Place;
 use crate::shard::emit::ConsumerName;
-use crate::stream::Storage;
 use crate::stream::messages::Messages;
 use crate::types::{NanoTime, Nanos, Seq};
 use priority::Pin;
@@ -51,77 +55,6 @@ struct Pending {
     sent: NanoTime,
     /// When it will be sent again; `NanoTime::MAX` while it waits in the redelivery queue.
     deadline: NanoTime,
-}
-
-/// The messages that a consumer keeps in a stream which keeps them for their consumers' sake.
-pub(crate) struct Held {
-    /// What it sent, gave up or is still to send, ascending, all below `next`.
-    pub singles: VecDeque<Seq>,
-    /// All that it wants from here on,
-    pub next: Seq,
-    /// and below this.
-    pub end: Seq,
-}
-
-/// What a consumer needs to go on after a restart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsumerSnapshot {
-    /// Its serial number within the stream.
-    pub serial: u64,
-    /// Its name.
-    pub name: String,
-    /// Its configuration.
-    pub config: ConsumerConfig,
-    /// When it was made.
-    pub created: NanoTime,
-    /// The next stream sequence it has not looked at.
-    pub next: Seq,
-    /// Single sequences still to be sent before `next` counts (last-per-subject).
-    #[serde(default)]
-    pub initial: Vec<Seq>,
-    /// The last delivery.
-    pub delivered: SeqPair,
-    /// All up to here is acknowledged.
-    pub ack_floor: SeqPair,
-    /// Sent and not acknowledged: stream sequence, consumer sequence, time sent.
-    #[serde(default)]
-    pub pending: Vec<(Seq, u64, NanoTime)>,
-    /// Stream sequences sent more than once, and how often; those of them that are not pending were given up.
-    #[serde(default)]
-    pub deliveries: Vec<(Seq, u64)>,
-}
-
-/// What clients are told of a consumer.
-#[derive(Clone, Debug)]
-pub struct ConsumerInfo {
-    /// Its names.
-    pub name: Arc<ConsumerName>,
-    /// Its configuration.
-    pub config: ConsumerConfig,
-    /// When it was made.
-    pub created: NanoTime,
-    /// The last delivery, and its time.
-    pub delivered: SeqPair,
-    /// When it last delivered.
-    pub last_delivery: Option<NanoTime>,
-    /// All up to here is acknowledged.
-    pub ack_floor: SeqPair,
-    /// When an acknowledgement last came.
-    pub last_ack: Option<NanoTime>,
-    /// Messages sent and not acknowledged.
-    pub num_ack_pending: u64,
-    /// Of those, the ones sent more than once.
-    pub num_redelivered: u64,
-    /// Pull requests waiting.
-    pub num_waiting: u64,
-    /// Messages not sent yet.
-    pub num_pending: u64,
-    /// For a push consumer: whether somebody is subscribed.
-    pub push_bound: bool,
-    /// How long it still pauses, in nanoseconds; 0 if it does not.
-    pub pause_remaining: Nanos,
-    /// Its priority groups.
-    pub groups: Vec<GroupState>,
 }
 
 /// One consumer.
@@ -170,174 +103,6 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    /// Begins a new consumer where its policy says.
-    pub fn create(
-        serial: u64,
-        name: Arc<ConsumerName>,
-        config: ConsumerConfig,
-        now: NanoTime,
-        stream: &mut Messages,
-    ) -> Result<Self> {
-        let filters = filters_of(&config);
-        let last = stream.last();
-        let first = stream.first().max(1);
-        let mut initial = VecDeque::new();
-        let next = match config.deliver_policy {
-            DeliverPolicy::All => first,
-            DeliverPolicy::New => last + 1,
-            DeliverPolicy::Last => match stream.index.prev_match(&filters, last)? {
-                Some(seq) => seq,
-                None if filters.is_empty() => last + 1,
-                None => first,
-            },
-            DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),
-            DeliverPolicy::ByStartTime => stream.seq_at(config.opt_start_time.unwrap_or(0))?.max(first),
-            // All there is, then, is the last of its subject.
-            DeliverPolicy::LastPerSubject if stream.config.max_msgs_per_subject == 1 => first,
-            DeliverPolicy::LastPerSubject => {
-                let mut lasts = Vec::new();
-                stream.index.last_of_each(&filters, &mut |_, info| {
-                    lasts.push(info.last);
-                    std::ops::ControlFlow::Continue(())
-                })?;
-                lasts.sort_unstable();
-                initial = lasts.into();
-                match initial.is_empty() {
-                    // As nats-server, which looks at the last message in vain.
-                    true => last.max(first),
-                    false => last + 1,
-                }
-            }
-        };
-        let before = initial.front().copied().unwrap_or(next).saturating_sub(1);
-        let snapshot = ConsumerSnapshot {
-            serial,
-            name: name.consumer.to_string(),
-            config,
-            created: now,
-            next,
-            initial: initial.into(),
-            delivered: SeqPair {
-                consumer: 0,
-                stream: before,
-            },
-            ack_floor: SeqPair {
-                consumer: 0,
-                stream: before,
-            },
-            ..ConsumerSnapshot::default()
-        };
-        Self::resume(name, snapshot, now, stream)
-    }
-
-    /// Goes on from a snapshot.
-    pub fn resume(
-        name: Arc<ConsumerName>,
-        snapshot: ConsumerSnapshot,
-        now: NanoTime,
-        stream: &mut Messages,
-    ) -> Result<Self> {
-        let filters = filters_of(&snapshot.config);
-        let mut consumer = Self {
-            serial: snapshot.serial,
-            name,
-            created: snapshot.created,
-            queued: false,
-            cursor: Cursor::new(&filters),
-            filters,
-            next: snapshot.next,
-            initial: snapshot.initial.into(),
-            delivered: snapshot.delivered,
-            last_delivery: None,
-            ack_floor: snapshot.ack_floor,
-            last_ack: None,
-            pending: BTreeMap::new(),
-            deliveries: snapshot.deliveries.into_iter().collect(),
-            deadlines: BTreeSet::new(),
-            redeliver: BTreeSet::new(),
-            num_pending: 0,
-            waiting: VecDeque::new(),
-            pin: None,
-            push: Push::default(),
-            idle_since: now,
-            replayed: None,
-            turn_first_delivery: 0,
-            turn_delivered: Vec::new(),
-            turn_acked: Vec::new(),
-            turn_deferred: Vec::new(),
-            turn_given_up: Vec::new(),
-            turn_lost: Vec::new(),
-            doomed: Vec::new(),
-            turn_purged: None,
-            config: snapshot.config,
-        };
-        for (seq, consumer_seq, sent) in snapshot.pending {
-            consumer.track(seq, consumer_seq, sent);
-        }
-        consumer.recount(stream)?;
-        Ok(consumer)
-    }
-
-    /// What it needs to go on after a restart.
-    pub fn snapshot(&self) -> ConsumerSnapshot {
-        ConsumerSnapshot {
-            serial: self.serial,
-            name: self.name.consumer.to_string(),
-            config: self.config.clone(),
-            created: self.created,
-            next: self.next,
-            initial: self.initial.iter().copied().collect(),
-            delivered: self.delivered,
-            ack_floor: self.ack_floor,
-            pending: self
-                .pending
-                .iter()
-                .map(|(&seq, pending)| (seq, pending.consumer_seq, pending.sent))
-                .collect(),
-            deliveries: self.deliveries.iter().map(|(&seq, &count)| (seq, count)).collect(),
-        }
-    }
-
-    /// What clients are told; `storage` is that of its stream.
-    pub fn info(&self, now: NanoTime, storage: Storage) -> ConsumerInfo {
-        ConsumerInfo {
-            name: self.name.clone(),
-            config: self.config.clone(),
-            created: self.created,
-            delivered: self.told(storage),
-            last_delivery: self.last_delivery,
-            ack_floor: self.ack_floor,
-            last_ack: self.last_ack,
-            num_ack_pending: self.pending.len() as u64,
-            num_redelivered: match self.config.max_deliver {
-                // What is given up after its only delivery was not redelivered.
-                1 => 0,
-                _ => self.deliveries.len() as u64,
-            },
-            num_waiting: self.waiting.len() as u64,
-            num_pending: self.num_pending,
-            push_bound: self.push.active,
-            pause_remaining: self
-                .config
-                .pause_until
-                .map_or(0, |until| until.saturating_sub(now).max(0)),
-            groups: self.group_states(),
-        }
-    }
-
-    /// One in memory that began at the beginning and has sent nothing stands before what it will send first.
-    fn told(&self, storage: Storage) -> SeqPair {
-        let in_memory = self.config.mem_storage || storage == Storage::Memory;
-        let fresh = in_memory && self.delivered == SeqPair::default() && self.initial.is_empty();
-        SeqPair {
-            stream: match fresh {
-                true => self.next.saturating_sub(1),
-                false => self.delivered.stream,
-            },
-            ..self.delivered
-        }
-    }
-
     /// The filters, empty for all subjects.
     pub fn filters(&self) -> &[Bytes] {
         &self.filters
@@ -366,157 +131,9 @@ impl Consumer {
         }
     }
 
-    /// A message it wants is gone; if it was on its way, nobody need acknowledge it any more. Answers whether it was sent or
-    /// given up: then there may be room for another, and the journal has to know where the consumer stands.
-    pub fn removed(&mut self, seq: Seq) -> bool {
-        self.uncount(seq);
-        self.lost(seq);
-        let given_up = self.deliveries.contains_key(&seq);
-        let known = self.forget(seq) || given_up;
-        if known {
-            self.turn_purged.get_or_insert_default().push(seq);
-        }
-        known
-    }
-
-    /// A purge that is under way took these messages away, in ascending order.
-    pub fn doom(&mut self, seqs: &[Seq]) {
-        let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else {
-            return;
-        };
-        let sent = self.pending.range(first..=last).map(|(seq, _)| *seq);
-        let gone = sent.filter(|seq| seqs.binary_search(seq).is_ok());
-        self.doomed.extend(gone);
-        if self.deliveries.is_empty() {
-            return;
-        }
-        let given_up = |seq: &&Seq| self.deliveries.contains_key(*seq) && !self.pending.contains_key(*seq);
-        self.doomed.extend(seqs.iter().filter(given_up));
-    }
-
-    /// A purge took all messages away.
-    pub fn doom_all(&mut self) {
-        let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
-        self.doomed = self.pending.keys().chain(given_up).copied().collect();
-    }
-
-    /// What it holds on to, for retention's sake.
-    pub fn held(&self) -> Held {
-        let sent = self.pending.keys().chain(self.deliveries.keys()).chain(&self.initial);
-        let mut singles: Vec<Seq> = sent.copied().filter(|seq| *seq < self.next).collect();
-        singles.sort_unstable();
-        singles.dedup();
-        Held {
-            singles: singles.into(),
-            next: self.next,
-            end: Seq::MAX,
-        }
-    }
-
     /// Every message from here on that it wants, it needs.
     pub fn next(&self) -> Seq {
         self.next
-    }
-
-    /// If that message was on its way, the world is told that it will not be acknowledged.
-    pub fn lost(&mut self, seq: Seq) {
-        if let Some(pending) = self.pending.get(&seq) {
-            let deliveries = self.deliveries.get(&seq).copied().unwrap_or(1);
-            self.turn_lost.push((seq, pending.consumer_seq, deliveries));
-        }
-    }
-
-    /// A message it wants is gone: it does not count as one to be sent.
-    pub fn uncount(&mut self, seq: Seq) {
-        // One on the list is dropped from it when its turn comes.
-        let unsent = seq >= self.next || self.initial.binary_search(&seq).is_ok();
-        if unsent {
-            self.num_pending = self.num_pending.saturating_sub(1);
-        }
-    }
-
-    /// After a restart: whatever is gone is forgotten, and counted anew.
-    pub fn recovered(&mut self, stream: &mut Messages) -> Result<()> {
-        for seq in self.gone(stream)? {
-            self.forget(seq);
-        }
-        self.next = self.next.max(stream.first());
-        self.recount(stream)
-    }
-
-    /// Messages were purged, of the subjects that `filter` matches, all of which are now at or above `start`. The place of
-    /// a consumer that wants only some of these moves up to there, as nats-server's does; that of others that want some of
-    /// them to the first message of the stream. Answers whether there may be room for another message now.
-    pub fn purged(&mut self, filter: &[u8], start: Seq, now: NanoTime, stream: &mut Messages) -> Result<bool> {
-        let all = filter.is_empty() || filter == b">";
-        let within = |own: &Bytes| weir_subject::is_subset(own, filter);
-        let only = !self.filters.is_empty() && self.filters.iter().all(within);
-        let some = self.filters.iter().any(within);
-        let among =
-            some || self.filters.is_empty() || self.filters.iter().any(|own| weir_subject::is_subset(filter, own));
-        let start = match () {
-            () if all || only => start,
-            () if among => stream.first(),
-            () => {
-                self.doomed.clear();
-                return Ok(false);
-            }
-        };
-        let gone = std::mem::take(&mut self.doomed);
-        self.next = self.next.max(start);
-        if self.ack_floor.stream < start {
-            self.ack_floor.stream = start - 1;
-            for &seq in &gone {
-                self.deliveries.remove(&seq);
-                if let Some(pending) = self.drop_pending(seq) {
-                    self.ack_floor.consumer = self.ack_floor.consumer.max(pending.consumer_seq);
-                    self.last_ack = Some(now);
-                }
-            }
-        } else {
-            for &seq in &gone {
-                self.forget(seq);
-                self.last_ack = Some(now);
-            }
-        }
-        self.delivered.stream = self.next.saturating_sub(1);
-        if self.pending.is_empty() {
-            self.ack_floor = self.delivered;
-        }
-        let freed = !gone.is_empty();
-        self.turn_purged.get_or_insert_default().extend(gone);
-        Ok(freed)
-    }
-
-    /// Applies from the journal where purges left it.
-    pub fn replay_placed(&mut self, place: Place, gone: &[Seq]) {
-        for &seq in gone {
-            self.deliveries.remove(&seq);
-            self.drop_pending(seq);
-        }
-        self.next = place.next;
-        self.delivered = place.delivered;
-        self.ack_floor = place.ack_floor;
-    }
-
-    /// What it sent or gave up that is no longer there.
-    fn gone(&self, stream: &mut Messages) -> Result<Vec<Seq>> {
-        let mut gone = Vec::new();
-        let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
-        for &seq in self.pending.keys().chain(given_up) {
-            if !stream.index.is_live(seq)? {
-                gone.push(seq);
-            }
-        }
-        Ok(gone)
-    }
-
-    /// Whether the consumer still needs a message, for retention by interest.
-    pub fn needs(&self, seq: Seq) -> bool {
-        seq >= self.next
-            || self.pending.contains_key(&seq)
-            || self.deliveries.contains_key(&seq)
-            || self.initial.binary_search(&seq).is_ok()
     }
 
     /// Counts anew what is to be sent.

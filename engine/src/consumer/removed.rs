@@ -1,0 +1,162 @@
+//! What becomes of a consumer when messages go: one by one, by a purge, or with what it held.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::consumer::Consumer;
+use crate::error::Result;
+use crate::shard::command::Place;
+use crate::stream::messages::Messages;
+use crate::types::{NanoTime, Seq};
+
+/// The messages that a consumer keeps in a stream which keeps them for their consumers' sake.
+pub(crate) struct Held {
+    /// What it sent, gave up or is still to send, ascending, all below `next`.
+    pub singles: VecDeque<Seq>,
+    /// All that it wants from here on,
+    pub next: Seq,
+    /// and below this.
+    pub end: Seq,
+}
+
+impl Consumer {
+    /// A message it wants is gone; if it was on its way, nobody need acknowledge it any more. Answers whether it was sent or
+    /// given up: then there may be room for another, and the journal has to know where the consumer stands.
+    pub fn removed(&mut self, seq: Seq) -> bool {
+        self.uncount(seq);
+        self.lost(seq);
+        let given_up = self.deliveries.contains_key(&seq);
+        let known = self.forget(seq) || given_up;
+        if known {
+            self.turn_purged.get_or_insert_default().push(seq);
+        }
+        known
+    }
+
+    /// A purge that is under way took these messages away, in ascending order.
+    pub fn doom(&mut self, seqs: &[Seq]) {
+        let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else {
+            return;
+        };
+        let sent = self.pending.range(first..=last).map(|(seq, _)| *seq);
+        let gone = sent.filter(|seq| seqs.binary_search(seq).is_ok());
+        self.doomed.extend(gone);
+        if self.deliveries.is_empty() {
+            return;
+        }
+        let given_up = |seq: &&Seq| self.deliveries.contains_key(*seq) && !self.pending.contains_key(*seq);
+        self.doomed.extend(seqs.iter().filter(given_up));
+    }
+
+    /// A purge took all messages away.
+    pub fn doom_all(&mut self) {
+        let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
+        self.doomed = self.pending.keys().chain(given_up).copied().collect();
+    }
+
+    /// What it holds on to, for retention's sake.
+    pub fn held(&self) -> Held {
+        let sent = self.pending.keys().chain(self.deliveries.keys()).chain(&self.initial);
+        let mut singles: Vec<Seq> = sent.copied().filter(|seq| *seq < self.next).collect();
+        singles.sort_unstable();
+        singles.dedup();
+        Held {
+            singles: singles.into(),
+            next: self.next,
+            end: Seq::MAX,
+        }
+    }
+
+    /// If that message was on its way, the world is told that it will not be acknowledged.
+    pub fn lost(&mut self, seq: Seq) {
+        if let Some(pending) = self.pending.get(&seq) {
+            let deliveries = self.deliveries.get(&seq).copied().unwrap_or(1);
+            self.turn_lost.push((seq, pending.consumer_seq, deliveries));
+        }
+    }
+
+    /// A message it wants is gone: it does not count as one to be sent.
+    pub fn uncount(&mut self, seq: Seq) {
+        // One on the list is dropped from it when its turn comes.
+        let unsent = seq >= self.next || self.initial.binary_search(&seq).is_ok();
+        if unsent {
+            self.num_pending = self.num_pending.saturating_sub(1);
+        }
+    }
+
+    /// Messages were purged, of the subjects that `filter` matches, all of which are now at or above `start`. The place of
+    /// a consumer that wants only some of these moves up to there, as nats-server's does; that of others that want some of
+    /// them to the first message of the stream. Answers whether there may be room for another message now.
+    pub fn purged(&mut self, filter: &[u8], start: Seq, now: NanoTime, stream: &mut Messages) -> Result<bool> {
+        let all = filter.is_empty() || filter == b">";
+        let within = |own: &Bytes| weir_subject::is_subset(own, filter);
+        let only = !self.filters.is_empty() && self.filters.iter().all(within);
+        let some = self.filters.iter().any(within);
+        let among =
+            some || self.filters.is_empty() || self.filters.iter().any(|own| weir_subject::is_subset(filter, own));
+        let start = match () {
+            () if all || only => start,
+            () if among => stream.first(),
+            () => {
+                self.doomed.clear();
+                return Ok(false);
+            }
+        };
+        let gone = std::mem::take(&mut self.doomed);
+        self.next = self.next.max(start);
+        if self.ack_floor.stream < start {
+            self.ack_floor.stream = start - 1;
+            for &seq in &gone {
+                self.deliveries.remove(&seq);
+                if let Some(pending) = self.drop_pending(seq) {
+                    self.ack_floor.consumer = self.ack_floor.consumer.max(pending.consumer_seq);
+                    self.last_ack = Some(now);
+                }
+            }
+        } else {
+            for &seq in &gone {
+                self.forget(seq);
+                self.last_ack = Some(now);
+            }
+        }
+        self.delivered.stream = self.next.saturating_sub(1);
+        if self.pending.is_empty() {
+            self.ack_floor = self.delivered;
+        }
+        let freed = !gone.is_empty();
+        self.turn_purged.get_or_insert_default().extend(gone);
+        Ok(freed)
+    }
+
+    /// Applies from the journal where purges left it.
+    pub fn replay_placed(&mut self, place: Place, gone: &[Seq]) {
+        for &seq in gone {
+            self.deliveries.remove(&seq);
+            self.drop_pending(seq);
+        }
+        self.next = place.next;
+        self.delivered = place.delivered;
+        self.ack_floor = place.ack_floor;
+    }
+
+    /// What it sent or gave up that is no longer there.
+    pub(super) fn gone(&self, stream: &mut Messages) -> Result<Vec<Seq>> {
+        let mut gone = Vec::new();
+        let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
+        for &seq in self.pending.keys().chain(given_up) {
+            if !stream.index.is_live(seq)? {
+                gone.push(seq);
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Whether the consumer still needs a message, for retention by interest.
+    pub fn needs(&self, seq: Seq) -> bool {
+        seq >= self.next
+            || self.pending.contains_key(&seq)
+            || self.deliveries.contains_key(&seq)
+            || self.initial.binary_search(&seq).is_ok()
+    }
+}

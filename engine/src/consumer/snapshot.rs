@@ -1,0 +1,181 @@
+//! How a consumer begins, and what it needs to go on after a restart.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::consumer::push::Push;
+use crate::consumer::{Consumer, ConsumerConfig, DeliverPolicy, SeqPair, filters_of};
+use crate::error::Result;
+use crate::index::Cursor;
+use crate::shard::emit::ConsumerName;
+use crate::stream::messages::Messages;
+use crate::types::{NanoTime, Seq};
+
+/// What a consumer needs to go on after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerSnapshot {
+    /// Its serial number within the stream.
+    pub serial: u64,
+    /// Its name.
+    pub name: String,
+    /// Its configuration.
+    pub config: ConsumerConfig,
+    /// When it was made.
+    pub created: NanoTime,
+    /// The next stream sequence it has not looked at.
+    pub next: Seq,
+    /// Single sequences still to be sent before `next` counts (last-per-subject).
+    #[serde(default)]
+    pub initial: Vec<Seq>,
+    /// The last delivery.
+    pub delivered: SeqPair,
+    /// All up to here is acknowledged.
+    pub ack_floor: SeqPair,
+    /// Sent and not acknowledged: stream sequence, consumer sequence, time sent.
+    #[serde(default)]
+    pub pending: Vec<(Seq, u64, NanoTime)>,
+    /// Stream sequences sent more than once, and how often; those of them that are not pending were given up.
+    #[serde(default)]
+    pub deliveries: Vec<(Seq, u64)>,
+}
+
+impl Consumer {
+    /// Begins a new consumer where its policy says.
+    pub fn create(
+        serial: u64,
+        name: Arc<ConsumerName>,
+        config: ConsumerConfig,
+        now: NanoTime,
+        stream: &mut Messages,
+    ) -> Result<Self> {
+        let filters = filters_of(&config);
+        let last = stream.last();
+        let first = stream.first().max(1);
+        let mut initial = VecDeque::new();
+        let next = match config.deliver_policy {
+            DeliverPolicy::All => first,
+            DeliverPolicy::New => last + 1,
+            DeliverPolicy::Last => match stream.index.prev_match(&filters, last)? {
+                Some(seq) => seq,
+                None if filters.is_empty() => last + 1,
+                None => first,
+            },
+            DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),
+            DeliverPolicy::ByStartTime => stream.seq_at(config.opt_start_time.unwrap_or(0))?.max(first),
+            // All there is, then, is the last of its subject.
+            DeliverPolicy::LastPerSubject if stream.config.max_msgs_per_subject == 1 => first,
+            DeliverPolicy::LastPerSubject => {
+                let mut lasts = Vec::new();
+                stream.index.last_of_each(&filters, &mut |_, info| {
+                    lasts.push(info.last);
+                    std::ops::ControlFlow::Continue(())
+                })?;
+                lasts.sort_unstable();
+                initial = lasts.into();
+                match initial.is_empty() {
+                    // As nats-server, which looks at the last message in vain.
+                    true => last.max(first),
+                    false => last + 1,
+                }
+            }
+        };
+        let before = initial.front().copied().unwrap_or(next).saturating_sub(1);
+        let snapshot = ConsumerSnapshot {
+            serial,
+            name: name.consumer.to_string(),
+            config,
+            created: now,
+            next,
+            initial: initial.into(),
+            delivered: SeqPair {
+                consumer: 0,
+                stream: before,
+            },
+            ack_floor: SeqPair {
+                consumer: 0,
+                stream: before,
+            },
+            ..ConsumerSnapshot::default()
+        };
+        Self::resume(name, snapshot, now, stream)
+    }
+
+    /// Goes on from a snapshot.
+    pub fn resume(
+        name: Arc<ConsumerName>,
+        snapshot: ConsumerSnapshot,
+        now: NanoTime,
+        stream: &mut Messages,
+    ) -> Result<Self> {
+        let filters = filters_of(&snapshot.config);
+        let mut consumer = Self {
+            serial: snapshot.serial,
+            name,
+            created: snapshot.created,
+            queued: false,
+            cursor: Cursor::new(&filters),
+            filters,
+            next: snapshot.next,
+            initial: snapshot.initial.into(),
+            delivered: snapshot.delivered,
+            last_delivery: None,
+            ack_floor: snapshot.ack_floor,
+            last_ack: None,
+            pending: BTreeMap::new(),
+            deliveries: snapshot.deliveries.into_iter().collect(),
+            deadlines: BTreeSet::new(),
+            redeliver: BTreeSet::new(),
+            num_pending: 0,
+            waiting: VecDeque::new(),
+            pin: None,
+            push: Push::default(),
+            idle_since: now,
+            replayed: None,
+            turn_first_delivery: 0,
+            turn_delivered: Vec::new(),
+            turn_acked: Vec::new(),
+            turn_deferred: Vec::new(),
+            turn_given_up: Vec::new(),
+            turn_lost: Vec::new(),
+            doomed: Vec::new(),
+            turn_purged: None,
+            config: snapshot.config,
+        };
+        for (seq, consumer_seq, sent) in snapshot.pending {
+            consumer.track(seq, consumer_seq, sent);
+        }
+        consumer.recount(stream)?;
+        Ok(consumer)
+    }
+
+    /// What it needs to go on after a restart.
+    pub fn snapshot(&self) -> ConsumerSnapshot {
+        ConsumerSnapshot {
+            serial: self.serial,
+            name: self.name.consumer.to_string(),
+            config: self.config.clone(),
+            created: self.created,
+            next: self.next,
+            initial: self.initial.iter().copied().collect(),
+            delivered: self.delivered,
+            ack_floor: self.ack_floor,
+            pending: self
+                .pending
+                .iter()
+                .map(|(&seq, pending)| (seq, pending.consumer_seq, pending.sent))
+                .collect(),
+            deliveries: self.deliveries.iter().map(|(&seq, &count)| (seq, count)).collect(),
+        }
+    }
+
+    /// After a restart: whatever is gone is forgotten, and counted anew.
+    pub fn recovered(&mut self, stream: &mut Messages) -> Result<()> {
+        for seq in self.gone(stream)? {
+            self.forget(seq);
+        }
+        self.next = self.next.max(stream.first());
+        self.recount(stream)
+    }
+}
