@@ -1,0 +1,82 @@
+//! Reading messages: one, or one after the other; what is damaged is noted.
+
+use crate::backend::{Log, LogReader};
+use crate::error::{Error, Kind, Result};
+use crate::stream::message::Message;
+use crate::stream::messages::Messages;
+use crate::types::{Entry, Seq};
+
+/// Erasures of a turn up to which going through them all is quicker than asking the index.
+const ERASED_SEARCH: usize = 512;
+
+impl Messages {
+    /// A live message. That it is damaged is reported, once.
+    pub fn load(&self, seq: Seq) -> Result<Option<Message>> {
+        if !self.index.is_live(seq)? {
+            return Ok(None);
+        }
+        let entry = match self.tail.get(seq) {
+            Some(entry) => Ok(Some(entry.clone())),
+            None => self.reader.get(seq),
+        };
+        self.unpack(seq, entry)
+    }
+
+    /// The damaged records below a sequence that were met and are still there.
+    pub fn damaged_below(&self, seq: Seq) -> Vec<Seq> {
+        self.damage.borrow().below(seq)
+    }
+
+    pub(super) fn unpack(&self, seq: Seq, entry: Result<Option<Entry>>) -> Result<Option<Message>> {
+        let message = entry.and_then(|entry| entry.map(Message::unpack).transpose());
+        if let Err(error) = &message
+            && error.kind == Kind::Damaged
+        {
+            self.note_damage(seq, error);
+        }
+        message
+    }
+
+    /// Reports a damaged record, the first time that it is met.
+    pub(super) fn note_damage(&self, seq: Seq, why: &Error) {
+        if self.damage.borrow_mut().found(seq) {
+            tracing::error!(stream = %self.name, seq, "a damaged message is passed over: {why}");
+        }
+    }
+
+    /// Whether damaged records were met since they were last told of.
+    pub fn has_untold_damage(&self) -> bool {
+        self.damage.borrow().has_untold()
+    }
+
+    /// The damaged records that were met since this was last asked.
+    pub fn take_damage(&mut self) -> Vec<Seq> {
+        self.damage.get_mut().take()
+    }
+
+    /// [`Messages::load`] for somebody who reads in order.
+    pub fn load_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
+        // The tail may still hold what is gone from the log, and the log what went away in this turn.
+        if self.tail.get(seq).is_some() || self.erased.len() > ERASED_SEARCH {
+            return self.load(seq);
+        }
+        if seq < self.first() || self.erased.contains(&seq) {
+            return Ok(None);
+        }
+        let entry = self.ahead.get(self.reader.as_ref(), seq, self.last);
+        self.unpack(seq, entry)
+    }
+
+    /// [`Messages::load_in_order`] for a reader that passes over what is damaged.
+    pub fn read_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
+        match self.load_in_order(seq) {
+            Err(error) if error.kind == Kind::Damaged => Ok(None),
+            message => message,
+        }
+    }
+
+    /// The first live message from `from` on, if reading in order has come by it already.
+    pub fn next_in_order(&self, from: Seq) -> Option<Seq> {
+        self.ahead.next(from)
+    }
+}

@@ -1,0 +1,72 @@
+//! Messages by their times: the first, the first that can grow too old, the first that is not older.
+
+use crate::error::{Error, Result};
+use crate::stream::messages::Messages;
+use crate::types::{NanoTime, Seq};
+
+impl Messages {
+    /// The first live message's time.
+    pub fn first_time(&mut self) -> Result<Option<NanoTime>> {
+        let Some(seq) = self.index.first() else {
+            return Ok(None);
+        };
+        match self.first_time {
+            Some((known, time)) if known == seq => Ok(Some(time)),
+            _ => {
+                let time = self.head(seq)?.map(|head| head.time);
+                self.first_time = time.map(|time| (seq, time));
+                Ok(time)
+            }
+        }
+    }
+
+    /// The first live message that can grow too old, and its time.
+    pub fn first_aging(&mut self) -> Result<Option<(Seq, NanoTime)>> {
+        let Some(first) = self.index.first() else {
+            return Ok(None);
+        };
+        if let Some((seq, time)) = self.first_aging
+            && self.index.is_live(seq)?
+        {
+            return Ok(Some((seq, time)));
+        }
+        let mut next = Some(first);
+        if self.ageless_below > first {
+            next = self.index.next_live(self.ageless_below)?;
+        }
+        self.first_aging = None;
+        while let Some(seq) = next {
+            match self.head(seq)? {
+                Some(head) if !head.ageless => {
+                    self.first_aging = Some((seq, head.time));
+                    break;
+                }
+                Some(_) => self.ageless_below = seq + 1,
+                // How old a damaged one is, nobody knows: it goes with the next one that can be read.
+                None => {
+                    self.note_damage(seq, &Error::damaged("its time cannot be read"));
+                    self.ageless_below = seq + 1;
+                }
+            }
+            next = self.index.next_live(seq + 1)?;
+        }
+        Ok(self.first_aging)
+    }
+
+    /// The first live sequence that is not older than a time; one above the last if all are older.
+    pub fn seq_at(&self, time: NanoTime) -> Result<Seq> {
+        let (mut low, mut high) = (self.first(), self.last + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(live) = self.index.next_live(middle)? else {
+                high = middle;
+                continue;
+            };
+            match self.head(live)? {
+                Some(head) if head.time < time => low = live + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+}
