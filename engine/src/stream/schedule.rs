@@ -5,27 +5,28 @@
 //! schedule's own time at first, and later the `Nats-Schedule-Next` of what it made. So the journal needs no commands of
 //! its own, and a message that was due while the server was down is made once, at the start.
 
+mod pattern;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use jiff::Timestamp;
-use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::error::{Kind, Result};
 use crate::headers;
-use crate::json::format_time;
 use crate::reject::{self, Rejection};
 use crate::shard::turn::Turn;
 use crate::stream::Stream;
 use crate::stream::asked::Asked;
-use crate::stream::cron::Cron;
 use crate::stream::limits::MAKE_ROOM;
 use crate::stream::message::{Marks, is_schedule};
 use crate::stream::publish::{Publish, Ready, Rollup};
 use crate::stream::ttl::{self, Life};
-use crate::types::{NanoTime, SECOND, Seq};
+use crate::types::{NanoTime, Seq};
+use pattern::{Next, Pattern, parse_time};
 
 /// Messages that schedules make in one turn at most.
 const FIRE_MAX: usize = 1024;
@@ -39,23 +40,6 @@ pub(super) struct Schedules {
     known: bool,
     by_subject: HashMap<Bytes, (NanoTime, Seq), RandomState>,
     due: BTreeMap<(NanoTime, Seq), Bytes>,
-}
-
-/// What a schedule says of its times.
-enum Pattern {
-    /// `@at`
-    Once(NanoTime),
-    /// `@every`, in nanoseconds
-    Every(NanoTime),
-    /// Anything else
-    Cron(Cron, TimeZone),
-}
-
-/// When a schedule is due next.
-struct Next {
-    at: NanoTime,
-    /// As `Nats-Schedule-Next` has it; `None` if there is no further time.
-    text: Option<String>,
 }
 
 /// What the headers of a message mean for schedules.
@@ -120,68 +104,6 @@ impl Schedules {
             && let Some(&(_, seq)) = self.by_subject.get(scheduler)
         {
             self.set(Bytes::copy_from_slice(scheduler), seq, at);
-        }
-    }
-}
-
-impl Pattern {
-    /// What a message's headers say; `None` if it is no schedule.
-    fn of(asked: &Asked<'_>) -> Result<Option<Self>, Rejection> {
-        let zone = asked.schedule_zone.map(find_zone).transpose()?;
-        let Some(pattern) = asked.schedule else {
-            return Ok(None);
-        };
-        let pattern = std::str::from_utf8(pattern)
-            .ok()
-            .and_then(|text| Self::parse(text, zone));
-        pattern.map(Some).ok_or(reject::MESSAGE_SCHEDULES_PATTERN_INVALID)
-    }
-
-    fn parse(text: &str, zone: Option<TimeZone>) -> Option<Self> {
-        if let Some(time) = text.strip_prefix("@at ") {
-            return match zone {
-                None => parse_time(time.as_bytes()).map(Self::Once),
-                Some(_) => None,
-            };
-        }
-        if let Some(interval) = text.strip_prefix("@every ") {
-            let interval = ttl::signed_duration(interval).filter(|interval| *interval >= SECOND)?;
-            return zone.is_none().then_some(Self::Every(interval));
-        }
-        Some(Self::Cron(Cron::parse(text)?, zone.unwrap_or(TimeZone::UTC)))
-    }
-
-    /// The first time after `after`. Times before `now` are left out: what was missed is made up for once only.
-    fn next(&self, after: NanoTime, now: NanoTime) -> Option<Next> {
-        match self {
-            Self::Once(at) => Some(Next { at: *at, text: None }),
-            Self::Every(interval) => {
-                let mut at = to_second(after).saturating_add(*interval);
-                if at < now {
-                    at = to_second(now).saturating_add(*interval);
-                }
-                Some(Next {
-                    at,
-                    text: Some(format_time(Some(at))),
-                })
-            }
-            Self::Cron(cron, zone) => {
-                let next = |after: NanoTime| {
-                    let due = cron.next(Timestamp::from_nanosecond(after.into()).ok()?, zone)?;
-                    let at = i64::try_from(due.as_nanosecond()).ok()?;
-                    Some((at, due))
-                };
-                let (mut at, mut due) = next(after)?;
-                if at < now {
-                    (at, due) = next(to_second(now))?;
-                }
-                let offset = zone.to_offset(due);
-                let text = match offset.is_zero() {
-                    true => due.to_string(),
-                    false => due.display_with_offset(offset).to_string(),
-                };
-                Some(Next { at, text: Some(text) })
-            }
         }
     }
 }
@@ -529,135 +451,4 @@ fn plain_headers(block: &[u8]) -> Vec<u8> {
 
 fn is_publish_subject(subject: &[u8]) -> bool {
     weir_subject::is_valid_subject(subject) && weir_subject::is_literal(subject)
-}
-
-/// A time zone by its name in the IANA database that is built in; nothing is read from the machine, so `Local` is UTC.
-fn find_zone(name: &[u8]) -> Result<TimeZone, Rejection> {
-    let name = std::str::from_utf8(name).map_err(|_| reject::MESSAGE_SCHEDULES_TIME_ZONE_INVALID)?;
-    if name == "UTC" || name == "Local" {
-        return Ok(TimeZone::UTC);
-    }
-    let zone = TimeZoneDatabase::bundled().get(name).ok();
-    // Names are found whatever their case; only the right one counts.
-    zone.filter(|zone| zone.iana_name() == Some(name))
-        .ok_or(reject::MESSAGE_SCHEDULES_TIME_ZONE_INVALID)
-}
-
-/// The nearest whole second; from half a second on the next.
-fn to_second(time: NanoTime) -> NanoTime {
-    time.saturating_add(SECOND / 2)
-        .div_euclid(SECOND)
-        .saturating_mul(SECOND)
-}
-
-/// A time in the one form of RFC 3339 that Go reads.
-fn parse_time(text: &[u8]) -> Option<NanoTime> {
-    const FORM: &[u8] = b"dddd-dd-ddTdd:dd:dd";
-    let fits = |text: &[u8], form: &[u8]| {
-        text.len() == form.len()
-            && text.iter().zip(form).all(|(byte, form)| {
-                if *form == b'd' {
-                    byte.is_ascii_digit()
-                } else {
-                    byte == form
-                }
-            })
-    };
-    let (date, rest) = text.split_at_checked(FORM.len())?;
-    // No leap seconds.
-    if !fits(date, FORM) || date[17] > b'5' {
-        return None;
-    }
-    let digits = match rest.first()? {
-        b'.' | b',' => rest[1..].iter().take_while(|byte| byte.is_ascii_digit()).count(),
-        _ => 0,
-    };
-    let (fraction, zone) = match digits {
-        0 => (&[][..], rest),
-        _ => (&rest[1..=digits.min(9)], &rest[1 + digits..]),
-    };
-    if zone != b"Z" && !fits(zone, b"+dd:dd") && !fits(zone, b"-dd:dd") {
-        return None;
-    }
-    let dot: &[u8] = if fraction.is_empty() { b"" } else { b"." };
-    let text = String::from_utf8([date, dot, fraction, zone].concat()).ok()?;
-    let time: Timestamp = text.parse().ok()?;
-    i64::try_from(time.as_nanosecond()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_times_as_go_does() {
-        for (text, time) in [
-            ("2026-01-01T00:00:00Z", Some(1_767_225_600 * SECOND)),
-            ("2026-01-01T01:00:00+01:00", Some(1_767_225_600 * SECOND)),
-            ("2026-01-01T00:00:00.5Z", Some(1_767_225_600 * SECOND + SECOND / 2)),
-            ("2026-01-01T00:00:00,5Z", Some(1_767_225_600 * SECOND + SECOND / 2)),
-            ("2026-01-01t00:00:00Z", None),
-            ("2026-01-01 00:00:00Z", None),
-            ("2026-01-01T00:00Z", None),
-            ("2026-01-01T00:00:60Z", None),
-            ("2026-13-01T00:00:00Z", None),
-            ("2026-01-01T00:00:00", None),
-            ("2026-01-01T00:00:00.Z", None),
-            ("2026-01-01T00:00:00Z[UTC]", None),
-            ("", None),
-        ] {
-            assert_eq!(parse_time(text.as_bytes()), time, "{text}");
-        }
-    }
-
-    #[test]
-    fn intervals_skip_what_was_missed() {
-        let pattern = Pattern::parse("@every 90s", None).unwrap();
-        let next = |after, now| pattern.next(after, now).unwrap().at;
-        let half = SECOND / 2;
-        assert_eq!(next(10 * SECOND + half - 1, 10 * SECOND), 100 * SECOND);
-        assert_eq!(next(10 * SECOND + half, 10 * SECOND), 101 * SECOND);
-        assert_eq!(next(10 * SECOND, 1000 * SECOND), 1090 * SECOND);
-        let text = pattern.next(10 * SECOND, 0).unwrap().text;
-        assert_eq!(text.as_deref(), Some("1970-01-01T00:01:40Z"));
-    }
-
-    #[test]
-    fn next_times_are_told_in_their_zone() {
-        let told = |zone: &str| {
-            let zone = find_zone(zone.as_bytes()).unwrap();
-            let pattern = Pattern::parse("@hourly", Some(zone)).unwrap();
-            pattern.next(1_767_225_600 * SECOND, 0).unwrap().text.unwrap()
-        };
-        assert_eq!(told("Europe/Berlin"), "2026-01-01T02:00:00+01:00");
-        assert_eq!(told("Europe/London"), "2026-01-01T01:00:00Z");
-        assert_eq!(told("Asia/Kolkata"), "2026-01-01T06:00:00+05:30");
-        for zone in ["", "europe/berlin", "Europe/Weir", "../UTC", "/etc/localtime"] {
-            assert!(find_zone(zone.as_bytes()).is_err(), "{zone}");
-        }
-    }
-
-    #[test]
-    fn patterns_and_zones() {
-        let zone = || Some(TimeZone::UTC);
-        assert!(Pattern::parse("@every 1s", None).is_some());
-        for (pattern, zone) in [
-            ("@every 999ms", None),
-            ("@every", None),
-            ("@every 1s", zone()),
-            ("@at 2026-01-01T00:00:00Z", zone()),
-            ("@at tomorrow", None),
-        ] {
-            assert!(Pattern::parse(pattern, zone).is_none(), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn drops_headers_about_publishing() {
-        let block = b"NATS/1.0\r\nA: 1\r\nNats-Scheduler: x\r\nNats-Schedule-TTL: 1\r\nNats-Expected-Stream: s\r\n\
-            Nats-TTL: 5\r\nNats-Msg-Id: i\r\nNats-Rollup: sub\r\nNats-TTLs: 1\r\n\r\n";
-        assert_eq!(plain_headers(block), b"NATS/1.0\r\nA: 1\r\nNats-TTLs: 1\r\n\r\n");
-        assert_eq!(plain_headers(b"NATS/1.0\r\nNats-TTL: 5\r\n\r\n"), b"");
-        assert_eq!(plain_headers(b""), b"");
-    }
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::backend::{Direction, Log, LogReader, Want};
+use crate::backend::{Direction, Want};
 use crate::error::{Error, Kind, Result};
 use crate::stream::Storage;
 use crate::stream::message::{self};

@@ -1,6 +1,5 @@
 //! Reading messages: one, or one after the other; what is damaged is noted.
 
-use crate::backend::{Log, LogReader};
 use crate::error::{Error, Kind, Result};
 use crate::stream::message::Message;
 use crate::stream::messages::Messages;
