@@ -236,39 +236,4 @@ impl ShardHandle {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_so_much_waits() {
-        let publish = |body: &'static str| Input::Publish {
-            stream: LogId(1),
-            subject: Bytes::from_static(b"a"),
-            headers_len: 0,
-            body: Bytes::from_static(body.as_bytes()),
-            ticket: Ticket::None,
-        };
-        let limits = QueueLimits {
-            messages: 2,
-            bytes: 100,
-        };
-        let (handle, receiver, load) = ShardHandle::new(limits);
-        // What is handed over together is taken or refused together.
-        let three = || (0..3).map(|_| publish("")).collect();
-        assert!(handle.submit(three()).is_ok());
-        assert!(matches!(handle.submit(three()), Err(Refused::Busy(refused)) if refused.len() == 3));
-        // What must not be lost goes in.
-        handle.wake(LogId(1), Bytes::from_static(b"c"));
-        for _ in 0..2 {
-            load.taken(&receiver.recv().unwrap());
-        }
-        let large =
-            publish("................................................................................................");
-        assert!(handle.submit(vec![large, publish("....")]).is_ok());
-        assert!(handle.submit(vec![publish("")]).is_err(), "more than 100 bytes wait");
-        load.taken(&receiver.recv().unwrap());
-        assert!(handle.submit(vec![publish("")]).is_ok());
-        drop(receiver);
-        assert!(matches!(handle.submit(vec![publish("")]), Err(Refused::Gone(refused)) if refused.len() == 1));
-    }
-}
+mod tests;

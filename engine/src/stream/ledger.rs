@@ -115,45 +115,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ranges(ledger: &Ledger) -> Vec<(Seq, Seq, &str)> {
-        ledger
-            .losses()
-            .iter()
-            .map(|loss| (loss.first, loss.last, &*loss.why))
-            .collect()
-    }
-
-    #[test]
-    fn ranges_are_merged_and_none_is_noted_twice() {
-        let mut ledger = Ledger::default();
-        for seq in [5, 7, 6, 5, 20] {
-            ledger.note(seq, seq, 1, "damaged");
-        }
-        assert_eq!(ranges(&ledger), [(5, 7, "damaged"), (20, 20, "damaged")]);
-        ledger.note(3, 10, 2, "gone");
-        assert_eq!(
-            ranges(&ledger),
-            [(3, 4, "gone"), (5, 7, "damaged"), (8, 10, "gone"), (20, 20, "damaged")]
-        );
-        assert_eq!((ledger.messages(), ledger.sequences(3)), (9, vec![3, 4, 5]));
-        assert!(ledger.take_changed());
-        ledger.note(3, 10, 3, "again");
-        assert!(!ledger.take_changed());
-        assert_eq!(ledger.losses()[0].found, 2);
-    }
-
-    #[test]
-    fn beyond_its_bound_it_only_counts() {
-        let mut ledger = Ledger::default();
-        for n in 0..LEDGER_RANGES as u64 + 10 {
-            ledger.note(n * 2 + 1, n * 2 + 1, 1, "damaged");
-        }
-        assert_eq!(ledger.losses().len(), LEDGER_RANGES);
-        assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 10);
-        ledger.note(SEQ_LIMIT, Seq::MAX, 1, "damaged");
-        assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 11);
-    }
-}
+mod tests;

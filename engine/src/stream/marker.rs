@@ -73,14 +73,4 @@ fn is_marker(block: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn knows_markers() {
-        assert!(is_marker(b"NATS/1.0\r\nNats-Marker-Reason: Remove\r\n\r\n"));
-        assert!(is_marker(b"NATS/1.0\r\nKV-Operation: PURGE\r\n\r\n"));
-        assert!(!is_marker(b"NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"));
-        assert!(!is_marker(b""));
-    }
-}
+mod tests;

@@ -1,0 +1,109 @@
+use super::*;
+
+#[test]
+fn every_command_reads_back() {
+    let id = LogId(77);
+    let mut commands = Commands::default();
+    commands.publish(id, 300, 5, b"\0subject", Bytes::from_static(b"body"));
+    commands.remove(id, 6, 10, &[30, 12, u64::MAX]);
+    commands.raise(id, 7, 9, Bytes::from_static(b"id"));
+    let pair = |consumer, stream| SeqPair { consumer, stream };
+    let place = Place {
+        next: 700,
+        delivered: pair(5, 699),
+        ack_floor: pair(4, 300),
+    };
+    commands.create_stream(id, 1, Bytes::from_static(b"{}"));
+    commands.update_stream(id, 1, Bytes::from_static(b"{}"));
+    commands.create_consumer(id, 1, Bytes::from_static(b"{}"));
+    commands.update_consumer(id, 1, 4, Bytes::from_static(b"{}"));
+    commands.delivered(id, 8, 3, 1000, &[5, 6, 2]);
+    commands.acked(id, 9, 3, &[]);
+    commands.delete_consumer(id, 10, 3);
+    commands.deferred(id, 10, 3, &[(7, -5), (300, 1_700_000_000_000_000_000)]);
+    commands.given_up(id, 10, 3, &[9, 4]);
+    commands.reset_consumer(id, 10, 3, 500);
+    commands.placed(id, 10, 3, place, &[4, 900]);
+    commands.delete_stream(id, 11);
+    commands.together(id, 12, 300);
+    commands.copied(id, 13, 4, Bytes::from_static(b"O > >"));
+    commands.removing(id, 11, Bytes::from_static(b"[]"));
+    let decoded: Vec<Command> = commands
+        .records(1)
+        .iter()
+        .map(|record| {
+            let head = Bytes::copy_from_slice(record.head);
+            let body = Bytes::copy_from_slice(record.body);
+            let (stream, command) = Command::decode(record.time, &head, &body).unwrap();
+            assert_eq!(stream, id);
+            command
+        })
+        .collect();
+    assert_eq!(decoded.len(), commands.len());
+    assert_eq!(
+        decoded[0],
+        Command::Publish {
+            seq: 300,
+            time: 5,
+            head: Bytes::from_static(b"\0subject"),
+            body: Bytes::from_static(b"body"),
+        }
+    );
+    assert_eq!(
+        decoded[1],
+        Command::Remove {
+            first: 10,
+            seqs: vec![12, 30, u64::MAX],
+        }
+    );
+    assert_eq!(
+        decoded[7],
+        Command::Delivered {
+            consumer: 3,
+            time: 8,
+            first_delivery: 1000,
+            seqs: vec![5, 6, 2],
+        }
+    );
+    assert_eq!(
+        decoded[10..14],
+        [
+            Command::Deferred {
+                consumer: 3,
+                waits: vec![(7, -5), (300, 1_700_000_000_000_000_000)],
+            },
+            Command::GivenUp {
+                consumer: 3,
+                seqs: vec![9, 4],
+            },
+            Command::ResetConsumer { consumer: 3, seq: 500 },
+            Command::Placed {
+                consumer: 3,
+                place,
+                gone: vec![4, 900],
+            },
+        ]
+    );
+    assert_eq!(decoded[14], Command::DeleteStream);
+    assert_eq!(decoded[15], Command::Together { count: 300 });
+    assert_eq!(
+        decoded[16],
+        Command::Copied {
+            through: 4,
+            key: Bytes::from_static(b"O > >"),
+        }
+    );
+    assert_eq!(
+        decoded[17],
+        Command::Removing {
+            json: Bytes::from_static(b"[]"),
+        }
+    );
+}
+
+#[test]
+fn foreign_bytes_are_refused() {
+    for head in [&b""[..], b"\x01", b"\x63\0\0\0\0\0\0\0\0", b"\x01\0\0\0\0\0\0\0\0\xff"] {
+        assert!(Command::decode(0, &Bytes::copy_from_slice(head), &Bytes::new()).is_err());
+    }
+}
