@@ -36,7 +36,7 @@ pub enum Error {
         there: Vec<String>,
     },
     /// The store has no finding of the wanted key.
-    #[error("the store has no finding {wanted:?}; it has {}", list(there))]
+    #[error("the store has no finding {wanted:?} to settle; it has {}", list(there))]
     NoSuchFinding {
         /// The key asked for.
         wanted: String,

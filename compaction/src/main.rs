@@ -10,8 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use weir_compaction::inspect::{Options, Progress, inspect_with};
 use weir_compaction::settle::{Which, settle};
 
-/// The store was looked at, and something in it is damaged or missing.
-const DAMAGED: u8 = 2;
+/// The store was looked at, and something in it is damaged, missing, or lost and not settled.
+const DAMAGED: u8 = 1;
+/// Nothing was done. Wrong arguments end with it too.
+const NOT_DONE: u8 = 2;
 /// A progress bar that flashes up for a moment is only noise.
 const BAR_AFTER: Duration = Duration::from_millis(500);
 
@@ -42,8 +44,9 @@ Examples:
   weir inspect /var/lib/weir --stream ORDERS --subjects --limit 5
   weir inspect /var/lib/weir --json | jq '.streams[] | {name, messages}'
 
-Exit code: 0 all is well; 1 no store there, or a server has it open; 2 something is damaged or missing (the rest is
-shown).")]
+Exit code: 0 the store is whole; 1 something is damaged or missing (the rest is shown), or lost and not settled; 2 it was
+not looked at: wrong arguments, no store there, or a server has it open. A write at the end that never finished is no
+damage: nobody was answered for it.")]
 struct InspectArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
     store: PathBuf,
@@ -61,24 +64,35 @@ struct InspectArgs {
     json: bool,
 }
 
-/// Settle what was found lost in a store's own bookkeeping: you have seen it, and the store goes on without.
+/// Settle what was found lost: you have seen it, and the store goes on without.
 ///
-/// Until then health tells of it, and a journal that has a hole is kept. `weir inspect` shows the findings.
+/// Until then health tells of what the store's own bookkeeping lost, and a journal that has a hole is kept; `weir inspect` ends
+/// with 1, and shows the keys of what is not settled.
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "weir settle <STORE> <KEY>...\n       weir settle <STORE> --all",
+    after_help = "\
 Examples:
   weir settle /var/lib/weir journal-0-00000000000000000017
   weir settle /var/lib/weir --all
 
-Exit code: 0 they are settled; 1 no store there, no such finding, or a server has it open.")]
+Exit code: 0 they are settled; 2 nothing is: wrong arguments, no store there, no such finding, or a server has it open."
+)]
 struct SettleArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
     store: PathBuf,
-    /// The keys of the findings
-    #[arg(value_name = "KEY", required_unless_present = "all")]
+    #[command(flatten)]
+    which: WhichArgs,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct WhichArgs {
+    /// The keys of the findings and losses, as `weir inspect` shows them in parentheses
+    #[arg(value_name = "KEY")]
     keys: Vec<String>,
     /// All that there are
-    #[arg(long, conflicts_with = "keys")]
+    #[arg(long)]
     all: bool,
 }
 
@@ -94,7 +108,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             // If the standard error is closed nobody is there to be told.
             let _ = writeln!(io::stderr(), "weir: {failure}");
-            ExitCode::FAILURE
+            ExitCode::from(NOT_DONE)
         }
     }
 }
@@ -131,13 +145,17 @@ fn inspect(args: &InspectArgs) -> Result<ExitCode, Failure> {
 }
 
 fn settle_findings(args: SettleArgs) -> Result<ExitCode, Failure> {
-    let which = match args.all {
+    let which = match args.which.all {
         true => Which::All,
-        false => Which::Keys(args.keys),
+        false => Which::Keys(args.which.keys),
     };
     let mut out = io::stdout().lock();
-    for text in settle(&args.store, &which)? {
+    let settled = settle(&args.store, &which)?;
+    for text in &settled {
         writeln!(out, "Settled: {text}")?;
+    }
+    if settled.is_empty() {
+        writeln!(out, "There is nothing to settle.")?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -1,12 +1,15 @@
-//! Settling findings: whoever runs the store has seen what was lost, and it goes on without.
+//! Settling findings: an operator has seen what was lost, and the store goes on without.
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use weir_backends::root::StoreDir;
-use weir_engine::Kind;
+use weir_engine::backend::KvWrite;
 use weir_engine::finding::{FINDING_PREFIX, Finding};
+use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, ledger_key};
+use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::settings::BackendKind;
+use weir_engine::{Kind, Kv, LogId, words};
 
 use crate::error::{Error, Result};
 
@@ -19,8 +22,21 @@ pub enum Which {
     Keys(Vec<String>),
 }
 
-/// Settles findings of the store in a directory; answers the text of each. Health no longer tells of them, and a journal that
-/// was kept for them goes with the next checkpoint. What is lost stays in the ledgers of the streams.
+/// The key under which the losses of the stream with that log are settled.
+pub fn loss_key(log: &str) -> String {
+    format!("lost-{log}")
+}
+
+/// Something to settle: its key, what is told of it, and what the store's catalogue has of it then.
+struct Open {
+    key: String,
+    text: String,
+    write: KvWrite,
+}
+
+/// Settles findings of the store in a directory, and losses of streams; answers the text of each. Health and
+/// [`inspect`](crate::inspect::inspect) no longer tell of them, and a journal that was kept for them goes with the next checkpoint.
+/// What is lost stays in the ledgers of the streams.
 ///
 /// # Errors
 /// If there is no store, a server has it open, it cannot be read or written, or it has no finding of one of the keys; then
@@ -34,27 +50,81 @@ pub fn settle(path: &Path, which: &Which) -> Result<Vec<String>> {
         _ => Error::Unreadable(error),
     })?;
     let kv = root.kv();
-    let mut found = Vec::new();
-    kv.scan(FINDING_PREFIX, None, &mut |key, value| {
-        let text = serde_json::from_slice::<Finding>(value).map(|finding| finding.to_string());
-        let name = String::from_utf8_lossy(&key[FINDING_PREFIX.len()..]).into_owned();
-        let text = text.unwrap_or_else(|error| format!("{name} makes no sense: {error}"));
-        found.push((name, key.to_vec(), text));
-        ControlFlow::Continue(())
-    })
-    .map_err(Error::Unreadable)?;
+    let mut open = Vec::new();
+    open_findings(kv.as_ref(), &mut open)
+        .and_then(|()| open_losses(kv.as_ref(), &mut open))
+        .map_err(Error::Unreadable)?;
     if let Which::Keys(keys) = which {
-        if let Some(unknown) = keys.iter().find(|key| !found.iter().any(|(name, ..)| name == *key)) {
+        if let Some(unknown) = keys.iter().find(|key| !open.iter().any(|open| open.key == **key)) {
             return Err(Error::NoSuchFinding {
                 wanted: unknown.clone(),
-                there: found.into_iter().map(|(name, ..)| name).collect(),
+                there: open.into_iter().map(|open| open.key).collect(),
             });
         }
-        found.retain(|(name, ..)| keys.contains(name));
+        open.retain(|open| keys.contains(&open.key));
     }
-    let writes: Vec<_> = found.iter().map(|(_, key, _)| (key.clone().into(), None)).collect();
+    let (texts, writes): (Vec<_>, Vec<_>) = open.into_iter().map(|open| (open.text, open.write)).unzip();
     kv.put_all(&writes)
         .and_then(|()| root.sync())
         .map_err(Error::Unreadable)?;
-    Ok(found.into_iter().map(|(_, _, text)| text).collect())
+    Ok(texts)
+}
+
+/// The findings. They stay, marked as settled, until a start does not find the same again.
+fn open_findings(kv: &dyn Kv, open: &mut Vec<Open>) -> weir_engine::Result<()> {
+    kv.scan(FINDING_PREFIX, None, &mut |name, value| {
+        let key = String::from_utf8_lossy(&name[FINDING_PREFIX.len()..]).into_owned();
+        let (text, settled) = match serde_json::from_slice::<Finding>(value) {
+            Ok(finding) if finding.settled => return ControlFlow::Continue(()),
+            Ok(finding) => (
+                finding.to_string(),
+                to_json(&Finding {
+                    settled: true,
+                    ..finding
+                }),
+            ),
+            Err(error) => (format!("{key} makes no sense: {error}"), None),
+        };
+        let write = (name.to_vec().into(), settled.map(Into::into));
+        open.push(Open { key, text, write });
+        ControlFlow::Continue(())
+    })
+}
+
+/// The streams that have lost something since that was last settled.
+fn open_losses(kv: &dyn Kv, open: &mut Vec<Open>) -> weir_engine::Result<()> {
+    let mut streams = Vec::new();
+    kv.scan(STREAM_PREFIX, None, &mut |_, value| {
+        // Whatever makes no sense there is told by an inspection.
+        streams.extend(serde_json::from_slice::<StreamSnapshot>(value));
+        ControlFlow::Continue(())
+    })?;
+    for stream in streams {
+        let id = LogId(stream.id);
+        let Some(json) = kv.get(&ledger_key(id))? else { continue };
+        let Ok(mut ledger) = serde_json::from_slice::<Ledger>(&json) else {
+            continue;
+        };
+        let lost = ledger.unsettled();
+        if lost > 0 {
+            let ranges: Vec<_> = ledger.losses().iter().map(|loss| (loss.first, loss.last)).collect();
+            ledger.settle();
+            open.push(Open {
+                key: loss_key(&id.to_string()),
+                text: format!(
+                    "stream {} of account {} has lost {}",
+                    stream.name,
+                    stream.account,
+                    words::numbered("message", &ranges)
+                ),
+                write: (ledger_key(id), to_json(&ledger).map(Into::into)),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Findings and ledgers always have a JSON form.
+fn to_json<T: serde::Serialize>(value: &T) -> Option<Vec<u8>> {
+    serde_json::to_vec(value).ok()
 }

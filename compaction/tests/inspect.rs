@@ -227,7 +227,7 @@ fn a_damaged_message_is_told_and_the_rest_is_shown() {
     assert_eq!(damaged.last_seq, orders.last_seq);
     assert_eq!(report.streams.len(), fixture.names().len());
     let output = weir(&["inspect", folder.path().to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stdout).unwrap().contains("Damaged"));
 }
 
@@ -302,7 +302,7 @@ fn the_program_prints_tables_and_json() {
     assert_eq!(json["format_version"], 2);
 
     let output = weir(&["inspect", "/nowhere/at/all"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("not a Weir store"));
     assert!(weir(&["--help"]).status.success());
 }

@@ -4,16 +4,23 @@
 
 mod support;
 
-use support::Fixture;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use support::{Fixture, copy_folder};
 use weir_backends::root::StoreDir;
 use weir_compaction::Error;
 use weir_compaction::inspect::{Options, inspect};
 use weir_compaction::settle::{Which, settle};
 use weir_engine::finding::{Concerned, Finding, FindingKind};
 use weir_engine::stream::settings::BackendKind;
+use weir_engine::{LogId, Store, StoreOptions};
 
 #[test]
 fn findings_are_shown_until_they_are_settled() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::new(folder.path(), "segment");
     fixture.work();
@@ -29,6 +36,7 @@ fn findings_are_shown_until_they_are_settled() {
             stream: "ORDERS".to_owned(),
             lost: vec![(3, 3), (5, 9)],
         }],
+        settled: false,
     };
     {
         let root = StoreDir::new(folder.path()).open(BackendKind::Segment).unwrap();
@@ -55,4 +63,140 @@ fn findings_are_shown_until_they_are_settled() {
     assert_eq!(settle(folder.path(), &Which::All).unwrap().len(), 1);
     let report = look();
     assert!(!report.is_damaged(), "{:?}", report.problems);
+}
+
+/// Held by each test: a program that another test starts would have the locks of this one's stores for a moment.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Exit code and output.
+fn weir(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(args).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), text)
+}
+
+/// Flips a bit of what a journal says there; answers whose journal it is.
+fn flip(folder: &Path, says: &[u8]) -> u64 {
+    for shard in 0..2 {
+        let journal = folder.join("weir/segment/logs").join(LogId(1 + shard).to_string());
+        for entry in fs::read_dir(&journal).unwrap() {
+            let path = entry.unwrap().path();
+            let mut raw = fs::read(&path).unwrap();
+            if let Some(at) = raw.windows(says.len()).position(|bytes| bytes == says) {
+                raw[at] ^= 1;
+                fs::write(path, raw).unwrap();
+                return shard;
+            }
+        }
+    }
+    panic!("no journal says it");
+}
+
+fn start(folder: &Path) -> Store {
+    let options = StoreOptions::new(Arc::new(|| 1_700_000_100_000_000_000));
+    Store::embedded(StoreDir::new(folder).opener(), options).unwrap()
+}
+
+/// It ended with 0 whatever was lost, and went on to show a hole that was settled until a server had run.
+#[test]
+fn the_exit_code_says_whether_a_store_is_whole_and_settling_makes_it_so_at_once() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let live = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(live.path(), "segment");
+    fixture.work();
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(live.path(), folder.path());
+    fixture.close();
+    let path = folder.path().to_str().unwrap();
+    // A store that was killed is whole.
+    assert_eq!(weir(&["inspect", path]).0, Some(0));
+    let shard = flip(folder.path(), fixture.a_live_subject());
+    let (code, text) = weir(&["inspect", path]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("1 damaged record, which"), "{text}");
+    // A server finds it, and is killed: the journal has it still.
+    let store = start(folder.path());
+    assert_eq!(store.findings().len(), 1);
+    store.abandon();
+    let (code, text) = weir(&["inspect", path]);
+    assert!(
+        code == Some(1) && text.contains(&format!("(journal-{shard}-")),
+        "{code:?} {text}"
+    );
+    assert_eq!(weir(&["settle", path]).0, Some(2));
+    assert_eq!(weir(&["settle", path, "--all", "x"]).0, Some(2));
+    let (code, text) = weir(&["settle", path, "nothing"]);
+    assert!(
+        code == Some(2) && text.contains(&format!("it has journal-{shard}-")),
+        "{code:?} {text}"
+    );
+    let (code, text) = weir(&["settle", path, "--all"]);
+    let settled = format!("Settled: the journal of shard {shard} has lost its record ");
+    assert!(code == Some(0) && text.starts_with(&settled), "{code:?} {text}");
+    let (code, text) = weir(&["inspect", path]);
+    assert!(
+        code == Some(0) && text.contains("1 damaged record that costs nothing"),
+        "{code:?} {text}"
+    );
+    assert_eq!(
+        weir(&["settle", path, "--all"]),
+        (Some(0), "There is nothing to settle.\n".to_owned())
+    );
+    // The next server finds the same hole, and has been told.
+    for _ in 0..2 {
+        let store = start(folder.path());
+        assert_eq!((store.findings(), store.catalogue().trouble()), (Vec::new(), None));
+        store.close();
+        assert_eq!(weir(&["inspect", path]).0, Some(0));
+    }
+    let root = StoreDir::new(folder.path()).open(BackendKind::Segment).unwrap();
+    let mut kept = 0;
+    root.kv()
+        .scan(b"finding/", None, &mut |_, _| {
+            kept += 1;
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(kept, 0, "what is over is forgotten");
+}
+
+/// What a stream has lost counts until it is settled.
+#[test]
+fn the_losses_of_a_stream_are_settled_too() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.close();
+    let log = fixture.log("ORDERS");
+    {
+        let root = StoreDir::new(folder.path()).open(BackendKind::Segment).unwrap();
+        let ledger = r#"{"losses":[{"first":3,"last":3,"found":1700000000000000000,"why":"its record is damaged"},
+            {"first":5,"last":9,"found":1700000000000000000,"why":"the log has lost its end"}],"more":0}"#;
+        root.kv()
+            .put_all(&[(format!("ledger/{log}").into(), Some(ledger.into()))])
+            .unwrap();
+        root.sync().unwrap();
+    }
+    let path = folder.path().to_str().unwrap();
+    let key = format!("lost-{log}");
+    let (code, text) = weir(&["inspect", path]);
+    assert!(
+        code == Some(1) && text.contains(&format!("Not settled ({key}): 6 lost messages.")),
+        "{text}"
+    );
+    assert!(text.contains("has lost message 3: its record is damaged"), "{text}");
+    let (code, text) = weir(&["settle", path, &key]);
+    let settled = "Settled: stream ORDERS of account $G has lost messages 3, 5 to 9\n";
+    assert_eq!((code, &*text), (Some(0), settled));
+    let (code, text) = weir(&["inspect", path]);
+    assert!(
+        code == Some(0) && text.contains("has lost messages 5 to 9"),
+        "{code:?} {text}"
+    );
+    // A server keeps both.
+    start(folder.path()).close();
+    let report = inspect(folder.path(), &Options::default()).unwrap();
+    let orders = report.streams.iter().find(|stream| stream.name == "ORDERS").unwrap();
+    assert_eq!((orders.lost_messages, orders.lost_unsettled), (6, 0));
 }

@@ -53,6 +53,9 @@ pub struct Finding {
     /// The streams that it concerns, as far as anything tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub concerned: Vec<Concerned>,
+    /// Whoever runs the store has seen it. It is kept for as long as what it tells of is found again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
 }
 
 impl Finding {

@@ -107,5 +107,6 @@ fn finding(text: String, concerned: Vec<Concerned>, now: NanoTime) -> Finding {
         shard: None,
         text,
         concerned,
+        settled: false,
     }
 }

@@ -1,8 +1,5 @@
 //! A store: all the streams of a directory, on their shards. What a server or an embedding program opens.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -263,6 +260,8 @@ pub struct Catalogue {
     /// Why a shard does not serve now, by its number.
     trouble: RwLock<BTreeMap<usize, String>>,
     findings: RwLock<BTreeMap<String, Finding>>,
+    /// Findings that are settled, and whether this start found them again.
+    settled: Mutex<BTreeMap<String, bool>>,
 }
 
 /// The first few of such things, each cut to a length, and how many more there are; `None` if there are none.
@@ -379,7 +378,12 @@ impl Catalogue {
         self.findings.read().len()
     }
 
+    /// Whether a finding was made before. One that is settled is not told again.
     pub(crate) fn has_finding(&self, key: &str) -> bool {
+        if let Some(found) = self.settled.lock().get_mut(key) {
+            *found = true;
+            return true;
+        }
         self.findings.read().contains_key(key)
     }
 
@@ -671,6 +675,7 @@ impl Store {
         let mut opened = (0..count)
             .map(|number| Shard::open(number, env.clone(), now))
             .collect::<Result<Vec<_>>>()?;
+        forget_settled(&env)?;
         opened.iter_mut().try_for_each(Shard::drop_unfinished)?;
         crate::orphans::look_for_orphans(&env, &mut opened, now)?;
         let mut shards = Vec::new();
@@ -798,6 +803,10 @@ fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
         ControlFlow::Continue(())
     })?;
     for (key, finding) in before {
+        if finding.settled {
+            env.catalogue.settled.lock().insert(key, false);
+            continue;
+        }
         tracing::warn!("not settled yet: {finding}");
         env.catalogue.add_finding(&key, finding);
     }
@@ -811,6 +820,7 @@ fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
                 "part of the catalogue is lost: {line}. What streams and consumers were told since an earlier checkpoint may be missing"
             ),
             concerned: Vec::new(),
+            settled: false,
         };
         tracing::error!("{finding}");
         env.keep_finding(&format!("catalogue-{now:020}-{n}"), finding)?;
@@ -819,6 +829,21 @@ fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
         root.sync()?;
     }
     Ok(())
+}
+
+/// Forgets findings that are settled and were not found again: checkpoints have come over what they told of.
+fn forget_settled(env: &Environment) -> Result<()> {
+    let mut settled = env.catalogue.settled.lock();
+    let over: Vec<KvWrite> = settled
+        .iter()
+        .filter(|(_, found)| !**found)
+        .map(|(key, _)| ([FINDING_PREFIX, key.as_bytes()].concat().into(), None))
+        .collect();
+    settled.retain(|_, found| *found);
+    match over.is_empty() {
+        true => Ok(()),
+        false => env.backend(BackendKind::Segment)?.kv().put_all(&over),
+    }
 }
 
 /// How many shards the store has; a new one gets as many as wished.
@@ -916,3 +941,6 @@ impl LogReader for ClosedLog {
         Err(Self::error())
     }
 }
+
+#[cfg(test)]
+mod tests;

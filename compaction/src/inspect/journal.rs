@@ -1,10 +1,13 @@
 //! Reading a shard's journal: what a server would apply when it opens the store.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use weir_engine::finding::RANGES_MAX;
 use weir_engine::shard::command::Command;
+use weir_engine::shard::holes::hole_key;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Direction, LogId, LogOptions, Result, Seq, Want};
+use weir_engine::{Direction, LogId, LogOptions, Result, Seq, Want, words};
 
 use super::backends::Backends;
 use super::report::JournalReport;
@@ -18,10 +21,12 @@ pub(super) fn journal_id(shard: usize) -> LogId {
     LogId(1 + shard as u64)
 }
 
-/// Reads a journal, which checkpoints cover up to that record, and applies it to the streams of its shard.
+/// Reads a journal, which checkpoints cover up to that record, and applies it to the streams of its shard. `told` are
+/// the keys of findings, settled ones too.
 pub(super) fn read(
     number: usize,
     covered: Option<Seq>,
+    told: &BTreeSet<String>,
     backends: &mut Backends,
     shard: &mut Shard,
     problems: &mut Vec<String>,
@@ -39,8 +44,6 @@ pub(super) fn read(
         problems.push(format!("the journal of shard {number} (log {id}) is missing"));
         return Ok(report);
     };
-    let damage = recovery.damage.iter();
-    problems.extend(damage.map(|line| format!("journal of shard {number}: {line}")));
     let reader = log.reader();
     let extent = reader.extent();
     report.first = extent.first;
@@ -50,39 +53,56 @@ pub(super) fn read(
     report.disk_bytes = extent.disk_bytes;
     report.torn_bytes = recovery.torn_bytes;
     let mut next = covered.map_or(extent.first, |covered| covered + 1);
-    let mut missing = |next: &mut Seq, position: Seq| {
+    let mut missing: Vec<(Seq, Seq)> = Vec::new();
+    let mut see = |next: &mut Seq, position: Seq| {
         if position > *next {
-            let last = position - 1;
-            problems.push(format!(
-                "journal of shard {number}: records {next} to {last} are missing"
-            ));
+            missing.push((*next, position - 1));
         }
         *next = (*next).max(position.saturating_add(1));
     };
     let mut found = Vec::new();
+    let mut odd = Vec::new();
     reader.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |record| {
         let entry = record.to_entry();
-        missing(&mut next, entry.seq);
         match Command::decode(entry.time, &entry.head, &entry.body) {
             // An atomic batch that a crash cut short: a server forgets it.
             Ok((_, Command::Together { count })) if entry.seq.saturating_add(count) > extent.last => {
+                see(&mut next, entry.seq);
                 next = extent.last + 1;
                 return ControlFlow::Break(());
             }
             Ok((stream, command)) => {
+                see(&mut next, entry.seq);
                 let applied = shard.apply(entry.seq, stream, command, backends, &mut found);
                 report.tail += u64::from(applied);
             }
-            Err(error) => found.push(format!("journal of shard {number}, record {}: {error}", entry.seq)),
+            // As good as lost: its number is missing.
+            Err(error) => odd.push(format!("record {}: {error}", entry.seq)),
         }
         ControlFlow::Continue(())
     })?;
-    missing(&mut next, extent.last.saturating_add(1));
+    see(&mut next, extent.last.saturating_add(1));
     problems.append(&mut found);
-    let damaged = reader.extent().damaged;
+    let damaged = reader.extent().damaged + odd.len() as u64;
+    // What is missing behind the checkpoints is in a finding, once a server has started on it; what is missing before is in
+    // the checkpoints.
+    if missing
+        .first()
+        .is_none_or(|(first, _)| told.contains(&hole_key(number, *first)))
+    {
+        report.damaged = damaged;
+        return Ok(report);
+    }
+    let mut tell = |line: String| problems.push(format!("journal of shard {number}: {line}"));
+    recovery.damage.into_iter().chain(odd).for_each(&mut tell);
+    let lost: u64 = missing.iter().map(|(first, last)| last - first + 1).sum();
+    missing.truncate(RANGES_MAX);
+    let verb = if lost == 1 { "is" } else { "are" };
+    tell(format!("{} {verb} missing", words::numbered("record", &missing)));
     if damaged > 0 {
-        problems.push(format!(
-            "journal of shard {number}: {damaged} damaged records, which a server cannot apply"
+        tell(format!(
+            "{}, which a server cannot apply",
+            words::count(damaged, "damaged record")
         ));
     }
     Ok(report)

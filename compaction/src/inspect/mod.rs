@@ -28,7 +28,7 @@ use weir_engine::store::FORMAT_VERSION;
 use weir_engine::store::SHARDS_MAX;
 use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Backend, Kind, Kv, LogId};
+use weir_engine::{Backend, Kind, Kv, LogId, LogOptions};
 
 pub use report::{
     ConsumerReport, FindingReport, JournalReport, LossReport, OrphanReport, Position, Report, StreamReport,
@@ -92,7 +92,12 @@ pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Pro
 
     let format = read_format(kv.as_ref(), &mut problems)?;
     let snapshots = read_catalogue(kv.as_ref(), &mut problems)?;
-    let findings = read_findings(kv.as_ref(), &mut problems)?;
+    let (findings, settled) = read_findings(kv.as_ref(), &mut problems)?;
+    let told: BTreeSet<String> = findings
+        .iter()
+        .map(|finding| finding.key.clone())
+        .chain(settled)
+        .collect();
     let count = shard_count(format.as_ref(), &snapshots, &backends);
     let mut shards: Vec<Shard> = (0..count).map(|_| Shard::default()).collect();
     for snapshot in snapshots {
@@ -108,7 +113,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     for (number, shard) in shards.iter_mut().enumerate() {
         let covered = kv.get(&covered_key(number)).map_err(Error::Unreadable)?;
         let covered = covered.as_deref().and_then(covered_of);
-        match journal::read(number, covered, &mut backends, shard, &mut problems) {
+        match journal::read(number, covered, &told, &mut backends, shard, &mut problems) {
             Ok(report) => journals.push(report),
             Err(error) => problems.push(format!("journal of shard {number}: {error}")),
         }
@@ -170,12 +175,13 @@ fn read_format(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Option<StoreSn
     }
 }
 
-/// The streams of the last checkpoint.
-fn read_findings(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Vec<FindingReport>> {
-    let mut findings = Vec::new();
+/// What servers found and is not settled, and the keys of what is.
+fn read_findings(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<(Vec<FindingReport>, Vec<String>)> {
+    let (mut findings, mut settled) = (Vec::new(), Vec::new());
     kv.scan(FINDING_PREFIX, None, &mut |key, value| {
         let key = String::from_utf8_lossy(&key[FINDING_PREFIX.len()..]).into_owned();
         match serde_json::from_slice::<Finding>(value) {
+            Ok(finding) if finding.settled => settled.push(key),
             Ok(finding) => findings.push(FindingReport {
                 key,
                 found: finding.found,
@@ -186,7 +192,7 @@ fn read_findings(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Vec<FindingR
         ControlFlow::Continue(())
     })
     .map_err(Error::Unreadable)?;
-    Ok(findings)
+    Ok((findings, settled))
 }
 
 fn read_ledger(kv: &dyn Kv, stream: &mut StreamReport, problems: &mut Vec<String>) -> Result<()> {
@@ -204,6 +210,7 @@ fn read_ledger(kv: &dyn Kv, stream: &mut StreamReport, problems: &mut Vec<String
             });
             stream.lost = losses.collect();
             stream.lost_messages = ledger.messages();
+            stream.lost_unsettled = ledger.unsettled();
         }
         Err(error) => problems.push(format!(
             "stream {}: what it has lost makes no sense: {error}",
@@ -213,6 +220,7 @@ fn read_ledger(kv: &dyn Kv, stream: &mut StreamReport, problems: &mut Vec<String
     Ok(())
 }
 
+/// The streams of the last checkpoint.
 fn read_catalogue(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Vec<StreamSnapshot>> {
     let mut snapshots = Vec::new();
     kv.scan(STREAM_PREFIX, None, &mut |key, value| {
@@ -250,14 +258,21 @@ fn find_orphans(shards: &[Shard], backends: &mut Backends) -> Vec<OrphanReport> 
         .iter()
         .flat_map(|shard| shard.streams.keys().chain(&shard.deleted).copied())
         .collect();
-    backends
+    let orphans: Vec<_> = backends
         .logs()
         .filter(|(_, id, _)| id.0 > LAST_JOURNAL && !owned.contains(id))
-        .map(|(kind, id, label)| OrphanReport {
-            backend: kind.to_string(),
-            log: id.to_string(),
-            account: label.as_ref().map(|label| label.account.clone()),
-            stream: label.map(|label| label.name),
+        .collect();
+    orphans
+        .into_iter()
+        .map(|(kind, id, label)| {
+            let opened = backends.open(kind, id, &LogOptions::default()).ok().flatten();
+            OrphanReport {
+                backend: kind.to_string(),
+                log: id.to_string(),
+                account: label.as_ref().map(|label| label.account.clone()),
+                stream: label.map(|label| label.name),
+                messages: opened.map(|(log, _)| log.reader().extent().count),
+            }
         })
         .collect()
 }

@@ -75,6 +75,8 @@ pub struct JournalReport {
     pub disk_bytes: u64,
     /// Records that the last checkpoint does not cover.
     pub tail: u64,
+    /// Damaged records that cost nothing any more: checkpoints cover them, or they are in a finding.
+    pub damaged: u64,
     /// Bytes at the end of a write that never finished; nobody was answered for them.
     pub torn_bytes: u64,
 }
@@ -132,6 +134,8 @@ pub struct StreamReport {
     pub lost: Vec<LossReport>,
     /// Messages lost: those of the ranges, and what came beyond them.
     pub lost_messages: u64,
+    /// Of those, the ones whose loss nobody has settled.
+    pub lost_unsettled: u64,
     /// Bytes at the end of a write that never finished.
     pub torn_bytes: u64,
     /// What the journal has for it beyond the last checkpoint.
@@ -214,12 +218,21 @@ pub struct OrphanReport {
     /// The stream that its label names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+    /// Messages in it; `None` if it cannot be read.
+    pub messages: Option<u64>,
 }
 
 impl Report {
-    /// Whether anything is damaged or missing.
+    /// Whether anything is damaged, missing, or lost and not settled. What is no damage: a write at the end of a file that never
+    /// finished, for nobody was answered for it; and an empty log without a stream, as a crash leaves one that was being made.
     pub fn is_damaged(&self) -> bool {
-        !self.problems.is_empty() || !self.findings.is_empty() || self.streams.iter().any(|stream| stream.damaged > 0)
+        !self.problems.is_empty()
+            || !self.findings.is_empty()
+            || self
+                .streams
+                .iter()
+                .any(|stream| stream.damaged > 0 || stream.lost_unsettled > 0)
+            || self.orphans.iter().any(|orphan| orphan.messages != Some(0))
     }
 }
 

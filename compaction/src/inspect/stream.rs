@@ -332,6 +332,7 @@ impl Stream {
             damaged: extent.map_or(0, |extent| extent.damaged),
             lost: Vec::new(),
             lost_messages: 0,
+            lost_unsettled: 0,
             torn_bytes: self.torn_bytes,
             journal_tail: self.tail,
             readable: self.readable,

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use humansize::{BINARY, format_size};
-use weir_engine::NanoTime;
 use weir_engine::json::format_time;
+use weir_engine::{NanoTime, words};
 
 use super::report::{ConsumerReport, Position, Report, StreamReport};
 
@@ -28,7 +28,7 @@ impl Report {
         writeln!(
             out,
             "format version {version}, {}, {} on disk",
-            plural(self.shards as u64, "shard", "shards"),
+            number_of(self.shards as u64, "shard"),
             size(self.disk_bytes)
         )?;
         for journal in &self.journals {
@@ -36,19 +36,25 @@ impl Report {
                 out,
                 "journal {}: {} in {} of {}",
                 journal.shard,
-                plural(journal.records, "record", "records"),
+                number_of(journal.records, "record"),
                 size(journal.bytes),
                 size(journal.disk_bytes),
             )?;
             if journal.records > 0 {
-                write!(out, ", numbers {} to {}", journal.first, journal.last)?;
+                let numbers = [(journal.first, journal.last)];
+                write!(out, ", {}", words::numbered("number", &numbers))?;
             }
             if journal.tail > 0 {
                 write!(out, ", {} newer than the last checkpoint", count(journal.tail))?;
             }
+            if journal.damaged > 0 {
+                let damaged = number_of(journal.damaged, "damaged record");
+                let cost = if journal.damaged == 1 { "costs" } else { "cost" };
+                write!(out, ", {damaged} that {cost} nothing any more")?;
+            }
             if journal.torn_bytes > 0 {
                 let torn = size(journal.torn_bytes);
-                write!(out, ", then an unfinished write of {torn}")?;
+                write!(out, ", then an unfinished write of {torn}, which a server cuts off")?;
             }
             writeln!(out)?;
         }
@@ -76,13 +82,18 @@ impl Report {
         for stream in self.streams.iter().filter(|stream| stream.torn_bytes > 0) {
             writeln!(
                 out,
-                "\n{}: an unfinished write of {} at the end will be cut off",
+                "\n{}: an unfinished write of {} at the end will be cut off; nobody was answered for it",
                 self.name(stream),
                 size(stream.torn_bytes)
             )?;
         }
         for orphan in &self.orphans {
-            write!(out, "\nLog {} of {} belongs to no stream", orphan.log, orphan.backend)?;
+            let held = match orphan.messages {
+                Some(messages) => number_of(messages, "message"),
+                None => "unreadable".to_owned(),
+            };
+            let (log, backend) = (&orphan.log, &orphan.backend);
+            write!(out, "\nLog {log} of {backend} ({held}) belongs to no stream")?;
             match (&orphan.account, &orphan.stream) {
                 (Some(account), Some(stream)) => {
                     writeln!(
@@ -97,11 +108,19 @@ impl Report {
             for loss in &stream.lost {
                 let found = format_time(Some(loss.found));
                 let (name, account, why) = (&stream.name, &stream.account, &loss.why);
-                write!(out, "\nStream {name} of account {account} has lost {}", loss.first)?;
-                if loss.last > loss.first {
-                    write!(out, " to {}", loss.last)?;
-                }
-                writeln!(out, ": {why}, found {found}.")?;
+                let lost = words::numbered("message", &[(loss.first, loss.last)]);
+                writeln!(
+                    out,
+                    "\nStream {name} of account {account} has lost {lost}: {why}, found {found}."
+                )?;
+            }
+            if stream.lost_unsettled > 0 {
+                let key = crate::settle::loss_key(&stream.log);
+                writeln!(
+                    out,
+                    "Not settled ({key}): {}.",
+                    number_of(stream.lost_unsettled, "lost message")
+                )?;
             }
         }
         for finding in &self.findings {
@@ -154,7 +173,7 @@ impl Report {
                 Cell::new(storage(stream)),
                 right(match stream.messages {
                     0 => format!("none, last {}", stream.last_seq),
-                    _ => format!("{} to {}", stream.first_seq, stream.last_seq),
+                    _ => words::range(stream.first_seq, stream.last_seq),
                 }),
                 right(count(stream.messages)),
                 right(size(stream.bytes)),
@@ -305,8 +324,8 @@ fn count(number: u64) -> String {
     text
 }
 
-fn plural(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { one } else { many })
+fn number_of(number: u64, thing: &str) -> String {
+    format!("{} {}", count(number), words::plural(number, thing))
 }
 
 #[cfg(test)]

@@ -31,6 +31,12 @@ pub fn covered_of(value: &[u8]) -> Option<Seq> {
     value.try_into().ok().map(Seq::from_le_bytes)
 }
 
+/// The key, behind [`FINDING_PREFIX`](crate::finding::FINDING_PREFIX), of the finding that a shard's journal lacks records, the first of
+/// which is this one.
+pub fn hole_key(shard: usize, first: Seq) -> String {
+    format!("journal-{shard}-{first:020}")
+}
+
 /// What replaying a journal finds missing.
 #[derive(Debug, Default)]
 pub(crate) struct Holes {
@@ -195,8 +201,13 @@ impl Shard {
             text += &format!("; one made stream {name} of account {account}, which is there again as its log says");
         }
         if !exact {
-            text += "; it is not known of all of them what they said: the last messages of a stream, removals or acknowledgements \
-                     may be among them";
+            text += match holes.missing {
+                1 => "; it is not known what it said: the last message of a stream, a removal or an acknowledgement",
+                _ => {
+                    "; it is not known of all of them what they said: the last messages of a stream, removals or acknowledgements \
+                     may be among them"
+                }
+            };
             let unknown = holes.unknown.iter().filter(|id| !holes.made_up.contains_key(id));
             concerned.extend(unknown.map(|&id| match self.env.catalogue.by_id(id) {
                 Some(entry) => named(id, &entry.account, &entry.name, &[]),
@@ -212,7 +223,7 @@ impl Shard {
             concerned.extend(others);
             concerned.truncate(RANGES_MAX);
         }
-        let key = format!("journal-{}-{first:020}", self.number);
+        let key = hole_key(self.number, first);
         let finding = Finding {
             concerned,
             ..self.finding(FindingKind::Journal, text, now)
@@ -232,6 +243,7 @@ impl Shard {
             shard: (kind == FindingKind::Journal).then_some(self.number),
             text,
             concerned: Vec::new(),
+            settled: false,
         }
     }
 

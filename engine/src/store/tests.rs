@@ -30,6 +30,7 @@ fn loss(text: &str) -> Finding {
             stream: "LOSER".to_owned(),
             lost: vec![(3, 3), (5, 9)],
         }],
+        settled: false,
     }
 }
 

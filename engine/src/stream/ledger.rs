@@ -20,6 +20,10 @@ pub struct Loss {
     pub why: String,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// The losses of a stream, in the order of their sequences, none twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -27,6 +31,9 @@ pub struct Ledger {
     /// Messages that were lost beyond these.
     #[serde(default)]
     more: u64,
+    /// Of all these, the messages whose loss somebody has seen.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    settled: u64,
     #[serde(skip)]
     changed: bool,
 }
@@ -41,6 +48,16 @@ impl Ledger {
     pub fn messages(&self) -> u64 {
         let listed = self.losses.iter().map(|loss| loss.last - loss.first + 1);
         listed.fold(self.more, u64::saturating_add)
+    }
+
+    /// How many messages are lost, and nobody has settled that.
+    pub fn unsettled(&self) -> u64 {
+        self.messages().saturating_sub(self.settled)
+    }
+
+    /// All that is lost was seen.
+    pub fn settle(&mut self) {
+        self.settled = self.messages();
     }
 
     /// The lowest of the lost sequences, up to `max`.

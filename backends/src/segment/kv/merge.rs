@@ -1,5 +1,7 @@
 //! What two copies of a key-value file say together.
 
+use weir_engine::words;
+
 use super::batch::{BATCH_HEADER, FILE_HEADER, Pairs, StoredBatch, batches, file_header};
 
 /// How many copies there are.
@@ -103,8 +105,9 @@ impl Merged {
             let line = format!("offset {from} to {until} is damaged in every copy; it held no writes");
             self.blank.push(line);
         } else {
+            let lost = words::numbered("write", &[(first, last)]);
             self.lost.push(format!(
-                "offset {from} to {until} is damaged in every copy; writes {first} to {last} are lost"
+                "offset {from} to {until} is damaged in every copy; lost: {lost}"
             ));
         }
         self.number = self.number.max(last);

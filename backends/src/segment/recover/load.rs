@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use weir_engine::{Recovery, Result, Seq};
+use weir_engine::{Recovery, Result, Seq, words};
 
 use super::super::format::{Begin, DATA_START, Kind};
 use super::super::rows::{Rows, Segment};
@@ -17,14 +17,13 @@ use super::list::Source;
 /// A segment that is followed by the next one, and yet lacks the batches before it: its file was made shorter.
 pub(super) fn lost_end(state: &mut State, before: &Source, next: &Source, batches: (u64, u64), report: &mut Recovery) {
     let mut note = format!(
-        "{}: its end is missing: writes {} to {}",
+        "{}: its end is missing: {}",
         before.path.display(),
-        batches.0,
-        batches.1
+        words::numbered("write", &[batches])
     );
     let (low, high) = (state.extent.last + 1, next.header.map_or(0, |header| header.last));
     if low <= high {
-        note += &format!("; a record in {low} to {high} may be lost");
+        note += &format!("; {} may be lost", words::numbered("record", &[(low, high)]));
         state.suspects.push(Suspect {
             low,
             high,
@@ -88,7 +87,8 @@ pub(super) fn load_frames(
         let (from, to, before) = gap;
         let mut note = format!("{}: offset {from} to {to} is damaged", source.path.display());
         if before < high {
-            note += &format!("; a record in {} to {high} may be lost", before + 1);
+            let lost = words::numbered("record", &[(before + 1, high)]);
+            note += &format!("; {lost} may be lost");
             suspects.push(Suspect {
                 low: before + 1,
                 high,

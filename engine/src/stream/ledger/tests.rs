@@ -35,6 +35,9 @@ fn beyond_its_bound_it_only_counts() {
     }
     assert_eq!(ledger.losses().len(), LEDGER_RANGES);
     assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 10);
+    ledger.settle();
+    assert_eq!(ledger.unsettled(), 0);
     ledger.note(SEQ_LIMIT, Seq::MAX, 1, "damaged");
+    assert_eq!(ledger.unsettled(), 1);
     assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 11);
 }
