@@ -199,6 +199,30 @@ fn limits_that_become_tighter_are_enforced_turn_by_turn() {
     }
 }
 
+/// All subjects were looked at in the turn of the update.
+#[test]
+fn the_subjects_of_a_tighter_limit_are_looked_at_turn_by_turn() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let (many, other) = (bench.create(&config("M", |_| {})), bench.create(&config("O", |_| {})));
+    let (many_id, other_id) = (many.id, other.id);
+    many.call(move |shard, id| {
+        // The last subject in their order has two messages, all others have one.
+        for at in 0..=MANY {
+            shard.publish(id, format!("M.{:04}", at.min(MANY - 1)).into(), 0, "x".into())?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let tighter = config("M", |config| config.max_msgs_per_subject = 1);
+    let settings = bench.settings(&tighter);
+    let update: Work = Box::new(move |shard| shard.update_stream(many_id, tighter, settings).map(|()| 0));
+    let publish: Work = Box::new(move |shard| Ok(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq));
+    let answers = submit(&many, vec![update, publish]);
+    assert_eq!([answers.recv().unwrap(), answers.recv().unwrap()], [(1, 1), (0, 0)]);
+    assert_eq!(messages(&many), MANY);
+}
+
 #[test]
 fn what_a_consumer_held_goes_turn_by_turn() {
     let interest = |config: &mut StreamConfig| config.retention = Retention::Interest;

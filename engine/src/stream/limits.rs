@@ -17,6 +17,8 @@ const EXPIRE_MAX: usize = 1024;
 pub(super) const MAKE_ROOM: usize = 64;
 /// Messages that one acknowledgement releases at once.
 const RELEASE: usize = 256;
+/// Subjects that may be looked at in the place of one message that is removed.
+const SURVEYED: usize = 4;
 /// Comparisons of filters that looking for a consumer that wants as much may take.
 const COMPARED: usize = 4096;
 
@@ -31,7 +33,7 @@ impl Stream {
             crowded.push(subject.into());
         }
         if !self.trim(&mut left)? || !crowded.is_empty() {
-            self.begin_removal(Removal::Limits { crowded }, turn)?;
+            self.begin_removal(Removal::Limits { crowded, survey: None }, turn)?;
         }
         Ok(())
     }
@@ -40,22 +42,14 @@ impl Stream {
     ///
     /// Without a turn, as when a stream is opened, nothing expires that leaves delete markers: the next tick sees to it.
     pub(crate) fn enforce_all_limits(&mut self, now: NanoTime, mut turn: Option<&mut Turn<'_>>) -> Result<()> {
-        let per_subject = self.messages.config.max_msgs_per_subject;
-        let mut crowded: Vec<Box<[u8]>> = Vec::new();
-        if per_subject > 0 {
-            self.messages.index.last_of_each(&[], &mut |subject, info| {
-                if info.count > per_subject as u64 {
-                    crowded.push(subject.into());
-                }
-                std::ops::ControlFlow::Continue(())
-            })?;
-        }
+        let mut crowded = Vec::new();
+        let mut survey = Some(Box::default());
         match turn.as_deref_mut() {
-            Some(turn) => self.begin_removal(Removal::Limits { crowded }, turn)?,
+            Some(turn) => self.begin_removal(Removal::Limits { crowded, survey }, turn)?,
             None => {
                 let mut left = MAKE_ROOM;
-                if !self.trim_crowded(&mut crowded, &mut left)? || !self.trim(&mut left)? {
-                    self.add_removal(Removal::Limits { crowded });
+                if !self.trim_some(&mut crowded, &mut survey, &mut left)? {
+                    self.add_removal(Removal::Limits { crowded, survey });
                 }
             }
         }
@@ -68,14 +62,60 @@ impl Stream {
     pub(super) fn trim_slice(
         &mut self,
         crowded: &mut Vec<Box<[u8]>>,
+        survey: &mut Option<Box<[u8]>>,
         price: usize,
         turn: &mut Turn<'_>,
     ) -> Result<bool> {
         let allowed = turn.removals().div_ceil(price);
         let mut left = allowed;
-        let done = self.trim_crowded(crowded, &mut left)? && self.trim(&mut left)?;
+        let done = self.trim_some(crowded, survey, &mut left)?;
         turn.removed((allowed - left).saturating_mul(price));
         Ok(done)
+    }
+
+    /// Removes what is above the limits, `left` messages at most; answers whether that sufficed.
+    fn trim_some(
+        &mut self,
+        crowded: &mut Vec<Box<[u8]>>,
+        survey: &mut Option<Box<[u8]>>,
+        left: &mut usize,
+    ) -> Result<bool> {
+        loop {
+            if !self.trim_crowded(crowded, left)? {
+                return Ok(false);
+            }
+            match survey.as_deref() {
+                None => return self.trim(left),
+                Some(_) if *left == 0 => return Ok(false),
+                Some(after) => *survey = self.survey(after, left, crowded)?,
+            }
+        }
+    }
+
+    /// Looks at the subjects behind `after` for those that have too many messages, some at a time. Answers behind which to
+    /// go on; `None` if those were all.
+    fn survey(&mut self, after: &[u8], left: &mut usize, crowded: &mut Vec<Box<[u8]>>) -> Result<Option<Box<[u8]>>> {
+        let per_subject = self.messages.config.max_msgs_per_subject;
+        if per_subject <= 0 {
+            return Ok(None);
+        }
+        let most = left.saturating_mul(SURVEYED);
+        let (mut looked, mut end) = (0, None);
+        self.messages
+            .index
+            .last_of_each_after(&[], after, &mut |subject, info| {
+                looked += 1;
+                if info.count > per_subject as u64 {
+                    crowded.push(subject.into());
+                }
+                if looked < most {
+                    return std::ops::ControlFlow::Continue(());
+                }
+                end = Some(subject.into());
+                std::ops::ControlFlow::Break(())
+            })?;
+        *left = left.saturating_sub(looked.div_ceil(SURVEYED));
+        Ok(end)
     }
 
     /// Removes the oldest messages of each of these subjects that has too many, `left` at most; answers whether that

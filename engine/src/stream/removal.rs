@@ -55,6 +55,8 @@ pub(crate) enum Removal {
     Limits {
         /// Subjects that may have more messages than they may.
         crowded: Vec<Box<[u8]>>,
+        /// The subjects behind this one are still to be looked at for more of them; `None` if that is done.
+        survey: Option<Box<[u8]>>,
     },
 }
 
@@ -141,7 +143,7 @@ impl Stream {
     /// Lists a removal as one to be done in the turns to come.
     pub(super) fn add_removal(&mut self, removal: Removal) {
         match &removal {
-            Removal::Limits { crowded } if self.removals.trims() && crowded.is_empty() => return,
+            Removal::Limits { crowded, survey: None } if self.removals.trims() && crowded.is_empty() => return,
             Removal::Limits { .. } => {}
             _ => self.removals.changed = true,
         }
@@ -200,8 +202,8 @@ impl Stream {
     /// A slice of one removal; answers whether it is over.
     fn slice(&mut self, way: &mut UnderWay, price: usize, turn: &mut Turn<'_>) -> Result<bool> {
         match &mut way.removal {
-            Removal::Limits { crowded } => {
-                let done = self.trim_slice(crowded, price, turn)?;
+            Removal::Limits { crowded, survey } => {
+                let done = self.trim_slice(crowded, survey, price, turn)?;
                 self.tell_removed();
                 Ok(done)
             }
