@@ -196,6 +196,40 @@ fn subjects_are_told_a_page_at_a_time() {
     }
 }
 
+/// More than a slice of each.
+#[test]
+fn deleted_sequences_and_consumers_of_many_filters_are_told_whole() {
+    let fixture = start(|_| {});
+    let mut client = fixture.client();
+    fill(&mut client, 10_000);
+    let purged = ask(&mut client, "STREAM.PURGE.S", &json!({"filter": "s.1.*"}));
+    assert_eq!(purged["purged"], 5000);
+    let info = ask(&mut client, "STREAM.INFO.S", &json!({"deleted_details": true}));
+    let deleted: Vec<u64> = (2..=10_000).step_by(2).collect();
+    assert_eq!(
+        (&info["state"]["first_seq"], &info["state"]["deleted"]),
+        (&json!(1), &json!(deleted))
+    );
+    let filters: Vec<_> = (0..200).map(|number| format!("s.0.{number}")).collect();
+    for number in 0..5 {
+        let config = json!({"name": format!("c{number}"), "ack_policy": "explicit", "filter_subjects": filters});
+        let body = json!({"stream_name": "S", "config": config});
+        let made = ask(&mut client, &format!("CONSUMER.CREATE.S.c{number}"), &body);
+        assert!(made.get("error").is_none(), "{made}");
+    }
+    let list = ask(&mut client, "CONSUMER.LIST.S", &json!({"offset": 1}));
+    let names: Vec<_> = list["consumers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].clone())
+        .collect();
+    assert_eq!(
+        (&list["total"], names),
+        (&json!(5), vec![json!("c1"), json!("c2"), json!("c3"), json!("c4")])
+    );
+}
+
 #[test]
 fn what_a_storage_thread_does_not_take_is_told() {
     let fixture = start(|options| {

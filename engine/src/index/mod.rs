@@ -174,6 +174,17 @@ impl Index {
         }
     }
 
+    /// Visits the live messages from `from` to `to`, in order.
+    pub fn each_live(&self, from: Seq, to: Seq, visit: &mut dyn FnMut(Seq)) -> Result<()> {
+        match self {
+            Self::Resident(index) => {
+                index.each_live(from, to, visit);
+                Ok(())
+            }
+            Self::Paged(index) => index.each_live(from, to, visit),
+        }
+    }
+
     /// The last live message up to `from`.
     #[allow(
         dead_code,

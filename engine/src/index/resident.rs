@@ -182,6 +182,14 @@ impl Resident {
             .find_map(|(number, chunk, at)| Some(seq_at(number, chunk.next(at)?)))
     }
 
+    /// Visits the live messages from `from` to `to`, in order.
+    pub fn each_live(&self, mut from: Seq, to: Seq, visit: &mut dyn FnMut(Seq)) {
+        while let Some(seq) = self.next_live(from).filter(|seq| *seq <= to) {
+            visit(seq);
+            from = seq + 1;
+        }
+    }
+
     /// The last live message up to `from`.
     pub fn prev_live(&self, from: Seq) -> Option<Seq> {
         self.downwards(from)

@@ -197,24 +197,24 @@ impl Stream {
         Ok(page)
     }
 
-    /// The sequences between the first and the last message that hold nothing, `limit` at most.
+    /// The sequences between the first and the last message that hold nothing, of the next `looks` from `from` on; and where to
+    /// go on, if there are more to look at.
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub fn deleted(&self, limit: usize) -> Result<Vec<Seq>> {
+    pub fn deleted(&self, from: Seq, looks: u64) -> Result<(Vec<Seq>, Option<Seq>)> {
         let mut deleted = Vec::new();
-        let Some(mut expected) = self.messages.index.first() else {
-            return Ok(deleted);
+        let Some(first) = self.messages.index.first() else {
+            return Ok((deleted, None));
         };
-        while expected <= self.messages.last() && deleted.len() < limit {
-            let live = self
-                .messages
-                .index
-                .next_live(expected)?
-                .unwrap_or(self.messages.last() + 1);
-            deleted.extend((expected..live).take(limit - deleted.len()));
+        let last = self.messages.last();
+        let mut expected = from.max(first);
+        let end = expected.saturating_add(looks).min(last + 1);
+        self.messages.index.each_live(expected, end - 1, &mut |live| {
+            deleted.extend(expected..live);
             expected = live + 1;
-        }
-        Ok(deleted)
+        })?;
+        deleted.extend(expected..end);
+        Ok((deleted, (end <= last).then_some(end)))
     }
 }

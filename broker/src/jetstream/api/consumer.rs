@@ -1,5 +1,6 @@
 //! Consumers: made, changed, paused, described, deleted.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -28,6 +29,8 @@ use crate::jetstream::{ApiRequest, JetStream, now};
 const NAMES_PAGE: usize = 1024;
 /// Consumers in one answer.
 const LIST_PAGE: usize = 256;
+/// Consumers, and filters of theirs, that one turn of a storage thread describes.
+const DESCRIBED: usize = 256;
 /// Letters of a name that the server makes up, as nats-server's.
 const MADE_UP_LEN: usize = 8;
 
@@ -204,6 +207,26 @@ async fn find(js: &Arc<JetStream>, entry: &StreamEntry, name: &str) -> Result<Co
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))
 }
 
+/// Describes some of the consumers of these names, as many as one turn of a storage thread may, and takes their names away; those
+/// that are not there are left out.
+pub(super) fn describe_some(
+    shard: &mut InTurn<'_, '_>,
+    id: LogId,
+    names: &mut VecDeque<Arc<str>>,
+) -> Vec<ConsumerInfo> {
+    let (mut some, mut left) = (Vec::new(), DESCRIBED);
+    while left > 0
+        && let Some(name) = names.pop_front()
+    {
+        // All that this refuses is a consumer that is not there.
+        if let Ok(info) = shard.consumer_info(id, &name) {
+            left = left.saturating_sub(1 + info.config.filter_subjects.len());
+            some.push(info);
+        }
+    }
+    some
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct PageRequest {
@@ -241,17 +264,26 @@ pub(super) async fn list(js: &Arc<JetStream>, request: &ApiRequest, stream: &str
     let asked: PageRequest = optional(js, request, &schema::CONSUMER_PAGE)?;
     let entry = lookup(js, request, stream)?;
     let id = entry.id;
-    let (page, consumers) = js
+    let (page, names) = js
         .call(entry.shard, move |shard| {
-            let now = shard.now();
-            let stream = shard.stream(id)?;
-            let (page, names) = reply::page(stream.consumer_names(), asked.offset, LIST_PAGE);
-            // All that this refuses is a consumer that is not there.
-            let infos = names.iter().filter_map(|name| shard.consumer_info(id, name).ok());
-            Ok((page, infos.map(|info| Consumer::of(info, now)).collect()))
+            let names = shard.stream(id)?.consumer_names();
+            Ok(reply::page(names, asked.offset, LIST_PAGE))
         })
         .await
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    let mut consumers = Vec::with_capacity(names.len());
+    let mut names = VecDeque::from(names);
+    while !names.is_empty() {
+        let described = js.call(entry.shard, move |shard| {
+            let some = describe_some(shard, id, &mut names);
+            Ok((some, names, shard.now()))
+        });
+        let (some, left, now) = described
+            .await
+            .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+        consumers.extend(some.into_iter().map(|info| Consumer::of(info, now)));
+        names = left;
+    }
     heavy_answer(Call::ConsumerList(stream), List { page, consumers }).await
 }
 

@@ -1,5 +1,6 @@
 //! `/jsz` of the monitoring port: what JetStream holds, with the fields of nats-server 2.15.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -8,6 +9,7 @@ use weir_engine::json::format_time;
 use weir_engine::store::StreamEntry;
 
 use super::account::{Usage, api_usage};
+use super::consumer::describe_some;
 use super::reply::{Consumer, State};
 use super::stream::leader;
 use crate::API_LEVEL;
@@ -173,14 +175,29 @@ fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &Wanted)
             return Ok(None);
         };
         let state = State::of(&stream.state()?, stream.consumer_count());
+        let names = match consumers {
+            true => VecDeque::from(stream.consumer_names()),
+            false => VecDeque::new(),
+        };
+        Ok(Some((state, names)))
+    };
+    let shard = js.shard(entry.shard);
+    let found = shard.call_blocking(look).and_then(|found| {
+        let Some((state, mut names)) = found else {
+            return Ok(None);
+        };
         let mut infos: Vec<ConsumerInfo> = Vec::new();
-        if consumers {
-            let names = stream.consumer_names();
-            infos.extend(names.iter().filter_map(|name| shard.consumer_info(id, name).ok()));
+        while !names.is_empty() {
+            let some;
+            (some, names) = shard.call_blocking(move |shard| {
+                let some = describe_some(shard, id, &mut names);
+                Ok((some, names))
+            })?;
+            infos.extend(some);
         }
         Ok(Some((state, infos)))
-    };
-    let (state, infos) = match js.shard(entry.shard).call_blocking(look) {
+    });
+    let (state, infos) = match found {
         Ok(found) => found?,
         Err(error) => {
             tracing::error!(stream = %entry.name, "jsz: {error}");

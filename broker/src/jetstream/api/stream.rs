@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use weir_engine::Seq;
 use weir_engine::json::format_time;
 use weir_engine::reject::{self, Rejection};
 use weir_engine::shard::InTurn;
@@ -30,6 +31,8 @@ const SUBJECTS_PAGE: usize = 100_000;
 const SUBJECTS_SLICE: usize = 4096;
 /// Deleted sequences in one answer, so that a stream full of holes does not become one huge message.
 const DELETED_MAX: usize = 1_000_000;
+/// Sequences that one turn of a storage thread looks at for those that hold nothing.
+const DELETED_SLICE: u64 = 4096;
 
 #[derive(Deserialize)]
 struct ConfigRequest {
@@ -242,13 +245,13 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
             let stream = shard.stream(id)?;
             let mut state = State::of(&stream.state()?, stream.consumer_count());
             state.lost = Lost::of(stream.ledger());
-            if asked.deleted_details {
-                state.deleted = stream.deleted(DELETED_MAX)?;
-            }
             Ok(state)
         })
         .await
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    if asked.deleted_details {
+        state.deleted = deleted(js, &entry).await?;
+    }
     let mut page = Page::default();
     if !asked.subjects_filter.is_empty() {
         let (total, subjects) = subjects(js, &entry, &asked.subjects_filter, offset).await?;
@@ -267,6 +270,22 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
         ..compose(js, &entry, state)
     };
     heavy_answer(Call::StreamInfo(name), Info { page, info }).await
+}
+
+/// The sequences of a stream that hold nothing, asked for in slices as its [`subjects`] are.
+async fn deleted(js: &Arc<JetStream>, entry: &StreamEntry) -> Result<Vec<Seq>, Rejection> {
+    let id = entry.id;
+    let (mut all, mut from) = (Vec::new(), Some(0));
+    while let Some(at) = from
+        && all.len() < DELETED_MAX
+    {
+        let slice = js.call(entry.shard, move |shard| shard.stream(id)?.deleted(at, DELETED_SLICE));
+        let (some, next) = slice.await.map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+        all.extend(some);
+        from = next;
+    }
+    all.truncate(DELETED_MAX);
+    Ok(all)
 }
 
 /// How many subjects of a stream match, and a page of them with their counts. Asks the storage thread for a slice at a

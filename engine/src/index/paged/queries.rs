@@ -78,6 +78,15 @@ impl Paged {
         Ok(found)
     }
 
+    /// Visits the live messages from `from` to `to`, in order.
+    pub fn each_live(&self, from: Seq, to: Seq, visit: &mut dyn FnMut(Seq)) -> Result<()> {
+        self.read_up(&mut { from }, to, &mut |seq, _| {
+            visit(seq);
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
     /// The last live message up to `from`.
     pub fn prev_live(&self, from: Seq) -> Result<Option<Seq>> {
         let mut found = None;
