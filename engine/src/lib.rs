@@ -78,6 +78,7 @@
 //! | [`stream`], [`consumer`] | the state machines: no clock, no threads, no randomness |
 //! | [`embed`], [`kv`], [`object`] | for programs without a server |
 //! | [`reject`], [`json`] | what the wire says of refusals and times |
+//! | [`names`] | what streams and consumers may be called, and made-up names |
 //! | [`varint`] | numbers as journals, indexes and backups write them |
 
 pub mod backend;
@@ -87,10 +88,10 @@ pub mod consumer;
 pub mod embed;
 mod error;
 pub mod finding;
-mod headers;
 mod index;
 pub mod json;
 pub mod kv;
+pub mod names;
 pub mod object;
 mod orphans;
 pub mod reject;
@@ -102,6 +103,8 @@ pub mod stream;
 mod types;
 pub mod varint;
 pub mod words;
+
+use weir_headers as headers;
 
 pub use backend::{
     Backend, Compression, Direction, Kv, KvWrite, Log, LogChange, LogOptions, LogReader, Recovery, VisitKey,

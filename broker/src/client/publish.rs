@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weir_wire::{HeaderView, encode};
+use weir_wire::{encode, headers};
 
 use super::Client;
 use super::session::Session;
@@ -23,10 +23,9 @@ pub(super) struct Publish<'a> {
 }
 
 /// Whether a message only asks where it would go (nats-server's message tracing): nobody may get it, nor any stream.
-fn is_trace_only(headers: &[u8]) -> bool {
-    let headers = HeaderView::parse(headers);
-    headers.get("Nats-Trace-Dest").is_some_and(|to| !to.is_empty())
-        && headers.get("Nats-Trace-Only").is_some_and(|only| {
+fn is_trace_only(block: &[u8]) -> bool {
+    headers::get(block, "Nats-Trace-Dest").is_some_and(|to| !to.is_empty())
+        && headers::get(block, "Nats-Trace-Only").is_some_and(|only| {
             let meant = [&b"1"[..], b"true", b"on"];
             meant.iter().any(|word| only.eq_ignore_ascii_case(word))
         })

@@ -426,7 +426,7 @@ pub(super) fn check_message(message: &Message, limits: &MessageLimits) -> io::Re
     if !weir_subject::is_valid_subject(subject) {
         return Err(broken(format!("message sequence {seq} has an invalid subject")));
     }
-    let is_block = headers.starts_with(b"NATS/1.0") && headers.ends_with(b"\r\n\r\n");
+    let is_block = headers.starts_with(weir_wire::headers::VERSION) && headers.ends_with(b"\r\n\r\n");
     if !headers.is_empty() && !is_block {
         return Err(broken(format!("message sequence {seq} has an invalid header block")));
     }

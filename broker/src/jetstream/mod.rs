@@ -338,9 +338,7 @@ pub fn jsz(server: &Server, query: &crate::monitor::Query) -> serde_json::Value 
 /// A name that nobody else has: 22 letters and digits.
 #[must_use]
 pub fn nuid() -> String {
-    use rand::RngExt;
-    let letters = rand::rng().sample_iter(rand::distr::Alphanumeric);
-    letters.take(22).map(char::from).collect()
+    weir_engine::names::spell((0..22).map(|_| rand::random()))
 }
 
 /// The time, in nanoseconds since the Unix epoch.

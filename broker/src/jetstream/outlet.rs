@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use weir_engine::shard::emit::{ConsumerName, Delivery, Emit, Event, Outlet, PubAck, Status, Ticket};
 use weir_engine::{Error, Rejection, reject};
+use weir_wire::headers;
 
 use crate::account::Account;
 use crate::courier::Courier;
@@ -149,10 +150,10 @@ impl BrokerOutlet {
         if delivery.headers_only || delivery.pin.is_some() {
             let mut headers = message.headers.to_vec();
             if delivery.headers_only {
-                headers = status::with_header(&headers, "Nats-Msg-Size", message.payload.len());
+                headers = headers::insert(&headers, "Nats-Msg-Size", message.payload.len().to_string());
             }
             if let Some(pin) = &delivery.pin {
-                headers = status::with_header(&headers, "Nats-Pin-Id", pin);
+                headers = headers::insert(&headers, "Nats-Pin-Id", &**pin);
             }
             let payload: &[u8] = if delivery.headers_only { b"" } else { &message.payload };
             self.send(account, &delivery.to, &message.subject, &reply, &headers, payload);

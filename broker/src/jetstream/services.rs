@@ -9,7 +9,7 @@ use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::StreamConfig;
-use weir_wire::HeaderView;
+use weir_wire::headers;
 
 use crate::account::{Account, Inbound, Service};
 use crate::jetstream::api::decode::unreadable;
@@ -248,9 +248,7 @@ impl Service for FlowControl {
             stream: place.stream,
             consumer: message.own(consumer),
             id,
-            last: HeaderView::parse(message.headers)
-                .get("Nats-Last-Stream")
-                .and_then(number),
+            last: headers::get(message.headers, "Nats-Last-Stream").and_then(number),
         };
         tray.push(&jetstream, place.shard, input);
     }

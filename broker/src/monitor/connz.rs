@@ -185,7 +185,10 @@ fn describe(client: &Snapshot, now: Timestamp, auth: bool) -> Map<String, Value>
         put("stop", stop.to_string().into());
         put("reason", reason.to_string().into());
     }
-    put("rtt", format::duration(client.rtt_ns).into());
+    put(
+        "rtt",
+        weir_duration::format(i64::try_from(client.rtt_ns).unwrap_or(i64::MAX)).into(),
+    );
     put("uptime", format::uptime(client.start, end).into());
     put("idle", format::uptime(client.last_activity, end).into());
     put("pending_bytes", client.pending.into());

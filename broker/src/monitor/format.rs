@@ -1,6 +1,4 @@
-//! Times and durations in Go's notation, which dashboards parse.
-
-use std::time::Duration;
+//! How long ago things were, in nats-server's notation, which dashboards parse.
 
 use jiff::Timestamp;
 
@@ -25,14 +23,6 @@ pub(super) fn uptime(from: Timestamp, to: Timestamp) -> String {
         format!("{minutes}m{}s", seconds % 60)
     } else {
         format!("{seconds}s")
-    }
-}
-
-/// A duration as Go prints it: `351.423µs`, `1.5s`, `0s`. Only used for round trips, which are below a minute.
-pub(super) fn duration(ns: u64) -> String {
-    match Duration::from_nanos(ns) {
-        Duration::ZERO => "0s".to_owned(),
-        other => format!("{other:?}"),
     }
 }
 

@@ -30,7 +30,7 @@
 //!
 //! - [`parser`]: an incremental parser that works in place on the connection's read buffer.
 //! - [`encode`]: what goes out, appended to a `Vec<u8>`.
-//! - [`headers`]: the `NATS/1.0` header block.
+//! - [`headers`]: the `NATS/1.0` header block, as the engine reads it too.
 //! - [`info`], [`connect`]: the two JSON greetings.
 //!
 //! The crate allocates nothing per message, reads no clock, and knows nothing of subjects beyond their being bytes.
@@ -40,7 +40,6 @@
 pub mod connect;
 pub mod encode;
 mod error;
-pub mod headers;
 pub mod info;
 mod line;
 pub mod parser;
@@ -48,9 +47,9 @@ mod payload;
 
 pub use connect::Connect;
 pub use error::{ParseError, Verb};
-pub use headers::{HeaderBuf, HeaderView};
 pub use info::Info;
 pub use parser::{Op, Parser, Step};
+pub use weir_headers as headers;
 
 /// Largest control line a server accepts unless it is configured otherwise, in bytes, the verb not counted.
 pub const DEFAULT_MAX_CONTROL_LINE: usize = 4096;

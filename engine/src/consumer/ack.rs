@@ -5,7 +5,6 @@ use bytes::Bytes;
 use crate::consumer::{AckPolicy, Consumer, PullRequest};
 use crate::shard::emit::{Emit, Event};
 use crate::shard::turn::Turn;
-use crate::stream::settings::parse_duration;
 use crate::types::{NanoTime, Nanos, Seq};
 
 /// What a receiver says of a message.
@@ -75,7 +74,10 @@ fn parse_nak(rest: &[u8]) -> Nanos {
             .unwrap_or(0)
             .max(0);
     }
-    std::str::from_utf8(rest).ok().and_then(parse_duration).unwrap_or(0)
+    let said = std::str::from_utf8(rest).ok();
+    said.and_then(|text| weir_duration::parse(text).ok())
+        .unwrap_or(0)
+        .max(0)
 }
 
 impl Consumer {

@@ -447,7 +447,7 @@ fn digits(number: u64) -> usize {
 /// The length of a message's header block without payload, and with the payload's size in it.
 fn headers_only_len(message: &Message) -> usize {
     let frame = if message.headers.is_empty() {
-        "NATS/1.0\r\n\r\n".len()
+        crate::headers::EMPTY.len()
     } else {
         message.headers.len()
     };

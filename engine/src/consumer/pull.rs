@@ -8,7 +8,6 @@ use crate::consumer::request::{GroupRequest, PullRequest};
 use crate::consumer::{Consumer, PriorityPolicy};
 use crate::shard::emit::{Emit, Status};
 use crate::shard::turn::Turn;
-use crate::stream::validate::go_duration;
 use crate::types::{NanoTime, Nanos};
 
 /// A request in the queue.
@@ -130,7 +129,7 @@ impl Consumer {
             return Some(conflict(format!("Exceeded MaxRequestBatch of {}", config.max_batch)));
         }
         if config.max_expires > 0 && request.expires > config.max_expires {
-            let most = go_duration(config.max_expires);
+            let most = weir_duration::format(config.max_expires);
             return Some(conflict(format!("Exceeded MaxRequestExpires of {most}")));
         }
         if config.max_bytes > 0 && request.max_bytes > config.max_bytes as u64 {

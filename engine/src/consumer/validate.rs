@@ -5,10 +5,10 @@
 use crate::consumer::config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy};
 use weir_subject::Sublist;
 
+use crate::names::is_asset_name;
 use crate::reject::{self, Rejection};
 use crate::stream::validate::{
-    DESCRIPTION_MAX, METADATA_MAX, NAME_MAX, SUBJECTS_MAX, ServerLimits, SubjectSet, go_duration, is_asset_name,
-    metadata_len, set_required_level,
+    DESCRIPTION_MAX, METADATA_MAX, NAME_MAX, SUBJECTS_MAX, ServerLimits, SubjectSet, metadata_len, set_required_level,
 };
 use crate::stream::{Retention, StreamConfig};
 use crate::types::{MILLISECOND, Nanos, SECOND, SEQ_LIMIT};
@@ -240,7 +240,7 @@ fn validate(
     }
     let threshold = stream.consumer_limits.inactive_threshold;
     if threshold > 0 && config.inactive_threshold > threshold {
-        return Err(reject::CONSUMER_INACTIVE_THRESHOLD_EXCESS.with(go_duration(threshold)));
+        return Err(reject::CONSUMER_INACTIVE_THRESHOLD_EXCESS.with(weir_duration::format(threshold)));
     }
     if config.direct {
         if !config.is_push() {

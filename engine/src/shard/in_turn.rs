@@ -226,6 +226,20 @@ impl InTurn<'_, '_> {
         info.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
     }
 
+    /// A name for a consumer that no other of the stream has: so many letters and digits.
+    ///
+    /// # Errors
+    /// If there is no such stream.
+    pub fn make_up_consumer_name(&mut self, id: LogId, letters: usize) -> Result<String> {
+        let stream = self.shard.existing(id)?;
+        loop {
+            let name = self.turn.letters(letters);
+            if !stream.has_consumer(name.as_bytes()) {
+                return Ok(name);
+            }
+        }
+    }
+
     /// Makes a consumer; its configuration was validated, its name is free.
     ///
     /// # Errors

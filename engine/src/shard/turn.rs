@@ -71,7 +71,7 @@ impl<'a> Turn<'a> {
         self.sync_within = Some(self.sync_within.map_or(nanos, |before| before.min(nanos)));
     }
 
-    /// A number that nobody can foretell.
+    /// A number that is not repeated; it can be foretold from the one before it.
     pub fn chance(&mut self) -> u64 {
         self.entropy = mix(self.entropy.wrapping_add(0x9e37_79b9_7f4a_7c15));
         self.entropy
@@ -79,10 +79,7 @@ impl<'a> Turn<'a> {
 
     /// So many letters and digits that nobody was given before.
     pub fn letters(&mut self, count: usize) -> String {
-        const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-        (0..count)
-            .map(|_| char::from(ALPHABET[(self.chance() % 62) as usize]))
-            .collect()
+        crate::names::spell((0..count).map(|_| self.chance()))
     }
 }
 

@@ -202,7 +202,7 @@ impl Stream {
                 return Err(reject::REQUIRED_API_LEVEL.into());
             }
             let block = publish.headers();
-            publish = publish.with_headers(&headers::without(&block, "Nats-Required-Api-Level"));
+            publish = publish.with_headers(&headers::remove(&block, "Nats-Required-Api-Level"));
         }
         let held = self.atomic.open.get(&id).map_or(0, |batch| batch.messages.len() as u64);
         if seq != held + 1 || (seq == 1 && commit == Commit::Before) {
@@ -244,7 +244,7 @@ impl Stream {
                     .into());
             }
             let message = match commit == Commit::Before && at + 1 == count {
-                true => message.with_headers(&headers::with(&block, "Nats-Batch-Commit", "1")),
+                true => message.with_headers(&headers::insert(&block, "Nats-Batch-Commit", "1")),
                 false => message,
             };
             match self.check_staged(message, &mut staged, turn)? {

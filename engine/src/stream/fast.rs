@@ -381,7 +381,7 @@ impl Stream {
             self.fast.end(&marks.id);
             return Err(reject::REQUIRED_API_LEVEL.into());
         }
-        Ok(publish.with_headers(&headers::without(&block, "Nats-Required-Api-Level")))
+        Ok(publish.with_headers(&headers::remove(&block, "Nats-Required-Api-Level")))
     }
 }
 

@@ -10,7 +10,6 @@ use crate::stream::Stream;
 use crate::stream::message::Marks;
 use crate::stream::publish::{Publish, Ready, Rollup};
 use crate::stream::ttl::Life;
-use crate::stream::validate::go_duration;
 use crate::types::{SECOND, Seq};
 
 impl Stream {
@@ -47,7 +46,7 @@ impl Stream {
         let seconds = self.messages.config.subject_delete_marker_ttl / SECOND;
         let block = format!(
             "NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {}\r\nNats-Rollup: sub\r\n\r\n",
-            go_duration(seconds.saturating_mul(SECOND))
+            weir_duration::format(seconds.saturating_mul(SECOND))
         );
         let publish = Publish {
             subject,

@@ -90,7 +90,7 @@ pub(super) struct Republished<'a> {
 impl Republished<'_> {
     /// Sends it, with the headers that say where it came from.
     pub fn send(self, turn: &mut Turn<'_>) {
-        let mut block = headers::with(self.headers, "Nats-Stream", self.stream);
+        let mut block = headers::insert(self.headers, "Nats-Stream", self.stream);
         let subject = String::from_utf8_lossy(self.subject);
         for (name, value) in [
             ("Nats-Subject", &*subject),
@@ -98,11 +98,11 @@ impl Republished<'_> {
             ("Nats-Time-Stamp", &format_time(Some(self.time))),
             ("Nats-Last-Sequence", &self.before.to_string()),
         ] {
-            block = headers::with(&block, name, value);
+            block = headers::insert(&block, name, value);
         }
         let mut payload = self.payload;
         if self.headers_only {
-            block = headers::with(&block, "Nats-Msg-Size", &payload.len().to_string());
+            block = headers::insert(&block, "Nats-Msg-Size", &payload.len().to_string());
             payload = Bytes::new();
         }
         turn.emits.push(Emit::Send {

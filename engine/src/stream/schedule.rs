@@ -115,7 +115,7 @@ impl Scheduling {
             return publish;
         }
         asked.rollup = Some(b"sub");
-        let block = headers::with(&publish.headers(), "Nats-Rollup", "sub");
+        let block = headers::insert(&publish.headers(), "Nats-Rollup", "sub");
         publish.with_headers(&block)
     }
 
@@ -368,7 +368,7 @@ impl Stream {
             ("Nats-Rollup", rollup.as_deref()),
         ] {
             if let Some(value) = value {
-                block = headers::with(&block, name, value);
+                block = headers::insert(&block, name, value);
             }
         }
         Ok(Some(Made {
@@ -429,24 +429,13 @@ fn has_pattern(block: &[u8]) -> bool {
 
 /// A block without the headers that are about its own message's publishing.
 fn plain_headers(block: &[u8]) -> Vec<u8> {
-    let dropped = |line: &[u8]| {
-        let is = |name: &str| {
-            line.strip_prefix(name.as_bytes())
-                .is_some_and(|rest| rest.starts_with(b":"))
-        };
-        line.starts_with(b"Nats-Schedule")
-            || line.starts_with(b"Nats-Expected-")
-            || is("Nats-Msg-Id")
-            || is("Nats-TTL")
-            || is("Nats-Rollup")
+    let own = ["Nats-Msg-Id", "Nats-TTL", "Nats-Rollup"];
+    let keep = |header: &[u8]| {
+        !header.starts_with(b"Nats-Schedule")
+            && !header.starts_with(b"Nats-Expected-")
+            && !own.iter().any(|name| headers::is_named(header, name))
     };
-    let lines = block.split_inclusive(|byte| *byte == b'\n');
-    let kept: Vec<&[u8]> = lines.filter(|line| !dropped(line)).collect();
-    // The first line and the empty one at the end are no headers.
-    match kept.len() {
-        0..=2 => Vec::new(),
-        _ => kept.concat(),
-    }
+    headers::retain(block, keep).into_owned()
 }
 
 fn is_publish_subject(subject: &[u8]) -> bool {

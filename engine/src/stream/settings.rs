@@ -192,41 +192,12 @@ impl FromStr for Durability {
             "os" => Ok(Self::Os),
             _ => text
                 .strip_prefix("interval:")
-                .and_then(parse_duration)
+                .and_then(|text| weir_duration::parse(text).ok())
                 .filter(|nanos| (MILLISECOND..=3600 * SECOND).contains(nanos))
                 .map(Self::Interval)
                 .ok_or(ALLOWED),
         }
     }
-}
-
-/// A duration as Go writes it: numbers with `ns`, `us`, `µs`, `ms`, `s`, `m` or `h`, such as `1m30s`.
-pub fn parse_duration(text: &str) -> Option<Nanos> {
-    let mut rest = text;
-    let mut total: f64 = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit_len = rest
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len());
-        let scale = match &rest[..unit_len] {
-            "ns" => 1.0,
-            "us" | "µs" | "μs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            _ => return None,
-        };
-        total += number * scale;
-        rest = &rest[unit_len..];
-    }
-    (total <= i64::MAX as f64).then_some(total as Nanos)
 }
 
 #[cfg(test)]

@@ -66,12 +66,8 @@ pub struct Taken {
 
 /// What tells a stream from one that was deleted and made again under its name: nats-server's hash of when it was made.
 pub fn identity(created: NanoTime) -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let hash = Sha256::digest(format_time(Some(created)));
-    hash.iter()
-        .take(8)
-        .map(|byte| char::from(DIGITS[usize::from(byte % 62)]))
-        .collect()
+    crate::names::spell(hash.iter().take(8).copied().map(u64::from))
 }
 
 impl StreamSource {
@@ -475,24 +471,15 @@ fn mark(message: &Message, key: &str) -> Vec<u8> {
     let (name, rest) = plain(key).split_once(' ').unwrap_or((key, "> >"));
     let subject = String::from_utf8_lossy(&message.subject);
     let said = format!("{name} {} {rest} {subject}{identity}", message.seq);
-    headers::with(&kept, SOURCE, &said)
+    headers::insert(&kept, SOURCE, &said)
 }
 
 /// How the headers begin that were conditions of the origin's publish: a copy is stored without.
 const CONDITIONS: [&[u8]; 2] = [b"Nats-Expected-", b"Nats-Batch-"];
 
-/// A header block without the lines that begin in one of these ways; nothing if no other is left.
-fn copied<'h>(headers: &'h [u8], dropped: &[&[u8]]) -> Cow<'h, [u8]> {
-    let lines = || headers.split_inclusive(|&byte| byte == b'\n');
-    let is_dropped = |line: &[u8]| dropped.iter().any(|name| line.starts_with(name));
-    if !lines().any(is_dropped) {
-        return Cow::Borrowed(headers);
-    }
-    let kept = lines().filter(|line| !is_dropped(line)).collect::<Vec<_>>().concat();
-    match kept == b"NATS/1.0\r\n\r\n" {
-        true => Cow::Borrowed(b""),
-        false => Cow::Owned(kept),
-    }
+/// A header block without the headers that begin in one of these ways; nothing if no other is left.
+fn copied<'h>(block: &'h [u8], dropped: &[&[u8]]) -> Cow<'h, [u8]> {
+    headers::retain(block, |header| !dropped.iter().any(|name| header.starts_with(name)))
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::names::is_asset_name;
 use crate::reject::{self, Rejection};
 use crate::stream::mapping::check_mapping;
-use crate::stream::validate::is_asset_name;
 use crate::stream::{SourceConsumer, StreamConfig, StreamSource, SubjectTransform};
 
 /// The subjects of the API, which another domain's must not overlap with.

@@ -6,8 +6,7 @@ use crate::reject::{self, Rejection};
 use crate::stream::Stream;
 use crate::stream::asked::Asked;
 use crate::stream::publish::Ready;
-use crate::stream::settings::parse_duration;
-use crate::types::{NanoTime, Nanos, SECOND};
+use crate::types::{NanoTime, SECOND};
 
 /// How long a message lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub(super) fn parse(value: &[u8]) -> Result<Life, Rejection> {
         return Ok(Life::Never);
     }
     let text = std::str::from_utf8(value).map_err(|_| reject::MESSAGE_TTL_INVALID)?;
-    if let Some(nanos) = signed_duration(text) {
+    if let Ok(nanos) = weir_duration::parse(text) {
         return match nanos >= SECOND {
             true => Ok(Life::Seconds((nanos / SECOND) as u64)),
             false => Err(reject::MESSAGE_TTL_INVALID),
@@ -54,17 +53,6 @@ pub(super) fn parse(value: &[u8]) -> Result<Life, Rejection> {
         Err(_) if digits => Ok(Life::Seconds(i64::MAX.unsigned_abs())),
         _ => Err(reject::MESSAGE_TTL_INVALID),
     }
-}
-
-/// A duration as Go reads it: with a sign if it likes, and without a unit if it is 0.
-pub(super) fn signed_duration(text: &str) -> Option<Nanos> {
-    let (negative, rest) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let nanos = if rest == "0" { 0 } else { parse_duration(rest)? };
-    Some(if negative { -nanos } else { nanos })
 }
 
 /// The life that a header block gives its message; what makes no sense gives none.
@@ -108,8 +96,8 @@ impl Stream {
             && ttl < least
             && config.max_msgs_per_subject != 1
         {
-            let block = headers::without(&ready.body[..ready.headers_len], "Nats-TTL");
-            let block = headers::with(&block, "Nats-TTL", &least.to_string());
+            let block = headers::remove(&ready.body[..ready.headers_len], "Nats-TTL");
+            let block = headers::insert(&block, "Nats-TTL", &least.to_string());
             ready.body = [&block, &ready.body[ready.headers_len..]].concat().into();
             ready.headers_len = block.len();
             life = Life::Seconds(least);

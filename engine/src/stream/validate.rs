@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use weir_subject::Sublist;
 
+use crate::names::is_asset_name;
 use crate::reject::{self, Rejection};
 use crate::stream::config::{Discard, PersistMode, Placement, Retention, Storage, StreamConfig};
 use crate::stream::settings::{Defaults, Settings};
@@ -278,7 +279,7 @@ fn check_times(config: &mut StreamConfig, limits: &ServerLimits, pedantic: bool)
     if limits.duplicate_window > 0 && window > limits.duplicate_window {
         return Err(invalid(format!(
             "duplicates window can not be larger then server limit of {}",
-            go_duration(limits.duplicate_window)
+            weir_duration::format(limits.duplicate_window)
         )));
     }
     if (1..AGE_MIN).contains(&window) {
@@ -548,41 +549,6 @@ pub(crate) fn set_required_level(metadata: &mut BTreeMap<String, String>, level:
 
 pub(crate) fn metadata_len(metadata: &BTreeMap<String, String>) -> usize {
     metadata.iter().map(|(key, value)| key.len() + value.len()).sum()
-}
-
-/// Whether a stream or consumer may be called that: one subject token, and a file name.
-pub(crate) fn is_asset_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains([' ', '\t', '\r', '\n', '\x0c', '.', '*', '>', '/', '\\'])
-}
-
-/// A duration as Go prints it: `1h2m0s`, `1.5s`, `100ms`.
-pub(crate) fn go_duration(nanos: Nanos) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
-    let nanos = nanos.unsigned_abs();
-    let trimmed = |value: u64, unit: u64, name: &str| {
-        let digits = unit.ilog10() as usize;
-        let fraction = format!("{:0digits$}", value % unit);
-        match fraction.trim_end_matches('0') {
-            "" => format!("{sign}{}{name}", value / unit),
-            fraction => format!("{sign}{}.{fraction}{name}", value / unit),
-        }
-    };
-    match nanos {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{sign}{nanos}ns"),
-        1_000..1_000_000 => trimmed(nanos, 1_000, "µs"),
-        1_000_000..1_000_000_000 => trimmed(nanos, 1_000_000, "ms"),
-        _ => {
-            let (hours, minutes) = (nanos / 3_600_000_000_000, nanos / 60_000_000_000 % 60);
-            let seconds = trimmed(nanos % 60_000_000_000, 1_000_000_000, "s");
-            let seconds = seconds.trim_start_matches('-');
-            match (hours, minutes) {
-                (0, 0) => format!("{sign}{seconds}"),
-                (0, _) => format!("{sign}{minutes}m{seconds}"),
-                _ => format!("{sign}{hours}h{minutes}m{seconds}"),
-            }
-        }
-    }
 }
 
 fn invalid(text: impl std::fmt::Display) -> Rejection {

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rand::RngExt;
-use rand::distr::Alphanumeric;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use weir_engine::consumer::validate::{Action, Existing, is_group_name, paused, validate_new, validate_update};
@@ -16,7 +14,7 @@ use weir_engine::store::StreamEntry;
 use weir_engine::stream::identity;
 use weir_engine::stream::validate::ServerLimits;
 use weir_engine::{LogId, NanoTime};
-use weir_wire::HeaderView;
+use weir_wire::headers::{self, HeaderBuf};
 
 use super::call::{Call, Target};
 use super::decode::{decode, decode_whole};
@@ -64,7 +62,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
     let mut headers = Vec::new();
     if config.direct || config.sourcing {
         let identity = identity(entry.created);
-        let expected = HeaderView::parse(&request.headers).get(IDENTITY).unwrap_or_default();
+        let expected = headers::get(&request.headers, IDENTITY).unwrap_or_default();
         if !expected.is_empty() && expected != identity.as_bytes() {
             return Err(reject::CONSUMER_STREAM_IDENTITY_MISMATCH.with(identity));
         }
@@ -99,7 +97,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
 const IDENTITY: &str = "Nats-Stream-Identity";
 
 fn identity_block(identity: &str) -> Vec<u8> {
-    format!("NATS/1.0\r\n{IDENTITY}: {identity}\r\n\r\n").into_bytes()
+    HeaderBuf::new().add(IDENTITY, identity).finish()
 }
 
 /// Checks that subject and request name the same, and gives the consumer the name that the subject has.
@@ -152,10 +150,10 @@ fn create_or_update(
     pedantic: bool,
 ) -> weir_engine::Result<ConsumerInfo> {
     let now = shard.now();
-    let stream = shard.stream(id)?;
     if config.name.is_empty() {
-        config.name = make_up_name(|name| stream.consumer_info(name, now).is_some());
+        config.name = shard.make_up_consumer_name(id, MADE_UP_LEN)?;
     }
+    let stream = shard.stream(id)?;
     let name = config.name.clone();
     let existing = stream.consumer_info(&name, now);
     let others = stream.consumer_configs().map(|(name, config)| (&**name, config));
@@ -175,16 +173,6 @@ fn create_or_update(
         shard.update_consumer(id, &name, config)?;
     }
     shard.consumer_info(id, &name)
-}
-
-fn make_up_name(is_taken: impl Fn(&str) -> bool) -> String {
-    loop {
-        let letters = rand::rng().sample_iter(Alphanumeric);
-        let name: String = letters.take(MADE_UP_LEN).map(char::from).collect();
-        if !is_taken(&name) {
-            return name;
-        }
-    }
 }
 
 /// CONSUMER.INFO.
@@ -404,7 +392,7 @@ pub(super) async fn reset(
         .await
         .map_err(|error| refused(error, &reject::CONSUMER_INVALID_RESET))?;
     let info = Consumer::of(info, now()).alone();
-    let headers = match HeaderView::parse(&request.headers).get(IDENTITY) {
+    let headers = match headers::get(&request.headers, IDENTITY) {
         Some(_) => identity_block(&identity(entry.created)),
         None => Vec::new(),
     };

@@ -4,7 +4,6 @@
 //! batches in portions, each once the client has taken what it was sent before.
 
 use std::collections::VecDeque;
-use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{LastSeqs, Message, Storage, Stream};
 use weir_engine::{Kind, LogId, Seq};
+use weir_wire::headers::HeaderBuf;
 
 use super::decode::decode;
 use super::load::{UnderWay, room_for};
@@ -463,22 +463,18 @@ impl Room {
 
 /// The message's own header block with where it comes from, and in a batch with how many follow and which came before.
 fn headers(stream: &str, message: &Message, batch: Option<(u64, Seq)>) -> Vec<u8> {
-    let own = message.headers.strip_suffix(b"\r\n").unwrap_or(b"NATS/1.0\r\n");
-    let mut block = Vec::with_capacity(own.len() + message.subject.len() + stream.len() + 192);
-    block.extend_from_slice(own);
-    let subject = String::from_utf8_lossy(&message.subject);
-    let time = format_time(Some(message.time));
-    // Writing to a Vec does not fail.
-    let _ = write!(
-        block,
-        "Nats-Stream: {stream}\r\nNats-Subject: {subject}\r\nNats-Sequence: {}\r\nNats-Time-Stamp: {time}\r\n",
-        message.seq
-    );
-    if let Some((pending, last)) = batch {
-        let _ = write!(block, "Nats-Num-Pending: {pending}\r\nNats-Last-Sequence: {last}\r\n");
-    }
-    block.extend_from_slice(b"\r\n");
-    block
+    let block = HeaderBuf::continuing(&message.headers)
+        .add("Nats-Stream", stream)
+        .add("Nats-Subject", &message.subject)
+        .add_number("Nats-Sequence", message.seq)
+        .add("Nats-Time-Stamp", format_time(Some(message.time)));
+    let block = match batch {
+        Some((pending, last)) => block
+            .add_number("Nats-Num-Pending", pending)
+            .add_number("Nats-Last-Sequence", last),
+        None => block,
+    };
+    block.finish()
 }
 
 /// Answers a request for one message.

@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering;
 use weir_engine::reject::{self, Rejection};
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::validate::ServerLimits;
-use weir_wire::HeaderView;
+use weir_wire::headers;
 
 use crate::API_LEVEL;
 use crate::jetstream::{ApiRequest, JetStream};
@@ -154,8 +154,8 @@ async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> Re
 }
 
 /// Whether this server has the API level that a request demands, if it demands one.
-fn supports_level(headers: &[u8]) -> bool {
-    let Some(level) = HeaderView::parse(headers).get("Nats-Required-Api-Level") else {
+fn supports_level(block: &[u8]) -> bool {
+    let Some(level) = headers::get(block, "Nats-Required-Api-Level") else {
         return true;
     };
     std::str::from_utf8(level)

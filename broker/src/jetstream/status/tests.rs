@@ -7,9 +7,4 @@ fn blocks_are_whole() {
         block(408, "Request Timeout", &[("Nats-Pending-Messages", &3)]),
         b"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 3\r\n\r\n"
     );
-    assert_eq!(with_header(b"", "A", 1), b"NATS/1.0\r\nA: 1\r\n\r\n");
-    assert_eq!(
-        with_header(b"NATS/1.0\r\nB: 2\r\n\r\n", "A", 1),
-        b"NATS/1.0\r\nB: 2\r\nA: 1\r\n\r\n"
-    );
 }

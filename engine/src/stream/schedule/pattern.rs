@@ -11,7 +11,6 @@ use crate::json::format_time;
 use crate::reject::{self, Rejection};
 use crate::stream::asked::Asked;
 use crate::stream::cron::Cron;
-use crate::stream::ttl;
 use crate::types::{NanoTime, SECOND};
 
 /// What a schedule says of its times.
@@ -52,7 +51,9 @@ impl Pattern {
             };
         }
         if let Some(interval) = text.strip_prefix("@every ") {
-            let interval = ttl::signed_duration(interval).filter(|interval| *interval >= SECOND)?;
+            let interval = weir_duration::parse(interval)
+                .ok()
+                .filter(|interval| *interval >= SECOND)?;
             return zone.is_none().then_some(Self::Every(interval));
         }
         Some(Self::Cron(Cron::parse(text)?, zone.unwrap_or(TimeZone::UTC)))

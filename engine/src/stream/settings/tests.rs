@@ -41,12 +41,3 @@ fn refuses_what_it_does_not_know_and_says_what_is_allowed() {
         assert!(error.contains(needle), "{error}");
     }
 }
-
-#[test]
-fn durations_are_go_s() {
-    assert_eq!(parse_duration("1m30s"), Some(90 * SECOND));
-    assert_eq!(parse_duration("1.5s"), Some(1_500_000_000));
-    assert_eq!(parse_duration("2"), None);
-    assert_eq!(parse_duration(""), None);
-    assert_eq!(parse_duration("s"), None);
-}

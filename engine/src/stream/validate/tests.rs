@@ -350,20 +350,3 @@ fn an_update_does_not_follow_new_server_defaults() {
     .unwrap();
     assert_eq!((kept.backend, kept.index), (BackendKind::Segment, IndexKind::Resident));
 }
-
-#[test]
-fn durations_print_as_in_go() {
-    for (nanos, text) in [
-        (0, "0s"),
-        (1, "1ns"),
-        (1_500, "1.5µs"),
-        (100 * MILLISECOND, "100ms"),
-        (10 * SECOND, "10s"),
-        (1_500_000_000, "1.5s"),
-        (120 * SECOND, "2m0s"),
-        (3_661 * SECOND, "1h1m1s"),
-        (-90 * SECOND, "-1m30s"),
-    ] {
-        assert_eq!(go_duration(nanos), text);
-    }
-}

@@ -31,9 +31,3 @@ fn subject_and_request_must_agree() {
     assert_eq!(address(named("C", "a"), "S", &mut fine), Ok(()));
     assert_eq!(fine.name, "C");
 }
-
-#[test]
-fn made_up_names_are_free() {
-    let name = make_up_name(|name| name.starts_with('a'));
-    assert!(name.len() == MADE_UP_LEN && !name.starts_with('a'));
-}
