@@ -58,7 +58,7 @@ impl Counter {
             let known = self.sources.entry(stream).or_default().entry(subject).or_default();
             increment = &there - parse(known.as_bytes()).unwrap_or_default();
             *known = there.to_string();
-            block = headers::set(&block, INCREMENT, &increment.to_string());
+            block = headers::set(&block, INCREMENT, increment.to_string());
         }
         self.total += increment;
         if !self.sources.is_empty() {

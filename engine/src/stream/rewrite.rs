@@ -102,7 +102,7 @@ impl Republished<'_> {
         }
         let mut payload = self.payload;
         if self.headers_only {
-            block = headers::insert(&block, "Nats-Msg-Size", &payload.len().to_string());
+            block = headers::insert(&block, "Nats-Msg-Size", payload.len().to_string());
             payload = Bytes::new();
         }
         turn.emits.push(Emit::Send {

@@ -97,7 +97,7 @@ impl Stream {
             && config.max_msgs_per_subject != 1
         {
             let block = headers::remove(&ready.body[..ready.headers_len], "Nats-TTL");
-            let block = headers::insert(&block, "Nats-TTL", &least.to_string());
+            let block = headers::insert(&block, "Nats-TTL", least.to_string());
             ready.body = [&block, &ready.body[ready.headers_len..]].concat().into();
             ready.headers_len = block.len();
             life = Life::Seconds(least);
