@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// How long a server may take until it listens, recovery included.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -38,8 +40,17 @@ pub struct Server {
     directory: tempfile::TempDir,
     store: PathBuf,
     child: Child,
-    url: String,
+    addresses: Addresses,
     starts: u32,
+}
+
+/// Where a running server listens.
+#[derive(Debug)]
+struct Addresses {
+    /// `nats://127.0.0.1:PORT`.
+    client: String,
+    /// `127.0.0.1:PORT`.
+    monitor: String,
 }
 
 impl Server {
@@ -80,13 +91,13 @@ impl Server {
     }
 
     async fn start_with(program: &Path, directory: tempfile::TempDir, store: PathBuf) -> Result<Server> {
-        let (child, url) = launch(program, directory.path(), &store, 1).await?;
+        let (child, addresses) = launch(program, directory.path(), &store, 1).await?;
         Ok(Server {
             program: program.to_owned(),
             directory,
             store,
             child,
-            url,
+            addresses,
             starts: 1,
         })
     }
@@ -132,7 +143,7 @@ impl Server {
     /// As [`Server::start`].
     pub async fn start_again(&mut self) -> Result<()> {
         self.starts += 1;
-        (self.child, self.url) = launch(&self.program, self.directory.path(), &self.store, self.starts).await?;
+        (self.child, self.addresses) = launch(&self.program, self.directory.path(), &self.store, self.starts).await?;
         Ok(())
     }
 
@@ -143,7 +154,23 @@ impl Server {
 
     /// `nats://127.0.0.1:PORT`; another one after each start.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.addresses.client
+    }
+
+    /// The status and the body of a page of the monitoring port.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn page(&self, path: &str) -> Result<(u16, String)> {
+        let address = &self.addresses.monitor;
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        let (head, body) = text.split_once("\r\n\r\n").context("no end of the headers")?;
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        Ok((status, body.to_owned()))
     }
 
     /// A new client connection.
@@ -151,9 +178,9 @@ impl Server {
     /// # Errors
     /// When the server refuses it.
     pub async fn connect(&self) -> Result<async_nats::Client> {
-        async_nats::connect(&self.url)
+        async_nats::connect(self.url())
             .await
-            .with_context(|| format!("connecting to {}", self.url))
+            .with_context(|| format!("connecting to {}", self.url()))
     }
 
     /// A new client connection, as a JetStream context.
@@ -236,7 +263,7 @@ fn explain(error: &anyhow::Error) -> String {
 }
 
 /// Starts a server on `store`, the `start`-th with its ports and log in `directory`, returns it and its address.
-async fn launch(program: &Path, directory: &Path, store: &Path, start: u32) -> Result<(Child, String)> {
+async fn launch(program: &Path, directory: &Path, store: &Path, start: u32) -> Result<(Child, Addresses)> {
     if !program.exists() {
         bail!(
             "there is no server at {}: build it with `cargo build --release -p weir-broker`, \
@@ -249,7 +276,7 @@ async fn launch(program: &Path, directory: &Path, store: &Path, start: u32) -> R
     fs::create_dir(&ports)?;
     let log = File::create(log_path(directory, start))?;
     let mut child = Command::new(program)
-        .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
+        .args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-js", "-sd"])
         .arg(store)
         .arg("--ports_file_dir")
         .arg(&ports)
@@ -259,7 +286,7 @@ async fn launch(program: &Path, directory: &Path, store: &Path, start: u32) -> R
         .spawn()
         .with_context(|| format!("starting {}", program.display()))?;
     match wait_until_ready(&mut child, &ports).await {
-        Ok(url) => Ok((child, url)),
+        Ok(addresses) => Ok((child, addresses)),
         Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
@@ -269,16 +296,16 @@ async fn launch(program: &Path, directory: &Path, store: &Path, start: u32) -> R
     }
 }
 
-async fn wait_until_ready(child: &mut Child, ports: &Path) -> Result<String> {
+async fn wait_until_ready(child: &mut Child, ports: &Path) -> Result<Addresses> {
     let deadline = Instant::now() + START_LIMIT;
     loop {
         if let Some(status) = child.try_wait()? {
             bail!("the server exited: {status}");
         }
-        if let Some(url) = client_address(ports)?
-            && async_nats::connect(&url).await.is_ok()
+        if let Some(addresses) = addresses(ports)?
+            && async_nats::connect(&addresses.client).await.is_ok()
         {
-            return Ok(url);
+            return Ok(addresses);
         }
         if Instant::now() > deadline {
             bail!("no connection possible after {START_LIMIT:?}");
@@ -288,7 +315,7 @@ async fn wait_until_ready(child: &mut Child, ports: &Path) -> Result<String> {
 }
 
 /// Reads the ports file. `None` while it is missing or not fully written.
-fn client_address(ports: &Path) -> Result<Option<String>> {
+fn addresses(ports: &Path) -> Result<Option<Addresses>> {
     for entry in fs::read_dir(ports)? {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "ports") {
@@ -297,11 +324,12 @@ fn client_address(ports: &Path) -> Result<Option<String>> {
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(&fs::read(&path)?) else {
             continue;
         };
-        let url = json["nats"][0].as_str();
-        return Ok(Some(
-            url.ok_or_else(|| anyhow!("no client address in the ports file: {json}"))?
-                .to_owned(),
-        ));
+        let address = |kind: &str| json[kind][0].as_str().context(format!("no {kind} address: {json}"));
+        let monitor = address("monitoring")?;
+        return Ok(Some(Addresses {
+            client: address("nats")?.to_owned(),
+            monitor: monitor.strip_prefix("http://").unwrap_or(monitor).to_owned(),
+        }));
     }
     Ok(None)
 }

@@ -208,6 +208,101 @@ fn a_flipped_bit_in_the_catalogue_costs_nothing() {
     });
 }
 
+/// The stream's messages were missing, and nothing said which.
+#[test]
+fn a_flipped_bit_in_a_journal_names_the_sequence_until_it_is_settled() {
+    with_server_for(LIMIT, async |server| {
+        let jetstream = server.jetstream().await?;
+        jetstream.create_stream(Backend::Segment.stream("A", &["a"])).await?;
+        for n in 1..=5 {
+            publish(&jetstream, "a", format!("message {n} of A").into_bytes()).await?;
+        }
+        server.kill()?;
+        // A power cut may take what only the journal had synced.
+        for log in logs(&server.store())? {
+            std::fs::remove_dir_all(log)?;
+        }
+        flip(&server.store(), b"message 3 of A")?;
+        server.start_again().await?;
+        let (status, health) = server.page("/healthz").await?;
+        ensure!(
+            status == 503 && health.contains("stream A of account $G lost 3"),
+            "{health}"
+        );
+        let counted = json!({"streams_offline": 0, "findings": 1, "messages_lost": 1});
+        ensure!(server.page("/jsz").await?.1.parse::<Value>()?["weir"] == counted);
+        let jetstream = server.jetstream().await?;
+        let stream = jetstream.get_stream("A").await?;
+        ensure!(stream.get_raw_message(3).await.is_err());
+        for seq in [1, 2, 4, 5] {
+            let text = format!("message {seq} of A");
+            ensure!(stream.get_raw_message(seq).await?.payload == text.as_bytes());
+        }
+        let info = ask(&jetstream, "STREAM.INFO.A", json!({})).await?;
+        ensure!(info["state"]["lost"] == json!({"msgs": [3], "bytes": 0}), "{info}");
+        server.stop().await?;
+        // Its records are kept, though a checkpoint has them all.
+        let (code, report) = inspect(&server.store())?;
+        ensure!(code == Some(1));
+        let records = |report: &Value| -> Option<u64> {
+            report["journals"]
+                .as_array()?
+                .iter()
+                .map(|one| one["records"].as_u64())
+                .sum()
+        };
+        ensure!(records(&report) > Some(0), "{report}");
+        let settled = weir(&["settle"], &server.store(), &["--all"])?;
+        ensure!(settled.status.success(), "{settled:?}");
+        ensure!(inspect(&server.store())?.0 == Some(0));
+        server.start_again().await?;
+        ensure!(server.page("/healthz").await?.0 == 200);
+        let jetstream = server.jetstream().await?;
+        let info = ask(&jetstream, "STREAM.INFO.A", json!({})).await?;
+        ensure!(info["state"]["lost"]["msgs"] == json!([3]), "{info}");
+        // With the next checkpoint they go.
+        publish(&jetstream, "a", b"message 6 of A".to_vec()).await?;
+        server.stop().await?;
+        let (code, report) = inspect(&server.store())?;
+        ensure!((code, records(&report)) == (Some(0), Some(0)), "{report}");
+        Ok(())
+    });
+}
+
+/// The offline tool, built beside the server.
+fn weir(command: &[&str], store: &Path, arguments: &[&str]) -> Result<std::process::Output> {
+    let tool = program().with_file_name("weir");
+    let mut run = Command::new(&tool);
+    let output = run.args(command).arg(store).args(arguments).output();
+    output.with_context(|| {
+        format!(
+            "running {}: build it with `cargo build --release -p weir-compaction`",
+            tool.display()
+        )
+    })
+}
+
+/// How an inspection ends, and what it says.
+fn inspect(store: &Path) -> Result<(Option<i32>, Value)> {
+    let output = weir(&["inspect"], store, &["--json"])?;
+    Ok((output.status.code(), serde_json::from_slice(&output.stdout)?))
+}
+
+/// Flips one bit of the only place in the store that says this.
+fn flip(store: &Path, says: &[u8]) -> Result<()> {
+    let mut flipped = 0;
+    for path in files(store)? {
+        let mut bytes = std::fs::read(&path)?;
+        if let Some(at) = bytes.windows(says.len()).position(|bytes| bytes == says) {
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes)?;
+            flipped += 1;
+        }
+    }
+    ensure!(flipped == 1, "{flipped} places");
+    Ok(())
+}
+
 /// All files below a folder.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
