@@ -26,7 +26,7 @@ pub enum Compression {
 }
 
 /// What the creator of a log chooses for it. The same options are given each time the log is opened; a backend reads
-/// what was written under other options.
+/// what was written under other options. [`LogOptions::synced`] alone differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// How new records are compressed.
@@ -42,6 +42,10 @@ pub struct LogOptions {
     /// Whether the log must exist. If it does not, opening it is an error of kind [`Kind::Damaged`](crate::Kind::Damaged),
     /// and nothing is made.
     pub existing: bool,
+    /// Up to which change ([`Log::last_change`]) the log is known to have been synced, from an earlier time that it was
+    /// open; 0 if nothing is known. What is broken up to there is damage, and nothing intact is cut off with it, even
+    /// where the log itself has lost what would tell.
+    pub synced: u64,
 }
 
 impl LogOptions {
@@ -57,8 +61,22 @@ impl Default for LogOptions {
             preallocate: false,
             label: Bytes::new(),
             existing: false,
+            synced: 0,
         }
     }
+}
+
+/// Consecutive sequences whose records a log had, and cannot give any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The lowest.
+    pub first: Seq,
+    /// The highest.
+    pub last: Seq,
+    /// Bytes of storage that are damaged or gone with them, as far as the backend can tell; 0 if it cannot.
+    pub bytes: u64,
+    /// Why, in general: the place is in the log of the program.
+    pub why: &'static str,
 }
 
 /// What opening a log found.
@@ -190,6 +208,12 @@ pub trait Log: Send {
     /// Makes this log's writes so far durable.
     fn sync(&mut self) -> Result<()>;
 
+    /// The number of the last change that was written. Once it is durable, it may be given back when the log is opened
+    /// again ([`LogOptions::synced`]). 0 where a backend needs no such help.
+    fn last_change(&self) -> u64 {
+        0
+    }
+
     /// Reclaims space, reading or writing about `budget` bytes at most; answers whether more remains to be done.
     fn maintain(&mut self, budget: u64) -> Result<bool>;
 
@@ -227,6 +251,12 @@ impl dyn Log + '_ {
 pub trait LogReader: Send + Sync {
     /// What the log holds now.
     fn extent(&self) -> Extent;
+
+    /// Records that are known to be lost: those that opening the log found damaged, and those that readers met since.
+    /// Not all that the log ever lost: what was removed since is not among them.
+    fn lost(&self) -> Vec<Lost> {
+        Vec::new()
+    }
 
     /// The live record of that sequence, verified; `None` if there is none. A record that fails its checksum is an
     /// error of kind [`Kind::Damaged`](crate::Kind::Damaged).

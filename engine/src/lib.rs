@@ -107,7 +107,7 @@ pub mod words;
 use weir_headers as headers;
 
 pub use backend::{
-    Backend, Compression, Direction, Kv, KvWrite, Log, LogChange, LogOptions, LogReader, Recovery, VisitKey,
+    Backend, Compression, Direction, Kv, KvWrite, Log, LogChange, LogOptions, LogReader, Lost, Recovery, VisitKey,
     VisitRecord, Want,
 };
 pub use error::{Error, Kind, Result};

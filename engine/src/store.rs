@@ -464,6 +464,15 @@ pub(crate) struct Environment {
     pub errands: Errands,
 }
 
+/// What is known of a stream's log before it is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KnownLog {
+    /// Whether it must be there.
+    pub existing: bool,
+    /// Up to which change it was synced.
+    pub synced: u64,
+}
+
 impl Environment {
     /// A backend, opened if it was not yet.
     pub fn backend(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
@@ -516,16 +525,17 @@ impl Environment {
         }
     }
 
-    /// Opens a stream's log and index.
+    /// Opens a stream's log and index. `last` is the highest sequence known from elsewhere.
     ///
     /// # Errors
     /// If the log or its index cannot be opened or read.
-    pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>, existing: bool) -> Result<Stream> {
+    pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>, log: KnownLog) -> Result<Stream> {
         let backend = self.backend(who.settings.backend)?;
         let options = LogOptions {
             compression: who.settings.compression,
             label: LogLabel::pack(&who),
-            existing,
+            existing: log.existing,
+            synced: log.synced,
             segment_bytes: self.segment_bytes,
             ..LogOptions::default()
         };

@@ -28,6 +28,8 @@ pub const SEGMENT_MAX: u64 = 16 << 30;
 pub const BATCH_MAX: u64 = 8 << 30;
 /// Bodies shorter than this are not worth compressing.
 pub const COMPRESS_MIN: usize = 64;
+/// The longest head of a damaged frame that is tried bit by bit, in bytes: the work is the square of it.
+const MENDED_MAX: usize = 512;
 /// Header flag: the file was made at its full size, and what lies behind the frames may be anything.
 pub const FLAG_PREALLOCATED: u16 = 1;
 
@@ -235,6 +237,12 @@ impl Frame {
     /// Reads and verifies the frame at the beginning of `raw`, head included, body not; `None` if there is none.
     /// `at` is where `raw` begins in the file.
     pub fn decode(raw: &[u8], seed: u32, at: u64) -> Option<Self> {
+        Self::decode_head(raw, seed, at).filter(|frame| frame.len() <= raw.len() as u64)
+    }
+
+    /// As [`decode`](Self::decode), but the body may be cut off.
+    #[inline(always)]
+    fn decode_head(raw: &[u8], seed: u32, at: u64) -> Option<Self> {
         if raw.len() < FRAME_LEN || u32_at(raw, 0) != FRAME_MAGIC {
             return None;
         }
@@ -253,7 +261,21 @@ impl Frame {
             body_len: u32_at(raw, 32),
             body_crc: u32_at(raw, 36),
         };
-        (frame.len() <= raw.len() as u64).then_some(frame)
+        Some(frame)
+    }
+
+    /// What a frame whose head fails its checksum was, if one flipped bit of its head is all that is wrong: to say what
+    /// is lost, not to serve it. `None` if it isn't that, or the head is longer than [`MENDED_MAX`].
+    pub fn mended(raw: &[u8], seed: u32, at: u64) -> Option<Self> {
+        let mut head = raw.get(..raw.len().min(FRAME_LEN + MENDED_MAX))?.to_vec();
+        let whole = raw.len() as u64;
+        let bits = head.len() * 8;
+        (0..bits).find_map(|bit| {
+            head[bit / 8] ^= 1 << (bit % 8);
+            let frame = Self::decode_head(&head, seed, at);
+            head[bit / 8] ^= 1 << (bit % 8);
+            frame.filter(|frame| frame.len() <= whole)
+        })
     }
 
     /// Reads a record that is half overwritten, which is one of these runs. Its lengths and sequence are the same before

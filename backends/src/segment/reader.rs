@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_engine::{Direction, Entry, EntryRef, Error, Extent, LogReader, Result, Seq, VisitRecord, Want};
+use weir_engine::{Direction, Entry, EntryRef, Error, Extent, LogReader, Lost, Result, Seq, VisitRecord, Want};
 
 use super::format::{FRAME_LEN, Kind, decompress};
 use super::rows::Segment;
@@ -112,6 +112,10 @@ impl LogReader for SegmentReader {
         self.shared.state.read().full_extent()
     }
 
+    fn lost(&self) -> Vec<Lost> {
+        self.shared.state.read().lost()
+    }
+
     fn get(&self, seq: Seq) -> Result<Option<Entry>> {
         for _ in 0..TRIES {
             let Some(seg) = self.locate(seq)? else {
@@ -128,7 +132,9 @@ impl LogReader for SegmentReader {
                 }
                 Ok(Some((_, Outcome::Entry(entry)))) => return Ok(Some(entry)),
                 Ok(Some((_, Outcome::Gone))) => {}
-                Ok(Some((at, Outcome::Bad))) => return Err(self.shared.damaged(seq, &seg, at)),
+                Ok(Some((at, Outcome::Bad))) => {
+                    return Err(self.shared.damaged(seq, &seg, at, seg.bytes_at(at)));
+                }
                 // The segment was rewritten, or removed with all it held, between the look-up and the opening.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error).doing("reading", &seg.handle.path),
@@ -214,7 +220,7 @@ impl LogReader for SegmentReader {
                 let Some((frame, head, body, shared)) = good else {
                     let live = seg.find(seq).doing("reading", &seg.handle.path)?;
                     if live.is_some() {
-                        let _ = self.shared.damaged(seq, seg, at);
+                        let _ = self.shared.damaged(seq, seg, at, seg.bytes_at(at));
                     }
                     continue;
                 };

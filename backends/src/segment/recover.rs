@@ -2,15 +2,17 @@
 //!
 //! Two rules decide between a torn write and damage. Each batch says up to which batch the log was known to be
 //! durable when it was written; the highest such number is the *mark*. What is broken at or below the mark was whole
-//! on disk once: it is damage, and is kept and told. The first thing broken above the mark is a write that never
+//! on disk once: it is damage, and is kept and told. The owner of the log may know of a later one: where the end of a
+//! file is cut off, the batches that say it are gone with it. The first thing broken above the mark is a write that never
 //! finished, and everything from there on is cut, because the log must be a prefix of what was written.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use weir_engine::{Error, Extent, LogId, LogOptions, Recovery, Result, Seq};
+use weir_engine::{Error, Extent, LogId, LogOptions, Recovery, Result, Seq, words};
 
+use super::format::{ALIGN, align};
 use super::handle::Handles;
 use super::state::{Doing, State};
 use super::sync::Syncer;
@@ -21,7 +23,7 @@ mod erasures;
 mod list;
 mod load;
 
-use ends::{find_bounds, find_mark, newest_or_torn, torn_until, write_again, zero};
+use ends::{find_bounds, find_mark, last_batch, torn_until, write_again, zero};
 use erasures::truncate_to;
 use list::list;
 use load::{load_footer, load_frames, lost_end};
@@ -76,6 +78,7 @@ pub fn recover(
         && last.header.is_none()
         && !last.walk().any(|item| matches!(item, Item::Frame { .. }))
         && !last.handle.faulted()
+        && last_batch(&sources[..sources.len() - 1]) >= options.synced
     {
         if !read_only {
             handles.files.remove(&last.path).doing("removing", &last.path)?;
@@ -84,7 +87,9 @@ pub fn recover(
         sources.pop();
     }
 
-    let mark = find_mark(&mut sources);
+    // What was synced once is told by the batches that were written later, and by the owner of the log, for those may
+    // have gone with the end of a file.
+    let mark = find_mark(&mut sources).max(options.synced);
 
     let mut state = State::default();
     let mut tail = None;
@@ -112,6 +117,8 @@ pub fn recover(
             lost_end(&mut state, before, source, (number + 1, first_batch - 1), &mut report);
         }
         number = number.max(first_batch.saturating_sub(1));
+        // A segment may have been made for a batch that then found room in the one before.
+        let next_batch = if rewritten { first_batch } else { number + 1 };
         if let Some(header) = &source.header {
             if !source.both_copies && first_batch <= mark {
                 report.damage.push(format!(
@@ -144,30 +151,46 @@ pub fn recover(
 
         // Batches of a rewritten segment are not numbered one by one, and were durable before it got its name.
         let mark_here = if rewritten { u64::MAX } else { mark };
-        let mut bounds = find_bounds(source, first_batch, mark_here);
+        let mut bounds = find_bounds(source, next_batch, mark_here);
         let unreadable = source.handle.faulted();
         if unreadable {
             // A write that was cut short leaves nothing that cannot be read: none of this is cut off, and nothing is
             // written to the file, where a later try may read more of it.
-            bounds = find_bounds(source, first_batch, u64::MAX);
+            bounds = find_bounds(source, next_batch, u64::MAX);
             report.damage.push(format!(
                 "{}: a part of it cannot be read: the disk failed, or it was made shorter just now",
                 source.path.display()
             ));
         }
         number = number.max(bounds.last_batch);
-        let beyond = torn_until(source, bounds.end);
+        let mut beyond = torn_until(source, bounds.end);
+        if let Some(until) =
+            beyond.filter(|_| newest && bounds.last_batch < mark && !bounds.torn && !source.preallocated())
+        {
+            // What is left of a batch that was whole on disk once: it is kept, too.
+            bounds.end = until;
+            beyond = None;
+        }
+        if newest && !read_only && !unreadable && !bounds.end.is_multiple_of(ALIGN) {
+            // The file was cut off within a frame: the next one begins where frames may begin.
+            let end = align(bounds.end);
+            zero(source, bounds.end, end)?;
+            syncer.mark(&source.handle);
+            bounds.end = end;
+        }
+        // Behind the end of an older segment is what is left of its footer.
         if let Some(until) = beyond
             && !unreadable
+            && (newest || bounds.torn)
         {
             report.torn_bytes += until - bounds.end;
-            if !read_only && newest_or_torn(newest, &bounds) {
+            if !read_only {
                 // So that nothing of it can be taken for a later write.
                 zero(source, bounds.end, until)?;
                 syncer.mark(&source.handle);
             }
         }
-        let info = load_frames(&mut state, source, first_batch, bounds.end, &mut report)?;
+        let info = load_frames(&mut state, source, (first_batch, next_batch), bounds.end, &mut report)?;
         if !read_only && !rewritten && !unreadable && number > mark {
             // A failed sync may have left pages that look clean and are not on disk; writing them again makes the
             // next sync write them.
@@ -202,6 +225,15 @@ pub fn recover(
         syncer.mark(&last.handle);
         syncer.mark_dir();
     }
+    if number < mark && cut_from.is_none() {
+        report.damage.push(format!(
+            "{}: the end of the log is missing: {}",
+            dir.display(),
+            words::numbered("write", &[(number + 1, mark)])
+        ));
+        // Numbers are not used twice.
+        number = mark;
+    }
     next_id = next_id.max(1);
     finish(&mut state, &mut report)?;
     Ok(Recovered {
@@ -222,7 +254,10 @@ fn finish(state: &mut State, report: &mut Recovery) -> Result<()> {
             s.seg.kill_outside(floor..Seq::MAX).doing("reading", path)?;
         }
     }
-    state.suspects.retain(|s| s.high >= floor);
+    state.suspects.retain_mut(|s| {
+        s.low = s.low.max(floor);
+        s.low <= s.high
+    });
     let mut extent = Extent {
         last: state.extent.last,
         ..Extent::default()

@@ -350,6 +350,13 @@ impl Segment {
         Ok((map, frame))
     }
 
+    /// The bytes of a damaged record's head and body; 0 if its head does not tell them any more.
+    pub fn bytes_at(&self, at: u64) -> u64 {
+        let Ok((map, frame)) = self.frame(at) else { return 0 };
+        let mended = || Frame::mended(map.get(at as usize..)?, self.seed, at);
+        frame.or_else(mended).map_or(0, |frame| frame.size())
+    }
+
     /// The bytes of all rows in the range of rows, summed from their heads; a damaged one counts nothing.
     pub fn sizes(&self, rows: Range<u32>) -> io::Result<Vec<(u32, u64)>> {
         let places = self.with_table(|table| {

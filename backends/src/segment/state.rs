@@ -1,12 +1,12 @@
 //! What a log holds now: shared by its writer and its readers.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use weir_engine::{Error, Extent, Kind, LogId, Result, Seq};
+use weir_engine::{Error, Extent, Kind, LogId, Lost, Result, Seq};
 
 use super::handle::no_more_files;
 use super::rows::Segment;
@@ -29,6 +29,10 @@ pub struct Suspect {
     pub low: Seq,
     /// The highest of them.
     pub high: Seq,
+    /// Bytes that are damaged or gone with them, as far as is known.
+    pub bytes: u64,
+    /// Why, in general.
+    pub why: &'static str,
     /// What and where.
     pub note: String,
 }
@@ -44,9 +48,12 @@ pub struct State {
     pub floor: Seq,
     /// Found when the log was opened.
     pub suspects: Vec<Suspect>,
-    /// Found when it was read.
-    pub damaged: BTreeSet<Seq>,
+    /// Found when it was read, with the bytes of each, as far as is known.
+    pub damaged: BTreeMap<Seq, u64>,
 }
+
+/// Why records are lost whose bytes are there and make no sense.
+pub const DAMAGED: &str = "its record in the log is damaged";
 
 /// How many damaged records are remembered one by one; more than that are refused all the same when read, but not
 /// counted.
@@ -74,6 +81,43 @@ impl State {
         Ok(self.extent.last + 1)
     }
 
+    /// These were erased, and so they are not lost.
+    pub fn not_lost(&mut self, first: Seq, count: u64) {
+        let end = first.saturating_add(count);
+        if !self.suspects.iter().any(|s| s.low < end && first <= s.high) {
+            return;
+        }
+        for s in std::mem::take(&mut self.suspects) {
+            let below = Suspect {
+                high: s.high.min(first.saturating_sub(1)),
+                ..s.clone()
+            };
+            let above = Suspect {
+                low: s.low.max(end),
+                ..s
+            };
+            self.suspects
+                .extend([below, above].into_iter().filter(|s| s.low <= s.high));
+        }
+    }
+
+    /// Records that are lost, those found when the log was opened and those found since.
+    pub fn lost(&self) -> Vec<Lost> {
+        let opened = self.suspects.iter().map(|s| Lost {
+            first: s.low,
+            last: s.high,
+            bytes: s.bytes,
+            why: s.why,
+        });
+        let read = self.damaged.iter().map(|(&seq, &bytes)| Lost {
+            first: seq,
+            last: seq,
+            bytes,
+            why: DAMAGED,
+        });
+        opened.chain(read).collect()
+    }
+
     /// What the log holds, the damage included.
     pub fn full_extent(&self) -> Extent {
         Extent {
@@ -93,14 +137,14 @@ pub struct Shared {
 
 impl Shared {
     /// Remembers a record that failed its checksum and makes the error for it.
-    pub fn damaged(&self, seq: Seq, seg: &Segment, at: u64) -> Error {
+    pub fn damaged(&self, seq: Seq, seg: &Segment, at: u64, bytes: u64) -> Error {
         let message = format!(
             "log {}: record {seq} fails its checksum ({} offset {at}); it is kept and not served",
             self.id,
             seg.handle.path.display()
         );
         let mut state = self.state.write();
-        if state.damaged.len() < DAMAGED_MAX && state.damaged.insert(seq) {
+        if state.damaged.len() < DAMAGED_MAX && state.damaged.insert(seq, bytes).is_none() {
             tracing::error!("{message}");
         }
         Error::damaged(message)

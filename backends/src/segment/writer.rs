@@ -249,6 +249,10 @@ impl Log for SegmentLog {
         self.poisoning(result)
     }
 
+    fn last_change(&self) -> u64 {
+        self.number
+    }
+
     fn maintain(&mut self, budget: u64) -> Result<bool> {
         self.check()?;
         self.began = false;

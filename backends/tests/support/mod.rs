@@ -17,7 +17,7 @@ use weir_engine::shard::{InTurn, ShardHandle};
 use weir_engine::store::{Capacity, OpenBackend, Store, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{BatchLimits, Message, StreamConfig};
-use weir_engine::{Backend, LogId, NanoTime, Nanos, Result};
+use weir_engine::{Backend, LogId, LogOptions, NanoTime, Nanos, Result};
 
 pub const ACCOUNT: &str = "A";
 
@@ -103,6 +103,7 @@ pub struct Bench {
     clock: Arc<Mutex<(NanoTime, Nanos)>>,
     pub checkpoint_bytes: usize,
     pub shards: usize,
+    pub segment_bytes: u64,
     pub capacity: Capacity,
     pub batches: BatchLimits,
     pub wrap: Option<Wrap>,
@@ -123,6 +124,7 @@ impl Bench {
             clock: Arc::new(Mutex::new((1_700_000_000_000_000_000, 0))),
             checkpoint_bytes: 64 << 20,
             shards: 1,
+            segment_bytes: LogOptions::default().segment_bytes,
             capacity: Capacity::default(),
             batches: BatchLimits::default(),
             wrap: None,
@@ -150,6 +152,7 @@ impl Bench {
         let (clock, steady) = (self.clock.clone(), self.clock.clone());
         let options = StoreOptions {
             shards: self.shards,
+            segment_bytes: self.segment_bytes,
             checkpoint_bytes: self.checkpoint_bytes,
             capacity: self.capacity,
             batches: self.batches,

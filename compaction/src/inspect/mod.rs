@@ -207,6 +207,7 @@ fn read_ledger(kv: &dyn Kv, stream: &mut StreamReport, problems: &mut Vec<String
                 last: loss.last,
                 found: loss.found,
                 why: loss.why.clone(),
+                bytes: loss.bytes,
             });
             stream.lost = losses.collect();
             stream.lost_messages = ledger.messages();

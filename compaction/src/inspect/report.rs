@@ -56,6 +56,8 @@ pub struct LossReport {
     pub found: NanoTime,
     /// Why.
     pub why: String,
+    /// Bytes that are lost with them, as far as is known.
+    pub bytes: u64,
 }
 
 /// One shard's journal.

@@ -127,6 +127,7 @@ impl Stream {
         let settings = &stream.snapshot.settings;
         let options = LogOptions {
             compression: settings.compression,
+            synced: stream.snapshot.log_change,
             ..LogOptions::default()
         };
         let id = LogId(stream.snapshot.id);

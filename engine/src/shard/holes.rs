@@ -185,7 +185,7 @@ impl Shard {
                     stream
                         .messages
                         .ledger
-                        .note(first, last, now, "its record in the journal is lost");
+                        .note(first, last, 0, now, "its record in the journal is lost");
                 }
                 stream.unsaved = true;
                 concerned.push(named(id, stream.account(), stream.name(), lost));

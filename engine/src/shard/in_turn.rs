@@ -8,6 +8,7 @@ use crate::reject;
 use crate::shard::emit::{self, Emit};
 use crate::shard::room::NEW_STREAM_BYTES;
 use crate::shard::{InTurn, snapshot};
+use crate::store::KnownLog;
 use crate::stream::messages::Identity;
 use crate::stream::settings::Settings;
 use crate::stream::{Portion, Purge, Retention, Stream, StreamConfig, StreamSource, Taken};
@@ -64,7 +65,7 @@ impl InTurn<'_, '_> {
             created: self.turn.now,
         };
         let last = who.config.first_seq.saturating_sub(1);
-        let stream = self.shard.env.open_stream(who, last, None, false)?;
+        let stream = self.shard.env.open_stream(who, last, None, KnownLog::default())?;
         if settings.is_journaled() {
             let snapshot = snapshot::StreamSnapshot::of(&stream, self.shard.number, 0);
             self.turn

@@ -33,7 +33,7 @@ use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::store::Environment;
 use crate::stream::Stream;
-use crate::stream::settings::Settings;
+use crate::stream::settings::{BackendKind, Settings};
 use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
 use checkpoint::Checkpoint;
 use emit::{ConsumerName, Emit, Status, Ticket};
@@ -275,6 +275,7 @@ impl Shard {
                 let written = stream.messages.write(read);
                 // A client that is answered may ask for it at once.
                 stream.note_stats();
+                keep_ledger(&self.env, stream);
                 if let Err(error) = written {
                     // The journal has it all: what is answered stays true.
                     self.not_written(id, error, turn.now);
@@ -458,5 +459,22 @@ fn pulls_end(account: Arc<str>, stream: Arc<str>, consumer: &[u8], to: bytes::By
             text: offline::PULLS_END.to_owned(),
             short: None,
         },
+    }
+}
+
+/// Writes down what a stream has lost, for a process that is killed; what is found in a body is found again only when
+/// somebody reads it.
+fn keep_ledger(env: &Environment, stream: &mut Stream) {
+    if !stream.is_journaled() || !stream.messages.ledger.take_changed() {
+        return;
+    }
+    let ledger = crate::json::to_json(&stream.messages.ledger);
+    let kept = env
+        .backend(BackendKind::Segment)
+        .and_then(|root| root.kv().put_all(&[(snapshot::ledger_key(stream.id()), Some(ledger))]));
+    if let Err(error) = kept {
+        tracing::error!(stream = %stream.name(), "noting what it has lost: {error}");
+        // The next checkpoint does.
+        stream.messages.ledger.forget_saved();
     }
 }

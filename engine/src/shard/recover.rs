@@ -12,7 +12,7 @@ use crate::shard::command::Command;
 use crate::shard::holes::{Holes, covered_key, covered_of};
 use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, ledger_key, load_dedup, stream_key};
-use crate::store::Environment;
+use crate::store::{Environment, KnownLog};
 use crate::stream::Stream;
 use crate::stream::ledger::Ledger;
 use crate::stream::messages::Identity;
@@ -442,14 +442,16 @@ pub(super) fn saved_ledger(env: &Environment, id: LogId) -> Result<Ledger> {
 
 /// Opens a stream as the last checkpoint has it.
 pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
-    let (position, log_last) = (snapshot.position, snapshot.log_last);
+    let (position, log_last, log_change) = (snapshot.position, snapshot.log_last, snapshot.log_change);
     // The log was synced before the snapshot was written.
     let mut stream = load_stream(env, snapshot, now, true)?;
     stream.position = position;
-    stream.unsaved = false;
+    // Stores of earlier versions do not know it yet.
+    stream.unsaved = log_change == 0 && stream.messages.log_change() > 0;
     let kv = env.backend(BackendKind::Segment)?.kv();
     load_dedup(kv.as_ref(), &mut stream)?;
     stream.messages.ledger = saved_ledger(env, stream.id())?;
+    stream.unsaved |= note_lost(&mut stream, now);
     let there = stream.messages.log_last();
     if there < log_last {
         tracing::error!(
@@ -459,7 +461,7 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
         stream
             .messages
             .ledger
-            .note(there + 1, log_last, now, "the log has lost its end");
+            .note(there + 1, log_last, 0, now, "the log has lost its end");
         stream.unsaved = true;
     }
     Ok(stream)
@@ -469,7 +471,15 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
 /// restored has its messages in it.
 fn load_created(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
     let restored = snapshot.last >= snapshot.config.first_seq.max(1);
-    load_stream(env, snapshot, now, restored)
+    let mut stream = load_stream(env, snapshot, now, restored)?;
+    note_lost(&mut stream, now);
+    Ok(stream)
+}
+
+/// Notes what opening the log found lost; answers whether something of it was not known before.
+fn note_lost(stream: &mut Stream, now: NanoTime) -> bool {
+    let lost = stream.messages.log_lost();
+    stream.messages.ledger.note_found(&lost, now)
 }
 
 /// Opens a stream from a snapshot that the journal or a checkpoint has; its log must be there if it is an `existing` one.
@@ -487,7 +497,11 @@ pub(super) fn load_stream(
         settings: snapshot.settings,
         created: snapshot.created,
     };
-    let mut stream = env.open_stream(who, snapshot.last, snapshot.last_time, existing)?;
+    let known = KnownLog {
+        existing,
+        synced: snapshot.log_change,
+    };
+    let mut stream = env.open_stream(who, snapshot.last, snapshot.last_time, known)?;
     stream.set_next_serial(snapshot.next_serial);
     stream.set_origins(snapshot.origins);
     stream.resume_removals(snapshot.removals);

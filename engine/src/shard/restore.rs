@@ -15,7 +15,7 @@ use crate::reject;
 use crate::shard::room::NEW_STREAM_BYTES;
 use crate::shard::snapshot::{StreamSnapshot, stream_key};
 use crate::shard::{InTurn, Shard};
-use crate::store::StreamEntry;
+use crate::store::{KnownLog, StreamEntry};
 use crate::stream::checks::full;
 use crate::stream::messages::Identity;
 use crate::stream::settings::{BackendKind, Settings};
@@ -67,7 +67,10 @@ impl InTurn<'_, '_> {
             settings,
             created: self.turn.now,
         };
-        let stream = self.shard.env.open_stream(who, first.saturating_sub(1), None, false)?;
+        let stream = self
+            .shard
+            .env
+            .open_stream(who, first.saturating_sub(1), None, KnownLog::default())?;
         self.shard.restoring.insert(id, stream);
         Ok(())
     }

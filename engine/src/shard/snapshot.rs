@@ -59,6 +59,10 @@ pub struct StreamSnapshot {
     /// The last sequence that the log had, so that one which has lost its end is found out.
     #[serde(default)]
     pub log_last: Seq,
+    /// The last change that the log had ([`Log::last_change`](crate::Log::last_change)): it was synced before this was
+    /// written.
+    #[serde(default)]
+    pub log_change: u64,
     /// The serial number of the next consumer.
     pub next_serial: u64,
     /// The last journal record that is contained in this.
@@ -90,6 +94,7 @@ impl StreamSnapshot {
             created: messages.created,
             last: messages.last(),
             log_last: messages.log_last(),
+            log_change: messages.log_change(),
             last_time: messages.last_time(),
             next_serial: stream.next_serial(),
             position,

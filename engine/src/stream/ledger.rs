@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::Lost;
 use crate::types::{NanoTime, SEQ_LIMIT, Seq};
 
 /// Ranges that a ledger has; of what comes beyond it keeps only the number of messages.
@@ -18,6 +19,9 @@ pub struct Loss {
     pub found: NanoTime,
     /// Why.
     pub why: String,
+    /// Bytes that are damaged or gone with them, as far as is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes: u64,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -50,6 +54,12 @@ impl Ledger {
         listed.fold(self.more, u64::saturating_add)
     }
 
+    /// Bytes that are lost with the messages of the ranges, as far as is known: of messages whose bytes are gone nothing
+    /// may tell how many those were.
+    pub fn bytes(&self) -> u64 {
+        self.losses.iter().fold(0, |sum, loss| sum.saturating_add(loss.bytes))
+    }
+
     /// How many messages are lost, and nobody has settled that.
     pub fn unsettled(&self) -> u64 {
         self.messages().saturating_sub(self.settled)
@@ -66,10 +76,28 @@ impl Ledger {
         all.take(max).collect()
     }
 
-    /// Notes that these sequences, `first` to `last`, are lost; those that are known already stay as they are.
-    pub(crate) fn note(&mut self, first: Seq, last: Seq, found: NanoTime, why: &str) {
+    /// Notes what opening the log finds lost, each time that it is opened. Returns whether something of it is new.
+    pub(crate) fn note_found(&mut self, lost: &[Lost], found: NanoTime) -> bool {
+        let before = (self.losses.clone(), self.more, self.changed);
+        for lost in lost {
+            self.note(lost.first, lost.last, lost.bytes, found, lost.why);
+        }
+        // What there was no range for was counted by an earlier start, too.
+        self.more = before.1.max(self.more - before.1);
+        let new = (&self.losses, self.more) != (&before.0, before.1);
+        self.changed = before.2 || new;
+        new
+    }
+
+    /// Notes that these sequences, `first` to `last`, are lost, and so many bytes with them; those that are known already
+    /// stay as they are.
+    pub(crate) fn note(&mut self, first: Seq, last: Seq, bytes: u64, found: NanoTime, why: &str) {
         // Above it there is none, and counting beyond it would end.
         let last = last.min(SEQ_LIMIT);
+        // Of a part of them it is not known how many bytes it had.
+        let at = self.losses.partition_point(|loss| loss.last < first);
+        let all_new = self.losses.get(at).is_none_or(|loss| loss.first > last);
+        let bytes = if all_new { bytes } else { 0 };
         let mut next = first;
         while next <= last {
             // The first loss that reaches to `next` or beyond.
@@ -82,13 +110,13 @@ impl Ledger {
                 Some(loss) => last.min(loss.first - 1),
                 None => last,
             };
-            self.insert(at, next, end, found, why);
+            self.insert(at, (next, end), bytes, found, why);
             next = end.saturating_add(1);
         }
     }
 
     /// Puts a range that nothing covers in front of the loss at `at`.
-    fn insert(&mut self, at: usize, first: Seq, last: Seq, found: NanoTime, why: &str) {
+    fn insert(&mut self, at: usize, (first, last): (Seq, Seq), bytes: u64, found: NanoTime, why: &str) {
         self.changed = true;
         let before = at
             .checked_sub(1)
@@ -99,9 +127,18 @@ impl Ledger {
             .is_some_and(|loss| last + 1 == loss.first && loss.why == why);
         match before {
             Some(i) => {
-                self.losses[i].last = if after { self.losses.remove(at).last } else { last };
+                self.losses[i].last = last;
+                self.losses[i].bytes = self.losses[i].bytes.saturating_add(bytes);
+                if after {
+                    let joined = self.losses.remove(at);
+                    self.losses[i].last = joined.last;
+                    self.losses[i].bytes = self.losses[i].bytes.saturating_add(joined.bytes);
+                }
             }
-            None if after => self.losses[at].first = first,
+            None if after => {
+                self.losses[at].first = first;
+                self.losses[at].bytes = self.losses[at].bytes.saturating_add(bytes);
+            }
             None if self.losses.len() >= LEDGER_RANGES => {
                 self.more = self.more.saturating_add(last - first + 1);
             }
@@ -114,6 +151,7 @@ impl Ledger {
                         last,
                         found,
                         why,
+                        bytes,
                     },
                 );
             }

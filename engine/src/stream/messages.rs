@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::backend::{KvWrite, Log, LogChange, LogReader};
+use crate::backend::{KvWrite, Log, LogChange, LogReader, Lost};
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::stream::ahead::ReadAhead;
@@ -171,6 +171,16 @@ impl Messages {
     /// The last sequence that the log has.
     pub fn log_last(&self) -> Seq {
         self.reader.extent().last
+    }
+
+    /// The number of the log's last change.
+    pub fn log_change(&self) -> u64 {
+        self.log.last_change()
+    }
+
+    /// What the log knows to be lost.
+    pub fn log_lost(&self) -> Vec<Lost> {
+        self.reader.lost()
     }
 
     /// The state that clients are told.

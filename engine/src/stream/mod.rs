@@ -233,7 +233,9 @@ impl Stream {
             }
         }
         for seq in self.messages.take_damage() {
-            self.messages.ledger.note(seq, seq, turn.now, DAMAGED);
+            // What its head says, if that can be read.
+            let bytes = self.messages.size_at(seq).unwrap_or(0);
+            self.messages.ledger.note(seq, seq, bytes, turn.now, DAMAGED);
             turn.emits.push(Emit::Event(Event::MessageDamaged {
                 account: self.messages.account.clone(),
                 stream: self.messages.name.clone(),

@@ -16,10 +16,6 @@ pub(super) struct Bounds {
     pub(super) torn: bool,
 }
 
-pub(super) fn newest_or_torn(newest: bool, bounds: &Bounds) -> bool {
-    newest || bounds.torn
-}
-
 /// The highest batch that any later one says was durable. Goes from the newest segment to older ones until all that
 /// are left have footers that it covers.
 pub(super) fn find_mark(sources: &mut [Source]) -> u64 {
@@ -46,6 +42,19 @@ pub(super) fn find_mark(sources: &mut [Source]) -> u64 {
         source.overwritten = overwritten.clone();
     }
     mark
+}
+
+/// The highest number of a batch in these segments.
+pub(super) fn last_batch(sources: &[Source]) -> u64 {
+    let of = |source: &Source| match source.footer {
+        Some(footer) => footer.last_batch,
+        None => source.walk().fold(0, |last, item| match item {
+            Item::Frame { frame, raw, .. } => Begin::of(&frame, raw).map_or(last, |begin| last.max(begin.number)),
+            _ => last,
+        }),
+    };
+    // A rewritten segment has the number of the last batch that it replaces, and the newest is not rewritten.
+    sources.last().map_or(0, of)
 }
 
 pub(super) fn find_bounds(source: &Source, first_batch: u64, mark: u64) -> Bounds {

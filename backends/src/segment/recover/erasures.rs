@@ -25,7 +25,8 @@ pub(super) fn apply_tombs(state: &mut State, tombs: &[u8], report: &mut Recovery
     }
 }
 
-fn apply_run(state: &State, run: EraseRun) -> io::Result<()> {
+fn apply_run(state: &mut State, run: EraseRun) -> io::Result<()> {
+    state.not_lost(run.first, run.count);
     // A run that is not found was rewritten away.
     let Some(i) = state
         .segs

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_engine::{LogId, LogOptions, Result, SEQ_LIMIT, Seq};
 
-use super::super::format::{Begin, EraseRun, FLAG_PREALLOCATED, Header, Identity};
+use super::super::format::{Begin, EraseRun, FLAG_PREALLOCATED, Header, Identity, Kind};
 use super::super::handle::{Handle, Handles};
 use super::super::seal::Footer;
 use super::super::state::Doing;
@@ -40,6 +40,17 @@ impl Source {
             })
         };
         self.header.map(|h| h.first_batch).or_else(begun)
+    }
+
+    /// The log's last sequence when the segment was begun, from the header or else from the first record.
+    pub(super) fn begun_after(&self) -> Seq {
+        let before = || {
+            self.walk().find_map(|item| match item {
+                Item::Frame { frame, .. } if frame.kind == Kind::Record => Some(frame.seq - 1),
+                _ => None,
+            })
+        };
+        self.header.map(|h| h.last).or_else(before).unwrap_or(0)
     }
 
     pub(super) fn walk(&self) -> Walk<'_> {

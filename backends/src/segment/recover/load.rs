@@ -5,28 +5,34 @@ use std::sync::atomic::Ordering;
 
 use weir_engine::{Recovery, Result, Seq, words};
 
-use super::super::format::{Begin, DATA_START, Kind};
+use super::super::format::{BEGIN_LEN, Begin, DATA_START, Frame, Kind};
 use super::super::rows::{Rows, Segment};
 use super::super::seal::Footer;
-use super::super::state::{SegRef, State, Suspect};
+use super::super::state::{DAMAGED, SegRef, State, Suspect};
 use super::super::walk::Item;
 use super::TailInfo;
 use super::erasures::{apply_tombs, overwrite_again};
 use super::list::Source;
 
-/// A segment that is followed by the next one, and yet lacks the batches before it: its file was made shorter.
+/// Why records are lost whose bytes are gone.
+const GONE: &str = "the end of a file of the log is missing";
+
+/// A segment that is followed by the next one, and yet lacks the batches before it: its file was made shorter, or the
+/// next one has lost its beginning.
 pub(super) fn lost_end(state: &mut State, before: &Source, next: &Source, batches: (u64, u64), report: &mut Recovery) {
     let mut note = format!(
         "{}: its end is missing: {}",
         before.path.display(),
         words::numbered("write", &[batches])
     );
-    let (low, high) = (state.extent.last + 1, next.header.map_or(0, |header| header.last));
+    let (low, high) = (state.extent.last + 1, next.begun_after());
     if low <= high {
         note += &format!("; {} may be lost", words::numbered("record", &[(low, high)]));
         state.suspects.push(Suspect {
             low,
             high,
+            bytes: 0,
+            why: GONE,
             note: note.clone(),
         });
     }
@@ -66,10 +72,118 @@ pub(super) fn load_footer(state: &mut State, source: &Source, footer: Footer, re
     state.extent.last = state.extent.last.max(footer.log_last);
 }
 
+/// What may be missing between two records; the next one that is there says where it ends.
+struct Gap {
+    from: u64,
+    to: u64,
+    /// The last sequence before it.
+    before: Seq,
+    /// Bytes of the file that are damaged or gone, as far as is known.
+    bytes: u64,
+    why: &'static str,
+    what: String,
+}
+
+/// Collects what is damaged in one segment.
+struct Damage<'a> {
+    source: &'a Source,
+    suspects: &'a mut Vec<Suspect>,
+    lines: &'a mut Vec<String>,
+    open: Option<Gap>,
+    any: bool,
+}
+
+impl Damage<'_> {
+    fn line(&mut self, text: &str) {
+        self.any = true;
+        self.lines.push(format!("{}: {text}", self.source.path.display()));
+    }
+
+    /// Bytes that are no frame, behind the record `last`.
+    fn bytes(&mut self, from: u64, to: u64, last: Seq) {
+        self.any = true;
+        match &mut self.open {
+            Some(gap) => {
+                gap.to = to;
+                gap.bytes += to - from;
+                gap.what = format!("offset {} to {to} is damaged", gap.from);
+            }
+            None => {
+                self.open = Some(Gap {
+                    from,
+                    to,
+                    before: last,
+                    bytes: to - from,
+                    why: DAMAGED,
+                    what: format!("offset {from} to {to} is damaged"),
+                });
+            }
+        }
+    }
+
+    /// Something is missing at an offset, behind the record `last`, and nothing is in its place.
+    fn missing(&mut self, at: u64, bytes: u64, last: Seq, what: &str) {
+        self.any = true;
+        match &mut self.open {
+            Some(gap) => gap.bytes += bytes,
+            None => {
+                self.open = Some(Gap {
+                    from: at,
+                    to: at,
+                    before: last,
+                    bytes,
+                    why: GONE,
+                    what: format!("offset {at}: {what}"),
+                });
+            }
+        }
+    }
+
+    /// The gap that is open ends below the next record, or with the last that there should be.
+    fn ends_at(&mut self, high: Seq) {
+        if let Some(gap) = self.open.take() {
+            self.lost((gap.before + 1, high), gap.bytes, gap.why, &gap.what);
+        }
+    }
+
+    fn lost(&mut self, (low, high): (Seq, Seq), bytes: u64, why: &'static str, what: &str) {
+        let mut text = what.to_owned();
+        if low <= high {
+            text += &format!("; {} may be lost", words::numbered("record", &[(low, high)]));
+            self.suspects.push(Suspect {
+                low,
+                high,
+                bytes,
+                why,
+                note: format!("{}: {text}", self.source.path.display()),
+            });
+        }
+        self.line(&text);
+    }
+
+    /// A frame of which one bit flipped still says what it was.
+    fn one_frame(&mut self, from: u64, to: u64, last: Seq) -> Option<Frame> {
+        if self.open.is_some() {
+            return None;
+        }
+        let raw = self.source.map.get(from as usize..to as usize)?;
+        let frame = Frame::mended(raw, self.source.identity.seed(), from).filter(|frame| frame.len() == to - from)?;
+        let what = format!("offset {from} to {to} is damaged");
+        match frame.kind {
+            Kind::Record | Kind::Void if frame.seq <= last => return None,
+            Kind::Record => self.lost((frame.seq, frame.seq), frame.size(), DAMAGED, &what),
+            _ => self.line(&what),
+        }
+        Some(frame)
+    }
+}
+
+/// Takes up what a segment holds up to `end`. Its header says that it begins with the batch `first_batch`; the batches
+/// before `next_batch` are in segments before it.
 pub(super) fn load_frames(
     state: &mut State,
     source: &Source,
-    first_batch: u64,
+    (first_batch, next_batch): (u64, u64),
     end: u64,
     report: &mut Recovery,
 ) -> Result<TailInfo> {
@@ -77,26 +191,24 @@ pub(super) fn load_frames(
     let mut rows = Rows::default();
     let mut first = None;
     let mut last = state.extent.last;
-    // Damage that the next record will bound: from where to where, and the last sequence before it.
-    let mut open_gap: Option<(u64, u64, Seq)> = None;
+    // The highest sequence that a batch here claims, for gaps and lost records at the end.
+    let mut claimed = last;
     let mut floor = state.floor;
     let mut overwrites = Vec::new();
     let mut twin: Vec<u8> = Vec::new();
-    let suspects = &mut state.suspects;
-    let mut lost = |gap: (u64, u64, Seq), high: Seq, report: &mut Recovery| {
-        let (from, to, before) = gap;
-        let mut note = format!("{}: offset {from} to {to} is damaged", source.path.display());
-        if before < high {
-            let lost = words::numbered("record", &[(before + 1, high)]);
-            note += &format!("; {lost} may be lost");
-            suspects.push(Suspect {
-                low: before + 1,
-                high,
-                note: note.clone(),
-            });
-        }
-        report.damage.push(note);
+    let mut damage = Damage {
+        source,
+        suspects: &mut state.suspects,
+        lines: &mut report.damage,
+        open: None,
+        any: false,
     };
+    // The number of the next batch, and how many more may be hidden in damage before it. In a rewritten segment all
+    // have the same.
+    let numbered = source.identity.generation == 0;
+    let (mut expected, mut hidden) = (next_batch, 0);
+    // Where the batch that the walk is in should end.
+    let mut batch_end = DATA_START;
     for item in source.walk_to(end) {
         match item {
             Item::Frame { at, frame, raw } => {
@@ -104,17 +216,13 @@ pub(super) fn load_frames(
                 match frame.kind {
                     Kind::Record | Kind::Void => {
                         if frame.seq <= last {
-                            report.damage.push(format!(
-                                "{}: offset {at}: record {} is out of order and not served",
-                                source.path.display(),
+                            damage.line(&format!(
+                                "offset {at}: record {} is out of order and not served",
                                 frame.seq
                             ));
-                            info.damaged = true;
                             continue;
                         }
-                        if let Some(gap) = open_gap.take() {
-                            lost(gap, frame.seq - 1, report);
-                        }
+                        damage.ends_at(frame.seq - 1);
                         let new = rows.count == 0;
                         info.min_time = if new { frame.time } else { info.min_time.min(frame.time) };
                         info.max_time = if new { frame.time } else { info.max_time.max(frame.time) };
@@ -125,11 +233,7 @@ pub(super) fn load_frames(
                     }
                     Kind::Erase => {
                         if !frame.body_is_good(raw) {
-                            report.damage.push(format!(
-                                "{}: offset {at}: one copy of an erasure is damaged",
-                                source.path.display()
-                            ));
-                            info.damaged = true;
+                            damage.line(&format!("offset {at}: one copy of an erasure is damaged"));
                         } else if twin != frame.stored(raw) {
                             twin = frame.stored(raw).to_vec();
                             info.tombs.extend_from_slice(&twin);
@@ -141,50 +245,51 @@ pub(super) fn load_frames(
                     Kind::Trim => floor = floor.max(frame.seq),
                     Kind::Begin => {
                         twin.clear();
-                        if let Some(begin) = Begin::of(&frame, raw) {
-                            // The batch says how far the log reached after it; a gap before it ends below.
-                            if let Some(gap) = open_gap
-                                && begin.len == 0
-                            {
-                                open_gap = None;
-                                lost(gap, begin.last, report);
-                                last = last.max(begin.last);
-                            }
+                        let Some(begin) = Begin::of(&frame, raw) else { continue };
+                        if at < batch_end {
+                            damage.missing(at, batch_end - at, last, "the end of a write is missing");
+                        }
+                        if numbered && begin.number > expected + hidden {
+                            let writes = words::numbered("write", &[(expected, begin.number - 1)]);
+                            let what = format!("missing: {writes}");
+                            damage.missing(at, 0, last, &what);
+                        }
+                        (expected, hidden) = (begin.number + 1, 0);
+                        batch_end = at + frame.len() + begin.len;
+                        claimed = claimed.max(begin.last);
+                        // The batch says how far the log reached after it; a gap before it ends below.
+                        if damage.open.is_some() && begin.len == 0 {
+                            damage.ends_at(begin.last);
+                            last = last.max(begin.last);
                         }
                     }
                 }
             }
-            Item::Gap { from, to } => {
-                info.damaged = true;
-                open_gap = Some(match open_gap {
-                    Some((start, _, before)) => (start, to, before),
-                    None => (from, to, last),
-                });
-            }
-            Item::Tail { from } => {
-                info.damaged = true;
-                let start = open_gap.map_or((from, last), |(start, _, before)| (start, before));
-                open_gap = Some((start.0, end, start.1));
-            }
+            Item::Gap { from, to } => match damage.one_frame(from, to, last) {
+                Some(frame) if matches!(frame.kind, Kind::Record | Kind::Void) => {
+                    first = first.or(Some(frame.seq));
+                    last = frame.seq;
+                }
+                Some(frame) => hidden += u64::from(frame.kind == Kind::Begin),
+                None => {
+                    hidden += (to - from) / BEGIN_LEN as u64;
+                    damage.bytes(from, to, last);
+                }
+            },
+            Item::Tail { from } => damage.bytes(from, end, last),
         }
     }
-    // The highest sequence that a batch here claims, for gaps and lost records at the end.
-    let mut claimed = last;
-    for item in source.walk_to(end) {
-        if let Item::Frame { frame, raw, .. } = item
-            && let Some(begin) = Begin::of(&frame, raw)
-        {
-            claimed = claimed.max(begin.last);
-        }
+    if end < batch_end {
+        damage.missing(end, batch_end - end, last, "the end of a write is missing");
     }
-    if let Some(gap) = open_gap {
-        lost(gap, claimed, report);
-    }
+    claimed = claimed.max(last);
+    damage.ends_at(claimed);
+    info.damaged = damage.any;
     let seg = segment_of(source, first_batch, None, rows);
     seg.end.store(end, Ordering::Release);
     let from = first.unwrap_or(source.name_first);
     push(state, seg, from, first.map(|_| last));
-    state.extent.last = state.extent.last.max(claimed).max(last);
+    state.extent.last = state.extent.last.max(claimed);
     if floor > 0 {
         state.extent.last = state.extent.last.max(floor - 1);
     }

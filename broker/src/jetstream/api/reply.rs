@@ -198,7 +198,7 @@ pub(super) struct State {
 pub(super) struct Lost {
     /// The lowest of the sequences.
     msgs: Vec<Seq>,
-    /// Their bytes; nothing tells them any more.
+    /// The bytes that are lost with them, as far as is known.
     bytes: u64,
 }
 
@@ -209,7 +209,10 @@ impl Lost {
     /// `None` if nothing is lost.
     pub fn of(ledger: &Ledger) -> Option<Self> {
         let msgs = ledger.sequences(LOST_MAX);
-        (!msgs.is_empty()).then_some(Self { msgs, bytes: 0 })
+        (!msgs.is_empty()).then(|| Self {
+            msgs,
+            bytes: ledger.bytes(),
+        })
     }
 }
 

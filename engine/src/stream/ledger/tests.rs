@@ -12,17 +12,17 @@ fn ranges(ledger: &Ledger) -> Vec<(Seq, Seq, &str)> {
 fn ranges_are_merged_and_none_is_noted_twice() {
     let mut ledger = Ledger::default();
     for seq in [5, 7, 6, 5, 20] {
-        ledger.note(seq, seq, 1, "damaged");
+        ledger.note(seq, seq, 0, 1, "damaged");
     }
     assert_eq!(ranges(&ledger), [(5, 7, "damaged"), (20, 20, "damaged")]);
-    ledger.note(3, 10, 2, "gone");
+    ledger.note(3, 10, 0, 2, "gone");
     assert_eq!(
         ranges(&ledger),
         [(3, 4, "gone"), (5, 7, "damaged"), (8, 10, "gone"), (20, 20, "damaged")]
     );
     assert_eq!((ledger.messages(), ledger.sequences(3)), (9, vec![3, 4, 5]));
     assert!(ledger.take_changed());
-    ledger.note(3, 10, 3, "again");
+    ledger.note(3, 10, 0, 3, "again");
     assert!(!ledger.take_changed());
     assert_eq!(ledger.losses()[0].found, 2);
 }
@@ -31,13 +31,36 @@ fn ranges_are_merged_and_none_is_noted_twice() {
 fn beyond_its_bound_it_only_counts() {
     let mut ledger = Ledger::default();
     for n in 0..LEDGER_RANGES as u64 + 10 {
-        ledger.note(n * 2 + 1, n * 2 + 1, 1, "damaged");
+        ledger.note(n * 2 + 1, n * 2 + 1, 0, 1, "damaged");
     }
     assert_eq!(ledger.losses().len(), LEDGER_RANGES);
     assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 10);
     ledger.settle();
     assert_eq!(ledger.unsettled(), 0);
-    ledger.note(SEQ_LIMIT, Seq::MAX, 1, "damaged");
+    ledger.note(SEQ_LIMIT, Seq::MAX, 0, 1, "damaged");
     assert_eq!(ledger.unsettled(), 1);
     assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 11);
+}
+
+#[test]
+fn what_each_start_finds_again_counts_once() {
+    let mut ledger = Ledger::default();
+    let lost: Vec<Lost> = (0..LEDGER_RANGES as u64 + 10)
+        .map(|n| Lost {
+            first: n * 2 + 1,
+            last: n * 2 + 1,
+            bytes: 5,
+            why: "damaged",
+        })
+        .collect();
+    assert!(ledger.note_found(&lost, 1));
+    assert!(ledger.take_changed());
+    for _ in 0..2 {
+        assert!(!ledger.note_found(&lost, 2));
+        assert!(!ledger.take_changed());
+    }
+    assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 10);
+    assert_eq!(ledger.bytes(), 5 * LEDGER_RANGES as u64);
+    ledger.note(1, 1, 7, 3, "again");
+    assert_eq!(ledger.bytes(), 5 * LEDGER_RANGES as u64);
 }

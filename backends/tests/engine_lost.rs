@@ -1,0 +1,183 @@
+//! What a stream's log has lost is what is damaged or gone, nothing beside it, and the stream's ledger says exactly that.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use support::{Bench, Handle, Storage};
+use weir_engine::Seq;
+use weir_engine::stream::StreamConfig;
+
+fn config() -> StreamConfig {
+    StreamConfig {
+        name: "S".into(),
+        subjects: vec!["s.>".into()],
+        ..StreamConfig::default()
+    }
+}
+
+fn text(seq: Seq) -> String {
+    format!("message {seq:04}")
+}
+
+fn publish(stream: &Handle, seqs: RangeInclusive<Seq>) {
+    for seq in seqs {
+        assert_eq!(stream.publish("s.a", "", text(seq).as_bytes()).unwrap(), (seq, false));
+    }
+}
+
+/// The segment file of the stream's log that has the text, and where.
+fn place(bench: &Bench, stream: &Handle, text: &str) -> (PathBuf, usize) {
+    let folder = bench.logs_folder().join(stream.id.to_string());
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let found = files.into_iter().find_map(|path| {
+        let raw = std::fs::read(&path).unwrap();
+        let at = raw.windows(text.len()).position(|bytes| bytes == text.as_bytes())?;
+        Some((path, at))
+    });
+    found.expect("the message is in the log")
+}
+
+/// Flips a bit at so many bytes from the beginning of the text; negative is before it.
+fn flip(bench: &Bench, stream: &Handle, text: &str, from: isize) {
+    let (path, at) = place(bench, stream, text);
+    let mut raw = std::fs::read(&path).unwrap();
+    raw[at.checked_add_signed(from).unwrap()] ^= 4;
+    std::fs::write(&path, raw).unwrap();
+}
+
+/// Cuts the file off in the middle of the text.
+fn cut(bench: &Bench, stream: &Handle, text: &str) {
+    let (path, at) = place(bench, stream, text);
+    let mut raw = std::fs::read(&path).unwrap();
+    raw.truncate(at + 3);
+    std::fs::write(&path, raw).unwrap();
+}
+
+/// The ranges that are lost, and the bytes.
+fn lost(stream: &Handle) -> (Vec<(Seq, Seq)>, u64) {
+    let seen = stream.call(|shard, id| {
+        let ledger = shard.stream(id)?.ledger();
+        let ranges = ledger.losses().iter().map(|loss| (loss.first, loss.last));
+        Ok((ranges.collect(), ledger.bytes()))
+    });
+    seen.unwrap()
+}
+
+/// The sequences that can be read; each has what was published.
+fn readable(stream: &Handle, last: Seq) -> Vec<Seq> {
+    let read = |seq: &Seq| {
+        let seq = *seq;
+        let found = stream.call(move |shard, id| shard.stream(id)?.message(seq));
+        let found = found.ok().flatten();
+        if let Some(message) = &found {
+            assert_eq!(message.payload, text(seq));
+        }
+        found.is_some()
+    };
+    (1..=last).filter(read).collect()
+}
+
+/// The end of the file that is gone had the mark that tells damage from a write that was never finished: all behind the
+/// damage was cut, 27 acknowledged messages of 42 that nothing had happened to.
+#[test]
+fn a_flipped_bit_and_a_cut_in_the_same_file_cost_what_they_hit() {
+    for killed in [false, true] {
+        let mut bench = Bench::new(Storage::Segment);
+        bench.open();
+        let stream = bench.create(&config());
+        publish(&stream, 1..=42);
+        bench.close();
+        if killed {
+            // Nothing is written by this process, and the mark of the one before is what counts.
+            bench.open();
+            bench.kill();
+        }
+        flip(&bench, &stream, &text(10), -1);
+        cut(&bench, &stream, &text(30));
+        let there: Vec<Seq> = (1..=9).chain(11..=29).collect();
+        for round in 0..3 {
+            bench.open();
+            let stream = bench.find("S").unwrap();
+            let last = 42 + round;
+            let newer = 43..=last;
+            assert_eq!(
+                readable(&stream, last),
+                there.iter().copied().chain(newer).collect::<Vec<_>>()
+            );
+            let (ranges, bytes) = lost(&stream);
+            let mut named: Vec<Seq> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+            named.sort_unstable();
+            assert_eq!(named, [10].into_iter().chain(30..=42).collect::<Vec<_>>(), "{ranges:?}");
+            assert!(bytes > 0);
+            publish(&stream, last + 1..=last + 1);
+            match round {
+                0 => bench.kill(),
+                _ => bench.close(),
+            }
+        }
+    }
+}
+
+/// A head that was found damaged when the log was opened was shown as deleted, and not as lost.
+#[test]
+fn damaged_heads_are_lost_and_said_to_be() {
+    // In the newest segment, and in one with a footer, which is not read whole when it is opened.
+    for (messages, segment_bytes) in [(20, 16 << 20), (100, 2048)] {
+        let mut bench = Bench::new(Storage::Segment);
+        bench.segment_bytes = segment_bytes;
+        bench.open();
+        let stream = bench.create(&config());
+        publish(&stream, 1..=messages);
+        bench.close();
+        flip(&bench, &stream, &text(7), -1);
+        for _ in 0..2 {
+            bench.open();
+            let stream = bench.find("S").unwrap();
+            let (ranges, bytes) = lost(&stream);
+            assert_eq!(ranges, [(7, 7)], "{messages}");
+            assert!(bytes >= 12, "{bytes}");
+            let state = stream.call(|shard, id| shard.stream(id)?.state()).unwrap();
+            assert_eq!((state.messages, state.num_deleted), (messages - 1, 1));
+            bench.close();
+        }
+        // A removed message is not lost with its record.
+        bench.open();
+        let stream = bench.find("S").unwrap();
+        assert!(stream.call(|shard, id| shard.delete_message(id, 9, false)).unwrap());
+        bench.close();
+        flip(&bench, &stream, &text(9), -1);
+        bench.open();
+        assert_eq!(lost(&bench.find("S").unwrap()).0, [(7, 7)], "{messages}");
+        bench.close();
+    }
+}
+
+/// A start does not read bodies. Once a reader has met one that is damaged, a killed process does not forget that.
+#[test]
+fn a_damaged_body_is_in_the_ledger_once_it_was_read() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&config());
+    publish(&stream, 1..=9);
+    bench.close();
+    flip(&bench, &stream, &text(4), 5);
+    bench.open();
+    let stream = bench.find("S").unwrap();
+    assert_eq!(lost(&stream), (vec![], 0));
+    let found = stream.call(|shard, id| shard.stream(id)?.message(4));
+    assert_eq!(found.unwrap_err().kind, weir_engine::Kind::Damaged);
+    let known = lost(&stream);
+    assert_eq!(known.0, [(4, 4)]);
+    assert!(known.1 >= 12, "{known:?}");
+    bench.kill();
+    bench.open();
+    assert_eq!(lost(&bench.find("S").unwrap()), known);
+    bench.close();
+    bench.open();
+    assert_eq!(lost(&bench.find("S").unwrap()), known);
+    bench.close();
+}
