@@ -47,6 +47,12 @@ pub const MATCH_SLOTS_MIN: usize = 16;
 /// See [`MATCH_SLOTS_MIN`].
 pub const MATCH_SLOTS_MAX: usize = 1024;
 
+/// Kinds of subjects that a match cache knows by their first tokens, where no subscription looks at the others: the
+/// acknowledgements of as many consumers, say.
+pub const MATCH_FAMILIES: usize = 8;
+/// With all of those in use, every how many unknown subjects one gives way.
+pub const MATCH_FAMILY_CHANGE: usize = 16;
+
 /// Longest subject that the match cache remembers, in bytes: longer ones are rare, and would make its size unbounded.
 pub const MATCH_SUBJECT_MAX: usize = 256;
 

@@ -1,18 +1,16 @@
 //! Who gets a message: the one path by which clients and the server itself send.
 //!
-//! The interest graph is asked once per subject and remembered ([`MatchCache`]); the bytes are appended to the receivers'
+//! The interest graph is asked once per subject and remembered ([`matches`]); the bytes are appended to the receivers'
 //! outbound buffers; the receivers are noted in a [`Sink`] and written to once, when the sender's batch is done.
 
-use std::hash::BuildHasher;
-use std::sync::Arc;
+mod matches;
 
-use foldhash::fast::FixedState;
-use smallvec::SmallVec;
+use std::sync::Arc;
 
 use crate::account::{Account, Chunk, Inbound, Subscription, Target};
 use crate::client::Client;
 use crate::jetstream::Tray;
-use crate::limits::{MATCH_SLOTS_MAX, MATCH_SLOTS_MIN, MATCH_SUBJECT_MAX};
+use matches::MatchCache;
 
 /// One message on its way out.
 pub(crate) struct Outgoing<'a> {
@@ -146,136 +144,6 @@ impl XorShift {
         self.0 ^= self.0 << 17;
         // The upper half of the product: no division. Queue groups have far fewer than 2^32 members.
         (((self.0 >> 32) * n as u64) >> 32) as usize
-    }
-}
-
-/// No generation ever reaches this.
-const VOID: u64 = u64::MAX;
-
-/// Subjects and who matches them, valid for one generation of the account. A table with one place per hash: a new subject
-/// takes over the place (and the allocations) of an older one.
-struct MatchCache {
-    slots: Box<[Matched]>,
-    hasher: FixedState,
-    /// Live matches that were overwritten since the table last grew.
-    evicted: usize,
-    generation: u64,
-}
-
-struct Matched {
-    hash: u64,
-    generation: u64,
-    subject: Vec<u8>,
-    plain: SmallVec<[Arc<Subscription>; 1]>,
-    /// The members of all queue groups, group by group.
-    queued: Vec<Arc<Subscription>>,
-    /// Where in `queued` each group ends.
-    ends: Vec<usize>,
-}
-
-impl Default for Matched {
-    fn default() -> Self {
-        Self {
-            hash: 0,
-            generation: VOID,
-            subject: Vec::new(),
-            plain: SmallVec::new(),
-            queued: Vec::new(),
-            ends: Vec::new(),
-        }
-    }
-}
-
-impl Default for MatchCache {
-    fn default() -> Self {
-        Self {
-            slots: Box::default(),
-            hasher: FixedState::default(),
-            evicted: 0,
-            generation: VOID,
-        }
-    }
-}
-
-impl MatchCache {
-    fn get(&mut self, account: &Account, subject: &[u8]) -> &Matched {
-        let hash = self.hasher.hash_one(subject);
-        let generation = account.generation();
-        if self.slots.is_empty() {
-            self.resize(MATCH_SLOTS_MIN);
-        }
-        let mut at = self.place(hash);
-        let slot = &self.slots[at];
-        let live = slot.generation == generation;
-        if live && slot.hash == hash && slot.subject == subject {
-            return &self.slots[at];
-        }
-        if live {
-            self.evicted += 1;
-            if self.evicted > self.slots.len() && self.slots.len() < MATCH_SLOTS_MAX {
-                self.resize(self.slots.len() * 2);
-                at = self.place(hash);
-            }
-        }
-        self.slots[at].fill(account, subject, hash);
-        &self.slots[at]
-    }
-
-    /// The length is a power of two.
-    fn place(&self, hash: u64) -> usize {
-        (hash as usize) & (self.slots.len() - 1)
-    }
-
-    fn resize(&mut self, slots: usize) {
-        self.slots = std::iter::repeat_with(Matched::default).take(slots).collect();
-        self.evicted = 0;
-    }
-
-    fn refresh(&mut self, generation: u64) {
-        if self.generation != generation {
-            self.generation = generation;
-            for slot in self.slots.iter_mut().filter(|slot| slot.generation != generation) {
-                slot.clear();
-            }
-        }
-    }
-}
-
-impl Matched {
-    fn clear(&mut self) {
-        self.generation = VOID;
-        self.plain.clear();
-        self.queued.clear();
-        self.ends.clear();
-    }
-
-    /// The members of each queue group.
-    fn groups(&self) -> impl Iterator<Item = &[Arc<Subscription>]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.queued[start..end])
-    }
-
-    fn fill(&mut self, account: &Account, subject: &[u8], hash: u64) {
-        self.clear();
-        self.hash = hash;
-        self.subject.clear();
-        let (plain, queued) = (&mut self.plain, &mut self.queued);
-        let generation = account.matches(subject, |subscription| match &subscription.queue {
-            None => plain.push(Arc::clone(subscription)),
-            Some(_) => queued.push(Arc::clone(subscription)),
-        });
-        // Stable, and quick with many groups as with many members.
-        queued.sort_by(|a, b| a.queue.cmp(&b.queue));
-        let mut end = 0;
-        for group in queued.chunk_by(|a, b| a.queue == b.queue) {
-            end += group.len();
-            self.ends.push(end);
-        }
-        // A longer subject stays void: it is used once and overwritten.
-        if subject.len() <= MATCH_SUBJECT_MAX {
-            self.subject.extend_from_slice(subject);
-            self.generation = generation;
-        }
     }
 }
 

@@ -127,11 +127,12 @@ impl Account {
         found
     }
 
-    /// Calls `out` with every subscription that matches `subject`, and returns the generation that this holds for.
-    pub fn matches(&self, subject: &[u8], mut out: impl FnMut(&Arc<Subscription>)) -> u64 {
+    /// Calls `out` with every subscription that matches `subject`, and returns the generation that this holds for, and how
+    /// many tokens of the subject decided it (see [`Sublist::matches`]).
+    pub fn matches(&self, subject: &[u8], mut out: impl FnMut(&Arc<Subscription>)) -> (u64, usize) {
         let sublist = self.sublist.read();
-        sublist.matches(subject, &mut out);
-        sublist.generation()
+        let decided = sublist.matches(subject, &mut out);
+        (sublist.generation(), decided)
     }
 
     /// A page of the subscriptions, in no particular order: at most `limit` of those behind the first `offset`. With a

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::account::Service;
+use crate::limits::MATCH_SLOTS_MIN;
 
 #[derive(Default)]
 struct Counter(AtomicUsize);
@@ -24,9 +25,13 @@ const MESSAGE: Outgoing<'_> = Outgoing {
 };
 
 fn join(account: &Account, queue: Option<&str>) -> Arc<Counter> {
+    listen(account, "s", queue)
+}
+
+fn listen(account: &Account, filter: &str, queue: Option<&str>) -> Arc<Counter> {
     let counter = Arc::new(Counter::default());
     let target = Target::Service(counter.clone());
-    let subscription = Subscription::new(target, b"s", queue.map(str::as_bytes), b"");
+    let subscription = Subscription::new(target, filter.as_bytes(), queue.map(str::as_bytes), b"");
     account.insert(Arc::new(subscription)).unwrap();
     counter
 }
@@ -65,4 +70,54 @@ fn many_groups_on_one_subject_cost_no_more_each_than_few() {
     let begin = Instant::now();
     assert_eq!(router.route(&account, b"s", &MESSAGE, &mut Tray::default()), GROUPS);
     assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+/// Tokens that nobody looks at make no difference, all others do, also when what is asked for comes and goes.
+#[test]
+fn what_is_remembered_is_what_the_graph_says() {
+    let tokens = ["a", "b", "x", ""];
+    let mut subjects = vec![String::new()];
+    for depth in 0..4 {
+        let longer: Vec<String> = subjects
+            .iter()
+            .filter(|subject| subject.is_empty() || subject.split('.').count() == depth)
+            .flat_map(|subject| tokens.map(|token| format!("{subject}{}{token}", if depth == 0 { "" } else { "." })))
+            .collect();
+        subjects.extend(longer);
+    }
+    let account = Account::new("A");
+    let mut router = Router::default();
+    let filters = [
+        "a.>", "a.*", "b.*.*", "a.b.x.*", ">", "*.a.>", "x", "b.b.*.x", "*", "a.*.x.x",
+    ];
+    for (n, filter) in filters.iter().enumerate() {
+        listen(&account, filter, None);
+        listen(&account, filter, Some("q"));
+        // Forwards and backwards, so that families give way to others.
+        let turned = subjects.iter().rev();
+        for subject in subjects.iter().chain(turned).chain(subjects.iter().step_by(n + 1)) {
+            let mut count = || router.route(&account, subject.as_bytes(), &MESSAGE, &mut Tray::default());
+            let mut fresh = Router::default();
+            let truth = fresh.route(&account, subject.as_bytes(), &MESSAGE, &mut Tray::default());
+            assert_eq!(count(), truth, "{subject:?} with {:?}", &filters[..=n]);
+            assert_eq!(count(), truth, "{subject:?} again");
+        }
+    }
+    assert!(router.cache.families() > 1);
+}
+
+/// Acknowledgements, each with a subject of its own, do not drive out what is used again and again.
+#[test]
+fn subjects_that_are_used_once_take_no_room() {
+    let account = Account::new("A");
+    listen(&account, "$JS.ACK.S.C.>", None);
+    let mut router = Router::default();
+    for n in 0..100_000 {
+        let subject = format!("$JS.ACK.S.C.1.{n}.{n}.1700000000.0");
+        assert_eq!(
+            router.route(&account, subject.as_bytes(), &MESSAGE, &mut Tray::default()),
+            1
+        );
+    }
+    assert_eq!((router.cache.families(), router.cache.slots()), (1, MATCH_SLOTS_MIN));
 }

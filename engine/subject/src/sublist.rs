@@ -250,16 +250,24 @@ impl<T> Sublist<T> {
     ///
     /// A subject with an empty token (`a..b`) matches nothing, not even `>`. Wildcards in it are ordinary tokens.
     /// Does not allocate for subjects of up to 16 tokens.
-    pub fn matches(&self, literal: &[u8], out: &mut impl FnMut(&T)) {
+    ///
+    /// Returns how many of its tokens, from the first on, decided that: a subject of as many tokens, none empty, that begins
+    /// with these matches the same, until the [`generation`](Self::generation) moves.
+    pub fn matches(&self, literal: &[u8], out: &mut impl FnMut(&T)) -> usize {
         self.walk(literal, |head| {
             self.chain(head, out);
             true
-        });
+        })
     }
 
     /// True if any filter matches the subject `literal`.
     pub fn has_interest(&self, literal: &[u8]) -> bool {
-        !self.walk(literal, |_| false)
+        let mut any = false;
+        self.walk(literal, |_| {
+            any = true;
+            false
+        });
+        any
     }
 
     /// Calls `out` with every value whose filter has a subject in common with `filter`, which may have wildcards.

@@ -28,13 +28,16 @@ impl<T> Sublist<T> {
         Some(asked)
     }
 
-    /// Calls `found` with each chain of values that matches, until it says no. Returns whether it never did.
-    pub(super) fn walk(&self, literal: &[u8], mut found: impl FnMut(u32) -> bool) -> bool {
+    /// Calls `found` with each chain of values that matches, until it says no. Returns how many tokens from the first on
+    /// were looked for: whatever the others are, as long as there are as many, the outcome is the same.
+    #[inline]
+    pub(super) fn walk(&self, literal: &[u8], mut found: impl FnMut(u32) -> bool) -> usize {
+        let mut decided = 0;
         if self.len == 0 {
-            return true;
+            return decided;
         }
         let Some(asked) = self.ask(literal) else {
-            return true;
+            return decided;
         };
         let mut later: SmallVec<[(u32, usize); TOKENS_ON_STACK]> = SmallVec::new();
         later.push((ROOT, 0));
@@ -43,17 +46,18 @@ impl<T> Sublist<T> {
                 let node = &self.nodes[at as usize];
                 let Some(next) = asked.get(depth) else {
                     if node.head != NIL && !found(node.head) {
-                        return false;
+                        return decided;
                     }
                     break;
                 };
                 if node.rest != NIL && !found(self.nodes[node.rest as usize].head) {
-                    return false;
+                    return decided;
                 }
                 depth += 1;
                 let child = if node.first_child == NIL {
                     NIL
                 } else {
+                    decided = decided.max(depth);
                     self.child(at, next.token, next.hash)
                 };
                 if node.star != NIL && child != NIL {
@@ -62,7 +66,7 @@ impl<T> Sublist<T> {
                 at = if child == NIL { node.star } else { child };
             }
         }
-        true
+        decided
     }
 
     /// As `walk`, for the filters that include `filter`, which may have wildcards itself.

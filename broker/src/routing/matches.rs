@@ -1,0 +1,258 @@
+//! What the interest graph answered, remembered: by subject, and by what subjects have in common.
+//!
+//! Many subjects are used once: every acknowledgement has its own, and so has the answer to a request. What distinguishes
+//! them is in tokens that no subscription names, so one answer holds for all of a [`Family`].
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use smallvec::SmallVec;
+
+use crate::account::{Account, Subscription};
+use crate::limits::{MATCH_FAMILIES, MATCH_FAMILY_CHANGE, MATCH_SLOTS_MAX, MATCH_SLOTS_MIN, MATCH_SUBJECT_MAX};
+
+/// No generation ever reaches this.
+const VOID: u64 = u64::MAX;
+
+/// Subjects and who matches them, valid for one generation of the account. A table with one place per hash: a new subject
+/// takes over the place (and the allocations) of an older one.
+pub(super) struct MatchCache {
+    slots: Box<[Matched]>,
+    hasher: FixedState,
+    /// Live matches that were overwritten since the table last grew.
+    evicted: usize,
+    /// At most [`MATCH_FAMILIES`].
+    families: Vec<Family>,
+    /// Counts what neither the slots nor the families knew.
+    unknown: usize,
+    generation: u64,
+}
+
+pub(super) struct Matched {
+    hash: u64,
+    generation: u64,
+    subject: Vec<u8>,
+    pub plain: SmallVec<[Arc<Subscription>; 1]>,
+    /// The members of all queue groups, group by group.
+    pub queued: Vec<Arc<Subscription>>,
+    /// Where in `queued` each group ends.
+    ends: Vec<usize>,
+}
+
+/// Subjects with the same first tokens and as many others, which no subscription looks at.
+struct Family {
+    /// The tokens that were looked at, each with the dot behind it.
+    prefix: Vec<u8>,
+    /// How many tokens follow.
+    others: usize,
+    matched: Matched,
+}
+
+impl Default for Matched {
+    fn default() -> Self {
+        Self {
+            hash: 0,
+            generation: VOID,
+            subject: Vec::new(),
+            plain: SmallVec::new(),
+            queued: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+}
+
+impl Default for MatchCache {
+    fn default() -> Self {
+        Self {
+            slots: Box::default(),
+            hasher: FixedState::default(),
+            evicted: 0,
+            families: Vec::new(),
+            unknown: 0,
+            generation: VOID,
+        }
+    }
+}
+
+impl MatchCache {
+    pub fn get(&mut self, account: &Account, subject: &[u8]) -> &Matched {
+        let hash = self.hasher.hash_one(subject);
+        let generation = account.generation();
+        if self.slots.is_empty() {
+            self.resize(MATCH_SLOTS_MIN);
+        }
+        let mut at = self.place(hash);
+        let slot = &self.slots[at];
+        let live = slot.generation == generation;
+        if live && slot.hash == hash && slot.subject == subject {
+            return &self.slots[at];
+        }
+        if let Some(family) = self.families.iter().position(|family| family.has(subject, generation)) {
+            return &self.families[family].matched;
+        }
+        if live {
+            self.evicted += 1;
+            if self.evicted > self.slots.len() && self.slots.len() < MATCH_SLOTS_MAX {
+                self.resize(self.slots.len() * 2);
+                at = self.place(hash);
+            }
+        }
+        let decided = self.slots[at].fill(account, subject, hash);
+        self.found_family(at, subject, decided);
+        &self.slots[at]
+    }
+
+    /// Remembers the match at `at` for all subjects that have the `decided` first tokens of `subject`, if it has others. Where
+    /// all places are taken by families that hold, only now and then, so that many of them cost little.
+    fn found_family(&mut self, at: usize, subject: &[u8], decided: usize) {
+        let generation = self.slots[at].generation;
+        let Some((prefix, others)) = split(subject, decided).filter(|_| generation != VOID) else {
+            return;
+        };
+        self.unknown = self.unknown.wrapping_add(1);
+        let void = self
+            .families
+            .iter()
+            .position(|family| family.matched.generation != generation);
+        let place = match void {
+            Some(place) => place,
+            None if self.families.len() < MATCH_FAMILIES => {
+                self.families.push(Family {
+                    prefix: Vec::new(),
+                    others: 0,
+                    matched: Matched::default(),
+                });
+                self.families.len() - 1
+            }
+            None if self.unknown.is_multiple_of(MATCH_FAMILY_CHANGE) => {
+                self.unknown / MATCH_FAMILY_CHANGE % self.families.len()
+            }
+            None => return,
+        };
+        let family = &mut self.families[place];
+        family.prefix.clear();
+        family.prefix.extend_from_slice(prefix);
+        family.others = others;
+        family.matched.copy(&self.slots[at]);
+    }
+
+    /// The length is a power of two.
+    fn place(&self, hash: u64) -> usize {
+        (hash as usize) & (self.slots.len() - 1)
+    }
+
+    fn resize(&mut self, slots: usize) {
+        self.slots = std::iter::repeat_with(Matched::default).take(slots).collect();
+        self.evicted = 0;
+    }
+
+    #[cfg(test)]
+    pub fn families(&self) -> usize {
+        self.families.len()
+    }
+
+    #[cfg(test)]
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Drops matches that are void.
+    pub fn refresh(&mut self, generation: u64) {
+        if self.generation != generation {
+            self.generation = generation;
+            let families = self.families.iter_mut().map(|family| &mut family.matched);
+            for matched in self.slots.iter_mut().chain(families) {
+                if matched.generation != generation {
+                    matched.clear();
+                }
+            }
+        }
+    }
+}
+
+impl Family {
+    fn has(&self, subject: &[u8], generation: u64) -> bool {
+        self.matched.generation == generation
+            && subject
+                .strip_prefix(&self.prefix[..])
+                .is_some_and(|others| tokens_in(others) == Some(self.others))
+    }
+}
+
+/// The first `decided` tokens of `subject`, each with the dot behind it, and how many others there are; `None` if there are
+/// none, or if one is empty: such a subject matches nothing.
+fn split(subject: &[u8], decided: usize) -> Option<(&[u8], usize)> {
+    let end = match decided {
+        0 => 0,
+        _ => {
+            subject
+                .iter()
+                .enumerate()
+                .filter(|&(_, &byte)| byte == b'.')
+                .nth(decided - 1)?
+                .0
+                + 1
+        }
+    };
+    let (prefix, others) = subject.split_at(end);
+    Some((prefix, tokens_in(others)?))
+}
+
+/// How many tokens these are; `None` if one is empty. Without a way out in the middle, so that it is done many bytes at once.
+fn tokens_in(subject: &[u8]) -> Option<usize> {
+    let is_whole = !matches!(subject, [] | [b'.', ..] | [.., b'.']);
+    let empty = |pair: &[u8]| pair[0] == b'.' && pair[1] == b'.';
+    let any_empty = subject.windows(2).fold(false, |any, pair| any | empty(pair));
+    let dots: usize = subject.iter().map(|&byte| usize::from(byte == b'.')).sum();
+    (is_whole && !any_empty).then_some(dots + 1)
+}
+
+impl Matched {
+    fn clear(&mut self) {
+        self.generation = VOID;
+        self.plain.clear();
+        self.queued.clear();
+        self.ends.clear();
+    }
+
+    /// The members of each queue group.
+    pub fn groups(&self) -> impl Iterator<Item = &[Arc<Subscription>]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.queued[start..end])
+    }
+
+    /// Asks the interest graph. Returns how many tokens of `subject` it looked at.
+    fn fill(&mut self, account: &Account, subject: &[u8], hash: u64) -> usize {
+        self.clear();
+        self.hash = hash;
+        self.subject.clear();
+        let (plain, queued) = (&mut self.plain, &mut self.queued);
+        let (generation, decided) = account.matches(subject, |subscription| match &subscription.queue {
+            None => plain.push(Arc::clone(subscription)),
+            Some(_) => queued.push(Arc::clone(subscription)),
+        });
+        // Stable, and quick with many groups as with many members.
+        queued.sort_by(|a, b| a.queue.cmp(&b.queue));
+        let mut end = 0;
+        for group in queued.chunk_by(|a, b| a.queue == b.queue) {
+            end += group.len();
+            self.ends.push(end);
+        }
+        // A longer subject stays void: it is used once and overwritten.
+        if subject.len() <= MATCH_SUBJECT_MAX {
+            self.subject.extend_from_slice(subject);
+            self.generation = generation;
+        }
+        decided
+    }
+
+    /// Takes over whom another has.
+    fn copy(&mut self, other: &Self) {
+        self.clear();
+        self.plain.extend(other.plain.iter().cloned());
+        self.queued.extend(other.queued.iter().cloned());
+        self.ends.extend_from_slice(&other.ends);
+        self.generation = other.generation;
+    }
+}
