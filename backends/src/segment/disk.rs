@@ -110,6 +110,8 @@ struct State {
     injected: Injected,
     /// Of each call with all that it was given.
     digest: u64,
+    /// Whether each call is told, for a seed to be understood.
+    told: bool,
 }
 
 /// The disk.
@@ -140,6 +142,7 @@ impl SimulatedDisk {
                 end_at: 0,
                 injected: Injected::default(),
                 digest: 0,
+                told: false,
             }),
             stepped: AtomicBool::new(false),
         }
@@ -154,6 +157,21 @@ impl SimulatedDisk {
     /// What was done to it until now.
     pub fn injected(&self) -> Injected {
         self.state.lock().injected
+    }
+
+    /// From now on, each call is written to standard error.
+    pub fn tell(&self) {
+        self.state.lock().told = true;
+    }
+
+    /// Whether each call is written to standard error.
+    pub fn is_told(&self) -> bool {
+        self.state.lock().told
+    }
+
+    /// All calls until now.
+    pub fn all_calls(&self) -> u64 {
+        self.state.lock().total
     }
 
     /// A number that is the same for two disks that were asked the same, in the same order, down to each byte.
@@ -416,6 +434,14 @@ impl State {
     fn note(&mut self, call: &str, path: &Path, number: u64, bytes: &[u8]) {
         if self.halted {
             return;
+        }
+        if self.told {
+            eprintln!(
+                "{}: {call} {} {number}, {} bytes",
+                self.total + 1,
+                path.display(),
+                bytes.len()
+            );
         }
         let parts: [&[u8]; 4] = [
             call.as_bytes(),

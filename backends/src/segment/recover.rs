@@ -105,7 +105,9 @@ pub fn recover(
             cut_from = Some(i);
             break;
         }
-        if i > 0 && !rewritten && first_batch > number + 1 && first_batch - 1 > mark {
+        // Also of the first one there is: a segment is unlinked only when what emptied it is at or below the mark, so what
+        // stood before this one, and was never durable, is lost with its name.
+        if !rewritten && first_batch > number + 1 && first_batch - 1 > mark {
             cut_from = Some(i);
             break;
         }

@@ -187,6 +187,11 @@ impl Shard {
                 writes.push((ledger_key(stream.id()), Some(ledger)));
             }
         }
+        // Of streams that are offline now this has nothing, also if they are back when it is written: what they need to be
+        // opened anew is not covered.
+        if let Some(needed) = self.offline.needs_behind() {
+            position = position.min(needed);
+        }
         // A stream that was saved long ago and had nothing to save since needs nothing that is covered already: the
         // journal may be trimmed up to there, so saying less would make a hole of it.
         if let Ok(Some(covered)) = self.covered() {

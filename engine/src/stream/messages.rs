@@ -336,7 +336,10 @@ impl Messages {
         })?;
         self.index.written();
         self.trimmed = self.trimmed.max(first);
-        self.erased.clear();
+        for seq in self.erased.drain(..) {
+            // A reader of this turn may have read it ahead: the log still had it then.
+            self.ahead.forget(seq);
+        }
         self.overwrite = false;
         self.tail.written(keep_tail);
         Ok(())

@@ -1,0 +1,382 @@
+//! A store that runs on one thread, on a disk in memory and by a clock that somebody turns, and all that it answered, in
+//! order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use weir_backends::memory::MemoryBackend;
+use weir_backends::segment::SegmentBackend;
+use weir_backends::segment::disk::SimulatedDisk;
+use weir_engine::consumer::ConsumerInfo;
+use weir_engine::shard::emit::{Delivery, Emit, Outlet, PubAck, Ticket};
+use weir_engine::shard::{InTurn, Input, ShardHandle};
+use weir_engine::stepped::SteppedStore;
+use weir_engine::store::{OpenBackend, StoreOptions};
+use weir_engine::stream::settings::BackendKind;
+use weir_engine::stream::{Message, StreamState};
+use weir_engine::{Backend, LogId, NanoTime, Nanos, Result, SECOND, Seq};
+
+use crate::support::Random;
+
+/// Steps in which everything that has begun must come to its end.
+const QUIET_AFTER: usize = 5_000;
+/// How long after its trouble is over everything must be well again.
+const HEALED_AFTER: Nanos = 300 * SECOND;
+
+/// What the store says.
+#[derive(Debug)]
+pub enum Said {
+    /// The answer to a publish.
+    Published(Result<PubAck>),
+    /// The answer to anything else.
+    Done(Result<()>),
+    /// What there is of a stream.
+    Looked(Result<Box<Look>>),
+    /// A message for a consumer.
+    Delivered(Box<Delivery>),
+    /// An acknowledgement was heard.
+    Heard,
+}
+
+/// A stream, looked at from all sides.
+#[derive(Debug)]
+pub struct Look {
+    pub state: StreamState,
+    pub messages: Vec<Message>,
+    pub consumers: Vec<ConsumerInfo>,
+    /// What it says that it has lost.
+    pub lost: u64,
+}
+
+/// What was said, to which request, and when.
+#[derive(Clone)]
+struct Log {
+    said: Arc<Mutex<Vec<(u64, NanoTime, Said)>>>,
+    clock: Arc<AtomicI64>,
+}
+
+impl Log {
+    fn add(&self, number: u64, said: Said) {
+        let now = self.clock.load(Ordering::Relaxed);
+        self.said.lock().push((number, now, said));
+    }
+}
+
+/// How the store is made in this run.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub shards: usize,
+    pub checkpoint_bytes: usize,
+    pub segment_bytes: u64,
+}
+
+pub struct World {
+    pub disk: Arc<SimulatedDisk>,
+    shape: Shape,
+    clock: Arc<AtomicI64>,
+    store: Option<SteppedStore>,
+    segments: Arc<Mutex<Vec<Arc<SegmentBackend>>>>,
+    log: Log,
+    /// Of all that was answered.
+    digest: u64,
+    /// Turns and other steps.
+    pub steps: u64,
+}
+
+struct Way(Log);
+
+impl Outlet for Way {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        false
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        match emit {
+            Emit::Deliver(delivery) => self.0.add(0, Said::Delivered(Box::new(delivery))),
+            Emit::AckReply { to, .. } => self.0.add(number_in(&to), Said::Heard),
+            _ => {}
+        }
+    }
+
+    fn flush(&mut self) {}
+}
+
+/// The number at the end of a subject.
+fn number_in(subject: &Bytes) -> u64 {
+    let digits = subject.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    String::from_utf8_lossy(digits).parse().expect("a number of ours")
+}
+
+impl World {
+    pub fn new(seed: u64, shape: Shape) -> Self {
+        let disk = Arc::new(SimulatedDisk::new(seed));
+        disk.leave_background();
+        let clock = Arc::new(AtomicI64::new(1_700_000_000_000_000_000));
+        Self {
+            disk,
+            shape,
+            log: Log {
+                said: Arc::default(),
+                clock: clock.clone(),
+            },
+            clock,
+            store: None,
+            segments: Arc::default(),
+            digest: 0,
+            steps: 0,
+        }
+    }
+
+    pub fn now(&self) -> NanoTime {
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    pub fn pass(&self, nanos: Nanos) {
+        self.clock.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Opens the store.
+    pub fn open(&mut self) -> Result<()> {
+        self.disk.boot();
+        let (disk, segments) = (self.disk.clone(), self.segments.clone());
+        segments.lock().clear();
+        let open: OpenBackend = Box::new(move |kind| match kind {
+            BackendKind::Segment => {
+                let backend = Arc::new(SegmentBackend::open_on(&disk, Path::new("/store"))?);
+                segments.lock().push(backend.clone());
+                Ok(backend)
+            }
+            _ => Ok(Arc::new(MemoryBackend::new()) as Arc<dyn Backend>),
+        });
+        let clock = self.clock.clone();
+        let options = StoreOptions {
+            shards: self.shape.shards,
+            checkpoint_bytes: self.shape.checkpoint_bytes,
+            segment_bytes: self.shape.segment_bytes,
+            entropy: 1,
+            ..StoreOptions::new(Arc::new(move || clock.load(Ordering::Relaxed)))
+        };
+        let store = SteppedStore::open(open, options, |_| Box::new(Way(self.log.clone())))?;
+        self.store = Some(store);
+        Ok(())
+    }
+
+    pub fn store(&self) -> &SteppedStore {
+        self.store.as_ref().expect("the store is open")
+    }
+
+    /// Closes the store as it should be.
+    pub fn close(&mut self) {
+        self.store.take().expect("the store is open").close();
+        self.segments.lock().clear();
+    }
+
+    /// The process is gone.
+    pub fn kill(&mut self) {
+        self.disk.kill();
+        self.store = None;
+        self.segments.lock().clear();
+    }
+
+    fn handle(&self, shard: usize) -> ShardHandle {
+        self.store().store().shard(shard).clone()
+    }
+
+    /// Hands over an input.
+    pub fn submit(&self, shard: usize, input: Input) {
+        let taken = self.handle(shard).submit(vec![input]);
+        assert!(taken.is_ok(), "shard {shard} took it");
+    }
+
+    /// Where the answer to a publish goes.
+    pub fn ticket(&self, number: u64) -> Ticket {
+        let log = self.log.clone();
+        Ticket::Call(Box::new(move |result| {
+            log.add(number, Said::Published(result));
+        }))
+    }
+
+    /// Has something done on a shard.
+    pub fn ask<R: Send + 'static>(
+        &self,
+        shard: usize,
+        number: u64,
+        work: impl FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
+    ) {
+        let log = self.log.clone();
+        self.handle(shard).call(work, move |result| {
+            log.add(number, Said::Done(result.map(|_| ())));
+        });
+    }
+
+    /// Looks at a stream.
+    pub fn look(&self, shard: usize, number: u64, id: LogId) {
+        let log = self.log.clone();
+        let work = move |shard: &mut InTurn<'_, '_>| {
+            let now = shard.now();
+            let stream = shard.stream(id)?;
+            let (mut messages, mut next) = (Vec::new(), 0);
+            while let Some(message) = stream.next_message(b">", next)? {
+                next = message.seq + 1;
+                messages.push(message);
+            }
+            let names = stream.consumer_names();
+            Ok(Box::new(Look {
+                state: stream.state()?,
+                messages,
+                consumers: names
+                    .iter()
+                    .filter_map(|name| stream.consumer_info(name, now))
+                    .collect(),
+                lost: stream.ledger().messages(),
+            }))
+        };
+        self.handle(shard)
+            .call(work, move |result| log.add(number, Said::Looked(result)));
+    }
+
+    /// What was said since this was asked last.
+    pub fn said(&mut self) -> Vec<(u64, NanoTime, Said)> {
+        let said = std::mem::take(&mut *self.log.said.lock());
+        for (number, _, said) in &said {
+            let words: [u64; 3] = match said {
+                Said::Published(Ok(ack)) => [1, ack.seq, u64::from(ack.duplicate)],
+                Said::Published(Err(error)) | Said::Done(Err(error)) | Said::Looked(Err(error)) => {
+                    let code = error
+                        .rejection
+                        .as_ref()
+                        .map_or(0, |rejection| u64::from(rejection.code));
+                    [2, sum(error.message.as_bytes()), code]
+                }
+                Said::Done(Ok(())) => [3, 0, 0],
+                Said::Looked(Ok(look)) => [4, look.state.bytes, look.state.last_seq],
+                Said::Delivered(delivery) => [
+                    sum(delivery.consumer.consumer.as_bytes()) ^ delivery.deliveries,
+                    delivery.message.seq,
+                    delivery.consumer_seq ^ (delivery.pending << 32),
+                ],
+                Said::Heard => [5, 0, 0],
+            };
+            for word in [*number].into_iter().chain(words) {
+                self.digest = (self.digest.rotate_left(17) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            }
+            let bug = match said {
+                Said::Published(Err(error)) | Said::Done(Err(error)) | Said::Looked(Err(error)) => {
+                    error.message.contains("a bug in the server")
+                }
+                _ => false,
+            };
+            assert!(!bug, "a panic in the engine: {said:?}");
+        }
+        said
+    }
+
+    /// A number that is the same for two runs that did the same.
+    pub fn digest(&self) -> [u64; 4] {
+        [self.disk.digest(), self.digest, self.now().unsigned_abs(), self.steps]
+    }
+
+    /// One turn of a shard.
+    pub fn turn(&mut self, shard: usize) {
+        self.steps += 1;
+        self.store.as_mut().expect("the store is open").turn(shard);
+    }
+
+    /// One step of something: a turn of a shard, a part of a checkpoint, a file in the background.
+    pub fn step(&mut self, random: &mut Random) {
+        self.steps += 1;
+        let shards = self.shape.shards;
+        match random.below(8) {
+            0..4 => self.turn(random.below(shards as u64) as usize),
+            4..7 => {
+                let errands = self.store().errands() as u64;
+                if errands > 0 {
+                    self.store().step_errand(random.below(errands) as usize);
+                }
+            }
+            _ => self.background(),
+        }
+    }
+
+    fn background(&self) {
+        let newest = self.segments.lock().last().cloned();
+        if let Some(newest) = newest {
+            newest.step_background();
+        }
+    }
+
+    /// Lets everything that has begun come to its end, in an order that the dice choose, and time pass until nothing is
+    /// broken or offline any more.
+    pub fn settle(&mut self, random: &mut Random) {
+        let deadline = self.now() + HEALED_AFTER;
+        for _ in 0..QUIET_AFTER {
+            for _ in 0..4 {
+                self.step(random);
+            }
+            for shard in 0..self.shape.shards {
+                self.turn(shard);
+            }
+            let store = self.store();
+            let busy = |shard| store.is_busy(shard) || store.is_broken(shard);
+            let is_quiet = store.errands() == 0 && !(0..self.shape.shards).any(busy);
+            if self.disk.is_halted() {
+                return;
+            }
+            if is_quiet && store.store().catalogue().offline() == 0 {
+                return;
+            }
+            if is_quiet || (0..self.shape.shards).any(|shard| store.is_broken(shard)) {
+                if self.now() > deadline {
+                    return;
+                }
+                self.pass(SECOND);
+            }
+        }
+        panic!("it never becomes quiet: {} errands", self.store().errands());
+    }
+
+    /// Takes all that waits, without a step of what is beside the shards.
+    pub fn turn_all(&mut self) {
+        for shard in 0..self.shape.shards {
+            self.turn(shard);
+        }
+    }
+
+    /// Whether the process ended in the middle of something.
+    pub fn is_over(&self) -> bool {
+        self.disk.is_halted()
+    }
+}
+
+/// Whether an error says for certain that nothing was done.
+pub fn is_refusal(error: &weir_engine::Error) -> bool {
+    // This code also stands for a failed write.
+    const STORE_FAILED: u16 = 10077;
+    match &error.rejection {
+        Some(rejection) => rejection.code != STORE_FAILED || rejection.text.contains("exceeded"),
+        None => false,
+    }
+}
+
+pub fn sum(bytes: &[u8]) -> u64 {
+    let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// A sequence at an edge, or a plain one.
+pub fn any_seq(random: &mut Random, plain: Seq) -> Seq {
+    match random.below(16) {
+        0 => u64::MAX - random.below(3),
+        1 => weir_engine::SEQ_LIMIT - 1 + random.below(3),
+        2 => i64::MAX as u64 - 1 + random.below(3),
+        3 => 0,
+        _ => plain,
+    }
+}
