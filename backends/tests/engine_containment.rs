@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use parking_lot::Mutex;
+use support::between::{Change, Rules, under};
 use support::{ACCOUNT, Bench, Handle, Storage};
 use weir_engine::consumer::ConsumerConfig;
 use weir_engine::shard::emit::{Emit, Event, Outlet};
 use weir_engine::stream::{Purge, StreamConfig};
-use weir_engine::{
-    Backend, Error, Kind, Kv, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result, SECOND, SEQ_LIMIT, Seq,
-};
+use weir_engine::{Error, Kind, Log, LogId, Result, SECOND, SEQ_LIMIT};
 
 /// What a log does instead of what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,107 +29,32 @@ enum Fault {
     Full,
 }
 
-/// A backend some of whose logs fail.
-struct Faulty {
-    inner: Arc<dyn Backend>,
-    faults: Arc<Mutex<HashMap<LogId, Fault>>>,
-}
+/// Some logs fail.
+#[derive(Default)]
+struct Faulty(Mutex<HashMap<LogId, Fault>>);
 
-struct FaultyLog {
-    inner: Box<dyn Log>,
-    id: LogId,
-    faults: Arc<Mutex<HashMap<LogId, Fault>>>,
-    poisoned: bool,
-}
-
-impl Backend for Faulty {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn persistent(&self) -> bool {
-        self.inner.persistent()
-    }
-
-    fn atomic_kv(&self) -> bool {
-        self.inner.atomic_kv()
-    }
-
-    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
-        if self.faults.lock().get(&id) == Some(&Fault::Open) {
-            return Err(Error::io("opening a log", "too many open files"));
+impl Rules for Faulty {
+    fn open(&self, id: LogId) -> Result<()> {
+        match self.0.lock().get(&id) {
+            Some(Fault::Open) => Err(Error::io("opening a log", "too many open files")),
+            _ => Ok(()),
         }
-        let (inner, recovery) = self.inner.open(id, options)?;
-        let log = FaultyLog {
-            inner,
-            id,
-            faults: self.faults.clone(),
-            poisoned: false,
-        };
-        Ok((Box::new(log), recovery))
     }
 
-    fn list(&self) -> Result<Vec<LogId>> {
-        self.inner.list()
-    }
-
-    fn label(&self, id: LogId) -> Result<Option<bytes::Bytes>> {
-        self.inner.label(id)
-    }
-
-    fn remove(&self, id: LogId) -> Result<()> {
-        self.inner.remove(id)
-    }
-
-    fn kv(&self) -> Arc<dyn Kv> {
-        self.inner.kv()
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.inner.sync()
-    }
-}
-
-impl Log for FaultyLog {
-    fn write(&mut self, batch: &LogChange<'_>) -> Result<()> {
-        if self.poisoned {
-            return Err(Error::new(Kind::Poisoned, "an earlier write failed"));
-        }
-        match self.faults.lock().get(&self.id) {
-            Some(Fault::Write) => {
-                self.poisoned = true;
-                return Err(Error::io("writing", "a bad sector"));
+    fn change(&self, id: LogId, broken: &mut bool, log: &mut dyn Log, change: Change<'_>) -> Result<()> {
+        let fault = self.0.lock().get(&id).copied();
+        let full = || Err(Error::new(Kind::Full, "no space left on device"));
+        match (change, fault) {
+            (Change::Write(_), _) if *broken => Err(Error::new(Kind::Poisoned, "an earlier write failed")),
+            (Change::Write(_), Some(Fault::Write)) => {
+                *broken = true;
+                Err(Error::io("writing", "a bad sector"))
             }
-            Some(Fault::Full) if !batch.append.is_empty() && self.id.0 >= 256 => {
-                return Err(Error::new(Kind::Full, "no space left on device"));
-            }
-            Some(Fault::Panic) => panic!("a bug of the test's own"),
-            _ => {}
+            (Change::Write(_), Some(Fault::Panic)) => panic!("a bug of the test's own"),
+            (Change::Write(what), Some(Fault::Full)) if !what.append.is_empty() && id.0 >= 256 => full(),
+            (Change::Reserve(_), Some(Fault::Full)) => full(),
+            _ => change.on(log),
         }
-        self.inner.write(batch)
-    }
-
-    fn reserve(&mut self, bytes: u64) -> Result<()> {
-        match self.faults.lock().get(&self.id) {
-            Some(Fault::Full) => Err(Error::new(Kind::Full, "no space left on device")),
-            _ => self.inner.reserve(bytes),
-        }
-    }
-
-    fn truncate(&mut self, last: Seq) -> Result<()> {
-        self.inner.truncate(last)
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        self.inner.sync()
-    }
-
-    fn maintain(&mut self, budget: u64) -> Result<bool> {
-        self.inner.maintain(budget)
-    }
-
-    fn reader(&self) -> Arc<dyn LogReader> {
-        self.inner.reader()
     }
 }
 
@@ -160,7 +84,7 @@ impl Outlet for Told {
 
 struct Scene {
     bench: Bench,
-    faults: Arc<Mutex<HashMap<LogId, Fault>>>,
+    faults: Arc<Faulty>,
     told: Receiver<String>,
 }
 
@@ -169,14 +93,9 @@ impl Scene {
     fn new() -> (Self, Handle, Handle) {
         let (sender, told) = channel();
         let mut bench = Bench::with_outlet(Storage::Segment, move || Box::new(Told(sender.clone())));
-        let faults = Arc::new(Mutex::new(HashMap::new()));
+        let faults = Arc::<Faulty>::default();
         let shared = faults.clone();
-        bench.wrap = Some(Arc::new(move |inner| {
-            Arc::new(Faulty {
-                inner,
-                faults: shared.clone(),
-            })
-        }));
+        bench.wrap = Some(Arc::new(move |inner| under(inner, shared.clone())));
         bench.open();
         let (s, t) = (bench.create(&config("S")), bench.create(&config("T")));
         for stream in [&s, &t] {
@@ -187,8 +106,8 @@ impl Scene {
 
     fn set(&self, id: LogId, fault: Option<Fault>) {
         match fault {
-            Some(fault) => self.faults.lock().insert(id, fault),
-            None => self.faults.lock().remove(&id),
+            Some(fault) => self.faults.0.lock().insert(id, fault),
+            None => self.faults.0.lock().remove(&id),
         };
     }
 

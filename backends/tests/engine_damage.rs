@@ -4,125 +4,27 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use support::between::{Rules, under};
 use support::{Bench, Handle, Storage};
 use weir_engine::shard::emit::{Emit, Event, Outlet};
 use weir_engine::stream::{Purge, StreamConfig};
-use weir_engine::{
-    Backend, Direction, Entry, Error, Extent, Kind, Kv, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result,
-    SECOND, Seq, VisitRecord, Want,
-};
+use weir_engine::{Error, Kind, LogId, Result, SECOND, Seq};
 
 /// The records that rot, of whatever log is not a journal.
 type Rot = Arc<Mutex<BTreeSet<Seq>>>;
 
-struct Rotting {
-    inner: Arc<dyn Backend>,
-    rot: Rot,
-}
+struct Rotting(Rot);
 
-struct RottingLog {
-    inner: Box<dyn Log>,
-    rot: Rot,
-}
-
-struct RottingReader {
-    inner: Arc<dyn LogReader>,
-    rot: Rot,
-}
-
-impl Backend for Rotting {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn persistent(&self) -> bool {
-        self.inner.persistent()
-    }
-
-    fn atomic_kv(&self) -> bool {
-        self.inner.atomic_kv()
-    }
-
-    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
-        let (inner, recovery) = self.inner.open(id, options)?;
+impl Rules for Rotting {
+    fn read(&self, id: LogId, seq: Seq) -> Result<()> {
         // The first logs are the shards' journals.
-        if id.0 <= 1 {
-            return Ok((inner, recovery));
-        }
-        let rot = self.rot.clone();
-        Ok((Box::new(RottingLog { inner, rot }), recovery))
-    }
-
-    fn list(&self) -> Result<Vec<LogId>> {
-        self.inner.list()
-    }
-
-    fn label(&self, id: LogId) -> Result<Option<bytes::Bytes>> {
-        self.inner.label(id)
-    }
-
-    fn remove(&self, id: LogId) -> Result<()> {
-        self.inner.remove(id)
-    }
-
-    fn kv(&self) -> Arc<dyn Kv> {
-        self.inner.kv()
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.inner.sync()
-    }
-}
-
-impl Log for RottingLog {
-    fn write(&mut self, batch: &LogChange<'_>) -> Result<()> {
-        self.inner.write(batch)
-    }
-
-    fn truncate(&mut self, last: Seq) -> Result<()> {
-        self.inner.truncate(last)
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        self.inner.sync()
-    }
-
-    fn maintain(&mut self, budget: u64) -> Result<bool> {
-        self.inner.maintain(budget)
-    }
-
-    fn reader(&self) -> Arc<dyn LogReader> {
-        Arc::new(RottingReader {
-            inner: self.inner.reader(),
-            rot: self.rot.clone(),
-        })
-    }
-}
-
-impl LogReader for RottingReader {
-    fn extent(&self) -> Extent {
-        self.inner.extent()
-    }
-
-    fn get(&self, seq: Seq) -> Result<Option<Entry>> {
-        let entry = self.inner.get(seq)?;
-        match self.rot.lock().contains(&seq) && entry.is_some() {
+        match id.0 > 1 && self.0.lock().contains(&seq) {
             true => Err(Error::damaged(format!("record {seq} is rotten"))),
-            false => Ok(entry),
+            false => Ok(()),
         }
-    }
-
-    fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
-        let rot = self.rot.lock().clone();
-        self.inner
-            .scan(range, want, direction, &mut |entry| match rot.contains(&entry.seq) {
-                true => std::ops::ControlFlow::Continue(()),
-                false => visit(entry),
-            })
     }
 }
 
@@ -159,13 +61,8 @@ impl World {
         let outlet = told.clone();
         let mut bench = Bench::with_outlet(storage, move || Box::new(Told(outlet.clone())));
         let rot = Rot::default();
-        let rotting = rot.clone();
-        bench.wrap = Some(Arc::new(move |inner| {
-            Arc::new(Rotting {
-                inner,
-                rot: rotting.clone(),
-            })
-        }));
+        let rotting = Arc::new(Rotting(rot.clone()));
+        bench.wrap = Some(Arc::new(move |inner| under(inner, rotting.clone())));
         bench.open();
         Self { bench, rot, told }
     }

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use support::between::{Change, Rules, under};
 use support::{Bench, Handle, Random, Storage};
 use weir_engine::stream::{Purge, StreamConfig};
-use weir_engine::{
-    Backend, Error, Kind, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result, SECOND, Seq,
-};
+use weir_engine::{Backend, Error, Kind, Kv, KvWrite, Log, LogId, LogOptions, Result, SECOND};
 
 /// When a write or a sync fails: the next one once the count is used up. Writes that fail may still have happened.
 #[derive(Default)]
@@ -58,141 +57,61 @@ impl Faults {
     }
 }
 
-/// A backend whose writes and syncs fail when told to. After a failed sync it refuses everything, as the trait has it,
-/// if the fault is a lasting one.
-struct FaultyBackend {
-    inner: Arc<dyn Backend>,
+/// Writes and syncs fail when told to. After a failed sync the backend refuses everything, as the trait has it, if the fault
+/// is a lasting one.
+struct Faulty {
     faults: Arc<Faults>,
-    poison: Arc<AtomicBool>,
+    poison: AtomicBool,
 }
 
-struct FaultyLog {
-    inner: Box<dyn Log>,
-    faults: Arc<Faults>,
-    poison: Arc<AtomicBool>,
-    broken: bool,
-}
+impl Faulty {
+    fn check(&self) -> Result<()> {
+        match self.poison.load(Ordering::SeqCst) {
+            true => Err(poisoned()),
+            false => Ok(()),
+        }
+    }
 
-struct FaultyKv {
-    inner: Arc<dyn Kv>,
-    faults: Arc<Faults>,
+    fn sync_failed(&self) {
+        if self.faults.lasting.load(Ordering::SeqCst) {
+            self.poison.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 fn poisoned() -> Error {
     Error::new(Kind::Poisoned, "an earlier sync failed (injected)")
 }
 
-impl Backend for FaultyBackend {
-    fn name(&self) -> &'static str {
-        self.inner.name()
+impl Rules for Faulty {
+    fn open(&self, _: LogId) -> Result<()> {
+        self.check()
     }
 
-    fn persistent(&self) -> bool {
-        self.inner.persistent()
-    }
-
-    fn atomic_kv(&self) -> bool {
-        self.inner.atomic_kv()
-    }
-
-    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
-        if self.poison.load(Ordering::SeqCst) {
+    fn change(&self, _: LogId, broken: &mut bool, log: &mut dyn Log, change: Change<'_>) -> Result<()> {
+        let torn = usize::try_from(self.faults.torn.load(Ordering::SeqCst)).unwrap_or(0);
+        match change {
+            Change::Reserve(_) => return change.on(log),
+            Change::Write(what) if torn > 0 && self.faults.armed.load(Ordering::SeqCst) => {
+                log.append(&what.append[..torn.min(what.append.len())])?;
+            }
+            _ => {}
+        }
+        if *broken {
             return Err(poisoned());
         }
-        let (inner, recovery) = self.inner.open(id, options)?;
-        let log = FaultyLog {
-            inner,
-            faults: self.faults.clone(),
-            poison: self.poison.clone(),
-            broken: false,
-        };
-        Ok((Box::new(log), recovery))
-    }
-
-    fn list(&self) -> Result<Vec<LogId>> {
-        self.inner.list()
-    }
-
-    fn label(&self, id: LogId) -> Result<Option<bytes::Bytes>> {
-        self.inner.label(id)
-    }
-
-    fn remove(&self, id: LogId) -> Result<()> {
-        self.inner.remove(id)
-    }
-
-    fn kv(&self) -> Arc<dyn Kv> {
-        Arc::new(FaultyKv {
-            inner: self.inner.kv(),
-            faults: self.faults.clone(),
-        })
-    }
-
-    fn sync(&self) -> Result<()> {
-        if self.poison.load(Ordering::SeqCst) {
-            return Err(poisoned());
-        }
-        let result = self.faults.guard(|| self.inner.sync());
-        if result.is_err() && self.faults.lasting.load(Ordering::SeqCst) {
-            self.poison.store(true, Ordering::SeqCst);
-        }
-        result
-    }
-}
-
-impl FaultyLog {
-    fn checked(&mut self, act: impl FnOnce(&mut dyn Log) -> Result<()>, sync: bool) -> Result<()> {
-        if self.broken || self.poison.load(Ordering::SeqCst) {
-            return Err(poisoned());
-        }
-        let inner = self.inner.as_mut();
-        let result = self.faults.guard(|| act(inner));
+        self.check()?;
+        let result = self.faults.guard(|| change.on(log));
         if result.is_err() {
-            self.broken = true;
-            if sync && self.faults.lasting.load(Ordering::SeqCst) {
-                self.poison.store(true, Ordering::SeqCst);
+            *broken = true;
+            if matches!(change, Change::Sync) {
+                self.sync_failed();
             }
         }
         result
     }
-}
 
-impl Log for FaultyLog {
-    fn write(&mut self, batch: &LogChange<'_>) -> Result<()> {
-        let torn = usize::try_from(self.faults.torn.load(Ordering::SeqCst)).unwrap_or(0);
-        if torn > 0 && self.faults.armed.load(Ordering::SeqCst) {
-            let part = LogChange {
-                append: &batch.append[..torn.min(batch.append.len())],
-                ..LogChange::default()
-            };
-            self.inner.write(&part)?;
-        }
-        self.checked(|log| log.write(batch), false)
-    }
-
-    fn truncate(&mut self, last: Seq) -> Result<()> {
-        self.checked(|log| log.truncate(last), false)
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        self.checked(|log| log.sync(), true)
-    }
-
-    fn maintain(&mut self, budget: u64) -> Result<bool> {
-        self.inner.maintain(budget)
-    }
-
-    fn reader(&self) -> Arc<dyn LogReader> {
-        self.inner.reader()
-    }
-}
-
-impl Kv for FaultyKv {
-    fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>> {
-        self.inner.get(key)
-    }
-
-    fn put_all(&self, writes: &[KvWrite]) -> Result<()> {
+    fn put_all(&self, kv: &dyn Kv, writes: &[KvWrite]) -> Result<()> {
         let max = self.faults.value_max.load(Ordering::SeqCst);
         let longest = writes
             .iter()
@@ -201,11 +120,16 @@ impl Kv for FaultyKv {
         if max > 0 && longest.max() > Some(max) {
             return Err(Error::invalid("a value that is too long"));
         }
-        self.faults.guard(|| self.inner.put_all(writes))
+        self.faults.guard(|| kv.put_all(writes))
     }
 
-    fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: weir_engine::VisitKey<'_>) -> Result<()> {
-        self.inner.scan(prefix, from, visit)
+    fn sync(&self, backend: &dyn Backend) -> Result<()> {
+        self.check()?;
+        let result = self.faults.guard(|| backend.sync());
+        if result.is_err() {
+            self.sync_failed();
+        }
+        result
     }
 }
 
@@ -215,11 +139,11 @@ fn faulty(storage: Storage) -> (Bench, Arc<Faults>) {
     let mut bench = Bench::new(storage);
     let told = faults.clone();
     bench.wrap = Some(Arc::new(move |inner| {
-        Arc::new(FaultyBackend {
-            inner,
+        let rules = Faulty {
             faults: told.clone(),
-            poison: Arc::default(),
-        })
+            poison: AtomicBool::new(false),
+        };
+        under(inner, Arc::new(rules))
     }));
     (bench, faults)
 }

@@ -4,35 +4,12 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Raw, TestServer};
+use support::{JetStreamServer, Raw};
 use weir_broker::conf::Options;
+use weir_broker::conf::options::Backend;
 
-struct Fixture {
-    server: TestServer,
-    _folder: tempfile::TempDir,
-}
-
-fn start(change: impl FnOnce(&mut Options)) -> Fixture {
-    let folder = tempfile::tempdir().unwrap();
-    let server = TestServer::start(|options| {
-        options.jetstream.enabled = true;
-        options.jetstream.store_dir = Some(folder.path().into());
-        options.jetstream.backend = weir_broker::conf::options::Backend::Segment;
-        change(options);
-    });
-    Fixture {
-        server,
-        _folder: folder,
-    }
-}
-
-impl Fixture {
-    /// A client that hears its answers on `r`.
-    fn client(&self) -> Raw {
-        let mut client = self.server.client();
-        client.send("SUB r 1\r\n");
-        client
-    }
+fn start(change: impl FnOnce(&mut Options)) -> JetStreamServer {
+    JetStreamServer::start(Backend::Segment, change)
 }
 
 /// The next message: its header block and payload.

@@ -18,6 +18,7 @@
 //! two clients; `tests/run` runs those two.
 
 pub mod backend;
+pub mod clients;
 pub mod ledger;
 pub mod seed;
 pub mod server;

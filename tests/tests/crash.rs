@@ -5,17 +5,18 @@
 //! `WEIR_CRASH_ROUNDS` (20) sets how often the server is killed, and
 //! `WEIR_CRASH_SEED` (1) chooses the moments; a failure names both.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
-use async_nats::jetstream::context::{Context, PublishAckFuture};
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::Context;
 use async_nats::jetstream::{self, Message};
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
+use weir_tests::clients::{acknowledged, lock, number_from, read, sequence_of};
 use weir_tests::ledger::{Id, Ledger};
 use weir_tests::seed::Seed;
 use weir_tests::server::with_server_for;
@@ -45,13 +46,6 @@ fn nothing_acknowledged_is_lost_on_segment() {
 #[test]
 fn nothing_acknowledged_is_lost_on_rocksdb() {
     survive(Backend::Rocksdb);
-}
-
-fn number_from(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable} is not a number: {text}"))
-    })
 }
 
 fn survive(backend: Backend) {
@@ -143,7 +137,7 @@ async fn run_round(server: &mut Server, ledger: &Arc<Mutex<Ledger>>, seed: u64, 
     }
     let check = async {
         let jetstream = server.jetstream().await?;
-        let stored = read(&jetstream, before + 1).await?;
+        let stored = read(&jetstream, STREAM, before + 1).await?;
         let floor = consumer(&jetstream).await?.cached_info().ack_floor.stream_sequence;
         let mut ledger = lock(ledger);
         ledger
@@ -163,7 +157,7 @@ async fn run_round(server: &mut Server, ledger: &Arc<Mutex<Ledger>>, seed: u64, 
 /// The last word: the whole stream is checked, and the consumer given what is left.
 async fn finish(server: &Server, ledger: &Arc<Mutex<Ledger>>) -> Result<()> {
     let jetstream = server.jetstream().await?;
-    let stored = tokio::time::timeout(PATIENCE, read(&jetstream, 1)).await??;
+    let stored = tokio::time::timeout(PATIENCE, read(&jetstream, STREAM, 1)).await??;
     lock(ledger)
         .check_stream(1, &stored)
         .map_err(|report| anyhow!(report))?;
@@ -261,10 +255,6 @@ async fn publish(
     Ok(())
 }
 
-async fn acknowledged(id: Id, ack: PublishAckFuture) -> (Id, Result<u64>) {
-    (id, ack.await.map(|ack| ack.sequence).map_err(anyhow::Error::from))
-}
-
 fn note(
     (id, result): (Id, Result<u64>),
     ledger: &Mutex<Ledger>,
@@ -339,29 +329,6 @@ async fn confirm(sequence: u64, message: Message) -> (u64, bool) {
     (sequence, message.double_ack().await.is_ok())
 }
 
-/// Everything the stream holds from sequence `from` on.
-async fn read(jetstream: &Context, from: u64) -> Result<Vec<(u64, Vec<u8>)>> {
-    let mut stream = jetstream.get_stream(STREAM).await?;
-    let last = stream.info().await?.state.last_sequence;
-    let mut stored = Vec::new();
-    if last < from {
-        return Ok(stored);
-    }
-    let config = pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
-        ..Default::default()
-    };
-    let mut messages = stream.create_consumer(config).await?.messages().await?;
-    while let Some(message) = messages.try_next().await? {
-        let sequence = sequence_of(&message)?;
-        stored.push((sequence, message.payload.to_vec()));
-        if sequence >= last {
-            break;
-        }
-    }
-    Ok(stored)
-}
-
 /// Consumes and acks until the consumer has nothing left up to `last`.
 async fn drain(jetstream: &Context, ledger: &Mutex<Ledger>, last: u64) -> Result<()> {
     let mut consumer = consumer(jetstream).await?;
@@ -408,12 +375,4 @@ async fn consumer(jetstream: &Context) -> Result<PullConsumer> {
 /// Waits until `flag` is up, or can no longer be raised.
 async fn raised(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|raised| *raised).await;
-}
-
-fn sequence_of(message: &Message) -> Result<u64> {
-    Ok(message.info().map_err(anyhow::Error::from_boxed)?.stream_sequence)
-}
-
-fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }

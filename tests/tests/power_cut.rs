@@ -17,14 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::context::{Context, PublishAckFuture};
-use async_nats::jetstream::{self, Message};
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::{self, context::Context};
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use weir_tests::clients::{acknowledged, lock, number_from, read, sequence_of};
 use weir_tests::ledger::{Id, Ledger};
 use weir_tests::seed::Seed;
 use weir_tests::server::program;
@@ -107,13 +107,6 @@ fn survive(backend: Backend) {
         return;
     };
     result.unwrap_or_else(|error| panic!("{error:#}"));
-}
-
-fn number_from(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable} is not a number: {text}"))
-    })
 }
 
 /// Runs `test` on a disk of its own, within `limit`; `None` where there can be none.
@@ -402,7 +395,7 @@ impl Cut {
 
         // Every message that is not below the limit is there, without a gap.
         let from = (last + 1).saturating_sub(KEPT).max(1);
-        let stored = read(&jetstream, last).await?;
+        let stored = read(&jetstream, STREAM, 1).await?;
         self.ledger
             .check_stream(from, &stored)
             .map_err(|report| anyhow!(report))?;
@@ -484,10 +477,6 @@ async fn publish(jetstream: Context, publisher: u32, shared: Arc<Shared>, stop: 
     }
 }
 
-async fn acknowledged(id: Id, ack: PublishAckFuture) -> (Id, Result<u64>) {
-    (id, ack.await.map(|ack| ack.sequence).map_err(anyhow::Error::from))
-}
-
 fn note((id, acked): (Id, Result<u64>), shared: &Shared) -> Result<()> {
     let sequence = acked.with_context(|| format!("publish of {id:?}"))?;
     lock(&shared.ledger).published(id, sequence);
@@ -518,34 +507,4 @@ async fn consume(
         }
     }
     Ok(())
-}
-
-/// Everything the stream holds up to `last`.
-async fn read(jetstream: &Context, last: u64) -> Result<Vec<(u64, Vec<u8>)>> {
-    let mut stored = Vec::new();
-    if last == 0 {
-        return Ok(stored);
-    }
-    let config = pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::All,
-        ..Default::default()
-    };
-    let stream = jetstream.get_stream(STREAM).await?;
-    let mut messages = stream.create_consumer(config).await?.messages().await?;
-    while let Some(message) = messages.try_next().await? {
-        let sequence = sequence_of(&message)?;
-        stored.push((sequence, message.payload.to_vec()));
-        if sequence >= last {
-            break;
-        }
-    }
-    Ok(stored)
-}
-
-fn sequence_of(message: &Message) -> Result<u64> {
-    Ok(message.info().map_err(anyhow::Error::from_boxed)?.stream_sequence)
-}
-
-fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
+pub mod between;
 pub mod fixture;
 
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use weir_broker::Server;
 use weir_broker::conf::Options;
+use weir_broker::conf::options::Backend;
 
 /// How long an answer may take before the test fails; far more than any takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -72,6 +73,35 @@ impl TestServer {
 
     pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
+    }
+}
+
+/// A server with JetStream, and the folder of its store.
+pub struct JetStreamServer {
+    pub server: TestServer,
+    _folder: tempfile::TempDir,
+}
+
+impl JetStreamServer {
+    pub fn start(backend: Backend, change: impl FnOnce(&mut Options)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = TestServer::start(|options| {
+            options.jetstream.enabled = true;
+            options.jetstream.store_dir = Some(folder.path().into());
+            options.jetstream.backend = backend;
+            change(options);
+        });
+        Self {
+            server,
+            _folder: folder,
+        }
+    }
+
+    /// A client that hears its answers on `r`.
+    pub fn client(&self) -> Raw {
+        let mut client = self.server.client();
+        client.send("SUB r 1\r\n");
+        client
     }
 }
 

@@ -1,0 +1,212 @@
+//! What stands between the engine and a backend, for tests: all goes through, but for what a test's [`Rules`] say.
+
+use std::ops::{ControlFlow, RangeInclusive};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_engine::{
+    Backend, Direction, Entry, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result,
+    Seq, VisitKey, VisitRecord, Want,
+};
+
+/// A change of a log that the engine asks for.
+#[derive(Clone, Copy)]
+pub enum Change<'a> {
+    Write(&'a LogChange<'a>),
+    Reserve(u64),
+    Truncate(Seq),
+    Sync,
+}
+
+impl Change<'_> {
+    /// Carries it out.
+    pub fn on(self, log: &mut dyn Log) -> Result<()> {
+        match self {
+            Self::Write(change) => log.write(change),
+            Self::Reserve(bytes) => log.reserve(bytes),
+            Self::Truncate(last) => log.truncate(last),
+            Self::Sync => log.sync(),
+        }
+    }
+}
+
+/// What does not simply go through. Each call that a test has nothing to say about does what the backend does.
+pub trait Rules: Send + Sync + 'static {
+    /// Whether a log may be opened.
+    fn open(&self, _id: LogId) -> Result<()> {
+        Ok(())
+    }
+
+    /// Changes a log. `broken` is the test's own, and false in a log that was just opened.
+    fn change(&self, _id: LogId, _broken: &mut bool, log: &mut dyn Log, change: Change<'_>) -> Result<()> {
+        change.on(log)
+    }
+
+    /// Whether a record can be read; scans pass over one that cannot.
+    fn read(&self, _id: LogId, _seq: Seq) -> Result<()> {
+        Ok(())
+    }
+
+    fn put_all(&self, kv: &dyn Kv, writes: &[KvWrite]) -> Result<()> {
+        kv.put_all(writes)
+    }
+
+    fn sync(&self, backend: &dyn Backend) -> Result<()> {
+        backend.sync()
+    }
+}
+
+/// A backend under a test's rules.
+pub fn under<R: Rules>(inner: Arc<dyn Backend>, rules: Arc<R>) -> Arc<dyn Backend> {
+    Arc::new(Between { inner, rules })
+}
+
+struct Between<R> {
+    inner: Arc<dyn Backend>,
+    rules: Arc<R>,
+}
+
+impl<R: Rules> Backend for Between<R> {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn persistent(&self) -> bool {
+        self.inner.persistent()
+    }
+
+    fn atomic_kv(&self) -> bool {
+        self.inner.atomic_kv()
+    }
+
+    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
+        self.rules.open(id)?;
+        let (inner, recovery) = self.inner.open(id, options)?;
+        let log = BetweenLog {
+            inner,
+            id,
+            rules: self.rules.clone(),
+            broken: false,
+        };
+        Ok((Box::new(log), recovery))
+    }
+
+    fn list(&self) -> Result<Vec<LogId>> {
+        self.inner.list()
+    }
+
+    fn label(&self, id: LogId) -> Result<Option<Bytes>> {
+        self.inner.label(id)
+    }
+
+    fn remove(&self, id: LogId) -> Result<()> {
+        self.inner.remove(id)
+    }
+
+    fn kv(&self) -> Arc<dyn Kv> {
+        Arc::new(BetweenKv {
+            inner: self.inner.kv(),
+            rules: self.rules.clone(),
+        })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.rules.sync(self.inner.as_ref())
+    }
+
+    fn lost(&self) -> Vec<String> {
+        self.inner.lost()
+    }
+}
+
+struct BetweenLog<R> {
+    inner: Box<dyn Log>,
+    id: LogId,
+    rules: Arc<R>,
+    broken: bool,
+}
+
+impl<R: Rules> BetweenLog<R> {
+    fn change(&mut self, change: Change<'_>) -> Result<()> {
+        self.rules
+            .change(self.id, &mut self.broken, self.inner.as_mut(), change)
+    }
+}
+
+impl<R: Rules> Log for BetweenLog<R> {
+    fn write(&mut self, change: &LogChange<'_>) -> Result<()> {
+        self.change(Change::Write(change))
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<()> {
+        self.change(Change::Reserve(bytes))
+    }
+
+    fn truncate(&mut self, last: Seq) -> Result<()> {
+        self.change(Change::Truncate(last))
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.change(Change::Sync)
+    }
+
+    fn maintain(&mut self, budget: u64) -> Result<bool> {
+        self.inner.maintain(budget)
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(BetweenReader {
+            inner: self.inner.reader(),
+            id: self.id,
+            rules: self.rules.clone(),
+        })
+    }
+}
+
+struct BetweenReader<R> {
+    inner: Arc<dyn LogReader>,
+    id: LogId,
+    rules: Arc<R>,
+}
+
+impl<R: Rules> LogReader for BetweenReader<R> {
+    fn extent(&self) -> Extent {
+        self.inner.extent()
+    }
+
+    fn get(&self, seq: Seq) -> Result<Option<Entry>> {
+        let entry = self.inner.get(seq)?;
+        if entry.is_some() {
+            self.rules.read(self.id, seq)?;
+        }
+        Ok(entry)
+    }
+
+    fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
+        let (rules, id) = (&self.rules, self.id);
+        self.inner
+            .scan(range, want, direction, &mut |entry| match rules.read(id, entry.seq) {
+                Ok(()) => visit(entry),
+                Err(_) => ControlFlow::Continue(()),
+            })
+    }
+}
+
+struct BetweenKv<R> {
+    inner: Arc<dyn Kv>,
+    rules: Arc<R>,
+}
+
+impl<R: Rules> Kv for BetweenKv<R> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.inner.get(key)
+    }
+
+    fn put_all(&self, writes: &[KvWrite]) -> Result<()> {
+        self.rules.put_all(self.inner.as_ref(), writes)
+    }
+
+    fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()> {
+        self.inner.scan(prefix, from, visit)
+    }
+}
