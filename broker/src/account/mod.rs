@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use weir_subject::Sublist;
 
-pub(crate) use keep::{Blocks, Chunk};
+pub(crate) use keep::{Blocks, Chunk, is_most};
 pub use subscription::{Inbound, Service, Subscription, Target};
 pub use watch::{Wake, WatchKey};
 

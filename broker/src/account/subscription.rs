@@ -3,10 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use weir_subject::SubKey;
 
-use super::{Blocks, Chunk};
+use super::Chunk;
 use crate::client::Client;
 
 /// A filter of one account and who receives what matches it.
@@ -58,67 +57,6 @@ pub struct Inbound<'a> {
     pub from: Option<&'a Arc<Client>>,
     /// The read chunk that all slices above are parts of, with headers and payload adjacent.
     pub(crate) chunk: Option<Chunk<'a>>,
-}
-
-impl Inbound<'_> {
-    /// A slice of this message as its own owner. What is kept by it is little more than itself: it shares the read chunk
-    /// only if it is most of it, and is copied otherwise.
-    #[must_use]
-    pub fn own(&self, slice: &[u8]) -> Bytes {
-        self.share(slice, slice.len())
-            .unwrap_or_else(|| Bytes::copy_from_slice(slice))
-    }
-
-    /// Headers and payload in one piece; the first `headers.len()` bytes are the headers. As [`own`](Self::own).
-    #[must_use]
-    pub fn body(&self) -> Bytes {
-        self.share(self.start(), self.headers.len() + self.payload.len())
-            .unwrap_or_else(|| [self.headers, self.payload].concat().into())
-    }
-
-    /// Subject, reply and [`body`](Self::body), kept together.
-    pub(crate) fn keep(&self, blocks: &mut Blocks) -> (Bytes, Bytes, Bytes) {
-        let total = self.headers.len() + self.payload.len();
-        if let Some(chunk) = self.chunk
-            && let Some(body) = chunk.share(self.start(), total)
-        {
-            let beside = |slice: &[u8]| {
-                chunk
-                    .part(slice, slice.len())
-                    .unwrap_or_else(|| Bytes::copy_from_slice(slice))
-            };
-            return (beside(self.subject), beside(self.reply), body);
-        }
-        let mut all = blocks.copy([self.subject, self.reply, self.headers, self.payload]);
-        let subject = all.split_to(self.subject.len());
-        let reply = all.split_to(self.reply.len());
-        (subject, reply, all)
-    }
-
-    /// Subject, reply and [`body`](Self::body) as parts of the read chunk, which they keep; `None` if they are no parts
-    /// of one.
-    pub(crate) fn parts(&self) -> Option<(Bytes, Bytes, Bytes)> {
-        let chunk = self.chunk?;
-        let body = chunk.part(self.start(), self.headers.len() + self.payload.len())?;
-        let part = |slice: &[u8]| match slice {
-            [] => Some(Bytes::new()),
-            slice => chunk.part(slice, slice.len()),
-        };
-        Some((part(self.subject)?, part(self.reply)?, body))
-    }
-
-    /// Where headers and payload begin.
-    fn start(&self) -> &[u8] {
-        if self.headers.is_empty() {
-            self.payload
-        } else {
-            self.headers
-        }
-    }
-
-    fn share(&self, first: &[u8], total: usize) -> Option<Bytes> {
-        self.chunk?.share(first, total)
-    }
 }
 
 impl Subscription {

@@ -8,9 +8,8 @@ use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
 
-use crate::account::{Blocks, Inbound};
+use crate::account::{Blocks, Inbound, is_most};
 use crate::jetstream::{ApiRequest, JetStream, api};
-use crate::limits::KEEP_SHARE;
 
 /// Gathers what the messages of one read (or of one courier's tray) mean for streams and consumers, so that each storage
 /// thread is woken once.
@@ -93,7 +92,7 @@ impl Tray {
     /// Copies what was shared with the read chunk, unless it is most of it.
     fn unshare(&mut self) {
         let Some(shared) = self.shared.take() else { return };
-        if !shared.mixed && shared.kept.saturating_mul(KEEP_SHARE) >= shared.holds {
+        if !shared.mixed && is_most(shared.kept, shared.holds) {
             return;
         }
         let blocks = &mut self.blocks;
@@ -106,7 +105,7 @@ impl Tray {
                 ..
             } = input
                 && *stream == shared.stream
-                && body.len().saturating_mul(KEEP_SHARE) < shared.holds
+                && !is_most(body.len(), shared.holds)
             {
                 let reply: &[u8] = match ticket {
                     Ticket::Reply(reply) => reply,
