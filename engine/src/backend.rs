@@ -266,6 +266,14 @@ pub trait LogReader: Send + Sync {
     /// over, logged with their place, and counted in [`Extent::damaged`]. Records written or removed meanwhile may or
     /// may not be seen.
     fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()>;
+
+    /// The damage that was met so far and touches the range: ranges of sequences, first and last, in order and whole, always
+    /// the same for the same damage. Not each of these sequences need have been live. A backend without
+    /// [`Backend::atomic_kv`] need not tell any: only an index that is kept beside the log asks.
+    fn damaged(&self, range: RangeInclusive<Seq>) -> Vec<(Seq, Seq)> {
+        let _ = range;
+        Vec::new()
+    }
 }
 
 /// Keys that [`Kv::remove_prefix`] deletes in one go, where a backend has no quicker way.

@@ -1,6 +1,7 @@
 //! The writer of a log on RocksDB: one write batch for each of ours.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,6 +30,10 @@ pub(super) struct State {
     pub removed: AtomicBool,
     pub now: RwLock<Now>,
     damaged: RwLock<BTreeSet<Seq>>,
+    /// The sequences whose heads lie in blocks that cannot be read, by the first of each, with the last.
+    blocks: RwLock<BTreeMap<Seq, Seq>>,
+    /// Whether anything is damaged, for those who ask often.
+    any_damage: AtomicBool,
 }
 
 /// What a log holds now.
@@ -53,6 +58,8 @@ impl State {
                 disk_bytes: shared.disk_bytes(meta.place, meta.families)?,
             }),
             damaged: RwLock::default(),
+            blocks: RwLock::default(),
+            any_damage: AtomicBool::new(false),
         };
         let first = state.next_live(&meta, meta.first)?;
         state.now.write().meta.first = first;
@@ -78,10 +85,37 @@ impl State {
             self.id, self.place
         ));
         let mut damaged = self.damaged.write();
+        self.any_damage.store(true, Ordering::Release);
         if damaged.len() < DAMAGE_MAX && damaged.insert(seq) {
             tracing::error!("{error}");
         }
         error
+    }
+
+    /// Remembers that the heads of these sequences lie in a block that cannot be read.
+    pub fn found_bad_block(&self, first: Seq, last: Seq) {
+        let mut blocks = self.blocks.write();
+        let known = blocks.range(..=first).next_back().is_some_and(|(_, end)| *end >= last);
+        if !known && blocks.len() < DAMAGE_MAX {
+            blocks.insert(first, last);
+        }
+    }
+
+    /// The damage that touches a range.
+    pub fn damage_within(&self, range: RangeInclusive<Seq>) -> Vec<(Seq, Seq)> {
+        if !self.any_damage.load(Ordering::Acquire) || range.is_empty() {
+            return Vec::new();
+        }
+        let (first, last) = range.into_inner();
+        let single = self.damaged.read();
+        let blocks = self.blocks.read();
+        let touching = blocks.range(..=last).filter(|(_, end)| **end >= first);
+        let mut all: Vec<(Seq, Seq)> = touching.map(|(begin, end)| (*begin, *end)).collect();
+        let in_block = |seq: Seq| blocks.range(..=seq).next_back().is_some_and(|(_, end)| *end >= seq);
+        let alone = single.range(first..=last).filter(|seq| !in_block(**seq));
+        all.extend(alone.map(|seq| (*seq, *seq)));
+        all.sort_unstable();
+        all
     }
 
     /// The first live sequence at or above `from`, or one above the last.

@@ -127,6 +127,10 @@ impl LogReader for RocksReader {
         }
     }
 
+    fn damaged(&self, range: RangeInclusive<Seq>) -> Vec<(Seq, Seq)> {
+        self.state.damage_within(range)
+    }
+
     fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
         let meta = self.state.now.read().meta;
         // Never through the tombstones of what was trimmed or truncated.
@@ -186,7 +190,7 @@ impl LogReader for RocksReader {
                 };
                 step(&mut heads, direction);
             }
-            if !pass_damage(&self.state, &mut heads, direction, next, (low, high))? {
+            if !pass_damage(&self.state, &mut heads, direction, next, (low, high), Some(&snapshot))? {
                 return Ok(());
             }
         }
@@ -262,12 +266,13 @@ fn step_if_valid(iter: &mut DBRawIterator<'_>, direction: Direction) {
 
 /// Called when an iterator over heads has ended. Where a damaged block ended it, moves it to the nearest sequence
 /// behind that block, notes the damage, and answers true.
-fn pass_damage(
-    state: &State,
-    iter: &mut DBRawIterator<'_>,
+fn pass_damage<'a>(
+    state: &'a State,
+    iter: &mut DBRawIterator<'a>,
     direction: Direction,
     next: Seq,
     (low, high): (Seq, Seq),
+    snapshot: Option<&Snapshot<'_>>,
 ) -> Result<bool> {
     match iter.status() {
         Ok(()) => return Ok(false),
@@ -285,6 +290,10 @@ fn pass_damage(
             Direction::Forward => next.saturating_add(distance),
             Direction::Backward => next.saturating_sub(distance),
         };
+        // An iterator that once met a damaged block may go on answering so when it comes back to the block before: each
+        // look takes a new one.
+        let shared = &state.shared;
+        *iter = shared.records(shared.heads()?, state.place, low, high, snapshot);
         seek(iter, direction, &keys::record(state.place, seq));
         match iter.status() {
             Ok(()) => Ok(true),
@@ -294,6 +303,11 @@ fn pass_damage(
     };
     // Sequences are in order, so that all within the block fail and the next behind it does not: double the distance
     // until one is readable, then halve the gap.
+    // From `next` on, for so many sequences.
+    let block = |state: &State, distance: Seq| match direction {
+        Direction::Forward => state.found_bad_block(next, next.saturating_add(distance)),
+        Direction::Backward => state.found_bad_block(next.saturating_sub(distance), next),
+    };
     let mut bad = 0;
     let mut good = 1;
     while good <= room && !readable(good)? {
@@ -302,6 +316,7 @@ fn pass_damage(
     }
     if good > room {
         if room == bad || !readable(room)? {
+            block(state, room);
             return Ok(false);
         }
         good = room;
@@ -313,6 +328,8 @@ fn pass_damage(
             false => bad = middle,
         }
     }
+    block(state, bad);
+    block(state, bad);
     Ok(readable(good)? && iter.valid())
 }
 
@@ -376,7 +393,7 @@ pub(super) fn walk(state: &State, low: Seq, high: Seq, visit: &mut dyn FnMut(Seq
             next = seq.saturating_add(1);
             iter.next();
         }
-        if !pass_damage(state, &mut iter, Direction::Forward, next, (low, high))? {
+        if !pass_damage(state, &mut iter, Direction::Forward, next, (low, high), None)? {
             return Ok(());
         }
     }

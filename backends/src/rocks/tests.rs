@@ -1,6 +1,6 @@
 //! What the conformance suite cannot see from outside: damage, a crash, reading beside a writer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -83,12 +83,49 @@ fn damage_costs_the_damaged_records_only() {
         [1, 2, 3, 4, 5, 6, 8, 9, 10]
     );
     assert_eq!(reader.extent().damaged, 2);
+    assert_eq!(reader.damaged(0..=Seq::MAX), [(4, 4), (7, 7)]);
+    assert_eq!(reader.damaged(5..=6), []);
     // The log can still be written, and the damage removed.
     log.erase(&[4, 7]).expect("erased");
     log.trim(3).expect("trimmed");
     fill(&mut *log, 11..=11);
     assert_eq!(seqs(&*reader, Want::Full, Direction::Forward), [3, 5, 6, 8, 9, 10, 11]);
     assert_eq!(reader.extent().count, 7);
+}
+
+#[test]
+fn a_damaged_block_is_told_with_all_that_lies_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = open(folder.path());
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("a log");
+    fill(&mut *log, 1..=1_000);
+    log.sync().expect("synced");
+    let files = backend.shared.db.live_files().expect("files");
+    let heads = files.iter().find(|file| file.column_family_name == keys::HEADS);
+    let path = folder
+        .path()
+        .join(heads.expect("a file of heads").name.trim_start_matches('/'));
+    drop(log);
+    drop(backend);
+    let file = std::fs::File::options().read(true).write(true).open(&path);
+    let file = file.expect("the file opens");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 5_000).expect("read");
+    file.write_all_at(&[byte[0] ^ 1], 5_000).expect("written");
+    drop(file);
+    for direction in [Direction::Forward, Direction::Backward] {
+        let backend = open(folder.path());
+        let (log, _) = backend.open(LogId(1), &LogOptions::default()).expect("the log");
+        let reader = log.reader();
+        let there: BTreeSet<Seq> = seqs(&*reader, Want::Heads, direction).into_iter().collect();
+        let lost: Vec<Seq> = (1..=1_000).filter(|seq| !there.contains(seq)).collect();
+        let (first, last) = (lost[0], lost[lost.len() - 1]);
+        assert_eq!(lost.len() as u64, last - first + 1, "one block: {first} to {last}");
+        assert_eq!(reader.damaged(0..=Seq::MAX), [(first, last)], "{direction:?}");
+        assert_eq!(reader.damaged(last..=last), [(first, last)]);
+        assert_eq!(reader.damaged(last + 1..=Seq::MAX), []);
+        assert_eq!(reader.damaged(0..=first - 1), []);
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What stands between the engine and a backend, for tests: all goes through, but for what a test's [`Rules`] say.
 
+use std::collections::BTreeSet;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use weir_engine::{
     Backend, Direction, Entry, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result,
     Seq, VisitKey, VisitRecord, Want,
@@ -87,6 +89,7 @@ impl<R: Rules> Backend for Between<R> {
             id,
             rules: self.rules.clone(),
             broken: false,
+            met: Arc::default(),
         };
         Ok((Box::new(log), recovery))
     }
@@ -124,6 +127,8 @@ struct BetweenLog<R> {
     id: LogId,
     rules: Arc<R>,
     broken: bool,
+    /// The records that could not be read when somebody tried.
+    met: Arc<Mutex<BTreeSet<Seq>>>,
 }
 
 impl<R: Rules> BetweenLog<R> {
@@ -159,6 +164,7 @@ impl<R: Rules> Log for BetweenLog<R> {
             inner: self.inner.reader(),
             id: self.id,
             rules: self.rules.clone(),
+            met: self.met.clone(),
         })
     }
 }
@@ -167,6 +173,15 @@ struct BetweenReader<R> {
     inner: Arc<dyn LogReader>,
     id: LogId,
     rules: Arc<R>,
+    met: Arc<Mutex<BTreeSet<Seq>>>,
+}
+
+impl<R: Rules> BetweenReader<R> {
+    fn read(&self, seq: Seq) -> Result<()> {
+        self.rules.read(self.id, seq).inspect_err(|_| {
+            self.met.lock().insert(seq);
+        })
+    }
 }
 
 impl<R: Rules> LogReader for BetweenReader<R> {
@@ -177,18 +192,24 @@ impl<R: Rules> LogReader for BetweenReader<R> {
     fn get(&self, seq: Seq) -> Result<Option<Entry>> {
         let entry = self.inner.get(seq)?;
         if entry.is_some() {
-            self.rules.read(self.id, seq)?;
+            self.read(seq)?;
         }
         Ok(entry)
     }
 
     fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
-        let (rules, id) = (&self.rules, self.id);
         self.inner
-            .scan(range, want, direction, &mut |entry| match rules.read(id, entry.seq) {
+            .scan(range, want, direction, &mut |entry| match self.read(entry.seq) {
                 Ok(()) => visit(entry),
                 Err(_) => ControlFlow::Continue(()),
             })
+    }
+
+    fn damaged(&self, range: RangeInclusive<Seq>) -> Vec<(Seq, Seq)> {
+        let mut all = self.inner.damaged(range.clone());
+        all.extend(self.met.lock().range(range).map(|seq| (*seq, *seq)));
+        all.sort_unstable();
+        all
     }
 }
 

@@ -12,7 +12,9 @@ mod overlay;
 mod queries;
 mod ranges;
 mod read;
+mod unreadable;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::ControlFlow;
@@ -28,6 +30,7 @@ use crate::types::{LogId, NanoTime, Seq};
 use cache::Cache;
 use keys::{Keys, Totals};
 use overlay::Overlay;
+use unreadable::Unreadable;
 
 /// Keys of older epochs that are deleted in one turn, at most.
 const SWEEP: usize = 512;
@@ -50,6 +53,8 @@ pub struct Paged {
     added: BTreeMap<Seq, Box<[u8]>>,
     /// What was removed and is still in the log, above the first live sequence.
     removed: BTreeSet<Seq>,
+    /// Messages that the log cannot show.
+    unreadable: RefCell<Box<Unreadable>>,
     /// Live messages per chunk.
     chunks: BTreeMap<u64, u32>,
     changed_chunks: BTreeSet<u64>,
@@ -95,6 +100,7 @@ impl Paged {
             overlay: Overlay::new(),
             added: BTreeMap::new(),
             removed: BTreeSet::new(),
+            unreadable: RefCell::default(),
             chunks: BTreeMap::new(),
             changed_chunks: BTreeSet::new(),
             sweep: (totals.oldest < totals.epoch).then(|| Keys::new(log, totals.oldest).epoch()),
@@ -273,6 +279,7 @@ impl Paged {
             self.totals.subjects = self.totals.subjects.saturating_sub(1);
         }
         self.overlay.insert(key.into(), rest.map(keys::encode));
+        self.unreadable.get_mut().gone(seq);
         if self.added.remove(&seq).is_none() {
             self.removed.insert(seq);
         }
@@ -325,6 +332,7 @@ impl Paged {
         self.overlay.clear();
         self.added.clear();
         self.removed.clear();
+        self.unreadable.get_mut().clear();
         self.chunks.clear();
         self.changed_chunks.clear();
         self.changed = true;

@@ -105,6 +105,9 @@ impl Paged {
 
     /// The subject that the index has a message under, whether or not the log can show it.
     pub fn subject_at(&self, seq: Seq) -> Result<Option<Bytes>> {
+        if let Some(subject) = self.unreadable.borrow().subject(seq) {
+            return Ok(Some(subject));
+        }
         let mut around: Vec<Bytes> = Vec::new();
         let mut found = None;
         let prefix = self.keys.subject(b"");

@@ -1,6 +1,6 @@
 //! What a paged index reads of postings and heads, with the turn's changes on top.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use super::keys::{self, with_seq};
 use super::{Paged, SubjectInfo, overlay};
@@ -70,7 +70,7 @@ impl Paged {
         Ok(Some(best))
     }
 
-    /// Calls with the live messages from `at` up to `to`, and answers whether it was told to stop; then `at` is the
+    /// Calls with the live messages from `at` up to `to`, those too that the log cannot read, and answers whether it was told to stop; then `at` is the
     /// sequence it stopped at.
     pub(super) fn read_up(
         &self,
@@ -86,16 +86,28 @@ impl Paged {
         let mut stopped = false;
         let logged = self.logged(to);
         if from <= logged {
+            let (mut next, mut outcome) = (from, Ok(false));
             self.reader
                 .scan(from..=logged, Want::Heads, Direction::Forward, &mut |entry| {
+                    if entry.seq > next {
+                        outcome = self.show_unreadable(next..=entry.seq - 1, Direction::Forward, at, visit);
+                        if !matches!(outcome, Ok(false)) {
+                            return ControlFlow::Break(());
+                        }
+                    }
+                    next = entry.seq + 1;
                     if self.removed.contains(&entry.seq) {
                         return ControlFlow::Continue(());
                     }
                     *at = entry.seq;
                     let done = visit(entry.seq, (self.records.subject_of)(entry.head));
-                    stopped = done.is_break();
+                    outcome = Ok(done.is_break());
                     done
                 })?;
+            stopped = outcome?;
+            if !stopped && next <= logged {
+                stopped = self.show_unreadable(next..=logged, Direction::Forward, at, visit)?;
+            }
         }
         if !stopped && from <= to {
             for (&seq, subject) in self.added.range(from..=to) {
@@ -108,7 +120,7 @@ impl Paged {
         Ok(stopped)
     }
 
-    /// Calls with the live messages from `from` down to `to`.
+    /// Calls with the live messages from `from` down to `to`, those too that the log cannot read.
     pub(super) fn read_down(
         &self,
         from: Seq,
@@ -131,13 +143,46 @@ impl Paged {
         if to > logged {
             return Ok(());
         }
+        let (mut next, mut outcome, mut at) = (logged, Ok(false), logged);
         self.reader
             .scan(to..=logged, Want::Heads, Direction::Backward, &mut |entry| {
+                if entry.seq < next {
+                    outcome = self.show_unreadable(entry.seq + 1..=next, Direction::Backward, &mut at, visit);
+                    if !matches!(outcome, Ok(false)) {
+                        return ControlFlow::Break(());
+                    }
+                }
+                next = entry.seq.saturating_sub(1);
                 if self.removed.contains(&entry.seq) {
                     return ControlFlow::Continue(());
                 }
-                visit(entry.seq, (self.records.subject_of)(entry.head))
-            })
+                let done = visit(entry.seq, (self.records.subject_of)(entry.head));
+                outcome = Ok(done.is_break());
+                done
+            })?;
+        if !outcome? && to <= next {
+            self.show_unreadable(to..=next, Direction::Backward, &mut at, visit)?;
+        }
+        Ok(())
+    }
+
+    /// Calls with the live messages of a range that the log passed over, because it cannot read them; answers whether it was
+    /// told to stop, at `at` then.
+    fn show_unreadable(
+        &self,
+        range: RangeInclusive<Seq>,
+        direction: Direction,
+        at: &mut Seq,
+        visit: &mut dyn FnMut(Seq, &[u8]) -> ControlFlow<()>,
+    ) -> Result<bool> {
+        let mut passed = self.unreadable(range)?;
+        if direction == Direction::Backward {
+            passed.reverse();
+        }
+        Ok(passed.iter().any(|(seq, subject)| {
+            *at = *seq;
+            visit(*seq, subject).is_break()
+        }))
     }
 
     /// The last match up to `from`, looking at `budget` heads at most; and where it stopped, 0 for the very end.
