@@ -42,6 +42,7 @@
 //! | [`memory`] | no | being quick |
 
 pub mod memory;
+mod regular;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 pub mod root;

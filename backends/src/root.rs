@@ -15,6 +15,7 @@ use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend, Error, Kind, Result};
 
 use crate::memory::MemoryBackend;
+use crate::regular;
 use crate::segment::SegmentBackend;
 
 /// The folder below the one that the user names, so that another server's files may lie beside ours.
@@ -132,7 +133,7 @@ impl StoreDir {
     /// [`Kind::Busy`] if a server has the store open; [`Kind::Io`] if the file of the lock cannot be opened.
     pub fn hold(&self) -> Result<Hold> {
         let path = self.root.join(SEGMENT).join("LOCK");
-        let lock = match File::open(&path) {
+        let lock = match regular::open(&path, File::options().read(true)) {
             Ok(lock) => lock,
             // A copy made without it: nobody can have that open.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -20,6 +20,8 @@ use std::path::Path;
 
 use weir_engine::{Error, Result};
 
+use crate::regular;
+
 const CURRENT: &str = "CURRENT";
 const PREFIX: &str = "MANIFEST-";
 const SYNCED: &str = "SYNCED";
@@ -56,7 +58,7 @@ pub(super) fn check(folder: &Path) -> Result<()> {
         Err(error) => return Err(Error::io(format_args!("reading {shown}/{CURRENT}"), error)),
     };
     let path = folder.join(&name);
-    let end = match File::open(&path).and_then(|file| whole_from(&file, 0)) {
+    let end = match regular::open(&path, File::options().read(true)).and_then(|file| whole_from(&file, 0)) {
         Ok(end) => end,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return damaged(format!("{} is missing", path.display()));
@@ -124,7 +126,7 @@ pub(super) fn note(folder: &Path, known: &mut Whole) -> io::Result<()> {
 
 /// What `SYNCED` says; `None` if it is not there or neither of its lines is what was written.
 fn synced(folder: &Path) -> Option<Whole> {
-    let bytes = std::fs::read(folder.join(SYNCED)).ok()?;
+    let bytes = regular::read(&folder.join(SYNCED)).ok()?;
     let lines = (0..).zip(bytes.chunks(LINE)).take(2);
     let said = lines.filter_map(|(line, text)| {
         let (said, crc) = std::str::from_utf8(text).ok()?.trim_end().rsplit_once(' ')?;
@@ -143,7 +145,7 @@ fn synced(folder: &Path) -> Option<Whole> {
 
 /// The name in `CURRENT`; `None` if it is none.
 fn current(folder: &Path) -> io::Result<Option<String>> {
-    let bytes = std::fs::read(folder.join(CURRENT))?;
+    let bytes = regular::read(&folder.join(CURRENT))?;
     let name = bytes
         .strip_suffix(b"\n")
         .and_then(|name| std::str::from_utf8(name).ok());

@@ -207,6 +207,18 @@ fn take_lock(files: &dyn Files, dir: &Path, shared: bool) -> Result<Option<Lock>
     }
 }
 
+/// A log that is being opened: it counts as open, unless that comes to nothing, whatever the reason.
+struct Opening<'a> {
+    core: &'a Core,
+    id: LogId,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.core.closed(self.id);
+    }
+}
+
 impl Backend for SegmentBackend {
     fn name(&self) -> &'static str {
         "segment"
@@ -245,7 +257,8 @@ impl Backend for SegmentBackend {
             entry.shared = Arc::downgrade(&shared);
             (entry.syncer.clone(), shared)
         };
-        let made = (|| {
+        let opening = Opening { core: &self.core, id };
+        let mut recovered = {
             let created = !handles.files.is_dir(&dir);
             if created {
                 if options.existing {
@@ -261,24 +274,21 @@ impl Backend for SegmentBackend {
             recovered.report.created = created;
             match label::read(&*handles.files, &dir, id) {
                 Ok(label) => recovered.report.label = label,
-                Err(error) if error.kind == Kind::Damaged => recovered.report.damage.push(error.message),
+                Err(error) if error.kind == Kind::Damaged || options.label.is_empty() => {
+                    recovered.report.damage.push(error.message);
+                }
                 Err(error) => return Err(error),
             }
             if recovered.report.label.is_none() && !options.label.is_empty() && !handles.read_only {
                 label::write(handles, &syncer, &dir, id, &options.label)?;
             }
-            Ok(recovered)
-        })();
-        let mut recovered = match made {
-            Ok(recovered) => recovered,
-            Err(error) => {
-                self.core.closed(id);
-                return Err(error);
-            }
+            recovered
         };
         let report = std::mem::take(&mut recovered.report);
         *shared.state.write() = std::mem::take(&mut recovered.state);
         let mut log = SegmentLog::new(self.core.clone(), id, dir, options.clone(), shared, syncer, recovered);
+        // From here on the log says so itself when it is closed.
+        std::mem::forget(opening);
         if report.created && options.preallocate {
             // Now, while nobody waits, rather than when the first client does.
             log.make_first()?;

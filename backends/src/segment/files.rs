@@ -11,6 +11,7 @@ use memmap2::{Mmap, MmapOptions};
 use rustix::fs::FlockOperation;
 
 use super::sigbus::Watch;
+use crate::regular;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,12 +157,12 @@ pub struct RealFiles;
 
 impl Files for RealFiles {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<File> {
-        fs::OpenOptions::new()
+        let mut options = fs::OpenOptions::new();
+        options
             .read(true)
             .write(mode != Mode::Read)
-            .create_new(mode == Mode::Create)
-            .open(path)
-            .map(File::Real)
+            .create_new(mode == Mode::Create);
+        regular::open(path, &mut options).map(File::Real)
     }
 
     fn write_at(&self, file: &File, _path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
@@ -204,11 +205,11 @@ impl Files for RealFiles {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        regular::read(path)
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
-        fs::metadata(path).map(|data| data.len())
+        regular::len(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -241,7 +242,7 @@ impl Files for RealFiles {
 
     fn lock(&self, path: &Path, shared: bool) -> io::Result<Option<Lock>> {
         if shared {
-            let Ok(file) = fs::File::open(path) else {
+            let Ok(file) = regular::open(path, fs::OpenOptions::new().read(true)) else {
                 return Ok(None);
             };
             let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
@@ -249,7 +250,7 @@ impl Files for RealFiles {
         }
         let mut options = fs::OpenOptions::new();
         options.create(true).truncate(false).write(true).read(true);
-        let file = options.open(path)?;
+        let file = regular::open(path, &mut options)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Some(Box::new(file)))
     }

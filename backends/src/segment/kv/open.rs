@@ -11,6 +11,7 @@ use super::super::handle::Handles;
 use super::super::state::Doing;
 use super::batch::{KV_VERSION, version_of};
 use super::merge::{COPIES, Merged, Worth};
+use crate::regular;
 
 /// Unfinished writes that are kept of each copy; a later one takes the place of the last.
 const TORN_KEPT: usize = 4;
@@ -51,7 +52,23 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
     let paths = dirs.each_ref().map(|dir| dir.join(file_name(generation)));
     let mut copies = Vec::new();
     for path in &paths {
-        copies.push(read(path, handles)?);
+        copies.push(read(path, handles));
+    }
+    // Something else stands in the place of one: it is put aside, and counts as a file that is missing.
+    let others = copies.iter().filter(|copy| matches!(copy, Ok(Some(_)))).count();
+    let mut aside = Vec::new();
+    let copies: Vec<Option<Vec<u8>>> = (copies.into_iter().zip(&paths))
+        .map(|(copy, path)| match copy {
+            Err(error) if others > 0 && regular::is_other(&error) => {
+                aside.push(format!("{}: {error}; what the other copy has is taken", path.display()));
+                put_aside(path, handles)?;
+                Ok(None)
+            }
+            copy => copy.doing("reading", path),
+        })
+        .collect::<Result<_>>()?;
+    for (copy, path) in copies.iter().zip(&paths) {
+        check_version(copy.as_deref(), path)?;
     }
     let versions: Vec<Option<u16>> = copies.iter().flatten().map(|data| version_of(data)).collect();
     let old = versions.contains(&Some(1));
@@ -67,6 +84,7 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
         found.mended.push(format!("{}: {line}", paths[0].display()));
     }
     found.anew = old || !found.lost.is_empty() || !found.mended.is_empty();
+    found.mended.extend(aside);
     for (at, path) in paths.iter().enumerate() {
         // Of version 1 there is only one copy, in the first folder, whose header is another one.
         if old {
@@ -117,19 +135,40 @@ fn remove(handles: &Handles, path: &Path) -> Result<()> {
     }
 }
 
-fn read(path: &Path, handles: &Handles) -> Result<Option<Vec<u8>>> {
-    let data = match handles.files.read(path) {
-        Ok(data) => data,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).doing("reading", path),
-    };
-    if version_of(&data).is_some_and(|version| version > KV_VERSION) {
+fn read(path: &Path, handles: &Handles) -> io::Result<Option<Vec<u8>>> {
+    match handles.files.read(path) {
+        Ok(data) => Ok(Some(data)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn check_version(data: Option<&[u8]>, path: &Path) -> Result<()> {
+    if data.and_then(version_of).is_some_and(|version| version > KV_VERSION) {
         return Err(Error::unsupported(format!(
             "{} has a newer format version; use a newer program. Nothing was changed",
             path.display()
         )));
     }
-    Ok(Some(data))
+    Ok(())
+}
+
+/// Gives what is no file another name.
+fn put_aside(path: &Path, handles: &Handles) -> Result<()> {
+    if handles.read_only {
+        return Ok(());
+    }
+    let there = match path.parent() {
+        Some(dir) => handles.files.list(dir).doing("listing", dir)?,
+        None => Vec::new(),
+    };
+    let mut number = 1;
+    let mut aside = path.with_extension("kv.no-file-1");
+    while there.contains(&aside) {
+        number += 1;
+        aside = path.with_extension(format!("kv.no-file-{number}"));
+    }
+    handles.files.rename(path, &aside).doing("renaming", path)
 }
 
 /// A file of version 1 stays until all is in files of today's, and longer if it has more than was understood.

@@ -22,6 +22,8 @@ struct State {
     calls: u64,
     fail_at: u64,
     sticky: bool,
+    /// Whether it panics instead.
+    panics: bool,
     /// Whether the disk is full: files do not grow.
     full: bool,
     /// Up to where files have room beyond their end.
@@ -48,6 +50,13 @@ impl FaultyFiles {
         state.calls = 0;
         state.fail_at = n;
         state.sticky = sticky;
+        state.panics = false;
+    }
+
+    /// Panics at the `n`-th call from now on, counted from 1.
+    pub fn panic_at(&self, n: u64) {
+        self.fail_at(n, false);
+        self.state.lock().panics = true;
     }
 
     /// The disk is full, or has room again.
@@ -89,6 +98,7 @@ impl FaultyFiles {
         state.calls += 1;
         let n = state.fail_at;
         if n != 0 && (state.calls == n || (state.sticky && state.calls > n)) {
+            assert!(!state.panics, "injected");
             return Err(io::Error::other("injected"));
         }
         Ok(())

@@ -140,3 +140,22 @@ fn too_many_open_files_cost_one_request_and_not_the_log() {
     backend.sync().unwrap();
     assert_eq!(shown(&*log.reader()), [1]);
 }
+
+/// A panic in the middle left the log marked as open, and it could not be opened any more.
+#[test]
+fn a_log_whose_opening_panicked_can_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let (backend, files) = few(dir.path(), 8);
+    append(&mut *logs(&backend, 1)[0], 1..=3);
+    for call in 1.. {
+        files.panic_at(call);
+        let open = std::panic::AssertUnwindSafe(|| backend.open(LogId(1), &LogOptions::default()).map(drop));
+        let opened = std::panic::catch_unwind(open);
+        files.fail_at(0, false);
+        let (log, _) = backend.open(LogId(1), &LogOptions::default()).unwrap();
+        assert_eq!(shown(&*log.reader()), [1, 2, 3], "call {call}");
+        if opened.is_ok() {
+            break;
+        }
+    }
+}
