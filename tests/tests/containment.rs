@@ -165,6 +165,19 @@ fn a_stream_whose_log_is_missing_is_offline_until_it_is_back() {
             ensure!(publish(&jetstream, "a", b"two".to_vec()).await.is_err());
             ensure!(publish(&jetstream, "b", b"one".to_vec()).await.is_ok());
             ensure!(!log.exists(), "a log was made in the place of the missing one");
+            // A probe is told each time, the log once.
+            for _ in 0..3 {
+                let (status, health) = server.page("/healthz").await?;
+                ensure!(
+                    status == 503 && health.contains("stream A of account $G is offline"),
+                    "{health}"
+                );
+            }
+            let told = server.log().matches("Healthcheck failed").count();
+            ensure!(told == 1, "{told} lines");
+            ensure!(server.log().contains("Restored 2 streams, 1 of them offline"));
+            let counted = server.page("/jsz").await?.1.parse::<Value>()?["weir"]["streams_offline"].clone();
+            ensure!(counted == 1, "{counted}");
             server.stop().await?;
         }
         std::fs::rename(&aside, &log)?;
