@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -112,6 +112,8 @@ struct State {
     digest: u64,
     /// Whether each call is told, for a seed to be understood.
     told: bool,
+    /// Held by whoever has the store.
+    locked: Weak<()>,
 }
 
 /// The disk.
@@ -143,6 +145,7 @@ impl SimulatedDisk {
                 injected: Injected::default(),
                 digest: 0,
                 told: false,
+                locked: Weak::new(),
             }),
             stepped: AtomicBool::new(false),
         }
@@ -213,6 +216,7 @@ impl SimulatedDisk {
         state.alive = state.next;
         state.fail_at = 0;
         state.end_at = 0;
+        state.locked = Weak::new();
         state.injected.ends += 1;
     }
 
@@ -758,9 +762,15 @@ impl Files for SimulatedDisk {
         state.change(folder, vec![(name, None)])
     }
 
-    /// Nobody else has this disk.
+    /// Of this process and no other: a store that was not let go of cannot be opened again.
     fn lock(&self, _path: &Path, _shared: bool) -> io::Result<Option<Lock>> {
-        Ok(Some(Box::new(())))
+        let mut state = self.state.lock();
+        if state.locked.upgrade().is_some() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let lock = Arc::new(());
+        state.locked = Arc::downgrade(&lock);
+        Ok(Some(Box::new(lock)))
     }
 
     fn background(&self) -> Background {

@@ -180,10 +180,15 @@ pub fn recover(
             syncer.mark(&source.handle);
             bounds.end = end;
         }
-        // Behind the end of an older segment is what is left of its footer.
+        // Behind the end of an older segment is its footer. One that tells of batches which are not there would be believed
+        // as soon as others have their numbers.
+        let stale = source.footer.is_some_and(|footer| footer.data_end != bounds.end);
+        if stale {
+            beyond = Some(source.map.len() as u64).filter(|until| *until > bounds.end);
+        }
         if let Some(until) = beyond
             && !unreadable
-            && (newest || bounds.torn)
+            && (newest || bounds.torn || stale)
         {
             report.torn_bytes += until - bounds.end;
             if !read_only {

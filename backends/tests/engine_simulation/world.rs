@@ -2,8 +2,8 @@
 //! order.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -78,7 +78,8 @@ pub struct World {
     shape: Shape,
     clock: Arc<AtomicI64>,
     store: Option<SteppedStore>,
-    segments: Arc<Mutex<Vec<Arc<SegmentBackend>>>>,
+    /// What was opened last: held by nobody but the store, or it could not be opened anew.
+    segment: Arc<Mutex<Weak<SegmentBackend>>>,
     log: Log,
     /// Of all that was answered.
     digest: u64,
@@ -128,7 +129,7 @@ impl World {
             },
             clock,
             store: None,
-            segments: Arc::default(),
+            segment: Arc::default(),
             digest: 0,
             steps: 0,
         }
@@ -145,12 +146,11 @@ impl World {
     /// Opens the store.
     pub fn open(&mut self) -> Result<()> {
         self.disk.boot();
-        let (disk, segments) = (self.disk.clone(), self.segments.clone());
-        segments.lock().clear();
+        let (disk, segment) = (self.disk.clone(), self.segment.clone());
         let open: OpenBackend = Box::new(move |kind| match kind {
             BackendKind::Segment => {
                 let backend = Arc::new(SegmentBackend::open_on(&disk, Path::new("/store"))?);
-                segments.lock().push(backend.clone());
+                *segment.lock() = Arc::downgrade(&backend);
                 Ok(backend)
             }
             _ => Ok(Arc::new(MemoryBackend::new()) as Arc<dyn Backend>),
@@ -175,14 +175,12 @@ impl World {
     /// Closes the store as it should be.
     pub fn close(&mut self) {
         self.store.take().expect("the store is open").close();
-        self.segments.lock().clear();
     }
 
     /// The process is gone.
     pub fn kill(&mut self) {
         self.disk.kill();
         self.store = None;
-        self.segments.lock().clear();
     }
 
     fn handle(&self, shard: usize) -> ShardHandle {
@@ -306,9 +304,9 @@ impl World {
     }
 
     fn background(&self) {
-        let newest = self.segments.lock().last().cloned();
-        if let Some(newest) = newest {
-            newest.step_background();
+        let segment = self.segment.lock().upgrade();
+        if let Some(segment) = segment {
+            segment.step_background();
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::backend::{Kv, KvWrite};
+use crate::backend::{Backend, Kv, KvWrite};
 use crate::error::{Error, Kind, Result};
 use crate::shard::errand::Errand;
 use crate::shard::holes::covered_key;
@@ -42,6 +42,8 @@ pub(super) struct Checkpoint {
 /// What a checkpoint writes.
 struct Job {
     env: Arc<Environment>,
+    /// The opening of the backends that the logs to be synced belong to.
+    generation: u64,
     backends: BTreeSet<BackendKind>,
     /// Message ids, which are written before what counts on them; in portions, for there may be many.
     ids: Vec<KvWrite>,
@@ -209,6 +211,7 @@ impl Shard {
         writes.push((covered_key(self.number), Some(covered)));
         Job {
             env: self.env.clone(),
+            generation: self.generation,
             backends,
             ids,
             writes,
@@ -253,12 +256,22 @@ impl Job {
         })
     }
 
+    /// A backend, as the shard has it: one that was opened anew meanwhile knows nothing of what was written before.
+    fn backend(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
+        let backend = self.env.backend(kind)?;
+        if self.env.generation() != self.generation {
+            let why = "another shard found that the store must be opened anew";
+            return Err(Error::new(Kind::Poisoned, why));
+        }
+        Ok(backend)
+    }
+
     fn do_next(&mut self) -> Result<Option<Seq>> {
-        let root = self.env.backend(BackendKind::Segment)?;
+        let root = self.backend(BackendKind::Segment)?;
         self.next = match self.next {
             Stage::Logs => {
                 for kind in &self.backends {
-                    self.env.backend(*kind)?.sync()?;
+                    self.backend(*kind)?.sync()?;
                 }
                 Stage::Ids
             }
