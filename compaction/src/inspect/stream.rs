@@ -69,6 +69,7 @@ impl Shard {
         backends: &mut Backends,
         problems: &mut Vec<String>,
     ) -> bool {
+        let (position, command) = command.first_written(position);
         match command {
             Command::CreateStream { ref json } => {
                 if self.streams.contains_key(&id) {
@@ -253,6 +254,8 @@ impl Stream {
             }
             Command::CreateStream { .. } | Command::DeleteStream => tail.configuration += 1,
             Command::Together { .. } | Command::Copied { .. } | Command::Removing { .. } => {}
+            // Unpacked where it was read.
+            Command::Moved { .. } => {}
         }
     }
 

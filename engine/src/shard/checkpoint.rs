@@ -104,7 +104,11 @@ impl Shard {
     pub(super) fn checkpointed(&mut self) -> Result<()> {
         match self.checkpoint.wait() {
             None => Ok(()),
-            Some(Ok(position)) => self.free_journal(position),
+            Some(Ok(position)) => {
+                self.free_journal(position)?;
+                self.move_if_due();
+                Ok(())
+            }
             Some(Err(error)) => {
                 self.checkpoint_failed(&error);
                 // Without room nothing was written, and nothing is lost.

@@ -30,6 +30,8 @@ const GIVEN_UP: u8 = 14;
 const RESET_CONSUMER: u8 = 15;
 const PLACED: u8 = 17;
 const REMOVING: u8 = 18;
+/// Added to the kind of a record that was written before: behind the log id stands the number that it had first.
+const MOVED: u8 = 0x80;
 
 /// One change, as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +144,13 @@ pub enum Command {
     Together {
         /// How many.
         count: u64,
+    },
+    /// A record that was written before, and is once more so that the journal before can be freed.
+    Moved {
+        /// The number that it had first.
+        position: Seq,
+        /// What it says.
+        command: Box<Command>,
     },
     /// Removals of many messages are under way, these and no others.
     Removing {
@@ -401,9 +410,11 @@ impl Command {
 
     fn parse(time: NanoTime, head: &Bytes, body: &Bytes) -> Option<(LogId, Self)> {
         let kind = *head.first()?;
+        let moved = kind & MOVED != 0;
         let stream: [u8; 8] = head.get(1..9)?.try_into().ok()?;
         let mut rest = &head[9..];
-        let command = match kind {
+        let position = if moved { take(&mut rest)? } else { 0 };
+        let command = match kind & !MOVED {
             PUBLISH => Self::Publish {
                 seq: take(&mut rest)?,
                 time,
@@ -477,8 +488,45 @@ impl Command {
             },
             _ => return None,
         };
+        let command = match moved {
+            true => Self::Moved {
+                position,
+                command: Box::new(command),
+            },
+            false => command,
+        };
         Some((LogId(u64::from_le_bytes(stream)), command))
     }
+
+    /// What it says, and the number that it had first; `position` is the one that it has.
+    pub fn first_written(self, position: Seq) -> (Seq, Self) {
+        match self {
+            Self::Moved { position, command } => (position, *command),
+            command => (position, command),
+        }
+    }
+}
+
+/// The stream that a journal record is about, by its head.
+pub(super) fn stream_of(head: &[u8]) -> Option<LogId> {
+    let stream: [u8; 8] = head.get(1..9)?.try_into().ok()?;
+    Some(LogId(u64::from_le_bytes(stream)))
+}
+
+/// The head of a journal record that is written once more, if it had that number before.
+pub(super) fn moved_head(head: &[u8], position: Seq) -> Vec<u8> {
+    let mut moved = Vec::with_capacity(head.len() + 10);
+    match head.split_at_checked(9) {
+        Some((begin, rest)) if begin[0] & MOVED == 0 => {
+            moved.extend_from_slice(begin);
+            moved[0] |= MOVED;
+            put(&mut moved, position);
+            moved.extend_from_slice(rest);
+        }
+        // It says so already.
+        _ => moved.extend_from_slice(head),
+    }
+    moved
 }
 
 /// Sequences as their differences, which may be negative: zigzag.

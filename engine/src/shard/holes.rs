@@ -112,7 +112,11 @@ impl Shard {
         if holes.is_empty() || position <= holes.covered {
             return Ok(());
         }
-        match command {
+        let said = match command {
+            Command::Moved { command, .. } => command,
+            command => command,
+        };
+        match said {
             Command::DeleteStream => {
                 holes.unknown.remove(&id);
                 holes.gaps.remove(&id);

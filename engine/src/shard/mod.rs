@@ -12,6 +12,7 @@ pub mod holes;
 mod in_turn;
 mod input;
 pub mod label;
+mod moving;
 mod offline;
 pub(crate) mod recover;
 mod restore;
@@ -76,6 +77,10 @@ pub(crate) struct Shard {
     /// When the journal has to be synced for streams with an interval.
     sync_due: Option<NanoTime>,
     checkpoint: Checkpoint,
+    /// What offline streams need of the journal is being moved.
+    moving: Option<moving::Moving>,
+    /// Bytes that the last such move wrote.
+    moved_bytes: u64,
     /// Which opening of the backends this shard works with.
     generation: u64,
 }
@@ -353,10 +358,17 @@ impl Shard {
 
     fn next_deadline(&self) -> Option<NanoTime> {
         let first = self.deadlines.first().map(|(due, _)| *due);
-        [first, self.sync_due, self.offline.next_retry(), self.room.next_look()]
-            .into_iter()
-            .flatten()
-            .min()
+        let moving = self.can_move().then_some(NanoTime::MIN);
+        [
+            moving,
+            first,
+            self.sync_due,
+            self.offline.next_retry(),
+            self.room.next_look(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Reclaims storage of the streams that changed, some of each, so that others do not wait for long.

@@ -33,7 +33,7 @@ pub(super) struct Offline {
     /// As the catalogue shows it.
     entry: StreamEntry,
     why: Arc<str>,
-    /// The journal up to here is in its last snapshot; everything behind is needed to open it.
+    /// Nothing of it is in the journal up to here that its last snapshot lacks; everything behind is needed to open it.
     saved: Seq,
     /// Its last journal record.
     last: Seq,
@@ -69,6 +69,26 @@ impl OfflineStreams {
     pub fn refusal(&self, id: LogId) -> Option<Error> {
         let offline = self.streams.get(&id)?;
         Some(reject::STREAM_OFFLINE_REASON.with(&offline.why).into())
+    }
+
+    /// Whether one of them is being opened anew.
+    pub fn is_opening(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The records of the journal that each needs: those behind the first of these, and up to the second.
+    pub fn needs(&self) -> impl Iterator<Item = (LogId, (Seq, Seq))> {
+        let streams = self.streams.iter();
+        streams.map(|(id, offline)| (*id, (offline.saved, offline.last)))
+    }
+
+    /// What a stream needed of the journal lies elsewhere now, unless it needs something else meanwhile.
+    pub fn now_needs(&mut self, id: LogId, before: (Seq, Seq), now: (Seq, Seq)) {
+        if let Some(offline) = self.streams.get_mut(&id)
+            && (offline.saved, offline.last) == before
+        {
+            (offline.saved, offline.last) = now;
+        }
     }
 
     /// Records of the journal up to here are not needed by any of them; `None` if there is none.

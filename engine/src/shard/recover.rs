@@ -78,6 +78,8 @@ impl Shard {
             deadline_of: Default::default(),
             sync_due: None,
             checkpoint: Checkpoint::default(),
+            moving: None,
+            moved_bytes: 0,
             generation,
         };
         shard.load_snapshots(now)?;
@@ -303,12 +305,13 @@ impl Shard {
     }
 
     /// Applies one journal record; answers whether it concerned a stream that did not have it yet.
-    fn replay(&mut self, position: Seq, id: LogId, command: Command, now: NanoTime) -> Result<bool> {
+    fn replay(&mut self, at: Seq, id: LogId, command: Command, now: NanoTime) -> Result<bool> {
+        let (position, command) = command.first_written(at);
         if matches!(command, Command::DeleteStream) {
             return self.replay_deletion(id);
         }
         if self.offline.contains(id) {
-            self.note_behind(id, position);
+            self.note_behind(id, at);
             return Ok(false);
         }
         match command {
@@ -329,6 +332,7 @@ impl Shard {
                 stream.position = position;
                 stream.unsaved = true;
                 self.keep_or_note(id, replayed, now)?;
+                self.note_behind(id, at);
                 return Ok(true);
             }
         }
@@ -336,7 +340,7 @@ impl Shard {
             stream.position = position;
             stream.unsaved = true;
         }
-        self.note_behind(id, position);
+        self.note_behind(id, at);
         Ok(true)
     }
 
@@ -522,6 +526,7 @@ pub(super) fn replay_one(
     command: Command,
     now: NanoTime,
 ) -> Result<()> {
+    let (position, command) = command.first_written(position);
     match (stream.as_mut(), command) {
         (None, Command::CreateStream { json }) => {
             *stream = Some(load_created(env, crate::json::from_json(&json)?, now)?);

@@ -185,7 +185,7 @@ impl Runner {
             }
             self.shard.checkpoint_if_due(&self.handle);
             self.shard.retry_offline(now, &self.handle);
-            Ok(())
+            self.shard.go_on_moving()
         })
     }
 

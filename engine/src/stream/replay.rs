@@ -71,6 +71,8 @@ impl Stream {
             }
             Command::Removing { json } => self.resume_removals(from_json(&json)?),
             Command::Copied { through, key } => self.replay_copied(through, &key),
+            // What is here was unpacked by the shard.
+            Command::Moved { .. } => {}
             Command::CreateStream { .. } | Command::DeleteStream | Command::Together { .. } => {}
         }
         self.messages.removed.clear();

@@ -1,6 +1,28 @@
 use super::*;
 
 #[test]
+fn what_is_moved_says_the_same_and_where_it_was() {
+    let id = LogId(77);
+    let mut commands = Commands::default();
+    commands.publish(id, 300, 5, b"\0subject", Bytes::from_static(b"body"));
+    commands.delete_consumer(id, 6, 3);
+    for record in commands.records(41) {
+        let body = Bytes::copy_from_slice(record.body);
+        let read = |head: &[u8]| {
+            Command::decode(record.time, &Bytes::copy_from_slice(head), &body)
+                .unwrap()
+                .1
+        };
+        let once = moved_head(record.head, record.seq);
+        // Moved again, it has its first number still.
+        let twice = moved_head(&once, 1000);
+        assert_eq!(stream_of(&twice), Some(id));
+        assert_eq!(read(&twice).first_written(1000), (record.seq, read(record.head)));
+        assert_eq!(read(record.head).first_written(7).0, 7);
+    }
+}
+
+#[test]
 fn every_command_reads_back() {
     let id = LogId(77);
     let mut commands = Commands::default();
