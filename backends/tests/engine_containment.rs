@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use parking_lot::Mutex;
@@ -31,7 +32,14 @@ enum Fault {
 
 /// Some logs fail.
 #[derive(Default)]
-struct Faulty(Mutex<HashMap<LogId, Fault>>);
+struct Faulty(Mutex<HashMap<LogId, Fault>>, AtomicUsize);
+
+impl Faulty {
+    /// How many writes found no room.
+    fn refused(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
+    }
+}
 
 impl Rules for Faulty {
     fn open(&self, id: LogId) -> Result<()> {
@@ -51,7 +59,10 @@ impl Rules for Faulty {
                 Err(Error::io("writing", "a bad sector"))
             }
             (Change::Write(_), Some(Fault::Panic)) => panic!("a bug of the test's own"),
-            (Change::Write(what), Some(Fault::Full)) if !what.append.is_empty() && id.0 >= 256 => full(),
+            (Change::Write(what), Some(Fault::Full)) if !what.append.is_empty() && id.0 >= 256 => {
+                self.1.fetch_add(1, Ordering::Relaxed);
+                full()
+            }
             (Change::Reserve(_), Some(Fault::Full)) => full(),
             _ => change.on(log),
         }
@@ -354,15 +365,24 @@ fn what_the_journal_has_is_kept_there_until_the_log_has_room_for_it() {
         scene.set(s.id, Some(Fault::Full));
         assert_eq!(s.publish("a", "", b"two").unwrap().0, 2, "the journal has it");
         assert_eq!(&s.message(2).unwrap().payload[..], b"two");
-        assert_eq!(t.publish("a", "", b"refused").unwrap_err().kind, Kind::Full);
+        // Its log alone is full, perhaps on a disk of its own: others go on.
+        for _ in 0..3 {
+            assert_eq!(s.publish("a", "", b"refused").unwrap_err().kind, Kind::Full);
+            t.publish("a", "", b"more").unwrap();
+        }
+        let health = scene.bench.store().catalogue().trouble().unwrap();
+        assert!(health.contains("stream S: the disk is full"), "{health}");
+        assert_eq!(scene.faults.refused(), 1, "it is not asked again for each publish");
         match clean {
             true => scene.bench.close(),
             false => scene.bench.kill(),
         }
         scene.set(s.id, None);
         scene.bench.open();
-        let s = scene.bench.find("S").unwrap();
+        assert_eq!(scene.bench.store().catalogue().trouble(), None);
+        let (s, t) = (scene.bench.find("S").unwrap(), scene.bench.find("T").unwrap());
         assert_eq!(&s.message(2).unwrap().payload[..], b"two");
+        assert_eq!(last(&t), 4);
         assert_eq!(s.publish("a", "", b"three").unwrap().0, 3);
     }
 }

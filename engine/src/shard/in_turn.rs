@@ -54,7 +54,7 @@ impl InTurn<'_, '_> {
         settings: Settings,
     ) -> Result<LogId> {
         if settings.is_journaled() {
-            self.shard.need_room(NEW_STREAM_BYTES, self.turn.now)?;
+            self.shard.need_room(id, NEW_STREAM_BYTES, self.turn.now)?;
         }
         let who = Identity {
             id,
@@ -147,7 +147,7 @@ impl InTurn<'_, '_> {
         body: bytes::Bytes,
     ) -> Result<emit::PubAck> {
         if self.shard.existing(id)?.is_journaled() {
-            self.shard.need_room(subject.len() + body.len(), self.turn.now)?;
+            self.shard.need_room(id, subject.len() + body.len(), self.turn.now)?;
         }
         let stream = self.shard.existing(id)?;
         let publish = crate::stream::Publish {
@@ -185,7 +185,7 @@ impl InTurn<'_, '_> {
     /// If there is no such stream, or storage fails.
     pub fn copy(&mut self, id: LogId, source: &StreamSource, identity: &str, portion: Portion) -> Result<Taken> {
         if self.shard.existing(id)?.is_journaled() {
-            self.shard.need_room(portion.bytes(), self.turn.now)?;
+            self.shard.need_room(id, portion.bytes(), self.turn.now)?;
         }
         let stream = self.shard.existing(id)?;
         stream.demand_durability(self.turn);

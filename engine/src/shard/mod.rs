@@ -177,7 +177,7 @@ impl Shard {
                     headers_len,
                     body,
                 };
-                let full = self.room.check().err();
+                let full = self.room.check(stream).err();
                 match (self.touch(stream), full) {
                     (Some(target), Some(full)) if target.is_journaled() => {
                         target.answer(ticket, Err(full), turn);
@@ -277,7 +277,11 @@ impl Shard {
                 stream.unsaved = true;
                 stream.untidy = true;
                 let read = stream.has_consumers();
-                let written = stream.messages.write(read);
+                // A log without room is asked again when it is time to look.
+                let written = match self.room.is_unwritten(id) {
+                    true => Ok(()),
+                    false => stream.messages.write(read),
+                };
                 // A client that is answered may ask for it at once.
                 stream.note_stats();
                 keep_ledger(&self.env, stream);

@@ -54,7 +54,7 @@ impl InTurn<'_, '_> {
         first: Seq,
     ) -> Result<()> {
         if settings.is_journaled() {
-            self.shard.need_room(NEW_STREAM_BYTES, self.turn.now)?;
+            self.shard.need_room(id, NEW_STREAM_BYTES, self.turn.now)?;
         }
         let value = crate::json::to_json(&(self.shard.number, settings));
         let kv = self.shard.env.backend(BackendKind::Segment)?.kv();

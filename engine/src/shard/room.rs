@@ -1,7 +1,7 @@
 //! What a shard does while the disk is full: publishers are refused before anything of their messages is written, and
 //! everything else goes on, in room that the journal keeps for it. When there is room again publishing goes on by itself.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
 use crate::shard::Shard;
@@ -13,42 +13,52 @@ const LOOK_EVERY: Nanos = SECOND;
 /// About what a new stream needs of the journal, in bytes.
 pub(super) const NEW_STREAM_BYTES: usize = 16 << 10;
 
-/// What a shard knows of the room on its disk.
+/// What a shard knows of the room on its disks: a stream's log may lie on another one than the journal.
 #[derive(Default)]
 pub(super) struct Room {
-    /// Why nothing can be stored, and when to look again.
-    full: Option<(Error, NanoTime)>,
+    /// Why the journal takes no messages, and so no stream.
+    full: Option<Error>,
+    /// Streams whose logs lack what the journal has, and why: they store nothing until their logs have it.
+    unwritten: BTreeMap<LogId, Error>,
+    /// When to look again whether there is room.
+    look_at: Option<NanoTime>,
     /// Bytes of the journal that this turn was promised.
     promised: u64,
-    /// Streams whose logs lack what the journal has: there was no room for it.
-    unwritten: BTreeSet<LogId>,
+    /// What health says of all this.
+    told: Option<String>,
 }
 
 impl Room {
+    /// Whether a stream may store something.
+    ///
     /// # Errors
-    /// The disk is full: nothing can be stored now.
-    pub fn check(&self) -> Result<()> {
-        match &self.full {
+    /// A disk is full that it needs.
+    pub fn check(&self, id: LogId) -> Result<()> {
+        match self.full.as_ref().or_else(|| self.unwritten.get(&id)) {
             None => Ok(()),
-            Some((why, _)) => Err(why.clone()),
+            Some(why) => Err(why.clone()),
         }
     }
 
     /// Whether a stream's log lacks what the journal has, for want of room.
     pub fn is_unwritten(&self, id: LogId) -> bool {
-        self.unwritten.contains(&id)
+        self.unwritten.contains_key(&id)
     }
 
     /// The time of the day has stepped.
     pub fn step(&mut self, step: Nanos) {
-        if let Some((_, at)) = &mut self.full {
+        if let Some(at) = &mut self.look_at {
             *at = at.saturating_add(step);
         }
     }
 
     /// When to look whether there is room again.
     pub fn next_look(&self) -> Option<NanoTime> {
-        self.full.as_ref().map(|(_, at)| *at)
+        self.look_at
+    }
+
+    fn look_after(&mut self, now: NanoTime) {
+        self.look_at = Some(now.saturating_add(LOOK_EVERY));
     }
 }
 
@@ -62,68 +72,88 @@ impl Shard {
         self.look_for_room(bytes, now)
     }
 
-    /// Within a turn: what a call wants to store needs room as well.
+    /// Within a turn: what a call wants to store in a stream needs room as well.
     ///
     /// # Errors
-    /// The disk is full, or the journal failed.
-    pub(super) fn need_room(&mut self, bytes: usize, now: NanoTime) -> Result<()> {
+    /// A disk is full that it needs, or the journal failed.
+    pub(super) fn need_room(&mut self, id: LogId, bytes: usize, now: NanoTime) -> Result<()> {
         self.look_for_room(bytes as u64, now)?;
-        self.room.check()
+        self.room.check(id)
     }
 
     fn look_for_room(&mut self, bytes: u64, now: NanoTime) -> Result<()> {
-        match self.room.next_look() {
-            Some(at) if now < at => return Ok(()),
-            None if bytes == 0 => return Ok(()),
-            _ => {}
-        }
-        for id in std::mem::take(&mut self.room.unwritten) {
-            if let Some(stream) = self.streams.get_mut(&id)
-                && let Err(error) = stream.messages.write(true)
-            {
-                self.not_written(id, error, now);
-            }
-        }
-        if !self.room.unwritten.is_empty() {
-            return Ok(());
-        }
-        match self.journal.reserve(self.room.promised + bytes) {
-            Ok(()) => {
-                self.room.promised += bytes;
-                if self.room.full.take().is_some() {
-                    tracing::warn!(
-                        shard = self.number,
-                        "there is room on the disk again: publishing goes on"
-                    );
-                    self.env.catalogue.set_trouble(self.number, None);
+        let due = self.room.look_at.is_some_and(|at| at <= now);
+        if due {
+            self.room.look_at = None;
+            for id in std::mem::take(&mut self.room.unwritten).into_keys() {
+                if let Some(stream) = self.streams.get_mut(&id)
+                    && let Err(error) = stream.messages.write(true)
+                {
+                    self.not_written(id, error, now);
                 }
-                Ok(())
             }
-            Err(error) if error.kind == Kind::Full => {
-                self.note_full(&error, now);
-                Ok(())
-            }
-            Err(error) => Err(error),
         }
+        let was_full = self.room.full.is_some();
+        // A journal that is full is asked again only when it is time; one that is not, for whatever it is to take.
+        if due && was_full || !was_full && bytes > 0 {
+            match self.journal.reserve(self.room.promised + bytes) {
+                Ok(()) => {
+                    self.room.promised += bytes;
+                    self.room.full = None;
+                }
+                Err(error) if error.kind == Kind::Full => {
+                    self.room.full = Some(refusal(&error));
+                    self.room.look_after(now);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.tell_of_room();
+        Ok(())
     }
 
     /// A stream's log could not take what the journal has of it. Without room that waits; anything else is a fault of
     /// the stream.
     pub(super) fn not_written(&mut self, id: LogId, error: Error, now: NanoTime) {
-        if error.kind == Kind::Full {
-            self.room.unwritten.insert(id);
-            self.note_full(&error, now);
-        } else {
+        if error.kind != Kind::Full {
             self.faulty.push((id, error));
+            return;
         }
+        self.room.unwritten.insert(id, refusal(&error));
+        self.room.look_after(now);
+        self.tell_of_room();
     }
 
-    fn note_full(&mut self, error: &Error, now: NanoTime) {
-        let why = format!("the disk is full, publishing waits for room: {error}");
-        if self.room.full.is_none() {
-            tracing::error!(shard = self.number, "{why}");
-            self.env.catalogue.set_trouble(self.number, Some(why.clone()));
+    /// Tells health and the log, if something changed.
+    fn tell_of_room(&mut self) {
+        let of_stream = |(id, why): (&LogId, &Error)| {
+            let name = self
+                .streams
+                .get(id)
+                .map_or_else(|| id.to_string(), |stream| stream.name().to_string());
+            format!("stream {name}: {}", why.message)
+        };
+        let full = self.room.full.as_ref().map(|why| why.message.clone());
+        let told = full.or_else(|| self.room.unwritten.iter().next().map(of_stream));
+        if told == self.room.told {
+            return;
         }
-        self.room.full = Some((Error::new(Kind::Full, why), now.saturating_add(LOOK_EVERY)));
+        match &told {
+            Some(why) => tracing::error!(shard = self.number, "{why}"),
+            None => tracing::warn!(
+                shard = self.number,
+                "there is room on the disk again: publishing goes on"
+            ),
+        }
+        self.env.catalogue.set_trouble(self.number, told.clone());
+        self.room.told = told;
     }
+}
+
+/// What publishers are told.
+fn refusal(error: &Error) -> Error {
+    Error::new(
+        Kind::Full,
+        format!("the disk is full, publishing waits for room: {error}"),
+    )
 }
