@@ -210,7 +210,10 @@ pub fn recover(
             tail = Some(info);
             break;
         }
-        if newest && (source.footer.is_none() || bounds.torn) && !unreadable {
+        // The head of a frame that has lost its end says all the same how long it was, and what is written there would be
+        // taken for its body: the log goes on in a new segment.
+        let cut_off = !bounds.torn && !source.preallocated() && (bounds.cut_off || bounds.last_batch < mark);
+        if newest && (source.footer.is_none() || bounds.torn) && !unreadable && !cut_off {
             tail = Some(info);
         }
     }

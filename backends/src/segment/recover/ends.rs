@@ -14,6 +14,8 @@ pub(super) struct Bounds {
     pub(super) end: u64,
     pub(super) last_batch: u64,
     pub(super) torn: bool,
+    /// Whether the file ends within the last batch, of which what is there is kept.
+    pub(super) cut_off: bool,
 }
 
 /// The highest batch that any later one says was durable. Goes from the newest segment to older ones until all that
@@ -73,6 +75,7 @@ pub(super) fn find_bounds(source: &Source, first_batch: u64, mark: u64) -> Bound
         end,
         last_batch,
         torn: true,
+        cut_off: false,
     };
     for item in source.walk() {
         // Does this item close the batch that is open?
@@ -140,6 +143,7 @@ pub(super) fn find_bounds(source: &Source, first_batch: u64, mark: u64) -> Bound
         end: end.min(source.map.len() as u64).max(DATA_START),
         last_batch,
         torn: false,
+        cut_off: end > source.map.len() as u64,
     }
 }
 

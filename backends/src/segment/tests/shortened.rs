@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_engine::{Backend, LogOptions, LogReader, Seq};
+use weir_engine::{Backend, LogOptions, LogReader, Record, Seq};
 
 use super::super::SegmentBackend;
 use super::faulty::FaultyFiles;
@@ -159,5 +159,39 @@ fn while_it_is_opened() {
         let (_backend, log, _) = open(dir.path(), &options);
         assert_eq!(got(&*log.reader(), 1), Got::Right);
         assert_eq!(got(&*log.reader(), last + 1), Got::Right);
+    }
+}
+
+/// The head of the last record is there, and says how long it was: what is written afterwards is not taken for the rest.
+#[test]
+fn within_a_long_record_that_others_follow() {
+    let long = vec![b'x'; 2000];
+    for len in (128..2 * 2000).step_by(99) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut known = LogOptions::default();
+        {
+            let (_backend, mut log, _) = open(dir.path(), &known);
+            for seq in 1..=2 {
+                let record = Record {
+                    seq,
+                    time: 0,
+                    head: b"",
+                    body: &long,
+                };
+                log.append(&[record]).unwrap();
+            }
+            log.sync().unwrap();
+            known.synced = log.last_change();
+        }
+        shorten(&segment_files(dir.path())[0], len);
+        for next in 3..=8 {
+            let (_backend, mut log, report) = open(dir.path(), &known);
+            assert!(!report.damage.is_empty(), "{len}: {report:?}");
+            for seq in 3..next {
+                assert_eq!(got(&*log.reader(), seq), Got::Right, "{len}: {report:?}");
+            }
+            append(&mut *log, [next]);
+            log.sync().unwrap();
+        }
     }
 }
