@@ -387,6 +387,49 @@ fn what_the_journal_has_is_kept_there_until_the_log_has_room_for_it() {
     }
 }
 
+/// The stream was offline until there was room, and could not be purged to make some.
+#[test]
+fn a_start_on_a_disk_that_is_still_full_goes_on_as_before_it() {
+    for purged in [true, false] {
+        let (mut scene, s, _) = Scene::new();
+        scene.bench.close();
+        scene.bench.open();
+        let s = scene.bench.find("S").unwrap_or(s);
+        scene.set(s.id, Some(Fault::Full));
+        assert_eq!(s.publish("a", "", b"two").unwrap().0, 2, "the journal has it");
+        scene.set(JOURNAL, Some(Fault::Full));
+        scene.bench.kill();
+        scene.bench.open();
+        assert_eq!(scene.offline("S"), None);
+        let (s, t) = (scene.bench.find("S").unwrap(), scene.bench.find("T").unwrap());
+        assert_eq!(&s.message(1).unwrap().payload[..], b"one");
+        assert_eq!(&s.message(2).unwrap().payload[..], b"two");
+        for stream in [&s, &t] {
+            assert_eq!(stream.publish("a", "", b"refused").unwrap_err().kind, Kind::Full);
+        }
+        let trouble = scene.bench.store().catalogue().trouble().unwrap();
+        assert!(trouble.contains("disk is full"), "{trouble}");
+        assert!(s.call(|shard, id| shard.delete_message(id, 1, false)).unwrap());
+        if purged {
+            assert_eq!(s.call(|shard, id| shard.purge(id, &Purge::default())).unwrap(), 1);
+            // What it held and the log did not have yet needs no room any more.
+            scene.set(JOURNAL, None);
+            scene.bench.advance(2 * SECOND);
+            assert_eq!(scene.bench.store().catalogue().trouble(), None);
+        }
+        scene.set(s.id, None);
+        scene.set(JOURNAL, None);
+        scene.bench.advance(2 * SECOND);
+        assert_eq!(s.publish("a", "", b"three").unwrap().0, 3);
+        scene.bench.kill();
+        scene.bench.open();
+        let s = scene.bench.find("S").unwrap();
+        assert!(s.message(1).is_none());
+        assert_eq!(s.message(2).is_none(), purged);
+        assert_eq!(&s.message(3).unwrap().payload[..], b"three");
+    }
+}
+
 /// Before, a flipped bit in one of RocksDB's own files kept the server from starting.
 #[cfg(feature = "rocksdb")]
 #[test]

@@ -1,5 +1,6 @@
 //! What one client or a full disk does stays with what it happened to: the server goes on, and starts again.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -374,7 +375,7 @@ fn a_full_disk_stops_publishers_alone_and_only_while_it_is_full() -> Result<()> 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut server = Server::start_in(&program(), disk.path()).await?;
-        let outcome = tokio::time::timeout(LIMIT, fill(&mut server)).await;
+        let outcome = tokio::time::timeout(LIMIT, fill(&mut server, disk.path())).await;
         match outcome.context("it took too long").and_then(|filled| filled) {
             Ok(()) => Ok(()),
             Err(error) => bail!("{error:#}; the server's log:\n{}", server.log()),
@@ -382,7 +383,7 @@ fn a_full_disk_stops_publishers_alone_and_only_while_it_is_full() -> Result<()> 
     })
 }
 
-async fn fill(server: &mut Server) -> Result<()> {
+async fn fill(server: &mut Server, disk: &Path) -> Result<()> {
     let jetstream = server.jetstream().await?;
     let segment = Backend::Segment;
     let big = jetstream.create_stream(segment.stream("BIG", &["big"])).await?;
@@ -420,10 +421,37 @@ async fn fill(server: &mut Server) -> Result<()> {
     ensure!(big.get_raw_message(last).await?.payload.len() == 256 << 10);
     big.purge().await?;
     // It finds out by itself that there is room.
+    let mut last = loop {
+        match publish(&jetstream, "big", vec![7; 256 << 10]).await {
+            Ok(seq) => break seq,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
+    let small = jetstream.get_stream("SMALL").await?;
+    ensure!(small.cached_info().state.messages == 2);
+    // Full once more, and nobody made room before the next start: that is as what went before.
+    while let Ok(seq) = publish(&jetstream, "big", vec![7; 256 << 10]).await {
+        last = seq;
+    }
+    server.kill()?;
+    let filler = disk.join("filler");
+    let mut file = std::fs::File::create(&filler)?;
+    while file.write_all(&[7; 64 << 10]).is_ok() {}
+    // The server's log and its file of ports lie there, too.
+    file.set_len(file.metadata()?.len().saturating_sub(128 << 10))?;
+    server.start_again().await?;
+    let jetstream = server.jetstream().await?;
+    let big = jetstream.get_stream("BIG").await?;
+    ensure!(big.get_raw_message(last).await?.payload.len() == 256 << 10);
+    let mut stored = 0;
+    while publish(&jetstream, "big", vec![7; 512 << 10]).await.is_ok() {
+        stored += 1;
+        ensure!(stored < 200, "96 MiB are not full");
+    }
+    big.purge().await?;
+    std::fs::remove_file(&filler)?;
     while publish(&jetstream, "big", vec![7; 256 << 10]).await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let small = jetstream.get_stream("SMALL").await?;
-    ensure!(small.cached_info().state.messages == 2);
     Ok(())
 }

@@ -322,14 +322,22 @@ fn open_anew(
             }
         }
         if let Some(stream) = &mut stream {
-            stream.messages.write(false)?;
+            but_for_room(stream.messages.write(false))?;
         }
         Ok(ControlFlow::Continue(()))
     })?;
     let mut stream = stream
         .ok_or_else(|| Error::damaged(format!("neither the catalogue nor journal {number} tells of log {id}")))?;
-    recover::settle(&mut stream, now)?;
+    but_for_room(recover::settle(&mut stream, now))?;
     Ok(stream)
+}
+
+/// What a log has no room for stays in memory and in the journal, and is written when there is.
+fn but_for_room(written: Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind == Kind::Full => Ok(()),
+        written => written,
+    }
 }
 
 /// Runs what works on one stream, or one turn: a panic in it is an error like others, and reaches no further.

@@ -228,14 +228,20 @@ impl Shard {
         }
     }
 
-    /// Takes a stream offline whose opening failed on the way.
+    /// Takes a stream offline whose opening failed on the way, unless all that is missing is room for its log.
     ///
     /// # Errors
     /// If the whole backend must be opened anew.
     fn keep_or_note(&mut self, id: LogId, outcome: Result<()>, now: NanoTime) -> Result<()> {
         let Err(error) = outcome else { return Ok(()) };
-        if error.kind == Kind::Poisoned {
-            return Err(error);
+        match error.kind {
+            Kind::Poisoned => return Err(error),
+            // The stream has it all in memory, and the journal keeps it until there is room.
+            Kind::Full => {
+                self.not_written(id, error, now);
+                return Ok(());
+            }
+            _ => {}
         }
         let Some(stream) = self.streams.remove(&id) else {
             return Ok(());
@@ -542,8 +548,17 @@ pub(super) fn replay_one(
 }
 
 /// The last step of opening a stream, when the journal has nothing more of it.
+///
+/// # Errors
+/// Of kind [`Kind::Full`] if the stream is whole, and only its log has no room for all of it.
 pub(super) fn settle(stream: &mut Stream, now: NanoTime) -> Result<()> {
     stream.recovered()?;
-    stream.messages.write(false)?;
-    stream.enforce_all_limits(now, None)
+    let written = stream.messages.write(false);
+    if let Err(error) = &written
+        && error.kind != Kind::Full
+    {
+        return written;
+    }
+    stream.enforce_all_limits(now, None)?;
+    written
 }

@@ -326,7 +326,9 @@ impl Messages {
         }
         self.kv_writes.clear();
         self.index.take_writes(&mut self.kv_writes);
-        let records: Vec<Record<'_>> = self.tail.unwritten().collect();
+        // What was removed before there was room for it needs none any more.
+        let records = self.tail.unwritten().filter(|record| record.seq >= first);
+        let records: Vec<Record<'_>> = records.collect();
         self.log.write(&LogChange {
             append: &records,
             erase: &self.erased,
