@@ -173,3 +173,38 @@ fn a_record_in_the_wrong_place_is_not_believed() {
     assert_eq!(got(&*log.reader(), 5), Got::Right);
     assert_eq!(got(&*log.reader(), 7), Got::Right);
 }
+
+/// A segment is named for the record that it was begun for. Where a power failure took that one, and the next has a lower
+/// number, a scan looked for it in the segment that has nothing, and did not find it.
+#[test]
+fn a_segment_that_lost_its_only_record_is_in_nobodys_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        segment_bytes: 300,
+        ..LogOptions::default()
+    };
+    let (backend, mut log, _) = open(dir.path(), &options);
+    append(&mut *log, [1, 2, 3]);
+    log.sync().unwrap();
+    append(&mut *log, [9]);
+    drop((log, backend));
+    let files = segment_files(dir.path());
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(&files[files.len() - 1])
+        .unwrap();
+    file.set_len(250).unwrap();
+    for _ in 0..2 {
+        let (backend, mut log, report) = open(dir.path(), &options);
+        assert!(report.damage.is_empty(), "{report:?}");
+        let mut expected = shown(&*log.reader());
+        let next = log.reader().extent().last + 1;
+        append(&mut *log, [next]);
+        expected.push(next);
+        assert_eq!(shown(&*log.reader()), expected);
+        log.sync().unwrap();
+        drop((log, backend));
+    }
+    let (_backend, log, _) = open(dir.path(), &options);
+    assert_eq!(shown(&*log.reader()), [1, 2, 3, 4, 5]);
+}
