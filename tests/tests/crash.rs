@@ -123,8 +123,9 @@ async fn run_round(server: &mut Server, ledger: &Arc<Mutex<Ledger>>, seed: u64, 
         .context("no publish was acknowledged")?;
     let moment = Duration::from_millis(dice.between(*KILL_AFTER.start(), *KILL_AFTER.end()));
     tokio::time::sleep(moment).await;
-    server.kill()?;
+    // Before the kill: a client may see its connection end before this task comes to say why.
     killed.send_replace(true);
+    server.kill()?;
     for task in join_all(tasks).await {
         task?.with_context(|| format!("a client failed before the kill at {moment:?}"))?;
     }
