@@ -24,7 +24,7 @@ use crate::stream::message::{has_life, life_in};
 use crate::stream::messages::{Identity, Messages};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
 use crate::stream::{BatchLimits, Storage, Stream, StreamConfig, subject_of};
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NUMBER_MAX, NanoTime, Seq};
 use crate::words;
 
 /// Where the engine gets its time from, in nanoseconds since the Unix epoch.
@@ -420,7 +420,10 @@ impl Catalogue {
 
     /// An id was used: it is never given out again.
     pub(crate) fn seen(&self, id: LogId) {
-        self.last_id.fetch_max(id.0, Ordering::Relaxed);
+        // An id that nothing counts up to is damage, and there must be ids left.
+        if id.0 <= NUMBER_MAX {
+            self.last_id.fetch_max(id.0, Ordering::Relaxed);
+        }
     }
 
     /// The stream with that log.

@@ -12,6 +12,10 @@ pub type Seq = u64;
 /// overflows.
 pub const SEQ_LIMIT: Seq = 1 << 62;
 
+/// The highest number that is read back as a sequence, a position or a count: counting on from [`SEQ_LIMIT`] never gets
+/// there. A higher one is damage, and adding to it could wrap.
+pub(crate) const NUMBER_MAX: u64 = i64::MAX as u64;
+
 /// Nanoseconds since the Unix epoch, UTC. Always handed in; nothing in the engine reads a clock.
 pub type NanoTime = i64;
 

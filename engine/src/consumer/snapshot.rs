@@ -9,6 +9,7 @@ use crate::consumer::push::Push;
 use crate::consumer::{Consumer, ConsumerConfig, DeliverPolicy, SeqPair, filters_of};
 use crate::error::Result;
 use crate::index::Cursor;
+use crate::shard::command::check_number;
 use crate::shard::emit::ConsumerName;
 use crate::stream::messages::Messages;
 use crate::types::{NanoTime, Seq};
@@ -39,6 +40,28 @@ pub struct ConsumerSnapshot {
     /// Stream sequences sent more than once, and how often; those of them that are not pending were given up.
     #[serde(default)]
     pub deliveries: Vec<(Seq, u64)>,
+}
+
+impl ConsumerSnapshot {
+    /// Refuses sequences and counts that nothing counts up to.
+    ///
+    /// # Errors
+    /// [`Damaged`](crate::Kind::Damaged): it names the number.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (delivered, floor) = (self.delivered, self.ack_floor);
+        let single = [
+            self.serial,
+            self.next,
+            delivered.consumer,
+            delivered.stream,
+            floor.consumer,
+            floor.stream,
+        ];
+        let pending = self.pending.iter().flat_map(|&(seq, delivery, _)| [seq, delivery]);
+        let deliveries = self.deliveries.iter().flat_map(|&(seq, count)| [seq, count]);
+        let lists = pending.chain(deliveries).chain(self.initial.iter().copied());
+        single.into_iter().chain(lists).try_for_each(check_number)
+    }
 }
 
 impl Consumer {

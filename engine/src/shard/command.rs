@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::consumer::SeqPair;
 use crate::error::{Error, Result};
-use crate::types::{LogId, NanoTime, Record, Seq};
+use crate::types::{LogId, NUMBER_MAX, NanoTime, Record, Seq};
 use crate::varint::{put, take, unzigzag, zigzag};
 
 const PUBLISH: u8 = 1;
@@ -175,6 +175,19 @@ pub struct Place {
     pub delivered: SeqPair,
     /// All up to here is acknowledged.
     pub ack_floor: SeqPair,
+}
+
+impl Place {
+    fn numbers(&self) -> [u64; 5] {
+        let (delivered, floor) = (self.delivered, self.ack_floor);
+        [
+            self.next,
+            delivered.consumer,
+            delivered.stream,
+            floor.consumer,
+            floor.stream,
+        ]
+    }
 }
 
 /// The commands of one turn, on their way to the journal.
@@ -408,6 +421,31 @@ impl Command {
             .ok_or_else(|| Error::damaged(format!("a journal record of kind {:?} makes no sense", head.first())))
     }
 
+    /// Refuses sequences and counts that nothing counts up to.
+    ///
+    /// # Errors
+    /// [`Damaged`](crate::Kind::Damaged): it names the number.
+    pub fn check(&self) -> Result<()> {
+        let (single, many): (&[u64], &[Seq]) = match self {
+            Self::Publish { seq, .. } => (&[*seq], &[]),
+            Self::Remove { first, seqs } => (&[*first], seqs),
+            Self::Raise { last, .. } => (&[*last], &[]),
+            Self::Delivered {
+                first_delivery, seqs, ..
+            } => (&[*first_delivery], seqs),
+            Self::GivenUp { seqs, .. } | Self::Acked { seqs, .. } => (&[], seqs),
+            Self::ResetConsumer { seq, .. } => (&[*seq], &[]),
+            Self::Copied { through, .. } => (&[*through], &[]),
+            Self::Deferred { waits, .. } => return waits.iter().try_for_each(|(seq, _)| check_number(*seq)),
+            Self::Placed { place, gone, .. } => {
+                place.numbers().into_iter().try_for_each(check_number)?;
+                (&[], gone)
+            }
+            _ => return Ok(()),
+        };
+        single.iter().chain(many).copied().try_for_each(check_number)
+    }
+
     fn parse(time: NanoTime, head: &Bytes, body: &Bytes) -> Option<(LogId, Self)> {
         let kind = *head.first()?;
         let moved = kind & MOVED != 0;
@@ -527,6 +565,19 @@ pub(super) fn moved_head(head: &[u8], position: Seq) -> Vec<u8> {
         _ => moved.extend_from_slice(head),
     }
     moved
+}
+
+/// Refuses a number that nothing counts up to.
+///
+/// # Errors
+/// [`Damaged`](crate::Kind::Damaged): it names the number.
+pub(crate) fn check_number(number: u64) -> Result<()> {
+    match number > NUMBER_MAX {
+        true => Err(Error::damaged(format!(
+            "a number makes no sense: {number} is above {NUMBER_MAX}, which nothing counts up to"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Sequences as their differences, which may be negative: zigzag.

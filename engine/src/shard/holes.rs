@@ -12,7 +12,7 @@ use crate::shard::Shard;
 use crate::shard::command::Command;
 use crate::shard::label::LogLabel;
 use crate::shard::snapshot::StreamSnapshot;
-use crate::types::{LogId, NanoTime, Seq};
+use crate::types::{LogId, NUMBER_MAX, NanoTime, Seq};
 use crate::words;
 
 /// The prefix of the keys that hold, for each shard, up to which record a checkpoint covers its journal (8 bytes, little
@@ -26,9 +26,10 @@ pub fn covered_key(shard: usize) -> Bytes {
     [JOURNAL_PREFIX, shard.to_string().as_bytes()].concat().into()
 }
 
-/// Reads a value of that key.
+/// Reads a value of that key; `None` if it makes no sense.
 pub fn covered_of(value: &[u8]) -> Option<Seq> {
-    value.try_into().ok().map(Seq::from_le_bytes)
+    let read = value.try_into().ok().map(Seq::from_le_bytes);
+    read.filter(|position| *position <= NUMBER_MAX)
 }
 
 /// The key, behind [`FINDING_PREFIX`](crate::finding::FINDING_PREFIX), of the finding that a shard's journal lacks records, the first of

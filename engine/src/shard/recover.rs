@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::backend::{Direction, LogOptions, LogReader, Want};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::finding::FindingKind;
 use crate::shard::Shard;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
-use crate::shard::holes::{Holes, covered_key, covered_of};
+use crate::shard::holes::{Holes, covered_key, covered_of, hole_key};
 use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, ledger_key, load_dedup, stream_key};
 use crate::store::{Environment, KnownLog};
@@ -169,7 +169,7 @@ impl Shard {
         let mut snapshots: Vec<StreamSnapshot> = Vec::new();
         let mut damaged = Vec::new();
         kv.scan(STREAM_PREFIX, None, &mut |key, value| {
-            match crate::json::from_json::<StreamSnapshot>(value) {
+            match StreamSnapshot::read(value, None) {
                 Ok(snapshot) => snapshots.push(snapshot),
                 Err(error) => damaged.push((String::from_utf8_lossy(key).into_owned(), error)),
             }
@@ -325,7 +325,10 @@ impl Shard {
                 if self.streams.contains_key(&id) {
                     return Ok(false);
                 }
-                self.replay_creation(&crate::json::from_json(&json)?, now)?;
+                match StreamSnapshot::read(&json, Some(id)) {
+                    Ok(snapshot) => self.replay_creation(&snapshot, now)?,
+                    Err(error) => return self.tell_of_creation(position, id, &error, now),
+                }
             }
             command => {
                 let Some(stream) = self.streams.get_mut(&id) else {
@@ -354,6 +357,16 @@ impl Shard {
     pub(super) fn replay_creation(&mut self, snapshot: &StreamSnapshot, now: NanoTime) -> Result<()> {
         let loaded = contained(|| load_created(&self.env, snapshot.clone(), now));
         self.take_up(snapshot, loaded, now)
+    }
+
+    /// The record that made a stream makes no sense: as good as lost.
+    fn tell_of_creation(&self, position: Seq, id: LogId, error: &Error, now: NanoTime) -> Result<bool> {
+        let text = format!(
+            "record {position} of the journal of shard {}, which made a stream with log {id}, cannot be read: {error}",
+            self.number
+        );
+        self.tell(FindingKind::Journal, &hole_key(self.number, position), text, now)?;
+        Ok(false)
     }
 
     fn replay_deletion(&mut self, id: LogId) -> Result<bool> {
@@ -431,7 +444,7 @@ fn is_deleted(journal: &dyn LogReader, id: LogId) -> Result<bool> {
 /// What the last checkpoint has of a stream.
 pub(super) fn saved(env: &Environment, id: LogId) -> Result<Option<StreamSnapshot>> {
     let json = env.backend(BackendKind::Segment)?.kv().get(&stream_key(id))?;
-    json.map(|json| crate::json::from_json(&json)).transpose()
+    json.map(|json| StreamSnapshot::read(&json, Some(id))).transpose()
 }
 
 /// The last journal record that the last checkpoint has of a stream; 0 if it has nothing of it.
@@ -444,7 +457,7 @@ pub(super) fn saved_ledger(env: &Environment, id: LogId) -> Result<Ledger> {
     let Some(json) = env.backend(BackendKind::Segment)?.kv().get(&ledger_key(id))? else {
         return Ok(Ledger::default());
     };
-    Ok(crate::json::from_json(&json).unwrap_or_else(|error| {
+    Ok(crate::stream::ledger::Ledger::read(&json).unwrap_or_else(|error| {
         tracing::error!(log = %id, "what it has lost: {error}");
         Ledger::default()
     }))
@@ -514,7 +527,7 @@ pub(super) fn load_stream(
     let mut stream = env.open_stream(who, snapshot.last, snapshot.last_time, known)?;
     stream.set_next_serial(snapshot.next_serial);
     stream.set_origins(snapshot.origins);
-    stream.resume_removals(snapshot.removals);
+    stream.resume_removals(snapshot.removals)?;
     if let Some(schedules) = snapshot.schedules {
         stream.resume_schedules(&schedules)?;
     }
@@ -535,7 +548,7 @@ pub(super) fn replay_one(
     let (position, command) = command.first_written(position);
     match (stream.as_mut(), command) {
         (None, Command::CreateStream { json }) => {
-            *stream = Some(load_created(env, crate::json::from_json(&json)?, now)?);
+            *stream = Some(load_created(env, StreamSnapshot::read(&json, None)?, now)?);
         }
         (Some(stream), command) if position > stream.position => stream.replay(command, now)?,
         _ => return Ok(()),

@@ -67,6 +67,9 @@ impl Runner {
     /// Turns until told to close.
     pub fn run(mut self) {
         while self.go_round(true) {}
+        // Whatever it ended by: who opens the store next must not meet what this one left beside itself.
+        self.shard.checkpoint.wait();
+        self.shard.offline.wait();
     }
 
     /// Takes what came and does one turn, or, where storage is broken, tries once to open it anew. Waits for something to

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{Kv, KvWrite};
 use crate::consumer::ConsumerSnapshot;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::shard::command::check_number;
 use crate::stream::dedup::{pack_id, unpack_ids};
 use crate::stream::removal::Removal;
 use crate::stream::settings::Settings;
@@ -81,6 +82,27 @@ pub struct StreamSnapshot {
 }
 
 impl StreamSnapshot {
+    /// Reads one that is kept, of the log `id` if that is known.
+    ///
+    /// # Errors
+    /// [`Damaged`](crate::Kind::Damaged) if it makes no sense, or is another log's.
+    pub(crate) fn read(json: &[u8], id: Option<LogId>) -> Result<Self> {
+        let read: Self = crate::json::from_json(json)?;
+        if id.is_some_and(|id| id.0 != read.id) {
+            return Err(Error::damaged(format!("it is that of log {}", LogId(read.id))));
+        }
+        let numbers = [read.id, read.last, read.log_last, read.next_serial, read.position];
+        let schedules = read.schedules.iter().flatten().map(|(seq, _)| *seq);
+        let all = numbers
+            .into_iter()
+            .chain(schedules)
+            .chain(read.origins.values().copied());
+        for number in all {
+            check_number(number)?;
+        }
+        Ok(read)
+    }
+
     /// What to keep of a stream now.
     pub(crate) fn of(stream: &Stream, shard: usize, position: Seq) -> Self {
         let messages = &stream.messages;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Lost;
-use crate::types::{NanoTime, SEQ_LIMIT, Seq};
+use crate::error::{Error, Result};
+use crate::types::{NUMBER_MAX, NanoTime, SEQ_LIMIT, Seq};
 
 /// Ranges that a ledger has; of what comes beyond it keeps only the number of messages.
 pub const LEDGER_RANGES: usize = 256;
@@ -43,6 +44,20 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Reads one that is kept.
+    ///
+    /// # Errors
+    /// [`Damaged`](crate::Kind::Damaged) if it makes no sense.
+    pub(crate) fn read(json: &[u8]) -> Result<Self> {
+        let read: Self = crate::json::from_json(json)?;
+        let ordered = read.losses.is_sorted_by(|one, next| one.last < next.first);
+        let sound = |loss: &Loss| loss.first <= loss.last && loss.last <= NUMBER_MAX;
+        match ordered && read.losses.iter().all(sound) {
+            true => Ok(read),
+            false => Err(Error::damaged("ranges of lost messages make no sense")),
+        }
+    }
+
     /// The losses, up to [`LEDGER_RANGES`].
     pub fn losses(&self) -> &[Loss] {
         &self.losses

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::index::Cursor;
+use crate::shard::command::check_number;
 use crate::shard::emit::{Completion, Emit};
 use crate::shard::turn::Turn;
 use crate::stream::{Retention, Stream};
@@ -58,6 +59,20 @@ pub(crate) enum Removal {
         /// The subjects behind this one are still to be looked at for more of them; `None` if that is done.
         survey: Option<Box<[u8]>>,
     },
+}
+
+impl Removal {
+    /// Refuses sequences that nothing counts up to.
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Purge { end, start, .. } => check_number(*end.max(start)),
+            Self::Unneeded { singles, next, end, .. } => {
+                singles.iter().copied().try_for_each(check_number)?;
+                check_number(*next.max(end))
+            }
+            Self::Limits { .. } => Ok(()),
+        }
+    }
 }
 
 /// One that has begun.
@@ -297,11 +312,16 @@ impl Stream {
     }
 
     /// Takes up removals that a checkpoint or the journal tells of, in the place of those before.
-    pub(crate) fn resume_removals(&mut self, removals: Vec<Removal>) {
+    ///
+    /// # Errors
+    /// If a number in one makes no sense; then none is taken up.
+    pub(crate) fn resume_removals(&mut self, removals: Vec<Removal>) -> Result<()> {
+        removals.iter().try_for_each(Removal::check)?;
         self.removals.noted = !removals.is_empty();
         let steps = removals
             .into_iter()
             .map(|removal| Step::Remove(Box::new(UnderWay::of(removal))));
         self.removals.steps = steps.collect();
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read, or the command cannot be understood.
     pub(crate) fn replay(&mut self, command: Command, now: NanoTime) -> Result<()> {
+        command.check()?;
         match command {
             Command::Publish { seq, time, head, body } => self.replay_publish(seq, time, head, body)?,
             Command::Remove { first, seqs } => self.replay_remove(first, &seqs)?,
@@ -69,7 +70,7 @@ impl Stream {
                     consumer.replay_acked(&seqs);
                 }
             }
-            Command::Removing { json } => self.resume_removals(from_json(&json)?),
+            Command::Removing { json } => self.resume_removals(from_json(&json)?)?,
             Command::Copied { through, key } => self.replay_copied(through, &key),
             // What is here was unpacked by the shard.
             Command::Moved { .. } => {}
@@ -114,6 +115,7 @@ impl Stream {
         if self.consumers.contains_key(&snapshot.serial) {
             return Ok(());
         }
+        snapshot.check()?;
         let name = self.consumer_name(&snapshot.name);
         let consumer = Consumer::resume(name, snapshot, now, &mut self.messages)?;
         self.add_consumer(consumer);

@@ -129,3 +129,75 @@ fn foreign_bytes_are_refused() {
         assert!(Command::decode(0, &Bytes::copy_from_slice(head), &Bytes::new()).is_err());
     }
 }
+
+#[test]
+fn numbers_that_nothing_counts_up_to_are_refused() {
+    let place = |next| Place {
+        next,
+        ..Place::default()
+    };
+    let commands = |number: u64| {
+        let seqs = vec![1, number];
+        [
+            Command::Publish {
+                seq: number,
+                time: 0,
+                head: Bytes::new(),
+                body: Bytes::new(),
+            },
+            Command::Remove {
+                first: number,
+                seqs: Vec::new(),
+            },
+            Command::Remove {
+                first: 1,
+                seqs: seqs.clone(),
+            },
+            Command::Raise {
+                last: number,
+                time: 0,
+                id: Bytes::new(),
+            },
+            Command::Delivered {
+                consumer: 1,
+                time: 0,
+                first_delivery: number,
+                seqs: Vec::new(),
+            },
+            Command::Deferred {
+                consumer: 1,
+                waits: vec![(number, 0)],
+            },
+            Command::GivenUp {
+                consumer: 1,
+                seqs: seqs.clone(),
+            },
+            Command::Acked {
+                consumer: 1,
+                seqs: seqs.clone(),
+            },
+            Command::ResetConsumer {
+                consumer: 1,
+                seq: number,
+            },
+            Command::Placed {
+                consumer: 1,
+                place: place(number),
+                gone: Vec::new(),
+            },
+            Command::Placed {
+                consumer: 1,
+                place: place(1),
+                gone: seqs,
+            },
+            Command::Copied {
+                through: number,
+                key: Bytes::new(),
+            },
+        ]
+    };
+    for (fine, bad) in commands(NUMBER_MAX).iter().zip(&commands(NUMBER_MAX + 1)) {
+        assert!(fine.check().is_ok(), "{fine:?}");
+        assert_eq!(bad.check().unwrap_err().kind, crate::Kind::Damaged, "{bad:?}");
+    }
+}
