@@ -301,6 +301,22 @@ impl SimulatedDisk {
         Ok(())
     }
 
+    /// A disk of its own with the same on it.
+    pub fn copy(&self) -> Self {
+        Self {
+            state: Mutex::new(self.state.lock().clone()),
+            stepped: AtomicBool::new(self.stepped.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Gives a file another content.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn replace(&self, path: &Path, content: Vec<u8>) -> io::Result<()> {
+        self.edit(path, &mut |bytes| bytes.clone_from(&content))
+    }
+
     /// Takes a file away.
     ///
     /// # Errors

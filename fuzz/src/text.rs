@@ -1,0 +1,101 @@
+//! Text that comes from outside: the protocol, headers, configuration files, subjects.
+
+use weir_wire::headers::{self as block, HeaderBuf};
+use weir_wire::{Parser, Step};
+
+/// The client protocol, both sides of it: whole and in pieces it gives the same operations.
+pub fn protocol(data: &[u8]) {
+    for make in [Parser::server, Parser::client] {
+        let whole = operations(&mut make(), data, data.len());
+        for piece in [1, 7] {
+            assert_eq!(operations(&mut make(), data, piece), whole, "in pieces of {piece}");
+        }
+    }
+}
+
+/// The operations in `data`, of which so many bytes arrive at a time, and whether an error ends them.
+fn operations(parser: &mut Parser, data: &[u8], piece: usize) -> (Vec<String>, bool) {
+    parser.set_max_control_line(64);
+    parser.set_max_payload(256);
+    let mut found = Vec::new();
+    let (mut start, mut end) = (0, piece);
+    loop {
+        let there = &data[start..end.min(data.len())];
+        match parser.next(there) {
+            Ok(Step::Op { op, consumed }) => {
+                assert!(consumed > 0 && consumed <= there.len());
+                found.push(format!("{op:?}"));
+                start += consumed;
+                end = end.max(start);
+            }
+            Ok(Step::NeedMore { at_least }) => {
+                assert!(at_least > there.len());
+                if end >= data.len() {
+                    return (found, false);
+                }
+                end += piece;
+            }
+            Err(_) => return (found, true),
+        }
+    }
+}
+
+/// Header blocks.
+pub fn headers(data: &[u8]) {
+    let mut built = HeaderBuf::continuing(data);
+    for (name, value) in block::each(data) {
+        assert!(block::get(data, name).is_some());
+        built = built.add(name, value);
+    }
+    let _ = built.finish();
+    for changed in [
+        block::set(data, "Name", "value"),
+        block::insert(data, "Name", "value"),
+        block::remove(data, "Name"),
+        block::retain(data, |header| !header.starts_with(b"Na")).into_owned(),
+    ] {
+        let _ = block::each(&changed).count();
+    }
+}
+
+/// Configuration files, but for includes, which read whatever file they name.
+pub fn configuration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if text.to_ascii_lowercase().contains("include") {
+        return;
+    }
+    let env = |name: &str| (name == "SET").then(|| "4222".to_owned());
+    let parsed = weir_conf::file::parse(text, "fuzz.conf", &env);
+    let options = weir_conf::Options::parse(text, "fuzz.conf", &env);
+    assert!(parsed.is_ok() || options.is_err());
+}
+
+/// Three subjects, with a zero byte between: filters, interest, transforms.
+pub fn subjects(data: &[u8]) {
+    use weir_subject::{Sublist, Transform, is_literal, is_subset, is_valid_subject, matches, overlaps};
+
+    let mut parts = data.splitn(3, |byte| *byte == 0);
+    let mut next = || parts.next().unwrap_or_default();
+    let (a, b, subject) = (next(), next(), next());
+    let literal = is_valid_subject(subject) && is_literal(subject);
+    if is_valid_subject(a) {
+        let mut list = Sublist::with_seed(1);
+        let inserted = list.insert(a, ());
+        if literal && inserted.is_ok() {
+            assert_eq!(list.has_interest(subject), matches(a, subject));
+        }
+        if is_valid_subject(b) {
+            assert_eq!(overlaps(a, b), overlaps(b, a));
+            assert!(!is_subset(a, b) || overlaps(a, b));
+            if literal && matches(a, subject) {
+                assert!(!is_subset(a, b) || matches(b, subject));
+                assert!(!matches(b, subject) || overlaps(a, b));
+            }
+        }
+    }
+    if let Ok(transform) = Transform::new(a, b)
+        && literal
+    {
+        assert_eq!(transform.apply(subject, 7), transform.apply(subject, 7));
+    }
+}
