@@ -170,6 +170,10 @@ impl Bench {
         self.store.as_ref().expect("the store is open")
     }
 
+    pub fn is_open(&self) -> bool {
+        self.store.is_some()
+    }
+
     pub fn close(&mut self) {
         self.store.take().expect("the store is open").close();
     }

@@ -1,0 +1,274 @@
+//! The process ends in the middle of each single call to the disk, one after the other, while a log begins a segment, is
+//! rewritten, has records erased and overwritten, is trimmed, truncated, opened; and while the key-value space is
+//! rewritten. With what it wrote on disk, and with the power gone as well.
+//!
+//! What was synced is there, what was removed and synced stays away, no end goes back.
+//! `WEIR_POWER_CUTS` sets how many ways the power fails at each call; without it, it fails in one way at every few calls.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_backends::segment::SegmentBackend;
+use weir_backends::segment::disk::SimulatedDisk;
+use weir_engine::conformance::model::Dice;
+use weir_engine::{Backend, Direction, Log, LogChange, LogId, LogOptions, Record, Result, Seq, Want};
+
+const STORE: &str = "/store";
+const ID: LogId = LogId(0x300);
+
+fn options() -> LogOptions {
+    LogOptions {
+        segment_bytes: 1200,
+        label: Bytes::from_static(b"label"),
+        ..LogOptions::default()
+    }
+}
+
+fn body(seq: Seq) -> Vec<u8> {
+    format!("body {seq} ").repeat(4 + seq as usize % 5).into_bytes()
+}
+
+/// A value that is durable, and one that may be there instead.
+type Value = (Vec<u8>, Option<Vec<u8>>);
+
+/// What is known of the log.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    /// For each sequence, whether it must be there (`true`) or may be.
+    records: BTreeMap<Seq, bool>,
+    first: Seq,
+    last: Seq,
+    keys: BTreeMap<Vec<u8>, Value>,
+}
+
+impl Model {
+    fn append(&mut self, log: &mut dyn Log, count: u64) -> Result<()> {
+        for _ in 0..count {
+            let seq = log.reader().extent().last + 1;
+            self.records.insert(seq, false);
+            let body = body(seq);
+            let record = Record {
+                seq,
+                time: seq as i64,
+                head: b"head",
+                body: &body,
+            };
+            log.append(&[record])?;
+            log.sync()?;
+            self.records.insert(seq, true);
+            self.last = seq;
+        }
+        Ok(())
+    }
+
+    /// What goes may be gone once it is begun, and is when it is synced.
+    fn remove(
+        &mut self,
+        log: &mut dyn Log,
+        goes: impl Fn(Seq) -> bool,
+        work: impl FnOnce(&mut dyn Log) -> Result<()>,
+    ) -> Result<()> {
+        for (_, certain) in self.records.iter_mut().filter(|(seq, _)| goes(**seq)) {
+            *certain = false;
+        }
+        work(log)?;
+        log.sync()?;
+        self.records.retain(|seq, _| !goes(*seq));
+        Ok(())
+    }
+
+    fn put(&mut self, backend: &SegmentBackend, key: &[u8], value: Vec<u8>) -> Result<()> {
+        let entry = self.keys.entry(key.to_vec()).or_default();
+        entry.1 = Some(value.clone());
+        let written = (Bytes::copy_from_slice(key), Some(value.clone().into()));
+        backend.kv().put_all(&[written])?;
+        backend.sync()?;
+        *entry = (value, None);
+        Ok(())
+    }
+
+    fn verify(&self, backend: &SegmentBackend, log: &dyn Log, what: &str) {
+        let reader = log.reader();
+        let extent = reader.extent();
+        let mut found = Vec::new();
+        let scan = reader.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
+            assert_eq!(entry.body, body(entry.seq), "{what}: record {}", entry.seq);
+            found.push(entry.seq);
+            ControlFlow::Continue(())
+        });
+        scan.unwrap();
+        for seq in &found {
+            assert!(self.records.contains_key(seq), "{what}: {seq} should be gone");
+        }
+        for (seq, _) in self.records.iter().filter(|(_, certain)| **certain) {
+            assert!(found.contains(seq), "{what}: {seq} is lost, of {found:?}");
+        }
+        assert!(extent.last >= self.last, "{what}: {extent:?} ends before {}", self.last);
+        assert!(
+            found.is_empty() || extent.first >= self.first,
+            "{what}: {extent:?} begins before {}",
+            self.first
+        );
+        for (key, (durable, other)) in &self.keys {
+            let value = backend.kv().get(key).unwrap().unwrap_or_default();
+            let known = value == durable || other.as_ref().is_some_and(|other| value == other);
+            assert!(known, "{what}: key {key:?} has {} other bytes", value.len());
+        }
+    }
+}
+
+type Step = fn(&SegmentBackend, &mut dyn Log, &mut Model) -> Result<()>;
+
+/// What is done, and of how many calls one is tried where not all are.
+const STEPS: [(&str, usize, Step); 7] = [
+    ("segments are begun", 3, |_, log, model| model.append(log, 12)),
+    ("the log is rewritten", 1, |backend, log, _| {
+        while log.maintain(u64::MAX)? {}
+        backend.sync()
+    }),
+    ("records are erased and overwritten", 2, |_, log, model| {
+        model.remove(
+            log,
+            |seq| seq % 3 == 0,
+            |log| {
+                let erase: Vec<Seq> = (1..=log.reader().extent().last).filter(|seq| seq % 3 == 0).collect();
+                log.write(&LogChange {
+                    erase: &erase,
+                    overwrite: true,
+                    ..LogChange::default()
+                })
+            },
+        )?;
+        model.append(log, 1)?;
+        log.maintain(u64::MAX).map(drop)
+    }),
+    ("the log is trimmed", 2, |backend, log, model| {
+        let at = log.reader().extent().last - 3;
+        model.remove(log, |seq| seq < at, |log| log.trim(at))?;
+        model.first = at;
+        model.append(log, 3)?;
+        while log.maintain(u64::MAX)? {}
+        backend.sync()
+    }),
+    ("everything is trimmed", 2, |_, log, model| {
+        let at = log.reader().extent().last + 10;
+        model.remove(log, |seq| seq < at, |log| log.trim(at))?;
+        (model.first, model.last) = (at, at - 1);
+        model.append(log, 3)?;
+        log.maintain(u64::MAX).map(drop)
+    }),
+    ("the log is truncated", 2, |_, log, model| {
+        let to = log.reader().extent().last - 5;
+        // The end goes back here, as it was asked to.
+        model.last = to;
+        model.remove(log, |seq| seq > to, |log| log.truncate(to))?;
+        // What is written under those numbers again says the same.
+        model.append(log, 2)
+    }),
+    ("the key-value space is rewritten", 30, |backend, _, model| {
+        for round in 0..6 {
+            model.put(backend, b"large", vec![round; 300 << 10])?;
+            model.put(backend, b"small", vec![round; 10])?;
+        }
+        Ok(())
+    }),
+];
+
+fn open(disk: &Arc<SimulatedDisk>) -> Result<(SegmentBackend, Box<dyn Log>)> {
+    let backend = SegmentBackend::open_on(disk, Path::new(STORE))?;
+    let (log, found) = backend.open(ID, &options())?;
+    assert!(found.damage.is_empty(), "{:?}", found.damage);
+    assert!(backend.kv_damage().is_empty(), "{:?}", backend.kv_damage());
+    Ok((backend, log))
+}
+
+/// A log of some segments, of which records were removed, and some keys.
+fn begin() -> (SimulatedDisk, Model) {
+    let disk = Arc::new(SimulatedDisk::new(1));
+    let mut model = Model::default();
+    {
+        let (backend, mut log) = open(&disk).unwrap();
+        let log = &mut *log;
+        model.append(log, 30).unwrap();
+        let gone = |seq: Seq| seq % 5 < 3 && seq > 6;
+        let erase: Vec<Seq> = (1..=30).filter(|seq| gone(*seq)).collect();
+        model.remove(log, gone, |log| log.erase(&erase)).unwrap();
+        model.remove(log, |seq| seq < 4, |log| log.trim(4)).unwrap();
+        model.first = 4;
+        model.append(log, 6).unwrap();
+        model.put(&backend, b"small", b"first".to_vec()).unwrap();
+        backend.sync().unwrap();
+    }
+    disk.kill();
+    (disk.copy(), model)
+}
+
+#[test]
+fn a_crash_at_each_call_of_each_step_loses_nothing() {
+    let all = std::env::var("WEIR_POWER_CUTS").ok();
+    let cuts: u64 = all.as_ref().map_or(1, |text| text.parse().unwrap());
+    let (template, before) = begin();
+    let mut crashes = 0;
+    for (name, calls, step) in STEPS {
+        let every = if all.is_some() { 1 } else { calls };
+        for n in (1..).step_by(every) {
+            let mut whole = false;
+            for way in 0..=cuts {
+                let disk = Arc::new(template.copy());
+                disk.boot();
+                let mut model = before.clone();
+                {
+                    let (backend, mut log) = open(&disk).unwrap();
+                    disk.end_at(n);
+                    whole = step(&backend, &mut *log, &mut model).is_ok() && !disk.is_halted();
+                }
+                match way {
+                    0 => disk.kill(),
+                    way => disk.lose_power(&mut Dice::new(n * 1000 + way)),
+                }
+                let what = format!("while {name}, call {n}, way {way}");
+                crashes += 1 + open_with_crashes(&disk, &model, &what, n, whole);
+            }
+            if whole {
+                break;
+            }
+        }
+    }
+    eprintln!("{crashes} crashes");
+}
+
+/// Opens what a crash left, which a crash in the middle of that, at its `n`-th call, does not change. Answers how many there
+/// were.
+fn open_with_crashes(disk: &SimulatedDisk, model: &Model, what: &str, n: u64, last: bool) -> u64 {
+    let again = Arc::new(disk.copy());
+    again.boot();
+    again.end_at(1 + n % 40);
+    let opened =
+        SegmentBackend::open_on(&again, Path::new(STORE)).and_then(|backend| backend.open(ID, &options()).map(drop));
+    let crashed = again.is_halted();
+    assert!(crashed || opened.is_ok(), "{what}: {opened:?}");
+    again.kill();
+    let disks = [Arc::new(disk.copy()), again];
+    for disk in disks {
+        disk.boot();
+        let (backend, mut log) = open(&disk).unwrap();
+        model.verify(&backend, &*log, what);
+        // It goes on from there, and closes and opens.
+        let mut model = model.clone();
+        if last || n.is_multiple_of(7) {
+            let there = log.reader().extent().last;
+            model.records.retain(|seq, _| *seq <= there);
+            model.append(&mut *log, 2).unwrap();
+            drop((backend, log));
+            disk.kill();
+            disk.boot();
+            let (backend, log) = open(&disk).unwrap();
+            model.verify(&backend, &*log, what);
+        }
+    }
+    u64::from(crashed)
+}
