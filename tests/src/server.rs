@@ -152,6 +152,11 @@ impl Server {
         self.store.clone()
     }
 
+    /// The process; another one after each start.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `nats://127.0.0.1:PORT`; another one after each start.
     pub fn url(&self) -> &str {
         &self.addresses.client
