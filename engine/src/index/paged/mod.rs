@@ -144,6 +144,8 @@ impl Paged {
         let last = self.reader.extent().last;
         let oldest = self.totals.oldest;
         self.clear(0)?;
+        // Totals that are behind know nothing of what was written under that epoch since.
+        self.kv.remove_prefix(&self.keys.epoch())?;
         self.totals = Totals {
             epoch: self.keys.epoch,
             oldest,
