@@ -22,6 +22,9 @@ use weir_engine::{Error, Kind, Log, LogId, Result, SECOND, SEQ_LIMIT};
 enum Fault {
     /// Every write fails, and the log is poisoned.
     Write,
+    /// Opening it finds that an earlier write of the whole backend failed for good.
+    #[cfg(feature = "rocksdb")]
+    Poison,
     /// Every write panics.
     Panic,
     /// It cannot be opened.
@@ -45,6 +48,8 @@ impl Rules for Faulty {
     fn open(&self, id: LogId) -> Result<()> {
         match self.0.lock().get(&id) {
             Some(Fault::Open) => Err(Error::io("opening a log", "too many open files")),
+            #[cfg(feature = "rocksdb")]
+            Some(Fault::Poison) => Err(Error::new(Kind::Poisoned, "an earlier write failed")),
             _ => Ok(()),
         }
     }
@@ -430,27 +435,62 @@ fn a_start_on_a_disk_that_is_still_full_goes_on_as_before_it() {
     }
 }
 
-/// Before, a flipped bit in one of RocksDB's own files kept the server from starting.
+/// RocksDB takes no writes any more when it comes upon a damaged block in the background. When that was sooner than the
+/// journal was replayed, the server did not start.
 #[cfg(feature = "rocksdb")]
 #[test]
-fn a_rocksdb_that_cannot_be_opened_takes_its_streams_offline_and_no_others() {
-    use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
-
+fn a_rocksdb_that_takes_no_writes_keeps_no_store_from_starting() {
     let (sender, told) = channel();
     let mut bench = Bench::with_outlet(Storage::Rocks, move || Box::new(Told(sender.clone())));
+    let faults = Arc::<Faulty>::default();
+    let shared = faults.clone();
+    bench.wrap = Some(Arc::new(move |inner| under(inner, shared.clone())));
     bench.open();
-    bench.create(&config("R")).publish("a", "", b"one").unwrap();
-    let beside = config("S");
+    let r = bench.create(&config("R"));
+    create_on_segments(&bench, "S");
+    for seq in 1..=2 {
+        assert_eq!(r.publish("a", "", b"message").unwrap().0, seq);
+    }
+    bench.kill();
+    faults.0.lock().insert(r.id, Fault::Poison);
+    bench.open();
+    assert_eq!(code(bench.find("R").unwrap().publish("a", "", b"refused")), OFFLINE);
+    assert_eq!(bench.find("S").unwrap().publish("a", "", b"more").unwrap().0, 2);
+    faults.0.lock().clear();
+    bench.advance(2 * SECOND);
+    while told.recv().unwrap() != "R online" {}
+    let r = bench.find("R").unwrap();
+    assert_eq!(&r.message(2).unwrap().payload[..], b"message");
+    assert_eq!(r.publish("a", "", b"more").unwrap().0, 3);
+}
+
+/// Makes a stream on the segment backend, with a message in it.
+#[cfg(feature = "rocksdb")]
+fn create_on_segments(bench: &Bench, name: &str) {
+    use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
+
+    let config = config(name);
     let settings = Settings {
         backend: BackendKind::Segment,
-        ..Settings::of(&beside, &Defaults::default()).unwrap()
+        ..Settings::of(&config, &Defaults::default()).unwrap()
     };
     let id = bench.store().allocate_id();
     let shard = bench.store().shard(0);
     shard
-        .call_blocking(move |shard| shard.create_stream(id, &ACCOUNT.into(), beside, settings))
+        .call_blocking(move |shard| shard.create_stream(id, &ACCOUNT.into(), config, settings))
         .unwrap();
-    bench.find("S").unwrap().publish("a", "", b"one").unwrap();
+    bench.find(name).unwrap().publish("a", "", b"one").unwrap();
+}
+
+/// Before, a flipped bit in one of RocksDB's own files kept the server from starting.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_rocksdb_that_cannot_be_opened_takes_its_streams_offline_and_no_others() {
+    let (sender, told) = channel();
+    let mut bench = Bench::with_outlet(Storage::Rocks, move || Box::new(Told(sender.clone())));
+    bench.open();
+    bench.create(&config("R")).publish("a", "", b"one").unwrap();
+    create_on_segments(&bench, "S");
     let folder = bench.segment_folder().with_file_name("rocksdb");
     for (round, name) in (2..).zip(["MANIFEST-", "CURRENT"]) {
         bench.close();

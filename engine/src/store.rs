@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -456,6 +456,8 @@ pub(crate) struct Environment {
     opened: Mutex<HashMap<BackendKind, Arc<dyn Backend>>>,
     /// How often the backends had to be opened anew.
     generation: AtomicU64,
+    /// Whether the store is being opened for the first time.
+    starting: AtomicBool,
     pub catalogue: Arc<Catalogue>,
     pub clock: Clock,
     pub monotonic: Option<Clock>,
@@ -509,6 +511,13 @@ impl Environment {
             .put_all(&[(name, Some(json))])?;
         self.catalogue.add_finding(key, finding);
         Ok(())
+    }
+
+    /// Whether opening goes on without the streams of a backend that failed for good: at a start, where those with the journals
+    /// are not among them. The streams are offline, and trying to open them again finds out that the backend must be opened
+    /// anew.
+    pub fn goes_without(&self, kind: BackendKind) -> bool {
+        kind != BackendKind::Segment && self.starting.load(Ordering::Acquire)
     }
 
     /// How often the backends had to be opened anew: a shard that works with an older opening has to follow.
@@ -672,6 +681,7 @@ impl Store {
             open,
             opened: Mutex::default(),
             generation: AtomicU64::new(0),
+            starting: AtomicBool::new(true),
             catalogue: catalogue.clone(),
             monotonic: options.monotonic,
             clock: options.clock,
@@ -691,6 +701,7 @@ impl Store {
         forget_settled(&env)?;
         opened.iter_mut().try_for_each(Shard::drop_unfinished)?;
         crate::orphans::look_for_orphans(&env, &mut opened, now)?;
+        env.starting.store(false, Ordering::Release);
         let mut shards = Vec::new();
         let mut runners = Vec::new();
         for (number, shard) in opened.into_iter().enumerate() {

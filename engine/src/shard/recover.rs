@@ -16,7 +16,7 @@ use crate::store::{Environment, KnownLog};
 use crate::stream::Stream;
 use crate::stream::ledger::Ledger;
 use crate::stream::messages::Identity;
-use crate::stream::settings::BackendKind;
+use crate::stream::settings::{BackendKind, Settings};
 use crate::types::{Entry, LogId, NanoTime, Seq};
 
 /// Bytes of the journal that are replayed before the streams' logs are written.
@@ -214,10 +214,15 @@ impl Shard {
             Ok(stream) => {
                 self.streams.insert(id, stream);
             }
-            Err(error) if error.kind == Kind::Poisoned => return Err(error),
+            Err(error) if self.stops_opening(&error, &snapshot.settings) => return Err(error),
             Err(error) => self.note_offline(snapshot, &error, now),
         }
         Ok(())
+    }
+
+    /// Whether the shard cannot be opened because one of its streams cannot.
+    fn stops_opening(&self, error: &Error, settings: &Settings) -> bool {
+        error.kind == Kind::Poisoned && !self.env.goes_without(settings.backend)
     }
 
     /// Works on one stream while the shard is being opened.
@@ -234,18 +239,17 @@ impl Shard {
     /// If the whole backend must be opened anew.
     fn keep_or_note(&mut self, id: LogId, outcome: Result<()>, now: NanoTime) -> Result<()> {
         let Err(error) = outcome else { return Ok(()) };
-        match error.kind {
-            Kind::Poisoned => return Err(error),
+        if error.kind == Kind::Full {
             // The stream has it all in memory, and the journal keeps it until there is room.
-            Kind::Full => {
-                self.not_written(id, error, now);
-                return Ok(());
-            }
-            _ => {}
+            self.not_written(id, error, now);
+            return Ok(());
         }
         let Some(stream) = self.streams.remove(&id) else {
             return Ok(());
         };
+        if self.stops_opening(&error, &stream.messages.settings) {
+            return Err(error);
+        }
         let mut snapshot = StreamSnapshot::of(&stream, self.number, stream.position);
         let last = stream.position;
         // Its log must be closed before it can be opened anew.
