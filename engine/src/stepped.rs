@@ -1,6 +1,8 @@
 //! A store whose shards run when they are told to, all on the caller's thread, so that a simulation decides what happens
 //! in which order and can repeat it. For tests: nothing here waits, and a call that waits for a shard would wait for ever.
 
+mod twin;
+
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -8,6 +10,8 @@ use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
 use crate::shard::{Input, Runner};
 use crate::store::{Environment, OpenBackend, Store, StoreOptions};
+
+pub use twin::Twin;
 
 /// The store. Dropping it is what a killed process leaves: nothing more is written.
 pub struct SteppedStore {

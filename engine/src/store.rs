@@ -479,6 +479,25 @@ pub(crate) struct KnownLog {
 }
 
 impl Environment {
+    /// With nothing opened yet.
+    pub fn new(open: OpenBackend, options: StoreOptions, errands: Errands) -> Arc<Self> {
+        Arc::new(Self {
+            open,
+            opened: Mutex::default(),
+            generation: AtomicU64::new(0),
+            starting: AtomicBool::new(true),
+            catalogue: Arc::default(),
+            monotonic: options.monotonic,
+            clock: options.clock,
+            checkpoint_bytes: options.checkpoint_bytes,
+            batches: crate::stream::OpenBatches::new(options.batches),
+            pools: Pools::new(options.capacity),
+            entropy: options.entropy,
+            segment_bytes: options.segment_bytes,
+            errands,
+        })
+    }
+
     /// A backend, opened if it was not yet.
     pub fn backend(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
         let mut opened = self.opened.lock();
@@ -676,24 +695,11 @@ impl Store {
                 options.shards
             )));
         }
-        let catalogue = Arc::new(Catalogue::default());
-        let env = Arc::new(Environment {
-            open,
-            opened: Mutex::default(),
-            generation: AtomicU64::new(0),
-            starting: AtomicBool::new(true),
-            catalogue: catalogue.clone(),
-            monotonic: options.monotonic,
-            clock: options.clock,
-            checkpoint_bytes: options.checkpoint_bytes,
-            batches: crate::stream::OpenBatches::new(options.batches),
-            pools: Pools::new(options.capacity),
-            entropy: options.entropy,
-            segment_bytes: options.segment_bytes,
-            errands,
-        });
+        let (wished, queue) = (options.shards, options.queue);
+        let env = Environment::new(open, options, errands);
+        let catalogue = env.catalogue.clone();
         let now = (env.clock)();
-        let count = shard_count(&env, options.shards)?;
+        let count = shard_count(&env, wished)?;
         take_findings(&env, now)?;
         let mut opened = (0..count)
             .map(|number| Shard::open(number, env.clone(), now))
@@ -705,7 +711,7 @@ impl Store {
         let mut shards = Vec::new();
         let mut runners = Vec::new();
         for (number, shard) in opened.into_iter().enumerate() {
-            let (handle, receiver, load) = ShardHandle::new(options.queue);
+            let (handle, receiver, load) = ShardHandle::new(queue);
             runners.push(Runner::new(shard, handle.clone(), receiver, load, outlet(number)));
             shards.push(handle);
         }

@@ -112,6 +112,8 @@ struct State {
     digest: u64,
     /// Whether each call is told, for a seed to be understood.
     told: bool,
+    /// Whether calls are those of an observer: they count for nothing, and none fails.
+    observed: bool,
     /// Held by whoever has the store.
     locked: Weak<()>,
 }
@@ -145,6 +147,7 @@ impl SimulatedDisk {
                 injected: Injected::default(),
                 digest: 0,
                 told: false,
+                observed: false,
                 locked: Weak::new(),
             }),
             stepped: AtomicBool::new(false),
@@ -165,6 +168,11 @@ impl SimulatedDisk {
     /// From now on, each call is written to standard error.
     pub fn tell(&self) {
         self.state.lock().told = true;
+    }
+
+    /// Until this is called again with `false`, calls are those of an observer: they count for nothing, and none fails.
+    pub fn observe(&self, observed: bool) {
+        self.state.lock().observed = observed;
     }
 
     /// Whether each call is written to standard error.
@@ -429,6 +437,9 @@ impl State {
         if self.halted {
             return Err(io::Error::other("the process is gone"));
         }
+        if self.observed {
+            return Ok(());
+        }
         self.calls += 1;
         self.total += 1;
         if self.total == self.end_at {
@@ -452,7 +463,7 @@ impl State {
 
     /// Notes what a call is given.
     fn note(&mut self, call: &str, path: &Path, number: u64, bytes: &[u8]) {
-        if self.halted {
+        if self.halted || self.observed {
             return;
         }
         if self.told {

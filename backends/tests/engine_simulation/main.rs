@@ -19,12 +19,12 @@ mod world;
 use support::Random;
 use weir_backends::segment::disk::Injected;
 use workload::Simulation;
-use world::{Shape, World};
+use world::{Ground, Shape, World};
 
 /// Seeds of one run of the tests.
 const SEEDS: u64 = 200;
 /// Seeds that found something once.
-const FOUND: [u64; 5] = [2, 255, 558, 10_093, 10_408];
+const FOUND: [u64; 6] = [2, 255, 558, 10_093, 10_408, 35_449];
 
 /// What came of a seed.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,9 +35,10 @@ struct Outcome {
     answers: [u64; 3],
 }
 
-fn one(seed: u64) -> Outcome {
+fn one(seed: u64, ground: Ground) -> Outcome {
     let mut random = Random(seed);
     let shape = Shape {
+        ground,
         shards: 1 + random.below(3) as usize,
         checkpoint_bytes: [1_000, 10_000, 200_000][random.below(3) as usize],
         segment_bytes: [4 << 10, 16 << 10, 64 << 10][random.below(3) as usize],
@@ -52,7 +53,13 @@ fn one(seed: u64) -> Outcome {
         simulation.tell(&format!("round {round} opens"));
         simulation.world.open().expect("the store opens");
         simulation.verify(&format!("round {round}, after it was {ended}"));
-        simulation.draw_fault();
+        if ground == Ground::Disk {
+            simulation.draw_fault();
+        }
+        let has_twin = !simulation.world.is_over() && (ground != Ground::Disk || simulation.random.one_in(2));
+        if has_twin {
+            simulation.world.begin_twin();
+        }
         let acts = simulation.random.below(70);
         for _ in 0..acts {
             simulation.act();
@@ -65,6 +72,11 @@ fn one(seed: u64) -> Outcome {
                 simulation.world.pass(nanos);
             }
             simulation.listen();
+            if has_twin {
+                simulation
+                    .world
+                    .check_twin(false, &format!("seed {seed}, round {round}"));
+            }
             if simulation.world.is_over() {
                 break;
             }
@@ -75,11 +87,15 @@ fn one(seed: u64) -> Outcome {
                 .disk
                 .fail_at(0, weir_backends::segment::disk::Failure::Io, false);
             simulation.verify(&format!("round {round}, still running"));
+            simulation
+                .world
+                .check_twin(true, &format!("seed {seed}, round {round}, at rest"));
         }
         let over = simulation.world.is_over();
         ended = match simulation.random.below(3) {
             0 if !over => "closed",
             0 | 1 => "killed",
+            _ if ground != Ground::Disk => "killed",
             _ => "powerless",
         };
         simulation.tell(ended);
@@ -110,11 +126,11 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn run(seeds: impl Iterator<Item = u64>) {
+fn run(ground: Ground, seeds: impl Iterator<Item = u64>) {
     let mut all = Vec::new();
     let mut failed = Vec::new();
     for seed in seeds {
-        match std::panic::catch_unwind(|| one(seed)) {
+        match std::panic::catch_unwind(|| one(seed, ground)) {
             Ok(outcome) => all.push(outcome),
             Err(_) => {
                 eprintln!("it fails with WEIR_SEED={seed}");
@@ -156,17 +172,36 @@ fn run(seeds: impl Iterator<Item = u64>) {
 #[test]
 fn what_was_acknowledged_survives() {
     if let Some(seed) = number("WEIR_SEED") {
-        eprintln!("{:?}", one(seed));
+        eprintln!("{:?}", one(seed, Ground::Disk));
         return;
     }
     let first = number("WEIR_FIRST").unwrap_or(0);
     let last = first + number("WEIR_SEEDS").unwrap_or(SEEDS);
-    run((first..last).chain(FOUND));
+    run(Ground::Disk, (first..last).chain(FOUND));
 }
 
 #[test]
 fn a_seed_does_the_same_twice() {
     for seed in 0..10 {
-        assert_eq!(one(seed), one(seed), "seed {seed}");
+        assert_eq!(one(seed, Ground::Disk), one(seed, Ground::Disk), "seed {seed}");
     }
+}
+
+/// Seeds of a ground without faults, `WEIR_SEED` one of them.
+fn twins(ground: Ground, seeds: u64) {
+    match number("WEIR_SEED") {
+        Some(seed) => run(ground, [seed].into_iter()),
+        None => run(ground, 0..number("WEIR_SEEDS").unwrap_or(seeds)),
+    }
+}
+
+#[test]
+fn a_twin_on_memory_is_the_same() {
+    twins(Ground::Memory, 60);
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_twin_on_rocksdb_is_the_same() {
+    twins(Ground::Rocks, 10);
 }

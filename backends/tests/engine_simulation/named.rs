@@ -1,17 +1,19 @@
 //! What the simulation found, each as short as it can be told.
 
 use weir_backends::segment::disk::Failure;
-use weir_engine::consumer::{AckPolicy, ConsumerConfig, PullRequest};
+use weir_engine::conformance::model::Dice;
+use weir_engine::consumer::{AckPolicy, ConsumerConfig, DeliverPolicy, PullRequest};
 use weir_engine::shard::Input;
 use weir_engine::stream::StreamConfig;
 use weir_engine::stream::settings::{Defaults, Settings};
-use weir_engine::{LogId, SECOND};
+use weir_engine::{LogId, SECOND, Seq};
 
-use crate::support::ACCOUNT;
-use crate::world::{Said, Shape, World};
+use crate::support::{ACCOUNT, Random};
+use crate::world::{Ground, Said, Shape, World};
 
 const STREAM: LogId = LogId(300);
 const SMALL: Shape = Shape {
+    ground: Ground::Disk,
     shards: 1,
     checkpoint_bytes: 1,
     segment_bytes: 4 << 10,
@@ -20,7 +22,7 @@ const SMALL: Shape = Shape {
 fn create(world: &World) {
     let config = StreamConfig {
         name: "S".into(),
-        subjects: vec!["s".into()],
+        subjects: vec!["s.>".into()],
         ..StreamConfig::default()
     };
     let settings = Settings::of(&config, &Defaults::default()).expect("settings make sense");
@@ -30,9 +32,13 @@ fn create(world: &World) {
 }
 
 fn publish(world: &World, number: u64) {
+    publish_to(world, number, "s.a");
+}
+
+fn publish_to(world: &World, number: u64, subject: &'static str) {
     let input = Input::Publish {
         stream: STREAM,
-        subject: "s".into(),
+        subject: subject.into(),
         headers_len: 0,
         body: vec![0; 100].into(),
         ticket: world.ticket(number),
@@ -51,6 +57,33 @@ fn pull(world: &World, batch: u64) {
         reply: "_PULL.1".into(),
     };
     world.submit(0, input);
+}
+
+fn consumer() -> ConsumerConfig {
+    ConsumerConfig {
+        durable_name: "c".into(),
+        name: "c".into(),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: 30 * SECOND,
+        max_waiting: 10,
+        ..ConsumerConfig::default()
+    }
+}
+
+/// The sequences that were delivered since this was last asked.
+fn delivered(world: &mut World) -> Vec<Seq> {
+    let said = world.said();
+    let delivered = said.iter().filter_map(|(_, _, said)| match said {
+        Said::Delivered(delivery) => Some(delivery.message.seq),
+        _ => None,
+    });
+    delivered.collect()
+}
+
+/// The process is killed, and the next one begins.
+fn restart(world: &mut World) {
+    world.kill();
+    world.open().expect("the store opens");
 }
 
 /// Whether a request was answered, and well.
@@ -109,16 +142,7 @@ fn what_is_removed_in_the_turn_that_reads_ahead_is_not_delivered() {
     for number in 1..4 {
         publish(&world, number);
     }
-    world.ask(0, 4, |shard| {
-        let config = ConsumerConfig {
-            durable_name: "c".into(),
-            name: "c".into(),
-            ack_policy: AckPolicy::Explicit,
-            max_waiting: 10,
-            ..ConsumerConfig::default()
-        };
-        shard.create_consumer(STREAM, config)
-    });
+    world.ask(0, 4, |shard| shard.create_consumer(STREAM, consumer()));
     world.turn(0);
     assert!(is_done(&mut world, 4));
     // So that the newest messages are not in memory.
@@ -129,10 +153,92 @@ fn what_is_removed_in_the_turn_that_reads_ahead_is_not_delivered() {
     world.turn(0);
     pull(&world, 5);
     world.turn(0);
-    let said = world.said();
-    let delivered = said.iter().filter_map(|(_, _, said)| match said {
-        Said::Delivered(delivery) => Some(delivery.message.seq),
-        _ => None,
+    assert_eq!(delivered(&mut world), [1, 3]);
+}
+
+/// Seed 35449: the log of a deleted stream could not be removed, and at the next start the stream was there again, offline.
+#[test]
+fn a_deleted_stream_whose_log_could_not_be_removed_stays_away() {
+    for (n, power) in (1..12).flat_map(|n| [(n, false), (n, true)]) {
+        let mut world = World::new(n, SMALL);
+        world.open().expect("the store opens");
+        create(&world);
+        publish(&world, 2);
+        world.turn(0);
+        world.settle(&mut Random(n));
+        world.ask(0, 3, |shard| shard.delete_stream(STREAM));
+        world.said();
+        world.disk.fail_at(n, Failure::Io, false);
+        world.turn(0);
+        if !is_done(&mut world, 3) {
+            continue;
+        }
+        world.disk.fail_at(0, Failure::Io, false);
+        world.settle(&mut Random(n));
+        if power {
+            world.disk.lose_power(&mut Dice::new(n));
+        }
+        restart(&mut world);
+        let catalogue = world.store().store().catalogue().clone();
+        assert!(catalogue.all().is_empty(), "call {n} failed: {:?}", catalogue.trouble());
+        assert!(
+            catalogue.findings().is_empty(),
+            "call {n} failed: {:?}",
+            catalogue.findings()
+        );
+    }
+}
+
+/// Seed 150 of the twins: what was passed over, because it was gone, stood before what was delivered, and after a restart all
+/// of it came again.
+#[test]
+fn what_a_list_delivered_behind_a_gap_does_not_come_again() {
+    let mut world = World::new(1, SMALL);
+    world.open().expect("the store opens");
+    create(&world);
+    publish_to(&world, 1, "s.a");
+    publish_to(&world, 2, "s.b");
+    world.ask(0, 3, |shard| {
+        let config = ConsumerConfig {
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ..consumer()
+        };
+        shard.create_consumer(STREAM, config)
     });
-    assert_eq!(delivered.collect::<Vec<_>>(), [1, 3]);
+    world.ask(0, 4, |shard| shard.delete_message(STREAM, 1, false));
+    world.turn(0);
+    pull(&world, 5);
+    world.turn(0);
+    assert_eq!(delivered(&mut world), [2]);
+    restart(&mut world);
+    pull(&world, 5);
+    world.turn(0);
+    assert_eq!(delivered(&mut world), [0; 0]);
+}
+
+/// Seed 27 of the twins: what a consumer had passed over, because it did not want it, it got after a restart when its filter
+/// had been changed meanwhile.
+#[test]
+fn a_consumer_with_another_filter_keeps_its_place_over_a_restart() {
+    let mut world = World::new(1, SMALL);
+    world.open().expect("the store opens");
+    create(&world);
+    let wants = |subject: &str| ConsumerConfig {
+        filter_subject: subject.into(),
+        ..consumer()
+    };
+    let config = wants("s.a");
+    world.ask(0, 1, move |shard| shard.create_consumer(STREAM, config));
+    publish_to(&world, 2, "s.b");
+    pull(&world, 1);
+    world.turn(0);
+    let config = wants("s.b");
+    world.ask(0, 3, move |shard| shard.update_consumer(STREAM, "c", config));
+    world.turn(0);
+    assert_eq!(delivered(&mut world), [0; 0]);
+    restart(&mut world);
+    pull(&world, 1);
+    publish_to(&world, 4, "s.b");
+    world.turn(0);
+    assert_eq!(delivered(&mut world), [2]);
 }

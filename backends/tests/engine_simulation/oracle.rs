@@ -133,6 +133,8 @@ pub struct Known {
     tightest: Tightest,
     entries: BTreeMap<Seq, Entry>,
     by_order: BTreeMap<u64, Seq>,
+    /// What had the sequences of others that came later, when what was not synced was lost: it may be found again.
+    former: BTreeMap<u64, (Seq, Body)>,
     /// Published, and what came of it is open; with the batch that they belong to.
     tried: BTreeMap<u64, (Body, Option<String>)>,
     removals: Vec<Removal>,
@@ -179,6 +181,7 @@ impl Known {
             tightest: Tightest::default(),
             entries: BTreeMap::new(),
             by_order: BTreeMap::new(),
+            former: BTreeMap::new(),
             tried: BTreeMap::new(),
             removals: Vec::new(),
             ids: BTreeMap::new(),
@@ -217,6 +220,13 @@ impl Known {
         self.config_certain = true;
     }
 
+    /// It answers, so it is there; and stays, if what it answers is on disk.
+    fn answers(&mut self) {
+        if self.is_synced() {
+            self.is = Is::There;
+        }
+    }
+
     pub fn try_publish(&mut self, order: u64, body: Body, batch: Option<String>) {
         self.tried.insert(order, (body, batch));
     }
@@ -231,8 +241,7 @@ impl Known {
         let Some((body, _)) = self.tried.remove(&order) else {
             return;
         };
-        // It answers, so it is there.
-        self.is = Is::There;
+        self.answers();
         let id = header(&body.headers, "Nats-Msg-Id");
         if duplicate {
             let id = id.expect("only what has an id is a duplicate");
@@ -287,7 +296,7 @@ impl Known {
             self.name,
             self.last
         );
-        self.is = Is::There;
+        self.answers();
         for (seq, order) in (first..).zip(orders) {
             let (body, _) = self.tried.remove(order).expect("a member of the batch");
             self.put(*order, seq, body, time);
@@ -304,7 +313,11 @@ impl Known {
         }
         self.by_order.insert(order, seq);
         let entry = Entry { order, body, time, is };
-        self.entries.insert(seq, entry);
+        if let Some(former) = self.entries.insert(seq, entry) {
+            assert!(self.cuts > 0, "{}: {seq} is given twice", self.name);
+            self.by_order.remove(&former.order);
+            self.former.insert(former.order, (seq, former.body));
+        }
     }
 
     pub fn try_removal(&mut self, order: u64, takes: Takes) {
@@ -434,15 +447,15 @@ impl Known {
         let seq = message.seq;
         let order = message.payload.first_chunk().map(|order| u64::from_le_bytes(*order));
         let order = order.unwrap_or_else(|| panic!("{}: message {seq} is too short", self.name));
-        let body = match self.by_order.get(&order) {
-            Some(at) => {
-                assert_eq!(*at, seq, "{}: the message of {order} has another sequence", self.name);
-                &self.entries[at].body
+        let known = self.by_order.get(&order).map(|at| (*at, &self.entries[at].body));
+        let known = known.or_else(|| self.former.get(&order).map(|(at, body)| (*at, body)));
+        let body = match (known, self.tried.get(&order)) {
+            (Some((at, body)), _) => {
+                assert_eq!(at, seq, "{}: the message of {order} has another sequence", self.name);
+                body
             }
-            None => match self.tried.get(&order) {
-                Some((body, _)) => body,
-                None => panic!("{}: message {seq} should not be there: {order}", self.name),
-            },
+            (None, Some((body, _))) => body,
+            (None, None) => panic!("{}: message {seq} should not be there: {order}", self.name),
         };
         assert!(
             body.is(message),
@@ -627,7 +640,8 @@ impl Known {
             most <= 0 || info.num_ack_pending <= most.unsigned_abs() || self.updated || !consumer.straight,
             "{what}: {info:?}"
         );
-        if !consumer.straight || self.damaged {
+        // What is handed out without acknowledgements may be lost on the way, and counts all the same.
+        if !consumer.straight || self.damaged || consumer.config.ack_policy == AckPolicy::None {
             return;
         }
         let wanted = || {

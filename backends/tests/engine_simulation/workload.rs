@@ -183,6 +183,14 @@ impl Simulation {
                 _ => Durability::Sync,
             };
             settings.compression = *random.pick(&[Compression::None, Compression::None, Compression::Lz4]);
+            #[cfg(feature = "rocksdb")]
+            if self.world.ground() == crate::world::Ground::Rocks && !self.random.one_in(3) {
+                settings.backend = weir_engine::stream::settings::BackendKind::RocksDb;
+                settings.index = *self.random.pick(&[
+                    weir_engine::stream::settings::IndexKind::Paged,
+                    weir_engine::stream::settings::IndexKind::Resident,
+                ]);
+            }
         }
         let store = self.world.store().store();
         let (id, shard) = (store.allocate_id(), store.shard_for(ACCOUNT, name));

@@ -13,7 +13,7 @@ use weir_backends::segment::disk::SimulatedDisk;
 use weir_engine::consumer::ConsumerInfo;
 use weir_engine::shard::emit::{Delivery, Emit, Outlet, PubAck, Ticket};
 use weir_engine::shard::{InTurn, Input, ShardHandle};
-use weir_engine::stepped::SteppedStore;
+use weir_engine::stepped::{SteppedStore, Twin};
 use weir_engine::store::{OpenBackend, StoreOptions};
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::stream::{Message, StreamState};
@@ -65,9 +65,22 @@ impl Log {
     }
 }
 
+/// Where the store lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// All of it on the disk in memory.
+    Disk,
+    /// In the memory backend, which outlives the process.
+    Memory,
+    /// The messages in RocksDB, journals and catalogue on the disk in memory.
+    #[cfg(feature = "rocksdb")]
+    Rocks,
+}
+
 /// How the store is made in this run.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
+    pub ground: Ground,
     pub shards: usize,
     pub checkpoint_bytes: usize,
     pub segment_bytes: u64,
@@ -78,6 +91,10 @@ pub struct World {
     shape: Shape,
     clock: Arc<AtomicI64>,
     store: Option<SteppedStore>,
+    twin: Option<Twin>,
+    persistent: Arc<MemoryBackend>,
+    #[cfg(feature = "rocksdb")]
+    folder: Option<tempfile::TempDir>,
     /// What was opened last: held by nobody but the store, or it could not be opened anew.
     segment: Arc<Mutex<Weak<SegmentBackend>>>,
     log: Log,
@@ -129,10 +146,19 @@ impl World {
             },
             clock,
             store: None,
+            twin: None,
+            persistent: Arc::new(MemoryBackend::new()),
+            #[cfg(feature = "rocksdb")]
+            folder: None,
             segment: Arc::default(),
             digest: 0,
             steps: 0,
         }
+    }
+
+    #[cfg(feature = "rocksdb")]
+    pub fn ground(&self) -> Ground {
+        self.shape.ground
     }
 
     pub fn now(&self) -> NanoTime {
@@ -146,26 +172,77 @@ impl World {
     /// Opens the store.
     pub fn open(&mut self) -> Result<()> {
         self.disk.boot();
-        let (disk, segment) = (self.disk.clone(), self.segment.clone());
+        let (disk, segment, ground) = (self.disk.clone(), self.segment.clone(), self.shape.ground);
+        let persistent = self.persistent.clone();
+        #[cfg(feature = "rocksdb")]
+        let rocks = {
+            let folder = self
+                .folder
+                .get_or_insert_with(|| tempfile::tempdir().expect("a temporary folder"));
+            folder.path().to_owned()
+        };
         let open: OpenBackend = Box::new(move |kind| match kind {
+            BackendKind::Segment if ground == Ground::Memory => Ok(persistent.clone() as Arc<dyn Backend>),
             BackendKind::Segment => {
                 let backend = Arc::new(SegmentBackend::open_on(&disk, Path::new("/store"))?);
                 *segment.lock() = Arc::downgrade(&backend);
                 Ok(backend)
             }
+            #[cfg(feature = "rocksdb")]
+            BackendKind::RocksDb => Ok(Arc::new(weir_backends::rocks::RocksBackend::open(
+                &rocks,
+                &Default::default(),
+            )?)),
             _ => Ok(Arc::new(MemoryBackend::new()) as Arc<dyn Backend>),
         });
+        let store = SteppedStore::open(open, self.options(), |_| Box::new(Way(self.log.clone())))?;
+        self.store = Some(store);
+        Ok(())
+    }
+
+    fn options(&self) -> StoreOptions {
         let clock = self.clock.clone();
-        let options = StoreOptions {
+        StoreOptions {
             shards: self.shape.shards,
             checkpoint_bytes: self.shape.checkpoint_bytes,
             segment_bytes: self.shape.segment_bytes,
             entropy: 1,
             ..StoreOptions::new(Arc::new(move || clock.load(Ordering::Relaxed)))
-        };
-        let store = SteppedStore::open(open, options, |_| Box::new(Way(self.log.clone())))?;
-        self.store = Some(store);
-        Ok(())
+        }
+    }
+
+    /// From now on a twin is told what the journals say; it lies in memory.
+    pub fn begin_twin(&mut self) {
+        let options = self.options();
+        let store = self.store.as_mut().expect("the store is open");
+        let open: OpenBackend = Box::new(|_| Ok(Arc::new(MemoryBackend::new()) as Arc<dyn Backend>));
+        self.disk.observe(true);
+        self.twin = Some(Twin::of(store, open, options).expect("a twin"));
+        self.disk.observe(false);
+    }
+
+    /// The twin takes what the last turn said.
+    fn twin_follows(&mut self) {
+        if let (Some(twin), Some(store)) = (&mut self.twin, &mut self.store)
+            && !self.disk.is_halted()
+        {
+            self.disk.observe(true);
+            twin.follow(store).expect("the twin follows");
+            self.disk.observe(false);
+        }
+    }
+
+    /// Compares the twin with what it is a twin of; `whole` with each message.
+    pub fn check_twin(&mut self, whole: bool, what: &str) {
+        if let (Some(twin), Some(store)) = (&mut self.twin, &mut self.store)
+            && !self.disk.is_halted()
+        {
+            self.disk.observe(true);
+            twin.follow(store).expect("the twin follows");
+            let told = twin.differences(store, whole).expect("what can be compared");
+            self.disk.observe(false);
+            assert!(told.is_empty(), "{what}: the twin is another:\n{}", told.join("\n"));
+        }
     }
 
     pub fn store(&self) -> &SteppedStore {
@@ -174,11 +251,13 @@ impl World {
 
     /// Closes the store as it should be.
     pub fn close(&mut self) {
+        self.twin = None;
         self.store.take().expect("the store is open").close();
     }
 
     /// The process is gone.
     pub fn kill(&mut self) {
+        self.twin = None;
         self.disk.kill();
         self.store = None;
     }
@@ -285,6 +364,7 @@ impl World {
     pub fn turn(&mut self, shard: usize) {
         self.steps += 1;
         self.store.as_mut().expect("the store is open").turn(shard);
+        self.twin_follows();
     }
 
     /// One step of something: a turn of a shard, a part of a checkpoint, a file in the background.

@@ -181,7 +181,10 @@ impl Consumer {
     fn pass_over(&mut self, choice: &Choice) {
         match *choice {
             Choice::Again(seq) => {
-                self.forget(seq);
+                if self.forget(seq) {
+                    // The journal hears of it, or the floor would be another after a restart.
+                    self.turn_purged.get_or_insert_default().push(seq);
+                }
             }
             Choice::New(seq) => {
                 // What was removed has been taken off the count already, unless it was on the list.
@@ -280,10 +283,13 @@ impl Consumer {
 
     /// Takes a first delivery off what is to come.
     fn take_new(&mut self, seq: Seq) {
-        if self.initial.front() == Some(&seq) {
-            self.initial.pop_front();
-        } else {
-            self.next = self.next.max(seq + 1);
+        match self.initial.binary_search(&seq) {
+            // Those before it were gone, and passed over: the journal says nothing of them.
+            Ok(at) => _ = self.initial.drain(..=at),
+            Err(_) => {
+                self.initial.clear();
+                self.next = self.next.max(seq + 1);
+            }
         }
     }
 

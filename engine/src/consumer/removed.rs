@@ -34,6 +34,12 @@ impl Consumer {
         known
     }
 
+    /// Where it stands now is written to the journal with this turn: what it has looked at in vain stays behind it, also
+    /// over a restart.
+    pub fn note_place(&mut self) {
+        self.turn_purged.get_or_insert_default();
+    }
+
     /// A purge that is under way took these messages away, in ascending order.
     pub fn doom(&mut self, seqs: &[Seq]) {
         let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else {

@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::shard::errand::Errand;
 use crate::shard::holes::covered_key;
 use crate::shard::recover::saved_position;
+use crate::shard::restore::to_remove;
 use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, ledger_key, stream_key};
 use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::Environment;
@@ -211,6 +212,8 @@ impl Shard {
                 tracing::error!(log = %id, "message ids of a deleted stream: {error}");
             }
         }
+        let unremoved = self.unremoved.iter();
+        writes.extend(unremoved.map(|(id, settings)| to_remove(*id, self.number, settings)));
         let covered = bytes::Bytes::copy_from_slice(&position.to_le_bytes());
         writes.push((covered_key(self.number), Some(covered)));
         Job {

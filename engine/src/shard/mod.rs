@@ -72,6 +72,8 @@ pub(crate) struct Shard {
     faulty: Vec<(LogId, Error)>,
     /// Streams deleted in this turn, whose logs go once the journal has it.
     doomed: Vec<(LogId, Settings)>,
+    /// Streams deleted whose logs could not be removed: the next start does it.
+    unremoved: Vec<(LogId, Settings)>,
     deadlines: BTreeSet<(NanoTime, LogId)>,
     deadline_of: HashMap<LogId, NanoTime, RandomState>,
     /// When the journal has to be synced for streams with an interval.
@@ -300,15 +302,16 @@ impl Shard {
         Ok(())
     }
 
-    /// Removes the log of a stream that is deleted. Should that fail, the stream is gone all the same, and its log is
-    /// found at the next start.
-    fn remove_log(&self, id: LogId, settings: &Settings) {
+    /// Removes the log of a stream that is deleted. Should that fail, the stream is gone all the same, and its log goes at
+    /// the next start: the journal says so, and what comes after it a checkpoint.
+    fn remove_log(&mut self, id: LogId, settings: &Settings) {
         let removed = self
             .env
             .backend(settings.backend)
             .and_then(|backend| crate::store::remove_log(backend.as_ref(), id, settings));
         if let Err(error) = removed {
-            tracing::error!(log = %id, "removing the log of a deleted stream: {error}");
+            tracing::error!(log = %id, "removing the log of a deleted stream, at the next start then: {error}");
+            self.unremoved.push((id, *settings));
         }
     }
 
@@ -390,6 +393,30 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// The last record of its journal.
+    #[cfg(feature = "conformance")]
+    pub fn position(&self) -> Seq {
+        self.position
+    }
+
+    /// Its journal, to read.
+    #[cfg(feature = "conformance")]
+    pub fn journal_reader(&self) -> Arc<dyn crate::backend::LogReader> {
+        self.journal.reader()
+    }
+
+    /// The streams that the journal tells of, without those that are offline.
+    #[cfg(feature = "conformance")]
+    pub fn journaled(&mut self) -> impl Iterator<Item = (&LogId, &mut Stream)> {
+        self.streams.iter_mut().filter(|(_, stream)| stream.is_journaled())
+    }
+
+    /// The streams that are offline.
+    #[cfg(feature = "conformance")]
+    pub fn offline_ids(&self) -> Vec<LogId> {
+        self.offline.ids()
     }
 
     /// Nothing came for a while: memory that only a busy shard needs is let go.

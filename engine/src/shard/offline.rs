@@ -55,6 +55,12 @@ impl OfflineStreams {
         self.streams.contains_key(&id)
     }
 
+    /// All of them.
+    #[cfg(feature = "conformance")]
+    pub fn ids(&self) -> Vec<LogId> {
+        self.streams.keys().copied().collect()
+    }
+
     /// Whether memory still has a stream.
     pub fn is_readable(&self, id: LogId) -> bool {
         self.streams.get(&id).is_some_and(|offline| offline.frozen.is_some())

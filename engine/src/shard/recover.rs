@@ -74,6 +74,7 @@ impl Shard {
             unfinished: Vec::new(),
             faulty: Vec::new(),
             doomed: Vec::new(),
+            unremoved: Vec::new(),
             deadlines: Default::default(),
             deadline_of: Default::default(),
             sync_due: None,
@@ -510,7 +511,7 @@ fn note_lost(stream: &mut Stream, now: NanoTime) -> bool {
 }
 
 /// Opens a stream from a snapshot that the journal or a checkpoint has; its log must be there if it is an `existing` one.
-pub(super) fn load_stream(
+pub(crate) fn load_stream(
     env: &Environment,
     snapshot: StreamSnapshot,
     now: NanoTime,
@@ -542,7 +543,7 @@ pub(super) fn load_stream(
 }
 
 /// Applies one journal record to the one stream that is being opened.
-pub(super) fn replay_one(
+pub(crate) fn replay_one(
     env: &Environment,
     stream: &mut Option<Stream>,
     position: Seq,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, KvWrite};
 use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Result};
 use crate::headers;
@@ -39,6 +39,11 @@ fn key(id: LogId) -> Bytes {
     [RESTORING_PREFIX, id.to_string().as_bytes()].concat().into()
 }
 
+/// A note of a log that is to go at the next start, unless a stream has it then.
+pub(super) fn to_remove(id: LogId, shard: usize, settings: &Settings) -> KvWrite {
+    (key(id), Some(crate::json::to_json(&(shard, settings))))
+}
+
 impl InTurn<'_, '_> {
     /// Begins to restore a stream; its configuration was validated. `first` is the first sequence it may have. Nobody
     /// sees it before [`InTurn::finish_restore`].
@@ -56,9 +61,8 @@ impl InTurn<'_, '_> {
         if settings.is_journaled() {
             self.shard.need_room(id, NEW_STREAM_BYTES, self.turn.now)?;
         }
-        let value = crate::json::to_json(&(self.shard.number, settings));
         let kv = self.shard.env.backend(BackendKind::Segment)?.kv();
-        kv.put_all(&[(key(id), Some(value))])?;
+        kv.put_all(&[to_remove(id, self.shard.number, &settings)])?;
         let who = Identity {
             id,
             account: account.clone(),

@@ -39,6 +39,9 @@ pub(crate) struct Runner {
     entropy: u64,
     /// Storage failed so, and could not be opened anew yet.
     broken: Option<Error>,
+    /// How often its shard was opened anew.
+    #[cfg(feature = "conformance")]
+    openings: u64,
 }
 
 impl Runner {
@@ -61,6 +64,8 @@ impl Runner {
             commands: Commands::default(),
             emits: Vec::new(),
             broken: None,
+            #[cfg(feature = "conformance")]
+            openings: 0,
         }
     }
 
@@ -103,6 +108,12 @@ impl Runner {
     #[cfg(feature = "conformance")]
     pub fn is_broken(&self) -> bool {
         self.broken.is_some()
+    }
+
+    /// Its shard, and how often that was opened anew.
+    #[cfg(feature = "conformance")]
+    pub fn shard(&mut self) -> (&mut Shard, u64) {
+        (&mut self.shard, self.openings)
     }
 
     /// Whether something is to be done now that nobody has to ask for.
@@ -204,6 +215,10 @@ impl Runner {
     /// Throws away what is in memory and opens everything anew from disk; where that fails, it is tried again in a while,
     /// and whoever asks for something meanwhile is told the error. Answers whether the shard goes on.
     fn reopen(&mut self, error: Error, wait: bool) -> bool {
+        #[cfg(feature = "conformance")]
+        {
+            self.openings += 1;
+        }
         let now = self.clocks.now();
         match contained(|| self.shard.reopen(now)) {
             Ok(()) => {

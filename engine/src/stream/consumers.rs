@@ -97,11 +97,11 @@ impl Stream {
         let before = before.map(|consumer| (consumer.filters().to_vec(), consumer.held()));
         self.set_consumer_config(serial, config, turn.now)?;
         if let Some((filters, held)) = before
-            && self
-                .consumers
-                .get(&serial)
-                .is_some_and(|consumer| consumer.filters() != filters)
+            && let Some(consumer) = self.consumers.get_mut(&serial)
+            && consumer.filters() != filters
         {
+            // What it passed over, because it did not want it then, does not come back.
+            consumer.note_place();
             // It may have been the only one that wanted some of the messages.
             self.release_held(&filters, held, turn)?;
         }

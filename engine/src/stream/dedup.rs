@@ -103,6 +103,19 @@ impl Dedup {
         self.unsaved += 1;
     }
 
+    /// The same ids, of which no checkpoint has any.
+    #[cfg(feature = "conformance")]
+    pub fn copy(&self) -> Self {
+        let mut copy = Self::default();
+        for (time, id) in &self.queue {
+            if let Some((seq, _)) = self.by_id.get(id).filter(|(_, at)| at == time) {
+                copy.insert(id, *seq, *time);
+            }
+        }
+        copy.last = self.last.clone();
+        copy
+    }
+
     /// What came and went since this was last asked: for a checkpoint. Each new part is up to about [`PART_BYTES`] long.
     pub fn take_delta(&mut self) -> Delta {
         let mut delta = Delta {

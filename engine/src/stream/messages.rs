@@ -183,6 +183,12 @@ impl Messages {
         self.reader.lost()
     }
 
+    /// Its log, to read.
+    #[cfg(feature = "conformance")]
+    pub fn reader(&self) -> &Arc<dyn LogReader> {
+        &self.reader
+    }
+
     /// The state that clients are told.
     pub fn state(&mut self) -> Result<StreamState> {
         let first_seq = self.first();

@@ -80,6 +80,16 @@ impl Stream {
         Ok(())
     }
 
+    /// What consumers have still to send is counted anew.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn recount(&mut self) -> Result<()> {
+        let mut consumers = self.consumers.values_mut();
+        consumers.try_for_each(|consumer| consumer.recount(&mut self.messages))
+    }
+
     /// After replay: what consumers count is counted anew.
     ///
     /// # Errors

@@ -1,0 +1,289 @@
+//! A twin of a stepped store: it is told what the journals say, turn by turn, decides nothing, and must be the same all the
+//! same. What a replica will be, and what each start is.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::SteppedStore;
+use crate::backend::{Direction, LogChange, Want};
+use crate::consumer::ConsumerSnapshot;
+use crate::error::{Error, Kind, Result};
+use crate::shard::command::Command;
+use crate::shard::errand::Errands;
+use crate::shard::recover::{load_stream, replay_one};
+use crate::shard::snapshot::StreamSnapshot;
+use crate::store::{Environment, OpenBackend, StoreOptions};
+use crate::stream::Stream;
+use crate::types::{Entry, LogId, NanoTime, Record, Seq};
+
+/// Differences that are told of one comparison.
+const TOLD: usize = 8;
+
+/// The streams of a store once more.
+pub struct Twin {
+    env: Arc<Environment>,
+    streams: BTreeMap<LogId, Stream>,
+    /// Of each shard, the last record of its journal that this has, and how often the shard had been opened then.
+    seen: Vec<(Seq, u64)>,
+}
+
+impl Twin {
+    /// Copies what a store has now, onto backends of its own; `options` are those of the store.
+    ///
+    /// # Errors
+    /// If something of it cannot be read or written.
+    pub fn of(store: &mut SteppedStore, open: OpenBackend, options: StoreOptions) -> Result<Self> {
+        let mut twin = Self {
+            env: Environment::new(open, options, Errands::stepped()),
+            streams: BTreeMap::new(),
+            seen: vec![(0, 0); store.runners.len()],
+        };
+        for number in 0..store.runners.len() {
+            twin.copy_shard(store, number)?;
+        }
+        Ok(twin)
+    }
+
+    fn copy_shard(&mut self, store: &mut SteppedStore, number: usize) -> Result<()> {
+        let Some(Some(runner)) = store.runners.get_mut(number) else {
+            return Ok(());
+        };
+        let (shard, openings) = runner.shard();
+        self.seen[number] = (shard.position(), openings);
+        let now = (self.env.clock)();
+        for (id, stream) in shard.journaled() {
+            let position = stream.position;
+            let snapshot = StreamSnapshot::of(stream, number, position);
+            self.copy_log(*id, stream)?;
+            let mut copy = load_stream(&self.env, snapshot, now, true)?;
+            copy.position = position;
+            copy.messages.dedup = stream.messages.dedup.copy();
+            copy.messages.ledger = stream.messages.ledger.clone();
+            self.streams.insert(*id, copy);
+        }
+        Ok(())
+    }
+
+    /// Fills a log with what a stream's log has.
+    fn copy_log(&self, id: LogId, stream: &Stream) -> Result<()> {
+        let backend = self.env.backend(stream.messages.settings.backend)?;
+        let (mut log, _) = backend.open(id, &crate::backend::LogOptions::default())?;
+        let mut entries: Vec<Entry> = Vec::new();
+        let reader = stream.messages.reader();
+        reader.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
+            entries.push(entry.to_entry());
+            ControlFlow::Continue(())
+        })?;
+        // What a start found to be beyond the limits goes from the log in the stream's next turn only.
+        entries.retain(|entry| stream.messages.index.is_live(entry.seq).unwrap_or(true));
+        let records: Vec<Record<'_>> = entries
+            .iter()
+            .map(|entry| Record {
+                seq: entry.seq,
+                time: entry.time,
+                head: &entry.head,
+                body: &entry.body,
+            })
+            .collect();
+        log.write(&LogChange {
+            append: &records,
+            ..LogChange::default()
+        })
+    }
+
+    /// Takes what the journals have more. A shard that was opened anew is copied anew: which of its last records counted
+    /// only its disk knows.
+    ///
+    /// # Errors
+    /// If a record cannot be read or applied.
+    pub fn follow(&mut self, store: &mut SteppedStore) -> Result<()> {
+        let now = (self.env.clock)();
+        for number in 0..store.runners.len() {
+            let Some(Some(runner)) = store.runners.get_mut(number) else {
+                continue;
+            };
+            let (shard, openings) = runner.shard();
+            let (seen, opened) = self.seen[number];
+            if openings != opened {
+                self.forget_shard(number)?;
+                if !runner.is_broken() {
+                    self.copy_shard(store, number)?;
+                }
+                continue;
+            }
+            let mut entries: Vec<Entry> = Vec::new();
+            let journal = shard.journal_reader();
+            journal.scan(
+                seen + 1..=shard.position(),
+                Want::Full,
+                Direction::Forward,
+                &mut |entry| {
+                    entries.push(entry.to_entry());
+                    ControlFlow::Continue(())
+                },
+            )?;
+            self.seen[number].0 = shard.position();
+            for entry in entries {
+                let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
+                if matches!(command, Command::DeleteStream) {
+                    self.remove(id)?;
+                    continue;
+                }
+                let mut stream = self.streams.remove(&id);
+                replay_one(&self.env, &mut stream, entry.seq, command, now)?;
+                if let Some(mut stream) = stream {
+                    stream.messages.write(false)?;
+                    self.streams.insert(id, stream);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, id: LogId) -> Result<()> {
+        let Some(stream) = self.streams.remove(&id) else {
+            return Ok(());
+        };
+        let settings = stream.messages.settings;
+        drop(stream);
+        crate::store::remove_log(self.env.backend(settings.backend)?.as_ref(), id, &settings)
+    }
+
+    fn forget_shard(&mut self, number: usize) -> Result<()> {
+        let shards = self.seen.len();
+        let of = |stream: &Stream| crate::store::shard_for(stream.account(), stream.name(), shards);
+        let ids: Vec<LogId> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| of(stream) == number)
+            .map(|(id, _)| *id)
+            .collect();
+        ids.into_iter().try_for_each(|id| self.remove(id))
+    }
+
+    /// What is not the same, a line each; `whole` if messages are to be compared as well.
+    ///
+    /// # Errors
+    /// If something cannot be read.
+    pub fn differences(&mut self, store: &mut SteppedStore, whole: bool) -> Result<Vec<String>> {
+        let mut told = Vec::new();
+        let mut known = Vec::new();
+        let now = (self.env.clock)();
+        let catalogue = store.store.catalogue().clone();
+        for (number, runner) in store.runners.iter_mut().enumerate() {
+            let Some(runner) = runner.as_mut().filter(|runner| !runner.is_broken()) else {
+                known.extend(self.streams.keys().copied());
+                continue;
+            };
+            let (shard, openings) = runner.shard();
+            if (shard.position(), openings) != self.seen[number] {
+                return Err(Error::new(Kind::Invalid, "the twin has not followed"));
+            }
+            known.extend(shard.offline_ids());
+            for (id, stream) in shard.journaled() {
+                known.push(*id);
+                let Some(twin) = self.streams.get_mut(id) else {
+                    told.push(format!("{} {id} is not there", stream.name()));
+                    continue;
+                };
+                let before = told.len();
+                compare(stream, twin, now, whole, &mut told)?;
+                let entry = catalogue.by_id(*id);
+                if !entry.is_some_and(|entry| entry.config == *twin.config()) {
+                    told.push("the catalogue has another configuration".into());
+                }
+                for line in &mut told[before..] {
+                    *line = format!("{}: {line}", stream.name());
+                }
+            }
+        }
+        for (id, twin) in &self.streams {
+            if !known.contains(id) {
+                told.push(format!("{} {id} should not be there", twin.name()));
+            }
+        }
+        told.truncate(TOLD);
+        Ok(told)
+    }
+}
+
+fn compare(stream: &mut Stream, twin: &mut Stream, now: NanoTime, whole: bool, told: &mut Vec<String>) -> Result<()> {
+    twin.recount()?;
+    let [one, other] = [&*stream, &*twin].map(|stream| StreamSnapshot {
+        consumers: Vec::new(),
+        // Where nothing is left of a log, that is the log's own business.
+        log_last: 0,
+        log_change: 0,
+        ..StreamSnapshot::of(stream, 0, 0)
+    });
+    fields("", &one, &other, told);
+    let [mut one, mut other] = [stream.state()?, twin.state()?];
+    for state in [&mut one, &mut other] {
+        // That a stream without a message was purged, nothing keeps.
+        state.first_seq = state.first_seq.max(1);
+    }
+    same("state", &one, &other, told);
+    let [one, other] = [&*stream, &*twin].map(Stream::consumer_snapshots);
+    let names = |of: &[ConsumerSnapshot]| of.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+    same("consumers", &names(&one), &names(&other), told);
+    for (one, other) in one.iter().zip(&other) {
+        let what = format!("consumer {}: ", one.name);
+        // How far a consumer has looked in vain, it tells nobody: what it has still to send is counted below.
+        let live = |seq: &Seq| stream.messages.index.is_live(*seq).unwrap_or(true);
+        let [one, other] = [one, other].map(|of| ConsumerSnapshot {
+            next: 0,
+            // What is gone is passed over in silence.
+            initial: of.initial.iter().copied().filter(live).collect(),
+            ..of.clone()
+        });
+        fields(&what, &one, &other, told);
+        let count = |of: &Stream| {
+            let info = of.consumer_info(&one.name, now);
+            info.map(|info| (info.num_pending, info.num_redelivered))
+        };
+        same(&format!("{what}counts"), &count(stream), &count(twin), told);
+    }
+    let ids = |of: &Stream| {
+        let mut ids = of.messages.dedup.copy();
+        ids.expire(now, of.config().duplicate_window);
+        (ids.take_delta().new, of.messages.dedup.last_id().to_vec())
+    };
+    same("ids", &ids(stream), &ids(twin), told);
+    if !whole {
+        return Ok(());
+    }
+    let mut next = 0;
+    loop {
+        let [one, other] = [stream.next_message(b">", next)?, twin.next_message(b">", next)?];
+        same("message", &one, &other, told);
+        let (Some(one), Some(_)) = (one, other) else { break };
+        next = one.seq + 1;
+    }
+    Ok(())
+}
+
+fn same<T: std::fmt::Debug>(what: &str, one: &T, other: &T, told: &mut Vec<String>) {
+    let [one, other] = [format!("{one:?}"), format!("{other:?}")];
+    if one != other {
+        told.push(format!("{what}: {one}, twin: {other}"));
+    }
+}
+
+/// Compares what is serialized field by field.
+fn fields<T: serde::Serialize + PartialEq>(what: &str, one: &T, other: &T, told: &mut Vec<String>) {
+    if one == other {
+        return;
+    }
+    let [one, other] = [one, other].map(|of| serde_json::to_value(of).unwrap_or_default());
+    let [Some(one), Some(other)] = [one.as_object(), other.as_object()] else {
+        return;
+    };
+    for (name, value) in one {
+        let twin = other.get(name).unwrap_or(&serde_json::Value::Null);
+        same(&format!("{what}{name}"), value, twin, told);
+    }
+    for (name, twin) in other.iter().filter(|(name, _)| !one.contains_key(*name)) {
+        same(&format!("{what}{name}"), &serde_json::Value::Null, twin, told);
+    }
+}
