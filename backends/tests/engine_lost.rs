@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use support::{Bench, Handle, Storage};
 use weir_engine::Seq;
-use weir_engine::stream::StreamConfig;
+use weir_engine::stream::{Purge, StreamConfig};
 
 fn config() -> StreamConfig {
     StreamConfig {
@@ -180,4 +180,122 @@ fn a_damaged_body_is_in_the_ledger_once_it_was_read() {
     bench.open();
     assert_eq!(lost(&bench.find("S").unwrap()), known);
     bench.close();
+}
+
+/// A purge of a stream that never had a message gives it a first sequence, which a restart forgot.
+#[test]
+fn a_new_stream_that_was_purged_begins_at_one_after_a_restart_too() {
+    for killed in [true, false] {
+        let mut bench = Bench::new(Storage::Segment);
+        bench.open();
+        let stream = bench.create(&config());
+        let first = |stream: &Handle| {
+            stream
+                .call(|shard, id| Ok(shard.stream(id)?.state()?.first_seq))
+                .unwrap()
+        };
+        assert_eq!(first(&stream), 0);
+        stream.call(|shard, id| shard.purge(id, &Purge::default())).unwrap();
+        for _ in 0..3 {
+            assert_eq!(first(&bench.find("S").unwrap()), 1, "killed: {killed}");
+            match killed {
+                true => bench.kill(),
+                false => bench.close(),
+            }
+            bench.open();
+        }
+        let stream = bench.find("S").unwrap();
+        publish(&stream, 1..=1);
+        assert_eq!(first(&stream), 1);
+    }
+}
+
+fn add(stream: &Handle, subject: &str) -> weir_engine::Result<Seq> {
+    let added = stream.publish(subject, "NATS/1.0\r\nNats-Incr: 5\r\n\r\n", b"");
+    added.map(|(seq, _)| seq)
+}
+
+/// The index does not know the subject of a message whose head is damaged: the counter went on from the one before.
+#[test]
+fn a_counter_whose_newest_message_is_lost_is_refused_after_a_restart_too() {
+    let counters = StreamConfig {
+        allow_msg_counter: true,
+        ..config()
+    };
+    for settled in [true, false] {
+        let mut bench = Bench::new(Storage::Segment);
+        bench.open();
+        let stream = bench.create(&counters);
+        for subject in ["s.x", "s.y", "s.x", "s.y"] {
+            add(&stream, subject).unwrap();
+        }
+        bench.close();
+        // The newest of s.x: the only one that says 10 and is not the last.
+        flip(&bench, &stream, "{\"val\":\"10\"}", -60);
+        for round in 0..2 {
+            bench.open();
+            let stream = bench.find("S").unwrap();
+            let (ranges, _) = lost(&stream);
+            assert_eq!(ranges, [(3, 3)]);
+            let refused = add(&stream, "s.x").unwrap_err();
+            assert!(refused.kind == weir_engine::Kind::Damaged, "{refused}");
+            assert!(refused.message.contains("message 3 is lost"), "{refused}");
+            // One flipped bit leaves no doubt of what it was: others go on, and new ones begin.
+            add(&stream, "s.y").unwrap();
+            add(&stream, &format!("s.new.{round}")).unwrap();
+            bench.close();
+        }
+        bench.open();
+        let stream = bench.find("S").unwrap();
+        if settled {
+            bench.close();
+            let root = bench.root();
+            let key = weir_engine::shard::snapshot::ledger_key(stream.id);
+            // What `weir settle` writes.
+            let ledger = root.kv().get(&key).unwrap().unwrap();
+            let json = format!(
+                "{},\"settled\":1}}",
+                std::str::from_utf8(&ledger[..ledger.len() - 1]).unwrap()
+            );
+            root.kv().put_all(&[(key, Some(json.into()))]).unwrap();
+            drop(root);
+            bench.open();
+            add(&bench.find("S").unwrap(), "s.x").unwrap();
+        } else {
+            stream.call(|shard, id| shard.purge(id, &Purge::default())).unwrap();
+            add(&stream, "s.x").unwrap();
+            bench.kill();
+            bench.open();
+            add(&bench.find("S").unwrap(), "s.new").unwrap();
+        }
+    }
+}
+
+/// Of a message whose head is beyond recognition nobody knows the counter: none that it may have been of goes on.
+#[test]
+fn a_lost_message_of_any_counter_stops_those_that_are_older() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&StreamConfig {
+        allow_msg_counter: true,
+        ..config()
+    });
+    for subject in ["s.x", "s.y", "s.x", "s.y"] {
+        add(&stream, subject).unwrap();
+    }
+    bench.close();
+    for from in [-60, -58] {
+        flip(&bench, &stream, "{\"val\":\"10\"}", from);
+    }
+    bench.open();
+    let stream = bench.find("S").unwrap();
+    assert_eq!(lost(&stream).0, [(3, 3)]);
+    for subject in ["s.x", "s.new"] {
+        assert_eq!(
+            add(&stream, subject).unwrap_err().kind,
+            weir_engine::Kind::Damaged,
+            "{subject}"
+        );
+    }
+    assert_eq!(add(&stream, "s.y").unwrap(), 5);
 }

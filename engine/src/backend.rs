@@ -67,7 +67,7 @@ impl Default for LogOptions {
 }
 
 /// Consecutive sequences whose records a log had, and cannot give any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// The lowest.
     pub first: Seq,
@@ -77,6 +77,8 @@ pub struct Lost {
     pub bytes: u64,
     /// Why, in general: the place is in the log of the program.
     pub why: &'static str,
+    /// The head of the one record, if what is left of it shows that: good for telling what is lost, not for serving it.
+    pub head: Option<Bytes>,
 }
 
 /// What opening a log found.

@@ -4,6 +4,7 @@
 //! id and generation and the frame's own offset, so a frame that lands in the wrong place, or is left over from an
 //! earlier life of a recycled file, is not taken for one.
 
+use bytes::Bytes;
 use weir_engine::{Compression, Error, LogId, Record, Result, Seq};
 
 /// The version that this code writes, and the highest that it reads.
@@ -265,16 +266,18 @@ impl Frame {
     }
 
     /// What a frame whose head fails its checksum was, if one flipped bit of its head is all that is wrong: to say what
-    /// is lost, not to serve it. `None` if it isn't that, or the head is longer than [`MENDED_MAX`].
-    pub fn mended(raw: &[u8], seed: u32, at: u64) -> Option<Self> {
+    /// is lost, not to serve it. Answers the frame and its head; `None` if it isn't that, or the head is longer than
+    /// [`MENDED_MAX`].
+    pub fn mended(raw: &[u8], seed: u32, at: u64) -> Option<(Self, Bytes)> {
         let mut head = raw.get(..raw.len().min(FRAME_LEN + MENDED_MAX))?.to_vec();
         let whole = raw.len() as u64;
         let bits = head.len() * 8;
         (0..bits).find_map(|bit| {
             head[bit / 8] ^= 1 << (bit % 8);
-            let frame = Self::decode_head(&head, seed, at);
+            let frame = Self::decode_head(&head, seed, at).filter(|frame| frame.len() <= whole);
+            let mended = frame.map(|frame| (frame, Bytes::copy_from_slice(frame.head(&head))));
             head[bit / 8] ^= 1 << (bit % 8);
-            frame.filter(|frame| frame.len() <= whole)
+            mended
         })
     }
 

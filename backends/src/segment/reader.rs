@@ -133,7 +133,7 @@ impl LogReader for SegmentReader {
                 Ok(Some((_, Outcome::Entry(entry)))) => return Ok(Some(entry)),
                 Ok(Some((_, Outcome::Gone))) => {}
                 Ok(Some((at, Outcome::Bad))) => {
-                    return Err(self.shared.damaged(seq, &seg, at, seg.bytes_at(at)));
+                    return Err(self.shared.damaged(seq, &seg, at));
                 }
                 // The segment was rewritten, or removed with all it held, between the look-up and the opening.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -220,7 +220,7 @@ impl LogReader for SegmentReader {
                 let Some((frame, head, body, shared)) = good else {
                     let live = seg.find(seq).doing("reading", &seg.handle.path)?;
                     if live.is_some() {
-                        let _ = self.shared.damaged(seq, seg, at, seg.bytes_at(at));
+                        let _ = self.shared.damaged(seq, seg, at);
                     }
                     continue;
                 };

@@ -350,11 +350,17 @@ impl Segment {
         Ok((map, frame))
     }
 
-    /// The bytes of a damaged record's head and body; 0 if its head does not tell them any more.
-    pub fn bytes_at(&self, at: u64) -> u64 {
-        let Ok((map, frame)) = self.frame(at) else { return 0 };
-        let mended = || Frame::mended(map.get(at as usize..)?, self.seed, at);
-        frame.or_else(mended).map_or(0, |frame| frame.size())
+    /// What is left of a damaged record: the bytes of its head and body, 0 if nothing tells them any more, and its head.
+    pub fn left_at(&self, at: u64) -> (u64, Option<Bytes>) {
+        let left = || {
+            let (map, frame) = self.frame(at).ok()?;
+            let raw = map.get(at as usize..)?;
+            match frame {
+                Some(frame) => Some((frame.size(), Bytes::copy_from_slice(frame.head(raw)))),
+                None => Frame::mended(raw, self.seed, at).map(|(frame, head)| (frame.size(), head)),
+            }
+        };
+        left().map_or((0, None), |(bytes, head)| (bytes, Some(head)))
     }
 
     /// The bytes of all rows in the range of rows, summed from their heads; a damaged one counts nothing.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use weir_engine::{Error, Extent, Kind, LogId, Lost, Result, Seq};
 
@@ -33,6 +34,8 @@ pub struct Suspect {
     pub bytes: u64,
     /// Why, in general.
     pub why: &'static str,
+    /// The head of the one record, if that can be told.
+    pub head: Option<Bytes>,
     /// What and where.
     pub note: String,
 }
@@ -48,8 +51,8 @@ pub struct State {
     pub floor: Seq,
     /// Found when the log was opened.
     pub suspects: Vec<Suspect>,
-    /// Found when it was read, with the bytes of each, as far as is known.
-    pub damaged: BTreeMap<Seq, u64>,
+    /// Found when it was read: the bytes of each and its head, as far as they can be told.
+    pub damaged: BTreeMap<Seq, (u64, Option<Bytes>)>,
 }
 
 /// Why records are lost whose bytes are there and make no sense.
@@ -108,12 +111,14 @@ impl State {
             last: s.high,
             bytes: s.bytes,
             why: s.why,
+            head: s.head.clone(),
         });
-        let read = self.damaged.iter().map(|(&seq, &bytes)| Lost {
+        let read = self.damaged.iter().map(|(&seq, (bytes, head))| Lost {
             first: seq,
             last: seq,
-            bytes,
+            bytes: *bytes,
             why: DAMAGED,
+            head: head.clone(),
         });
         opened.chain(read).collect()
     }
@@ -137,14 +142,15 @@ pub struct Shared {
 
 impl Shared {
     /// Remembers a record that failed its checksum and makes the error for it.
-    pub fn damaged(&self, seq: Seq, seg: &Segment, at: u64, bytes: u64) -> Error {
+    pub fn damaged(&self, seq: Seq, seg: &Segment, at: u64) -> Error {
         let message = format!(
             "log {}: record {seq} fails its checksum ({} offset {at}); it is kept and not served",
             self.id,
             seg.handle.path.display()
         );
+        let left = seg.left_at(at);
         let mut state = self.state.write();
-        if state.damaged.len() < DAMAGED_MAX && state.damaged.insert(seq, bytes).is_none() {
+        if state.damaged.len() < DAMAGED_MAX && state.damaged.insert(seq, left).is_none() {
             tracing::error!("{message}");
         }
         Error::damaged(message)

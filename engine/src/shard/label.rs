@@ -85,6 +85,7 @@ impl LogLabel {
             created: self.created,
             last_time: None,
             log_last: 0,
+            cleared: false,
             log_change: 0,
             next_serial: 1,
             position,

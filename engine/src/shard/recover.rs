@@ -530,6 +530,9 @@ pub(crate) fn load_stream(
         synced: snapshot.log_change,
     };
     let mut stream = env.open_stream(who, snapshot.last, snapshot.last_time, known)?;
+    if snapshot.cleared {
+        stream.messages.set_cleared();
+    }
     stream.set_next_serial(snapshot.next_serial);
     stream.set_origins(snapshot.origins);
     stream.resume_removals(snapshot.removals)?;
@@ -570,6 +573,7 @@ pub(crate) fn replay_one(
 /// # Errors
 /// Of kind [`Kind::Full`] if the stream is whole, and only its log has no room for all of it.
 pub(super) fn settle(stream: &mut Stream, now: NanoTime) -> Result<()> {
+    stream.messages.note_unknown();
     stream.recovered()?;
     let written = stream.messages.write(false);
     if let Err(error) = &written

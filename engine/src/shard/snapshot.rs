@@ -60,6 +60,9 @@ pub struct StreamSnapshot {
     /// The last sequence that the log had, so that one which has lost its end is found out.
     #[serde(default)]
     pub log_last: Seq,
+    /// Whether all messages were purged before it had any: it has a first sequence all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cleared: bool,
     /// The last change that the log had ([`Log::last_change`](crate::Log::last_change)): it was synced before this was
     /// written.
     #[serde(default)]
@@ -116,6 +119,7 @@ impl StreamSnapshot {
             created: messages.created,
             last: messages.last(),
             log_last: messages.log_last(),
+            cleared: messages.is_cleared() && messages.last() == 0,
             log_change: messages.log_change(),
             last_time: messages.last_time(),
             next_serial: stream.next_serial(),

@@ -119,8 +119,20 @@ impl Stream {
     ///
     /// # Errors
     /// [`reject::MESSAGE_COUNTER_BROKEN`] if its newest message holds no number, or storage cannot be read.
+    /// [`Kind::Damaged`](crate::Kind::Damaged) if its newest message is lost, or may be among those that are.
     pub(super) fn counter_of(&mut self, subject: &[u8]) -> Result<Counter> {
-        let Some(info) = self.messages.index.subject(subject)? else {
+        let info = self.messages.index.subject(subject)?;
+        let newest = info.as_ref().map_or(0, |info| info.last);
+        if let Some(lost) = self.messages.lost_of(subject, newest)? {
+            let text = format!(
+                "message {lost} is lost, and may have been the newest of this counter: it goes on from what is left once \
+                 that is settled (`weir settle`, with the server stopped, key lost-{}), or begins anew after a purge of the \
+                 whole stream",
+                self.id()
+            );
+            return Err(Error::damaged(text));
+        }
+        let Some(info) = info else {
             return Ok(Counter::default());
         };
         // A counter must not begin anew because what it stood at cannot be read.

@@ -39,6 +39,9 @@ pub struct Ledger {
     /// Of all these, the messages whose loss somebody has seen.
     #[serde(default, skip_serializing_if = "is_zero")]
     settled: u64,
+    /// All messages below this were purged since: whatever was lost of them is of no account any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    purged: Seq,
     #[serde(skip)]
     changed: bool,
 }
@@ -78,6 +81,29 @@ impl Ledger {
     /// How many messages are lost, and nobody has settled that.
     pub fn unsettled(&self) -> u64 {
         self.messages().saturating_sub(self.settled)
+    }
+
+    /// The ranges of sequences that nobody has settled and no purge of the whole stream has come over; `last` is the
+    /// stream's last sequence, for what is lost beyond the ranges.
+    pub(crate) fn open_ranges(&self, last: Seq) -> Vec<(Seq, Seq)> {
+        if self.unsettled() == 0 {
+            return Vec::new();
+        }
+        let beyond = (self.more > 0).then_some((1, last));
+        let listed = self.losses.iter().map(|loss| (loss.first, loss.last));
+        listed
+            .chain(beyond)
+            .map(|(first, last)| (first.max(self.purged), last))
+            .filter(|(first, last)| first <= last)
+            .collect()
+    }
+
+    /// All messages below a sequence were purged.
+    pub(crate) fn purged(&mut self, below: Seq) {
+        if !self.losses.is_empty() {
+            self.purged = below;
+            self.changed = true;
+        }
     }
 
     /// All that is lost was seen.

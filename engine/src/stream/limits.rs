@@ -357,6 +357,11 @@ impl Stream {
 
     /// Applies removals from the journal.
     pub(super) fn replay_remove(&mut self, first: Seq, seqs: &[Seq]) -> Result<()> {
+        if first == 1 && self.messages.last() == 0 {
+            // A purge of a stream that never had a message, which has a first sequence from then on.
+            self.messages.set_cleared();
+            return Ok(());
+        }
         if first > self.messages.last() {
             self.messages.clear(first)?;
             return Ok(());

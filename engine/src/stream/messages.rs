@@ -5,6 +5,7 @@ mod reading;
 mod times;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -84,6 +85,12 @@ pub(crate) struct Messages {
     erased: Vec<Seq>,
     /// Whether all messages were purged: from then on it has a first sequence, even if it never held anything.
     cleared: bool,
+    /// Whether the journal does not know that yet.
+    untold_cleared: bool,
+    /// Sequences of messages that were lost before this start and whose subjects nobody knows.
+    unknown: Vec<(Seq, Seq)>,
+    /// The subjects of some of them, after all.
+    subjects_of_lost: BTreeMap<Seq, Bytes>,
     overwrite: bool,
     /// Below this the log holds nothing.
     trimmed: Seq,
@@ -137,6 +144,9 @@ impl Messages {
             bytes: extent.bytes + message::stored_size_of_file_record(0, 0) * extent.count,
             erased: Vec::new(),
             cleared: false,
+            untold_cleared: false,
+            unknown: Vec::new(),
+            subjects_of_lost: BTreeMap::new(),
             overwrite: false,
             trimmed: extent.first,
             kv_writes: Vec::new(),
@@ -166,6 +176,39 @@ impl Messages {
             None if self.last == 0 && !self.cleared => self.config.first_seq.min(1),
             None => self.last + 1,
         }
+    }
+
+    /// Whether all messages were purged while it had none yet.
+    pub fn is_cleared(&self) -> bool {
+        self.cleared
+    }
+
+    /// All messages were purged, as a checkpoint or the journal says.
+    pub fn set_cleared(&mut self) {
+        self.cleared = true;
+    }
+
+    /// At the end of opening: of what is lost, nobody knows the subjects, but of what the index still has, and where
+    /// the log can tell.
+    pub fn note_unknown(&mut self) {
+        self.unknown = self.ledger.open_ranges(self.last);
+        let told = self.reader.lost().into_iter();
+        self.subjects_of_lost = told
+            .filter_map(|lost| Some((lost.first, Bytes::copy_from_slice(message::subject_of(&lost.head?)))))
+            .collect();
+    }
+
+    /// A message above a sequence that is lost, and may have been of the subject.
+    pub fn lost_of(&self, subject: &[u8], above: Seq) -> Result<Option<Seq>> {
+        for &(first, last) in self.unknown.iter().filter(|(_, last)| *last > above) {
+            for seq in first.max(above + 1)..=last {
+                let other = self.subjects_of_lost.get(&seq).is_some_and(|of| of != subject);
+                if !other && !self.index.is_live(seq)? {
+                    return Ok(Some(seq));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The last sequence that the log has.
@@ -296,7 +339,11 @@ impl Messages {
         let gone = self.index.len();
         self.last = self.last.max(next.saturating_sub(1));
         self.index.clear(self.last + 1)?;
+        self.untold_cleared |= next == 0 && self.last == 0 && !self.cleared;
         self.cleared |= next == 0;
+        self.unknown.clear();
+        self.subjects_of_lost.clear();
+        self.ledger.purged(self.last + 1);
         self.bytes = 0;
         self.erased.clear();
         self.ahead.clear();
@@ -312,7 +359,8 @@ impl Messages {
     pub fn removals(&mut self) -> Option<(Seq, Vec<Seq>)> {
         let first = self.first();
         let erased: Vec<Seq> = self.erased_from(first).collect();
-        (first > self.trimmed || !erased.is_empty()).then_some((first, erased))
+        let untold = std::mem::take(&mut self.untold_cleared);
+        (first > self.trimmed || !erased.is_empty() || untold).then_some((first, erased))
     }
 
     /// The removed sequences that trimming below `first` does not cover.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use weir_engine::{Recovery, Result, Seq, words};
 
 use super::super::format::{BEGIN_LEN, Begin, DATA_START, Frame, Kind};
@@ -33,6 +34,7 @@ pub(super) fn lost_end(state: &mut State, before: &Source, next: &Source, batche
             high,
             bytes: 0,
             why: GONE,
+            head: None,
             note: note.clone(),
         });
     }
@@ -147,11 +149,11 @@ impl Damage<'_> {
     /// The gap that is open ends below the next record, or with the last that there should be.
     fn ends_at(&mut self, high: Seq) {
         if let Some(gap) = self.open.take() {
-            self.lost((gap.before + 1, high), gap.bytes, gap.why, &gap.what);
+            self.lost((gap.before + 1, high), gap.bytes, gap.why, None, &gap.what);
         }
     }
 
-    fn lost(&mut self, (low, high): (Seq, Seq), bytes: u64, why: &'static str, what: &str) {
+    fn lost(&mut self, (low, high): (Seq, Seq), bytes: u64, why: &'static str, head: Option<Bytes>, what: &str) {
         let mut text = what.to_owned();
         if low <= high {
             text += &format!("; {} may be lost", words::numbered("record", &[(low, high)]));
@@ -160,6 +162,7 @@ impl Damage<'_> {
                 high,
                 bytes,
                 why,
+                head,
                 note: format!("{}: {text}", self.source.path.display()),
             });
         }
@@ -172,11 +175,12 @@ impl Damage<'_> {
             return None;
         }
         let raw = self.source.map.get(from as usize..to as usize)?;
-        let frame = Frame::mended(raw, self.source.identity.seed(), from).filter(|frame| frame.len() == to - from)?;
+        let mended = Frame::mended(raw, self.source.identity.seed(), from);
+        let (frame, head) = mended.filter(|(frame, _)| frame.len() == to - from)?;
         let what = format!("offset {from} to {to} is damaged");
         match frame.kind {
             Kind::Record | Kind::Void if frame.seq <= last => return None,
-            Kind::Record => self.lost((frame.seq, frame.seq), frame.size(), DAMAGED, &what),
+            Kind::Record => self.lost((frame.seq, frame.seq), frame.size(), DAMAGED, Some(head), &what),
             _ => self.line(&what),
         }
         Some(frame)

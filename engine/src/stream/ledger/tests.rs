@@ -51,6 +51,7 @@ fn what_each_start_finds_again_counts_once() {
             last: n * 2 + 1,
             bytes: 5,
             why: "damaged",
+            head: None,
         })
         .collect();
     assert!(ledger.note_found(&lost, 1));
