@@ -27,6 +27,32 @@ pub enum Failure {
     Io,
     /// The disk is full. Only for calls that need room; others go well.
     Full,
+    /// The file system became read-only, as one does that found something wrong with itself. Reading goes well.
+    ReadOnly,
+}
+
+/// What a disk does wrong without saying so. The process that wrote sees what it wrote, until the power fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misdeed {
+    /// A write does not come to the disk.
+    Lost,
+    /// A write comes to another place of the same file, so many bytes further on.
+    Misplaced(usize),
+    /// A write comes to its place in another file: the next one of its size or larger.
+    Misdirected,
+    /// A file is read as it was when it was half as long.
+    Stale,
+}
+
+/// What a call does with the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Looks.
+    Nothing,
+    /// Changes something that takes no room.
+    Change,
+    /// Takes room.
+    Room,
 }
 
 /// What was done to a disk, counted.
@@ -97,6 +123,8 @@ struct State {
     fail_at: u64,
     for_good: bool,
     failure: Failure,
+    /// What is done wrong, and after how many calls that it may be done at.
+    misdeed: Option<(Misdeed, u64)>,
     /// Decides how much a failed call did.
     dice: Dice,
     /// Numbers of files below this belong to processes that are gone.
@@ -139,6 +167,7 @@ impl SimulatedDisk {
                 fail_at: 0,
                 for_good: false,
                 failure: Failure::Io,
+                misdeed: None,
                 dice: Dice::new(seed),
                 alive: 0,
                 halted: false,
@@ -208,6 +237,17 @@ impl SimulatedDisk {
         state.fail_at = n;
         state.failure = failure;
         state.for_good = for_good;
+    }
+
+    /// At the `n`-th write from now on, counted from 1, or the `n`-th time that a file is read, something goes wrong and is
+    /// not told.
+    pub fn misbehave_at(&self, n: u64, misdeed: Misdeed) {
+        self.state.lock().misdeed = Some((misdeed, n));
+    }
+
+    /// Whether that is still to come.
+    pub fn misbehaves(&self) -> bool {
+        self.state.lock().misdeed.is_some()
     }
 
     /// How many calls there were since.
@@ -433,7 +473,7 @@ fn apply(names: &mut BTreeMap<OsString, u64>, change: Vec<Edge>) {
 
 impl State {
     /// Counts a call; whether it fails.
-    fn call(&mut self, needs_room: bool) -> io::Result<()> {
+    fn call(&mut self, needs: Needs) -> io::Result<()> {
         if self.halted {
             return Err(io::Error::other("the process is gone"));
         }
@@ -453,11 +493,15 @@ impl State {
                 self.injected.io += 1;
                 Err(Errno::IO.into())
             }
-            Failure::Full if needs_room => {
+            Failure::Full if needs == Needs::Room => {
                 self.injected.full += 1;
                 Err(Errno::NOSPC.into())
             }
-            Failure::Full => Ok(()),
+            Failure::ReadOnly if needs != Needs::Nothing => {
+                self.injected.io += 1;
+                Err(Errno::ROFS.into())
+            }
+            Failure::Full | Failure::ReadOnly => Ok(()),
         }
     }
 
@@ -561,6 +605,29 @@ impl State {
         }
     }
 
+    /// What is done wrong at this call, if it is one of those at which that may be.
+    fn misdeed_now(&mut self, here: impl Fn(Misdeed) -> bool) -> Option<Misdeed> {
+        let (misdeed, left) = self.misdeed.as_mut().filter(|(misdeed, _)| here(*misdeed))?;
+        *left -= 1;
+        let misdeed = (*left == 0).then_some(*misdeed);
+        if misdeed.is_some() {
+            self.misdeed = None;
+        }
+        misdeed
+    }
+
+    /// Puts a write into another file, of which nobody knows.
+    fn misdirect(&mut self, file: &File, bytes: &[u8], at: usize) {
+        let File::Simulated { node: own, .. } = file else {
+            return;
+        };
+        let long = |node: &Node| matches!(node, Node::File { synced, .. } if synced.len() >= at + bytes.len());
+        let others = self.nodes.iter_mut().filter(|(id, node)| *id != own && long(node));
+        if let Some((_, Node::File { synced, .. })) = others.last() {
+            synced[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+    }
+
     fn forget_unnamed(&mut self) {
         let mut named = vec![ROOT];
         let mut at = 0;
@@ -579,7 +646,11 @@ impl Files for SimulatedDisk {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<File> {
         let mut state = self.state.lock();
         state.note("open", path, mode as u64, &[]);
-        state.call(mode == Mode::Create)?;
+        state.call(match mode {
+            Mode::Create => Needs::Room,
+            Mode::Write => Needs::Change,
+            Mode::Read => Needs::Nothing,
+        })?;
         let node = match mode {
             Mode::Create => {
                 let file = Node::File {
@@ -600,7 +671,7 @@ impl Files for SimulatedDisk {
         let mut state = self.state.lock();
         state.note("write", path, at, bytes);
         let was_halted = state.halted;
-        let failed = state.call(true);
+        let failed = state.call(Needs::Room);
         // A write that fails has come some of the way.
         let done = match failed {
             Ok(()) => bytes.len(),
@@ -608,6 +679,10 @@ impl Files for SimulatedDisk {
             Err(_) => state.dice.below(bytes.len() as u64 + 1) as usize,
         };
         let at = at as usize;
+        let misdeed = state.misdeed_now(|misdeed| misdeed != Misdeed::Stale);
+        if misdeed == Some(Misdeed::Misdirected) {
+            state.misdirect(file, bytes, at);
+        }
         let OpenFile {
             now, writes, changes, ..
         } = state.open_file(file)?;
@@ -617,7 +692,11 @@ impl Files for SimulatedDisk {
                 now.resize(at + done, 0);
             }
             now[at..at + done].copy_from_slice(&bytes[..done]);
-            writes.push((at, bytes[..done].to_vec()));
+            match misdeed {
+                None => writes.push((at, bytes[..done].to_vec())),
+                Some(Misdeed::Misplaced(further)) => writes.push((at + further, bytes[..done].to_vec())),
+                Some(_) => {}
+            }
         }
         failed
     }
@@ -625,7 +704,7 @@ impl Files for SimulatedDisk {
     fn allocate(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
         state.note("allocate", path, len, &[]);
-        state.call(true)?;
+        state.call(Needs::Room)?;
         let now = state.open_file(file)?.now;
         if now.len() < len as usize {
             now.resize(len as usize, 0);
@@ -637,14 +716,14 @@ impl Files for SimulatedDisk {
     fn keep_room(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
         state.note("keep room", path, len, &[]);
-        state.call(true)?;
+        state.call(Needs::Room)?;
         state.open_file(file).map(|_| ())
     }
 
     fn shorten(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
         state.note("shorten", path, len, &[]);
-        state.call(false)?;
+        state.call(Needs::Change)?;
         let len = len as usize;
         let OpenFile {
             now, writes, changes, ..
@@ -660,7 +739,7 @@ impl Files for SimulatedDisk {
     fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.note("sync", path, 0, &[]);
-        let failed = state.call(true);
+        let failed = state.call(Needs::Room);
         if state.halted {
             return failed;
         }
@@ -692,9 +771,13 @@ impl Files for SimulatedDisk {
     fn map(&self, file: &File, path: &Path, need: usize, _planned: usize) -> io::Result<Map> {
         let mut state = self.state.lock();
         state.note("map", path, need as u64, &[]);
-        state.call(false)?;
+        state.call(Needs::Nothing)?;
+        let stale = state.misdeed_now(|misdeed| misdeed == Misdeed::Stale).is_some();
         let OpenFile { now, changes, .. } = state.open_file(file)?;
         let mut copy = now.clone();
+        if stale {
+            copy.truncate(now.len() / 2);
+        }
         if copy.len() < need {
             copy.resize(need, 0);
         }
@@ -704,21 +787,21 @@ impl Files for SimulatedDisk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut state = self.state.lock();
         state.note("read", path, 0, &[]);
-        state.call(false)?;
+        state.call(Needs::Nothing)?;
         state.content(path).cloned()
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
         let mut state = self.state.lock();
         state.note("len", path, 0, &[]);
-        state.call(false)?;
+        state.call(Needs::Nothing)?;
         Ok(state.content(path)?.len() as u64)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let mut state = self.state.lock();
         state.note("list", dir, 0, &[]);
-        state.call(false)?;
+        state.call(Needs::Nothing)?;
         match state.nodes.get(&state.find(dir)?) {
             Some(Node::Folder { now, .. }) => Ok(now.keys().map(|name| dir.join(name)).collect()),
             _ => Err(Errno::NOTDIR.into()),
@@ -734,7 +817,7 @@ impl Files for SimulatedDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.note("sync dir", path, 0, &[]);
-        state.call(true)?;
+        state.call(Needs::Room)?;
         let id = state.find(path)?;
         match state.nodes.get_mut(&id) {
             Some(Node::Folder { now, synced, changes }) => {
@@ -749,14 +832,14 @@ impl Files for SimulatedDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.note("create dir", path, 0, &[]);
-        state.call(true)?;
+        state.call(Needs::Room)?;
         state.add(path, Node::folder()).map(|_| ())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.note("rename", from, 0, to.as_os_str().as_encoded_bytes());
-        state.call(false)?;
+        state.call(Needs::Change)?;
         let id = state.find(from)?;
         let ((folder, from), (other, to)) = (state.place(from)?, state.place(to)?);
         if folder == other {
@@ -770,7 +853,7 @@ impl Files for SimulatedDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.note("remove", path, 0, &[]);
-        state.call(false)?;
+        state.call(Needs::Change)?;
         state.content(path)?;
         let (folder, name) = state.place(path)?;
         state.change(folder, vec![(name, None)])
@@ -779,7 +862,7 @@ impl Files for SimulatedDisk {
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.note("remove dir", path, 0, &[]);
-        state.call(false)?;
+        state.call(Needs::Change)?;
         match state.nodes.get(&state.find(path)?) {
             Some(Node::Folder { now, .. }) if now.is_empty() => {}
             Some(Node::Folder { .. }) => return Err(Errno::NOTEMPTY.into()),
