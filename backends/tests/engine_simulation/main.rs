@@ -11,6 +11,7 @@
 
 mod named;
 mod oracle;
+mod rot;
 #[path = "../support/mod.rs"]
 mod support;
 mod workload;
@@ -23,6 +24,8 @@ use world::{Ground, Shape, World};
 
 /// Seeds of one run of the tests.
 const SEEDS: u64 = 200;
+/// Seeds of one run of the test with damaged files.
+const ROTTEN: u64 = 100;
 /// Seeds that found something once.
 const FOUND: [u64; 6] = [2, 255, 558, 10_093, 10_408, 35_449];
 
@@ -35,7 +38,18 @@ struct Outcome {
     answers: [u64; 3],
 }
 
-fn one(seed: u64, ground: Ground) -> Outcome {
+/// What goes wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Faults {
+    /// Nothing but kills.
+    None,
+    /// Calls fail, processes end in the middle of one, the power fails.
+    Calls,
+    /// The power fails, and once a file is damaged.
+    Rot,
+}
+
+fn one(seed: u64, ground: Ground, faults: Faults) -> Outcome {
     let mut random = Random(seed);
     let shape = Shape {
         ground,
@@ -49,14 +63,16 @@ fn one(seed: u64, ground: Ground) -> Outcome {
     }
     let mut simulation = Simulation::new(seed, random, world);
     let mut ended = "made";
+    let (mut earlier, mut rotten) = (rot::Earlier::new(), String::new());
     for round in 0..4 {
         simulation.tell(&format!("round {round} opens"));
         simulation.world.open().expect("the store opens");
-        simulation.verify(&format!("round {round}, after it was {ended}"));
-        if ground == Ground::Disk {
+        simulation.verify(&format!("round {round}, after it was {ended}; {rotten}"));
+        if faults == Faults::Calls {
             simulation.draw_fault();
         }
-        let has_twin = !simulation.world.is_over() && (ground != Ground::Disk || simulation.random.one_in(2));
+        let has_twin =
+            !simulation.world.is_over() && (ground != Ground::Disk || simulation.random.one_in(2)) && rotten.is_empty();
         if has_twin {
             simulation.world.begin_twin();
         }
@@ -95,7 +111,7 @@ fn one(seed: u64, ground: Ground) -> Outcome {
         ended = match simulation.random.below(3) {
             0 if !over => "closed",
             0 | 1 => "killed",
-            _ if ground != Ground::Disk => "killed",
+            _ if faults == Faults::None => "killed",
             _ => "powerless",
         };
         simulation.tell(ended);
@@ -113,7 +129,20 @@ fn one(seed: u64, ground: Ground) -> Outcome {
         }
         simulation.listen();
         simulation.restarted(ended == "powerless");
+        if faults == Faults::Rot {
+            match round {
+                0 => earlier = simulation.files(),
+                1 => {
+                    rotten = simulation.rot(&earlier, ended == "closed");
+                    simulation.tell(&rotten);
+                }
+                _ => {}
+            }
+        }
     }
+    simulation.world.open().expect("the store opens");
+    simulation.verify(&format!("at last, after it was {ended}; {rotten}"));
+    simulation.drain();
     Outcome {
         digest: simulation.world.digest(),
         injected: simulation.world.disk.injected(),
@@ -126,11 +155,11 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn run(ground: Ground, seeds: impl Iterator<Item = u64>) {
+fn run(ground: Ground, faults: Faults, seeds: impl Iterator<Item = u64>) {
     let mut all = Vec::new();
     let mut failed = Vec::new();
     for seed in seeds {
-        match std::panic::catch_unwind(|| one(seed, ground)) {
+        match std::panic::catch_unwind(|| one(seed, ground, faults)) {
             Ok(outcome) => all.push(outcome),
             Err(_) => {
                 eprintln!("it fails with WEIR_SEED={seed}");
@@ -172,26 +201,30 @@ fn run(ground: Ground, seeds: impl Iterator<Item = u64>) {
 #[test]
 fn what_was_acknowledged_survives() {
     if let Some(seed) = number("WEIR_SEED") {
-        eprintln!("{:?}", one(seed, Ground::Disk));
+        eprintln!("{:?}", one(seed, Ground::Disk, Faults::Calls));
         return;
     }
     let first = number("WEIR_FIRST").unwrap_or(0);
     let last = first + number("WEIR_SEEDS").unwrap_or(SEEDS);
-    run(Ground::Disk, (first..last).chain(FOUND));
+    run(Ground::Disk, Faults::Calls, (first..last).chain(FOUND));
 }
 
 #[test]
 fn a_seed_does_the_same_twice() {
     for seed in 0..10 {
-        assert_eq!(one(seed, Ground::Disk), one(seed, Ground::Disk), "seed {seed}");
+        assert_eq!(
+            one(seed, Ground::Disk, Faults::Calls),
+            one(seed, Ground::Disk, Faults::Calls),
+            "seed {seed}"
+        );
     }
 }
 
 /// Seeds of a ground without faults, `WEIR_SEED` one of them.
 fn twins(ground: Ground, seeds: u64) {
     match number("WEIR_SEED") {
-        Some(seed) => run(ground, [seed].into_iter()),
-        None => run(ground, 0..number("WEIR_SEEDS").unwrap_or(seeds)),
+        Some(seed) => run(ground, Faults::None, [seed].into_iter()),
+        None => run(ground, Faults::None, 0..number("WEIR_SEEDS").unwrap_or(seeds)),
     }
 }
 
@@ -204,4 +237,19 @@ fn a_twin_on_memory_is_the_same() {
 #[test]
 fn a_twin_on_rocksdb_is_the_same() {
     twins(Ground::Rocks, 10);
+}
+
+#[test]
+fn what_is_damaged_costs_nothing_else() {
+    match number("WEIR_SEED") {
+        Some(seed) => run(Ground::Disk, Faults::Rot, [seed].into_iter()),
+        None => {
+            let first = number("WEIR_FIRST").unwrap_or(0);
+            run(
+                Ground::Disk,
+                Faults::Rot,
+                first..first + number("WEIR_SEEDS").unwrap_or(ROTTEN),
+            );
+        }
+    }
 }

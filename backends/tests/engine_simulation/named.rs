@@ -1,5 +1,7 @@
 //! What the simulation found, each as short as it can be told.
 
+use std::path::Path;
+
 use weir_backends::segment::disk::Failure;
 use weir_engine::conformance::model::Dice;
 use weir_engine::consumer::{AckPolicy, ConsumerConfig, DeliverPolicy, PullRequest};
@@ -241,4 +243,44 @@ fn a_consumer_with_another_filter_keeps_its_place_over_a_restart() {
     publish_to(&world, 4, "s.b");
     world.turn(0);
     assert_eq!(delivered(&mut world), [2]);
+}
+
+/// Seed 153 of the damaged files: what a start found missing, the next one did not know any more.
+#[test]
+fn what_a_start_finds_missing_is_known_to_the_next() {
+    for power in [false, true] {
+        let mut world = World::new(1, SMALL);
+        world.open().expect("the store opens");
+        create(&world);
+        let folder = Path::new("/store/logs").join(STREAM.to_string());
+        let segments = |world: &World| {
+            let mut files = world.disk.files(&folder);
+            files.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+            files
+        };
+        for number in 2..8 {
+            publish(&world, number);
+            world.turn(0);
+        }
+        world.settle(&mut Random(1));
+        world.close();
+        world.disk.kill();
+        world.disk.erase(&segments(&world)[0]).expect("a file");
+        let mut lost = Vec::new();
+        for _ in 0..3 {
+            world.open().expect("the store opens");
+            world.look(0, 1000, STREAM);
+            world.turn(0);
+            let said = world.said();
+            let Some((_, _, Said::Looked(Ok(look)))) = said.last() else {
+                panic!("{said:?}");
+            };
+            lost.push(look.lost);
+            if power {
+                world.disk.lose_power(&mut Dice::new(1));
+            }
+            world.kill();
+        }
+        assert!(lost[0] > 0 && lost.iter().all(|now| *now == lost[0]), "{lost:?}");
+    }
 }

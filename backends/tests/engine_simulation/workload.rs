@@ -51,6 +51,8 @@ pub struct Simulation {
     next: u64,
     /// Ids of streams that were made for certain: none is used again.
     used: BTreeSet<LogId>,
+    /// Shards whose journals were damaged: streams may be missing, or be there again.
+    pub rotten: BTreeSet<usize>,
     /// Answers of each kind: done, refused, failed.
     pub answers: [u64; 3],
     /// What happened, for a failure to be understood by.
@@ -68,6 +70,7 @@ impl Simulation {
             asked: BTreeMap::new(),
             next: 1,
             used: BTreeSet::new(),
+            rotten: BTreeSet::new(),
             answers: [0; 3],
             phase: String::new(),
         }
@@ -95,7 +98,8 @@ impl Simulation {
             None | Some(Is::Gone) => return self.create(&name),
             Some(_) => {}
         }
-        if self.world.store().store().catalogue().get(ACCOUNT, &name).is_none() {
+        let entry = self.world.store().store().catalogue().get(ACCOUNT, &name);
+        if entry.is_none_or(|entry| entry.id != id) || self.streams[&id].damaged {
             return;
         }
         match self.random.below(64) {
@@ -622,6 +626,56 @@ impl Simulation {
         self.world.submit(shard, input);
     }
 
+    /// Asks for all that a consumer has, and acknowledges it.
+    pub fn pull_all(&mut self, id: LogId, name: &str, acks: bool) {
+        for _ in 0..40 {
+            let Some(known) = self.streams.get(&id) else { return };
+            let (shard, number) = (known.shard, self.number());
+            let request = PullRequest {
+                batch: 50,
+                no_wait: true,
+                ..PullRequest::default()
+            };
+            let input = Input::Pull {
+                stream: id,
+                consumer: Bytes::copy_from_slice(name.as_bytes()),
+                request,
+                reply: Bytes::from(format!("_PULL.{number}")),
+            };
+            self.world.submit(shard, input);
+            self.world.turn_all();
+            self.listen();
+            let consumer = self
+                .streams
+                .get_mut(&id)
+                .and_then(|known| known.consumers.get_mut(name));
+            let held = consumer
+                .map(|consumer| std::mem::take(&mut consumer.held))
+                .unwrap_or_default();
+            if held.is_empty() {
+                return;
+            }
+            for (seq, consumer_seq, deliveries) in held.into_iter().filter(|_| acks) {
+                let number = self.number();
+                self.known(id).acknowledge(name, seq, false);
+                self.asked.insert(number, Asked::Ack(id, name.to_owned(), seq));
+                let ack = Ack {
+                    stream_seq: seq,
+                    consumer_seq,
+                    deliveries,
+                    kind: AckKind::Ack,
+                    reply: Bytes::from(format!("_ACK.{number}")),
+                };
+                let input = Input::Ack {
+                    stream: id,
+                    consumer: Bytes::copy_from_slice(name.as_bytes()),
+                    ack,
+                };
+                self.world.submit(shard, input);
+            }
+        }
+    }
+
     /// Tells the oracle what was said.
     pub fn listen(&mut self) {
         for (number, now, said) in self.world.said() {
@@ -702,7 +756,8 @@ impl Simulation {
                 Ok(look) => {
                     let (seed, phase) = (self.seed, self.phase.clone());
                     let _context = Context(format!("seed {seed}, {phase}"));
-                    self.known(id).verify(&look, now, quiet);
+                    let found = self.world.store().store().findings().len();
+                    self.known(id).verify(&look, now, quiet, found);
                 }
                 Err(error) => {
                     let excused = self.known(id).damaged || self.world.is_over();
@@ -725,6 +780,10 @@ impl Simulation {
         let catalogue = self.world.store().store().catalogue().clone();
         for entry in catalogue.list(ACCOUNT) {
             let known = self.streams.get(&entry.id);
+            if self.rotten.contains(&entry.shard) && known.is_none_or(|known| known.is == Is::Gone) {
+                // Its deletion is lost.
+                continue;
+            }
             let known = known.unwrap_or_else(|| panic!("{what}: nobody made {} {}", entry.name, entry.id));
             assert!(known.is != Is::Gone, "{what}: {} {} came back", entry.name, entry.id);
             assert!(
@@ -735,10 +794,16 @@ impl Simulation {
             );
         }
         let there: BTreeSet<LogId> = catalogue.list(ACCOUNT).iter().map(|entry| entry.id).collect();
+        let found = catalogue.finding_count();
         for known in self.streams.values_mut() {
             if there.contains(&known.id) {
                 continue;
             }
+            assert!(
+                !known.damaged || known.is != Is::There || found > 0 || known.silent,
+                "{what}: {} is gone without a word",
+                known.name
+            );
             assert!(
                 known.is != Is::There || known.damaged,
                 "{what}: {} {} was acknowledged, and is gone",
@@ -749,6 +814,12 @@ impl Simulation {
         }
         self.streams.retain(|_, known| known.is != Is::Gone);
         let ids: Vec<(LogId, usize)> = self.streams.values().map(|known| (known.id, known.shard)).collect();
+        for known in self.streams.values().filter(|known| known.damaged) {
+            // What a reader meets is known from the next turn on.
+            self.world.look(known.shard, 0, known.id);
+        }
+        self.world.turn_all();
+        self.listen();
         for (id, shard) in ids {
             let number = self.number();
             self.asked.insert(number, Asked::Look(id, true));

@@ -506,10 +506,10 @@ fn pulls_end(account: Arc<str>, stream: Arc<str>, consumer: &[u8], to: bytes::By
 }
 
 /// Writes down what a stream has lost, for a process that is killed; what is found in a body is found again only when
-/// somebody reads it.
-fn keep_ledger(env: &Environment, stream: &mut Stream) {
+/// somebody reads it. Answers whether there was something new, and it is written.
+fn keep_ledger(env: &Environment, stream: &mut Stream) -> bool {
     if !stream.is_journaled() || !stream.messages.ledger.take_changed() {
-        return;
+        return false;
     }
     let ledger = crate::json::to_json(&stream.messages.ledger);
     let kept = env
@@ -519,5 +519,7 @@ fn keep_ledger(env: &Environment, stream: &mut Stream) {
         tracing::error!(stream = %stream.name(), "noting what it has lost: {error}");
         // The next checkpoint does.
         stream.messages.ledger.forget_saved();
+        return false;
     }
+    true
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::backend::{Direction, LogOptions, LogReader, Want};
 use crate::error::{Error, Kind, Result};
 use crate::finding::FindingKind;
-use crate::shard::Shard;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::holes::{Holes, covered_key, covered_of, hole_key};
 use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, ledger_key, load_dedup, stream_key};
+use crate::shard::{Shard, keep_ledger};
 use crate::store::{Environment, KnownLog};
 use crate::stream::Stream;
 use crate::stream::ledger::Ledger;
@@ -94,13 +94,19 @@ impl Shard {
             let settled = shard.on_stream(id, |stream| settle(stream, now));
             shard.keep_or_note(id, settled, now)?;
         }
+        let mut kept = false;
         for (&id, stream) in &mut shard.streams {
+            // What this start finds lost, the next one may not find: it begins with what is there.
+            kept |= keep_ledger(&shard.env, stream);
             stream.touched = true;
             shard.touched.push(id);
             if stream.is_removing() {
                 shard.unfinished.push(id);
             }
             shard.env.catalogue.insert(stream, number);
+        }
+        if kept && let Err(error) = shard.env.backend(BackendKind::Segment)?.sync() {
+            tracing::error!(shard = number, "noting what is lost: {error}");
         }
         shard.schedule(now);
         Ok(shard)
