@@ -21,6 +21,9 @@ use weir_tests::{Backend, Server};
 /// Publishes without an acknowledgement.
 const OUTSTANDING: usize = 2000;
 
+/// For one answer: a slow machine compacts for seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 fn number_from(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| {
         text.parse()
@@ -114,7 +117,8 @@ async fn fill(server: &mut Server, subjects: u64, ids: u64, limit: u64) -> Resul
     if group.is_none() {
         eprintln!("no control group can be made here: what the server holds is read instead");
     }
-    let jetstream = server.jetstream().await?;
+    let mut jetstream = server.jetstream().await?;
+    jetstream.set_timeout(PATIENCE);
     let mut config = Backend::Rocksdb.stream("MANY", &["m.>", "ids.>"]);
     config.duplicate_window = Duration::from_secs(3600);
     jetstream.create_stream(config).await?;
@@ -126,7 +130,8 @@ async fn fill(server: &mut Server, subjects: u64, ids: u64, limit: u64) -> Resul
 
     // It goes on: ids are known, subjects are found, and so they are after a kill.
     for round in ["filled", "killed"] {
-        let jetstream = server.jetstream().await?;
+        let mut jetstream = server.jetstream().await?;
+        jetstream.set_timeout(PATIENCE);
         let state = info(&jetstream, json!({})).await?["state"].clone();
         ensure!(state["messages"] == subjects + ids, "{round}: {state}");
         ensure!(state["num_subjects"] == subjects + ids.min(100), "{round}: {state}");
@@ -170,6 +175,6 @@ async fn fill(server: &mut Server, subjects: u64, ids: u64, limit: u64) -> Resul
 fn many_subjects_and_ids_stay_within_their_memory() {
     let (subjects, ids) = (number_from("WEIR_SUBJECTS", 20_000), number_from("WEIR_IDS", 5_000));
     let limit = number_from("WEIR_MEMORY_MB", 512) << 20;
-    let patience = Duration::from_secs(60 + (subjects + ids) / 500);
+    let patience = PATIENCE + Duration::from_secs((subjects + ids) / 500);
     with_server_for(patience, async |server| fill(server, subjects, ids, limit).await);
 }

@@ -49,12 +49,13 @@ impl Random {
     }
 }
 
-/// Runs many seeds, or the one that `WEIR_SEED` names; a failing one is named.
+/// Runs many seeds, `WEIR_SEEDS` if that is set, or the one that `WEIR_SEED` names; a failing one is named.
 pub fn run_seeds(storage: Storage, seeds: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    if let Some(seed) = std::env::var("WEIR_SEED").ok().and_then(|s| s.parse().ok()) {
+    let number = |name| std::env::var(name).ok().and_then(|number: String| number.parse().ok());
+    if let Some(seed) = number("WEIR_SEED") {
         return run(seed);
     }
-    for seed in 0..seeds {
+    for seed in 0..number("WEIR_SEEDS").unwrap_or(seeds) {
         let outcome = std::panic::catch_unwind(|| run(seed));
         if let Err(panic) = outcome {
             eprintln!("{storage:?} fails with WEIR_SEED={seed}");
