@@ -285,7 +285,7 @@ impl Log for MemoryLog {
         rules::check(self.id, self.shared.records.read().last, change)?;
         let packed: Vec<Bytes> = change.append.iter().map(pack).collect();
         let mut records = self.shared.records.write();
-        // Both locks, so that nobody sees the records without the keys. No other place holds two.
+        // Both locks, so that no reader sees the records without the keys. No other place holds two.
         let pairs = (!change.kv.is_empty()).then(|| self.kv.pairs.write());
         for (record, data) in change.append.iter().zip(packed) {
             records.append(record.seq, data);

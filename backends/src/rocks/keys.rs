@@ -33,7 +33,7 @@ pub(super) const KV: &str = "kv";
 /// The families of bodies, by [`family`].
 pub(super) const BODIES: [&str; 3] = ["bodies", "bodies_lz4", "bodies_zstd"];
 
-/// Where nobody can say which family a body is in.
+/// Where it is not known which family a body is in.
 pub(super) const NO_FAMILY: u8 = u8::MAX;
 
 /// Which of [`BODIES`] takes new records of a log.

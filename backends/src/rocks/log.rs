@@ -26,13 +26,13 @@ pub(super) struct State {
     pub id: LogId,
     pub place: u64,
     pub open: AtomicBool,
-    /// Whether the last one who holds this deletes the records.
+    /// Whether the last holder of this deletes the records.
     pub removed: AtomicBool,
     pub now: RwLock<Now>,
     damaged: RwLock<BTreeSet<Seq>>,
     /// The sequences whose heads lie in blocks that cannot be read, by the first of each, with the last.
     blocks: RwLock<BTreeMap<Seq, Seq>>,
-    /// Whether anything is damaged, for those who ask often.
+    /// Whether anything is damaged, for readers that ask often.
     any_damage: AtomicBool,
 }
 
@@ -258,7 +258,7 @@ impl RocksLog {
                 };
                 taken.from(meta);
             }
-            // Nobody can say how long it was, or where its body is.
+            // It is not known how long it was, or where its body is.
             _ => {
                 out.delete_cf(shared.heads()?, key);
                 for family in shared.bodies_of(meta.families) {

@@ -333,7 +333,7 @@ fn pass_damage<'a>(
     Ok(readable(good)? && iter.valid())
 }
 
-/// A head as it stands there, or an empty one. Of one that fails its checksum nobody can say where its body is: its
+/// A head as it stands there, or an empty one. Where it fails its checksum it is not known where its body is: its
 /// family is none.
 fn claimed<'a>(key: &[u8], value: &'a [u8]) -> Head<'a> {
     let nothing = Head {

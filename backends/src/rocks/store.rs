@@ -106,7 +106,7 @@ impl Shared {
                 let mut batch = WriteBatch::default();
                 batch.put(keys::KEY_VERSION, keys::VERSION.to_le_bytes());
                 self.write(batch)?;
-                // Whatever happens next, the store is known as ours to those who only read.
+                // Whatever happens next, the store is known as ours to read-only openings.
                 self.sync()
             }
         }

@@ -167,7 +167,7 @@ impl Consumer {
         done
     }
 
-    /// Whether a message was sent, or passed over. What is said of one that was not counts for nothing.
+    /// Whether a message was sent, or passed over. An acknowledgement of any other message counts for nothing.
     fn was_sent(&self, seq: Seq) -> bool {
         match self.initial.is_empty() {
             true => seq < self.next,
@@ -185,7 +185,7 @@ impl Consumer {
             && !self.deliveries.contains_key(&seq)
     }
 
-    /// Whether somebody who asked to be told is told that this was heard.
+    /// Whether the client, if it asked for a confirmation, gets one.
     pub fn confirms(&self, ack: &Ack) -> bool {
         match &ack.kind {
             AckKind::Ack | AckKind::Term(_) => {

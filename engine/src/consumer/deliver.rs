@@ -35,9 +35,9 @@ enum Next {
 /// What came of sending a message.
 enum Sent {
     Yes,
-    /// Nobody wants it.
+    /// No client wants it.
     Nobody,
-    /// Nobody who wants it has room for it: the outlet wakes the consumer when somebody has.
+    /// No client that wants it has room for it: the outlet wakes the consumer when one has.
     NoRoom,
 }
 
@@ -45,7 +45,7 @@ enum Sent {
 pub(super) const ROOM: usize = 256 << 10;
 
 impl Consumer {
-    /// Sends what can be sent now. Answers the sequences that nobody need acknowledge, for the stream's retention.
+    /// Sends what can be sent now. Answers the sequences that need no acknowledgement, for the stream's retention.
     pub fn deliver(&mut self, stream: &mut Messages, turn: &mut Turn<'_>) -> Result<Vec<Seq>> {
         let mut done = Vec::new();
         let mut room = 0;
@@ -193,7 +193,7 @@ impl Consumer {
         }
     }
 
-    /// Sends the chosen message, if there is somebody to send it to. `room` is what is left of what the receiver was found
+    /// Sends the chosen message, if there is a client to send it to. `room` is what is left of what the receiver was found
     /// to have room for; it is asked for when it is 0.
     fn send(&mut self, choice: Choice, message: Message, room: &mut usize, turn: &mut Turn<'_>) -> Sent {
         let shown = match self.config.headers_only {
@@ -372,7 +372,7 @@ impl Consumer {
         self.turn_given_up.clear();
     }
 
-    /// Whether anything could be sent if somebody asked.
+    /// Whether anything could be sent if a client asked.
     pub fn has_work(&self) -> bool {
         let wanted = self.config.is_push() || self.has_waiting();
         wanted && (self.num_pending > 0 || !self.redeliver.is_empty() || !self.initial.is_empty())

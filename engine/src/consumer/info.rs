@@ -32,7 +32,7 @@ pub struct ConsumerInfo {
     pub num_waiting: u64,
     /// Messages not sent yet.
     pub num_pending: u64,
-    /// For a push consumer: whether somebody is subscribed.
+    /// For a push consumer: whether a client is subscribed.
     pub push_bound: bool,
     /// How long it still pauses, in nanoseconds; 0 if it does not.
     pub pause_remaining: Nanos,

@@ -83,7 +83,7 @@ pub(crate) struct Consumer {
     waiting: VecDeque<Waiting>,
     pin: Option<Pin>,
     push: Push,
-    /// Since when nobody has used it.
+    /// Since when no client has used it.
     idle_since: NanoTime,
     /// When the last message was sent, and the time it was stored: for replay at the original pace.
     replayed: Option<(NanoTime, NanoTime)>,

@@ -110,7 +110,7 @@ impl Consumer {
         self.waiting.insert(at, waiting);
     }
 
-    /// Whether the request at the front may have the next message. Where nobody is pinned it may be pinned by this:
+    /// Whether the request at the front may have the next message. Where no client is pinned it may be pinned by this:
     /// then the answer's second half is true.
     pub(super) fn eligible(&mut self, turn: &mut Turn<'_>) -> (Eligible, bool) {
         match self.config.priority_policy {
@@ -189,7 +189,7 @@ impl Consumer {
         }
     }
 
-    /// Gives up the pin because somebody asked for it. Answers whether the consumer has that group.
+    /// Gives up the pin because a client asked for that. Answers whether the consumer has that group.
     pub fn unpin(&mut self, group: &str, turn: &mut Turn<'_>) -> bool {
         if !self.config.priority_groups.iter().any(|known| known == group) {
             return false;

@@ -341,7 +341,7 @@ impl Consumer {
         self.waiting.retain(|waiting| waiting.reply != reply);
     }
 
-    /// Whether anybody waits.
+    /// Whether a pull request waits.
     pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }

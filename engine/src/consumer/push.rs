@@ -1,4 +1,4 @@
-//! What only push consumers have: somebody subscribed or not, flow control, rate limit, heartbeats.
+//! What only push consumers have: a subscriber or none, flow control, rate limit, heartbeats.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ const WINDOW_START: usize = WINDOW_MAX / 16;
 /// The state of delivery to a subject.
 #[derive(Debug)]
 pub(super) struct Push {
-    /// Whether somebody is subscribed, when last looked.
+    /// Whether a client was subscribed, when last looked.
     pub active: bool,
     /// Bytes sent and not confirmed by flow control.
     outstanding: usize,
@@ -53,7 +53,7 @@ impl Push {
 }
 
 impl Consumer {
-    /// Looks whether somebody is subscribed.
+    /// Looks whether a client is subscribed.
     pub(super) fn is_bound(&mut self, turn: &mut Turn<'_>) -> bool {
         let bound = turn.outlet.has_subscriber(
             &self.name.account,
@@ -61,7 +61,7 @@ impl Consumer {
             &self.config.deliver_group,
         );
         if bound && !self.push.active {
-            // Whoever was there before took its flow control along.
+            // The subscriber before took its flow control along.
             self.push = Push {
                 fc_id: self.push.fc_id,
                 last_sent: turn.now,
@@ -75,7 +75,7 @@ impl Consumer {
         bound
     }
 
-    /// Notes whether somebody is subscribed, if that matters.
+    /// Notes whether a client is subscribed, if that matters.
     pub fn look_for_subscriber(&mut self, turn: &mut Turn<'_>) {
         if self.config.is_push() {
             self.is_bound(turn);

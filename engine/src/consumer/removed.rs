@@ -21,7 +21,7 @@ pub(crate) struct Held {
 }
 
 impl Consumer {
-    /// A message it wants is gone; if it was on its way, nobody need acknowledge it any more. Answers whether it was sent or
+    /// A message it wants is gone; if it was on its way, it need not be acknowledged any more. Answers whether it was sent or
     /// given up: then there may be room for another, and the journal has to know where the consumer stands.
     pub fn removed(&mut self, seq: Seq) -> bool {
         self.uncount(seq);

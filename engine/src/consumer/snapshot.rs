@@ -37,7 +37,7 @@ pub struct ConsumerSnapshot {
     /// Sent and not acknowledged: stream sequence, consumer sequence, time sent.
     #[serde(default)]
     pub pending: Vec<(Seq, u64, NanoTime)>,
-    /// Stream sequences sent more than once, and how often; those of them that are not pending were given up.
+    /// Stream sequences sent more than once, and how often; where a message is not pending it was given up.
     #[serde(default)]
     pub deliveries: Vec<(Seq, u64)>,
 }

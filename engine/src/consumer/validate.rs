@@ -28,13 +28,13 @@ const FLOW_CONTROL_HEARTBEAT: Nanos = SECOND;
 /// The shortest heartbeat.
 const HEARTBEAT_MIN: Nanos = 100 * MILLISECOND;
 
-/// What a request to make a consumer is meant to do about one that exists.
+/// What a request to make a consumer is meant to do about a consumer of that name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     /// Make it, or change it.
     #[default]
     CreateOrUpdate,
-    /// Make it; one that exists must be the same.
+    /// Make it; a consumer of that name must be the same.
     Create,
     /// Change it; it must exist.
     Update,
@@ -96,7 +96,7 @@ pub fn validate_new<'c>(
 pub struct Existing<'c> {
     /// Its configuration.
     pub config: &'c ConsumerConfig,
-    /// Whether somebody is subscribed to its delivery subject.
+    /// Whether a client is subscribed to its delivery subject.
     pub bound: bool,
 }
 

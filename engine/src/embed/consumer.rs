@@ -43,7 +43,7 @@ pub struct EmbeddedMessage {
 impl EmbeddedStream {
     /// Makes a consumer, with the rules that a server keeps. It must have a name (the durable name counts as one): the
     /// engine makes none up. One that exists with the same configuration is answered as it is, so that a program can
-    /// call this whenever it starts. Without a durable name it goes when nobody fetches for `inactive_threshold`.
+    /// call this whenever it starts. Without a durable name it goes when it is not fetched from for `inactive_threshold`.
     ///
     /// Mind that the default [`AckPolicy`](crate::consumer::AckPolicy) is, as in JetStream, to want no
     /// acknowledgements: then each message is handed out once, whatever becomes of it.

@@ -81,7 +81,7 @@ impl Outlet for FetchOutlet {
                 self.0.hand(&to, Fetched::Message(Box::new(delivery)));
             }
             Emit::Status { to, status, .. } => self.0.hand(&to, Fetched::Ended(status)),
-            // Advisories and the answers to other subjects: nobody is there to hear them.
+            // Advisories and the answers to other subjects: an embedded store has no clients to hear them.
             _ => {}
         }
     }
@@ -90,7 +90,7 @@ impl Outlet for FetchOutlet {
 }
 
 impl Drop for FetchOutlet {
-    /// The shard is gone: whoever still waits for it is told so by a channel without a sender.
+    /// The shard is gone: a fetch that waits is told so by a channel without a sender.
     fn drop(&mut self) {
         self.0.open.lock().clear();
     }

@@ -138,11 +138,6 @@ impl Bits {
             }
         }
     }
-
-    /// Bytes on the heap.
-    pub fn memory() -> usize {
-        WORDS * 8
-    }
 }
 
 #[cfg(test)]

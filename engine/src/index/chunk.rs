@@ -122,13 +122,4 @@ impl Chunk {
             Live::Bits(bits) => bits.count_from(from),
         }
     }
-
-    /// Bytes on the heap, about.
-    pub fn memory(&self) -> usize {
-        let live = match &self.live {
-            Live::Range(..) => 0,
-            Live::Bits(_) => Bits::memory(),
-        };
-        live + self.postings.memory()
-    }
 }

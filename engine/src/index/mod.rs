@@ -35,6 +35,9 @@ use crate::backend::{Kv, KvWrite, LogReader};
 use crate::error::Result;
 use crate::types::{LogId, NanoTime, Seq};
 
+/// See [`Index::removal_price`]: a removal reads and writes several keys, and its record's head.
+const PAGED_PRICE: usize = 8;
+
 /// What is known of a subject that has live messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubjectInfo {
@@ -125,21 +128,20 @@ impl Index {
         }
     }
 
+    /// What looking at a message and removing it costs, in multiples of what it costs here in memory: about 2 µs.
+    pub fn removal_price(&self) -> usize {
+        match self {
+            Self::Resident(_) => 1,
+            Self::Paged(_) => PAGED_PRICE,
+        }
+    }
+
     /// Live messages.
     pub fn len(&self) -> u64 {
         match self {
             Self::Resident(index) => index.len(),
             Self::Paged(index) => index.len(),
         }
-    }
-
-    /// Whether no message is live.
-    #[allow(
-        dead_code,
-        reason = "the interface is whole whether or not the engine needs all of it today"
-    )]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Distinct subjects of live messages.
@@ -186,10 +188,7 @@ impl Index {
     }
 
     /// The last live message up to `from`.
-    #[allow(
-        dead_code,
-        reason = "the interface is whole whether or not the engine needs all of it today"
-    )]
+    #[cfg(test)]
     pub fn prev_live(&self, from: Seq) -> Result<Option<Seq>> {
         match self {
             Self::Resident(index) => Ok(index.prev_live(from)),
@@ -316,18 +315,6 @@ impl Index {
         match self {
             Self::Resident(_) => {}
             Self::Paged(index) => index.written(),
-        }
-    }
-
-    /// Bytes on the heap, about. May take a moment: not for every message.
-    #[allow(
-        dead_code,
-        reason = "the interface is whole whether or not the engine needs all of it today"
-    )]
-    pub fn memory(&self) -> usize {
-        match self {
-            Self::Resident(index) => index.memory(),
-            Self::Paged(index) => index.memory(),
         }
     }
 }

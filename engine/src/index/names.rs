@@ -62,14 +62,6 @@ impl Names {
     pub fn is_sparse(&self) -> bool {
         self.dead > self.live + PAGE
     }
-
-    /// Bytes on the heap.
-    pub fn memory(&self) -> usize {
-        self.pages
-            .iter()
-            .map(|page| page.capacity() + size_of::<Vec<u8>>())
-            .sum()
-    }
 }
 
 #[cfg(test)]

@@ -184,19 +184,6 @@ impl Postings {
         }
     }
 
-    /// Bytes on the heap, about.
-    pub fn memory(&self) -> usize {
-        let many: usize = self
-            .many
-            .iter()
-            .map(|many| match many {
-                Many::List(list) => list.capacity() * 2,
-                Many::Bits(_) => Bits::memory(),
-            })
-            .sum();
-        self.slots.memory() + many + self.many.capacity() * size_of::<Many>() + self.free.capacity() * 2
-    }
-
     fn next_in(&self, slot: Slot, from: u16) -> Option<u16> {
         match slot.place() {
             None => [slot.0, slot.1].into_iter().find(|&at| at >= from),

@@ -253,17 +253,6 @@ impl Resident {
         }
     }
 
-    /// Bytes on the heap, about. Walks the chunks, so not for every message.
-    pub fn memory(&self) -> usize {
-        self.subjects.memory()
-            + self.recent.capacity() * size_of::<(Seq, u32)>()
-            + self
-                .chunks
-                .values()
-                .map(|chunk| size_of::<Chunk>() + 16 + chunk.memory())
-                .sum::<usize>()
-    }
-
     /// The chunks from the one of `from` on, each with the position to begin at.
     fn upwards(&self, from: Seq) -> impl Iterator<Item = (u64, &Chunk, u16)> {
         let start = chunk_of(from);

@@ -139,15 +139,6 @@ impl Slots {
             *self = Self::Sealed { entries, gone: 0 };
         }
     }
-
-    /// Bytes on the heap, about.
-    pub fn memory(&self) -> usize {
-        match self {
-            // A hash table keeps a byte of its own per bucket and one bucket in eight free.
-            Self::Open(map) => map.capacity() * 8 / 7 * (size_of::<(u32, Slot)>() + 1),
-            Self::Sealed { entries, .. } => entries.capacity() * size_of::<(u32, Slot)>(),
-        }
-    }
 }
 
 /// The index of that id in a list sorted by id. Begins where the id would lie if all were spread evenly, and doubles

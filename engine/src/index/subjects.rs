@@ -20,7 +20,7 @@ pub(super) struct Subject {
     pub first: Seq,
     /// The last live message.
     pub last: Seq,
-    /// Whether `first` is only a bound: the first message was removed, and nobody has looked for the next one yet.
+    /// Whether `first` is only a bound: the first message was removed, and the next one has not been looked for yet.
     pub stale: bool,
 }
 
@@ -36,9 +36,6 @@ pub(super) struct Subjects {
     /// The latest ids given out, the newest last.
     newborn: VecDeque<u32>,
 }
-
-/// What the tree takes for a subject, about, measured with a million of them.
-const TREE_BYTES: usize = 40;
 
 /// How many of the latest ids are remembered.
 const NEWBORN: usize = 1024;
@@ -206,14 +203,5 @@ impl Subjects {
     /// Whether the subject with that id is matched by any of the filters.
     pub fn is_match(&self, id: u32, filters: &Filters) -> bool {
         filters.matches(self.name(id))
-    }
-
-    /// Bytes on the heap, about.
-    pub fn memory(&self) -> usize {
-        self.table.capacity() * size_of::<Subject>()
-            + self.free.capacity() * 4
-            + self.newborn.capacity() * 4
-            + self.tree.len() * TREE_BYTES
-            + self.names.memory()
     }
 }

@@ -145,7 +145,7 @@ pub enum Event {
     ConsumerDeleted {
         /// Which.
         consumer: Arc<ConsumerName>,
-        /// Whether it went because nobody used it.
+        /// Whether it went because no client used it.
         idle: bool,
     },
     /// A message reached its limit of deliveries.
@@ -305,14 +305,14 @@ pub enum Emit {
 
 /// Where a shard's messages go. Called on the shard's thread: it must not block.
 pub trait Outlet: Send {
-    /// Whether anybody listens on a subject.
+    /// Whether any client or service listens on a subject.
     fn has_interest(&mut self, account: &str, subject: &[u8]) -> bool;
 
-    /// Whether somebody subscribed to exactly this subject, in exactly this queue group (empty for none): what makes
+    /// Whether a client subscribed to exactly this subject, in exactly this queue group (empty for none): what makes
     /// a push consumer active.
     fn has_subscriber(&mut self, account: &str, subject: &[u8], queue: &str) -> bool;
 
-    /// Of `wanted` bytes, how many `consumer` may deliver to whoever listens on `to` now; they are promised until the next
+    /// Of `wanted` bytes, how many `consumer` may deliver to the listeners on `to` now; they are promised until the next
     /// [`flush`](Self::flush). 0: none, and the outlet sends [`Input::Wake`](crate::shard::Input::Wake) for the consumer
     /// when there is room again. An outlet that bounds nothing promises all there is.
     fn room(&mut self, consumer: &Arc<ConsumerName>, to: &[u8], wanted: usize) -> usize {
@@ -327,7 +327,7 @@ pub trait Outlet: Send {
     fn flush(&mut self);
 }
 
-/// An outlet that leads nowhere: for a store whose consumers nobody asks.
+/// An outlet that leads nowhere: for a store whose consumers are not read.
 #[derive(Debug, Default)]
 pub struct NoOutlet;
 

@@ -20,7 +20,7 @@ impl InTurn<'_, '_> {
         self.turn.now
     }
 
-    /// A stream, to read. Of one that is offline, what memory had of it.
+    /// A stream, to read. Of an offline stream, what memory had of it.
     ///
     /// # Errors
     /// If there is no such stream, or nothing is left of it in memory.
@@ -192,7 +192,7 @@ impl InTurn<'_, '_> {
         stream.copy(source, identity, portion, self.turn)
     }
 
-    /// Somebody takes over this stream's messages from now on, under a number of its own; it has everything up to
+    /// A copier (of a mirror or source) reads this stream from now on, under a number of its own; it has everything up to
     /// `done`. It is told of more by [`Emit::Grown`].
     ///
     /// # Errors
@@ -201,7 +201,7 @@ impl InTurn<'_, '_> {
         self.shard.existing(id)?.watch(reader, filters, done, self.turn)
     }
 
-    /// Somebody does not take over this stream's messages any more.
+    /// A copier does not read this stream any more.
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
@@ -209,7 +209,7 @@ impl InTurn<'_, '_> {
         self.shard.existing(id)?.unwatch(reader, self.turn)
     }
 
-    /// Whoever takes over this stream's messages has everything up to a sequence durably.
+    /// A copier of this stream has everything up to a sequence durably.
     ///
     /// # Errors
     /// If there is no such stream, or storage fails.
@@ -217,7 +217,7 @@ impl InTurn<'_, '_> {
         self.shard.existing(id)?.copied(reader, through, self.turn)
     }
 
-    /// One consumer, without the pull requests that nobody waits for any more.
+    /// One consumer, without the pull requests whose clients are gone.
     ///
     /// # Errors
     /// If there is no such stream or consumer.

@@ -81,7 +81,7 @@ pub enum Input {
         /// The last stream sequence that the subscriber got, if it says so.
         last: Option<Seq>,
     },
-    /// Somebody subscribed to a consumer's delivery subject.
+    /// A client subscribed to a consumer's delivery subject.
     Wake {
         /// A consumer of this stream.
         stream: LogId,
@@ -138,7 +138,7 @@ fn weight(inputs: &[Input]) -> usize {
     inputs.iter().map(Input::bytes).sum()
 }
 
-/// Inputs that a shard did not take: the caller has to tell whoever sent them.
+/// Inputs that a shard did not take: the caller has to tell their senders.
 pub enum Refused {
     /// Too much waits for it already.
     Busy(Vec<Input>),

@@ -58,7 +58,7 @@ pub(crate) struct Shard {
     streams: BTreeMap<LogId, Stream>,
     /// Streams that failed, or could not be opened.
     offline: OfflineStreams,
-    /// Streams that are being restored, which nobody sees.
+    /// Streams that are being restored, which no client sees.
     restoring: BTreeMap<LogId, Stream>,
     /// Streams that this turn changed.
     touched: Vec<LogId>,

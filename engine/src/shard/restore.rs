@@ -1,4 +1,4 @@
-//! Streams that are being restored from a backup: their messages go straight to a log of their own, which nobody sees,
+//! Streams that are being restored from a backup: their messages go straight to a log of their own, which no client sees,
 //! and the journal hears of the stream only once all is on disk. So a restore that breaks off, by a crash as well, leaves
 //! nothing but a log that [`Shard::drop_unfinished`] removes at the next start.
 
@@ -198,7 +198,7 @@ impl InTurn<'_, '_> {
         Ok(())
     }
 
-    /// Forgets a restore: one that was finished, durably, stays; of one that was not nothing is left.
+    /// Forgets a restore: a finished, durable one stays; of an unfinished one nothing is left.
     ///
     /// # Errors
     /// If storage fails.

@@ -71,7 +71,7 @@ impl ReadAhead {
         }
     }
 
-    /// Everything is gone, or nobody reads.
+    /// Everything is gone, or no consumer reads.
     pub fn clear(&mut self) {
         self.entries = VecDeque::new();
     }

@@ -17,7 +17,7 @@ impl Stream {
         self.consumers.len() - self.direct
     }
 
-    /// Whether anybody reads it.
+    /// Whether it has any consumer.
     pub(crate) fn has_consumers(&self) -> bool {
         !self.consumers.is_empty()
     }
@@ -43,7 +43,7 @@ impl Stream {
             .map(|consumer| consumer.info(now, self.messages.config.storage))
     }
 
-    /// One consumer, as clients are told, without the pull requests that nobody waits for any more.
+    /// One consumer, as clients are told, without the pull requests whose clients are gone.
     pub(crate) fn current_consumer_info(&mut self, name: &str, turn: &mut Turn<'_>) -> Option<ConsumerInfo> {
         let serial = self.by_name.get(name)?;
         self.consumers.get_mut(serial)?.drop_dead(turn);
@@ -102,7 +102,7 @@ impl Stream {
         {
             // What it passed over, because it did not want it then, does not come back.
             consumer.note_place();
-            // It may have been the only one that wanted some of the messages.
+            // This consumer may have been the only one to want some of the messages.
             self.release_held(&filters, held, turn)?;
         }
         self.enqueue(serial);

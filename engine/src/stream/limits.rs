@@ -1,4 +1,4 @@
-//! Letting go of messages: by the limits of the stream, by age, and because nobody needs them any more.
+//! Letting go of messages: by the limits of the stream, by age, and because no consumer needs them any more.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crate::stream::removal::Removal;
 use crate::stream::{Discard, Retention, Stream};
 use crate::types::{NanoTime, Seq};
 
-/// Messages that expire in one turn at most, so that a million of them do not hold up publishers.
+/// Messages that expire in one turn at most, so that a million of them do not hold up publishers; fewer where each costs more.
 const EXPIRE_MAX: usize = 1024;
 /// Messages that limits remove at once when one is stored: more than come in, so that the stream never grows over them.
 pub(super) const MAKE_ROOM: usize = 64;
@@ -188,7 +188,7 @@ impl Stream {
         if self.leaves_markers() && turn.is_none() {
             return Ok(());
         }
-        let mut left = EXPIRE_MAX;
+        let mut left = EXPIRE_MAX / self.messages.index.removal_price();
         let max_age = self.messages.config.max_age;
         while max_age > 0
             && left > 0
@@ -253,7 +253,7 @@ impl Stream {
             .min())
     }
 
-    /// Messages were acknowledged: a work queue lets go of them, interest retention does when nobody else needs them.
+    /// Messages were acknowledged: a work queue lets go of them, interest retention does when no other consumer needs them.
     pub(super) fn release(&mut self, seqs: &[Seq], turn: &mut Turn<'_>) -> Result<()> {
         if self.messages.config.retention == Retention::Limits || seqs.is_empty() {
             return Ok(());
@@ -278,7 +278,7 @@ impl Stream {
         self.begin_removal(removal, turn)
     }
 
-    /// A message was acknowledged that its consumer wants, but had done with, as after a reset: it goes if nobody needs it.
+    /// A message was acknowledged that its consumer wants, but had done with, as after a reset: it goes if no consumer needs it.
     pub(super) fn release_unneeded(&mut self, seq: Seq, serial: u64) -> Result<()> {
         let released = self.messages.config.retention != Retention::Limits
             && !self.is_needed(seq)?
@@ -290,7 +290,7 @@ impl Stream {
         Ok(())
     }
 
-    /// A consumer with these filters lets go of messages: interest retention removes those that nobody else needs.
+    /// A consumer with these filters lets go of messages: interest retention removes what no other consumer needs.
     pub(super) fn release_held(&mut self, filters: &[Bytes], held: Held, turn: &mut Turn<'_>) -> Result<()> {
         if self.messages.config.retention != Retention::Interest {
             return Ok(());
@@ -321,10 +321,10 @@ impl Stream {
     }
 
     /// The stream keeps messages for their consumers' sake from now on: those go that all who wanted them have
-    /// acknowledged. What nobody wants stays, as in nats-server.
+    /// acknowledged. What no consumer wants stays, as in nats-server.
     pub(crate) fn release_settled(&mut self, turn: &mut Turn<'_>) -> Result<()> {
-        if self.consumers.is_empty() && self.readers.is_empty() {
-            // Nobody is interested in anything.
+        if self.consumers.is_empty() && self.copiers.is_empty() {
+            // No consumer and no copier is interested in anything.
             self.messages.clear(0)?;
             return Ok(());
         }

@@ -71,7 +71,7 @@ use fast::FastBatches;
 use rewrite::Rewrites;
 use schedule::Schedules;
 use settings::{Durability, Settings};
-use sourcing::Reader;
+use sourcing::Copier;
 
 /// Why a message is lost whose record was found damaged.
 const DAMAGED: &str = "its record is damaged";
@@ -95,9 +95,9 @@ pub struct Stream {
     fast: FastBatches,
     /// How far it has come with its sources.
     origins: BTreeMap<Box<str>, Seq>,
-    /// Those who take over its messages.
-    readers: Vec<Reader>,
-    /// The last sequence that they were told of.
+    /// The copiers that read it.
+    copiers: Vec<Copier>,
+    /// The last sequence that the copiers were told of.
     told: Seq,
     /// Messages that are to be sent at their times.
     schedules: Schedules,
@@ -134,7 +134,7 @@ impl Stream {
             atomic: AtomicBatches::new(Arc::clone(&batches.atomic), batches.limits),
             fast: FastBatches::new(Arc::clone(&batches.fast), batches.limits),
             origins: BTreeMap::new(),
-            readers: Vec::new(),
+            copiers: Vec::new(),
             told: messages.last(),
             schedules: Schedules::of_stream(messages.index.len()),
             messages,
@@ -228,7 +228,7 @@ impl Stream {
         let (id, journaled) = (self.messages.id, self.is_journaled());
         if self.messages.last() > self.told {
             self.told = self.messages.last();
-            if !self.readers.is_empty() {
+            if !self.copiers.is_empty() {
                 turn.emits.push(Emit::Grown { stream: id });
             }
         }

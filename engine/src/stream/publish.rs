@@ -126,7 +126,7 @@ impl Stream {
         self.check_size(ready.headers_len, ready.body.len())?;
         self.check_record(&ready.subject, ready.body.len())?;
         self.check_capacity()?;
-        // Every other stream keeps it whoever wants it.
+        // Every other stream keeps it, wanted or not.
         if self.messages.config.retention != Retention::Interest || self.find_wanted(&ready.subject) {
             if let Some(ttl) = asked.ttl {
                 self.settle_ttl(ttl, &mut ready)?;

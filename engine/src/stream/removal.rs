@@ -35,7 +35,7 @@ pub(crate) enum Removal {
         /// Whether it is a single message, which counts as deleted rather than purged.
         single: bool,
     },
-    /// What no consumer and no copy needs, of the messages that somebody held on to until now.
+    /// What no consumer and no copy needs, of the messages that a consumer held on to until now.
     Unneeded {
         /// Single sequences, ascending.
         #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
@@ -85,7 +85,7 @@ struct UnderWay {
 
 enum Step {
     Remove(Box<UnderWay>),
-    /// Somebody waits for all that stands before.
+    /// A call waits for all that stands before.
     Answer(Completion),
 }
 
@@ -172,7 +172,7 @@ impl Stream {
         !self.removals.is_empty()
     }
 
-    /// Lets somebody wait until the removals that have begun are over.
+    /// Lets a call wait until the removals that have begun are over.
     pub(crate) fn answer_when_removed(&mut self, done: Completion) {
         self.removals.steps.push_back(Step::Answer(done));
     }
@@ -192,7 +192,7 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read.
     pub(crate) fn go_on_removing(&mut self, turn: &mut Turn<'_>) -> Result<()> {
-        let price = 1 + self.consumers.len() / CONSUMERS;
+        let price = (1 + self.consumers.len() / CONSUMERS) * self.messages.index.removal_price();
         while let Some(step) = self.removals.steps.pop_front() {
             let mut under_way = match step {
                 Step::Remove(under_way) => under_way,
@@ -284,7 +284,7 @@ impl Stream {
         }
     }
 
-    /// Whether nobody holds on to a message any more.
+    /// Whether no consumer and no copier holds on to a message any more.
     fn is_released(&mut self, seq: Seq, wanted_only: bool) -> Result<bool> {
         Ok(match self.messages.config.retention {
             Retention::Limits => false,

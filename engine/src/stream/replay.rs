@@ -105,7 +105,7 @@ impl Stream {
     /// Takes over from what was this stream before it was opened anew: the consumers that end with the process, and those
     /// who take over its messages.
     pub(crate) fn take_over(&mut self, before: &mut Self) -> Result<()> {
-        self.readers = std::mem::take(&mut before.readers);
+        self.copiers = std::mem::take(&mut before.copiers);
         for (serial, mut consumer) in std::mem::take(&mut before.consumers) {
             if !consumer.is_persistent() && !self.consumers.contains_key(&serial) {
                 consumer.queued = false;

@@ -121,7 +121,7 @@ impl Stream {
         self.release(&done, turn)
     }
 
-    /// Somebody subscribed to a consumer's delivery subject, or left: who asks next is told, if nothing is delivered before.
+    /// A client subscribed to a consumer's delivery subject, or left: the next request for its info tells, if nothing is delivered before.
     pub(crate) fn wake_consumer(&mut self, name: &[u8], turn: &mut Turn<'_>) {
         let Some(serial) = self.serial(name) else { return };
         if let Some(consumer) = self.consumers.get_mut(&serial) {

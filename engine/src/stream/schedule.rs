@@ -256,7 +256,7 @@ impl Stream {
         Ok(self.schedules.due.first_key_value().map(|((at, _), _)| *at))
     }
 
-    /// Looks for the schedules of a stream whose schedules nobody noted.
+    /// Looks for the schedules of a stream whose schedules were not noted.
     fn find_schedules(&mut self, now: NanoTime) -> Result<()> {
         if self.schedules.known {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Copies: a stream takes over messages of its origins (mirror, sources), and lets its own be taken over by others.
 //!
-//! Somebody outside carries the messages: it asks the origin's shard for the next ones ([`Stream::read_on`]), hands them
+//! The broker's copier carries the messages: it asks the origin's shard for the next ones ([`Stream::read_on`]), hands them
 //! to the target's shard ([`Stream::copy`]) and tells the origin how far the target has them durably
 //! ([`Stream::copied`]). Where a target stands with each origin is part of its own state, so that a crash in between
 //! neither loses a message nor takes one twice.
@@ -27,8 +27,8 @@ use crate::types::{NanoTime, Seq};
 /// The header that says where a message was copied from.
 const SOURCE: &str = "Nats-Stream-Source";
 
-/// Somebody who takes over messages of this stream.
-pub(super) struct Reader {
+/// A copier of this stream's messages, as the origin knows it.
+pub(super) struct Copier {
     id: u64,
     /// The subjects it wants; all if empty.
     filters: Vec<Bytes>,
@@ -153,54 +153,54 @@ impl Stream {
         }
     }
 
-    /// Somebody takes over this stream's messages from now on, and has everything up to `done`: what a crash kept this
+    /// A copier reads this stream from now on, and has everything up to `done`: what a crash kept this
     /// stream from hearing goes now.
     ///
     /// # Errors
     /// If storage cannot be read.
     pub(crate) fn watch(&mut self, id: u64, filters: Vec<Bytes>, done: Seq, turn: &mut Turn<'_>) -> Result<()> {
-        self.readers.retain(|reader| reader.id != id);
+        self.copiers.retain(|copier| copier.id != id);
         let had = filters.clone();
-        self.readers.push(Reader { id, filters, done });
+        self.copiers.push(Copier { id, filters, done });
         match self.messages.config.retention {
             Retention::Limits => Ok(()),
             Retention::Interest | Retention::WorkQueue => self.let_go(&had, 0, done, turn),
         }
     }
 
-    /// Somebody does not take over messages any more: what was kept only for it goes.
+    /// A copier does not read any more: what was kept only for it goes.
     ///
     /// # Errors
     /// If storage cannot be read.
     pub(crate) fn unwatch(&mut self, id: u64, turn: &mut Turn<'_>) -> Result<()> {
-        let Some(at) = self.readers.iter().position(|reader| reader.id == id) else {
+        let Some(at) = self.copiers.iter().position(|copier| copier.id == id) else {
             return Ok(());
         };
-        let reader = self.readers.remove(at);
+        let copier = self.copiers.remove(at);
         match self.messages.config.retention {
-            Retention::Interest => self.let_go(&reader.filters, reader.done + 1, self.messages.last(), turn),
+            Retention::Interest => self.let_go(&copier.filters, copier.done + 1, self.messages.last(), turn),
             Retention::Limits | Retention::WorkQueue => Ok(()),
         }
     }
 
-    /// Whoever takes over messages has everything up to `through` durably.
+    /// A copier has everything up to `through` durably.
     ///
     /// # Errors
     /// If storage cannot be read.
     pub(crate) fn copied(&mut self, id: u64, through: Seq, turn: &mut Turn<'_>) -> Result<()> {
-        let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
+        let Some(copier) = self.copiers.iter_mut().find(|copier| copier.id == id) else {
             return Ok(());
         };
-        let from = reader.done + 1;
-        reader.done = reader.done.max(through);
-        let filters = reader.filters.clone();
+        let from = copier.done + 1;
+        copier.done = copier.done.max(through);
+        let filters = copier.filters.clone();
         match self.messages.config.retention {
             Retention::Limits => Ok(()),
             Retention::Interest | Retention::WorkQueue => self.let_go(&filters, from, through, turn),
         }
     }
 
-    /// Removes what nobody needs any more.
+    /// Removes what no consumer and no copier needs any more.
     fn let_go(&mut self, filters: &[Bytes], from: Seq, through: Seq, turn: &mut Turn<'_>) -> Result<()> {
         let removal = Removal::Unneeded {
             singles: VecDeque::new(),
@@ -212,11 +212,11 @@ impl Stream {
         self.begin_removal(removal, turn)
     }
 
-    /// Whether somebody who takes over messages still needs one.
+    /// Whether a copier still needs a message.
     pub(super) fn is_awaited(&self, seq: Seq, subject: &[u8]) -> bool {
-        self.readers
+        self.copiers
             .iter()
-            .any(|reader| seq > reader.done && reader.wants(subject))
+            .any(|copier| seq > copier.done && copier.wants(subject))
     }
 
     /// Messages from a sequence on whose subjects match, as many as are wanted at a time; damaged ones are passed over.
@@ -437,7 +437,7 @@ impl Stream {
     }
 }
 
-impl Reader {
+impl Copier {
     fn wants(&self, subject: &[u8]) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| weir_subject::matches(filter, subject))
     }

@@ -60,7 +60,7 @@ impl Tail {
         self.unwritten > 0
     }
 
-    /// The log has everything now; `keep` says whether anybody reads the tail.
+    /// The log has everything now; `keep` says whether a consumer reads the tail.
     pub fn written(&mut self, keep: bool) {
         self.unwritten = 0;
         let (bytes, messages) = if keep { (KEEP_BYTES, KEEP_MESSAGES) } else { (0, 0) };

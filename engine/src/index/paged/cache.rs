@@ -70,6 +70,7 @@ impl Cache {
     }
 
     /// Bytes in use, about.
+    #[cfg(test)]
     pub fn memory(&self) -> usize {
         self.bytes + self.old_bytes
     }

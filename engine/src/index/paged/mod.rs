@@ -377,14 +377,6 @@ impl Paged {
         self.changed = false;
     }
 
-    /// Bytes on the heap, about.
-    pub fn memory(&self) -> usize {
-        let pending = self.overlay.keys().map(|key| key.len() + 128).sum::<usize>()
-            + self.added.values().map(|subject| subject.len() + 48).sum::<usize>()
-            + self.removed.len() * 16;
-        self.cache.memory() + pending + self.chunks.len() * 24
-    }
-
     /// Puts deletions of what older epochs left behind among the writes. Failing to read them can wait: it is room,
     /// not meaning, that is lost.
     fn sweep(&mut self) {

@@ -53,7 +53,7 @@ impl Messages {
         self.damage.get_mut().take()
     }
 
-    /// [`Messages::load`] for somebody who reads in order.
+    /// [`Messages::load`] for a reader that goes in order.
     pub fn load_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
         // The tail may still hold what is gone from the log, and the log what went away in this turn.
         if self.tail.get(seq).is_some() || self.erased.len() > ERASED_SEARCH {

@@ -42,7 +42,7 @@ impl Messages {
                     break;
                 }
                 Some(_) => self.ageless_below = seq + 1,
-                // How old a damaged one is, nobody knows: it goes with the next one that can be read.
+                // How old a damaged message is, is not known: it goes with the next one that can be read.
                 None => {
                     self.note_damage(seq, &Error::damaged("its time cannot be read"));
                     self.ageless_below = seq + 1;
