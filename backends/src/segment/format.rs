@@ -297,9 +297,12 @@ impl Frame {
             body_len: u32_at(raw, 32),
             body_crc: 0,
         };
-        let known = overwritten
-            .iter()
-            .any(|run| run.first <= frame.seq && frame.seq - run.first < run.count);
+        // Of another frame of which only a part was written, the number may be anything.
+        let kind = Kind::from_byte(raw[8]);
+        let known = matches!(kind, Some(Kind::Record | Kind::Void))
+            && overwritten
+                .iter()
+                .any(|run| run.first <= frame.seq && frame.seq - run.first < run.count);
         (known && frame.len() <= raw.len() as u64).then_some(frame)
     }
 

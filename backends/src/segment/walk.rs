@@ -1,6 +1,8 @@
 //! Going through the frames of a file, and finding the way again behind damage.
 
-use super::format::{ALIGN, DATA_START, EraseRun, FRAME_LEN, FRAME_MAGIC, Frame};
+use weir_engine::Seq;
+
+use super::format::{ALIGN, DATA_START, EraseRun, FRAME_LEN, FRAME_MAGIC, Frame, Kind};
 
 /// What a walk comes upon.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,8 @@ pub struct Walk<'a> {
     seed: u32,
     at: usize,
     overwritten: &'a [EraseRun],
+    /// The last record: in a file each is above the one before.
+    last: Seq,
 }
 
 impl<'a> Walk<'a> {
@@ -49,6 +53,7 @@ impl<'a> Walk<'a> {
             seed,
             at: at as usize,
             overwritten: &[],
+            last: 0,
         }
     }
 
@@ -83,8 +88,14 @@ impl<'a> Iterator for Walk<'a> {
             return None;
         }
         let at = self.at;
-        let torn = || Frame::torn_void(self.data.get(at..)?, self.overwritten);
+        let torn = || {
+            let half = Frame::torn_void(self.data.get(at..)?, self.overwritten);
+            half.filter(|half| half.seq > self.last)
+        };
         if let Some(frame) = self.frame(at).or_else(torn) {
+            if matches!(frame.kind, Kind::Record | Kind::Void) {
+                self.last = self.last.max(frame.seq);
+            }
             let end = at + frame.len() as usize;
             self.at = end;
             return Some(Item::Frame {

@@ -17,7 +17,7 @@ const STORE: &str = "/store";
 
 /// Seeds that found something once.
 const GROWING: [u64; 5] = [32, 79, 110, 381, 617];
-const PREALLOCATED: [u64; 4] = [10, 17, 69, 229];
+const PREALLOCATED: [u64; 5] = [10, 17, 69, 229, 1254];
 
 fn options(preallocate: bool) -> LogOptions {
     LogOptions {
