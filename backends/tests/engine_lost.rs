@@ -299,3 +299,39 @@ fn a_lost_message_of_any_counter_stops_those_that_are_older() {
     }
     assert_eq!(add(&stream, "s.y").unwrap(), 5);
 }
+
+/// A killed process leaves every message in the journal and in the log: what happens to one of them costs none.
+#[test]
+fn a_flipped_bit_and_a_cut_cost_nothing_that_is_in_the_journal_and_in_the_log() {
+    for in_journal in [false, true] {
+        let mut bench = Bench::new(Storage::Segment);
+        bench.open();
+        let stream = bench.create(&config());
+        publish(&stream, 1..=42);
+        bench.kill();
+        let damaged = match in_journal {
+            true => Handle {
+                id: weir_engine::LogId(1),
+                ..stream
+            },
+            false => stream,
+        };
+        flip(&bench, &damaged, &text(10), -1);
+        cut(&bench, &damaged, &text(30));
+        for _ in 0..2 {
+            bench.open();
+            let stream = bench.find("S").unwrap();
+            assert_eq!(
+                readable(&stream, 42),
+                (1..=42).collect::<Vec<_>>(),
+                "journal: {in_journal}"
+            );
+            assert_eq!(lost(&stream), (vec![], 0), "journal: {in_journal}");
+            bench.kill();
+        }
+        bench.open();
+        let stream = bench.find("S").unwrap();
+        publish(&stream, 43..=43);
+        bench.close();
+    }
+}
