@@ -15,7 +15,7 @@ use crate::types::{NanoTime, Seq};
 const EXPIRE_MAX: usize = 1024;
 /// Messages that limits remove at once when one is stored: more than come in, so that the stream never grows over them.
 pub(super) const MAKE_ROOM: usize = 64;
-/// Messages that one acknowledgement releases at once.
+/// Messages that one acknowledgement releases at once; fewer where each costs more.
 const RELEASE: usize = 256;
 /// Subjects that may be looked at in the place of one message that is removed.
 const SURVEYED: usize = 4;
@@ -258,7 +258,7 @@ impl Stream {
         if self.messages.config.retention == Retention::Limits || seqs.is_empty() {
             return Ok(());
         }
-        let (now, later) = seqs.split_at(seqs.len().min(RELEASE));
+        let (now, later) = seqs.split_at(seqs.len().min(RELEASE / self.messages.index.removal_price()));
         for &seq in now {
             if self.messages.config.retention == Retention::WorkQueue || !self.is_needed(seq)? {
                 self.messages.remove(seq)?;
