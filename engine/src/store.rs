@@ -1,31 +1,36 @@
 //! A store: all the streams of a directory, on their shards. What a server or an embedding program opens.
 
-use std::collections::{BTreeMap, HashMap};
+mod catalogue;
+mod environment;
+mod stats;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
-use crate::backend::{Backend, KvWrite, Log, LogChange, LogOptions, LogReader};
+use crate::backend::{Backend, KvWrite, LogOptions};
 use crate::embed::outlet::{FetchOutlet, Fetches};
-use crate::error::{Error, Kind, Result};
-use crate::finding::{FINDING_PREFIX, FINDINGS_MAX, Finding, FindingKind};
-use crate::index::{Index, Records};
+use crate::error::{Error, Result};
+use crate::finding::{FINDING_PREFIX, Finding, FindingKind};
 use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
 use crate::shard::holes::covered_key;
-use crate::shard::label::LogLabel;
-use crate::shard::snapshot::{LAST_ID_KEY, STORE_KEY, StoreSnapshot};
+use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, QueueLimits, Runner, Shard, ShardHandle};
-use crate::stream::message::{has_life, life_in};
-use crate::stream::messages::{Identity, Messages};
-use crate::stream::settings::{BackendKind, IndexKind, Settings};
-use crate::stream::{BatchLimits, Storage, Stream, StreamConfig, subject_of};
-use crate::types::{LogId, NUMBER_MAX, NanoTime, Seq};
+use crate::stream::BatchLimits;
+use crate::stream::settings::BackendKind;
+use crate::types::{LogId, NanoTime};
 use crate::words;
+
+pub(crate) use catalogue::FIRST_STREAM_ID;
+pub use catalogue::{Catalogue, StreamEntry};
+pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
+pub(crate) use stats::Pools;
+pub use stats::{Capacity, StreamStats};
 
 /// Where the engine gets its time from, in nanoseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> NanoTime + Send + Sync>;
@@ -37,14 +42,6 @@ pub type OpenBackend = Box<dyn Fn(BackendKind) -> Result<Arc<dyn Backend>> + Sen
 pub const FORMAT_VERSION: u32 = 2;
 /// The lowest version that is read: stores of it are converted when they are opened.
 pub const FORMAT_READ: u32 = 1;
-/// The first log id that is not a journal's.
-pub(crate) const FIRST_STREAM_ID: u64 = 256;
-/// Memory for the subjects of one paged index.
-const PAGED_CACHE_BYTES: usize = 8 << 20;
-/// Offline streams, and findings, that one text of health names; of more than these only the number is told.
-const TROUBLES_NAMED: usize = 3;
-/// Bytes that it says of each.
-const TROUBLE_BYTES: usize = 512;
 /// Shards at most: more threads than that only get in each other's way.
 pub const SHARDS_MAX: usize = 64;
 
@@ -71,26 +68,6 @@ pub struct StoreOptions {
     pub segment_bytes: u64,
 }
 
-/// How much all streams of a store may hold together, in bytes as their own limits count them. Publishes beyond are
-/// refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
-    /// Those in memory.
-    pub memory: u64,
-    /// Those on disk.
-    pub file: u64,
-}
-
-impl Default for Capacity {
-    /// No bound.
-    fn default() -> Self {
-        Self {
-            memory: u64::MAX,
-            file: u64::MAX,
-        }
-    }
-}
-
 impl StoreOptions {
     /// Two shards, a checkpoint every 64 MiB, no bound on what is stored, nats-server's on what waits, and ids that depend
     /// on the time alone.
@@ -109,175 +86,6 @@ impl StoreOptions {
     }
 }
 
-/// What streams of one kind of storage hold together, and may hold.
-#[derive(Debug)]
-struct Pool {
-    used: AtomicU64,
-    limit: u64,
-}
-
-/// The pools of a store.
-#[derive(Clone, Debug)]
-pub(crate) struct Pools {
-    memory: Arc<Pool>,
-    file: Arc<Pool>,
-}
-
-impl Pools {
-    fn new(capacity: Capacity) -> Self {
-        let pool = |limit| {
-            Arc::new(Pool {
-                used: AtomicU64::new(0),
-                limit,
-            })
-        };
-        Self {
-            memory: pool(capacity.memory),
-            file: pool(capacity.file),
-        }
-    }
-
-    /// For a stream that holds nothing yet.
-    pub fn stats(&self, storage: Storage) -> Arc<StreamStats> {
-        Arc::new(StreamStats {
-            messages: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            consumers: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            pool: Arc::clone(match storage {
-                Storage::Memory => &self.memory,
-                Storage::File => &self.file,
-            }),
-        })
-    }
-}
-
-/// What a stream holds, as of its last turn; readable from any thread.
-#[derive(Debug)]
-pub struct StreamStats {
-    messages: AtomicU64,
-    bytes: AtomicU64,
-    consumers: AtomicU64,
-    lost: AtomicU64,
-    pool: Arc<Pool>,
-}
-
-impl Drop for StreamStats {
-    fn drop(&mut self) {
-        self.pool.used.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
-    }
-}
-
-impl StreamStats {
-    /// Messages.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
-    }
-
-    /// Bytes, as the stream's limits count them.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Consumers.
-    pub fn consumers(&self) -> u64 {
-        self.consumers.load(Ordering::Relaxed)
-    }
-
-    /// Messages that it has lost.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_lost(&self, messages: u64) {
-        self.lost.store(messages, Ordering::Relaxed);
-    }
-
-    /// Whether all streams on the same kind of storage hold more than they may, as of their last turns.
-    pub(crate) fn is_beyond_capacity(&self) -> bool {
-        self.pool.used.load(Ordering::Relaxed) > self.pool.limit
-    }
-
-    pub(crate) fn set(&self, messages: u64, bytes: u64, consumers: u64) {
-        self.messages.store(messages, Ordering::Relaxed);
-        let before = self.bytes.swap(bytes, Ordering::Relaxed);
-        if before != bytes {
-            // Wraps round where it became less.
-            self.pool.used.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
-        }
-        self.consumers.store(consumers, Ordering::Relaxed);
-    }
-}
-
-/// A stream as the catalogue has it.
-#[derive(Clone, Debug)]
-pub struct StreamEntry {
-    /// Its log.
-    pub id: LogId,
-    /// The shard it belongs to.
-    pub shard: usize,
-    /// Its account.
-    pub account: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its configuration.
-    pub config: StreamConfig,
-    /// Its storage.
-    pub settings: Settings,
-    /// When it was made.
-    pub created: NanoTime,
-    /// What it holds.
-    pub stats: Arc<StreamStats>,
-    /// Why it is offline, if it is: then it can be read at most.
-    pub offline: Option<Arc<str>>,
-}
-
-impl StreamEntry {
-    pub(crate) fn of(stream: &Stream, shard: usize) -> Self {
-        Self {
-            id: stream.id(),
-            shard,
-            account: stream.account().clone(),
-            name: stream.name().clone(),
-            config: stream.config().clone(),
-            settings: stream.messages.settings,
-            created: stream.created(),
-            stats: stream.stats.clone(),
-            offline: None,
-        }
-    }
-}
-
-type AccountAndName = (Arc<str>, Arc<str>);
-
-/// All streams by account and name.
-#[derive(Debug, Default)]
-pub struct Catalogue {
-    /// Held while the highest id is noted.
-    noting: Mutex<()>,
-    streams: RwLock<BTreeMap<AccountAndName, Arc<StreamEntry>>>,
-    last_id: AtomicU64,
-    /// Why a shard does not serve now, by its number.
-    trouble: RwLock<BTreeMap<usize, String>>,
-    findings: RwLock<BTreeMap<String, Finding>>,
-    /// Findings that are settled, and whether this start found them again.
-    settled: Mutex<BTreeMap<String, bool>>,
-}
-
-/// The first few of such things, each cut to a length, and how many more there are; `None` if there are none.
-fn name_some(all: &[String], kind: &str) -> Option<String> {
-    let named = all
-        .iter()
-        .take(TROUBLES_NAMED)
-        .map(|text| words::cut(text, TROUBLE_BYTES));
-    let mut text = named.collect::<Vec<_>>().join("; ");
-    let more = all.len().saturating_sub(TROUBLES_NAMED);
-    if more > 0 {
-        text += &format!("; and {more} more {}", words::plural(more as u64, kind));
-    }
-    (!all.is_empty()).then_some(text)
-}
-
 /// Says, when it is dropped by a panic, that a shard does not serve any more: otherwise it would only look busy.
 struct Trouble {
     catalogue: Arc<Catalogue>,
@@ -294,353 +102,6 @@ impl Drop for Trouble {
             tracing::error!("{why}");
             self.catalogue.set_trouble(self.number, Some(why));
         }
-    }
-}
-
-impl Catalogue {
-    /// The stream of that name.
-    pub fn get(&self, account: &str, name: &str) -> Option<Arc<StreamEntry>> {
-        self.streams.read().get(&(Arc::from(account), Arc::from(name))).cloned()
-    }
-
-    /// The streams of an account, by name.
-    pub fn list(&self, account: &str) -> Vec<Arc<StreamEntry>> {
-        let streams = self.streams.read();
-        let own = streams.values().filter(|entry| &*entry.account == account);
-        own.cloned().collect()
-    }
-
-    /// All streams, by account and name.
-    pub fn all(&self) -> Vec<Arc<StreamEntry>> {
-        self.streams.read().values().cloned().collect()
-    }
-
-    /// What is wrong with the store: shards whose storage failed and could not be opened anew yet, streams that are
-    /// offline, losses that are not settled. Of each kind the first few are named, and how many more there are.
-    pub fn trouble(&self) -> Option<String> {
-        let shards: Vec<String> = self.trouble.read().values().cloned().collect();
-        let streams: Vec<String> = self
-            .streams
-            .read()
-            .values()
-            .filter_map(|entry| {
-                let why = entry.offline.as_ref()?;
-                let (name, account) = (&entry.name, &entry.account);
-                Some(format!("stream {name} of account {account} is offline: {why}"))
-            })
-            .collect();
-        let findings = self.findings.read();
-        let losses = findings.values().filter(|finding| finding.is_loss());
-        let losses: Vec<String> = losses.map(ToString::to_string).collect();
-        let told: Vec<String> = [
-            (shards, "storage thread"),
-            (streams, "offline stream"),
-            (losses, "finding"),
-        ]
-        .into_iter()
-        .filter_map(|(all, kind)| name_some(&all, kind))
-        .collect();
-        (!told.is_empty()).then(|| told.join("; "))
-    }
-
-    /// How many streams are offline.
-    pub fn offline(&self) -> usize {
-        let streams = self.streams.read();
-        streams.values().filter(|entry| entry.offline.is_some()).count()
-    }
-
-    /// Messages that the streams are known to have lost, as of their last turns: for a metric.
-    pub fn lost(&self) -> u64 {
-        let streams = self.streams.read();
-        let lost = streams.values().map(|entry| entry.stats.lost());
-        lost.fold(0, u64::saturating_add)
-    }
-
-    pub(crate) fn set_trouble(&self, shard: usize, why: Option<String>) {
-        match why {
-            Some(why) => self.trouble.write().insert(shard, why),
-            None => self.trouble.write().remove(&shard),
-        };
-    }
-
-    pub(crate) fn insert(&self, stream: &Stream, shard: usize) {
-        self.put(StreamEntry::of(stream, shard));
-    }
-
-    /// What was found wrong with the store's own bookkeeping and is not settled, up to
-    /// [`FINDINGS_MAX`](crate::finding::FINDINGS_MAX).
-    pub fn findings(&self) -> Vec<Finding> {
-        self.findings.read().values().take(FINDINGS_MAX).cloned().collect()
-    }
-
-    /// How many findings there are: for a metric.
-    pub fn finding_count(&self) -> usize {
-        self.findings.read().len()
-    }
-
-    /// Whether a finding was made before. One that is settled is not told again.
-    pub(crate) fn has_finding(&self, key: &str) -> bool {
-        if let Some(found) = self.settled.lock().get_mut(key) {
-            *found = true;
-            return true;
-        }
-        self.findings.read().contains_key(key)
-    }
-
-    /// Whether something is lost and not settled.
-    pub(crate) fn has_loss(&self) -> bool {
-        self.findings.read().values().any(Finding::is_loss)
-    }
-
-    /// Whether something is lost and not settled that a shard's journal may tell more of.
-    pub(crate) fn is_journal_open(&self, shard: usize) -> bool {
-        let findings = self.findings.read();
-        findings
-            .values()
-            .any(|finding| finding.is_loss() && finding.shard.is_none_or(|of| of == shard))
-    }
-
-    pub(crate) fn add_finding(&self, key: &str, finding: Finding) {
-        self.findings.write().insert(key.to_owned(), finding);
-    }
-
-    pub(crate) fn put(&self, entry: StreamEntry) {
-        self.seen(entry.id);
-        let key = (entry.account.clone(), entry.name.clone());
-        self.streams.write().insert(key, Arc::new(entry));
-    }
-
-    pub(crate) fn remove(&self, account: &Arc<str>, name: &Arc<str>, id: LogId) {
-        let key = (account.clone(), name.clone());
-        let mut streams = self.streams.write();
-        if streams.get(&key).is_some_and(|entry| entry.id == id) {
-            streams.remove(&key);
-        }
-    }
-
-    /// An id was used: it is never given out again.
-    pub(crate) fn seen(&self, id: LogId) {
-        // An id that nothing counts up to is damage, and there must be ids left.
-        if id.0 <= NUMBER_MAX {
-            self.last_id.fetch_max(id.0, Ordering::Relaxed);
-        }
-    }
-
-    /// The stream with that log.
-    pub fn by_id(&self, id: LogId) -> Option<Arc<StreamEntry>> {
-        let streams = self.streams.read();
-        streams.values().find(|entry| entry.id == id).cloned()
-    }
-
-    /// Writes a note of the highest id ever given out. One shard at a time: a note that was made earlier must not be
-    /// written over a later one, or an id would be given out again.
-    pub(crate) fn note_last_id<R>(&self, write: impl FnOnce(KvWrite) -> R) -> R {
-        let _alone = self.noting.lock();
-        write(self.last_id_write())
-    }
-
-    fn last_id_write(&self) -> KvWrite {
-        let last = self.last_id.load(Ordering::Relaxed).to_le_bytes();
-        (Bytes::from_static(LAST_ID_KEY), Some(Bytes::copy_from_slice(&last)))
-    }
-
-    fn allocate(&self) -> LogId {
-        self.last_id.fetch_max(FIRST_STREAM_ID - 1, Ordering::Relaxed);
-        LogId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-}
-
-/// What the shards of a store share.
-pub(crate) struct Environment {
-    open: OpenBackend,
-    opened: Mutex<HashMap<BackendKind, Arc<dyn Backend>>>,
-    /// How often the backends had to be opened anew.
-    generation: AtomicU64,
-    /// Whether the store is being opened for the first time.
-    starting: AtomicBool,
-    pub catalogue: Arc<Catalogue>,
-    pub clock: Clock,
-    pub monotonic: Option<Clock>,
-    pub checkpoint_bytes: usize,
-    pub batches: crate::stream::OpenBatches,
-    pub pools: Pools,
-    pub entropy: u64,
-    pub segment_bytes: u64,
-    pub errands: Errands,
-}
-
-/// What is known of a stream's log before it is opened.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct KnownLog {
-    /// Whether it must be there.
-    pub existing: bool,
-    /// Up to which change it was synced.
-    pub synced: u64,
-}
-
-impl Environment {
-    /// With nothing opened yet.
-    pub fn new(open: OpenBackend, options: StoreOptions, errands: Errands) -> Arc<Self> {
-        Arc::new(Self {
-            open,
-            opened: Mutex::default(),
-            generation: AtomicU64::new(0),
-            starting: AtomicBool::new(true),
-            catalogue: Arc::default(),
-            monotonic: options.monotonic,
-            clock: options.clock,
-            checkpoint_bytes: options.checkpoint_bytes,
-            batches: crate::stream::OpenBatches::new(options.batches),
-            pools: Pools::new(options.capacity),
-            entropy: options.entropy,
-            segment_bytes: options.segment_bytes,
-            errands,
-        })
-    }
-
-    /// A backend, opened if it was not yet.
-    pub fn backend(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
-        let mut opened = self.opened.lock();
-        if let Some(backend) = opened.get(&kind) {
-            return Ok(backend.clone());
-        }
-        let backend = (self.open)(kind)?;
-        // Whatever the catalogue has lost: a log that is there has its id for itself.
-        for id in backend.list()? {
-            self.catalogue.seen(id);
-        }
-        opened.insert(kind, backend.clone());
-        Ok(backend)
-    }
-
-    /// The backends that were opened so far.
-    pub fn opened(&self) -> Vec<(BackendKind, Arc<dyn Backend>)> {
-        let opened = self.opened.lock();
-        let mut all: Vec<_> = opened.iter().map(|(kind, backend)| (*kind, backend.clone())).collect();
-        all.sort_by_key(|(kind, _)| *kind);
-        all
-    }
-
-    /// Tells of a finding, and keeps it for the next start; durable with the root's next sync.
-    pub fn keep_finding(&self, key: &str, finding: Finding) -> Result<()> {
-        let name: Bytes = [FINDING_PREFIX, key.as_bytes()].concat().into();
-        let json = crate::json::to_json(&finding);
-        self.backend(BackendKind::Segment)?
-            .kv()
-            .put_all(&[(name, Some(json))])?;
-        self.catalogue.add_finding(key, finding);
-        Ok(())
-    }
-
-    /// Whether opening goes on without the streams of a backend that failed for good: at a start, where those with the journals
-    /// are not among them. The streams are offline, and trying to open them again finds out that the backend must be opened
-    /// anew.
-    pub fn goes_without(&self, kind: BackendKind) -> bool {
-        kind != BackendKind::Segment && self.starting.load(Ordering::Acquire)
-    }
-
-    /// How often the backends had to be opened anew: a shard that works with an older opening has to follow.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// Lets go of the backends that keep anything on disk, because one of them failed for good; the first shard to
-    /// find that out does it for all. Each can be opened anew once every shard has let go of its logs.
-    pub fn discard_backends(&self, generation: u64) {
-        let next = generation + 1;
-        let first = self
-            .generation
-            .compare_exchange(generation, next, Ordering::AcqRel, Ordering::Acquire);
-        if first.is_ok() {
-            self.opened.lock().retain(|kind, _| *kind == BackendKind::Memory);
-        }
-    }
-
-    /// Opens a stream's log and index. `last` is the highest sequence known from elsewhere.
-    ///
-    /// # Errors
-    /// If the log or its index cannot be opened or read.
-    pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>, log: KnownLog) -> Result<Stream> {
-        let backend = self.backend(who.settings.backend)?;
-        let options = LogOptions {
-            compression: who.settings.compression,
-            label: LogLabel::pack(&who),
-            existing: log.existing,
-            synced: log.synced,
-            segment_bytes: self.segment_bytes,
-            ..LogOptions::default()
-        };
-        let (log, recovery) = backend.open(who.id, &options)?;
-        if let Some(label) = &recovery.label {
-            LogLabel::check(label, &who)?;
-        }
-        if recovery.torn_bytes > 0 {
-            tracing::warn!(stream = %who.name, bytes = recovery.torn_bytes, "cut an unfinished write off the log");
-        }
-        for damage in &recovery.damage {
-            tracing::error!(stream = %who.name, "damaged: {damage}");
-        }
-        let index = open_index(&who, backend.as_ref(), log.as_ref())?;
-        let stats = self.pools.stats(who.config.storage);
-        let messages = Messages::open(who, log, index, last, last_time)?;
-        Ok(Stream::new(messages, &self.batches, stats))
-    }
-}
-
-/// Removes a log that nobody has open, and what an index keeps for it.
-pub(crate) fn remove_log(backend: &dyn Backend, id: LogId, settings: &Settings) -> Result<()> {
-    if settings.index == IndexKind::Paged {
-        crate::index::forget_paged(backend.kv().as_ref(), id)?;
-    }
-    backend.remove(id)
-}
-
-/// Opens the index that a stream's settings ask for, with what its log holds.
-fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -> Result<Index> {
-    let reader = log.reader();
-    if who.settings.index == IndexKind::Paged {
-        let records = Records { subject_of, ending_of };
-        return Index::paged(backend.kv(), who.id, reader, records, PAGED_CACHE_BYTES);
-    }
-    let mut index = Index::resident();
-    let mut outcome = Ok(());
-    // Reading bodies has to wait for the end of the scan.
-    let mut mortal = Vec::new();
-    reader.scan(
-        0..=crate::types::Seq::MAX,
-        crate::backend::Want::Heads,
-        crate::backend::Direction::Forward,
-        &mut |entry| {
-            outcome = index.add(entry.seq, subject_of(entry.head));
-            if has_life(entry.head) {
-                mortal.push((entry.seq, entry.time, entry.head.to_vec()));
-            }
-            match outcome {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
-        },
-    )?;
-    outcome?;
-    for (seq, time, head) in mortal {
-        if let Some(at) = ending_of(reader.as_ref(), seq, time, &head)? {
-            index.add_ending(at, seq);
-        }
-    }
-    Ok(index)
-}
-
-/// When a stored message ends, if it has a life of its own.
-fn ending_of(reader: &dyn LogReader, seq: Seq, time: NanoTime, head: &[u8]) -> Result<Option<NanoTime>> {
-    let life = life_in(head, |len| match reader.get(seq)? {
-        Some(entry) if len <= entry.body.len() => Ok(entry.body.slice(..len)),
-        _ => Ok::<_, Error>(bytes::Bytes::new()),
-    });
-    match life {
-        Ok(life) => Ok(life.end(time)),
-        // What cannot be read cannot be removed either.
-        Err(error) if error.kind == Kind::Damaged => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -920,57 +381,3 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
     root.sync()?;
     Ok(wished)
 }
-
-/// What stands in for a log while it is being opened anew.
-pub(crate) struct ClosedLog;
-
-impl ClosedLog {
-    fn error() -> Error {
-        Error::new(Kind::Closed, "the log is closed after an error")
-    }
-}
-
-impl Log for ClosedLog {
-    fn write(&mut self, _: &LogChange<'_>) -> Result<()> {
-        Err(Self::error())
-    }
-
-    fn truncate(&mut self, _: crate::types::Seq) -> Result<()> {
-        Err(Self::error())
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        Err(Self::error())
-    }
-
-    fn maintain(&mut self, _: u64) -> Result<bool> {
-        Err(Self::error())
-    }
-
-    fn reader(&self) -> Arc<dyn LogReader> {
-        Arc::new(Self)
-    }
-}
-
-impl LogReader for ClosedLog {
-    fn extent(&self) -> crate::types::Extent {
-        crate::types::Extent::default()
-    }
-
-    fn get(&self, _: crate::types::Seq) -> Result<Option<crate::types::Entry>> {
-        Err(Self::error())
-    }
-
-    fn scan(
-        &self,
-        _: std::ops::RangeInclusive<crate::types::Seq>,
-        _: crate::backend::Want,
-        _: crate::backend::Direction,
-        _: crate::backend::VisitRecord<'_>,
-    ) -> Result<()> {
-        Err(Self::error())
-    }
-}
-
-#[cfg(test)]
-mod tests;

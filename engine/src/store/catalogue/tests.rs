@@ -1,5 +1,7 @@
 use super::*;
-use crate::finding::Concerned;
+use crate::finding::{Concerned, FindingKind};
+use crate::store::{Capacity, Pools};
+use crate::stream::Storage;
 use crate::stream::settings::Defaults;
 
 fn offline(pools: &Pools, n: u64) -> StreamEntry {

@@ -1,0 +1,251 @@
+//! Which streams there are, for all threads to look up; and what is wrong with the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use crate::backend::KvWrite;
+use crate::finding::{FINDINGS_MAX, Finding};
+use crate::shard::snapshot::LAST_ID_KEY;
+use crate::store::StreamStats;
+use crate::stream::settings::Settings;
+use crate::stream::{Stream, StreamConfig};
+use crate::types::{LogId, NUMBER_MAX, NanoTime};
+use crate::words;
+
+/// The first log id that is not a journal's.
+pub(crate) const FIRST_STREAM_ID: u64 = 256;
+
+/// Offline streams, and findings, that one text of health names; of more than these only the number is told.
+const TROUBLES_NAMED: usize = 3;
+
+/// Bytes that it says of each.
+const TROUBLE_BYTES: usize = 512;
+
+/// A stream as the catalogue has it.
+#[derive(Clone, Debug)]
+pub struct StreamEntry {
+    /// Its log.
+    pub id: LogId,
+    /// The shard it belongs to.
+    pub shard: usize,
+    /// Its account.
+    pub account: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its configuration.
+    pub config: StreamConfig,
+    /// Its storage.
+    pub settings: Settings,
+    /// When it was made.
+    pub created: NanoTime,
+    /// What it holds.
+    pub stats: Arc<StreamStats>,
+    /// Why it is offline, if it is: then it can be read at most.
+    pub offline: Option<Arc<str>>,
+}
+
+impl StreamEntry {
+    pub(crate) fn of(stream: &Stream, shard: usize) -> Self {
+        Self {
+            id: stream.id(),
+            shard,
+            account: stream.account().clone(),
+            name: stream.name().clone(),
+            config: stream.config().clone(),
+            settings: stream.messages.settings,
+            created: stream.created(),
+            stats: stream.stats.clone(),
+            offline: None,
+        }
+    }
+}
+
+type AccountAndName = (Arc<str>, Arc<str>);
+
+/// All streams by account and name.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    /// Held while the highest id is noted.
+    noting: Mutex<()>,
+    streams: RwLock<BTreeMap<AccountAndName, Arc<StreamEntry>>>,
+    last_id: AtomicU64,
+    /// Why a shard does not serve now, by its number.
+    trouble: RwLock<BTreeMap<usize, String>>,
+    findings: RwLock<BTreeMap<String, Finding>>,
+    /// Findings that are settled, and whether this start found them again.
+    pub(super) settled: Mutex<BTreeMap<String, bool>>,
+}
+
+/// The first few of such things, each cut to a length, and how many more there are; `None` if there are none.
+fn name_some(all: &[String], kind: &str) -> Option<String> {
+    let named = all
+        .iter()
+        .take(TROUBLES_NAMED)
+        .map(|text| words::cut(text, TROUBLE_BYTES));
+    let mut text = named.collect::<Vec<_>>().join("; ");
+    let more = all.len().saturating_sub(TROUBLES_NAMED);
+    if more > 0 {
+        text += &format!("; and {more} more {}", words::plural(more as u64, kind));
+    }
+    (!all.is_empty()).then_some(text)
+}
+
+impl Catalogue {
+    /// The stream of that name.
+    pub fn get(&self, account: &str, name: &str) -> Option<Arc<StreamEntry>> {
+        self.streams.read().get(&(Arc::from(account), Arc::from(name))).cloned()
+    }
+
+    /// The streams of an account, by name.
+    pub fn list(&self, account: &str) -> Vec<Arc<StreamEntry>> {
+        let streams = self.streams.read();
+        let own = streams.values().filter(|entry| &*entry.account == account);
+        own.cloned().collect()
+    }
+
+    /// All streams, by account and name.
+    pub fn all(&self) -> Vec<Arc<StreamEntry>> {
+        self.streams.read().values().cloned().collect()
+    }
+
+    /// What is wrong with the store: shards whose storage failed and could not be opened anew yet, streams that are
+    /// offline, losses that are not settled. Of each kind the first few are named, and how many more there are.
+    pub fn trouble(&self) -> Option<String> {
+        let shards: Vec<String> = self.trouble.read().values().cloned().collect();
+        let streams: Vec<String> = self
+            .streams
+            .read()
+            .values()
+            .filter_map(|entry| {
+                let why = entry.offline.as_ref()?;
+                let (name, account) = (&entry.name, &entry.account);
+                Some(format!("stream {name} of account {account} is offline: {why}"))
+            })
+            .collect();
+        let findings = self.findings.read();
+        let losses = findings.values().filter(|finding| finding.is_loss());
+        let losses: Vec<String> = losses.map(ToString::to_string).collect();
+        let told: Vec<String> = [
+            (shards, "storage thread"),
+            (streams, "offline stream"),
+            (losses, "finding"),
+        ]
+        .into_iter()
+        .filter_map(|(all, kind)| name_some(&all, kind))
+        .collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+
+    /// How many streams are offline.
+    pub fn offline(&self) -> usize {
+        let streams = self.streams.read();
+        streams.values().filter(|entry| entry.offline.is_some()).count()
+    }
+
+    /// Messages that the streams are known to have lost, as of their last turns: for a metric.
+    pub fn lost(&self) -> u64 {
+        let streams = self.streams.read();
+        let lost = streams.values().map(|entry| entry.stats.lost());
+        lost.fold(0, u64::saturating_add)
+    }
+
+    pub(crate) fn set_trouble(&self, shard: usize, why: Option<String>) {
+        match why {
+            Some(why) => self.trouble.write().insert(shard, why),
+            None => self.trouble.write().remove(&shard),
+        };
+    }
+
+    pub(crate) fn insert(&self, stream: &Stream, shard: usize) {
+        self.put(StreamEntry::of(stream, shard));
+    }
+
+    /// What was found wrong with the store's own bookkeeping and is not settled, up to
+    /// [`FINDINGS_MAX`](crate::finding::FINDINGS_MAX).
+    pub fn findings(&self) -> Vec<Finding> {
+        self.findings.read().values().take(FINDINGS_MAX).cloned().collect()
+    }
+
+    /// How many findings there are: for a metric.
+    pub fn finding_count(&self) -> usize {
+        self.findings.read().len()
+    }
+
+    /// Whether a finding was made before. One that is settled is not told again.
+    pub(crate) fn has_finding(&self, key: &str) -> bool {
+        if let Some(found) = self.settled.lock().get_mut(key) {
+            *found = true;
+            return true;
+        }
+        self.findings.read().contains_key(key)
+    }
+
+    /// Whether something is lost and not settled.
+    pub(crate) fn has_loss(&self) -> bool {
+        self.findings.read().values().any(Finding::is_loss)
+    }
+
+    /// Whether something is lost and not settled that a shard's journal may tell more of.
+    pub(crate) fn is_journal_open(&self, shard: usize) -> bool {
+        let findings = self.findings.read();
+        findings
+            .values()
+            .any(|finding| finding.is_loss() && finding.shard.is_none_or(|of| of == shard))
+    }
+
+    pub(crate) fn add_finding(&self, key: &str, finding: Finding) {
+        self.findings.write().insert(key.to_owned(), finding);
+    }
+
+    pub(crate) fn put(&self, entry: StreamEntry) {
+        self.seen(entry.id);
+        let key = (entry.account.clone(), entry.name.clone());
+        self.streams.write().insert(key, Arc::new(entry));
+    }
+
+    pub(crate) fn remove(&self, account: &Arc<str>, name: &Arc<str>, id: LogId) {
+        let key = (account.clone(), name.clone());
+        let mut streams = self.streams.write();
+        if streams.get(&key).is_some_and(|entry| entry.id == id) {
+            streams.remove(&key);
+        }
+    }
+
+    /// An id was used: it is never given out again.
+    pub(crate) fn seen(&self, id: LogId) {
+        // An id that nothing counts up to is damage, and there must be ids left.
+        if id.0 <= NUMBER_MAX {
+            self.last_id.fetch_max(id.0, Ordering::Relaxed);
+        }
+    }
+
+    /// The stream with that log.
+    pub fn by_id(&self, id: LogId) -> Option<Arc<StreamEntry>> {
+        let streams = self.streams.read();
+        streams.values().find(|entry| entry.id == id).cloned()
+    }
+
+    /// Writes a note of the highest id ever given out. One shard at a time: a note that was made earlier must not be
+    /// written over a later one, or an id would be given out again.
+    pub(crate) fn note_last_id<R>(&self, write: impl FnOnce(KvWrite) -> R) -> R {
+        let _alone = self.noting.lock();
+        write(self.last_id_write())
+    }
+
+    fn last_id_write(&self) -> KvWrite {
+        let last = self.last_id.load(Ordering::Relaxed).to_le_bytes();
+        (Bytes::from_static(LAST_ID_KEY), Some(Bytes::copy_from_slice(&last)))
+    }
+
+    pub(super) fn allocate(&self) -> LogId {
+        self.last_id.fetch_max(FIRST_STREAM_ID - 1, Ordering::Relaxed);
+        LogId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! What the shards of a store share: its backends, its clock, its catalogue; and how they open the log of a stream.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::backend::{Backend, Log, LogChange, LogOptions, LogReader};
+use crate::error::{Error, Kind, Result};
+use crate::finding::{FINDING_PREFIX, Finding};
+use crate::index::{Index, Records};
+use crate::shard::errand::Errands;
+use crate::shard::label::LogLabel;
+use crate::store::{Catalogue, Clock, OpenBackend, Pools, StoreOptions};
+use crate::stream::message::{has_life, life_in};
+use crate::stream::messages::{Identity, Messages};
+use crate::stream::settings::{BackendKind, IndexKind, Settings};
+use crate::stream::{Stream, subject_of};
+use crate::types::{LogId, NanoTime, Seq};
+
+/// Memory for the subjects of one paged index.
+const PAGED_CACHE_BYTES: usize = 8 << 20;
+
+/// What the shards of a store share.
+pub(crate) struct Environment {
+    open: OpenBackend,
+    opened: Mutex<HashMap<BackendKind, Arc<dyn Backend>>>,
+    /// How often the backends had to be opened anew.
+    generation: AtomicU64,
+    /// Whether the store is being opened for the first time.
+    pub(super) starting: AtomicBool,
+    pub catalogue: Arc<Catalogue>,
+    pub clock: Clock,
+    pub monotonic: Option<Clock>,
+    pub checkpoint_bytes: usize,
+    pub batches: crate::stream::OpenBatches,
+    pub pools: Pools,
+    pub entropy: u64,
+    pub segment_bytes: u64,
+    pub errands: Errands,
+}
+
+/// What is known of a stream's log before it is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KnownLog {
+    /// Whether it must be there.
+    pub existing: bool,
+    /// Up to which change it was synced.
+    pub synced: u64,
+}
+
+impl Environment {
+    /// With nothing opened yet.
+    pub fn new(open: OpenBackend, options: StoreOptions, errands: Errands) -> Arc<Self> {
+        Arc::new(Self {
+            open,
+            opened: Mutex::default(),
+            generation: AtomicU64::new(0),
+            starting: AtomicBool::new(true),
+            catalogue: Arc::default(),
+            monotonic: options.monotonic,
+            clock: options.clock,
+            checkpoint_bytes: options.checkpoint_bytes,
+            batches: crate::stream::OpenBatches::new(options.batches),
+            pools: Pools::new(options.capacity),
+            entropy: options.entropy,
+            segment_bytes: options.segment_bytes,
+            errands,
+        })
+    }
+
+    /// A backend, opened if it was not yet.
+    pub fn backend(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
+        let mut opened = self.opened.lock();
+        if let Some(backend) = opened.get(&kind) {
+            return Ok(backend.clone());
+        }
+        let backend = (self.open)(kind)?;
+        // Whatever the catalogue has lost: a log that is there has its id for itself.
+        for id in backend.list()? {
+            self.catalogue.seen(id);
+        }
+        opened.insert(kind, backend.clone());
+        Ok(backend)
+    }
+
+    /// The backends that were opened so far.
+    pub fn opened(&self) -> Vec<(BackendKind, Arc<dyn Backend>)> {
+        let opened = self.opened.lock();
+        let mut all: Vec<_> = opened.iter().map(|(kind, backend)| (*kind, backend.clone())).collect();
+        all.sort_by_key(|(kind, _)| *kind);
+        all
+    }
+
+    /// Tells of a finding, and keeps it for the next start; durable with the root's next sync.
+    pub fn keep_finding(&self, key: &str, finding: Finding) -> Result<()> {
+        let name: Bytes = [FINDING_PREFIX, key.as_bytes()].concat().into();
+        let json = crate::json::to_json(&finding);
+        self.backend(BackendKind::Segment)?
+            .kv()
+            .put_all(&[(name, Some(json))])?;
+        self.catalogue.add_finding(key, finding);
+        Ok(())
+    }
+
+    /// Whether opening goes on without the streams of a backend that failed for good: at a start, where those with the journals
+    /// are not among them. The streams are offline, and trying to open them again finds out that the backend must be opened
+    /// anew.
+    pub fn goes_without(&self, kind: BackendKind) -> bool {
+        kind != BackendKind::Segment && self.starting.load(Ordering::Acquire)
+    }
+
+    /// How often the backends had to be opened anew: a shard that works with an older opening has to follow.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Lets go of the backends that keep anything on disk, because one of them failed for good; the first shard to
+    /// find that out does it for all. Each can be opened anew once every shard has let go of its logs.
+    pub fn discard_backends(&self, generation: u64) {
+        let next = generation + 1;
+        let first = self
+            .generation
+            .compare_exchange(generation, next, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.opened.lock().retain(|kind, _| *kind == BackendKind::Memory);
+        }
+    }
+
+    /// Opens a stream's log and index. `last` is the highest sequence known from elsewhere.
+    ///
+    /// # Errors
+    /// If the log or its index cannot be opened or read.
+    pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>, log: KnownLog) -> Result<Stream> {
+        let backend = self.backend(who.settings.backend)?;
+        let options = LogOptions {
+            compression: who.settings.compression,
+            label: LogLabel::pack(&who),
+            existing: log.existing,
+            synced: log.synced,
+            segment_bytes: self.segment_bytes,
+            ..LogOptions::default()
+        };
+        let (log, recovery) = backend.open(who.id, &options)?;
+        if let Some(label) = &recovery.label {
+            LogLabel::check(label, &who)?;
+        }
+        if recovery.torn_bytes > 0 {
+            tracing::warn!(stream = %who.name, bytes = recovery.torn_bytes, "cut an unfinished write off the log");
+        }
+        for damage in &recovery.damage {
+            tracing::error!(stream = %who.name, "damaged: {damage}");
+        }
+        let index = open_index(&who, backend.as_ref(), log.as_ref())?;
+        let stats = self.pools.stats(who.config.storage);
+        let messages = Messages::open(who, log, index, last, last_time)?;
+        Ok(Stream::new(messages, &self.batches, stats))
+    }
+}
+
+/// Removes a log that nobody has open, and what an index keeps for it.
+pub(crate) fn remove_log(backend: &dyn Backend, id: LogId, settings: &Settings) -> Result<()> {
+    if settings.index == IndexKind::Paged {
+        crate::index::forget_paged(backend.kv().as_ref(), id)?;
+    }
+    backend.remove(id)
+}
+
+/// Opens the index that a stream's settings ask for, with what its log holds.
+fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -> Result<Index> {
+    let reader = log.reader();
+    if who.settings.index == IndexKind::Paged {
+        let records = Records { subject_of, ending_of };
+        return Index::paged(backend.kv(), who.id, reader, records, PAGED_CACHE_BYTES);
+    }
+    let mut index = Index::resident();
+    let mut outcome = Ok(());
+    // Reading bodies has to wait for the end of the scan.
+    let mut mortal = Vec::new();
+    reader.scan(
+        0..=crate::types::Seq::MAX,
+        crate::backend::Want::Heads,
+        crate::backend::Direction::Forward,
+        &mut |entry| {
+            outcome = index.add(entry.seq, subject_of(entry.head));
+            if has_life(entry.head) {
+                mortal.push((entry.seq, entry.time, entry.head.to_vec()));
+            }
+            match outcome {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        },
+    )?;
+    outcome?;
+    for (seq, time, head) in mortal {
+        if let Some(at) = ending_of(reader.as_ref(), seq, time, &head)? {
+            index.add_ending(at, seq);
+        }
+    }
+    Ok(index)
+}
+
+/// When a stored message ends, if it has a life of its own.
+fn ending_of(reader: &dyn LogReader, seq: Seq, time: NanoTime, head: &[u8]) -> Result<Option<NanoTime>> {
+    let life = life_in(head, |len| match reader.get(seq)? {
+        Some(entry) if len <= entry.body.len() => Ok(entry.body.slice(..len)),
+        _ => Ok::<_, Error>(bytes::Bytes::new()),
+    });
+    match life {
+        Ok(life) => Ok(life.end(time)),
+        // What cannot be read cannot be removed either.
+        Err(error) if error.kind == Kind::Damaged => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What stands in for a log while it is being opened anew.
+pub(crate) struct ClosedLog;
+
+impl ClosedLog {
+    fn error() -> Error {
+        Error::new(Kind::Closed, "the log is closed after an error")
+    }
+}
+
+impl Log for ClosedLog {
+    fn write(&mut self, _: &LogChange<'_>) -> Result<()> {
+        Err(Self::error())
+    }
+
+    fn truncate(&mut self, _: crate::types::Seq) -> Result<()> {
+        Err(Self::error())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        Err(Self::error())
+    }
+
+    fn maintain(&mut self, _: u64) -> Result<bool> {
+        Err(Self::error())
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(Self)
+    }
+}
+
+impl LogReader for ClosedLog {
+    fn extent(&self) -> crate::types::Extent {
+        crate::types::Extent::default()
+    }
+
+    fn get(&self, _: crate::types::Seq) -> Result<Option<crate::types::Entry>> {
+        Err(Self::error())
+    }
+
+    fn scan(
+        &self,
+        _: std::ops::RangeInclusive<crate::types::Seq>,
+        _: crate::backend::Want,
+        _: crate::backend::Direction,
+        _: crate::backend::VisitRecord<'_>,
+    ) -> Result<()> {
+        Err(Self::error())
+    }
+}
