@@ -158,8 +158,8 @@ impl InTurn<'_, '_> {
         stream.publish(publish, self.turn)
     }
 
-    /// Removes messages; answers how many. Where they are many, they go in the turns to come: the [`Call`] that asked for
-    /// it is answered when they are gone.
+    /// Removes messages; answers how many. Where they are many, they go in the turns to come: the
+    /// [`Call`](crate::shard::Call) that asked for it is answered when they are gone.
     ///
     /// # Errors
     /// If there is no such stream, or it does not allow it.
