@@ -1,8 +1,12 @@
 //! How much JetStream may hold, where the configuration does not say: three quarters of the machine's memory, and of what is
-//! free on the store's disk at the start, as nats-server takes them.
+//! free on the store's disk at the start or is the store's own already. (nats-server counts what is free alone: a server that
+//! was started while its disk was full, or fuller than to three sevenths, refuses publishes whatever room there is later.)
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use weir_backends::root::StoreDir;
 use weir_conf::options;
 use weir_engine::store::Capacity;
 
@@ -20,7 +24,7 @@ pub fn capacity(options: &options::JetStream, store_dir: &Path) -> Capacity {
             .unwrap_or_else(|| machine_memory().map_or(MEMORY_DEFAULT, three_quarters)),
         file: options
             .max_file
-            .unwrap_or_else(|| free_disk(store_dir).map_or(FILE_DEFAULT, three_quarters)),
+            .unwrap_or_else(|| room_on_disk(store_dir).map_or(FILE_DEFAULT, three_quarters)),
     }
 }
 
@@ -32,10 +36,29 @@ fn machine_memory() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Bytes that are free on a folder's disk.
-fn free_disk(folder: &Path) -> Option<u64> {
+/// Bytes that are free on the disk of a store's folder, and those that the store has there itself.
+fn room_on_disk(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
+    let free = disk.f_bavail.checked_mul(disk.f_frsize)?;
+    free.checked_add(held(StoreDir::new(folder).root()))
+}
+
+/// Bytes on the disk of the files below a folder, as far as it can be read; links are not followed.
+fn held(folder: &Path) -> u64 {
+    /// Of what a file occupies, whatever the disk's own blocks are.
+    const BLOCK: u64 = 512;
+    let mut sum = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                Ok(found) => sum += found.blocks() * BLOCK,
+                Err(_) => {}
+            }
+        }
+    }
+    sum
 }
 
 #[cfg(test)]
