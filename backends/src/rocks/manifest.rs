@@ -16,7 +16,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use weir_engine::{Error, Result};
 
@@ -38,6 +38,16 @@ pub(super) struct Whole {
     line: u64,
 }
 
+/// Something in the folder that opening and reading may not come back from.
+fn pipe_in(folder: &Path) -> Option<PathBuf> {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_pipe = |entry: &std::fs::DirEntry| {
+        let kind = entry.path().metadata().map(|found| found.file_type());
+        kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir())
+    };
+    entries.find(is_pipe).map(|entry| entry.path())
+}
+
 /// Refuses a folder that RocksDB must not open. One without a store in it is fine.
 ///
 /// # Errors
@@ -45,6 +55,13 @@ pub(super) struct Whole {
 pub(super) fn check(folder: &Path) -> Result<()> {
     let damaged = |what: String| Err(Error::damaged(format!("{what}; {}", remedy(folder))));
     let shown = folder.display();
+    if let Some(path) = pipe_in(folder) {
+        // RocksDB would wait for ever for somebody at its other end.
+        let shown = path.display();
+        return damaged(format!(
+            "{shown} is no file but a pipe, a socket or a device: move it away"
+        ));
+    }
     let name = match current(folder) {
         Ok(Some(name)) => name,
         Ok(None) => return damaged(format!("{shown}/{CURRENT} does not name a manifest")),

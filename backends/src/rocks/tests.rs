@@ -294,6 +294,26 @@ fn a_flipped_bit_in_what_names_the_files_changes_nothing() {
     }
 }
 
+/// RocksDB waits for ever in the place of each of them.
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    for name in contents(folder.path()).into_keys().filter(|name| name != "LOCK") {
+        let (path, away) = (folder.path().join(&name), folder.path().join("away"));
+        std::fs::rename(&path, &away).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let error = RocksBackend::open(folder.path(), &RocksOptions::default())
+            .err()
+            .unwrap();
+        assert_eq!(error.kind, Kind::Damaged, "{name}: {error}");
+        assert!(error.message.contains(&*path.to_string_lossy()), "{error}");
+        std::fs::rename(&away, &path).unwrap();
+    }
+    drop(open(folder.path()));
+}
+
 #[test]
 fn a_manifest_that_is_cut_off_or_lost_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
