@@ -84,6 +84,13 @@ impl StoreDir {
         }
     }
 
+    /// The backends that have files here.
+    pub fn there(&self) -> Vec<BackendKind> {
+        let has_files = |kind: &BackendKind| self.folder(*kind).is_some_and(|folder| folder.is_dir());
+        let all = [BackendKind::Segment, BackendKind::RocksDb];
+        all.into_iter().filter(has_files).collect()
+    }
+
     /// Whether a store is there. Every one has the segment backend's folder of logs, whatever its streams use.
     pub fn exists(&self) -> bool {
         self.root.join(SEGMENT).join("logs").is_dir()

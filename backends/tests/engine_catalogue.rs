@@ -177,6 +177,31 @@ fn a_log_that_the_catalogue_has_lost_is_kept_and_its_stream_named() {
     }
 }
 
+/// RocksDB was only opened for a stream that the catalogue has: its streams were gone with their entries, nothing told, and
+/// their ids could be given to others.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn the_logs_of_a_backend_of_which_the_catalogue_has_no_stream_are_found() {
+    let (mut bench, kept, other) = two_streams(Storage::Rocks);
+    {
+        let root = bench.root();
+        let last_id = bytes::Bytes::from("last-id");
+        let gone = [stream_key(kept), stream_key(other), last_id].map(|key| (key, None));
+        root.kv().put_all(&gone).unwrap();
+        root.sync().unwrap();
+    }
+    for round in 0..2 {
+        bench.open();
+        for name in ["kept", "other"] {
+            let why = offline(&bench, name).expect("it is there, and offline");
+            assert!(why.contains("catalogue is lost"), "{why}");
+        }
+        assert_eq!(bench.store().findings().len(), 2);
+        assert!(bench.create(&config(&format!("new{round}"))).id > other);
+        bench.close();
+    }
+}
+
 /// The last bytes of a key-value file that are not zero, less those of the mark behind the last batch.
 fn damage_last_batch(path: &PathBuf) {
     let mut raw = fs::read(path).unwrap();

@@ -66,6 +66,9 @@ pub struct StoreOptions {
     pub queue: QueueLimits,
     /// Bytes of a file of a log or a journal, about.
     pub segment_bytes: u64,
+    /// The backends that have files already. Their logs are compared with the catalogue and keep their ids for themselves, even
+    /// where the catalogue has lost every stream that uses the backend.
+    pub there: Vec<BackendKind>,
 }
 
 impl StoreOptions {
@@ -82,6 +85,7 @@ impl StoreOptions {
             batches: BatchLimits::default(),
             queue: QueueLimits::default(),
             segment_bytes: LogOptions::default().segment_bytes,
+            there: Vec::new(),
         }
     }
 }
@@ -156,9 +160,15 @@ impl Store {
                 options.shards
             )));
         }
-        let (wished, queue) = (options.shards, options.queue);
+        let (wished, queue, there) = (options.shards, options.queue, options.there.clone());
         let env = Environment::new(open, options, errands);
         let catalogue = env.catalogue.clone();
+        for kind in there {
+            // What it keeps is offline then, each stream that the catalogue knows with the reason.
+            if let Err(error) = env.backend(kind) {
+                tracing::warn!("whether {kind} has logs that the catalogue does not is not known: {error}");
+            }
+        }
         let now = (env.clock)();
         let count = shard_count(&env, wished)?;
         take_findings(&env, now)?;

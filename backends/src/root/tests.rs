@@ -36,9 +36,10 @@ fn finds_a_store_from_both_of_its_folders() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(StoreDir::find(dir.path()), None);
     let store = StoreDir::new(dir.path());
-    assert!(!store.exists());
+    assert!(!store.exists() && store.there().is_empty());
     drop(store.open(BackendKind::Segment).unwrap());
     assert!(store.exists());
+    assert_eq!(store.there(), [BackendKind::Segment]);
     assert_eq!(StoreDir::find(dir.path()), Some(store.clone()));
     assert_eq!(StoreDir::find(dir.path().join("weir")), Some(store));
 }

@@ -156,6 +156,7 @@ impl Bench {
             shards: self.shards,
             segment_bytes: self.segment_bytes,
             checkpoint_bytes: self.checkpoint_bytes,
+            there: self.there(),
             capacity: self.capacity,
             batches: self.batches,
             monotonic: Some(Arc::new(move || {
@@ -165,6 +166,12 @@ impl Bench {
             ..StoreOptions::new(Arc::new(move || clock.lock().0))
         };
         Store::open(open, options, |_| (self.outlet)())
+    }
+
+    /// RocksDB, if a stream ever asked for it.
+    fn there(&self) -> Vec<BackendKind> {
+        let used = self.folder.path().join("rocksdb").is_dir();
+        used.then_some(BackendKind::RocksDb).into_iter().collect()
     }
 
     pub fn store(&self) -> &Store {

@@ -162,6 +162,7 @@ impl JetStream {
                 queue: queue_limits(&configured),
                 entropy: rand::random(),
                 monotonic: Some(Arc::new(move || nanos(started.elapsed()))),
+                there: StoreDir::new(&folder).there(),
                 ..StoreOptions::new(Arc::new(now))
             };
             let store = Store::open(opener, options, |_| Box::new(made.outlet()))?;
