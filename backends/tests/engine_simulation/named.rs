@@ -284,3 +284,26 @@ fn what_a_start_finds_missing_is_known_to_the_next() {
         assert!(lost[0] > 0 && lost.iter().all(|now| *now == lost[0]), "{lost:?}");
     }
 }
+
+/// Seed 114696: the sync of a deletion failed, the shard was opened anew and removed the log, and the power failed: the
+/// deletion was not on disk, the stream was there again, and its messages were gone.
+#[test]
+fn a_deletion_takes_no_log_before_it_is_on_disk() {
+    for (n, dice) in (1..8).flat_map(|n| (0..12).map(move |dice| (n, dice))) {
+        let mut world = World::new(dice, SMALL);
+        world.open().expect("the store opens");
+        create(&world);
+        publish(&world, 2);
+        world.turn(0);
+        world.settle(&mut Random(n));
+        world.ask(0, 3, |shard| shard.delete_stream(STREAM));
+        world.disk.fail_at(n, Failure::Io, false);
+        for _ in 0..3 {
+            world.turn(0);
+        }
+        world.disk.lose_power(&mut Dice::new(dice));
+        restart(&mut world);
+        let catalogue = world.store().store().catalogue().clone();
+        assert_eq!(catalogue.offline(), 0, "call {n} failed: {:?}", catalogue.trouble());
+    }
+}

@@ -393,7 +393,14 @@ impl Shard {
             },
         };
         self.env.catalogue.remove(&account, &name, id);
-        self.remove_log(id, &settings);
+        // The process that wrote it may have come no further: the log may go only once the deletion is on disk.
+        match self.journal.sync() {
+            Ok(()) => self.remove_log(id, &settings),
+            Err(error) => {
+                tracing::error!(log = %id, "a deleted stream's log goes later: {error}");
+                self.unremoved.push((id, settings));
+            }
+        }
         self.checkpoint.deleted(id);
         Ok(true)
     }

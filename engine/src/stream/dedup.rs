@@ -103,6 +103,12 @@ impl Dedup {
         self.unsaved += 1;
     }
 
+    /// The ids with their sequences, in no order.
+    #[cfg(feature = "conformance")]
+    pub fn ids(&self) -> impl Iterator<Item = (&Bytes, Seq)> {
+        self.by_id.iter().map(|(id, (seq, _))| (id, *seq))
+    }
+
     /// The same ids, of which no checkpoint has any.
     #[cfg(feature = "conformance")]
     pub fn copy(&self) -> Self {

@@ -38,6 +38,14 @@ impl Stream {
         Ok(())
     }
 
+    /// Making room failed after a message of that subject was stored: the turns to come try it again.
+    pub(super) fn limits_left(&mut self, subject: &[u8]) {
+        self.add_removal(Removal::Limits {
+            crowded: vec![subject.into()],
+            survey: None,
+        });
+    }
+
     /// Applies limits that were changed to what is stored.
     ///
     /// Without a turn, as when a stream is opened, nothing expires that leaves delete markers: the next tick sees to it.

@@ -233,7 +233,11 @@ impl Stream {
         }
         self.interested = interested;
         // Before it replaces anything: what limits remove is gone, and not purged.
-        self.enforce_limits(&subject, turn)?;
+        if let Err(error) = self.enforce_limits(&subject, turn) {
+            // The message is stored: what it is too much for goes when it can be read again.
+            self.limits_left(&subject);
+            return Err(error);
+        }
         self.tell_removed();
         self.roll_up(rollup, &subject, seq, 1, turn)?;
         self.end_schedule(&ends_schedule, turn)?;
