@@ -3,6 +3,8 @@
 //! A footer is believed only when the batches before it are known to be durable: after a power failure the footer's
 //! page may have reached the disk and the data not.
 
+use weir_engine::Record;
+
 use super::format::{ALIGN, Identity, VERSION, align, u32_at, u64_at};
 use super::table::MemTable;
 
@@ -10,6 +12,8 @@ use super::table::MemTable;
 pub const TRAILER_MAGIC: [u8; 8] = *b"WeirFtr\n";
 /// Bytes of the trailer, the last in the file.
 pub const TRAILER_LEN: usize = 112;
+/// Bytes of the largest record, head and body: a footer that claims more for each is not believed.
+const RECORD_MAX: u64 = (Record::HEAD_MAX + Record::BODY_MAX) as u64;
 /// Bytes of one run in the table.
 pub const RUN_LEN: usize = 16;
 
@@ -142,7 +146,10 @@ impl Footer {
             floor: u64_at(t, 96),
             log_last: u64_at(t, 104),
         };
-        let sound = footer.data_end <= at as u64 && footer.data_end.is_multiple_of(ALIGN) && footer.end() <= at as u64;
+        let sound = footer.data_end <= at as u64
+            && footer.data_end.is_multiple_of(ALIGN)
+            && footer.end() <= at as u64
+            && footer.bytes <= u64::from(footer.rows) * RECORD_MAX;
         let good = sound && crc32c::crc32c(footer.tombs(file)) == footer.tombs_crc;
         good.then_some(footer)
     }
