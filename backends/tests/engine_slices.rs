@@ -133,7 +133,7 @@ fn a_slice_takes_as_long_whatever_the_index() {
         let answers = submit(&many, vec![Box::new(move |shard| shard.purge(id, &purge)), look]);
         let (at, left) = answers.recv().unwrap();
         let slice = match bench.settings(&config("M", |_| {})).index {
-            IndexKind::Paged => 128,
+            IndexKind::Paged => 64,
             IndexKind::Resident => 1024,
         };
         assert_eq!((at, MANY - left), (1, slice), "{storage:?}");

@@ -36,7 +36,7 @@ use crate::error::Result;
 use crate::types::{LogId, NanoTime, Seq};
 
 /// See [`Index::removal_price`]: a removal reads and writes several keys, and its record's head.
-const PAGED_PRICE: usize = 8;
+const PAGED_PRICE: usize = 16;
 
 /// What is known of a subject that has live messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
