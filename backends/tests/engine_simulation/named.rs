@@ -25,6 +25,8 @@ fn create(world: &World) {
     let config = StreamConfig {
         name: "S".into(),
         subjects: vec!["s.>".into()],
+        // So that the first message is not read together with those behind it.
+        first_seq: 1000,
         ..StreamConfig::default()
     };
     let settings = Settings::of(&config, &Defaults::default()).expect("settings make sense");
@@ -150,12 +152,12 @@ fn what_is_removed_in_the_turn_that_reads_ahead_is_not_delivered() {
     // So that the newest messages are not in memory.
     world.close();
     world.open().expect("the store opens");
-    world.ask(0, 5, |shard| shard.delete_message(STREAM, 2, true));
+    world.ask(0, 5, |shard| shard.delete_message(STREAM, 1001, true));
     pull(&world, 1);
     world.turn(0);
     pull(&world, 5);
     world.turn(0);
-    assert_eq!(delivered(&mut world), [1, 3]);
+    assert_eq!(delivered(&mut world), [1000, 1002]);
 }
 
 /// Seed 35449: the log of a deleted stream could not be removed, and at the next start the stream was there again, offline.
@@ -207,11 +209,11 @@ fn what_a_list_delivered_behind_a_gap_does_not_come_again() {
         };
         shard.create_consumer(STREAM, config)
     });
-    world.ask(0, 4, |shard| shard.delete_message(STREAM, 1, false));
+    world.ask(0, 4, |shard| shard.delete_message(STREAM, 1000, false));
     world.turn(0);
     pull(&world, 5);
     world.turn(0);
-    assert_eq!(delivered(&mut world), [2]);
+    assert_eq!(delivered(&mut world), [1001]);
     restart(&mut world);
     pull(&world, 5);
     world.turn(0);
@@ -242,7 +244,7 @@ fn a_consumer_with_another_filter_keeps_its_place_over_a_restart() {
     pull(&world, 1);
     publish_to(&world, 4, "s.b");
     world.turn(0);
-    assert_eq!(delivered(&mut world), [2]);
+    assert_eq!(delivered(&mut world), [1001]);
 }
 
 /// Seed 153 of the damaged files: what a start found missing, the next one did not know any more.
@@ -306,4 +308,46 @@ fn a_deletion_takes_no_log_before_it_is_on_disk() {
         let catalogue = world.store().store().catalogue().clone();
         assert_eq!(catalogue.offline(), 0, "call {n} failed: {:?}", catalogue.trouble());
     }
+}
+
+/// Seed 201646: a read failed behind the first of several messages; the first was delivered, and the journal did not say so.
+#[test]
+fn what_was_delivered_before_a_read_failed_is_in_the_journal() {
+    let mut partly = 0;
+    for n in 1..8 {
+        let mut world = World::new(n, SMALL);
+        world.open().expect("the store opens");
+        create(&world);
+        for number in 2..62 {
+            publish(&world, number);
+            world.turn(0);
+        }
+        world.ask(0, 100, |shard| shard.create_consumer(STREAM, consumer()));
+        world.turn(0);
+        world.close();
+        world.disk.kill();
+        world.open().expect("the store opens");
+        // What is written to the newest file has to be mapped again.
+        publish(&world, 100);
+        world.turn(0);
+        world.said();
+        world.disk.fail_at(n, Failure::Io, false);
+        pull(&world, 61);
+        world.turn(0);
+        let sent = delivered(&mut world).len() as u64;
+        partly += u64::from(sent > 0 && sent < 61);
+        restart(&mut world);
+        world.look(0, 101, STREAM);
+        world.turn(0);
+        let said = world.said();
+        let Some((_, _, Said::Looked(Ok(look)))) = said.last() else {
+            panic!("call {n} failed: {said:?}");
+        };
+        assert!(
+            look.consumers[0].delivered.consumer >= sent,
+            "call {n} failed: {sent} were sent, {:?}",
+            look.consumers
+        );
+    }
+    assert!(partly > 0, "no read failed between two messages");
 }

@@ -154,6 +154,8 @@ impl Stream {
                 continue;
             };
             consumer.queued = false;
+            // Also if it fails on the way: what it has sent until then is in the journal, too.
+            self.progressed.push(serial);
             let done = match consumer.has_work() {
                 true => consumer.deliver(&mut self.messages, turn)?,
                 false => {
@@ -164,7 +166,6 @@ impl Stream {
             if turn.budget == 0 && consumer.has_work() {
                 again.push(serial);
             }
-            self.progressed.push(serial);
             if !done.is_empty() {
                 self.release(&done, turn)?;
             }
