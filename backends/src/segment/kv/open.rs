@@ -54,12 +54,17 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
     for path in &paths {
         copies.push(read(path, handles));
     }
-    // Something else stands in the place of one: it is put aside, and counts as a file that is missing.
+    // Something else stands in the place of one, or it cannot be read and the other has all: it is put aside, and counts as a
+    // file that is missing.
     let others = copies.iter().filter(|copy| matches!(copy, Ok(Some(_)))).count();
+    let whole = others > 0 && copies.iter().any(Result::is_err) && {
+        let read = copies.iter().map(|copy| copy.as_ref().ok().cloned().flatten());
+        Merged::of(&read.collect::<Vec<_>>(), generation).lost.is_empty()
+    };
     let mut aside = Vec::new();
     let copies: Vec<Option<Vec<u8>>> = (copies.into_iter().zip(&paths))
         .map(|(copy, path)| match copy {
-            Err(error) if others > 0 && regular::is_other(&error) => {
+            Err(error) if whole || others > 0 && regular::is_other(&error) => {
                 aside.push(format!("{}: {error}; what the other copy has is taken", path.display()));
                 put_aside(path, handles)?;
                 Ok(None)
@@ -153,7 +158,7 @@ fn check_version(data: Option<&[u8]>, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives what is no file another name.
+/// Gives what is no file, or cannot be read, another name.
 fn put_aside(path: &Path, handles: &Handles) -> Result<()> {
     if handles.read_only {
         return Ok(());
@@ -163,10 +168,10 @@ fn put_aside(path: &Path, handles: &Handles) -> Result<()> {
         None => Vec::new(),
     };
     let mut number = 1;
-    let mut aside = path.with_extension("kv.no-file-1");
+    let mut aside = path.with_extension("kv.unread-1");
     while there.contains(&aside) {
         number += 1;
-        aside = path.with_extension(format!("kv.no-file-{number}"));
+        aside = path.with_extension(format!("kv.unread-{number}"));
     }
     handles.files.rename(path, &aside).doing("renaming", path)
 }

@@ -11,6 +11,8 @@ use weir_engine::conformance::model::Dice;
 use weir_engine::{Backend, KvWrite};
 
 use super::super::SegmentBackend;
+use super::super::disk::{Failure, SimulatedDisk};
+use super::super::files::Files;
 use super::faulty::FaultyFiles;
 
 /// Opens a store without a real sync.
@@ -402,4 +404,47 @@ fn what_is_damaged_in_a_file_of_version_1_is_kept_and_told() {
         assert_eq!(backend.lost().len(), 1, "{:?}", backend.lost());
         assert_eq!(kept(dir.path(), "damaged"), [bad]);
     }
+}
+
+/// The disk may fail to read one copy as long as the other is whole.
+#[test]
+fn a_copy_that_cannot_be_read_keeps_no_store_from_opening() {
+    let store = Path::new("/store");
+    let disk = Arc::new(SimulatedDisk::new(1));
+    let backend = SegmentBackend::open_on(&disk, store).unwrap();
+    put(&backend, "a", "1");
+    put(&backend, "b", "2");
+    let expected = pairs(&backend);
+    drop(backend);
+    let mut n = 1;
+    loop {
+        disk.fail_at(n, Failure::Io, false);
+        drop(SegmentBackend::open_on(&disk, store));
+        if disk.calls() < n {
+            break;
+        }
+        disk.fail_at(0, Failure::Io, false);
+        assert_eq!(
+            pairs(&SegmentBackend::open_on(&disk, store).unwrap()),
+            expected,
+            "call {n}"
+        );
+        n += 1;
+    }
+    disk.fail_at(0, Failure::Io, false);
+    let aside = files_below(&disk, store)
+        .iter()
+        .filter(|path| path.to_string_lossy().contains(".kv.unread-"))
+        .count();
+    assert_eq!(aside, 2, "one for each copy");
+}
+
+fn files_below(disk: &SimulatedDisk, dir: &Path) -> Vec<PathBuf> {
+    let inside = disk.list(dir).unwrap().into_iter();
+    inside
+        .flat_map(|path| match disk.is_dir(&path) {
+            true => files_below(disk, &path),
+            false => vec![path],
+        })
+        .collect()
 }
