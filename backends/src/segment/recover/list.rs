@@ -75,7 +75,7 @@ pub(super) fn list(
     read_only: bool,
 ) -> Result<Listed> {
     let mut named = Vec::new();
-    let mut remove = Vec::new();
+    let (mut remove, mut rewritten) = (Vec::new(), Vec::new());
     for path in handles.files.list(dir).doing("listing", dir)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some((first, identity)) = Identity::parse_name(id, &name).filter(|(_, i)| i.id < SEQ_LIMIT) {
@@ -99,7 +99,7 @@ pub(super) fn list(
             identity.id <= until
         });
         if replaced {
-            remove.push(path);
+            rewritten.push(path);
             continue;
         }
         let len = handles.files.len(&path).doing("reading", &path)?;
@@ -126,7 +126,11 @@ pub(super) fn list(
         });
     }
     if !read_only {
-        for path in remove {
+        if !rewritten.is_empty() {
+            // The name of what replaces them may not be on disk: the sync after the renaming may have failed.
+            handles.files.sync_dir(dir).syncing(dir)?;
+        }
+        for path in remove.into_iter().chain(rewritten) {
             handles.files.remove(&path).doing("removing", &path)?;
         }
     }
