@@ -35,7 +35,7 @@ enum Asked {
     Removal(LogId),
     CreateConsumer(LogId, String),
     DeleteConsumer(LogId, String),
-    BendConsumer,
+    BendConsumer(LogId, String),
     Ack(LogId, String, Seq),
     Look(LogId, bool),
 }
@@ -519,7 +519,7 @@ impl Simulation {
         if self.random.one_in(2) {
             let back = self.random.below(5);
             let seq = any_seq(&mut self.random, last.saturating_sub(back));
-            self.asked.insert(number, Asked::BendConsumer);
+            self.asked.insert(number, Asked::BendConsumer(id, name.clone()));
             self.world
                 .ask(shard, number, move |shard| shard.reset_consumer(id, &name, seq));
             return;
@@ -527,7 +527,7 @@ impl Simulation {
         config.filter_subject = filter;
         config.ack_wait = *self.random.pick(&[SECOND, 30 * SECOND]);
         config.max_ack_pending = *self.random.pick(&[1, 2, 1000]);
-        self.asked.insert(number, Asked::BendConsumer);
+        self.asked.insert(number, Asked::BendConsumer(id, name.clone()));
         self.world.ask(shard, number, move |shard| {
             let stream = shard.stream(id)?;
             let others: Vec<_> = stream
@@ -750,6 +750,12 @@ impl Simulation {
             (Asked::DeleteConsumer(id, name), Said::Done(Ok(()))) => {
                 if let Some(consumer) = self.known(id).consumers.get_mut(&name) {
                     consumer.is = Is::Gone;
+                }
+            }
+            // What it heard acknowledged before may come again.
+            (Asked::BendConsumer(id, name), _) => {
+                if let Some(consumer) = self.known(id).consumers.get_mut(&name) {
+                    consumer.bend();
                 }
             }
             (Asked::Look(id, quiet), Said::Looked(look)) => match look {
