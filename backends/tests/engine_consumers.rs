@@ -878,3 +878,47 @@ fn a_push_consumer_of_an_empty_stream_sends_heartbeats() {
         assert!(beats.0.load(std::sync::atomic::Ordering::SeqCst) >= expected);
     }
 }
+
+/// A consumer that began with the last message of each subject keeps that list when its filter changes.
+#[test]
+fn what_a_consumer_began_with_counts_until_it_is_gone() {
+    let mut bench = Bench::new(Storage::Memory);
+    bench.open();
+    let stream = bench.create(&StreamConfig {
+        name: "S".into(),
+        subjects: vec![">".into()],
+        ..StreamConfig::default()
+    });
+    for subject in SUBJECTS {
+        stream.publish(subject, "", b"x").unwrap();
+    }
+    let config = ConsumerConfig {
+        durable_name: "c".into(),
+        name: "c".into(),
+        ack_policy: AckPolicy::Explicit,
+        deliver_policy: DeliverPolicy::LastPerSubject,
+        filter_subject: "a.*".into(),
+        ..ConsumerConfig::default()
+    };
+    let other = ConsumerConfig {
+        filter_subject: "b.*".into(),
+        ..config.clone()
+    };
+    let pending = || {
+        stream
+            .call(|shard, id| Ok(shard.consumer_info(id, "c")?.num_pending))
+            .unwrap()
+    };
+    stream.call(|shard, id| shard.create_consumer(id, config)).unwrap();
+    assert_eq!(pending(), 2);
+    stream.call(|shard, id| shard.update_consumer(id, "c", other)).unwrap();
+    assert_eq!(pending(), 2);
+    stream.call(|shard, id| shard.delete_message(id, 1, false)).unwrap();
+    assert_eq!(pending(), 1);
+    let purge = Purge {
+        filter: "a.*".into(),
+        ..Purge::default()
+    };
+    stream.call(move |shard, id| shard.purge(id, &purge)).unwrap();
+    assert_eq!(pending(), 0);
+}

@@ -84,11 +84,24 @@ impl Consumer {
 
     /// A message it wants is gone: it does not count as one to be sent.
     pub fn uncount(&mut self, seq: Seq) {
-        // One on the list is dropped from it when its turn comes.
-        let unsent = seq >= self.next || self.initial.binary_search(&seq).is_ok();
-        if unsent {
+        if seq >= self.next {
+            self.num_pending = self.num_pending.saturating_sub(1);
+        } else {
+            self.unlist(seq);
+        }
+    }
+
+    /// A message is gone, of whatever subject: if it is on the list that the consumer began with, it does not count as one to
+    /// be sent. It is dropped from the list when its turn comes.
+    pub fn unlist(&mut self, seq: Seq) {
+        if self.initial.binary_search(&seq).is_ok() {
             self.num_pending = self.num_pending.saturating_sub(1);
         }
+    }
+
+    /// Whether there is something left of the list that the consumer began with.
+    pub fn has_list(&self) -> bool {
+        !self.initial.is_empty()
     }
 
     /// Messages were purged, of the subjects that `filter` matches, all of which are now at or above `start`. The place of

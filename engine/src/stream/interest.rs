@@ -1,6 +1,8 @@
 //! Which consumers want which subjects, and who of them is told of messages that went away.
 
+use crate::consumer::Consumer;
 use crate::stream::Stream;
+use crate::types::Seq;
 
 impl Stream {
     pub(super) fn subscribe(&mut self, serial: u64, filters: &[bytes::Bytes]) {
@@ -13,10 +15,14 @@ impl Stream {
             .filter_map(|filter| self.filtered.insert(filter, serial).ok())
             .collect();
         self.filter_keys.insert(serial, keys);
+        if self.consumers.get(&serial).is_some_and(Consumer::has_list) {
+            self.listed.push(serial);
+        }
     }
 
     pub(super) fn unsubscribe(&mut self, serial: u64) {
         self.unfiltered.retain(|other| *other != serial);
+        self.listed.retain(|other| *other != serial);
         for key in self.filter_keys.remove(&serial).unwrap_or_default() {
             self.filtered.remove(key);
         }
@@ -39,6 +45,21 @@ impl Stream {
         }
     }
 
+    /// A message is gone of whose subject [`find_interested`](Self::find_interested) was just asked: it counts no longer for
+    /// those who have it on the list that they began with, though their filters have changed since.
+    pub(super) fn uncount_listed(&mut self, seq: Seq) {
+        let (consumers, interested) = (&mut self.consumers, &self.interested);
+        self.listed.retain(|serial| {
+            let Some(consumer) = consumers.get_mut(serial) else {
+                return false;
+            };
+            if !interested.contains(serial) {
+                consumer.unlist(seq);
+            }
+            consumer.has_list()
+        });
+    }
+
     /// Tells the consumers that want them of messages that went away.
     pub(super) fn tell_removed(&mut self) {
         if self.messages.removed.is_empty() {
@@ -57,6 +78,7 @@ impl Stream {
                     }
                 }
             }
+            self.uncount_listed(removed.seq);
         }
     }
 }

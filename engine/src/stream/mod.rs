@@ -86,6 +86,8 @@ pub struct Stream {
     filter_keys: HashMap<u64, Vec<SubKey>, RandomState>,
     /// Consumers that want all subjects.
     unfiltered: Vec<u64>,
+    /// Consumers with filters that have messages left of the list that they began with.
+    listed: Vec<u64>,
     next_serial: u64,
     /// Its rules about subjects.
     rewrites: Rewrites,
@@ -143,6 +145,7 @@ impl Stream {
             filtered: Sublist::new(),
             filter_keys: HashMap::default(),
             unfiltered: Vec::new(),
+            listed: Vec::new(),
             next_serial: 1,
             queue: Vec::new(),
             progressed: Vec::new(),

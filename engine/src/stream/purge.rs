@@ -140,6 +140,7 @@ impl Stream {
                     self.progressed.push(*serial);
                 }
             }
+            self.uncount_listed(removed.seq);
         }
         let mut seqs: Vec<Seq> = all.iter().map(|removed| removed.seq).collect();
         seqs.sort_unstable();
