@@ -673,8 +673,13 @@ impl Known {
             let given_up = consumer.config.max_deliver > 0 && consumer.delivered.contains(&message.seq);
             // Removals of others move it over what was sent, as nats-server's do, which looks at its own half of it only.
             let passed = !self.removals.is_empty() && consumer.delivered.contains(&message.seq);
-            let settled =
-                consumer.tried.contains(&message.seq) || consumer.begins_after(message.seq) || given_up || passed;
+            let later = || consumer.tried.range(message.seq..).next().is_some();
+            let with_later = consumer.config.ack_policy == AckPolicy::All && later();
+            let settled = consumer.tried.contains(&message.seq)
+                || consumer.begins_after(message.seq)
+                || given_up
+                || passed
+                || with_later;
             assert!(
                 settled || !consumer.sees_all(),
                 "{what}: the floor {} is ahead of {}, which nobody acknowledged: {:?}; {info:?}",
