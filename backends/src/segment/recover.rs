@@ -192,9 +192,10 @@ pub fn recover(
         {
             report.torn_bytes += until - bounds.end;
             if !read_only {
-                // So that nothing of it can be taken for a later write.
+                // So that nothing of it can be taken for a later write; on disk before there is one, for that has the same number,
+                // and a power failure may leave either of the two.
                 zero(source, bounds.end, until)?;
-                syncer.mark(&source.handle);
+                source.handle.sync().syncing(&source.path)?;
             }
         }
         let info = load_frames(&mut state, source, (first_batch, next_batch), bounds.end, &mut report)?;
