@@ -82,12 +82,11 @@ impl Consumer {
         }
     }
 
-    /// A message it wants is gone: it does not count as one to be sent.
+    /// A message it wants is gone: it does not count as one to be sent. One on the list that it began with is
+    /// [`unlist`](Self::unlist)'s.
     pub fn uncount(&mut self, seq: Seq) {
         if seq >= self.next {
             self.num_pending = self.num_pending.saturating_sub(1);
-        } else {
-            self.unlist(seq);
         }
     }
 

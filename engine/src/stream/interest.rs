@@ -6,6 +6,9 @@ use crate::types::Seq;
 
 impl Stream {
     pub(super) fn subscribe(&mut self, serial: u64, filters: &[bytes::Bytes]) {
+        if self.consumers.get(&serial).is_some_and(Consumer::has_list) {
+            self.listed.push(serial);
+        }
         if filters.is_empty() {
             self.unfiltered.push(serial);
             return;
@@ -15,9 +18,6 @@ impl Stream {
             .filter_map(|filter| self.filtered.insert(filter, serial).ok())
             .collect();
         self.filter_keys.insert(serial, keys);
-        if self.consumers.get(&serial).is_some_and(Consumer::has_list) {
-            self.listed.push(serial);
-        }
     }
 
     pub(super) fn unsubscribe(&mut self, serial: u64) {
@@ -45,18 +45,13 @@ impl Stream {
         }
     }
 
-    /// A message is gone of whose subject [`find_interested`](Self::find_interested) was just asked: it counts no longer for
-    /// those who have it on the list that they began with, though their filters have changed since.
+    /// A message is gone: it counts no longer for the consumers that have it on the list that they began with. Their filters
+    /// may have changed since, so the message's subject does not find them.
     pub(super) fn uncount_listed(&mut self, seq: Seq) {
-        let (consumers, interested) = (&mut self.consumers, &self.interested);
+        let consumers = &mut self.consumers;
         self.listed.retain(|serial| {
-            let Some(consumer) = consumers.get_mut(serial) else {
-                return false;
-            };
-            if !interested.contains(serial) {
-                consumer.unlist(seq);
-            }
-            consumer.has_list()
+            let consumer = consumers.get_mut(serial).filter(|consumer| consumer.has_list());
+            consumer.map(|consumer| consumer.unlist(seq)).is_some()
         });
     }
 

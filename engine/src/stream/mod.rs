@@ -86,7 +86,7 @@ pub struct Stream {
     filter_keys: HashMap<u64, Vec<SubKey>, RandomState>,
     /// Consumers that want all subjects.
     unfiltered: Vec<u64>,
-    /// Consumers with filters that have messages left of the list that they began with.
+    /// Consumers that have messages left of the list that they began with.
     listed: Vec<u64>,
     next_serial: u64,
     /// Its rules about subjects.
