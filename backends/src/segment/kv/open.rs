@@ -163,17 +163,22 @@ fn put_aside(path: &Path, handles: &Handles) -> Result<()> {
     if handles.read_only {
         return Ok(());
     }
+    let aside = name_aside(path, "unread", usize::MAX, handles)?;
+    handles.files.rename(path, &aside).doing("renaming", path)
+}
+
+/// The name for what is set aside in the place of a file: the first that is free of so many, or the last.
+fn name_aside(path: &Path, why: &str, most: usize, handles: &Handles) -> Result<PathBuf> {
     let there = match path.parent() {
         Some(dir) => handles.files.list(dir).doing("listing", dir)?,
         None => Vec::new(),
     };
+    let name = |number| path.with_extension(format!("kv.{why}-{number}"));
     let mut number = 1;
-    let mut aside = path.with_extension("kv.unread-1");
-    while there.contains(&aside) {
+    while number < most && there.contains(&name(number)) {
         number += 1;
-        aside = path.with_extension(format!("kv.unread-{number}"));
     }
-    handles.files.rename(path, &aside).doing("renaming", path)
+    Ok(name(number))
 }
 
 /// A file of version 1 stays until all is in files of today's, and longer if it has more than was understood.
@@ -238,13 +243,7 @@ fn set_aside(path: &Path, copy: Option<&[u8]>, why: &str, most: usize, handles: 
         return Ok(());
     };
     let files = &handles.files;
-    let there = files.list(dir).doing("listing", dir)?;
-    let mut number = 1;
-    let mut aside = path.with_extension(format!("kv.{why}-{number}"));
-    while there.contains(&aside) && number < most {
-        number += 1;
-        aside = path.with_extension(format!("kv.{why}-{number}"));
-    }
+    let aside = name_aside(path, why, most, handles)?;
     tracing::warn!(file = %path.display(), kept = %aside.display(), "what it held is kept");
     let temporary = path.with_extension("kv.tmp");
     write_whole(handles, &temporary, copy)?;
