@@ -12,12 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use support::between::{Rules, under};
 use support::{ACCOUNT, Bench, Handle, Storage};
 use weir_engine::consumer::{AckPolicy, ConsumerConfig};
 use weir_engine::stream::{Message, Purge, StreamConfig};
-use weir_engine::{
-    Backend, Error, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result, Seq, VisitKey,
-};
+use weir_engine::{Error, Result, Seq};
 
 /// When the process ends.
 #[derive(Default)]
@@ -30,7 +29,7 @@ struct End {
     after: AtomicBool,
 }
 
-impl End {
+impl Rules for End {
     /// Does something, unless the process is gone, or goes now.
     fn ask<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let gone = || Err(Error::io("nothing", "the process is gone"));
@@ -46,110 +45,12 @@ impl End {
         }
         gone()
     }
+}
 
+impl End {
     fn is_gone(&self) -> bool {
         let at = self.at.load(Ordering::SeqCst);
         at > 0 && self.asked.load(Ordering::SeqCst) >= at
-    }
-}
-
-struct Ending {
-    inner: Arc<dyn Backend>,
-    end: Arc<End>,
-}
-
-struct EndingLog {
-    inner: Box<dyn Log>,
-    end: Arc<End>,
-}
-
-struct EndingKv {
-    inner: Arc<dyn Kv>,
-    end: Arc<End>,
-}
-
-impl Backend for Ending {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn persistent(&self) -> bool {
-        self.inner.persistent()
-    }
-
-    fn atomic_kv(&self) -> bool {
-        self.inner.atomic_kv()
-    }
-
-    fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
-        let (inner, recovery) = self.end.ask(|| self.inner.open(id, options))?;
-        let end = self.end.clone();
-        Ok((Box::new(EndingLog { inner, end }), recovery))
-    }
-
-    fn list(&self) -> Result<Vec<LogId>> {
-        self.inner.list()
-    }
-
-    fn label(&self, id: LogId) -> Result<Option<Bytes>> {
-        self.inner.label(id)
-    }
-
-    fn remove(&self, id: LogId) -> Result<()> {
-        self.end.ask(|| self.inner.remove(id))
-    }
-
-    fn kv(&self) -> Arc<dyn Kv> {
-        let (inner, end) = (self.inner.kv(), self.end.clone());
-        Arc::new(EndingKv { inner, end })
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.end.ask(|| self.inner.sync())
-    }
-}
-
-impl Log for EndingLog {
-    fn write(&mut self, change: &LogChange<'_>) -> Result<()> {
-        self.end.ask(|| self.inner.write(change))
-    }
-
-    fn reserve(&mut self, bytes: u64) -> Result<()> {
-        self.end.ask(|| self.inner.reserve(bytes))
-    }
-
-    fn truncate(&mut self, last: Seq) -> Result<()> {
-        self.end.ask(|| self.inner.truncate(last))
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        self.end.ask(|| self.inner.sync())
-    }
-
-    fn maintain(&mut self, budget: u64) -> Result<bool> {
-        self.end.ask(|| self.inner.maintain(budget))
-    }
-
-    fn reader(&self) -> Arc<dyn LogReader> {
-        self.inner.reader()
-    }
-}
-
-impl Kv for EndingKv {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        self.inner.get(key)
-    }
-
-    fn put_all(&self, writes: &[KvWrite]) -> Result<()> {
-        self.end.ask(|| self.inner.put_all(writes))
-    }
-
-    fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()> {
-        self.inner.scan(prefix, from, visit)
-    }
-
-    fn remove_prefix(&self, prefix: &[u8]) -> Result<()> {
-        self.end.ask(|| self.inner.remove_prefix(prefix))
     }
 }
 
@@ -347,10 +248,7 @@ fn run(storage: Storage, step: (&str, Step), n: u64, after: bool) -> bool {
     let mut bench = Bench::new(storage);
     bench.wrap = Some(Arc::new({
         let end = end.clone();
-        move |inner| {
-            let end = end.clone();
-            Arc::new(Ending { inner, end })
-        }
+        move |inner| under(inner, end.clone())
     }));
     bench.open();
     let (stream, other) = (bench.create(&config("S")), bench.create(&config("O")));

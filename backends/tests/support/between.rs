@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use weir_engine::{
-    Backend, Direction, Entry, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Recovery, Result,
-    Seq, VisitKey, VisitRecord, Want,
+    Backend, Direction, Entry, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Lost, Recovery,
+    Result, Seq, VisitKey, VisitRecord, Want,
 };
 
 /// A change of a log that the engine asks for.
@@ -34,6 +34,12 @@ impl Change<'_> {
 
 /// What does not simply go through. Each call that a test has nothing to say about does what the backend does.
 pub trait Rules: Send + Sync + 'static {
+    /// Whether something happens that may leave a trace in storage: each such thing goes through this, and then has the rule
+    /// of its own.
+    fn ask<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        work()
+    }
+
     /// Whether a log may be opened.
     fn open(&self, _id: LogId) -> Result<()> {
         Ok(())
@@ -83,7 +89,7 @@ impl<R: Rules> Backend for Between<R> {
 
     fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
         self.rules.open(id)?;
-        let (inner, recovery) = self.inner.open(id, options)?;
+        let (inner, recovery) = self.rules.ask(|| self.inner.open(id, options))?;
         let log = BetweenLog {
             inner,
             id,
@@ -103,7 +109,7 @@ impl<R: Rules> Backend for Between<R> {
     }
 
     fn remove(&self, id: LogId) -> Result<()> {
-        self.inner.remove(id)
+        self.rules.ask(|| self.inner.remove(id))
     }
 
     fn kv(&self) -> Arc<dyn Kv> {
@@ -114,7 +120,7 @@ impl<R: Rules> Backend for Between<R> {
     }
 
     fn sync(&self) -> Result<()> {
-        self.rules.sync(self.inner.as_ref())
+        self.rules.ask(|| self.rules.sync(self.inner.as_ref()))
     }
 
     fn lost(&self) -> Vec<String> {
@@ -133,8 +139,8 @@ struct BetweenLog<R> {
 
 impl<R: Rules> BetweenLog<R> {
     fn change(&mut self, change: Change<'_>) -> Result<()> {
-        self.rules
-            .change(self.id, &mut self.broken, self.inner.as_mut(), change)
+        let (id, broken, log) = (self.id, &mut self.broken, self.inner.as_mut());
+        self.rules.ask(|| self.rules.change(id, broken, log, change))
     }
 }
 
@@ -156,7 +162,11 @@ impl<R: Rules> Log for BetweenLog<R> {
     }
 
     fn maintain(&mut self, budget: u64) -> Result<bool> {
-        self.inner.maintain(budget)
+        self.rules.ask(|| self.inner.maintain(budget))
+    }
+
+    fn last_change(&self) -> u64 {
+        self.inner.last_change()
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {
@@ -187,6 +197,10 @@ impl<R: Rules> BetweenReader<R> {
 impl<R: Rules> LogReader for BetweenReader<R> {
     fn extent(&self) -> Extent {
         self.inner.extent()
+    }
+
+    fn lost(&self) -> Vec<Lost> {
+        self.inner.lost()
     }
 
     fn get(&self, seq: Seq) -> Result<Option<Entry>> {
@@ -224,10 +238,13 @@ impl<R: Rules> Kv for BetweenKv<R> {
     }
 
     fn put_all(&self, writes: &[KvWrite]) -> Result<()> {
-        self.rules.put_all(self.inner.as_ref(), writes)
+        self.rules.ask(|| self.rules.put_all(self.inner.as_ref(), writes))
     }
 
     fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()> {
         self.inner.scan(prefix, from, visit)
+    }
+    fn remove_prefix(&self, prefix: &[u8]) -> Result<()> {
+        self.rules.ask(|| self.inner.remove_prefix(prefix))
     }
 }
