@@ -7,13 +7,12 @@ mod support;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 
 use parking_lot::Mutex;
 use support::between::{Change, Rules, under};
-use support::{ACCOUNT, Bench, Handle, Storage};
+use support::{ACCOUNT, Bench, Handle, Storage, Told};
 use weir_engine::consumer::ConsumerConfig;
-use weir_engine::shard::emit::{Emit, Event, Outlet};
 use weir_engine::stream::{Purge, StreamConfig};
 use weir_engine::{Error, Kind, Log, LogId, Result, SECOND, SEQ_LIMIT};
 
@@ -72,30 +71,6 @@ impl Rules for Faulty {
             _ => change.on(log),
         }
     }
-}
-
-/// Hands on what a shard says of its streams.
-struct Told(Sender<String>);
-
-impl Outlet for Told {
-    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
-        false
-    }
-
-    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
-        false
-    }
-
-    fn emit(&mut self, emit: Emit) {
-        // The receiver may be gone with its test.
-        let _ = match emit {
-            Emit::Event(Event::StreamOffline { stream, .. }) => self.0.send(format!("{stream} offline")),
-            Emit::Event(Event::StreamOnline { stream, .. }) => self.0.send(format!("{stream} online")),
-            _ => Ok(()),
-        };
-    }
-
-    fn flush(&mut self) {}
 }
 
 struct Scene {

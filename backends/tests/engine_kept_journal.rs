@@ -5,13 +5,12 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 
 use parking_lot::Mutex;
 use support::between::{Change, Rules, under};
-use support::{Bench, Handle, Storage};
+use support::{Bench, Handle, Storage, Told};
 use weir_engine::consumer::ConsumerConfig;
-use weir_engine::shard::emit::{Emit, Event, Outlet};
 use weir_engine::stream::StreamConfig;
 use weir_engine::{Error, Extent, Log, LogId, Result, SECOND};
 
@@ -49,29 +48,6 @@ impl Rules for Watched {
         }
         Ok(())
     }
-}
-
-struct Told(Sender<String>);
-
-impl Outlet for Told {
-    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
-        false
-    }
-
-    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
-        false
-    }
-
-    fn emit(&mut self, emit: Emit) {
-        // The receiver may be gone with its test.
-        let _ = match emit {
-            Emit::Event(Event::StreamOffline { stream, .. }) => self.0.send(format!("{stream} offline")),
-            Emit::Event(Event::StreamOnline { stream, .. }) => self.0.send(format!("{stream} online")),
-            _ => Ok(()),
-        };
-    }
-
-    fn flush(&mut self) {}
 }
 
 fn config(name: &str) -> StreamConfig {

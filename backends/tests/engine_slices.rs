@@ -174,29 +174,6 @@ fn others_are_served_while_a_purge_goes_on() {
     }
 }
 
-/// A turn removed as many messages from a paged index as from a resident one.
-#[cfg(feature = "rocksdb")]
-#[test]
-fn a_slice_of_a_paged_index_is_smaller() {
-    let mut bench = Bench::new(Storage::Rocks);
-    bench.open();
-    let (many, other) = (bench.create(&config("M", |_| {})), bench.create(&config("O", |_| {})));
-    fill(&many, "M", 400);
-    let (many_id, other_id) = (many.id, other.id);
-    let purge = Purge {
-        filter: "M.0".into(),
-        ..Purge::default()
-    };
-    let answers = submit(
-        &many,
-        vec![
-            Box::new(move |shard| shard.purge(many_id, &purge)),
-            Box::new(move |shard| Ok(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq)),
-        ],
-    );
-    assert_eq!([answers.recv().unwrap(), answers.recv().unwrap()], [(1, 1), (0, 200)]);
-}
-
 #[test]
 fn a_purge_that_a_crash_cuts_off_is_finished_at_the_next_start() {
     let mut bench = Bench::new(Storage::Segment);

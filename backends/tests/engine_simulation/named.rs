@@ -21,6 +21,14 @@ const SMALL: Shape = Shape {
     segment_bytes: 4 << 10,
 };
 
+/// A store with one stream.
+fn small(seed: u64) -> World {
+    let mut world = World::new(seed, SMALL);
+    world.open().expect("the store opens");
+    create(&world);
+    world
+}
+
 fn create(world: &World) {
     let config = StreamConfig {
         name: "S".into(),
@@ -103,9 +111,7 @@ fn is_done(world: &mut World, number: u64) -> bool {
 fn a_stream_that_was_offline_when_a_checkpoint_began_is_not_forgotten() {
     let mut was_offline = 0;
     for n in 1..40 {
-        let mut world = World::new(n, SMALL);
-        world.open().expect("the store opens");
-        create(&world);
+        let mut world = small(n);
         publish(&world, 2);
         world.disk.fail_at(n, Failure::Io, false);
         world.turn(0);
@@ -140,9 +146,7 @@ fn a_stream_that_was_offline_when_a_checkpoint_began_is_not_forgotten() {
 /// Seed 255: the turn that removed a message had read it ahead for a consumer, and it was delivered later.
 #[test]
 fn what_is_removed_in_the_turn_that_reads_ahead_is_not_delivered() {
-    let mut world = World::new(1, SMALL);
-    world.open().expect("the store opens");
-    create(&world);
+    let mut world = small(1);
     for number in 1..4 {
         publish(&world, number);
     }
@@ -164,9 +168,7 @@ fn what_is_removed_in_the_turn_that_reads_ahead_is_not_delivered() {
 #[test]
 fn a_deleted_stream_whose_log_could_not_be_removed_stays_away() {
     for (n, power) in (1..12).flat_map(|n| [(n, false), (n, true)]) {
-        let mut world = World::new(n, SMALL);
-        world.open().expect("the store opens");
-        create(&world);
+        let mut world = small(n);
         publish(&world, 2);
         world.turn(0);
         world.settle(&mut Random(n));
@@ -197,9 +199,7 @@ fn a_deleted_stream_whose_log_could_not_be_removed_stays_away() {
 /// of it came again.
 #[test]
 fn what_a_list_delivered_behind_a_gap_does_not_come_again() {
-    let mut world = World::new(1, SMALL);
-    world.open().expect("the store opens");
-    create(&world);
+    let mut world = small(1);
     publish_to(&world, 1, "s.a");
     publish_to(&world, 2, "s.b");
     world.ask(0, 3, |shard| {
@@ -224,9 +224,7 @@ fn what_a_list_delivered_behind_a_gap_does_not_come_again() {
 /// had been changed meanwhile.
 #[test]
 fn a_consumer_with_another_filter_keeps_its_place_over_a_restart() {
-    let mut world = World::new(1, SMALL);
-    world.open().expect("the store opens");
-    create(&world);
+    let mut world = small(1);
     let wants = |subject: &str| ConsumerConfig {
         filter_subject: subject.into(),
         ..consumer()
@@ -251,9 +249,7 @@ fn a_consumer_with_another_filter_keeps_its_place_over_a_restart() {
 #[test]
 fn what_a_start_finds_missing_is_known_to_the_next() {
     for power in [false, true] {
-        let mut world = World::new(1, SMALL);
-        world.open().expect("the store opens");
-        create(&world);
+        let mut world = small(1);
         let folder = Path::new("/store/logs").join(STREAM.to_string());
         let segments = |world: &World| {
             let mut files = world.disk.files(&folder);
@@ -292,9 +288,7 @@ fn what_a_start_finds_missing_is_known_to_the_next() {
 #[test]
 fn a_deletion_takes_no_log_before_it_is_on_disk() {
     for (n, dice) in (1..8).flat_map(|n| (0..12).map(move |dice| (n, dice))) {
-        let mut world = World::new(dice, SMALL);
-        world.open().expect("the store opens");
-        create(&world);
+        let mut world = small(dice);
         publish(&world, 2);
         world.turn(0);
         world.settle(&mut Random(n));
@@ -315,9 +309,7 @@ fn a_deletion_takes_no_log_before_it_is_on_disk() {
 fn what_was_delivered_before_a_read_failed_is_in_the_journal() {
     let mut partly = 0;
     for n in 1..8 {
-        let mut world = World::new(n, SMALL);
-        world.open().expect("the store opens");
-        create(&world);
+        let mut world = small(n);
         for number in 2..62 {
             publish(&world, number);
             world.turn(0);

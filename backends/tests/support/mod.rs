@@ -8,12 +8,13 @@ pub mod fixture;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use weir_backends::memory::MemoryBackend;
 use weir_backends::segment::SegmentBackend;
-use weir_engine::shard::emit::{NoOutlet, Outlet};
+use weir_engine::shard::emit::{Emit, Event, NoOutlet, Outlet};
 use weir_engine::shard::{InTurn, ShardHandle};
 use weir_engine::store::{Capacity, OpenBackend, Store, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
@@ -329,4 +330,28 @@ impl Handle {
         let found = self.call(move |shard, id| shard.stream(id).expect("the stream").message(seq));
         found.expect("messages can be read")
     }
+}
+
+/// Hands on which streams go offline, and which come back.
+pub struct Told(pub Sender<String>);
+
+impl Outlet for Told {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        false
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        false
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        // The receiver may be gone with its test.
+        let _ = match emit {
+            Emit::Event(Event::StreamOffline { stream, .. }) => self.0.send(format!("{stream} offline")),
+            Emit::Event(Event::StreamOnline { stream, .. }) => self.0.send(format!("{stream} online")),
+            _ => Ok(()),
+        };
+    }
+
+    fn flush(&mut self) {}
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::conformance::model::Dice;
-use weir_engine::{Backend, Log, LogChange, LogId, LogOptions, Lost, Result, Seq};
+use weir_engine::{Backend, Log, LogChange, LogId, LogOptions, Lost, Recovery, Result, Seq};
 
 use super::super::SegmentBackend;
 use super::super::disk::{Failure, SimulatedDisk};
@@ -247,12 +247,7 @@ fn a_footer_without_its_records_is_never_believed() {
     let disk = Arc::new(SimulatedDisk::new(1));
     let id = LogId(1);
     let folder = Path::new(STORE).join("logs").join(id.to_string());
-    let open = || {
-        disk.boot();
-        let backend = SegmentBackend::open_on(&disk, Path::new(STORE)).unwrap();
-        let (log, report) = backend.open(id, &options(false)).unwrap();
-        (backend, log, report)
-    };
+    let open = || boot(&disk, id);
     let (backend, mut log, _) = open();
     let (mut seq, mut ends) = (0, Vec::new());
     while disk.files(&folder).len() < 2 {
@@ -303,12 +298,7 @@ fn a_rewritten_segment_is_removed_only_once_the_new_name_is_on_disk() {
     let id = LogId(1);
     for (n, dice) in (1..20).flat_map(|n| (0..12).map(move |dice| (n, dice))) {
         let disk = Arc::new(SimulatedDisk::new(dice));
-        let open = || {
-            disk.boot();
-            let backend = SegmentBackend::open_on(&disk, Path::new(STORE)).unwrap();
-            let (log, report) = backend.open(id, &options(false)).unwrap();
-            (backend, log, report)
-        };
+        let open = || boot(&disk, id);
         let (backend, mut log, _) = open();
         for seq in 1..200 {
             try_append(&mut *log, [seq]).unwrap();
@@ -329,6 +319,14 @@ fn a_rewritten_segment_is_removed_only_once_the_new_name_is_on_disk() {
         let (_backend, log, report) = open();
         assert_eq!(shown(&*log.reader()), live, "call {n} failed, {report:?}");
     }
+}
+
+/// A process that opens the log on a disk.
+fn boot(disk: &Arc<SimulatedDisk>, id: LogId) -> (SegmentBackend, Box<dyn Log>, Recovery) {
+    disk.boot();
+    let backend = SegmentBackend::open_on(disk, Path::new(STORE)).unwrap();
+    let (log, report) = backend.open(id, &options(false)).unwrap();
+    (backend, log, report)
 }
 
 /// A number of seeds, or the one that the environment variable `WEIR_SEED` names, or as many as `WEIR_SEEDS` says.
