@@ -18,7 +18,7 @@ const VOID: u64 = u64::MAX;
 /// Subjects and who matches them, valid for one generation of the account. A table with one place per hash: a new subject
 /// takes over the place (and the allocations) of an older one.
 pub(super) struct MatchCache {
-    slots: Box<[Matched]>,
+    slots: Box<[Slot]>,
     hasher: FixedState,
     /// Live matches that were overwritten since the table last grew.
     evicted: usize,
@@ -29,15 +29,12 @@ pub(super) struct MatchCache {
     generation: u64,
 }
 
-pub(super) struct Matched {
+/// One subject.
+struct Slot {
     hash: u64,
-    generation: u64,
     subject: Vec<u8>,
-    pub plain: SmallVec<[Arc<Subscription>; 1]>,
-    /// The members of all queue groups, group by group.
-    pub queued: Vec<Arc<Subscription>>,
-    /// Where in `queued` each group ends.
-    ends: Vec<usize>,
+    generation: u64,
+    matched: Matched,
 }
 
 /// Subjects with the same first tokens and as many others, which no subscription looks at.
@@ -46,18 +43,27 @@ struct Family {
     prefix: Vec<u8>,
     /// How many tokens follow.
     others: usize,
+    generation: u64,
     matched: Matched,
 }
 
-impl Default for Matched {
+/// Who matches.
+#[derive(Clone, Default)]
+pub(super) struct Matched {
+    pub plain: SmallVec<[Arc<Subscription>; 1]>,
+    /// The members of all queue groups, group by group.
+    pub queued: Vec<Arc<Subscription>>,
+    /// Where in `queued` each group ends.
+    ends: Vec<usize>,
+}
+
+impl Default for Slot {
     fn default() -> Self {
         Self {
             hash: 0,
-            generation: VOID,
             subject: Vec::new(),
-            plain: SmallVec::new(),
-            queued: Vec::new(),
-            ends: Vec::new(),
+            generation: VOID,
+            matched: Matched::default(),
         }
     }
 }
@@ -86,7 +92,7 @@ impl MatchCache {
         let slot = &self.slots[at];
         let live = slot.generation == generation;
         if live && slot.hash == hash && slot.subject == subject {
-            return &self.slots[at];
+            return &self.slots[at].matched;
         }
         if let Some(family) = self.families.iter().position(|family| family.has(subject, generation)) {
             return &self.families[family].matched;
@@ -100,7 +106,7 @@ impl MatchCache {
         }
         let decided = self.slots[at].fill(account, subject, hash);
         self.found_family(at, subject, decided);
-        &self.slots[at]
+        &self.slots[at].matched
     }
 
     /// Remembers the match at `at` for all subjects that have the `decided` first tokens of `subject`, if it has others. Where
@@ -111,30 +117,25 @@ impl MatchCache {
             return;
         };
         self.unknown = self.unknown.wrapping_add(1);
-        let void = self
-            .families
-            .iter()
-            .position(|family| family.matched.generation != generation);
+        let void = self.families.iter().position(|family| family.generation != generation);
         let place = match void {
             Some(place) => place,
-            None if self.families.len() < MATCH_FAMILIES => {
-                self.families.push(Family {
-                    prefix: Vec::new(),
-                    others: 0,
-                    matched: Matched::default(),
-                });
-                self.families.len() - 1
-            }
+            None if self.families.len() < MATCH_FAMILIES => self.families.len(),
             None if self.unknown.is_multiple_of(MATCH_FAMILY_CHANGE) => {
                 self.unknown / MATCH_FAMILY_CHANGE % self.families.len()
             }
             None => return,
         };
-        let family = &mut self.families[place];
-        family.prefix.clear();
-        family.prefix.extend_from_slice(prefix);
-        family.others = others;
-        family.matched.copy(&self.slots[at]);
+        let family = Family {
+            prefix: prefix.to_vec(),
+            others,
+            generation,
+            matched: self.slots[at].matched.clone(),
+        };
+        match self.families.get_mut(place) {
+            Some(former) => *former = family,
+            None => self.families.push(family),
+        }
     }
 
     /// The length is a power of two.
@@ -143,7 +144,7 @@ impl MatchCache {
     }
 
     fn resize(&mut self, slots: usize) {
-        self.slots = std::iter::repeat_with(Matched::default).take(slots).collect();
+        self.slots = std::iter::repeat_with(Slot::default).take(slots).collect();
         self.evicted = 0;
     }
 
@@ -161,19 +162,18 @@ impl MatchCache {
     pub fn refresh(&mut self, generation: u64) {
         if self.generation != generation {
             self.generation = generation;
-            let families = self.families.iter_mut().map(|family| &mut family.matched);
-            for matched in self.slots.iter_mut().chain(families) {
-                if matched.generation != generation {
-                    matched.clear();
-                }
+            for slot in self.slots.iter_mut().filter(|slot| slot.generation != generation) {
+                slot.generation = VOID;
+                slot.matched.clear();
             }
+            self.families.retain(|family| family.generation == generation);
         }
     }
 }
 
 impl Family {
     fn has(&self, subject: &[u8], generation: u64) -> bool {
-        self.matched.generation == generation
+        self.generation == generation
             && subject
                 .strip_prefix(&self.prefix[..])
                 .is_some_and(|others| tokens_in(others) == Some(self.others))
@@ -208,9 +208,24 @@ fn tokens_in(subject: &[u8]) -> Option<usize> {
     (is_whole && !any_empty).then_some(dots + 1)
 }
 
+impl Slot {
+    /// Asks the interest graph. Returns how many tokens of `subject` it looked at.
+    fn fill(&mut self, account: &Account, subject: &[u8], hash: u64) -> usize {
+        self.hash = hash;
+        self.subject.clear();
+        self.generation = VOID;
+        let (generation, decided) = self.matched.fill(account, subject);
+        // A longer subject stays void: it is used once and overwritten.
+        if subject.len() <= MATCH_SUBJECT_MAX {
+            self.subject.extend_from_slice(subject);
+            self.generation = generation;
+        }
+        decided
+    }
+}
+
 impl Matched {
     fn clear(&mut self) {
-        self.generation = VOID;
         self.plain.clear();
         self.queued.clear();
         self.ends.clear();
@@ -222,13 +237,11 @@ impl Matched {
         starts.zip(&self.ends).map(|(start, &end)| &self.queued[start..end])
     }
 
-    /// Asks the interest graph. Returns how many tokens of `subject` it looked at.
-    fn fill(&mut self, account: &Account, subject: &[u8], hash: u64) -> usize {
+    /// Asks the interest graph. Returns the generation of what it says, and how many tokens of `subject` it looked at.
+    fn fill(&mut self, account: &Account, subject: &[u8]) -> (u64, usize) {
         self.clear();
-        self.hash = hash;
-        self.subject.clear();
         let (plain, queued) = (&mut self.plain, &mut self.queued);
-        let (generation, decided) = account.matches(subject, |subscription| match &subscription.queue {
+        let found = account.matches(subject, |subscription| match &subscription.queue {
             None => plain.push(Arc::clone(subscription)),
             Some(_) => queued.push(Arc::clone(subscription)),
         });
@@ -239,20 +252,6 @@ impl Matched {
             end += group.len();
             self.ends.push(end);
         }
-        // A longer subject stays void: it is used once and overwritten.
-        if subject.len() <= MATCH_SUBJECT_MAX {
-            self.subject.extend_from_slice(subject);
-            self.generation = generation;
-        }
-        decided
-    }
-
-    /// Takes over whom another has.
-    fn copy(&mut self, other: &Self) {
-        self.clear();
-        self.plain.extend(other.plain.iter().cloned());
-        self.queued.extend(other.queued.iter().cloned());
-        self.ends.extend_from_slice(&other.ends);
-        self.generation = other.generation;
+        found
     }
 }
