@@ -260,6 +260,10 @@ fn what_is_wrong_and_where() {
             "a.conf:1:47: \"nkey\" is an option of nats-server that Weir does not support yet; remove it to run without",
         ),
         (
+            "authorization {users: [{user: a, password: b, permissions: {publish: \"a.>\"}}]}",
+            "a.conf:1:47: \"permissions\" is an option of nats-server that Weir does not support yet; without it everything is allowed that it forbids: remove it only if that is meant",
+        ),
+        (
             "system_account: ACME",
             "a.conf:1:17: the system account \"ACME\": Weir does not support accounts yet; leave it out or write \"$SYS\"",
         ),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Listen;
+use super::unsupported::RESTRICTING;
 use crate::duration;
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Node, Value};
@@ -184,8 +185,13 @@ pub(super) fn list(entry: &Entry) -> Result<&[Node], ConfError> {
 /// A key that the block at hand does not take: known to nats-server or to nobody.
 pub(super) fn unknown(entry: &Entry, not_yet: &[&str]) -> Result<(), ConfError> {
     if not_yet.iter().any(|key| key.eq_ignore_ascii_case(&entry.key)) {
+        let restricts = RESTRICTING.iter().any(|key| key.eq_ignore_ascii_case(&entry.key));
+        let without = match restricts {
+            true => "without it everything is allowed that it forbids: remove it only if that is meant",
+            false => "remove it to run without",
+        };
         let message = format!(
-            "{:?} is an option of nats-server that Weir does not support yet; remove it to run without",
+            "{:?} is an option of nats-server that Weir does not support yet; {without}",
             entry.key
         );
         return Err(ConfError::at(&entry.pos, message));

@@ -102,3 +102,16 @@ pub(super) const JETSTREAM: &[&str] = &[
     "meta_compact_sync",
     "max_concurrent_io",
 ];
+
+/// Those of all these that forbid something: who removes one must know that it opens what it kept shut.
+pub(super) const RESTRICTING: &[&str] = &[
+    "default_permission",
+    "default_permissions",
+    "permission",
+    "permissions",
+    "auth_callout",
+    "auth_hook",
+    "allowed_connection_types",
+    "connection_types",
+    "proxy_required",
+];
