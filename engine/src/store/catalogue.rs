@@ -80,18 +80,17 @@ pub struct Catalogue {
     pub(super) settled: Mutex<BTreeMap<String, bool>>,
 }
 
-/// The first few of such things, each cut to a length, and how many more there are; `None` if there are none.
-fn name_some(all: &[String], kind: &str) -> Option<String> {
-    let named = all
-        .iter()
-        .take(TROUBLES_NAMED)
-        .map(|text| words::cut(text, TROUBLE_BYTES));
-    let mut text = named.collect::<Vec<_>>().join("; ");
-    let more = all.len().saturating_sub(TROUBLES_NAMED);
+/// The first few of such things, each cut to a length, and how many more there are; `None` if there are none. Only those that
+/// are named are put into words.
+fn name_some<T>(mut all: impl Iterator<Item = T>, kind: &str, say: impl Fn(T) -> String) -> Option<String> {
+    let named = all.by_ref().take(TROUBLES_NAMED);
+    let named: Vec<String> = named.map(|one| words::cut(&say(one), TROUBLE_BYTES)).collect();
+    let more = all.count();
+    let mut text = named.join("; ");
     if more > 0 {
         text += &format!("; and {more} more {}", words::plural(more as u64, kind));
     }
-    (!all.is_empty()).then_some(text)
+    (!named.is_empty()).then_some(text)
 }
 
 impl Catalogue {
@@ -115,27 +114,21 @@ impl Catalogue {
     /// What is wrong with the store: shards whose storage failed and could not be opened anew yet, streams that are
     /// offline, losses that are not settled. Of each kind the first few are named, and how many more there are.
     pub fn trouble(&self) -> Option<String> {
-        let shards: Vec<String> = self.trouble.read().values().cloned().collect();
-        let streams: Vec<String> = self
-            .streams
-            .read()
+        let (shards, streams, findings) = (self.trouble.read(), self.streams.read(), self.findings.read());
+        let offline = streams
             .values()
-            .filter_map(|entry| {
-                let why = entry.offline.as_ref()?;
-                let (name, account) = (&entry.name, &entry.account);
-                Some(format!("stream {name} of account {account} is offline: {why}"))
-            })
-            .collect();
-        let findings = self.findings.read();
+            .filter_map(|entry| Some((entry, entry.offline.as_ref()?)));
         let losses = findings.values().filter(|finding| finding.is_loss());
-        let losses: Vec<String> = losses.map(ToString::to_string).collect();
         let told: Vec<String> = [
-            (shards, "storage thread"),
-            (streams, "offline stream"),
-            (losses, "finding"),
+            name_some(shards.values(), "storage thread", String::clone),
+            name_some(offline, "offline stream", |(entry, why)| {
+                let (name, account) = (&entry.name, &entry.account);
+                format!("stream {name} of account {account} is offline: {why}")
+            }),
+            name_some(losses, "finding", ToString::to_string),
         ]
         .into_iter()
-        .filter_map(|(all, kind)| name_some(&all, kind))
+        .flatten()
         .collect();
         (!told.is_empty()).then(|| told.join("; "))
     }
