@@ -96,6 +96,18 @@ impl StoreDir {
         self.root.join(SEGMENT).join("logs").is_dir()
     }
 
+    /// Refuses a backend that this program was built without; looks at no file.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) would say it.
+    pub fn check_built_in(&self, kind: BackendKind) -> Result<()> {
+        match self.folder(kind) {
+            #[cfg(not(feature = "rocksdb"))]
+            Some(folder) if kind == BackendKind::RocksDb => Err(without_rocksdb(&folder)),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens a backend; makes its folder, and those above it, if they are not there.
     ///
     /// # Errors
@@ -230,11 +242,16 @@ fn open_rocksdb(folder: &Path, read_only: bool) -> Result<Arc<dyn Backend>> {
 
 #[cfg(not(feature = "rocksdb"))]
 fn open_rocksdb(folder: &Path, _read_only: bool) -> Result<Arc<dyn Backend>> {
-    Err(Error::unsupported(format!(
+    Err(without_rocksdb(folder))
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn without_rocksdb(folder: &Path) -> Error {
+    Error::unsupported(format!(
         "{} needs the rocksdb backend, and this program was built without it: `scripts/serve --rocksdb` adds it (with \
          cargo: build with the default features)",
         folder.display()
-    )))
+    ))
 }
 
 #[cfg(test)]

@@ -43,12 +43,18 @@ fn open(folder: &std::path::Path) -> Store {
 }
 
 fn create(store: &Store, kind: BackendKind) -> LogId {
-    let metadata = [("weir.backend", kind.to_string()), ("weir.durability", "os".to_owned())];
+    let mut metadata = vec![("weir.backend", kind.to_string())];
+    if kind != BackendKind::Memory {
+        metadata.push(("weir.durability", "os".to_owned()));
+    }
     let config = StreamConfig {
         name: STREAM.to_owned(),
         subjects: vec!["bench.>".to_owned()],
         max_bytes: STREAM_BYTES,
-        metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
+        metadata: metadata
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
         ..StreamConfig::default()
     };
     let settings = Settings::of(&config, &Defaults::default()).unwrap();

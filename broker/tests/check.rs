@@ -99,6 +99,22 @@ fn what_would_start_is_right_and_nothing_is_made() {
     assert_eq!(entries(folder.path()), 0);
 }
 
+/// It passed, the server started, and every stream with `storage: file` was refused.
+#[cfg(not(feature = "rocksdb"))]
+#[test]
+fn a_default_backend_that_is_not_built_in_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(|o| {
+        o.jetstream.enabled = true;
+        o.jetstream.backend = conf::options::Backend::RocksDb;
+        o.jetstream.store_dir = Some(folder.path().join("store"));
+    });
+    let found = Server::check(&options).unwrap_err().to_string();
+    assert!(found.contains("built without it: `scripts/serve --rocksdb`"), "{found}");
+    assert_eq!(found, start(options));
+    assert_eq!(entries(folder.path()), 0);
+}
+
 /// A port that is taken, by the server that is to be restarted perhaps, is no fault of the file.
 #[test]
 fn a_running_server_is_in_nobodys_way() {

@@ -172,3 +172,33 @@ fn room_is_looked_for_before_subjects_are() {
     let one = json!({"name": "T", "subjects": ["s"]});
     assert_eq!(ask(&mut client, "STREAM.CREATE.T", &one)["error"]["err_code"], 10065);
 }
+
+/// Nats-server takes them and waits for another account or domain to answer. Here none will: they were taken, and copied
+/// nothing.
+#[test]
+fn origins_elsewhere_are_refused_and_the_own_domain_is_not() {
+    let fixture = start(|options| options.jetstream.domain = Some("hub".into()));
+    let mut client = fixture.client();
+    create(&mut client, &json!({"name": "O", "subjects": ["o"]}));
+    create(&mut client, &json!({"name": "S", "subjects": ["s"]}));
+    let external = |api: &str| json!({"name": "O", "external": {"api": api, "deliver": "d"}});
+    let mirror = |api: &str| json!({"name": "M", "mirror": external(api)});
+    let source = |api: &str| json!({"name": "S", "subjects": ["s"], "sources": [external(api)]});
+    for (call, config) in [
+        ("STREAM.CREATE.M", mirror("$JS.leaf.API")),
+        ("STREAM.CREATE.M", mirror("JS.imported")),
+        ("STREAM.CREATE.M", mirror("")),
+        ("STREAM.UPDATE.S", source("JS.imported")),
+        ("STREAM.RESTORE.M", json!({"config": mirror("JS.imported"), "state": {}})),
+    ] {
+        let error = &ask(&mut client, call, &config)["error"];
+        assert_eq!(error["err_code"], 10052, "{call} {error}");
+        let text = error["description"].as_str().unwrap();
+        assert!(
+            text.contains("origin O is in another account or domain") && text.contains("$JS.hub.API"),
+            "{text}"
+        );
+    }
+    create(&mut client, &mirror("$JS.hub.API"));
+    assert!(ask(&mut client, "STREAM.UPDATE.S", &source("$JS.hub.API")).get("error").is_none());
+}

@@ -63,6 +63,9 @@ pub fn settle(path: &Path, which: &Which) -> Result<Vec<String>> {
         }
         open.retain(|open| keys.contains(&open.key));
     }
+    if open.is_empty() {
+        return Ok(Vec::new());
+    }
     let (texts, writes): (Vec<_>, Vec<_>) = open.into_iter().map(|open| (open.text, open.write)).unzip();
     kv.put_all(&writes)
         .and_then(|()| root.sync())

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use support::{Fixture, copy_folder};
+use support::{Fixture, copy_folder, snapshot_of_files};
 use weir_backends::root::StoreDir;
 use weir_compaction::Error;
 use weir_compaction::inspect::{Options, inspect};
@@ -138,10 +138,13 @@ fn the_exit_code_says_whether_a_store_is_whole_and_settling_makes_it_so_at_once(
         code == Some(0) && text.contains("1 damaged record that costs nothing"),
         "{code:?} {text}"
     );
+    // It wrote both copies of the catalogue.
+    let before = snapshot_of_files(folder.path());
     assert_eq!(
         weir(&["settle", path, "--all"]),
         (Some(0), "There is nothing to settle.\n".to_owned())
     );
+    assert!(snapshot_of_files(folder.path()) == before, "nothing was written");
     // The next server finds the same hole, and has been told.
     for _ in 0..2 {
         let store = start(folder.path());

@@ -131,7 +131,7 @@ impl JetStream {
     /// Opens the store and takes up its streams.
     ///
     /// # Errors
-    /// The store directory cannot be used.
+    /// The store directory cannot be used, or the default backend is not built in.
     pub async fn start(server: &Arc<Server>) -> Result<Arc<Self>> {
         let options = server.options.jetstream.clone();
         let store_dir = store_dir(&options);
@@ -150,8 +150,10 @@ impl JetStream {
         let outlets = outlet::Outlets::new(accounts.clone(), options.domain.clone(), server.handle.clone());
         let opener = StoreDir::new(&store_dir).opener();
         let made = outlets.clone();
-        let (configured, folder) = (options.clone(), store_dir.clone());
+        let (configured, folder, backend) = (options.clone(), store_dir.clone(), defaults.backend);
         let opened = tokio::task::spawn_blocking(move || -> weir_engine::Result<_> {
+            // A default that no stream could have.
+            StoreDir::new(&folder).check_built_in(backend)?;
             make_folder(&folder)?;
             let capacity = capacity::capacity(&configured, &folder);
             let started = std::time::Instant::now();
@@ -372,7 +374,7 @@ fn queue_limits(options: &options::JetStream) -> QueueLimits {
     }
 }
 
-fn defaults(options: &options::JetStream) -> Defaults {
+pub(crate) fn defaults(options: &options::JetStream) -> Defaults {
     Defaults {
         backend: match options.backend {
             Backend::Segment => BackendKind::Segment,

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_engine::json::is_zero;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::{ExternalStream, StreamSource, SubjectTransform, identity};
+use weir_engine::stream::{ExternalStream, StreamConfig, StreamSource, SubjectTransform, identity};
 use weir_engine::{LogId, Rejection, Seq, reject};
 
 use crate::jetstream::{JetStream, now};
@@ -194,13 +194,42 @@ impl JetStream {
     /// The stream that a source names, where this server can see it: in the target's account, reached plainly or by the
     /// server's own domain.
     fn origin_of(&self, target: &StreamEntry, source: &StreamSource) -> Option<Arc<StreamEntry>> {
-        if let Some(external) = &source.external {
-            let own = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
-            if own.as_deref() != Some(external.api.trim_end_matches('.')) {
-                return None;
-            }
+        match self.is_own_domain(source) {
+            true => self.catalogue().get(&target.account, &source.name),
+            false => None,
         }
-        self.catalogue().get(&target.account, &source.name)
+    }
+
+    /// Whether a source is reached plainly or by the server's own domain.
+    fn is_own_domain(&self, source: &StreamSource) -> bool {
+        let own = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
+        let api = source
+            .external
+            .as_ref()
+            .map(|external| external.api.trim_end_matches('.'));
+        api.is_none_or(|api| own.as_deref() == Some(api))
+    }
+
+    /// Refuses a configuration with a mirror or source that nothing would ever be copied from: one of another account or
+    /// domain. Nats-server takes it, and waits for somebody to answer.
+    ///
+    /// # Errors
+    /// The reason, with the prefix that leads elsewhere.
+    pub(super) fn check_external(&self, config: &StreamConfig) -> Result<(), Rejection> {
+        let mut all = config.mirror.iter().chain(&config.sources);
+        let Some(elsewhere) = all.find(|source| !self.is_own_domain(source)) else {
+            return Ok(());
+        };
+        let api = elsewhere.external.as_ref().map_or("", |external| external.api.as_str());
+        let name = &elsewhere.name;
+        let own = match &self.options.domain {
+            Some(domain) => format!("leave `external` out, or give it the api prefix $JS.{domain}.API"),
+            None => "leave `external` out".to_owned(),
+        };
+        Err(reject::STREAM_INVALID_CONFIG.with(format!(
+            "origin {name} is in another account or domain (external api prefix {api:?}), which this server can not copy \
+             from yet; for a stream of this account, {own}"
+        )))
     }
 }
 

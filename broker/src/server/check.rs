@@ -9,6 +9,7 @@ use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
 
 use rustix::fs::{Access, access};
+use weir_backends::root::StoreDir;
 
 use super::{Server, auth};
 use crate::conf::Options;
@@ -46,7 +47,10 @@ impl Server {
             })?;
         }
         if options.jetstream.enabled {
-            store(&crate::jetstream::store_dir(&options.jetstream))?;
+            let folder = crate::jetstream::store_dir(&options.jetstream);
+            let backend = crate::jetstream::defaults(&options.jetstream).backend;
+            StoreDir::new(&folder).check_built_in(backend)?;
+            store(&folder)?;
         }
         address(&options.host).map_err(|source| Error::Listen {
             address: format!("{}:{}", options.host, options.port),

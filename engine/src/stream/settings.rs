@@ -93,6 +93,14 @@ impl Settings {
             (Some(backend), _) => backend,
             (None, Storage::File) => defaults.backend,
         };
+        for key in ["weir.durability", "weir.compression"] {
+            if backend == BackendKind::Memory && config.metadata.contains_key(key) {
+                return Err(format!(
+                    "metadata {key} means nothing for a stream in memory: leave it out, or choose storage: file and the \
+                     backend segment or rocksdb"
+                ));
+            }
+        }
         let durability = match read(config, "weir.durability")? {
             Some(durability) => durability,
             None if config.persist_mode == PersistMode::Async => Durability::Os,

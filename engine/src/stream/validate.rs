@@ -174,7 +174,8 @@ fn updated_settings(old_settings: &Settings, new: &StreamConfig, defaults: &Defa
     let settings = Settings::of(new, &defaults).map_err(invalid)?;
     if settings.backend != old_settings.backend {
         return Err(invalid(format!(
-            "stream configuration update can not change weir.backend from {} to {}: convert the stream offline instead",
+            "stream configuration update can not change weir.backend from {} to {}: make a backup (`nats stream backup`), \
+             delete the stream, and restore it with the other backend in its configuration (`nats stream restore --config`)",
             old_settings.backend, settings.backend
         )));
     }

@@ -114,6 +114,7 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
         .map_err(|error| reject::STREAM_RESTORE.with(error))?;
     let account = &request.account.name;
     let (config, settings) = with_rules(js, account, false, |rules| validate_restored(asked.config, rules))?;
+    js.check_external(&config)?;
     check_room(js, &config, 0)?;
     if lookup(js, request, name).is_ok() {
         return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED);

@@ -27,6 +27,37 @@ fn reads_every_key() {
     );
 }
 
+/// They were taken, and did nothing.
+#[test]
+fn what_means_nothing_in_memory_is_refused_there() {
+    let memory = ("weir.backend", "memory");
+    for pair in [("weir.durability", "sync"), ("weir.compression", "none")] {
+        let by_backend = settings(&[memory, pair]);
+        let config = StreamConfig {
+            storage: Storage::Memory,
+            metadata: [(pair.0.to_owned(), pair.1.to_owned())].into(),
+            ..StreamConfig::default()
+        };
+        for refused in [by_backend, Settings::of(&config, &Defaults::default())] {
+            let error = refused.unwrap_err();
+            assert!(error.contains(pair.0) && error.contains("storage: file"), "{error}");
+        }
+    }
+    // Where subjects are kept means something there too, and so does what the server has for other streams.
+    let index = settings(&[memory, ("weir.index", "resident")]);
+    assert_eq!(index.unwrap().index, IndexKind::Resident);
+    let defaults = Defaults {
+        durability: Durability::Os,
+        compression: Compression::Zstd,
+        ..Defaults::default()
+    };
+    let config = StreamConfig {
+        storage: Storage::Memory,
+        ..StreamConfig::default()
+    };
+    Settings::of(&config, &defaults).unwrap();
+}
+
 #[test]
 fn refuses_what_it_does_not_know_and_says_what_is_allowed() {
     for (pair, needle) in [

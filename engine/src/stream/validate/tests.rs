@@ -306,8 +306,9 @@ fn updates_keep_what_must_not_change() {
         (
             json!({}),
             json!({"metadata": {"weir.backend": "rocksdb"}}),
-            "stream configuration update can not change weir.backend from segment to rocksdb: convert the stream \
-             offline instead",
+            "stream configuration update can not change weir.backend from segment to rocksdb: make a backup (`nats \
+             stream backup`), delete the stream, and restore it with the other backend in its configuration (`nats \
+             stream restore --config`)",
         ),
         (
             json!({"metadata": {"weir.backend": "rocksdb"}}),
