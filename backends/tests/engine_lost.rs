@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use support::{Bench, Handle, Storage};
 use weir_engine::Seq;
+use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::{Purge, StreamConfig};
 
 fn config() -> StreamConfig {
@@ -249,16 +250,7 @@ fn a_counter_whose_newest_message_is_lost_is_refused_after_a_restart_too() {
         let stream = bench.find("S").unwrap();
         if settled {
             bench.close();
-            let root = bench.root();
-            let key = weir_engine::shard::snapshot::ledger_key(stream.id);
-            // What `weir settle` writes.
-            let ledger = root.kv().get(&key).unwrap().unwrap();
-            let json = format!(
-                "{},\"settled\":1}}",
-                std::str::from_utf8(&ledger[..ledger.len() - 1]).unwrap()
-            );
-            root.kv().put_all(&[(key, Some(json.into()))]).unwrap();
-            drop(root);
+            settle(&bench, &stream);
             bench.open();
             add(&bench.find("S").unwrap(), "s.x").unwrap();
         } else {
@@ -334,4 +326,67 @@ fn a_flipped_bit_and_a_cut_cost_nothing_that_is_in_the_journal_and_in_the_log() 
         publish(&stream, 43..=43);
         bench.close();
     }
+}
+
+/// What `weir settle` writes of a stream, with the store closed.
+fn settle(bench: &Bench, stream: &Handle) {
+    let key = weir_engine::shard::snapshot::ledger_key(stream.id);
+    let root = bench.root();
+    let mut ledger: Ledger = serde_json::from_slice(&root.kv().get(&key).unwrap().unwrap()).unwrap();
+    ledger.settle(Vec::new());
+    let json = serde_json::to_vec(&ledger).unwrap();
+    root.kv().put_all(&[(key, Some(json.into()))]).unwrap();
+}
+
+/// The index knows the subject, so settling changed nothing: the message had to be deleted.
+#[test]
+fn a_counter_goes_on_from_the_newest_message_that_can_be_read_once_the_loss_of_those_behind_is_settled() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&StreamConfig {
+        allow_msg_counter: true,
+        ..config()
+    });
+    // s.x is at 15, s.y at 5, s.z at 5.
+    for subject in ["s.x", "s.x", "s.x", "s.y", "s.z"] {
+        add(&stream, subject).unwrap();
+    }
+    let value = |stream: &Handle, seq: Seq| {
+        let found = stream.call(move |shard, id| shard.stream(id)?.message(seq));
+        String::from_utf8(found.unwrap().unwrap().payload.to_vec()).unwrap()
+    };
+    bench.close();
+    // The bodies of the two newest of s.x, and of the only one of s.z.
+    flip(&bench, &stream, "{\"val\":\"15\"}", 8);
+    flip(&bench, &stream, "{\"val\":\"10\"}", 8);
+    let (path, _) = place(&bench, &stream, "s.z");
+    let mut raw = std::fs::read(&path).unwrap();
+    let at = raw.windows(3).rposition(|bytes| bytes == b"s.z").unwrap();
+    let body = raw[at..].windows(4).position(|bytes| bytes == b"Nats").unwrap();
+    raw[at + body] ^= 4;
+    std::fs::write(&path, raw).unwrap();
+    bench.open();
+    let stream = bench.find("S").unwrap();
+    for (subject, seq) in [("s.x", 3), ("s.z", 5)] {
+        let refused = add(&stream, subject).unwrap_err();
+        let says = format!("message {seq} cannot be read: it goes on from the one before once that is settled");
+        assert!(refused.message.contains(&says), "{refused}");
+    }
+    bench.close();
+    settle(&bench, &stream);
+    bench.open();
+    let stream = bench.find("S").unwrap();
+    // The next one behind was not met yet, and is refused in its turn.
+    assert!(add(&stream, "s.x").unwrap_err().message.contains("message 2 cannot be read"));
+    // What is lost since does not concern what was settled.
+    let begun = add(&stream, "s.z").unwrap();
+    assert_eq!(value(&stream, begun), "{\"val\":\"5\"}");
+    bench.close();
+    settle(&bench, &stream);
+    bench.open();
+    let stream = bench.find("S").unwrap();
+    let next = add(&stream, "s.x").unwrap();
+    assert_eq!(value(&stream, next), "{\"val\":\"10\"}");
+    assert_eq!(lost(&stream).0, [(2, 2), (3, 3), (5, 5)]);
+    bench.close();
 }

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use num_bigint::BigInt;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::headers;
 use crate::reject;
 use crate::stream::asked::Asked;
-use crate::stream::{Publish, Stream};
+use crate::stream::{Message, Publish, Stream};
+use crate::types::Seq;
 
 /// The header that says what to add.
 const INCREMENT: &str = "Nats-Incr";
 /// The header in which a counter keeps what each origin contributed.
 const SOURCES: &str = "Nats-Counter-Sources";
+/// Damaged messages of one counter that are passed over in search of one that can be read.
+const UNREADABLE_MAX: usize = 1024;
 
 /// The payload of a counter's message.
 #[derive(Deserialize, Serialize)]
@@ -115,6 +119,35 @@ impl Stream {
         }
     }
 
+    /// The newest message of a counter, from this one down, that can be read. A counter must not go on from an older one, or
+    /// begin anew, because what it stood at cannot be read, before somebody has seen that.
+    fn newest_readable(&mut self, subject: &[u8], from: Option<Seq>) -> Result<Option<Message>> {
+        let mut next = from;
+        let filters = [Bytes::copy_from_slice(subject)];
+        for _ in 0..UNREADABLE_MAX {
+            let Some(seq) = next else { return Ok(None) };
+            match self.messages.load(seq) {
+                Ok(Some(message)) => return Ok(Some(message)),
+                Err(error) if error.kind != Kind::Damaged => return Err(error),
+                Ok(None) | Err(_) if self.messages.ledger.is_settled(seq) => {}
+                Ok(None) | Err(_) => {
+                    let text = format!(
+                        "the counter's message {seq} cannot be read: it goes on from the one before once that is settled \
+                         (`weir settle`, with the server stopped, key lost-{}), or once message {seq} is deleted",
+                        self.id()
+                    );
+                    return Err(Error::damaged(text));
+                }
+            }
+            next = match seq.checked_sub(1) {
+                Some(below) => self.messages.index.prev_match(&filters, below)?,
+                None => None,
+            };
+        }
+        let text = format!("the newest {UNREADABLE_MAX} messages of the counter cannot be read: delete them");
+        Err(Error::damaged(text))
+    }
+
     /// The counter of a subject.
     ///
     /// # Errors
@@ -132,13 +165,8 @@ impl Stream {
             );
             return Err(Error::damaged(text));
         }
-        let Some(info) = info else {
+        let Some(message) = self.newest_readable(subject, info.map(|info| info.last))? else {
             return Ok(Counter::default());
-        };
-        // A counter must not begin anew because what it stood at cannot be read.
-        let Some(message) = self.messages.load(info.last)? else {
-            let text = format!("the counter's message {} cannot be read", info.last);
-            return Err(Error::damaged(text));
         };
         let sources = match headers::get(&message.headers, SOURCES).filter(|sources| !sources.is_empty()) {
             Some(sources) => serde_json::from_slice(sources).map_err(|_| reject::MESSAGE_COUNTER_BROKEN)?,

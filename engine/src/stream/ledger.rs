@@ -8,6 +8,8 @@ use crate::types::{NUMBER_MAX, NanoTime, SEQ_LIMIT, Seq};
 
 /// Ranges that a ledger has; of what comes beyond it keeps only the number of messages.
 pub const LEDGER_RANGES: usize = 256;
+/// Places of a log whose damage was settled that a ledger has.
+pub const LEDGER_PLACES: usize = 1024;
 
 /// Consecutive sequences that were found lost for the same reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +25,24 @@ pub struct Loss {
     /// Bytes that are damaged or gone with them, as far as is known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: u64,
+    /// Whether somebody has seen it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub settled: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+impl Loss {
+    /// Whether more of the same may be noted with it.
+    fn is_open_for(&self, why: &str) -> bool {
+        !self.settled && self.why == why
+    }
 }
 
 /// The losses of a stream, in the order of their sequences, none twice.
@@ -42,6 +58,9 @@ pub struct Ledger {
     /// All messages below this were purged since: whatever was lost of them is of no account any more.
     #[serde(default, skip_serializing_if = "is_zero")]
     purged: Seq,
+    /// What was said of damaged places in the log, one line each, and somebody has seen: some of them cost no message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    places: Vec<String>,
     #[serde(skip)]
     changed: bool,
 }
@@ -52,7 +71,11 @@ impl Ledger {
     /// # Errors
     /// [`Damaged`](crate::Kind::Damaged) if it makes no sense.
     pub(crate) fn read(json: &[u8]) -> Result<Self> {
-        let read: Self = crate::json::from_json(json)?;
+        let mut read: Self = crate::json::from_json(json)?;
+        if read.unsettled() == 0 {
+            // Earlier versions only counted.
+            read.losses.iter_mut().for_each(|loss| loss.settled = true);
+        }
         let ordered = read.losses.is_sorted_by(|one, next| one.last < next.first);
         let sound = |loss: &Loss| loss.first <= loss.last && loss.last <= NUMBER_MAX;
         match ordered && read.losses.iter().all(sound) {
@@ -83,6 +106,32 @@ impl Ledger {
         self.messages().saturating_sub(self.settled)
     }
 
+    /// Whether all these sequences are in the ranges; of what is lost beyond those, nobody knows.
+    pub fn covers(&self, first: Seq, last: Seq) -> bool {
+        let mut next = first;
+        for loss in &self.losses[self.losses.partition_point(|loss| loss.last < first)..] {
+            if loss.first > next || next > last {
+                break;
+            }
+            next = loss.last.saturating_add(1);
+        }
+        next > last
+    }
+
+    /// Whether a sequence is lost, and somebody has settled that.
+    pub(crate) fn is_settled(&self, seq: Seq) -> bool {
+        let at = self.losses.partition_point(|loss| loss.last < seq);
+        match self.losses.get(at).filter(|loss| loss.first <= seq) {
+            Some(loss) => loss.settled,
+            None => self.more > 0 && self.unsettled() == 0,
+        }
+    }
+
+    /// The damaged places of the log that were settled.
+    pub fn places(&self) -> &[String] {
+        &self.places
+    }
+
     /// The ranges of sequences that nobody has settled and no purge of the whole stream has come over; `last` is the
     /// stream's last sequence, for what is lost beyond the ranges.
     pub(crate) fn open_ranges(&self, last: Seq) -> Vec<(Seq, Seq)> {
@@ -90,8 +139,8 @@ impl Ledger {
             return Vec::new();
         }
         let beyond = (self.more > 0).then_some((1, last));
-        let listed = self.losses.iter().map(|loss| (loss.first, loss.last));
-        listed
+        let open = self.losses.iter().filter(|loss| !loss.settled);
+        open.map(|loss| (loss.first, loss.last))
             .chain(beyond)
             .map(|(first, last)| (first.max(self.purged), last))
             .filter(|(first, last)| first <= last)
@@ -106,9 +155,13 @@ impl Ledger {
         }
     }
 
-    /// All that is lost was seen.
-    pub fn settle(&mut self) {
+    /// All that is lost was seen, and with it what is said of damaged places in the log; of those, up to
+    /// [`LEDGER_PLACES`].
+    pub fn settle(&mut self, mut places: Vec<String>) {
+        places.truncate(LEDGER_PLACES);
         self.settled = self.messages();
+        self.losses.iter_mut().for_each(|loss| loss.settled = true);
+        self.places = places;
     }
 
     /// The lowest of the lost sequences, up to `max`.
@@ -161,11 +214,11 @@ impl Ledger {
         self.changed = true;
         let before = at
             .checked_sub(1)
-            .filter(|&i| self.losses[i].last + 1 == first && self.losses[i].why == why);
+            .filter(|&i| self.losses[i].last + 1 == first && self.losses[i].is_open_for(why));
         let after = self
             .losses
             .get(at)
-            .is_some_and(|loss| last + 1 == loss.first && loss.why == why);
+            .is_some_and(|loss| last + 1 == loss.first && loss.is_open_for(why));
         match before {
             Some(i) => {
                 self.losses[i].last = last;
@@ -193,6 +246,7 @@ impl Ledger {
                         found,
                         why,
                         bytes,
+                        settled: false,
                     },
                 );
             }
@@ -206,7 +260,7 @@ impl Ledger {
 
     /// What a checkpoint was given may not be there.
     pub(crate) fn forget_saved(&mut self) {
-        self.changed = !self.losses.is_empty();
+        self.changed = !self.losses.is_empty() || !self.places.is_empty();
     }
 }
 

@@ -35,7 +35,7 @@ fn beyond_its_bound_it_only_counts() {
     }
     assert_eq!(ledger.losses().len(), LEDGER_RANGES);
     assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 10);
-    ledger.settle();
+    ledger.settle(Vec::new());
     assert_eq!(ledger.unsettled(), 0);
     ledger.note(SEQ_LIMIT, Seq::MAX, 0, 1, "damaged");
     assert_eq!(ledger.unsettled(), 1);
@@ -64,4 +64,25 @@ fn what_each_start_finds_again_counts_once() {
     assert_eq!(ledger.bytes(), 5 * LEDGER_RANGES as u64);
     ledger.note(1, 1, 7, 3, "again");
     assert_eq!(ledger.bytes(), 5 * LEDGER_RANGES as u64);
+}
+
+#[test]
+fn what_was_settled_stays_so_when_more_is_lost() {
+    let mut ledger = Ledger::default();
+    ledger.note(5, 7, 0, 1, "damaged");
+    assert!(!ledger.is_settled(6) && ledger.covers(5, 7) && !ledger.covers(5, 8) && !ledger.covers(4, 5));
+    ledger.settle(vec!["a place".to_owned()]);
+    ledger.note(8, 9, 0, 2, "damaged");
+    assert_eq!(ranges(&ledger), [(5, 7, "damaged"), (8, 9, "damaged")]);
+    let json = crate::json::to_json(&ledger);
+    let ledger = Ledger::read(&json).unwrap();
+    assert_eq!(ledger.places(), ["a place"]);
+    assert_eq!((ledger.unsettled(), ledger.open_ranges(20)), (2, vec![(8, 9)]));
+    assert!(ledger.is_settled(5) && ledger.is_settled(7) && !ledger.is_settled(8) && !ledger.is_settled(20));
+    assert!(ledger.covers(6, 9) && !ledger.covers(6, 10));
+    // As earlier versions wrote it.
+    let old = br#"{"losses":[{"first":3,"last":3,"found":1,"why":"x"}],"more":0,"settled":1}"#;
+    assert!(Ledger::read(old).unwrap().is_settled(3));
+    let open = br#"{"losses":[{"first":3,"last":3,"found":1,"why":"x"}],"more":0}"#;
+    assert!(!Ledger::read(open).unwrap().is_settled(3));
 }
