@@ -1,5 +1,6 @@
 //! Settling findings: an operator has seen what was lost, and the store goes on without.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -7,11 +8,11 @@ use weir_backends::root::StoreDir;
 use weir_engine::backend::KvWrite;
 use weir_engine::finding::{FINDING_PREFIX, Finding};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, ledger_key};
-use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Kind, Kv, LogId, words};
 
 use crate::error::{Error, Result};
+use crate::inspect::places;
 
 /// Which findings are settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,10 @@ pub fn settle(path: &Path, which: &Which) -> Result<Vec<String>> {
     let store = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
         path: path.to_path_buf(),
     })?;
+    let folder = store.folder(BackendKind::Segment).ok_or_else(|| Error::NotAStore {
+        path: path.to_path_buf(),
+    })?;
+    let mut places = places::noted(&store, &folder)?;
     let root = store.open(BackendKind::Segment).map_err(|error| match error.kind {
         Kind::Busy => Error::InUse(error),
         _ => Error::Unreadable(error),
@@ -52,7 +57,7 @@ pub fn settle(path: &Path, which: &Which) -> Result<Vec<String>> {
     let kv = root.kv();
     let mut open = Vec::new();
     open_findings(kv.as_ref(), &mut open)
-        .and_then(|()| open_losses(kv.as_ref(), &mut open))
+        .and_then(|()| open_losses(kv.as_ref(), &mut places, &mut open))
         .map_err(Error::Unreadable)?;
     if let Which::Keys(keys) = which {
         if let Some(unknown) = keys.iter().find(|key| !open.iter().any(|open| open.key == **key)) {
@@ -94,8 +99,13 @@ fn open_findings(kv: &dyn Kv, open: &mut Vec<Open>) -> weir_engine::Result<()> {
     })
 }
 
-/// The streams that have lost something since that was last settled.
-fn open_losses(kv: &dyn Kv, open: &mut Vec<Open>) -> weir_engine::Result<()> {
+/// The streams that have lost something since that was last settled, or whose logs have damaged places that are not. `noted` are
+/// those of which servers have noted what is lost with them.
+fn open_losses(
+    kv: &dyn Kv,
+    noted: &mut BTreeMap<LogId, Vec<String>>,
+    open: &mut Vec<Open>,
+) -> weir_engine::Result<()> {
     let mut streams = Vec::new();
     kv.scan(STREAM_PREFIX, None, &mut |_, value| {
         // Whatever makes no sense there is told by an inspection.
@@ -104,21 +114,34 @@ fn open_losses(kv: &dyn Kv, open: &mut Vec<Open>) -> weir_engine::Result<()> {
     })?;
     for stream in streams {
         let id = LogId(stream.id);
-        let Some(json) = kv.get(&ledger_key(id))? else { continue };
-        let Ok(mut ledger) = serde_json::from_slice::<Ledger>(&json) else {
+        let Some(mut ledger) = places::ledger_of(kv, id)? else {
             continue;
         };
-        let lost = ledger.unsettled();
-        if lost > 0 {
-            let ranges: Vec<_> = ledger.losses().iter().map(|loss| (loss.first, loss.last)).collect();
-            ledger.settle();
+        let known = ledger.places();
+        let places = noted.remove(&id).unwrap_or_else(|| known.to_vec());
+        let new = places.iter().filter(|place| !known.contains(place)).count() as u64;
+        let mut told = Vec::new();
+        if ledger.unsettled() > 0 {
+            let open = ledger.losses().iter().filter(|loss| !loss.settled);
+            let ranges: Vec<_> = open.map(|loss| (loss.first, loss.last)).collect();
+            told.push(match ranges.is_empty() {
+                true => words::count(ledger.unsettled(), "message"),
+                false => words::numbered("message", &ranges),
+            });
+        }
+        if new > 0 {
+            told.push(words::count(new, "damaged place"));
+        }
+        if !told.is_empty() {
+            let verb = if ledger.unsettled() > 0 { "has lost" } else { "has" };
+            ledger.settle(places);
             open.push(Open {
                 key: loss_key(&id.to_string()),
                 text: format!(
-                    "stream {} of account {} has lost {}",
+                    "stream {} of account {} {verb} {}",
                     stream.name,
                     stream.account,
-                    words::numbered("message", &ranges)
+                    told.join(", with ")
                 ),
                 write: (ledger_key(id), to_json(&ledger).map(Into::into)),
             });

@@ -185,7 +185,7 @@ fn the_losses_of_a_stream_are_settled_too() {
     let key = format!("lost-{log}");
     let (code, text) = weir(&["inspect", path]);
     assert!(
-        code == Some(1) && text.contains(&format!("Not settled ({key}): 6 lost messages.")),
+        code == Some(1) && text.contains(&format!("Not settled of ORDERS ({key}): 6 lost messages.")),
         "{text}"
     );
     assert!(text.contains("has lost message 3: its record is damaged"), "{text}");
@@ -202,4 +202,64 @@ fn the_losses_of_a_stream_are_settled_too() {
     let report = inspect(folder.path(), &Options::default()).unwrap();
     let orders = report.streams.iter().find(|stream| stream.name == "ORDERS").unwrap();
     assert_eq!((orders.lost_messages, orders.lost_unsettled), (6, 0));
+}
+
+/// A damaged head kept the exit code at 1 for ever, and so did one of a message that was deleted before.
+#[test]
+fn damaged_records_that_are_settled_are_told_and_cost_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.close();
+    let path = folder.path().to_str().unwrap();
+    let log = fixture.log("ORDERS");
+    let files = fs::read_dir(folder.path().join("weir/segment/logs").join(log.to_string())).unwrap();
+    let files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    let file = files
+        .into_iter()
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    // Each record has its subject once, in its head. The eighth is deleted.
+    let raw = fs::read(&file).unwrap();
+    let subjects = raw.windows(7).enumerate().filter(|(_, bytes)| *bytes == b"orders.");
+    let subjects: Vec<usize> = subjects.map(|(at, _)| at).collect();
+    let flip = |number: usize| {
+        let mut raw = fs::read(&file).unwrap();
+        raw[subjects[number - 1]] ^= 4;
+        fs::write(&file, raw).unwrap();
+    };
+    let codes = |whole: Option<i32>, says: &str| {
+        let (code, text) = weir(&["inspect", path]);
+        assert!(code == whole && text.contains(says), "{code:?} {text}");
+    };
+    flip(20);
+    codes(Some(1), "damaged; record 20 may be lost");
+    // What is lost with it is not known before a server has looked.
+    let nothing = (Some(0), "There is nothing to settle.\n".to_owned());
+    assert_eq!(weir(&["settle", path, "--all"]), nothing);
+    start(folder.path()).close();
+    let key = format!("lost-{log}");
+    codes(
+        Some(1),
+        &format!("Not settled of ORDERS ({key}): 1 lost message, 1 damaged place."),
+    );
+    let (code, text) = weir(&["settle", path, &key]);
+    let settled = "Settled: stream ORDERS of account $G has lost message 20, with 1 damaged place\n";
+    assert_eq!((code, &*text), (Some(0), settled));
+    codes(Some(0), "its record in the log is damaged, found 2023-11-14T22:15:00Z; settled.");
+    // Of one that was deleted nothing is lost, and there is no need of a server.
+    flip(8);
+    codes(Some(1), &format!("Not settled of ORDERS ({key}): 1 damaged place."));
+    let (code, text) = weir(&["settle", path, "--all"]);
+    let settled = "Settled: stream ORDERS of account $G has 1 damaged place\n";
+    assert_eq!((code, &*text), (Some(0), settled));
+    for _ in 0..2 {
+        codes(Some(0), "\nDamaged, and settled:\n");
+        assert_eq!(weir(&["settle", path, "--all"]), nothing);
+        start(folder.path()).close();
+    }
+    // What comes beside it does count.
+    flip(30);
+    codes(Some(1), "damaged; record 30 may be lost");
 }

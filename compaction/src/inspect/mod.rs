@@ -9,6 +9,7 @@ mod changes;
 mod consumer;
 mod disk;
 mod journal;
+pub(crate) mod places;
 mod report;
 mod stream;
 mod subjects;
@@ -23,7 +24,7 @@ use weir_backends::root::StoreDir;
 use weir_backends::segment::SegmentBackend;
 use weir_engine::finding::{FINDING_PREFIX, Finding};
 use weir_engine::shard::holes::{covered_key, covered_of};
-use weir_engine::shard::snapshot::{STORE_KEY, STREAM_PREFIX, StoreSnapshot, StreamSnapshot, ledger_key};
+use weir_engine::shard::snapshot::{STORE_KEY, STREAM_PREFIX, StoreSnapshot, StreamSnapshot};
 use weir_engine::store::FORMAT_VERSION;
 use weir_engine::store::SHARDS_MAX;
 use weir_engine::stream::ledger::Ledger;
@@ -38,7 +39,7 @@ pub use report::{
 use crate::error::{Error, Result};
 use backends::Backends;
 use journal::LAST_JOURNAL;
-use stream::Shard;
+use stream::{Shard, Told};
 
 /// What to look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,10 +136,15 @@ pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Pro
         streams.retain(|stream| stream.name() == wanted);
     }
     let mut reports = Vec::with_capacity(streams.len());
+    let mut settled_damage = Vec::new();
     for stream in streams {
-        let mut report = stream.report(options.top_subjects, progress, &mut problems);
-        read_ledger(kv.as_ref(), &mut report, &mut problems)?;
-        reports.push(report);
+        let ledger = read_ledger(kv.as_ref(), &stream, &mut problems)?;
+        let mut told = Told {
+            root: store.root(),
+            problems: &mut problems,
+            settled: &mut settled_damage,
+        };
+        reports.push(stream.report(options.top_subjects, &ledger, progress, &mut told));
     }
     Ok(Report {
         path: store.root().to_path_buf(),
@@ -150,6 +156,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Pro
         streams: reports,
         orphans,
         findings,
+        settled: settled_damage,
         problems,
     })
 }
@@ -195,30 +202,13 @@ fn read_findings(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<(Vec<Finding
     Ok((findings, settled))
 }
 
-fn read_ledger(kv: &dyn Kv, stream: &mut StreamReport, problems: &mut Vec<String>) -> Result<()> {
-    let Ok(id) = stream.log.parse() else { return Ok(()) };
-    let Some(json) = kv.get(&ledger_key(id)).map_err(Error::Unreadable)? else {
-        return Ok(());
-    };
-    match serde_json::from_slice::<Ledger>(&json) {
-        Ok(ledger) => {
-            let losses = ledger.losses().iter().map(|loss| LossReport {
-                first: loss.first,
-                last: loss.last,
-                found: loss.found,
-                why: loss.why.clone(),
-                bytes: loss.bytes,
-            });
-            stream.lost = losses.collect();
-            stream.lost_messages = ledger.messages();
-            stream.lost_unsettled = ledger.unsettled();
-        }
-        Err(error) => problems.push(format!(
-            "stream {}: what it has lost makes no sense: {error}",
-            stream.name
-        )),
-    }
-    Ok(())
+/// What a stream has lost; empty if that makes no sense.
+fn read_ledger(kv: &dyn Kv, stream: &stream::Stream, problems: &mut Vec<String>) -> Result<Ledger> {
+    let ledger = places::ledger_of(kv, stream.log_id()).map_err(Error::Unreadable)?;
+    Ok(ledger.unwrap_or_else(|| {
+        problems.push(format!("stream {}: what it has lost makes no sense", stream.full_name()));
+        Ledger::default()
+    }))
 }
 
 /// The streams of the last checkpoint.

@@ -28,6 +28,8 @@ pub struct Report {
     pub orphans: Vec<OrphanReport>,
     /// What servers found wrong and is not settled.
     pub findings: Vec<FindingReport>,
+    /// Damaged places of logs that are settled, one line each.
+    pub settled: Vec<String>,
     /// Whatever is damaged or missing, one line each.
     pub problems: Vec<String>,
 }
@@ -58,6 +60,8 @@ pub struct LossReport {
     pub why: String,
     /// Bytes that are lost with them, as far as is known.
     pub bytes: u64,
+    /// Whether that is settled.
+    pub settled: bool,
 }
 
 /// One shard's journal.
@@ -132,12 +136,16 @@ pub struct StreamReport {
     pub consumers: Vec<ConsumerReport>,
     /// Records found to be damaged: they are kept and not served. Heads are checked, bodies are not.
     pub damaged: u64,
+    /// Of those, the ones that are not settled.
+    pub damaged_unsettled: u64,
     /// What servers noted as lost, by sequence; up to 256 ranges.
     pub lost: Vec<LossReport>,
     /// Messages lost: those of the ranges, and what came beyond them.
     pub lost_messages: u64,
     /// Of those, the ones whose loss nobody has settled.
     pub lost_unsettled: u64,
+    /// Damaged places in its log that are not settled; what is said of them is in [`Report::problems`].
+    pub places_unsettled: u64,
     /// Bytes at the end of a write that never finished.
     pub torn_bytes: u64,
     /// What the journal has for it beyond the last checkpoint.
@@ -233,7 +241,7 @@ impl Report {
             || self
                 .streams
                 .iter()
-                .any(|stream| stream.damaged > 0 || stream.lost_unsettled > 0)
+                .any(|stream| stream.damaged_unsettled > 0 || stream.lost_unsettled > 0)
             || self.orphans.iter().any(|orphan| orphan.messages != Some(0))
     }
 }

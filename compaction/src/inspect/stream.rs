@@ -2,19 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use weir_engine::consumer::{ConsumerConfig, ConsumerSnapshot};
 use weir_engine::shard::command::Command;
 use weir_engine::shard::snapshot::StreamSnapshot;
+use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::settings::{Durability, IndexKind, Settings};
 use weir_engine::stream::{StreamConfig, subject_of};
-use weir_engine::{Compression, Direction, Log, LogId, LogOptions, MILLISECOND, NanoTime, Result, SECOND, Seq, Want};
+use weir_engine::{Compression, Direction, Log, LogId, MILLISECOND, NanoTime, Result, SECOND, Seq, Want};
 
 use super::Progress;
 use super::backends::Backends;
 use super::changes::{Changes, record_bytes};
 use super::consumer::Consumer;
-use super::report::{StreamReport, TailReport};
+use super::places::{is_noted, log_options, relative};
+use super::report::{LossReport, StreamReport, TailReport};
 use super::subjects::Subjects;
 
 /// Messages between two words of progress.
@@ -28,6 +31,15 @@ struct Seen<'a> {
     subject: &'a [u8],
     /// As limits count it.
     bytes: u64,
+}
+
+/// What is told of the damage of streams.
+pub(super) struct Told<'a> {
+    /// The folder of the store.
+    pub root: &'a Path,
+    pub problems: &'a mut Vec<String>,
+    /// What is settled.
+    pub settled: &'a mut Vec<String>,
 }
 
 /// The streams of one shard, by log.
@@ -48,6 +60,8 @@ pub(super) struct Stream {
     torn_bytes: u64,
     changes: Changes,
     tail: TailReport,
+    /// Damaged places in its log, one line each.
+    places: Vec<String>,
     /// What is wrong with it. Told at the end, for the journal may delete the stream.
     problems: Vec<String>,
 }
@@ -122,20 +136,17 @@ impl Stream {
             torn_bytes: 0,
             changes: Changes::default(),
             tail: TailReport::default(),
+            places: Vec::new(),
             problems: Vec::new(),
             snapshot,
         };
         let settings = &stream.snapshot.settings;
-        let options = LogOptions {
-            compression: settings.compression,
-            synced: stream.snapshot.log_change,
-            ..LogOptions::default()
-        };
+        let options = log_options(&stream.snapshot);
         let id = LogId(stream.snapshot.id);
         let opened = backends.open(settings.backend, id, &options);
         let problem = match opened {
             Ok(Some((log, recovery))) => {
-                stream.problems = recovery.damage;
+                stream.places = recovery.damage;
                 stream.torn_bytes = recovery.torn_bytes;
                 stream.log = Some(log);
                 None
@@ -157,6 +168,10 @@ impl Stream {
             .max(stream.snapshot.config.first_seq.saturating_sub(1));
         stream.changes.last_time = stream.snapshot.last_time;
         stream
+    }
+
+    pub fn log_id(&self) -> LogId {
+        LogId(self.snapshot.id)
     }
 
     pub fn account(&self) -> &str {
@@ -263,8 +278,9 @@ impl Stream {
     pub fn report(
         mut self,
         top: Option<usize>,
+        ledger: &Ledger,
         progress: &mut dyn FnMut(Progress<'_>),
-        problems: &mut Vec<String>,
+        told: &mut Told<'_>,
     ) -> StreamReport {
         let mut counts = Counts::default();
         let awaited: BTreeSet<Seq> = self.consumers.values().flat_map(Consumer::pending).collect();
@@ -294,9 +310,14 @@ impl Stream {
             top_subjects = Some(naming.finish());
         }
         let name = self.full_name();
-        let found = self.problems.iter();
-        problems.extend(found.map(|problem| format!("stream {name}: {problem}")));
+        let lost = self.log.as_ref().map(|log| log.reader().lost()).unwrap_or_default();
+        let is_settled = |line: &String| ledger.places().contains(&relative(told.root, line));
+        let (settled, places): (Vec<_>, Vec<_>) = std::mem::take(&mut self.places).into_iter().partition(is_settled);
+        let tell = |line: &String| format!("stream {name}: {line}");
+        told.settled.extend(settled.iter().map(tell));
+        told.problems.extend(places.iter().chain(&self.problems).map(tell));
         let extent = self.log.as_ref().map(|log| log.reader().extent());
+        let damaged = extent.map_or(0, |extent| extent.damaged);
         let last = self.changes.last;
         let snapshot = self.snapshot;
         let mut consumers: Vec<_> = self.consumers.values().map(Consumer::report).collect();
@@ -333,10 +354,15 @@ impl Stream {
             subjects: counts.subjects.len(),
             top_subjects,
             consumers,
-            damaged: extent.map_or(0, |extent| extent.damaged),
-            lost: Vec::new(),
-            lost_messages: 0,
-            lost_unsettled: 0,
+            damaged,
+            damaged_unsettled: match ledger.unsettled() == 0 && is_noted(ledger, &lost) {
+                true => 0,
+                false => damaged,
+            },
+            lost: losses(ledger),
+            lost_messages: ledger.messages(),
+            lost_unsettled: ledger.unsettled(),
+            places_unsettled: places.len() as u64,
             torn_bytes: self.torn_bytes,
             journal_tail: self.tail,
             readable: self.readable,
@@ -382,6 +408,18 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+fn losses(ledger: &Ledger) -> Vec<LossReport> {
+    let losses = ledger.losses().iter().map(|loss| LossReport {
+        first: loss.first,
+        last: loss.last,
+        found: loss.found,
+        why: loss.why.clone(),
+        bytes: loss.bytes,
+        settled: loss.settled || ledger.unsettled() == 0,
+    });
+    losses.collect()
 }
 
 /// What a scan adds up.

@@ -109,18 +109,25 @@ impl Report {
                 let found = format_time(Some(loss.found));
                 let (name, account, why) = (&stream.name, &stream.account, &loss.why);
                 let lost = words::numbered("message", &[(loss.first, loss.last)]);
+                let settled = if loss.settled { "; settled" } else { "" };
                 writeln!(
                     out,
-                    "\nStream {name} of account {account} has lost {lost}: {why}, found {found}."
+                    "\nStream {name} of account {account} has lost {lost}: {why}, found {found}{settled}."
                 )?;
             }
-            if stream.lost_unsettled > 0 {
+            let open = [
+                (stream.lost_unsettled, "lost message"),
+                (stream.places_unsettled, "damaged place"),
+            ];
+            let open: Vec<String> = open
+                .into_iter()
+                .filter(|(number, _)| *number > 0)
+                .map(|(number, thing)| number_of(number, thing))
+                .collect();
+            if !open.is_empty() {
                 let key = crate::settle::loss_key(&stream.log);
-                writeln!(
-                    out,
-                    "Not settled ({key}): {}.",
-                    number_of(stream.lost_unsettled, "lost message")
-                )?;
+                let (name, open) = (self.name(stream), open.join(", "));
+                writeln!(out, "\nNot settled of {name} ({key}): {open}.")?;
             }
         }
         for finding in &self.findings {
@@ -131,6 +138,12 @@ impl Report {
                 finding.key,
                 finding.text
             )?;
+        }
+        if !self.settled.is_empty() {
+            writeln!(out, "\nDamaged, and settled:")?;
+        }
+        for place in &self.settled {
+            writeln!(out, "  {place}")?;
         }
         if !self.problems.is_empty() {
             writeln!(out, "\nDamaged or missing:")?;

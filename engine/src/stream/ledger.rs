@@ -106,8 +106,11 @@ impl Ledger {
         self.messages().saturating_sub(self.settled)
     }
 
-    /// Whether all these sequences are in the ranges; of what is lost beyond those, nobody knows.
+    /// Whether all these sequences are noted: in the ranges, or perhaps beyond.
     pub fn covers(&self, first: Seq, last: Seq) -> bool {
+        if self.more > 0 {
+            return true;
+        }
         let mut next = first;
         for loss in &self.losses[self.losses.partition_point(|loss| loss.last < first)..] {
             if loss.first > next || next > last {
