@@ -377,7 +377,12 @@ fn a_counter_goes_on_from_the_newest_message_that_can_be_read_once_the_loss_of_t
     bench.open();
     let stream = bench.find("S").unwrap();
     // The next one behind was not met yet, and is refused in its turn.
-    assert!(add(&stream, "s.x").unwrap_err().message.contains("message 2 cannot be read"));
+    assert!(
+        add(&stream, "s.x")
+            .unwrap_err()
+            .message
+            .contains("message 2 cannot be read")
+    );
     // What is lost since does not concern what was settled.
     let begun = add(&stream, "s.z").unwrap();
     assert_eq!(value(&stream, begun), "{\"val\":\"5\"}");

@@ -189,7 +189,10 @@ fn origins_elsewhere_are_refused_and_the_own_domain_is_not() {
         ("STREAM.CREATE.M", mirror("JS.imported")),
         ("STREAM.CREATE.M", mirror("")),
         ("STREAM.UPDATE.S", source("JS.imported")),
-        ("STREAM.RESTORE.M", json!({"config": mirror("JS.imported"), "state": {}})),
+        (
+            "STREAM.RESTORE.M",
+            json!({"config": mirror("JS.imported"), "state": {}}),
+        ),
     ] {
         let error = &ask(&mut client, call, &config)["error"];
         assert_eq!(error["err_code"], 10052, "{call} {error}");
@@ -200,5 +203,9 @@ fn origins_elsewhere_are_refused_and_the_own_domain_is_not() {
         );
     }
     create(&mut client, &mirror("$JS.hub.API"));
-    assert!(ask(&mut client, "STREAM.UPDATE.S", &source("$JS.hub.API")).get("error").is_none());
+    assert!(
+        ask(&mut client, "STREAM.UPDATE.S", &source("$JS.hub.API"))
+            .get("error")
+            .is_none()
+    );
 }

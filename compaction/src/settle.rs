@@ -101,11 +101,7 @@ fn open_findings(kv: &dyn Kv, open: &mut Vec<Open>) -> weir_engine::Result<()> {
 
 /// The streams that have lost something since that was last settled, or whose logs have damaged places that are not. `noted` are
 /// those of which servers have noted what is lost with them.
-fn open_losses(
-    kv: &dyn Kv,
-    noted: &mut BTreeMap<LogId, Vec<String>>,
-    open: &mut Vec<Open>,
-) -> weir_engine::Result<()> {
+fn open_losses(kv: &dyn Kv, noted: &mut BTreeMap<LogId, Vec<String>>, open: &mut Vec<Open>) -> weir_engine::Result<()> {
     let mut streams = Vec::new();
     kv.scan(STREAM_PREFIX, None, &mut |_, value| {
         // Whatever makes no sense there is told by an inspection.

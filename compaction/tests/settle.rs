@@ -247,7 +247,10 @@ fn damaged_records_that_are_settled_are_told_and_cost_nothing() {
     let (code, text) = weir(&["settle", path, &key]);
     let settled = "Settled: stream ORDERS of account $G has lost message 20, with 1 damaged place\n";
     assert_eq!((code, &*text), (Some(0), settled));
-    codes(Some(0), "its record in the log is damaged, found 2023-11-14T22:15:00Z; settled.");
+    codes(
+        Some(0),
+        "its record in the log is damaged, found 2023-11-14T22:15:00Z; settled.",
+    );
     // Of one that was deleted nothing is lost, and there is no need of a server.
     flip(8);
     codes(Some(1), &format!("Not settled of ORDERS ({key}): 1 damaged place."));

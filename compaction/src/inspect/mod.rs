@@ -206,7 +206,10 @@ fn read_findings(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<(Vec<Finding
 fn read_ledger(kv: &dyn Kv, stream: &stream::Stream, problems: &mut Vec<String>) -> Result<Ledger> {
     let ledger = places::ledger_of(kv, stream.log_id()).map_err(Error::Unreadable)?;
     Ok(ledger.unwrap_or_else(|| {
-        problems.push(format!("stream {}: what it has lost makes no sense", stream.full_name()));
+        problems.push(format!(
+            "stream {}: what it has lost makes no sense",
+            stream.full_name()
+        ));
         Ledger::default()
     }))
 }
