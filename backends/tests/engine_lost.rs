@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use support::{Bench, Handle, Storage};
 use weir_engine::Seq;
 use weir_engine::stream::ledger::Ledger;
+use weir_engine::finding::FindingKind;
 use weir_engine::stream::{Purge, StreamConfig};
 
 fn config() -> StreamConfig {
@@ -394,4 +395,78 @@ fn a_counter_goes_on_from_the_newest_message_that_can_be_read_once_the_loss_of_t
     assert_eq!(value(&stream, next), "{\"val\":\"10\"}");
     assert_eq!(lost(&stream).0, [(2, 2), (3, 3), (5, 5)]);
     bench.close();
+/// A file that holds messages and one that was unlinked because all its messages were removed looked the same: the messages
+/// were gone without a word.
+#[test]
+fn a_file_that_is_missing_is_missed() {
+    // The first file that has any, and one in the middle.
+    for in_it in [41, 120] {
+        let mut bench = Bench::new(Storage::Segment);
+        bench.segment_bytes = 2048;
+        bench.open();
+        let stream = bench.create(&config());
+        publish(&stream, 1..=200);
+        // Files of which nothing is left, and one with a hole.
+        let purge = Purge {
+            seq: 40,
+            ..Purge::default()
+        };
+        stream.call(move |shard, id| shard.purge(id, &purge)).unwrap();
+        assert!(stream.call(|shard, id| shard.delete_message(id, 50, false)).unwrap());
+        bench.close();
+        std::fs::remove_file(place(&bench, &stream, &text(in_it)).0).unwrap();
+        let mut expected = None;
+        for round in 0..3 {
+            bench.open();
+            let stream = bench.find("S").unwrap();
+            let there = readable(&stream, 200);
+            let gone: Vec<Seq> = (40..=200).filter(|seq| *seq != 50 && !there.contains(seq)).collect();
+            assert!(!gone.is_empty() && gone.len() < 60, "{gone:?}");
+            assert!(there.iter().all(|seq| *seq >= 40));
+            let (ranges, _) = lost(&stream);
+            let named: Vec<Seq> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+            assert_eq!(named, gone, "round {round}");
+            assert_eq!(*expected.get_or_insert(gone.clone()), gone, "round {round}");
+            assert!(bench.store().findings().is_empty(), "{:?}", bench.store().findings());
+            publish(&stream, 201 + round..=201 + round);
+            bench.close();
+        }
+    }
+}
+
+/// What was removed was there again, and nothing said so.
+#[test]
+fn removals_that_the_end_of_a_log_had_are_done_again_or_told() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&config());
+    publish(&stream, 1..=40);
+    let purge = Purge {
+        seq: 10,
+        ..Purge::default()
+    };
+    stream.call(move |shard, id| shard.purge(id, &purge)).unwrap();
+    assert!(stream.call(|shard, id| shard.delete_message(id, 20, false)).unwrap());
+    bench.close();
+    let newest = text(40);
+    let (path, at) = place(&bench, &stream, &newest);
+    let mut raw = std::fs::read(&path).unwrap();
+    raw.truncate((at + newest.len()).next_multiple_of(8));
+    std::fs::write(&path, raw).unwrap();
+    for round in 0..3 {
+        bench.open();
+        let stream = bench.find("S").unwrap();
+        // Up to where all was removed is known; that the one message was is not.
+        assert_eq!(readable(&stream, 40), (10..=40).collect::<Vec<_>>(), "round {round}");
+        assert_eq!(lost(&stream).0, []);
+        let findings = bench.store().findings();
+        assert_eq!(findings.len(), 1, "round {round}: {findings:?}");
+        let text = findings[0].to_string();
+        assert_eq!(findings[0].kind, FindingKind::Log);
+        assert!(
+            text.contains("stream S of account") && text.contains("may be there again"),
+            "{text}"
+        );
+        bench.close();
+    }
 }

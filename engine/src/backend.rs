@@ -92,6 +92,9 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Damage in the middle: kept where it is, not served. One line each, with file and offset.
     pub damage: Vec<String>,
+    /// Why records that had been removed may be there again: writes are lost, and nothing tells what they removed. `None` if
+    /// nothing speaks for it.
+    pub revived: Option<String>,
 }
 
 /// Changes to a log, carried out together: all or nothing, also across a crash, in the order of the fields.

@@ -21,6 +21,8 @@ pub enum FindingKind {
     Catalogue,
     /// A journal has a hole, or is gone: changes of streams are lost.
     Journal,
+    /// A stream's log has lost writes, and nothing tells what they removed: that may be there again.
+    Log,
     /// There is a log that no stream has. It is kept.
     Orphan,
 }
@@ -61,7 +63,10 @@ pub struct Finding {
 impl Finding {
     /// Whether something that was answered for may be lost.
     pub fn is_loss(&self) -> bool {
-        matches!(self.kind, FindingKind::Catalogue | FindingKind::Journal)
+        matches!(
+            self.kind,
+            FindingKind::Catalogue | FindingKind::Journal | FindingKind::Log
+        )
     }
 }
 

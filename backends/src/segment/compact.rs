@@ -197,7 +197,7 @@ impl SegmentLog {
                 }
                 let start = written + out.len() as u64;
                 if encoder.position() - start >= CHUNK {
-                    out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last));
+                    out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last, None));
                     let file = match &mut file {
                         Some(file) => file,
                         None => file.insert(
@@ -233,7 +233,7 @@ impl SegmentLog {
         if floor > old.floor {
             encoder.trim(floor);
         }
-        out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last));
+        out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last, None));
         let data_end = written + out.len() as u64;
         let (first, last) = match (rows.table.runs.first(), rows.table.last()) {
             (Some(run), Some(last)) => (run.seq, last),

@@ -360,6 +360,9 @@ pub struct Begin {
     pub len: u64,
     /// The log's last sequence once the batch is carried out.
     pub last: Seq,
+    /// How many live records the log has once the batch is carried out, if that is stated: a log that has fewer has
+    /// lost some, and one that has more has lost removals.
+    pub count: Option<u64>,
 }
 
 impl Begin {
@@ -371,6 +374,7 @@ impl Begin {
             durable: u64::from_le_bytes(frame.time.to_le_bytes()),
             len: u64::from(frame.body_len) * ALIGN,
             last: u64_at(head, 0),
+            count: u64_at(head, 8).checked_sub(1),
         })
     }
 }
@@ -515,10 +519,13 @@ impl Encoder {
         self.control(Kind::Trim, 0, first, &[]);
     }
 
-    /// Completes the batch and lends its bytes. `number`, `durable` and `last` as in [`Begin`].
-    pub fn finish(&mut self, number: u64, durable: u64, last: Seq) -> &[u8] {
+    /// Completes the batch and lends its bytes. `number`, `durable`, `last` and `count` as in [`Begin`].
+    pub fn finish(&mut self, number: u64, durable: u64, last: Seq, count: Option<u64>) -> &[u8] {
         let len = (self.buf.len() - BEGIN_LEN) as u64;
+        // A log has fewer records than there are sequences.
+        let count = count.map_or(0, |count| count + 1);
         self.buf[FRAME_LEN..FRAME_LEN + 8].copy_from_slice(&last.to_le_bytes());
+        self.buf[FRAME_LEN + 8..FRAME_LEN + 16].copy_from_slice(&count.to_le_bytes());
         let frame = Frame {
             kind: Kind::Begin,
             codec: 0,

@@ -12,17 +12,19 @@ use std::sync::atomic::Ordering;
 
 use weir_engine::{Error, Extent, LogId, LogOptions, Recovery, Result, Seq, words};
 
-use super::format::{ALIGN, align};
+use super::format::{ALIGN, Begin, align};
 use super::handle::Handles;
 use super::state::{Doing, State};
 use super::sync::Syncer;
 use super::walk::Item;
 
+mod census;
 mod ends;
 mod erasures;
 mod list;
 mod load;
 
+use census::Census;
 use ends::{find_bounds, find_mark, last_batch, torn_until, write_again, zero};
 use erasures::truncate_to;
 use list::list;
@@ -59,6 +61,8 @@ pub struct TailInfo {
     pub damaged: bool,
     /// Whether anything follows the header.
     pub written: bool,
+    /// The last batch that says how it begins.
+    pub newest: Option<Begin>,
 }
 
 /// Opens a log's directory, which exists.
@@ -96,6 +100,7 @@ pub fn recover(
     let mut number = 0;
     let mut cut_from = None;
     let count = sources.len();
+    let mut census = Census::default();
     for (i, source) in sources.iter().enumerate() {
         let newest = i + 1 == count;
         let rewritten = source.identity.generation > 0;
@@ -118,6 +123,7 @@ pub fn recover(
         {
             lost_end(&mut state, before, source, (number + 1, first_batch - 1), &mut report);
         }
+        census.next(i.checked_sub(1).map(|i| &sources[i]), source, &mut state);
         number = number.max(first_batch.saturating_sub(1));
         // A segment may have been made for a batch that then found room in the one before.
         let next_batch = if rewritten { first_batch } else { number + 1 };
@@ -148,6 +154,7 @@ pub fn recover(
         if let Some(footer) = trusted {
             number = number.max(footer.last_batch);
             load_footer(&mut state, source, footer, &mut report);
+            census.sealed(source);
             continue;
         }
 
@@ -199,6 +206,7 @@ pub fn recover(
             }
         }
         let info = load_frames(&mut state, source, (first_batch, next_batch), bounds.end, &mut report)?;
+        census.saw(info.newest.filter(|_| !rewritten));
         if !read_only && !rewritten && !unreadable && number > mark {
             // A failed sync may have left pages that look clean and are not on disk; writing them again makes the
             // next sync write them.
@@ -236,17 +244,23 @@ pub fn recover(
         syncer.mark(&last.handle);
         syncer.mark_dir();
     }
+    let last_there = number;
     if number < mark && cut_from.is_none() {
-        report.damage.push(format!(
-            "{}: the end of the log is missing: {}",
-            dir.display(),
-            words::numbered("write", &[(number + 1, mark)])
-        ));
+        let writes = words::numbered("write", &[(number + 1, mark)]);
+        let dir = dir.display();
+        report
+            .damage
+            .push(format!("{dir}: the end of the log is missing: {writes}"));
+        report.revived = Some(format!("its end is missing: {writes}"));
         // Numbers are not used twice.
         number = mark;
     }
     next_id = next_id.max(1);
-    finish(&mut state, &mut report)?;
+    finish(&mut state)?;
+    census.compare(last_there, &mut state, &mut report);
+    for line in &report.damage {
+        tracing::error!("{line}");
+    }
     Ok(Recovered {
         state,
         report,
@@ -257,7 +271,7 @@ pub fn recover(
     })
 }
 
-fn finish(state: &mut State, report: &mut Recovery) -> Result<()> {
+fn finish(state: &mut State) -> Result<()> {
     let floor = state.floor;
     for s in &state.segs {
         if s.first < floor && s.first <= s.last {
@@ -284,8 +298,5 @@ fn finish(state: &mut State, report: &mut Recovery) -> Result<()> {
         Ok(first) => first,
         Err(error) => return Err(Error::io("reading a table", error)),
     };
-    for line in &report.damage {
-        tracing::error!("{line}");
-    }
     Ok(())
 }

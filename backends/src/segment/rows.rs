@@ -378,6 +378,20 @@ impl Segment {
         Ok(sizes)
     }
 
+    /// How many live rows have sequences below a bound.
+    pub fn live_below(&self, below: Seq) -> io::Result<u64> {
+        if self.rows.read().live == 0 {
+            return Ok(0);
+        }
+        let high = self.with_table(|table| table.ceiling(below))?;
+        let mut rows = self.rows.write();
+        if high >= rows.count {
+            return Ok(u64::from(rows.live));
+        }
+        let low = rows.first_live().unwrap_or(rows.count);
+        Ok((low..high).filter(|slot| !rows.is_dead(*slot)).count() as u64)
+    }
+
     /// Removes live rows whose sequences are below (or, from the other end, above) a bound. Answers how many records
     /// and bytes went.
     pub fn kill_outside(&self, keep: Range<Seq>) -> io::Result<(u64, u64)> {

@@ -51,12 +51,17 @@ pub struct State {
     pub floor: Seq,
     /// Found when the log was opened.
     pub suspects: Vec<Suspect>,
+    /// While the log is opened: ranges of sequences, by the lowest of each, that may have lain in files which are not there.
+    pub absent: BTreeMap<Seq, Seq>,
     /// Found when it was read: the bytes of each and its head, as far as they can be told.
     pub damaged: BTreeMap<Seq, (u64, Option<Bytes>)>,
 }
 
 /// Why records are lost whose bytes are there and make no sense.
 pub const DAMAGED: &str = "its record in the log is damaged";
+
+/// Into how many pieces the ranges of [`State::absent`] are cut; beyond that they stay longer than they need be.
+const ABSENT_MAX: usize = 4096;
 
 /// How many damaged records are remembered one by one; more than that are refused all the same when read, but not
 /// counted.
@@ -87,6 +92,7 @@ impl State {
     /// These were erased, and so they are not lost.
     pub fn not_lost(&mut self, first: Seq, count: u64) {
         let end = first.saturating_add(count);
+        self.not_absent(first, end);
         if !self.suspects.iter().any(|s| s.low < end && first <= s.high) {
             return;
         }
@@ -101,6 +107,25 @@ impl State {
             };
             self.suspects
                 .extend([below, above].into_iter().filter(|s| s.low <= s.high));
+        }
+    }
+
+    /// These are in files that are there, or were removed.
+    pub fn not_absent(&mut self, first: Seq, end: Seq) {
+        while let Some((&low, &high)) = self.absent.range(..end).next_back()
+            && high >= first
+        {
+            let inside = low < first && end <= high;
+            if inside && self.absent.len() >= ABSENT_MAX {
+                return;
+            }
+            self.absent.remove(&low);
+            if low < first {
+                self.absent.insert(low, first - 1);
+            }
+            if end <= high {
+                self.absent.insert(end, high);
+            }
         }
     }
 

@@ -177,16 +177,17 @@ impl SegmentLog {
     pub(super) fn write_mark(&mut self) -> Result<()> {
         let last = self.last();
         self.make_room(batch_bound(&[], 0), last + 1, true)?;
-        self.mark_tail(last)
+        let count = self.shared.state.read().extent.count;
+        self.mark_tail(last, count)
     }
 
-    fn mark_tail(&mut self, last: Seq) -> Result<()> {
+    fn mark_tail(&mut self, last: Seq, count: u64) -> Result<()> {
         let durable = self.syncer.durable.load(Ordering::Acquire);
         let Some(tail) = &mut self.tail else {
             return Ok(());
         };
         self.encoder.begin(tail.seg.seed, tail.pos);
-        let raw = self.encoder.finish(self.number + 1, durable, last);
+        let raw = self.encoder.finish(self.number + 1, durable, last, Some(count));
         write_behind(&tail.seg, raw, tail.pos)?;
         tail.pos += raw.len() as u64;
         tail.seg.end.store(tail.pos, Ordering::Release);

@@ -84,6 +84,7 @@ impl LogLabel {
             shard,
             created: self.created,
             last_time: None,
+            first: 0,
             log_last: 0,
             cleared: false,
             log_change: 0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::{Direction, LogOptions, LogReader, Want};
 use crate::error::{Error, Kind, Result};
-use crate::finding::FindingKind;
+use crate::finding::{Finding, FindingKind};
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::holes::{Holes, covered_key, covered_of, hole_key};
@@ -484,6 +484,7 @@ pub(super) fn saved_ledger(env: &Environment, id: LogId) -> Result<Ledger> {
 /// Opens a stream as the last checkpoint has it.
 pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
     let (position, log_last, log_change) = (snapshot.position, snapshot.log_last, snapshot.log_change);
+    let first = snapshot.first;
     // The log was synced before the snapshot was written.
     let mut stream = load_stream(env, snapshot, now, true)?;
     stream.position = position;
@@ -499,21 +500,63 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
             stream = %stream.name(),
             "the log ends at {there}, and once had everything up to {log_last}: what is missing is lost"
         );
+        // What is below the first was removed before.
         stream
             .messages
             .ledger
-            .note(there + 1, log_last, 0, now, "the log has lost its end");
+            .note(first.max(there + 1), log_last, 0, now, "the log has lost its end");
         stream.unsaved = true;
     }
+    tell_of_revived(env, &mut stream, first, now)?;
     Ok(stream)
+}
+
+/// Messages that were removed may be there again, because the log has lost the writes that removed them. Those below the first one
+/// that a checkpoint has go once more; of others it is told.
+fn tell_of_revived(env: &Environment, stream: &mut Stream, first: Seq, now: NanoTime) -> Result<()> {
+    let Some(why) = stream.messages.revived.take() else {
+        return Ok(());
+    };
+    // Where messages were lost and are back, they were below the first one meanwhile.
+    let lost_before = stream.messages.ledger.losses().iter().any(|loss| loss.first < first);
+    if first > 1 && !lost_before {
+        stream.replay(
+            Command::Remove {
+                first,
+                seqs: Vec::new(),
+            },
+            now,
+        )?;
+        stream.unsaved = true;
+    }
+    let key = format!("log-{}-{:020}", stream.id(), stream.messages.log_change());
+    if env.catalogue.has_finding(&key) {
+        return Ok(());
+    }
+    let finding = Finding {
+        kind: FindingKind::Log,
+        found: now,
+        shard: None,
+        text: format!(
+            "the log of stream {} of account {} has lost writes: {why}; messages that these removed may be there again",
+            stream.name(),
+            stream.account()
+        ),
+        concerned: Vec::new(),
+        settled: false,
+    };
+    tracing::error!("{finding}");
+    env.keep_finding(&key, finding)
 }
 
 /// Opens a stream as the journal says that it was made. The log of a new stream may have to be made; one that was
 /// restored has its messages in it.
 fn load_created(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
     let restored = snapshot.last >= snapshot.config.first_seq.max(1);
+    let first = snapshot.first;
     let mut stream = load_stream(env, snapshot, now, restored)?;
     note_lost(&mut stream, now);
+    tell_of_revived(env, &mut stream, first, now)?;
     Ok(stream)
 }
 

@@ -57,6 +57,9 @@ pub struct StreamSnapshot {
     pub last: Seq,
     /// When that was.
     pub last_time: Option<NanoTime>,
+    /// The first sequence: what is below was removed for good.
+    #[serde(default)]
+    pub first: Seq,
     /// The last sequence that the log had, so that one which has lost its end is found out.
     #[serde(default)]
     pub log_last: Seq,
@@ -94,7 +97,14 @@ impl StreamSnapshot {
         if id.is_some_and(|id| id.0 != read.id) {
             return Err(Error::damaged(format!("it is that of log {}", LogId(read.id))));
         }
-        let numbers = [read.id, read.last, read.log_last, read.next_serial, read.position];
+        let numbers = [
+            read.id,
+            read.last,
+            read.first,
+            read.log_last,
+            read.next_serial,
+            read.position,
+        ];
         let schedules = read.schedules.iter().flatten().map(|(seq, _)| *seq);
         let all = numbers
             .into_iter()
@@ -118,6 +128,7 @@ impl StreamSnapshot {
             shard,
             created: messages.created,
             last: messages.last(),
+            first: messages.first(),
             log_last: messages.log_last(),
             cleared: messages.is_cleared() && messages.last() == 0,
             log_change: messages.log_change(),

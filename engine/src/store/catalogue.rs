@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::backend::KvWrite;
-use crate::finding::{FINDINGS_MAX, Finding};
+use crate::finding::{FINDINGS_MAX, Finding, FindingKind};
 use crate::shard::snapshot::LAST_ID_KEY;
 use crate::store::StreamStats;
 use crate::stream::settings::Settings;
@@ -187,7 +187,8 @@ impl Catalogue {
         let findings = self.findings.read();
         findings
             .values()
-            .any(|finding| finding.is_loss() && finding.shard.is_none_or(|of| of == shard))
+            .filter(|finding| finding.is_loss() && finding.kind != FindingKind::Log)
+            .any(|finding| finding.shard.is_none_or(|of| of == shard))
     }
 
     pub(crate) fn add_finding(&self, key: &str, finding: Finding) {

@@ -156,7 +156,8 @@ impl Environment {
         }
         let index = open_index(&who, backend.as_ref(), log.as_ref())?;
         let stats = self.pools.stats(who.config.storage);
-        let messages = Messages::open(who, log, index, last, last_time)?;
+        let mut messages = Messages::open(who, log, index, last, last_time)?;
+        messages.revived = recovery.revived;
         Ok(Stream::new(messages, &self.batches, stats))
     }
 }

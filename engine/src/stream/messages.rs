@@ -66,6 +66,8 @@ pub(crate) struct Messages {
     /// Messages removed since the consumers were last told; filled only while there are consumers.
     pub removed: Vec<Removed>,
     pub track_removed: bool,
+    /// Why messages that had been removed may be there again, as opening the log found; until that is told.
+    pub revived: Option<String>,
     /// Records that could not be read.
     damage: RefCell<Damage>,
     log: Box<dyn Log>,
@@ -131,6 +133,7 @@ impl Messages {
             index,
             removed: Vec::new(),
             track_removed: false,
+            revived: None,
             damage: RefCell::default(),
             log,
             reader,

@@ -255,6 +255,7 @@ pub(super) fn load_frames(
                     Kind::Begin => {
                         twin.clear();
                         let Some(begin) = Begin::of(&frame, raw) else { continue };
+                        info.newest = Some(begin);
                         if at < batch_end {
                             damage.missing(at, batch_end - at, last, "the end of a write is missing");
                         }

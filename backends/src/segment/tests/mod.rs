@@ -7,6 +7,7 @@ pub mod faulty;
 mod full;
 mod handles;
 mod kv;
+mod missing;
 mod power;
 mod shortened;
 mod space;

@@ -96,6 +96,31 @@ impl SegmentLog {
         Ok(found)
     }
 
+    /// How many live records there are once a batch is carried out that erases these and trims below `trim`.
+    fn count_after(
+        &self,
+        batch: &LogChange<'_>,
+        erased: &[Erased],
+        own: &[(Seq, u64)],
+        trim: Option<Seq>,
+    ) -> Result<u64> {
+        let below = trim.unwrap_or(0);
+        let (before, trimmed_segs) = {
+            let state = self.shared.state.read();
+            let n = state.segs.partition_point(|s| s.first < below);
+            (state.extent.count, state.segs[..n].to_vec())
+        };
+        let mut trimmed = 0;
+        for s in trimmed_segs {
+            trimmed += s.seg.live_below(below).doing("reading", &s.seg.handle.path)?;
+        }
+        let kept = |seq: &Seq| *seq >= below;
+        let appended = batch.append.iter().filter(|record| kept(&record.seq)).count();
+        let erased = erased.iter().map(|e| e.seq).filter(kept).count();
+        let own = own.iter().map(|(seq, _)| *seq).filter(kept).count();
+        Ok(before - trimmed + appended as u64 - erased as u64 - own as u64)
+    }
+
     pub(super) fn write_batch(&mut self, batch: &LogChange<'_>) -> Result<()> {
         let last = self.last();
         let mut erase = batch.erase.to_vec();
@@ -122,6 +147,7 @@ impl SegmentLog {
             return Ok(());
         }
         let runs = runs_of(&erased, &own);
+        let count = self.count_after(batch, &erased, &own, trim)?;
 
         let bound = batch_bound(batch.append, erased.len() + own.len());
         let next = batch.append.first().map_or(last + 1, |r| r.seq);
@@ -152,7 +178,7 @@ impl SegmentLog {
         if let Some(trim) = trim {
             self.encoder.trim(trim);
         }
-        let raw = self.encoder.finish(number, durable, after);
+        let raw = self.encoder.finish(number, durable, after, Some(count));
         let end = tail.pos + raw.len() as u64;
         // The last steps that may fail for want of a file or of room and change nothing.
         let file = seg.handle.file().doing("opening", path)?;
@@ -202,6 +228,7 @@ impl SegmentLog {
         if let Some(trim) = trim {
             touched.extend(self.apply_trim(trim)?);
         }
+        debug_assert_eq!(self.shared.state.read().extent.count, count, "log {}: records", self.id);
         if trim.is_some() || !touched.is_empty() || !own.is_empty() {
             self.settle_touched(&touched, trim.is_some())?;
         }

@@ -21,7 +21,11 @@ impl SegmentLog {
         };
         let new = self.begin_segment(last + 1, 0, floor, last)?;
         let made = new.seg.file_len.load(Ordering::Acquire);
-        self.mark_tail(last)?;
+        let mut count = 0;
+        for s in &all {
+            count += s.seg.live_below(last + 1).doing("reading", &s.seg.handle.path)?;
+        }
+        self.mark_tail(last, count)?;
         self.sync_now()?;
         let mut gone = (0, 0);
         for s in all.iter().filter(|s| s.last > last) {

@@ -1,0 +1,117 @@
+//! Whether a log has as many records as its newest write says. Files that are missing are found out by it, where nothing else
+//! tells them from those that were unlinked because all in them was removed.
+
+use weir_engine::{Recovery, Seq, words};
+
+use super::super::format::Begin;
+use super::super::state::{State, Suspect};
+use super::super::walk::Item;
+use super::list::Source;
+
+/// Why records are lost whose file is gone.
+const FILE_GONE: &str = "a file of the log is missing";
+
+/// Ranges that one line names.
+const NAMED_MAX: usize = 16;
+
+/// What is known of the number of a log's records, and of the files that it may lack.
+#[derive(Default)]
+pub(super) struct Census<'a> {
+    /// The newest write that was seen.
+    newest: Option<Begin>,
+    /// The newest segment whose writes were not looked at, because it has a footer.
+    sealed: Option<&'a Source>,
+    /// Numbers of segments that are not there.
+    absent: Vec<(u64, u64)>,
+    /// Whether a file could not be read whole: then nothing can be said.
+    unreadable: bool,
+}
+
+impl<'a> Census<'a> {
+    /// The next segment, before what it holds is taken up.
+    pub(super) fn next(&mut self, before: Option<&Source>, source: &Source, state: &mut State) {
+        let replaces = |before: &Source| before.header.map_or(0, |h| u64::from(h.replaces));
+        let expected = before.map_or(1, |before| before.identity.id + replaces(before) + 1);
+        self.unreadable |= source.handle.faulted();
+        // A rewritten segment may have been begun lower, for the sake of what was truncated.
+        let (low, high) = (
+            state.extent.last + 1,
+            source.begun_after().max(source.name_first.saturating_sub(1)),
+        );
+        if source.identity.id > expected && low <= high {
+            state.absent.insert(low, high);
+            self.absent.push((expected, source.identity.id - 1));
+        }
+    }
+
+    /// The segment has a footer, and its writes are not looked at.
+    pub(super) fn sealed(&mut self, source: &'a Source) {
+        self.newest = None;
+        self.sealed = Some(source);
+    }
+
+    /// The newest write of a segment that was read whole.
+    pub(super) fn saw(&mut self, begin: Option<Begin>) {
+        self.newest = begin.or(self.newest);
+    }
+
+    /// Compares with what was found; `number` is the last write that the log has.
+    pub(super) fn compare(self, number: u64, state: &mut State, report: &mut Recovery) {
+        let floor = state.floor;
+        let absent = std::mem::take(&mut state.absent).into_iter();
+        let absent = absent.map(|(low, high)| (low.max(floor), high.min(state.extent.last)));
+        let absent: Vec<_> = absent.filter(|(low, high)| low <= high).collect();
+        let in_sealed = || {
+            let begins = self.sealed?.walk().filter_map(|item| match item {
+                Item::Frame { frame, raw, .. } => Begin::of(&frame, raw),
+                _ => None,
+            });
+            begins.last()
+        };
+        // Damage in the last write leaves nothing to compare with, and what was truncated since is not counted.
+        let comparable = |newest: &Begin| newest.number == number && newest.last <= state.extent.last;
+        let newest = self.newest.or_else(in_sealed).filter(comparable);
+        let Some(told) = newest.and_then(|newest| newest.count).filter(|_| !self.unreadable) else {
+            return;
+        };
+        let there = state.extent.count;
+        if there > told {
+            let more = words::count(there - told, "record");
+            report.damage.push(format!(
+                "the log has {more} more than its newest write counts: what removed them is lost"
+            ));
+            report.revived = Some(format!("it has {more} more than its newest write counts"));
+            return;
+        }
+        let suspected = state.suspects.iter().map(|s| s.high - s.low + 1);
+        let missing = told - there;
+        if missing <= suspected.fold(0, Seq::saturating_add) {
+            return;
+        }
+        let mut line = format!(
+            "the log has {} fewer than its newest write counts",
+            words::count(missing, "record")
+        );
+        if !absent.is_empty() {
+            let (files, records) = (
+                &self.absent[..self.absent.len().min(NAMED_MAX)],
+                &absent[..absent.len().min(NAMED_MAX)],
+            );
+            line += &format!(
+                "; not there: {}, and in it {} may have been",
+                words::numbered("file", files),
+                words::numbered("record", records)
+            );
+        }
+        let suspects = absent.into_iter().map(|(low, high)| Suspect {
+            low,
+            high,
+            bytes: 0,
+            why: FILE_GONE,
+            head: None,
+            note: line.clone(),
+        });
+        state.suspects.extend(suspects);
+        report.damage.push(line);
+    }
+}

@@ -1,0 +1,203 @@
+//! A file that is missing is found out by the number of records, and nothing else is said to be lost.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use weir_engine::{Backend, LogChange, LogOptions, LogReader, Seq};
+
+use super::super::SegmentBackend;
+use super::{ID, append, content, open, segment_files, shown};
+
+fn small() -> LogOptions {
+    LogOptions {
+        segment_bytes: 1500,
+        ..LogOptions::default()
+    }
+}
+
+/// Whether a sequence is among those that the log says are lost.
+fn is_told(reader: &dyn LogReader, seq: Seq) -> bool {
+    reader.lost().iter().any(|lost| lost.first <= seq && seq <= lost.last)
+}
+
+/// What opening the log finds, without writing: what it shows, its reader, what it tells of damage, whether removals are lost.
+fn look(dir: &Path) -> (BTreeSet<Seq>, std::sync::Arc<dyn LogReader>, Vec<String>, bool) {
+    let backend = SegmentBackend::open_read_only(dir).unwrap();
+    let (log, report) = backend.open(ID, &small()).unwrap();
+    let reader = log.reader();
+    let seen = shown(&*reader).into_iter().collect();
+    (seen, reader, report.damage, report.revived.is_some())
+}
+
+#[test]
+fn each_file_that_goes_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (_backend, mut log, _) = open(dir.path(), &small());
+        for batch in 0..20 {
+            append(&mut *log, batch * 4 + 1..=batch * 4 + 4);
+        }
+        log.erase(&[30, 31, 50]).unwrap();
+        log.sync().unwrap();
+    }
+    let (live, _, damage, _) = look(dir.path());
+    assert!(damage.is_empty() && live.len() == 77, "{damage:?}");
+    let files = segment_files(dir.path());
+    assert!(files.len() > 4, "{files:?}");
+    // That the last one is missing the owner of the log finds out: the others do not know how far it went.
+    for file in &files[..files.len() - 1] {
+        let kept = fs::read(file).unwrap();
+        fs::remove_file(file).unwrap();
+        let (seen, reader, damage, revived) = look(dir.path());
+        let gone: Vec<Seq> = live.difference(&seen).copied().collect();
+        assert!(!gone.is_empty() && !revived && !damage.is_empty());
+        for seq in 1..=80 {
+            // Removed ones cannot be lost: the files that are there say so.
+            assert_eq!(
+                is_told(&*reader, seq),
+                gone.contains(&seq),
+                "{seq} of {gone:?}: {damage:?}"
+            );
+        }
+        fs::write(file, kept).unwrap();
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_first_file_goes_on_and_tells_it_once() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (_backend, mut log, _) = open(dir.path(), &small());
+        for batch in 0..20 {
+            append(&mut *log, batch * 4 + 1..=batch * 4 + 4);
+        }
+        log.sync().unwrap();
+    }
+    fs::remove_file(&segment_files(dir.path())[0]).unwrap();
+    for (round, told) in [(0, true), (1, false)] {
+        let (_backend, mut log, report) = open(dir.path(), &small());
+        assert_eq!(!report.damage.is_empty(), told, "{report:?}");
+        append(&mut *log, [81 + round]);
+        log.sync().unwrap();
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u8),
+    Erase(Vec<u8>),
+    /// What is erased together with what was appended before.
+    EraseNewest,
+    Trim(u8),
+    Truncate(u8),
+    Maintain,
+    Sync,
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (1u8..12).prop_map(Step::Append),
+        4 => prop::collection::vec(any::<u8>(), 1..30).prop_map(Step::Erase),
+        1 => Just(Step::EraseNewest),
+        1 => any::<u8>().prop_map(Step::Trim),
+        1 => any::<u8>().prop_map(Step::Truncate),
+        1 => Just(Step::Maintain),
+        2 => Just(Step::Sync),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 5..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_missed_that_was_removed_and_what_is_gone_is_told(steps in steps(), which in any::<prop::sample::Index>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut opened = Some(open(dir.path(), &small()));
+        let mut live = BTreeSet::new();
+        let mut last = 0;
+        let mut truncated = false;
+        for step in steps {
+            let (_, log, _) = opened.as_mut().unwrap();
+            match step {
+                Step::Append(n) => {
+                    append(&mut **log, last + 1..=last + Seq::from(n));
+                    live.extend(last + 1..=last + Seq::from(n));
+                    last += Seq::from(n);
+                }
+                Step::Erase(of) => {
+                    let of: Vec<Seq> = of.into_iter().map(|n| last.saturating_sub(Seq::from(n))).collect();
+                    log.erase(&of).unwrap();
+                    live.retain(|seq| !of.contains(seq));
+                }
+                Step::EraseNewest => {
+                    let (head, body) = content(last + 1);
+                    let record = weir_engine::Record { seq: last + 1, time: 1, head: &head, body: &body };
+                    let change = LogChange { append: &[record], erase: &[last + 1, last], ..LogChange::default() };
+                    log.write(&change).unwrap();
+                    live.remove(&last);
+                    last += 1;
+                }
+                Step::Trim(n) => {
+                    let below = last.saturating_sub(Seq::from(n)) + 2;
+                    log.trim(below).unwrap();
+                    live.retain(|seq| *seq >= below);
+                    last = last.max(below - 1);
+                }
+                Step::Truncate(n) => {
+                    let to = last.saturating_sub(Seq::from(n % 16)).max(log.reader().extent().first.saturating_sub(1));
+                    log.truncate(to).unwrap();
+                    truncated = true;
+                    live.retain(|seq| *seq <= to);
+                    last = last.min(to);
+                }
+                Step::Maintain => {
+                    log.maintain(1 << 20).unwrap();
+                }
+                Step::Sync => log.sync().unwrap(),
+                Step::Reopen => {
+                    drop(opened.take());
+                    let again = open(dir.path(), &small());
+                    prop_assert!(again.2.damage.is_empty(), "{:?}", again.2);
+                    opened = Some(again);
+                }
+            }
+        }
+        opened.as_mut().unwrap().1.sync().unwrap();
+        drop(opened);
+        let (seen, reader, damage, revived) = look(dir.path());
+        prop_assert!(damage.is_empty() && !revived && reader.lost().is_empty(), "{damage:?}");
+        prop_assert_eq!(&seen, &live);
+
+        let mut files = segment_files(dir.path());
+        // In the order of their numbers.
+        files.sort_by_key(|file| file.file_name().unwrap().to_string_lossy().split('.').nth(1).map(str::to_owned));
+        let gone = &files[..files.len().saturating_sub(1)];
+        if !gone.is_empty() {
+            fs::remove_file(&gone[which.index(gone.len())]).unwrap();
+            let (seen, reader, damage, revived) = look(dir.path());
+            let back = seen.difference(&live).count();
+            let lost: Vec<Seq> = live.difference(&seen).copied().collect();
+            if back == 0 {
+                prop_assert!(!revived);
+                prop_assert_eq!(lost.is_empty(), damage.is_empty(), "{:?} of {:?}", damage, lost);
+                // A file that is gone may have said that sequences before it were truncated, and used again in it. Only journals
+                // are truncated, and their records are counted when they are replayed.
+                for seq in lost.iter().filter(|_| !truncated) {
+                    prop_assert!(is_told(&*reader, *seq), "{} of {:?}: {:?}", seq, lost, damage);
+                }
+            } else {
+                // Both at once may look like less of one of them; only where they are equally many nothing shows.
+                prop_assert!(lost.len() == back || !damage.is_empty(), "{lost:?} lost, {back} back, {files:?}");
+                prop_assert!(lost.len() >= back || revived);
+            }
+            for seq in &seen {
+                prop_assert!(!is_told(&*reader, *seq));
+            }
+        }
+    }
+}
