@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use support::{Bench, Handle, Storage};
 use weir_engine::Seq;
-use weir_engine::stream::ledger::Ledger;
 use weir_engine::finding::FindingKind;
+use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::{Purge, StreamConfig};
 
 fn config() -> StreamConfig {
@@ -395,6 +395,8 @@ fn a_counter_goes_on_from_the_newest_message_that_can_be_read_once_the_loss_of_t
     assert_eq!(value(&stream, next), "{\"val\":\"10\"}");
     assert_eq!(lost(&stream).0, [(2, 2), (3, 3), (5, 5)]);
     bench.close();
+}
+
 /// A file that holds messages and one that was unlinked because all its messages were removed looked the same: the messages
 /// were gone without a word.
 #[test]

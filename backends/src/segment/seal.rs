@@ -6,7 +6,7 @@
 use weir_engine::Record;
 
 use super::format::{ALIGN, Identity, VERSION, align, u32_at, u64_at};
-use super::table::MemTable;
+use super::table::{MemTable, TableRef};
 
 /// What a trailer begins with.
 pub const TRAILER_MAGIC: [u8; 8] = *b"WeirFtr\n";
@@ -168,8 +168,10 @@ impl Footer {
         )
     }
 
-    /// Whether the table matches its checksum.
+    /// Whether the table matches its checksum, and makes sense.
     pub fn table_is_good(&self, file: &[u8]) -> bool {
+        let (runs, offsets) = self.table(file);
         crc32c::crc32c(&file[self.data_end as usize..self.table_end() as usize]) == self.table_crc
+            && TableRef::Stored(runs, offsets).is_sound()
     }
 }

@@ -81,6 +81,20 @@ impl TableRef<'_> {
         }
     }
 
+    /// Whether its runs follow each other and are of its rows.
+    pub fn is_sound(&self) -> bool {
+        let mut free = 0;
+        let follow = (0..self.run_count()).all(|i| {
+            let run = self.run(i);
+            let rows = self.slot_end(i).checked_sub(run.slot);
+            let begins = if i == 0 { run.slot == 0 } else { run.seq >= free };
+            let end = rows.and_then(|rows| run.seq.checked_add(u64::from(rows)));
+            free = end.unwrap_or(0);
+            begins && rows > Some(0) && end.is_some()
+        });
+        follow && (self.run_count() > 0 || self.rows() == 0)
+    }
+
     /// How many records there are.
     pub fn rows(&self) -> u32 {
         match self {
@@ -128,8 +142,9 @@ impl TableRef<'_> {
         };
         let run = self.run(i);
         let end = self.slot_end(i);
-        let distance = seq - run.seq;
-        if distance < u64::from(end - run.slot) {
+        // A page that could not be read is zeros, and the answer is not used then.
+        let distance = seq.saturating_sub(run.seq);
+        if distance < u64::from(end.saturating_sub(run.slot)) {
             run.slot + distance as u32
         } else {
             end
@@ -146,6 +161,6 @@ impl TableRef<'_> {
     pub fn seq(&self, slot: u32) -> Seq {
         let i = self.partition(|run| run.slot <= slot).saturating_sub(1);
         let run = self.run(i);
-        run.seq + u64::from(slot - run.slot)
+        run.seq.saturating_add(u64::from(slot.saturating_sub(run.slot)))
     }
 }

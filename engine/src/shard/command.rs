@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::consumer::SeqPair;
 use crate::error::{Error, Result};
-use crate::types::{LogId, NUMBER_MAX, NanoTime, Record, Seq};
+use crate::types::{LogId, NUMBER_MAX, NanoTime, Record, SEQ_LIMIT, Seq};
 use crate::varint::{put, take, unzigzag, zigzag};
 
 const PUBLISH: u8 = 1;
@@ -427,9 +427,12 @@ impl Command {
     /// [`Damaged`](crate::Kind::Damaged): it names the number.
     pub fn check(&self) -> Result<()> {
         let (single, many): (&[u64], &[Seq]) = match self {
-            Self::Publish { seq, .. } => (&[*seq], &[]),
-            Self::Remove { first, seqs } => (&[*first], seqs),
-            Self::Raise { last, .. } => (&[*last], &[]),
+            // The stream counts on from here.
+            Self::Publish { seq: last, .. } | Self::Raise { last, .. } => return check_counted(*last),
+            Self::Remove { first, seqs } => {
+                check_counted(*first)?;
+                (&[], seqs)
+            }
             Self::Delivered {
                 first_delivery, seqs, ..
             } => (&[*first_delivery], seqs),
@@ -565,6 +568,16 @@ pub(super) fn moved_head(head: &[u8], position: Seq) -> Vec<u8> {
         _ => moved.extend_from_slice(head),
     }
     moved
+}
+
+/// Refuses a sequence that no stream counts up to, and that leaves no room to count on.
+fn check_counted(seq: Seq) -> Result<()> {
+    match seq > SEQ_LIMIT + SEQ_LIMIT / 2 {
+        true => Err(Error::damaged(format!(
+            "a sequence makes no sense: {seq} is further than a stream counts"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Refuses a number that nothing counts up to.

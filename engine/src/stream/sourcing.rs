@@ -148,7 +148,8 @@ impl Stream {
     /// If storage cannot be read.
     pub fn start_for(&self, source: &StreamSource) -> Result<Seq> {
         match source.opt_start_time {
-            Some(time) => self.messages.seq_at(time),
+            // In a stream that never held anything, 0 is its first.
+            Some(time) => Ok(self.messages.seq_at(time)?.max(1)),
             None => Ok(source.opt_start_seq.max(1)),
         }
     }

@@ -30,14 +30,16 @@ pub(super) struct Census<'a> {
 impl<'a> Census<'a> {
     /// The next segment, before what it holds is taken up.
     pub(super) fn next(&mut self, before: Option<&Source>, source: &Source, state: &mut State) {
-        let replaces = |before: &Source| before.header.map_or(0, |h| u64::from(h.replaces));
-        let expected = before.map_or(1, |before| before.identity.id + replaces(before) + 1);
+        // What checksums were forged for may say any number.
+        let reach = |before: &Source| {
+            let replaces = before.header.map_or(0, |h| u64::from(h.replaces));
+            before.identity.id.saturating_add(replaces)
+        };
+        let expected = before.map_or(1, |before| reach(before).saturating_add(1));
         self.unreadable |= source.handle.faulted();
         // A rewritten segment may have been begun lower, for the sake of what was truncated.
-        let (low, high) = (
-            state.extent.last + 1,
-            source.begun_after().max(source.name_first.saturating_sub(1)),
-        );
+        let high = source.begun_after().max(source.name_first.saturating_sub(1));
+        let low = state.extent.last.saturating_add(1);
         if source.identity.id > expected && low <= high {
             state.absent.insert(low, high);
             self.absent.push((expected, source.identity.id - 1));
@@ -83,7 +85,7 @@ impl<'a> Census<'a> {
             report.revived = Some(format!("it has {more} more than its newest write counts"));
             return;
         }
-        let suspected = state.suspects.iter().map(|s| s.high - s.low + 1);
+        let suspected = state.suspects.iter().map(|s| (s.high - s.low).saturating_add(1));
         let missing = told - there;
         if missing <= suspected.fold(0, Seq::saturating_add) {
             return;

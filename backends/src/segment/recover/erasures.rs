@@ -107,6 +107,6 @@ pub(super) fn truncate_to(state: &mut State, last: Seq) -> Result<()> {
         s.high = s.high.min(last);
         s.low <= s.high
     });
-    state.not_absent(last + 1, Seq::MAX);
+    state.not_absent(last.saturating_add(1), Seq::MAX);
     Ok(())
 }

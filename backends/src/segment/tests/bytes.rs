@@ -1,5 +1,5 @@
 //! The bytes of a small segment, as `docs/format.md` draws them. If this fails, the format changed: raise the
-//! version, keep reading the old one, and draw the new one.
+//! version, keep reading the old one, and draw the new one; unless it is a zero that says what it said to nobody before.
 
 use weir_engine::{LogChange, LogOptions, Record};
 
