@@ -181,6 +181,12 @@ impl StoreDir {
     pub fn opener(self) -> OpenBackend {
         Box::new(move |kind| self.open(kind))
     }
+
+    /// What [`weir_engine::Store`] reads with where it cannot write: see
+    /// [`StoreOptions::read`](weir_engine::store::StoreOptions::read).
+    pub fn reader(self) -> OpenBackend {
+        Box::new(move |kind| self.open_read_only(kind))
+    }
 }
 
 /// Makes a folder and those above it that are missing, so that a power failure does not take them away again: the

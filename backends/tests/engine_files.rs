@@ -5,9 +5,11 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::channel;
 
-use support::{ACCOUNT, Bench, Handle, Storage};
+use support::{ACCOUNT, Bench, Handle, Storage, Told};
 use weir_engine::stream::StreamConfig;
+use weir_engine::{LogId, SECOND};
 
 fn config(name: &str) -> StreamConfig {
     StreamConfig {
@@ -78,6 +80,88 @@ fn in_the_place_of_a_file_of_a_log_it_takes_that_stream_offline() {
                 "{what}"
             );
             bench.close();
+        }
+    }
+}
+
+/// Before, the whole store did not open.
+#[test]
+fn in_the_place_of_a_file_of_a_journal_it_takes_the_streams_of_that_shard_offline() {
+    for killed in [false, true] {
+        for (what, make) in OTHERS {
+            let (sender, told) = channel();
+            let mut bench = Bench::with_outlet(Storage::Segment, move || Box::new(Told(sender.clone())));
+            bench.shards = 2;
+            bench.open();
+            // B and D belong to the other shard than A and C.
+            let shards = ["A", "B", "C", "D"].map(|name| bench.store().shard_for(ACCOUNT, name));
+            assert_eq!(shards, [shards[0], 1 - shards[0], shards[0], 1 - shards[0]]);
+            for name in ["A", "B"] {
+                let stream = bench.create(&config(name));
+                for payload in [&b"1"[..], b"2"] {
+                    stream.publish(&format!("{name}.x"), "", payload).unwrap();
+                }
+            }
+            match killed {
+                true => bench.kill(),
+                false => bench.close(),
+            }
+            let journal = bench.logs_folder().join(LogId(1 + shards[0] as u64).to_string());
+            let path = file(&journal, ".seg");
+            let away = path.with_extension("away");
+            std::fs::rename(&path, &away).unwrap();
+            let bytes = std::fs::read(&away).unwrap();
+            make(&path);
+            bench.open();
+
+            let catalogue = bench.store().catalogue().clone();
+            let entry = catalogue.get(ACCOUNT, "A").expect("the stream is known");
+            let why = entry.offline.clone().expect("the stream is offline");
+            assert!(why.contains(&*path.to_string_lossy()) && why.contains(what), "{why}");
+            assert!(catalogue.trouble().unwrap().contains(&*why));
+            assert_eq!(bench.store().findings(), [], "nothing is known to be lost");
+            let a = bench.find("A").unwrap();
+            let refused = a.publish("A.x", "", b"refused").unwrap_err();
+            assert!(refused.message.contains(&*path.to_string_lossy()), "{refused}");
+            assert!(a.call(|shard, id| shard.delete_stream(id)).is_err());
+            if !killed {
+                // All is in the log.
+                assert_eq!(&a.message(2).unwrap().payload[..], b"2");
+            }
+            let c = config("C");
+            let (settings, id) = (bench.settings(&c), bench.store().allocate_id());
+            let made = a.call(move |shard, _| shard.create_stream(id, &ACCOUNT.into(), c, settings));
+            assert!(made.is_err(), "nothing new is put there");
+            // The other shard goes on, and its checkpoints cost nothing of this one.
+            let b = bench.find("B").unwrap();
+            assert_eq!(b.publish("B.x", "", b"3").unwrap(), (3, false));
+            assert_eq!(bench.create(&config("D")).publish("D.x", "", b"1").unwrap(), (1, false));
+            bench.close();
+            bench.open();
+            assert_eq!(std::fs::read(&away).unwrap(), bytes, "nothing was done to it");
+            match path.symlink_metadata().unwrap().is_dir() {
+                true => std::fs::remove_dir(&path).unwrap(),
+                false => std::fs::remove_file(&path).unwrap(),
+            }
+            std::fs::rename(&away, &path).unwrap();
+            bench.advance(20 * SECOND);
+            while told.recv().unwrap() != "A online" {}
+            let catalogue = bench.store().catalogue().clone();
+            assert_eq!(catalogue.get(ACCOUNT, "A").unwrap().offline, None);
+            assert_eq!(catalogue.trouble(), None);
+            let a = bench.find("A").unwrap();
+            assert_eq!(&a.message(2).unwrap().payload[..], b"2");
+            assert_eq!(a.publish("A.x", "", b"3").unwrap(), (3, false));
+            assert_eq!(bench.create(&config("C")).publish("C.x", "", b"1").unwrap(), (1, false));
+            for _ in 0..2 {
+                bench.kill();
+                bench.open();
+                assert_eq!(bench.store().findings(), []);
+                for (name, last) in [("A", 3), ("B", 3), ("C", 1), ("D", 1)] {
+                    let stream = bench.find(name).unwrap();
+                    assert!(stream.message(last).is_some(), "{name}");
+                }
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::between::{Change, Rules, under};
-use support::{Bench, Handle, Random, Storage};
+use support::{ACCOUNT, Bench, Handle, Random, Storage};
 use weir_engine::stream::{Purge, StreamConfig};
 use weir_engine::{Backend, Error, Kind, Kv, KvWrite, Log, LogId, LogOptions, Result, SECOND};
 
@@ -181,10 +181,16 @@ fn live(stream: &Handle) -> BTreeMap<u64, Vec<u8>> {
 /// Asks until the shard has its storage again.
 fn wait_until_open(bench: &Bench, name: &str) -> Handle {
     for _ in 0..400 {
-        if let Some(stream) = bench.find(name)
-            && stream.call(|shard, id| Ok(shard.stream(id).is_ok())).unwrap_or(false)
-        {
-            return stream;
+        match bench.store().catalogue().get(ACCOUNT, name) {
+            // It is tried again after a while.
+            Some(entry) if entry.offline.is_some() => bench.skip(8 * SECOND),
+            _ => {
+                if let Some(stream) = bench.find(name)
+                    && stream.call(|shard, id| Ok(shard.stream(id).is_ok())).unwrap_or(false)
+                {
+                    return stream;
+                }
+            }
         }
         std::thread::sleep(Duration::from_millis(10));
     }

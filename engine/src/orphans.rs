@@ -57,6 +57,9 @@ fn look_at(
             None
         }
     };
+    if is_unread(env, shards, id, label.as_ref()) {
+        return Ok(None);
+    }
     let existing = LogOptions {
         existing: true,
         ..LogOptions::default()
@@ -98,6 +101,28 @@ fn look_at(
         _ => tracing::error!("{text}"),
     }
     Ok(Some(finding(text, vec![concerned], now)))
+}
+
+/// Whether a log may be that of a stream which only a journal tells of that cannot be read. If its label says so, the stream is
+/// shown.
+fn is_unread(env: &Environment, shards: &mut [Shard], id: LogId, label: Option<&LogLabel>) -> bool {
+    let Some(label) = label else {
+        let unread = shards.iter().any(Shard::is_unread);
+        if unread {
+            tracing::warn!(log = %id, "it is not known whose log this is until all journals can be read");
+        }
+        return unread;
+    };
+    let number = crate::store::shard_for(&label.account, &label.name, shards.len());
+    let Some(shard) = shards.get_mut(number).filter(|shard| shard.is_unread()) else {
+        return false;
+    };
+    if env.catalogue.get(&label.account, &label.name).is_none()
+        && let Some(snapshot) = label.snapshot(number, Seq::MAX)
+    {
+        shard.name_stream(&snapshot);
+    }
+    true
 }
 
 fn finding(text: String, concerned: Vec<Concerned>, now: NanoTime) -> Finding {

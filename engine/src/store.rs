@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod environment;
+mod read_log;
 mod stats;
 
 use std::ops::ControlFlow;
@@ -29,6 +30,7 @@ use crate::words;
 pub(crate) use catalogue::FIRST_STREAM_ID;
 pub use catalogue::{Catalogue, StreamEntry};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
+pub(crate) use read_log::ReadLog;
 pub(crate) use stats::Pools;
 pub use stats::{Capacity, StreamStats};
 
@@ -69,6 +71,9 @@ pub struct StoreOptions {
     /// The backends that have files already. Their logs are compared with the catalogue and keep their ids for themselves, even
     /// where the catalogue has lost every stream that uses the backend.
     pub there: Vec<BackendKind>,
+    /// Opens a backend to look at what it holds, beside one that is open: with this, streams can be read whose journal cannot be
+    /// opened or written.
+    pub read: Option<OpenBackend>,
 }
 
 impl StoreOptions {
@@ -86,6 +91,7 @@ impl StoreOptions {
             queue: QueueLimits::default(),
             segment_bytes: LogOptions::default().segment_bytes,
             there: Vec::new(),
+            read: None,
         }
     }
 }
@@ -173,10 +179,13 @@ impl Store {
         let count = shard_count(&env, wished)?;
         take_findings(&env, now)?;
         let mut opened = (0..count)
-            .map(|number| Shard::open(number, env.clone(), now))
+            .map(|number| Shard::open_or_suspend(number, &env, now))
             .collect::<Result<Vec<_>>>()?;
-        forget_settled(&env)?;
-        opened.iter_mut().try_for_each(Shard::drop_unfinished)?;
+        if !opened.iter().any(Shard::is_suspended) {
+            forget_settled(&env)?;
+        }
+        let mut serving = opened.iter_mut().filter(|shard| !shard.is_suspended());
+        serving.try_for_each(Shard::drop_unfinished)?;
         crate::orphans::look_for_orphans(&env, &mut opened, now)?;
         env.starting.store(false, Ordering::Release);
         let mut shards = Vec::new();

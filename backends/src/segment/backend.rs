@@ -115,8 +115,20 @@ impl SegmentBackend {
     /// # Errors
     /// If the directory is not a store or cannot be read.
     pub fn open_read_only(dir: &Path) -> Result<Self> {
+        Self::open_read_only_with(dir, Arc::new(RealFiles))
+    }
+
+    /// As [`open_read_only`](Self::open_read_only), of a disk in memory.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn open_read_only_on(disk: &Arc<super::disk::SimulatedDisk>, dir: &Path) -> Result<Self> {
+        Self::open_read_only_with(dir, disk.clone())
+    }
+
+    fn open_read_only_with(dir: &Path, files: Arc<dyn Files>) -> Result<Self> {
         let logs_dir = dir.join("logs");
-        let files = Arc::new(RealFiles);
         if !files.is_dir(&logs_dir) {
             return Err(Error::invalid(format!(
                 "{} is not a store of the segment backend: it has no directory `logs`",

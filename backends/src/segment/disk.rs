@@ -873,10 +873,13 @@ impl Files for SimulatedDisk {
     }
 
     /// Of this process and no other: a store that was not let go of cannot be opened again.
-    fn lock(&self, _path: &Path, _shared: bool) -> io::Result<Option<Lock>> {
+    fn lock(&self, _path: &Path, shared: bool) -> io::Result<Option<Lock>> {
         let mut state = self.state.lock();
         if state.locked.upgrade().is_some() {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return match shared {
+                true => Ok(None),
+                false => Err(io::ErrorKind::WouldBlock.into()),
+            };
         }
         let lock = Arc::new(());
         state.locked = Arc::downgrade(&lock);

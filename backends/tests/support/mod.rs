@@ -152,6 +152,8 @@ impl Bench {
                 None => backend,
             })
         });
+        let (folder, persistent) = (self.folder.path().to_owned(), self.persistent.clone());
+        let read: OpenBackend = Box::new(move |kind| read_only(kind, storage, &folder, &persistent));
         let (clock, steady) = (self.clock.clone(), self.clock.clone());
         let options = StoreOptions {
             shards: self.shards,
@@ -160,6 +162,7 @@ impl Bench {
             there: self.there(),
             capacity: self.capacity,
             batches: self.batches,
+            read: Some(read),
             monotonic: Some(Arc::new(move || {
                 let (day, stepped) = *steady.lock();
                 day - stepped
@@ -297,6 +300,25 @@ fn backend(
         BackendKind::RocksDb => {
             return Err(weir_engine::Error::unsupported("built without rocksdb"));
         }
+    })
+}
+
+fn read_only(
+    kind: BackendKind,
+    storage: Storage,
+    folder: &Path,
+    persistent: &Arc<MemoryBackend>,
+) -> Result<Arc<dyn Backend>> {
+    Ok(match kind {
+        BackendKind::Segment if storage != Storage::Persistent => {
+            Arc::new(SegmentBackend::open_read_only(&folder.join("segment"))?)
+        }
+        #[cfg(feature = "rocksdb")]
+        BackendKind::RocksDb => Arc::new(weir_backends::rocks::RocksBackend::open_read_only(
+            &folder.join("rocksdb"),
+            &weir_backends::rocks::RocksOptions::default(),
+        )?),
+        _ => backend(kind, storage, folder, persistent)?,
     })
 }
 

@@ -165,6 +165,7 @@ impl JetStream {
                 entropy: rand::random(),
                 monotonic: Some(Arc::new(move || nanos(started.elapsed()))),
                 there: StoreDir::new(&folder).there(),
+                read: Some(StoreDir::new(&folder).reader()),
                 ..StoreOptions::new(Arc::new(now))
             };
             let store = Store::open(opener, options, |_| Box::new(made.outlet()))?;

@@ -153,6 +153,9 @@ impl Shard {
     /// The last checkpoint: everything is on disk when it returns.
     pub(super) fn close(&mut self) -> Result<()> {
         self.offline.wait();
+        if self.suspended.is_some() {
+            return Ok(());
+        }
         self.journal.sync()?;
         // One that is being written must not put its snapshots over the last ones.
         self.checkpointed()?;

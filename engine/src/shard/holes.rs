@@ -253,7 +253,8 @@ impl Shard {
     }
 
     fn keep(&self, key: &str, finding: Finding) -> Result<()> {
-        if self.env.catalogue.has_finding(key) {
+        // What only reads leaves it to the opening that keeps it.
+        if self.env.is_reading() || self.env.catalogue.has_finding(key) {
             return Ok(());
         }
         tracing::error!("{finding}");

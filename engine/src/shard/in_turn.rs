@@ -53,6 +53,7 @@ impl InTurn<'_, '_> {
         config: StreamConfig,
         settings: Settings,
     ) -> Result<LogId> {
+        self.shard.check_creation(settings.is_journaled())?;
         if settings.is_journaled() {
             self.shard.need_room(id, NEW_STREAM_BYTES, self.turn.now)?;
         }
@@ -126,6 +127,9 @@ impl InTurn<'_, '_> {
 
     /// Deletes a stream that is offline, whatever is wrong with it.
     fn delete_offline(&mut self, id: LogId) -> Result<()> {
+        if let Some(error) = self.shard.suspension() {
+            return Err(error);
+        }
         let entry = self.shard.forget_offline(id)?.ok_or(reject::STREAM_NOT_FOUND)?;
         self.turn.commands.delete_stream(id, self.turn.now);
         self.turn.sync = true;

@@ -20,6 +20,7 @@ mod room;
 mod runner;
 pub mod snapshot;
 mod steps;
+mod suspended;
 pub(crate) mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -41,6 +42,7 @@ use emit::{ConsumerName, Emit, Status, Ticket};
 use offline::OfflineStreams;
 use room::Room;
 pub(crate) use runner::Runner;
+use suspended::Suspended;
 use turn::Turn;
 
 /// Bytes of one stream's log that are moved at a time to reclaim storage.
@@ -53,6 +55,8 @@ pub(crate) struct Shard {
     number: usize,
     env: Arc<Environment>,
     journal: Box<dyn Log>,
+    /// Why there is no journal, if there is none.
+    suspended: Option<Suspended>,
     /// The last journal record written.
     position: Seq,
     streams: BTreeMap<LogId, Stream>,
@@ -99,7 +103,7 @@ impl Shard {
     /// # Errors
     /// If the whole shard must be opened anew; what is left of `inputs` was not done then.
     fn apply(&mut self, inputs: &mut dyn Iterator<Item = Input>, turn: &mut Turn<'_>) -> Result<()> {
-        if self.generation != self.env.generation() {
+        if self.suspended.is_none() && self.generation != self.env.generation() {
             return Err(Error::new(
                 Kind::Poisoned,
                 "another shard found that the store must be opened anew",
@@ -370,7 +374,11 @@ impl Shard {
             moving,
             first,
             self.sync_due,
-            self.offline.next_retry(),
+            // A suspended shard opens all its streams anew, or none.
+            match &self.suspended {
+                Some(suspended) => Some(suspended.retry_at()),
+                None => self.offline.next_retry(),
+            },
             self.room.next_look(),
         ]
         .into_iter()
@@ -448,7 +456,9 @@ impl Shard {
 
     /// Tells a publisher that the stream is offline. A stream that is gone has no names to answer with.
     fn refuse_offline(&self, id: LogId, ticket: Ticket, turn: &mut Turn<'_>) {
-        let Some(error) = self.offline.refusal(id) else { return };
+        let Some(error) = self.suspension().or_else(|| self.offline.refusal(id)) else {
+            return;
+        };
         let Some((account, stream)) = self.names(id) else {
             return;
         };
@@ -462,7 +472,7 @@ impl Shard {
 
     /// Ends a pull request of a stream that is offline.
     fn refuse_pull(&self, id: LogId, consumer: &[u8], to: bytes::Bytes, turn: &mut Turn<'_>) {
-        if !self.offline.contains(id) {
+        if self.suspended.is_none() && !self.offline.contains(id) {
             return;
         }
         let Some((account, stream)) = self.names(id) else {
@@ -484,8 +494,13 @@ impl Shard {
 
     /// Why a stream cannot be worked on: it is offline, or there is none.
     fn missing(&self, id: LogId) -> Error {
-        let offline = self.offline.refusal(id);
-        offline.unwrap_or_else(|| reject::STREAM_NOT_FOUND.into())
+        match self.suspension() {
+            Some(error) if self.offline.contains(id) => error,
+            _ => self
+                .offline
+                .refusal(id)
+                .unwrap_or_else(|| reject::STREAM_NOT_FOUND.into()),
+        }
     }
 }
 

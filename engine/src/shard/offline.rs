@@ -16,7 +16,7 @@ use crate::shard::recover;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::shard::turn::Turn;
 use crate::shard::{Input, Shard, ShardHandle};
-use crate::store::{Environment, StreamEntry};
+use crate::store::{Catalogue, Environment, StreamEntry};
 use crate::stream::Stream;
 use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
 
@@ -102,6 +102,33 @@ impl OfflineStreams {
         self.streams.values().map(|offline| offline.saved).min()
     }
 
+    /// Adds a stream of a shard that is suspended, and shows it as offline.
+    pub fn suspend(&mut self, mut entry: StreamEntry, why: &Arc<str>, frozen: Option<Box<Stream>>, shown: &Catalogue) {
+        entry.offline = Some(why.clone());
+        shown.put(entry.clone());
+        self.streams.insert(
+            entry.id,
+            Offline {
+                entry,
+                why: why.clone(),
+                saved: 0,
+                last: 0,
+                retry_at: NanoTime::MAX,
+                wait: RETRY_FIRST,
+                frozen,
+            },
+        );
+    }
+
+    /// Shows another reason for those that are offline for this one.
+    pub fn retell(&mut self, before: &Arc<str>, why: &Arc<str>, shown: &Catalogue) {
+        for offline in self.streams.values_mut().filter(|offline| offline.why == *before) {
+            offline.why = why.clone();
+            offline.entry.offline = Some(why.clone());
+            shown.put(offline.entry.clone());
+        }
+    }
+
     /// The time of the day has stepped.
     pub fn step(&mut self, step: Nanos) {
         for offline in self.streams.values_mut() {
@@ -160,13 +187,20 @@ impl Shard {
 
     /// Notes a stream that could not be opened: only its last snapshot tells of it.
     pub(crate) fn note_offline(&mut self, snapshot: &StreamSnapshot, error: &Error, now: NanoTime) {
+        let entry = self.entry_of(snapshot);
+        let position = snapshot.position;
+        self.set_offline(entry, error, (position, position), now, None);
+    }
+
+    /// What the catalogue shows of a stream of which there is only this.
+    pub(super) fn entry_of(&self, snapshot: &StreamSnapshot) -> StreamEntry {
         let id = LogId(snapshot.id);
         let stats = self.env.pools.stats(snapshot.config.storage);
         match recover::saved_ledger(&self.env, id) {
             Ok(ledger) => stats.set_lost(ledger.messages()),
             Err(error) => tracing::error!(stream = %snapshot.name, "what it has lost: {error}"),
         }
-        let entry = StreamEntry {
+        StreamEntry {
             id,
             shard: self.number,
             account: snapshot.account.as_str().into(),
@@ -176,9 +210,7 @@ impl Shard {
             created: snapshot.created,
             stats,
             offline: None,
-        };
-        let position = snapshot.position;
-        self.set_offline(entry, error, (position, position), now, None);
+        }
     }
 
     /// Shows a stream as offline. `journal` is up to where its last snapshot covers the journal, and its last record there.
@@ -221,7 +253,7 @@ impl Shard {
 
     /// Begins to open the stream anew whose turn it is.
     pub(super) fn retry_offline(&mut self, now: NanoTime, handle: &ShardHandle) {
-        if self.offline.next_retry().is_none_or(|due| due > now) {
+        if self.suspended.is_some() || self.offline.next_retry().is_none_or(|due| due > now) {
             return;
         }
         let next = self

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::backend::{Direction, LogOptions, LogReader, Want};
+use crate::backend::{Direction, Log, LogOptions, LogReader, Recovery, Want};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::shard::checkpoint::Checkpoint;
@@ -36,7 +36,6 @@ impl Shard {
     /// # Errors
     /// If the journal or the catalogue cannot be read, or a backend must be opened anew.
     pub fn open(number: usize, env: Arc<Environment>, now: NanoTime) -> Result<Self> {
-        let generation = env.generation();
         let root = env.backend(BackendKind::Segment)?;
         if let Some(bytes) = root.kv().get(LAST_ID_KEY)?
             && let Ok(last) = <[u8; 8]>::try_from(&bytes[..])
@@ -49,22 +48,18 @@ impl Shard {
             ..LogOptions::default()
         };
         let (journal, recovery) = root.open(journal_id(number), &options)?;
-        if recovery.torn_bytes > 0 {
-            tracing::info!(
-                shard = number,
-                bytes = recovery.torn_bytes,
-                "cut an unfinished write off the journal: nobody was answered for it"
-            );
-        }
-        for damage in &recovery.damage {
-            tracing::error!(shard = number, "damaged journal: {damage}");
-        }
-        let position = journal.reader().extent().last;
-        let mut shard = Self {
+        Self::open_on(number, env, journal, &recovery, now)
+    }
+
+    /// A shard of which nothing is known.
+    pub(super) fn empty(number: usize, env: Arc<Environment>, journal: Box<dyn Log>) -> Self {
+        Self {
             number,
+            generation: env.generation(),
             env,
+            position: journal.reader().extent().last,
             journal,
-            position,
+            suspended: None,
             streams: Default::default(),
             offline: Default::default(),
             room: Default::default(),
@@ -81,8 +76,31 @@ impl Shard {
             checkpoint: Checkpoint::default(),
             moving: None,
             moved_bytes: 0,
-            generation,
-        };
+        }
+    }
+
+    /// Opens a shard on its journal, which was opened.
+    ///
+    /// # Errors
+    /// As [`Shard::open`].
+    pub(super) fn open_on(
+        number: usize,
+        env: Arc<Environment>,
+        journal: Box<dyn Log>,
+        recovery: &Recovery,
+        now: NanoTime,
+    ) -> Result<Self> {
+        if recovery.torn_bytes > 0 && !env.is_reading() {
+            tracing::info!(
+                shard = number,
+                bytes = recovery.torn_bytes,
+                "cut an unfinished write off the journal: nobody was answered for it"
+            );
+        }
+        for damage in &recovery.damage {
+            tracing::error!(shard = number, "damaged journal: {damage}");
+        }
+        let mut shard = Self::empty(number, env, journal);
         shard.load_snapshots(now)?;
         if recovery.created && shard.covered()? > Some(0) {
             let text = format!("the journal of shard {number} is missing: what no checkpoint has is lost");
@@ -93,6 +111,9 @@ impl Shard {
         for id in shard.ids() {
             let settled = shard.on_stream(id, |stream| settle(stream, now));
             shard.keep_or_note(id, settled, now)?;
+        }
+        if shard.env.is_reading() {
+            return Ok(shard);
         }
         let mut kept = false;
         for (&id, stream) in &mut shard.streams {
@@ -132,19 +153,7 @@ impl Shard {
                 return Err(error);
             }
         };
-        for (id, settings) in self.doomed.drain(..) {
-            if !settings.is_journaled() {
-                fresh.doomed.push((id, settings));
-            }
-        }
-        for (id, mut stream) in std::mem::take(&mut self.streams) {
-            stream.touched = true;
-            fresh.touched.push(id);
-            if stream.is_removing() {
-                fresh.unfinished.push(id);
-            }
-            fresh.streams.insert(id, stream);
-        }
+        fresh.take_over_memory(self);
         fresh.drop_unfinished()?;
         // Streams that were made in the turn that failed are not there.
         for entry in fresh.env.catalogue.all() {
@@ -158,6 +167,23 @@ impl Shard {
         fresh.schedule(now);
         *self = fresh;
         Ok(())
+    }
+
+    /// Takes over the streams in memory, which are all that the other has.
+    pub(super) fn take_over_memory(&mut self, other: &mut Self) {
+        for (id, settings) in other.doomed.drain(..) {
+            if !settings.is_journaled() {
+                self.doomed.push((id, settings));
+            }
+        }
+        for (id, mut stream) in std::mem::take(&mut other.streams) {
+            stream.touched = true;
+            self.touched.push(id);
+            if stream.is_removing() {
+                self.unfinished.push(id);
+            }
+            self.streams.insert(id, stream);
+        }
     }
 
     /// Up to which record checkpoints cover the journal, if one says so.
@@ -248,7 +274,9 @@ impl Shard {
         let Err(error) = outcome else { return Ok(()) };
         if error.kind == Kind::Full {
             // The stream has it all in memory, and the journal keeps it until there is room.
-            self.not_written(id, error, now);
+            if !self.env.is_reading() {
+                self.not_written(id, error, now);
+            }
             return Ok(());
         }
         let Some(stream) = self.streams.remove(&id) else {
@@ -295,7 +323,9 @@ impl Shard {
             self.write_logs(now)?;
             Ok(ControlFlow::Continue(()))
         })?;
-        if let Some((position, messages)) = cut {
+        if let Some((position, messages)) = cut
+            && !self.env.is_reading()
+        {
             tracing::info!(
                 shard = self.number,
                 messages,
@@ -393,6 +423,9 @@ impl Shard {
             },
         };
         self.env.catalogue.remove(&account, &name, id);
+        if self.env.is_reading() {
+            return Ok(true);
+        }
         // The process that wrote it may have come no further: the log may go only once the deletion is on disk.
         match self.journal.sync() {
             Ok(()) => self.remove_log(id, &settings),

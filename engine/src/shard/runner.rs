@@ -20,8 +20,6 @@ use crate::shard::{Input, Shard, ShardHandle, pulls_end};
 const TURN_INPUTS: usize = 16 << 10;
 /// The longest sleep: deadlines far away are looked at again after it, so that a change of the clock does no harm.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// How long a shard whose storage failed waits before it tries to open it anew.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The thread's loop.
 pub(crate) struct Runner {
@@ -37,8 +35,6 @@ pub(crate) struct Runner {
     emits: Vec<Emit>,
     /// What ids are made of.
     entropy: u64,
-    /// Storage failed so, and could not be opened anew yet.
-    broken: Option<Error>,
     /// How often its shard was opened anew.
     #[cfg(feature = "conformance")]
     openings: u64,
@@ -63,7 +59,6 @@ impl Runner {
             backlog: std::collections::VecDeque::new(),
             commands: Commands::default(),
             emits: Vec::new(),
-            broken: None,
             #[cfg(feature = "conformance")]
             openings: 0,
         }
@@ -77,11 +72,11 @@ impl Runner {
         self.shard.offline.wait();
     }
 
-    /// Takes what came and does one turn, or, where storage is broken, tries once to open it anew. Waits for something to
-    /// do if told to. Answers whether the shard goes on.
+    /// Takes what came and does one turn. Waits for something to do if told to. A suspended shard is opened anew before, if
+    /// it is time for that, or nothing is waited for. Answers whether the shard goes on.
     pub fn go_round(&mut self, wait: bool) -> bool {
-        if let Some(error) = self.broken.take() {
-            return self.reopen(error, wait);
+        if self.shard.is_suspended() && (!wait || self.shard.is_due_to_open(self.clocks.now())) {
+            self.reopen(None);
         }
         let inputs = self.gather(wait);
         if inputs.iter().flatten().any(|input| matches!(input, Input::Abandon)) {
@@ -96,7 +91,8 @@ impl Runner {
                 return false;
             }
             self.let_go(&error);
-            return self.reopen(error, wait);
+            self.reopen(Some(&error));
+            return true;
         }
         if closing && let Err(error) = self.shard.close() {
             tracing::error!(shard = self.shard.number, "closing: {error}");
@@ -107,7 +103,7 @@ impl Runner {
     /// Whether storage failed, and could not be opened anew yet.
     #[cfg(feature = "conformance")]
     pub fn is_broken(&self) -> bool {
-        self.broken.is_some()
+        self.shard.is_suspended()
     }
 
     /// Its shard, and how often that was opened anew.
@@ -212,40 +208,29 @@ impl Runner {
         }
     }
 
-    /// Throws away what is in memory and opens everything anew from disk; where that fails, it is tried again in a while,
-    /// and whoever asks for something meanwhile is told the error. Answers whether the shard goes on.
-    fn reopen(&mut self, error: Error, wait: bool) -> bool {
+    /// Throws away what is in memory and opens everything anew from disk. Where that fails, the shard is suspended.
+    fn reopen(&mut self, error: Option<&Error>) {
         #[cfg(feature = "conformance")]
         {
             self.openings += 1;
         }
         let now = self.clocks.now();
-        match contained(|| self.shard.reopen(now)) {
+        let was_suspended = self.shard.is_suspended();
+        let events = match contained(|| self.shard.reopen(now)) {
             Ok(()) => {
                 tracing::warn!(shard = self.shard.number, "storage opened anew");
                 self.shard.env.catalogue.set_trouble(self.shard.number, None);
-                return true;
-            }
-            Err(again) => {
-                tracing::error!(shard = self.shard.number, "cannot open storage anew: {again}");
-                let why = format!("storage failed: {error}; opening it anew: {again}");
-                self.shard.env.catalogue.set_trouble(self.shard.number, Some(why));
-            }
-        }
-        let mut wait = if wait { REOPEN_AFTER } else { Duration::ZERO };
-        while let Ok(inputs) = self.receiver.recv_timeout(wait) {
-            wait = wait.min(Duration::from_millis(1));
-            self.load.taken(&inputs);
-            for input in inputs {
-                if matches!(input, Input::Close | Input::Abandon) {
-                    return false;
+                match was_suspended {
+                    true => self.shard.online(),
+                    false => Vec::new(),
                 }
-                self.refuse(input, &error);
             }
-            self.outlet.flush();
+            Err(again) => self.shard.suspend(error, &again, now),
+        };
+        for event in events {
+            self.outlet.emit(Emit::Event(event));
         }
-        self.broken = Some(error);
-        true
+        self.outlet.flush();
     }
 
     /// Tells the sender of an input that storage failed.

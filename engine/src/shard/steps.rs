@@ -70,6 +70,9 @@ impl Shard {
         self.sync_due = self.sync_due.map(|due| due.saturating_add(step));
         self.room.step(step);
         self.offline.step(step);
+        if let Some(suspended) = &mut self.suspended {
+            suspended.step(step);
+        }
         let ids: Vec<_> = self.streams.keys().copied().collect();
         for id in ids {
             if let Some(stream) = self.touch(id) {

@@ -19,6 +19,9 @@ use crate::words;
 /// The first log id that is not a journal's.
 pub(crate) const FIRST_STREAM_ID: u64 = 256;
 
+/// More ids than a journal can name.
+const SKIPPED_IDS: u64 = 1 << 32;
+
 /// Offline streams, and findings, that one text of health names; of more than these only the number is told.
 const TROUBLES_NAMED: usize = 3;
 
@@ -109,6 +112,13 @@ impl Catalogue {
     /// All streams, by account and name.
     pub fn all(&self) -> Vec<Arc<StreamEntry>> {
         self.streams.read().values().cloned().collect()
+    }
+
+    /// The journaled streams of a shard.
+    pub(crate) fn journaled_of(&self, shard: usize) -> Vec<Arc<StreamEntry>> {
+        let streams = self.streams.read();
+        let own = streams.values().filter(|entry| entry.shard == shard);
+        own.filter(|entry| entry.settings.is_journaled()).cloned().collect()
     }
 
     /// What is wrong with the store: shards whose storage failed and could not be opened anew yet, streams that are
@@ -215,6 +225,11 @@ impl Catalogue {
         if id.0 <= NUMBER_MAX {
             self.last_id.fetch_max(id.0, Ordering::Relaxed);
         }
+    }
+
+    /// A journal that may name ids which nothing else does cannot be read: none of those is given out.
+    pub(crate) fn skip_ids(&self) {
+        self.last_id.fetch_add(SKIPPED_IDS, Ordering::Relaxed);
     }
 
     /// The stream with that log.

@@ -14,6 +14,7 @@ use crate::finding::{FINDING_PREFIX, Finding};
 use crate::index::{Index, Records};
 use crate::shard::errand::Errands;
 use crate::shard::label::LogLabel;
+use crate::store::read_log::ReadLog;
 use crate::store::{Catalogue, Clock, OpenBackend, Pools, StoreOptions};
 use crate::stream::message::{has_life, life_in};
 use crate::stream::messages::{Identity, Messages};
@@ -26,7 +27,11 @@ const PAGED_CACHE_BYTES: usize = 8 << 20;
 
 /// What the shards of a store share.
 pub(crate) struct Environment {
-    open: OpenBackend,
+    open: Arc<OpenBackend>,
+    /// Opens backends to look at what they hold.
+    read: Option<Arc<OpenBackend>>,
+    /// Why nothing is written, if all is opened only to be read.
+    reading: Option<Arc<str>>,
     opened: Mutex<HashMap<BackendKind, Arc<dyn Backend>>>,
     /// How often the backends had to be opened anew.
     generation: AtomicU64,
@@ -56,7 +61,9 @@ impl Environment {
     /// With nothing opened yet.
     pub fn new(open: OpenBackend, options: StoreOptions, errands: Errands) -> Arc<Self> {
         Arc::new(Self {
-            open,
+            open: Arc::new(open),
+            read: options.read.map(Arc::new),
+            reading: None,
             opened: Mutex::default(),
             generation: AtomicU64::new(0),
             starting: AtomicBool::new(true),
@@ -70,6 +77,32 @@ impl Environment {
             segment_bytes: options.segment_bytes,
             errands,
         })
+    }
+
+    /// The same, for reading only; `None` if the backends cannot be opened so.
+    pub fn to_read(&self, why: &Arc<str>) -> Option<Arc<Self>> {
+        Some(Arc::new(Self {
+            open: self.read.clone()?,
+            read: None,
+            reading: Some(why.clone()),
+            opened: Mutex::default(),
+            generation: AtomicU64::new(0),
+            starting: AtomicBool::new(true),
+            catalogue: self.catalogue.clone(),
+            clock: self.clock.clone(),
+            monotonic: self.monotonic.clone(),
+            checkpoint_bytes: self.checkpoint_bytes,
+            batches: self.batches.clone(),
+            pools: self.pools.clone(),
+            entropy: self.entropy,
+            segment_bytes: self.segment_bytes,
+            errands: Errands::default(),
+        }))
+    }
+
+    /// Whether all is opened only to be read: nothing is written then, and nothing found is kept.
+    pub fn is_reading(&self) -> bool {
+        self.reading.is_some()
     }
 
     /// A backend, opened if it was not yet.
@@ -144,11 +177,15 @@ impl Environment {
             segment_bytes: self.segment_bytes,
             ..LogOptions::default()
         };
-        let (log, recovery) = backend.open(who.id, &options)?;
+        let opened = backend.open(who.id, &options);
+        let (log, recovery) = match &self.reading {
+            Some(why) => ReadLog::of(opened, log.existing, why)?,
+            None => opened?,
+        };
         if let Some(label) = &recovery.label {
             LogLabel::check(label, &who)?;
         }
-        if recovery.torn_bytes > 0 {
+        if recovery.torn_bytes > 0 && !self.is_reading() {
             tracing::warn!(stream = %who.name, bytes = recovery.torn_bytes, "cut an unfinished write off the log");
         }
         for damage in &recovery.damage {

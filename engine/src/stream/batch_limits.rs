@@ -32,7 +32,7 @@ impl Default for BatchLimits {
 }
 
 /// How many batches are open in all streams of a store, and how many may be.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OpenBatches {
     pub(super) atomic: Arc<AtomicUsize>,
     pub(super) fast: Arc<AtomicUsize>,

@@ -1,0 +1,252 @@
+//! A shard whose journal cannot be opened, or not be written, as on a file system that became read-only. Nothing of what a
+//! journal tells of is changed then: the shard's streams are offline, and read as far as the disk gives them. Streams in
+//! memory go on. Nothing on disk is touched; from time to time it is tried to open the shard as it should be.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::backend::{LogOptions, Recovery};
+use crate::error::{Error, Kind, Result};
+use crate::shard::Shard;
+use crate::shard::emit::Event;
+use crate::shard::offline::contained;
+use crate::shard::recover::journal_id;
+use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
+use crate::store::{ClosedLog, Environment, ReadLog, StreamEntry};
+use crate::stream::settings::BackendKind;
+use crate::types::{LogId, NanoTime, Nanos, SECOND};
+
+/// How long such a shard waits before it is opened anew, the first time; twice as long each time after. Trying costs
+/// little, as it ends at the journal.
+const RETRY_FIRST: Nanos = SECOND;
+/// The longest that it waits.
+const RETRY_MAX: Nanos = 8 * SECOND;
+
+/// Why a shard is suspended, and until when.
+pub(super) struct Suspended {
+    why: Arc<str>,
+    /// What failed first, if it was open before.
+    cause: Option<String>,
+    /// Whether all its streams are known: not if a start could not read the journal that may name more.
+    knows_streams: bool,
+    retry_at: NanoTime,
+    wait: Nanos,
+}
+
+impl Suspended {
+    fn new(why: Arc<str>, cause: Option<String>, knows_streams: bool, now: NanoTime) -> Self {
+        Self {
+            why,
+            cause,
+            knows_streams,
+            retry_at: now.saturating_add(RETRY_FIRST),
+            wait: RETRY_FIRST,
+        }
+    }
+
+    /// What is answered to those who want to change something.
+    pub fn refusal(&self) -> Error {
+        Error::new(Kind::Io, &*self.why)
+    }
+
+    /// When it is tried again to open the shard.
+    pub fn retry_at(&self) -> NanoTime {
+        self.retry_at
+    }
+
+    /// The time of the day has stepped.
+    pub fn step(&mut self, step: Nanos) {
+        self.retry_at = self.retry_at.saturating_add(step);
+    }
+}
+
+impl Shard {
+    /// Opens a shard at the start of a store. One that cannot be opened is suspended.
+    ///
+    /// # Errors
+    /// If not even the catalogue can be read.
+    pub(crate) fn open_or_suspend(number: usize, env: &Arc<Environment>, now: NanoTime) -> Result<Self> {
+        let error = match Self::open(number, env.clone(), now) {
+            Ok(shard) => return Ok(shard),
+            Err(error) => error,
+        };
+        let why = reason(number, None, &error);
+        let mut shard = Self::empty(number, env.clone(), Box::new(ClosedLog));
+        let has_journal = shard.take_readable(&why, now);
+        if !has_journal {
+            shard.name_streams(&why)?;
+            // The journal may name logs that nothing else does, and that are gone by now.
+            env.catalogue.skip_ids();
+        }
+        shard.suspended = Some(Suspended::new(why.clone(), None, has_journal, now));
+        tracing::error!(shard = number, "{why}");
+        env.catalogue.set_trouble(number, Some(why.to_string()));
+        Ok(shard)
+    }
+
+    /// Why nothing can be written, if that is so.
+    pub(super) fn suspension(&self) -> Option<Error> {
+        self.suspended.as_ref().map(Suspended::refusal)
+    }
+
+    /// Whether the shard is suspended.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended.is_some()
+    }
+
+    /// Whether the shard is suspended and may have streams that are not known.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.suspended
+            .as_ref()
+            .is_some_and(|suspended| !suspended.knows_streams)
+    }
+
+    /// Whether it is time to open a suspended shard anew.
+    pub(super) fn is_due_to_open(&self, now: NanoTime) -> bool {
+        self.suspended
+            .as_ref()
+            .is_some_and(|suspended| suspended.retry_at <= now)
+    }
+
+    /// Opening the shard anew failed, `again` if there was a first `error`: suspends it, unless it is already. Answers what is to be told.
+    pub(super) fn suspend(&mut self, error: Option<&Error>, again: &Error, now: NanoTime) -> Vec<Event> {
+        let before = self.suspended.as_ref().and_then(|suspended| suspended.cause.clone());
+        let cause = before.or_else(|| error.map(ToString::to_string));
+        let why = reason(self.number, cause.as_deref(), again);
+        self.env.catalogue.set_trouble(self.number, Some(why.to_string()));
+        if let Some(suspended) = &mut self.suspended {
+            suspended.wait = suspended.wait.saturating_mul(2).min(RETRY_MAX);
+            suspended.retry_at = now.saturating_add(suspended.wait);
+            if suspended.why != why {
+                tracing::error!(shard = self.number, "{why}");
+                let before = std::mem::replace(&mut suspended.why, why.clone());
+                self.offline.retell(&before, &why, &self.env.catalogue);
+            }
+            return Vec::new();
+        }
+        tracing::error!(shard = self.number, "{why}");
+        let mut fresh = Self::empty(self.number, self.env.clone(), Box::new(ClosedLog));
+        let has_journal = fresh.take_readable(&why, now);
+        let mut events = Vec::new();
+        for entry in self.env.catalogue.journaled_of(self.number) {
+            if !fresh.offline.contains(entry.id) {
+                if has_journal {
+                    // It was made in the turn that failed.
+                    self.env.catalogue.remove(&entry.account, &entry.name, entry.id);
+                    continue;
+                }
+                let entry = StreamEntry::clone(&entry);
+                fresh.offline.suspend(entry, &why, None, &self.env.catalogue);
+            }
+            events.push(Event::StreamOffline {
+                account: entry.account.clone(),
+                stream: entry.name.clone(),
+                reason: why.clone(),
+            });
+        }
+        fresh.suspended = Some(Suspended::new(why, cause, true, now));
+        fresh.take_over_memory(self);
+        fresh.schedule(now);
+        *self = fresh;
+        events
+    }
+
+    /// Takes up what can be read of the shard's streams, all offline; answers whether that is all that the journal tells.
+    fn take_readable(&mut self, why: &Arc<str>, now: NanoTime) -> bool {
+        let Some((mut read, has_journal)) = read_streams(self.number, &self.env, why, now) else {
+            return false;
+        };
+        self.offline = std::mem::take(&mut read.offline);
+        for (_, mut stream) in std::mem::take(&mut read.streams) {
+            stream.messages.close();
+            stream.touched = false;
+            stream.note_stats();
+            let entry = StreamEntry::of(&stream, self.number);
+            self.offline
+                .suspend(entry, why, Some(Box::new(stream)), &self.env.catalogue);
+        }
+        has_journal
+    }
+
+    /// Shows the streams of the last checkpoint as offline that could not be read, and nothing of them.
+    fn name_streams(&mut self, why: &Arc<str>) -> Result<()> {
+        let mut snapshots = Vec::new();
+        let root = self.env.backend(BackendKind::Segment)?;
+        root.kv().scan(STREAM_PREFIX, None, &mut |_, value| {
+            // What is damaged is told when the shard is opened.
+            snapshots.extend(StreamSnapshot::read(value, None));
+            ControlFlow::Continue(())
+        })?;
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.shard == self.number) {
+            if !self.offline.contains(LogId(snapshot.id)) {
+                let entry = self.entry_of(snapshot);
+                self.offline.suspend(entry, why, None, &self.env.catalogue);
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows a stream as offline that the catalogue does not have: only the label of its log tells of it.
+    pub(crate) fn name_stream(&mut self, snapshot: &StreamSnapshot) {
+        if let Some(suspended) = &self.suspended {
+            let entry = self.entry_of(snapshot);
+            self.offline.suspend(entry, &suspended.why, None, &self.env.catalogue);
+        }
+    }
+
+    /// The streams that are online now, for those to be told who saw the rest of them offline or not at all.
+    pub(super) fn online(&self) -> Vec<Event> {
+        let journaled = self.streams.values().filter(|stream| stream.is_journaled());
+        journaled
+            .map(|stream| Event::StreamOnline {
+                account: stream.account().clone(),
+                stream: stream.name().clone(),
+            })
+            .collect()
+    }
+
+    /// Whether a new stream may be made.
+    ///
+    /// # Errors
+    /// The shard is suspended, and the stream would be journaled, or may have the name of one that is not known.
+    pub(super) fn check_creation(&self, journaled: bool) -> Result<()> {
+        match &self.suspended {
+            Some(suspended) if journaled || !suspended.knows_streams => Err(suspended.refusal()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn reason(number: usize, cause: Option<&str>, error: &Error) -> Arc<str> {
+    match cause {
+        Some(cause) => format!("storage thread {number} failed: {cause}; opening it anew: {error}"),
+        None => format!("storage thread {number} cannot be opened: {error}"),
+    }
+    .into()
+}
+
+/// Opens a shard for reading only; answers whether its journal could be read, too.
+fn read_streams(number: usize, env: &Arc<Environment>, why: &Arc<str>, now: NanoTime) -> Option<(Shard, bool)> {
+    let read = env.to_read(why)?;
+    let opened = contained(|| {
+        let root = read.backend(BackendKind::Segment)?;
+        let existing = LogOptions {
+            existing: true,
+            ..LogOptions::default()
+        };
+        match root.open(journal_id(number), &existing) {
+            Ok((journal, recovery)) => Ok((Shard::open_on(number, read.clone(), journal, &recovery, now)?, true)),
+            Err(error) => {
+                tracing::warn!(
+                    shard = number,
+                    "what its streams have is read without the journal: {error}"
+                );
+                let (nothing, recovery) = (ReadLog::of_nothing(why), Recovery::default());
+                Ok((Shard::open_on(number, read.clone(), nothing, &recovery, now)?, false))
+            }
+        }
+    });
+    opened
+        .inspect_err(|error| tracing::warn!(shard = number, "its streams cannot be read meanwhile: {error}"))
+        .ok()
+}
