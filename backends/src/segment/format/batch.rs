@@ -1,0 +1,213 @@
+//! Batches: the frames that are written together.
+
+use weir_engine::{Compression, Record, Seq};
+
+use super::erase::{EraseRun, encode_runs};
+use super::frame::{Frame, Kind};
+use super::{ALIGN, BEGIN_LEN, COMPRESS_MIN, FRAME_LEN, align, u64_at};
+
+/// What a `Begin` frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begin {
+    /// The batch's number; one more than the one before.
+    pub number: u64,
+    /// The highest batch known to be durable when this one was written.
+    pub durable: u64,
+    /// Bytes of the frames that follow and belong to the batch.
+    pub len: u64,
+    /// The log's last sequence once the batch is carried out.
+    pub last: Seq,
+    /// How many live records the log has once the batch is carried out, if that is stated: a log that has fewer has
+    /// lost some, and one that has more has lost removals.
+    pub count: Option<u64>,
+}
+
+impl Begin {
+    /// Reads it from a frame of that kind and its bytes.
+    pub fn of(frame: &Frame, raw: &[u8]) -> Option<Self> {
+        let head = frame.head(raw);
+        (frame.kind == Kind::Begin && head.len() == 16).then(|| Self {
+            number: frame.seq,
+            durable: u64::from_le_bytes(frame.time.to_le_bytes()),
+            len: u64::from(frame.body_len) * ALIGN,
+            last: u64_at(head, 0),
+            count: u64_at(head, 8).checked_sub(1),
+        })
+    }
+}
+
+/// Builds one batch for one place in one file. The buffer is kept from batch to batch.
+pub struct Encoder {
+    buf: Vec<u8>,
+    seed: u32,
+    at: u64,
+}
+
+impl Encoder {
+    /// Begins with an empty buffer.
+    pub fn new() -> Self {
+        Self {
+            buf: Vec::new(),
+            seed: 0,
+            at: 0,
+        }
+    }
+
+    /// Begins a batch that will lie at offset `at` of the file with that seed, leaving room for its `Begin` frame.
+    pub fn begin(&mut self, seed: u32, at: u64) {
+        // One huge batch must not pin its memory for ever.
+        if self.buf.capacity() > (8 << 20) {
+            self.buf = Vec::new();
+        }
+        self.buf.clear();
+        self.buf.resize(BEGIN_LEN, 0);
+        self.seed = seed;
+        self.at = at;
+    }
+
+    /// The offset in the file of the next frame.
+    pub fn position(&self) -> u64 {
+        self.at + self.buf.len() as u64
+    }
+
+    fn open(&mut self, head: &[u8]) -> (usize, u64) {
+        let (start, at) = (self.buf.len(), self.position());
+        self.buf.extend_from_slice(&[0; FRAME_LEN]);
+        self.buf.extend_from_slice(head);
+        (start, at)
+    }
+
+    fn pad(&mut self) {
+        let padding = align(self.buf.len() as u64) as usize - self.buf.len();
+        self.buf.extend_from_slice(&[0; ALIGN as usize][..padding]);
+    }
+
+    /// Adds a record; its head and body are within the limits of [`Record`].
+    pub fn record(&mut self, record: &Record<'_>, compression: Compression) {
+        let (start, at) = self.open(record.head);
+        let body_at = self.buf.len();
+        let codec = self.body(record.body, compression);
+        let stored = &self.buf[body_at..];
+        let frame = Frame {
+            kind: Kind::Record,
+            codec,
+            head_len: record.head.len() as u16,
+            stored_len: stored.len() as u32,
+            seq: record.seq,
+            time: record.time,
+            body_len: record.body.len() as u32,
+            body_crc: crc32c::crc32c(stored),
+        };
+        frame.seal(&mut self.buf, start, self.seed, at);
+        self.pad();
+    }
+
+    /// Adds a record whose body is stored already: for a rewrite.
+    pub fn copy(&mut self, frame: &Frame, raw: &[u8]) {
+        let (start, at) = self.open(frame.head(raw));
+        self.buf.extend_from_slice(frame.stored(raw));
+        frame.seal(&mut self.buf, start, self.seed, at);
+        self.pad();
+    }
+
+    /// Appends the body, compressed if that makes it smaller, and answers the codec.
+    fn body(&mut self, body: &[u8], compression: Compression) -> u8 {
+        if body.len() >= COMPRESS_MIN {
+            let at = self.buf.len();
+            let made = match compression {
+                Compression::None => None,
+                Compression::Lz4 => {
+                    let bound = lz4_flex::block::get_maximum_output_size(body.len());
+                    self.buf.resize(at + bound, 0);
+                    lz4_flex::block::compress_into(body, &mut self.buf[at..])
+                        .ok()
+                        .map(|n| (n, 1))
+                }
+                Compression::Zstd => {
+                    let bound = zstd::zstd_safe::compress_bound(body.len());
+                    self.buf.resize(at + bound, 0);
+                    // 1: the quickest of the ordinary levels; bodies are small and the writer waits.
+                    zstd::bulk::compress_to_buffer(body, &mut self.buf[at..], 1)
+                        .ok()
+                        .map(|n| (n, 2))
+                }
+            };
+            match made {
+                Some((n, codec)) if n < body.len() => {
+                    self.buf.truncate(at + n);
+                    return codec;
+                }
+                _ => self.buf.truncate(at),
+            }
+        }
+        self.buf.extend_from_slice(body);
+        0
+    }
+
+    fn control(&mut self, kind: Kind, codec: u8, seq: u64, body: &[u8]) {
+        // Twice: a flipped bit in one of them must not bring erased records back.
+        for _ in 0..2 {
+            let (start, at) = self.open(&[]);
+            self.buf.extend_from_slice(body);
+            let frame = Frame {
+                kind,
+                codec,
+                head_len: 0,
+                stored_len: body.len() as u32,
+                seq,
+                time: 0,
+                body_len: body.len() as u32,
+                body_crc: crc32c::crc32c(body),
+            };
+            frame.seal(&mut self.buf, start, self.seed, at);
+            self.pad();
+        }
+    }
+
+    /// Adds an erasure of the runs.
+    pub fn erase(&mut self, runs: &[EraseRun], overwrite: bool) {
+        let mut body = Vec::with_capacity(2 + runs.len() * 6);
+        encode_runs(runs, &mut body);
+        self.control(Kind::Erase, u8::from(overwrite), runs.len() as u64, &body);
+    }
+
+    /// Adds a trim.
+    pub fn trim(&mut self, first: Seq) {
+        self.control(Kind::Trim, 0, first, &[]);
+    }
+
+    /// Completes the batch and lends its bytes. `number`, `durable`, `last` and `count` as in [`Begin`].
+    pub fn finish(&mut self, number: u64, durable: u64, last: Seq, count: Option<u64>) -> &[u8] {
+        let len = (self.buf.len() - BEGIN_LEN) as u64;
+        // A log has fewer records than there are sequences.
+        let count = count.map_or(0, |count| count + 1);
+        self.buf[FRAME_LEN..FRAME_LEN + 8].copy_from_slice(&last.to_le_bytes());
+        self.buf[FRAME_LEN + 8..FRAME_LEN + 16].copy_from_slice(&count.to_le_bytes());
+        let frame = Frame {
+            kind: Kind::Begin,
+            codec: 0,
+            head_len: 16,
+            stored_len: 0,
+            seq: number,
+            time: i64::from_le_bytes(durable.to_le_bytes()),
+            body_len: (len / ALIGN) as u32,
+            body_crc: 0,
+        };
+        frame.seal(&mut self.buf, 0, self.seed, self.at);
+        &self.buf
+    }
+}
+
+/// An upper bound, in bytes, of the batch that these make.
+pub fn batch_bound(records: &[Record<'_>], erase: usize) -> u64 {
+    let frames: u64 = records
+        .iter()
+        .map(|r| align((FRAME_LEN + r.head.len() + r.body.len()) as u64))
+        .sum();
+    let erase = match erase {
+        0 => 0,
+        // Three integers of at most ten bytes for each run, in two copies.
+        n => 2 * align(FRAME_LEN as u64 + 10 + 30 * n as u64),
+    };
+    BEGIN_LEN as u64 + frames + erase + 2 * FRAME_LEN as u64
+}

@@ -1,0 +1,238 @@
+//! Commands of a turn as the records of the journal.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::types::Record;
+use crate::varint::{put, zigzag};
+
+/// The commands of one turn, on their way to the journal.
+#[derive(Debug, Default)]
+pub struct Commands {
+    heads: Vec<u8>,
+    items: Vec<Item>,
+}
+
+#[derive(Debug)]
+struct Item {
+    /// Where the head ends in `heads`; it begins where the one before ends.
+    head_end: usize,
+    time: NanoTime,
+    body: Bytes,
+}
+
+impl Commands {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Forgets all, keeps the memory.
+    pub fn clear(&mut self) {
+        self.heads.clear();
+        self.items.clear();
+        // One huge turn must not hold its memory for ever.
+        self.heads.shrink_to(1 << 20);
+        self.items.shrink_to(1 << 14);
+    }
+
+    /// The commands as journal records, numbered from `first`.
+    pub fn records(&self, first: Seq) -> Vec<Record<'_>> {
+        let mut begin = 0;
+        let mut records = Vec::with_capacity(self.items.len());
+        for (seq, item) in (first..).zip(&self.items) {
+            records.push(Record {
+                seq,
+                time: item.time,
+                head: &self.heads[begin..item.head_end],
+                body: &item.body,
+            });
+            begin = item.head_end;
+        }
+        records
+    }
+
+    /// A message was stored.
+    pub fn publish(&mut self, stream: LogId, seq: Seq, time: NanoTime, head: &[u8], body: Bytes) {
+        self.begin(PUBLISH, stream);
+        put(&mut self.heads, seq);
+        self.heads.extend_from_slice(head);
+        self.end(time, body);
+    }
+
+    /// Messages went away.
+    pub fn remove(&mut self, stream: LogId, now: NanoTime, first: Seq, seqs: &[Seq]) {
+        let mut body = Vec::with_capacity(8 + seqs.len() * 2);
+        let mut sorted = seqs.to_vec();
+        sorted.sort_unstable();
+        put_deltas(&mut body, &sorted);
+        self.begin(REMOVE, stream);
+        put(&mut self.heads, first);
+        self.end(now, body.into());
+    }
+
+    /// The last sequence is at least this.
+    pub fn raise(&mut self, stream: LogId, now: NanoTime, last: Seq, id: Bytes) {
+        self.begin(RAISE, stream);
+        put(&mut self.heads, last);
+        self.end(now, id);
+    }
+
+    /// The stream was made.
+    pub fn create_stream(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+        self.begin(CREATE_STREAM, stream);
+        self.end(now, json);
+    }
+
+    /// The stream's configuration was changed.
+    pub fn update_stream(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+        self.begin(UPDATE_STREAM, stream);
+        self.end(now, json);
+    }
+
+    /// The stream was deleted.
+    pub fn delete_stream(&mut self, stream: LogId, now: NanoTime) {
+        self.begin(DELETE_STREAM, stream);
+        self.end(now, Bytes::new());
+    }
+
+    /// A consumer was made.
+    pub fn create_consumer(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+        self.begin(CREATE_CONSUMER, stream);
+        self.end(now, json);
+    }
+
+    /// A consumer's configuration was changed.
+    pub fn update_consumer(&mut self, stream: LogId, now: NanoTime, consumer: u64, json: Bytes) {
+        self.begin(UPDATE_CONSUMER, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, json);
+    }
+
+    /// A consumer was deleted.
+    pub fn delete_consumer(&mut self, stream: LogId, now: NanoTime, consumer: u64) {
+        self.begin(DELETE_CONSUMER, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, Bytes::new());
+    }
+
+    /// Messages were sent to a consumer.
+    pub fn delivered(&mut self, stream: LogId, now: NanoTime, consumer: u64, first_delivery: u64, seqs: &[Seq]) {
+        let mut body = Vec::with_capacity(8 + seqs.len() * 2);
+        put_deltas(&mut body, seqs);
+        self.begin(DELIVERED, stream);
+        put(&mut self.heads, consumer);
+        put(&mut self.heads, first_delivery);
+        self.end(now, body.into());
+    }
+
+    /// Messages are done with for a consumer.
+    pub fn acked(&mut self, stream: LogId, now: NanoTime, consumer: u64, seqs: &[Seq]) {
+        let mut body = Vec::with_capacity(8 + seqs.len() * 2);
+        put_deltas(&mut body, seqs);
+        self.begin(ACKED, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, body.into());
+    }
+
+    /// The next `count` commands count only all together.
+    pub fn together(&mut self, stream: LogId, now: NanoTime, count: u64) {
+        self.begin(TOGETHER, stream);
+        put(&mut self.heads, count);
+        self.end(now, Bytes::new());
+    }
+
+    /// A source was copied up to a sequence there.
+    pub fn copied(&mut self, stream: LogId, now: NanoTime, through: Seq, key: Bytes) {
+        self.begin(COPIED, stream);
+        put(&mut self.heads, through);
+        self.end(now, key);
+    }
+
+    /// The waits for acknowledgements began anew.
+    pub fn deferred(&mut self, stream: LogId, now: NanoTime, consumer: u64, waits: &[(Seq, NanoTime)]) {
+        // First all sequences, then all times.
+        let mut body = Vec::with_capacity(waits.len() * 8);
+        let seqs: Vec<Seq> = waits.iter().map(|(seq, _)| *seq).collect();
+        let times: Vec<u64> = waits.iter().map(|(_, time)| time.cast_unsigned()).collect();
+        put_deltas(&mut body, &seqs);
+        put_deltas(&mut body, &times);
+        self.begin(DEFERRED, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, body.into());
+    }
+
+    /// Messages were sent to a consumer as often as they may be.
+    pub fn given_up(&mut self, stream: LogId, now: NanoTime, consumer: u64, seqs: &[Seq]) {
+        let mut body = Vec::with_capacity(8 + seqs.len() * 2);
+        put_deltas(&mut body, seqs);
+        self.begin(GIVEN_UP, stream);
+        put(&mut self.heads, consumer);
+        self.end(now, body.into());
+    }
+
+    /// A consumer began anew.
+    pub fn reset_consumer(&mut self, stream: LogId, now: NanoTime, consumer: u64, seq: Seq) {
+        self.begin(RESET_CONSUMER, stream);
+        put(&mut self.heads, consumer);
+        put(&mut self.heads, seq);
+        self.end(now, Bytes::new());
+    }
+
+    /// A consumer stands elsewhere after messages were purged.
+    pub fn placed(&mut self, stream: LogId, now: NanoTime, consumer: u64, place: Place, gone: &[Seq]) {
+        let mut body = Vec::with_capacity(8 + gone.len() * 2);
+        put_deltas(&mut body, gone);
+        self.begin(PLACED, stream);
+        let Place {
+            next,
+            delivered,
+            ack_floor,
+        } = place;
+        for number in [
+            consumer,
+            next,
+            delivered.consumer,
+            delivered.stream,
+            ack_floor.consumer,
+            ack_floor.stream,
+        ] {
+            put(&mut self.heads, number);
+        }
+        self.end(now, body.into());
+    }
+
+    /// These removals are under way.
+    pub fn removing(&mut self, stream: LogId, now: NanoTime, json: Bytes) {
+        self.begin(REMOVING, stream);
+        self.end(now, json);
+    }
+
+    fn begin(&mut self, kind: u8, stream: LogId) {
+        self.heads.push(kind);
+        self.heads.extend_from_slice(&stream.0.to_le_bytes());
+    }
+
+    fn end(&mut self, time: NanoTime, body: Bytes) {
+        self.items.push(Item {
+            head_end: self.heads.len(),
+            time,
+            body,
+        });
+    }
+}
+
+/// Sequences as their differences, which may be negative: zigzag.
+fn put_deltas(out: &mut Vec<u8>, seqs: &[Seq]) {
+    let mut before = 0u64;
+    for &seq in seqs {
+        let delta = seq.wrapping_sub(before) as i64;
+        put(out, zigzag(delta));
+        before = seq;
+    }
+}
