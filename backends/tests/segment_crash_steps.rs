@@ -272,3 +272,55 @@ fn open_with_crashes(disk: &SimulatedDisk, model: &Model, what: &str, n: u64, la
     }
     u64::from(crashed)
 }
+
+/// What the process that was killed had erased and not synced, the next one overwrites: only after the erasure is on disk, or the
+/// power takes the erasure alone, and the record is damaged.
+#[test]
+fn what_is_overwritten_at_opening_is_erased_on_disk_before() {
+    let erase: &[Seq] = &[31, 33];
+    let (template, before) = begin();
+    let mut cuts = 0;
+    for n in 1.. {
+        let disk = Arc::new(template.copy());
+        disk.boot();
+        let (backend, mut log) = open(&disk).unwrap();
+        disk.end_at(n);
+        let erased = log.write(&LogChange {
+            erase,
+            overwrite: true,
+            ..LogChange::default()
+        });
+        let whole = erased.is_ok();
+        drop((log, backend));
+        disk.kill();
+        let mut model = before.clone();
+        model.records.retain(|seq, _| !whole || !erase.contains(seq));
+        for seq in erase {
+            model.records.entry(*seq).and_modify(|certain| *certain = false);
+        }
+        for (m, way) in (1..40).flat_map(|m| (0..8).map(move |way| (m, way))) {
+            let disk = Arc::new(disk.copy());
+            disk.boot();
+            disk.end_at(m);
+            let opened =
+                SegmentBackend::open_on(&disk, Path::new(STORE)).and_then(|backend| backend.open(ID, &options()));
+            let halted = disk.is_halted();
+            assert!(halted || opened.is_ok(), "call {n}, then {m}: {:?}", opened.err());
+            disk.lose_power(&mut Dice::new(n * 1000 + m * 10 + way));
+            drop(opened);
+            disk.boot();
+            let (backend, log) = open(&disk).unwrap();
+            model.verify(&backend, &*log, &format!("call {n}, then {m}"));
+            let lost = log.reader().lost();
+            assert!(lost.is_empty(), "call {n}, then {m}: {lost:?}");
+            cuts += 1;
+            if !halted && way == 7 {
+                break;
+            }
+        }
+        if whole {
+            break;
+        }
+    }
+    eprintln!("{cuts} power cuts");
+}

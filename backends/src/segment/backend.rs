@@ -301,6 +301,7 @@ impl Backend for SegmentBackend {
         let mut log = SegmentLog::new(self.core.clone(), id, dir, options.clone(), shared, syncer, recovered);
         // From here on the log says so itself when it is closed.
         std::mem::forget(opening);
+        log.overwrite_again()?;
         if report.created && options.preallocate {
             // Now, while nobody waits, rather than when the first client does.
             log.make_first()?;

@@ -293,11 +293,6 @@ impl Handle {
         now
     }
 
-    /// Whether it may only be read.
-    pub fn read_only(&self) -> bool {
-        self.handles.read_only
-    }
-
     /// Maps the file and keeps it so. The descriptor is not kept.
     pub fn pin(self: &Arc<Self>, need: u64) -> io::Result<()> {
         let map = self.make_map(need)?;

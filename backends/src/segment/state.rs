@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use weir_engine::{Error, Extent, Kind, LogId, Lost, Result, Seq};
 
+use super::format::EraseRun;
 use super::handle::no_more_files;
 use super::rows::Segment;
 
@@ -55,6 +56,8 @@ pub struct State {
     pub absent: BTreeMap<Seq, Seq>,
     /// Found when it was read: the bytes of each and its head, as far as they can be told.
     pub damaged: BTreeMap<Seq, (u64, Option<Bytes>)>,
+    /// Found erased when the log was opened, and to be overwritten as well: a crash may have come between the two.
+    pub overwrites: Vec<EraseRun>,
 }
 
 /// Why records are lost whose bytes are there and make no sense.

@@ -19,6 +19,7 @@ use super::sync::Syncer;
 use super::worker::Spares;
 
 mod batch;
+mod overwrite;
 mod reclaim;
 mod room;
 mod seal;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use weir_engine::{Recovery, Result, Seq};
 
-use super::super::format::{EraseRun, Frame, Kind, decode_runs, void_frame};
+use super::super::format::{EraseRun, decode_runs};
 use super::super::state::{Doing, State};
 
 /// Removes what the newest segment's erasures removed.
@@ -51,38 +51,6 @@ fn apply_run(state: &mut State, run: EraseRun) -> io::Result<()> {
         // The bytes of the whole run go with its first record.
         if rows.kill(slot, left) {
             left = 0;
-        }
-    }
-    Ok(())
-}
-
-/// An erasure asked for overwriting, and the crash may have come between the two.
-pub(super) fn overwrite_again(state: &State, tombs: &[u8]) -> Result<()> {
-    let mut runs = Vec::new();
-    if decode_runs(tombs, &mut runs).is_none() {
-        return Ok(());
-    }
-    for run in runs {
-        for seq in run.first..run.first + run.count {
-            let Some(s) = state.segs.iter().rev().find(|s| s.first <= seq && seq <= s.last) else {
-                continue;
-            };
-            let path = &s.seg.handle.path;
-            let at = s
-                .seg
-                .with_table(|t| t.slot(seq).map(|slot| t.offset(slot)))
-                .doing("reading", path)?;
-            let Some(at) = at else { continue };
-            let (map, frame) = s.seg.frame(at).doing("reading", path)?;
-            let torn = || Frame::torn_void(map.get(at as usize..)?, std::slice::from_ref(&run));
-            let half = frame.filter(|f| f.kind == Kind::Record).or_else(|| match frame {
-                Some(_) => None,
-                None => torn(),
-            });
-            if let Some(frame) = half {
-                let raw = void_frame(&frame, s.seg.seed, at);
-                s.seg.handle.write_at(&raw, at).doing("overwriting", path)?;
-            }
         }
     }
     Ok(())

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use weir_engine::{Recovery, Result, Seq, words};
 
-use super::super::format::{BEGIN_LEN, Begin, DATA_START, Frame, Kind};
+use super::super::format::{BEGIN_LEN, Begin, DATA_START, Frame, Kind, decode_runs};
 use super::super::rows::{Rows, Segment};
 use super::super::seal::Footer;
 use super::super::state::{DAMAGED, SegRef, State, Suspect};
 use super::super::walk::Item;
 use super::TailInfo;
-use super::erasures::{apply_tombs, overwrite_again};
+use super::erasures::apply_tombs;
 use super::list::Source;
 
 /// Why records are lost whose bytes are gone.
@@ -306,10 +306,9 @@ pub(super) fn load_frames(
     state.floor = state.floor.max(floor);
     let tombs = info.tombs.clone();
     apply_tombs(state, &tombs, report);
-    if !source.handle.read_only() {
-        for runs in overwrites {
-            overwrite_again(state, &runs)?;
-        }
+    for runs in overwrites {
+        // One that makes no sense was told of above.
+        let _ = decode_runs(&runs, &mut state.overwrites);
     }
     Ok(info)
 }
