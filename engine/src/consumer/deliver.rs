@@ -45,17 +45,19 @@ enum Sent {
 pub(super) const ROOM: usize = 256 << 10;
 
 impl Consumer {
-    /// Sends what can be sent now. Answers the sequences that need no acknowledgement, for the stream's retention.
-    pub fn deliver(&mut self, stream: &mut Messages, turn: &mut Turn<'_>) -> Result<Vec<Seq>> {
-        let mut done = Vec::new();
+    /// Sends what can be sent now. Adds to `done` the sequences that need no acknowledgement, for the stream's retention.
+    ///
+    /// # Errors
+    /// If storage cannot be read; what was sent until then was sent.
+    pub fn deliver(&mut self, stream: &mut Messages, done: &mut Vec<Seq>, turn: &mut Turn<'_>) -> Result<()> {
         let mut room = 0;
         if self.is_paused(turn.now) {
             // For requests that would not wait there is nothing.
             self.end_of_stream(turn);
-            return Ok(done);
+            return Ok(());
         }
         if self.config.is_push() && !self.is_bound(turn) {
-            return Ok(done);
+            return Ok(());
         }
         while turn.budget > 0 {
             let ready = match self.config.is_push() {
@@ -102,7 +104,7 @@ impl Consumer {
                 done.push(seq);
             }
         }
-        Ok(done)
+        Ok(())
     }
 
     /// There is nothing to send: requests that would not wait end; a push consumer that has a subscriber begins to send

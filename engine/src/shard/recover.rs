@@ -47,7 +47,10 @@ impl Shard {
             preallocate: true,
             ..LogOptions::default()
         };
-        let (journal, recovery) = root.open(journal_id(number), &options)?;
+        let (mut journal, recovery) = root.open(journal_id(number), &options)?;
+        // Logs are made and written by what it says: that must outlast them, also what the process before this one wrote
+        // and did not sync.
+        journal.sync()?;
         Self::open_on(number, env, journal, &recovery, now)
     }
 

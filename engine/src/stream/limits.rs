@@ -267,23 +267,34 @@ impl Stream {
             return Ok(());
         }
         let (now, later) = seqs.split_at(seqs.len().min(RELEASE / self.messages.index.removal_price()));
-        for &seq in now {
-            if self.messages.config.retention == Retention::WorkQueue || !self.is_needed(seq)? {
-                self.messages.remove(seq)?;
-            }
-        }
-        self.tell_removed();
-        if later.is_empty() {
-            return Ok(());
-        }
-        let removal = Removal::Unneeded {
-            singles: later.iter().copied().collect(),
+        let of = |seqs: &[Seq]| Removal::Unneeded {
+            singles: seqs.iter().copied().collect(),
             filters: Vec::new(),
             next: Seq::MAX,
             end: 0,
             wanted_only: false,
         };
-        self.begin_removal(removal, turn)
+        for (at, &seq) in now.iter().enumerate() {
+            if let Err(error) = self.release_one(seq) {
+                // Nobody will acknowledge it once more: the turns to come try it again.
+                self.add_removal(of(&seqs[at..]));
+                self.tell_removed();
+                return Err(error);
+            }
+        }
+        self.tell_removed();
+        match later.is_empty() {
+            true => Ok(()),
+            false => self.begin_removal(of(later), turn),
+        }
+    }
+
+    /// Lets go of a message that was acknowledged, if nobody else needs it.
+    fn release_one(&mut self, seq: Seq) -> Result<()> {
+        if self.messages.config.retention == Retention::WorkQueue || !self.is_needed(seq)? {
+            self.messages.remove(seq)?;
+        }
+        Ok(())
     }
 
     /// A message was acknowledged that its consumer wants, but had done with, as after a reset: it goes if no consumer needs it.

@@ -268,13 +268,14 @@ impl Stream {
         }
     }
 
-    /// Does what is due at this time: limits by age, acknowledgements too late, requests too old.
+    /// Does what is due at this time: limits by age, acknowledgements too late, requests too old. What cannot be read for
+    /// one of these keeps no other waiting.
     ///
     /// # Errors
-    /// If storage cannot be read.
+    /// The first, if storage cannot be read.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) -> Result<()> {
-        self.expire(turn.now, Some(turn))?;
-        self.fire_schedules(turn)?;
+        let expired = self.expire(turn.now, Some(turn));
+        let fired = self.fire_schedules(turn);
         self.expire_batches(turn);
         self.fast.expire(turn.now);
         while let Some(serial) = self.agenda.take_due(turn.now) {
@@ -289,7 +290,7 @@ impl Stream {
                 self.enqueue(serial);
             }
         }
-        Ok(())
+        expired.and(fired)
     }
 
     /// When [`Stream::tick`] next has something to do. Asked at the end of each turn that did something here.
@@ -311,6 +312,8 @@ impl Stream {
             .chain(own)
             .chain(schedules)
             .chain(self.is_removing().then_some(now))
+            // A consumer could not read what it has to send.
+            .chain((!self.queue.is_empty()).then_some(now))
             // Met by what was looked at after the turn: it is told of in the next one, at once.
             .chain(self.messages.has_untold_damage().then_some(now))
             .chain(self.atomic.next_deadline())

@@ -140,12 +140,13 @@ impl Stream {
         }
     }
 
-    /// Lets the consumers with something to do send what they can. Answers whether some have to go on next turn.
+    /// Lets the consumers with something to do send what they can. Answers whether some have to go on next turn. What cannot
+    /// be read for one consumer keeps no other one waiting; that consumer tries it again when [`Stream::next_deadline`] says.
     ///
     /// # Errors
-    /// If storage cannot be read.
+    /// The first, if storage cannot be read.
     pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>) -> Result<bool> {
-        let mut again = Vec::new();
+        let (mut again, mut stalled, mut failed) = (Vec::new(), Vec::new(), None);
         // What one lets go of may make room for another, which then is listed meanwhile.
         let mut at = 0;
         while let Some(&serial) = self.queue.get(at) {
@@ -156,25 +157,34 @@ impl Stream {
             consumer.queued = false;
             // Also if it fails on the way: what it has sent until then is in the journal, too.
             self.progressed.push(serial);
-            let done = match consumer.has_work() {
-                true => consumer.deliver(&mut self.messages, turn)?,
-                false => {
-                    consumer.rest(&self.messages, turn);
-                    Vec::new()
+            // What it has sent and needs no acknowledgement, also if it fails on the way.
+            let mut done = Vec::new();
+            match consumer.has_work() {
+                true => {
+                    if let Err(error) = consumer.deliver(&mut self.messages, &mut done, turn) {
+                        failed.get_or_insert(error);
+                        stalled.push(serial);
+                    }
                 }
-            };
-            if turn.budget == 0 && consumer.has_work() {
+                false => consumer.rest(&self.messages, turn),
+            }
+            if turn.budget == 0 && consumer.has_work() && stalled.last() != Some(&serial) {
                 again.push(serial);
             }
-            if !done.is_empty() {
-                self.release(&done, turn)?;
+            if !done.is_empty()
+                && let Err(error) = self.release(&done, turn)
+            {
+                failed.get_or_insert(error);
             }
         }
         self.queue.clear();
         let more = !again.is_empty();
-        for serial in again {
+        for serial in again.into_iter().chain(stalled) {
             self.enqueue(serial);
         }
-        Ok(more)
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(more),
+        }
     }
 }
