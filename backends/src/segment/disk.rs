@@ -487,22 +487,21 @@ impl State {
             return Err(io::Error::other("the process ends"));
         }
         let due = self.calls == self.fail_at || (self.for_good && self.calls > self.fail_at);
+        let errno = match self.failure {
+            _ if self.fail_at == 0 || !due => return Ok(()),
+            Failure::Io => Errno::IO,
+            Failure::Full if needs == Needs::Room => Errno::NOSPC,
+            Failure::ReadOnly if needs != Needs::Nothing => Errno::ROFS,
+            Failure::Full | Failure::ReadOnly => return Ok(()),
+        };
         match self.failure {
-            _ if self.fail_at == 0 || !due => Ok(()),
-            Failure::Io => {
-                self.injected.io += 1;
-                Err(Errno::IO.into())
-            }
-            Failure::Full if needs == Needs::Room => {
-                self.injected.full += 1;
-                Err(Errno::NOSPC.into())
-            }
-            Failure::ReadOnly if needs != Needs::Nothing => {
-                self.injected.io += 1;
-                Err(Errno::ROFS.into())
-            }
-            Failure::Full | Failure::ReadOnly => Ok(()),
+            Failure::Full => self.injected.full += 1,
+            Failure::Io | Failure::ReadOnly => self.injected.io += 1,
         }
+        if self.told {
+            eprintln!("{}: fails", self.total);
+        }
+        Err(errno.into())
     }
 
     /// Notes what a call is given.

@@ -147,6 +147,8 @@ pub struct Known {
     pub silent: bool,
     /// How often a power failure may have taken away what was answered.
     pub cuts: u64,
+    /// Whether a process ended or a call of the disk failed: a delivery may be in the journal, and never have left.
+    pub troubled: bool,
 }
 
 /// Whether a subject matches a filter.
@@ -191,6 +193,7 @@ impl Known {
             damaged: false,
             silent: false,
             cuts: 0,
+            troubled: false,
             config,
         };
         known.note_limits(&known.config.clone());
@@ -556,6 +559,7 @@ impl Known {
             );
         }
         if quiet {
+            self.check_released(messages);
             self.check_batches(&orders);
             self.check_limits(look, now);
         }
@@ -568,6 +572,22 @@ impl Known {
                 there || consumer.is != Is::There || self.damaged,
                 "{what}: consumer {name} was acknowledged and is gone"
             );
+        }
+    }
+
+    /// What was acknowledged for certain is not kept for its consumers' sake any more.
+    fn check_released(&self, messages: &[Message]) {
+        let consumers = || self.consumers.values().filter(|consumer| consumer.is != Is::Gone);
+        for seq in messages.iter().map(|message| message.seq) {
+            let released = match self.config.retention {
+                Retention::Limits => false,
+                Retention::WorkQueue => consumers().any(|consumer| consumer.acked.contains(&seq)),
+                Retention::Interest => {
+                    let done = |consumer: &KnownConsumer| consumer.is == Is::There && consumer.acked.contains(&seq);
+                    consumers().next().is_some() && consumers().all(done)
+                }
+            };
+            assert!(!released, "{}: message {seq} was acknowledged, and stays", self.name);
         }
     }
 
@@ -669,8 +689,10 @@ impl Known {
                 .filter(|message| consumer.wants(&String::from_utf8_lossy(&message.subject)))
         };
         for message in wanted().filter(|message| message.seq <= info.ack_floor.stream) {
-            // Purges move the floor over what was given up, as nats-server does.
-            let given_up = consumer.config.max_deliver > 0 && consumer.delivered.contains(&message.seq);
+            // Purges move the floor over what was given up, as nats-server does. A delivery that never left counts as one, also
+            // there (`deliverMsg` notes it before it sends): what may be sent once is sent at most once.
+            let sent = self.troubled || consumer.delivered.contains(&message.seq);
+            let given_up = consumer.config.max_deliver > 0 && sent;
             // Removals of others move it over what was sent, as nats-server's do, which looks at its own half of it only.
             let passed = !self.removals.is_empty() && consumer.delivered.contains(&message.seq);
             let later = || consumer.tried.range(message.seq..).next().is_some();
@@ -729,6 +751,7 @@ impl Known {
 
     /// The process ends. `power` if what was not synced may be lost.
     pub fn restarted(&mut self, power: bool) {
+        self.troubled = true;
         for removal in &mut self.removals {
             removal.done.get_or_insert(false);
         }

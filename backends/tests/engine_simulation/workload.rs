@@ -801,7 +801,9 @@ impl Simulation {
         }
         let there: BTreeSet<LogId> = catalogue.list(ACCOUNT).iter().map(|entry| entry.id).collect();
         let found = catalogue.finding_count();
+        let injected = self.world.disk.injected();
         for known in self.streams.values_mut() {
+            known.troubled |= injected.io + injected.full > 0;
             if there.contains(&known.id) {
                 continue;
             }

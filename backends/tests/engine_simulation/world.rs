@@ -23,6 +23,8 @@ use crate::support::Random;
 
 /// Steps in which everything that has begun must come to its end.
 const QUIET_AFTER: usize = 5_000;
+/// How long a stream waits with what it does by itself, when that failed.
+const STUMBLE_PAUSE: Nanos = SECOND;
 /// How long after its trouble is over everything must be well again.
 const HEALED_AFTER: Nanos = 300 * SECOND;
 
@@ -102,6 +104,8 @@ pub struct World {
     digest: u64,
     /// Turns and other steps.
     pub steps: u64,
+    /// How many calls had failed when everything was brought to its end last.
+    settled_after: u64,
 }
 
 struct Way(Log);
@@ -153,6 +157,7 @@ impl World {
             segment: Arc::default(),
             digest: 0,
             steps: 0,
+            settled_after: 0,
         }
     }
 
@@ -167,6 +172,9 @@ impl World {
 
     pub fn pass(&self, nanos: Nanos) {
         self.clock.fetch_add(nanos, Ordering::Relaxed);
+        if self.disk.is_told() {
+            eprintln!("-- it is {}", self.now());
+        }
     }
 
     /// Opens the store.
@@ -391,9 +399,16 @@ impl World {
     }
 
     /// Lets everything that has begun come to its end, in an order that the dice choose, and time pass until nothing is
-    /// broken or offline any more.
+    /// broken or offline any more, nor waits because something failed.
     pub fn settle(&mut self, random: &mut Random) {
         let deadline = self.now() + HEALED_AFTER;
+        let injected = self.disk.injected();
+        if injected.io + injected.full > self.settled_after {
+            self.settled_after = injected.io + injected.full;
+            // For that long a stream may leave what it does by itself, such as what is too old, if that failed.
+            self.turn_all();
+            self.pass(STUMBLE_PAUSE);
+        }
         for _ in 0..QUIET_AFTER {
             for _ in 0..4 {
                 self.step(random);
