@@ -25,9 +25,9 @@ mod list;
 mod load;
 
 use census::Census;
-use ends::{find_bounds, find_mark, last_batch, torn_until, write_again, zero};
+use ends::{Bounds, find_bounds, find_mark, last_batch, torn_until, write_again, zero};
 use erasures::truncate_to;
-use list::list;
+use list::{Source, list};
 use load::{load_footer, load_frames, lost_end};
 
 /// What opening a log comes to.
@@ -73,118 +73,244 @@ pub fn recover(
     dir: &Path,
     options: &LogOptions,
 ) -> Result<Recovered> {
-    let read_only = handles.read_only;
-    let mut report = Recovery::default();
-    let (mut sources, mut next_id) = list(handles, id, dir, options, read_only)?;
+    let (mut sources, next_id) = list(handles, id, dir, options, handles.read_only)?;
+    drop_unfinished(handles, syncer, options, &mut sources)?;
+    // What was synced once is told by the batches that were written later, and by the owner of the log, for those may
+    // have gone with the end of a file.
+    let mark = find_mark(&mut sources).max(options.synced);
 
-    // A file whose making was interrupted: the last one, with no header and no frame.
+    let mut opening = Opening {
+        syncer,
+        read_only: handles.read_only,
+        mark,
+        state: State::default(),
+        report: Recovery::default(),
+        census: Census::default(),
+        number: 0,
+        tail: None,
+    };
+    let mut kept = sources.len();
+    for (i, source) in sources.iter().enumerate() {
+        let before = i.checked_sub(1).map(|i| &sources[i]);
+        if opening.ends_before(source) {
+            kept = i;
+            break;
+        }
+        opening.begin(before, source)?;
+        if opening.take(source, i + 1 == sources.len())? {
+            kept = i + 1;
+            break;
+        }
+    }
+    let Opening {
+        mut state,
+        mut report,
+        census,
+        mut number,
+        tail,
+        ..
+    } = opening;
+
+    for source in &sources[kept..] {
+        report.torn_bytes += source.map.len() as u64;
+        if !handles.read_only {
+            handles.files.remove(&source.path).doing("removing", &source.path)?;
+            syncer.mark_dir();
+        }
+    }
+    if let Some(last) = sources[..kept].last()
+        && !handles.read_only
+        && last.first_batch().is_none_or(|first| first > mark)
+    {
+        // Nothing says that its name and its header are on disk.
+        syncer.mark(&last.handle);
+        syncer.mark_dir();
+    }
+    let last_there = number;
+    if number < mark && kept == sources.len() {
+        let writes = words::numbered("write", &[(number + 1, mark)]);
+        let dir = dir.display();
+        report
+            .damage
+            .push(format!("{dir}: the end of the log is missing: {writes}"));
+        report.revived = Some(format!("its end is missing: {writes}"));
+        // Numbers are not used twice.
+        number = mark;
+    }
+    finish(&mut state)?;
+    census.compare(last_there, &mut state, &mut report);
+    for line in &report.damage {
+        tracing::error!("{line}");
+    }
+    Ok(Recovered {
+        state,
+        report,
+        number,
+        durable: mark.min(number),
+        next_id: next_id.max(1),
+        tail: tail.filter(|_| !handles.read_only),
+    })
+}
+
+/// Removes the files whose making was interrupted: the last ones, with no header and no frame.
+fn drop_unfinished(handles: &Handles, syncer: &Syncer, options: &LogOptions, sources: &mut Vec<Source>) -> Result<()> {
     while let Some(last) = sources.last()
         && last.header.is_none()
         && !last.walk().any(|item| matches!(item, Item::Frame { .. }))
         && !last.handle.faulted()
         && last_batch(&sources[..sources.len() - 1]) >= options.synced
     {
-        if !read_only {
+        if !handles.read_only {
             handles.files.remove(&last.path).doing("removing", &last.path)?;
             syncer.mark_dir();
         }
         sources.pop();
     }
+    Ok(())
+}
 
-    // What was synced once is told by the batches that were written later, and by the owner of the log, for those may
-    // have gone with the end of a file.
-    let mark = find_mark(&mut sources).max(options.synced);
+/// A log as far as it was gone through, from its oldest segment on.
+struct Opening<'a> {
+    syncer: &'a Syncer,
+    read_only: bool,
+    /// The batch up to which the log is known to have been durable.
+    mark: u64,
+    state: State,
+    report: Recovery,
+    census: Census<'a>,
+    /// The last batch so far.
+    number: u64,
+    /// What the writer goes on with.
+    tail: Option<TailInfo>,
+}
 
-    let mut state = State::default();
-    let mut tail = None;
-    let mut number = 0;
-    let mut cut_from = None;
-    let count = sources.len();
-    let mut census = Census::default();
-    for (i, source) in sources.iter().enumerate() {
-        let newest = i + 1 == count;
-        let rewritten = source.identity.generation > 0;
-        let first_batch = source.first_batch().unwrap_or(number + 1);
-        if source.header.is_none() && first_batch > mark && !source.handle.faulted() {
+impl<'a> Opening<'a> {
+    /// Whether the log ends before this segment, because it was not durable yet and something before it is not there.
+    fn ends_before(&self, source: &Source) -> bool {
+        let first_batch = source.first_batch().unwrap_or(self.number + 1);
+        if source.header.is_none() && first_batch > self.mark && !source.handle.faulted() {
             // Nothing in it was ever durable, and its header never was either.
-            cut_from = Some(i);
-            break;
+            return true;
         }
         // Also of the first one there is: a segment is unlinked only when what emptied it is at or below the mark, so what
         // stood before this one, and was never durable, is lost with its name.
-        if !rewritten && first_batch > number + 1 && first_batch - 1 > mark {
-            cut_from = Some(i);
-            break;
-        }
-        if let Some(before) = i.checked_sub(1).map(|i| &sources[i])
+        source.identity.generation == 0 && first_batch > self.number + 1 && first_batch - 1 > self.mark
+    }
+
+    /// Takes up what the segment's header says of those before it.
+    fn begin(&mut self, before: Option<&Source>, source: &Source) -> Result<()> {
+        let first_batch = source.first_batch().unwrap_or(self.number + 1);
+        if let Some(before) = before
             && before.identity.generation == 0
             && before.identity.id + 1 == source.identity.id
-            && first_batch > number + 1
+            && first_batch > self.number + 1
         {
-            lost_end(&mut state, before, source, (number + 1, first_batch - 1), &mut report);
+            let batches = (self.number + 1, first_batch - 1);
+            lost_end(&mut self.state, before, source, batches, &mut self.report);
         }
-        census.next(i.checked_sub(1).map(|i| &sources[i]), source, &mut state);
-        number = number.max(first_batch.saturating_sub(1));
-        // A segment may have been made for a batch that then found room in the one before.
-        let next_batch = if rewritten { first_batch } else { number + 1 };
-        if let Some(header) = &source.header {
-            if !source.both_copies && first_batch <= mark {
-                report.damage.push(format!(
-                    "{}: one of the two copies of the header is damaged; the other is used",
-                    source.path.display()
-                ));
-            } else if !source.both_copies && !read_only {
-                // Its writing was interrupted.
-                let raw = header.encode();
-                let written = source.handle.write_at(&raw, 0);
-                written.doing("writing", &source.path)?;
-                syncer.mark(&source.handle);
-            }
-            truncate_to(&mut state, header.last)?;
-            state.extent.last = header.last;
-            state.floor = header.floor;
-        } else {
-            report.damage.push(format!(
+        self.census.next(before, source, &mut self.state);
+        self.number = self.number.max(first_batch.saturating_sub(1));
+        let Some(header) = &source.header else {
+            self.report.damage.push(format!(
                 "{}: both copies of the header are damaged; its frames are used all the same",
                 source.path.display()
             ));
-        }
-
-        let trusted = source.footer.filter(|f| rewritten || f.last_batch <= mark);
-        if let Some(footer) = trusted {
-            number = number.max(footer.last_batch);
-            load_footer(&mut state, source, footer, &mut report);
-            census.sealed(source);
-            continue;
-        }
-
-        // Batches of a rewritten segment are not numbered one by one, and were durable before it got its name.
-        let mark_here = if rewritten { u64::MAX } else { mark };
-        let mut bounds = find_bounds(source, next_batch, mark_here);
-        let unreadable = source.handle.faulted();
-        if unreadable {
-            // A write that was cut short leaves nothing that cannot be read: none of this is cut off, and nothing is
-            // written to the file, where a later try may read more of it.
-            bounds = find_bounds(source, next_batch, u64::MAX);
-            report.damage.push(format!(
-                "{}: a part of it cannot be read: the disk failed, or it was made shorter just now",
+            return Ok(());
+        };
+        if !source.both_copies && first_batch <= self.mark {
+            self.report.damage.push(format!(
+                "{}: one of the two copies of the header is damaged; the other is used",
                 source.path.display()
             ));
+        } else if !source.both_copies && !self.read_only {
+            // Its writing was interrupted.
+            let raw = header.encode();
+            let written = source.handle.write_at(&raw, 0);
+            written.doing("writing", &source.path)?;
+            self.syncer.mark(&source.handle);
         }
-        number = number.max(bounds.last_batch);
+        truncate_to(&mut self.state, header.last)?;
+        self.state.extent.last = header.last;
+        self.state.floor = header.floor;
+        Ok(())
+    }
+
+    /// Takes up what the segment holds; answers whether the log ends in it although there are later ones.
+    fn take(&mut self, source: &'a Source, newest: bool) -> Result<bool> {
+        let rewritten = source.identity.generation > 0;
+        let trusted = source.footer.filter(|f| rewritten || f.last_batch <= self.mark);
+        if let Some(footer) = trusted {
+            self.number = self.number.max(footer.last_batch);
+            load_footer(&mut self.state, source, footer, &mut self.report);
+            self.census.sealed(source);
+            return Ok(false);
+        }
+
+        let first_batch = source.first_batch().unwrap_or(self.number + 1);
+        // A segment may have been made for a batch that then found room in the one before.
+        let next_batch = if rewritten { first_batch } else { self.number + 1 };
+        let mut bounds = self.bounds(source, next_batch);
+        // What cannot be read is not written to, where a later try may read more of it.
+        let unreadable = source.handle.faulted();
+        let writable = !self.read_only && !unreadable;
+        self.number = self.number.max(bounds.last_batch);
+        self.cut(source, &mut bounds, newest, unreadable)?;
+        let (state, report) = (&mut self.state, &mut self.report);
+        let info = load_frames(state, source, (first_batch, next_batch), bounds.end, report)?;
+        self.census.saw(info.newest.filter(|_| !rewritten));
+        if writable && !rewritten && self.number > self.mark {
+            // A failed sync may have left pages that look clean and are not on disk; writing them again makes the
+            // next sync write them.
+            write_again(source, bounds.end)?;
+            self.syncer.mark(&source.handle);
+            self.syncer.mark_dir();
+        }
+        // The head of a frame that has lost its end says all the same how long it was, and what is written there would be
+        // taken for its body: the log goes on in a new segment.
+        let cut_off = !bounds.torn && !source.preallocated() && (bounds.cut_off || bounds.last_batch < self.mark);
+        let goes_on = source.footer.is_none() || bounds.torn;
+        let ends = bounds.torn && !newest;
+        if ends || (newest && goes_on && !unreadable && !cut_off) {
+            self.tail = Some(info);
+        }
+        Ok(ends)
+    }
+
+    /// Where the segment's frames end.
+    fn bounds(&mut self, source: &Source, next_batch: u64) -> Bounds {
+        // Batches of a rewritten segment are not numbered one by one, and were durable before it got its name.
+        let mark = match source.identity.generation {
+            0 => self.mark,
+            _ => u64::MAX,
+        };
+        let bounds = find_bounds(source, next_batch, mark);
+        if !source.handle.faulted() {
+            return bounds;
+        }
+        self.report.damage.push(format!(
+            "{}: a part of it cannot be read: the disk failed, or it was made shorter just now",
+            source.path.display()
+        ));
+        // A write that was cut short leaves nothing that cannot be read: none of this is cut off.
+        find_bounds(source, next_batch, u64::MAX)
+    }
+
+    /// Cuts off what is left of a write that was never finished, and moves the end to where the next frame may begin.
+    fn cut(&mut self, source: &Source, bounds: &mut Bounds, newest: bool, unreadable: bool) -> Result<()> {
+        let writable = !self.read_only && !unreadable;
         let mut beyond = torn_until(source, bounds.end);
         if let Some(until) =
-            beyond.filter(|_| newest && bounds.last_batch < mark && !bounds.torn && !source.preallocated())
+            beyond.filter(|_| newest && bounds.last_batch < self.mark && !bounds.torn && !source.preallocated())
         {
             // What is left of a batch that was whole on disk once: it is kept, too.
             bounds.end = until;
             beyond = None;
         }
-        if newest && !read_only && !unreadable && !bounds.end.is_multiple_of(ALIGN) {
+        if newest && writable && !bounds.end.is_multiple_of(ALIGN) {
             // The file was cut off within a frame: the next one begins where frames may begin.
             let end = align(bounds.end);
             zero(source, bounds.end, end)?;
-            syncer.mark(&source.handle);
+            self.syncer.mark(&source.handle);
             bounds.end = end;
         }
         // Behind the end of an older segment is its footer. One that tells of batches which are not there would be believed
@@ -197,78 +323,16 @@ pub fn recover(
             && !unreadable
             && (newest || bounds.torn || stale)
         {
-            report.torn_bytes += until - bounds.end;
-            if !read_only {
+            self.report.torn_bytes += until - bounds.end;
+            if writable {
                 // So that nothing of it can be taken for a later write; on disk before there is one, for that has the same number,
                 // and a power failure may leave either of the two.
                 zero(source, bounds.end, until)?;
                 source.handle.sync().syncing(&source.path)?;
             }
         }
-        let info = load_frames(&mut state, source, (first_batch, next_batch), bounds.end, &mut report)?;
-        census.saw(info.newest.filter(|_| !rewritten));
-        if !read_only && !rewritten && !unreadable && number > mark {
-            // A failed sync may have left pages that look clean and are not on disk; writing them again makes the
-            // next sync write them.
-            write_again(source, bounds.end)?;
-            syncer.mark(&source.handle);
-            syncer.mark_dir();
-        }
-        if bounds.torn && !newest {
-            cut_from = Some(i + 1);
-            tail = Some(info);
-            break;
-        }
-        // The head of a frame that has lost its end says all the same how long it was, and what is written there would be
-        // taken for its body: the log goes on in a new segment.
-        let cut_off = !bounds.torn && !source.preallocated() && (bounds.cut_off || bounds.last_batch < mark);
-        if newest && (source.footer.is_none() || bounds.torn) && !unreadable && !cut_off {
-            tail = Some(info);
-        }
+        Ok(())
     }
-
-    if let Some(from) = cut_from {
-        for source in &sources[from..] {
-            report.torn_bytes += source.map.len() as u64;
-            if !read_only {
-                handles.files.remove(&source.path).doing("removing", &source.path)?;
-                syncer.mark_dir();
-            }
-        }
-    }
-    if let Some(last) = sources[..cut_from.unwrap_or(count)].last()
-        && !read_only
-        && last.first_batch().is_none_or(|first| first > mark)
-    {
-        // Nothing says that its name and its header are on disk.
-        syncer.mark(&last.handle);
-        syncer.mark_dir();
-    }
-    let last_there = number;
-    if number < mark && cut_from.is_none() {
-        let writes = words::numbered("write", &[(number + 1, mark)]);
-        let dir = dir.display();
-        report
-            .damage
-            .push(format!("{dir}: the end of the log is missing: {writes}"));
-        report.revived = Some(format!("its end is missing: {writes}"));
-        // Numbers are not used twice.
-        number = mark;
-    }
-    next_id = next_id.max(1);
-    finish(&mut state)?;
-    census.compare(last_there, &mut state, &mut report);
-    for line in &report.damage {
-        tracing::error!("{line}");
-    }
-    Ok(Recovered {
-        state,
-        report,
-        number,
-        durable: mark.min(number),
-        next_id,
-        tail: tail.filter(|_| !read_only),
-    })
 }
 
 fn finish(state: &mut State) -> Result<()> {
