@@ -5,18 +5,18 @@
 //! files or the new one, and where both, believes the new one. Old readers keep the old file's map.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use weir_engine::{Result, Seq};
 
-use super::files::Mode;
+use super::files::{File, Mode};
 use super::format::{Begin, DATA_START, Encoder, EraseRun, Header, Identity, Kind, decode_runs, encode_runs};
-use super::handle::Handle;
+use super::handle::{Handle, Handles};
 use super::rows::{Rows, Segment};
 use super::seal::Footer;
 use super::state::{Doing, SegRef};
-use super::table::MemTable;
 use super::walk::{Item, Walk};
 use super::writer::SegmentLog;
 
@@ -109,6 +109,53 @@ impl SegmentLog {
     fn rewrite(&mut self, from: usize, group: &[SegRef]) -> Result<()> {
         // What justifies leaving records out must be durable before they are.
         self.sync_now()?;
+        let Some(mut rewrite) = self.begin_rewrite(from, group)? else {
+            return Ok(());
+        };
+        for s in group {
+            if !rewrite.copy(&s.seg)? {
+                // What is damaged would be lost.
+                self.keep.push(s.seg.identity.id);
+                return Ok(());
+            }
+        }
+        // Erasures of records in this group go with the records; those of older segments that are still there stay.
+        let runs: Vec<EraseRun> = {
+            let state = self.shared.state.read();
+            let older = &state.segs[..from];
+            let tombs = std::mem::take(&mut rewrite.tombs).into_values();
+            tombs
+                .filter(|run| older.iter().any(|s| s.first <= run.first && run.first <= s.last))
+                .collect()
+        };
+        let (footer, file_len) = rewrite.finish(&runs)?;
+        self.began = true;
+        self.temporary = None;
+        let files = self.core.handles.files.clone();
+        files
+            .rename(&rewrite.temporary, &rewrite.path)
+            .doing("renaming", &rewrite.temporary)?;
+        files.sync_dir(&self.dir).syncing(&self.dir)?;
+
+        let seg = Segment::new(
+            Handle::new(&self.core.handles, rewrite.path, file_len),
+            rewrite.header.identity,
+            rewrite.header.flags,
+            rewrite.header.first_batch,
+            Some(footer),
+            Segment::rows_of(&footer),
+        )
+        .begun_after(rewrite.header.last);
+        seg.end.store(footer.data_end, Ordering::Release);
+        seg.file_len.store(file_len, Ordering::Release);
+        if let Some(run) = runs.first() {
+            seg.tomb_low.store(run.first, Ordering::Relaxed);
+        }
+        self.put_in_place(from, group, seg, &footer)
+    }
+
+    /// What a rewrite of these neighbours begins with; `None` if their header is damaged, and they stay.
+    fn begin_rewrite(&mut self, from: usize, group: &[SegRef]) -> Result<Option<Rewrite>> {
         let first_seg = &group[0].seg;
         let last_seg = &group[group.len() - 1].seg;
         let last_batch = {
@@ -118,7 +165,7 @@ impl SegmentLog {
         let map = first_seg.map().doing("reading", &first_seg.handle.path)?;
         let Some((old, _)) = Header::decode(&map, first_seg.identity)? else {
             self.keep.push(first_seg.identity.id);
-            return Ok(());
+            return Ok(None);
         };
         let identity = Identity {
             generation: old.identity.generation + 1,
@@ -136,161 +183,47 @@ impl SegmentLog {
             replaces: (last_seg.identity.id + old_reach - identity.id) as u32,
             ..old
         };
-
-        let mut rows = Rows::default();
-        let mut tombs: BTreeMap<Seq, EraseRun> = BTreeMap::new();
-        let (mut floor, mut log_last) = (old.floor, old.last);
-        let mut times: Option<(i64, i64)> = None;
-        let mut total = 0;
-        let mut out: Vec<u8> = header.encode().to_vec();
         let name = identity.file_name(group[0].first);
-        let path = self.dir.join(&name);
         let temporary = self.dir.join(format!("{name}.tmp"));
-        let files = self.core.handles.files.clone();
         self.temporary = Some(temporary.clone());
-        let mut file = None;
-        let mut written = 0;
-        let seed = identity.seed();
         let mut encoder = Encoder::new();
-        encoder.begin(seed, DATA_START);
-        for s in group {
-            let seg = &s.seg;
-            let map = seg.map().doing("reading", &seg.handle.path)?;
-            let end = seg.end.load(Ordering::Acquire) as usize;
-            let mut slot = 0;
-            for item in Walk::new(&map[..end], seg.seed) {
-                let Item::Frame { at: _, frame, raw } = item else {
-                    self.keep.push(seg.identity.id);
-                    return Ok(());
-                };
-                match frame.kind {
-                    Kind::Begin => {
-                        if let Some(begin) = Begin::of(&frame, raw) {
-                            log_last = log_last.max(begin.last);
-                        }
-                    }
-                    Kind::Trim => floor = floor.max(frame.seq),
-                    Kind::Erase => {
-                        let mut runs = Vec::new();
-                        if frame.body_is_good(raw) && decode_runs(frame.stored(raw), &mut runs).is_some() {
-                            tombs.extend(runs.into_iter().map(|run| (run.first, run)));
-                        }
-                    }
-                    Kind::Record | Kind::Void => {
-                        let live = slot < seg.rows.read().count && !seg.rows.read().is_dead(slot);
-                        slot += 1;
-                        if !live {
-                            continue;
-                        }
-                        if !frame.body_is_good(raw) {
-                            self.keep.push(seg.identity.id);
-                            return Ok(());
-                        }
-                        let at = encoder.position();
-                        encoder.copy(&frame, raw);
-                        rows.push(frame.seq, at, frame.size());
-                        total += frame.size();
-                        let t = times.get_or_insert((frame.time, frame.time));
-                        *t = (t.0.min(frame.time), t.1.max(frame.time));
-                        log_last = log_last.max(frame.seq);
-                    }
-                }
-                let start = written + out.len() as u64;
-                if encoder.position() - start >= CHUNK {
-                    out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last, None));
-                    let file = match &mut file {
-                        Some(file) => file,
-                        None => file.insert(
-                            self.core
-                                .handles
-                                .open(&temporary, Mode::Create)
-                                .doing("making", &temporary)?,
-                        ),
-                    };
-                    files
-                        .write_at(file, &temporary, &out, written)
-                        .doing("writing", &temporary)?;
-                    written += out.len() as u64;
-                    out.clear();
-                    encoder.begin(seed, written);
-                }
-            }
-        }
-        // Erasures of records in this group go with the records; those of older segments that are still there stay.
-        let runs: Vec<EraseRun> = {
-            let state = self.shared.state.read();
-            let older = &state.segs[..from];
-            tombs
-                .into_values()
-                .filter(|run| older.iter().any(|s| s.first <= run.first && run.first <= s.last))
-                .collect()
-        };
-        let mut tomb_bytes = Vec::new();
-        if !runs.is_empty() {
-            encoder.erase(&runs, false);
-            encode_runs(&runs, &mut tomb_bytes);
-        }
-        if floor > old.floor {
-            encoder.trim(floor);
-        }
-        out.extend_from_slice(encoder.finish(last_batch, last_batch, log_last, None));
-        let data_end = written + out.len() as u64;
-        let (first, last) = match (rows.table.runs.first(), rows.table.last()) {
-            (Some(run), Some(last)) => (run.seq, last),
-            _ => (0, 0),
-        };
-        let times = times.unwrap_or_default();
-        let mut footer = Footer {
-            data_end,
-            first,
-            last,
-            min_time: times.0,
-            max_time: times.1,
-            bytes: total,
+        encoder.begin(identity.seed(), DATA_START);
+        Ok(Some(Rewrite {
+            handles: self.core.handles.clone(),
+            path: self.dir.join(name),
+            temporary,
+            file: None,
+            written: 0,
+            out: header.encode().to_vec(),
+            encoder,
             last_batch,
-            floor,
-            log_last,
-            ..Footer::default()
-        };
-        let table: &MemTable = &rows.table;
-        out.extend_from_slice(&footer.encode(identity, table, &tomb_bytes, 0));
-        let file = match file {
-            Some(file) => file,
-            None => self
-                .core
-                .handles
-                .open(&temporary, Mode::Create)
-                .doing("making", &temporary)?,
-        };
-        files
-            .write_at(&file, &temporary, &out, written)
-            .doing("writing", &temporary)?;
-        files.sync(&file, &temporary).syncing(&temporary)?;
-        self.began = true;
-        self.temporary = None;
-        files.rename(&temporary, &path).doing("renaming", &temporary)?;
-        files.sync_dir(&self.dir).syncing(&self.dir)?;
+            rows: Rows::default(),
+            tombs: BTreeMap::new(),
+            floor: old.floor,
+            log_last: old.last,
+            times: None,
+            bytes: 0,
+            old_floor: old.floor,
+            header,
+        }))
+    }
 
-        let file_len = written + out.len() as u64;
-        let seg = Segment::new(
-            Handle::new(&self.core.handles, path, file_len),
-            identity,
-            header.flags,
-            header.first_batch,
-            Some(footer),
-            Segment::rows_of(&footer),
-        )
-        .begun_after(header.last);
-        seg.end.store(data_end, Ordering::Release);
-        seg.file_len.store(file_len, Ordering::Release);
-        if let Some(run) = runs.first() {
-            seg.tomb_low.store(run.first, Ordering::Relaxed);
-        }
-        let first = if first == 0 { group[0].first } else { first };
-        let last = if last == 0 { first.saturating_sub(1) } else { last };
+    /// The rewritten segment takes the place of the group, whose files go.
+    fn put_in_place(&mut self, from: usize, group: &[SegRef], seg: Segment, footer: &Footer) -> Result<()> {
+        let first = if footer.first == 0 {
+            group[0].first
+        } else {
+            footer.first
+        };
+        let last = if footer.last == 0 {
+            first.saturating_sub(1)
+        } else {
+            footer.last
+        };
         {
             let mut state = self.shared.state.write();
             let old_len: u64 = group.iter().map(|s| s.seg.file_len.load(Ordering::Relaxed)).sum();
+            let file_len = seg.file_len.load(Ordering::Relaxed);
             state.extent.disk_bytes = (state.extent.disk_bytes + file_len).saturating_sub(old_len);
             let new = SegRef {
                 first,
@@ -302,10 +235,153 @@ impl SegmentLog {
         for s in group {
             let path = &s.seg.handle.path;
             self.syncer.forget(&s.seg.handle);
-            files.remove(path).doing("removing", path)?;
+            self.core.handles.files.remove(path).doing("removing", path)?;
             s.seg.handle.close();
         }
         self.syncer.mark_dir();
         Ok(())
+    }
+}
+
+/// A segment that is being written anew, from one or several.
+struct Rewrite {
+    handles: Arc<Handles>,
+    /// The name that it gets when it is whole.
+    path: PathBuf,
+    /// The name until then.
+    temporary: PathBuf,
+    /// Made when there is something to write.
+    file: Option<File>,
+    /// Bytes of the file so far.
+    written: u64,
+    /// What is to be written next.
+    out: Vec<u8>,
+    encoder: Encoder,
+    header: Header,
+    /// The number that all its batches have.
+    last_batch: u64,
+    rows: Rows,
+    /// Erasures of the segments, by their first sequence.
+    tombs: BTreeMap<Seq, EraseRun>,
+    old_floor: Seq,
+    floor: Seq,
+    log_last: Seq,
+    /// The earliest and the latest time.
+    times: Option<(i64, i64)>,
+    /// Bytes of all records.
+    bytes: u64,
+}
+
+impl Rewrite {
+    /// Takes over what is live in a segment; answers `false` if something in it is damaged.
+    fn copy(&mut self, seg: &Segment) -> Result<bool> {
+        let map = seg.map().doing("reading", &seg.handle.path)?;
+        let end = seg.end.load(Ordering::Acquire) as usize;
+        let mut slot = 0;
+        for item in Walk::new(&map[..end], seg.seed) {
+            let Item::Frame { at: _, frame, raw } = item else {
+                return Ok(false);
+            };
+            match frame.kind {
+                Kind::Begin => {
+                    if let Some(begin) = Begin::of(&frame, raw) {
+                        self.log_last = self.log_last.max(begin.last);
+                    }
+                }
+                Kind::Trim => self.floor = self.floor.max(frame.seq),
+                Kind::Erase => {
+                    let mut runs = Vec::new();
+                    if frame.body_is_good(raw) && decode_runs(frame.stored(raw), &mut runs).is_some() {
+                        self.tombs.extend(runs.into_iter().map(|run| (run.first, run)));
+                    }
+                }
+                Kind::Record | Kind::Void => {
+                    let live = slot < seg.rows.read().count && !seg.rows.read().is_dead(slot);
+                    slot += 1;
+                    if !live {
+                        continue;
+                    }
+                    if !frame.body_is_good(raw) {
+                        return Ok(false);
+                    }
+                    let at = self.encoder.position();
+                    self.encoder.copy(&frame, raw);
+                    self.rows.push(frame.seq, at, frame.size());
+                    self.bytes += frame.size();
+                    let t = self.times.get_or_insert((frame.time, frame.time));
+                    *t = (t.0.min(frame.time), t.1.max(frame.time));
+                    self.log_last = self.log_last.max(frame.seq);
+                }
+            }
+            let start = self.written + self.out.len() as u64;
+            if self.encoder.position() - start >= CHUNK {
+                self.end_batch();
+                self.flush()?;
+                self.encoder.begin(self.header.identity.seed(), self.written);
+            }
+        }
+        Ok(true)
+    }
+
+    fn end_batch(&mut self) {
+        let raw = self
+            .encoder
+            .finish(self.last_batch, self.last_batch, self.log_last, None);
+        self.out.extend_from_slice(raw);
+    }
+
+    /// Writes what there is to the file.
+    fn flush(&mut self) -> Result<()> {
+        let path = &self.temporary;
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                let made = self.handles.open(path, Mode::Create).doing("making", path)?;
+                self.file.insert(made)
+            }
+        };
+        let written = self.handles.files.write_at(file, path, &self.out, self.written);
+        written.doing("writing", path)?;
+        self.written += self.out.len() as u64;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Writes the rest, and sees to it that all is on disk; answers the footer, and the length of the file.
+    fn finish(&mut self, runs: &[EraseRun]) -> Result<(Footer, u64)> {
+        let mut tombs = Vec::new();
+        if !runs.is_empty() {
+            self.encoder.erase(runs, false);
+            encode_runs(runs, &mut tombs);
+        }
+        if self.floor > self.old_floor {
+            self.encoder.trim(self.floor);
+        }
+        self.end_batch();
+        let (first, last) = match (self.rows.table.runs.first(), self.rows.table.last()) {
+            (Some(run), Some(last)) => (run.seq, last),
+            _ => (0, 0),
+        };
+        let times = self.times.unwrap_or_default();
+        let mut footer = Footer {
+            data_end: self.written + self.out.len() as u64,
+            first,
+            last,
+            min_time: times.0,
+            max_time: times.1,
+            bytes: self.bytes,
+            last_batch: self.last_batch,
+            floor: self.floor,
+            log_last: self.log_last,
+            ..Footer::default()
+        };
+        let encoded = footer.encode(self.header.identity, &self.rows.table, &tombs, 0);
+        self.out.extend_from_slice(&encoded);
+        self.flush()?;
+        if let Some(file) = &self.file {
+            let synced = self.handles.files.sync(file, &self.temporary);
+            synced.syncing(&self.temporary)?;
+        }
+        Ok((footer, self.written))
     }
 }
