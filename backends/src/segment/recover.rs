@@ -19,6 +19,7 @@ use super::sync::Syncer;
 use super::walk::Item;
 
 mod census;
+mod damage;
 mod ends;
 mod erasures;
 mod list;

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use weir_engine::{Recovery, Result, Seq, words};
 
 use super::super::format::{BEGIN_LEN, Begin, DATA_START, Frame, Kind, decode_runs};
 use super::super::rows::{Rows, Segment};
 use super::super::seal::Footer;
-use super::super::state::{DAMAGED, SegRef, State, Suspect};
+use super::super::state::{SegRef, State, Suspect};
 use super::super::walk::Item;
 use super::TailInfo;
+use super::damage::Damage;
 use super::erasures::apply_tombs;
 use super::list::Source;
 
 /// Why records are lost whose bytes are gone.
-const GONE: &str = "the end of a file of the log is missing";
+pub(super) const GONE: &str = "the end of a file of the log is missing";
 
 /// A segment that is followed by the next one, and yet lacks the batches before it: its file was made shorter, or the
 /// next one has lost its beginning.
@@ -79,111 +79,124 @@ pub(super) fn load_footer(state: &mut State, source: &Source, footer: Footer, re
     state.extent.last = state.extent.last.max(footer.log_last);
 }
 
-/// What may be missing between two records; the next one that is there says where it ends.
-struct Gap {
-    from: u64,
-    to: u64,
-    /// The last sequence before it.
-    before: Seq,
-    /// Bytes of the file that are damaged or gone, as far as is known.
-    bytes: u64,
-    why: &'static str,
-    what: String,
+/// What a segment's frames come to, one after the other.
+struct Frames<'a> {
+    info: TailInfo,
+    rows: Rows,
+    damage: Damage<'a>,
+    /// The first record, and the last one, or that of the log before it.
+    first: Option<Seq>,
+    last: Seq,
+    /// The highest sequence that a batch here claims, for gaps and lost records at the end.
+    claimed: Seq,
+    floor: Seq,
+    /// Whether batches have numbers of their own. In a rewritten segment all have the same.
+    numbered: bool,
+    /// The number of the next batch, and how many more may be hidden in damage before it.
+    expected: u64,
+    hidden: u64,
+    /// Where the batch that the walk is in should end.
+    batch_end: u64,
+    /// The erasure before this frame, which may be the same once more.
+    twin: Vec<u8>,
+    /// Erasures whose records are to be overwritten.
+    overwrites: Vec<Vec<u8>>,
 }
 
-/// Collects what is damaged in one segment.
-struct Damage<'a> {
-    source: &'a Source,
-    suspects: &'a mut Vec<Suspect>,
-    lines: &'a mut Vec<String>,
-    open: Option<Gap>,
-    any: bool,
-}
-
-impl Damage<'_> {
-    fn line(&mut self, text: &str) {
-        self.any = true;
-        self.lines.push(format!("{}: {text}", self.source.path.display()));
+impl Frames<'_> {
+    fn take(&mut self, item: Item<'_>, end: u64) {
+        match item {
+            Item::Frame { at, frame, raw } => {
+                self.info.written = true;
+                match frame.kind {
+                    Kind::Record | Kind::Void => self.record(at, &frame),
+                    Kind::Erase => self.erasure(at, &frame, raw),
+                    Kind::Trim => self.floor = self.floor.max(frame.seq),
+                    Kind::Begin => self.begin(at, &frame, raw),
+                }
+            }
+            Item::Gap { from, to } => self.gap(from, to),
+            Item::Tail { from } => self.damage.bytes(from, end, self.last),
+        }
     }
 
-    /// Bytes that are no frame, behind the record `last`.
-    fn bytes(&mut self, from: u64, to: u64, last: Seq) {
-        self.any = true;
-        match &mut self.open {
-            Some(gap) => {
-                gap.to = to;
-                gap.bytes += to - from;
-                gap.what = format!("offset {} to {to} is damaged", gap.from);
+    fn record(&mut self, at: u64, frame: &Frame) {
+        if frame.seq <= self.last {
+            let text = format!("offset {at}: record {} is out of order and not served", frame.seq);
+            self.damage.line(&text);
+            return;
+        }
+        self.damage.ends_at(frame.seq - 1);
+        let info = &mut self.info;
+        let new = self.rows.count == 0;
+        info.min_time = if new { frame.time } else { info.min_time.min(frame.time) };
+        info.max_time = if new { frame.time } else { info.max_time.max(frame.time) };
+        info.bytes += frame.size();
+        self.rows.push(frame.seq, at, frame.size());
+        self.first = self.first.or(Some(frame.seq));
+        self.last = frame.seq;
+    }
+
+    fn erasure(&mut self, at: u64, frame: &Frame, raw: &[u8]) {
+        if !frame.body_is_good(raw) {
+            let text = format!("offset {at}: one copy of an erasure is damaged");
+            self.damage.line(&text);
+        } else if self.twin != frame.stored(raw) {
+            self.twin = frame.stored(raw).to_vec();
+            self.info.tombs.extend_from_slice(&self.twin);
+            if frame.codec == 1 {
+                self.overwrites.push(self.twin.clone());
             }
+        }
+    }
+
+    fn begin(&mut self, at: u64, frame: &Frame, raw: &[u8]) {
+        self.twin.clear();
+        let Some(begin) = Begin::of(frame, raw) else { return };
+        self.info.newest = Some(begin);
+        if at < self.batch_end {
+            let missing = self.batch_end - at;
+            self.damage
+                .missing(at, missing, self.last, "the end of a write is missing");
+        }
+        if self.numbered && begin.number > self.expected + self.hidden {
+            let writes = words::numbered("write", &[(self.expected, begin.number - 1)]);
+            self.damage.missing(at, 0, self.last, &format!("missing: {writes}"));
+        }
+        (self.expected, self.hidden) = (begin.number + 1, 0);
+        self.batch_end = at + frame.len() + begin.len;
+        self.claimed = self.claimed.max(begin.last);
+        // The batch says how far the log reached after it; a gap before it ends below.
+        if self.damage.is_open() && begin.len == 0 {
+            self.damage.ends_at(begin.last);
+            self.last = self.last.max(begin.last);
+        }
+    }
+
+    fn gap(&mut self, from: u64, to: u64) {
+        match self.damage.one_frame(from, to, self.last) {
+            Some(frame) if matches!(frame.kind, Kind::Record | Kind::Void) => {
+                self.first = self.first.or(Some(frame.seq));
+                self.last = frame.seq;
+            }
+            Some(frame) => self.hidden += u64::from(frame.kind == Kind::Begin),
             None => {
-                self.open = Some(Gap {
-                    from,
-                    to,
-                    before: last,
-                    bytes: to - from,
-                    why: DAMAGED,
-                    what: format!("offset {from} to {to} is damaged"),
-                });
+                self.hidden += (to - from) / BEGIN_LEN as u64;
+                self.damage.bytes(from, to, self.last);
             }
         }
     }
 
-    /// Something is missing at an offset, behind the record `last`, and nothing is in its place.
-    fn missing(&mut self, at: u64, bytes: u64, last: Seq, what: &str) {
-        self.any = true;
-        match &mut self.open {
-            Some(gap) => gap.bytes += bytes,
-            None => {
-                self.open = Some(Gap {
-                    from: at,
-                    to: at,
-                    before: last,
-                    bytes,
-                    why: GONE,
-                    what: format!("offset {at}: {what}"),
-                });
-            }
+    /// What is behind the last frame.
+    fn end(&mut self, end: u64) {
+        if end < self.batch_end {
+            let missing = self.batch_end - end;
+            self.damage
+                .missing(end, missing, self.last, "the end of a write is missing");
         }
-    }
-
-    /// The gap that is open ends below the next record, or with the last that there should be.
-    fn ends_at(&mut self, high: Seq) {
-        if let Some(gap) = self.open.take() {
-            self.lost((gap.before + 1, high), gap.bytes, gap.why, None, &gap.what);
-        }
-    }
-
-    fn lost(&mut self, (low, high): (Seq, Seq), bytes: u64, why: &'static str, head: Option<Bytes>, what: &str) {
-        let mut text = what.to_owned();
-        if low <= high {
-            text += &format!("; {} may be lost", words::numbered("record", &[(low, high)]));
-            self.suspects.push(Suspect {
-                low,
-                high,
-                bytes,
-                why,
-                head,
-                note: format!("{}: {text}", self.source.path.display()),
-            });
-        }
-        self.line(&text);
-    }
-
-    /// A frame of which one bit flipped still says what it was.
-    fn one_frame(&mut self, from: u64, to: u64, last: Seq) -> Option<Frame> {
-        if self.open.is_some() {
-            return None;
-        }
-        let raw = self.source.map.get(from as usize..to as usize)?;
-        let mended = Frame::mended(raw, self.source.identity.seed(), from);
-        let (frame, head) = mended.filter(|(frame, _)| frame.len() == to - from)?;
-        let what = format!("offset {from} to {to} is damaged");
-        match frame.kind {
-            Kind::Record | Kind::Void if frame.seq <= last => return None,
-            Kind::Record => self.lost((frame.seq, frame.seq), frame.size(), DAMAGED, Some(head), &what),
-            _ => self.line(&what),
-        }
-        Some(frame)
+        self.claimed = self.claimed.max(self.last);
+        self.damage.ends_at(self.claimed);
+        self.info.damaged = self.damage.any();
     }
 }
 
@@ -196,105 +209,35 @@ pub(super) fn load_frames(
     end: u64,
     report: &mut Recovery,
 ) -> Result<TailInfo> {
-    let mut info = TailInfo::default();
-    let mut rows = Rows::default();
-    let mut first = None;
-    let mut last = state.extent.last;
-    // The highest sequence that a batch here claims, for gaps and lost records at the end.
-    let mut claimed = last;
-    let mut floor = state.floor;
-    let mut overwrites = Vec::new();
-    let mut twin: Vec<u8> = Vec::new();
-    let mut damage = Damage {
-        source,
-        suspects: &mut state.suspects,
-        lines: &mut report.damage,
-        open: None,
-        any: false,
+    let mut frames = Frames {
+        info: TailInfo::default(),
+        rows: Rows::default(),
+        damage: Damage::new(source, &mut state.suspects, &mut report.damage),
+        first: None,
+        last: state.extent.last,
+        claimed: state.extent.last,
+        floor: state.floor,
+        numbered: source.identity.generation == 0,
+        expected: next_batch,
+        hidden: 0,
+        batch_end: DATA_START,
+        twin: Vec::new(),
+        overwrites: Vec::new(),
     };
-    // The number of the next batch, and how many more may be hidden in damage before it. In a rewritten segment all
-    // have the same.
-    let numbered = source.identity.generation == 0;
-    let (mut expected, mut hidden) = (next_batch, 0);
-    // Where the batch that the walk is in should end.
-    let mut batch_end = DATA_START;
     for item in source.walk_to(end) {
-        match item {
-            Item::Frame { at, frame, raw } => {
-                info.written = true;
-                match frame.kind {
-                    Kind::Record | Kind::Void => {
-                        if frame.seq <= last {
-                            damage.line(&format!(
-                                "offset {at}: record {} is out of order and not served",
-                                frame.seq
-                            ));
-                            continue;
-                        }
-                        damage.ends_at(frame.seq - 1);
-                        let new = rows.count == 0;
-                        info.min_time = if new { frame.time } else { info.min_time.min(frame.time) };
-                        info.max_time = if new { frame.time } else { info.max_time.max(frame.time) };
-                        info.bytes += frame.size();
-                        rows.push(frame.seq, at, frame.size());
-                        first = first.or(Some(frame.seq));
-                        last = frame.seq;
-                    }
-                    Kind::Erase => {
-                        if !frame.body_is_good(raw) {
-                            damage.line(&format!("offset {at}: one copy of an erasure is damaged"));
-                        } else if twin != frame.stored(raw) {
-                            twin = frame.stored(raw).to_vec();
-                            info.tombs.extend_from_slice(&twin);
-                            if frame.codec == 1 {
-                                overwrites.push(twin.clone());
-                            }
-                        }
-                    }
-                    Kind::Trim => floor = floor.max(frame.seq),
-                    Kind::Begin => {
-                        twin.clear();
-                        let Some(begin) = Begin::of(&frame, raw) else { continue };
-                        info.newest = Some(begin);
-                        if at < batch_end {
-                            damage.missing(at, batch_end - at, last, "the end of a write is missing");
-                        }
-                        if numbered && begin.number > expected + hidden {
-                            let writes = words::numbered("write", &[(expected, begin.number - 1)]);
-                            let what = format!("missing: {writes}");
-                            damage.missing(at, 0, last, &what);
-                        }
-                        (expected, hidden) = (begin.number + 1, 0);
-                        batch_end = at + frame.len() + begin.len;
-                        claimed = claimed.max(begin.last);
-                        // The batch says how far the log reached after it; a gap before it ends below.
-                        if damage.open.is_some() && begin.len == 0 {
-                            damage.ends_at(begin.last);
-                            last = last.max(begin.last);
-                        }
-                    }
-                }
-            }
-            Item::Gap { from, to } => match damage.one_frame(from, to, last) {
-                Some(frame) if matches!(frame.kind, Kind::Record | Kind::Void) => {
-                    first = first.or(Some(frame.seq));
-                    last = frame.seq;
-                }
-                Some(frame) => hidden += u64::from(frame.kind == Kind::Begin),
-                None => {
-                    hidden += (to - from) / BEGIN_LEN as u64;
-                    damage.bytes(from, to, last);
-                }
-            },
-            Item::Tail { from } => damage.bytes(from, end, last),
-        }
+        frames.take(item, end);
     }
-    if end < batch_end {
-        damage.missing(end, batch_end - end, last, "the end of a write is missing");
-    }
-    claimed = claimed.max(last);
-    damage.ends_at(claimed);
-    info.damaged = damage.any;
+    frames.end(end);
+    let Frames {
+        info,
+        rows,
+        first,
+        last,
+        claimed,
+        floor,
+        overwrites,
+        ..
+    } = frames;
     let seg = segment_of(source, first_batch, None, rows);
     seg.end.store(end, Ordering::Release);
     let from = first.unwrap_or(source.name_first);
@@ -304,8 +247,7 @@ pub(super) fn load_frames(
         state.extent.last = state.extent.last.max(floor - 1);
     }
     state.floor = state.floor.max(floor);
-    let tombs = info.tombs.clone();
-    apply_tombs(state, &tombs, report);
+    apply_tombs(state, &info.tombs, report);
     for runs in overwrites {
         // One that makes no sense was told of above.
         let _ = decode_runs(&runs, &mut state.overwrites);
