@@ -53,16 +53,28 @@ pub(crate) fn is_other(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput && error.raw_os_error().is_none()
 }
 
+/// What stands in the place of a directory; `None` if it is one, or nothing is there.
+pub(crate) fn in_place_of_dir(path: &Path) -> Option<&'static str> {
+    let found = path.metadata().or_else(|_| path.symlink_metadata()).ok()?;
+    (!found.is_dir()).then(|| what(&found))
+}
+
 fn check(found: &Metadata) -> io::Result<()> {
+    if found.is_file() {
+        return Ok(());
+    }
+    let text = format!("there is {} in the place of the file; move it away", what(found));
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+fn what(found: &Metadata) -> &'static str {
     let kind = found.file_type();
-    let what = match kind {
-        _ if kind.is_file() => return Ok(()),
+    match kind {
+        _ if kind.is_file() => "a file",
         _ if kind.is_dir() => "a directory",
         _ if kind.is_symlink() => "a symbolic link",
         _ if kind.is_fifo() => "a pipe",
         _ if kind.is_socket() => "a socket",
         _ => "a device",
-    };
-    let text = format!("there is {what} in the place of the file; move it away");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+    }
 }

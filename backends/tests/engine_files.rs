@@ -8,8 +8,9 @@ use std::process::Command;
 use std::sync::mpsc::channel;
 
 use support::{ACCOUNT, Bench, Handle, Storage, Told};
+use weir_backends::segment::SegmentBackend;
 use weir_engine::stream::StreamConfig;
-use weir_engine::{LogId, SECOND};
+use weir_engine::{Backend, LogId, LogOptions, SECOND};
 
 fn config(name: &str) -> StreamConfig {
     StreamConfig {
@@ -185,4 +186,34 @@ fn in_the_place_of_one_copy_of_the_catalogue_it_costs_nothing() {
             assert!(path.symlink_metadata().unwrap().is_file());
         }
     }
+}
+
+/// Inspections said that there was no log.
+#[test]
+fn in_the_place_of_the_directory_of_a_log_it_is_said_what_it_is() {
+    let (mut bench, first) = two();
+    let dir = bench.logs_folder().join(first.id.to_string());
+    let away = bench.logs_folder().join("away");
+    std::fs::rename(&dir, &away).unwrap();
+    let others = OTHERS.iter().filter(|(what, _)| *what != "a directory");
+    let file: (&str, fn(&Path)) = ("a file", |path| std::fs::write(path, "x").unwrap());
+    for (what, make) in others.copied().chain([file]) {
+        make(&dir);
+        bench.open();
+        let why = bench.store().catalogue().get(ACCOUNT, "A").unwrap().offline.clone();
+        let why = why.expect("the stream is offline");
+        assert!(
+            why.contains("in the place of the directory") && why.contains(what),
+            "{why}"
+        );
+        bench.close();
+        let root = SegmentBackend::open_read_only(&bench.segment_folder()).unwrap();
+        let looked = root.open(first.id, &LogOptions::default()).err().unwrap();
+        assert!(why.starts_with(&looked.message), "{looked}");
+        std::fs::remove_file(&dir).unwrap();
+    }
+    std::fs::rename(&away, &dir).unwrap();
+    bench.open();
+    assert_eq!(bench.find("A").unwrap().publish("A.x", "", b"2").unwrap(), (2, false));
+    bench.close();
 }

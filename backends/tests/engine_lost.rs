@@ -5,8 +5,13 @@ mod support;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use support::{Bench, Handle, Storage};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 use weir_engine::Seq;
 use weir_engine::finding::FindingKind;
 use weir_engine::stream::ledger::Ledger;
@@ -471,4 +476,74 @@ fn removals_that_the_end_of_a_log_had_are_done_again_or_told() {
         );
         bench.close();
     }
+}
+
+/// Every event of level error whose text has a word, from all threads.
+struct Errors {
+    about: String,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Subscriber for Errors {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Text(String);
+        impl Visit for Text {
+            fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
+                self.0 += &format!("{value:?} ");
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        if text.0.contains(&self.about) {
+            self.seen.lock().push(text.0);
+        }
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// The backend, the stream and the API each wrote one.
+#[test]
+fn a_damaged_message_is_one_line_in_the_log() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&config());
+    publish(&stream, 1..=9);
+    bench.close();
+    flip(&bench, &stream, &text(4), 5);
+    let seen = Arc::default();
+    let errors = Errors {
+        about: bench.logs_folder().display().to_string(),
+        seen: Arc::clone(&seen),
+    };
+    // The only test of this program that looks at the log.
+    tracing::subscriber::set_global_default(errors).unwrap();
+    bench.open();
+    let stream = bench.find("S").unwrap();
+    let read = stream.call(|shard, id| shard.stream(id)?.read_on(1, &[], 9, 1 << 20));
+    assert_eq!(read.unwrap().messages.len(), 8);
+    for _ in 0..2 {
+        let found = stream.call(|shard, id| shard.stream(id)?.message(4));
+        assert_eq!(found.unwrap_err().kind, weir_engine::Kind::Damaged);
+    }
+    let seen = seen.lock();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert!(
+        seen[0].contains("a damaged message is passed over") && seen[0].contains("record 4"),
+        "{seen:?}"
+    );
 }

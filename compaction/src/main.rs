@@ -44,9 +44,9 @@ Examples:
   weir inspect /var/lib/weir --stream ORDERS --subjects --limit 5
   weir inspect /var/lib/weir --json | jq '.streams[] | {name, messages}'
 
-Exit code: 0 the store is whole; 1 something is damaged or missing (the rest is shown), or lost and not settled; 2 it was
-not looked at: wrong arguments, no store there, or a server has it open. A write at the end that never finished is no
-damage: nobody was answered for it.")]
+Exit code: 0 the store is whole, or all that is damaged or lost is settled (see `weir settle`); 1 something is damaged, missing
+or lost and not settled (the rest is shown); 2 it was not looked at: wrong arguments, no store there, or a server has it open. A write
+at the end that never finished is no damage: nobody was answered for it.")]
 struct InspectArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
     store: PathBuf,
@@ -66,17 +66,20 @@ struct InspectArgs {
 
 /// Settle what was found lost: you have seen it, and the store goes on without.
 ///
-/// Until then health tells of what the store's own bookkeeping lost, and a journal that has a hole is kept; `weir inspect` ends
-/// with 1, and shows the keys of what is not settled.
+/// Until then health tells of what the store's own bookkeeping lost, a journal that has a hole is kept, and counters whose newest
+/// message is lost take no more; `weir inspect` ends with 1, and shows the keys of what is not settled. What a server has not seen
+/// yet is settled after its next start.
 #[derive(Args)]
 #[command(
     override_usage = "weir settle <STORE> <KEY>...\n       weir settle <STORE> --all",
     after_help = "\
 Examples:
   weir settle /var/lib/weir journal-0-00000000000000000017
+  weir settle /var/lib/weir lost-0000000000000100
   weir settle /var/lib/weir --all
 
-Exit code: 0 they are settled; 2 nothing is: wrong arguments, no store there, no such finding, or a server has it open."
+Exit code: 0 they are settled, or with --all there was nothing to settle; 2 nothing is settled: wrong arguments, no store there, no
+such key, or a server has it open."
 )]
 struct SettleArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it

@@ -78,18 +78,29 @@ impl State {
         }
     }
 
-    /// Remembers and reports damage, once for each sequence.
+    /// Remembers damage and makes the error for it, for the reader to tell.
     pub fn found_damage(&self, seq: Seq, what: &str) -> Error {
+        self.remember(seq, what).0
+    }
+
+    /// Remembers damage that a scan passes over without a word, and tells of it, once for each sequence.
+    pub fn passed_over(&self, seq: Seq, what: &str) {
+        let (error, new) = self.remember(seq, what);
+        if new {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// The error, and whether it is the first of that sequence.
+    fn remember(&self, seq: Seq, what: &str) -> (Error, bool) {
         let error = Error::damaged(format!(
             "rocksdb: log {} (place {}), sequence {seq}: {what}; it is kept and not served",
             self.id, self.place
         ));
         let mut damaged = self.damaged.write();
         self.any_damage.store(true, Ordering::Release);
-        if damaged.len() < DAMAGE_MAX && damaged.insert(seq) {
-            tracing::error!("{error}");
-        }
-        error
+        let new = damaged.len() < DAMAGE_MAX && damaged.insert(seq);
+        (error, new)
     }
 
     /// Remembers that the heads of these sequences lie in a block that cannot be read.

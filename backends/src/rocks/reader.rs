@@ -84,13 +84,13 @@ impl RocksReader {
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Corruption => {
                 let what = format!("its block of heads is damaged ({error})");
-                self.state.found_damage(seq, &what);
+                self.state.passed_over(seq, &what);
                 return Ok(());
             }
             Err(error) => return Err(failed("reading a head", &error)),
         };
         let Some((head, true)) = Head::decode(&key, &value) else {
-            self.state.found_damage(seq, "its head fails its checksum");
+            self.state.passed_over(seq, "its head fails its checksum");
             return Ok(());
         };
         // There is nothing more to visit.
@@ -161,7 +161,7 @@ impl LogReader for RocksReader {
             while let Some((key, value)) = heads.item() {
                 let seq = keys::seq_of(key).unwrap_or(0);
                 let Some((head, true)) = Head::decode(key, value) else {
-                    self.state.found_damage(seq, "its head fails its checksum");
+                    self.state.passed_over(seq, "its head fails its checksum");
                     step(&mut heads, direction);
                     continue;
                 };
@@ -277,7 +277,7 @@ fn pass_damage<'a>(
     match iter.status() {
         Ok(()) => return Ok(false),
         Err(error) if error.kind() == ErrorKind::Corruption => {
-            state.found_damage(next, &format!("its block of heads is damaged ({error})"));
+            state.passed_over(next, &format!("its block of heads is damaged ({error})"));
         }
         Err(error) => return Err(failed("reading heads", &error)),
     }

@@ -18,6 +18,7 @@ use super::state::{Doing, Shared, State};
 use super::sync::Syncer;
 use super::worker::Worker;
 use super::writer::SegmentLog;
+use crate::regular;
 
 /// What the backend knows of a log.
 struct Known {
@@ -273,6 +274,13 @@ impl Backend for SegmentBackend {
         let mut recovered = {
             let created = !handles.files.is_dir(&dir);
             if created {
+                if let Some(what) = regular::in_place_of_dir(&dir) {
+                    let text = format!(
+                        "there is {what} in the place of the directory {}; move it away",
+                        dir.display()
+                    );
+                    return Err(Error::damaged(text));
+                }
                 if options.existing {
                     return Err(Error::damaged(format!("{} is missing", dir.display())));
                 }

@@ -220,7 +220,7 @@ impl LogReader for SegmentReader {
                 let Some((frame, head, body, shared)) = good else {
                     let live = seg.find(seq).doing("reading", &seg.handle.path)?;
                     if live.is_some() {
-                        let _ = self.shared.damaged(seq, seg, at);
+                        self.shared.passed_over(seq, seg, at, want);
                     }
                     continue;
                 };

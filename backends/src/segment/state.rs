@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use weir_engine::{Error, Extent, Kind, LogId, Lost, Result, Seq};
+use weir_engine::{Error, Extent, Kind, LogId, Lost, Result, Seq, Want};
 
 use super::format::EraseRun;
 use super::handle::no_more_files;
@@ -169,8 +169,22 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Remembers a record that failed its checksum and makes the error for it.
+    /// Remembers a record that failed its checksum and makes the error for it, for the reader to tell.
     pub fn damaged(&self, seq: Seq, seg: &Segment, at: u64) -> Error {
+        self.remember(seq, seg, at).0
+    }
+
+    /// As [`damaged`](Self::damaged) for a scan, which says nothing of what it passes over: whoever wants records asks for each
+    /// that he missed, but heads are read to be counted.
+    pub fn passed_over(&self, seq: Seq, seg: &Segment, at: u64, want: Want) {
+        let (error, new) = self.remember(seq, seg, at);
+        if new && want == Want::Heads {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// The error, and whether it is the first of that record.
+    fn remember(&self, seq: Seq, seg: &Segment, at: u64) -> (Error, bool) {
         let message = format!(
             "log {}: record {seq} fails its checksum ({} offset {at}); it is kept and not served",
             self.id,
@@ -178,10 +192,8 @@ impl Shared {
         );
         let left = seg.left_at(at);
         let mut state = self.state.write();
-        if state.damaged.len() < DAMAGED_MAX && state.damaged.insert(seq, left).is_none() {
-            tracing::error!("{message}");
-        }
-        Error::damaged(message)
+        let new = state.damaged.len() < DAMAGED_MAX && state.damaged.insert(seq, left).is_none();
+        (Error::damaged(message), new)
     }
 }
 

@@ -10,7 +10,7 @@ use weir_backends::root::StoreDir;
 use weir_backends::segment::SegmentBackend;
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, ledger_key};
 use weir_engine::stream::ledger::Ledger;
-use weir_engine::{Backend, Kind, Kv, LogId, LogOptions, Lost};
+use weir_engine::{Backend, Kind, Kv, Log, LogId, LogOptions, Seq};
 
 use super::backends::Backends;
 use crate::error::{Error, Result};
@@ -20,9 +20,12 @@ pub(super) fn relative(root: &Path, line: &str) -> String {
     line.replace(&format!("{}/", root.display()), "")
 }
 
-/// Whether a server has noted all that a log knows to be lost.
-pub(super) fn is_noted(ledger: &Ledger, lost: &[Lost]) -> bool {
-    lost.iter().all(|lost| ledger.covers(lost.first, lost.last))
+/// Whether a server has noted all that is lost of a log, which once had everything up to `log_last`.
+pub(super) fn is_noted(ledger: &Ledger, log: &dyn Log, log_last: Seq) -> bool {
+    let (reader, there) = (log.reader(), log.reader().extent().last);
+    let cut = (there < log_last).then_some((there + 1, log_last));
+    let lost = reader.lost().into_iter().map(|lost| (lost.first, lost.last));
+    lost.chain(cut).all(|(first, last)| ledger.covers(first, last))
 }
 
 /// The ledger of a stream; `None` if it makes no sense.
@@ -63,7 +66,7 @@ pub(crate) fn noted(store: &StoreDir, folder: &Path) -> Result<BTreeMap<LogId, V
         ) else {
             continue;
         };
-        if !recovery.damage.is_empty() && is_noted(&ledger, &log.reader().lost()) {
+        if !recovery.damage.is_empty() && is_noted(&ledger, log.as_ref(), stream.log_last) {
             let places = recovery.damage.iter().map(|line| relative(store.root(), line));
             all.insert(id, places.collect());
         }

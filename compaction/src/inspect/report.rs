@@ -144,8 +144,9 @@ pub struct StreamReport {
     pub lost_messages: u64,
     /// Of those, the ones whose loss nobody has settled.
     pub lost_unsettled: u64,
-    /// Damaged places in its log that are not settled; what is said of them is in [`Report::problems`].
-    pub places_unsettled: u64,
+    /// Damaged places in its log, which are among [`Report::problems`], that can be settled: a server has noted what is lost with
+    /// them.
+    pub places_to_settle: u64,
     /// Bytes at the end of a write that never finished.
     pub torn_bytes: u64,
     /// What the journal has for it beyond the last checkpoint.

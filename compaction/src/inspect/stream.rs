@@ -310,7 +310,8 @@ impl Stream {
             top_subjects = Some(naming.finish());
         }
         let name = self.full_name();
-        let lost = self.log.as_ref().map(|log| log.reader().lost()).unwrap_or_default();
+        let log = self.log.as_deref();
+        let is_noted = log.is_none_or(|log| is_noted(ledger, log, self.snapshot.log_last));
         let is_settled = |line: &String| ledger.places().contains(&relative(told.root, line));
         let (settled, places): (Vec<_>, Vec<_>) = std::mem::take(&mut self.places).into_iter().partition(is_settled);
         let tell = |line: &String| format!("stream {name}: {line}");
@@ -355,14 +356,14 @@ impl Stream {
             top_subjects,
             consumers,
             damaged,
-            damaged_unsettled: match ledger.unsettled() == 0 && is_noted(ledger, &lost) {
+            damaged_unsettled: match ledger.unsettled() == 0 && is_noted {
                 true => 0,
                 false => damaged,
             },
             lost: losses(ledger),
             lost_messages: ledger.messages(),
             lost_unsettled: ledger.unsettled(),
-            places_unsettled: places.len() as u64,
+            places_to_settle: if is_noted { places.len() as u64 } else { 0 },
             torn_bytes: self.torn_bytes,
             journal_tail: self.tail,
             readable: self.readable,

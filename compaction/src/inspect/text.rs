@@ -117,7 +117,7 @@ impl Report {
             }
             let open = [
                 (stream.lost_unsettled, "lost message"),
-                (stream.places_unsettled, "damaged place"),
+                (stream.places_to_settle, "damaged place"),
             ];
             let open: Vec<String> = open
                 .into_iter()

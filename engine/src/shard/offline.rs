@@ -179,7 +179,7 @@ impl Shard {
         turn.emits.push(Emit::Event(Event::StreamOffline {
             account: entry.account.clone(),
             stream: entry.name.clone(),
-            reason: error.message.as_str().into(),
+            reason: reason(error),
         }));
         let (last, now) = (stream.position, turn.now);
         self.set_offline(entry, error, (saved, last), now, Some(Box::new(stream)));
@@ -222,11 +222,12 @@ impl Shard {
         now: NanoTime,
         frozen: Option<Box<Stream>>,
     ) {
-        let why: Arc<str> = error.message.as_str().into();
-        tracing::error!(
-            account = %entry.account, stream = %entry.name,
-            "stream is offline, and will be opened anew: {why}"
-        );
+        let why = reason(error);
+        let outlook = match remedy(error.kind) {
+            Some(_) => "stream is offline",
+            None => "stream is offline, and will be opened anew",
+        };
+        tracing::error!(account = %entry.account, stream = %entry.name, "{outlook}: {why}");
         entry.offline = Some(why.clone());
         self.env.catalogue.put(entry.clone());
         let (saved, last) = journal;
@@ -313,12 +314,13 @@ impl Shard {
             }
             Err(error) if error.kind == Kind::Poisoned => Err(error),
             Err(error) => {
-                if *offline.why != *error.message {
+                let why = reason(&error);
+                if offline.why != why {
                     tracing::error!(
                         account = %offline.entry.account, stream = %offline.entry.name,
-                        "stream is still offline: {error}"
+                        "stream is still offline: {why}"
                     );
-                    offline.why = error.message.as_str().into();
+                    offline.why = why;
                     offline.entry.offline = Some(offline.why.clone());
                     self.env.catalogue.put(offline.entry.clone());
                 }
@@ -337,6 +339,28 @@ impl Shard {
             return Err(reject::STREAM_OFFLINE_REASON.with(text).into());
         }
         Ok(self.offline.streams.remove(&id).map(|offline| offline.entry))
+    }
+}
+
+/// What whoever runs the server has to do, where opening a stream anew does not help by itself.
+fn remedy(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Damaged => Some(
+            "put back what is missing or damaged, or delete the stream (`weir inspect`, with the server stopped, shows what \
+             is there)",
+        ),
+        Kind::Rejected | Kind::Invalid => Some("trying again will not help: delete the stream"),
+        // Its message says how the backend comes into the program.
+        Kind::Unsupported => Some("or delete the stream"),
+        Kind::Io | Kind::Poisoned | Kind::Closed | Kind::Busy | Kind::Full => None,
+    }
+}
+
+/// What is told of a stream that is offline.
+fn reason(error: &Error) -> Arc<str> {
+    match remedy(error.kind) {
+        Some(remedy) => format!("{error}; {remedy}").into(),
+        None => error.message.as_str().into(),
     }
 }
 

@@ -17,7 +17,7 @@ use weir_wire::headers::HeaderBuf;
 use super::decode::decode;
 use super::load::{UnderWay, room_for};
 use super::message::Get;
-use super::{schema, supports_level};
+use super::{schema, supports_level, tell};
 use crate::courier::Courier;
 use crate::jetstream::{ApiRequest, JetStream, status};
 
@@ -108,7 +108,7 @@ async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
         let _place = js.api_load.light().await;
         let found = js.call(shard, move |shard| Ok(find_some(shard, &gets))).await;
         let found = found.unwrap_or_else(|error| {
-            tracing::error!("direct get: {error}");
+            tell("direct get", &error);
             waiting.iter().map(|_| FAILED).collect()
         });
         let answered = waiting.drain(..found.len());
@@ -126,7 +126,7 @@ fn find_some(shard: &mut InTurn<'_, '_>, gets: &[(LogId, Get)]) -> Vec<Outcome> 
             break;
         }
         let outcome = find_one(shard, *id, get).unwrap_or_else(|error| {
-            tracing::error!("direct get: {error}");
+            tell("direct get", &error);
             FAILED
         });
         if let Outcome::One(message) = &outcome {
@@ -176,7 +176,7 @@ async fn serve_heavy(js: &Arc<JetStream>, next: &Waiting, get: Get) {
                 portion
             }
             Err(error) => {
-                tracing::error!(stream = %next.entry.name, "direct get: {error}");
+                tell(&format!("direct get from {}", next.entry.name), &error);
                 return send(next, &FAILED, false);
             }
         };

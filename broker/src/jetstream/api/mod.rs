@@ -22,6 +22,7 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use weir_engine::Kind;
 use weir_engine::reject::{self, Rejection};
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::validate::ServerLimits;
@@ -197,9 +198,17 @@ fn refused(error: weir_engine::Error, general: &Rejection) -> Rejection {
     match error.rejection {
         Some(rejection) => rejection,
         None => {
-            tracing::error!("JetStream: {error}");
+            tell("JetStream", &error);
             general.with(error)
         }
+    }
+}
+
+/// Notes an error that is no fault of a client's. Of a damaged record its stream has told already.
+fn tell(doing: &str, error: &weir_engine::Error) {
+    match error.kind {
+        Kind::Damaged => tracing::debug!("{doing}: {error}"),
+        _ => tracing::error!("{doing}: {error}"),
     }
 }
 
