@@ -6,12 +6,13 @@ mod support;
 
 use std::sync::mpsc::{Receiver, channel};
 
+use Told::{Now, Then};
 use support::{Bench, Handle, Storage};
 use weir_engine::Result;
 use weir_engine::consumer::{AckPolicy, ConsumerConfig};
 use weir_engine::shard::{InTurn, Input};
 use weir_engine::stream::settings::IndexKind;
-use weir_engine::stream::{Purge, Retention, StreamConfig};
+use weir_engine::stream::{Purge, Purged, Retention, Stream, StreamConfig};
 
 /// More than one turn removes.
 const MANY: u64 = 5000;
@@ -57,7 +58,13 @@ fn create_consumer(stream: &Handle, config: ConsumerConfig) {
     stream.call(move |shard, id| shard.create_consumer(id, config)).unwrap();
 }
 
-type Work = Box<dyn FnOnce(&mut InTurn<'_, '_>) -> Result<u64> + Send>;
+/// What a call answers: a number, or the one that a purge has come to.
+enum Told {
+    Now(u64),
+    Then(Purged),
+}
+
+type Work = Box<dyn FnOnce(&mut InTurn<'_, '_>) -> Result<Told> + Send>;
 
 /// Hands all to the shard at once; the numbers of those that are answered come in the order of the answers.
 fn submit(stream: &Handle, works: Vec<Work>) -> Receiver<(usize, u64)> {
@@ -68,7 +75,11 @@ fn submit(stream: &Handle, works: Vec<Work>) -> Receiver<(usize, u64)> {
             let result = work(shard.expect("storage works"));
             Box::new(move |durable| {
                 durable.expect("storage works");
-                sender.send((at, result.expect("it is done"))).unwrap();
+                let number = match result.expect("it is done") {
+                    Told::Now(number) => number,
+                    Told::Then(purged) => purged.count(),
+                };
+                sender.send((at, number)).unwrap();
             })
         }))
     });
@@ -129,8 +140,11 @@ fn a_slice_takes_as_long_whatever_the_index() {
             filter: "M.*".into(),
             ..Purge::default()
         };
-        let look: Work = Box::new(move |shard| Ok(shard.stream(id).unwrap().state()?.messages));
-        let answers = submit(&many, vec![Box::new(move |shard| shard.purge(id, &purge)), look]);
+        let look: Work = Box::new(move |shard| Ok(Now(shard.stream(id).unwrap().state()?.messages)));
+        let answers = submit(
+            &many,
+            vec![Box::new(move |shard| shard.purge(id, &purge).map(Then)), look],
+        );
         let (at, left) = answers.recv().unwrap();
         let slice = match bench.settings(&config("M", |_| {})).index {
             IndexKind::Paged => 64,
@@ -156,10 +170,10 @@ fn others_are_served_while_a_purge_goes_on() {
         let answers = submit(
             &many,
             vec![
-                Box::new(move |shard| shard.purge(many_id, &purge)),
-                Box::new(move |shard| Ok(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq)),
+                Box::new(move |shard| shard.purge(many_id, &purge).map(Then)),
+                Box::new(move |shard| Ok(Now(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq))),
                 // It came after the purge, and stays.
-                Box::new(move |shard| Ok(shard.publish(many_id, "M.0".into(), 0, "x".into())?.seq)),
+                Box::new(move |shard| Ok(Now(shard.publish(many_id, "M.0".into(), 0, "x".into())?.seq))),
             ],
         );
         let answers: Vec<_> = (0..3).map(|_| answers.recv().unwrap()).collect();
@@ -186,7 +200,11 @@ fn a_purge_that_a_crash_cuts_off_is_finished_at_the_next_start() {
         keep: 3,
         ..Purge::default()
     };
-    kill_after(&mut bench, &stream, Box::new(move |shard| shard.purge(id, &purge)));
+    kill_after(
+        &mut bench,
+        &stream,
+        Box::new(move |shard| shard.purge(id, &purge).map(Then)),
+    );
     bench.open();
     let stream = bench.find("M").unwrap();
     fill(&stream, "M", 2);
@@ -211,8 +229,8 @@ fn limits_that_become_tighter_are_enforced_turn_by_turn() {
         let (many_id, other_id) = (many.id, other.id);
         let tighter = config("M", limited);
         let settings = bench.settings(&tighter);
-        let update: Work = Box::new(move |shard| shard.update_stream(many_id, tighter, settings).map(|()| 0));
-        let publish: Work = Box::new(move |shard| Ok(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq));
+        let update: Work = Box::new(move |shard| shard.update_stream(many_id, tighter, settings).map(|()| Now(0)));
+        let publish: Work = Box::new(move |shard| Ok(Now(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq)));
         let answers = submit(&many, vec![update, publish]);
         let answers: Vec<_> = (0..2).map(|_| answers.recv().unwrap()).collect();
         assert_eq!(answers, [(1, 1), (0, 0)]);
@@ -225,7 +243,7 @@ fn limits_that_become_tighter_are_enforced_turn_by_turn() {
         fill(&many, "M", MANY - 10);
         let tighter = config("M", limited);
         let settings = bench.settings(&tighter);
-        let update: Work = Box::new(move |shard| shard.update_stream(many_id, tighter, settings).map(|()| 0));
+        let update: Work = Box::new(move |shard| shard.update_stream(many_id, tighter, settings).map(|()| Now(0)));
         kill_after(&mut bench, &many, update);
         bench.open();
         let many = bench.find("M").unwrap();
@@ -250,8 +268,8 @@ fn the_subjects_of_a_tighter_limit_are_looked_at_turn_by_turn() {
     .unwrap();
     let tighter = config("M", |config| config.max_msgs_per_subject = 1);
     let settings = bench.settings(&tighter);
-    let update: Work = Box::new(move |shard| shard.update_stream(many_id, tighter, settings).map(|()| 0));
-    let publish: Work = Box::new(move |shard| Ok(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq));
+    let update: Work = Box::new(move |shard| shard.update_stream(many_id, tighter, settings).map(|()| Now(0)));
+    let publish: Work = Box::new(move |shard| Ok(Now(shard.publish(other_id, "O.1".into(), 0, "x".into())?.seq)));
     let answers = submit(&many, vec![update, publish]);
     assert_eq!([answers.recv().unwrap(), answers.recv().unwrap()], [(1, 1), (0, 0)]);
     assert_eq!(messages(&many), MANY);
@@ -272,13 +290,13 @@ fn what_a_consumer_held_goes_turn_by_turn() {
     let answers = submit(
         &stream,
         vec![
-            Box::new(move |shard| shard.delete_consumer(id, "none").map(|()| 0)),
-            Box::new(move |shard| Ok(shard.stream(id).unwrap().state()?.messages)),
+            Box::new(move |shard| shard.delete_consumer(id, "none").map(|()| Now(0))),
+            Box::new(move |shard| Ok(Now(shard.stream(id).unwrap().state()?.messages))),
         ],
     );
     assert_eq!(answers.recv().unwrap(), (0, 0));
     assert_eq!(answers.recv().unwrap(), (1, MANY));
-    let work: Work = Box::new(move |shard| shard.delete_consumer(id, "all").map(|()| 0));
+    let work: Work = Box::new(move |shard| shard.delete_consumer(id, "all").map(|()| Now(0)));
     kill_after(&mut bench, &stream, work);
     bench.open();
     let stream = bench.find("M").unwrap();
@@ -291,9 +309,9 @@ fn what_a_consumer_held_goes_turn_by_turn() {
     let id = stream.id;
     let narrower: Work = Box::new(move |shard| {
         let narrow = consumer("half", "M.none");
-        shard.update_consumer(id, "half", narrow).map(|_| 0)
+        shard.update_consumer(id, "half", narrow).map(|_| Now(0))
     });
-    let look: Work = Box::new(move |shard| Ok(shard.stream(id).unwrap().state()?.messages));
+    let look: Work = Box::new(move |shard| Ok(Now(shard.stream(id).unwrap().state()?.messages)));
     let answers = submit(&stream, vec![narrower, look]);
     let (at, left) = answers.recv().unwrap();
     assert!(at == 1 && 0 < left && left < MANY / 2, "{left}");
@@ -320,14 +338,103 @@ fn a_stream_that_goes_takes_all_with_it_at_once() {
     let answers = submit(
         &stream,
         vec![
-            Box::new(move |shard| shard.purge(id, &purge)),
-            Box::new(move |shard| shard.delete_stream(id).map(|()| 0)),
+            Box::new(move |shard| shard.purge(id, &purge).map(Then)),
+            Box::new(move |shard| shard.delete_stream(id).map(|()| Now(0))),
         ],
     );
     let mut answers = [answers.recv().unwrap(), answers.recv().unwrap()];
     answers.sort_unstable();
-    assert_eq!(answers, [(0, MANY / 2), (1, 0)]);
+    // It has come as far as a slice.
+    assert_eq!(answers, [(0, 1024), (1, 0)]);
     bench.kill();
     bench.open();
     assert!(bench.find("M").is_none());
+}
+
+/// A purge counted what it would take before it took anything, and so looked at all subjects, twice; to keep the newest of many it
+/// looked at them all some twenty times, in one turn.
+#[test]
+fn a_purge_looks_at_some_messages_in_each_turn_and_counts_as_they_go() {
+    for storage in storages() {
+        let mut bench = Bench::new(storage);
+        bench.open();
+        let many = bench.create(&config("M", |_| {}));
+        many.call(|shard, id| {
+            for at in 0..MANY {
+                shard.publish(id, format!("M.{at}.{}", at % 2).into(), 0, "x".into())?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        let (id, keep) = (many.id, 1000);
+        let purge = move |filter: &str, keep| -> Work {
+            let purge = Purge {
+                filter: filter.to_owned(),
+                keep,
+                ..Purge::default()
+            };
+            Box::new(move |shard| shard.purge(id, &purge).map(Then))
+        };
+        let look = || -> Work { Box::new(move |shard| Ok(Now(shard.stream(id).unwrap().state()?.messages))) };
+        let answers = |works| submit(&many, works).iter().collect::<Vec<_>>();
+        // All subjects match but for the last token; and of those that match there are no more than are to stay.
+        let all = answers(vec![purge("M.*.none", 0), look(), purge("M.*.1", MANY), look()]);
+        let mut told = all.clone();
+        told.sort_unstable();
+        assert_eq!(told, [(0, 0), (1, MANY), (2, 0), (3, MANY)], "{storage:?}");
+        if bench.settings(&config("M", |_| {})).index == IndexKind::Paged {
+            // In no turn are all looked at: those who came later were answered before.
+            assert_eq!(all.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1, 3, 0, 2]);
+        }
+        let mut told = answers(vec![purge("M.*.0", keep), purge("M.*.1", 1)]);
+        told.sort_unstable();
+        assert_eq!(told, [(0, MANY / 2 - keep), (1, MANY / 2 - 1)], "{storage:?}");
+        let left = many.call(move |shard, id| {
+            let stream = shard.stream(id)?;
+            let oldest =
+                |stream: &mut Stream, filter: &[u8]| stream.next_message(filter, 1).map(|found| found.unwrap().seq);
+            Ok([
+                oldest(stream, b"M.*.0")?,
+                oldest(stream, b"M.*.1")?,
+                stream.state()?.messages,
+            ])
+        });
+        // Those of the one are 1, 3, 5 ..., of the other 2, 4, 6 ...
+        assert_eq!(left.unwrap(), [MANY - 2 * keep + 1, MANY, keep + 1], "{storage:?}");
+    }
+}
+
+/// A single message that is purged counts as deleted: consumers go on as if it had been acknowledged.
+#[test]
+fn whether_a_purge_takes_a_single_message_is_found_out_on_the_way() {
+    for storage in storages() {
+        let mut bench = Bench::new(storage);
+        bench.open();
+        let many = bench.create(&config("M", |_| {}));
+        many.call(|shard, id| {
+            for at in 0..MANY {
+                let last = if at + 10 == MANY { "one" } else { "x" };
+                shard.publish(id, format!("M.{at}.{last}").into(), 0, "x".into())?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        create_consumer(&many, consumer("c", ""));
+        let purge = |filter: &str| {
+            let purge = Purge {
+                filter: filter.to_owned(),
+                ..Purge::default()
+            };
+            let purged = many.call(move |shard, id| shard.purge(id, &purge)).unwrap();
+            purged.count()
+        };
+        let delivered = || {
+            let info = many.call(|shard, id| shard.consumer_info(id, "c")).unwrap();
+            (info.delivered.stream, info.num_pending)
+        };
+        assert_eq!(purge("M.*.one"), 1, "{storage:?}");
+        assert_eq!(delivered(), (0, MANY - 1), "{storage:?}: it was deleted");
+        assert_eq!(purge("M.*.x"), MANY - 1, "{storage:?}");
+        assert_eq!(delivered(), (MANY, 0), "{storage:?}: they were purged");
+    }
 }

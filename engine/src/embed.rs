@@ -156,7 +156,8 @@ impl EmbeddedStream {
     /// # Errors
     /// If the stream does not allow it.
     pub fn purge(&self, purge: Purge) -> Result<u64> {
-        self.call(move |shard, id| shard.purge(id, &purge))
+        let purged = self.call(move |shard, id| shard.purge(id, &purge))?;
+        Ok(purged.count())
     }
 
     /// Deletes the stream with all it holds.

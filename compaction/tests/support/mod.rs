@@ -226,7 +226,7 @@ impl Fixture {
             keep: 3,
             ..Purge::default()
         };
-        assert_eq!(self.on("ORDERS", move |shard, id| shard.purge(id, &purge)), 7);
+        assert_eq!(self.on("ORDERS", move |shard, id| shard.purge(id, &purge)).count(), 7);
         self.add_consumer("ORDERS", Self::puller("workers"));
         self.add_consumer(
             "ORDERS",

@@ -15,6 +15,22 @@ pub struct Cursor {
     pub(super) few: Few,
     pub(super) page: Option<Page>,
     pub(super) ahead: Option<Ahead>,
+    /// Whether many subjects may match in a paged index, or many are to be looked through for a few.
+    pub(super) wide: bool,
+    pub(super) survey: Option<Survey>,
+}
+
+/// How far a paged index came in asking all subjects where they have their next message, while the log is read for it.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// Messages below this are not asked for.
+    pub place: Seq,
+    /// The subject to go on with.
+    pub next: Vec<u8>,
+    /// No match from `place` on lies below this, of the subjects that were asked.
+    pub nearest: Option<Seq>,
+    /// The last message when this began: of those behind it nothing is known.
+    pub upto: Seq,
 }
 
 /// The subjects that match, if they are so few that each can be asked on its own.
@@ -56,6 +72,8 @@ impl Cursor {
             few: Few::default(),
             page: None,
             ahead: None,
+            wide: false,
+            survey: None,
         }
     }
 

@@ -49,6 +49,17 @@ pub struct SubjectInfo {
     pub last: Seq,
 }
 
+/// What came of a search that may look at so many messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// This one matches, and none before it.
+    At(Seq),
+    /// None does.
+    Nothing,
+    /// None below this one does; whoever wants to know more asks again from there.
+    Later(Seq),
+}
+
 /// How an index reads what lies in the log.
 #[derive(Clone, Copy)]
 pub struct Records {
@@ -219,6 +230,51 @@ impl Index {
         match self {
             Self::Resident(index) => Ok(index.next_match(cursor, from)),
             Self::Paged(index) => index.next_match(cursor, from),
+        }
+    }
+
+    /// As [`Index::next_match`], for a reader that can wait: looks at some `looks` messages at most, and lowers that by what it
+    /// took.
+    pub fn next_match_within(&mut self, cursor: &mut Cursor, from: Seq, looks: &mut usize) -> Result<Sought> {
+        match self {
+            Self::Resident(index) => Ok(index.next_match(cursor, from).map_or(Sought::Nothing, Sought::At)),
+            Self::Paged(index) => index.next_match_within(cursor, from, looks),
+        }
+    }
+
+    /// Whether to count the matches of the filters may take long; then they are better looked for one after the other.
+    pub fn is_wide(&mut self, filters: &[Bytes]) -> Result<bool> {
+        match self {
+            Self::Resident(_) => Ok(false),
+            Self::Paged(index) => index.is_wide(filters),
+        }
+    }
+
+    /// Calls with the live messages that the filters match, from `from` downwards, until told to stop; looks at `looks` messages at
+    /// most, and lowers that by what it took. Answers where to go on; `None` at the end.
+    pub fn matches_down(
+        &self,
+        filters: &[Bytes],
+        from: Seq,
+        looks: &mut usize,
+        visit: &mut dyn FnMut(Seq) -> ControlFlow<()>,
+    ) -> Result<Option<Seq>> {
+        match self {
+            Self::Resident(index) => {
+                let mut next = index.prev_match(filters, from);
+                while let Some(seq) = next {
+                    if *looks == 0 {
+                        return Ok(Some(seq));
+                    }
+                    *looks -= 1;
+                    if visit(seq).is_break() {
+                        break;
+                    }
+                    next = seq.checked_sub(1).and_then(|below| index.prev_match(filters, below));
+                }
+                Ok(None)
+            }
+            Self::Paged(index) => index.matches_down(filters, from, looks, visit),
         }
     }
 

@@ -138,6 +138,21 @@ fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
         upto,
         "{filters:?} up to {from}"
     );
+    let (mut found, mut next) = (Vec::new(), Some(from));
+    while let Some(at) = next {
+        let mut looks = dice.roll(4) as usize + 1;
+        let visit = &mut |seq| {
+            found.push(seq);
+            ControlFlow::Continue(())
+        };
+        next = index.matches_down(&filters, at, &mut looks, visit).unwrap();
+    }
+    let below = model
+        .matching(&filters)
+        .rev()
+        .map(|(seq, _)| seq)
+        .filter(|seq| *seq <= from);
+    assert_eq!(found, below.collect::<Vec<_>>(), "{filters:?} down from {from}");
     let onward = model
         .matching(&filters)
         .find(|&(seq, _)| seq >= from)
@@ -291,7 +306,10 @@ fn run(seed: u64, subjects: u64, stride: u64, steps: u64, index: &mut Index, tur
                 if cursors.len() == 6 {
                     cursors.remove(0);
                 }
-                cursors.push((filters.clone(), Cursor::new(&filters), from));
+                let mut cursor = Cursor::new(&filters);
+                // As if the subjects were many.
+                cursor.wide = dice.roll(2) == 0;
+                cursors.push((filters, cursor, from));
             }
             _ => compare(index, &model, &mut dice, subjects),
         }
@@ -310,11 +328,23 @@ fn run(seed: u64, subjects: u64, stride: u64, steps: u64, index: &mut Index, tur
                     .range(*from..)
                     .find(|(_, subject)| accepts(filters, subject))
                     .map(|(&seq, _)| seq);
-                assert_eq!(
-                    index.next_match(cursor, *from).unwrap(),
-                    expected,
-                    "cursor {filters:?} from {from}"
-                );
+                if dice.roll(2) == 0 {
+                    let mut looks = dice.roll(6) as usize;
+                    let sought = index.next_match_within(cursor, *from, &mut looks).unwrap();
+                    if let Sought::Later(next) = sought {
+                        assert!(*from <= next && expected.is_none_or(|seq| next <= seq), "{next}");
+                        *from = next;
+                        continue;
+                    }
+                    let told = expected.map_or(Sought::Nothing, Sought::At);
+                    assert_eq!(sought, told, "some of {filters:?} from {from}");
+                } else {
+                    assert_eq!(
+                        index.next_match(cursor, *from).unwrap(),
+                        expected,
+                        "cursor {filters:?} from {from}"
+                    );
+                }
                 if let Some(seq) = expected {
                     *from = seq + 1;
                 }

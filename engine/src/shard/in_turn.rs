@@ -11,7 +11,7 @@ use crate::shard::{InTurn, snapshot};
 use crate::store::KnownLog;
 use crate::stream::messages::Identity;
 use crate::stream::settings::Settings;
-use crate::stream::{Portion, Purge, Retention, Stream, StreamConfig, StreamSource, Taken};
+use crate::stream::{Portion, Purge, Purged, Retention, Stream, StreamConfig, StreamSource, Taken};
 use crate::types::{LogId, NanoTime, Seq};
 
 impl InTurn<'_, '_> {
@@ -162,12 +162,12 @@ impl InTurn<'_, '_> {
         stream.publish(publish, self.turn)
     }
 
-    /// Removes messages; answers how many. Where they are many, they go in the turns to come: the
-    /// [`Call`](crate::shard::Call) that asked for it is answered when they are gone.
+    /// Removes messages. Where they are many, they go in the turns to come: the [`Call`](crate::shard::Call) that asked for it is
+    /// answered when they are gone, and then it is known how many those were.
     ///
     /// # Errors
     /// If there is no such stream, or it does not allow it.
-    pub fn purge(&mut self, id: LogId, purge: &Purge) -> Result<u64> {
+    pub fn purge(&mut self, id: LogId, purge: &Purge) -> Result<Purged> {
         let stream = self.shard.existing(id)?;
         stream.demand_durability(self.turn);
         stream.purge(purge, self.turn)

@@ -8,6 +8,8 @@ use crate::types::{LogId, NanoTime, Nanos};
 const DELIVER_BYTES: usize = 4 << 20;
 /// Messages that removals may look at in one turn, in all streams of the shard: about 2 ms of work.
 const REMOVALS: usize = 1024;
+/// Heads that are read in about the time of one such look, by a removal in search of what is to go.
+const LOOKS: usize = 2;
 
 /// What a turn gathers.
 pub(crate) struct Turn<'a> {
@@ -49,16 +51,19 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Whether removals may look at one more message, at the price of that many.
-    pub fn may_remove(&mut self, price: usize) -> bool {
-        let may = self.removals > 0;
-        self.removals = self.removals.saturating_sub(price);
-        may
-    }
-
     /// Removals looked at so many messages.
     pub fn removed(&mut self, count: usize) {
         self.removals = self.removals.saturating_sub(count);
+    }
+
+    /// How many messages removals may still look at on their way to one that goes.
+    pub fn looks(&self) -> usize {
+        self.removals.saturating_mul(LOOKS)
+    }
+
+    /// Of these, so many are left.
+    pub fn looked(&mut self, left: usize) {
+        self.removals = left.div_ceil(LOOKS);
     }
 
     /// How many messages removals may still look at.

@@ -54,7 +54,7 @@ pub use config::{
 pub use message::{Marks, Message, stored_size, subject_of};
 pub use messages::StreamState;
 pub(crate) use publish::Publish;
-pub use purge::Purge;
+pub use purge::{Purge, Purged};
 pub use sourcing::{Portion, Taken, identity};
 pub use ttl::Life;
 pub use view::LastSeqs;

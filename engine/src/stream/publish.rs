@@ -289,7 +289,7 @@ impl Stream {
             Some(Rollup::All) => b"",
         };
         // Of these only the new message is left, if that.
-        self.purge_below(filter, seq + 1 - keep, seq, turn).map(|_| ())
+        self.purge_below(filter, seq + 1 - keep, seq, turn)
     }
 
     /// Applies a publish from the journal.

@@ -1,5 +1,8 @@
 //! Removing many messages on request.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -25,6 +28,21 @@ pub struct Purge {
     pub keep: u64,
 }
 
+/// How many messages a purge takes away: counted as they go, so it is known once the call that asked for it is answered.
+#[derive(Clone, Debug, Default)]
+pub struct Purged(Arc<AtomicU64>);
+
+impl Purged {
+    /// As many as went so far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn add(&self, gone: u64) {
+        self.0.fetch_add(gone, Ordering::AcqRel);
+    }
+}
+
 /// All subjects if there is none.
 fn filters_of(filter: &[u8]) -> Vec<Bytes> {
     match filter {
@@ -34,11 +52,12 @@ fn filters_of(filter: &[u8]) -> Vec<Bytes> {
 }
 
 impl Stream {
-    /// Purges; answers how many messages go. Those that come later stay.
+    /// Purges. Messages that come later stay.
     ///
     /// # Errors
     /// If the stream does not allow it, or storage cannot be read.
-    pub(crate) fn purge(&mut self, purge: &Purge, turn: &mut Turn<'_>) -> Result<u64> {
+    pub(crate) fn purge(&mut self, purge: &Purge, turn: &mut Turn<'_>) -> Result<Purged> {
+        let purged = Purged::default();
         if self.messages.config.sealed {
             return Err(reject::STREAM_SEALED.into());
         }
@@ -60,7 +79,8 @@ impl Stream {
                 consumer.recount(&mut self.messages)?;
             }
             self.tell_purged(b"", self.messages.last() + 1, turn.now)?;
-            return Ok(gone);
+            purged.add(gone);
+            return Ok(purged);
         }
         let filter = match everything {
             true => &[][..],
@@ -71,27 +91,29 @@ impl Stream {
             seq => seq.min(self.messages.last() + 1),
         };
         let filters = filters_of(filter);
+        if purge.keep > 0 && self.messages.index.is_wide(&filters)? {
+            let removal = Removal::Keep {
+                filter: filter.into(),
+                left: purge.keep,
+                from: self.messages.last(),
+                end,
+            };
+            self.begin_purge(removal, &purged, turn)?;
+            return Ok(purged);
+        }
         let end = match purge.keep {
             0 => end,
             keep => self.newest_begin(&filters, keep)?.min(end),
         };
-        self.purge_below(filter, end, 0, turn)
+        let removal = Removal::below(filter, end, 0);
+        self.begin_purge(removal, &purged, turn)?;
+        Ok(purged)
     }
 
-    /// Purges the messages of subjects below `end`; answers how many go. Consumers stand at `start` at least when they are
-    /// gone, for 0 at the first message that is left.
-    pub(super) fn purge_below(&mut self, filter: &[u8], end: Seq, start: Seq, turn: &mut Turn<'_>) -> Result<u64> {
-        let filters = filters_of(filter);
-        let all = self.messages.index.count_from(&filters, 0)?;
-        let gone = all - self.messages.index.count_from(&filters, end)?;
-        let removal = Removal::Purge {
-            filter: filter.into(),
-            end,
-            start,
-            single: gone == 1,
-        };
-        self.begin_removal(removal, turn)?;
-        Ok(gone)
+    /// Purges the messages of subjects below `end`. Consumers stand at `start` at least when they are gone, for 0 at the first
+    /// message that is left.
+    pub(super) fn purge_below(&mut self, filter: &[u8], end: Seq, start: Seq, turn: &mut Turn<'_>) -> Result<()> {
+        self.begin_removal(Removal::below(filter, end, start), turn)
     }
 
     /// The sequence of the oldest of the `keep` newest messages that match; 0 if there are no more than these.

@@ -5,15 +5,18 @@
 //! on with it. The call that began it is answered when it is over.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::index::Cursor;
+use crate::index::{Cursor, Sought};
 use crate::shard::command::check_number;
 use crate::shard::emit::{Completion, Emit};
 use crate::shard::turn::Turn;
+use crate::stream::messages::Messages;
+use crate::stream::purge::Purged;
 use crate::stream::{Retention, Stream};
 use crate::types::Seq;
 
@@ -32,8 +35,23 @@ pub(crate) enum Removal {
         end: Seq,
         /// Where consumers stand at least when it is over; 0 for the first message that is left.
         start: Seq,
-        /// Whether it is a single message, which counts as deleted rather than purged.
-        single: bool,
+        /// Whether it is a single message, which counts as deleted rather than purged; `None` while none was removed, and that
+        /// is not known yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        single: Option<bool>,
+    },
+    /// The messages of some subjects but for the newest, which are looked for from the end: then it is a purge of what is below
+    /// them. It needs no note: nothing has happened yet, and nobody was answered.
+    #[serde(skip)]
+    Keep {
+        /// All subjects if empty.
+        filter: Box<[u8]>,
+        /// So many more of the newest are to be found; at least 1.
+        left: u64,
+        /// Where to begin.
+        from: Seq,
+        /// The first sequence that stays whatever it is.
+        end: Seq,
     },
     /// What no consumer and no copy needs, of the messages that a consumer held on to until now.
     Unneeded {
@@ -62,6 +80,21 @@ pub(crate) enum Removal {
 }
 
 impl Removal {
+    /// Of the messages of some subjects, of all if `filter` is empty, below `end`.
+    pub fn below(filter: &[u8], end: Seq, start: Seq) -> Self {
+        Self::Purge {
+            filter: filter.into(),
+            end,
+            start,
+            single: None,
+        }
+    }
+
+    /// Whether the journal is told of it.
+    fn is_noted(&self) -> bool {
+        matches!(self, Self::Purge { .. } | Self::Unneeded { .. })
+    }
+
     /// Refuses sequences that nothing counts up to.
     fn check(&self) -> Result<()> {
         match self {
@@ -70,7 +103,7 @@ impl Removal {
                 singles.iter().copied().try_for_each(check_number)?;
                 check_number(*next.max(end))
             }
-            Self::Limits { .. } => Ok(()),
+            Self::Limits { .. } | Self::Keep { .. } => Ok(()),
         }
     }
 }
@@ -79,8 +112,11 @@ impl Removal {
 struct UnderWay {
     removal: Removal,
     cursor: Cursor,
-    /// Nothing below this is left to look at.
+    /// Nothing below this is left to look at; for one that looks downwards, nothing above.
     next: Seq,
+    /// The first message of a purge, until it is known whether it is the only one.
+    held: Option<Seq>,
+    purged: Purged,
 }
 
 enum Step {
@@ -110,9 +146,7 @@ impl Removals {
             Step::Remove(under_way) => Some(&under_way.removal),
             Step::Answer(_) => None,
         });
-        under_way
-            .filter(|removal| !matches!(removal, Removal::Limits { .. }))
-            .collect()
+        under_way.filter(|removal| removal.is_noted()).collect()
     }
 
     fn trims(&self) -> bool {
@@ -122,22 +156,35 @@ impl Removals {
 }
 
 impl UnderWay {
-    fn of(removal: Removal) -> Self {
+    fn of(removal: Removal, purged: Purged) -> Self {
         let filters: Vec<Bytes> = match &removal {
-            Removal::Purge { filter, .. } if filter.is_empty() => Vec::new(),
-            Removal::Purge { filter, .. } => vec![Bytes::copy_from_slice(filter)],
+            Removal::Purge { filter, .. } | Removal::Keep { filter, .. } if filter.is_empty() => Vec::new(),
+            Removal::Purge { filter, .. } | Removal::Keep { filter, .. } => vec![Bytes::copy_from_slice(filter)],
             Removal::Unneeded { filters, .. } => filters.iter().map(|filter| Bytes::copy_from_slice(filter)).collect(),
             Removal::Limits { .. } => Vec::new(),
         };
         let next = match &removal {
             Removal::Unneeded { next, .. } => *next,
+            Removal::Keep { from, .. } => *from,
             Removal::Purge { .. } | Removal::Limits { .. } => 0,
         };
         Self {
             removal,
             cursor: Cursor::new(&filters),
             next,
+            held: None,
+            purged,
         }
+    }
+}
+
+impl Messages {
+    /// The next message from `next` on that matches, as far as this turn may look.
+    fn seek(&mut self, cursor: &mut Cursor, next: Seq, turn: &mut Turn<'_>) -> Result<Sought> {
+        let mut looks = turn.looks();
+        let sought = self.index.next_match_within(cursor, next, &mut looks)?;
+        turn.looked(looks);
+        Ok(sought)
     }
 }
 
@@ -148,6 +195,19 @@ impl Stream {
     /// If storage cannot be read.
     pub(super) fn begin_removal(&mut self, removal: Removal, turn: &mut Turn<'_>) -> Result<()> {
         self.add_removal(removal);
+        self.begin_removing(turn)
+    }
+
+    /// The same, counting what goes.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(super) fn begin_purge(&mut self, removal: Removal, purged: &Purged, turn: &mut Turn<'_>) -> Result<()> {
+        self.list_removal(removal, purged.clone());
+        self.begin_removing(turn)
+    }
+
+    fn begin_removing(&mut self, turn: &mut Turn<'_>) -> Result<()> {
         self.go_on_removing(turn)?;
         if !self.removals.is_empty() {
             turn.removing = Some(self.messages.id);
@@ -157,14 +217,16 @@ impl Stream {
 
     /// Lists a removal as one to be done in the turns to come.
     pub(super) fn add_removal(&mut self, removal: Removal) {
+        self.list_removal(removal, Purged::default());
+    }
+
+    fn list_removal(&mut self, removal: Removal, purged: Purged) {
         match &removal {
             Removal::Limits { crowded, survey: None } if self.removals.trims() && crowded.is_empty() => return,
-            Removal::Limits { .. } => {}
-            _ => self.removals.changed = true,
+            removal => self.removals.changed |= removal.is_noted(),
         }
-        self.removals
-            .steps
-            .push_back(Step::Remove(Box::new(UnderWay::of(removal))));
+        let under_way = UnderWay::of(removal, purged);
+        self.removals.steps.push_back(Step::Remove(Box::new(under_way)));
     }
 
     /// Whether removals are under way.
@@ -207,9 +269,7 @@ impl Stream {
                 self.removals.steps.push_front(Step::Remove(under_way));
                 return done.map(|_| ());
             }
-            if !matches!(under_way.removal, Removal::Limits { .. }) {
-                self.removals.changed = true;
-            }
+            self.removals.changed |= under_way.removal.is_noted();
         }
         Ok(())
     }
@@ -222,6 +282,36 @@ impl Stream {
                 self.tell_removed();
                 Ok(done)
             }
+            Removal::Keep { filter, left, end, .. } => {
+                let filters = way.cursor.filters().to_vec();
+                let (mut looks, mut begin) = (turn.looks(), None);
+                let visit = &mut |seq| {
+                    *left -= 1;
+                    match *left {
+                        0 => {
+                            begin = Some(seq);
+                            ControlFlow::Break(())
+                        }
+                        _ => ControlFlow::Continue(()),
+                    }
+                };
+                let next = self
+                    .messages
+                    .index
+                    .matches_down(&filters, way.next, &mut looks, visit)?;
+                turn.looked(looks);
+                match (begin, next) {
+                    (None, Some(next)) => way.next = next,
+                    (begin, _) => {
+                        // Where there are no more of them than are to stay, none goes.
+                        let end = begin.unwrap_or(0).min(*end);
+                        way.removal = Removal::below(filter, end, 0);
+                        way.next = 0;
+                        self.removals.changed = true;
+                    }
+                }
+                Ok(false)
+            }
             Removal::Purge {
                 filter,
                 end,
@@ -229,24 +319,47 @@ impl Stream {
                 single,
             } => {
                 self.tell_removed();
-                let mut over = false;
-                while turn.may_remove(price) {
-                    let found = self.messages.index.next_match(&mut way.cursor, way.next)?;
-                    let Some(seq) = found.filter(|seq| seq < end) else {
-                        over = true;
-                        break;
+                let (mut over, mut left) = (false, None);
+                while turn.removals() > 0 {
+                    let found = match self.messages.seek(&mut way.cursor, way.next, turn)? {
+                        Sought::Later(next) => {
+                            way.next = next;
+                            continue;
+                        }
+                        Sought::At(seq) if seq < *end => Some(seq),
+                        Sought::At(seq) => {
+                            left = Some(seq);
+                            None
+                        }
+                        Sought::Nothing => None,
                     };
-                    self.messages.remove(seq)?;
+                    over = found.is_none();
+                    if single.is_none() {
+                        // The first one goes once there is a second one, or none.
+                        if way.held.is_none() && !over {
+                            way.held = found;
+                        } else {
+                            *single = Some(over && way.held.is_some());
+                            self.removals.changed = true;
+                        }
+                    }
+                    if single.is_some() {
+                        if let Some(held) = way.held {
+                            way.purged.add(self.messages.remove(held)?.into());
+                            way.held = None;
+                        }
+                        if let Some(seq) = found {
+                            way.purged.add(self.messages.remove(seq)?.into());
+                        }
+                    }
+                    let Some(seq) = found else { break };
                     way.next = seq + 1;
+                    turn.removed(price);
                 }
-                self.note_purged(*single);
+                self.note_purged(single.unwrap_or(false));
                 if over {
                     let start = match *start {
-                        0 => self
-                            .messages
-                            .index
-                            .next_match(&mut way.cursor, 0)?
-                            .unwrap_or(self.messages.last() + 1),
+                        0 => left.unwrap_or(self.messages.last() + 1),
                         start => start,
                     };
                     self.tell_purged(filter, start, turn.now)?;
@@ -260,17 +373,23 @@ impl Stream {
                 ..
             } => {
                 let mut over = false;
-                while turn.may_remove(price) {
-                    let seq = match singles.front() {
-                        Some(&seq) => seq,
-                        None => match self.messages.index.next_match(&mut way.cursor, way.next)? {
-                            Some(seq) if seq < *end => seq,
-                            _ => {
-                                over = true;
-                                break;
-                            }
-                        },
+                while turn.removals() > 0 {
+                    let sought = match singles.front() {
+                        Some(&seq) => Sought::At(seq),
+                        None => self.messages.seek(&mut way.cursor, way.next, turn)?,
                     };
+                    let seq = match sought {
+                        Sought::Later(next) => {
+                            way.next = next;
+                            continue;
+                        }
+                        Sought::At(seq) if seq < *end || !singles.is_empty() => seq,
+                        Sought::At(_) | Sought::Nothing => {
+                            over = true;
+                            break;
+                        }
+                    };
+                    turn.removed(price);
                     if self.is_released(seq, *wanted_only)? {
                         self.messages.remove(seq)?;
                     }
@@ -320,7 +439,7 @@ impl Stream {
         self.removals.noted = !removals.is_empty();
         let steps = removals
             .into_iter()
-            .map(|removal| Step::Remove(Box::new(UnderWay::of(removal))));
+            .map(|removal| Step::Remove(Box::new(UnderWay::of(removal, Purged::default()))));
         self.removals.steps = steps.collect();
         Ok(())
     }

@@ -241,7 +241,7 @@ impl Stream {
             return Ok(());
         }
         let end = self.messages.last() + 1;
-        self.purge_below(subject, end, 0, turn).map(|_| ())
+        self.purge_below(subject, end, 0, turn)
     }
 
     /// When the first schedule is due.

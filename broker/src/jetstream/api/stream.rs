@@ -441,7 +441,8 @@ pub(super) async fn purge(js: &Arc<JetStream>, request: &ApiRequest, name: &str)
     let purged = js
         .call(entry.shard, move |shard| shard.purge(id, &purge))
         .await
-        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?
+        .count();
     Ok(reply::answer(Call::StreamPurge(name), Purged { success: true, purged }))
 }
 

@@ -13,8 +13,9 @@ use super::overlay;
 use super::ranges::{Range, next_possible, ranges};
 use super::{Paged, SubjectInfo};
 use crate::error::{Error, Result};
+use crate::index::Sought;
 use crate::index::chunk::{chunk_of, seq_at};
-use crate::index::cursor::{Ahead, Cursor};
+use crate::index::cursor::{Ahead, Cursor, Survey};
 use crate::index::filters::Filters;
 use crate::types::Seq;
 
@@ -32,11 +33,18 @@ const NEAR: u64 = 1024;
 const STRADDLERS: usize = 4096;
 /// Entries that do not match after which the next place where one can is sought.
 const MISSES: usize = 8;
+/// Subjects that a search which can wait asks in one go, where the log has shown none.
+const SURVEYED: u64 = if cfg!(test) { 5 } else { 1024 };
+/// Messages that match up to which they are counted rather than looked for.
+const COUNTED: u64 = 16_384;
 /// So many filters are asked where they can match next.
 const SEEKERS: usize = 8;
 
 /// Calls with a subject and what is known of it.
 type VisitEntry<'a> = &'a mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>;
+
+/// Fetches matches from a place on, unless it may not look at more.
+type Look<'a> = &'a mut dyn FnMut(&mut Paged, &mut Cursor, Seq) -> Result<Option<Ahead>>;
 
 impl Paged {
     /// Live messages.
@@ -136,11 +144,31 @@ impl Paged {
 
     /// The first live message from `from` on that the cursor's filters match.
     pub fn next_match(&mut self, cursor: &mut Cursor, from: Seq) -> Result<Option<Seq>> {
+        let found = self.seek(cursor, from, &mut |index, cursor, from| {
+            index.look_ahead(&cursor.filters, from).map(Some)
+        })?;
+        Ok(match found {
+            Sought::At(seq) => Some(seq),
+            Sought::Nothing | Sought::Later(_) => None,
+        })
+    }
+
+    /// The same, looking at some `looks` messages at most, and lowering that by what it took.
+    pub fn next_match_within(&mut self, cursor: &mut Cursor, from: Seq, looks: &mut usize) -> Result<Sought> {
+        self.seek(cursor, from, &mut |index, cursor, from| match *looks {
+            0 => Ok(None),
+            _ => index.look_some_ahead(cursor, from, looks).map(Some),
+        })
+    }
+
+    /// The first live message from `from` on that the cursor's filters match, among those that `look` fetches, as long as
+    /// it fetches any.
+    fn seek(&mut self, cursor: &mut Cursor, from: Seq, look: Look<'_>) -> Result<Sought> {
         if cursor.filters.is_empty() {
-            return self.next_live(from);
+            return Ok(self.next_live(from)?.map_or(Sought::Nothing, Sought::At));
         }
         let (Some(first), Some(last)) = (self.first(), self.last_live()) else {
-            return Ok(None);
+            return Ok(Sought::Nothing);
         };
         let mut from = from.max(first);
         loop {
@@ -151,16 +179,58 @@ impl Paged {
             {
                 for &seq in &ahead.seqs[ahead.seqs.partition_point(|&seq| seq < from)..] {
                     if ahead.removals == self.removals || self.is_live(seq)? {
-                        return Ok(Some(seq));
+                        return Ok(Sought::At(seq));
                     }
                 }
                 from = ahead.upto.saturating_add(1);
             }
             if from > last {
-                return Ok(None);
+                return Ok(Sought::Nothing);
             }
-            cursor.ahead = Some(self.look_ahead(&cursor.filters, from)?);
+            let Some(ahead) = look(self, cursor, from)? else {
+                return Ok(Sought::Later(from));
+            };
+            cursor.ahead = Some(ahead);
         }
+    }
+
+    /// Whether so many subjects may match, or have to be looked through, or so many messages match, that counting those takes
+    /// long.
+    pub fn is_wide(&mut self, filters: &[Bytes]) -> Result<bool> {
+        let filters = Filters::of(filters);
+        if filters.is_empty() {
+            return Ok(false);
+        }
+        let mut messages = 0u64;
+        let complete = self.entries(&filters, ENTRIES, &mut |_, info| {
+            messages = messages.saturating_add(info.count);
+            ControlFlow::Continue(())
+        })?;
+        Ok(!complete || messages > COUNTED)
+    }
+
+    /// Calls with the matches from `from` downwards, looking at `looks` heads at most. Answers where to go on.
+    pub fn matches_down(
+        &self,
+        filters: &[Bytes],
+        from: Seq,
+        looks: &mut usize,
+        visit: &mut dyn FnMut(Seq) -> ControlFlow<()>,
+    ) -> Result<Option<Seq>> {
+        let filters = Filters::of(filters);
+        let mut next = None;
+        self.read_down(from, 0, &mut |seq, subject| {
+            if *looks == 0 {
+                next = Some(seq);
+                return ControlFlow::Break(());
+            }
+            *looks -= 1;
+            match filters.is_empty() || filters.matches(subject) {
+                true => visit(seq),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        Ok(next)
     }
 
     /// The last live message up to `from` that any of the filters matches; no filter matches everything.
@@ -282,7 +352,11 @@ impl Paged {
 
     /// The same for one filter, or none, and the subjects behind `after`.
     pub fn last_of_each_after(&mut self, filters: &[Bytes], after: &[u8], visit: VisitEntry<'_>) -> Result<()> {
-        self.entries_after(&Filters::of(filters), after, u64::MAX, visit)?;
+        let from = match after {
+            b"" => Vec::new(),
+            after => [after, &[0]].concat(),
+        };
+        self.entries_from(&Filters::of(filters), &from, u64::MAX, visit)?;
         Ok(())
     }
 
@@ -319,6 +393,58 @@ impl Paged {
             place = nearest.unwrap_or(place);
             budget = budget.saturating_mul(4);
         }
+    }
+
+    /// Fetches some of the next matches from `from` on: by their subjects, if these are few, or else by the log, looking at some
+    /// `looks` heads at most. Where the log shows none, the subjects are asked as well, some in each call.
+    fn look_some_ahead(&mut self, cursor: &mut Cursor, from: Seq, looks: &mut usize) -> Result<Ahead> {
+        if !cursor.wide {
+            if let Some(subjects) = self.few(&cursor.filters, ENTRIES, |info| info.last >= from)? {
+                return self.merge_ahead(&subjects, from, from);
+            }
+            cursor.wide = true;
+        }
+        let mut ahead = self.read_ahead(&cursor.filters, from, *looks as u64)?;
+        let looked = usize::try_from(ahead.upto - from + 1).unwrap_or(usize::MAX);
+        *looks = looks.saturating_sub(looked);
+        if ahead.seqs.is_empty()
+            && let Some(upto) = self.survey(cursor, ahead.upto.saturating_add(1))?
+        {
+            ahead.upto = ahead.upto.max(upto);
+        }
+        Ok(ahead)
+    }
+
+    /// Asks some more subjects for their next message from `place` on. Once all were asked: up to where there is none.
+    fn survey(&mut self, cursor: &mut Cursor, place: Seq) -> Result<Option<Seq>> {
+        let known = cursor.survey.take().filter(|survey| survey.place <= place);
+        let mut survey = known.unwrap_or(Survey {
+            place,
+            next: Vec::new(),
+            nearest: None,
+            upto: self.totals.last,
+        });
+        let (place, nearest) = (survey.place, &mut survey.nearest);
+        let next = self.entries_from(&cursor.filters, &survey.next, SURVEYED, &mut |_, info| {
+            if info.last >= place {
+                let bound = info.first.max(place);
+                *nearest = Some(nearest.map_or(bound, |nearest| nearest.min(bound)));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(match next {
+            Some(next) => {
+                survey.next = next;
+                cursor.survey = Some(survey);
+                None
+            }
+            None => Some(
+                survey
+                    .nearest
+                    .map_or(survey.upto, |nearest| nearest - 1)
+                    .min(survey.upto),
+            ),
+        })
     }
 
     /// The next matches by the log, from `from` on, looking at `budget` heads at most.
@@ -418,33 +544,41 @@ impl Paged {
 
     /// Visits the matching subjects in order. Looks at `limit` entries at most, and answers whether that sufficed.
     fn entries(&mut self, filters: &Filters, limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
-        self.entries_after(filters, b"", limit, visit)
+        Ok(self.entries_from(filters, b"", limit, visit)?.is_none())
     }
 
-    /// The same for the subjects behind `after`, if that is not empty.
-    fn entries_after(&mut self, filters: &Filters, after: &[u8], limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
+    /// The same for the subjects from `from` on. Answers with which to go on, if `limit` did not suffice.
+    fn entries_from(
+        &mut self,
+        filters: &Filters,
+        from: &[u8],
+        limit: u64,
+        visit: VisitEntry<'_>,
+    ) -> Result<Option<Vec<u8>>> {
         let mut looked = 0;
-        let from = match after.is_empty() {
-            true => None,
-            false => Some(self.keys.subject(after)),
-        };
+        let begin_all = (!from.is_empty()).then(|| self.keys.subject(from));
         for range in ranges(filters) {
             let prefix = match range {
                 Range::One(subject) => {
+                    if subject < from {
+                        continue;
+                    }
+                    if looked >= limit {
+                        return Ok(Some(subject.to_vec()));
+                    }
                     let key = self.keys.subject(subject);
                     looked += 1;
-                    if subject > after
-                        && let Some(info) = self.entry(&key)?
+                    if let Some(info) = self.entry(&key)?
                         && visit(subject, info).is_break()
                     {
-                        return Ok(true);
+                        return Ok(None);
                     }
                     continue;
                 }
                 Range::Prefix(prefix) => self.keys.subject(prefix),
             };
-            let (mut failed, mut stopped) = (None::<Error>, false);
-            let mut begin = from.clone();
+            let (mut failed, mut stopped, mut next) = (None::<Error>, false, None);
+            let mut begin = begin_all.clone();
             loop {
                 let (mut misses, mut sought) = (0, None);
                 overlay::scan(
@@ -453,14 +587,12 @@ impl Paged {
                     &prefix,
                     begin.as_deref(),
                     &mut |key, value| {
-                        if looked == limit {
+                        let subject = key.get(STEM..).unwrap_or_default();
+                        if looked >= limit {
+                            next = Some(subject.to_vec());
                             return ControlFlow::Break(());
                         }
                         looked += 1;
-                        let subject = key.get(STEM..).unwrap_or_default();
-                        if from.is_some() && subject <= after {
-                            return ControlFlow::Continue(());
-                        }
                         if !filters.is_empty() && !filters.matches(subject) {
                             misses += 1;
                             if misses < MISSES || filters.len() > SEEKERS {
@@ -492,13 +624,13 @@ impl Paged {
                 return Err(error);
             }
             if stopped {
-                return Ok(true);
+                return Ok(None);
             }
-            if looked >= limit {
-                return Ok(false);
+            if next.is_some() {
+                return Ok(next);
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// The last message up to `from` of any of these subjects.
