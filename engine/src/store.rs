@@ -27,8 +27,8 @@ use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime};
 use crate::words;
 
-pub(crate) use catalogue::FIRST_STREAM_ID;
 pub use catalogue::{Catalogue, StreamEntry};
+pub(crate) use catalogue::{FIRST_STREAM_ID, SKIPPED_IDS};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
 pub(crate) use read_log::ReadLog;
 pub(crate) use stats::Pools;
@@ -181,6 +181,7 @@ impl Store {
         let mut opened = (0..count)
             .map(|number| Shard::open_or_suspend(number, &env, now))
             .collect::<Result<Vec<_>>>()?;
+        catalogue.skip_hidden_ids();
         if !opened.iter().any(Shard::is_suspended) {
             forget_settled(&env)?;
         }

@@ -495,3 +495,42 @@ fn what_is_acknowledged_leaves_a_work_queue_though_a_read_fails() {
     }
     assert!(failed > 0, "no read failed");
 }
+
+/// Seed 360 of the damaged files: the journal's last write, which made a stream, was damaged and passed for one that broke off; the
+/// power had taken the name of the stream's log, and the next stream got its id.
+#[test]
+fn an_id_that_a_damaged_journal_named_is_not_given_out_again() {
+    let mut without_log = 0;
+    for dice in 0..12 {
+        let mut world = World::new(dice, SMALL);
+        world.open().expect("the store opens");
+        let id = world.store().store().allocate_id();
+        assert_ne!(id, STREAM);
+        let config = StreamConfig {
+            name: "S".into(),
+            subjects: vec!["s.>".into()],
+            ..StreamConfig::default()
+        };
+        let settings = Settings::of(&config, &Defaults::default()).expect("settings make sense");
+        world.ask(0, 1, move |shard| {
+            shard.create_stream(id, &ACCOUNT.into(), config, settings)
+        });
+        world.turn(0);
+        assert!(is_done(&mut world, 1));
+        world.disk.lose_power(&mut Dice::new(dice));
+        world.kill();
+        let journal = Path::new("/store/logs").join(LogId(1).to_string());
+        let files = world.disk.contents(&journal);
+        let written = files.iter().filter_map(|(path, bytes)| {
+            let last = bytes.iter().rposition(|byte| *byte != 0)?;
+            path.extension().is_some_and(|end| end == "seg").then_some((path, last))
+        });
+        let (path, last) = written.max().expect("a journal");
+        world.disk.flip(path, last, 0).expect("a byte");
+        let log = Path::new("/store/logs").join(id.to_string());
+        without_log += u64::from(world.disk.files(&log).is_empty());
+        world.open().expect("the store opens");
+        assert_ne!(world.store().store().allocate_id(), id, "dice {dice}");
+    }
+    assert!(without_log > 0, "the power never took the log");
+}

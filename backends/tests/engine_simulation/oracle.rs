@@ -141,6 +141,8 @@ pub struct Known {
     pub last: Seq,
     ids: BTreeMap<String, (u64, Seq, NanoTime)>,
     pub consumers: BTreeMap<String, KnownConsumer>,
+    /// What consumers acknowledged, or tried to, in whose place there are others now.
+    let_go: BTreeSet<Seq>,
     /// Whether the disk was damaged where this stream lies: then messages may be missing, but no other be there.
     pub damaged: bool,
     /// Whether they may be missing without a word.
@@ -190,6 +192,7 @@ impl Known {
             removals: Vec::new(),
             ids: BTreeMap::new(),
             consumers: BTreeMap::new(),
+            let_go: BTreeSet::new(),
             damaged: false,
             silent: false,
             cuts: 0,
@@ -412,7 +415,10 @@ impl Known {
         }
         match self.config.retention {
             Retention::Limits => false,
-            Retention::WorkQueue => self.consumers.values().any(|consumer| consumer.tried.contains(&seq)),
+            Retention::WorkQueue => {
+                let tried = |consumer: &KnownConsumer| consumer.tried.contains(&seq);
+                self.let_go.contains(&seq) || self.consumers.values().any(tried)
+            }
             Retention::Interest => !self.consumers.values().any(|consumer| consumer.holds(seq, entry)),
         }
     }
@@ -728,7 +734,9 @@ impl Known {
             newest: 0,
             held: Vec::new(),
         };
-        self.consumers.insert(name.to_owned(), consumer);
+        if let Some(former) = self.consumers.insert(name.to_owned(), consumer) {
+            self.let_go.extend(former.tried);
+        }
     }
 
     /// An acknowledgement of these sequences is on its way, or was heard.

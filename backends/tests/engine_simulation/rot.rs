@@ -87,6 +87,7 @@ impl Simulation {
                 let of_shard = self.streams.values_mut().filter(|known| known.shard == shard);
                 of_shard.for_each(&mut suffers);
                 self.rotten.insert(shard);
+                self.closed_before = closed;
             }
             Place::Catalogue => {}
         }

@@ -1,6 +1,7 @@
 //! What clients do: drawn by the dice, and told to the oracle before and after.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use bytes::Bytes;
 use weir_backends::segment::disk::Failure;
@@ -49,10 +50,12 @@ pub struct Simulation {
     names: BTreeMap<String, LogId>,
     asked: BTreeMap<u64, Asked>,
     next: u64,
-    /// Ids of streams that were made for certain: none is used again.
-    used: BTreeSet<LogId>,
+    /// Ids of streams that were made for certain, and the shards of those: none is used again.
+    used: BTreeMap<LogId, usize>,
     /// Shards whose journals were damaged: streams may be missing, or be there again.
     pub rotten: BTreeSet<usize>,
+    /// Whether they were closed as they should be.
+    pub closed_before: bool,
     /// Answers of each kind: done, refused, failed.
     pub answers: [u64; 3],
     /// What happened, for a failure to be understood by.
@@ -69,8 +72,9 @@ impl Simulation {
             names: BTreeMap::new(),
             asked: BTreeMap::new(),
             next: 1,
-            used: BTreeSet::new(),
+            used: BTreeMap::new(),
             rotten: BTreeSet::new(),
+            closed_before: false,
             answers: [0; 3],
             phase: String::new(),
         }
@@ -198,8 +202,14 @@ impl Simulation {
         }
         let store = self.world.store().store();
         let (id, shard) = (store.allocate_id(), store.shard_for(ACCOUNT, name));
+        // What was journaled since the last checkpoint may be gone without a word: where nothing is left of a stream, not even
+        // the name of its log, its id may come again.
+        let forgotten = |shard: &usize| {
+            let log = Path::new("/store/logs").join(id.to_string());
+            self.rotten.contains(shard) && !self.closed_before && self.world.disk.files(&log).is_empty()
+        };
         assert!(
-            !self.used.contains(&id),
+            self.used.get(&id).is_none_or(forgotten),
             "{name} gets {id}, which a stream had that was made for certain"
         );
         let number = self.number();
@@ -734,7 +744,10 @@ impl Simulation {
             }
             (Asked::Create(id), _) => {
                 match outcome {
-                    Is::There if !self.known(id).is_in_memory() => _ = self.used.insert(id),
+                    Is::There if !self.known(id).is_in_memory() => {
+                        let shard = self.shard_of(id);
+                        self.used.insert(id, shard);
+                    }
                     _ => {}
                 }
                 self.known(id).is = outcome;

@@ -12,7 +12,7 @@ use crate::shard::holes::{Holes, covered_key, covered_of, hole_key};
 use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, ledger_key, load_dedup, stream_key};
 use crate::shard::{Shard, keep_ledger};
-use crate::store::{Environment, KnownLog};
+use crate::store::{Environment, KnownLog, SKIPPED_IDS};
 use crate::stream::Stream;
 use crate::stream::ledger::Ledger;
 use crate::stream::messages::Identity;
@@ -21,6 +21,8 @@ use crate::types::{Entry, LogId, NanoTime, Seq};
 
 /// Bytes of the journal that are replayed before the streams' logs are written.
 const REPLAY_BYTES: usize = 4 << 20;
+/// The fewest bytes of a journal that tell of a new stream.
+const CREATION_MIN: u64 = 64;
 /// Records of the journal that are read at a time.
 const REPLAY_RECORDS: usize = 8192;
 
@@ -103,9 +105,11 @@ impl Shard {
         for damage in &recovery.damage {
             tracing::error!(shard = number, "damaged journal: {damage}");
         }
+        env.catalogue.hide_ids(hidden_ids(recovery));
         let mut shard = Self::empty(number, env, journal);
         shard.load_snapshots(now)?;
         if recovery.created && shard.covered()? > Some(0) {
+            shard.env.catalogue.hide_ids(SKIPPED_IDS);
             let text = format!("the journal of shard {number} is missing: what no checkpoint has is lost");
             let key = format!("journal-{number}-missing-{now:020}");
             shard.tell(FindingKind::Journal, &key, text, now)?;
@@ -515,6 +519,15 @@ pub(super) fn saved_ledger(env: &Environment, id: LogId) -> Result<Ledger> {
         tracing::error!(log = %id, "what it has lost: {error}");
         Ledger::default()
     }))
+}
+
+/// How many ids the lost part of a journal may have named, which nothing else does. What broke off may also be what was
+/// damaged in the last write.
+fn hidden_ids(journal: &Recovery) -> u64 {
+    match journal.damage.is_empty() {
+        true => journal.torn_bytes.div_ceil(CREATION_MIN),
+        false => SKIPPED_IDS,
+    }
 }
 
 /// Opens a stream as the last checkpoint has it.

@@ -12,7 +12,7 @@ use crate::shard::emit::Event;
 use crate::shard::offline::contained;
 use crate::shard::recover::journal_id;
 use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
-use crate::store::{ClosedLog, Environment, ReadLog, StreamEntry};
+use crate::store::{ClosedLog, Environment, ReadLog, SKIPPED_IDS, StreamEntry};
 use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime, Nanos, SECOND};
 
@@ -76,7 +76,7 @@ impl Shard {
         if !has_journal {
             shard.name_streams(&why)?;
             // The journal may name logs that nothing else does, and that are gone by now.
-            env.catalogue.skip_ids();
+            env.catalogue.hide_ids(SKIPPED_IDS);
         }
         shard.suspended = Some(Suspended::new(why.clone(), None, has_journal, now));
         tracing::error!(shard = number, "{why}");

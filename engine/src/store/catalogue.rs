@@ -20,7 +20,7 @@ use crate::words;
 pub(crate) const FIRST_STREAM_ID: u64 = 256;
 
 /// More ids than a journal can name.
-const SKIPPED_IDS: u64 = 1 << 32;
+pub(crate) const SKIPPED_IDS: u64 = 1 << 32;
 
 /// Offline streams, and findings, that one text of health names; of more than these only the number is told.
 const TROUBLES_NAMED: usize = 3;
@@ -76,6 +76,8 @@ pub struct Catalogue {
     noting: Mutex<()>,
     streams: RwLock<BTreeMap<AccountAndName, Arc<StreamEntry>>>,
     last_id: AtomicU64,
+    /// Ids above it that journals may name, and which are not known.
+    hidden_ids: AtomicU64,
     /// Why a shard does not serve now, by its number.
     trouble: RwLock<BTreeMap<usize, String>>,
     findings: RwLock<BTreeMap<String, Finding>>,
@@ -227,9 +229,16 @@ impl Catalogue {
         }
     }
 
-    /// A journal that may name ids which nothing else does cannot be read: none of those is given out.
-    pub(crate) fn skip_ids(&self) {
-        self.last_id.fetch_add(SKIPPED_IDS, Ordering::Relaxed);
+    /// A journal may name so many ids which nothing else does, and cannot be read: none of those is given out.
+    pub(crate) fn hide_ids(&self, count: u64) {
+        self.hidden_ids.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// All journals were opened: the next ids are above all that any of them may name.
+    pub(crate) fn skip_hidden_ids(&self) {
+        let hidden = self.hidden_ids.swap(0, Ordering::Relaxed);
+        self.last_id.fetch_max(FIRST_STREAM_ID - 1, Ordering::Relaxed);
+        self.last_id.fetch_add(hidden, Ordering::Relaxed);
     }
 
     /// The stream with that log.
