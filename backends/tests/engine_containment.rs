@@ -506,3 +506,112 @@ fn a_rocksdb_that_cannot_be_opened_takes_its_streams_offline_and_no_others() {
     bench.open();
     assert_eq!(last(&bench.find("R").unwrap()), 3);
 }
+
+/// Flips a bit in the middle of RocksDB's largest file of tables.
+#[cfg(feature = "rocksdb")]
+fn spoil_table(folder: &std::path::Path) {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let tables = files.filter(|path| path.extension().is_some_and(|end| end == "sst"));
+    let path = tables.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+/// Before, RocksDB took no writes any more, its streams stayed offline, and each try to open one opened all of the shard anew.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_damaged_table_that_a_compaction_meets_costs_its_records_and_no_other_stream() {
+    let (sender, told) = channel();
+    let mut bench = Bench::with_outlet(Storage::Rocks, move || Box::new(Told(sender.clone())));
+    bench.shards = 2;
+    bench.checkpoint_bytes = 20_000;
+    bench.open();
+    // R and S share a shard, Q is on the other.
+    let shards = ["R", "Q", "S1"].map(|name| bench.store().shard_for(ACCOUNT, name));
+    assert_eq!(shards, [shards[0], 1 - shards[0], shards[0]]);
+    let (r, q) = (bench.create(&config("R")), bench.create(&config("Q")));
+    create_on_segments(&bench, "S1");
+    let body = |seq: u64| [&seq.to_le_bytes()[..], &[7; 1000]].concat();
+    for seq in 1..=40 {
+        assert_eq!(r.publish("a", "", &body(seq)).unwrap().0, seq);
+    }
+    q.publish("a", "", b"one").unwrap();
+    bench.close();
+    let folder = bench.segment_folder().with_file_name("rocksdb");
+    spoil_table(&folder);
+    bench.open();
+    let [r, q, s] = ["R", "Q", "S1"].map(|name| bench.find(name).unwrap());
+    // It is in memory, and gone as soon as the shard is opened anew.
+    let consumer = ConsumerConfig {
+        name: "c".into(),
+        mem_storage: true,
+        ..ConsumerConfig::default()
+    };
+    s.call(|shard, id| shard.create_consumer(id, consumer)).unwrap();
+    let (mut last, mut of_s) = (40, 1);
+    let mut publish = |stop: bool| {
+        for _ in 0..100 {
+            of_s += 1;
+            assert_eq!(s.publish("a", "", b"more").unwrap().0, of_s);
+            match r.publish("a", "", &body(last + 1)) {
+                Ok((seq, _)) => {
+                    last += 1;
+                    assert_eq!(seq, last);
+                }
+                Err(error) if stop => return (last, error),
+                Err(error) => panic!("{last}: {error}"),
+            }
+            if last % 25 == 0 {
+                // Only what overlaps is compacted by reading it.
+                let gone = last / 25;
+                let _ = r.call(move |shard, id| shard.delete_message(id, gone, false));
+            }
+        }
+        (last, Error::io("publishing", "nothing failed"))
+    };
+    let (before, refused) = publish(true);
+    assert_eq!(
+        refused.rejection.as_ref().map(|rejection| rejection.code),
+        Some(OFFLINE),
+        "{refused}"
+    );
+    assert!(refused.message.contains("mismatch"), "{refused}");
+    assert_eq!(self::last(&r), before, "it can be read");
+    assert_eq!(&r.message(before).unwrap().payload[..], body(before));
+    while told.recv().unwrap() != "R offline" {}
+    // The other shard lets go of it in a turn of its own.
+    while told.recv_timeout(std::time::Duration::from_millis(100)) != Ok("R online".into()) {
+        bench.advance(2 * SECOND);
+    }
+    let (after, _) = publish(false);
+    assert_eq!(after, before + 100);
+    while q.publish("a", "", b"more").is_err() {
+        bench.advance(2 * SECOND);
+    }
+    let trouble = bench.store().catalogue().trouble().unwrap();
+    assert!(
+        trouble.contains("RocksDB compacts nothing") && trouble.contains("DAMAGED"),
+        "{trouble}"
+    );
+    assert!(s.call(|shard, id| shard.consumer_info(id, "c")).is_ok());
+    bench.kill();
+    bench.open();
+    assert!(
+        bench
+            .store()
+            .catalogue()
+            .trouble()
+            .unwrap()
+            .contains("compacts nothing")
+    );
+    let r = bench.find("R").unwrap();
+    let lost = (1..=after).filter(|seq| {
+        let seq = *seq;
+        let found = r.call(move |shard, id| shard.stream(id)?.message(seq));
+        found.is_err()
+    });
+    assert!((1..=10).contains(&lost.count()), "those in one block");
+    assert_eq!(r.publish("a", "", b"more").unwrap().0, after + 1);
+}

@@ -179,6 +179,12 @@ pub trait Backend: Send + Sync + 'static {
     /// last success may be taken as durable, every later call fails as well, and the store must be opened anew.
     fn sync(&self) -> Result<()>;
 
+    /// What this backend cannot do as long as it is open like this, for damage that somebody has to repair, and how; `None` if
+    /// nothing is.
+    fn impaired(&self) -> Option<String> {
+        None
+    }
+
     /// What opening this backend found lost of its [`Kv`], beyond what it could mend: one line each, with the place. A
     /// backend that finds that out when it reads answers with errors then.
     fn lost(&self) -> Vec<String> {

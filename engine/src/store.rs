@@ -3,11 +3,11 @@
 mod catalogue;
 mod environment;
 mod read_log;
+mod renewal;
 mod stats;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -188,7 +188,6 @@ impl Store {
         let mut serving = opened.iter_mut().filter(|shard| !shard.is_suspended());
         serving.try_for_each(Shard::drop_unfinished)?;
         crate::orphans::look_for_orphans(&env, &mut opened, now)?;
-        env.starting.store(false, Ordering::Release);
         let mut shards = Vec::new();
         let mut runners = Vec::new();
         for (number, shard) in opened.into_iter().enumerate() {

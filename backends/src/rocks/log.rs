@@ -461,6 +461,14 @@ impl Log for RocksLog {
         let Some((low, high)) = self.to_scrub else {
             return Ok(false);
         };
+        if let Some(why) = &self.state.shared.impaired {
+            tracing::warn!(
+                "log {}: what was to be overwritten is only deleted: {why}",
+                self.state.id
+            );
+            self.to_scrub = None;
+            return Ok(false);
+        }
         self.sync()?;
         let now = *self.state.now.read();
         let each = (now.disk_bytes / now.meta.count.max(1)).max(1);

@@ -8,6 +8,7 @@
 //! Erased records cannot be overwritten in place. [`LogChange::overwrite`](weir_engine::LogChange::overwrite) makes
 //! [`Log::maintain`] compact the files that held them, after which their bytes are gone from the database's files.
 
+mod damage;
 mod keys;
 mod kv;
 mod log;
@@ -114,7 +115,12 @@ impl Backend for RocksBackend {
         true
     }
 
+    fn impaired(&self) -> Option<String> {
+        self.shared.impaired.clone()
+    }
+
     fn open(&self, id: LogId, options: &LogOptions) -> Result<(Box<dyn Log>, Recovery)> {
+        self.shared.check_poison()?;
         let mut states = self.shared.states.lock();
         let mut recovery = Recovery::default();
         let state = match states.get(&id).and_then(std::sync::Weak::upgrade) {

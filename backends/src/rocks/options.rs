@@ -54,8 +54,8 @@ pub(super) fn database(options: &RocksOptions) -> Options {
     db
 }
 
-/// Every column family, with its options.
-pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
+/// Every column family, with its options, and whether RocksDB compacts it by itself.
+pub(super) fn families(options: &RocksOptions, compacts: bool) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
     let family = |name: &str, compression: &[DBCompressionType], bloom: bool, block: usize| {
         let mut table = BlockBasedOptions::default();
@@ -73,6 +73,7 @@ pub(super) fn families(options: &RocksOptions) -> Vec<ColumnFamilyDescriptor> {
             table.set_optimize_filters_for_memory(true);
         }
         let mut family = Options::default();
+        family.set_disable_auto_compactions(!compacts);
         family.set_block_based_table_factory(&table);
         // The write buffer manager decides when to flush; this bounds what one family may take of it.
         family.set_write_buffer_size(options.write_buffer_bytes);

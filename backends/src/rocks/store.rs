@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, Weak};
 
 use parking_lot::Mutex;
 use rocksdb::{
@@ -13,11 +12,14 @@ use weir_engine::{Error, Kind, KvWrite, LogId, Result, Seq};
 
 use super::log::State;
 use super::options::{RocksOptions, database, families};
-use super::{keys, keys::Meta, manifest};
+use super::{damage, keys, keys::Meta, manifest};
 
 /// Up to so many records are deleted one by one. A range tombstone costs every later read a little, a plain one only
 /// those that meet it.
 pub(super) const FEW: usize = 64;
+
+/// What RocksDB's errors say where the disk is full: the names of the system's errors.
+const NO_SPACE: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
 /// An open database.
 pub(super) struct Shared {
@@ -26,7 +28,10 @@ pub(super) struct Shared {
     /// Up to where the manifest is known to be on disk.
     manifest: Mutex<manifest::Whole>,
     read_only: bool,
-    poisoned: AtomicBool,
+    /// What is damaged, so that nothing is compacted.
+    pub impaired: Option<String>,
+    /// Why nothing is written any more.
+    poison: OnceLock<String>,
     write_options: WriteOptions,
     /// The logs that are open or read; a log that is removed meanwhile leaves at once.
     pub states: Mutex<HashMap<LogId, Weak<State>>>,
@@ -34,7 +39,7 @@ pub(super) struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if !self.read_only && !self.poisoned.load(Ordering::Acquire) {
+        if !self.read_only && self.poison.get().is_none() {
             // Writes what is in memory to files, as closing does.
             self.db.cancel_all_background_work(true);
             self.note_manifest();
@@ -46,6 +51,11 @@ impl Drop for Shared {
 pub(super) fn failed(doing: &str, error: &rocksdb::Error) -> Error {
     match error.kind() {
         ErrorKind::Corruption => Error::damaged(format!("rocksdb: {doing}: {error}")),
+        // RocksDB keeps in memory what found no room, and writes it as soon as there is some.
+        ErrorKind::IOError if NO_SPACE.iter().any(|text| error.as_ref().contains(text)) => Error::new(
+            Kind::Full,
+            format!("rocksdb: {doing}: the disk is full ({error}); nothing was lost"),
+        ),
         _ => Error::io(format_args!("rocksdb: {doing}"), error),
     }
 }
@@ -54,7 +64,8 @@ impl Shared {
     pub fn open(path: &Path, options: &RocksOptions, read_only: bool) -> Result<Self> {
         manifest::check(path)?;
         let settings = database(options);
-        let all = families(options);
+        let impaired = damage::noted(path);
+        let all = families(options, impaired.is_none());
         let opened = if read_only {
             // Exactly the families that are there: none can be made.
             let there = DB::list_cf(&settings, path).unwrap_or_default();
@@ -77,7 +88,8 @@ impl Shared {
             folder: path.to_owned(),
             manifest: Mutex::default(),
             read_only,
-            poisoned: AtomicBool::new(false),
+            impaired,
+            poison: OnceLock::new(),
             write_options,
             states: Mutex::new(HashMap::new()),
         };
@@ -171,25 +183,36 @@ impl Shared {
         if self.read_only {
             return Err(Error::unsupported("this store was opened for reading only"));
         }
-        if self.poisoned.load(Ordering::Acquire) {
-            return Err(Error::new(
-                Kind::Poisoned,
-                "an earlier write or sync of this RocksDB failed: open the store anew",
-            ));
-        }
-        Ok(())
+        self.check_poison()
     }
 
-    /// After this nothing is written until the store is opened anew.
+    /// Refuses when the store must be opened anew.
+    pub fn check_poison(&self) -> Result<()> {
+        match self.poison.get() {
+            None => Ok(()),
+            Some(why) => Err(Error::new(
+                Kind::Poisoned,
+                format!("an earlier write or sync failed: {why}; it must be opened anew"),
+            )),
+        }
+    }
+
+    /// After this nothing is written until the store is opened anew; unless all that is missing is room.
     pub fn poison(&self, error: Error) -> Error {
-        if !self.read_only {
-            self.poisoned.store(true, Ordering::Release);
+        if !self.read_only && error.kind != Kind::Full {
+            // The first is the cause.
+            let _ = self.poison.set(error.message.clone());
+            if error.kind == Kind::Damaged
+                && let Err(error) = damage::note(&self.folder, &error.message)
+            {
+                tracing::error!("noting what is damaged in {}: {error}", self.folder.display());
+            }
             tracing::error!("{error}; nothing more is written until the store is opened anew");
         }
         error
     }
 
-    /// Carries out a batch. A failure poisons the store.
+    /// Carries out a batch. A failure poisons the store, unless it is that the disk is full: then nothing was written.
     pub fn write(&self, batch: WriteBatch) -> Result<()> {
         self.check_writable()?;
         self.db
@@ -209,7 +232,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes everything in memory to files, and those to the disk. A failure poisons the store.
+    /// Writes everything in memory to files, and those to the disk. A failure poisons the store, unless it is that the disk is
+    /// full: what had no room stays in memory, and goes to new files the next time.
     pub fn sync(&self) -> Result<()> {
         self.check_writable()?;
         let mut all = vec![self.cf(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)?, self.heads()?, self.kv()?];

@@ -58,6 +58,12 @@ impl Backends {
         })
     }
 
+    /// What those that were opened cannot do for damage.
+    pub fn impaired(&self) -> impl Iterator<Item = String> {
+        let opened = self.opened.values().filter_map(|opened| opened.as_ref().ok());
+        opened.filter_map(|opened| opened.backend.impaired())
+    }
+
     /// Opens what was not asked for yet but lies in the store.
     pub fn open_rest(&mut self) {
         let kind = BackendKind::RocksDb;

@@ -120,6 +120,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: &mut dyn FnMut(Pro
         }
     }
     let orphans = find_orphans(&shards, &mut backends);
+    problems.extend(backends.impaired());
 
     let mut streams: Vec<_> = shards
         .into_iter()

@@ -16,8 +16,9 @@ use crate::shard::restore::to_remove;
 use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, ledger_key, stream_key};
 use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::Environment;
+use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
-use crate::types::{LogId, Seq};
+use crate::types::{LogId, NanoTime, Seq};
 
 /// Bytes of message ids that a checkpoint writes in one step.
 const PORTION_BYTES: usize = 64 << 20;
@@ -28,7 +29,7 @@ pub(super) struct Checkpoint {
     /// Bytes that the journal grew by since the last one.
     journal_bytes: usize,
     /// The one that is being written.
-    running: Option<Errand<Result<Seq>>>,
+    running: Option<Errand<Result<Seq, Failed>>>,
     /// Whether one was written in this turn: a time to reclaim storage also where it is never quiet.
     pub written: bool,
     /// Why the last one failed. What failed may have lost writes: only opening anew shows what is there. But that can
@@ -40,11 +41,20 @@ pub(super) struct Checkpoint {
     deleted: Vec<LogId>,
 }
 
+/// Why a checkpoint was not written.
+pub(super) struct Failed {
+    /// The backend that failed.
+    kind: BackendKind,
+    error: Error,
+}
+
 /// What a checkpoint writes.
 struct Job {
     env: Arc<Environment>,
     /// The opening of the backends that the logs to be synced belong to.
     generation: u64,
+    /// How often one without journals had been let go of then.
+    discards: u64,
     backends: BTreeSet<BackendKind>,
     /// Message ids, which are written before what counts on them; in portions, for there may be many.
     ids: Vec<KvWrite>,
@@ -69,9 +79,14 @@ impl Checkpoint {
     }
 
     /// Waits for the one that is being written, if there is one; answers what came of it.
-    pub fn wait(&mut self) -> Option<Result<Seq>> {
+    pub fn wait(&mut self) -> Option<Result<Seq, Failed>> {
         let outcome = self.running.take()?.wait();
-        Some(outcome.unwrap_or_else(|| Err(Error::closed("the thread of a checkpoint panicked"))))
+        Some(outcome.unwrap_or_else(|| {
+            Err(Failed {
+                kind: BackendKind::Segment,
+                error: Error::closed("the thread of a checkpoint panicked"),
+            })
+        }))
     }
 
     /// A stream was deleted.
@@ -102,7 +117,7 @@ impl Shard {
     }
 
     /// Takes the result of a checkpoint: the journal before it is free.
-    pub(super) fn checkpointed(&mut self) -> Result<()> {
+    pub(super) fn checkpointed(&mut self, now: NanoTime) -> Result<()> {
         match self.checkpoint.wait() {
             None => Ok(()),
             Some(Ok(position)) => {
@@ -110,10 +125,19 @@ impl Shard {
                 self.move_if_due();
                 Ok(())
             }
-            Some(Err(error)) => {
+            Some(Err(Failed { kind, error })) => {
                 self.checkpoint_failed(&error);
-                // Without room nothing was written, and nothing is lost.
-                self.checkpoint.failure = Some(error).filter(|error| error.kind != Kind::Full);
+                if kind == BackendKind::Segment {
+                    // Without room nothing was written, and nothing is lost.
+                    self.checkpoint.failure = Some(error).filter(|error| error.kind != Kind::Full);
+                    return Ok(());
+                }
+                let of_it = self.streams.values().filter(|s| s.messages.settings.backend == kind);
+                let ids: Vec<LogId> = of_it.map(Stream::id).collect();
+                for id in ids {
+                    // The journal has what is not on disk of them.
+                    self.not_written(id, error.clone(), now);
+                }
                 Ok(())
             }
         }
@@ -151,19 +175,19 @@ impl Shard {
     }
 
     /// The last checkpoint: everything is on disk when it returns.
-    pub(super) fn close(&mut self) -> Result<()> {
+    pub(super) fn close(&mut self, now: NanoTime) -> Result<()> {
         self.offline.wait();
         if self.suspended.is_some() {
             return Ok(());
         }
         self.journal.sync()?;
         // One that is being written must not put its snapshots over the last ones.
-        self.checkpointed()?;
+        self.checkpointed(now)?;
         if let Some(error) = self.checkpoint.failure.take() {
             return Err(error);
         }
         if self.streams.values().any(|stream| stream.unsaved) || !self.checkpoint.deleted.is_empty() {
-            let position = self.checkpoint_job().run()?;
+            let position = self.checkpoint_job().run().map_err(|failed| failed.error)?;
             self.free_journal(position)?;
             self.journal.sync()?;
         }
@@ -222,12 +246,21 @@ impl Shard {
         Job {
             env: self.env.clone(),
             generation: self.generation,
+            discards: self.discards,
             backends,
             ids,
             writes,
             position,
             next: Stage::Logs,
         }
+    }
+}
+
+fn failed(kind: BackendKind, error: Error) -> Failed {
+    let message = format!("writing a checkpoint: {}", error.message);
+    Failed {
+        kind,
+        error: Error { message, ..error },
     }
 }
 
@@ -250,7 +283,7 @@ fn portions(mut writes: &[KvWrite]) -> impl Iterator<Item = &[KvWrite]> {
 }
 
 impl Job {
-    fn run(mut self) -> Result<Seq> {
+    fn run(mut self) -> Result<Seq, Failed> {
         loop {
             if let Some(position) = self.step()? {
                 return Ok(position);
@@ -259,16 +292,24 @@ impl Job {
     }
 
     /// Does the next piece; answers up to which record of the journal all is written, when it was the last.
-    fn step(&mut self) -> Result<Option<Seq>> {
-        self.do_next().map_err(|error| Error {
-            message: format!("writing a checkpoint: {}", error.message),
-            ..error
-        })
+    fn step(&mut self) -> Result<Option<Seq>, Failed> {
+        if matches!(self.next, Stage::Logs) {
+            for &kind in &self.backends {
+                let synced = self.backend(kind).and_then(|backend| backend.sync());
+                synced.map_err(|error| failed(kind, error))?;
+            }
+            self.next = Stage::Ids;
+            return Ok(None);
+        }
+        self.do_next().map_err(|error| failed(BackendKind::Segment, error))
     }
 
     /// A backend, as the shard has it: one that was opened anew meanwhile knows nothing of what was written before.
     fn backend(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
         let backend = self.env.backend(kind)?;
+        if kind != BackendKind::Segment && self.env.discards() != self.discards {
+            return Err(Error::new(Kind::Poisoned, format!("{kind} is opened anew")));
+        }
         if self.env.generation() != self.generation {
             let why = "another shard found that the store must be opened anew";
             return Err(Error::new(Kind::Poisoned, why));
@@ -279,13 +320,7 @@ impl Job {
     fn do_next(&mut self) -> Result<Option<Seq>> {
         let root = self.backend(BackendKind::Segment)?;
         self.next = match self.next {
-            Stage::Logs => {
-                for kind in &self.backends {
-                    self.backend(*kind)?.sync()?;
-                }
-                Stage::Ids
-            }
-            Stage::Ids => {
+            Stage::Logs | Stage::Ids => {
                 // A crash between two portions leaves ids that the journal brings once more.
                 for portion in portions(&self.ids) {
                     root.kv().put_all(portion)?;

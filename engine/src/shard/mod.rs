@@ -89,6 +89,8 @@ pub(crate) struct Shard {
     moved_bytes: u64,
     /// Which opening of the backends this shard works with.
     generation: u64,
+    /// How often a backend without journals had been let go of when this shard last looked.
+    discards: u64,
 }
 
 /// A shard within one turn: what a [`Call`] works with.
@@ -109,6 +111,7 @@ impl Shard {
                 "another shard found that the store must be opened anew",
             ));
         }
+        self.let_go_of_discarded(turn);
         let mut unfinished = std::mem::take(&mut self.unfinished);
         // Each comes first once, for the turn's budget may not be enough for all.
         if unfinished.len() > 1 {
@@ -237,7 +240,7 @@ impl Shard {
                 }
                 return Ok(());
             }
-            Input::Checkpointed => return self.checkpointed(),
+            Input::Checkpointed => return self.checkpointed(turn.now),
             Input::Reopened => return self.reopened(turn),
             Input::Close | Input::Abandon => return Ok(()),
         };

@@ -18,6 +18,7 @@ use crate::shard::turn::Turn;
 use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::{Catalogue, Environment, StreamEntry};
 use crate::stream::Stream;
+use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
 
 /// How long an offline stream waits before it is opened anew, the first time; twice as long each time after.
@@ -47,7 +48,16 @@ pub(super) struct Offline {
 #[derive(Default)]
 pub(super) struct OfflineStreams {
     streams: std::collections::BTreeMap<LogId, Offline>,
-    running: Option<(LogId, Errand<Result<Stream>>)>,
+    running: Option<(LogId, Errand<Opened>)>,
+}
+
+/// What came of opening a stream anew.
+struct Opened {
+    stream: Result<Stream>,
+    /// What can be read of it meanwhile, where that was not known.
+    readable: Option<Stream>,
+    /// How often a backend without journals had been let go of before.
+    discards: u64,
 }
 
 impl OfflineStreams {
@@ -266,12 +276,25 @@ impl Shard {
         offline.wait = offline.wait.saturating_mul(2).min(RETRY_MAX);
         offline.retry_at = now.saturating_add(offline.wait);
         let (env, journal, last, number) = (self.env.clone(), self.journal.reader(), offline.last, self.number);
+        let (kind, is_readable) = (offline.entry.settings.backend, offline.frozen.is_some());
         let handle = handle.clone();
         let work = move || {
-            let opened = contained(|| open_anew(&env, journal.as_ref(), number, id, last, now));
+            let discards = env.discards();
+            let open = |env: &Arc<Environment>| contained(|| open_anew(env, journal.as_ref(), number, id, last, now));
+            let stream = open(&env);
+            let readable = match &stream {
+                Err(error) if kind != BackendKind::Segment && !is_readable => env
+                    .to_read_one(kind, &error.message.as_str().into())
+                    .and_then(|read| open(&read).ok()),
+                _ => None,
+            };
             // A shard that is gone needs no telling.
             let _ = handle.send(vec![Input::Reopened]);
-            Some(opened)
+            Some(Opened {
+                stream,
+                readable,
+                discards,
+            })
         };
         let name = format!("weir-reopen-{}", self.number);
         match self.env.errands.begin(name, Box::new(work)) {
@@ -280,21 +303,57 @@ impl Shard {
         }
     }
 
+    /// Lets go of what the shard holds of a backend without journals that is to be opened anew, if there is one: its streams
+    /// are offline until then.
+    pub(super) fn let_go_of_discarded(&mut self, turn: &mut Turn<'_>) {
+        let discards = self.env.discards();
+        if std::mem::replace(&mut self.discards, discards) == discards || self.suspended.is_some() {
+            return;
+        }
+        let is_of_it = |backend: BackendKind| !matches!(backend, BackendKind::Segment | BackendKind::Memory);
+        let streams = self.streams.iter();
+        let of_it = streams.filter(|(_, stream)| is_of_it(stream.messages.settings.backend));
+        let ids: Vec<LogId> = of_it.map(|(id, _)| *id).collect();
+        for id in ids {
+            let error = Error::new(Kind::Poisoned, "its storage failed, and is opened anew");
+            self.take_offline(id, &error, turn);
+        }
+        for offline in self.offline.streams.values_mut() {
+            if is_of_it(offline.entry.settings.backend) {
+                offline.frozen = None;
+                offline.retry_at = turn.now;
+            }
+        }
+        self.restoring
+            .retain(|_, stream| !is_of_it(stream.messages.settings.backend));
+    }
+
     /// Takes what came of opening a stream anew.
     ///
     /// # Errors
-    /// If that found that the whole backend must be opened anew.
+    /// If that found that the backend of the journals must be opened anew.
     pub(super) fn reopened(&mut self, turn: &mut Turn<'_>) -> Result<()> {
         let Some((id, errand)) = self.offline.running.take() else {
             return Ok(());
         };
-        let opened = errand
-            .wait()
-            .unwrap_or_else(|| Err(Error::closed("the thread that opened it panicked")));
+        let Opened {
+            stream,
+            readable,
+            discards,
+        } = errand.wait().unwrap_or_else(|| Opened {
+            stream: Err(Error::closed("the thread that opened it panicked")),
+            readable: None,
+            discards: self.discards,
+        });
         let Some(offline) = self.offline.streams.get_mut(&id) else {
             return Ok(());
         };
-        match opened {
+        let kind = offline.entry.settings.backend;
+        match stream {
+            Ok(_) if kind != BackendKind::Segment && discards != self.discards => {
+                // It is on a backend that is let go of.
+                Ok(())
+            }
             Ok(mut stream) => {
                 if let Some(mut frozen) = self.offline.streams.remove(&id).and_then(|offline| offline.frozen)
                     && let Err(error) = stream.take_over(&mut frozen)
@@ -312,8 +371,15 @@ impl Shard {
                 self.touch(id);
                 Ok(())
             }
-            Err(error) if error.kind == Kind::Poisoned => Err(error),
+            Err(error) if error.kind == Kind::Poisoned && kind == BackendKind::Segment => Err(error),
             Err(error) => {
+                if let Some(mut readable) = readable {
+                    readable.messages.close();
+                    readable.note_stats();
+                    offline.entry.stats = readable.stats.clone();
+                    offline.frozen = Some(Box::new(readable));
+                    self.env.catalogue.put(offline.entry.clone());
+                }
                 let why = reason(&error);
                 if offline.why != why {
                     tracing::error!(
@@ -323,6 +389,10 @@ impl Shard {
                     offline.why = why;
                     offline.entry.offline = Some(offline.why.clone());
                     self.env.catalogue.put(offline.entry.clone());
+                }
+                if error.kind == Kind::Poisoned {
+                    self.env.discard(kind, discards, turn.now);
+                    self.let_go_of_discarded(turn);
                 }
                 Ok(())
             }

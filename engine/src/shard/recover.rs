@@ -61,6 +61,7 @@ impl Shard {
         Self {
             number,
             generation: env.generation(),
+            discards: env.discards(),
             env,
             position: journal.reader().extent().last,
             journal,
@@ -254,15 +255,10 @@ impl Shard {
             Ok(stream) => {
                 self.streams.insert(id, stream);
             }
-            Err(error) if self.stops_opening(&error, &snapshot.settings) => return Err(error),
+            Err(error) if stops_opening(&error, &snapshot.settings) => return Err(error),
             Err(error) => self.note_offline(snapshot, &error, now),
         }
         Ok(())
-    }
-
-    /// Whether the shard cannot be opened because one of its streams cannot.
-    fn stops_opening(&self, error: &Error, settings: &Settings) -> bool {
-        error.kind == Kind::Poisoned && !self.env.goes_without(settings.backend)
     }
 
     /// Works on one stream while the shard is being opened.
@@ -289,7 +285,7 @@ impl Shard {
         let Some(stream) = self.streams.remove(&id) else {
             return Ok(());
         };
-        if self.stops_opening(&error, &stream.messages.settings) {
+        if stops_opening(&error, &stream.messages.settings) {
             return Err(error);
         }
         let mut snapshot = StreamSnapshot::of(&stream, self.number, stream.position);
@@ -444,6 +440,11 @@ impl Shard {
         self.checkpoint.deleted(id);
         Ok(true)
     }
+}
+
+/// Whether a shard cannot be opened because one of its streams cannot: the backend failed for good that the journal is in.
+fn stops_opening(error: &Error, settings: &Settings) -> bool {
+    error.kind == Kind::Poisoned && settings.backend == BackendKind::Segment
 }
 
 /// Some records of a journal, each with its position and its stream.

@@ -94,7 +94,7 @@ impl Runner {
             self.reopen(Some(&error));
             return true;
         }
-        if closing && let Err(error) = self.shard.close() {
+        if closing && let Err(error) = self.shard.close(self.clocks.now()) {
             tracing::error!(shard = self.shard.number, "closing: {error}");
         }
         !closing

@@ -11,7 +11,7 @@ use crate::backend::KvWrite;
 use crate::finding::{FINDINGS_MAX, Finding, FindingKind};
 use crate::shard::snapshot::LAST_ID_KEY;
 use crate::store::StreamStats;
-use crate::stream::settings::Settings;
+use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Stream, StreamConfig};
 use crate::types::{LogId, NUMBER_MAX, NanoTime};
 use crate::words;
@@ -80,6 +80,8 @@ pub struct Catalogue {
     hidden_ids: AtomicU64,
     /// Why a shard does not serve now, by its number.
     trouble: RwLock<BTreeMap<usize, String>>,
+    /// What a backend cannot do, and why.
+    impaired: RwLock<BTreeMap<BackendKind, String>>,
     findings: RwLock<BTreeMap<String, Finding>>,
     /// Findings that are settled, and whether this start found them again.
     pub(super) settled: Mutex<BTreeMap<String, bool>>,
@@ -133,6 +135,7 @@ impl Catalogue {
         let losses = findings.values().filter(|finding| finding.is_loss());
         let told: Vec<String> = [
             name_some(shards.values(), "storage thread", String::clone),
+            name_some(self.impaired.read().values(), "backend", String::clone),
             name_some(offline, "offline stream", |(entry, why)| {
                 let (name, account) = (&entry.name, &entry.account);
                 format!("stream {name} of account {account} is offline: {why}")
@@ -162,6 +165,13 @@ impl Catalogue {
         match why {
             Some(why) => self.trouble.write().insert(shard, why),
             None => self.trouble.write().remove(&shard),
+        };
+    }
+
+    pub(super) fn set_impaired(&self, kind: BackendKind, why: Option<String>) {
+        match why {
+            Some(why) => self.impaired.write().insert(kind, why),
+            None => self.impaired.write().remove(&kind),
         };
     }
 

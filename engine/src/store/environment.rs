@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use crate::index::{Index, Records};
 use crate::shard::errand::Errands;
 use crate::shard::label::LogLabel;
 use crate::store::read_log::ReadLog;
+use crate::store::renewal::Renewal;
 use crate::store::{Catalogue, Clock, OpenBackend, Pools, StoreOptions};
 use crate::stream::message::{has_life, life_in};
 use crate::stream::messages::{Identity, Messages};
@@ -33,10 +34,14 @@ pub(crate) struct Environment {
     /// Why nothing is written, if all is opened only to be read.
     reading: Option<Arc<str>>,
     opened: Mutex<HashMap<BackendKind, Arc<dyn Backend>>>,
+    /// Held while one is being opened.
+    opening: Mutex<()>,
     /// How often the backends had to be opened anew.
     generation: AtomicU64,
-    /// Whether the store is being opened for the first time.
-    pub(super) starting: AtomicBool,
+    /// Of those without journals, how often each alone had to be.
+    renewals: Mutex<HashMap<BackendKind, Renewal>>,
+    /// How often any of them had to be.
+    discards: AtomicU64,
     pub catalogue: Arc<Catalogue>,
     pub clock: Clock,
     pub monotonic: Option<Clock>,
@@ -65,8 +70,10 @@ impl Environment {
             read: options.read.map(Arc::new),
             reading: None,
             opened: Mutex::default(),
+            opening: Mutex::default(),
             generation: AtomicU64::new(0),
-            starting: AtomicBool::new(true),
+            renewals: Mutex::default(),
+            discards: AtomicU64::new(0),
             catalogue: Arc::default(),
             monotonic: options.monotonic,
             clock: options.clock,
@@ -81,13 +88,26 @@ impl Environment {
 
     /// The same, for reading only; `None` if the backends cannot be opened so.
     pub fn to_read(&self, why: &Arc<str>) -> Option<Arc<Self>> {
+        self.to_read_with(why, HashMap::new())
+    }
+
+    /// The same for one backend alone: the others are those that are open.
+    pub fn to_read_one(&self, kind: BackendKind, why: &Arc<str>) -> Option<Arc<Self>> {
+        let mut opened = self.opened.lock().clone();
+        opened.remove(&kind);
+        self.to_read_with(why, opened)
+    }
+
+    fn to_read_with(&self, why: &Arc<str>, opened: HashMap<BackendKind, Arc<dyn Backend>>) -> Option<Arc<Self>> {
         Some(Arc::new(Self {
             open: self.read.clone()?,
             read: None,
             reading: Some(why.clone()),
-            opened: Mutex::default(),
+            opened: Mutex::new(opened),
+            opening: Mutex::default(),
             generation: AtomicU64::new(0),
-            starting: AtomicBool::new(true),
+            renewals: Mutex::default(),
+            discards: AtomicU64::new(0),
             catalogue: self.catalogue.clone(),
             clock: self.clock.clone(),
             monotonic: self.monotonic.clone(),
@@ -107,16 +127,28 @@ impl Environment {
 
     /// A backend, opened if it was not yet.
     pub fn backend(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
-        let mut opened = self.opened.lock();
-        if let Some(backend) = opened.get(&kind) {
-            return Ok(backend.clone());
+        let there = || self.opened.lock().get(&kind).cloned();
+        if let Some(backend) = there() {
+            return Ok(backend);
+        }
+        // One at a time, and without keeping those waiting who need another.
+        let _alone = self.opening.lock();
+        if let Some(backend) = there() {
+            return Ok(backend);
         }
         let backend = (self.open)(kind)?;
         // Whatever the catalogue has lost: a log that is there has its id for itself.
         for id in backend.list()? {
             self.catalogue.seen(id);
         }
-        opened.insert(kind, backend.clone());
+        if !self.is_reading() {
+            let impaired = backend.impaired();
+            if let Some(why) = &impaired {
+                tracing::error!("{why}");
+            }
+            self.catalogue.set_impaired(kind, impaired);
+        }
+        self.opened.lock().insert(kind, backend.clone());
         Ok(backend)
     }
 
@@ -139,13 +171,6 @@ impl Environment {
         Ok(())
     }
 
-    /// Whether opening goes on without the streams of a backend that failed for good: at a start, where those with the journals
-    /// are not among them. The streams are offline, and trying to open them again finds out that the backend must be opened
-    /// anew.
-    pub fn goes_without(&self, kind: BackendKind) -> bool {
-        kind != BackendKind::Segment && self.starting.load(Ordering::Acquire)
-    }
-
     /// How often the backends had to be opened anew: a shard that works with an older opening has to follow.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -160,6 +185,23 @@ impl Environment {
             .compare_exchange(generation, next, Ordering::AcqRel, Ordering::Acquire);
         if first.is_ok() {
             self.opened.lock().retain(|kind, _| *kind == BackendKind::Memory);
+        }
+    }
+
+    /// How often a backend without journals had to be opened anew: what shards hold of one before that they have to let go of.
+    pub fn discards(&self) -> u64 {
+        self.discards.load(Ordering::Acquire)
+    }
+
+    /// A backend without journals failed for good: lets go of it, so that it can be opened anew once every shard has let go of
+    /// what it holds of it; or not yet, if that was done a short while ago and did not help. `discards` is how often that was
+    /// done when the backend was found to have failed.
+    pub fn discard(&self, kind: BackendKind, discards: u64, now: NanoTime) {
+        let mut renewals = self.renewals.lock();
+        if self.discards() == discards && renewals.entry(kind).or_default().begin(now) {
+            tracing::warn!("{kind} is opened anew");
+            self.opened.lock().remove(&kind);
+            self.discards.fetch_add(1, Ordering::AcqRel);
         }
     }
 
