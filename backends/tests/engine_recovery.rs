@@ -181,16 +181,15 @@ fn live(stream: &Handle) -> BTreeMap<u64, Vec<u8>> {
 /// Asks until the shard has its storage again.
 fn wait_until_open(bench: &Bench, name: &str) -> Handle {
     for _ in 0..400 {
-        match bench.store().catalogue().get(ACCOUNT, name) {
+        // Answered only when the shard has come to an end with what failed before.
+        let stream = bench.find(name);
+        let answers = |stream: &Handle| stream.call(|shard, id| Ok(shard.stream(id).is_ok()));
+        let is_there = stream.as_ref().is_some_and(|stream| answers(stream).unwrap_or(false));
+        match (stream, bench.store().catalogue().get(ACCOUNT, name)) {
             // It is tried again after a while.
-            Some(entry) if entry.offline.is_some() => bench.skip(8 * SECOND),
-            _ => {
-                if let Some(stream) = bench.find(name)
-                    && stream.call(|shard, id| Ok(shard.stream(id).is_ok())).unwrap_or(false)
-                {
-                    return stream;
-                }
-            }
+            (_, Some(entry)) if entry.offline.is_some() => bench.skip(8 * SECOND),
+            (Some(stream), _) if is_there => return stream,
+            _ => {}
         }
         std::thread::sleep(Duration::from_millis(10));
     }
