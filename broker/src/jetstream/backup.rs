@@ -7,7 +7,7 @@
 //! the end is an entry without anything.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use weir_engine::consumer::{ConsumerConfig, ConsumerSnapshot, SeqPair};
 use weir_engine::json::parse_time;
 use weir_engine::stream::Message;
 use weir_engine::{NanoTime, Seq, varint};
+
+use crate::jetstream::pack::Packer;
 
 /// How an archive begins.
 pub(super) const MAGIC: &[u8; 8] = b"NATSARC1";
@@ -218,19 +220,16 @@ impl BackupConsumer {
 
 /// Writes a backup, part by part.
 pub(super) struct Writer {
-    /// What is ready to be sent is taken out of the buffer in it.
-    stream: minlz::Writer<Vec<u8>>,
+    stream: Packer,
 }
 
 impl Writer {
     /// Begins with what is said of the stream (JSON).
-    pub fn new(state: &[u8], now: NanoTime) -> io::Result<Self> {
-        let mut writer = Self {
-            stream: minlz::Writer::new(Vec::new()),
-        };
-        writer.stream.write_all(MAGIC)?;
-        writer.entry(b"state.json", now, 0, b"", state)?;
-        Ok(writer)
+    pub fn new(state: &[u8], now: NanoTime) -> Self {
+        let mut writer = Self { stream: Packer::new() };
+        writer.stream.push(MAGIC);
+        writer.entry(b"state.json", now, 0, b"", state);
+        writer
     }
 
     /// Adds a consumer.
@@ -241,33 +240,33 @@ impl Writer {
     /// Adds a consumer under any name.
     pub fn named_consumer(&mut self, name: &str, consumer: &BackupConsumer, now: NanoTime) -> io::Result<()> {
         let json = serde_json::to_vec(consumer)?;
-        self.entry(format!("consumers/{name}").as_bytes(), now, 0, b"", &json)
+        self.entry(format!("consumers/{name}").as_bytes(), now, 0, b"", &json);
+        Ok(())
     }
 
     /// Adds a message.
-    pub fn message(&mut self, message: &Message) -> io::Result<()> {
+    pub fn message(&mut self, message: &Message) {
         self.entry(
             &message.subject,
             message.time,
             message.seq,
             &message.headers,
             &message.payload,
-        )
+        );
     }
 
     /// What can be sent so far.
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(self.stream.get_mut())
+        self.stream.take()
     }
 
     /// Ends the backup; answers the rest of it.
-    pub fn finish(mut self) -> io::Result<Vec<u8>> {
-        self.entry(b"", 0, 0, b"", b"")?;
-        self.stream.flush()?;
-        Ok(self.take())
+    pub fn finish(mut self) -> Vec<u8> {
+        self.entry(b"", 0, 0, b"", b"");
+        self.stream.finish()
     }
 
-    fn entry(&mut self, name: &[u8], time: NanoTime, seq: Seq, headers: &[u8], payload: &[u8]) -> io::Result<()> {
+    fn entry(&mut self, name: &[u8], time: NanoTime, seq: Seq, headers: &[u8], payload: &[u8]) {
         let mut head = Vec::with_capacity(32 + name.len());
         varint::put(&mut head, name.len() as u64);
         varint::put(&mut head, varint::zigzag(time));
@@ -275,9 +274,9 @@ impl Writer {
         varint::put(&mut head, headers.len() as u64);
         varint::put(&mut head, payload.len() as u64);
         head.extend_from_slice(name);
-        self.stream.write_all(&head)?;
-        self.stream.write_all(headers)?;
-        self.stream.write_all(payload)
+        self.stream.push(&head);
+        self.stream.push(headers);
+        self.stream.push(payload);
     }
 }
 

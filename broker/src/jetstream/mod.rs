@@ -12,6 +12,7 @@ mod backup_tar;
 mod capacity;
 mod outlet;
 mod overload;
+mod pack;
 mod services;
 mod sourcing;
 mod status;

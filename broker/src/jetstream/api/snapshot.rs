@@ -204,7 +204,7 @@ impl Backup {
         let (state, consumers) = (std::mem::take(&mut self.state), std::mem::take(&mut self.consumers));
         let time = now();
         let begin = move || {
-            let mut writer = Writer::new(&state, time)?;
+            let mut writer = Writer::new(&state, time);
             for consumer in &consumers {
                 writer.consumer(consumer, time)?;
             }
@@ -226,7 +226,7 @@ impl Backup {
             let last = self.last;
             let (back, bytes) = blocking(move || {
                 for message in portion.messages.iter().filter(|message| message.seq <= last) {
-                    writer.message(message)?;
+                    writer.message(message);
                 }
                 let bytes = writer.take();
                 Ok((writer, bytes))
@@ -235,7 +235,7 @@ impl Backup {
             writer = back;
             line.push(bytes).await?;
         }
-        let rest = blocking(move || writer.finish()).await?;
+        let rest = blocking(move || Ok(writer.finish())).await?;
         line.push(rest).await?;
         line.rest()
     }

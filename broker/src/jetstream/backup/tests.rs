@@ -12,13 +12,13 @@ fn message(seq: Seq) -> Message {
 }
 
 fn backup() -> Vec<u8> {
-    let mut writer = Writer::new(br#"{"first_seq":1,"last_seq":9}"#, 1).unwrap();
+    let mut writer = Writer::new(br#"{"first_seq":1,"last_seq":9}"#, 1);
     let mut all = writer.take();
     for seq in [1, 2, 9] {
-        writer.message(&message(seq)).unwrap();
+        writer.message(&message(seq));
         all.extend(writer.take());
     }
-    all.extend(writer.finish().unwrap());
+    all.extend(writer.finish());
     all
 }
 

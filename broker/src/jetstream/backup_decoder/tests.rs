@@ -32,15 +32,15 @@ fn message(seq: Seq) -> Message {
 
 /// A backup with that state, consumers of these names and configurations, and messages.
 fn archive(state: Value, consumers: &[(&str, Value)], messages: &[Message]) -> Vec<u8> {
-    let mut writer = Writer::new(state.to_string().as_bytes(), 1).unwrap();
+    let mut writer = Writer::new(state.to_string().as_bytes(), 1);
     for (name, consumer) in consumers {
         let consumer: BackupConsumer = serde_json::from_value(consumer.clone()).unwrap();
         writer.named_consumer(name, &consumer, 1).unwrap();
     }
     for message in messages {
-        writer.message(message).unwrap();
+        writer.message(message);
     }
-    writer.finish().unwrap()
+    writer.finish()
 }
 
 fn consumer(config: Value) -> Value {
