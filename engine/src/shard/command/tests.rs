@@ -196,7 +196,19 @@ fn numbers_that_nothing_counts_up_to_are_refused() {
             },
         ]
     };
+    // Where a stream counts on from a number there is room left to do so.
+    let counted = SEQ_LIMIT + SEQ_LIMIT / 2;
+    let is_counted = |command: &Command| match command {
+        Command::Publish { .. } | Command::Raise { .. } => true,
+        Command::Remove { seqs, .. } => seqs.is_empty(),
+        _ => false,
+    };
     for (fine, bad) in commands(NUMBER_MAX).iter().zip(&commands(NUMBER_MAX + 1)) {
+        assert_eq!(fine.check().is_ok(), !is_counted(fine), "{fine:?}");
+        assert_eq!(bad.check().unwrap_err().kind, crate::Kind::Damaged, "{bad:?}");
+    }
+    let counts = |number: u64| commands(number).into_iter().filter(is_counted).collect::<Vec<_>>();
+    for (fine, bad) in counts(counted).iter().zip(&counts(counted + 1)) {
         assert!(fine.check().is_ok(), "{fine:?}");
         assert_eq!(bad.check().unwrap_err().kind, crate::Kind::Damaged, "{bad:?}");
     }
