@@ -9,6 +9,7 @@ use crate::finding::{Concerned, Finding, FindingKind};
 use crate::shard::Shard;
 use crate::shard::label::LogLabel;
 use crate::shard::recover::journal_id;
+use crate::shard::snapshot::StreamSnapshot;
 use crate::store::{Environment, FIRST_STREAM_ID};
 use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime, Seq};
@@ -19,6 +20,7 @@ use crate::words;
 /// # Errors
 /// If a backend cannot list its logs.
 pub(crate) fn look_for_orphans(env: &Environment, shards: &mut [Shard], now: NanoTime) -> Result<()> {
+    let mut unread = Vec::new();
     let known: BTreeSet<LogId> = env.catalogue.all().iter().map(|entry| entry.id).collect();
     for (kind, backend) in env.opened() {
         if kind == BackendKind::Memory {
@@ -29,7 +31,7 @@ pub(crate) fn look_for_orphans(env: &Environment, shards: &mut [Shard], now: Nan
             if known.contains(&id) || is_journal || shards.iter().any(|shard| shard.is_restoring(id)) {
                 continue;
             }
-            match look_at(env, shards, backend.as_ref(), id, now) {
+            match look_at(env, shards, backend.as_ref(), id, &mut unread, now) {
                 Ok(finding) => {
                     let key = format!("orphan-{kind}-{id}");
                     finding
@@ -40,6 +42,10 @@ pub(crate) fn look_for_orphans(env: &Environment, shards: &mut [Shard], now: Nan
             }
         }
     }
+    for (number, shard) in shards.iter_mut().enumerate() {
+        let own = unread.extract_if(.., |(of, _)| *of == number);
+        shard.show_labelled(own.map(|(_, snapshot)| snapshot).collect(), now);
+    }
     Ok(())
 }
 
@@ -48,6 +54,7 @@ fn look_at(
     shards: &mut [Shard],
     backend: &dyn Backend,
     id: LogId,
+    unread: &mut Vec<(usize, StreamSnapshot)>,
     now: NanoTime,
 ) -> Result<Option<Finding>> {
     let label = match backend.label(id) {
@@ -57,7 +64,7 @@ fn look_at(
             None
         }
     };
-    if is_unread(env, shards, id, label.as_ref()) {
+    if is_unread(shards, id, label.as_ref(), unread) {
         return Ok(None);
     }
     let existing = LogOptions {
@@ -104,25 +111,21 @@ fn look_at(
 }
 
 /// Whether a log may be that of a stream which only a journal tells of that cannot be read. If its label says so, the stream is
-/// shown.
-fn is_unread(env: &Environment, shards: &mut [Shard], id: LogId, label: Option<&LogLabel>) -> bool {
+/// added to those, with its shard.
+fn is_unread(shards: &[Shard], id: LogId, label: Option<&LogLabel>, unread: &mut Vec<(usize, StreamSnapshot)>) -> bool {
     let Some(label) = label else {
-        let unread = shards.iter().any(Shard::is_unread);
-        if unread {
+        let is_unknown = shards.iter().any(Shard::is_unread);
+        if is_unknown {
             tracing::warn!(log = %id, "it is not known whose log this is until all journals can be read");
         }
-        return unread;
+        return is_unknown;
     };
     let number = crate::store::shard_for(&label.account, &label.name, shards.len());
-    let Some(shard) = shards.get_mut(number).filter(|shard| shard.is_unread()) else {
-        return false;
-    };
-    if env.catalogue.get(&label.account, &label.name).is_none()
-        && let Some(snapshot) = label.snapshot(number, Seq::MAX)
-    {
-        shard.name_stream(&snapshot);
+    let is_unread = shards.get(number).is_some_and(Shard::is_unread);
+    if is_unread {
+        unread.extend(label.snapshot(number, Seq::MAX).map(|snapshot| (number, snapshot)));
     }
-    true
+    is_unread
 }
 
 fn finding(text: String, concerned: Vec<Concerned>, now: NanoTime) -> Finding {

@@ -465,7 +465,7 @@ fn open_anew(
 }
 
 /// What a log has no room for stays in memory and in the journal, and is written when there is.
-fn but_for_room(written: Result<()>) -> Result<()> {
+pub(super) fn but_for_room(written: Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind == Kind::Full => Ok(()),
         written => written,

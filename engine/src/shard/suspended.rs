@@ -9,10 +9,11 @@ use crate::backend::{LogOptions, Recovery};
 use crate::error::{Error, Kind, Result};
 use crate::shard::Shard;
 use crate::shard::emit::Event;
-use crate::shard::offline::contained;
-use crate::shard::recover::journal_id;
+use crate::shard::offline::{but_for_room, contained};
+use crate::shard::recover::{journal_id, load_stream, settle};
 use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use crate::store::{ClosedLog, Environment, ReadLog, SKIPPED_IDS, StreamEntry};
+use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime, Nanos, SECOND};
 
@@ -157,13 +158,8 @@ impl Shard {
             return false;
         };
         self.offline = std::mem::take(&mut read.offline);
-        for (_, mut stream) in std::mem::take(&mut read.streams) {
-            stream.messages.close();
-            stream.touched = false;
-            stream.note_stats();
-            let entry = StreamEntry::of(&stream, self.number);
-            self.offline
-                .suspend(entry, why, Some(Box::new(stream)), &self.env.catalogue);
+        for (_, stream) in std::mem::take(&mut read.streams) {
+            self.freeze(stream, why);
         }
         has_journal
     }
@@ -186,12 +182,43 @@ impl Shard {
         Ok(())
     }
 
-    /// Shows a stream as offline that the catalogue does not have: only the label of its log tells of it.
-    pub(crate) fn name_stream(&mut self, snapshot: &StreamSnapshot) {
-        if let Some(suspended) = &self.suspended {
-            let entry = self.entry_of(snapshot);
-            self.offline.suspend(entry, &suspended.why, None, &self.env.catalogue);
+    /// Shows streams as offline of which only the labels of their logs tell, in the order of these, and what their logs have.
+    pub(crate) fn show_labelled(&mut self, snapshots: Vec<StreamSnapshot>, now: NanoTime) {
+        let why = match &self.suspended {
+            Some(suspended) if !snapshots.is_empty() => suspended.why.clone(),
+            _ => return,
+        };
+        let read = self.env.to_read(&why);
+        // Where several have a name, all but the last were deleted.
+        for snapshot in snapshots.into_iter().rev() {
+            if self.env.catalogue.get(&snapshot.account, &snapshot.name).is_some() {
+                continue;
+            }
+            let loaded = read.as_ref().map(|read| {
+                contained(|| {
+                    let mut stream = load_stream(read, snapshot.clone(), now, true)?;
+                    but_for_room(settle(&mut stream, now))?;
+                    Ok(stream)
+                })
+            });
+            match loaded {
+                Some(Ok(stream)) => self.freeze(stream, &why),
+                _ => {
+                    let entry = self.entry_of(&snapshot);
+                    self.offline.suspend(entry, &why, None, &self.env.catalogue);
+                }
+            }
         }
+    }
+
+    /// Takes up a stream that can only be read.
+    fn freeze(&mut self, mut stream: Stream, why: &Arc<str>) {
+        stream.messages.close();
+        stream.touched = false;
+        stream.note_stats();
+        let entry = StreamEntry::of(&stream, self.number);
+        self.offline
+            .suspend(entry, why, Some(Box::new(stream)), &self.env.catalogue);
     }
 
     /// The streams that are online now, for those to be told who saw the rest of them offline or not at all.
