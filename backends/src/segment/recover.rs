@@ -259,9 +259,9 @@ impl<'a> Opening<'a> {
         let (state, report) = (&mut self.state, &mut self.report);
         let info = load_frames(state, source, (first_batch, next_batch), bounds.end, report)?;
         self.census.saw(info.newest.filter(|_| !rewritten));
-        if writable && !rewritten && self.number > self.mark {
-            // A failed sync may have left pages that look clean and are not on disk; writing them again makes the
-            // next sync write them.
+        if writable && !rewritten && self.number.max(first_batch) > self.mark {
+            // A failed sync may have left pages that look clean and are not on disk, be it that of the header alone; writing them
+            // again makes the next sync write them.
             write_again(source, bounds.end)?;
             self.syncer.mark(&source.handle);
             self.syncer.mark_dir();
