@@ -210,6 +210,10 @@ impl<'a> Opening<'a> {
             lost_end(&mut self.state, before, source, batches, &mut self.report);
         }
         self.census.next(before, source, &mut self.state);
+        if source.identity.generation == 0 && first_batch <= self.number {
+            // Made for a batch that then found room in the one before: what its header says of those is old.
+            return Ok(());
+        }
         self.number = self.number.max(first_batch.saturating_sub(1));
         let Some(header) = &source.header else {
             self.report.damage.push(format!(
