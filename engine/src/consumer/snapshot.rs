@@ -111,7 +111,6 @@ impl Consumer {
             config,
             created: now,
             next,
-            initial: initial.into(),
             delivered: SeqPair {
                 consumer: 0,
                 stream: before,
@@ -122,7 +121,11 @@ impl Consumer {
             },
             ..ConsumerSnapshot::default()
         };
-        Self::resume(name, snapshot, now, stream)
+        let mut consumer = Self::resume(name, snapshot, now, stream)?;
+        // The index has just said that these are live: asking for each would take long.
+        consumer.num_pending += initial.len() as u64;
+        consumer.initial = initial;
+        Ok(consumer)
     }
 
     /// Goes on from a snapshot.

@@ -429,6 +429,8 @@ struct Store {
     log: parking_lot::Mutex<(BTreeMap<Seq, Vec<u8>>, Seq)>,
     /// Keys and heads that scans looked at.
     looked: std::sync::atomic::AtomicU64,
+    /// Scans of keys.
+    scans: std::sync::atomic::AtomicU64,
 }
 
 impl Kv for Store {
@@ -448,6 +450,7 @@ impl Kv for Store {
     }
 
     fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: crate::backend::VisitKey<'_>) -> Result<()> {
+        self.scans.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let start = from.unwrap_or(prefix).max(prefix).to_vec();
         for (key, value) in self
             .kv
@@ -728,4 +731,53 @@ fn paged_seeks_over_what_cannot_match() {
     assert!(looked() < 3000);
     assert_eq!(index.count_from(&filter, 0).unwrap(), 40);
     assert!(looked() < 3000);
+}
+
+/// Where hardly anything can be passed over it was sought all the same, after each eight subjects.
+#[test]
+fn paged_reads_on_where_a_seek_saves_nothing() {
+    let store = Arc::new(Store::default());
+    let mut changes: Vec<Change> = (1..=20_000u64)
+        .map(|seq| Change::Add(seq, format!("m.{}.{}.x", seq % 40, seq / 40).into_bytes()))
+        .collect();
+    store.apply(&mut changes);
+    let mut index = open(&store, 1 << 20);
+    store.scans.store(0, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(index.count_from(&[Bytes::from_static(b"m.*.*.none")], 0).unwrap(), 0);
+    let scans = store.scans.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(scans < 400, "{scans} seeks for 20,000 subjects");
+}
+
+/// A search that can wait looks at no more in one go than it may, and a bounded number of subjects; and comes to its end.
+#[test]
+fn paged_searches_that_can_wait_look_at_some_at_a_time() {
+    let store = Arc::new(Store::default());
+    let mut changes: Vec<Change> = (1..=20_000u64)
+        .map(|seq| {
+            let last = if seq == 15_000 { "rare" } else { "x" };
+            Change::Add(seq, format!("m.{}.{}.{last}", seq % 40, seq / 40).into_bytes())
+        })
+        .collect();
+    store.apply(&mut changes);
+    let mut index = open(&store, 1 << 20);
+    let looked = || store.looked.swap(0, std::sync::atomic::Ordering::Relaxed);
+    for (filter, end) in [("m.*.*.none", None), ("m.*.*.rare", Some(15_000))] {
+        let mut cursor = Cursor::new([Bytes::from(filter)]);
+        let (mut from, mut calls) = (0, 0);
+        looked();
+        let found = loop {
+            let sought = index.next_match_within(&mut cursor, from, &mut 100).unwrap();
+            // The first time finds out that there are many subjects, too.
+            let most = if calls == 0 { 4096 + 200 } else { 200 };
+            let now = looked();
+            assert!(now < most, "{now} in one go");
+            calls += 1;
+            match sought {
+                Sought::Later(next) => from = next,
+                Sought::At(seq) => break Some(seq),
+                Sought::Nothing => break None,
+            }
+        };
+        assert_eq!(found, end, "{filter} after {calls}");
+    }
 }

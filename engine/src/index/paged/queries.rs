@@ -33,6 +33,8 @@ const NEAR: u64 = 1024;
 const STRADDLERS: usize = 4096;
 /// Entries that do not match after which the next place where one can is sought.
 const MISSES: usize = 8;
+/// The same where that passes over no more than the subjects that differ in their last token: those may be one or two.
+const MISSES_MAX: usize = 64;
 /// Subjects that a search which can wait asks in one go, where the log has shown none.
 const SURVEYED: u64 = if cfg!(test) { 5 } else { 1024 };
 /// Messages that match up to which they are counted rather than looked for.
@@ -579,6 +581,7 @@ impl Paged {
             };
             let (mut failed, mut stopped, mut next) = (None::<Error>, false, None);
             let mut begin = begin_all.clone();
+            let mut allowed = MISSES;
             loop {
                 let (mut misses, mut sought) = (0, None);
                 overlay::scan(
@@ -595,10 +598,15 @@ impl Paged {
                         looked += 1;
                         if !filters.is_empty() && !filters.matches(subject) {
                             misses += 1;
-                            if misses < MISSES || filters.len() > SEEKERS {
+                            if misses < allowed || filters.len() > SEEKERS {
                                 return ControlFlow::Continue(());
                             }
                             sought = next_possible(filters, subject);
+                            let siblings = subject.iter().rposition(|&byte| byte == weir_subject::SEPARATOR);
+                            let near = siblings.is_some_and(|end| {
+                                sought.as_ref().is_some_and(|next| next.starts_with(&subject[..end]))
+                            });
+                            allowed = if near { MISSES_MAX } else { MISSES };
                             return ControlFlow::Break(());
                         }
                         misses = 0;
