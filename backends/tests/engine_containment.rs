@@ -615,3 +615,84 @@ fn a_damaged_table_that_a_compaction_meets_costs_its_records_and_no_other_stream
     assert!((1..=10).contains(&lost.count()), "those in one block");
     assert_eq!(r.publish("a", "", b"more").unwrap().0, after + 1);
 }
+
+/// One opening of a RocksDB that fails for good at its first write, for as long as it is to.
+#[cfg(feature = "rocksdb")]
+struct Dying {
+    fails: Arc<std::sync::atomic::AtomicBool>,
+    dead: std::sync::atomic::AtomicBool,
+}
+
+#[cfg(feature = "rocksdb")]
+impl Rules for Dying {
+    fn open(&self, _: LogId) -> Result<()> {
+        match self.dead.load(Ordering::SeqCst) {
+            true => Err(Error::new(Kind::Poisoned, "an earlier write failed")),
+            false => Ok(()),
+        }
+    }
+
+    fn change(&self, id: LogId, _: &mut bool, log: &mut dyn Log, change: Change<'_>) -> Result<()> {
+        self.open(id)?;
+        if self.fails.load(Ordering::SeqCst) && matches!(change, Change::Write(_)) {
+            self.dead.store(true, Ordering::SeqCst);
+            return Err(Error::io("writing", "a bad sector"));
+        }
+        change.on(log)
+    }
+}
+
+/// Before, each try opened the streams of all shards anew, once a second.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_rocksdb_that_fails_again_and_again_is_opened_anew_ever_more_rarely_and_alone() {
+    let (sender, told) = channel();
+    let mut bench = Bench::with_outlet(Storage::Rocks, move || Box::new(Told(sender.clone())));
+    bench.shards = 2;
+    let openings = Arc::new(AtomicUsize::new(0));
+    let fails = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (counted, failing) = (openings.clone(), fails.clone());
+    bench.wrap = Some(Arc::new(move |inner| {
+        if inner.name() != "rocksdb" {
+            return inner;
+        }
+        counted.fetch_add(1, Ordering::SeqCst);
+        let (fails, dead) = (failing.clone(), Default::default());
+        under(inner, Arc::new(Dying { fails, dead }))
+    }));
+    bench.open();
+    let (r, q) = (bench.create(&config("R")), bench.create(&config("Q")));
+    create_on_segments(&bench, "S1");
+    let s = bench.find("S1").unwrap();
+    // It is in memory, and gone as soon as the shard is opened anew.
+    let consumer = ConsumerConfig {
+        name: "c".into(),
+        mem_storage: true,
+        ..ConsumerConfig::default()
+    };
+    s.call(|shard, id| shard.create_consumer(id, consumer)).unwrap();
+    for stream in [&r, &q] {
+        stream.publish("a", "", b"one").unwrap();
+    }
+    let before = openings.load(Ordering::SeqCst);
+    fails.store(true, Ordering::SeqCst);
+    assert_eq!(r.publish("a", "", b"two").unwrap().0, 2, "the journal has it");
+    while told.recv().unwrap() != "R offline" {}
+    assert_eq!(&r.message(2).unwrap().payload[..], b"two", "it can be read");
+    for second in 2..102 {
+        bench.advance(SECOND);
+        assert_eq!(s.publish("a", "", b"more").unwrap().0, second);
+    }
+    // After 1, 2, 4, 8, 16 and 32 seconds, and then once in 60.
+    let opened = openings.load(Ordering::SeqCst) - before;
+    assert!((1..=8).contains(&opened), "{opened} times in 100 seconds");
+    fails.store(false, Ordering::SeqCst);
+    for stream in [&r, &q] {
+        while stream.publish("a", "", b"more").is_err() {
+            bench.advance(SECOND);
+        }
+    }
+    assert_eq!(&r.message(2).unwrap().payload[..], b"two");
+    assert_eq!(&q.message(1).unwrap().payload[..], b"one");
+    assert!(s.call(|shard, id| shard.consumer_info(id, "c")).is_ok());
+}
