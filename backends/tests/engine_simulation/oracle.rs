@@ -700,7 +700,7 @@ impl Known {
             let sent = self.troubled || consumer.delivered.contains(&message.seq);
             let given_up = consumer.config.max_deliver > 0 && sent;
             // Removals of others move it over what was sent, as nats-server's do, which looks at its own half of it only.
-            let passed = !self.removals.is_empty() && consumer.delivered.contains(&message.seq);
+            let passed = !self.removals.is_empty() && sent;
             let later = || consumer.tried.range(message.seq..).next().is_some();
             let with_later = consumer.config.ack_policy == AckPolicy::All && later();
             let settled = consumer.tried.contains(&message.seq)

@@ -54,8 +54,9 @@ fn segment_of(source: &Source, first_batch: u64, footer: Option<Footer>, rows: R
 fn push(state: &mut State, seg: Segment, first: Seq, last: Option<Seq>) {
     let first = match last {
         Some(_) => first,
-        // The record that it is named for may be gone, and a lower one be next: segments lie in the order of what they have.
-        None => first.min(state.extent.last.saturating_add(1)),
+        // The record that it is named for may be gone, and a lower one be next, or be in the one before after all: segments lie in
+        // the order of what they have.
+        None => state.extent.last.saturating_add(1),
     };
     state.segs.push(SegRef {
         first,
