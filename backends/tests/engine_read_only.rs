@@ -132,13 +132,6 @@ impl World {
     }
 }
 
-/// The backends of a stream in files.
-const BACKENDS: &[BackendKind] = &[
-    BackendKind::Segment,
-    #[cfg(feature = "rocksdb")]
-    BackendKind::RocksDb,
-];
-
 fn config(name: &str, storage: Storage) -> StreamConfig {
     StreamConfig {
         name: name.into(),
@@ -189,7 +182,10 @@ fn read(world: &mut World, id: LogId) -> Result<(StreamState, Vec<u64>, Vec<Arc<
 #[test]
 fn on_a_file_system_that_became_read_only_all_is_read_and_nothing_taken() {
     // The calls that the disk still does: a write may go well and its sync not.
-    for (calls, &backend) in (1..8).flat_map(|calls| BACKENDS.iter().map(move |backend| (calls, backend))) {
+    let cases = (1..8).map(|calls| (calls, BackendKind::Segment));
+    #[cfg(feature = "rocksdb")]
+    let cases = cases.chain([1, 2].map(|calls| (calls, BackendKind::RocksDb)));
+    for (calls, backend) in cases {
         let (mut world, s, m) = world(backend);
         let before = read(&mut world, s).unwrap();
         world.disk.fail_at(calls, Failure::ReadOnly, true);
@@ -229,6 +225,9 @@ fn on_a_file_system_that_became_read_only_all_is_read_and_nothing_taken() {
 
         world.disk.fail_at(0, Failure::ReadOnly, false);
         for _ in 0..20 {
+            if catalogue.trouble().is_none() {
+                break;
+            }
             world.wait();
         }
         let (_, after, _) = read(&mut world, s).unwrap();
