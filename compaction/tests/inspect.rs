@@ -139,6 +139,25 @@ fn a_store_on_rocksdb_killed_before_anything_was_flushed() {
     fixture.close();
 }
 
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_rocksdb_that_compacts_nothing_for_damage_is_a_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "rocksdb");
+    fixture.work();
+    fixture.close();
+    let path = folder.path().join("weir/rocksdb/DAMAGED");
+    std::fs::write(&path, "block checksum mismatch in 000009.sst\n").unwrap();
+    let report = look(folder.path());
+    let [problem] = &report.problems[..] else {
+        panic!("{:?}", report.problems);
+    };
+    assert!(
+        problem.contains("000009.sst") && problem.contains(&*path.to_string_lossy()),
+        "{problem}"
+    );
+}
+
 #[test]
 fn what_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
