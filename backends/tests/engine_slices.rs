@@ -12,7 +12,7 @@ use weir_engine::Result;
 use weir_engine::consumer::{AckPolicy, ConsumerConfig};
 use weir_engine::shard::{InTurn, Input};
 use weir_engine::stream::settings::IndexKind;
-use weir_engine::stream::{Purge, Purged, Retention, Stream, StreamConfig};
+use weir_engine::stream::{Found, Purge, Purged, Retention, Search, Stream, StreamConfig};
 
 /// More than one turn removes.
 const MANY: u64 = 5000;
@@ -436,5 +436,68 @@ fn whether_a_purge_takes_a_single_message_is_found_out_on_the_way() {
         assert_eq!(delivered(), (0, MANY - 1), "{storage:?}: it was deleted");
         assert_eq!(purge("M.*.x"), MANY - 1, "{storage:?}");
         assert_eq!(delivered(), (MANY, 0), "{storage:?}: they were purged");
+    }
+}
+
+/// The next and the newest message of a filter that few of many subjects match were looked for in one turn.
+#[test]
+fn a_search_goes_some_of_the_way_in_each_turn() {
+    for storage in storages() {
+        let mut bench = Bench::new(storage);
+        bench.open();
+        let many = bench.create(&config("M", |_| {}));
+        let rare = 3000;
+        many.call(move |shard, id| {
+            for seq in 1..=MANY {
+                let last = if seq == rare { "rare" } else { "x" };
+                shard.publish(id, format!("M.{seq}.{last}").into(), 0, "x".into())?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        let turn = |stream: &Handle, mut search: Search| {
+            let turn = stream.call(move |shard, id| {
+                let found = shard.stream(id)?.search(&mut search)?;
+                Ok((search, found))
+            });
+            turn.unwrap()
+        };
+        let is_paged = bench.settings(&config("M", |_| {})).index == IndexKind::Paged;
+        for (filter, expected) in [("M.*.rare", Some(rare)), ("M.*.none", None)] {
+            for mut search in [Search::from(filter.as_bytes(), 1), Search::newest(filter.as_bytes())] {
+                let mut turns = 0;
+                let found = loop {
+                    let found;
+                    (search, found) = turn(&many, search);
+                    turns += 1;
+                    match found {
+                        Found::Message(message) => break Some(message.seq),
+                        Found::Nothing => break None,
+                        Found::Later => {}
+                    }
+                };
+                assert_eq!(found, expected, "{storage:?} {filter}");
+                assert_eq!(turns > 1, is_paged, "{storage:?} {filter}: {turns}");
+            }
+        }
+        if !is_paged {
+            continue;
+        }
+        // The index is another one meanwhile.
+        let (mut search, found) = turn(&many, Search::from(b"M.*.rare", 1));
+        assert!(matches!(found, Found::Later));
+        bench.close();
+        bench.open();
+        let many = bench.find("M").unwrap();
+        let found = loop {
+            let found;
+            (search, found) = turn(&many, search);
+            match found {
+                Found::Message(message) => break Some(message.seq),
+                Found::Nothing => break None,
+                Found::Later => {}
+            }
+        };
+        assert_eq!(found, Some(rare));
     }
 }

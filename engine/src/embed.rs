@@ -16,7 +16,7 @@ use crate::shard::{InTurn, ShardHandle};
 use crate::store::Store;
 use crate::stream::settings::Defaults;
 use crate::stream::validate::{Rules, ServerLimits, validate_new};
-use crate::stream::{Message, Purge, Stream, StreamConfig, StreamState};
+use crate::stream::{Found, Message, Purge, Search, Stream, StreamConfig, StreamState};
 use crate::types::{LogId, Seq};
 use outlet::Fetches;
 
@@ -130,16 +130,19 @@ impl EmbeddedStream {
     pub fn messages(&self, filter: &str, from: Seq, limit: usize, bytes: usize) -> Result<Vec<Message>> {
         let filter = filter.to_owned();
         self.read(move |stream| {
-            let (mut found, mut size, mut next) = (Vec::new(), 0, from);
-            while found.len() < limit && size < bytes {
-                let Some(message) = stream.next_message(filter.as_bytes(), next)? else {
-                    break;
-                };
-                next = message.seq + 1;
-                size += message.headers.len() + message.payload.len();
-                found.push(message);
+            let mut search = Search::from(filter.as_bytes(), from);
+            let (mut all, mut size) = (Vec::new(), 0);
+            while all.len() < limit && size < bytes {
+                match stream.search(&mut search)? {
+                    Found::Message(message) => {
+                        size += message.headers.len() + message.payload.len();
+                        all.push(message);
+                    }
+                    Found::Nothing => break,
+                    Found::Later => {}
+                }
             }
-            Ok(found)
+            Ok(all)
         })
     }
 

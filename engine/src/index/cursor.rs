@@ -18,6 +18,8 @@ pub struct Cursor {
     /// Whether many subjects may match in a paged index, or many are to be looked through for a few.
     pub(super) wide: bool,
     pub(super) survey: Option<Survey>,
+    /// The subject to go on with and the last match so far, of a search for that in a paged index.
+    pub(super) newest: Option<(Vec<u8>, Option<Seq>)>,
 }
 
 /// How far a paged index came in asking all subjects where they have their next message, while the log is read for it.
@@ -74,6 +76,7 @@ impl Cursor {
             ahead: None,
             wide: false,
             survey: None,
+            newest: None,
         }
     }
 

@@ -242,6 +242,18 @@ impl Index {
         }
     }
 
+    /// The last live message that the cursor's filters match, for a reader that can wait. What is stored meanwhile may be left out,
+    /// and what is found may be gone.
+    pub fn last_match_within(&mut self, cursor: &mut Cursor) -> Result<Sought> {
+        match self {
+            Self::Resident(index) => {
+                let found = index.prev_match(&cursor.filters, Seq::MAX);
+                Ok(found.map_or(Sought::Nothing, Sought::At))
+            }
+            Self::Paged(index) => index.last_match_within(cursor),
+        }
+    }
+
     /// Whether to count the matches of the filters may take long; then they are better looked for one after the other.
     pub fn is_wide(&mut self, filters: &[Bytes]) -> Result<bool> {
         match self {

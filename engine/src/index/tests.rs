@@ -138,6 +138,16 @@ fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
         upto,
         "{filters:?} up to {from}"
     );
+    let mut patient = Cursor::new(&filters);
+    let newest = loop {
+        match index.last_match_within(&mut patient).unwrap() {
+            Sought::Later(_) => {}
+            Sought::At(seq) => break Some(seq),
+            Sought::Nothing => break None,
+        }
+    };
+    let last = model.matching(&filters).next_back().map(|(seq, _)| seq);
+    assert_eq!(newest, last, "the newest of {filters:?}");
     let (mut found, mut next) = (Vec::new(), Some(from));
     while let Some(at) = next {
         let mut looks = dice.roll(4) as usize + 1;

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::index::SubjectInfo;
 use crate::stream::ledger::Ledger;
+use crate::stream::search::{Found, Search};
 use crate::stream::{Message, Stream};
 use crate::types::{NanoTime, Seq};
 
@@ -65,48 +66,31 @@ impl Stream {
         &self.messages.ledger
     }
 
-    /// The newest message whose subject matches.
+    /// The newest message whose subject matches. Among many subjects a [`Search`] takes no longer, and lets others in between.
     ///
     /// # Errors
     /// As [`Stream::message`].
     pub fn last_message(&mut self, filter: &[u8]) -> Result<Option<Message>> {
-        let seq = match weir_subject::is_literal(filter) {
-            true => self.messages.index.subject(filter)?.map(|info| info.last),
-            false => {
-                let last = self.messages.last();
-                self.messages
-                    .index
-                    .prev_match(&[Bytes::copy_from_slice(filter)], last)?
-            }
-        };
-        match seq {
-            Some(seq) => self.messages.load(seq),
-            None => Ok(None),
-        }
+        self.search_through(Search::newest(filter))
     }
 
     /// The first message from that sequence on whose subject matches; all match an empty filter. Damaged ones are passed
-    /// over.
+    /// over. As for [`Stream::last_message`], a [`Search`] may be better.
     ///
     /// # Errors
     /// If storage cannot be read.
     pub fn next_message(&mut self, filter: &[u8], from: Seq) -> Result<Option<Message>> {
-        let filters = match filter {
-            b"" | b">" => Vec::new(),
-            filter => vec![Bytes::copy_from_slice(filter)],
-        };
-        let mut cursor = crate::index::Cursor::new(&filters);
-        let mut next = from;
-        while let Some(seq) = self.messages.index.next_match(&mut cursor, next)? {
-            match self.messages.load(seq) {
-                Ok(Some(message)) => return Ok(Some(message)),
-                Ok(None) => {}
-                Err(error) if error.kind == Kind::Damaged => {}
-                Err(error) => return Err(error),
+        self.search_through(Search::from(filter, from))
+    }
+
+    fn search_through(&mut self, mut search: Search) -> Result<Option<Message>> {
+        loop {
+            match self.search(&mut search)? {
+                Found::Message(message) => return Ok(Some(message)),
+                Found::Nothing => return Ok(None),
+                Found::Later => {}
             }
-            next = seq.saturating_add(1);
         }
-        Ok(None)
     }
 
     /// The sequence of the first message not older than a time; one above the last if there is none.

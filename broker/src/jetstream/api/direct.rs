@@ -10,7 +10,7 @@ use bytes::Bytes;
 use weir_engine::json::format_time;
 use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::{LastSeqs, Message, Storage, Stream};
+use weir_engine::stream::{Found, LastSeqs, Message, Search, Storage, Stream};
 use weir_engine::{Kind, LogId, Seq};
 use weir_wire::headers::HeaderBuf;
 
@@ -99,6 +99,8 @@ pub async fn serve(js: Arc<JetStream>, waiting: Vec<Waiting>) {
 /// Serves requests for single messages of streams on one storage thread, and empties `waiting`.
 async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
     let mut waiting = std::mem::take(waiting);
+    // Of the first of them, where that was not found at once.
+    let mut begun = None;
     while let Some((first, _)) = waiting.first() {
         if !room_for(first.request.from.as_ref()).await {
             return;
@@ -106,10 +108,11 @@ async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
         let shard = first.entry.shard;
         let gets: Vec<_> = waiting.iter().map(|(next, get)| (next.entry.id, get.clone())).collect();
         let _place = js.api_load.light().await;
-        let found = js.call(shard, move |shard| Ok(find_some(shard, &gets))).await;
-        let found = found.unwrap_or_else(|error| {
+        let some = js.call(shard, move |shard| Ok(find_some(shard, &gets, begun))).await;
+        let found;
+        (found, begun) = some.unwrap_or_else(|error| {
             tell("direct get", &error);
-            waiting.iter().map(|_| FAILED).collect()
+            (waiting.iter().map(|_| FAILED).collect(), None)
         });
         let answered = waiting.drain(..found.len());
         for ((next, get), outcome) in answered.zip(&found) {
@@ -118,39 +121,34 @@ async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
     }
 }
 
-/// Answers as many as make up a portion, in their order, and at least one.
-fn find_some(shard: &mut InTurn<'_, '_>, gets: &[(LogId, Get)]) -> Vec<Outcome> {
+/// Answers as many as make up a portion, in their order, up to one that is not found at once: for this one, the search that has
+/// begun.
+fn find_some(
+    shard: &mut InTurn<'_, '_>,
+    gets: &[(LogId, Get)],
+    mut begun: Option<Search>,
+) -> (Vec<Outcome>, Option<Search>) {
     let (mut found, mut bytes) = (Vec::with_capacity(gets.len()), 0);
     for (id, get) in gets {
         if bytes >= PORTION_BYTES {
             break;
         }
-        let outcome = find_one(shard, *id, get).unwrap_or_else(|error| {
-            tell("direct get", &error);
-            FAILED
-        });
-        if let Outcome::One(message) = &outcome {
-            bytes += size(message);
-        }
+        let outcome = shard.stream(*id).and_then(|stream| get.find(stream, &mut begun));
+        let outcome = match outcome {
+            Ok(Some(Some(message))) => {
+                bytes += size(&message);
+                Outcome::One(message)
+            }
+            Ok(Some(None)) => Outcome::Status(404, "Message Not Found"),
+            Ok(None) => break,
+            Err(error) => {
+                tell("direct get", &error);
+                FAILED
+            }
+        };
         found.push(outcome);
     }
-    found
-}
-
-fn find_one(shard: &mut InTurn<'_, '_>, id: LogId, get: &Get) -> weir_engine::Result<Outcome> {
-    let stream = shard.stream(id)?;
-    let start = match get.start() {
-        Some(time) => stream.seq_at(time)?,
-        None => get.seq,
-    };
-    let found = if !get.next_by_subj.is_empty() {
-        stream.next_message(get.next_by_subj.as_bytes(), start)?
-    } else if !get.last_by_subj.is_empty() {
-        stream.last_message(get.last_by_subj.as_bytes())?
-    } else {
-        stream.message(start)?
-    };
-    Ok(found.map_or(Outcome::Status(404, "Message Not Found"), Outcome::One))
+    (found, begun)
 }
 
 /// Serves a request for many messages, a portion at a time.
@@ -211,15 +209,15 @@ struct End {
 
 /// A request for many messages under way.
 enum Run {
-    Batch(BatchGet),
-    MultiLast(MultiLast),
+    Batch(Box<BatchGet>),
+    MultiLast(Box<MultiLast>),
 }
 
 impl Run {
     fn new(get: Get) -> Self {
         match get.multi_last.is_empty() {
-            true => Self::Batch(BatchGet::new(get)),
-            false => Self::MultiLast(MultiLast::new(get)),
+            true => Self::Batch(Box::new(BatchGet::new(get))),
+            false => Self::MultiLast(Box::new(MultiLast::new(get))),
         }
     }
 
@@ -240,8 +238,10 @@ struct BatchGet {
     get: Get,
     filter: Bytes,
     room: Room,
-    /// Once it has begun: the sequence to go on at, the last one that belongs to it, and how many matched and were not read.
-    place: Option<(Seq, Seq, u64)>,
+    /// Once it has begun: the search, the last sequence that belongs to it, and how many matched and were not read.
+    place: Option<(Search, Seq, u64)>,
+    /// Whether a message was found.
+    found: bool,
 }
 
 impl BatchGet {
@@ -250,13 +250,13 @@ impl BatchGet {
             filter: Bytes::copy_from_slice(get.next_by_subj.as_bytes()),
             room: Room::of(&get),
             place: None,
+            found: false,
             get,
         }
     }
 
     fn portion(&mut self, stream: &mut Stream) -> weir_engine::Result<Portion> {
-        let begins = self.place.is_none();
-        let (mut next, last, mut pending) = match self.place {
+        let (mut search, last, mut pending) = match self.place.take() {
             Some(place) => place,
             None => self.begin(stream)?,
         };
@@ -268,26 +268,30 @@ impl BatchGet {
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while self.room.is_left() {
             if messages.len() == PORTION_MESSAGES || bytes >= PORTION_BYTES {
-                self.place = Some((next, last, pending));
+                self.place = Some((search, last, pending));
                 return Ok(Portion::Some(messages));
             }
-            let found = stream.next_message(&self.filter, next)?;
-            let Some(message) = found.filter(|message| message.seq <= last) else {
-                break;
+            let message = match stream.search(&mut search)? {
+                Found::Message(message) if message.seq <= last => message,
+                Found::Message(_) | Found::Nothing => break,
+                Found::Later => {
+                    self.place = Some((search, last, pending));
+                    return Ok(Portion::Some(messages));
+                }
             };
-            next = message.seq.saturating_add(1);
+            self.found = true;
             pending = pending.saturating_sub(1);
             self.room.take(&message);
             bytes += size(&message);
             messages.push((message, pending));
         }
-        match begins && messages.is_empty() {
-            true => Ok(Portion::Status(404, "Message Not Found")),
-            false => Ok(Portion::Last(messages, end(pending))),
+        match self.found {
+            false => Ok(Portion::Status(404, "Message Not Found")),
+            true => Ok(Portion::Last(messages, end(pending))),
         }
     }
 
-    fn begin(&self, stream: &mut Stream) -> weir_engine::Result<(Seq, Seq, u64)> {
+    fn begin(&self, stream: &mut Stream) -> weir_engine::Result<(Search, Seq, u64)> {
         let start = match self.get.start() {
             Some(time) => stream.seq_at(time)?,
             None => self.get.seq,
@@ -296,7 +300,8 @@ impl BatchGet {
             b"" | b">" => Vec::new(),
             _ => vec![self.filter.clone()],
         };
-        Ok((start, stream.state()?.last_seq, stream.count_from(&filters, start)?))
+        let search = Search::from(&self.filter, start);
+        Ok((search, stream.state()?.last_seq, stream.count_from(&filters, start)?))
     }
 }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use weir_engine::json::{format_time, parse_time};
 use weir_engine::reject;
-use weir_engine::stream::Storage;
+use weir_engine::stream::{Found, Message, Search, Storage, Stream};
 use weir_engine::{NanoTime, Seq};
 
 use super::call::Call;
@@ -55,6 +55,40 @@ impl Get {
         beginnings > 1 || (last && next)
     }
 
+    /// Goes on looking for the one message; answers what there is once that is known. `begun` is for the next time, where it is
+    /// not.
+    ///
+    /// # Errors
+    /// If storage cannot be read, or the message is damaged.
+    pub fn find(
+        &self,
+        stream: &mut Stream,
+        begun: &mut Option<Search>,
+    ) -> weir_engine::Result<Option<Option<Message>>> {
+        let mut search = match begun.take() {
+            Some(search) => search,
+            None if !self.last_by_subj.is_empty() => Search::newest(self.last_by_subj.as_bytes()),
+            None => {
+                let start = match self.start() {
+                    Some(time) => stream.seq_at(time)?,
+                    None => self.seq,
+                };
+                if self.next_by_subj.is_empty() {
+                    return stream.message(start).map(Some);
+                }
+                Search::from(self.next_by_subj.as_bytes(), start)
+            }
+        };
+        Ok(match stream.search(&mut search)? {
+            Found::Message(message) => Some(Some(message)),
+            Found::Nothing => Some(None),
+            Found::Later => {
+                *begun = Some(search);
+                None
+            }
+        })
+    }
+
     /// Whether it names no message at all.
     pub fn is_vague(&self) -> bool {
         self.seq == 0 && self.last_by_subj.is_empty() && self.next_by_subj.is_empty() && self.start_time.is_none()
@@ -92,24 +126,16 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
     }
     let entry = lookup(js, request, name)?;
     let (id, no_hdr) = (entry.id, get.no_hdr);
-    let message = js
-        .call(entry.shard, move |shard| {
-            let stream = shard.stream(id)?;
-            let seq = match get.start() {
-                Some(time) => stream.seq_at(time)?,
-                None => get.seq,
-            };
-            if !get.next_by_subj.is_empty() {
-                stream.next_message(get.next_by_subj.as_bytes(), seq)
-            } else if !get.last_by_subj.is_empty() {
-                stream.last_message(get.last_by_subj.as_bytes())
-            } else {
-                stream.message(seq)
-            }
-        })
-        .await
-        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?
-        .ok_or(reject::NO_MESSAGE_FOUND)?;
+    let (mut begun, mut message) = (None, None);
+    while message.is_none() {
+        let get = get.clone();
+        let some = js.call(entry.shard, move |shard| {
+            let found = get.find(shard.stream(id)?, &mut begun)?;
+            Ok((found, begun))
+        });
+        (message, begun) = some.await.map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    }
+    let message = message.flatten().ok_or(reject::NO_MESSAGE_FOUND)?;
     let hdrs = if no_hdr {
         String::new()
     } else {

@@ -196,6 +196,35 @@ impl Paged {
         }
     }
 
+    /// The last live message that the cursor's filters match: if it is not near, all subjects are asked, some in each call.
+    pub fn last_match_within(&mut self, cursor: &mut Cursor) -> Result<Sought> {
+        let sought = |found: Option<Seq>| found.map_or(Sought::Nothing, Sought::At);
+        if cursor.filters.is_empty() {
+            return Ok(sought(self.last_live()));
+        }
+        let (from, mut best) = match cursor.newest.take() {
+            Some(before) => before,
+            None => {
+                let wildcards = cursor.filters.iter().any(|filter| weir_subject::has_wildcard(filter));
+                if wildcards && let (Some(found), _) = self.read_down_for(&cursor.filters, self.totals.last, NEAR)? {
+                    return Ok(Sought::At(found));
+                }
+                (Vec::new(), None)
+            }
+        };
+        let next = self.entries_from(&cursor.filters, &from, SURVEYED, &mut |_, info| {
+            best = best.max(Some(info.last));
+            ControlFlow::Continue(())
+        })?;
+        Ok(match next {
+            Some(next) => {
+                cursor.newest = Some((next, best));
+                Sought::Later(0)
+            }
+            None => sought(best),
+        })
+    }
+
     /// Whether so many subjects may match, or have to be looked through, or so many messages match, that counting those takes
     /// long.
     pub fn is_wide(&mut self, filters: &[Bytes]) -> Result<bool> {
