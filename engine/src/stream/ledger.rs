@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::Lost;
 use crate::error::{Error, Result};
-use crate::types::{NUMBER_MAX, NanoTime, SEQ_LIMIT, Seq};
+use crate::types::{NUMBER_MAX, NanoTime, Seq};
 
 /// Ranges that a ledger has; of what comes beyond it keeps only the number of messages.
 pub const LEDGER_RANGES: usize = 256;
@@ -190,7 +190,7 @@ impl Ledger {
     /// stay as they are.
     pub(crate) fn note(&mut self, first: Seq, last: Seq, bytes: u64, found: NanoTime, why: &str) {
         // Above it there is none, and counting beyond it would end.
-        let last = last.min(SEQ_LIMIT);
+        let last = last.min(NUMBER_MAX);
         // Of a part of them it is not known how many bytes it had.
         let at = self.losses.partition_point(|loss| loss.last < first);
         let all_new = self.losses.get(at).is_none_or(|loss| loss.first > last);

@@ -40,8 +40,13 @@ impl<'a> Census<'a> {
         // A rewritten segment may have been begun lower, for the sake of what was truncated.
         let high = source.begun_after().max(source.name_first.saturating_sub(1));
         let low = state.extent.last.saturating_add(1);
-        if source.identity.id > expected && low <= high {
+        // One that was rewritten had its footer before it had its name.
+        let cut = before.is_some_and(|before| before.identity.generation > 0 && before.footer.is_none());
+        let absent = source.identity.id > expected;
+        if (absent || cut) && low <= high {
             state.absent.insert(low, high);
+        }
+        if absent && low <= high {
             self.absent.push((expected, source.identity.id - 1));
         }
     }
@@ -99,9 +104,12 @@ impl<'a> Census<'a> {
                 &self.absent[..self.absent.len().min(NAMED_MAX)],
                 &absent[..absent.len().min(NAMED_MAX)],
             );
+            let place = match files {
+                [] => "the end of a file is missing".to_owned(),
+                files => format!("not there: {}", words::numbered("file", files)),
+            };
             line += &format!(
-                "; not there: {}, and in it {} may have been",
-                words::numbered("file", files),
+                "; {place}, and in it {} may have been",
                 words::numbered("record", records)
             );
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::types::SEQ_LIMIT;
 
 fn ranges(ledger: &Ledger) -> Vec<(Seq, Seq, &str)> {
     ledger
@@ -37,9 +38,16 @@ fn beyond_its_bound_it_only_counts() {
     assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 10);
     ledger.settle(Vec::new());
     assert_eq!(ledger.unsettled(), 0);
-    ledger.note(SEQ_LIMIT, Seq::MAX, 0, 1, "damaged");
+    ledger.note(NUMBER_MAX, Seq::MAX, 0, 1, "damaged");
     assert_eq!(ledger.unsettled(), 1);
     assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 11);
+}
+
+#[test]
+fn what_a_stream_counted_on_to_from_the_limit_is_noted() {
+    let mut ledger = Ledger::default();
+    ledger.note(SEQ_LIMIT + 1, SEQ_LIMIT + 1, 0, 1, "damaged");
+    assert_eq!(ranges(&ledger), [(SEQ_LIMIT + 1, SEQ_LIMIT + 1, "damaged")]);
 }
 
 #[test]
