@@ -14,18 +14,20 @@ use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{Purge, StreamConfig};
 use weir_engine::{Kind, SECOND};
 
-/// Bytes of the disk. RocksDB goes on when as much is free as it keeps in memory, 32 MiB.
-const DISK: usize = 64 << 20;
+/// Bytes of a disk. RocksDB goes on when as much is free as it keeps in memory, 32 MiB.
+const SMALL: usize = 64 << 20;
+/// What RocksDB wrote last it keeps, whatever is purged: here that leaves it enough.
+const LARGE: usize = 160 << 20;
 
 /// A file system in memory, for as long as it is held.
 struct Mounted(PathBuf);
 
 impl Mounted {
     /// `None` where that is not allowed.
-    fn on(folder: &Path) -> Option<Self> {
+    fn on(folder: &Path, bytes: usize) -> Option<Self> {
         std::fs::create_dir_all(folder).unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={DISK}"), "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
             .arg(folder)
             .status();
         mounted
@@ -68,7 +70,7 @@ fn fill(stream: &Handle, mut last: u64) -> u64 {
                 return last;
             }
         }
-        assert!(last < 1000, "the disk is not full");
+        assert!(last < 5000, "the disk is not full");
     }
 }
 
@@ -85,7 +87,7 @@ fn on_a_full_disk_streams_are_read_and_purged_and_go_on_by_themselves() {
     let mut bench = Bench::new(Storage::Rocks);
     // What is mounted goes before the folder does.
     let folder = bench.segment_folder().with_file_name("rocksdb");
-    let Some(_mounted) = Mounted::on(&folder) else {
+    let Some(_mounted) = Mounted::on(&folder, SMALL) else {
         println!("skipped: no file system can be mounted here");
         return;
     };
@@ -145,7 +147,7 @@ fn on_a_full_disk_streams_are_read_and_purged_and_go_on_by_themselves() {
     );
 
     // A start on a full disk: RocksDB may not even be opened then.
-    let last = fill(&r, last + 1);
+    let last = last + 1;
     bench.kill();
     take_all_room(&filler);
     bench.open();
@@ -180,4 +182,49 @@ fn on_a_full_disk_streams_are_read_and_purged_and_go_on_by_themselves() {
         r.call(|shard, id| Ok(shard.stream(id)?.state()?.last_seq)).unwrap(),
         last + 1
     );
+}
+
+/// Before, nothing was removed from RocksDB's files until somebody made room by other means.
+#[test]
+fn a_purge_and_a_deletion_on_a_full_disk_make_room() {
+    let mut bench = Bench::new(Storage::Rocks);
+    // What is mounted goes before the folder does.
+    let folder = bench.segment_folder().with_file_name("rocksdb");
+    let Some(_mounted) = Mounted::on(&folder, LARGE) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    bench.checkpoint_bytes = 4 << 20;
+    bench.open();
+    let r = bench.create(&config("R"));
+    let last = fill(&r, 0);
+    let purged = r.call(move |shard, id| shard.purge(id, &Purge::default())).unwrap();
+    assert_eq!(purged.count(), last);
+    while r.publish("R.x", "", &body(last + 1)).is_err() {
+        // RocksDB looks once in five seconds whether there is room.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        bench.advance(SECOND);
+    }
+    assert_eq!(bench.store().catalogue().trouble(), None);
+    let again = fill(&r, last + 1);
+    assert!(again > last + 50, "{again}");
+
+    r.call(|shard, id| shard.delete_stream(id)).unwrap();
+    let q = loop {
+        let (id, q) = (bench.store().allocate_id(), config("Q"));
+        let settings = bench.settings(&q);
+        let made = r.call(move |shard, _| shard.create_stream(id, &ACCOUNT.into(), q, settings));
+        if made.is_ok() {
+            break bench.find("Q").unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        bench.advance(SECOND);
+    };
+    for seq in 1..=50 {
+        assert_eq!(q.publish("Q.x", "", &body(seq)).unwrap().0, seq);
+    }
+    bench.kill();
+    bench.open();
+    assert!(bench.find("R").is_none());
+    assert_eq!(&bench.find("Q").unwrap().message(50).unwrap().payload[..], body(50));
 }

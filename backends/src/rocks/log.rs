@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
-use weir_engine::{Error, Extent, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq};
+use weir_engine::{Error, Extent, Kind, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq};
 
 use super::keys::{self, Head, Meta};
 use super::reader::{RocksReader, walk};
@@ -363,7 +363,13 @@ impl RocksLog {
         }
         let key = keys::named(keys::PREFIX_LOG, self.state.id.0);
         out.put(key, meta.encode(&key));
-        self.state.shared.write(out)?;
+        let shared = &self.state.shared;
+        if let Err(error) = shared.write(out) {
+            if error.kind == Kind::Full && meta.count == 0 {
+                shared.drop_files(self.state.place, meta.families);
+            }
+            return Err(error);
+        }
         let mut now = self.state.now.write();
         now.meta = meta;
         now.disk_bytes += written;

@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rocksdb::WriteBatch;
-use weir_engine::{Backend, Error, Kv, Log, LogId, LogOptions, Recovery, Result};
+use weir_engine::{Backend, Error, Kind, Kv, Log, LogId, LogOptions, Recovery, Result};
 
 use crate::rules;
 use keys::Meta;
@@ -66,7 +66,7 @@ impl RocksBackend {
     fn take_label(&self, id: LogId, options: &LogOptions, recovery: &mut Recovery) -> Result<()> {
         match self.label(id) {
             Ok(label) => recovery.label = label,
-            Err(error) if error.kind == weir_engine::Kind::Damaged => recovery.damage.push(error.message),
+            Err(error) if error.kind == Kind::Damaged => recovery.damage.push(error.message),
             Err(error) => return Err(error),
         }
         if recovery.label.is_some() || options.label.is_empty() || self.shared.check_writable().is_err() {
@@ -186,7 +186,11 @@ impl Backend for RocksBackend {
         batch.delete(keys::named(keys::PREFIX_LOG, id.0));
         batch.delete(keys::named(keys::PREFIX_LABEL, id.0));
         batch.put(keys::named(keys::PREFIX_REMOVED, meta.place), []);
-        self.shared.write(batch)?;
+        let written = self.shared.write(batch);
+        if written.as_ref().is_err_and(|error| error.kind == Kind::Full) && state.is_none() {
+            self.shared.drop_files(meta.place, meta.families);
+        }
+        written?;
         states.remove(&id);
         drop(states);
         match state {

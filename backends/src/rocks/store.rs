@@ -145,6 +145,18 @@ impl Shared {
         self.write(batch)
     }
 
+    /// Removes the files that hold nothing but records of a log all of which go, where the disk is too full to write down that they
+    /// do: that needs the room. Whoever asks for it tries again to write it down.
+    pub fn drop_files(&self, place: u64, families: u8) {
+        let (low, high) = (keys::record(place, 0), keys::record(place, Seq::MAX));
+        let bodies = self.bodies_of(families).map(|family| self.bodies(family));
+        for family in std::iter::once(self.heads()).chain(bodies).flatten() {
+            if let Err(error) = self.db.delete_file_in_range_cf(family, low, high) {
+                tracing::warn!("{}", failed("removing files", &error));
+            }
+        }
+    }
+
     /// Adds the deletion of the sequences from `low` up to, but without, `high` to a batch.
     pub fn delete_range(&self, batch: &mut WriteBatch, place: u64, low: Seq, high: Seq, families: u8) -> Result<()> {
         let (low, high) = (keys::record(place, low), keys::record(place, high));

@@ -243,10 +243,21 @@ impl Environment {
 
 /// Removes a log that nobody has open, and what an index keeps for it.
 pub(crate) fn remove_log(backend: &dyn Backend, id: LogId, settings: &Settings) -> Result<()> {
-    if settings.index == IndexKind::Paged {
-        crate::index::forget_paged(backend.kv().as_ref(), id)?;
+    if settings.index != IndexKind::Paged {
+        return backend.remove(id);
     }
-    backend.remove(id)
+    let forget = || crate::index::forget_paged(backend.kv().as_ref(), id);
+    match forget() {
+        // The backend may make room of what the log has.
+        Err(error) if error.kind == Kind::Full => {
+            backend.remove(id)?;
+            forget()
+        }
+        forgotten => {
+            forgotten?;
+            backend.remove(id)
+        }
+    }
 }
 
 /// Opens the index that a stream's settings ask for, with what its log holds.
