@@ -227,9 +227,14 @@ fn a_seed_does_the_same_twice() {
 
 /// Seeds of a ground without faults, `WEIR_SEED` one of them.
 fn twins(ground: Ground, seeds: u64) {
+    let first = number("WEIR_FIRST").unwrap_or(0);
     match number("WEIR_SEED") {
         Some(seed) => run(ground, Faults::None, [seed].into_iter()),
-        None => run(ground, Faults::None, 0..number("WEIR_SEEDS").unwrap_or(seeds)),
+        None => run(
+            ground,
+            Faults::None,
+            first..first + number("WEIR_SEEDS").unwrap_or(seeds),
+        ),
     }
 }
 
