@@ -243,3 +243,33 @@ fn a_log_that_has_lost_its_end_says_which_messages() {
         bench.close();
     }
 }
+
+/// Where its newest file was gone, the journal passed for whole: it had no hole, and nothing said how far it had been.
+#[test]
+fn a_journal_that_ends_before_what_checkpoints_cover_is_told() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let one = bench.create(&config("one"));
+    for n in 1..=5 {
+        one.publish("one.a", "", format!("one's message {n}").as_bytes())
+            .unwrap();
+    }
+    bench.close();
+    bench.open();
+    assert!(bench.store().findings().is_empty());
+    bench.kill();
+    let folder = bench.logs_folder().join(LogId(1).to_string());
+    for entry in fs::read_dir(folder).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for round in 0..3 {
+        bench.open();
+        assert_eq!(payloads(&bench, "one"), messages("one", 1..=5), "round {round}");
+        let finding = one_finding(&bench);
+        assert!(finding.text.contains("it has lost its end"), "{finding}");
+        match round {
+            0 => bench.kill(),
+            _ => bench.close(),
+        }
+    }
+}

@@ -547,3 +547,46 @@ fn a_damaged_message_is_one_line_in_the_log() {
         "{seen:?}"
     );
 }
+
+/// What was overwritten on demand was shown as damaged where the erasure had gone with the end of a file, and went on counting.
+#[test]
+fn what_was_overwritten_is_gone_though_its_erasure_is_lost() {
+    for segment_bytes in [16 << 20, 2048] {
+        let mut bench = Bench::new(Storage::Segment);
+        bench.segment_bytes = segment_bytes;
+        bench.open();
+        let stream = bench.create(&config());
+        publish(&stream, 1..=60);
+        for seq in 5..=20 {
+            assert!(
+                stream
+                    .call(move |shard, id| shard.delete_message(id, seq, true))
+                    .unwrap()
+            );
+        }
+        publish(&stream, 61..=63);
+        let state = |stream: &Handle| stream.call(|shard, id| Ok(shard.stream(id)?.state().unwrap())).unwrap();
+        let before = state(&stream);
+        bench.kill();
+        // In the newest file: the removals, and what came after them, which the journal has.
+        let newest = text(60);
+        let (path, at) = place(&bench, &stream, &newest);
+        let mut raw = std::fs::read(&path).unwrap();
+        raw.truncate((at + newest.len()).next_multiple_of(8));
+        std::fs::write(&path, raw).unwrap();
+        let folder = bench.logs_folder().join(stream.id.to_string());
+        for later in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            if later.extension().is_some_and(|e| e == "seg") && later > path {
+                std::fs::remove_file(later).unwrap();
+            }
+        }
+        for _ in 0..2 {
+            bench.open();
+            let stream = bench.find("S").unwrap();
+            assert_eq!(readable(&stream, 63), (1..=4).chain(21..=63).collect::<Vec<_>>());
+            assert_eq!(lost(&stream).0, [], "segments of {segment_bytes}");
+            assert_eq!(state(&stream), before);
+            bench.close();
+        }
+    }
+}

@@ -45,13 +45,19 @@ enum Outcome {
 impl SegmentReader {
     fn entry(&self, seg: &Segment, seq: Seq, at: u64) -> io::Result<Outcome> {
         let (map, frame) = seg.frame(at)?;
-        let Some(frame) = frame.filter(|f| f.seq == seq && f.kind == Kind::Record) else {
-            return Ok(if seg.find(seq)?.is_none() {
-                Outcome::Gone
-            } else {
-                Outcome::Bad
+        let Some(frame) = frame.filter(|f| f.seq == seq && f.kind != Kind::Void) else {
+            return Ok(match (seg.find(seq)?, frame) {
+                (None, _) => Outcome::Gone,
+                (Some(_), Some(void)) if void.seq == seq => {
+                    self.shared.is_void(seq, seg, void.size())?;
+                    Outcome::Gone
+                }
+                _ => Outcome::Bad,
             });
         };
+        if frame.kind != Kind::Record {
+            return Ok(Outcome::Bad);
+        }
         let start = at as usize + FRAME_LEN;
         let middle = start + usize::from(frame.head_len);
         let end = middle + frame.stored_len as usize;
@@ -191,11 +197,11 @@ impl LogReader for SegmentReader {
                 if seq < low || seq > high {
                     return Ok(());
                 }
-                let frame = map
+                let there = map
                     .get(at as usize..end)
                     .and_then(|raw| super::format::Frame::decode(raw, seg.seed, at))
-                    .filter(|f| f.seq == seq && f.kind == Kind::Record);
-                let good = frame.and_then(|frame| {
+                    .filter(|f| f.seq == seq);
+                let good = there.filter(|f| f.kind == Kind::Record).and_then(|frame| {
                     let start = at as usize + FRAME_LEN;
                     let middle = start + usize::from(frame.head_len);
                     let stored = &map[middle..middle + frame.stored_len as usize];
@@ -218,9 +224,12 @@ impl LogReader for SegmentReader {
                     ))
                 });
                 let Some((frame, head, body, shared)) = good else {
-                    let live = seg.find(seq).doing("reading", &seg.handle.path)?;
-                    if live.is_some() {
-                        self.shared.passed_over(seq, seg, at, want);
+                    let path = &seg.handle.path;
+                    let live = seg.find(seq).doing("reading", path)?.is_some();
+                    match there.filter(|f| f.kind == Kind::Void) {
+                        Some(void) if live => self.shared.is_void(seq, seg, void.size()).doing("reading", path)?,
+                        _ if live => self.shared.passed_over(seq, seg, at, want),
+                        _ => {}
                     }
                     continue;
                 };

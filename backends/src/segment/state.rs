@@ -1,6 +1,6 @@
 //! What a log holds now: shared by its writer and its readers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub struct State {
     pub suspects: Vec<Suspect>,
     /// While the log is opened: ranges of sequences, by the lowest of each, that may have lain in files which are not there.
     pub absent: BTreeMap<Seq, Seq>,
+    /// While the log is opened: records that were overwritten, of whose erasure nothing was found yet.
+    pub voids: BTreeSet<Seq>,
     /// Found when it was read: the bytes of each and its head, as far as they can be told.
     pub damaged: BTreeMap<Seq, (u64, Option<Bytes>)>,
     /// Found erased when the log was opened, and to be overwritten as well: a crash may have come between the two.
@@ -96,6 +98,9 @@ impl State {
     pub fn not_lost(&mut self, first: Seq, count: u64) {
         let end = first.saturating_add(count);
         self.not_absent(first, end);
+        while let Some(&void) = self.voids.range(first..end).next() {
+            self.voids.remove(&void);
+        }
         if !self.suspects.iter().any(|s| s.low < end && first <= s.high) {
             return;
         }
@@ -181,6 +186,21 @@ impl Shared {
         if new && want == Want::Heads {
             tracing::error!("{error}");
         }
+    }
+
+    /// A record that was overwritten: it was removed, and the erasure that said so is lost. A segment with a footer is not
+    /// looked through for such when it is opened.
+    pub fn is_void(&self, seq: Seq, seg: &Segment, bytes: u64) -> io::Result<()> {
+        let Some((slot, _)) = seg.find(seq)? else { return Ok(()) };
+        let mut state = self.state.write();
+        if seg.rows.write().kill(slot, bytes) {
+            state.extent.count -= 1;
+            state.extent.bytes = state.extent.bytes.saturating_sub(bytes);
+            if state.extent.first == seq {
+                state.extent.first = state.find_first()?;
+            }
+        }
+        Ok(())
     }
 
     /// The error, and whether it is the first of that record.

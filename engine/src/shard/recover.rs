@@ -115,6 +115,20 @@ impl Shard {
             let key = format!("journal-{number}-missing-{now:020}");
             shard.tell(FindingKind::Journal, &key, text, now)?;
         }
+        let last = shard.journal.reader().extent().last;
+        if let Some(covered) = shard.covered()?
+            && last < covered
+            && !recovery.created
+        {
+            // The journal was synced up to there before the checkpoint was written.
+            shard.env.catalogue.hide_ids(SKIPPED_IDS);
+            let text = format!(
+                "the journal of shard {number} ends at record {last}, and checkpoints have all up to {covered}: it has lost its end, and \
+                 what no checkpoint has is lost"
+            );
+            let key = format!("journal-{number}-end-{last:020}");
+            shard.tell(FindingKind::Journal, &key, text, now)?;
+        }
         shard.replay_journal(now)?;
         for id in shard.ids() {
             let settled = shard.on_stream(id, |stream| settle(stream, now));

@@ -10,6 +10,10 @@ use crate::types::{LogId, NanoTime, Nanos, SECOND};
 /// How often a shard looks whether there is room again.
 const LOOK_EVERY: Nanos = SECOND;
 
+/// The most bytes that must find room in the journal before it counts as having some again: a message that is longer holds up
+/// no others.
+const WANTED_MAX: u64 = 64 << 10;
+
 /// About what a new stream needs of the journal, in bytes.
 pub(super) const NEW_STREAM_BYTES: usize = 16 << 10;
 
@@ -24,6 +28,8 @@ pub(super) struct Room {
     look_at: Option<NanoTime>,
     /// Bytes of the journal that this turn was promised.
     promised: u64,
+    /// Bytes that found no room, up to [`WANTED_MAX`]: room for fewer is none, or publishing would go on and stop each second.
+    wanted: u64,
     /// What health says of all this.
     told: Option<String>,
 }
@@ -96,13 +102,16 @@ impl Shard {
         let was_full = self.room.full.is_some();
         // A journal that is full is asked again only when it is time; one that is not, for whatever it is to take.
         if due && was_full || !was_full && bytes > 0 {
-            match self.journal.reserve(self.room.promised + bytes) {
+            let needed = self.room.promised + bytes;
+            match self.journal.reserve(needed.max(self.room.wanted)) {
                 Ok(()) => {
                     self.room.promised += bytes;
                     self.room.full = None;
+                    self.room.wanted = 0;
                 }
                 Err(error) if error.kind == Kind::Full => {
                     self.room.full = Some(refusal(&error));
+                    self.room.wanted = needed.max(self.room.wanted).min(WANTED_MAX);
                     self.room.look_after(now);
                 }
                 Err(error) => return Err(error),

@@ -68,6 +68,7 @@ impl<'a> Census<'a> {
         let absent = std::mem::take(&mut state.absent).into_iter();
         let absent = absent.map(|(low, high)| (low.max(floor), high.min(state.extent.last)));
         let absent: Vec<_> = absent.filter(|(low, high)| low <= high).collect();
+        let voids = std::mem::take(&mut state.voids).len() as u64;
         let in_sealed = || {
             let begins = self.sealed?.walk().filter_map(|item| match item {
                 Item::Frame { frame, raw, .. } => Begin::of(&frame, raw),
@@ -91,7 +92,8 @@ impl<'a> Census<'a> {
             return;
         }
         let suspected = state.suspects.iter().map(|s| (s.high - s.low).saturating_add(1));
-        let missing = told - there;
+        // What was overwritten was removed by a write that is lost.
+        let missing = (told - there).saturating_sub(voids);
         if missing <= suspected.fold(0, Seq::saturating_add) {
             return;
         }

@@ -37,7 +37,12 @@ fn apply_run(state: &mut State, run: EraseRun) -> io::Result<()> {
     };
     let seg = &state.segs[i].seg;
     let (slot, end) = seg.with_table(|t| (t.slot(run.first), t.ceiling(run.first + run.count)))?;
-    let whole = slot.filter(|slot| u64::from(end - slot) == run.count);
+    // Those that were overwritten are gone already, and not with the bytes of the run.
+    let untouched = |slot| {
+        let rows = seg.rows.read();
+        !(slot..end).any(|slot| rows.is_dead(slot))
+    };
+    let whole = slot.filter(|slot| u64::from(end - slot) == run.count && untouched(*slot));
     let Some(slot) = whole else {
         let start = seg.with_table(|t| t.ceiling(run.first))?;
         for (slot, bytes) in seg.sizes(start..end)? {

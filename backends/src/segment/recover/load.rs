@@ -102,6 +102,8 @@ struct Frames<'a> {
     twin: Vec<u8>,
     /// Erasures whose records are to be overwritten.
     overwrites: Vec<Vec<u8>>,
+    /// Records that are overwritten.
+    voids: Vec<Seq>,
 }
 
 impl Frames<'_> {
@@ -134,6 +136,11 @@ impl Frames<'_> {
         info.max_time = if new { frame.time } else { info.max_time.max(frame.time) };
         info.bytes += frame.size();
         self.rows.push(frame.seq, at, frame.size());
+        if frame.kind == Kind::Void {
+            // Nothing is overwritten that was not removed, whatever became of the erasure.
+            self.rows.kill(self.rows.count - 1, frame.size());
+            self.voids.push(frame.seq);
+        }
         self.first = self.first.or(Some(frame.seq));
         self.last = frame.seq;
     }
@@ -224,6 +231,7 @@ pub(super) fn load_frames(
         batch_end: DATA_START,
         twin: Vec::new(),
         overwrites: Vec::new(),
+        voids: Vec::new(),
     };
     for item in source.walk_to(end) {
         frames.take(item, end);
@@ -237,8 +245,10 @@ pub(super) fn load_frames(
         claimed,
         floor,
         overwrites,
+        voids,
         ..
     } = frames;
+    state.voids.extend(voids);
     let seg = segment_of(source, first_batch, None, rows);
     seg.end.store(end, Ordering::Release);
     let from = first.unwrap_or(source.name_first);
