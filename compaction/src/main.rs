@@ -158,7 +158,10 @@ fn settle_findings(args: SettleArgs) -> Result<ExitCode, Failure> {
         writeln!(out, "Settled: {text}")?;
     }
     if settled.is_empty() {
-        writeln!(out, "There is nothing to settle.")?;
+        writeln!(
+            out,
+            "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the store."
+        )?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

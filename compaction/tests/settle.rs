@@ -142,7 +142,7 @@ fn the_exit_code_says_whether_a_store_is_whole_and_settling_makes_it_so_at_once(
     let before = snapshot_of_files(folder.path());
     assert_eq!(
         weir(&["settle", path, "--all"]),
-        (Some(0), "There is nothing to settle.\n".to_owned())
+        (Some(0), "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the store.\n".to_owned())
     );
     assert!(snapshot_of_files(folder.path()) == before, "nothing was written");
     // The next server finds the same hole, and has been told.
@@ -236,7 +236,7 @@ fn damaged_records_that_are_settled_are_told_and_cost_nothing() {
     flip(20);
     codes(Some(1), "damaged; record 20 may be lost");
     // What is lost with it is not known before a server has looked.
-    let nothing = (Some(0), "There is nothing to settle.\n".to_owned());
+    let nothing = (Some(0), "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the store.\n".to_owned());
     assert_eq!(weir(&["settle", path, "--all"]), nothing);
     start(folder.path()).close();
     let key = format!("lost-{log}");
