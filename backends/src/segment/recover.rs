@@ -74,7 +74,7 @@ pub fn recover(
     dir: &Path,
     options: &LogOptions,
 ) -> Result<Recovered> {
-    let (mut sources, next_id) = list(handles, id, dir, options, handles.read_only)?;
+    let (mut sources, next_id, odd) = list(handles, id, dir, options, handles.read_only)?;
     drop_unfinished(handles, syncer, options, &mut sources)?;
     // What was synced once is told by the batches that were written later, and by the owner of the log, for those may
     // have gone with the end of a file.
@@ -85,7 +85,10 @@ pub fn recover(
         read_only: handles.read_only,
         mark,
         state: State::default(),
-        report: Recovery::default(),
+        report: Recovery {
+            damage: odd,
+            ..Recovery::default()
+        },
         census: Census::default(),
         number: 0,
         tail: None,

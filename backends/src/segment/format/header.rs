@@ -42,7 +42,17 @@ impl Header {
     }
 
     /// Reads one copy; `None` if it is damaged or another file's.
+    /// What a file's first bytes say that it is, whatever its name says.
+    pub fn stated(raw: &[u8]) -> Option<Self> {
+        let copies = [raw, raw.get(HEADER_LEN..).unwrap_or_default()];
+        copies.into_iter().find_map(|raw| Some(Self::read(raw)?.1))
+    }
+
     fn decode_copy(raw: &[u8], expected: Identity) -> Option<(u16, Self)> {
+        Self::read(raw).filter(|(_, header)| header.identity == expected)
+    }
+
+    fn read(raw: &[u8]) -> Option<(u16, Self)> {
         if raw.len() < HEADER_LEN || raw[..8] != SEGMENT_MAGIC || crc32c::crc32c(&raw[..60]) != u32_at(raw, 60) {
             return None;
         }
@@ -58,7 +68,7 @@ impl Header {
             first_batch: u64_at(raw, 48),
             replaces: u32_at(raw, 56),
         };
-        (header.identity == expected).then_some((u16_at(raw, 8), header))
+        Some((u16_at(raw, 8), header))
     }
 
     /// Reads the header from a file's first bytes, and says whether both copies are good.

@@ -115,6 +115,14 @@ impl<'a> Census<'a> {
                 words::numbered("record", records)
             );
         }
+        let room = absent
+            .iter()
+            .map(|(low, high)| high - low + 1)
+            .fold(0, Seq::saturating_add);
+        if room > missing {
+            // Of the others in it, some may have been removed before, or what is there again makes up for some that are gone.
+            report.revived = Some(line.clone());
+        }
         let suspects = absent.into_iter().map(|(low, high)| Suspect {
             low,
             high,

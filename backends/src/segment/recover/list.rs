@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_engine::{LogId, LogOptions, Result, SEQ_LIMIT, Seq};
+use weir_engine::{Error, LogId, LogOptions, Result, SEQ_LIMIT, Seq};
 
 use super::super::format::{Begin, EraseRun, FLAG_PREALLOCATED, Header, Identity, Kind};
 use super::super::handle::{Handle, Handles};
@@ -64,9 +64,9 @@ impl Source {
     }
 }
 
-pub(super) type Listed = (Vec<Source>, u64);
+pub(super) type Listed = (Vec<Source>, u64, Vec<String>);
 
-/// The log's segments in order, and the next free number. Removes what a rewrite has replaced, and spares.
+/// The log's segments in order, the next free number, and what is odd about the files. Removes what a rewrite has replaced, and spares.
 pub(super) fn list(
     handles: &Arc<Handles>,
     id: LogId,
@@ -93,10 +93,12 @@ pub(super) fn list(
     let next_id = named.iter().map(|(_, i, _)| i.id + 1).max().unwrap_or(1);
     named.sort_by_key(|(_, i, _)| (i.id, std::cmp::Reverse(i.generation)));
     let mut sources: Vec<Source> = Vec::with_capacity(named.len());
+    let mut odd = Vec::new();
     for (name_first, identity, path) in named {
+        // A name alone replaces nothing.
         let replaced = sources.last().is_some_and(|s| {
-            let until = s.identity.id + s.header.map_or(0, |h| u64::from(h.replaces));
-            identity.id <= until
+            s.header
+                .is_some_and(|h| identity.id <= s.identity.id + u64::from(h.replaces))
         });
         if replaced {
             rewritten.push(path);
@@ -113,7 +115,7 @@ pub(super) fn list(
         if header.is_some_and(|(h, _)| h.flags & FLAG_PREALLOCATED != 0) {
             handle.stay_open();
         }
-        sources.push(Source {
+        let source = Source {
             footer: Footer::decode(&map, identity),
             header: header.map(|(h, _)| h),
             both_copies: header.is_some_and(|(_, both)| both),
@@ -123,7 +125,18 @@ pub(super) fn list(
             identity,
             handle,
             map,
-        });
+        };
+        if source.header.is_none() {
+            check_whose(&source)?;
+        }
+        if let Some(above) = sources.pop_if(|above| above.identity.id == identity.id) {
+            odd.push(format!(
+                "{}: it should stand for {}, and has no header that says so: it is left alone, and the other is used",
+                above.path.display(),
+                source.path.display()
+            ));
+        }
+        sources.push(source);
     }
     if !read_only {
         if !rewritten.is_empty() {
@@ -134,5 +147,29 @@ pub(super) fn list(
             handles.files.remove(&path).doing("removing", &path)?;
         }
     }
-    Ok((sources, next_id))
+    Ok((sources, next_id, odd))
+}
+
+/// A file of another name, or of another log, is not taken for a write that was never finished, and not touched.
+///
+/// # Errors
+/// [`Damaged`](weir_engine::Kind::Damaged) if the file says that it is another one and has nothing of what its name says.
+fn check_whose(source: &Source) -> Result<()> {
+    let identity = source.identity;
+    let Some(stated) = Header::stated(&source.map).filter(|stated| stated.identity != identity) else {
+        return Ok(());
+    };
+    // A journal's files are used again under other names.
+    let recycled = stated.identity.log == identity.log && stated.flags & FLAG_PREALLOCATED != 0;
+    if recycled || source.walk().any(|item| matches!(item, Item::Frame { .. })) {
+        return Ok(());
+    }
+    Err(Error::damaged(format!(
+        "{}: the file is segment {:x} of log {}, generation {}, and not what its name says: put the files back in their places; \
+         nothing was changed",
+        source.path.display(),
+        stated.identity.id,
+        stated.identity.log,
+        stated.identity.generation
+    )))
 }
