@@ -160,7 +160,7 @@ impl SegmentLog {
         let last_seg = &group[group.len() - 1].seg;
         let last_batch = {
             let state = self.shared.state.read();
-            state.segs[from + group.len()].seg.first_batch - 1
+            state.segs[from + group.len()].seg.first_batch.saturating_sub(1)
         };
         let map = first_seg.map().doing("reading", &first_seg.handle.path)?;
         let Some((old, _)) = Header::decode(&map, first_seg.identity)? else {
