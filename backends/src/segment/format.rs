@@ -36,6 +36,8 @@ pub const ALIGN: u64 = 8;
 pub const SEGMENT_MAX: u64 = 16 << 30;
 /// The largest batch, in bytes as encoded.
 pub const BATCH_MAX: u64 = 8 << 30;
+/// The highest number of a batch that is believed: nothing counts up to it, and adding to it does not overflow.
+pub const NUMBER_MAX: u64 = 1 << 62;
 /// Bodies shorter than this are not worth compressing.
 pub const COMPRESS_MIN: usize = 64;
 /// Header flag: the file was made at its full size, and what lies behind the frames may be anything.

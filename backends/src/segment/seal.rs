@@ -3,9 +3,9 @@
 //! A footer is believed only when the batches before it are known to be durable: after a power failure the footer's
 //! page may have reached the disk and the data not.
 
-use weir_engine::Record;
+use weir_engine::{Record, Seq};
 
-use super::format::{ALIGN, Identity, VERSION, align, u32_at, u64_at};
+use super::format::{ALIGN, Identity, NUMBER_MAX, VERSION, align, u32_at, u64_at};
 use super::table::{MemTable, TableRef};
 
 /// What a trailer begins with.
@@ -149,7 +149,10 @@ impl Footer {
         let sound = footer.data_end <= at as u64
             && footer.data_end.is_multiple_of(ALIGN)
             && footer.end() <= at as u64
-            && footer.bytes <= u64::from(footer.rows) * RECORD_MAX;
+            && footer.bytes <= u64::from(footer.rows) * RECORD_MAX
+            && footer.last_batch <= NUMBER_MAX
+            && footer.last < Seq::MAX
+            && footer.log_last < Seq::MAX;
         let good = sound && crc32c::crc32c(footer.tombs(file)) == footer.tombs_crc;
         good.then_some(footer)
     }

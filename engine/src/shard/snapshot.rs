@@ -102,6 +102,7 @@ impl StreamSnapshot {
             read.last,
             read.first,
             read.log_last,
+            read.log_change,
             read.next_serial,
             read.position,
         ];

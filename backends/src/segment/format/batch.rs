@@ -4,7 +4,7 @@ use weir_engine::{Compression, Record, Seq};
 
 use super::erase::{EraseRun, encode_runs};
 use super::frame::{Frame, Kind};
-use super::{ALIGN, BEGIN_LEN, COMPRESS_MIN, FRAME_LEN, align, u64_at};
+use super::{ALIGN, BEGIN_LEN, COMPRESS_MIN, FRAME_LEN, NUMBER_MAX, align, u64_at};
 
 /// What a `Begin` frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +23,18 @@ pub struct Begin {
 }
 
 impl Begin {
-    /// Reads it from a frame of that kind and its bytes.
+    /// Reads it from a frame of that kind and its bytes; `None` if it makes no sense.
     pub fn of(frame: &Frame, raw: &[u8]) -> Option<Self> {
         let head = frame.head(raw);
-        (frame.kind == Kind::Begin && head.len() == 16).then(|| Self {
+        let begin = (frame.kind == Kind::Begin && head.len() == 16).then(|| Self {
             number: frame.seq,
             durable: u64::from_le_bytes(frame.time.to_le_bytes()),
             len: u64::from(frame.body_len) * ALIGN,
             last: u64_at(head, 0),
             count: u64_at(head, 8).checked_sub(1),
+        });
+        begin.filter(|begin| {
+            (1..=NUMBER_MAX).contains(&begin.number) && begin.durable <= NUMBER_MAX && begin.last < Seq::MAX
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use weir_engine::{Error, LogId, Result, Seq};
 
-use super::{DATA_START, HEADER_LEN, Identity, SEGMENT_MAGIC, VERSION, u16_at, u32_at, u64_at};
+use super::{DATA_START, HEADER_LEN, Identity, NUMBER_MAX, SEGMENT_MAGIC, VERSION, u16_at, u32_at, u64_at};
 
 /// What stands at the beginning of a segment file, twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,8 @@ impl Header {
             first_batch: u64_at(raw, 48),
             replaces: u32_at(raw, 56),
         };
-        Some((u16_at(raw, 8), header))
+        let sound = (1..=NUMBER_MAX).contains(&header.first_batch) && header.last < Seq::MAX;
+        sound.then_some((u16_at(raw, 8), header))
     }
 
     /// Reads the header from a file's first bytes, and says whether both copies are good.
