@@ -192,12 +192,20 @@ impl Shared {
     /// looked through for such when it is opened.
     pub fn is_void(&self, seq: Seq, seg: &Segment, bytes: u64) -> io::Result<()> {
         let Some((slot, _)) = seg.find(seq)? else { return Ok(()) };
-        let mut state = self.state.write();
-        if seg.rows.write().kill(slot, bytes) {
-            state.extent.count -= 1;
-            state.extent.bytes = state.extent.bytes.saturating_sub(bytes);
+        let was_first = {
+            let mut state = self.state.write();
+            if seg.rows.write().kill(slot, bytes) {
+                state.extent.count -= 1;
+                state.extent.bytes = state.extent.bytes.saturating_sub(bytes);
+            }
+            state.extent.first == seq
+        };
+        if was_first {
+            let first = self.state.read().find_first()?;
+            let mut state = self.state.write();
+            // The writer may have moved it meanwhile.
             if state.extent.first == seq {
-                state.extent.first = state.find_first()?;
+                state.extent.first = first;
             }
         }
         Ok(())
