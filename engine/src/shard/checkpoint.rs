@@ -293,15 +293,30 @@ impl Job {
 
     /// Does the next piece; answers up to which record of the journal all is written, when it was the last.
     fn step(&mut self) -> Result<Option<Seq>, Failed> {
-        if matches!(self.next, Stage::Logs) {
-            for &kind in &self.backends {
-                let synced = self.backend(kind).and_then(|backend| backend.sync());
-                synced.map_err(|error| failed(kind, error))?;
+        let root_failed = |error| failed(BackendKind::Segment, error);
+        self.next = match self.next {
+            Stage::Logs => {
+                for &kind in &self.backends {
+                    let synced = self.backend(kind).and_then(|backend| backend.sync());
+                    synced.map_err(|error| failed(kind, error))?;
+                }
+                Stage::Ids
             }
-            self.next = Stage::Ids;
-            return Ok(None);
-        }
-        self.do_next().map_err(|error| failed(BackendKind::Segment, error))
+            Stage::Ids => {
+                self.put_ids().map_err(root_failed)?;
+                Stage::Snapshots
+            }
+            Stage::Snapshots => {
+                self.put_snapshots().map_err(root_failed)?;
+                Stage::Sync
+            }
+            Stage::Sync => {
+                let root = self.backend(BackendKind::Segment);
+                root.and_then(|root| root.sync()).map_err(root_failed)?;
+                return Ok(Some(self.position));
+            }
+        };
+        Ok(None)
     }
 
     /// A backend, as the shard has it: one that was opened anew meanwhile knows nothing of what was written before.
@@ -317,28 +332,17 @@ impl Job {
         Ok(backend)
     }
 
-    fn do_next(&mut self) -> Result<Option<Seq>> {
-        let root = self.backend(BackendKind::Segment)?;
-        self.next = match self.next {
-            Stage::Logs | Stage::Ids => {
-                // A crash between two portions leaves ids that the journal brings once more.
-                for portion in portions(&self.ids) {
-                    root.kv().put_all(portion)?;
-                }
-                Stage::Snapshots
-            }
-            Stage::Snapshots => {
-                // Once the journal no longer tells of streams that were made and deleted, the highest id does.
-                self.env
-                    .catalogue
-                    .note_last_id(|last| root.kv().put_all(&[&self.writes[..], &[last]].concat()))?;
-                Stage::Sync
-            }
-            Stage::Sync => {
-                root.sync()?;
-                return Ok(Some(self.position));
-            }
-        };
-        Ok(None)
+    fn put_ids(&self) -> Result<()> {
+        let kv = self.backend(BackendKind::Segment)?.kv();
+        // A crash between two portions leaves ids that the journal brings once more.
+        portions(&self.ids).try_for_each(|portion| kv.put_all(portion))
+    }
+
+    fn put_snapshots(&self) -> Result<()> {
+        let kv = self.backend(BackendKind::Segment)?.kv();
+        // Once the journal no longer tells of streams that were made and deleted, the highest id does.
+        self.env
+            .catalogue
+            .note_last_id(|last| kv.put_all(&[&self.writes[..], &[last]].concat()))
     }
 }
