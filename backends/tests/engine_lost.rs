@@ -590,3 +590,42 @@ fn what_was_overwritten_is_gone_though_its_erasure_is_lost() {
         }
     }
 }
+
+/// A shard without its journal only reads: it keeps no finding of what it reads, which the root may not take, and the opening
+/// that comes after it does.
+#[test]
+fn what_may_be_there_again_is_kept_by_the_opening_that_writes() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&config());
+    publish(&stream, 1..=40);
+    assert!(stream.call(|shard, id| shard.delete_message(id, 20, false)).unwrap());
+    bench.close();
+    let newest = text(40);
+    let (path, at) = place(&bench, &stream, &newest);
+    let mut raw = std::fs::read(&path).unwrap();
+    raw.truncate((at + newest.len()).next_multiple_of(8));
+    std::fs::write(&path, raw).unwrap();
+    let journal = std::fs::read_dir(bench.logs_folder().join(weir_engine::LogId(1).to_string()));
+    let journal = journal.unwrap().map(|entry| entry.unwrap().path());
+    let journal = journal
+        .filter(|path| path.extension().is_some_and(|e| e == "seg"))
+        .min()
+        .unwrap();
+    let away = journal.with_extension("away");
+    std::fs::rename(&journal, &away).unwrap();
+    std::fs::create_dir(&journal).unwrap();
+    bench.open();
+    assert_eq!(readable(&bench.find("S").unwrap(), 40), (1..=40).collect::<Vec<_>>());
+    assert_eq!(bench.store().findings(), []);
+    bench.close();
+    std::fs::remove_dir(&journal).unwrap();
+    std::fs::rename(&away, &journal).unwrap();
+    bench.open();
+    let findings = bench.store().findings();
+    assert!(
+        matches!(&findings[..], [one] if one.kind == FindingKind::Log),
+        "{findings:?}"
+    );
+    bench.close();
+}

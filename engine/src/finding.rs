@@ -61,6 +61,18 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// One that concerns the whole store.
+    pub(crate) fn new(kind: FindingKind, text: String, found: NanoTime) -> Self {
+        Self {
+            kind,
+            found,
+            shard: None,
+            text,
+            concerned: Vec::new(),
+            settled: false,
+        }
+    }
+
     /// Whether something that was answered for may be lost.
     pub fn is_loss(&self) -> bool {
         matches!(

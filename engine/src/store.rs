@@ -322,17 +322,10 @@ fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
     }
     let lost = root.lost();
     for (n, line) in lost.iter().enumerate() {
-        let finding = Finding {
-            kind: FindingKind::Catalogue,
-            found: now,
-            shard: None,
-            text: format!(
-                "part of the catalogue is lost: {line}. What streams and consumers were told since an earlier checkpoint may be missing"
-            ),
-            concerned: Vec::new(),
-            settled: false,
-        };
-        tracing::error!("{finding}");
+        let text = format!(
+            "part of the catalogue is lost: {line}. What streams and consumers were told since an earlier checkpoint may be missing"
+        );
+        let finding = Finding::new(FindingKind::Catalogue, text, now);
         env.keep_finding(&format!("catalogue-{now:020}-{n}"), finding)?;
     }
     if !lost.is_empty() {

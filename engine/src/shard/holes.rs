@@ -233,32 +233,19 @@ impl Shard {
             concerned,
             ..self.finding(FindingKind::Journal, text, now)
         };
-        self.keep(&key, finding)
+        self.env.keep_finding(&key, finding)
     }
 
     /// Tells of something that a journal or the catalogue lost, and keeps that until it is settled.
     pub(super) fn tell(&self, kind: FindingKind, key: &str, text: String, now: NanoTime) -> Result<()> {
-        self.keep(key, self.finding(kind, text, now))
+        self.env.keep_finding(key, self.finding(kind, text, now))
     }
 
     fn finding(&self, kind: FindingKind, text: String, now: NanoTime) -> Finding {
         Finding {
-            kind,
-            found: now,
             shard: (kind == FindingKind::Journal).then_some(self.number),
-            text,
-            concerned: Vec::new(),
-            settled: false,
+            ..Finding::new(kind, text, now)
         }
-    }
-
-    fn keep(&self, key: &str, finding: Finding) -> Result<()> {
-        // What only reads leaves it to the opening that keeps it.
-        if self.env.is_reading() || self.env.catalogue.has_finding(key) {
-            return Ok(());
-        }
-        tracing::error!("{finding}");
-        self.env.keep_finding(key, finding)
     }
 
     /// Whether the journal is kept, because something is missing in it or in the catalogue and that is not settled.

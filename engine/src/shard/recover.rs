@@ -109,26 +109,7 @@ impl Shard {
         env.catalogue.hide_ids(hidden_ids(recovery));
         let mut shard = Self::empty(number, env, journal);
         shard.load_snapshots(now)?;
-        if recovery.created && shard.covered()? > Some(0) {
-            shard.env.catalogue.hide_ids(SKIPPED_IDS);
-            let text = format!("the journal of shard {number} is missing: what no checkpoint has is lost");
-            let key = format!("journal-{number}-missing-{now:020}");
-            shard.tell(FindingKind::Journal, &key, text, now)?;
-        }
-        let last = shard.journal.reader().extent().last;
-        if let Some(covered) = shard.covered()?
-            && last < covered
-            && !recovery.created
-        {
-            // The journal was synced up to there before the checkpoint was written.
-            shard.env.catalogue.hide_ids(SKIPPED_IDS);
-            let text = format!(
-                "the journal of shard {number} ends at record {last}, and checkpoints have all up to {covered}: it has lost its end, and \
-                 what no checkpoint has is lost"
-            );
-            let key = format!("journal-{number}-end-{last:020}");
-            shard.tell(FindingKind::Journal, &key, text, now)?;
-        }
+        shard.tell_of_lost_journal(recovery.created, now)?;
         shard.replay_journal(now)?;
         for id in shard.ids() {
             let settled = shard.on_stream(id, |stream| settle(stream, now));
@@ -153,6 +134,30 @@ impl Shard {
         }
         shard.schedule(now);
         Ok(shard)
+    }
+
+    /// Tells of a journal that is not there, or ends before what checkpoints cover: it was synced up to there before they were
+    /// written.
+    fn tell_of_lost_journal(&self, created: bool, now: NanoTime) -> Result<()> {
+        let (number, last) = (self.number, self.journal.reader().extent().last);
+        let Some(covered) = self.covered()?.filter(|covered| *covered > last) else {
+            return Ok(());
+        };
+        self.env.catalogue.hide_ids(SKIPPED_IDS);
+        let (key, text) = match created {
+            true => (
+                format!("journal-{number}-missing-{now:020}"),
+                format!("the journal of shard {number} is missing: what no checkpoint has is lost"),
+            ),
+            false => (
+                format!("journal-{number}-end-{last:020}"),
+                format!(
+                    "the journal of shard {number} ends at record {last}, and checkpoints have all up to {covered}: it has lost its end, \
+                     and what no checkpoint has is lost"
+                ),
+            ),
+        };
+        self.tell(FindingKind::Journal, &key, text, now)
     }
 
     /// Forgets everything and opens the shard anew from disk.
@@ -594,23 +599,12 @@ fn tell_of_revived(env: &Environment, stream: &mut Stream, first: Seq, now: Nano
         stream.unsaved = true;
     }
     let key = format!("log-{}-{:020}", stream.id(), stream.messages.log_change());
-    if env.catalogue.has_finding(&key) {
-        return Ok(());
-    }
-    let finding = Finding {
-        kind: FindingKind::Log,
-        found: now,
-        shard: None,
-        text: format!(
-            "the log of stream {} of account {} has lost writes: {why}; messages that these removed may be there again",
-            stream.name(),
-            stream.account()
-        ),
-        concerned: Vec::new(),
-        settled: false,
-    };
-    tracing::error!("{finding}");
-    env.keep_finding(&key, finding)
+    let text = format!(
+        "the log of stream {} of account {} has lost writes: {why}; messages that these removed may be there again",
+        stream.name(),
+        stream.account()
+    );
+    env.keep_finding(&key, Finding::new(FindingKind::Log, text, now))
 }
 
 /// Opens a stream as the journal says that it was made. The log of a new stream may have to be made; one that was

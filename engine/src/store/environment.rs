@@ -160,8 +160,13 @@ impl Environment {
         all
     }
 
-    /// Tells of a finding, and keeps it for the next start; durable with the root's next sync.
+    /// Tells of a finding that was not made before, and keeps it until it is settled; durable with the root's next sync. An
+    /// environment that only reads leaves it to the opening that keeps it.
     pub fn keep_finding(&self, key: &str, finding: Finding) -> Result<()> {
+        if self.is_reading() || self.catalogue.has_finding(key) {
+            return Ok(());
+        }
+        tracing::error!("{finding}");
         let name: Bytes = [FINDING_PREFIX, key.as_bytes()].concat().into();
         let json = crate::json::to_json(&finding);
         self.backend(BackendKind::Segment)?
