@@ -19,12 +19,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("weir-wire", &["weir-headers"]),
     ("weir-conf", &["weir-duration"]),
     ("weir-engine", &["weir-duration", "weir-headers", "weir-subject"]),
+    ("weir-backup", &["weir-engine", "weir-headers", "weir-subject"]),
     ("weir-backends", &["weir-engine"]),
     ("weir-compaction", &["weir-backends", "weir-engine"]),
     (
         "weir-broker",
         &[
             "weir-backends",
+            "weir-backup",
             "weir-conf",
             "weir-duration",
             "weir-engine",
@@ -172,7 +174,7 @@ fn the_allowed_layers_have_no_cycle() {
 
 #[test]
 fn the_engine_has_no_sockets_no_runtime_and_no_store_under_it() {
-    for package in ["weir-engine", "weir-subject"] {
+    for package in ["weir-backup", "weir-engine", "weir-subject"] {
         let under = crates_under(package, "normal,build", &[]);
         let wrong: Vec<_> = NOT_UNDER_THE_ENGINE
             .iter()
@@ -267,7 +269,13 @@ fn the_scan_of_sources_sees_calls_and_passes_over_comments_and_tests() {
 #[test]
 fn the_engine_reads_no_clock_no_file_and_throws_no_dice() {
     let mut wrong = Vec::new();
-    for crate_directory in ["engine", "engine/duration", "engine/headers", "engine/subject"] {
+    for crate_directory in [
+        "engine",
+        "engine/backup",
+        "engine/duration",
+        "engine/headers",
+        "engine/subject",
+    ] {
         let mut files = Vec::new();
         sources(&workspace().join(crate_directory).join("src"), &mut files);
         assert!(!files.is_empty(), "no sources in {crate_directory}");

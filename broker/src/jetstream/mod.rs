@@ -6,18 +6,13 @@
 mod advisory;
 pub mod api;
 mod attach;
-mod backup;
-mod backup_decoder;
-mod backup_tar;
 mod capacity;
 mod outlet;
 mod overload;
-mod pack;
 mod services;
 mod sourcing;
 mod status;
 mod tray;
-mod unpack;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use weir_backup::{BackupState, Contents, Decoder, Plan, Step};
 use weir_engine::json::format_time;
 use weir_engine::shard::InTurn;
 use weir_engine::stream::settings::Settings;
@@ -27,8 +28,6 @@ use super::reply;
 use super::stream::{check_room, describe, with_rules};
 use super::{Answer, is_empty, limits, lookup, schema};
 use crate::account::{Inbound, Service};
-use crate::jetstream::backup::BackupState;
-use crate::jetstream::backup_decoder::{Contents, Decoder, Plan, Step};
 use crate::jetstream::tray::Tray;
 use crate::jetstream::{ApiRequest, JetStream, now, nuid};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use weir_backup::{BackupConsumer, Writer};
 use weir_engine::json::format_time;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::StreamConfig;
@@ -17,7 +18,6 @@ use super::reply::{self, State};
 use super::{Answer, is_empty, lookup, refused, schema};
 use crate::account::{Account, Inbound, Service, Subscription};
 use crate::courier::Courier;
-use crate::jetstream::backup::{BackupConsumer, Writer};
 use crate::jetstream::tray::Tray;
 use crate::jetstream::{ApiRequest, JetStream, now, nuid, status};
 

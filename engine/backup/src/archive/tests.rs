@@ -1,5 +1,5 @@
 use super::*;
-use crate::jetstream::unpack::Unpacker;
+use crate::unpack::Unpacker;
 
 fn message(seq: Seq) -> Message {
     Message {

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::jetstream::backup::{SEQ_MAX, Writer};
+use crate::archive::{SEQ_MAX, Writer};
 
 fn plan() -> Plan {
     Plan {

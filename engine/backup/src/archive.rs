@@ -1,5 +1,5 @@
 //! The format of a stream's backup: an archive of entries in an S2 stream, as nats-server writes it since 2.15, so that
-//! either server can restore what the other wrote. What older ones wrote is [`backup_tar`](super::backup_tar)'s.
+//! either server can restore what the other wrote. What older ones wrote is [`tar`](crate::tar)'s.
 //!
 //! The archive begins with [`MAGIC`]. Each entry is the length of its name, a time (zigzag), a sequence, the length of the
 //! header block and of the payload, all LEB128; then the name, the header block and the payload. The first entry is
@@ -16,36 +16,42 @@ use weir_engine::json::parse_time;
 use weir_engine::stream::Message;
 use weir_engine::{NanoTime, Seq, varint};
 
-use crate::jetstream::pack::Packer;
+use crate::pack::Packer;
 
 /// How an archive begins.
-pub(super) const MAGIC: &[u8; 8] = b"NATSARC1";
+pub const MAGIC: &[u8; 8] = b"NATSARC1";
 /// The longest name of an entry, in bytes: of a subject, what the head of a record has room for.
 const NAME_MAX: u64 = 60_000;
 /// The longest header block of a message, in bytes, as for one that is published.
 const HEADERS_MAX: u64 = 65_535;
 /// What a backup's own parts (its state, and all consumers together) may take, in bytes.
-pub(super) const PARTS_MAX: u64 = 64 << 20;
+pub const PARTS_MAX: u64 = 64 << 20;
 /// The highest sequence that a stream may be restored with, and the highest count in a consumer's state: far beyond any
 /// that is reached by counting, and far enough below the end that adding to it is safe.
-pub(super) const SEQ_MAX: u64 = 1 << 62;
+pub const SEQ_MAX: u64 = 1 << 62;
 /// Bytes of the five numbers that an entry begins with, at most.
 const NUMBERS_MAX: usize = 50;
 
 /// What a backup says of the stream as a whole.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
-pub(super) struct BackupState {
+pub struct BackupState {
+    /// Its messages.
     pub messages: u64,
+    /// Their bytes, as the server that made the backup counts them.
     pub bytes: u64,
+    /// Its first sequence.
     pub first_seq: Seq,
+    /// The last sequence that it gave.
     pub last_seq: Seq,
+    /// When that was, by RFC 3339.
     pub last_ts: String,
     /// How many consumers the backup has.
     pub consumer_count: usize,
 }
 
 impl BackupState {
+    /// When its last message came, if that is said.
     pub fn last_time(&self) -> Option<NanoTime> {
         parse_time(&self.last_ts).ok().flatten()
     }
@@ -64,7 +70,7 @@ impl BackupState {
 ///
 /// # Errors
 /// Names it.
-pub(super) fn check_seq(what: &str, seq: Seq) -> io::Result<()> {
+pub fn check_seq(what: &str, seq: Seq) -> io::Result<()> {
     match seq > SEQ_MAX {
         true => Err(broken(format!(
             "{what} {seq} is above the highest there may be, {SEQ_MAX}"
@@ -75,17 +81,21 @@ pub(super) fn check_seq(what: &str, seq: Seq) -> io::Result<()> {
 
 /// A consumer in a backup, as nats-server names its parts.
 #[derive(Debug, Default, Deserialize, Serialize)]
-pub(super) struct BackupConsumer {
+pub struct BackupConsumer {
+    /// Its configuration.
     pub config: ConsumerConfig,
+    /// How far it is.
     pub state: ConsumerState,
 }
 
+/// How far a consumer is.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct ConsumerState {
+pub struct ConsumerState {
     delivered: Pair,
     ack_floor: Pair,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// What was delivered and not acknowledged, by sequence.
     pub pending: BTreeMap<Seq, Pending>,
     /// How often a message was sent again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -122,7 +132,7 @@ impl From<SeqPair> for Pair {
 /// A message that was delivered and not acknowledged.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct Pending {
+pub struct Pending {
     /// The number of its delivery.
     pub sequence: u64,
     /// When it was.
@@ -219,7 +229,7 @@ impl BackupConsumer {
 }
 
 /// Writes a backup, part by part.
-pub(super) struct Writer {
+pub struct Writer {
     stream: Packer,
 }
 
@@ -233,11 +243,17 @@ impl Writer {
     }
 
     /// Adds a consumer.
+    ///
+    /// # Errors
+    /// None that is known: what a consumer has can be written as JSON.
     pub fn consumer(&mut self, consumer: &BackupConsumer, now: NanoTime) -> io::Result<()> {
         self.named_consumer(&consumer.config.name, consumer, now)
     }
 
     /// Adds a consumer under any name.
+    ///
+    /// # Errors
+    /// As [`Writer::consumer`].
     pub fn named_consumer(&mut self, name: &str, consumer: &BackupConsumer, now: NanoTime) -> io::Result<()> {
         let json = serde_json::to_vec(consumer)?;
         self.entry(format!("consumers/{name}").as_bytes(), now, 0, b"", &json);
@@ -281,7 +297,7 @@ impl Writer {
 }
 
 /// One part of a backup as it is read.
-pub(super) struct Entry {
+pub struct Entry {
     pub name: Vec<u8>,
     pub time: NanoTime,
     pub seq: Seq,
@@ -314,7 +330,7 @@ impl Entry {
 
 /// What the size of one message is held against, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MessageLimits {
+pub struct MessageLimits {
     /// The server's `max_payload`.
     pub max_payload: u64,
     /// The stream's `max_msg_size`.
@@ -336,7 +352,7 @@ struct EntryHead {
 ///
 /// # Errors
 /// The archive makes no sense, or a message is larger than the limits allow.
-pub(super) fn next_entry(unpacked: &mut BytesMut, limits: &MessageLimits) -> io::Result<Option<Entry>> {
+pub fn next_entry(unpacked: &mut BytesMut, limits: &MessageLimits) -> io::Result<Option<Entry>> {
     let Some(head) = EntryHead::parse(unpacked)? else {
         return Ok(None);
     };
@@ -411,7 +427,7 @@ impl EntryHead {
 ///
 /// # Errors
 /// Names the message.
-pub(super) fn check_message(message: &Message, limits: &MessageLimits) -> io::Result<()> {
+pub fn check_message(message: &Message, limits: &MessageLimits) -> io::Result<()> {
     let (seq, subject, headers) = (message.seq, &message.subject, &message.headers);
     let head = EntryHead {
         name_len: subject.len() as u64,
@@ -425,14 +441,14 @@ pub(super) fn check_message(message: &Message, limits: &MessageLimits) -> io::Re
     if !weir_subject::is_valid_subject(subject) {
         return Err(broken(format!("message sequence {seq} has an invalid subject")));
     }
-    let is_block = headers.starts_with(weir_wire::headers::VERSION) && headers.ends_with(b"\r\n\r\n");
+    let is_block = headers.starts_with(weir_headers::VERSION) && headers.ends_with(b"\r\n\r\n");
     if !headers.is_empty() && !is_block {
         return Err(broken(format!("message sequence {seq} has an invalid header block")));
     }
     Ok(())
 }
 
-pub(super) fn broken(why: impl Into<String>) -> io::Error {
+pub fn broken(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.into())
 }
 

@@ -26,7 +26,7 @@ use weir_engine::consumer::{ConsumerConfig, SeqPair};
 use weir_engine::stream::Message;
 use weir_engine::{NanoTime, SECOND, Seq, varint};
 
-use crate::jetstream::backup::{BackupConsumer, ConsumerState, PARTS_MAX, Pending, broken};
+use crate::archive::{BackupConsumer, ConsumerState, PARTS_MAX, Pending, broken};
 
 /// What stands before a record's subject.
 const HEAD: usize = 22;
@@ -49,7 +49,7 @@ const STATE_MAGIC: u8 = 22;
 
 /// What a backup holds besides messages.
 #[derive(Debug, Default)]
-pub(super) struct Rest {
+pub struct Rest {
     /// The name in the stream's configuration.
     pub stream: String,
     pub consumers: BTreeMap<String, BackupConsumer>,
@@ -63,7 +63,7 @@ pub(super) struct Rest {
 
 /// Reads a backup piece by piece.
 #[derive(Debug)]
-pub(super) struct TarReader {
+pub struct TarReader {
     /// Messages below this are not wanted.
     first: Seq,
     /// The largest message.

@@ -1,13 +1,13 @@
-//! S2 streams as they are written: the other side of [`unpack`](super::unpack).
+//! S2 streams as they are written: the other side of [`unpack`](crate::unpack).
 
-use super::unpack::{COMPRESSED, IDENTIFIED, UNCOMPRESSED, checksum};
+use crate::unpack::{COMPRESSED, IDENTIFIED, UNCOMPRESSED, checksum};
 
 /// Bytes of a block, before it is packed: as nats-server and the reference implementation have it.
 const BLOCK: usize = 1 << 20;
 
 /// Packs an S2 stream.
 #[derive(Debug)]
-pub(super) struct Packer {
+pub struct Packer {
     /// What is ready.
     packed: Vec<u8>,
     /// The block that is being filled.

@@ -7,7 +7,7 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 
-use crate::jetstream::backup::broken;
+use crate::archive::broken;
 
 /// What a frame begins with.
 const HEAD: usize = 4;
@@ -23,18 +23,18 @@ const FREE_MAX: u64 = 256 << 20;
 const RATIO_MAX: u64 = 256;
 
 /// The first frame of every stream.
-pub(super) const IDENTIFIED: &[u8] = b"\xff\x06\x00\x00S2sTwO";
+pub const IDENTIFIED: &[u8] = b"\xff\x06\x00\x00S2sTwO";
 /// A frame with a block that was made smaller.
-pub(super) const COMPRESSED: u8 = 0x00;
+pub const COMPRESSED: u8 = 0x00;
 /// A frame with a block as it is.
-pub(super) const UNCOMPRESSED: u8 = 0x01;
+pub const UNCOMPRESSED: u8 = 0x01;
 /// From here on frames may be skipped by whoever does not know them.
 const SKIPPABLE: u8 = 0x80;
 const IDENTIFIER: u8 = 0xff;
 
 /// Unpacks an S2 stream.
 #[derive(Debug)]
-pub(super) struct Unpacker {
+pub struct Unpacker {
     /// What came and was not unpacked: less than a frame and what the last piece brought.
     packed: BytesMut,
     /// Bytes of a frame to be skipped that have not come yet.
@@ -153,7 +153,7 @@ impl Unpacker {
 
 /// The checksum of a block, unpacked: a CRC-32C, masked. (minlz has one too, and computes it byte by byte: that took a third of a
 /// restore.)
-pub(super) fn checksum(block: &[u8]) -> u32 {
+pub fn checksum(block: &[u8]) -> u32 {
     crc32c::crc32c(block).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 

@@ -11,11 +11,11 @@ use weir_engine::stream::validate::ServerLimits;
 use weir_engine::stream::{Message, StreamConfig};
 use weir_engine::{NanoTime, Seq};
 
-use crate::jetstream::backup::{
+use crate::archive::{
     BackupConsumer, BackupState, Entry, MAGIC, MessageLimits, PARTS_MAX, broken, check_message, check_seq, next_entry,
 };
-use crate::jetstream::backup_tar::TarReader;
-use crate::jetstream::unpack::Unpacker;
+use crate::tar::TarReader;
+use crate::unpack::Unpacker;
 
 /// Messages or removals in one step.
 const MESSAGES: usize = 1000;
@@ -24,11 +24,12 @@ const BYTES: usize = 1 << 20;
 
 /// What a stream is restored as, and what it is held against.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub struct Plan {
     /// Its configuration, validated.
     pub config: StreamConfig,
     /// What the client says of the backup.
     pub told: BackupState,
+    /// What the server limits.
     pub limits: ServerLimits,
     /// The server's `max_payload`, in bytes.
     pub max_payload: u64,
@@ -38,12 +39,19 @@ pub(super) struct Plan {
 
 /// What is to be done next.
 #[derive(Debug)]
-pub(super) enum Step {
+pub enum Step {
     /// Begin the stream, the first sequence of which is `first`; it will have so many bytes, if the backup says so.
-    Begin { first: Seq, bytes: u64 },
+    Begin {
+        /// The first sequence.
+        first: Seq,
+        /// Its bytes; 0 if that is not said.
+        bytes: u64,
+    },
     /// Add messages. Removals may follow.
     Fill {
+        /// In the order of their sequences.
         messages: Vec<Message>,
+        /// Whether the backup may tell later that some of them are gone.
         removals_follow: bool,
     },
     /// Remove messages.
@@ -54,17 +62,18 @@ pub(super) enum Step {
 
 /// What a backup held besides messages.
 #[derive(Debug)]
-pub(super) struct Contents {
+pub struct Contents {
     /// The last sequence, of a message or given away.
     pub last: Seq,
     /// When it was, if that is known.
     pub last_time: Option<NanoTime>,
+    /// Its consumers.
     pub consumers: Vec<ConsumerSnapshot>,
 }
 
 /// Decodes a backup.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub struct Decoder {
     plan: Plan,
     unpacker: Unpacker,
     unpacked: BytesMut,
@@ -105,6 +114,7 @@ struct Tar {
 }
 
 impl Decoder {
+    /// For a backup of which nothing came yet.
     pub fn new(plan: Plan) -> Self {
         Self {
             plan,

@@ -1,0 +1,16 @@
+//! The formats of a stream's backup. Both are S2 streams: today's archive, as nats-server writes it since 2.15, is written
+//! and read; the tar of its files that it wrote before is read.
+//!
+//! Nothing here waits for anything: a [`Writer`] is asked for what it has so far, a [`Decoder`] is given what came, in pieces
+//! of any size.
+
+#![forbid(unsafe_code)]
+
+mod archive;
+mod decoder;
+mod pack;
+mod tar;
+mod unpack;
+
+pub use archive::{BackupConsumer, BackupState, ConsumerState, Pending, Writer};
+pub use decoder::{Contents, Decoder, Plan, Step};
