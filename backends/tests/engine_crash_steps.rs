@@ -229,7 +229,7 @@ const STEPS: [(&str, Step); 8] = [
         let _ = stream
             .call(move |shard, _| shard.begin_restore(id, &ACCOUNT.into(), config, settings, 1))
             .and_then(|()| stream.call(move |shard, _| shard.restore_messages(id, messages, false)))
-            .and_then(|()| stream.call(move |shard, _| shard.restore_backend(id))?.sync())
+            .and_then(|_| stream.call(move |shard, _| shard.restore_backend(id))?.sync())
             .and_then(|()| stream.call(move |shard, _| shard.finish_restore(id, 20, None, Vec::new())))
             .and_then(|()| stream.call(move |shard, _| shard.end_restore(id)));
         model.publish(stream, 1);

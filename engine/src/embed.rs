@@ -1,6 +1,7 @@
 //! Streams for a program that has no server: made with the same rules, and asked by functions that wait.
 
 mod consumer;
+mod filling;
 pub(crate) mod outlet;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use consumer::{EmbeddedMessage, FETCH_MAX};
+pub use filling::{Filling, Origin};
 
 use crate::error::{Error, Result};
 use crate::reject;

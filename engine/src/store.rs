@@ -74,6 +74,9 @@ pub struct StoreOptions {
     /// Opens a backend to look at what it holds, beside one that is open: with this, streams can be read whose journal cannot be
     /// opened or written.
     pub read: Option<OpenBackend>,
+    /// Nothing happens by itself: no message grows too old, no schedule falls due, no consumer is given up or hands out again.
+    /// For tools that work on a store whose clients are elsewhere.
+    pub still: bool,
 }
 
 impl StoreOptions {
@@ -92,6 +95,7 @@ impl StoreOptions {
             segment_bytes: LogOptions::default().segment_bytes,
             there: Vec::new(),
             read: None,
+            still: false,
         }
     }
 }

@@ -40,6 +40,7 @@ use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
 use checkpoint::Checkpoint;
 use emit::{ConsumerName, Emit, Status, Ticket};
 use offline::OfflineStreams;
+use restore::Restoring;
 use room::Room;
 pub(crate) use runner::Runner;
 use suspended::Suspended;
@@ -63,7 +64,7 @@ pub(crate) struct Shard {
     /// Streams that failed, or could not be opened.
     offline: OfflineStreams,
     /// Streams that are being restored, which no client sees.
-    restoring: BTreeMap<LogId, Stream>,
+    restoring: BTreeMap<LogId, Restoring>,
     /// Streams that this turn changed.
     touched: Vec<LogId>,
     /// Streams that calls of this turn read: they may have met damaged records.
@@ -354,6 +355,7 @@ impl Shard {
                     Some(now.saturating_add(STUMBLE_PAUSE))
                 }
             };
+            let due = due.filter(|_| !self.env.still);
             let before = match due {
                 Some(due) => self.deadline_of.insert(id, due),
                 None => self.deadline_of.remove(&id),

@@ -325,7 +325,7 @@ impl Shard {
             }
         }
         self.restoring
-            .retain(|_, stream| !is_of_it(stream.messages.settings.backend));
+            .retain(|_, restoring| !is_of_it(restoring.stream.messages.settings.backend));
     }
 
     /// Takes what came of opening a stream anew.

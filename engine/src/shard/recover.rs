@@ -111,8 +111,10 @@ impl Shard {
         shard.load_snapshots(now)?;
         shard.tell_of_lost_journal(recovery.created, now)?;
         shard.replay_journal(now)?;
+        // At the beginning of time nothing is too old.
+        let limits_at = if shard.env.still { 0 } else { now };
         for id in shard.ids() {
-            let settled = shard.on_stream(id, |stream| settle(stream, now));
+            let settled = shard.on_stream(id, |stream| settle(stream, limits_at));
             shard.keep_or_note(id, settled, now)?;
         }
         if shard.env.is_reading() {
@@ -682,7 +684,7 @@ pub(crate) fn replay_one(
     Ok(())
 }
 
-/// The last step of opening a stream, when the journal has nothing more of it.
+/// The last step of opening a stream, when the journal has nothing more of it. What is too old at `now` goes.
 ///
 /// # Errors
 /// Of kind [`Kind::Full`] if the stream is whole, and only its log has no room for all of it.

@@ -19,7 +19,7 @@ use crate::store::{KnownLog, StreamEntry};
 use crate::stream::checks::full;
 use crate::stream::messages::Identity;
 use crate::stream::settings::{BackendKind, Settings};
-use crate::stream::{Marks, Message, Storage, StreamConfig};
+use crate::stream::{Marks, Message, Storage, Stream, StreamConfig};
 use crate::types::{LogId, NanoTime, Seq};
 
 /// The prefix of the keys that name logs of unfinished restores. The value is the shard's number and the settings.
@@ -28,6 +28,16 @@ const RESTORING_PREFIX: &[u8] = b"restoring/";
 /// How much more than its `max_bytes` a stream may hold while it is being restored from a backup that tells of removals
 /// only after the messages: nats-server rewrites blocks of which less than half is live.
 const RESTORE_SLACK: u64 = 4;
+
+/// Bytes that come into a restored stream between two syncs of its storage, so that none takes long.
+const SYNC_BYTES: usize = 64 << 20;
+
+/// A stream that is being restored.
+pub(super) struct Restoring {
+    pub stream: Stream,
+    /// Bytes that came since it was said last that a sync is due.
+    unsynced: usize,
+}
 
 fn not_stored(seq: Seq, error: &Error) -> Error {
     reject::STREAM_RESTORE
@@ -76,7 +86,7 @@ impl InTurn<'_, '_> {
             .shard
             .env
             .open_stream(who, first.saturating_sub(1), None, KnownLog::default())?;
-        self.shard.restoring.insert(id, stream);
+        self.shard.restoring.insert(id, Restoring { stream, unsynced: 0 });
         Ok(())
     }
 
@@ -84,11 +94,14 @@ impl InTurn<'_, '_> {
     /// comes in: the oldest messages go, or with `discard: new` the restore is refused. Messages whose TTL is over are left
     /// out. `removals_follow` says that some of the messages will be taken out again, of which limits must not know yet.
     ///
+    /// Answers whether so much came that its [storage](InTurn::restore_backend) should be synced before more does.
+    ///
     /// # Errors
     /// If they are out of order, there is no room for them, or storage fails.
-    pub fn restore_messages(&mut self, id: LogId, messages: Vec<Message>, removals_follow: bool) -> Result<()> {
+    pub fn restore_messages(&mut self, id: LogId, messages: Vec<Message>, removals_follow: bool) -> Result<bool> {
         let now = self.turn.now;
-        let stream = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let restoring = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = &mut restoring.stream;
         for message in messages {
             if message.seq <= stream.messages.last() {
                 return Err(Error::damaged(format!("message sequence {} out of order", message.seq)));
@@ -100,6 +113,7 @@ impl InTurn<'_, '_> {
             }
             let message_id = headers::get(&message.headers, "Nats-Msg-Id").unwrap_or_default();
             let body = [&message.headers[..], &message.payload].concat();
+            restoring.unsynced += body.len();
             if !removals_follow {
                 stream
                     .check_room(&message.subject, message.headers.len(), body.len())
@@ -133,7 +147,12 @@ impl InTurn<'_, '_> {
             }
             .into());
         }
-        stream.messages.write(false)
+        stream.messages.write(false)?;
+        let due = restoring.unsynced > SYNC_BYTES;
+        if due {
+            restoring.unsynced = 0;
+        }
+        Ok(due)
     }
 
     /// The storage of a stream that is being restored, so that what it has so far can be synced off the shard's thread.
@@ -141,8 +160,8 @@ impl InTurn<'_, '_> {
     /// # Errors
     /// If there is no such restore.
     pub fn restore_backend(&mut self, id: LogId) -> Result<Arc<dyn Backend>> {
-        let stream = self.shard.restoring.get(&id).ok_or(reject::STREAM_NOT_FOUND)?;
-        self.shard.env.backend(stream.messages.settings.backend)
+        let restoring = self.shard.restoring.get(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        self.shard.env.backend(restoring.stream.messages.settings.backend)
     }
 
     /// Takes out messages that the backup tells of only after it gave them; those that are not there are no matter.
@@ -150,7 +169,8 @@ impl InTurn<'_, '_> {
     /// # Errors
     /// If storage fails.
     pub fn restore_removals(&mut self, id: LogId, seqs: &[Seq]) -> Result<()> {
-        let stream = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let restoring = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let stream = &mut restoring.stream;
         for &seq in seqs {
             stream.messages.remove(seq)?;
         }
@@ -170,7 +190,8 @@ impl InTurn<'_, '_> {
         consumers: Vec<ConsumerSnapshot>,
     ) -> Result<()> {
         let now = self.turn.now;
-        let mut stream = self.shard.restoring.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let restoring = self.shard.restoring.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        let mut stream = restoring.stream;
         let known = stream.messages.last_time();
         match last_time.or(known) {
             Some(time) => stream.messages.raise_last(last, time),
@@ -204,9 +225,9 @@ impl InTurn<'_, '_> {
     /// # Errors
     /// If storage fails.
     pub fn end_restore(&mut self, id: LogId) -> Result<()> {
-        if let Some(stream) = self.shard.restoring.remove(&id) {
-            let settings = stream.messages.settings;
-            drop(stream);
+        if let Some(restoring) = self.shard.restoring.remove(&id) {
+            let settings = restoring.stream.messages.settings;
+            drop(restoring);
             let backend = self.shard.env.backend(settings.backend)?;
             crate::store::remove_log(backend.as_ref(), id, &settings)?;
         }

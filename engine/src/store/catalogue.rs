@@ -12,6 +12,7 @@ use crate::finding::{FINDINGS_MAX, Finding, FindingKind};
 use crate::shard::snapshot::LAST_ID_KEY;
 use crate::store::StreamStats;
 use crate::stream::settings::{BackendKind, Settings};
+use crate::stream::validate::SubjectSet;
 use crate::stream::{Stream, StreamConfig};
 use crate::types::{LogId, NUMBER_MAX, NanoTime};
 use crate::words;
@@ -104,6 +105,14 @@ impl Catalogue {
     /// The stream of that name.
     pub fn get(&self, account: &str, name: &str) -> Option<Arc<StreamEntry>> {
         self.streams.read().get(&(Arc::from(account), Arc::from(name))).cloned()
+    }
+
+    /// The first stream of an account, but for the one of the log `except`, that has subjects in common with these. Two streams
+    /// must not: the refusal is [`STREAM_SUBJECT_OVERLAP`](crate::reject::STREAM_SUBJECT_OVERLAP).
+    pub fn overlapping(&self, account: &str, subjects: &[String], except: Option<LogId>) -> Option<Arc<StreamEntry>> {
+        let own = SubjectSet::of(subjects);
+        let mut others = self.list(account).into_iter().filter(|other| Some(other.id) != except);
+        others.find(|other| own.overlaps(&other.config.subjects))
     }
 
     /// The streams of an account, by name.

@@ -49,6 +49,7 @@ pub(crate) struct Environment {
     pub batches: crate::stream::OpenBatches,
     pub pools: Pools,
     pub entropy: u64,
+    pub still: bool,
     pub segment_bytes: u64,
     pub errands: Errands,
 }
@@ -81,6 +82,7 @@ impl Environment {
             batches: crate::stream::OpenBatches::new(options.batches),
             pools: Pools::new(options.capacity),
             entropy: options.entropy,
+            still: options.still,
             segment_bytes: options.segment_bytes,
             errands,
         })
@@ -115,6 +117,7 @@ impl Environment {
             batches: self.batches.clone(),
             pools: self.pools.clone(),
             entropy: self.entropy,
+            still: self.still,
             segment_bytes: self.segment_bytes,
             errands: Errands::default(),
         }))

@@ -17,7 +17,7 @@ use weir_backup::{BackupState, Contents, Decoder, Plan, Step};
 use weir_engine::json::format_time;
 use weir_engine::shard::InTurn;
 use weir_engine::stream::settings::Settings;
-use weir_engine::stream::validate::{SubjectSet, validate_restored};
+use weir_engine::stream::validate::validate_restored;
 use weir_engine::stream::{Storage, StreamConfig};
 use weir_engine::{LogId, Rejection, reject};
 
@@ -39,8 +39,6 @@ const QUEUE: usize = 64;
 const QUEUE_BYTES: usize = 16 << 20;
 /// Restores at once. One that decodes holds up to a message of the largest size, or its consumers.
 pub const RESTORES_MAX: usize = 16;
-/// Bytes that fill a stream between two syncs of its storage, so that none takes long.
-const SYNC_BYTES: usize = 64 << 20;
 
 /// A chunk, and where its answer goes.
 struct Chunk {
@@ -187,10 +185,7 @@ impl Restore {
     /// Answers how many bytes came.
     async fn run(&self, mut chunks: mpsc::Receiver<Chunk>, waiting: &AtomicUsize) -> usize {
         let mut bytes = 0;
-        let mut filling = Ok(Filling {
-            decoder: Decoder::new(self.plan.clone()),
-            unsynced: 0,
-        });
+        let mut decoding = Ok(Decoder::new(self.plan.clone()));
         // Where the last answer goes.
         let reply = loop {
             let broken = match tokio::time::timeout(IDLE, chunks.recv()).await {
@@ -198,11 +193,11 @@ impl Restore {
                 Ok(Some(chunk)) if !chunk.reply.is_empty() => {
                     waiting.fetch_sub(chunk.payload.len(), Ordering::Relaxed);
                     bytes += chunk.payload.len();
-                    match filling {
+                    match decoding {
                         // The next chunk is asked for while this one is worked on: one of each is there at a time.
                         Ok(before) => {
                             self.js.send(&self.request.account, &chunk.reply, b"", b"");
-                            filling = self.take(before, chunk.payload).await;
+                            decoding = self.take(before, chunk.payload).await;
                         }
                         Err(rejection) => {
                             self.answer(&chunk.reply, Err(rejection)).await;
@@ -219,7 +214,7 @@ impl Restore {
             self.forget().await;
             return bytes;
         };
-        let outcome = match filling.map(|filling| filling.decoder.finish()) {
+        let outcome = match decoding.map(Decoder::finish) {
             Ok(Ok((contents, begin))) => self.complete(contents, begin).await,
             Ok(Err(error)) => Err(rejected(error)),
             Err(rejection) => Err(rejection),
@@ -229,28 +224,28 @@ impl Restore {
     }
 
     /// Brings what a chunk holds into the hidden stream.
-    async fn take(&self, mut filling: Filling, chunk: Bytes) -> Result<Filling, Rejection> {
+    async fn take(&self, mut decoder: Decoder, chunk: Bytes) -> Result<Decoder, Rejection> {
         let mut chunk = Some(chunk);
         loop {
             let piece = chunk.take();
             // Off the async workers, for as long as it takes to unpack a part of it.
             let decoding = tokio::task::spawn_blocking(move || {
                 if let Some(piece) = piece {
-                    filling.decoder.push(&piece);
+                    decoder.push(&piece);
                 }
-                let step = filling.decoder.step();
-                (filling, step)
+                let step = decoder.step();
+                (decoder, step)
             });
             let (back, step) = decoding.await.map_err(|error| reject::STREAM_RESTORE.with(error))?;
-            filling = back;
+            decoder = back;
             match step.map_err(rejected)? {
-                Step::More => return Ok(filling),
-                step => self.carry_out(step, &mut filling.unsynced).await?,
+                Step::More => return Ok(decoder),
+                step => self.carry_out(step).await?,
             }
         }
     }
 
-    async fn carry_out(&self, step: Step, unsynced: &mut usize) -> Result<(), Rejection> {
+    async fn carry_out(&self, step: Step) -> Result<(), Rejection> {
         let id = self.id;
         match step {
             Step::Begin { first, bytes } => {
@@ -264,14 +259,11 @@ impl Restore {
                 messages,
                 removals_follow,
             } => {
-                *unsynced += messages.iter().map(|message| message.payload.len()).sum::<usize>();
-                self.ask(move |shard| shard.restore_messages(id, messages, removals_follow))
-                    .await?;
-                if *unsynced > SYNC_BYTES {
-                    *unsynced = 0;
-                    self.sync().await?;
+                let filled = self.ask(move |shard| shard.restore_messages(id, messages, removals_follow));
+                match filled.await? {
+                    true => self.sync().await,
+                    false => Ok(()),
                 }
-                Ok(())
             }
             Step::Remove(seqs) => self.ask(move |shard| shard.restore_removals(id, &seqs)).await,
             Step::More => Ok(()),
@@ -306,7 +298,7 @@ impl Restore {
     /// All messages are there.
     async fn complete(&self, contents: Contents, begin: Option<Step>) -> Result<(), Rejection> {
         if let Some(begin) = begin {
-            self.carry_out(begin, &mut 0).await?;
+            self.carry_out(begin).await?;
         }
         self.sync().await?;
         self.appear(contents).await
@@ -346,9 +338,11 @@ impl Restore {
         if lookup(js, &self.request, &config.name).is_ok() {
             return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED);
         }
-        let streams = js.catalogue().list(&account.name);
-        let own = SubjectSet::of(&config.subjects);
-        if streams.iter().any(|other| own.overlaps(&other.config.subjects)) {
+        if js
+            .catalogue()
+            .overlapping(&account.name, &config.subjects, None)
+            .is_some()
+        {
             return Err(reject::STREAM_RESTORE.with(&reject::STREAM_SUBJECT_OVERLAP.text));
         }
         let id = self.id;
@@ -399,13 +393,6 @@ impl Restore {
             None => reject::STREAM_RESTORE.with(error),
         })
     }
-}
-
-/// What a restore decodes, and how far its storage is behind.
-struct Filling {
-    decoder: Decoder,
-    /// Bytes of payloads since the last sync.
-    unsynced: usize,
 }
 
 fn rejected(error: io::Error) -> Rejection {

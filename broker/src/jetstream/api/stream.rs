@@ -68,9 +68,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         Some(_) => return Err(reject::STREAM_NAME_EXIST),
         None => {
             check_room(js, &config, 0)?;
-            let streams = js.catalogue().list(&account);
-            let own = SubjectSet::of(&config.subjects);
-            if streams.iter().any(|other| own.overlaps(&other.config.subjects)) {
+            if js.catalogue().overlapping(&account, &config.subjects, None).is_some() {
                 return Err(reject::STREAM_SUBJECT_OVERLAP);
             }
             sourcing_rules::check_filters(&config)?;
@@ -178,10 +176,11 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     })?;
     js.check_external(&config)?;
     let copies = config.mirror != old.config.mirror || config.sources != old.config.sources;
-    let streams = js.catalogue().list(&request.account.name);
-    let mut others = streams.iter().filter(|other| other.id != old.id);
-    let own = SubjectSet::of(&config.subjects);
-    let overlap = others.any(|other| own.overlaps(&other.config.subjects));
+    let account = &request.account.name;
+    let overlap = js
+        .catalogue()
+        .overlapping(account, &config.subjects, Some(old.id))
+        .is_some();
     check_room(js, &config, old.config.max_bytes)?;
     let id = old.id;
     js.call(old.shard, move |shard| {
