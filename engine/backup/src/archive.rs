@@ -12,8 +12,8 @@ use std::io;
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use weir_engine::consumer::{ConsumerConfig, ConsumerSnapshot, SeqPair};
-use weir_engine::json::parse_time;
-use weir_engine::stream::Message;
+use weir_engine::json::{format_time, is_zero, parse_time};
+use weir_engine::stream::{Message, StreamState};
 use weir_engine::{NanoTime, Seq, varint};
 
 use crate::pack::Packer;
@@ -33,7 +33,7 @@ pub const SEQ_MAX: u64 = 1 << 62;
 const NUMBERS_MAX: usize = 50;
 
 /// What a backup says of the stream as a whole.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct BackupState {
     /// Its messages.
@@ -42,15 +42,38 @@ pub struct BackupState {
     pub bytes: u64,
     /// Its first sequence.
     pub first_seq: Seq,
+    /// When its first message came, by RFC 3339.
+    pub first_ts: String,
     /// The last sequence that it gave.
     pub last_seq: Seq,
     /// When that was, by RFC 3339.
     pub last_ts: String,
+    /// Its subjects.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_subjects: u64,
+    /// Sequences between the first and the last that hold nothing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_deleted: u64,
     /// How many consumers the backup has.
     pub consumer_count: usize,
 }
 
 impl BackupState {
+    /// What a backup of a stream with so many consumers says.
+    pub fn of(state: &StreamState, consumers: usize) -> Self {
+        Self {
+            messages: state.messages,
+            bytes: state.bytes,
+            first_seq: state.first_seq,
+            first_ts: format_time(state.first_time),
+            last_seq: state.last_seq,
+            last_ts: format_time(state.last_time),
+            num_subjects: state.num_subjects,
+            num_deleted: state.num_deleted,
+            consumer_count: consumers,
+        }
+    }
+
     /// When its last message came, if that is said.
     pub fn last_time(&self) -> Option<NanoTime> {
         parse_time(&self.last_ts).ok().flatten()
@@ -234,8 +257,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins with what is said of the stream (JSON).
-    pub fn new(state: &[u8], now: NanoTime) -> Self {
+    /// Begins with what is said of the stream.
+    pub fn new(state: &BackupState, now: NanoTime) -> Self {
+        // It is made of numbers and texts, which JSON has.
+        Self::described(&serde_json::to_vec(state).unwrap_or_default(), now)
+    }
+
+    /// Begins with what is said of the stream, whatever that is.
+    pub(crate) fn described(state: &[u8], now: NanoTime) -> Self {
         let mut writer = Self { stream: Packer::new() };
         writer.stream.push(MAGIC);
         writer.entry(b"state.json", now, 0, b"", state);
@@ -254,7 +283,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::consumer`].
-    pub fn named_consumer(&mut self, name: &str, consumer: &BackupConsumer, now: NanoTime) -> io::Result<()> {
+    pub(crate) fn named_consumer(&mut self, name: &str, consumer: &BackupConsumer, now: NanoTime) -> io::Result<()> {
         let json = serde_json::to_vec(consumer)?;
         self.entry(format!("consumers/{name}").as_bytes(), now, 0, b"", &json);
         Ok(())

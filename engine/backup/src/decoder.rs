@@ -5,15 +5,13 @@ use std::collections::VecDeque;
 use std::io;
 
 use bytes::{Buf, BytesMut};
-use weir_engine::consumer::validate::{Action, validate_new};
-use weir_engine::consumer::{ConsumerConfig, ConsumerSnapshot};
+use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::stream::validate::ServerLimits;
 use weir_engine::stream::{Message, StreamConfig};
 use weir_engine::{NanoTime, Seq};
 
-use crate::archive::{
-    BackupConsumer, BackupState, Entry, MAGIC, MessageLimits, PARTS_MAX, broken, check_message, check_seq, next_entry,
-};
+use crate::archive::{BackupConsumer, BackupState, Entry, MAGIC, MessageLimits, broken, check_message, next_entry};
+use crate::consumers::Consumers;
 use crate::tar::TarReader;
 use crate::unpack::Unpacker;
 
@@ -27,11 +25,13 @@ const BYTES: usize = 1 << 20;
 pub struct Plan {
     /// Its configuration, validated.
     pub config: StreamConfig,
-    /// What the client says of the backup.
+    /// The name that it had: a backup that tells of another is refused.
+    pub original: String,
+    /// What is said of the backup beside it.
     pub told: BackupState,
     /// What the server limits.
     pub limits: ServerLimits,
-    /// The server's `max_payload`, in bytes.
+    /// The largest message, in bytes: a server's `max_payload`.
     pub max_payload: u64,
     /// When the restore began.
     pub now: NanoTime,
@@ -116,15 +116,24 @@ struct Tar {
 impl Decoder {
     /// For a backup of which nothing came yet.
     pub fn new(plan: Plan) -> Self {
+        Self::with(plan, Unpacker::default())
+    }
+
+    /// For a backup that may unpack to any multiple of its own size: not for one that anybody can send.
+    pub fn trusting(plan: Plan) -> Self {
+        Self::with(plan, Unpacker::boundless())
+    }
+
+    fn with(plan: Plan, unpacker: Unpacker) -> Self {
         Self {
+            consumers: Consumers::new(&plan.config, plan.limits, plan.now),
             plan,
-            unpacker: Unpacker::default(),
+            unpacker,
             unpacked: BytesMut::new(),
             format: Format::Unknown,
             begun: false,
             messages: VecDeque::new(),
             bytes: 0,
-            consumers: Consumers::default(),
         }
     }
 
@@ -247,7 +256,7 @@ impl Decoder {
                 let Some(entry) = next_entry(&mut self.unpacked, &limits)? else {
                     return Ok(false);
                 };
-                if let Some(message) = archive.take(entry, &mut self.consumers, &self.plan)? {
+                if let Some(message) = archive.take(entry, &mut self.consumers)? {
                     check_message(&message, &limits)?;
                     self.bytes += size(&message);
                     self.messages.push_back(message);
@@ -286,17 +295,17 @@ impl Decoder {
                 Contents {
                     last,
                     last_time: state.last_time(),
-                    consumers: self.consumers.kept,
+                    consumers: self.consumers.finish(),
                 },
                 None,
             )),
             Format::Tar(tar) => {
                 let rest = tar.reader.finish()?;
-                if rest.stream != plan.config.name {
+                if rest.stream != plan.original {
                     return Err(broken("stream names do not match"));
                 }
                 for (name, consumer) in rest.consumers {
-                    self.consumers.add(&name, consumer, plan)?;
+                    self.consumers.add(&name, consumer)?;
                 }
                 let last = rest.last.max(plan.told.last_seq);
                 let begin = (!self.begun).then(|| Step::Begin {
@@ -307,7 +316,7 @@ impl Decoder {
                     true => Some(rest.last_time),
                     false => plan.told.last_time(),
                 };
-                let consumers = self.consumers.kept;
+                let consumers = self.consumers.finish();
                 Ok((
                     Contents {
                         last,
@@ -328,7 +337,7 @@ fn size(message: &Message) -> usize {
 
 impl Archive {
     /// Takes the next entry; gives the message that it is, if it is one.
-    fn take(&mut self, entry: Entry, consumers: &mut Consumers, plan: &Plan) -> io::Result<Option<Message>> {
+    fn take(&mut self, entry: Entry, consumers: &mut Consumers) -> io::Result<Option<Message>> {
         let Some(state) = &self.state else {
             if entry.name != b"state.json" {
                 return Err(broken("expected state.json first"));
@@ -350,7 +359,7 @@ impl Archive {
             consumers.count(entry.body().len())?;
             let consumer: BackupConsumer = serde_json::from_slice(entry.body())
                 .map_err(|error| broken(format!("failed to decode consumer {name:?} state: {error}")))?;
-            consumers.add(name, consumer, plan)?;
+            consumers.add(name, consumer)?;
             return Ok(None);
         }
         if entry.is_end() {
@@ -365,56 +374,6 @@ impl Archive {
         }
         self.last = self.last.max(entry.seq);
         Ok(Some(entry.into_message()))
-    }
-}
-
-/// The consumers of a backup, each held against the rules for a new one and those before it.
-#[derive(Debug, Default)]
-struct Consumers {
-    kept: Vec<ConsumerSnapshot>,
-    /// Bytes of what they were read from.
-    bytes: u64,
-}
-
-impl Consumers {
-    fn count(&mut self, bytes: usize) -> io::Result<()> {
-        self.bytes += bytes as u64;
-        match self.bytes > PARTS_MAX {
-            true => Err(broken("the consumers of the backup are too large")),
-            false => Ok(()),
-        }
-    }
-
-    fn add(&mut self, name: &str, mut consumer: BackupConsumer, plan: &Plan) -> io::Result<()> {
-        let failed = |why: &dyn std::fmt::Display| broken(format!("failed to add consumer {name:?}: {why}"));
-        consumer.check().map_err(|error| {
-            // As nats-server has it.
-            broken(format!("failed to set consumer {name:?} state: {error}"))
-        })?;
-        if name.is_empty() || self.kept.iter().any(|other| other.name == name) {
-            return Err(failed(&"consumer name already in use"));
-        }
-        consumer.config.name = name.to_owned();
-        if let Some(seq) = Some(consumer.config.opt_start_seq).filter(|seq| *seq > 0) {
-            check_seq("start sequence", seq).map_err(|error| failed(&error))?;
-        }
-        let others = self.kept.iter().map(|other| (&*other.name, &other.config));
-        let config: ConsumerConfig = validate_new(
-            consumer.config,
-            &plan.config,
-            others,
-            Action::Create,
-            &plan.limits,
-            false,
-        )
-        .map_err(|rejection| failed(&rejection.text))?;
-        let consumer = BackupConsumer {
-            config,
-            state: consumer.state,
-        };
-        let serial = self.kept.len() as u64 + 1;
-        self.kept.push(consumer.into_snapshot(name, serial, plan.now));
-        Ok(())
     }
 }
 

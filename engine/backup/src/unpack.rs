@@ -61,6 +61,14 @@ impl Default for Unpacker {
 }
 
 impl Unpacker {
+    /// For a stream that may unpack to any multiple of its own size.
+    pub fn boundless() -> Self {
+        Self {
+            free: u64::MAX,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next piece.
     pub fn push(&mut self, piece: &[u8]) {
         self.taken += piece.len() as u64;

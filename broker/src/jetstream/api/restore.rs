@@ -137,6 +137,7 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
         shard: js.shard_for(account, name),
         settings,
         plan: Plan {
+            original: config.name.clone(),
             config,
             told: asked.state,
             limits: limits(js),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use weir_backup::{BackupConsumer, Writer};
+use weir_backup::{BackupConsumer, BackupState, Writer};
 use weir_engine::json::format_time;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::StreamConfig;
@@ -14,7 +14,7 @@ use weir_engine::{Seq, reject};
 
 use super::call::Call;
 use super::decode::decode;
-use super::reply::{self, State};
+use super::reply;
 use super::{Answer, is_empty, lookup, refused, schema};
 use crate::account::{Account, Inbound, Service, Subscription};
 use crate::courier::Courier;
@@ -104,14 +104,14 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
                 true => stream.consumer_backups(),
                 false => Vec::new(),
             };
-            Ok((State::of(&stream.state()?, consumers.len()), consumers))
+            Ok((BackupState::of(&stream.state()?, consumers.len()), consumers))
         })
         .await
         .map_err(|error| refused(error, &reject::STREAM_SNAPSHOT))?;
     #[derive(Serialize)]
     struct Begun<'a> {
         config: &'a StreamConfig,
-        state: &'a State,
+        state: &'a BackupState,
     }
     let begun = Begun {
         config: &entry.config,
@@ -124,8 +124,6 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
         .map(|consumer| BackupConsumer::of(consumer, last))
         .collect();
     let described = json!(state);
-    // The state is made of numbers and texts.
-    let state = serde_json::to_vec(&state).unwrap_or_default();
     js.advise(
         &request.account,
         &format!("STREAM.SNAPSHOT_CREATE.{name}"),
@@ -154,7 +152,7 @@ struct Backup {
     request: ApiRequest,
     entry: Arc<StreamEntry>,
     asked: Request,
-    state: Vec<u8>,
+    state: BackupState,
     consumers: Vec<BackupConsumer>,
     first: Seq,
     last: Seq,

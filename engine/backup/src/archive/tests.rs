@@ -12,7 +12,7 @@ fn message(seq: Seq) -> Message {
 }
 
 fn backup() -> Vec<u8> {
-    let mut writer = Writer::new(br#"{"first_seq":1,"last_seq":9}"#, 1);
+    let mut writer = Writer::described(br#"{"first_seq":1,"last_seq":9}"#, 1);
     let mut all = writer.take();
     for seq in [1, 2, 9] {
         writer.message(&message(seq));

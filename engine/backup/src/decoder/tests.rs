@@ -13,6 +13,7 @@ fn plan() -> Plan {
             max_msg_size: -1,
             ..StreamConfig::default()
         },
+        original: "S".into(),
         told: BackupState::default(),
         limits: ServerLimits::default(),
         max_payload: 1 << 20,
@@ -32,7 +33,7 @@ fn message(seq: Seq) -> Message {
 
 /// A backup with that state, consumers of these names and configurations, and messages.
 fn archive(state: Value, consumers: &[(&str, Value)], messages: &[Message]) -> Vec<u8> {
-    let mut writer = Writer::new(state.to_string().as_bytes(), 1);
+    let mut writer = Writer::described(state.to_string().as_bytes(), 1);
     for (name, consumer) in consumers {
         let consumer: BackupConsumer = serde_json::from_value(consumer.clone()).unwrap();
         writer.named_consumer(name, &consumer, 1).unwrap();
