@@ -1,6 +1,7 @@
 //! Why a tool could not do its work at all. Damage that it could work around is in its report instead.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Why a tool gave up.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +44,85 @@ pub enum Error {
         /// The keys that there are.
         there: Vec<String>,
     },
+    /// What a stream is to be imported from is nothing of the kind.
+    #[error(
+        "{} is nothing to import from: expected a folder with backup.json and stream.tar.s2, as `nats stream backup` or `weir export` makes it; its stream.tar.s2 alone, with --config; or lines of JSON, as `weir export --format jsonl` writes them",
+        path.display()
+    )]
+    NotASource {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// An archive does not say what its stream is configured as.
+    #[error(
+        "{} does not tell the stream's configuration: name the folder that it lies in with its backup.json, or a file with the configuration (--config)",
+        path.display()
+    )]
+    NoConfig {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// A source cannot be read, is cut short, or makes no sense.
+    #[error("{}: {}", path.display(), words_of(error))]
+    Source {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: io::Error,
+    },
+    /// A stream would be kept in memory, and so end with the tool.
+    #[error(
+        "stream {name} is kept in memory, and would be gone when this ends: choose where it is kept with --backend segment or rocksdb"
+    )]
+    InMemory {
+        /// The stream.
+        name: String,
+    },
+    /// The store has a stream of that name.
+    #[error(
+        "the store has a stream {name} in account {account} already, which is left as it is: delete it first, or choose another name with --name, or another account with --account"
+    )]
+    NameTaken {
+        /// The account.
+        account: String,
+        /// The stream.
+        name: String,
+    },
+    /// The store does not take a stream.
+    #[error("the store does not take stream {name} into account {account}: {error}")]
+    Refused {
+        /// The account.
+        account: String,
+        /// The stream.
+        name: String,
+        /// Why.
+        error: weir_engine::Error,
+    },
     /// What everything else depends on cannot be read.
     #[error("{0}")]
     Unreadable(weir_engine::Error),
+}
+
+impl Error {
+    pub(crate) fn source(path: &Path, error: io::Error) -> Self {
+        Self::Source {
+            path: path.to_path_buf(),
+            error,
+        }
+    }
+
+    /// Whether what was to be read is damaged, and not only out of reach.
+    pub fn is_damage(&self) -> bool {
+        let broken = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+        matches!(self, Self::Source { error, .. } if broken.contains(&error.kind()))
+    }
+}
+
+fn words_of(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it was cut short".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// The tools' result.

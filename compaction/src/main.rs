@@ -1,5 +1,7 @@
 //! `weir`: offline tools for a Weir store directory.
 
+mod cli;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Import(cli::import::ImportArgs),
     Inspect(InspectArgs),
     Settle(SettleArgs),
 }
@@ -101,6 +104,7 @@ struct WhichArgs {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Import(args) => cli::import::run(args),
         Command::Inspect(args) => inspect(&args),
         Command::Settle(args) => settle_findings(args),
     };

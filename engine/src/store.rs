@@ -47,6 +47,15 @@ pub const FORMAT_READ: u32 = 1;
 /// Shards at most: more threads than that only get in each other's way.
 pub const SHARDS_MAX: usize = 64;
 
+/// Shards at most of a new store of which nobody says how many it is to have.
+const SHARDS_MAX_DEFAULT: usize = 4;
+
+/// Shards of a new store of which nobody says how many it is to have: one per core, but few, for each has a journal of its own.
+pub fn default_shards() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    cores.clamp(1, SHARDS_MAX_DEFAULT)
+}
+
 /// How a store is run.
 pub struct StoreOptions {
     /// Shards of a new store, 1 to [`SHARDS_MAX`]; an existing one keeps its number.

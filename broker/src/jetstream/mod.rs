@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use weir_backends::root::StoreDir;
 use weir_conf::options::{self, Backend, Compression, Durability, Index};
 use weir_engine::shard::{InTurn, QueueLimits, ShardHandle};
-use weir_engine::store::{Capacity, Catalogue};
+use weir_engine::store::{Capacity, Catalogue, default_shards};
 use weir_engine::stream::BatchLimits;
 use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
 use weir_engine::{NanoTime, Nanos, Store, StoreOptions, words};
@@ -37,9 +37,6 @@ use crate::courier::Courier;
 use crate::error::Result;
 use crate::server::Server;
 use attach::Attached;
-
-/// Shards of a new store where the configuration says nothing: one per core, but few, for each has a journal of its own.
-const SHARDS_MAX_DEFAULT: usize = 4;
 
 /// The running JetStream of a server.
 pub struct JetStream {
@@ -132,10 +129,7 @@ impl JetStream {
         let options = server.options.jetstream.clone();
         let store_dir = store_dir(&options);
         let defaults = defaults(&options);
-        let shards = options.shards.unwrap_or_else(|| {
-            let cores = std::thread::available_parallelism().map_or(2, usize::from);
-            cores.clamp(1, SHARDS_MAX_DEFAULT)
-        });
+        let shards = options.shards.unwrap_or_else(default_shards);
         if store_dir.join("jetstream").is_dir() {
             tracing::warn!(
                 "{} holds a store of nats-server, which is left alone: Weir's own is beside it",

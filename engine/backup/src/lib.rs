@@ -17,3 +17,4 @@ mod unpack;
 pub use archive::{BackupConsumer, BackupState, ConsumerState, Pending, Writer};
 pub use consumers::Consumers;
 pub use decoder::{Contents, Decoder, Plan, Step};
+pub use unpack::IDENTIFIED as S2_IDENTIFIED;

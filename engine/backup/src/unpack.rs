@@ -22,7 +22,7 @@ const FREE_MAX: u64 = 256 << 20;
 /// Beyond that, what each of its bytes may unpack to: ten times what text comes to that repeats itself.
 const RATIO_MAX: u64 = 256;
 
-/// The first frame of every stream.
+/// The first frame of every S2 stream.
 pub const IDENTIFIED: &[u8] = b"\xff\x06\x00\x00S2sTwO";
 /// A frame with a block that was made smaller.
 pub const COMPRESSED: u8 = 0x00;

@@ -1,0 +1,106 @@
+//! The store that a stream comes into.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use weir_backends::root::StoreDir;
+use weir_engine::embed::{Filling, Origin};
+use weir_engine::store::default_shards;
+use weir_engine::stream::StreamConfig;
+use weir_engine::stream::settings::Defaults;
+use weir_engine::{Error as EngineError, Kind, NanoTime, Seq, Store, StoreOptions, reject};
+
+use crate::error::{Error, Result};
+
+/// The store, open for this process alone. Nothing happens in it by itself.
+pub struct Target {
+    store: Store,
+    new: bool,
+}
+
+/// The time of the day.
+pub fn now() -> NanoTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl Target {
+    /// Opens the store at a path, which may be the store directory or the folder `weir` in it; makes one if there is none.
+    ///
+    /// # Errors
+    /// If there is something else, a server has it open, or it cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let found = StoreDir::find(path);
+        let new = found.is_none();
+        let dir = found.unwrap_or_else(|| StoreDir::new(path));
+        if new && (dir.root().exists() || path.is_file()) {
+            return Err(Error::NotAStore {
+                path: path.to_path_buf(),
+            });
+        }
+        let options = StoreOptions {
+            shards: default_shards(),
+            entropy: now().unsigned_abs(),
+            there: dir.there(),
+            still: true,
+            ..StoreOptions::new(Arc::new(now))
+        };
+        let store = Store::embedded(dir.opener(), options).map_err(|error| match error.kind {
+            Kind::Busy => Error::InUse(error),
+            _ => Error::Unreadable(error),
+        })?;
+        Ok(Self { store, new })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether it was made now.
+    pub fn is_new(&self) -> bool {
+        self.new
+    }
+
+    /// Writes a last checkpoint, and lets servers in again.
+    pub fn close(self) {
+        self.store.close();
+    }
+
+    /// What a stream of this configuration would be made as in an account.
+    ///
+    /// # Errors
+    /// If the store does not take it: the name or subjects are taken, or it breaks a rule.
+    pub fn origin(&self, account: &str, config: StreamConfig) -> Result<Origin> {
+        let name = config.name.clone();
+        let origin = self.store.origin(account, config, &Defaults::default());
+        origin.map_err(|error| refused(account, &name, error))
+    }
+
+    /// Begins to fill a stream, the first sequence of which is `first`.
+    ///
+    /// # Errors
+    /// If its storage cannot be made.
+    pub fn begin(&self, origin: Origin, first: Seq) -> Result<Filling> {
+        let (account, name) = (Arc::clone(&origin.account), origin.config.name.clone());
+        let filling = self.store.fill(origin, first);
+        filling.map_err(|error| refused(&account, &name, error))
+    }
+}
+
+/// Why the store does not take a stream, and what helps.
+pub fn refused(account: &str, name: &str, error: EngineError) -> Error {
+    let code = error.rejection.as_ref().map(|rejection| rejection.code);
+    if code == Some(reject::STREAM_NAME_EXIST_RESTORE_FAILED.code) {
+        return Error::NameTaken {
+            account: account.to_owned(),
+            name: name.to_owned(),
+        };
+    }
+    Error::Refused {
+        account: account.to_owned(),
+        name: name.to_owned(),
+        error,
+    }
+}
