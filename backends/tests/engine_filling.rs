@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use weir_backends::root::StoreDir;
 use weir_engine::embed::{Filling, GLOBAL_ACCOUNT};
 use weir_engine::stream::settings::{BackendKind, Defaults};
-use weir_engine::stream::{Message, StreamConfig};
+use weir_engine::stream::{Message, StreamConfig, StreamSource};
 use weir_engine::{LogId, NanoTime, Result, SECOND, Seq, Store, StoreOptions};
 
 const START: NanoTime = 1_700_000_000 * SECOND;
@@ -134,6 +134,32 @@ fn one_that_is_given_up_or_killed_leaves_nothing() {
         store.close();
         assert_eq!(bench.logs(), [], "{kind}: opened again");
     }
+}
+
+#[test]
+fn a_stream_with_sources_knows_how_far_it_came() {
+    let bench = Bench::new(BackendKind::Segment);
+    let store = bench.open(false);
+    let source = StreamSource {
+        name: "O".into(),
+        ..StreamSource::default()
+    };
+    let config = StreamConfig {
+        sources: vec![source.clone()],
+        ..config("S")
+    };
+    let mut filling = bench.begin(&store, config).unwrap();
+    let copied = |seq: Seq, of: Seq| Message {
+        headers: format!("NATS/1.0\r\nNats-Stream-Source: O {of} > > a.b\r\n\r\n").into(),
+        ..message(seq)
+    };
+    filling.push(vec![copied(6, 70), copied(7, 71)], false).unwrap();
+    filling.finish(7, None, Vec::new()).unwrap();
+    store.abandon();
+    let store = bench.open(false);
+    let stream = store.stream(GLOBAL_ACCOUNT, "S").unwrap();
+    let progress = stream.read(move |stream| Ok(stream.progress(&source, "")));
+    assert_eq!(progress.unwrap(), Some(71));
 }
 
 #[test]

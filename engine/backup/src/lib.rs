@@ -11,10 +11,12 @@ mod consumers;
 mod decoder;
 pub mod lines;
 mod pack;
+mod reading;
 mod tar;
 mod unpack;
 
 pub use archive::{BackupConsumer, BackupState, ConsumerState, Pending, Writer};
 pub use consumers::Consumers;
 pub use decoder::{Contents, Decoder, Plan, Step};
+pub use reading::{Begun, Reading};
 pub use unpack::IDENTIFIED as S2_IDENTIFIED;

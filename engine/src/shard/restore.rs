@@ -127,6 +127,7 @@ impl InTurn<'_, '_> {
                 marks,
                 body.into(),
             )?;
+            stream.replay_origin(&message.headers);
             stream.note_schedule(message.seq, &message.subject, &message.headers, message.time);
             let recent = message.time > now.saturating_sub(stream.config().duplicate_window);
             stream.remember_id(if recent { message_id } else { b"" }, message.seq, message.time);

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use weir_backup::{BackupConsumer, BackupState, Writer};
+use weir_backup::{BackupState, Begun, Reading, Writer};
 use weir_engine::json::format_time;
+use weir_engine::reject;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::StreamConfig;
-use weir_engine::{Seq, reject};
 
 use super::call::Call;
 use super::decode::decode;
@@ -35,10 +35,6 @@ const INTEREST_WAIT: Duration = Duration::from_secs(2);
 const CONFIRM_WAIT: Duration = Duration::from_secs(5);
 /// Backups at once. Each holds a portion of the stream, and what its receiver has not confirmed.
 pub const SNAPSHOTS_MAX: usize = 32;
-/// Messages read from the stream at a time.
-const MESSAGES: usize = 1000;
-/// Bytes read from the stream at a time, give or take one message.
-const BYTES: usize = 4 << 20;
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
@@ -97,52 +93,38 @@ pub(super) async fn snapshot(js: &Arc<JetStream>, request: &ApiRequest, name: &s
     };
     let id = entry.id;
     let with_consumers = !asked.no_consumers;
-    let (state, consumers) = js
+    let begun = js
         .call(entry.shard, move |shard| {
-            let stream = shard.stream(id)?;
-            let consumers = match with_consumers {
-                true => stream.consumer_backups(),
-                false => Vec::new(),
-            };
-            Ok((BackupState::of(&stream.state()?, consumers.len()), consumers))
+            Reading::begin(shard.stream(id)?, with_consumers)
         })
         .await
         .map_err(|error| refused(error, &reject::STREAM_SNAPSHOT))?;
     #[derive(Serialize)]
-    struct Begun<'a> {
+    struct Described<'a> {
         config: &'a StreamConfig,
         state: &'a BackupState,
     }
-    let begun = Begun {
+    let described = Described {
         config: &entry.config,
-        state: &state,
+        state: &begun.state,
     };
-    let answer = reply::answer(Call::StreamSnapshot(name), begun);
-    let last = state.last_seq;
-    let consumers = consumers
-        .into_iter()
-        .map(|consumer| BackupConsumer::of(consumer, last))
-        .collect();
-    let described = json!(state);
+    let answer = reply::answer(Call::StreamSnapshot(name), described);
+    let state = json!(begun.state);
     js.advise(
         &request.account,
         &format!("STREAM.SNAPSHOT_CREATE.{name}"),
         "snapshot_create",
-        || json!({"stream": name, "state": described, "client": js.describe_client(request)}),
+        || json!({"stream": name, "state": state, "client": js.describe_client(request)}),
     );
     let task = Backup {
         js: Arc::clone(js),
         request: request.clone(),
         entry,
         asked,
-        state,
-        consumers,
-        first: 0,
-        last,
         _place: place,
     };
     // The answer goes out first: the chunks wait for the receiver's interest, or for the answer's own way out.
-    js.runtime.spawn(task.run());
+    js.runtime.spawn(task.run(begun));
     Ok(answer)
 }
 
@@ -152,16 +134,12 @@ struct Backup {
     request: ApiRequest,
     entry: Arc<StreamEntry>,
     asked: Request,
-    state: BackupState,
-    consumers: Vec<BackupConsumer>,
-    first: Seq,
-    last: Seq,
     /// One of [`SNAPSHOTS_MAX`].
     _place: OwnedSemaphorePermit,
 }
 
 impl Backup {
-    async fn run(mut self) {
+    async fn run(self, begun: Begun) {
         let name = Arc::clone(&self.entry.name);
         tracing::info!(stream = %name, "snapshot begins");
         let mut line = match Line::open(&self.request.account, &name, &self.asked) {
@@ -169,7 +147,7 @@ impl Backup {
             Err(error) => return tracing::warn!(stream = %name, "snapshot: {error}"),
         };
         let start = now();
-        let outcome = self.send(&mut line).await;
+        let outcome = self.send(begun, &mut line).await;
         let error = outcome.as_ref().err().map(Broken::text);
         line.close(outcome.as_ref().err());
         self.js.advise(
@@ -197,9 +175,13 @@ impl Backup {
         }
     }
 
-    async fn send(&mut self, line: &mut Line) -> Result<(), Broken> {
+    async fn send(&self, begun: Begun, line: &mut Line) -> Result<(), Broken> {
         line.wait_for_interest().await;
-        let (state, consumers) = (std::mem::take(&mut self.state), std::mem::take(&mut self.consumers));
+        let Begun {
+            state,
+            consumers,
+            mut reading,
+        } = begun;
         let time = now();
         let begin = move || {
             let mut writer = Writer::new(&state, time);
@@ -209,21 +191,19 @@ impl Backup {
             Ok(writer)
         };
         let mut writer = blocking(begin).await?;
-        let mut next = self.first;
-        while next <= self.last {
+        loop {
             let id = self.entry.id;
-            let reading = self.js.call(self.entry.shard, move |shard| {
-                let stream = shard.stream(id)?;
-                stream.read_on(next, &[], MESSAGES, BYTES)
+            let read = self.js.call(self.entry.shard, move |shard| {
+                let portion = reading.next(shard.stream(id)?)?;
+                Ok((reading, portion))
             });
-            let portion = reading.await.map_err(|error| Broken::Failed(error.to_string()))?;
-            if portion.through < next {
+            let (on, portion) = read.await.map_err(|error| Broken::Failed(error.to_string()))?;
+            reading = on;
+            let Some(portion) = portion else {
                 break;
-            }
-            next = portion.through + 1;
-            let last = self.last;
+            };
             let (back, bytes) = blocking(move || {
-                for message in portion.messages.iter().filter(|message| message.seq <= last) {
+                for message in &portion.messages {
                     writer.message(message);
                 }
                 let bytes = writer.take();

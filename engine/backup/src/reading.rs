@@ -1,0 +1,71 @@
+//! A stream is read for its backup.
+
+use weir_engine::stream::{Portion, Stream};
+use weir_engine::{Result, Seq};
+
+use crate::archive::{BackupConsumer, BackupState};
+
+/// Messages that are read at a time.
+const MESSAGES: usize = 1000;
+/// Bytes that are read at a time, give or take one message.
+const BYTES: usize = 4 << 20;
+
+/// How far the reading of a stream is. What comes to the stream meanwhile is no part of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    next: Seq,
+    last: Seq,
+}
+
+/// What a backup begins with.
+#[derive(Debug)]
+pub struct Begun {
+    /// What the stream holds.
+    pub state: BackupState,
+    /// Its consumers.
+    pub consumers: Vec<BackupConsumer>,
+    /// The messages are to be read now.
+    pub reading: Reading,
+}
+
+impl Reading {
+    /// Begins with a stream as it is now, with or without its consumers.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn begin(stream: &mut Stream, with_consumers: bool) -> Result<Begun> {
+        let consumers = match with_consumers {
+            true => stream.consumer_backups(),
+            false => Vec::new(),
+        };
+        let state = stream.state()?;
+        let last = state.last_seq;
+        Ok(Begun {
+            state: BackupState::of(&state, consumers.len()),
+            consumers: consumers
+                .into_iter()
+                .map(|consumer| BackupConsumer::of(consumer, last))
+                .collect(),
+            reading: Self { next: 0, last },
+        })
+    }
+
+    /// Reads on; `None` behind the last message.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn next(&mut self, stream: &mut Stream) -> Result<Option<Portion>> {
+        if self.next > self.last {
+            return Ok(None);
+        }
+        let mut portion = stream.read_on(self.next, &[], MESSAGES, BYTES)?;
+        if portion.through < self.next {
+            self.next = Seq::MAX;
+            return Ok(None);
+        }
+        self.next = portion.through + 1;
+        portion.messages.retain(|message| message.seq <= self.last);
+        portion.damaged.retain(|seq| *seq <= self.last);
+        Ok(Some(portion))
+    }
+}
