@@ -20,11 +20,43 @@ const CHUNK: usize = 1 << 20;
 /// written there has no space to find first.
 #[derive(Default)]
 pub struct Spares {
-    /// Ready to be used, and how many changes of names have to be on disk before: a file that the disk still knows as
-    /// a segment must not be written to.
-    pub ready: Vec<(PathBuf, u64)>,
-    /// Whether one was asked for since the last segment was begun.
-    pub coming: bool,
+    /// Ready to be used.
+    pub ready: Vec<Spare>,
+    /// What became of the one that was asked for.
+    pub asked: Asked,
+}
+
+/// A file that is ready.
+pub struct Spare {
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub len: u64,
+    /// How many changes of names have to be on disk before: a file that the disk still knows as a segment must not be
+    /// written to.
+    pub changes: u64,
+}
+
+/// Whether a file is being prepared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// None is.
+    #[default]
+    No,
+    /// It comes.
+    Coming,
+    /// It could not be made: it is asked for again once the next segment was begun, not with every write.
+    Failed,
+}
+
+impl Spares {
+    /// Takes the longest one, if it has so many bytes, for the next segment.
+    pub fn take(&mut self, bytes: u64) -> Option<Spare> {
+        if self.asked == Asked::Failed {
+            self.asked = Asked::No;
+        }
+        let longest = (0..self.ready.len()).max_by_key(|n| self.ready[*n].len)?;
+        (self.ready[longest].len >= bytes).then(|| self.ready.swap_remove(longest))
+    }
 }
 
 /// A file to prepare.
@@ -89,7 +121,7 @@ impl Worker {
         if !self.runs() {
             return;
         }
-        preparation.spares.lock().coming = true;
+        preparation.spares.lock().asked = Asked::Coming;
         self.shared.queue.lock().preparations.push_back(preparation);
         self.shared.ready.notify_one();
     }
@@ -184,12 +216,18 @@ impl Shared {
         let mut spares = preparation.spares.lock();
         match made {
             Ok(()) => {
-                spares.coming = false;
-                spares.ready.push((preparation.path, 0));
+                spares.asked = Asked::No;
+                spares.ready.push(Spare {
+                    path: preparation.path,
+                    len: preparation.len,
+                    changes: 0,
+                });
             }
-            // The journal makes one itself when it comes to it, and tells if that fails, too. Until then it must not
-            // ask again with every write.
-            Err(error) => tracing::debug!("{}: {error}", preparation.path.display()),
+            // The journal makes one itself when it comes to it, and tells if that fails, too.
+            Err(error) => {
+                spares.asked = Asked::Failed;
+                tracing::debug!("{}: {error}", preparation.path.display());
+            }
         }
     }
 }

@@ -154,3 +154,34 @@ fn a_journal_keeps_room() {
     append(&mut *log, last + 1..=last + 10);
     assert_eq!(shown(&*log.reader()), (1..=last + 10).collect::<Vec<Seq>>());
 }
+
+/// A turn waits while a journal sees to its room: a young one makes a little more than it has, not a file of full size.
+#[test]
+fn a_young_journal_makes_no_long_file_while_a_turn_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = SegmentBackend::open_with(dir.path(), Arc::new(FaultyFiles::default())).unwrap();
+    let options = LogOptions {
+        preallocate: true,
+        segment_bytes: 16 << 20,
+        ..LogOptions::default()
+    };
+    let (mut log, _) = backend.open(ID, &options).unwrap();
+    let spares = || -> Vec<u64> {
+        let names = std::fs::read_dir(dir.path().join("logs").join(ID.to_string())).unwrap();
+        let names = names.map(|entry| entry.unwrap().path());
+        let spares = names.filter(|path| path.extension().is_some_and(|end| end == "spare"));
+        spares.map(|path| path.metadata().unwrap().len()).collect()
+    };
+    log.reserve(1000).unwrap();
+    append(&mut *log, 1..=10);
+    assert!(spares().is_empty());
+    log.reserve(250 << 10).unwrap();
+    assert_eq!(spares(), [1 << 20]);
+    // What is there will do.
+    log.reserve(260 << 10).unwrap();
+    assert_eq!(spares(), [1 << 20]);
+    log.reserve(3 << 20).unwrap();
+    let mut both = spares();
+    both.sort_unstable();
+    assert!(both.len() == 2 && both[1] > 3 << 20 && both[1] < 4 << 20, "{both:?}");
+}

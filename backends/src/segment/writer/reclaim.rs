@@ -8,6 +8,7 @@ use weir_engine::{Result, Seq};
 use super::super::format::FLAG_PREALLOCATED;
 use super::super::rows::Segment;
 use super::super::state::{Doing, SegRef};
+use super::super::worker::Spare;
 use super::SegmentLog;
 use super::spares::SPARES_MAX;
 
@@ -141,7 +142,11 @@ impl SegmentLog {
             if reusable {
                 let spare = self.dir.join(format!("{:016x}.spare", seg.identity.id));
                 self.core.handles.files.rename(path, &spare).doing("renaming", path)?;
-                self.spares.lock().ready.push((spare, self.syncer.mark_dir()));
+                self.spares.lock().ready.push(Spare {
+                    path: spare,
+                    len: self.options.segment_bytes,
+                    changes: self.syncer.mark_dir(),
+                });
             } else {
                 self.core.handles.files.remove(path).doing("removing", path)?;
                 seg.handle.close();

@@ -72,18 +72,14 @@ impl SegmentLog {
         };
         let size = self.options.segment_bytes.min(SEGMENT_MAX);
         let needed = DATA_START + bound;
-        // Of a standard size, if one is there and it is large enough.
-        let spare = {
-            let mut spares = self.spares.lock();
-            spares.coming = false;
-            match preallocate && needed <= size {
-                true => spares.ready.pop(),
-                false => None,
-            }
+        let spare = match preallocate {
+            true => self.spares.lock().take(needed),
+            false => None,
         };
         let capacity = match (&spare, preallocate) {
+            (Some(spare), _) => spare.len,
             (None, true) => self.next_size().min(size).max(needed),
-            _ => size.max(needed),
+            (None, false) => size.max(needed),
         };
         let path = self.dir.join(identity.file_name(first));
         let files = self.core.handles.files.clone();
@@ -93,22 +89,23 @@ impl SegmentLog {
             handle.stay_open();
         }
         match spare {
-            Some((spare, changes)) => {
-                if !self.syncer.has_names(changes) {
+            Some(spare) => {
+                if !self.syncer.has_names(spare.changes) {
                     files.sync_dir(&self.dir).syncing(&self.dir)?;
                 }
-                let file = self.core.handles.open(&spare, Mode::Write).doing("opening", &spare);
+                let from = spare.path.clone();
+                let file = self.core.handles.open(&from, Mode::Write).doing("opening", &from);
                 let file = match file {
                     Ok(file) => file,
                     Err(error) => {
-                        self.spares.lock().ready.push((spare, changes));
+                        self.spares.lock().ready.push(spare);
                         return Err(error);
                     }
                 };
                 files
-                    .write_at(&file, &spare, &header.encode(), 0)
-                    .doing("writing", &spare)?;
-                files.rename(&spare, &path).doing("renaming", &spare)?;
+                    .write_at(&file, &from, &header.encode(), 0)
+                    .doing("writing", &from)?;
+                files.rename(&from, &path).doing("renaming", &from)?;
                 handle.adopt(file);
             }
             None => {
@@ -156,7 +153,7 @@ impl SegmentLog {
 
     /// How long a journal's next segment is, in bytes, if it has to be made now: little at first, for somebody waits
     /// while it is written all over.
-    fn next_size(&self) -> u64 {
+    pub(super) fn next_size(&self) -> u64 {
         let last = self
             .shared
             .state

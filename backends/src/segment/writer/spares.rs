@@ -2,9 +2,9 @@
 
 use weir_engine::Result;
 
-use super::super::format::{FLAG_PREALLOCATED, SEGMENT_MAX};
+use super::super::format::{DATA_START, FLAG_PREALLOCATED, SEGMENT_MAX};
 use super::super::state::Doing;
-use super::super::worker::{Preparation, make_spare};
+use super::super::worker::{Asked, Preparation, Spare, make_spare};
 use super::SegmentLog;
 
 /// How many files wait to be used again, at most.
@@ -26,7 +26,7 @@ impl SegmentLog {
         let size = self.options.segment_bytes.min(SEGMENT_MAX);
         {
             let spares = self.spares.lock();
-            if spares.coming || !spares.ready.is_empty() {
+            if spares.asked != Asked::No || spares.ready.iter().any(|spare| spare.len >= size) {
                 return;
             }
         }
@@ -46,14 +46,20 @@ impl SegmentLog {
         let size = self.options.segment_bytes.min(SEGMENT_MAX);
         let now = self.tail.as_ref().map_or(size, |tail| tail.capacity);
         let needed = bytes + JOURNAL_RESERVE.min(now / 4);
-        if !self.options.preallocate || left >= needed || !self.spares.lock().ready.is_empty() {
+        if !self.options.preallocate || left >= needed {
             return Ok(());
         }
-        // There is no other spare, so the name is free.
-        let spare = self.dir.join("kept.spare");
-        make_spare(&*self.core.handles.files, &spare, size, &|| false).doing("making", &spare)?;
+        let needed = DATA_START + needed;
+        if self.spares.lock().ready.iter().any(|spare| spare.len >= needed) {
+            return Ok(());
+        }
+        // A turn waits for it: no longer than what has to be made now.
+        let len = self.next_size().min(size).max(needed);
+        // There is no other of that length, so the name is free.
+        let path = self.dir.join(format!("kept-{len:x}.spare"));
+        make_spare(&*self.core.handles.files, &path, len, &|| false).doing("making", &path)?;
         self.syncer.mark_dir();
-        self.spares.lock().ready.push((spare, 0));
+        self.spares.lock().ready.push(Spare { path, len, changes: 0 });
         Ok(())
     }
 }
