@@ -19,15 +19,8 @@ pub enum Error {
     #[error("{0}")]
     InUse(weir_engine::Error),
     /// The store was written by a later version of Weir.
-    #[error(
-        "the store has format version {found}, this program reads up to {known}: use the version of Weir that wrote it"
-    )]
-    Newer {
-        /// What the store says.
-        found: u32,
-        /// What this program reads.
-        known: u32,
-    },
+    #[error("{0}")]
+    Newer(weir_engine::Error),
     /// The store has no stream of the wanted name.
     #[error("the store has no stream {wanted:?}; it has {}", list(there))]
     NoSuchStream {

@@ -8,10 +8,12 @@ use weir_backends::root::StoreDir;
 use weir_engine::backend::KvWrite;
 use weir_engine::finding::{FINDING_PREFIX, Finding};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, ledger_key};
+use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Kind, Kv, LogId, words};
 
 use crate::error::{Error, Result};
+use crate::image::Looking;
 use crate::inspect::places;
 
 /// Which findings are settled.
@@ -46,10 +48,7 @@ pub fn settle(path: &Path, which: &Which) -> Result<Vec<String>> {
     let store = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
         path: path.to_path_buf(),
     })?;
-    let folder = store.folder(BackendKind::Segment).ok_or_else(|| Error::NotAStore {
-        path: path.to_path_buf(),
-    })?;
-    let mut places = places::noted(&store, &folder)?;
+    let mut places = noted(path)?;
     let root = store.open(BackendKind::Segment).map_err(|error| match error.kind {
         Kind::Busy => Error::InUse(error),
         _ => Error::Unreadable(error),
@@ -76,6 +75,34 @@ pub fn settle(path: &Path, which: &Which) -> Result<Vec<String>> {
         .and_then(|()| root.sync())
         .map_err(Error::Unreadable)?;
     Ok(texts)
+}
+
+/// The damaged places of each stream's log of which servers have noted what is lost. Changes nothing.
+fn noted(path: &Path) -> Result<BTreeMap<LogId, Vec<String>>> {
+    let mut looking = Looking::at(path, None)?;
+    let mut all = BTreeMap::new();
+    for id in looking.streams(None)? {
+        let saved = looking.image.saved(id).map_err(Error::Unreadable)?;
+        let ledger = looking.image.saved_ledger(id).map_err(Error::Unreadable)?;
+        let shown = looking.image.stream(id).and_then(|shown| shown.stream);
+        let (Some(saved), Some(ledger), Some(stream)) = (saved, ledger, shown) else {
+            continue;
+        };
+        if !stream.damaged_places().is_empty() && places::is_noted(&ledger, stream, saved.log_last) {
+            let places = stream.damaged_places().iter();
+            let places = places.map(|line| places::relative(looking.store.root(), line));
+            all.insert(id, places.collect());
+        }
+    }
+    Ok(all)
+}
+
+/// The ledger of a stream; `None` if it makes no sense.
+fn ledger_of(kv: &dyn Kv, id: LogId) -> weir_engine::Result<Option<Ledger>> {
+    Ok(match kv.get(&ledger_key(id))? {
+        Some(json) => serde_json::from_slice(&json).ok(),
+        None => Some(Ledger::default()),
+    })
 }
 
 /// The findings. They stay, marked as settled, until a start does not find the same again.
@@ -110,7 +137,7 @@ fn open_losses(kv: &dyn Kv, noted: &mut BTreeMap<LogId, Vec<String>>, open: &mut
     })?;
     for stream in streams {
         let id = LogId(stream.id);
-        let Some(mut ledger) = places::ledger_of(kv, id)? else {
+        let Some(mut ledger) = ledger_of(kv, id)? else {
             continue;
         };
         let known = ledger.places();

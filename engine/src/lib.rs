@@ -76,6 +76,7 @@
 //! | [`store`] | a store: its shards and the catalogue of its streams |
 //! | [`shard`] | one thread, one journal, the streams that belong to it: where durability is decided |
 //! | [`stream`], [`consumer`] | the state machines: no clock, no threads, no randomness |
+//! | [`image`] | a store as it stands on disk, opened to be looked at |
 //! | [`embed`], [`kv`], [`object`] | for programs without a server |
 //! | [`reject`], [`json`] | what the wire says of refusals and times |
 //! | [`names`] | what streams and consumers may be called, and made-up names |
@@ -88,6 +89,7 @@ pub mod consumer;
 pub mod embed;
 mod error;
 pub mod finding;
+pub mod image;
 mod index;
 pub mod json;
 pub mod kv;

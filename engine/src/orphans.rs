@@ -9,6 +9,7 @@ use crate::finding::{Concerned, Finding, FindingKind};
 use crate::shard::Shard;
 use crate::shard::label::LogLabel;
 use crate::shard::recover::journal_id;
+use crate::shard::restore::unfinished;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::store::{Environment, FIRST_STREAM_ID};
 use crate::stream::settings::BackendKind;
@@ -21,14 +22,19 @@ use crate::words;
 /// If a backend cannot list its logs.
 pub(crate) fn look_for_orphans(env: &Environment, shards: &mut [Shard], now: NanoTime) -> Result<()> {
     let mut unread = Vec::new();
-    let known: BTreeSet<LogId> = env.catalogue.all().iter().map(|entry| entry.id).collect();
+    let mut known: BTreeSet<LogId> = env.catalogue.all().iter().map(|entry| entry.id).collect();
+    if env.is_image() {
+        // A start would have removed them by now.
+        let kv = env.backend(BackendKind::Segment)?.kv();
+        known.extend(unfinished(kv.as_ref())?.into_iter().map(|(id, _)| id));
+    }
     for (kind, backend) in env.opened() {
         if kind == BackendKind::Memory {
             continue;
         }
         for id in backend.list()? {
             let is_journal = (0..shards.len()).any(|number| journal_id(number) == id);
-            if known.contains(&id) || is_journal || shards.iter().any(|shard| shard.is_restoring(id)) {
+            if known.contains(&id) || is_journal || shards.iter().any(|shard| shard.knows_log(id)) {
                 continue;
             }
             match look_at(env, shards, backend.as_ref(), id, &mut unread, now) {
@@ -130,11 +136,7 @@ fn is_unread(shards: &[Shard], id: LogId, label: Option<&LogLabel>, unread: &mut
 
 fn finding(text: String, concerned: Vec<Concerned>, now: NanoTime) -> Finding {
     Finding {
-        kind: FindingKind::Orphan,
-        found: now,
-        shard: None,
-        text,
         concerned,
-        settled: false,
+        ..Finding::new(FindingKind::Orphan, text, now)
     }
 }

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::backend::{Backend, KvWrite, LogOptions};
+use crate::backend::{Backend, Kv, KvWrite, LogOptions};
 use crate::embed::outlet::{FetchOutlet, Fetches};
 use crate::error::{Error, Result};
 use crate::finding::{FINDING_PREFIX, Finding, FindingKind};
@@ -30,12 +30,14 @@ use crate::words;
 pub use catalogue::{Catalogue, StreamEntry};
 pub(crate) use catalogue::{FIRST_STREAM_ID, SKIPPED_IDS};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
-pub(crate) use read_log::ReadLog;
 pub(crate) use stats::Pools;
 pub use stats::{Capacity, StreamStats};
 
 /// Where the engine gets its time from, in nanoseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> NanoTime + Send + Sync>;
+
+/// Told now and then while a stream is being opened: its name, records of its log read so far, and how many there are.
+pub type OpeningProgress = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 
 /// Opens a backend when a stream first needs it. It is asked once for each kind.
 pub type OpenBackend = Box<dyn Fn(BackendKind) -> Result<Arc<dyn Backend>> + Send + Sync>;
@@ -86,6 +88,8 @@ pub struct StoreOptions {
     /// Nothing happens by itself: no message grows too old, no schedule falls due, no consumer is given up or hands out again.
     /// For tools that work on a store whose clients are elsewhere.
     pub still: bool,
+    /// Told how far the opening of streams is that takes long.
+    pub progress: Option<OpeningProgress>,
 }
 
 impl StoreOptions {
@@ -105,6 +109,7 @@ impl StoreOptions {
             there: Vec::new(),
             read: None,
             still: false,
+            progress: None,
         }
     }
 }
@@ -313,7 +318,7 @@ pub(crate) fn shard_for(account: &str, name: &str, shards: usize) -> usize {
 }
 
 /// Takes up the findings that are not settled, and keeps what opening the catalogue found lost.
-fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
+pub(crate) fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
     let root = env.backend(BackendKind::Segment)?;
     let kv = root.kv();
     let mut before = Vec::new();
@@ -341,7 +346,7 @@ fn take_findings(env: &Environment, now: NanoTime) -> Result<()> {
         let finding = Finding::new(FindingKind::Catalogue, text, now);
         env.keep_finding(&format!("catalogue-{now:020}-{n}"), finding)?;
     }
-    if !lost.is_empty() {
+    if !lost.is_empty() && !env.is_reading() {
         root.sync()?;
     }
     Ok(())
@@ -362,18 +367,29 @@ fn forget_settled(env: &Environment) -> Result<()> {
     }
 }
 
+/// What the store says of itself; `None` if it is new.
+///
+/// # Errors
+/// If it makes no sense, or is of a version that is not read.
+pub(crate) fn read_store(kv: &dyn Kv) -> Result<Option<StoreSnapshot>> {
+    let Some(json) = kv.get(STORE_KEY)? else {
+        return Ok(None);
+    };
+    let snapshot: StoreSnapshot = crate::json::from_json(&json)?;
+    if !(FORMAT_READ..=FORMAT_VERSION).contains(&snapshot.version) {
+        return Err(Error::unsupported(format!(
+            "the store has format version {}, this program reads {FORMAT_READ} to {FORMAT_VERSION}: use the version of Weir that wrote it",
+            snapshot.version
+        )));
+    }
+    Ok(Some(snapshot))
+}
+
 /// How many shards the store has; a new one gets as many as wished.
 fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
     let root = env.backend(BackendKind::Segment)?;
     let kv = root.kv();
-    if let Some(json) = kv.get(STORE_KEY)? {
-        let snapshot: StoreSnapshot = crate::json::from_json(&json)?;
-        if !(FORMAT_READ..=FORMAT_VERSION).contains(&snapshot.version) {
-            return Err(Error::unsupported(format!(
-                "the store has format version {}, this program reads {FORMAT_READ} to {FORMAT_VERSION}: use the version of Weir that wrote it",
-                snapshot.version
-            )));
-        }
+    if let Some(snapshot) = read_store(kv.as_ref())? {
         if snapshot.version != FORMAT_VERSION {
             // What version 2 has more is made where it is missing: labels when logs are opened, the rest by checkpoints.
             let json = crate::json::to_json(&StoreSnapshot {

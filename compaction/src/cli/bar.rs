@@ -1,51 +1,68 @@
 //! Progress on the standard error, where that is a terminal.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use weir_engine::store::OpeningProgress;
 
 /// A progress bar that flashes up for a moment is only noise.
-pub const BAR_AFTER: Duration = Duration::from_millis(500);
+const AFTER: Duration = Duration::from_millis(500);
 
-/// Progress in bytes.
-pub struct ByteBar {
-    what: &'static str,
+/// A bar for one thing after the other, each of which has a name and is counted in the same unit.
+#[derive(Clone)]
+pub struct Bar {
     began: Instant,
-    bar: Option<ProgressBar>,
+    bar: ProgressBar,
+    template: Arc<str>,
 }
 
-impl ByteBar {
-    /// Of something that is called so.
-    pub fn new(what: &'static str) -> Self {
+impl Bar {
+    /// One that does not show yet; `unit` is the plural of what is counted.
+    pub fn counting(unit: &str) -> Self {
+        Self::with(format!(
+            "{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit}, {{eta}}"
+        ))
+    }
+
+    /// One for bytes.
+    pub fn bytes() -> Self {
+        Self::with("{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta}".to_owned())
+    }
+
+    fn with(template: String) -> Self {
         Self {
-            what,
             began: Instant::now(),
-            bar: None,
+            bar: ProgressBar::hidden(),
+            template: template.into(),
         }
     }
 
-    /// So many bytes of so many are done.
-    pub fn show(&mut self, done: u64, of: u64) {
-        if self.bar.is_none() && self.began.elapsed() < BAR_AFTER {
+    /// How far the thing of that name is.
+    pub fn show(&self, name: &str, done: u64, of: u64) {
+        if self.began.elapsed() < AFTER {
             return;
         }
-        let what = self.what;
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::new(of).with_message(what);
-            let template = "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta}";
-            match ProgressStyle::with_template(template) {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
+        if self.bar.message() != name {
+            if let Ok(style) = ProgressStyle::with_template(&self.template) {
+                self.bar.set_style(style);
             }
-        });
-        bar.set_length(of);
-        bar.set_position(done);
+            self.bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+            self.bar.set_message(name.to_owned());
+            self.bar.reset_eta();
+        }
+        self.bar.set_length(of);
+        self.bar.set_position(done);
     }
 
-    /// Takes it away.
-    pub fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
+    /// Shows what it is told.
+    pub fn teller(&self) -> OpeningProgress {
+        let bar = self.clone();
+        Arc::new(move |name, done, of| bar.show(name, done, of))
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 }

@@ -10,9 +10,8 @@ use weir_engine::embed::GLOBAL_ACCOUNT;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::words;
 
-use super::bar::ByteBar;
-use super::{DAMAGE, NOT_DONE};
-use crate::Failure;
+use super::bar::Bar;
+use super::{DAMAGED, Failure, NOT_DONE};
 
 /// Import a stream into a store: from a backup of nats-server or Weir, or from lines of JSON.
 ///
@@ -71,9 +70,9 @@ pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
         },
         config: args.config,
     };
-    let mut bar = ByteBar::new("importing");
+    let bar = Bar::bytes();
     let result = import(&args.store, &args.source, &options, &mut |progress| {
-        bar.show(progress.done, progress.of);
+        bar.show("importing", progress.done, progress.of);
     });
     bar.finish();
     let imported = match result {
@@ -81,7 +80,7 @@ pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
         Err(error) => {
             // If the standard error is closed nobody is there to be told.
             let _ = writeln!(io::stderr(), "weir: {error}");
-            return Ok(ExitCode::from(if error.is_damage() { DAMAGE } else { NOT_DONE }));
+            return Ok(ExitCode::from(if error.is_damage() { DAMAGED } else { NOT_DONE }));
         }
     };
     let mut out = io::stdout().lock();

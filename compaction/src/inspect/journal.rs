@@ -1,109 +1,145 @@
-//! Reading a shard's journal: what a server would apply when it opens the store.
+//! The journals: what they hold, and how much of it is newer than the last checkpoint.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use weir_engine::finding::RANGES_MAX;
+use weir_engine::finding::FindingKind;
+use weir_engine::image::Image;
 use weir_engine::shard::command::Command;
-use weir_engine::shard::holes::hole_key;
-use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Direction, LogId, LogOptions, Result, Seq, Want, words};
+use weir_engine::{Direction, LogId, Result, Seq, Want};
 
-use super::backends::Backends;
-use super::report::JournalReport;
-use super::stream::Shard;
+use super::report::{JournalReport, TailReport};
 
-/// The highest log id that may be a journal's; streams' logs have ids above.
-pub(super) const LAST_JOURNAL: u64 = 255;
-
-/// The log of a shard's journal.
-pub(super) fn journal_id(shard: usize) -> LogId {
-    LogId(1 + shard as u64)
+/// What is counted of a stream while a journal is read.
+struct Tail {
+    /// Records up to here are in the last checkpoint.
+    saved: Seq,
+    /// The last sequence that its log has.
+    log_last: Seq,
+    report: TailReport,
 }
 
-/// Reads a journal, which checkpoints cover up to that record, and applies it to the streams of its shard. `told` are
-/// the keys of findings, settled ones too.
+/// The tails of the journals, by the log of the stream.
+#[derive(Default)]
+pub(super) struct Tails(BTreeMap<LogId, Tail>);
+
+impl Tails {
+    /// What the journal has for a stream beyond the last checkpoint.
+    pub fn of(&self, id: LogId) -> TailReport {
+        self.0.get(&id).map(|tail| tail.report).unwrap_or_default()
+    }
+}
+
+/// Reads the journal of a shard. `problems` takes the damaged places of one that lacks what no checkpoint has, unless a server
+/// has told of it.
 pub(super) fn read(
-    number: usize,
-    covered: Option<Seq>,
-    told: &BTreeSet<String>,
-    backends: &mut Backends,
-    shard: &mut Shard,
+    image: &mut Image,
+    shard: usize,
+    tails: &mut Tails,
     problems: &mut Vec<String>,
 ) -> Result<JournalReport> {
+    let journal = image.journal(shard)?;
+    let extent = journal.reader.extent();
     let mut report = JournalReport {
-        shard: number,
+        shard,
+        first: extent.first,
+        last: extent.last,
+        records: extent.count,
+        bytes: extent.bytes,
+        disk_bytes: extent.disk_bytes,
+        torn_bytes: journal.recovery.torn_bytes,
         ..JournalReport::default()
     };
-    let options = LogOptions {
-        preallocate: true,
-        ..LogOptions::default()
-    };
-    let id = journal_id(number);
-    let Some((log, recovery)) = backends.open(BackendKind::Segment, id, &options)? else {
-        problems.push(format!("the journal of shard {number} (log {id}) is missing"));
-        return Ok(report);
-    };
-    let reader = log.reader();
-    let extent = reader.extent();
-    report.first = extent.first;
-    report.last = extent.last;
-    report.records = extent.count;
-    report.bytes = extent.bytes;
-    report.disk_bytes = extent.disk_bytes;
-    report.torn_bytes = recovery.torn_bytes;
-    let mut next = covered.map_or(extent.first, |covered| covered + 1);
-    let mut missing: Vec<(Seq, Seq)> = Vec::new();
-    let mut see = |next: &mut Seq, position: Seq| {
-        if position > *next {
-            missing.push((*next, position - 1));
-        }
-        *next = (*next).max(position.saturating_add(1));
-    };
-    let mut found = Vec::new();
+    let mut streams = BTreeSet::new();
     let mut odd = Vec::new();
-    reader.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |record| {
-        let entry = record.to_entry();
-        match Command::decode(entry.time, &entry.head, &entry.body) {
-            // An atomic batch that a crash cut short: a server forgets it.
-            Ok((_, Command::Together { count })) if entry.seq.saturating_add(count) > extent.last => {
-                see(&mut next, entry.seq);
-                next = extent.last + 1;
-                return ControlFlow::Break(());
+    let covered = journal.covered.unwrap_or(0);
+    let mut failed = None;
+    journal
+        .reader
+        .scan(covered + 1..=Seq::MAX, Want::Full, Direction::Forward, &mut |record| {
+            let entry = record.to_entry();
+            match Command::decode(entry.time, &entry.head, &entry.body) {
+                // An atomic batch that a crash cut short: a server forgets it.
+                Ok((_, Command::Together { count })) if entry.seq.saturating_add(count) > extent.last => {
+                    return ControlFlow::Break(());
+                }
+                Ok((id, command)) => match tails.count(image, &mut streams, entry.seq, id, command) {
+                    Ok(applied) => report.tail += u64::from(applied),
+                    Err(error) => {
+                        failed = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                },
+                Err(error) => odd.push(format!("record {}: {error}", entry.seq)),
             }
-            Ok((stream, command)) => {
-                see(&mut next, entry.seq);
-                let applied = shard.apply(entry.seq, stream, command, backends, &mut found);
-                report.tail += u64::from(applied);
-            }
-            // As good as lost: its number is missing.
-            Err(error) => odd.push(format!("record {}: {error}", entry.seq)),
-        }
-        ControlFlow::Continue(())
-    })?;
-    see(&mut next, extent.last.saturating_add(1));
-    problems.append(&mut found);
-    let damaged = reader.extent().damaged + odd.len() as u64;
-    // What is missing behind the checkpoints is in a finding, once a server has started on it; what is missing before is in
-    // the checkpoints.
-    if missing
-        .first()
-        .is_none_or(|(first, _)| told.contains(&hole_key(number, *first)))
-    {
-        report.damaged = damaged;
-        return Ok(report);
+            ControlFlow::Continue(())
+        })?;
+    if let Some(error) = failed {
+        return Err(error);
     }
-    let mut tell = |line: String| problems.push(format!("journal of shard {number}: {line}"));
-    recovery.damage.into_iter().chain(odd).for_each(&mut tell);
-    let lost: u64 = missing.iter().map(|(first, last)| last - first + 1).sum();
-    missing.truncate(RANGES_MAX);
-    let verb = if lost == 1 { "is" } else { "are" };
-    tell(format!("{} {verb} missing", words::numbered("record", &missing)));
-    if damaged > 0 {
-        tell(format!(
-            "{}, which a server cannot apply",
-            words::count(damaged, "damaged record")
-        ));
+    report.damaged = journal.reader.extent().damaged + odd.len() as u64;
+    let is_new = |(key, finding): &(String, weir_engine::finding::Finding)| {
+        finding.kind == FindingKind::Journal && finding.shard == Some(shard) && !image.is_kept(key)
+    };
+    if image.findings().iter().any(is_new) {
+        let lines = journal.recovery.damage.into_iter().chain(odd);
+        problems.extend(lines.map(|line| format!("journal of shard {shard}: {line}")));
+        report.damaged = 0;
     }
     Ok(report)
+}
+
+impl Tails {
+    /// Counts a record; answers whether it is newer than what the last checkpoint has of its stream.
+    fn count(
+        &mut self,
+        image: &mut Image,
+        streams: &mut BTreeSet<LogId>,
+        at: Seq,
+        id: LogId,
+        command: Command,
+    ) -> Result<bool> {
+        let (position, command) = command.first_written(at);
+        if streams.insert(id) {
+            let saved = image.saved(id)?.map(|saved| saved.position);
+            let shown = image.stream(id).and_then(|shown| shown.stream);
+            let log_last = shown.map_or(0, |stream| stream.log_reader().extent().last);
+            self.0.insert(
+                id,
+                Tail {
+                    saved: saved.unwrap_or(0),
+                    log_last,
+                    report: TailReport::default(),
+                },
+            );
+        }
+        let Some(tail) = self.0.get_mut(&id).filter(|tail| position > tail.saved) else {
+            return Ok(false);
+        };
+        let report = &mut tail.report;
+        report.commands += 1;
+        match command {
+            Command::Publish { seq, .. } => {
+                report.publishes += 1;
+                report.unwritten += u64::from(seq > tail.log_last);
+            }
+            Command::Remove { .. } | Command::Raise { .. } => report.removals += 1,
+            Command::Delivered { .. }
+            | Command::Deferred { .. }
+            | Command::GivenUp { .. }
+            | Command::ResetConsumer { .. }
+            | Command::Placed { .. }
+            | Command::Acked { .. } => report.progress += 1,
+            Command::CreateStream { .. }
+            | Command::UpdateStream { .. }
+            | Command::DeleteStream
+            | Command::CreateConsumer { .. }
+            | Command::UpdateConsumer { .. }
+            | Command::DeleteConsumer { .. } => report.configuration += 1,
+            Command::Together { .. } | Command::Copied { .. } | Command::Removing { .. } => {}
+            // Unpacked where it was read.
+            Command::Moved { .. } => {}
+        }
+        Ok(true)
+    }
 }

@@ -1,37 +1,18 @@
-//! The streams of a shard: as the last checkpoint has them, then with the journal applied, then counted.
+//! One stream and its consumers.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::path::Path;
 
-use weir_engine::consumer::{ConsumerConfig, ConsumerSnapshot};
-use weir_engine::shard::command::Command;
-use weir_engine::shard::snapshot::StreamSnapshot;
+use weir_engine::consumer::{AckPolicy, ConsumerInfo, SeqPair};
+use weir_engine::image::Image;
+use weir_engine::store::StreamEntry;
 use weir_engine::stream::ledger::Ledger;
-use weir_engine::stream::settings::{Durability, IndexKind, Settings};
-use weir_engine::stream::{StreamConfig, subject_of};
-use weir_engine::{Compression, Direction, Log, LogId, MILLISECOND, NanoTime, Result, SECOND, Seq, Want};
+use weir_engine::stream::settings::{Durability, IndexKind};
+use weir_engine::stream::{Stream, StreamState};
+use weir_engine::{Compression, LogId, MILLISECOND, Result, SECOND};
 
-use super::Progress;
-use super::backends::Backends;
-use super::changes::{Changes, record_bytes};
-use super::consumer::Consumer;
-use super::places::{is_noted, log_options, relative};
-use super::report::{LossReport, StreamReport, TailReport};
-use super::subjects::Subjects;
-
-/// Messages between two words of progress.
-const PROGRESS_STEP: u64 = 16 << 10;
-
-/// A live message, as a scan shows it.
-#[derive(Clone, Copy)]
-struct Seen<'a> {
-    seq: Seq,
-    time: NanoTime,
-    subject: &'a [u8],
-    /// As limits count it.
-    bytes: u64,
-}
+use super::places::{is_noted, relative};
+use super::report::{ConsumerReport, LossReport, Position, StreamReport, SubjectReport, TailReport};
+use super::top::top_subjects;
 
 /// What is told of the damage of streams.
 pub(super) struct Told<'a> {
@@ -42,372 +23,149 @@ pub(super) struct Told<'a> {
     pub settled: &'a mut Vec<String>,
 }
 
-/// The streams of one shard, by log.
+/// What is read of a stream's messages.
 #[derive(Default)]
-pub(super) struct Shard {
-    pub streams: BTreeMap<LogId, Stream>,
-    /// Those that the journal deletes; their logs may still be there.
-    pub deleted: BTreeSet<LogId>,
+struct Held {
+    state: StreamState,
+    top: Option<Vec<SubjectReport>>,
+    consumers: Vec<ConsumerReport>,
 }
 
-/// One stream.
-pub(super) struct Stream {
-    snapshot: StreamSnapshot,
-    consumers: BTreeMap<u64, Consumer>,
-    /// `None` if it cannot be read, or was never written.
-    log: Option<Box<dyn Log>>,
-    readable: bool,
-    torn_bytes: u64,
-    changes: Changes,
+/// Tells what there is of a stream; `None` if the image has none with that log. `top` is how many subjects are listed.
+///
+/// # Errors
+/// If the catalogue cannot be read.
+pub(super) fn report(
+    image: &mut Image,
+    id: LogId,
     tail: TailReport,
-    /// Damaged places in its log, one line each.
-    places: Vec<String>,
-    /// What is wrong with it. Told at the end, for the journal may delete the stream.
-    problems: Vec<String>,
+    top: Option<usize>,
+    told: &mut Told<'_>,
+) -> Result<Option<StreamReport>> {
+    let saved = image.saved(id)?;
+    let ledger = image.saved_ledger(id)?;
+    let Some(mut shown) = image.stream(id) else {
+        return Ok(None);
+    };
+    let entry = shown.entry;
+    let name = format!("{}/{}", entry.account, entry.name);
+    let mut problems = Vec::new();
+    let ledger = ledger.unwrap_or_else(|| {
+        problems.push("what it has lost makes no sense".to_owned());
+        Ledger::default()
+    });
+    let mut held = None;
+    if let Some(stream) = &mut shown.stream {
+        match read(stream, top) {
+            Ok(read) => held = Some(read),
+            Err(error) => problems.push(error.message),
+        }
+    }
+    problems.extend(entry.offline.as_ref().map(ToString::to_string));
+    let readable = held.is_some();
+    let held = held.unwrap_or_else(|| {
+        let mut held = Held::default();
+        if let Some(saved) = &saved {
+            (held.state.last_seq, held.state.last_time) = (saved.last, saved.last_time);
+            held.state.first_seq = if saved.last == 0 { 0 } else { saved.last + 1 };
+        }
+        held
+    });
+    let stream = shown.stream.as_deref();
+    let log_last = saved.as_ref().map_or(0, |saved| saved.log_last);
+    let is_noted = stream.is_none_or(|stream| is_noted(&ledger, stream, log_last));
+    let is_settled = |line: &&String| ledger.places().contains(&relative(told.root, line));
+    let places = stream.map_or(&[][..], Stream::damaged_places);
+    let (settled, places): (Vec<_>, Vec<_>) = places.iter().partition(is_settled);
+    let tell = |line: &String| format!("stream {name}: {line}");
+    told.settled.extend(settled.into_iter().map(tell));
+    told.problems.extend(places.iter().copied().chain(&problems).map(tell));
+    let extent = stream.map(|stream| stream.log_reader().extent());
+    let damaged = extent.map_or(0, |extent| extent.damaged);
+    let StreamEntry { settings, shard, .. } = *entry;
+    Ok(Some(StreamReport {
+        log: id.to_string(),
+        shard,
+        backend: settings.backend.to_string(),
+        durability: durability(settings.durability),
+        compression: match settings.compression {
+            Compression::None => "none",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+        }
+        .to_owned(),
+        index: match settings.index {
+            IndexKind::Resident => "resident",
+            IndexKind::Paged => "paged",
+        }
+        .to_owned(),
+        subject_filters: entry.config.subjects.clone(),
+        created: entry.created,
+        first_seq: held.state.first_seq,
+        last_seq: held.state.last_seq,
+        first_time: held.state.first_time,
+        last_time: held.state.last_time,
+        messages: held.state.messages,
+        bytes: held.state.bytes,
+        disk_bytes: extent.map_or(0, |extent| extent.disk_bytes),
+        subjects: held.state.num_subjects,
+        top_subjects: held.top,
+        consumers: held.consumers,
+        damaged,
+        damaged_unsettled: match ledger.unsettled() == 0 && is_noted {
+            true => 0,
+            false => damaged,
+        },
+        lost: losses(&ledger),
+        lost_messages: ledger.messages(),
+        lost_unsettled: ledger.unsettled(),
+        places_to_settle: if is_noted { places.len() as u64 } else { 0 },
+        torn_bytes: stream.map_or(0, Stream::torn_bytes),
+        journal_tail: tail,
+        readable,
+        account: entry.account.to_string(),
+        name: entry.name.to_string(),
+    }))
 }
 
-impl Shard {
-    /// Takes up a stream of a checkpoint, or one that the journal makes.
-    pub fn insert(&mut self, snapshot: StreamSnapshot, from_journal: bool, backends: &mut Backends) {
-        let id = LogId(snapshot.id);
-        let stream = Stream::open(snapshot, from_journal, backends);
-        self.streams.insert(id, stream);
-    }
+fn read(stream: &mut Stream, top: Option<usize>) -> Result<Held> {
+    let state = stream.state()?;
+    let top = top.map(|top| top_subjects(stream, top)).transpose()?;
+    let names = stream.consumer_names();
+    // Nothing that a time decides is shown.
+    let infos = names.iter().filter_map(|name| stream.consumer_info(name, 0));
+    Ok(Held {
+        state,
+        top,
+        consumers: infos.map(consumer).collect(),
+    })
+}
 
-    /// Applies a journal record. Answers whether it is newer than the checkpoint.
-    pub fn apply(
-        &mut self,
-        position: Seq,
-        id: LogId,
-        command: Command,
-        backends: &mut Backends,
-        problems: &mut Vec<String>,
-    ) -> bool {
-        let (position, command) = command.first_written(position);
-        match command {
-            Command::CreateStream { ref json } => {
-                if self.streams.contains_key(&id) {
-                    return false;
-                }
-                let Some(snapshot) = parse(json, position, problems) else {
-                    return true;
-                };
-                self.insert(snapshot, true, backends);
-            }
-            Command::DeleteStream => {
-                self.deleted.insert(id);
-                return self.streams.remove(&id).is_some();
-            }
-            _ if !self.streams.contains_key(&id) => return false,
-            _ => {}
+fn consumer(info: ConsumerInfo) -> ConsumerReport {
+    ConsumerReport {
+        name: info.name.consumer.to_string(),
+        durable: info.config.is_durable(),
+        deliver_subject: info.config.is_push().then(|| info.config.deliver_subject.clone()),
+        filters: info.config.filters().into_iter().map(Into::into).collect(),
+        ack_policy: match info.config.ack_policy {
+            AckPolicy::None => "none",
+            AckPolicy::All => "all",
+            AckPolicy::Explicit => "explicit",
+            AckPolicy::FlowControl => "flow_control",
         }
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return false;
-        };
-        // The stream's own creation is numbered 0 in what the journal says of it.
-        if position <= stream.snapshot.position {
-            return false;
-        }
-        stream.apply(position, command);
-        true
+        .to_owned(),
+        created: info.created,
+        delivered: position(info.delivered),
+        ack_floor: position(info.ack_floor),
+        ack_pending: info.num_ack_pending,
+        redelivered: info.num_redelivered,
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(json: &[u8], position: Seq, problems: &mut Vec<String>) -> Option<T> {
-    match serde_json::from_slice(json) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            problems.push(format!("journal record {position}: its JSON makes no sense: {error}"));
-            None
-        }
-    }
-}
-
-impl Stream {
-    fn open(mut snapshot: StreamSnapshot, from_journal: bool, backends: &mut Backends) -> Self {
-        let consumers = std::mem::take(&mut snapshot.consumers);
-        let mut stream = Self {
-            consumers: consumers
-                .into_iter()
-                .map(|consumer| (consumer.serial, Consumer::new(consumer)))
-                .collect(),
-            log: None,
-            readable: true,
-            torn_bytes: 0,
-            changes: Changes::default(),
-            tail: TailReport::default(),
-            places: Vec::new(),
-            problems: Vec::new(),
-            snapshot,
-        };
-        let settings = &stream.snapshot.settings;
-        let options = log_options(&stream.snapshot);
-        let id = LogId(stream.snapshot.id);
-        let opened = backends.open(settings.backend, id, &options);
-        let problem = match opened {
-            Ok(Some((log, recovery))) => {
-                stream.places = recovery.damage;
-                stream.torn_bytes = recovery.torn_bytes;
-                stream.log = Some(log);
-                None
-            }
-            // The journal comes first: its log may not have been made.
-            Ok(None) if from_journal => None,
-            Ok(None) => Some(format!("its log {id} is missing from the {} backend", settings.backend)),
-            Err(error) => Some(error.message),
-        };
-        if let Some(problem) = problem {
-            stream.readable = false;
-            stream.problems.push(problem);
-        }
-        let in_log = stream.log.as_ref().map_or(0, |log| log.reader().extent().last);
-        stream.changes.last = stream
-            .snapshot
-            .last
-            .max(in_log)
-            .max(stream.snapshot.config.first_seq.saturating_sub(1));
-        stream.changes.last_time = stream.snapshot.last_time;
-        stream
-    }
-
-    pub fn log_id(&self) -> LogId {
-        LogId(self.snapshot.id)
-    }
-
-    pub fn account(&self) -> &str {
-        &self.snapshot.account
-    }
-
-    pub fn name(&self) -> &str {
-        &self.snapshot.name
-    }
-
-    /// The account and the name.
-    pub fn full_name(&self) -> String {
-        format!("{}/{}", self.snapshot.account, self.snapshot.name)
-    }
-
-    fn apply(&mut self, position: Seq, command: Command) {
-        self.snapshot.position = position;
-        let (tail, problems) = (&mut self.tail, &mut self.problems);
-        tail.commands += 1;
-        match command {
-            Command::Publish { seq, time, head, body } => {
-                tail.publishes += 1;
-                tail.unwritten += u64::from(seq > self.changes.last);
-                self.changes.publish(seq, time, &head, body.len());
-            }
-            Command::Remove { first, seqs } => {
-                tail.removals += 1;
-                self.changes.remove(first, &seqs);
-            }
-            Command::Raise { last, time, .. } => {
-                tail.removals += 1;
-                self.changes.raise(last, time);
-            }
-            Command::Delivered {
-                consumer,
-                first_delivery,
-                seqs,
-                ..
-            } => {
-                tail.progress += 1;
-                if let Some(consumer) = self.consumers.get_mut(&consumer) {
-                    consumer.delivered(first_delivery, &seqs);
-                }
-            }
-            Command::Deferred { .. } => tail.progress += 1,
-            Command::GivenUp { consumer, seqs } => {
-                tail.progress += 1;
-                if let Some(consumer) = self.consumers.get_mut(&consumer) {
-                    consumer.given_up(&seqs);
-                }
-            }
-            Command::ResetConsumer { consumer, seq } => {
-                tail.progress += 1;
-                if let Some(consumer) = self.consumers.get_mut(&consumer) {
-                    consumer.reset(seq);
-                }
-            }
-            Command::Placed { consumer, place, gone } => {
-                tail.progress += 1;
-                if let Some(consumer) = self.consumers.get_mut(&consumer) {
-                    consumer.placed(place, &gone);
-                }
-            }
-            Command::Acked { consumer, seqs } => {
-                tail.progress += 1;
-                if let Some(consumer) = self.consumers.get_mut(&consumer) {
-                    consumer.acked(&seqs);
-                }
-            }
-            Command::UpdateStream { json } => {
-                tail.configuration += 1;
-                if let Some((config, settings)) = parse::<(StreamConfig, Settings)>(&json, position, problems) {
-                    self.snapshot.config = config;
-                    self.snapshot.settings = settings;
-                }
-            }
-            Command::CreateConsumer { json } => {
-                tail.configuration += 1;
-                if let Some(snapshot) = parse::<ConsumerSnapshot>(&json, position, problems) {
-                    let serial = snapshot.serial;
-                    self.consumers.entry(serial).or_insert_with(|| Consumer::new(snapshot));
-                }
-            }
-            Command::UpdateConsumer { consumer, json } => {
-                tail.configuration += 1;
-                if let Some(config) = parse::<ConsumerConfig>(&json, position, problems)
-                    && let Some(consumer) = self.consumers.get_mut(&consumer)
-                {
-                    consumer.config = config;
-                }
-            }
-            Command::DeleteConsumer { consumer } => {
-                tail.configuration += 1;
-                self.consumers.remove(&consumer);
-            }
-            Command::CreateStream { .. } | Command::DeleteStream => tail.configuration += 1,
-            Command::Together { .. } | Command::Copied { .. } | Command::Removing { .. } => {}
-            // Unpacked where it was read.
-            Command::Moved { .. } => {}
-        }
-    }
-
-    /// Reads the heads of all messages and tells what there is. `top` is how many subjects are listed.
-    pub fn report(
-        mut self,
-        top: Option<usize>,
-        ledger: &Ledger,
-        progress: &mut dyn FnMut(Progress<'_>),
-        told: &mut Told<'_>,
-    ) -> StreamReport {
-        let mut counts = Counts::default();
-        let awaited: BTreeSet<Seq> = self.consumers.values().flat_map(Consumer::pending).collect();
-        let mut awaited_live = BTreeSet::new();
-        let scanned = self.scan(progress, &mut |message| {
-            counts.add(message);
-            if awaited.contains(&message.seq) {
-                awaited_live.insert(message.seq);
-            }
-        });
-        if let Err(error) = scanned {
-            self.readable = false;
-            self.problems.push(error.message);
-        }
-        if self.readable {
-            for consumer in self.consumers.values_mut() {
-                consumer.forget_all_but(&awaited_live);
-            }
-        }
-        let mut top_subjects = None;
-        if let Some(top) = top {
-            let mut naming = counts.subjects.naming(top);
-            let named = self.scan(progress, &mut |message| naming.see(message.subject));
-            if let Err(error) = named {
-                self.problems.push(error.message);
-            }
-            top_subjects = Some(naming.finish());
-        }
-        let name = self.full_name();
-        let log = self.log.as_deref();
-        let is_noted = log.is_none_or(|log| is_noted(ledger, log, self.snapshot.log_last));
-        let is_settled = |line: &String| ledger.places().contains(&relative(told.root, line));
-        let (settled, places): (Vec<_>, Vec<_>) = std::mem::take(&mut self.places).into_iter().partition(is_settled);
-        let tell = |line: &String| format!("stream {name}: {line}");
-        told.settled.extend(settled.iter().map(tell));
-        told.problems.extend(places.iter().chain(&self.problems).map(tell));
-        let extent = self.log.as_ref().map(|log| log.reader().extent());
-        let damaged = extent.map_or(0, |extent| extent.damaged);
-        let last = self.changes.last;
-        let snapshot = self.snapshot;
-        let mut consumers: Vec<_> = self.consumers.values().map(Consumer::report).collect();
-        consumers.sort_by(|a, b| a.name.cmp(&b.name));
-        StreamReport {
-            log: LogId(snapshot.id).to_string(),
-            shard: snapshot.shard,
-            backend: snapshot.settings.backend.to_string(),
-            durability: durability(snapshot.settings.durability),
-            compression: match snapshot.settings.compression {
-                Compression::None => "none",
-                Compression::Lz4 => "lz4",
-                Compression::Zstd => "zstd",
-            }
-            .to_owned(),
-            index: match snapshot.settings.index {
-                IndexKind::Resident => "resident",
-                IndexKind::Paged => "paged",
-            }
-            .to_owned(),
-            subject_filters: snapshot.config.subjects,
-            created: snapshot.created,
-            first_seq: match counts.first {
-                Some((seq, _)) => seq,
-                None if last == 0 => 0,
-                None => last + 1,
-            },
-            last_seq: last,
-            first_time: counts.first.map(|(_, time)| time),
-            last_time: counts.last_time.max(self.changes.last_time),
-            messages: counts.messages,
-            bytes: counts.bytes,
-            disk_bytes: extent.map_or(0, |extent| extent.disk_bytes),
-            subjects: counts.subjects.len(),
-            top_subjects,
-            consumers,
-            damaged,
-            damaged_unsettled: match ledger.unsettled() == 0 && is_noted {
-                true => 0,
-                false => damaged,
-            },
-            lost: losses(ledger),
-            lost_messages: ledger.messages(),
-            lost_unsettled: ledger.unsettled(),
-            places_to_settle: if is_noted { places.len() as u64 } else { 0 },
-            torn_bytes: self.torn_bytes,
-            journal_tail: self.tail,
-            readable: self.readable,
-            account: snapshot.account,
-            name: snapshot.name,
-        }
-    }
-
-    /// Visits the live messages in order.
-    fn scan(&self, progress: &mut dyn FnMut(Progress<'_>), visit: &mut dyn FnMut(Seen<'_>)) -> Result<()> {
-        if let Some(log) = &self.log {
-            let reader = log.reader();
-            let name = self.full_name();
-            let of = reader.extent().count;
-            let mut done = 0;
-            reader.scan(0..=Seq::MAX, Want::Heads, Direction::Forward, &mut |record| {
-                done += 1;
-                if done % PROGRESS_STEP == 0 {
-                    progress(Progress {
-                        stream: &name,
-                        done,
-                        of,
-                    });
-                }
-                if !self.changes.is_gone(record.seq) {
-                    visit(Seen {
-                        seq: record.seq,
-                        time: record.time,
-                        subject: subject_of(record.head),
-                        bytes: record_bytes(record.head.len(), record.body_len as usize),
-                    });
-                }
-                ControlFlow::Continue(())
-            })?;
-        }
-        for (seq, message) in &self.changes.unwritten {
-            visit(Seen {
-                seq: *seq,
-                time: message.time,
-                subject: &message.subject,
-                bytes: message.bytes,
-            });
-        }
-        Ok(())
+fn position(pair: SeqPair) -> Position {
+    Position {
+        consumer_seq: pair.consumer,
+        stream_seq: pair.stream,
     }
 }
 
@@ -421,26 +179,6 @@ fn losses(ledger: &Ledger) -> Vec<LossReport> {
         settled: loss.settled || ledger.unsettled() == 0,
     });
     losses.collect()
-}
-
-/// What a scan adds up.
-#[derive(Default)]
-struct Counts {
-    messages: u64,
-    bytes: u64,
-    first: Option<(Seq, NanoTime)>,
-    last_time: Option<NanoTime>,
-    subjects: Subjects,
-}
-
-impl Counts {
-    fn add(&mut self, message: Seen<'_>) {
-        self.messages += 1;
-        self.bytes += message.bytes;
-        self.first.get_or_insert((message.seq, message.time));
-        self.last_time = Some(message.time);
-        self.subjects.add(message.subject);
-    }
 }
 
 /// As the stream's metadata says it.

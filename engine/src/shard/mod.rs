@@ -15,12 +15,13 @@ pub mod label;
 mod moving;
 mod offline;
 pub(crate) mod recover;
-mod restore;
+pub(crate) mod restore;
 mod room;
 mod runner;
+mod shown;
 pub mod snapshot;
 mod steps;
-mod suspended;
+pub(crate) mod suspended;
 pub(crate) mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -415,8 +416,7 @@ impl Shard {
     }
 
     /// Its journal, to read.
-    #[cfg(feature = "conformance")]
-    pub fn journal_reader(&self) -> Arc<dyn crate::backend::LogReader> {
+    pub(crate) fn journal_reader(&self) -> Arc<dyn crate::backend::LogReader> {
         self.journal.reader()
     }
 

@@ -448,6 +448,7 @@ impl Shard {
         };
         self.env.catalogue.remove(&account, &name, id);
         if self.env.is_reading() {
+            self.unremoved.push((id, settings));
             return Ok(true);
         }
         // The process that wrote it may have come no further: the log may go only once the deletion is on disk.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::backend::{Backend, KvWrite};
+use crate::backend::{Backend, Kv, KvWrite};
 use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Result};
 use crate::headers;
@@ -237,26 +237,33 @@ impl InTurn<'_, '_> {
     }
 }
 
+/// The logs that the next start removes, unless a stream has them, and what is noted of each.
+pub(crate) fn unfinished(kv: &dyn Kv) -> Result<Vec<(LogId, Bytes)>> {
+    let mut found = Vec::new();
+    kv.scan(RESTORING_PREFIX, None, &mut |name, value| {
+        let id = std::str::from_utf8(&name[RESTORING_PREFIX.len()..]).ok();
+        match id.and_then(|id| id.parse::<LogId>().ok()) {
+            Some(id) => found.push((id, Bytes::copy_from_slice(value))),
+            None => {
+                tracing::error!(key = ?Bytes::copy_from_slice(name), "names no log of a restore, and is left as it is")
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
 impl Shard {
-    /// Whether a log is that of a restore which goes on.
-    pub(crate) fn is_restoring(&self, id: LogId) -> bool {
-        self.restoring.contains_key(&id)
+    /// Whether a log is that of a restore which goes on, or of a stream that was deleted.
+    pub(crate) fn knows_log(&self, id: LogId) -> bool {
+        self.restoring.contains_key(&id) || self.unremoved.iter().any(|(gone, _)| *gone == id)
     }
 
     /// Removes what restores left behind that a crash broke off. All shards are open, or were before this one: a log
     /// goes only if no stream of any shard has it.
     pub(crate) fn drop_unfinished(&mut self) -> Result<()> {
         let kv = self.env.backend(BackendKind::Segment)?.kv();
-        let mut found = Vec::new();
-        kv.scan(RESTORING_PREFIX, None, &mut |name, value| {
-            let id = std::str::from_utf8(&name[RESTORING_PREFIX.len()..]).ok();
-            match id.and_then(|id| id.parse::<LogId>().ok()) {
-                Some(id) => found.push((id, Bytes::copy_from_slice(value))),
-                None => tracing::error!(key = ?Bytes::copy_from_slice(name), "names no log of a restore, and is left as it is"),
-            }
-            ControlFlow::Continue(())
-        })?;
-        for (id, value) in found {
+        for (id, value) in unfinished(kv.as_ref())? {
             let (shard, settings) = match crate::json::from_json::<(usize, Settings)>(&value) {
                 Ok(found) => found,
                 Err(error) => {

@@ -12,7 +12,7 @@ use crate::shard::emit::Event;
 use crate::shard::offline::{but_for_room, contained};
 use crate::shard::recover::{journal_id, load_stream, settle};
 use crate::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
-use crate::store::{ClosedLog, Environment, ReadLog, SKIPPED_IDS, StreamEntry};
+use crate::store::{ClosedLog, Environment, SKIPPED_IDS, StreamEntry};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime, Nanos, SECOND};
@@ -158,6 +158,7 @@ impl Shard {
             return false;
         };
         self.offline = std::mem::take(&mut read.offline);
+        self.unremoved = std::mem::take(&mut read.unremoved);
         for (_, stream) in std::mem::take(&mut read.streams) {
             self.freeze(stream, why);
         }
@@ -255,25 +256,41 @@ fn reason(number: usize, cause: Option<&str>, error: &Error) -> Arc<str> {
 /// Opens a shard for reading only; answers whether its journal could be read, too.
 fn read_streams(number: usize, env: &Arc<Environment>, why: &Arc<str>, now: NanoTime) -> Option<(Shard, bool)> {
     let read = env.to_read(why)?;
-    let opened = contained(|| {
-        let root = read.backend(BackendKind::Segment)?;
-        let existing = LogOptions {
-            existing: true,
-            ..LogOptions::default()
-        };
-        match root.open(journal_id(number), &existing) {
-            Ok((journal, recovery)) => Ok((Shard::open_on(number, read.clone(), journal, &recovery, now)?, true)),
-            Err(error) => {
-                tracing::warn!(
-                    shard = number,
-                    "what its streams have is read without the journal: {error}"
-                );
-                let (nothing, recovery) = (ReadLog::of_nothing(why), Recovery::default());
-                Ok((Shard::open_on(number, read.clone(), nothing, &recovery, now)?, false))
-            }
-        }
-    });
+    let opened = contained(|| open_to_read(number, &read, now));
     opened
+        .map(|(shard, journal)| (shard, journal.is_ok()))
         .inspect_err(|error| tracing::warn!(shard = number, "its streams cannot be read meanwhile: {error}"))
         .ok()
+}
+
+/// Opens a shard by an environment that only reads; and says what opening its journal found. Without one, its streams are as the
+/// last checkpoint has them.
+///
+/// # Errors
+/// If the catalogue cannot be read.
+pub(crate) fn open_to_read(number: usize, read: &Arc<Environment>, now: NanoTime) -> Result<(Shard, Result<Recovery>)> {
+    let root = read.backend(BackendKind::Segment)?;
+    let existing = LogOptions {
+        existing: true,
+        ..LogOptions::default()
+    };
+    let id = journal_id(number);
+    match root.open(id, &existing) {
+        Ok((journal, recovery)) => {
+            let shard = Shard::open_on(number, read.clone(), journal, &recovery, now)?;
+            Ok((shard, Ok(recovery)))
+        }
+        Err(error) => {
+            tracing::warn!(
+                shard = number,
+                "what its streams have is read without the journal: {error}"
+            );
+            let nothing = Recovery {
+                created: !root.list()?.contains(&id),
+                ..Recovery::default()
+            };
+            let shard = Shard::open_on(number, read.clone(), read.no_log(), &nothing, now)?;
+            Ok((shard, Err(error)))
+        }
+    }
 }

@@ -194,6 +194,15 @@ impl Catalogue {
         self.findings.read().values().take(FINDINGS_MAX).cloned().collect()
     }
 
+    /// All of them by key.
+    pub(crate) fn keyed_findings(&self) -> Vec<(String, Finding)> {
+        let findings = self.findings.read();
+        findings
+            .iter()
+            .map(|(key, finding)| (key.clone(), finding.clone()))
+            .collect()
+    }
+
     /// How many findings there are: for a metric.
     pub fn finding_count(&self) -> usize {
         self.findings.read().len()

@@ -16,7 +16,7 @@ use crate::shard::errand::Errands;
 use crate::shard::label::LogLabel;
 use crate::store::read_log::ReadLog;
 use crate::store::renewal::Renewal;
-use crate::store::{Catalogue, Clock, OpenBackend, Pools, StoreOptions};
+use crate::store::{Catalogue, Clock, OpenBackend, OpeningProgress, Pools, StoreOptions};
 use crate::stream::message::{has_life, life_in};
 use crate::stream::messages::{Identity, Messages};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
@@ -26,13 +26,16 @@ use crate::types::{LogId, NanoTime, Seq};
 /// Memory for the subjects of one paged index.
 const PAGED_CACHE_BYTES: usize = 8 << 20;
 
+/// Records between two words of progress.
+const PROGRESS_STEP: u64 = 16 << 10;
+
 /// What the shards of a store share.
 pub(crate) struct Environment {
     open: Arc<OpenBackend>,
     /// Opens backends to look at what they hold.
     read: Option<Arc<OpenBackend>>,
-    /// Why nothing is written, if all is opened only to be read.
-    reading: Option<Arc<str>>,
+    /// How all is opened only to be read, if it is: nothing is written then.
+    reading: Option<Reading>,
     opened: Mutex<HashMap<BackendKind, Arc<dyn Backend>>>,
     /// Held while one is being opened.
     opening: Mutex<()>,
@@ -52,6 +55,16 @@ pub(crate) struct Environment {
     pub still: bool,
     pub segment_bytes: u64,
     pub errands: Errands,
+    progress: Option<OpeningProgress>,
+}
+
+/// A way of opening a store that writes nothing.
+struct Reading {
+    /// What writes are refused with.
+    why: Arc<str>,
+    /// Whether a server or a program runs on the store, and this shares its catalogue. If not, this is an
+    /// [`Image`](crate::image::Image): it tells what it finds in a catalogue of its own, and decides nothing.
+    beside: bool,
 }
 
 /// What is known of a stream's log before it is opened.
@@ -66,10 +79,28 @@ pub(crate) struct KnownLog {
 impl Environment {
     /// With nothing opened yet.
     pub fn new(open: OpenBackend, options: StoreOptions, errands: Errands) -> Arc<Self> {
+        Self::opened_with(open, options, errands, None)
+    }
+
+    /// That of an image.
+    pub fn of_image(read: OpenBackend, clock: Clock, progress: Option<OpeningProgress>) -> Arc<Self> {
+        let reading = Reading {
+            why: "a store that is only looked at is not written".into(),
+            beside: false,
+        };
+        let options = StoreOptions {
+            progress,
+            still: true,
+            ..StoreOptions::new(clock)
+        };
+        Self::opened_with(read, options, Errands::default(), Some(reading))
+    }
+
+    fn opened_with(open: OpenBackend, options: StoreOptions, errands: Errands, reading: Option<Reading>) -> Arc<Self> {
         Arc::new(Self {
             open: Arc::new(open),
             read: options.read.map(Arc::new),
-            reading: None,
+            reading,
             opened: Mutex::default(),
             opening: Mutex::default(),
             generation: AtomicU64::new(0),
@@ -85,6 +116,7 @@ impl Environment {
             still: options.still,
             segment_bytes: options.segment_bytes,
             errands,
+            progress: options.progress,
         })
     }
 
@@ -104,7 +136,10 @@ impl Environment {
         Some(Arc::new(Self {
             open: self.read.clone()?,
             read: None,
-            reading: Some(why.clone()),
+            reading: Some(Reading {
+                why: why.clone(),
+                beside: true,
+            }),
             opened: Mutex::new(opened),
             opening: Mutex::default(),
             generation: AtomicU64::new(0),
@@ -120,12 +155,27 @@ impl Environment {
             still: self.still,
             segment_bytes: self.segment_bytes,
             errands: Errands::default(),
+            progress: None,
         }))
     }
 
     /// Whether all is opened only to be read: nothing is written then, and nothing found is kept.
     pub fn is_reading(&self) -> bool {
         self.reading.is_some()
+    }
+
+    /// Whether this is that of an [`Image`](crate::image::Image).
+    pub fn is_image(&self) -> bool {
+        self.reading.as_ref().is_some_and(|reading| !reading.beside)
+    }
+
+    /// A log without records, where all is opened only to be read.
+    pub fn no_log(&self) -> Box<dyn Log> {
+        let why = self
+            .reading
+            .as_ref()
+            .map_or_else(|| "".into(), |reading| reading.why.clone());
+        ReadLog::of_nothing(&why)
     }
 
     /// A backend, opened if it was not yet.
@@ -163,10 +213,14 @@ impl Environment {
         all
     }
 
-    /// Tells of a finding that was not made before, and keeps it until it is settled; durable with the root's next sync. An
-    /// environment that only reads leaves it to the opening that keeps it.
+    /// Tells of a finding that was not made before, and keeps it until it is settled; durable with the root's next sync. Where
+    /// all is only read beside a store that runs, it is left to the opening that keeps it; an image has it in its catalogue alone.
     pub fn keep_finding(&self, key: &str, finding: Finding) -> Result<()> {
-        if self.is_reading() || self.catalogue.has_finding(key) {
+        if self.is_reading() && !self.is_image() || self.catalogue.has_finding(key) {
+            return Ok(());
+        }
+        if self.is_image() {
+            self.catalogue.add_finding(key, finding);
             return Ok(());
         }
         tracing::error!("{finding}");
@@ -229,7 +283,7 @@ impl Environment {
         };
         let opened = backend.open(who.id, &options);
         let (log, recovery) = match &self.reading {
-            Some(why) => ReadLog::of(opened, log.existing, why)?,
+            Some(reading) => ReadLog::of(opened, log.existing, &reading.why)?,
             None => opened?,
         };
         if let Some(label) = &recovery.label {
@@ -241,10 +295,15 @@ impl Environment {
         for damage in &recovery.damage {
             tracing::error!(stream = %who.name, "damaged: {damage}");
         }
-        let index = open_index(&who, backend.as_ref(), log.as_ref())?;
+        let progress = self.progress.as_ref();
+        let index = open_index(&who, backend.as_ref(), log.as_ref(), progress)?;
         let stats = self.pools.stats(who.config.storage);
         let mut messages = Messages::open(who, log, index, last, last_time)?;
         messages.revived = recovery.revived;
+        if self.is_image() {
+            messages.places = recovery.damage;
+            messages.torn_bytes = recovery.torn_bytes;
+        }
         Ok(Stream::new(messages, &self.batches, stats))
     }
 }
@@ -269,7 +328,12 @@ pub(crate) fn remove_log(backend: &dyn Backend, id: LogId, settings: &Settings) 
 }
 
 /// Opens the index that a stream's settings ask for, with what its log holds.
-fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -> Result<Index> {
+fn open_index(
+    who: &Identity,
+    backend: &dyn Backend,
+    log: &dyn Log,
+    progress: Option<&OpeningProgress>,
+) -> Result<Index> {
     let reader = log.reader();
     if who.settings.index == IndexKind::Paged {
         let records = Records { subject_of, ending_of };
@@ -279,11 +343,18 @@ fn open_index(who: &Identity, backend: &dyn Backend, log: &dyn Log) -> Result<In
     let mut outcome = Ok(());
     // Reading bodies has to wait for the end of the scan.
     let mut mortal = Vec::new();
+    let (mut done, of) = (0u64, reader.extent().count);
     reader.scan(
         0..=crate::types::Seq::MAX,
         crate::backend::Want::Heads,
         crate::backend::Direction::Forward,
         &mut |entry| {
+            done += 1;
+            if done.is_multiple_of(PROGRESS_STEP)
+                && let Some(progress) = progress
+            {
+                progress(&who.name, done, of);
+            }
             outcome = index.add(entry.seq, subject_of(entry.head));
             if has_life(entry.head) {
                 mortal.push((entry.seq, entry.time, entry.head.to_vec()));

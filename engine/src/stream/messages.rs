@@ -68,6 +68,10 @@ pub(crate) struct Messages {
     pub track_removed: bool,
     /// Why messages that had been removed may be there again, as opening the log found; until that is told.
     pub revived: Option<String>,
+    /// Damaged places that opening the log found, and bytes of an unfinished write that it left out; of an
+    /// [`Image`](crate::image::Image) only, elsewhere they were told.
+    pub places: Vec<String>,
+    pub torn_bytes: u64,
     /// Records that could not be read.
     damage: RefCell<Damage>,
     log: Box<dyn Log>,
@@ -134,6 +138,8 @@ impl Messages {
             removed: Vec::new(),
             track_removed: false,
             revived: None,
+            places: Vec::new(),
+            torn_bytes: 0,
             damage: RefCell::default(),
             log,
             reader,
@@ -230,7 +236,6 @@ impl Messages {
     }
 
     /// Its log, to read.
-    #[cfg(feature = "conformance")]
     pub fn reader(&self) -> &Arc<dyn LogReader> {
         &self.reader
     }

@@ -34,6 +34,7 @@ pub mod settings;
 mod sourcing;
 pub mod sourcing_rules;
 mod staged;
+mod stored;
 mod tail;
 pub(crate) mod ttl;
 pub mod validate;

@@ -1,0 +1,65 @@
+//! `weir settle`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use weir_compaction::settle::{Which, settle};
+
+use super::Failure;
+
+/// Settle what was found lost: you have seen it, and the store goes on without.
+///
+/// Until then health tells of what the store's own bookkeeping lost, a journal that has a hole is kept, and counters whose newest
+/// message is lost take no more; `weir inspect` ends with 2, and shows the keys of what is not settled. What a server has not seen
+/// yet is settled after its next start.
+#[derive(Args)]
+#[command(
+    override_usage = "weir settle <STORE> <KEY>...\n       weir settle <STORE> --all",
+    after_help = "\
+Examples:
+  weir settle /var/lib/weir journal-0-00000000000000000017
+  weir settle /var/lib/weir lost-0000000000000100
+  weir settle /var/lib/weir --all
+
+Exit code: 0 they are settled, or with --all there was nothing to settle; 1 nothing is settled: wrong arguments, no store there, no
+such key, or a server has it open."
+)]
+pub struct SettleArgs {
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    store: PathBuf,
+    #[command(flatten)]
+    which: WhichArgs,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct WhichArgs {
+    /// The keys of the findings and losses, as `weir inspect` shows them in parentheses
+    #[arg(value_name = "KEY")]
+    keys: Vec<String>,
+    /// All that there are
+    #[arg(long)]
+    all: bool,
+}
+
+pub fn run(args: SettleArgs) -> Result<ExitCode, Failure> {
+    let which = match args.which.all {
+        true => Which::All,
+        false => Which::Keys(args.which.keys),
+    };
+    let mut out = io::stdout().lock();
+    let settled = settle(&args.store, &which)?;
+    for text in &settled {
+        writeln!(out, "Settled: {text}")?;
+    }
+    if settled.is_empty() {
+        writeln!(
+            out,
+            "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the store."
+        )?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,87 @@
+//! Opening a store to look at it: what every tool begins with that changes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use weir_backends::root::{Hold, StoreDir};
+use weir_backends::segment::SegmentBackend;
+use weir_engine::image::Image;
+use weir_engine::store::OpeningProgress;
+use weir_engine::stream::settings::BackendKind;
+use weir_engine::{Backend, Kind, LogId, NanoTime};
+
+use crate::error::{Error, Result};
+
+/// A store that is looked at; no server can open it meanwhile.
+pub(crate) struct Looking {
+    pub store: StoreDir,
+    pub image: Image,
+    /// What of the catalogue is damaged in one copy and whole in the other, one line each; what is lost in both is in the
+    /// image's findings.
+    pub mended: Vec<String>,
+    _hold: Hold,
+}
+
+impl Looking {
+    /// Opens the store in a directory: a server's store directory, or the folder `weir` in it. `progress` is told of the
+    /// reading of streams that takes long.
+    ///
+    /// # Errors
+    /// If there is no store, a server has it open, a later version wrote it, or its catalogue cannot be read at all.
+    pub fn at(path: &Path, progress: Option<OpeningProgress>) -> Result<Self> {
+        let not_a_store = || Error::NotAStore {
+            path: path.to_path_buf(),
+        };
+        let store = StoreDir::find(path).ok_or_else(not_a_store)?;
+        let hold = store.hold().map_err(|error| match error.kind {
+            Kind::Busy => Error::InUse(error),
+            _ => Error::Unreadable(error),
+        })?;
+        let folder = store.folder(BackendKind::Segment).ok_or_else(not_a_store)?;
+        let root = Arc::new(SegmentBackend::open_read_only(&folder).map_err(Error::Unreadable)?);
+        let lost = root.lost();
+        let damage = root.kv_damage().into_iter();
+        let mended = damage.filter(|line| !lost.contains(line)).collect();
+        let others = store.clone();
+        let open = move |kind| match kind {
+            BackendKind::Segment => Ok(root.clone() as Arc<dyn Backend>),
+            kind => others.open_read_only(kind),
+        };
+        let image = Image::open(Box::new(open), &store.there(), now(), progress).map_err(|error| match error.kind {
+            Kind::Unsupported => Error::Newer(error),
+            _ => Error::Unreadable(error),
+        })?;
+        Ok(Self {
+            store,
+            image,
+            mended,
+            _hold: hold,
+        })
+    }
+
+    /// The streams of that name, in whatever account, or all; by account and name.
+    ///
+    /// # Errors
+    /// If there is none of the wanted name.
+    pub fn streams(&self, wanted: Option<&str>) -> Result<Vec<LogId>> {
+        let entries = self.image.entries();
+        let found = entries
+            .iter()
+            .filter(|entry| wanted.is_none_or(|name| *entry.name == *name));
+        let found: Vec<LogId> = found.map(|entry| entry.id).collect();
+        match wanted {
+            Some(wanted) if found.is_empty() => Err(Error::NoSuchStream {
+                wanted: wanted.to_owned(),
+                there: entries.iter().map(|entry| entry.name.to_string()).collect(),
+            }),
+            _ => Ok(found),
+        }
+    }
+}
+
+/// The time of the day, in nanoseconds since the Unix epoch.
+pub(crate) fn now() -> NanoTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    NanoTime::try_from(since.as_nanos()).unwrap_or(NanoTime::MAX)
+}

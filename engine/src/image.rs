@@ -1,0 +1,264 @@
+//! A store as it stands on disk, opened to be looked at: what tools work on.
+//!
+//! Catalogue, journals and logs are read by the very steps of a start, so that what a tool shows is what a server would
+//! serve, and what it finds is what a server would find. Only that nothing is written, and nothing decided: messages that
+//! became too old meanwhile are still there. What the journals hold beyond the logs is kept in memory, a checkpoint's worth for
+//! each shard.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::backend::{Backend, Kv, LogReader, Recovery};
+use crate::error::{Error, Kind, Result};
+use crate::finding::{FINDING_PREFIX, Finding};
+use crate::orphans::look_for_orphans;
+use crate::shard::Shard;
+use crate::shard::holes::{covered_key, covered_of};
+use crate::shard::recover::journal_id;
+use crate::shard::restore::unfinished;
+use crate::shard::snapshot::{STREAM_PREFIX, StoreSnapshot, StreamSnapshot, ledger_key, stream_key};
+use crate::shard::suspended::open_to_read;
+use crate::store::{
+    Environment, FIRST_STREAM_ID, OpenBackend, OpeningProgress, SHARDS_MAX, StreamEntry, read_store, take_findings,
+};
+use crate::stream::Stream;
+use crate::stream::ledger::Ledger;
+use crate::stream::settings::BackendKind;
+use crate::types::{LogId, NanoTime, Seq};
+
+/// The store.
+pub struct Image {
+    env: Arc<Environment>,
+    format: Option<StoreSnapshot>,
+    shards: Vec<Shard>,
+    journals: Vec<Result<Recovery>>,
+    /// The keys of findings that servers made, and the keys of those that are settled.
+    kept: Kept,
+    /// What of the catalogue makes no sense, one line each.
+    problems: Vec<String>,
+}
+
+#[derive(Default)]
+struct Kept {
+    open: Vec<String>,
+    settled: Vec<String>,
+}
+
+/// A stream of an image.
+pub struct ImageStream<'a> {
+    /// As the catalogue shows it; if it is offline, with the reason.
+    pub entry: Arc<StreamEntry>,
+    /// The stream; `None` if it is offline and nothing of it can be read.
+    pub stream: Option<&'a mut Stream>,
+}
+
+/// What an image has of a shard's journal.
+pub struct ImageJournal {
+    /// Reads it.
+    pub reader: Arc<dyn LogReader>,
+    /// What opening it found.
+    pub recovery: Recovery,
+    /// Up to which record checkpoints cover it, if they say so.
+    pub covered: Option<Seq>,
+}
+
+impl Kept {
+    fn read(kv: &dyn Kv, problems: &mut Vec<String>) -> Result<Self> {
+        let mut kept = Self::default();
+        kv.scan(FINDING_PREFIX, None, &mut |key, value| {
+            let key = String::from_utf8_lossy(&key[FINDING_PREFIX.len()..]).into_owned();
+            match crate::json::from_json::<Finding>(value) {
+                Ok(finding) if finding.settled => kept.settled.push(key),
+                Ok(_) => kept.open.push(key),
+                Err(error) => problems.push(format!("the finding {key} makes no sense: {error}")),
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(kept)
+    }
+}
+
+/// As many shards as what the store holds needs.
+fn shards_needed(root: &dyn Backend) -> Result<usize> {
+    let logs = root.list()?.into_iter().filter(|id| id.0 < FIRST_STREAM_ID);
+    let mut most = logs.map(|id| id.0 as usize).max().unwrap_or(0);
+    root.kv().scan(STREAM_PREFIX, None, &mut |_, value| {
+        if let Ok(snapshot) = StreamSnapshot::read(value, None) {
+            most = most.max(snapshot.shard.saturating_add(1));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(most)
+}
+
+impl Image {
+    /// Opens a store. `read` opens its backends without writing; `there` are those that have files. The caller keeps servers
+    /// out meanwhile. `now` is when what is found is said to be found.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read, or a later version wrote it. Of whatever else is wrong it is told: of streams in
+    /// [`Image::streams`], of journals in [`Image::journal`], of the rest in [`Image::findings`] and [`Image::problems`].
+    pub fn open(
+        read: OpenBackend,
+        there: &[BackendKind],
+        now: NanoTime,
+        progress: Option<OpeningProgress>,
+    ) -> Result<Self> {
+        let env = Environment::of_image(read, Arc::new(move || now), progress);
+        let mut problems = Vec::new();
+        let root = env.backend(BackendKind::Segment)?;
+        for &kind in there {
+            if let Err(error) = env.backend(kind) {
+                // Streams that need it are offline with that reason.
+                tracing::warn!("whether {kind} has logs that the catalogue does not is not known: {error}");
+            }
+        }
+        let kv = root.kv();
+        let format = match read_store(kv.as_ref()) {
+            Ok(Some(format)) => Some(format),
+            Ok(None) => {
+                problems.push("the record of the store's format version and shards is missing".to_owned());
+                None
+            }
+            Err(error) if error.kind == Kind::Unsupported => return Err(error),
+            Err(error) => {
+                let text = format!("the record of the store's format version and shards makes no sense: {error}");
+                problems.push(text);
+                None
+            }
+        };
+        let count = match &format {
+            Some(format) => format.shards,
+            None => shards_needed(root.as_ref())?,
+        };
+        let kept = Kept::read(kv.as_ref(), &mut problems)?;
+        take_findings(&env, now)?;
+        let (mut shards, mut journals) = (Vec::new(), Vec::new());
+        for number in 0..count.clamp(1, SHARDS_MAX) {
+            let (shard, journal) = open_to_read(number, &env, now)?;
+            shard.show_streams();
+            shards.push(shard);
+            journals.push(journal);
+        }
+        look_for_orphans(&env, &mut shards, now)?;
+        problems.extend(env.opened().iter().filter_map(|(_, backend)| backend.impaired()));
+        Ok(Self {
+            env,
+            format,
+            shards,
+            journals,
+            kept,
+            problems,
+        })
+    }
+
+    /// The version of what the engine wrote; `None` if the store's own record is missing or damaged.
+    pub fn format_version(&self) -> Option<u32> {
+        self.format.as_ref().map(|format| format.version)
+    }
+
+    /// How many shards, and so journals, there are.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// What of the catalogue or of a backend makes no sense, one line each.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// The streams, by account and name.
+    pub fn entries(&self) -> Vec<Arc<StreamEntry>> {
+        self.env.catalogue.all()
+    }
+
+    /// A stream.
+    pub fn stream(&mut self, id: LogId) -> Option<ImageStream<'_>> {
+        let entry = self.env.catalogue.by_id(id)?;
+        let shard = self.shards.get_mut(entry.shard)?;
+        let stream = shard.readable_stream(id);
+        Some(ImageStream { entry, stream })
+    }
+
+    /// What the last checkpoint has of a stream; `None` if it has nothing, or that makes no sense.
+    pub fn saved(&self, id: LogId) -> Result<Option<StreamSnapshot>> {
+        let json = self.kv()?.get(&stream_key(id))?;
+        Ok(json.and_then(|json| StreamSnapshot::read(&json, Some(id)).ok()))
+    }
+
+    /// What the last checkpoint has of what a stream has lost; `None` if that makes no sense.
+    pub fn saved_ledger(&self, id: LogId) -> Result<Option<Ledger>> {
+        Ok(match self.kv()?.get(&ledger_key(id))? {
+            Some(json) => Ledger::read(&json).ok(),
+            None => Some(Ledger::default()),
+        })
+    }
+
+    /// The journal of a shard.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub fn journal(&self, shard: usize) -> Result<ImageJournal> {
+        let missing = || Error::invalid(format!("there is no shard {shard}"));
+        let recovery = self.journals.get(shard).ok_or_else(missing)?.clone()?;
+        let covered = self.kv()?.get(&covered_key(shard))?;
+        Ok(ImageJournal {
+            reader: self.shards[shard].journal_reader(),
+            recovery,
+            covered: covered.as_deref().and_then(covered_of),
+        })
+    }
+
+    /// What is wrong with the store's own bookkeeping and not settled, by key: what servers found and kept, and what a start
+    /// would find now.
+    pub fn findings(&self) -> Vec<(String, Finding)> {
+        self.env.catalogue.keyed_findings()
+    }
+
+    /// Whether a server has found that, and kept it.
+    pub fn is_kept(&self, key: &str) -> bool {
+        self.kept.open.iter().any(|kept| kept == key)
+    }
+
+    /// Whether somebody has settled that.
+    pub fn is_settled(&self, key: &str) -> bool {
+        self.kept.settled.iter().any(|settled| settled == key)
+    }
+
+    /// The logs of the backends that were opened which neither a stream nor a shard has, and which the next start does not remove.
+    ///
+    /// # Errors
+    /// If a backend cannot list its logs.
+    pub fn orphans(&self) -> Result<Vec<(BackendKind, LogId)>> {
+        let streams = self.env.catalogue.all();
+        let unfinished = unfinished(self.kv()?.as_ref())?;
+        let owned = |id: LogId| {
+            (0..self.shards.len()).any(|shard| journal_id(shard) == id)
+                || streams.iter().any(|entry| entry.id == id)
+                || unfinished.iter().any(|(going, _)| *going == id)
+                || self.shards.iter().any(|shard| shard.knows_log(id))
+        };
+        let mut orphans = Vec::new();
+        for (kind, backend) in self.env.opened() {
+            let logs = backend.list()?.into_iter().filter(|id| !owned(*id));
+            orphans.extend(logs.map(|id| (kind, id)));
+        }
+        Ok(orphans)
+    }
+
+    /// A backend, opened to be read.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn backend(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
+        self.env.backend(kind)
+    }
+
+    /// The catalogue's key-value space.
+    ///
+    /// # Errors
+    /// If its backend cannot be opened; it was.
+    pub fn kv(&self) -> Result<Arc<dyn Kv>> {
+        Ok(self.env.backend(BackendKind::Segment)?.kv())
+    }
+}

@@ -1,0 +1,20 @@
+//! What an [`Image`](crate::image::Image) shows of a shard.
+
+use crate::shard::Shard;
+use crate::stream::Stream;
+use crate::types::LogId;
+
+impl Shard {
+    /// Puts the streams into the catalogue that are not offline; the others are there.
+    pub(crate) fn show_streams(&self) {
+        for stream in self.streams.values() {
+            self.env.catalogue.insert(stream, self.number);
+        }
+    }
+
+    /// A stream, if anything of it can be read.
+    pub(crate) fn readable_stream(&mut self, id: LogId) -> Option<&mut Stream> {
+        let online = self.streams.get_mut(&id);
+        online.or_else(|| self.offline.frozen(id))
+    }
+}
