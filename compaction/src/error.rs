@@ -91,6 +91,33 @@ pub enum Error {
         /// Why.
         error: weir_engine::Error,
     },
+    /// Several accounts have a stream of the wanted name.
+    #[error(
+        "the accounts {} each have a stream {name}: say which with --account",
+        list(accounts)
+    )]
+    WhichAccount {
+        /// The stream.
+        name: String,
+        /// The accounts.
+        accounts: Vec<String>,
+    },
+    /// Nothing of a stream can be read.
+    #[error("stream {name} is offline, and nothing of it can be read: {why}")]
+    Offline {
+        /// The stream.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// What was to be written cannot be.
+    #[error("{}: {error}", path.display())]
+    Output {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// What everything else depends on cannot be read.
     #[error("{0}")]
     Unreadable(weir_engine::Error),
@@ -107,7 +134,11 @@ impl Error {
     /// Whether what was to be read is damaged, and not only out of reach.
     pub fn is_damage(&self) -> bool {
         let broken = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
-        matches!(self, Self::Source { error, .. } if broken.contains(&error.kind()))
+        match self {
+            Self::Source { error, .. } => broken.contains(&error.kind()),
+            Self::Offline { .. } => true,
+            _ => false,
+        }
     }
 }
 

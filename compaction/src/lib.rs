@@ -39,6 +39,7 @@
 //! No tool needs a server, and none runs beside one: they take a shared lock that keeps a server out meanwhile.
 
 mod error;
+pub mod export;
 mod image;
 pub mod import;
 pub mod inspect;

@@ -21,6 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Export(cli::export::ExportArgs),
     Import(cli::import::ImportArgs),
     Inspect(cli::inspect::InspectArgs),
     Settle(cli::settle::SettleArgs),
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
+        Command::Export(args) => cli::export::run(args),
         Command::Import(args) => cli::import::run(args),
         Command::Inspect(args) => cli::inspect::run(&args),
         Command::Settle(args) => cli::settle::run(args),

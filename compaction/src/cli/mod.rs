@@ -1,6 +1,7 @@
 //! The program's commands: each is a thin face of a function of the library.
 
 mod bar;
+pub mod export;
 pub mod import;
 pub mod inspect;
 pub mod settle;

@@ -10,9 +10,10 @@ use weir_engine::embed::{Filling, Origin};
 use weir_engine::stream::StreamConfig;
 use weir_engine::stream::validate::ServerLimits;
 
-use super::target::{now, refused};
+use super::target::refused;
 use super::{Filled, Imported, Progress, Target, told};
 use crate::error::{Error, Result};
+use crate::image::now;
 
 /// Bytes that are read at a time.
 const PIECE: usize = 256 << 10;

@@ -10,9 +10,10 @@ use weir_engine::Record;
 use weir_engine::stream::validate::ServerLimits;
 use weir_engine::stream::{Message, StreamConfig};
 
-use super::target::{now, refused};
+use super::target::refused;
 use super::{Filled, Imported, Progress, Target, told};
 use crate::error::{Error, Result};
+use crate::image::now;
 
 /// The longest line, in bytes: a message of the largest size in base64, or all consumers.
 const LINE_MAX: u64 = Record::BODY_MAX as u64 / 3 * 4 + (1 << 20);

@@ -18,6 +18,7 @@ use weir_engine::stream::settings::BackendKind;
 
 use crate::error::{Error, Result};
 use source::Source;
+pub(crate) use source::{ARCHIVE, DESCRIPTION};
 pub use target::Target;
 pub use wanted::Wanted;
 

@@ -2,27 +2,21 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_backends::root::StoreDir;
 use weir_engine::embed::{Filling, Origin};
 use weir_engine::store::default_shards;
 use weir_engine::stream::StreamConfig;
 use weir_engine::stream::settings::Defaults;
-use weir_engine::{Error as EngineError, Kind, NanoTime, Seq, Store, StoreOptions, reject};
+use weir_engine::{Error as EngineError, Kind, Seq, Store, StoreOptions, reject};
 
 use crate::error::{Error, Result};
+use crate::image::now;
 
 /// The store, open for this process alone. Nothing happens in it by itself.
 pub struct Target {
     store: Store,
     new: bool,
-}
-
-/// The time of the day.
-pub fn now() -> NanoTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 impl Target {

@@ -50,6 +50,22 @@ impl Reading {
         })
     }
 
+    /// The messages that the stream has and that a portion, read from the sequence `from` on, passed over: they are damaged.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn damaged(&self, stream: &Stream, from: Seq, portion: &Portion) -> Result<Vec<Seq>> {
+        let mut read = portion.messages.iter().map(|message| message.seq).peekable();
+        let mut damaged = stream.live(from, portion.through.min(self.last))?;
+        damaged.retain(|seq| read.next_if_eq(seq).is_none());
+        Ok(damaged)
+    }
+
+    /// The next sequence that is read.
+    pub fn position(&self) -> Seq {
+        self.next
+    }
+
     /// Reads on; `None` behind the last message.
     ///
     /// # Errors
@@ -65,7 +81,6 @@ impl Reading {
         }
         self.next = portion.through + 1;
         portion.messages.retain(|message| message.seq <= self.last);
-        portion.damaged.retain(|seq| *seq <= self.last);
         Ok(Some(portion))
     }
 }

@@ -45,8 +45,6 @@ pub struct Portion {
     pub through: Seq,
     /// How many wanted ones come after them.
     pub pending: u64,
-    /// Among them, those that cannot be read because they are damaged.
-    pub damaged: Vec<Seq>,
 }
 
 impl Portion {
@@ -222,7 +220,7 @@ impl Stream {
             .any(|copier| seq > copier.done && copier.wants(subject))
     }
 
-    /// Messages from a sequence on whose subjects match, as many as are wanted at a time; damaged ones are passed over, and count as messages.
+    /// Messages from a sequence on whose subjects match, as many as are wanted at a time; damaged ones are passed over.
     ///
     /// # Errors
     /// If storage cannot be read.
@@ -231,7 +229,7 @@ impl Stream {
         let mut portion = Portion::default();
         let mut bytes = 0;
         let mut next = from;
-        while portion.messages.len() + portion.damaged.len() < max_messages && bytes < max_bytes {
+        while portion.messages.len() < max_messages && bytes < max_bytes {
             // Who wants everything takes the next message from what was read ahead.
             let known = self.messages.next_in_order(next).filter(|_| filters.is_empty());
             let found = match known {
@@ -242,12 +240,9 @@ impl Stream {
                 portion.through = self.messages.last().max(from.saturating_sub(1));
                 return Ok(portion);
             };
-            match self.messages.read_in_order(seq)? {
-                Some(message) => {
-                    bytes += message.headers.len() + message.payload.len() + message.subject.len();
-                    portion.messages.push(message);
-                }
-                None => portion.damaged.push(seq),
+            if let Some(message) = self.messages.read_in_order(seq)? {
+                bytes += message.headers.len() + message.payload.len() + message.subject.len();
+                portion.messages.push(message);
             }
             next = seq + 1;
         }

@@ -181,6 +181,16 @@ impl Stream {
         Ok(page)
     }
 
+    /// The sequences from one to another, both included, that hold a message, be it damaged.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn live(&self, from: Seq, to: Seq) -> Result<Vec<Seq>> {
+        let mut live = Vec::new();
+        self.messages.index.each_live(from, to, &mut |seq| live.push(seq))?;
+        Ok(live)
+    }
+
     /// The sequences between the first and the last message that hold nothing, of the next `looks` from `from` on; and where to
     /// go on, if there are more to look at.
     ///

@@ -1,0 +1,133 @@
+//! `weir export`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use weir_compaction::Error;
+use weir_compaction::export::{Exported, Format, Options, export};
+use weir_engine::words;
+
+use super::bar::Bar;
+use super::{DAMAGED, Failure, NOT_DONE};
+
+/// Export a stream of a store: as a backup that any nats-server 2.15 restores, or as lines of JSON.
+///
+/// Changes nothing in the store. Messages keep their sequences, times and headers, consumers what they were sent and what is
+/// acknowledged. When streams and consumers were made, and what a stream has lost, is told by neither format.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir export /var/lib/weir --stream ORDERS ./orders && nats stream restore ./orders
+  weir export /var/lib/weir --stream ORDERS --format jsonl ./orders.jsonl
+  weir export /var/lib/weir --stream ORDERS --format jsonl - | jq -r 'select(.seq) | .data | @base64d'
+
+Exit code: 0 it is exported; 1 it is not: wrong arguments, no store there, no such stream, a server has it open, or the output is there
+already or cannot be written; 2 something that the stream had is damaged or lost: what it says, all the rest is exported.")]
+pub struct ExportArgs {
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    store: PathBuf,
+    /// A folder that is made, with backup.json and stream.tar.s2; or with --format jsonl a file, - for the standard output
+    out: PathBuf,
+    /// The stream
+    #[arg(long, value_name = "NAME")]
+    stream: String,
+    /// Its account; needed if several have a stream of that name
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// As what it is exported
+    #[arg(long, value_enum, default_value = "backup")]
+    format: FormatArg,
+    /// Leave out its consumers
+    #[arg(long)]
+    no_consumers: bool,
+    /// Print JSON, to the standard error if the lines go to the standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatArg {
+    /// A folder as `nats stream backup` makes it
+    Backup,
+    /// Lines of JSON
+    Jsonl,
+}
+
+pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
+    let options = Options {
+        stream: args.stream,
+        account: args.account,
+        format: match args.format {
+            FormatArg::Backup => Format::Backup,
+            FormatArg::Jsonl => Format::Jsonl,
+        },
+        no_consumers: args.no_consumers,
+    };
+    let bar = Bar::counting("messages");
+    let result = export(&args.store, &args.out, &options, Some(bar.teller()));
+    bar.finish();
+    let exported = match result {
+        Ok(exported) => exported,
+        // Whoever read the lines has enough of them.
+        Err(Error::Output { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            // If the standard error is closed nobody is there to be told.
+            let _ = writeln!(io::stderr(), "weir: {error}");
+            return Ok(ExitCode::from(if error.is_damage() { DAMAGED } else { NOT_DONE }));
+        }
+    };
+    let told = match args.json {
+        true => serde_json::to_string_pretty(&exported)? + "\n",
+        false => text(&exported),
+    };
+    match options.format == Format::Jsonl && args.out.as_os_str() == "-" {
+        true => io::stderr().write_all(told.as_bytes())?,
+        false => io::stdout().write_all(told.as_bytes())?,
+    }
+    Ok(match exported.is_damaged() {
+        true => ExitCode::from(DAMAGED),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+fn text(exported: &Exported) -> String {
+    let messages = words::count(exported.messages, "message");
+    let mut text = format!(
+        "Exported {} of account {}: {messages}",
+        exported.stream, exported.account
+    );
+    if exported.messages > 0 {
+        text += &format!(", sequences {} to {}", exported.first_seq, exported.last_seq);
+    }
+    text += &match exported.consumers.len() {
+        0 => ", no consumers".to_owned(),
+        count => format!(
+            ", {}: {}",
+            words::count(count as u64, "consumer"),
+            exported.consumers.join(", ")
+        ),
+    };
+    text += ".\n";
+    if let Some(why) = &exported.offline {
+        text += &format!("The stream is offline: {why}. What can be read of it was exported.\n");
+    }
+    if exported.damaged_messages > 0 {
+        let ranges: Vec<String> = exported
+            .damaged
+            .iter()
+            .map(|(first, last)| words::range(*first, *last))
+            .collect();
+        let count = words::count(exported.damaged_messages, "message");
+        text += &format!(
+            "{count} damaged, and gaps in what was exported: {}.\n",
+            ranges.join(", ")
+        );
+    }
+    if exported.lost > 0 {
+        let count = words::count(exported.lost, "message");
+        text += &format!("{count} of the stream were lost before: `weir inspect` names them.\n");
+    }
+    text
+}
