@@ -18,7 +18,9 @@
 //! two clients; `tests/run` runs those two.
 
 pub mod backend;
+pub mod backups;
 pub mod clients;
+pub mod genuine;
 pub mod ledger;
 pub mod seed;
 pub mod server;

@@ -33,6 +33,11 @@ pub fn program() -> PathBuf {
     target.join("release/weir-server")
 }
 
+/// The offline tool, built beside the server.
+pub fn tool() -> PathBuf {
+    program().with_file_name("weir")
+}
+
 /// A running server with a directory of its own; killed and removed when dropped.
 #[derive(Debug)]
 pub struct Server {

@@ -285,7 +285,7 @@ fn a_flipped_bit_in_a_journal_names_the_sequence_until_it_is_settled() {
 
 /// The offline tool, built beside the server.
 fn weir(command: &[&str], store: &Path, arguments: &[&str]) -> Result<std::process::Output> {
-    let tool = program().with_file_name("weir");
+    let tool = weir_tests::server::tool();
     let mut run = Command::new(&tool);
     let output = run.args(command).arg(store).args(arguments).output();
     output.with_context(|| {

@@ -15,8 +15,6 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::Result;
 
@@ -26,12 +24,10 @@ use pair::Pair;
 
 /// Different differences that a run looks for before it gives up.
 const ENOUGH: usize = 40;
-/// The version that ours is compared with.
-const VERSION: &str = "v2.15.";
 
 #[test]
 fn answers_are_those_of_nats_server() {
-    let nats_server = match genuine() {
+    let nats_server = match weir_tests::genuine::genuine() {
         Ok(path) => path,
         Err(why) => {
             println!("not compared with nats-server: {why}");
@@ -71,22 +67,6 @@ fn report(nats_server: &std::path::Path, seed: u64, count: u64) -> Result<String
         let _ = writeln!(report, "\n=== {kind}\n{text}");
     }
     Ok(report)
-}
-
-/// The genuine server, or why it is not to be had.
-fn genuine() -> Result<PathBuf, String> {
-    let path = std::env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
-    let said = Command::new(&path).arg("--version").output();
-    let said = said.map_err(|error| format!("{} does not run: {error}", path.display()))?;
-    let said = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-    if !said.contains(VERSION) {
-        return Err(format!("{} is {said:?}, {VERSION}x is wanted", path.display()));
-    }
-    // Relative to PATH, which the server's own start does not look through.
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .map(|folder| folder.join(&path))
-        .find(|path| path.is_file());
-    found.ok_or_else(|| format!("{} is not on PATH", path.display()))
 }
 
 /// Every kind of difference that the operations of a seed lead to, each with what leads to its first.
