@@ -43,6 +43,7 @@ pub mod export;
 mod image;
 pub mod import;
 pub mod inspect;
+pub mod nats;
 pub mod settle;
 
 pub use error::{Error, Result};

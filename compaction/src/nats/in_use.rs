@@ -1,0 +1,28 @@
+//! Whether a process has a file of the store open. nats-server takes no lock: this sees one that wrote to a stream in
+//! the last half minute, or has a block open for another reason, and only on Linux, if its owner may be looked at.
+
+use std::path::{Path, PathBuf};
+
+/// A process that has a file below a folder open, and the file.
+#[cfg(target_os = "linux")]
+pub(super) fn user_of(folder: &Path) -> Option<(u32, PathBuf)> {
+    let folder = folder.canonicalize().ok()?;
+    let own = std::process::id();
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+        .filter(|(pid, _)| *pid != own)
+        .find_map(|(pid, process): (u32, PathBuf)| {
+            let open = std::fs::read_dir(process.join("fd")).ok()?.flatten();
+            open.filter_map(|link| std::fs::read_link(link.path()).ok())
+                // A folder may be open in a shell or a file manager.
+                .find(|file| file.starts_with(&folder) && file.is_file())
+                .map(|file| (pid, file))
+        })
+}
+
+/// Not seen here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn user_of(_folder: &Path) -> Option<(u32, PathBuf)> {
+    None
+}

@@ -1,0 +1,450 @@
+//! Directories that genuine nats-servers wrote (`nats-stores/make.py` says how), read and held against what the same
+//! servers said of them after a restart.
+
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use weir_compaction::nats::{Consumer, Error, Finding, Findings, State, Stream, What, open};
+use weir_engine::consumer::ConsumerConfig;
+use weir_engine::json::parse_time;
+use weir_engine::stream::{Message, StreamConfig};
+use weir_engine::{NanoTime, SECOND, Seq};
+
+const STORES: [&str; 6] = [
+    "2.10/stopped",
+    "2.10/killed",
+    "2.12/stopped",
+    "2.12/killed",
+    "2.15/stopped",
+    "2.15/killed",
+];
+
+fn folder(store: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/nats-stores")
+        .join(store)
+}
+
+/// What the server said of a store, by account and stream.
+fn facts(store: &str) -> BTreeMap<String, BTreeMap<String, Value>> {
+    serde_json::from_slice(&fs::read(format!("{}.json", folder(store).display())).unwrap()).unwrap()
+}
+
+/// A copy of a store, to damage.
+fn copy(store: &str) -> TempDir {
+    fn copy_into(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().flatten() {
+            match entry.path().is_dir() {
+                true => copy_into(&entry.path(), &to.join(entry.file_name())),
+                false => {
+                    fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+                }
+            }
+        }
+    }
+    let to = tempfile::tempdir().unwrap();
+    copy_into(&folder(store), to.path());
+    to
+}
+
+/// The one stream of this name.
+fn stream(store: &Path, name: &str) -> Stream {
+    let store = open(store).unwrap();
+    let mut streams = store.accounts.into_iter().flat_map(|account| account.streams);
+    streams.find(|stream| stream.name == name).unwrap()
+}
+
+fn file_of(store: &Path, stream: &str, file: &str) -> PathBuf {
+    store.join("jetstream/SALES/streams").join(stream).join(file)
+}
+
+fn read(stream: &Stream) -> (State, Vec<Message>, Findings) {
+    let mut messages = stream.messages().unwrap();
+    let state = messages.state();
+    let all = messages.by_ref().collect();
+    (state, all, messages.findings())
+}
+
+fn damage(findings: &Findings) -> Vec<&Finding> {
+    findings.list().iter().filter(|finding| finding.is_damage()).collect()
+}
+
+fn seqs(messages: &[Message]) -> Vec<Seq> {
+    messages.iter().map(|message| message.seq).collect()
+}
+
+fn time(value: &Value) -> NanoTime {
+    parse_time(value.as_str().unwrap()).unwrap().unwrap_or(0)
+}
+
+/// The state as the server says it. A stream that never had a message has a time of the year 1754 or none.
+fn state(fact: &Value) -> State {
+    let number = |name: &str| fact[name].as_u64().unwrap();
+    State {
+        messages: number("messages"),
+        bytes: number("bytes"),
+        first_seq: number("first_seq"),
+        last_seq: number("last_seq"),
+        last_time: time(&fact["last_ts"]).max(0),
+    }
+}
+
+/// What nats-server 2.10 does to a stream with a first sequence whenever it starts: it empties it, unless its first
+/// message is gone. Later versions do not.
+fn is_emptied_by_2_10(store: &str, stream: &str) -> bool {
+    store.starts_with("2.10") && stream == "BEGUN"
+}
+
+/// A message as [`facts`] have it.
+fn told(message: &Message) -> Value {
+    let payload = match message.payload.len() {
+        len @ 65.. => {
+            let sum = Sha256::digest(&message.payload);
+            let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+            serde_json::json!({"len": len, "sha256": sum})
+        }
+        _ => base64(&message.payload).into(),
+    };
+    let subject = String::from_utf8(message.subject.to_vec()).unwrap();
+    serde_json::json!([message.seq, message.time, subject, base64(&message.headers), payload])
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for three in bytes.chunks(3) {
+        let word = three.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for digit in 0..4 {
+            match digit <= three.len() {
+                true => out.push(char::from(DIGITS[(word >> (18 - 6 * digit) & 63) as usize])),
+                false => out.push('='),
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn what_is_read_is_what_the_server_serves() {
+    for name in STORES {
+        let store = open(&folder(name)).unwrap();
+        assert_eq!(store.findings.list(), [], "{name}");
+        let facts = facts(name);
+        let accounts: Vec<_> = store.accounts.iter().map(|account| &account.name).collect();
+        assert_eq!(accounts, facts.keys().collect::<Vec<_>>());
+        for account in &store.accounts {
+            let facts = &facts[&account.name];
+            let names: Vec<_> = account.streams.iter().map(|stream| &stream.name).collect();
+            assert_eq!(names, facts.keys().collect::<Vec<_>>());
+            for stream in &account.streams {
+                if is_emptied_by_2_10(name, &stream.name) {
+                    continue;
+                }
+                let fact = &facts[&stream.name];
+                let (found, messages, findings) = read(stream);
+                let at = format!("{name} {}: {:?}", stream.name, findings.list());
+                assert_eq!(found, state(&fact["state"]), "{at}");
+                assert_eq!(damage(&findings), Vec::<&Finding>::new(), "{at}");
+                assert_eq!(stream.created, time(&fact["created"]), "{at}");
+                let mut fact_messages = fact["messages"].as_array().unwrap().clone();
+                for message in &mut fact_messages {
+                    message[1] = time(&message[1]).into();
+                }
+                assert_eq!(messages.iter().map(told).collect::<Vec<_>>(), fact_messages, "{at}");
+                check_consumers(stream, fact, &at);
+                if name.ends_with("stopped") {
+                    check_config(stream, fact, &at);
+                }
+            }
+        }
+    }
+}
+
+fn check_consumers(stream: &Stream, fact: &Value, at: &str) {
+    let facts = fact["consumers"].as_object().unwrap();
+    let names: Vec<_> = stream.consumers.iter().map(|consumer| &consumer.name).collect();
+    assert_eq!(names, facts.keys().collect::<Vec<_>>(), "{at}");
+    for consumer in &stream.consumers {
+        let fact = &facts[&consumer.name];
+        let state = consumer.state.clone().unwrap();
+        for (pair, fact) in [
+            (state.delivered, &fact["delivered"]),
+            (state.ack_floor, &fact["ack_floor"]),
+        ] {
+            assert_eq!(Some(pair.consumer), fact["consumer_seq"].as_u64(), "{at}");
+            assert_eq!(Some(pair.stream), fact["stream_seq"].as_u64(), "{at}");
+        }
+        assert_eq!(
+            Some(state.pending.len() as u64),
+            fact["num_ack_pending"].as_u64(),
+            "{at}"
+        );
+        assert_eq!(
+            Some(state.redelivered.len() as u64),
+            fact["num_redelivered"].as_u64(),
+            "{at}"
+        );
+        assert_eq!(consumer.created, time(&fact["created"]), "{at}");
+    }
+}
+
+/// What the server adds to a description when it tells it is left out.
+fn check_config(stream: &Stream, fact: &Value, at: &str) {
+    let mut config = stream.config.clone();
+    let mut told: StreamConfig = serde_json::from_value(fact["config"].clone()).unwrap();
+    let from_json: StreamConfig = serde_json::from_str(&stream.config_json).unwrap();
+    assert_eq!(from_json, config);
+    for config in [&mut config, &mut told] {
+        config.metadata.retain(|key, _| !key.starts_with("_nats."));
+    }
+    assert_eq!(config, told, "{at}");
+    for consumer in &stream.consumers {
+        let mut config = consumer.config.clone();
+        let told = fact["consumers"][&consumer.name]["config"].clone();
+        let mut told: ConsumerConfig = serde_json::from_value(told).unwrap();
+        let from_json: ConsumerConfig = serde_json::from_str(&consumer.config_json).unwrap();
+        assert_eq!(from_json, config);
+        for config in [&mut config, &mut told] {
+            config.metadata.retain(|key, _| !key.starts_with("_nats."));
+        }
+        assert_eq!(config, told, "{at}");
+    }
+}
+
+#[test]
+fn without_an_index_the_blocks_say_it() {
+    for name in STORES {
+        let copy = copy(name);
+        let facts = facts(name);
+        for (account, facts) in &facts {
+            for stream in facts.keys() {
+                let msgs = copy.path().join(format!("jetstream/{account}/streams/{stream}/msgs"));
+                let _ = fs::remove_file(msgs.join("index.db"));
+            }
+        }
+        for account in &open(copy.path()).unwrap().accounts {
+            for stream in &account.streams {
+                if is_emptied_by_2_10(name, &stream.name) {
+                    continue;
+                }
+                let fact = &facts[&account.name][&stream.name]["without_index"];
+                let (found, messages, findings) = read(stream);
+                let at = format!("{name} {}: {:?}", stream.name, findings.list());
+                assert_eq!(found, state(&fact["state"]), "{at}");
+                let told: Vec<Seq> = serde_json::from_value(fact["messages"].clone()).unwrap();
+                assert_eq!(seqs(&messages), told, "{at}");
+            }
+        }
+    }
+}
+
+/// As the script says what it did with them.
+#[test]
+fn consumers_say_what_is_pending_and_since_when() {
+    for version in ["2.10", "2.12", "2.15"] {
+        let stream = stream(&folder(&format!("{version}/stopped")), "PLAIN");
+        let of = |name: &str| -> &Consumer { stream.consumers.iter().find(|consumer| consumer.name == name).unwrap() };
+        let worker = of("worker").state.clone().unwrap();
+        let pending: Vec<_> = worker
+            .pending
+            .iter()
+            .map(|(seq, pending)| (*seq, pending.sequence))
+            .collect();
+        assert_eq!(pending, [(5, 4), (6, 5), (8, 6)]);
+        assert_eq!(worker.redelivered, [(5, 1)].into());
+        for pending in worker.pending.values() {
+            let since = pending.timestamp - of("worker").created;
+            assert!((-2 * SECOND..10 * SECOND).contains(&since), "{since}");
+        }
+        let pushed = of("pushed").state.clone().unwrap();
+        assert_eq!(
+            pushed.pending.keys().copied().collect::<Vec<_>>(),
+            [2, 5, 6, 8, 9, 10, 11]
+        );
+        assert!(of("pushed").config.is_push());
+        assert_eq!(of("filtered").config.filter_subject, "plain.b");
+        assert_eq!(of("unused").config.filter_subjects, ["plain.a", "plain.c"]);
+    }
+}
+
+#[test]
+fn a_torn_record_at_the_end_is_no_damage() {
+    for version in ["2.10", "2.12", "2.15"] {
+        let stream = stream(&folder(&format!("{version}/killed")), "TORN");
+        let (_, _, findings) = read(&stream);
+        let [no_index, torn] = findings.list() else {
+            panic!("{findings:?}");
+        };
+        assert_eq!(no_index.what, What::NoIndex);
+        assert!(matches!(torn.what, What::TornTail { bytes: 1.. }), "{torn}");
+        assert!(!findings.any_damage());
+    }
+}
+
+#[test]
+fn a_damaged_record_is_told_and_stepped_over() {
+    let copy = copy("2.15/stopped");
+    let block = file_of(copy.path(), "PLAIN", "msgs/1.blk");
+    let mut data = fs::read(&block).unwrap();
+    let (_, whole, _) = read(&stream(copy.path(), "PLAIN"));
+    // In the header block of message 6.
+    let at = data.windows(7).position(|part| part == b"plain.c").unwrap();
+    let at = at + data[at + 7..].windows(7).position(|part| part == b"plain.c").unwrap() + 7;
+    data[at + 20] ^= 1;
+    fs::write(&block, &data).unwrap();
+    for lose_index in [false, true] {
+        if lose_index {
+            fs::remove_file(block.with_file_name("index.db")).unwrap();
+        }
+        let (_, messages, findings) = read(&stream(copy.path(), "PLAIN"));
+        let [finding] = damage(&findings)[..] else {
+            panic!("{findings:?}");
+        };
+        assert_eq!(finding.what, What::Checksum);
+        assert_eq!(finding.file, block);
+        let lost = finding.seq.unwrap();
+        assert_eq!(finding.lost, Some((lost, lost)));
+        let others: Vec<_> = whole.iter().filter(|message| message.seq != lost).cloned().collect();
+        assert_eq!(others.len() + 1, whole.len());
+        assert_eq!(messages, others);
+        assert!(finding.to_string().contains(&format!("message {lost}")), "{finding}");
+    }
+}
+
+#[test]
+fn a_length_that_is_wrong_costs_one_record() {
+    let copy = copy("2.15/stopped");
+    let block = file_of(copy.path(), "MARKS", "msgs/1.blk");
+    let mut data = fs::read(&block).unwrap();
+    let (_, whole, _) = read(&stream(copy.path(), "MARKS"));
+    let second = u32::from_le_bytes([data[0], data[1], data[2], data[3]]) as usize;
+    for (at, bit) in [
+        (second, 0x01),
+        (second + 2, 0x40),
+        (second + 3, 0x80),
+        (second + 20, 0x10),
+    ] {
+        let mut damaged = data.clone();
+        damaged[at] ^= bit;
+        fs::write(&block, &damaged).unwrap();
+        let (_, messages, findings) = read(&stream(copy.path(), "MARKS"));
+        assert!(findings.any_damage(), "{at}");
+        assert_eq!(messages, whole[1..], "{at}: {findings:?}");
+        assert_eq!(damage(&findings)[0].lost, Some((2, 2)), "{findings:?}");
+    }
+    // The index knows how many messages there were, even where a block ends between two of them.
+    data.truncate(second);
+    fs::write(&block, &data).unwrap();
+    assert!(!read(&stream(copy.path(), "MARKS")).2.list().is_empty());
+}
+
+#[test]
+fn a_part_of_a_packed_block_that_is_damaged_is_told() {
+    let copy = copy("2.15/stopped");
+    let block = file_of(copy.path(), "PACKED", "msgs/1.blk");
+    let mut data = fs::read(&block).unwrap();
+    let (_, whole, _) = read(&stream(copy.path(), "PACKED"));
+    let middle = data.len() / 2;
+    data[middle] ^= 1;
+    fs::write(&block, &data).unwrap();
+    let (_, messages, findings) = read(&stream(copy.path(), "PACKED"));
+    assert!(matches!(damage(&findings)[0].what, What::Packed(_)), "{findings:?}");
+    assert!(!messages.is_empty() && messages.len() < whole.len());
+    assert_eq!(messages, whole[whole.len() - messages.len()..]);
+}
+
+#[test]
+fn a_block_that_is_gone_or_cut_between_records_is_told() {
+    let copy = copy("2.15/stopped");
+    let block = file_of(copy.path(), "PACKED", "msgs/1.blk");
+    let whole = fs::read(&block).unwrap();
+    fs::write(&block, b"").unwrap();
+    // Nothing in it, and nothing wrong with it, but for what the index says.
+    let (_, messages, findings) = read(&stream(copy.path(), "PACKED"));
+    assert_eq!(messages[0].seq, 8);
+    assert_eq!(damage(&findings)[0].what, What::Missing { messages: 6 }, "{findings:?}");
+    fs::remove_file(&block).unwrap();
+    let (state, messages, findings) = read(&stream(copy.path(), "PACKED"));
+    assert_eq!((messages[0].seq, state.first_seq), (8, 8));
+    assert_eq!(findings.list()[0].what, What::StaleIndex);
+    assert!(whole.len() > 100);
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_in_words_that_help() {
+    let empty = tempfile::tempdir().unwrap();
+    let error = open(empty.path()).unwrap_err();
+    assert!(matches!(error, Error::NotAStore { .. }), "{error}");
+
+    for key in ["meta.key", "obs/worker/meta.key"] {
+        let encrypted = copy("2.15/stopped");
+        fs::write(file_of(encrypted.path(), "PLAIN", key), [0; 80]).unwrap();
+        let error = open(encrypted.path()).unwrap_err();
+        assert!(matches!(error, Error::Encrypted { .. }), "{error}");
+        assert!(error.to_string().contains("nats stream backup"), "{error}");
+    }
+
+    let cluster = copy("2.15/stopped");
+    for group in ["_meta_", "S-R3F-abcdefgh"] {
+        fs::create_dir_all(cluster.path().join("jetstream/$SYS/_js_").join(group)).unwrap();
+    }
+    let error = open(cluster.path()).unwrap_err();
+    assert!(matches!(error, Error::Clustered { groups: 2, .. }), "{error}");
+
+    let old = copy("2.15/stopped");
+    fs::write(file_of(old.path(), "PLAIN", "msgs/1.idx"), [0; 80]).unwrap();
+    let error = stream(old.path(), "PLAIN").messages().err().unwrap();
+    assert!(matches!(error, Error::TooOld { .. }), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_that_another_process_has_open_is_refused() {
+    let copy = copy("2.15/stopped");
+    let block = fs::File::open(file_of(copy.path(), "PLAIN", "msgs/1.blk")).unwrap();
+    let mut other = std::process::Command::new("cat")
+        .arg("/dev/stdin")
+        .stdin(std::process::Stdio::piped())
+        .stderr(block)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let error = open(copy.path()).unwrap_err();
+    assert!(
+        matches!(error, Error::InUse { pid, .. } if pid == other.id()),
+        "{error}"
+    );
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    open(copy.path()).unwrap();
+}
+
+#[test]
+fn an_unfinished_purge_counts_as_done() {
+    let copy = copy("2.15/stopped");
+    let purged = file_of(copy.path(), "PURGED", "msgs");
+    let msgs = file_of(copy.path(), "MARKS", "msgs");
+    // A block is checked under its stream's name: the mark of another stream's purge says nothing here.
+    let new = msgs.with_file_name("__new_msgs__");
+    fs::create_dir_all(&new).unwrap();
+    let (_, messages, _) = read(&stream(copy.path(), "MARKS"));
+    assert_eq!(messages.len(), 7);
+    let purge = file_of(copy.path(), "PURGED", "__new_msgs__");
+    fs::rename(&purged, &purge).unwrap();
+    fs::create_dir_all(&purged).unwrap();
+    fs::remove_file(purge.join("index.db")).unwrap();
+    let (state, messages, findings) = read(&stream(copy.path(), "PURGED"));
+    assert_eq!(
+        (state.first_seq, state.last_seq, messages.len()),
+        (6, 5, 0),
+        "{findings:?}"
+    );
+    assert_eq!(findings.list()[0].what, What::UnfinishedPurge);
+}
