@@ -1,14 +1,17 @@
 //! Streams that are filled from elsewhere: nobody sees them before they are whole, and nothing is left of those that are not.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use support::between::{Rules, under};
 use weir_backends::root::StoreDir;
 use weir_engine::embed::{Filling, GLOBAL_ACCOUNT};
 use weir_engine::stream::settings::{BackendKind, Defaults};
 use weir_engine::stream::{Message, StreamConfig, StreamSource};
-use weir_engine::{LogId, NanoTime, Result, SECOND, Seq, Store, StoreOptions};
+use weir_engine::{Backend, Error, LogId, NanoTime, Result, SECOND, Seq, Store, StoreOptions};
 
 const START: NanoTime = 1_700_000_000 * SECOND;
 
@@ -160,6 +163,45 @@ fn a_stream_with_sources_knows_how_far_it_came() {
     let stream = store.stream(GLOBAL_ACCOUNT, "S").unwrap();
     let progress = stream.read(move |stream| Ok(stream.progress(&source, "")));
     assert_eq!(progress.unwrap(), Some(71));
+}
+
+/// The next sync of a backend fails.
+#[derive(Default)]
+struct NextSyncFails(AtomicBool);
+
+impl Rules for NextSyncFails {
+    fn sync(&self, backend: &dyn Backend) -> Result<()> {
+        match self.0.swap(false, Ordering::SeqCst) {
+            true => Err(Error::io("syncing", "the disk is on fire")),
+            false => backend.sync(),
+        }
+    }
+}
+
+#[test]
+fn one_whose_last_step_fails_leaves_nothing() {
+    let rules = Arc::new(NextSyncFails::default());
+    let mut bench = support::Bench::new(support::Storage::Segment);
+    let between = rules.clone();
+    bench.wrap = Some(Arc::new(move |backend| under(backend, between.clone())));
+    bench.open();
+    let store = bench.store();
+    let config = config("S");
+    let (id, settings) = (store.allocate_id(), bench.settings(&config));
+    let shard = store.shard(store.shard_for("A", "S")).clone();
+    shard
+        .call_blocking(move |shard| {
+            shard.begin_restore(id, &"A".into(), config, settings, 5)?;
+            shard.restore_messages(id, vec![message(6)], false)
+        })
+        .unwrap();
+    rules.0.store(true, Ordering::SeqCst);
+    let finished = shard.call_blocking(move |shard| shard.finish_restore(id, 6, None, Vec::new()));
+    assert!(finished.unwrap_err().to_string().contains("on fire"));
+    shard.call_blocking(move |shard| shard.end_restore(id)).unwrap();
+    assert!(bench.find("S").is_none());
+    bench.close();
+    assert_eq!(bench.logs().into_iter().filter(|id| id.0 >= 256).count(), 0);
 }
 
 #[test]

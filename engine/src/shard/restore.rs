@@ -190,9 +190,40 @@ impl InTurn<'_, '_> {
         last_time: Option<NanoTime>,
         consumers: Vec<ConsumerSnapshot>,
     ) -> Result<()> {
+        let mut restoring = self.shard.restoring.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        if let Err(error) = self.complete(&mut restoring.stream, last, last_time, consumers) {
+            // Whoever gives it up finds it here.
+            self.shard.restoring.insert(id, restoring);
+            return Err(error);
+        }
         let now = self.turn.now;
-        let restoring = self.shard.restoring.remove(&id).ok_or(reject::STREAM_NOT_FOUND)?;
         let mut stream = restoring.stream;
+        if stream.is_journaled() {
+            let snapshot = StreamSnapshot::of(&stream, self.shard.number, 0);
+            self.turn
+                .commands
+                .create_stream(id, now, crate::json::to_json(&snapshot));
+            self.turn.sync = true;
+        }
+        if let Err(error) = stream.enforce_all_limits(now, Some(self.turn)) {
+            // It is made all the same: what limits could not take away now is tried again.
+            tracing::warn!(stream = %stream.name(), "limits after a restore: {error}");
+        }
+        self.shard.env.catalogue.insert(&stream, self.shard.number);
+        self.shard.streams.insert(id, stream);
+        self.shard.touch(id);
+        Ok(())
+    }
+
+    /// Brings to disk what a restored stream has.
+    fn complete(
+        &mut self,
+        stream: &mut Stream,
+        last: Seq,
+        last_time: Option<NanoTime>,
+        consumers: Vec<ConsumerSnapshot>,
+    ) -> Result<()> {
+        let now = self.turn.now;
         let known = stream.messages.last_time();
         match last_time.or(known) {
             Some(time) => stream.messages.raise_last(last, time),
@@ -205,20 +236,11 @@ impl InTurn<'_, '_> {
         stream.recovered()?;
         stream.messages.write(false)?;
         let settings = stream.messages.settings;
-        if settings.is_journaled() {
+        match settings.is_journaled() {
             // The journal must not name a stream whose messages are not on disk.
-            self.shard.env.backend(settings.backend)?.sync()?;
-            let snapshot = StreamSnapshot::of(&stream, self.shard.number, 0);
-            self.turn
-                .commands
-                .create_stream(id, now, crate::json::to_json(&snapshot));
-            self.turn.sync = true;
+            true => self.shard.env.backend(settings.backend)?.sync(),
+            false => Ok(()),
         }
-        stream.enforce_all_limits(now, Some(self.turn))?;
-        self.shard.env.catalogue.insert(&stream, self.shard.number);
-        self.shard.streams.insert(id, stream);
-        self.shard.touch(id);
-        Ok(())
     }
 
     /// Forgets a restore: a finished, durable one stays; of an unfinished one nothing is left.
