@@ -29,11 +29,12 @@ fn corpus(name: &str) -> Vec<PathBuf> {
 
 #[test]
 fn the_corpus_is_taken() {
-    let all: [(&str, Target); 4] = [
+    let all: [(&str, Target); 5] = [
         ("protocol", text::protocol),
         ("headers", text::headers),
         ("configuration", text::configuration),
         ("subjects", text::subjects),
+        ("lines", text::lines),
     ];
     for (name, target) in all {
         for path in corpus(name) {

@@ -1,5 +1,6 @@
-//! Text that comes from outside: the protocol, headers, configuration files, subjects.
+//! Text that comes from outside: the protocol, headers, configuration files, subjects, streams as lines of JSON.
 
+use weir_backup::lines::{Head, Line, parse_line, put_message};
 use weir_wire::headers::{self as block, HeaderBuf};
 use weir_wire::{Parser, Step};
 
@@ -97,5 +98,21 @@ pub fn subjects(data: &[u8]) {
         && literal
     {
         assert_eq!(transform.apply(subject, 7), transform.apply(subject, 7));
+    }
+}
+
+/// A stream as lines of JSON: what is read of a line can be written, and is read back as it was.
+pub fn lines(data: &[u8]) {
+    for line in data.split(|byte| *byte == b'\n') {
+        if let Ok(head) = Head::parse(line) {
+            let again = Head::parse(&head.to_line()).expect("what was written is read");
+            assert_eq!((again.config, again.state), (head.config, head.state));
+        }
+        if let Ok(Line::Message(message)) = parse_line(line, 2, 1 << 20) {
+            let mut written = Vec::new();
+            put_message(&message, &mut written);
+            let again = parse_line(&written, 2, 1 << 20).expect("what was written is read");
+            assert_eq!(again, Line::Message(message));
+        }
     }
 }
