@@ -448,3 +448,18 @@ fn an_unfinished_purge_counts_as_done() {
     );
     assert_eq!(findings.list()[0].what, What::UnfinishedPurge);
 }
+
+#[test]
+fn a_batch_that_was_cut_off_is_told() {
+    let copy = copy("2.15/stopped");
+    let block = file_of(copy.path(), "BATCHES", "msgs/1.blk");
+    let data = fs::read(&block).unwrap();
+    // Two of three messages of the batch are stored, and the server was killed.
+    let length = |at: usize| u32::from_le_bytes([data[at], data[at + 1], data[at + 2], data[at + 3]]);
+    let end = (0..2).fold(0, |at, _| at + (length(at) & 0x7fff_ffff) as usize);
+    fs::write(&block, &data[..end]).unwrap();
+    fs::remove_file(block.with_file_name("index.db")).unwrap();
+    let (_, messages, findings) = read(&stream(copy.path(), "BATCHES"));
+    assert_eq!(seqs(&messages), [1, 2]);
+    assert_eq!(damage(&findings)[0].what, What::UnfinishedBatch, "{findings:?}");
+}

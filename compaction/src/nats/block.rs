@@ -235,7 +235,9 @@ impl Walk {
         // The sequences go up by less than this, or a message's payload would be taken for a record too easily.
         const STEP_MAX: u64 = 1 << 40;
         let (kind, seq) = (head.kind(), head.seq());
-        if kind != Kind::Tombstone && (seq <= self.last || seq - self.last > STEP_MAX) {
+        let is_next = seq > self.last && seq - self.last <= STEP_MAX;
+        let is_earlier = seq <= self.last;
+        if !(is_next || is_earlier && kind != Kind::Message) {
             return false;
         }
         self.searchable = self.searchable.saturating_sub(head.len);

@@ -43,7 +43,7 @@ pub enum What {
     Checksum,
     /// A record's lengths make no sense.
     Record,
-    /// A block could not be unpacked.
+    /// A packed block is damaged.
     Packed(String),
     /// Messages that the index has are not in their block.
     Missing {
@@ -130,7 +130,7 @@ impl fmt::Display for What {
             Self::BadIndex(why) => write!(out, "it is damaged ({why}), so every block was read"),
             Self::Checksum => write!(out, "a record's checksum does not match"),
             Self::Record => write!(out, "the lengths in a record's head make no sense"),
-            Self::Packed(why) => write!(out, "the block cannot be unpacked: {why}"),
+            Self::Packed(why) => write!(out, "the packed block is damaged: {why}"),
             Self::Missing { messages } => write!(out, "{messages} messages that index.db counts are not in it"),
             Self::Orphan => write!(out, "index.db does not have this block: it was left out"),
             Self::OutOfOrder => write!(out, "records go back in sequence: they were left out"),
@@ -149,7 +149,7 @@ impl fmt::Display for What {
 }
 
 /// A bounded list of findings.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Findings {
     list: Vec<Finding>,
     unlisted: u64,

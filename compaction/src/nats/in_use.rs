@@ -1,5 +1,6 @@
-//! Whether a process has a file of the store open. nats-server takes no lock: this sees one that wrote to a stream in
-//! the last half minute, or has a block open for another reason, and only on Linux, if its owner may be looked at.
+//! Whether a process has a file of the store open. nats-server takes no lock. It keeps the block that it writes to open,
+//! so this sees one that has written to a stream of late; not one that is idle since it was started. It sees none but on
+//! Linux, and none whose files this process may not look at.
 
 use std::path::{Path, PathBuf};
 

@@ -371,8 +371,10 @@ fn last_of(blocks: &Blocks) -> (SeqSet, (Seq, NanoTime)) {
             }
             end = (Some(placed.block), BlockEnd::default());
         }
-        if placed.record.kind == Kind::Tombstone {
-            marked.insert(placed.record.seq);
+        let record = &placed.record;
+        // A message that was erased after its block was packed is there twice.
+        if record.kind == Kind::Tombstone || record.kind == Kind::Erased && record.seq <= end.1.last {
+            marked.insert(record.seq);
         }
         end.1.add(&placed);
     }

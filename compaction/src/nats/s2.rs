@@ -1,5 +1,9 @@
 //! Packed blocks: `cmp`, the algorithm, the length of what is packed (LEB128); a Snappy or S2 stream; and the last eight
 //! bytes of the block, its last record's checksum, as they are.
+//!
+//! When nats-server 2.10 erases a message in a packed block, it writes the erased record where it would lie if the block
+//! were not packed: behind the end of the file with zeros before it, or over what is packed. It cannot read such a block
+//! again.
 
 use weir_engine::varint;
 
@@ -17,10 +21,10 @@ pub(super) struct Packed<'a> {
     algorithm: u8,
     /// Bytes it unpacks to.
     pub len: u64,
+    /// The stream and what follows.
     stream: &'a [u8],
     /// Where the stream begins in the file.
     at: usize,
-    checksum: &'a [u8],
 }
 
 /// A place in a packed block that could not be unpacked.
@@ -39,26 +43,23 @@ impl<'a> Packed<'a> {
         let (&algorithm, behind) = rest.split_first()?;
         rest = behind;
         let len = varint::take(&mut rest)?;
-        let (stream, checksum) = rest.split_at_checked(rest.len().checked_sub(CHECKSUM)?)?;
-        Some(Self {
+        (rest.len() >= CHECKSUM).then_some(Self {
             algorithm,
             len,
             at: file.len() - rest.len(),
-            stream,
-            checksum,
+            stream: rest,
         })
     }
 
-    /// Unpacks it. A chunk that cannot be unpacked is as many zeros, if it says how many bytes it was; behind one that
+    /// Unpacks it, and appends what was written behind it. A chunk that cannot be unpacked is as many zeros, if it says how many bytes it was; behind one that
     /// does not say, everything up to the end is. The caller has held [`Packed::len`] against a bound.
     pub fn unpack(&self) -> (Vec<u8>, Vec<BadChunk>) {
         let mut bad = Vec::new();
-        let len = self.len as usize;
-        let body_len = len.saturating_sub(CHECKSUM);
+        let body_len = (self.len as usize).saturating_sub(CHECKSUM);
         let mut out = Vec::new();
+        let mut rest = self.stream;
         match self.algorithm {
-            S2 => self.chunks(body_len, &mut out, &mut bad),
-            0 => out.extend_from_slice(&self.stream[..self.stream.len().min(body_len)]),
+            S2 => rest = self.chunks(body_len, &mut out, &mut bad),
             other => bad.push(BadChunk {
                 offset: 3,
                 why: format!("it is packed with algorithm {other}, which nobody knows"),
@@ -67,30 +68,41 @@ impl<'a> Packed<'a> {
         if out.len() < body_len {
             if bad.is_empty() {
                 bad.push(BadChunk {
-                    offset: (self.at + self.stream.len()) as u64,
+                    offset: (self.at + self.stream.len() - rest.len()) as u64,
                     why: format!("it unpacks to {} bytes of {body_len}", out.len()),
                 });
             }
             out.resize(body_len, 0);
+            rest = &self.stream[self.stream.len() - CHECKSUM..];
         }
-        out.extend_from_slice(self.checksum);
+        let (checksum, behind) = rest.split_at(CHECKSUM.min(rest.len()));
+        out.extend_from_slice(checksum);
+        if !behind.is_empty() {
+            bad.push(BadChunk {
+                offset: (self.at + self.stream.len() - behind.len()) as u64,
+                why: "something was written behind it, as nats-server 2.10 does when it erases a message".to_owned(),
+            });
+        }
+        let zeros = behind.iter().take_while(|&&byte| byte == 0).count();
+        out.extend_from_slice(&behind[zeros..]);
         (out, bad)
     }
 
-    fn chunks(&self, body_len: usize, out: &mut Vec<u8>, bad: &mut Vec<BadChunk>) {
+    /// Answers what follows the stream, if it could be read to its end.
+    fn chunks(&self, body_len: usize, out: &mut Vec<u8>, bad: &mut Vec<BadChunk>) -> &'a [u8] {
         let mut rest = self.stream;
-        while !rest.is_empty() {
+        while out.len() < body_len {
             let offset = (self.at + self.stream.len() - rest.len()) as u64;
             let mut broken = |why: String| bad.push(BadChunk { offset, why });
             let Some((head, behind)) = rest.split_first_chunk::<4>() else {
                 broken("a chunk's head is cut off".to_owned());
-                return;
+                return rest;
             };
             let [kind, length @ ..] = *head;
             let length = u32::from_le_bytes([length[0], length[1], length[2], 0]) as usize;
             let Some((chunk, behind)) = behind.split_at_checked(length) else {
                 broken(format!("a chunk of {length} bytes is cut off"));
-                return;
+                return rest;
             };
             rest = behind;
             let data = match kind {
@@ -99,12 +111,12 @@ impl<'a> Packed<'a> {
                 0x80..=0xff => continue,
                 _ => {
                     broken(format!("a chunk is of kind {kind:#04x}, which nobody knows"));
-                    return;
+                    return rest;
                 }
             };
             let Some((sum, data)) = data.split_first_chunk::<4>() else {
                 broken("a chunk is too short".to_owned());
-                return;
+                return rest;
             };
             let start = out.len();
             let size = match kind {
@@ -113,7 +125,7 @@ impl<'a> Packed<'a> {
             };
             if size > CHUNK_MAX || size > body_len - start {
                 broken("a chunk does not say how long it is".to_owned());
-                return;
+                return rest;
             }
             out.resize(start + size, 0);
             let into = &mut out[start..];
@@ -129,6 +141,7 @@ impl<'a> Packed<'a> {
                 broken("a chunk's checksum does not match".to_owned());
             }
         }
+        rest
     }
 }
 

@@ -382,4 +382,5 @@ async def main(binary, out):
         await keep(binary, store, out, "killed")
 
 
-asyncio.run(main(os.path.abspath(sys.argv[1]), sys.argv[2]))
+if __name__ == "__main__":
+    asyncio.run(main(os.path.abspath(sys.argv[1]), sys.argv[2]))
