@@ -92,7 +92,9 @@ fn it_is_there_when_it_is_whole_and_after_a_crash() {
     for &kind in KINDS {
         let bench = Bench::new(kind);
         let store = bench.open(false);
-        let mut filling = bench.begin(&store, config("S")).unwrap();
+        let mut origin = store.origin(GLOBAL_ACCOUNT, config("S"), &bench.defaults()).unwrap();
+        origin.created = Some(START - 1000 * SECOND);
+        let mut filling = store.fill(origin, 5).unwrap();
         filling.push([6, 7, 9].map(message).into(), true).unwrap();
         assert!(store.catalogue().all().is_empty(), "nobody sees it");
         filling.remove(vec![7, 8]).unwrap();
@@ -102,6 +104,8 @@ fn it_is_there_when_it_is_whole_and_after_a_crash() {
 
         let store = bench.open(false);
         let stream = store.stream(GLOBAL_ACCOUNT, "S").unwrap();
+        let entry = store.catalogue().get(GLOBAL_ACCOUNT, "S").unwrap();
+        assert_eq!(entry.created, START - 1000 * SECOND);
         assert_eq!(stream.messages("", 0, 10, 1 << 20).unwrap(), [6, 9].map(message));
         let state = stream.state().unwrap();
         assert_eq!(

@@ -36,7 +36,8 @@
 //! # }
 //! ```
 //!
-//! No tool needs a server, and none runs beside one: they take a shared lock that keeps a server out meanwhile.
+//! No tool needs a server, and none runs beside one: those that only look take a shared lock that keeps a server out meanwhile,
+//! the others open the store as a server would.
 
 mod error;
 pub mod export;

@@ -281,7 +281,7 @@ fn written(messages: &[Message], end: bool) -> Vec<u8> {
             "pending": {"5": {"Sequence": 2, "Timestamp": 1_700_000_000_000_000_000_i64}}},
     });
     let consumers = vec![serde_json::from_value(consumer).unwrap()];
-    let mut all = lines::Head::new(config, state.unwrap(), consumers).to_line();
+    let mut all = lines::Head::new(config, Some(NOW - SECOND), state.unwrap(), consumers).to_line();
     for message in messages {
         lines::put_message(message, &mut all);
     }
@@ -328,6 +328,7 @@ fn lines_of_json_come_in() {
     assert_eq!(imported.consumers, ["c"]);
     let store = bench.open();
     assert_eq!(messages_of(&store, "$G", "L"), messages);
+    assert_eq!(store.catalogue().get("$G", "L").unwrap().created, NOW - SECOND);
     let stream = store.stream("$G", "L").unwrap();
     let info = stream.call(|shard, id| shard.consumer_info(id, "c")).unwrap();
     assert_eq!(

@@ -15,7 +15,7 @@ use super::{DAMAGED, Failure, NOT_DONE};
 /// Export a stream of a store: as a backup that any nats-server 2.15 restores, or as lines of JSON.
 ///
 /// Changes nothing in the store. Messages keep their sequences, times and headers, consumers what they were sent and what is
-/// acknowledged. When streams and consumers were made, and what a stream has lost, is told by neither format.
+/// acknowledged. When consumers were made, and what a stream has lost, is told by neither format.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

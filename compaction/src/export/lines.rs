@@ -6,6 +6,7 @@ use std::path::Path;
 
 use weir_backup::lines::{END, Head, put_message};
 use weir_backup::{BackupConsumer, BackupState};
+use weir_engine::NanoTime;
 use weir_engine::stream::{Message, StreamConfig};
 
 use super::output::Output;
@@ -27,6 +28,7 @@ impl<'a> Lines<'a> {
     pub fn begin(
         path: &'a Path,
         config: StreamConfig,
+        created: NanoTime,
         state: BackupState,
         consumers: Vec<BackupConsumer>,
     ) -> io::Result<Self> {
@@ -39,7 +41,7 @@ impl<'a> Lines<'a> {
             }
         };
         let mut out = BufWriter::with_capacity(256 << 10, out);
-        out.write_all(&Head::new(config, state, consumers).to_line())?;
+        out.write_all(&Head::new(config, Some(created), state, consumers).to_line())?;
         Ok(Self {
             path,
             output,

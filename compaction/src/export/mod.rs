@@ -184,7 +184,7 @@ fn write(stream: &mut Stream, out: &Path, options: &Options, progress: Option<Op
     let of = state.messages;
     let sink = match options.format {
         Format::Backup => Folder::begin(out, &config, state, &consumers).map(Sink::Folder),
-        Format::Jsonl => Lines::begin(out, config, state, consumers).map(Sink::Lines),
+        Format::Jsonl => Lines::begin(out, config, stream.created(), state, consumers).map(Sink::Lines),
     };
     let mut sink = sink.map_err(failed)?;
     loop {

@@ -66,7 +66,8 @@ impl Lines {
         config: StreamConfig,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Imported> {
-        let origin = target.origin(account, config)?;
+        let mut origin = target.origin(account, config)?;
+        origin.created = self.head.created();
         let name = origin.config.name.clone();
         let store = |error| refused(account, &name, error);
         let path = self.path.clone();

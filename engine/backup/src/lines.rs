@@ -2,7 +2,7 @@
 //! line for each message, in the order of their sequences, then one that says that this is the end.
 //!
 //! ```text
-//! {"format":"weir-stream","version":1,"config":{…},"state":{…},"consumers":[{"config":{…},"state":{…}}]}
+//! {"format":"weir-stream","version":1,"config":{…},"created":"…","state":{…},"consumers":[{"config":{…},"state":{…}}]}
 //! {"seq":1,"time":"2026-11-27T21:00:00.123456789Z","subject":"orders.eu","headers":"TkFUUy8xLjANCg0K","data":"aGk="}
 //! {"end":true}
 //! ```
@@ -39,6 +39,9 @@ pub struct Head {
     pub version: u32,
     /// The stream's configuration.
     pub config: StreamConfig,
+    /// When it was made, by RFC 3339; empty if that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub created: String,
     /// What it held when this was written.
     #[serde(default)]
     pub state: BackupState,
@@ -75,12 +78,18 @@ struct MessageLine<'a> {
 }
 
 impl Head {
-    /// Of a stream with that configuration.
-    pub fn new(config: StreamConfig, state: BackupState, consumers: Vec<BackupConsumer>) -> Self {
+    /// Of a stream with that configuration, which was made then.
+    pub fn new(
+        config: StreamConfig,
+        created: Option<NanoTime>,
+        state: BackupState,
+        consumers: Vec<BackupConsumer>,
+    ) -> Self {
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
             config,
+            created: created.map(|time| format_time(Some(time))).unwrap_or_default(),
             state,
             consumers,
         }
@@ -106,6 +115,11 @@ impl Head {
         }
         head.state.check()?;
         Ok(head)
+    }
+
+    /// When the stream was made, if that is said.
+    pub fn created(&self) -> Option<NanoTime> {
+        parse_time(&self.created).ok().flatten()
     }
 
     /// The line, with its end.

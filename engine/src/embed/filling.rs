@@ -23,6 +23,8 @@ pub struct Origin {
     pub config: StreamConfig,
     /// Its storage.
     pub settings: Settings,
+    /// When it was made; `None` if it is made now. Streams that copy it tell by this whether it is still the same.
+    pub created: Option<NanoTime>,
 }
 
 /// A stream that is being filled, and that nobody sees before it is [finished](Filling::finish). Dropped before, or cut short
@@ -55,6 +57,7 @@ impl Store {
             account: account.into(),
             config,
             settings,
+            created: None,
         };
         origin.check_free(self.catalogue())?;
         Ok(origin)
@@ -78,8 +81,15 @@ impl Store {
             account,
             config,
             settings,
+            created,
         } = filling.origin.clone();
-        let begun = filling.ask(move |shard, id| shard.begin_restore(id, &account, config, settings, first));
+        let begun = filling.ask(move |shard, id| {
+            shard.begin_restore(id, &account, config, settings, first)?;
+            match created {
+                Some(created) => shard.date_restore(id, created),
+                None => Ok(()),
+            }
+        });
         // What it may have made of its storage goes too.
         begun.or_else(|error| filling.end().and(Err(error)))?;
         Ok(filling)

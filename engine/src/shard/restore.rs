@@ -90,6 +90,17 @@ impl InTurn<'_, '_> {
         Ok(())
     }
 
+    /// Says when the stream was made that is being restored: it is what tells it from another of its name. Without this, it is
+    /// made now.
+    ///
+    /// # Errors
+    /// If there is no such restore.
+    pub fn date_restore(&mut self, id: LogId, created: NanoTime) -> Result<()> {
+        let restoring = self.shard.restoring.get_mut(&id).ok_or(reject::STREAM_NOT_FOUND)?;
+        restoring.stream.messages.created = created;
+        Ok(())
+    }
+
     /// Adds messages, in the order of their sequences, each above those before. What the stream's limits allow counts as it
     /// comes in: the oldest messages go, or with `discard: new` the restore is refused. Messages whose TTL is over are left
     /// out. `removals_follow` says that some of the messages will be taken out again, of which limits must not know yet.

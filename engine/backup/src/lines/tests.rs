@@ -35,9 +35,12 @@ fn what_is_written_is_read() {
         name: "S".into(),
         ..StreamConfig::default()
     };
-    let head = Head::new(config, BackupState::default(), vec![BackupConsumer::default()]);
+    let head = Head::new(config, Some(7), BackupState::default(), vec![BackupConsumer::default()]);
     let read = Head::parse(&head.to_line()).unwrap();
-    assert_eq!((read.config, read.consumers.len()), (head.config, 1));
+    assert_eq!(
+        (read.created(), read.config, read.consumers.len()),
+        (Some(7), head.config, 1)
+    );
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn a_line_that_makes_no_sense_is_named() {
         let error = parse_line(line.as_bytes(), 3, 4).unwrap_err().to_string();
         assert!(error.contains(why), "{line}: {error}");
     }
-    let mut head = Head::new(StreamConfig::default(), BackupState::default(), Vec::new());
+    let mut head = Head::new(StreamConfig::default(), None, BackupState::default(), Vec::new());
     head.version = 2;
     let later = Head::parse(&head.to_line()).unwrap_err();
     assert!(later.to_string().contains("version 2 is not known"), "{later}");
