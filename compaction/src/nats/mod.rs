@@ -18,10 +18,15 @@
 //! # Ok::<(), weir_compaction::nats::Error>(())
 //! ```
 //!
-//! The messages are those that the server would serve after a restart on the directory, with three differences. Where it
-//! cuts a block at the first damaged record, what follows is read here. It removes what is past its age or its own time
-//! to live: whoever takes the messages up does that, by a clock. And of a stream with interest retention it removes what
-//! no consumer waits for any more.
+//! The messages are those that the server would serve after a restart on the directory, with these differences:
+//! - Where it cuts a block at the first damaged record, what follows is read here. Nor is what nats-server 2.10 loses by
+//!   itself lost here: messages around one that was erased in a packed block, and a stream with a first sequence, which
+//!   it empties at every start until its first message is gone.
+//! - It removes what is past its age or its own time to live. Whoever takes the messages up does that, by a clock.
+//! - Of a stream with interest retention it removes what no consumer waits for any more.
+//!
+//! Every record is checked against its checksum, which covers neither where its subject ends nor a consumer's state. What
+//! cannot be damaged unseen but by that is a [`Finding`].
 //!
 //! Streams in memory are not on disk. Streams that were encrypted are refused, and so is what a cluster wrote.
 
