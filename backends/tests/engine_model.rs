@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use support::{Bench, Handle, Random, Storage};
-use weir_engine::stream::{Discard, Purge, Retention, StreamConfig, stored_size};
+use weir_engine::stream::{Discard, Purge, Retention, StreamConfig, SubjectPlace, stored_size};
 use weir_engine::{Error, NanoTime, SECOND};
 
 const SUBJECTS: [&str; 5] = ["a", "a.b", "a.c", "x.y", "x.y.z"];
@@ -359,15 +359,12 @@ fn check(stream: &Handle, model: &Model) {
                 }
             }
             let mut subjects = Vec::new();
-            let mut after = Bytes::new();
-            loop {
-                let some = stream.subjects(b">", &after, 3)?;
+            let mut place = Some(SubjectPlace::default());
+            while let Some(from) = place.take() {
+                let some;
+                (some, place) = stream.subjects(b">", &from, 3)?;
                 let text = |subject: &Bytes| String::from_utf8_lossy(subject).into_owned();
                 subjects.extend(some.iter().map(|(subject, count)| (text(subject), *count)));
-                match some.last() {
-                    Some((last, _)) => after = last.clone(),
-                    None => break,
-                }
             }
             let (mut deleted, mut from) = (Vec::new(), Some(0));
             while let Some(at) = from {

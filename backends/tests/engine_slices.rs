@@ -4,15 +4,21 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
 use Told::{Now, Then};
+use support::between::{Rules, under};
 use support::{Bench, Handle, Storage};
-use weir_engine::Result;
-use weir_engine::consumer::{AckPolicy, ConsumerConfig};
+use weir_engine::consumer::{AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, Preparation, PullRequest};
+use weir_engine::shard::emit::{Emit, Outlet};
 use weir_engine::shard::{InTurn, Input};
 use weir_engine::stream::settings::IndexKind;
-use weir_engine::stream::{Found, Purge, Purged, Retention, Search, Stream, StreamConfig};
+use weir_engine::stream::{
+    Count, Found, LastSeqs, Purge, Purged, Retention, SEARCH_LOOKS, Search, Stream, StreamConfig, SubjectPlace,
+};
+use weir_engine::{Result, Seq};
 
 /// More than one turn removes.
 const MANY: u64 = 5000;
@@ -499,5 +505,350 @@ fn a_search_goes_some_of_the_way_in_each_turn() {
             }
         };
         assert_eq!(found, Some(rare));
+    }
+}
+
+/// Counts what is looked at in storage.
+#[derive(Default)]
+struct Looks(AtomicUsize);
+
+impl Rules for Looks {
+    fn look(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What a turn may look at beside what its searches are allowed: the last of them may just begin, and find out that many subjects
+/// match.
+const BESIDE: usize = 4096 + 512;
+
+/// A store that counts looks, with a stream of many subjects: `M.1.x`, `M.2.y`, `M.3.x` ...
+fn bench_that_counts(storage: Storage, subjects: u64) -> (Bench, Arc<Looks>, Handle) {
+    let looks = Arc::new(Looks::default());
+    let mut bench = Bench::new(storage);
+    let rules = looks.clone();
+    bench.wrap = Some(Arc::new(move |backend| under(backend, rules.clone())));
+    bench.open();
+    let many = bench.create(&config("M", |_| {}));
+    publish_all(&many, 1..=subjects);
+    (bench, looks, many)
+}
+
+fn subject(seq: Seq) -> String {
+    format!("M.{seq}.{}", if seq.is_multiple_of(2) { "y" } else { "x" })
+}
+
+fn publish_all(stream: &Handle, seqs: impl Iterator<Item = Seq> + Send + 'static) {
+    let published = stream.call(move |shard, id| {
+        for seq in seqs {
+            shard.publish(id, subject(seq).into(), 0, "x".into())?;
+        }
+        Ok(())
+    });
+    published.unwrap();
+}
+
+/// Does `work` in turn after turn until it answers; in how many that is, and in each no more is looked at than a turn may.
+fn turn_by_turn<S: Send + 'static, T: Send + 'static>(
+    stream: &Handle,
+    looks: &Looks,
+    mut state: S,
+    mut between: impl FnMut(usize),
+    work: impl Fn(&mut InTurn<'_, '_>, weir_engine::LogId, &mut S) -> Result<Option<T>> + Clone + Send + 'static,
+) -> (usize, T) {
+    let mut turns = 0;
+    loop {
+        looks.0.store(0, Ordering::Relaxed);
+        let work = work.clone();
+        let turn = stream.call(move |shard, id| {
+            let done = work(shard, id, &mut state)?;
+            Ok((state, done))
+        });
+        let done;
+        (state, done) = turn.unwrap();
+        let looked = looks.0.load(Ordering::Relaxed);
+        assert!(looked <= SEARCH_LOOKS + BESIDE, "{looked} looks in one turn");
+        turns += 1;
+        if let Some(done) = done {
+            return (turns, done);
+        }
+        assert!(turns < 10_000, "it comes to no end");
+        between(turns);
+    }
+}
+
+/// Making, changing or resetting a consumer counted, among all subjects, what it has still to send: 40 to 60 ms in one turn for
+/// 200,000 of them.
+#[test]
+fn a_consumer_is_counted_for_in_turns_and_knows_what_changed_meanwhile() {
+    /// A multiple of what a turn may look at.
+    const SUBJECTS: u64 = 20_000;
+    for storage in storages() {
+        let (bench, looks, many) = bench_that_counts(storage, SUBJECTS);
+        let is_paged = bench.settings(&config("M", |_| {})).index == IndexKind::Paged;
+        let mut last = SUBJECTS;
+        // While it is counted, messages come and go, of subjects that were counted and of others.
+        let mut change = |turn: usize| {
+            if turn > 3 {
+                return;
+            }
+            let from = last + 1;
+            last += 100;
+            publish_all(&many, from..=last);
+            let removed = many.call(move |shard, id| {
+                let turn = turn as u64;
+                let ends = [
+                    from,
+                    from + 1,
+                    from - SUBJECTS / 2,
+                    from - SUBJECTS / 4,
+                    turn,
+                    SUBJECTS - turn,
+                ];
+                for seq in ends {
+                    shard.delete_message(id, seq, false)?;
+                }
+                Ok(())
+            });
+            removed.unwrap();
+        };
+        let mut make = |name: &str, filter: &str, change_config: &dyn Fn(&mut ConsumerConfig)| {
+            let mut config = consumer(name, filter);
+            change_config(&mut config);
+            let work = move |shard: &mut InTurn<'_, '_>, id, preparation: &mut Preparation| {
+                if !shard.prepare_consumer(id, &config, preparation)? {
+                    return Ok(None);
+                }
+                match shard.consumer_info(id, &config.name) {
+                    Ok(_) => shard.update_consumer(id, &config.name, config.clone()).map(Some),
+                    Err(_) => shard.create_consumer(id, config.clone()).map(Some),
+                }
+            };
+            let (turns, info): (_, ConsumerInfo) =
+                turn_by_turn(&many, &looks, Preparation::default(), &mut change, work);
+            assert_eq!(turns > 1, is_paged, "{storage:?} {name}: {turns}");
+            info.num_pending
+        };
+        let (middle, all) = (SUBJECTS / 2, |_: &mut ConsumerConfig| {});
+        let from_middle = move |config: &mut ConsumerConfig| {
+            config.deliver_policy = DeliverPolicy::ByStartSequence;
+            config.opt_start_seq = middle;
+        };
+        let last_per_subject = |config: &mut ConsumerConfig| config.deliver_policy = DeliverPolicy::LastPerSubject;
+        let newest = |config: &mut ConsumerConfig| config.deliver_policy = DeliverPolicy::Last;
+        let count = |filter: &str, from: Seq| -> u64 {
+            let filter = filter.to_owned();
+            let counted = many.call(move |shard, id| {
+                let (mut messages, mut search) = (0, Search::from(filter.as_bytes(), from));
+                loop {
+                    match shard.stream(id)?.search(&mut search)? {
+                        Found::Message(_) => messages += 1,
+                        Found::Later => {}
+                        Found::Nothing => break,
+                    }
+                }
+                Ok(messages)
+            });
+            counted.unwrap()
+        };
+        assert_eq!(make("all", "M.*.x", &all), count("M.*.x", 1), "{storage:?}");
+        assert_eq!(
+            make("middle", "M.*.x", &from_middle),
+            count("M.*.x", middle),
+            "{storage:?}"
+        );
+        assert_eq!(
+            make("lasts", "M.*.y", &last_per_subject),
+            count("M.*.y", 1),
+            "{storage:?}"
+        );
+        assert_eq!(make("newest", "M.*.none", &newest), 0, "{storage:?}");
+        assert_eq!(make("all", "M.*.y", &all), count("M.*.y", 1), "{storage:?}");
+        // Of its list, too, a consumer that is changed knows what is left.
+        let info = many.call(|shard, id| {
+            let changed = ConsumerConfig {
+                deliver_policy: DeliverPolicy::LastPerSubject,
+                description: "changed".into(),
+                ..consumer("lasts", "M.*.y")
+            };
+            shard.update_consumer(id, "lasts", changed)
+        });
+        assert_eq!(info.unwrap().num_pending, count("M.*.y", 1), "{storage:?}");
+        let work = move |shard: &mut InTurn<'_, '_>, id, preparation: &mut Preparation| {
+            if !shard.prepare_reset(id, "all", middle, preparation)? {
+                return Ok(None);
+            }
+            shard.reset_consumer(id, "all", middle).map(Some)
+        };
+        let (turns, (_, info)) = turn_by_turn(&many, &looks, Preparation::default(), |_| {}, work);
+        assert_eq!(turns > 1, is_paged, "{storage:?}: {turns}");
+        assert_eq!(info.num_pending, count("M.*.y", middle), "{storage:?}");
+    }
+}
+
+/// What begins a batch counted all that match; the searches of one turn each looked at as much as a turn may; and subjects that
+/// do not match were not counted as looked at.
+#[test]
+fn the_searches_of_one_turn_share_what_it_may_look_at() {
+    const SUBJECTS: u64 = 20_000;
+    for storage in storages() {
+        let (bench, looks, many) = bench_that_counts(storage, SUBJECTS);
+        let is_paged = bench.settings(&config("M", |_| {})).index == IndexKind::Paged;
+        let within = |shard: &mut InTurn<'_, '_>, id, work: &mut dyn FnMut(&mut Stream, &mut usize) -> Result<()>| {
+            let mut left = shard.search_looks();
+            work(shard.stream(id)?, &mut left)?;
+            shard.searched(left);
+            Ok::<_, weir_engine::Error>(())
+        };
+        // Two at once have as much as one.
+        let work = move |shard: &mut InTurn<'_, '_>, id, counts: &mut [Option<Count>; 2]| {
+            let mut done = Some((0, 0));
+            for (at, count) in counts.iter_mut().enumerate() {
+                let mut found = None;
+                within(shard, id, &mut |stream, left| {
+                    let count = count.get_or_insert_with(|| Count::of(b"M.*.x"));
+                    found = stream.count_within(count, 1 + at as u64 * SUBJECTS / 2, left)?;
+                    Ok(())
+                })?;
+                done = done.zip(found).map(|((_, before), found)| (before, found));
+            }
+            Ok(done)
+        };
+        let (turns, counted) = turn_by_turn(&many, &looks, [None, None], |_| {}, work);
+        assert_eq!(counted, (SUBJECTS / 2, SUBJECTS / 4), "{storage:?}");
+        assert_eq!(turns > 5, is_paged, "{storage:?}: {turns}");
+        // Many gets.
+        let work = move |shard: &mut InTurn<'_, '_>, id, gets: &mut (u64, Option<Search>)| {
+            within(shard, id, &mut |stream, left| {
+                let (done, begun) = gets;
+                while *done < 256 && *left > 0 {
+                    let mut search = begun.take().unwrap_or_else(|| match *done % 2 {
+                        0 => Search::from(b"M.*.x", *done * 70 + 1),
+                        _ => Search::newest(format!("M.{done}.*").as_bytes()),
+                    });
+                    match stream.search_within(&mut search, left)? {
+                        Found::Message(message) => {
+                            assert_eq!(message.seq, (*done * 70 + 1) * (1 - *done % 2) + *done * (*done % 2))
+                        }
+                        Found::Nothing => panic!("there is one"),
+                        Found::Later => {
+                            *begun = Some(search);
+                            return Ok(());
+                        }
+                    }
+                    *done += 1;
+                }
+                Ok(())
+            })?;
+            Ok((gets.0 == 256).then_some(()))
+        };
+        let (turns, ()) = turn_by_turn(&many, &looks, (0, None), |_| {}, work);
+        assert_eq!(turns > 5, is_paged, "{storage:?}: {turns}");
+        // The last messages of subjects, and subjects, of which none matches.
+        let work = move |shard: &mut InTurn<'_, '_>, id, search: &mut Option<LastSeqs>| {
+            let search = search.get_or_insert_with(|| LastSeqs::new([bytes::Bytes::from_static(b"M.*.none")], 10));
+            within(shard, id, &mut |stream, left| stream.last_seqs(search, SUBJECTS, left))?;
+            Ok(search.is_over().then_some(()))
+        };
+        let (turns, ()) = turn_by_turn(&many, &looks, None, |_| {}, work);
+        assert_eq!(turns > 1, is_paged, "{storage:?}: {turns}");
+        let work = move |shard: &mut InTurn<'_, '_>, id, place: &mut SubjectPlace| {
+            let (some, next) = shard.stream(id)?.subjects(b"M.*.none", place, SEARCH_LOOKS)?;
+            assert!(some.is_empty());
+            *place = next.clone().unwrap_or_default();
+            Ok(next.is_none().then_some(()))
+        };
+        let (turns, ()) = turn_by_turn(&many, &looks, SubjectPlace::default(), |_| {}, work);
+        assert_eq!(turns > 1, is_paged, "{storage:?}: {turns}");
+    }
+}
+
+/// Clients that take whatever comes.
+struct Takers;
+
+impl Outlet for Takers {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        true
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        if let Emit::Done(done) = emit {
+            done(Ok(()));
+        }
+    }
+
+    fn flush(&mut self) {}
+}
+
+/// What a purge took of what consumers had sent was looked for among all that they had, in each slice, and let go of at its end
+/// in one turn.
+#[test]
+fn what_a_purge_takes_of_what_was_sent_goes_with_each_slice() {
+    for storage in storages() {
+        let mut bench = Bench::with_outlet(storage, || Box::new(Takers));
+        bench.open();
+        let many = bench.create(&config("M", |_| {}));
+        fill(&many, "M", MANY);
+        let unbounded = ConsumerConfig {
+            max_ack_pending: -1,
+            ..consumer("c", "")
+        };
+        create_consumer(&many, unbounded);
+        let pull = Input::Pull {
+            stream: many.id,
+            consumer: "c".into(),
+            request: PullRequest {
+                batch: MANY,
+                ..PullRequest::default()
+            },
+            reply: "inbox".into(),
+        };
+        assert!(many.shard.submit(vec![pull]).is_ok());
+        // That turn sends them.
+        many.call(|_, _| Ok(())).unwrap();
+        let pending = |id| -> Work { Box::new(move |shard| Ok(Now(shard.consumer_info(id, "c")?.num_ack_pending))) };
+        let id = many.id;
+        let purge = Purge {
+            filter: "M.0".into(),
+            ..Purge::default()
+        };
+        let works = vec![
+            pending(id),
+            Box::new(move |shard: &mut InTurn<'_, '_>| shard.purge(id, &purge).map(Then)) as Work,
+            pending(id),
+        ];
+        let answers = submit(&many, works);
+        let [before, during, after] = [(); 3].map(|()| answers.recv().unwrap());
+        assert_eq!((before, after), ((0, MANY), (1, MANY / 2)), "{storage:?}");
+        let slice = match bench.settings(&config("M", |_| {})).index {
+            IndexKind::Paged => 64,
+            IndexKind::Resident => 1024,
+        };
+        // The first of a slice is held back until there is a second one.
+        assert_eq!(during, (2, MANY - slice), "{storage:?}");
+        let info = many.call(|shard, id| shard.consumer_info(id, "c")).unwrap();
+        // The message behind those that are gone is the second one, and is not acknowledged.
+        assert_eq!(
+            (info.num_ack_pending, info.ack_floor.stream),
+            (MANY / 2, 1),
+            "{storage:?}"
+        );
+        let all = many.call(|shard, id| shard.purge(id, &Purge::default()));
+        assert_eq!(all.unwrap().count(), MANY / 2);
+        let info = many.call(|shard, id| shard.consumer_info(id, "c")).unwrap();
+        assert_eq!(
+            (info.num_ack_pending, info.ack_floor),
+            (0, info.delivered),
+            "{storage:?}"
+        );
+        assert_eq!(
+            (info.delivered.consumer, info.delivered.stream),
+            (MANY, MANY),
+            "{storage:?}"
+        );
     }
 }

@@ -55,6 +55,9 @@ pub trait Rules: Send + Sync + 'static {
         Ok(())
     }
 
+    /// A key or a record is looked at.
+    fn look(&self) {}
+
     fn put_all(&self, kv: &dyn Kv, writes: &[KvWrite]) -> Result<()> {
         kv.put_all(writes)
     }
@@ -188,6 +191,7 @@ struct BetweenReader<R> {
 
 impl<R: Rules> BetweenReader<R> {
     fn read(&self, seq: Seq) -> Result<()> {
+        self.rules.look();
         self.rules.read(self.id, seq).inspect_err(|_| {
             self.met.lock().insert(seq);
         })
@@ -234,6 +238,7 @@ struct BetweenKv<R> {
 
 impl<R: Rules> Kv for BetweenKv<R> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.rules.look();
         self.inner.get(key)
     }
 
@@ -242,8 +247,12 @@ impl<R: Rules> Kv for BetweenKv<R> {
     }
 
     fn scan(&self, prefix: &[u8], from: Option<&[u8]>, visit: VisitKey<'_>) -> Result<()> {
-        self.inner.scan(prefix, from, visit)
+        self.inner.scan(prefix, from, &mut |key, value| {
+            self.rules.look();
+            visit(key, value)
+        })
     }
+
     fn remove_prefix(&self, prefix: &[u8]) -> Result<()> {
         self.rules.ask(|| self.inner.remove_prefix(prefix))
     }

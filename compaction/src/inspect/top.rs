@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use weir_engine::Result;
-use weir_engine::stream::Stream;
+use weir_engine::stream::{Stream, SubjectPlace};
 
 use super::report::SubjectReport;
 
@@ -15,11 +15,10 @@ const PAGE: usize = 4096;
 pub(super) fn top_subjects(stream: &mut Stream, top: usize) -> Result<Vec<SubjectReport>> {
     // The least of them is the greatest here.
     let mut best = BinaryHeap::new();
-    let mut after = bytes::Bytes::new();
-    loop {
-        let page = stream.subjects(b">", &after, PAGE)?;
-        let Some((last, _)) = page.last() else { break };
-        after = last.clone();
+    let mut place = Some(SubjectPlace::default());
+    while let Some(from) = place.take() {
+        let page;
+        (page, place) = stream.subjects(b">", &from, PAGE)?;
         for (subject, messages) in page {
             best.push((Reverse(messages), subject));
             if best.len() > top {

@@ -84,7 +84,7 @@ impl Consumer {
                 }
                 Err(error) if error.kind == Kind::Damaged => {
                     if matches!(choice, Choice::New(_)) {
-                        self.num_pending = self.num_pending.saturating_sub(1);
+                        self.uncount_next(seq);
                     }
                     self.pass_over(&choice);
                     continue;
@@ -224,8 +224,8 @@ impl Consumer {
         let seq = message.seq;
         let deliveries = match choice {
             Choice::New(_) => {
+                self.uncount_next(seq);
                 self.take_new(seq);
-                self.num_pending = self.num_pending.saturating_sub(1);
                 1
             }
             Choice::Again(_) => {
@@ -281,6 +281,14 @@ impl Consumer {
         ];
         let names = self.name.stream.len() + self.name.consumer.len();
         "$JS.ACK.".len() + names + 1 + numbers.iter().map(|number| 1 + digits(*number)).sum::<usize>()
+    }
+
+    /// What comes next, of the list or not, does not count as one to be sent any more.
+    fn uncount_next(&mut self, seq: Seq) {
+        self.num_pending = self.num_pending.saturating_sub(1);
+        if self.initial.front() == Some(&seq) {
+            self.num_listed = self.num_listed.saturating_sub(1);
+        }
     }
 
     /// Takes a first delivery off what is to come.

@@ -5,6 +5,7 @@ mod ack;
 mod config;
 mod deliver;
 mod info;
+mod prepare;
 mod priority;
 mod pull;
 mod push;
@@ -23,7 +24,9 @@ use serde::{Deserialize, Serialize};
 pub use ack::{Ack, AckKind};
 pub use config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
 pub use info::ConsumerInfo;
+pub use prepare::Preparation;
 pub use priority::GroupState;
+use removed::Doomed;
 pub(crate) use removed::Held;
 pub use request::{GroupRequest, PullRequest};
 pub use snapshot::ConsumerSnapshot;
@@ -80,6 +83,8 @@ pub(crate) struct Consumer {
     deadlines: BTreeSet<(NanoTime, Seq)>,
     redeliver: BTreeSet<Seq>,
     num_pending: u64,
+    /// Those of `num_pending` that are on the list that it began with.
+    num_listed: u64,
     waiting: VecDeque<Waiting>,
     pin: Option<Pin>,
     push: Push,
@@ -97,7 +102,7 @@ pub(crate) struct Consumer {
     /// Purges of this turn moved it, and took these away that it had sent or given up.
     turn_purged: Option<Vec<Seq>>,
     /// What it sent or gave up that a purge under way took away.
-    doomed: Vec<Seq>,
+    doomed: Doomed,
     /// Removed in this turn while on their way: stream sequence, consumer sequence, how often sent.
     turn_lost: Vec<(Seq, u64, u64)>,
 }
@@ -116,12 +121,16 @@ impl Consumer {
 
     /// Takes a new configuration; what may change was checked before.
     pub fn update(&mut self, config: ConsumerConfig, now: NanoTime, stream: &mut Messages) -> Result<()> {
-        self.filters = filters_of(&config);
-        self.cursor = Cursor::new(&self.filters);
+        let filters = filters_of(&config);
+        if filters != self.filters {
+            self.cursor = Cursor::new(&filters);
+            self.num_pending = stream.index.count_from(&filters, self.next)? + self.num_listed;
+            self.filters = filters;
+        }
         self.config = config;
         self.idle_since = now;
         self.set_deadlines();
-        self.recount(stream)
+        Ok(())
     }
 
     /// A message it wants was stored. One that begins at a sequence yet to come does not count those before.
@@ -138,10 +147,11 @@ impl Consumer {
 
     /// Counts anew what is to be sent.
     pub fn recount(&mut self, stream: &mut Messages) -> Result<()> {
-        self.num_pending = stream.index.count_from(&self.filters, self.next)?;
+        self.num_listed = 0;
         for &seq in &self.initial {
-            self.num_pending += u64::from(stream.index.is_live(seq)?);
+            self.num_listed += u64::from(stream.index.is_live(seq)?);
         }
+        self.num_pending = stream.index.count_from(&self.filters, self.next)? + self.num_listed;
         Ok(())
     }
 

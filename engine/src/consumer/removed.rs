@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, SeqPair};
 use crate::error::Result;
 use crate::shard::command::Place;
 use crate::stream::messages::Messages;
@@ -18,6 +18,14 @@ pub(crate) struct Held {
     pub next: Seq,
     /// and below this.
     pub end: Seq,
+}
+
+/// What a consumer had sent or given up of what a purge took away.
+#[derive(Default)]
+pub(super) struct Doomed {
+    any: bool,
+    /// What was on its way, in ascending order.
+    sent: Vec<SeqPair>,
 }
 
 impl Consumer {
@@ -40,25 +48,50 @@ impl Consumer {
         self.turn_purged.get_or_insert_default();
     }
 
-    /// A purge that is under way took these messages away, in ascending order.
-    pub fn doom(&mut self, seqs: &[Seq]) {
+    /// A purge that is under way took these messages away, in ascending order. Answers whether it had sent or given up any.
+    pub fn doom(&mut self, seqs: &[Seq]) -> bool {
         let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else {
-            return;
+            return false;
         };
-        let sent = self.pending.range(first..=last).map(|(seq, _)| *seq);
-        let gone = sent.filter(|seq| seqs.binary_search(seq).is_ok());
-        self.doomed.extend(gone);
-        if self.deliveries.is_empty() {
-            return;
+        if self.deliveries.is_empty() && self.pending.range(first..=last).next().is_none() {
+            return false;
         }
-        let given_up = |seq: &&Seq| self.deliveries.contains_key(*seq) && !self.pending.contains_key(*seq);
-        self.doomed.extend(seqs.iter().filter(given_up));
+        let mut gone = Vec::new();
+        for &seq in seqs {
+            let sent = self.drop_pending(seq);
+            if self.deliveries.remove(&seq).is_some() || sent.is_some() {
+                gone.push(seq);
+            }
+            self.doomed.sent.extend(sent.map(|sent| SeqPair {
+                consumer: sent.consumer_seq,
+                stream: seq,
+            }));
+        }
+        if gone.is_empty() {
+            return false;
+        }
+        self.doomed.any = true;
+        self.turn_purged.get_or_insert_default().extend(gone);
+        true
     }
 
     /// A purge took all messages away.
     pub fn doom_all(&mut self) {
         let given_up = self.deliveries.keys().filter(|seq| !self.pending.contains_key(seq));
-        self.doomed = self.pending.keys().chain(given_up).copied().collect();
+        let gone: Vec<Seq> = self.pending.keys().chain(given_up).copied().collect();
+        let sent = self.pending.iter().map(|(&seq, sent)| SeqPair {
+            consumer: sent.consumer_seq,
+            stream: seq,
+        });
+        self.doomed.sent.extend(sent);
+        self.doomed.any |= !gone.is_empty();
+        self.turn_purged.get_or_insert_default().extend(gone);
+        self.pending.clear();
+        self.deliveries.clear();
+        self.deadlines.clear();
+        self.redeliver.clear();
+        self.initial.clear();
+        (self.num_pending, self.num_listed) = (0, 0);
     }
 
     /// What it holds on to, for retention's sake.
@@ -95,6 +128,7 @@ impl Consumer {
     pub fn unlist(&mut self, seq: Seq) {
         if self.initial.binary_search(&seq).is_ok() {
             self.num_pending = self.num_pending.saturating_sub(1);
+            self.num_listed = self.num_listed.saturating_sub(1);
         }
     }
 
@@ -107,6 +141,7 @@ impl Consumer {
     /// a consumer that wants only some of these moves up to there, as nats-server's does; that of others that want some of
     /// them to the first message of the stream. Answers whether there may be room for another message now.
     pub fn purged(&mut self, filter: &[u8], start: Seq, now: NanoTime, stream: &mut Messages) -> Result<bool> {
+        let doomed = std::mem::take(&mut self.doomed);
         let all = filter.is_empty() || filter == b">";
         let within = |own: &Bytes| weir_subject::is_subset(own, filter);
         let only = !self.filters.is_empty() && self.filters.iter().all(within);
@@ -116,35 +151,27 @@ impl Consumer {
         let start = match () {
             () if all || only => start,
             () if among => stream.first(),
-            () => {
-                self.doomed.clear();
-                return Ok(false);
-            }
+            () => return Ok(false),
         };
-        let gone = std::mem::take(&mut self.doomed);
         self.next = self.next.max(start);
         if self.ack_floor.stream < start {
             self.ack_floor.stream = start - 1;
-            for &seq in &gone {
-                self.deliveries.remove(&seq);
-                if let Some(pending) = self.drop_pending(seq) {
-                    self.ack_floor.consumer = self.ack_floor.consumer.max(pending.consumer_seq);
-                    self.last_ack = Some(now);
-                }
-            }
-        } else {
-            for &seq in &gone {
-                self.forget(seq);
+            for sent in &doomed.sent {
+                self.ack_floor.consumer = self.ack_floor.consumer.max(sent.consumer);
                 self.last_ack = Some(now);
             }
+        } else if doomed.any {
+            for sent in doomed.sent {
+                self.raise_floor(sent);
+            }
+            self.last_ack = Some(now);
         }
         self.delivered.stream = self.next.saturating_sub(1);
         if self.pending.is_empty() {
             self.ack_floor = self.delivered;
         }
-        let freed = !gone.is_empty();
-        self.turn_purged.get_or_insert_default().extend(gone);
-        Ok(freed)
+        self.note_place();
+        Ok(doomed.any)
     }
 
     /// Applies from the journal where purges left it.

@@ -1,6 +1,6 @@
 //! Beginning anew at another place, as CONSUMER.RESET asks (JetStream 2.14).
 
-use crate::consumer::{Consumer, DeliverPolicy, SeqPair};
+use crate::consumer::{Consumer, DeliverPolicy, Doomed, SeqPair};
 use crate::error::Result;
 use crate::reject::{self, Rejection};
 use crate::stream::messages::Messages;
@@ -48,7 +48,7 @@ impl Consumer {
         self.deadlines.clear();
         self.redeliver.clear();
         self.initial.clear();
-        self.doomed.clear();
+        self.doomed = Doomed::default();
         self.turn_acked.clear();
         self.turn_deferred.clear();
         self.turn_given_up.clear();

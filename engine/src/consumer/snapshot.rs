@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::push::Push;
-use crate::consumer::{Consumer, ConsumerConfig, DeliverPolicy, SeqPair, filters_of};
+use crate::consumer::{Consumer, ConsumerConfig, DeliverPolicy, Doomed, SeqPair, filters_of};
 use crate::error::Result;
 use crate::index::Cursor;
 use crate::shard::command::check_number;
@@ -77,26 +77,28 @@ impl Consumer {
         let last = stream.last();
         let first = stream.first().max(1);
         let mut initial = VecDeque::new();
+        // How many messages it has still to send, where that need not be counted.
+        let mut known = None;
         let next = match config.deliver_policy {
             DeliverPolicy::All => first,
             DeliverPolicy::New => last + 1,
-            DeliverPolicy::Last => match stream.index.prev_match(&filters, last)? {
-                Some(seq) => seq,
-                None if filters.is_empty() => last + 1,
-                None => first,
-            },
+            DeliverPolicy::Last => {
+                let newest = stream.index.newest(&filters)?;
+                known = Some(u64::from(newest.is_some()));
+                match newest {
+                    Some(seq) => seq,
+                    None if filters.is_empty() => last + 1,
+                    None => first,
+                }
+            }
             DeliverPolicy::ByStartSequence => config.opt_start_seq.max(first),
             DeliverPolicy::ByStartTime => stream.seq_at(config.opt_start_time.unwrap_or(0))?.max(first),
             // All there is, then, is the last of its subject.
             DeliverPolicy::LastPerSubject if stream.config.max_msgs_per_subject == 1 => first,
             DeliverPolicy::LastPerSubject => {
-                let mut lasts = Vec::new();
-                stream.index.last_of_each(&filters, &mut |_, info| {
-                    lasts.push(info.last);
-                    std::ops::ControlFlow::Continue(())
-                })?;
-                lasts.sort_unstable();
-                initial = lasts.into();
+                // The index has just said that these are live: asking for each would take long.
+                initial = VecDeque::from(stream.index.lasts(&filters)?);
+                known = Some(initial.len() as u64);
                 match initial.is_empty() {
                     // As nats-server, which looks at the last message in vain.
                     true => last.max(first),
@@ -121,9 +123,12 @@ impl Consumer {
             },
             ..ConsumerSnapshot::default()
         };
-        let mut consumer = Self::resume(name, snapshot, now, stream)?;
-        // The index has just said that these are live: asking for each would take long.
-        consumer.num_pending += initial.len() as u64;
+        let mut consumer = Self::of_snapshot(name, snapshot, now);
+        consumer.num_pending = match known {
+            Some(known) => known,
+            None => stream.index.count_from(&consumer.filters, next)?,
+        };
+        consumer.num_listed = initial.len() as u64;
         consumer.initial = initial;
         Ok(consumer)
     }
@@ -135,6 +140,13 @@ impl Consumer {
         now: NanoTime,
         stream: &mut Messages,
     ) -> Result<Self> {
+        let mut consumer = Self::of_snapshot(name, snapshot, now);
+        consumer.recount(stream)?;
+        Ok(consumer)
+    }
+
+    /// As a snapshot says; what is to be sent is not counted.
+    fn of_snapshot(name: Arc<ConsumerName>, snapshot: ConsumerSnapshot, now: NanoTime) -> Self {
         let filters = filters_of(&snapshot.config);
         let mut consumer = Self {
             serial: snapshot.serial,
@@ -154,6 +166,7 @@ impl Consumer {
             deadlines: BTreeSet::new(),
             redeliver: BTreeSet::new(),
             num_pending: 0,
+            num_listed: 0,
             waiting: VecDeque::new(),
             pin: None,
             push: Push::default(),
@@ -165,15 +178,14 @@ impl Consumer {
             turn_deferred: Vec::new(),
             turn_given_up: Vec::new(),
             turn_lost: Vec::new(),
-            doomed: Vec::new(),
+            doomed: Doomed::default(),
             turn_purged: None,
             config: snapshot.config,
         };
         for (seq, consumer_seq, sent) in snapshot.pending {
             consumer.track(seq, consumer_seq, sent);
         }
-        consumer.recount(stream)?;
-        Ok(consumer)
+        consumer
     }
 
     /// What it needs to go on after a restart.

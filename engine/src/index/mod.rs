@@ -18,6 +18,7 @@ mod postings;
 mod resident;
 mod slots;
 mod subjects;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -27,9 +28,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use cursor::Cursor;
+use filters::Filters;
 pub use paged::Paged;
 pub(crate) use paged::forget as forget_paged;
 pub use resident::Resident;
+pub use tally::Tally;
 
 use crate::backend::{Kv, KvWrite, LogReader};
 use crate::error::Result;
@@ -37,6 +40,8 @@ use crate::types::{LogId, NanoTime, Seq};
 
 /// See [`Index::removal_price`]: a removal reads and writes several keys, and its record's head.
 const PAGED_PRICE: usize = 16;
+/// See [`Index::read_price`]: a message is looked up by its head, and by its body.
+const PAGED_READ: usize = 16;
 
 /// What is known of a subject that has live messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,18 @@ pub enum Sought {
     Nothing,
     /// None below this one does; whoever wants to know more asks again from there.
     Later(Seq),
+}
+
+/// Where in the order of subjects to go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubjectPlace(Vec<u8>);
+
+impl SubjectPlace {
+    /// Behind that subject.
+    pub fn behind(subject: &[u8]) -> Self {
+        // Nothing lies in between.
+        Self([subject, &[0]].concat())
+    }
 }
 
 /// How an index reads what lies in the log.
@@ -147,6 +164,14 @@ impl Index {
         }
     }
 
+    /// What reading a message costs beside such an index, in looks of a search.
+    pub fn read_price(&self) -> usize {
+        match self {
+            Self::Resident(_) => 1,
+            Self::Paged(_) => PAGED_READ,
+        }
+    }
+
     /// Live messages.
     pub fn len(&self) -> u64 {
         match self {
@@ -233,8 +258,8 @@ impl Index {
         }
     }
 
-    /// As [`Index::next_match`], for a reader that can wait: looks at some `looks` messages at most, and lowers that by what it
-    /// took.
+    /// As [`Index::next_match`], for a reader that can wait: looks at some `looks` messages and subjects at most, and lowers that
+    /// by what it took.
     pub fn next_match_within(&mut self, cursor: &mut Cursor, from: Seq, looks: &mut usize) -> Result<Sought> {
         match self {
             Self::Resident(index) => Ok(index.next_match(cursor, from).map_or(Sought::Nothing, Sought::At)),
@@ -242,15 +267,15 @@ impl Index {
         }
     }
 
-    /// The last live message that the cursor's filters match, for a reader that can wait. What is stored meanwhile may be left out,
-    /// and what is found may be gone.
-    pub fn last_match_within(&mut self, cursor: &mut Cursor) -> Result<Sought> {
+    /// The last live message that the cursor's filters match, for a reader that can wait: looks at some `looks` messages and
+    /// subjects at most, and lowers that by what it took. What is stored meanwhile may be left out, and what is found may be gone.
+    pub fn last_match_within(&mut self, cursor: &mut Cursor, looks: &mut usize) -> Result<Sought> {
         match self {
             Self::Resident(index) => {
                 let found = index.prev_match(&cursor.filters, Seq::MAX);
                 Ok(found.map_or(Sought::Nothing, Sought::At))
             }
-            Self::Paged(index) => index.last_match_within(cursor),
+            Self::Paged(index) => index.last_match_within(cursor, looks),
         }
     }
 
@@ -306,6 +331,42 @@ impl Index {
         }
     }
 
+    /// Goes on with a tally, some of the way: looks at some `looks` messages and subjects at most, which it lowers. A count is that
+    /// of the messages from `from` on; it may go up from one call to the next. Answers whether the tally has come to its end: then
+    /// [`Index::count_from`] or [`Index::lasts`] with its filters have the answer, as long as the tally lives.
+    pub fn tally(&mut self, tally: &Tally, from: Seq, looks: &mut usize) -> Result<bool> {
+        match self {
+            Self::Resident(_) => Ok(true),
+            Self::Paged(index) => index.tally(tally, from, looks),
+        }
+    }
+
+    /// The last message that the filters match.
+    pub fn newest(&mut self, filters: &[Bytes]) -> Result<Option<Seq>> {
+        if let Self::Paged(index) = self
+            && let Some(newest) = index.tallied_newest(&Filters::of(filters))
+        {
+            return Ok(newest);
+        }
+        self.prev_match(filters, Seq::MAX)
+    }
+
+    /// The last message of each subject that the filters match, in the order of the messages.
+    pub fn lasts(&mut self, filters: &[Bytes]) -> Result<Vec<Seq>> {
+        if let Self::Paged(index) = self
+            && let Some(lasts) = index.tallied_lasts(&Filters::of(filters))
+        {
+            return Ok(lasts);
+        }
+        let mut lasts = Vec::new();
+        self.last_of_each(filters, &mut |_, info| {
+            lasts.push(info.last);
+            ControlFlow::Continue(())
+        })?;
+        lasts.sort_unstable();
+        Ok(lasts)
+    }
+
     /// Visits each live subject that the filters match, in the order of their bytes, until told to stop.
     pub fn last_of_each(
         &mut self,
@@ -319,22 +380,23 @@ impl Index {
         Ok(())
     }
 
-    /// The same for one filter, or none, and the subjects behind `after`.
-    pub fn last_of_each_after(
+    /// The same for one filter, or none, and the subjects from a place on. Looks at `looks` subjects at most, those too that do not
+    /// match, and lowers that by what it took. Answers where to go on; `None` if those were all.
+    pub fn some_of_each(
         &mut self,
         filters: &[Bytes],
-        after: &[u8],
+        from: &SubjectPlace,
+        looks: &mut usize,
         visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>,
-    ) -> Result<()> {
+    ) -> Result<Option<SubjectPlace>> {
         debug_assert!(filters.len() <= 1, "several filters have no order to go on in");
         match self {
             Self::Resident(index) => {
                 let filter = filters.first().map_or(&b">"[..], |filter| filter);
-                index.last_of_each_after(filter, after, visit);
+                Ok(index.some_of_each(filter, from, looks, visit))
             }
-            Self::Paged(index) => index.last_of_each_after(filters, after, visit)?,
+            Self::Paged(index) => index.some_of_each(filters, from, looks, visit),
         }
-        Ok(())
     }
 
     /// Notes when a message that has a life of its own ends.

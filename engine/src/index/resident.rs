@@ -9,10 +9,10 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::SubjectInfo;
 use super::chunk::{Chunk, chunk_of, position_of, seq_at};
 use super::filters::Filters;
 use super::subjects::Subjects;
+use super::{SubjectInfo, SubjectPlace};
 use crate::error::{Error, Result};
 use crate::types::{NanoTime, Seq};
 
@@ -216,7 +216,8 @@ impl Resident {
         let mut ids = Vec::new();
         if filters.len() <= 1 {
             let filter: &[u8] = filters.first().map_or(b">", |filter| filter);
-            return self.last_of_each_after(filter, b"", visit);
+            self.each_behind(filter, b"", visit);
+            return;
         }
         let _: ControlFlow<()> = self.subjects.matching(&filters, |_, id| {
             ids.push(id);
@@ -231,8 +232,32 @@ impl Resident {
         }
     }
 
-    /// The same for one filter and the subjects behind `after`.
-    pub fn last_of_each_after(
+    /// The same for one filter and the subjects from a place on, those that match alone; see
+    /// [`Index::some_of_each`](super::Index::some_of_each).
+    pub fn some_of_each(
+        &mut self,
+        filter: &[u8],
+        from: &SubjectPlace,
+        looks: &mut usize,
+        visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>,
+    ) -> Option<SubjectPlace> {
+        let mut next = None;
+        // Every place of this index is behind a subject.
+        let after = from.0.strip_suffix(&[0]).unwrap_or(&from.0).to_vec();
+        self.each_behind(filter, &after, &mut |name, info| {
+            *looks = looks.saturating_sub(1);
+            let done = visit(name, info);
+            if done.is_break() || *looks == 0 {
+                next = Some(SubjectPlace::behind(name));
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        next
+    }
+
+    /// Visits each subject that the filter matches and that is behind `after`, in the order of their bytes.
+    fn each_behind(
         &mut self,
         filter: &[u8],
         after: &[u8],

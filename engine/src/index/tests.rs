@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::tally::Sum;
 use super::*;
 
 /// Sequence to subject of what is live.
@@ -140,7 +141,7 @@ fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
     );
     let mut patient = Cursor::new(&filters);
     let newest = loop {
-        match index.last_match_within(&mut patient).unwrap() {
+        match index.last_match_within(&mut patient, &mut { 4 }).unwrap() {
             Sought::Later(_) => {}
             Sought::At(seq) => break Some(seq),
             Sought::Nothing => break None,
@@ -193,16 +194,20 @@ fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
         dice.roll(5) as usize + 1
     };
     let (one, after) = (&filters[..filters.len().min(1)], dice.subject(subjects));
-    let mut seen = Vec::new();
-    index
-        .last_of_each_after(one, &after, &mut |name, info| {
+    let (mut seen, mut place) = (Vec::new(), Some(SubjectPlace::behind(&after)));
+    while let Some(from) = place.take()
+        && seen.len() < limit
+    {
+        let mut looks = if dice.roll(2) == 0 { 3 } else { usize::MAX };
+        let visit = &mut |name: &[u8], info| {
             seen.push((name.to_vec(), info));
             match seen.len() == limit {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
-        })
-        .unwrap();
+        };
+        place = index.some_of_each(one, &from, &mut looks, visit).unwrap();
+    }
     let behind = all
         .iter()
         .filter(|(name, _)| accepts(one, name) && name[..] > after[..]);
@@ -226,6 +231,61 @@ fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
         .take(limit)
         .collect();
     assert_eq!(seen, expected, "each of {filters:?}");
+}
+
+/// A count that is under way while the index changes.
+struct Counting {
+    filters: Vec<Bytes>,
+    /// `None` for the last messages of the subjects.
+    from: Option<Seq>,
+    tally: Tally,
+}
+
+impl Counting {
+    fn of(model: &Model, dice: &mut Dice, subjects: u64) -> Self {
+        let filters = dice.filters(subjects);
+        let from = (dice.roll(3) > 0).then(|| dice.seq(model));
+        let tally = match from {
+            Some(from) => Tally::count(&filters, from),
+            None => Tally::lasts(&filters),
+        };
+        Self { filters, from, tally }
+    }
+
+    /// Some of the way, or none; what it has come to once it is over is what the model says, then and ever after.
+    fn go_on(&mut self, index: &mut Index, model: &Model, dice: &mut Dice) {
+        if dice.roll(3) == 0 {
+            return;
+        }
+        if let Some(from) = &mut self.from
+            && dice.roll(20) == 0
+        {
+            *from = dice.seq(model).max(*from);
+        }
+        let mut looks = dice.roll(12) as usize;
+        let whole = index.tally(&self.tally, self.from.unwrap_or(0), &mut looks).unwrap();
+        if !whole || matches!(index, Index::Resident(_)) {
+            return;
+        }
+        let matching = model.matching(&self.filters);
+        let (sum, what) = match self.from {
+            Some(from) => (
+                Sum::Number(matching.filter(|(seq, _)| *seq >= from).count() as u64),
+                "tally",
+            ),
+            None => {
+                let lasts: BTreeMap<_, _> = matching.map(|(seq, subject)| (subject, seq)).collect();
+                (Sum::Lasts(lasts.into_values().collect()), "tally of lasts")
+            }
+        };
+        assert_eq!(
+            self.tally.done(),
+            Some(sum),
+            "{what} of {:?} from {:?}",
+            self.filters,
+            self.from
+        );
+    }
 }
 
 /// What the two kinds of index need between the steps.
@@ -263,6 +323,7 @@ fn run(seed: u64, subjects: u64, stride: u64, steps: u64, index: &mut Index, tur
         ..Model::default()
     };
     let mut cursors: Vec<(Vec<Bytes>, Cursor, Seq)> = Vec::new();
+    let mut tallies: Vec<Counting> = Vec::new();
     let mut changes = Vec::new();
     for _ in 0..steps {
         let kind = dice.roll(100);
@@ -321,12 +382,21 @@ fn run(seed: u64, subjects: u64, stride: u64, steps: u64, index: &mut Index, tur
                 cursor.wide = dice.roll(2) == 0;
                 cursors.push((filters, cursor, from));
             }
+            90..93 => {
+                if tallies.len() == 4 {
+                    tallies.remove(dice.roll(4) as usize);
+                }
+                tallies.push(Counting::of(&model, &mut dice, subjects));
+            }
             _ => compare(index, &model, &mut dice, subjects),
         }
         if turns.step(index, &mut dice, &model, &mut changes) {
             for (filters, cursor, _) in &mut cursors {
                 *cursor = Cursor::new(&*filters);
             }
+        }
+        for counting in &mut tallies {
+            counting.go_on(index, &model, &mut dice);
         }
         for (filters, cursor, from) in &mut cursors {
             for _ in 0..dice.roll(4) {

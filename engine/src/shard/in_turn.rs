@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo};
+use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo, Preparation};
 use crate::error::Result;
 use crate::reject;
 use crate::shard::emit::{self, Emit};
@@ -35,6 +35,17 @@ impl InTurn<'_, '_> {
         stream
             .or_else(|| self.shard.offline.frozen(id))
             .ok_or_else(|| reject::STREAM_NOT_FOUND.into())
+    }
+
+    /// Messages and subjects that searches and counts may still look at in this turn, all of them together: what more there is, the
+    /// next turn finds. Of as many as are left the turn is told by [`InTurn::searched`].
+    pub fn search_looks(&self) -> usize {
+        self.turn.searches
+    }
+
+    /// So many looks are left to this turn.
+    pub fn searched(&mut self, left: usize) {
+        self.turn.searches = left;
     }
 
     /// The streams of this shard.
@@ -243,6 +254,37 @@ impl InTurn<'_, '_> {
                 return Ok(name);
             }
         }
+    }
+
+    /// Finds out some more of what it takes to make a consumer, or to give the one of that name another configuration: on a stream
+    /// of very many subjects that is too much for one turn. Answers whether all is known; then making it takes no longer than
+    /// others may wait, in this turn. It is right without, too.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn prepare_consumer(
+        &mut self,
+        id: LogId,
+        config: &ConsumerConfig,
+        preparation: &mut Preparation,
+    ) -> Result<bool> {
+        let stream = self.shard.existing(id)?;
+        stream.prepare_consumer(config, preparation, &mut self.turn.searches)
+    }
+
+    /// As [`InTurn::prepare_consumer`], for one that is to be reset.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage fails.
+    pub fn prepare_reset(
+        &mut self,
+        id: LogId,
+        consumer: &str,
+        seq: Seq,
+        preparation: &mut Preparation,
+    ) -> Result<bool> {
+        let stream = self.shard.existing(id)?;
+        stream.prepare_reset(consumer, seq, preparation, &mut self.turn.searches)
     }
 
     /// Makes a consumer; its configuration was validated, its name is free.

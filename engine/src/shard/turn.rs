@@ -2,6 +2,7 @@
 
 use crate::shard::command::Commands;
 use crate::shard::emit::{Emit, Outlet};
+use crate::stream::SEARCH_LOOKS;
 use crate::types::{LogId, NanoTime, Nanos};
 
 /// Bytes that consumers may be sent in one turn, so that a long replay does not hold up publishers.
@@ -27,6 +28,8 @@ pub(crate) struct Turn<'a> {
     pub outlet: &'a mut dyn Outlet,
     /// Bytes that consumers may still be sent.
     pub budget: usize,
+    /// Messages and subjects that searches may still look at.
+    pub searches: usize,
     /// Messages that removals may still look at.
     removals: usize,
     /// A removal of this stream has begun, and goes on in the next turn.
@@ -45,6 +48,7 @@ impl<'a> Turn<'a> {
             sync_within: None,
             outlet,
             budget: DELIVER_BYTES,
+            searches: SEARCH_LOOKS,
             removals: REMOVALS,
             removing: None,
             entropy,

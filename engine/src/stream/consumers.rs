@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::consumer::{Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot};
+use crate::consumer::{Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, Preparation};
 use crate::error::Result;
 use crate::json::to_json;
 use crate::reject;
@@ -55,6 +55,46 @@ impl Stream {
         self.consumers
             .values()
             .map(|consumer| (&consumer.name.consumer, &consumer.config))
+    }
+
+    /// Finds out some more of what it takes to make a consumer of that configuration, or to give it to the one of its name; see
+    /// [`Preparation`].
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn prepare_consumer(
+        &mut self,
+        config: &ConsumerConfig,
+        preparation: &mut Preparation,
+        looks: &mut usize,
+    ) -> Result<bool> {
+        let existing = self.by_name.get(config.name.as_str());
+        match existing.and_then(|serial| self.consumers.get(serial)) {
+            Some(consumer) => preparation.update(consumer, config, &mut self.messages, looks),
+            None => preparation.create(config, &mut self.messages, looks),
+        }
+    }
+
+    /// Finds out some more of what it takes to reset a consumer as it is asked for; where there is none, or it may not, that is
+    /// left to [`Stream::reset_consumer`].
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub(crate) fn prepare_reset(
+        &mut self,
+        name: &str,
+        asked: Seq,
+        preparation: &mut Preparation,
+        looks: &mut usize,
+    ) -> Result<bool> {
+        let serial = self.by_name.get(name);
+        let Some(consumer) = serial.and_then(|serial| self.consumers.get(serial)) else {
+            return Ok(true);
+        };
+        match consumer.reset_target(asked, &mut self.messages) {
+            Ok(seq) => preparation.reset(consumer, seq, &mut self.messages, looks),
+            Err(_) => Ok(true),
+        }
     }
 
     /// Makes a consumer; its configuration was validated, its name is free.

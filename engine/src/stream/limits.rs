@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::consumer::{Consumer, Held};
 use crate::error::Result;
+use crate::index::SubjectPlace;
 use crate::shard::turn::Turn;
 use crate::stream::removal::Removal;
 use crate::stream::{Discard, Retention, Stream};
@@ -51,7 +52,7 @@ impl Stream {
     /// Without a turn, as when a stream is opened, nothing expires that leaves delete markers: the next tick sees to it.
     pub(crate) fn enforce_all_limits(&mut self, now: NanoTime, mut turn: Option<&mut Turn<'_>>) -> Result<()> {
         let mut crowded = Vec::new();
-        let mut survey = Some(Box::default());
+        let mut survey = Some(SubjectPlace::default());
         match turn.as_deref_mut() {
             Some(turn) => self.begin_removal(Removal::Limits { crowded, survey }, turn)?,
             None => {
@@ -70,7 +71,7 @@ impl Stream {
     pub(super) fn trim_slice(
         &mut self,
         crowded: &mut Vec<Box<[u8]>>,
-        survey: &mut Option<Box<[u8]>>,
+        survey: &mut Option<SubjectPlace>,
         price: usize,
         turn: &mut Turn<'_>,
     ) -> Result<bool> {
@@ -85,45 +86,43 @@ impl Stream {
     fn trim_some(
         &mut self,
         crowded: &mut Vec<Box<[u8]>>,
-        survey: &mut Option<Box<[u8]>>,
+        survey: &mut Option<SubjectPlace>,
         left: &mut usize,
     ) -> Result<bool> {
         loop {
             if !self.trim_crowded(crowded, left)? {
                 return Ok(false);
             }
-            match survey.as_deref() {
+            match survey.as_ref() {
                 None => return self.trim(left),
                 Some(_) if *left == 0 => return Ok(false),
-                Some(after) => *survey = self.survey(after, left, crowded)?,
+                Some(from) => *survey = self.survey(from, left, crowded)?,
             }
         }
     }
 
-    /// Looks at the subjects behind `after` for those that have too many messages, some at a time. Answers behind which to
-    /// go on; `None` if those were all.
-    fn survey(&mut self, after: &[u8], left: &mut usize, crowded: &mut Vec<Box<[u8]>>) -> Result<Option<Box<[u8]>>> {
+    /// Looks at the subjects from a place on for those that have too many messages, some at a time. Answers where to go on; `None`
+    /// if those were all.
+    fn survey(
+        &mut self,
+        from: &SubjectPlace,
+        left: &mut usize,
+        crowded: &mut Vec<Box<[u8]>>,
+    ) -> Result<Option<SubjectPlace>> {
         let per_subject = self.messages.config.max_msgs_per_subject;
         if per_subject <= 0 {
             return Ok(None);
         }
-        let most = left.saturating_mul(SURVEYED);
-        let (mut looked, mut end) = (0, None);
-        self.messages
-            .index
-            .last_of_each_after(&[], after, &mut |subject, info| {
-                looked += 1;
-                if info.count > per_subject as u64 {
-                    crowded.push(subject.into());
-                }
-                if looked < most {
-                    return std::ops::ControlFlow::Continue(());
-                }
-                end = Some(subject.into());
-                std::ops::ControlFlow::Break(())
-            })?;
-        *left = left.saturating_sub(looked.div_ceil(SURVEYED));
-        Ok(end)
+        let mut looks = left.saturating_mul(SURVEYED);
+        let index = &mut self.messages.index;
+        let next = index.some_of_each(&[], from, &mut looks, &mut |subject, info| {
+            if info.count > per_subject as u64 {
+                crowded.push(subject.into());
+            }
+            std::ops::ControlFlow::Continue(())
+        })?;
+        *left = looks / SURVEYED;
+        Ok(next)
     }
 
     /// Removes the oldest messages of each of these subjects that has too many, `left` at most; answers whether that

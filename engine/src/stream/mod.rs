@@ -46,6 +46,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use weir_subject::{SubKey, Sublist};
 
+pub use crate::index::SubjectPlace;
 pub use atomic::Abandoned;
 pub use batch_limits::BatchLimits;
 pub(crate) use batch_limits::OpenBatches;
@@ -57,10 +58,10 @@ pub use message::{Marks, Message, stored_size, subject_of};
 pub use messages::StreamState;
 pub(crate) use publish::Publish;
 pub use purge::{Purge, Purged};
-pub use search::{Found, Search};
+pub use search::{Count, Found, SEARCH_LOOKS, Search};
 pub use sourcing::{Portion, Taken, identity};
 pub use ttl::Life;
-pub use view::LastSeqs;
+pub use view::{LastSeqs, SubjectCounts};
 
 use self::messages::Messages;
 use crate::consumer::Consumer;

@@ -75,9 +75,6 @@ impl Stream {
                 consumer.doom_all();
             }
             let gone = self.messages.clear(purge.seq)?;
-            for consumer in self.consumers.values_mut() {
-                consumer.recount(&mut self.messages)?;
-            }
             self.tell_purged(b"", self.messages.last() + 1, turn.now)?;
             purged.add(gone);
             return Ok(purged);
@@ -167,7 +164,9 @@ impl Stream {
         let mut seqs: Vec<Seq> = all.iter().map(|removed| removed.seq).collect();
         seqs.sort_unstable();
         for consumer in self.consumers.values_mut() {
-            consumer.doom(&seqs);
+            if consumer.doom(&seqs) {
+                self.progressed.push(consumer.serial);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::index::{Cursor, Sought};
+use crate::index::{Cursor, Sought, SubjectPlace};
 use crate::shard::command::check_number;
 use crate::shard::emit::{Completion, Emit};
 use crate::shard::turn::Turn;
@@ -74,8 +74,8 @@ pub(crate) enum Removal {
     Limits {
         /// Subjects that may have more messages than they may.
         crowded: Vec<Box<[u8]>>,
-        /// The subjects behind this one are still to be looked at for more of them; `None` if that is done.
-        survey: Option<Box<[u8]>>,
+        /// The subjects from here on are still to be looked at for more of them; `None` if that is done.
+        survey: Option<SubjectPlace>,
     },
 }
 

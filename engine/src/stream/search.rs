@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{Kind, Result};
-use crate::index::{Cursor, Sought};
+use crate::index::{Cursor, Sought, Tally};
 use crate::stream::{Message, Stream};
 use crate::types::Seq;
 
-/// Heads of messages that a search looks at in one turn, about.
-const LOOKS: usize = 2048;
+/// Messages and subjects that searches of one turn look at together, about: one or two milliseconds of work.
+pub const SEARCH_LOOKS: usize = 4096;
 
 /// A search for messages whose subjects match. It belongs to one stream.
 #[derive(Debug)]
@@ -22,6 +22,32 @@ pub struct Search {
     cursor: Cursor,
     /// The stream as it was opened when the cursor was made: it knows nothing of any other.
     of: Option<Arc<str>>,
+}
+
+/// A count of the messages that match, found out some of the way in each turn. It belongs to one stream.
+#[derive(Debug)]
+pub struct Count {
+    filters: Vec<Bytes>,
+    tally: Tally,
+}
+
+impl Count {
+    /// Of the messages that match a filter; all match an empty one.
+    pub fn of(filter: &[u8]) -> Self {
+        let filters = filters_of(filter);
+        Self {
+            tally: Tally::count(&filters, 0),
+            filters,
+        }
+    }
+}
+
+/// All subjects if there is none.
+fn filters_of(filter: &[u8]) -> Vec<Bytes> {
+    match filter {
+        b"" | b">" => Vec::new(),
+        filter => vec![Bytes::copy_from_slice(filter)],
+    }
 }
 
 /// What a turn of a search has come to.
@@ -47,10 +73,7 @@ impl Search {
     }
 
     fn of(filter: &[u8], next: Option<Seq>) -> Self {
-        let filters = match filter {
-            b"" | b">" => Vec::new(),
-            filter => vec![Bytes::copy_from_slice(filter)],
-        };
+        let filters = filters_of(filter);
         Self {
             cursor: Cursor::new(&filters),
             filters,
@@ -61,27 +84,61 @@ impl Search {
 }
 
 impl Stream {
-    /// Goes on with a search. Upwards, damaged messages are passed over, and asking again finds the message after.
+    /// Goes on with a search, as far as a turn may that has no other.
+    ///
+    /// # Errors
+    /// As [`Stream::search_within`].
+    pub fn search(&mut self, search: &mut Search) -> Result<Found> {
+        self.search_within(search, &mut { SEARCH_LOOKS })
+    }
+
+    /// Goes on with a search. Upwards, damaged messages are passed over, and asking again finds the message after. Looks at some
+    /// `looks` messages and subjects at most, and lowers that by what it took; see
+    /// [`InTurn::search_looks`](crate::shard::InTurn::search_looks).
     ///
     /// # Errors
     /// If storage cannot be read, or the newest message is damaged.
-    pub fn search(&mut self, search: &mut Search) -> Result<Found> {
+    pub fn search_within(&mut self, search: &mut Search, looks: &mut usize) -> Result<Found> {
         let opened = &self.messages.name;
         if !search.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, opened)) {
             search.cursor = Cursor::new(&search.filters);
             search.of = Some(opened.clone());
         }
         match search.next {
-            Some(next) => self.search_upwards(search, next),
-            None => self.search_newest(search),
+            Some(next) => self.search_upwards(search, next, looks),
+            None => self.search_newest(search, looks),
         }
     }
 
-    fn search_upwards(&mut self, search: &mut Search, mut next: Seq) -> Result<Found> {
-        let mut looks = LOOKS;
+    /// Goes on with a count, of the messages from `from` on: that may go up from one call to the next. Answers how many they are,
+    /// once that is known; looks at some `looks` messages and subjects at most, and lowers that by what it took.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn count_within(&mut self, count: &Count, from: Seq, looks: &mut usize) -> Result<Option<u64>> {
+        let index = &mut self.messages.index;
+        match index.tally(&count.tally, from, looks)? {
+            true => index.count_from(&count.filters, from).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Reads a message as one that is searched for: that counts as some looks.
+    ///
+    /// # Errors
+    /// If storage cannot be read, or the message is damaged.
+    pub fn message_within(&self, seq: Seq, looks: &mut usize) -> Result<Option<Message>> {
+        *looks = looks.saturating_sub(self.messages.index.read_price());
+        self.messages.load(seq)
+    }
+
+    fn search_upwards(&mut self, search: &mut Search, mut next: Seq, looks: &mut usize) -> Result<Found> {
         loop {
+            if *looks == 0 {
+                return Ok(Found::Later);
+            }
             let index = &mut self.messages.index;
-            let seq = match index.next_match_within(&mut search.cursor, next, &mut looks)? {
+            let seq = match index.next_match_within(&mut search.cursor, next, looks)? {
                 Sought::At(seq) => seq,
                 Sought::Nothing => return Ok(Found::Nothing),
                 Sought::Later(next) => {
@@ -91,7 +148,7 @@ impl Stream {
             };
             next = seq.saturating_add(1);
             search.next = Some(next);
-            match self.messages.load(seq) {
+            match self.message_within(seq, looks) {
                 Ok(Some(message)) => return Ok(Found::Message(message)),
                 Ok(None) => {}
                 Err(error) if error.kind == Kind::Damaged => {}
@@ -100,12 +157,15 @@ impl Stream {
         }
     }
 
-    fn search_newest(&mut self, search: &mut Search) -> Result<Found> {
+    fn search_newest(&mut self, search: &mut Search, looks: &mut usize) -> Result<Found> {
+        if *looks == 0 {
+            return Ok(Found::Later);
+        }
         let last = self.messages.last();
         let index = &mut self.messages.index;
         let mut seq = match &search.filters[..] {
             [subject] if weir_subject::is_literal(subject) => index.subject(subject)?.map(|info| info.last),
-            _ => match index.last_match_within(&mut search.cursor)? {
+            _ => match index.last_match_within(&mut search.cursor, looks)? {
                 Sought::At(seq) => Some(seq),
                 Sought::Nothing => None,
                 Sought::Later(_) => return Ok(Found::Later),
@@ -117,7 +177,7 @@ impl Stream {
             // It went while the search was under way.
             seq = index.prev_match(&search.filters, last)?;
         }
-        let message = seq.map(|seq| self.messages.load(seq)).transpose()?.flatten();
+        let message = seq.map(|seq| self.message_within(seq, looks)).transpose()?.flatten();
         Ok(message.map_or(Found::Nothing, Found::Message))
     }
 }

@@ -6,19 +6,25 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::index::SubjectInfo;
+use crate::index::{SubjectInfo, SubjectPlace};
 use crate::stream::ledger::Ledger;
 use crate::stream::search::{Found, Search};
 use crate::stream::{Message, Stream};
 use crate::types::{NanoTime, Seq};
+
+/// Looks that it counts as to seek the newest message of a subject up to a sequence.
+const SEEK_LOOKS: usize = 16;
+
+/// Subjects, each with how many messages it has.
+pub type SubjectCounts = Vec<(Bytes, u64)>;
 
 /// A search for the newest messages of some subjects.
 #[derive(Debug)]
 pub struct LastSeqs {
     /// Filters that it has not gone through.
     filters: VecDeque<Bytes>,
-    /// Of the first of them, the subjects behind this one.
-    after: Bytes,
+    /// Of the first of them, the subjects from here on.
+    place: SubjectPlace,
     /// Messages that it may find.
     most: usize,
     /// What it found.
@@ -30,7 +36,7 @@ impl LastSeqs {
     pub fn new(filters: impl IntoIterator<Item = Bytes>, most: usize) -> Self {
         Self {
             filters: filters.into_iter().collect(),
-            after: Bytes::new(),
+            place: SubjectPlace::default(),
             most,
             seqs: BTreeSet::new(),
         }
@@ -110,75 +116,74 @@ impl Stream {
     }
 
     /// Goes on with a search for the newest sequence, up to `up_to`, of each subject that any of its filters matches. Looks
-    /// at `looks` subjects at most; the search is over when it has no filter left, or has found more than it may.
+    /// at some `looks` subjects at most, and lowers that by what it took; the search is over when it has no filter left, or has
+    /// found more than it may.
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub fn last_seqs(&mut self, search: &mut LastSeqs, up_to: Seq, looks: usize) -> Result<()> {
-        let mut looked = 0;
-        while looked < looks
+    pub fn last_seqs(&mut self, search: &mut LastSeqs, up_to: Seq, looks: &mut usize) -> Result<()> {
+        while *looks > 0
             && !search.has_too_many()
             && let Some(filter) = search.filters.front().cloned()
         {
-            let LastSeqs { seqs, after, most, .. } = search;
-            let (mut newer, mut place, mut whole) = (Vec::new(), None, true);
+            let LastSeqs { seqs, most, .. } = search;
+            let mut newer = Vec::new();
+            let seeks = looks.div_ceil(SEEK_LOOKS);
             let mut visit = |subject: &[u8], info: SubjectInfo| {
-                looked += 1;
                 if info.last <= up_to {
                     seqs.insert(info.last);
                 } else if info.first <= up_to {
                     newer.push(Bytes::copy_from_slice(subject));
                 }
-                if looked < looks && seqs.len().max(newer.len()) <= *most {
-                    return ControlFlow::Continue(());
+                match seqs.len() <= *most && newer.len() < seeks {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
                 }
-                (place, whole) = (Some(Bytes::copy_from_slice(subject)), false);
-                ControlFlow::Break(())
             };
-            if weir_subject::has_wildcard(&filter) {
-                let filters = std::slice::from_ref(&filter);
-                self.messages.index.last_of_each_after(filters, after, &mut visit)?;
+            let index = &mut self.messages.index;
+            let next = if weir_subject::has_wildcard(&filter) {
+                index.some_of_each(std::slice::from_ref(&filter), &search.place, looks, &mut visit)?
             } else {
-                if let Some(info) = self.messages.index.subject(&filter)? {
+                *looks -= 1;
+                if let Some(info) = index.subject(&filter)? {
                     let _: ControlFlow<()> = visit(&filter, info);
                 }
-                whole = true;
-                looked += 1;
-            }
-            for subject in newer {
-                search.seqs.extend(self.messages.index.prev_match(&[subject], up_to)?);
-            }
-            search.after = match whole {
-                true => Bytes::new(),
-                false => place.unwrap_or_default(),
+                None
             };
-            if whole {
+            *looks = looks.saturating_sub(newer.len() * SEEK_LOOKS);
+            for subject in newer {
+                search.seqs.extend(index.prev_match(&[subject], up_to)?);
+            }
+            if next.is_none() {
                 search.filters.pop_front();
             }
+            search.place = next.unwrap_or_default();
         }
         Ok(())
     }
 
-    /// Subjects that match, with how many messages they have, in order, behind the subject `after`, `limit` at most.
+    /// Subjects that match, with how many messages they have, in order, from a place on: as many as are found among the next
+    /// `looks`. And where to go on, if there may be more.
     ///
     /// # Errors
     /// If storage cannot be read.
-    pub fn subjects(&mut self, filter: &[u8], after: &[u8], limit: usize) -> Result<Vec<(Bytes, u64)>> {
+    pub fn subjects(
+        &mut self,
+        filter: &[u8],
+        from: &SubjectPlace,
+        mut looks: usize,
+    ) -> Result<(SubjectCounts, Option<SubjectPlace>)> {
         let filters = match filter {
             b"" | b">" => Vec::new(),
             filter => vec![Bytes::copy_from_slice(filter)],
         };
         let mut page = Vec::new();
-        self.messages
-            .index
-            .last_of_each_after(&filters, after, &mut |subject, info| {
-                page.push((Bytes::copy_from_slice(subject), info.count));
-                match page.len() < limit {
-                    true => ControlFlow::Continue(()),
-                    false => ControlFlow::Break(()),
-                }
-            })?;
-        Ok(page)
+        let index = &mut self.messages.index;
+        let next = index.some_of_each(&filters, from, &mut looks, &mut |subject, info| {
+            page.push((Bytes::copy_from_slice(subject), info.count));
+            ControlFlow::Continue(())
+        })?;
+        Ok((page, next))
     }
 
     /// The sequences from one to another, both included, that hold a message, be it damaged.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use weir_engine::consumer::validate::{Action, Existing, is_group_name, paused, validate_new, validate_update};
-use weir_engine::consumer::{ConsumerConfig, ConsumerInfo};
+use weir_engine::consumer::{ConsumerConfig, ConsumerInfo, Preparation};
 use weir_engine::json::{format_time, parse_time};
 use weir_engine::reject::{self, Rejection};
 use weir_engine::shard::InTurn;
@@ -70,12 +70,17 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
     }
     let id = entry.id;
     let before = now();
-    let info = js
-        .call(entry.shard, move |shard| {
-            create_or_update(shard, id, config, action, &limits, pedantic)
-        })
-        .await
-        .map_err(|error| refused(error, &reject::CONSUMER_CREATE))?;
+    let limits = Arc::new(limits);
+    let (mut preparation, mut made) = (Preparation::default(), None);
+    while made.is_none() {
+        let (config, limits) = (config.clone(), Arc::clone(&limits));
+        let some = js.call(entry.shard, move |shard| {
+            let made = create_or_update(shard, id, config, action, &limits, pedantic, &mut preparation)?;
+            Ok((made, preparation))
+        });
+        (made, preparation) = some.await.map_err(|error| refused(error, &reject::CONSUMER_CREATE))?;
+    }
+    let info = made.ok_or(reject::CONSUMER_CREATE)?;
     js.attach_consumer(&request.account, &entry, &info.name.consumer, &info.config)
         .map_err(|error| reject::CONSUMER_CREATE.with(error))?;
     if info.created >= before {
@@ -140,7 +145,8 @@ fn address(target: Target<'_>, stream_name: &str, config: &mut ConsumerConfig) -
     Ok(())
 }
 
-/// On the storage thread, where nothing comes between check and change.
+/// On the storage thread, where nothing comes between check and change. `None` while there is more to find out before it can be done
+/// in one turn.
 fn create_or_update(
     shard: &mut InTurn<'_, '_>,
     id: LogId,
@@ -148,7 +154,8 @@ fn create_or_update(
     action: Action,
     limits: &ServerLimits,
     pedantic: bool,
-) -> weir_engine::Result<ConsumerInfo> {
+    preparation: &mut Preparation,
+) -> weir_engine::Result<Option<ConsumerInfo>> {
     let now = shard.now();
     if config.name.is_empty() {
         config.name = shard.make_up_consumer_name(id, MADE_UP_LEN)?;
@@ -160,7 +167,10 @@ fn create_or_update(
     let Some(existing) = existing else {
         let others: Vec<_> = others.collect();
         let config = validate_new(config, stream.config(), others.into_iter(), action, limits, pedantic)?;
-        return shard.create_consumer(id, config);
+        return match shard.prepare_consumer(id, &config, preparation)? {
+            true => shard.create_consumer(id, config).map(Some),
+            false => Ok(None),
+        };
     };
     // A pause of one that exists is CONSUMER.PAUSE's business alone.
     config.pause_until = existing.config.pause_until;
@@ -170,9 +180,12 @@ fn create_or_update(
     };
     let config = validate_update(known, config, action, stream.config(), others, limits, pedantic)?;
     if config != existing.config {
+        if !shard.prepare_consumer(id, &config, preparation)? {
+            return Ok(None);
+        }
         shard.update_consumer(id, &name, config)?;
     }
-    shard.consumer_info(id, &name)
+    shard.consumer_info(id, &name).map(Some)
 }
 
 /// CONSUMER.INFO.
@@ -387,10 +400,21 @@ pub(super) async fn reset(
         false => decode_whole(&request.payload, &schema::RESET).map_err(|why| reject::INVALID_JSON.with(why))?,
     };
     let (id, consumer) = (entry.id, name.to_owned());
-    let (reset_seq, info) = js
-        .call(entry.shard, move |shard| shard.reset_consumer(id, &consumer, asked.seq))
-        .await
-        .map_err(|error| refused(error, &reject::CONSUMER_INVALID_RESET))?;
+    let (mut preparation, mut done) = (Preparation::default(), None);
+    while done.is_none() {
+        let consumer = consumer.clone();
+        let some = js.call(entry.shard, move |shard| {
+            let done = match shard.prepare_reset(id, &consumer, asked.seq, &mut preparation)? {
+                true => Some(shard.reset_consumer(id, &consumer, asked.seq)?),
+                false => None,
+            };
+            Ok((done, preparation))
+        });
+        (done, preparation) = some
+            .await
+            .map_err(|error| refused(error, &reject::CONSUMER_INVALID_RESET))?;
+    }
+    let (reset_seq, info) = done.ok_or(reject::CONSUMER_INVALID_RESET)?;
     let info = Consumer::of(info, now()).alone();
     let headers = match headers::get(&request.headers, IDENTITY) {
         Some(_) => identity_block(&identity(entry.created)),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use weir_engine::json::format_time;
 use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::{Found, LastSeqs, Message, Search, Storage, Stream};
+use weir_engine::stream::{Count, Found, LastSeqs, Message, Search, Storage, Stream};
 use weir_engine::{Kind, LogId, Seq};
 use weir_wire::headers::HeaderBuf;
 
@@ -25,16 +25,14 @@ use crate::jetstream::{ApiRequest, JetStream, status};
 const BYTES_MAX: u64 = 64 << 20;
 /// Subjects that `multi_last` may match, as nats-server.
 const MULTI_LAST_MAX: usize = 1024;
-/// Single gets that are read in one turn of a storage thread.
+/// Single gets that are read in one turn of a storage thread, if it may look at as much.
 const LIGHT_GETS: usize = 256;
-/// Messages that one portion of a batch has at most.
+/// Messages that one portion of a batch has at most; fewer where the turn may not look at as much.
 const PORTION_MESSAGES: usize = 1000;
 /// Bytes of messages that are read in one turn of a storage thread, give or take one message.
 const PORTION_BYTES: usize = 1 << 20;
 /// The same for `multi_last`: what it finds in one turn is of one moment, and of most it is all.
 const MULTI_LAST_BYTES: usize = 8 << 20;
-/// Subjects and filters of `multi_last` that are looked up in one turn.
-const LOOKS: usize = 1024;
 
 /// A request that waits to be served.
 pub struct Waiting {
@@ -121,19 +119,22 @@ async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
     }
 }
 
-/// Answers as many as make up a portion, in their order, up to one that is not found at once: for this one, the search that has
-/// begun.
+/// Answers as many as make up a portion and as one turn may look for, in their order, up to one that is not found at once: for this
+/// one, the search that has begun.
 fn find_some(
     shard: &mut InTurn<'_, '_>,
     gets: &[(LogId, Get)],
     mut begun: Option<Search>,
 ) -> (Vec<Outcome>, Option<Search>) {
     let (mut found, mut bytes) = (Vec::with_capacity(gets.len()), 0);
+    let mut looks = shard.search_looks();
     for (id, get) in gets {
-        if bytes >= PORTION_BYTES {
+        if bytes >= PORTION_BYTES || looks == 0 {
             break;
         }
-        let outcome = shard.stream(*id).and_then(|stream| get.find(stream, &mut begun));
+        let outcome = shard
+            .stream(*id)
+            .and_then(|stream| get.find(stream, &mut begun, &mut looks));
         let outcome = match outcome {
             Ok(Some(Some(message))) => {
                 bytes += size(&message);
@@ -148,6 +149,7 @@ fn find_some(
         };
         found.push(outcome);
     }
+    shard.searched(looks);
     (found, begun)
 }
 
@@ -164,8 +166,9 @@ async fn serve_heavy(js: &Arc<JetStream>, next: &Waiting, get: Get) {
         let _place = js.api_load.heavy().await;
         let id = next.entry.id;
         let portion = js.call(next.entry.shard, move |shard| {
-            let stream = shard.stream(id)?;
-            let portion = run.portion(stream)?;
+            let mut looks = shard.search_looks();
+            let portion = run.portion(shard.stream(id)?, &mut looks)?;
+            shard.searched(looks);
             Ok((run, portion))
         });
         let portion = match portion.await {
@@ -225,10 +228,11 @@ impl Run {
         matches!(self, Self::MultiLast(_))
     }
 
-    fn portion(&mut self, stream: &mut Stream) -> weir_engine::Result<Portion> {
+    /// The next part, as far as `looks` allow, which it lowers.
+    fn portion(&mut self, stream: &mut Stream, looks: &mut usize) -> weir_engine::Result<Portion> {
         match self {
-            Self::Batch(batch) => batch.portion(stream),
-            Self::MultiLast(multi) => multi.portion(stream),
+            Self::Batch(batch) => batch.portion(stream, looks),
+            Self::MultiLast(multi) => multi.portion(stream, looks),
         }
     }
 }
@@ -237,6 +241,8 @@ impl Run {
 struct BatchGet {
     get: Get,
     filter: Bytes,
+    /// Of what it is told how many there are.
+    count: Count,
     room: Room,
     /// Once it has begun: the search, the last sequence that belongs to it, and how many matched and were not read.
     place: Option<(Search, Seq, u64)>,
@@ -248,6 +254,7 @@ impl BatchGet {
     fn new(get: Get) -> Self {
         Self {
             filter: Bytes::copy_from_slice(get.next_by_subj.as_bytes()),
+            count: Count::of(get.next_by_subj.as_bytes()),
             room: Room::of(&get),
             place: None,
             found: false,
@@ -255,10 +262,13 @@ impl BatchGet {
         }
     }
 
-    fn portion(&mut self, stream: &mut Stream) -> weir_engine::Result<Portion> {
+    fn portion(&mut self, stream: &mut Stream, looks: &mut usize) -> weir_engine::Result<Portion> {
         let (mut search, last, mut pending) = match self.place.take() {
             Some(place) => place,
-            None => self.begin(stream)?,
+            None => match self.begin(stream, looks)? {
+                Some(place) => place,
+                None => return Ok(Portion::Some(Vec::new())),
+            },
         };
         let end = |pending| End { pending, up_to: None };
         if self.get.batch < 0 {
@@ -271,7 +281,7 @@ impl BatchGet {
                 self.place = Some((search, last, pending));
                 return Ok(Portion::Some(messages));
             }
-            let message = match stream.search(&mut search)? {
+            let message = match stream.search_within(&mut search, looks)? {
                 Found::Message(message) if message.seq <= last => message,
                 Found::Message(_) | Found::Nothing => break,
                 Found::Later => {
@@ -291,17 +301,17 @@ impl BatchGet {
         }
     }
 
-    fn begin(&self, stream: &mut Stream) -> weir_engine::Result<(Search, Seq, u64)> {
+    /// Where it begins, once it is known how many messages match.
+    fn begin(&self, stream: &mut Stream, looks: &mut usize) -> weir_engine::Result<Option<(Search, Seq, u64)>> {
         let start = match self.get.start() {
             Some(time) => stream.seq_at(time)?,
             None => self.get.seq,
         };
-        let filters: Vec<Bytes> = match &self.filter[..] {
-            b"" | b">" => Vec::new(),
-            _ => vec![self.filter.clone()],
+        let Some(pending) = stream.count_within(&self.count, start, looks)? else {
+            return Ok(None);
         };
         let search = Search::from(&self.filter, start);
-        Ok((search, stream.state()?.last_seq, stream.count_from(&filters, start)?))
+        Ok(Some((search, stream.state()?.last_seq, pending)))
     }
 }
 
@@ -329,7 +339,7 @@ impl MultiLast {
         }
     }
 
-    fn portion(&mut self, stream: &mut Stream) -> weir_engine::Result<Portion> {
+    fn portion(&mut self, stream: &mut Stream, looks: &mut usize) -> weir_engine::Result<Portion> {
         let up_to = match self.up_to {
             Some(up_to) => up_to,
             None => match self.begin(stream)? {
@@ -338,7 +348,7 @@ impl MultiLast {
             },
         };
         self.up_to = Some(up_to);
-        stream.last_seqs(&mut self.search, up_to, LOOKS)?;
+        stream.last_seqs(&mut self.search, up_to, looks)?;
         if self.search.has_too_many() {
             return Ok(Portion::Status(413, "Too Many Results"));
         }

@@ -55,8 +55,8 @@ impl Get {
         beginnings > 1 || (last && next)
     }
 
-    /// Goes on looking for the one message; answers what there is once that is known. `begun` is for the next time, where it is
-    /// not.
+    /// Goes on looking for the one message, as far as `looks` allow, which it lowers; answers what there is once that is known.
+    /// `begun` is for the next time, where it is not.
     ///
     /// # Errors
     /// If storage cannot be read, or the message is damaged.
@@ -64,6 +64,7 @@ impl Get {
         &self,
         stream: &mut Stream,
         begun: &mut Option<Search>,
+        looks: &mut usize,
     ) -> weir_engine::Result<Option<Option<Message>>> {
         let mut search = match begun.take() {
             Some(search) => search,
@@ -74,12 +75,12 @@ impl Get {
                     None => self.seq,
                 };
                 if self.next_by_subj.is_empty() {
-                    return stream.message(start).map(Some);
+                    return stream.message_within(start, looks).map(Some);
                 }
                 Search::from(self.next_by_subj.as_bytes(), start)
             }
         };
-        Ok(match stream.search(&mut search)? {
+        Ok(match stream.search_within(&mut search, looks)? {
             Found::Message(message) => Some(Some(message)),
             Found::Nothing => Some(None),
             Found::Later => {
@@ -130,7 +131,9 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
     while message.is_none() {
         let get = get.clone();
         let some = js.call(entry.shard, move |shard| {
-            let found = get.find(shard.stream(id)?, &mut begun)?;
+            let mut looks = shard.search_looks();
+            let found = get.find(shard.stream(id)?, &mut begun, &mut looks)?;
+            shard.searched(looks);
             Ok((found, begun))
         });
         (message, begun) = some.await.map_err(|error| refused(error, &reject::STREAM_GENERAL))?;

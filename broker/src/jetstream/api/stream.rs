@@ -11,7 +11,7 @@ use weir_engine::reject::{self, Rejection};
 use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::validate::{Rules, SubjectSet, consumers_beyond, validate_new, validate_update};
-use weir_engine::stream::{Purge, Storage, StreamConfig, sourcing_rules};
+use weir_engine::stream::{Purge, Storage, StreamConfig, SubjectPlace, sourcing_rules};
 
 use super::account::Usage;
 use super::call::Call;
@@ -300,27 +300,22 @@ async fn subjects(
     let id = entry.id;
     let filter = Bytes::copy_from_slice(filter.as_bytes());
     let (mut total, mut page) = (0, BTreeMap::new());
-    let mut after = Bytes::new();
-    loop {
-        let (filter, from) = (filter.clone(), after.clone());
-        let slice = js
+    let mut place = Some(SubjectPlace::default());
+    while let Some(from) = place.take() {
+        let filter = filter.clone();
+        let (slice, next) = js
             .call(entry.shard, move |shard| {
                 let stream = shard.stream(id)?;
                 stream.subjects(&filter, &from, SUBJECTS_SLICE)
             })
             .await
             .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
-        let Some((last, _)) = slice.last() else { break };
-        after = last.clone();
-        let whole = slice.len() == SUBJECTS_SLICE;
+        place = next;
         let wanted = offset.saturating_sub(total).min(slice.len());
         let room = SUBJECTS_PAGE - page.len();
         total += slice.len();
         let wanted = slice[wanted..].iter().take(room);
         page.extend(wanted.map(|(subject, count)| (String::from_utf8_lossy(subject).into_owned(), *count)));
-        if !whole {
-            break;
-        }
     }
     Ok((total, page))
 }

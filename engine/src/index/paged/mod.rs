@@ -12,6 +12,7 @@ mod overlay;
 mod queries;
 mod ranges;
 mod read;
+mod tallying;
 mod unreadable;
 
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::chunk::chunk_of;
+use super::tally::Tallies;
 use super::{Records, SubjectInfo};
 use crate::backend::{Direction, Kv, KvWrite, LogReader, Want};
 use crate::error::{Error, Result};
@@ -66,6 +68,8 @@ pub struct Paged {
     first_ending: Option<Option<(NanoTime, Seq)>>,
     /// No ending is before this.
     endings_from: (NanoTime, Seq),
+    /// Counts that are under way.
+    tallies: Tallies,
 }
 
 impl fmt::Debug for Paged {
@@ -107,6 +111,7 @@ impl Paged {
             removals: 0,
             first_ending: None,
             endings_from: (0, 0),
+            tallies: Tallies::default(),
         };
         let extent = index.reader.extent();
         if totals.building || (extent.last >= totals.next && extent.count > 0) {
@@ -194,7 +199,8 @@ impl Paged {
             return Err(Error::invalid(format!("sequence {seq} is not above {}", next - 1)));
         }
         let key = self.keys.subject(subject);
-        let info = match self.entry(&key)? {
+        let before = self.entry(&key)?;
+        let info = match before {
             None => {
                 self.totals.subjects += 1;
                 SubjectInfo {
@@ -227,6 +233,7 @@ impl Paged {
             self.totals.first = seq;
         }
         self.changed = true;
+        self.tallies.added(seq, subject, before);
         Ok(())
     }
 
@@ -281,6 +288,7 @@ impl Paged {
             self.totals.subjects = self.totals.subjects.saturating_sub(1);
         }
         self.overlay.insert(key.into(), rest.map(keys::encode));
+        self.tallies.removed(seq, subject, rest);
         self.unreadable.get_mut().gone(seq);
         if self.added.remove(&seq).is_none() {
             self.removed.insert(seq);
@@ -341,6 +349,7 @@ impl Paged {
         self.removals += 1;
         self.first_ending = Some(None);
         self.endings_from = (0, 0);
+        self.tallies.cleared();
         Ok(())
     }
 

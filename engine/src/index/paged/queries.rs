@@ -13,16 +13,16 @@ use super::overlay;
 use super::ranges::{Range, next_possible, ranges};
 use super::{Paged, SubjectInfo};
 use crate::error::{Error, Result};
-use crate::index::Sought;
 use crate::index::chunk::{chunk_of, seq_at};
 use crate::index::cursor::{Ahead, Cursor, Survey};
 use crate::index::filters::Filters;
+use crate::index::{Sought, SubjectPlace};
 use crate::types::Seq;
 
 /// Matches that a cursor fetches at once.
 const AHEAD: usize = 256;
 /// Entries looked at before the log is tried.
-const ENTRIES: u64 = 4096;
+const ENTRIES: usize = 4096;
 /// Subjects whose postings are asked one by one.
 const SUBJECTS: usize = 64;
 /// Heads looked at before the entries are asked whether there is anything to find.
@@ -36,9 +36,11 @@ const MISSES: usize = 8;
 /// The same where that passes over no more than the subjects that differ in their last token: those may be one or two.
 const MISSES_MAX: usize = 64;
 /// Subjects that a search which can wait asks in one go, where the log has shown none.
-const SURVEYED: u64 = if cfg!(test) { 5 } else { 1024 };
+const SURVEYED: usize = if cfg!(test) { 5 } else { 1024 };
 /// Messages that match up to which they are counted rather than looked for.
 const COUNTED: u64 = 16_384;
+/// Looks that it counts as to find the postings of a subject.
+pub(super) const SEEK: usize = 8;
 /// So many filters are asked where they can match next.
 const SEEKERS: usize = 8;
 
@@ -196,33 +198,42 @@ impl Paged {
         }
     }
 
-    /// The last live message that the cursor's filters match: if it is not near, all subjects are asked, some in each call.
-    pub fn last_match_within(&mut self, cursor: &mut Cursor) -> Result<Sought> {
+    /// The last live message that the cursor's filters match: by its subjects, if they are few; if not, and it is not near, all
+    /// subjects are asked, some in each call.
+    pub fn last_match_within(&mut self, cursor: &mut Cursor, looks: &mut usize) -> Result<Sought> {
         let sought = |found: Option<Seq>| found.map_or(Sought::Nothing, Sought::At);
         if cursor.filters.is_empty() {
             return Ok(sought(self.last_live()));
         }
-        let (from, mut best) = match cursor.newest.take() {
-            Some(before) => before,
-            None => {
-                let wildcards = cursor.filters.iter().any(|filter| weir_subject::has_wildcard(filter));
-                if wildcards && let (Some(found), _) = self.read_down_for(&cursor.filters, self.totals.last, NEAR)? {
+        let (mut from, mut best, mut few) = match cursor.newest.take() {
+            Some((from, best)) => (from, best, false),
+            None => (Vec::new(), None, true),
+        };
+        while *looks > 0 {
+            let most = if few { SUBJECTS } else { SURVEYED };
+            let mut left = most.min(*looks);
+            *looks -= left;
+            let next = self.entries_from(&cursor.filters, &from, &mut left, &mut |_, info| {
+                best = best.max(Some(info.last));
+                ControlFlow::Continue(())
+            })?;
+            *looks += left;
+            match next {
+                Some(next) => from = next,
+                None => return Ok(sought(best)),
+            }
+            let wildcards = cursor.filters.iter().any(|filter| weir_subject::has_wildcard(filter));
+            if std::mem::take(&mut few) && wildcards {
+                let (found, _, looked) = self.read_down_for(&cursor.filters, self.totals.last, NEAR)?;
+                *looks = looks.saturating_sub(looked as usize);
+                if let Some(found) = found {
                     return Ok(Sought::At(found));
                 }
-                (Vec::new(), None)
             }
-        };
-        let next = self.entries_from(&cursor.filters, &from, SURVEYED, &mut |_, info| {
-            best = best.max(Some(info.last));
-            ControlFlow::Continue(())
-        })?;
-        Ok(match next {
-            Some(next) => {
-                cursor.newest = Some((next, best));
-                Sought::Later(0)
-            }
-            None => sought(best),
-        })
+        }
+        // Not even begun, it begins anew.
+        cursor.newest = (!few).then_some((from, best));
+        Ok(Sought::Later(0))
     }
 
     /// Whether so many subjects may match, or have to be looked through, or so many messages match, that counting those takes
@@ -274,13 +285,13 @@ impl Paged {
         let mut budget = NEAR;
         let mut entries = ENTRIES;
         if !filters.iter().any(|filter| weir_subject::has_wildcard(filter))
-            && let Some(found) = self.last_by_entries(&filters, place, u64::MAX)?
+            && let Some(found) = self.last_by_entries(&filters, place, usize::MAX)?
         {
             return Ok(found);
         }
         // Among many subjects a match is probably near; if not, the subjects know.
         loop {
-            let (found, at) = self.read_down_for(&filters, place, budget)?;
+            let (found, at, _) = self.read_down_for(&filters, place, budget)?;
             if found.is_some() || at == 0 {
                 return Ok(found);
             }
@@ -296,7 +307,7 @@ impl Paged {
     /// The last match up to `from` by what is known of the subjects, looking at `limit` entries at most; `None` if that does
     /// not say it.
     #[allow(clippy::option_option, reason = "whether there is one, if that is known")]
-    fn last_by_entries(&mut self, filters: &Filters, from: Seq, limit: u64) -> Result<Option<Option<Seq>>> {
+    fn last_by_entries(&mut self, filters: &Filters, from: Seq, limit: usize) -> Result<Option<Option<Seq>>> {
         let mut best = None;
         let mut on_both_sides = Vec::new();
         let complete = self.entries(filters, limit, &mut |subject, info| {
@@ -325,17 +336,19 @@ impl Paged {
         if from > last {
             return Ok(0);
         }
+        if filters.is_empty() && from <= first {
+            return Ok(self.totals.len);
+        }
+        if let Some(count) = self.tallied(&filters, from)? {
+            return Ok(count);
+        }
         if filters.is_empty() {
-            return if from <= first {
-                Ok(self.totals.len)
-            } else {
-                self.count_all_from(from)
-            };
+            return self.count_all_from(from);
         }
         // Most subjects lie wholly on one side, and their totals say it all.
         let (mut total, mut after, mut on_both_sides) = (0, 0, 0);
         let mut straddlers: Vec<(Box<[u8]>, SubjectInfo)> = Vec::new();
-        self.entries(&filters, u64::MAX, &mut |subject, info| {
+        self.entries(&filters, usize::MAX, &mut |subject, info| {
             total += info.count;
             if info.first >= from {
                 after += info.count;
@@ -377,18 +390,28 @@ impl Paged {
 
     /// Visits each subject that any of the filters matches, in the order of their bytes; no filter matches all.
     pub fn last_of_each(&mut self, filters: &[Bytes], visit: VisitEntry<'_>) -> Result<()> {
-        self.entries(&Filters::of(filters), u64::MAX, visit)?;
+        self.entries(&Filters::of(filters), usize::MAX, visit)?;
         Ok(())
     }
 
-    /// The same for one filter, or none, and the subjects behind `after`.
-    pub fn last_of_each_after(&mut self, filters: &[Bytes], after: &[u8], visit: VisitEntry<'_>) -> Result<()> {
-        let from = match after {
-            b"" => Vec::new(),
-            after => [after, &[0]].concat(),
-        };
-        self.entries_from(&Filters::of(filters), &from, u64::MAX, visit)?;
-        Ok(())
+    /// The same for one filter, or none, and the subjects from a place on, looking at `looks` entries at most; see
+    /// [`Index::some_of_each`](crate::index::Index::some_of_each).
+    pub fn some_of_each(
+        &mut self,
+        filters: &[Bytes],
+        from: &SubjectPlace,
+        looks: &mut usize,
+        visit: VisitEntry<'_>,
+    ) -> Result<Option<SubjectPlace>> {
+        let mut stopped = None;
+        let next = self.entries_from(&Filters::of(filters), &from.0, looks, &mut |subject, info| {
+            let done = visit(subject, info);
+            if done.is_break() {
+                stopped = Some(SubjectPlace::behind(subject));
+            }
+            done
+        })?;
+        Ok(stopped.or(next.map(SubjectPlace)))
     }
 
     /// Fetches the next matches from `from` on.
@@ -398,7 +421,7 @@ impl Paged {
         if !literal && end.saturating_sub(from) <= NEAR {
             return self.read_ahead(filters, from, u64::MAX);
         }
-        if let Some(subjects) = self.few(filters, ENTRIES, |info| info.last >= from)? {
+        if let Some(subjects) = self.few(filters, &mut { ENTRIES }, |info| info.last >= from)? {
             return self.merge_ahead(&subjects, from, from);
         }
         let (mut place, mut budget) = (from, HEADS);
@@ -410,7 +433,7 @@ impl Paged {
             }
             place = ahead.upto + 1;
             let mut nearest = None::<Seq>;
-            let few = self.few(filters, u64::MAX, |info| {
+            let few = self.few(filters, &mut { usize::MAX }, |info| {
                 let reaches = info.last >= place;
                 if reaches {
                     let bound = info.first.max(place);
@@ -430,16 +453,20 @@ impl Paged {
     /// `looks` heads at most. Where the log shows none, the subjects are asked as well, some in each call.
     fn look_some_ahead(&mut self, cursor: &mut Cursor, from: Seq, looks: &mut usize) -> Result<Ahead> {
         if !cursor.wide {
-            if let Some(subjects) = self.few(&cursor.filters, ENTRIES, |info| info.last >= from)? {
+            let mut left = ENTRIES;
+            let few = self.few(&cursor.filters, &mut left, |info| info.last >= from)?;
+            *looks = looks.saturating_sub(ENTRIES - left);
+            if let Some(subjects) = few {
+                *looks = looks.saturating_sub(subjects.len() * SEEK);
                 return self.merge_ahead(&subjects, from, from);
             }
             cursor.wide = true;
         }
-        let mut ahead = self.read_ahead(&cursor.filters, from, *looks as u64)?;
+        let mut ahead = self.read_ahead(&cursor.filters, from, (*looks).max(1) as u64)?;
         let looked = usize::try_from(ahead.upto - from + 1).unwrap_or(usize::MAX);
         *looks = looks.saturating_sub(looked);
         if ahead.seqs.is_empty()
-            && let Some(upto) = self.survey(cursor, ahead.upto.saturating_add(1))?
+            && let Some(upto) = self.survey(cursor, ahead.upto.saturating_add(1), looks)?
         {
             ahead.upto = ahead.upto.max(upto);
         }
@@ -447,7 +474,7 @@ impl Paged {
     }
 
     /// Asks some more subjects for their next message from `place` on. Once all were asked: up to where there is none.
-    fn survey(&mut self, cursor: &mut Cursor, place: Seq) -> Result<Option<Seq>> {
+    fn survey(&mut self, cursor: &mut Cursor, place: Seq, looks: &mut usize) -> Result<Option<Seq>> {
         let known = cursor.survey.take().filter(|survey| survey.place <= place);
         let mut survey = known.unwrap_or(Survey {
             place,
@@ -456,13 +483,15 @@ impl Paged {
             upto: self.totals.last,
         });
         let (place, nearest) = (survey.place, &mut survey.nearest);
-        let next = self.entries_from(&cursor.filters, &survey.next, SURVEYED, &mut |_, info| {
+        let mut left = SURVEYED;
+        let next = self.entries_from(&cursor.filters, &survey.next, &mut left, &mut |_, info| {
             if info.last >= place {
                 let bound = info.first.max(place);
                 *nearest = Some(nearest.map_or(bound, |nearest| nearest.min(bound)));
             }
             ControlFlow::Continue(())
         })?;
+        *looks = looks.saturating_sub(SURVEYED - left);
         Ok(match next {
             Some(next) => {
                 survey.next = next;
@@ -546,47 +575,47 @@ impl Paged {
     }
 
     /// The matching subjects that are `wanted`, or `None` if they are more than a few, or if there are more than
-    /// `limit` entries to look through.
+    /// `limit` entries to look through; lowers that by what it took.
     #[allow(clippy::type_complexity, reason = "a list of subjects and what is known of them")]
     fn few(
         &mut self,
         filters: &Filters,
-        limit: u64,
+        limit: &mut usize,
         mut wanted: impl FnMut(SubjectInfo) -> bool,
     ) -> Result<Option<Vec<(Box<[u8]>, SubjectInfo)>>> {
-        let mut found = Vec::new();
-        let mut too_many = false;
-        let complete = self.entries(filters, limit, &mut |subject, info| {
+        let (mut found, mut too_many) = (Vec::new(), false);
+        let all = *limit == usize::MAX;
+        let complete = self.entries_from(filters, b"", limit, &mut |subject, info| {
             if wanted(info) {
                 if found.len() < SUBJECTS {
                     found.push((subject.into(), info));
                 } else {
                     too_many = true;
                     // With no limit, all entries are to be seen.
-                    if limit < u64::MAX {
+                    if !all {
                         return ControlFlow::Break(());
                     }
                 }
             }
             ControlFlow::Continue(())
         })?;
-        Ok((complete && !too_many).then_some(found))
+        Ok((complete.is_none() && !too_many).then_some(found))
     }
 
     /// Visits the matching subjects in order. Looks at `limit` entries at most, and answers whether that sufficed.
-    fn entries(&mut self, filters: &Filters, limit: u64, visit: VisitEntry<'_>) -> Result<bool> {
-        Ok(self.entries_from(filters, b"", limit, visit)?.is_none())
+    fn entries(&mut self, filters: &Filters, mut limit: usize, visit: VisitEntry<'_>) -> Result<bool> {
+        Ok(self.entries_from(filters, b"", &mut limit, visit)?.is_none())
     }
 
-    /// The same for the subjects from `from` on. Answers with which to go on, if `limit` did not suffice.
-    fn entries_from(
+    /// The same for the subjects from `from` on; lowers `looks` by what it took. Answers with which to go on, if those did not
+    /// suffice.
+    pub(super) fn entries_from(
         &mut self,
         filters: &Filters,
         from: &[u8],
-        limit: u64,
+        looks: &mut usize,
         visit: VisitEntry<'_>,
     ) -> Result<Option<Vec<u8>>> {
-        let mut looked = 0;
         let begin_all = (!from.is_empty()).then(|| self.keys.subject(from));
         for range in ranges(filters) {
             let prefix = match range {
@@ -594,11 +623,11 @@ impl Paged {
                     if subject < from {
                         continue;
                     }
-                    if looked >= limit {
+                    if *looks == 0 {
                         return Ok(Some(subject.to_vec()));
                     }
                     let key = self.keys.subject(subject);
-                    looked += 1;
+                    *looks -= 1;
                     if let Some(info) = self.entry(&key)?
                         && visit(subject, info).is_break()
                     {
@@ -620,11 +649,11 @@ impl Paged {
                     begin.as_deref(),
                     &mut |key, value| {
                         let subject = key.get(STEM..).unwrap_or_default();
-                        if looked >= limit {
+                        if *looks == 0 {
                             next = Some(subject.to_vec());
                             return ControlFlow::Break(());
                         }
-                        looked += 1;
+                        *looks -= 1;
                         if !filters.is_empty() && !filters.matches(subject) {
                             misses += 1;
                             if misses < allowed || filters.len() > SEEKERS {
@@ -720,21 +749,33 @@ impl Paged {
 
     /// Live messages from `from` on, by the chunks' counts and the heads of one chunk.
     fn count_all_from(&self, from: Seq) -> Result<u64> {
+        let (mut count, edge) = self.count_by_chunks(from);
+        if let Some((mut from, to)) = edge {
+            self.read_up(&mut from, to, &mut |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(count)
+    }
+
+    /// Live messages from `from` on, by the chunks' counts. Where these do not tell all, the first and the last of the sequences
+    /// that are still to be looked at.
+    pub(super) fn count_by_chunks(&self, from: Seq) -> (u64, Option<(Seq, Seq)>) {
         let edge = chunk_of(from);
-        let mut count: u64 = self.chunks.range(edge + 1..).map(|(_, &count)| u64::from(count)).sum();
+        let count: u64 = self.chunks.range(edge + 1..).map(|(_, &count)| u64::from(count)).sum();
         let Some(&live) = self.chunks.get(&edge) else {
-            return Ok(count);
+            return (count, None);
         };
         let begin = seq_at(edge, 0).max(self.totals.first);
         let end = seq_at(edge, u16::MAX).min(self.totals.last);
+        if from <= begin {
+            return (count + u64::from(live), None);
+        }
         if u64::from(live) == end + 1 - begin {
             // Nothing is missing between its ends: no need to look.
-            return Ok(count + (end + 1).saturating_sub(from.max(begin)));
+            return (count + (end + 1).saturating_sub(from.max(begin)), None);
         }
-        self.read_up(&mut { from }, seq_at(edge, u16::MAX), &mut |_, _| {
-            count += 1;
-            ControlFlow::Continue(())
-        })?;
-        Ok(count)
+        (count, Some((from, seq_at(edge, u16::MAX))))
     }
 }

@@ -185,8 +185,9 @@ impl Paged {
         }))
     }
 
-    /// The last match up to `from`, looking at `budget` heads at most; and where it stopped, 0 for the very end.
-    pub(super) fn read_down_for(&self, filters: &Filters, from: Seq, budget: u64) -> Result<(Option<Seq>, Seq)> {
+    /// The last match up to `from`, looking at `budget` heads at most; where it stopped, 0 for the very end; and how many it
+    /// looked at.
+    pub(super) fn read_down_for(&self, filters: &Filters, from: Seq, budget: u64) -> Result<(Option<Seq>, Seq, u64)> {
         let (mut found, mut looked, mut at) = (None, 0, 0);
         self.read_down(from, 0, &mut |seq, subject| {
             looked += 1;
@@ -200,7 +201,7 @@ impl Paged {
             }
             ControlFlow::Continue(())
         })?;
-        Ok((found, at))
+        Ok((found, at, looked))
     }
 
     /// The highest sequence up to `to` that is to be looked for in the log: what was added in this turn is not.
