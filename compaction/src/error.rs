@@ -91,6 +91,15 @@ pub enum Error {
         /// Why.
         error: weir_engine::Error,
     },
+    /// A store of nats-server cannot be read.
+    #[error("{0}")]
+    Nats(#[from] crate::nats::Error),
+    /// One name was given for several streams.
+    #[error("--name is for one stream, and these are {streams}: choose one with --stream")]
+    OneName {
+        /// How many there are.
+        streams: usize,
+    },
     /// Several accounts have a stream of the wanted name.
     #[error(
         "the accounts {} each have a stream {name}: say which with --account",

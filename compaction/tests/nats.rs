@@ -6,15 +6,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use weir_backends::root::StoreDir;
+use weir_compaction::import::{NatsOptions, import_nats};
 use weir_compaction::nats::{Consumer, Error, Finding, Findings, State, Stream, What, open};
 use weir_engine::consumer::ConsumerConfig;
 use weir_engine::json::parse_time;
 use weir_engine::stream::{Message, StreamConfig};
-use weir_engine::{NanoTime, SECOND, Seq};
+use weir_engine::{NanoTime, SECOND, Seq, Store, StoreOptions};
 
 const STORES: [&str; 6] = [
     "2.10/stopped",
@@ -462,4 +465,112 @@ fn a_batch_that_was_cut_off_is_told() {
     let (_, messages, findings) = read(&stream(copy.path(), "BATCHES"));
     assert_eq!(seqs(&messages), [1, 2]);
     assert_eq!(damage(&findings)[0].what, What::UnfinishedBatch, "{findings:?}");
+}
+
+/// What a Weir store serves of a stream that was imported, as [`facts`] have it.
+#[test]
+fn a_whole_store_comes_into_weir() {
+    for name in STORES {
+        let to = tempfile::tempdir().unwrap();
+        let options = NatsOptions::default();
+        let report = import_nats(to.path(), &folder(name), &options, &mut |_, _, _| {}).unwrap();
+        let refused: Vec<_> = report
+            .streams
+            .iter()
+            .filter(|stream| stream.imported.is_none())
+            .collect();
+        assert!(refused.is_empty(), "{name}: {refused:?}");
+        assert!(!report.damaged, "{name}: {report:?}");
+        let dir = StoreDir::new(to.path());
+        let options = StoreOptions {
+            there: dir.there(),
+            still: true,
+            ..StoreOptions::new(Arc::new(|| 2_000_000_000 * SECOND))
+        };
+        let store = Store::embedded(dir.opener(), options).unwrap();
+        for (account, facts) in facts(name) {
+            for (stream, fact) in facts {
+                if is_emptied_by_2_10(name, &stream) {
+                    continue;
+                }
+                let at = format!("{name} {account} {stream}");
+                let imported = store.stream(&account, &stream).unwrap();
+                let read = imported.messages("", 0, usize::MAX, usize::MAX).unwrap();
+                let mut told: Vec<_> = read.iter().map(told).collect();
+                let mut wanted = fact["messages"].as_array().unwrap().clone();
+                for message in &mut wanted {
+                    message[1] = time(&message[1]).into();
+                }
+                let entry = store.catalogue().get(&account, &stream).unwrap();
+                assert_eq!(entry.created, time(&fact["created"]), "{at}");
+                let has_lives = entry.config.max_age > 0 || entry.config.allow_msg_ttl;
+                if has_lives {
+                    // What has ended its life since is left out.
+                    wanted.retain(|message| told.contains(message));
+                    told.retain(|message| wanted.contains(message));
+                }
+                assert_eq!(told, wanted, "{at}");
+                let state = imported.state().unwrap();
+                assert_eq!(state.last_seq, fact["state"]["last_seq"], "{at}");
+                if !has_lives {
+                    assert_eq!(state.messages, fact["state"]["messages"], "{at}");
+                    assert_eq!(state.bytes, fact["state"]["bytes"], "{at}");
+                }
+                for (consumer, fact) in fact["consumers"].as_object().unwrap() {
+                    let asked = consumer.clone();
+                    let info = imported.call(move |shard, id| shard.consumer_info(id, &asked)).unwrap();
+                    assert_eq!(
+                        info.delivered.stream, fact["delivered"]["stream_seq"],
+                        "{at} {consumer}"
+                    );
+                    assert_eq!(
+                        info.ack_floor.stream, fact["ack_floor"]["stream_seq"],
+                        "{at} {consumer}"
+                    );
+                    assert_eq!(info.num_ack_pending, fact["num_ack_pending"], "{at} {consumer}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_stream_of_a_store_comes_into_an_account_and_what_is_damaged_is_told() {
+    let (from, to) = (copy("2.15/stopped"), tempfile::tempdir().unwrap());
+    let options = NatsOptions {
+        from_account: Some("SALES".into()),
+        stream: Some("PLAIN".into()),
+        account: Some("$G".into()),
+        ..NatsOptions::default()
+    };
+    let import = || import_nats(to.path(), from.path(), &options, &mut |_, _, _| {});
+    let whole = import().unwrap();
+    let [stream] = &whole.streams[..] else {
+        panic!("{whole:?}")
+    };
+    let messages = stream.imported.as_ref().unwrap().messages;
+    assert_eq!(stream.imported.as_ref().unwrap().account, "$G");
+    assert!(messages > 2 && !whole.damaged, "{whole:?}");
+    let again = import().unwrap();
+    assert!(again.any_refused() && again.streams[0].refused.as_ref().unwrap().contains("--name"));
+
+    let block = file_of(from.path(), "PLAIN", "msgs/1.blk");
+    let mut bytes = fs::read(&block).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&block, bytes).unwrap();
+    let elsewhere = NatsOptions {
+        account: Some("B".into()),
+        ..options.clone()
+    };
+    let damaged = import_nats(to.path(), from.path(), &elsewhere, &mut |_, _, _| {}).unwrap();
+    assert!(damaged.damaged, "{damaged:?}");
+    assert_eq!(damaged.streams[0].imported.as_ref().unwrap().messages, messages - 1);
+    assert!(damaged.streams[0].findings[0].contains("1.blk"), "{damaged:?}");
+
+    let none = NatsOptions {
+        stream: Some("NONE".into()),
+        ..options
+    };
+    let none = import_nats(to.path(), from.path(), &none, &mut |_, _, _| {}).unwrap_err();
+    assert!(none.to_string().contains("no stream \"NONE\""), "{none}");
 }

@@ -1,11 +1,12 @@
 //! `weir import`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use weir_compaction::import::{Imported, Options, Wanted, import};
+use weir_compaction::Error;
+use weir_compaction::import::{FromNats, Imported, NatsOptions, NatsStream, Options, Wanted, import, import_nats};
 use weir_engine::embed::GLOBAL_ACCOUNT;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::words;
@@ -13,7 +14,7 @@ use weir_engine::words;
 use super::bar::Bar;
 use super::{DAMAGED, Failure, NOT_DONE};
 
-/// Import a stream into a store: from a backup of nats-server or Weir, or from lines of JSON.
+/// Import streams into a store: from a backup of nats-server or Weir, from lines of JSON, or all that a nats-server has.
 ///
 /// Messages keep their sequences, times and headers, gaps stay gaps, consumers go on where they were. A store is made if there is
 /// none. Nothing of the stream is in the store before all of it is; whatever goes wrong before leaves the store as it was. What the
@@ -24,17 +25,30 @@ Examples:
   nats stream backup ORDERS ./orders && weir import /var/lib/weir ./orders
   weir import /var/lib/weir ./orders --backend rocksdb
   weir import /var/lib/weir ./orders.jsonl --name ORDERS-2025 --account SALES
+  weir import /var/lib/weir --from-nats /var/lib/nats
+  weir import /var/lib/weir --from-nats /var/lib/nats --from-account SALES --stream ORDERS --account '$G'
 
-Exit code: 0 it is imported; 1 it is not: wrong arguments, no store or nothing to import there, a server has the store open, or the
-store does not take the stream; 2 it is not, for the source is damaged or cut short.")]
+Exit code: 0 all is imported; 1 something is not: wrong arguments, no store or nothing to import there, a server has the store open, or
+the store does not take the stream; 2 the source is damaged or cut short: then a backup or lines are not imported, and of what a
+nats-server has all that can be read is.")]
 pub struct ImportArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
     store: PathBuf,
     /// A folder with backup.json and stream.tar.s2, that archive alone, or lines of JSON
-    source: PathBuf,
-    /// The account that the stream belongs to
-    #[arg(long, value_name = "NAME", default_value = GLOBAL_ACCOUNT)]
-    account: String,
+    #[arg(required_unless_present = "from_nats")]
+    source: Option<PathBuf>,
+    /// All streams of a nats-server that is not running: its store directory (its -sd or store_dir), or the folder `jetstream` in it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "config"])]
+    from_nats: Option<PathBuf>,
+    /// Of a nats-server's streams, only those of this account
+    #[arg(long, value_name = "NAME", requires = "from_nats")]
+    from_account: Option<String>,
+    /// Of a nats-server's streams, only those of this name
+    #[arg(long, value_name = "NAME", requires = "from_nats")]
+    stream: Option<String>,
+    /// The account that they come into: $G if not said otherwise, and of a nats-server the one that they were in
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// Another name for the stream
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -59,37 +73,97 @@ enum BackendArg {
 }
 
 pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
+    let wanted = Wanted {
+        name: args.name,
+        backend: args.backend.map(|backend| match backend {
+            BackendArg::Segment => BackendKind::Segment,
+            BackendArg::Rocksdb => BackendKind::RocksDb,
+        }),
+    };
+    if let Some(from) = &args.from_nats {
+        let options = NatsOptions {
+            from_account: args.from_account,
+            stream: args.stream,
+            account: args.account,
+            wanted,
+        };
+        return all_of_nats(&args.store, from, &options, args.json);
+    }
     let options = Options {
-        account: args.account,
-        wanted: Wanted {
-            name: args.name,
-            backend: args.backend.map(|backend| match backend {
-                BackendArg::Segment => BackendKind::Segment,
-                BackendArg::Rocksdb => BackendKind::RocksDb,
-            }),
-        },
+        account: args.account.unwrap_or_else(|| GLOBAL_ACCOUNT.to_owned()),
+        wanted,
         config: args.config,
     };
+    // The arguments are refused without either.
+    let source = args.source.unwrap_or_default();
     let bar = Bar::bytes();
-    let result = import(&args.store, &args.source, &options, &mut |progress| {
+    let result = import(&args.store, &source, &options, &mut |progress| {
         bar.show("importing", progress.done, progress.of);
     });
     bar.finish();
     let imported = match result {
         Ok(imported) => imported,
-        Err(error) => {
-            // If the standard error is closed nobody is there to be told.
-            let _ = writeln!(io::stderr(), "weir: {error}");
-            return Ok(ExitCode::from(if error.is_damage() { DAMAGED } else { NOT_DONE }));
-        }
+        Err(error) => return Ok(not_done(&error)),
     };
-    let mut out = io::stdout().lock();
     match args.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&imported)?)?,
-        false => out.write_all(text(&imported).as_bytes())?,
+        true => print(&(serde_json::to_string_pretty(&imported)? + "\n"))?,
+        false => print(&text(&imported))?,
     }
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn all_of_nats(store: &Path, from: &Path, options: &NatsOptions, json: bool) -> Result<ExitCode, Failure> {
+    let bar = Bar::counting("messages");
+    let result = import_nats(store, from, options, &mut |name, done, of| bar.show(name, done, of));
+    bar.finish();
+    let report = match result {
+        Ok(report) => report,
+        Err(error) => return Ok(not_done(&error)),
+    };
+    match json {
+        true => print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
+        false => print(&text_of_all(&report))?,
+    }
+    Ok(match (report.damaged, report.any_refused()) {
+        (true, _) => ExitCode::from(DAMAGED),
+        (false, true) => ExitCode::from(NOT_DONE),
+        (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+fn not_done(error: &Error) -> ExitCode {
+    // If the standard error is closed nobody is there to be told.
+    let _ = writeln!(io::stderr(), "weir: {error}");
+    ExitCode::from(if error.is_damage() { DAMAGED } else { NOT_DONE })
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn text_of_all(report: &FromNats) -> String {
+    let mut out = String::new();
+    for line in &report.findings {
+        out += &format!("Found: {line}\n");
+    }
+    for stream in &report.streams {
+        match (&stream.imported, &stream.refused) {
+            (Some(imported), _) => out += &text(imported),
+            (None, why) => {
+                let NatsStream { account, stream, .. } = stream;
+                let why = why.as_deref().unwrap_or_default();
+                out += &format!("Not imported: {stream} of account {account}: {why}\n");
+            }
+        }
+        for line in &stream.findings {
+            out += &format!("  found: {line}\n");
+        }
+    }
+    let done = report.streams.iter().filter(|stream| stream.imported.is_some()).count();
+    let of = words::count(report.streams.len() as u64, "stream");
+    out + &format!("{done} of {of} imported.\n")
 }
 
 fn text(imported: &Imported) -> String {

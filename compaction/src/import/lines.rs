@@ -11,16 +11,12 @@ use weir_engine::stream::validate::ServerLimits;
 use weir_engine::stream::{Message, StreamConfig};
 
 use super::target::refused;
-use super::{Filled, Imported, Progress, Target, told};
+use super::{BYTES, Filled, Imported, MESSAGES, Progress, Target, told};
 use crate::error::{Error, Result};
 use crate::image::now;
 
 /// The longest line, in bytes: a message of the largest size in base64, or all consumers.
 const LINE_MAX: u64 = Record::BODY_MAX as u64 / 3 * 4 + (1 << 20);
-/// Messages that are handed on at a time.
-const MESSAGES: usize = 1000;
-/// Bytes of messages that are handed on at a time, give or take one.
-const BYTES: usize = 1 << 20;
 
 /// Lines, of which the first was read.
 pub(super) struct Lines {

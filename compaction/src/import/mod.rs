@@ -5,6 +5,7 @@
 
 mod backup;
 mod lines;
+mod nats;
 mod source;
 mod target;
 mod wanted;
@@ -17,10 +18,16 @@ use weir_engine::embed::{EmbeddedStream, GLOBAL_ACCOUNT};
 use weir_engine::stream::settings::BackendKind;
 
 use crate::error::{Error, Result};
+pub use nats::{FromNats, NatsOptions, NatsStream, import_nats};
 use source::Source;
 pub(crate) use source::{ARCHIVE, DESCRIPTION};
 pub use target::Target;
 pub use wanted::Wanted;
+
+/// Messages that are handed on at a time.
+const MESSAGES: usize = 1000;
+/// Bytes of messages that are handed on at a time, give or take one.
+const BYTES: usize = 1 << 20;
 
 /// How a stream is imported.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ mod reading;
 mod tar;
 mod unpack;
 
-pub use archive::{BackupConsumer, BackupState, ConsumerState, Pending, Writer};
+pub use archive::{BackupConsumer, BackupState, ConsumerState, MessageLimits, Pending, Writer, check_message};
 pub use consumers::Consumers;
 pub use decoder::{Contents, Decoder, Plan, Step};
 pub use reading::{Begun, Reading};
