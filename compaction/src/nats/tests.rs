@@ -112,11 +112,11 @@ fn no_byte_that_is_wrong_goes_unnoticed() {
             let before = know(folder.path(), &file, &stream);
             let is_block = file.extension().is_some_and(|extension| extension == "blk");
             let subject_lengths = if is_block { subject_lengths(&whole) } else { Vec::new() };
-            for at in 0..whole.len() {
-                put(&file, at, whole[at] ^ 1 << (at % 8));
+            for (at, &byte) in whole.iter().enumerate() {
+                put(&file, at, byte ^ 1 << (at % 8));
                 let after = know(folder.path(), &file, &stream);
                 flips += 1;
-                put(&file, at, whole[at]);
+                put(&file, at, byte);
                 told += usize::from(after.findings != before.findings);
                 // The format has no checksum over these.
                 if file.ends_with("o.dat") || subject_lengths.contains(&at) {
