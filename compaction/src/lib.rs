@@ -46,5 +46,6 @@ pub mod import;
 pub mod inspect;
 pub mod nats;
 pub mod settle;
+pub mod verify;
 
 pub use error::{Error, Result};

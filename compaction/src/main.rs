@@ -25,6 +25,7 @@ enum Command {
     Import(cli::import::ImportArgs),
     Inspect(cli::inspect::InspectArgs),
     Settle(cli::settle::SettleArgs),
+    Verify(cli::verify::VerifyArgs),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Import(args) => cli::import::run(args),
         Command::Inspect(args) => cli::inspect::run(&args),
         Command::Settle(args) => cli::settle::run(args),
+        Command::Verify(args) => cli::verify::run(args),
     };
     match done {
         Ok(code) => code,

@@ -5,6 +5,7 @@
 //! implementation.
 
 use std::ops::{ControlFlow, RangeInclusive};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -79,6 +80,29 @@ pub struct Lost {
     pub why: &'static str,
     /// The head of the one record, if what is left of it shows that: good for telling what is lost, not for serving it.
     pub head: Option<Bytes>,
+}
+
+/// A place in a log's storage where something is damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// What is wrong there.
+    pub what: String,
+    /// Ranges of sequences, in order, whose records are lost with it; empty if none is.
+    pub lost: Vec<(Seq, Seq)>,
+}
+
+/// What [`LogReader::check`] tells as it goes.
+pub trait Check {
+    /// A live record, verified.
+    fn record(&mut self, entry: EntryRef<'_>) -> ControlFlow<()>;
+    /// A damaged place.
+    fn place(&mut self, place: Place);
+    /// So many more bytes were read, of [`LogReader::check_bytes`].
+    fn read(&mut self, bytes: u64);
 }
 
 /// What opening a log found.
@@ -277,6 +301,24 @@ pub trait LogReader: Send + Sync {
     /// over, logged with their place, and counted in [`Extent::damaged`]. Records written or removed meanwhile may or
     /// may not be seen.
     fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()>;
+
+    /// Reads all that storage has of the log, what was removed and is still there included, and checks it against every checksum
+    /// that there is. Live records are visited in order, as a forward [`LogReader::scan`] of all would; those that fail count as
+    /// damaged from then on. A backend that cannot tell places tells none: what is missing among the records is damaged.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    fn check(&self, check: &mut dyn Check) -> Result<()> {
+        self.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
+            check.read(entry.head.len() as u64 + u64::from(entry.body_len));
+            check.record(entry)
+        })
+    }
+
+    /// About how many bytes [`LogReader::check`] reads.
+    fn check_bytes(&self) -> u64 {
+        self.extent().bytes
+    }
 
     /// The damage that was met so far and touches the range: ranges of sequences, first and last, in order and whole, always
     /// the same for the same damage. Not each of these sequences need have been live. A backend without

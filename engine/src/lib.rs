@@ -109,8 +109,8 @@ pub mod words;
 use weir_headers as headers;
 
 pub use backend::{
-    Backend, Compression, Direction, Kv, KvWrite, Log, LogChange, LogOptions, LogReader, Lost, Recovery, VisitKey,
-    VisitRecord, Want,
+    Backend, Check, Compression, Direction, Kv, KvWrite, Log, LogChange, LogOptions, LogReader, Lost, Place, Recovery,
+    VisitKey, VisitRecord, Want,
 };
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;

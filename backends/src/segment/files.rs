@@ -69,6 +69,19 @@ impl Map {
         }
     }
 
+    /// Tells the kernel that the first `len` bytes will be read soon.
+    pub fn will_need(&self, len: u64) {
+        match self {
+            // It is a hint: without it all is read as well, only later.
+            Self::Real(_, map) => {
+                let len = usize::try_from(len).unwrap_or(usize::MAX).min(map.len());
+                drop(map.advise_range(memmap2::Advice::WillNeed, 0, len));
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Self::Copy(..) => {}
+        }
+    }
+
     /// Whether it does not show what was written since.
     pub fn stale(&self) -> bool {
         match self {

@@ -278,6 +278,23 @@ impl Handle {
         Ok((bytes, map))
     }
 
+    /// Tells the kernel that the first `len` bytes will be read soon, from the beginning to the end.
+    pub fn will_need(self: &Arc<Self>, len: u64) {
+        // Whoever reads it is told why it cannot be mapped.
+        if self.map(len).is_ok()
+            && let Some((_, map)) = &self.slot.read().map
+        {
+            map.will_need(len);
+        }
+    }
+
+    /// Closes the file, unless it was written to since it was last synced.
+    pub fn close_if_synced(&self) {
+        if !self.stays.load(Ordering::Acquire) && !self.unsynced.load(Ordering::Acquire) {
+            self.close();
+        }
+    }
+
     /// Whether a page of the file could ever not be read since it was first opened: then zeros were read in its place.
     pub fn faulted(&self) -> bool {
         if self.faulted.load(Ordering::Acquire) {

@@ -6,6 +6,7 @@
 //! ever made shorter. `docs/format.md` draws the bytes.
 
 mod backend;
+mod check;
 mod compact;
 #[cfg(any(test, feature = "testing"))]
 pub mod disk;

@@ -5,8 +5,9 @@ use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_engine::{Direction, Entry, EntryRef, Error, Extent, LogReader, Lost, Result, Seq, VisitRecord, Want};
+use weir_engine::{Check, Direction, Entry, EntryRef, Error, Extent, LogReader, Lost, Result, Seq, VisitRecord, Want};
 
+use super::check::check_log;
 use super::format::{FRAME_LEN, Kind, decompress};
 use super::rows::Segment;
 use super::state::{Doing, Shared};
@@ -120,6 +121,14 @@ impl LogReader for SegmentReader {
 
     fn lost(&self) -> Vec<Lost> {
         self.shared.state.read().lost()
+    }
+
+    fn check(&self, check: &mut dyn Check) -> Result<()> {
+        check_log(&self.shared, check)
+    }
+
+    fn check_bytes(&self) -> u64 {
+        self.shared.state.read().extent.disk_bytes
     }
 
     fn get(&self, seq: Seq) -> Result<Option<Entry>> {

@@ -215,6 +215,15 @@ impl Segment {
         self.handle.map(need)
     }
 
+    /// Tells the kernel that all of the file will be read soon.
+    pub fn will_need(&self) {
+        let need = match &self.footer {
+            Some(_) => self.file_len.load(Ordering::Acquire),
+            None => self.end.load(Ordering::Acquire),
+        };
+        self.handle.will_need(need);
+    }
+
     /// Keeps the file mapped for as long as the segment is held: its name is about to go.
     pub fn pin(&self) -> io::Result<()> {
         let need = match &self.footer {

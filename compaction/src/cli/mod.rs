@@ -5,6 +5,7 @@ pub mod export;
 pub mod import;
 pub mod inspect;
 pub mod settle;
+pub mod verify;
 
 use std::io;
 

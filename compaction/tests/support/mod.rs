@@ -14,7 +14,7 @@ use weir_engine::shard::emit::{Delivery, Emit, Outlet};
 use weir_engine::shard::{InTurn, Input};
 use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Purge, Retention, Storage, StreamConfig, StreamState};
-use weir_engine::{LogId, MILLISECOND, NanoTime, Result, SECOND, Store, StoreOptions};
+use weir_engine::{LogId, LogOptions, MILLISECOND, NanoTime, Result, SECOND, Store, StoreOptions};
 
 const ACCOUNT: &str = "$G";
 const EPOCH: NanoTime = 1_700_000_000 * SECOND;
@@ -43,6 +43,7 @@ impl Outlet for Clients {
 pub struct Fixture {
     folder: PathBuf,
     backend: &'static str,
+    segment_bytes: u64,
     store: Option<Store>,
     clock: Arc<AtomicI64>,
     deliveries: Receiver<Delivery>,
@@ -55,10 +56,16 @@ pub struct Fixture {
 impl Fixture {
     /// An empty store.
     pub fn new(folder: &Path, backend: &'static str) -> Self {
+        Self::with_segments(folder, backend, LogOptions::default().segment_bytes)
+    }
+
+    /// An empty store whose files are begun anew at so many bytes.
+    pub fn with_segments(folder: &Path, backend: &'static str, segment_bytes: u64) -> Self {
         let (sender, deliveries) = channel();
         let mut fixture = Self {
             folder: folder.to_path_buf(),
             backend,
+            segment_bytes,
             store: None,
             clock: Arc::new(AtomicI64::new(EPOCH)),
             deliveries,
@@ -73,7 +80,8 @@ impl Fixture {
 
     fn open(&mut self) {
         let clock = self.clock.clone();
-        let options = StoreOptions::new(Arc::new(move || clock.fetch_add(MILLISECOND, Ordering::Relaxed)));
+        let mut options = StoreOptions::new(Arc::new(move || clock.fetch_add(MILLISECOND, Ordering::Relaxed)));
+        options.segment_bytes = self.segment_bytes;
         let opener = StoreDir::new(&self.folder).opener();
         let sender = &self.sender;
         let store = Store::open(opener, options, |_| Box::new(Clients(sender.clone())));

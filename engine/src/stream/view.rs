@@ -67,6 +67,39 @@ impl Stream {
         self.messages.load(seq)
     }
 
+    /// Adds the sequences of the first messages from `from` on to `out`, in order, at most so many; answers whence to go on,
+    /// `None` behind the last. Messages are not looked at: damaged ones are among them.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn live_from(&self, from: Seq, most: u64, out: &mut Vec<Seq>) -> Result<Option<Seq>> {
+        let Some(first) = self.messages.index.next_live(from)? else {
+            return Ok(None);
+        };
+        let end = first.saturating_add(most);
+        self.messages
+            .index
+            .each_live(first, end - 1, &mut |seq| out.push(seq))?;
+        Ok(Some(end))
+    }
+
+    /// Whether there is a message of that sequence, damaged or not.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn is_live(&self, seq: Seq) -> Result<bool> {
+        self.messages.index.is_live(seq)
+    }
+
+    /// The subject that the index has a message under, also of one that is damaged; `None` if it is not live. Slow: as many
+    /// subjects are looked at as there are.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn indexed_subject(&self, seq: Seq) -> Result<Option<Bytes>> {
+        self.messages.index.subject_at(seq)
+    }
+
     /// What the stream has lost.
     pub fn ledger(&self) -> &Ledger {
         &self.messages.ledger

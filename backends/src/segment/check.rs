@@ -1,0 +1,315 @@
+//! Checking all the bytes of a log: every frame, removed records included, and every footer.
+//!
+//! Files are read from the beginning to the end, each once, through their maps; the kernel is told of the next one while one is
+//! gone through.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use weir_engine::{Check, Direction, EntryRef, Place, Result, Seq, Want, words};
+
+use super::format::{Begin, FLAG_PREALLOCATED, Frame, Kind, decompress};
+use super::rows::Segment;
+use super::seal::{Footer, TRAILER_LEN, TRAILER_MAGIC};
+use super::state::{Doing, Shared};
+use super::walk::{Item, Walk};
+
+/// Live rows that are looked up at once.
+const ROWS: usize = 4096;
+/// Bytes after which the progress is told.
+const STEP: u64 = 1 << 20;
+
+/// A footer that is not there, or makes no sense, with the last batch before it: whether it ever was there is known once a later
+/// batch says that this one was durable.
+struct Unbelieved {
+    place: Place,
+    batch: u64,
+}
+
+/// Checks all segments of a log in order.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(super) fn check_log(shared: &Shared, check: &mut dyn Check) -> Result<()> {
+    let segs = shared.state.read().segs.clone();
+    let overwritten = shared.state.read().overwrites.clone();
+    let (mut unbelieved, mut durable) = (Vec::new(), 0);
+    for (i, s) in segs.iter().enumerate() {
+        if i == 0 {
+            s.seg.will_need();
+        }
+        let next = segs.get(i + 1);
+        if let Some(next) = next {
+            next.seg.will_need();
+        }
+        let path = &s.seg.handle.path;
+        let map = s.seg.map().doing("reading", path)?;
+        let end = s.seg.end.load(Ordering::Acquire).min(map.len() as u64);
+        let mut pass = Pass {
+            shared,
+            seg: &s.seg,
+            map: &map,
+            rows: Rows::default(),
+            scratch: Vec::new(),
+            read: 0,
+            batch: 0,
+            durable: &mut durable,
+            check,
+        };
+        let walk = Walk::new(&map[..end as usize], s.seg.seed).overwritten(&overwritten);
+        if pass.frames(walk, end).doing("reading", path)?.is_break() {
+            return Ok(());
+        }
+        let batch = pass.batch;
+        pass.footer(end, next.is_some(), batch, &mut unbelieved)
+            .doing("reading", path)?;
+        pass.tell_read();
+        // A store that is larger than memory leaves no more than one of its files mapped.
+        drop(map);
+        s.seg.handle.close_if_synced();
+    }
+    let known = unbelieved.into_iter().filter(|unbelieved| unbelieved.batch < durable);
+    known.for_each(|unbelieved| check.place(unbelieved.place));
+    Ok(())
+}
+
+/// The live rows of a segment, in order.
+#[derive(Default)]
+struct Rows {
+    batch: Vec<(Seq, u64)>,
+    at: usize,
+    over: bool,
+}
+
+impl Rows {
+    fn peek(&mut self, seg: &Segment) -> io::Result<Option<(Seq, u64)>> {
+        if self.at == self.batch.len() && !self.over {
+            let from = self.batch.last().map_or(0, |(seq, _)| seq + 1);
+            seg.collect(from, Direction::Forward, ROWS, &mut self.batch)?;
+            self.over = self.batch.len() < ROWS;
+            self.at = 0;
+        }
+        Ok(self.batch.get(self.at).copied())
+    }
+}
+
+struct Pass<'a> {
+    shared: &'a Shared,
+    seg: &'a Segment,
+    map: &'a Bytes,
+    rows: Rows,
+    scratch: Vec<u8>,
+    /// Bytes that were not told yet.
+    read: u64,
+    /// The last batch.
+    batch: u64,
+    /// The highest batch that any says was durable.
+    durable: &'a mut u64,
+    check: &'a mut dyn Check,
+}
+
+impl Pass<'_> {
+    fn frames(&mut self, walk: Walk<'_>, end: u64) -> io::Result<ControlFlow<()>> {
+        for item in walk {
+            match item {
+                Item::Frame { at, frame, raw } => {
+                    self.took(raw.len() as u64);
+                    match frame.kind {
+                        Kind::Record | Kind::Void => {
+                            if self.record(at, &frame, raw)?.is_break() {
+                                return Ok(ControlFlow::Break(()));
+                            }
+                        }
+                        Kind::Begin => self.begin(&frame, raw),
+                        Kind::Erase if !frame.body_is_good(raw) => {
+                            self.place(at, "one copy of an erasure is damaged".to_owned(), Vec::new());
+                        }
+                        Kind::Erase | Kind::Trim => {}
+                    }
+                }
+                Item::Gap { from, to } => self.gap(from, to)?,
+                Item::Tail { from } => self.gap(from, end)?,
+            }
+        }
+        // Rows that lie nowhere any more.
+        while let Some((seq, at)) = self.rows.peek(self.seg)? {
+            self.rows.at += 1;
+            self.bad(seq, at, &format!("record {seq} is not where the table says"));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn begin(&mut self, frame: &Frame, raw: &[u8]) {
+        if let Some(begin) = Begin::of(frame, raw) {
+            self.batch = self.batch.max(begin.number);
+            *self.durable = (*self.durable).max(begin.durable);
+        }
+    }
+
+    fn record(&mut self, at: u64, frame: &Frame, raw: &[u8]) -> io::Result<ControlFlow<()>> {
+        // A table that was made up for a damaged one has rows that lie nowhere.
+        while let Some((seq, before)) = self.rows.peek(self.seg)?.filter(|(_, before)| *before < at) {
+            self.rows.at += 1;
+            self.bad(seq, before, &format!("record {seq} is not where the table says"));
+        }
+        let live = self.rows.peek(self.seg)? == Some((frame.seq, at));
+        self.rows.at += usize::from(live);
+        if frame.kind == Kind::Void {
+            if live {
+                self.shared.is_void(frame.seq, self.seg, frame.size())?;
+            }
+            if !frame.body_is_good(raw) {
+                let what = format!("what record {} was overwritten with fails its checksum", frame.seq);
+                self.place(at, what, Vec::new());
+            }
+            return Ok(ControlFlow::Continue(()));
+        }
+        let mut good = frame.body_is_good(raw);
+        if live && good {
+            self.scratch.clear();
+            let stored = frame.stored(raw);
+            let (body, owner) = match frame.codec {
+                0 => {
+                    good = frame.stored_len == frame.body_len;
+                    (stored, Some(self.map))
+                }
+                codec => {
+                    good = decompress(codec, stored, frame.body_len, &mut self.scratch);
+                    (&self.scratch[..], None)
+                }
+            };
+            if good {
+                return Ok(self.check.record(EntryRef {
+                    seq: frame.seq,
+                    time: frame.time,
+                    head: frame.head(raw),
+                    body,
+                    body_len: frame.body_len,
+                    owner,
+                }));
+            }
+        }
+        // It may have been removed or overwritten between the two looks.
+        match live && self.seg.find(frame.seq)?.is_some() {
+            true => self.bad(
+                frame.seq,
+                at,
+                &format!("the body of record {} fails its checksum", frame.seq),
+            ),
+            false if good => {}
+            false => {
+                let what = format!(
+                    "the body of record {}, which was removed, fails its checksum",
+                    frame.seq
+                );
+                self.place(at, what, Vec::new());
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Bytes that are no frame.
+    fn gap(&mut self, from: u64, to: u64) -> io::Result<()> {
+        self.took(to - from);
+        let mut lost: Vec<(Seq, Seq)> = Vec::new();
+        while let Some((seq, at)) = self.rows.peek(self.seg)?.filter(|(_, at)| *at < to) {
+            self.rows.at += 1;
+            if self.seg.find(seq)?.is_some() {
+                self.shared.passed_over(seq, self.seg, at, Want::Full);
+                match lost.last_mut().filter(|(_, last)| last + 1 == seq) {
+                    Some((_, last)) => *last = seq,
+                    None => lost.push((seq, seq)),
+                }
+            }
+        }
+        if self.seg.footer.is_none() {
+            // It was found when the log was opened, and has no rows.
+            let said = start_of(&self.seg.handle.path, from);
+            let state = self.shared.state.read();
+            let suspects = state.suspects.iter().filter(|s| s.note.starts_with(&said));
+            lost.extend(suspects.map(|s| (s.low, s.high)));
+            lost.sort_unstable();
+        }
+        let mut what = format!("damaged up to offset {to}");
+        if !lost.is_empty() {
+            what += &format!("; {} may be lost", words::numbered("record", &lost));
+        }
+        self.place(from, what, lost);
+        Ok(())
+    }
+
+    /// What should be behind the frames, which end at `end`.
+    fn footer(&mut self, end: u64, has_next: bool, batch: u64, unbelieved: &mut Vec<Unbelieved>) -> io::Result<()> {
+        let seg = self.seg;
+        if seg.flags & FLAG_PREALLOCATED != 0 {
+            return Ok(());
+        }
+        let len = seg.file_len.load(Ordering::Acquire);
+        let whole = seg.handle.map(len)?;
+        let whole = &whole[..whole.len().min(len as usize)];
+        self.took(len.saturating_sub(end));
+        if let Some(footer) = &seg.footer {
+            if !footer.table_is_good(whole) {
+                let what = "the table in the footer is damaged: the records are found without it".to_owned();
+                self.place(footer.data_end, what, Vec::new());
+            }
+            return Ok(());
+        }
+        let rest = whole.get(end as usize..).unwrap_or_default();
+        let is_written = rest.iter().any(|byte| *byte != 0);
+        if is_written && has_next && Footer::decode(whole, seg.identity).is_none() {
+            let at = whole.len().saturating_sub(TRAILER_LEN) as u64;
+            let is_cut = whole
+                .get(at as usize..)
+                .is_none_or(|trailer| !trailer.starts_with(&TRAILER_MAGIC));
+            let what = match is_cut {
+                true => {
+                    "the footer that should end the file is not there, or damaged: the records are found without it"
+                }
+                false => "the footer is damaged: the records are found without it",
+            };
+            let place = Place {
+                file: seg.handle.path.clone(),
+                offset: end,
+                what: what.to_owned(),
+                lost: Vec::new(),
+            };
+            unbelieved.push(Unbelieved { place, batch });
+        }
+        Ok(())
+    }
+
+    /// A live record that is damaged.
+    fn bad(&mut self, seq: Seq, at: u64, what: &str) {
+        self.shared.passed_over(seq, self.seg, at, Want::Full);
+        self.place(at, what.to_owned(), vec![(seq, seq)]);
+    }
+
+    fn place(&mut self, offset: u64, what: String, lost: Vec<(Seq, Seq)>) {
+        self.check.place(Place {
+            file: self.seg.handle.path.clone(),
+            offset,
+            what,
+            lost,
+        });
+    }
+
+    fn took(&mut self, bytes: u64) {
+        self.read += bytes;
+        if self.read >= STEP {
+            self.tell_read();
+        }
+    }
+
+    fn tell_read(&mut self) {
+        self.check.read(std::mem::take(&mut self.read));
+    }
+}
+
+/// What begins the line of a damaged place that opening the log found.
+fn start_of(path: &Path, offset: u64) -> String {
+    format!("{}: offset {offset} ", path.display())
+}

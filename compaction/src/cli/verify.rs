@@ -1,0 +1,57 @@
+//! `weir verify`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use weir_compaction::verify::{Options, verify};
+
+use super::bar::Bar;
+use super::{DAMAGED, Failure};
+
+/// Check every checksum of a store, bodies too, and what its parts say of each other.
+///
+/// Reads all files from the first byte to the last and changes nothing. What is wrong is told with file, offset, stream and
+/// sequence, and with what is lost.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir verify /var/lib/weir
+  weir verify /var/lib/weir --stream ORDERS
+  weir verify /var/lib/weir --json | jq '.found[] | select(.standing == \"open\")'
+
+Exit code: 0 nothing is wrong, or all that is wrong is settled (see `weir settle`) or costs nothing; 1 it was not checked: wrong
+arguments, no store there, or a server has it open; 2 something is wrong.")]
+pub struct VerifyArgs {
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    store: PathBuf,
+    /// Only the streams of this name
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Print JSON instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
+    let options = Options { stream: args.stream };
+    let (opening, bytes) = (Bar::counting("messages"), Bar::bytes());
+    let report = verify(&args.store, &options, Some(opening.teller()), &mut |name, done, of| {
+        opening.finish();
+        bytes.show(name, done, of);
+    });
+    opening.finish();
+    bytes.finish();
+    let report = report?;
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        false => out.write_all(report.to_text().as_bytes())?,
+    }
+    out.flush()?;
+    Ok(match report.is_damaged() {
+        true => ExitCode::from(DAMAGED),
+        false => ExitCode::SUCCESS,
+    })
+}

@@ -1,0 +1,194 @@
+//! Checks a store: every checksum, bodies too, and what its parts say of each other. Nothing is written.
+//!
+//! The store is opened as a server's start opens it ([`Image`]), which finds what is damaged in heads, in the catalogue and in the
+//! journals. Then each log is read from its first byte to its last, and compared with what the streams know.
+
+mod journal;
+mod lines;
+mod report;
+mod stream;
+mod subjects;
+mod text;
+
+use std::path::Path;
+
+use weir_engine::finding::{Finding, FindingKind};
+use weir_engine::image::Image;
+use weir_engine::store::OpeningProgress;
+
+pub use report::{FOUND_MAX, Found, JournalChecked, Report, Standing, StreamChecked, What};
+
+use crate::error::{Error, Result};
+use crate::image::Looking;
+use journal::Tails;
+use report::Finds;
+
+/// What to check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Only the streams of this name, in whatever account, and the catalogue.
+    pub stream: Option<String>,
+}
+
+/// Is told what is being checked, how many bytes of everything were read, and of how many.
+pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);
+
+/// How much of everything was read.
+pub(crate) struct Meter<'a> {
+    done: u64,
+    of: u64,
+    tell: Progress<'a>,
+}
+
+impl<'a> Meter<'a> {
+    pub fn new(of: u64, tell: Progress<'a>) -> Self {
+        Self { done: 0, of, tell }
+    }
+
+    pub fn read(&mut self, name: &str, bytes: u64) {
+        self.done += bytes;
+        (self.tell)(name, self.done.min(self.of), self.of);
+    }
+}
+
+/// Checks the store in a directory: a server's store directory, or the folder `weir` in it. `opening` is told of the messages that
+/// opening it has to go through, `progress` of the bytes that are checked then.
+///
+/// # Errors
+/// If there is no store, a server has it open, a later version wrote it, it has no stream of the wanted name, or its
+/// catalogue cannot be read at all. Whatever else is wrong is in [`Report::found`].
+pub fn verify(
+    path: &Path,
+    options: &Options,
+    opening: Option<OpeningProgress>,
+    progress: Progress<'_>,
+) -> Result<Report> {
+    let mut looking = Looking::at(path, opening)?;
+    let wanted = looking.streams(options.stream.as_deref())?;
+    let root = looking.store.root().to_path_buf();
+    let mut finds = Finds {
+        found: Vec::new(),
+        more: 0,
+    };
+    for line in &looking.mended {
+        finds.add(lines::found(What::Catalogue, &root, line));
+    }
+    let image = &mut looking.image;
+    for problem in image.problems() {
+        finds.add(lines::found(What::Catalogue, &root, problem));
+    }
+    for (key, finding) in image.findings() {
+        if options.stream.as_ref().is_none_or(|name| concerns(&finding, name)) {
+            found_of(image, &key, &finding)
+                .into_iter()
+                .for_each(|found| finds.add(found));
+        }
+    }
+    tell_of_orphans(image, options, &mut finds)?;
+
+    let mut of = 0;
+    for id in &wanted {
+        let shown = image.stream(*id).and_then(|shown| shown.stream);
+        of += shown.map_or(0, |stream| stream.log_reader().check_bytes());
+    }
+    for shard in 0..image.shards() {
+        of += image.journal(shard).map_or(0, |journal| journal.reader.check_bytes());
+    }
+    let mut meter = Meter::new(of, progress);
+    // Also for single streams: they are compared with what it has for them.
+    let (mut tails, mut journals) = (Tails::default(), Vec::new());
+    for shard in 0..image.shards() {
+        let checked = journal::check(image, shard, &root, &mut tails, &mut finds, &mut meter);
+        journals.push(checked.map_err(Error::Unreadable)?);
+    }
+    if options.stream.is_some() {
+        journals.clear();
+        finds
+            .found
+            .retain(|found| found.what != What::Journal || found.stream.is_some());
+    }
+    let mut streams = Vec::with_capacity(wanted.len());
+    for id in wanted {
+        let has_tail = tails.has(id);
+        let checked = stream::check(image, id, has_tail, &root, &mut finds, &mut meter);
+        streams.extend(checked.map_err(Error::Unreadable)?);
+    }
+    Ok(Report {
+        path: root,
+        bytes_read: meter.done,
+        streams,
+        journals,
+        found: finds.found,
+        more: finds.more,
+    })
+}
+
+fn concerns(finding: &Finding, name: &str) -> bool {
+    matches!(finding.kind, FindingKind::Catalogue | FindingKind::Log)
+        || finding.concerned.iter().any(|of| of.stream == name)
+}
+
+/// A finding, for each stream that it concerns.
+fn found_of(image: &Image, key: &str, finding: &Finding) -> Vec<Found> {
+    let what = match finding.kind {
+        FindingKind::Catalogue => What::Catalogue,
+        FindingKind::Journal => What::Journal,
+        FindingKind::Log => What::Log,
+        FindingKind::Orphan => What::Orphan,
+    };
+    let found = Found {
+        shard: finding.shard,
+        // What no server has seen yet has no key in the store.
+        key: image.is_kept(key).then(|| key.to_owned()),
+        ..Found::new(what, finding.text.clone())
+    };
+    if finding.concerned.is_empty() {
+        // That a log has lost writes is said of it by its key.
+        let entries = image.entries();
+        let of = entries
+            .iter()
+            .find(|entry| key.starts_with(&format!("log-{}-", entry.id)));
+        return vec![match of {
+            Some(entry) => found.of_stream(&entry.account, &entry.name),
+            None => found,
+        }];
+    }
+    let concerned = finding.concerned.iter().map(|of| Found {
+        account: (!of.account.is_empty()).then(|| of.account.clone()),
+        stream: (!of.stream.is_empty()).then(|| of.stream.clone()),
+        lost: of.lost.clone(),
+        ..found.clone()
+    });
+    concerned.collect()
+}
+
+/// Logs that no stream has, and that no finding tells of: those with nothing in them, and those that cannot be looked at.
+fn tell_of_orphans(image: &Image, options: &Options, finds: &mut Finds) -> Result<()> {
+    if options.stream.is_some() {
+        return Ok(());
+    }
+    let told = image.findings();
+    for (kind, id) in image.orphans().map_err(Error::Unreadable)? {
+        if told.iter().any(|(key, _)| *key == format!("orphan-{kind}-{id}")) {
+            continue;
+        }
+        let existing = weir_engine::LogOptions {
+            existing: true,
+            ..weir_engine::LogOptions::default()
+        };
+        let opened = image.backend(kind).and_then(|backend| backend.open(id, &existing));
+        finds.add(match opened {
+            Ok((log, _)) if log.reader().extent().last == 0 => Found::new(
+                What::Orphan,
+                format!("log {id} of {kind} has nothing in it, and no stream has it: a crash came while it was made"),
+            )
+            .harmless(),
+            Ok(_) => Found::new(What::Orphan, format!("no stream has log {id} of {kind}; it is kept")),
+            Err(error) => Found::new(
+                What::Orphan,
+                format!("no stream has log {id} of {kind}, and it cannot be looked at: {error}"),
+            ),
+        });
+    }
+    Ok(())
+}
