@@ -288,6 +288,13 @@ impl Handle {
         }
     }
 
+    /// Closes the file where the store is only read: a tool that goes through all of it leaves no more than it works on mapped.
+    pub fn close_if_only_read(&self) {
+        if self.handles.read_only {
+            self.close();
+        }
+    }
+
     /// Closes the file, unless it was written to since it was last synced.
     pub fn close_if_synced(&self) {
         if !self.stays.load(Ordering::Acquire) && !self.unsynced.load(Ordering::Acquire) {

@@ -170,6 +170,7 @@ impl LogReader for SegmentReader {
         let mut places = Vec::new();
         let mut scratch = Vec::new();
         let mut tries = 0;
+        let mut before: Option<Arc<Segment>> = None;
         while low <= next && next <= high {
             // The segment with the next sequence, or the nearest one in that direction.
             let found = {
@@ -188,6 +189,9 @@ impl LogReader for SegmentReader {
                 return Ok(());
             };
             let seg = &found.seg;
+            if let Some(before) = before.replace(seg.clone()).filter(|before| !Arc::ptr_eq(before, seg)) {
+                before.handle.close_if_only_read();
+            }
             let batch = scan_batch(next, low, high, direction);
             let collected = seg.collect(next, direction, batch, &mut places);
             // Collected before the map is taken, so the map covers every place.

@@ -200,7 +200,7 @@ pub(super) fn check(
         told.add(Found::new(What::Stream, "the note of what it has lost makes no sense"));
     }
     if let Some(why) = &entry.offline {
-        let found = lines::found(What::Stream, root, &why.to_string());
+        let found = lines::found(What::Stream, root, why);
         told.add(Found {
             text: format!("the stream is offline: {}", found.text),
             ..found
