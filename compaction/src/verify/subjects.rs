@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use weir_engine::stream::{Stream, subject_of};
+use weir_engine::stream::{Stream, SubjectPlace, subject_of};
 use weir_engine::{Direction, Result, Seq, Want};
 
 /// Subjects that are looked at together.
@@ -43,15 +43,13 @@ pub(super) fn indexed(stream: &mut Stream) -> Result<Sum> {
 }
 
 fn each(stream: &mut Stream, visit: &mut dyn FnMut(&[u8], u64)) -> Result<()> {
-    let mut after = Bytes::new();
-    loop {
-        let page = stream.subjects(b">", &after, PAGE)?;
-        let Some((last, _)) = page.last() else {
-            return Ok(());
-        };
-        after = last.clone();
+    let mut place = Some(SubjectPlace::default());
+    while let Some(from) = place.take() {
+        let page;
+        (page, place) = stream.subjects(b">", &from, PAGE)?;
         page.iter().for_each(|(subject, messages)| visit(subject, *messages));
     }
+    Ok(())
 }
 
 /// A subject, its messages by the index, and by the log.
