@@ -270,7 +270,7 @@ fn there_and_back(from: Backend, to: Backend) {
             weir(&["export", text(&store)?, "--stream", stream, text(&at(stream))?])?;
         }
 
-        let theirs = Server::start_program(&nats_server).await?;
+        let mut theirs = Server::start_program(&nats_server).await?;
         let client = theirs.connect().await?;
         for stream in STREAMS {
             restore_folder(&client, &at(stream)).await?;
@@ -280,17 +280,26 @@ fn there_and_back(from: Backend, to: Backend) {
             backup_folder(&client, stream, &at("theirs").join(stream)).await?;
         }
 
+        // The same from its files.
+        theirs.stop().await?;
+        let whole = at("whole");
+        weir(&["import", text(&whole)?, "--from-nats", text(&theirs.store())?])?;
         let back = at("back");
         for stream in STREAMS {
             let source = at("theirs").join(stream);
             weir(&["import", text(&back)?, text(&source)?, "--backend", to.name()])?;
         }
         for stream in STREAMS {
+            let lines_before = lines(&store, stream)?;
+            ensure!(lines(&back, stream)? == lines_before, "{stream}: messages differ");
             ensure!(
-                lines(&store, stream)? == lines(&back, stream)?,
-                "{stream}: messages differ"
+                lines(&whole, stream)? == lines_before,
+                "{stream}: messages from files differ"
             );
         }
+        let ours = Server::start_on(&program(), whole).await?;
+        let client = ours.connect().await?;
+        same("from nats-server's files", &before, &look_at_all(&client).await?)?;
         let ours = Server::start_on(&program(), back).await?;
         let client = ours.connect().await?;
         same("back in Weir", &before, &look_at_all(&client).await?)?;

@@ -107,7 +107,7 @@ pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
     };
     match args.json {
         true => print(&(serde_json::to_string_pretty(&imported)? + "\n"))?,
-        false => print(&text(&imported))?,
+        false => print(&(made(&imported).to_owned() + &text(&imported) + elsewhere([&*imported.account])))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -145,6 +145,8 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn text_of_all(report: &FromNats) -> String {
     let mut out = String::new();
+    let imported = || report.streams.iter().filter_map(|stream| stream.imported.as_ref());
+    out += imported().next().map_or("", made);
     for line in &report.findings {
         out += &format!("Found: {line}\n");
     }
@@ -161,9 +163,27 @@ fn text_of_all(report: &FromNats) -> String {
             out += &format!("  found: {line}\n");
         }
     }
-    let done = report.streams.iter().filter(|stream| stream.imported.is_some()).count();
+    let done = imported().count();
     let of = words::count(report.streams.len() as u64, "stream");
-    out + &format!("{done} of {of} imported.\n")
+    out + &format!("{done} of {of} imported.\n") + elsewhere(imported().map(|imported| &*imported.account))
+}
+
+fn made(imported: &Imported) -> &'static str {
+    match imported.new_store {
+        true => "Made a new store.\n",
+        false => "",
+    }
+}
+
+/// What is to be known of streams in these accounts.
+fn elsewhere<'a>(accounts: impl IntoIterator<Item = &'a str>) -> &'static str {
+    match accounts.into_iter().any(|account| account != GLOBAL_ACCOUNT) {
+        true => {
+            "weir-server serves one account so far, $G: streams in others are kept, and seen by no client. --account '$G' \
+             brings them there.\n"
+        }
+        false => "",
+    }
 }
 
 fn text(imported: &Imported) -> String {
@@ -177,17 +197,14 @@ fn text(imported: &Imported) -> String {
         first_seq,
         last_seq,
         consumers,
-        new_store,
+        new_store: _,
     } = imported;
     let size = humansize::format_size(*bytes, humansize::DECIMAL);
     let messages_told = words::count(*messages, "message");
-    let mut text = match new_store {
-        true => "Made a new store.\n".to_owned(),
-        false => String::new(),
-    };
-    text += &format!("Imported {stream} into account {account}, backend {backend}: {messages_told} ({size})");
+    let mut text = format!("Imported {stream} into account {account}, backend {backend}: {messages_told} ({size})");
     if *messages > 0 {
-        text += &format!(", sequences {first_seq} to {last_seq}");
+        let one = if first_seq == last_seq { "" } else { "s" };
+        text += &format!(", sequence{one} {}", words::range(*first_seq, *last_seq));
     } else if *last_seq > 0 {
         text += &format!(", last sequence {last_seq}");
     }
