@@ -78,6 +78,29 @@ impl Looking {
             _ => Ok(found),
         }
     }
+
+    /// The one stream of that name; its account may be left out if the name is in one account only.
+    ///
+    /// # Errors
+    /// If there is none, or several and it is not said which.
+    pub fn the_stream(&self, name: &str, account: Option<&str>) -> Result<LogId> {
+        let entries = self.image.entries();
+        let named = entries.iter().filter(|entry| *entry.name == *name);
+        let found: Vec<_> = named
+            .filter(|entry| account.is_none_or(|wanted| *entry.account == *wanted))
+            .collect();
+        match found[..] {
+            [entry] => Ok(entry.id),
+            [] => Err(Error::NoSuchStream {
+                wanted: name.to_owned(),
+                there: entries.iter().map(|entry| entry.name.to_string()).collect(),
+            }),
+            _ => Err(Error::WhichAccount {
+                name: name.to_owned(),
+                accounts: found.iter().map(|entry| entry.account.to_string()).collect(),
+            }),
+        }
+    }
 }
 
 /// The time of the day, in nanoseconds since the Unix epoch.

@@ -39,11 +39,14 @@
 //! No tool needs a server, and none runs beside one: those that only look take a shared lock that keeps a server out meanwhile,
 //! the others open the store as a server would.
 
+pub mod diff;
+pub mod dump;
 mod error;
 pub mod export;
 mod image;
 pub mod import;
 pub mod inspect;
+mod messages;
 pub mod nats;
 pub mod settle;
 pub mod verify;

@@ -21,6 +21,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Diff(cli::diff::DiffArgs),
+    Dump(cli::dump::DumpArgs),
     Export(cli::export::ExportArgs),
     Import(cli::import::ImportArgs),
     Inspect(cli::inspect::InspectArgs),
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
+        Command::Diff(args) => cli::diff::run(args),
+        Command::Dump(args) => cli::dump::run(args),
         Command::Export(args) => cli::export::run(args),
         Command::Import(args) => cli::import::run(args),
         Command::Inspect(args) => cli::inspect::run(&args),

@@ -21,7 +21,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("weir-engine", &["weir-duration", "weir-headers", "weir-subject"]),
     ("weir-backup", &["weir-engine", "weir-headers", "weir-subject"]),
     ("weir-backends", &["weir-engine"]),
-    ("weir-compaction", &["weir-backends", "weir-backup", "weir-engine"]),
+    (
+        "weir-compaction",
+        &["weir-backends", "weir-backup", "weir-duration", "weir-engine"],
+    ),
     (
         "weir-broker",
         &[

@@ -1,6 +1,8 @@
 //! The program's commands: each is a thin face of a function of the library.
 
 mod bar;
+pub mod diff;
+pub mod dump;
 pub mod export;
 pub mod import;
 pub mod inspect;

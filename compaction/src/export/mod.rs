@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde::Serialize;
 use weir_backup::{Begun, Reading};
+use weir_engine::Seq;
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::{Message, Stream};
-use weir_engine::{LogId, Seq};
 
 use crate::error::{Error, Result};
 use crate::image::Looking;
@@ -99,7 +99,7 @@ impl Exported {
 /// it is left.
 pub fn export(path: &Path, out: &Path, options: &Options, progress: Option<OpeningProgress>) -> Result<Exported> {
     let mut looking = Looking::at(path, progress.clone())?;
-    let id = find(&looking, options)?;
+    let id = looking.the_stream(&options.stream, options.account.as_deref())?;
     let no_such = || Error::NoSuchStream {
         wanted: options.stream.clone(),
         there: Vec::new(),
@@ -113,25 +113,6 @@ pub fn export(path: &Path, out: &Path, options: &Options, progress: Option<Openi
     let mut exported = write(stream, out, options, progress)?;
     exported.offline = offline;
     Ok(exported)
-}
-
-/// The one stream that is meant.
-fn find(looking: &Looking, options: &Options) -> Result<LogId> {
-    let entries = looking.image.entries();
-    let named = entries.iter().filter(|entry| *entry.name == *options.stream);
-    let of_account = |account: &str| options.account.as_deref().is_none_or(|wanted| wanted == account);
-    let found: Vec<_> = named.filter(|entry| of_account(&entry.account)).collect();
-    match found[..] {
-        [entry] => Ok(entry.id),
-        [] => Err(Error::NoSuchStream {
-            wanted: options.stream.clone(),
-            there: entries.iter().map(|entry| entry.name.to_string()).collect(),
-        }),
-        _ => Err(Error::WhichAccount {
-            name: options.stream.clone(),
-            accounts: found.iter().map(|entry| entry.account.to_string()).collect(),
-        }),
-    }
 }
 
 /// Where messages go.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::index::{SubjectInfo, SubjectPlace};
+use crate::index::{Cursor, SubjectInfo, SubjectPlace};
 use crate::stream::ledger::Ledger;
 use crate::stream::search::{Found, Search};
 use crate::stream::{Message, Stream};
@@ -81,6 +81,25 @@ impl Stream {
             .index
             .each_live(first, end - 1, &mut |seq| out.push(seq))?;
         Ok(Some(end))
+    }
+
+    /// The sequences of the messages from one to another, both included, whose subjects match any of the filters; all match if
+    /// there are none. Damaged ones are among them.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn matching(&mut self, filters: &[Bytes], from: Seq, to: Seq) -> Result<Vec<Seq>> {
+        let (mut cursor, mut found, mut next) = (Cursor::new(filters), Vec::new(), from);
+        while let Some(seq) = self
+            .messages
+            .index
+            .next_match(&mut cursor, next)?
+            .filter(|seq| *seq <= to)
+        {
+            found.push(seq);
+            next = seq + 1;
+        }
+        Ok(found)
     }
 
     /// Whether there is a message of that sequence, damaged or not.

@@ -1,0 +1,54 @@
+//! `weir diff`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use weir_compaction::diff::{Options, diff};
+
+use super::bar::Bar;
+use super::{DAMAGED, Failure};
+
+/// Compare two stores: streams, configurations, messages one by one, and where consumers are.
+///
+/// Changes nothing. How messages are kept (backend, compression, durability, index) is no difference, nor is when a stream or a
+/// consumer was made.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir diff /var/lib/weir /mnt/copy
+  weir diff /var/lib/weir /mnt/copy --stream ORDERS --json | jq '.streams[].first'
+
+Exit code: 0 they are the same; 1 they were not compared: wrong arguments, no store there, neither has such a stream, or a server has
+one of them open; 2 they are different.")]
+pub struct DiffArgs {
+    /// A store: a server's store directory (its -sd or store_dir), or the folder `weir` in it
+    a: PathBuf,
+    /// Another
+    b: PathBuf,
+    /// Only the streams of this name
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Print JSON instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: DiffArgs) -> Result<ExitCode, Failure> {
+    let options = Options { stream: args.stream };
+    let bar = Bar::counting("messages");
+    let report = diff(&args.a, &args.b, &options, Some(bar.teller()));
+    bar.finish();
+    let report = report?;
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        false => out.write_all(report.to_text().as_bytes())?,
+    }
+    out.flush()?;
+    Ok(match report.is_different() {
+        true => ExitCode::from(DAMAGED),
+        false => ExitCode::SUCCESS,
+    })
+}

@@ -1,0 +1,164 @@
+//! `weir dump`.
+
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+use weir_compaction::dump::{Body, Form, Options, Shown, dump};
+use weir_engine::json::parse_time;
+use weir_engine::{NanoTime, Seq, words};
+
+use super::bar::Bar;
+use super::{DAMAGED, Failure};
+
+/// Show the messages of a stream: sequences, times, subjects, headers and bodies.
+///
+/// Changes nothing. What is damaged or lost is told on the standard error, and the rest goes on.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir dump /var/lib/weir --stream ORDERS --limit 10
+  weir dump /var/lib/weir --stream ORDERS --subject 'orders.eu.>' --since 2h --body none
+  weir dump /var/lib/weir --stream ORDERS --seq 100..200 --json | jq -r '.data | @base64d'
+  weir dump /var/lib/weir --stream FILES --seq 17 --out ./bodies
+
+Exit code: 0 all that was asked for is shown; 1 it is not: wrong arguments, no store there, no such stream, or a server has it open; 2
+something of it is damaged or lost, and nobody has settled that: the rest is shown.")]
+pub struct DumpArgs {
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    store: PathBuf,
+    /// The stream
+    #[arg(long, value_name = "NAME")]
+    stream: String,
+    /// Its account; needed if several have a stream of that name
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Only messages of subjects that match; may be given several times
+    #[arg(long, value_name = "FILTER")]
+    subject: Vec<String>,
+    /// Only these sequences: 17, 17..40, 17.. or ..40
+    #[arg(long, value_name = "A..B", value_parser = parse_range, default_value = "1..")]
+    seq: (Seq, Seq),
+    /// Only messages stored at that time or later: 2026-11-27T21:00:00Z, or so long ago: 90m, 24h
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    since: Option<NanoTime>,
+    /// Only messages stored before that time
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    until: Option<NanoTime>,
+    /// So many messages at most
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// How bodies are shown; lines of JSON have them in base64, or not at all
+    #[arg(long, value_enum, default_value = "text")]
+    body: BodyArg,
+    /// Write each body to a file in this folder, named for its sequence
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print lines of JSON, as `weir export --format jsonl` writes them for messages
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BodyArg {
+    /// As text, in base64 where it is none
+    Text,
+    /// In base64
+    Base64,
+    /// Not at all
+    None,
+}
+
+fn parse_range(text: &str) -> Result<(Seq, Seq), String> {
+    let number = |text: &str, default: Seq| match text {
+        "" => Ok(default),
+        text => text.parse().map_err(|_| format!("{text:?} is no sequence")),
+    };
+    let (from, to) = match text.split_once("..") {
+        Some((from, to)) => (number(from, 1)?, number(to.trim_start_matches('='), Seq::MAX)?),
+        None => (number(text, 0)?, number(text, 0)?),
+    };
+    match from >= 1 && from <= to {
+        true => Ok((from, to)),
+        false => Err("sequences are 17, 17..40, 17.. or ..40".to_owned()),
+    }
+}
+
+fn parse_moment(text: &str) -> Result<NanoTime, String> {
+    if let Ok(ago) = weir_duration::parse(text) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = NanoTime::try_from(since.as_nanos()).unwrap_or(NanoTime::MAX);
+        return Ok(now.saturating_sub(ago));
+    }
+    match parse_time(text) {
+        Ok(Some(time)) => Ok(time),
+        _ => Err("a time is 2026-11-27T21:00:00Z, or how long ago: 90m, 24h".to_owned()),
+    }
+}
+
+pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
+    let options = Options {
+        account: args.account,
+        subjects: args.subject,
+        from: args.seq.0,
+        to: args.seq.1,
+        since: args.since,
+        until: args.until,
+        limit: args.limit.unwrap_or(u64::MAX),
+        ..Options::of(&args.stream)
+    };
+    let form = Form {
+        json: args.json,
+        body: match args.body {
+            BodyArg::Text => Body::Text,
+            BodyArg::Base64 => Body::Base64,
+            BodyArg::None => Body::None,
+        },
+        out: args.out,
+    };
+    if let Some(folder) = &form.out {
+        std::fs::create_dir_all(folder)?;
+    }
+    let bar = Bar::counting("messages");
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut failed = None;
+    let mut text = Vec::new();
+    let dumped = dump(&args.store, &options, Some(bar.teller()), &mut |shown| {
+        bar.finish();
+        let written = match shown {
+            Shown::Message(message) => {
+                text.clear();
+                form.put(message, &mut text).and_then(|()| out.write_all(&text))
+            }
+            // In its place among the others, where both go to one terminal. If the standard error is closed nobody is there to be told.
+            Shown::Lost(first, last, why) => out.flush().map(|()| {
+                let named = words::numbered("message", &[(first, last)]);
+                drop(writeln!(io::stderr(), "weir: {named} cannot be shown: {why}"));
+            }),
+            Shown::Offline(why) => {
+                drop(writeln!(io::stderr(), "weir: the stream is offline: {why}"));
+                Ok(())
+            }
+        };
+        match written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    });
+    bar.finish();
+    let dumped = dumped?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    out.flush()?;
+    Ok(match dumped.damaged {
+        true => ExitCode::from(DAMAGED),
+        false => ExitCode::SUCCESS,
+    })
+}

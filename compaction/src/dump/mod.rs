@@ -1,0 +1,149 @@
+//! Shows the messages of a stream, in order. Nothing is written.
+
+mod form;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use bytes::Bytes;
+use weir_engine::store::OpeningProgress;
+use weir_engine::stream::Message;
+use weir_engine::{NanoTime, Seq};
+
+pub use form::{Body, Form};
+
+use crate::error::{Error, Result};
+use crate::image::Looking;
+use crate::messages::{Messages, Next};
+
+/// What to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The stream's name.
+    pub stream: String,
+    /// Its account; needed if several have a stream of that name.
+    pub account: Option<String>,
+    /// Only messages whose subjects match any of these; all match if there are none.
+    pub subjects: Vec<String>,
+    /// The first sequence.
+    pub from: Seq,
+    /// The last sequence.
+    pub to: Seq,
+    /// Only messages stored at this time or later.
+    pub since: Option<NanoTime>,
+    /// Only messages stored before this time.
+    pub until: Option<NanoTime>,
+    /// So many messages at most.
+    pub limit: u64,
+}
+
+impl Options {
+    /// All messages of a stream.
+    pub fn of(stream: &str) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            account: None,
+            subjects: Vec::new(),
+            from: 1,
+            to: Seq::MAX,
+            since: None,
+            until: None,
+            limit: u64::MAX,
+        }
+    }
+}
+
+/// What there is of a stream.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown<'a> {
+    /// A message.
+    Message(&'a Message),
+    /// Sequences, the lowest and the highest, whose messages are damaged or lost, and why.
+    Lost(Seq, Seq, &'a str),
+    /// The stream is offline, with the reason; what can be read of it is shown.
+    Offline(&'a str),
+}
+
+/// What was shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dumped {
+    /// Messages.
+    pub messages: u64,
+    /// Whether something of what was asked for is damaged or lost, and nobody has settled that.
+    pub damaged: bool,
+}
+
+/// Shows messages of the stream of a store until told to stop; what is lost of those asked for first.
+///
+/// # Errors
+/// If there is no store or no such stream, a server has it open, or it cannot be read.
+pub fn dump(
+    path: &Path,
+    options: &Options,
+    opening: Option<OpeningProgress>,
+    show: &mut dyn FnMut(Shown<'_>) -> ControlFlow<()>,
+) -> Result<Dumped> {
+    let mut looking = Looking::at(path, opening)?;
+    let id = looking.the_stream(&options.stream, options.account.as_deref())?;
+    let no_such = || Error::NoSuchStream {
+        wanted: options.stream.clone(),
+        there: Vec::new(),
+    };
+    let found = looking.image.stream(id).ok_or_else(no_such)?;
+    let offline = found.entry.offline.as_ref().map(ToString::to_string);
+    let stream = found.stream.ok_or_else(|| Error::Offline {
+        name: options.stream.clone(),
+        why: offline.clone().unwrap_or_default(),
+    })?;
+    let mut dumped = Dumped::default();
+    if let Some(why) = &offline {
+        dumped.damaged = true;
+        if show(Shown::Offline(why)).is_break() {
+            return Ok(dumped);
+        }
+    }
+    let (mut from, mut to) = (options.from.max(1), options.to);
+    if let Some(since) = options.since {
+        from = from.max(stream.seq_at(since).map_err(Error::Unreadable)?);
+    }
+    if let Some(until) = options.until {
+        let end = stream.seq_at(until).map_err(Error::Unreadable)?;
+        to = to.min(end.saturating_sub(1));
+    }
+    let ledger = stream.ledger();
+    for loss in ledger.losses().iter().filter(|_| ledger.unsettled() > 0) {
+        let (first, last) = (loss.first.max(from), loss.last.min(to));
+        if loss.settled || first > last {
+            continue;
+        }
+        dumped.damaged = true;
+        if show(Shown::Lost(first, last, &loss.why)).is_break() {
+            return Ok(dumped);
+        }
+    }
+    let filters = options.subjects.iter().filter(|filter| *filter != ">");
+    let filters = filters.map(|filter| Bytes::copy_from_slice(filter.as_bytes()));
+    let mut messages = Messages::new(from, to, filters.collect());
+    while dumped.messages < options.limit
+        && let Some(next) = messages.next(stream).map_err(Error::Unreadable)?
+    {
+        let shown = match &next {
+            Next::Message(message) => {
+                dumped.messages += 1;
+                show(Shown::Message(message))
+            }
+            Next::Damaged(seq) => {
+                dumped.damaged = true;
+                let why = match stream.message(*seq) {
+                    Err(error) => error.message,
+                    Ok(_) => "it cannot be read".to_owned(),
+                };
+                show(Shown::Lost(*seq, *seq, &why))
+            }
+        };
+        if shown.is_break() {
+            break;
+        }
+    }
+    Ok(dumped)
+}
