@@ -33,6 +33,8 @@ pub(super) struct Shared {
     /// Why nothing is written any more.
     poison: OnceLock<String>,
     write_options: WriteOptions,
+    /// Bytes that must be free before RocksDB writes again after the disk was full: as many as it keeps in memory.
+    wants_free: usize,
     /// The logs that are open or read; a log that is removed meanwhile leaves at once.
     pub states: Mutex<HashMap<LogId, Weak<State>>>,
 }
@@ -91,6 +93,7 @@ impl Shared {
             impaired,
             poison: OnceLock::new(),
             write_options,
+            wants_free: options.write_buffer_bytes,
             states: Mutex::new(HashMap::new()),
         };
         shared.check_version(path)?;
@@ -224,12 +227,22 @@ impl Shared {
         error
     }
 
+    /// The error of a write, which says how much room it takes to go on, if that is what is missing.
+    fn not_written(&self, doing: &str, error: &rocksdb::Error) -> Error {
+        let mut error = failed(doing, error);
+        if error.kind == Kind::Full {
+            let free = self.wants_free.div_ceil(1 << 20);
+            error.message += &format!("; RocksDB writes again once {free} MiB are free");
+        }
+        error
+    }
+
     /// Carries out a batch. A failure poisons the store, unless it is that the disk is full: then nothing was written.
     pub fn write(&self, batch: WriteBatch) -> Result<()> {
         self.check_writable()?;
         self.db
             .write_opt(batch, &self.write_options)
-            .map_err(|error| self.poison(failed("writing", &error)))
+            .map_err(|error| self.poison(self.not_written("writing", &error)))
     }
 
     /// Adds writes of the key-value space to a batch.
@@ -256,7 +269,7 @@ impl Shared {
         options.set_wait(true);
         self.db
             .flush_cfs_opt(&all, &options)
-            .map_err(|error| self.poison(failed("flushing", &error)))?;
+            .map_err(|error| self.poison(self.not_written("flushing", &error)))?;
         self.note_manifest();
         Ok(())
     }

@@ -41,6 +41,8 @@ enum Sent {
     NoRoom,
 }
 
+/// What a message that is passed over takes of the bytes that a turn may send: to look for it in vain takes time, too.
+const PASSED: usize = 512;
 /// Bytes of room that a consumer asks for at a time, where all of it is for one receiver.
 pub(super) const ROOM: usize = 256 << 10;
 
@@ -80,6 +82,7 @@ impl Consumer {
                 Ok(Some(message)) => message,
                 Ok(None) => {
                     self.pass_over(&choice);
+                    turn.budget = turn.budget.saturating_sub(PASSED);
                     continue;
                 }
                 Err(error) if error.kind == Kind::Damaged => {
@@ -87,6 +90,7 @@ impl Consumer {
                         self.uncount_next(seq);
                     }
                     self.pass_over(&choice);
+                    turn.budget = turn.budget.saturating_sub(PASSED);
                     continue;
                 }
                 Err(error) => return Err(error),

@@ -431,6 +431,14 @@ impl Index {
         }
     }
 
+    /// Nothing else is to be done: lets go of some of the memory that it has no use for.
+    pub fn idle(&mut self) {
+        match self {
+            Self::Resident(_) => {}
+            Self::Paged(index) => index.idle(),
+        }
+    }
+
     /// Hands out the writes to the backend's [`Kv`](crate::Kv) that belong in the same [`LogChange`](crate::LogChange) as
     /// the log's appends and erasures since the last call. A resident index has none.
     pub fn take_writes(&mut self, out: &mut Vec<KvWrite>) {

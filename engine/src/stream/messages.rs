@@ -421,6 +421,7 @@ impl Messages {
         }
         self.kv_writes = Vec::new();
         self.ahead.clear();
+        self.index.idle();
     }
 
     /// Reclaims storage, moving about `budget` bytes; answers whether there is more to do.

@@ -1,6 +1,6 @@
 //! Subject entries that were read or written lately, within a number of bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
@@ -10,6 +10,9 @@ use crate::index::SubjectInfo;
 /// What an entry takes beside its key: the entry itself, the hash table's share, and the key's reference count.
 const OVERHEAD: usize = 2 * size_of::<(Bytes, SubjectInfo)>() + 32;
 
+/// Forgotten entries that are let go of with each that comes in: they are gone before there are more of them.
+const LET_GO: usize = 4;
+
 /// A cache of two generations: what is used is kept in the young one; when that has half of the bytes, it becomes
 /// the old one, and what the old one still had is forgotten. About as good as dropping the least recently used, with
 /// no list to maintain.
@@ -17,6 +20,8 @@ const OVERHEAD: usize = 2 * size_of::<(Bytes, SubjectInfo)>() + 32;
 pub(super) struct Cache {
     young: HashMap<Bytes, SubjectInfo, FixedState>,
     old: HashMap<Bytes, SubjectInfo, FixedState>,
+    /// What is forgotten, and let go of some at a time: to free a hundred thousand keys takes milliseconds.
+    forgotten: Vec<hash_map::IntoIter<Bytes, SubjectInfo>>,
     /// Bytes of the young generation, and how many it may have.
     bytes: usize,
     limit: usize,
@@ -29,6 +34,7 @@ impl Cache {
         Self {
             young: HashMap::default(),
             old: HashMap::default(),
+            forgotten: Vec::new(),
             bytes: 0,
             limit: bytes / 2,
             old_bytes: 0,
@@ -50,8 +56,10 @@ impl Cache {
         if self.young.insert(key, info).is_none() {
             self.bytes += cost;
         }
+        self.let_go(LET_GO);
         if self.bytes > self.limit {
-            self.old = std::mem::take(&mut self.young);
+            let young = std::mem::take(&mut self.young);
+            self.forget(|cache| std::mem::replace(&mut cache.old, young));
             self.old_bytes = std::mem::take(&mut self.bytes);
         }
     }
@@ -66,7 +74,32 @@ impl Cache {
     }
 
     pub fn clear(&mut self) {
-        *self = Self::new(self.limit * 2);
+        self.forget(|cache| std::mem::take(&mut cache.young));
+        self.forget(|cache| std::mem::take(&mut cache.old));
+        (self.bytes, self.old_bytes) = (0, 0);
+    }
+
+    fn forget(&mut self, take: impl FnOnce(&mut Self) -> HashMap<Bytes, SubjectInfo, FixedState>) {
+        let entries = take(self);
+        if !entries.is_empty() {
+            self.forgotten.push(entries.into_iter());
+        }
+    }
+
+    /// Lets go of some of what is forgotten.
+    pub fn let_go(&mut self, most: usize) {
+        if let Some(entries) = self.forgotten.last_mut() {
+            entries.by_ref().take(most).for_each(drop);
+            if entries.len() == 0 {
+                self.forgotten.pop();
+            }
+        }
+    }
+
+    /// Entries that are forgotten, and still to be let go of.
+    #[cfg(test)]
+    pub fn forgotten(&self) -> usize {
+        self.forgotten.iter().map(ExactSizeIterator::len).sum()
     }
 
     /// Bytes in use, about.

@@ -37,6 +37,9 @@ use unreadable::Unreadable;
 /// Keys of older epochs that are deleted in one turn, at most.
 const SWEEP: usize = 512;
 
+/// Subjects that are let go of at once while nothing else is to be done.
+const LET_GO: usize = 16_384;
+
 /// Messages after which an index that is built from the log writes what it has.
 const BUILD_STEP: usize = 4096;
 
@@ -353,9 +356,15 @@ impl Paged {
         Ok(())
     }
 
+    /// Lets go of some of the memory that it has no use for.
+    pub fn idle(&mut self) {
+        self.cache.let_go(LET_GO);
+    }
+
     /// Hands out the writes of the turn.
     pub fn take_writes(&mut self, out: &mut Vec<KvWrite>) {
         self.sweep();
+        self.cache.let_go(SWEEP);
         if !self.changed {
             return;
         }
