@@ -510,11 +510,15 @@ fn a_search_goes_some_of_the_way_in_each_turn() {
 
 /// Counts what is looked at in storage.
 #[derive(Default)]
-struct Looks(AtomicUsize);
+struct Looks {
+    now: AtomicUsize,
+    /// The most in a turn of those that have ended.
+    most: AtomicUsize,
+}
 
 impl Rules for Looks {
     fn look(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.now.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -525,8 +529,8 @@ const BESIDE: usize = 4096 + 512;
 /// A store that counts looks, with a stream of many subjects: `M.1.x`, `M.2.y`, `M.3.x` ...
 fn bench_that_counts(storage: Storage, subjects: u64) -> (Bench, Arc<Looks>, Handle) {
     let looks = Arc::new(Looks::default());
-    let mut bench = Bench::new(storage);
-    let rules = looks.clone();
+    let (rules, told) = (looks.clone(), looks.clone());
+    let mut bench = Bench::with_outlet(storage, move || Box::new(Takers(Some(told.clone()))));
     bench.wrap = Some(Arc::new(move |backend| under(backend, rules.clone())));
     bench.open();
     let many = bench.create(&config("M", |_| {}));
@@ -558,7 +562,9 @@ fn turn_by_turn<S: Send + 'static, T: Send + 'static>(
 ) -> (usize, T) {
     let mut turns = 0;
     loop {
-        looks.0.store(0, Ordering::Relaxed);
+        // What goes before is told with a turn of its own.
+        stream.call(|_, _| Ok(())).unwrap();
+        looks.most.store(0, Ordering::Relaxed);
         let work = work.clone();
         let turn = stream.call(move |shard, id| {
             let done = work(shard, id, &mut state)?;
@@ -566,7 +572,9 @@ fn turn_by_turn<S: Send + 'static, T: Send + 'static>(
         });
         let done;
         (state, done) = turn.unwrap();
-        let looked = looks.0.load(Ordering::Relaxed);
+        // What is told of that turn is told before the next one.
+        stream.call(|_, _| Ok(())).unwrap();
+        let looked = looks.most.swap(0, Ordering::Relaxed);
         assert!(looked <= SEARCH_LOOKS + BESIDE, "{looked} looks in one turn");
         turns += 1;
         if let Some(done) = done {
@@ -763,8 +771,8 @@ fn the_searches_of_one_turn_share_what_it_may_look_at() {
     }
 }
 
-/// Clients that take whatever comes.
-struct Takers;
+/// Clients that take whatever comes, and what is told of each turn.
+struct Takers(Option<Arc<Looks>>);
 
 impl Outlet for Takers {
     fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
@@ -781,7 +789,13 @@ impl Outlet for Takers {
         }
     }
 
-    fn flush(&mut self) {}
+    fn flush(&mut self) {
+        if let Some(looks) = &self.0 {
+            looks
+                .most
+                .fetch_max(looks.now.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
 }
 
 /// What a purge took of what consumers had sent was looked for among all that they had, in each slice, and let go of at its end
@@ -789,7 +803,7 @@ impl Outlet for Takers {
 #[test]
 fn what_a_purge_takes_of_what_was_sent_goes_with_each_slice() {
     for storage in storages() {
-        let mut bench = Bench::with_outlet(storage, || Box::new(Takers));
+        let mut bench = Bench::with_outlet(storage, || Box::new(Takers(None)));
         bench.open();
         let many = bench.create(&config("M", |_| {}));
         fill(&many, "M", MANY);
@@ -850,5 +864,36 @@ fn what_a_purge_takes_of_what_was_sent_goes_with_each_slice() {
             (MANY, MANY),
             "{storage:?}"
         );
+    }
+}
+
+/// A consumer looked for its next message among all subjects in one turn, however far it is to it.
+#[test]
+fn a_consumer_looks_for_its_next_message_in_turns() {
+    const SUBJECTS: u64 = 20_000;
+    for storage in storages() {
+        let (_bench, looks, many) = bench_that_counts(storage, SUBJECTS);
+        many.call(|shard, id| shard.publish(id, "M.last.rare".into(), 0, "x".into()))
+            .unwrap();
+        create_consumer(&many, consumer("c", "M.*.rare"));
+        many.call(|_, _| Ok(())).unwrap();
+        looks.most.store(0, Ordering::Relaxed);
+        let pull = Input::Pull {
+            stream: many.id,
+            consumer: "c".into(),
+            request: PullRequest {
+                batch: 1,
+                ..PullRequest::default()
+            },
+            reply: "inbox".into(),
+        };
+        assert!(many.shard.submit(vec![pull]).is_ok());
+        let pending = || {
+            let info = many.call(|shard, id| shard.consumer_info(id, "c")).unwrap();
+            info.num_ack_pending
+        };
+        assert!((0..1000).any(|_| pending() == 1), "{storage:?}: it is sent");
+        let most = looks.most.load(Ordering::Relaxed);
+        assert!(most <= SEARCH_LOOKS + BESIDE, "{storage:?}: {most} looks in one turn");
     }
 }

@@ -3,11 +3,12 @@
 use crate::consumer::pull::Unserved;
 use crate::consumer::{AckPolicy, Consumer, ReplayPolicy};
 use crate::error::{Kind, Result};
+use crate::index::Sought;
 use crate::shard::command::Place;
 use crate::shard::emit::{Delivery, Emit, Event, Status};
 use crate::shard::turn::Turn;
-use crate::stream::Message;
 use crate::stream::messages::Messages;
+use crate::stream::{Message, SEARCH_LOOKS};
 use crate::types::{LogId, NanoTime, Seq};
 
 /// Why a message that was on its way counts as terminated, in nats-server's words.
@@ -30,6 +31,8 @@ enum Next {
     Nothing,
     /// Nothing before some of what was sent is acknowledged, or before it is time.
     Later,
+    /// It is not known yet: the next turn goes on looking.
+    Searching,
 }
 
 /// What came of sending a message.
@@ -47,19 +50,20 @@ const PASSED: usize = 512;
 pub(super) const ROOM: usize = 256 << 10;
 
 impl Consumer {
-    /// Sends what can be sent now. Adds to `done` the sequences that need no acknowledgement, for the stream's retention.
+    /// Sends what can be sent now. Adds to `done` the sequences that need no acknowledgement, for the stream's retention. Answers
+    /// whether there is more to look for than this turn may.
     ///
     /// # Errors
     /// If storage cannot be read; what was sent until then was sent.
-    pub fn deliver(&mut self, stream: &mut Messages, done: &mut Vec<Seq>, turn: &mut Turn<'_>) -> Result<()> {
+    pub fn deliver(&mut self, stream: &mut Messages, done: &mut Vec<Seq>, turn: &mut Turn<'_>) -> Result<bool> {
         let mut room = 0;
         if self.is_paused(turn.now) {
             // For requests that would not wait there is nothing.
             self.end_of_stream(turn);
-            return Ok(());
+            return Ok(false);
         }
         if self.config.is_push() && !self.is_bound(turn) {
-            return Ok(());
+            return Ok(false);
         }
         while turn.budget > 0 {
             let ready = match self.config.is_push() {
@@ -76,6 +80,7 @@ impl Consumer {
                     break;
                 }
                 Next::Later => break,
+                Next::Searching => return Ok(true),
             };
             let (Choice::Again(seq) | Choice::New(seq)) = choice;
             let message = match stream.load_in_order(seq) {
@@ -108,7 +113,7 @@ impl Consumer {
                 done.push(seq);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// There is nothing to send: requests that would not wait end; a push consumer that has a subscriber begins to send
@@ -157,11 +162,18 @@ impl Consumer {
         };
         let seq = match known {
             Some(seq) => seq,
-            None => match stream.index.next_match(&mut self.cursor, self.next)? {
-                Some(seq) => seq,
-                None => {
+            None => match stream
+                .index
+                .next_match_within(&mut self.cursor, self.next, &mut turn.scans)?
+            {
+                Sought::At(seq) => seq,
+                Sought::Nothing => {
                     self.skip_to_end(stream);
                     return Ok(Next::Nothing);
+                }
+                Sought::Later(next) => {
+                    self.next = next;
+                    return Ok(Next::Searching);
                 }
             },
         };
@@ -179,8 +191,17 @@ impl Consumer {
 
     /// Whether a pull request waits, and there is something for it now.
     pub fn can_serve(&mut self, reply: &[u8], stream: &mut Messages, turn: &mut Turn<'_>) -> Result<bool> {
-        let can = self.is_waiting(reply) && !self.is_paused(turn.now);
-        Ok(can && matches!(self.choose(stream, turn)?, Next::Message(_)))
+        if !self.is_waiting(reply) || self.is_paused(turn.now) {
+            return Ok(false);
+        }
+        loop {
+            match self.choose(stream, turn)? {
+                Next::Message(_) => return Ok(true),
+                Next::Nothing | Next::Later => return Ok(false),
+                // It has to be known now.
+                Next::Searching => turn.scans = SEARCH_LOOKS,
+            }
+        }
     }
 
     /// The chosen message cannot be sent: it is gone or damaged.

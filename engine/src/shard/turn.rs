@@ -30,6 +30,8 @@ pub(crate) struct Turn<'a> {
     pub budget: usize,
     /// Messages and subjects that searches may still look at.
     pub searches: usize,
+    /// Messages and subjects that consumers may still look at for what comes next.
+    pub scans: usize,
     /// Messages that removals may still look at.
     removals: usize,
     /// A removal of this stream has begun, and goes on in the next turn.
@@ -49,6 +51,7 @@ impl<'a> Turn<'a> {
             outlet,
             budget: DELIVER_BYTES,
             searches: SEARCH_LOOKS,
+            scans: SEARCH_LOOKS,
             removals: REMOVALS,
             removing: None,
             entropy,

@@ -159,16 +159,18 @@ impl Stream {
             self.progressed.push(serial);
             // What it has sent and needs no acknowledgement, also if it fails on the way.
             let mut done = Vec::new();
+            let mut searching = false;
             match consumer.has_work() {
-                true => {
-                    if let Err(error) = consumer.deliver(&mut self.messages, &mut done, turn) {
+                true => match consumer.deliver(&mut self.messages, &mut done, turn) {
+                    Ok(more) => searching = more,
+                    Err(error) => {
                         failed.get_or_insert(error);
                         stalled.push(serial);
                     }
-                }
+                },
                 false => consumer.rest(&self.messages, turn),
             }
-            if turn.budget == 0 && consumer.has_work() && stalled.last() != Some(&serial) {
+            if searching || turn.budget == 0 && consumer.has_work() && stalled.last() != Some(&serial) {
                 again.push(serial);
             }
             if !done.is_empty()
@@ -179,6 +181,10 @@ impl Stream {
         }
         self.queue.clear();
         let more = !again.is_empty();
+        // Each comes first once: one may take all that a turn may do.
+        if again.len() > 1 {
+            again.rotate_left(1);
+        }
         for serial in again.into_iter().chain(stalled) {
             self.enqueue(serial);
         }

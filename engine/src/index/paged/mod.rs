@@ -52,7 +52,7 @@ pub struct Paged {
     totals: Totals,
     /// Whether the totals changed since they were written.
     changed: bool,
-    cache: Cache,
+    cache: Box<Cache>,
     overlay: Overlay,
     /// What was added and is not in the log yet.
     added: BTreeMap<Seq, Box<[u8]>>,
@@ -103,7 +103,7 @@ impl Paged {
             keys: Keys::new(log, totals.epoch),
             totals,
             changed: false,
-            cache: Cache::new(cache_bytes),
+            cache: Box::new(Cache::new(cache_bytes)),
             overlay: Overlay::new(),
             added: BTreeMap::new(),
             removed: BTreeSet::new(),

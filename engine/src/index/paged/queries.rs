@@ -417,8 +417,7 @@ impl Paged {
     /// Fetches the next matches from `from` on.
     fn look_ahead(&mut self, filters: &Filters, from: Seq) -> Result<Ahead> {
         let end = self.totals.next.saturating_sub(1);
-        let literal = filters.len() <= SUBJECTS && !filters.iter().any(|filter| weir_subject::has_wildcard(filter));
-        if !literal && end.saturating_sub(from) <= NEAR {
+        if !is_literal(filters) && end.saturating_sub(from) <= NEAR {
             return self.read_ahead(filters, from, u64::MAX);
         }
         if let Some(subjects) = self.few(filters, &mut { ENTRIES }, |info| info.last >= from)? {
@@ -452,7 +451,9 @@ impl Paged {
     /// Fetches some of the next matches from `from` on: by their subjects, if these are few, or else by the log, looking at some
     /// `looks` heads at most. Where the log shows none, the subjects are asked as well, some in each call.
     fn look_some_ahead(&mut self, cursor: &mut Cursor, from: Seq, looks: &mut usize) -> Result<Ahead> {
-        if !cursor.wide {
+        // Near the end the log is read, whatever matches.
+        let near = self.totals.next.saturating_sub(from) <= NEAR && !is_literal(&cursor.filters);
+        if !cursor.wide && !near {
             let mut left = ENTRIES;
             let few = self.few(&cursor.filters, &mut left, |info| info.last >= from)?;
             *looks = looks.saturating_sub(ENTRIES - left);
@@ -778,4 +779,9 @@ impl Paged {
         }
         (count, Some((from, seq_at(edge, u16::MAX))))
     }
+}
+
+/// Whether these are so few subjects, rather than wildcards, that each can be asked.
+fn is_literal(filters: &Filters) -> bool {
+    filters.len() <= SUBJECTS && !filters.iter().any(|filter| weir_subject::has_wildcard(filter))
 }
