@@ -29,6 +29,12 @@ pub enum Error {
         /// The names that there are.
         there: Vec<String>,
     },
+    /// No stream that was looked at has a consumer of the wanted name.
+    #[error("no stream has a consumer {wanted:?}")]
+    NoSuchConsumer {
+        /// The name asked for.
+        wanted: String,
+    },
     /// The store has no finding of the wanted key.
     #[error("the store has no finding {wanted:?} to settle; it has {}", list(there))]
     NoSuchFinding {

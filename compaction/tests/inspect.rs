@@ -167,6 +167,7 @@ fn what_is_asked_for() {
     let options = Options {
         stream: Some("ORDERS".to_owned()),
         top_subjects: Some(2),
+        ..Options::default()
     };
     let report = inspect(folder.path(), &options).unwrap();
     assert_eq!(report.streams.len(), 1);
@@ -326,4 +327,105 @@ fn the_program_prints_tables_and_json() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("not a Weir store"));
     assert!(weir(&["--help"]).status.success());
+}
+
+#[test]
+fn a_consumer_is_shown_with_what_it_waits_for_and_messages_by_size_and_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.note();
+    fixture.close();
+    let options = Options {
+        stream: Some("ORDERS".to_owned()),
+        consumer: Some("workers".to_owned()),
+        histogram: true,
+        ..Options::default()
+    };
+    let report = inspect(folder.path(), &options).unwrap();
+    let [consumer] = &report.streams[0].consumers[..] else {
+        panic!("{:?}", report.streams);
+    };
+    let pending = consumer.pending.as_ref().unwrap();
+    assert_eq!(pending.len() as u64, consumer.ack_pending);
+    assert!(pending.iter().all(|of| of.stream_seq <= consumer.delivered.stream_seq));
+    assert!(pending.iter().any(|of| of.deliveries == 2), "{pending:?}");
+    assert_eq!(consumer.config.as_ref().unwrap()["durable_name"], "workers");
+    let histogram = report.streams[0].histogram.as_ref().unwrap();
+    for buckets in [&histogram.sizes, &histogram.ages] {
+        let messages: u64 = buckets.iter().map(|bucket| bucket.messages).sum();
+        assert_eq!(messages, fixture.state("ORDERS").messages);
+    }
+    // None has more than 60 bytes, and 20 of headers.
+    assert!(
+        histogram.sizes[3..].iter().all(|bucket| bucket.messages == 0),
+        "{histogram:?}"
+    );
+    let text = report.to_text();
+    assert!(
+        text.contains("Sent and not acknowledged") && text.contains("█"),
+        "{text}"
+    );
+    let nobody = Options {
+        consumer: Some("nobody".to_owned()),
+        ..Options::default()
+    };
+    let error = inspect(folder.path(), &nobody).unwrap_err();
+    assert!(matches!(error, Error::NoSuchConsumer { .. }), "{error}");
+    // Nobody who did not ask is shown more than before.
+    let json = serde_json::to_string(&look(folder.path())).unwrap();
+    assert!(!json.contains("\"pending\"") && !json.contains("histogram"), "{json}");
+}
+
+#[test]
+fn the_records_of_a_journal_and_the_pieces_of_a_file_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::with_segments(folder.path(), "segment", 1 << 12);
+    fixture.work();
+    let killed = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), killed.path());
+    fixture.close();
+    let path = killed.path().to_str().unwrap();
+    let mut text = String::new();
+    for shard in ["0", "1"] {
+        let output = weir(&["inspect", path, "--journal", shard, "--limit", "1000"]);
+        assert_eq!(output.status.code(), Some(0));
+        text += &String::from_utf8(output.stdout).unwrap();
+    }
+    for needle in [
+        "ORDERS: message 61 stored: orders.once-only, 4 bytes (no checkpoint has it)",
+        "ORDERS: all below 1 and message 8 removed",
+        "JOBS: consumer made",
+        "stream deleted",
+    ] {
+        assert!(text.contains(needle), "{needle} in\n{text}");
+    }
+    let output = weir(&["inspect", path, "--journal", "0", "--limit", "2", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 2);
+    assert_eq!(weir(&["inspect", path, "--journal", "7"]).status.code(), Some(1));
+
+    let logs = folder
+        .path()
+        .join("weir/segment/logs")
+        .join(fixture.log("ORDERS").to_string());
+    let mut files: Vec<_> = fs::read_dir(logs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "seg"));
+    files.sort();
+    let pieces = |file: &Path| {
+        let output = weir(&["inspect", path, "--segment", file.to_str().unwrap(), "--limit", "1000"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = pieces(&files[0]);
+    assert!(text.lines().next().unwrap().contains("header"), "{text}");
+    assert!(text.contains("record      1 2023-11-14T22:13:20"), "{text}");
+    assert!(text.lines().last().unwrap().contains("footer"), "{text}");
+    flip(&files[0], b"orders.b");
+    let text = pieces(&files[0]);
+    assert_eq!(text.matches("damaged     up to").count(), 1, "{text}");
+    assert_eq!(
+        weir(&["inspect", path, "--segment", "/etc/hostname"]).status.code(),
+        Some(1)
+    );
 }

@@ -19,6 +19,7 @@ mod reader;
 mod recover;
 mod rows;
 mod seal;
+mod show;
 mod sigbus;
 mod state;
 mod sync;
@@ -31,3 +32,4 @@ mod writer;
 mod tests;
 
 pub use backend::SegmentBackend;
+pub use show::{Piece, PieceKind, show};

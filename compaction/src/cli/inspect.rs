@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use weir_compaction::inspect::{Options, inspect_with};
+use weir_compaction::inspect::{Options, PieceReport, RecordReport, frames, inspect_with, records};
 
 use super::bar::Bar;
 use super::{DAMAGED, Failure};
@@ -19,6 +19,9 @@ use super::{DAMAGED, Failure};
 Examples:
   weir inspect /var/lib/weir
   weir inspect /var/lib/weir --stream ORDERS --subjects --limit 5
+  weir inspect /var/lib/weir --stream ORDERS --consumer billing
+  weir inspect /var/lib/weir --stream ORDERS --histogram
+  weir inspect /var/lib/weir --journal 0 --limit 50
   weir inspect /var/lib/weir --json | jq '.streams[] | {name, messages}'
 
 Exit code: 0 the store is whole, or all that is damaged or lost is settled (see `weir settle`); 1 it was not looked at: wrong
@@ -33,18 +36,40 @@ pub struct InspectArgs {
     /// List the subjects with the most messages
     #[arg(long)]
     subjects: bool,
-    /// How many subjects of each stream are listed
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "subjects")]
+    /// How many subjects of each stream, records of a journal or pieces of a file are listed
+    #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
+    /// Only the consumers of this name, with what each has sent and not seen acknowledged
+    #[arg(long, value_name = "NAME")]
+    consumer: Option<String>,
+    /// Plot how large and how old the messages are
+    #[arg(long)]
+    histogram: bool,
+    /// Instead of all that, show the newest records of the journal of this shard
+    #[arg(long, value_name = "SHARD", conflicts_with_all = ["segment", "stream", "subjects", "consumer", "histogram"])]
+    journal: Option<usize>,
+    /// Instead of all that, show what a segment file has in it, of the store or of a copy that has the folder's name
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stream", "subjects", "consumer", "histogram"])]
+    segment: Option<PathBuf>,
     /// Print JSON instead of tables; times are RFC 3339, sizes bytes
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
+    if let Some(shard) = args.journal {
+        let records = records(&args.store, shard, args.limit)?;
+        return list(&records, RecordReport::to_line, args.json);
+    }
+    if let Some(file) = &args.segment {
+        let pieces = frames(file, args.limit)?;
+        return list(&pieces, PieceReport::to_line, args.json);
+    }
     let options = Options {
         stream: args.stream.clone(),
         top_subjects: args.subjects.then_some(args.limit),
+        consumer: args.consumer.clone(),
+        histogram: args.histogram,
     };
     let bar = Bar::counting("messages");
     let report = inspect_with(&args.store, &options, Some(bar.teller()));
@@ -60,4 +85,15 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
         true => ExitCode::from(DAMAGED),
         false => ExitCode::SUCCESS,
     })
+}
+
+/// Prints things one a line, or as JSON.
+fn list<T: serde::Serialize>(things: &[T], line: impl Fn(&T) -> String, json: bool) -> Result<ExitCode, Failure> {
+    let mut out = io::stdout().lock();
+    match json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(things)?)?,
+        false => things.iter().try_for_each(|thing| writeln!(out, "{}", line(thing)))?,
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -5,8 +5,11 @@
 //! that became too old meanwhile.)
 
 mod disk;
+mod frames;
+mod histogram;
 mod journal;
 pub(crate) mod places;
+mod records;
 mod report;
 mod stream;
 mod text;
@@ -21,9 +24,12 @@ use weir_engine::store::OpeningProgress;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{LogId, LogOptions};
 
+pub use frames::{PieceReport, frames};
+pub use histogram::{Bucket, Histogram};
+pub use records::{RecordReport, records};
 pub use report::{
-    ConsumerReport, FindingReport, JournalReport, LossReport, OrphanReport, Position, Report, StreamReport,
-    SubjectReport, TailReport,
+    ConsumerReport, FindingReport, JournalReport, LossReport, OrphanReport, PendingReport, Position, Report,
+    StreamReport, SubjectReport, TailReport,
 };
 
 use crate::error::{Error, Result};
@@ -38,6 +44,10 @@ pub struct Options {
     pub stream: Option<String>,
     /// Lists so many subjects of each stream, those with the most messages.
     pub top_subjects: Option<usize>,
+    /// Only the consumers of this name, with what each has sent and not seen acknowledged.
+    pub consumer: Option<String>,
+    /// Counts the messages of each stream by their sizes and ages.
+    pub histogram: bool,
 }
 
 /// Looks at the store in a directory: a server's store directory, or the folder `weir` in it.
@@ -46,7 +56,7 @@ pub struct Options {
 ///
 /// # Errors
 /// If there is no store, a server has it open, a later version wrote it, it has no stream of the wanted name, or its
-/// catalogue cannot be read at all.
+/// catalogue cannot be read at all, or if no stream has a consumer of the wanted name.
 pub fn inspect(path: &Path, options: &Options) -> Result<Report> {
     inspect_with(path, options, None)
 }
@@ -92,8 +102,13 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
             problems: &mut problems,
             settled: &mut settled,
         };
-        let report = stream::report(image, id, tails.of(id), options.top_subjects, &mut told);
+        let report = stream::report(image, id, tails.of(id), options, &mut told);
         streams.extend(report.map_err(Error::Unreadable)?);
+    }
+    if let Some(wanted) = &options.consumer
+        && streams.iter().all(|stream| stream.consumers.is_empty())
+    {
+        return Err(Error::NoSuchConsumer { wanted: wanted.clone() });
     }
     let orphans = image.orphans().map_err(Error::Unreadable)?;
     Ok(Report {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 use weir_engine::{NanoTime, Seq};
 
+use super::histogram::Histogram;
+
 /// A whole store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -132,6 +134,9 @@ pub struct StreamReport {
     /// The subjects with the most messages, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_subjects: Option<Vec<SubjectReport>>,
+    /// Its messages by size and age, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<Histogram>,
     /// Its consumers, by name.
     pub consumers: Vec<ConsumerReport>,
     /// Records found to be damaged: they are kept and not served. Heads are checked, bodies are not.
@@ -205,6 +210,26 @@ pub struct ConsumerReport {
     pub ack_pending: u64,
     /// Of those, the ones sent more than once.
     pub redelivered: u64,
+    /// What was sent and not acknowledged, by sequence, if the consumer was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Vec<PendingReport>>,
+    /// Its configuration as JetStream's API has it, if the consumer was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<serde_json::Value>,
+}
+
+/// A message that was sent and is not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PendingReport {
+    /// Its sequence in the stream.
+    pub stream_seq: Seq,
+    /// The number of its first delivery.
+    pub consumer_seq: u64,
+    /// When it was last sent.
+    #[serde(serialize_with = "time")]
+    pub sent: NanoTime,
+    /// How often it was sent.
+    pub deliveries: u64,
 }
 
 /// A place in a consumer's deliveries.

@@ -1,5 +1,6 @@
 //! One stream and its consumers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use weir_engine::consumer::{AckPolicy, ConsumerInfo, SeqPair};
@@ -8,10 +9,12 @@ use weir_engine::store::StreamEntry;
 use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::settings::{Durability, IndexKind};
 use weir_engine::stream::{Stream, StreamState};
-use weir_engine::{Compression, LogId, MILLISECOND, Result, SECOND};
+use weir_engine::{Compression, LogId, MILLISECOND, Result, SECOND, Seq};
 
+use super::Options;
+use super::histogram::{Histogram, histogram};
 use super::places::{is_noted, relative};
-use super::report::{ConsumerReport, LossReport, Position, StreamReport, SubjectReport, TailReport};
+use super::report::{ConsumerReport, LossReport, PendingReport, Position, StreamReport, SubjectReport, TailReport};
 use super::top::top_subjects;
 
 /// What is told of the damage of streams.
@@ -28,10 +31,11 @@ pub(super) struct Told<'a> {
 struct Held {
     state: StreamState,
     top: Option<Vec<SubjectReport>>,
+    histogram: Option<Histogram>,
     consumers: Vec<ConsumerReport>,
 }
 
-/// Tells what there is of a stream; `None` if the image has none with that log. `top` is how many subjects are listed.
+/// Tells what there is of a stream; `None` if the image has none with that log. `options` says what of it.
 ///
 /// # Errors
 /// If the catalogue cannot be read.
@@ -39,7 +43,7 @@ pub(super) fn report(
     image: &mut Image,
     id: LogId,
     tail: TailReport,
-    top: Option<usize>,
+    options: &Options,
     told: &mut Told<'_>,
 ) -> Result<Option<StreamReport>> {
     let saved = image.saved(id)?;
@@ -56,7 +60,7 @@ pub(super) fn report(
     });
     let mut held = None;
     if let Some(stream) = &mut shown.stream {
-        match read(stream, top) {
+        match read(stream, options) {
             Ok(read) => held = Some(read),
             Err(error) => problems.push(error.message),
         }
@@ -110,6 +114,7 @@ pub(super) fn report(
         disk_bytes: extent.map_or(0, |extent| extent.disk_bytes),
         subjects: held.state.num_subjects,
         top_subjects: held.top,
+        histogram: held.histogram,
         consumers: held.consumers,
         damaged,
         damaged_unsettled: match ledger.unsettled() == 0 && is_noted {
@@ -128,16 +133,29 @@ pub(super) fn report(
     }))
 }
 
-fn read(stream: &mut Stream, top: Option<usize>) -> Result<Held> {
+fn read(stream: &mut Stream, options: &Options) -> Result<Held> {
     let state = stream.state()?;
-    let top = top.map(|top| top_subjects(stream, top)).transpose()?;
-    let names = stream.consumer_names();
+    let top = options.top_subjects.map(|top| top_subjects(stream, top)).transpose()?;
+    let histogram = match options.histogram {
+        true => Some(histogram(stream, crate::image::now())?),
+        false => None,
+    };
+    let mut names = stream.consumer_names();
+    if let Some(wanted) = &options.consumer {
+        names.retain(|name| **name == **wanted);
+    }
     // Nothing that a time decides is shown.
     let infos = names.iter().filter_map(|name| stream.consumer_info(name, 0));
     Ok(Held {
         state,
         top,
-        consumers: infos.map(consumer).collect(),
+        histogram,
+        consumers: infos
+            .map(|info| match options.consumer {
+                Some(_) => with_details(stream, consumer(info)),
+                None => consumer(info),
+            })
+            .collect(),
     })
 }
 
@@ -159,6 +177,31 @@ fn consumer(info: ConsumerInfo) -> ConsumerReport {
         ack_floor: position(info.ack_floor),
         ack_pending: info.num_ack_pending,
         redelivered: info.num_redelivered,
+        pending: None,
+        config: None,
+    }
+}
+
+/// What there is to say of a consumer that was asked for.
+fn with_details(stream: &Stream, report: ConsumerReport) -> ConsumerReport {
+    let mut all = stream.consumer_backups().into_iter();
+    let Some(consumer) = all.find(|consumer| consumer.name == report.name) else {
+        return report;
+    };
+    let often: BTreeMap<Seq, u64> = consumer.deliveries.iter().copied().collect();
+    let pending = consumer
+        .pending
+        .iter()
+        .map(|&(stream_seq, consumer_seq, sent)| PendingReport {
+            stream_seq,
+            consumer_seq,
+            sent,
+            deliveries: often.get(&stream_seq).copied().unwrap_or(1),
+        });
+    ConsumerReport {
+        pending: Some(pending.collect()),
+        config: serde_json::to_value(&consumer.config).ok(),
+        ..report
     }
 }
 

@@ -78,6 +78,14 @@ impl Report {
             if let Some(table) = self.subject_table() {
                 writeln!(out, "\nSubjects with the most messages\n{table}")?;
             }
+            for stream in &self.streams {
+                if let Some(histogram) = &stream.histogram {
+                    write!(out, "\nMessages of {} by\n{}", self.name(stream), histogram.to_text())?;
+                }
+                for consumer in &stream.consumers {
+                    write_details(out, &self.name(stream), consumer)?;
+                }
+            }
         }
         for stream in self.streams.iter().filter(|stream| stream.torn_bytes > 0) {
             writeln!(
@@ -275,6 +283,33 @@ impl Report {
         }
         (!table.is_empty()).then_some(table)
     }
+}
+
+/// Messages that are listed of what a consumer has sent.
+const PENDING_SHOWN: usize = 50;
+
+fn write_details(out: &mut String, stream: &str, consumer: &ConsumerReport) -> std::fmt::Result {
+    if let Some(config) = &consumer.config {
+        writeln!(out, "\nConfiguration of {} of {stream}: {config}", consumer.name)?;
+    }
+    let Some(pending) = consumer.pending.as_ref().filter(|pending| !pending.is_empty()) else {
+        return Ok(());
+    };
+    let mut table = table(&["Message", "Delivery", "Last sent", "Times sent"]);
+    for of in pending.iter().take(PENDING_SHOWN) {
+        let sent = Cell::new(time(Some(of.sent)));
+        table.add_row(vec![
+            right(of.stream_seq.to_string()),
+            right(of.consumer_seq.to_string()),
+            sent,
+            right(of.deliveries.to_string()),
+        ]);
+    }
+    writeln!(out, "\nSent and not acknowledged\n{table}")?;
+    if pending.len() > PENDING_SHOWN {
+        writeln!(out, "and {} more", count((pending.len() - PENDING_SHOWN) as u64))?;
+    }
+    Ok(())
 }
 
 fn table(header: &[&str]) -> Table {

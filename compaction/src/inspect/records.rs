@@ -1,0 +1,130 @@
+//! The records of a journal.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use serde::Serialize;
+use weir_engine::json::format_time;
+use weir_engine::shard::command::Command;
+use weir_engine::stream::subject_of;
+use weir_engine::{Direction, LogId, Seq, Want, words};
+
+use crate::error::{Error, Result};
+use crate::image::Looking;
+
+/// A record of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecordReport {
+    /// Its number.
+    pub number: Seq,
+    /// When it was written, or what it tells of was.
+    pub time: String,
+    /// The log of the stream that it concerns.
+    pub log: String,
+    /// The stream, if it is there still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// What it says.
+    pub text: String,
+    /// Whether a checkpoint has it, so that a start does not need it.
+    pub covered: bool,
+}
+
+/// The newest records of a shard's journal, up to `limit`, in order.
+///
+/// # Errors
+/// If there is no store or no such shard, a server has it open, or the journal cannot be read.
+pub fn records(path: &Path, shard: usize, limit: usize) -> Result<Vec<RecordReport>> {
+    let looking = Looking::at(path, None)?;
+    let journal = looking.image.journal(shard).map_err(Error::Unreadable)?;
+    let covered = journal.covered.unwrap_or(0);
+    let entries = looking.image.entries();
+    let mut records = Vec::new();
+    if limit == 0 {
+        return Ok(records);
+    }
+    let scanned = journal
+        .reader
+        .scan(0..=Seq::MAX, Want::Full, Direction::Backward, &mut |record| {
+            let entry = record.to_entry();
+            let (log, text) = match Command::decode(entry.time, &entry.head, &entry.body) {
+                Ok((id, command)) => (id, said(&command)),
+                Err(error) => (LogId(0), format!("makes no sense: {error}")),
+            };
+            let stream = entries.iter().find(|entry| entry.id == log);
+            records.push(RecordReport {
+                number: entry.seq,
+                time: format_time(Some(entry.time)),
+                log: log.to_string(),
+                stream: stream.map(|entry| entry.name.to_string()),
+                text,
+                covered: entry.seq <= covered,
+            });
+            match records.len() < limit {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        });
+    scanned.map_err(Error::Unreadable)?;
+    records.reverse();
+    Ok(records)
+}
+
+/// Sequences that a line names.
+const NAMED_MAX: usize = 16;
+
+fn named(seqs: &[Seq]) -> String {
+    let shown: Vec<(Seq, Seq)> = seqs.iter().take(NAMED_MAX).map(|seq| (*seq, *seq)).collect();
+    let named = words::numbered("message", &shown);
+    match seqs.len() > NAMED_MAX {
+        true => format!("{named} and {} more", seqs.len() - NAMED_MAX),
+        false => named,
+    }
+}
+
+/// What a command says.
+pub(super) fn said(command: &Command) -> String {
+    match command {
+        Command::Publish { seq, head, body, .. } => {
+            let subject = String::from_utf8_lossy(subject_of(head)).into_owned();
+            format!(
+                "message {seq} stored: {subject}, {}",
+                words::count(body.len() as u64, "byte")
+            )
+        }
+        Command::Remove { first, seqs } if seqs.is_empty() => format!("all below {first} removed"),
+        Command::Remove { first, seqs } => format!("all below {first} and {} removed", named(seqs)),
+        Command::Raise { last, .. } => format!("sequence {last} given away with nothing under it"),
+        Command::CreateStream { .. } => "stream made".to_owned(),
+        Command::UpdateStream { .. } => "stream's configuration changed".to_owned(),
+        Command::DeleteStream => "stream deleted".to_owned(),
+        Command::CreateConsumer { .. } => "consumer made".to_owned(),
+        Command::UpdateConsumer { consumer, .. } => format!("consumer {consumer}: configuration changed"),
+        Command::DeleteConsumer { consumer } => format!("consumer {consumer} deleted"),
+        Command::Delivered { consumer, seqs, .. } => format!("consumer {consumer}: {} delivered", named(seqs)),
+        Command::Deferred { consumer, waits } => {
+            let seqs: Vec<Seq> = waits.iter().map(|(seq, _)| *seq).collect();
+            format!("consumer {consumer}: the wait for {} begins anew", named(&seqs))
+        }
+        Command::GivenUp { consumer, seqs } => format!("consumer {consumer}: {} given up", named(seqs)),
+        Command::ResetConsumer { consumer, seq } => format!("consumer {consumer}: begins anew at {seq}"),
+        Command::Placed { consumer, .. } => format!("consumer {consumer}: moved by a purge"),
+        Command::Acked { consumer, seqs } => format!("consumer {consumer}: {} acknowledged", named(seqs)),
+        Command::Together { count } => format!("the next {count} belong together"),
+        Command::Copied { .. } => "how far a source is copied".to_owned(),
+        Command::Removing { .. } => "a removal in slices".to_owned(),
+        Command::Moved { position, command } => format!("as record {position}: {}", said(command)),
+    }
+}
+
+impl RecordReport {
+    /// As a person reads it, in one line.
+    pub fn to_line(&self) -> String {
+        let stream = self
+            .stream
+            .as_deref()
+            .map_or_else(|| format!("log {}", self.log), str::to_owned);
+        let covered = if self.covered { "" } else { " (no checkpoint has it)" };
+        format!("{:>10}  {}  {stream}: {}{covered}", self.number, self.time, self.text)
+    }
+}
