@@ -5,7 +5,7 @@ mod cli;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use cli::{Failure, NOT_DONE};
 
@@ -21,11 +21,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Completions(cli::completions::CompletionsArgs),
     Diff(cli::diff::DiffArgs),
     Dump(cli::dump::DumpArgs),
     Export(cli::export::ExportArgs),
     Import(cli::import::ImportArgs),
     Inspect(cli::inspect::InspectArgs),
+    Man(cli::man::ManArgs),
     Settle(cli::settle::SettleArgs),
     Verify(cli::verify::VerifyArgs),
 }
@@ -43,11 +45,13 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
+        Command::Completions(args) => cli::completions::run(&args, Cli::command()),
         Command::Diff(args) => cli::diff::run(args),
         Command::Dump(args) => cli::dump::run(args),
         Command::Export(args) => cli::export::run(args),
         Command::Import(args) => cli::import::run(args),
         Command::Inspect(args) => cli::inspect::run(&args),
+        Command::Man(args) => cli::man::run(&args, Cli::command()),
         Command::Settle(args) => cli::settle::run(args),
         Command::Verify(args) => cli::verify::run(args),
     };

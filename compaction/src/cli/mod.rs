@@ -1,11 +1,13 @@
 //! The program's commands: each is a thin face of a function of the library.
 
 mod bar;
+pub mod completions;
 pub mod diff;
 pub mod dump;
 pub mod export;
 pub mod import;
 pub mod inspect;
+pub mod man;
 pub mod settle;
 pub mod verify;
 
