@@ -429,6 +429,17 @@ fn a_catalogue_that_was_rolled_back_leaves_logs_without_streams() {
         "{:#?}",
         report.found
     );
+    // Their bytes are checked all the same.
+    let file = &log_files(folder.path(), &fixture.log("ORDERS").to_string())[0];
+    flip(file, b"rare");
+    let report = check(folder.path());
+    let costs = |found: &&Found| found.what == What::Message && found.stream.as_deref() == Some("ORDERS");
+    let found: Vec<_> = open(&report).into_iter().filter(costs).collect();
+    assert_eq!(found.len(), 1, "{:#?}", report.found);
+    assert_eq!(
+        (found[0].file.as_ref(), &found[0].lost[..]),
+        (Some(file), &[(61, 61)][..])
+    );
     fixture.close();
 }
 

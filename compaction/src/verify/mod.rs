@@ -5,6 +5,7 @@
 
 mod journal;
 mod lines;
+mod orphan;
 mod report;
 mod stream;
 mod subjects;
@@ -71,7 +72,11 @@ pub fn verify(
         more: 0,
     };
     for line in &looking.mended {
-        finds.add(lines::found(What::Catalogue, &root, line));
+        let found = lines::found(What::Catalogue, &root, line);
+        finds.add(Found {
+            text: format!("a copy of the catalogue: {}", found.text),
+            ..found
+        });
     }
     let image = &mut looking.image;
     for problem in image.problems() {
@@ -86,7 +91,11 @@ pub fn verify(
     }
     tell_of_orphans(image, options, &mut finds)?;
 
-    let mut of = 0;
+    let orphans = match &options.stream {
+        Some(_) => Vec::new(),
+        None => orphan::orphans(image),
+    };
+    let mut of = orphans.iter().map(|orphan| orphan.reader.check_bytes()).sum();
     for id in &wanted {
         let shown = image.stream(*id).and_then(|shown| shown.stream);
         of += shown.map_or(0, |stream| stream.log_reader().check_bytes());
@@ -112,6 +121,9 @@ pub fn verify(
         let has_tail = tails.has(id);
         let checked = stream::check(image, id, has_tail, &root, &mut finds, &mut meter);
         streams.extend(checked.map_err(Error::Unreadable)?);
+    }
+    for orphan in &orphans {
+        orphan::check(orphan, &root, &mut finds, &mut meter).map_err(Error::Unreadable)?;
     }
     Ok(Report {
         path: root,

@@ -134,6 +134,8 @@ struct Told<'a> {
     name: &'a str,
     key: String,
     ledger: Ledger,
+    /// What of it a server has noted: that can be settled.
+    noted: Ledger,
     finds: &'a mut Finds,
     /// Sequences that something was said of.
     said: Vec<(Seq, Seq)>,
@@ -160,9 +162,10 @@ impl Told<'_> {
 
     /// A loss that a server has noted can be settled.
     fn with_key(&self, found: Found) -> Found {
-        let noted = !found.lost.is_empty() && found.lost.iter().all(|(first, last)| self.ledger.covers(*first, *last));
+        let is_noted = |(first, last): &(Seq, Seq)| self.noted.covers(*first, *last);
+        let all = !found.lost.is_empty() && found.lost.iter().all(is_noted);
         Found {
-            key: noted.then(|| self.key.clone()),
+            key: all.then(|| self.key.clone()),
             ..found
         }
     }
@@ -193,6 +196,7 @@ pub(super) fn check(
         name: &entry.name,
         key: crate::settle::loss_key(&id.to_string()),
         ledger: saved_ledger.clone().unwrap_or_default(),
+        noted: saved_ledger.clone().unwrap_or_default(),
         finds,
         said: Vec::new(),
     };
@@ -551,10 +555,9 @@ fn noted(told: &mut Told<'_>) {
         let text = format!("{} lost: {}", words::numbered("message", &lost), loss.why);
         let found = Found {
             lost,
-            key: Some(told.key.clone()),
             ..Found::new(What::Message, text)
         };
-        told.add(found.settled_if(loss.settled || unsettled == 0));
+        told.add(told.with_key(found.settled_if(loss.settled || unsettled == 0)));
     }
     let more = told.ledger.messages().saturating_sub(listed);
     if more > 0 {
