@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use support::between::{Change, Rules, under};
 use support::{ACCOUNT, Bench, Handle, Random, Storage};
+use weir_engine::shard::holes::{covered_key, covered_of};
 use weir_engine::stream::{Purge, StreamConfig};
 use weir_engine::{Backend, Error, Kind, Kv, KvWrite, Log, LogId, LogOptions, Result, SECOND};
 
@@ -521,4 +522,28 @@ fn a_long_duplicate_window_is_no_trouble_for_checkpoints() {
     bench.close();
     let (ids, _) = held(&bench);
     assert!(ids < 2000, "{ids} bytes of ids are left");
+}
+
+/// A process that is killed before it has written what a checkpoint takes, again and again, applied more at each start.
+#[test]
+fn what_a_start_applies_counts_for_the_next_checkpoint() {
+    const EACH: u64 = 100;
+    let mut bench = Bench::new(Storage::Persistent);
+    bench.checkpoint_bytes = 100_000;
+    bench.open();
+    bench.create(&config("S"));
+    for _ in 0..10 {
+        let stream = bench.find("S").expect("the stream");
+        for _ in 0..EACH {
+            stream.publish("a", "", &[7; 200]).expect("an ack");
+        }
+        bench.kill();
+        bench.open();
+    }
+    bench.kill();
+    let covered = bench.root().kv().get(&covered_key(0)).expect("a value");
+    let covered = covered.as_deref().and_then(covered_of).expect("a number");
+    assert!(covered >= 6 * EACH, "checkpoints cover {covered} records");
+    bench.open();
+    assert_eq!(live(&bench.find("S").expect("the stream")).len() as u64, 10 * EACH);
 }

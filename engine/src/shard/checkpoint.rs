@@ -75,7 +75,7 @@ enum Stage {
 impl Checkpoint {
     /// The journal grew.
     pub fn grown(&mut self, bytes: usize) {
-        self.journal_bytes += bytes;
+        self.journal_bytes = self.journal_bytes.saturating_add(bytes);
     }
 
     /// Waits for the one that is being written, if there is one; answers what came of it.

@@ -364,6 +364,10 @@ impl Shard {
         if replayed > 0 {
             tracing::info!(shard = self.number, commands = replayed, "applied the journal's tail");
         }
+        // What no checkpoint has yet counts for the next one, or a process that is killed again and again would have more to
+        // apply each time.
+        let tail = self.journal.reader().extent().bytes;
+        self.checkpoint.grown(usize::try_from(tail).unwrap_or(usize::MAX));
         Ok(())
     }
 
