@@ -142,8 +142,8 @@ struct State {
     told: bool,
     /// Whether calls are those of an observer: they count for nothing, and none fails.
     observed: bool,
-    /// Held by whoever has the store.
-    locked: Weak<()>,
+    /// Held by whoever has a store, by the path of its lock.
+    locked: BTreeMap<PathBuf, Weak<()>>,
 }
 
 /// The disk.
@@ -177,7 +177,7 @@ impl SimulatedDisk {
                 digest: 0,
                 told: false,
                 observed: false,
-                locked: Weak::new(),
+                locked: BTreeMap::new(),
             }),
             stepped: AtomicBool::new(false),
         }
@@ -264,7 +264,7 @@ impl SimulatedDisk {
         state.alive = state.next;
         state.fail_at = 0;
         state.end_at = 0;
-        state.locked = Weak::new();
+        state.locked.clear();
         state.injected.ends += 1;
     }
 
@@ -872,16 +872,16 @@ impl Files for SimulatedDisk {
     }
 
     /// Of this process and no other: a store that was not let go of cannot be opened again.
-    fn lock(&self, _path: &Path, shared: bool) -> io::Result<Option<Lock>> {
+    fn lock(&self, path: &Path, shared: bool) -> io::Result<Option<Lock>> {
         let mut state = self.state.lock();
-        if state.locked.upgrade().is_some() {
+        if state.locked.get(path).is_some_and(|lock| lock.upgrade().is_some()) {
             return match shared {
                 true => Ok(None),
                 false => Err(io::ErrorKind::WouldBlock.into()),
             };
         }
         let lock = Arc::new(());
-        state.locked = Arc::downgrade(&lock);
+        state.locked.insert(path.to_owned(), Arc::downgrade(&lock));
         Ok(Some(Box::new(lock)))
     }
 

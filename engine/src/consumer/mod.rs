@@ -119,6 +119,11 @@ impl Consumer {
         !self.config.mem_storage && !self.config.direct
     }
 
+    /// The stream has another index from now on.
+    pub fn forget_index(&mut self) {
+        self.cursor = Cursor::new(&self.filters);
+    }
+
     /// Takes a new configuration; what may change was checked before.
     pub fn update(&mut self, config: ConsumerConfig, now: NanoTime, stream: &mut Messages) -> Result<()> {
         let filters = filters_of(&config);

@@ -149,6 +149,7 @@ impl Shard {
         if self.keeps_journal() {
             return Ok(());
         }
+        self.remove_left();
         // What streams that are offline need to be opened anew stays.
         let position = self
             .offline
@@ -170,13 +171,14 @@ impl Shard {
         }
     }
 
-    fn root_kv(&self) -> Result<Arc<dyn Kv>> {
+    pub(super) fn root_kv(&self) -> Result<Arc<dyn Kv>> {
         Ok(self.env.backend(BackendKind::Segment)?.kv())
     }
 
     /// The last checkpoint: everything is on disk when it returns.
     pub(super) fn close(&mut self, now: NanoTime) -> Result<()> {
         self.offline.wait();
+        self.relocations.stop();
         if self.suspended.is_some() {
             return Ok(());
         }

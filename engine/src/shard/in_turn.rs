@@ -99,6 +99,15 @@ impl InTurn<'_, '_> {
         let now = self.turn.now;
         let number = self.shard.number;
         let catalogue = self.shard.env.catalogue.clone();
+        let wanted = settings
+            .wanted_by(&config)
+            .ok()
+            .filter(|wanted| wanted.backend != settings.backend);
+        if let Some(wanted) = wanted {
+            // Whether it can be had at all is known before anything changes.
+            self.shard.env.backend(wanted.backend)?;
+            self.shard.relocations.wanted(id);
+        }
         let stream = self.shard.existing(id)?;
         if stream.is_journaled() {
             let json = crate::json::to_json(&(&config, &settings));
@@ -133,6 +142,8 @@ impl InTurn<'_, '_> {
         self.shard.env.catalogue.remove(stream.account(), stream.name(), id);
         self.shard.checkpoint.deleted(id);
         self.shard.doomed.push((id, stream.messages.settings));
+        let elsewhere = self.shard.relocations.forget(id);
+        self.shard.doomed.extend(elsewhere);
         Ok(())
     }
 

@@ -94,6 +94,8 @@ pub enum Input {
     Checkpointed,
     /// A stream that was offline was opened anew, or could not be.
     Reopened,
+    /// The copy of a stream's log that goes over to another backend has all but the newest messages, or failed.
+    Relocated,
     /// Write a last checkpoint and stop.
     Close,
     /// Stop at once, without a checkpoint, as if the process had been killed.

@@ -15,6 +15,7 @@ pub mod label;
 mod moving;
 mod offline;
 pub(crate) mod recover;
+pub(crate) mod relocation;
 pub(crate) mod restore;
 mod room;
 mod runner;
@@ -41,6 +42,7 @@ use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
 use checkpoint::Checkpoint;
 use emit::{ConsumerName, Emit, Status, Ticket};
 use offline::OfflineStreams;
+use relocation::Relocations;
 use restore::Restoring;
 use room::Room;
 pub(crate) use runner::Runner;
@@ -87,6 +89,8 @@ pub(crate) struct Shard {
     checkpoint: Checkpoint,
     /// What offline streams need of the journal is being moved.
     moving: Option<moving::Moving>,
+    /// Streams whose messages go over to another backend.
+    relocations: Relocations,
     /// Bytes that the last such move wrote.
     moved_bytes: u64,
     /// Which opening of the backends this shard works with.
@@ -244,6 +248,10 @@ impl Shard {
             }
             Input::Checkpointed => return self.checkpointed(turn.now),
             Input::Reopened => return self.reopened(turn),
+            Input::Relocated => {
+                self.relocated(turn.now);
+                return Ok(());
+            }
             Input::Close | Input::Abandon => return Ok(()),
         };
         if let Err(error) = outcome {
@@ -386,6 +394,7 @@ impl Shard {
                 None => self.offline.next_retry(),
             },
             self.room.next_look(),
+            self.relocations.next_try().filter(|_| self.suspended.is_none()),
         ]
         .into_iter()
         .flatten()

@@ -179,6 +179,10 @@ impl Shard {
             let error = error.clone();
             turn.emits.push(Emit::Done(Box::new(move |_| done(Err(&error)))));
         }
+        if self.relocations.stop_for(id).is_some() {
+            tracing::warn!(stream = %stream.name(), "its messages do not go over to another backend while it is offline");
+        }
+        stream.messages.copying = None;
         stream.messages.close();
         stream.touched = false;
         let saved = recover::saved_position(&self.env, id).unwrap_or(0);
@@ -310,6 +314,7 @@ impl Shard {
         if std::mem::replace(&mut self.discards, discards) == discards || self.suspended.is_some() {
             return;
         }
+        self.stop_relocation();
         let is_of_it = |backend: BackendKind| !matches!(backend, BackendKind::Segment | BackendKind::Memory);
         let streams = self.streams.iter();
         let of_it = streams.filter(|(_, stream)| is_of_it(stream.messages.settings.backend));
@@ -367,6 +372,9 @@ impl Shard {
                     account: stream.account().clone(),
                     stream: stream.name().clone(),
                 }));
+                if stream.wanted_settings().is_some() {
+                    self.relocations.wanted(id);
+                }
                 self.streams.insert(id, stream);
                 self.touch(id);
                 Ok(())

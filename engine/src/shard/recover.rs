@@ -81,6 +81,7 @@ impl Shard {
             sync_due: None,
             checkpoint: Checkpoint::default(),
             moving: None,
+            relocations: Default::default(),
             moved_bytes: 0,
         }
     }
@@ -134,6 +135,7 @@ impl Shard {
         if kept && let Err(error) = shard.env.backend(BackendKind::Segment)?.sync() {
             tracing::error!(shard = number, "noting what is lost: {error}");
         }
+        shard.find_misplaced();
         shard.schedule(now);
         Ok(shard)
     }
@@ -171,6 +173,7 @@ impl Shard {
         // A checkpoint that goes on would put older snapshots over newer ones.
         self.checkpoint.wait();
         self.offline.wait();
+        self.relocations.stop();
         let mut fresh = match Self::open(self.number, self.env.clone(), now) {
             Ok(fresh) => fresh,
             Err(error) => {

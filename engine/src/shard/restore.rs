@@ -295,6 +295,7 @@ impl Shard {
     /// Removes what restores left behind that a crash broke off. All shards are open, or were before this one: a log
     /// goes only if no stream of any shard has it.
     pub(crate) fn drop_unfinished(&mut self) -> Result<()> {
+        self.remove_broken_off()?;
         let kv = self.env.backend(BackendKind::Segment)?.kv();
         for (id, value) in unfinished(kv.as_ref())? {
             let (shard, settings) = match crate::json::from_json::<(usize, Settings)>(&value) {

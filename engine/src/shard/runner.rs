@@ -70,6 +70,7 @@ impl Runner {
         // Whatever it ended by: who opens the store next must not meet what this one left beside itself.
         self.shard.checkpoint.wait();
         self.shard.offline.wait();
+        self.shard.relocations.stop();
     }
 
     /// Takes what came and does one turn. Waits for something to do if told to. A suspended shard is opened anew before, if
@@ -82,6 +83,7 @@ impl Runner {
         if inputs.iter().flatten().any(|input| matches!(input, Input::Abandon)) {
             self.shard.checkpoint.wait();
             self.shard.offline.wait();
+            self.shard.relocations.stop();
             return false;
         }
         let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
@@ -193,6 +195,7 @@ impl Runner {
             if quiet || std::mem::take(&mut self.shard.checkpoint.written) {
                 self.shard.maintain();
             }
+            self.shard.relocate(now, &self.handle);
             self.shard.checkpoint_if_due(&self.handle);
             self.shard.retry_offline(now, &self.handle);
             self.shard.go_on_moving()
@@ -269,6 +272,7 @@ impl Runner {
             | Input::Wake { .. }
             | Input::Checkpointed
             | Input::Reopened
+            | Input::Relocated
             | Input::Close
             | Input::Abandon => {}
         }

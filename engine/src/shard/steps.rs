@@ -70,6 +70,7 @@ impl Shard {
         self.sync_due = self.sync_due.map(|due| due.saturating_add(step));
         self.room.step(step);
         self.offline.step(step);
+        self.relocations.step(step);
         if let Some(suspended) = &mut self.suspended {
             suspended.step(step);
         }

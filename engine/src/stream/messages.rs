@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::backend::{KvWrite, Log, LogChange, LogReader, Lost};
 use crate::error::{Error, Result};
 use crate::index::Index;
+use crate::shard::relocation::Gone;
 use crate::stream::ahead::ReadAhead;
 use crate::stream::config::StreamConfig;
 use crate::stream::damage::Damage;
@@ -68,6 +70,8 @@ pub(crate) struct Messages {
     pub track_removed: bool,
     /// Why messages that had been removed may be there again, as opening the log found; until that is told.
     pub revived: Option<String>,
+    /// Where the copy of its log that is being made hears of what is removed.
+    pub copying: Option<Arc<Mutex<Gone>>>,
     /// Damaged places that opening the log found, and bytes of an unfinished write that it left out; of an
     /// [`Image`](crate::image::Image) only, elsewhere they were told.
     pub places: Vec<String>,
@@ -138,6 +142,7 @@ impl Messages {
             removed: Vec::new(),
             track_removed: false,
             revived: None,
+            copying: None,
             places: Vec::new(),
             torn_bytes: 0,
             damage: RefCell::default(),
@@ -400,6 +405,9 @@ impl Messages {
         })?;
         self.index.written();
         self.trimmed = self.trimmed.max(first);
+        if let Some(copying) = &self.copying {
+            copying.lock().add(&self.erased, self.overwrite, first);
+        }
         for seq in self.erased.drain(..) {
             // A reader of this turn may have read it ahead: the log still had it then.
             self.ahead.forget(seq);
@@ -407,6 +415,18 @@ impl Messages {
         self.overwrite = false;
         self.tail.written(keep_tail);
         Ok(())
+    }
+
+    /// Goes on with a copy of its log. Neither has anything that is not written.
+    pub fn go_over(&mut self, copy: Self) {
+        self.settings.backend = copy.settings.backend;
+        self.settings.index = copy.settings.index;
+        self.copying = None;
+        (self.log, self.reader, self.index) = (copy.log, copy.reader, copy.index);
+        (self.tail, self.ahead, self.damage) = (copy.tail, ReadAhead::default(), copy.damage);
+        self.bytes = copy.bytes;
+        self.trimmed = copy.trimmed;
+        self.kv_writes = copy.kv_writes;
     }
 
     /// Closes the log, so that it can be opened anew; what is in memory and what is stored can still be read.

@@ -90,6 +90,16 @@ impl Removal {
         }
     }
 
+    /// The subjects that it is about; all if empty.
+    fn filters(&self) -> Vec<Bytes> {
+        match self {
+            Self::Purge { filter, .. } | Self::Keep { filter, .. } if filter.is_empty() => Vec::new(),
+            Self::Purge { filter, .. } | Self::Keep { filter, .. } => vec![Bytes::copy_from_slice(filter)],
+            Self::Unneeded { filters, .. } => filters.iter().map(|filter| Bytes::copy_from_slice(filter)).collect(),
+            Self::Limits { .. } => Vec::new(),
+        }
+    }
+
     /// Whether the journal is told of it.
     fn is_noted(&self) -> bool {
         matches!(self, Self::Purge { .. } | Self::Unneeded { .. })
@@ -149,6 +159,15 @@ impl Removals {
         under_way.filter(|removal| removal.is_noted()).collect()
     }
 
+    /// The stream has another index from now on.
+    pub fn forget_index(&mut self) {
+        for step in &mut self.steps {
+            if let Step::Remove(under_way) = step {
+                under_way.cursor = Cursor::new(under_way.removal.filters());
+            }
+        }
+    }
+
     fn trims(&self) -> bool {
         let trims = |step: &Step| matches!(step, Step::Remove(way) if matches!(way.removal, Removal::Limits { .. }));
         self.steps.iter().any(trims)
@@ -157,20 +176,14 @@ impl Removals {
 
 impl UnderWay {
     fn of(removal: Removal, purged: Purged) -> Self {
-        let filters: Vec<Bytes> = match &removal {
-            Removal::Purge { filter, .. } | Removal::Keep { filter, .. } if filter.is_empty() => Vec::new(),
-            Removal::Purge { filter, .. } | Removal::Keep { filter, .. } => vec![Bytes::copy_from_slice(filter)],
-            Removal::Unneeded { filters, .. } => filters.iter().map(|filter| Bytes::copy_from_slice(filter)).collect(),
-            Removal::Limits { .. } => Vec::new(),
-        };
         let next = match &removal {
             Removal::Unneeded { next, .. } => *next,
             Removal::Keep { from, .. } => *from,
             Removal::Purge { .. } | Removal::Limits { .. } => 0,
         };
         Self {
+            cursor: Cursor::new(removal.filters()),
             removal,
-            cursor: Cursor::new(&filters),
             next,
             held: None,
             purged,

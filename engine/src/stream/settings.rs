@@ -139,6 +139,25 @@ impl Settings {
         })
     }
 
+    /// What a stream that is stored like this is to be stored like according to its configuration. What that does not name stays; the
+    /// index of another backend is what suits it.
+    ///
+    /// # Errors
+    /// As [`Settings::of`].
+    pub fn wanted_by(&self, config: &StreamConfig) -> Result<Self, String> {
+        let named: Option<BackendKind> = read(config, "weir.backend")?;
+        let stays = named.is_none_or(|named| named == self.backend);
+        Self::of(
+            config,
+            &Defaults {
+                backend: self.backend,
+                durability: self.durability,
+                compression: self.compression,
+                index: stays.then_some(self.index),
+            },
+        )
+    }
+
     /// Whether the stream survives the process, and so goes through the journal.
     pub fn is_journaled(&self) -> bool {
         self.backend != BackendKind::Memory

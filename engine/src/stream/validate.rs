@@ -166,18 +166,25 @@ pub fn validate_update(
 /// The storage of a stream with a new configuration. What that does not name stays as the stream has it, even if the
 /// server's defaults are others by now.
 fn updated_settings(old_settings: &Settings, new: &StreamConfig, defaults: &Defaults) -> Result<Settings, Rejection> {
-    let defaults = Defaults {
-        backend: old_settings.backend,
-        index: Some(old_settings.index),
-        ..*defaults
+    let base = Settings {
+        durability: defaults.durability,
+        compression: defaults.compression,
+        ..*old_settings
     };
-    let settings = Settings::of(new, &defaults).map_err(invalid)?;
+    let settings = base.wanted_by(new).map_err(invalid)?;
     if settings.backend != old_settings.backend {
-        return Err(invalid(format!(
-            "stream configuration update can not change weir.backend from {} to {}: make a backup (`nats stream backup`), \
-             delete the stream, and restore it with the other backend in its configuration (`nats stream restore --config`)",
-            old_settings.backend, settings.backend
-        )));
+        if !(settings.is_journaled() && old_settings.is_journaled()) {
+            return Err(invalid(format!(
+                "stream configuration update can not change weir.backend from {} to {}",
+                old_settings.backend, settings.backend
+            )));
+        }
+        // Its messages go over by and by; until then they are where they were.
+        return Ok(Settings {
+            backend: old_settings.backend,
+            index: old_settings.index,
+            ..settings
+        });
     }
     if settings.index != old_settings.index {
         return Err(invalid("stream configuration update can not change weir.index"));

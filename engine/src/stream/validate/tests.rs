@@ -305,10 +305,8 @@ fn updates_keep_what_must_not_change() {
         ),
         (
             json!({}),
-            json!({"metadata": {"weir.backend": "rocksdb"}}),
-            "stream configuration update can not change weir.backend from segment to rocksdb: make a backup (`nats \
-             stream backup`), delete the stream, and restore it with the other backend in its configuration (`nats \
-             stream restore --config`)",
+            json!({"metadata": {"weir.backend": "memory"}}),
+            "stream configuration update can not change weir.backend from segment to memory",
         ),
         (
             json!({"metadata": {"weir.backend": "rocksdb"}}),
@@ -325,6 +323,12 @@ fn updates_keep_what_must_not_change() {
     ] {
         assert!(update(json!({}), new.clone()).is_ok(), "{new}");
     }
+    // It goes over by and by: until then it is where it was.
+    let (asked, settings) = update(json!({}), json!({"metadata": {"weir.backend": "rocksdb"}})).unwrap();
+    assert_eq!(asked.metadata["weir.backend"], "rocksdb");
+    assert_eq!((settings.backend, settings.index), (BackendKind::Segment, IndexKind::Resident));
+    let wanted = settings.wanted_by(&asked).unwrap();
+    assert_eq!((wanted.backend, wanted.index), (BackendKind::RocksDb, IndexKind::Paged));
     let stored = json!({"weir.backend": "rocksdb", "weir.index": "resident"});
     let (kept, settings) = update(json!({"metadata": stored}), json!({"metadata": {"team": "eu"}})).unwrap();
     assert_eq!(settings.backend, BackendKind::RocksDb);

@@ -1,0 +1,564 @@
+//! A stream's messages go over to another backend while the stream goes on: it is told to by its metadata (`weir.backend`).
+//!
+//! A thread beside the shard copies the log, record by record, and removes from the copy what the stream removes meanwhile. When it
+//! has all but the newest few, the shard copies these between two turns, and from then on the stream reads and writes the copy.
+//! No record of the journal tells of that: until the next checkpoint, which is begun at once, the catalogue names the old log, and that
+//! and the journal still have everything. With the checkpoint the copy is on disk, the catalogue names it, and the old log goes. So
+//! a crash leaves the one or the other whole; what is left of the other is removed by a start, which finds it by a note.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::backend::{Direction, Kv, KvWrite, LogReader, Want};
+use crate::error::{Error, Kind, Result};
+use crate::shard::errand::Errand;
+use crate::shard::offline::contained;
+use crate::shard::recover;
+use crate::shard::{Input, Shard, ShardHandle};
+use crate::store::{Environment, KnownLog};
+use crate::stream::messages::{Identity, Messages};
+use crate::stream::settings::{BackendKind, Settings};
+use crate::types::{Entry, LogId, NanoTime, Nanos, SECOND, Seq};
+
+/// The prefix of the keys that note which backends may have a log of a stream. The value is the shard's number and the storage that
+/// the stream had and is to have.
+const RELOCATING_PREFIX: &[u8] = b"relocating/";
+/// Records that are copied at a time.
+const SLICE_RECORDS: usize = 1024;
+/// Bytes that are copied at a time, give or take one record.
+const SLICE_BYTES: usize = 1 << 20;
+/// Records that the shard copies itself, at most, between two turns.
+const LAST_RECORDS: u64 = 256;
+/// Removals that wait to be done in the copy. If they become more the copy begins anew.
+const GONE_MAX: usize = 1 << 20;
+/// How long a stream stays where it is after its move failed.
+const RETRY_AFTER: Nanos = 60 * SECOND;
+
+/// What a stream removed, for the copy of its log.
+#[derive(Debug, Default)]
+pub(crate) struct Gone {
+    /// Sequences, and whether their bytes are overwritten.
+    seqs: Vec<(Seq, bool)>,
+    /// Everything below this.
+    below: Seq,
+    /// Whether there were too many.
+    overflowed: bool,
+}
+
+impl Gone {
+    /// The log removed these, and all below a sequence.
+    pub fn add(&mut self, seqs: &[Seq], overwrite: bool, below: Seq) {
+        self.below = self.below.max(below);
+        match self.seqs.len() + seqs.len() > GONE_MAX {
+            true => self.overflowed = true,
+            false => self.seqs.extend(seqs.iter().map(|seq| (*seq, overwrite))),
+        }
+    }
+}
+
+/// The moves of a shard's streams.
+#[derive(Default)]
+pub(super) struct Relocations {
+    /// Streams that are to be elsewhere, and since when it may be tried.
+    due: BTreeMap<LogId, NanoTime>,
+    running: Option<Running>,
+    /// Logs that streams have left, and which the catalogue may still name.
+    left: Vec<(LogId, Settings)>,
+}
+
+/// A move under way.
+struct Running {
+    id: LogId,
+    to: Settings,
+    stop: Arc<AtomicBool>,
+    errand: Option<Errand<Result<Box<Copy>>>>,
+    /// The copy, once it has all but the newest messages.
+    copy: Option<Box<Copy>>,
+}
+
+impl Relocations {
+    /// When the next is to be tried.
+    pub fn next_try(&self) -> Option<NanoTime> {
+        match &self.running {
+            Some(running) => running.copy.is_some().then_some(NanoTime::MIN),
+            None => self.due.values().min().copied(),
+        }
+    }
+
+    /// The time of the day has stepped.
+    pub fn step(&mut self, step: Nanos) {
+        for due in self.due.values_mut() {
+            *due = due.saturating_add(step);
+        }
+    }
+
+    /// A stream is to be elsewhere.
+    pub fn wanted(&mut self, id: LogId) {
+        self.due.insert(id, NanoTime::MIN);
+    }
+
+    /// Stops the one that is under way, if there is one; its copy is removed by the next start, or when it is begun anew.
+    pub fn stop(&mut self) -> Option<(LogId, Settings)> {
+        let mut running = self.running.take()?;
+        running.stop.store(true, Ordering::Relaxed);
+        if let Some(errand) = running.errand.take() {
+            drop(errand.wait());
+        }
+        Some((running.id, running.to))
+    }
+
+    /// Stops that of a stream.
+    pub fn stop_for(&mut self, id: LogId) -> Option<Settings> {
+        match self.running.as_ref().is_some_and(|running| running.id == id) {
+            true => self.stop().map(|(_, to)| to),
+            false => None,
+        }
+    }
+
+    /// A stream is deleted: answers where else it has logs.
+    pub fn forget(&mut self, id: LogId) -> Vec<(LogId, Settings)> {
+        self.due.remove(&id);
+        let copy = self.stop_for(id).map(|to| (id, to));
+        copy.into_iter()
+            .chain(self.left.extract_if(.., |(of, _)| *of == id))
+            .collect()
+    }
+}
+
+/// A copy of a log.
+struct Copy {
+    env: Arc<Environment>,
+    /// How often a backend without journals had been let go of when it began.
+    discards: u64,
+    shard: usize,
+    from: Settings,
+    /// As whose log it is made; taken when that is done.
+    who: Option<Identity>,
+    source: Arc<dyn LogReader>,
+    gone: Arc<Mutex<Gone>>,
+    stop: Arc<AtomicBool>,
+    target: Option<Messages>,
+    /// The next sequence to copy.
+    next: Seq,
+}
+
+impl Copy {
+    /// Does the next piece; answers whether it has all but the newest records.
+    fn step(&mut self) -> Result<bool> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::closed("the move was stopped"));
+        }
+        if let Some(who) = self.who.take() {
+            self.begin(who)?;
+            return Ok(false);
+        }
+        self.go_on()?;
+        Ok(self.is_near())
+    }
+
+    /// Whether what is missing is so little that the shard may do it.
+    fn is_near(&self) -> bool {
+        self.source.extent().last.saturating_sub(self.next) < LAST_RECORDS
+    }
+
+    fn begin(&mut self, who: Identity) -> Result<()> {
+        let root = self.env.backend(BackendKind::Segment)?;
+        root.kv()
+            .put_all(&[note(who.id, self.shard, &self.from, &who.settings)])?;
+        // It must outlast the log that it is about.
+        root.sync()?;
+        let backend = self.env.backend(who.settings.backend)?;
+        if backend.list()?.contains(&who.id) {
+            // Of an earlier attempt.
+            crate::store::remove_log(backend.as_ref(), who.id, &who.settings)?;
+        }
+        self.target = Some(self.env.open_stream(who, 0, None, KnownLog::default())?.into_messages());
+        Ok(())
+    }
+
+    /// Copies a slice, and removes what went away.
+    fn go_on(&mut self) -> Result<()> {
+        let Some(target) = &mut self.target else {
+            return Err(Error::closed("the copy was not begun"));
+        };
+        let last = self.source.extent().last;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        let mut next = last.saturating_add(1).max(self.next);
+        if self.next <= last {
+            self.source
+                .scan(self.next..=last, Want::Full, Direction::Forward, &mut |entry| {
+                    bytes += entry.head.len() + entry.body.len();
+                    entries.push(entry.to_entry());
+                    if entries.len() < SLICE_RECORDS && bytes < SLICE_BYTES {
+                        return ControlFlow::Continue(());
+                    }
+                    next = entry.seq + 1;
+                    ControlFlow::Break(())
+                })?;
+        }
+        for entry in entries {
+            target.put(entry.seq, entry.time, entry.head, entry.body)?;
+        }
+        self.next = next;
+        // Only now: what was removed while the slice was read may be in it.
+        let gone = std::mem::take(&mut *self.gone.lock());
+        if gone.overflowed {
+            return Err(Error::new(
+                Kind::Busy,
+                "more was removed meanwhile than the copy could follow",
+            ));
+        }
+        for (seq, overwrite) in gone.seqs {
+            match overwrite {
+                true => target.remove_securely(seq)?,
+                false => target.remove(seq)?,
+            };
+        }
+        let mut below = target.index.first().filter(|first| *first < gone.below);
+        while let Some(seq) = below {
+            target.remove(seq)?;
+            below = target.index.first().filter(|first| *first < gone.below);
+        }
+        target.write(false)
+    }
+}
+
+fn key(id: LogId) -> Bytes {
+    [RELOCATING_PREFIX, id.to_string().as_bytes()].concat().into()
+}
+
+fn note(id: LogId, shard: usize, from: &Settings, to: &Settings) -> KvWrite {
+    (key(id), Some(crate::json::to_json(&(shard, from, to))))
+}
+
+impl Shard {
+    /// Notes which streams are not where they are to be.
+    pub(super) fn find_misplaced(&mut self) {
+        let streams = self.streams.values();
+        let misplaced = streams.filter(|stream| stream.wanted_settings().is_some());
+        let ids: Vec<LogId> = misplaced.map(|stream| stream.id()).collect();
+        ids.into_iter().for_each(|id| self.relocations.wanted(id));
+    }
+
+    /// Begins a move, or brings one to its end; the turn was committed.
+    pub(super) fn relocate(&mut self, now: NanoTime, handle: &ShardHandle) {
+        if self.suspended.is_some() {
+            return;
+        }
+        if self.relocations.running.is_none() {
+            self.begin_relocation(now, handle);
+            return;
+        }
+        let is_ready = |running: &Running| running.copy.is_some();
+        if let Some(running) = self.relocations.running.take_if(|running| is_ready(running)) {
+            self.end_relocation(running, now, handle);
+        }
+    }
+
+    fn begin_relocation(&mut self, now: NanoTime, handle: &ShardHandle) {
+        let due = self.relocations.due.iter().find(|(_, due)| **due <= now);
+        let Some(id) = due.map(|(id, _)| *id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            // One that is offline is found again when it was opened anew.
+            self.relocations.due.remove(&id);
+            return;
+        };
+        let Some(to) = stream.wanted_settings() else {
+            self.relocations.due.remove(&id);
+            return;
+        };
+        if stream.messages.is_dirty() {
+            self.relocations.due.insert(id, now.saturating_add(SECOND));
+            return;
+        }
+        self.relocations.due.remove(&id);
+        let messages = &mut stream.messages;
+        let gone = Arc::new(Mutex::new(Gone::default()));
+        messages.copying = Some(gone.clone());
+        let stop = Arc::new(AtomicBool::new(false));
+        let copy = Box::new(Copy {
+            env: self.env.clone(),
+            discards: self.env.discards(),
+            shard: self.number,
+            from: messages.settings,
+            who: Some(Identity {
+                id,
+                account: messages.account.clone(),
+                name: messages.name.clone(),
+                config: messages.config.clone(),
+                settings: to,
+                created: messages.created,
+            }),
+            source: messages.reader().clone(),
+            gone,
+            stop: stop.clone(),
+            target: None,
+            next: 0,
+        });
+        tracing::info!(
+            account = %messages.account, stream = %messages.name,
+            "its messages go over from {} to {}", messages.settings.backend, to.backend
+        );
+        let errand = self.copy_beside(copy, handle);
+        self.relocations.running = Some(Running {
+            id,
+            to,
+            stop,
+            errand,
+            copy: None,
+        });
+    }
+
+    /// Lets a copy go on beside the shard.
+    fn copy_beside(&self, copy: Box<Copy>, handle: &ShardHandle) -> Option<Errand<Result<Box<Copy>>>> {
+        let handle = handle.clone();
+        let mut copy = Some(copy);
+        let work = move || {
+            let step = contained(|| match &mut copy {
+                Some(copy) => copy.step(),
+                None => Err(Error::closed("the copy is over")),
+            });
+            let result = match step {
+                Ok(false) => return None,
+                Ok(true) => copy.take().ok_or_else(|| Error::closed("the copy is over")),
+                Err(error) => {
+                    // Its log is closed before anybody is told.
+                    copy = None;
+                    Err(error)
+                }
+            };
+            // A shard that is gone needs no telling.
+            let _ = handle.send(vec![Input::Relocated]);
+            Some(result)
+        };
+        let name = format!("weir-relocate-{}", self.number);
+        let begun = self.env.errands.begin(name, Box::new(work));
+        begun
+            .inspect_err(|error| tracing::error!("starting a thread to move a stream: {error}"))
+            .ok()
+    }
+
+    /// The copy has all but the newest messages, or failed.
+    pub(super) fn relocated(&mut self, now: NanoTime) {
+        let Some(running) = &mut self.relocations.running else {
+            return;
+        };
+        let Some(errand) = running.errand.take() else { return };
+        let outcome = errand
+            .wait()
+            .unwrap_or_else(|| Err(Error::closed("the thread that moved it panicked")));
+        match outcome {
+            Ok(copy) => running.copy = Some(copy),
+            Err(error) => {
+                let (id, to) = (running.id, running.to);
+                self.relocations.running = None;
+                self.relocation_failed(id, &to, &error, now);
+            }
+        }
+    }
+
+    /// Copies what is left, and has the stream go on with the copy. The turn was committed.
+    fn end_relocation(&mut self, running: Running, now: NanoTime, handle: &ShardHandle) {
+        let Running { id, to, stop, copy, .. } = running;
+        let Some(mut copy) = copy else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        if stream.messages.is_dirty() {
+            // Its log has no room just now.
+            drop(copy);
+            let error = Error::new(Kind::Full, "its log has no room for what it holds");
+            self.relocation_failed(id, &to, &error, now);
+            return;
+        }
+        if !copy.is_near() {
+            let errand = self.copy_beside(copy, handle);
+            self.relocations.running = Some(Running {
+                id,
+                to,
+                stop,
+                errand,
+                copy: None,
+            });
+            return;
+        }
+        let ended = contained(|| finish(&mut copy, stream, self.env.discards(), now));
+        drop(copy);
+        match ended {
+            Ok(left) => {
+                tracing::info!(account = %stream.account(), stream = %stream.name(), "its messages are in {} now", to.backend);
+                self.env.catalogue.insert(stream, self.number);
+                self.relocations.left.push((id, left));
+                self.touch(id);
+                // Until then a start would find it where it was.
+                self.checkpoint.grown(self.env.checkpoint_bytes);
+            }
+            Err(error) => self.relocation_failed(id, &to, &error, now),
+        }
+    }
+
+    /// The stream stays where it is, and what there is of the copy goes.
+    fn relocation_failed(&mut self, id: LogId, to: &Settings, error: &Error, now: NanoTime) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.messages.copying = None;
+            if error.kind != Kind::Closed {
+                tracing::error!(account = %stream.account(), stream = %stream.name(), "its messages do not go over to {}: {error}", to.backend);
+            }
+            // Of damage nothing comes right by itself.
+            if error.kind != Kind::Damaged {
+                self.relocations.due.insert(id, now.saturating_add(RETRY_AFTER));
+            }
+        }
+        if let Err(error) = self.remove_copy(id, to) {
+            tracing::warn!(log = %id, "what there is of the copy goes later: {error}");
+        }
+    }
+
+    fn remove_copy(&self, id: LogId, settings: &Settings) -> Result<()> {
+        let backend = self.env.backend(settings.backend)?;
+        match backend.list()?.contains(&id) {
+            true => crate::store::remove_log(backend.as_ref(), id, settings),
+            false => Ok(()),
+        }
+    }
+
+    /// Stops a move because the shard or a backend is opened anew, or the stream goes offline.
+    pub(super) fn stop_relocation(&mut self) {
+        if let Some((id, _)) = self.relocations.stop() {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.messages.copying = None;
+            }
+            self.relocations.wanted(id);
+        }
+    }
+
+    /// A checkpoint was written: logs go that streams have left, where the catalogue says so by now.
+    pub(super) fn remove_left(&mut self) {
+        let mut left = std::mem::take(&mut self.relocations.left);
+        left.retain(|(id, settings)| {
+            let Some(stream) = self.streams.get(id) else {
+                // Offline, it may be opened anew as the catalogue has it.
+                return true;
+            };
+            let current = stream.messages.settings.backend;
+            let saved = recover::saved(&self.env, *id).ok().flatten();
+            if current == settings.backend {
+                return false;
+            }
+            if saved.is_none_or(|saved| saved.settings.backend != current) {
+                return true;
+            }
+            let removed = self
+                .remove_copy(*id, settings)
+                .and_then(|()| self.root_kv()?.put_all(&[(key(*id), None)]));
+            if let Err(error) = removed {
+                tracing::warn!(log = %id, "the log that a stream has left goes with the next start: {error}");
+            }
+            false
+        });
+        self.relocations.left.extend(left);
+    }
+
+    /// Removes what moves left that were broken off: of each stream the log that it does not have.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be read or written.
+    pub(super) fn remove_broken_off(&mut self) -> Result<()> {
+        let kv = self.root_kv()?;
+        let mut forgotten = Vec::new();
+        for (id, from, to) in self.notes(kv.as_ref())? {
+            let current = match (self.streams.get(&id), self.env.catalogue.by_id(id)) {
+                (Some(stream), _) => Some(stream.messages.settings.backend),
+                // How it will be opened is not known.
+                (None, Some(_)) => continue,
+                (None, None) if self.env.catalogue.has_loss() => continue,
+                (None, None) => None,
+            };
+            let others = [from, to];
+            let others = others.iter().filter(|settings| current != Some(settings.backend));
+            let removed: Result<()> = others.map(|settings| self.remove_copy(id, settings)).collect();
+            match removed {
+                Ok(()) => forgotten.push((key(id), None)),
+                Err(error) => tracing::error!(log = %id, "what a move left goes later: {error}"),
+            }
+        }
+        match forgotten.is_empty() {
+            true => Ok(()),
+            false => kv.put_all(&forgotten),
+        }
+    }
+
+    /// The notes of this shard.
+    fn notes(&self, kv: &dyn Kv) -> Result<Vec<(LogId, Settings, Settings)>> {
+        let mut notes = Vec::new();
+        kv.scan(RELOCATING_PREFIX, None, &mut |name, value| {
+            let id = std::str::from_utf8(&name[RELOCATING_PREFIX.len()..]).ok();
+            let id = id.and_then(|id| id.parse::<LogId>().ok());
+            match (id, crate::json::from_json::<(usize, Settings, Settings)>(value)) {
+                (Some(id), Ok((shard, from, to))) if shard == self.number => notes.push((id, from, to)),
+                (Some(_), Ok(_)) => {}
+                _ => tracing::error!(key = ?Bytes::copy_from_slice(name), "is no note of a move, and is left as it is"),
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(notes)
+    }
+}
+
+/// Copies the newest messages and has the stream go on with the copy; answers what it leaves.
+fn finish(copy: &mut Copy, stream: &mut crate::stream::Stream, discards: u64, now: NanoTime) -> Result<Settings> {
+    copy.go_on()?;
+    if copy.discards != discards {
+        return Err(Error::closed("a backend is opened anew"));
+    }
+    let Some(mut target) = copy.target.take() else {
+        return Err(Error::closed("the copy was not begun"));
+    };
+    let left = stream.messages.settings;
+    if stream
+        .wanted_settings()
+        .is_none_or(|wanted| wanted.backend != target.settings.backend)
+    {
+        return Err(Error::closed("it is to stay where it is"));
+    }
+    // The old log goes: what cannot be read of it would go as well.
+    let messages = &stream.messages;
+    if messages.index.len() != target.index.len() {
+        let (count, first) = missing(messages, &target)?;
+        return Err(Error::damaged(format!(
+            "{} cannot be read, the first is {first}: once they are deleted, an update of the stream moves it",
+            crate::words::count(count, "message")
+        )));
+    }
+    target.raise_last(messages.last(), messages.last_time().unwrap_or(now));
+    target.write(false)?;
+    stream.go_over(target);
+    Ok(left)
+}
+
+/// How many messages a copy lacks, and the first of them.
+fn missing(messages: &Messages, target: &Messages) -> Result<(u64, Seq)> {
+    let (mut count, mut first) = (0, 0);
+    let mut outcome = Ok(());
+    messages
+        .index
+        .each_live(messages.first(), messages.last(), &mut |seq| {
+            if outcome.is_ok() {
+                match target.index.is_live(seq) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        count += 1;
+                        first = if first == 0 { seq } else { first };
+                    }
+                    Err(error) => outcome = Err(error),
+                }
+            }
+        })?;
+    outcome.map(|()| (count, first))
+}
