@@ -481,9 +481,8 @@ impl Shard {
                 (None, None) => None,
             };
             let others = [from, to];
-            let others = others.iter().filter(|settings| current != Some(settings.backend));
-            let removed: Result<()> = others.map(|settings| self.remove_copy(id, settings)).collect();
-            match removed {
+            let mut others = others.iter().filter(|settings| current != Some(settings.backend));
+            match others.try_for_each(|settings| self.remove_copy(id, settings)) {
                 Ok(()) => forgotten.push((key(id), None)),
                 Err(error) => tracing::error!(log = %id, "what a move left goes later: {error}"),
             }

@@ -427,6 +427,8 @@ impl Messages {
         self.bytes = copy.bytes;
         self.trimmed = copy.trimmed;
         self.kv_writes = copy.kv_writes;
+        // Searches that are under way know by it that they ask another index.
+        self.name = Arc::from(&*self.name);
     }
 
     /// Closes the log, so that it can be opened anew; what is in memory and what is stored can still be read.

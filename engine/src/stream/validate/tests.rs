@@ -326,7 +326,10 @@ fn updates_keep_what_must_not_change() {
     // It goes over by and by: until then it is where it was.
     let (asked, settings) = update(json!({}), json!({"metadata": {"weir.backend": "rocksdb"}})).unwrap();
     assert_eq!(asked.metadata["weir.backend"], "rocksdb");
-    assert_eq!((settings.backend, settings.index), (BackendKind::Segment, IndexKind::Resident));
+    assert_eq!(
+        (settings.backend, settings.index),
+        (BackendKind::Segment, IndexKind::Resident)
+    );
     let wanted = settings.wanted_by(&asked).unwrap();
     assert_eq!((wanted.backend, wanted.index), (BackendKind::RocksDb, IndexKind::Paged));
     let stored = json!({"weir.backend": "rocksdb", "weir.index": "resident"});
