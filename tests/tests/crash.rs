@@ -48,6 +48,54 @@ fn nothing_acknowledged_is_lost_on_rocksdb() {
     survive(Backend::Rocksdb);
 }
 
+/// The stream goes over to the other backend and back all the while: each copy that a kill cuts short is begun anew.
+#[test]
+fn nothing_acknowledged_is_lost_while_the_stream_goes_over() {
+    let rounds = number_from("WEIR_CRASH_ROUNDS", 10);
+    let seed = number_from("WEIR_CRASH_SEED", 1);
+    let limit = PATIENCE + Duration::from_secs(20) * u32::try_from(rounds).unwrap_or(u32::MAX);
+    with_server_for(limit, async |server| {
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        create(server, Backend::Segment).await?;
+        for round in 1..=rounds {
+            let to = [Backend::Segment, Backend::Rocksdb][(round % 2) as usize];
+            move_to(server, to).await?;
+            // Others are cut short wherever they are.
+            if round % 4 == 3 {
+                arrived_in_rocksdb(server).await?;
+            }
+            run_round(server, &ledger, seed, round)
+                .await
+                .with_context(|| format!("round {round} of {rounds}, seed {seed}"))?;
+        }
+        move_to(server, Backend::Rocksdb).await?;
+        arrived_in_rocksdb(server).await?;
+        finish(server, &ledger).await
+    });
+}
+
+async fn move_to(server: &Server, backend: Backend) -> Result<()> {
+    let config = backend.stream(STREAM, &["crash.>"]);
+    server.jetstream().await?.update_stream(config).await?;
+    Ok(())
+}
+
+/// Waits until the stream has left its segment files.
+async fn arrived_in_rocksdb(server: &Server) -> Result<()> {
+    let logs = server.store().join("weir/segment/logs");
+    // The first stream of a store has this log.
+    let log = logs.join(format!("{:016x}", 256));
+    let waits = async {
+        while log.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(logs.exists(), "{} is where logs are", logs.display());
+    tokio::time::timeout(PATIENCE, waits)
+        .await
+        .context("the stream does not arrive")
+}
+
 fn survive(backend: Backend) {
     let rounds = number_from("WEIR_CRASH_ROUNDS", 20);
     let seed = number_from("WEIR_CRASH_SEED", 1);

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -90,7 +91,20 @@ impl Errands {
     ///
     /// # Errors
     /// If its thread cannot be started.
-    pub(super) fn begin<T: Send + 'static>(&self, name: String, mut work: Work<T>) -> io::Result<Errand<T>> {
+    pub(super) fn begin<T: Send + 'static>(&self, name: String, work: Work<T>) -> io::Result<Errand<T>> {
+        self.begin_paced(name, work, Duration::ZERO)
+    }
+
+    /// Begins one whose thread rests after each piece, so that others get at the disk and the processors.
+    ///
+    /// # Errors
+    /// If its thread cannot be started.
+    pub(super) fn begin_paced<T: Send + 'static>(
+        &self,
+        name: String,
+        mut work: Work<T>,
+        rest: Duration,
+    ) -> io::Result<Errand<T>> {
         if let Some(waiting) = &self.stepped {
             let slot = Arc::new(Slot(Mutex::new(State::Waiting(work))));
             waiting.lock().push_back(slot.clone());
@@ -100,6 +114,9 @@ impl Errands {
             loop {
                 if let Some(result) = work() {
                     return result;
+                }
+                if !rest.is_zero() {
+                    std::thread::sleep(rest);
                 }
             }
         };

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -29,9 +30,11 @@ use crate::types::{Entry, LogId, NanoTime, Nanos, SECOND, Seq};
 /// the stream had and is to have.
 const RELOCATING_PREFIX: &[u8] = b"relocating/";
 /// Records that are copied at a time.
-const SLICE_RECORDS: usize = 1024;
+const SLICE_RECORDS: usize = 512;
 /// Bytes that are copied at a time, give or take one record.
-const SLICE_BYTES: usize = 1 << 20;
+const SLICE_BYTES: usize = 512 << 10;
+/// How long the thread that copies rests after each slice: publishers need the disk, too.
+const REST: Duration = Duration::from_millis(2);
 /// Records that the shard copies itself, at most, between two turns.
 const LAST_RECORDS: u64 = 256;
 /// Removals that wait to be done in the copy. If they become more the copy begins anew.
@@ -338,7 +341,7 @@ impl Shard {
             Some(result)
         };
         let name = format!("weir-relocate-{}", self.number);
-        let begun = self.env.errands.begin(name, Box::new(work));
+        let begun = self.env.errands.begin_paced(name, Box::new(work), REST);
         begun
             .inspect_err(|error| tracing::error!("starting a thread to move a stream: {error}"))
             .ok()
