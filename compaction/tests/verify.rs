@@ -493,3 +493,53 @@ fn a_single_stream_and_what_is_refused() {
     let (code, _) = weir(&["verify", folder.path().to_str().unwrap(), "--stream", "NOPE"]);
     assert_eq!(code, Some(1));
 }
+
+/// Puts the folders of some logs of a store back to what they were.
+fn roll_back(store: &Path, old: &Path, log: &str) {
+    let (now, then) = (
+        store.join("weir/segment/logs").join(log),
+        old.join("weir/segment/logs").join(log),
+    );
+    fs::remove_dir_all(&now).unwrap();
+    copy_folder(&then, &now);
+}
+
+#[test]
+fn a_log_or_a_journal_that_was_rolled_back_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.reopen();
+    let old = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), old.path());
+    fixture.work_more();
+    fixture.close();
+    let closed = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), closed.path());
+    roll_back(closed.path(), old.path(), &fixture.log("ORDERS").to_string());
+    let report = check(closed.path());
+    let of_orders = open(&report)
+        .into_iter()
+        .filter(|found| found.stream.as_deref() == Some("ORDERS"));
+    let lost: Vec<_> = of_orders.flat_map(|found| found.lost.clone()).collect();
+    assert!(lost.contains(&(62, 101)), "{:#?}", report.found);
+
+    let closed = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), closed.path());
+    for journal in ["0000000000000001", "0000000000000002"] {
+        roll_back(closed.path(), old.path(), journal);
+    }
+    let report = check(closed.path());
+    let shards: Vec<_> = open(&report).iter().filter_map(|found| found.shard).collect();
+    assert_eq!(shards, [0, 1], "{:#?}", report.found);
+    assert!(
+        open(&report)
+            .iter()
+            .all(|found| found.text.contains("it has lost its end")),
+        "{:#?}",
+        report.found
+    );
+    for stream in &report.streams {
+        assert_eq!(stream.unreadable, 0);
+    }
+}

@@ -59,6 +59,9 @@ pub enum Map {
     Copy(Vec<u8>, u64, std::sync::Arc<std::sync::atomic::AtomicU64>),
 }
 
+/// Of what it is told at once that it will be needed, Linux reads no more than its largest read-ahead: bytes that are less than that.
+const PIECE: usize = 128 << 10;
+
 impl Map {
     /// Whether a page of it could not be read; it reads as zeros.
     pub fn faulted(&self) -> bool {
@@ -75,7 +78,14 @@ impl Map {
             // It is a hint: without it all is read as well, only later.
             Self::Real(_, map) => {
                 let len = usize::try_from(len).unwrap_or(usize::MAX).min(map.len());
-                drop(map.advise_range(memmap2::Advice::WillNeed, 0, len));
+                for at in (0..len).step_by(PIECE) {
+                    if map
+                        .advise_range(memmap2::Advice::WillNeed, at, PIECE.min(len - at))
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
             }
             #[cfg(any(test, feature = "testing"))]
             Self::Copy(..) => {}
@@ -158,6 +168,10 @@ pub trait Files: Send + Sync + 'static {
     /// Keeps others from writing to a store; shared among those that only read. `None` if it cannot be locked and is
     /// only to be read; [`io::ErrorKind::WouldBlock`] if another has it.
     fn lock(&self, path: &Path, shared: bool) -> io::Result<Option<Lock>>;
+    /// Tells the operating system that some bytes of a file will be read soon. A hint: what fails is not told.
+    fn will_need(&self, path: &Path, at: u64, len: u64) {
+        let _ = (path, at, len);
+    }
     /// Who does what nobody waits for.
     fn background(&self) -> Background {
         Background::Thread
@@ -223,6 +237,13 @@ impl Files for RealFiles {
 
     fn len(&self, path: &Path) -> io::Result<u64> {
         regular::len(path)
+    }
+
+    fn will_need(&self, path: &Path, at: u64, len: u64) {
+        use rustix::fs::{Advice, fadvise};
+        if let Ok(file) = regular::open(path, fs::OpenOptions::new().read(true)) {
+            let _: Result<(), rustix::io::Errno> = fadvise(&file, at, std::num::NonZero::new(len), Advice::WillNeed);
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {

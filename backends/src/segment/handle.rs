@@ -288,9 +288,14 @@ impl Handle {
         }
     }
 
+    /// Whether its store is only read.
+    pub fn is_only_read(&self) -> bool {
+        self.handles.read_only
+    }
+
     /// Closes the file where the store is only read: a tool that goes through all of it leaves no more than it works on mapped.
     pub fn close_if_only_read(&self) {
-        if self.handles.read_only {
+        if self.is_only_read() {
             self.close();
         }
     }

@@ -10,7 +10,7 @@ use weir_engine::{Check, Direction, Entry, EntryRef, Error, Extent, LogReader, L
 use super::check::check_log;
 use super::format::{FRAME_LEN, Kind, decompress};
 use super::rows::Segment;
-use super::state::{Doing, Shared};
+use super::state::{Doing, SegRef, Shared};
 
 /// Records looked up at once by a scan, so that the locks are taken seldom.
 const SCAN_BATCH: usize = 256;
@@ -24,6 +24,12 @@ fn scan_batch(next: Seq, low: Seq, high: Seq, direction: Direction) -> usize {
     };
     more.saturating_add(1).min(SCAN_BATCH as u64) as usize
 }
+
+/// Bytes of the average record up to which going through all heads comes by about every page.
+const DENSE: u64 = 8 << 10;
+
+/// Segments that the kernel is told of before a scan comes to them.
+const AHEAD: usize = 4;
 
 /// How often a look-up is repeated when a rewrite takes the file away under it. Each time the writer has moved the
 /// record once more, so two would do.
@@ -100,6 +106,30 @@ impl SegmentReader {
             return Ok(Some(state.segs[i].seg.clone()));
         }
         self.not_found(&state, seq).map(|()| None)
+    }
+
+    /// Of a store that is only read: a scan that goes on to `high` has come to a segment, its first one or not. The kernel is told
+    /// of those that come next, if all of their pages will be touched.
+    fn will_go_through(&self, at: &SegRef, high: Seq, is_first: bool) {
+        if !at.seg.handle.is_only_read() {
+            return;
+        }
+        let next: Vec<SegRef> = {
+            let state = self.shared.state.read();
+            let i = state.segs.partition_point(|s| s.last <= at.last);
+            let new = if is_first { i } else { i + AHEAD - 1 };
+            let next = new.min(state.segs.len())..(i + AHEAD).min(state.segs.len());
+            state.segs[next].to_vec()
+        };
+        for next in next.iter().filter(|next| next.last <= high) {
+            let dense = {
+                let rows = next.seg.rows.read();
+                rows.bytes / u64::from(rows.live.max(1)) <= DENSE
+            };
+            if dense {
+                next.seg.will_need();
+            }
+        }
     }
 
     /// No live record: an error if that may be for damage.
@@ -189,8 +219,14 @@ impl LogReader for SegmentReader {
                 return Ok(());
             };
             let seg = &found.seg;
-            if let Some(before) = before.replace(seg.clone()).filter(|before| !Arc::ptr_eq(before, seg)) {
-                before.handle.close_if_only_read();
+            if before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, seg)) {
+                let left = before.replace(seg.clone());
+                if direction == Direction::Forward {
+                    self.will_go_through(&found, high, left.is_none());
+                }
+                if let Some(left) = left {
+                    left.handle.close_if_only_read();
+                }
             }
             let batch = scan_batch(next, low, high, direction);
             let collected = seg.collect(next, direction, batch, &mut places);

@@ -7,11 +7,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_engine::{Error, LogId, LogOptions, Result, SEQ_LIMIT, Seq};
 
-use super::super::format::{Begin, EraseRun, FLAG_PREALLOCATED, Header, Identity, Kind};
+use super::super::format::{Begin, DATA_START, EraseRun, FLAG_PREALLOCATED, Header, Identity, Kind};
 use super::super::handle::{Handle, Handles};
 use super::super::seal::Footer;
 use super::super::state::Doing;
 use super::super::walk::{Item, Walk};
+
+/// Files of which the beginning and the end are asked of the disk before they are opened, where a store is only read: otherwise
+/// each waits for its own.
+const AHEAD: usize = 32;
+/// About how many bytes at the end of a file have what opening reads of a footer.
+const FOOTER: u64 = 16 << 10;
 
 pub(super) struct Source {
     pub(super) path: PathBuf,
@@ -94,7 +100,23 @@ pub(super) fn list(
     named.sort_by_key(|(_, i, _)| (i.id, std::cmp::Reverse(i.generation)));
     let mut sources: Vec<Source> = Vec::with_capacity(named.len());
     let mut odd = Vec::new();
+    let mut ahead = named
+        .iter()
+        .map(|(_, _, path)| path.clone())
+        .collect::<Vec<_>>()
+        .into_iter();
+    let mut look_ahead = |files: usize| {
+        for path in ahead.by_ref().take(if read_only { files } else { 0 }) {
+            let len = handles.files.len(&path).unwrap_or(0);
+            handles.files.will_need(&path, 0, DATA_START);
+            handles
+                .files
+                .will_need(&path, len.saturating_sub(FOOTER), FOOTER.min(len));
+        }
+    };
+    look_ahead(AHEAD);
     for (name_first, identity, path) in named {
+        look_ahead(1);
         // A name alone replaces nothing.
         let replaced = sources.last().is_some_and(|s| {
             s.header
