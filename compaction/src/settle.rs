@@ -1,6 +1,6 @@
 //! Settling findings: an operator has seen what was lost, and the store goes on without.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use weir_backends::root::StoreDir;
 use weir_engine::backend::KvWrite;
 use weir_engine::finding::{FINDING_PREFIX, Finding};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, ledger_key};
-use weir_engine::stream::ledger::Ledger;
+use weir_engine::stream::ledger::{LEDGER_PLACES, Ledger};
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Kind, Kv, LogId, words};
+use weir_engine::{Check, EntryRef, Kind, Kv, LogId, Place, words};
 
 use crate::error::{Error, Result};
 use crate::image::Looking;
@@ -45,10 +45,19 @@ struct Open {
 /// If there is no store, a server has it open, it cannot be read or written, or it has no finding of one of the keys; then
 /// none is settled.
 pub fn settle(path: &Path, which: &Which) -> Result<Vec<String>> {
+    settle_with(path, which, false)
+}
+
+/// [`settle`]; with `verified` also the damaged places that only a [verification](crate::verify::verify) finds and that cost no
+/// message: all logs are read for that.
+///
+/// # Errors
+/// As [`settle`].
+pub fn settle_with(path: &Path, which: &Which, verified: bool) -> Result<Vec<String>> {
     let store = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
         path: path.to_path_buf(),
     })?;
-    let mut places = noted(path)?;
+    let mut places = noted(path, verified)?;
     let root = store.open(BackendKind::Segment).map_err(|error| match error.kind {
         Kind::Busy => Error::InUse(error),
         _ => Error::Unreadable(error),
@@ -78,7 +87,7 @@ pub fn settle(path: &Path, which: &Which) -> Result<Vec<String>> {
 }
 
 /// The damaged places of each stream's log of which servers have noted what is lost. Changes nothing.
-fn noted(path: &Path) -> Result<BTreeMap<LogId, Vec<String>>> {
+fn noted(path: &Path, verified: bool) -> Result<BTreeMap<LogId, Vec<String>>> {
     let mut looking = Looking::at(path, None)?;
     let mut all = BTreeMap::new();
     for id in looking.streams(None)? {
@@ -88,13 +97,42 @@ fn noted(path: &Path) -> Result<BTreeMap<LogId, Vec<String>>> {
         let (Some(saved), Some(ledger), Some(stream)) = (saved, ledger, shown) else {
             continue;
         };
-        if !stream.damaged_places().is_empty() && places::is_noted(&ledger, stream, saved.log_last) {
-            let places = stream.damaged_places().iter();
-            let places = places.map(|line| places::relative(looking.store.root(), line));
-            all.insert(id, places.collect());
+        let mut found = Places(Vec::new());
+        if verified {
+            stream.log_reader().check(&mut found).map_err(Error::Unreadable)?;
+        }
+        let lines: Vec<&String> = stream.damaged_places().iter().chain(&found.0).collect();
+        if !lines.is_empty() && places::is_noted(&ledger, stream, saved.log_last) {
+            let lines = lines
+                .into_iter()
+                .map(|line| places::relative(looking.store.root(), line));
+            // What was settled before stays so.
+            let known = ledger.places().iter().cloned();
+            let mut seen = BTreeSet::new();
+            all.insert(
+                id,
+                known.chain(lines).filter(|line| seen.insert(line.clone())).collect(),
+            );
         }
     }
     Ok(all)
+}
+
+/// The damaged places that checking a log finds and that cost no message.
+struct Places(Vec<String>);
+
+impl Check for Places {
+    fn record(&mut self, _: EntryRef<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn place(&mut self, place: Place) {
+        if place.lost.is_empty() && self.0.len() < LEDGER_PLACES {
+            self.0.push(places::line_of(&place));
+        }
+    }
+
+    fn read(&mut self, _: u64) {}
 }
 
 /// The ledger of a stream; `None` if it makes no sense.

@@ -466,6 +466,34 @@ fn what_is_settled_ends_well() {
 }
 
 #[test]
+fn what_only_a_verification_finds_can_be_settled() {
+    use weir_compaction::settle::{Which, settle, settle_with};
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = with_footers(folder.path());
+    let file = &log_files(folder.path(), &fixture.log("ORDERS").to_string())[0];
+    let len = fs::read(file).unwrap().len();
+    flip_at(file, len - 112);
+    // Message 8 was removed.
+    flip_at(file, position(&fs::read(file).unwrap(), b"orders.axxxxxxxWFrm") + 14);
+    let report = check(folder.path());
+    assert_eq!(open(&report).len(), 2, "{:#?}", report.found);
+    assert!(
+        open(&report)
+            .iter()
+            .any(|found| found.text.contains("record 8, which was removed"))
+    );
+    assert_eq!(settle(folder.path(), &Which::All).unwrap(), Vec::<String>::new());
+    let settled = settle_with(folder.path(), &Which::All, true).unwrap();
+    assert_eq!(settled, ["stream ORDERS of account $G has 2 damaged places"]);
+    let report = check(folder.path());
+    assert!(!report.is_damaged(), "{:#?}", report.found);
+    assert_eq!(report.found.len(), 2);
+    // Something else there is not settled with it.
+    flip(file, b"orders.b");
+    assert_eq!(open(&check(folder.path())).len(), 1);
+}
+
+#[test]
 fn a_single_stream_and_what_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::new(folder.path(), "segment");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use weir_compaction::settle::{Which, settle};
+use weir_compaction::settle::{Which, settle_with};
 
 use super::Failure;
 
@@ -22,6 +22,7 @@ Examples:
   weir settle /var/lib/weir journal-0-00000000000000000017
   weir settle /var/lib/weir lost-0000000000000100
   weir settle /var/lib/weir --all
+  weir settle /var/lib/weir --all --verified
 
 Exit code: 0 they are settled, or with --all there was nothing to settle; 1 nothing is settled: wrong arguments, no store there, no
 such key, or a server has it open."
@@ -31,6 +32,9 @@ pub struct SettleArgs {
     store: PathBuf,
     #[command(flatten)]
     which: WhichArgs,
+    /// Read all logs, and settle what only `weir verify` finds and costs no message as well: footers, removed messages
+    #[arg(long)]
+    verified: bool,
 }
 
 #[derive(Args)]
@@ -50,7 +54,7 @@ pub fn run(args: SettleArgs) -> Result<ExitCode, Failure> {
         false => Which::Keys(args.which.keys),
     };
     let mut out = io::stdout().lock();
-    let settled = settle(&args.store, &which)?;
+    let settled = settle_with(&args.store, &which, args.verified)?;
     for text in &settled {
         writeln!(out, "Settled: {text}")?;
     }

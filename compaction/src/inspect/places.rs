@@ -3,13 +3,18 @@
 
 use std::path::Path;
 
-use weir_engine::Seq;
 use weir_engine::stream::Stream;
 use weir_engine::stream::ledger::Ledger;
+use weir_engine::{Place, Seq};
 
 /// What a log says of a damaged place, wherever the store stands.
 pub(crate) fn relative(root: &Path, line: &str) -> String {
     line.replace(&format!("{}/", root.display()), "")
+}
+
+/// What is said of a damaged place that only checking all bytes finds.
+pub(crate) fn line_of(place: &Place) -> String {
+    format!("{}: offset {}: {}", place.file.display(), place.offset, place.what)
 }
 
 /// Whether a server has noted all that is lost of a stream's log, which once had everything up to `log_last`.

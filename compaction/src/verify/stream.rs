@@ -14,7 +14,7 @@ use weir_engine::{Check, EntryRef, Error, Kind, LogId, NanoTime, Place, Result, 
 use super::report::{Finds, Found, StreamChecked, What};
 use super::subjects::{self, Sum};
 use super::{Meter, lines};
-use crate::inspect::places::relative;
+use crate::inspect::places::{line_of, relative};
 
 /// Sequences that are looked up in the index at once.
 const PAGE: u64 = 1 << 16;
@@ -381,7 +381,8 @@ fn damaged<'s>(stream: &Stream, places: Vec<Place>, subject: &dyn Fn(Seq) -> Opt
             .iter()
             .position(|line| line.starts_with(&start) || line.starts_with(&start_alone));
         used.extend(line);
-        let settled_line = line.is_some_and(|line| is_settled_line(told, &lines[line]));
+        let settled_line = line.is_some_and(|line| is_settled_line(told, &lines[line]))
+            || (place.lost.is_empty() && is_settled_line(told, &line_of(&place)));
         let single = match place.lost[..] {
             [(first, last)] if first == last => subject(first).map(text_of),
             _ => None,
