@@ -154,7 +154,8 @@ fn a_slice_takes_as_long_whatever_the_index() {
         let (at, left) = answers.recv().unwrap();
         let slice = match bench.settings(&config("M", |_| {})).index {
             IndexKind::Paged => 64,
-            IndexKind::Resident => 1024,
+            // To find the two subjects took two looks.
+            IndexKind::Resident => 1023,
         };
         assert_eq!((at, MANY - left), (1, slice), "{storage:?}");
     }
@@ -483,7 +484,7 @@ fn a_search_goes_some_of_the_way_in_each_turn() {
                     }
                 };
                 assert_eq!(found, expected, "{storage:?} {filter}");
-                assert_eq!(turns > 1, is_paged, "{storage:?} {filter}: {turns}");
+                assert!(turns > 1, "{storage:?} {filter}: {turns}");
             }
         }
         if !is_paged {
@@ -592,8 +593,7 @@ fn a_consumer_is_counted_for_in_turns_and_knows_what_changed_meanwhile() {
     /// A multiple of what a turn may look at.
     const SUBJECTS: u64 = 20_000;
     for storage in storages() {
-        let (bench, looks, many) = bench_that_counts(storage, SUBJECTS);
-        let is_paged = bench.settings(&config("M", |_| {})).index == IndexKind::Paged;
+        let (_bench, looks, many) = bench_that_counts(storage, SUBJECTS);
         let mut last = SUBJECTS;
         // While it is counted, messages come and go, of subjects that were counted and of others.
         let mut change = |turn: usize| {
@@ -634,7 +634,7 @@ fn a_consumer_is_counted_for_in_turns_and_knows_what_changed_meanwhile() {
             };
             let (turns, info): (_, ConsumerInfo) =
                 turn_by_turn(&many, &looks, Preparation::default(), &mut change, work);
-            assert_eq!(turns > 1, is_paged, "{storage:?} {name}: {turns}");
+            assert!(turns > 1, "{storage:?} {name}: {turns}");
             info.num_pending
         };
         let (middle, all) = (SUBJECTS / 2, |_: &mut ConsumerConfig| {});
@@ -689,7 +689,7 @@ fn a_consumer_is_counted_for_in_turns_and_knows_what_changed_meanwhile() {
             shard.reset_consumer(id, "all", middle).map(Some)
         };
         let (turns, (_, info)) = turn_by_turn(&many, &looks, Preparation::default(), |_| {}, work);
-        assert_eq!(turns > 1, is_paged, "{storage:?}: {turns}");
+        assert!(turns > 1, "{storage:?}: {turns}");
         assert_eq!(info.num_pending, count("M.*.y", middle), "{storage:?}");
     }
 }
@@ -700,8 +700,7 @@ fn a_consumer_is_counted_for_in_turns_and_knows_what_changed_meanwhile() {
 fn the_searches_of_one_turn_share_what_it_may_look_at() {
     const SUBJECTS: u64 = 20_000;
     for storage in storages() {
-        let (bench, looks, many) = bench_that_counts(storage, SUBJECTS);
-        let is_paged = bench.settings(&config("M", |_| {})).index == IndexKind::Paged;
+        let (_bench, looks, many) = bench_that_counts(storage, SUBJECTS);
         let within = |shard: &mut InTurn<'_, '_>, id, work: &mut dyn FnMut(&mut Stream, &mut usize) -> Result<()>| {
             let mut left = shard.search_looks();
             work(shard.stream(id)?, &mut left)?;
@@ -724,7 +723,7 @@ fn the_searches_of_one_turn_share_what_it_may_look_at() {
         };
         let (turns, counted) = turn_by_turn(&many, &looks, [None, None], |_| {}, work);
         assert_eq!(counted, (SUBJECTS / 2, SUBJECTS / 4), "{storage:?}");
-        assert_eq!(turns > 5, is_paged, "{storage:?}: {turns}");
+        assert!(turns > 5, "{storage:?}: {turns}");
         // Many gets.
         let work = move |shard: &mut InTurn<'_, '_>, id, gets: &mut (u64, Option<Search>)| {
             within(shard, id, &mut |stream, left| {
@@ -751,7 +750,7 @@ fn the_searches_of_one_turn_share_what_it_may_look_at() {
             Ok((gets.0 == 256).then_some(()))
         };
         let (turns, ()) = turn_by_turn(&many, &looks, (0, None), |_| {}, work);
-        assert_eq!(turns > 5, is_paged, "{storage:?}: {turns}");
+        assert!(turns > 5, "{storage:?}: {turns}");
         // The last messages of subjects, and subjects, of which none matches.
         let work = move |shard: &mut InTurn<'_, '_>, id, search: &mut Option<LastSeqs>| {
             let search = search.get_or_insert_with(|| LastSeqs::new([bytes::Bytes::from_static(b"M.*.none")], 10));
@@ -759,7 +758,7 @@ fn the_searches_of_one_turn_share_what_it_may_look_at() {
             Ok(search.is_over().then_some(()))
         };
         let (turns, ()) = turn_by_turn(&many, &looks, None, |_| {}, work);
-        assert_eq!(turns > 1, is_paged, "{storage:?}: {turns}");
+        assert!(turns > 1, "{storage:?}: {turns}");
         let work = move |shard: &mut InTurn<'_, '_>, id, place: &mut SubjectPlace| {
             let (some, next) = shard.stream(id)?.subjects(b"M.*.none", place, SEARCH_LOOKS)?;
             assert!(some.is_empty());
@@ -767,7 +766,7 @@ fn the_searches_of_one_turn_share_what_it_may_look_at() {
             Ok(next.is_none().then_some(()))
         };
         let (turns, ()) = turn_by_turn(&many, &looks, SubjectPlace::default(), |_| {}, work);
-        assert_eq!(turns > 1, is_paged, "{storage:?}: {turns}");
+        assert!(turns > 1, "{storage:?}: {turns}");
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Few {
     /// What [`births`](super::subjects::Subjects::births) said when the ids were looked up.
     pub births: Option<u64>,
     pub ids: Option<Vec<u32>>,
+    /// The subject to go on with, while they are looked for.
+    pub from: Option<Vec<u8>>,
 }
 
 /// Matches that a paged index fetched before they were asked for.

@@ -15,6 +15,7 @@ mod filters;
 mod names;
 mod paged;
 mod postings;
+mod ranges;
 mod resident;
 mod slots;
 mod subjects;
@@ -32,6 +33,7 @@ use filters::Filters;
 pub use paged::Paged;
 pub(crate) use paged::forget as forget_paged;
 pub use resident::Resident;
+use tally::Tallies;
 pub use tally::Tally;
 
 use crate::backend::{Kv, KvWrite, LogReader};
@@ -262,7 +264,7 @@ impl Index {
     /// by what it took.
     pub fn next_match_within(&mut self, cursor: &mut Cursor, from: Seq, looks: &mut usize) -> Result<Sought> {
         match self {
-            Self::Resident(index) => Ok(index.next_match(cursor, from).map_or(Sought::Nothing, Sought::At)),
+            Self::Resident(index) => Ok(index.next_match_within(cursor, from, looks)),
             Self::Paged(index) => index.next_match_within(cursor, from, looks),
         }
     }
@@ -271,10 +273,7 @@ impl Index {
     /// subjects at most, and lowers that by what it took. What is stored meanwhile may be left out, and what is found may be gone.
     pub fn last_match_within(&mut self, cursor: &mut Cursor, looks: &mut usize) -> Result<Sought> {
         match self {
-            Self::Resident(index) => {
-                let found = index.prev_match(&cursor.filters, Seq::MAX);
-                Ok(found.map_or(Sought::Nothing, Sought::At))
-            }
+            Self::Resident(index) => Ok(index.last_match_within(cursor, looks)),
             Self::Paged(index) => index.last_match_within(cursor, looks),
         }
     }
@@ -336,16 +335,21 @@ impl Index {
     /// [`Index::count_from`] or [`Index::lasts`] with its filters have the answer, as long as the tally lives.
     pub fn tally(&mut self, tally: &Tally, from: Seq, looks: &mut usize) -> Result<bool> {
         match self {
-            Self::Resident(_) => Ok(true),
+            Self::Resident(index) => Ok(index.tally(tally, from, looks)),
             Self::Paged(index) => index.tally(tally, from, looks),
+        }
+    }
+
+    fn tallies(&self) -> &Tallies {
+        match self {
+            Self::Resident(index) => &index.tallies,
+            Self::Paged(index) => &index.tallies,
         }
     }
 
     /// The last message that the filters match.
     pub fn newest(&mut self, filters: &[Bytes]) -> Result<Option<Seq>> {
-        if let Self::Paged(index) = self
-            && let Some(newest) = index.tallied_newest(&Filters::of(filters))
-        {
+        if let Some(newest) = self.tallies().newest(&Filters::of(filters)) {
             return Ok(newest);
         }
         self.prev_match(filters, Seq::MAX)
@@ -353,9 +357,7 @@ impl Index {
 
     /// The last message of each subject that the filters match, in the order of the messages.
     pub fn lasts(&mut self, filters: &[Bytes]) -> Result<Vec<Seq>> {
-        if let Self::Paged(index) = self
-            && let Some(lasts) = index.tallied_lasts(&Filters::of(filters))
-        {
+        if let Some(lasts) = self.tallies().lasts(&Filters::of(filters)) {
             return Ok(lasts);
         }
         let mut lasts = Vec::new();
@@ -391,10 +393,7 @@ impl Index {
     ) -> Result<Option<SubjectPlace>> {
         debug_assert!(filters.len() <= 1, "several filters have no order to go on in");
         match self {
-            Self::Resident(index) => {
-                let filter = filters.first().map_or(&b">"[..], |filter| filter);
-                Ok(index.some_of_each(filter, from, looks, visit))
-            }
+            Self::Resident(index) => Ok(index.some_of_each(filters, from, looks, visit)),
             Self::Paged(index) => index.some_of_each(filters, from, looks, visit),
         }
     }

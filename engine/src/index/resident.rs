@@ -3,6 +3,7 @@
 mod backwards;
 mod counting;
 mod forwards;
+mod slices;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use super::chunk::{Chunk, chunk_of, position_of, seq_at};
 use super::filters::Filters;
 use super::subjects::Subjects;
+use super::tally::Tallies;
 use super::{SubjectInfo, SubjectPlace};
 use crate::error::{Error, Result};
 use crate::types::{NanoTime, Seq};
@@ -30,6 +32,8 @@ pub struct Resident {
     recent: VecDeque<(Seq, u32)>,
     /// When messages with a life of their own end, and which.
     endings: BTreeSet<(NanoTime, Seq)>,
+    /// Counts that are under way.
+    pub(super) tallies: Tallies,
 }
 
 impl Resident {
@@ -62,6 +66,10 @@ impl Resident {
                 self.next.saturating_sub(1)
             )));
         }
+        let before = match self.tallies.is_empty() {
+            true => None,
+            false => self.subject(subject),
+        };
         let id = self
             .subjects
             .add(subject, seq)
@@ -82,6 +90,7 @@ impl Resident {
         self.recent.push_back((seq, id));
         self.len += 1;
         self.next = seq + 1;
+        self.tallies.added(seq, subject, before);
         Ok(())
     }
 
@@ -103,6 +112,7 @@ impl Resident {
             self.chunks.remove(&number);
         }
         self.len -= 1;
+        let name = subject;
         let subject = self.subjects.get_mut(id);
         subject.count -= 1;
         if subject.count == 0 {
@@ -131,6 +141,10 @@ impl Resident {
             // Not the bound and not the last: the bound is stale, and the one that is left is the last.
             (subject.first, subject.stale) = (subject.last, false);
         }
+        if !self.tallies.is_empty() {
+            let rest = self.subject(name);
+            self.tallies.removed(seq, name, rest);
+        }
         Ok(())
     }
 
@@ -138,8 +152,11 @@ impl Resident {
     pub fn clear(&mut self, next: Seq) {
         let mut subjects = std::mem::take(&mut self.subjects);
         subjects.clear();
+        let mut tallies = std::mem::take(&mut self.tallies);
+        tallies.cleared();
         *self = Self {
             subjects,
+            tallies,
             next: next.max(self.next),
             ..Self::default()
         };
@@ -216,7 +233,7 @@ impl Resident {
         let mut ids = Vec::new();
         if filters.len() <= 1 {
             let filter: &[u8] = filters.first().map_or(b">", |filter| filter);
-            self.each_behind(filter, b"", visit);
+            self.each(filter, visit);
             return;
         }
         let _: ControlFlow<()> = self.subjects.matching(&filters, |_, id| {
@@ -232,40 +249,30 @@ impl Resident {
         }
     }
 
-    /// The same for one filter and the subjects from a place on, those that match alone; see
-    /// [`Index::some_of_each`](super::Index::some_of_each).
+    /// See [`Index::some_of_each`](super::Index::some_of_each).
     pub fn some_of_each(
         &mut self,
-        filter: &[u8],
+        filters: &[Bytes],
         from: &SubjectPlace,
         looks: &mut usize,
         visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>,
     ) -> Option<SubjectPlace> {
-        let mut next = None;
-        // Every place of this index is behind a subject.
-        let after = from.0.strip_suffix(&[0]).unwrap_or(&from.0).to_vec();
-        self.each_behind(filter, &after, &mut |name, info| {
-            *looks = looks.saturating_sub(1);
-            let done = visit(name, info);
-            if done.is_break() || *looks == 0 {
-                next = Some(SubjectPlace::behind(name));
-                return ControlFlow::Break(());
+        let mut stopped = None;
+        let next = self.subjects_from(&Filters::of(filters), &from.0, looks, &mut |subject, _, info| {
+            let done = visit(subject, info);
+            if done.is_break() {
+                stopped = Some(SubjectPlace::behind(subject));
             }
-            ControlFlow::Continue(())
+            done
         });
-        next
+        stopped.or(next.map(SubjectPlace))
     }
 
-    /// Visits each subject that the filter matches and that is behind `after`, in the order of their bytes.
-    fn each_behind(
-        &mut self,
-        filter: &[u8],
-        after: &[u8],
-        visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>,
-    ) {
+    /// Visits each subject that the filter matches, in the order of their bytes.
+    fn each(&mut self, filter: &[u8], visit: &mut dyn FnMut(&[u8], SubjectInfo) -> ControlFlow<()>) {
         let mut stale = Vec::new();
         // One walk in order; a subject whose first message must be looked for is looked up on the way.
-        let _: ControlFlow<()> = self.subjects.matching_after(filter, after, |name, id| {
+        let _: ControlFlow<()> = self.subjects.matching_after(filter, b"", |name, id| {
             let info = self.info_of(id);
             if self.subjects.get(id).stale {
                 stale.push((id, info.first));

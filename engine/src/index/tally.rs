@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::SubjectInfo;
 use super::filters::Filters;
+use crate::error::Result;
 use crate::types::Seq;
 
 /// Tallies that an index takes along at a time: each looks at every message that is added or removed. Others wait.
@@ -273,8 +274,50 @@ impl Tallies {
         tally.0.lock()
     }
 
+    /// How many messages match from a sequence on, if a count that is done says so. `next_live` is the first message from a sequence
+    /// on.
+    pub fn count(
+        &self,
+        filters: &Filters,
+        from: Seq,
+        next_live: impl Fn(Seq) -> Result<Option<Seq>>,
+    ) -> Result<Option<u64>> {
+        for tally in self.done(filters) {
+            let progress = tally.0.lock();
+            let Sum::Number(number) = progress.sum else { continue };
+            // What counts for the one and not for the other, if anything does.
+            let (low, high) = (from.min(progress.from), from.max(progress.from));
+            if low == high || next_live(low)?.is_none_or(|seq| seq >= high) {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last message of each subject that matches, in the order of the messages, if a tally that is done says so.
+    pub fn lasts(&self, filters: &Filters) -> Option<Vec<Seq>> {
+        self.of_lasts(filters, |lasts| lasts.iter().copied().collect())
+    }
+
+    /// The last message that matches, if a tally that is done says so.
+    pub fn newest(&self, filters: &Filters) -> Option<Option<Seq>> {
+        self.of_lasts(filters, |lasts| lasts.last().copied())
+    }
+
+    fn of_lasts<R>(&self, filters: &Filters, answer: impl Fn(&BTreeSet<Seq>) -> R) -> Option<R> {
+        self.done(filters).find_map(|tally| match &tally.0.lock().sum {
+            Sum::Lasts(lasts) => Some(answer(lasts)),
+            Sum::Number(_) => None,
+        })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The tallies of these filters that are done.
-    pub fn done<'t>(&'t self, filters: &'t Filters) -> impl Iterator<Item = Tally> + 't {
+    fn done<'t>(&'t self, filters: &'t Filters) -> impl Iterator<Item = Tally> + 't {
         let alive = self.0.iter().filter_map(Weak::upgrade).map(Tally);
         alive.filter(|tally| {
             let progress = tally.0.lock();

@@ -257,14 +257,14 @@ impl Counting {
         if dice.roll(3) == 0 {
             return;
         }
-        if let Some(from) = &mut self.from
+        if let (Some(from), Index::Paged(_)) = (&mut self.from, &index)
             && dice.roll(20) == 0
         {
             *from = dice.seq(model).max(*from);
         }
         let mut looks = dice.roll(12) as usize;
         let whole = index.tally(&self.tally, self.from.unwrap_or(0), &mut looks).unwrap();
-        if !whole || matches!(index, Index::Resident(_)) {
+        if !whole {
             return;
         }
         let matching = model.matching(&self.filters);

@@ -10,7 +10,6 @@ mod endings;
 mod keys;
 mod overlay;
 mod queries;
-mod ranges;
 mod read;
 mod tallying;
 mod unreadable;
@@ -72,7 +71,7 @@ pub struct Paged {
     /// No ending is before this.
     endings_from: (NanoTime, Seq),
     /// Counts that are under way.
-    tallies: Tallies,
+    pub(super) tallies: Tallies,
 }
 
 impl fmt::Debug for Paged {

@@ -10,12 +10,12 @@ use bytes::Bytes;
 
 use super::keys::{self, STEM};
 use super::overlay;
-use super::ranges::{Range, next_possible, ranges};
 use super::{Paged, SubjectInfo};
 use crate::error::{Error, Result};
 use crate::index::chunk::{chunk_of, seq_at};
 use crate::index::cursor::{Ahead, Cursor, Survey};
 use crate::index::filters::Filters;
+use crate::index::ranges::{Range, next_possible, ranges};
 use crate::index::{Sought, SubjectPlace};
 use crate::types::Seq;
 
@@ -339,7 +339,7 @@ impl Paged {
         if filters.is_empty() && from <= first {
             return Ok(self.totals.len);
         }
-        if let Some(count) = self.tallied(&filters, from)? {
+        if let Some(count) = self.tallies.count(&filters, from, |seq| self.next_live(seq))? {
             return Ok(count);
         }
         if filters.is_empty() {

@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use super::Paged;
 use super::queries::SEEK;
 use crate::error::Result;
-use crate::index::filters::Filters;
 use crate::index::tally::{Astride, Progress, Stage, Sum, Tally};
 use crate::types::Seq;
 
@@ -158,41 +157,5 @@ impl Paged {
             ControlFlow::Continue(())
         })?;
         Ok(whole)
-    }
-
-    /// What a tally that is done says of how many messages match from a sequence on.
-    pub(super) fn tallied(&self, filters: &Filters, from: Seq) -> Result<Option<u64>> {
-        for tally in self.tallies.done(filters) {
-            let progress = self.tallies.progress(&tally);
-            let Sum::Number(number) = progress.sum else { continue };
-            let (low, high) = (from.min(progress.from), from.max(progress.from));
-            // What does not count for one of them, and does for the other.
-            if low == high || self.next_live(low)?.is_none_or(|seq| seq >= high) {
-                return Ok(Some(number));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The last message that matches, if a tally that is done says so.
-    pub(in crate::index) fn tallied_newest(&self, filters: &Filters) -> Option<Option<Seq>> {
-        self.tallies.done(filters).find_map(|tally| {
-            let progress = self.tallies.progress(&tally);
-            match &progress.sum {
-                Sum::Lasts(lasts) => Some(lasts.last().copied()),
-                Sum::Number(_) => None,
-            }
-        })
-    }
-
-    /// The last message of each subject that matches, in the order of the messages, if a tally that is done says so.
-    pub(in crate::index) fn tallied_lasts(&self, filters: &Filters) -> Option<Vec<Seq>> {
-        self.tallies.done(filters).find_map(|tally| {
-            let progress = self.tallies.progress(&tally);
-            match &progress.sum {
-                Sum::Lasts(lasts) => Some(lasts.iter().copied().collect()),
-                Sum::Number(_) => None,
-            }
-        })
     }
 }

@@ -17,6 +17,9 @@ impl Resident {
         if filters.is_empty() {
             return if below { self.len } else { self.count_all_from(from) };
         }
+        if let Ok(Some(count)) = self.tallies.count(&filters, from, |seq| Ok(self.next_live(seq))) {
+            return count;
+        }
         // Most subjects lie wholly on one side, and their totals say it all.
         let mut count = 0;
         let mut on_both_sides = Vec::new();

@@ -1,8 +1,11 @@
 //! Searching a resident index upwards, with a cursor that remembers pages.
 
+use crate::index::Sought;
+use std::ops::ControlFlow;
+
 use crate::index::bits::Bits;
 use crate::index::chunk::{Chunk, chunk_of, position_of, seq_at};
-use crate::index::cursor::{Cursor, Page};
+use crate::index::cursor::{Cursor, Few, Page};
 use crate::index::filters::Filters;
 use crate::index::resident::Resident;
 use crate::types::Seq;
@@ -13,37 +16,92 @@ const FEW: usize = 4;
 /// In a chunk of no more subjects than this, each is tested against the filters.
 const SMALL_CHUNK: usize = 256;
 
+/// Positions of a chunk that are looked through first.
+const WINDOW: u32 = 4096;
+/// Subjects that are tested in the time of one look.
+const TESTED: usize = 4;
+/// Subjects that are passed over in the time of one look.
+const PASSED: usize = 32;
+
 impl Resident {
     /// The first live message from `from` on that the cursor's filters match.
     pub fn next_match(&mut self, cursor: &mut Cursor, from: Seq) -> Option<Seq> {
-        if cursor.filters().is_empty() {
-            return self.next_live(from);
-        }
-        let (first, last) = (self.first()?, self.last_live()?);
-        let from = from.max(first);
-        if from > last {
-            return None;
-        }
-        // While a page covers the place, it answers without looking at any subject.
-        if cursor.page.as_ref().is_some_and(|page| page.chunk == chunk_of(from)) {
-            return self.next_in_pages(cursor, from);
-        }
-        self.refresh(cursor);
-        match &cursor.few.ids {
-            Some(ids) => ids.iter().filter_map(|&id| self.next_of(id, from)).min(),
-            None => self.next_in_pages(cursor, from),
+        match self.next_match_within(cursor, from, &mut { usize::MAX }) {
+            Sought::At(seq) => Some(seq),
+            Sought::Nothing | Sought::Later(_) => None,
         }
     }
 
-    /// Brings the cursor's few subjects up to date. Once there are many, it is left at that.
-    pub(super) fn refresh(&self, cursor: &mut Cursor) {
-        let births = self.subjects.births();
-        let seen = cursor.few.births.replace(births);
-        let Some(newborn) = seen.and_then(|seen| self.subjects.newborn(seen)) else {
-            cursor.few.ids = self.subjects.matching_up_to(&cursor.filters, FEW);
-            return;
+    /// The same, going through some chunks at most: a look is what it costs to test a few subjects, or to pass over more.
+    pub fn next_match_within(&mut self, cursor: &mut Cursor, from: Seq, looks: &mut usize) -> Sought {
+        let sought = |found: Option<Seq>| found.map_or(Sought::Nothing, Sought::At);
+        if cursor.filters().is_empty() {
+            return sought(self.next_live(from));
+        }
+        let (Some(first), Some(last)) = (self.first(), self.last_live()) else {
+            return Sought::Nothing;
         };
-        let Some(ids) = &mut cursor.few.ids else {
+        let from = from.max(first);
+        if from > last {
+            return Sought::Nothing;
+        }
+        // While a page covers the place, it answers without looking at any subject.
+        if cursor.page.as_ref().is_some_and(|page| page.chunk == chunk_of(from)) {
+            return self.next_in_pages(cursor, from, looks);
+        }
+        if !self.refresh(cursor, looks) {
+            return Sought::Later(from);
+        }
+        match &cursor.few.ids {
+            Some(ids) => sought(ids.iter().filter_map(|&id| self.next_of(id, from)).min()),
+            None => self.next_in_pages(cursor, from, looks),
+        }
+    }
+
+    /// Brings the cursor's few subjects up to date, if it may look at as many as that takes. Once there are many, it is left at
+    /// that. Answers whether it is done.
+    fn refresh(&self, cursor: &mut Cursor, looks: &mut usize) -> bool {
+        let seen = cursor.few.births.filter(|seen| self.subjects.newborn(*seen).is_some());
+        if seen.is_none() {
+            // Where more subjects came than are remembered, before all were looked at, there are many.
+            let begun = cursor.few.from.is_some();
+            cursor.few = Few {
+                births: Some(self.subjects.births()),
+                ids: (!begun).then(Vec::new),
+                from: (!begun).then(Vec::new),
+            };
+        }
+        let Few {
+            ids: Some(found), from, ..
+        } = &mut cursor.few
+        else {
+            cursor.few.births = Some(self.subjects.births());
+            return true;
+        };
+        if let Some(begin) = from {
+            let next = self.ids_from(&cursor.filters, begin, looks, &mut |_, id| {
+                found.push(id);
+                match found.len() <= FEW {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            });
+            *from = next;
+            if found.len() > FEW {
+                (cursor.few.ids, cursor.few.from) = (None, None);
+            } else if from.is_some() {
+                return false;
+            }
+        }
+        self.take_newborn(cursor);
+        true
+    }
+
+    /// Looks at the subjects that came since the cursor's few were found.
+    fn take_newborn(&self, cursor: &mut Cursor) {
+        let seen = cursor.few.births.replace(self.subjects.births());
+        let newborn = seen.and_then(|seen| self.subjects.newborn(seen));
+        let (Some(newborn), Some(ids)) = (newborn, &mut cursor.few.ids) else {
             return;
         };
         for id in newborn {
@@ -62,7 +120,7 @@ impl Resident {
     }
 
     /// The next match from `from` on, chunk by chunk, by the bitmap of each chunk's matches.
-    pub(super) fn next_in_pages(&self, cursor: &mut Cursor, from: Seq) -> Option<Seq> {
+    fn next_in_pages(&self, cursor: &mut Cursor, from: Seq, looks: &mut usize) -> Sought {
         for (number, chunk, at) in self.upwards(from) {
             let Some(end) = chunk.prev(u16::MAX) else {
                 continue;
@@ -95,7 +153,7 @@ impl Resident {
                 let mut place = at;
                 while let Some(found) = page.matches.next(place) {
                     if chunk.contains(found) {
-                        return Some(seq_at(number, found));
+                        return Sought::At(seq_at(number, found));
                     }
                     page.matches.remove(found);
                     place = found;
@@ -103,34 +161,48 @@ impl Resident {
                 if page.covered > u32::from(end) {
                     break;
                 }
-                self.cover(filters, page, number, chunk);
-                page.covered = u32::from(end) + 1;
+                if *looks == 0 {
+                    return Sought::Later(from.max(seq_at(number, at)));
+                }
+                // A single search finds its match among the first; whoever goes on wants the rest.
+                let whole = u32::from(end) + 1;
+                let upto = match page.covered == u32::from(page.begins) {
+                    true => whole.min(page.covered + WINDOW),
+                    false => whole,
+                };
+                let tested = self.cover(filters, page, number, chunk, upto);
+                *looks = looks.saturating_sub(1 + tested / TESTED + chunk.postings.subjects() / PASSED);
+                page.covered = upto;
             }
         }
-        None
+        Sought::Nothing
     }
 
-    /// Adds to the page what matches in its chunk at `covered` and above.
-    pub(super) fn cover(&self, filters: &Filters, page: &mut Page, number: u64, chunk: &Chunk) {
+    /// Adds to the page what matches in its chunk from `covered` up to but without `upto`, and maybe more. Answers how many subjects
+    /// it tested.
+    fn cover(&self, filters: &Filters, page: &mut Page, number: u64, chunk: &Chunk, upto: u32) -> usize {
         let Ok(covered) = u16::try_from(page.covered) else {
-            return;
+            return 0;
         };
         let start = seq_at(number, covered);
         if self.recent.front().is_some_and(|&(oldest, _)| oldest <= start) {
             let skip = self.recent.partition_point(|&(seq, _)| seq < start);
             let here = |&&(seq, _): &&(Seq, u32)| chunk_of(seq) == number;
+            let mut tested = 0;
             for &(seq, id) in self.recent.range(skip..).take_while(here) {
+                tested += 1;
                 // A subject that is gone leaves only dead messages behind; its id may have another meaning by now.
                 if self.subjects.get(id).count > 0 && self.subjects.is_match(id, filters) {
                     page.matches.insert(position_of(seq));
                 }
             }
-            return;
+            return tested;
         }
         // Either all matching subjects are looked for in the chunk, or all subjects of the chunk are tested.
         let here = chunk.postings.subjects();
-        let ids = if here > SMALL_CHUNK && self.subjects.len() / 4 <= here {
-            self.subjects.matching_up_to(filters, here / 4)
+        let whole = upto > u32::from(covered) + WINDOW;
+        let ids = if whole && here > SMALL_CHUNK && self.subjects.len() / 4 <= here {
+            self.ids_within(filters, here / 4, here / 4)
         } else {
             None
         };
@@ -138,12 +210,16 @@ impl Resident {
             for id in ids {
                 chunk.postings.collect_from(id, covered, &mut page.matches);
             }
-            return;
+            return here;
         }
-        for (id, _) in chunk.postings.ids_from(covered) {
+        let mut tested = 0;
+        let wanted = chunk.postings.ids_from(covered).filter(|(_, at)| u32::from(*at) < upto);
+        for (id, _) in wanted {
+            tested += 1;
             if self.subjects.is_match(id, filters) {
                 chunk.postings.collect_from(id, covered, &mut page.matches);
             }
         }
+        tested
     }
 }
