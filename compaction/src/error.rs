@@ -29,6 +29,12 @@ pub enum Error {
         /// The names that there are.
         there: Vec<String>,
     },
+    /// No stream of the store belongs to the wanted account.
+    #[error("the store has no stream of an account {wanted:?}")]
+    NoSuchAccount {
+        /// The account asked for.
+        wanted: String,
+    },
     /// No stream that was looked at has a consumer of the wanted name.
     #[error("no stream has a consumer {wanted:?}")]
     NoSuchConsumer {

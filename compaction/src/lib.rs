@@ -39,6 +39,8 @@
 //! No tool needs a server, and none runs beside one: those that only look take a shared lock that keeps a server out meanwhile,
 //! the others open the store as a server would.
 
+mod chosen;
+pub mod convert;
 pub mod diff;
 pub mod dump;
 mod error;

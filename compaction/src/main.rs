@@ -22,6 +22,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Completions(cli::completions::CompletionsArgs),
+    Convert(cli::convert::ConvertArgs),
     Diff(cli::diff::DiffArgs),
     Dump(cli::dump::DumpArgs),
     Export(cli::export::ExportArgs),
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Completions(args) => cli::completions::run(&args, Cli::command()),
+        Command::Convert(args) => cli::convert::run(args),
         Command::Diff(args) => cli::diff::run(args),
         Command::Dump(args) => cli::dump::run(args),
         Command::Export(args) => cli::export::run(args),

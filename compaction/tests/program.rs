@@ -5,8 +5,9 @@
 use std::fs;
 use std::process::Command;
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "completions",
+    "convert",
     "diff",
     "dump",
     "export",

@@ -3,6 +3,7 @@
 mod consumer;
 mod filling;
 pub(crate) mod outlet;
+mod tending;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 mod bar;
 pub mod completions;
+pub mod convert;
 pub mod diff;
 pub mod dump;
 pub mod export;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_backends::root::StoreDir;
 use weir_engine::embed::{Filling, Origin};
-use weir_engine::store::default_shards;
+use weir_engine::store::{OpeningProgress, default_shards};
 use weir_engine::stream::StreamConfig;
 use weir_engine::stream::settings::Defaults;
 use weir_engine::{Error as EngineError, Kind, Seq, Store, StoreOptions, reject};
@@ -33,11 +33,27 @@ impl Target {
                 path: path.to_path_buf(),
             });
         }
+        Self::open_dir(dir, new, None)
+    }
+
+    /// Opens the store at a path, as [`Target::open`] does. `progress` is told of the reading of streams that takes long.
+    ///
+    /// # Errors
+    /// If there is none, a server has it open, or it cannot be read.
+    pub fn open_existing(path: &Path, progress: Option<OpeningProgress>) -> Result<Self> {
+        let dir = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
+            path: path.to_path_buf(),
+        })?;
+        Self::open_dir(dir, false, progress)
+    }
+
+    fn open_dir(dir: StoreDir, new: bool, progress: Option<OpeningProgress>) -> Result<Self> {
         let options = StoreOptions {
             shards: default_shards(),
             entropy: now().unsigned_abs(),
             there: dir.there(),
             still: true,
+            progress,
             ..StoreOptions::new(Arc::new(now))
         };
         let store = Store::embedded(dir.opener(), options).map_err(|error| match error.kind {

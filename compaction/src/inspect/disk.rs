@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The lengths of all files below a folder, in bytes; links are not followed. What cannot be read is told and left
 /// out.
-pub(super) fn folder_bytes(folder: &Path, problems: &mut Vec<String>) -> u64 {
+pub(crate) fn folder_bytes(folder: &Path, problems: &mut Vec<String>) -> u64 {
     let mut sum = 0;
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {

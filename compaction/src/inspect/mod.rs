@@ -24,6 +24,7 @@ use weir_engine::store::OpeningProgress;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{LogId, LogOptions};
 
+pub(crate) use disk::folder_bytes;
 pub use frames::{PieceReport, frames};
 pub use histogram::{Bucket, Histogram};
 pub use records::{RecordReport, records};

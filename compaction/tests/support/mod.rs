@@ -43,6 +43,7 @@ impl Outlet for Clients {
 pub struct Fixture {
     folder: PathBuf,
     backend: &'static str,
+    paged: bool,
     segment_bytes: u64,
     store: Option<Store>,
     clock: Arc<AtomicI64>,
@@ -65,6 +66,7 @@ impl Fixture {
         let mut fixture = Self {
             folder: folder.to_path_buf(),
             backend,
+            paged: false,
             segment_bytes,
             store: None,
             clock: Arc::new(AtomicI64::new(EPOCH)),
@@ -100,6 +102,18 @@ impl Fixture {
         self.open();
     }
 
+    /// Opens the store in another folder, which is a copy of what this one was.
+    pub fn move_to(&mut self, folder: &Path) {
+        self.close();
+        self.folder = folder.to_path_buf();
+        self.open();
+    }
+
+    /// Streams that are made from now on say that their index is paged.
+    pub fn page_indexes(&mut self) {
+        self.paged = true;
+    }
+
     pub fn backend(&self) -> &'static str {
         self.backend
     }
@@ -130,6 +144,10 @@ impl Fixture {
     }
 
     fn config(&self, name: &str, subject: &str) -> StreamConfig {
+        let mut metadata = BTreeMap::from([("weir.backend".to_owned(), self.backend.to_owned())]);
+        if self.paged {
+            metadata.insert("weir.index".to_owned(), "paged".to_owned());
+        }
         StreamConfig {
             name: name.to_owned(),
             subjects: vec![subject.to_owned()],
@@ -138,7 +156,7 @@ impl Fixture {
             max_msgs_per_subject: -1,
             max_msg_size: -1,
             max_consumers: -1,
-            metadata: [("weir.backend".to_owned(), self.backend.to_owned())].into(),
+            metadata,
             ..StreamConfig::default()
         }
     }
@@ -284,6 +302,86 @@ impl Fixture {
             ..self.config("VOLATILE", "volatile")
         });
         self.publish("VOLATILE", "volatile", "", "1");
+    }
+
+    /// Adds streams whose messages mean something to the engine: lives, counters, schedules, message ids.
+    pub fn work_with_headers(&mut self) {
+        self.create(StreamConfig {
+            allow_msg_ttl: true,
+            allow_msg_schedules: true,
+            allow_rollup_hdrs: true,
+            duplicate_window: 3_600 * SECOND,
+            ..self.config("LIVES", "lives.>")
+        });
+        for n in 0..30 {
+            let headers = match n % 3 {
+                0 => format!("NATS/1.0\r\nNats-TTL: {}s\r\n\r\n", 1000 + n),
+                1 => format!("NATS/1.0\r\nNats-Msg-Id: id-{n}\r\n\r\n"),
+                _ => String::new(),
+            };
+            self.publish("LIVES", &format!("lives.{}", n % 4), &headers, "a life");
+        }
+        let schedule =
+            "NATS/1.0\r\nNats-Schedule: @at 2099-01-01T00:00:00Z\r\nNats-Schedule-Target: lives.later\r\n\r\n";
+        self.publish("LIVES", "lives.schedule", schedule, "then");
+        assert!(self.on("LIVES", |shard, id| shard.delete_message(id, 7, true)));
+        self.create(StreamConfig {
+            allow_msg_counter: true,
+            allow_direct: true,
+            ..self.config("COUNTS", "counts.>")
+        });
+        for n in 0..20 {
+            let headers = format!("NATS/1.0\r\nNats-Incr: +{n}\r\n\r\n");
+            self.publish("COUNTS", &format!("counts.{}", n % 3), &headers, "");
+        }
+    }
+
+    /// Whether a message id of [`work_with_headers`](Self::work_with_headers) is remembered.
+    pub fn is_duplicate(&self, n: u64) -> bool {
+        let headers = format!("NATS/1.0\r\nNats-Msg-Id: id-{n}\r\n\r\n");
+        let (headers_len, subject) = (headers.len(), format!("lives.{}", n % 4));
+        let ack = self.on("LIVES", move |shard, id| {
+            shard.publish(id, subject.into(), headers_len, headers.into())
+        });
+        ack.duplicate
+    }
+
+    /// The next message of a counter is one more than the newest: what that says.
+    pub fn count_on(&self) -> String {
+        let headers = "NATS/1.0\r\nNats-Incr: +1\r\n\r\n";
+        self.publish("COUNTS", "counts.0", headers, "");
+        self.on("COUNTS", |shard, id| {
+            let message = shard.stream(id)?.last_message(b"counts.0")?.unwrap();
+            Ok(String::from_utf8(message.payload.to_vec()).unwrap())
+        })
+    }
+
+    /// Adds a stream of so many messages, stored in one turn; each has so many bytes that do not compress well.
+    pub fn work_much(&mut self, count: u64, bytes: usize) {
+        self.create(self.config("MUCH", "much.>"));
+        self.on("MUCH", move |shard, id| {
+            let mut noise = 1_u64;
+            for n in 0..count {
+                let body: Vec<u8> = (0..bytes)
+                    .map(|_| {
+                        noise = noise
+                            .wrapping_mul(6_364_136_223_846_793_005)
+                            .wrapping_add(1_442_695_040_888_963_407);
+                        (noise >> 56) as u8
+                    })
+                    .collect();
+                shard.publish(id, format!("much.{}", n % 100).into(), 0, body.into())?;
+            }
+            Ok(())
+        });
+    }
+
+    /// Deletes messages of a stream.
+    pub fn delete(&self, stream: &str, seqs: impl Iterator<Item = u64> + Send + 'static) {
+        self.on(stream, move |shard, id| {
+            seqs.map(|seq| shard.delete_message(id, seq, false))
+                .try_for_each(|deleted| deleted.map(drop))
+        });
     }
 
     /// Changes a store that [`work`](Self::work) filled and that was opened again.

@@ -1,16 +1,18 @@
 //! What a call can do with the streams of a shard, within a turn.
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo, Preparation};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::reject;
 use crate::shard::emit::{self, Emit};
+use crate::shard::relocation::MoveStep;
 use crate::shard::room::NEW_STREAM_BYTES;
 use crate::shard::{InTurn, snapshot};
 use crate::store::KnownLog;
 use crate::stream::messages::Identity;
-use crate::stream::settings::Settings;
+use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Portion, Purge, Purged, Retention, Stream, StreamConfig, StreamSource, Taken};
 use crate::types::{LogId, NanoTime, Seq};
 
@@ -121,6 +123,58 @@ impl InTurn<'_, '_> {
             stream.release_settled(self.turn)?;
         }
         stream.enforce_all_limits(now, Some(self.turn))
+    }
+
+    /// Has a stream's messages go over to another backend, and tells who waits how that goes; answers whether they are not there
+    /// already. No limit is applied to what is stored.
+    ///
+    /// # Errors
+    /// If there is no such stream, it or the backend keeps nothing on disk, or the backend cannot be opened. Then nothing changes.
+    pub(crate) fn move_stream(&mut self, id: LogId, to: BackendKind, watcher: Sender<MoveStep>) -> Result<bool> {
+        let stream = self.shard.existing(id)?;
+        let current = stream.settings();
+        let mut config = stream.config().clone();
+        config.metadata.insert("weir.backend".to_owned(), to.to_string());
+        if to != BackendKind::RocksDb && config.metadata.get("weir.index").is_some_and(|index| index == "paged") {
+            config.metadata.remove("weir.index");
+        }
+        let wanted = current.wanted_by(&config).map_err(Error::invalid)?;
+        if !(wanted.is_journaled() && current.is_journaled()) {
+            return Err(Error::invalid(format!(
+                "a stream cannot go over from {} to {to}",
+                current.backend
+            )));
+        }
+        self.shard.env.backend(to)?;
+        self.set_config(id, config)?;
+        if to == current.backend {
+            return Ok(false);
+        }
+        self.shard.relocations.watch(id, watcher);
+        self.shard.relocations.wanted(id);
+        Ok(true)
+    }
+
+    /// Gives a stream another configuration as it is: no rule is looked at, and no limit applied.
+    ///
+    /// # Errors
+    /// If there is no such stream.
+    pub(crate) fn set_config(&mut self, id: LogId, config: StreamConfig) -> Result<()> {
+        let (now, number) = (self.turn.now, self.shard.number);
+        let catalogue = self.shard.env.catalogue.clone();
+        let stream = self.shard.existing(id)?;
+        if *stream.config() == config {
+            return Ok(());
+        }
+        let settings = stream.settings();
+        if stream.is_journaled() {
+            let json = crate::json::to_json(&(&config, &settings));
+            self.turn.commands.update_stream(id, now, json);
+            self.turn.sync = true;
+        }
+        stream.configure(config, settings);
+        catalogue.insert(stream, number);
+        Ok(())
     }
 
     /// Deletes a stream with all its messages and consumers.

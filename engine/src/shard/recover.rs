@@ -174,6 +174,7 @@ impl Shard {
         self.checkpoint.wait();
         self.offline.wait();
         self.relocations.stop();
+        self.relocations.unwatch_all();
         let mut fresh = match Self::open(self.number, self.env.clone(), now) {
             Ok(fresh) => fresh,
             Err(error) => {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,6 +65,19 @@ impl Gone {
     }
 }
 
+/// What one who waits for a move hears of it. After [`MoveStep::Over`] nothing more comes; if the sender is dropped without it, the
+/// storage failed, or the stream went offline.
+#[derive(Clone, Debug)]
+pub(crate) enum MoveStep {
+    /// So many messages of so many are copied; the second number changes while the stream goes on.
+    Copied(u64, u64),
+    /// The stream goes on with the copy, or why it does not.
+    Over(Result<()>),
+}
+
+/// Who waits for the move of which stream.
+type Watchers = Arc<Mutex<BTreeMap<LogId, Sender<MoveStep>>>>;
+
 /// The moves of a shard's streams.
 #[derive(Default)]
 pub(super) struct Relocations {
@@ -72,6 +86,7 @@ pub(super) struct Relocations {
     running: Option<Running>,
     /// Logs that streams have left, and which the catalogue may still name.
     left: Vec<(LogId, Settings)>,
+    watchers: Watchers,
 }
 
 /// A move under way.
@@ -105,6 +120,24 @@ impl Relocations {
         self.due.insert(id, NanoTime::MIN);
     }
 
+    /// Somebody waits for the move of a stream.
+    pub fn watch(&mut self, id: LogId, watcher: Sender<MoveStep>) {
+        self.watchers.lock().insert(id, watcher);
+    }
+
+    /// The move of a stream is over: who waits is told.
+    fn over(&self, id: LogId, outcome: Result<()>) {
+        if let Some(watcher) = self.watchers.lock().remove(&id) {
+            // One that does not wait any more needs no telling.
+            let _ = watcher.send(MoveStep::Over(outcome));
+        }
+    }
+
+    /// Nobody is told of any move any more.
+    pub fn unwatch_all(&mut self) {
+        self.watchers.lock().clear();
+    }
+
     /// Stops the one that is under way, if there is one; its copy is removed by the next start, or when it is begun anew.
     pub fn stop(&mut self) -> Option<(LogId, Settings)> {
         let mut running = self.running.take()?;
@@ -112,6 +145,7 @@ impl Relocations {
         if let Some(errand) = running.errand.take() {
             drop(errand.wait());
         }
+        self.watchers.lock().remove(&running.id);
         Some((running.id, running.to))
     }
 
@@ -126,6 +160,7 @@ impl Relocations {
     /// A stream is deleted: answers where else it has logs.
     pub fn forget(&mut self, id: LogId) -> Vec<(LogId, Settings)> {
         self.due.remove(&id);
+        self.watchers.lock().remove(&id);
         let copy = self.stop_for(id).map(|to| (id, to));
         copy.into_iter()
             .chain(self.left.extract_if(.., |(of, _)| *of == id))
@@ -148,6 +183,7 @@ struct Copy {
     target: Option<Messages>,
     /// The next sequence to copy.
     next: Seq,
+    watchers: Watchers,
 }
 
 impl Copy {
@@ -161,7 +197,18 @@ impl Copy {
             return Ok(false);
         }
         self.go_on()?;
+        self.tell();
         Ok(self.is_near())
+    }
+
+    /// Tells who waits how far it is.
+    fn tell(&self) {
+        let Some(target) = &self.target else { return };
+        if let Some(watcher) = self.watchers.lock().get(&target.id) {
+            let step = MoveStep::Copied(target.index.len(), self.source.extent().count);
+            // One that does not wait any more needs no telling.
+            let _ = watcher.send(step);
+        }
     }
 
     /// Whether what is missing is so little that the shard may do it.
@@ -232,6 +279,10 @@ impl Copy {
     }
 }
 
+fn stays() -> Error {
+    Error::closed("it is to stay where it is")
+}
+
 fn key(id: LogId) -> Bytes {
     [RELOCATING_PREFIX, id.to_string().as_bytes()].concat().into()
 }
@@ -270,10 +321,12 @@ impl Shard {
         let Some(stream) = self.streams.get_mut(&id) else {
             // One that is offline is found again when it was opened anew.
             self.relocations.due.remove(&id);
+            self.relocations.watchers.lock().remove(&id);
             return;
         };
         let Some(to) = stream.wanted_settings() else {
             self.relocations.due.remove(&id);
+            self.relocations.over(id, Err(stays()));
             return;
         };
         if stream.messages.is_dirty() {
@@ -303,23 +356,40 @@ impl Shard {
             stop: stop.clone(),
             target: None,
             next: 0,
+            watchers: self.relocations.watchers.clone(),
         });
         tracing::info!(
             account = %messages.account, stream = %messages.name,
             "its messages go over from {} to {}", messages.settings.backend, to.backend
         );
-        let errand = self.copy_beside(copy, handle);
-        self.relocations.running = Some(Running {
-            id,
-            to,
-            stop,
-            errand,
-            copy: None,
-        });
+        self.run_beside(id, to, stop, copy, now, handle);
     }
 
-    /// Lets a copy go on beside the shard.
-    fn copy_beside(&self, copy: Box<Copy>, handle: &ShardHandle) -> Option<Errand<Result<Box<Copy>>>> {
+    /// Lets a copy go on beside the shard; a move that cannot have a thread has failed.
+    fn run_beside(
+        &mut self,
+        id: LogId,
+        to: Settings,
+        stop: Arc<AtomicBool>,
+        copy: Box<Copy>,
+        now: NanoTime,
+        handle: &ShardHandle,
+    ) {
+        match self.copy_beside(copy, handle) {
+            Ok(errand) => {
+                self.relocations.running = Some(Running {
+                    id,
+                    to,
+                    stop,
+                    errand: Some(errand),
+                    copy: None,
+                });
+            }
+            Err(error) => self.relocation_failed(id, &to, &error, now),
+        }
+    }
+
+    fn copy_beside(&self, copy: Box<Copy>, handle: &ShardHandle) -> Result<Errand<Result<Box<Copy>>>> {
         let handle = handle.clone();
         let mut copy = Some(copy);
         let work = move || {
@@ -341,10 +411,10 @@ impl Shard {
             Some(result)
         };
         let name = format!("weir-relocate-{}", self.number);
-        let begun = self.env.errands.begin_paced(name, Box::new(work), REST);
-        begun
-            .inspect_err(|error| tracing::error!("starting a thread to move a stream: {error}"))
-            .ok()
+        // Where nothing happens by itself nobody else needs the disk.
+        let rest = if self.env.still { Duration::ZERO } else { REST };
+        let begun = self.env.errands.begin_paced(name, Box::new(work), rest);
+        begun.map_err(|error| Error::io("starting a thread to move a stream", error))
     }
 
     /// The copy has all but the newest messages, or failed.
@@ -371,6 +441,7 @@ impl Shard {
         let Running { id, to, stop, copy, .. } = running;
         let Some(mut copy) = copy else { return };
         let Some(stream) = self.streams.get_mut(&id) else {
+            self.relocations.watchers.lock().remove(&id);
             return;
         };
         if stream.messages.is_dirty() {
@@ -381,14 +452,7 @@ impl Shard {
             return;
         }
         if !copy.is_near() {
-            let errand = self.copy_beside(copy, handle);
-            self.relocations.running = Some(Running {
-                id,
-                to,
-                stop,
-                errand,
-                copy: None,
-            });
+            self.run_beside(id, to, stop, copy, now, handle);
             return;
         }
         let ended = contained(|| finish(&mut copy, stream, self.env.discards(), now));
@@ -401,6 +465,7 @@ impl Shard {
                 self.touch(id);
                 // Until then a start would find it where it was.
                 self.checkpoint.grown(self.env.checkpoint_bytes);
+                self.relocations.over(id, Ok(()));
             }
             Err(error) => self.relocation_failed(id, &to, &error, now),
         }
@@ -421,6 +486,7 @@ impl Shard {
         if let Err(error) = self.remove_copy(id, to) {
             tracing::warn!(log = %id, "what there is of the copy goes later: {error}");
         }
+        self.relocations.over(id, Err(error.clone()));
     }
 
     fn remove_copy(&self, id: LogId, settings: &Settings) -> Result<()> {
@@ -527,7 +593,7 @@ fn finish(copy: &mut Copy, stream: &mut crate::stream::Stream, discards: u64, no
         .wanted_settings()
         .is_none_or(|wanted| wanted.backend != target.settings.backend)
     {
-        return Err(Error::closed("it is to stay where it is"));
+        return Err(stays());
     }
     // The old log goes: what cannot be read of it would go as well.
     let messages = &stream.messages;

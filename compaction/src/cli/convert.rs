@@ -1,0 +1,76 @@
+//! `weir convert`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use weir_compaction::convert::{Options, convert};
+use weir_engine::stream::settings::BackendKind;
+
+use super::bar::Bar;
+use super::{DAMAGED, Failure, NOT_DONE};
+
+/// Move streams to another backend, in place: sequences, times, headers, gaps and consumers stay as they are.
+///
+/// Whatever ends it leaves each stream whole, where it was or where it went: run it again, or start the server, which goes on with the
+/// one that was under way. The stream's metadata say afterwards where it is (weir.backend). It needs room for a second copy of the
+/// largest stream. RocksDB gives back what it took for a stream only by and by.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir convert /var/lib/weir --to rocksdb --stream ORDERS
+  weir convert /var/lib/weir --to segment
+
+Exit code: 0 the streams are where they were to go; 1 not all: wrong arguments, no store there, no such stream, a server has it open,
+or something failed, such as a full disk; 2 a stream has a message that cannot be read, or is offline: it stays, all others are moved.")]
+pub struct ConvertArgs {
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    store: PathBuf,
+    /// The backend
+    #[arg(long, value_enum)]
+    to: BackendArg,
+    /// Only the streams of this name
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Only the streams of this account
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Print JSON instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BackendArg {
+    /// Memory-mapped segment files
+    Segment,
+    /// RocksDB
+    Rocksdb,
+}
+
+pub fn run(args: ConvertArgs) -> Result<ExitCode, Failure> {
+    let options = Options {
+        to: match args.to {
+            BackendArg::Segment => BackendKind::Segment,
+            BackendArg::Rocksdb => BackendKind::RocksDb,
+        },
+        stream: args.stream,
+        account: args.account,
+    };
+    let bar = Bar::counting("messages");
+    let report = convert(&args.store, &options, Some(bar.teller()));
+    bar.finish();
+    let report = report?;
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        false => out.write_all(report.to_text().as_bytes())?,
+    }
+    out.flush()?;
+    Ok(match (report.is_done(), report.is_damaged()) {
+        (true, _) => ExitCode::SUCCESS,
+        (false, true) => ExitCode::from(DAMAGED),
+        (false, false) => ExitCode::from(NOT_DONE),
+    })
+}
