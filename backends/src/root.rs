@@ -151,6 +151,18 @@ impl StoreDir {
     /// # Errors
     /// [`Kind::Busy`] if a server has the store open; [`Kind::Io`] if the file of the lock cannot be opened.
     pub fn hold(&self) -> Result<Hold> {
+        self.lock(File::try_lock_shared)
+    }
+
+    /// Keeps servers out, and tools too, while files of the store are exchanged.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold); also while another tool looks at the store.
+    pub fn hold_alone(&self) -> Result<Hold> {
+        self.lock(File::try_lock)
+    }
+
+    fn lock(&self, take: impl Fn(&File) -> std::result::Result<(), std::fs::TryLockError>) -> Result<Hold> {
         let path = self.root.join(SEGMENT).join("LOCK");
         let lock = match regular::open(&path, File::options().read(true)) {
             Ok(lock) => lock,
@@ -162,7 +174,7 @@ impl StoreDir {
                 return Err(Error::io(format_args!("opening {}", path.display()), error));
             }
         };
-        match lock.try_lock_shared() {
+        match take(&lock) {
             Ok(()) => Ok(Hold { _lock: Some(lock) }),
             Err(std::fs::TryLockError::WouldBlock) => Err(Error::new(
                 Kind::Busy,
@@ -197,6 +209,24 @@ impl StoreDir {
 /// What the operating system says, with the path left out; an existing file in the place of a folder is an error.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     make_folder_with(path, &mut sync_folder)
+}
+
+/// Exchanges two folders in the same folder for each other, both names on disk when it returns; at once where the file system
+/// can do that.
+///
+/// # Errors
+/// What the operating system says, with the paths left out.
+pub fn exchange_folders(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    if renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).is_err() {
+        let mut between = one.as_os_str().to_owned();
+        between.push(".before");
+        std::fs::rename(one, &between)?;
+        std::fs::rename(other, one)?;
+        std::fs::rename(&between, other)?;
+    }
+    one.parent().map_or(Ok(()), sync_folder)
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

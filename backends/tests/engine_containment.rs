@@ -486,7 +486,7 @@ fn a_rocksdb_that_cannot_be_opened_takes_its_streams_offline_and_no_others() {
         bench.open();
         let offline = |bench: &Bench| bench.store().catalogue().get(ACCOUNT, "R").unwrap().offline.clone();
         let why = offline(&bench).unwrap();
-        assert!(why.contains(name) && why.contains("ldb repair"), "{why}");
+        assert!(why.contains(name) && why.contains("weir repair"), "{why}");
         assert!(bench.store().catalogue().trouble().unwrap().contains("stream R"));
         assert_eq!(code(bench.find("R").unwrap().publish("a", "", b"refused")), OFFLINE);
         let s = bench.find("S").unwrap();

@@ -131,6 +131,14 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// A stream that is to go on without its messages has them.
+    #[error("stream {wanted:?} is not offline, and keeps its messages; offline are {}", list(offline))]
+    NotOffline {
+        /// The name asked for.
+        wanted: String,
+        /// Those that are.
+        offline: Vec<String>,
+    },
     /// What was to be written cannot be.
     #[error("{}: {error}", path.display())]
     Output {

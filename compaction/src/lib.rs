@@ -50,6 +50,7 @@ pub mod import;
 pub mod inspect;
 mod messages;
 pub mod nats;
+pub mod repair;
 pub mod settle;
 pub mod verify;
 

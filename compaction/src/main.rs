@@ -29,6 +29,7 @@ enum Command {
     Import(cli::import::ImportArgs),
     Inspect(cli::inspect::InspectArgs),
     Man(cli::man::ManArgs),
+    Repair(cli::repair::RepairArgs),
     Settle(cli::settle::SettleArgs),
     Verify(cli::verify::VerifyArgs),
 }
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Import(args) => cli::import::run(args),
         Command::Inspect(args) => cli::inspect::run(&args),
         Command::Man(args) => cli::man::run(&args, Cli::command()),
+        Command::Repair(args) => cli::repair::run(args),
         Command::Settle(args) => cli::settle::run(args),
         Command::Verify(args) => cli::verify::run(args),
     };

@@ -21,6 +21,7 @@ use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
 use crate::shard::holes::covered_key;
 use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
+use crate::shard::adopt::Adopted;
 use crate::shard::{Input, QueueLimits, Runner, Shard, ShardHandle};
 use crate::stream::BatchLimits;
 use crate::stream::settings::BackendKind;
@@ -272,6 +273,16 @@ impl Store {
     /// How many shards there are.
     pub fn shards(&self) -> usize {
         self.shards.len()
+    }
+
+    /// Makes a stream of a log that no stream has, which its label says to be that of stream `name` of an account: see
+    /// [`InTurn::adopt`](crate::shard::InTurn::adopt). Waits, as the functions of an embedded store do.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn adopt(&self, backend: BackendKind, id: LogId, account: &str, name: &str) -> Result<Adopted> {
+        let shard = self.shard(self.shard_for(account, name));
+        shard.call_blocking(move |shard| shard.adopt(backend, id))
     }
 
     /// Writes a last checkpoint and stops the shards. Whatever is asked of them later is answered as closed.

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::regular;
 
 /// The name of the file that says so. Whoever has repaired the store, or put another in its place, removes it.
-const DAMAGED: &str = "DAMAGED";
+pub(super) const DAMAGED: &str = "DAMAGED";
 
 /// Notes what was met.
 pub(super) fn note(folder: &Path, what: &str) -> io::Result<()> {
@@ -30,8 +30,8 @@ pub(super) fn noted(folder: &Path) -> Option<String> {
     };
     let what = noted.lines().next().unwrap_or_default();
     Some(format!(
-        "RocksDB compacts nothing, so that what is deleted takes room: {what}. Stop the server, put a copy of {0} from a backup in \
-         its place or have RocksDB's `ldb repair` work on a copy of it, and remove {1}",
+        "RocksDB compacts nothing, so that what is deleted takes room: {what}. Stop the server and let `weir repair` \
+         mend it, or put a copy of {0} from a backup in its place and remove {1}",
         folder.display(),
         path.display()
     ))

@@ -24,7 +24,7 @@ use crate::regular;
 
 const CURRENT: &str = "CURRENT";
 const PREFIX: &str = "MANIFEST-";
-const SYNCED: &str = "SYNCED";
+pub(super) const SYNCED: &str = "SYNCED";
 const LINE: usize = 64;
 const BLOCK: usize = 32 << 10;
 const HEADER: usize = 7;
@@ -99,8 +99,8 @@ pub(super) fn check(folder: &Path) -> Result<()> {
 /// What helps when the files' names are lost.
 pub(super) fn remedy(folder: &Path) -> String {
     format!(
-        "nothing of it was changed: put a copy of {} from a backup in its place, or have RocksDB's `ldb repair` work on a \
-         copy of it",
+        "nothing of it was changed: put a copy of {} from a backup in its place, or stop the server and let `weir repair` \
+         find out what its tables hold",
         folder.display()
     )
 }

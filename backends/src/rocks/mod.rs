@@ -15,6 +15,7 @@ mod log;
 mod manifest;
 mod options;
 mod reader;
+pub mod repair;
 mod store;
 #[cfg(test)]
 mod tests;

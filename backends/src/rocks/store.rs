@@ -175,7 +175,7 @@ impl Shared {
         (0..keys::BODIES.len() as u8).filter(move |family| families & (1 << family) != 0)
     }
 
-    fn cf(&self, name: &str) -> Result<&ColumnFamily> {
+    pub fn cf(&self, name: &str) -> Result<&ColumnFamily> {
         self.db
             .cf_handle(name)
             .ok_or_else(|| Error::damaged(format!("rocksdb: no column family {name}")))

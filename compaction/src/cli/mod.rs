@@ -9,6 +9,7 @@ pub mod export;
 pub mod import;
 pub mod inspect;
 pub mod man;
+pub mod repair;
 pub mod settle;
 pub mod verify;
 

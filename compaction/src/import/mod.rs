@@ -22,6 +22,7 @@ pub use nats::{FromNats, NatsOptions, NatsStream, import_nats};
 use source::Source;
 pub(crate) use source::{ARCHIVE, DESCRIPTION};
 pub use target::Target;
+pub(crate) use target::open_still;
 pub use wanted::Wanted;
 
 /// Messages that are handed on at a time.

@@ -49,18 +49,13 @@ impl Target {
 
     fn open_dir(dir: StoreDir, new: bool, progress: Option<OpeningProgress>) -> Result<Self> {
         let options = StoreOptions {
-            shards: default_shards(),
-            entropy: now().unsigned_abs(),
-            there: dir.there(),
-            still: true,
             progress,
             ..StoreOptions::new(Arc::new(now))
         };
-        let store = Store::embedded(dir.opener(), options).map_err(|error| match error.kind {
-            Kind::Busy => Error::InUse(error),
-            _ => Error::Unreadable(error),
-        })?;
-        Ok(Self { store, new })
+        Ok(Self {
+            store: open_still(dir, options)?,
+            new,
+        })
     }
 
     /// The store.
@@ -97,6 +92,24 @@ impl Target {
         let filling = self.store.fill(origin, first);
         filling.map_err(|error| refused(&account, &name, error))
     }
+}
+
+/// Opens a store, or makes it, for this process alone; nothing happens in it by itself.
+///
+/// # Errors
+/// If a server has it open, or it cannot be read.
+pub(crate) fn open_still(dir: StoreDir, options: StoreOptions) -> Result<Store> {
+    let options = StoreOptions {
+        shards: default_shards(),
+        entropy: now().unsigned_abs(),
+        there: dir.there(),
+        still: true,
+        ..options
+    };
+    Store::embedded(dir.opener(), options).map_err(|error| match error.kind {
+        Kind::Busy => Error::InUse(error),
+        _ => Error::Unreadable(error),
+    })
 }
 
 /// Why the store does not take a stream, and what helps.

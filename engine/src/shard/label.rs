@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::LogOptions;
 use crate::error::{Error, Result};
+use crate::shard::adopt::recovered_name;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::stream::StreamConfig;
 use crate::stream::messages::Identity;
@@ -62,7 +63,8 @@ impl LogLabel {
     /// Refuses a log that is another stream's.
     pub(crate) fn check(label: &[u8], who: &Identity) -> Result<()> {
         let label = Self::unpack(label)?;
-        if (label.id, &*label.account, &*label.name) == (who.id.0, &*who.account, &*who.name) {
+        let is_name = *label.name == *who.name || recovered_name(&label.name, who.id) == *who.name;
+        if is_name && (label.id, &*label.account) == (who.id.0, &*who.account) {
             return Ok(());
         }
         Err(Error::damaged(format!(

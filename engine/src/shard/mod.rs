@@ -4,6 +4,7 @@
 //! syncs once if any stream asks for it, brings the changes to the streams' logs, and only then lets answers and
 //! deliveries out. So a thousand streams cost one sync, and a batch grows by itself with the load.
 
+pub mod adopt;
 mod checkpoint;
 pub mod command;
 pub mod emit;

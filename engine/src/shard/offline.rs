@@ -65,6 +65,11 @@ impl OfflineStreams {
         self.streams.contains_key(&id)
     }
 
+    /// Whether a stream is here only because the label of its log tells of it: see [`crate::orphans`].
+    pub fn is_by_label(&self, id: LogId) -> bool {
+        self.streams.get(&id).is_some_and(|offline| offline.saved == Seq::MAX)
+    }
+
     /// All of them.
     #[cfg(feature = "conformance")]
     pub fn ids(&self) -> Vec<LogId> {

@@ -630,7 +630,7 @@ fn load_created(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> R
 }
 
 /// Notes what opening the log found lost; answers whether something of it was not known before.
-fn note_lost(stream: &mut Stream, now: NanoTime) -> bool {
+pub(super) fn note_lost(stream: &mut Stream, now: NanoTime) -> bool {
     let lost = stream.messages.log_lost();
     stream.messages.ledger.note_found(&lost, now)
 }

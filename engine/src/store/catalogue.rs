@@ -235,6 +235,11 @@ impl Catalogue {
         self.findings.write().insert(key.to_owned(), finding);
     }
 
+    /// What it told of is no more.
+    pub(crate) fn forget_finding(&self, key: &str) {
+        self.findings.write().remove(key);
+    }
+
     pub(crate) fn put(&self, entry: StreamEntry) {
         self.seen(entry.id);
         let key = (entry.account.clone(), entry.name.clone());

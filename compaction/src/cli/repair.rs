@@ -1,0 +1,60 @@
+//! `weir repair`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use weir_compaction::repair::{Options, repair};
+
+use super::bar::Bar;
+use super::{DAMAGED, Failure};
+
+/// Repair a store: all that can be read is served again, and nothing is destroyed.
+///
+/// Streams that the catalogue has lost are made anew from what their logs say of themselves; a RocksDB that does not open, or
+/// compacts nothing, is put together anew; what is lost for good is noted and settled. What is bad is moved, and what changes is
+/// copied, into `weir/quarantine/<time>/`, where REASON.txt says why, and how to put it back.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir repair /var/lib/weir --dry-run
+  weir repair /var/lib/weir
+  weir repair /var/lib/weir --forget JOBS
+
+Exit code: 0 there was nothing to repair, or all is repaired; 1 nothing was done: wrong arguments, no store there, or a server has it
+open; 2 something is damaged still, or, with --dry-run, now; the output names it.")]
+pub struct RepairArgs {
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    store: PathBuf,
+    /// Tell what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Let this stream, which is offline because its log is missing, go on without its messages; may be given several times
+    #[arg(long, value_name = "NAME")]
+    forget: Vec<String>,
+    /// Print JSON instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: RepairArgs) -> Result<ExitCode, Failure> {
+    let options = Options {
+        dry_run: args.dry_run,
+        forget: args.forget,
+    };
+    let bytes = Bar::bytes();
+    let report = repair(&args.store, &options, &mut |name, done, of| bytes.show(name, done, of));
+    bytes.finish();
+    let report = report?;
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        false => out.write_all(report.to_text().as_bytes())?,
+    }
+    out.flush()?;
+    Ok(match report.is_damaged() {
+        true => ExitCode::from(DAMAGED),
+        false => ExitCode::SUCCESS,
+    })
+}

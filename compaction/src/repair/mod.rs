@@ -1,0 +1,214 @@
+//! Repairs a store, and destroys nothing: what is bad is moved into a folder of its own, or copied there before anything changes.
+//!
+//! The store is looked at first, as every tool does. What is to be done comes of that, and is told alone if so wished. Then it is
+//! opened as a server opens it, which applies what the journals have and notes what is lost; logs that no stream has become
+//! streams again, and what was noted is settled, for that is what the repair was asked for. At the end it is verified once more.
+
+mod plan;
+mod quarantine;
+mod report;
+#[cfg(feature = "rocksdb")]
+mod rocks;
+mod text;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_backends::root::StoreDir;
+use weir_engine::stream::settings::BackendKind;
+use weir_engine::{Kind, LogOptions, Store, StoreOptions};
+
+pub use report::{Action, Doing, Outcome, Report};
+
+use crate::error::{Error, Result};
+use crate::image::{Looking, now};
+use crate::import::open_still;
+use crate::settle::{Which, settle};
+use crate::verify::{self, Progress, verify};
+use plan::{Orphan, Plan};
+use quarantine::Quarantine;
+
+/// How to repair.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Only tell what would be done.
+    pub dry_run: bool,
+    /// Streams that are offline because their logs are gone, and that are to go on without messages.
+    pub forget: Vec<String>,
+}
+
+/// Repairs the store in a directory: a server's store directory, or the folder `weir` in it. `progress` is told of the bytes that
+/// are checked, before and after.
+///
+/// # Errors
+/// If there is no store, a server has it open, a later version wrote it, its catalogue cannot be read at all, or a stream that is
+/// to be forgotten is not offline. Whatever could not be done of the rest is in [`Report::actions`].
+pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<Report> {
+    let store = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
+        path: path.to_path_buf(),
+    })?;
+    let root = store.root().to_path_buf();
+    let mut quarantine = Quarantine::new(&root, now());
+    let mut actions = Vec::new();
+    mend_rocksdb(&store, options, &mut quarantine, &mut actions)?;
+
+    let before = verify(&root, &verify::Options::default(), None, progress)?;
+    let mut plan = plan::make(&mut Looking::at(&root, None)?, &before, options)?;
+    let mut report = Report {
+        path: root.clone(),
+        dry_run: options.dry_run,
+        quarantine: None,
+        actions,
+        left: Vec::new(),
+        more: 0,
+    };
+    if options.dry_run || plan.is_empty() {
+        report.leave(before);
+    } else {
+        carry_out(&store, &mut plan, &mut quarantine)?;
+        report.leave(verify(&root, &verify::Options::default(), None, progress)?);
+    }
+    let Plan {
+        orphans,
+        forgotten,
+        kept,
+        settle,
+        ..
+    } = plan;
+    let orphans = orphans.into_iter().map(|orphan| orphan.action);
+    let forgotten = forgotten.into_iter().map(|forgotten| forgotten.action);
+    report
+        .actions
+        .extend(orphans.chain(forgotten).chain(settle).chain(kept));
+    report.quarantine = quarantine.folder();
+    Ok(report)
+}
+
+#[cfg(feature = "rocksdb")]
+fn mend_rocksdb(
+    store: &StoreDir,
+    options: &Options,
+    quarantine: &mut Quarantine,
+    actions: &mut Vec<Action>,
+) -> Result<()> {
+    let _alone = store.hold_alone().map_err(refused)?;
+    if let Some((ailment, mut action)) = rocks::plan(store)? {
+        if !options.dry_run {
+            rocks::act(store, &ailment, &mut action, quarantine)?;
+        }
+        actions.push(action);
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn mend_rocksdb(store: &StoreDir, _: &Options, _: &mut Quarantine, _: &mut Vec<Action>) -> Result<()> {
+    // A server or a tool that has it open is told now, before anything is looked at.
+    store.hold_alone().map(drop).map_err(refused)
+}
+
+fn refused(error: weir_engine::Error) -> Error {
+    match error.kind {
+        Kind::Busy => Error::InUse(error),
+        _ => Error::Unreadable(error),
+    }
+}
+
+/// Does what is planned, and says of each what came of it.
+fn carry_out(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Result<()> {
+    for (path, why) in &plan.bad {
+        quarantine.copy(path, why)?;
+    }
+    forget(store, plan, quarantine)?;
+    // The journals may have more of the streams that come back: nothing of them goes before that is applied.
+    let opened = open(store)?;
+    for orphan in &mut plan.orphans {
+        adopt(&opened, orphan);
+    }
+    for ((account, name), seqs) in &plan.damaged {
+        let Ok(stream) = opened.stream(account, name) else {
+            continue;
+        };
+        for &seq in seqs {
+            // Reading it is what notes that it is damaged.
+            let _ = stream.message(seq);
+        }
+    }
+    opened.close();
+    drop(opened);
+    settle_all(store, plan)
+}
+
+/// No checkpoint is written before it is closed.
+fn open(store: &StoreDir) -> Result<Store> {
+    let options = StoreOptions {
+        checkpoint_bytes: usize::MAX,
+        ..StoreOptions::new(Arc::new(now))
+    };
+    open_still(store.clone(), options)
+}
+
+/// Settles what is lost, if anything is, and has the journals go that were kept for it.
+fn settle_all(store: &StoreDir, plan: &mut Plan) -> Result<()> {
+    let forgotten = plan.forgotten.iter_mut().map(|forgotten| &mut forgotten.action);
+    let Some(action) = plan.settle.as_mut().or(forgotten.last()) else {
+        return Ok(());
+    };
+    if plan.orphans.iter().any(|orphan| orphan.action.outcome != Outcome::Done) {
+        action.failed(&"nothing is settled while logs are there that may be those of lost streams");
+        return Ok(());
+    }
+    let settled = settle(store.root(), &Which::All)?;
+    action.done(settled.into_iter().map(|text| format!("settled: {text}")));
+    // What journals were kept for goes with the next checkpoint.
+    open(store)?.close();
+    Ok(())
+}
+
+/// A new, empty log in the place of one that is gone: the next opening finds out what is lost.
+fn forget(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Result<()> {
+    for forgotten in &mut plan.forgotten {
+        if forgotten.folder.exists() {
+            quarantine.take(&forgotten.folder, &forgotten.folder, &forgotten.action.text)?;
+        }
+    }
+    if plan.forgotten.is_empty() {
+        return Ok(());
+    }
+    let backend = store.open(BackendKind::Segment).map_err(refused)?;
+    for forgotten in &mut plan.forgotten {
+        let made = backend.open(forgotten.id, &LogOptions::default());
+        match made.and_then(|_| backend.sync()) {
+            Ok(()) => forgotten.action.done(["its sequences go on where they were".to_owned()]),
+            Err(error) => forgotten.action.failed(&error),
+        }
+    }
+    Ok(())
+}
+
+fn adopt(store: &Store, orphan: &mut Orphan) {
+    let label = &orphan.label;
+    let adopted = match store.adopt(orphan.backend, orphan.id, &label.account, &label.name) {
+        Ok(adopted) => adopted,
+        Err(error) => return orphan.action.failed(&error),
+    };
+    let mut told = vec![format!(
+        "stream {} of account {} has {}, sequences {} to {}",
+        adopted.name,
+        adopted.account,
+        weir_engine::words::count(adopted.messages, "message"),
+        adopted.first,
+        adopted.last
+    )];
+    told.push("its configuration is that of its label, as it was when its log was made, and what the journal has of it".to_owned());
+    told.push(match adopted.consumers.is_empty() {
+        true => "nothing tells of its consumers: make them anew".to_owned(),
+        false => format!(
+            "of its consumers the journal tells of {}; what else there was of them is lost",
+            adopted.consumers.join(", ")
+        ),
+    });
+    told.extend(adopted.changes);
+    orphan.action.stream = Some(adopted.name.to_string());
+    orphan.action.done(told);
+}

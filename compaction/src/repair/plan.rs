@@ -1,0 +1,218 @@
+//! What is to be done about a store, by what opening and checking it finds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use weir_engine::shard::label::LogLabel;
+use weir_engine::stream::settings::BackendKind;
+use weir_engine::{LogId, LogOptions, Seq, words};
+
+use super::Options;
+use super::report::{Action, Doing};
+use crate::error::{Error, Result};
+use crate::image::Looking;
+use crate::verify::{self, Standing, What};
+
+/// Damaged sequences of one stream that are read, so that what is lost of it is noted, at most.
+const READ_MAX: usize = 1_000_000;
+
+/// A log that no stream has.
+pub(super) struct Orphan {
+    pub backend: BackendKind,
+    pub id: LogId,
+    pub label: LogLabel,
+    pub action: Action,
+}
+
+/// A stream whose log is gone.
+pub(super) struct Forgotten {
+    pub id: LogId,
+    pub folder: PathBuf,
+    pub action: Action,
+}
+
+/// All of it.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub orphans: Vec<Orphan>,
+    pub forgotten: Vec<Forgotten>,
+    /// What only somebody can do something about.
+    pub kept: Vec<Action>,
+    /// Sequences that are damaged and of which no server has noted it, by account and stream.
+    pub damaged: BTreeMap<(String, String), BTreeSet<Seq>>,
+    /// Files and folders that are bad, or that change, with the reason.
+    pub bad: Vec<(PathBuf, String)>,
+    /// Whether something is found that is to be settled.
+    pub settle: Option<Action>,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.orphans.is_empty() && self.forgotten.is_empty() && self.settle.is_none()
+    }
+}
+
+/// `found` is what a verification says of the store.
+pub(super) fn make(looking: &mut Looking, found: &verify::Report, options: &Options) -> Result<Plan> {
+    let mut plan = Plan::default();
+    find_orphans(looking, &mut plan)?;
+    find_offline(looking, options, &mut plan)?;
+    find_losses(looking, found, &mut plan);
+    if !plan.orphans.is_empty() {
+        for folder in ["kv", "kv2"] {
+            let path = looking.store.root().join("segment").join(folder);
+            if path.is_dir() {
+                plan.bad.push((path, "the catalogue, which has lost streams".to_owned()));
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
+    let image = &looking.image;
+    let mut best: BTreeMap<LogId, (u64, Orphan)> = BTreeMap::new();
+    // Of those that say whose they are, the image shows that stream, offline; of the others it is told here.
+    let mut all: BTreeSet<(BackendKind, LogId)> = image.orphans().map_err(Error::Unreadable)?.into_iter().collect();
+    for kind in [BackendKind::Segment, BackendKind::RocksDb] {
+        let prefix = format!("orphan-{kind}-");
+        let findings = image.findings();
+        let told = findings.iter().filter_map(|(key, _)| key.strip_prefix(&prefix)?.parse().ok());
+        all.extend(told.map(|id| (kind, id)));
+    }
+    for (kind, id) in all {
+        let backend = image.backend(kind).map_err(Error::Unreadable)?;
+        let existing = LogOptions {
+            existing: true,
+            ..LogOptions::default()
+        };
+        let opened = backend.open(id, &existing).map(|(log, _)| log.reader().extent());
+        let (count, last) = match &opened {
+            Ok(extent) => (extent.count, extent.last),
+            Err(error) => {
+                let text = format!("log {id} of {kind} is kept: no stream has it, and it cannot be opened: {error}");
+                plan.kept.push(Action::new(Doing::Keep, text).of_log(id));
+                continue;
+            }
+        };
+        if last == 0 {
+            // A crash came while it was made: nothing was ever written to it.
+            continue;
+        }
+        let held = format!("log {id} of {kind} with {}, which no stream has", words::count(count, "message"));
+        let label = backend.label(id).ok().flatten();
+        let Some(label) = label.and_then(|label| LogLabel::unpack(&label).ok()) else {
+            let text = format!(
+                "{held}, is kept: it has no label that can be read, so that it is not known whose it is. Put back the catalogue \
+                 (segment/kv and segment/kv2) from a backup of the same time, or move the log away"
+            );
+            plan.kept.push(Action::new(Doing::Keep, text).of_log(id));
+            continue;
+        };
+        let text = format!("{held}, becomes stream {} again, as its label says", label.name);
+        let action = Action::new(Doing::Adopt, text)
+            .of_stream(&label.account, &label.name)
+            .of_log(id);
+        let orphan = Orphan {
+            backend: kind,
+            id,
+            label,
+            action,
+        };
+        match best.get(&id) {
+            // A move to another backend that was under way: one of them is a copy that is not whole.
+            Some((most, _)) if *most >= count => {
+                let text = format!("{held}, is kept: another backend has more of it");
+                plan.kept.push(Action::new(Doing::Keep, text).of_log(id));
+            }
+            _ => {
+                best.insert(id, (count, orphan));
+            }
+        }
+    }
+    plan.orphans.extend(best.into_values().map(|(_, orphan)| orphan));
+    Ok(())
+}
+
+/// Streams that stay offline whatever a repair does.
+fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Result<()> {
+    let entries = looking.image.entries();
+    for name in &options.forget {
+        let is_there = entries.iter().any(|entry| *entry.name == **name && entry.offline.is_some());
+        if !is_there {
+            let offline = entries.iter().filter(|entry| entry.offline.is_some());
+            return Err(Error::NotOffline {
+                wanted: name.clone(),
+                offline: offline.map(|entry| entry.name.to_string()).collect(),
+            });
+        }
+    }
+    for entry in entries {
+        let Some(why) = &entry.offline else { continue };
+        if plan.orphans.iter().any(|orphan| orphan.id == entry.id) {
+            continue;
+        }
+        let (id, name) = (entry.id, &entry.name);
+        let folder = looking.store.root().join("segment/logs").join(id.to_string());
+        if options.forget.iter().any(|wanted| **wanted == **name) && entry.settings.backend == BackendKind::Segment {
+            let text = format!("stream {name} goes on without its messages, at its last sequence. It is offline: {why}");
+            let action = Action::new(Doing::Forget, text).of_stream(&entry.account, name).of_log(id);
+            plan.forgotten.push(Forgotten { id, folder, action });
+            continue;
+        }
+        let help = match folder.exists() || entry.settings.backend != BackendKind::Segment {
+            true => String::new(),
+            false => format!(
+                ". Put {} back; `weir repair --forget {name}` lets the stream go on without its messages",
+                folder.display()
+            ),
+        };
+        let text = format!("stream {name} is offline: {why}{help}");
+        plan.kept
+            .push(Action::new(Doing::Keep, text).of_stream(&entry.account, name).of_log(id));
+    }
+    Ok(())
+}
+
+/// What is lost and not settled, so that the store goes on with the rest.
+fn find_losses(looking: &Looking, report: &verify::Report, plan: &mut Plan) {
+    let open = report.found.iter().filter(|found| found.standing == Standing::Open);
+    let mut texts = Vec::new();
+    for found in open {
+        if !matches!(
+            found.what,
+            What::Message | What::File | What::Catalogue | What::Journal | What::Log
+        ) {
+            continue;
+        }
+        match &found.stream {
+            Some(stream) => texts.push(format!("stream {stream}: {}", found.text)),
+            None => texts.push(found.text.clone()),
+        }
+        if let Some(file) = &found.file
+            && file.is_file()
+        {
+            plan.bad.push((file.clone(), found.text.clone()));
+        }
+        if let (What::Journal, Some(shard)) = (found.what, found.shard) {
+            let journal = LogId(1 + shard as u64).to_string();
+            let folder = looking.store.root().join("segment/logs").join(journal);
+            if folder.is_dir() {
+                plan.bad.push((folder, found.text.clone()));
+            }
+        }
+        if let (What::Message, Some(account), Some(stream)) = (found.what, &found.account, &found.stream) {
+            let seqs = plan.damaged.entry((account.clone(), stream.clone())).or_default();
+            let all = found.lost.iter().flat_map(|(first, last)| *first..=*last);
+            seqs.extend(all.take(READ_MAX.saturating_sub(seqs.len())));
+        }
+    }
+    if !texts.is_empty() {
+        let mut action = Action::new(
+            Doing::Settle,
+            "all that can be read is served, what is lost is noted and settled, and what is damaged is copied",
+        );
+        action.told = texts;
+        plan.settle = Some(action);
+    }
+}

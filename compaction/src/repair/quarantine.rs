@@ -1,0 +1,151 @@
+//! Where what is bad goes: a folder for each repair, with a text that says what lies there, why, and how it is put back.
+//!
+//! ```text
+//! STORE/weir/quarantine/2026-11-27T22-30-00Z/
+//!   REASON.txt
+//!   segment/kv/…        as it lay in STORE/weir
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use weir_backends::root::make_folder;
+use weir_engine::NanoTime;
+use weir_engine::json::format_time;
+
+use crate::error::{Error, Result};
+
+const FOLDER: &str = "quarantine";
+const REASON: &str = "REASON.txt";
+const SECOND: NanoTime = 1_000_000_000;
+/// Repairs within one second that get a folder each.
+const NUMBERED_MAX: u32 = 1000;
+
+/// The folder of one repair; made when the first thing comes into it.
+pub(super) struct Quarantine {
+    root: PathBuf,
+    folder: Option<PathBuf>,
+    now: NanoTime,
+}
+
+impl Quarantine {
+    /// `root` is the store's folder `weir`.
+    pub fn new(root: &Path, now: NanoTime) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            folder: None,
+            now,
+        }
+    }
+
+    /// Where things went; `None` if nothing did.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.folder.clone()
+    }
+
+    /// Copies a file or folder of the store, so that it can be put back; nothing if it is there already, or is not in the store.
+    pub fn copy(&mut self, path: &Path, why: &str) -> Result<()> {
+        let Some(to) = self.place(path)? else {
+            return Ok(());
+        };
+        copy_all(path, &to).map_err(|error| output(&to, error))?;
+        self.note(path, "A copy, made before anything was changed", why)
+    }
+
+    /// Moves a file or folder of the store here.
+    pub fn take(&mut self, path: &Path, as_path: &Path, why: &str) -> Result<()> {
+        let Some(to) = self.place(as_path)? else {
+            return Ok(());
+        };
+        fs::rename(path, &to).map_err(|error| output(path, error))?;
+        for folder in [path.parent(), to.parent()].into_iter().flatten() {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|error| output(folder, error))?;
+        }
+        self.note(as_path, "Moved here", why)
+    }
+
+    /// Where something of the store goes; `None` if it is there, or not of the store.
+    fn place(&mut self, path: &Path) -> Result<Option<PathBuf>> {
+        let Ok(relative) = path.strip_prefix(&self.root) else {
+            return Ok(None);
+        };
+        let relative = relative.to_path_buf();
+        let to = self.make()?.join(relative);
+        if to.exists() {
+            return Ok(None);
+        }
+        if let Some(parent) = to.parent() {
+            make_folder(parent).map_err(|error| output(parent, error))?;
+        }
+        Ok(Some(to))
+    }
+
+    fn make(&mut self) -> Result<PathBuf> {
+        if let Some(folder) = &self.folder {
+            return Ok(folder.clone());
+        }
+        let all = self.root.join(FOLDER);
+        make_folder(&all).map_err(|error| output(&all, error))?;
+        let time = format_time(Some(self.now - self.now.rem_euclid(SECOND))).replace(':', "-");
+        for number in 1..=NUMBERED_MAX {
+            let folder = match number {
+                1 => all.join(&time),
+                number => all.join(format!("{time}-{number}")),
+            };
+            match fs::create_dir(&folder) {
+                Ok(()) => {
+                    self.folder = Some(folder.clone());
+                    return Ok(folder);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(output(&folder, error)),
+            }
+        }
+        Err(output(&all, io::ErrorKind::AlreadyExists.into()))
+    }
+
+    fn note(&mut self, path: &Path, how: &str, why: &str) -> Result<()> {
+        let folder = self.make()?;
+        let reason = folder.join(REASON);
+        let relative = path.strip_prefix(&self.root).unwrap_or(path);
+        let text = format!(
+            "{}\n  {how}: {why}\n  To put it back: stop the server, move {} away, and copy {} to its place.\n\n",
+            relative.display(),
+            path.display(),
+            folder.join(relative).display()
+        );
+        let mut file = File::options().create(true).append(true).open(&reason);
+        file.as_mut()
+            .map_err(|error| io::Error::from(error.kind()))
+            .and_then(|file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .map_err(|error| output(&reason, error))
+    }
+}
+
+fn output(path: &Path, error: io::Error) -> Error {
+    Error::Output {
+        path: path.to_path_buf(),
+        error,
+    }
+}
+
+/// Copies a file, or a folder with all files in it. What is neither is left out.
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    let kind = fs::symlink_metadata(from)?.file_type();
+    if kind.is_file() {
+        fs::copy(from, to)?;
+        return File::open(to)?.sync_all();
+    }
+    if kind.is_dir() {
+        fs::create_dir(to)?;
+        for entry in fs::read_dir(from)? {
+            let name = entry?.file_name();
+            copy_all(&from.join(&name), &to.join(&name))?;
+        }
+        return File::open(to)?.sync_all();
+    }
+    Ok(())
+}

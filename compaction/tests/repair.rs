@@ -1,0 +1,479 @@
+//! A repair makes a store serve all that can be read, and destroys nothing. Each test damages a store by hand, sees what a server
+//! says of it, repairs it, and has the server serve everything but what was hit.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use support::{Fixture, copy_folder, snapshot_of_files};
+use weir_backends::root::StoreDir;
+use weir_compaction::repair::{Doing, Options, Outcome, Report, repair};
+use weir_engine::shard::snapshot::stream_key;
+use weir_engine::stream::settings::BackendKind;
+use weir_engine::stream::{Message, StreamState};
+use weir_engine::{LogId, Store, StoreOptions};
+
+/// Held by each test: a program that another test starts would have the locks of this one's stores for a moment.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn weir(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(args).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), text)
+}
+
+/// A server, as far as storage goes.
+fn start(folder: &Path) -> Store {
+    let store = StoreDir::new(folder);
+    let mut options = StoreOptions::new(Arc::new(|| 1_700_000_100_000_000_000));
+    options.there = store.there();
+    options.read = Some(store.clone().reader());
+    Store::embedded(store.opener(), options).unwrap()
+}
+
+/// What a server says is wrong.
+fn trouble(folder: &Path) -> Option<String> {
+    let store = start(folder);
+    let trouble = store.catalogue().trouble();
+    store.abandon();
+    trouble
+}
+
+fn state(store: &Store, stream: &str) -> StreamState {
+    store.stream("$G", stream).unwrap().state().unwrap()
+}
+
+fn messages(store: &Store, stream: &str) -> Vec<Message> {
+    let stream = store.stream("$G", stream).unwrap();
+    stream.messages(">", 1, usize::MAX, usize::MAX).unwrap()
+}
+
+fn mend(folder: &Path) -> Report {
+    repair(folder, &Options::default(), &mut |_, _, _| {}).unwrap()
+}
+
+/// What a dry run plans; it changes nothing.
+fn plan(folder: &Path) -> Report {
+    let before = snapshot_of_files(folder);
+    let options = Options {
+        dry_run: true,
+        ..Options::default()
+    };
+    let report = repair(folder, &options, &mut |_, _, _| {}).unwrap();
+    assert!(snapshot_of_files(folder) == before, "a dry run changes nothing");
+    assert!(report.actions.iter().all(|action| action.outcome == Outcome::Planned));
+    assert!(report.quarantine.is_none());
+    report
+}
+
+/// There is nothing more to repair.
+fn assert_well(folder: &Path) {
+    let report = plan(folder);
+    assert!(report.actions.is_empty() && !report.is_damaged(), "{report:#?}");
+    assert_eq!(trouble(folder), None);
+}
+
+fn reason(report: &Report) -> String {
+    fs::read_to_string(report.quarantine.as_ref().unwrap().join("REASON.txt")).unwrap()
+}
+
+/// The catalogue loses its entries of these streams, in both copies.
+fn lose_entries(folder: &Path, logs: &[LogId]) {
+    let root = StoreDir::new(folder).open(BackendKind::Segment).unwrap();
+    let gone: Vec<_> = logs.iter().map(|log| (stream_key(*log), None)).collect();
+    root.kv().put_all(&gone).unwrap();
+    root.sync().unwrap();
+}
+
+fn filled(folder: &Path, backend: &'static str) -> Fixture {
+    let mut fixture = Fixture::new(folder, backend);
+    fixture.work();
+    fixture.note();
+    fixture.close();
+    fixture
+}
+
+fn log_folder(folder: &Path, log: LogId) -> PathBuf {
+    folder.join("weir/segment/logs").join(log.to_string())
+}
+
+fn flip(path: &Path, needle: &[u8]) {
+    let mut raw = fs::read(path).unwrap();
+    let at = raw.windows(needle.len()).position(|bytes| bytes == needle).unwrap();
+    raw[at] ^= 1;
+    fs::write(path, raw).unwrap();
+}
+
+fn a_lost_stream_comes_back(backend: &'static str) {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), backend);
+    let before = {
+        let store = start(folder.path());
+        let before = messages(&store, "ORDERS");
+        store.close();
+        before
+    };
+    assert_well(folder.path());
+    lose_entries(folder.path(), &[fixture.log("ORDERS"), fixture.log("JOBS")]);
+    let told = trouble(folder.path()).unwrap();
+    assert!(told.contains("stream ORDERS of account $G is offline"), "{told}");
+    let planned = plan(folder.path());
+    let doings: Vec<_> = planned.actions.iter().map(|action| action.doing).collect();
+    assert_eq!(doings, [Doing::Adopt, Doing::Adopt], "{planned:#?}");
+    assert!(planned.is_damaged());
+
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    let orders = &report.actions[0];
+    assert_eq!((orders.stream.as_deref(), orders.outcome), (Some("ORDERS"), Outcome::Done));
+    let told = orders.told.join("\n");
+    assert!(told.contains("nothing tells of its consumers"), "{told}");
+    let reason = reason(&report);
+    assert!(reason.contains("segment/kv\n") && reason.contains("To put it back: "), "{reason}");
+
+    let store = start(folder.path());
+    assert_eq!(state(&store, "ORDERS"), fixture.state("ORDERS"));
+    assert_eq!(messages(&store, "ORDERS"), before);
+    assert_eq!(state(&store, "JOBS").messages, fixture.state("JOBS").messages);
+    let orders = store.stream("$G", "ORDERS").unwrap();
+    let last = fixture.state("ORDERS").last_seq;
+    assert_eq!(orders.publish("orders.a", "", b"more").unwrap().seq, last + 1);
+    assert_eq!(state(&store, "PURGED"), fixture.state("PURGED"));
+    store.close();
+    assert_well(folder.path());
+}
+
+#[test]
+fn a_stream_that_the_catalogue_has_lost_comes_back_on_segment() {
+    a_lost_stream_comes_back("segment");
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_stream_that_the_catalogue_has_lost_comes_back_on_rocksdb() {
+    a_lost_stream_comes_back("rocksdb");
+}
+
+/// After a kill the journal has messages that the log has not, and consumers that no label tells of.
+#[test]
+fn what_the_journal_has_of_a_lost_stream_comes_back_too() {
+    let _alone = alone();
+    let live = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(live.path(), "segment");
+    fixture.work();
+    fixture.reopen();
+    fixture.work_more();
+    fixture.note();
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(live.path(), folder.path());
+    fixture.close();
+    lose_entries(folder.path(), &[fixture.log("ORDERS")]);
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    let store = start(folder.path());
+    assert_eq!(state(&store, "ORDERS"), fixture.state("ORDERS"));
+    let names = store.stream("$G", "ORDERS").unwrap().read(|stream| {
+        Ok(stream
+            .consumer_names()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>())
+    });
+    assert_eq!(names.unwrap(), ["late"]);
+    store.close();
+    assert_well(folder.path());
+}
+
+#[test]
+fn a_lost_stream_whose_name_is_taken_gets_another() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    let log = fixture.log("ORDERS");
+    let before = {
+        let store = start(folder.path());
+        let before = messages(&store, "ORDERS");
+        store.close();
+        before
+    };
+    // Somebody made the stream anew while its log was elsewhere.
+    lose_entries(folder.path(), &[log]);
+    let (there, away) = (log_folder(folder.path(), log), folder.path().join("away"));
+    fs::rename(&there, &away).unwrap();
+    {
+        let store = start(folder.path());
+        let config = store.catalogue().get("$G", "JOBS").unwrap().config.clone();
+        let config = weir_engine::stream::StreamConfig {
+            name: "ORDERS".to_owned(),
+            subjects: vec!["orders.>".to_owned()],
+            ..config
+        };
+        let stream = store.create_stream("$G", config, &Default::default()).unwrap();
+        stream.publish("orders.a", "", b"new").unwrap();
+        store.close();
+    }
+    fs::rename(&away, &there).unwrap();
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    let name = format!("ORDERS-recovered-{log}");
+    assert_eq!(report.actions[0].stream.as_deref(), Some(&*name));
+    for _ in 0..2 {
+        let store = start(folder.path());
+        assert_eq!(messages(&store, &name), before);
+        assert_eq!(&messages(&store, "ORDERS")[0].payload[..], b"new");
+        let entry = store.catalogue().get("$G", &name).unwrap();
+        assert_eq!(entry.config.subjects, [name.clone()]);
+        store.close();
+    }
+    assert_well(folder.path());
+}
+
+#[test]
+fn a_log_that_does_not_say_whose_it_is_stays_and_is_named() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    let log = fixture.log("ORDERS");
+    lose_entries(folder.path(), &[log]);
+    flip(&log_folder(folder.path(), log).join("label"), b"ORDERS");
+    let (code, text) = weir(&["repair", folder.path().to_str().unwrap()]);
+    assert!(code == Some(2) && text.contains(&format!("log {log} of segment")), "{text}");
+    assert!(text.contains("no label that can be read"), "{text}");
+    assert!(log_folder(folder.path(), log).is_dir());
+}
+
+/// Limits that were wider when the messages came must not take them away.
+#[test]
+fn a_stream_that_comes_back_loses_no_message_to_the_limits_of_its_label() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = filled(folder.path(), "segment");
+    let id = {
+        let store = start(folder.path());
+        let config = store.catalogue().get("$G", "ORDERS").unwrap().config.clone();
+        let small = weir_engine::stream::StreamConfig {
+            name: "SMALL".to_owned(),
+            subjects: vec!["small".to_owned()],
+            max_msgs: 5,
+            max_msgs_per_subject: 3,
+            max_age: 1_000_000_000,
+            ..config
+        };
+        let stream = store.create_stream("$G", small, &Default::default()).unwrap();
+        let id = store.catalogue().get("$G", "SMALL").unwrap().id;
+        stream
+            .call(|shard, id| {
+                let mut config = shard.stream(id)?.config().clone();
+                config.max_msgs = -1;
+                config.max_msgs_per_subject = -1;
+                config.max_age = 0;
+                let settings = weir_engine::stream::settings::Settings::of(&config, &Default::default()).unwrap();
+                shard.update_stream(id, config, settings)
+            })
+            .unwrap();
+        for _ in 0..10 {
+            stream.publish("small", "", b"x").unwrap();
+        }
+        store.close();
+        id
+    };
+    fixture.reopen();
+    fixture.close();
+    lose_entries(folder.path(), &[id]);
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    let told = report.actions[0].told.join("\n");
+    assert!(told.contains("max_msgs (5), max_msgs_per_subject (3), max_age (1 s)"), "{told}");
+    let store = start(folder.path());
+    assert_eq!(messages(&store, "SMALL").len(), 10);
+    store.close();
+}
+
+#[test]
+fn a_hole_in_a_journal_is_settled_and_the_rest_applied() {
+    let _alone = alone();
+    let live = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(live.path(), "segment");
+    fixture.work();
+    fixture.note();
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(live.path(), folder.path());
+    fixture.close();
+    let journals = (1..=2).map(|journal| log_folder(folder.path(), LogId(journal)));
+    let files = journals.flat_map(|journal| fs::read_dir(journal).unwrap());
+    let file = files
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            let raw = fs::read(path).unwrap();
+            raw.windows(16).any(|bytes| bytes == fixture.a_live_subject())
+        })
+        .unwrap();
+    flip(&file, fixture.a_live_subject());
+    let told = trouble(folder.path()).unwrap();
+    assert!(told.contains("has lost its record"), "{told}");
+    let copy = fs::read(&file).unwrap();
+    let planned = plan(folder.path());
+    assert_eq!(planned.actions[0].doing, Doing::Settle, "{planned:#?}");
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    let quarantine = report.quarantine.clone().unwrap();
+    let relative = file.strip_prefix(folder.path().join("weir")).unwrap();
+    assert!(fs::read(quarantine.join(relative)).unwrap() == copy, "the journal as it was");
+    let store = start(folder.path());
+    assert_eq!(state(&store, "ORDERS").messages, fixture.state("ORDERS").messages);
+    assert_eq!(state(&store, "JOBS"), fixture.state("JOBS"));
+    store.close();
+    assert_well(folder.path());
+}
+
+#[test]
+fn damaged_messages_are_noted_and_settled_and_the_others_served() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    let log = log_folder(folder.path(), fixture.log("ORDERS"));
+    let files = fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path());
+    let file = files
+        .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+        .find(|path| {
+            let raw = fs::read(path).unwrap();
+            raw.windows(4).any(|bytes| bytes == b"rare")
+        })
+        .unwrap();
+    flip(&file, b"rare");
+    let store = start(folder.path());
+    assert!(store.stream("$G", "ORDERS").unwrap().message(61).is_err());
+    store.abandon();
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    assert!(report.actions[0].told.join("\n").contains("lost message 61"), "{report:#?}");
+    let store = start(folder.path());
+    let orders = fixture.state("ORDERS");
+    assert_eq!(messages(&store, "ORDERS").len() as u64, orders.messages - 1);
+    store.close();
+    assert_well(folder.path());
+}
+
+#[test]
+fn a_stream_whose_log_is_gone_goes_on_empty_if_it_is_named() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    let path = folder.path().to_str().unwrap();
+    fs::remove_dir_all(log_folder(folder.path(), fixture.log("ORDERS"))).unwrap();
+    assert!(trouble(folder.path()).unwrap().contains("ORDERS"));
+    let (code, text) = weir(&["repair", path]);
+    assert!(code == Some(2) && text.contains("back; `weir repair --forget ORDERS`"), "{text}");
+    assert!(trouble(folder.path()).is_some(), "nothing is forgotten by itself");
+    let (code, text) = weir(&["repair", path, "--forget", "JOBS"]);
+    assert!(code == Some(1) && text.contains("JOBS"), "{text}");
+    let (code, text) = weir(&["repair", path, "--forget", "ORDERS"]);
+    assert_eq!(code, Some(0), "{text}");
+    let store = start(folder.path());
+    let orders = state(&store, "ORDERS");
+    assert_eq!((orders.messages, orders.last_seq), (0, fixture.state("ORDERS").last_seq));
+    let stream = store.stream("$G", "ORDERS").unwrap();
+    assert_eq!(stream.publish("orders.a", "", b"x").unwrap().seq, orders.last_seq + 1);
+    store.close();
+    assert_well(folder.path());
+}
+
+#[test]
+fn a_store_that_a_server_has_open_is_refused() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), "segment");
+    let store = start(folder.path());
+    let (code, text) = weir(&["repair", folder.path().to_str().unwrap()]);
+    assert!(code == Some(1) && text.contains("stop the server first"), "{text}");
+    store.close();
+}
+
+#[cfg(feature = "rocksdb")]
+mod rocksdb {
+    use super::*;
+
+    fn files(folder: &Path, is_one: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+        let all = fs::read_dir(folder.join("weir/rocksdb")).unwrap();
+        let all = all.map(|entry| entry.unwrap().path());
+        all.filter(|path| is_one(&path.file_name().unwrap().to_string_lossy()))
+            .collect()
+    }
+
+    #[test]
+    fn a_rocksdb_whose_files_are_not_named_any_more_is_put_together_anew() {
+        let _alone = alone();
+        let damages: [fn(&Path); 3] = [
+            |folder| fs::remove_file(folder.join("weir/rocksdb/CURRENT")).unwrap(),
+            |folder| {
+                let path = files(folder, |name| name.starts_with("MANIFEST")).remove(0);
+                let mut raw = fs::read(&path).unwrap();
+                raw[20] ^= 1;
+                fs::write(path, raw).unwrap();
+            },
+            |folder| fs::remove_file(files(folder, |name| name.starts_with("MANIFEST")).remove(0)).unwrap(),
+        ];
+        for damage in damages {
+            let folder = tempfile::tempdir().unwrap();
+            let fixture = filled(folder.path(), "rocksdb");
+            damage(folder.path());
+            let told = trouble(folder.path()).unwrap();
+            assert!(told.contains("is offline") && told.contains("weir repair"), "{told}");
+            assert_eq!(plan(folder.path()).actions[0].doing, Doing::Rocksdb);
+            let damaged = snapshot_of_files(&folder.path().join("weir/rocksdb"));
+            let report = mend(folder.path());
+            assert!(!report.is_damaged(), "{report:#?}");
+            let kept = snapshot_of_files(&report.quarantine.as_ref().unwrap().join("rocksdb"));
+            assert!(kept.into_values().eq(damaged.into_values()), "it is kept as it was");
+            assert!(reason(&report).contains("rocksdb\n"));
+            let store = start(folder.path());
+            for name in ["ORDERS", "JOBS", "PURGED"] {
+                assert_eq!(state(&store, name), fixture.state(name));
+            }
+            store.close();
+            assert_well(folder.path());
+        }
+    }
+
+    #[test]
+    fn a_rocksdb_with_a_damaged_block_loses_what_is_in_it_and_compacts_again() {
+        let _alone = alone();
+        let folder = tempfile::tempdir().unwrap();
+        let mut fixture = filled(folder.path(), "rocksdb");
+        fixture.reopen();
+        fixture.close();
+        let tables = files(folder.path(), |name| name.ends_with(".sst"));
+        let table = tables
+            .into_iter()
+            .find(|path| {
+                let raw = fs::read(path).unwrap();
+                raw.windows(40).any(|bytes| bytes == [b'x'; 40])
+            })
+            .unwrap();
+        flip(&table, &[b'x'; 40]);
+        let mark = folder.path().join("weir/rocksdb/DAMAGED");
+        fs::write(&mark, "block checksum mismatch in a table\n").unwrap();
+        let told = trouble(folder.path()).unwrap();
+        assert!(told.contains("RocksDB compacts nothing") && told.contains("weir repair"), "{told}");
+        let report = mend(folder.path());
+        let orders = fixture.state("ORDERS");
+        assert!(!mark.exists());
+        let store = start(folder.path());
+        let there = messages(&store, "ORDERS").len() as u64;
+        assert!(there < orders.messages, "{there}");
+        assert_eq!(state(&store, "JOBS"), fixture.state("JOBS"));
+        assert_eq!(store.catalogue().trouble(), None, "{report:#?}");
+        store.close();
+        assert_well(folder.path());
+    }
+}
