@@ -132,7 +132,10 @@ pub enum Error {
         why: String,
     },
     /// A stream that is to go on without its messages has them.
-    #[error("stream {wanted:?} is not offline, and keeps its messages; offline are {}", list(offline))]
+    #[error(
+        "stream {wanted:?} is not offline, and keeps its messages; offline are {}",
+        list(offline)
+    )]
     NotOffline {
         /// The name asked for.
         wanted: String,

@@ -135,11 +135,17 @@ fn a_lost_stream_comes_back(backend: &'static str) {
     let report = mend(folder.path());
     assert!(!report.is_damaged(), "{report:#?}");
     let orders = &report.actions[0];
-    assert_eq!((orders.stream.as_deref(), orders.outcome), (Some("ORDERS"), Outcome::Done));
+    assert_eq!(
+        (orders.stream.as_deref(), orders.outcome),
+        (Some("ORDERS"), Outcome::Done)
+    );
     let told = orders.told.join("\n");
     assert!(told.contains("nothing tells of its consumers"), "{told}");
     let reason = reason(&report);
-    assert!(reason.contains("segment/kv\n") && reason.contains("To put it back: "), "{reason}");
+    assert!(
+        reason.contains("segment/kv\n") && reason.contains("To put it back: "),
+        "{reason}"
+    );
 
     let store = start(folder.path());
     assert_eq!(state(&store, "ORDERS"), fixture.state("ORDERS"));
@@ -232,7 +238,7 @@ fn a_lost_stream_whose_name_is_taken_gets_another() {
         assert_eq!(messages(&store, &name), before);
         assert_eq!(&messages(&store, "ORDERS")[0].payload[..], b"new");
         let entry = store.catalogue().get("$G", &name).unwrap();
-        assert_eq!(entry.config.subjects, [name.clone()]);
+        assert_eq!(entry.config.subjects, std::slice::from_ref(&name));
         store.close();
     }
     assert_well(folder.path());
@@ -247,7 +253,10 @@ fn a_log_that_does_not_say_whose_it_is_stays_and_is_named() {
     lose_entries(folder.path(), &[log]);
     flip(&log_folder(folder.path(), log).join("label"), b"ORDERS");
     let (code, text) = weir(&["repair", folder.path().to_str().unwrap()]);
-    assert!(code == Some(2) && text.contains(&format!("log {log} of segment")), "{text}");
+    assert!(
+        code == Some(2) && text.contains(&format!("log {log} of segment")),
+        "{text}"
+    );
     assert!(text.contains("no label that can be read"), "{text}");
     assert!(log_folder(folder.path(), log).is_dir());
 }
@@ -293,7 +302,10 @@ fn a_stream_that_comes_back_loses_no_message_to_the_limits_of_its_label() {
     let report = mend(folder.path());
     assert!(!report.is_damaged(), "{report:#?}");
     let told = report.actions[0].told.join("\n");
-    assert!(told.contains("max_msgs (5), max_msgs_per_subject (3), max_age (1 s)"), "{told}");
+    assert!(
+        told.contains("max_msgs (5), max_msgs_per_subject (3), max_age (1 s)"),
+        "{told}"
+    );
     let store = start(folder.path());
     assert_eq!(messages(&store, "SMALL").len(), 10);
     store.close();
@@ -328,7 +340,10 @@ fn a_hole_in_a_journal_is_settled_and_the_rest_applied() {
     assert!(!report.is_damaged(), "{report:#?}");
     let quarantine = report.quarantine.clone().unwrap();
     let relative = file.strip_prefix(folder.path().join("weir")).unwrap();
-    assert!(fs::read(quarantine.join(relative)).unwrap() == copy, "the journal as it was");
+    assert!(
+        fs::read(quarantine.join(relative)).unwrap() == copy,
+        "the journal as it was"
+    );
     let store = start(folder.path());
     assert_eq!(state(&store, "ORDERS").messages, fixture.state("ORDERS").messages);
     assert_eq!(state(&store, "JOBS"), fixture.state("JOBS"));
@@ -356,7 +371,10 @@ fn damaged_messages_are_noted_and_settled_and_the_others_served() {
     store.abandon();
     let report = mend(folder.path());
     assert!(!report.is_damaged(), "{report:#?}");
-    assert!(report.actions[0].told.join("\n").contains("lost message 61"), "{report:#?}");
+    assert!(
+        report.actions[0].told.join("\n").contains("lost message 61"),
+        "{report:#?}"
+    );
     let store = start(folder.path());
     let orders = fixture.state("ORDERS");
     assert_eq!(messages(&store, "ORDERS").len() as u64, orders.messages - 1);
@@ -373,7 +391,10 @@ fn a_stream_whose_log_is_gone_goes_on_empty_if_it_is_named() {
     fs::remove_dir_all(log_folder(folder.path(), fixture.log("ORDERS"))).unwrap();
     assert!(trouble(folder.path()).unwrap().contains("ORDERS"));
     let (code, text) = weir(&["repair", path]);
-    assert!(code == Some(2) && text.contains("back; `weir repair --forget ORDERS`"), "{text}");
+    assert!(
+        code == Some(2) && text.contains("back; `weir repair --forget ORDERS`"),
+        "{text}"
+    );
     assert!(trouble(folder.path()).is_some(), "nothing is forgotten by itself");
     let (code, text) = weir(&["repair", path, "--forget", "JOBS"]);
     assert!(code == Some(1) && text.contains("JOBS"), "{text}");
@@ -381,7 +402,10 @@ fn a_stream_whose_log_is_gone_goes_on_empty_if_it_is_named() {
     assert_eq!(code, Some(0), "{text}");
     let store = start(folder.path());
     let orders = state(&store, "ORDERS");
-    assert_eq!((orders.messages, orders.last_seq), (0, fixture.state("ORDERS").last_seq));
+    assert_eq!(
+        (orders.messages, orders.last_seq),
+        (0, fixture.state("ORDERS").last_seq)
+    );
     let stream = store.stream("$G", "ORDERS").unwrap();
     assert_eq!(stream.publish("orders.a", "", b"x").unwrap().seq, orders.last_seq + 1);
     store.close();
@@ -464,7 +488,10 @@ mod rocksdb {
         let mark = folder.path().join("weir/rocksdb/DAMAGED");
         fs::write(&mark, "block checksum mismatch in a table\n").unwrap();
         let told = trouble(folder.path()).unwrap();
-        assert!(told.contains("RocksDB compacts nothing") && told.contains("weir repair"), "{told}");
+        assert!(
+            told.contains("RocksDB compacts nothing") && told.contains("weir repair"),
+            "{told}"
+        );
         let report = mend(folder.path());
         let orders = fixture.state("ORDERS");
         assert!(!mark.exists());

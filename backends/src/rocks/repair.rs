@@ -86,7 +86,9 @@ pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment) -> Result<Mended> {
     }
     store.sync()?;
     drop(store);
-    std::fs::File::open(beside).and_then(|folder| folder.sync_all()).map_err(making)?;
+    std::fs::File::open(beside)
+        .and_then(|folder| folder.sync_all())
+        .map_err(making)?;
     Ok(mended)
 }
 
@@ -130,7 +132,12 @@ fn copy_readable(folder: &Path, beside: &Path, mended: &mut Mended) -> Result<()
     let mut logs = Vec::new();
     from.each_named(keys::PREFIX_LOG, &mut |id, value| {
         let key = keys::named(keys::PREFIX_LOG, id);
-        let unreadable = || Error::damaged(format!("rocksdb: the catalogue's entry of log {} fails its checksum", LogId(id)));
+        let unreadable = || {
+            Error::damaged(format!(
+                "rocksdb: the catalogue's entry of log {} fails its checksum",
+                LogId(id)
+            ))
+        };
         logs.push((LogId(id), Meta::decode(&key, value).ok_or_else(unreadable)?));
         Ok(())
     })?;

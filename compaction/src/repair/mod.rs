@@ -23,7 +23,7 @@ pub use report::{Action, Doing, Outcome, Report};
 use crate::error::{Error, Result};
 use crate::image::{Looking, now};
 use crate::import::open_still;
-use crate::settle::{Which, settle};
+use crate::settle::{Which, settle_with};
 use crate::verify::{self, Progress, verify};
 use plan::{Orphan, Plan};
 use quarantine::Quarantine;
@@ -54,6 +54,10 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
 
     let before = verify(&root, &verify::Options::default(), None, progress)?;
     let mut plan = plan::make(&mut Looking::at(&root, None)?, &before, options)?;
+    if actions.iter().any(|action| action.outcome == Outcome::Planned) {
+        // What else is to be done on RocksDB is known only when it opens.
+        plan.kept.clear();
+    }
     let mut report = Report {
         path: root.clone(),
         dry_run: options.dry_run,
@@ -158,7 +162,7 @@ fn settle_all(store: &StoreDir, plan: &mut Plan) -> Result<()> {
         action.failed(&"nothing is settled while logs are there that may be those of lost streams");
         return Ok(());
     }
-    let settled = settle(store.root(), &Which::All)?;
+    let settled = settle_with(store.root(), &Which::All, true)?;
     action.done(settled.into_iter().map(|text| format!("settled: {text}")));
     // What journals were kept for goes with the next checkpoint.
     open(store)?.close();
@@ -179,7 +183,9 @@ fn forget(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Res
     for forgotten in &mut plan.forgotten {
         let made = backend.open(forgotten.id, &LogOptions::default());
         match made.and_then(|_| backend.sync()) {
-            Ok(()) => forgotten.action.done(["its sequences go on where they were".to_owned()]),
+            Ok(()) => forgotten
+                .action
+                .done(["its sequences go on where they were".to_owned()]),
             Err(error) => forgotten.action.failed(&error),
         }
     }
@@ -200,7 +206,10 @@ fn adopt(store: &Store, orphan: &mut Orphan) {
         adopted.first,
         adopted.last
     )];
-    told.push("its configuration is that of its label, as it was when its log was made, and what the journal has of it".to_owned());
+    told.push(
+        "its configuration is that of its label, as it was when its log was made, and what the journal has of it"
+            .to_owned(),
+    );
     told.push(match adopted.consumers.is_empty() {
         true => "nothing tells of its consumers: make them anew".to_owned(),
         false => format!(

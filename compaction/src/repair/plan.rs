@@ -62,7 +62,8 @@ pub(super) fn make(looking: &mut Looking, found: &verify::Report, options: &Opti
         for folder in ["kv", "kv2"] {
             let path = looking.store.root().join("segment").join(folder);
             if path.is_dir() {
-                plan.bad.push((path, "the catalogue, which has lost streams".to_owned()));
+                plan.bad
+                    .push((path, "the catalogue, which has lost streams".to_owned()));
             }
         }
     }
@@ -77,7 +78,9 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
     for kind in [BackendKind::Segment, BackendKind::RocksDb] {
         let prefix = format!("orphan-{kind}-");
         let findings = image.findings();
-        let told = findings.iter().filter_map(|(key, _)| key.strip_prefix(&prefix)?.parse().ok());
+        let told = findings
+            .iter()
+            .filter_map(|(key, _)| key.strip_prefix(&prefix)?.parse().ok());
         all.extend(told.map(|id| (kind, id)));
     }
     for (kind, id) in all {
@@ -99,7 +102,10 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
             // A crash came while it was made: nothing was ever written to it.
             continue;
         }
-        let held = format!("log {id} of {kind} with {}, which no stream has", words::count(count, "message"));
+        let held = format!(
+            "log {id} of {kind} with {}, which no stream has",
+            words::count(count, "message")
+        );
         let label = backend.label(id).ok().flatten();
         let Some(label) = label.and_then(|label| LogLabel::unpack(&label).ok()) else {
             let text = format!(
@@ -138,7 +144,9 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
 fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Result<()> {
     let entries = looking.image.entries();
     for name in &options.forget {
-        let is_there = entries.iter().any(|entry| *entry.name == **name && entry.offline.is_some());
+        let is_there = entries
+            .iter()
+            .any(|entry| *entry.name == **name && entry.offline.is_some());
         if !is_there {
             let offline = entries.iter().filter(|entry| entry.offline.is_some());
             return Err(Error::NotOffline {
@@ -155,8 +163,11 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
         let (id, name) = (entry.id, &entry.name);
         let folder = looking.store.root().join("segment/logs").join(id.to_string());
         if options.forget.iter().any(|wanted| **wanted == **name) && entry.settings.backend == BackendKind::Segment {
-            let text = format!("stream {name} goes on without its messages, at its last sequence. It is offline: {why}");
-            let action = Action::new(Doing::Forget, text).of_stream(&entry.account, name).of_log(id);
+            let text =
+                format!("stream {name} goes on without its messages, at its last sequence. It is offline: {why}");
+            let action = Action::new(Doing::Forget, text)
+                .of_stream(&entry.account, name)
+                .of_log(id);
             plan.forgotten.push(Forgotten { id, folder, action });
             continue;
         }
@@ -168,8 +179,11 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
             ),
         };
         let text = format!("stream {name} is offline: {why}{help}");
-        plan.kept
-            .push(Action::new(Doing::Keep, text).of_stream(&entry.account, name).of_log(id));
+        plan.kept.push(
+            Action::new(Doing::Keep, text)
+                .of_stream(&entry.account, name)
+                .of_log(id),
+        );
     }
     Ok(())
 }

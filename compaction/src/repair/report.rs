@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::verify::{Found, Standing};
 use crate::verify;
+use crate::verify::{Found, Standing};
 
 /// What came of a repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -40,7 +40,11 @@ pub(super) fn act(store: &StoreDir, ailment: &Ailment, action: &mut Action, quar
     let beside = store.root().join(BESIDE);
     let mended = match beside.exists() {
         // It may also be the one that was there before, of a repair that was cut short behind the exchange.
-        true => quarantine.take(&beside, &beside, "an earlier repair was cut short, and had this in its hands"),
+        true => quarantine.take(
+            &beside,
+            &beside,
+            "an earlier repair was cut short, and had this in its hands",
+        ),
         false => Ok(()),
     }
     .and_then(|()| mend(&folder, &beside, ailment).map_err(Error::Unreadable));
@@ -62,7 +66,10 @@ pub(super) fn act(store: &StoreDir, ailment: &Ailment, action: &mut Action, quar
         error,
     })?;
     quarantine.take(&beside, &folder, &action.text)?;
-    let mut told = vec![format!("it opens, with {}", words::count(mended.logs.len() as u64, "log"))];
+    let mut told = vec![format!(
+        "it opens, with {}",
+        words::count(mended.logs.len() as u64, "log")
+    )];
     if !mended.left_out.is_empty() {
         told.push(format!(
             "left out, for they cannot be read: {}",

@@ -6,6 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::backend::{Direction, Want};
 use crate::error::{Error, Result};
 use crate::shard::InTurn;
 use crate::shard::command::Command;
@@ -14,6 +15,7 @@ use crate::shard::offline::contained;
 use crate::shard::recover::{self, each_portion, load_stream, note_lost};
 use crate::shard::snapshot::StreamSnapshot;
 use crate::store::Catalogue;
+use crate::stream::message::headers_len_of;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::stream::{Retention, Stream, StreamConfig};
 use crate::types::{LogId, NanoTime, SECOND, Seq};
@@ -96,6 +98,7 @@ impl InTurn<'_, '_> {
         let now = self.turn.now;
         let mut stream = contained(|| load_stream(&env, snapshot.clone(), now, true))?;
         self.replay_into(&mut stream, id, now)?;
+        find_origins(&mut stream)?;
         stream.messages.ledger = recover::saved_ledger(&env, id)?;
         note_lost(&mut stream, now);
         let config = fit(&mut stream, &env.catalogue, now, &mut changes)?;
@@ -194,10 +197,12 @@ fn fit(stream: &mut Stream, catalogue: &Catalogue, now: NanoTime, changes: &mut 
     let of_subject = config.max_msgs_per_subject;
     if of_subject > 0 {
         let mut most = 0;
-        messages.index.last_of_each(&[bytes::Bytes::from_static(b">")], &mut |_, info| {
-            most = most.max(info.count);
-            ControlFlow::Continue(())
-        })?;
+        messages
+            .index
+            .last_of_each(&[bytes::Bytes::from_static(b">")], &mut |_, info| {
+                most = most.max(info.count);
+                ControlFlow::Continue(())
+            })?;
         if is_beyond(of_subject, most) {
             lifted.push(format!("max_msgs_per_subject ({of_subject})"));
             config.max_msgs_per_subject = -1;
@@ -215,13 +220,18 @@ fn fit(stream: &mut Stream, catalogue: &Catalogue, now: NanoTime, changes: &mut 
         changes.push("its retention was interest, and is limits: not all of its consumers are known".to_owned());
         config.retention = Retention::Limits;
     }
-    if !config.sources.is_empty() {
-        let named: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        changes.push(format!(
-            "it does not copy from {} any more: how far it had come is not known",
-            named.join(", ")
-        ));
-        config.sources.clear();
-    }
     Ok(config)
+}
+
+/// A stream with sources goes on behind what it has of them, as its messages say.
+fn find_origins(stream: &mut Stream) -> Result<()> {
+    if stream.config().sources.is_empty() {
+        return Ok(());
+    }
+    let reader = stream.messages.reader().clone();
+    reader.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
+        let block = headers_len_of(entry.head).and_then(|len| entry.body.get(..len));
+        stream.replay_origin(block.unwrap_or_default());
+        ControlFlow::Continue(())
+    })
 }

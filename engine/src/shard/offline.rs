@@ -429,8 +429,8 @@ impl Shard {
 fn remedy(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Damaged => Some(
-            "put back what is missing or damaged, or delete the stream (`weir inspect`, with the server stopped, shows what \
-             is there)",
+            "put back what is missing or damaged, or delete the stream (with the server stopped, `weir inspect` shows what is \
+             there, `weir repair --dry-run` what can be done)",
         ),
         Kind::Rejected | Kind::Invalid => Some("trying again will not help: delete the stream"),
         // Its message says how the backend comes into the program.
