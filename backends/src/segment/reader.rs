@@ -25,8 +25,9 @@ fn scan_batch(next: Seq, low: Seq, high: Seq, direction: Direction) -> usize {
     more.saturating_add(1).min(SCAN_BATCH as u64) as usize
 }
 
-/// Bytes of the average record up to which going through all heads comes by about every page.
-const DENSE: u64 = 8 << 10;
+/// Bytes of the average record up to which going through all heads comes by about every page, or has it read: the kernel reads so much
+/// around each page that it is asked for.
+const DENSE: u64 = 128 << 10;
 
 /// Segments that the kernel is told of before a scan comes to them.
 const AHEAD: usize = 4;
