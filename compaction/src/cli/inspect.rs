@@ -63,7 +63,11 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     }
     if let Some(file) = &args.segment {
         let pieces = frames(file, args.limit)?;
-        return list(&pieces, PieceReport::to_line, args.json);
+        let listed = list(&pieces, PieceReport::to_line, args.json)?;
+        return Ok(match pieces.iter().all(|piece| piece.good) {
+            true => listed,
+            false => ExitCode::from(DAMAGED),
+        });
     }
     let options = Options {
         stream: args.stream.clone(),
