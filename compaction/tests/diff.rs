@@ -30,9 +30,11 @@ fn differs(backend: &'static str) {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::new(folder.path(), backend);
     fixture.work();
-    fixture.reopen();
+    // RocksDB puts its tables together after an opening: a copy that is made meanwhile is none of any moment.
+    fixture.close();
     let before = tempfile::tempdir().unwrap();
     copy_folder(folder.path(), before.path());
+    fixture.reopen();
     fixture.work_more();
     // What is in the journal alone is compared as well.
     let killed = tempfile::tempdir().unwrap();
