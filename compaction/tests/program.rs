@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::Command;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "completions",
     "convert",
     "diff",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 10] = [
     "import",
     "inspect",
     "man",
+    "repair",
     "settle",
     "verify",
 ];
@@ -41,6 +42,8 @@ fn every_command_has_a_page_of_the_manual_that_tells_its_exit_codes() {
     let pages = folder.path().join("man1");
     assert_eq!(weir(&["man", pages.to_str().unwrap()]).0, Some(0));
     assert!(pages.join("weir.1").is_file());
+    // And itself, and `help`.
+    assert!(fs::read_dir(&pages).unwrap().count() <= COMMANDS.len() + 2);
     for command in COMMANDS {
         let page = fs::read_to_string(pages.join(format!("weir-{command}.1"))).unwrap();
         let is_told = page.contains("Exit code");
