@@ -11,6 +11,7 @@ use crate::reject;
 use crate::shard::turn::Turn;
 use crate::stream::Stream;
 use crate::stream::removal::Removal;
+use crate::stream::search::filters_of;
 use crate::types::{NanoTime, SEQ_LIMIT, Seq};
 
 /// Messages to keep up to which they are looked for one by one, from the end.
@@ -40,14 +41,6 @@ impl Purged {
 
     pub(super) fn add(&self, gone: u64) {
         self.0.fetch_add(gone, Ordering::AcqRel);
-    }
-}
-
-/// All subjects if there is none.
-fn filters_of(filter: &[u8]) -> Vec<Bytes> {
-    match filter {
-        b"" => Vec::new(),
-        filter => vec![Bytes::copy_from_slice(filter)],
     }
 }
 

@@ -42,8 +42,8 @@ impl Count {
     }
 }
 
-/// All subjects if there is none.
-fn filters_of(filter: &[u8]) -> Vec<Bytes> {
+/// All subjects if there is none, or it is `>`.
+pub(super) fn filters_of(filter: &[u8]) -> Vec<Bytes> {
     match filter {
         b"" | b">" => Vec::new(),
         filter => vec![Bytes::copy_from_slice(filter)],

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::error::Result;
 use crate::index::{Cursor, SubjectInfo, SubjectPlace};
 use crate::stream::ledger::Ledger;
-use crate::stream::search::{Found, Search};
+use crate::stream::search::{Found, Search, filters_of};
 use crate::stream::{Message, Stream};
 use crate::types::{NanoTime, Seq};
 
@@ -225,10 +225,7 @@ impl Stream {
         from: &SubjectPlace,
         mut looks: usize,
     ) -> Result<(SubjectCounts, Option<SubjectPlace>)> {
-        let filters = match filter {
-            b"" | b">" => Vec::new(),
-            filter => vec![Bytes::copy_from_slice(filter)],
-        };
+        let filters = filters_of(filter);
         let mut page = Vec::new();
         let index = &mut self.messages.index;
         let next = index.some_of_each(&filters, from, &mut looks, &mut |subject, info| {
