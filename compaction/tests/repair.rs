@@ -382,6 +382,101 @@ fn damaged_messages_are_noted_and_settled_and_the_others_served() {
     assert_well(folder.path());
 }
 
+/// A closed store whose files are small, and those of ORDERS.
+fn of_many_files(folder: &Path) -> (Fixture, Vec<PathBuf>) {
+    let mut fixture = Fixture::with_segments(folder, "segment", 1 << 12);
+    fixture.work();
+    fixture.note();
+    fixture.close();
+    let files = fs::read_dir(log_folder(folder, fixture.log("ORDERS"))).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 2, "{files:?}");
+    (fixture, files)
+}
+
+/// After each of these a server serves what is left, and nothing is wrong that is not settled.
+#[test]
+fn whatever_befalls_the_files_of_a_log_the_stream_goes_on_without_what_is_bad() {
+    let _alone = alone();
+    let damages: [(&str, fn(&[PathBuf])); 5] = [
+        ("a file is gone", |files| fs::remove_file(&files[1]).unwrap()),
+        ("the last file is gone", |files| {
+            fs::remove_file(&files[files.len() - 1]).unwrap()
+        }),
+        ("a file is cut", |files| {
+            let file = fs::File::options().write(true).open(&files[1]).unwrap();
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        }),
+        ("a footer is damaged", |files| {
+            let mut raw = fs::read(&files[0]).unwrap();
+            let trailer = raw.len() - 112;
+            raw[trailer + 20] ^= 1;
+            fs::write(&files[0], raw).unwrap();
+        }),
+        ("a file is zeros", |files| {
+            let len = fs::metadata(&files[1]).unwrap().len() as usize;
+            fs::write(&files[1], vec![0; len]).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        let folder = tempfile::tempdir().unwrap();
+        let (fixture, files) = of_many_files(folder.path());
+        damage(&files);
+        let there = {
+            let store = start(folder.path());
+            let there = messages(&store, "ORDERS");
+            store.abandon();
+            there
+        };
+        assert!(plan(folder.path()).is_damaged(), "{what}");
+        let report = mend(folder.path());
+        assert!(!report.is_damaged(), "{what}: {report:#?}");
+        let store = start(folder.path());
+        assert_eq!(messages(&store, "ORDERS"), there, "{what}");
+        assert_eq!(
+            state(&store, "ORDERS").last_seq,
+            fixture.state("ORDERS").last_seq,
+            "{what}"
+        );
+        assert_eq!(state(&store, "JOBS"), fixture.state("JOBS"), "{what}");
+        store
+            .stream("$G", "ORDERS")
+            .unwrap()
+            .publish("orders.a", "", b"more")
+            .unwrap();
+        store.close();
+        assert_well(folder.path());
+    }
+}
+
+#[test]
+fn a_catalogue_that_is_damaged_in_both_copies_costs_no_stream() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    for copy in ["kv", "kv2"] {
+        let files = fs::read_dir(folder.path().join("weir/segment").join(copy)).unwrap();
+        flip(&files.map(|entry| entry.unwrap().path()).next().unwrap(), b"\"ORDERS\"");
+    }
+    assert!(
+        trouble(folder.path())
+            .unwrap()
+            .contains("part of the catalogue is lost")
+    );
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    let store = start(folder.path());
+    for name in ["ORDERS", "JOBS", "PURGED"] {
+        assert_eq!(state(&store, name).messages, fixture.state(name).messages, "{name}");
+    }
+    store.close();
+    assert_well(folder.path());
+}
+
 #[test]
 fn a_stream_whose_log_is_gone_goes_on_empty_if_it_is_named() {
     let _alone = alone();

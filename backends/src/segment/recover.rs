@@ -133,10 +133,9 @@ pub fn recover(
     let last_there = number;
     if number < mark && kept == sources.len() {
         let writes = words::numbered("write", &[(number + 1, mark)]);
-        let dir = dir.display();
-        report
-            .damage
-            .push(format!("{dir}: the end of the log is missing: {writes}"));
+        // As it is told once the next file follows.
+        let last = sources.last().map_or(dir, |last| &last.path).display();
+        report.damage.push(format!("{last}: its end is missing: {writes}"));
         report.revived = Some(format!("its end is missing: {writes}"));
         // Numbers are not used twice.
         number = mark;

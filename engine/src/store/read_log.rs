@@ -10,6 +10,7 @@ use crate::types::{Entry, Extent, Seq};
 /// A log that is only read. To its stream it is one that has no room just now: what the journal has beyond it stays in memory.
 pub(crate) struct ReadLog {
     reader: Arc<dyn LogReader>,
+    last_change: u64,
     why: Arc<str>,
 }
 
@@ -24,19 +25,27 @@ impl ReadLog {
         existing: bool,
         why: &Arc<str>,
     ) -> Result<(Box<dyn Log>, Recovery)> {
-        let (reader, recovery) = match opened {
-            Ok((log, recovery)) => (log.reader(), recovery),
+        let (reader, last_change, recovery) = match opened {
+            Ok((log, recovery)) => (log.reader(), log.last_change(), recovery),
             Err(_) if !existing => return Ok((Self::of_nothing(why), Recovery::default())),
             Err(error) => return Err(error),
         };
         let why = why.clone();
-        Ok((Box::new(Self { reader, why }), recovery))
+        let log = Self {
+            reader,
+            last_change,
+            why,
+        };
+        Ok((Box::new(log), recovery))
     }
 
     /// With no records.
     pub fn of_nothing(why: &Arc<str>) -> Box<dyn Log> {
-        let (reader, why) = (Arc::new(NoRecords), why.clone());
-        Box::new(Self { reader, why })
+        Box::new(Self {
+            reader: Arc::new(NoRecords),
+            last_change: 0,
+            why: why.clone(),
+        })
     }
 
     fn refuse<T>(&self) -> Result<T> {
@@ -63,6 +72,11 @@ impl Log for ReadLog {
 
     fn reader(&self) -> Arc<dyn LogReader> {
         self.reader.clone()
+    }
+
+    /// What is found of the log is told by this number, whoever finds it.
+    fn last_change(&self) -> u64 {
+        self.last_change
     }
 }
 
