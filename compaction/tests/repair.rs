@@ -398,11 +398,14 @@ fn of_many_files(folder: &Path) -> (Fixture, Vec<PathBuf>) {
     (fixture, files)
 }
 
+/// What is done to the files of a log.
+type Damage = fn(&[PathBuf]);
+
 /// After each of these a server serves what is left, and nothing is wrong that is not settled.
 #[test]
 fn whatever_befalls_the_files_of_a_log_the_stream_goes_on_without_what_is_bad() {
     let _alone = alone();
-    let damages: [(&str, fn(&[PathBuf])); 5] = [
+    let damages: [(&str, Damage); 5] = [
         ("a file is gone", |files| fs::remove_file(&files[1]).unwrap()),
         ("the last file is gone", |files| {
             fs::remove_file(&files[files.len() - 1]).unwrap()
@@ -448,6 +451,81 @@ fn whatever_befalls_the_files_of_a_log_the_stream_goes_on_without_what_is_bad() 
             .unwrap()
             .publish("orders.a", "", b"more")
             .unwrap();
+        store.close();
+        assert_well(folder.path());
+    }
+}
+
+#[test]
+fn files_that_have_each_others_names_are_put_back() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (fixture, files) = of_many_files(folder.path());
+    let whole = snapshot_of_files(&log_folder(folder.path(), fixture.log("ORDERS")));
+    let away = folder.path().join("away");
+    fs::rename(&files[0], &away).unwrap();
+    fs::rename(&files[1], &files[0]).unwrap();
+    fs::rename(&away, &files[1]).unwrap();
+    let told = trouble(folder.path()).unwrap();
+    assert!(told.contains("not what its name says"), "{told}");
+    let planned = plan(folder.path());
+    let doings: Vec<_> = planned.actions.iter().map(|action| action.doing).collect();
+    assert_eq!(doings, [Doing::Place, Doing::Place], "{planned:#?}");
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    assert!(snapshot_of_files(&log_folder(folder.path(), fixture.log("ORDERS"))) == whole);
+    let store = start(folder.path());
+    assert_eq!(state(&store, "ORDERS"), fixture.state("ORDERS"));
+    store.close();
+    assert_well(folder.path());
+}
+
+/// A file of a stream's log lies over the journal's, or something else in the place of its folder.
+#[test]
+fn a_journal_that_cannot_be_opened_costs_what_nothing_else_has() {
+    let _alone = alone();
+    let live = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(live.path(), "segment");
+    fixture.work();
+    fixture.reopen();
+    fixture.work_more();
+    fixture.note();
+    let killed = tempfile::tempdir().unwrap();
+    copy_folder(live.path(), killed.path());
+    fixture.close();
+    for doing in [Doing::Place, Doing::Journal] {
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(killed.path(), folder.path());
+        let is_segment = |path: &PathBuf| path.extension().is_some_and(|end| end == "seg");
+        let files = |log: LogId| {
+            let files = fs::read_dir(log_folder(folder.path(), log)).unwrap();
+            files.map(|entry| entry.unwrap().path()).filter(is_segment)
+        };
+        let journal = LogId(1);
+        if doing == Doing::Place {
+            let stream = files(fixture.log("ORDERS")).next().unwrap();
+            for path in files(journal) {
+                fs::copy(&stream, path).unwrap();
+            }
+        } else {
+            fs::remove_dir_all(log_folder(folder.path(), journal)).unwrap();
+            fs::write(log_folder(folder.path(), journal), "no folder").unwrap();
+        }
+        let told = trouble(folder.path()).unwrap();
+        assert!(told.contains("storage thread 0 cannot be opened"), "{told}");
+        assert_eq!(plan(folder.path()).actions[0].doing, doing);
+        let report = mend(folder.path());
+        assert!(!report.is_damaged(), "{report:#?}");
+        assert!(reason(&report).contains("0000000000000001"), "{}", reason(&report));
+        let store = start(folder.path());
+        assert_eq!(store.catalogue().offline(), 0);
+        for name in ["ORDERS", "JOBS", "PURGED"] {
+            let last = state(&store, name).last_seq;
+            let subjects = &store.catalogue().get("$G", name).unwrap().config.subjects;
+            let subject = subjects[0].replace(['>', '*'], "x");
+            let stream = store.stream("$G", name).unwrap();
+            assert_eq!(stream.publish(&subject, "", b"more").unwrap().seq, last + 1);
+        }
         store.close();
         assert_well(folder.path());
     }

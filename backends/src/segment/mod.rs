@@ -15,6 +15,7 @@ mod format;
 mod handle;
 mod kv;
 mod label;
+pub mod misplaced;
 mod reader;
 mod recover;
 mod rows;

@@ -4,6 +4,8 @@
 //! opened as a server opens it, which applies what the journals have and notes what is lost; logs that no stream has become
 //! streams again, and what was noted is settled, for that is what the repair was asked for. At the end it is verified once more.
 
+mod files;
+mod journals;
 mod plan;
 mod quarantine;
 mod report;
@@ -28,6 +30,9 @@ use crate::verify::{self, Progress, verify};
 use plan::{Orphan, Plan};
 use quarantine::Quarantine;
 
+/// Starts, at most, after which what is found is settled: the second may find what the first made of it.
+const SETTLE_MAX: usize = 3;
+
 /// How to repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -50,12 +55,17 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
     let root = store.root().to_path_buf();
     let mut quarantine = Quarantine::new(&root, now());
     let mut actions = Vec::new();
-    mend_rocksdb(&store, options, &mut quarantine, &mut actions)?;
+    {
+        let _alone = store.hold_alone().map_err(refused)?;
+        files::put_back(&store, options.dry_run, &mut quarantine, &mut actions)?;
+        mend_rocksdb(&store, options, &mut quarantine, &mut actions)?;
+    }
+    journals::give_up(&store, options.dry_run, &mut quarantine, &mut actions)?;
 
     let before = verify(&root, &verify::Options::default(), None, progress)?;
     let mut plan = plan::make(&mut Looking::at(&root, None)?, &before, options)?;
     if actions.iter().any(|action| action.outcome == Outcome::Planned) {
-        // What else is to be done on RocksDB is known only when it opens.
+        // What else is to be done is known only then.
         plan.kept.clear();
     }
     let mut report = Report {
@@ -95,7 +105,6 @@ fn mend_rocksdb(
     quarantine: &mut Quarantine,
     actions: &mut Vec<Action>,
 ) -> Result<()> {
-    let _alone = store.hold_alone().map_err(refused)?;
     if let Some((ailment, mut action)) = rocks::plan(store)? {
         if !options.dry_run {
             rocks::act(store, &ailment, &mut action, quarantine)?;
@@ -106,9 +115,9 @@ fn mend_rocksdb(
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn mend_rocksdb(store: &StoreDir, _: &Options, _: &mut Quarantine, _: &mut Vec<Action>) -> Result<()> {
-    // A server or a tool that has it open is told now, before anything is looked at.
-    store.hold_alone().map(drop).map_err(refused)
+fn mend_rocksdb(_: &StoreDir, _: &Options, _: &mut Quarantine, _: &mut Vec<Action>) -> Result<()> {
+    // Its streams are offline for want of it, and told as such.
+    Ok(())
 }
 
 fn refused(error: weir_engine::Error) -> Error {
@@ -162,10 +171,19 @@ fn settle_all(store: &StoreDir, plan: &mut Plan) -> Result<()> {
         action.failed(&"nothing is settled while logs are there that may be those of lost streams");
         return Ok(());
     }
-    let settled = settle_with(store.root(), &Which::All, true)?;
-    action.done(settled.into_iter().map(|text| format!("settled: {text}")));
-    // What journals were kept for goes with the next checkpoint.
-    open(store)?.close();
+    action.done([]);
+    for _ in 0..SETTLE_MAX {
+        let settled = settle_with(store.root(), &Which::All, true)?;
+        if settled.is_empty() {
+            break;
+        }
+        action
+            .told
+            .extend(settled.into_iter().map(|text| format!("settled: {text}")));
+        // What journals were kept for goes with the next checkpoint; and a journal that was missing is one that ends too early
+        // from the next start on.
+        open(store)?.close();
+    }
     Ok(())
 }
 

@@ -50,6 +50,10 @@ pub struct Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Doing {
+    /// A file goes back to the place that its beginning tells.
+    Place,
+    /// A journal that cannot be opened is moved away.
+    Journal,
     /// RocksDB's files are put together anew.
     Rocksdb,
     /// A log that no stream has becomes a stream again.
