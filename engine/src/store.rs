@@ -197,9 +197,7 @@ impl Store {
         let now = (env.clock)();
         let count = shard_count(&env, wished)?;
         take_findings(&env, now)?;
-        let mut opened = (0..count)
-            .map(|number| Shard::open_or_suspend(number, &env, now))
-            .collect::<Result<Vec<_>>>()?;
+        let mut opened = open_shards(count, &env, now)?;
         catalogue.skip_hidden_ids();
         if !opened.iter().any(Shard::is_suspended) {
             forget_settled(&env)?;
@@ -313,6 +311,22 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Opens the shards, side by side: each reads the logs of its streams.
+fn open_shards(count: usize, env: &Arc<Environment>, now: NanoTime) -> Result<Vec<Shard>> {
+    let open = |number| Shard::open_or_suspend(number, env, now);
+    if count == 1 || env.errands.are_stepped() {
+        return (0..count).map(open).collect();
+    }
+    std::thread::scope(|scope| {
+        let begun: Vec<_> = (0..count).map(|number| scope.spawn(move || open(number))).collect();
+        let opened = begun.into_iter().map(|thread| {
+            let panicked = || Err(Error::closed("opening a shard panicked"));
+            thread.join().unwrap_or_else(|_| panicked())
+        });
+        opened.collect()
+    })
 }
 
 /// The shard, of so many, that a stream of that name belongs to.

@@ -7,6 +7,7 @@ mod advisory;
 pub mod api;
 mod attach;
 mod capacity;
+pub mod opening;
 mod outlet;
 mod overload;
 mod services;
@@ -132,14 +133,17 @@ impl JetStream {
         let shards = options.shards.unwrap_or_else(default_shards);
         if store_dir.join("jetstream").is_dir() {
             tracing::warn!(
-                "{} holds a store of nats-server, which is left alone: Weir's own is beside it",
-                store_dir.join("jetstream").display()
+                "{} holds a store of nats-server, which is left alone: Weir's own is beside it (`weir import {store} --from-nats {store}`, \
+                 with both servers stopped, brings its streams over)",
+                store_dir.join("jetstream").display(),
+                store = store_dir.display()
             );
         }
         let accounts = server.accounts();
         let outlets = outlet::Outlets::new(accounts.clone(), options.domain.clone(), server.handle.clone());
         let opener = StoreDir::new(&store_dir).opener();
         let made = outlets.clone();
+        let opening = server.opening.clone();
         let (configured, folder, backend) = (options.clone(), store_dir.clone(), defaults.backend);
         let opened = tokio::task::spawn_blocking(move || -> weir_engine::Result<_> {
             // A default that no stream could have.
@@ -156,6 +160,7 @@ impl JetStream {
                 monotonic: Some(Arc::new(move || nanos(started.elapsed()))),
                 there: StoreDir::new(&folder).there(),
                 read: Some(StoreDir::new(&folder).reader()),
+                progress: Some(Arc::new(move |stream, done, of| opening.read(stream, done, of))),
                 ..StoreOptions::new(Arc::new(now))
             };
             let store = Store::open(opener, options, |_| Box::new(made.outlet()))?;
@@ -163,6 +168,7 @@ impl JetStream {
         })
         .await
         .map_err(|error| weir_engine::Error::closed(format!("opening the store: {error}")))?;
+        server.opening.done();
         let (store, capacity) = opened?;
         let jetstream = Arc::new(Self {
             capacity,

@@ -117,7 +117,11 @@ fn check(server: &Server, asked: &Asked<'_>) -> Option<Fault> {
         return Some(bad("\"stream\" must not be empty when checking consumer health"));
     }
     if server.is_leaving() || server.client_address().is_none() {
-        let error = Detail::new("CONNECTION", NOT_READY);
+        let error = match server.opening.text() {
+            Some(opening) => format!("{NOT_READY}; {opening}"),
+            None => NOT_READY.to_owned(),
+        };
+        let error = Detail::new("CONNECTION", error);
         return Some(Fault {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             word: "error",

@@ -34,6 +34,7 @@ use crate::account::{self, Account};
 use crate::client::Client;
 use crate::error::Result;
 use crate::jetstream::JetStream;
+use crate::jetstream::opening::Opening;
 
 /// A running server. Made by [`Server::start`], ended by [`Server::shutdown`].
 pub struct Server {
@@ -55,6 +56,8 @@ pub struct Server {
     pub handle: Handle,
     /// JetStream, if it is on and has started.
     pub jetstream: OnceLock<Arc<JetStream>>,
+    /// How far the opening of its store is.
+    pub opening: Arc<Opening>,
     accounts: RwLock<HashMap<Box<str>, Arc<Account>>>,
     began: Instant,
     clients: clients::Clients,
@@ -98,6 +101,7 @@ impl Server {
             system,
             handle: Handle::current(),
             jetstream: OnceLock::new(),
+            opening: Arc::default(),
             began: Instant::now(),
             clients: clients::Clients::default(),
             connections_max,

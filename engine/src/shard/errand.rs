@@ -59,6 +59,11 @@ impl Errands {
         }
     }
 
+    /// Whether nothing runs beside the shards but what somebody steps.
+    pub fn are_stepped(&self) -> bool {
+        self.stepped.is_some()
+    }
+
     /// How many wait for a step; none where each has a thread.
     #[cfg(feature = "conformance")]
     pub fn waiting(&self) -> usize {

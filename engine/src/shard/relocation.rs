@@ -89,11 +89,20 @@ pub(super) struct Relocations {
     watchers: Watchers,
 }
 
+/// What the shard and the thread that copies tell each other.
+#[derive(Default)]
+struct Signs {
+    /// The thread is to stop.
+    stop: AtomicBool,
+    /// It has come to its end: waiting for it takes no time.
+    over: AtomicBool,
+}
+
 /// A move under way.
 struct Running {
     id: LogId,
     to: Settings,
-    stop: Arc<AtomicBool>,
+    signs: Arc<Signs>,
     errand: Option<Errand<Result<Box<Copy>>>>,
     /// The copy, once it has all but the newest messages.
     copy: Option<Box<Copy>>,
@@ -141,7 +150,7 @@ impl Relocations {
     /// Stops the one that is under way, if there is one; its copy is removed by the next start, or when it is begun anew.
     pub fn stop(&mut self) -> Option<(LogId, Settings)> {
         let mut running = self.running.take()?;
-        running.stop.store(true, Ordering::Relaxed);
+        running.signs.stop.store(true, Ordering::Relaxed);
         if let Some(errand) = running.errand.take() {
             drop(errand.wait());
         }
@@ -179,7 +188,7 @@ struct Copy {
     who: Option<Identity>,
     source: Arc<dyn LogReader>,
     gone: Arc<Mutex<Gone>>,
-    stop: Arc<AtomicBool>,
+    signs: Arc<Signs>,
     target: Option<Messages>,
     /// The next sequence to copy.
     next: Seq,
@@ -189,7 +198,7 @@ struct Copy {
 impl Copy {
     /// Does the next piece; answers whether it has all but the newest records.
     fn step(&mut self) -> Result<bool> {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.signs.stop.load(Ordering::Relaxed) {
             return Err(Error::closed("the move was stopped"));
         }
         if let Some(who) = self.who.take() {
@@ -337,7 +346,7 @@ impl Shard {
         let messages = &mut stream.messages;
         let gone = Arc::new(Mutex::new(Gone::default()));
         messages.copying = Some(gone.clone());
-        let stop = Arc::new(AtomicBool::new(false));
+        let signs = Arc::new(Signs::default());
         let copy = Box::new(Copy {
             env: self.env.clone(),
             discards: self.env.discards(),
@@ -353,7 +362,7 @@ impl Shard {
             }),
             source: messages.reader().clone(),
             gone,
-            stop: stop.clone(),
+            signs: signs.clone(),
             target: None,
             next: 0,
             watchers: self.relocations.watchers.clone(),
@@ -362,7 +371,7 @@ impl Shard {
             account = %messages.account, stream = %messages.name,
             "its messages go over from {} to {}", messages.settings.backend, to.backend
         );
-        self.run_beside(id, to, stop, copy, now, handle);
+        self.run_beside(id, to, signs, copy, now, handle);
     }
 
     /// Lets a copy go on beside the shard; a move that cannot have a thread has failed.
@@ -370,7 +379,7 @@ impl Shard {
         &mut self,
         id: LogId,
         to: Settings,
-        stop: Arc<AtomicBool>,
+        signs: Arc<Signs>,
         copy: Box<Copy>,
         now: NanoTime,
         handle: &ShardHandle,
@@ -380,7 +389,7 @@ impl Shard {
                 self.relocations.running = Some(Running {
                     id,
                     to,
-                    stop,
+                    signs,
                     errand: Some(errand),
                     copy: None,
                 });
@@ -391,6 +400,8 @@ impl Shard {
 
     fn copy_beside(&self, copy: Box<Copy>, handle: &ShardHandle) -> Result<Errand<Result<Box<Copy>>>> {
         let handle = handle.clone();
+        let signs = copy.signs.clone();
+        signs.over.store(false, Ordering::Relaxed);
         let mut copy = Some(copy);
         let work = move || {
             let step = contained(|| match &mut copy {
@@ -406,6 +417,7 @@ impl Shard {
                     Err(error)
                 }
             };
+            signs.over.store(true, Ordering::Release);
             // A shard that is gone needs no telling.
             let _ = handle.send(vec![Input::Relocated]);
             Some(result)
@@ -419,7 +431,9 @@ impl Shard {
 
     /// The copy has all but the newest messages, or failed.
     pub(super) fn relocated(&mut self, now: NanoTime) {
-        let Some(running) = &mut self.relocations.running else {
+        // One that was stopped has told as well, and another may be under way.
+        let is_over = |running: &&mut Running| running.signs.over.load(Ordering::Acquire);
+        let Some(running) = self.relocations.running.as_mut().filter(is_over) else {
             return;
         };
         let Some(errand) = running.errand.take() else { return };
@@ -438,7 +452,9 @@ impl Shard {
 
     /// Copies what is left, and has the stream go on with the copy. The turn was committed.
     fn end_relocation(&mut self, running: Running, now: NanoTime, handle: &ShardHandle) {
-        let Running { id, to, stop, copy, .. } = running;
+        let Running {
+            id, to, signs, copy, ..
+        } = running;
         let Some(mut copy) = copy else { return };
         let Some(stream) = self.streams.get_mut(&id) else {
             self.relocations.watchers.lock().remove(&id);
@@ -452,7 +468,7 @@ impl Shard {
             return;
         }
         if !copy.is_near() {
-            self.run_beside(id, to, stop, copy, now, handle);
+            self.run_beside(id, to, signs, copy, now, handle);
             return;
         }
         let ended = contained(|| finish(&mut copy, stream, self.env.discards(), now));
