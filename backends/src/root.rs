@@ -146,6 +146,22 @@ impl StoreDir {
         }
     }
 
+    /// Gives back what is left of logs that were removed, and in RocksDB all that is deleted; no store may be open here.
+    ///
+    /// # Errors
+    /// If another process has it open, its files cannot be read or written, or this program was built without a backend that
+    /// has files here.
+    pub fn give_back(&self) -> Result<()> {
+        for kind in self.there() {
+            match (kind, self.folder(kind)) {
+                (BackendKind::Segment, Some(folder)) => SegmentBackend::unlink_removed(&folder)?,
+                (BackendKind::RocksDb, Some(folder)) => compact_rocksdb(&folder)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps servers out while the store is looked at. Any number of holds may exist at a time.
     ///
     /// # Errors
@@ -274,6 +290,18 @@ fn open_rocksdb(folder: &Path, read_only: bool) -> Result<Arc<dyn Backend>> {
         true => RocksBackend::open_read_only(folder, &options)?,
         false => RocksBackend::open(folder, &options)?,
     }))
+}
+
+#[cfg(feature = "rocksdb")]
+fn compact_rocksdb(folder: &Path) -> Result<()> {
+    use crate::rocks::{RocksBackend, RocksOptions};
+
+    RocksBackend::open(folder, &RocksOptions::default())?.compact()
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn compact_rocksdb(folder: &Path) -> Result<()> {
+    Err(without_rocksdb(folder))
 }
 
 #[cfg(not(feature = "rocksdb"))]

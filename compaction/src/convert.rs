@@ -171,6 +171,10 @@ pub fn convert(path: &Path, options: &Options, progress: Option<OpeningProgress>
             converted.why = Some(why);
         }
     }
+    if report.streams.iter().any(|stream| stream.outcome == Outcome::Moved) {
+        // If it cannot be had now, the next start unlinks what is left, and RocksDB gives back by and by.
+        let _ = dir.give_back();
+    }
     report.disk_after = disk_bytes(&dir);
     Ok(report)
 }

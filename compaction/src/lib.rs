@@ -40,6 +40,7 @@
 //! the others open the store as a server would.
 
 mod chosen;
+pub mod compact;
 pub mod convert;
 pub mod diff;
 pub mod dump;

@@ -21,6 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Compact(cli::compact::CompactArgs),
     Completions(cli::completions::CompletionsArgs),
     Convert(cli::convert::ConvertArgs),
     Diff(cli::diff::DiffArgs),
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
+        Command::Compact(args) => cli::compact::run(args),
         Command::Completions(args) => cli::completions::run(&args, Cli::command()),
         Command::Convert(args) => cli::convert::run(args),
         Command::Diff(args) => cli::diff::run(args),

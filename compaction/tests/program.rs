@@ -5,7 +5,8 @@
 use std::fs;
 use std::process::Command;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
+    "compact",
     "completions",
     "convert",
     "diff",

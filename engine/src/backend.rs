@@ -26,6 +26,17 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// Its name, as users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
 /// What the creator of a log chooses for it. The same options are given each time the log is opened; a backend reads
 /// what was written under other options. [`LogOptions::synced`] alone differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,6 +262,16 @@ pub trait Log: Send {
 
     /// Reclaims space, reading or writing about `budget` bytes at most; answers whether more remains to be done.
     fn maintain(&mut self, budget: u64) -> Result<bool>;
+
+    /// Gives back all that it can of what is removed, however little that is, and has new records compressed like this from now
+    /// on, those that are there as well; `None` leaves all as it is compressed. `progress` is told how many bytes are done, and of
+    /// how many, about. What is damaged stays where it is: that is an error of kind [`Damaged`](crate::Kind::Damaged) once all else is
+    /// done. Whatever breaks it off leaves each record as it was or as it is to be.
+    fn compact(&mut self, compression: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let _ = (compression, progress);
+        while self.maintain(u64::MAX)? {}
+        Ok(())
+    }
 
     /// A reader that stays valid, whatever is written, for as long as it is held.
     fn reader(&self) -> Arc<dyn LogReader>;

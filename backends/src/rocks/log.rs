@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
-use weir_engine::{Error, Extent, Kind, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq};
+use weir_engine::{
+    Compression, Error, Extent, Kind, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq,
+};
 
 use super::keys::{self, Head, Meta};
 use super::reader::{RocksReader, walk};
@@ -16,6 +18,11 @@ use crate::rules;
 
 /// Records to erase are looked up one by one where so many sequences or more lie between two of them.
 const SPARSE: u64 = 8;
+
+/// Records whose bodies move to another family at a time.
+const MOVED_RECORDS: usize = 1024;
+/// Bytes of such records, give or take one.
+const MOVED_BYTES: u64 = 1 << 20;
 
 /// Known damage is remembered for so many sequences of a log at most.
 const DAMAGE_MAX: usize = 10_000;
@@ -355,6 +362,55 @@ impl RocksLog {
         shared.delete_range(out, self.state.place, low, high.saturating_add(1), meta.families)
     }
 
+    /// Moves the bodies of other families to the one that takes new bodies, some at a time. Those that are damaged stay.
+    fn move_bodies(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let state = Arc::clone(&self.state);
+        let reader = RocksReader { state: state.clone() };
+        let before = state.now.read().meta;
+        let (mut next, mut done) = (before.first, 0);
+        while next <= before.last {
+            let mut found: Vec<(Seq, u8)> = Vec::new();
+            let (family, mut bytes, from) = (self.family, 0, next);
+            next = before.last.saturating_add(1);
+            walk(&state, from, before.last, &mut |seq, head| {
+                done += head.bytes();
+                if head.body_len > 0 && head.family != family && head.family != keys::NO_FAMILY {
+                    bytes += head.bytes();
+                    found.push((seq, head.family));
+                }
+                let is_more = found.len() < MOVED_RECORDS && bytes < MOVED_BYTES;
+                if !is_more {
+                    next = seq + 1;
+                }
+                is_more
+            })?;
+            let mut out = WriteBatch::default();
+            let mut meta = state.now.read().meta;
+            for (seq, old) in found {
+                let entry = match reader.get(seq) {
+                    Ok(Some(entry)) => entry,
+                    Ok(None) => continue,
+                    Err(error) if error.kind == Kind::Damaged => continue,
+                    Err(error) => return Err(error),
+                };
+                let record = Record {
+                    seq,
+                    time: entry.time,
+                    head: &entry.head,
+                    body: &entry.body,
+                };
+                let Meta { count, bytes, .. } = meta;
+                self.put(&mut out, &record, &mut meta)?;
+                // It was there before.
+                (meta.count, meta.bytes) = (count, bytes);
+                out.delete_cf(state.shared.bodies(old)?, keys::record(state.place, seq));
+            }
+            self.commit(out, meta, 0)?;
+            progress(done.min(before.bytes), before.bytes);
+        }
+        Ok(())
+    }
+
     /// Writes the batch with what the log then holds, and lets readers see it.
     fn commit(&mut self, mut out: WriteBatch, mut meta: Meta, written: u64) -> Result<()> {
         if meta.count == 0 {
@@ -494,6 +550,20 @@ impl Log for RocksLog {
         }
         self.to_scrub = (end < high).then(|| (end + 1, high));
         Ok(self.to_scrub.is_some())
+    }
+
+    /// Bodies that are compressed otherwise move to the family that is compressed like this; then the log's range is rewritten.
+    fn compact(&mut self, compression: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        self.state.shared.check_compacts()?;
+        if let Some(compression) = compression {
+            self.family = keys::family(compression);
+            self.move_bodies(progress)?;
+        }
+        self.sync()?;
+        let families = self.state.now.read().meta.families;
+        self.state.shared.compact_range(families, Some(self.state.place))?;
+        // What went wrong meanwhile is told by the next write.
+        self.sync()
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

@@ -63,6 +63,18 @@ impl RocksBackend {
         Ok(Self { shared })
     }
 
+    /// Compacts everything: what is deleted goes from the files.
+    ///
+    /// # Errors
+    /// If it cannot be read or written, or something is damaged, so that nothing is compacted.
+    pub fn compact(&self) -> Result<()> {
+        self.shared.check_compacts()?;
+        self.shared.sync()?;
+        self.shared.compact_range(0xff, None)?;
+        // What went wrong meanwhile is told by the next write.
+        self.shared.sync()
+    }
+
     /// Tells what label a log has, and gives one to a log that has none.
     fn take_label(&self, id: LogId, options: &LogOptions, recovery: &mut Recovery) -> Result<()> {
         match self.label(id) {

@@ -6,7 +6,8 @@ use std::sync::{OnceLock, Weak};
 
 use parking_lot::Mutex;
 use rocksdb::{
-    ColumnFamily, DB, DBRawIterator, ErrorKind, FlushOptions, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBRawIterator, ErrorKind, FlushOptions, ReadOptions,
+    Snapshot, WriteBatch, WriteOptions,
 };
 use weir_engine::{Error, Kind, KvWrite, LogId, Result, Seq};
 
@@ -271,6 +272,36 @@ impl Shared {
             .flush_cfs_opt(&all, &options)
             .map_err(|error| self.poison(self.not_written("flushing", &error)))?;
         self.note_manifest();
+        Ok(())
+    }
+
+    /// Refuses where nothing is compacted.
+    pub fn check_compacts(&self) -> Result<()> {
+        match &self.impaired {
+            None => self.check_writable(),
+            Some(why) => Err(Error::damaged(format!("nothing is compacted: {why}"))),
+        }
+    }
+
+    /// Rewrites the files that have records of a log, or everything: heads, the bodies of these families, and without a log the
+    /// rest, too.
+    pub fn compact_range(&self, families: u8, place: Option<u64>) -> Result<()> {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let mut all = vec![self.heads()?];
+        for family in self.bodies_of(families) {
+            all.push(self.bodies(family)?);
+        }
+        if place.is_none() {
+            all.push(self.kv()?);
+            all.push(self.cf(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)?);
+        }
+        let low = place.map(|place| keys::record(place, 0));
+        let high = place.map(|place| keys::record(place, Seq::MAX));
+        for family in all {
+            self.db.compact_range_cf_opt(family, low, high, &options);
+        }
         Ok(())
     }
 

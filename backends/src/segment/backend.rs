@@ -16,7 +16,7 @@ use super::label;
 use super::recover::recover;
 use super::state::{Doing, Shared, State};
 use super::sync::Syncer;
-use super::worker::Worker;
+use super::worker::{Worker, remove_all};
 use super::writer::SegmentLog;
 use crate::regular;
 
@@ -89,6 +89,21 @@ impl SegmentBackend {
     #[cfg(any(test, feature = "testing"))]
     pub fn step_background(&self) -> bool {
         self.core.worker.step()
+    }
+
+    /// Unlinks the files of logs that were removed before a process ended, which the next opening does in the background.
+    ///
+    /// # Errors
+    /// If another process has the store open, or the files cannot be listed or unlinked.
+    pub fn unlink_removed(dir: &Path) -> Result<()> {
+        let files = RealFiles;
+        let _lock = take_lock(&files, dir, false)?;
+        let logs_dir = dir.join("logs");
+        let left = files.list(&logs_dir).doing("listing", &logs_dir)?;
+        for path in left.into_iter().filter(|path| is_removed(path)) {
+            remove_all(&files, &path, &mut || false).doing("removing", &path)?;
+        }
+        Ok(())
     }
 
     /// As [`open`](Self::open), with other file operations: for tests.

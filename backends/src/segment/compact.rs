@@ -4,15 +4,18 @@
 //! syncs the directory; only then are the old files unlinked. Opening after a crash at any step finds either the old
 //! files or the new one, and where both, believes the new one. Old readers keep the old file's map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use weir_engine::{Result, Seq};
+use weir_engine::{Compression, Record, Result, Seq};
 
 use super::files::{File, Mode};
-use super::format::{Begin, DATA_START, Encoder, EraseRun, Header, Identity, Kind, decode_runs, encode_runs};
+use super::format::{
+    Begin, DATA_START, Encoder, EraseRun, Header, Identity, Kind, SEGMENT_MAX, batch_bound, decode_runs, decompress,
+    encode_runs,
+};
 use super::handle::{Handle, Handles};
 use super::rows::{Rows, Segment};
 use super::seal::Footer;
@@ -63,9 +66,78 @@ impl SegmentLog {
             }
             let group = self.shared.state.read().segs[from..to].to_vec();
             spent += group.iter().map(|s| kept_bytes(&s.seg)).sum::<u64>().max(1);
-            self.rewrite(from, &group)?;
+            self.rewrite(from, &group, None)?;
         }
         Ok(false)
+    }
+
+    /// The work of [`weir_engine::Log::compact`].
+    pub(super) fn compact_all(
+        &mut self,
+        compression: Option<Compression>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<()> {
+        self.tidy(u64::MAX)?;
+        if self.options.preallocate {
+            return Ok(());
+        }
+        if let Some(compression) = compression {
+            self.options.compression = compression;
+        }
+        self.free_tail(compression.is_some())?;
+        let all: u64 = self.shared.state.read().segs.iter().map(|s| used_bytes(&s.seg)).sum();
+        let mut spent = 0;
+        // Segments that have their compression.
+        let mut done = BTreeSet::new();
+        while let Some((from, to)) = self.next_to_compact(compression.is_some(), &done) {
+            let group = self.shared.state.read().segs[from..to].to_vec();
+            spent += group.iter().map(|s| used_bytes(&s.seg)).sum::<u64>();
+            done.extend(group.iter().map(|s| s.seg.identity.id));
+            self.rewrite(from, &group, compression)?;
+            progress(spent.min(all), all);
+        }
+        self.began = true;
+        self.settle()?;
+        self.tidy(u64::MAX)?;
+        Ok(())
+    }
+
+    /// Ends the newest segment if there is something in it to do: only older ones are rewritten.
+    fn free_tail(&mut self, recompress: bool) -> Result<()> {
+        let Some(tail) = &self.tail else { return Ok(()) };
+        let worth = {
+            let rows = tail.seg.rows.read();
+            rows.live < rows.count || (recompress && rows.live > 0)
+        };
+        if worth {
+            let last = self.shared.state.read().extent.last;
+            self.begin_next(batch_bound(&[], 0), last + 1)?;
+        }
+        Ok(())
+    }
+
+    /// The next neighbours, with anything removed in them or all of them, that fill no more than one segment together.
+    fn next_to_compact(&self, recompress: bool, done: &BTreeSet<u64>) -> Option<(usize, usize)> {
+        let state = self.shared.state.read();
+        let wants = |s: &SegRef| {
+            let id = s.seg.identity.id;
+            let rows = s.seg.rows.read();
+            let worth = rows.live < rows.count || (recompress && rows.live > 0);
+            worth && s.seg.flags == 0 && !self.keep.contains(&id) && !done.contains(&id)
+        };
+        // The newest segment stays: its header has what must not be lost.
+        let last = state.segs.len().checked_sub(1)?;
+        let from = state.segs[..last].iter().position(wants)?;
+        let mut total = kept_bytes(&state.segs[from].seg);
+        let mut to = from + 1;
+        while to < last && wants(&state.segs[to]) {
+            total += kept_bytes(&state.segs[to].seg);
+            if total > self.options.segment_bytes {
+                break;
+            }
+            to += 1;
+        }
+        Some((from, to))
     }
 
     /// The next neighbours to be written as one: a segment that is mostly removed records and what is small beside
@@ -106,12 +178,16 @@ impl SegmentLog {
         None
     }
 
-    fn rewrite(&mut self, from: usize, group: &[SegRef]) -> Result<()> {
+    /// Writes neighbours anew, as one; with a compression, each record gets that.
+    fn rewrite(&mut self, from: usize, group: &[SegRef], compression: Option<Compression>) -> Result<()> {
         // What justifies leaving records out must be durable before they are.
         self.sync_now()?;
         let Some(mut rewrite) = self.begin_rewrite(from, group)? else {
             return Ok(());
         };
+        // What would become too long stays compressed as it is.
+        let fits = |s: &SegRef| kept_bytes(&s.seg) < SEGMENT_MAX / 2;
+        rewrite.compression = compression.filter(|_| group.iter().all(fits));
         for s in group {
             if !rewrite.copy(&s.seg)? {
                 // What is damaged would be lost.
@@ -196,6 +272,8 @@ impl SegmentLog {
             written: 0,
             out: header.encode().to_vec(),
             encoder,
+            compression: None,
+            body: Vec::new(),
             last_batch,
             rows: Rows::default(),
             tombs: BTreeMap::new(),
@@ -257,6 +335,10 @@ struct Rewrite {
     /// What is to be written next.
     out: Vec<u8>,
     encoder: Encoder,
+    /// How each record is to be compressed; `None` leaves it as it is.
+    compression: Option<Compression>,
+    /// Used again for each body.
+    body: Vec<u8>,
     header: Header,
     /// The number that all its batches have.
     last_batch: u64,
@@ -305,7 +387,22 @@ impl Rewrite {
                         return Ok(false);
                     }
                     let at = self.encoder.position();
-                    self.encoder.copy(&frame, raw);
+                    match self.compression {
+                        Some(compression) if frame.kind == Kind::Record => {
+                            self.body.clear();
+                            if !decompress(frame.codec, frame.stored(raw), frame.body_len, &mut self.body) {
+                                return Ok(false);
+                            }
+                            let record = Record {
+                                seq: frame.seq,
+                                time: frame.time,
+                                head: frame.head(raw),
+                                body: &self.body,
+                            };
+                            self.encoder.record(&record, compression);
+                        }
+                        _ => self.encoder.copy(&frame, raw),
+                    }
                     self.rows.push(frame.seq, at, frame.size());
                     self.bytes += frame.size();
                     let t = self.times.get_or_insert((frame.time, frame.time));

@@ -269,7 +269,7 @@ pub fn fill(
 }
 
 /// Removes a directory of files; stops with [`io::ErrorKind::Interrupted`] between two if told to.
-fn remove_all(files: &dyn Files, dir: &Path, stop: &mut dyn FnMut() -> bool) -> io::Result<()> {
+pub(super) fn remove_all(files: &dyn Files, dir: &Path, stop: &mut dyn FnMut() -> bool) -> io::Result<()> {
     for path in files.list(dir)? {
         if stop() {
             return Err(io::ErrorKind::Interrupted.into());

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use weir_engine::{Error, Kind as ErrorKind, Log, LogChange, LogId, LogOptions, LogReader, Result, Seq};
+use weir_engine::{
+    Compression, Error, Kind as ErrorKind, Log, LogChange, LogId, LogOptions, LogReader, Result, Seq, words,
+};
 
 use super::backend::Core;
 use super::format::{Encoder, FLAG_PREALLOCATED, batch_bound};
@@ -154,6 +156,15 @@ impl SegmentLog {
         result
     }
 
+    /// After rewrites.
+    fn rewritten<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Some(temporary) = self.temporary.take() {
+            // What could not be finished; opening the log removes it if this does not.
+            let _ = self.core.handles.files.remove(&temporary);
+        }
+        self.poisoning(result)
+    }
+
     fn last(&self) -> Seq {
         self.shared.state.read().extent.last
     }
@@ -259,11 +270,23 @@ impl Log for SegmentLog {
         self.check()?;
         self.began = false;
         let result = self.tidy(budget);
-        if let Some(temporary) = self.temporary.take() {
-            // What could not be finished; opening the log removes it if this does not.
-            let _ = self.core.handles.files.remove(&temporary);
+        self.rewritten(result)
+    }
+
+    fn compact(&mut self, compression: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        self.check()?;
+        self.began = false;
+        let result = self.compact_all(compression, progress);
+        self.rewritten(result)?;
+        match self.keep.len() as u64 {
+            0 => Ok(()),
+            kept => Err(Error::damaged(format!(
+                "log {}: {} with damage in {} left as before, the rest is done; `weir verify` names what is damaged",
+                self.id,
+                words::count(kept, "file"),
+                if kept == 1 { "it is" } else { "them are" },
+            ))),
         }
-        self.poisoning(result)
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

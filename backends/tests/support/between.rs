@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use weir_engine::{
-    Backend, Direction, Entry, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Lost, Recovery,
-    Result, Seq, VisitKey, VisitRecord, Want,
+    Backend, Compression, Direction, Entry, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Lost,
+    Recovery, Result, Seq, VisitKey, VisitRecord, Want,
 };
 
 /// A change of a log that the engine asks for.
@@ -166,6 +166,10 @@ impl<R: Rules> Log for BetweenLog<R> {
 
     fn maintain(&mut self, budget: u64) -> Result<bool> {
         self.rules.ask(|| self.inner.maintain(budget))
+    }
+
+    fn compact(&mut self, compression: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        self.rules.ask(|| self.inner.compact(compression, progress))
     }
 
     fn last_change(&self) -> u64 {

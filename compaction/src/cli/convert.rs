@@ -15,7 +15,7 @@ use super::{DAMAGED, Failure, NOT_DONE};
 ///
 /// Whatever ends it leaves each stream whole, where it was or where it went: run it again, or start the server, which goes on with the
 /// one that was under way. The stream's metadata say afterwards where it is (weir.backend). It needs room for a second copy of the
-/// largest stream. RocksDB gives back what it took for a stream only by and by.
+/// largest stream.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -356,24 +356,39 @@ impl Fixture {
         })
     }
 
-    /// Adds a stream of so many messages, stored in one turn; each has so many bytes that do not compress well.
+    /// Adds a stream of so many messages; each has so many bytes that do not compress well.
     pub fn work_much(&mut self, count: u64, bytes: usize) {
-        self.create(self.config("MUCH", "much.>"));
-        self.on("MUCH", move |shard, id| {
-            let mut noise = 1_u64;
-            for n in 0..count {
-                let body: Vec<u8> = (0..bytes)
-                    .map(|_| {
-                        noise = noise
-                            .wrapping_mul(6_364_136_223_846_793_005)
-                            .wrapping_add(1_442_695_040_888_963_407);
-                        (noise >> 56) as u8
-                    })
-                    .collect();
-                shard.publish(id, format!("much.{}", n % 100).into(), 0, body.into())?;
-            }
-            Ok(())
+        let mut noise = 1_u64;
+        self.fill(count, move |_| {
+            let next = |_| {
+                noise = noise
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (noise >> 56) as u8
+            };
+            (0..bytes).map(next).collect()
         });
+    }
+
+    /// As [`work_much`](Self::work_much), with bytes that compress well.
+    pub fn work_monotone(&mut self, count: u64, bytes: usize) {
+        self.fill(count, |n| format!("{n} ").repeat(bytes).into_bytes()[..bytes].to_vec());
+    }
+
+    fn fill(&mut self, count: u64, mut body: impl FnMut(u64) -> Vec<u8>) {
+        /// Messages that are stored in one turn.
+        const TURN: u64 = 200;
+        self.create(self.config("MUCH", "much.>"));
+        for from in (0..count).step_by(TURN as usize) {
+            let bodies: Vec<Vec<u8>> = (from..count.min(from + TURN)).map(&mut body).collect();
+            self.on("MUCH", move |shard, id| {
+                let mut bodies = (from..).zip(bodies);
+                bodies.try_for_each(|(n, body)| {
+                    let subject = format!("much.{}", n % 100).into();
+                    shard.publish(id, subject, 0, body.into()).map(drop)
+                })
+            });
+        }
     }
 
     /// Deletes messages of a stream.

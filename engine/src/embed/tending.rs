@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::channel;
 
+use crate::backend::Compression;
 use crate::error::{Error, Result};
 use crate::shard::relocation::MoveStep;
 use crate::store::Store;
@@ -27,7 +28,8 @@ impl Store {
         let stream = self.stream(account, name)?;
         let (watcher, steps) = channel();
         let (before, moves) = stream.call(move |shard, id| {
-            let before = shard.stream(id)?.config().clone();
+            let stream = shard.stream(id)?;
+            let before = (stream.config().clone(), stream.settings());
             Ok((before, shard.move_stream(id, to, watcher)?))
         })?;
         if !moves {
@@ -47,7 +49,8 @@ impl Store {
         };
         if outcome.is_err() {
             // Nothing but this asks for the move. If the stream takes no change just now, a start tries the move again.
-            let back = stream.call(move |shard, id| shard.set_config(id, before));
+            let (config, settings) = before;
+            let back = stream.call(move |shard, id| shard.set_config(id, config, settings));
             if let Err(error) = back {
                 tracing::warn!(
                     stream = name,
@@ -56,5 +59,40 @@ impl Store {
             }
         }
         outcome.map(|()| true)
+    }
+
+    /// Gives back what the log of a stream has of removed messages, and waits for it; with a compression, everything in it is
+    /// compressed like that from now on, as its metadata say then. Answers how many bytes the log took before and takes now, as far
+    /// as the backend can tell. `progress` is told how many bytes are done, and of how many. The other streams of its storage thread
+    /// wait meanwhile. Broken off, it has done a part, and everything is there.
+    ///
+    /// # Errors
+    /// If there is no such stream, it is in memory or offline, or storage fails; of kind [`Damaged`](crate::Kind::Damaged), that something
+    /// damaged stays as it was, and that all else is done.
+    pub fn compact_stream(
+        &self,
+        account: &str,
+        name: &str,
+        compression: Option<Compression>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(u64, u64)> {
+        let stream = self.stream(account, name)?;
+        let (sender, steps) = channel();
+        std::thread::scope(|scope| {
+            let work = scope.spawn(move || {
+                stream.call(move |shard, id| {
+                    shard.compact(id, compression, &mut |done, of| {
+                        // One that does not wait any more needs no telling.
+                        let _ = sender.send((done, of));
+                    })
+                })
+            });
+            // Until the sender is gone, with the work.
+            while let Ok((done, of)) = steps.recv() {
+                progress(done, of);
+            }
+            let panicked = |_| Err(Error::closed("the thread that waited for it panicked"));
+            work.join().unwrap_or_else(panicked)
+        })
     }
 }

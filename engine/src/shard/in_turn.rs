@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use crate::backend::Compression;
 use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo, Preparation};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::shard::emit::{self, Emit};
 use crate::shard::relocation::MoveStep;
@@ -146,7 +147,7 @@ impl InTurn<'_, '_> {
             )));
         }
         self.shard.env.backend(to)?;
-        self.set_config(id, config)?;
+        self.set_config(id, config, current)?;
         if to == current.backend {
             return Ok(false);
         }
@@ -155,18 +156,57 @@ impl InTurn<'_, '_> {
         Ok(true)
     }
 
+    /// Gives back what the log of a stream has of removed messages, and has all of it compressed like this from now on. The shard
+    /// does nothing else meanwhile. Answers how many bytes the log took before and takes now.
+    ///
+    /// # Errors
+    /// If there is no such stream, it is in memory, or storage fails.
+    pub(crate) fn compact(
+        &mut self,
+        id: LogId,
+        compression: Option<Compression>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(u64, u64)> {
+        let stream = self.shard.existing(id)?;
+        let settings = stream.settings();
+        if !settings.is_journaled() {
+            return Err(Error::invalid("a stream in memory takes no room on disk"));
+        }
+        if let Some(compression) = compression {
+            let mut config = stream.config().clone();
+            let name = compression.name().to_owned();
+            config.metadata.insert("weir.compression".to_owned(), name);
+            let settings = Settings {
+                compression,
+                ..settings
+            };
+            self.set_config(id, config, settings)?;
+        }
+        let messages = &mut self.shard.existing(id)?.messages;
+        let before = messages.disk_bytes();
+        let done = messages.compact(compression, progress);
+        let after = messages.disk_bytes();
+        if let Err(error) = done {
+            if error.kind.breaks_stream() || error.kind == Kind::Io {
+                // Its log refuses everything from now on.
+                self.shard.faulty.push((id, error.clone()));
+            }
+            return Err(error);
+        }
+        Ok((before, after))
+    }
+
     /// Gives a stream another configuration as it is: no rule is looked at, and no limit applied.
     ///
     /// # Errors
     /// If there is no such stream.
-    pub(crate) fn set_config(&mut self, id: LogId, config: StreamConfig) -> Result<()> {
+    pub(crate) fn set_config(&mut self, id: LogId, config: StreamConfig, settings: Settings) -> Result<()> {
         let (now, number) = (self.turn.now, self.shard.number);
         let catalogue = self.shard.env.catalogue.clone();
         let stream = self.shard.existing(id)?;
-        if *stream.config() == config {
+        if *stream.config() == config && stream.settings() == settings {
             return Ok(());
         }
-        let settings = stream.settings();
         if stream.is_journaled() {
             let json = crate::json::to_json(&(&config, &settings));
             self.turn.commands.update_stream(id, now, json);

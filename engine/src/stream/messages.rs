@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::backend::{KvWrite, Log, LogChange, LogReader, Lost};
-use crate::error::{Error, Result};
+use crate::backend::{Compression, KvWrite, Log, LogChange, LogReader, Lost};
+use crate::error::{Error, Kind, Result};
 use crate::index::Index;
 use crate::shard::relocation::Gone;
 use crate::stream::ahead::ReadAhead;
@@ -444,6 +444,22 @@ impl Messages {
         self.kv_writes = Vec::new();
         self.ahead.clear();
         self.index.idle();
+    }
+
+    /// Gives back all that is removed, and has everything compressed like this; see [`Log::compact`].
+    ///
+    /// # Errors
+    /// If storage fails, or the log lacks something for want of room.
+    pub fn compact(&mut self, compression: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        if self.is_dirty() {
+            return Err(Error::new(Kind::Full, "its log has no room for what it holds"));
+        }
+        self.log.compact(compression, progress)
+    }
+
+    /// Bytes that its log takes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.reader.extent().disk_bytes
     }
 
     /// Reclaims storage, moving about `budget` bytes; answers whether there is more to do.

@@ -35,6 +35,11 @@ impl SegmentLog {
                 return Ok(false);
             }
         }
+        self.begin_next(bound, first)
+    }
+
+    /// Ends the segment that is written, if there is one, and begins the next; answers whether there was one.
+    pub(in crate::segment) fn begin_next(&mut self, bound: u64, first: Seq) -> Result<bool> {
         let (floor, last) = {
             let state = self.shared.state.read();
             (state.floor, state.extent.last)

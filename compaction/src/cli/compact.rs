@@ -1,0 +1,83 @@
+//! `weir compact`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use weir_compaction::compact::{Options, compact};
+use weir_engine::Compression;
+
+use super::bar::Bar;
+use super::{DAMAGED, Failure, NOT_DONE};
+
+/// Give back what removed messages took on disk, in place, and compress what is there otherwise.
+///
+/// A server reclaims files that are mostly removed messages by itself; this rewrites all that have any. Whatever ends it leaves all
+/// messages there, and a part of the work done: run it again. It needs room for a file more than there are. Damaged messages stay
+/// where they are, with the file that they are in.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  weir compact /var/lib/weir
+  weir compact /var/lib/weir --stream ORDERS --compression zstd
+
+Exit code: 0 it is done; 1 not all is: wrong arguments, no store there, no such stream, a server has it open, or something failed, such
+as a full disk; 2 a stream is left as it is, for it is damaged or offline: all others are done.")]
+pub struct CompactArgs {
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    store: PathBuf,
+    /// Only the streams of this name
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Only the streams of this account
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Compress all their messages like this, new ones as well (it becomes their weir.compression)
+    #[arg(long, value_enum)]
+    compression: Option<CompressionArg>,
+    /// Print JSON instead of lines; sizes are bytes
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CompressionArg {
+    /// Not at all
+    None,
+    /// LZ4: quick both ways
+    Lz4,
+    /// Zstandard: smaller, slower to write
+    Zstd,
+}
+
+pub fn run(args: CompactArgs) -> Result<ExitCode, Failure> {
+    let options = Options {
+        stream: args.stream,
+        account: args.account,
+        compression: args.compression.map(|compression| match compression {
+            CompressionArg::None => Compression::None,
+            CompressionArg::Lz4 => Compression::Lz4,
+            CompressionArg::Zstd => Compression::Zstd,
+        }),
+    };
+    let (opening, bytes) = (Bar::counting("messages"), Bar::bytes());
+    let report = compact(&args.store, &options, Some(opening.teller()), &mut |name, done, of| {
+        opening.finish();
+        bytes.show(name, done, of);
+    });
+    opening.finish();
+    bytes.finish();
+    let report = report?;
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        false => out.write_all(report.to_text().as_bytes())?,
+    }
+    out.flush()?;
+    Ok(match (report.is_done(), report.is_damaged()) {
+        (true, _) => ExitCode::SUCCESS,
+        (false, true) => ExitCode::from(DAMAGED),
+        (false, false) => ExitCode::from(NOT_DONE),
+    })
+}

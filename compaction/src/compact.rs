@@ -1,0 +1,188 @@
+//! Giving back, in place, what removed messages took on disk, and compressing what is there otherwise.
+//!
+//! Files are rewritten one after the other, each under a name of its own until it is whole: what ends the process leaves everything
+//! there, and a part of it done.
+
+use std::path::{Path, PathBuf};
+
+use humansize::{BINARY, format_size};
+use serde::Serialize;
+use weir_backends::root::StoreDir;
+use weir_engine::store::OpeningProgress;
+use weir_engine::stream::settings::BackendKind;
+use weir_engine::{Compression, Kind, words};
+
+use crate::chosen::{Chosen, chosen};
+use crate::convert::disk_bytes;
+use crate::error::{Error, Result};
+use crate::import::Target;
+
+/// What to compact.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only the streams of this name.
+    pub stream: Option<String>,
+    /// Only the streams of this account.
+    pub account: Option<String>,
+    /// How all messages are compressed from now on; `None` leaves them as they are.
+    pub compression: Option<Compression>,
+}
+
+/// What came of it. The JSON form of this is an interface: fields are added, never renamed or removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The folder of the store.
+    pub path: PathBuf,
+    /// The streams, in the order that they were worked on in.
+    pub streams: Vec<Compacted>,
+    /// Streams that were not looked at any more, because of what failed before them.
+    pub not_tried: u64,
+    /// Bytes that the files of the store took before.
+    pub disk_before: u64,
+    /// Bytes that they take now.
+    pub disk_after: u64,
+    /// Why what is left of removed streams, and what RocksDB has of deleted keys, was not given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_given_back: Option<String>,
+}
+
+/// A stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Compacted {
+    /// Its account.
+    pub account: String,
+    /// Its name.
+    pub name: String,
+    /// Its backend.
+    pub backend: BackendKind,
+    /// Bytes that its log took before, as far as the backend can tell.
+    pub disk_before: u64,
+    /// Bytes that it takes now.
+    pub disk_after: u64,
+    /// Why it was not done, or not all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Whether damage is why.
+    pub damaged: bool,
+}
+
+impl Report {
+    /// Whether all was done.
+    pub fn is_done(&self) -> bool {
+        self.not_tried == 0 && self.not_given_back.is_none() && self.streams.iter().all(|stream| stream.why.is_none())
+    }
+
+    /// Whether damage is all that kept anything from being done.
+    pub fn is_damaged(&self) -> bool {
+        let mut failed = self.streams.iter().filter(|stream| stream.why.is_some()).peekable();
+        failed.peek().is_some() && self.not_tried == 0 && failed.all(|stream| stream.damaged)
+    }
+
+    /// Lines, one for each stream. Ends with a newline.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for stream in &self.streams {
+            let Compacted {
+                account, name, backend, ..
+            } = stream;
+            let (before, after) = (size(stream.disk_before), size(stream.disk_after));
+            text += &match &stream.why {
+                None => format!("{name} of {account} ({backend}): {before} before, {after} now.\n"),
+                Some(why) => format!("{name} of {account} ({backend}) is not compacted, or not all of it: {why}.\n"),
+            };
+        }
+        if self.streams.is_empty() {
+            text += "There is no stream to compact.\n";
+        }
+        if self.not_tried > 0 {
+            text += &format!(
+                "{} were not tried after that.\n",
+                words::count(self.not_tried, "stream")
+            );
+        }
+        if let Some(why) = &self.not_given_back {
+            text += &format!("What removed streams left is not given back: {why}.\n");
+        }
+        let (before, after) = (size(self.disk_before), size(self.disk_after));
+        text += &format!("The store took {before}, and takes {after} now.\n");
+        text
+    }
+}
+
+fn size(bytes: u64) -> String {
+    format_size(bytes, BINARY)
+}
+
+/// Compacts streams of the store in a directory: a server's store directory, or the folder `weir` in it. Without the name of a stream
+/// or an account what is left of removed streams goes as well. `progress` is told how many bytes of a stream are done, and of how many.
+///
+/// # Errors
+/// If there is no store, a server has it open, it cannot be read, or it has no stream of the wanted name. What fails for a stream is
+/// in the report: damage leaves that stream, and the others go on; anything else ends the work.
+pub fn compact(
+    path: &Path,
+    options: &Options,
+    opening: Option<OpeningProgress>,
+    progress: &mut dyn FnMut(&str, u64, u64),
+) -> Result<Report> {
+    let dir = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
+        path: path.to_path_buf(),
+    })?;
+    let target = Target::open_existing(path, opening)?;
+    let disk_before = disk_bytes(&dir);
+    let all = target.store().catalogue().all();
+    let streams = chosen(&all, options.stream.as_deref(), options.account.as_deref())?;
+    let mut report = Report {
+        path: dir.root().to_path_buf(),
+        streams: Vec::new(),
+        not_tried: streams.len() as u64,
+        disk_before,
+        disk_after: 0,
+        not_given_back: None,
+    };
+    for stream in &streams {
+        report.not_tried -= 1;
+        let compacted = compact_one(&target, stream, options.compression, progress);
+        let is_over = compacted.why.is_some() && !compacted.damaged;
+        report.streams.push(compacted);
+        if is_over {
+            break;
+        }
+    }
+    target.close();
+    if options.stream.is_none() && options.account.is_none() {
+        report.not_given_back = dir.give_back().err().map(|error| error.message);
+    }
+    report.disk_after = disk_bytes(&dir);
+    Ok(report)
+}
+
+fn compact_one(
+    target: &Target,
+    stream: &Chosen,
+    compression: Option<Compression>,
+    progress: &mut dyn FnMut(&str, u64, u64),
+) -> Compacted {
+    let outcome = target
+        .store()
+        .compact_stream(&stream.account, &stream.name, compression, &mut |done, of| {
+            progress(&stream.name, done, of);
+        });
+    let mut compacted = Compacted {
+        account: stream.account.to_string(),
+        name: stream.name.to_string(),
+        backend: stream.settings.backend,
+        disk_before: 0,
+        disk_after: 0,
+        why: None,
+        damaged: false,
+    };
+    match outcome {
+        Ok((before, after)) => (compacted.disk_before, compacted.disk_after) = (before, after),
+        Err(error) => {
+            compacted.damaged = error.kind == Kind::Damaged || stream.offline.is_some();
+            compacted.why = Some(error.message);
+        }
+    }
+    compacted
+}
