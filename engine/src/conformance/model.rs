@@ -113,9 +113,18 @@ fn one(store: &mut Store, seed: u64, steps: usize, done: &mut usize) -> Outcome 
                 put(&mut keys, &writes);
             }
             70..=73 => log.sync()?,
-            74..=76 => {
-                log.maintain(dice.below(1 << 16))?;
-            }
+            74..=76 => match dice.below(1 << 16) {
+                n if n.is_multiple_of(4) => {
+                    let all = [
+                        None,
+                        Some(Compression::None),
+                        Some(Compression::Lz4),
+                        Some(Compression::Zstd),
+                    ];
+                    log.compact(all[(n / 4 % 4) as usize], &mut |_, _| {})?;
+                }
+                budget => drop(log.maintain(budget)?),
+            },
             77..=79 => {
                 // A refusal leaves everything as it was.
                 let bad = rec(shadow.last);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::conformance::model::Dice;
-use weir_engine::{Backend, Log, LogChange, LogId, LogOptions, Lost, Recovery, Result, Seq};
+use weir_engine::{Backend, Compression, Log, LogChange, LogId, LogOptions, Lost, Recovery, Result, Seq};
 
 use super::super::SegmentBackend;
 use super::super::disk::{Failure, SimulatedDisk};
@@ -78,7 +78,13 @@ fn keys(backend: &SegmentBackend) -> Keys {
 }
 
 /// One operation. What it changes is expected before it is tried, for one that fails may have been carried out.
-fn step(dice: &mut Dice, backend: &SegmentBackend, logs: &mut [Box<dyn Log>], expected: &mut Expected) -> Result<()> {
+fn step(
+    dice: &mut Dice,
+    backend: &SegmentBackend,
+    logs: &mut [Box<dyn Log>],
+    expected: &mut Expected,
+    compacts: bool,
+) -> Result<()> {
     let which = dice.below(logs.len() as u64) as usize;
     let log = &mut logs[which];
     let history = &mut expected.logs[which];
@@ -114,9 +120,18 @@ fn step(dice: &mut Dice, backend: &SegmentBackend, logs: &mut [Box<dyn Log>], ex
                 ..LogChange::default()
             })?;
         }
-        5 if dice.below(3) == 0 => {
-            log.maintain(u64::MAX)?;
-        }
+        5 if dice.below(3) == 0 => match compacts {
+            false => drop(log.maintain(u64::MAX)?),
+            true => {
+                let all = [
+                    None,
+                    Some(Compression::None),
+                    Some(Compression::Lz4),
+                    Some(Compression::Zstd),
+                ];
+                log.compact(all[dice.below(4) as usize], &mut |_, _| {})?;
+            }
+        },
         6 if dice.below(3) == 0 && !now.is_empty() => {
             // Truncating syncs, if there is anything to truncate.
             let to = now[dice.below(now.len() as u64) as usize];
@@ -156,7 +171,8 @@ enum End {
     Power,
 }
 
-fn one(seed: u64, preallocate: bool) {
+/// With `compacts` it is not the budget's share that is rewritten, but all, and compressed otherwise.
+fn one(seed: u64, preallocate: bool, compacts: bool) {
     let mut dice = Dice::new(seed);
     let disk = Arc::new(SimulatedDisk::new(seed));
     let ids = [LogId(1), LogId(2)];
@@ -194,7 +210,7 @@ fn one(seed: u64, preallocate: bool) {
             disk.fail_at(1 + dice.below(60), failure, dice.below(2) == 0);
         }
         for _ in 0..dice.below(40) {
-            if step(&mut dice, &backend, &mut logs, &mut expected).is_err() {
+            if step(&mut dice, &backend, &mut logs, &mut expected, compacts).is_err() {
                 failed = true;
                 break;
             }
@@ -308,7 +324,10 @@ fn a_rewritten_segment_is_removed_only_once_the_new_name_is_on_disk() {
         backend.sync().unwrap();
         let live = shown(&*log.reader());
         disk.fail_at(n, Failure::Io, false);
-        let _ = log.maintain(u64::MAX);
+        let _ = match dice % 2 {
+            0 => log.maintain(u64::MAX).map(drop),
+            _ => log.compact(Some(Compression::Zstd), &mut |_, _| {}),
+        };
         disk.fail_at(0, Failure::Io, false);
         // The same process opens it anew.
         drop((log, backend));
@@ -333,17 +352,22 @@ fn boot(disk: &Arc<SimulatedDisk>, id: LogId) -> (SegmentBackend, Box<dyn Log>, 
 fn seeds(found: &[u64], preallocate: bool) {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     if let Some(seed) = number("WEIR_SEED") {
-        return one(seed, preallocate);
+        return one(seed, preallocate, false);
     }
     let count = number("WEIR_SEEDS").unwrap_or(250);
     (0..count)
         .chain(found.iter().copied().filter(|seed| *seed >= count))
-        .for_each(|seed| one(seed, preallocate));
+        .for_each(|seed| one(seed, preallocate, false));
 }
 
 #[test]
 fn growing_files() {
     seeds(&GROWING, false);
+}
+
+#[test]
+fn growing_files_that_are_compacted() {
+    (0..250).for_each(|seed| one(seed, false, true));
 }
 
 #[test]
