@@ -471,6 +471,8 @@ fn files_that_have_each_others_names_are_put_back() {
     let planned = plan(folder.path());
     let doings: Vec<_> = planned.actions.iter().map(|action| action.doing).collect();
     assert_eq!(doings, [Doing::Place, Doing::Place], "{planned:#?}");
+    // A repair that was cut short left one of them on its way.
+    fs::rename(&files[1], files[0].with_extension("seg.misplaced")).unwrap();
     let report = mend(folder.path());
     assert!(!report.is_damaged(), "{report:#?}");
     assert!(snapshot_of_files(&log_folder(folder.path(), fixture.log("ORDERS"))) == whole);
@@ -642,38 +644,61 @@ mod rocksdb {
         }
     }
 
+    /// Flips a bit of the first table that has these bytes, and marks the store as a compaction does that meets it.
+    fn damage_block(folder: &Path, needle: &[u8]) {
+        let tables = files(folder, |name| name.ends_with(".sst"));
+        let has = |path: &PathBuf| {
+            fs::read(path)
+                .unwrap()
+                .windows(needle.len())
+                .any(|bytes| bytes == needle)
+        };
+        flip(&tables.into_iter().find(has).unwrap(), needle);
+        let mark = folder.join("weir/rocksdb/DAMAGED");
+        fs::write(mark, "block checksum mismatch in a table\n").unwrap();
+    }
+
     #[test]
     fn a_rocksdb_with_a_damaged_block_loses_what_is_in_it_and_compacts_again() {
         let _alone = alone();
-        let folder = tempfile::tempdir().unwrap();
-        let mut fixture = filled(folder.path(), "rocksdb");
-        fixture.reopen();
-        fixture.close();
-        let tables = files(folder.path(), |name| name.ends_with(".sst"));
-        let table = tables
-            .into_iter()
-            .find(|path| {
-                let raw = fs::read(path).unwrap();
-                raw.windows(40).any(|bytes| bytes == [b'x'; 40])
-            })
-            .unwrap();
-        flip(&table, &[b'x'; 40]);
-        let mark = folder.path().join("weir/rocksdb/DAMAGED");
-        fs::write(&mark, "block checksum mismatch in a table\n").unwrap();
-        let told = trouble(folder.path()).unwrap();
-        assert!(
-            told.contains("RocksDB compacts nothing") && told.contains("weir repair"),
-            "{told}"
-        );
-        let report = mend(folder.path());
-        let orders = fixture.state("ORDERS");
-        assert!(!mark.exists());
-        let store = start(folder.path());
-        let there = messages(&store, "ORDERS").len() as u64;
-        assert!(there < orders.messages, "{there}");
-        assert_eq!(state(&store, "JOBS"), fixture.state("JOBS"));
-        assert_eq!(store.catalogue().trouble(), None, "{report:#?}");
-        store.close();
-        assert_well(folder.path());
+        for needle in [&[b'x'; 40][..], b"orders.once-only"] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut fixture = filled(folder.path(), "rocksdb");
+            fixture.reopen();
+            fixture.close();
+            damage_block(folder.path(), needle);
+            let told = trouble(folder.path()).unwrap();
+            assert!(
+                told.contains("RocksDB compacts nothing") && told.contains("weir repair"),
+                "{told}"
+            );
+            let before = {
+                let store = start(folder.path());
+                let before = (
+                    messages(&store, "ORDERS"),
+                    state(&store, "ORDERS"),
+                    state(&store, "JOBS"),
+                );
+                store.abandon();
+                before
+            };
+            // What a repair leaves that was cut short.
+            fs::create_dir(folder.path().join("weir/rocksdb.mending")).unwrap();
+            let report = mend(folder.path());
+            assert!(!report.is_damaged(), "{report:#?}");
+            assert!(report.quarantine.as_ref().unwrap().join("rocksdb.mending").is_dir());
+            assert!(!folder.path().join("weir/rocksdb/DAMAGED").exists());
+            let store = start(folder.path());
+            let after = (
+                messages(&store, "ORDERS"),
+                state(&store, "ORDERS"),
+                state(&store, "JOBS"),
+            );
+            assert_eq!(after, before);
+            assert!((after.0.len() as u64) < fixture.state("ORDERS").messages);
+            assert_eq!(store.catalogue().trouble(), None);
+            store.close();
+            assert_well(folder.path());
+        }
     }
 }

@@ -183,13 +183,13 @@ fn copy_log(from: &Arc<Shared>, to: &Shared, id: LogId, meta: Meta, mended: &mut
         mended.lost += u64::from(!has_body);
         write_if_full(to, &mut batch)
     };
-    walk(&state, 0, Seq::MAX, &mut |seq, head| {
+    walk(&state, meta.first, meta.last, &mut |seq, head| {
         outcome = copy(seq, head);
         outcome.is_ok()
     })?;
     outcome?;
     // What cannot be read is damaged there, too, and does not count as deleted.
-    for (first, last) in state.damage_within(0..=Seq::MAX) {
+    for (first, last) in state.damage_within(meta.first..=meta.last) {
         for seq in (first..=last).take(MARKED_MAX) {
             let key = keys::record(place, seq);
             let found = from.db.get_cf(from.heads()?, key);
