@@ -547,8 +547,16 @@ fn a_catalogue_that_is_damaged_in_both_copies_costs_no_stream() {
             .unwrap()
             .contains("part of the catalogue is lost")
     );
+    let copies = ["kv", "kv2"].map(|copy| snapshot_of_files(&folder.path().join("weir/segment").join(copy)));
     let report = mend(folder.path());
     assert!(!report.is_damaged(), "{report:#?}");
+    for (copy, before) in ["kv", "kv2"].into_iter().zip(copies) {
+        let kept = report.quarantine.as_ref().unwrap().join("segment").join(copy);
+        assert!(
+            snapshot_of_files(&kept).into_values().eq(before.into_values()),
+            "all of {copy} is kept"
+        );
+    }
     let store = start(folder.path());
     for name in ["ORDERS", "JOBS", "PURGED"] {
         assert_eq!(state(&store, name).messages, fixture.state(name).messages, "{name}");

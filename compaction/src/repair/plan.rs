@@ -57,7 +57,7 @@ pub(super) fn make(looking: &mut Looking, found: &verify::Report, options: &Opti
     let mut plan = Plan::default();
     find_orphans(looking, &mut plan)?;
     find_offline(looking, options, &mut plan)?;
-    find_losses(looking, found, &mut plan);
+    // Folders before the files in them: what is there already is not copied again.
     if !plan.orphans.is_empty() {
         for folder in ["kv", "kv2"] {
             let path = looking.store.root().join("segment").join(folder);
@@ -67,6 +67,7 @@ pub(super) fn make(looking: &mut Looking, found: &verify::Report, options: &Opti
             }
         }
     }
+    find_losses(looking, found, &mut plan);
     Ok(plan)
 }
 

@@ -16,7 +16,7 @@ impl Report {
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let path = self.path.display();
         match (self.actions.is_empty(), self.dry_run) {
-            (true, _) => writeln!(out, "Nothing in {path} can be repaired")?,
+            (true, _) => writeln!(out, "There is nothing in {path} that can be repaired")?,
             (false, true) => writeln!(out, "To be done in {path}; nothing was changed:")?,
             (false, false) => writeln!(out, "Repaired {path}:")?,
         }
