@@ -185,3 +185,27 @@ fn a_young_journal_makes_no_long_file_while_a_turn_waits() {
     both.sort_unstable();
     assert!(both.len() == 2 && both[1] > 3 << 20 && both[1] < 4 << 20, "{both:?}");
 }
+
+/// A turn whose calls ask for room one after the other, 10,000 of them, had a file made for each.
+#[test]
+fn room_that_is_asked_for_little_by_little_takes_few_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = SegmentBackend::open_with(dir.path(), Arc::new(FaultyFiles::default())).unwrap();
+    let options = LogOptions {
+        preallocate: true,
+        segment_bytes: 256 << 10,
+        ..LogOptions::default()
+    };
+    let (mut log, _) = backend.open(ID, &options).unwrap();
+    (1..1000).for_each(|n| log.reserve(n * 4000).unwrap());
+    let names = std::fs::read_dir(dir.path().join("logs").join(ID.to_string())).unwrap();
+    let spares = names.filter(|entry| {
+        entry
+            .as_ref()
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|end| end == "spare")
+    });
+    assert!(spares.count() < 8);
+}

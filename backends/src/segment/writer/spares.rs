@@ -50,11 +50,20 @@ impl SegmentLog {
             return Ok(());
         }
         let needed = DATA_START + needed;
-        if self.spares.lock().ready.iter().any(|spare| spare.len >= needed) {
+        let longest = self
+            .spares
+            .lock()
+            .ready
+            .iter()
+            .map(|spare| spare.len)
+            .max()
+            .unwrap_or(0);
+        if longest >= needed {
             return Ok(());
         }
-        // A turn waits for it: no longer than what has to be made now.
-        let len = self.next_size().min(size).max(needed);
+        // A turn waits for it: no longer than what has to be made now. One that asks for a little more each time gets much
+        // more, or it would wait for a file each time.
+        let len = self.next_size().min(size).max(needed).max(longest.saturating_mul(2));
         // There is no other of that length, so the name is free.
         let path = self.dir.join(format!("kept-{len:x}.spare"));
         make_spare(&*self.core.handles.files, &path, len, &|| false).doing("making", &path)?;
