@@ -205,6 +205,14 @@ impl World {
         store.turn(0);
     }
 
+    /// A step of what copies, and a turn, until the messages are elsewhere.
+    fn step_without_checkpoint(&mut self) {
+        self.clock.fetch_add(1_000_000, Ordering::SeqCst);
+        let store = self.store.as_mut().expect("it is open");
+        store.step_errand(0);
+        store.turn(0);
+    }
+
     /// Goes on until the messages are there and the log they were in is gone.
     fn settle(&mut self, backend: BackendKind) {
         for _ in 0..3000 {
@@ -454,4 +462,55 @@ fn a_stream_with_a_damaged_message_stays_until_that_is_deleted() {
     world.move_to("rocksdb").unwrap();
     world.settle(BackendKind::RocksDb);
     world.check("it went over");
+}
+
+/// A stream of few and large messages was said to have some that cannot be read: only the first slice of the last ones was copied.
+#[test]
+fn few_large_messages_go_over() {
+    let mut world = World::new(5, Other::Files);
+    let id = world.id;
+    for n in 0..40 {
+        let body = Bytes::from(vec![n; 100_000]);
+        let sent = body.clone();
+        let seq = world.call(move |shard| Ok(shard.publish(id, "s.large".into(), 0, sent)?.seq));
+        world.model.insert(seq.unwrap(), body);
+    }
+    world.move_to("rocksdb").unwrap();
+    world.settle(BackendKind::RocksDb);
+    world.check("it went over");
+}
+
+/// An update, or a move back, between the end of a move and the checkpoint that makes it true: a start took the log that the stream
+/// has for the one that it has left, and the other way round.
+#[test]
+fn what_is_changed_before_the_checkpoint_of_a_move_confuses_no_start() {
+    for back in [false, true] {
+        let mut world = filled(6, Other::Files);
+        world.move_to("rocksdb").unwrap();
+        while !world.is_in(BackendKind::RocksDb) {
+            world.step_without_checkpoint();
+        }
+        assert_eq!(world.logs().len(), 2, "no checkpoint was written");
+        let to = if back { "segment" } else { "rocksdb" };
+        world.move_to(to).unwrap();
+        for _ in 0..5 {
+            world.publish();
+        }
+        assert_eq!(world.logs().len(), 2);
+        world.store = None;
+        world.open();
+        assert!(world.is_in(BackendKind::Segment), "as the catalogue says");
+        world.check("it was killed");
+        world.work(5);
+        world.settle(if back {
+            BackendKind::Segment
+        } else {
+            BackendKind::RocksDb
+        });
+        world.check("it went on");
+        world.store.take().unwrap().close();
+        world.open();
+        world.check("it was closed");
+        assert_eq!(world.logs().len(), 1);
+    }
 }

@@ -102,11 +102,10 @@ impl InTurn<'_, '_> {
         let now = self.turn.now;
         let number = self.shard.number;
         let catalogue = self.shard.env.catalogue.clone();
-        let wanted = settings
-            .wanted_by(&config)
-            .ok()
-            .filter(|wanted| wanted.backend != settings.backend);
-        if let Some(wanted) = wanted {
+        // The messages may have gone over since the configuration was validated.
+        let current = self.shard.existing(id)?.settings();
+        let wanted = current.wanted_by(&config).ok();
+        if let Some(wanted) = wanted.filter(|wanted| wanted.backend != current.backend) {
             // Whether it can be had at all is known before anything changes.
             self.shard.env.backend(wanted.backend)?;
             self.shard.relocations.wanted(id);

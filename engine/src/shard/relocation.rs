@@ -36,8 +36,10 @@ const SLICE_RECORDS: usize = 512;
 const SLICE_BYTES: usize = 512 << 10;
 /// How long the thread that copies rests after each slice: publishers need the disk, too.
 const REST: Duration = Duration::from_millis(2);
-/// Records that the shard copies itself, at most, between two turns.
+/// Records that may be missing when the thread that copies says that it is done.
 const LAST_RECORDS: u64 = 256;
+/// Slices that the shard copies itself, at most, between two turns.
+const LAST_SLICES: usize = 4;
 /// Removals that wait to be done in the copy. If they become more the copy begins anew.
 const GONE_MAX: usize = 1 << 20;
 /// How long a stream stays where it is after its move failed.
@@ -225,6 +227,17 @@ impl Copy {
         self.source.extent().last.saturating_sub(self.next) < LAST_RECORDS
     }
 
+    /// Copies what is missing, on the shard's thread; answers whether that was little enough.
+    fn catch_up(&mut self) -> Result<bool> {
+        for _ in 0..LAST_SLICES {
+            self.go_on()?;
+            if self.next > self.source.extent().last {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn begin(&mut self, who: Identity) -> Result<()> {
         let root = self.env.backend(BackendKind::Segment)?;
         root.kv()
@@ -338,7 +351,8 @@ impl Shard {
             self.relocations.over(id, Err(stays()));
             return;
         };
-        if stream.messages.is_dirty() {
+        // The log that it left last is the one that the catalogue names, until a checkpoint was written.
+        if stream.messages.is_dirty() || self.relocations.left.iter().any(|(left, _)| *left == id) {
             self.relocations.due.insert(id, now.saturating_add(SECOND));
             return;
         }
@@ -467,11 +481,13 @@ impl Shard {
             self.relocation_failed(id, &to, &error, now);
             return;
         }
-        if !copy.is_near() {
+        let caught_up = contained(|| copy.catch_up());
+        if matches!(caught_up, Ok(false)) {
             self.run_beside(id, to, signs, copy, now, handle);
             return;
         }
-        let ended = contained(|| finish(&mut copy, stream, self.env.discards(), now));
+        let discards = self.env.discards();
+        let ended = caught_up.and_then(|_| contained(|| finish(&mut copy, stream, discards, now)));
         drop(copy);
         match ended {
             Ok(left) => {
@@ -597,7 +613,6 @@ impl Shard {
 
 /// Copies the newest messages and has the stream go on with the copy; answers what it leaves.
 fn finish(copy: &mut Copy, stream: &mut crate::stream::Stream, discards: u64, now: NanoTime) -> Result<Settings> {
-    copy.go_on()?;
     if copy.discards != discards {
         return Err(Error::closed("a backend is opened anew"));
     }

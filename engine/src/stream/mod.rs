@@ -203,7 +203,14 @@ impl Stream {
     pub(crate) fn configure(&mut self, config: StreamConfig, settings: Settings) {
         self.rewrites = Rewrites::of(&config);
         self.messages.config = config;
-        self.messages.settings = settings;
+        // Where its messages are is not for a configuration to say: who made it may not know that they have gone over, and who
+        // reads it from the journal, that the checkpoint to that was not written.
+        let Settings { backend, index, .. } = self.messages.settings;
+        self.messages.settings = Settings {
+            backend,
+            index,
+            ..settings
+        };
     }
 
     /// What it holds.
