@@ -278,6 +278,10 @@ impl Stream {
                 }
             };
             let done = self.slice(&mut under_way, price, turn);
+            if done.is_err() {
+                // What it took away before it failed is gone all the same.
+                self.tell_removed();
+            }
             if !matches!(done, Ok(true)) {
                 self.removals.steps.push_front(Step::Remove(under_way));
                 return done.map(|_| ());
