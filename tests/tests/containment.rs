@@ -257,7 +257,7 @@ fn a_flipped_bit_in_a_journal_names_the_sequence_until_it_is_settled() {
         server.stop().await?;
         // Its records are kept, though a checkpoint has them all.
         let (code, report) = inspect(&server.store())?;
-        ensure!(code == Some(1));
+        ensure!(code == Some(2));
         let records = |report: &Value| -> Option<u64> {
             report["journals"]
                 .as_array()?

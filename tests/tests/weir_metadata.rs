@@ -84,18 +84,22 @@ fn each_durability_stores_and_reads_back() {
 }
 
 #[test]
-fn the_backend_of_a_stream_cannot_be_changed_in_place() {
+fn a_stream_goes_over_to_another_backend_but_not_to_memory() {
     with_server(async |server| {
         let jetstream = server.jetstream().await?;
         jetstream
             .create_stream(Backend::Segment.stream("CHOICE", &["choice"]))
             .await?;
-        let update = jetstream
-            .update_stream(Backend::Rocksdb.stream("CHOICE", &["choice"]))
-            .await;
-        ensure!(update.is_err(), "the stream is said to have moved to another backend");
+        let mut config = Backend::Segment.stream("CHOICE", &["choice"]);
+        config.metadata.insert("weir.backend".to_owned(), "memory".to_owned());
+        let update = jetstream.update_stream(config).await;
+        ensure!(update.is_err(), "the stream is said to have moved to memory");
         let stream = jetstream.get_stream("CHOICE").await?;
         assert_eq!(stream.cached_info().config.metadata["weir.backend"], "segment");
+        let info = jetstream
+            .update_stream(Backend::Rocksdb.stream("CHOICE", &["choice"]))
+            .await?;
+        assert_eq!(info.config.metadata["weir.backend"], "rocksdb");
         Ok(())
     });
 }

@@ -80,6 +80,9 @@ impl Shard {
         let Some(mut moving) = self.moving.take() else {
             return Ok(());
         };
+        // Behind the word of its deletion, that of its creation would make a stream once more; and one that was opened anew needs
+        // nothing.
+        moving.needs.retain(|id, _| self.offline.contains(*id));
         let entries = self.next_slice(&mut moving)?;
         let heads: Vec<Vec<u8>> = entries.iter().map(|entry| moved_head(&entry.head, entry.seq)).collect();
         let records: Vec<Record<'_>> = (self.position + 1..)
