@@ -269,7 +269,8 @@ impl Stream {
         let of = |seqs: &[Seq]| Removal::Unneeded {
             singles: seqs.iter().copied().collect(),
             filters: Vec::new(),
-            next: Seq::MAX,
+            // Nothing but these.
+            next: 0,
             end: 0,
             wanted_only: false,
         };

@@ -111,7 +111,11 @@ impl Removal {
             Self::Purge { end, start, .. } => check_number(*end.max(start)),
             Self::Unneeded { singles, next, end, .. } => {
                 singles.iter().copied().try_for_each(check_number)?;
-                check_number(*next.max(end))
+                match end {
+                    // Where nothing but the single ones goes, the next one means nothing.
+                    0 => Ok(()),
+                    end => check_number(*next.max(end)),
+                }
             }
             Self::Limits { .. } | Self::Keep { .. } => Ok(()),
         }
