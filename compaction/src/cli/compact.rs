@@ -1,6 +1,5 @@
 //! `weir compact`.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +8,7 @@ use weir_compaction::compact::{Options, compact};
 use weir_engine::Compression;
 
 use super::bar::Bar;
-use super::{DAMAGED, Failure, NOT_DONE};
+use super::{DAMAGED, Failure, NOT_DONE, print};
 
 /// Give back what removed messages took on disk, in place, and compress what is there otherwise.
 ///
@@ -69,12 +68,7 @@ pub fn run(args: CompactArgs) -> Result<ExitCode, Failure> {
     opening.finish();
     bytes.finish();
     let report = report?;
-    let mut out = io::stdout().lock();
-    match args.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => out.write_all(report.to_text().as_bytes())?,
-    }
-    out.flush()?;
+    print(&report, args.json, report.to_text())?;
     Ok(match (report.is_done(), report.is_damaged()) {
         (true, _) => ExitCode::SUCCESS,
         (false, true) => ExitCode::from(DAMAGED),

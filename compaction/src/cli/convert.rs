@@ -1,15 +1,13 @@
 //! `weir convert`.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use weir_compaction::convert::{Options, convert};
-use weir_engine::stream::settings::BackendKind;
 
 use super::bar::Bar;
-use super::{DAMAGED, Failure, NOT_DONE};
+use super::{BackendArg, DAMAGED, Failure, NOT_DONE, print};
 
 /// Move streams to another backend, in place: sequences, times, headers, gaps and consumers stay as they are.
 ///
@@ -41,20 +39,9 @@ pub struct ConvertArgs {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum BackendArg {
-    /// Memory-mapped segment files
-    Segment,
-    /// RocksDB
-    Rocksdb,
-}
-
 pub fn run(args: ConvertArgs) -> Result<ExitCode, Failure> {
     let options = Options {
-        to: match args.to {
-            BackendArg::Segment => BackendKind::Segment,
-            BackendArg::Rocksdb => BackendKind::RocksDb,
-        },
+        to: args.to.into(),
         stream: args.stream,
         account: args.account,
     };
@@ -62,12 +49,7 @@ pub fn run(args: ConvertArgs) -> Result<ExitCode, Failure> {
     let report = convert(&args.store, &options, Some(bar.teller()));
     bar.finish();
     let report = report?;
-    let mut out = io::stdout().lock();
-    match args.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => out.write_all(report.to_text().as_bytes())?,
-    }
-    out.flush()?;
+    print(&report, args.json, report.to_text())?;
     Ok(match (report.is_done(), report.is_damaged()) {
         (true, _) => ExitCode::SUCCESS,
         (false, true) => ExitCode::from(DAMAGED),

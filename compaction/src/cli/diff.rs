@@ -1,6 +1,5 @@
 //! `weir diff`.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +7,7 @@ use clap::Args;
 use weir_compaction::diff::{Options, diff};
 
 use super::bar::Bar;
-use super::{DAMAGED, Failure};
+use super::{DAMAGED, Failure, print};
 
 /// Compare two stores: streams, configurations, messages one by one, and where consumers are.
 ///
@@ -41,12 +40,7 @@ pub fn run(args: DiffArgs) -> Result<ExitCode, Failure> {
     let report = diff(&args.a, &args.b, &options, Some(bar.teller()));
     bar.finish();
     let report = report?;
-    let mut out = io::stdout().lock();
-    match args.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => out.write_all(report.to_text().as_bytes())?,
-    }
-    out.flush()?;
+    print(&report, args.json, report.to_text())?;
     Ok(match report.is_different() {
         true => ExitCode::from(DAMAGED),
         false => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use weir_compaction::Error;
 use weir_compaction::import::{FromNats, Imported, NatsOptions, NatsStream, Options, Wanted, import, import_nats};
 use weir_engine::embed::GLOBAL_ACCOUNT;
@@ -12,7 +12,7 @@ use weir_engine::stream::settings::BackendKind;
 use weir_engine::words;
 
 use super::bar::Bar;
-use super::{DAMAGED, Failure, NOT_DONE};
+use super::{BackendArg, DAMAGED, Failure, NOT_DONE, print};
 
 /// Import streams into a store: from a backup of nats-server or Weir, from lines of JSON, or all that a nats-server has.
 ///
@@ -63,22 +63,10 @@ pub struct ImportArgs {
     json: bool,
 }
 
-/// Backends that outlive the tool.
-#[derive(Clone, Copy, ValueEnum)]
-enum BackendArg {
-    /// Segment files
-    Segment,
-    /// RocksDB
-    Rocksdb,
-}
-
 pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
     let wanted = Wanted {
         name: args.name,
-        backend: args.backend.map(|backend| match backend {
-            BackendArg::Segment => BackendKind::Segment,
-            BackendArg::Rocksdb => BackendKind::RocksDb,
-        }),
+        backend: args.backend.map(BackendKind::from),
     };
     if let Some(from) = &args.from_nats {
         let options = NatsOptions {
@@ -105,10 +93,8 @@ pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
         Ok(imported) => imported,
         Err(error) => return Ok(not_done(&error)),
     };
-    match args.json {
-        true => print(&(serde_json::to_string_pretty(&imported)? + "\n"))?,
-        false => print(&(made(&imported).to_owned() + &text(&imported) + elsewhere([&*imported.account])))?,
-    }
+    let told = made(&imported).to_owned() + &text(&imported) + elsewhere([&*imported.account]);
+    print(&imported, args.json, told)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,10 +106,7 @@ fn all_of_nats(store: &Path, from: &Path, options: &NatsOptions, json: bool) -> 
         Ok(report) => report,
         Err(error) => return Ok(not_done(&error)),
     };
-    match json {
-        true => print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
-        false => print(&text_of_all(&report))?,
-    }
+    print(&report, json, text_of_all(&report))?;
     Ok(match (report.damaged, report.any_refused()) {
         (true, _) => ExitCode::from(DAMAGED),
         (false, true) => ExitCode::from(NOT_DONE),
@@ -135,12 +118,6 @@ fn not_done(error: &Error) -> ExitCode {
     // If the standard error is closed nobody is there to be told.
     let _ = writeln!(io::stderr(), "weir: {error}");
     ExitCode::from(if error.is_damage() { DAMAGED } else { NOT_DONE })
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
 }
 
 fn text_of_all(report: &FromNats) -> String {

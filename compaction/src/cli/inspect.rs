@@ -8,7 +8,7 @@ use clap::Args;
 use weir_compaction::inspect::{Options, PieceReport, RecordReport, frames, inspect_with, records};
 
 use super::bar::Bar;
-use super::{DAMAGED, Failure};
+use super::{DAMAGED, Failure, print};
 
 /// Show the streams and consumers of a store: backends, sequences, sizes, subjects, positions.
 ///
@@ -79,12 +79,7 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     let report = inspect_with(&args.store, &options, Some(bar.teller()));
     bar.finish();
     let report = report?;
-    let mut out = io::stdout().lock();
-    match args.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => out.write_all(report.to_text().as_bytes())?,
-    }
-    out.flush()?;
+    print(&report, args.json, report.to_text())?;
     Ok(match report.is_damaged() {
         true => ExitCode::from(DAMAGED),
         false => ExitCode::SUCCESS,

@@ -14,7 +14,11 @@ pub mod repair;
 pub mod settle;
 pub mod verify;
 
-use std::io;
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+use weir_engine::stream::settings::BackendKind;
 
 /// Nothing was done. Wrong arguments end with it too.
 pub const NOT_DONE: u8 = 1;
@@ -30,4 +34,34 @@ pub enum Failure {
     Output(#[from] io::Error),
     #[error("writing the output: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+/// Backends that outlive the tool.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum BackendArg {
+    /// Segment files
+    Segment,
+    /// RocksDB
+    Rocksdb,
+}
+
+impl From<BackendArg> for BackendKind {
+    fn from(backend: BackendArg) -> Self {
+        match backend {
+            BackendArg::Segment => Self::Segment,
+            BackendArg::Rocksdb => Self::RocksDb,
+        }
+    }
+}
+
+/// Prints a report: as JSON if asked for, or else the text, which ends with a newline.
+pub fn print(report: &impl Serialize, json: bool, text: String) -> Result<(), Failure> {
+    let text = match json {
+        true => serde_json::to_string_pretty(report)? + "\n",
+        false => text,
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
 }

@@ -1,6 +1,5 @@
 //! `weir repair`.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +7,7 @@ use clap::Args;
 use weir_compaction::repair::{Options, repair};
 
 use super::bar::Bar;
-use super::{DAMAGED, Failure};
+use super::{DAMAGED, Failure, print};
 
 /// Repair a store: all that can be read is served again, and nothing is destroyed.
 ///
@@ -47,12 +46,7 @@ pub fn run(args: RepairArgs) -> Result<ExitCode, Failure> {
     let report = repair(&args.store, &options, &mut |name, done, of| bytes.show(name, done, of));
     bytes.finish();
     let report = report?;
-    let mut out = io::stdout().lock();
-    match args.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => out.write_all(report.to_text().as_bytes())?,
-    }
-    out.flush()?;
+    print(&report, args.json, report.to_text())?;
     Ok(match report.is_damaged() {
         true => ExitCode::from(DAMAGED),
         false => ExitCode::SUCCESS,

@@ -1,6 +1,5 @@
 //! `weir verify`.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +7,7 @@ use clap::Args;
 use weir_compaction::verify::{Options, verify};
 
 use super::bar::Bar;
-use super::{DAMAGED, Failure};
+use super::{DAMAGED, Failure, print};
 
 /// Check every checksum of a store, bodies too, and what its parts say of each other.
 ///
@@ -44,12 +43,7 @@ pub fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     opening.finish();
     bytes.finish();
     let report = report?;
-    let mut out = io::stdout().lock();
-    match args.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => out.write_all(report.to_text().as_bytes())?,
-    }
-    out.flush()?;
+    print(&report, args.json, report.to_text())?;
     Ok(match report.is_damaged() {
         true => ExitCode::from(DAMAGED),
         false => ExitCode::SUCCESS,
