@@ -565,6 +565,46 @@ fn a_catalogue_that_is_damaged_in_both_copies_costs_no_stream() {
     assert_well(folder.path());
 }
 
+/// The catalogue ends, in both copies, before its first checkpoint, and the journal begins behind that.
+#[test]
+fn streams_come_back_whose_creation_the_catalogue_and_the_journal_have_lost() {
+    let _alone = alone();
+    let live = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(live.path(), "segment");
+    let catalogue = ["kv", "kv2"].map(|copy| live.path().join("weir/segment").join(copy));
+    let early = catalogue.clone().map(|copy| snapshot_of_files(&copy));
+    fixture.work();
+    fixture.reopen();
+    fixture.work_more();
+    fixture.note();
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(live.path(), folder.path());
+    fixture.close();
+    for (copy, early) in ["kv", "kv2"].into_iter().zip(early) {
+        let copy = folder.path().join("weir/segment").join(copy);
+        fs::remove_dir_all(&copy).unwrap();
+        fs::create_dir(&copy).unwrap();
+        for (path, raw) in early {
+            fs::write(copy.join(Path::new(&path).file_name().unwrap()), raw).unwrap();
+        }
+    }
+    let told = trouble(folder.path()).unwrap();
+    assert!(
+        told.contains("stream ORDERS of account $G is offline: the record of its creation is lost"),
+        "{told}"
+    );
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    let store = start(folder.path());
+    assert_eq!(store.catalogue().offline(), 0);
+    assert_eq!(state(&store, "ORDERS"), fixture.state("ORDERS"));
+    for name in ["JOBS", "PURGED"] {
+        assert_eq!(state(&store, name).last_seq, fixture.state(name).last_seq, "{name}");
+    }
+    store.close();
+    assert_well(folder.path());
+}
+
 #[test]
 fn a_stream_whose_log_is_gone_goes_on_empty_if_it_is_named() {
     let _alone = alone();
@@ -649,6 +689,58 @@ mod rocksdb {
             }
             store.close();
             assert_well(folder.path());
+        }
+    }
+
+    /// Of what leads to the messages nothing is lost for good: where they lie is noted twice, and indexes are made of them.
+    #[test]
+    fn a_bit_in_a_table_of_keys_costs_no_message() {
+        let _alone = alone();
+        // What the tables of the catalogue, of its second note, and of the indexes begin with.
+        let log = [0, 0, 0, 0, 0, 0, 1, 0];
+        let needles = [[&b"L"[..], &log].concat(), log.to_vec(), [&b"I"[..], &log].concat()];
+        for (number, needle) in needles.iter().enumerate() {
+            for is_at_end in [false, true] {
+                let folder = tempfile::tempdir().unwrap();
+                let fixture = filled(folder.path(), "rocksdb");
+                let before = {
+                    let store = start(folder.path());
+                    let before = messages(&store, "ORDERS");
+                    store.close();
+                    before
+                };
+                let tables = files(folder.path(), |name| name.ends_with(".sst"));
+                // Behind three lengths, the last of which takes one byte or two.
+                let begins_so = |path: &PathBuf| {
+                    let raw = fs::read(path).unwrap();
+                    // The key's length, with what RocksDB appends.
+                    let is_long = usize::from(raw[1]) == needle.len() + 8;
+                    is_long && (raw[3..].starts_with(needle) || raw[4..].starts_with(needle))
+                };
+                let table = tables.into_iter().find(begins_so).unwrap();
+                let mut raw = fs::read(&table).unwrap();
+                let at = if is_at_end { raw.len() - 4 } else { 20 };
+                raw[at] ^= 1;
+                fs::write(&table, raw).unwrap();
+                let told = trouble(folder.path());
+                let costs = is_at_end || number != 1;
+                assert_eq!(told.is_some(), costs, "{number} {is_at_end} {told:?}");
+                let planned = plan(folder.path());
+                assert_eq!(planned.actions[0].doing, Doing::Rocksdb, "{planned:#?}");
+                assert!(planned.is_damaged(), "verify finds it: {planned:#?}");
+                let report = mend(folder.path());
+                assert!(!report.is_damaged(), "{number} {is_at_end} {report:#?}");
+                let store = start(folder.path());
+                assert_eq!(messages(&store, "ORDERS"), before);
+                for name in ["ORDERS", "JOBS", "PURGED"] {
+                    assert_eq!(state(&store, name), fixture.state(name), "{number} {is_at_end}");
+                }
+                let last = before.last().unwrap().seq;
+                let orders = store.stream("$G", "ORDERS").unwrap();
+                assert!(orders.publish("orders.a", "", b"more").unwrap().seq > last);
+                store.close();
+                assert_well(folder.path());
+            }
         }
     }
 

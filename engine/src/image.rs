@@ -180,6 +180,17 @@ impl Image {
         Some(ImageStream { entry, stream })
     }
 
+    /// The logs of streams that are offline and of which nothing tells but the labels of their logs: the catalogue has lost them, and
+    /// the journal what made them.
+    pub fn labelled(&self) -> Vec<(BackendKind, LogId)> {
+        let entries = self.env.catalogue.all().into_iter();
+        let labelled = entries.filter(|entry| {
+            let shard = self.shards.get(entry.shard);
+            shard.is_some_and(|shard| shard.is_by_label(entry.id))
+        });
+        labelled.map(|entry| (entry.settings.backend, entry.id)).collect()
+    }
+
     /// What the last checkpoint has of a stream; `None` if it has nothing, or that makes no sense.
     pub fn saved(&self, id: LogId) -> Result<Option<StreamSnapshot>> {
         let json = self.kv()?.get(&stream_key(id))?;

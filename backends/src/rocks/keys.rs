@@ -10,6 +10,7 @@
 //! | `heads` | place (8), sequence (8) | time (8), body's length (4), family of the body (1), body's CRC (4), head, CRC (4) |
 //! | `bodies`, `bodies_lz4`, `bodies_zstd` | place (8), sequence (8) | body; an empty one is not stored |
 //! | `kv` | as given | as given |
+//! | `names` | log id (8) | place (8), the log's label, CRC (4): both once more, see `names.rs` |
 //!
 //! Keys are big-endian, so that RocksDB's order is that of the numbers; values are little-endian. Every CRC is a
 //! CRC32C that covers the key as well, so that bytes in the wrong place are found out. A body's is kept in the head:
@@ -30,6 +31,7 @@ pub(super) const PREFIX_REMOVED: u8 = b'R';
 
 pub(super) const HEADS: &str = "heads";
 pub(super) const KV: &str = "kv";
+pub(super) const NAMES: &str = "names";
 /// The families of bodies, by [`family`].
 pub(super) const BODIES: [&str; 3] = ["bodies", "bodies_lz4", "bodies_zstd"];
 
@@ -83,6 +85,17 @@ pub(super) fn encode_label(key: &[u8], label: &[u8]) -> Vec<u8> {
 pub(super) fn decode_label<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
     let (label, sum) = value.split_at_checked(value.len().checked_sub(AFTER)?)?;
     (number(sum, 0, u32::from_le_bytes)? == crc(key, label)).then_some(label)
+}
+
+/// The value of a log in [`NAMES`].
+pub(super) fn encode_name(key: &[u8], place: u64, label: &[u8]) -> Vec<u8> {
+    encode_label(key, &[&place.to_le_bytes(), label].concat())
+}
+
+/// The place and the label in a value; `None` if it fails its checksum.
+pub(super) fn decode_name<'a>(key: &[u8], value: &'a [u8]) -> Option<(u64, &'a [u8])> {
+    let (place, label) = decode_label(key, value)?.split_first_chunk()?;
+    Some((u64::from_le_bytes(*place), label))
 }
 
 /// What comes before the head's own bytes.

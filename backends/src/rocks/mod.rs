@@ -13,6 +13,7 @@ mod keys;
 mod kv;
 mod log;
 mod manifest;
+mod names;
 mod options;
 mod reader;
 pub mod repair;
@@ -91,6 +92,16 @@ impl RocksBackend {
         self.shared.write(batch)
     }
 
+    /// What is known of a log is known twice.
+    fn note_twice(&self, id: LogId, state: &State, options: &LogOptions, recovery: &Recovery) -> Result<()> {
+        if self.shared.check_writable().is_err() || !recovery.damage.is_empty() {
+            return Ok(());
+        }
+        let label = recovery.label.as_ref().unwrap_or(&options.label).to_vec();
+        let place = state.place;
+        names::keep(&self.shared, id, &names::Named { place, label })
+    }
+
     /// Gives a new log its place.
     fn create(&self, id: LogId) -> Result<Meta> {
         self.shared.check_writable()?;
@@ -157,7 +168,8 @@ impl Backend for RocksBackend {
             return Err(rules::already_open(id));
         }
         let label = self.take_label(id, options, &mut recovery);
-        if let Err(error) = label {
+        let noted = label.and_then(|()| self.note_twice(id, &state, options, &recovery));
+        if let Err(error) = noted {
             state.open.store(false, Ordering::Release);
             return Err(error);
         }
@@ -198,6 +210,7 @@ impl Backend for RocksBackend {
         let mut batch = WriteBatch::default();
         batch.delete(keys::named(keys::PREFIX_LOG, id.0));
         batch.delete(keys::named(keys::PREFIX_LABEL, id.0));
+        names::delete(&self.shared, &mut batch, id)?;
         batch.put(keys::named(keys::PREFIX_REMOVED, meta.place), []);
         let written = self.shared.write(batch);
         if written.as_ref().is_err_and(|error| error.kind == Kind::Full) && state.is_none() {

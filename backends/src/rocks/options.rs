@@ -94,6 +94,7 @@ pub(super) fn families(options: &RocksOptions, compacts: bool) -> Vec<ColumnFami
             false,
             4_096,
         ),
+        family(keys::NAMES, &[DBCompressionType::None], false, 4_096),
         family(keys::HEADS, &old, false, 4_096),
         family(keys::KV, &old, true, 4_096),
         family(plain, &[DBCompressionType::None], false, 8_192),

@@ -1,14 +1,16 @@
 //! Mending a store that RocksDB does not open, or opens without compactions. What is there is only read: what can be had of
 //! it comes into a folder beside.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::{DB, ErrorKind, IteratorMode, WriteBatch};
+use rocksdb::{DB, ErrorKind, IteratorMode, ReadOptions, WriteBatch};
 use weir_engine::{Backend, Error, Kind, LogId, Result, Seq};
 
 use super::keys::{self, Head, Meta};
 use super::log::State;
+use super::names::{self, Named};
 use super::options::{RocksOptions, database};
 use super::reader::walk;
 use super::store::{Shared, failed};
@@ -29,7 +31,7 @@ const MARKED_MAX: usize = 100_000;
 pub enum Ailment {
     /// What names its files is damaged or missing: nothing of it can be read.
     Names(String),
-    /// A block of a table is damaged: RocksDB compacts nothing.
+    /// A block of a table is damaged: RocksDB compacts nothing, or a stream cannot be opened for want of a key.
     Block(String),
 }
 
@@ -42,6 +44,10 @@ pub struct Mended {
     pub left_out: Vec<String>,
     /// Sequences the heads or bodies of which lie in damaged blocks.
     pub lost: u64,
+    /// Logs whose entries in the catalogue were lost, and are made anew from their records.
+    pub recounted: Vec<LogId>,
+    /// Whether the key-value space was left out, as something of it is lost: the next opening makes the indexes in it anew.
+    pub without_keys: bool,
 }
 
 /// What is wrong with the store in a folder; `None` if it can be opened and compacted. Changes nothing.
@@ -56,9 +62,52 @@ pub fn ailment(folder: &Path) -> Result<Option<Ailment>> {
     if let Some(what) = damage::noted(folder) {
         return Ok(Some(Ailment::Block(what)));
     }
-    match Shared::open(folder, &RocksOptions::default(), true) {
-        Err(error) if error.kind == Kind::Damaged => Ok(Some(Ailment::Names(error.message))),
-        opened => opened.map(|_| None),
+    let shared = match Shared::open(folder, &RocksOptions::default(), true) {
+        Err(error) if error.kind == Kind::Damaged => return Ok(Some(Ailment::Names(error.message))),
+        opened => opened?,
+    };
+    // A damaged block of these costs more than what lies in it.
+    for family in [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, keys::NAMES, keys::KV] {
+        if let Some(what) = unreadable(&shared, family)? {
+            return Ok(Some(Ailment::Block(what)));
+        }
+    }
+    Ok(None)
+}
+
+/// What of the catalogue of a store's logs, or of its second note, is damaged; `None` if both can be read, or the store not be opened
+/// at all.
+///
+/// # Errors
+/// If files cannot be read.
+pub fn damaged_catalogue(folder: &Path) -> Result<Option<String>> {
+    let Ok(shared) = Shared::open(folder, &RocksOptions::default(), true) else {
+        return Ok(None);
+    };
+    for family in [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, keys::NAMES] {
+        if let Some(what) = unreadable(&shared, family)? {
+            return Ok(Some(what));
+        }
+    }
+    Ok(None)
+}
+
+/// Why a family cannot be read as a whole; `None` if it can be, or is not there.
+fn unreadable(shared: &Shared, family: &str) -> Result<Option<String>> {
+    let Ok(cf) = shared.cf(family) else {
+        return Ok(None);
+    };
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    let mut iter = shared.db.raw_iterator_cf_opt(cf, options);
+    iter.seek_to_first();
+    while iter.valid() {
+        iter.next();
+    }
+    match iter.status() {
+        Ok(()) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Corruption => Ok(Some(format!("{family}: {error}"))),
+        Err(error) => Err(failed(&format!("reading all of {family}"), &error)),
     }
 }
 
@@ -76,6 +125,7 @@ pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment) -> Result<Mended> {
             copy_files(folder, beside)?;
             DB::repair(&database(&RocksOptions::default()), beside).map_err(|error| failed("repairing", &error))?;
             mended.left_out = lost_tables(beside);
+            complete(beside, &mut mended)?;
         }
         Ailment::Block(_) => copy_readable(folder, beside, &mut mended)?,
     }
@@ -121,27 +171,149 @@ fn lost_tables(folder: &Path) -> Vec<String> {
     tables
 }
 
+/// A store that RocksDB has put together without some tables: logs whose entries were in those get them back, and the key-value
+/// space, of which nobody knows what is missing, goes.
+fn complete(beside: &Path, mended: &mut Mended) -> Result<()> {
+    if mended.left_out.is_empty() {
+        return Ok(());
+    }
+    let shared = Arc::new(Shared::open(beside, &RocksOptions::default(), false)?);
+    for (id, known) in logs_of(&shared)? {
+        if known.meta.is_none() {
+            let meta = recount(&shared, id, known.named.place)?;
+            enter(&shared, id, &known.named, &meta)?;
+            mended.recounted.push(id);
+        }
+    }
+    let mut batch = WriteBatch::default();
+    // No key begins like this.
+    let end = [0xff; 16];
+    batch.delete_range_cf(shared.kv()?, &[][..], &end[..]);
+    shared.write(batch)?;
+    mended.without_keys = true;
+    shared.sync()
+}
+
+/// What is known of a log.
+struct Known {
+    named: Named,
+    /// Its entry in the catalogue; `None` if that cannot be read.
+    meta: Option<Meta>,
+}
+
+/// The logs, by what can be read of the catalogue, and by the second note that is made of each.
+fn logs_of(shared: &Shared) -> Result<BTreeMap<LogId, Known>> {
+    let of_name = |(id, named)| (id, Known { named, meta: None });
+    let mut logs: BTreeMap<LogId, Known> = names::all(shared)?.into_iter().map(of_name).collect();
+    let mut labels = BTreeMap::new();
+    let catalogue = shared.cf(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)?;
+    names::for_each_readable(shared, catalogue, &mut |key, value| {
+        let Some((prefix, id)) = key.split_first() else {
+            return;
+        };
+        let Ok(id) = id.try_into().map(u64::from_be_bytes).map(LogId) else {
+            return;
+        };
+        if *prefix == keys::PREFIX_LABEL
+            && let Some(label) = keys::decode_label(key, value)
+        {
+            labels.insert(id, label.to_vec());
+        }
+        if *prefix == keys::PREFIX_LOG
+            && let Some(meta) = Meta::decode(key, value)
+        {
+            let (place, label) = (meta.place, Vec::new());
+            let named = Named { place, label };
+            let known = logs.entry(id).or_insert(Known { named, meta: None });
+            known.named.place = place;
+            known.meta = Some(meta);
+        }
+    })?;
+    for (id, label) in labels {
+        if let Some(known) = logs.get_mut(&id) {
+            known.named.label = label;
+        }
+    }
+    Ok(logs)
+}
+
+/// What the records at a place come to.
+fn recount(shared: &Arc<Shared>, id: LogId, place: u64) -> Result<Meta> {
+    let all = Meta {
+        place,
+        first: 1,
+        last: Seq::MAX - 1,
+        ..Meta::default()
+    };
+    let state = State::open(shared, id, all)?;
+    let mut meta = Meta {
+        first: 1,
+        last: 0,
+        // Any of them may have bodies.
+        families: (1 << keys::BODIES.len()) - 1,
+        ..all
+    };
+    walk(&state, all.first, all.last, &mut |seq, head| {
+        if meta.count == 0 {
+            meta.first = seq;
+        }
+        meta.count += 1;
+        meta.bytes += head.bytes();
+        meta.last = seq;
+        true
+    })?;
+    for (first, last) in state.damage_within(all.first..=all.last) {
+        for seq in (first..=last).take(MARKED_MAX) {
+            if is_unreadable_head(shared, place, seq)? {
+                meta.count += 1;
+                meta.first = meta.first.min(seq);
+                meta.last = meta.last.max(seq);
+            }
+        }
+    }
+    Ok(meta)
+}
+
+/// Writes all that the catalogue has of a log.
+fn enter(shared: &Shared, id: LogId, named: &Named, meta: &Meta) -> Result<()> {
+    let mut batch = WriteBatch::default();
+    let key = keys::named(keys::PREFIX_LOG, id.0);
+    batch.put(key, meta.encode(&key));
+    if !named.label.is_empty() {
+        let key = keys::named(keys::PREFIX_LABEL, id.0);
+        batch.put(key, keys::encode_label(&key, &named.label));
+    }
+    names::put(shared, &mut batch, id, named)?;
+    let next = match shared.get_meta(keys::KEY_NEXT_PLACE)? {
+        Some(value) => value.try_into().map_or(0, u64::from_le_bytes),
+        None => 0,
+    };
+    batch.put(
+        keys::KEY_NEXT_PLACE,
+        next.max(meta.place.saturating_add(1)).to_le_bytes(),
+    );
+    shared.write(batch)
+}
+
 /// Writes what can be read, key by key, into a new store.
 fn copy_readable(folder: &Path, beside: &Path, mended: &mut Mended) -> Result<()> {
     let options = RocksOptions::default();
     let from = Arc::new(Shared::open(folder, &options, true)?);
     let to = Shared::open(beside, &options, false)?;
-    for family in [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, keys::KV] {
-        copy_all(&from, &to, family)?;
+    mended.without_keys = unreadable(&from, keys::KV)?.is_some();
+    if !mended.without_keys {
+        copy_all(&from, &to, keys::KV)?;
     }
-    let mut logs = Vec::new();
-    from.each_named(keys::PREFIX_LOG, &mut |id, value| {
-        let key = keys::named(keys::PREFIX_LOG, id);
-        let unreadable = || {
-            Error::damaged(format!(
-                "rocksdb: the catalogue's entry of log {} fails its checksum",
-                LogId(id)
-            ))
+    for (id, known) in logs_of(&from)? {
+        let place = known.named.place;
+        let meta = match known.meta {
+            Some(meta) => meta,
+            None => {
+                mended.recounted.push(id);
+                recount(&from, id, place)?
+            }
         };
-        logs.push((LogId(id), Meta::decode(&key, value).ok_or_else(unreadable)?));
-        Ok(())
-    })?;
-    for (id, meta) in logs {
+        enter(&to, id, &known.named, &meta)?;
         copy_log(&from, &to, id, meta, mended)?;
     }
     to.sync()
@@ -191,16 +363,20 @@ fn copy_log(from: &Arc<Shared>, to: &Shared, id: LogId, meta: Meta, mended: &mut
     // What cannot be read is damaged there, too, and does not count as deleted.
     for (first, last) in state.damage_within(meta.first..=meta.last) {
         for seq in (first..=last).take(MARKED_MAX) {
-            let key = keys::record(place, seq);
-            let found = from.db.get_cf(from.heads()?, key);
-            if found.is_err_and(|error| error.kind() == ErrorKind::Corruption) {
-                batch.put_cf(to.heads()?, key, LOST_HEAD);
+            if is_unreadable_head(from, place, seq)? {
+                batch.put_cf(to.heads()?, keys::record(place, seq), LOST_HEAD);
                 mended.lost += 1;
             }
             write_if_full(to, &mut batch)?;
         }
     }
     to.write(batch)
+}
+
+/// Whether a head may have been there, in a block that is damaged.
+fn is_unreadable_head(shared: &Shared, place: u64, seq: Seq) -> Result<bool> {
+    let found = shared.db.get_cf(shared.heads()?, keys::record(place, seq));
+    Ok(found.is_err_and(|error| error.kind() == ErrorKind::Corruption))
 }
 
 /// A value; `None` if it is not there or its block is damaged.

@@ -262,7 +262,9 @@ impl Shared {
     /// full: what had no room stays in memory, and goes to new files the next time.
     pub fn sync(&self) -> Result<()> {
         self.check_writable()?;
-        let mut all = vec![self.cf(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)?, self.heads()?, self.kv()?];
+        let small = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, keys::NAMES, keys::KV].map(|name| self.cf(name));
+        let mut all = small.into_iter().collect::<Result<Vec<_>>>()?;
+        all.push(self.heads()?);
         for family in self.bodies_of(0xff) {
             all.push(self.bodies(family)?);
         }
@@ -296,6 +298,7 @@ impl Shared {
         if place.is_none() {
             all.push(self.kv()?);
             all.push(self.cf(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)?);
+            all.push(self.cf(keys::NAMES)?);
         }
         let low = place.map(|place| keys::record(place, 0));
         let high = place.map(|place| keys::record(place, Seq::MAX));

@@ -128,6 +128,38 @@ fn a_damaged_block_is_told_with_all_that_lies_in_it() {
     }
 }
 
+/// What is known of a log is known twice; a store of a version that knew it once learns it, and a log that goes is forgotten.
+#[test]
+fn logs_are_noted_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut backend = open(folder.path());
+    let options = LogOptions {
+        label: Bytes::from_static(b"its label"),
+        ..LogOptions::default()
+    };
+    let named = |backend: &RocksBackend| names::all(&backend.shared).expect("read");
+    let (log, _) = backend.open(LogId(7), &options).expect("a log");
+    let both = names::Named {
+        place: 1,
+        label: b"its label".to_vec(),
+    };
+    assert_eq!(named(&backend), BTreeMap::from([(LogId(7), both.clone())]));
+    drop(log);
+    Arc::get_mut(&mut backend.shared)
+        .expect("alone")
+        .db
+        .drop_cf(keys::NAMES)
+        .expect("dropped");
+    drop(backend);
+    let backend = open(folder.path());
+    assert_eq!(named(&backend), BTreeMap::new());
+    let (log, _) = backend.open(LogId(7), &LogOptions::default()).expect("the log");
+    assert_eq!(named(&backend), BTreeMap::from([(LogId(7), both)]));
+    drop(log);
+    backend.remove(LogId(7)).expect("removed");
+    assert_eq!(named(&backend), BTreeMap::new());
+}
+
 #[test]
 fn a_record_in_the_place_of_another_is_found_out() {
     let folder = tempfile::tempdir().expect("a folder");

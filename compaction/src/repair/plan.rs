@@ -76,6 +76,7 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
     let mut best: BTreeMap<LogId, (u64, Orphan)> = BTreeMap::new();
     // Of those that say whose they are, the image shows that stream, offline; of the others it is told here.
     let mut all: BTreeSet<(BackendKind, LogId)> = image.orphans().map_err(Error::Unreadable)?.into_iter().collect();
+    all.extend(image.labelled());
     for kind in [BackendKind::Segment, BackendKind::RocksDb] {
         let prefix = format!("orphan-{kind}-");
         let findings = image.findings();
@@ -99,7 +100,7 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
                 continue;
             }
         };
-        if last == 0 {
+        if last == 0 && !image.labelled().contains(&(kind, id)) {
             // A crash came while it was made: nothing was ever written to it.
             continue;
         }

@@ -76,6 +76,15 @@ pub(super) fn act(store: &StoreDir, ailment: &Ailment, action: &mut Action, quar
             mended.left_out.join(", ")
         ));
     }
+    if !mended.recounted.is_empty() {
+        told.push(format!(
+            "{} had no entry in the catalogue that can be read: what they hold was counted anew",
+            words::count(mended.recounted.len() as u64, "log")
+        ));
+    }
+    if mended.without_keys {
+        told.push("the indexes are made anew from the records: a part of them cannot be read".to_owned());
+    }
     if mended.lost > 0 {
         told.push(format!(
             "{} in damaged blocks cannot be read",

@@ -13,9 +13,12 @@ mod text;
 
 use std::path::Path;
 
+use weir_backends::root::StoreDir;
 use weir_engine::finding::{Finding, FindingKind};
 use weir_engine::image::Image;
 use weir_engine::store::OpeningProgress;
+#[cfg(feature = "rocksdb")]
+use weir_engine::stream::settings::BackendKind;
 
 pub use report::{FOUND_MAX, Found, JournalChecked, Report, Standing, StreamChecked, What};
 
@@ -78,10 +81,12 @@ pub fn verify(
             ..found
         });
     }
+    let store = looking.store.clone();
     let image = &mut looking.image;
     for problem in image.problems() {
         finds.add(lines::found(What::Catalogue, &root, problem));
     }
+    damaged_tables(&store)?.into_iter().for_each(|found| finds.add(found));
     for (key, finding) in image.findings() {
         if options.stream.as_ref().is_none_or(|name| concerns(&finding, name)) {
             found_of(image, &key, &finding)
@@ -133,6 +138,24 @@ pub fn verify(
         found: finds.found,
         more: finds.more,
     })
+}
+
+/// What of RocksDB's tables is damaged in the catalogue of its logs.
+#[cfg(feature = "rocksdb")]
+fn damaged_tables(store: &StoreDir) -> Result<Option<Found>> {
+    let Some(folder) = store.folder(BackendKind::RocksDb).filter(|folder| folder.is_dir()) else {
+        return Ok(None);
+    };
+    let damaged = weir_backends::rocks::repair::damaged_catalogue(&folder).map_err(Error::Unreadable)?;
+    Ok(damaged.map(|what| {
+        let text = format!("RocksDB's catalogue of its logs is damaged, `weir repair` makes it anew: {what}");
+        Found::new(What::Backend, text)
+    }))
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn damaged_tables(_: &StoreDir) -> Result<Option<Found>> {
+    Ok(None)
 }
 
 fn concerns(finding: &Finding, name: &str) -> bool {

@@ -168,6 +168,11 @@ impl OfflineStreams {
 }
 
 impl Shard {
+    /// See [`OfflineStreams::is_by_label`].
+    pub(crate) fn is_by_label(&self, id: LogId) -> bool {
+        self.offline.is_by_label(id)
+    }
+
     /// Takes a stream offline, because of this error: nothing of it is changed any more until it was opened anew.
     pub(super) fn take_offline(&mut self, id: LogId, error: &Error, turn: &mut Turn<'_>) {
         let Some(mut stream) = self.streams.remove(&id) else {

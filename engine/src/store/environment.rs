@@ -296,7 +296,7 @@ impl Environment {
             tracing::error!(stream = %who.name, "damaged: {damage}");
         }
         let progress = self.progress.as_ref();
-        let index = open_index(&who, backend.as_ref(), log.as_ref(), progress)?;
+        let index = self.open_index(&who, backend.as_ref(), log.as_ref(), progress)?;
         let stats = self.pools.stats(who.config.storage);
         let mut messages = Messages::open(who, log, index, last, last_time)?;
         messages.revived = recovery.revived;
@@ -305,6 +305,25 @@ impl Environment {
             messages.torn_bytes = recovery.torn_bytes;
         }
         Ok(Stream::new(messages, &self.batches, stats))
+    }
+
+    /// Opens the index that a stream's settings ask for, with what its log holds.
+    fn open_index(
+        &self,
+        who: &Identity,
+        backend: &dyn Backend,
+        log: &dyn Log,
+        progress: Option<&OpeningProgress>,
+    ) -> Result<Index> {
+        if who.settings.index == IndexKind::Paged {
+            let records = Records { subject_of, ending_of };
+            match Index::paged(backend.kv(), who.id, log.reader(), records, PAGED_CACHE_BYTES) {
+                // It is still to be built, and here nothing is written: as long as it is only read, memory does.
+                Err(error) if error.kind == Kind::Unsupported && self.is_reading() => {}
+                opened => return opened,
+            }
+        }
+        resident_index(who, log, progress)
     }
 }
 
@@ -327,18 +346,9 @@ pub(crate) fn remove_log(backend: &dyn Backend, id: LogId, settings: &Settings) 
     }
 }
 
-/// Opens the index that a stream's settings ask for, with what its log holds.
-fn open_index(
-    who: &Identity,
-    backend: &dyn Backend,
-    log: &dyn Log,
-    progress: Option<&OpeningProgress>,
-) -> Result<Index> {
+/// An index in memory, with what the log holds.
+fn resident_index(who: &Identity, log: &dyn Log, progress: Option<&OpeningProgress>) -> Result<Index> {
     let reader = log.reader();
-    if who.settings.index == IndexKind::Paged {
-        let records = Records { subject_of, ending_of };
-        return Index::paged(backend.kv(), who.id, reader, records, PAGED_CACHE_BYTES);
-    }
     let mut index = Index::resident();
     let mut outcome = Ok(());
     // Reading bodies has to wait for the end of the scan.
