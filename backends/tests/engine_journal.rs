@@ -110,6 +110,38 @@ fn a_stream_whose_creation_is_lost_is_there_again() {
     }
 }
 
+/// A journal from before, as from a backup: the logs know better.
+#[test]
+fn a_journal_that_was_rolled_back_is_named() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let one = bench.create(&config("one"));
+    let publish = |n: u64| {
+        one.publish("one.a", "", format!("one's message {n}").as_bytes())
+            .unwrap();
+    };
+    (1..=3).for_each(publish);
+    let journal = bench.logs_folder().join(LogId(1).to_string());
+    let files = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path());
+    let before: Vec<_> = files.map(|path| (fs::read(&path).unwrap(), path)).collect();
+    (4..=5).for_each(publish);
+    bench.kill();
+    for (raw, path) in before {
+        fs::write(path, raw).unwrap();
+    }
+    for _ in 0..2 {
+        bench.open();
+        assert_eq!(payloads(&bench, "one"), messages("one", 1..=5));
+        let finding = one_finding(&bench);
+        assert!(
+            finding.text.contains("has messages up to 5") && finding.text.contains("behind 3"),
+            "{finding}"
+        );
+        assert_eq!(finding.concerned[0].stream, "one");
+        bench.kill();
+    }
+}
+
 #[test]
 fn a_message_that_only_the_journal_had_is_named() {
     let (mut bench, one) = killed();

@@ -528,6 +528,7 @@ fn a_whole_store_comes_into_weir() {
                         "{at} {consumer}"
                     );
                     assert_eq!(info.num_ack_pending, fact["num_ack_pending"], "{at} {consumer}");
+                    assert_eq!(info.created, time(&fact["created"]), "{at} {consumer}");
                 }
             }
         }

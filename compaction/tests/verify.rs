@@ -85,6 +85,46 @@ fn a_whole_store_on_rocksdb() {
     whole("rocksdb");
 }
 
+/// Small files that are missing or damaged cost nothing, and are named.
+#[test]
+fn small_files_are_named() {
+    let backends: &[&str] = match cfg!(feature = "rocksdb") {
+        true => &["segment", "rocksdb"],
+        false => &["segment"],
+    };
+    for backend in backends {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = filled(folder.path(), backend);
+        let root = folder.path().join("weir");
+        let label = root.join(format!("segment/logs/{}/label", fixture.log("ORDERS")));
+        let names: &[PathBuf] = &match *backend {
+            "segment" => vec![label],
+            _ => ["SYNCED", "IDENTITY"]
+                .map(|name| root.join("rocksdb").join(name))
+                .to_vec(),
+        };
+        for name in names {
+            let whole = fs::read(name).unwrap();
+            let mut flipped = whole.clone();
+            flipped[20] ^= 1;
+            for damaged in [None, Some(flipped)] {
+                match &damaged {
+                    None => fs::remove_file(name).unwrap(),
+                    Some(raw) => fs::write(name, raw).unwrap(),
+                }
+                let report = check(folder.path());
+                assert_eq!(report.found.len(), 1, "{report:?}");
+                assert_eq!(report.found[0].file.as_ref(), Some(name), "{report:?}");
+                // A label that is there and damaged is what repairs must not believe.
+                let costs = damaged.is_some() && *backend == "segment";
+                assert_eq!(report.is_damaged(), costs, "{report:?}");
+                fs::write(name, &whole).unwrap();
+            }
+        }
+        assert_eq!(check(folder.path()).found, []);
+    }
+}
+
 /// The largest table of RocksDB, written out.
 #[cfg(feature = "rocksdb")]
 #[test]

@@ -146,11 +146,7 @@ fn synced(folder: &Path) -> Option<Whole> {
     let bytes = regular::read(&folder.join(SYNCED)).ok()?;
     let lines = (0..).zip(bytes.chunks(LINE)).take(2);
     let said = lines.filter_map(|(line, text)| {
-        let (said, crc) = std::str::from_utf8(text).ok()?.trim_end().rsplit_once(' ')?;
-        if u32::from_str_radix(crc, 16).ok()? != crc32c::crc32c(said.as_bytes()) {
-            return None;
-        }
-        let (name, bytes) = said.split_once(' ')?;
+        let (name, bytes) = said(text)?;
         let number: u64 = name.strip_prefix(PREFIX)?.parse().ok()?;
         let bytes = bytes.parse().ok()?;
         let name = name.to_owned();
@@ -158,6 +154,50 @@ fn synced(folder: &Path) -> Option<Whole> {
     });
     said.max_by_key(|(number, whole)| (*number, whole.bytes))
         .map(|(_, whole)| whole)
+}
+
+/// The name and the bytes in a line of `SYNCED`; `None` if it is not what was written.
+fn said(line: &[u8]) -> Option<(&str, &str)> {
+    let (said, crc) = std::str::from_utf8(line).ok()?.trim_end().rsplit_once(' ')?;
+    match u32::from_str_radix(crc, 16).ok()? == crc32c::crc32c(said.as_bytes()) {
+        true => said.split_once(' '),
+        false => None,
+    }
+}
+
+/// What is wrong with the small files beside the manifest that cost nothing: one line each, with the file in front. The next opening
+/// writes the first anew.
+pub(super) fn beside(folder: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Ok(Some(name)) = current(folder) else {
+        return lines;
+    };
+    let path = folder.join(SYNCED);
+    let why = match regular::read(&path) {
+        Err(error) => Some(error.to_string()),
+        Ok(bytes) => {
+            let written = bytes.chunks(LINE).filter(|line| line.iter().any(|byte| *byte != 0));
+            let bad = written.filter(|line| said(line).is_none()).count();
+            (bad > 0 || bytes.is_empty()).then(|| "a line of it fails its checksum".to_owned())
+        }
+    };
+    lines.extend(why.map(|why| {
+        let path = path.display();
+        format!("{path}: {why}; how far the manifest was on disk is not known as well as it could be")
+    }));
+    let path = folder.join("IDENTITY");
+    let why = match (regular::read(&path), regular::read(&folder.join(name))) {
+        (Err(error), _) => Some(error.to_string()),
+        // RocksDB notes it in its manifest as well.
+        (Ok(identity), Ok(manifest)) => {
+            let identity = identity.trim_ascii();
+            let is_there = !identity.is_empty() && manifest.windows(identity.len()).any(|bytes| bytes == identity);
+            (!is_there).then(|| "it is not what the manifest says".to_owned())
+        }
+        (Ok(_), Err(_)) => None,
+    };
+    lines.extend(why.map(|why| format!("{}: {why}; nothing reads it", path.display())));
+    lines
 }
 
 /// The name in `CURRENT`; `None` if it is none.

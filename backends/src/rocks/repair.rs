@@ -75,6 +75,11 @@ pub fn ailment(folder: &Path) -> Result<Option<Ailment>> {
     Ok(None)
 }
 
+/// What is wrong with small files of a store where that costs nothing: one line each, with the file in front.
+pub fn small_files(folder: &Path) -> Vec<String> {
+    manifest::beside(folder)
+}
+
 /// What of the catalogue of a store's logs, or of its second note, is damaged; `None` if both can be read, or the store not be opened
 /// at all.
 ///

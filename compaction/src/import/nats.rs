@@ -163,7 +163,11 @@ fn fill(
     let store = |error| refused(account, &name, error);
     let mut consumers = Consumers::new(&origin.config, ServerLimits::default(), now());
     for consumer in &stream.consumers {
-        if let Err(error) = consumers.add(&consumer.name, as_backup(consumer)) {
+        let created = match consumer.created {
+            0 => now(),
+            created => created,
+        };
+        if let Err(error) = consumers.add_made(&consumer.name, as_backup(consumer), created) {
             found.damage(format!("consumer {} is left out: {error}", consumer.name));
         }
     }

@@ -16,8 +16,7 @@ use std::path::Path;
 use weir_backends::root::StoreDir;
 use weir_engine::finding::{Finding, FindingKind};
 use weir_engine::image::Image;
-use weir_engine::store::OpeningProgress;
-#[cfg(feature = "rocksdb")]
+use weir_engine::store::{OpeningProgress, StreamEntry};
 use weir_engine::stream::settings::BackendKind;
 
 pub use report::{FOUND_MAX, Found, JournalChecked, Report, Standing, StreamChecked, What};
@@ -86,7 +85,9 @@ pub fn verify(
     for problem in image.problems() {
         finds.add(lines::found(What::Catalogue, &root, problem));
     }
-    damaged_tables(&store)?.into_iter().for_each(|found| finds.add(found));
+    rocksdb_files(&store, &root)?
+        .into_iter()
+        .for_each(|found| finds.add(found));
     for (key, finding) in image.findings() {
         if options.stream.as_ref().is_none_or(|name| concerns(&finding, name)) {
             found_of(image, &key, &finding)
@@ -123,6 +124,10 @@ pub fn verify(
     }
     let mut streams = Vec::with_capacity(wanted.len());
     for id in wanted {
+        if let Some(shown) = image.stream(id) {
+            let entry = shown.entry;
+            tell_of_label(image, &entry, &root, &mut finds);
+        }
         let has_tail = tails.has(id);
         let checked = stream::check(image, id, has_tail, &root, &mut finds, &mut meter);
         streams.extend(checked.map_err(Error::Unreadable)?);
@@ -140,22 +145,48 @@ pub fn verify(
     })
 }
 
-/// What of RocksDB's tables is damaged in the catalogue of its logs.
+/// What of RocksDB's files is damaged that no stream is needed to find.
 #[cfg(feature = "rocksdb")]
-fn damaged_tables(store: &StoreDir) -> Result<Option<Found>> {
+fn rocksdb_files(store: &StoreDir, root: &Path) -> Result<Vec<Found>> {
+    use weir_backends::rocks::repair::{damaged_catalogue, small_files};
     let Some(folder) = store.folder(BackendKind::RocksDb).filter(|folder| folder.is_dir()) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let damaged = weir_backends::rocks::repair::damaged_catalogue(&folder).map_err(Error::Unreadable)?;
-    Ok(damaged.map(|what| {
+    let small = small_files(&folder);
+    let small = small
+        .iter()
+        .map(|line| lines::found(What::Backend, root, line).harmless());
+    let damaged = damaged_catalogue(&folder).map_err(Error::Unreadable)?;
+    let damaged = damaged.map(|what| {
         let text = format!("RocksDB's catalogue of its logs is damaged, `weir repair` makes it anew: {what}");
         Found::new(What::Backend, text)
-    }))
+    });
+    Ok(small.chain(damaged).collect())
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn damaged_tables(_: &StoreDir) -> Result<Option<Found>> {
-    Ok(None)
+fn rocksdb_files(_: &StoreDir, _: &Path) -> Result<Vec<Found>> {
+    Ok(Vec::new())
+}
+
+/// A log without the label that says whose it is, which matters once the catalogue is lost.
+fn tell_of_label(image: &Image, entry: &StreamEntry, root: &Path, finds: &mut Finds) {
+    // Before its first checkpoint a crash may have taken what was written beside the journal.
+    if entry.offline.is_some() || !matches!(image.saved(entry.id), Ok(Some(_))) {
+        return;
+    }
+    let label = image
+        .backend(entry.settings.backend)
+        .and_then(|backend| backend.label(entry.id));
+    if let Ok(None) = label {
+        let file = root.join("segment/logs").join(entry.id.to_string()).join("label");
+        let text = "its log has no label that says whose it is: a server writes it when it starts";
+        let found = Found {
+            file: (entry.settings.backend == BackendKind::Segment).then_some(file),
+            ..Found::new(What::File, text)
+        };
+        finds.add(found.of_stream(&entry.account, &entry.name).harmless());
+    }
 }
 
 fn concerns(finding: &Finding, name: &str) -> bool {

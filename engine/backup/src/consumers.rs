@@ -81,6 +81,18 @@ impl Consumers {
         Ok(())
     }
 
+    /// Takes one up as [`Consumers::add`] does, that was made at another time.
+    ///
+    /// # Errors
+    /// As those of [`Consumers::add`].
+    pub fn add_made(&mut self, name: &str, consumer: BackupConsumer, created: NanoTime) -> io::Result<()> {
+        self.add(name, consumer)?;
+        if let Some(consumer) = self.kept.last_mut() {
+            consumer.created = created;
+        }
+        Ok(())
+    }
+
     /// All of them, as the engine takes them up.
     pub fn finish(self) -> Vec<ConsumerSnapshot> {
         self.kept

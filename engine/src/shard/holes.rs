@@ -170,11 +170,12 @@ impl Shard {
         Ok(())
     }
 
-    /// Tells what is missing in the journal, and keeps that until it is settled. `last` is the last record there should be.
-    pub(super) fn tell_of_holes(&mut self, mut holes: Holes, last: Seq, now: NanoTime) -> Result<()> {
+    /// Tells what is missing in the journal, and keeps that until it is settled; answers whether nothing is. `last` is the last record
+    /// there should be.
+    pub(super) fn tell_of_holes(&mut self, mut holes: Holes, last: Seq, now: NanoTime) -> Result<bool> {
         holes.see(last.saturating_add(1));
         let Some(&(first, _)) = holes.ranges.first() else {
-            return Ok(());
+            return Ok(true);
         };
         let told = &holes.ranges[..holes.ranges.len().min(RANGES_MAX)];
         let mut concerned = Vec::new();
@@ -233,7 +234,8 @@ impl Shard {
             concerned,
             ..self.finding(FindingKind::Journal, text, now)
         };
-        self.env.keep_finding(&key, finding)
+        self.env.keep_finding(&key, finding)?;
+        Ok(false)
     }
 
     /// Tells of something that a journal or the catalogue lost, and keeps that until it is settled.

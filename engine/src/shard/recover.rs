@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::{Direction, Log, LogOptions, LogReader, Recovery, Want};
 use crate::error::{Error, Kind, Result};
-use crate::finding::{Finding, FindingKind};
+use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::holes::{Holes, covered_key, covered_of, hole_key};
@@ -16,7 +16,7 @@ use crate::store::{Environment, KnownLog, SKIPPED_IDS};
 use crate::stream::Stream;
 use crate::stream::ledger::Ledger;
 use crate::stream::messages::Identity;
-use crate::stream::settings::{BackendKind, Settings};
+use crate::stream::settings::{BackendKind, Durability, Settings};
 use crate::types::{Entry, LogId, NanoTime, Seq};
 
 /// Bytes of the journal that are replayed before the streams' logs are written.
@@ -162,6 +162,47 @@ impl Shard {
             ),
         };
         self.tell(FindingKind::Journal, &key, text, now)
+    }
+
+    /// Tells of a journal that knows less of a stream than the stream's log has, and nothing else is known to be lost of it: logs are
+    /// written behind it, so that its end is gone, or another one lies in its place. Where nobody waits for the disk, a power cut may
+    /// leave the one and take the other.
+    fn tell_of_untold(&self, now: NanoTime) -> Result<()> {
+        if self.env.catalogue.is_journal_open(self.number) {
+            return Ok(());
+        }
+        let synced = self
+            .streams
+            .values()
+            .filter(|stream| stream.messages.settings.durability == Durability::Sync);
+        let mut untold: Vec<_> = synced
+            .filter_map(|stream| Some((stream, stream.messages.untold()?)))
+            .collect();
+        untold.sort_by_key(|(stream, _)| stream.id());
+        let Some((stream, (told, last))) = untold.first() else {
+            return Ok(());
+        };
+        let number = self.number;
+        let text = format!(
+            "the journal of shard {number} has lost its end, or an older one lies in its place: the log of stream {} of account {} has messages \
+             up to {last}, and neither the journal nor a checkpoint tells of any behind {told}; acknowledgements, removals and other changes \
+             since then are lost",
+            stream.name(),
+            stream.account()
+        );
+        let concerned = untold.iter().map(|(stream, _)| Concerned {
+            log: stream.id().0,
+            account: stream.account().to_string(),
+            stream: stream.name().to_string(),
+            lost: Vec::new(),
+        });
+        let finding = Finding {
+            shard: Some(number),
+            concerned: concerned.take(RANGES_MAX).collect(),
+            ..Finding::new(FindingKind::Journal, text, now)
+        };
+        let key = format!("journal-{number}-behind-{}-{last:020}", stream.id());
+        self.env.keep_finding(&key, finding)
     }
 
     /// Forgets everything and opens the shard anew from disk.
@@ -364,7 +405,9 @@ impl Shard {
             self.position = position.max(snapshots);
         }
         self.write_logs(now)?;
-        self.tell_of_holes(holes, cut.map_or(last, |(position, _)| position), now)?;
+        if self.tell_of_holes(holes, cut.map_or(last, |(position, _)| position), now)? {
+            self.tell_of_untold(now)?;
+        }
         if replayed > 0 {
             tracing::info!(shard = self.number, commands = replayed, "applied the journal's tail");
         }
@@ -409,6 +452,12 @@ impl Shard {
                 };
                 if position <= stream.position {
                     return Ok(false);
+                }
+                match &command {
+                    Command::Publish { seq, .. } => stream.messages.tell_of(*seq),
+                    Command::Raise { last, .. } => stream.messages.tell_of(*last),
+                    Command::Remove { first, .. } => stream.messages.tell_of(first.saturating_sub(1)),
+                    _ => {}
                 }
                 let replayed = contained(|| stream.replay(command, now));
                 stream.position = position;

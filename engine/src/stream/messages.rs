@@ -83,6 +83,8 @@ pub(crate) struct Messages {
     tail: Tail,
     ahead: ReadAhead,
     last: Seq,
+    /// While the stream is opened: the last sequence that a checkpoint or the journal tells of.
+    told: Seq,
     last_time: Option<NanoTime>,
     /// The first message's sequence and time, once looked up.
     first_time: Option<(Seq, NanoTime)>,
@@ -128,6 +130,7 @@ impl Messages {
     ) -> Result<Self> {
         let reader = log.reader();
         let extent = reader.extent();
+        let told = last;
         let last = last.max(extent.last).max(who.config.first_seq.saturating_sub(1));
         let mut messages = Self {
             id: who.id,
@@ -151,6 +154,7 @@ impl Messages {
             tail: Tail::default(),
             ahead: ReadAhead::default(),
             last,
+            told,
             last_time,
             first_time: None,
             ageless_below: 0,
@@ -223,6 +227,17 @@ impl Messages {
             }
         }
         Ok(None)
+    }
+
+    /// While the stream is opened: the journal tells of this sequence.
+    pub fn tell_of(&mut self, seq: Seq) {
+        self.told = self.told.max(seq);
+    }
+
+    /// Where the log goes on behind all that a checkpoint and the journal tell of: the last sequence of these, and of the log.
+    pub fn untold(&self) -> Option<(Seq, Seq)> {
+        let last = self.log_last();
+        (last > self.told).then_some((self.told, last))
     }
 
     /// The last sequence that the log has.
