@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use weir_engine::{
     Backend, Direction, Entry, EntryRef, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Record,
-    Recovery, Result, Seq, VisitKey, VisitRecord, Want,
+    Recovery, Result, Seq, Upkeep, VisitKey, VisitRecord, Want,
 };
 
 use crate::rules;
@@ -314,8 +314,8 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn maintain(&mut self, _budget: u64) -> Result<bool> {
-        Ok(false)
+    fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>> {
+        Ok(None)
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

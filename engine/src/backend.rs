@@ -260,8 +260,13 @@ pub trait Log: Send {
         0
     }
 
-    /// Reclaims space, reading or writing about `budget` bytes at most; answers whether more remains to be done.
-    fn maintain(&mut self, budget: u64) -> Result<bool>;
+    /// The next piece of work that gives back room: whatever the piece before came to is taken up first. It is done beside the
+    /// log, on any thread, while the log goes on; no second one is asked for until it is over and dropped. Dropped before, it
+    /// is broken off, and has changed nothing. `None` if there is nothing to do.
+    ///
+    /// This does nothing itself that takes long. One that fails harms nothing either, unless a sync failed: that poisons as
+    /// any other does.
+    fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>>;
 
     /// Gives back all that it can of what is removed, however little that is, and has new records compressed like this from now
     /// on, those that are there as well; `None` leaves all as it is compressed. `progress` is told how many bytes are done, and of
@@ -269,15 +274,61 @@ pub trait Log: Send {
     /// done. Whatever breaks it off leaves each record as it was or as it is to be.
     fn compact(&mut self, compression: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let _ = (compression, progress);
-        while self.maintain(u64::MAX)? {}
-        Ok(())
+        maintain(self, u64::MAX).map(drop)
     }
 
     /// A reader that stays valid, whatever is written, for as long as it is held.
     fn reader(&self) -> Arc<dyn LogReader>;
 }
 
+/// What a step of an [`Upkeep`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpkeepPiece {
+    /// Bytes that it read and wrote.
+    pub bytes: u64,
+    /// Whether that was the last.
+    pub over: bool,
+}
+
+/// Work that gives back room of a log ([`Log::upkeep`]).
+pub trait Upkeep: Send {
+    /// Does the next piece, of about a mebibyte of reading and as much writing.
+    ///
+    /// # Errors
+    /// If storage fails; the work is over then.
+    fn step(&mut self) -> Result<UpkeepPiece>;
+}
+
+/// Does the upkeep of a log here and now, until about `budget` bytes were read or written; answers whether more remains to be done.
+///
+/// # Errors
+/// If storage fails.
+pub fn maintain<L: Log + ?Sized>(log: &mut L, budget: u64) -> Result<bool> {
+    let mut spent = 0;
+    while let Some(mut work) = log.upkeep()? {
+        if spent > 0 && spent >= budget {
+            return Ok(true);
+        }
+        loop {
+            let UpkeepPiece { bytes, over } = work.step()?;
+            spent += bytes;
+            if over {
+                break;
+            }
+        }
+    }
+    Ok(false)
+}
+
 impl dyn Log + '_ {
+    /// As [`maintain`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn maintain(&mut self, budget: u64) -> Result<bool> {
+        maintain(self, budget)
+    }
+
     /// [`Log::write`] of nothing but records.
     pub fn append(&mut self, records: &[Record<'_>]) -> Result<()> {
         self.write(&LogChange {

@@ -110,7 +110,7 @@ use weir_headers as headers;
 
 pub use backend::{
     Backend, Check, Compression, Direction, Kv, KvWrite, Log, LogChange, LogOptions, LogReader, Lost, Place, Recovery,
-    VisitKey, VisitRecord, Want,
+    Upkeep, UpkeepPiece, VisitKey, VisitRecord, Want, maintain,
 };
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;

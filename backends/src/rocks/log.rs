@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
-use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
+use rocksdb::WriteBatch;
 use weir_engine::{
-    Compression, Error, Extent, Kind, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq,
+    Compression, Error, Extent, Kind, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq, Upkeep,
 };
 
 use super::keys::{self, Head, Meta};
 use super::reader::{RocksReader, walk};
 use super::store::{FEW, Shared};
+use super::tidy::{Gone, Tidying};
 use crate::rules;
 
 /// Records to erase are looked up one by one where so many sequences or more lie between two of them.
@@ -71,6 +72,15 @@ impl State {
         let first = state.next_live(&meta, meta.first)?;
         state.now.write().meta.first = first;
         Ok(state)
+    }
+
+    /// Has all on disk, and asks how much of it that is.
+    pub fn sync(&self) -> Result<()> {
+        self.shared.sync()?;
+        let families = self.now.read().meta.families;
+        let disk_bytes = self.shared.disk_bytes(self.place, families)?;
+        self.now.write().disk_bytes = disk_bytes;
+        Ok(())
     }
 
     pub fn extent(&self) -> Extent {
@@ -164,8 +174,8 @@ pub(super) struct RocksLog {
     state: Arc<State>,
     /// The family that takes new bodies.
     family: u8,
-    /// The lowest and the highest sequence that was erased to be overwritten, and not compacted away yet.
-    to_scrub: Option<(Seq, Seq)>,
+    /// What was deleted, and is not compacted away yet.
+    gone: Gone,
     /// Used again for each head.
     value: Vec<u8>,
 }
@@ -187,9 +197,9 @@ impl Taken {
 impl RocksLog {
     pub fn new(state: Arc<State>, options: &LogOptions) -> Self {
         Self {
+            gone: Gone::in_log(&state),
             state,
             family: keys::family(options.compression),
-            to_scrub: None,
             value: Vec::new(),
         }
     }
@@ -427,6 +437,7 @@ impl RocksLog {
             return Err(error);
         }
         let mut now = self.state.now.write();
+        self.gone.add((now.meta.bytes + written).saturating_sub(meta.bytes));
         now.meta = meta;
         now.disk_bytes += written;
         Ok(())
@@ -486,8 +497,7 @@ impl Log for RocksLog {
         if change.overwrite
             && let (Some(low), Some(high)) = (erase.first(), erase.last())
         {
-            let (a, b) = self.to_scrub.unwrap_or((*low, *high));
-            self.to_scrub = Some((a.min(*low), b.max(*high)));
+            self.gone.to_overwrite(*low, *high);
         }
         Ok(())
     }
@@ -510,46 +520,21 @@ impl Log for RocksLog {
 
     fn sync(&mut self) -> Result<()> {
         let state = &self.state;
-        state.shared.sync()?;
-        let families = state.now.read().meta.families;
-        let disk_bytes = state.shared.disk_bytes(state.place, families)?;
-        state.now.write().disk_bytes = disk_bytes;
-        Ok(())
+        state.sync()
     }
 
-    /// RocksDB compacts by itself. What is left to do is to compact away what was erased to be overwritten, in steps
-    /// that the budget sizes; but files are rewritten whole (up to 32 MiB each), so a step may exceed it.
-    fn maintain(&mut self, budget: u64) -> Result<bool> {
-        let Some((low, high)) = self.to_scrub else {
-            return Ok(false);
+    /// RocksDB compacts by itself, but nothing says when: what was erased to be overwritten is compacted away at once, and the
+    /// whole log once more was deleted than is left.
+    fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>> {
+        let Some((low, high, done)) = self.gone.next(&self.state) else {
+            return Ok(None);
         };
         if let Some(why) = &self.state.shared.impaired {
-            tracing::warn!(
-                "log {}: what was to be overwritten is only deleted: {why}",
-                self.state.id
-            );
-            self.to_scrub = None;
-            return Ok(false);
+            tracing::warn!("log {}: what was deleted stays on disk: {why}", self.state.id);
+            self.gone.forget();
+            return Ok(None);
         }
-        self.sync()?;
-        let now = *self.state.now.read();
-        let each = (now.disk_bytes / now.meta.count.max(1)).max(1);
-        let end = high.min(low.saturating_add(budget / each));
-        let mut options = CompactOptions::default();
-        options.set_exclusive_manual_compaction(false);
-        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-        let shared = &self.state.shared;
-        let place = self.state.place;
-        let (from, to) = (keys::record(place, low), keys::record(place, end));
-        let compact = |cf| {
-            shared.db.compact_range_cf_opt(cf, Some(from), Some(to), &options);
-        };
-        compact(shared.heads()?);
-        for family in shared.bodies_of(now.meta.families) {
-            compact(shared.bodies(family)?);
-        }
-        self.to_scrub = (end < high).then(|| (end + 1, high));
-        Ok(self.to_scrub.is_some())
+        Ok(Some(Box::new(Tidying::new(self.state.clone(), (low, high), done))))
     }
 
     /// Bodies that are compressed otherwise move to the family that is compressed like this; then the log's range is rewritten.

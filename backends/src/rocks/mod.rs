@@ -20,6 +20,7 @@ pub mod repair;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tidy;
 
 use std::path::Path;
 use std::sync::Arc;

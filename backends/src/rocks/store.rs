@@ -308,6 +308,22 @@ impl Shared {
         Ok(())
     }
 
+    /// Rewrites the files that have heads, or bodies of these families, of some sequences of a log.
+    pub fn compact_between(&self, families: u8, place: u64, (low, high): (Seq, Seq)) -> Result<()> {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        let (low, high) = (keys::record(place, low), keys::record(place, high));
+        let mut all = vec![self.heads()?];
+        for family in self.bodies_of(families) {
+            all.push(self.bodies(family)?);
+        }
+        for family in all {
+            self.db.compact_range_cf_opt(family, Some(low), Some(high), &options);
+        }
+        Ok(())
+    }
+
     /// A note that cannot be written costs nothing but some of the next opening's certainty: the one before stays.
     fn note_manifest(&self) {
         if let Err(error) = manifest::note(&self.folder, &mut self.manifest.lock()) {

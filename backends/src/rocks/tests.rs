@@ -427,3 +427,36 @@ fn many_are_erased_at_once_and_what_is_damaged_goes_too() {
         assert!(!iter.valid(), "{family}");
     }
 }
+
+fn folder_bytes(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).expect("a folder").filter_map(Result::ok);
+    entries
+        .map(|entry| entry.metadata().map_or(0, |metadata| metadata.len()))
+        .sum()
+}
+
+#[test]
+fn what_is_mostly_deleted_is_compacted_away() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let backend = open(dir.path());
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("the log opens");
+    let bodies: Vec<Vec<u8>> = (1..=3000_u64).map(|seq| seq.to_be_bytes().repeat(1 << 10)).collect();
+    for (seq, body) in (1..).zip(&bodies) {
+        let record = Record {
+            seq,
+            time: 1,
+            head: b"head",
+            body,
+        };
+        log.append(&[record]).expect("it is written");
+    }
+    log.sync().expect("it is synced");
+    let before = folder_bytes(dir.path());
+    let gone: Vec<Seq> = (1..=3000).filter(|seq| seq % 10 != 0).collect();
+    gone.chunks(100)
+        .for_each(|chunk| log.erase(chunk).expect("they are erased"));
+    while log.maintain(u64::MAX).expect("it is tidied") {}
+    let after = folder_bytes(dir.path());
+    assert!(after * 5 < before, "{before} bytes, then {after}");
+    assert_eq!(log.reader().extent().count, 300);
+}

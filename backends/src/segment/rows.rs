@@ -33,12 +33,29 @@ pub struct Rows {
     pub bytes: u64,
 }
 
+/// Whether the bit of a row is set.
+pub fn is_set(bits: &[u64], slot: u32) -> bool {
+    bits.get(slot as usize / 64)
+        .is_some_and(|word| word >> (slot % 64) & 1 == 1)
+}
+
 impl Rows {
     /// Whether a row was removed.
     pub fn is_dead(&self, slot: u32) -> bool {
-        self.dead
-            .get(slot as usize / 64)
-            .is_some_and(|word| word >> (slot % 64) & 1 == 1)
+        is_set(&self.dead, slot)
+    }
+
+    /// A bit for each row that was removed, as [`is_set`] reads them.
+    pub fn removed(&self) -> &[u64] {
+        &self.dead
+    }
+
+    /// The same, with the table in the footer.
+    pub fn without_table(self) -> Self {
+        Self {
+            table: MemTable::default(),
+            ..self
+        }
     }
 
     /// Removes a row of so many bytes; answers whether it was live.

@@ -34,6 +34,8 @@ pub struct Syncer {
     /// Held for the length of a sync: a second one must not answer before the first has finished what it took. Holds
     /// why one failed: what it took is not marked any more, so that no later one may say that all is well.
     running: Mutex<Option<String>>,
+    /// Whether the log was removed: what cannot be synced any more need not be.
+    gone: AtomicBool,
 }
 
 impl Syncer {
@@ -49,6 +51,7 @@ impl Syncer {
             any: AtomicBool::new(false),
             dirty: Mutex::default(),
             running: Mutex::default(),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -88,8 +91,20 @@ impl Syncer {
         self.dirty.lock().files.retain(|f| !Arc::ptr_eq(f, handle));
     }
 
-    /// Forgets everything: the log was removed.
+    /// Does something while no sync is under way: what a sync has taken cannot be forgotten any more.
+    pub fn undisturbed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _running = self.running.lock();
+        work()
+    }
+
+    /// Whether the log was removed.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Forgets everything: the log is about to be removed.
     pub fn clear(&self) {
+        self.gone.store(true, Ordering::Release);
         *self.dirty.lock() = Dirty::default();
     }
 
@@ -99,7 +114,11 @@ impl Syncer {
         if let Some(why) = &*failed {
             return Err(io::Error::other(format!("an earlier sync failed: {why}")));
         }
-        let result = self.sync_marked();
+        let result = match self.sync_marked() {
+            // Its files went while they were synced.
+            Err(_) if self.is_gone() => Ok(()),
+            other => other,
+        };
         if let Err(error) = &result {
             *failed = Some(error.to_string());
         }

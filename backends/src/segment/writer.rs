@@ -8,16 +8,19 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use weir_engine::{
-    Compression, Error, Kind as ErrorKind, Log, LogChange, LogId, LogOptions, LogReader, Result, Seq, words,
+    Compression, Error, Kind as ErrorKind, Log, LogChange, LogId, LogOptions, LogReader, Result, Seq, Upkeep, words,
 };
 
 use super::backend::Core;
+use super::compact::Rewriting;
 use super::format::{Encoder, FLAG_PREALLOCATED, batch_bound};
 use super::reader::SegmentReader;
 use super::recover::{Recovered, TailInfo};
+use super::rewrite::sync_log;
 use super::rows::Segment;
 use super::state::{Doing, Shared, no_space};
 use super::sync::Syncer;
+use super::unlink::{Unlink, Unlinks};
 use super::worker::Spares;
 
 mod batch;
@@ -61,7 +64,7 @@ pub struct SegmentLog {
     /// after opening: then at least one.
     idle_segments: usize,
     /// For each batch that first carried a new durable number: the batch, and the number.
-    marks: VecDeque<(u64, u64)>,
+    pub(super) marks: VecDeque<(u64, u64)>,
     /// The highest durable number that is itself durable in the log: what recovery will find, at least.
     recorded: u64,
     /// The last batch that was nothing but a mark.
@@ -70,8 +73,12 @@ pub struct SegmentLog {
     poison: Option<String>,
     /// Whether the operation that runs has changed anything.
     pub(super) began: bool,
-    /// The file that a rewrite is being made in.
-    pub(super) temporary: Option<PathBuf>,
+    /// The rewrite that was begun last, until it is taken up.
+    pub(super) rewriting: Option<Rewriting>,
+    /// Segments that can be unlinked.
+    pub(super) unlinkable: Vec<Unlink>,
+    /// Those of them that somebody unlinks.
+    pub(super) unlinks: Unlinks,
     /// Segments that hold damage, which a rewrite would lose.
     pub(super) keep: Vec<u64>,
 }
@@ -123,7 +130,9 @@ impl SegmentLog {
             encoder: Encoder::new(),
             poison: None,
             began: false,
-            temporary: None,
+            rewriting: None,
+            unlinkable: Vec::new(),
+            unlinks: Unlinks::default(),
             keep: Vec::new(),
         }
     }
@@ -156,26 +165,13 @@ impl SegmentLog {
         result
     }
 
-    /// After rewrites.
-    fn rewritten<T>(&mut self, result: Result<T>) -> Result<T> {
-        if let Some(temporary) = self.temporary.take() {
-            // What could not be finished; opening the log removes it if this does not.
-            let _ = self.core.handles.files.remove(&temporary);
-        }
-        self.poisoning(result)
-    }
-
     fn last(&self) -> Seq {
         self.shared.state.read().extent.last
     }
 
     /// Syncs, and poisons the whole backend if that fails: what the kernel dropped it will not write later.
     pub(super) fn sync_now(&mut self) -> Result<()> {
-        let result = self.syncer.sync().syncing(&self.dir);
-        if let Err(error) = &result {
-            let _ = self.core.poison.set(error.message.clone());
-        }
-        result
+        sync_log(&self.core, &self.syncer, &self.dir)
     }
 
     /// Makes the first segment of a new log, and makes it and the log's names durable.
@@ -266,18 +262,18 @@ impl Log for SegmentLog {
         self.number
     }
 
-    fn maintain(&mut self, budget: u64) -> Result<bool> {
+    fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>> {
         self.check()?;
         self.began = false;
-        let result = self.tidy(budget);
-        self.rewritten(result)
+        let result = self.next_work();
+        self.poisoning(result)
     }
 
     fn compact(&mut self, compression: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         self.check()?;
         self.began = false;
         let result = self.compact_all(compression, progress);
-        self.rewritten(result)?;
+        self.poisoning(result)?;
         match self.keep.len() as u64 {
             0 => Ok(()),
             kept => Err(Error::damaged(format!(

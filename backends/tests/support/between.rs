@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use weir_engine::{
     Backend, Compression, Direction, Entry, Extent, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader, Lost,
-    Recovery, Result, Seq, VisitKey, VisitRecord, Want,
+    Recovery, Result, Seq, Upkeep, VisitKey, VisitRecord, Want,
 };
 
 /// A change of a log that the engine asks for.
@@ -164,8 +164,8 @@ impl<R: Rules> Log for BetweenLog<R> {
         self.change(Change::Sync)
     }
 
-    fn maintain(&mut self, budget: u64) -> Result<bool> {
-        self.rules.ask(|| self.inner.maintain(budget))
+    fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>> {
+        self.rules.ask(|| self.inner.upkeep())
     }
 
     fn compact(&mut self, compression: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {

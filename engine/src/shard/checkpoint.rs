@@ -179,6 +179,7 @@ impl Shard {
     pub(super) fn close(&mut self, now: NanoTime) -> Result<()> {
         self.offline.wait();
         self.relocations.stop();
+        self.tending.stop();
         if self.suspended.is_some() {
             return Ok(());
         }

@@ -97,10 +97,11 @@ impl Errands {
     /// # Errors
     /// If its thread cannot be started.
     pub(super) fn begin<T: Send + 'static>(&self, name: String, work: Work<T>) -> io::Result<Errand<T>> {
-        self.begin_paced(name, work, Duration::ZERO)
+        self.begin_paced(name, work, || Duration::ZERO)
     }
 
-    /// Begins one whose thread rests after each piece, so that others get at the disk and the processors.
+    /// Begins one whose thread rests after each piece, so long as `rest` says, so that others get at the disk and the processors.
+    /// Waiting for it ends a rest.
     ///
     /// # Errors
     /// If its thread cannot be started.
@@ -108,7 +109,7 @@ impl Errands {
         &self,
         name: String,
         mut work: Work<T>,
-        rest: Duration,
+        rest: impl Fn() -> Duration + Send + 'static,
     ) -> io::Result<Errand<T>> {
         if let Some(waiting) = &self.stepped {
             let slot = Arc::new(Slot(Mutex::new(State::Waiting(work))));
@@ -120,8 +121,9 @@ impl Errands {
                 if let Some(result) = work() {
                     return result;
                 }
+                let rest = rest();
                 if !rest.is_zero() {
-                    std::thread::sleep(rest);
+                    std::thread::park_timeout(rest);
                 }
             }
         };
@@ -130,10 +132,21 @@ impl Errands {
 }
 
 impl<T: Send> Errand<T> {
+    /// Whether waiting for it takes no time.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Thread(thread) => thread.is_finished(),
+            Self::Stepped(slot) => matches!(*slot.0.lock(), State::Done(_)),
+        }
+    }
+
     /// Waits until it is over; `None` if it panicked.
     pub fn wait(self) -> Option<T> {
         match self {
-            Self::Thread(thread) => thread.join().ok(),
+            Self::Thread(thread) => {
+                thread.thread().unpark();
+                thread.join().ok()
+            }
             Self::Stepped(slot) => {
                 while !slot.step() {}
                 match &mut *slot.0.lock() {

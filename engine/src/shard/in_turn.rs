@@ -181,6 +181,7 @@ impl InTurn<'_, '_> {
             };
             self.set_config(id, config, settings)?;
         }
+        self.shard.tending.stop_for(id);
         let messages = &mut self.shard.existing(id)?.messages;
         let before = messages.disk_bytes();
         let done = messages.compact(compression, progress);
@@ -235,6 +236,7 @@ impl InTurn<'_, '_> {
         self.shard.env.catalogue.remove(stream.account(), stream.name(), id);
         self.shard.checkpoint.deleted(id);
         self.shard.doomed.push((id, stream.messages.settings));
+        self.shard.tending.forget(id);
         let elsewhere = self.shard.relocations.forget(id);
         self.shard.doomed.extend(elsewhere);
         Ok(())

@@ -96,6 +96,8 @@ pub enum Input {
     Reopened,
     /// The copy of a stream's log that goes over to another backend has all but the newest messages, or failed.
     Relocated,
+    /// Work that gives back storage of a stream is over, or failed.
+    Tended,
     /// Write a last checkpoint and stop.
     Close,
     /// Stop at once, without a checkpoint, as if the process had been killed.

@@ -25,6 +25,7 @@ pub mod snapshot;
 mod steps;
 pub(crate) mod suspended;
 pub(crate) mod turn;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -49,9 +50,8 @@ use room::Room;
 pub(crate) use runner::Runner;
 use suspended::Suspended;
 use turn::Turn;
+use upkeep::Tending;
 
-/// Bytes of one stream's log that are moved at a time to reclaim storage.
-const MAINTAIN_BYTES: u64 = 1 << 20;
 /// How long a stream waits that could not do what was due, before it tries again.
 const STUMBLE_PAUSE: Nanos = SECOND;
 
@@ -92,6 +92,8 @@ pub(crate) struct Shard {
     moving: Option<moving::Moving>,
     /// Streams whose messages go over to another backend.
     relocations: Relocations,
+    /// Storage that is given back beside the shard.
+    tending: Tending,
     /// Bytes that the last such move wrote.
     moved_bytes: u64,
     /// Which opening of the backends this shard works with.
@@ -253,6 +255,10 @@ impl Shard {
                 self.relocated(turn.now);
                 return Ok(());
             }
+            Input::Tended => {
+                self.tended();
+                return Ok(());
+            }
             Input::Close | Input::Abandon => return Ok(()),
         };
         if let Err(error) = outcome {
@@ -400,23 +406,6 @@ impl Shard {
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// Reclaims storage of the streams that changed, some of each, so that others do not wait for long.
-    fn maintain(&mut self) {
-        for (&id, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.untidy) {
-            match stream.messages.maintain(MAINTAIN_BYTES) {
-                Ok(more) => stream.untidy = more,
-                Err(error) => {
-                    stream.untidy = false;
-                    tracing::error!(stream = %stream.name(), "reclaiming storage: {error}");
-                    if error.kind != Kind::Full {
-                        // Its log refuses everything from now on: the stream goes offline at the end of the next turn.
-                        self.faulty.push((id, error));
-                    }
-                }
-            }
-        }
     }
 
     /// The last record of its journal.

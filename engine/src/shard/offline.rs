@@ -193,6 +193,7 @@ impl Shard {
             tracing::warn!(stream = %stream.name(), "its messages do not go over to another backend while it is offline");
         }
         stream.messages.copying = None;
+        self.tending.stop_for(id);
         stream.messages.close();
         stream.touched = false;
         let saved = recover::saved_position(&self.env, id).unwrap_or(0);

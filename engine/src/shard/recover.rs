@@ -82,6 +82,7 @@ impl Shard {
             checkpoint: Checkpoint::default(),
             moving: None,
             relocations: Default::default(),
+            tending: Default::default(),
             moved_bytes: 0,
         }
     }
@@ -209,6 +210,7 @@ impl Shard {
     pub(super) fn reopen(&mut self, now: NanoTime) -> Result<()> {
         // Logs must be let go of before they can be opened again; memory streams would lose what they hold, so they
         // are taken over as they are.
+        self.tending.stop();
         self.streams.retain(|_, stream| !stream.is_journaled());
         self.journal = Box::new(crate::store::ClosedLog);
         // A checkpoint that goes on would put older snapshots over newer ones.

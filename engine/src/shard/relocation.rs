@@ -439,7 +439,7 @@ impl Shard {
         let name = format!("weir-relocate-{}", self.number);
         // Where nothing happens by itself nobody else needs the disk.
         let rest = if self.env.still { Duration::ZERO } else { REST };
-        let begun = self.env.errands.begin_paced(name, Box::new(work), rest);
+        let begun = self.env.errands.begin_paced(name, Box::new(work), move || rest);
         begun.map_err(|error| Error::io("starting a thread to move a stream", error))
     }
 
@@ -486,6 +486,8 @@ impl Shard {
             self.run_beside(id, to, signs, copy, now, handle);
             return;
         }
+        // Its log is about to be let go of.
+        self.tending.stop_for(id);
         let discards = self.env.discards();
         let ended = caught_up.and_then(|_| contained(|| finish(&mut copy, stream, discards, now)));
         drop(copy);

@@ -71,6 +71,7 @@ impl Runner {
         self.shard.checkpoint.wait();
         self.shard.offline.wait();
         self.shard.relocations.stop();
+        self.shard.tending.stop();
     }
 
     /// Takes what came and does one turn. Waits for something to do if told to. A suspended shard is opened anew before, if
@@ -84,6 +85,7 @@ impl Runner {
             self.shard.checkpoint.wait();
             self.shard.offline.wait();
             self.shard.relocations.stop();
+            self.shard.tending.stop();
             return false;
         }
         let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
@@ -192,9 +194,8 @@ impl Runner {
             if let Some(error) = self.shard.checkpoint.failure.take() {
                 return Err(error);
             }
-            if quiet || std::mem::take(&mut self.shard.checkpoint.written) {
-                self.shard.maintain();
-            }
+            let written = std::mem::take(&mut self.shard.checkpoint.written);
+            self.shard.tend(quiet || written, now, &self.handle);
             self.shard.relocate(now, &self.handle);
             self.shard.checkpoint_if_due(&self.handle);
             self.shard.retry_offline(now, &self.handle);
@@ -273,6 +274,7 @@ impl Runner {
             | Input::Checkpointed
             | Input::Reopened
             | Input::Relocated
+            | Input::Tended
             | Input::Close
             | Input::Abandon => {}
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::backend::{Backend, Log, LogChange, LogOptions, LogReader};
+use crate::backend::{Backend, Log, LogChange, LogOptions, LogReader, Upkeep};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, Finding};
 use crate::index::{Index, Records};
@@ -420,7 +420,7 @@ impl Log for ClosedLog {
         Err(Self::error())
     }
 
-    fn maintain(&mut self, _: u64) -> Result<bool> {
+    fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>> {
         Err(Self::error())
     }
 

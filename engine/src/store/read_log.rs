@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::backend::{Direction, Log, LogChange, LogReader, Recovery, VisitRecord, Want};
+use crate::backend::{Direction, Log, LogChange, LogReader, Recovery, Upkeep, VisitRecord, Want};
 use crate::error::{Error, Kind, Result};
 use crate::types::{Entry, Extent, Seq};
 
@@ -66,7 +66,7 @@ impl Log for ReadLog {
         self.refuse()
     }
 
-    fn maintain(&mut self, _: u64) -> Result<bool> {
+    fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>> {
         self.refuse()
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::backend::{Compression, KvWrite, Log, LogChange, LogReader, Lost};
+use crate::backend::{Compression, KvWrite, Log, LogChange, LogReader, Lost, Upkeep};
 use crate::error::{Error, Kind, Result};
 use crate::index::Index;
 use crate::shard::relocation::Gone;
@@ -477,8 +477,8 @@ impl Messages {
         self.reader.extent().disk_bytes
     }
 
-    /// Reclaims storage, moving about `budget` bytes; answers whether there is more to do.
-    pub fn maintain(&mut self, budget: u64) -> Result<bool> {
-        self.log.maintain(budget)
+    /// The next piece of work that gives back room of its log, as [`Log::upkeep`].
+    pub fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>> {
+        self.log.upkeep()
     }
 }

@@ -11,6 +11,7 @@ mod missing;
 mod power;
 mod shortened;
 mod space;
+mod upkeep;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

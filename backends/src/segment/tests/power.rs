@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::conformance::model::Dice;
-use weir_engine::{Backend, Compression, Log, LogChange, LogId, LogOptions, Lost, Recovery, Result, Seq};
+use weir_engine::{Backend, Compression, Log, LogChange, LogId, LogOptions, Lost, Recovery, Result, Seq, Upkeep};
 
 use super::super::SegmentBackend;
 use super::super::disk::{Failure, SimulatedDisk};
@@ -77,16 +77,52 @@ fn keys(backend: &SegmentBackend) -> Keys {
     found
 }
 
+/// How logs are rewritten.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rewrites {
+    /// What is mostly removed, in one go.
+    Some,
+    /// All, and compressed otherwise.
+    All,
+    /// What is mostly removed, in pieces between which the log goes on.
+    Beside,
+}
+
+/// A log, and the work that is done beside it.
+struct Tended {
+    log: Box<dyn Log>,
+    work: Option<Box<dyn Upkeep>>,
+}
+
+impl Tended {
+    /// The next piece, at times; or what was begun is broken off.
+    fn tend(&mut self, dice: &mut Dice) -> Result<()> {
+        match &mut self.work {
+            None => self.work = self.log.upkeep()?,
+            Some(_) if dice.below(20) == 0 => self.work = None,
+            Some(work) => {
+                if work.step()?.over {
+                    self.work = None;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One operation. What it changes is expected before it is tried, for one that fails may have been carried out.
 fn step(
     dice: &mut Dice,
     backend: &SegmentBackend,
-    logs: &mut [Box<dyn Log>],
+    logs: &mut [Tended],
     expected: &mut Expected,
-    compacts: bool,
+    rewrites: Rewrites,
 ) -> Result<()> {
     let which = dice.below(logs.len() as u64) as usize;
-    let log = &mut logs[which];
+    if rewrites == Rewrites::Beside && dice.below(2) == 0 {
+        return logs[which].tend(dice);
+    }
+    let log = &mut logs[which].log;
     let history = &mut expected.logs[which];
     let last = log.reader().extent().last;
     let mut now = history.now().clone();
@@ -120,9 +156,10 @@ fn step(
                 ..LogChange::default()
             })?;
         }
-        5 if dice.below(3) == 0 => match compacts {
-            false => drop(log.maintain(u64::MAX)?),
-            true => {
+        5 if dice.below(3) == 0 => match rewrites {
+            Rewrites::Beside => {}
+            Rewrites::Some => drop(log.maintain(u64::MAX)?),
+            Rewrites::All => {
                 let all = [
                     None,
                     Some(Compression::None),
@@ -171,8 +208,7 @@ enum End {
     Power,
 }
 
-/// With `compacts` it is not the budget's share that is rewritten, but all, and compressed otherwise.
-fn one(seed: u64, preallocate: bool, compacts: bool) {
+fn one(seed: u64, preallocate: bool, rewrites: Rewrites) {
     let mut dice = Dice::new(seed);
     let disk = Arc::new(SimulatedDisk::new(seed));
     let ids = [LogId(1), LogId(2)];
@@ -198,7 +234,7 @@ fn one(seed: u64, preallocate: bool, compacts: bool) {
             assert_eq!(extent.bytes, bytes as u64, "{what}: {report:?}");
             history.found(seen, lost, &format!("{what}, log {id}, {report:?}"));
             assert!(report.damage.is_empty(), "{what}: {report:?}");
-            logs.push(log);
+            logs.push(Tended { log, work: None });
         }
         expected.keys.found(keys(&backend), lost, &what);
         assert!(backend.kv_damage().is_empty(), "{what}: {:?}", backend.kv_damage());
@@ -210,7 +246,7 @@ fn one(seed: u64, preallocate: bool, compacts: bool) {
             disk.fail_at(1 + dice.below(60), failure, dice.below(2) == 0);
         }
         for _ in 0..dice.below(40) {
-            if step(&mut dice, &backend, &mut logs, &mut expected, compacts).is_err() {
+            if step(&mut dice, &backend, &mut logs, &mut expected, rewrites).is_err() {
                 failed = true;
                 break;
             }
@@ -222,6 +258,8 @@ fn one(seed: u64, preallocate: bool, compacts: bool) {
             End::Killed => disk.kill(),
             End::Power => disk.lose_power(&mut dice),
         }
+        // The work before the log, as for an owner that stops.
+        logs.iter_mut().for_each(|tended| tended.work = None);
         drop(logs);
         drop(backend);
         disk.kill();
@@ -352,12 +390,12 @@ fn boot(disk: &Arc<SimulatedDisk>, id: LogId) -> (SegmentBackend, Box<dyn Log>, 
 fn seeds(found: &[u64], preallocate: bool) {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     if let Some(seed) = number("WEIR_SEED") {
-        return one(seed, preallocate, false);
+        return one(seed, preallocate, Rewrites::Some);
     }
     let count = number("WEIR_SEEDS").unwrap_or(250);
     (0..count)
         .chain(found.iter().copied().filter(|seed| *seed >= count))
-        .for_each(|seed| one(seed, preallocate, false));
+        .for_each(|seed| one(seed, preallocate, Rewrites::Some));
 }
 
 #[test]
@@ -367,7 +405,13 @@ fn growing_files() {
 
 #[test]
 fn growing_files_that_are_compacted() {
-    (0..250).for_each(|seed| one(seed, false, true));
+    (0..250).for_each(|seed| one(seed, false, Rewrites::All));
+}
+
+#[test]
+fn logs_go_on_while_they_are_rewritten() {
+    let seeds = std::env::var("WEIR_POWER_CUTS").map_or(400, |text| text.parse().unwrap());
+    (0..seeds).for_each(|seed| one(seed, false, Rewrites::Beside));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use weir_engine::{Error, LogChange, Record, Result, Seq};
 use super::super::format::{BATCH_MAX, EraseRun, batch_bound, encode_runs, void_frame};
 use super::super::rows::Segment;
 use super::super::state::Doing;
+use super::super::unlink::Unlink;
 use super::{SegmentLog, write_behind};
 
 /// Room that a log keeps in its newest segment for batches that only remove, in bytes: they must not fail for want of
@@ -314,10 +315,40 @@ impl SegmentLog {
             let i = batch.append.binary_search_by_key(seq, |r| r.seq).ok()?;
             Some((seg, places[i]))
         });
+        for e in erased {
+            if let Some(rewriting) = &mut self.rewriting {
+                rewriting.overwritten(&e.seg, e.seq);
+            }
+            self.overwrite_replaced(e.seq)?;
+        }
         for (seg, at) in erased.iter().map(|e| (&e.seg, e.at)).chain(own) {
             let path = &seg.handle.path;
             // A damaged frame is left alone: its length cannot be trusted.
             if let (_, Some(frame)) = seg.frame(at).doing("reading", path)? {
+                let raw = void_frame(&frame, seg.seed, at);
+                seg.handle.write_at(&raw, at).doing("overwriting", path)?;
+                self.syncer.mark(&seg.handle);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SegmentLog {
+    /// Overwrites a record in old segments that were rewritten, and whose files are there still: the name of the new one may not
+    /// be on disk.
+    fn overwrite_replaced(&self, seq: Seq) -> Result<()> {
+        let waiting = self.unlinks.lock();
+        let old = self.unlinkable.iter().chain(waiting.iter());
+        for Unlink { seg, .. } in old.filter(|unlink| unlink.replaced) {
+            let path = &seg.handle.path;
+            let there = seg
+                .with_table(|t| t.slot(seq).map(|slot| t.offset(slot)))
+                .doing("reading", path)?;
+            let Some(at) = there else { continue };
+            if let (_, Some(frame)) = seg.frame(at).doing("reading", path)?
+                && frame.seq == seq
+            {
                 let raw = void_frame(&frame, seg.seed, at);
                 seg.handle.write_at(&raw, at).doing("overwriting", path)?;
                 self.syncer.mark(&seg.handle);

@@ -8,6 +8,7 @@ use weir_engine::{Result, Seq};
 use super::super::format::FLAG_PREALLOCATED;
 use super::super::rows::Segment;
 use super::super::state::{Doing, SegRef};
+use super::super::unlink::Unlink;
 use super::super::worker::Spare;
 use super::SegmentLog;
 use super::spares::SPARES_MAX;
@@ -112,7 +113,7 @@ impl SegmentLog {
         self.reap()
     }
 
-    /// Unlinks what is empty for good: by a batch that recovery is sure to find, and to know as durable.
+    /// Lets go of what is empty for good: by a batch that recovery is sure to find, and to know as durable.
     pub(in crate::segment) fn reap(&mut self) -> Result<()> {
         let durable = self.syncer.durable.load(Ordering::Acquire);
         while let Some(&(batch, says)) = self.marks.front()
@@ -121,41 +122,43 @@ impl SegmentLog {
             self.recorded = says;
             self.marks.pop_front();
         }
-        let mut unlinked = false;
-        while let Some(doomed) = self.doomed.front()
-            && doomed.batch <= self.recorded
-        {
-            let seg = doomed.seg.clone();
-            self.doomed.pop_front();
-            let path = &seg.handle.path;
-            if unlinked && seg.tomb_low.load(Ordering::Relaxed) != u64::MAX {
-                // Its erasures may not go before the records that they erase.
-                self.core.handles.files.sync_dir(&self.dir).syncing(&self.dir)?;
+        while let Some(doomed) = self.doomed.pop_front_if(|doomed| doomed.batch <= self.recorded) {
+            if !self.options.preallocate {
+                self.unlinkable.push(Unlink::emptied(doomed.seg));
+                continue;
             }
+            let seg = doomed.seg;
             self.syncer.forget(&seg.handle);
-            let reusable = self.options.preallocate
-                && seg.flags & FLAG_PREALLOCATED != 0
-                && self.spares.lock().ready.len() < SPARES_MAX
-                && seg.file_len.load(Ordering::Relaxed) == self.options.segment_bytes
-                && Arc::strong_count(&seg) == 1
-                && !seg.handle.is_held();
-            if reusable {
-                let spare = self.dir.join(format!("{:016x}.spare", seg.identity.id));
-                self.core.handles.files.rename(path, &spare).doing("renaming", path)?;
-                self.spares.lock().ready.push(Spare {
-                    path: spare,
-                    len: self.options.segment_bytes,
-                    changes: self.syncer.mark_dir(),
-                });
-            } else {
+            if !self.use_again(&seg)? {
+                let path = &seg.handle.path;
                 self.core.handles.files.remove(path).doing("removing", path)?;
                 seg.handle.close();
+                self.syncer.mark_dir();
             }
-            unlinked = true;
-        }
-        if unlinked {
-            self.syncer.mark_dir();
         }
         Ok(())
+    }
+
+    /// Makes a journal's file ready to be used again, if it can be. Others are unlinked beside the writer.
+    fn use_again(&mut self, seg: &Arc<Segment>) -> Result<bool> {
+        let reusable = seg.flags & FLAG_PREALLOCATED != 0
+            && self.spares.lock().ready.len() < SPARES_MAX
+            && seg.file_len.load(Ordering::Relaxed) == self.options.segment_bytes
+            && Arc::strong_count(seg) == 1
+            && !seg.handle.is_held();
+        if !reusable {
+            return Ok(false);
+        }
+        let (path, spare) = (
+            &seg.handle.path,
+            self.dir.join(format!("{:016x}.spare", seg.identity.id)),
+        );
+        self.core.handles.files.rename(path, &spare).doing("renaming", path)?;
+        self.spares.lock().ready.push(Spare {
+            path: spare,
+            len: self.options.segment_bytes,
+            changes: self.syncer.mark_dir(),
+        });
+        Ok(true)
     }
 }

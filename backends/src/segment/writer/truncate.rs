@@ -12,6 +12,8 @@ impl SegmentLog {
         if last >= self.last() {
             return Ok(());
         }
+        // What is made of them has what is truncated.
+        self.rewriting = None;
         // The header of a new segment says where the older ones end, so they must be whole before it is there.
         self.sync_now()?;
         self.seal()?;

@@ -1,0 +1,163 @@
+//! What is removed is given back to the file system while the server goes on: whoever deletes nine tenths of a stream has most of the
+//! room again, wherever in the stream they lay.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use async_nats::Client;
+use async_nats::jetstream::Context;
+use futures_util::future::try_join_all;
+use serde_json::json;
+use weir_tests::backups::ask;
+use weir_tests::{Backend, Server, with_server_for};
+
+/// Enough for the slowest machine.
+const LIMIT: Duration = Duration::from_secs(120);
+const MESSAGES: u64 = 4000;
+const BYTES: usize = 8 << 10;
+/// Requests that wait for their answers at a time.
+const PORTION: usize = 200;
+
+/// Bytes that the files with messages in a folder take on disk. RocksDB's own, of which one takes 4 MiB from the beginning, are
+/// not among them.
+fn taken(folder: &Path) -> Result<u64> {
+    let mut sum = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let has_messages = path
+            .extension()
+            .is_some_and(|end| end == "seg" || end == "sst" || end == "tmp");
+        // It may be unlinked just now.
+        if let Some(metadata) = std::fs::symlink_metadata(&path).ok().filter(|_| has_messages) {
+            sum += metadata.blocks() * 512;
+        }
+    }
+    Ok(sum)
+}
+
+/// Where the messages of the only stream are.
+fn folder_of_stream(server: &Server, backend: Backend) -> Result<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![server.store()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match backend {
+                Backend::Rocksdb if name == "rocksdb" => return Ok(path),
+                Backend::Segment if name == "logs" => {
+                    for log in std::fs::read_dir(&path)? {
+                        found.push(log?.path());
+                    }
+                }
+                _ if path.is_dir() => folders.push(path),
+                _ => {}
+            }
+        }
+    }
+    // The journals were made before.
+    found.into_iter().max().context("a stream's folder")
+}
+
+async fn fill(jetstream: &Context, backend: Backend) -> Result<()> {
+    jetstream.create_stream(backend.stream("S", &["s.*"])).await?;
+    let mut all = Vec::new();
+    for number in 1..=MESSAGES {
+        let subject = if number % 10 == 0 { "s.stays" } else { "s.goes" };
+        // What compresses badly.
+        let mut state = number;
+        let body: Vec<u8> = (0..BYTES)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            })
+            .collect();
+        all.push(jetstream.publish(subject, body.into()).await?);
+        if all.len() >= PORTION {
+            for ack in all.drain(..) {
+                ack.await?;
+            }
+        }
+    }
+    for ack in all {
+        ack.await?;
+    }
+    Ok(())
+}
+
+/// Nine of ten messages, one by one.
+async fn delete(client: &Client) -> Result<()> {
+    let goes: Vec<u64> = (1..=MESSAGES).filter(|number| number % 10 != 0).collect();
+    for portion in goes.chunks(PORTION) {
+        let bodies: Vec<_> = portion
+            .iter()
+            .map(|seq| json!({"seq": seq, "no_erase": true}))
+            .collect();
+        let calls = bodies.iter().map(|body| ask(client, "STREAM.MSG.DELETE.S", body));
+        for answer in try_join_all(calls).await? {
+            ensure!(answer["success"] == true, "{answer}");
+        }
+    }
+    Ok(())
+}
+
+async fn purge(client: &Client) -> Result<()> {
+    let answer = ask(client, "STREAM.PURGE.S", &json!({"filter": "s.goes"})).await?;
+    ensure!(answer["purged"] == MESSAGES * 9 / 10, "{answer}");
+    Ok(())
+}
+
+async fn gives_back(server: &Server, backend: Backend, remove: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
+    let (client, jetstream) = (server.connect().await?, server.jetstream().await?);
+    fill(&jetstream, backend).await?;
+    let folder = folder_of_stream(server, backend)?;
+    let before = taken(&folder)?;
+    // RocksDB has some of it in memory still.
+    let before = before.max(MESSAGES * BYTES as u64);
+    remove(&client).await?;
+    let mut more = 0;
+    loop {
+        // The stream goes on meanwhile.
+        jetstream.publish("s.stays", "more".into()).await?.await?;
+        more += 1;
+        let now = taken(&folder)?;
+        if now * 5 < before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let stream = jetstream.get_stream("S").await?;
+    let state = stream.get_info().await?.state;
+    ensure!(state.messages == MESSAGES / 10 + more, "{state:?}");
+    for seq in [10, MESSAGES / 2, MESSAGES, MESSAGES + more] {
+        stream
+            .get_raw_message(seq)
+            .await
+            .with_context(|| format!("message {seq}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn deleted_messages_on_segment() {
+    with_server_for(LIMIT, async |server| gives_back(server, Backend::Segment, delete).await);
+}
+
+#[test]
+fn deleted_messages_on_rocksdb() {
+    with_server_for(LIMIT, async |server| gives_back(server, Backend::Rocksdb, delete).await);
+}
+
+#[test]
+fn purged_subjects_on_segment() {
+    with_server_for(LIMIT, async |server| gives_back(server, Backend::Segment, purge).await);
+}
+
+#[test]
+fn purged_subjects_on_rocksdb() {
+    with_server_for(LIMIT, async |server| gives_back(server, Backend::Rocksdb, purge).await);
+}
