@@ -12,6 +12,7 @@ use weir_engine::store::OpeningProgress;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Compression, Kind, words};
 
+use crate::beside::Beside;
 use crate::chosen::{Chosen, chosen};
 use crate::convert::disk_bytes;
 use crate::error::{Error, Result};
@@ -155,6 +156,28 @@ pub fn compact(
     }
     report.disk_after = disk_bytes(&dir);
     Ok(report)
+}
+
+/// Does the same to a copy that it makes in `out`, and changes nothing in the store. `progress` is told of the copying, too. What is
+/// broken off is there as `out` with `.unfinished` behind its name, and the next run begins that anew.
+///
+/// # Errors
+/// As those of [`compact`]; and if `out` is there and not empty, or cannot be written.
+pub fn compact_to(
+    path: &Path,
+    out: &Path,
+    options: &Options,
+    opening: Option<OpeningProgress>,
+    progress: &mut dyn FnMut(&str, u64, u64),
+) -> Result<Report> {
+    let beside = Beside::begin(path, out, progress)?;
+    match compact(&beside.store(), options, opening, progress) {
+        Ok(mut report) => {
+            beside.finish()?.path(&mut report.path);
+            Ok(report)
+        }
+        Err(error) => beside.give_up(error),
+    }
 }
 
 fn compact_one(

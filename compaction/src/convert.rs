@@ -13,6 +13,7 @@ use weir_engine::store::OpeningProgress;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Kind, words};
 
+use crate::beside::Beside;
 use crate::chosen::{Chosen, chosen};
 use crate::error::{Error, Result};
 use crate::import::Target;
@@ -177,6 +178,22 @@ pub fn convert(path: &Path, options: &Options, progress: Option<OpeningProgress>
     }
     report.disk_after = disk_bytes(&dir);
     Ok(report)
+}
+
+/// Does the same to a copy that it makes in `out`, and changes nothing in the store. What is broken off is there as `out` with
+/// `.unfinished` behind its name, and the next run begins that anew.
+///
+/// # Errors
+/// As those of [`convert`]; and if `out` is there and not empty, or cannot be written.
+pub fn convert_to(path: &Path, out: &Path, options: &Options, progress: Option<OpeningProgress>) -> Result<Report> {
+    let beside = Beside::begin(path, out, &mut |_, _, _| {})?;
+    match convert(&beside.store(), options, progress) {
+        Ok(mut report) => {
+            beside.finish()?.path(&mut report.path);
+            Ok(report)
+        }
+        Err(error) => beside.give_up(error),
+    }
 }
 
 fn convert_one(target: &Target, stream: &Chosen, to: BackendKind, progress: Option<&OpeningProgress>) -> Converted {

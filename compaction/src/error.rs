@@ -150,6 +150,12 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
+    /// Where a store is to be made something else is.
+    #[error("{} is there, and not empty: name a folder that is not, or an empty one", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// What everything else depends on cannot be read.
     #[error("{0}")]
     Unreadable(weir_engine::Error),

@@ -39,6 +39,7 @@
 //! No tool needs a server, and none runs beside one: those that only look take a shared lock that keeps a server out meanwhile,
 //! the others open the store as a server would.
 
+mod beside;
 mod chosen;
 pub mod compact;
 pub mod convert;

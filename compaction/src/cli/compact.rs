@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use weir_compaction::compact::{Options, compact};
+use weir_compaction::compact::{Options, compact, compact_to};
 use weir_engine::Compression;
 
 use super::bar::Bar;
 use super::{DAMAGED, Failure, NOT_DONE, print};
 
-/// Give back what removed messages took on disk, in place, and compress what is there otherwise.
+/// Give back what removed messages took on disk, in place or in a copy (--out), and compress what is there otherwise.
 ///
 /// A server reclaims files that are mostly removed messages by itself; this rewrites all that have any. Whatever ends it leaves all
 /// messages there, and a part of the work done: run it again. It needs room for a file more than there are. Damaged messages stay
@@ -20,6 +20,7 @@ use super::{DAMAGED, Failure, NOT_DONE, print};
 Examples:
   weir compact /var/lib/weir
   weir compact /var/lib/weir --stream ORDERS --compression zstd
+  weir compact /var/lib/weir --out /mnt/small
 
 Exit code: 0 it is done; 1 not all is: wrong arguments, no store there, no such stream, a server has it open, or something failed, such
 as a full disk; 2 a stream is left as it is, for it is damaged or offline: all others are done.")]
@@ -35,6 +36,9 @@ pub struct CompactArgs {
     /// Compress all their messages like this, new ones as well (it becomes their weir.compression)
     #[arg(long, value_enum)]
     compression: Option<CompressionArg>,
+    /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Print JSON instead of lines; sizes are bytes
     #[arg(long)]
     json: bool,
@@ -61,10 +65,14 @@ pub fn run(args: CompactArgs) -> Result<ExitCode, Failure> {
         }),
     };
     let (opening, bytes) = (Bar::counting("messages"), Bar::bytes());
-    let report = compact(&args.store, &options, Some(opening.teller()), &mut |name, done, of| {
+    let mut show = |name: &str, done, of| {
         opening.finish();
         bytes.show(name, done, of);
-    });
+    };
+    let report = match &args.out {
+        Some(out) => compact_to(&args.store, out, &options, Some(opening.teller()), &mut show),
+        None => compact(&args.store, &options, Some(opening.teller()), &mut show),
+    };
     opening.finish();
     bytes.finish();
     let report = report?;

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use weir_compaction::convert::{Options, convert};
+use weir_compaction::convert::{Options, convert, convert_to};
 
 use super::bar::Bar;
 use super::{BackendArg, DAMAGED, Failure, NOT_DONE, print};
 
-/// Move streams to another backend, in place: sequences, times, headers, gaps and consumers stay as they are.
+/// Move streams to another backend, in place or in a copy (--out): sequences, times, headers, gaps and consumers stay as they are.
 ///
 /// Whatever ends it leaves each stream whole, where it was or where it went: run it again, or start the server, which goes on with the
 /// one that was under way. The stream's metadata say afterwards where it is (weir.backend). It needs room for a second copy of the
@@ -19,6 +19,7 @@ use super::{BackendArg, DAMAGED, Failure, NOT_DONE, print};
 Examples:
   weir convert /var/lib/weir --to rocksdb --stream ORDERS
   weir convert /var/lib/weir --to segment
+  weir convert /var/lib/weir --to segment --out /mnt/segments
 
 Exit code: 0 the streams are where they were to go; 1 not all: wrong arguments, no store there, no such stream, a server has it open,
 or something failed, such as a full disk; 2 a stream has a message that cannot be read, or is offline: it stays, all others are moved.")]
@@ -34,6 +35,9 @@ pub struct ConvertArgs {
     /// Only the streams of this account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
+    /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Print JSON instead of lines
     #[arg(long)]
     json: bool,
@@ -46,7 +50,10 @@ pub fn run(args: ConvertArgs) -> Result<ExitCode, Failure> {
         account: args.account,
     };
     let bar = Bar::counting("messages");
-    let report = convert(&args.store, &options, Some(bar.teller()));
+    let report = match &args.out {
+        Some(out) => convert_to(&args.store, out, &options, Some(bar.teller())),
+        None => convert(&args.store, &options, Some(bar.teller())),
+    };
     bar.finish();
     let report = report?;
     print(&report, args.json, report.to_text())?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use weir_compaction::repair::{Options, repair};
+use weir_compaction::repair::{Options, repair, repair_to};
 
 use super::bar::Bar;
 use super::{DAMAGED, Failure, print};
@@ -19,6 +19,7 @@ use super::{DAMAGED, Failure, print};
 Examples:
   weir repair /var/lib/weir --dry-run
   weir repair /var/lib/weir
+  weir repair /var/lib/weir --out /mnt/mended
   weir repair /var/lib/weir --forget JOBS
 
 Exit code: 0 there was nothing to repair, or all is repaired; 1 nothing was done: wrong arguments, no store there, or a server has it
@@ -32,6 +33,9 @@ pub struct RepairArgs {
     /// Let this stream, which is offline because its log is missing, go on without its messages; may be given several times
     #[arg(long, value_name = "NAME")]
     forget: Vec<String>,
+    /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty
+    #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
+    out: Option<PathBuf>,
     /// Print JSON instead of lines
     #[arg(long)]
     json: bool,
@@ -43,7 +47,11 @@ pub fn run(args: RepairArgs) -> Result<ExitCode, Failure> {
         forget: args.forget,
     };
     let bytes = Bar::bytes();
-    let report = repair(&args.store, &options, &mut |name, done, of| bytes.show(name, done, of));
+    let mut show = |name: &str, done, of| bytes.show(name, done, of);
+    let report = match &args.out {
+        Some(out) => repair_to(&args.store, out, &options, &mut show),
+        None => repair(&args.store, &options, &mut show),
+    };
     bytes.finish();
     let report = report?;
     print(&report, args.json, report.to_text())?;

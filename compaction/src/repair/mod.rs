@@ -22,6 +22,7 @@ use weir_engine::{Kind, LogOptions, Store, StoreOptions};
 
 pub use report::{Action, Doing, Outcome, Report};
 
+use crate::beside::Beside;
 use crate::error::{Error, Result};
 use crate::image::{Looking, now};
 use crate::import::open_still;
@@ -95,6 +96,25 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
         .actions
         .extend(orphans.chain(forgotten).chain(settle).chain(kept));
     report.quarantine = quarantine.folder();
+    Ok(report)
+}
+
+/// Does the same to a copy that it makes in `out`, and changes nothing in the store. `progress` is told of the copying, too. What is
+/// broken off is there as `out` with `.unfinished` behind its name, and the next run begins that anew.
+///
+/// # Errors
+/// As those of [`repair`]; and if `out` is there and not empty, or cannot be written.
+pub fn repair_to(path: &Path, out: &Path, options: &Options, progress: Progress<'_>) -> Result<Report> {
+    let beside = Beside::begin(path, out, progress)?;
+    let mut report = match repair(&beside.store(), options, progress) {
+        Ok(report) => report,
+        Err(error) => return beside.give_up(error),
+    };
+    let renamed = beside.finish()?;
+    report.rename(&renamed);
+    if let Some(folder) = &report.quarantine {
+        quarantine::rename(folder, &renamed)?;
+    }
     Ok(report)
 }
 

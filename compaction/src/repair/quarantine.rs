@@ -14,6 +14,7 @@ use weir_backends::root::make_folder;
 use weir_engine::NanoTime;
 use weir_engine::json::format_time;
 
+use crate::beside::Renamed;
 use crate::error::{Error, Result};
 
 const FOLDER: &str = "quarantine";
@@ -123,6 +124,18 @@ impl Quarantine {
             .and_then(|file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
             .map_err(|error| output(&reason, error))
     }
+}
+
+/// The store has got another name: what is said of where things lie says so.
+pub(super) fn rename(folder: &Path, renamed: &Renamed) -> Result<()> {
+    let reason = folder.join(REASON);
+    let rewritten = || -> io::Result<()> {
+        let mut text = fs::read_to_string(&reason)?;
+        renamed.text(&mut text);
+        fs::write(&reason, text)?;
+        File::open(&reason)?.sync_all()
+    };
+    rewritten().map_err(|error| output(&reason, error))
 }
 
 fn output(path: &Path, error: io::Error) -> Error {

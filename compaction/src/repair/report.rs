@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::beside::Renamed;
 use crate::verify;
 use crate::verify::{Found, Standing};
 
@@ -123,6 +124,20 @@ impl Report {
     pub fn is_damaged(&self) -> bool {
         let failed = |action: &Action| action.outcome == Outcome::Failed || action.doing == Doing::Keep;
         self.more > 0 || !self.left.is_empty() || self.actions.iter().any(failed)
+    }
+
+    /// The store has got another name.
+    pub(super) fn rename(&mut self, renamed: &Renamed) {
+        renamed.path(&mut self.path);
+        self.quarantine.iter_mut().for_each(|path| renamed.path(path));
+        for action in &mut self.actions {
+            renamed.text(&mut action.text);
+            action.told.iter_mut().for_each(|text| renamed.text(text));
+        }
+        for found in &mut self.left {
+            renamed.text(&mut found.text);
+            found.file.iter_mut().for_each(|path| renamed.path(path));
+        }
     }
 
     pub(super) fn leave(&mut self, after: verify::Report) {
