@@ -80,6 +80,33 @@ fn what_is_deleted_is_given_back_on_rocksdb() {
     gives_back("rocksdb");
 }
 
+/// The higher the level, the smaller; and it is that of new messages.
+#[test]
+fn a_level_of_zstd_is_the_stream_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::with_segments(folder.path(), "segment", 1 << 20);
+    fixture.work();
+    fixture.work_text(300, 500);
+    fixture.close();
+    let original = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), original.path());
+    let store = folder.path().to_str().unwrap();
+    let sizes = ["zstd:1", "zstd:19"].map(|level| {
+        let (code, text) = weir(&["compact", store, "--compression", level]);
+        assert_eq!(code, Some(0), "{text}");
+        is_whole_and_same(folder.path(), original.path());
+        let (_, text) = weir(&["inspect", store]);
+        assert!(text.contains(level), "{text}");
+        stream_bytes(&fixture, folder.path())
+    });
+    assert!(sizes[1] < sizes[0], "{sizes:?}");
+    assert_eq!(weir(&["compact", store, "--compression", "zstd:23"]).0, Some(1));
+    fixture.reopen();
+    fixture.work_more();
+    fixture.close();
+    assert_eq!(weir(&["verify", store]).0, Some(0));
+}
+
 fn compresses(backend: &'static str) {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::with_segments(folder.path(), backend, 64 << 10);

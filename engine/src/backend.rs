@@ -15,25 +15,67 @@ use crate::types::{Entry, EntryRef, Extent, LogId, Record, Seq};
 
 /// How a log compresses what it stores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(into = "String", try_from = "String")]
 pub enum Compression {
     /// As it came.
     #[default]
     None,
     /// LZ4: quick both ways.
     Lz4,
-    /// Zstandard: smaller, slower to write.
+    /// Zstandard: smaller, slower to write. At the level that the backend finds right.
     Zstd,
+    /// Zstandard at a level, one of [`Compression::LEVELS`]: the higher, the smaller and the slower to write. What reads it need not
+    /// know. A backend in which logs share what is compressed may do as for [`Compression::Zstd`].
+    ZstdLevel(u8),
 }
 
 impl Compression {
-    /// Its name, as users write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
+    /// The levels of Zstandard.
+    pub const LEVELS: RangeInclusive<u8> = 1..=22;
+    /// What users may write.
+    pub const ALLOWED: &'static str = "none, lz4, zstd, or zstd:<level> with a level of 1 to 22";
+}
+
+impl std::str::FromStr for Compression {
+    type Err = &'static str;
+
+    /// As users write it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self::None),
+            "lz4" => Ok(Self::Lz4),
+            "zstd" => Ok(Self::Zstd),
+            _ => {
+                let level = text.strip_prefix("zstd:").and_then(|level| level.parse().ok());
+                let level = level.filter(|level| Self::LEVELS.contains(level));
+                level.map(Self::ZstdLevel).ok_or(Self::ALLOWED)
+            }
         }
+    }
+}
+
+impl std::fmt::Display for Compression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Lz4 => f.write_str("lz4"),
+            Self::Zstd => f.write_str("zstd"),
+            Self::ZstdLevel(level) => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+impl From<Compression> for String {
+    fn from(compression: Compression) -> Self {
+        compression.to_string()
+    }
+}
+
+impl TryFrom<String> for Compression {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

@@ -43,7 +43,8 @@ pub(super) fn family(compression: Compression) -> u8 {
     match compression {
         Compression::None => 0,
         Compression::Lz4 => 1,
-        Compression::Zstd => 2,
+        // RocksDB compresses a family as a whole.
+        Compression::Zstd | Compression::ZstdLevel(_) => 2,
     }
 }
 

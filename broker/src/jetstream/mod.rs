@@ -387,6 +387,7 @@ pub(crate) fn defaults(options: &options::JetStream) -> Defaults {
             Compression::None => weir_engine::Compression::None,
             Compression::Lz4 => weir_engine::Compression::Lz4,
             Compression::Zstd => weir_engine::Compression::Zstd,
+            Compression::ZstdLevel(level) => weir_engine::Compression::ZstdLevel(level),
         },
         index: options.index.map(|index| match index {
             Index::Resident => IndexKind::Resident,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use weir_compaction::compact::{Options, compact, compact_to};
 use weir_engine::Compression;
 
@@ -20,6 +20,7 @@ use super::{DAMAGED, Failure, NOT_DONE, print};
 Examples:
   weir compact /var/lib/weir
   weir compact /var/lib/weir --stream ORDERS --compression zstd
+  weir compact /var/lib/weir --stream ARCHIVE --compression zstd:19
   weir compact /var/lib/weir --out /mnt/small
 
 Exit code: 0 it is done; 1 not all is: wrong arguments, no store there, no such stream, a server has it open, or something failed, such
@@ -33,9 +34,10 @@ pub struct CompactArgs {
     /// Only the streams of this account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Compress all their messages like this, new ones as well (it becomes their weir.compression)
-    #[arg(long, value_enum)]
-    compression: Option<CompressionArg>,
+    /// Compress all their messages like this, new ones as well (it becomes their weir.compression): none, lz4, zstd, or zstd:LEVEL
+    /// with a level of 1 to 22, the higher the smaller and slower; on rocksdb the level says nothing
+    #[arg(long, value_name = "HOW", value_parser = parse_compression)]
+    compression: Option<Compression>,
     /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -44,25 +46,15 @@ pub struct CompactArgs {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum CompressionArg {
-    /// Not at all
-    None,
-    /// LZ4: quick both ways
-    Lz4,
-    /// Zstandard: smaller, slower to write
-    Zstd,
+fn parse_compression(text: &str) -> Result<Compression, String> {
+    text.parse().map_err(|allowed| format!("allowed are {allowed}"))
 }
 
 pub fn run(args: CompactArgs) -> Result<ExitCode, Failure> {
     let options = Options {
         stream: args.stream,
         account: args.account,
-        compression: args.compression.map(|compression| match compression {
-            CompressionArg::None => Compression::None,
-            CompressionArg::Lz4 => Compression::Lz4,
-            CompressionArg::Zstd => Compression::Zstd,
-        }),
+        compression: args.compression,
     };
     let (opening, bytes) = (Bar::counting("messages"), Bar::bytes());
     let mut show = |name: &str, done, of| {

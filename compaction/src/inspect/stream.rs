@@ -9,7 +9,7 @@ use weir_engine::store::StreamEntry;
 use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::settings::{Durability, IndexKind};
 use weir_engine::stream::{Stream, StreamState};
-use weir_engine::{Compression, LogId, MILLISECOND, Result, SECOND, Seq};
+use weir_engine::{LogId, MILLISECOND, Result, SECOND, Seq};
 
 use super::Options;
 use super::histogram::{Histogram, histogram};
@@ -92,12 +92,7 @@ pub(super) fn report(
         shard,
         backend: settings.backend.to_string(),
         durability: durability(settings.durability),
-        compression: match settings.compression {
-            Compression::None => "none",
-            Compression::Lz4 => "lz4",
-            Compression::Zstd => "zstd",
-        }
-        .to_owned(),
+        compression: settings.compression.to_string(),
         index: match settings.index {
             IndexKind::Resident => "resident",
             IndexKind::Paged => "paged",

@@ -375,6 +375,19 @@ impl Fixture {
         self.fill(count, |n| format!("{n} ").repeat(bytes).into_bytes()[..bytes].to_vec());
     }
 
+    /// Adds a stream of messages as people write them: words that come again, in no order.
+    pub fn work_text(&mut self, count: u64, words: usize) {
+        let mut state = 1u64;
+        self.fill(count, |_| {
+            let mut text = String::new();
+            for _ in 0..words {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                text += &format!("word{} ", (state >> 40) % 300);
+            }
+            text.into_bytes()
+        });
+    }
+
     fn fill(&mut self, count: u64, mut body: impl FnMut(u64) -> Vec<u8>) {
         /// Messages that are stored in one turn.
         const TURN: u64 = 200;

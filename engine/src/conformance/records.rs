@@ -114,7 +114,12 @@ fn mixed(seqs: std::ops::RangeInclusive<u64>) -> Vec<Rec> {
 }
 
 fn compressions(store: &mut Store) -> Outcome {
-    for (id, compression) in [(1, Compression::None), (2, Compression::Lz4), (3, Compression::Zstd)] {
+    for (id, compression) in [
+        (1, Compression::None),
+        (2, Compression::Lz4),
+        (3, Compression::Zstd),
+        (4, Compression::ZstdLevel(19)),
+    ] {
         let options = LogOptions {
             compression,
             segment_bytes: 128 << 10,
@@ -143,7 +148,7 @@ fn compressions(store: &mut Store) -> Outcome {
 
 fn options_change(store: &mut Store) -> Outcome {
     let records = mixed(1..=90);
-    let kinds = [Compression::Zstd, Compression::None, Compression::Lz4];
+    let kinds = [Compression::Zstd, Compression::None, Compression::ZstdLevel(7)];
     for (step, compression) in kinds.into_iter().enumerate() {
         let options = LogOptions {
             compression,

@@ -173,7 +173,7 @@ impl InTurn<'_, '_> {
         }
         if let Some(compression) = compression {
             let mut config = stream.config().clone();
-            let name = compression.name().to_owned();
+            let name = compression.to_string();
             config.metadata.insert("weir.compression".to_owned(), name);
             let settings = Settings {
                 compression,

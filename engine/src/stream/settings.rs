@@ -107,9 +107,7 @@ impl Settings {
             None => defaults.durability,
         };
         let compression = match (config.metadata.get("weir.compression"), config.compression) {
-            (Some(text), _) => {
-                parse_compression(text).ok_or_else(|| bad("weir.compression", text, "none, lz4 or zstd"))?
-            }
+            (Some(text), _) => text.parse().map_err(|allowed| bad("weir.compression", text, allowed))?,
             (None, StreamCompression::S2) => Compression::Lz4,
             (None, StreamCompression::None) => defaults.compression,
         };
@@ -174,16 +172,6 @@ fn read<T: FromStr<Err = &'static str>>(config: &StreamConfig, key: &str) -> Res
 
 fn bad(key: &str, text: &str, allowed: &str) -> String {
     format!("metadata {key} {text:?} is not known: allowed are {allowed}")
-}
-
-/// The compression of that name.
-pub fn parse_compression(text: &str) -> Option<Compression> {
-    match text {
-        "none" => Some(Compression::None),
-        "lz4" => Some(Compression::Lz4),
-        "zstd" => Some(Compression::Zstd),
-        _ => None,
-    }
 }
 
 impl FromStr for BackendKind {

@@ -126,11 +126,15 @@ impl Encoder {
                         .ok()
                         .map(|n| (n, 1))
                 }
-                Compression::Zstd => {
+                Compression::Zstd | Compression::ZstdLevel(_) => {
+                    let level = match compression {
+                        Compression::ZstdLevel(level) => i32::from(level),
+                        // The quickest of the ordinary levels; bodies are small and the writer waits.
+                        _ => 1,
+                    };
                     let bound = zstd::zstd_safe::compress_bound(body.len());
                     self.buf.resize(at + bound, 0);
-                    // 1: the quickest of the ordinary levels; bodies are small and the writer waits.
-                    zstd::bulk::compress_to_buffer(body, &mut self.buf[at..], 1)
+                    zstd::bulk::compress_to_buffer(body, &mut self.buf[at..], level)
                         .ok()
                         .map(|n| (n, 2))
                 }

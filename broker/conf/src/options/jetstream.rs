@@ -79,10 +79,12 @@ pub enum Compression {
     Lz4,
     /// Zstandard: small.
     Zstd,
+    /// The same at a level of 1 to 22.
+    ZstdLevel(u8),
 }
 
 impl Compression {
-    /// Reads `none`, `lz4`, `zstd`.
+    /// Reads `none`, `lz4`, `zstd`, `zstd:19`.
     ///
     /// # Errors
     /// A text that names what is allowed.
@@ -91,7 +93,13 @@ impl Compression {
             "none" => Ok(Self::None),
             "lz4" => Ok(Self::Lz4),
             "zstd" => Ok(Self::Zstd),
-            _ => Err(format!("{word:?} is not one of none, lz4, zstd")),
+            _ => {
+                let level = word.strip_prefix("zstd:").and_then(|level| level.parse().ok());
+                let level = level.filter(|level| (1..=22).contains(level));
+                let none =
+                    || format!("{word:?} is not one of none, lz4, zstd, or zstd:<level> with a level of 1 to 22");
+                level.map(Self::ZstdLevel).ok_or_else(none)
+            }
         }
     }
 }

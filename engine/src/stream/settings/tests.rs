@@ -27,6 +27,27 @@ fn reads_every_key() {
     );
 }
 
+#[test]
+fn zstd_has_levels() {
+    for (text, compression) in [
+        ("zstd", Compression::Zstd),
+        ("zstd:1", Compression::ZstdLevel(1)),
+        ("zstd:22", Compression::ZstdLevel(22)),
+    ] {
+        let read = settings(&[("weir.compression", text)]).unwrap();
+        assert_eq!(read.compression, compression);
+        assert_eq!(compression.to_string(), text);
+        // As it is kept in the catalogue.
+        let json = serde_json::to_string(&read).unwrap();
+        assert!(json.contains(&format!("\"compression\":\"{text}\"")), "{json}");
+        assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), read);
+    }
+    for text in ["zstd:0", "zstd:23", "zstd:", "zstd:-1", "lz4:1"] {
+        let error = settings(&[("weir.compression", text)]).unwrap_err();
+        assert!(error.contains("a level of 1 to 22"), "{error}");
+    }
+}
+
 /// They were taken, and did nothing.
 #[test]
 fn what_means_nothing_in_memory_is_refused_there() {
@@ -63,7 +84,7 @@ fn refuses_what_it_does_not_know_and_says_what_is_allowed() {
     for (pair, needle) in [
         (("weir.backend", "floppy"), "segment, rocksdb or memory"),
         (("weir.durability", "interval:1"), "interval:<duration>"),
-        (("weir.compression", "gzip"), "none, lz4 or zstd"),
+        (("weir.compression", "gzip"), "none, lz4, zstd, or"),
         (("weir.index", "paged"), "needs weir.backend rocksdb"),
         (("weir.index", "x"), "resident or paged"),
         (("weir.colour", "red"), "unknown metadata key"),
