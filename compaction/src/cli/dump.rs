@@ -4,14 +4,13 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use weir_compaction::dump::{Body, Form, Options, Shown, dump};
-use weir_engine::json::parse_time;
-use weir_engine::{NanoTime, Seq, words};
+use weir_engine::words;
 
 use super::bar::Bar;
+use super::select::Select;
 use super::{DAMAGED, Failure};
 
 /// Show the messages of a stream: sequences, times, subjects, headers and bodies.
@@ -36,18 +35,8 @@ pub struct DumpArgs {
     /// Its account; needed if several have a stream of that name
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Only messages of subjects that match; may be given several times
-    #[arg(long, value_name = "FILTER")]
-    subject: Vec<String>,
-    /// Only these sequences: 17, 17..40, 17.. or ..40
-    #[arg(long, value_name = "A..B", value_parser = parse_range, default_value = "1..")]
-    seq: (Seq, Seq),
-    /// Only messages stored at that time or later: 2026-11-27T21:00:00Z, or so long ago: 90m, 24h
-    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
-    since: Option<NanoTime>,
-    /// Only messages stored before that time
-    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
-    until: Option<NanoTime>,
+    #[command(flatten)]
+    select: Select,
     /// So many messages at most
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -72,43 +61,10 @@ enum BodyArg {
     None,
 }
 
-fn parse_range(text: &str) -> Result<(Seq, Seq), String> {
-    let number = |text: &str, default: Seq| match text {
-        "" => Ok(default),
-        text => text.parse().map_err(|_| format!("{text:?} is no sequence")),
-    };
-    let (from, to) = match text.split_once("..") {
-        Some((from, to)) => (number(from, 1)?, number(to.trim_start_matches('='), Seq::MAX)?),
-        None => (number(text, 0)?, number(text, 0)?),
-    };
-    match from >= 1 && from <= to {
-        true => Ok((from, to)),
-        false => Err("sequences are 17, 17..40, 17.. or ..40".to_owned()),
-    }
-}
-
-fn parse_moment(text: &str) -> Result<NanoTime, String> {
-    if let Ok(ago) = weir_duration::parse(text) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = NanoTime::try_from(since.as_nanos()).unwrap_or(NanoTime::MAX);
-        return Ok(now.saturating_sub(ago));
-    }
-    match parse_time(text) {
-        Ok(Some(time)) => Ok(time),
-        _ => Err("a time is 2026-11-27T21:00:00Z, or how long ago: 90m, 24h".to_owned()),
-    }
-}
-
 pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
     let options = Options {
-        account: args.account,
-        subjects: args.subject,
-        from: args.seq.0,
-        to: args.seq.1,
-        since: args.since,
-        until: args.until,
         limit: args.limit.unwrap_or(u64::MAX),
-        ..Options::of(&args.stream)
+        ..args.select.of(&args.stream, args.account)
     };
     let form = Form {
         json: args.json,

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use weir_compaction::Error;
-use weir_compaction::export::{Exported, Format, Options, export};
+use weir_compaction::export::{Exported, Format, Options, export, export_table};
 use weir_engine::words;
 
 use super::bar::Bar;
+use super::select::Select;
 use super::{DAMAGED, Failure, NOT_DONE};
 
-/// Export a stream of a store: as a backup that any nats-server 2.15 restores, or as lines of JSON.
+/// Export a stream of a store: as a backup that any nats-server 2.15 restores, as lines of JSON, or as a table to be queried.
 ///
 /// Changes nothing in the store. Messages keep their sequences, times and headers, consumers what they were sent and what is
 /// acknowledged. When consumers were made, and what a stream has lost, is told by neither format.
@@ -22,13 +23,14 @@ Examples:
   weir export /var/lib/weir --stream ORDERS ./orders && nats stream restore ./orders
   weir export /var/lib/weir --stream ORDERS --format jsonl ./orders.jsonl
   weir export /var/lib/weir --stream ORDERS --format jsonl - | jq -r 'select(.seq) | .data | @base64d'
+  weir export /var/lib/weir --stream ORDERS --format parquet --subject 'orders.eu.>' --since 24h ./orders.parquet
 
 Exit code: 0 it is exported; 1 it is not: wrong arguments, no store there, no such stream, a server has it open, or the output is there
 already or cannot be written; 2 something that the stream had is damaged or lost: what it says, all the rest is exported.")]
 pub struct ExportArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
     store: PathBuf,
-    /// A folder that is made, with backup.json and stream.tar.s2; or with --format jsonl a file, - for the standard output
+    /// A folder that is made, with backup.json and stream.tar.s2; or with --format jsonl or parquet a file; of lines - is the standard output
     out: PathBuf,
     /// The stream
     #[arg(long, value_name = "NAME")]
@@ -39,6 +41,8 @@ pub struct ExportArgs {
     /// As what it is exported
     #[arg(long, value_enum, default_value = "backup")]
     format: FormatArg,
+    #[command(flatten)]
+    select: Select,
     /// Leave out its consumers
     #[arg(long)]
     no_consumers: bool,
@@ -53,6 +57,8 @@ enum FormatArg {
     Backup,
     /// Lines of JSON
     Jsonl,
+    /// An Apache Parquet file with a row for each message: seq, time, subject, headers, data
+    Parquet,
 }
 
 pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
@@ -62,11 +68,22 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
         format: match args.format {
             FormatArg::Backup => Format::Backup,
             FormatArg::Jsonl => Format::Jsonl,
+            FormatArg::Parquet => Format::Parquet,
         },
         no_consumers: args.no_consumers,
     };
+    if options.format != Format::Parquet && !args.select.is_all() {
+        let why = "a part of a stream is exported with --format parquet alone; `weir dump --json` prints lines of it";
+        return Err(Failure::Arguments(why.to_owned()));
+    }
     let bar = Bar::counting("messages");
-    let result = export(&args.store, &args.out, &options, Some(bar.teller()));
+    let result = match options.format {
+        Format::Parquet => {
+            let what = args.select.of(&options.stream, options.account.clone());
+            export_table(&args.store, &args.out, &what, Some(bar.teller()))
+        }
+        _ => export(&args.store, &args.out, &options, Some(bar.teller())),
+    };
     bar.finish();
     let exported = match result {
         Ok(exported) => exported,

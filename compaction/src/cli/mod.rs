@@ -11,6 +11,7 @@ pub mod import;
 pub mod inspect;
 pub mod man;
 pub mod repair;
+mod select;
 pub mod settle;
 pub mod verify;
 
@@ -30,6 +31,8 @@ pub const DAMAGED: u8 = 2;
 pub enum Failure {
     #[error("{0}")]
     Tool(#[from] weir_compaction::Error),
+    #[error("{0}")]
+    Arguments(String),
     #[error("writing the output: {0}")]
     Output(#[from] io::Error),
     #[error("writing the output: {0}")]

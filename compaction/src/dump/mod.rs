@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::Message;
-use weir_engine::{NanoTime, Seq};
+use weir_engine::{LogId, NanoTime, Seq};
 
 pub use form::{Body, Form};
 
@@ -85,6 +85,16 @@ pub fn dump(
 ) -> Result<Dumped> {
     let mut looking = Looking::at(path, opening)?;
     let id = looking.the_stream(&options.stream, options.account.as_deref())?;
+    dump_of(&mut looking, id, options, show)
+}
+
+/// The same of a store that is open.
+pub(crate) fn dump_of(
+    looking: &mut Looking,
+    id: LogId,
+    options: &Options,
+    show: &mut dyn FnMut(Shown<'_>) -> ControlFlow<()>,
+) -> Result<Dumped> {
     let no_such = || Error::NoSuchStream {
         wanted: options.stream.clone(),
         there: Vec::new(),

@@ -3,8 +3,10 @@
 mod folder;
 mod lines;
 mod output;
+mod parquet;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::Serialize;
@@ -13,13 +15,17 @@ use weir_engine::Seq;
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::{Message, Stream};
 
+use crate::dump::{self, Shown};
 use crate::error::{Error, Result};
 use crate::image::Looking;
 use folder::Folder;
 use lines::Lines;
+use parquet::Table;
 
 /// Ranges of damaged messages that are told.
 const DAMAGED_MAX: usize = 1000;
+/// Messages between two words of progress.
+const PROGRESS_STEP: u64 = 1000;
 
 /// What a stream is written as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -30,6 +36,8 @@ pub enum Format {
     Backup,
     /// A file with lines of JSON.
     Jsonl,
+    /// An Apache Parquet file: see [`export_table`].
+    Parquet,
 }
 
 /// What is exported.
@@ -56,7 +64,7 @@ pub struct Exported {
     pub format: Format,
     /// Messages that were written.
     pub messages: u64,
-    /// The stream's first sequence.
+    /// The stream's first sequence; of a table, which may have a part of it, the first message's.
     pub first_seq: Seq,
     /// Its last.
     pub last_seq: Seq,
@@ -79,14 +87,16 @@ impl Exported {
     }
 
     fn note_damaged(&mut self, seqs: &[Seq]) {
-        for &seq in seqs {
-            self.damaged_messages += 1;
-            let ranges = self.damaged.len();
-            match self.damaged.last_mut() {
-                Some((_, last)) if *last + 1 == seq => *last = seq,
-                _ if ranges < DAMAGED_MAX => self.damaged.push((seq, seq)),
-                _ => {}
-            }
+        seqs.iter().for_each(|&seq| self.note_damaged_range(seq, seq));
+    }
+
+    fn note_damaged_range(&mut self, from: Seq, to: Seq) {
+        self.damaged_messages += to - from + 1;
+        let ranges = self.damaged.len();
+        match self.damaged.last_mut() {
+            Some((_, last)) if *last + 1 == from => *last = to,
+            _ if ranges < DAMAGED_MAX => self.damaged.push((from, to)),
+            _ => {}
         }
     }
 }
@@ -98,6 +108,13 @@ impl Exported {
 /// If there is no store or no such stream, a server has it open, it cannot be read, or the output cannot be written. Then nothing of
 /// it is left.
 pub fn export(path: &Path, out: &Path, options: &Options, progress: Option<OpeningProgress>) -> Result<Exported> {
+    if options.format == Format::Parquet {
+        let what = dump::Options {
+            account: options.account.clone(),
+            ..dump::Options::of(&options.stream)
+        };
+        return export_table(path, out, &what, progress);
+    }
     let mut looking = Looking::at(path, progress.clone())?;
     let id = looking.the_stream(&options.stream, options.account.as_deref())?;
     let no_such = || Error::NoSuchStream {
@@ -112,6 +129,69 @@ pub fn export(path: &Path, out: &Path, options: &Options, progress: Option<Openi
     })?;
     let mut exported = write(stream, out, options, progress)?;
     exported.offline = offline;
+    Ok(exported)
+}
+
+/// Writes messages of a stream, those that `what` chooses, to an Apache Parquet file, which must not be there: columns `seq`, `time`
+/// (a timestamp in nanoseconds, UTC), `subject`, `headers` (text of JSON, an object with a list of values for each name; null if there
+/// are none) and `data`, compressed with Zstandard. `progress` is told how many messages were written.
+///
+/// # Errors
+/// As those of [`export`].
+pub fn export_table(
+    path: &Path,
+    out: &Path,
+    what: &dump::Options,
+    progress: Option<OpeningProgress>,
+) -> Result<Exported> {
+    let failed = |error| Error::Output {
+        path: out.to_path_buf(),
+        error,
+    };
+    let mut looking = Looking::at(path, progress.clone())?;
+    let id = looking.the_stream(&what.stream, what.account.as_deref())?;
+    let entries = looking.image.entries();
+    let entry = entries.iter().find(|entry| entry.id == id);
+    let mut exported = Exported {
+        account: entry.map(|entry| entry.account.to_string()).unwrap_or_default(),
+        stream: what.stream.clone(),
+        format: Format::Parquet,
+        messages: 0,
+        first_seq: 0,
+        last_seq: 0,
+        consumers: Vec::new(),
+        damaged: Vec::new(),
+        damaged_messages: 0,
+        lost: 0,
+        offline: None,
+    };
+    let of = entry.map_or(0, |entry| entry.stats.messages());
+    let mut table = Table::begin(out).map_err(failed)?;
+    let mut outcome = Ok(());
+    dump::dump_of(&mut looking, id, what, &mut |shown| {
+        match shown {
+            Shown::Message(message) => {
+                outcome = table.message(message);
+                if exported.messages == 0 {
+                    exported.first_seq = message.seq;
+                }
+                exported.last_seq = message.seq;
+                exported.messages += 1;
+                if exported.messages.is_multiple_of(PROGRESS_STEP)
+                    && let Some(progress) = &progress
+                {
+                    progress(&exported.stream, exported.messages, of.max(exported.messages));
+                }
+            }
+            Shown::Lost(first, last, _) => exported.note_damaged_range(first, last),
+            Shown::Offline(why) => exported.offline = Some(why.to_owned()),
+        }
+        match outcome {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    outcome.and_then(|()| table.finish()).map_err(failed)?;
     Ok(exported)
 }
 
@@ -166,6 +246,8 @@ fn write(stream: &mut Stream, out: &Path, options: &Options, progress: Option<Op
     let sink = match options.format {
         Format::Backup => Folder::begin(out, &config, state, &consumers).map(Sink::Folder),
         Format::Jsonl => Lines::begin(out, config, stream.created(), state, consumers).map(Sink::Lines),
+        // It has a way of its own.
+        Format::Parquet => Err(io::ErrorKind::Unsupported.into()),
     };
     let mut sink = sink.map_err(failed)?;
     loop {
