@@ -290,9 +290,13 @@ fn health_of_accounts_streams_and_consumers() {
         let answer = client.line();
         assert!(!answer.contains("error"), "{answer}");
     }
-    let none = json!({"streams_offline": 0, "findings": 0, "messages_lost": 0});
-    assert_eq!(page(&server, "/jsz")["weir"], none);
-    assert_eq!(page(&server, "/varz")["jetstream"]["weir"], none);
+    for (page, weir) in [("/jsz", "/weir"), ("/varz", "/jetstream/weir")] {
+        let page = self::page(&server, page);
+        let weir = page.pointer(weir).unwrap();
+        for number in ["/streams_offline", "/findings", "/messages_lost", "/scrub/findings"] {
+            assert_eq!(weir.pointer(number), Some(&json!(0)), "{number}: {weir}");
+        }
+    }
     let ok = "{\"status\":\"ok\"}";
     for (query, status, body) in [
         ("", 200, ok),

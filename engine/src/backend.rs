@@ -156,6 +156,10 @@ pub trait Check {
     fn place(&mut self, place: Place);
     /// So many more bytes were read, of [`LogReader::check_bytes`].
     fn read(&mut self, bytes: u64);
+    /// Whether [`LogReader::check_part`] is to go on.
+    fn goes_on(&self) -> bool {
+        true
+    }
 }
 
 /// What opening a log found.
@@ -429,6 +433,18 @@ pub trait LogReader: Send + Sync {
         })
     }
 
+    /// As [`LogReader::check`], but only a part, of about `bytes`, from a sequence on: of a log that is written meanwhile, and so that
+    /// what is in memory of it for others stays there. Answers where the next part begins; `None` at the end. Where the check
+    /// does not go on, that is where it stopped, or where it began.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    fn check_part(&self, from: Seq, bytes: u64, check: &mut dyn Check) -> Result<Option<Seq>> {
+        check_scanned(bytes, check, |visit| {
+            self.scan(from..=Seq::MAX, Want::Full, Direction::Forward, visit)
+        })
+    }
+
     /// About how many bytes [`LogReader::check`] reads.
     fn check_bytes(&self) -> u64 {
         self.extent().bytes
@@ -441,6 +457,30 @@ pub trait LogReader: Send + Sync {
         let _ = range;
         Vec::new()
     }
+}
+
+/// A [`LogReader::check_part`] by a scan of bodies from where the part begins.
+///
+/// # Errors
+/// Those of the scan.
+pub fn check_scanned(
+    bytes: u64,
+    check: &mut dyn Check,
+    scan: impl FnOnce(VisitRecord<'_>) -> Result<()>,
+) -> Result<Option<Seq>> {
+    let (mut read, mut next) = (0, None);
+    scan(&mut |entry| {
+        let seq = entry.seq;
+        read += entry.head.len() as u64 + u64::from(entry.body_len);
+        if check.record(entry).is_continue() && check.goes_on() && read < bytes {
+            return ControlFlow::Continue(());
+        }
+        next = Some(seq + 1);
+        ControlFlow::Break(())
+    })?;
+    // Only now, for whoever is told may rest, and a scan holds what is deleted meanwhile.
+    check.read(read);
+    Ok(next)
 }
 
 /// Keys that [`Kv::remove_prefix`] deletes in one go, where a backend has no quicker way.

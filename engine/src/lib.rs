@@ -97,6 +97,7 @@ pub mod names;
 pub mod object;
 mod orphans;
 pub mod reject;
+pub mod scrub;
 pub mod shard;
 #[cfg(feature = "conformance")]
 pub mod stepped;
@@ -110,7 +111,7 @@ use weir_headers as headers;
 
 pub use backend::{
     Backend, Check, Compression, Direction, Kv, KvWrite, Log, LogChange, LogOptions, LogReader, Lost, Place, Recovery,
-    Upkeep, UpkeepPiece, VisitKey, VisitRecord, Want, maintain,
+    Upkeep, UpkeepPiece, VisitKey, VisitRecord, Want, check_scanned, maintain,
 };
 pub use error::{Error, Kind, Result};
 pub use reject::Rejection;

@@ -5,7 +5,10 @@ mod twin;
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::error::Result;
+use crate::scrub::{ScrubStatus, Scrubber};
 use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
 use crate::shard::{Input, Runner};
@@ -19,6 +22,8 @@ pub struct SteppedStore {
     env: Arc<Environment>,
     /// Those that have not ended.
     runners: Vec<Option<Runner>>,
+    scrubber: Option<Scrubber>,
+    scrubbed: Arc<Mutex<ScrubStatus>>,
 }
 
 impl SteppedStore {
@@ -31,10 +36,18 @@ impl SteppedStore {
         options: StoreOptions,
         outlet: impl FnMut(usize) -> Box<dyn Outlet>,
     ) -> Result<Self> {
+        let scrub = options.scrub;
         let (store, runners, env) = Store::prepare(open, options, outlet, Errands::stepped())?;
+        let scrubbed: Arc<Mutex<ScrubStatus>> = Arc::default();
+        let scrubber = scrub.map(|options| {
+            let shards = (0..store.shards()).map(|shard| store.shard(shard).clone()).collect();
+            Scrubber::new(env.clone(), shards, options, scrubbed.clone(), Box::new(|_| true))
+        });
         Ok(Self {
             store,
             env,
+            scrubber,
+            scrubbed,
             runners: runners.into_iter().map(Some).collect(),
         })
     }
@@ -79,8 +92,24 @@ impl SteppedStore {
         self.env.errands.step(n);
     }
 
+    /// Has the scrubber, if the options ask for one, do its next piece; what it asks the shards for they answer with their turns.
+    pub fn scrub(&mut self) {
+        let now = (self.env.clock)();
+        if let Some(scrubber) = &mut self.scrubber {
+            scrubber.step(now);
+        }
+    }
+
+    /// How far the scrubber is.
+    pub fn scrubbed(&self) -> ScrubStatus {
+        self.scrubbed.lock().clone()
+    }
+
     /// Writes the last checkpoints and stops.
     pub fn close(mut self) {
+        if let Some(scrubber) = &mut self.scrubber {
+            scrubber.save((self.env.clock)());
+        }
         for shard in 0..self.runners.len() {
             // A shard that stopped by itself needs no telling.
             let _ = self.store.shard(shard).send(vec![Input::Close]);

@@ -17,6 +17,7 @@ use crate::backend::{Backend, Kv, KvWrite, LogOptions};
 use crate::embed::outlet::{FetchOutlet, Fetches};
 use crate::error::{Error, Result};
 use crate::finding::{FINDING_PREFIX, Finding, FindingKind};
+use crate::scrub::{ScrubOptions, ScrubStatus, ScrubThread};
 use crate::shard::adopt::Adopted;
 use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
@@ -91,6 +92,8 @@ pub struct StoreOptions {
     pub still: bool,
     /// Told how far the opening of streams is that takes long.
     pub progress: Option<OpeningProgress>,
+    /// How what is stored is read so that damage is found; `None`: only when somebody reads it.
+    pub scrub: Option<ScrubOptions>,
 }
 
 impl StoreOptions {
@@ -111,6 +114,7 @@ impl StoreOptions {
             read: None,
             still: false,
             progress: None,
+            scrub: None,
         }
     }
 }
@@ -142,6 +146,8 @@ pub struct Store {
     catalogue: Arc<Catalogue>,
     /// Of each shard, if the store is an embedded one.
     fetches: Vec<Arc<Fetches>>,
+    scrubber: Mutex<Option<ScrubThread>>,
+    scrubbed: Option<Arc<Mutex<ScrubStatus>>>,
 }
 
 impl Store {
@@ -154,7 +160,8 @@ impl Store {
         options: StoreOptions,
         outlet: impl FnMut(usize) -> Box<dyn Outlet>,
     ) -> Result<Self> {
-        let (store, runners, _) = Self::prepare(open, options, outlet, Errands::default())?;
+        let scrub = options.scrub.filter(|_| !options.still);
+        let (mut store, runners, env) = Self::prepare(open, options, outlet, Errands::default())?;
         for (number, runner) in runners.into_iter().enumerate() {
             let catalogue = store.catalogue.clone();
             let thread = std::thread::Builder::new()
@@ -165,6 +172,12 @@ impl Store {
                 })
                 .map_err(|error| Error::io("starting a shard's thread", error))?;
             store.threads.lock().push(thread);
+        }
+        if let Some(scrub) = scrub {
+            let status = Arc::default();
+            let thread = ScrubThread::start(env, store.shards.clone(), scrub, Arc::clone(&status))?;
+            *store.scrubber.lock() = Some(thread);
+            store.scrubbed = Some(status);
         }
         Ok(store)
     }
@@ -217,6 +230,8 @@ impl Store {
             threads: Mutex::default(),
             catalogue,
             fetches: Vec::new(),
+            scrubber: Mutex::default(),
+            scrubbed: None,
         };
         Ok((store, runners, env))
     }
@@ -263,6 +278,11 @@ impl Store {
         self.catalogue.findings()
     }
 
+    /// How far the scrubber is; `None` if there is none.
+    pub fn scrubbed(&self) -> Option<ScrubStatus> {
+        self.scrubbed.as_ref().map(|status| status.lock().clone())
+    }
+
     /// A log id for a new stream.
     pub fn allocate_id(&self) -> LogId {
         self.catalogue.allocate()
@@ -295,6 +315,10 @@ impl Store {
     }
 
     fn stop(&self, how: impl Fn() -> Input) {
+        let scrubber = self.scrubber.lock().take();
+        if let Some(scrubber) = scrubber {
+            scrubber.stop();
+        }
         for shard in &self.shards {
             // A shard that stopped by itself needs no telling.
             let _ = shard.send(vec![how()]);

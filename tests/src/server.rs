@@ -20,6 +20,8 @@ const TEST_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 /// How much of the server's log a failed test prints, in bytes.
 const LOG_TAIL: usize = 64 * 1024;
+/// The configuration file, in the server's directory.
+const CONFIGURATION: &str = "server.conf";
 
 /// The program under test: `WEIR_SERVER`, or the release build of this workspace.
 pub fn program() -> PathBuf {
@@ -150,6 +152,14 @@ impl Server {
         self.starts += 1;
         (self.child, self.addresses) = launch(&self.program, self.directory.path(), &self.store, self.starts).await?;
         Ok(())
+    }
+
+    /// What the configuration file says that it is given from the next start on.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn configure(&self, text: &str) -> Result<()> {
+        fs::write(self.directory.path().join(CONFIGURATION), text).context("writing a configuration file")
     }
 
     /// The store's directory (`-sd`).
@@ -290,6 +300,7 @@ async fn launch(program: &Path, directory: &Path, store: &Path, start: u32) -> R
         .arg(store)
         .arg("--ports_file_dir")
         .arg(&ports)
+        .args(configuration(directory))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -303,6 +314,15 @@ async fn launch(program: &Path, directory: &Path, store: &Path, start: u32) -> R
             let log = read_log(directory, start);
             Err(error.context(format!("start {start} of the server failed; its log:\n{log}")))
         }
+    }
+}
+
+/// The arguments for the configuration file, if there is one.
+fn configuration(directory: &Path) -> Vec<PathBuf> {
+    let file = directory.join(CONFIGURATION);
+    match file.exists() {
+        true => vec!["-c".into(), file],
+        false => Vec::new(),
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rocksdb::{DBRawIterator, ErrorKind, ReadOptions, Snapshot};
-use weir_engine::{Direction, Entry, EntryRef, Extent, LogReader, Result, Seq, VisitRecord, Want};
+use weir_engine::{
+    Check, Direction, Entry, EntryRef, Extent, LogReader, Result, Seq, VisitRecord, Want, check_scanned,
+};
 
 use super::keys::{self, Head};
 use super::log::State;
@@ -132,6 +134,26 @@ impl LogReader for RocksReader {
     }
 
     fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
+        self.scan_caching(true, range, want, direction, visit)
+    }
+
+    fn check_part(&self, from: Seq, bytes: u64, check: &mut dyn Check) -> Result<Option<Seq>> {
+        check_scanned(bytes, check, |visit| {
+            self.scan_caching(false, from..=Seq::MAX, Want::Full, Direction::Forward, visit)
+        })
+    }
+}
+
+impl RocksReader {
+    /// A scan; with `cached`, the blocks that it reads stay in memory.
+    fn scan_caching(
+        &self,
+        cached: bool,
+        range: RangeInclusive<Seq>,
+        want: Want,
+        direction: Direction,
+        visit: VisitRecord<'_>,
+    ) -> Result<()> {
         let meta = self.state.now.read().meta;
         // Never through the tombstones of what was trimmed or truncated.
         let (low, high) = ((*range.start()).max(meta.first), (*range.end()).min(meta.last));
@@ -149,9 +171,10 @@ impl LogReader for RocksReader {
             snapshot: &snapshot,
             within: (low, high),
             direction,
+            cached,
             iters: [None, None, None],
         };
-        let mut heads = shared.records(shared.heads()?, place, low, high, Some(&snapshot));
+        let mut heads = shared.records(shared.heads()?, place, (low, high), Some(&snapshot), cached);
         start(&mut heads, direction);
         let mut next = match direction {
             Direction::Forward => low,
@@ -224,6 +247,7 @@ struct Bodies<'a> {
     snapshot: &'a Snapshot<'a>,
     within: (Seq, Seq),
     direction: Direction,
+    cached: bool,
     iters: [Option<DBRawIterator<'a>>; 3],
 }
 
@@ -241,7 +265,8 @@ impl Bodies<'_> {
                 iter
             }
             None => {
-                slot.insert(shared.records(shared.bodies(family)?, self.state.place, low, high, Some(self.snapshot)))
+                let bodies = shared.bodies(family)?;
+                slot.insert(shared.records(bodies, self.state.place, (low, high), Some(self.snapshot), self.cached))
             }
         };
         // Nearly always the next one already.
@@ -293,7 +318,7 @@ fn pass_damage<'a>(
         // An iterator that once met a damaged block may go on answering so when it comes back to the block before: each
         // look takes a new one.
         let shared = &state.shared;
-        *iter = shared.records(shared.heads()?, state.place, low, high, snapshot);
+        *iter = shared.records(shared.heads()?, state.place, (low, high), snapshot, true);
         seek(iter, direction, &keys::record(state.place, seq));
         match iter.status() {
             Ok(()) => Ok(true),
@@ -382,7 +407,7 @@ pub(super) fn walk(state: &State, low: Seq, high: Seq, visit: &mut dyn FnMut(Seq
     if next > high {
         return Ok(());
     }
-    let mut iter = shared.records(shared.heads()?, state.place, next, high, None);
+    let mut iter = shared.records(shared.heads()?, state.place, (next, high), None, true);
     iter.seek_to_first();
     loop {
         while let Some((key, value)) = iter.item() {

@@ -366,16 +366,17 @@ impl Shared {
         iter.status().map_err(|error| failed("reading the catalogue", &error))
     }
 
-    /// An iterator over records of a log, within the sequences given.
+    /// An iterator over records of a log, within the sequences given; `cached` ones stay in memory.
     pub fn records<'a>(
         &'a self,
         cf: &ColumnFamily,
         place: u64,
-        low: Seq,
-        high: Seq,
+        (low, high): (Seq, Seq),
         snapshot: Option<&Snapshot<'_>>,
+        cached: bool,
     ) -> DBRawIterator<'a> {
         let mut options = ReadOptions::default();
+        options.fill_cache(cached);
         options.set_iterate_lower_bound(keys::record(place, low));
         let upper = match high.checked_add(1) {
             Some(high) => keys::record(place, high),

@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use weir_engine::{Check, Direction, EntryRef, Place, Result, Seq, Want, words};
 
-use super::format::{Begin, FLAG_PREALLOCATED, Frame, Kind, decompress};
+use super::format::{Begin, EraseRun, FLAG_PREALLOCATED, Frame, Kind, decompress};
 use super::rows::Segment;
 use super::seal::{Footer, TRAILER_LEN, TRAILER_MAGIC};
-use super::state::{Doing, Shared};
+use super::state::{Doing, SegRef, Shared};
 use super::walk::{Item, Walk};
 
 /// Live rows that are looked up at once.
@@ -46,12 +46,16 @@ pub(super) fn check_log(shared: &Shared, check: &mut dyn Check) -> Result<()> {
             next.seg.will_need();
         }
         let path = &s.seg.handle.path;
-        let map = s.seg.map().doing("reading", path)?;
-        let end = s.seg.end.load(Ordering::Acquire).min(map.len() as u64);
+        let end = s.seg.end.load(Ordering::Acquire);
+        let whole = s
+            .seg
+            .map()
+            .and_then(|_| s.seg.handle.map(s.seg.file_len.load(Ordering::Acquire)));
+        let whole = whole.doing("reading", path)?;
         let mut pass = Pass {
             shared,
             seg: &s.seg,
-            map: &map,
+            map: &whole,
             rows: Rows::default(),
             scratch: Vec::new(),
             read: 0,
@@ -59,20 +63,128 @@ pub(super) fn check_log(shared: &Shared, check: &mut dyn Check) -> Result<()> {
             durable: &mut durable,
             check,
         };
-        let walk = Walk::new(&map[..end as usize], s.seg.seed).overwritten(&overwritten);
-        if pass.frames(walk, end).doing("reading", path)?.is_break() {
+        if pass.all(end, &overwritten, next.is_some(), &mut unbelieved)?.is_break() {
             return Ok(());
         }
-        let batch = pass.batch;
-        pass.footer(end, next.is_some(), batch, &mut unbelieved)
-            .doing("reading", path)?;
-        pass.tell_read();
         // A store that is larger than memory leaves no more than one of its files mapped.
-        drop(map);
+        drop(whole);
         s.seg.handle.close_if_synced();
     }
     let known = unbelieved.into_iter().filter(|unbelieved| unbelieved.batch < durable);
     known.for_each(|unbelieved| check.place(unbelieved.place));
+    Ok(())
+}
+
+/// How often a segment is looked for again that was rewritten before it could be read.
+const TRIES: usize = 8;
+/// Larger segments are read through their maps.
+const COLD_MAX: u64 = 64 << 20;
+
+/// Checks the segment that has a sequence, or the next one, of a log that is written meanwhile; answers where the next begins.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(super) fn check_segment_from(shared: &Shared, from: Seq, check: &mut dyn Check) -> Result<Option<Seq>> {
+    for _ in 0..TRIES {
+        let (s, has_next) = {
+            let state = shared.state.read();
+            let is_it = |s: &SegRef| s.last >= from && s.first <= s.last;
+            let Some(i) = state.segs.iter().position(is_it) else {
+                return Ok(None);
+            };
+            (state.segs[i].clone(), i + 1 < state.segs.len())
+        };
+        let next = has_next.then(|| s.last.saturating_add(1));
+        let mut found = Found::new(check);
+        match check_cold(shared, &s, has_next, &mut found) {
+            Ok(()) if found.places.is_empty() => return Ok(next),
+            // A record may have been overwritten while it was read.
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Some(from)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).doing("reading", &s.seg.handle.path),
+        }
+        let mut again = Found::new(check);
+        match check_cold(shared, &s, has_next, &mut again) {
+            Ok(()) => {
+                let places = std::mem::take(&mut again.places);
+                places.into_iter().for_each(|place| check.place(place));
+                return Ok(next);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Some(from)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).doing("reading", &s.seg.handle.path),
+        }
+    }
+    // It is rewritten all the time: what is there now was written just now.
+    Ok(Some(from.saturating_add(1)))
+}
+
+/// Keeps the places until it is sure that they are damaged.
+struct Found<'a> {
+    check: &'a mut dyn Check,
+    places: Vec<Place>,
+}
+
+impl<'a> Found<'a> {
+    fn new(check: &'a mut dyn Check) -> Self {
+        Self {
+            check,
+            places: Vec::new(),
+        }
+    }
+}
+
+impl Check for Found<'_> {
+    fn record(&mut self, entry: EntryRef<'_>) -> ControlFlow<()> {
+        self.check.record(entry)
+    }
+
+    fn place(&mut self, place: Place) {
+        self.places.push(place);
+    }
+
+    // Told when the file is read.
+    fn read(&mut self, _: u64) {}
+}
+
+/// Checks one segment, whose bytes are read without a map.
+fn check_cold(shared: &Shared, s: &SegRef, has_next: bool, found: &mut Found<'_>) -> io::Result<()> {
+    let seg = &s.seg;
+    let end = seg.end.load(Ordering::Acquire);
+    let len = match &seg.footer {
+        Some(_) => seg.file_len.load(Ordering::Acquire),
+        None => end,
+    };
+    let whole = match len <= COLD_MAX {
+        true => {
+            let check = &mut *found.check;
+            let mut progress = |bytes| {
+                check.read(bytes);
+                check.goes_on()
+            };
+            Bytes::from(seg.handle.read_cold(len, &mut progress)?)
+        }
+        false => {
+            found.check.read(len);
+            seg.handle.map(len)?
+        }
+    };
+    let mut pass = Pass {
+        shared,
+        seg,
+        map: &whole,
+        rows: Rows::default(),
+        scratch: Vec::new(),
+        read: 0,
+        batch: 0,
+        durable: &mut 0,
+        check: found,
+    };
+    // The newest segment has no footer yet, nor has one that was damaged when the log was opened.
+    let _ = pass
+        .all(end, &[], has_next && seg.footer.is_some(), &mut Vec::new())
+        .map_err(io::Error::other)?;
     Ok(())
 }
 
@@ -112,6 +224,26 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Everything: the frames, which end at `end`, and what is behind them.
+    fn all(
+        &mut self,
+        end: u64,
+        overwritten: &[EraseRun],
+        has_next: bool,
+        unbelieved: &mut Vec<Unbelieved>,
+    ) -> Result<ControlFlow<()>> {
+        let path = &self.seg.handle.path;
+        let map = self.map;
+        let end = end.min(map.len() as u64);
+        let walk = Walk::new(&map[..end as usize], self.seg.seed).overwritten(overwritten);
+        if self.frames(walk, end).doing("reading", path)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.footer(end, has_next, self.batch, unbelieved);
+        self.tell_read();
+        Ok(ControlFlow::Continue(()))
+    }
+
     fn frames(&mut self, walk: Walk<'_>, end: u64) -> io::Result<ControlFlow<()>> {
         for item in walk {
             match item {
@@ -134,8 +266,12 @@ impl Pass<'_> {
                 Item::Tail { from } => self.gap(from, end)?,
             }
         }
-        // Rows that lie nowhere any more.
-        while let Some((seq, at)) = self.rows.peek(self.seg)? {
+        // Rows that lie nowhere any more; of the newest segment there may be more by now.
+        while let Some((seq, at)) = self
+            .rows
+            .peek(self.seg)?
+            .filter(|(_, at)| *at < end || self.seg.footer.is_some())
+        {
             self.rows.at += 1;
             self.bad(seq, at, &format!("record {seq} is not where the table says"));
         }
@@ -242,21 +378,20 @@ impl Pass<'_> {
     }
 
     /// What should be behind the frames, which end at `end`.
-    fn footer(&mut self, end: u64, has_next: bool, batch: u64, unbelieved: &mut Vec<Unbelieved>) -> io::Result<()> {
+    fn footer(&mut self, end: u64, has_next: bool, batch: u64, unbelieved: &mut Vec<Unbelieved>) {
         let seg = self.seg;
         if seg.flags & FLAG_PREALLOCATED != 0 {
-            return Ok(());
+            return;
         }
         let len = seg.file_len.load(Ordering::Acquire);
-        let whole = seg.handle.map(len)?;
-        let whole = &whole[..whole.len().min(len as usize)];
+        let whole = &self.map[..self.map.len().min(len as usize)];
         self.took(len.saturating_sub(end));
         if let Some(footer) = &seg.footer {
             if !footer.table_is_good(whole) {
                 let what = "the table in the footer is damaged: the records are found without it".to_owned();
                 self.place(footer.data_end, what, Vec::new());
             }
-            return Ok(());
+            return;
         }
         let rest = whole.get(end as usize..).unwrap_or_default();
         let is_written = rest.iter().any(|byte| *byte != 0);
@@ -279,7 +414,6 @@ impl Pass<'_> {
             };
             unbelieved.push(Unbelieved { place, batch });
         }
-        Ok(())
     }
 
     /// A live record that is damaged.

@@ -62,6 +62,9 @@ pub enum Map {
 /// Of what it is told at once that it will be needed, Linux reads no more than its largest read-ahead: bytes that are less than that.
 const PIECE: usize = 128 << 10;
 
+/// Bytes that are read at once of a file that nobody else reads.
+const COLD_PIECE: usize = 256 << 10;
+
 impl Map {
     /// Whether a page of it could not be read; it reads as zeros.
     pub fn faulted(&self) -> bool {
@@ -168,6 +171,17 @@ pub trait Files: Send + Sync + 'static {
     /// Keeps others from writing to a store; shared among those that only read. `None` if it cannot be locked and is
     /// only to be read; [`io::ErrorKind::WouldBlock`] if another has it.
     fn lock(&self, path: &Path, shared: bool) -> io::Result<Option<Lock>>;
+    /// The first `len` bytes of a file, or all there are; the operating system keeps no more of them in memory than it had before.
+    /// `progress` is told of each piece that was read; where it answers `false`, that is an error of kind
+    /// [`io::ErrorKind::Interrupted`].
+    fn read_cold(&self, path: &Path, len: u64, progress: &mut dyn FnMut(u64) -> bool) -> io::Result<Vec<u8>> {
+        let mut bytes = self.read(path)?;
+        bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        match progress(bytes.len() as u64) {
+            true => Ok(bytes),
+            false => Err(io::ErrorKind::Interrupted.into()),
+        }
+    }
     /// Tells the operating system that some bytes of a file will be read soon. A hint: what fails is not told.
     fn will_need(&self, path: &Path, at: u64, len: u64) {
         let _ = (path, at, len);
@@ -233,6 +247,30 @@ impl Files for RealFiles {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         regular::read(path)
+    }
+
+    fn read_cold(&self, path: &Path, len: u64, progress: &mut dyn FnMut(u64) -> bool) -> io::Result<Vec<u8>> {
+        use rustix::fs::{Advice, fadvise};
+        let file = regular::open(path, fs::OpenOptions::new().read(true))?;
+        let len = usize::try_from(len.min(file.metadata()?.len())).map_err(io::Error::other)?;
+        // Without it the kernel reads ahead, and what it has read ahead cannot be told from what others read.
+        let _: Result<(), rustix::io::Errno> = fadvise(&file, 0, None, Advice::Random);
+        let mut bytes = vec![0; len];
+        for (piece, at) in bytes.chunks_mut(COLD_PIECE).zip((0..).step_by(COLD_PIECE)) {
+            let mut slices = [io::IoSliceMut::new(piece)];
+            let flags = rustix::io::ReadWriteFlags::NOWAIT;
+            let there = rustix::io::preadv2(&file, &mut slices, at, flags).unwrap_or(0);
+            if there < piece.len() {
+                file.read_exact_at(&mut piece[there..], at + there as u64)?;
+                let from = at + there as u64;
+                let cold = std::num::NonZero::new((piece.len() - there) as u64);
+                let _: Result<(), rustix::io::Errno> = fadvise(&file, from, cold, Advice::DontNeed);
+            }
+            if !progress(piece.len() as u64) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+        }
+        Ok(bytes)
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {

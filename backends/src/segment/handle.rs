@@ -278,6 +278,11 @@ impl Handle {
         Ok((bytes, map))
     }
 
+    /// The first `len` bytes, read past the open file and its map: see [`Files::read_cold`].
+    pub fn read_cold(&self, len: u64, progress: &mut dyn FnMut(u64) -> bool) -> io::Result<Vec<u8>> {
+        self.handles.files.read_cold(&self.path, len, progress)
+    }
+
     /// Tells the kernel that the first `len` bytes will be read soon, from the beginning to the end.
     pub fn will_need(self: &Arc<Self>, len: u64) {
         // Whoever reads it is told why it cannot be mapped.

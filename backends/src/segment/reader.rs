@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_engine::{Check, Direction, Entry, EntryRef, Error, Extent, LogReader, Lost, Result, Seq, VisitRecord, Want};
 
-use super::check::check_log;
+use super::check::{check_log, check_segment_from};
 use super::format::{FRAME_LEN, Kind, decompress};
 use super::rows::Segment;
 use super::state::{Doing, SegRef, Shared};
@@ -156,6 +156,10 @@ impl LogReader for SegmentReader {
 
     fn check(&self, check: &mut dyn Check) -> Result<()> {
         check_log(&self.shared, check)
+    }
+
+    fn check_part(&self, from: Seq, _bytes: u64, check: &mut dyn Check) -> Result<Option<Seq>> {
+        check_segment_from(&self.shared, from, check)
     }
 
     fn check_bytes(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_conf::options::{Backend, Compression, Durability, Index, Listen, SyncInterval, User};
+use weir_conf::options::{Backend, Compression, Durability, Index, Listen, Scrub, SyncInterval, User};
 use weir_conf::{Command, Options, duration};
 
 fn none(_: &str) -> Option<String> {
@@ -44,7 +44,7 @@ fn every_supported_key() {
          limits { max_ack_pending: 1, max_ha_assets: 2, default_max_consumers: -1, max_request_batch: 3, duplicate_window: \"1m\",\n\
          batch { max_inflight_per_stream: 4, max_inflight_total: 5, max_msgs: 6, timeout: 7s } }\n\
          max_buffered_msgs: 8, max_buffered_size: \"9M\", request_queue_limit: 10, info_queue_limit: 11\n\
-         backend: rocksdb, compression: zstd, index: paged, shards: 4 }\n",
+         backend: rocksdb, compression: zstd, index: paged, shards: 4, scrub { cycle: \"24h\", rate: 1M } }\n",
     );
     assert_eq!((o.host.as_str(), o.port), ("127.0.0.1", 0));
     assert_eq!(
@@ -96,6 +96,13 @@ fn every_supported_key() {
     assert_eq!(
         (js.backend, js.compression, js.index, js.shards),
         (Backend::RocksDb, Compression::Zstd, Some(Index::Paged), Some(4))
+    );
+    assert_eq!(
+        js.scrub,
+        Some(Scrub {
+            cycle: Duration::from_secs(24 * 3600),
+            rate: 1_000_000
+        })
     );
     assert_eq!(js.sync_interval, Some(SyncInterval::Every(Duration::from_secs(5))));
     assert_eq!(js.limits.duplicate_window, Some(Duration::from_secs(60)));
@@ -234,6 +241,22 @@ fn what_is_wrong_and_where() {
         (
             "jetstream { durability: \"interval:0\" }",
             "a.conf:1:25: durability: an interval of 0 is `sync`: write that, or a longer interval",
+        ),
+        (
+            "jetstream { scrub: weekly }",
+            "a.conf:1:20: scrub is on, off, or a block: scrub { cycle: 168h, rate: 16M }",
+        ),
+        (
+            "jetstream { scrub { cycle: 10ms } }",
+            "a.conf:1:28: cycle is at least 1s",
+        ),
+        (
+            "jetstream { scrub { rate: 10 } }",
+            "a.conf:1:27: rate is at least 64K, in bytes per second",
+        ),
+        (
+            "jetstream { scrub { speed: 10 } }",
+            "a.conf:1:21: unknown field \"speed\"",
         ),
         (
             "jetstream { shards: 0 }",

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use weir_backends::root::StoreDir;
 use weir_conf::options::{self, Backend, Compression, Durability, Index};
+use weir_engine::scrub::ScrubOptions;
 use weir_engine::shard::{InTurn, QueueLimits, ShardHandle};
 use weir_engine::store::{Capacity, Catalogue, default_shards};
 use weir_engine::stream::BatchLimits;
@@ -161,6 +162,10 @@ impl JetStream {
                 there: StoreDir::new(&folder).there(),
                 read: Some(StoreDir::new(&folder).reader()),
                 progress: Some(Arc::new(move |stream, done, of| opening.read(stream, done, of))),
+                scrub: configured.scrub.map(|scrub| ScrubOptions {
+                    cycle: nanos(scrub.cycle),
+                    rate: scrub.rate,
+                }),
                 ..StoreOptions::new(Arc::new(now))
             };
             let store = Store::open(opener, options, |_| Box::new(made.outlet()))?;

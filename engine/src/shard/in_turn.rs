@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use crate::backend::Compression;
+use crate::backend::{Compression, LogReader};
 use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo, Preparation};
 use crate::error::{Error, Kind, Result};
 use crate::reject;
@@ -153,6 +153,26 @@ impl InTurn<'_, '_> {
         self.shard.relocations.watch(id, watcher);
         self.shard.relocations.wanted(id);
         Ok(true)
+    }
+
+    /// The log of a stream, to read; `None` if there is no such stream, or it is offline.
+    pub(crate) fn log_reader(&self, id: LogId) -> Option<Arc<dyn LogReader>> {
+        let stream = self.shard.streams.get(&id)?;
+        Some(stream.messages.reader().clone())
+    }
+
+    /// Somebody who read the log of a stream found records damaged, in these ranges of sequences: they are read once more, up to
+    /// `max` of them, and told of as any reader would have it.
+    ///
+    /// # Errors
+    /// If there is no such stream, or storage cannot be read.
+    pub(crate) fn meet_damaged(&mut self, id: LogId, ranges: &[(Seq, Seq)], max: usize) -> Result<()> {
+        let stream = self.stream(id)?;
+        let all = ranges.iter().flat_map(|(first, last)| *first..=*last);
+        for seq in all.take(max) {
+            stream.messages.meet(seq)?;
+        }
+        Ok(())
     }
 
     /// Gives back what the log of a stream has of removed messages, and has all of it compressed like this from now on. The shard

@@ -136,6 +136,32 @@ pub enum SyncInterval {
     Every(Duration),
 }
 
+/// `jetstream { scrub { … } }`: how what is stored is read so that damage is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrub {
+    /// How long a pass through everything takes.
+    pub cycle: Duration,
+    /// The most that is read, in bytes per second.
+    pub rate: u64,
+}
+
+impl Scrub {
+    /// The shortest cycle.
+    pub const CYCLE_MIN: Duration = Duration::from_secs(1);
+    /// The lowest rate, in bytes per second.
+    pub const RATE_MIN: u64 = 64 << 10;
+}
+
+impl Default for Scrub {
+    /// A week, and 16 MiB per second.
+    fn default() -> Self {
+        Self {
+            cycle: Duration::from_secs(7 * 24 * 3600),
+            rate: 16 << 20,
+        }
+    }
+}
+
 /// `jetstream { limits { … } }`. `None`: no limit, or the default of the code that asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JetStreamLimits {
@@ -203,6 +229,8 @@ pub struct JetStream {
     pub index: Option<Index>,
     /// Storage threads; `None`: as suits the machine.
     pub shards: Option<usize>,
+    /// How what is stored is read so that damage is found; `None`: only when somebody reads it.
+    pub scrub: Option<Scrub>,
 }
 
 impl Default for JetStream {
@@ -225,6 +253,7 @@ impl Default for JetStream {
             compression: Compression::None,
             index: None,
             shards: None,
+            scrub: Some(Scrub::default()),
         }
     }
 }
@@ -298,6 +327,7 @@ fn key(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> {
         "compression" => js.compression = read::word(e, Compression::parse)?,
         "index" => js.index = Some(read::word(e, Index::parse)?),
         "shards" => js.shards = usize::try_from(read::int(e, 1, SHARDS_MAX)?).ok(),
+        "scrub" => js.scrub = scrub(e)?,
         _ => read::unknown(e, unsupported::JETSTREAM)?,
     }
     Ok(())
@@ -341,6 +371,39 @@ fn storage(e: &Entry) -> Result<Option<u64>, ConfError> {
         Some(bytes) => Ok(Some(bytes)),
         None => Err(ConfError::at(&e.value.pos, format!("{} is larger than 63 bits", e.key))),
     }
+}
+
+/// `scrub: off`, `scrub: on`, or `scrub { cycle: 168h, rate: 16M }`.
+fn scrub(entry: &Entry) -> Result<Option<Scrub>, ConfError> {
+    match entry.value.value {
+        Value::Bool(false) => return Ok(None),
+        Value::Bool(true) => return Ok(Some(Scrub::default())),
+        Value::Map(_) => {}
+        _ => {
+            return Err(ConfError::at(
+                &entry.value.pos,
+                "scrub is on, off, or a block: scrub { cycle: 168h, rate: 16M }",
+            ));
+        }
+    }
+    let mut scrub = Scrub::default();
+    for e in &read::block(entry)?.entries {
+        match e.key.to_ascii_lowercase().as_str() {
+            "cycle" => {
+                scrub.cycle = read::positive_time(e)?;
+                if scrub.cycle < Scrub::CYCLE_MIN {
+                    return Err(ConfError::at(&e.value.pos, "cycle is at least 1s"));
+                }
+            }
+            "rate" => {
+                let rate = storage(e)?.filter(|rate| *rate >= Scrub::RATE_MIN);
+                let least = || ConfError::at(&e.value.pos, "rate is at least 64K, in bytes per second");
+                scrub.rate = rate.ok_or_else(least)?;
+            }
+            _ => read::unknown(e, &[])?,
+        }
+    }
+    Ok(Some(scrub))
 }
 
 fn limits(limits: &mut JetStreamLimits, entry: &Entry) -> Result<(), ConfError> {

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 pub(crate) use apply::apply;
 pub use auth::{Auth, User};
-pub use jetstream::{Backend, BatchLimits, Compression, Durability, Index, JetStream, JetStreamLimits, SyncInterval};
+pub use jetstream::{
+    Backend, BatchLimits, Compression, Durability, Index, JetStream, JetStreamLimits, Scrub, SyncInterval,
+};
 pub(crate) use read::{check_server_name, port};
 
 /// Port for clients.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use weir_engine::consumer::ConsumerInfo;
 use weir_engine::json::format_time;
+use weir_engine::scrub::ScrubStatus;
 use weir_engine::store::StreamEntry;
 
 use super::account::{Usage, api_usage};
@@ -102,6 +103,21 @@ fn troubles(js: &JetStream) -> Value {
         "streams_offline": catalogue.offline(),
         "findings": catalogue.finding_count(),
         "messages_lost": catalogue.lost(),
+        "scrub": js.store.scrubbed().map(|status| scrub(&status)),
+    })
+}
+
+/// How far the scrubber is.
+fn scrub(status: &ScrubStatus) -> Value {
+    let stream = status.stream.as_ref();
+    json!({
+        "began": status.began.map(|at| format_time(Some(at))),
+        "bytes_read": status.bytes,
+        "bytes": status.of,
+        "account": stream.map(|(account, _)| &**account),
+        "stream": stream.map(|(_, name)| &**name),
+        "findings": status.findings,
+        "last_full": status.last_full.map(|at| format_time(Some(at))),
     })
 }
 

@@ -21,6 +21,17 @@ impl Messages {
         self.unpack(seq, entry)
     }
 
+    /// Reads the record of a live message, which may be damaged: then that is reported, unless it is known for lost already.
+    pub fn meet(&self, seq: Seq) -> Result<()> {
+        if self.ledger.covers(seq, seq) || !self.index.is_live(seq)? {
+            return Ok(());
+        }
+        match self.unpack(seq, self.reader.get(seq)) {
+            Err(error) if error.kind != Kind::Damaged => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// The damaged records below a sequence that were met and are still there.
     pub fn damaged_below(&self, seq: Seq) -> Vec<Seq> {
         self.damage.borrow().below(seq)

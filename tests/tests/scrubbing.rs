@@ -1,0 +1,142 @@
+//! What rots while nobody reads it is found by the server itself, and told as if somebody had met it.
+
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use weir_tests::backups::ask;
+use weir_tests::{Backend, Server, with_server_for};
+
+/// Enough for the slowest machine.
+const LIMIT: Duration = Duration::from_secs(60);
+const MESSAGES: u64 = 40;
+/// The message that rots.
+const ROTTEN: u64 = 17;
+
+fn payload(stream: &str, number: u64) -> String {
+    format!("message {number} of {stream} {}", "x".repeat(8 << 10))
+}
+
+/// The files in which messages are, but for the journals'.
+fn files_of_messages(store: &Path) -> Result<Vec<PathBuf>> {
+    let (mut found, mut folders) = (Vec::new(), vec![store.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // Below are the journals.
+            let is_journal = name.len() == 16 && u64::from_str_radix(&name, 16).is_ok_and(|id| id < 256);
+            match path.extension().and_then(|end| end.to_str()) {
+                _ if path.is_dir() && !is_journal => folders.push(path),
+                Some("seg" | "sst") => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Flips a bit of the only place that says this, as a disk does it.
+fn flip(store: &Path, says: &str) -> Result<()> {
+    let mut flipped = 0;
+    for path in files_of_messages(store)? {
+        let bytes = std::fs::read(&path)?;
+        let place = bytes.windows(says.len()).position(|bytes| bytes == says.as_bytes());
+        if let Some(at) = place {
+            let file = std::fs::OpenOptions::new().write(true).open(&path)?;
+            file.write_at(&[bytes[at] ^ 1], at as u64)?;
+            flipped += 1;
+        }
+    }
+    ensure!(flipped == 1, "{flipped} places");
+    Ok(())
+}
+
+/// What `/varz` has of the scrubber, once it is so.
+async fn once(server: &Server, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+    loop {
+        let page: Value = server.page("/varz").await?.1.parse()?;
+        let scrub = &page["jetstream"]["weir"]["scrub"];
+        if is_so(scrub) {
+            return Ok(scrub.clone());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn is_found(server: &mut Server, backend: Backend) -> Result<()> {
+    let jetstream = server.jetstream().await?;
+    for name in ["A", "B"] {
+        let subject = name.to_lowercase();
+        jetstream.create_stream(backend.stream(name, &[&subject])).await?;
+        for number in 1..=MESSAGES {
+            let ack = jetstream.publish(subject.clone(), payload(name, number).into()).await?;
+            ack.await?;
+        }
+    }
+    // What RocksDB has in memory goes to files.
+    server.stop().await?;
+    server.configure("jetstream { scrub { cycle: 1s } }")?;
+    server.start_again().await?;
+    let client = server.connect().await?;
+    let mut told = client.subscribe("$JS.EVENT.ADVISORY.STREAM.MESSAGE_DAMAGED.*").await?;
+    weir_tests::server::settle(&client).await?;
+    // A pass over all of it finds nothing.
+    for _ in 0..2 {
+        let before = once(server, |_| true).await?["last_full"].clone();
+        let pass = once(server, |scrub| scrub["last_full"] != before).await?;
+        ensure!(pass["findings"] == 0, "{pass}");
+    }
+    flip(&server.store(), &format!("message {ROTTEN} of A"))?;
+    let advisory = told.next().await.context("the connection ended")?;
+    let advisory: Value = serde_json::from_slice(&advisory.payload)?;
+    ensure!(advisory["stream"] == "A", "{advisory}");
+    once(server, |scrub| scrub["findings"].as_u64() > Some(0)).await?;
+    let info = ask(&client, "STREAM.INFO.A", &Value::Null).await?;
+    let lost: Vec<u64> = serde_json::from_value(info["state"]["lost"]["msgs"].clone())?;
+    // On RocksDB it costs the block.
+    ensure!(lost.contains(&ROTTEN) && lost.len() <= 3, "{info}");
+    let other = ask(&client, "STREAM.INFO.B", &Value::Null).await?;
+    ensure!(other["state"].get("lost").is_none(), "{other}");
+    let jetstream = server.jetstream().await?;
+    for name in ["A", "B"] {
+        let stream = jetstream.get_stream(name).await?;
+        for number in (1..=MESSAGES).filter(|number| name == "B" || !lost.contains(number)) {
+            let message = stream.get_raw_message(number).await?;
+            ensure!(
+                message.payload == payload(name, number).as_bytes(),
+                "message {number} of {name}"
+            );
+        }
+    }
+    ensure!(
+        server.log().contains("a damaged message is passed over"),
+        "the log does not say so"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_flipped_bit_on_segment_is_found() {
+    with_server_for(LIMIT, async |server| is_found(server, Backend::Segment).await);
+}
+
+#[test]
+fn a_flipped_bit_on_rocksdb_is_found() {
+    with_server_for(LIMIT, async |server| is_found(server, Backend::Rocksdb).await);
+}
+
+#[test]
+fn without_a_scrubber_none_is_shown() {
+    with_server_for(LIMIT, async |server| {
+        server.stop().await?;
+        server.configure("jetstream { scrub: off }")?;
+        server.start_again().await?;
+        let page: Value = server.page("/varz").await?.1.parse()?;
+        ensure!(page["jetstream"]["weir"]["scrub"].is_null(), "{page}");
+        Ok(())
+    });
+}
