@@ -156,6 +156,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A running server is not there, or refuses something.
+    #[error("{text}")]
+    Server {
+        /// What is wrong.
+        text: String,
+    },
     /// What everything else depends on cannot be read.
     #[error("{0}")]
     Unreadable(weir_engine::Error),

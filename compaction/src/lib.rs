@@ -36,8 +36,8 @@
 //! # }
 //! ```
 //!
-//! No tool needs a server, and none runs beside one: those that only look take a shared lock that keeps a server out meanwhile,
-//! the others open the store as a server would.
+//! Those tools need no server, and none runs beside one: those that only look take a shared lock that keeps a server out meanwhile,
+//! the others open the store as a server would. What can be asked of a running server is in [`live`].
 
 mod beside;
 mod chosen;
@@ -50,6 +50,7 @@ pub mod export;
 mod image;
 pub mod import;
 pub mod inspect;
+pub mod live;
 mod messages;
 pub mod nats;
 pub mod repair;

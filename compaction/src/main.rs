@@ -9,9 +9,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use cli::{Failure, NOT_DONE};
 
-/// Offline tools for a Weir store directory.
+/// Tools for a Weir store directory, and for running servers.
 ///
-/// The server must not be running on it.
+/// The server must not be running on the directory; some commands take a server's URL in its place.
 #[derive(Parser)]
 #[command(name = "weir", version)]
 struct Cli {

@@ -29,7 +29,7 @@ use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime};
 use crate::words;
 
-pub use catalogue::{Catalogue, StreamEntry};
+pub use catalogue::{Catalogue, MoveSeen, StreamEntry};
 pub(crate) use catalogue::{FIRST_STREAM_ID, SKIPPED_IDS};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
 pub(crate) use stats::Pools;

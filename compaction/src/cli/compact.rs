@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use weir_compaction::compact::{Options, compact, compact_to};
+use weir_compaction::live;
 use weir_engine::Compression;
 
 use super::bar::Bar;
+use super::server::{AccessArgs, not_of_a_server, the_stream, updated};
 use super::{DAMAGED, Failure, NOT_DONE, print};
 
 /// Give back what removed messages took on disk, in place or in a copy (--out), and compress what is there otherwise.
@@ -26,8 +28,11 @@ Examples:
 Exit code: 0 it is done; 1 not all is: wrong arguments, no store there, no such stream, a server has it open, or something failed, such
 as a full disk; 2 a stream is left as it is, for it is damaged or offline: all others are done.")]
 pub struct CompactArgs {
-    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
+    /// nats://[user:password@|token@]host[:port]
     store: PathBuf,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Only the streams of this name
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
@@ -51,6 +56,17 @@ fn parse_compression(text: &str) -> Result<Compression, String> {
 }
 
 pub fn run(args: CompactArgs) -> Result<ExitCode, Failure> {
+    if let Some(server) = args.access.connect(&args.store)? {
+        not_of_a_server(&[("--out", args.out.is_some()), ("--account", args.account.is_some())])?;
+        let Some(compression) = args.compression else {
+            let why = "a running server gives back what removed messages took by itself; --compression is what it can be told";
+            return Err(Failure::Arguments(why.to_owned()));
+        };
+        return updated(
+            &live::compress(&server, &the_stream(args.stream)?, compression)?,
+            args.json,
+        );
+    }
     let options = Options {
         stream: args.stream,
         account: args.account,

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use weir_compaction::convert::{Options, convert, convert_to};
+use weir_compaction::live;
 
 use super::bar::Bar;
+use super::server::{AccessArgs, not_of_a_server, the_stream, updated};
 use super::{BackendArg, DAMAGED, Failure, NOT_DONE, print};
 
 /// Move streams to another backend, in place or in a copy (--out): sequences, times, headers, gaps and consumers stay as they are.
@@ -19,13 +21,17 @@ use super::{BackendArg, DAMAGED, Failure, NOT_DONE, print};
 Examples:
   weir convert /var/lib/weir --to rocksdb --stream ORDERS
   weir convert /var/lib/weir --to segment
+  weir convert nats://localhost:4222 --to rocksdb --stream ORDERS
   weir convert /var/lib/weir --to segment --out /mnt/segments
 
 Exit code: 0 the streams are where they were to go; 1 not all: wrong arguments, no store there, no such stream, a server has it open,
 or something failed, such as a full disk; 2 a stream has a message that cannot be read, or is offline: it stays, all others are moved.")]
 pub struct ConvertArgs {
-    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
+    /// nats://[user:password@|token@]host[:port]
     store: PathBuf,
+    #[command(flatten)]
+    access: AccessArgs,
     /// The backend
     #[arg(long, value_enum)]
     to: BackendArg,
@@ -44,6 +50,16 @@ pub struct ConvertArgs {
 }
 
 pub fn run(args: ConvertArgs) -> Result<ExitCode, Failure> {
+    if let Some(server) = args.access.connect(&args.store)? {
+        not_of_a_server(&[("--out", args.out.is_some()), ("--account", args.account.is_some())])?;
+        let stream = the_stream(args.stream)?;
+        let bar = Bar::counting("messages");
+        let moved = live::move_to(&server, &stream, args.to.into(), &mut |name, done, of| {
+            bar.show(name, done, of);
+        });
+        bar.finish();
+        return updated(&moved?, args.json);
+    }
     let options = Options {
         to: args.to.into(),
         stream: args.stream,

@@ -7,6 +7,7 @@ use clap::Args;
 use weir_compaction::diff::{Options, diff};
 
 use super::bar::Bar;
+use super::server::only_a_store;
 use super::{DAMAGED, Failure, print};
 
 /// Compare two stores: streams, configurations, messages one by one, and where consumers are.
@@ -35,6 +36,13 @@ pub struct DiffArgs {
 }
 
 pub fn run(args: DiffArgs) -> Result<ExitCode, Failure> {
+    for store in [&args.a, &args.b] {
+        only_a_store(
+            store,
+            "compared",
+            "stop it first, or compare a copy of its directory, or backups that `weir import` brings into a store",
+        )?;
+    }
     let options = Options { stream: args.stream };
     let bar = Bar::counting("messages");
     let report = diff(&args.a, &args.b, &options, Some(bar.teller()));

@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use weir_compaction::dump::{Body, Form, Options, Shown, dump};
+use weir_compaction::live;
 use weir_engine::words;
 
 use super::bar::Bar;
 use super::select::Select;
+use super::server::AccessArgs;
 use super::{DAMAGED, Failure};
 
 /// Show the messages of a stream: sequences, times, subjects, headers and bodies.
@@ -23,12 +25,16 @@ Examples:
   weir dump /var/lib/weir --stream ORDERS --subject 'orders.eu.>' --since 2h --body none
   weir dump /var/lib/weir --stream ORDERS --seq 100..200 --json | jq -r '.data | @base64d'
   weir dump /var/lib/weir --stream FILES --seq 17 --out ./bodies
+  weir dump nats://localhost:4222 --stream ORDERS --since 2h
 
 Exit code: 0 all that was asked for is shown; 1 it is not: wrong arguments, no store there, no such stream, or a server has it open; 2
 something of it is damaged or lost, and nobody has settled that: the rest is shown.")]
 pub struct DumpArgs {
-    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
+    /// nats://[user:password@|token@]host[:port]
     store: PathBuf,
+    #[command(flatten)]
+    access: AccessArgs,
     /// The stream
     #[arg(long, value_name = "NAME")]
     stream: String,
@@ -78,11 +84,12 @@ pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
     if let Some(folder) = &form.out {
         std::fs::create_dir_all(folder)?;
     }
+    let server = args.access.connect(&args.store)?;
     let bar = Bar::counting("messages");
     let mut out = BufWriter::new(io::stdout().lock());
     let mut failed = None;
     let mut text = Vec::new();
-    let dumped = dump(&args.store, &options, Some(bar.teller()), &mut |shown| {
+    let mut show = |shown: Shown<'_>| {
         bar.finish();
         let written = match shown {
             Shown::Message(message) => {
@@ -106,7 +113,11 @@ pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
                 ControlFlow::Break(())
             }
         }
-    });
+    };
+    let dumped = match &server {
+        Some(server) => live::dump(server, &options, &mut show),
+        None => dump(&args.store, &options, Some(bar.teller()), &mut show),
+    };
     bar.finish();
     let dumped = dumped?;
     if let Some(error) = failed {

@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use weir_compaction::Error;
 use weir_compaction::export::{Exported, Format, Options, export, export_table};
+use weir_compaction::live;
 use weir_engine::words;
 
 use super::bar::Bar;
 use super::select::Select;
+use super::server::AccessArgs;
 use super::{DAMAGED, Failure, NOT_DONE};
 
 /// Export a stream of a store: as a backup that any nats-server 2.15 restores, as lines of JSON, or as a table to be queried.
@@ -23,13 +25,17 @@ Examples:
   weir export /var/lib/weir --stream ORDERS ./orders && nats stream restore ./orders
   weir export /var/lib/weir --stream ORDERS --format jsonl ./orders.jsonl
   weir export /var/lib/weir --stream ORDERS --format jsonl - | jq -r 'select(.seq) | .data | @base64d'
+  weir export nats://localhost:4222 --stream ORDERS ./orders
   weir export /var/lib/weir --stream ORDERS --format parquet --subject 'orders.eu.>' --since 24h ./orders.parquet
 
 Exit code: 0 it is exported; 1 it is not: wrong arguments, no store there, no such stream, a server has it open, or the output is there
 already or cannot be written; 2 something that the stream had is damaged or lost: what it says, all the rest is exported.")]
 pub struct ExportArgs {
-    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
+    /// nats://[user:password@|token@]host[:port]
     store: PathBuf,
+    #[command(flatten)]
+    access: AccessArgs,
     /// A folder that is made, with backup.json and stream.tar.s2; or with --format jsonl or parquet a file; of lines - is the standard output
     out: PathBuf,
     /// The stream
@@ -76,11 +82,29 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
         let why = "a part of a stream is exported with --format parquet alone; `weir dump --json` prints lines of it";
         return Err(Failure::Arguments(why.to_owned()));
     }
-    let bar = Bar::counting("messages");
-    let result = match options.format {
-        Format::Parquet => {
+    let server = args.access.connect(&args.store)?;
+    let bar = match (&server, options.format) {
+        (Some(_), Format::Backup) => Bar::bytes(),
+        _ => Bar::counting("messages"),
+    };
+    let result = match (options.format, &server) {
+        (Format::Parquet, server) => {
             let what = args.select.of(&options.stream, options.account.clone());
-            export_table(&args.store, &args.out, &what, Some(bar.teller()))
+            match server {
+                Some(server) => live::export_table(server, &args.out, &what, Some(bar.teller())),
+                None => export_table(&args.store, &args.out, &what, Some(bar.teller())),
+            }
+        }
+        (Format::Backup, Some(server)) => {
+            let name = &options.stream;
+            live::backup(server, name, options.no_consumers, &args.out, &mut |bytes| {
+                bar.show(name, bytes, bytes);
+            })
+        }
+        (Format::Jsonl, Some(_)) => {
+            let why = "lines of JSON of a running server: `weir dump --json` prints its messages, and `weir export` makes a backup that \
+                       `weir import` brings into a store, from where they can be exported with consumers";
+            return Err(Failure::Arguments(why.to_owned()));
         }
         _ => export(&args.store, &args.out, &options, Some(bar.teller())),
     };
@@ -112,8 +136,13 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
 fn text(exported: &Exported) -> String {
     let messages = words::count(exported.messages, "message");
     let mut text = format!(
-        "Exported {} of account {}: {messages}",
-        exported.stream, exported.account
+        "Exported {}{}: {messages}",
+        exported.stream,
+        // A client of a server sees one account, and does not know which.
+        match exported.account.as_str() {
+            "" => String::new(),
+            account => format!(" of account {account}"),
+        }
     );
     if exported.messages > 0 {
         text += &format!(", sequences {} to {}", exported.first_seq, exported.last_seq);

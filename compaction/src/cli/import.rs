@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use clap::Args;
 use weir_compaction::Error;
 use weir_compaction::import::{FromNats, Imported, NatsOptions, NatsStream, Options, Wanted, import, import_nats};
+use weir_compaction::live::{self, Server};
 use weir_engine::embed::GLOBAL_ACCOUNT;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::words;
 
 use super::bar::Bar;
+use super::server::{AccessArgs, not_of_a_server};
 use super::{BackendArg, DAMAGED, Failure, NOT_DONE, print};
 
 /// Import streams into a store: from a backup of nats-server or Weir, from lines of JSON, or all that a nats-server has.
@@ -26,14 +28,18 @@ Examples:
   weir import /var/lib/weir ./orders --backend rocksdb
   weir import /var/lib/weir ./orders.jsonl --name ORDERS-2025 --account SALES
   weir import /var/lib/weir --from-nats /var/lib/nats
+  weir import nats://localhost:4222 ./orders
   weir import /var/lib/weir --from-nats /var/lib/nats --from-account SALES --stream ORDERS --account '$G'
 
 Exit code: 0 all is imported; 1 something is not: wrong arguments, no store or nothing to import there, a server has the store open, or
 the store does not take the stream; 2 the source is damaged or cut short: then a backup or lines are not imported, and of what a
 nats-server has all that can be read is.")]
 pub struct ImportArgs {
-    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
+    /// nats://[user:password@|token@]host[:port]
     store: PathBuf,
+    #[command(flatten)]
+    access: AccessArgs,
     /// A folder with backup.json and stream.tar.s2, that archive alone, or lines of JSON
     #[arg(required_unless_present = "from_nats")]
     source: Option<PathBuf>,
@@ -64,6 +70,9 @@ pub struct ImportArgs {
 }
 
 pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
+    if let Some(server) = args.access.connect(&args.store)? {
+        return into_server(&server, args);
+    }
     let wanted = Wanted {
         name: args.name,
         backend: args.backend.map(BackendKind::from),
@@ -95,6 +104,32 @@ pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
     };
     let told = made(&imported).to_owned() + &text(&imported) + elsewhere([&*imported.account]);
     print(&imported, args.json, told)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A backup comes into a running server.
+fn into_server(server: &Server, args: ImportArgs) -> Result<ExitCode, Failure> {
+    not_of_a_server(&[
+        ("--from-nats", args.from_nats.is_some()),
+        ("--account", args.account.is_some()),
+        ("--backend", args.backend.is_some()),
+        ("--config", args.config.is_some()),
+    ])?;
+    // The arguments are refused without either.
+    let source = args.source.unwrap_or_default();
+    let bar = Bar::bytes();
+    let result = live::restore(server, &source, args.name.as_deref(), &mut |done, of| {
+        bar.show("importing", done, of);
+    });
+    bar.finish();
+    let info = match result {
+        Ok(info) => info,
+        Err(error) => return Ok(not_done(&error)),
+    };
+    let name = info["config"]["name"].as_str().unwrap_or_default();
+    let messages = info["state"]["messages"].as_u64().unwrap_or(0);
+    let text = format!("Imported {name}: {}.\n", words::count(messages, "message"));
+    print(&info, args.json, text)?;
     Ok(ExitCode::SUCCESS)
 }
 

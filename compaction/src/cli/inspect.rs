@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use weir_compaction::inspect::{Options, PieceReport, RecordReport, frames, inspect_with, records};
+use weir_compaction::live::{self, InspectOptions, Server};
 
 use super::bar::Bar;
+use super::server::{AccessArgs, not_of_a_server};
 use super::{DAMAGED, Failure, print};
 
 /// Show the streams and consumers of a store: backends, sequences, sizes, subjects, positions.
@@ -22,14 +24,18 @@ Examples:
   weir inspect /var/lib/weir --stream ORDERS --consumer billing
   weir inspect /var/lib/weir --stream ORDERS --histogram
   weir inspect /var/lib/weir --journal 0 --limit 50
+  weir inspect nats://user:password@localhost:4222 --stream ORDERS --subjects
   weir inspect /var/lib/weir --json | jq '.streams[] | {name, messages}'
 
 Exit code: 0 the store is whole, or all that is damaged or lost is settled (see `weir settle`); 1 it was not looked at: wrong
 arguments, no store there, or a server has it open; 2 something is damaged, missing or lost and not settled (the rest is shown). A
 write at the end that never finished is no damage: nobody was answered for it.")]
 pub struct InspectArgs {
-    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
+    /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
+    /// nats://[user:password@|token@]host[:port]
     store: PathBuf,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Only the streams of this name
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
@@ -57,6 +63,9 @@ pub struct InspectArgs {
 }
 
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
+    if let Some(server) = args.access.connect(&args.store)? {
+        return of_server(&server, args);
+    }
     if let Some(shard) = args.journal {
         let records = records(&args.store, shard, args.limit)?;
         return list(&records, RecordReport::to_line, args.json);
@@ -79,6 +88,26 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     let report = inspect_with(&args.store, &options, Some(bar.teller()));
     bar.finish();
     let report = report?;
+    print(&report, args.json, report.to_text())?;
+    Ok(match report.is_damaged() {
+        true => ExitCode::from(DAMAGED),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// What a running server tells of itself.
+fn of_server(server: &Server, args: &InspectArgs) -> Result<ExitCode, Failure> {
+    not_of_a_server(&[
+        ("--histogram", args.histogram),
+        ("--journal", args.journal.is_some()),
+        ("--segment", args.segment.is_some()),
+    ])?;
+    let options = InspectOptions {
+        stream: args.stream.clone(),
+        top_subjects: args.subjects.then_some(args.limit),
+        consumer: args.consumer.clone(),
+    };
+    let report = live::inspect(server, &options)?;
     print(&report, args.json, report.to_text())?;
     Ok(match report.is_damaged() {
         true => ExitCode::from(DAMAGED),

@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod man;
 pub mod repair;
 mod select;
+mod server;
 pub mod settle;
 pub mod verify;
 

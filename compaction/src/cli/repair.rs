@@ -7,6 +7,7 @@ use clap::Args;
 use weir_compaction::repair::{Options, repair, repair_to};
 
 use super::bar::Bar;
+use super::server::only_a_store;
 use super::{DAMAGED, Failure, print};
 
 /// Repair a store: all that can be read is served again, and nothing is destroyed.
@@ -42,6 +43,11 @@ pub struct RepairArgs {
 }
 
 pub fn run(args: RepairArgs) -> Result<ExitCode, Failure> {
+    only_a_store(
+        &args.store,
+        "repaired",
+        "stop it first; `weir repair --dry-run` tells what would be done",
+    )?;
     let options = Options {
         dry_run: args.dry_run,
         forget: args.forget,

@@ -8,6 +8,7 @@ use clap::Args;
 use weir_compaction::settle::{Which, settle_with};
 
 use super::Failure;
+use super::server::only_a_store;
 
 /// Settle what was found lost: you have seen it, and the store goes on without.
 ///
@@ -49,6 +50,7 @@ struct WhichArgs {
 }
 
 pub fn run(args: SettleArgs) -> Result<ExitCode, Failure> {
+    only_a_store(&args.store, "settled from here", "stop it first")?;
     let which = match args.which.all {
         true => Which::All,
         false => Which::Keys(args.which.keys),

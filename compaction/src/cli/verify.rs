@@ -7,6 +7,7 @@ use clap::Args;
 use weir_compaction::verify::{Options, verify};
 
 use super::bar::Bar;
+use super::server::only_a_store;
 use super::{DAMAGED, Failure, print};
 
 /// Check every checksum of a store, bodies too, and what its parts say of each other.
@@ -34,6 +35,11 @@ pub struct VerifyArgs {
 }
 
 pub fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
+    only_a_store(
+        &args.store,
+        "verified",
+        "stop it first, or verify a copy of its directory; its scrubber reads what is on disk meanwhile, and /healthz and the stream's info name what is lost",
+    )?;
     let options = Options { stream: args.stream };
     let (opening, bytes) = (Bar::counting("messages"), Bar::bytes());
     let report = verify(&args.store, &options, Some(opening.teller()), &mut |name, done, of| {

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::image::Looking;
 use folder::Folder;
 use lines::Lines;
+pub(crate) use output::Output;
 use parquet::Table;
 
 /// Ranges of damaged messages that are told.
@@ -144,16 +145,35 @@ pub fn export_table(
     what: &dump::Options,
     progress: Option<OpeningProgress>,
 ) -> Result<Exported> {
-    let failed = |error| Error::Output {
-        path: out.to_path_buf(),
-        error,
-    };
     let mut looking = Looking::at(path, progress.clone())?;
     let id = looking.the_stream(&what.stream, what.account.as_deref())?;
     let entries = looking.image.entries();
     let entry = entries.iter().find(|entry| entry.id == id);
+    let account = entry.map(|entry| entry.account.to_string()).unwrap_or_default();
+    let of = entry.map_or(0, |entry| entry.stats.messages());
+    table_of(out, what, account, of, progress, &mut |show| {
+        dump::dump_of(&mut looking, id, what, show)
+    })
+}
+
+/// Shows messages to what it is given.
+pub(crate) type ShowAll<'a> = &'a mut dyn FnMut(&mut dyn FnMut(Shown<'_>) -> ControlFlow<()>) -> Result<dump::Dumped>;
+
+/// Writes what `show_all` shows to a table; of so many messages, as far as is known.
+pub(crate) fn table_of(
+    out: &Path,
+    what: &dump::Options,
+    account: String,
+    of: u64,
+    progress: Option<OpeningProgress>,
+    show_all: ShowAll<'_>,
+) -> Result<Exported> {
+    let failed = |error| Error::Output {
+        path: out.to_path_buf(),
+        error,
+    };
     let mut exported = Exported {
-        account: entry.map(|entry| entry.account.to_string()).unwrap_or_default(),
+        account,
         stream: what.stream.clone(),
         format: Format::Parquet,
         messages: 0,
@@ -165,10 +185,9 @@ pub fn export_table(
         lost: 0,
         offline: None,
     };
-    let of = entry.map_or(0, |entry| entry.stats.messages());
     let mut table = Table::begin(out).map_err(failed)?;
     let mut outcome = Ok(());
-    dump::dump_of(&mut looking, id, what, &mut |shown| {
+    show_all(&mut |shown| {
         match shown {
             Shown::Message(message) => {
                 outcome = table.message(message);

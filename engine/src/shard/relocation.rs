@@ -22,7 +22,7 @@ use crate::shard::errand::Errand;
 use crate::shard::offline::contained;
 use crate::shard::recover;
 use crate::shard::{Input, Shard, ShardHandle};
-use crate::store::{Environment, KnownLog};
+use crate::store::{Environment, KnownLog, MoveSeen};
 use crate::stream::messages::{Identity, Messages};
 use crate::stream::settings::{BackendKind, Settings};
 use crate::types::{Entry, LogId, NanoTime, Nanos, SECOND, Seq};
@@ -215,8 +215,11 @@ impl Copy {
     /// Tells who waits how far it is.
     fn tell(&self) {
         let Some(target) = &self.target else { return };
+        let (done, of) = (target.index.len(), self.source.extent().count);
+        let seen = MoveSeen { done, of, why: None };
+        self.env.catalogue.set_moving(target.id, Some(seen));
         if let Some(watcher) = self.watchers.lock().get(&target.id) {
-            let step = MoveStep::Copied(target.index.len(), self.source.extent().count);
+            let step = MoveStep::Copied(done, of);
             // One that does not wait any more needs no telling.
             let _ = watcher.send(step);
         }
@@ -499,6 +502,7 @@ impl Shard {
                 self.touch(id);
                 // Until then a start would find it where it was.
                 self.checkpoint.grown(self.env.checkpoint_bytes);
+                self.env.catalogue.set_moving(id, None);
                 self.relocations.over(id, Ok(()));
             }
             Err(error) => self.relocation_failed(id, &to, &error, now),
@@ -512,6 +516,12 @@ impl Shard {
             if error.kind != Kind::Closed {
                 tracing::error!(account = %stream.account(), stream = %stream.name(), "its messages do not go over to {}: {error}", to.backend);
             }
+            let why = (error.kind != Kind::Closed).then(|| error.message.clone());
+            let seen = why.map(|why| MoveSeen {
+                why: Some(why),
+                ..MoveSeen::default()
+            });
+            self.env.catalogue.set_moving(id, seen);
             // Of damage nothing comes right by itself.
             if error.kind != Kind::Damaged {
                 self.relocations.due.insert(id, now.saturating_add(RETRY_AFTER));

@@ -68,6 +68,17 @@ impl StreamEntry {
     }
 }
 
+/// How a stream goes over to another backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MoveSeen {
+    /// Messages that are copied.
+    pub done: u64,
+    /// Of how many.
+    pub of: u64,
+    /// Why it stays where it was, if it does; what may go away by itself is tried again.
+    pub why: Option<String>,
+}
+
 type AccountAndName = (Arc<str>, Arc<str>);
 
 /// All streams by account and name.
@@ -83,6 +94,8 @@ pub struct Catalogue {
     trouble: RwLock<BTreeMap<usize, String>>,
     /// What a backend cannot do, and why.
     impaired: RwLock<BTreeMap<BackendKind, String>>,
+    /// Streams that go over to another backend, or could not.
+    moves: RwLock<BTreeMap<LogId, MoveSeen>>,
     findings: RwLock<BTreeMap<String, Finding>>,
     /// Findings that are settled, and whether this start found them again.
     pub(super) settled: Mutex<BTreeMap<String, bool>>,
@@ -155,6 +168,18 @@ impl Catalogue {
         .flatten()
         .collect();
         (!told.is_empty()).then(|| told.join("; "))
+    }
+
+    /// How far a stream is that goes over to another backend; `None` if it has not begun, or is there.
+    pub fn moving(&self, id: LogId) -> Option<MoveSeen> {
+        self.moves.read().get(&id).cloned()
+    }
+
+    pub(crate) fn set_moving(&self, id: LogId, seen: Option<MoveSeen>) {
+        match seen {
+            Some(seen) => self.moves.write().insert(id, seen),
+            None => self.moves.write().remove(&id),
+        };
     }
 
     /// How many streams are offline.
@@ -251,6 +276,7 @@ impl Catalogue {
         let mut streams = self.streams.write();
         if streams.get(&key).is_some_and(|entry| entry.id == id) {
             streams.remove(&key);
+            self.set_moving(id, None);
         }
     }
 

@@ -153,7 +153,23 @@ pub(super) struct StreamInfo {
     pub sources: Vec<SourceInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alternates: Vec<Alternate>,
+    /// Only while it is not where its metadata say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
     pub ts: String,
+}
+
+/// A stream that goes over to another backend, or could not.
+#[derive(Serialize)]
+pub(super) struct Moving {
+    pub from: String,
+    pub to: String,
+    /// Messages that are copied, and of how many.
+    pub done: u64,
+    pub of: u64,
+    /// Why it stays where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A stream that holds the same messages.

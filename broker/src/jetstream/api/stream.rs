@@ -16,7 +16,7 @@ use weir_engine::stream::{Purge, Storage, StreamConfig, SubjectPlace, sourcing_r
 use super::account::Usage;
 use super::call::Call;
 use super::decode::decode;
-use super::reply::{self, Cluster, Lost, Page, State, StreamInfo};
+use super::reply::{self, Cluster, Lost, Moving, Page, State, StreamInfo};
 use super::{Answer, heavy_answer, is_empty, is_json, limits, lookup, refused, schema};
 use crate::jetstream::sourcing::SourceInfo;
 use crate::jetstream::{ApiRequest, JetStream, now};
@@ -484,8 +484,25 @@ fn compose(js: &JetStream, entry: &StreamEntry, state: State) -> StreamInfo {
         mirror,
         sources,
         alternates: Vec::new(),
+        moving: moving(js, entry),
         ts: format_time(Some(now())),
     }
+}
+
+/// How far a stream is that its metadata want elsewhere; no word of nats-server's, which has one backend.
+fn moving(js: &JetStream, entry: &StreamEntry) -> Option<Moving> {
+    let wanted = entry.settings.wanted_by(&entry.config).ok()?;
+    if wanted.backend == entry.settings.backend {
+        return None;
+    }
+    let seen = js.store.catalogue().moving(entry.id).unwrap_or_default();
+    Some(Moving {
+        from: entry.settings.backend.to_string(),
+        to: wanted.backend.to_string(),
+        done: seen.done,
+        of: seen.of,
+        why: seen.why,
+    })
 }
 
 /// A server alone leads all.

@@ -1,0 +1,323 @@
+//! What a running server has: streams, consumers, subjects, and what is lost.
+
+use std::fmt::Write as _;
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, Table};
+use humansize::{BINARY, format_size};
+use serde::Serialize;
+use serde_json::{Value, json};
+use weir_engine::{Seq, words};
+
+use super::{Server, failed};
+use crate::error::{Error, Result};
+
+/// What to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only the stream of this name.
+    pub stream: Option<String>,
+    /// How many of each stream's subjects, those with the most messages, are listed; `None` for none.
+    pub top_subjects: Option<usize>,
+    /// Only the consumers of this name.
+    pub consumer: Option<String>,
+}
+
+/// What there is. The JSON form of these is an interface: fields are added, never renamed or removed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Host and port.
+    pub url: String,
+    /// What the server calls itself.
+    pub server: String,
+    /// The version that it says it has.
+    pub version: String,
+    /// The streams, by name.
+    pub streams: Vec<StreamSeen>,
+}
+
+/// A stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamSeen {
+    /// Its name.
+    pub name: String,
+    /// `file` or `memory`.
+    pub storage: String,
+    /// Where a server of Weir's keeps it, as far as its metadata say.
+    pub backend: Option<String>,
+    /// Messages.
+    pub messages: u64,
+    /// Their bytes, as limits count them.
+    pub bytes: u64,
+    /// The first sequence.
+    pub first_seq: Seq,
+    /// The last sequence given.
+    pub last_seq: Seq,
+    /// When the first message was stored; RFC 3339.
+    pub first_time: String,
+    /// When the last one was.
+    pub last_time: String,
+    /// Distinct subjects.
+    pub subject_count: u64,
+    /// The subjects with the most messages, if they were asked for.
+    pub subjects: Vec<SubjectSeen>,
+    /// Its consumers, by name.
+    pub consumers: Vec<ConsumerSeen>,
+    /// Sequences of messages that the server has lost, as far as it names them.
+    pub lost: Vec<Seq>,
+    /// Its configuration, as the server tells it.
+    pub config: Value,
+}
+
+/// A subject and how many messages it has.
+#[derive(Clone, Debug, Serialize)]
+pub struct SubjectSeen {
+    /// The subject.
+    pub subject: String,
+    /// Messages.
+    pub messages: u64,
+}
+
+/// A consumer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConsumerSeen {
+    /// Its name.
+    pub name: String,
+    /// The stream sequence of the last delivery.
+    pub delivered: Seq,
+    /// The stream sequence up to which all is acknowledged.
+    pub ack_floor: Seq,
+    /// What was sent and is not acknowledged.
+    pub num_ack_pending: u64,
+    /// What of that was sent more than once.
+    pub num_redelivered: u64,
+    /// What is to be sent.
+    pub num_pending: u64,
+    /// Its configuration, as the server tells it.
+    pub config: Value,
+}
+
+/// Looks at a server's streams.
+///
+/// # Errors
+/// If it does not answer, or has no stream or consumer of the wanted name.
+pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
+    let infos = match &options.stream {
+        Some(name) => vec![server.ask(&format!("STREAM.INFO.{name}"), &Value::Null)?],
+        None => server.list("STREAM.LIST", "streams", &json!({}))?,
+    };
+    let mut streams = Vec::with_capacity(infos.len());
+    for info in infos {
+        streams.push(stream(server, info, options)?);
+    }
+    if let Some(wanted) = &options.consumer
+        && streams.iter().all(|stream| stream.consumers.is_empty())
+    {
+        return Err(Error::NoSuchConsumer { wanted: wanted.clone() });
+    }
+    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    let (name, version) = server.name();
+    Ok(Report {
+        url: server.url().to_owned(),
+        server: name,
+        version,
+        streams,
+    })
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+fn stream(server: &Server, mut info: Value, options: &Options) -> Result<StreamSeen> {
+    let config = info["config"].take();
+    let name = config["name"]
+        .as_str()
+        .ok_or_else(|| failed("a stream without a name"))?;
+    let state = &info["state"];
+    let mut seen = StreamSeen {
+        name: name.to_owned(),
+        storage: text(&config["storage"]),
+        backend: config["metadata"]["weir.backend"].as_str().map(str::to_owned),
+        messages: number(&state["messages"]),
+        bytes: number(&state["bytes"]),
+        first_seq: number(&state["first_seq"]),
+        last_seq: number(&state["last_seq"]),
+        first_time: text(&state["first_ts"]),
+        last_time: text(&state["last_ts"]),
+        subject_count: number(&state["num_subjects"]),
+        subjects: Vec::new(),
+        consumers: Vec::new(),
+        lost: state["lost"]["msgs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_u64)
+            .collect(),
+        config: Value::Null,
+    };
+    for consumer in server.list(&format!("CONSUMER.LIST.{name}"), "consumers", &json!({}))? {
+        let consumer = consumer_of(consumer);
+        if options.consumer.as_ref().is_none_or(|wanted| *wanted == consumer.name) {
+            seen.consumers.push(consumer);
+        }
+    }
+    seen.consumers.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(top) = options.top_subjects {
+        seen.subjects = subjects(server, name, top)?;
+    }
+    seen.config = config;
+    Ok(seen)
+}
+
+fn consumer_of(mut consumer: Value) -> ConsumerSeen {
+    ConsumerSeen {
+        name: text(&consumer["name"]),
+        delivered: number(&consumer["delivered"]["stream_seq"]),
+        ack_floor: number(&consumer["ack_floor"]["stream_seq"]),
+        num_ack_pending: number(&consumer["num_ack_pending"]),
+        num_redelivered: number(&consumer["num_redelivered"]),
+        num_pending: number(&consumer["num_pending"]),
+        config: consumer["config"].take(),
+    }
+}
+
+/// The subjects with the most messages; page by page, so that no more than these are kept.
+fn subjects(server: &Server, stream: &str, top: usize) -> Result<Vec<SubjectSeen>> {
+    let (mut kept, mut offset) = (Vec::new(), 0);
+    loop {
+        let body = json!({"subjects_filter": ">", "offset": offset});
+        let info = server.ask(&format!("STREAM.INFO.{stream}"), &body)?;
+        let Some(page) = info["state"]["subjects"].as_object() else {
+            return Ok(kept);
+        };
+        kept.extend(page.iter().map(|(subject, messages)| SubjectSeen {
+            subject: subject.clone(),
+            messages: number(messages),
+        }));
+        kept.sort_by(|a, b| b.messages.cmp(&a.messages).then_with(|| a.subject.cmp(&b.subject)));
+        kept.truncate(top);
+        offset += page.len() as u64;
+        if page.is_empty() || offset >= number(&info["total"]) {
+            return Ok(kept);
+        }
+    }
+}
+
+impl Report {
+    /// Whether a server says that messages are lost.
+    pub fn is_damaged(&self) -> bool {
+        self.streams.iter().any(|stream| !stream.lost.is_empty())
+    }
+
+    /// Tables, and what is lost. Ends with a newline.
+    pub fn to_text(&self) -> String {
+        let mut out = format!("Server {} at {}, version {}\n", self.server, self.url, self.version);
+        if self.streams.is_empty() {
+            out += "It has no streams.\n";
+            return out;
+        }
+        let mut table = new_table(&[
+            "Stream",
+            "Storage",
+            "Sequences",
+            "Messages",
+            "Bytes",
+            "Subjects",
+            "Consumers",
+            "First message",
+            "Last message",
+        ]);
+        for stream in &self.streams {
+            let range = match stream.messages {
+                0 => format!("none, last {}", stream.last_seq),
+                _ => words::range(stream.first_seq, stream.last_seq),
+            };
+            let time = |time: &str| match stream.messages {
+                0 => "-".to_owned(),
+                _ => time.to_owned(),
+            };
+            table.add_row(vec![
+                Cell::new(&stream.name),
+                Cell::new(stream.backend.as_ref().unwrap_or(&stream.storage)),
+                right(range),
+                right(stream.messages),
+                right(format_size(stream.bytes, BINARY)),
+                right(stream.subject_count),
+                right(stream.consumers.len()),
+                Cell::new(time(&stream.first_time)),
+                Cell::new(time(&stream.last_time)),
+            ]);
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "\n{table}");
+        let _ = self.write_more(&mut out);
+        out
+    }
+
+    fn write_more(&self, out: &mut String) -> std::fmt::Result {
+        if self.streams.iter().any(|stream| !stream.consumers.is_empty()) {
+            let mut table = new_table(&[
+                "Stream",
+                "Consumer",
+                "Delivered",
+                "Ack floor",
+                "Ack pending",
+                "Redelivered",
+                "Pending",
+            ]);
+            for stream in &self.streams {
+                for consumer in &stream.consumers {
+                    table.add_row(vec![
+                        Cell::new(&stream.name),
+                        Cell::new(&consumer.name),
+                        right(consumer.delivered),
+                        right(consumer.ack_floor),
+                        right(consumer.num_ack_pending),
+                        right(consumer.num_redelivered),
+                        right(consumer.num_pending),
+                    ]);
+                }
+            }
+            writeln!(out, "\nConsumers\n{table}")?;
+        }
+        for stream in self.streams.iter().filter(|stream| !stream.subjects.is_empty()) {
+            let mut table = new_table(&["Subject", "Messages"]);
+            for subject in &stream.subjects {
+                table.add_row(vec![Cell::new(&subject.subject), right(subject.messages)]);
+            }
+            writeln!(out, "\nSubjects of {}\n{table}", stream.name)?;
+        }
+        for stream in self.streams.iter().filter(|stream| !stream.lost.is_empty()) {
+            /// A server names up to so many.
+            const NAMED: usize = 16;
+            let named: Vec<_> = stream.lost.iter().take(NAMED).map(|seq| (*seq, *seq)).collect();
+            let more = stream.lost.len() - named.len();
+            write!(
+                out,
+                "\nStream {} has lost {}",
+                stream.name,
+                words::numbered("message", &named)
+            )?;
+            match more {
+                0 => writeln!(out, ".")?,
+                more => writeln!(out, " and {more} more.")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn right(value: impl ToString) -> Cell {
+    Cell::new(value.to_string()).set_alignment(CellAlignment::Right)
+}
+
+fn new_table(titles: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header(titles);
+    table
+}

@@ -1,0 +1,195 @@
+//! Tools on a running server: what they ask, they ask as any client does, of Weir or of a genuine nats-server.
+
+mod backup;
+mod inspect;
+mod messages;
+mod update;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, ServerAddr};
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+pub use backup::{backup, restore};
+pub use inspect::{ConsumerSeen, Options as InspectOptions, Report, StreamSeen, SubjectSeen, inspect};
+pub use messages::{dump, export_table};
+pub use update::{Updated, compress, move_to};
+
+use crate::error::{Error, Result};
+
+/// What the names of servers begin with.
+const SCHEMES: [&str; 2] = ["nats://", "tls://"];
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Where a server is, and what lets a client in.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// `nats://[user:password@|token@]host[:port]`; `tls://` for a server that speaks TLS alone.
+    pub url: String,
+    /// A file with a user's JWT and seed.
+    pub creds: Option<PathBuf>,
+    /// A file (PEM) with the certificates of those who certify the server.
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// The server that a path names, if it is none of a store.
+pub fn url_of(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    SCHEMES
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+        .then(|| text.to_owned())
+}
+
+/// A connection to a server.
+pub struct Server {
+    runtime: Runtime,
+    client: Client,
+    url: String,
+}
+
+/// Why something was not answered as it should.
+pub(crate) fn failed(what: impl std::fmt::Display) -> Error {
+    Error::Server { text: what.to_string() }
+}
+
+impl Server {
+    /// Connects.
+    ///
+    /// # Errors
+    /// If the URL is none, no server is there, or it does not let this client in.
+    pub fn connect(access: &Access) -> Result<Self> {
+        let address: ServerAddr = access
+            .url
+            .parse()
+            .map_err(|error| failed(format_args!("{}: {error}", access.url)))?;
+        // What stands in it is nobody's who reads what is printed.
+        let url = format!("{}:{}", address.host(), address.port());
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| failed(format_args!("starting: {error}")))?;
+        let mut options = ConnectOptions::new()
+            .name("weir")
+            .connection_timeout(CONNECT)
+            .request_timeout(Some(ANSWER));
+        if let Some(token) = address.username().filter(|_| address.password().is_none()) {
+            options = options.token(token.to_owned());
+        }
+        if let Some(ca) = &access.tls_ca {
+            options = options.add_root_certificates(ca.clone());
+        }
+        let client = runtime.block_on(async {
+            if let Some(creds) = &access.creds {
+                let read = options.credentials_file(creds).await;
+                options = read.map_err(|error| failed(format_args!("{}: {error}", creds.display())))?;
+            }
+            let connected = options.connect(address).await;
+            connected.map_err(|error| failed(format_args!("{url}: {error}")))
+        })?;
+        Ok(Self { runtime, client, url })
+    }
+
+    /// Host and port.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it calls itself, and its version.
+    pub fn name(&self) -> (String, String) {
+        let info = self.client.server_info();
+        (info.server_name, info.version)
+    }
+
+    /// Whether it is a server of Weir's, as it says itself when somebody connects.
+    ///
+    /// # Errors
+    /// If it says nothing.
+    pub(crate) fn is_weirs(&self) -> Result<bool> {
+        /// The longest first line that is read, in bytes.
+        const LINE_MAX: u64 = 64 << 10;
+        let silent = |error| failed(format_args!("{}: {error}", self.url));
+        let stream = TcpStream::connect(&self.url).map_err(silent)?;
+        stream.set_read_timeout(Some(CONNECT)).map_err(silent)?;
+        let mut line = Vec::new();
+        BufReader::new(stream.take(LINE_MAX))
+            .read_until(b'\n', &mut line)
+            .map_err(silent)?;
+        let info = line.strip_prefix(b"INFO ").unwrap_or_default();
+        let info: Value = serde_json::from_slice(info).unwrap_or_default();
+        Ok(info["weir_version"].is_string())
+    }
+
+    /// Asks something of the JetStream API.
+    ///
+    /// # Errors
+    /// If it is not answered, or refused.
+    pub(crate) fn ask(&self, call: &str, body: &Value) -> Result<Value> {
+        let answer = self.runtime.block_on(ask(&self.client, call, body))?;
+        match refusal(&answer) {
+            Some(why) => Err(failed(format_args!("the server refuses {call}: {why}"))),
+            None => Ok(answer),
+        }
+    }
+
+    /// All pages of a list.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub(crate) fn list(&self, call: &str, field: &str, body: &Value) -> Result<Vec<Value>> {
+        let mut all = Vec::new();
+        loop {
+            let mut asked = body.clone();
+            asked["offset"] = all.len().into();
+            let mut answer = self.ask(call, &asked)?;
+            let total = answer["total"].as_u64().unwrap_or(0);
+            let Some(page) = answer[field].as_array_mut().map(std::mem::take) else {
+                return Ok(all);
+            };
+            let is_last = page.is_empty();
+            all.extend(page);
+            if is_last || all.len() as u64 >= total {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+async fn ask(client: &Client, call: &str, body: &Value) -> Result<Value> {
+    let payload = match body {
+        Value::Null => Bytes::new(),
+        body => body.to_string().into(),
+    };
+    let answer = client.request(format!("$JS.API.{call}"), payload).await;
+    let answer = answer.map_err(|error| {
+        let help = match error.kind() {
+            async_nats::RequestErrorKind::NoResponders => ": JetStream is not enabled there, or not for this account",
+            _ => "",
+        };
+        failed(format_args!("{call} was not answered: {error}{help}"))
+    })?;
+    serde_json::from_slice(&answer.payload).map_err(|error| failed(format_args!("the answer to {call}: {error}")))
+}
+
+/// Why something was refused, if it was.
+fn refusal(answer: &Value) -> Option<String> {
+    let error = answer.get("error")?;
+    let text = error["description"].as_str().unwrap_or("it does not say why");
+    Some(match error["err_code"].as_u64() {
+        Some(code) => format!("{text} ({code})"),
+        None => text.to_owned(),
+    })
+}
+
+/// The number of an answer's error; 0 if it has none.
+fn error_code(answer: &Value) -> u64 {
+    answer["error"]["err_code"].as_u64().unwrap_or(0)
+}

@@ -1,0 +1,98 @@
+//! What a stream's metadata say of its storage, changed while it goes on: a server of Weir's carries it out.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use weir_engine::Compression;
+use weir_engine::stream::settings::BackendKind;
+
+use super::{Server, failed};
+use crate::error::Result;
+
+/// How long between two looks at a stream that goes over.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Updated {
+    /// The stream.
+    pub stream: String,
+    /// The key of its metadata.
+    pub key: String,
+    /// Its value before; `None` if it had none.
+    pub before: Option<String>,
+    /// Its value now.
+    pub now: String,
+    /// Messages that it has.
+    pub messages: u64,
+    /// What is to be known besides.
+    pub text: String,
+}
+
+/// Has a stream go over to another backend, and waits until it is there. `progress` is told how many messages are copied, and of how
+/// many, where the server says so.
+///
+/// # Errors
+/// If the server does not answer or refuses it, is none of Weir's, or says that the stream stays where it was.
+pub fn move_to(
+    server: &Server,
+    stream: &str,
+    to: BackendKind,
+    progress: &mut dyn FnMut(&str, u64, u64),
+) -> Result<Updated> {
+    let mut updated = set(server, stream, "weir.backend", &to.to_string())?;
+    loop {
+        let info = info(server, stream)?;
+        updated.messages = info["state"]["messages"].as_u64().unwrap_or(0);
+        let moving = &info["moving"];
+        if moving.is_null() {
+            updated.text = format!("its messages are in {to}");
+            return Ok(updated);
+        }
+        if let Some(why) = moving["why"].as_str() {
+            return Err(failed(format_args!("stream {stream} stays where it was: {why}")));
+        }
+        progress(stream, moving["done"].as_u64().unwrap_or(0), updated.messages);
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Has the messages of a stream compressed otherwise.
+///
+/// # Errors
+/// If the server does not answer or refuses it, or is none of Weir's.
+pub fn compress(server: &Server, stream: &str, compression: Compression) -> Result<Updated> {
+    let mut updated = set(server, stream, "weir.compression", &compression.to_string())?;
+    updated.text = "new messages are compressed like that, and the server rewrites the others by and by".to_owned();
+    Ok(updated)
+}
+
+fn info(server: &Server, stream: &str) -> Result<Value> {
+    server.ask(&format!("STREAM.INFO.{stream}"), &Value::Null)
+}
+
+fn set(server: &Server, stream: &str, key: &str, value: &str) -> Result<Updated> {
+    let info = info(server, stream)?;
+    let mut config = info["config"].clone();
+    if !server.is_weirs()? {
+        return Err(failed(format_args!(
+            "{} is no server of Weir's: it has one backend, and takes {key} for a word like any other",
+            server.url()
+        )));
+    }
+    let before = config["metadata"][key].as_str().map(str::to_owned);
+    match config["metadata"].as_object_mut() {
+        Some(metadata) => drop(metadata.insert(key.to_owned(), value.into())),
+        None => config["metadata"] = json!({key: value}),
+    }
+    server.ask(&format!("STREAM.UPDATE.{stream}"), &config)?;
+    Ok(Updated {
+        stream: stream.to_owned(),
+        key: key.to_owned(),
+        before,
+        now: value.to_owned(),
+        messages: info["state"]["messages"].as_u64().unwrap_or(0),
+        text: String::new(),
+    })
+}

@@ -1,0 +1,229 @@
+//! `weir` on a running server: what it shows is what the store has, and it leaves nothing behind.
+//!
+//! Of a genuine `nats-server` 2.15 it shows the same, if there is one, on PATH or named by `NATS_SERVER`.
+#![allow(clippy::print_stdout, reason = "that nothing was compared must be seen")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use async_nats::{Client, HeaderMap};
+use serde_json::{Value, json};
+use weir_tests::backups::ask;
+use weir_tests::genuine::genuine;
+use weir_tests::server::tool;
+use weir_tests::{Server, with_server_for};
+
+/// Enough for the slowest machine.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs the tool; how it ended, and what it printed.
+fn weir(arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let tool = tool();
+    let output = Command::new(&tool).args(arguments).output();
+    let output = output.with_context(|| {
+        format!(
+            "running {}: build it with `cargo build --release -p weir-compaction`",
+            tool.display()
+        )
+    })?;
+    let text = |bytes| String::from_utf8(bytes).context("text");
+    Ok((output.status.code(), text(output.stdout)?, text(output.stderr)?))
+}
+
+fn well(arguments: &[&str]) -> Result<String> {
+    let (code, out, told) = weir(arguments)?;
+    ensure!(code == Some(0), "weir {arguments:?}: {code:?} {out} {told}");
+    Ok(out)
+}
+
+fn refused(arguments: &[&str], why: &str) -> Result<()> {
+    let (code, _, told) = weir(arguments)?;
+    ensure!(
+        code == Some(1) && told.contains(why),
+        "weir {arguments:?}: {code:?} {told}"
+    );
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is text")
+}
+
+/// A stream with gaps and headers, and a consumer in the middle of its work.
+async fn fill(client: &Client, metadata: Value) -> Result<()> {
+    let config = json!({"name": "ORDERS", "subjects": ["orders.>"], "metadata": metadata});
+    let made = ask(client, "STREAM.CREATE.ORDERS", &config).await?;
+    ensure!(made.get("error").is_none(), "{made}");
+    for number in 0..300_u64 {
+        let mut headers = HeaderMap::new();
+        if number % 3 == 0 {
+            headers.append("Number", number.to_string());
+            headers.append("Number", "again");
+        }
+        let subject = format!("orders.{}", number % 7);
+        client
+            .request_with_headers(subject, headers, format!("message {number}").into())
+            .await?;
+    }
+    for seq in (20..200).chain([250, 300]) {
+        ask(
+            client,
+            "STREAM.MSG.DELETE.ORDERS",
+            &json!({"seq": seq, "no_erase": true}),
+        )
+        .await?;
+    }
+    let consumer = json!({"stream_name": "ORDERS", "config": {"durable_name": "billing", "ack_policy": "explicit"}});
+    let made = ask(client, "CONSUMER.DURABLE.CREATE.ORDERS.billing", &consumer).await?;
+    ensure!(made.get("error").is_none(), "{made}");
+    Ok(())
+}
+
+/// What any server with that stream shows.
+fn looks(url: &str) -> Result<()> {
+    let seen: Value = serde_json::from_str(&well(&["inspect", url, "--subjects", "--limit", "3", "--json"])?)?;
+    let orders = &seen["streams"][0];
+    ensure!(
+        orders["name"] == "ORDERS" && orders["messages"] == 118 && orders["subject_count"] == 7,
+        "{seen}"
+    );
+    ensure!(orders["subjects"].as_array().map(Vec::len) == Some(3), "{seen}");
+    ensure!(orders["consumers"][0]["name"] == "billing", "{seen}");
+    let table = well(&["inspect", url, "--stream", "ORDERS"])?;
+    ensure!(table.contains("billing") && table.contains("1 to 300"), "{table}");
+    refused(&["inspect", url, "--histogram"], "needs the store itself")?;
+    refused(&["inspect", url, "--stream", "NONE"], "stream not found")?;
+    refused(&["verify", url], "stop it first")?;
+    refused(&["repair", url], "stop it first")?;
+    refused(&["settle", url, "--all"], "stop it first")?;
+    refused(&["diff", url, url], "stop it first")
+}
+
+fn dump(store: &str, more: &[&str]) -> Result<String> {
+    well(&[&["dump", store, "--stream", "ORDERS", "--json"], more].concat())
+}
+
+#[test]
+fn a_running_server_shows_what_its_store_has() {
+    with_server_for(LIMIT, async |server: &mut Server| {
+        let folder = tempfile::tempdir()?;
+        let url = server.url().to_owned();
+        let client = server.connect().await?;
+        fill(&client, json!({"weir.backend": "segment"})).await?;
+        looks(&url)?;
+        let selections: &[&[&str]] = &[
+            &[],
+            &["--subject", "orders.3"],
+            &["--subject", "orders.3", "--subject", "orders.5"],
+            &["--seq", "10..210"],
+            &["--limit", "5"],
+            &["--since", "1h"],
+            &["--until", "2020-01-01T00:00:00Z"],
+        ];
+        let live = selections
+            .iter()
+            .map(|more| dump(&url, more))
+            .collect::<Result<Vec<_>>>()?;
+        ensure!(live[0].lines().count() == 118, "{}", live[0]);
+
+        // Out and in again.
+        let backup = folder.path().join("backup");
+        let told = well(&["export", &url, "--stream", "ORDERS", text(&backup)?])?;
+        ensure!(told.contains("118 messages") && told.contains("billing"), "{told}");
+        let table = folder.path().join("table");
+        let out = ["--format", "parquet", text(&table)?];
+        well(&[&["export", &url, "--stream", "ORDERS"], &out[..]].concat())?;
+        ask(&client, "STREAM.DELETE.ORDERS", &Value::Null).await?;
+        let told = well(&["import", &url, text(&backup)?])?;
+        ensure!(told.contains("Imported ORDERS: 118 messages"), "{told}");
+        ensure!(dump(&url, &[])? == live[0], "it is the same again");
+
+        let told = well(&["compact", &url, "--stream", "ORDERS", "--compression", "zstd:3"])?;
+        ensure!(told.contains("weir.compression was not set, and is zstd:3"), "{told}");
+        refused(
+            &[
+                "compact",
+                &url,
+                "--stream",
+                "ORDERS",
+                "--compression",
+                "lz4",
+                "--out",
+                "x",
+            ],
+            "--out",
+        )?;
+        let names = ask(&client, "CONSUMER.NAMES.ORDERS", &Value::Null).await?;
+        ensure!(
+            names["consumers"] == json!(["billing"]),
+            "nothing is left behind: {names}"
+        );
+
+        server.stop().await?;
+        let store = server.store();
+        for (more, live) in selections.iter().zip(live) {
+            ensure!(dump(text(&store)?, more)? == live, "{more:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stream_goes_over_and_the_tool_waits_for_it() {
+    with_server_for(LIMIT, async |server: &mut Server| {
+        let url = server.url().to_owned();
+        let client = server.connect().await?;
+        fill(&client, json!({"weir.backend": "segment"})).await?;
+        let before = dump(&url, &[])?;
+        let (code, told, why) = weir(&["convert", &url, "--to", "rocksdb", "--stream", "ORDERS"])?;
+        if code == Some(1) && why.contains("without") {
+            println!("nothing went over: the server was built without rocksdb");
+            return Ok(());
+        }
+        ensure!(
+            code == Some(0) && told.contains("its messages are in rocksdb"),
+            "{told} {why}"
+        );
+        ensure!(server.log().contains("its messages are in rocksdb now"));
+        let info = ask(&client, "STREAM.INFO.ORDERS", &Value::Null).await?;
+        ensure!(info.get("moving").is_none(), "{info}");
+        ensure!(dump(&url, &[])? == before);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_genuine_server_shows_as_much() {
+    let nats_server = match genuine() {
+        Ok(path) => path,
+        Err(why) => {
+            println!("no nats-server was asked: {why}");
+            return;
+        }
+    };
+    with_server_for(LIMIT, async |server: &mut Server| {
+        let folder = tempfile::tempdir()?;
+        let theirs = Server::start_program(&nats_server).await?;
+        fill(&theirs.connect().await?, json!({})).await?;
+        looks(theirs.url())?;
+        let there = dump(theirs.url(), &[])?;
+        ensure!(there.lines().count() == 118, "{there}");
+        let why = "is no server of Weir's";
+        let stream = ["--stream", "ORDERS"];
+        refused(
+            &[&["convert", theirs.url(), "--to", "rocksdb"], &stream[..]].concat(),
+            why,
+        )?;
+        refused(
+            &[&["compact", theirs.url(), "--compression", "zstd"], &stream[..]].concat(),
+            why,
+        )?;
+        let backup = folder.path().join("backup");
+        well(&[&["export", theirs.url(), text(&backup)?], &stream[..]].concat())?;
+        well(&["import", server.url(), text(&backup)?])?;
+        ensure!(dump(server.url(), &[])? == there, "it is the same in ours");
+        Ok(())
+    });
+}
