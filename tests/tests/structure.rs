@@ -23,7 +23,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("weir-backends", &["weir-engine"]),
     (
         "weir-compaction",
-        &["weir-backends", "weir-backup", "weir-duration", "weir-engine"],
+        &[
+            "weir-backends",
+            "weir-backup",
+            "weir-duration",
+            "weir-engine",
+            "weir-subject",
+        ],
     ),
     (
         "weir-broker",

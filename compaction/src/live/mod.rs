@@ -49,6 +49,19 @@ pub fn url_of(path: &Path) -> Option<String> {
         .then(|| text.to_owned())
 }
 
+/// What stands in a part of a URL, where bytes may be written as `%40`.
+fn decoded(part: &str) -> String {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let hex = behind.get(..2).filter(|_| byte == b'%');
+        let hex = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(hex.unwrap_or(byte));
+        rest = if hex.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// A connection to a server.
 pub struct Server {
     runtime: Runtime,
@@ -81,9 +94,11 @@ impl Server {
             .name("weir")
             .connection_timeout(CONNECT)
             .request_timeout(Some(ANSWER));
-        if let Some(token) = address.username().filter(|_| address.password().is_none()) {
-            options = options.token(token.to_owned());
-        }
+        options = match (address.username().map(decoded), address.password().map(decoded)) {
+            (Some(user), Some(password)) => options.user_and_password(user, password),
+            (Some(token), None) => options.token(token),
+            (None, _) => options,
+        };
         if let Some(ca) = &access.tls_ca {
             options = options.add_root_certificates(ca.clone());
         }
@@ -193,3 +208,6 @@ fn refusal(answer: &Value) -> Option<String> {
 fn error_code(answer: &Value) -> u64 {
     answer["error"]["err_code"].as_u64().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+use super::*;
+
+#[test]
+fn parts_of_urls_are_decoded() {
+    for (part, text) in [
+        ("al", "al"),
+        ("p%40ss", "p@ss"),
+        ("100%", "100%"),
+        ("%zz", "%zz"),
+        ("%C3%A4", "ä"),
+    ] {
+        assert_eq!(decoded(part), text);
+    }
+}
+
+#[test]
+fn a_url_is_no_store() {
+    assert_eq!(
+        url_of(Path::new("nats://localhost")).as_deref(),
+        Some("nats://localhost")
+    );
+    assert!(url_of(Path::new("tls://a:4222")).is_some());
+    assert_eq!(url_of(Path::new("/var/lib/weir")), None);
+    assert_eq!(url_of(Path::new("nats")), None);
+}
