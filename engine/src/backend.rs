@@ -162,6 +162,28 @@ pub trait Check {
     }
 }
 
+/// What a backend was given to keep beside a log: frames of an index, in their order; it does not look into them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptIndex {
+    /// What [`Backend::keep_index`] has to be given. One from before the list was asked for once more is worth nothing.
+    pub token: u64,
+    /// The list, or as much of it from its beginning on as is there, each frame as it was given.
+    pub frames: Vec<Bytes>,
+    /// Whether frames may be added to it; if not, a new one must be begun.
+    pub open: bool,
+}
+
+/// A step of keeping an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeepStep {
+    /// What follows is another list, which is not read until it is complete.
+    Begin,
+    /// A frame more, for the list that is being written, or else the one that is kept.
+    Frame(Bytes),
+    /// The list that is being written takes the place of the one that is kept.
+    Complete,
+}
+
 /// What opening a log found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -259,6 +281,34 @@ pub trait Backend: Send + Sync + 'static {
     /// logs are being written; what was written before the call is covered. After an error nothing written since the
     /// last success may be taken as durable, every later call fails as well, and the store must be opened anew.
     fn sync(&self) -> Result<()>;
+
+    /// What is kept beside a log that is open, to be quicker at the next start: may be less than was given, or nothing, at any time.
+    /// It goes with the log, and when the log is truncated. `None` if the backend keeps no such thing.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn kept_index(&self, id: LogId) -> Result<Option<KeptIndex>> {
+        let _ = id;
+        Ok(None)
+    }
+
+    /// Keeps frames beside a log that is open. May be called from any thread. What is kept must have been synced in the log before.
+    ///
+    /// # Errors
+    /// If it may not be kept, wholly or in part: then a new list must be begun. Nothing else suffers from that.
+    fn keep_index(&self, id: LogId, token: u64, steps: &[KeepStep]) -> Result<()> {
+        let _ = (id, token, steps);
+        Err(crate::error::Error::unsupported("this backend keeps no index"))
+    }
+
+    /// Forgets what is kept beside a log.
+    ///
+    /// # Errors
+    /// If that is not certain.
+    fn forget_index(&self, id: LogId) -> Result<()> {
+        let _ = id;
+        Ok(())
+    }
 
     /// What this backend cannot do as long as it is open like this, for damage that somebody has to repair, and how; `None` if
     /// nothing is.
@@ -419,6 +469,28 @@ pub trait LogReader: Send + Sync {
     /// over, logged with their place, and counted in [`Extent::damaged`]. Records written or removed meanwhile may or
     /// may not be seen.
     fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()>;
+
+    /// Visits the ranges of live sequences within a range, first and last, in order; two may follow each other without a gap. Looks
+    /// at no record where the backend can tell without.
+    fn live(&self, range: RangeInclusive<Seq>, visit: &mut dyn FnMut(Seq, Seq)) -> Result<()> {
+        let mut open: Option<(Seq, Seq)> = None;
+        self.scan(range, Want::Heads, Direction::Forward, &mut |entry| {
+            open = match open {
+                Some((first, last)) if last + 1 == entry.seq => Some((first, entry.seq)),
+                before => {
+                    if let Some((first, last)) = before {
+                        visit(first, last);
+                    }
+                    Some((entry.seq, entry.seq))
+                }
+            };
+            ControlFlow::Continue(())
+        })?;
+        if let Some((first, last)) = open {
+            visit(first, last);
+        }
+        Ok(())
+    }
 
     /// Reads all that storage has of the log, what was removed and is still there included, and checks it against every checksum
     /// that there is. Live records are visited in order, as a forward [`LogReader::scan`] of all would; those that fail count as

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod environment;
+mod open_index;
 mod read_log;
 mod renewal;
 mod stats;
@@ -29,6 +30,7 @@ use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime};
 use crate::words;
 
+pub use crate::index::ChunkSize;
 pub use catalogue::{Catalogue, MoveSeen, StreamEntry};
 pub(crate) use catalogue::{FIRST_STREAM_ID, SKIPPED_IDS};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
@@ -81,6 +83,8 @@ pub struct StoreOptions {
     pub queue: QueueLimits,
     /// Bytes of a file of a log or a journal, about.
     pub segment_bytes: u64,
+    /// Sequences in a chunk of an index in memory: fewer are for tests.
+    pub chunk_size: ChunkSize,
     /// The backends that have files already. Their logs are compared with the catalogue and keep their ids for themselves, even
     /// where the catalogue has lost every stream that uses the backend.
     pub there: Vec<BackendKind>,
@@ -110,6 +114,7 @@ impl StoreOptions {
             batches: BatchLimits::default(),
             queue: QueueLimits::default(),
             segment_bytes: LogOptions::default().segment_bytes,
+            chunk_size: ChunkSize::default(),
             there: Vec::new(),
             read: None,
             still: false,

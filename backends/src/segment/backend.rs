@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use weir_engine::{Backend, Error, Kind, Kv, Log, LogId, LogOptions, Recovery, Result};
+use weir_engine::{Backend, Error, KeepStep, KeptIndex, Kind, Kv, Log, LogId, LogOptions, Recovery, Result};
 
 use super::files::{Files, Lock, RealFiles};
 use super::handle::Handles;
+use super::kept::KeptFile;
 use super::kv::{SegmentKv, folders};
 use super::label;
 use super::recover::recover;
@@ -25,6 +26,7 @@ struct Known {
     open: bool,
     syncer: Arc<Syncer>,
     shared: Weak<Shared>,
+    kept: Arc<Mutex<KeptFile>>,
 }
 
 /// What the backend and its logs share.
@@ -40,6 +42,16 @@ pub struct Core {
 }
 
 impl Core {
+    /// What is kept of a log's index is not to be used any more: its sequences are given out once more.
+    pub(super) fn forget_index(&self, id: LogId, dir: &Path) -> Result<()> {
+        let kept = self.known.lock().get(&id).map(|known| known.kept.clone());
+        let there = self.handles.files.len(&super::kept::path(dir)).is_ok();
+        match kept {
+            Some(kept) if there => kept.lock().forget(&self.handles, dir),
+            _ => Ok(()),
+        }
+    }
+
     /// The log's writer is gone.
     pub(super) fn closed(&self, id: LogId) {
         if let Some(known) = self.known.lock().get_mut(&id) {
@@ -190,6 +202,14 @@ impl SegmentBackend {
         [self.kv.mended(), self.kv.lost()].concat()
     }
 
+    /// The file with what is kept of the index of a log that is open.
+    fn kept(&self, id: LogId) -> Result<Arc<Mutex<KeptFile>>> {
+        let known = self.core.known.lock();
+        let open = known.get(&id).filter(|known| known.open);
+        open.map(|known| known.kept.clone())
+            .ok_or_else(|| Error::closed(format!("log {id} is not open")))
+    }
+
     fn log_dir(&self, id: LogId) -> PathBuf {
         self.core.logs_dir.join(id.to_string())
     }
@@ -270,6 +290,7 @@ impl Backend for SegmentBackend {
                 open: false,
                 syncer: Arc::new(Syncer::new(handles.clone(), dir.clone(), self.core.logs_dir.clone())),
                 shared: Weak::new(),
+                kept: Arc::default(),
             });
             if entry.open {
                 return Err(Error::invalid(format!("log {id} is open already")));
@@ -330,6 +351,31 @@ impl Backend for SegmentBackend {
             log.make_first()?;
         }
         Ok((Box::new(log), report))
+    }
+
+    fn kept_index(&self, id: LogId) -> Result<Option<KeptIndex>> {
+        let kept = self.kept(id)?;
+        let index = kept.lock().read(&self.core.handles, &self.log_dir(id), id);
+        Ok(Some(index))
+    }
+
+    fn keep_index(&self, id: LogId, token: u64, steps: &[KeepStep]) -> Result<()> {
+        self.core.check()?;
+        if self.core.handles.read_only {
+            return Err(Error::unsupported("this store is open for reading only"));
+        }
+        let kept = self.kept(id)?;
+        let mut kept = kept.lock();
+        kept.keep(&self.core.handles, &self.log_dir(id), id, token, steps)
+    }
+
+    fn forget_index(&self, id: LogId) -> Result<()> {
+        if self.core.handles.read_only {
+            return Err(Error::unsupported("this store is open for reading only"));
+        }
+        let kept = self.kept(id)?;
+        let mut kept = kept.lock();
+        kept.forget(&self.core.handles, &self.log_dir(id))
     }
 
     fn list(&self) -> Result<Vec<LogId>> {

@@ -13,6 +13,7 @@ pub mod disk;
 mod files;
 mod format;
 mod handle;
+mod kept;
 mod kv;
 mod label;
 pub mod misplaced;

@@ -2,13 +2,18 @@
 
 use std::io;
 use std::ops::{ControlFlow, RangeInclusive};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_engine::{Check, Direction, Entry, EntryRef, Error, Extent, LogReader, Lost, Result, Seq, VisitRecord, Want};
+use weir_engine::{
+    Check, Direction, Entry, EntryRef, Error, Extent, LogReader, Lost, Place, Result, Seq, VisitRecord, Want,
+};
 
 use super::check::{check_log, check_segment_from};
 use super::format::{FRAME_LEN, Kind, decompress};
+use super::handle::Handles;
+use super::kept;
 use super::rows::Segment;
 use super::state::{Doing, SegRef, Shared};
 
@@ -40,6 +45,10 @@ const TRIES: usize = 8;
 pub struct SegmentReader {
     /// What it reads.
     pub shared: Arc<Shared>,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// The files of its backend.
+    pub handles: Arc<Handles>,
 }
 
 /// What reading one frame came to.
@@ -154,8 +163,48 @@ impl LogReader for SegmentReader {
         self.shared.state.read().lost()
     }
 
+    fn live(&self, range: RangeInclusive<Seq>, visit: &mut dyn FnMut(Seq, Seq)) -> Result<()> {
+        let (mut low, high) = range.into_inner();
+        let mut ranges = Vec::new();
+        let mut tries = 0;
+        while low <= high {
+            let next = {
+                let state = self.shared.state.read();
+                let i = state.segs.partition_point(|s| s.last < low);
+                state.segs.get(i).filter(|s| s.first <= high).cloned()
+            };
+            let Some(next) = next else { break };
+            ranges.clear();
+            match next.seg.live((low.max(next.first), high.min(next.last)), &mut ranges) {
+                // The segment was rewritten between the look-up and the opening.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {
+                    tries += 1;
+                    continue;
+                }
+                other => other.doing("reading", &next.seg.handle.path)?,
+            }
+            tries = 0;
+            ranges.iter().for_each(|&(first, last)| visit(first, last));
+            let Some(behind) = next.last.checked_add(1) else { break };
+            low = behind;
+        }
+        Ok(())
+    }
+
     fn check(&self, check: &mut dyn Check) -> Result<()> {
-        check_log(&self.shared, check)
+        check_log(&self.shared, check)?;
+        let (bytes, damaged) = kept::check(&self.handles, &self.dir, self.shared.id)?;
+        check.read(bytes);
+        if let Some(offset) = damaged {
+            check.place(Place {
+                file: kept::path(&self.dir),
+                offset,
+                what: "what is kept of the index is damaged: the next start takes longer, and writes it anew"
+                    .to_owned(),
+                lost: Vec::new(),
+            });
+        }
+        Ok(())
     }
 
     fn check_part(&self, from: Seq, _bytes: u64, check: &mut dyn Check) -> Result<Option<Seq>> {

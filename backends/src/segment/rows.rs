@@ -117,6 +117,18 @@ impl Rows {
         }
     }
 
+    /// The first row from `slot` on that was removed, or the number of rows.
+    fn next_dead(&self, mut slot: u32) -> u32 {
+        while slot < self.count {
+            let word = self.dead.get(slot as usize / 64).copied().unwrap_or(0) >> (slot % 64);
+            if word != 0 {
+                return (slot + word.trailing_zeros()).min(self.count);
+            }
+            slot = (slot / 64 + 1) * 64;
+        }
+        self.count
+    }
+
     /// The first live row of all; remembers it, so that asking again does not begin at the beginning.
     pub fn first_live(&mut self) -> Option<u32> {
         let first = self.next_live(self.low, Direction::Forward);
@@ -331,6 +343,39 @@ impl Segment {
             None => Ok(None),
             Some(slot) => self.with_table(|table| Some(table.seq(slot))),
         }
+    }
+
+    /// Adds the ranges of live sequences from `low` to `high`, in order.
+    pub fn live(&self, (low, high): (Seq, Seq), out: &mut Vec<(Seq, Seq)>) -> io::Result<()> {
+        if self.rows.read().live == 0 {
+            return Ok(());
+        }
+        if let Some(footer) = &self.footer
+            && !self.table_bad.load(Ordering::Acquire)
+            && footer.first.checked_add(u64::from(footer.rows)) == footer.last.checked_add(1)
+            && self.rows.read().live == footer.rows
+        {
+            // All that lies between its ends is there.
+            let (first, last) = (footer.first.max(low), footer.last.min(high));
+            if first <= last {
+                out.push((first, last));
+            }
+            return Ok(());
+        }
+        let runs = self.with_table(|table| table.runs_within(low, high))?;
+        let rows = self.rows.read();
+        for (seq, slots) in runs {
+            let seq_of = |slot: u32| seq + u64::from(slot - slots.start);
+            let mut next = slots.start;
+            while let Some(first) = rows
+                .next_live(next, Direction::Forward)
+                .filter(|slot| *slot < slots.end)
+            {
+                next = rows.next_dead(first).min(slots.end);
+                out.push((seq_of(first), seq_of(next - 1)));
+            }
+        }
+        Ok(())
     }
 
     /// Collects sequences and places of up to `max` live records, from `from` on in that direction.

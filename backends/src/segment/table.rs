@@ -3,6 +3,8 @@
 //! The table of the segment that is being written lives in memory; that of a sealed one is read from its footer
 //! through the map.
 
+use std::ops::Range;
+
 use weir_engine::Seq;
 
 use super::format::{ALIGN, u32_at, u64_at};
@@ -118,6 +120,26 @@ impl TableRef<'_> {
         } else {
             self.rows()
         }
+    }
+
+    /// The runs of sequences from `low` to `high`: the first sequence of each, and its rows.
+    pub fn runs_within(&self, low: Seq, high: Seq) -> Vec<(Seq, Range<u32>)> {
+        let first = self.partition(|run| run.seq <= low).saturating_sub(1);
+        let mut found = Vec::new();
+        for i in first..self.run_count() {
+            let run = self.run(i);
+            if run.seq > high {
+                break;
+            }
+            // A page that could not be read is zeros, and the answer is not used then.
+            let len = u64::from(self.slot_end(i).saturating_sub(run.slot));
+            let skip = low.saturating_sub(run.seq).min(len);
+            let end = (high - run.seq).saturating_add(1).min(len);
+            if skip < end {
+                found.push((run.seq + skip, run.slot + skip as u32..run.slot + end as u32));
+            }
+        }
+        found
     }
 
     /// The first run whose property fails, as `slice::partition_point`.

@@ -247,7 +247,11 @@ impl Log for SegmentLog {
     fn truncate(&mut self, last: Seq) -> Result<()> {
         self.check()?;
         self.began = true;
-        let result = self.truncate_to(last);
+        let forgotten = match self.options.preallocate {
+            true => Ok(()),
+            false => self.core.forget_index(self.id, &self.dir),
+        };
+        let result = forgotten.and_then(|()| self.truncate_to(last));
         self.poisoning(result)
     }
 
@@ -288,6 +292,8 @@ impl Log for SegmentLog {
     fn reader(&self) -> Arc<dyn LogReader> {
         Arc::new(SegmentReader {
             shared: self.shared.clone(),
+            dir: self.dir.clone(),
+            handles: self.core.handles.clone(),
         })
     }
 }

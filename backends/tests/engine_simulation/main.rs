@@ -19,6 +19,7 @@ mod world;
 
 use support::Random;
 use weir_backends::segment::disk::Injected;
+use weir_engine::store::ChunkSize;
 use workload::Simulation;
 use world::{Ground, Shape, World};
 
@@ -59,6 +60,11 @@ fn one(seed: u64, ground: Ground, faults: Faults) -> Outcome {
         shards: 1 + random.below(3) as usize,
         checkpoint_bytes: [1_000, 10_000, 200_000][random.below(3) as usize],
         segment_bytes: [4 << 10, 16 << 10, 64 << 10][random.below(3) as usize],
+        // As they were found, those that were found go on meaning what they meant.
+        chunk_size: match FOUND.contains(&seed) {
+            true => ChunkSize::default(),
+            false => ChunkSize::small(1 + (seed % 5) as u8),
+        },
     };
     let world = World::new(seed, shape);
     if std::env::var_os("WEIR_TELL").is_some() {

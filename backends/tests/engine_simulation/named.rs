@@ -6,6 +6,7 @@ use weir_backends::segment::disk::Failure;
 use weir_engine::conformance::model::Dice;
 use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, DeliverPolicy, PullRequest};
 use weir_engine::shard::Input;
+use weir_engine::store::ChunkSize;
 use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Retention, StreamConfig};
 use weir_engine::{LogId, SECOND, Seq};
@@ -19,6 +20,7 @@ const SMALL: Shape = Shape {
     shards: 1,
     checkpoint_bytes: 1,
     segment_bytes: 4 << 10,
+    chunk_size: ChunkSize::WHOLE,
 };
 
 /// A store with one stream.

@@ -14,7 +14,7 @@ use weir_engine::consumer::ConsumerInfo;
 use weir_engine::shard::emit::{Delivery, Emit, Outlet, PubAck, Ticket};
 use weir_engine::shard::{InTurn, Input, ShardHandle};
 use weir_engine::stepped::{SteppedStore, Twin};
-use weir_engine::store::{OpenBackend, StoreOptions};
+use weir_engine::store::{ChunkSize, OpenBackend, StoreOptions};
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::stream::{Message, StreamState};
 use weir_engine::{Backend, LogId, NanoTime, Nanos, Result, SECOND, Seq};
@@ -86,6 +86,8 @@ pub struct Shape {
     pub shards: usize,
     pub checkpoint_bytes: usize,
     pub segment_bytes: u64,
+    /// Sequences in a chunk of an index: with few, much of it is kept beside the logs.
+    pub chunk_size: ChunkSize,
 }
 
 pub struct World {
@@ -214,6 +216,7 @@ impl World {
             shards: self.shape.shards,
             checkpoint_bytes: self.shape.checkpoint_bytes,
             segment_bytes: self.shape.segment_bytes,
+            chunk_size: self.shape.chunk_size,
             entropy: 1,
             ..StoreOptions::new(Arc::new(move || clock.load(Ordering::Relaxed)))
         }

@@ -16,7 +16,7 @@ use weir_backends::memory::MemoryBackend;
 use weir_backends::segment::SegmentBackend;
 use weir_engine::shard::emit::{Emit, Event, NoOutlet, Outlet};
 use weir_engine::shard::{InTurn, ShardHandle};
-use weir_engine::store::{Capacity, OpenBackend, Store, StoreOptions};
+use weir_engine::store::{Capacity, ChunkSize, OpenBackend, OpeningProgress, Store, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{BatchLimits, Message, StreamConfig};
 use weir_engine::{Backend, LogId, LogOptions, NanoTime, Nanos, Result};
@@ -107,6 +107,8 @@ pub struct Bench {
     pub checkpoint_bytes: usize,
     pub shards: usize,
     pub segment_bytes: u64,
+    pub chunk_size: ChunkSize,
+    pub progress: Option<OpeningProgress>,
     pub capacity: Capacity,
     pub batches: BatchLimits,
     pub wrap: Option<Wrap>,
@@ -128,6 +130,8 @@ impl Bench {
             checkpoint_bytes: 64 << 20,
             shards: 1,
             segment_bytes: LogOptions::default().segment_bytes,
+            chunk_size: ChunkSize::default(),
+            progress: None,
             capacity: Capacity::default(),
             batches: BatchLimits::default(),
             wrap: None,
@@ -158,6 +162,8 @@ impl Bench {
         let options = StoreOptions {
             shards: self.shards,
             segment_bytes: self.segment_bytes,
+            chunk_size: self.chunk_size,
+            progress: self.progress.clone(),
             checkpoint_bytes: self.checkpoint_bytes,
             there: self.there(),
             capacity: self.capacity,

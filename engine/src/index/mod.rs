@@ -12,6 +12,7 @@ mod bits;
 mod chunk;
 mod cursor;
 mod filters;
+mod kept;
 mod names;
 mod paged;
 mod postings;
@@ -28,11 +29,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use chunk::ChunkSize;
 pub use cursor::Cursor;
 use filters::Filters;
+pub(crate) use kept::DraftStep;
 pub use paged::Paged;
 pub(crate) use paged::forget as forget_paged;
-pub use resident::Resident;
+pub use resident::{Drafts, Loaded, Resident};
 use tally::Tallies;
 pub use tally::Tally;
 
@@ -103,6 +106,7 @@ pub enum Index {
 
 impl Index {
     /// An empty index in memory.
+    #[cfg(test)]
     pub fn resident() -> Self {
         Self::Resident(Resident::default())
     }
@@ -435,6 +439,39 @@ impl Index {
         match self {
             Self::Resident(_) => {}
             Self::Paged(index) => index.idle(),
+        }
+    }
+
+    /// Whether something of it is to be kept beside the log that was not drafted yet; see [`Index::draft`].
+    pub fn has_unkept(&self) -> bool {
+        match self {
+            Self::Resident(index) => index.has_unkept(),
+            Self::Paged(_) => false,
+        }
+    }
+
+    /// Drafts what is to be kept of one chunk, which takes about a millisecond. The log must have all that the index has; and be
+    /// synced before what was drafted is kept. Answers about how many bytes it takes until it is kept.
+    pub fn draft(&mut self) -> usize {
+        match self {
+            Self::Resident(index) => index.draft(),
+            Self::Paged(_) => 0,
+        }
+    }
+
+    /// What was drafted and is to be kept now.
+    pub fn take_drafts(&mut self) -> Option<Drafts> {
+        match self {
+            Self::Resident(index) => index.take_drafts(),
+            Self::Paged(_) => None,
+        }
+    }
+
+    /// What was drafted may not have been kept: all is drafted anew.
+    pub fn not_kept(&mut self) {
+        match self {
+            Self::Resident(index) => index.not_kept(),
+            Self::Paged(_) => {}
         }
     }
 

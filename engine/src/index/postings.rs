@@ -173,6 +173,69 @@ impl Postings {
         }
     }
 
+    /// Adds all positions to `into`.
+    pub fn collect_all(&self, into: &mut Bits) {
+        self.each_list(|_, positions| {
+            for &at in positions {
+                into.insert(at);
+            }
+        });
+    }
+
+    /// Calls with each subject and its positions, in the order of the ids; for a chunk that no longer grows.
+    pub fn each_list(&self, mut visit: impl FnMut(u32, &[u16])) {
+        let mut scratch = Vec::new();
+        self.slots.each_in_order(|id, slot| match slot.place() {
+            None if slot.0 == slot.1 => visit(id, &[slot.0]),
+            None => visit(id, &[slot.0, slot.1]),
+            Some(place) => match &self.many[place] {
+                Many::List(list) => visit(id, list),
+                Many::Bits(bits) => {
+                    scratch.clear();
+                    bits.for_each(|at| scratch.push(at));
+                    visit(id, &scratch);
+                }
+            },
+        });
+    }
+
+    /// Postings that grow no longer and hold nothing yet, with room for so many subjects.
+    pub fn sealed(subjects: usize) -> Self {
+        Self {
+            slots: Slots::sealed(subjects),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a subject whose id is above all, with one position.
+    pub fn push_one(&mut self, id: u32, at: u16) {
+        self.slots.push_sealed(id, Slot::one(at));
+    }
+
+    /// Adds a subject whose id is above all, with its positions in order, one at least.
+    pub fn push_list(&mut self, id: u32, positions: &[u16]) {
+        let slot = match *positions {
+            [] => return,
+            [at] => Slot::one(at),
+            [first, second] => Slot(first, second),
+            _ => {
+                let many = match positions.len() > LIST_MAX {
+                    true => {
+                        let mut bits = Bits::new();
+                        for &at in positions {
+                            bits.insert(at);
+                        }
+                        Many::Bits(bits)
+                    }
+                    false => Many::List(positions.to_vec()),
+                };
+                self.many.push(many);
+                Slot::many((self.many.len() - 1) as u16)
+            }
+        };
+        self.slots.push_sealed(id, slot);
+    }
+
     /// Packs what a chunk that no longer grows keeps.
     pub fn seal(&mut self) {
         self.slots.seal();

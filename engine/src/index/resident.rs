@@ -1,8 +1,11 @@
-//! The index in memory: all subjects, and postings by chunk. It is rebuilt from the log's heads when a stream opens.
+//! The index in memory: all subjects, and postings by chunk. When a stream opens, it is taken from
+//! what is kept of it beside the log, and built from the log's heads from there on, or altogether.
 
 mod backwards;
 mod counting;
 mod forwards;
+mod keeping;
+mod loading;
 mod slices;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,13 +13,16 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::chunk::{Chunk, chunk_of, position_of, seq_at};
+use super::chunk::{Chunk, ChunkSize};
 use super::filters::Filters;
 use super::subjects::Subjects;
 use super::tally::Tallies;
 use super::{SubjectInfo, SubjectPlace};
 use crate::error::{Error, Result};
 use crate::types::{NanoTime, Seq};
+pub use keeping::Drafts;
+use keeping::Keeping;
+pub use loading::Loaded;
 
 /// So many of the latest additions are remembered with their subject, for cursors that are nearly caught up.
 const RECENT: usize = 1024;
@@ -24,6 +30,7 @@ const RECENT: usize = 1024;
 /// See [`Index`](super::Index), whose methods these are.
 #[derive(Debug, Default)]
 pub struct Resident {
+    size: ChunkSize,
     subjects: Subjects,
     chunks: BTreeMap<u64, Chunk>,
     len: u64,
@@ -34,12 +41,26 @@ pub struct Resident {
     endings: BTreeSet<(NanoTime, Seq)>,
     /// Counts that are under way.
     pub(super) tallies: Tallies,
+    /// What of it is kept beside the log, if anything is.
+    keeping: Option<Keeping>,
 }
 
 impl Resident {
+    /// One without messages.
+    pub fn of_size(size: ChunkSize) -> Self {
+        Self {
+            size,
+            ..Self::default()
+        }
+    }
+
     /// Notes when a message ends.
     pub fn add_ending(&mut self, at: NanoTime, seq: Seq) {
         self.endings.insert((at, seq));
+        let position = self.size.position(seq);
+        if let Some(chunk) = self.chunks.get_mut(&self.size.of(seq)) {
+            chunk.endings.push(position, at);
+        }
     }
 
     /// Forgets when a message ends.
@@ -74,7 +95,7 @@ impl Resident {
             .subjects
             .add(subject, seq)
             .ok_or_else(|| Error::invalid(format!("a subject of {} bytes", subject.len())))?;
-        let (number, at) = (chunk_of(seq), position_of(seq));
+        let (number, at) = (self.size.of(seq), self.size.position(seq));
         match self.chunks.last_entry() {
             Some(mut last) if *last.key() == number => last.get_mut().push(at, id),
             last => {
@@ -96,12 +117,16 @@ impl Resident {
 
     /// Removes a live message of that subject.
     pub fn remove(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
-        let number = chunk_of(seq);
+        let number = self.size.of(seq);
         let removed = self
             .subjects
             .id(subject)
             .and_then(|id| Some((id, self.chunks.get_mut(&number)?)))
-            .and_then(|(id, chunk)| chunk.remove(position_of(seq), id).then(|| (id, chunk.len() == 0)));
+            .and_then(|(id, chunk)| {
+                chunk
+                    .remove(self.size.position(seq), id)
+                    .then(|| (id, chunk.len() == 0))
+            });
         let Some((id, emptied)) = removed else {
             let subject = String::from_utf8_lossy(subject);
             return Err(Error::invalid(format!(
@@ -155,6 +180,8 @@ impl Resident {
         let mut tallies = std::mem::take(&mut self.tallies);
         tallies.cleared();
         *self = Self {
+            size: self.size,
+            keeping: self.keeping.take(),
             subjects,
             tallies,
             next: next.max(self.next),
@@ -165,8 +192,8 @@ impl Resident {
     /// Whether that message is live.
     pub fn is_live(&self, seq: Seq) -> bool {
         self.chunks
-            .get(&chunk_of(seq))
-            .is_some_and(|chunk| chunk.contains(position_of(seq)))
+            .get(&self.size.of(seq))
+            .is_some_and(|chunk| chunk.contains(self.size.position(seq)))
     }
 
     /// Live messages.
@@ -183,20 +210,20 @@ impl Resident {
     pub fn first(&self) -> Option<Seq> {
         self.chunks
             .first_key_value()
-            .and_then(|(&number, chunk)| Some(seq_at(number, chunk.next(0)?)))
+            .and_then(|(&number, chunk)| Some(self.size.seq(number, chunk.next(0)?)))
     }
 
     /// The last live message.
     pub fn last_live(&self) -> Option<Seq> {
         self.chunks
             .last_key_value()
-            .and_then(|(&number, chunk)| Some(seq_at(number, chunk.prev(u16::MAX)?)))
+            .and_then(|(&number, chunk)| Some(self.size.seq(number, chunk.prev(u16::MAX)?)))
     }
 
     /// The first live message from `from` on.
     pub fn next_live(&self, from: Seq) -> Option<Seq> {
         self.upwards(from)
-            .find_map(|(number, chunk, at)| Some(seq_at(number, chunk.next(at)?)))
+            .find_map(|(number, chunk, at)| Some(self.size.seq(number, chunk.next(at)?)))
     }
 
     /// Visits the live messages from `from` to `to`, in order.
@@ -210,7 +237,7 @@ impl Resident {
     /// The last live message up to `from`.
     pub fn prev_live(&self, from: Seq) -> Option<Seq> {
         self.downwards(from)
-            .find_map(|(number, chunk, at)| Some(seq_at(number, chunk.prev(at)?)))
+            .find_map(|(number, chunk, at)| Some(self.size.seq(number, chunk.prev(at)?)))
     }
 
     /// What is known of one subject.
@@ -221,7 +248,7 @@ impl Resident {
 
     /// The subject of a live message.
     pub fn subject_at(&self, seq: Seq) -> Option<Bytes> {
-        let (chunk, at) = (self.chunks.get(&chunk_of(seq))?, position_of(seq));
+        let (chunk, at) = (self.chunks.get(&self.size.of(seq))?, self.size.position(seq));
         let mut here = chunk.postings.ids_from(at);
         let (id, _) = here.find(|(_, position)| *position == at)?;
         Some(Bytes::copy_from_slice(self.subjects.name(id)))
@@ -287,20 +314,28 @@ impl Resident {
 
     /// The chunks from the one of `from` on, each with the position to begin at.
     fn upwards(&self, from: Seq) -> impl Iterator<Item = (u64, &Chunk, u16)> {
-        let start = chunk_of(from);
-        self.chunks
-            .range(start..)
-            .map(move |(&number, chunk)| (number, chunk, if number == start { position_of(from) } else { 0 }))
+        let start = self.size.of(from);
+        self.chunks.range(start..).map(move |(&number, chunk)| {
+            (
+                number,
+                chunk,
+                if number == start { self.size.position(from) } else { 0 },
+            )
+        })
     }
 
     /// The chunks from the one of `from` down, each with the position to begin at.
     fn downwards(&self, from: Seq) -> impl Iterator<Item = (u64, &Chunk, u16)> {
-        let start = chunk_of(from);
+        let start = self.size.of(from);
         self.chunks.range(..=start).rev().map(move |(&number, chunk)| {
             (
                 number,
                 chunk,
-                if number == start { position_of(from) } else { u16::MAX },
+                if number == start {
+                    self.size.position(from)
+                } else {
+                    u16::MAX
+                },
             )
         })
     }
@@ -315,7 +350,7 @@ impl Resident {
             return Some(subject.first);
         }
         self.upwards(from.max(subject.first))
-            .find_map(|(number, chunk, at)| Some(seq_at(number, chunk.postings.next(id, at)?)))
+            .find_map(|(number, chunk, at)| Some(self.size.seq(number, chunk.postings.next(id, at)?)))
     }
 
     /// The last message of a subject from `from` down to `down_to`.
@@ -329,10 +364,10 @@ impl Resident {
         if subject.last <= from {
             return Some(subject.last);
         }
-        let lowest = chunk_of(down_to);
+        let lowest = self.size.of(down_to);
         self.downwards(from)
             .take_while(|&(number, ..)| number >= lowest)
-            .find_map(|(number, chunk, at)| Some(seq_at(number, chunk.postings.prev(id, at)?)))
+            .find_map(|(number, chunk, at)| Some(self.size.seq(number, chunk.postings.prev(id, at)?)))
             .filter(|&seq| seq >= down_to)
     }
 

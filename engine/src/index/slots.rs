@@ -130,6 +130,40 @@ impl Slots {
             .chain(sealed.into_iter().flatten().copied().filter(|(_, slot)| *slot != GONE))
     }
 
+    /// Calls with the subjects in the order of their ids.
+    pub fn each_in_order(&self, mut visit: impl FnMut(u32, Slot)) {
+        match self {
+            Self::Sealed { entries, .. } => {
+                for &(id, slot) in entries.iter().filter(|(_, slot)| *slot != GONE) {
+                    visit(id, slot);
+                }
+            }
+            Self::Open(map) => {
+                let mut entries: Vec<(u32, Slot)> = map.iter().map(|(&id, &slot)| (id, slot)).collect();
+                entries.sort_unstable_by_key(|&(id, _)| id);
+                for (id, slot) in entries {
+                    visit(id, slot);
+                }
+            }
+        }
+    }
+
+    /// A packed table with room for so many subjects.
+    pub fn sealed(subjects: usize) -> Self {
+        Self::Sealed {
+            entries: Vec::with_capacity(subjects),
+            gone: 0,
+        }
+    }
+
+    /// Adds a subject to a packed table whose ids are all below it.
+    pub fn push_sealed(&mut self, id: u32, slot: Slot) {
+        if let Self::Sealed { entries, .. } = self {
+            debug_assert!(entries.last().is_none_or(|&(last, _)| last < id), "ids come in order");
+            entries.push((id, slot));
+        }
+    }
+
     /// Packs the table; for a chunk that no longer grows.
     pub fn seal(&mut self) {
         if let Self::Open(map) = self {

@@ -22,6 +22,8 @@ pub(super) struct Subject {
     pub last: Seq,
     /// Whether `first` is only a bound: the first message was removed, and the next one has not been looked for yet.
     pub stale: bool,
+    /// What it is marked with, if a frame names it that is kept beside the log.
+    pub named: u32,
 }
 
 /// All live subjects. Ids are used again once their subject is gone.
@@ -41,6 +43,72 @@ pub(super) struct Subjects {
 const NEWBORN: usize = 1024;
 
 impl Subjects {
+    /// Those with these names by their ids, each with that mark and without messages; they are to be [found](Self::found), and
+    /// then be [completed](Self::complete). `None` if a name is longer than any head, or there is no memory for them.
+    pub fn of_names(all: &[Option<&[u8]>], mark: u32) -> Option<Self> {
+        let mut subjects = Self::default();
+        subjects.table.try_reserve_exact(all.len()).ok()?;
+        for name in all {
+            let (name, named) = match name {
+                Some(name) => (subjects.names.add(name)?, mark),
+                None => (Place::default(), 0),
+            };
+            subjects.table.push(Subject {
+                name,
+                count: 0,
+                first: 0,
+                last: 0,
+                stale: false,
+                named,
+            });
+        }
+        Some(subjects)
+    }
+
+    /// So many more messages of a subject are there, above all before, from the first to the last one. `None` if it has no name.
+    #[inline]
+    pub fn found(&mut self, id: u32, count: u64, (first, last): (Seq, Seq)) -> Option<()> {
+        let subject = self.table.get_mut(id as usize).filter(|subject| subject.named != 0)?;
+        if subject.count == 0 {
+            subject.first = first;
+        }
+        subject.count += count;
+        subject.last = last;
+        Some(())
+    }
+
+    /// All messages were found: with the tree of all names, those without messages go. `twins` are not in the tree, because another
+    /// has the same name. Answers `false` if two that are left have the same name.
+    pub fn complete(&mut self, mut tree: SubjectTree<u32>, twins: &[u32]) -> bool {
+        let mut live = 0;
+        for (id, subject) in self.table.iter_mut().enumerate() {
+            let id = id as u32;
+            if subject.count > 0 {
+                live += 1;
+                continue;
+            }
+            self.free.push(id);
+            if std::mem::take(&mut subject.named) != 0 {
+                let name = self.names.get(subject.name);
+                if tree.get(name) == Some(&id) {
+                    tree.remove(name);
+                }
+                self.names.remove(subject.name);
+            }
+        }
+        for &id in twins {
+            if let Some(subject) = self.table.get(id as usize).filter(|subject| subject.count > 0)
+                && tree.insert(self.names.get(subject.name), id).is_some()
+            {
+                return false;
+            }
+        }
+        self.births = live as u64;
+        self.tree = tree;
+        self.tidy_names();
+        self.tree.len() == live
+    }
+
     /// How many subjects are live.
     pub fn len(&self) -> usize {
         self.tree.len()
@@ -108,6 +176,7 @@ impl Subjects {
             first: seq,
             last: seq,
             stale: false,
+            named: 0,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -135,6 +204,11 @@ impl Subjects {
         self.tree.remove(self.names.get(subject.name));
         self.names.remove(subject.name);
         self.free.push(id);
+        self.tidy_names();
+    }
+
+    /// Moves the names together if too many are gone.
+    fn tidy_names(&mut self) {
         if self.names.is_sparse() {
             let mut names = Names::default();
             for subject in self.table.iter_mut().filter(|subject| subject.count > 0) {

@@ -11,6 +11,7 @@ use crate::backend::{Backend, Kv, KvWrite};
 use crate::error::{Error, Kind, Result};
 use crate::shard::errand::Errand;
 use crate::shard::holes::covered_key;
+use crate::shard::keeping::Keep;
 use crate::shard::recover::saved_position;
 use crate::shard::restore::to_remove;
 use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, ledger_key, stream_key};
@@ -29,7 +30,7 @@ pub(super) struct Checkpoint {
     /// Bytes that the journal grew by since the last one.
     journal_bytes: usize,
     /// The one that is being written.
-    running: Option<Errand<Result<Seq, Failed>>>,
+    running: Option<Errand<Result<Written, Failed>>>,
     /// Whether one was written in this turn: a time to reclaim storage also where it is never quiet.
     pub written: bool,
     /// Why the last one failed. What failed may have lost writes: only opening anew shows what is there. But that can
@@ -39,6 +40,14 @@ pub(super) struct Checkpoint {
     removing: Vec<LogId>,
     /// Streams deleted whose snapshots have to go.
     deleted: Vec<LogId>,
+}
+
+/// What came of a checkpoint.
+pub(super) struct Written {
+    /// All is written up to this record of the journal.
+    position: Seq,
+    /// Streams whose indexes may not be kept.
+    unkept: Vec<LogId>,
 }
 
 /// Why a checkpoint was not written.
@@ -59,6 +68,8 @@ struct Job {
     /// Message ids, which are written before what counts on them; in portions, for there may be many.
     ids: Vec<KvWrite>,
     writes: Vec<KvWrite>,
+    /// What is to be kept of indexes, once the logs are synced.
+    keep: Vec<Keep>,
     position: Seq,
     /// What comes next.
     next: Stage,
@@ -70,6 +81,7 @@ enum Stage {
     Ids,
     Snapshots,
     Sync,
+    Indexes,
 }
 
 impl Checkpoint {
@@ -79,7 +91,7 @@ impl Checkpoint {
     }
 
     /// Waits for the one that is being written, if there is one; answers what came of it.
-    pub fn wait(&mut self) -> Option<Result<Seq, Failed>> {
+    pub fn wait(&mut self) -> Option<Result<Written, Failed>> {
         let outcome = self.running.take()?.wait();
         Some(outcome.unwrap_or_else(|| {
             Err(Failed {
@@ -98,7 +110,8 @@ impl Checkpoint {
 impl Shard {
     /// Begins a checkpoint if the journal grew enough since the last.
     pub(super) fn checkpoint_if_due(&mut self, handle: &ShardHandle) {
-        if self.checkpoint.running.is_some() || self.checkpoint.journal_bytes < self.env.checkpoint_bytes {
+        let is_due = self.checkpoint.journal_bytes >= self.env.checkpoint_bytes || self.has_many_drafts();
+        if self.checkpoint.running.is_some() || !is_due {
             return;
         }
         let mut job = self.checkpoint_job();
@@ -120,7 +133,8 @@ impl Shard {
     pub(super) fn checkpointed(&mut self, now: NanoTime) -> Result<()> {
         match self.checkpoint.wait() {
             None => Ok(()),
-            Some(Ok(position)) => {
+            Some(Ok(Written { position, unkept })) => {
+                self.kept(&unkept);
                 self.free_journal(position)?;
                 self.move_if_due();
                 Ok(())
@@ -162,6 +176,7 @@ impl Shard {
     /// The writes of a checkpoint are lost: the next one has to write them again. The journal still has everything.
     fn checkpoint_failed(&mut self, error: &Error) {
         tracing::error!(shard = self.number, "no checkpoint, later then: {error}");
+        self.keeping_failed();
         let removing = std::mem::take(&mut self.checkpoint.removing);
         self.checkpoint.deleted.extend(removing);
         for stream in self.streams.values_mut() {
@@ -189,10 +204,16 @@ impl Shard {
         if let Some(error) = self.checkpoint.failure.take() {
             return Err(error);
         }
-        if self.streams.values().any(|stream| stream.unsaved) || !self.checkpoint.deleted.is_empty() {
-            let position = self.checkpoint_job().run().map_err(|failed| failed.error)?;
-            self.free_journal(position)?;
+        self.draft_many();
+        let is_unsaved = self.streams.values().any(|stream| stream.unsaved);
+        let mut is_due = is_unsaved || self.has_drafts() || !self.checkpoint.deleted.is_empty();
+        while is_due {
+            let written = self.checkpoint_job().run().map_err(|failed| failed.error)?;
+            self.kept(&written.unkept);
+            self.free_journal(written.position)?;
             self.journal.sync()?;
+            is_due = self.can_draft();
+            self.draft_many();
         }
         Ok(())
     }
@@ -246,6 +267,9 @@ impl Shard {
         writes.extend(unremoved.map(|(id, settings)| to_remove(*id, self.number, settings)));
         let covered = bytes::Bytes::copy_from_slice(&position.to_le_bytes());
         writes.push((covered_key(self.number), Some(covered)));
+        let keep = self.take_drafts();
+        // What is kept is synced first.
+        backends.extend(keep.iter().map(|keep| keep.kind));
         Job {
             env: self.env.clone(),
             generation: self.generation,
@@ -253,6 +277,7 @@ impl Shard {
             backends,
             ids,
             writes,
+            keep,
             position,
             next: Stage::Logs,
         }
@@ -286,16 +311,16 @@ fn portions(mut writes: &[KvWrite]) -> impl Iterator<Item = &[KvWrite]> {
 }
 
 impl Job {
-    fn run(mut self) -> Result<Seq, Failed> {
+    fn run(mut self) -> Result<Written, Failed> {
         loop {
-            if let Some(position) = self.step()? {
-                return Ok(position);
+            if let Some(written) = self.step()? {
+                return Ok(written);
             }
         }
     }
 
-    /// Does the next piece; answers up to which record of the journal all is written, when it was the last.
-    fn step(&mut self) -> Result<Option<Seq>, Failed> {
+    /// Does the next piece; answers what came of it all, when it was the last.
+    fn step(&mut self) -> Result<Option<Written>, Failed> {
         let root_failed = |error| failed(BackendKind::Segment, error);
         self.next = match self.next {
             Stage::Logs => {
@@ -316,7 +341,13 @@ impl Job {
             Stage::Sync => {
                 let root = self.backend(BackendKind::Segment);
                 root.and_then(|root| root.sync()).map_err(root_failed)?;
-                return Ok(Some(self.position));
+                Stage::Indexes
+            }
+            Stage::Indexes => {
+                return Ok(Some(Written {
+                    position: self.position,
+                    unkept: self.keep_indexes(),
+                }));
             }
         };
         Ok(None)
@@ -333,6 +364,23 @@ impl Job {
             return Err(Error::new(Kind::Poisoned, why));
         }
         Ok(backend)
+    }
+
+    /// Keeps indexes; answers of which streams that may have failed. Nothing else depends on it.
+    fn keep_indexes(&mut self) -> Vec<LogId> {
+        let mut unkept = Vec::new();
+        for keep in std::mem::take(&mut self.keep) {
+            let (id, kind) = (keep.id, keep.kind);
+            let (token, steps) = keep.finish();
+            let kept = self
+                .backend(kind)
+                .and_then(|backend| backend.keep_index(id, token, &steps));
+            if let Err(error) = kept {
+                tracing::warn!(log = %id, "its index is not kept, and the next start takes longer: {error}");
+                unkept.push(id);
+            }
+        }
+        unkept
     }
 
     fn put_ids(&self) -> Result<()> {

@@ -12,6 +12,7 @@ pub(crate) mod errand;
 pub mod holes;
 mod in_turn;
 mod input;
+mod keeping;
 pub mod label;
 mod moving;
 mod offline;
@@ -88,6 +89,8 @@ pub(crate) struct Shard {
     /// When the journal has to be synced for streams with an interval.
     sync_due: Option<NanoTime>,
     checkpoint: Checkpoint,
+    /// Indexes that are to be kept beside their logs.
+    keeping: keeping::IndexKeeping,
     /// What offline streams need of the journal is being moved.
     moving: Option<moving::Moving>,
     /// Streams whose messages go over to another backend.
@@ -372,6 +375,7 @@ impl Shard {
                 }
             };
             let due = due.filter(|_| !self.env.still);
+            self.note_unkept(id);
             let before = match due {
                 Some(due) => self.deadline_of.insert(id, due),
                 None => self.deadline_of.remove(&id),
@@ -391,8 +395,10 @@ impl Shard {
     fn next_deadline(&self) -> Option<NanoTime> {
         let first = self.deadlines.first().map(|(due, _)| *due);
         let moving = self.can_move().then_some(NanoTime::MIN);
+        let keeping = self.can_draft().then_some(NanoTime::MIN);
         [
             moving,
+            keeping,
             first,
             self.sync_due,
             // A suspended shard opens all its streams anew, or none.

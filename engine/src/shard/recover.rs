@@ -80,6 +80,7 @@ impl Shard {
             deadline_of: Default::default(),
             sync_due: None,
             checkpoint: Checkpoint::default(),
+            keeping: Default::default(),
             moving: None,
             relocations: Default::default(),
             tending: Default::default(),

@@ -197,6 +197,7 @@ impl Runner {
             let written = std::mem::take(&mut self.shard.checkpoint.written);
             self.shard.tend(quiet || written, now, &self.handle);
             self.shard.relocate(now, &self.handle);
+            self.shard.draft_one();
             self.shard.checkpoint_if_due(&self.handle);
             self.shard.retry_offline(now, &self.handle);
             self.shard.go_on_moving()

@@ -1,7 +1,6 @@
 //! What the shards of a store share: its backends, its clock, its catalogue; and how they open the log of a stream.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,23 +10,17 @@ use parking_lot::Mutex;
 use crate::backend::{Backend, Log, LogChange, LogOptions, LogReader, Upkeep};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, Finding};
-use crate::index::{Index, Records};
+use crate::index::ChunkSize;
 use crate::shard::errand::Errands;
 use crate::shard::label::LogLabel;
+use crate::store::open_index::Opening;
 use crate::store::read_log::ReadLog;
 use crate::store::renewal::Renewal;
 use crate::store::{Catalogue, Clock, OpenBackend, OpeningProgress, Pools, StoreOptions};
-use crate::stream::message::{has_life, life_in};
+use crate::stream::Stream;
 use crate::stream::messages::{Identity, Messages};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
-use crate::stream::{Stream, subject_of};
 use crate::types::{LogId, NanoTime, Seq};
-
-/// Memory for the subjects of one paged index.
-const PAGED_CACHE_BYTES: usize = 8 << 20;
-
-/// Records between two words of progress.
-const PROGRESS_STEP: u64 = 16 << 10;
 
 /// What the shards of a store share.
 pub(crate) struct Environment {
@@ -54,6 +47,7 @@ pub(crate) struct Environment {
     pub entropy: u64,
     pub still: bool,
     pub segment_bytes: u64,
+    pub chunk_size: ChunkSize,
     pub errands: Errands,
     progress: Option<OpeningProgress>,
 }
@@ -115,6 +109,7 @@ impl Environment {
             entropy: options.entropy,
             still: options.still,
             segment_bytes: options.segment_bytes,
+            chunk_size: options.chunk_size,
             errands,
             progress: options.progress,
         })
@@ -154,6 +149,7 @@ impl Environment {
             entropy: self.entropy,
             still: self.still,
             segment_bytes: self.segment_bytes,
+            chunk_size: self.chunk_size,
             errands: Errands::default(),
             progress: None,
         }))
@@ -295,8 +291,17 @@ impl Environment {
         for damage in &recovery.damage {
             tracing::error!(stream = %who.name, "damaged: {damage}");
         }
-        let progress = self.progress.as_ref();
-        let index = self.open_index(&who, backend.as_ref(), log.as_ref(), progress)?;
+        let opening = Opening {
+            who: &who,
+            backend: backend.as_ref(),
+            log: log.as_ref(),
+            recovery: &recovery,
+            reading: self.is_reading(),
+            beside: !self.errands.are_stepped(),
+            chunk_size: self.chunk_size,
+            progress: self.progress.as_ref(),
+        };
+        let index = opening.index()?;
         let stats = self.pools.stats(who.config.storage);
         let mut messages = Messages::open(who, log, index, last, last_time)?;
         messages.revived = recovery.revived;
@@ -305,25 +310,6 @@ impl Environment {
             messages.torn_bytes = recovery.torn_bytes;
         }
         Ok(Stream::new(messages, &self.batches, stats))
-    }
-
-    /// Opens the index that a stream's settings ask for, with what its log holds.
-    fn open_index(
-        &self,
-        who: &Identity,
-        backend: &dyn Backend,
-        log: &dyn Log,
-        progress: Option<&OpeningProgress>,
-    ) -> Result<Index> {
-        if who.settings.index == IndexKind::Paged {
-            let records = Records { subject_of, ending_of };
-            match Index::paged(backend.kv(), who.id, log.reader(), records, PAGED_CACHE_BYTES) {
-                // It is still to be built, and here nothing is written: as long as it is only read, memory does.
-                Err(error) if error.kind == Kind::Unsupported && self.is_reading() => {}
-                opened => return opened,
-            }
-        }
-        resident_index(who, log, progress)
     }
 }
 
@@ -343,58 +329,6 @@ pub(crate) fn remove_log(backend: &dyn Backend, id: LogId, settings: &Settings) 
             forgotten?;
             backend.remove(id)
         }
-    }
-}
-
-/// An index in memory, with what the log holds.
-fn resident_index(who: &Identity, log: &dyn Log, progress: Option<&OpeningProgress>) -> Result<Index> {
-    let reader = log.reader();
-    let mut index = Index::resident();
-    let mut outcome = Ok(());
-    // Reading bodies has to wait for the end of the scan.
-    let mut mortal = Vec::new();
-    let (mut done, of) = (0u64, reader.extent().count);
-    reader.scan(
-        0..=crate::types::Seq::MAX,
-        crate::backend::Want::Heads,
-        crate::backend::Direction::Forward,
-        &mut |entry| {
-            done += 1;
-            if done.is_multiple_of(PROGRESS_STEP)
-                && let Some(progress) = progress
-            {
-                progress(&who.name, done, of);
-            }
-            outcome = index.add(entry.seq, subject_of(entry.head));
-            if has_life(entry.head) {
-                mortal.push((entry.seq, entry.time, entry.head.to_vec()));
-            }
-            match outcome {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
-        },
-    )?;
-    outcome?;
-    for (seq, time, head) in mortal {
-        if let Some(at) = ending_of(reader.as_ref(), seq, time, &head)? {
-            index.add_ending(at, seq);
-        }
-    }
-    Ok(index)
-}
-
-/// When a stored message ends, if it has a life of its own.
-fn ending_of(reader: &dyn LogReader, seq: Seq, time: NanoTime, head: &[u8]) -> Result<Option<NanoTime>> {
-    let life = life_in(head, |len| match reader.get(seq)? {
-        Some(entry) if len <= entry.body.len() => Ok(entry.body.slice(..len)),
-        _ => Ok::<_, Error>(bytes::Bytes::new()),
-    });
-    match life {
-        Ok(life) => Ok(life.end(time)),
-        // What cannot be read cannot be removed either.
-        Err(error) if error.kind == Kind::Damaged => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -5,6 +5,7 @@
 //! grows by an eighth, a leaf stands in that vector itself, and the bytes that lead to the children are searched in
 //! one short string. That costs a small move on insertion and buys about half the memory per subject.
 
+mod build;
 mod bytes;
 mod children;
 #[cfg(test)]
@@ -65,6 +66,20 @@ impl<V> SubjectTree<V> {
         Self {
             root: Child::Empty,
             len: 0,
+        }
+    }
+
+    /// A tree of subjects that come in the order of their bytes, made several times as fast as by adding them one by one. Of a
+    /// subject that is not above the one before it nothing is taken.
+    pub fn of_sorted<'a>(subjects: impl IntoIterator<Item = (&'a [u8], V)>) -> Self {
+        let mut builder = build::Builder::new();
+        let mut len = 0;
+        for (subject, value) in subjects {
+            len += usize::from(builder.add(subject, value));
+        }
+        Self {
+            root: builder.finish(),
+            len,
         }
     }
 

@@ -6,6 +6,7 @@ mod faults;
 pub mod faulty;
 mod full;
 mod handles;
+mod kept;
 mod kv;
 mod missing;
 mod power;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::index::chunk::{Chunk, seq_at};
+use crate::index::chunk::Chunk;
 use crate::index::filters::Filters;
 use crate::index::resident::Resident;
 use crate::types::Seq;
@@ -94,6 +94,6 @@ impl Resident {
                 best = Some(position);
             }
         }
-        Some(seq_at(number, best?))
+        Some(self.size.seq(number, best?))
     }
 }

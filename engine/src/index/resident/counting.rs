@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::index::chunk::{Chunk, chunk_of, position_of};
+use crate::index::chunk::Chunk;
 use crate::index::filters::Filters;
 use crate::index::resident::Resident;
 use crate::types::Seq;
@@ -45,11 +45,11 @@ impl Resident {
 
     /// Live messages from `from` on, by the chunks' counts from the nearer end.
     pub(super) fn count_all_from(&self, from: Seq) -> u64 {
-        let edge = chunk_of(from);
+        let edge = self.size.of(from);
         let inside = self
             .chunks
             .get(&edge)
-            .map_or(0, |chunk| u64::from(chunk.count_from(position_of(from))));
+            .map_or(0, |chunk| u64::from(chunk.count_from(self.size.position(from))));
         if self.is_nearer_the_end(edge) {
             inside
                 + self
@@ -69,7 +69,7 @@ impl Resident {
 
     /// Messages of these subjects from `from` on.
     pub(super) fn count_of_from(&self, ids: &[u32], from: Seq) -> u64 {
-        let edge = chunk_of(from);
+        let edge = self.size.of(from);
         let mut wanted = Wanted {
             ids,
             set: None,
@@ -78,7 +78,7 @@ impl Resident {
         let inside = self
             .chunks
             .get(&edge)
-            .map_or(0, |chunk| wanted.count_in(chunk, position_of(from)));
+            .map_or(0, |chunk| wanted.count_in(chunk, self.size.position(from)));
         if self.is_nearer_the_end(edge) {
             inside
                 + self

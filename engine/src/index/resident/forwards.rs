@@ -4,7 +4,7 @@ use crate::index::Sought;
 use std::ops::ControlFlow;
 
 use crate::index::bits::Bits;
-use crate::index::chunk::{Chunk, chunk_of, position_of, seq_at};
+use crate::index::chunk::Chunk;
 use crate::index::cursor::{Cursor, Few, Page};
 use crate::index::filters::Filters;
 use crate::index::resident::Resident;
@@ -46,7 +46,11 @@ impl Resident {
             return Sought::Nothing;
         }
         // While a page covers the place, it answers without looking at any subject.
-        if cursor.page.as_ref().is_some_and(|page| page.chunk == chunk_of(from)) {
+        if cursor
+            .page
+            .as_ref()
+            .is_some_and(|page| page.chunk == self.size.of(from))
+        {
             return self.next_in_pages(cursor, from, looks);
         }
         if !self.refresh(cursor, looks) {
@@ -153,7 +157,7 @@ impl Resident {
                 let mut place = at;
                 while let Some(found) = page.matches.next(place) {
                     if chunk.contains(found) {
-                        return Sought::At(seq_at(number, found));
+                        return Sought::At(self.size.seq(number, found));
                     }
                     page.matches.remove(found);
                     place = found;
@@ -162,7 +166,7 @@ impl Resident {
                     break;
                 }
                 if *looks == 0 {
-                    return Sought::Later(from.max(seq_at(number, at)));
+                    return Sought::Later(from.max(self.size.seq(number, at)));
                 }
                 // A single search finds its match among the first; whoever goes on wants the rest.
                 let whole = u32::from(end) + 1;
@@ -184,16 +188,16 @@ impl Resident {
         let Ok(covered) = u16::try_from(page.covered) else {
             return 0;
         };
-        let start = seq_at(number, covered);
+        let start = self.size.seq(number, covered);
         if self.recent.front().is_some_and(|&(oldest, _)| oldest <= start) {
             let skip = self.recent.partition_point(|&(seq, _)| seq < start);
-            let here = |&&(seq, _): &&(Seq, u32)| chunk_of(seq) == number;
+            let here = |&&(seq, _): &&(Seq, u32)| self.size.of(seq) == number;
             let mut tested = 0;
             for &(seq, id) in self.recent.range(skip..).take_while(here) {
                 tested += 1;
                 // A subject that is gone leaves only dead messages behind; its id may have another meaning by now.
                 if self.subjects.get(id).count > 0 && self.subjects.is_match(id, filters) {
-                    page.matches.insert(position_of(seq));
+                    page.matches.insert(self.size.position(seq));
                 }
             }
             return tested;

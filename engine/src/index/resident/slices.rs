@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use crate::index::chunk::chunk_of;
 use crate::index::cursor::Cursor;
 use crate::index::filters::Filters;
 use crate::index::ranges::{Range, next_possible, ranges};
@@ -192,7 +191,7 @@ impl Resident {
             let Stage::Subjects { place, .. } = stage else { break };
             let mut astride = Vec::new();
             // Each of these is looked for in every chunk.
-            let chunks = self.chunks.range(chunk_of(begin)..).count().max(1);
+            let chunks = self.chunks.range(self.size.of(begin)..).count().max(1);
             let most = looks.div_ceil(chunks);
             let mut behind = None;
             let next = self.subjects_from(filters, place, looks, &mut |subject, id, info| {

@@ -22,10 +22,10 @@ pub(super) struct Leaf<V> {
 /// Where subjects part: two children at least.
 pub(super) struct Inner<V> {
     /// First the bytes that all subjects below have in common here, then one byte for each child but the end.
-    bytes: ShortBytes,
-    prefix_len: u32,
+    pub(super) bytes: ShortBytes,
+    pub(super) prefix_len: u32,
     /// If a subject ends behind the prefix. It is the first child then, a leaf without suffix and without a byte.
-    has_end: bool,
+    pub(super) has_end: bool,
     /// Sorted by their bytes.
     pub(super) children: Vec<Child<V>>,
 }

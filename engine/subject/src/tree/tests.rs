@@ -239,3 +239,31 @@ fn a_walk_goes_on_where_it_was() {
         assert!(none.is_continue());
     }
 }
+
+proptest! {
+    #[test]
+    fn made_at_once_it_is_the_same(pieces in proptest::collection::vec(proptest::collection::vec(
+        proptest::sample::select(&["a", "b", "ab", ".", "abcdefghijklmnopqrstuvwxyz", "\u{e9}"][..]), 0..6), 0..60)) {
+        let mut subjects: Vec<Vec<u8>> = pieces.iter().map(|pieces| pieces.concat().into_bytes()).collect();
+        subjects.sort();
+        let mut one_by_one = SubjectTree::new();
+        for (value, subject) in subjects.iter().enumerate() {
+            // The first of those that are the same counts.
+            if one_by_one.get(subject).is_none() {
+                one_by_one.insert(subject, value as u32);
+            }
+        }
+        let mut at_once = SubjectTree::of_sorted(subjects.iter().enumerate().map(|(value, subject)| (&subject[..], value as u32)));
+        check(&at_once);
+        prop_assert_eq!(at_once.iter().collect::<Vec<_>>(), one_by_one.iter().collect::<Vec<_>>());
+        for subject in &subjects {
+            prop_assert_eq!(at_once.get(subject), one_by_one.get(subject));
+        }
+        // It goes on like any other.
+        for subject in &subjects {
+            at_once.remove(subject);
+            check(&at_once);
+        }
+        prop_assert!(at_once.is_empty());
+    }
+}

@@ -1,0 +1,335 @@
+//! An index as it was kept beside the log, less what is gone since.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use weir_subject::SubjectTree;
+
+use crate::error::Result;
+use crate::index::bits::Bits;
+use crate::index::chunk::{Chunk, ChunkSize, Endings};
+use crate::index::kept::Frame;
+use crate::index::postings::Postings;
+use crate::index::resident::Resident;
+use crate::index::subjects::Subjects;
+use crate::types::{NanoTime, Seq};
+use crate::varint;
+
+/// What a subject is marked with that a frame names.
+const MARK: u32 = 1;
+/// With as many subjects as this, the tree of them is made beside the rest, if that may be.
+const MANY: usize = 1 << 14;
+
+/// Asked for the ranges of live sequences of a log, in order, within a range.
+pub type LiveRanges<'a> = &'a mut dyn FnMut(Seq, Seq, &mut Vec<(Seq, Seq)>) -> Result<()>;
+
+/// An index that was loaded.
+pub struct Loaded {
+    /// It has all that the log has below `end`.
+    pub index: Resident,
+    /// From here on the log must be gone through.
+    pub end: Seq,
+    /// Some of the messages, with the ids of their subjects: see [`Loaded::samples`].
+    samples: Vec<(Seq, u32)>,
+}
+
+impl Loaded {
+    /// The messages that may be looked at in the log to see that this is the index of it: the first and the last of each chunk.
+    pub fn samples(&self) -> impl Iterator<Item = (Seq, &[u8])> {
+        let of = |&(seq, id): &(Seq, u32)| (seq, self.index.subjects.name(id));
+        self.samples.iter().map(of)
+    }
+}
+
+impl Resident {
+    /// Takes up what was kept, where the backend says that it is; `None` if that does not fit the log whose live sequences are asked
+    /// for, up to `last`, or makes no sense. With `beside`, another thread does a part of it.
+    ///
+    /// # Errors
+    /// If the log cannot be asked.
+    pub fn load(
+        size: ChunkSize,
+        (token, frames): (u64, &[Bytes]),
+        last: Seq,
+        live: LiveRanges<'_>,
+        beside: bool,
+    ) -> Result<Option<Loaded>> {
+        let Some((frames, names)) = read(size, frames) else {
+            return Ok(None);
+        };
+        let Some(&Frame { chunk, .. }) = frames.last() else {
+            return Ok(None);
+        };
+        let is_within = chunk < size.of(Seq::MAX) && size.seq(chunk, 0) <= last;
+        if !is_within {
+            return Ok(None);
+        }
+        let end = size.seq(chunk + 1, 0);
+        let Some(subjects) = Subjects::of_names(&names, MARK) else {
+            return Ok(None);
+        };
+        let mut loading = Loading {
+            size,
+            index: Self {
+                size,
+                subjects,
+                ..Self::default()
+            },
+            next: 0,
+            endings: Vec::new(),
+            samples: Vec::with_capacity(2 * frames.len()),
+            ranges: Vec::new(),
+            positions: Vec::new(),
+        };
+        let mut all = |loading: &mut Loading| -> Result<bool> {
+            for frame in &frames {
+                if !loading.take(frame, live)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        let (done, tree) = std::thread::scope(|scope| {
+            let names = &names;
+            let thread = match beside && names.len() >= MANY {
+                true => {
+                    let thread = std::thread::Builder::new().name("weir-subjects".to_owned());
+                    // Where no thread can be had, it is done here.
+                    thread.spawn_scoped(scope, move || tree_of(names)).ok()
+                }
+                false => None,
+            };
+            let done = all(&mut loading);
+            let tree = match thread {
+                Some(thread) => thread.join().ok(),
+                None => Some(tree_of(names)),
+            };
+            (done, tree)
+        });
+        let Loading {
+            mut index,
+            endings,
+            samples,
+            ..
+        } = loading;
+        let is_whole = done? && tree.is_some_and(|(tree, twins)| index.subjects.complete(tree, &twins));
+        if !is_whole {
+            return Ok(None);
+        }
+        index.endings = BTreeSet::from_iter(endings);
+        index.next = index.last_live().map_or(0, |last| last + 1);
+        let positions = frames.iter().map(|frame| u64::from(frame.count)).sum();
+        index.keep_on(token, chunk + 1, positions);
+        Ok(Some(Loaded { index, end, samples }))
+    }
+}
+
+/// The frames, and the names by their ids. `None` if any makes no sense.
+#[allow(clippy::type_complexity, reason = "two lists")]
+fn read(size: ChunkSize, raw: &[Bytes]) -> Option<(Vec<Frame<'_>>, Vec<Option<&[u8]>>)> {
+    let mut frames: Vec<Frame<'_>> = Vec::with_capacity(raw.len());
+    let mut names: Vec<Option<&[u8]>> = Vec::new();
+    let mut named = 0;
+    for raw in raw {
+        let frame = Frame::read(raw)?;
+        let follows = frames.last().is_none_or(|before| before.chunk < frame.chunk);
+        if frame.power != size.power() || !follows || u64::from(frame.last) >= size.len() {
+            return None;
+        }
+        for name in frame.names() {
+            let (id, name) = name?;
+            named += 1;
+            let id = id as usize;
+            if id >= names.len() {
+                names.try_reserve((id + 1 - names.len()).max(named)).ok()?;
+                names.resize(id + 1, None);
+            }
+            // What is named last counts: an id is used again once its subject is gone.
+            names[id] = Some(name);
+        }
+        frames.push(frame);
+    }
+    Some((frames, names))
+}
+
+/// The tree of the names; and the ids that are not in it, because another has the same name: all but one of these are gone.
+fn tree_of(names: &[Option<&[u8]>]) -> (SubjectTree<u32>, Vec<u32>) {
+    let mut sorted: Vec<(&[u8], u32)> = Vec::with_capacity(names.len());
+    sorted.extend(
+        names
+            .iter()
+            .enumerate()
+            .filter_map(|(id, name)| Some(((*name)?, id as u32))),
+    );
+    // Each frame has them in order, and ids are mostly given in order: there are long runs to be merged.
+    sorted.sort();
+    let mut twins = Vec::new();
+    sorted.dedup_by(|this, before| {
+        let is_twin = this.0 == before.0;
+        if is_twin {
+            twins.push(this.1);
+        }
+        is_twin
+    });
+    (SubjectTree::of_sorted(sorted), twins)
+}
+
+/// An index that is being loaded.
+struct Loading {
+    size: ChunkSize,
+    index: Resident,
+    /// What lies below is done.
+    next: Seq,
+    endings: Vec<(NanoTime, Seq)>,
+    samples: Vec<(Seq, u32)>,
+    ranges: Vec<(Seq, Seq)>,
+    positions: Vec<u16>,
+}
+
+impl Loading {
+    /// Takes up a chunk. Answers `false` if it does not fit the log.
+    fn take(&mut self, frame: &Frame<'_>, live: LiveRanges<'_>) -> Result<bool> {
+        let size = self.size;
+        let (begin, end) = (size.seq(frame.chunk, 0), size.seq(frame.chunk, (size.len() - 1) as u16));
+        let mut ranges = std::mem::take(&mut self.ranges);
+        ranges.clear();
+        live(self.next, end, &mut ranges)?;
+        self.next = end + 1;
+        let fits = match (ranges.first(), ranges.last()) {
+            (Some(&(first, _)), Some(&(_, last))) => {
+                first >= begin && self.take_live(frame, &ranges, (size.position(first), size.position(last)))
+            }
+            // All of it is gone.
+            _ => true,
+        };
+        self.ranges = ranges;
+        Ok(fits)
+    }
+
+    /// Takes up what is live of a chunk, which is something, from the first position to the last one.
+    fn take_live(&mut self, frame: &Frame<'_>, ranges: &[(Seq, Seq)], (first, last): (u16, u16)) -> bool {
+        let size = self.size;
+        let count: u64 = ranges.iter().map(|(low, high)| high - low + 1).sum();
+        let Ok(count) = u32::try_from(count) else { return false };
+        // As when it was written: nothing has to be looked up.
+        let is_same = count == frame.count && (first, last) == (frame.first, frame.last);
+        let filter = match is_same && ranges.len() == 1 {
+            true => None,
+            false => {
+                let mut bits = Bits::new();
+                for &(low, high) in ranges {
+                    for at in size.position(low)..=size.position(high) {
+                        bits.insert(at);
+                    }
+                }
+                Some(bits)
+            }
+        };
+        let mut postings = Postings::sealed(frame.subjects);
+        let found = self.take_subjects(frame, filter.as_ref(), (first, last), &mut postings);
+        if found != Some(count) {
+            return false;
+        }
+        if filter.is_some() {
+            postings.seal();
+        }
+        let mut endings = Endings::default();
+        for (position, at) in frame.endings() {
+            if filter.as_ref().is_none_or(|filter| filter.contains(position)) {
+                endings.push(position, at);
+                self.endings.push((at, size.seq(frame.chunk, position)));
+            }
+        }
+        self.index.len += u64::from(count);
+        let chunk = Chunk::of(postings, endings, (first, last), count);
+        self.index.chunks.insert(frame.chunk, chunk);
+        true
+    }
+
+    /// Takes up those positions of all subjects of a chunk that a filter has. Answers how many; `None` if they make no sense.
+    fn take_subjects(
+        &mut self,
+        frame: &Frame<'_>,
+        filter: Option<&Bits>,
+        (first, last): (u16, u16),
+        postings: &mut Postings,
+    ) -> Option<u32> {
+        let size = self.size;
+        let (mut entries, mut positions) = (frame.entries, frame.positions);
+        let (mut id, mut found) = (0u32, 0u32);
+        let mut ends = (None, None);
+        for nth in 0..frame.subjects {
+            let entry = take_number(&mut entries)?;
+            let delta = u32::try_from(entry >> 1).ok()?;
+            if delta == 0 && nth > 0 {
+                return None;
+            }
+            id = id.checked_add(delta)?;
+            let several = match entry & 1 {
+                0 => 1,
+                _ => usize::try_from(take_number(&mut entries)?).ok()?,
+            };
+            let (low, high) = if several == 1 {
+                let (raw, rest) = positions.split_first_chunk::<2>()?;
+                positions = rest;
+                let at = u16::from_le_bytes(*raw);
+                if filter.is_some_and(|filter| !filter.contains(at)) {
+                    continue;
+                }
+                postings.push_one(id, at);
+                found += 1;
+                self.index
+                    .subjects
+                    .found(id, 1, (size.seq(frame.chunk, at), size.seq(frame.chunk, at)))?;
+                (at, at)
+            } else {
+                let (raw, rest) = positions.split_at_checked(several.checked_mul(2)?)?;
+                positions = rest;
+                let all = raw.chunks_exact(2).map(|raw| u16::from_le_bytes([raw[0], raw[1]]));
+                self.positions.clear();
+                match filter {
+                    Some(filter) => self.positions.extend(all.filter(|at| filter.contains(*at))),
+                    None => self.positions.extend(all),
+                }
+                let (Some(&low), Some(&high)) = (self.positions.first(), self.positions.last()) else {
+                    continue;
+                };
+                if !self.positions.is_sorted_by(|a, b| a < b) {
+                    return None;
+                }
+                postings.push_list(id, &self.positions);
+                let count = self.positions.len() as u32;
+                found += count;
+                let ends = (size.seq(frame.chunk, low), size.seq(frame.chunk, high));
+                self.index.subjects.found(id, u64::from(count), ends)?;
+                (low, high)
+            };
+            if low == first {
+                ends.0 = Some(id);
+            }
+            if high == last {
+                ends.1 = Some(id);
+            }
+        }
+        let (Some(of_first), Some(of_last)) = ends else {
+            return None;
+        };
+        self.samples.push((size.seq(frame.chunk, first), of_first));
+        if last != first {
+            self.samples.push((size.seq(frame.chunk, last), of_last));
+        }
+        (entries.is_empty() && positions.is_empty()).then_some(found)
+    }
+}
+
+/// As [`varint::take`], quick for the many numbers of one byte.
+#[inline]
+fn take_number(from: &mut &[u8]) -> Option<u64> {
+    match from.split_first() {
+        Some((&byte, rest)) if byte < 0x80 => {
+            *from = rest;
+            Some(u64::from(byte))
+        }
+        _ => varint::take(from),
+    }
+}

@@ -1,0 +1,165 @@
+//! How a stream comes by its index when its log is opened: from what is kept of it beside the log, if that fits the log; the rest of
+//! it, or all, from the heads of the records.
+
+use std::ops::ControlFlow;
+
+use crate::backend::{Backend, Direction, KeptIndex, Log, LogReader, Recovery, Want};
+use crate::error::{Error, Kind, Result};
+use crate::index::{ChunkSize, Index, Loaded, Records, Resident};
+use crate::store::OpeningProgress;
+use crate::stream::message::{has_life, life_in};
+use crate::stream::messages::Identity;
+use crate::stream::settings::IndexKind;
+use crate::stream::subject_of;
+use crate::types::{NanoTime, Seq};
+
+/// Memory for the subjects of one paged index.
+const PAGED_CACHE_BYTES: usize = 8 << 20;
+/// Records between two words of progress.
+const PROGRESS_STEP: u64 = 16 << 10;
+
+/// A log that was opened, whose index is wanted.
+pub(super) struct Opening<'a> {
+    pub who: &'a Identity,
+    pub backend: &'a dyn Backend,
+    pub log: &'a dyn Log,
+    /// What opening the log found.
+    pub recovery: &'a Recovery,
+    /// Whether nothing may be written.
+    pub reading: bool,
+    /// Whether threads may be begun.
+    pub beside: bool,
+    pub chunk_size: ChunkSize,
+    pub progress: Option<&'a OpeningProgress>,
+}
+
+impl Opening<'_> {
+    /// The index that the stream's settings ask for, with what its log holds.
+    ///
+    /// # Errors
+    /// If the log or its index cannot be read.
+    pub fn index(&self) -> Result<Index> {
+        let reader = self.log.reader();
+        if self.who.settings.index == IndexKind::Paged {
+            let records = Records { subject_of, ending_of };
+            let kv = self.backend.kv();
+            match Index::paged(kv, self.who.id, reader.clone(), records, PAGED_CACHE_BYTES) {
+                // It is still to be built, and here nothing is written: as long as it is only read, memory does.
+                Err(error) if error.kind == Kind::Unsupported && self.reading => {}
+                opened => return opened,
+            }
+        }
+        let mut kept = self.backend.kept_index(self.who.id).unwrap_or_else(|error| {
+            tracing::warn!(stream = %self.who.name, "what is kept of its index: {error}");
+            None
+        });
+        if let Some(there) = kept.as_ref().filter(|kept| !kept.frames.is_empty()) {
+            if let Some(index) = self.kept_and_rest(there, reader.as_ref())? {
+                return Ok(Index::Resident(index));
+            }
+            if !self.reading {
+                tracing::info!(stream = %self.who.name, "what is kept of its index does not fit its log: it is built anew");
+                // Before the log changes: what does not fit now might seem to fit then.
+                if let Err(error) = self.backend.forget_index(self.who.id) {
+                    tracing::warn!(stream = %self.who.name, "what is kept of its index: {error}");
+                    kept = None;
+                }
+            }
+        }
+        let mut index = Resident::of_size(self.chunk_size);
+        self.read_heads(reader.as_ref(), 0, &mut index)?;
+        if let Some(kept) = kept.filter(|_| !self.reading) {
+            index.keep_anew(kept.token);
+        }
+        Ok(Index::Resident(index))
+    }
+
+    /// The index, if what is kept fits the log.
+    fn kept_and_rest(&self, kept: &KeptIndex, reader: &dyn LogReader) -> Result<Option<Resident>> {
+        let is_sound = self.recovery.damage.is_empty() && self.recovery.revived.is_none() && reader.lost().is_empty();
+        if !is_sound {
+            return Ok(None);
+        }
+        let last = reader.extent().last;
+        let live = &mut |low, high, ranges: &mut Vec<(Seq, Seq)>| {
+            reader.live(low..=high, &mut |first, last| match ranges.last_mut() {
+                Some((_, before)) if *before + 1 == first => *before = last,
+                _ => ranges.push((first, last)),
+            })
+        };
+        let list = (kept.token, &kept.frames[..]);
+        let Some(loaded) = Resident::load(self.chunk_size, list, last, live, self.beside)? else {
+            return Ok(None);
+        };
+        if !is_of(&loaded, reader)? {
+            return Ok(None);
+        }
+        let Loaded { mut index, end, .. } = loaded;
+        if !kept.open {
+            index.not_kept();
+        }
+        self.read_heads(reader, end, &mut index)?;
+        // Records that cannot be read are not among those that were gone through.
+        Ok((index.len() == reader.extent().count).then_some(index))
+    }
+
+    /// Adds what the log has from a sequence on.
+    fn read_heads(&self, reader: &dyn LogReader, from: Seq, index: &mut Resident) -> Result<()> {
+        let mut outcome = Ok(());
+        // Reading bodies has to wait for the end of the scan.
+        let mut mortal = Vec::new();
+        let (mut done, of) = (index.len(), reader.extent().count);
+        reader.scan(from..=Seq::MAX, Want::Heads, Direction::Forward, &mut |entry| {
+            done += 1;
+            if done.is_multiple_of(PROGRESS_STEP)
+                && let Some(progress) = self.progress
+            {
+                progress(&self.who.name, done, of);
+            }
+            outcome = index.add(entry.seq, subject_of(entry.head));
+            if has_life(entry.head) {
+                mortal.push((entry.seq, entry.time, entry.head.to_vec()));
+            }
+            match outcome {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        outcome?;
+        for (seq, time, head) in mortal {
+            if let Some(at) = ending_of(reader, seq, time, &head)? {
+                index.add_ending(at, seq);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether some of the messages of an index are those of the log.
+fn is_of(loaded: &Loaded, reader: &dyn LogReader) -> Result<bool> {
+    for (seq, subject) in loaded.samples() {
+        let mut is_same = false;
+        reader.scan(seq..=seq, Want::Heads, Direction::Forward, &mut |entry| {
+            is_same = subject_of(entry.head) == subject;
+            ControlFlow::Break(())
+        })?;
+        if !is_same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// When a stored message ends, if it has a life of its own.
+fn ending_of(reader: &dyn LogReader, seq: Seq, time: NanoTime, head: &[u8]) -> Result<Option<NanoTime>> {
+    let life = life_in(head, |len| match reader.get(seq)? {
+        Some(entry) if len <= entry.body.len() => Ok(entry.body.slice(..len)),
+        _ => Ok::<_, Error>(bytes::Bytes::new()),
+    });
+    match life {
+        Ok(life) => Ok(life.end(time)),
+        // What cannot be read cannot be removed either.
+        Err(error) if error.kind == Kind::Damaged => Ok(None),
+        Err(error) => Err(error),
+    }
+}
