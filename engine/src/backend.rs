@@ -373,6 +373,18 @@ pub trait Log: Send {
         maintain(self, u64::MAX).map(drop)
     }
 
+    /// New records are compressed like this from now on; [`Log::upkeep`] sees to it that those are as well that are there, of the
+    /// sequences given. Asked for again, only the last counts.
+    fn recompress(&mut self, compression: Compression, range: RangeInclusive<Seq>) {
+        let _ = (compression, range);
+    }
+
+    /// What is left to do of the last [`Log::recompress`]: given to that once the log is opened anew, it goes on where it was, or a
+    /// little before.
+    fn recompressing(&self) -> Option<RangeInclusive<Seq>> {
+        None
+    }
+
     /// A reader that stays valid, whatever is written, for as long as it is held.
     fn reader(&self) -> Arc<dyn LogReader>;
 }

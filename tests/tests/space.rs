@@ -61,21 +61,34 @@ fn folder_of_stream(server: &Server, backend: Backend) -> Result<PathBuf> {
     found.into_iter().max().context("a stream's folder")
 }
 
-async fn fill(jetstream: &Context, backend: Backend) -> Result<()> {
+/// What compresses badly.
+fn noise(number: u64) -> Vec<u8> {
+    let mut state = number;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..BYTES).map(|_| next()).collect()
+}
+
+/// What compresses well.
+fn text(number: u64) -> Vec<u8> {
+    format!("message {number} ")
+        .into_bytes()
+        .into_iter()
+        .cycle()
+        .take(BYTES)
+        .collect()
+}
+
+async fn fill(jetstream: &Context, backend: Backend, body: fn(u64) -> Vec<u8>) -> Result<()> {
     jetstream.create_stream(backend.stream("S", &["s.*"])).await?;
     let mut all = Vec::new();
     for number in 1..=MESSAGES {
         let subject = if number % 10 == 0 { "s.stays" } else { "s.goes" };
-        // What compresses badly.
-        let mut state = number;
-        let body: Vec<u8> = (0..BYTES)
-            .map(|_| {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                (state >> 56) as u8
-            })
-            .collect();
+        let body = body(number);
         all.push(jetstream.publish(subject, body.into()).await?);
         if all.len() >= PORTION {
             for ack in all.drain(..) {
@@ -113,7 +126,7 @@ async fn purge(client: &Client) -> Result<()> {
 
 async fn gives_back(server: &Server, backend: Backend, remove: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
     let (client, jetstream) = (server.connect().await?, server.jetstream().await?);
-    fill(&jetstream, backend).await?;
+    fill(&jetstream, backend, noise).await?;
     let folder = folder_of_stream(server, backend)?;
     let before = taken(&folder)?;
     // RocksDB has some of it in memory still.
@@ -160,4 +173,57 @@ fn purged_subjects_on_segment() {
 #[test]
 fn purged_subjects_on_rocksdb() {
     with_server_for(LIMIT, async |server| gives_back(server, Backend::Rocksdb, purge).await);
+}
+
+/// An update of `weir.compression` has all messages compressed so in time, while the stream goes on, and over a kill and a stop.
+async fn compresses(server: &mut Server, backend: Backend) -> Result<()> {
+    let jetstream = server.jetstream().await?;
+    fill(&jetstream, backend, text).await?;
+    let folder = folder_of_stream(server, backend)?;
+    let before = MESSAGES * BYTES as u64;
+    let mut config = backend.stream("S", &["s.*"]);
+    config.metadata.insert("weir.compression".to_owned(), "zstd".to_owned());
+    jetstream.update_stream(config).await?;
+    let mut more = 0;
+    for end in [Server::kill, |_: &mut Server| Ok(())] {
+        server
+            .jetstream()
+            .await?
+            .publish("s.stays", "more".into())
+            .await?
+            .await?;
+        more += 1;
+        end(server)?;
+        if more == 2 {
+            server.stop().await?;
+        }
+        server.start_again().await?;
+    }
+    let jetstream = server.jetstream().await?;
+    loop {
+        jetstream.publish("s.stays", "more".into()).await?.await?;
+        more += 1;
+        if taken(&folder)? * 5 < before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let stream = jetstream.get_stream("S").await?;
+    let state = stream.get_info().await?.state;
+    ensure!(state.messages == MESSAGES + more, "{state:?}");
+    for number in (1..=MESSAGES).step_by(97) {
+        let message = stream.get_raw_message(number).await?;
+        ensure!(message.payload == text(number), "message {number}");
+    }
+    Ok(())
+}
+
+#[test]
+fn compression_on_segment() {
+    with_server_for(LIMIT, async |server| compresses(server, Backend::Segment).await);
+}
+
+#[test]
+fn compression_on_rocksdb() {
+    with_server_for(LIMIT, async |server| compresses(server, Backend::Rocksdb).await);
 }

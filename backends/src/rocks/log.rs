@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 use rocksdb::WriteBatch;
 use weir_engine::{
-    Compression, Error, Extent, Kind, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq, Upkeep,
+    Compression, Entry, Error, Extent, Kind, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq, Upkeep,
 };
 
 use super::keys::{self, Head, Meta};
+use super::moving::{Gather, Moving};
 use super::reader::{RocksReader, walk};
 use super::store::{FEW, Shared};
 use super::tidy::{Gone, Tidying};
@@ -176,6 +177,8 @@ pub(super) struct RocksLog {
     family: u8,
     /// What was deleted, and is not compacted away yet.
     gone: Gone,
+    /// Bodies that move to that family.
+    moving: Option<Moving>,
     /// Used again for each head.
     value: Vec<u8>,
 }
@@ -200,6 +203,7 @@ impl RocksLog {
             gone: Gone::in_log(&state),
             state,
             family: keys::family(options.compression),
+            moving: None,
             value: Vec::new(),
         }
     }
@@ -394,31 +398,77 @@ impl RocksLog {
                 }
                 is_more
             })?;
-            let mut out = WriteBatch::default();
-            let mut meta = state.now.read().meta;
+            let mut entries = Vec::new();
             for (seq, old) in found {
-                let entry = match reader.get(seq) {
-                    Ok(Some(entry)) => entry,
-                    Ok(None) => continue,
-                    Err(error) if error.kind == Kind::Damaged => continue,
+                match reader.get(seq) {
+                    Ok(entry) => entries.extend(entry.map(|entry| (entry, old))),
+                    Err(error) if error.kind == Kind::Damaged => {}
                     Err(error) => return Err(error),
-                };
-                let record = Record {
-                    seq,
-                    time: entry.time,
-                    head: &entry.head,
-                    body: &entry.body,
-                };
-                let Meta { count, bytes, .. } = meta;
-                self.put(&mut out, &record, &mut meta)?;
-                // It was there before.
-                (meta.count, meta.bytes) = (count, bytes);
-                out.delete_cf(state.shared.bodies(old)?, keys::record(state.place, seq));
+                }
             }
-            self.commit(out, meta, 0)?;
+            self.move_all(&entries)?;
             progress(done.min(before.bytes), before.bytes);
         }
         Ok(())
+    }
+
+    /// Writes bodies to the family that takes new ones, and deletes them from those that they are in. The records are there.
+    fn move_all(&mut self, entries: &[(Entry, u8)]) -> Result<()> {
+        let state = Arc::clone(&self.state);
+        let mut out = WriteBatch::default();
+        let mut meta = state.now.read().meta;
+        for (entry, old) in entries {
+            let record = Record {
+                seq: entry.seq,
+                time: entry.time,
+                head: &entry.head,
+                body: &entry.body,
+            };
+            let Meta { count, bytes, .. } = meta;
+            self.put(&mut out, &record, &mut meta)?;
+            // It was there before.
+            (meta.count, meta.bytes) = (count, bytes);
+            out.delete_cf(state.shared.bodies(*old)?, keys::record(state.place, entry.seq));
+        }
+        self.commit(out, meta, 0)
+    }
+
+    /// Moves what was read to be moved and is there still, and answers what is to be read next; when all has moved, its
+    /// place is compacted.
+    fn go_on_moving(&mut self) -> Result<Option<Gather>> {
+        let Some(mut moving) = self.moving.take() else {
+            return Ok(None);
+        };
+        if let Some(gathered) = moving.gathered() {
+            let mut there = Vec::with_capacity(gathered.entries.len());
+            for (entry, old) in gathered.entries {
+                if self.family_of(entry.seq)? == Some(old) {
+                    self.gone.add(entry.body.len() as u64);
+                    there.push((entry, old));
+                }
+            }
+            self.move_all(&there)?;
+            moving.came_to(gathered.next);
+        }
+        if moving.range().is_empty() {
+            return Ok(None);
+        }
+        let work = moving.gather(self.state.clone(), self.family);
+        self.moving = Some(moving);
+        Ok(Some(work))
+    }
+
+    /// The family that has the body of a record; `None` if there is no such record, or its head is damaged.
+    fn family_of(&self, seq: Seq) -> Result<Option<u8>> {
+        let mut family = None;
+        let meta = self.state.now.read().meta;
+        if meta.first <= seq && seq <= meta.last {
+            walk(&self.state, seq, seq, &mut |_, head| {
+                family = Some(head.family);
+                false
+            })?;
+        }
+        Ok(family)
     }
 
     /// Writes the batch with what the log then holds, and lets readers see it.
@@ -526,6 +576,9 @@ impl Log for RocksLog {
     /// RocksDB compacts by itself, but nothing says when: what was erased to be overwritten is compacted away at once, and the
     /// whole log once more was deleted than is left.
     fn upkeep(&mut self) -> Result<Option<Box<dyn Upkeep>>> {
+        if let Some(work) = self.go_on_moving()? {
+            return Ok(Some(Box::new(work)));
+        }
         let Some((low, high, done)) = self.gone.next(&self.state) else {
             return Ok(None);
         };
@@ -542,6 +595,7 @@ impl Log for RocksLog {
         self.state.shared.check_compacts()?;
         if let Some(compression) = compression {
             self.family = keys::family(compression);
+            self.moving = None;
             self.move_bodies(progress)?;
         }
         self.sync()?;
@@ -549,6 +603,15 @@ impl Log for RocksLog {
         self.state.shared.compact_range(families, Some(self.state.place))?;
         // What went wrong meanwhile is told by the next write.
         self.sync()
+    }
+
+    fn recompress(&mut self, compression: Compression, range: RangeInclusive<Seq>) {
+        self.family = keys::family(compression);
+        self.moving = Moving::of(range);
+    }
+
+    fn recompressing(&self) -> Option<RangeInclusive<Seq>> {
+        self.moving.as_ref().map(Moving::range)
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

@@ -13,6 +13,7 @@ mod keys;
 mod kv;
 mod log;
 mod manifest;
+mod moving;
 mod names;
 mod options;
 mod reader;

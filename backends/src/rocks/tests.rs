@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
-use weir_engine::{Direction, Kind, LogChange, LogReader, Record, Seq, Want};
+use weir_engine::{Compression, Direction, Kind, LogChange, LogReader, Record, Seq, Want};
 
 use super::*;
 
@@ -459,4 +459,52 @@ fn what_is_mostly_deleted_is_compacted_away() {
     let after = folder_bytes(dir.path());
     assert!(after * 5 < before, "{before} bytes, then {after}");
     assert_eq!(log.reader().extent().count, 300);
+}
+
+#[test]
+fn bodies_move_to_another_compression_while_records_come_and_go() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let backend = open(dir.path());
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("the log opens");
+    fill(&mut *log, 1..=1000);
+    let in_family = |backend: &RocksBackend, family: &str, seq| {
+        let cf = backend.shared.db.cf_handle(family).expect("the family is there");
+        let found = backend.shared.db.get_cf(cf, keys::record(log_place(backend), seq));
+        found.expect("readable").is_some()
+    };
+    log.recompress(Compression::Zstd, 0..=1000);
+    let (mut rounds, mut erased) = (0, BTreeSet::new());
+    while let Some(left) = log.recompressing() {
+        rounds += 1;
+        assert!(rounds < 100, "{left:?}");
+        let mut work = log.upkeep().expect("it goes on");
+        while let Some(work) = &mut work
+            && !work.step().expect("it is read").over
+        {}
+        // Of what was read and has not moved: one is erased, and is not to come back.
+        let gone = (*left.start()).max(1);
+        log.erase(&[gone]).expect("it is erased");
+        erased.insert(gone);
+        fill(&mut *log, 1000 + rounds..=1000 + rounds);
+        drop(work);
+        if rounds == 1 {
+            assert!(in_family(&backend, keys::BODIES[0], 1000));
+        }
+    }
+    assert!(rounds > 5, "{rounds} rounds");
+    let all = seqs(log.reader().as_ref(), Want::Full, Direction::Forward);
+    let live: Vec<Seq> = (1..=1000 + rounds).filter(|seq| !erased.contains(seq)).collect();
+    assert_eq!(all, live);
+    for seq in 1..=1000 + rounds {
+        assert!(!in_family(&backend, keys::BODIES[0], seq), "body {seq}");
+        assert_eq!(
+            in_family(&backend, keys::BODIES[2], seq),
+            all.contains(&seq),
+            "body {seq}"
+        );
+    }
+}
+
+fn log_place(backend: &RocksBackend) -> u64 {
+    backend.shared.meta(LogId(1)).expect("readable").expect("the log").place
 }

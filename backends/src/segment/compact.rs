@@ -30,6 +30,8 @@ pub(super) struct Rewriting {
     group: Vec<SegRef>,
     /// What was overwritten in these segments since.
     overwritten: Vec<Seq>,
+    /// Whether what is made is compressed as new records are.
+    recompresses: bool,
     outcome: Arc<Mutex<Option<Outcome>>>,
 }
 
@@ -96,10 +98,51 @@ impl SegmentLog {
             return Ok(None);
         }
         self.end_dead_tail()?;
-        let Some((from, to)) = self.next_group() else {
+        if let Some((from, to)) = self.next_group() {
+            return Ok(Some(Box::new(self.begin_rewrite(from, to, None))));
+        }
+        let Some(at) = self.next_to_recompress()? else {
             return Ok(None);
         };
-        Ok(Some(Box::new(self.begin_rewrite(from, to, None))))
+        let compression = self.options.compression;
+        Ok(Some(Box::new(self.begin_rewrite(at, at + 1, Some(compression)))))
+    }
+
+    /// The next segment that may be compressed otherwise than it is to be.
+    fn next_to_recompress(&mut self) -> Result<Option<usize>> {
+        let Some(range) = self.recompressing.clone() else {
+            return Ok(None);
+        };
+        let (mut from, until) = range.into_inner();
+        let tail = self.tail.as_ref().map(|tail| tail.seg.clone());
+        let begun = tail.filter(|seg| seg.rows.read().live > 0 && self.first_of(seg) <= until);
+        if begun.is_some() {
+            // Only older ones are rewritten.
+            let last = self.shared.state.read().extent.last;
+            self.begin_next(batch_bound(&[], 0), last + 1)?;
+        }
+        let state = self.shared.state.read();
+        let older = state.segs.len().saturating_sub(1);
+        for (at, s) in state.segs[..older].iter().enumerate() {
+            if s.last < from || s.first > until {
+                continue;
+            }
+            let stays = s.seg.flags != 0 || self.keep.contains(&s.seg.identity.id);
+            if !stays && s.seg.rows.read().live > 0 {
+                self.recompressing = Some(from..=until);
+                return Ok(Some(at));
+            }
+            from = s.last.saturating_add(1).max(from);
+        }
+        self.recompressing = None;
+        Ok(None)
+    }
+
+    /// The first sequence of a segment, if it is one of the log's.
+    fn first_of(&self, seg: &Arc<Segment>) -> Seq {
+        let state = self.shared.state.read();
+        let found = state.segs.iter().rev().find(|s| Arc::ptr_eq(&s.seg, seg));
+        found.map_or(Seq::MAX, |s| s.first)
     }
 
     /// Ends the newest segment if it is large and mostly removed records.
@@ -141,6 +184,7 @@ impl SegmentLog {
         self.rewriting = Some(Rewriting {
             group: group.clone(),
             overwritten: Vec::new(),
+            recompresses: compression.is_some(),
             outcome: Arc::clone(&outcome),
         });
         let who = (self.core.clone(), self.syncer.clone(), self.dir.clone());
@@ -207,6 +251,14 @@ impl SegmentLog {
             .segs
             .splice(from..from + group.len(), [SegRef { first, last, seg }]);
         drop(state);
+        if let Some(range) = self.recompressing.take() {
+            let (from, until) = range.into_inner();
+            let next = match rewriting.recompresses {
+                true => group[group.len() - 1].last.saturating_add(1).max(from),
+                false => from,
+            };
+            self.recompressing = (next <= until).then_some(next..=until);
+        }
         self.syncer.mark_dir();
         self.unlinkable
             .extend(group.iter().map(|s| Unlink::replaced(s.seg.clone())));
@@ -231,6 +283,7 @@ impl SegmentLog {
         }
         if let Some(compression) = compression {
             self.options.compression = compression;
+            self.recompressing = None;
         }
         self.free_tail(compression.is_some())?;
         let all: u64 = self.shared.state.read().segs.iter().map(|s| used_bytes(&s.seg)).sum();

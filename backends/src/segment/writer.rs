@@ -2,6 +2,7 @@
 //! segments is in rooms of their own.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,6 +76,8 @@ pub struct SegmentLog {
     pub(super) began: bool,
     /// The rewrite that was begun last, until it is taken up.
     pub(super) rewriting: Option<Rewriting>,
+    /// The sequences whose records may be compressed otherwise than new ones, and are to be as these.
+    pub(super) recompressing: Option<RangeInclusive<Seq>>,
     /// Segments that can be unlinked.
     pub(super) unlinkable: Vec<Unlink>,
     /// Those of them that somebody unlinks.
@@ -131,6 +134,7 @@ impl SegmentLog {
             poison: None,
             began: false,
             rewriting: None,
+            recompressing: None,
             unlinkable: Vec::new(),
             unlinks: Unlinks::default(),
             keep: Vec::new(),
@@ -287,6 +291,17 @@ impl Log for SegmentLog {
                 if kept == 1 { "it is" } else { "them are" },
             ))),
         }
+    }
+
+    fn recompress(&mut self, compression: Compression, range: RangeInclusive<Seq>) {
+        self.options.compression = compression;
+        // What is being written anew is compressed as was asked for before.
+        self.rewriting = None;
+        self.recompressing = Some(range).filter(|range| !range.is_empty());
+    }
+
+    fn recompressing(&self) -> Option<RangeInclusive<Seq>> {
+        self.recompressing.clone()
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

@@ -96,6 +96,7 @@ impl LogLabel {
             consumers: Vec::new(),
             origins: Default::default(),
             removals: Default::default(),
+            recompressing: None,
         })
     }
 

@@ -710,6 +710,9 @@ pub(crate) fn load_stream(
     if snapshot.cleared {
         stream.messages.set_cleared();
     }
+    if let Some((first, last)) = snapshot.recompressing {
+        stream.messages.recompress(snapshot.settings.compression, first..=last);
+    }
     stream.set_next_serial(snapshot.next_serial);
     stream.set_origins(snapshot.origins);
     stream.resume_removals(snapshot.removals)?;

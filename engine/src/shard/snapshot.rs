@@ -85,6 +85,9 @@ pub struct StreamSnapshot {
     /// The removals of many messages that are under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) removals: Vec<Removal>,
+    /// The sequences, first and last, whose messages may be compressed otherwise than `settings` say, and are to be as they say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recompressing: Option<(Seq, Seq)>,
 }
 
 impl StreamSnapshot {
@@ -106,6 +109,10 @@ impl StreamSnapshot {
             read.next_serial,
             read.position,
         ];
+        if let Some((first, last)) = read.recompressing {
+            check_number(first)?;
+            check_number(last)?;
+        }
         let schedules = read.schedules.iter().flatten().map(|(seq, _)| *seq);
         let all = numbers
             .into_iter()
@@ -140,6 +147,7 @@ impl StreamSnapshot {
             consumers: stream.consumer_snapshots(),
             origins: stream.origins().clone(),
             removals: stream.removal_snapshot(),
+            recompressing: messages.recompressing(),
         }
     }
 }

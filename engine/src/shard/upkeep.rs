@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::backend::Upkeep;
+use crate::backend::{Upkeep, UpkeepPiece};
 use crate::error::{Error, Kind, Result};
 use crate::shard::errand::Errand;
 use crate::shard::offline::contained;
@@ -104,7 +104,11 @@ impl Shard {
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
-            match stream.messages.upkeep() {
+            let before = stream.messages.recompressing();
+            let next = stream.messages.upkeep();
+            // The next checkpoint notes how far that is.
+            stream.unsaved |= stream.messages.recompressing() != before;
+            match next {
                 Ok(None) => stream.untidy = false,
                 Ok(Some(work)) => {
                     self.tending.last = Some(id);
@@ -127,21 +131,28 @@ impl Shard {
         let signs = Arc::new(Signs::default());
         let bytes = Arc::new(AtomicU64::new(0));
         let mut work = Some(work);
+        let mut over = false;
         let piece = {
             let (signs, bytes, handle) = (signs.clone(), bytes.clone(), handle.clone());
             move || {
                 let step = match &mut work {
                     Some(work) if !signs.stop.load(Ordering::Acquire) => contained(|| work.step()),
+                    None if over => Ok(UpkeepPiece::default()),
                     _ => Err(Error::closed("it was broken off")),
                 };
                 let result = match step {
-                    Ok(piece) if !piece.over => {
+                    Ok(piece) if !over => {
                         bytes.store(piece.bytes, Ordering::Relaxed);
+                        over = piece.over;
+                        if over {
+                            // Before anybody is told: the next piece is asked for then.
+                            work = None;
+                        }
+                        // The last one is rested after as well.
                         return None;
                     }
                     other => other.map(drop),
                 };
-                // Before anybody is told: the next piece is asked for then.
                 work = None;
                 signs.over.store(true, Ordering::Release);
                 // A shard that is gone needs no telling.

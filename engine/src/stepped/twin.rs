@@ -215,6 +215,7 @@ fn compare(stream: &mut Stream, twin: &mut Stream, now: NanoTime, whole: bool, t
         // Where nothing is left of a log, that is the log's own business.
         log_last: 0,
         log_change: 0,
+        recompressing: None,
         ..StreamSnapshot::of(stream, 0, 0)
     });
     fields("", &one, &other, told);

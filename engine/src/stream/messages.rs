@@ -6,6 +6,7 @@ mod times;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -438,6 +439,10 @@ impl Messages {
         self.settings.index = copy.settings.index;
         self.copying = None;
         (self.log, self.reader, self.index) = (copy.log, copy.reader, copy.index);
+        if self.settings.compression != copy.settings.compression {
+            // It was changed while the copy was made.
+            self.log.recompress(self.settings.compression, 0..=self.last);
+        }
         (self.tail, self.ahead, self.damage) = (copy.tail, ReadAhead::default(), copy.damage);
         self.bytes = copy.bytes;
         self.trimmed = copy.trimmed;
@@ -459,6 +464,16 @@ impl Messages {
         self.kv_writes = Vec::new();
         self.ahead.clear();
         self.index.idle();
+    }
+
+    /// Has new messages compressed like this, and those up to a sequence as well, from another on, in time.
+    pub fn recompress(&mut self, compression: Compression, range: RangeInclusive<Seq>) {
+        self.log.recompress(compression, range);
+    }
+
+    /// What is left to do of that.
+    pub fn recompressing(&self) -> Option<(Seq, Seq)> {
+        self.log.recompressing().map(RangeInclusive::into_inner)
     }
 
     /// Gives back all that is removed, and has everything compressed like this; see [`Log::compact`].

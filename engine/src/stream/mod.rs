@@ -205,7 +205,15 @@ impl Stream {
         self.messages.config = config;
         // Where its messages are is not for a configuration to say: who made it may not know that they have gone over, and who
         // reads it from the journal, that the checkpoint to that was not written.
-        let Settings { backend, index, .. } = self.messages.settings;
+        let Settings {
+            backend,
+            index,
+            compression,
+            ..
+        } = self.messages.settings;
+        if compression != settings.compression {
+            self.messages.recompress(settings.compression, 0..=self.messages.last());
+        }
         self.messages.settings = Settings {
             backend,
             index,

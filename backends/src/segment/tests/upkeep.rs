@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_engine::{Backend, Log, LogChange, LogOptions, Seq, Upkeep};
+use weir_engine::{Backend, Compression, Direction, Log, LogChange, LogOptions, Record, Seq, Upkeep, Want};
 
 use super::super::SegmentBackend;
 use super::super::disk::SimulatedDisk;
@@ -182,4 +182,72 @@ fn trimmed_files_are_unlinked_beside_the_writer() {
     let mut work: Box<dyn Upkeep> = log.upkeep().unwrap().unwrap();
     while !work.step().unwrap().over {}
     assert_eq!(disk.files(&folder).len(), 1);
+}
+
+/// Bytes that the segments have of frames.
+fn stored(disk: &SimulatedDisk) -> usize {
+    let files = disk.contents(&Path::new(STORE).join("logs").join(ID.to_string()));
+    files.values().map(Vec::len).sum()
+}
+
+/// A log is compressed otherwise, while records come and go; closed at each step and opened again, it goes on.
+#[test]
+fn records_are_compressed_otherwise_beside_the_writer() {
+    let disk = Arc::new(SimulatedDisk::new(1));
+    let (mut backend, mut log) = open(&disk);
+    let mut live = Vec::new();
+    let add = |log: &mut dyn Log, live: &mut Vec<Seq>| {
+        let last = log.reader().extent().last;
+        let body = vec![b'x'; 500];
+        let records: Vec<Record<'_>> = (last + 1..last + 11)
+            .map(|seq| Record {
+                seq,
+                time: 1,
+                head: b"head",
+                body: &body,
+            })
+            .collect();
+        log.append(&records).unwrap();
+        live.extend(last + 1..last + 11);
+    };
+    (0..60).for_each(|_| add(&mut *log, &mut live));
+    log.sync().unwrap();
+    let (before, until) = (stored(&disk), *live.last().unwrap());
+    log.recompress(Compression::Zstd, 0..=until);
+    let mut steps = 0;
+    while let Some(left) = log.recompressing() {
+        if let Some(mut work) = log.upkeep().unwrap() {
+            for n in 0.. {
+                if n == 3 {
+                    let seq = live.remove(live.len() / 3);
+                    log.erase(&[seq]).unwrap();
+                    add(&mut *log, &mut live);
+                }
+                if work.step().unwrap().over {
+                    break;
+                }
+            }
+        }
+        steps += 1;
+        assert!(steps < 200, "{left:?}");
+        if steps % 5 == 0 {
+            let left = log.recompressing();
+            drop((log, backend));
+            (backend, log) = open(&disk);
+            // As its owner remembers it.
+            left.into_iter()
+                .for_each(|left| log.recompress(Compression::Zstd, left));
+        }
+    }
+    while log.maintain(u64::MAX).unwrap() {}
+    assert!(stored(&disk) * 3 < before, "{before} bytes, then {}", stored(&disk));
+    let mut found = Vec::new();
+    let reader = log.reader();
+    let scanned = reader.scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
+        assert_eq!(entry.body, [b'x'; 500]);
+        found.push(entry.seq);
+        std::ops::ControlFlow::Continue(())
+    });
+    scanned.unwrap();
+    assert_eq!(found, live);
 }
