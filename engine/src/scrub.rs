@@ -257,7 +257,8 @@ impl Scrubber {
         }
         match next {
             Ok(next) => {
-                let end = next.map_or(Seq::MAX, |next| next - 1);
+                // Where it was stopped before the first, there is none before it.
+                let end = next.map_or(Seq::MAX, |next| next.saturating_sub(1));
                 let lost = damaged(reader, from, end);
                 self.position.findings += part.places.len().max(lost.len()) as u64;
                 self.report(entry, lost);
