@@ -91,6 +91,21 @@ fn shards_needed(root: &dyn Backend) -> Result<usize> {
     Ok(most)
 }
 
+type Opened = Result<(Shard, Result<Recovery>)>;
+
+/// Opens shards side by side, as a start does.
+fn open_all(count: usize, env: &Arc<Environment>, now: NanoTime) -> Vec<Opened> {
+    std::thread::scope(|scope| {
+        let open = |number| move || open_to_read(number, env, now);
+        let begun: Vec<_> = (0..count).map(|number| scope.spawn(open(number))).collect();
+        let panicked = || Err(Error::closed("opening a shard panicked: please report it"));
+        let ended = begun
+            .into_iter()
+            .map(|shard| shard.join().unwrap_or_else(|_| panicked()));
+        ended.collect()
+    })
+}
+
 impl Image {
     /// Opens a store. `read` opens its backends without writing; `there` are those that have files. The caller keeps servers
     /// out meanwhile. `now` is when what is found is said to be found.
@@ -134,8 +149,8 @@ impl Image {
         let kept = Kept::read(kv.as_ref(), &mut problems)?;
         take_findings(&env, now)?;
         let (mut shards, mut journals) = (Vec::new(), Vec::new());
-        for number in 0..count.clamp(1, SHARDS_MAX) {
-            let (shard, journal) = open_to_read(number, &env, now)?;
+        for opened in open_all(count.clamp(1, SHARDS_MAX), &env, now) {
+            let (shard, journal) = opened?;
             shard.show_streams();
             shards.push(shard);
             journals.push(journal);
