@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 pub(super) fn user_of(folder: &Path) -> Option<(u32, PathBuf)> {
     let folder = folder.canonicalize().ok()?;
     let own = std::process::id();
+    // This program only reads, in another process too; and one that is just being started has what is open here for a moment.
+    let program = std::fs::read_link("/proc/self/exe").ok();
+    let is_other = |process: &Path| program.is_none() || std::fs::read_link(process.join("exe")).ok() != program;
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
     processes
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
-        .filter(|(pid, _)| *pid != own)
+        .filter(|(pid, process)| *pid != own && is_other(process))
         .find_map(|(pid, process): (u32, PathBuf)| {
             let open = std::fs::read_dir(process.join("fd")).ok()?.flatten();
             open.filter_map(|link| std::fs::read_link(link.path()).ok())
