@@ -86,9 +86,7 @@ impl Scene {
 
     /// What a turn emits is out before the next one begins.
     fn settle(&self) {
-        for _ in 0..2 {
-            self.stream.call(|_, _| Ok(())).unwrap();
-        }
+        self.stream.settle(2);
     }
 
     fn publish(&self, count: usize) {

@@ -323,6 +323,9 @@ pub trait Backend: Send + Sync + 'static {
     }
 }
 
+/// Bytes that [`LogReader::fetch`] reads at most, or one record.
+pub const FETCH_BYTES: u64 = 8 << 20;
+
 /// The only writer of a log.
 ///
 /// After any error of `write`, `truncate` or `sync` that is not a refusal of bad input, the log is poisoned: it
@@ -476,6 +479,19 @@ pub trait LogReader: Send + Sync {
     /// The live record of that sequence, verified; `None` if there is none. A record that fails its checksum is an
     /// error of kind [`Kind::Damaged`](crate::Kind::Damaged).
     fn get(&self, seq: Seq) -> Result<Option<Entry>>;
+
+    /// Up to which sequence of the range, `None` for not even the first, records can be read now without waiting for a disk, as
+    /// far as that can be told quickly: a wrong answer costs time, nothing else. Does not wait for a disk itself.
+    fn at_hand(&self, range: RangeInclusive<Seq>) -> Option<Seq> {
+        Some(*range.end())
+    }
+
+    /// Has the records of the range read by the time it returns, so that reading them soon waits for no disk, those right behind
+    /// it as well if they can be on their way meanwhile: from a thread that may wait. Of a large range only about the first
+    /// [`FETCH_BYTES`]. What cannot be read is no error here.
+    fn fetch(&self, range: RangeInclusive<Seq>) {
+        let _ = range;
+    }
 
     /// Visits the live records of the range in order until told to stop. Records that fail their checksum are passed
     /// over, logged with their place, and counted in [`Extent::damaged`]. Records written or removed meanwhile may or

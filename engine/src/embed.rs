@@ -142,7 +142,7 @@ impl EmbeddedStream {
                         all.push(message);
                     }
                     Found::Nothing => break,
-                    Found::Later => {}
+                    Found::Later | Found::Unread(_) => {}
                 }
             }
             Ok(all)

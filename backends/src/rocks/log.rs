@@ -547,7 +547,7 @@ impl Log for RocksLog {
         if change.overwrite
             && let (Some(low), Some(high)) = (erase.first(), erase.last())
         {
-            self.gone.to_overwrite(*low, *high);
+            self.gone.note_overwrite(*low, *high);
         }
         Ok(())
     }

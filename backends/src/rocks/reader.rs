@@ -1,12 +1,12 @@
 //! Reading a log on RocksDB.
 
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rocksdb::{DBRawIterator, ErrorKind, ReadOptions, Snapshot};
+use rocksdb::{DBRawIterator, ErrorKind, ReadOptions, ReadTier, Snapshot};
 use weir_engine::{
-    Check, Direction, Entry, EntryRef, Extent, LogReader, Result, Seq, VisitRecord, Want, check_scanned,
+    Check, Direction, Entry, EntryRef, Extent, FETCH_BYTES, LogReader, Result, Seq, VisitRecord, Want, check_scanned,
 };
 
 use super::keys::{self, Head};
@@ -77,6 +77,27 @@ impl RocksReader {
 }
 
 impl RocksReader {
+    /// Whether a record lies in memory, as far as RocksDB knows; one that is not there takes no reading.
+    fn is_cached(&self, seq: Seq) -> Result<bool> {
+        let shared = &self.state.shared;
+        let key = keys::record(self.state.place, seq);
+        let get = |cf| {
+            let mut options = ReadOptions::default();
+            options.set_read_tier(ReadTier::BlockCache);
+            match shared.db.get_pinned_cf_opt(cf, key, &options) {
+                Err(error) if error.kind() == ErrorKind::Incomplete => None,
+                found => Some(found.ok().flatten()),
+            }
+        };
+        let Some(head) = get(shared.heads()?) else {
+            return Ok(false);
+        };
+        match head.as_deref().and_then(|value| Head::decode(&key, value)) {
+            Some((head, _)) if head.body_len > 0 => Ok(get(shared.bodies(head.family)?).is_some()),
+            _ => Ok(true),
+        }
+    }
+
     /// A scan of one sequence: a lookup, which costs a fraction of what an iterator does.
     fn visit_head(&self, seq: Seq, visit: VisitRecord<'_>) -> Result<()> {
         let shared = &self.state.shared;
@@ -127,6 +148,29 @@ impl LogReader for RocksReader {
             Found::Record(entry) => Ok(Some(entry)),
             Found::Bad(what) => Err(self.state.found_damage(seq, what)),
         }
+    }
+
+    /// Told of the first and the last record alone: what lies between is in the same blocks, or in their neighbours.
+    fn at_hand(&self, range: RangeInclusive<Seq>) -> Option<Seq> {
+        let meta = self.state.now.read().meta;
+        let (first, last) = ((*range.start()).max(meta.first), (*range.end()).min(meta.last));
+        let is_there = |seq| self.is_cached(seq).unwrap_or(true);
+        if first > last || is_there(first) && (first == last || is_there(last)) {
+            return Some(*range.end());
+        }
+        None
+    }
+
+    fn fetch(&self, range: RangeInclusive<Seq>) {
+        // Whoever reads it is told why it cannot be read.
+        let mut bytes = 0;
+        let _: Result<()> = self.scan(range, Want::Full, Direction::Forward, &mut |entry| {
+            bytes += u64::from(entry.body_len);
+            match bytes < FETCH_BYTES {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        });
     }
 
     fn damaged(&self, range: RangeInclusive<Seq>) -> Vec<(Seq, Seq)> {

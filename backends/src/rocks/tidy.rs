@@ -42,7 +42,7 @@ impl Gone {
     }
 
     /// These were erased, and no trace of them is to stay.
-    pub fn to_overwrite(&mut self, low: Seq, high: Seq) {
+    pub fn note_overwrite(&mut self, low: Seq, high: Seq) {
         let (a, b) = self.to_overwrite.unwrap_or((low, high));
         self.to_overwrite = Some((a.min(low), b.max(high)));
     }
@@ -58,7 +58,7 @@ impl Gone {
             let next = next.load(Ordering::Acquire);
             if next <= high {
                 // It was broken off.
-                self.to_overwrite(next, high);
+                self.note_overwrite(next, high);
             }
         }
         let meta = state.now.read().meta;

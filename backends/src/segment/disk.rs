@@ -4,7 +4,7 @@
 //! Harsher than most file systems: each name that was made, changed or removed since its folder was synced is on disk
 //! or not, whatever became of the others, unless the dice say that they keep their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -151,7 +151,32 @@ struct State {
 pub struct SimulatedDisk {
     state: Mutex<State>,
     stepped: AtomicBool,
+    touched: Touched,
 }
+
+/// The pages in memory, of each file by its number; `None` if all are.
+type Touched = Arc<Mutex<Option<BTreeSet<(u64, usize)>>>>;
+
+/// Which pages of a file are in memory.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    node: u64,
+    touched: Touched,
+}
+
+impl Pages {
+    /// How many bytes from `at` on, up to `len`, are in memory without a gap.
+    pub fn resident(&self, at: usize, len: usize) -> usize {
+        let touched = self.touched.lock();
+        let Some(touched) = &*touched else { return len };
+        let mut pages = at / PAGE..(at + len).div_ceil(PAGE);
+        let gap = pages.find(|page| !touched.contains(&(self.node, *page)));
+        gap.map_or(len, |page| (page * PAGE).saturating_sub(at))
+    }
+}
+
+/// Bytes of a page: small, so that a record has several.
+const PAGE: usize = 256;
 
 /// The number of the root folder.
 const ROOT: u64 = 0;
@@ -180,7 +205,13 @@ impl SimulatedDisk {
                 locked: BTreeMap::new(),
             }),
             stepped: AtomicBool::new(false),
+            touched: Touched::default(),
         }
+    }
+
+    /// From now on no page is in memory but those that are read on purpose.
+    pub fn chill(&self) {
+        *self.touched.lock() = Some(BTreeSet::new());
     }
 
     /// From now on, what nobody waits for is done when somebody [steps](super::SegmentBackend::step_background) it, instead
@@ -354,6 +385,7 @@ impl SimulatedDisk {
         Self {
             state: Mutex::new(self.state.lock().clone()),
             stepped: AtomicBool::new(self.stepped.load(Ordering::Relaxed)),
+            touched: Touched::default(),
         }
     }
 
@@ -780,7 +812,28 @@ impl Files for SimulatedDisk {
         if copy.len() < need {
             copy.resize(need, 0);
         }
-        Ok(Map::Copy(copy, changes.load(Ordering::Acquire), changes.clone()))
+        let (made, changes) = (changes.load(Ordering::Acquire), changes.clone());
+        let pages = Pages {
+            node: match file {
+                File::Simulated { node, .. } => *node,
+                File::Real(_) => ROOT,
+            },
+            touched: self.touched.clone(),
+        };
+        Ok(Map::Copy(copy, made, changes, pages))
+    }
+
+    fn is_cold_when_closed(&self) -> bool {
+        self.touched.lock().is_some()
+    }
+
+    fn touch(&self, file: &File, at: u64, len: u64) -> io::Result<()> {
+        self.state.lock().call(Needs::Nothing)?;
+        if let (File::Simulated { node, .. }, Some(touched)) = (file, &mut *self.touched.lock()) {
+            let (at, len) = (at as usize, len as usize);
+            touched.extend((at / PAGE..(at + len).div_ceil(PAGE)).map(|page| (*node, page)));
+        }
+        Ok(())
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

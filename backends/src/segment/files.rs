@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use memmap2::{Mmap, MmapOptions};
 use rustix::fs::FlockOperation;
 
+use super::pages;
 use super::sigbus::Watch;
 use crate::regular;
 
@@ -54,9 +55,15 @@ impl File {
 pub enum Map {
     /// Pages of the file itself: what is written later shows. The watch ends before the map does.
     Real(Watch, Mmap),
-    /// The bytes as they were when the file had been changed so many times, and how often it was until now.
+    /// The bytes as they were when the file had been changed so many times, and how often it was until now; and which of a file's
+    /// pages are in memory.
     #[cfg(any(test, feature = "testing"))]
-    Copy(Vec<u8>, u64, std::sync::Arc<std::sync::atomic::AtomicU64>),
+    Copy(
+        Vec<u8>,
+        u64,
+        std::sync::Arc<std::sync::atomic::AtomicU64>,
+        super::disk::Pages,
+    ),
 }
 
 /// Of what it is told at once that it will be needed, Linux reads no more than its largest read-ahead: bytes that are less than that.
@@ -64,6 +71,9 @@ const PIECE: usize = 128 << 10;
 
 /// Bytes that are read at once of a file that nobody else reads.
 const COLD_PIECE: usize = 256 << 10;
+
+/// Bytes that are read at a time only to have them in memory.
+const TOUCHED: usize = 256 << 10;
 
 impl Map {
     /// Whether a page of it could not be read; it reads as zeros.
@@ -77,13 +87,21 @@ impl Map {
 
     /// Tells the kernel that the first `len` bytes will be read soon.
     pub fn will_need(&self, len: u64) {
+        self.will_need_from(0, len);
+    }
+
+    /// Tells the kernel that so many bytes from `at` on will be read soon.
+    pub fn will_need_from(&self, at: u64, len: u64) {
         match self {
             // It is a hint: without it all is read as well, only later.
             Self::Real(_, map) => {
-                let len = usize::try_from(len).unwrap_or(usize::MAX).min(map.len());
-                for at in (0..len).step_by(PIECE) {
+                let end = usize::try_from(at.saturating_add(len))
+                    .unwrap_or(usize::MAX)
+                    .min(map.len());
+                let begin = usize::try_from(at).unwrap_or(usize::MAX) / PIECE * PIECE;
+                for at in (begin..end).step_by(PIECE) {
                     if map
-                        .advise_range(memmap2::Advice::WillNeed, at, PIECE.min(len - at))
+                        .advise_range(memmap2::Advice::WillNeed, at, PIECE.min(end - at))
                         .is_err()
                     {
                         return;
@@ -95,12 +113,21 @@ impl Map {
         }
     }
 
+    /// How many bytes from `at` on, up to `len`, lie in memory without a gap: touching those waits for no disk.
+    pub fn resident(&self, at: usize, len: usize) -> usize {
+        match self {
+            Self::Real(_, map) => pages::resident(map, at, len),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Copy(.., pages) => pages.resident(at, len),
+        }
+    }
+
     /// Whether it does not show what was written since.
     pub fn stale(&self) -> bool {
         match self {
             Self::Real(..) => false,
             #[cfg(any(test, feature = "testing"))]
-            Self::Copy(_, made, now) => now.load(std::sync::atomic::Ordering::Acquire) != *made,
+            Self::Copy(_, made, now, _) => now.load(std::sync::atomic::Ordering::Acquire) != *made,
         }
     }
 }
@@ -152,6 +179,15 @@ pub trait Files: Send + Sync + 'static {
     fn map(&self, file: &File, path: &Path, need: usize, planned: usize) -> io::Result<Map>;
     /// The whole content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Whether a file that is not open has to be waited for.
+    fn is_cold_when_closed(&self) -> bool {
+        true
+    }
+    /// Reads bytes at an offset, so that they are in memory and a map shows them at once; as far as there are any.
+    fn touch(&self, file: &File, at: u64, len: u64) -> io::Result<()> {
+        let _ = (file, at, len);
+        Ok(())
+    }
     /// The length of a file, in bytes.
     fn len(&self, path: &Path) -> io::Result<u64>;
     /// The paths of what is in a directory, in any order.
@@ -271,6 +307,21 @@ impl Files for RealFiles {
             }
         }
         Ok(bytes)
+    }
+
+    fn touch(&self, file: &File, at: u64, len: u64) -> io::Result<()> {
+        let file = file.real()?;
+        let mut scratch = vec![0; TOUCHED.min(usize::try_from(len).unwrap_or(TOUCHED))];
+        let end = at.saturating_add(len);
+        let mut at = at;
+        while at < end {
+            let most = scratch.len().min(usize::try_from(end - at).unwrap_or(TOUCHED));
+            match file.read_at(&mut scratch[..most], at)? {
+                0 => return Ok(()),
+                read => at += read as u64,
+            }
+        }
+        Ok(())
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {

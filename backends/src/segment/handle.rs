@@ -293,6 +293,41 @@ impl Handle {
         }
     }
 
+    /// Tells the kernel that so many bytes from `at` on will be read soon.
+    pub fn will_need_from(&self, at: u64, len: u64) {
+        if let Some((_, map)) = &self.slot.read().map {
+            map.will_need_from(at, len);
+        }
+    }
+
+    /// How many bytes from `at` on, up to `len`, are in memory without a gap; none of a file that is closed, for opening it may wait for
+    /// a disk; all, if it is not known.
+    pub fn resident(self: &Arc<Self>, at: u64, len: u64) -> u64 {
+        let is_mapped = || self.slot.read().map.is_some();
+        if !is_mapped() {
+            if !self.handles.files.is_cold_when_closed() {
+                return len;
+            }
+            let is_open = self.slot.read().file.is_some();
+            if !is_open || self.map(at + len).is_err() {
+                return 0;
+            }
+        }
+        let slot = self.slot.read();
+        let Some((_, map)) = &slot.map else { return 0 };
+        let (Ok(from), Ok(most)) = (usize::try_from(at), usize::try_from(len)) else {
+            return len;
+        };
+        map.resident(from, most) as u64
+    }
+
+    /// Reads bytes of the file, so that they are in memory when its map is looked at. That they cannot be read is found then.
+    pub fn touch(self: &Arc<Self>, at: u64, len: u64) {
+        if let Ok(file) = self.file() {
+            let _: io::Result<()> = self.handles.files.touch(&file, at, len);
+        }
+    }
+
     /// Whether its store is only read.
     pub fn is_only_read(&self) -> bool {
         self.handles.read_only

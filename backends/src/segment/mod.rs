@@ -17,6 +17,7 @@ mod kept;
 mod kv;
 mod label;
 pub mod misplaced;
+mod pages;
 mod reader;
 mod recover;
 mod rewrite;

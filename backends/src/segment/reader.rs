@@ -110,6 +110,13 @@ impl SegmentReader {
         }))
     }
 
+    /// The first segment that has that sequence or one above it.
+    fn segment_from(&self, seq: Seq) -> Option<SegRef> {
+        let state = self.shared.state.read();
+        let i = state.segs.partition_point(|s| s.last < seq);
+        state.segs.get(i).cloned()
+    }
+
     fn locate(&self, seq: Seq) -> Result<Option<Arc<Segment>>> {
         let state = self.shared.state.read();
         if let Some(i) = state.place(seq) {
@@ -213,6 +220,33 @@ impl LogReader for SegmentReader {
 
     fn check_bytes(&self) -> u64 {
         self.shared.state.read().extent.disk_bytes
+    }
+
+    fn at_hand(&self, range: RangeInclusive<Seq>) -> Option<Seq> {
+        let (mut from, to) = range.into_inner();
+        let mut reached = None;
+        loop {
+            let Some(found) = self.segment_from(from) else {
+                return Some(to);
+            };
+            let last = found.last.min(to);
+            match found.seg.at_hand(from, last) {
+                Some(seq) if seq < last => return Some(seq),
+                Some(_) if last == to => return Some(to),
+                Some(_) => (reached, from) = (Some(last), last + 1),
+                None => return reached,
+            }
+        }
+    }
+
+    fn fetch(&self, range: RangeInclusive<Seq>) {
+        let (mut from, to) = range.into_inner();
+        while from <= to
+            && let Some(found) = self.segment_from(from)
+        {
+            found.seg.fetch(from, to);
+            from = found.last.max(from) + 1;
+        }
     }
 
     fn get(&self, seq: Seq) -> Result<Option<Entry>> {

@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use weir_engine::{Direction, Seq};
+use weir_engine::{Direction, FETCH_BYTES, Seq};
 
 use super::format::{DATA_START, Frame, Identity, Kind};
 use super::handle::Handle;
 use super::seal::Footer;
 use super::table::{MemTable, TableRef};
 use super::walk::{Item, Walk};
+
+/// Bytes behind records that are fetched in order which the kernel is told of: the next ones are on their way meanwhile.
+const FETCHED_AHEAD: u64 = 2 << 20;
 
 /// What changes in a segment after its records are written.
 #[derive(Debug, Default)]
@@ -251,6 +254,108 @@ impl Segment {
             None => self.end.load(Ordering::Acquire),
         };
         self.handle.will_need(need);
+    }
+
+    /// The bytes of the file in which the records from one sequence to another lie, those between them that are removed included,
+    /// and the rows; `None` if there are none.
+    fn span(&self, from: Seq, to: Seq) -> io::Result<Option<(Range<u32>, Range<u64>)>> {
+        let data_end = match &self.footer {
+            Some(footer) => footer.data_end,
+            None => self.end.load(Ordering::Acquire),
+        };
+        self.with_table(|table| {
+            let rows = table.ceiling(from)..table.ceiling(to.saturating_add(1));
+            if rows.is_empty() {
+                return None;
+            }
+            let end = match rows.end < table.rows() {
+                true => table.offset(rows.end),
+                false => data_end,
+            };
+            let begin = table.offset(rows.start);
+            Some((rows, begin..end.max(begin)))
+        })
+    }
+
+    /// Whether the table can be looked at without waiting for a disk, as far as these sequences need it.
+    fn table_at_hand(&self, from: Seq, to: Seq) -> bool {
+        let Some(footer) = &self.footer else { return true };
+        if self.table_bad.load(Ordering::Acquire) {
+            return true;
+        }
+        let is_there = |at: u64, len: u64| self.handle.resident(at, len) >= len;
+        let offsets = footer.offsets_at();
+        if self.table_checked.get().is_none() || !is_there(footer.data_end, (offsets - footer.data_end).max(1)) {
+            return false;
+        }
+        let rows = self.with_table(|table| table.ceiling(from)..table.ceiling(to.saturating_add(1)));
+        // With the row behind, whose place is where these end.
+        rows.is_ok_and(|rows| {
+            is_there(
+                offsets + u64::from(rows.start) * 4,
+                (u64::from(rows.end - rows.start) + 1) * 4,
+            )
+        })
+    }
+
+    /// Up to which sequence of the range the records can be read without waiting for a disk; `None` if not even the first can.
+    pub fn at_hand(&self, from: Seq, to: Seq) -> Option<Seq> {
+        if !self.table_at_hand(from, to) {
+            return None;
+        }
+        let Some((rows, bytes)) = self.span(from, to).ok()? else {
+            return Some(to);
+        };
+        let there = self.handle.resident(bytes.start, bytes.end - bytes.start);
+        if there >= bytes.end - bytes.start {
+            return Some(to);
+        }
+        // The last row that ends before the first page that is missing.
+        let edge = bytes.start + there;
+        self.with_table(|table| {
+            let (mut low, mut high) = (rows.start, rows.end);
+            while low < high {
+                let middle = low.midpoint(high);
+                match middle + 1 < table.rows() && table.offset(middle + 1) <= edge {
+                    true => low = middle + 1,
+                    false => high = middle,
+                }
+            }
+            low.checked_sub(1)
+                .filter(|row| *row >= rows.start)
+                .map(|row| table.seq(row))
+        })
+        .ok()?
+    }
+
+    /// Has the records of the range read into memory, and the kernel read on behind them if they are several.
+    pub fn fetch(&self, from: Seq, to: Seq) {
+        if self.map().is_err() {
+            return;
+        }
+        let touch = |at: u64, len: u64| {
+            let there = self.handle.resident(at, len);
+            if there < len {
+                self.handle.touch(at + there, len - there);
+            }
+        };
+        if let Some(footer) = &self.footer
+            && !self.table_at_hand(from, to)
+        {
+            touch(footer.data_end, footer.end() - footer.data_end);
+        }
+        let Ok(Some((_, bytes))) = self.span(from, to) else {
+            return;
+        };
+        let bytes = match from < to {
+            true => bytes.start..bytes.end.min(bytes.start + FETCH_BYTES),
+            false => bytes,
+        };
+        if from < to {
+            self.handle
+                .will_need_from(bytes.start, bytes.end - bytes.start + FETCHED_AHEAD);
+        }
+        touch(bytes.start, bytes.end - bytes.start);
     }
 
     /// Keeps the file mapped for as long as the segment is held: its name is about to go.

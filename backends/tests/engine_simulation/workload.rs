@@ -876,6 +876,7 @@ impl Simulation {
                 self.world.disk.fail_at(at, failure, for_good);
             }
             1 => self.world.disk.end_at(1 + random.below(200)),
+            2 => self.world.disk.chill(),
             _ => {}
         }
     }

@@ -344,6 +344,21 @@ impl Handle {
         self.shard.call_blocking(move |shard| work(shard, id))
     }
 
+    /// Has so many turns done, and as many again for as long as something is read from the disk for consumers.
+    pub fn settle(&self, turns: usize) {
+        let mut quiet = 0;
+        for _ in 0..turns {
+            self.call(|_, _| Ok(())).unwrap();
+        }
+        // What the turn of one question begins to read, the next one sees; and its messages are out before the one after that.
+        while quiet < 3 {
+            match self.call(|shard, _| Ok(shard.is_reading())).unwrap() {
+                true => quiet = 0,
+                false => quiet += 1,
+            }
+        }
+    }
+
     pub fn publish(&self, subject: &str, headers: &str, payload: &[u8]) -> Result<(u64, bool)> {
         let subject = Bytes::copy_from_slice(subject.as_bytes());
         let body = Bytes::from([headers.as_bytes(), payload].concat());

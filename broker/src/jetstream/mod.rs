@@ -7,6 +7,7 @@ mod advisory;
 pub mod api;
 mod attach;
 mod capacity;
+mod disk;
 pub mod opening;
 mod outlet;
 mod overload;
@@ -60,6 +61,8 @@ pub struct JetStream {
     pub snapshots: Arc<tokio::sync::Semaphore>,
     /// API requests under way.
     pub api_load: api::load::ApiLoad,
+    /// Reads that a disk has to be waited for.
+    pub disk: disk::Disk,
     /// Messages that storage threads did not take.
     refusals: overload::Refusals,
     /// API requests served, and how many of them were answered with an error.
@@ -184,6 +187,7 @@ impl JetStream {
             restores: Arc::new(tokio::sync::Semaphore::new(api::RESTORES_MAX)),
             snapshots: Arc::new(tokio::sync::Semaphore::new(api::SNAPSHOTS_MAX)),
             api_load: api::load::ApiLoad::new(&options),
+            disk: disk::Disk::default(),
             refusals: overload::Refusals::default(),
             api_requests: ApiCounters::default(),
             store,

@@ -332,16 +332,26 @@ impl Copier {
         }
         self.begun();
         self.status.lock().heard = Some(now());
+        let mut fetched = false;
         loop {
             let wanted = filters.clone();
             let reading = jetstream.call(origin.shard, move |shard| {
                 let stream = shard.stream(id)?;
-                stream.read_on(next, &wanted, MESSAGES, BYTES)
+                if !fetched && let Some(unread) = stream.unread_from(next, MESSAGES as u64) {
+                    return Ok(Err(unread));
+                }
+                stream.read_on(next, &wanted, MESSAGES, BYTES).map(Ok)
             });
             let portion = match reading.await {
-                Ok(portion) => portion,
+                Ok(Ok(portion)) => portion,
+                Ok(Err(unread)) => {
+                    jetstream.disk.fetch(vec![unread]).await;
+                    fetched = true;
+                    continue;
+                }
                 Err(error) => return self.why(jetstream, origin, &error).await,
             };
+            fetched = false;
             let pending = portion.pending;
             if portion.messages.is_empty() && portion.through < next {
                 self.note(0);

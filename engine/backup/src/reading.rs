@@ -1,6 +1,6 @@
 //! A stream is read for its backup.
 
-use weir_engine::stream::{Portion, Stream};
+use weir_engine::stream::{Portion, Stream, Unread};
 use weir_engine::{Result, Seq};
 
 use crate::archive::{BackupConsumer, BackupState};
@@ -64,6 +64,11 @@ impl Reading {
     /// The next sequence that is read.
     pub fn position(&self) -> Seq {
         self.next
+    }
+
+    /// What comes next, if reading it would wait for a disk.
+    pub fn unread(&self, stream: &Stream) -> Option<Unread> {
+        stream.unread_from(self.next, MESSAGES as u64)
     }
 
     /// Reads on; `None` behind the last message.

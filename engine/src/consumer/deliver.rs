@@ -7,6 +7,7 @@ use crate::index::Sought;
 use crate::shard::command::Place;
 use crate::shard::emit::{Delivery, Emit, Event, Status};
 use crate::shard::turn::Turn;
+use crate::stream::ahead::Loaded;
 use crate::stream::messages::Messages;
 use crate::stream::{Message, SEARCH_LOOKS};
 use crate::types::{LogId, NanoTime, Seq};
@@ -35,6 +36,16 @@ enum Next {
     Searching,
 }
 
+/// How far a consumer got in a turn.
+pub(crate) enum Went {
+    /// As far as it can.
+    Far,
+    /// As far as this turn may look for what comes next.
+    Searching,
+    /// To a message that a disk has to be waited for.
+    Cold(Seq),
+}
+
 /// What came of sending a message.
 enum Sent {
     Yes,
@@ -50,20 +61,19 @@ const PASSED: usize = 512;
 pub(super) const ROOM: usize = 256 << 10;
 
 impl Consumer {
-    /// Sends what can be sent now. Adds to `done` the sequences that need no acknowledgement, for the stream's retention. Answers
-    /// whether there is more to look for than this turn may.
+    /// Sends what can be sent now. Adds to `done` the sequences that need no acknowledgement, for the stream's retention.
     ///
     /// # Errors
     /// If storage cannot be read; what was sent until then was sent.
-    pub fn deliver(&mut self, stream: &mut Messages, done: &mut Vec<Seq>, turn: &mut Turn<'_>) -> Result<bool> {
+    pub fn deliver(&mut self, stream: &mut Messages, done: &mut Vec<Seq>, turn: &mut Turn<'_>) -> Result<Went> {
         let mut room = 0;
         if self.is_paused(turn.now) {
             // For requests that would not wait there is nothing.
             self.end_of_stream(turn);
-            return Ok(false);
+            return Ok(Went::Far);
         }
         if self.config.is_push() && !self.is_bound(turn) {
-            return Ok(false);
+            return Ok(Went::Far);
         }
         while turn.budget > 0 {
             let ready = match self.config.is_push() {
@@ -80,12 +90,17 @@ impl Consumer {
                     break;
                 }
                 Next::Later => break,
-                Next::Searching => return Ok(true),
+                Next::Searching => return Ok(Went::Searching),
             };
             let (Choice::Again(seq) | Choice::New(seq)) = choice;
-            let message = match stream.load_in_order(seq) {
-                Ok(Some(message)) => message,
-                Ok(None) => {
+            let waits = self.fetched == Some(seq);
+            let message = match stream.load_in_order(seq, waits) {
+                Ok(Loaded::There(message)) => message,
+                Ok(Loaded::Cold) => {
+                    self.reading = true;
+                    return Ok(Went::Cold(seq));
+                }
+                Ok(Loaded::Gone) => {
                     self.pass_over(&choice);
                     turn.budget = turn.budget.saturating_sub(PASSED);
                     continue;
@@ -113,7 +128,13 @@ impl Consumer {
                 done.push(seq);
             }
         }
-        Ok(false)
+        Ok(Went::Far)
+    }
+
+    /// The message that it had to wait for is in memory, or could not be read.
+    pub fn fetched(&mut self, seq: Seq) {
+        self.reading = false;
+        self.fetched = Some(seq);
     }
 
     /// There is nothing to send: requests that would not wait end; a push consumer that has a subscriber begins to send

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ack::{Ack, AckKind};
 pub use config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
+pub(crate) use deliver::Went;
 pub use info::ConsumerInfo;
 pub use prepare::Preparation;
 pub use priority::GroupState;
@@ -68,6 +69,10 @@ pub(crate) struct Consumer {
     pub created: NanoTime,
     /// Whether its stream lists it among those with something to do.
     pub queued: bool,
+    /// Whether a message that it needs is being read from a disk: until it is there, nothing is sent.
+    pub reading: bool,
+    /// The message that was read for it last: the consumer waits for that one no second time.
+    fetched: Option<Seq>,
     cursor: Cursor,
     filters: Vec<Bytes>,
     next: Seq,

@@ -153,6 +153,8 @@ impl Consumer {
             name,
             created: snapshot.created,
             queued: false,
+            reading: false,
+            fetched: None,
             cursor: Cursor::new(&filters),
             filters,
             next: snapshot.next,

@@ -51,6 +51,12 @@ impl InTurn<'_, '_> {
         self.turn.searches = left;
     }
 
+    /// Whether messages that consumers need are being read beside the shard.
+    #[cfg(feature = "conformance")]
+    pub fn is_reading(&self) -> bool {
+        !self.shard.cold.is_empty() || self.shard.fetching.is_any()
+    }
+
     /// The streams of this shard.
     pub fn streams(&mut self) -> impl Iterator<Item = &mut Stream> {
         self.shard.streams.values_mut()

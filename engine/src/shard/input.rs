@@ -90,6 +90,15 @@ pub enum Input {
     },
     /// Run a function.
     Call(Call),
+    /// What a consumer waited for is in memory, or could not be read.
+    Fetched {
+        /// A consumer of this stream.
+        stream: LogId,
+        /// The consumer's serial number.
+        consumer: u64,
+        /// The message that it needs.
+        seq: Seq,
+    },
     /// A checkpoint was written, or failed.
     Checkpointed,
     /// A stream that was offline was opened anew, or could not be.

@@ -9,6 +9,7 @@ mod checkpoint;
 pub mod command;
 pub mod emit;
 pub(crate) mod errand;
+pub(crate) mod fetching;
 pub mod holes;
 mod in_turn;
 mod input;
@@ -76,6 +77,10 @@ pub(crate) struct Shard {
     read: Vec<LogId>,
     /// Streams whose consumers were stopped by the turn's budget.
     unfinished: Vec<LogId>,
+    /// What consumers came to in this turn that lies on a disk only.
+    cold: Vec<fetching::Cold>,
+    /// What is being read for consumers.
+    fetching: fetching::UnderWay,
     /// What there is of room on the disk.
     room: Room,
     /// Streams that failed in this turn, and why: they go offline at its end.
@@ -157,6 +162,7 @@ impl Shard {
                 continue;
             };
             let delivered = stream.deliver(turn);
+            self.cold.append(stream.cold());
             if stream.is_removing() && stream.not_before <= turn.now {
                 self.unfinished.push(id);
             }
@@ -239,6 +245,12 @@ impl Shard {
             Input::Wake { stream, consumer } => {
                 if let Some(target) = self.touch(stream) {
                     target.wake_consumer(&consumer, turn);
+                }
+                return Ok(());
+            }
+            Input::Fetched { stream, consumer, seq } => {
+                if let Some(target) = self.touch(stream) {
+                    target.fetched(consumer, seq);
                 }
                 return Ok(());
             }

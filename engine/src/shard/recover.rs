@@ -73,6 +73,8 @@ impl Shard {
             touched: Vec::new(),
             read: Vec::new(),
             unfinished: Vec::new(),
+            cold: Vec::new(),
+            fetching: Default::default(),
             faulty: Vec::new(),
             doomed: Vec::new(),
             unremoved: Vec::new(),

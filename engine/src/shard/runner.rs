@@ -72,6 +72,7 @@ impl Runner {
         self.shard.offline.wait();
         self.shard.relocations.stop();
         self.shard.tending.stop();
+        self.shard.fetching.wait();
     }
 
     /// Takes what came and does one turn. Waits for something to do if told to. A suspended shard is opened anew before, if
@@ -86,6 +87,7 @@ impl Runner {
             self.shard.offline.wait();
             self.shard.relocations.stop();
             self.shard.tending.stop();
+            self.shard.fetching.wait();
             return false;
         }
         let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
@@ -196,6 +198,7 @@ impl Runner {
             }
             let written = std::mem::take(&mut self.shard.checkpoint.written);
             self.shard.tend(quiet || written, now, &self.handle);
+            self.shard.fetch_cold(&self.handle);
             self.shard.relocate(now, &self.handle);
             self.shard.draft_one();
             self.shard.checkpoint_if_due(&self.handle);
@@ -272,6 +275,7 @@ impl Runner {
             Input::Ack { .. }
             | Input::FlowControl { .. }
             | Input::Wake { .. }
+            | Input::Fetched { .. }
             | Input::Checkpointed
             | Input::Reopened
             | Input::Relocated

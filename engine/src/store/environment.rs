@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, Finding};
 use crate::index::ChunkSize;
 use crate::shard::errand::Errands;
+use crate::shard::fetching::Readers;
 use crate::shard::label::LogLabel;
 use crate::store::open_index::Opening;
 use crate::store::read_log::ReadLog;
@@ -49,6 +50,8 @@ pub(crate) struct Environment {
     pub segment_bytes: u64,
     pub chunk_size: ChunkSize,
     pub errands: Errands,
+    /// Who reads what a disk has to be waited for.
+    pub readers: Readers,
     progress: Option<OpeningProgress>,
 }
 
@@ -111,6 +114,7 @@ impl Environment {
             segment_bytes: options.segment_bytes,
             chunk_size: options.chunk_size,
             errands,
+            readers: Readers::default(),
             progress: options.progress,
         })
     }
@@ -151,6 +155,7 @@ impl Environment {
             segment_bytes: self.segment_bytes,
             chunk_size: self.chunk_size,
             errands: Errands::default(),
+            readers: Readers::default(),
             progress: None,
         }))
     }

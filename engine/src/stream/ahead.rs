@@ -15,6 +15,26 @@ const BYTES: usize = 512 << 10;
 /// How far ahead of the last one asked for a record may lie to count as the next in order: filters leave gaps.
 const STRIDE: Seq = 64;
 
+/// Sequences that are read at once at most, as far as they are in memory.
+const LOOKED_FOR: Seq = 1024;
+
+/// What became of reading a record or a message.
+#[derive(Debug)]
+pub(crate) enum Loaded<T> {
+    /// It is this one.
+    There(T),
+    /// There is none.
+    Gone,
+    /// A disk would have to be waited for.
+    Cold,
+}
+
+impl<T> From<Option<T>> for Loaded<T> {
+    fn from(found: Option<T>) -> Self {
+        found.map_or(Self::Gone, Self::There)
+    }
+}
+
 /// The records after the last one that was asked for.
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
@@ -26,24 +46,33 @@ pub(crate) struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// The record of that sequence. `last` is the last sequence that the log has.
-    pub fn get(&mut self, reader: &dyn LogReader, seq: Seq, last: Seq) -> Result<Option<Entry>> {
+    /// The record of that sequence. `last` is the last sequence that the log has; `waits` says whether a disk may be waited for.
+    pub fn get(&mut self, reader: &dyn LogReader, seq: Seq, last: Seq, waits: bool) -> Result<Loaded<Entry>> {
         if let Ok(at) = self.entries.binary_search_by_key(&seq, |entry| entry.seq) {
             self.entries.drain(..at);
             self.last = seq;
             self.covered = seq + 1;
-            return Ok(self.entries.pop_front());
+            return Ok(self.entries.pop_front().into());
         }
         let in_order = seq > self.last && seq - self.last <= STRIDE;
-        self.last = seq;
-        if !in_order || seq >= last {
-            return reader.get(seq);
+        let alone = !in_order || seq >= last;
+        let reach = match alone {
+            true => reader.at_hand(seq..=seq),
+            false => reader.at_hand(seq..=last.min(seq + LOOKED_FOR)),
+        };
+        if reach.is_none() && !waits {
+            return Ok(Loaded::Cold);
         }
+        self.last = seq;
+        // What is not at hand is read one by one by the shard that has to read it itself.
+        let Some(reach) = reach.filter(|_| !alone) else {
+            return reader.get(seq).map(Loaded::from);
+        };
         self.entries.clear();
         self.covered = seq + 1;
         let mut bytes = 0;
         let entries = &mut self.entries;
-        reader.scan(seq..=last, Want::Full, Direction::Forward, &mut |entry| {
+        reader.scan(seq..=reach, Want::Full, Direction::Forward, &mut |entry| {
             bytes += entry.body.len();
             entries.push_back(entry.to_entry());
             match entries.len() >= RECORDS || bytes >= BYTES {
@@ -52,9 +81,9 @@ impl ReadAhead {
             }
         })?;
         match self.entries.front() {
-            Some(entry) if entry.seq == seq => Ok(self.entries.pop_front()),
+            Some(entry) if entry.seq == seq => Ok(self.entries.pop_front().into()),
             // Gone, or damaged: the lookup says which.
-            _ => reader.get(seq),
+            _ => reader.get(seq).map(Loaded::from),
         }
     }
 

@@ -2,7 +2,7 @@
 //! time is handed in, and what happens is told to a turn of its shard.
 
 mod agenda;
-mod ahead;
+pub(crate) mod ahead;
 mod asked;
 mod atomic;
 mod batch_limits;
@@ -37,6 +37,7 @@ mod staged;
 mod stored;
 mod tail;
 pub(crate) mod ttl;
+pub(crate) mod unread;
 pub mod validate;
 mod view;
 
@@ -61,12 +62,14 @@ pub use purge::{Purge, Purged};
 pub use search::{Count, Found, SEARCH_LOOKS, Search};
 pub use sourcing::{Portion, Taken, identity};
 pub use ttl::Life;
+pub use unread::Unread;
 pub use view::{LastSeqs, SubjectCounts};
 
 use self::messages::Messages;
 use crate::consumer::Consumer;
 use crate::error::Result;
 use crate::shard::emit::{Emit, Event};
+use crate::shard::fetching::Cold;
 use crate::shard::turn::Turn;
 use crate::store::StreamStats;
 use crate::types::{LogId, NanoTime, Nanos, Seq};
@@ -119,6 +122,8 @@ pub struct Stream {
     direct: usize,
     /// Scratch: the consumers that want the message at hand.
     interested: Vec<u64>,
+    /// What consumers came to in this turn that lies on a disk only.
+    cold: Vec<Cold>,
     /// Whether the shard lists this stream among those to be written at the end of the turn.
     pub(crate) touched: bool,
     /// The last journal record that concerns this stream.
@@ -157,6 +162,7 @@ impl Stream {
             removals: removal::Removals::default(),
             direct: 0,
             interested: Vec::new(),
+            cold: Vec::new(),
             touched: false,
             position: 0,
             untidy: true,

@@ -1,9 +1,10 @@
 //! What the clients of consumers ask: pull requests, acknowledgements, flow control; and what consumers deliver.
 
-use crate::consumer::{Ack, AckKind, PullRequest};
+use crate::consumer::{Ack, AckKind, PullRequest, Went};
 use crate::error::Result;
 use crate::reject;
 use crate::shard::emit::Emit;
+use crate::shard::fetching::Cold;
 use crate::shard::turn::Turn;
 use crate::stream::Stream;
 use crate::types::Seq;
@@ -155,6 +156,9 @@ impl Stream {
                 continue;
             };
             consumer.queued = false;
+            if consumer.reading {
+                continue;
+            }
             // Also if it fails on the way: what it has sent until then is in the journal, too.
             self.progressed.push(serial);
             // What it has sent and needs no acknowledgement, also if it fails on the way.
@@ -162,7 +166,14 @@ impl Stream {
             let mut searching = false;
             match consumer.has_work() {
                 true => match consumer.deliver(&mut self.messages, &mut done, turn) {
-                    Ok(more) => searching = more,
+                    Ok(Went::Far) => {}
+                    Ok(Went::Searching) => searching = true,
+                    Ok(Went::Cold(seq)) => self.cold.push(Cold {
+                        stream: self.messages.id,
+                        consumer: serial,
+                        seq,
+                        unread: self.messages.unread_in_order(seq),
+                    }),
                     Err(error) => {
                         failed.get_or_insert(error);
                         stalled.push(serial);
@@ -191,6 +202,19 @@ impl Stream {
         match failed {
             Some(error) => Err(error),
             None => Ok(more),
+        }
+    }
+
+    /// What its consumers came to that lies on a disk only, to be taken.
+    pub(crate) fn cold(&mut self) -> &mut Vec<Cold> {
+        &mut self.cold
+    }
+
+    /// What a consumer waited for is in memory, or could not be read.
+    pub(crate) fn fetched(&mut self, serial: u64, seq: Seq) {
+        if let Some(consumer) = self.consumers.get_mut(&serial) {
+            consumer.fetched(seq);
+            self.enqueue(serial);
         }
     }
 }

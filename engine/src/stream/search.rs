@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::error::{Kind, Result};
 use crate::index::{Cursor, Sought, Tally};
-use crate::stream::{Message, Stream};
+use crate::stream::{Message, Stream, Unread};
 use crate::types::Seq;
 
 /// Messages and subjects that searches of one turn look at together, about: one or two milliseconds of work.
@@ -19,6 +19,10 @@ pub struct Search {
     filters: Vec<Bytes>,
     /// Where to go on upwards; `None` for the newest message.
     next: Option<Seq>,
+    /// Whether `next` alone is meant, whatever its subject is.
+    alone: bool,
+    /// What was answered as [`Found::Unread`].
+    fetched: Option<Seq>,
     cursor: Cursor,
     /// The stream as it was opened when the cursor was made: it knows nothing of any other.
     of: Option<Arc<str>>,
@@ -59,12 +63,22 @@ pub enum Found {
     Nothing,
     /// Nothing yet: there is more to look at.
     Later,
+    /// This one, which a disk has to be waited for. The search, asked again, reads it all the same.
+    Unread(Unread),
 }
 
 impl Search {
     /// For the messages from that sequence on, one after the other; all match an empty filter.
     pub fn from(filter: &[u8], from: Seq) -> Self {
         Self::of(filter, Some(from))
+    }
+
+    /// For the message of exactly that sequence.
+    pub fn of_seq(seq: Seq) -> Self {
+        Self {
+            alone: true,
+            ..Self::of(b"", Some(seq))
+        }
     }
 
     /// For the newest message.
@@ -78,6 +92,8 @@ impl Search {
             cursor: Cursor::new(&filters),
             filters,
             next,
+            alone: false,
+            fetched: None,
             of: None,
         }
     }
@@ -99,6 +115,11 @@ impl Stream {
     /// # Errors
     /// If storage cannot be read, or the newest message is damaged.
     pub fn search_within(&mut self, search: &mut Search, looks: &mut usize) -> Result<Found> {
+        if search.alone
+            && let Some(seq) = search.next
+        {
+            return self.read_found(search, seq, looks);
+        }
         let opened = &self.messages.name;
         if !search.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, opened)) {
             search.cursor = Cursor::new(&search.filters);
@@ -146,15 +167,34 @@ impl Stream {
                     return Ok(Found::Later);
                 }
             };
-            next = seq.saturating_add(1);
-            search.next = Some(next);
-            match self.message_within(seq, looks) {
-                Ok(Some(message)) => return Ok(Found::Message(message)),
-                Ok(None) => {}
+            match self.read_found(search, seq, looks) {
+                Ok(Found::Nothing) => {}
+                Ok(Found::Unread(unread)) => {
+                    search.next = Some(seq);
+                    return Ok(Found::Unread(unread));
+                }
+                Ok(found) => {
+                    search.next = Some(seq.saturating_add(1));
+                    return Ok(found);
+                }
                 Err(error) if error.kind == Kind::Damaged => {}
                 Err(error) => return Err(error),
             }
+            next = seq.saturating_add(1);
+            search.next = Some(next);
         }
+    }
+
+    /// Reads what a search has found, unless a disk has to be waited for and was not yet.
+    fn read_found(&self, search: &mut Search, seq: Seq, looks: &mut usize) -> Result<Found> {
+        if search.fetched != Some(seq)
+            && let Some(unread) = self.unread(seq)
+        {
+            search.fetched = Some(seq);
+            return Ok(Found::Unread(unread));
+        }
+        let message = self.message_within(seq, looks)?;
+        Ok(message.map_or(Found::Nothing, Found::Message))
     }
 
     fn search_newest(&mut self, search: &mut Search, looks: &mut usize) -> Result<Found> {
@@ -177,7 +217,9 @@ impl Stream {
             // It went while the search was under way.
             seq = index.prev_match(&search.filters, last)?;
         }
-        let message = seq.map(|seq| self.message_within(seq, looks)).transpose()?.flatten();
-        Ok(message.map_or(Found::Nothing, Found::Message))
+        match seq {
+            Some(seq) => self.read_found(search, seq, looks),
+            None => Ok(Found::Nothing),
+        }
     }
 }

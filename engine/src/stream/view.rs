@@ -146,7 +146,7 @@ impl Stream {
             match self.search(&mut search)? {
                 Found::Message(message) => return Ok(Some(message)),
                 Found::Nothing => return Ok(None),
-                Found::Later => {}
+                Found::Later | Found::Unread(_) => {}
             }
         }
     }

@@ -3,14 +3,14 @@
 //! What one read of a connection asked for is served in its order: single messages many to a turn of the storage thread,
 //! batches in portions, each once the client has taken what it was sent before.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::json::format_time;
 use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::{Count, Found, LastSeqs, Message, Search, Storage, Stream};
+use weir_engine::stream::{Count, Found, LastSeqs, Message, Search, Storage, Stream, Unread};
 use weir_engine::{Kind, LogId, Seq};
 use weir_wire::headers::HeaderBuf;
 
@@ -34,6 +34,9 @@ const PORTION_BYTES: usize = 1 << 20;
 /// The same for `multi_last`: what it finds in one turn is of one moment, and of most it is all.
 const MULTI_LAST_BYTES: usize = 8 << 20;
 
+/// Messages of `multi_last` of which it is looked at a time whether a disk has to be waited for.
+const FETCHED: usize = 64;
+
 /// A request that waits to be served.
 pub struct Waiting {
     /// Of this stream, which allows it.
@@ -52,6 +55,14 @@ enum Outcome {
     Status(u16, &'static str),
     /// The message.
     One(Message),
+}
+
+/// What a storage thread knows of a request for one message.
+enum Looked {
+    /// The answer.
+    Done(Outcome),
+    /// The message, once a disk was waited for, and how to go on where it has gone meanwhile.
+    Unread(Unread, Option<Box<Search>>),
 }
 
 const FAILED: Outcome = Outcome::Status(500, "Message cannot be read");
@@ -105,17 +116,64 @@ async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
         }
         let shard = first.entry.shard;
         let gets: Vec<_> = waiting.iter().map(|(next, get)| (next.entry.id, get.clone())).collect();
-        let _place = js.api_load.light().await;
+        let place = js.api_load.light().await;
         let some = js.call(shard, move |shard| Ok(find_some(shard, &gets, begun))).await;
-        let found;
-        (found, begun) = some.unwrap_or_else(|error| {
+        let looked;
+        (looked, begun) = some.unwrap_or_else(|error| {
             tell("direct get", &error);
-            (waiting.iter().map(|_| FAILED).collect(), None)
+            (waiting.iter().map(|_| Looked::Done(FAILED)).collect(), None)
         });
+        // Who waits for a disk keeps nobody else waiting.
+        drop(place);
+        let found = read_unread(js, &waiting, looked).await;
         let answered = waiting.drain(..found.len());
         for ((next, get), outcome) in answered.zip(&found) {
             send(&next, outcome, get.no_hdr);
         }
+    }
+}
+
+/// Reads the messages that a disk has to be waited for.
+async fn read_unread(js: &Arc<JetStream>, waiting: &[(Waiting, Get)], looked: Vec<Looked>) -> Vec<Outcome> {
+    let unread = looked.iter().filter_map(|looked| match looked {
+        Looked::Unread(unread, _) => Some(unread.clone()),
+        Looked::Done(_) => None,
+    });
+    let mut read = js.disk.read(unread.collect()).await.into_iter();
+    let mut found = Vec::with_capacity(looked.len());
+    for ((next, get), looked) in waiting.iter().zip(looked) {
+        found.push(match looked {
+            Looked::Done(outcome) => outcome,
+            Looked::Unread(_, begun) => match read.next().flatten() {
+                Some(message) => Outcome::One(message),
+                None => find_again(js, next, get, begun.map(|search| *search)).await,
+            },
+        });
+    }
+    found
+}
+
+/// Goes on with one that was found and could not be read: on its storage thread, to the end.
+async fn find_again(js: &Arc<JetStream>, next: &Waiting, get: &Get, mut begun: Option<Search>) -> Outcome {
+    loop {
+        let only = [(next.entry.id, get.clone())];
+        let some = js.call(next.entry.shard, move |shard| Ok(find_some(shard, &only, begun)));
+        let (mut looked, search) = match some.await {
+            Ok(some) => some,
+            Err(error) => {
+                tell("direct get", &error);
+                return FAILED;
+            }
+        };
+        begun = match looked.pop() {
+            // It is another one now: what is read on the storage thread waits for nothing in most cases, and comes to an end.
+            Some(Looked::Unread(unread, search)) => {
+                js.disk.fetch(vec![unread]).await;
+                search.map(|search| *search)
+            }
+            Some(Looked::Done(outcome)) => return outcome,
+            None => search,
+        };
     }
 }
 
@@ -125,8 +183,8 @@ fn find_some(
     shard: &mut InTurn<'_, '_>,
     gets: &[(LogId, Get)],
     mut begun: Option<Search>,
-) -> (Vec<Outcome>, Option<Search>) {
-    let (mut found, mut bytes) = (Vec::with_capacity(gets.len()), 0);
+) -> (Vec<Looked>, Option<Search>) {
+    let (mut looked, mut bytes) = (Vec::with_capacity(gets.len()), 0);
     let mut looks = shard.search_looks();
     for (id, get) in gets {
         if bytes >= PORTION_BYTES || looks == 0 {
@@ -135,22 +193,22 @@ fn find_some(
         let outcome = shard
             .stream(*id)
             .and_then(|stream| get.find(stream, &mut begun, &mut looks));
-        let outcome = match outcome {
-            Ok(Some(Some(message))) => {
+        looked.push(match outcome {
+            Ok(Found::Message(message)) => {
                 bytes += size(&message);
-                Outcome::One(message)
+                Looked::Done(Outcome::One(message))
             }
-            Ok(Some(None)) => Outcome::Status(404, "Message Not Found"),
-            Ok(None) => break,
+            Ok(Found::Unread(unread)) => Looked::Unread(unread, begun.take().map(Box::new)),
+            Ok(Found::Nothing) => Looked::Done(Outcome::Status(404, "Message Not Found")),
+            Ok(Found::Later) => break,
             Err(error) => {
                 tell("direct get", &error);
-                FAILED
+                Looked::Done(FAILED)
             }
-        };
-        found.push(outcome);
+        });
     }
     shard.searched(looks);
-    (found, begun)
+    (looked, begun)
 }
 
 /// Serves a request for many messages, a portion at a time.
@@ -163,7 +221,7 @@ async fn serve_heavy(js: &Arc<JetStream>, next: &Waiting, get: Get) {
         if !room_for(next.request.from.as_ref()).await {
             return;
         }
-        let _place = js.api_load.heavy().await;
+        let place = js.api_load.heavy().await;
         let id = next.entry.id;
         let portion = js.call(next.entry.shard, move |shard| {
             let mut looks = shard.search_looks();
@@ -184,6 +242,12 @@ async fn serve_heavy(js: &Arc<JetStream>, next: &Waiting, get: Get) {
         match portion {
             Portion::Status(code, text) => return send(next, &Outcome::Status(code, text), false),
             Portion::Some(messages) => sending.messages(messages),
+            Portion::Unread(messages, unread) => {
+                sending.messages(messages);
+                // Who waits for a disk keeps nobody else waiting.
+                drop(place);
+                js.disk.fetch(unread).await;
+            }
             Portion::Last(messages, end) => {
                 sending.messages(messages);
                 return sending.end(&end);
@@ -198,6 +262,8 @@ enum Portion {
     Status(u16, &'static str),
     /// Messages, each with how many come after it. More follows.
     Some(Vec<(Message, u64)>),
+    /// Messages, and others that come next once a disk was waited for.
+    Unread(Vec<(Message, u64)>, Vec<Unread>),
     /// The last of them, and what stands behind.
     Last(Vec<(Message, u64)>, End),
 }
@@ -288,6 +354,11 @@ impl BatchGet {
                     self.place = Some((search, last, pending));
                     return Ok(Portion::Some(messages));
                 }
+                Found::Unread(unread) => {
+                    self.place = Some((search, last, pending));
+                    let more = stream.unread_from(unread.first(), PORTION_MESSAGES as u64);
+                    return Ok(Portion::Unread(messages, vec![more.unwrap_or(unread)]));
+                }
             };
             self.found = true;
             pending = pending.saturating_sub(1);
@@ -325,6 +396,8 @@ struct MultiLast {
     up_to: Option<Seq>,
     /// Whether the first of them were read.
     reading: bool,
+    /// Of these is known that no disk has to be waited for.
+    fetched: BTreeSet<Seq>,
 }
 
 impl MultiLast {
@@ -335,6 +408,7 @@ impl MultiLast {
             room: Room::of(&get),
             up_to: None,
             reading: false,
+            fetched: BTreeSet::new(),
             get,
         }
     }
@@ -363,8 +437,18 @@ impl MultiLast {
         self.reading = true;
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while self.room.is_left()
-            && let Some(seq) = seqs.pop_first()
+            && let Some(&seq) = seqs.first()
         {
+            if !self.fetched.remove(&seq) {
+                let next = seqs.iter().take(FETCHED);
+                let unread: Vec<Unread> = next.clone().filter_map(|seq| stream.unread(*seq)).collect();
+                self.fetched = next.copied().collect();
+                if !unread.is_empty() {
+                    return Ok(Portion::Unread(messages, unread));
+                }
+                self.fetched.remove(&seq);
+            }
+            seqs.pop_first();
             let pending = seqs.len() as u64;
             // What has gone since it was found, or cannot be read, is left out.
             let message = match stream.message(seq) {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use weir_engine::json::{format_time, parse_time};
 use weir_engine::reject;
-use weir_engine::stream::{Found, Message, Search, Storage, Stream};
+use weir_engine::stream::{Found, Search, Storage, Stream};
 use weir_engine::{NanoTime, Seq};
 
 use super::call::Call;
@@ -55,8 +55,8 @@ impl Get {
         beginnings > 1 || (last && next)
     }
 
-    /// Goes on looking for the one message, as far as `looks` allow, which it lowers; answers what there is once that is known.
-    /// `begun` is for the next time, where it is not.
+    /// Goes on looking for the one message, as far as `looks` allow, which it lowers. `begun` is for the next time, where there has to
+    /// be one.
     ///
     /// # Errors
     /// If storage cannot be read, or the message is damaged.
@@ -65,7 +65,7 @@ impl Get {
         stream: &mut Stream,
         begun: &mut Option<Search>,
         looks: &mut usize,
-    ) -> weir_engine::Result<Option<Option<Message>>> {
+    ) -> weir_engine::Result<Found> {
         let mut search = match begun.take() {
             Some(search) => search,
             None if !self.last_by_subj.is_empty() => Search::newest(self.last_by_subj.as_bytes()),
@@ -74,20 +74,17 @@ impl Get {
                     Some(time) => stream.seq_at(time)?,
                     None => self.seq,
                 };
-                if self.next_by_subj.is_empty() {
-                    return stream.message_within(start, looks).map(Some);
+                match self.next_by_subj.is_empty() {
+                    true => Search::of_seq(start),
+                    false => Search::from(self.next_by_subj.as_bytes(), start),
                 }
-                Search::from(self.next_by_subj.as_bytes(), start)
             }
         };
-        Ok(match stream.search_within(&mut search, looks)? {
-            Found::Message(message) => Some(Some(message)),
-            Found::Nothing => Some(None),
-            Found::Later => {
-                *begun = Some(search);
-                None
-            }
-        })
+        let found = stream.search_within(&mut search, looks)?;
+        if matches!(found, Found::Later | Found::Unread(_)) {
+            *begun = Some(search);
+        }
+        Ok(found)
     }
 
     /// Whether it names no message at all.
@@ -104,7 +101,7 @@ fn nanos(text: &str) -> NanoTime {
 /// STREAM.MSG.GET.
 pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
     #[derive(Serialize)]
-    struct Found {
+    struct Answered {
         message: Stored,
     }
     #[derive(Serialize)]
@@ -127,8 +124,8 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
     }
     let entry = lookup(js, request, name)?;
     let (id, no_hdr) = (entry.id, get.no_hdr);
-    let (mut begun, mut message) = (None, None);
-    while message.is_none() {
+    let mut begun = None;
+    let message = loop {
         let get = get.clone();
         let some = js.call(entry.shard, move |shard| {
             let mut looks = shard.search_looks();
@@ -136,9 +133,20 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
             shard.searched(looks);
             Ok((found, begun))
         });
-        (message, begun) = some.await.map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
-    }
-    let message = message.flatten().ok_or(reject::NO_MESSAGE_FOUND)?;
+        let found;
+        (found, begun) = some.await.map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+        match found {
+            Found::Message(message) => break Some(message),
+            Found::Nothing => break None,
+            Found::Later => {}
+            Found::Unread(unread) => {
+                if let Some(message) = js.disk.read(vec![unread]).await.pop().flatten() {
+                    break Some(message);
+                }
+            }
+        }
+    };
+    let message = message.ok_or(reject::NO_MESSAGE_FOUND)?;
     let hdrs = if no_hdr {
         String::new()
     } else {
@@ -151,7 +159,7 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
         data: STANDARD.encode(&message.payload),
         time: format_time(Some(message.time)),
     };
-    Ok(reply::answer(Call::MsgGet(name), Found { message }))
+    Ok(reply::answer(Call::MsgGet(name), Answered { message }))
 }
 
 /// STREAM.MSG.DELETE.

@@ -191,14 +191,26 @@ impl Backup {
             Ok(writer)
         };
         let mut writer = blocking(begin).await?;
+        let mut fetched = false;
         loop {
             let id = self.entry.id;
             let read = self.js.call(self.entry.shard, move |shard| {
-                let portion = reading.next(shard.stream(id)?)?;
-                Ok((reading, portion))
+                let stream = shard.stream(id)?;
+                if !fetched && let Some(unread) = reading.unread(stream) {
+                    return Ok(Err(unread));
+                }
+                let portion = reading.next(stream)?;
+                Ok(Ok((reading, portion)))
             });
-            let (on, portion) = read.await.map_err(|error| Broken::Failed(error.to_string()))?;
-            reading = on;
+            let (on, portion) = match read.await.map_err(|error| Broken::Failed(error.to_string()))? {
+                Ok(read) => read,
+                Err(unread) => {
+                    self.js.disk.fetch(vec![unread]).await;
+                    fetched = true;
+                    continue;
+                }
+            };
+            (reading, fetched) = (on, false);
             let Some(portion) = portion else {
                 break;
             };

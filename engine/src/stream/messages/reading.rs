@@ -1,12 +1,16 @@
 //! Reading messages: one, or one after the other; what is damaged is noted.
 
 use crate::error::{Error, Kind, Result};
+use crate::stream::ahead::Loaded;
 use crate::stream::message::Message;
 use crate::stream::messages::Messages;
+use crate::stream::unread::Unread;
 use crate::types::{Entry, Seq};
 
 /// Erasures of a turn up to which going through them all is quicker than asking the index.
 const ERASED_SEARCH: usize = 512;
+/// Sequences behind the one that a consumer needs which are fetched with it.
+const FETCHED: Seq = 255;
 
 impl Messages {
     /// A live message. That it is damaged is reported, once.
@@ -64,24 +68,42 @@ impl Messages {
         self.damage.get_mut().take()
     }
 
-    /// [`Messages::load`] for a reader that goes in order.
-    pub fn load_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
+    /// [`Messages::load`] for a reader that goes in order; `waits` says whether a disk may be waited for.
+    pub fn load_in_order(&mut self, seq: Seq, waits: bool) -> Result<Loaded<Message>> {
         // The tail may still hold what is gone from the log, and the log what went away in this turn.
         if self.tail.get(seq).is_some() || self.erased.len() > ERASED_SEARCH {
-            return self.load(seq);
+            return self.load(seq).map(Loaded::from);
         }
         if seq < self.first() || self.erased.contains(&seq) {
-            return Ok(None);
+            return Ok(Loaded::Gone);
         }
-        let entry = self.ahead.get(self.reader.as_ref(), seq, self.last);
-        self.unpack(seq, entry)
+        let entry = match self.ahead.get(self.reader.as_ref(), seq, self.last, waits) {
+            Ok(Loaded::Cold) => return Ok(Loaded::Cold),
+            Ok(Loaded::There(entry)) => Ok(Some(entry)),
+            Ok(Loaded::Gone) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.unpack(seq, entry).map(Loaded::from)
+    }
+
+    /// Whether reading a message waits for a disk.
+    pub fn is_cold(&self, seq: Seq) -> bool {
+        self.tail.get(seq).is_none() && self.reader.at_hand(seq..=seq).is_none()
+    }
+
+    /// What a reader in order needs from a sequence on, to be read where a disk may be waited for.
+    pub fn unread_in_order(&self, seq: Seq) -> Unread {
+        let last = self.log_last().max(seq).min(seq + FETCHED);
+        Unread::new(self.reader.clone(), seq..=last)
     }
 
     /// [`Messages::load_in_order`] for a reader that passes over what is damaged.
     pub fn read_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
-        match self.load_in_order(seq) {
+        match self.load_in_order(seq, true) {
+            Ok(Loaded::There(message)) => Ok(Some(message)),
+            Ok(Loaded::Gone | Loaded::Cold) => Ok(None),
             Err(error) if error.kind == Kind::Damaged => Ok(None),
-            message => message,
+            Err(error) => Err(error),
         }
     }
 

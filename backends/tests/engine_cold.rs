@@ -1,0 +1,276 @@
+//! Messages that lie on a disk and not in memory: nobody else waits for them, and whoever does gets them in the end.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use weir_backends::memory::MemoryBackend;
+use weir_backends::segment::SegmentBackend;
+use weir_backends::segment::disk::SimulatedDisk;
+use weir_engine::consumer::{AckPolicy, ConsumerConfig, PullRequest};
+use weir_engine::shard::emit::{Emit, Outlet};
+use weir_engine::shard::{InTurn, Input};
+use weir_engine::stepped::SteppedStore;
+use weir_engine::store::{OpenBackend, StoreOptions};
+use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
+use weir_engine::stream::{Found, Search, StreamConfig, Unread};
+use weir_engine::{Backend, LogId, Result, Seq};
+
+const MESSAGES: Seq = 600;
+
+/// Keeps the sequences that are delivered.
+#[derive(Clone, Default)]
+struct Inbox(Arc<Mutex<Vec<Seq>>>);
+
+impl Outlet for Inbox {
+    fn has_interest(&mut self, _: &str, _: &[u8]) -> bool {
+        true
+    }
+
+    fn has_subscriber(&mut self, _: &str, _: &[u8], _: &str) -> bool {
+        true
+    }
+
+    fn emit(&mut self, emit: Emit) {
+        if let Emit::Deliver(delivery) = emit {
+            self.0.lock().push(delivery.message.seq);
+        }
+    }
+
+    fn flush(&mut self) {}
+}
+
+/// A stream of [`MESSAGES`] messages in several files, just opened, of which nothing is in memory.
+struct Scene {
+    disk: Arc<SimulatedDisk>,
+    store: SteppedStore,
+    inbox: Inbox,
+    id: LogId,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let disk = Arc::new(SimulatedDisk::new(7));
+        let mut scene = Self::open(disk.clone(), LogId(0));
+        let config = StreamConfig {
+            name: "S".into(),
+            subjects: vec!["s.>".into()],
+            ..StreamConfig::default()
+        };
+        let settings = Settings::of(&config, &Defaults::default()).unwrap();
+        let id = scene.store.store().allocate_id();
+        scene
+            .call(move |shard| shard.create_stream(id, &"A".into(), config, settings))
+            .unwrap();
+        scene.id = id;
+        for n in 1..=MESSAGES {
+            scene.publish(n);
+        }
+        scene.store.close();
+        let scene = Self::open(disk, id);
+        scene.disk.chill();
+        scene
+    }
+
+    fn open(disk: Arc<SimulatedDisk>, id: LogId) -> Self {
+        disk.boot();
+        let own = disk.clone();
+        let open: OpenBackend = Box::new(move |kind| {
+            Ok(match kind {
+                BackendKind::Segment => {
+                    Arc::new(SegmentBackend::open_on(&own, Path::new("/store"))?) as Arc<dyn Backend>
+                }
+                BackendKind::RocksDb | BackendKind::Memory => Arc::new(MemoryBackend::new()),
+            })
+        });
+        let options = StoreOptions {
+            shards: 1,
+            segment_bytes: 20_000,
+            ..StoreOptions::new(Arc::new(|| 1_700_000_000_000_000_000))
+        };
+        let inbox = Inbox::default();
+        let outlet = inbox.clone();
+        let store = SteppedStore::open(open, options, move |_| Box::new(outlet.clone())).unwrap();
+        Self { disk, store, inbox, id }
+    }
+
+    fn call<R: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let (sender, receiver) = channel();
+        let input = Input::Call(Box::new(move |shard| {
+            let result = shard.map_err(Clone::clone).and_then(work);
+            Box::new(move |durable| {
+                let _ = sender.send(durable.map_err(Clone::clone).and(result));
+            })
+        }));
+        assert!(self.store.store().shard(0).submit(vec![input]).is_ok());
+        // The first turn answers: nothing here waits for a disk.
+        self.store.turn(0);
+        receiver.try_recv().unwrap()
+    }
+
+    fn publish(&mut self, n: Seq) {
+        let id = self.id;
+        let body = Bytes::from(format!("message {n} {}", "x".repeat(300)));
+        let subject = format!("s.{}", n % 7);
+        self.call(move |shard| shard.publish(id, subject.into(), 0, body))
+            .unwrap();
+    }
+
+    fn delete(&mut self, seq: Seq) {
+        let id = self.id;
+        assert!(self.call(move |shard| shard.delete_message(id, seq, false)).unwrap());
+    }
+
+    fn make_consumer(&mut self, name: &'static str) {
+        let id = self.id;
+        let config = ConsumerConfig {
+            name: name.into(),
+            durable_name: name.into(),
+            ack_policy: AckPolicy::None,
+            ..ConsumerConfig::default()
+        };
+        self.call(move |shard| shard.create_consumer(id, config)).unwrap();
+    }
+
+    fn pull(&mut self, name: &'static str, batch: u64) {
+        let input = Input::Pull {
+            stream: self.id,
+            consumer: Bytes::from_static(name.as_bytes()),
+            request: PullRequest {
+                batch,
+                no_wait: true,
+                ..PullRequest::default()
+            },
+            reply: Bytes::from_static(b"inbox"),
+        };
+        assert!(self.store.store().shard(0).submit(vec![input]).is_ok());
+        self.store.turn(0);
+    }
+
+    /// Lets all be read that waits for the disk.
+    fn read(&mut self) {
+        while self.store.errands() > 0 {
+            self.store.step_errand(0);
+            self.store.turn(0);
+        }
+    }
+
+    fn delivered(&self) -> Vec<Seq> {
+        std::mem::take(&mut *self.inbox.0.lock())
+    }
+
+    /// What a search finds next.
+    fn search(&mut self, mut search: Search) -> (Search, Found) {
+        let id = self.id;
+        self.call(move |shard| {
+            let found = shard.stream(id)?.search(&mut search)?;
+            Ok((search, found))
+        })
+        .unwrap()
+    }
+}
+
+fn unread(found: Found) -> Unread {
+    match found {
+        Found::Unread(unread) => unread,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_consumer_that_needs_a_disk_keeps_nobody_waiting_and_gets_everything_in_order() {
+    let mut scene = Scene::new();
+    scene.make_consumer("c");
+    scene.pull("c", MESSAGES);
+    assert!(
+        scene.delivered().is_empty(),
+        "the disk was waited for on the shard's thread"
+    );
+    // Meanwhile others publish, and what is on its way is removed.
+    scene.publish(MESSAGES + 1);
+    scene.delete(3);
+    scene.pull("c", 1);
+    assert!(scene.delivered().is_empty());
+    assert_eq!(scene.store.errands(), 1, "it waits for one thing at a time");
+    scene.read();
+    let all: Vec<Seq> = (1..=MESSAGES + 1).filter(|seq| *seq != 3).collect();
+    assert_eq!(scene.delivered(), all);
+    // And once more, when nothing is in memory again.
+    scene.disk.chill();
+    scene.make_consumer("d");
+    scene.pull("d", MESSAGES);
+    scene.read();
+    assert_eq!(scene.delivered(), all[..MESSAGES as usize]);
+}
+
+#[test]
+fn consumers_at_different_places_of_a_cold_stream_all_get_on() {
+    let mut scene = Scene::new();
+    scene.make_consumer("a");
+    scene.pull("a", 10);
+    scene.read();
+    let first: Vec<Seq> = (1..=10).collect();
+    assert_eq!(scene.delivered(), first);
+    scene.make_consumer("b");
+    scene.disk.chill();
+    scene.pull("a", MESSAGES);
+    scene.pull("b", MESSAGES);
+    assert_eq!(scene.store.errands(), 2);
+    scene.read();
+    let mut delivered = scene.delivered();
+    assert_eq!(delivered.len() as Seq, 2 * MESSAGES - 10);
+    delivered.sort_unstable();
+    delivered.dedup();
+    assert_eq!(delivered, (1..=MESSAGES).collect::<Vec<Seq>>());
+}
+
+#[test]
+fn a_search_tells_what_a_disk_has_to_be_waited_for_and_goes_on_where_it_was() {
+    let mut scene = Scene::new();
+    let (search, found) = scene.search(Search::of_seq(5));
+    let message = unread(found).read().unwrap();
+    assert_eq!((message.seq, &message.subject[..]), (5, &b"s.5"[..]));
+    // Asked once more, it reads it on the shard's thread.
+    let (_, found) = scene.search(search);
+    assert!(matches!(found, Found::Message(message) if message.seq == 5));
+
+    scene.disk.chill();
+    let (search, found) = scene.search(Search::newest(b"s.*"));
+    assert_eq!(unread(found).first(), MESSAGES);
+    let (_, found) = scene.search(search);
+    assert!(matches!(found, Found::Message(message) if message.seq == MESSAGES));
+
+    scene.disk.chill();
+    let (search, found) = scene.search(Search::from(b"s.1", 2));
+    let eight = unread(found);
+    assert_eq!(eight.first(), 8);
+    // It goes before it was read: there is nothing to read, and the search finds the next one.
+    scene.delete(8);
+    assert!(eight.read().is_none());
+    let (search, found) = scene.search(search);
+    assert_eq!(unread(found).first(), 15);
+    let (_, found) = scene.search(search);
+    assert!(matches!(found, Found::Message(message) if message.seq == 15));
+}
+
+#[test]
+fn what_a_backup_reads_next_is_told_before_it_is_read() {
+    let mut scene = Scene::new();
+    let id = scene.id;
+    let ask = move |shard: &mut InTurn<'_, '_>| Ok(shard.stream(id)?.unread_from(1, 100));
+    let unread = scene.call(ask).unwrap().unwrap();
+    unread.fetch();
+    assert!(scene.call(ask).unwrap().is_none());
+    assert!(
+        scene
+            .call(move |shard| Ok(shard.stream(id)?.unread_from(1, 300)))
+            .unwrap()
+            .is_some()
+    );
+}
