@@ -1,7 +1,7 @@
 //! Reading what consumers need next, where a disk has to be waited for: beside the shard, which goes on meanwhile.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Sender, TrySendError};
 use parking_lot::{Condvar, Mutex};
@@ -59,31 +59,46 @@ pub(crate) struct Cold {
 
 /// The reads of one shard that are under way.
 #[derive(Clone, Default)]
-pub(super) struct UnderWay(Arc<(Mutex<usize>, Condvar)>);
+pub(super) struct UnderWay(Arc<Reads>);
+
+#[derive(Default)]
+struct Reads {
+    count: Mutex<usize>,
+    fewer: Condvar,
+    /// Those that have not begun need not begin any more.
+    stop: AtomicBool,
+}
 
 impl UnderWay {
     fn begin(&self) -> Self {
-        *self.0.0.lock() += 1;
+        *self.0.count.lock() += 1;
         self.clone()
     }
 
-    /// Waits until none is.
-    pub fn wait(&self) {
-        let mut count = self.0.0.lock();
+    /// Waits until none is, and has none begin that waits for a thread.
+    pub fn stop(&mut self) {
+        self.0.stop.store(true, Ordering::Release);
+        let mut count = self.0.count.lock();
         while *count > 0 {
-            self.0.1.wait(&mut count);
+            self.0.fewer.wait(&mut count);
         }
+        drop(count);
+        *self = Self::default();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.stop.load(Ordering::Acquire)
     }
 
     /// Whether any is.
     #[cfg(feature = "conformance")]
     pub fn is_any(&self) -> bool {
-        *self.0.0.lock() > 0
+        *self.0.count.lock() > 0
     }
 
     fn end(&self) {
-        *self.0.0.lock() -= 1;
-        self.0.1.notify_all();
+        *self.0.count.lock() -= 1;
+        self.0.fewer.notify_all();
     }
 }
 
@@ -93,7 +108,8 @@ struct Over {
     stream: LogId,
     consumer: u64,
     seq: Seq,
-    under_way: UnderWay,
+    /// `None` where errands are stepped: nobody waits for what only that same thread can do.
+    under_way: Option<UnderWay>,
 }
 
 impl Drop for Over {
@@ -103,13 +119,16 @@ impl Drop for Over {
         } = *self;
         // A shard that is gone needs no answer.
         let _ = self.handle.send(vec![Input::Fetched { stream, consumer, seq }]);
-        self.under_way.end();
+        if let Some(under_way) = &self.under_way {
+            under_way.end();
+        }
     }
 }
 
 impl Shard {
     /// Has read what consumers came to in this turn that lies on a disk only.
     pub(super) fn fetch_cold(&mut self, handle: &ShardHandle) {
+        let stepped = self.env.errands.are_stepped();
         for cold in std::mem::take(&mut self.cold) {
             let Cold {
                 stream,
@@ -122,9 +141,9 @@ impl Shard {
                 stream,
                 consumer,
                 seq,
-                under_way: self.fetching.begin(),
+                under_way: (!stepped).then(|| self.fetching.begin()),
             };
-            if self.env.errands.are_stepped() {
+            if stepped {
                 let mut once = Some(over);
                 let work = move || {
                     unread.fetch();
@@ -136,8 +155,10 @@ impl Shard {
             }
             // What is refused is dropped, which ends it: then the shard reads for itself.
             let _ = self.env.readers.read(Box::new(move || {
-                let _over = over;
-                unread.fetch();
+                if !over.under_way.as_ref().is_some_and(UnderWay::is_stopped) {
+                    unread.fetch();
+                }
+                drop(over);
             }));
         }
     }

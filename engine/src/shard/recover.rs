@@ -219,6 +219,7 @@ impl Shard {
         // A checkpoint that goes on would put older snapshots over newer ones.
         self.checkpoint.wait();
         self.offline.wait();
+        self.fetching.stop();
         self.relocations.stop();
         self.relocations.unwatch_all();
         let mut fresh = match Self::open(self.number, self.env.clone(), now) {

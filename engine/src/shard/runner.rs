@@ -72,7 +72,7 @@ impl Runner {
         self.shard.offline.wait();
         self.shard.relocations.stop();
         self.shard.tending.stop();
-        self.shard.fetching.wait();
+        self.shard.fetching.stop();
     }
 
     /// Takes what came and does one turn. Waits for something to do if told to. A suspended shard is opened anew before, if
@@ -87,7 +87,7 @@ impl Runner {
             self.shard.offline.wait();
             self.shard.relocations.stop();
             self.shard.tending.stop();
-            self.shard.fetching.wait();
+            self.shard.fetching.stop();
             return false;
         }
         let closing = inputs.iter().flatten().any(|input| matches!(input, Input::Close));
