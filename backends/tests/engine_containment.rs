@@ -684,6 +684,10 @@ fn a_rocksdb_that_fails_again_and_again_is_opened_anew_ever_more_rarely_and_alon
         assert_eq!(s.publish("a", "", b"more").unwrap().0, second);
     }
     // After 1, 2, 4, 8, 16 and 32 seconds, and then once in 60.
+    while openings.load(Ordering::SeqCst) == before {
+        // The first of these was begun: its thread comes to it.
+        s.call(|_, _| Ok(())).unwrap();
+    }
     let opened = openings.load(Ordering::SeqCst) - before;
     assert!((1..=8).contains(&opened), "{opened} times in 100 seconds");
     fails.store(false, Ordering::SeqCst);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use weir_backends::root::StoreDir;
 use weir_engine::consumer::{Ack, AckKind, AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, PullRequest};
@@ -222,8 +223,13 @@ impl Fixture {
             reply: "inbox".into(),
         };
         self.send(stream, pull);
-        let got: Vec<Delivery> = self.deliveries.try_iter().collect();
-        assert_eq!(got.len() as u64, batch, "messages for {consumer}");
+        // What lies on the disk only comes when it was read.
+        let next = || {
+            self.deliveries
+                .recv_timeout(Duration::from_secs(60))
+                .expect("a message")
+        };
+        let got: Vec<Delivery> = (0..batch).map(|_| next()).collect();
         for (delivery, kind) in got.iter().zip(kinds) {
             let ack = Ack {
                 stream_seq: delivery.message.seq,

@@ -861,3 +861,28 @@ fn paged_searches_that_can_wait_look_at_some_at_a_time() {
         assert_eq!(found, end, "{filter} after {calls}");
     }
 }
+
+/// A subject that stands before and behind the part of a chunk that is looked through first says nothing of what lies between.
+#[test]
+fn resident_passes_over_nothing_between_two_messages_of_one_subject() {
+    let mut index = Index::resident();
+    let mut expected = Vec::new();
+    for seq in 1..=30_000u64 {
+        let subject = match seq {
+            100 | 20_000 => "s.first".to_owned(),
+            _ if seq % 1000 == 0 => format!("s.{seq}"),
+            _ => format!("other.{}", seq % 50),
+        };
+        if subject.starts_with("s.") {
+            expected.push(seq);
+        }
+        index.add(seq, subject.as_bytes()).unwrap();
+    }
+    let mut cursor = Cursor::new([Bytes::from_static(b"s.*")]);
+    let (mut found, mut next) = (Vec::new(), 1);
+    while let Some(seq) = index.next_match(&mut cursor, next).unwrap() {
+        found.push(seq);
+        next = seq + 1;
+    }
+    assert_eq!(found, expected);
+}

@@ -155,7 +155,10 @@ impl Resident {
             }
             loop {
                 let mut place = at;
-                while let Some(found) = page.matches.next(place) {
+                // Of a subject that was tested all positions are among them; of what lies between those behind the part that
+                // was looked through, nothing is known yet.
+                let known = |found: &u16| u32::from(*found) < page.covered;
+                while let Some(found) = page.matches.next(place).filter(known) {
                     if chunk.contains(found) {
                         return Sought::At(self.size.seq(number, found));
                     }
