@@ -101,6 +101,12 @@ async fn is_found(server: &mut Server, backend: Backend) -> Result<()> {
     ensure!(lost.contains(&ROTTEN) && lost.len() <= 3, "{info}");
     let other = ask(&client, "STREAM.INFO.B", &Value::Null).await?;
     ensure!(other["state"].get("lost").is_none(), "{other}");
+    let url = server.url().to_owned();
+    let seen = std::process::Command::new(weir_tests::server::tool())
+        .args(["inspect", &url])
+        .output()
+        .context("running weir: build it with `cargo build --release -p weir-compaction`")?;
+    ensure!(seen.status.code() == Some(2), "the tool says nothing of it: {seen:?}");
     let jetstream = server.jetstream().await?;
     for name in ["A", "B"] {
         let stream = jetstream.get_stream(name).await?;

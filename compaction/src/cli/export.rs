@@ -82,6 +82,10 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
         let why = "a part of a stream is exported with --format parquet alone; `weir dump --json` prints lines of it";
         return Err(Failure::Arguments(why.to_owned()));
     }
+    if options.format == Format::Parquet && args.out.as_os_str() == "-" {
+        let why = "a table is written to a file: its end says where its parts lie";
+        return Err(Failure::Arguments(why.to_owned()));
+    }
     let server = args.access.connect(&args.store)?;
     let bar = match (&server, options.format) {
         (Some(_), Format::Backup) => Bar::bytes(),

@@ -36,6 +36,9 @@ pub struct SettleArgs {
     /// Read all logs, and settle what only `weir verify` finds and costs no message as well: footers, removed messages
     #[arg(long)]
     verified: bool,
+    /// Print it as JSON: what is settled
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -57,6 +60,12 @@ pub fn run(args: SettleArgs) -> Result<ExitCode, Failure> {
     };
     let mut out = io::stdout().lock();
     let settled = settle_with(&args.store, &which, args.verified)?;
+    if args.json {
+        let settled: Vec<String> = settled.iter().map(ToString::to_string).collect();
+        writeln!(out, "{}", serde_json::json!({ "settled": settled }))?;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for text in &settled {
         writeln!(out, "Settled: {text}")?;
     }

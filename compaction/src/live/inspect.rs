@@ -107,7 +107,12 @@ pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
         None => server.list("STREAM.LIST", "streams", &json!({}))?,
     };
     let mut streams = Vec::with_capacity(infos.len());
-    for info in infos {
+    for mut info in infos {
+        if options.stream.is_none() {
+            // What is lost is told of each stream alone. One that is deleted meanwhile is shown as it was listed.
+            let name = text(&info["config"]["name"]);
+            info = server.ask(&format!("STREAM.INFO.{name}"), &Value::Null).unwrap_or(info);
+        }
         streams.push(stream(server, info, options)?);
     }
     if let Some(wanted) = &options.consumer
