@@ -57,10 +57,14 @@ impl Resident {
         let Some((frames, names)) = read(size, frames) else {
             return Ok(None);
         };
-        let Some(&Frame { chunk, .. }) = frames.last() else {
+        let Some(&Frame {
+            chunk, last: highest, ..
+        }) = frames.last()
+        else {
             return Ok(None);
         };
-        let is_within = chunk < size.of(Seq::MAX) && size.seq(chunk, 0) <= last;
+        // What reaches above the log is of another one, or of this one before it was put back to what it was once.
+        let is_within = chunk < size.of(Seq::MAX) && size.seq(chunk, highest) <= last;
         if !is_within {
             return Ok(None);
         }

@@ -285,6 +285,14 @@ fn what_does_not_fit_the_log_is_not_believed() {
     let (mut log, size) = kept();
     log.last = 70;
     assert!(log.load(size, &log.kept, false).is_none(), "more than the log has");
+    // The last frame has the messages up to 95.
+    let (mut log, size) = kept();
+    log.last = 85;
+    log.live.retain(|seq, _| *seq <= 85);
+    assert!(
+        log.load(size, &log.kept, false).is_none(),
+        "more of a chunk than the log has"
+    );
 
     let (mut log, size) = kept();
     log.live.remove(&20);
