@@ -66,6 +66,7 @@ impl Default for Router {
 impl Router {
     /// Gives `message` to everybody in `account` who listens on `to`. Returns how many took it.
     pub fn route(&mut self, account: &Account, to: &[u8], message: &Outgoing<'_>, tray: &mut Tray) -> usize {
+        tray.next_message();
         let matched = self.cache.get(account, to);
         let sink = &mut self.sink;
         let mut taken = 0;

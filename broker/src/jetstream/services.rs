@@ -29,6 +29,9 @@ impl Service for Ingest {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
+        if !tray.takes(self.stream) {
+            return;
+        }
         let (subject, reply, body) = tray.keep(self.stream, message);
         let input = Input::Publish {
             stream: self.stream,

@@ -24,6 +24,8 @@ pub struct Tray {
     blocks: Blocks,
     /// What is shared with the read chunk for now.
     shared: Option<Shared>,
+    /// The stream that took the message which is being routed.
+    taken: Option<LogId>,
 }
 
 /// Messages of one stream that are parts of one read chunk. If they turn out to be most of it, and all that the chunk is
@@ -50,6 +52,17 @@ pub(super) enum Request {
 }
 
 impl Tray {
+    /// Another message is routed from now on.
+    pub fn next_message(&mut self) {
+        self.taken = None;
+    }
+
+    /// Whether this is the first time that a stream takes the message. While a stream is attached anew, because its configuration
+    /// changed, it listens twice.
+    pub(super) fn takes(&mut self, stream: LogId) -> bool {
+        self.taken.replace(stream) != Some(stream)
+    }
+
     /// Adds something for a storage thread.
     pub(super) fn push(&mut self, jetstream: &Arc<JetStream>, shard: usize, input: Input) {
         self.begin(jetstream);

@@ -64,3 +64,13 @@ fn a_stream_shares_the_chunk_that_is_mostly_its_own() {
     assert_eq!(shared_after(&[(A, 5), (A, 50_000)]), [true, true]);
     assert_eq!(shared_after(&[(A, 5), (B, 50_000)]), [false, true]);
 }
+
+#[test]
+fn a_stream_that_listens_twice_takes_a_message_once() {
+    let mut tray = Tray::default();
+    for _ in 0..2 {
+        tray.next_message();
+        assert!(tray.takes(LogId(7)));
+        assert!(!tray.takes(LogId(7)), "taken already");
+    }
+}
