@@ -64,6 +64,9 @@ impl Service for Pull {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
+        if !tray.takes(self.stream) {
+            return;
+        }
         if message.reply.is_empty() {
             return;
         }
