@@ -10,7 +10,7 @@ use weir_engine::finding::{FINDING_PREFIX, Finding};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, ledger_key};
 use weir_engine::stream::ledger::{LEDGER_PLACES, Ledger};
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Check, EntryRef, Kind, Kv, LogId, Place, words};
+use weir_engine::{Check, EntryRef, Kind, Kv, LogId, Place, Want, words};
 
 use crate::error::{Error, Result};
 use crate::image::Looking;
@@ -124,6 +124,10 @@ struct Places(Vec<String>);
 impl Check for Places {
     fn record(&mut self, _: EntryRef<'_>) -> ControlFlow<()> {
         ControlFlow::Continue(())
+    }
+
+    fn want(&self) -> Want {
+        Want::Heads
     }
 
     fn place(&mut self, place: Place) {

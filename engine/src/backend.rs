@@ -152,6 +152,10 @@ pub struct Place {
 pub trait Check {
     /// A live record, verified.
     fn record(&mut self, entry: EntryRef<'_>) -> ControlFlow<()>;
+    /// What of records is looked at. Bodies are verified all the same; where only heads are wanted, they need not be given.
+    fn want(&self) -> Want {
+        Want::Full
+    }
     /// A damaged place.
     fn place(&mut self, place: Place);
     /// So many more bytes were read, of [`LogReader::check_bytes`].

@@ -354,6 +354,11 @@ impl Backend for SegmentBackend {
     }
 
     fn kept_index(&self, id: LogId) -> Result<Option<KeptIndex>> {
+        if self.core.handles.read_only {
+            // Of a log that is only read, its reader alone is held: the log need not be open. Nothing is added to the file either.
+            let index = KeptFile::default().read(&self.core.handles, &self.log_dir(id), id);
+            return Ok(Some(index));
+        }
         let kept = self.kept(id)?;
         let index = kept.lock().read(&self.core.handles, &self.log_dir(id), id);
         Ok(Some(index))

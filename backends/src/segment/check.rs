@@ -1,7 +1,7 @@
 //! Checking all the bytes of a log: every frame, removed records included, and every footer.
 //!
-//! Files are read from the beginning to the end, each once, through their maps; the kernel is told of the next one while one is
-//! gone through.
+//! Files are read from the beginning to the end. Where nobody wants bodies, segments that are [sound](super::sound) are found so by
+//! threads that go ahead; all others are gone through here, through their maps.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -14,6 +14,7 @@ use weir_engine::{Check, Direction, EntryRef, Place, Result, Seq, Want, words};
 use super::format::{Begin, EraseRun, FLAG_PREALLOCATED, Frame, Kind, decompress};
 use super::rows::Segment;
 use super::seal::{Footer, TRAILER_LEN, TRAILER_MAGIC};
+use super::sound::{Ahead, Sound};
 use super::state::{Doing, SegRef, Shared};
 use super::walk::{Item, Walk};
 
@@ -35,15 +36,33 @@ struct Unbelieved {
 /// If a file cannot be read.
 pub(super) fn check_log(shared: &Shared, check: &mut dyn Check) -> Result<()> {
     let segs = shared.state.read().segs.clone();
+    let is_sealed = |s: &&SegRef| s.seg.footer.is_some();
+    let is_worth_it = check.want() == Want::Heads && segs.iter().filter(is_sealed).count() > 1;
+    std::thread::scope(|scope| {
+        let ahead = is_worth_it.then(|| Ahead::begin(scope, &segs));
+        check_segments(shared, &segs, ahead, check)
+    })
+}
+
+fn check_segments(shared: &Shared, segs: &[SegRef], mut ahead: Option<Ahead>, check: &mut dyn Check) -> Result<()> {
     let overwritten = shared.state.read().overwrites.clone();
     let (mut unbelieved, mut durable) = (Vec::new(), 0);
     for (i, s) in segs.iter().enumerate() {
-        if i == 0 {
-            s.seg.will_need();
+        if let Some(sound) = ahead.as_mut().and_then(Ahead::next) {
+            durable = durable.max(sound.durable);
+            if tell_sound(&sound, check).is_break() {
+                return Ok(());
+            }
+            continue;
         }
         let next = segs.get(i + 1);
-        if let Some(next) = next {
-            next.seg.will_need();
+        if ahead.is_none() {
+            if i == 0 {
+                s.seg.will_need();
+            }
+            if let Some(next) = next {
+                next.seg.will_need();
+            }
         }
         let path = &s.seg.handle.path;
         let end = s.seg.end.load(Ordering::Acquire);
@@ -73,6 +92,21 @@ pub(super) fn check_log(shared: &Shared, check: &mut dyn Check) -> Result<()> {
     let known = unbelieved.into_iter().filter(|unbelieved| unbelieved.batch < durable);
     known.for_each(|unbelieved| check.place(unbelieved.place));
     Ok(())
+}
+
+fn tell_sound(sound: &Sound, check: &mut dyn Check) -> ControlFlow<()> {
+    for (seq, time, head, body_len) in sound.records() {
+        check.record(EntryRef {
+            seq,
+            time,
+            head,
+            body: &[],
+            body_len,
+            owner: None,
+        })?;
+    }
+    check.read(sound.bytes);
+    ControlFlow::Continue(())
 }
 
 /// How often a segment is looked for again that was rewritten before it could be read.
@@ -138,6 +172,10 @@ impl<'a> Found<'a> {
 impl Check for Found<'_> {
     fn record(&mut self, entry: EntryRef<'_>) -> ControlFlow<()> {
         self.check.record(entry)
+    }
+
+    fn want(&self) -> Want {
+        self.check.want()
     }
 
     fn place(&mut self, place: Place) {

@@ -183,6 +183,15 @@ pub trait Files: Send + Sync + 'static {
     fn is_cold_when_closed(&self) -> bool {
         true
     }
+    /// Reads bytes at an offset of an open file, as many as come at once; answers how many, 0 at its end.
+    fn read_at(&self, file: &File, path: &Path, into: &mut [u8], at: u64) -> io::Result<usize> {
+        let _ = file;
+        let bytes = self.read(path)?;
+        let from = usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+        let read = into.len().min(bytes.len() - from);
+        into[..read].copy_from_slice(&bytes[from..from + read]);
+        Ok(read)
+    }
     /// Reads bytes at an offset, so that they are in memory and a map shows them at once; as far as there are any.
     fn touch(&self, file: &File, at: u64, len: u64) -> io::Result<()> {
         let _ = (file, at, len);
@@ -307,6 +316,10 @@ impl Files for RealFiles {
             }
         }
         Ok(bytes)
+    }
+
+    fn read_at(&self, file: &File, _path: &Path, into: &mut [u8], at: u64) -> io::Result<usize> {
+        file.real()?.read_at(into, at)
     }
 
     fn touch(&self, file: &File, at: u64, len: u64) -> io::Result<()> {

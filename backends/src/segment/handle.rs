@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 
-use super::files::{File, Files, Map, Mode};
+use super::files::{Background, File, Files, Map, Mode};
 
 /// How many of the files that this process may have open are a backend's: one in so many.
 const OPEN_SHARE: u64 = 4;
@@ -23,6 +23,10 @@ const OPEN_MIN: usize = 16;
 
 /// At most so many: each is mapped as well, and Linux allows a process 65,530 maps.
 const OPEN_MAX: usize = 1 << 14;
+
+/// At most so many of a backend that only reads: all of each that was gone through counts as this process's memory as long as it is
+/// mapped.
+const OPEN_READING: usize = 8;
 
 /// How many files a backend holds open now: a share of the soft limit of this process, which may be raised meanwhile.
 fn open_max() -> usize {
@@ -62,7 +66,10 @@ impl Handles {
 
     /// Notes that a file was opened, and closes others while there are too many.
     fn opened(&self, handle: &Arc<Handle>) {
-        let max = open_max();
+        let max = match self.read_only {
+            true => open_max().min(OPEN_READING),
+            false => open_max(),
+        };
         #[cfg(test)]
         let max = max.min(self.few.load(Ordering::Relaxed));
         let extra = {
@@ -281,6 +288,16 @@ impl Handle {
     /// The first `len` bytes, read past the open file and its map: see [`Files::read_cold`].
     pub fn read_cold(&self, len: u64, progress: &mut dyn FnMut(u64) -> bool) -> io::Result<Vec<u8>> {
         self.handles.files.read_cold(&self.path, len, progress)
+    }
+
+    /// Reads bytes of the open file at an offset, as many as come at once, without a map; answers how many, 0 at its end.
+    pub fn read_at(&self, file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+        self.handles.files.read_at(file, &self.path, into, at)
+    }
+
+    /// Who does what nobody waits for.
+    pub fn background(&self) -> Background {
+        self.handles.files.background()
     }
 
     /// Tells the kernel that the first `len` bytes will be read soon, from the beginning to the end.

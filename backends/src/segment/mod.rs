@@ -25,6 +25,7 @@ mod rows;
 mod seal;
 mod show;
 mod sigbus;
+mod sound;
 mod state;
 mod sync;
 mod table;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_engine::image::Image;
 use weir_engine::shard::label::LogLabel;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Check, EntryRef, LogId, LogOptions, LogReader, Place, Recovery, Result};
+use weir_engine::{Check, EntryRef, LogId, LogOptions, LogReader, Place, Recovery, Result, Want};
 
 use super::report::{Finds, Found, What};
 use super::{Meter, lines};
@@ -60,6 +60,10 @@ struct Pass<'a, 'm> {
 impl Check for Pass<'_, '_> {
     fn record(&mut self, _: EntryRef<'_>) -> ControlFlow<()> {
         ControlFlow::Continue(())
+    }
+
+    fn want(&self) -> Want {
+        Want::Heads
     }
 
     fn place(&mut self, place: Place) {

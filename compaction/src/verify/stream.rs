@@ -9,7 +9,7 @@ use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::image::Image;
 use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::{Storage, Stream, StreamState, stored_size, subject_of};
-use weir_engine::{Check, EntryRef, Error, Kind, LogId, NanoTime, Place, Result, Seq, words};
+use weir_engine::{Check, EntryRef, Error, Kind, LogId, NanoTime, Place, Result, Seq, Want, words};
 
 use super::report::{Finds, Found, StreamChecked, What};
 use super::subjects::{self, Sum};
@@ -116,6 +116,10 @@ impl Check for Pass<'_, '_> {
                 ControlFlow::Break(())
             }
         }
+    }
+
+    fn want(&self) -> Want {
+        Want::Heads
     }
 
     fn place(&mut self, place: Place) {

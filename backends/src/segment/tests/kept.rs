@@ -60,6 +60,18 @@ fn frames_come_back_until_the_log_is_truncated_or_removed() {
     assert_eq!((kept.frames, kept.open), (frames(9..12), true));
 
     append(&mut *log, 1..4);
+    drop((log, backend));
+    {
+        let backend = SegmentBackend::open_read_only(dir.path()).unwrap();
+        let (log, _) = backend.open(ID, &options).unwrap();
+        // As an image does, which holds readers alone.
+        let reader = log.reader();
+        drop(log);
+        let kept = backend.kept_index(ID).unwrap().unwrap();
+        assert_eq!((kept.frames, shown(&*reader)), (frames(9..12), vec![1, 2, 3]));
+    }
+
+    let (backend, mut log, _) = open(dir.path(), &options);
     log.truncate(2).unwrap();
     let kept = backend.kept_index(ID).unwrap().unwrap();
     assert_eq!((kept.frames.len(), kept.open), (0, false));

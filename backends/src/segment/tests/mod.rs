@@ -11,6 +11,7 @@ mod kv;
 mod missing;
 mod power;
 mod shortened;
+mod sound;
 mod space;
 mod upkeep;
 
