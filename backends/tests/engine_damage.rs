@@ -112,7 +112,13 @@ fn limits_hold_over_damaged_messages() {
         world.rots([1, 5, 6]);
         publish(&stream, 40);
         assert_eq!(state(&stream), (41, 50, 10), "{storage:?}");
-        assert_eq!(*world.told.lock(), [1, 5, 6], "{storage:?}");
+        // Beside an index in memory nobody looked at them, and nothing is lost that was to go.
+        let told: &[Seq] = match storage {
+            #[cfg(feature = "rocksdb")]
+            Storage::Rocks => &[1, 5, 6],
+            _ => &[],
+        };
+        assert_eq!(*world.told.lock(), told, "{storage:?}");
         assert_eq!(stream.publish("a.0", "", b"x").unwrap(), (51, false));
     }
 }

@@ -2,6 +2,8 @@
 
 use super::bits::Bits;
 use super::postings::Postings;
+use super::sizes::Sizes;
+use super::times::Times;
 use crate::types::{NanoTime, Seq};
 
 /// The number of the chunk a sequence belongs to.
@@ -67,6 +69,10 @@ pub(super) struct Chunk {
     pub postings: Postings,
     /// When its messages end that have a life of their own, those too that are gone.
     pub endings: Endings,
+    /// How large they are.
+    pub sizes: Sizes,
+    /// When some of them came.
+    pub times: Times,
 }
 
 /// Endings of messages, by their positions in a chunk.
@@ -81,30 +87,84 @@ impl Endings {
         self.positions.push(position);
         self.times.push(at);
     }
+
+    /// When the message at a position ends, if it has a life of its own.
+    pub fn get(&self, position: u16) -> Option<NanoTime> {
+        let place = self.positions.binary_search(&position).ok()?;
+        self.times.get(place).copied()
+    }
 }
 
 /// The live positions. A bitmap only where there are gaps.
 #[derive(Debug)]
-enum Live {
+pub(super) enum Live {
     /// All from the first to the second; none if they are in the wrong order.
     Range(u16, u16),
     Bits(Bits),
 }
 
+impl Live {
+    /// How many there are.
+    pub fn len(&self) -> u32 {
+        match self {
+            Self::Range(first, last) => (u32::from(*last) + 1).saturating_sub(u32::from(*first)),
+            Self::Bits(bits) => bits.len(),
+        }
+    }
+
+    /// The first one and the last one.
+    pub fn ends(&self) -> Option<(u16, u16)> {
+        match self {
+            Self::Range(first, last) => (first <= last).then_some((*first, *last)),
+            Self::Bits(bits) => Some((bits.next(0)?, bits.prev(u16::MAX)?)),
+        }
+    }
+
+    /// Calls with each, in order.
+    pub fn for_each(&self, visit: impl FnMut(u16)) {
+        match self {
+            Self::Range(first, last) => (*first..=*last).for_each(visit),
+            Self::Bits(bits) => bits.for_each(visit),
+        }
+    }
+}
+
+/// A message that is added to a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Added {
+    /// Its subject.
+    pub id: u32,
+    /// Bytes, as limits count them.
+    pub size: u64,
+    /// When it came.
+    pub time: NanoTime,
+}
+
 impl Chunk {
     /// A chunk with one live position.
-    pub fn new(at: u16, id: u32) -> Self {
+    pub fn new(at: u16, message: Added) -> Self {
         let mut postings = Postings::default();
-        postings.push(id, at);
+        postings.push(message.id, at);
+        let mut times = Times::default();
+        times.push(at, message.time);
         Self {
             live: Live::Range(at, at),
             postings,
             endings: Endings::default(),
+            sizes: Sizes::new(message.size),
+            times,
         }
     }
 
-    /// A chunk of which all is known: the positions of its postings, which are no more than `count`, from `first` to `last`.
-    pub fn of(postings: Postings, endings: Endings, (first, last): (u16, u16), count: u32) -> Self {
+    /// A chunk of which all is known: the positions of its postings, which are no more than `count`, from `first` to `last`; `sizes`
+    /// as [`Sizes::read`] has them. `None` if these make no sense.
+    pub fn of(
+        postings: Postings,
+        endings: Endings,
+        (sizes, times): (&[u8], Times),
+        (first, last): (u16, u16),
+        count: u32,
+    ) -> Option<Self> {
         let live = match u32::from(last - first) + 1 == count {
             true => Live::Range(first, last),
             false => {
@@ -113,15 +173,19 @@ impl Chunk {
                 Live::Bits(bits)
             }
         };
-        Self {
+        Some(Self {
+            sizes: Sizes::read(sizes, &live)?,
             live,
             postings,
             endings,
-        }
+            times,
+        })
     }
 
     /// Adds a position above all before.
-    pub fn push(&mut self, at: u16, id: u32) {
+    pub fn push(&mut self, at: u16, message: Added) {
+        self.sizes.push(at, message.size, &self.live);
+        self.times.push(at, message.time);
         match &mut self.live {
             Live::Range(_, last) if last.checked_add(1) == Some(at) => *last = at,
             Live::Range(first, last) => {
@@ -133,7 +197,14 @@ impl Chunk {
                 bits.insert(at);
             }
         }
-        self.postings.push(id, at);
+        self.postings.push(message.id, at);
+    }
+
+    /// Packs it: nothing is added any more.
+    pub fn seal(&mut self) {
+        self.postings.seal();
+        self.sizes.seal(&self.live);
+        self.times.seal();
     }
 
     /// Takes out a live position of that subject; answers whether it was there. Afterwards the chunk may be empty.
@@ -154,15 +225,13 @@ impl Chunk {
                 bits.remove(at);
             }
         }
+        self.sizes.removed(&self.live);
         true
     }
 
     /// How many positions are live.
     pub fn len(&self) -> u32 {
-        match &self.live {
-            Live::Range(first, last) => (u32::from(*last) + 1).saturating_sub(u32::from(*first)),
-            Live::Bits(bits) => bits.len(),
-        }
+        self.live.len()
     }
 
     /// Whether the position is live.

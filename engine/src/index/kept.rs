@@ -2,25 +2,30 @@
 //! What was removed since the log says.
 //!
 //! ```text
-//! version 1, power of the chunk's size (a byte each)
-//! chunk, positions, first, last, subjects, bytes of the subjects, endings, bytes of the names (varints)
+//! version 2, power of the chunk's size (a byte each)
+//! chunk, positions, first, last, subjects, bytes of the subjects, endings, bytes of the sizes, times, bytes of the names (varints)
 //! subjects: for each, by id: varint of (id - id before) * 2, + 1 and the number of its positions behind it if that is not one
 //! positions: of each subject in turn, 16 bits each
 //! endings: position (16 bits), time (64 bits)
+//! sizes: the base (varint), bytes of each (a byte: 0, 1, 2 or 4); if not 0: a byte, then if that is 0 the first position (16 bits),
+//!     if it is 1 the number of positions (varint) and these (16 bits each); then what each is above the base
+//! times: position (16 bits), time (64 bits); of every 1,024th that there ever was, and of the last one
 //! names: id, length (varints), the name; in the order of the names
 //! ```
-//! Numbers are little-endian. A name holds for its id until another frame has another one for it.
+//! Numbers are little-endian. Positions that have a size need not be live any more. A name holds for its id until another frame has another one for it.
 
 use bytes::Bytes;
 
 use crate::backend::KeepStep;
+use crate::index::sizes::Sizes;
+use crate::index::times::Times;
 use crate::types::NanoTime;
 use crate::varint;
 
 /// The version that is written, and read.
-const VERSION: u8 = 1;
-/// Bytes of an ending.
-const ENDING: usize = 10;
+const VERSION: u8 = 2;
+/// Bytes of a position and a time.
+const TIMED: usize = 10;
 
 /// A step of keeping, as far as the shard has to do it.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub struct Draft {
     entries: Vec<u8>,
     positions: Vec<u8>,
     endings: Vec<u8>,
+    sizes: Vec<u8>,
+    times: Vec<u8>,
     names: Vec<(u32, u32, u32)>,
     letters: Vec<u8>,
 }
@@ -56,7 +63,8 @@ impl DraftStep {
             Self::Begin | Self::Complete => 0,
             Self::Frame(draft) => {
                 let names = draft.names.len() * size_of::<(u32, u32, u32)>() + draft.letters.len();
-                draft.entries.len() + draft.positions.len() + draft.endings.len() + names
+                let each = draft.endings.len() + draft.sizes.len() + draft.times.len();
+                draft.entries.len() + draft.positions.len() + each + names
             }
         }
     }
@@ -108,8 +116,17 @@ impl Draft {
 
     /// Adds the ending of a message.
     pub(super) fn ending(&mut self, position: u16, at: NanoTime) {
-        self.endings.extend_from_slice(&position.to_le_bytes());
-        self.endings.extend_from_slice(&at.to_le_bytes());
+        put_timed(&mut self.endings, (position, at));
+    }
+
+    /// Adds the sizes.
+    pub(super) fn sizes(&mut self, sizes: &Sizes) {
+        sizes.write(&mut self.sizes);
+    }
+
+    /// Adds the times that are known.
+    pub(super) fn times(&mut self, times: &Times) {
+        times.all().for_each(|time| put_timed(&mut self.times, time));
     }
 
     fn finish(self) -> Bytes {
@@ -123,7 +140,14 @@ impl Draft {
             varint::put(&mut named, u64::from(name.2));
             named.extend_from_slice(name_of(name));
         }
-        let parts = [&self.entries, &self.positions, &self.endings, &named];
+        let parts = [
+            &self.entries,
+            &self.positions,
+            &self.endings,
+            &self.sizes,
+            &self.times,
+            &named,
+        ];
         let mut out = Vec::with_capacity(64 + parts.iter().map(|part| part.len()).sum::<usize>());
         out.extend_from_slice(&[VERSION, self.power]);
         for number in [
@@ -133,7 +157,9 @@ impl Draft {
             u64::from(self.last),
             self.subjects,
             self.entries.len() as u64,
-            (self.endings.len() / ENDING) as u64,
+            (self.endings.len() / TIMED) as u64,
+            self.sizes.len() as u64,
+            (self.times.len() / TIMED) as u64,
             named.len() as u64,
         ] {
             varint::put(&mut out, number);
@@ -157,6 +183,9 @@ pub(super) struct Frame<'a> {
     pub entries: &'a [u8],
     pub positions: &'a [u8],
     endings: &'a [u8],
+    /// As [`Sizes::read`] has them.
+    pub sizes: &'a [u8],
+    times: &'a [u8],
     names: &'a [u8],
 }
 
@@ -167,11 +196,22 @@ impl<'a> Frame<'a> {
         if version != VERSION {
             return None;
         }
-        let mut numbers = [0; 8];
+        let mut numbers = [0; 10];
         for number in &mut numbers {
             *number = varint::take(&mut rest)?;
         }
-        let [chunk, count, first, last, subjects, entries, endings, names] = numbers;
+        let [
+            chunk,
+            count,
+            first,
+            last,
+            subjects,
+            entries,
+            endings,
+            sizes,
+            times,
+            names,
+        ] = numbers;
         let mut part = |len: u64| {
             let (part, behind) = rest.split_at_checked(usize::try_from(len).ok()?)?;
             rest = behind;
@@ -186,7 +226,9 @@ impl<'a> Frame<'a> {
             subjects: usize::try_from(subjects).ok()?,
             entries: part(entries)?,
             positions: part(count.checked_mul(2)?)?,
-            endings: part(endings.checked_mul(ENDING as u64)?)?,
+            endings: part(endings.checked_mul(TIMED as u64)?)?,
+            sizes: part(sizes)?,
+            times: part(times.checked_mul(TIMED as u64)?)?,
             names: part(names)?,
         };
         let sound = rest.is_empty()
@@ -221,12 +263,26 @@ impl<'a> Frame<'a> {
 
     /// The endings, each with its position.
     pub fn endings(&self) -> impl Iterator<Item = (u16, NanoTime)> + use<'a> {
-        self.endings.chunks_exact(ENDING).filter_map(|raw| {
-            let (position, time) = raw.split_first_chunk::<2>()?;
-            Some((
-                u16::from_le_bytes(*position),
-                NanoTime::from_le_bytes(*time.first_chunk()?),
-            ))
-        })
+        timed(self.endings)
     }
+
+    /// The times that are known, each with its position.
+    pub fn times(&self) -> impl Iterator<Item = (u16, NanoTime)> + use<'a> {
+        timed(self.times)
+    }
+}
+
+fn put_timed(out: &mut Vec<u8>, (position, time): (u16, NanoTime)) {
+    out.extend_from_slice(&position.to_le_bytes());
+    out.extend_from_slice(&time.to_le_bytes());
+}
+
+fn timed(raw: &[u8]) -> impl Iterator<Item = (u16, NanoTime)> + use<'_> {
+    raw.chunks_exact(TIMED).filter_map(|raw| {
+        let (position, time) = raw.split_first_chunk::<2>()?;
+        Some((
+            u16::from_le_bytes(*position),
+            NanoTime::from_le_bytes(*time.first_chunk()?),
+        ))
+    })
 }

@@ -18,11 +18,13 @@ mod paged;
 mod postings;
 mod ranges;
 mod resident;
+mod sizes;
 mod slots;
 mod subjects;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -127,11 +129,11 @@ impl Index {
         Paged::open(kv, log, reader, records, cache_bytes).map(Self::Paged)
     }
 
-    /// Adds a message. An error of kind [`Kind::Invalid`](crate::Kind::Invalid) if the sequence is not above all
-    /// that were ever added, or is 0 or the very last.
-    pub fn add(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
+    /// Adds a message of that size, as limits count it, and time. An error of kind [`Kind::Invalid`](crate::Kind::Invalid) if the
+    /// sequence is not above all that were ever added, or is 0 or the very last.
+    pub fn add(&mut self, seq: Seq, subject: &[u8], size: u64, time: NanoTime) -> Result<()> {
         match self {
-            Self::Resident(index) => index.add(seq, subject),
+            Self::Resident(index) => index.add(seq, subject, size, time),
             Self::Paged(index) => index.add(seq, subject),
         }
     }
@@ -252,6 +254,23 @@ impl Index {
         match self {
             Self::Resident(index) => Ok(index.subject_at(seq)),
             Self::Paged(index) => index.subject_at(seq),
+        }
+    }
+
+    /// How large a live message is, as limits count it; `None` if it is not live, or if this kind of index does not know.
+    pub fn size_at(&self, seq: Seq) -> Option<u64> {
+        match self {
+            Self::Resident(index) => index.size_at(seq),
+            Self::Paged(_) => None,
+        }
+    }
+
+    /// Between which sequences, both included, the first one lies that is not older than a time, or would: of messages that were added
+    /// in the order of their times. Where this kind of index does not know, that is all of them.
+    pub fn around(&self, time: NanoTime) -> (Seq, Seq) {
+        match self {
+            Self::Resident(index) => index.around(time),
+            Self::Paged(_) => (0, Seq::MAX),
         }
     }
 
@@ -437,7 +456,7 @@ impl Index {
     /// Nothing else is to be done: lets go of some of the memory that it has no use for.
     pub fn idle(&mut self) {
         match self {
-            Self::Resident(_) => {}
+            Self::Resident(index) => index.idle(),
             Self::Paged(index) => index.idle(),
         }
     }

@@ -139,6 +139,34 @@ impl Postings {
             .filter_map(move |(id, slot)| Some((id, self.next_in(slot, from)?)))
     }
 
+    /// Whose a position is. Looks at all subjects.
+    pub fn id_at(&self, at: u16) -> Option<u32> {
+        let mut here = self.ids_from(at);
+        here.find(|(_, position)| *position == at).map(|(id, _)| id)
+    }
+
+    /// Calls with the positions from `first` to `last`, each with its subject, in no order. Looks at all subjects.
+    pub fn each_within(&self, first: u16, last: u16, mut visit: impl FnMut(u32, u16)) {
+        for (id, slot) in self.slots.iter() {
+            if slot.place().is_none() {
+                for at in [slot.0, slot.1] {
+                    if (first..=last).contains(&at) {
+                        visit(id, at);
+                    }
+                }
+                continue;
+            }
+            let mut from = first;
+            while let Some(at) = self.next_in(slot, from).filter(|at| *at <= last) {
+                visit(id, at);
+                match at.checked_add(1) {
+                    Some(next) => from = next,
+                    None => break,
+                }
+            }
+        }
+    }
+
     /// The subjects with a position up to `from`, each with the highest such, in no order.
     pub fn ids_up_to(&self, from: u16) -> impl Iterator<Item = (u32, u16)> {
         self.slots

@@ -4,6 +4,7 @@
 mod backwards;
 mod counting;
 mod forwards;
+mod here;
 mod keeping;
 mod loading;
 mod slices;
@@ -13,13 +14,14 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::chunk::{Chunk, ChunkSize};
+use super::chunk::{Added, Chunk, ChunkSize};
 use super::filters::Filters;
 use super::subjects::Subjects;
 use super::tally::Tallies;
 use super::{SubjectInfo, SubjectPlace};
 use crate::error::{Error, Result};
 use crate::types::{NanoTime, Seq};
+use here::Here;
 pub use keeping::Drafts;
 use keeping::Keeping;
 pub use loading::Loaded;
@@ -43,6 +45,8 @@ pub struct Resident {
     pub(super) tallies: Tallies,
     /// What of it is kept beside the log, if anything is.
     keeping: Option<Keeping>,
+    /// The subjects of the messages where some are being removed.
+    here: Here,
 }
 
 impl Resident {
@@ -80,7 +84,7 @@ impl Resident {
     }
 
     /// Adds a message above all before.
-    pub fn add(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
+    pub fn add(&mut self, seq: Seq, subject: &[u8], size: u64, time: NanoTime) -> Result<()> {
         if seq < self.next || seq == 0 || seq == Seq::MAX {
             return Err(Error::invalid(format!(
                 "sequence {seq} is not above {}",
@@ -96,13 +100,18 @@ impl Resident {
             .add(subject, seq)
             .ok_or_else(|| Error::invalid(format!("a subject of {} bytes", subject.len())))?;
         let (number, at) = (self.size.of(seq), self.size.position(seq));
+        let message = Added { id, size, time };
         match self.chunks.last_entry() {
-            Some(mut last) if *last.key() == number => last.get_mut().push(at, id),
+            Some(mut last) if *last.key() == number => {
+                let chunk = last.get_mut();
+                chunk.push(at, message);
+                self.here.added(number, at, id, chunk.len());
+            }
             last => {
                 if let Some(mut last) = last {
-                    last.get_mut().postings.seal();
+                    last.get_mut().seal();
                 }
-                self.chunks.insert(number, Chunk::new(at, id));
+                self.chunks.insert(number, Chunk::new(at, message));
             }
         }
         if self.recent.len() == RECENT {
@@ -135,6 +144,7 @@ impl Resident {
         };
         if emptied {
             self.chunks.remove(&number);
+            self.here.dropped(number);
         }
         self.len -= 1;
         let name = subject;
@@ -249,9 +259,56 @@ impl Resident {
     /// The subject of a live message.
     pub fn subject_at(&self, seq: Seq) -> Option<Bytes> {
         let (chunk, at) = (self.chunks.get(&self.size.of(seq))?, self.size.position(seq));
-        let mut here = chunk.postings.ids_from(at);
-        let (id, _) = here.find(|(_, position)| *position == at)?;
+        let id = chunk.postings.id_at(at)?;
         Some(Bytes::copy_from_slice(self.subjects.name(id)))
+    }
+
+    /// How large a live message is, as limits count it.
+    pub fn size_at(&self, seq: Seq) -> Option<u64> {
+        let (chunk, at) = (self.chunks.get(&self.size.of(seq))?, self.size.position(seq));
+        chunk.contains(at).then(|| chunk.sizes.get(at))
+    }
+
+    /// When a live message ends, if it has a life of its own.
+    pub fn ending_at(&self, seq: Seq) -> Option<NanoTime> {
+        self.chunks
+            .get(&self.size.of(seq))?
+            .endings
+            .get(self.size.position(seq))
+    }
+
+    /// See [`Index::around`](super::Index::around).
+    pub fn around(&self, time: NanoTime) -> (Seq, Seq) {
+        let number = |entry: Option<(&u64, &Chunk)>| entry.map(|(&number, _)| number);
+        let (mut low, mut high) = (0, number(self.chunks.last_key_value()).map_or(0, |last| last + 1));
+        // The first chunk that begins at that time or later.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.chunks.range(middle..high).next() {
+                Some((&number, chunk)) if chunk.times.first().is_some_and(|(_, first)| first < time) => {
+                    low = number + 1
+                }
+                _ => high = middle,
+            }
+        }
+        let after = self.chunks.range(low..).next();
+        let mut found = (
+            0,
+            after.map_or(Seq::MAX, |(&number, chunk)| {
+                self.size.seq(number, chunk.times.first().map_or(0, |(at, _)| at))
+            }),
+        );
+        // Those before begin earlier: it lies within the last of them, or it is the first one behind.
+        if let Some((&number, chunk)) = self.chunks.range(..low).next_back() {
+            let (below, above) = chunk.times.around(time);
+            if let Some(at) = below {
+                found.0 = self.size.seq(number, at) + 1;
+            }
+            if let Some(at) = above {
+                found.1 = self.size.seq(number, at);
+            }
+        }
+        found
     }
 
     /// Visits each subject that any of the filters matches, in the order of their bytes; no filter matches all.

@@ -43,6 +43,54 @@ impl Model {
     }
 }
 
+/// How large a message is: for some stretches all alike, or nearly, for others not at all.
+pub(super) fn size_of(seq: Seq) -> u64 {
+    [100, 100 + seq % 7, 30 + seq % 3000 * 31 % 3000, (seq % 1009).pow(2)][(seq / 64 % 4) as usize]
+}
+
+/// When a message came: several at once.
+pub(super) fn time_of(seq: Seq) -> NanoTime {
+    (seq / 3) as NanoTime
+}
+
+/// What a resident index knows of single messages.
+fn compare_messages(index: &mut Index, model: &Model, dice: &mut Dice) {
+    let Index::Resident(index) = index else { return };
+    let from = dice.seq(model);
+    for (&seq, subject) in model.live.range(from..).take(dice.roll(40) as usize) {
+        assert_eq!(index.size_at(seq), Some(size_of(seq)), "size of {seq}");
+        assert_eq!(
+            index.subject_here(seq).as_deref(),
+            Some(&subject[..]),
+            "subject of {seq}"
+        );
+    }
+    assert_eq!(index.size_at(from).is_some(), model.live.contains_key(&from));
+    assert_eq!(
+        index.subject_here(from).as_deref(),
+        model.live.get(&from).map(|subject| &subject[..])
+    );
+    let time = time_of(from.min(model.next)) + dice.roll(2) as NanoTime;
+    let (low, high) = index.around(time);
+    assert!(low <= high, "{low} to {high}");
+    assert!(
+        model
+            .live
+            .range(..low)
+            .next_back()
+            .is_none_or(|(&seq, _)| time_of(seq) < time),
+        "{low} for {time}"
+    );
+    assert!(
+        model
+            .live
+            .range(high..)
+            .next()
+            .is_none_or(|(&seq, _)| time_of(seq) >= time),
+        "{high} for {time}"
+    );
+}
+
 /// A small generator of its own, so that a failing seed says all (splitmix64).
 pub(super) struct Dice(pub u64);
 
@@ -113,6 +161,7 @@ fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
         model.live.last_key_value().map(|(&seq, _)| seq),
         "last"
     );
+    compare_messages(index, model, dice);
     let from = dice.seq(model);
     assert_eq!(
         index.is_live(from).unwrap(),
@@ -332,8 +381,8 @@ fn run(seed: u64, subjects: u64, stride: u64, steps: u64, index: &mut Index, tur
                 for _ in 0..=dice.roll(12) {
                     let seq = model.next + if dice.roll(5) == 0 { dice.roll(stride) } else { 0 };
                     let subject = dice.subject(subjects);
-                    index.add(seq, &subject).unwrap();
-                    assert!(index.add(seq, b"again").is_err());
+                    index.add(seq, &subject, size_of(seq), time_of(seq)).unwrap();
+                    assert!(index.add(seq, b"again", size_of(seq), time_of(seq)).is_err());
                     changes.push(Change::Add(seq, subject.clone()));
                     model.live.insert(seq, subject);
                     model.next = seq + 1;
@@ -473,7 +522,7 @@ fn resident_at_full_chunks() {
     let mut at = 1;
     for seq in 1..200_000u64 {
         let name = format!("{}.{}.{}", ["even", "odd"][(seq % 2) as usize], seq % 4000, seq % 13);
-        index.add(seq, name.as_bytes()).unwrap();
+        index.add(seq, name.as_bytes(), size_of(seq), time_of(seq)).unwrap();
         model.insert(seq, name);
         if seq % 7 == 0 {
             let dead = seq / 7 * 5;
@@ -643,7 +692,7 @@ impl Turns for OnStore {
             *index = open(&self.0, 4096);
             for change in changes.iter() {
                 match change {
-                    Change::Add(seq, subject) => index.add(*seq, subject).unwrap(),
+                    Change::Add(seq, subject) => index.add(*seq, subject, size_of(*seq), time_of(*seq)).unwrap(),
                     Change::Clear(next) => index.clear(*next).unwrap(),
                     Change::Remove(seq) => {
                         let pending = changes.iter().find_map(|change| match change {
@@ -721,7 +770,7 @@ fn paged_keys_are_few_and_are_cleaned_up() {
     };
     for seq in 1..=2000u64 {
         let subject = format!("$KV.bucket.{}", seq % 1000).into_bytes();
-        index.add(seq, &subject).unwrap();
+        index.add(seq, &subject, size_of(seq), time_of(seq)).unwrap();
         changes.push(Change::Add(seq, subject));
         if seq == 1000 {
             turn(&mut index, &mut changes);
@@ -739,7 +788,7 @@ fn paged_keys_are_few_and_are_cleaned_up() {
     }
     assert_eq!(store.kv.lock().len(), 1, "the totals");
     for seq in 5000..5010 {
-        index.add(seq, b"same").unwrap();
+        index.add(seq, b"same", size_of(seq), time_of(seq)).unwrap();
         changes.push(Change::Add(seq, b"same".to_vec()));
     }
     turn(&mut index, &mut changes);
@@ -876,7 +925,7 @@ fn resident_passes_over_nothing_between_two_messages_of_one_subject() {
         if subject.starts_with("s.") {
             expected.push(seq);
         }
-        index.add(seq, subject.as_bytes()).unwrap();
+        index.add(seq, subject.as_bytes(), size_of(seq), time_of(seq)).unwrap();
     }
     let mut cursor = Cursor::new([Bytes::from_static(b"s.*")]);
     let (mut found, mut next) = (Vec::new(), 1);

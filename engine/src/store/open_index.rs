@@ -7,10 +7,10 @@ use crate::backend::{Backend, Direction, KeptIndex, Log, LogReader, Recovery, Wa
 use crate::error::{Error, Kind, Result};
 use crate::index::{ChunkSize, Index, Loaded, Records, Resident};
 use crate::store::OpeningProgress;
-use crate::stream::message::{has_life, life_in};
+use crate::stream::message::{has_life, life_in, stored_size_of_record};
 use crate::stream::messages::Identity;
 use crate::stream::settings::IndexKind;
-use crate::stream::subject_of;
+use crate::stream::{Storage, subject_of};
 use crate::types::{NanoTime, Seq};
 
 /// Memory for the subjects of one paged index.
@@ -91,7 +91,7 @@ impl Opening<'_> {
         let Some(loaded) = Resident::load(self.chunk_size, list, last, live, self.beside)? else {
             return Ok(None);
         };
-        if !is_of(&loaded, reader)? {
+        if !is_of(&loaded, reader, self.who.config.storage)? {
             return Ok(None);
         }
         let Loaded { mut index, end, .. } = loaded;
@@ -116,7 +116,8 @@ impl Opening<'_> {
             {
                 progress(&self.who.name, done, of);
             }
-            outcome = index.add(entry.seq, subject_of(entry.head));
+            let size = stored_size_of_record(self.who.config.storage, entry.head, entry.body_len as usize);
+            outcome = index.add(entry.seq, subject_of(entry.head), size, entry.time);
             if has_life(entry.head) {
                 mortal.push((entry.seq, entry.time, entry.head.to_vec()));
             }
@@ -136,13 +137,15 @@ impl Opening<'_> {
 }
 
 /// Whether some of the messages of an index are those of the log.
-fn is_of(loaded: &Loaded, reader: &dyn LogReader) -> Result<bool> {
-    for (seq, subject) in loaded.samples() {
+fn is_of(loaded: &Loaded, reader: &dyn LogReader, storage: Storage) -> Result<bool> {
+    for sample in loaded.samples() {
         // By itself: through a map, a disk that reads ahead would read most of the log.
-        reader.fetch(seq..=seq);
+        reader.fetch(sample.seq..=sample.seq);
         let mut is_same = false;
-        reader.scan(seq..=seq, Want::Heads, Direction::Forward, &mut |entry| {
-            is_same = subject_of(entry.head) == subject;
+        reader.scan(sample.seq..=sample.seq, Want::Heads, Direction::Forward, &mut |entry| {
+            is_same = sample.subject.is_none_or(|subject| subject_of(entry.head) == subject)
+                && stored_size_of_record(storage, entry.head, entry.body_len as usize) == sample.size
+                && sample.times.contains(&entry.time);
             ControlFlow::Break(())
         })?;
         if !is_same {

@@ -170,7 +170,7 @@ impl Stream {
                 return Ok(false);
             }
             *left -= 1;
-            if !self.messages.remove(info.first)? {
+            if !self.messages.remove_of(info.first, Some(subject))? {
                 break;
             }
         }

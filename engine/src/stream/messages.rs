@@ -25,7 +25,6 @@ use crate::stream::message::{self, Marks};
 use crate::stream::settings::Settings;
 use crate::stream::tail::Tail;
 use crate::types::{LogId, NanoTime, Record, Seq};
-use heads::Head;
 
 /// What a stream holds, as clients are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -305,14 +304,15 @@ impl Messages {
     /// Stores a message under a sequence above the last.
     pub fn put(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) -> Result<()> {
         debug_assert!(seq > self.last, "sequence {seq} is not above {}", self.last);
-        self.index.add(seq, message::subject_of(&head))?;
+        let size = message::stored_size_of_record(self.config.storage, &head, body.len());
+        self.index.add(seq, message::subject_of(&head), size, time)?;
         if message::has_life(&head) {
             let life = message::life_in(&head, |len| Ok::<_, Error>(body.slice(..len.min(body.len()))))?;
             if let Some(at) = life.end(time) {
                 self.index.add_ending(at, seq);
             }
         }
-        self.bytes += message::stored_size_of_record(self.config.storage, &head, body.len());
+        self.bytes += size;
         self.tail.push(seq, time, head, body);
         self.last = seq;
         self.last_time = Some(time);
@@ -328,29 +328,24 @@ impl Messages {
 
     /// Removes a live message, which may be damaged; answers whether there was one.
     pub fn remove(&mut self, seq: Seq) -> Result<bool> {
-        let head = match self.index.is_live(seq)? {
-            true => self.head(seq)?,
-            false => None,
-        };
-        let head = match head {
-            Some(head) => Some(head),
-            None => self.head_of_damaged(seq)?,
-        };
-        let Some(Head {
-            subject, size, ending, ..
-        }) = head
-        else {
+        self.remove_of(seq, None)
+    }
+
+    /// The same, of a message whose subject is known, if it is.
+    pub fn remove_of(&mut self, seq: Seq, subject: Option<&[u8]>) -> Result<bool> {
+        let Some(leaving) = self.leaving(seq, subject)? else {
             return Ok(false);
         };
-        self.index.remove(seq, &subject)?;
-        if let Some(at) = ending {
+        self.index.remove(seq, &leaving.subject)?;
+        if let Some(at) = leaving.ending {
             self.index.remove_ending(at, seq);
         }
-        self.bytes = self.bytes.saturating_sub(size);
+        self.bytes = self.bytes.saturating_sub(leaving.size);
         self.damage.get_mut().gone(seq);
         self.erased.push(seq);
         self.ahead.forget(seq);
         if self.track_removed {
+            let subject = leaving.subject;
             self.removed.push(Removed { seq, subject });
         }
         Ok(true)

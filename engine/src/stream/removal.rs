@@ -340,6 +340,7 @@ impl Stream {
                 single,
             } => {
                 self.tell_removed();
+                let known = weir_subject::is_literal(filter).then_some(&filter[..]);
                 let (mut over, mut left) = (false, None);
                 while turn.removals() > 0 {
                     let found = match self.messages.seek(&mut way.cursor, way.next, turn)? {
@@ -366,11 +367,11 @@ impl Stream {
                     }
                     if single.is_some() {
                         if let Some(held) = way.held {
-                            way.purged.add(self.messages.remove(held)?.into());
+                            way.purged.add(self.messages.remove_of(held, known)?.into());
                             way.held = None;
                         }
                         if let Some(seq) = found {
-                            way.purged.add(self.messages.remove(seq)?.into());
+                            way.purged.add(self.messages.remove_of(seq, known)?.into());
                         }
                     }
                     let Some(seq) = found else { break };

@@ -123,6 +123,8 @@ impl Resident {
                 draft.ending(position, at);
             }
         }
+        draft.sizes(&chunk.sizes);
+        draft.times(&chunk.times);
         draft
     }
 

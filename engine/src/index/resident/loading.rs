@@ -1,6 +1,7 @@
 //! An index as it was kept beside the log, less what is gone since.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use weir_subject::SubjectTree;
@@ -12,6 +13,7 @@ use crate::index::kept::Frame;
 use crate::index::postings::Postings;
 use crate::index::resident::Resident;
 use crate::index::subjects::Subjects;
+use crate::index::times::Times;
 use crate::types::{NanoTime, Seq};
 use crate::varint;
 
@@ -29,15 +31,43 @@ pub struct Loaded {
     pub index: Resident,
     /// From here on the log must be gone through.
     pub end: Seq,
-    /// Some of the messages, with the ids of their subjects: see [`Loaded::samples`].
-    samples: Vec<(Seq, u32)>,
+    samples: Vec<Known>,
+}
+
+/// What is known of a message: see [`Loaded::samples`].
+struct Known {
+    seq: Seq,
+    /// The id of its subject, if that was looked for.
+    id: Option<u32>,
+    times: RangeInclusive<NanoTime>,
+}
+
+/// What the log must have, where this is the index of it.
+#[derive(Debug)]
+pub struct Sample<'a> {
+    /// A live message.
+    pub seq: Seq,
+    /// Its subject, where that is known.
+    pub subject: Option<&'a [u8]>,
+    /// Its size, as limits count it.
+    pub size: u64,
+    /// When it came: one time, or between two.
+    pub times: RangeInclusive<NanoTime>,
 }
 
 impl Loaded {
-    /// The messages that may be looked at in the log to see that this is the index of it: the first and the last of each chunk.
-    pub fn samples(&self) -> impl Iterator<Item = (Seq, &[u8])> {
-        let of = |&(seq, id): &(Seq, u32)| (seq, self.index.subjects.name(id));
-        self.samples.iter().map(of)
+    /// The messages that may be looked at in the log to see that this is the index of it: of each chunk the first, the last, and the
+    /// highest whose time is known, to the nanosecond, which no other log has at that place. Where none of these is left, the first
+    /// and the last of the chunk came between two times that are known. So an index of a copy of the store that went other ways is
+    /// not found out where at most that much is the same: all of a chunk is gone but for some messages, the first and the last of
+    /// these have the subjects and the sizes that they have in the copy, and they came within the same 1,024 messages' time.
+    pub fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
+        self.samples.iter().map(|known| Sample {
+            seq: known.seq,
+            subject: known.id.map(|id| self.index.subjects.name(id)),
+            size: self.index.size_at(known.seq).unwrap_or(0),
+            times: known.times.clone(),
+        })
     }
 }
 
@@ -81,7 +111,7 @@ impl Resident {
             },
             next: 0,
             endings: Vec::new(),
-            samples: Vec::with_capacity(2 * frames.len()),
+            samples: Vec::with_capacity(3 * frames.len()),
             ranges: Vec::new(),
             positions: Vec::new(),
         };
@@ -185,7 +215,7 @@ struct Loading {
     /// What lies below is done.
     next: Seq,
     endings: Vec<(NanoTime, Seq)>,
-    samples: Vec<(Seq, u32)>,
+    samples: Vec<Known>,
     ranges: Vec<(Seq, Seq)>,
     positions: Vec<u16>,
 }
@@ -231,9 +261,9 @@ impl Loading {
         };
         let mut postings = Postings::sealed(frame.subjects);
         let found = self.take_subjects(frame, filter.as_ref(), (first, last), &mut postings);
-        if found != Some(count) {
+        let Some((_, ids)) = found.filter(|(found, _)| *found == count) else {
             return false;
-        }
+        };
         if filter.is_some() {
             postings.seal();
         }
@@ -245,19 +275,52 @@ impl Loading {
             }
         }
         self.index.len += u64::from(count);
-        let chunk = Chunk::of(postings, endings, (first, last), count);
+        let times = Times::of(frame.times());
+        if times.first().is_none() || !times.all().is_sorted_by(|before, after| before.0 < after.0) {
+            return false;
+        }
+        let Some(chunk) = Chunk::of(postings, endings, (frame.sizes, times), (first, last), count) else {
+            return false;
+        };
+        self.sample(frame.chunk, &chunk, [(first, ids.0), (last, ids.1)]);
         self.index.chunks.insert(frame.chunk, chunk);
         true
     }
 
-    /// Takes up those positions of all subjects of a chunk that a filter has. Answers how many; `None` if they make no sense.
+    /// Notes what of a chunk can be compared with the log; of its first and its last message the ids of the subjects are known.
+    fn sample(&mut self, number: u64, chunk: &Chunk, ends: [(u16, u32); 2]) {
+        let known = chunk.times.all().rev().find(|(at, _)| chunk.contains(*at));
+        for (at, id) in ends {
+            let times = match known {
+                Some((position, time)) if position == at => time..=time,
+                Some(_) => NanoTime::MIN..=NanoTime::MAX,
+                None => chunk.times.at(at),
+            };
+            let seq = self.size.seq(number, at);
+            self.samples.push(Known {
+                seq,
+                id: Some(id),
+                times,
+            });
+        }
+        if let Some((at, time)) = known.filter(|(at, _)| ends.iter().all(|(end, _)| end != at)) {
+            self.samples.push(Known {
+                seq: self.size.seq(number, at),
+                id: None,
+                times: time..=time,
+            });
+        }
+    }
+
+    /// Takes up those positions of all subjects of a chunk that a filter has. Answers how many, and the subjects of the first and
+    /// the last one; `None` if they make no sense.
     fn take_subjects(
         &mut self,
         frame: &Frame<'_>,
         filter: Option<&Bits>,
         (first, last): (u16, u16),
         postings: &mut Postings,
-    ) -> Option<u32> {
+    ) -> Option<(u32, (u32, u32))> {
         let size = self.size;
         let (mut entries, mut positions) = (frame.entries, frame.positions);
         let (mut id, mut found) = (0u32, 0u32);
@@ -315,14 +378,8 @@ impl Loading {
                 ends.1 = Some(id);
             }
         }
-        let (Some(of_first), Some(of_last)) = ends else {
-            return None;
-        };
-        self.samples.push((size.seq(frame.chunk, first), of_first));
-        if last != first {
-            self.samples.push((size.seq(frame.chunk, last), of_last));
-        }
-        (entries.is_empty() && positions.is_empty()).then_some(found)
+        let ends = (ends.0?, ends.1?);
+        (entries.is_empty() && positions.is_empty()).then_some((found, ends))
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::backend::{Direction, Want};
 use crate::error::{Error, Kind, Result};
+use crate::index::Index;
 use crate::stream::Storage;
 use crate::stream::message::{self};
 use crate::stream::messages::Messages;
@@ -26,23 +27,75 @@ pub(super) struct Head {
     pub ending: Option<NanoTime>,
 }
 
+/// What has to be known of a live message to remove it.
+pub(super) struct Leaving {
+    pub subject: Bytes,
+    pub size: u64,
+    /// When it would have ended by itself.
+    pub ending: Option<NanoTime>,
+}
+
 impl Messages {
-    /// The size of a live message as limits count it; 0 if there is none.
+    /// The size of a message as limits count it; 0 if there is none.
     pub fn size_at(&self, seq: Seq) -> Result<u64> {
-        Ok(self.head(seq)?.map_or(0, |head| head.size))
+        match self.index.size_at(seq) {
+            Some(size) => Ok(size),
+            None => Ok(self.head(seq)?.map_or(0, |head| head.size)),
+        }
     }
 
-    /// The subject of a live message.
-    pub fn subject_at(&self, seq: Seq) -> Result<Option<Bytes>> {
+    /// The subject of a live message. Where the index has it in memory, nothing waits for a disk.
+    pub fn subject_at(&mut self, seq: Seq) -> Result<Option<Bytes>> {
         if !self.index.is_live(seq)? {
             return Ok(None);
         }
-        Ok(self.head(seq)?.map(|head| head.subject))
+        if let Some(entry) = self.tail.get(seq) {
+            return Ok(Some(entry.head.slice_ref(message::subject_of(&entry.head))));
+        }
+        let Index::Resident(index) = &mut self.index else {
+            return Ok(self.head(seq)?.map(|head| head.subject));
+        };
+        // Those that lie far apart are found sooner in the log, if that is in memory as well.
+        let is_near = index.is_quick(seq) || self.reader.at_hand(seq..=seq) != Some(seq);
+        if !is_near && let Ok(Some(head)) = self.head(seq) {
+            return Ok(Some(head.subject));
+        }
+        let Index::Resident(index) = &mut self.index else {
+            return Ok(None);
+        };
+        Ok(index.subject_here(seq))
     }
 
-    /// What can be said of a record whose head cannot be read: the subject is what the index has it under, the size that
-    /// of the average message, until the next start counts again. `None` if no record is there.
-    pub(super) fn head_of_damaged(&mut self, seq: Seq) -> Result<Option<Head>> {
+    /// What has to be known of a live message to remove it, which may be damaged; its subject may be known already. Of an index in
+    /// memory nothing else is asked.
+    pub(super) fn leaving(&mut self, seq: Seq, subject: Option<&[u8]>) -> Result<Option<Leaving>> {
+        if let Index::Resident(index) = &self.index {
+            let (Some(size), ending) = (index.size_at(seq), index.ending_at(seq)) else {
+                return Ok(None);
+            };
+            let subject = match subject {
+                Some(subject) => Some(Bytes::copy_from_slice(subject)),
+                None => self.subject_at(seq)?,
+            };
+            return Ok(subject.map(|subject| Leaving { subject, size, ending }));
+        }
+        let head = match self.index.is_live(seq)? {
+            true => self.head(seq)?,
+            false => None,
+        };
+        if let Some(head) = head {
+            return Ok(Some(Leaving {
+                subject: head.subject,
+                size: head.size,
+                ending: head.ending,
+            }));
+        }
+        self.leaving_damaged(seq)
+    }
+
+    /// What can be said of a record whose head cannot be read, and must be to remove it: the subject is what the index has it under,
+    /// the size that of the average message, until the next start counts again. `None` if no record is there.
+    fn leaving_damaged(&mut self, seq: Seq) -> Result<Option<Leaving>> {
         if self.tail.get(seq).is_some() {
             return Ok(None);
         }
@@ -56,11 +109,9 @@ impl Messages {
             Ok(_) => return Ok(None),
         }
         let subject = self.index.subject_at(seq)?;
-        Ok(subject.map(|subject| Head {
-            time: 0,
+        Ok(subject.map(|subject| Leaving {
             subject,
             size: self.bytes.checked_div(self.index.len()).unwrap_or(0),
-            ageless: false,
             // Should its end come, nothing is left to remove.
             ending: None,
         }))

@@ -55,7 +55,7 @@ impl Messages {
 
     /// The first live sequence that is not older than a time; one above the last if all are older.
     pub fn seq_at(&self, time: NanoTime) -> Result<Seq> {
-        let (mut low, mut high) = (self.first(), self.last + 1);
+        let (mut low, mut high) = self.around(time);
         while low < high {
             let middle = low + (high - low) / 2;
             let Some(live) = self.index.next_live(middle)? else {
@@ -67,6 +67,16 @@ impl Messages {
                 _ => high = middle,
             }
         }
-        Ok(low)
+        // Where messages are gone, how far down it came depends on what was known beforehand.
+        Ok(self.index.next_live(low)?.unwrap_or(self.last + 1))
+    }
+
+    /// Between which sequences the first live one lies that is not older than a time, both included, as far as can be told without
+    /// a look at the log: beside an index in memory among 1,024 messages at most.
+    pub fn around(&self, time: NanoTime) -> (Seq, Seq) {
+        let (low, high) = self.index.around(time);
+        let (first, end) = (self.first(), self.last + 1);
+        let low = low.clamp(first, end);
+        (low, high.clamp(low, end))
     }
 }

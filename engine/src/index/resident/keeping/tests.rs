@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::backend::KeepStep;
 use crate::index::resident::Loaded;
-use crate::index::tests::Dice;
+use crate::index::tests::{Dice, size_of, time_of};
 use crate::index::{ChunkSize, Cursor, Resident, SubjectInfo};
 use crate::types::{NanoTime, Seq};
 
@@ -48,8 +48,14 @@ impl Log {
             Ok(())
         };
         let loaded = Resident::load(size, (7, frames), self.last, &mut live, beside).expect("the log can be asked")?;
-        for (seq, subject) in loaded.samples() {
-            assert_eq!(self.live[&seq].0, subject, "sample {seq}");
+        for sample in loaded.samples() {
+            let seq = sample.seq;
+            assert!(
+                sample.subject.is_none_or(|subject| subject == self.live[&seq].0),
+                "sample {seq}"
+            );
+            assert_eq!(sample.size, size_of(seq), "sample {seq}");
+            assert!(sample.times.contains(&time_of(seq)), "sample {seq}");
         }
         let Loaded { mut index, end, .. } = loaded;
         self.add_from(end, &mut index);
@@ -64,7 +70,7 @@ impl Log {
 
     fn add_from(&self, from: Seq, index: &mut Resident) {
         for (&seq, (subject, ending)) in self.live.range(from..) {
-            index.add(seq, subject).expect("in order");
+            index.add(seq, subject, size_of(seq), time_of(seq)).expect("in order");
             if let Some(at) = ending {
                 index.add_ending(*at, seq);
             }
@@ -76,6 +82,7 @@ impl Log {
 #[derive(Debug, PartialEq)]
 struct Answers {
     live: Vec<(Seq, Option<Bytes>)>,
+    sizes_and_endings: Vec<(Option<u64>, Option<NanoTime>)>,
     subjects: Vec<(Vec<u8>, SubjectInfo)>,
     endings: Vec<(NanoTime, Seq)>,
     counts: (u64, u64, Option<Seq>, Option<Seq>),
@@ -108,6 +115,10 @@ fn answers(index: &mut Resident) -> Answers {
     Answers {
         matches: matches.collect(),
         live: live.iter().map(|&seq| (seq, index.subject_at(seq))).collect(),
+        sizes_and_endings: live
+            .iter()
+            .map(|&seq| (index.size_at(seq), index.ending_at(seq)))
+            .collect(),
         endings: index.endings(NanoTime::MAX, usize::MAX),
         counts: (index.len(), index.subjects(), index.first(), index.last_live()),
         backwards: filters
@@ -145,7 +156,9 @@ fn one(seed: u64) -> (u64, u64) {
                 log.last += 1 + [0, 0, 0, 1, 30][dice.roll(5) as usize];
                 let (seq, subject) = (log.last, subject(&mut dice, variety));
                 let ending = (dice.roll(4) == 0).then(|| dice.roll(50) as NanoTime);
-                index.add(seq, &subject).expect("above the last");
+                index
+                    .add(seq, &subject, size_of(seq), time_of(seq))
+                    .expect("above the last");
                 if let Some(at) = ending {
                     index.add_ending(at, seq);
                 }
@@ -161,6 +174,7 @@ fn one(seed: u64) -> (u64, u64) {
                     continue;
                 };
                 let (subject, ending) = log.live.remove(&seq).expect("it is live");
+                assert_eq!((index.size_at(seq), index.ending_at(seq)), (Some(size_of(seq)), ending));
                 index.remove(seq, &subject).expect("it is live");
                 if let Some(at) = ending {
                     index.remove_ending(at, seq);
