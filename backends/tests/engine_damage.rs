@@ -201,6 +201,13 @@ fn readers_pass_over_damaged_messages() {
                 .unwrap()
         };
         assert_eq!(seqs(&[]), [2, 3, 4, 6, 8, 9], "{storage:?}");
+        // A turn that does not touch the stream: the ones before are over.
+        stream.call(|shard, _| Ok(shard.now())).unwrap();
+        assert_eq!(
+            *world.told.lock(),
+            [1, 5, 7],
+            "{storage:?}: none is passed over without a word"
+        );
         assert_eq!(seqs(&["a.0"]), [4], "{storage:?}");
         let next = |filter: &'static str, from| {
             let found = stream.call(move |shard, id| shard.stream(id).unwrap().next_message(filter.as_bytes(), from));

@@ -177,13 +177,9 @@ impl Consumer {
             self.skip_to_end(stream);
             return Ok(Next::Nothing);
         }
-        let known = match self.filters.is_empty() {
-            true => stream.next_in_order(self.next),
-            false => None,
-        };
-        let seq = match known {
-            Some(seq) => seq,
-            None => match stream
+        let seq = match self.filters.is_empty() && stream.is_next_in_order(self.next) {
+            true => self.next,
+            false => match stream
                 .index
                 .next_match_within(&mut self.cursor, self.next, &mut turn.scans)?
             {

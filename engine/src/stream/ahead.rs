@@ -39,8 +39,6 @@ impl<T> From<Option<T>> for Loaded<T> {
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
     entries: VecDeque<Entry>,
-    /// From here to the first entry the log holds nothing else.
-    covered: Seq,
     /// The last one asked for.
     last: Seq,
 }
@@ -51,7 +49,6 @@ impl ReadAhead {
         if let Ok(at) = self.entries.binary_search_by_key(&seq, |entry| entry.seq) {
             self.entries.drain(..at);
             self.last = seq;
-            self.covered = seq + 1;
             return Ok(self.entries.pop_front().into());
         }
         let in_order = seq > self.last && seq - self.last <= STRIDE;
@@ -69,7 +66,6 @@ impl ReadAhead {
             return reader.get(seq).map(Loaded::from);
         };
         self.entries.clear();
-        self.covered = seq + 1;
         let mut bytes = 0;
         let entries = &mut self.entries;
         reader.scan(seq..=reach, Want::Full, Direction::Forward, &mut |entry| {
@@ -87,10 +83,10 @@ impl ReadAhead {
         }
     }
 
-    /// The first live sequence from `from` on, if it is known from what was read already.
-    pub fn next(&self, from: Seq) -> Option<Seq> {
-        let next = self.entries.front()?.seq;
-        (self.covered..=next).contains(&from).then_some(next)
+    /// Whether the next record that was read already is that of this sequence. Of sequences before it nothing is known: a scan passes
+    /// over damaged records without a word.
+    pub fn is_next(&self, seq: Seq) -> bool {
+        self.entries.front().is_some_and(|entry| entry.seq == seq)
     }
 
     /// A record is gone.

@@ -231,10 +231,9 @@ impl Stream {
         let mut next = from;
         while portion.messages.len() < max_messages && bytes < max_bytes {
             // Who wants everything takes the next message from what was read ahead.
-            let known = self.messages.next_in_order(next).filter(|_| filters.is_empty());
-            let found = match known {
-                Some(seq) => Some(seq),
-                None => self.messages.index.next_match(&mut cursor, next)?,
+            let found = match filters.is_empty() && self.messages.is_next_in_order(next) {
+                true => Some(next),
+                false => self.messages.index.next_match(&mut cursor, next)?,
             };
             let Some(seq) = found else {
                 portion.through = self.messages.last().max(from.saturating_sub(1));

@@ -107,8 +107,8 @@ impl Messages {
         }
     }
 
-    /// The first live message from `from` on, if reading in order has come by it already.
-    pub fn next_in_order(&self, from: Seq) -> Option<Seq> {
-        self.ahead.next(from)
+    /// Whether there is a message of that sequence that reading in order has come by already.
+    pub fn is_next_in_order(&self, seq: Seq) -> bool {
+        self.ahead.is_next(seq)
     }
 }
