@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 const UNFINISHED: &str = ".unfinished";
 /// The file in it that says what it is.
 const MARK: &str = "UNFINISHED";
-const MARK_TEXT: &str =
-    "weir was making a store here, and did not come to an end. Remove this folder, or run the command again.\n";
+const MARK_TEXT: &str = "weir was making a store here, and did not come to an end, unless this folder has its final name: then all is \
+                         done, and only this file is left. Run the command again, which begins anew, or remove the folder.\n";
 /// The folder of the store in it, and the one that repairs fill, which is not copied.
 const STORE: &str = "weir";
 const QUARANTINE: &str = "quarantine";
@@ -42,6 +42,8 @@ impl Beside {
             Kind::Busy => Error::InUse(error),
             _ => Error::Unreadable(error),
         })?;
+        // A folder in the store would be copied into itself, and one beside it in the same directory be taken for a part of it.
+        outside(path, &store, out)?;
         if !is_free(out).map_err(|error| output(out, error))? {
             return Err(Error::NotEmpty {
                 path: out.to_path_buf(),
@@ -56,12 +58,6 @@ impl Beside {
         beside.clear()?;
         let made = || -> io::Result<()> {
             fs::create_dir_all(&beside.unfinished)?;
-            // A folder in the store would be copied into itself.
-            let (own, other) = (beside.unfinished.canonicalize()?, store.root().canonicalize()?);
-            if own.starts_with(&other) {
-                fs::remove_dir(&beside.unfinished)?;
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is in the store itself"));
-            }
             fs::write(beside.unfinished.join(MARK), MARK_TEXT)?;
             sync(&beside.unfinished.join(MARK))?;
             sync(&beside.unfinished)
@@ -90,11 +86,11 @@ impl Beside {
     /// If that cannot be written.
     pub fn finish(self) -> Result<Renamed> {
         let finished = || -> io::Result<()> {
-            fs::remove_file(self.unfinished.join(MARK))?;
-            sync(&self.unfinished)?;
-            // An empty folder goes.
+            // An empty folder goes. The name comes before the mark goes, so that whatever has the other name has the mark.
             fs::rename(&self.unfinished, &self.out)?;
-            sync(&parent(&self.out))
+            sync(&parent(&self.out))?;
+            fs::remove_file(self.out.join(MARK))?;
+            sync(&self.out)
         };
         finished().map_err(|error| output(&self.out, error))?;
         Ok(Renamed {
@@ -121,12 +117,55 @@ impl Beside {
             return Ok(());
         }
         if !self.unfinished.join(MARK).is_file() {
-            return Err(Error::NotEmpty {
+            return Err(Error::NotLeftOver {
                 path: self.unfinished.clone(),
             });
         }
         fs::remove_dir_all(&self.unfinished).map_err(|error| output(&self.unfinished, error))
     }
+}
+
+/// Refuses a store that is being made, or was when its tool was broken off.
+///
+/// # Errors
+/// If it is one.
+pub(crate) fn is_finished(named: &Path) -> Result<()> {
+    let name = named.file_name().unwrap_or_default();
+    match name.as_encoded_bytes().ends_with(UNFINISHED.as_bytes()) && named.join(MARK).is_file() {
+        true => Err(Error::Unfinished {
+            path: named.to_path_buf(),
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Refuses to write into a store, or into the directory that was named for one.
+///
+/// # Errors
+/// If `out` lies there.
+pub(crate) fn outside(named: &Path, store: &StoreDir, out: &Path) -> Result<()> {
+    let out_is = real(out);
+    for folder in [named, store.root()] {
+        let folder = real(folder);
+        if out_is.starts_with(&folder) {
+            return Err(Error::InTheStore {
+                path: out.to_path_buf(),
+                store: folder,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Where a path leads, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    for above in path.ancestors() {
+        if let (Ok(there), Ok(below)) = (above.canonicalize(), path.strip_prefix(above)) {
+            return there.join(below);
+        }
+    }
+    path
 }
 
 /// What was told while the store had the other name is told with its own.

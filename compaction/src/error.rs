@@ -156,11 +156,55 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// What was to be written would lie in the store that it is made of.
+    #[error(
+        "{} is in the store's own folder {}: name a folder outside of it",
+        path.display(),
+        store.display()
+    )]
+    InTheStore {
+        /// The folder or file that was named.
+        path: PathBuf,
+        /// The folder of the store.
+        store: PathBuf,
+    },
+    /// A folder that this command would work in does not say that an earlier run made it.
+    #[error(
+        "{} is there, and does not say that an earlier run of this command left it: look what it is, remove it or move it away, and run the command again",
+        path.display()
+    )]
+    NotLeftOver {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A store that was being made, and is not whole.
+    #[error(
+        "{} is a store that `weir` was making, and did not come to an end with: run that command again, which begins anew, or remove the folder",
+        path.display()
+    )]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A running server is not there, or refuses something.
     #[error("{text}")]
     Server {
         /// What is wrong.
         text: String,
+    },
+    /// A running server says that something is damaged, and so did not do what was asked.
+    #[error("{text}")]
+    ServerDamaged {
+        /// What is wrong.
+        text: String,
+    },
+    /// What chooses messages makes no sense.
+    #[error("{filter:?} is no filter of subjects: {why}")]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// Why not.
+        why: &'static str,
     },
     /// What everything else depends on cannot be read.
     #[error("{0}")]
@@ -180,9 +224,47 @@ impl Error {
         let broken = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
         match self {
             Self::Source { error, .. } => broken.contains(&error.kind()),
-            Self::Offline { .. } => true,
+            Self::Offline { .. } | Self::ServerDamaged { .. } => true,
             _ => false,
         }
+    }
+
+    /// What helps, where that can be said.
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotAStore { .. } => {
+                "name the server's store directory (its -sd or store_dir), or the folder `weir` in it"
+            }
+            Self::InUse(_) => "stop the server, or take a copy of its directory while it is stopped",
+            Self::Newer(_) => "take the `weir` of the version that wrote it",
+            Self::NoSuchStream { .. } | Self::NoSuchAccount { .. } | Self::NoSuchConsumer { .. } => {
+                "`weir inspect` lists what there is"
+            }
+            Self::NoSuchFinding { .. } => "`weir inspect` shows the keys",
+            Self::NotASource { .. } => {
+                "name a folder with backup.json and stream.tar.s2, that archive with --config, or lines of JSON"
+            }
+            Self::NoConfig { .. } => "name the folder that has its backup.json, or a file with --config",
+            Self::InMemory { .. } => "choose where it is kept with --backend segment or rocksdb",
+            Self::NameTaken { .. } => "delete that stream first, or choose another name with --name",
+            Self::OneName { .. } => "choose one stream with --stream",
+            Self::WhichAccount { .. } => "say which with --account",
+            Self::Offline { .. } | Self::Unreadable(_) => "`weir repair --dry-run` tells what can be done",
+            Self::NotEmpty { .. } => "name a folder that is not there, or an empty one",
+            Self::InTheStore { .. } => "name a folder outside of the store",
+            Self::NotLeftOver { .. } => "look what it is, remove it or move it away, and run the command again",
+            Self::Unfinished { .. } => "run the command again that was broken off, or remove the folder",
+            Self::ServerDamaged { .. } => {
+                "delete the messages that it names, or export what there is; with the server stopped, `weir verify` tells more"
+            }
+            Self::Filter { .. } => "filters are orders.eu, orders.* or orders.>",
+            Self::Source { .. }
+            | Self::Refused { .. }
+            | Self::Nats(_)
+            | Self::NotOffline { .. }
+            | Self::Output { .. }
+            | Self::Server { .. } => return None,
+        })
     }
 }
 

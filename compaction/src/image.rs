@@ -34,6 +34,7 @@ impl Looking {
             path: path.to_path_buf(),
         };
         let store = StoreDir::find(path).ok_or_else(not_a_store)?;
+        crate::beside::is_finished(path)?;
         let hold = store.hold().map_err(|error| match error.kind {
             Kind::Busy => Error::InUse(error),
             _ => Error::Unreadable(error),

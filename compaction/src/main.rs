@@ -2,7 +2,7 @@
 
 mod cli;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -36,8 +36,21 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Also where the arguments make no sense otherwise. What stands behind `--` is a name.
+    let json = std::env::args_os()
+        .skip(1)
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == "--json");
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
+        Err(told) if told.use_stderr() && json => {
+            let text = told.to_string();
+            // What stands below is how the command is used.
+            let first = text.split("\n\n").next().unwrap_or_default();
+            let first = first.strip_prefix("error: ").unwrap_or(first);
+            cli::tell_json(first, Some("`weir help COMMAND` tells how it is used"), NOT_DONE);
+            return ExitCode::from(NOT_DONE);
+        }
         Err(told) => {
             // If the standard error is closed nobody is there to be told.
             let _ = told.print();
@@ -66,9 +79,8 @@ fn main() -> ExitCode {
         // Whoever read the output has enough of it.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            // If the standard error is closed nobody is there to be told.
-            let _ = writeln!(io::stderr(), "weir: {failure}");
-            ExitCode::from(NOT_DONE)
+            failure.tell(json);
+            ExitCode::from(failure.code())
         }
     }
 }

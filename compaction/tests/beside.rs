@@ -85,9 +85,7 @@ fn what_is_not_ours_stays() {
     let (code, text) = weir(&["compact", from, "--out", out.to_str().unwrap()]);
     assert!(code == Some(1) && text.contains("new.unfinished is there"), "{text}");
     assert!(theirs.exists() && !out.exists());
-    let inside = store.join("weir/new");
-    let (code, text) = weir(&["compact", from, "--out", inside.to_str().unwrap()]);
-    assert!(code == Some(1) && text.contains("in the store itself"), "{text}");
+    fs::remove_dir_all(theirs.parent().unwrap()).unwrap();
     // What fails leaves nothing.
     let out = folder.path().join("other");
     let (code, text) = weir(&["compact", from, "--stream", "NOPE", "--out", out.to_str().unwrap()]);
@@ -97,7 +95,79 @@ fn what_is_not_ours_stays() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["new.unfinished", "store"]);
+    assert_eq!(names, ["store"]);
+}
+
+#[test]
+fn nothing_is_made_in_the_store_that_it_is_made_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    filled(&store);
+    let from = store.to_str().unwrap();
+    let before = snapshot_of_files(&store);
+    for inside in ["new", "weir/new", "weir/segment/logs/new", "not/there/yet"] {
+        let inside = store.join(inside);
+        let out = inside.to_str().unwrap();
+        for command in [
+            &["compact", from, "--out", out][..],
+            &["convert", from, "--to", "segment", "--out", out],
+            &["repair", from, "--out", out],
+        ] {
+            let (code, text) = weir(command);
+            assert!(
+                code == Some(1) && text.contains("is in the store's own folder"),
+                "{command:?}: {text}"
+            );
+        }
+    }
+    let out = store.join("weir/backup");
+    let (code, text) = weir(&["export", from, "--stream", "ORDERS", out.to_str().unwrap()]);
+    assert!(
+        code == Some(1) && text.contains("is in the store's own folder"),
+        "{text}"
+    );
+    assert_eq!(snapshot_of_files(&store), before);
+    // Folders too.
+    assert!(!store.join("not").exists());
+}
+
+/// As a kill leaves it.
+#[test]
+fn what_a_kill_leaves_says_what_to_do_and_is_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    filled(&store);
+    let [from, out, left] = [
+        &store,
+        &folder.path().join("new"),
+        &folder.path().join("new.unfinished"),
+    ]
+    .map(|path| path.to_str().unwrap().to_owned());
+    // A part of the copy is there.
+    let part = Path::new(&left).join("weir/segment/logs");
+    fs::create_dir_all(&part).unwrap();
+    fs::create_dir_all(Path::new(&left).join("weir/segment/kv")).unwrap();
+    fs::write(Path::new(&left).join("UNFINISHED"), "").unwrap();
+    for command in [
+        &["inspect", &left][..],
+        &["verify", &left],
+        &["repair", &left],
+        &["compact", &left],
+        &["import", &left, "nothing"],
+    ] {
+        let (code, text) = weir(command);
+        let is_told = text.contains("run that command again, which begins anew, or remove the folder");
+        // What is to be imported is looked at first.
+        assert!(
+            code == Some(1) && (is_told || command[0] == "import"),
+            "{command:?}: {text}"
+        );
+    }
+    let (code, text) = weir(&["compact", &from, "--out", &out]);
+    assert_eq!(code, Some(0), "{text}");
+    is_whole_and_same(Path::new(&out), &store);
+    assert!(!Path::new(&left).exists());
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "nothing but the store");
 }
 
 #[test]

@@ -248,7 +248,11 @@ fn a_damaged_message_is_told_and_the_rest_is_shown() {
     assert_eq!(report.streams.len(), fixture.names().len());
     let output = weir(&["inspect", folder.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stdout).unwrap().contains("Damaged"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = "The log of ORDERS has 1 damaged record; it is kept and not served. `weir verify --stream ORDERS` reads everything";
+    assert!(text.contains("Damaged") && text.contains(said), "{text}");
+    // Journals take more room than they have records.
+    assert!(text.contains("(made at full size, and used again)"), "{text}");
 }
 
 #[test]

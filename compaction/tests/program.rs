@@ -51,3 +51,118 @@ fn every_command_has_a_page_of_the_manual_that_tells_its_exit_codes() {
         assert!(is_told, "{command}: {page}");
     }
 }
+
+/// On the standard error, so that what is on the standard output is a report or nothing.
+#[test]
+fn an_error_is_one_object_of_json_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().to_str().unwrap();
+    let commands: &[(&[&str], &str)] = &[
+        (&["verify", none, "--json"], "is not a Weir store"),
+        (&["inspect", none, "--json"], "is not a Weir store"),
+        (&["compact", none, "--json"], "is not a Weir store"),
+        (&["repair", none, "--json"], "is not a Weir store"),
+        (&["diff", none, none, "--json"], "is not a Weir store"),
+        (&["settle", none, "--all", "--json"], "is not a Weir store"),
+        (&["convert", none, "--to", "segment", "--json"], "is not a Weir store"),
+        (&["dump", none, "--stream", "S", "--json"], "is not a Weir store"),
+        (
+            &["export", none, "out", "--stream", "S", "--json"],
+            "is not a Weir store",
+        ),
+        (&["import", none, none, "--json"], "is nothing to import from"),
+        (
+            &["verify", "nats://localhost:1", "--json"],
+            "a running server is not verified",
+        ),
+        (
+            &["inspect", "nats://:4222", "--json"],
+            "nats://[user:password@|token@]host[:port]",
+        ),
+        (&["dump", none, "--json", "--no-such"], "--no-such"),
+    ];
+    for (command, says) in commands {
+        let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(*command)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), &output.stdout[..]),
+            (Some(1), &b""[..]),
+            "{told}"
+        );
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert!(told["error"].as_str().unwrap().contains(says), "{command:?}: {told}");
+        assert_eq!(told["exit"], 1);
+        let has_remedy = told["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty());
+        assert!(
+            has_remedy || *says == "nats://[user:password@|token@]host[:port]",
+            "{told}"
+        );
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(["verify", none]).output();
+    let told = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(told.starts_with("weir: ") && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn a_filter_that_is_none_is_refused_with_the_reason() {
+    for (filter, why) in [
+        ("a..b", "an empty part between dots"),
+        (".a", "an empty part between dots"),
+        ("a.", "an empty part between dots"),
+        ("", "an empty part between dots"),
+        ("a.>.b", "> stands at the end only"),
+        ("a b", "white space"),
+    ] {
+        for command in [
+            &["dump", "STORE", "--stream", "S", "--subject", filter][..],
+            &["dump", "nats://localhost:1", "--stream", "S", "--subject", filter],
+            &[
+                "export",
+                "STORE",
+                "out",
+                "--format",
+                "parquet",
+                "--stream",
+                "S",
+                "--subject",
+                filter,
+            ],
+        ] {
+            let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(command).output().unwrap();
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{told}");
+            assert!(told.contains(why) && told.contains("orders.>"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn an_account_is_that_of_who_connects() {
+    for command in [
+        &["dump", "nats://localhost:1", "--stream", "S", "--account", "A"][..],
+        &["export", "nats://localhost:1", "out", "--stream", "S", "--account", "A"],
+        &["import", "nats://localhost:1", "out", "--account", "A"],
+        &[
+            "convert",
+            "nats://localhost:1",
+            "--to",
+            "segment",
+            "--stream",
+            "S",
+            "--account",
+            "A",
+        ],
+        &["compact", "nats://localhost:1", "--stream", "S", "--account", "A"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(command).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains("connect as a user of that account"),
+            "{command:?}: {told}"
+        );
+    }
+}

@@ -611,7 +611,11 @@ fn a_stream_whose_log_is_gone_goes_on_empty_if_it_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = filled(folder.path(), "segment");
     let path = folder.path().to_str().unwrap();
-    fs::remove_dir_all(log_folder(folder.path(), fixture.log("ORDERS"))).unwrap();
+    let (log, away) = (
+        log_folder(folder.path(), fixture.log("ORDERS")),
+        folder.path().join("away"),
+    );
+    fs::rename(&log, &away).unwrap();
     assert!(trouble(folder.path()).unwrap().contains("ORDERS"));
     let (code, text) = weir(&["repair", path]);
     assert!(
@@ -623,6 +627,30 @@ fn a_stream_whose_log_is_gone_goes_on_empty_if_it_is_named() {
     assert!(code == Some(1) && text.contains("JOBS"), "{text}");
     let (code, text) = weir(&["repair", path, "--forget", "ORDERS"]);
     assert_eq!(code, Some(0), "{text}");
+    // What was known of it is kept, and it is said why nothing else is.
+    assert!(text.contains("no messages were there to keep: "), "{text}");
+    let quarantine = fs::read_dir(folder.path().join("weir/quarantine"))
+        .unwrap()
+        .next()
+        .unwrap();
+    let quarantine = quarantine.unwrap().path();
+    assert!(quarantine.join("segment/kv").is_dir() && quarantine.join("segment/kv2").is_dir());
+    let reason = fs::read_to_string(quarantine.join("REASON.txt")).unwrap();
+    assert!(reason.contains("streams that go on without their messages"), "{reason}");
+    // Its log is found, and put back by hand: that nothing is lost is said then.
+    let made = folder.path().join("made");
+    fs::rename(&log, &made).unwrap();
+    fs::rename(&away, &log).unwrap();
+    let (code, text) = weir(&["verify", path]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains(
+            "messages 1 to 61: noted as lost (the log has lost its end), and 53 of these sequences are there again"
+        ) && !text.contains("    lost: "),
+        "{text}"
+    );
+    fs::rename(&log, &away).unwrap();
+    fs::rename(&made, &log).unwrap();
     let store = start(folder.path());
     let orders = state(&store, "ORDERS");
     assert_eq!(
@@ -633,6 +661,29 @@ fn a_stream_whose_log_is_gone_goes_on_empty_if_it_is_named() {
     assert_eq!(stream.publish("orders.a", "", b"x").unwrap().seq, orders.last_seq + 1);
     store.close();
     assert_well(folder.path());
+}
+
+/// With file, offset and what is lost, line for line.
+#[test]
+fn what_is_wrong_is_told_as_a_verification_tells_it() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    let log = log_folder(folder.path(), fixture.log("ORDERS"));
+    let files = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
+    let file = files
+        .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+        .find(|path| fs::read(path).unwrap().windows(4).any(|bytes| bytes == b"rare"));
+    flip(&file.unwrap(), b"rare");
+    let path = folder.path().to_str().unwrap();
+    let (_, verified) = weir(&["verify", path]);
+    let (_, planned) = weir(&["repair", path, "--dry-run"]);
+    let (_, wrong) = verified.split_once("Wrong:\n").unwrap();
+    assert!(
+        wrong.contains(", offset ") && wrong.contains("    lost: message "),
+        "{wrong}"
+    );
+    assert_eq!(planned.split_once("Wrong now:\n").unwrap().1, wrong);
 }
 
 #[test]

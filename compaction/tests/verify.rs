@@ -156,6 +156,11 @@ fn a_flipped_bit_in_rocksdb_is_told_with_the_messages_that_it_costs() {
         .filter(|found| found.stream.as_deref() == Some("ORDERS"))
         .collect();
     assert!(found.iter().any(|found| !found.lost.is_empty()), "{:#?}", report.found);
+    for found in &found {
+        let offset = found.offset.unwrap();
+        assert!(found.file.as_ref() == Some(&table) && offset <= at as u64, "{found:#?}");
+        assert!(!found.text.contains(".sst"), "it is told once: {found:#?}");
+    }
     assert!(
         open(&report).iter().all(|found| found.what == What::Message),
         "{:#?}",
@@ -369,6 +374,14 @@ fn a_damaged_catalogue_is_told() {
     let report = check(folder.path());
     let found = open(&report);
     assert!(found.iter().any(|found| found.what == What::Catalogue), "{found:#?}");
+    let (_, text) = weir(&["verify", folder.path().to_str().unwrap()]);
+    let (_, looked) = weir(&["inspect", folder.path().to_str().unwrap()]);
+    for text in [text, looked] {
+        assert!(
+            text.contains("is damaged in every copy") && !text.contains("what the other copy has is taken"),
+            "the other copy has it no better: {text}"
+        );
+    }
     // One copy is gone.
     fs::write(&two, &whole).unwrap();
     fs::remove_file(&one).unwrap();
@@ -546,6 +559,11 @@ fn a_single_stream_and_what_is_refused() {
     };
     let report = verify(folder.path(), &options, None, &mut |_, _, _| {}).unwrap();
     assert_eq!(report.streams.len(), 1);
+    let text = report.to_text();
+    assert!(
+        text.contains(" in 1 stream and the journals, for what they have of it"),
+        "its bytes are those of the journals too: {text}"
+    );
     let log = fixture.log("ORDERS").to_string();
     flip(&log_files(folder.path(), &log)[0], b"rare");
     assert!(

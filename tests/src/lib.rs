@@ -20,10 +20,12 @@
 pub mod backend;
 pub mod backups;
 pub mod clients;
+pub mod damage;
 pub mod genuine;
 pub mod ledger;
 pub mod seed;
 pub mod server;
+pub mod tool;
 
 pub use backend::Backend;
 pub use server::{Server, settle, with_server, with_server_for};

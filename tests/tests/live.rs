@@ -3,53 +3,19 @@
 //! Of a genuine `nats-server` 2.15 it shows the same, if there is one, on PATH or named by `NATS_SERVER`.
 #![allow(clippy::print_stdout, reason = "that nothing was compared must be seen")]
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use async_nats::{Client, HeaderMap};
 use serde_json::{Value, json};
 use weir_tests::backups::ask;
+use weir_tests::damage::flip;
 use weir_tests::genuine::genuine;
-use weir_tests::server::tool;
+use weir_tests::tool::{refused, text, weir, well};
 use weir_tests::{Server, with_server_for};
 
 /// Enough for the slowest machine.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// Runs the tool; how it ended, and what it printed.
-fn weir(arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
-    let tool = tool();
-    let output = Command::new(&tool).args(arguments).output();
-    let output = output.with_context(|| {
-        format!(
-            "running {}: build it with `cargo build --release -p weir-compaction`",
-            tool.display()
-        )
-    })?;
-    let text = |bytes| String::from_utf8(bytes).context("text");
-    Ok((output.status.code(), text(output.stdout)?, text(output.stderr)?))
-}
-
-fn well(arguments: &[&str]) -> Result<String> {
-    let (code, out, told) = weir(arguments)?;
-    ensure!(code == Some(0), "weir {arguments:?}: {code:?} {out} {told}");
-    Ok(out)
-}
-
-fn refused(arguments: &[&str], why: &str) -> Result<()> {
-    let (code, _, told) = weir(arguments)?;
-    ensure!(
-        code == Some(1) && told.contains(why),
-        "weir {arguments:?}: {code:?} {told}"
-    );
-    Ok(())
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path that is text")
-}
 
 /// A stream with gaps and headers, and a consumer in the middle of its work.
 async fn fill(client: &Client, metadata: Value) -> Result<()> {
@@ -135,7 +101,29 @@ fn a_running_server_shows_what_its_store_has() {
         let table = folder.path().join("table");
         let out = ["--format", "parquet", text(&table)?];
         well(&[&["export", &url, "--stream", "ORDERS"], &out[..]].concat())?;
+        let lines = folder.path().join("lines");
+        let as_lines = ["--stream", "ORDERS", "--format", "jsonl"];
+        let told = well(&[&["export", &url, text(&lines)?], &as_lines[..]].concat())?;
+        ensure!(told.contains("118 messages") && told.contains("billing"), "{told}");
+        let lines_are = std::fs::read_to_string(&lines)?;
+        ensure!(
+            well(&[&["export", &url, "-"], &as_lines[..]].concat())? == lines_are,
+            "the same on the standard output"
+        );
+        refused(
+            &[&["export", &url, text(&lines)?], &as_lines[..]].concat(),
+            "it is there",
+        )?;
+        // Into the server again, under another name and without the subjects of the other.
+        refused(&["import", &url, text(&lines)?, "--name", "AGAIN"], "subjects overlap")?;
         ask(&client, "STREAM.DELETE.ORDERS", &Value::Null).await?;
+        let told = well(&["import", &url, text(&lines)?, "--name", "AGAIN"])?;
+        ensure!(told.contains("Imported AGAIN: 118 messages"), "{told}");
+        let dumped = well(&["dump", &url, "--stream", "AGAIN", "--json"])?;
+        ensure!(dumped == live[0], "lines bring in what was there");
+        let consumers = ask(&client, "CONSUMER.NAMES.AGAIN", &Value::Null).await?;
+        ensure!(consumers["consumers"] == json!(["billing"]), "{consumers}");
+        ask(&client, "STREAM.DELETE.AGAIN", &Value::Null).await?;
         let told = well(&["import", &url, text(&backup)?])?;
         ensure!(told.contains("Imported ORDERS: 118 messages"), "{told}");
         ensure!(dump(&url, &[])? == live[0], "it is the same again");
@@ -161,8 +149,16 @@ fn a_running_server_shows_what_its_store_has() {
             "nothing is left behind: {names}"
         );
 
+        let again = folder.path().join("again");
+        well(&[&["export", &url, text(&again)?], &as_lines[..]].concat())?;
         server.stop().await?;
         let store = server.store();
+        let stopped = folder.path().join("stopped");
+        well(&[&["export", text(&store)?, text(&stopped)?], &as_lines[..]].concat())?;
+        ensure!(
+            std::fs::read(&again)? == std::fs::read(&stopped)?,
+            "lines of a running server are those of its store"
+        );
         for (more, live) in selections.iter().zip(live) {
             ensure!(dump(text(&store)?, more)? == live, "{more:?}");
         }
@@ -224,6 +220,111 @@ fn a_genuine_server_shows_as_much() {
         well(&[&["export", theirs.url(), text(&backup)?], &stream[..]].concat())?;
         well(&["import", server.url(), text(&backup)?])?;
         ensure!(dump(server.url(), &[])? == there, "it is the same in ours");
+        // As lines, out of theirs and in again.
+        let lines = folder.path().join("lines");
+        let as_lines = ["--format", "jsonl", text(&lines)?];
+        well(&[&["export", theirs.url()], &stream[..], &as_lines[..]].concat())?;
+        let client = theirs.connect().await?;
+        ask(&client, "STREAM.DELETE.ORDERS", &Value::Null).await?;
+        well(&["import", theirs.url(), text(&lines)?])?;
+        ensure!(dump(theirs.url(), &[])? == there, "it is the same in theirs again");
+        let names = ask(&client, "CONSUMER.NAMES.ORDERS", &Value::Null).await?;
+        ensure!(names["consumers"] == json!(["billing"]), "{names}");
+        Ok(())
+    });
+}
+
+/// A message that nobody has read since it rotted, in the middle of others: each tool names it, the first time already.
+async fn is_named(server: &mut Server, backend: &str, tool: &[&str]) -> Result<()> {
+    let client = server.connect().await?;
+    let config = json!({"name": "S", "subjects": ["s"], "metadata": {"weir.backend": backend}});
+    ask(&client, "STREAM.CREATE.S", &config).await?;
+    for number in 1..=40 {
+        let body = format!("message {number} of them {}", "x".repeat(8 << 10));
+        client.request("s", body.into()).await?;
+    }
+    // What RocksDB has in memory goes to files.
+    server.stop().await?;
+    flip(&server.store(), "message 17 of them")?;
+    server.configure("jetstream { scrub: off }")?;
+    server.start_again().await?;
+    let url = server.url().to_owned();
+    let arguments: Vec<&str> = tool
+        .iter()
+        .map(|word| if *word == "URL" { &*url } else { *word })
+        .collect();
+    let (code, out, told) = weir(&arguments)?;
+    ensure!(
+        code == Some(2) && (out.clone() + &told).contains("17"),
+        "{backend} {tool:?}: {code:?} {out} {told}"
+    );
+    // From then on all of them know.
+    let (code, out, _) = weir(&["inspect", &url])?;
+    ensure!(
+        code == Some(2) && out.contains("Stream S has lost message") && out.contains("17"),
+        "{backend} {tool:?}: {out}"
+    );
+    Ok(())
+}
+
+fn each_backend(tool: impl Fn() -> Result<Vec<String>>) {
+    for backend in ["segment", "rocksdb"] {
+        with_server_for(LIMIT, async |server: &mut Server| {
+            let words = tool()?;
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            is_named(server, backend, &words).await
+        });
+    }
+}
+
+fn words(of: &[&str]) -> Vec<String> {
+    of.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_backup_of_a_damaged_stream_ends_with_2_and_names_what_is_missing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for (format, name) in [("backup", "b"), ("jsonl", "l"), ("parquet", "p")] {
+        let number = std::sync::atomic::AtomicU32::new(0);
+        each_backend(|| {
+            let out = folder.path().join(format!(
+                "{name}{}",
+                number.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            ));
+            Ok(words(&[
+                "export",
+                "URL",
+                text(&out)?,
+                "--stream",
+                "S",
+                "--format",
+                format,
+            ]))
+        });
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dump_names_a_damaged_message_the_first_time_that_it_is_met() {
+    each_backend(|| Ok(words(&["dump", "URL", "--stream", "S", "--body", "none"])));
+}
+
+#[test]
+fn a_damaged_stream_that_is_to_go_over_stays_and_the_tool_ends_with_2() {
+    with_server_for(LIMIT, async |server: &mut Server| {
+        let (code, _, why) = weir(&["convert", server.url(), "--to", "rocksdb", "--stream", "NONE"])?;
+        ensure!(code == Some(1) && why.contains("stream not found"), "{why}");
+        is_named(
+            server,
+            "segment",
+            &["convert", "URL", "--to", "rocksdb", "--stream", "S", "--json"],
+        )
+        .await?;
+        let (_, seen, _) = weir(&["inspect", server.url()])?;
+        let stays =
+            "Stream S is to go over to rocksdb, and stays where it was: 1 message cannot be read, the first is 17";
+        ensure!(seen.contains(stays) && seen.contains("┆ segment ┆"), "{seen}");
         Ok(())
     });
 }

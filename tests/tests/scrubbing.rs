@@ -1,13 +1,12 @@
 //! What rots while nobody reads it is found by the server itself, and told as if somebody had met it.
 
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
 use serde_json::Value;
 use weir_tests::backups::ask;
+use weir_tests::damage::flip;
 use weir_tests::{Backend, Server, with_server_for};
 
 /// Enough for the slowest machine.
@@ -18,41 +17,6 @@ const ROTTEN: u64 = 17;
 
 fn payload(stream: &str, number: u64) -> String {
     format!("message {number} of {stream} {}", "x".repeat(8 << 10))
-}
-
-/// The files in which messages are, but for the journals'.
-fn files_of_messages(store: &Path) -> Result<Vec<PathBuf>> {
-    let (mut found, mut folders) = (Vec::new(), vec![store.to_path_buf()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // Below are the journals.
-            let is_journal = name.len() == 16 && u64::from_str_radix(&name, 16).is_ok_and(|id| id < 256);
-            match path.extension().and_then(|end| end.to_str()) {
-                _ if path.is_dir() && !is_journal => folders.push(path),
-                Some("seg" | "sst") => found.push(path),
-                _ => {}
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Flips a bit of the only place that says this, as a disk does it.
-fn flip(store: &Path, says: &str) -> Result<()> {
-    let mut flipped = 0;
-    for path in files_of_messages(store)? {
-        let bytes = std::fs::read(&path)?;
-        let place = bytes.windows(says.len()).position(|bytes| bytes == says.as_bytes());
-        if let Some(at) = place {
-            let file = std::fs::OpenOptions::new().write(true).open(&path)?;
-            file.write_at(&[bytes[at] ^ 1], at as u64)?;
-            flipped += 1;
-        }
-    }
-    ensure!(flipped == 1, "{flipped} places");
-    Ok(())
 }
 
 /// What `/varz` has of the scrubber, once it is so.

@@ -1,5 +1,6 @@
 //! Reading a log on RocksDB.
 
+use std::borrow::Cow;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
@@ -22,7 +23,22 @@ enum Found {
     Nothing,
     Record(Entry),
     /// Head and body do not belong together, or one of them fails its checksum.
-    Bad(&'static str),
+    Bad(Cow<'static, str>),
+}
+
+/// What is said of a block that cannot be read, with the file and the offset that RocksDB names, as other backends name theirs.
+fn bad_block(of: &str, error: &rocksdb::Error) -> String {
+    let text = error.as_ref();
+    // "… in /store/rocksdb/000010.sst offset 120683 size 8047, …"
+    let place = text.rsplit_once(" in ").and_then(|(_, behind)| {
+        let (file, behind) = behind.split_once(" offset ")?;
+        let offset = behind.split(|c: char| !c.is_ascii_digit()).next()?;
+        Some(format!("{} offset {offset}", file.trim()))
+    });
+    match place {
+        Some(place) => format!("its block of {of} is damaged ({place})"),
+        None => format!("its block of {of} is damaged ({text})"),
+    }
 }
 
 impl RocksReader {
@@ -40,26 +56,26 @@ impl RocksReader {
             Ok(Some(value)) => value,
             Ok(None) => return Ok(Found::Nothing),
             Err(error) if error.kind() == ErrorKind::Corruption => {
-                return Ok(Found::Bad("its block of heads is damaged"));
+                return Ok(Found::Bad(bad_block("heads", &error).into()));
             }
             Err(error) => return Err(failed("reading a head", &error)),
         };
         let Some((head, true)) = Head::decode(&key, &value) else {
-            return Ok(Found::Bad("its head fails its checksum"));
+            return Ok(Found::Bad("its head fails its checksum".into()));
         };
         let body = match head.body_len {
             0 => None,
             _ => match get(shared.bodies(head.family)?) {
                 Ok(body) => body,
                 Err(error) if error.kind() == ErrorKind::Corruption => {
-                    return Ok(Found::Bad("its block of bodies is damaged"));
+                    return Ok(Found::Bad(bad_block("bodies", &error).into()));
                 }
                 Err(error) => return Err(failed("reading a body", &error)),
             },
         };
         let body = body.as_deref().unwrap_or_default();
         if !head.fits(&key, body) {
-            return Ok(Found::Bad("its body fails its checksum"));
+            return Ok(Found::Bad("its body fails its checksum".into()));
         }
         // One allocation for both.
         let mut data = Vec::with_capacity(head.head.len() + body.len());
@@ -106,8 +122,7 @@ impl RocksReader {
             Ok(Some(value)) => value,
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Corruption => {
-                let what = format!("its block of heads is damaged ({error})");
-                self.state.passed_over(seq, &what);
+                self.state.passed_over(seq, &bad_block("heads", &error));
                 return Ok(());
             }
             Err(error) => return Err(failed("reading a head", &error)),
@@ -146,7 +161,7 @@ impl LogReader for RocksReader {
         match found {
             Found::Nothing => Ok(None),
             Found::Record(entry) => Ok(Some(entry)),
-            Found::Bad(what) => Err(self.state.found_damage(seq, what)),
+            Found::Bad(what) => Err(self.state.found_damage(seq, &what)),
         }
     }
 
@@ -346,7 +361,7 @@ fn pass_damage<'a>(
     match iter.status() {
         Ok(()) => return Ok(false),
         Err(error) if error.kind() == ErrorKind::Corruption => {
-            state.passed_over(next, &format!("its block of heads is damaged ({error})"));
+            state.passed_over(next, &bad_block("heads", &error));
         }
         Err(error) => return Err(failed("reading heads", &error)),
     }

@@ -56,8 +56,9 @@ fn parse_compression(text: &str) -> Result<Compression, String> {
 }
 
 pub fn run(args: CompactArgs) -> Result<ExitCode, Failure> {
+    args.access.no_account(&args.store, args.account.as_ref())?;
     if let Some(server) = args.access.connect(&args.store)? {
-        not_of_a_server(&[("--out", args.out.is_some()), ("--account", args.account.is_some())])?;
+        not_of_a_server(&[("--out", args.out.is_some())])?;
         let Some(compression) = args.compression else {
             let why = "a running server gives back what removed messages took by itself; --compression is what it can be told";
             return Err(Failure::Arguments(why.to_owned()));

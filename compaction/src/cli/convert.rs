@@ -50,8 +50,9 @@ pub struct ConvertArgs {
 }
 
 pub fn run(args: ConvertArgs) -> Result<ExitCode, Failure> {
+    args.access.no_account(&args.store, args.account.as_ref())?;
     if let Some(server) = args.access.connect(&args.store)? {
-        not_of_a_server(&[("--out", args.out.is_some()), ("--account", args.account.is_some())])?;
+        not_of_a_server(&[("--out", args.out.is_some())])?;
         let stream = the_stream(args.stream)?;
         let bar = Bar::counting("messages");
         let moved = live::move_to(&server, &stream, args.to.into(), &mut |name, done, of| {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use serde_json::json;
 use weir_compaction::dump::{Body, Form, Options, Shown, dump};
 use weir_compaction::live;
 use weir_engine::words;
@@ -67,7 +68,16 @@ enum BodyArg {
     None,
 }
 
+/// Tells of a message that is not shown, and goes on. If the standard error is closed nobody is there to be told.
+fn tell(as_json: bool, text: &str, json: serde_json::Value) {
+    drop(match as_json {
+        true => writeln!(io::stderr(), "{json}"),
+        false => writeln!(io::stderr(), "weir: {text}"),
+    });
+}
+
 pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
+    args.access.no_account(&args.store, args.account.as_ref())?;
     let options = Options {
         limit: args.limit.unwrap_or(u64::MAX),
         ..args.select.of(&args.stream, args.account)
@@ -99,10 +109,16 @@ pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
             // In its place among the others, where both go to one terminal. If the standard error is closed nobody is there to be told.
             Shown::Lost(first, last, why) => out.flush().map(|()| {
                 let named = words::numbered("message", &[(first, last)]);
-                drop(writeln!(io::stderr(), "weir: {named} cannot be shown: {why}"));
+                let error = format!("{named} cannot be shown: {why}");
+                tell(
+                    form.json,
+                    &error,
+                    json!({"error": error, "first_seq": first, "last_seq": last}),
+                );
             }),
             Shown::Offline(why) => {
-                drop(writeln!(io::stderr(), "weir: the stream is offline: {why}"));
+                let error = format!("the stream is offline: {why}");
+                tell(form.json, &error, json!({"error": error}));
                 Ok(())
             }
         };

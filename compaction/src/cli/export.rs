@@ -13,7 +13,7 @@ use weir_engine::words;
 use super::bar::Bar;
 use super::select::Select;
 use super::server::AccessArgs;
-use super::{DAMAGED, Failure, NOT_DONE};
+use super::{DAMAGED, Failure};
 
 /// Export a stream of a store: as a backup that any nats-server 2.15 restores, as lines of JSON, or as a table to be queried.
 ///
@@ -26,6 +26,7 @@ Examples:
   weir export /var/lib/weir --stream ORDERS --format jsonl ./orders.jsonl
   weir export /var/lib/weir --stream ORDERS --format jsonl - | jq -r 'select(.seq) | .data | @base64d'
   weir export nats://localhost:4222 --stream ORDERS ./orders
+  weir export nats://localhost:4222 --stream ORDERS --format jsonl ./orders.jsonl
   weir export /var/lib/weir --stream ORDERS --format parquet --subject 'orders.eu.>' --since 24h ./orders.parquet
 
 Exit code: 0 it is exported; 1 it is not: wrong arguments, no store there, no such stream, a server has it open, or the output is there
@@ -86,9 +87,10 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
         let why = "a table is written to a file: its end says where its parts lie";
         return Err(Failure::Arguments(why.to_owned()));
     }
+    args.access.no_account(&args.store, options.account.as_ref())?;
     let server = args.access.connect(&args.store)?;
     let bar = match (&server, options.format) {
-        (Some(_), Format::Backup) => Bar::bytes(),
+        (Some(_), Format::Backup | Format::Jsonl) => Bar::bytes(),
         _ => Bar::counting("messages"),
     };
     let result = match (options.format, &server) {
@@ -105,10 +107,11 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
                 bar.show(name, bytes, bytes);
             })
         }
-        (Format::Jsonl, Some(_)) => {
-            let why = "lines of JSON of a running server: `weir dump --json` prints its messages, and `weir export` makes a backup that \
-                       `weir import` brings into a store, from where they can be exported with consumers";
-            return Err(Failure::Arguments(why.to_owned()));
+        (Format::Jsonl, Some(server)) => {
+            let name = &options.stream;
+            live::export_lines(server, name, options.no_consumers, &args.out, &mut |bytes| {
+                bar.show(name, bytes, bytes);
+            })
         }
         _ => export(&args.store, &args.out, &options, Some(bar.teller())),
     };
@@ -117,11 +120,7 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
         Ok(exported) => exported,
         // Whoever read the lines has enough of them.
         Err(Error::Output { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            // If the standard error is closed nobody is there to be told.
-            let _ = writeln!(io::stderr(), "weir: {error}");
-            return Ok(ExitCode::from(if error.is_damage() { DAMAGED } else { NOT_DONE }));
-        }
+        Err(error) => return Err(error.into()),
     };
     let told = match args.json {
         true => serde_json::to_string_pretty(&exported)? + "\n",
@@ -164,20 +163,30 @@ fn text(exported: &Exported) -> String {
         text += &format!("The stream is offline: {why}. What can be read of it was exported.\n");
     }
     if exported.damaged_messages > 0 {
-        let ranges: Vec<String> = exported
-            .damaged
-            .iter()
-            .map(|(first, last)| words::range(*first, *last))
-            .collect();
         let count = words::count(exported.damaged_messages, "message");
         text += &format!(
             "{count} damaged, and gaps in what was exported: {}.\n",
-            ranges.join(", ")
+            named(&exported.damaged)
         );
     }
     if exported.lost > 0 {
         let count = words::count(exported.lost, "message");
-        text += &format!("{count} of the stream were lost before: `weir inspect` names them.\n");
+        text += &format!(
+            "{count} of the stream were lost before: {}. `weir inspect` says why.\n",
+            named(&exported.lost_ranges)
+        );
     }
     text
+}
+
+/// Ranges of sequences.
+fn named(ranges: &[(u64, u64)]) -> String {
+    /// As many as a line has room for; --json has more.
+    const NAMED_MAX: usize = 100;
+    let shown = ranges.iter().take(NAMED_MAX);
+    let mut text: Vec<String> = shown.map(|(first, last)| words::range(*first, *last)).collect();
+    if ranges.len() > NAMED_MAX {
+        text.push("and others".to_owned());
+    }
+    text.join(", ")
 }

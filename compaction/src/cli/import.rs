@@ -1,11 +1,9 @@
 //! `weir import`.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use weir_compaction::Error;
 use weir_compaction::import::{FromNats, Imported, NatsOptions, NatsStream, Options, Wanted, import, import_nats};
 use weir_compaction::live::{self, Server};
 use weir_engine::embed::GLOBAL_ACCOUNT;
@@ -29,6 +27,7 @@ Examples:
   weir import /var/lib/weir ./orders.jsonl --name ORDERS-2025 --account SALES
   weir import /var/lib/weir --from-nats /var/lib/nats
   weir import nats://localhost:4222 ./orders
+  weir import nats://localhost:4222 ./orders.jsonl --name ORDERS-2025
   weir import /var/lib/weir --from-nats /var/lib/nats --from-account SALES --stream ORDERS --account '$G'
 
 Exit code: 0 all is imported; 1 something is not: wrong arguments, no store or nothing to import there, a server has the store open, or
@@ -70,6 +69,7 @@ pub struct ImportArgs {
 }
 
 pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
+    args.access.no_account(&args.store, args.account.as_ref())?;
     if let Some(server) = args.access.connect(&args.store)? {
         return into_server(&server, args);
     }
@@ -98,10 +98,7 @@ pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
         bar.show("importing", progress.done, progress.of);
     });
     bar.finish();
-    let imported = match result {
-        Ok(imported) => imported,
-        Err(error) => return Ok(not_done(&error)),
-    };
+    let imported = result?;
     let told = made(&imported).to_owned() + &text(&imported) + elsewhere([&*imported.account]);
     print(&imported, args.json, told)?;
     Ok(ExitCode::SUCCESS)
@@ -111,7 +108,6 @@ pub fn run(args: ImportArgs) -> Result<ExitCode, Failure> {
 fn into_server(server: &Server, args: ImportArgs) -> Result<ExitCode, Failure> {
     not_of_a_server(&[
         ("--from-nats", args.from_nats.is_some()),
-        ("--account", args.account.is_some()),
         ("--backend", args.backend.is_some()),
         ("--config", args.config.is_some()),
     ])?;
@@ -122,10 +118,7 @@ fn into_server(server: &Server, args: ImportArgs) -> Result<ExitCode, Failure> {
         bar.show("importing", done, of);
     });
     bar.finish();
-    let info = match result {
-        Ok(info) => info,
-        Err(error) => return Ok(not_done(&error)),
-    };
+    let info = result?;
     let name = info["config"]["name"].as_str().unwrap_or_default();
     let messages = info["state"]["messages"].as_u64().unwrap_or(0);
     let text = format!("Imported {name}: {}.\n", words::count(messages, "message"));
@@ -137,22 +130,13 @@ fn all_of_nats(store: &Path, from: &Path, options: &NatsOptions, json: bool) -> 
     let bar = Bar::counting("messages");
     let result = import_nats(store, from, options, &mut |name, done, of| bar.show(name, done, of));
     bar.finish();
-    let report = match result {
-        Ok(report) => report,
-        Err(error) => return Ok(not_done(&error)),
-    };
+    let report = result?;
     print(&report, json, text_of_all(&report))?;
     Ok(match (report.damaged, report.any_refused()) {
         (true, _) => ExitCode::from(DAMAGED),
         (false, true) => ExitCode::from(NOT_DONE),
         (false, false) => ExitCode::SUCCESS,
     })
-}
-
-fn not_done(error: &Error) -> ExitCode {
-    // If the standard error is closed nobody is there to be told.
-    let _ = writeln!(io::stderr(), "weir: {error}");
-    ExitCode::from(if error.is_damage() { DAMAGED } else { NOT_DONE })
 }
 
 fn text_of_all(report: &FromNats) -> String {

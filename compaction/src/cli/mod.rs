@@ -34,10 +34,48 @@ pub enum Failure {
     Tool(#[from] weir_compaction::Error),
     #[error("{0}")]
     Arguments(String),
+    /// It cannot be done like that, and something else can.
+    #[error("{what}: {remedy}")]
+    Instead { what: String, remedy: String },
     #[error("writing the output: {0}")]
     Output(#[from] io::Error),
     #[error("writing the output: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+impl Failure {
+    /// What the program ends with.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Tool(error) if error.is_damage() => DAMAGED,
+            _ => NOT_DONE,
+        }
+    }
+
+    fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::Tool(error) => error.remedy(),
+            Self::Instead { remedy, .. } => Some(remedy),
+            Self::Arguments(_) | Self::Output(_) | Self::Json(_) => None,
+        }
+    }
+
+    /// Tells it on the standard error: as a line, or as one object of JSON if that was asked for.
+    pub fn tell(&self, json: bool) {
+        match json {
+            true => tell_json(&self.to_string(), self.remedy(), self.code()),
+            false => drop(writeln!(io::stderr(), "weir: {self}")),
+        }
+    }
+}
+
+/// Why nothing was done, as an object of JSON. If the standard error is closed nobody is there to be told.
+pub fn tell_json(error: &str, remedy: Option<&str>, exit: u8) {
+    let mut told = serde_json::json!({"error": error, "exit": exit});
+    if let Some(remedy) = remedy {
+        told["remedy"] = remedy.into();
+    }
+    let _ = writeln!(io::stderr(), "{told}");
 }
 
 /// Backends that outlive the tool.

@@ -10,7 +10,7 @@ use weir_engine::{NanoTime, Seq};
 #[derive(Args)]
 pub struct Select {
     /// Only messages of subjects that match; may be given several times
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", value_parser = parse_filter)]
     subject: Vec<String>,
     /// Only these sequences: 17, 17..40, 17.. or ..40
     #[arg(long, value_name = "A..B", value_parser = parse_range)]
@@ -41,6 +41,13 @@ impl Select {
             until: self.until,
             ..Options::of(stream)
         }
+    }
+}
+
+fn parse_filter(text: &str) -> Result<String, String> {
+    match weir_compaction::dump::check_filter(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(why) => Err(format!("{why}; filters are orders.eu, orders.* or orders.>")),
     }
 }
 

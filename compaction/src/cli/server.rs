@@ -20,14 +20,26 @@ pub struct AccessArgs {
 }
 
 impl AccessArgs {
+    /// Refuses an account where a server is named: it takes that from who connects.
+    pub fn no_account(&self, store: &Path, account: Option<&String>) -> Result<(), Failure> {
+        match url_of(store).and(account) {
+            Some(_) => Err(Failure::Instead {
+                what: "--account is for a store: of a running server those streams are seen that are in the account of the user who connects"
+                    .to_owned(),
+                remedy: "connect as a user of that account (nats://user:password@host, or --creds)".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// A connection, if the store is a server's URL.
     pub fn connect(&self, store: &Path) -> Result<Option<Server>, Failure> {
         let Some(url) = url_of(store) else {
             return match self.creds.is_some() || self.tls_ca.is_some() {
-                true => Err(Failure::Arguments(
-                    "--creds and --tls-ca are for a running server: nats://host:port in the place of the store"
-                        .to_owned(),
-                )),
+                true => Err(Failure::Instead {
+                    what: "--creds and --tls-ca are for a running server".to_owned(),
+                    remedy: "name it as nats://host:port in the place of the store".to_owned(),
+                }),
                 false => Ok(None),
             };
         };
@@ -43,7 +55,10 @@ impl AccessArgs {
 /// Refuses a URL where only a store will do; `instead` says what helps.
 pub fn only_a_store(store: &Path, what: &str, instead: &str) -> Result<(), Failure> {
     match url_of(store) {
-        Some(_) => Err(Failure::Arguments(format!("a running server is not {what}: {instead}"))),
+        Some(_) => Err(Failure::Instead {
+            what: format!("a running server is not {what}"),
+            remedy: instead.to_owned(),
+        }),
         None => Ok(()),
     }
 }
@@ -51,9 +66,10 @@ pub fn only_a_store(store: &Path, what: &str, instead: &str) -> Result<(), Failu
 /// Refuses options that a running server knows nothing of.
 pub fn not_of_a_server(options: &[(&str, bool)]) -> Result<(), Failure> {
     match options.iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(Failure::Arguments(format!(
-            "{name} needs the store itself: stop the server, or name a copy of its directory"
-        ))),
+        Some((name, _)) => Err(Failure::Instead {
+            what: format!("{name} needs the store itself"),
+            remedy: "stop the server, or name a copy of its directory".to_owned(),
+        }),
         None => Ok(()),
     }
 }

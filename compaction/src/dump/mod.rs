@@ -53,6 +53,37 @@ impl Options {
     }
 }
 
+/// Whether a text is a filter of subjects: what is none matches nothing, and the reason should be told instead.
+///
+/// # Errors
+/// Why it is none.
+pub fn check_filter(filter: &str) -> std::result::Result<(), &'static str> {
+    let last = filter.split('.').count() - 1;
+    for (at, token) in filter.split('.').enumerate() {
+        if token.is_empty() {
+            return Err("it has an empty part between dots, or at an end");
+        }
+        if token.chars().any(|c| c.is_whitespace() || c == '\0') {
+            return Err("it has white space in it");
+        }
+        if token == ">" && at < last {
+            return Err("> stands at the end only");
+        }
+    }
+    Ok(())
+}
+
+/// The options' filters, if they are filters.
+pub(crate) fn check_filters(options: &Options) -> Result<()> {
+    for filter in &options.subjects {
+        check_filter(filter).map_err(|why| Error::Filter {
+            filter: filter.clone(),
+            why,
+        })?;
+    }
+    Ok(())
+}
+
 /// What there is of a stream.
 #[derive(Clone, Copy, Debug)]
 pub enum Shown<'a> {
@@ -76,7 +107,7 @@ pub struct Dumped {
 /// Shows messages of the stream of a store until told to stop; what is lost of those asked for first.
 ///
 /// # Errors
-/// If there is no store or no such stream, a server has it open, or it cannot be read.
+/// If there is no store or no such stream, a filter is none, a server has it open, or it cannot be read.
 pub fn dump(
     path: &Path,
     options: &Options,
@@ -95,6 +126,7 @@ pub(crate) fn dump_of(
     options: &Options,
     show: &mut dyn FnMut(Shown<'_>) -> ControlFlow<()>,
 ) -> Result<Dumped> {
+    check_filters(options)?;
     let no_such = || Error::NoSuchStream {
         wanted: options.stream.clone(),
         there: Vec::new(),

@@ -15,7 +15,7 @@ use super::output::Output;
 pub const STANDARD_OUTPUT: &str = "-";
 
 /// The lines while they are written.
-pub(super) struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     path: &'a Path,
     output: Output,
     /// `None` for the standard output.
@@ -28,7 +28,7 @@ impl<'a> Lines<'a> {
     pub fn begin(
         path: &'a Path,
         config: StreamConfig,
-        created: NanoTime,
+        created: Option<NanoTime>,
         state: BackupState,
         consumers: Vec<BackupConsumer>,
     ) -> io::Result<Self> {
@@ -41,7 +41,7 @@ impl<'a> Lines<'a> {
             }
         };
         let mut out = BufWriter::with_capacity(256 << 10, out);
-        out.write_all(&Head::new(config, Some(created), state, consumers).to_line())?;
+        out.write_all(&Head::new(config, created, state, consumers).to_line())?;
         Ok(Self {
             path,
             output,

@@ -13,13 +13,14 @@ use serde::Serialize;
 use weir_backup::{Begun, Reading};
 use weir_engine::Seq;
 use weir_engine::store::OpeningProgress;
+use weir_engine::stream::ledger::Ledger;
 use weir_engine::stream::{Message, Stream};
 
 use crate::dump::{self, Shown};
 use crate::error::{Error, Result};
 use crate::image::Looking;
 use folder::Folder;
-use lines::Lines;
+pub(crate) use lines::{Lines, STANDARD_OUTPUT};
 pub(crate) use output::Output;
 use parquet::Table;
 
@@ -77,6 +78,8 @@ pub struct Exported {
     pub damaged_messages: u64,
     /// Messages that were lost before, and nobody has settled that.
     pub lost: u64,
+    /// Which those are: ranges of sequences, as far as they are known.
+    pub lost_ranges: Vec<(Seq, Seq)>,
     /// Why the stream is offline, if it is; what could be read of it was written.
     pub offline: Option<String>,
 }
@@ -117,6 +120,9 @@ pub fn export(path: &Path, out: &Path, options: &Options, progress: Option<Openi
         return export_table(path, out, &what, progress);
     }
     let mut looking = Looking::at(path, progress.clone())?;
+    if out != Path::new(STANDARD_OUTPUT) {
+        crate::beside::outside(looking.store.root(), &looking.store, out)?;
+    }
     let id = looking.the_stream(&options.stream, options.account.as_deref())?;
     let no_such = || Error::NoSuchStream {
         wanted: options.stream.clone(),
@@ -146,6 +152,7 @@ pub fn export_table(
     progress: Option<OpeningProgress>,
 ) -> Result<Exported> {
     let mut looking = Looking::at(path, progress.clone())?;
+    crate::beside::outside(looking.store.root(), &looking.store, out)?;
     let id = looking.the_stream(&what.stream, what.account.as_deref())?;
     let entries = looking.image.entries();
     let entry = entries.iter().find(|entry| entry.id == id);
@@ -183,6 +190,7 @@ pub(crate) fn table_of(
         damaged: Vec::new(),
         damaged_messages: 0,
         lost: 0,
+        lost_ranges: Vec::new(),
         offline: None,
     };
     let mut table = Table::begin(out).map_err(failed)?;
@@ -236,6 +244,15 @@ impl Sink<'_> {
     }
 }
 
+/// The ranges that a stream has lost and nobody has settled.
+fn open_losses(ledger: &Ledger) -> Vec<(Seq, Seq)> {
+    let losses = ledger
+        .losses()
+        .iter()
+        .filter(|loss| ledger.unsettled() > 0 && !loss.settled);
+    losses.map(|loss| (loss.first, loss.last)).collect()
+}
+
 fn write(stream: &mut Stream, out: &Path, options: &Options, progress: Option<OpeningProgress>) -> Result<Exported> {
     let failed = |error| Error::Output {
         path: out.to_path_buf(),
@@ -259,12 +276,13 @@ fn write(stream: &mut Stream, out: &Path, options: &Options, progress: Option<Op
         damaged: Vec::new(),
         damaged_messages: 0,
         lost: stream.ledger().unsettled(),
+        lost_ranges: open_losses(stream.ledger()),
         offline: None,
     };
     let of = state.messages;
     let sink = match options.format {
         Format::Backup => Folder::begin(out, &config, state, &consumers).map(Sink::Folder),
-        Format::Jsonl => Lines::begin(out, config, stream.created(), state, consumers).map(Sink::Lines),
+        Format::Jsonl => Lines::begin(out, config, Some(stream.created()), state, consumers).map(Sink::Lines),
         // It has a way of its own.
         Format::Parquet => Err(io::ErrorKind::Unsupported.into()),
     };

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use weir_backup::Consumers;
 use weir_backup::lines::{Head, Line, parse_line};
@@ -19,7 +19,7 @@ use crate::image::now;
 const LINE_MAX: u64 = Record::BODY_MAX as u64 / 3 * 4 + (1 << 20);
 
 /// Lines, of which the first was read.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     path: PathBuf,
     file: BufReader<File>,
     len: u64,
@@ -33,6 +33,21 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// Opens a file with lines.
+    ///
+    /// # Errors
+    /// If it cannot be read, or its first line is none of them.
+    pub fn at(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| Error::source(path, error))?;
+        Self::new(path.to_path_buf(), file, None)
+    }
+
+    /// What the first line says; nothing is left of it here.
+    pub fn take_head(&mut self) -> Head {
+        let config = self.head.config.clone();
+        std::mem::replace(&mut self.head, Head::new(config, None, Default::default(), Vec::new()))
+    }
+
     pub fn new(path: PathBuf, file: File, instead: Option<StreamConfig>) -> Result<Self> {
         let open = || {
             let len = file.metadata()?.len();
@@ -104,7 +119,10 @@ impl Lines {
     }
 
     /// The next messages; none behind the last.
-    fn portion(&mut self) -> io::Result<Vec<Message>> {
+    ///
+    /// # Errors
+    /// If a line makes no sense, or they end too early.
+    pub fn portion(&mut self) -> io::Result<Vec<Message>> {
         let (mut messages, mut bytes, mut line) = (Vec::new(), 0, Vec::new());
         while !self.ended && messages.len() < MESSAGES && bytes < BYTES {
             line.clear();

@@ -18,6 +18,7 @@ use weir_engine::embed::{EmbeddedStream, GLOBAL_ACCOUNT};
 use weir_engine::stream::settings::BackendKind;
 
 use crate::error::{Error, Result};
+pub(crate) use lines::Lines as LineSource;
 pub use nats::{FromNats, NatsOptions, NatsStream, import_nats};
 use source::Source;
 pub(crate) use source::{ARCHIVE, DESCRIPTION};

@@ -26,6 +26,7 @@ impl Target {
     /// If there is something else, a server has it open, or it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let found = StoreDir::find(path);
+        crate::beside::is_finished(path)?;
         let new = found.is_none();
         let dir = found.unwrap_or_else(|| StoreDir::new(path));
         if new && (dir.root().exists() || path.is_file()) {
@@ -44,6 +45,7 @@ impl Target {
         let dir = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
             path: path.to_path_buf(),
         })?;
+        crate::beside::is_finished(path)?;
         Self::open_dir(dir, false, progress)
     }
 

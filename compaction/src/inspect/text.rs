@@ -34,7 +34,7 @@ impl Report {
         for journal in &self.journals {
             write!(
                 out,
-                "journal {}: {} in {} of {}",
+                "journal {}: {} of {}, in files of {} (made at full size, and used again)",
                 journal.shard,
                 number_of(journal.records, "record"),
                 size(journal.bytes),
@@ -137,6 +137,20 @@ impl Report {
                 let (name, open) = (self.name(stream), open.join(", "));
                 writeln!(out, "\nNot settled of {name} ({key}): {open}.")?;
             }
+        }
+        for stream in self.streams.iter().filter(|stream| stream.damaged > 0) {
+            let (name, damaged) = (self.name(stream), number_of(stream.damaged, "damaged record"));
+            let kept = if stream.damaged == 1 {
+                "it is kept"
+            } else {
+                "they are kept"
+            };
+            writeln!(
+                out,
+                "\nThe log of {name} has {damaged}; {kept} and not served. `weir verify --stream {}` reads everything, and says where and what \
+                 is lost.",
+                stream.name
+            )?;
         }
         for finding in &self.findings {
             writeln!(

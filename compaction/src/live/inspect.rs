@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use weir_engine::{Seq, words};
 
+use super::lost::Losses;
 use super::{Server, failed};
 use crate::error::{Error, Result};
 
@@ -34,6 +35,9 @@ pub struct Report {
     pub version: String,
     /// The streams, by name.
     pub streams: Vec<StreamSeen>,
+    /// Whether consumers of one name were asked for: then more is told of each.
+    #[serde(skip)]
+    pub of_a_consumer: bool,
 }
 
 /// A stream.
@@ -45,6 +49,9 @@ pub struct StreamSeen {
     pub storage: String,
     /// Where a server of Weir's keeps it, as far as its metadata say.
     pub backend: Option<String>,
+    /// Where it is to go, and why it is not there, while its metadata say otherwise than it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
     /// Messages.
     pub messages: u64,
     /// Their bytes, as limits count them.
@@ -65,8 +72,25 @@ pub struct StreamSeen {
     pub consumers: Vec<ConsumerSeen>,
     /// Sequences of messages that the server has lost, as far as it names them.
     pub lost: Vec<Seq>,
+    /// How many it has lost, named or not.
+    pub lost_total: u64,
+    /// Whether these are at least so many: the server lists 1,000 and does not count the others.
+    pub lost_at_least: bool,
+    /// How many of them somebody has settled.
+    pub lost_settled: u64,
     /// Its configuration, as the server tells it.
     pub config: Value,
+}
+
+/// A stream that goes over to another backend, or is to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Moving {
+    /// The backend that it is to be in.
+    pub to: String,
+    /// Messages that are copied.
+    pub done: u64,
+    /// Why it stays where it was, if it does.
+    pub why: Option<String>,
 }
 
 /// A subject and how many messages it has.
@@ -127,6 +151,7 @@ pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
         server: name,
         version,
         streams,
+        of_a_consumer: options.consumer.is_some(),
     })
 }
 
@@ -144,10 +169,19 @@ fn stream(server: &Server, mut info: Value, options: &Options) -> Result<StreamS
         .as_str()
         .ok_or_else(|| failed("a stream without a name"))?;
     let state = &info["state"];
+    let lost = Losses::of(state);
+    let moving = &info["moving"];
+    // The metadata say where it is to be.
+    let backend = moving["from"].as_str().or(config["metadata"]["weir.backend"].as_str());
     let mut seen = StreamSeen {
         name: name.to_owned(),
         storage: text(&config["storage"]),
-        backend: config["metadata"]["weir.backend"].as_str().map(str::to_owned),
+        backend: backend.map(str::to_owned),
+        moving: moving["to"].as_str().map(|to| Moving {
+            to: to.to_owned(),
+            done: number(&moving["done"]),
+            why: moving["why"].as_str().map(str::to_owned),
+        }),
         messages: number(&state["messages"]),
         bytes: number(&state["bytes"]),
         first_seq: number(&state["first_seq"]),
@@ -157,12 +191,10 @@ fn stream(server: &Server, mut info: Value, options: &Options) -> Result<StreamS
         subject_count: number(&state["num_subjects"]),
         subjects: Vec::new(),
         consumers: Vec::new(),
-        lost: state["lost"]["msgs"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_u64)
-            .collect(),
+        lost_total: lost.total,
+        lost_at_least: lost.at_least,
+        lost_settled: lost.settled,
+        lost: lost.listed,
         config: Value::Null,
     };
     for consumer in server.list(&format!("CONSUMER.LIST.{name}"), "consumers", &json!({}))? {
@@ -213,10 +245,27 @@ fn subjects(server: &Server, stream: &str, top: usize) -> Result<Vec<SubjectSeen
     }
 }
 
+impl StreamSeen {
+    fn losses(&self) -> Losses {
+        Losses {
+            listed: self.lost.clone(),
+            total: self.lost_total,
+            at_least: self.lost_at_least,
+            settled: self.lost_settled,
+        }
+    }
+}
+
 impl Report {
-    /// Whether a server says that messages are lost.
+    /// The consumers, with their streams, if one was asked for.
+    fn details(&self) -> impl Iterator<Item = (&str, &ConsumerSeen)> {
+        let asked = self.streams.iter().filter(|_| self.of_a_consumer);
+        asked.flat_map(|stream| stream.consumers.iter().map(|consumer| (&*stream.name, consumer)))
+    }
+
+    /// Whether a server says that messages are lost, and nobody has settled that.
     pub fn is_damaged(&self) -> bool {
-        self.streams.iter().any(|stream| !stream.lost.is_empty())
+        self.streams.iter().any(|stream| stream.losses().are_open())
     }
 
     /// Tables, and what is lost. Ends with a newline.
@@ -298,20 +347,40 @@ impl Report {
             writeln!(out, "\nSubjects of {}\n{table}", stream.name)?;
         }
         for stream in self.streams.iter().filter(|stream| !stream.lost.is_empty()) {
-            /// A server names up to so many.
-            const NAMED: usize = 16;
-            let named: Vec<_> = stream.lost.iter().take(NAMED).map(|seq| (*seq, *seq)).collect();
-            let more = stream.lost.len() - named.len();
-            write!(
-                out,
-                "\nStream {} has lost {}",
-                stream.name,
-                words::numbered("message", &named)
-            )?;
-            match more {
-                0 => writeln!(out, ".")?,
-                more => writeln!(out, " and {more} more.")?,
+            writeln!(out, "\nStream {} has lost {}.", stream.name, stream.losses().to_text())?;
+        }
+        for stream in &self.streams {
+            let Some(Moving { to, done, why }) = &stream.moving else {
+                continue;
+            };
+            let name = &stream.name;
+            match why {
+                Some(why) => writeln!(
+                    out,
+                    "\nStream {name} is to go over to {to}, and stays where it was: {why}."
+                )?,
+                None => writeln!(
+                    out,
+                    "\nStream {name} goes over to {to}: {} copied.",
+                    words::count(*done, "message")
+                )?,
             }
+        }
+        for (stream, consumer) in self.details() {
+            let ConsumerSeen {
+                name,
+                num_pending,
+                num_ack_pending,
+                num_redelivered,
+                config,
+                ..
+            } = consumer;
+            writeln!(
+                out,
+                "\nConsumer {name} of {stream}: {} still to be sent, {num_ack_pending} sent and not acknowledged, {num_redelivered} of these sent \
+                 again. Which those are a running server does not tell: `weir inspect` of its store does.\nConfiguration of {name} of {stream}: {config}",
+                words::count(*num_pending, "message"),
+            )?;
         }
         Ok(())
     }

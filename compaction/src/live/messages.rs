@@ -13,8 +13,9 @@ use weir_engine::store::OpeningProgress;
 use weir_engine::stream::Message;
 use weir_engine::{NanoTime, Seq};
 
+use super::lost::{Losses, ranges_of};
 use super::{Server, ask, error_code, failed, refusal};
-use crate::dump::{Dumped, Options, Shown};
+use crate::dump::{Dumped, Options, Shown, check_filters};
 use crate::error::Result;
 use crate::export::{Exported, table_of};
 
@@ -167,6 +168,7 @@ fn answer_of(answer: &Value) -> Result<Answer> {
 /// # Errors
 /// If the server does not answer, or has no such stream.
 pub fn dump(server: &Server, options: &Options, show: &mut dyn FnMut(Shown<'_>) -> ControlFlow<()>) -> Result<Dumped> {
+    check_filters(options)?;
     let info = server.ask(&format!("STREAM.INFO.{}", options.stream), &Value::Null)?;
     let state = &info["state"];
     let number = |field: &str| state[field].as_u64().unwrap_or(0);
@@ -187,31 +189,61 @@ pub fn dump(server: &Server, options: &Options, show: &mut dyn FnMut(Shown<'_>) 
         reader.to = reader.to.min(reader.seq_at(until, first, last)?.saturating_sub(1));
     }
     let mut dumped = Dumped::default();
-    let lost = state["lost"]["msgs"].as_array().into_iter().flatten();
-    for seq in lost.filter_map(Value::as_u64) {
-        if (reader.next..=reader.to).contains(&seq) {
+    let before = Losses::of(state);
+    let from = reader.next;
+    if before.are_open() {
+        let lost = before.newer_than(&Losses::default(), from, reader.to);
+        for (first, last) in ranges_of(&lost) {
             dumped.damaged = true;
-            if show(Shown::Lost(seq, seq, "the server has lost it")).is_break() {
+            if show(Shown::Lost(first, last, "the server has lost it")).is_break() {
                 return Ok(dumped);
             }
         }
     }
+    let (mut shown_to, mut told) = (reader.to, Vec::new());
     while dumped.messages < options.limit
         && let Some(got) = reader.next()?
     {
         let shown = match &got {
             Got::Message(message) => {
                 dumped.messages += 1;
+                if dumped.messages == options.limit {
+                    shown_to = message.seq;
+                }
                 show(Shown::Message(message))
             }
+            // It was told as lost before the first message.
+            Got::Lost(seq, _) if before.listed.binary_search(seq).is_ok() => continue,
             Got::Lost(seq, why) => {
                 dumped.damaged = true;
+                told.push(*seq);
                 show(Shown::Lost(*seq, *seq, why))
             }
         };
         if shown.is_break() {
-            break;
+            return Ok(dumped);
         }
+    }
+    // The server passes over a damaged message, and notes it when it meets it: now, perhaps for the first time.
+    let info = server.ask(&format!("STREAM.INFO.{}", options.stream), &Value::Null)?;
+    let after = Losses::of(&info["state"]);
+    let mut met = after.newer_than(&before, from, shown_to);
+    met.retain(|seq| !told.contains(seq));
+    for (first, last) in ranges_of(&met) {
+        dumped.damaged = true;
+        if show(Shown::Lost(
+            first,
+            last,
+            "its record is damaged: the server passed over it",
+        ))
+        .is_break()
+        {
+            return Ok(dumped);
+        }
+    }
+    if after.total > before.total && after.listed.len() == before.listed.len() {
+        // Beyond those that are listed: which is not known.
+        dumped.damaged = true;
     }
     Ok(dumped)
 }

@@ -2,6 +2,8 @@
 
 mod backup;
 mod inspect;
+mod lines;
+mod lost;
 mod messages;
 mod update;
 
@@ -16,7 +18,8 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 pub use backup::{backup, restore};
-pub use inspect::{ConsumerSeen, Options as InspectOptions, Report, StreamSeen, SubjectSeen, inspect};
+pub use inspect::{ConsumerSeen, Moving, Options as InspectOptions, Report, StreamSeen, SubjectSeen, inspect};
+pub use lines::export_lines;
 pub use messages::{dump, export_table};
 pub use update::{Updated, compress, move_to};
 
@@ -24,6 +27,8 @@ use crate::error::{Error, Result};
 
 /// What the names of servers begin with.
 const SCHEMES: [&str; 2] = ["nats://", "tls://"];
+/// What they look like.
+const URL_FORM: &str = "the URL of a server is nats://[user:password@|token@]host[:port]";
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an answer may take.
@@ -83,7 +88,10 @@ impl Server {
         let address: ServerAddr = access
             .url
             .parse()
-            .map_err(|error| failed(format_args!("{}: {error}", access.url)))?;
+            .map_err(|error| failed(format_args!("{}: {error}: {URL_FORM}", access.url)))?;
+        if address.host().is_empty() {
+            return Err(failed(format_args!("{}: it names no host: {URL_FORM}", access.url)));
+        }
         // What stands in it is nobody's who reads what is printed.
         let url = format!("{}:{}", address.host(), address.port());
         let runtime = Builder::new_current_thread()

@@ -8,8 +8,10 @@ use weir_engine::Compression;
 use weir_engine::stream::settings::BackendKind;
 
 use super::{Server, failed};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
+/// The key of a stream's metadata that says where its messages are.
+const KEY: &str = "weir.backend";
 /// How long between two looks at a stream that goes over.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -41,7 +43,7 @@ pub fn move_to(
     to: BackendKind,
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Updated> {
-    let mut updated = set(server, stream, "weir.backend", &to.to_string())?;
+    let mut updated = set(server, stream, KEY, &to.to_string())?;
     loop {
         let info = info(server, stream)?;
         updated.messages = info["state"]["messages"].as_u64().unwrap_or(0);
@@ -51,7 +53,15 @@ pub fn move_to(
             return Ok(updated);
         }
         if let Some(why) = moving["why"].as_str() {
-            return Err(failed(format_args!("stream {stream} stays where it was: {why}")));
+            let text = format!("stream {stream} stays where it was: {why}");
+            return Err(match moving["damaged"].as_bool() {
+                Some(true) => Error::ServerDamaged { text },
+                // The server goes on trying.
+                _ => failed(format_args!(
+                    "{text}. The server tries it again each minute, until that is mended or {KEY} is {} again",
+                    moving["from"].as_str().unwrap_or_default()
+                )),
+            });
         }
         progress(stream, moving["done"].as_u64().unwrap_or(0), updated.messages);
         std::thread::sleep(LOOK);

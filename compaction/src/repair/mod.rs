@@ -53,6 +53,7 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
     let store = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
         path: path.to_path_buf(),
     })?;
+    crate::beside::is_finished(path)?;
     let root = store.root().to_path_buf();
     let mut quarantine = Quarantine::new(&root, now());
     let mut actions = Vec::new();
@@ -223,7 +224,13 @@ fn forget(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Res
         match made.and_then(|_| backend.sync()) {
             Ok(()) => forgotten
                 .action
-                .done(["its sequences go on where they were".to_owned()]),
+                .done([
+                    "its sequences go on where they were".to_owned(),
+                    format!(
+                        "no messages were there to keep: {} was missing. What the catalogue had of the stream is kept as it was",
+                        forgotten.folder.display()
+                    ),
+                ]),
             Err(error) => forgotten.action.failed(&error),
         }
     }

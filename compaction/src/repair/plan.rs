@@ -58,12 +58,15 @@ pub(super) fn make(looking: &mut Looking, found: &verify::Report, options: &Opti
     find_orphans(looking, &mut plan)?;
     find_offline(looking, options, &mut plan)?;
     // Folders before the files in them: what is there already is not copied again.
-    if !plan.orphans.is_empty() {
+    let why = match plan.forgotten.is_empty() {
+        true => "the catalogue, which has lost streams",
+        false => "the catalogue, which has what is known of streams that go on without their messages",
+    };
+    if !plan.orphans.is_empty() || !plan.forgotten.is_empty() {
         for folder in ["kv", "kv2"] {
             let path = looking.store.root().join("segment").join(folder);
             if path.is_dir() {
-                plan.bad
-                    .push((path, "the catalogue, which has lost streams".to_owned()));
+                plan.bad.push((path, why.to_owned()));
             }
         }
     }

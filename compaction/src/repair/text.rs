@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::report::{Action, Outcome, Report};
+use crate::verify::write_found;
 
 impl Report {
     /// Lines, one for each action and each thing that is left. Ends with a newline.
@@ -30,16 +31,7 @@ impl Report {
                 false => "\nStill wrong:\n",
             });
         }
-        for found in &self.left {
-            out.push_str("  ");
-            if let Some(stream) = &found.stream {
-                write!(out, "stream {stream}: ")?;
-            }
-            writeln!(out, "{}", found.text)?;
-            if let Some(file) = &found.file {
-                writeln!(out, "    file: {}", file.display())?;
-            }
-        }
+        self.left.iter().try_for_each(|found| write_found(out, found))?;
         if self.more > 0 {
             writeln!(out, "  and {} more", self.more)?;
         }

@@ -24,8 +24,25 @@ pub(super) fn split<'a>(root: &Path, line: &'a str) -> (Option<PathBuf>, Option<
     }
 }
 
+/// Of a line with "(FILE offset 17)" in it: these, and the rest of the line.
+fn split_inside(root: &Path, line: &str) -> Option<(PathBuf, u64, String)> {
+    let opens = format!(" ({}", root.display());
+    let at = line.find(&opens)?;
+    let (inside, behind) = line[at + 2..].split_once(')')?;
+    let (file, offset) = inside.rsplit_once(" offset ")?;
+    let offset = offset.parse().ok()?;
+    Some((PathBuf::from(file), offset, format!("{}{behind}", &line[..at])))
+}
+
 /// What a line tells.
 pub(super) fn found(what: What, root: &Path, line: &str) -> Found {
+    if let Some((file, offset, text)) = split_inside(root, line) {
+        return Found {
+            file: Some(file),
+            offset: Some(offset),
+            ..Found::new(what, text)
+        };
+    }
     let (file, offset, text) = split(root, line);
     Found {
         file,

@@ -20,6 +20,7 @@ use weir_engine::store::{OpeningProgress, StreamEntry};
 use weir_engine::stream::settings::BackendKind;
 
 pub use report::{FOUND_MAX, Found, JournalChecked, Report, Standing, StreamChecked, What};
+pub(crate) use text::write_found;
 
 use crate::error::{Error, Result};
 use crate::image::Looking;

@@ -221,6 +221,7 @@ pub(super) fn check(
         backend: entry.settings.backend.to_string(),
         ..StreamChecked::default()
     };
+    let mut back = Vec::new();
     if let Some(stream) = shown.stream {
         told.ledger = stream.ledger().clone();
         if let Err(error) = log(stream, has_tail, &mut checked, &mut told, meter) {
@@ -233,8 +234,9 @@ pub(super) fn check(
                 format!("its consumers cannot be read: {error}"),
             ));
         }
+        back = there_again(stream, &told.ledger);
     }
-    noted(&mut told);
+    noted(&mut told, &back);
     Ok(Some(checked))
 }
 
@@ -548,8 +550,24 @@ fn consumers(stream: &mut Stream, saved: &[ConsumerSnapshot], told: &mut Told<'_
     Ok(())
 }
 
-/// What was noted as lost, and nothing was said of so far.
-fn noted(told: &mut Told<'_>) {
+/// Of what was noted as lost, the ranges of which messages are there, and how many: somebody has put their file back.
+fn there_again(stream: &Stream, ledger: &Ledger) -> Vec<(Seq, Seq, u64)> {
+    /// Longer ranges are not looked at.
+    const LOOKED_AT_MAX: u64 = 1 << 20;
+    let ranges = ledger.losses().iter().map(|loss| (loss.first, loss.last));
+    let short = ranges.filter(|(first, last)| last - first < LOOKED_AT_MAX);
+    let live = short.map(|(first, last)| {
+        (
+            first,
+            last,
+            stream.live(first, last).map_or(0, |live| live.len() as u64),
+        )
+    });
+    live.filter(|(_, _, count)| *count > 0).collect()
+}
+
+/// What was noted as lost, and nothing was said of so far; of `back` so many messages are there, and can be read.
+fn noted(told: &mut Told<'_>, back: &[(Seq, Seq, u64)]) {
     let (losses, unsettled) = (told.ledger.losses().to_vec(), told.ledger.unsettled());
     let listed = losses.iter().map(|loss| loss.last - loss.first + 1).sum::<u64>();
     for loss in &losses {
@@ -557,12 +575,26 @@ fn noted(told: &mut Told<'_>) {
             continue;
         }
         let lost = vec![(loss.first, loss.last)];
+        let is_settled = loss.settled || unsettled == 0;
+        let again = back.iter().find(|(first, last, _)| (*first, *last) == lost[0]);
+        if let Some((first, last, count)) = again {
+            let named = words::numbered("message", &lost);
+            // What was deleted before is among the sequences, so that fewer may be all.
+            let how_many = match *count == last - first + 1 {
+                true => String::new(),
+                false => format!("{count} of these sequences are "),
+            };
+            let text = format!("{named}: noted as lost ({}), and {how_many}there again", loss.why);
+            let found = told.with_key(Found::new(What::Message, text));
+            told.add(if is_settled { found.harmless() } else { found });
+            continue;
+        }
         let text = format!("{} lost: {}", words::numbered("message", &lost), loss.why);
         let found = Found {
             lost,
             ..Found::new(What::Message, text)
         };
-        told.add(told.with_key(found.settled_if(loss.settled || unsettled == 0)));
+        told.add(told.with_key(found.settled_if(is_settled)));
     }
     let more = told.ledger.messages().saturating_sub(listed);
     if more > 0 {

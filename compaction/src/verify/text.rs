@@ -26,7 +26,11 @@ impl Report {
             self.path.display(),
             format_size(self.bytes_read, BINARY),
             words::count(self.streams.len() as u64, "stream"),
-            words::count(self.journals.len() as u64, "journal"),
+            match self.journals.len() as u64 {
+                // Of a single stream nothing is told of them.
+                0 => "the journals, for what they have of it".to_owned(),
+                count => words::count(count, "journal"),
+            },
         )?;
         for stream in &self.streams {
             writeln!(out, "  {}", line(stream))?;
@@ -82,7 +86,8 @@ fn line(stream: &StreamChecked) -> String {
     line
 }
 
-fn write_found(out: &mut String, found: &Found) -> std::fmt::Result {
+/// A few lines, of one thing that was found.
+pub(crate) fn write_found(out: &mut String, found: &Found) -> std::fmt::Result {
     out.push_str("  ");
     if let Some(stream) = &found.stream {
         write!(out, "stream {stream}")?;

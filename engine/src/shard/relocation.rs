@@ -42,6 +42,8 @@ const LAST_RECORDS: u64 = 256;
 const LAST_SLICES: usize = 4;
 /// Removals that wait to be done in the copy. If they become more the copy begins anew.
 const GONE_MAX: usize = 1 << 20;
+/// Messages that a copy lacks and that are told of one by one.
+const MISSING_MAX: usize = 1000;
 /// How long a stream stays where it is after its move failed.
 const RETRY_AFTER: Nanos = 60 * SECOND;
 
@@ -216,7 +218,11 @@ impl Copy {
     fn tell(&self) {
         let Some(target) = &self.target else { return };
         let (done, of) = (target.index.len(), self.source.extent().count);
-        let seen = MoveSeen { done, of, why: None };
+        let seen = MoveSeen {
+            done,
+            of,
+            ..MoveSeen::default()
+        };
         self.env.catalogue.set_moving(target.id, Some(seen));
         if let Some(watcher) = self.watchers.lock().get(&target.id) {
             let step = MoveStep::Copied(done, of);
@@ -519,11 +525,14 @@ impl Shard {
             let why = (error.kind != Kind::Closed).then(|| error.message.clone());
             let seen = why.map(|why| MoveSeen {
                 why: Some(why),
+                damaged: error.kind == Kind::Damaged,
                 ..MoveSeen::default()
             });
             self.env.catalogue.set_moving(id, seen);
-            // Of damage nothing comes right by itself.
-            if error.kind != Kind::Damaged {
+            // Of damage nothing comes right by itself, and what was met of it is told of with the next turn.
+            if error.kind == Kind::Damaged {
+                self.touch(id);
+            } else {
                 self.relocations.due.insert(id, now.saturating_add(RETRY_AFTER));
             }
         }
@@ -641,7 +650,12 @@ fn finish(copy: &mut Copy, stream: &mut crate::stream::Stream, discards: u64, no
     // The old log goes: what cannot be read of it would go as well.
     let messages = &stream.messages;
     if messages.index.len() != target.index.len() {
-        let (count, first) = missing(messages, &target)?;
+        let (count, missing) = missing(messages, &target)?;
+        let first = missing.first().copied().unwrap_or_default();
+        for seq in missing {
+            // Reading it is what tells of it; the copy passed over it.
+            messages.meet(seq)?;
+        }
         return Err(Error::damaged(format!(
             "{} cannot be read, the first is {first}: once they are deleted, an update of the stream moves it",
             crate::words::count(count, "message")
@@ -653,9 +667,9 @@ fn finish(copy: &mut Copy, stream: &mut crate::stream::Stream, discards: u64, no
     Ok(left)
 }
 
-/// How many messages a copy lacks, and the first of them.
-fn missing(messages: &Messages, target: &Messages) -> Result<(u64, Seq)> {
-    let (mut count, mut first) = (0, 0);
+/// How many messages a copy lacks, and which, up to [`MISSING_MAX`].
+fn missing(messages: &Messages, target: &Messages) -> Result<(u64, Vec<Seq>)> {
+    let (mut count, mut which) = (0, Vec::new());
     let mut outcome = Ok(());
     messages
         .index
@@ -665,11 +679,13 @@ fn missing(messages: &Messages, target: &Messages) -> Result<(u64, Seq)> {
                     Ok(true) => {}
                     Ok(false) => {
                         count += 1;
-                        first = if first == 0 { seq } else { first };
+                        if which.len() < MISSING_MAX {
+                            which.push(seq);
+                        }
                     }
                     Err(error) => outcome = Err(error),
                 }
             }
         })?;
-    outcome.map(|()| (count, first))
+    outcome.map(|()| (count, which))
 }

@@ -77,6 +77,8 @@ pub struct MoveSeen {
     pub of: u64,
     /// Why it stays where it was, if it does; what may go away by itself is tried again.
     pub why: Option<String>,
+    /// Whether that is damage, of which nothing comes right by itself.
+    pub damaged: bool,
 }
 
 type AccountAndName = (Arc<str>, Arc<str>);

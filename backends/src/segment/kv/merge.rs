@@ -40,6 +40,8 @@ pub struct Merged {
     pub lost: Vec<String>,
     /// As that, where nothing was lost with it.
     pub blank: Vec<String>,
+    /// Where each of these begins: no copy has there what was written.
+    pub holes: Vec<u64>,
 }
 
 impl Merged {
@@ -99,6 +101,7 @@ impl Merged {
 
     fn lose(&mut self, until: u64, last: u64) {
         let (from, first) = (self.end, self.number + 1);
+        self.holes.push(from);
         // The shortest batch with a write in it is longer than one that only states the mark.
         let marks = last.saturating_sub(self.number).saturating_mul(BATCH_HEADER as u64);
         if until.saturating_sub(from) == marks {

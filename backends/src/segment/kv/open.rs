@@ -203,6 +203,8 @@ fn mend(path: &Path, copy: Option<&[u8]>, missing: bool, found: &mut Found, hand
     let worth = found.merged.worth(copy);
     let durable = found.merged.durable_end;
     match worth {
+        // The other copy has it no better, which is told already.
+        Worth::Damaged(at) if found.merged.holes.contains(&at) => {}
         Worth::Damaged(at) => found.mended.push(format!(
             "{}: offset {at} is damaged; what the other copy has is taken",
             path.display()

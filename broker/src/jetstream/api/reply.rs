@@ -170,6 +170,9 @@ pub(super) struct Moving {
     /// Why it stays where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Whether that is damage: it is not tried again by itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
 }
 
 /// A stream that holds the same messages.
@@ -216,6 +219,11 @@ pub(super) struct Lost {
     msgs: Vec<Seq>,
     /// The bytes that are lost with them, as far as is known.
     bytes: u64,
+    /// How many there are, listed or not; no word of nats-server's.
+    total: u64,
+    /// How many of them somebody has settled.
+    #[serde(skip_serializing_if = "is_zero")]
+    settled: u64,
 }
 
 /// Lost sequences that are listed.
@@ -228,6 +236,8 @@ impl Lost {
         (!msgs.is_empty()).then(|| Self {
             msgs,
             bytes: ledger.bytes(),
+            total: ledger.messages(),
+            settled: ledger.messages().saturating_sub(ledger.unsettled()),
         })
     }
 }

@@ -502,6 +502,7 @@ fn moving(js: &JetStream, entry: &StreamEntry) -> Option<Moving> {
         done: seen.done,
         of: seen.of,
         why: seen.why,
+        damaged: seen.damaged,
     })
 }
 
