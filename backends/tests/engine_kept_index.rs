@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -180,6 +180,86 @@ fn what_is_damaged_costs_a_slower_start() {
         bench.open();
         assert_eq!(held(&bench.find("S").unwrap()), before, "cut at {len}");
         bench.kill();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        match path.is_dir() {
+            true => copy(&path, &to.join(name)),
+            false => _ = std::fs::copy(&path, to.join(name)).unwrap(),
+        }
+    }
+}
+
+/// How many messages each subject has, as the index says.
+fn counts(stream: &Handle) -> Vec<u64> {
+    let counts = stream.call(|shard, id| {
+        let stream = shard.stream(id)?;
+        let count = |n| stream.count_from(&[format!("k.{n}").into()], 0);
+        (0..8).map(count).collect()
+    });
+    counts.unwrap()
+}
+
+/// Opens a copy so much later, and publishes in it; subjects that are the same in all copies, and others.
+fn go_on(bench: &mut Bench, nanos: i64, other: fn(u64) -> u64) {
+    bench.skip(nanos);
+    bench.open();
+    let published = bench.find("S").unwrap().call(move |shard, id| {
+        for seq in 101..=400 {
+            let subject = match seq % 32 {
+                0 | 1 | 9 | 12 | 30 | 31 => 7,
+                _ => other(seq),
+            };
+            shard.publish(id, format!("k.{subject}").into(), 0, bytes::Bytes::from_static(b"x"))?;
+        }
+        Ok(())
+    });
+    published.unwrap();
+}
+
+/// Two copies of a store took different messages, of one size; in each chunk the first one and the last one have the same subjects
+/// in both. What is kept of the one's index must not be taken for the other's.
+#[test]
+fn what_is_kept_beside_a_copy_that_went_another_way_is_not_believed() {
+    // What becomes of the second copy in the end: which of 32 messages in a row are removed.
+    let removed: [fn(u64) -> bool; 4] = [
+        |_| false,
+        |at| at == 31,
+        // None is left whose time is known.
+        |at| [0, 31].contains(&at),
+        |at| !(9..13).contains(&at),
+    ];
+    for (case, removed) in removed.into_iter().enumerate() {
+        let (mut bench, _) = bench(5);
+        bench.open();
+        let stream = bench.create(&config());
+        publish(&stream, 100, 8);
+        bench.close();
+        let (store, old) = (bench.segment_folder(), tempfile::tempdir().unwrap());
+        copy(&store, old.path());
+        go_on(&mut bench, 3, |seq| seq % 5);
+        bench.close();
+        let index = std::fs::read(index_file(&bench, &stream)).unwrap();
+
+        std::fs::remove_dir_all(&store).unwrap();
+        copy(old.path(), &store);
+        go_on(&mut bench, 4, |seq| seq % 3);
+        let stream = bench.find("S").unwrap();
+        for seq in (101..=400).filter(|seq| removed(seq % 32)) {
+            stream
+                .call(move |shard, id| shard.delete_message(id, seq, false))
+                .unwrap();
+        }
+        let before = (counts(&stream), held(&stream));
+        bench.close();
+        std::fs::write(index_file(&bench, &stream), index).unwrap();
+        bench.open();
+        let stream = bench.find("S").unwrap();
+        assert_eq!((counts(&stream), held(&stream)), before, "case {case}");
     }
 }
 
