@@ -629,3 +629,90 @@ fn a_log_or_a_journal_that_was_rolled_back_is_missed() {
         assert_eq!(stream.unreadable, 0);
     }
 }
+
+/// CRC-32C of bytes that follow others.
+fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!crc, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| match crc & 1 {
+            1 => crc >> 1 ^ 0x82f6_3b78,
+            _ => crc >> 1,
+        })
+    })
+}
+
+/// What is kept of an index, with a change of the first frame, whose checksum is right all the same.
+fn changed(kept: &[u8], change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let mut kept = kept.to_vec();
+    let len = u32::from_le_bytes(kept[24..28].try_into().unwrap()) as usize;
+    change(&mut kept[32..32 + len]);
+    let crc = crc32c(crc32c(0, &kept[8..16]), &kept[20..28]);
+    let crc = crc32c(crc, &kept[32..32 + len]);
+    kept[28..32].copy_from_slice(&crc.to_le_bytes());
+    kept
+}
+
+/// What is kept of an index is what a start believes: it was not compared with anything.
+#[test]
+fn what_is_kept_of_an_index_is_compared_with_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work_lives(66_000);
+    fixture.close();
+    let report = check(folder.path());
+    assert_eq!(report.found, []);
+    let log = fixture.log("MANY").to_string();
+    let file = folder.path().join("weir/segment/logs").join(log).join("index");
+    let kept = fs::read(&file).unwrap();
+    assert_eq!(changed(&kept, |_| {}), kept);
+
+    let found = |raw: &[u8]| {
+        fs::write(&file, raw).unwrap();
+        let report = check(folder.path());
+        assert_eq!(report.found.len(), 1, "{:#?}", report.found);
+        let found = &report.found[0];
+        let told = found.file.as_ref().unwrap();
+        assert_eq!((told.file_name(), found.what), (file.file_name(), What::Index));
+        assert_eq!(report.is_damaged(), found.standing == Standing::Open);
+        (found.standing, found.text.clone())
+    };
+    // Nothing else counts the ends of lives.
+    let ending = changed(&kept, |frame| {
+        let end = 1_700_001_000_000_000_000_i64.to_le_bytes();
+        let at = frame.windows(3).position(|bytes| bytes == &end[5..]).unwrap() - 5;
+        frame[at] ^= 1;
+    });
+    let (standing, text) = found(&ending);
+    assert!(standing == Standing::Open && text.contains("remove the file"), "{text}");
+    // The messages of 7 as those of 3, and those of 3 as those of 7: the counts are the same.
+    let subjects = changed(&kept, |frame| {
+        let (seven, three) = (position(frame, b"many.07"), position(frame, b"many.03"));
+        (frame[seven + 6], frame[three + 6]) = (b'3', b'7');
+    });
+    let (standing, text) = found(&subjects);
+    assert!(standing == Standing::Open && text.contains("remove the file"), "{text}");
+    let (standing, text) = found(&changed(&kept, |frame| frame[0] = 1));
+    assert!(
+        standing == Standing::Harmless && text.contains("earlier version"),
+        "{text}"
+    );
+    let (standing, text) = found(&kept[..kept.len() - 9]);
+    assert!(standing == Standing::Harmless && text.contains("cut short"), "{text}");
+    let (standing, text) = found(&[]);
+    assert!(standing == Standing::Harmless && text.contains("empty"), "{text}");
+
+    // Of a copy that took other messages since.
+    fs::write(&file, &kept).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(other.path(), "segment");
+    // More than it takes to fill the first one.
+    fixture.skip(3_600 * 1_000_000_000);
+    fixture.work_lives(66_000);
+    fixture.close();
+    let log = fixture.log("MANY").to_string();
+    let theirs = fs::read(other.path().join("weir/segment/logs").join(log).join("index")).unwrap();
+    assert_eq!(theirs[8..16], kept[8..16]);
+    let (standing, text) = found(&theirs);
+    assert!(standing == Standing::Open && text.contains("remove the file"), "{text}");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(check(folder.path()).found, []);
+}

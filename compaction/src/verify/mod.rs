@@ -4,6 +4,7 @@
 //! journals. Then each log is read from its first byte to its last, and compared with what the streams know.
 
 mod journal;
+mod kept;
 mod lines;
 mod orphan;
 mod report;

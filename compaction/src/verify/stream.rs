@@ -8,12 +8,12 @@ use bytes::Bytes;
 use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::image::Image;
 use weir_engine::stream::ledger::Ledger;
-use weir_engine::stream::{Storage, Stream, StreamState, stored_size, subject_of};
+use weir_engine::stream::{Digest, Storage, Stream, StreamState, digest_record, stored_size, subject_of};
 use weir_engine::{Check, EntryRef, Error, Kind, LogId, NanoTime, Place, Result, Seq, Want, words};
 
 use super::report::{Finds, Found, StreamChecked, What};
 use super::subjects::{self, Sum};
-use super::{Meter, lines};
+use super::{Meter, kept, lines};
 use crate::inspect::places::{line_of, relative};
 
 /// Sequences that are looked up in the index at once.
@@ -32,6 +32,10 @@ struct Counted {
     bytes: u64,
     first: Option<(Seq, NanoTime)>,
     sum: Sum,
+    /// All of them, to be compared with an index in memory.
+    digest: Digest,
+    /// Whether the index has all endings that heads tell.
+    other_endings: bool,
 }
 
 impl Counted {
@@ -103,6 +107,9 @@ impl Pass<'_, '_> {
         self.at += 1;
         let bytes = RECORD_BYTES + entry.head.len() as u64 + u64::from(entry.body_len);
         self.counted.add(entry.seq, entry.time, subject_of(entry.head), bytes);
+        let (storage, digest) = (self.stream.storage(), &mut self.counted.digest);
+        digest_record(digest, storage, entry.seq, entry.head, entry.body_len as usize);
+        self.counted.other_endings |= !self.stream.has_ending(entry.seq, entry.time, entry.head);
         Ok(())
     }
 }
@@ -296,6 +303,8 @@ fn log(
                 let (headers, payload) = (message.headers.len(), message.payload.len());
                 let bytes = stored_size(Storage::File, message.subject.len(), headers, payload);
                 counted.add(seq, message.time, &message.subject, bytes);
+                let size = stored_size(stream.storage(), message.subject.len(), headers, payload);
+                counted.digest.add(seq, &message.subject, size);
                 unwritten.push(message.subject);
                 continue;
             }
@@ -351,6 +360,17 @@ fn log(
     counts(&state, checked, &counted, told);
     if unknown == 0 && subjects::indexed(stream)? != counted.sum {
         differing_subjects(stream, checked.unreadable, &unwritten, told)?;
+    }
+    let seen = kept::Seen {
+        kept: stream.kept_use(),
+        is_same: !counted.other_endings && stream.indexed_digest().is_none_or(|digest| digest == counted.digest),
+        is_damaged: checked.unreadable > 0 || !extra.is_empty() || !told.said.is_empty(),
+    };
+    let file = kept::path(told.root, stream.id());
+    // Of one that is damaged within it was said where.
+    let is_told = told.finds.found.iter().any(|found| found.file.as_ref() == Some(&file));
+    if let Some(found) = kept::found(file, &seen).filter(|_| !is_told) {
+        told.add(found);
     }
     let torn = stream.torn_bytes();
     if torn > 0 {

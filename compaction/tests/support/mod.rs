@@ -407,6 +407,32 @@ impl Fixture {
         }
     }
 
+    /// Adds a stream of so many small messages of 50 subjects; each thousandth lives for a thousand seconds.
+    pub fn work_lives(&mut self, count: u64) {
+        const TURN: u64 = 1000;
+        self.create(StreamConfig {
+            allow_msg_ttl: true,
+            ..self.config("MANY", "many.*")
+        });
+        for from in (0..count).step_by(TURN as usize) {
+            self.on("MANY", move |shard, id| {
+                (from..count.min(from + TURN)).try_for_each(|n| {
+                    let headers = match n % 1000 {
+                        0 => "NATS/1.0\r\nNats-TTL: 1000s\r\n\r\n",
+                        _ => "",
+                    };
+                    let subject = format!("many.{:02}", n % 50).into();
+                    shard.publish(id, subject, headers.len(), headers.into()).map(drop)
+                })
+            });
+        }
+    }
+
+    /// Lets time pass.
+    pub fn skip(&self, nanos: NanoTime) {
+        self.clock.fetch_add(nanos, Ordering::Relaxed);
+    }
+
     /// Deletes messages of a stream.
     pub fn delete(&self, stream: &str, seqs: impl Iterator<Item = u64> + Send + 'static) {
         self.on(stream, move |shard, id| {

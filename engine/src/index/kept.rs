@@ -169,6 +169,11 @@ impl Draft {
     }
 }
 
+/// Whether a frame is of an earlier version, which is not read any more.
+pub(crate) fn is_earlier(raw: &[u8]) -> bool {
+    raw.first().is_some_and(|version| (1..VERSION).contains(version))
+}
+
 /// What was kept of a chunk, to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {

@@ -11,6 +11,7 @@
 mod bits;
 mod chunk;
 mod cursor;
+mod digest;
 mod filters;
 mod kept;
 mod names;
@@ -33,11 +34,12 @@ use bytes::Bytes;
 
 pub use chunk::ChunkSize;
 pub use cursor::Cursor;
+pub use digest::Digest;
 use filters::Filters;
-pub(crate) use kept::DraftStep;
+pub(crate) use kept::{DraftStep, is_earlier};
 pub use paged::Paged;
 pub(crate) use paged::forget as forget_paged;
-pub use resident::{Drafts, Loaded, Resident};
+pub use resident::{Drafts, KeptUse, Loaded, Resident};
 use tally::Tallies;
 pub use tally::Tally;
 

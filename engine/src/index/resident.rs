@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::chunk::{Added, Chunk, ChunkSize};
+use super::digest::{Digest, hash};
 use super::filters::Filters;
 use super::subjects::Subjects;
 use super::tally::Tallies;
@@ -28,6 +29,25 @@ pub use loading::Loaded;
 
 /// So many of the latest additions are remembered with their subject, for cursors that are nearly caught up.
 const RECENT: usize = 1024;
+
+/// What became of that which was kept of an index, when its log was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeptUse {
+    /// Nobody looked at it: nothing is kept of such an index, or the log is damaged.
+    #[default]
+    Unused,
+    /// There was nothing in it.
+    Empty,
+    /// The index was taken from it; from all of it, or from what comes before a place where it is cut short or damaged.
+    Used {
+        /// From all of it.
+        whole: bool,
+    },
+    /// It is of an earlier version of this program.
+    Earlier,
+    /// It is not what is to be kept of the index of this log.
+    Unfit,
+}
 
 /// See [`Index`](super::Index), whose methods these are.
 #[derive(Debug, Default)]
@@ -47,6 +67,8 @@ pub struct Resident {
     keeping: Option<Keeping>,
     /// The subjects of the messages where some are being removed.
     here: Here,
+    /// How it came about.
+    pub(crate) kept_use: KeptUse,
 }
 
 impl Resident {
@@ -267,6 +289,26 @@ impl Resident {
     pub fn size_at(&self, seq: Seq) -> Option<u64> {
         let (chunk, at) = (self.chunks.get(&self.size.of(seq))?, self.size.position(seq));
         chunk.contains(at).then(|| chunk.sizes.get(at))
+    }
+
+    /// All messages, added up.
+    pub fn digest(&self) -> Digest {
+        let mut digest = Digest::default();
+        // Of each subject the hash, once it is known.
+        let mut hashes: Vec<Option<u64>> = Vec::new();
+        for (&number, chunk) in &self.chunks {
+            chunk.postings.each_list(|id, positions| {
+                let place = id as usize;
+                if place >= hashes.len() {
+                    hashes.resize(place + 1, None);
+                }
+                let subject = *hashes[place].get_or_insert_with(|| hash(self.subjects.name(id)));
+                for &at in positions {
+                    digest.add_hashed(self.size.seq(number, at), subject, chunk.sizes.get(at));
+                }
+            });
+        }
+        digest
     }
 
     /// When a live message ends, if it has a life of its own.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::backend::{Backend, Direction, KeptIndex, Log, LogReader, Recovery, Want};
 use crate::error::{Error, Kind, Result};
-use crate::index::{ChunkSize, Index, Loaded, Records, Resident};
+use crate::index::{ChunkSize, Index, KeptUse, Loaded, Records, Resident, is_earlier};
 use crate::store::OpeningProgress;
 use crate::stream::message::{has_life, life_in, stored_size_of_record};
 use crate::stream::messages::Identity;
@@ -53,10 +53,26 @@ impl Opening<'_> {
             tracing::warn!(stream = %self.who.name, "what is kept of its index: {error}");
             None
         });
+        let mut kept_use = match kept {
+            Some(_) => KeptUse::Empty,
+            None => KeptUse::Unused,
+        };
         if let Some(there) = kept.as_ref().filter(|kept| !kept.frames.is_empty()) {
-            if let Some(index) = self.kept_and_rest(there, reader.as_ref())? {
+            let is_sound =
+                self.recovery.damage.is_empty() && self.recovery.revived.is_none() && reader.lost().is_empty();
+            let taken = match is_sound {
+                true => self.kept_and_rest(there, reader.as_ref())?,
+                false => None,
+            };
+            if let Some(mut index) = taken {
+                index.kept_use = KeptUse::Used { whole: there.open };
                 return Ok(Index::Resident(index));
             }
+            kept_use = match is_sound {
+                false => KeptUse::Unused,
+                true if there.frames.iter().any(|frame| is_earlier(frame)) => KeptUse::Earlier,
+                true => KeptUse::Unfit,
+            };
             if !self.reading {
                 tracing::info!(stream = %self.who.name, "what is kept of its index does not fit its log: it is built anew");
                 // Before the log changes: what does not fit now might seem to fit then.
@@ -68,6 +84,7 @@ impl Opening<'_> {
         }
         let mut index = Resident::of_size(self.chunk_size);
         self.read_heads(reader.as_ref(), 0, &mut index)?;
+        index.kept_use = kept_use;
         if let Some(kept) = kept.filter(|_| !self.reading) {
             index.keep_anew(kept.token);
         }
@@ -76,10 +93,6 @@ impl Opening<'_> {
 
     /// The index, if what is kept fits the log.
     fn kept_and_rest(&self, kept: &KeptIndex, reader: &dyn LogReader) -> Result<Option<Resident>> {
-        let is_sound = self.recovery.damage.is_empty() && self.recovery.revived.is_none() && reader.lost().is_empty();
-        if !is_sound {
-            return Ok(None);
-        }
         let last = reader.extent().last;
         let live = &mut |low, high, ranges: &mut Vec<(Seq, Seq)>| {
             reader.live(low..=high, &mut |first, last| match ranges.last_mut() {

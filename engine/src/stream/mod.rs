@@ -14,6 +14,7 @@ mod cron;
 mod damage;
 pub(crate) mod dedup;
 mod fast;
+mod indexed;
 mod ingest;
 mod interest;
 pub mod ledger;
@@ -47,7 +48,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use weir_subject::{SubKey, Sublist};
 
-pub use crate::index::SubjectPlace;
+pub use crate::index::{Digest, KeptUse, SubjectPlace};
 pub use atomic::Abandoned;
 pub use batch_limits::BatchLimits;
 pub(crate) use batch_limits::OpenBatches;
@@ -55,6 +56,7 @@ pub use config::{
     ConsumerLimits, Discard, ExternalStream, PersistMode, Placement, Republish, Retention, SourceConsumer, Storage,
     StreamCompression, StreamConfig, StreamSource, SubjectTransform,
 };
+pub use indexed::digest_record;
 pub use message::{Marks, Message, stored_size, subject_of};
 pub use messages::StreamState;
 pub(crate) use publish::Publish;
