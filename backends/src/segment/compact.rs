@@ -291,7 +291,10 @@ impl SegmentLog {
         // Segments that have their compression.
         let mut done = BTreeSet::new();
         while let Some((from, to)) = self.next_to_compact(compression.is_some(), &done) {
-            let mut work = self.begin_rewrite(from, to, compression);
+            let mut work = self.begin_rewrite(from, to, compression).alone();
+            // On their way from the disk meanwhile.
+            let next = self.shared.state.read().segs.get(to).map(|next| next.seg.clone());
+            next.inspect(|next| next.will_need());
             let group = self.rewriting.as_ref().map_or(&[][..], |rewriting| &rewriting.group);
             spent += group.iter().map(|s| used_bytes(&s.seg)).sum::<u64>();
             done.extend(group.iter().map(|s| s.seg.identity.id));

@@ -172,6 +172,10 @@ pub trait Files: Send + Sync + 'static {
     fn keep_room(&self, file: &File, path: &Path, len: u64) -> io::Result<()>;
     /// Makes a file shorter again by what a failed write added to it. Nobody reads there.
     fn shorten(&self, file: &File, path: &Path, len: u64) -> io::Result<()>;
+    /// Tells the operating system that what was written there will be synced: it begins to write it to the disk. A hint.
+    fn will_sync(&self, file: &File, at: u64, len: u64) {
+        let _ = (file, at, len);
+    }
     /// Makes the file's content durable.
     fn sync(&self, file: &File, path: &Path) -> io::Result<()>;
     /// Maps at least `need` bytes, which are there, for reading; up to `planned` if what is written there later can
@@ -273,6 +277,15 @@ impl Files for RealFiles {
 
     fn shorten(&self, file: &File, _path: &Path, len: u64) -> io::Result<()> {
         file.real()?.set_len(len)
+    }
+
+    #[allow(unsafe_code, reason = "there is no safe form of sync_file_range")]
+    fn will_sync(&self, file: &File, at: u64, len: u64) {
+        use std::os::fd::AsRawFd;
+        if let (Ok(file), Ok(at), Ok(len)) = (file.real(), i64::try_from(at), i64::try_from(len)) {
+            // SAFETY: it takes numbers, and the file is open.
+            unsafe { libc::sync_file_range(file.as_raw_fd(), at, len, libc::SYNC_FILE_RANGE_WRITE) };
+        }
     }
 
     fn sync(&self, file: &File, _path: &Path) -> io::Result<()> {

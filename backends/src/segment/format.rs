@@ -10,6 +10,7 @@ mod batch;
 mod erase;
 mod frame;
 mod header;
+mod zstd;
 
 pub use batch::{Begin, Encoder, batch_bound};
 pub use erase::{EraseRun, decode_runs, encode_runs};

@@ -142,6 +142,10 @@ pub fn recover(
     }
     finish(&mut state)?;
     census.compare(last_there, &mut state, &mut report);
+    for s in state.segs.iter().filter(|s| s.seg.footer.is_some()) {
+        // Opened again when something is read: what was looked at here is no more than where things are.
+        s.seg.handle.close_if_synced();
+    }
     for line in &report.damage {
         tracing::error!("{line}");
     }

@@ -3,7 +3,6 @@
 //! It works with what was removed when it began. What is removed after that, the writer removes from the new segment as well
 //! when it puts that in the place of the old ones ([`Made::remove_gone`]).
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -164,6 +163,8 @@ pub(super) struct Rewrite {
     last_batch: u64,
     /// How each record is to be compressed; `None` leaves it as it is.
     compression: Option<Compression>,
+    /// Whether somebody else may be waiting for the disk.
+    beside: bool,
     stage: Stage,
     output: Option<Output>,
     /// The segment that is being copied, by its place in the group; the offset in it, and the row there.
@@ -192,8 +193,14 @@ struct Output {
     rows: Rows,
     sizes: Vec<u32>,
     sources: Vec<(Vec<u64>, u32)>,
-    /// Erasures of the segments, by their first sequence.
-    tombs: BTreeMap<Seq, EraseRun>,
+    /// Erasures of records in older segments, which stay.
+    tombs: Vec<EraseRun>,
+    /// The last erasure, which may be the same once more.
+    twin: Vec<u8>,
+    /// The sequences of older segments, in order.
+    older: Vec<(Seq, Seq)>,
+    /// Whether somebody else may be waiting for the disk.
+    beside: bool,
     old_floor: Seq,
     floor: Seq,
     log_last: Seq,
@@ -225,6 +232,7 @@ impl Rewrite {
             older,
             last_batch,
             compression: compression.filter(|_| fits),
+            beside: true,
             stage: Stage::Sync,
             output: None,
             from: 0,
@@ -232,6 +240,11 @@ impl Rewrite {
             slot: 0,
             outcome,
         }
+    }
+
+    /// Nobody else waits for the disk meanwhile: what is written goes there by and by, and is waited for once.
+    pub fn alone(self) -> Self {
+        Self { beside: false, ..self }
     }
 
     fn over(&mut self, outcome: Outcome) -> UpkeepPiece {
@@ -346,7 +359,10 @@ impl Rewrite {
                 .iter()
                 .map(|s| (s.seg.rows.read().removed().to_vec(), 0))
                 .collect(),
-            tombs: BTreeMap::new(),
+            tombs: Vec::new(),
+            twin: Vec::new(),
+            older: self.older.clone(),
+            beside: self.beside,
             floor: old.floor,
             log_last: old.last,
             times: None,
@@ -361,15 +377,11 @@ impl Rewrite {
         let Some(mut output) = self.output.take() else {
             return Ok(self.over(Outcome::Disturbed));
         };
-        // Erasures of records in this group go with the records; those of older segments that are still there stay.
-        let tombs = std::mem::take(&mut output.tombs).into_values();
-        let runs: Vec<EraseRun> = tombs
-            .filter(|run| {
-                self.older
-                    .iter()
-                    .any(|(first, last)| *first <= run.first && run.first <= *last)
-            })
-            .collect();
+        let mut runs = std::mem::take(&mut output.tombs);
+        // Of two that begin alike, the later one counts.
+        runs.reverse();
+        runs.sort_by_key(|run| run.first);
+        runs.dedup_by_key(|run| run.first);
         let before = output.written;
         let footer = output.finish(&runs)?;
         let bytes = output.written - before;
@@ -447,9 +459,20 @@ impl Output {
             }
             Kind::Trim => self.floor = self.floor.max(frame.seq),
             Kind::Erase => {
+                let stored = frame.stored(raw);
+                if !frame.body_is_good(raw) || stored == self.twin {
+                    return;
+                }
+                stored.clone_into(&mut self.twin);
                 let mut runs = Vec::new();
-                if frame.body_is_good(raw) && decode_runs(frame.stored(raw), &mut runs).is_some() {
-                    self.tombs.extend(runs.into_iter().map(|run| (run.first, run)));
+                if decode_runs(stored, &mut runs).is_some() {
+                    // Those of records in the segments that are written anew go with the records.
+                    let older = &self.older;
+                    runs.retain(|run| {
+                        let at = older.partition_point(|(first, _)| *first <= run.first);
+                        at.checked_sub(1).is_some_and(|at| run.first <= older[at].1)
+                    });
+                    self.tombs.append(&mut runs);
                 }
             }
             Kind::Record | Kind::Void => {}
@@ -509,8 +532,11 @@ impl Output {
         files
             .write_at(file, path, &self.out, self.written)
             .doing("writing", path)?;
-        // Piece by piece: all at once would keep those waiting who sync meanwhile.
-        files.sync(file, path).syncing(path)?;
+        match self.beside {
+            // Piece by piece: all at once would keep those waiting who sync meanwhile.
+            true => files.sync(file, path).syncing(path)?,
+            false => files.will_sync(file, self.written, self.out.len() as u64),
+        }
         self.written += self.out.len() as u64;
         self.out.clear();
         Ok(())
@@ -547,6 +573,10 @@ impl Output {
         let encoded = footer.encode(self.header.identity, &self.rows.table, &tombs, 0);
         self.out.extend_from_slice(&encoded);
         self.flush()?;
+        if let (Some(file), false) = (&self.file, self.beside) {
+            let path = &self.temporary.path;
+            self.core.handles.files.sync(file, path).syncing(path)?;
+        }
         Ok(footer)
     }
 }

@@ -132,9 +132,9 @@ impl Encoder {
                         // The quickest of the ordinary levels; bodies are small and the writer waits.
                         _ => 1,
                     };
-                    let bound = zstd::zstd_safe::compress_bound(body.len());
+                    let bound = ::zstd::zstd_safe::compress_bound(body.len());
                     self.buf.resize(at + bound, 0);
-                    zstd::bulk::compress_to_buffer(body, &mut self.buf[at..], level)
+                    super::zstd::compress(body, &mut self.buf[at..], level)
                         .ok()
                         .map(|n| (n, 2))
                 }

@@ -208,7 +208,7 @@ pub fn decompress(codec: u8, stored: &[u8], body_len: u32, out: &mut Vec<u8>) ->
         }
         2 if len <= Record::BODY_MAX => {
             out.resize(at + len, 0);
-            matches!(zstd::bulk::decompress_to_buffer(stored, &mut out[at..]), Ok(n) if n == len)
+            matches!(super::zstd::decompress(stored, &mut out[at..]), Ok(n) if n == len)
         }
         _ => false,
     }

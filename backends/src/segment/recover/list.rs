@@ -7,14 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_engine::{Error, LogId, LogOptions, Result, SEQ_LIMIT, Seq};
 
+use super::super::files::Background;
 use super::super::format::{Begin, DATA_START, EraseRun, FLAG_PREALLOCATED, Header, Identity, Kind};
 use super::super::handle::{Handle, Handles};
 use super::super::seal::Footer;
 use super::super::state::Doing;
 use super::super::walk::{Item, Walk};
 
-/// Files of which the beginning and the end are asked of the disk before they are opened, where a store is only read: otherwise
-/// each waits for its own.
+/// Files of which the beginning and the end are asked of the disk before they are opened: otherwise each waits for its own, and for
+/// all that the disk reads around it.
 const AHEAD: usize = 32;
 /// About how many bytes at the end of a file have what opening reads of a footer.
 const FOOTER: u64 = 16 << 10;
@@ -105,8 +106,10 @@ pub(super) fn list(
         .map(|(_, _, path)| path.clone())
         .collect::<Vec<_>>()
         .into_iter();
+    // Where one thread does everything, nothing has to be waited for.
+    let is_cold = handles.files.background() == Background::Thread;
     let mut look_ahead = |files: usize| {
-        for path in ahead.by_ref().take(if read_only { files } else { 0 }) {
+        for path in ahead.by_ref().take(if is_cold { files } else { 0 }) {
             let len = handles.files.len(&path).unwrap_or(0);
             handles.files.will_need(&path, 0, DATA_START);
             handles
