@@ -75,6 +75,18 @@ impl StoreDir {
         &self.root
     }
 
+    /// Bytes that are free for whoever runs this where the store is; `None` if the system does not tell.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.root).ok()?;
+        disk.f_bavail.checked_mul(disk.f_frsize)
+    }
+
+    /// What [`weir_engine::Store`] learns from how many bytes are free: see
+    /// [`StoreOptions::room`](weir_engine::store::StoreOptions::room).
+    pub fn room(self) -> weir_engine::store::Room {
+        std::sync::Arc::new(move || self.free_bytes())
+    }
+
     /// The folder of one backend's files; `None` for memory, which has none.
     pub fn folder(&self, kind: BackendKind) -> Option<PathBuf> {
         match kind {

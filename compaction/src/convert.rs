@@ -172,8 +172,8 @@ pub fn convert(path: &Path, options: &Options, progress: Option<OpeningProgress>
             converted.why = Some(why);
         }
     }
-    if report.streams.iter().any(|stream| stream.outcome == Outcome::Moved) {
-        // If it cannot be had now, the next start unlinks what is left, and RocksDB gives back by and by.
+    if report.streams.iter().any(|stream| stream.outcome != Outcome::Already) {
+        // Also of a copy that came to nothing. If it cannot be had now, the next start unlinks what is left, and RocksDB gives back by and by.
         let _ = dir.give_back();
     }
     report.disk_after = disk_bytes(&dir);

@@ -176,6 +176,13 @@ mod to_rocksdb {
         assert_ne!(code, Some(1));
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["streams"][0]["backend"], "segment", "{text}");
+        // What there was of the copy is gone, without a compaction.
+        let tables = fs::read_dir(folder.path().join("weir/rocksdb")).unwrap();
+        for table in tables.map(|entry| entry.unwrap().path()) {
+            let raw = fs::read(&table).unwrap();
+            let is_there = raw.windows(16).any(|bytes| bytes == b"orders.once-only");
+            assert!(!is_there, "{}", table.display());
+        }
         // Nothing asks for the move any more.
         assert!(!text.contains("rocksdb"), "{text}");
         // All of the log's records are there as before.

@@ -62,6 +62,9 @@ pub fn default_shards() -> usize {
     cores.clamp(1, SHARDS_MAX_DEFAULT)
 }
 
+/// Tells how many bytes are free; `None` if that cannot be told.
+pub type Room = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+
 /// How a store is run.
 pub struct StoreOptions {
     /// Shards of a new store, 1 to [`SHARDS_MAX`]; an existing one keeps its number.
@@ -91,6 +94,9 @@ pub struct StoreOptions {
     /// Opens a backend to look at what it holds, beside one that is open: with this, streams can be read whose journal cannot be
     /// opened or written.
     pub read: Option<OpenBackend>,
+    /// Tells how many bytes are free where the backends keep theirs, as far as that can be told: no stream's messages go over to
+    /// another backend where there is no room for the copy.
+    pub room: Option<Room>,
     /// Nothing happens by itself: no message grows too old, no schedule falls due, no consumer is given up or hands out again.
     /// For tools that work on a store whose clients are elsewhere.
     pub still: bool,
@@ -117,6 +123,7 @@ impl StoreOptions {
             chunk_size: ChunkSize::default(),
             there: Vec::new(),
             read: None,
+            room: None,
             still: false,
             progress: None,
             scrub: None,

@@ -460,3 +460,57 @@ async fn fill(server: &mut Server, disk: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// A copy that fills the disk would keep all publishers waiting: it is not begun.
+#[test]
+fn a_stream_does_not_go_over_where_there_is_no_room_for_the_copy() -> Result<()> {
+    let Some(disk) = SmallDisk::mount(96 << 20)? else {
+        eprintln!("skipped: no file system can be mounted here");
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut server = Server::start_in(&program(), disk.path()).await?;
+        let outcome = tokio::time::timeout(LIMIT, has_no_room(&mut server)).await;
+        match outcome.context("it took too long").and_then(|outcome| outcome) {
+            Ok(()) => Ok(()),
+            Err(error) => bail!("{error:#}; the server's log:\n{}", server.log()),
+        }
+    })
+}
+
+async fn has_no_room(server: &mut Server) -> Result<()> {
+    let jetstream = server.jetstream().await?;
+    jetstream.create_stream(Backend::Segment.stream("S", &["s"])).await?;
+    for _ in 0..80 {
+        publish(&jetstream, "s", vec![7; 256 << 10]).await?;
+    }
+    let url = server.url().to_owned();
+    let convert = ["convert", &url, "--to", "rocksdb", "--stream", "S"];
+    let (code, out, told) = weir_tests::tool::weir(&convert)?;
+    ensure!(
+        code == Some(1) && told.contains("stays where it was: the disk has too little room for a copy"),
+        "{code:?} {out} {told}"
+    );
+    ensure!(told.contains("tries it again each minute"), "{told}");
+    publish(&jetstream, "s", b"goes on".to_vec()).await?;
+    let (_, seen, _) = weir_tests::tool::weir(&["inspect", &url])?;
+    ensure!(
+        seen.contains("and stays where it was: the disk has too little room"),
+        "{seen}"
+    );
+    server.stop().await?;
+    let store = server.store();
+    let store = store.to_str().context("a path that is text")?;
+    let (code, out, told) = weir_tests::tool::weir(&["convert", store, "--to", "rocksdb", "--stream", "S"])?;
+    ensure!(
+        code == Some(1) && out.contains("S of $G is in segment as before: the disk has too little room"),
+        "{code:?} {out} {told}"
+    );
+    let (code, out, _) = weir_tests::tool::weir(&["verify", store])?;
+    ensure!(
+        code == Some(0) && out.contains("S of $G (segment): 81 messages"),
+        "{out}"
+    );
+    Ok(())
+}

@@ -164,6 +164,7 @@ impl JetStream {
                 monotonic: Some(Arc::new(move || nanos(started.elapsed()))),
                 there: StoreDir::new(&folder).there(),
                 read: Some(StoreDir::new(&folder).reader()),
+                room: Some(StoreDir::new(&folder).room()),
                 progress: Some(Arc::new(move |stream, done, of| opening.read(stream, done, of))),
                 scrub: configured.scrub.map(|scrub| ScrubOptions {
                     cycle: nanos(scrub.cycle),

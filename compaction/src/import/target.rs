@@ -105,6 +105,7 @@ pub(crate) fn open_still(dir: StoreDir, options: StoreOptions) -> Result<Store> 
         shards: default_shards(),
         entropy: now().unsigned_abs(),
         there: dir.there(),
+        room: Some(dir.clone().room()),
         still: true,
         ..options
     };

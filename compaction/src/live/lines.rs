@@ -12,7 +12,7 @@ use weir_backup::{BackupConsumer, BackupState, Contents, Decoder, Plan, Step, Wr
 use weir_engine::json::format_time;
 use weir_engine::stream::validate::ServerLimits;
 use weir_engine::stream::{Message, StreamConfig};
-use weir_engine::{Record, Seq};
+use weir_engine::{NanoTime, Record, Seq};
 
 use super::backup::{fetch, send};
 use super::{Server, failed};
@@ -114,10 +114,11 @@ pub(super) fn restore_lines(
     // Once for what there is, and once for the work.
     let mut lines = LineSource::at(from)?;
     let mut messages = 0;
-    let mut last: Option<Message> = None;
+    let (mut first, mut last): (Option<(Seq, NanoTime)>, Option<Message>) = (None, None);
     loop {
         let mut portion = lines.portion().map_err(broken)?;
         messages += portion.len() as u64;
+        first = first.or(portion.first().map(|message| (message.seq, message.time)));
         match portion.pop() {
             Some(message) => last = Some(message),
             None => break,
@@ -129,6 +130,17 @@ pub(super) fn restore_lines(
     std::mem::swap(&mut state, &mut head.state);
     if let Some(last) = last.filter(|_| last_seq > state.last_seq) {
         (state.last_seq, state.last_ts) = (last.seq, format_time(Some(last.time)));
+    }
+    // Lines that somebody wrote by hand need not say what the stream held, and a backup must.
+    if state.first_seq == 0
+        && let Some((seq, time)) = first
+    {
+        (state.first_seq, state.first_ts) = (seq, format_time(Some(time)));
+    }
+    for time in [&mut state.first_ts, &mut state.last_ts] {
+        if time.is_empty() {
+            *time = format_time(None);
+        }
     }
     (state.messages, state.consumer_count) = (messages, head.consumers.len());
     let mut config = serde_json::to_value(&head.config).map_err(failed)?;

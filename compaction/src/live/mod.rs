@@ -108,6 +108,11 @@ impl Server {
             (None, _) => options,
         };
         if let Some(ca) = &access.tls_ca {
+            // Whoever reads it later does not say which file it is.
+            let read = std::fs::read(ca).map_err(|error| failed(format_args!("{}: {error}", ca.display())))?;
+            if !String::from_utf8_lossy(&read).contains("-----BEGIN CERTIFICATE-----") {
+                return Err(failed(format_args!("{}: it has no certificate (PEM)", ca.display())));
+            }
             options = options.add_root_certificates(ca.clone());
         }
         let client = runtime.block_on(async {

@@ -1,6 +1,6 @@
 //! What a stream's metadata say of its storage, changed while it goes on: a server of Weir's carries it out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 const KEY: &str = "weir.backend";
 /// How long between two looks at a stream that goes over.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// After how long without a message more the waiting ends.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +39,8 @@ pub struct Updated {
 /// many, where the server says so.
 ///
 /// # Errors
-/// If the server does not answer or refuses it, is none of Weir's, or says that the stream stays where it was.
+/// If the server does not answer or refuses it, is none of Weir's, or says that the stream stays where it was; or nothing more is copied for
+/// a minute.
 pub fn move_to(
     server: &Server,
     stream: &str,
@@ -44,6 +48,7 @@ pub fn move_to(
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Updated> {
     let mut updated = set(server, stream, KEY, &to.to_string())?;
+    let (mut copied, mut since) = (None, Instant::now());
     loop {
         let info = info(server, stream)?;
         updated.messages = info["state"]["messages"].as_u64().unwrap_or(0);
@@ -62,6 +67,15 @@ pub fn move_to(
                     moving["from"].as_str().unwrap_or_default()
                 )),
             });
+        }
+        let done = moving["done"].as_u64();
+        if done != copied {
+            (copied, since) = (done, Instant::now());
+        } else if since.elapsed() > STALLED {
+            return Err(failed(format_args!(
+                "stream {stream} is not in {to} yet, and for {} s nothing more of it was copied: its log or another stream's may wait for room on                  the disk (the server's log and /healthz say why). The server goes on by itself, and `weir inspect` tells how far it is",
+                STALLED.as_secs()
+            )));
         }
         progress(stream, moving["done"].as_u64().unwrap_or(0), updated.messages);
         std::thread::sleep(LOOK);

@@ -42,6 +42,8 @@ const LAST_RECORDS: u64 = 256;
 const LAST_SLICES: usize = 4;
 /// Removals that wait to be done in the copy. If they become more the copy begins anew.
 const GONE_MAX: usize = 1 << 20;
+/// Bytes that stay free, at least, when a copy is made: what comes meanwhile and the checkpoint behind it need room, too.
+const ROOM_LEFT: u64 = 64 << 20;
 /// Messages that a copy lacks and that are told of one by one.
 const MISSING_MAX: usize = 1000;
 /// How long a stream stays where it is after its move failed.
@@ -310,6 +312,28 @@ impl Copy {
     }
 }
 
+/// Whether there is room for a copy of a log: a full disk would keep all publishers of the store waiting, and not the copy alone.
+fn has_room(env: &Environment, log: &dyn LogReader) -> Result<()> {
+    let Some(free) = env.room.as_ref().and_then(|room| room()) else {
+        return Ok(());
+    };
+    let extent = log.extent();
+    // What is compressed takes less, and files are made larger than what is in them.
+    let needed = extent.bytes.min(extent.disk_bytes).saturating_add(ROOM_LEFT);
+    match needed > free {
+        true => Err(Error::new(
+            Kind::Full,
+            format!(
+                "the disk has too little room for a copy: {} MiB are free, and {} MiB are needed, of which {} MiB stay free",
+                free >> 20,
+                needed.div_ceil(1 << 20),
+                ROOM_LEFT >> 20
+            ),
+        )),
+        false => Ok(()),
+    }
+}
+
 fn stays() -> Error {
     Error::closed("it is to stay where it is")
 }
@@ -366,6 +390,10 @@ impl Shard {
             return;
         }
         self.relocations.due.remove(&id);
+        if let Err(error) = has_room(&self.env, stream.messages.reader().as_ref()) {
+            self.relocation_failed(id, &to, &error, now);
+            return;
+        }
         let messages = &mut stream.messages;
         let gone = Arc::new(Mutex::new(Gone::default()));
         messages.copying = Some(gone.clone());

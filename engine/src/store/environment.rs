@@ -17,7 +17,7 @@ use crate::shard::label::LogLabel;
 use crate::store::open_index::Opening;
 use crate::store::read_log::ReadLog;
 use crate::store::renewal::Renewal;
-use crate::store::{Catalogue, Clock, OpenBackend, OpeningProgress, Pools, StoreOptions};
+use crate::store::{Catalogue, Clock, OpenBackend, OpeningProgress, Pools, Room, StoreOptions};
 use crate::stream::Stream;
 use crate::stream::messages::{Identity, Messages};
 use crate::stream::settings::{BackendKind, IndexKind, Settings};
@@ -52,6 +52,8 @@ pub(crate) struct Environment {
     pub errands: Errands,
     /// Who reads what a disk has to be waited for.
     pub readers: Readers,
+    /// How many bytes are free for the backends.
+    pub room: Option<Room>,
     progress: Option<OpeningProgress>,
 }
 
@@ -115,6 +117,7 @@ impl Environment {
             chunk_size: options.chunk_size,
             errands,
             readers: Readers::default(),
+            room: options.room,
             progress: options.progress,
         })
     }
@@ -156,6 +159,7 @@ impl Environment {
             chunk_size: self.chunk_size,
             errands: Errands::default(),
             readers: Readers::default(),
+            room: None,
             progress: None,
         }))
     }
