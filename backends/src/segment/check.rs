@@ -88,6 +88,7 @@ fn check_segments(shared: &Shared, segs: &[SegRef], mut ahead: Option<Ahead>, ch
         // A store that is larger than memory leaves no more than one of its files mapped.
         drop(whole);
         s.seg.handle.close_if_synced();
+        s.seg.handle.close_if_only_read();
     }
     let known = unbelieved.into_iter().filter(|unbelieved| unbelieved.batch < durable);
     known.for_each(|unbelieved| check.place(unbelieved.place));

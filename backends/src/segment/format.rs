@@ -7,6 +7,7 @@
 use weir_engine::{LogId, Seq};
 
 mod batch;
+mod crc;
 mod erase;
 mod frame;
 mod header;

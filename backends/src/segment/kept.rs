@@ -149,7 +149,9 @@ impl KeptFile {
         }
         // Bytes behind the end may be taken for frames once what is before them is written.
         self.whole = (has_header(&raw, id) && end == raw.len()).then_some((end as u64, frames.len() as u32));
-        let frames = frames.into_iter().map(|frame| raw.slice(frame)).collect();
+        // Copied, so that each can be let go of when it has been read; all of the map would count until the last one is.
+        let copied = |frame: std::ops::Range<usize>| Bytes::copy_from_slice(&raw[frame]);
+        let frames = frames.into_iter().map(copied).collect();
         KeptIndex {
             token: self.token,
             frames,

@@ -142,9 +142,12 @@ pub fn recover(
     }
     finish(&mut state)?;
     census.compare(last_there, &mut state, &mut report);
-    for s in state.segs.iter().filter(|s| s.seg.footer.is_some()) {
+    for s in &state.segs {
         // Opened again when something is read: what was looked at here is no more than where things are.
-        s.seg.handle.close_if_synced();
+        match s.seg.footer {
+            Some(_) => s.seg.handle.close_if_synced(),
+            None => s.seg.handle.close_if_only_read(),
+        }
     }
     for line in &report.damage {
         tracing::error!("{line}");

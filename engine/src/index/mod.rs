@@ -39,7 +39,7 @@ use filters::Filters;
 pub(crate) use kept::{DraftStep, is_earlier};
 pub use paged::Paged;
 pub(crate) use paged::forget as forget_paged;
-pub use resident::{Drafts, KeptUse, Loaded, Resident};
+pub use resident::{Drafts, KeptUse, Loaded, Resident, Sample};
 use tally::Tallies;
 pub use tally::Tally;
 

@@ -25,7 +25,7 @@ use crate::types::{NanoTime, Seq};
 use here::Here;
 pub use keeping::Drafts;
 use keeping::Keeping;
-pub use loading::Loaded;
+pub use loading::{Loaded, Sample};
 
 /// So many of the latest additions are remembered with their subject, for cursors that are nearly caught up.
 const RECENT: usize = 1024;

@@ -3,9 +3,11 @@
 
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
+
 use crate::backend::{Backend, Direction, KeptIndex, Log, LogReader, Recovery, Want};
 use crate::error::{Error, Kind, Result};
-use crate::index::{ChunkSize, Index, KeptUse, Loaded, Records, Resident, is_earlier};
+use crate::index::{ChunkSize, Index, KeptUse, Loaded, Records, Resident, Sample, is_earlier};
 use crate::store::OpeningProgress;
 use crate::stream::message::{has_life, life_in, stored_size_of_record};
 use crate::stream::messages::Identity;
@@ -57,11 +59,14 @@ impl Opening<'_> {
             Some(_) => KeptUse::Empty,
             None => KeptUse::Unused,
         };
-        if let Some(there) = kept.as_ref().filter(|kept| !kept.frames.is_empty()) {
+        let frames = kept.as_mut().map(|kept| std::mem::take(&mut kept.frames));
+        let frames = frames.unwrap_or_default();
+        if let Some(there) = kept.as_ref().filter(|_| !frames.is_empty()) {
+            let has_earlier = frames.iter().any(|frame| is_earlier(frame));
             let is_sound =
                 self.recovery.damage.is_empty() && self.recovery.revived.is_none() && reader.lost().is_empty();
             let taken = match is_sound {
-                true => self.kept_and_rest(there, reader.as_ref())?,
+                true => self.kept_and_rest(there, frames, reader.as_ref())?,
                 false => None,
             };
             if let Some(mut index) = taken {
@@ -70,7 +75,7 @@ impl Opening<'_> {
             }
             kept_use = match is_sound {
                 false => KeptUse::Unused,
-                true if there.frames.iter().any(|frame| is_earlier(frame)) => KeptUse::Earlier,
+                true if has_earlier => KeptUse::Earlier,
                 true => KeptUse::Unfit,
             };
             if !self.reading {
@@ -91,8 +96,8 @@ impl Opening<'_> {
         Ok(Index::Resident(index))
     }
 
-    /// The index, if what is kept fits the log.
-    fn kept_and_rest(&self, kept: &KeptIndex, reader: &dyn LogReader) -> Result<Option<Resident>> {
+    /// The index, if what is kept, whose frames these are, fits the log.
+    fn kept_and_rest(&self, kept: &KeptIndex, frames: Vec<Bytes>, reader: &dyn LogReader) -> Result<Option<Resident>> {
         let last = reader.extent().last;
         let live = &mut |low, high, ranges: &mut Vec<(Seq, Seq)>| {
             reader.live(low..=high, &mut |first, last| match ranges.last_mut() {
@@ -100,11 +105,11 @@ impl Opening<'_> {
                 _ => ranges.push((first, last)),
             })
         };
-        let list = (kept.token, &kept.frames[..]);
+        let list = (kept.token, frames);
         let Some(loaded) = Resident::load(self.chunk_size, list, last, live, self.beside)? else {
             return Ok(None);
         };
-        if !is_of(&loaded, reader, self.who.config.storage)? {
+        if !is_of(&loaded, reader, self.who.config.storage, self.beside)? {
             return Ok(None);
         }
         let Loaded { mut index, end, .. } = loaded;
@@ -149,9 +154,41 @@ impl Opening<'_> {
     }
 }
 
-/// Whether some of the messages of an index are those of the log.
-fn is_of(loaded: &Loaded, reader: &dyn LogReader, storage: Storage) -> Result<bool> {
-    for sample in loaded.samples() {
+/// Threads that look at [samples](Loaded::samples): each waits for the disk, mostly.
+const SAMPLERS: usize = 8;
+/// Samples from which on threads are worth it.
+const SAMPLES_MANY: usize = 64;
+
+/// Whether some of the messages of an index are those of the log. With `beside`, other threads look at some.
+fn is_of(loaded: &Loaded, reader: &dyn LogReader, storage: Storage, beside: bool) -> Result<bool> {
+    let samples: Vec<Sample<'_>> = loaded.samples().collect();
+    let part = match beside && samples.len() >= SAMPLES_MANY {
+        true => samples.len().div_ceil(SAMPLERS),
+        false => samples.len().max(1),
+    };
+    std::thread::scope(|scope| {
+        let mut parts = samples.chunks(part);
+        let here = parts.next().unwrap_or_default();
+        let (mut threads, mut all) = (Vec::new(), true);
+        for part in parts {
+            let thread = std::thread::Builder::new().name("weir-samples".to_owned());
+            match thread.spawn_scoped(scope, move || are_of(part, reader, storage)) {
+                Ok(thread) => threads.push(thread),
+                // Where no thread can be had, it is done here.
+                Err(_) => all &= are_of(part, reader, storage)?,
+            }
+        }
+        all &= are_of(here, reader, storage)?;
+        for thread in threads {
+            let panicked = || Err(Error::closed("looking at an index panicked: please report it"));
+            all &= thread.join().unwrap_or_else(|_| panicked())?;
+        }
+        Ok(all)
+    })
+}
+
+fn are_of(samples: &[Sample<'_>], reader: &dyn LogReader, storage: Storage) -> Result<bool> {
+    for sample in samples {
         // By itself: through a map, a disk that reads ahead would read most of the log.
         reader.fetch(sample.seq..=sample.seq);
         let mut is_same = false;

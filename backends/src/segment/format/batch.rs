@@ -2,6 +2,7 @@
 
 use weir_engine::{Compression, Record, Seq};
 
+use super::crc;
 use super::erase::{EraseRun, encode_runs};
 use super::frame::{Frame, Kind};
 use super::{ALIGN, BEGIN_LEN, COMPRESS_MIN, FRAME_LEN, NUMBER_MAX, align, u64_at};
@@ -99,7 +100,7 @@ impl Encoder {
             seq: record.seq,
             time: record.time,
             body_len: record.body.len() as u32,
-            body_crc: crc32c::crc32c(stored),
+            body_crc: crc::crc32c(stored),
         };
         frame.seal(&mut self.buf, start, self.seed, at);
         self.pad();
@@ -164,7 +165,7 @@ impl Encoder {
                 seq,
                 time: 0,
                 body_len: body.len() as u32,
-                body_crc: crc32c::crc32c(body),
+                body_crc: crc::crc32c(body),
             };
             frame.seal(&mut self.buf, start, self.seed, at);
             self.pad();

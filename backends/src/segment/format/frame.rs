@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use weir_engine::Record;
 
+use super::crc;
 use super::erase::EraseRun;
 use super::{FRAME_LEN, FRAME_MAGIC, align, u16_at, u32_at, u64_at};
 
@@ -79,7 +80,7 @@ impl Frame {
         }
         let head_len = u16_at(raw, 10);
         let covered = raw.get(8..FRAME_LEN + usize::from(head_len))?;
-        if crc32c::crc32c_append(frame_seed(seed, at), covered) != u32_at(raw, 4) {
+        if crc::append(frame_seed(seed, at), covered) != u32_at(raw, 4) {
             return None;
         }
         let frame = Self {
@@ -149,7 +150,7 @@ impl Frame {
 
     /// Whether the body matches its checksum.
     pub fn body_is_good(&self, raw: &[u8]) -> bool {
-        crc32c::crc32c(self.stored(raw)) == self.body_crc
+        crc::crc32c(self.stored(raw)) == self.body_crc
     }
 
     /// What the record counts for in an extent.
@@ -170,13 +171,13 @@ impl Frame {
         raw[32..36].copy_from_slice(&self.body_len.to_le_bytes());
         raw[36..40].copy_from_slice(&self.body_crc.to_le_bytes());
         let end = start + FRAME_LEN + usize::from(self.head_len);
-        let crc = crc32c::crc32c_append(frame_seed(seed, at), &buf[start + 8..end]);
+        let crc = crc::append(frame_seed(seed, at), &buf[start + 8..end]);
         buf[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
     }
 }
 
 fn frame_seed(seed: u32, at: u64) -> u32 {
-    crc32c::crc32c_append(seed, &at.to_le_bytes())
+    crc::append(seed, &at.to_le_bytes())
 }
 
 /// The bytes that take the place of a record that is overwritten: a frame of the same length with nothing in it.

@@ -79,17 +79,21 @@ impl Resident {
     /// If the log cannot be asked.
     pub fn load(
         size: ChunkSize,
-        (token, frames): (u64, &[Bytes]),
+        (token, frames): (u64, Vec<Bytes>),
         last: Seq,
         live: LiveRanges<'_>,
         beside: bool,
     ) -> Result<Option<Loaded>> {
-        let Some((frames, names)) = read(size, frames) else {
+        // The others are let go of one by one, as they are taken up: together they are a good part of what the index takes.
+        let named: Vec<Bytes> = frames.iter().filter(|raw| has_names(raw)).cloned().collect();
+        let Some(names) = names_of(&named) else {
             return Ok(None);
         };
-        let Some(&Frame {
-            chunk, last: highest, ..
-        }) = frames.last()
+        let Some(Frames {
+            chunk,
+            last: highest,
+            positions,
+        }) = check(size, &frames)
         else {
             return Ok(None);
         };
@@ -115,9 +119,12 @@ impl Resident {
             ranges: Vec::new(),
             positions: Vec::new(),
         };
-        let mut all = |loading: &mut Loading| -> Result<bool> {
-            for frame in &frames {
-                if !loading.take(frame, live)? {
+        let all = |loading: &mut Loading| -> Result<bool> {
+            for raw in frames {
+                let Some(frame) = Frame::read(&raw) else {
+                    return Ok(false);
+                };
+                if !loading.take(&frame, live)? {
                     return Ok(false);
                 }
             }
@@ -152,25 +159,46 @@ impl Resident {
         }
         index.endings = BTreeSet::from_iter(endings);
         index.next = index.last_live().map_or(0, |last| last + 1);
-        let positions = frames.iter().map(|frame| u64::from(frame.count)).sum();
         index.keep_on(token, chunk + 1, positions);
         Ok(Some(Loaded { index, end, samples }))
     }
 }
 
-/// The frames, and the names by their ids. `None` if any makes no sense.
-#[allow(clippy::type_complexity, reason = "two lists")]
-fn read(size: ChunkSize, raw: &[Bytes]) -> Option<(Vec<Frame<'_>>, Vec<Option<&[u8]>>)> {
-    let mut frames: Vec<Frame<'_>> = Vec::with_capacity(raw.len());
-    let mut names: Vec<Option<&[u8]>> = Vec::new();
-    let mut named = 0;
+/// What frames say together: the last one's chunk and highest position, and how many positions all have.
+struct Frames {
+    chunk: u64,
+    last: u16,
+    positions: u64,
+}
+
+/// What the frames say; `None` if there is none, or any makes no sense.
+fn check(size: ChunkSize, raw: &[Bytes]) -> Option<Frames> {
+    let mut all: Option<Frames> = None;
     for raw in raw {
         let frame = Frame::read(raw)?;
-        let follows = frames.last().is_none_or(|before| before.chunk < frame.chunk);
+        let follows = all.as_ref().is_none_or(|before| before.chunk < frame.chunk);
         if frame.power != size.power() || !follows || u64::from(frame.last) >= size.len() {
             return None;
         }
-        for name in frame.names() {
+        all = Some(Frames {
+            chunk: frame.chunk,
+            last: frame.last,
+            positions: all.map_or(0, |before| before.positions) + u64::from(frame.count),
+        });
+    }
+    all
+}
+
+fn has_names(raw: &[u8]) -> bool {
+    Frame::read(raw).is_some_and(|frame| frame.names().next().is_some())
+}
+
+/// The names by their ids. `None` if any makes no sense.
+fn names_of(raw: &[Bytes]) -> Option<Vec<Option<&[u8]>>> {
+    let mut names: Vec<Option<&[u8]>> = Vec::new();
+    let mut named = 0;
+    for raw in raw {
+        for name in Frame::read(raw)?.names() {
             let (id, name) = name?;
             named += 1;
             let id = id as usize;
@@ -181,31 +209,30 @@ fn read(size: ChunkSize, raw: &[Bytes]) -> Option<(Vec<Frame<'_>>, Vec<Option<&[
             // What is named last counts: an id is used again once its subject is gone.
             names[id] = Some(name);
         }
-        frames.push(frame);
     }
-    Some((frames, names))
+    Some(names)
 }
 
 /// The tree of the names; and the ids that are not in it, because another has the same name: all but one of these are gone.
 fn tree_of(names: &[Option<&[u8]>]) -> (SubjectTree<u32>, Vec<u32>) {
-    let mut sorted: Vec<(&[u8], u32)> = Vec::with_capacity(names.len());
-    sorted.extend(
-        names
-            .iter()
-            .enumerate()
-            .filter_map(|(id, name)| Some(((*name)?, id as u32))),
-    );
+    let name = |id: u32| names.get(id as usize).copied().flatten().unwrap_or_default();
+    let mut sorted: Vec<u32> = Vec::with_capacity(names.len());
+    sorted.extend((0u32..).zip(names).filter_map(|(id, name)| name.map(|_| id)));
     // Each frame has them in order, and ids are mostly given in order: there are long runs to be merged.
-    sorted.sort();
+    sorted.sort_by(|&one, &other| name(one).cmp(name(other)));
     let mut twins = Vec::new();
+    // Of those that are the same the lowest id is first, as the sort is stable.
     sorted.dedup_by(|this, before| {
-        let is_twin = this.0 == before.0;
+        let is_twin = name(*this) == name(*before);
         if is_twin {
-            twins.push(this.1);
+            twins.push(*this);
         }
         is_twin
     });
-    (SubjectTree::of_sorted(sorted), twins)
+    (
+        SubjectTree::of_sorted(sorted.into_iter().map(|id| (name(id), id))),
+        twins,
+    )
 }
 
 /// An index that is being loaded.

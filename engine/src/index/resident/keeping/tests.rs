@@ -47,7 +47,8 @@ impl Log {
             }
             Ok(())
         };
-        let loaded = Resident::load(size, (7, frames), self.last, &mut live, beside).expect("the log can be asked")?;
+        let loaded =
+            Resident::load(size, (7, frames.to_vec()), self.last, &mut live, beside).expect("the log can be asked")?;
         for sample in loaded.samples() {
             let seq = sample.seq;
             assert!(
@@ -345,7 +346,7 @@ fn bytes_that_make_no_sense_are_no_index() {
             ranges.extend((low.max(1) <= high.min(100)).then_some((low.max(1), high.min(100))));
             Ok(())
         };
-        let _ = Resident::load(size, (7, &frames), 100, &mut live, false);
+        let _ = Resident::load(size, (7, frames), 100, &mut live, false);
     }
 }
 
