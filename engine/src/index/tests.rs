@@ -935,3 +935,24 @@ fn resident_passes_over_nothing_between_two_messages_of_one_subject() {
     }
     assert_eq!(found, expected);
 }
+
+/// As when several consumers, each at its own place, acknowledge what a work queue has: the subjects of a chunk are not gone through
+/// for each message.
+#[test]
+fn resident_is_quick_where_messages_are_removed_at_several_places_in_turn() {
+    const FRONTS: u64 = 16;
+    let mut index = Resident::default();
+    for seq in 1..=200_000u64 {
+        let subject = format!("s.{}", seq % 65_000);
+        index.add(seq, subject.as_bytes(), 100, 0).unwrap();
+    }
+    for nth in 0..200 {
+        for front in 0..FRONTS {
+            let seq = 1 + front * (200_000 / FRONTS) + nth;
+            assert!(index.is_quick(seq), "the {nth}th at place {front}");
+            let subject = index.subject_here(seq).unwrap();
+            assert_eq!(subject, format!("s.{}", seq % 65_000));
+            index.remove(seq, &subject).unwrap();
+        }
+    }
+}
