@@ -26,7 +26,9 @@ Examples:
   weir compact /var/lib/weir --out /mnt/small
 
 Exit code: 0 it is done; 1 not all is: wrong arguments, no store there, no such stream, a server has it open, or something failed, such
-as a full disk; 2 a stream is left as it is, for it is damaged or offline: all others are done.")]
+as a full disk; 2 a stream is left as it is, for it is damaged or offline: all others are done.
+
+With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
 pub struct CompactArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
     /// nats://[user:password@|token@]host[:port]

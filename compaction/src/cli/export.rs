@@ -30,7 +30,9 @@ Examples:
   weir export /var/lib/weir --stream ORDERS --format parquet --subject 'orders.eu.>' --since 24h ./orders.parquet
 
 Exit code: 0 it is exported; 1 it is not: wrong arguments, no store there, no such stream, a server has it open, or the output is there
-already or cannot be written; 2 something that the stream had is damaged or lost: what it says, all the rest is exported.")]
+already or cannot be written; 2 something that the stream had is damaged or lost, which it names: all the rest is exported.
+
+With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
 pub struct ExportArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
     /// nats://[user:password@|token@]host[:port]
@@ -172,7 +174,8 @@ fn text(exported: &Exported) -> String {
     if exported.lost > 0 {
         let count = words::count(exported.lost, "message");
         text += &format!(
-            "{count} of the stream were lost before: {}. `weir inspect` says why.\n",
+            "{count} of the stream {} lost before: {}. `weir inspect` says why.\n",
+            if exported.lost == 1 { "was" } else { "were" },
             named(&exported.lost_ranges)
         );
     }

@@ -32,7 +32,9 @@ Examples:
 
 Exit code: 0 all is imported; 1 something is not: wrong arguments, no store or nothing to import there, a server has the store open, or
 the store does not take the stream; 2 the source is damaged or cut short: then a backup or lines are not imported, and of what a
-nats-server has all that can be read is.")]
+nats-server has all that can be read is.
+
+With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
 pub struct ImportArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
     /// nats://[user:password@|token@]host[:port]
