@@ -170,10 +170,21 @@ impl LogReader for RocksReader {
         let meta = self.state.now.read().meta;
         let (first, last) = ((*range.start()).max(meta.first), (*range.end()).min(meta.last));
         let is_there = |seq| self.is_cached(seq).unwrap_or(true);
-        if first > last || is_there(first) && (first == last || is_there(last)) {
+        if first > last {
             return Some(*range.end());
         }
-        None
+        if !is_there(first) {
+            return None;
+        }
+        if first == last || is_there(last) {
+            return Some(*range.end());
+        }
+        // A fetch brings what follows each other: what begins there ends somewhere in between.
+        let mut ahead = (last - first) / 2;
+        while ahead > 0 && !is_there(first + ahead) {
+            ahead /= 2;
+        }
+        Some(first + ahead)
     }
 
     fn fetch(&self, range: RangeInclusive<Seq>) {

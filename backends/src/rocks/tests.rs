@@ -508,3 +508,33 @@ fn bodies_move_to_another_compression_while_records_come_and_go() {
 fn log_place(backend: &RocksBackend) -> u64 {
     backend.shared.meta(LogId(1)).expect("readable").expect("the log").place
 }
+
+#[test]
+fn what_a_fetch_brought_is_at_hand_though_the_range_goes_on() {
+    const LARGE: usize = 64 << 10;
+    let folder = tempfile::tempdir().expect("a folder");
+    let backend = open(folder.path());
+    let (mut log, _) = backend.open(LogId(1), &LogOptions::default()).expect("a log");
+    // Twice what one fetch brings.
+    let last = 2 * weir_engine::FETCH_BYTES / LARGE as u64;
+    let body = vec![7; LARGE];
+    for seq in 1..=last {
+        let record = Record {
+            seq,
+            time: 7,
+            head: b"head",
+            body: &body,
+        };
+        log.append(&[record]).expect("the record is written");
+    }
+    log.sync().expect("synced");
+    drop(log);
+    drop(backend);
+    let backend = open(folder.path());
+    let (log, _) = backend.open(LogId(1), &LogOptions::default()).expect("a log");
+    let reader = log.reader();
+    assert_eq!(reader.at_hand(2..=last), None, "nothing was read yet");
+    reader.fetch(2..=last);
+    let reach = reader.at_hand(2..=last).expect("the first is there");
+    assert!(reach > last / 8 && reach < last, "{reach} of {last}");
+}
