@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::channel;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use weir_engine::stream::{Found, Search, StreamConfig, Unread};
 use weir_engine::{Backend, LogId, Result, Seq};
 
 const MESSAGES: Seq = 600;
+const START: i64 = 1_700_000_000_000_000_000;
+const HOUR: i64 = 3_600_000_000_000;
 
 /// Keeps the sequences that are delivered.
 #[derive(Clone, Default)]
@@ -46,6 +49,7 @@ impl Outlet for Inbox {
 /// A stream of [`MESSAGES`] messages in several files, just opened, of which nothing is in memory.
 struct Scene {
     disk: Arc<SimulatedDisk>,
+    clock: Arc<AtomicI64>,
     store: SteppedStore,
     inbox: Inbox,
     id: LogId,
@@ -53,11 +57,17 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::of_age(0)
+    }
+
+    /// With a limit of age, in nanoseconds.
+    fn of_age(max_age: i64) -> Self {
         let disk = Arc::new(SimulatedDisk::new(7));
         let mut scene = Self::open(disk.clone(), LogId(0));
         let config = StreamConfig {
             name: "S".into(),
             subjects: vec!["s.>".into()],
+            max_age,
             ..StreamConfig::default()
         };
         let settings = Settings::of(&config, &Defaults::default()).unwrap();
@@ -86,15 +96,23 @@ impl Scene {
                 BackendKind::RocksDb | BackendKind::Memory => Arc::new(MemoryBackend::new()),
             })
         });
+        let clock = Arc::new(AtomicI64::new(START));
+        let time = clock.clone();
         let options = StoreOptions {
             shards: 1,
             segment_bytes: 20_000,
-            ..StoreOptions::new(Arc::new(|| 1_700_000_000_000_000_000))
+            ..StoreOptions::new(Arc::new(move || time.load(Ordering::Relaxed)))
         };
         let inbox = Inbox::default();
         let outlet = inbox.clone();
         let store = SteppedStore::open(open, options, move |_| Box::new(outlet.clone())).unwrap();
-        Self { disk, store, inbox, id }
+        Self {
+            disk,
+            clock,
+            store,
+            inbox,
+            id,
+        }
     }
 
     fn call<R: Send + 'static>(
@@ -273,4 +291,25 @@ fn what_a_backup_reads_next_is_told_before_it_is_read() {
             .unwrap()
             .is_some()
     );
+}
+
+#[test]
+fn messages_grow_too_old_though_their_times_lie_on_a_disk_and_nobody_waits_for_these() {
+    let mut scene = Scene::of_age(HOUR);
+    scene.clock.fetch_add(2 * HOUR, Ordering::Relaxed);
+    // The call is answered in its turn; the first message's time was seen when the stream was opened, and is all that was.
+    scene.publish(MESSAGES + 1);
+    let id = scene.id;
+    let held = |scene: &mut Scene| scene.call(move |shard| shard.stream(id)?.state()).unwrap();
+    let first = held(&mut scene).first_seq;
+    assert!(first < 10, "times were waited for on the shard's thread: the first is {first}");
+    assert_eq!(scene.store.errands(), 1, "one thing is read at a time");
+    while scene.store.errands() > 0 {
+        scene.read();
+        // What was read is found to be due, and that goes on in the next turn.
+        scene.store.turn(0);
+        scene.store.turn(0);
+    }
+    let state = held(&mut scene);
+    assert_eq!((state.messages, state.first_seq), (1, MESSAGES + 1));
 }

@@ -48,10 +48,11 @@ impl Readers {
     }
 }
 
-/// A consumer that waits for a disk.
+/// A consumer that waits for a disk, or a stream itself, to know how old its oldest message is.
 pub(crate) struct Cold {
     pub stream: LogId,
-    pub consumer: u64,
+    /// The consumer; `None` for the stream.
+    pub consumer: Option<u64>,
     /// The message that it needs.
     pub seq: Seq,
     pub unread: Unread,
@@ -106,7 +107,7 @@ impl UnderWay {
 struct Over {
     handle: ShardHandle,
     stream: LogId,
-    consumer: u64,
+    consumer: Option<u64>,
     seq: Seq,
     /// `None` where errands are stepped: nobody waits for what only that same thread can do.
     under_way: Option<UnderWay>,
@@ -126,7 +127,7 @@ impl Drop for Over {
 }
 
 impl Shard {
-    /// Has read what consumers came to in this turn that lies on a disk only.
+    /// Has read what consumers and streams came to in this turn that lies on a disk only.
     pub(super) fn fetch_cold(&mut self, handle: &ShardHandle) {
         let stepped = self.env.errands.are_stepped();
         for cold in std::mem::take(&mut self.cold) {

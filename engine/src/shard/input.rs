@@ -94,9 +94,9 @@ pub enum Input {
     Fetched {
         /// A consumer of this stream.
         stream: LogId,
-        /// The consumer's serial number.
-        consumer: u64,
-        /// The message that it needs.
+        /// The consumer's serial number; `None` where the stream itself has to know the message's age.
+        consumer: Option<u64>,
+        /// The message that is needed.
         seq: Seq,
     },
     /// A checkpoint was written, or failed.

@@ -250,7 +250,10 @@ impl Shard {
             }
             Input::Fetched { stream, consumer, seq } => {
                 if let Some(target) = self.touch(stream) {
-                    target.fetched(consumer, seq);
+                    match consumer {
+                        Some(consumer) => target.fetched(consumer, seq),
+                        None => target.age_fetched(seq),
+                    }
                 }
                 return Ok(());
             }
@@ -379,7 +382,9 @@ impl Shard {
             stream.touched = false;
             // Of a stream that was just opened nothing was committed.
             stream.note_stats();
-            let due = match stream.next_deadline(now) {
+            let due = stream.next_deadline(now);
+            self.cold.append(stream.cold());
+            let due = match due {
                 Ok(due) => due.map(|due| due.max(stream.not_before)),
                 Err(error) => {
                     tracing::debug!(stream = %stream.name(), "{error}");

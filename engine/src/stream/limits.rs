@@ -7,7 +7,9 @@ use bytes::Bytes;
 use crate::consumer::{Consumer, Held};
 use crate::error::Result;
 use crate::index::SubjectPlace;
+use crate::shard::fetching::Cold;
 use crate::shard::turn::Turn;
+use crate::stream::messages::times::Aging;
 use crate::stream::removal::Removal;
 use crate::stream::{Discard, Retention, Stream};
 use crate::types::{NanoTime, Seq};
@@ -197,9 +199,10 @@ impl Stream {
         }
         let mut left = EXPIRE_MAX / self.messages.index.removal_price();
         let max_age = self.messages.config.max_age;
+        // Where there is no turn, the stream is being opened, and nobody waits for others.
         while max_age > 0
             && left > 0
-            && let Some((seq, time)) = self.messages.first_aging()?
+            && let Some((seq, time)) = self.oldest(turn.is_none())?
             && time <= now.saturating_sub(max_age)
         {
             // Of damaged messages only the place is known, and so that they are no younger.
@@ -225,6 +228,34 @@ impl Stream {
         Ok(())
     }
 
+    /// The first message that can grow too old, and its time. Where it lies on a disk only and `waits` is not said, none until it was
+    /// read.
+    fn oldest(&mut self, waits: bool) -> Result<Option<(Seq, NanoTime)>> {
+        if self.awaits_age && !waits {
+            return Ok(None);
+        }
+        match self.messages.first_aging(waits)? {
+            Aging::Nothing => Ok(None),
+            Aging::Since(seq, time) => Ok(Some((seq, time))),
+            Aging::Unread(seq) => {
+                self.awaits_age = true;
+                self.cold.push(Cold {
+                    stream: self.messages.id,
+                    consumer: None,
+                    seq,
+                    unread: self.messages.unread_in_order(seq),
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    /// A message whose age it has to know is in memory, or could not be read.
+    pub(crate) fn age_fetched(&mut self, seq: Seq) {
+        self.awaits_age = false;
+        self.messages.age_fetched(seq);
+    }
+
     /// Removes a message that is over, leaving a delete marker where one belongs. Answers whether there was one.
     fn end_message(&mut self, seq: Seq, turn: Option<&mut Turn<'_>>) -> Result<bool> {
         if let Some(turn) = turn
@@ -243,10 +274,7 @@ impl Stream {
     pub(super) fn expiry(&mut self) -> Result<Option<NanoTime>> {
         let max_age = self.messages.config.max_age;
         let oldest = match max_age > 0 {
-            true => self
-                .messages
-                .first_aging()?
-                .map(|(_, time)| time.saturating_add(max_age)),
+            true => self.oldest(false)?.map(|(_, time)| time.saturating_add(max_age)),
             false => None,
         };
         let ending = match self.messages.config.allow_msg_ttl {

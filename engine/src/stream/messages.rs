@@ -2,7 +2,7 @@
 
 mod heads;
 mod reading;
-mod times;
+pub(super) mod times;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -92,6 +92,8 @@ pub(crate) struct Messages {
     ageless_below: Seq,
     /// The first message that can grow too old, and its time, once looked up.
     first_aging: Option<(Seq, NanoTime)>,
+    /// The message that was read from a disk to know its age.
+    age_fetched: Option<Seq>,
     bytes: u64,
     /// Interior sequences to erase from the log.
     erased: Vec<Seq>,
@@ -159,6 +161,7 @@ impl Messages {
             first_time: None,
             ageless_below: 0,
             first_aging: None,
+            age_fetched: None,
             bytes: extent.bytes + message::stored_size_of_file_record(0, 0) * extent.count,
             erased: Vec::new(),
             cleared: false,

@@ -126,6 +126,8 @@ pub struct Stream {
     interested: Vec<u64>,
     /// What consumers came to in this turn that lies on a disk only.
     cold: Vec<Cold>,
+    /// Whether the age of its oldest message is being read from a disk.
+    awaits_age: bool,
     /// Whether the shard lists this stream among those to be written at the end of the turn.
     pub(crate) touched: bool,
     /// The last journal record that concerns this stream.
@@ -165,6 +167,7 @@ impl Stream {
             direct: 0,
             interested: Vec::new(),
             cold: Vec::new(),
+            awaits_age: false,
             touched: false,
             position: 0,
             untidy: true,

@@ -170,7 +170,7 @@ impl Stream {
                     Ok(Went::Searching) => searching = true,
                     Ok(Went::Cold(seq)) => self.cold.push(Cold {
                         stream: self.messages.id,
-                        consumer: serial,
+                        consumer: Some(serial),
                         seq,
                         unread: self.messages.unread_in_order(seq),
                     }),
@@ -205,7 +205,7 @@ impl Stream {
         }
     }
 
-    /// What its consumers came to that lies on a disk only, to be taken.
+    /// What its consumers, or the stream itself, came to that lies on a disk only, to be taken.
     pub(crate) fn cold(&mut self) -> &mut Vec<Cold> {
         &mut self.cold
     }

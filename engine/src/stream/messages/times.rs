@@ -4,6 +4,16 @@ use crate::error::{Error, Result};
 use crate::stream::messages::Messages;
 use crate::types::{NanoTime, Seq};
 
+/// The oldest message of those that can grow too old.
+pub enum Aging {
+    /// There is none.
+    Nothing,
+    /// This one, of that time.
+    Since(Seq, NanoTime),
+    /// A disk must be waited for to know this message's age.
+    Unread(Seq),
+}
+
 impl Messages {
     /// The first live message's time.
     pub fn first_time(&mut self) -> Result<Option<NanoTime>> {
@@ -20,15 +30,18 @@ impl Messages {
         }
     }
 
-    /// The first live message that can grow too old, and its time.
-    pub fn first_aging(&mut self) -> Result<Option<(Seq, NanoTime)>> {
+    /// The first live message that can grow too old; `waits` says whether a disk may be waited for.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn first_aging(&mut self, waits: bool) -> Result<Aging> {
         let Some(first) = self.index.first() else {
-            return Ok(None);
+            return Ok(Aging::Nothing);
         };
         if let Some((seq, time)) = self.first_aging
             && self.index.is_live(seq)?
         {
-            return Ok(Some((seq, time)));
+            return Ok(Aging::Since(seq, time));
         }
         let mut next = Some(first);
         if self.ageless_below > first {
@@ -36,10 +49,13 @@ impl Messages {
         }
         self.first_aging = None;
         while let Some(seq) = next {
+            if !waits && self.age_fetched != Some(seq) && self.is_cold(seq) {
+                return Ok(Aging::Unread(seq));
+            }
             match self.head(seq)? {
                 Some(head) if !head.ageless => {
                     self.first_aging = Some((seq, head.time));
-                    break;
+                    return Ok(Aging::Since(seq, head.time));
                 }
                 Some(_) => self.ageless_below = seq + 1,
                 // How old a damaged message is, is not known: it goes with the next one that can be read.
@@ -50,7 +66,12 @@ impl Messages {
             }
             next = self.index.next_live(seq + 1)?;
         }
-        Ok(self.first_aging)
+        Ok(Aging::Nothing)
+    }
+
+    /// A message whose age has to be known is in memory, or could not be read: now it is looked at wherever it is.
+    pub fn age_fetched(&mut self, seq: Seq) {
+        self.age_fetched = Some(seq);
     }
 
     /// The first live sequence that is not older than a time; one above the last if all are older.
