@@ -77,6 +77,7 @@ impl Scene {
             .unwrap();
         scene.id = id;
         for n in 1..=MESSAGES {
+            scene.clock.fetch_add(1, Ordering::Relaxed);
             scene.publish(n);
         }
         scene.store.close();
@@ -302,7 +303,10 @@ fn messages_grow_too_old_though_their_times_lie_on_a_disk_and_nobody_waits_for_t
     let id = scene.id;
     let held = |scene: &mut Scene| scene.call(move |shard| shard.stream(id)?.state()).unwrap();
     let first = held(&mut scene).first_seq;
-    assert!(first < 10, "times were waited for on the shard's thread: the first is {first}");
+    assert!(
+        first < 10,
+        "times were waited for on the shard's thread: the first is {first}"
+    );
     assert_eq!(scene.store.errands(), 1, "one thing is read at a time");
     while scene.store.errands() > 0 {
         scene.read();
@@ -312,4 +316,39 @@ fn messages_grow_too_old_though_their_times_lie_on_a_disk_and_nobody_waits_for_t
     }
     let state = held(&mut scene);
     assert_eq!((state.messages, state.first_seq), (1, MESSAGES + 1));
+}
+
+#[test]
+fn a_time_is_looked_for_in_the_log_only_where_the_index_does_not_tell() {
+    let mut scene = Scene::new();
+    let id = scene.id;
+    for seq in [2, 300, MESSAGES - 1] {
+        let time = START + seq as i64;
+        let moment = scene.call(move |shard| Ok(shard.stream(id)?.moment(time))).unwrap();
+        moment.expect("it has to be looked for").fetch();
+        let found = scene.call(move |shard| shard.stream(id)?.seq_at(time)).unwrap();
+        assert_eq!(found, seq);
+    }
+    for (time, seq) in [(START, 1), (START + HOUR, MESSAGES + 1)] {
+        let nothing = scene.call(move |shard| Ok(shard.stream(id)?.moment(time))).unwrap();
+        assert!(nothing.is_none());
+        let found = scene.call(move |shard| shard.stream(id)?.seq_at(time)).unwrap();
+        assert_eq!(found, seq);
+    }
+}
+
+#[test]
+fn when_the_first_message_was_stored_is_asked_of_the_disk_once() {
+    let mut scene = Scene::new();
+    let id = scene.id;
+    scene.delete(1);
+    let ask = move |shard: &mut InTurn<'_, '_>| Ok(shard.stream(id)?.unread_first());
+    let first = scene.call(ask).unwrap().expect("the second message is on the disk");
+    assert_eq!(first.first(), 2);
+    first.fetch();
+    assert!(scene.call(ask).unwrap().is_none(), "it is in memory now");
+    scene.disk.chill();
+    assert!(scene.call(ask).unwrap().is_some(), "and now it is not");
+    scene.call(move |shard| shard.stream(id)?.state()).unwrap();
+    assert!(scene.call(ask).unwrap().is_none(), "the stream knows it");
 }

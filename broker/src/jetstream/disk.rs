@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use weir_engine::stream::{Message, Unread};
+use weir_engine::stream::{Message, Moment, Unread};
 
 /// Reads that are with the disk at once, of all clients together.
 const AT_ONCE: usize = 16;
@@ -26,6 +26,11 @@ impl Disk {
         self.each(all, |unread| unread.fetch()).await;
     }
 
+    /// Waits until what has to be looked at to find times is in memory.
+    pub async fn seek(&self, all: Vec<Moment>) {
+        self.each(all, Moment::fetch).await;
+    }
+
     /// Reads messages, in their order; `None` for those that the stream has to be asked for once more.
     pub async fn read(&self, all: Vec<Unread>) -> Vec<Option<Message>> {
         self.each(all, |unread| unread.read())
@@ -36,7 +41,11 @@ impl Disk {
     }
 
     /// Has something done with each; `None` where that panicked.
-    async fn each<T: Send + 'static>(&self, all: Vec<Unread>, work: fn(&Unread) -> T) -> Vec<Option<T>> {
+    async fn each<U, T>(&self, all: Vec<U>, work: fn(&U) -> T) -> Vec<Option<T>>
+    where
+        U: Clone + Send + 'static,
+        T: Send + 'static,
+    {
         let part = all.len().div_ceil(SHARED).max(1);
         let mut begun: Vec<(usize, JoinHandle<Vec<T>>)> = Vec::new();
         for part in all.chunks(part) {

@@ -23,6 +23,7 @@ pub(crate) mod mapping;
 mod marker;
 pub(crate) mod message;
 pub(crate) mod messages;
+mod moment;
 mod publish;
 mod purge;
 pub(crate) mod removal;
@@ -59,6 +60,7 @@ pub use config::{
 pub use indexed::digest_record;
 pub use message::{Marks, Message, stored_size, subject_of};
 pub use messages::StreamState;
+pub use moment::Moment;
 pub(crate) use publish::Publish;
 pub use purge::{Purge, Purged};
 pub use search::{Count, Found, SEARCH_LOOKS, Search};

@@ -18,6 +18,7 @@ use weir_wire::headers::{self, HeaderBuf};
 
 use super::call::{Call, Target};
 use super::decode::{decode, decode_whole};
+use super::message::seek;
 use super::reply::{self, Consumer, Page};
 use super::stream::optional;
 use super::{Answer, Reply, heavy_answer, is_empty, limits, lookup, refused, schema};
@@ -69,6 +70,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
         headers = identity_block(&identity);
     }
     let id = entry.id;
+    seek(js, &entry, config.opt_start_time).await;
     let before = now();
     let limits = Arc::new(limits);
     let (mut preparation, mut made) = (Preparation::default(), None);
@@ -394,11 +396,12 @@ pub(super) async fn reset(
     }
     let entry = lookup(js, request, stream)?;
     // The consumer itself listens: if there is none, nobody reads the request.
-    find(js, &entry, name).await?;
+    let known = find(js, &entry, name).await?;
     let asked: Request = match request.payload.is_empty() {
         true => Request::default(),
         false => decode_whole(&request.payload, &schema::RESET).map_err(|why| reject::INVALID_JSON.with(why))?,
     };
+    seek(js, &entry, known.config.opt_start_time).await;
     let (id, consumer) = (entry.id, name.to_owned());
     let (mut preparation, mut done) = (Preparation::default(), None);
     while done.is_none() {

@@ -16,7 +16,7 @@ use weir_wire::headers::HeaderBuf;
 
 use super::decode::decode;
 use super::load::{UnderWay, room_for};
-use super::message::Get;
+use super::message::{Get, seek};
 use super::{schema, supports_level, tell};
 use crate::courier::Courier;
 use crate::jetstream::{ApiRequest, JetStream, status};
@@ -85,6 +85,8 @@ pub async fn serve(js: Arc<JetStream>, waiting: Vec<Waiting>) {
                 continue;
             }
         };
+        seek(&js, &next.entry, get.start()).await;
+        seek(&js, &next.entry, get.up_to()).await;
         let is_heavy = get.batch != 0 || !get.multi_last.is_empty();
         let joins = !is_heavy
             && light

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use weir_engine::json::{format_time, parse_time};
 use weir_engine::reject;
+use weir_engine::store::StreamEntry;
 use weir_engine::stream::{Found, Search, Storage, Stream};
 use weir_engine::{NanoTime, Seq};
 
@@ -98,6 +99,19 @@ fn nanos(text: &str) -> NanoTime {
     parse_time(text).ok().flatten().unwrap_or(NanoTime::MIN)
 }
 
+/// Has read what a request that names a time needs from the disk to find its message: beside the storage thread, which then waits for
+/// nothing.
+pub(super) async fn seek(js: &JetStream, entry: &StreamEntry, time: Option<NanoTime>) {
+    let (Some(time), id) = (time, entry.id) else { return };
+    // What is wrong with the stream is told when it is asked for the message.
+    let moment = js
+        .call(entry.shard, move |shard| Ok(shard.stream(id)?.moment(time)))
+        .await;
+    if let Ok(Some(moment)) = moment {
+        js.disk.seek(vec![moment]).await;
+    }
+}
+
 /// STREAM.MSG.GET.
 pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
     #[derive(Serialize)]
@@ -123,6 +137,7 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
         return Err(reject::BAD_REQUEST);
     }
     let entry = lookup(js, request, name)?;
+    seek(js, &entry, get.start()).await;
     let (id, no_hdr) = (entry.id, get.no_hdr);
     let mut begun = None;
     let message = loop {

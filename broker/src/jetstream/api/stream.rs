@@ -241,15 +241,24 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
     let entry = lookup(js, request, name)?;
     let id = entry.id;
     let offset = usize::try_from(asked.offset).unwrap_or(0);
-    let mut state = js
-        .call(entry.shard, move |shard| {
+    let mut waited = false;
+    let mut state = loop {
+        let told = js.call(entry.shard, move |shard| {
             let stream = shard.stream(id)?;
+            if let Some(unread) = stream.unread_first().filter(|_| !waited) {
+                return Ok(Err(unread));
+            }
             let mut state = State::of(&stream.state()?, stream.consumer_count());
             state.lost = Lost::of(stream.ledger());
-            Ok(state)
-        })
-        .await
-        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+            Ok(Ok(state))
+        });
+        match told.await.map_err(|error| refused(error, &reject::STREAM_GENERAL))? {
+            Ok(state) => break state,
+            // When the first message was stored is read where a disk may be waited for.
+            Err(unread) => js.disk.fetch(vec![unread]).await,
+        }
+        waited = true;
+    };
     if asked.deleted_details {
         state.deleted = deleted(js, &entry).await?;
     }
@@ -368,27 +377,35 @@ async fn states(
 ) -> Result<Vec<(Arc<StreamEntry>, State)>, Rejection> {
     let mut found = BTreeMap::new();
     for number in 0..js.shards() {
-        let ids: Vec<_> = entries
+        let mut ids: Vec<_> = entries
             .iter()
             .filter(|entry| entry.shard == number)
             .map(|entry| entry.id)
             .collect();
-        if ids.is_empty() {
-            continue;
-        }
-        let of_shard = js
-            .call(number, move |shard| {
-                let mut states = Vec::with_capacity(ids.len());
+        let mut waited = false;
+        while !ids.is_empty() {
+            let of_shard = js.call(number, move |shard| {
+                let (mut states, mut unread, mut later) = (Vec::with_capacity(ids.len()), Vec::new(), Vec::new());
                 for id in ids {
-                    if let Ok(stream) = shard.stream(id) {
-                        states.push((id, State::of(&stream.state()?, stream.consumer_count())));
+                    let Ok(stream) = shard.stream(id) else { continue };
+                    match stream.unread_first().filter(|_| !waited) {
+                        Some(first) => {
+                            unread.push(first);
+                            later.push(id);
+                        }
+                        None => states.push((id, State::of(&stream.state()?, stream.consumer_count()))),
                     }
                 }
-                Ok(states)
-            })
-            .await
-            .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
-        found.extend(of_shard);
+                Ok((states, unread, later))
+            });
+            let (states, unread, later) = of_shard
+                .await
+                .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+            found.extend(states);
+            // When their first messages were stored is read where a disk may be waited for.
+            js.disk.fetch(unread).await;
+            (ids, waited) = (later, true);
+        }
     }
     Ok(entries
         .into_iter()

@@ -30,6 +30,12 @@ impl Messages {
         }
     }
 
+    /// The first live message, if its time is not known yet.
+    pub fn unknown_first(&self) -> Option<Seq> {
+        let first = self.index.first()?;
+        self.first_time.is_none_or(|(known, _)| known != first).then_some(first)
+    }
+
     /// The first live message that can grow too old; `waits` says whether a disk may be waited for.
     ///
     /// # Errors
