@@ -19,8 +19,8 @@ use super::table::TableRef;
 
 /// Threads that read ahead.
 const THREADS_MAX: usize = 4;
-/// Segments that a thread has found sound and nobody has taken yet.
-const AHEAD: usize = 1;
+/// Segments that a thread has found sound and nobody has taken yet, beside the one that it waits with: more would be memory for nothing.
+const AHEAD: usize = 0;
 /// Bytes of a file in memory at a time, unless a record is larger.
 const WINDOW: usize = 512 << 10;
 
@@ -180,7 +180,10 @@ impl Window<'_> {
 
 fn frames(window: &mut Window<'_>, table: TableRef<'_>, removed: &[u64]) -> io::Result<Option<Sound>> {
     let seed = window.seg.seed;
-    let mut sound = Sound::default();
+    let mut sound = Sound {
+        records: Vec::with_capacity(table.rows() as usize),
+        ..Sound::default()
+    };
     let mut scratch = Vec::new();
     let (mut at, mut slot) = (DATA_START, 0);
     while at < window.end {
