@@ -165,7 +165,7 @@ fn a_push_consumer_waits_for_its_only_reader_and_not_for_one_that_has_gone() {
     let folder = tempfile::tempdir().unwrap();
     let (server, _other) = with_stream(folder.path(), PUSH);
     let mut gone = server.client();
-    gone.exchange("SUB push 7\r\n", "");
+    gone.send("SUB push 7\r\n");
     wait_until_full(&server, 2);
     let mut slow = server.client();
     drop(gone);
