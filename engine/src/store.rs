@@ -8,7 +8,7 @@ mod renewal;
 mod stats;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -160,6 +160,8 @@ pub struct Store {
     fetches: Vec<Arc<Fetches>>,
     scrubber: Mutex<Option<ScrubThread>>,
     scrubbed: Option<Arc<Mutex<ScrubStatus>>>,
+    /// As long as any shard has it: the store is let go of with the last of them.
+    env: Weak<Environment>,
 }
 
 impl Store {
@@ -244,6 +246,7 @@ impl Store {
             fetches: Vec::new(),
             scrubber: Mutex::default(),
             scrubbed: None,
+            env: Arc::downgrade(&env),
         };
         Ok((store, runners, env))
     }
@@ -293,6 +296,16 @@ impl Store {
     /// How far the scrubber is; `None` if there is none.
     pub fn scrubbed(&self) -> Option<ScrubStatus> {
         self.scrubbed.as_ref().map(|status| status.lock().clone())
+    }
+
+    /// Opens a backend that a stream is going to need, if it is not open yet: from a thread that may wait, for else a shard does it.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or the store is closed; the shard that then needs it fails in the same way.
+    pub fn open_backend(&self, kind: BackendKind) -> Result<()> {
+        let env = self.env.upgrade();
+        let env = env.ok_or_else(|| Error::closed("the store is closed"))?;
+        env.backend(kind).map(drop)
     }
 
     /// A log id for a new stream.

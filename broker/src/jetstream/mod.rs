@@ -294,6 +294,13 @@ impl JetStream {
         }
     }
 
+    /// Opens a backend that a stream is going to need, so that no storage thread has to.
+    pub async fn open_backend(self: &Arc<Self>, kind: BackendKind) {
+        let js = Arc::clone(self);
+        // What is wrong with it the storage thread meets as well, and tells.
+        let _ = tokio::task::spawn_blocking(move || js.store.open_backend(kind)).await;
+    }
+
     /// Answers a request.
     pub fn respond(&self, request: &ApiRequest, payload: &[u8]) {
         self.send(&request.account, &request.reply, b"", payload);

@@ -253,6 +253,7 @@ impl Restore {
                 self.check_capacity(bytes)?;
                 let owner = Arc::from(&*self.request.account.name);
                 let (config, settings) = (self.plan.config.clone(), self.settings);
+                self.js.open_backend(settings.backend).await;
                 self.ask(move |shard| shard.begin_restore(id, &owner, config, settings, first))
                     .await
             }

@@ -72,6 +72,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
                 return Err(reject::STREAM_SUBJECT_OVERLAP);
             }
             sourcing_rules::check_filters(&config)?;
+            js.open_backend(settings.backend).await;
             let id = js.allocate_id();
             let owner = account.clone();
             js.call(js.shard_for(&account, name), move |shard| {
@@ -182,6 +183,7 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         .overlapping(account, &config.subjects, Some(old.id))
         .is_some();
     check_room(js, &config, old.config.max_bytes)?;
+    js.open_backend(settings.backend).await;
     let id = old.id;
     js.call(old.shard, move |shard| {
         let stream = shard.stream(id)?;
