@@ -20,6 +20,8 @@ use crate::segment::SegmentBackend;
 
 /// The folder below the one that the user names, so that another server's files may lie beside ours.
 const ROOT: &str = "weir";
+/// Files of messages that a backend holds open for a program that goes through them: see [`StoreDir::of_few_files`].
+const OPEN_FEW: usize = 4;
 const SEGMENT: &str = "segment";
 const ROCKSDB: &str = "rocksdb";
 
@@ -43,6 +45,8 @@ const ROCKSDB: &str = "rocksdb";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreDir {
     root: PathBuf,
+    /// See [`StoreDir::of_few_files`].
+    few: Option<usize>,
 }
 
 /// As long as it lives no server can open the store.
@@ -56,6 +60,7 @@ impl StoreDir {
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             root: path.as_ref().join(ROOT),
+            few: None,
         }
     }
 
@@ -66,6 +71,7 @@ impl StoreDir {
         let outer = Self::new(path);
         let inner = Self {
             root: path.to_path_buf(),
+            few: None,
         };
         [outer, inner].into_iter().find(Self::exists)
     }
@@ -132,7 +138,13 @@ impl StoreDir {
                 make_folder(&self.root).map_err(failed)?;
                 let backend: Arc<dyn Backend> = match kind {
                     BackendKind::RocksDb => open_rocksdb(&folder, false)?,
-                    _ => Arc::new(SegmentBackend::open(&folder)?),
+                    _ => {
+                        let segment = SegmentBackend::open(&folder)?;
+                        if let Some(few) = self.few {
+                            segment.hold_open(few);
+                        }
+                        Arc::new(segment)
+                    }
                 };
                 // RocksDB makes its own folder and does not sync the name.
                 sync_folder(&self.root).map_err(failed)?;
@@ -214,6 +226,14 @@ impl StoreDir {
             Err(std::fs::TryLockError::Error(error)) => {
                 Err(Error::io(format_args!("locking {}", path.display()), error))
             }
+        }
+    }
+
+    /// For a program that goes through the streams from the beginning to the end, and should not have all their files mapped then.
+    pub fn of_few_files(self) -> Self {
+        Self {
+            few: Some(OPEN_FEW),
+            ..self
         }
     }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use weir_backends::memory::MemoryBackend;
 use weir_backends::segment::SegmentBackend;
 use weir_backends::segment::disk::SimulatedDisk;
-use weir_engine::consumer::{AckPolicy, ConsumerConfig, PullRequest};
+use weir_engine::consumer::{AckPolicy, ConsumerConfig, PullRequest, ReplayPolicy};
 use weir_engine::shard::emit::{Emit, Outlet};
 use weir_engine::shard::{InTurn, Input};
 use weir_engine::stepped::SteppedStore;
@@ -147,11 +147,16 @@ impl Scene {
     }
 
     fn make_consumer(&mut self, name: &'static str) {
+        self.make_consumer_that_replays(name, ReplayPolicy::Instant);
+    }
+
+    fn make_consumer_that_replays(&mut self, name: &'static str, replay_policy: ReplayPolicy) {
         let id = self.id;
         let config = ConsumerConfig {
             name: name.into(),
             durable_name: name.into(),
             ack_policy: AckPolicy::None,
+            replay_policy,
             ..ConsumerConfig::default()
         };
         self.call(move |shard| shard.create_consumer(id, config)).unwrap();
@@ -351,4 +356,28 @@ fn when_the_first_message_was_stored_is_asked_of_the_disk_once() {
     assert!(scene.call(ask).unwrap().is_some(), "and now it is not");
     scene.call(move |shard| shard.stream(id)?.state()).unwrap();
     assert!(scene.call(ask).unwrap().is_none(), "the stream knows it");
+}
+
+#[test]
+fn a_replay_at_the_original_pace_waits_for_no_disk_on_the_shards_thread() {
+    let mut scene = Scene::new();
+    scene.make_consumer_that_replays("c", ReplayPolicy::Original);
+    scene.pull("c", 3);
+    scene.read();
+    // The first is sent at once, and the time of the second is in memory with it.
+    let mut delivered = scene.delivered();
+    scene.disk.chill();
+    for _ in 0..8 {
+        scene.clock.fetch_add(HOUR, Ordering::Relaxed);
+        scene.pull("c", 1);
+        scene.read();
+        scene.store.turn(0);
+    }
+    delivered.append(&mut scene.delivered());
+    assert!(delivered.len() > 3 && delivered.is_sorted(), "{delivered:?}");
+    scene.disk.chill();
+    scene.clock.fetch_add(HOUR, Ordering::Relaxed);
+    scene.pull("c", 1);
+    assert!(scene.delivered().is_empty(), "the disk was waited for");
+    assert_eq!(scene.store.errands(), 1);
 }

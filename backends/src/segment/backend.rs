@@ -167,9 +167,9 @@ impl SegmentBackend {
         Self::build(dir, logs_dir, files, lock, true)
     }
 
-    /// Holds fewer files open than the limit of the process allows.
-    #[cfg(test)]
-    pub(super) fn hold_open(&self, count: usize) {
+    /// Holds so many files open at most, and so mapped, beside journals: of a backend that one reader or writer goes through from the
+    /// beginning to the end, more would be memory for nothing.
+    pub fn hold_open(&self, count: usize) {
         let few = &self.core.handles.few;
         few.store(count, std::sync::atomic::Ordering::Relaxed);
     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ const OPEN_MAX: usize = 1 << 14;
 
 /// At most so many of a backend that only reads: all of each that was gone through counts as this process's memory as long as it is
 /// mapped.
-const OPEN_READING: usize = 8;
+const OPEN_READING: usize = 4;
 
 /// How many files a backend holds open now: a share of the soft limit of this process, which may be raised meanwhile.
 fn open_max() -> usize {
@@ -47,9 +47,8 @@ pub struct Handles {
     /// Whether files are only ever opened for reading.
     pub read_only: bool,
     ring: Mutex<VecDeque<Weak<Handle>>>,
-    /// How many files to hold open, where a test wants few.
-    #[cfg(test)]
-    pub few: std::sync::atomic::AtomicUsize,
+    /// How many files to hold open at most, where few are wanted.
+    pub few: AtomicUsize,
 }
 
 impl Handles {
@@ -59,8 +58,7 @@ impl Handles {
             files,
             read_only,
             ring: Mutex::new(VecDeque::new()),
-            #[cfg(test)]
-            few: std::sync::atomic::AtomicUsize::new(usize::MAX),
+            few: AtomicUsize::new(usize::MAX),
         }
     }
 
@@ -70,7 +68,6 @@ impl Handles {
             true => open_max().min(OPEN_READING),
             false => open_max(),
         };
-        #[cfg(test)]
         let max = max.min(self.few.load(Ordering::Relaxed));
         let extra = {
             let mut ring = self.ring.lock();

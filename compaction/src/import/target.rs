@@ -109,7 +109,7 @@ pub(crate) fn open_still(dir: StoreDir, options: StoreOptions) -> Result<Store> 
         still: true,
         ..options
     };
-    Store::embedded(dir.opener(), options).map_err(|error| match error.kind {
+    Store::embedded(dir.of_few_files().opener(), options).map_err(|error| match error.kind {
         Kind::Busy => Error::InUse(error),
         _ => Error::Unreadable(error),
     })

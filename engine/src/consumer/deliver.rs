@@ -34,6 +34,8 @@ enum Next {
     Later,
     /// It is not known yet: the next turn goes on looking.
     Searching,
+    /// A disk has to be waited for to know whether it is time for this message.
+    Cold(Seq),
 }
 
 /// How far a consumer got in a turn.
@@ -83,7 +85,7 @@ impl Consumer {
             if !ready {
                 break;
             }
-            let choice = match self.choose(stream, turn)? {
+            let choice = match self.choose(stream, turn, false)? {
                 Next::Message(choice) => choice,
                 Next::Nothing => {
                     self.end_of_stream(turn);
@@ -91,6 +93,10 @@ impl Consumer {
                 }
                 Next::Later => break,
                 Next::Searching => return Ok(Went::Searching),
+                Next::Cold(seq) => {
+                    self.reading = true;
+                    return Ok(Went::Cold(seq));
+                }
             };
             let (Choice::Again(seq) | Choice::New(seq)) = choice;
             let waits = self.fetched == Some(seq);
@@ -158,8 +164,8 @@ impl Consumer {
         self.config.ack_policy != AckPolicy::None && limit > 0 && self.pending.len() as i64 >= limit
     }
 
-    /// Looks for what comes next, without taking it.
-    fn choose(&mut self, stream: &mut Messages, turn: &mut Turn<'_>) -> Result<Next> {
+    /// Looks for what comes next, without taking it; `waits` says whether a disk may be waited for.
+    fn choose(&mut self, stream: &mut Messages, turn: &mut Turn<'_>, waits: bool) -> Result<Next> {
         while let Some(&seq) = self.redeliver.first() {
             if self.is_exhausted(seq) {
                 self.give_up(seq, turn);
@@ -195,8 +201,13 @@ impl Consumer {
             },
         };
         self.next = seq;
-        if self.config.replay_policy == ReplayPolicy::Original && !self.is_due(stream, seq, turn.now)? {
-            return Ok(Next::Later);
+        if self.config.replay_policy == ReplayPolicy::Original && self.replayed.is_some() {
+            if !waits && self.fetched != Some(seq) && stream.is_cold(seq) {
+                return Ok(Next::Cold(seq));
+            }
+            if !self.is_due(stream, seq, turn.now)? {
+                return Ok(Next::Later);
+            }
         }
         Ok(Next::Message(Choice::New(seq)))
     }
@@ -212,9 +223,9 @@ impl Consumer {
             return Ok(false);
         }
         loop {
-            match self.choose(stream, turn)? {
+            match self.choose(stream, turn, true)? {
                 Next::Message(_) => return Ok(true),
-                Next::Nothing | Next::Later => return Ok(false),
+                Next::Nothing | Next::Later | Next::Cold(_) => return Ok(false),
                 // It has to be known now.
                 Next::Searching => turn.scans = SEARCH_LOOKS,
             }
