@@ -323,6 +323,7 @@ impl Drop for SegmentLog {
                 tracing::warn!("log {}: {error}", self.id);
             }
         }
+        self.drop_spares();
         self.core.closed(self.id);
     }
 }

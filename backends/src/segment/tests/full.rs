@@ -184,6 +184,11 @@ fn a_young_journal_makes_no_long_file_while_a_turn_waits() {
     let mut both = spares();
     both.sort_unstable();
     assert!(both.len() == 2 && both[1] > 3 << 20 && both[1] < 4 << 20, "{both:?}");
+    drop(log);
+    assert!(
+        spares().is_empty(),
+        "they take room, and nobody writes to the log any more"
+    );
 }
 
 /// A turn whose calls ask for room one after the other, 10,000 of them, had a file made for each.

@@ -37,6 +37,14 @@ impl SegmentLog {
         });
     }
 
+    /// Gives back the files that wait to be used again: the next opening has no use for them.
+    pub(super) fn drop_spares(&self) {
+        for spare in std::mem::take(&mut self.spares.lock().ready) {
+            // What stays is removed then.
+            let _ = self.core.handles.files.remove(&spare.path);
+        }
+    }
+
     /// Sees to it that a journal can take so many bytes of records without more room on the disk, and some after them.
     pub(super) fn keep_spare(&mut self, bytes: u64) -> Result<()> {
         let left = self
