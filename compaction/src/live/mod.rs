@@ -12,6 +12,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use bytes::Bytes;
 use serde_json::Value;
@@ -200,6 +201,9 @@ async fn ask(client: &Client, call: &str, body: &Value) -> Result<Value> {
     let answer = answer.map_err(|error| {
         let help = match error.kind() {
             async_nats::RequestErrorKind::NoResponders => ": JetStream is not enabled there, or not for this account",
+            _ if client.connection_state() != State::Connected => {
+                ": the connection to it broke; what it had begun, it goes on with by itself when it runs again"
+            }
             _ => "",
         };
         failed(format_args!("{call} was not answered: {error}{help}"))
