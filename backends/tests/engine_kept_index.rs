@@ -263,6 +263,52 @@ fn what_is_kept_beside_a_copy_that_went_another_way_is_not_believed() {
     }
 }
 
+/// The same where the copies part within the last chunk that is kept, and its newest messages are gone in both: what is left of known
+/// times is from before.
+#[test]
+fn what_lies_behind_the_last_known_time_is_compared_with_the_log() {
+    let (mut bench, _) = bench(5);
+    bench.open();
+    let stream = bench.create(&config());
+    publish(&stream, 100, 8);
+    bench.close();
+    let (store, old) = (bench.segment_folder(), tempfile::tempdir().unwrap());
+    copy(&store, old.path());
+    let part = |bench: &mut Bench, nanos, other: fn(u64) -> u64| {
+        bench.skip(nanos);
+        bench.open();
+        let stream = bench.find("S").unwrap();
+        // Sequences 96 to 127 are a chunk, and so that it grows no longer there is one more behind it.
+        let done = stream.call(move |shard, id| {
+            for seq in 101..=128 {
+                let subject = format!("k.{}", if seq == 125 { 7 } else { other(seq) });
+                shard.publish(id, subject.into(), 0, bytes::Bytes::from_static(b"x"))?;
+            }
+            Ok(())
+        });
+        done.unwrap();
+        for gone in [126, 127] {
+            stream
+                .call(move |shard, id| shard.delete_message(id, gone, false))
+                .unwrap();
+        }
+        stream
+    };
+    let stream = part(&mut bench, 3, |seq| seq % 5);
+    bench.close();
+    let index = std::fs::read(index_file(&bench, &stream)).unwrap();
+
+    std::fs::remove_dir_all(&store).unwrap();
+    copy(old.path(), &store);
+    let stream = part(&mut bench, 4, |seq| seq % 3);
+    let before = (counts(&stream), held(&stream));
+    bench.close();
+    std::fs::write(index_file(&bench, &stream), index).unwrap();
+    bench.open();
+    let stream = bench.find("S").unwrap();
+    assert_eq!((counts(&stream), held(&stream)), before);
+}
+
 #[derive(Default)]
 struct Places(Vec<weir_engine::Place>);
 

@@ -285,6 +285,18 @@ impl Resident {
         Some(Bytes::copy_from_slice(self.subjects.name(id)))
     }
 
+    /// Whether that message is live, has that subject and that size, and no life of its own unless it may.
+    pub fn has(&self, seq: Seq, subject: &[u8], size: u64, mortal: bool) -> bool {
+        let at = self.size.position(seq);
+        let here = self.subjects.id(subject).zip(self.chunks.get(&self.size.of(seq)));
+        here.is_some_and(|(id, chunk)| {
+            chunk.contains(at)
+                && chunk.postings.next(id, at) == Some(at)
+                && chunk.sizes.get(at) == size
+                && (mortal || chunk.endings.get(at).is_none())
+        })
+    }
+
     /// How large a live message is, as limits count it.
     pub fn size_at(&self, seq: Seq) -> Option<u64> {
         let (chunk, at) = (self.chunks.get(&self.size.of(seq))?, self.size.position(seq));

@@ -109,7 +109,8 @@ impl Opening<'_> {
         let Some(loaded) = Resident::load(self.chunk_size, list, last, live, self.beside)? else {
             return Ok(None);
         };
-        if !is_of(&loaded, reader, self.who.config.storage, self.beside)? {
+        let storage = self.who.config.storage;
+        if !is_of(&loaded, reader, storage, self.beside)? || !rest_is_of(&loaded, reader, storage)? {
             return Ok(None);
         }
         let Loaded { mut index, end, .. } = loaded;
@@ -158,6 +159,8 @@ impl Opening<'_> {
 const SAMPLERS: usize = 8;
 /// Samples from which on threads are worth it.
 const SAMPLES_MANY: usize = 64;
+/// Messages that are looked at behind the last sample.
+const REST_MAX: usize = 1 << 16;
 
 /// Whether some of the messages of an index are those of the log. With `beside`, other threads look at some.
 fn is_of(loaded: &Loaded, reader: &dyn LogReader, storage: Storage, beside: bool) -> Result<bool> {
@@ -185,6 +188,27 @@ fn is_of(loaded: &Loaded, reader: &dyn LogReader, storage: Storage, beside: bool
         }
         Ok(all)
     })
+}
+
+/// Whether what lies behind the last message that is proven to be the log's is as the index has it: of a log in which the newest ones of
+/// a chunk were removed. Where that is much, nobody looks, and it is not believed.
+fn rest_is_of(loaded: &Loaded, reader: &dyn LogReader, storage: Storage) -> Result<bool> {
+    let (mut looks, mut is_same) = (REST_MAX, true);
+    let rest = loaded.proven + 1..=loaded.end.saturating_sub(1);
+    if rest.is_empty() {
+        return Ok(true);
+    }
+    reader.scan(rest, Want::Heads, Direction::Forward, &mut |entry| {
+        let size = stored_size_of_record(storage, entry.head, entry.body_len as usize);
+        let subject = subject_of(entry.head);
+        is_same = looks > 0 && loaded.index.has(entry.seq, subject, size, has_life(entry.head));
+        looks = looks.saturating_sub(1);
+        match is_same {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    })?;
+    Ok(is_same)
 }
 
 fn are_of(samples: &[Sample<'_>], reader: &dyn LogReader, storage: Storage) -> Result<bool> {

@@ -31,6 +31,8 @@ pub struct Loaded {
     pub index: Resident,
     /// From here on the log must be gone through.
     pub end: Seq,
+    /// The highest live message whose time is known: see [`Sample`]. 0 if there is none.
+    pub proven: Seq,
     samples: Vec<Known>,
 }
 
@@ -58,9 +60,8 @@ pub struct Sample<'a> {
 impl Loaded {
     /// The messages that may be looked at in the log to see that this is the index of it: of each chunk the first, the last, and the
     /// highest whose time is known, to the nanosecond, which no other log has at that place. Where none of these is left, the first
-    /// and the last of the chunk came between two times that are known. So an index of a copy of the store that went other ways is
-    /// not found out where at most that much is the same: all of a chunk is gone but for some messages, the first and the last of
-    /// these have the subjects and the sizes that they have in the copy, and they came within the same 1,024 messages' time.
+    /// and the last of the chunk came between two times that are known. A copy of the store that went other ways has other times from
+    /// there on: up to [`Loaded::proven`] the index is that of the log if that message's time is; all behind it has to be compared.
     pub fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
         self.samples.iter().map(|known| Sample {
             seq: known.seq,
@@ -116,6 +117,7 @@ impl Resident {
             next: 0,
             endings: Vec::new(),
             samples: Vec::with_capacity(3 * frames.len()),
+            proven: 0,
             ranges: Vec::new(),
             positions: Vec::new(),
         };
@@ -151,6 +153,7 @@ impl Resident {
             mut index,
             endings,
             samples,
+            proven,
             ..
         } = loading;
         let is_whole = done? && tree.is_some_and(|(tree, twins)| index.subjects.complete(tree, &twins));
@@ -160,7 +163,12 @@ impl Resident {
         index.endings = BTreeSet::from_iter(endings);
         index.next = index.last_live().map_or(0, |last| last + 1);
         index.keep_on(token, chunk + 1, positions);
-        Ok(Some(Loaded { index, end, samples }))
+        Ok(Some(Loaded {
+            index,
+            end,
+            proven,
+            samples,
+        }))
     }
 }
 
@@ -243,6 +251,7 @@ struct Loading {
     next: Seq,
     endings: Vec<(NanoTime, Seq)>,
     samples: Vec<Known>,
+    proven: Seq,
     ranges: Vec<(Seq, Seq)>,
     positions: Vec<u16>,
 }
@@ -317,6 +326,9 @@ impl Loading {
     /// Notes what of a chunk can be compared with the log; of its first and its last message the ids of the subjects are known.
     fn sample(&mut self, number: u64, chunk: &Chunk, ends: [(u16, u32); 2]) {
         let known = chunk.times.all().rev().find(|(at, _)| chunk.contains(*at));
+        if let Some((at, _)) = known {
+            self.proven = self.size.seq(number, at);
+        }
         for (at, id) in ends {
             let times = match known {
                 Some((position, time)) if position == at => time..=time,
