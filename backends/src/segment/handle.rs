@@ -26,7 +26,7 @@ const OPEN_MAX: usize = 1 << 14;
 
 /// At most so many of a backend that only reads: all of each that was gone through counts as this process's memory as long as it is
 /// mapped.
-const OPEN_READING: usize = 4;
+const OPEN_READING: usize = 2;
 
 /// How many files a backend holds open now: a share of the soft limit of this process, which may be raised meanwhile.
 fn open_max() -> usize {

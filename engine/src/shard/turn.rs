@@ -6,7 +6,7 @@ use crate::stream::SEARCH_LOOKS;
 use crate::types::{LogId, NanoTime, Nanos};
 
 /// Bytes that consumers may be sent in one turn, so that a long replay does not hold up publishers.
-const DELIVER_BYTES: usize = 4 << 20;
+const DELIVER_BYTES: usize = 1 << 20;
 /// Messages that removals may look at in one turn, in all streams of the shard: about 2 ms of work.
 const REMOVALS: usize = 1024;
 /// Heads that are read in about the time of one such look, by a removal in search of what is to go.
