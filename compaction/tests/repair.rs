@@ -482,6 +482,51 @@ fn files_that_have_each_others_names_are_put_back() {
     assert_well(folder.path());
 }
 
+/// Copies of a log's file lie in two folders, and a file has the name that one of them might get on its way: none of them is put over what
+/// is there, and none is lost.
+#[test]
+fn copies_of_a_file_that_is_in_its_place_go_to_quarantine() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (fixture, files) = of_many_files(folder.path());
+    let orders = log_folder(folder.path(), fixture.log("ORDERS"));
+    let whole = snapshot_of_files(&orders);
+    let mut copies = Vec::new();
+    for log in [777, 778] {
+        let other = log_folder(folder.path(), LogId(log));
+        fs::create_dir(&other).unwrap();
+        let copy = other.join(files[0].file_name().unwrap());
+        fs::copy(&files[0], &copy).unwrap();
+        // They are not the same: each must be found afterwards.
+        let mut raw = fs::read(&copy).unwrap();
+        raw.extend_from_slice(&log.to_le_bytes());
+        fs::write(&copy, &raw).unwrap();
+        copies.push(raw);
+    }
+    let planned = plan(folder.path());
+    let texts: Vec<_> = planned.actions.iter().map(|action| &action.text).collect();
+    assert!(
+        texts.len() == 2
+            && texts
+                .iter()
+                .all(|text| text.contains("is there already: it is moved away")),
+        "{texts:?}"
+    );
+    let report = mend(folder.path());
+    assert!(snapshot_of_files(&orders) == whole);
+    let quarantine = report.quarantine.unwrap();
+    for (log, raw) in [777, 778].into_iter().zip(copies) {
+        let log = LogId(log).to_string();
+        let kept = quarantine
+            .join("segment/logs")
+            .join(&log)
+            .join(files[0].file_name().unwrap());
+        assert!(fs::read(kept).unwrap() == raw, "{log}");
+        let reason = fs::read_to_string(quarantine.join("REASON.txt")).unwrap();
+        assert!(reason.contains(&format!("segment/logs/{log}/")), "{reason}");
+    }
+}
+
 /// A file of a stream's log lies over the journal's, or something else in the place of its folder.
 #[test]
 fn a_journal_that_cannot_be_opened_costs_what_nothing_else_has() {

@@ -1,5 +1,6 @@
 //! Files of logs that have the names of others: each says what it is, and is put back in its place.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,15 @@ use super::quarantine::Quarantine;
 use super::report::{Action, Doing};
 use crate::error::{Error, Result};
 
+/// Why a file is moved away.
+const SURPLUS: &str = "it is not what its name said, and what it is lies in its place already";
+
 /// A file that is on its way.
 struct Moving {
     now: PathBuf,
     place: PathBuf,
+    /// Whether its place is, or will be, another's: it goes to quarantine.
+    surplus: bool,
     action: Action,
 }
 
@@ -26,37 +32,48 @@ pub(super) fn put_back(
     actions: &mut Vec<Action>,
 ) -> Result<()> {
     let logs = store.root().join("segment/logs");
-    let mut moving = Vec::new();
-    for file in misplaced(&logs).map_err(Error::Unreadable)? {
+    let found = misplaced(&logs).map_err(Error::Unreadable)?;
+    // Where one of them lies there will be room.
+    let leave: BTreeSet<&Path> = found.iter().map(|file| &*file.path).collect();
+    let (mut taken, mut moving) = (BTreeSet::new(), Vec::new());
+    for file in &found {
         let place = logs.join(file.log.to_string()).join(&file.name);
-        let text = format!("{} is {}, and is put there", file.path.display(), place.display());
+        let surplus = !taken.insert(place.clone()) || place.exists() && !leave.contains(&*place);
+        let goes = match surplus {
+            true => "which is there already: it is moved away",
+            false => "and is put there",
+        };
+        let text = format!("{} is {}, {goes}", file.path.display(), place.display());
         moving.push(Moving {
-            now: file.path,
+            now: file.path.clone(),
             place,
+            surplus,
             action: Action::new(Doing::Place, text).of_log(file.log),
         });
     }
     if !dry_run {
+        for file in moving.iter_mut().filter(|file| file.surplus) {
+            quarantine.take(&file.now, &file.now, SURPLUS)?;
+            file.action.done([]);
+        }
         // All out of the way first, for they may have each other's names.
-        for file in &mut moving {
+        for file in moving.iter_mut().filter(|file| !file.surplus) {
             let mut beside = file.place.clone().into_os_string();
             beside.push(ON_ITS_WAY);
-            rename(&file.now, Path::new(&beside))?;
-            file.now = beside.into();
-        }
-        for file in &mut moving {
-            if file.place.exists() {
+            let beside = PathBuf::from(beside);
+            if beside != file.now && beside.exists() {
                 quarantine.take(
-                    &file.now,
-                    &file.now,
-                    "it is not what its name said, and what it is lies in its place already",
+                    &beside,
+                    &beside,
+                    "it has the name that a file has on its way to its place",
                 )?;
-                file.action
-                    .done(["that is there already: it was moved away".to_owned()]);
-            } else {
-                rename(&file.now, &file.place)?;
-                file.action.done([]);
             }
+            rename(&file.now, &beside)?;
+            file.now = beside;
+        }
+        for file in moving.iter_mut().filter(|file| !file.surplus) {
+            rename(&file.now, &file.place)?;
+            file.action.done([]);
         }
     }
     actions.extend(moving.into_iter().map(|file| file.action));
