@@ -58,17 +58,13 @@ impl Handles {
             files,
             read_only,
             ring: Mutex::new(VecDeque::new()),
-            few: AtomicUsize::new(usize::MAX),
+            few: AtomicUsize::new(if read_only { OPEN_READING } else { usize::MAX }),
         }
     }
 
     /// Notes that a file was opened, and closes others while there are too many.
     fn opened(&self, handle: &Arc<Handle>) {
-        let max = match self.read_only {
-            true => open_max().min(OPEN_READING),
-            false => open_max(),
-        };
-        let max = max.min(self.few.load(Ordering::Relaxed));
+        let max = open_max().min(self.few.load(Ordering::Relaxed));
         let extra = {
             let mut ring = self.ring.lock();
             ring.push_back(Arc::downgrade(handle));

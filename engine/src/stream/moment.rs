@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::backend::{Direction, LogReader, Want};
+use crate::error::Result;
 use crate::stream::{Stream, Unread};
 use crate::types::{NanoTime, Seq};
 
@@ -19,25 +20,37 @@ impl Moment {
     /// Reads what has to be looked at to find the message: [`Stream::seq_at`], asked soon, waits for no disk then. What cannot be read
     /// is no error here.
     pub fn fetch(&self) {
-        let (mut low, mut high) = self.between;
-        while low < high {
-            let middle = low + (high - low) / 2;
+        let (_, high) = self.between;
+        let _: Result<Seq> = narrow(self.between, self.time, |from| {
             let mut found = None;
-            let scanned = self
-                .reader
-                .scan(middle..=high, Want::Heads, Direction::Forward, &mut |entry| {
+            self.reader
+                .scan(from..=high, Want::Heads, Direction::Forward, &mut |entry| {
                     found = Some((entry.seq, entry.time));
                     ControlFlow::Break(())
-                });
-            if scanned.is_err() {
-                return;
-            }
-            match found {
-                Some((seq, time)) if time < self.time => low = seq + 1,
-                _ => high = middle,
-            }
+                })?;
+            Ok(found)
+        });
+    }
+}
+
+/// Looks for a time between two sequences by halves: up to which one all messages are older. `first_from` answers with the first message
+/// from a sequence on, and its time, if there is one that can be read.
+///
+/// # Errors
+/// Those of `first_from`.
+pub(super) fn narrow(
+    (mut low, mut high): (Seq, Seq),
+    time: NanoTime,
+    mut first_from: impl FnMut(Seq) -> Result<Option<(Seq, NanoTime)>>,
+) -> Result<Seq> {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match first_from(middle)? {
+            Some((seq, found)) if found < time => low = seq + 1,
+            _ => high = middle,
         }
     }
+    Ok(low)
 }
 
 impl Stream {

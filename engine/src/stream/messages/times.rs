@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::stream::messages::Messages;
+use crate::stream::moment::narrow;
 use crate::types::{NanoTime, Seq};
 
 /// The oldest message of those that can grow too old.
@@ -82,18 +83,12 @@ impl Messages {
 
     /// The first live sequence that is not older than a time; one above the last if all are older.
     pub fn seq_at(&self, time: NanoTime) -> Result<Seq> {
-        let (mut low, mut high) = self.around(time);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let Some(live) = self.index.next_live(middle)? else {
-                high = middle;
-                continue;
+        let low = narrow(self.around(time), time, |from| {
+            let Some(live) = self.index.next_live(from)? else {
+                return Ok(None);
             };
-            match self.head(live)? {
-                Some(head) if head.time < time => low = live + 1,
-                _ => high = middle,
-            }
-        }
+            Ok(self.head(live)?.map(|head| (live, head.time)))
+        })?;
         // Where messages are gone, how far down it came depends on what was known beforehand.
         Ok(self.index.next_live(low)?.unwrap_or(self.last + 1))
     }
