@@ -57,6 +57,10 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
         _ => Action::CreateOrUpdate,
     };
     let (limits, pedantic) = (limits(js), asked.pedantic);
+    // Before the lock, for which others wait. Where there is no such stream, that is told below.
+    if let Ok(entry) = lookup(js, request, &asked.stream_name) {
+        seek(js, &entry, config.opt_start_time).await;
+    }
     // Until it hears its requests nobody may delete it, nor its stream.
     let _making = js.create_lock.lock().await;
     let entry = lookup(js, request, &asked.stream_name)?;
@@ -70,7 +74,6 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
         headers = identity_block(&identity);
     }
     let id = entry.id;
-    seek(js, &entry, config.opt_start_time).await;
     let before = now();
     let limits = Arc::new(limits);
     let (mut preparation, mut made) = (Preparation::default(), None);
