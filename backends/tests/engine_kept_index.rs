@@ -204,6 +204,23 @@ fn counts(stream: &Handle) -> Vec<u64> {
     counts.unwrap()
 }
 
+/// A stream of 100 messages, closed; and what is kept of its index where one copy of it went on.
+fn two_copies(go_on: impl FnOnce(&mut Bench)) -> (Bench, Vec<u8>) {
+    let (mut bench, _) = bench(5);
+    bench.open();
+    let stream = bench.create(&config());
+    publish(&stream, 100, 8);
+    bench.close();
+    let (store, old) = (bench.segment_folder(), tempfile::tempdir().unwrap());
+    copy(&store, old.path());
+    go_on(&mut bench);
+    bench.close();
+    let index = std::fs::read(index_file(&bench, &stream)).unwrap();
+    std::fs::remove_dir_all(&store).unwrap();
+    copy(old.path(), &store);
+    (bench, index)
+}
+
 /// Opens a copy so much later, and publishes in it; subjects that are the same in all copies, and others.
 fn go_on(bench: &mut Bench, nanos: i64, other: fn(u64) -> u64) {
     bench.skip(nanos);
@@ -234,19 +251,7 @@ fn what_is_kept_beside_a_copy_that_went_another_way_is_not_believed() {
         |at| !(9..13).contains(&at),
     ];
     for (case, removed) in removed.into_iter().enumerate() {
-        let (mut bench, _) = bench(5);
-        bench.open();
-        let stream = bench.create(&config());
-        publish(&stream, 100, 8);
-        bench.close();
-        let (store, old) = (bench.segment_folder(), tempfile::tempdir().unwrap());
-        copy(&store, old.path());
-        go_on(&mut bench, 3, |seq| seq % 5);
-        bench.close();
-        let index = std::fs::read(index_file(&bench, &stream)).unwrap();
-
-        std::fs::remove_dir_all(&store).unwrap();
-        copy(old.path(), &store);
+        let (mut bench, index) = two_copies(|bench| go_on(bench, 3, |seq| seq % 5));
         go_on(&mut bench, 4, |seq| seq % 3);
         let stream = bench.find("S").unwrap();
         for seq in (101..=400).filter(|seq| removed(seq % 32)) {
@@ -267,13 +272,6 @@ fn what_is_kept_beside_a_copy_that_went_another_way_is_not_believed() {
 /// times is from before.
 #[test]
 fn what_lies_behind_the_last_known_time_is_compared_with_the_log() {
-    let (mut bench, _) = bench(5);
-    bench.open();
-    let stream = bench.create(&config());
-    publish(&stream, 100, 8);
-    bench.close();
-    let (store, old) = (bench.segment_folder(), tempfile::tempdir().unwrap());
-    copy(&store, old.path());
     let part = |bench: &mut Bench, nanos, other: fn(u64) -> u64| {
         bench.skip(nanos);
         bench.open();
@@ -294,12 +292,7 @@ fn what_lies_behind_the_last_known_time_is_compared_with_the_log() {
         }
         stream
     };
-    let stream = part(&mut bench, 3, |seq| seq % 5);
-    bench.close();
-    let index = std::fs::read(index_file(&bench, &stream)).unwrap();
-
-    std::fs::remove_dir_all(&store).unwrap();
-    copy(old.path(), &store);
+    let (mut bench, index) = two_copies(|bench| drop(part(bench, 3, |seq| seq % 5)));
     let stream = part(&mut bench, 4, |seq| seq % 3);
     let before = (counts(&stream), held(&stream));
     bench.close();

@@ -373,6 +373,11 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_stops_publishers_alone_and_only_while_it_is_full() -> Result<()> {
+    on_a_small_disk(fill)
+}
+
+/// Runs a test of a server whose store is on a small disk of its own, if one can be had.
+fn on_a_small_disk(test: impl AsyncFnOnce(&mut Server, &Path) -> Result<()>) -> Result<()> {
     let Some(disk) = SmallDisk::mount(96 << 20)? else {
         eprintln!("skipped: no file system can be mounted here");
         return Ok(());
@@ -380,8 +385,8 @@ fn a_full_disk_stops_publishers_alone_and_only_while_it_is_full() -> Result<()> 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut server = Server::start_in(&program(), disk.path()).await?;
-        let outcome = tokio::time::timeout(LIMIT, fill(&mut server, disk.path())).await;
-        match outcome.context("it took too long").and_then(|filled| filled) {
+        let outcome = tokio::time::timeout(LIMIT, test(&mut server, disk.path())).await;
+        match outcome.context("it took too long").and_then(|outcome| outcome) {
             Ok(()) => Ok(()),
             Err(error) => bail!("{error:#}; the server's log:\n{}", server.log()),
         }
@@ -464,19 +469,7 @@ async fn fill(server: &mut Server, disk: &Path) -> Result<()> {
 /// A copy that fills the disk would keep all publishers waiting: it is not begun.
 #[test]
 fn a_stream_does_not_go_over_where_there_is_no_room_for_the_copy() -> Result<()> {
-    let Some(disk) = SmallDisk::mount(96 << 20)? else {
-        eprintln!("skipped: no file system can be mounted here");
-        return Ok(());
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut server = Server::start_in(&program(), disk.path()).await?;
-        let outcome = tokio::time::timeout(LIMIT, has_no_room(&mut server)).await;
-        match outcome.context("it took too long").and_then(|outcome| outcome) {
-            Ok(()) => Ok(()),
-            Err(error) => bail!("{error:#}; the server's log:\n{}", server.log()),
-        }
-    })
+    on_a_small_disk(async |server, _| has_no_room(server).await)
 }
 
 async fn has_no_room(server: &mut Server) -> Result<()> {

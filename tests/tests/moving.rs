@@ -5,7 +5,6 @@
 #![allow(clippy::print_stdout, reason = "that nothing was compared must be seen")]
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,7 +13,8 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use weir_tests::backups::{ask, backup, look, restore_told};
 use weir_tests::genuine::genuine;
-use weir_tests::server::{program, tool};
+use weir_tests::server::program;
+use weir_tests::tool::well;
 use weir_tests::{Backend, Server, with_server_for};
 
 /// Enough for the slowest machine.
@@ -197,21 +197,6 @@ fn same(step: &str, before: &[(&str, Value)], after: &[(&str, Value)]) -> Result
     Ok(())
 }
 
-/// Runs the tool; what it printed.
-fn weir(arguments: &[&str]) -> Result<String> {
-    let tool = tool();
-    let output = Command::new(&tool).args(arguments).output();
-    let output = output.with_context(|| {
-        format!(
-            "running {}: build it with `cargo build --release -p weir-compaction`",
-            tool.display()
-        )
-    })?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "weir {arguments:?}: {told}");
-    Ok(String::from_utf8(output.stdout)?)
-}
-
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is text")
 }
@@ -237,7 +222,7 @@ async fn backup_folder(client: &Client, stream: &str, folder: &Path) -> Result<(
 
 /// The lines of the messages that a store has of a stream.
 fn lines(store: &Path, stream: &str) -> Result<Vec<String>> {
-    let all = weir(&["export", text(store)?, "--stream", stream, "--format", "jsonl", "-"])?;
+    let all = well(&["export", text(store)?, "--stream", stream, "--format", "jsonl", "-"])?;
     Ok(all.lines().skip(1).map(str::to_owned).collect())
 }
 
@@ -267,7 +252,7 @@ fn there_and_back(from: Backend, to: Backend) {
         server.stop().await?;
         let store = server.store();
         for stream in STREAMS {
-            weir(&["export", text(&store)?, "--stream", stream, text(&at(stream))?])?;
+            well(&["export", text(&store)?, "--stream", stream, text(&at(stream))?])?;
         }
 
         let mut theirs = Server::start_program(&nats_server).await?;
@@ -283,11 +268,11 @@ fn there_and_back(from: Backend, to: Backend) {
         // The same from its files.
         theirs.stop().await?;
         let whole = at("whole");
-        weir(&["import", text(&whole)?, "--from-nats", text(&theirs.store())?])?;
+        well(&["import", text(&whole)?, "--from-nats", text(&theirs.store())?])?;
         let back = at("back");
         for stream in STREAMS {
             let source = at("theirs").join(stream);
-            weir(&["import", text(&back)?, text(&source)?, "--backend", to.name()])?;
+            well(&["import", text(&back)?, text(&source)?, "--backend", to.name()])?;
         }
         for stream in STREAMS {
             let lines_before = lines(&store, stream)?;
