@@ -249,10 +249,46 @@ fn a_damaged_message_is_told_and_the_rest_is_shown() {
     let output = weir(&["inspect", folder.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stdout).unwrap();
-    let said = "The log of ORDERS has 1 damaged record; it is kept and not served. `weir verify --stream ORDERS` reads everything";
+    let said = "The log of ORDERS is damaged, or lacks something, at 1 place, with 1 message lost; what is there is kept and not served. \
+                `weir verify --stream ORDERS` reads everything";
     assert!(text.contains("Damaged") && text.contains(said), "{text}");
     // Journals take more room than they have records.
     assert!(text.contains("(made at full size, and used again)"), "{text}");
+}
+
+/// A whole file is gone: that is one place, and as many messages as were in it.
+#[test]
+fn messages_of_a_file_that_is_gone_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::with_segments(folder.path(), "segment", 1 << 12);
+    fixture.work();
+    fixture.note();
+    fixture.close();
+    let messages = |report: &Report| report.streams.iter().find(|s| s.name == "ORDERS").unwrap().messages;
+    let whole = messages(&look(folder.path()));
+    let logs = folder.path().join("weir/segment/logs");
+    let files = fs::read_dir(logs.join(fixture.log("ORDERS").to_string())).unwrap();
+    let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "seg"));
+    files.sort();
+    fs::remove_file(&files[1]).unwrap();
+    let report = look(folder.path());
+    let orders = report.streams.iter().find(|s| s.name == "ORDERS").unwrap();
+    let lost = whole - orders.messages;
+    assert!(lost > 3, "{lost}");
+    // Some that were in it may have been removed before: that the log cannot tell.
+    assert!(
+        (lost..=lost + 8).contains(&orders.damaged_messages),
+        "{lost}: {orders:#?}"
+    );
+    assert_eq!(orders.lost_unnoted, orders.damaged_messages);
+    let output = weir(&["inspect", folder.path().to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lost = orders.damaged_messages;
+    let said = format!("The log of ORDERS is damaged, or lacks something, at 1 place, with {lost} messages lost;");
+    assert!(text.contains(&said), "{text}");
+    let said = format!("Of ORDERS {lost} messages are lost, and no server has noted that");
+    assert!(text.contains(&said), "{text}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use support::{Fixture, copy_folder, snapshot_of_files};
 use weir_backends::root::StoreDir;
 use weir_compaction::repair::{Doing, Options, Outcome, Report, repair};
+use weir_compaction::verify::verify;
 use weir_engine::shard::snapshot::stream_key;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::stream::{Message, StreamState};
@@ -504,7 +505,8 @@ fn copies_of_a_file_that_is_in_its_place_go_to_quarantine() {
         copies.push(raw);
     }
     let planned = plan(folder.path());
-    let texts: Vec<_> = planned.actions.iter().map(|action| &action.text).collect();
+    let moved = planned.actions.iter().filter(|action| action.doing == Doing::Place);
+    let texts: Vec<_> = moved.map(|action| &action.text).collect();
     assert!(
         texts.len() == 2
             && texts
@@ -524,6 +526,87 @@ fn copies_of_a_file_that_is_in_its_place_go_to_quarantine() {
         assert!(fs::read(kept).unwrap() == raw, "{log}");
         let reason = fs::read_to_string(quarantine.join("REASON.txt")).unwrap();
         assert!(reason.contains(&format!("segment/logs/{log}/")), "{reason}");
+    }
+}
+
+/// Somebody put a copy of a log's folder beside it, with its label: after a repair nothing is left that a start or a verification
+/// would speak of.
+#[test]
+fn the_folder_of_a_copy_goes_to_quarantine_with_its_files() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (fixture, _) = of_many_files(folder.path());
+    let orders = log_folder(folder.path(), fixture.log("ORDERS"));
+    let whole = snapshot_of_files(&orders);
+    let copy = log_folder(folder.path(), LogId(0x777));
+    copy_folder(&orders, &copy);
+    let planned = plan(folder.path());
+    let last = planned.actions.last().unwrap();
+    assert_eq!(
+        (last.doing, &*last.log.clone().unwrap()),
+        (Doing::Folder, "0000000000000777")
+    );
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    assert!(report.actions.iter().all(|action| action.outcome == Outcome::Done));
+    assert!(!copy.exists() && snapshot_of_files(&orders) == whole);
+    let kept = report.quarantine.unwrap().join("segment/logs/0000000000000777");
+    let names = |files: std::collections::BTreeMap<PathBuf, Vec<u8>>, of: &Path| -> Vec<_> {
+        let relative = |(path, raw): (PathBuf, Vec<u8>)| (path.strip_prefix(of).unwrap().to_path_buf(), raw);
+        files.into_iter().map(relative).collect()
+    };
+    assert!(
+        names(snapshot_of_files(&kept), &kept) == names(whole, &orders),
+        "all of it is kept"
+    );
+    assert_nothing_is_said(folder.path());
+}
+
+/// An earlier repair left such a folder.
+#[test]
+fn a_folder_with_the_label_of_another_log_alone_goes_to_quarantine() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    let left = log_folder(folder.path(), LogId(0x777));
+    fs::create_dir(&left).unwrap();
+    let label = log_folder(folder.path(), fixture.log("ORDERS")).join("label");
+    fs::copy(&label, left.join("label")).unwrap();
+    let report = mend(folder.path());
+    assert_eq!((report.actions.len(), report.is_damaged()), (1, false), "{report:#?}");
+    let kept = report.quarantine.unwrap().join("segment/logs/0000000000000777/label");
+    assert!(!left.exists() && fs::read(kept).unwrap() == fs::read(label).unwrap());
+    assert_nothing_is_said(folder.path());
+}
+
+/// Neither a start nor a verification has a word of anything.
+fn assert_nothing_is_said(folder: &Path) {
+    assert_well(folder);
+    let verified = verify(folder, &Default::default(), None, &mut |_, _, _| {}).unwrap();
+    assert_eq!(verified.found, []);
+}
+
+/// A repair says what it did, and nothing else.
+#[test]
+fn what_was_not_repaired_is_not_said_to_be() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    let path = folder.path().to_str().unwrap();
+    let (code, text) = weir(&["repair", path]);
+    assert_eq!(code, Some(0));
+    let well = format!("There is nothing to repair in {path}/weir\n\nNothing is wrong that is not settled.\n");
+    assert_eq!(text, well);
+    fs::remove_dir_all(log_folder(folder.path(), fixture.log("JOBS"))).unwrap();
+    for more in [&["repair", path][..], &["repair", path, "--dry-run"]] {
+        let (code, text) = weir(more);
+        assert_eq!(code, Some(2));
+        let first = text.lines().next().unwrap();
+        assert_eq!(
+            first,
+            format!("Nothing was done in {path}/weir: it takes somebody to do something first:")
+        );
+        assert!(text.contains("stream JOBS is offline"), "{text}");
     }
 }
 

@@ -24,6 +24,11 @@ pub struct Misplaced {
     pub name: String,
 }
 
+/// Whether a file of that name, in the folder of that log, would be one of the log's segments.
+pub fn is_segment_name(log: LogId, name: &str) -> bool {
+    Identity::parse_name(log, name.strip_suffix(ON_ITS_WAY).unwrap_or(name)).is_some()
+}
+
 /// All of them in the folder of logs of a store that nobody has open. Of each file the beginning is read.
 ///
 /// # Errors

@@ -139,9 +139,16 @@ pub struct StreamReport {
     pub histogram: Option<Histogram>,
     /// Its consumers, by name.
     pub consumers: Vec<ConsumerReport>,
-    /// Records found to be damaged: they are kept and not served. Heads are checked, bodies are not.
+    /// Stretches of records that were found damaged or missing, up to the next one that is whole or was removed: what is there is
+    /// kept and not served. Heads are checked, bodies are not.
     pub damaged: u64,
-    /// Of those, the ones that are not settled.
+    /// The places where they are: a file that is missing is one.
+    pub damaged_places: u64,
+    /// Messages that are lost at these places, as far as the log can tell.
+    pub damaged_messages: u64,
+    /// Messages lost, at these places or with the end of the log, that no server has noted yet.
+    pub lost_unnoted: u64,
+    /// Of the damaged places, those that are not settled.
     pub damaged_unsettled: u64,
     /// What servers noted as lost, by sequence; up to 256 ranges.
     pub lost: Vec<LossReport>,

@@ -79,13 +79,17 @@ pub(super) fn report(
     let log_last = saved.as_ref().map_or(0, |saved| saved.log_last);
     let is_noted = stream.is_none_or(|stream| is_noted(&ledger, stream, log_last));
     let is_settled = |line: &&String| ledger.places().contains(&relative(told.root, line));
-    let places = stream.map_or(&[][..], Stream::damaged_places);
-    let (settled, places): (Vec<_>, Vec<_>) = places.iter().partition(is_settled);
+    let damage = stream.map_or(&[][..], Stream::damaged_places);
+    let (settled, places): (Vec<_>, Vec<_>) = damage.iter().partition(is_settled);
     let tell = |line: &String| format!("stream {name}: {line}");
     told.settled.extend(settled.into_iter().map(tell));
     told.problems.extend(places.iter().copied().chain(&problems).map(tell));
     let extent = stream.map(|stream| stream.log_reader().extent());
     let damaged = extent.map_or(0, |extent| extent.damaged);
+    let gone = stream.map(Stream::log_lost).unwrap_or_default().into_iter();
+    let gone = gone.fold(0, |sum: u64, lost| sum.saturating_add(lost.last - lost.first + 1));
+    // As a start would have it.
+    let noted = stream.map_or(0, |stream| stream.ledger().messages());
     let StreamEntry { settings, shard, .. } = *entry;
     Ok(Some(StreamReport {
         log: id.to_string(),
@@ -112,6 +116,14 @@ pub(super) fn report(
         histogram: held.histogram,
         consumers: held.consumers,
         damaged,
+        damaged_places: match (damaged, damage.len() as u64) {
+            (0, _) => 0,
+            (damaged, 0) => damaged,
+            (_, places) => places,
+        },
+        // A backend that knows no ranges counts messages.
+        damaged_messages: if gone > 0 { gone } else { damaged },
+        lost_unnoted: noted.saturating_sub(ledger.messages()),
         damaged_unsettled: match ledger.unsettled() == 0 && is_noted {
             true => 0,
             false => damaged,

@@ -139,17 +139,21 @@ impl Report {
             }
         }
         for stream in self.streams.iter().filter(|stream| stream.damaged > 0) {
-            let (name, damaged) = (self.name(stream), number_of(stream.damaged, "damaged record"));
-            let kept = if stream.damaged == 1 {
-                "it is kept"
-            } else {
-                "they are kept"
-            };
+            let (name, places) = (self.name(stream), number_of(stream.damaged_places, "place"));
+            let lost = number_of(stream.damaged_messages, "message");
             writeln!(
                 out,
-                "\nThe log of {name} has {damaged}; {kept} and not served. `weir verify --stream {}` reads everything, and says where and what \
-                 is lost.",
+                "\nThe log of {name} is damaged, or lacks something, at {places}, with {lost} lost; what is there is kept and not served. \
+                 `weir verify --stream {}` reads everything, and says where and which.",
                 stream.name
+            )?;
+        }
+        for stream in self.streams.iter().filter(|stream| stream.lost_unnoted > 0) {
+            let (name, lost) = (self.name(stream), number_of(stream.lost_unnoted, "message"));
+            writeln!(
+                out,
+                "\nOf {name} {lost} {} lost, and no server has noted that: the next start does.",
+                if stream.lost_unnoted == 1 { "is" } else { "are" }
             )?;
         }
         for finding in &self.findings {
@@ -199,7 +203,7 @@ impl Report {
             "First message",
             "Last message",
         ];
-        header.extend(damaged.then_some("Damaged"));
+        header.extend(damaged.then_some("Damaged or lost"));
         let mut table = table(&header);
         for stream in &self.streams {
             let unread = if stream.readable { "" } else { " (unreadable)" };
@@ -218,7 +222,7 @@ impl Report {
                 Cell::new(time(stream.first_time)),
                 Cell::new(time(stream.last_time)),
             ];
-            row.extend(damaged.then(|| right(count(stream.damaged))));
+            row.extend(damaged.then(|| right(count(stream.damaged_messages))));
             table.add_row(row);
         }
         table

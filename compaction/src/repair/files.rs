@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use weir_backends::root::StoreDir;
 use weir_backends::segment::misplaced::{ON_ITS_WAY, misplaced};
+use weir_engine::LogId;
 
 use super::quarantine::Quarantine;
 use super::report::{Action, Doing};
@@ -24,13 +25,13 @@ struct Moving {
     action: Action,
 }
 
-/// Puts them back, or plans to. Nobody has the store open.
+/// Puts them back, or plans to; answers the logs whose folders they are in. Nobody has the store open.
 pub(super) fn put_back(
     store: &StoreDir,
     dry_run: bool,
     quarantine: &mut Quarantine,
     actions: &mut Vec<Action>,
-) -> Result<()> {
+) -> Result<BTreeSet<LogId>> {
     let logs = store.root().join("segment/logs");
     let found = misplaced(&logs).map_err(Error::Unreadable)?;
     // Where one of them lies there will be room.
@@ -77,7 +78,8 @@ pub(super) fn put_back(
         }
     }
     actions.extend(moving.into_iter().map(|file| file.action));
-    Ok(())
+    let folders = found.iter().filter_map(|file| file.path.parent()?.file_name());
+    Ok(folders.filter_map(|name| name.to_string_lossy().parse().ok()).collect())
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {

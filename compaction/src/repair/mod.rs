@@ -57,15 +57,16 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
     let root = store.root().to_path_buf();
     let mut quarantine = Quarantine::new(&root, now());
     let mut actions = Vec::new();
-    {
+    let left = {
         let _alone = store.hold_alone().map_err(refused)?;
-        files::put_back(&store, options.dry_run, &mut quarantine, &mut actions)?;
+        let left = files::put_back(&store, options.dry_run, &mut quarantine, &mut actions)?;
         mend_rocksdb(&store, options, &mut quarantine, &mut actions)?;
-    }
+        left
+    };
     journals::give_up(&store, options.dry_run, &mut quarantine, &mut actions)?;
 
     let before = verify(&root, &verify::Options::default(), None, progress)?;
-    let mut plan = plan::make(&mut Looking::at(&root, None)?, &before, options)?;
+    let mut plan = plan::make(&mut Looking::at(&root, None)?, &before, options, &left)?;
     if actions.iter().any(|action| action.outcome == Outcome::Planned) {
         // What else is to be done is known only then.
         plan.kept.clear();
@@ -85,17 +86,19 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
         report.leave(verify(&root, &verify::Options::default(), None, progress)?);
     }
     let Plan {
+        emptied,
         orphans,
         forgotten,
         kept,
         settle,
         ..
     } = plan;
+    let emptied = emptied.into_iter().map(|(_, action)| action);
     let orphans = orphans.into_iter().map(|orphan| orphan.action);
     let forgotten = forgotten.into_iter().map(|forgotten| forgotten.action);
     report
         .actions
-        .extend(orphans.chain(forgotten).chain(settle).chain(kept));
+        .extend(emptied.chain(orphans).chain(forgotten).chain(settle).chain(kept));
     report.quarantine = quarantine.folder();
     Ok(report)
 }
@@ -152,6 +155,13 @@ fn refused(error: weir_engine::Error) -> Error {
 fn carry_out(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Result<()> {
     for (path, why) in &plan.bad {
         quarantine.copy(path, why)?;
+    }
+    if !plan.emptied.is_empty() {
+        let _alone = store.hold_alone().map_err(refused)?;
+        for (folder, action) in &mut plan.emptied {
+            quarantine.take_rest(folder, &action.text)?;
+            action.done([]);
+        }
     }
     forget(store, plan, quarantine)?;
     // The journals may have more of the streams that come back: nothing of them goes before that is applied.

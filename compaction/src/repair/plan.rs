@@ -1,11 +1,13 @@
 //! What is to be done about a store, by what opening and checking it finds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use weir_backends::segment::misplaced::{Misplaced, is_segment_name, misplaced};
 use weir_engine::shard::label::LogLabel;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{LogId, LogOptions, Seq, words};
+use weir_engine::{Kind, LogId, LogOptions, Seq, words};
 
 use super::Options;
 use super::report::{Action, Doing};
@@ -34,6 +36,8 @@ pub(super) struct Forgotten {
 /// All of it.
 #[derive(Default)]
 pub(super) struct Plan {
+    /// Folders of logs that no stream has, with nothing of their own in them.
+    pub emptied: Vec<(PathBuf, Action)>,
     pub orphans: Vec<Orphan>,
     pub forgotten: Vec<Forgotten>,
     /// What only somebody can do something about.
@@ -48,13 +52,20 @@ pub(super) struct Plan {
 
 impl Plan {
     pub fn is_empty(&self) -> bool {
-        self.orphans.is_empty() && self.forgotten.is_empty() && self.settle.is_none()
+        self.emptied.is_empty() && self.orphans.is_empty() && self.forgotten.is_empty() && self.settle.is_none()
     }
 }
 
-/// `found` is what a verification says of the store.
-pub(super) fn make(looking: &mut Looking, found: &verify::Report, options: &Options) -> Result<Plan> {
+/// `found` is what a verification says of the store; `left` are the logs whose folders files of other logs were moved out of, or are
+/// to be.
+pub(super) fn make(
+    looking: &mut Looking,
+    found: &verify::Report,
+    options: &Options,
+    left: &BTreeSet<LogId>,
+) -> Result<Plan> {
     let mut plan = Plan::default();
+    find_emptied(looking, left, &mut plan)?;
     find_orphans(looking, &mut plan)?;
     find_offline(looking, options, &mut plan)?;
     // Folders before the files in them: what is there already is not copied again.
@@ -74,6 +85,49 @@ pub(super) fn make(looking: &mut Looking, found: &verify::Report, options: &Opti
     Ok(plan)
 }
 
+/// Folders that were copied into the store under another name, once the files in them are away: a label that is another log's, or
+/// nothing at all, is left.
+fn find_emptied(looking: &Looking, left: &BTreeSet<LogId>, plan: &mut Plan) -> Result<()> {
+    let image = &looking.image;
+    if (0..image.shards()).any(|shard| image.journal(shard).is_err()) {
+        // Such a journal may have streams that nothing else tells of.
+        return Ok(());
+    }
+    let segment = image.backend(BackendKind::Segment).map_err(Error::Unreadable)?;
+    let of_another = |id| matches!(segment.label(id), Err(error) if error.kind == Kind::Damaged);
+    let mut orphans = image.orphans().map_err(Error::Unreadable)?;
+    orphans.retain(|(kind, id)| *kind == BackendKind::Segment && (left.contains(id) || of_another(*id)));
+    if orphans.is_empty() {
+        return Ok(());
+    }
+    let logs = looking.store.root().join("segment/logs");
+    let away = misplaced(&logs).map_err(Error::Unreadable)?;
+    for (_, id) in orphans {
+        let folder = logs.join(id.to_string());
+        if !has_own_files(&folder, id, &away)? {
+            let text = format!(
+                "{} is moved away: no stream has a log of that name, and no file in it is of one",
+                folder.display()
+            );
+            plan.emptied.push((folder, Action::new(Doing::Folder, text).of_log(id)));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a log's folder has files of it, those left out that belong elsewhere.
+fn has_own_files(folder: &Path, id: LogId, away: &[Misplaced]) -> Result<bool> {
+    let failed = |error| Error::source(folder, error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if is_segment_name(id, &name) && !away.iter().any(|file| file.path == path) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
     let image = &looking.image;
     let mut best: BTreeMap<LogId, (u64, Orphan)> = BTreeMap::new();
@@ -89,6 +143,13 @@ fn find_orphans(looking: &Looking, plan: &mut Plan) -> Result<()> {
         all.extend(told.map(|id| (kind, id)));
     }
     for (kind, id) in all {
+        if plan
+            .emptied
+            .iter()
+            .any(|(_, action)| action.log == Some(id.to_string()))
+        {
+            continue;
+        }
         let backend = image.backend(kind).map_err(Error::Unreadable)?;
         let existing = LogOptions {
             existing: true,

@@ -68,6 +68,23 @@ impl Quarantine {
         self.note(as_path, "Moved here", why)
     }
 
+    /// Moves all that is left in a folder of the store here, and the folder with it; some of what was in it may be here already.
+    pub fn take_rest(&mut self, folder: &Path, why: &str) -> Result<()> {
+        let listed = || -> io::Result<Vec<PathBuf>> {
+            let entries = fs::read_dir(folder)?;
+            entries.map(|entry| entry.map(|entry| entry.path())).collect()
+        };
+        for path in listed().map_err(|error| output(folder, error))? {
+            self.take(&path, &path, why)?;
+        }
+        // What could not be moved keeps its folder: of that this fails.
+        fs::remove_dir(folder).map_err(|error| output(folder, error))?;
+        let parent = folder.parent().unwrap_or(&self.root);
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(|error| output(parent, error))
+    }
+
     /// Where something of the store goes; `None` if it is there, or not of the store.
     fn place(&mut self, path: &Path) -> Result<Option<PathBuf>> {
         let Ok(relative) = path.strip_prefix(&self.root) else {

@@ -53,6 +53,8 @@ pub struct Action {
 pub enum Doing {
     /// A file goes back to the place that its beginning tells.
     Place,
+    /// A folder that had files of other logs alone is moved away.
+    Folder,
     /// A journal that cannot be opened is moved away.
     Journal,
     /// RocksDB's files are put together anew.

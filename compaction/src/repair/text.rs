@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{Action, Outcome, Report};
+use super::report::{Action, Doing, Outcome, Report};
 use crate::verify::write_found;
 
 impl Report {
@@ -16,10 +16,24 @@ impl Report {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let path = self.path.display();
-        match (self.actions.is_empty(), self.dry_run) {
-            (true, _) => writeln!(out, "There is nothing in {path} that can be repaired")?,
-            (false, true) => writeln!(out, "To be done in {path}; nothing was changed:")?,
-            (false, false) => writeln!(out, "Repaired {path}:")?,
+        let of = |outcome| self.actions.iter().any(|action| action.outcome == outcome);
+        let needs_somebody = self.actions.iter().any(|action| action.doing == Doing::Keep);
+        match (of(Outcome::Done), of(Outcome::Failed)) {
+            (true, false) => writeln!(out, "Repaired {path}:")?,
+            (true, true) => writeln!(out, "Repaired {path} in part:")?,
+            (false, true) => writeln!(out, "Nothing could be repaired in {path}:")?,
+            (false, false) if self.actions.iter().any(|action| action.doing != Doing::Keep) => {
+                writeln!(out, "To be done in {path}; nothing was changed:")?
+            }
+            (false, false) if needs_somebody => writeln!(
+                out,
+                "Nothing was done in {path}: it takes somebody to do something first:"
+            )?,
+            (false, false) if self.is_damaged() => writeln!(
+                out,
+                "Nothing was done in {path}: what is wrong there is nothing that can be repaired"
+            )?,
+            (false, false) => writeln!(out, "There is nothing to repair in {path}")?,
         }
         self.actions.iter().try_for_each(|action| write_action(out, action))?;
         if let Some(quarantine) = &self.quarantine {
