@@ -216,13 +216,7 @@ impl StoreDir {
         };
         match take(&lock) {
             Ok(()) => Ok(Hold { _lock: Some(lock) }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(Error::new(
-                Kind::Busy,
-                format!(
-                    "{} is open in another process: stop the server first",
-                    self.root.display()
-                ),
-            )),
+            Err(std::fs::TryLockError::WouldBlock) => Err(in_use(&path)),
             Err(std::fs::TryLockError::Error(error)) => {
                 Err(Error::io(format_args!("locking {}", path.display()), error))
             }
@@ -247,6 +241,18 @@ impl StoreDir {
     pub fn reader(self) -> OpenBackend {
         Box::new(move |kind| self.open_read_only(kind))
     }
+}
+
+/// What is said of a store that another process has open, which holds this lock.
+pub(crate) fn in_use(lock: &Path) -> Error {
+    let store = lock.parent().unwrap_or(lock);
+    Error::new(
+        Kind::Busy,
+        format!(
+            "{} is open in another process, a server or a tool: stop it, or wait for it to end",
+            store.display()
+        ),
+    )
 }
 
 /// Makes a folder and those above it that are missing, so that a power failure does not take them away again: the

@@ -9,7 +9,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use weir_backends::root::StoreDir;
-use weir_engine::Kind;
 
 use crate::error::{Error, Result};
 
@@ -38,10 +37,7 @@ impl Beside {
         let store = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
             path: path.to_path_buf(),
         })?;
-        let _hold = store.hold().map_err(|error| match error.kind {
-            Kind::Busy => Error::InUse(error),
-            _ => Error::Unreadable(error),
-        })?;
+        let _hold = store.hold().map_err(Error::opening)?;
         // A folder in the store would be copied into itself, and one beside it in the same directory be taken for a part of it.
         outside(path, &store, out)?;
         if !is_free(out).map_err(|error| output(out, error))? {

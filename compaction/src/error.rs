@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use weir_engine::Kind;
+
 /// Why a tool gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,6 +36,14 @@ pub enum Error {
     NoSuchAccount {
         /// The account asked for.
         wanted: String,
+    },
+    /// The store has no shard of the wanted number.
+    #[error("the store has no shard {shard}; it has {}", weir_engine::words::count(*shards as u64, "shard"))]
+    NoSuchShard {
+        /// The number asked for.
+        shard: usize,
+        /// How many there are, from 0 on.
+        shards: usize,
     },
     /// No stream that was looked at has a consumer of the wanted name.
     #[error("no stream has a consumer {wanted:?}")]
@@ -212,6 +222,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Why a store cannot be opened.
+    pub(crate) fn opening(error: weir_engine::Error) -> Self {
+        match error.kind {
+            Kind::Busy => Self::InUse(error),
+            Kind::Unsupported => Self::Newer(error),
+            _ => Self::Unreadable(error),
+        }
+    }
+
     pub(crate) fn source(path: &Path, error: io::Error) -> Self {
         Self::Source {
             path: path.to_path_buf(),
@@ -240,6 +259,7 @@ impl Error {
             Self::NoSuchStream { .. } | Self::NoSuchAccount { .. } | Self::NoSuchConsumer { .. } => {
                 "`weir inspect` lists what there is"
             }
+            Self::NoSuchShard { .. } => "shards are numbered from 0 on; `weir inspect` lists their journals",
             Self::NoSuchFinding { .. } => "`weir inspect` shows the keys",
             Self::NotASource { .. } => {
                 "name a folder with backup.json and stream.tar.s2, that archive with --config, or lines of JSON"

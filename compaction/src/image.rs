@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_backends::root::{Hold, StoreDir};
-use weir_backends::segment::SegmentBackend;
+use weir_backends::segment::{KvCopy, SegmentBackend};
 use weir_engine::image::Image;
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Backend, Kind, LogId, NanoTime};
+use weir_engine::{Backend, LogId, NanoTime};
 
 use crate::error::{Error, Result};
 
@@ -20,6 +20,8 @@ pub(crate) struct Looking {
     /// What of the catalogue is damaged in one copy and whole in the other, one line each; what is lost in both is in the
     /// image's findings.
     pub mended: Vec<String>,
+    /// What each copy of the catalogue is.
+    pub copies: Vec<KvCopy>,
     _hold: Hold,
 }
 
@@ -35,13 +37,10 @@ impl Looking {
         };
         let store = StoreDir::find(path).ok_or_else(not_a_store)?;
         crate::beside::is_finished(path)?;
-        let hold = store.hold().map_err(|error| match error.kind {
-            Kind::Busy => Error::InUse(error),
-            _ => Error::Unreadable(error),
-        })?;
+        let hold = store.hold().map_err(Error::opening)?;
         let folder = store.folder(BackendKind::Segment).ok_or_else(not_a_store)?;
-        let root = Arc::new(SegmentBackend::open_read_only(&folder).map_err(Error::Unreadable)?);
-        let lost = root.lost();
+        let root = Arc::new(SegmentBackend::open_read_only(&folder).map_err(Error::opening)?);
+        let (lost, copies) = (root.lost(), root.kv_copies());
         let damage = root.kv_damage().into_iter();
         let mended = damage.filter(|line| !lost.contains(line)).collect();
         let others = store.clone();
@@ -49,14 +48,12 @@ impl Looking {
             BackendKind::Segment => Ok(root.clone() as Arc<dyn Backend>),
             kind => others.open_read_only(kind),
         };
-        let image = Image::open(Box::new(open), &store.there(), now(), progress).map_err(|error| match error.kind {
-            Kind::Unsupported => Error::Newer(error),
-            _ => Error::Unreadable(error),
-        })?;
+        let image = Image::open(Box::new(open), &store.there(), now(), progress).map_err(Error::opening)?;
         Ok(Self {
             store,
             image,
             mended,
+            copies,
             _hold: hold,
         })
     }

@@ -10,7 +10,7 @@ use weir_engine::finding::{FINDING_PREFIX, Finding};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, ledger_key};
 use weir_engine::stream::ledger::{LEDGER_PLACES, Ledger};
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Check, EntryRef, Kind, Kv, LogId, Place, Want, words};
+use weir_engine::{Check, EntryRef, Kv, LogId, Place, Want, words};
 
 use crate::error::{Error, Result};
 use crate::image::Looking;
@@ -58,10 +58,7 @@ pub fn settle_with(path: &Path, which: &Which, verified: bool) -> Result<Vec<Str
         path: path.to_path_buf(),
     })?;
     let mut places = noted(path, verified)?;
-    let root = store.open(BackendKind::Segment).map_err(|error| match error.kind {
-        Kind::Busy => Error::InUse(error),
-        _ => Error::Unreadable(error),
-    })?;
+    let root = store.open(BackendKind::Segment).map_err(Error::opening)?;
     let kv = root.kv();
     let mut open = Vec::new();
     open_findings(kv.as_ref(), &mut open)

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use support::{Fixture, copy_folder, snapshot_of_files};
 use weir_compaction::Error;
-use weir_compaction::inspect::{Options, Report, inspect};
+use weir_compaction::inspect::{CatalogueStream, KnownFrom, Options, Report, catalogue, inspect};
 
 /// What the tests compare, from the store's own mouth and from the report.
 fn assert_same(fixture: &Fixture, report: &Report) {
@@ -468,4 +468,121 @@ fn the_records_of_a_journal_and_the_pieces_of_a_file_are_shown() {
         weir(&["inspect", path, "--segment", "/etc/hostname"]).status.code(),
         Some(1)
     );
+}
+
+/// A store that was closed has a journal without a record, and files all the same: what they are for is said.
+#[test]
+fn a_journal_without_records_says_what_its_files_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.close();
+    let path = folder.path().to_str().unwrap();
+    let journal = look(folder.path()).journals[0].clone();
+    assert!(journal.records == 0 && journal.last > 0, "{journal:?}");
+    let output = weir(&["inspect", path, "--journal", "0"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let begin = format!("Journal of shard 0, in {path}/weir/segment/logs/0000000000000001: ");
+    assert!(lines[0].starts_with(&begin) && lines[0].contains(" file"), "{text}");
+    let (next, last) = (journal.last + 1, journal.last);
+    let said = format!(
+        "No records; the next is number {next}. Checkpoints have all up to number {last}: a start needs none of these."
+    );
+    assert_eq!(lines[1], said);
+    assert!(lines[2].starts_with("A file is made at full size"), "{text}");
+    let output = weir(&["inspect", path, "--journal", "0", "--json"]);
+    assert_eq!(output.stdout, b"[]\n");
+}
+
+#[test]
+fn the_catalogue_is_shown_with_what_the_journal_has_above_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.reopen();
+    fixture.work_more();
+    let killed = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), killed.path());
+    fixture.note();
+    fixture.close();
+    let before = snapshot_of_files(killed.path());
+    let report = catalogue(killed.path()).unwrap();
+    assert!(snapshot_of_files(killed.path()) == before, "looking changes nothing");
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!(report.copies.len(), 2);
+    assert!(report.copies.iter().all(|copy| copy.state == "whole"), "{report:#?}");
+    let (gone, there): (Vec<_>, Vec<_>) =
+        (report.streams.iter()).partition(|stream| stream.known_from == KnownFrom::Deleted);
+    let names = |streams: &[&_]| -> Vec<String> {
+        let name = |stream: &&CatalogueStream| stream.name.clone();
+        streams.iter().map(name).collect()
+    };
+    assert_eq!(names(&there), fixture.names());
+    assert_eq!(names(&gone), ["EMPTY"], "the journal has deleted it");
+    let new = there.iter().find(|stream| stream.name == "NEWER").unwrap();
+    assert_eq!(new.known_from, KnownFrom::Journal);
+    let full = look(killed.path());
+    for (stream, full) in there.into_iter().zip(&full.streams) {
+        assert_eq!(stream.journal_tail, full.journal_tail, "{}", stream.name);
+        assert_eq!((&stream.log, stream.created), (&full.log, full.created));
+        assert!(stream.folder.is_dir() && stream.folder.ends_with(&full.log));
+        let consumers = |known| {
+            stream
+                .consumers
+                .iter()
+                .filter(move |consumer| consumer.known_from == known)
+        };
+        let there: Vec<&str> = stream
+            .consumers
+            .iter()
+            .filter(|consumer| consumer.known_from != KnownFrom::Deleted)
+            .map(|consumer| &*consumer.name)
+            .collect();
+        assert_eq!(there, fixture.consumer_names(&stream.name), "{}", stream.name);
+        if stream.name == "ORDERS" {
+            assert_eq!(stream.known_from, KnownFrom::Catalogue);
+            assert!(consumers(KnownFrom::Catalogue).count() > 0, "{stream:#?}");
+            assert!(stream.position > 0 && stream.last_seq == 61, "{stream:#?}");
+        }
+    }
+    let streams = report.keys.iter().find(|kind| kind.kind == "stream").unwrap();
+    assert!(streams.keys >= 4, "{streams:?}");
+    let output = weir(&["inspect", killed.path().to_str().unwrap(), "--catalogue"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for needle in [
+        "segment/kv2/",
+        ", whole",
+        "Above it in the journal",
+        "40 messages",
+        "workers",
+    ] {
+        assert!(text.contains(needle), "{needle} in\n{text}");
+    }
+}
+
+/// Which of the copies is as it should be.
+#[test]
+fn a_damaged_copy_of_the_catalogue_is_told_from_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.close();
+    let whole = catalogue(folder.path()).unwrap();
+    let file = &whole.copies[1].file;
+    let mut raw = fs::read(file).unwrap();
+    raw[200] ^= 1;
+    fs::write(file, &raw).unwrap();
+    let report = catalogue(folder.path()).unwrap();
+    assert_eq!((report.copies[0].state, report.copies[1].state), ("whole", "damaged"));
+    assert!(report.copies[1].good_bytes <= 200);
+    assert_eq!((&report.streams, &report.keys), (&whole.streams, &whole.keys));
+    fs::remove_file(file).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let output = weir(&["inspect", path, "--catalogue", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["copies"][0]["state"], "whole");
+    assert_eq!(json["copies"][1]["state"], "missing");
 }

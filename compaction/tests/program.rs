@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod support;
+
 use std::fs;
 use std::process::Command;
+
+use support::Fixture;
 
 const COMMANDS: [&str; 12] = [
     "compact",
@@ -165,4 +169,49 @@ fn an_account_is_that_of_who_connects() {
             "{command:?}: {told}"
         );
     }
+}
+
+/// Whatever a tool would do with it.
+#[test]
+fn a_store_that_is_in_use_is_refused_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.close();
+    let store = folder.path().to_str().unwrap();
+    let out = folder.path().join("out");
+    let out = out.to_str().unwrap();
+    let lines = folder.path().join("lines");
+    let lines = lines.to_str().unwrap();
+    let as_lines = ["export", store, lines, "--stream", "ORDERS", "--format", "jsonl"];
+    assert_eq!(weir(&as_lines).0, Some(0));
+    fixture.reopen();
+    let said =
+        format!("{store}/weir/segment is open in another process, a server or a tool: stop it, or wait for it to end");
+    let commands: &[&[&str]] = &[
+        &["inspect", store],
+        &["inspect", store, "--catalogue"],
+        &["inspect", store, "--journal", "0"],
+        &["verify", store],
+        &["dump", store, "--stream", "ORDERS"],
+        &["export", store, out, "--stream", "ORDERS"],
+        &["diff", store, store],
+        &["settle", store, "--all"],
+        &["repair", store],
+        &["repair", store, "--dry-run"],
+        &["compact", store],
+        &["compact", store, "--out", "/nonexistent/out"],
+        &["convert", store, "--to", "segment"],
+        &["import", store, lines],
+    ];
+    for command in commands {
+        let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(*command)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {told}");
+        assert_eq!(told, format!("weir: {said}\n"), "{command:?}");
+    }
+    fixture.close();
 }

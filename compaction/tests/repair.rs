@@ -821,7 +821,10 @@ fn a_store_that_a_server_has_open_is_refused() {
     filled(folder.path(), "segment");
     let store = start(folder.path());
     let (code, text) = weir(&["repair", folder.path().to_str().unwrap()]);
-    assert!(code == Some(1) && text.contains("stop the server first"), "{text}");
+    assert!(
+        code == Some(1) && text.contains("is open in another process, a server or a tool"),
+        "{text}"
+    );
     store.close();
 }
 

@@ -79,6 +79,11 @@ fn a_running_server_shows_what_its_store_has() {
         let client = server.connect().await?;
         fill(&client, json!({"weir.backend": "segment"})).await?;
         looks(&url)?;
+        let told = well(&["inspect", &url])?;
+        ensure!(
+            told.contains(", Weir ") && told.contains(", as nats-server 2."),
+            "{told}"
+        );
         let selections: &[&[&str]] = &[
             &[],
             &["--subject", "orders.3"],
@@ -202,8 +207,15 @@ fn a_genuine_server_shows_as_much() {
     with_server_for(LIMIT, async |server: &mut Server| {
         let folder = tempfile::tempdir()?;
         let theirs = Server::start_program(&nats_server).await?;
-        fill(&theirs.connect().await?, json!({})).await?;
+        // As it comes with a backup of ours: there it says nothing.
+        fill(&theirs.connect().await?, json!({"weir.backend": "segment"})).await?;
         looks(theirs.url())?;
+        let seen: Value = serde_json::from_str(&well(&["inspect", theirs.url(), "--json"])?)?;
+        let orders = &seen["streams"][0];
+        ensure!(orders["storage"] == "file" && orders["backend"].is_null(), "{seen}");
+        ensure!(seen.get("weir_version").is_none(), "{seen}");
+        let table = well(&["inspect", theirs.url()])?;
+        ensure!(table.contains("│ file ") || table.contains("┆ file "), "{table}");
         let there = dump(theirs.url(), &[])?;
         ensure!(there.lines().count() == 118, "{there}");
         let why = "is no server of Weir's";

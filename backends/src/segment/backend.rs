@@ -12,7 +12,7 @@ use weir_engine::{Backend, Error, KeepStep, KeptIndex, Kind, Kv, Log, LogId, Log
 use super::files::{Files, Lock, RealFiles};
 use super::handle::Handles;
 use super::kept::KeptFile;
-use super::kv::{SegmentKv, folders};
+use super::kv::{KvCopy, SegmentKv, folders};
 use super::label;
 use super::recover::recover;
 use super::state::{Doing, Shared, State};
@@ -202,6 +202,11 @@ impl SegmentBackend {
         [self.kv.mended(), self.kv.lost()].concat()
     }
 
+    /// What each copy of the key-value space was when it was opened; none if there was no file yet.
+    pub fn kv_copies(&self) -> Vec<KvCopy> {
+        self.kv.copies().to_vec()
+    }
+
     /// The file with what is kept of the index of a log that is open.
     fn kept(&self, id: LogId) -> Result<Arc<Mutex<KeptFile>>> {
         let known = self.core.known.lock();
@@ -247,10 +252,7 @@ fn sync_parents(files: &dyn Files, dir: &Path) -> Result<()> {
 fn take_lock(files: &dyn Files, dir: &Path, shared: bool) -> Result<Option<Lock>> {
     let path = dir.join("LOCK");
     match files.lock(&path, shared) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::new(
-            Kind::Busy,
-            format!("{} is open in another process", dir.display()),
-        )),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(crate::root::in_use(&path)),
         other => other.doing("locking", &path),
     }
 }

@@ -22,6 +22,8 @@ use super::handle::Handles;
 use super::state::{Doing, io_error};
 use batch::{FILE_HEADER, Pairs, encode, file_header, pair_bytes};
 use merge::COPIES;
+pub use merge::Worth;
+pub use open::KvCopy;
 use open::{Found, file_name};
 
 /// The longest key or value, in bytes.
@@ -67,6 +69,7 @@ pub struct SegmentKv {
     syncing: Mutex<()>,
     mended: Vec<String>,
     lost: Vec<String>,
+    found: Vec<KvCopy>,
 }
 
 /// The folders of the copies.
@@ -85,6 +88,7 @@ impl SegmentKv {
             anew,
             mended,
             lost,
+            copies,
         } = found;
         for line in mended.iter().chain(&lost) {
             tracing::error!("{line}");
@@ -98,6 +102,7 @@ impl SegmentKv {
             syncing: Mutex::default(),
             mended,
             lost,
+            found: copies,
         };
         let Some(generation) = generation.filter(|_| !kv.handles.read_only) else {
             return Ok(kv);
@@ -140,6 +145,11 @@ impl SegmentKv {
     /// Damage that opening found in every copy, one line each: some writes are lost.
     pub fn lost(&self) -> &[String] {
         &self.lost
+    }
+
+    /// What each copy was when it was opened.
+    pub fn copies(&self) -> &[KvCopy] {
+        &self.found
     }
 
     fn open_copies(&self, generation: u64, mode: Mode) -> Result<Vec<Copy>> {

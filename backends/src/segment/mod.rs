@@ -38,4 +38,5 @@ mod writer;
 mod tests;
 
 pub use backend::SegmentBackend;
+pub use kv::{KvCopy, Worth as CopyWorth};
 pub use show::{Piece, PieceKind, show};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use weir_compaction::inspect::{Options, PieceReport, RecordReport, frames, inspect_with, records};
+use weir_compaction::inspect::{Options, PieceReport, catalogue, frames, inspect_with, journal};
 use weir_compaction::live::{self, InspectOptions, Server};
 
 use super::bar::Bar;
@@ -24,6 +24,7 @@ Examples:
   weir inspect /var/lib/weir --stream ORDERS --consumer billing
   weir inspect /var/lib/weir --stream ORDERS --histogram
   weir inspect /var/lib/weir --journal 0 --limit 50
+  weir inspect /var/lib/weir --catalogue
   weir inspect nats://user:password@localhost:4222 --stream ORDERS --subjects
   weir inspect /var/lib/weir --json | jq '.streams[] | {name, messages}'
 
@@ -53,6 +54,10 @@ pub struct InspectArgs {
     /// Plot how large and how old the messages are
     #[arg(long)]
     histogram: bool,
+    /// Instead of all that, show the catalogue: its two copies, and the streams and consumers that it has, with what the journals
+    /// have above it
+    #[arg(long, conflicts_with_all = ["journal", "segment", "stream", "subjects", "consumer", "histogram"])]
+    catalogue: bool,
     /// Instead of all that, show the newest records of the journal of this shard
     #[arg(long, value_name = "SHARD", conflicts_with_all = ["segment", "stream", "subjects", "consumer", "histogram"])]
     journal: Option<usize>,
@@ -69,8 +74,17 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
         return of_server(&server, args);
     }
     if let Some(shard) = args.journal {
-        let records = records(&args.store, shard, args.limit)?;
-        return list(&records, RecordReport::to_line, args.json);
+        let shown = journal(&args.store, shard, args.limit)?;
+        print(&shown.newest, args.json, shown.to_text())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.catalogue {
+        let report = catalogue(&args.store)?;
+        print(&report, args.json, report.to_text())?;
+        return Ok(match report.is_damaged() {
+            true => ExitCode::from(DAMAGED),
+            false => ExitCode::SUCCESS,
+        });
     }
     if let Some(file) = &args.segment {
         let pieces = frames(file, args.limit)?;
@@ -101,6 +115,7 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
 fn of_server(server: &Server, args: &InspectArgs) -> Result<ExitCode, Failure> {
     not_of_a_server(&[
         ("--histogram", args.histogram),
+        ("--catalogue", args.catalogue),
         ("--journal", args.journal.is_some()),
         ("--segment", args.segment.is_some()),
     ])?;

@@ -8,7 +8,7 @@ use weir_engine::embed::{Filling, Origin};
 use weir_engine::store::{OpeningProgress, default_shards};
 use weir_engine::stream::StreamConfig;
 use weir_engine::stream::settings::Defaults;
-use weir_engine::{Error as EngineError, Kind, Seq, Store, StoreOptions, reject};
+use weir_engine::{Error as EngineError, Seq, Store, StoreOptions, reject};
 
 use crate::error::{Error, Result};
 use crate::image::now;
@@ -109,10 +109,7 @@ pub(crate) fn open_still(dir: StoreDir, options: StoreOptions) -> Result<Store> 
         still: true,
         ..options
     };
-    Store::embedded(dir.of_few_files().opener(), options).map_err(|error| match error.kind {
-        Kind::Busy => Error::InUse(error),
-        _ => Error::Unreadable(error),
-    })
+    Store::embedded(dir.of_few_files().opener(), options).map_err(Error::opening)
 }
 
 /// Why the store does not take a stream, and what helps.

@@ -4,6 +4,7 @@
 //! as a server applies them, in memory, so the numbers are those that it will show. (It may then remove messages
 //! that became too old meanwhile.)
 
+mod catalogue;
 mod disk;
 mod frames;
 mod histogram;
@@ -24,10 +25,13 @@ use weir_engine::store::OpeningProgress;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{LogId, LogOptions};
 
+pub use catalogue::{
+    CatalogueConsumer, CatalogueReport, CatalogueStream, CopyReport, KeysReport, KnownFrom, catalogue,
+};
 pub(crate) use disk::folder_bytes;
 pub use frames::{PieceReport, frames};
 pub use histogram::{Bucket, Histogram};
-pub use records::{RecordReport, records};
+pub use records::{JournalShown, RecordReport, journal};
 pub use report::{
     ConsumerReport, FindingReport, JournalReport, LossReport, OrphanReport, PendingReport, Position, Report,
     StreamReport, SubjectReport, TailReport,

@@ -1,7 +1,9 @@
 //! The records of a journal.
 
+use std::fs;
+use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use weir_engine::json::format_time;
@@ -30,19 +32,63 @@ pub struct RecordReport {
     pub covered: bool,
 }
 
-/// The newest records of a shard's journal, up to `limit`, in order.
+/// A journal, and its newest records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalShown {
+    /// The shard.
+    pub shard: usize,
+    /// The folder of its files.
+    pub folder: PathBuf,
+    /// How many files it has.
+    pub files: u64,
+    /// Bytes of these files, which are made at full size and used again.
+    pub disk_bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Bytes of those records.
+    pub bytes: u64,
+    /// The number of the first record.
+    pub first: Seq,
+    /// The number of the last record that it ever held.
+    pub last: Seq,
+    /// Up to which record checkpoints have all of them; 0 if none does.
+    pub covered: Seq,
+    /// The newest records, in order.
+    pub newest: Vec<RecordReport>,
+}
+
+/// The journal of a shard, with its newest records, up to `limit`.
 ///
 /// # Errors
 /// If there is no store or no such shard, a server has it open, or the journal cannot be read.
-pub fn records(path: &Path, shard: usize, limit: usize) -> Result<Vec<RecordReport>> {
+pub fn journal(path: &Path, shard: usize, limit: usize) -> Result<JournalShown> {
     let looking = Looking::at(path, None)?;
-    let journal = looking.image.journal(shard).map_err(Error::Unreadable)?;
-    let covered = journal.covered.unwrap_or(0);
-    let entries = looking.image.entries();
-    let mut records = Vec::new();
-    if limit == 0 {
-        return Ok(records);
+    let shards = looking.image.shards();
+    if shard >= shards {
+        return Err(Error::NoSuchShard { shard, shards });
     }
+    let journal = looking.image.journal(shard).map_err(Error::Unreadable)?;
+    let extent = journal.reader.extent();
+    let covered = journal.covered.unwrap_or(0);
+    let log = LogId(1 + shard as u64).to_string();
+    let folder = looking.store.root().join("segment/logs").join(log);
+    let mut shown = JournalShown {
+        shard,
+        files: segment_files(&folder).map_err(|error| Error::source(&folder, error))?,
+        folder,
+        disk_bytes: extent.disk_bytes,
+        records: extent.count,
+        bytes: extent.bytes,
+        first: extent.first,
+        last: extent.last,
+        covered,
+        newest: Vec::new(),
+    };
+    let entries = looking.image.entries();
+    if limit == 0 {
+        return Ok(shown);
+    }
+    let records = &mut shown.newest;
     let scanned = journal
         .reader
         .scan(0..=Seq::MAX, Want::Full, Direction::Backward, &mut |record| {
@@ -67,7 +113,16 @@ pub fn records(path: &Path, shard: usize, limit: usize) -> Result<Vec<RecordRepo
         });
     scanned.map_err(Error::Unreadable)?;
     records.reverse();
-    Ok(records)
+    Ok(shown)
+}
+
+/// The segment files in a folder.
+fn segment_files(folder: &Path) -> io::Result<u64> {
+    let mut files = 0;
+    for entry in fs::read_dir(folder)? {
+        files += u64::from(entry?.path().extension().is_some_and(|end| end == "seg"));
+    }
+    Ok(files)
 }
 
 /// Sequences that a line names.

@@ -279,7 +279,7 @@ impl Report {
     }
 }
 
-fn time<S: Serializer>(time: &NanoTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn time<S: Serializer>(time: &NanoTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&weir_engine::json::format_time(Some(*time)))
 }
 

@@ -394,5 +394,7 @@ fn number_of(number: u64, thing: &str) -> String {
     format!("{} {}", count(number), words::plural(number, thing))
 }
 
+mod catalogue;
+mod journal;
 #[cfg(test)]
 mod tests;

@@ -138,12 +138,12 @@ pub(super) fn fetch(
         let mut chunks = client.subscribe(inbox.clone()).await.map_err(failed)?;
         let body = json!({"deliver_subject": inbox, "no_consumers": no_consumers, "chunk_size": CHUNK});
         let call = format!("STREAM.SNAPSHOT.{stream}");
-        let answer = ask(client, &call, &body).await?;
+        let answer = ask(server, &call, &body).await?;
         if let Some(why) = refusal(&answer) {
             return Err(failed(format_args!("the server refuses {call}: {why}")));
         }
         let mut received = 0;
-        while let Some(chunk) = chunks.next().await {
+        while let Some(chunk) = server.unless_broken(&call, chunks.next()).await? {
             if chunk.payload.is_empty() {
                 let status = chunk.status.map(|status| status.as_u16());
                 // A nats-server says nothing of a backup that fits into one piece.
@@ -228,7 +228,11 @@ pub(super) fn send(
             let len = archive.read(&mut piece).map_err(source)?;
             // An empty one is the end.
             let payload = Bytes::copy_from_slice(&piece[..len]);
-            let answer = client.request(to.clone(), payload).await.map_err(failed)?;
+            let asked = client.request(to.clone(), payload);
+            let answer = server
+                .unless_broken("a piece of the backup", asked)
+                .await?
+                .map_err(failed)?;
             if len == 0 || !answer.payload.is_empty() {
                 let answer: Value = serde_json::from_slice(&answer.payload).map_err(failed)?;
                 return match refusal(&answer) {

@@ -31,8 +31,11 @@ pub struct Report {
     pub url: String,
     /// What the server calls itself.
     pub server: String,
-    /// The version that it says it has.
+    /// The version that it says it has: of Weir's servers that of the nats-server whose protocol they speak.
     pub version: String,
+    /// Of a server of Weir's, its own version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weir_version: Option<String>,
     /// The streams, by name.
     pub streams: Vec<StreamSeen>,
     /// Whether consumers of one name were asked for: then more is told of each.
@@ -146,10 +149,17 @@ pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
     }
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     let (name, version) = server.name();
+    let weir_version = server.weir_version();
+    if let Ok(None) = weir_version {
+        // Elsewhere that is a word like any other, which may have come with a backup.
+        streams.iter_mut().for_each(|stream| stream.backend = None);
+    }
     Ok(Report {
         url: server.url().to_owned(),
         server: name,
         version,
+        // One that says nothing before TLS begins is asked no more.
+        weir_version: weir_version.ok().flatten(),
         streams,
         of_a_consumer: options.consumer.is_some(),
     })
@@ -270,7 +280,11 @@ impl Report {
 
     /// Tables, and what is lost. Ends with a newline.
     pub fn to_text(&self) -> String {
-        let mut out = format!("Server {} at {}, version {}\n", self.server, self.url, self.version);
+        let mut out = format!("Server {} at {}, ", self.server, self.url);
+        out += &match &self.weir_version {
+            Some(weir) => format!("Weir {weir}, as nats-server {}\n", self.version),
+            None => format!("version {}\n", self.version),
+        };
         if self.streams.is_empty() {
             out += "It has no streams.\n";
             return out;

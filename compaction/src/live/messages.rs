@@ -61,7 +61,7 @@ impl Reader<'_> {
                 false => json!({"seq": seq, "next_by_subj": filter}),
             })
             .collect();
-        let asked = bodies.iter().map(|body| ask(&self.server.client, &self.call, body));
+        let asked = bodies.iter().map(|body| ask(self.server, &self.call, body));
         let answers = self.server.runtime.block_on(join_all(asked));
         answers.into_iter().map(|answer| answer_of(&answer?)).collect()
     }

@@ -8,15 +8,15 @@ mod messages;
 mod update;
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 
 pub use backup::{backup, restore};
 pub use inspect::{ConsumerSeen, Moving, Options as InspectOptions, Report, StreamSeen, SubjectSeen, inspect};
@@ -30,8 +30,8 @@ use crate::error::{Error, Result};
 const SCHEMES: [&str; 2] = ["nats://", "tls://"];
 /// What they look like.
 const URL_FORM: &str = "the URL of a server is nats://[user:password@|token@]host[:port]";
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection to an address may take to be made, until the server lets this client in.
+const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -73,6 +73,8 @@ pub struct Server {
     runtime: Runtime,
     client: Client,
     url: String,
+    /// Becomes true when the connection breaks. The client makes another, on which nobody answers what was asked before.
+    broken: watch::Receiver<bool>,
 }
 
 /// Why something was not answered as it should.
@@ -103,6 +105,13 @@ impl Server {
             .name("weir")
             .connection_timeout(CONNECT)
             .request_timeout(Some(ANSWER));
+        let (breaks, broken) = watch::channel(false);
+        options = options.event_callback(move |event| {
+            if matches!(event, Event::Disconnected | Event::Closed) {
+                breaks.send_replace(true);
+            }
+            std::future::ready(())
+        });
         options = match (address.username().map(decoded), address.password().map(decoded)) {
             (Some(user), Some(password)) => options.user_and_password(user, password),
             (Some(token), None) => options.token(token),
@@ -124,7 +133,30 @@ impl Server {
             let connected = options.connect(address).await;
             connected.map_err(|error| failed(format_args!("{url}: {error}")))
         })?;
-        Ok(Self { runtime, client, url })
+        Ok(Self {
+            runtime,
+            client,
+            url,
+            broken,
+        })
+    }
+
+    /// What comes of something that waits for the server, unless the connection breaks.
+    ///
+    /// # Errors
+    /// If it breaks, or did so before.
+    pub(crate) async fn unless_broken<T>(&self, what: &str, waiting: impl Future<Output = T>) -> Result<T> {
+        let mut broken = self.broken.clone();
+        tokio::select! {
+            // What has come already counts.
+            biased;
+            got = waiting => Ok(got),
+            // The sender lives as long as the client.
+            _ = broken.wait_for(|is_broken| *is_broken) => Err(failed(format_args!(
+                "{what} was not answered: the connection to {} broke; what it had begun, it goes on with by itself when it runs again",
+                self.url
+            ))),
+        }
     }
 
     /// Host and port.
@@ -138,15 +170,20 @@ impl Server {
         (info.server_name, info.version)
     }
 
-    /// Whether it is a server of Weir's, as it says itself when somebody connects.
+    /// Of a server of Weir's, its own version, as it says itself when somebody connects; `None` of another.
     ///
     /// # Errors
     /// If it says nothing.
-    pub(crate) fn is_weirs(&self) -> Result<bool> {
+    pub(crate) fn weir_version(&self) -> Result<Option<String>> {
         /// The longest first line that is read, in bytes.
         const LINE_MAX: u64 = 64 << 10;
         let silent = |error| failed(format_args!("{}: {error}", self.url));
-        let stream = TcpStream::connect(&self.url).map_err(silent)?;
+        let addresses = self.url.to_socket_addrs().map_err(silent)?;
+        let mut tried = addresses.map(|address| TcpStream::connect_timeout(&address, CONNECT));
+        let none = || Err(std::io::ErrorKind::AddrNotAvailable.into());
+        let first = tried.next().unwrap_or_else(none);
+        let stream = first.or_else(|error| tried.find(Result::is_ok).unwrap_or(Err(error)));
+        let stream = stream.map_err(silent)?;
         stream.set_read_timeout(Some(CONNECT)).map_err(silent)?;
         let mut line = Vec::new();
         BufReader::new(stream.take(LINE_MAX))
@@ -154,7 +191,7 @@ impl Server {
             .map_err(silent)?;
         let info = line.strip_prefix(b"INFO ").unwrap_or_default();
         let info: Value = serde_json::from_slice(info).unwrap_or_default();
-        Ok(info["weir_version"].is_string())
+        Ok(info["weir_version"].as_str().map(str::to_owned))
     }
 
     /// Asks something of the JetStream API.
@@ -162,7 +199,7 @@ impl Server {
     /// # Errors
     /// If it is not answered, or refused.
     pub(crate) fn ask(&self, call: &str, body: &Value) -> Result<Value> {
-        let answer = self.runtime.block_on(ask(&self.client, call, body))?;
+        let answer = self.runtime.block_on(ask(self, call, body))?;
         match refusal(&answer) {
             Some(why) => Err(failed(format_args!("the server refuses {call}: {why}"))),
             None => Ok(answer),
@@ -192,18 +229,15 @@ impl Server {
     }
 }
 
-async fn ask(client: &Client, call: &str, body: &Value) -> Result<Value> {
+async fn ask(server: &Server, call: &str, body: &Value) -> Result<Value> {
     let payload = match body {
         Value::Null => Bytes::new(),
         body => body.to_string().into(),
     };
-    let answer = client.request(format!("$JS.API.{call}"), payload).await;
-    let answer = answer.map_err(|error| {
+    let asked = server.client.request(format!("$JS.API.{call}"), payload);
+    let answer = server.unless_broken(call, asked).await?.map_err(|error| {
         let help = match error.kind() {
             async_nats::RequestErrorKind::NoResponders => ": JetStream is not enabled there, or not for this account",
-            _ if client.connection_state() != State::Connected => {
-                ": the connection to it broke; what it had begun, it goes on with by itself when it runs again"
-            }
             _ => "",
         };
         failed(format_args!("{call} was not answered: {error}{help}"))

@@ -99,7 +99,7 @@ fn info(server: &Server, stream: &str) -> Result<Value> {
 fn set(server: &Server, stream: &str, key: &str, value: &str) -> Result<Updated> {
     let info = info(server, stream)?;
     let mut config = info["config"].clone();
-    if !server.is_weirs()? {
+    if server.weir_version()?.is_none() {
         return Err(failed(format_args!(
             "{} is no server of Weir's: it has one backend, and takes {key} for a word like any other",
             server.url()

@@ -6,7 +6,7 @@ use weir_engine::{Kind, LogId};
 
 use super::quarantine::Quarantine;
 use super::report::{Action, Doing};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::Looking;
 
 /// Moves them away, or plans to.
@@ -35,7 +35,7 @@ pub(super) fn give_up(
             }
         }
     }
-    let _alone = store.hold_alone().map_err(super::refused)?;
+    let _alone = store.hold_alone().map_err(Error::opening)?;
     for (folder, mut action) in given_up {
         if !dry_run {
             quarantine.take(&folder, &folder, &action.text)?;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use weir_backends::root::StoreDir;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Kind, LogOptions, Store, StoreOptions};
+use weir_engine::{LogOptions, Store, StoreOptions};
 
 pub use report::{Action, Doing, Outcome, Report};
 
@@ -58,7 +58,7 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
     let mut quarantine = Quarantine::new(&root, now());
     let mut actions = Vec::new();
     let left = {
-        let _alone = store.hold_alone().map_err(refused)?;
+        let _alone = store.hold_alone().map_err(Error::opening)?;
         let left = files::put_back(&store, options.dry_run, &mut quarantine, &mut actions)?;
         mend_rocksdb(&store, options, &mut quarantine, &mut actions)?;
         left
@@ -144,20 +144,13 @@ fn mend_rocksdb(_: &StoreDir, _: &Options, _: &mut Quarantine, _: &mut Vec<Actio
     Ok(())
 }
 
-fn refused(error: weir_engine::Error) -> Error {
-    match error.kind {
-        Kind::Busy => Error::InUse(error),
-        _ => Error::Unreadable(error),
-    }
-}
-
 /// Does what is planned, and says of each what came of it.
 fn carry_out(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Result<()> {
     for (path, why) in &plan.bad {
         quarantine.copy(path, why)?;
     }
     if !plan.emptied.is_empty() {
-        let _alone = store.hold_alone().map_err(refused)?;
+        let _alone = store.hold_alone().map_err(Error::opening)?;
         for (folder, action) in &mut plan.emptied {
             quarantine.take_rest(folder, &action.text)?;
             action.done([]);
@@ -228,7 +221,7 @@ fn forget(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Res
     if plan.forgotten.is_empty() {
         return Ok(());
     }
-    let backend = store.open(BackendKind::Segment).map_err(refused)?;
+    let backend = store.open(BackendKind::Segment).map_err(Error::opening)?;
     for forgotten in &mut plan.forgotten {
         let made = backend.open(forgotten.id, &LogOptions::default());
         match made.and_then(|_| backend.sync()) {

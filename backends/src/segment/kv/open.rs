@@ -30,6 +30,19 @@ pub struct Found {
     pub mended: Vec<String>,
     /// Damage that nothing mends, one line each.
     pub lost: Vec<String>,
+    /// What each copy was; none if there is no file at all.
+    pub copies: Vec<KvCopy>,
+}
+
+/// A copy of the key-value space, as it was when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KvCopy {
+    /// Its file.
+    pub path: PathBuf,
+    /// The file's length in bytes; `None` if it is not there, or cannot be read.
+    pub bytes: Option<u64>,
+    /// What it is worth beside the other.
+    pub worth: Worth,
 }
 
 /// The name of a generation's file in each copy's folder.
@@ -82,6 +95,13 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
         merged: Merged::of(&copies, generation),
         ..Found::default()
     };
+    found.copies = (paths.iter().zip(&copies))
+        .map(|(path, copy)| KvCopy {
+            path: path.clone(),
+            bytes: copy.as_ref().map(|copy| copy.len() as u64),
+            worth: found.merged.worth(copy.as_deref()),
+        })
+        .collect();
     for line in &found.merged.lost {
         found.lost.push(format!("{}: {line}", paths[0].display()));
     }
