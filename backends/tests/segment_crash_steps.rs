@@ -419,3 +419,98 @@ fn a_file_that_was_begun_in_vain_takes_nothing_back() {
         "no file was begun in vain: {begun:?}"
     );
 }
+
+/// A journal that a server has closed gives back its files, but for a short one. Wherever that ends, its numbers go on, what was
+/// trimmed stays away, and what was not is there.
+#[test]
+fn a_journal_that_gives_back_its_files_loses_nothing() {
+    const LAST: Seq = 40;
+    let options = LogOptions {
+        preallocate: true,
+        segment_bytes: 1 << 20,
+        ..options()
+    };
+    let large = vec![7; 64 << 10];
+    let append = |log: &mut dyn Log, seq: Seq| {
+        let record = Record {
+            seq,
+            time: seq as i64,
+            head: b"head",
+            body: &large,
+        };
+        log.append(&[record])
+    };
+    let open = |disk: &Arc<SimulatedDisk>, what: &str| {
+        disk.boot();
+        let backend = SegmentBackend::open_on(disk, Path::new(STORE)).unwrap();
+        let (log, found) = backend.open(ID, &options).unwrap();
+        assert!(found.damage.is_empty(), "{what}: {:?}", found.damage);
+        (backend, log)
+    };
+    let live = |log: &dyn Log| {
+        let mut seqs = Vec::new();
+        let scanned = log
+            .reader()
+            .scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
+                seqs.push(entry.seq);
+                ControlFlow::Continue(())
+            });
+        scanned.unwrap();
+        seqs
+    };
+    let folder = Path::new(STORE).join("logs").join(ID.to_string());
+    for first in [LAST + 1, LAST - 2] {
+        let template = Arc::new(SimulatedDisk::new(first));
+        {
+            let (_backend, mut log) = open(&template, "at first");
+            (1..=LAST).for_each(|seq| append(&mut *log, seq).unwrap());
+            log.sync().unwrap();
+            log.trim(first).unwrap();
+            log.sync().unwrap();
+            let files = template.files(&folder);
+            assert!(
+                files
+                    .iter()
+                    .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+                    .count()
+                    > 2
+            );
+        }
+        template.kill();
+        let mut ended = 0;
+        for (n, way) in (1..).flat_map(|n| [(n, 0), (n, 1), (n, 2)]) {
+            let disk = Arc::new(template.copy());
+            let what = format!("first {first}, call {n}, way {way}");
+            let (backend, mut log) = open(&disk, &what);
+            disk.end_at(n);
+            let given_back = log.compact(None, &mut |_, _| {}).is_ok();
+            drop((log, backend));
+            let whole = given_back && !disk.is_halted();
+            match way {
+                0 => disk.kill(),
+                way => disk.lose_power(&mut Dice::new(n * 1000 + way)),
+            }
+            let (backend, mut log) = open(&disk, &what);
+            let extent = log.reader().extent();
+            assert_eq!(extent.last, LAST, "{what}");
+            assert_eq!(live(&*log), (first..=LAST).collect::<Vec<_>>(), "{what}");
+            if whole {
+                // One file, and one more where that is not empty.
+                let most = if first > LAST { 256 << 10 } else { 2 << 20 };
+                assert!(extent.disk_bytes <= most, "{what}: {extent:?}");
+                ended += 1;
+            }
+            for seq in LAST + 1..LAST + 20 {
+                append(&mut *log, seq).unwrap();
+            }
+            drop((log, backend));
+            disk.kill();
+            let (_backend, log) = open(&disk, &what);
+            assert_eq!(live(&*log), (first..LAST + 20).collect::<Vec<_>>(), "{what}");
+            if ended > 2 {
+                assert!(n > 5, "it made {n} calls to the disk");
+                break;
+            }
+        }
+    }
+}

@@ -14,9 +14,9 @@ use weir_engine::{Compression, Kind, words};
 
 use crate::beside::Beside;
 use crate::chosen::{Chosen, chosen};
-use crate::convert::disk_bytes;
 use crate::error::{Error, Result};
 use crate::import::Target;
+use crate::taken::Taken;
 
 /// What to compact.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,10 @@ pub struct Report {
     pub disk_before: u64,
     /// Bytes that they take now.
     pub disk_after: u64,
+    /// What of that was of streams, and what of journals, before.
+    pub before: Taken,
+    /// What it is now.
+    pub after: Taken,
     /// Why what is left of removed streams, and what RocksDB has of deleted keys, was not given back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_given_back: Option<String>,
@@ -104,9 +108,7 @@ impl Report {
         if let Some(why) = &self.not_given_back {
             text += &format!("What removed streams left is not given back: {why}.\n");
         }
-        let (before, after) = (size(self.disk_before), size(self.disk_after));
-        text += &format!("The store took {before}, and takes {after} now.\n");
-        text
+        text + &Taken::said(&self.before, &self.after)
     }
 }
 
@@ -130,15 +132,17 @@ pub fn compact(
         path: path.to_path_buf(),
     })?;
     let target = Target::open_existing(path, opening)?;
-    let disk_before = disk_bytes(&dir);
+    let before = Taken::of(&dir);
     let all = target.store().catalogue().all();
     let streams = chosen(&all, options.stream.as_deref(), options.account.as_deref())?;
     let mut report = Report {
         path: dir.root().to_path_buf(),
         streams: Vec::new(),
         not_tried: streams.len() as u64,
-        disk_before,
+        disk_before: before.all(),
         disk_after: 0,
+        before,
+        after: Taken::default(),
         not_given_back: None,
     };
     for stream in &streams {
@@ -154,7 +158,8 @@ pub fn compact(
     if options.stream.is_none() && options.account.is_none() {
         report.not_given_back = dir.give_back().err().map(|error| error.message);
     }
-    report.disk_after = disk_bytes(&dir);
+    report.after = Taken::of(&dir);
+    report.disk_after = report.after.all();
     Ok(report)
 }
 

@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use humansize::{BINARY, format_size};
 use serde::Serialize;
 use weir_backends::root::StoreDir;
 use weir_engine::shard::snapshot::{StreamSnapshot, stream_key};
@@ -17,7 +16,7 @@ use crate::beside::Beside;
 use crate::chosen::{Chosen, chosen};
 use crate::error::{Error, Result};
 use crate::import::Target;
-use crate::inspect::folder_bytes;
+use crate::taken::Taken;
 
 /// What to move, and where.
 #[derive(Clone, Debug)]
@@ -45,6 +44,10 @@ pub struct Report {
     pub disk_before: u64,
     /// Bytes that they take now.
     pub disk_after: u64,
+    /// What of that was of streams, and what of journals, before.
+    pub before: Taken,
+    /// What it is now.
+    pub after: Taken,
 }
 
 /// A stream that was to go over.
@@ -121,12 +124,7 @@ impl Report {
                 words::count(self.not_tried, "stream")
             );
         }
-        let (before, after) = (
-            format_size(self.disk_before, BINARY),
-            format_size(self.disk_after, BINARY),
-        );
-        text += &format!("The store took {before}, and takes {after} now.\n");
-        text
+        text + &Taken::said(&self.before, &self.after)
     }
 }
 
@@ -143,7 +141,7 @@ pub fn convert(path: &Path, options: &Options, progress: Option<OpeningProgress>
     })?;
     dir.check_built_in(options.to).map_err(Error::Unreadable)?;
     let target = Target::open_existing(path, progress.clone())?;
-    let disk_before = disk_bytes(&dir);
+    let before = Taken::of(&dir);
     let all = target.store().catalogue().all();
     let streams = chosen(&all, options.stream.as_deref(), options.account.as_deref())?;
     let mut report = Report {
@@ -151,8 +149,10 @@ pub fn convert(path: &Path, options: &Options, progress: Option<OpeningProgress>
         to: options.to,
         streams: Vec::new(),
         not_tried: streams.len() as u64,
-        disk_before,
+        disk_before: before.all(),
         disk_after: 0,
+        before,
+        after: Taken::default(),
     };
     for stream in &streams {
         report.not_tried -= 1;
@@ -176,7 +176,8 @@ pub fn convert(path: &Path, options: &Options, progress: Option<OpeningProgress>
         // Also of a copy that came to nothing. If it cannot be had now, the next start unlinks what is left, and RocksDB gives back by and by.
         let _ = dir.give_back();
     }
-    report.disk_after = disk_bytes(&dir);
+    report.after = Taken::of(&dir);
+    report.disk_after = report.after.all();
     Ok(report)
 }
 
@@ -239,9 +240,4 @@ fn check_moved(dir: &StoreDir, stream: &Chosen, to: BackendKind) -> Result<(), S
         Ok(_) => Err("the store's last checkpoint could not be written".to_owned()),
         Err(error) => Err(error.message),
     }
-}
-
-/// The bytes of all files of a store; those that cannot be looked at count nothing.
-pub(crate) fn disk_bytes(dir: &StoreDir) -> u64 {
-    folder_bytes(dir.root(), &mut Vec::new())
 }

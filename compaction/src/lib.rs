@@ -55,6 +55,8 @@ mod messages;
 pub mod nats;
 pub mod repair;
 pub mod settle;
+mod taken;
 pub mod verify;
 
 pub use error::{Error, Result};
+pub use taken::Taken;

@@ -57,6 +57,15 @@ fn gives_back(backend: &'static str) {
     assert!(report.is_done(), "{}", report.to_text());
     let after = stream_bytes(&fixture, folder.path());
     assert!(after * 5 < before, "{before} before, {after} now");
+    // The journals, whose files say nothing of what was given back, are told apart.
+    let of_journal = |path: &Path| path.to_string_lossy().contains("/logs/00000000000000");
+    let files = snapshot_of_files(folder.path()).into_iter();
+    let (journals, others): (Vec<_>, Vec<_>) = files.partition(|(path, _)| of_journal(path));
+    let bytes = |files: Vec<(_, Vec<u8>)>| files.iter().map(|(_, raw)| raw.len() as u64).sum::<u64>();
+    assert_eq!(report.after.journals, bytes(journals));
+    assert_eq!(report.after.streams, bytes(others));
+    assert_eq!(report.disk_after, report.after.all());
+    assert!(report.to_text().contains("; the journals "), "{}", report.to_text());
     is_whole_and_same(folder.path(), original.path());
     // Again there is nothing to do, and a server goes on.
     let again = compact(folder.path(), &Options::default(), None, &mut |_, _, _| {}).unwrap();

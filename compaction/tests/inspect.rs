@@ -189,7 +189,7 @@ fn a_server_on_the_store_is_respected() {
     let mut fixture = Fixture::new(folder.path(), "segment");
     let error = inspect(folder.path(), &Options::default()).unwrap_err();
     assert!(matches!(error, Error::InUse(_)), "{error}");
-    assert!(error.to_string().contains("stop the server"), "{error}");
+    assert!(error.to_string().contains("stop it, or wait"), "{error}");
     fixture.close();
     look(folder.path());
 }

@@ -37,6 +37,22 @@ fn taken(folder: &Path) -> Result<u64> {
     Ok(sum)
 }
 
+/// Bytes that all files in a folder take on disk, journals and catalogue too.
+fn whole(folder: &Path) -> Result<u64> {
+    let mut sum = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        // Of a running server, some may be unlinked just now.
+        if let Ok(metadata) = std::fs::symlink_metadata(&path) {
+            sum += match metadata.is_dir() {
+                true => whole(&path)?,
+                false => metadata.blocks() * 512,
+            };
+        }
+    }
+    Ok(sum)
+}
+
 /// Where the messages of the only stream are.
 fn folder_of_stream(server: &Server, backend: Backend) -> Result<PathBuf> {
     let mut found = Vec::new();
@@ -124,13 +140,18 @@ async fn purge(client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn gives_back(server: &Server, backend: Backend, remove: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
+async fn gives_back(
+    server: &mut Server,
+    backend: Backend,
+    remove: impl AsyncFnOnce(&Client) -> Result<()>,
+) -> Result<()> {
     let (client, jetstream) = (server.connect().await?, server.jetstream().await?);
     fill(&jetstream, backend, noise).await?;
     let folder = folder_of_stream(server, backend)?;
     let before = taken(&folder)?;
     // RocksDB has some of it in memory still.
     let before = before.max(MESSAGES * BYTES as u64);
+    let whole_before = whole(&server.store())?;
     remove(&client).await?;
     let mut more = 0;
     loop {
@@ -152,6 +173,17 @@ async fn gives_back(server: &Server, backend: Backend, remove: impl AsyncFnOnce(
             .await
             .with_context(|| format!("message {seq}"))?;
     }
+    // And once it is stopped, the whole folder: no journal keeps files that the next start has no use for.
+    server.stop().await?;
+    let now = whole(&server.store())?;
+    ensure!(
+        now * 5 < whole_before && now * 5 < before,
+        "{now} of {whole_before}, and of {before}"
+    );
+    server.start_again().await?;
+    let stream = server.jetstream().await?.get_stream("S").await?;
+    let state = stream.get_info().await?.state;
+    ensure!(state.messages == MESSAGES / 10 + more, "{state:?}");
     Ok(())
 }
 

@@ -277,10 +277,15 @@ impl SegmentLog {
         compression: Option<Compression>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<()> {
-        self.tidy()?;
         if self.options.preallocate {
+            self.begin_small()?;
+            self.began = true;
+            self.settle()?;
+            self.tidy()?;
+            self.drop_spares();
             return Ok(());
         }
+        self.tidy()?;
         if let Some(compression) = compression {
             self.options.compression = compression;
             self.recompressing = None;

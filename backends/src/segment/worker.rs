@@ -24,6 +24,8 @@ pub struct Spares {
     pub ready: Vec<Spare>,
     /// What became of the one that was asked for.
     pub asked: Asked,
+    /// Whether nobody writes to the journal any more: what is being made for it goes.
+    pub closed: bool,
 }
 
 /// A file that is ready.
@@ -211,10 +213,12 @@ impl Shared {
 
     fn prepare(&self, preparation: Preparation) {
         let made = make_spare(&*self.files, &preparation.path, preparation.len, &|| {
-            self.queue.lock().stop
+            self.queue.lock().stop || preparation.spares.lock().closed
         });
         let mut spares = preparation.spares.lock();
         match made {
+            // If it cannot be removed, the next opening does that.
+            Ok(()) if spares.closed => drop(self.files.remove(&preparation.path)),
             Ok(()) => {
                 spares.asked = Asked::No;
                 spares.ready.push(Spare {

@@ -323,7 +323,7 @@ impl Drop for SegmentLog {
                 tracing::warn!("log {}: {error}", self.id);
             }
         }
-        self.drop_spares();
+        self.close_spares();
         self.core.closed(self.id);
     }
 }

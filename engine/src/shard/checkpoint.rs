@@ -215,6 +215,13 @@ impl Shard {
             is_due = self.can_draft();
             self.draft_many();
         }
+        // Everything is on disk: what the journal's files take beyond its records nobody needs before the next start.
+        if let Err(error) = self.journal.compact(None, &mut |_, _| {}) {
+            tracing::warn!(
+                shard = self.number,
+                "the journal keeps room that it has no use for: {error}"
+            );
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use weir_engine::{Result, Seq};
 
 use super::super::files::Mode;
-use super::super::format::{DATA_START, FLAG_PREALLOCATED, Header, Identity, SEGMENT_MAX};
+use super::super::format::{DATA_START, FLAG_PREALLOCATED, Header, Identity, SEGMENT_MAX, batch_bound};
 use super::super::handle::Handle;
 use super::super::recover::TailInfo;
 use super::super::rows::{Rows, Segment};
@@ -40,6 +40,28 @@ impl SegmentLog {
 
     /// Ends the segment that is written, if there is one, and begins the next; answers whether there was one.
     pub(in crate::segment) fn begin_next(&mut self, bound: u64, first: Seq) -> Result<bool> {
+        self.begin_next_of(bound, first, None)
+    }
+
+    /// Ends the segment that is written, of a journal that has no records left, and begins one as short as that of a new journal: the
+    /// long one can go then.
+    pub(in crate::segment) fn begin_small(&mut self) -> Result<()> {
+        let is_long = self.tail.as_ref().is_some_and(|tail| {
+            tail.seg.flags & FLAG_PREALLOCATED != 0 && tail.capacity > JOURNAL_FIRST && !tail.info.damaged
+        });
+        let (count, last) = {
+            let state = self.shared.state.read();
+            (state.extent.count, state.extent.last)
+        };
+        if !is_long || count > 0 {
+            return Ok(());
+        }
+        self.begin_next_of(batch_bound(&[], 0), last + 1, Some(JOURNAL_FIRST))
+            .map(drop)
+    }
+
+    /// `size` is what a journal's segment is to be long, in bytes, if that is not left to how long the others are.
+    fn begin_next_of(&mut self, bound: u64, first: Seq, size: Option<u64>) -> Result<bool> {
         let (floor, last) = {
             let state = self.shared.state.read();
             (state.floor, state.extent.last)
@@ -47,7 +69,7 @@ impl SegmentLog {
         // First the new one: should there be no room for it, the other goes on.
         let before = self.tail.take();
         let sealed = before.is_some();
-        let begun = self.begin_segment(first, bound, floor, last);
+        let begun = self.begin_segment(first, bound, floor, last, size);
         let tail = std::mem::replace(&mut self.tail, before);
         let new = begun?;
         self.seal()?;
@@ -59,8 +81,15 @@ impl SegmentLog {
     }
 
     /// Makes the next segment, which readers do not see yet. `first` is the sequence that its name states; `floor`
-    /// and `last` are for its header.
-    pub(super) fn begin_segment(&mut self, first: Seq, bound: u64, floor: Seq, last: Seq) -> Result<SegRef> {
+    /// and `last` are for its header, `of_size` as for [`begin_next_of`](Self::begin_next_of).
+    pub(super) fn begin_segment(
+        &mut self,
+        first: Seq,
+        bound: u64,
+        floor: Seq,
+        last: Seq,
+        of_size: Option<u64>,
+    ) -> Result<SegRef> {
         let identity = Identity {
             log: self.id,
             id: self.next_id,
@@ -77,13 +106,13 @@ impl SegmentLog {
         };
         let size = self.options.segment_bytes.min(SEGMENT_MAX);
         let needed = DATA_START + bound;
-        let spare = match preallocate {
+        let spare = match preallocate && of_size.is_none() {
             true => self.spares.lock().take(needed),
             false => None,
         };
         let capacity = match (&spare, preallocate) {
             (Some(spare), _) => spare.len,
-            (None, true) => self.next_size().min(size).max(needed),
+            (None, true) => of_size.unwrap_or_else(|| self.next_size()).min(size).max(needed),
             (None, false) => size.max(needed),
         };
         let path = self.dir.join(identity.file_name(first));

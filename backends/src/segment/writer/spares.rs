@@ -37,8 +37,14 @@ impl SegmentLog {
         });
     }
 
-    /// Gives back the files that wait to be used again: the next opening has no use for them.
-    pub(super) fn drop_spares(&self) {
+    /// Gives back the files that wait to be used again, and the one that is being made: the next opening has no use for them.
+    pub(super) fn close_spares(&self) {
+        self.spares.lock().closed = true;
+        self.drop_spares();
+    }
+
+    /// Gives back the files that wait to be used again.
+    pub(in crate::segment) fn drop_spares(&self) {
         for spare in std::mem::take(&mut self.spares.lock().ready) {
             // What stays is removed then.
             let _ = self.core.handles.files.remove(&spare.path);

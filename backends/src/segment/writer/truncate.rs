@@ -21,7 +21,7 @@ impl SegmentLog {
             let state = self.shared.state.read();
             (state.floor.min(last + 1), state.segs.clone())
         };
-        let new = self.begin_segment(last + 1, 0, floor, last)?;
+        let new = self.begin_segment(last + 1, 0, floor, last, None)?;
         let made = new.seg.file_len.load(Ordering::Acquire);
         let mut count = 0;
         for s in &all {
