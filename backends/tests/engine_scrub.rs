@@ -199,7 +199,9 @@ fn what_rots_is_found_and_told_once() {
     world.flip(b, "message 100 of b");
     world.clock.fetch_add(CYCLE, Ordering::SeqCst);
     let found = world.pass();
-    assert_eq!(found.findings, 2, "{found:?}");
+    assert_eq!((found.findings, found.last_findings), (2, 2), "{found:?}");
+    // The files with the damage were read twice, and are there once.
+    assert!(found.bytes < whole.bytes + 100, "{found:?} after {whole:?}");
     let told = [("a".to_owned(), 7), ("b".to_owned(), 100)];
     assert_eq!(*world.told.lock(), told);
     assert_eq!((world.lost(a), world.lost(b)), (vec![7], vec![100]));
@@ -207,6 +209,10 @@ fn what_rots_is_found_and_told_once() {
     assert_eq!((state.messages, state.last_seq), (300, 300));
     // And not once more, nor after a start.
     world.clock.fetch_add(CYCLE, Ordering::SeqCst);
+    world.step();
+    let under_way = world.status();
+    assert!(under_way.began.is_some());
+    assert_eq!((under_way.findings, under_way.last_findings), (0, 2));
     world.pass();
     world.close();
     world.open();

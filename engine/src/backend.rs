@@ -160,6 +160,10 @@ pub trait Check {
     fn place(&mut self, place: Place);
     /// So many more bytes were read, of [`LogReader::check_bytes`].
     fn read(&mut self, bytes: u64);
+    /// So many bytes were read once more, to be sure of what was found in them: that takes time, and is no more of the log.
+    fn read_again(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
     /// Whether [`LogReader::check_part`] is to go on.
     fn goes_on(&self) -> bool {
         true

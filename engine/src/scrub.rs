@@ -67,8 +67,10 @@ pub struct ScrubStatus {
     pub of: u64,
     /// The stream that is being read: its account and its name.
     pub stream: Option<(Arc<str>, Arc<str>)>,
-    /// Damaged places that this pass, or the last one, found.
+    /// Damaged places that the pass under way found so far; between two, those of the last.
     pub findings: u64,
+    /// Damaged places that the last whole pass found.
+    pub last_findings: u64,
     /// When the last whole pass ended.
     pub last_full: Option<NanoTime>,
 }
@@ -85,6 +87,9 @@ struct Position {
     seq: Seq,
     bytes: u64,
     findings: u64,
+    /// Those of the last whole pass.
+    #[serde(default)]
+    last_findings: u64,
 }
 
 /// What a shard was asked for.
@@ -223,6 +228,7 @@ impl Scrubber {
         self.position.last_full = Some(now);
         (self.position.log, self.position.seq) = (0, 0);
         let (bytes, findings) = (self.position.bytes, self.position.findings);
+        self.position.last_findings = findings;
         if findings > 0 {
             tracing::warn!(bytes, findings, "everything stored was read, and some of it is damaged");
         } else {
@@ -297,6 +303,7 @@ impl Scrubber {
             of: self.of,
             stream: entry.map(|entry| (entry.account.clone(), entry.name.clone())),
             findings: self.position.findings,
+            last_findings: self.position.last_findings,
             last_full: self.position.last_full,
         };
     }
@@ -332,6 +339,10 @@ impl Check for Part<'_> {
 
     fn read(&mut self, bytes: u64) {
         self.bytes += bytes;
+        self.read_again(bytes);
+    }
+
+    fn read_again(&mut self, bytes: u64) {
         let nanos = bytes.saturating_mul(1_000_000_000) / self.rate.max(1);
         self.goes_on &= (self.pace)(Duration::from_nanos(nanos));
     }

@@ -139,7 +139,10 @@ pub(super) fn check_segment_from(shared: &Shared, from: Seq, check: &mut dyn Che
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error).doing("reading", &s.seg.handle.path),
         }
-        let mut again = Found::new(check);
+        let mut again = Found {
+            again: true,
+            ..Found::new(check)
+        };
         match check_cold(shared, &s, has_next, &mut again) {
             Ok(()) => {
                 let places = std::mem::take(&mut again.places);
@@ -158,6 +161,8 @@ pub(super) fn check_segment_from(shared: &Shared, from: Seq, check: &mut dyn Che
 /// Keeps the places until it is sure that they are damaged.
 struct Found<'a> {
     check: &'a mut dyn Check,
+    /// Whether the segment was read before.
+    again: bool,
     places: Vec<Place>,
 }
 
@@ -165,6 +170,7 @@ impl<'a> Found<'a> {
     fn new(check: &'a mut dyn Check) -> Self {
         Self {
             check,
+            again: false,
             places: Vec::new(),
         }
     }
@@ -187,6 +193,15 @@ impl Check for Found<'_> {
     fn read(&mut self, _: u64) {}
 }
 
+impl Found<'_> {
+    fn file_read(&mut self, bytes: u64) {
+        match self.again {
+            true => self.check.read_again(bytes),
+            false => self.check.read(bytes),
+        }
+    }
+}
+
 /// Checks one segment, whose bytes are read without a map.
 fn check_cold(shared: &Shared, s: &SegRef, has_next: bool, found: &mut Found<'_>) -> io::Result<()> {
     let seg = &s.seg;
@@ -197,15 +212,14 @@ fn check_cold(shared: &Shared, s: &SegRef, has_next: bool, found: &mut Found<'_>
     };
     let whole = match len <= COLD_MAX {
         true => {
-            let check = &mut *found.check;
             let mut progress = |bytes| {
-                check.read(bytes);
-                check.goes_on()
+                found.file_read(bytes);
+                found.check.goes_on()
             };
             Bytes::from(seg.handle.read_cold(len, &mut progress)?)
         }
         false => {
-            found.check.read(len);
+            found.file_read(len);
             seg.handle.map(len)?
         }
     };

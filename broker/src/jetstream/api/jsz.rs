@@ -117,6 +117,7 @@ fn scrub(status: &ScrubStatus) -> Value {
         "account": stream.map(|(account, _)| &**account),
         "stream": stream.map(|(_, name)| &**name),
         "findings": status.findings,
+        "last_findings": status.last_findings,
         "last_full": status.last_full.map(|at| format_time(Some(at))),
     })
 }
