@@ -11,6 +11,7 @@ mod report;
 mod stream;
 mod subjects;
 mod text;
+mod unread;
 
 use std::path::Path;
 

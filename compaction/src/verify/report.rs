@@ -86,7 +86,7 @@ pub enum What {
 }
 
 /// Whether somebody has to do something about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Nobody has settled it.

@@ -13,6 +13,7 @@ use weir_engine::{Check, EntryRef, Error, Kind, LogId, NanoTime, Place, Result, 
 
 use super::report::{Finds, Found, StreamChecked, What};
 use super::subjects::{self, Sum};
+use super::unread::Unread;
 use super::{Meter, kept, lines};
 use crate::inspect::places::{line_of, relative};
 
@@ -297,6 +298,7 @@ fn log(
 
     // What the index has and the log did not give: in the journal alone so far, damaged, or gone.
     let (mut unwritten, mut unknown, mut sought) = (Vec::new(), missing_more, 0);
+    let mut unread = Unread::default();
     for seq in missing.iter().flat_map(|(first, last)| *first..=*last) {
         match stream.message(seq) {
             Ok(Some(message)) => {
@@ -325,7 +327,7 @@ fn log(
                         ..found
                     };
                     let found = found.settled_if(told.is_settled(&[(seq, seq)]));
-                    told.add(told.with_key(found));
+                    unread.add(seq, told.with_key(found));
                 }
             }
             Err(error) => return Err(error),
@@ -344,6 +346,7 @@ fn log(
             None => unknown += 1,
         }
     }
+    unread.into_found().into_iter().for_each(|found| told.add(found));
     checked.messages = counted.messages;
     checked.unreadable += missing_more;
     if missing_more > 0 {
