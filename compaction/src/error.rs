@@ -201,6 +201,8 @@ pub enum Error {
     Server {
         /// What is wrong.
         text: String,
+        /// What helps.
+        remedy: &'static str,
     },
     /// A running server says that something is damaged, and so did not do what was asked.
     #[error("{text}")]
@@ -248,9 +250,31 @@ impl Error {
         }
     }
 
-    /// What helps, where that can be said.
-    pub fn remedy(&self) -> Option<&'static str> {
-        Some(match self {
+    /// What is wrong, and what helps.
+    pub fn with_remedy(&self) -> String {
+        match self {
+            // What is wrong is told with what helps.
+            Self::NotAStore { .. }
+            | Self::InUse(_)
+            | Self::NotASource { .. }
+            | Self::NoConfig { .. }
+            | Self::InMemory { .. }
+            | Self::NameTaken { .. }
+            | Self::OneName { .. }
+            | Self::WhichAccount { .. }
+            | Self::Offline { .. }
+            | Self::NotEmpty { .. }
+            | Self::InTheStore { .. }
+            | Self::NotLeftOver { .. }
+            | Self::Unfinished { .. } => self.to_string(),
+            Self::Nats(error) if !matches!(error, crate::nats::Error::Io { .. }) => self.to_string(),
+            _ => format!("{self}; {}", self.remedy()),
+        }
+    }
+
+    /// What helps.
+    pub fn remedy(&self) -> &'static str {
+        match self {
             Self::NotAStore { .. } => {
                 "name the server's store directory (its -sd or store_dir), or the folder `weir` in it"
             }
@@ -269,7 +293,16 @@ impl Error {
             Self::NameTaken { .. } => "delete that stream first, or choose another name with --name",
             Self::OneName { .. } => "choose one stream with --stream",
             Self::WhichAccount { .. } => "say which with --account",
-            Self::Offline { .. } | Self::Unreadable(_) => "`weir repair --dry-run` tells what can be done",
+            Self::Offline { .. } => "`weir repair --dry-run` tells what can be done",
+            Self::Unreadable(error) => match error.kind {
+                Kind::Damaged | Kind::Poisoned => "`weir repair --dry-run` tells what can be done",
+                Kind::Full => "make room on its disk, and run the command again",
+                Kind::Unsupported => "take a `weir` that was built with that",
+                Kind::Rejected | Kind::Invalid => "name something else, or change it, and run the command again",
+                Kind::Io | Kind::Closed | Kind::Busy => {
+                    "see whether this user may read and write there, and what the system's log says of its disk"
+                }
+            },
             Self::NotEmpty { .. } => "name a folder that is not there, or an empty one",
             Self::InTheStore { .. } => "name a folder outside of the store",
             Self::NotLeftOver { .. } => "look what it is, remove it or move it away, and run the command again",
@@ -278,13 +311,44 @@ impl Error {
                 "delete the messages that it names, or export what there is; with the server stopped, `weir verify` tells more"
             }
             Self::Filter { .. } => "filters are orders.eu, orders.* or orders.>",
-            Self::Source { .. }
-            | Self::Refused { .. }
-            | Self::Nats(_)
-            | Self::NotOffline { .. }
-            | Self::Output { .. }
-            | Self::Server { .. } => return None,
-        })
+            Self::Source { error, .. } => of_reading(error),
+            Self::Output { error, .. } => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there, or name another place",
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "name a place in a folder that is there",
+                io::ErrorKind::AlreadyExists => "name what is not there, or move it away",
+                _ => "name a place that this user may write to; what the system's log says of the disk may help",
+            },
+            Self::Refused { .. } => {
+                "change that in its configuration (its backup.json, or --config), or remove what it collides with"
+            }
+            Self::Nats(error) => match error {
+                crate::nats::Error::NotAStore { .. } => {
+                    "name nats-server's store directory (its -sd or store_dir), or the folder `jetstream` in it"
+                }
+                crate::nats::Error::Encrypted { .. } | crate::nats::Error::Clustered { .. } => {
+                    "take backups of its streams with `nats stream backup`, and import these"
+                }
+                crate::nats::Error::InUse { .. } => "stop nats-server first",
+                crate::nats::Error::TooOld { .. } => "start nats-server 2.10 or later on it once, and stop it again",
+                crate::nats::Error::Io { error, .. } => of_reading(error),
+            },
+            Self::NotOffline { .. } => "`weir repair --dry-run` names the streams that are offline",
+            Self::Server { remedy, .. } => remedy,
+        }
+    }
+}
+
+/// What helps where something cannot be read.
+fn of_reading(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            "name a file or folder that is there"
+        }
+        io::ErrorKind::PermissionDenied => "run the command as a user who may read it",
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => {
+            "take another copy of it, or make it anew"
+        }
+        _ => "see what the system's log says of its disk",
     }
 }
 

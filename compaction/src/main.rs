@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             // What stands below is how the command is used.
             let first = text.split("\n\n").next().unwrap_or_default();
             let first = first.strip_prefix("error: ").unwrap_or(first);
-            cli::tell_json(first, Some("`weir help COMMAND` tells how it is used"), NOT_DONE);
+            cli::tell_json(first, "`weir help COMMAND` tells how it is used", NOT_DONE);
             return ExitCode::from(NOT_DONE);
         }
         Err(told) => {

@@ -79,9 +79,27 @@ fn an_error_is_one_object_of_json_where_that_is_asked_for() {
             &["verify", "nats://localhost:1", "--json"],
             "a running server is not verified",
         ),
+        (&["inspect", "nats://:4222", "--json"], "empty host"),
+        (&["inspect", "nats://127.0.0.1:1", "--json"], "127.0.0.1:1: "),
         (
-            &["inspect", "nats://:4222", "--json"],
-            "nats://[user:password@|token@]host[:port]",
+            &["inspect", "nats://127.0.0.1:1", "--creds", none, "--json"],
+            "Is a directory",
+        ),
+        (
+            &["inspect", "nats://127.0.0.1:1", "--tls-ca", "/nonexistent", "--json"],
+            "/nonexistent: ",
+        ),
+        (
+            &["import", none, "--from-nats", none, "--json"],
+            "is not a store of nats-server",
+        ),
+        (
+            &["export", none, "-", "--stream", "S", "--format", "parquet", "--json"],
+            "is written to a file",
+        ),
+        (
+            &["export", none, "out", "--stream", "S", "--seq", "1..2", "--json"],
+            "with --format parquet alone",
         ),
         (&["dump", none, "--json", "--no-such"], "--no-such"),
     ];
@@ -99,10 +117,16 @@ fn an_error_is_one_object_of_json_where_that_is_asked_for() {
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();
         assert!(told["error"].as_str().unwrap().contains(says), "{command:?}: {told}");
         assert_eq!(told["exit"], 1);
-        let has_remedy = told["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty());
+        let remedy = told["remedy"].as_str().unwrap_or_default();
+        assert!(!remedy.is_empty(), "{told}");
+        // As text it is told as well, in the same line or in words of its own.
+        let as_text = command.iter().filter(|word| **word != "--json");
+        let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(as_text).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        let in_other_words = ["store", "nothing to import from", "--no-such"];
         assert!(
-            has_remedy || *says == "nats://[user:password@|token@]host[:port]",
-            "{told}"
+            text.contains(remedy) || in_other_words.iter().any(|words| text.contains(words)),
+            "{text}: {remedy}"
         );
     }
     let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(["verify", none]).output();
@@ -200,7 +224,7 @@ fn a_store_that_is_in_use_is_refused_in_one_sentence() {
         &["repair", store],
         &["repair", store, "--dry-run"],
         &["compact", store],
-        &["compact", store, "--out", "/nonexistent/out"],
+        &["compact", store, "--out", out],
         &["convert", store, "--to", "segment"],
         &["import", store, lines],
     ];
@@ -214,4 +238,51 @@ fn a_store_that_is_in_use_is_refused_in_one_sentence() {
         assert_eq!(told, format!("weir: {said}\n"), "{command:?}");
     }
     fixture.close();
+}
+
+/// Whatever is asked of a store.
+#[test]
+fn an_error_names_what_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.close();
+    let store = folder.path().to_str().unwrap();
+    let beside = tempfile::tempdir().unwrap();
+    let broken = beside.path().join("broken");
+    fs::write(&broken, "{\"stream\": 1}\n").unwrap();
+    let below_a_file = broken.join("out");
+    let (broken, below_a_file) = (broken.to_str().unwrap(), below_a_file.to_str().unwrap());
+    let commands: &[(&[&str], &str)] = &[
+        (
+            &["repair", store, "--forget", "ORDERS"],
+            "`weir repair --dry-run` names",
+        ),
+        (&["inspect", store, "--journal", "9"], "shards are numbered from 0"),
+        (&["inspect", store, "--consumer", "none"], "`weir inspect` lists"),
+        (&["inspect", store, "--stream", "none"], "`weir inspect` lists"),
+        (&["inspect", store, "--segment", "/nonexistent"], "name something else"),
+        (&["settle", store, "none"], "`weir inspect` shows the keys"),
+        (&["import", store, broken], "take another copy of it, or make it anew"),
+        (
+            &["export", store, below_a_file, "--stream", "ORDERS"],
+            "name a place in a folder that is there",
+        ),
+    ];
+    for (command, helps) in commands {
+        for json in [false, true] {
+            let more = json.then_some("--json");
+            let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+                .args(command.iter().copied().chain(more))
+                .output()
+                .unwrap();
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_ne!(output.status.code(), Some(0), "{command:?}: {told}");
+            let told = match json {
+                true => serde_json::from_str::<serde_json::Value>(&told).unwrap()["remedy"].to_string(),
+                false => told,
+            };
+            assert!(told.contains(helps), "{command:?}: {told}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ Examples:
 Exit code: 0 it is done; 1 not all is: wrong arguments, no store there, no such stream, a server has it open, or something failed, such
 as a full disk; 2 a stream is left as it is, for it is damaged or offline: all others are done.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
+With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct CompactArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
     /// nats://[user:password@|token@]host[:port]
@@ -62,8 +62,10 @@ pub fn run(args: CompactArgs) -> Result<ExitCode, Failure> {
     if let Some(server) = args.access.connect(&args.store)? {
         not_of_a_server(&[("--out", args.out.is_some())])?;
         let Some(compression) = args.compression else {
-            let why = "a running server gives back what removed messages took by itself; --compression is what it can be told";
-            return Err(Failure::Arguments(why.to_owned()));
+            return Err(Failure::Instead {
+                what: "a running server gives back what removed messages took by itself".to_owned(),
+                remedy: "--compression is what it can be told".to_owned(),
+            });
         };
         return updated(
             &live::compress(&server, &the_stream(args.stream)?, compression)?,

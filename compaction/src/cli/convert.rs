@@ -27,7 +27,7 @@ Examples:
 Exit code: 0 the streams are where they were to go; 1 not all: wrong arguments, no store there, no such stream, a server has it open,
 or something failed, such as a full disk; 2 a stream has a message that cannot be read, or is offline: it stays, all others are moved.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
+With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct ConvertArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
     /// nats://[user:password@|token@]host[:port]

@@ -23,7 +23,7 @@ Examples:
 Exit code: 0 they are the same; 1 they were not compared: wrong arguments, no store there, neither has such a stream, or a server has
 one of them open; 2 they are different.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
+With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct DiffArgs {
     /// A store: a server's store directory (its -sd or store_dir), or the folder `weir` in it
     a: PathBuf,

@@ -31,7 +31,7 @@ Examples:
 Exit code: 0 all that was asked for is shown; 1 it is not: wrong arguments, no store there, no such stream, or a server has it open; 2
 something of it is damaged or lost, and nobody has settled that: the rest is shown.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
+With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct DumpArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
     /// nats://[user:password@|token@]host[:port]

@@ -32,7 +32,7 @@ Examples:
 Exit code: 0 it is exported; 1 it is not: wrong arguments, no store there, no such stream, a server has it open, or the output is there
 already or cannot be written; 2 something that the stream had is damaged or lost, which it names: all the rest is exported.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
+With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct ExportArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
     /// nats://[user:password@|token@]host[:port]
@@ -82,12 +82,16 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
         no_consumers: args.no_consumers,
     };
     if options.format != Format::Parquet && !args.select.is_all() {
-        let why = "a part of a stream is exported with --format parquet alone; `weir dump --json` prints lines of it";
-        return Err(Failure::Arguments(why.to_owned()));
+        return Err(Failure::Instead {
+            what: "a part of a stream is exported with --format parquet alone".to_owned(),
+            remedy: "`weir dump --json` prints lines of it".to_owned(),
+        });
     }
     if options.format == Format::Parquet && args.out.as_os_str() == "-" {
-        let why = "a table is written to a file: its end says where its parts lie";
-        return Err(Failure::Arguments(why.to_owned()));
+        return Err(Failure::Instead {
+            what: "a table is written to a file, whose end says where its parts lie".to_owned(),
+            remedy: "name a file".to_owned(),
+        });
     }
     args.access.no_account(&args.store, options.account.as_ref())?;
     let server = args.access.connect(&args.store)?;

@@ -34,7 +34,7 @@ Exit code: 0 all is imported; 1 something is not: wrong arguments, no store or n
 the store does not take the stream; 2 the source is damaged or cut short: then a backup or lines are not imported, and of what a
 nats-server has all that can be read is.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
+With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct ImportArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
     /// nats://[user:password@|token@]host[:port]

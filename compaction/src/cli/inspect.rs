@@ -32,7 +32,7 @@ Exit code: 0 the store is whole, or all that is damaged or lost is settled (see 
 arguments, no store there, or a server has it open; 2 something is damaged, missing or lost and not settled (the rest is shown). A
 write at the end that never finished is no damage: nobody was answered for it.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
+With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct InspectArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it; or a running server:
     /// nats://[user:password@|token@]host[:port]

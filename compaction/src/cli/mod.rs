@@ -32,8 +32,6 @@ pub const DAMAGED: u8 = 2;
 pub enum Failure {
     #[error("{0}")]
     Tool(#[from] weir_compaction::Error),
-    #[error("{0}")]
-    Arguments(String),
     /// It cannot be done like that, and something else can.
     #[error("{what}: {remedy}")]
     Instead { what: String, remedy: String },
@@ -52,11 +50,11 @@ impl Failure {
         }
     }
 
-    fn remedy(&self) -> Option<&str> {
+    fn remedy(&self) -> &str {
         match self {
             Self::Tool(error) => error.remedy(),
-            Self::Instead { remedy, .. } => Some(remedy),
-            Self::Arguments(_) | Self::Output(_) | Self::Json(_) => None,
+            Self::Instead { remedy, .. } => remedy,
+            Self::Output(_) | Self::Json(_) => "see whether there is room where the output goes, and who reads it",
         }
     }
 
@@ -64,17 +62,20 @@ impl Failure {
     pub fn tell(&self, json: bool) {
         match json {
             true => tell_json(&self.to_string(), self.remedy(), self.code()),
-            false => drop(writeln!(io::stderr(), "weir: {self}")),
+            false => {
+                let told = match self {
+                    Self::Tool(error) => error.with_remedy(),
+                    other => other.to_string(),
+                };
+                drop(writeln!(io::stderr(), "weir: {told}"));
+            }
         }
     }
 }
 
 /// Why nothing was done, as an object of JSON. If the standard error is closed nobody is there to be told.
-pub fn tell_json(error: &str, remedy: Option<&str>, exit: u8) {
-    let mut told = serde_json::json!({"error": error, "exit": exit});
-    if let Some(remedy) = remedy {
-        told["remedy"] = remedy.into();
-    }
+pub fn tell_json(error: &str, remedy: &str, exit: u8) {
+    let told = serde_json::json!({"error": error, "remedy": remedy, "exit": exit});
     let _ = writeln!(io::stderr(), "{told}");
 }
 

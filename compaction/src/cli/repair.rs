@@ -26,7 +26,7 @@ Examples:
 Exit code: 0 there was nothing to repair, or all is repaired; 1 nothing was done: wrong arguments, no store there, or a server has it
 open; 2 something is damaged still, or, with --dry-run, now; the output names it.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
+With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct RepairArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
     store: PathBuf,

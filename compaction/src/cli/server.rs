@@ -76,7 +76,10 @@ pub fn not_of_a_server(options: &[(&str, bool)]) -> Result<(), Failure> {
 
 /// The name of the one stream, which a running server has to be told.
 pub fn the_stream(stream: Option<String>) -> Result<String, Failure> {
-    stream.ok_or_else(|| Failure::Arguments("of a running server: say which stream with --stream".to_owned()))
+    stream.ok_or_else(|| Failure::Instead {
+        what: "a running server is told of one stream".to_owned(),
+        remedy: "say which with --stream".to_owned(),
+    })
 }
 
 /// Tells what a server was told.

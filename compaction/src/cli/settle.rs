@@ -28,7 +28,7 @@ Examples:
 Exit code: 0 they are settled, or with --all there was nothing to settle; 1 nothing is settled: wrong arguments, no store there, no
 such key, or a server has it open.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit."
+With --json an error is an object of JSON on the standard error: error, remedy, exit."
 )]
 pub struct SettleArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it

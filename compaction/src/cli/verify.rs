@@ -24,7 +24,7 @@ Examples:
 Exit code: 0 nothing is wrong, or all that is wrong is settled (see `weir settle`) or costs nothing; 1 it was not checked: wrong
 arguments, no store there, or a server has it open; 2 something is wrong.
 
-With --json an error is an object of JSON on the standard error: error, remedy (if something helps), exit.")]
+With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct VerifyArgs {
     /// The server's store directory (its -sd or store_dir), or the folder `weir` in it
     store: PathBuf,

@@ -30,6 +30,8 @@ use crate::error::{Error, Result};
 const SCHEMES: [&str; 2] = ["nats://", "tls://"];
 /// What they look like.
 const URL_FORM: &str = "the URL of a server is nats://[user:password@|token@]host[:port]";
+/// What helps where a file that lets a client in is not read.
+const ACCESS_FILE: &str = "name a file with a user's JWT and seed (--creds), or with certificates in PEM (--tls-ca)";
 /// How long a connection to an address may take to be made, until the server lets this client in.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take.
@@ -79,7 +81,16 @@ pub struct Server {
 
 /// Why something was not answered as it should.
 pub(crate) fn failed(what: impl std::fmt::Display) -> Error {
-    Error::Server { text: what.to_string() }
+    let remedy = "see whether the server runs and has JetStream for this user, and what its log says";
+    failed_for(what, remedy)
+}
+
+/// As [`failed`], where something else helps.
+pub(crate) fn failed_for(what: impl std::fmt::Display, remedy: &'static str) -> Error {
+    Error::Server {
+        text: what.to_string(),
+        remedy,
+    }
 }
 
 impl Server {
@@ -91,9 +102,9 @@ impl Server {
         let address: ServerAddr = access
             .url
             .parse()
-            .map_err(|error| failed(format_args!("{}: {error}: {URL_FORM}", access.url)))?;
+            .map_err(|error| failed_for(format_args!("{}: {error}", access.url), URL_FORM))?;
         if address.host().is_empty() {
-            return Err(failed(format_args!("{}: it names no host: {URL_FORM}", access.url)));
+            return Err(failed_for(format_args!("{}: it names no host", access.url), URL_FORM));
         }
         // What stands in it is nobody's who reads what is printed.
         let url = format!("{}:{}", address.host(), address.port());
@@ -119,19 +130,28 @@ impl Server {
         };
         if let Some(ca) = &access.tls_ca {
             // Whoever reads it later does not say which file it is.
-            let read = std::fs::read(ca).map_err(|error| failed(format_args!("{}: {error}", ca.display())))?;
+            let read = std::fs::read(ca)
+                .map_err(|error| failed_for(format_args!("{}: {error}", ca.display()), ACCESS_FILE))?;
             if !String::from_utf8_lossy(&read).contains("-----BEGIN CERTIFICATE-----") {
-                return Err(failed(format_args!("{}: it has no certificate (PEM)", ca.display())));
+                return Err(failed_for(
+                    format_args!("{}: it has no certificate (PEM)", ca.display()),
+                    ACCESS_FILE,
+                ));
             }
             options = options.add_root_certificates(ca.clone());
         }
         let client = runtime.block_on(async {
             if let Some(creds) = &access.creds {
                 let read = options.credentials_file(creds).await;
-                options = read.map_err(|error| failed(format_args!("{}: {error}", creds.display())))?;
+                options = read.map_err(|error| failed_for(format_args!("{}: {error}", creds.display()), ACCESS_FILE))?;
             }
             let connected = options.connect(address).await;
-            connected.map_err(|error| failed(format_args!("{url}: {error}")))
+            connected.map_err(|error| {
+                failed_for(
+                    format_args!("{url}: {error}"),
+                    "see whether a server runs there, and lets this user in (user:password@ in the URL, --creds, --tls-ca)",
+                )
+            })
         })?;
         Ok(Self {
             runtime,

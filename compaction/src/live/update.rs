@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use weir_engine::Compression;
 use weir_engine::stream::settings::BackendKind;
 
-use super::{Server, failed};
+use super::{Server, failed, failed_for};
 use crate::error::{Error, Result};
 
 /// The key of a stream's metadata that says where its messages are.
@@ -62,10 +62,13 @@ pub fn move_to(
             return Err(match moving["damaged"].as_bool() {
                 Some(true) => Error::ServerDamaged { text },
                 // The server goes on trying.
-                _ => failed(format_args!(
-                    "{text}. The server tries it again each minute, until that is mended or {KEY} is {} again",
-                    moving["from"].as_str().unwrap_or_default()
-                )),
+                _ => failed_for(
+                    format_args!(
+                        "{text}. The server tries it again each minute, until that is mended or {KEY} is {} again",
+                        moving["from"].as_str().unwrap_or_default()
+                    ),
+                    "mend what it names, or set the backend that it has",
+                ),
             });
         }
         let done = moving["done"].as_u64();
@@ -100,10 +103,13 @@ fn set(server: &Server, stream: &str, key: &str, value: &str) -> Result<Updated>
     let info = info(server, stream)?;
     let mut config = info["config"].clone();
     if server.weir_version()?.is_none() {
-        return Err(failed(format_args!(
-            "{} is no server of Weir's: it has one backend, and takes {key} for a word like any other",
-            server.url()
-        )));
+        return Err(failed_for(
+            format_args!(
+                "{} is no server of Weir's: it has one backend, and takes {key} for a word like any other",
+                server.url()
+            ),
+            "name a server of Weir's; `weir export` and `weir import` take the stream there",
+        ));
     }
     let before = config["metadata"][key].as_str().map(str::to_owned);
     match config["metadata"].as_object_mut() {

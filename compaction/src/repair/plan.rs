@@ -257,7 +257,8 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
 /// What is lost and not settled, so that the store goes on with the rest.
 fn find_losses(looking: &Looking, report: &verify::Report, plan: &mut Plan) {
     let open = report.found.iter().filter(|found| found.standing == Standing::Open);
-    let mut texts = Vec::new();
+    // What is found, and the streams that it concerns.
+    let mut texts: Vec<(String, Vec<String>)> = Vec::new();
     for found in open {
         if !matches!(
             found.what,
@@ -265,10 +266,13 @@ fn find_losses(looking: &Looking, report: &verify::Report, plan: &mut Plan) {
         ) {
             continue;
         }
-        match &found.stream {
-            Some(stream) => texts.push(format!("stream {stream}: {}", found.text)),
-            None => texts.push(found.text.clone()),
-        }
+        let at = texts.iter().position(|(text, _)| *text == found.text);
+        let at = at.unwrap_or_else(|| {
+            texts.push((found.text.clone(), Vec::new()));
+            texts.len() - 1
+        });
+        let streams = &mut texts[at].1;
+        streams.extend(found.stream.clone().filter(|stream| !streams.contains(stream)));
         if let Some(file) = &found.file
             && file.is_file()
         {
@@ -292,7 +296,13 @@ fn find_losses(looking: &Looking, report: &verify::Report, plan: &mut Plan) {
             Doing::Settle,
             "all that can be read is served, what is lost is noted and settled, and what is damaged is copied",
         );
-        action.told = texts;
+        action.told = texts
+            .into_iter()
+            .map(|(text, streams)| match streams.len() as u64 {
+                0 => text,
+                count => format!("{} {}: {text}", words::plural(count, "stream"), streams.join(", ")),
+            })
+            .collect();
         plan.settle = Some(action);
     }
 }
