@@ -22,7 +22,7 @@ pub(crate) struct Looking {
     pub mended: Vec<String>,
     /// What each copy of the catalogue is.
     pub copies: Vec<KvCopy>,
-    _hold: Hold,
+    hold: Hold,
 }
 
 impl Looking {
@@ -54,8 +54,13 @@ impl Looking {
             image,
             mended,
             copies,
-            _hold: hold,
+            hold,
         })
+    }
+
+    /// Lets go of all but what keeps servers out.
+    pub fn into_hold(self) -> Hold {
+        self.hold
     }
 
     /// The streams of that name, in whatever account, or all; by account and name.

@@ -19,15 +19,6 @@ pub(crate) enum Next {
     Damaged(Seq),
 }
 
-impl Next {
-    pub fn seq(&self) -> Seq {
-        match self {
-            Self::Message(message) => message.seq,
-            Self::Damaged(seq) => *seq,
-        }
-    }
-}
-
 /// How far the reading of a stream is.
 pub(crate) struct Messages {
     next: Seq,

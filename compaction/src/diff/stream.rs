@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use weir_engine::image::ImageStream;
+use weir_engine::Result;
+use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::json::format_time;
 use weir_engine::store::OpeningProgress;
-use weir_engine::stream::{Message, Stream, StreamState};
-use weir_engine::{Result, Seq};
+use weir_engine::stream::{Listing, Message, StreamState};
 
+use super::ahead::{Ahead, Next};
 use super::report::{ConsumerDiff, Field, MessageDiff, NAMED_MAX, Named, Part, StreamDiff, Where};
-use crate::messages::{Messages, Next};
+use super::side::{Content, Held};
 
 /// What begins the names of metadata that say how messages are kept.
 const KEPT: &str = "weir.";
@@ -27,12 +28,7 @@ const STEP: u64 = 10_000;
 ///
 /// # Errors
 /// If storage cannot be read.
-pub(super) fn compare(
-    named: &Named,
-    a: ImageStream<'_>,
-    b: ImageStream<'_>,
-    progress: Option<&OpeningProgress>,
-) -> Result<StreamDiff> {
+pub(super) fn compare(named: &Named, a: Content, b: Content, progress: Option<&OpeningProgress>) -> Result<StreamDiff> {
     let mut diff = StreamDiff {
         account: named.account.clone(),
         name: named.name.clone(),
@@ -47,17 +43,18 @@ pub(super) fn compare(
         Some(format!("it is offline in {which}: {why}"))
     };
     diff.offline = offline(&a.entry, "A").or_else(|| offline(&b.entry, "B"));
-    let (Some(a), Some(b)) = (a.stream, b.stream) else {
+    let (Some(a), Some(b)) = (a.held, b.held) else {
         return Ok(diff);
     };
-    let (state_a, state_b) = (a.state()?, b.state()?);
-    diff.state = fields(&state(&state_a), &state(&state_b));
-    diff.consumers = consumers(a, b);
-    messages(a, b, &mut diff, &mut |done| {
+    diff.state = fields(&state(&a.state), &state(&b.state));
+    let most = a.state.messages.max(b.state.messages);
+    let (Held { consumers: of_a, .. }, Held { consumers: of_b, .. }) = (&a, &b);
+    diff.consumers = consumers(of_a, of_b);
+    messages(a.messages, b.messages, &mut diff, &mut |done| {
         if let Some(progress) = progress
             && done % STEP == 0
         {
-            progress(&named.name, done, state_a.messages.max(state_b.messages));
+            progress(&named.name, done, most);
         }
     })?;
     Ok(diff)
@@ -113,11 +110,10 @@ fn state(state: &StreamState) -> Map<String, Value> {
         .collect()
 }
 
-fn consumers(a: &Stream, b: &Stream) -> Vec<ConsumerDiff> {
-    let of = |stream: &Stream| -> BTreeMap<String, Map<String, Value>> {
-        let all = stream.consumer_backups().into_iter();
-        let named = all.map(|consumer| {
-            let mut fields = object(&consumer);
+fn consumers(a: &[ConsumerSnapshot], b: &[ConsumerSnapshot]) -> Vec<ConsumerDiff> {
+    let of = |all: &[ConsumerSnapshot]| -> BTreeMap<String, Map<String, Value>> {
+        let named = all.iter().map(|consumer| {
+            let mut fields = object(consumer);
             NOT_COMPARED.iter().for_each(|name| drop(fields.remove(*name)));
             if let Some(Value::Object(mut config)) = fields.remove("config") {
                 take_kept(&mut config);
@@ -127,7 +123,7 @@ fn consumers(a: &Stream, b: &Stream) -> Vec<ConsumerDiff> {
                         .map(|(name, value)| (format!("config.{name}"), value)),
                 );
             }
-            (consumer.name, fields)
+            (consumer.name.clone(), fields)
         });
         named.collect()
     };
@@ -149,38 +145,37 @@ fn consumers(a: &Stream, b: &Stream) -> Vec<ConsumerDiff> {
     compared.collect()
 }
 
-fn messages(a: &mut Stream, b: &mut Stream, diff: &mut StreamDiff, progress: &mut dyn FnMut(u64)) -> Result<()> {
-    let (mut of_a, mut of_b) = (
-        Messages::new(1, Seq::MAX, Vec::new()),
-        Messages::new(1, Seq::MAX, Vec::new()),
-    );
-    let (mut next_a, mut next_b) = (of_a.next(a)?, of_b.next(b)?);
-    let mut done = 0;
-    loop {
-        let order = match (&next_a, &next_b) {
-            (None, None) => return Ok(()),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(a), Some(b)) => a.seq().cmp(&b.seq()),
-        };
-        let from_a = if order.is_le() { next_a.take() } else { None };
-        let from_b = if order.is_ge() { next_b.take() } else { None };
-        note(diff, from_a.as_ref(), from_b.as_ref());
-        if order.is_le() {
-            next_a = of_a.next(a)?;
+fn messages(a: Listing, b: Listing, diff: &mut StreamDiff, progress: &mut dyn FnMut(u64)) -> Result<()> {
+    std::thread::scope(|scope| {
+        let (mut a, mut b) = (Ahead::begin(scope, a)?, Ahead::begin(scope, b)?);
+        let (mut next_a, mut next_b) = (a.next()?, b.next()?);
+        let mut done = 0;
+        loop {
+            let order = match (&next_a, &next_b) {
+                (None, None) => return Ok(()),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+            };
+            let from_a = if order.is_le() { next_a.take() } else { None };
+            let from_b = if order.is_ge() { next_b.take() } else { None };
+            note(diff, from_a.as_ref(), from_b.as_ref());
+            if order.is_le() {
+                next_a = a.next()?;
+            }
+            if order.is_ge() {
+                next_b = b.next()?;
+            }
+            done += 1;
+            progress(done);
         }
-        if order.is_ge() {
-            next_b = of_b.next(b)?;
-        }
-        done += 1;
-        progress(done);
-    }
+    })
 }
 
 fn note(diff: &mut StreamDiff, a: Option<&Next>, b: Option<&Next>) {
     let mut parts = Vec::new();
     let what = match (a, b) {
-        (Some(Next::Message(a)), Some(Next::Message(b))) => {
+        (Some((_, Some(a))), Some((_, Some(b)))) => {
             parts = differing(a, b);
             match parts.is_empty() {
                 true => {
@@ -190,7 +185,7 @@ fn note(diff: &mut StreamDiff, a: Option<&Next>, b: Option<&Next>) {
                 false => Where::Different,
             }
         }
-        (Some(Next::Damaged(_)), _) | (_, Some(Next::Damaged(_))) => Where::Damaged,
+        (Some((_, None)), _) | (_, Some((_, None))) => Where::Damaged,
         (Some(_), None) => Where::OnlyInA,
         (None, _) => Where::OnlyInB,
     };
@@ -203,14 +198,12 @@ fn note(diff: &mut StreamDiff, a: Option<&Next>, b: Option<&Next>) {
     *count += 1;
     if diff.first.len() < NAMED_MAX {
         let either = [a, b].into_iter().flatten();
-        let subject = either.clone().find_map(|next| match next {
-            Next::Message(message) => Some(String::from_utf8_lossy(&message.subject).into_owned()),
-            Next::Damaged(_) => None,
-        });
+        let mut read = either.clone().filter_map(|(_, message)| message.as_ref());
+        let subject = read.next();
         diff.first.push(MessageDiff {
-            seq: either.map(Next::seq).next().unwrap_or_default(),
+            seq: either.map(|(seq, _)| *seq).next().unwrap_or_default(),
             what,
-            subject,
+            subject: subject.map(|message| String::from_utf8_lossy(&message.subject).into_owned()),
             parts,
         });
     }

@@ -19,6 +19,7 @@ mod paged;
 mod postings;
 mod ranges;
 mod resident;
+mod runs;
 mod sizes;
 mod slots;
 mod subjects;
@@ -40,6 +41,7 @@ pub(crate) use kept::{DraftStep, is_earlier};
 pub use paged::Paged;
 pub(crate) use paged::forget as forget_paged;
 pub use resident::{Drafts, KeptUse, Loaded, Resident, Sample};
+pub use runs::Runs;
 use tally::Tallies;
 pub use tally::Tally;
 

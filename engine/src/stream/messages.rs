@@ -263,6 +263,11 @@ impl Messages {
         &self.reader
     }
 
+    /// The newest messages, those among them that the log does not have.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
     /// The state that clients are told.
     pub fn state(&mut self) -> Result<StreamState> {
         let first_seq = self.first();

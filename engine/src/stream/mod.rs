@@ -19,6 +19,7 @@ mod ingest;
 mod interest;
 pub mod ledger;
 mod limits;
+mod listing;
 pub(crate) mod mapping;
 mod marker;
 pub(crate) mod message;
@@ -58,6 +59,7 @@ pub use config::{
     StreamCompression, StreamConfig, StreamSource, SubjectTransform,
 };
 pub use indexed::digest_record;
+pub use listing::{Listing, VisitMessage};
 pub use message::{Marks, Message, stored_size, subject_of};
 pub use messages::StreamState;
 pub use moment::Moment;

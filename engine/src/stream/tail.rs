@@ -13,7 +13,7 @@ const KEEP_BYTES: usize = 1 << 20;
 const KEEP_MESSAGES: usize = 4096;
 
 /// The end of a stream.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tail {
     entries: VecDeque<Entry>,
     bytes: usize,
