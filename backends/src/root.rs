@@ -21,7 +21,7 @@ use crate::segment::SegmentBackend;
 /// The folder below the one that the user names, so that another server's files may lie beside ours.
 const ROOT: &str = "weir";
 /// Files of messages that a backend holds open for a program that goes through them: see [`StoreDir::of_few_files`].
-const OPEN_FEW: usize = 4;
+const OPEN_FEW: usize = 2;
 const SEGMENT: &str = "segment";
 const ROCKSDB: &str = "rocksdb";
 
@@ -137,7 +137,7 @@ impl StoreDir {
                 let failed = |error| Error::io(format_args!("making {}", self.root.display()), error);
                 make_folder(&self.root).map_err(failed)?;
                 let backend: Arc<dyn Backend> = match kind {
-                    BackendKind::RocksDb => open_rocksdb(&folder, false)?,
+                    BackendKind::RocksDb => open_rocksdb(&folder, false, self.few.is_some())?,
                     _ => {
                         let segment = SegmentBackend::open(&folder)?;
                         if let Some(few) = self.few {
@@ -164,7 +164,7 @@ impl StoreDir {
             (BackendKind::RocksDb, Some(folder)) if !folder.is_dir() => {
                 Err(Error::closed(format!("there is no {}", folder.display())))
             }
-            (BackendKind::RocksDb, Some(folder)) => open_rocksdb(&folder, true),
+            (BackendKind::RocksDb, Some(folder)) => open_rocksdb(&folder, true, self.few.is_some()),
             (_, Some(folder)) => Ok(Arc::new(SegmentBackend::open_read_only(&folder)?)),
             (_, None) => Ok(Arc::new(MemoryBackend::new())),
         }
@@ -320,10 +320,13 @@ fn make_folder_with(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) 
 }
 
 #[cfg(feature = "rocksdb")]
-fn open_rocksdb(folder: &Path, read_only: bool) -> Result<Arc<dyn Backend>> {
+fn open_rocksdb(folder: &Path, read_only: bool, is_of_a_tool: bool) -> Result<Arc<dyn Backend>> {
     use crate::rocks::{RocksBackend, RocksOptions};
 
-    let options = RocksOptions::default();
+    let options = match is_of_a_tool {
+        true => RocksOptions::of_a_tool(),
+        false => RocksOptions::default(),
+    };
     Ok(Arc::new(match read_only {
         true => RocksBackend::open_read_only(folder, &options)?,
         false => RocksBackend::open(folder, &options)?,
@@ -334,7 +337,7 @@ fn open_rocksdb(folder: &Path, read_only: bool) -> Result<Arc<dyn Backend>> {
 fn compact_rocksdb(folder: &Path) -> Result<()> {
     use crate::rocks::{RocksBackend, RocksOptions};
 
-    RocksBackend::open(folder, &RocksOptions::default())?.compact()
+    RocksBackend::open(folder, &RocksOptions::of_a_tool())?.compact()
 }
 
 #[cfg(not(feature = "rocksdb"))]
@@ -343,7 +346,7 @@ fn compact_rocksdb(folder: &Path) -> Result<()> {
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn open_rocksdb(folder: &Path, _read_only: bool) -> Result<Arc<dyn Backend>> {
+fn open_rocksdb(folder: &Path, _read_only: bool, _is_of_a_tool: bool) -> Result<Arc<dyn Backend>> {
     Err(without_rocksdb(folder))
 }
 

@@ -51,7 +51,7 @@ mod image;
 pub mod import;
 pub mod inspect;
 pub mod live;
-mod memory;
+pub mod memory;
 mod messages;
 pub mod nats;
 pub mod repair;

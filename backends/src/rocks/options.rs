@@ -29,6 +29,17 @@ impl Default for RocksOptions {
     }
 }
 
+impl RocksOptions {
+    /// For a program that goes through a store from the beginning to the end, whose memory is for other things.
+    pub fn of_a_tool() -> Self {
+        Self {
+            block_cache_bytes: 4 << 20,
+            write_buffer_bytes: 8 << 20,
+            max_open_files: 64,
+        }
+    }
+}
+
 /// The options of the database itself.
 pub(super) fn database(options: &RocksOptions) -> Options {
     let mut db = Options::default();

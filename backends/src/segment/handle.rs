@@ -350,6 +350,21 @@ impl Handle {
         }
     }
 
+    /// Forgets the mapping alone, of a file that stays open as well: what was gone through of it no longer counts as this process's memory.
+    pub fn unmap(&self) {
+        let mut slot = self.slot.write();
+        if !self.pinned.load(Ordering::Acquire) {
+            self.forget_map(&mut slot);
+        }
+    }
+
+    fn forget_map(&self, slot: &mut Slot) {
+        // Before the map that says so goes.
+        if slot.map.take().is_some_and(|(_, map)| map.faulted()) {
+            self.faulted.store(true, Ordering::Release);
+        }
+    }
+
     /// Closes the file, unless it was written to since it was last synced.
     pub fn close_if_synced(&self) {
         if !self.stays.load(Ordering::Acquire) && !self.unsynced.load(Ordering::Acquire) {
@@ -390,11 +405,8 @@ impl Handle {
         if self.pinned.load(Ordering::Acquire) {
             return;
         }
-        // Before the map that says so goes.
-        if slot.map.as_ref().is_some_and(|(_, map)| map.faulted()) {
-            self.faulted.store(true, Ordering::Release);
-        }
-        *slot = Slot::default();
+        self.forget_map(&mut slot);
+        slot.file = None;
     }
 
     /// Closes a file that was written to. What its log's next sync must not miss is kept until then.

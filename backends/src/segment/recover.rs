@@ -148,6 +148,7 @@ pub fn recover(
             Some(_) => s.seg.handle.close_if_synced(),
             None => s.seg.handle.close_if_only_read(),
         }
+        s.seg.handle.unmap();
     }
     for line in &report.damage {
         tracing::error!("{line}");

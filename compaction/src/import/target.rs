@@ -12,6 +12,7 @@ use weir_engine::{Error as EngineError, Seq, Store, StoreOptions, reject};
 
 use crate::error::{Error, Result};
 use crate::image::now;
+use crate::memory;
 
 /// The store, open for this process alone. Nothing happens in it by itself.
 pub struct Target {
@@ -54,10 +55,10 @@ impl Target {
             progress,
             ..StoreOptions::new(Arc::new(now))
         };
-        Ok(Self {
-            store: open_still(dir, options)?,
-            new,
-        })
+        let store = open_still(dir, options)?;
+        // Of what was read to open it.
+        memory::give_back();
+        Ok(Self { store, new })
     }
 
     /// The store.

@@ -39,7 +39,7 @@ pub use digest::Digest;
 use filters::Filters;
 pub(crate) use kept::{DraftStep, is_earlier};
 pub use paged::Paged;
-pub(crate) use paged::forget as forget_paged;
+pub(crate) use paged::{fill as fill_paged, forget as forget_paged};
 pub use resident::{Drafts, KeptUse, Loaded, Resident, Sample};
 pub use runs::Runs;
 use tally::Tallies;

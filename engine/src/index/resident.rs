@@ -5,6 +5,7 @@ mod backwards;
 mod counting;
 mod forwards;
 mod here;
+mod inner;
 mod keeping;
 mod loading;
 mod slices;

@@ -1,5 +1,7 @@
 //! The index against the plainest possible model, under random changes and questions.
 
+mod filling;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 

@@ -5,6 +5,9 @@
 //! No record of the journal tells of that: until the next checkpoint, which is begun at once, the catalogue names the old log, and that
 //! and the journal still have everything. With the checkpoint the copy is on disk, the catalogue names it, and the old log goes. So
 //! a crash leaves the one or the other whole; what is left of the other is removed by a start, which finds it by a note.
+//!
+//! Where nothing happens by itself, in a tool, a copy with a paged index is made without that: it is written at the end, all at once,
+//! from the index of the stream.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -16,16 +19,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::backend::{Direction, Kv, KvWrite, LogReader, Want};
+use crate::backend::{Direction, Kv, KvWrite, Log, LogChange, LogReader, Want};
 use crate::error::{Error, Kind, Result};
+use crate::index::{Index, fill_paged};
 use crate::shard::errand::Errand;
 use crate::shard::offline::contained;
 use crate::shard::recover;
 use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::{Environment, KnownLog, MoveSeen};
 use crate::stream::messages::{Identity, Messages};
-use crate::stream::settings::{BackendKind, Settings};
-use crate::types::{Entry, LogId, NanoTime, Nanos, SECOND, Seq};
+use crate::stream::settings::{BackendKind, IndexKind, Settings};
+use crate::types::{Entry, LogId, NanoTime, Nanos, Record, SECOND, Seq};
 
 /// The prefix of the keys that note which backends may have a log of a stream. The value is the shard's number and the storage that
 /// the stream had and is to have.
@@ -46,6 +50,8 @@ const GONE_MAX: usize = 1 << 20;
 const ROOM_LEFT: u64 = 64 << 20;
 /// Messages that a copy lacks and that are told of one by one.
 const MISSING_MAX: usize = 1000;
+/// Messages that are put in the order of their subjects at a time, for an index that is written all at once: 2 MiB.
+const INDEXED_AT_ONCE: u64 = 128 << 10;
 /// How long a stream stays where it is after its move failed.
 const RETRY_AFTER: Nanos = 60 * SECOND;
 
@@ -183,6 +189,104 @@ impl Relocations {
     }
 }
 
+/// What a copy is made in.
+enum Target {
+    /// The log with its index.
+    Indexed(Box<Messages>),
+    /// The log alone, and whose it is.
+    Bare(Box<dyn Log>, Box<Identity>),
+}
+
+impl Target {
+    fn id(&self) -> LogId {
+        match self {
+            Self::Indexed(messages) => messages.id,
+            Self::Bare(_, who) => who.id,
+        }
+    }
+
+    fn backend(&self) -> BackendKind {
+        match self {
+            Self::Indexed(messages) => messages.settings.backend,
+            Self::Bare(_, who) => who.settings.backend,
+        }
+    }
+
+    /// Messages that it has.
+    fn len(&self) -> u64 {
+        match self {
+            Self::Indexed(messages) => messages.index.len(),
+            Self::Bare(log, _) => log.reader().extent().count,
+        }
+    }
+
+    /// Adds records, and removes what went away.
+    fn add(&mut self, entries: Vec<Entry>, gone: Gone) -> Result<()> {
+        match self {
+            Self::Indexed(messages) => add(messages, entries, gone),
+            Self::Bare(log, _) => append(log.as_mut(), &entries, &gone),
+        }
+    }
+
+    /// With an index, which is taken from that of the stream.
+    fn indexed(self, env: &Environment, stream: &Messages) -> Result<Messages> {
+        let (log, who) = match self {
+            Self::Indexed(messages) => return Ok(*messages),
+            Self::Bare(log, who) => (log, who),
+        };
+        let count = log.reader().extent().count;
+        drop(log);
+        // A copy that lacks something has its index built from its log: it is told what.
+        if let Index::Resident(index) = &stream.index
+            && index.len() == count
+        {
+            let kv = env.backend(who.settings.backend)?.kv();
+            fill_paged(kv.as_ref(), who.id, index, INDEXED_AT_ONCE)?;
+        }
+        let there = KnownLog {
+            existing: true,
+            ..KnownLog::default()
+        };
+        Ok(env.open_stream(*who, 0, None, there)?.into_messages())
+    }
+}
+
+fn add(messages: &mut Messages, entries: Vec<Entry>, gone: Gone) -> Result<()> {
+    for entry in entries {
+        messages.put(entry.seq, entry.time, entry.head, entry.body)?;
+    }
+    for (seq, overwrite) in gone.seqs {
+        match overwrite {
+            true => messages.remove_securely(seq)?,
+            false => messages.remove(seq)?,
+        };
+    }
+    let mut below = messages.index.first().filter(|first| *first < gone.below);
+    while let Some(seq) = below {
+        messages.remove(seq)?;
+        below = messages.index.first().filter(|first| *first < gone.below);
+    }
+    messages.write(false)
+}
+
+fn append(log: &mut dyn Log, entries: &[Entry], gone: &Gone) -> Result<()> {
+    let records = entries.iter().map(|entry| Record {
+        seq: entry.seq,
+        time: entry.time,
+        head: &entry.head,
+        body: &entry.body,
+    });
+    let records: Vec<Record<'_>> = records.collect();
+    let erase: Vec<Seq> = gone.seqs.iter().map(|(seq, _)| *seq).collect();
+    log.write(&LogChange {
+        append: &records,
+        erase: &erase,
+        overwrite: gone.seqs.iter().any(|(_, overwrite)| *overwrite),
+        trim: (gone.below > 0).then_some(gone.below),
+        ..LogChange::default()
+    })
+}
+
 /// A copy of a log.
 struct Copy {
     env: Arc<Environment>,
@@ -195,7 +299,7 @@ struct Copy {
     source: Arc<dyn LogReader>,
     gone: Arc<Mutex<Gone>>,
     signs: Arc<Signs>,
-    target: Option<Messages>,
+    target: Option<Target>,
     /// The next sequence to copy.
     next: Seq,
     watchers: Watchers,
@@ -219,14 +323,14 @@ impl Copy {
     /// Tells who waits how far it is.
     fn tell(&self) {
         let Some(target) = &self.target else { return };
-        let (done, of) = (target.index.len(), self.source.extent().count);
+        let (done, of) = (target.len(), self.source.extent().count);
         let seen = MoveSeen {
             done,
             of,
             ..MoveSeen::default()
         };
-        self.env.catalogue.set_moving(target.id, Some(seen));
-        if let Some(watcher) = self.watchers.lock().get(&target.id) {
+        self.env.catalogue.set_moving(target.id(), Some(seen));
+        if let Some(watcher) = self.watchers.lock().get(&target.id()) {
             let step = MoveStep::Copied(done, of);
             // One that does not wait any more needs no telling.
             let _ = watcher.send(step);
@@ -260,7 +364,13 @@ impl Copy {
             // Of an earlier attempt.
             crate::store::remove_log(backend.as_ref(), who.id, &who.settings)?;
         }
-        self.target = Some(self.env.open_stream(who, 0, None, KnownLog::default())?.into_messages());
+        self.target = Some(match self.env.still && who.settings.index == IndexKind::Paged {
+            true => Target::Bare(self.env.new_log(&who)?, Box::new(who)),
+            false => {
+                let stream = self.env.open_stream(who, 0, None, KnownLog::default())?;
+                Target::Indexed(Box::new(stream.into_messages()))
+            }
+        });
         Ok(())
     }
 
@@ -285,9 +395,6 @@ impl Copy {
                     ControlFlow::Break(())
                 })?;
         }
-        for entry in entries {
-            target.put(entry.seq, entry.time, entry.head, entry.body)?;
-        }
         self.next = next;
         // Only now: what was removed while the slice was read may be in it.
         let gone = std::mem::take(&mut *self.gone.lock());
@@ -297,18 +404,7 @@ impl Copy {
                 "more was removed meanwhile than the copy could follow",
             ));
         }
-        for (seq, overwrite) in gone.seqs {
-            match overwrite {
-                true => target.remove_securely(seq)?,
-                false => target.remove(seq)?,
-            };
-        }
-        let mut below = target.index.first().filter(|first| *first < gone.below);
-        while let Some(seq) = below {
-            target.remove(seq)?;
-            below = target.index.first().filter(|first| *first < gone.below);
-        }
-        target.write(false)
+        target.add(entries, gone)
     }
 }
 
@@ -665,18 +761,19 @@ fn finish(copy: &mut Copy, stream: &mut crate::stream::Stream, discards: u64, no
     if copy.discards != discards {
         return Err(Error::closed("a backend is opened anew"));
     }
-    let Some(mut target) = copy.target.take() else {
+    let Some(target) = copy.target.take() else {
         return Err(Error::closed("the copy was not begun"));
     };
     let left = stream.messages.settings;
     if stream
         .wanted_settings()
-        .is_none_or(|wanted| wanted.backend != target.settings.backend)
+        .is_none_or(|wanted| wanted.backend != target.backend())
     {
         return Err(stays());
     }
     // The old log goes: what cannot be read of it would go as well.
     let messages = &stream.messages;
+    let mut target = target.indexed(&copy.env, messages)?;
     if messages.index.len() != target.index.len() {
         let (count, missing) = missing(messages, &target)?;
         let first = missing.first().copied().unwrap_or_default();

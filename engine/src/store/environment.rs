@@ -272,21 +272,34 @@ impl Environment {
         }
     }
 
+    fn log_options(&self, who: &Identity, log: KnownLog) -> LogOptions {
+        LogOptions {
+            compression: who.settings.compression,
+            label: LogLabel::pack(who),
+            existing: log.existing,
+            synced: log.synced,
+            segment_bytes: self.segment_bytes,
+            ..LogOptions::default()
+        }
+    }
+
+    /// Makes the log of a stream, and no index of it.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn new_log(&self, who: &Identity) -> Result<Box<dyn Log>> {
+        let options = self.log_options(who, KnownLog::default());
+        let (log, _) = self.backend(who.settings.backend)?.open(who.id, &options)?;
+        Ok(log)
+    }
+
     /// Opens a stream's log and index. `last` is the highest sequence known from elsewhere.
     ///
     /// # Errors
     /// If the log or its index cannot be opened or read.
     pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>, log: KnownLog) -> Result<Stream> {
         let backend = self.backend(who.settings.backend)?;
-        let options = LogOptions {
-            compression: who.settings.compression,
-            label: LogLabel::pack(&who),
-            existing: log.existing,
-            synced: log.synced,
-            segment_bytes: self.segment_bytes,
-            ..LogOptions::default()
-        };
-        let opened = backend.open(who.id, &options);
+        let opened = backend.open(who.id, &self.log_options(&who, log));
         let (log, recovery) = match &self.reading {
             Some(reading) => ReadLog::of(opened, log.existing, &reading.why)?,
             None => opened?,

@@ -7,6 +7,7 @@
 
 mod cache;
 mod endings;
+mod filling;
 mod keys;
 mod overlay;
 mod queries;
@@ -29,6 +30,7 @@ use crate::backend::{Direction, Kv, KvWrite, LogReader, Want};
 use crate::error::{Error, Result};
 use crate::types::{LogId, NanoTime, Seq};
 use cache::Cache;
+pub(crate) use filling::fill;
 use keys::{Keys, Totals};
 use overlay::Overlay;
 use unreadable::Unreadable;
