@@ -18,6 +18,7 @@ mod names;
 mod options;
 mod reader;
 pub mod repair;
+mod sound;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,11 @@ use weir_engine::{
 
 use super::keys::{self, Head};
 use super::log::State;
-use super::store::failed;
+use super::sound;
+use super::store::{Blocks, failed};
+
+/// Bytes after which a check is told of them.
+const TOLD: u64 = 1 << 20;
 
 pub(super) struct RocksReader {
     pub state: Arc<State>,
@@ -204,21 +208,43 @@ impl LogReader for RocksReader {
     }
 
     fn scan(&self, range: RangeInclusive<Seq>, want: Want, direction: Direction, visit: VisitRecord<'_>) -> Result<()> {
-        self.scan_caching(true, range, want, direction, visit)
+        self.scan_caching(Blocks::Kept, range, want, direction, visit)
+    }
+
+    fn check(&self, check: &mut dyn Check) -> Result<()> {
+        let Some(from) = sound::check(&self.state, check)? else {
+            return Ok(());
+        };
+        let mut read = 0;
+        self.scan_caching(
+            Blocks::Ahead,
+            from..=Seq::MAX,
+            Want::Full,
+            Direction::Forward,
+            &mut |entry| {
+                read += entry.head.len() as u64 + u64::from(entry.body_len);
+                if read >= TOLD {
+                    check.read(std::mem::take(&mut read));
+                }
+                check.record(entry)
+            },
+        )?;
+        check.read(read);
+        Ok(())
     }
 
     fn check_part(&self, from: Seq, bytes: u64, check: &mut dyn Check) -> Result<Option<Seq>> {
         check_scanned(bytes, check, |visit| {
-            self.scan_caching(false, from..=Seq::MAX, Want::Full, Direction::Forward, visit)
+            self.scan_caching(Blocks::Passing, from..=Seq::MAX, Want::Full, Direction::Forward, visit)
         })
     }
 }
 
 impl RocksReader {
-    /// A scan; with `cached`, the blocks that it reads stay in memory.
+    /// A scan.
     fn scan_caching(
         &self,
-        cached: bool,
+        blocks: Blocks,
         range: RangeInclusive<Seq>,
         want: Want,
         direction: Direction,
@@ -236,15 +262,8 @@ impl RocksReader {
         let shared = &self.state.shared;
         let place = self.state.place;
         let snapshot = shared.db.snapshot();
-        let mut bodies = Bodies {
-            state: &self.state,
-            snapshot: &snapshot,
-            within: (low, high),
-            direction,
-            cached,
-            iters: [None, None, None],
-        };
-        let mut heads = shared.records(shared.heads()?, place, (low, high), Some(&snapshot), cached);
+        let mut bodies = Bodies::new(&self.state, &snapshot, (low, high), direction, blocks);
+        let mut heads = shared.records(shared.heads()?, place, (low, high), Some(&snapshot), blocks);
         start(&mut heads, direction);
         let mut next = match direction {
             Direction::Forward => low,
@@ -312,18 +331,36 @@ fn seek(iter: &mut DBRawIterator<'_>, direction: Direction, key: &[u8]) {
 }
 
 /// Bodies in step with a scan of heads: an iterator for each family that turns up.
-struct Bodies<'a> {
+pub(super) struct Bodies<'a> {
     state: &'a State,
     snapshot: &'a Snapshot<'a>,
     within: (Seq, Seq),
     direction: Direction,
-    cached: bool,
+    blocks: Blocks,
     iters: [Option<DBRawIterator<'a>>; 3],
 }
 
-impl Bodies<'_> {
+impl<'a> Bodies<'a> {
+    /// Of a log's records within these sequences, to be asked for in that direction.
+    pub fn new(
+        state: &'a State,
+        snapshot: &'a Snapshot<'a>,
+        within: (Seq, Seq),
+        direction: Direction,
+        blocks: Blocks,
+    ) -> Self {
+        Self {
+            state,
+            snapshot,
+            within,
+            direction,
+            blocks,
+            iters: [None, None, None],
+        }
+    }
+
     /// The body of that key; empty if it is missing or its block is damaged, which no checksum of a body fits.
-    fn find(&mut self, key: &[u8], family: u8) -> Result<&[u8]> {
+    pub fn find(&mut self, key: &[u8], family: u8) -> Result<&[u8]> {
         let shared = &self.state.shared;
         let Some(slot) = self.iters.get_mut(usize::from(family)) else {
             return Ok(&[]);
@@ -336,7 +373,7 @@ impl Bodies<'_> {
             }
             None => {
                 let bodies = shared.bodies(family)?;
-                slot.insert(shared.records(bodies, self.state.place, (low, high), Some(self.snapshot), self.cached))
+                slot.insert(shared.records(bodies, self.state.place, (low, high), Some(self.snapshot), self.blocks))
             }
         };
         // Nearly always the next one already.
@@ -388,7 +425,7 @@ fn pass_damage<'a>(
         // An iterator that once met a damaged block may go on answering so when it comes back to the block before: each
         // look takes a new one.
         let shared = &state.shared;
-        *iter = shared.records(shared.heads()?, state.place, (low, high), snapshot, true);
+        *iter = shared.records(shared.heads()?, state.place, (low, high), snapshot, Blocks::Kept);
         seek(iter, direction, &keys::record(state.place, seq));
         match iter.status() {
             Ok(()) => Ok(true),
@@ -477,7 +514,7 @@ pub(super) fn walk(state: &State, low: Seq, high: Seq, visit: &mut dyn FnMut(Seq
     if next > high {
         return Ok(());
     }
-    let mut iter = shared.records(shared.heads()?, state.place, (next, high), None, true);
+    let mut iter = shared.records(shared.heads()?, state.place, (next, high), None, Blocks::Kept);
     iter.seek_to_first();
     loop {
         while let Some((key, value)) = iter.item() {

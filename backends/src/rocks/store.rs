@@ -22,6 +22,20 @@ pub(super) const FEW: usize = 64;
 /// What RocksDB's errors say where the disk is full: the names of the system's errors.
 const NO_SPACE: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
+/// What becomes of the blocks that a scan reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blocks {
+    /// They stay in memory.
+    Kept,
+    /// They do not.
+    Passing,
+    /// They do not, and those that come next are read with them.
+    Ahead,
+}
+
+/// Bytes that are read with a block, for [`Blocks::Ahead`].
+const AHEAD: usize = 1 << 20;
+
 /// An open database.
 pub(super) struct Shared {
     pub db: DB,
@@ -285,12 +299,14 @@ impl Shared {
         }
     }
 
-    /// Rewrites the files that have records of a log, or everything: heads, the bodies of these families, and without a log the
-    /// rest, too.
+    /// Rewrites the files that have records of a log: heads, and the bodies of these families. Without a log, those of all families
+    /// that have something deleted in them, or in files above them.
     pub fn compact_range(&self, families: u8, place: Option<u64>) -> Result<()> {
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
-        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        if place.is_some() {
+            options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        }
         let mut all = vec![self.heads()?];
         for family in self.bodies_of(families) {
             all.push(self.bodies(family)?);
@@ -366,17 +382,20 @@ impl Shared {
         iter.status().map_err(|error| failed("reading the catalogue", &error))
     }
 
-    /// An iterator over records of a log, within the sequences given; `cached` ones stay in memory.
+    /// An iterator over records of a log, within the sequences given.
     pub fn records<'a>(
         &'a self,
         cf: &ColumnFamily,
         place: u64,
         (low, high): (Seq, Seq),
         snapshot: Option<&Snapshot<'_>>,
-        cached: bool,
+        blocks: Blocks,
     ) -> DBRawIterator<'a> {
         let mut options = ReadOptions::default();
-        options.fill_cache(cached);
+        options.fill_cache(blocks == Blocks::Kept);
+        if blocks == Blocks::Ahead {
+            options.set_readahead_size(AHEAD);
+        }
         options.set_iterate_lower_bound(keys::record(place, low));
         let upper = match high.checked_add(1) {
             Some(high) => keys::record(place, high),
