@@ -12,6 +12,8 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use weir_engine::{Compression, Result, Seq, Upkeep, UpkeepPiece};
 
+use super::beside::{Beside, FETCHED};
+use super::files::Background;
 use super::format::{DATA_START, batch_bound};
 use super::rewrite::{Made, Outcome, Rewrite, sync_log};
 use super::rows::Segment;
@@ -175,7 +177,7 @@ impl SegmentLog {
     fn begin_rewrite(&mut self, from: usize, to: usize, compression: Option<Compression>) -> Rewrite {
         let (group, older, last_batch) = {
             let state = self.shared.state.read();
-            let older = state.segs[..from].iter().map(|s| (s.first, s.last)).collect();
+            let older = state.segs[..from].to_vec();
             let next = state.segs.get(to);
             let last_batch = next.map_or(self.number, |next| next.seg.first_batch.saturating_sub(1));
             (state.segs[from..to].to_vec(), older, last_batch)
@@ -291,28 +293,48 @@ impl SegmentLog {
             self.recompressing = None;
         }
         self.free_tail(compression.is_some())?;
+        let is_threaded = self.core.handles.files.background() == Background::Thread;
+        std::thread::scope(|scope| {
+            let beside = Beside::begin(scope, is_threaded);
+            self.compact_segments(compression, beside, progress)
+        })?;
+        self.began = true;
+        self.settle()?;
+        self.tidy()?;
+        Ok(())
+    }
+
+    fn compact_segments(
+        &mut self,
+        compression: Option<Compression>,
+        mut beside: Beside,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<()> {
         let all: u64 = self.shared.state.read().segs.iter().map(|s| used_bytes(&s.seg)).sum();
         let mut spent = 0;
         // Segments that have their compression.
         let mut done = BTreeSet::new();
         while let Some((from, to)) = self.next_to_compact(compression.is_some(), &done) {
             let mut work = self.begin_rewrite(from, to, compression).alone();
-            // On their way from the disk meanwhile.
-            let next = self.shared.state.read().segs.get(to).map(|next| next.seg.clone());
-            next.inspect(|next| next.will_need());
+            let next: Vec<SegRef> = {
+                let state = self.shared.state.read();
+                let next = state.segs[from..].iter().take(to - from + FETCHED);
+                next.cloned().collect()
+            };
+            beside.fetch(&next);
             let group = self.rewriting.as_ref().map_or(&[][..], |rewriting| &rewriting.group);
             spent += group.iter().map(|s| used_bytes(&s.seg)).sum::<u64>();
             done.extend(group.iter().map(|s| s.seg.identity.id));
             while !work.step()?.over {}
+            // What cannot be mapped has no map to let go of.
+            let maps: Vec<_> = group.iter().filter_map(|s| s.seg.map().ok()).collect();
             self.take_up_rewrite()?;
             while let Some(mut work) = self.unlinking() {
                 while !work.step()?.over {}
             }
+            maps.into_iter().for_each(|map| beside.let_go(map));
             progress(spent.min(all), all);
         }
-        self.began = true;
-        self.settle()?;
-        self.tidy()?;
         Ok(())
     }
 

@@ -72,6 +72,9 @@ const PIECE: usize = 128 << 10;
 /// Bytes that are read at once of a file that nobody else reads.
 const COLD_PIECE: usize = 256 << 10;
 
+/// Bytes that are asked of the disk at once of a file that is read only to have it in memory.
+const FETCHED: u64 = 1 << 20;
+
 /// Bytes that are read at a time only to have them in memory.
 const TOUCHED: usize = 256 << 10;
 
@@ -235,6 +238,12 @@ pub trait Files: Send + Sync + 'static {
     fn will_need(&self, path: &Path, at: u64, len: u64) {
         let _ = (path, at, len);
     }
+    /// Reads a file only to have it in memory, no more than two pieces at a time: whoever reads something else meanwhile waits for no
+    /// more than these. `goes_on` is told the bytes of each piece before, and answers whether it is wanted.
+    fn fetch(&self, path: &Path, goes_on: &mut dyn FnMut(u64) -> bool) -> io::Result<()> {
+        let _ = (path, goes_on);
+        Ok(())
+    }
     /// Who does what nobody waits for.
     fn background(&self) -> Background {
         Background::Thread
@@ -359,6 +368,28 @@ impl Files for RealFiles {
         if let Ok(file) = regular::open(path, fs::OpenOptions::new().read(true)) {
             let _: Result<(), rustix::io::Errno> = fadvise(&file, at, std::num::NonZero::new(len), Advice::WillNeed);
         }
+    }
+
+    fn fetch(&self, path: &Path, goes_on: &mut dyn FnMut(u64) -> bool) -> io::Result<()> {
+        use rustix::fs::{Advice, fadvise};
+        let file = regular::open(path, fs::OpenOptions::new().read(true))?;
+        let len = self.len(path)?;
+        let mut asked = None;
+        for at in (0..len).step_by(FETCHED as usize) {
+            let end = len.min(at + FETCHED);
+            if !goes_on(end - at) {
+                break;
+            }
+            for from in (at..end).step_by(PIECE) {
+                let piece = std::num::NonZero::new((end - from).min(PIECE as u64));
+                let _: Result<(), rustix::io::Errno> = fadvise(&file, from, piece, Advice::WillNeed);
+            }
+            if let Some(last) = asked.replace(end - 1) {
+                // Until it is there.
+                file.read_at(&mut [0], last)?;
+            }
+        }
+        Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {

@@ -14,7 +14,7 @@ mod header;
 mod zstd;
 
 pub use batch::{Begin, Encoder, batch_bound};
-pub use erase::{EraseRun, decode_runs, encode_runs};
+pub use erase::{EraseRun, decode_runs, each_run, encode_runs};
 pub use frame::{Frame, Kind, decompress, void_frame};
 pub use header::Header;
 

@@ -303,6 +303,11 @@ impl Handle {
         }
     }
 
+    /// Reads the whole file only to have it in memory, without a map. That it cannot be read is found by whoever looks at it.
+    pub fn fetch(&self) {
+        let _: io::Result<()> = self.handles.files.fetch(&self.path, &mut |_| true);
+    }
+
     /// Tells the kernel that so many bytes from `at` on will be read soon.
     pub fn will_need_from(&self, at: u64, len: u64) {
         if let Some((_, map)) = &self.slot.read().map {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use weir_engine::{Error, KeepStep, KeptIndex, LogId, Result};
 
-use super::files::Mode;
+use super::files::{File, Mode};
 use super::format::{u32_at, u64_at};
 use super::handle::Handles;
 use super::state::Doing;
@@ -107,12 +107,104 @@ fn bytes_of(handles: &Handles, path: &Path) -> io::Result<Option<Bytes>> {
     }
 }
 
+/// The frames of the file that follow each other from the beginning on.
+struct Frames<'a> {
+    handles: &'a Handles,
+    path: &'a Path,
+    file: File,
+    id: LogId,
+    /// The length of the file, in bytes.
+    len: u64,
+    /// Whether it begins as it should.
+    has_header: bool,
+    /// Where the next frame would begin, and its number.
+    at: u64,
+    number: u32,
+}
+
+impl<'a> Frames<'a> {
+    /// Of a file that is read piece by piece, so that no more of it is in memory than that; `None` if there is none.
+    fn open(handles: &'a Handles, path: &'a Path, id: LogId) -> io::Result<Option<Self>> {
+        let opened = handles
+            .files
+            .len(path)
+            .and_then(|len| Ok((len, handles.open(path, Mode::Read)?)));
+        let (len, file) = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let mut frames = Self {
+            handles,
+            path,
+            file,
+            id,
+            len,
+            has_header: false,
+            at: HEADER as u64,
+            number: 0,
+        };
+        let mut header = [0; HEADER];
+        frames.has_header = frames.fill(&mut header, 0)? && has_header(&header, id);
+        Ok(Some(frames))
+    }
+
+    /// Fills a buffer from an offset on; answers `false` if the file ends before.
+    fn fill(&self, into: &mut [u8], at: u64) -> io::Result<bool> {
+        let mut filled = 0;
+        while filled < into.len() {
+            let from = at + filled as u64;
+            match self
+                .handles
+                .files
+                .read_at(&self.file, self.path, &mut into[filled..], from)?
+            {
+                0 => return Ok(false),
+                read => filled += read,
+            }
+        }
+        Ok(true)
+    }
+
+    /// The content of the next one, in place of what was in the buffer; answers `false` if there is none that is whole.
+    fn next(&mut self, content: &mut Vec<u8>) -> io::Result<bool> {
+        let mut head = [0; BEFORE];
+        let start = self.at + BEFORE as u64;
+        if !self.has_header || start > self.len || !self.fill(&mut head, self.at)? {
+            return Ok(false);
+        }
+        let (number, len) = (u32_at(&head, 4), u32_at(&head, 8));
+        let is_next = head.starts_with(&FRAME_MAGIC) && number == self.number;
+        if !is_next || u64::from(len) > self.len - start {
+            return Ok(false);
+        }
+        content.clear();
+        content.resize(len as usize, 0);
+        if !self.fill(content, start)? || u32_at(&head, 12) != crc_of(self.id, number, content) {
+            return Ok(false);
+        }
+        (self.at, self.number) = (start + u64::from(len), self.number + 1);
+        Ok(true)
+    }
+}
+
 /// Where the file is damaged, and what is wrong there: what follows is whole, so that it was no write that was broken off.
 ///
 /// # Errors
 /// If it cannot be read.
 pub(super) fn check(handles: &Handles, dir: &Path, id: LogId) -> Result<(u64, Option<u64>)> {
     let path = path(dir);
+    let whole = || -> io::Result<Option<u64>> {
+        let Some(mut frames) = Frames::open(handles, &path, id)? else {
+            return Ok(Some(0));
+        };
+        let mut content = Vec::new();
+        while frames.next(&mut content)? {}
+        Ok(Some(frames.len).filter(|len| frames.has_header && frames.at == *len))
+    };
+    // What cannot be read reads as zeros through a map.
+    if let Ok(Some(len)) = whole() {
+        return Ok((len, None));
+    }
     let Some(raw) = bytes_of(handles, &path).doing("reading", &path)? else {
         return Ok((0, None));
     };
@@ -135,26 +227,29 @@ impl KeptFile {
         self.token += 1;
         (self.whole, self.next) = (None, None);
         let path = path(dir);
-        let raw = match bytes_of(handles, &path) {
-            Ok(raw) => raw.unwrap_or_default(),
-            Err(error) => {
-                tracing::warn!("{}: {error}; the start takes longer", path.display());
-                Bytes::new()
+        let mut found = Vec::new();
+        let mut read = || -> io::Result<()> {
+            let Some(mut frames) = Frames::open(handles, &path, id)? else {
+                return Ok(());
+            };
+            let mut content = Vec::new();
+            while frames.next(&mut content)? {
+                found.push(Bytes::from(std::mem::take(&mut content)));
             }
+            if frames.at < frames.len {
+                tracing::info!("{}: used up to offset {} of {}", path.display(), frames.at, frames.len);
+            }
+            // Bytes behind the end may be taken for frames once what is before them is written.
+            let is_whole = frames.has_header && frames.at == frames.len;
+            self.whole = is_whole.then_some((frames.at, frames.number));
+            Ok(())
         };
-        let frames = frames_of(&raw, id);
-        let end = frames.last().map_or(HEADER, |last| last.end);
-        if end < raw.len() {
-            tracing::info!("{}: used up to offset {end} of {}", path.display(), raw.len());
+        if let Err(error) = read() {
+            tracing::warn!("{}: {error}; the start takes longer", path.display());
         }
-        // Bytes behind the end may be taken for frames once what is before them is written.
-        self.whole = (has_header(&raw, id) && end == raw.len()).then_some((end as u64, frames.len() as u32));
-        // Copied, so that each can be let go of when it has been read; all of the map would count until the last one is.
-        let copied = |frame: std::ops::Range<usize>| Bytes::copy_from_slice(&raw[frame]);
-        let frames = frames.into_iter().map(copied).collect();
         KeptIndex {
             token: self.token,
-            frames,
+            frames: found,
             open: self.whole.is_some(),
         }
     }

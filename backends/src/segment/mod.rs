@@ -5,7 +5,9 @@
 //! nothing beyond the frames that the writer has published. So a full disk is an error of a write, and no file is
 //! ever made shorter. `docs/format.md` draws the bytes.
 
+mod ahead;
 mod backend;
+mod beside;
 mod check;
 mod compact;
 #[cfg(any(test, feature = "testing"))]
@@ -37,6 +39,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::ReadingAhead;
 pub use backend::SegmentBackend;
 pub use kv::{KvCopy, Worth as CopyWorth};
 pub use show::{Piece, PieceKind, show};

@@ -11,6 +11,7 @@ use weir_engine::{
 };
 
 use super::check::{check_log, check_segment_from};
+use super::files::Background;
 use super::format::{FRAME_LEN, Kind, decompress};
 use super::handle::Handles;
 use super::kept;
@@ -199,8 +200,16 @@ impl LogReader for SegmentReader {
     }
 
     fn check(&self, check: &mut dyn Check) -> Result<()> {
-        check_log(&self.shared, check)?;
-        let (bytes, damaged) = kept::check(&self.handles, &self.dir, self.shared.id)?;
+        let kept = || kept::check(&self.handles, &self.dir, self.shared.id);
+        let is_threaded = self.handles.files.background() == Background::Thread;
+        let (bytes, damaged) = std::thread::scope(|scope| {
+            let thread = || std::thread::Builder::new().name("weir-verify".to_owned());
+            // Where no thread can be had, it is done here.
+            let beside = is_threaded.then(|| thread().spawn_scoped(scope, kept).ok()).flatten();
+            check_log(&self.shared, check)?;
+            let panicked = |_| Err(Error::closed("checking the kept index panicked: please report it"));
+            beside.map_or_else(kept, |beside| beside.join().unwrap_or_else(panicked))
+        })?;
         check.read(bytes);
         if let Some(offset) = damaged {
             check.place(Place {

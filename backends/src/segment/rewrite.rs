@@ -157,8 +157,8 @@ pub(super) struct Rewrite {
     syncer: Arc<Syncer>,
     dir: PathBuf,
     group: Vec<SegRef>,
-    /// The sequences of the segments before: their erasures stay.
-    older: Vec<(Seq, Seq)>,
+    /// The segments before: what erases records of them stays.
+    older: Vec<SegRef>,
     /// The number that all its batches have.
     last_batch: u64,
     /// How each record is to be compressed; `None` leaves it as it is.
@@ -197,8 +197,8 @@ struct Output {
     tombs: Vec<EraseRun>,
     /// The last erasure, which may be the same once more.
     twin: Vec<u8>,
-    /// The sequences of older segments, in order.
-    older: Vec<(Seq, Seq)>,
+    /// The segments before, in order.
+    older: Vec<SegRef>,
     /// Whether somebody else may be waiting for the disk.
     beside: bool,
     old_floor: Seq,
@@ -213,11 +213,11 @@ struct Output {
 }
 
 impl Rewrite {
-    /// Begins with nothing. `older` are the sequences of the segments before the group, `last_batch` is the last batch in it.
+    /// Begins with nothing. `older` are the segments before the group, `last_batch` is the last batch in it.
     pub fn new(
         (core, syncer, dir): (Arc<Core>, Arc<Syncer>, PathBuf),
         group: Vec<SegRef>,
-        older: Vec<(Seq, Seq)>,
+        older: Vec<SegRef>,
         last_batch: u64,
         compression: Option<Compression>,
         outcome: Arc<Mutex<Option<Outcome>>>,
@@ -466,16 +466,31 @@ impl Output {
                 stored.clone_into(&mut self.twin);
                 let mut runs = Vec::new();
                 if decode_runs(stored, &mut runs).is_some() {
-                    // Those of records in the segments that are written anew go with the records.
-                    let older = &self.older;
-                    runs.retain(|run| {
-                        let at = older.partition_point(|(first, _)| *first <= run.first);
-                        at.checked_sub(1).is_some_and(|at| run.first <= older[at].1)
-                    });
-                    self.tombs.append(&mut runs);
+                    self.keep_needed(&runs);
                 }
             }
             Kind::Record | Kind::Void => {}
+        }
+    }
+
+    /// Keeps the erasures of what lies in older segments still. Records in those that are written anew go with what erases them; and
+    /// older ones that were written anew have what was erased no more, and that was on disk before this one was begun.
+    fn keep_needed(&mut self, mut runs: &[EraseRun]) {
+        while let Some(first) = runs.first().map(|run| run.first) {
+            let at = self.older.partition_point(|s| s.first <= first).checked_sub(1);
+            let Some(s) = at.map(|at| &self.older[at]).filter(|s| first <= s.last) else {
+                runs = &runs[1..];
+                continue;
+            };
+            let is_here = |run: &&EraseRun| s.first <= run.first && run.first <= s.last;
+            let (here, others) = runs.split_at(runs.iter().take_while(is_here).count());
+            runs = others;
+            let needed = s.seg.with_table(|table| {
+                let has = |run: &&EraseRun| table.ceiling(run.first) < table.ceiling(run.first + run.count);
+                here.iter().filter(has).copied().collect::<Vec<_>>()
+            });
+            // Where the table cannot be read, nothing is known of it.
+            self.tombs.append(&mut needed.unwrap_or_else(|_| here.to_vec()));
         }
     }
 

@@ -16,6 +16,7 @@ mod unread;
 use std::path::Path;
 
 use weir_backends::root::StoreDir;
+use weir_backends::segment::ReadingAhead;
 use weir_engine::finding::{Finding, FindingKind};
 use weir_engine::image::Image;
 use weir_engine::store::{OpeningProgress, StreamEntry};
@@ -69,6 +70,10 @@ pub fn verify(
     opening: Option<OpeningProgress>,
     progress: Progress<'_>,
 ) -> Result<Report> {
+    // Of one stream it is not known yet which files it has.
+    let is_all = options.stream.is_none();
+    let folder = StoreDir::find(path).and_then(|store| store.folder(BackendKind::Segment));
+    let ahead = folder.filter(|_| is_all).map(|folder| ReadingAhead::begin(&folder));
     let mut looking = Looking::at(path, opening)?;
     let wanted = looking.streams(options.stream.as_deref())?;
     let root = looking.store.root().to_path_buf();
@@ -125,6 +130,7 @@ pub fn verify(
             .found
             .retain(|found| found.what != What::Journal || found.stream.is_some());
     }
+    drop(ahead);
     let mut streams = Vec::with_capacity(wanted.len());
     for id in wanted {
         if let Some(shown) = image.stream(id) {

@@ -261,6 +261,7 @@ fn log(
     checked.subjects = state.num_subjects;
     checked.consumers = stream.consumer_count() as u64;
     let reader = stream.log_reader().clone();
+    let index = stream.index_in_memory();
     let mut pass = Pass {
         stream,
         meter,
@@ -274,7 +275,16 @@ fn log(
         places: Vec::new(),
         failed: None,
     };
-    reader.check(&mut pass)?;
+    // What an index in memory says is added up beside the log.
+    let added = std::thread::scope(|scope| {
+        let add = || index.map(|index| (subjects::in_memory(index), index.digest()));
+        let thread = std::thread::Builder::new().name("weir-verify".to_owned());
+        let thread = thread.spawn_scoped(scope, add).ok();
+        reader.check(&mut pass)?;
+        let panicked = |_| Err(Error::closed("adding up the index panicked: please report it"));
+        // Where no thread can be had, it is done here.
+        thread.map_or_else(|| Ok(add()), |thread| thread.join().or_else(panicked))
+    })?;
     while let Some(seq) = pass.peek()? {
         pass.missing(seq);
     }
@@ -361,12 +371,16 @@ fn log(
         told.add(Found::new(What::Index, text));
     }
     counts(&state, checked, &counted, told);
-    if unknown == 0 && subjects::indexed(stream)? != counted.sum {
+    let (sum, digest) = match added {
+        Some((sum, digest)) => (sum, Some(digest)),
+        None => (subjects::indexed(stream)?, None),
+    };
+    if unknown == 0 && sum != counted.sum {
         differing_subjects(stream, checked.unreadable, &unwritten, told)?;
     }
     let seen = kept::Seen {
         kept: stream.kept_use(),
-        is_same: !counted.other_endings && stream.indexed_digest().is_none_or(|digest| digest == counted.digest),
+        is_same: !counted.other_endings && digest.is_none_or(|digest| digest == counted.digest),
         is_damaged: checked.unreadable > 0 || !extra.is_empty() || !told.said.is_empty(),
     };
     let file = kept::path(told.root, stream.id());

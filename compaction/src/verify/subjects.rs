@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use weir_engine::stream::{Stream, SubjectPlace, subject_of};
+use weir_engine::stream::{IndexInMemory, Stream, SubjectPlace, subject_of};
 use weir_engine::{Direction, Result, Seq, Want};
 
 /// Subjects that are looked at together.
@@ -35,7 +35,14 @@ fn hash(subject: &[u8]) -> u64 {
     hasher.finish() | 1
 }
 
-/// What the index of a stream says.
+/// What an index in memory says.
+pub(super) fn in_memory(index: IndexInMemory<'_>) -> Sum {
+    let mut sum = Sum::default();
+    index.each_subject(&mut |subject, messages| sum.add(subject, messages));
+    sum
+}
+
+/// What the index of a stream says, wherever it lies.
 pub(super) fn indexed(stream: &mut Stream) -> Result<Sum> {
     let mut sum = Sum::default();
     each(stream, &mut |subject, messages| sum.add(subject, messages))?;

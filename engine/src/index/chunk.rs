@@ -242,6 +242,20 @@ impl Chunk {
         }
     }
 
+    /// Calls with each live position from the first to the last one, in order.
+    pub fn each_live(&self, first: u16, last: u16, mut visit: impl FnMut(u16)) {
+        match &self.live {
+            Live::Range(low, high) => (first.max(*low)..=last.min(*high)).for_each(visit),
+            Live::Bits(bits) => {
+                let mut next = bits.next(first);
+                while let Some(at) = next.filter(|at| *at <= last) {
+                    visit(at);
+                    next = at.checked_add(1).and_then(|from| bits.next(from));
+                }
+            }
+        }
+    }
+
     /// The lowest live position from `from` on.
     pub fn next(&self, from: u16) -> Option<u16> {
         match &self.live {

@@ -260,10 +260,19 @@ impl Resident {
     }
 
     /// Visits the live messages from `from` to `to`, in order.
-    pub fn each_live(&self, mut from: Seq, to: Seq, visit: &mut dyn FnMut(Seq)) {
-        while let Some(seq) = self.next_live(from).filter(|seq| *seq <= to) {
-            visit(seq);
-            from = seq + 1;
+    pub fn each_live(&self, from: Seq, to: Seq, visit: &mut dyn FnMut(Seq)) {
+        if from > to {
+            return;
+        }
+        let (low, high) = (self.size.of(from), self.size.of(to));
+        for (&number, chunk) in self.chunks.range(low..=high) {
+            let first = if number == low { self.size.position(from) } else { 0 };
+            let last = if number == high {
+                self.size.position(to)
+            } else {
+                u16::MAX
+            };
+            chunk.each_live(first, last, |at| visit(self.size.seq(number, at)));
         }
     }
 
@@ -307,21 +316,22 @@ impl Resident {
     /// All messages, added up.
     pub fn digest(&self) -> Digest {
         let mut digest = Digest::default();
-        // Of each subject the hash, once it is known.
-        let mut hashes: Vec<Option<u64>> = Vec::new();
+        let mut hashes = vec![0; self.subjects.ids()];
+        self.subjects.each(|id, subject, _| hashes[id as usize] = hash(subject));
         for (&number, chunk) in &self.chunks {
             chunk.postings.each_list(|id, positions| {
-                let place = id as usize;
-                if place >= hashes.len() {
-                    hashes.resize(place + 1, None);
-                }
-                let subject = *hashes[place].get_or_insert_with(|| hash(self.subjects.name(id)));
+                let subject = hashes[id as usize];
                 for &at in positions {
                     digest.add_hashed(self.size.seq(number, at), subject, chunk.sizes.get(at));
                 }
             });
         }
         digest
+    }
+
+    /// Calls with each subject and the number of its messages, in no order.
+    pub fn each_subject(&self, visit: &mut dyn FnMut(&[u8], u64)) {
+        self.subjects.each(|_, subject, messages| visit(subject, messages));
     }
 
     /// When a live message ends, if it has a life of its own.

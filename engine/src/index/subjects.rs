@@ -65,6 +65,31 @@ impl Subjects {
         Some(subjects)
     }
 
+    /// Lends the names, which are [given back](Self::give_names) before any is asked for.
+    pub fn lend_names(&mut self) -> Names {
+        std::mem::take(&mut self.names)
+    }
+
+    /// By the ids, the names that are marked, in those that were lent.
+    pub fn names_in<'n>(&self, lent: &'n Names) -> Vec<Option<&'n [u8]>> {
+        let name = |subject: &Subject| (subject.named != 0).then(|| lent.get(subject.name));
+        self.table.iter().map(name).collect()
+    }
+
+    /// Takes back what was lent.
+    pub fn give_names(&mut self, lent: Names) {
+        self.names = lent;
+    }
+
+    /// Calls with each live subject and the number of its messages, in the order of the ids.
+    pub fn each(&self, mut visit: impl FnMut(u32, &[u8], u64)) {
+        for (id, subject) in (0u32..).zip(&self.table) {
+            if subject.count > 0 {
+                visit(id, self.names.get(subject.name), subject.count);
+            }
+        }
+    }
+
     /// So many more messages of a subject are there, above all before, from the first to the last one. `None` if it has no name.
     #[inline]
     pub fn found(&mut self, id: u32, count: u64, (first, last): (Seq, Seq)) -> Option<()> {
@@ -77,8 +102,8 @@ impl Subjects {
         Some(())
     }
 
-    /// All messages were found: with the tree of all names, those without messages go. `twins` are not in the tree, because another
-    /// has the same name. Answers `false` if two that are left have the same name.
+    /// All messages were found: with the tree of all names, or of those with messages, those without go. `twins` are not in the tree,
+    /// because another has the same name. Answers `false` if two that are left have the same name.
     pub fn complete(&mut self, mut tree: SubjectTree<u32>, twins: &[u32]) -> bool {
         let mut live = 0;
         for (id, subject) in self.table.iter_mut().enumerate() {

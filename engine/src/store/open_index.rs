@@ -98,7 +98,7 @@ impl Opening<'_> {
 
     /// The index, if what is kept, whose frames these are, fits the log.
     fn kept_and_rest(&self, kept: &KeptIndex, frames: Vec<Bytes>, reader: &dyn LogReader) -> Result<Option<Resident>> {
-        let last = reader.extent().last;
+        let extent = reader.extent();
         let live = &mut |low, high, ranges: &mut Vec<(Seq, Seq)>| {
             reader.live(low..=high, &mut |first, last| match ranges.last_mut() {
                 Some((_, before)) if *before + 1 == first => *before = last,
@@ -106,11 +106,13 @@ impl Opening<'_> {
             })
         };
         let list = (kept.token, frames);
-        let Some(loaded) = Resident::load(self.chunk_size, list, last, live, self.beside)? else {
+        let (storage, beside) = (self.who.config.storage, self.beside);
+        let is_of = &mut |samples: &[Sample<'_>]| is_of(samples, reader, storage, beside);
+        let there = (extent.last, extent.count);
+        let Some(loaded) = Resident::load(self.chunk_size, list, there, live, is_of, beside)? else {
             return Ok(None);
         };
-        let storage = self.who.config.storage;
-        if !is_of(&loaded, reader, storage, self.beside)? || !rest_is_of(&loaded, reader, storage)? {
+        if !rest_is_of(&loaded, reader, storage)? {
             return Ok(None);
         }
         let Loaded { mut index, end, .. } = loaded;
@@ -155,7 +157,7 @@ impl Opening<'_> {
     }
 }
 
-/// Threads that look at [samples](Loaded::samples): each waits for the disk, mostly.
+/// Threads that look at samples: each waits for the disk, mostly.
 const SAMPLERS: usize = 8;
 /// Samples from which on threads are worth it.
 const SAMPLES_MANY: usize = 64;
@@ -163,8 +165,7 @@ const SAMPLES_MANY: usize = 64;
 const REST_MAX: usize = 1 << 16;
 
 /// Whether some of the messages of an index are those of the log. With `beside`, other threads look at some.
-fn is_of(loaded: &Loaded, reader: &dyn LogReader, storage: Storage, beside: bool) -> Result<bool> {
-    let samples: Vec<Sample<'_>> = loaded.samples().collect();
+fn is_of(samples: &[Sample<'_>], reader: &dyn LogReader, storage: Storage, beside: bool) -> Result<bool> {
     let part = match beside && samples.len() >= SAMPLES_MANY {
         true => samples.len().div_ceil(SAMPLERS),
         false => samples.len().max(1),

@@ -1,9 +1,25 @@
 //! What the index of a stream says of its messages, for tools that compare it with the log.
 
-use crate::index::{Digest, Index, KeptUse};
+use crate::index::{Digest, Index, KeptUse, Resident};
 use crate::stream::message::{has_life, life_in, stored_size_of_record, subject_of};
 use crate::stream::{Storage, Stream};
 use crate::types::{NanoTime, Seq};
+
+/// An index in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexInMemory<'a>(&'a Resident);
+
+impl IndexInMemory<'_> {
+    /// All that it says of messages, added up.
+    pub fn digest(&self) -> Digest {
+        self.0.digest()
+    }
+
+    /// Calls with each subject and the number of its messages, in no order.
+    pub fn each_subject(&self, visit: &mut dyn FnMut(&[u8], u64)) {
+        self.0.each_subject(visit);
+    }
+}
 
 impl Stream {
     /// What became of that which was kept of its index when its log was opened.
@@ -14,10 +30,10 @@ impl Stream {
         }
     }
 
-    /// All that the index says of messages, added up; `None` if it does not lie in memory.
-    pub fn indexed_digest(&self) -> Option<Digest> {
+    /// Its index, if that lies in memory: a thread may look at that beside whoever has the stream.
+    pub fn index_in_memory(&self) -> Option<IndexInMemory<'_>> {
         match &self.messages.index {
-            Index::Resident(index) => Some(index.digest()),
+            Index::Resident(index) => Some(IndexInMemory(index)),
             Index::Paged(_) => None,
         }
     }

@@ -58,7 +58,7 @@ pub use config::{
     ConsumerLimits, Discard, ExternalStream, PersistMode, Placement, Republish, Retention, SourceConsumer, Storage,
     StreamCompression, StreamConfig, StreamSource, SubjectTransform,
 };
-pub use indexed::digest_record;
+pub use indexed::{IndexInMemory, digest_record};
 pub use listing::{Listing, VisitMessage};
 pub use message::{Marks, Message, stored_size, subject_of};
 pub use messages::StreamState;

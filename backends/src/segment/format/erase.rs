@@ -48,7 +48,12 @@ pub fn encode_runs(runs: &[EraseRun], out: &mut Vec<u8>) {
 }
 
 /// Reads what [`encode_runs`] wrote, as often as it was written, into `out`; `None` if it makes no sense.
-pub fn decode_runs(mut raw: &[u8], out: &mut Vec<EraseRun>) -> Option<()> {
+pub fn decode_runs(raw: &[u8], out: &mut Vec<EraseRun>) -> Option<()> {
+    each_run(raw, &mut |run| out.push(run))
+}
+
+/// The same, one run after the other: of those before what makes no sense it is told.
+pub fn each_run(mut raw: &[u8], visit: &mut dyn FnMut(EraseRun)) -> Option<()> {
     while !raw.is_empty() {
         let count = take_varint(&mut raw)?;
         let mut end = 0u64;
@@ -60,7 +65,7 @@ pub fn decode_runs(mut raw: &[u8], out: &mut Vec<EraseRun>) -> Option<()> {
                 bytes: take_varint(&mut raw)?,
             };
             end = first.checked_add(run.count)?;
-            out.push(run);
+            visit(run);
         }
     }
     Some(())

@@ -3,6 +3,8 @@
 use weir_engine::{Backend, LogId, LogOptions, Seq};
 
 use super::super::SegmentBackend;
+use super::super::format::Identity;
+use super::super::seal::Footer;
 use super::{ID, append, open, segment_files, shown};
 
 fn small() -> LogOptions {
@@ -63,6 +65,41 @@ fn mostly_erased_segments_are_rewritten() {
     let (_backend, log, report) = open(dir.path(), &small());
     assert!(report.damage.is_empty(), "{report:?}");
     assert_eq!(shown(&*log.reader()), live);
+}
+
+/// Of what is gone from all segments nothing needs to say that it was erased.
+#[test]
+fn compacting_leaves_no_erasure_of_what_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let live: Vec<Seq> = (1..=3000).filter(|seq| seq % 2 == 0).collect();
+    let erased = || -> u32 {
+        let tombs = segment_files(dir.path()).into_iter().map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let (_, identity) = Identity::parse_name(ID, name).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            Footer::decode(&bytes, identity).map_or(0, |footer| footer.tombs_len)
+        });
+        tombs.sum()
+    };
+    {
+        let (_backend, mut log, _) = open(dir.path(), &small());
+        for batch in 0..60u64 {
+            append(&mut *log, batch * 50 + 1..=batch * 50 + 50);
+        }
+        let dead: Vec<Seq> = (1..=3000).filter(|seq| seq % 2 != 0).collect();
+        for chunk in dead.chunks(300) {
+            log.erase(chunk).unwrap();
+        }
+        // So that the erasures are in segments that are written anew as well.
+        append(&mut *log, 3001..=3300);
+        assert!(erased() > 0);
+        log.compact(None, &mut |_, _| {}).unwrap();
+        log.sync().unwrap();
+        assert_eq!(erased(), 0);
+    }
+    let (_backend, log, report) = open(dir.path(), &small());
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(shown(&*log.reader()), [live, (3001..=3300).collect()].concat());
 }
 
 fn logs_dir(dir: &std::path::Path) -> Vec<String> {

@@ -33,10 +33,9 @@ pub struct Loaded {
     pub end: Seq,
     /// The highest live message whose time is known: see [`Sample`]. 0 if there is none.
     pub proven: Seq,
-    samples: Vec<Known>,
 }
 
-/// What is known of a message: see [`Loaded::samples`].
+/// A message of which something is known.
 struct Known {
     seq: Seq,
     /// The id of its subject, if that was looked for.
@@ -44,7 +43,10 @@ struct Known {
     times: RangeInclusive<NanoTime>,
 }
 
-/// What the log must have, where this is the index of it.
+/// What the log must have, where this is the index of it: of each chunk the first message, the last, and the highest whose time is
+/// known, to the nanosecond, which no other log has at that place. Where none of these is left, the first and the last of the chunk came
+/// between two times that are known. A copy of the store that went other ways has other times from there on: up to [`Loaded::proven`]
+/// the index is that of the log if that message's time is; all behind it has to be compared.
 #[derive(Debug)]
 pub struct Sample<'a> {
     /// A live message.
@@ -57,39 +59,24 @@ pub struct Sample<'a> {
     pub times: RangeInclusive<NanoTime>,
 }
 
-impl Loaded {
-    /// The messages that may be looked at in the log to see that this is the index of it: of each chunk the first, the last, and the
-    /// highest whose time is known, to the nanosecond, which no other log has at that place. Where none of these is left, the first
-    /// and the last of the chunk came between two times that are known. A copy of the store that went other ways has other times from
-    /// there on: up to [`Loaded::proven`] the index is that of the log if that message's time is; all behind it has to be compared.
-    pub fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
-        self.samples.iter().map(|known| Sample {
-            seq: known.seq,
-            subject: known.id.map(|id| self.index.subjects.name(id)),
-            size: self.index.size_at(known.seq).unwrap_or(0),
-            times: known.times.clone(),
-        })
-    }
-}
+/// Asked whether the log has these.
+pub type IsOf<'a> = &'a mut dyn FnMut(&[Sample<'_>]) -> Result<bool>;
 
 impl Resident {
-    /// Takes up what was kept, where the backend says that it is; `None` if that does not fit the log whose live sequences are asked
-    /// for, up to `last`, or makes no sense. With `beside`, another thread does a part of it.
+    /// Takes up what was kept, where the backend says that it is; `None` if that does not fit the log, which has `count` messages up to
+    /// `last` and is asked for their ranges and for [samples](Sample), or makes no sense. With `beside`, another thread does a part of
+    /// it.
     ///
     /// # Errors
     /// If the log cannot be asked.
     pub fn load(
         size: ChunkSize,
         (token, frames): (u64, Vec<Bytes>),
-        last: Seq,
+        (last, count): (Seq, u64),
         live: LiveRanges<'_>,
+        is_of: IsOf<'_>,
         beside: bool,
     ) -> Result<Option<Loaded>> {
-        // The others are let go of one by one, as they are taken up: together they are a good part of what the index takes.
-        let named: Vec<Bytes> = frames.iter().filter(|raw| has_names(raw)).cloned().collect();
-        let Some(names) = names_of(&named) else {
-            return Ok(None);
-        };
         let Some(Frames {
             chunk,
             last: highest,
@@ -104,9 +91,15 @@ impl Resident {
             return Ok(None);
         }
         let end = size.seq(chunk + 1, 0);
-        let Some(subjects) = Subjects::of_names(&names, MARK) else {
+        let named = names_of(&frames);
+        let Some((mut subjects, mut order)) =
+            named.and_then(|(names, order)| Some((Subjects::of_names(&names, MARK)?, order)))
+        else {
             return Ok(None);
         };
+        // Nobody looks at them in the subjects before all is loaded.
+        let lent = subjects.lend_names();
+        let names = subjects.names_in(&lent);
         let mut loading = Loading {
             size,
             index: Self {
@@ -121,6 +114,7 @@ impl Resident {
             ranges: Vec::new(),
             positions: Vec::new(),
         };
+        // One by one they are let go of, as they are taken up: together they are a good part of what the index takes.
         let all = |loading: &mut Loading| -> Result<bool> {
             for raw in frames {
                 let Some(frame) = Frame::read(&raw) else {
@@ -130,45 +124,45 @@ impl Resident {
                     return Ok(false);
                 }
             }
-            Ok(true)
+            is_of(&loading.samples(&names))
         };
+        // Where much is gone, so are subjects: the tree of those that are left takes less time, and less memory.
+        let is_mostly_there = count.saturating_mul(4) >= positions.saturating_mul(3);
+        let is_beside = beside && is_mostly_there && names.len() >= MANY;
         let (done, tree) = std::thread::scope(|scope| {
             let names = &names;
-            let thread = match beside && names.len() >= MANY {
-                true => {
-                    let thread = std::thread::Builder::new().name("weir-subjects".to_owned());
-                    // Where no thread can be had, it is done here.
-                    thread.spawn_scoped(scope, move || tree_of(names)).ok()
-                }
-                false => None,
-            };
+            let thread = is_beside.then(|| {
+                let thread = std::thread::Builder::new().name("weir-subjects".to_owned());
+                thread.spawn_scoped(scope, || tree_of(names, std::mem::take(&mut order)))
+            });
             let done = all(&mut loading);
-            let tree = match thread {
-                Some(thread) => thread.join().ok(),
-                None => Some(tree_of(names)),
-            };
+            // Where no thread can be had, it is done here.
+            let tree = thread.and_then(|thread| thread.ok()?.join().ok());
             (done, tree)
         });
+        if !done? {
+            return Ok(None);
+        }
+        let tree = tree.unwrap_or_else(|| {
+            let subjects = &loading.index.subjects;
+            order.retain(|&id| subjects.get(id).count > 0);
+            tree_of(&names, order)
+        });
+        drop(names);
         let Loading {
             mut index,
             endings,
-            samples,
             proven,
             ..
         } = loading;
-        let is_whole = done? && tree.is_some_and(|(tree, twins)| index.subjects.complete(tree, &twins));
-        if !is_whole {
+        index.subjects.give_names(lent);
+        if !index.subjects.complete(tree.0, &tree.1) {
             return Ok(None);
         }
         index.endings = BTreeSet::from_iter(endings);
         index.next = index.last_live().map_or(0, |last| last + 1);
         index.keep_on(token, chunk + 1, positions);
-        Ok(Some(Loaded {
-            index,
-            end,
-            proven,
-            samples,
-        }))
+        Ok(Some(Loaded { index, end, proven }))
     }
 }
 
@@ -197,50 +191,45 @@ fn check(size: ChunkSize, raw: &[Bytes]) -> Option<Frames> {
     all
 }
 
-fn has_names(raw: &[u8]) -> bool {
-    Frame::read(raw).is_some_and(|frame| frame.names().next().is_some())
-}
+/// The names by their ids, and the ids in the order in which frames name them, some more than once.
+type Named<'a> = (Vec<Option<&'a [u8]>>, Vec<u32>);
 
-/// The names by their ids. `None` if any makes no sense.
-fn names_of(raw: &[Bytes]) -> Option<Vec<Option<&[u8]>>> {
+/// What frames name. `None` if any of it makes no sense.
+fn names_of(raw: &[Bytes]) -> Option<Named<'_>> {
     let mut names: Vec<Option<&[u8]>> = Vec::new();
-    let mut named = 0;
+    let mut order = Vec::new();
     for raw in raw {
         for name in Frame::read(raw)?.names() {
-            let (id, name) = name?;
-            named += 1;
-            let id = id as usize;
+            let (number, name) = name?;
+            order.push(number);
+            let id = number as usize;
             if id >= names.len() {
-                names.try_reserve((id + 1 - names.len()).max(named)).ok()?;
+                names.try_reserve((id + 1 - names.len()).max(order.len())).ok()?;
                 names.resize(id + 1, None);
             }
             // What is named last counts: an id is used again once its subject is gone.
             names[id] = Some(name);
         }
     }
-    Some(names)
+    Some((names, order))
 }
 
-/// The tree of the names; and the ids that are not in it, because another has the same name: all but one of these are gone.
-fn tree_of(names: &[Option<&[u8]>]) -> (SubjectTree<u32>, Vec<u32>) {
+/// The tree of the names of some ids; and those of them that are not in it, because another has the same name: all but one of these are
+/// gone.
+fn tree_of(names: &[Option<&[u8]>], mut ids: Vec<u32>) -> (SubjectTree<u32>, Vec<u32>) {
     let name = |id: u32| names.get(id as usize).copied().flatten().unwrap_or_default();
-    let mut sorted: Vec<u32> = Vec::with_capacity(names.len());
-    sorted.extend((0u32..).zip(names).filter_map(|(id, name)| name.map(|_| id)));
-    // Each frame has them in order, and ids are mostly given in order: there are long runs to be merged.
-    sorted.sort_by(|&one, &other| name(one).cmp(name(other)));
+    // Each frame names them in order: there are long runs to be merged.
+    ids.sort_by(|&one, &other| name(one).cmp(name(other)));
     let mut twins = Vec::new();
-    // Of those that are the same the lowest id is first, as the sort is stable.
-    sorted.dedup_by(|this, before| {
-        let is_twin = name(*this) == name(*before);
-        if is_twin {
+    ids.dedup_by(|this, before| {
+        let is_same = name(*this) == name(*before);
+        // It may have been named twice.
+        if is_same && this != before {
             twins.push(*this);
         }
-        is_twin
+        is_same
     });
-    (
-        SubjectTree::of_sorted(sorted.into_iter().map(|id| (name(id), id))),
-        twins,
-    )
+    (SubjectTree::of_sorted(ids.into_iter().map(|id| (name(id), id))), twins)
 }
 
 /// An index that is being loaded.
@@ -257,6 +246,19 @@ struct Loading {
 }
 
 impl Loading {
+    /// What was noted of messages.
+    fn samples<'n>(&self, names: &[Option<&'n [u8]>]) -> Vec<Sample<'n>> {
+        let sample = |known: &Known| Sample {
+            seq: known.seq,
+            subject: known
+                .id
+                .map(|id| names.get(id as usize).copied().flatten().unwrap_or_default()),
+            size: self.index.size_at(known.seq).unwrap_or(0),
+            times: known.times.clone(),
+        };
+        self.samples.iter().map(sample).collect()
+    }
+
     /// Takes up a chunk. Answers `false` if it does not fit the log.
     fn take(&mut self, frame: &Frame<'_>, live: LiveRanges<'_>) -> Result<bool> {
         let size = self.size;
@@ -295,7 +297,7 @@ impl Loading {
                 Some(bits)
             }
         };
-        let mut postings = Postings::sealed(frame.subjects);
+        let mut postings = Postings::sealed(frame.subjects.min(count as usize));
         let found = self.take_subjects(frame, filter.as_ref(), (first, last), &mut postings);
         let Some((_, ids)) = found.filter(|(found, _)| *found == count) else {
             return false;

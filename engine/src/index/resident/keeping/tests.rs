@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::backend::KeepStep;
-use crate::index::resident::Loaded;
+use crate::index::resident::{Loaded, Sample};
 use crate::index::tests::{Dice, size_of, time_of};
 use crate::index::{ChunkSize, Cursor, Resident, SubjectInfo};
 use crate::types::{NanoTime, Seq};
@@ -47,17 +47,21 @@ impl Log {
             }
             Ok(())
         };
-        let loaded =
-            Resident::load(size, (7, frames.to_vec()), self.last, &mut live, beside).expect("the log can be asked")?;
-        for sample in loaded.samples() {
-            let seq = sample.seq;
-            assert!(
-                sample.subject.is_none_or(|subject| subject == self.live[&seq].0),
-                "sample {seq}"
-            );
-            assert_eq!(sample.size, size_of(seq), "sample {seq}");
-            assert!(sample.times.contains(&time_of(seq)), "sample {seq}");
-        }
+        let mut is_of = |samples: &[Sample<'_>]| {
+            for sample in samples {
+                let seq = sample.seq;
+                assert!(
+                    sample.subject.is_none_or(|subject| subject == self.live[&seq].0),
+                    "sample {seq}"
+                );
+                assert_eq!(sample.size, size_of(seq), "sample {seq}");
+                assert!(sample.times.contains(&time_of(seq)), "sample {seq}");
+            }
+            Ok(true)
+        };
+        let there = (self.last, self.live.len() as u64);
+        let loaded = Resident::load(size, (7, frames.to_vec()), there, &mut live, &mut is_of, beside);
+        let loaded = loaded.expect("the log can be asked")?;
         let Loaded { mut index, end, .. } = loaded;
         self.add_from(end, &mut index);
         Some(index)
@@ -346,7 +350,7 @@ fn bytes_that_make_no_sense_are_no_index() {
             ranges.extend((low.max(1) <= high.min(100)).then_some((low.max(1), high.min(100))));
             Ok(())
         };
-        let _ = Resident::load(size, (7, frames), 100, &mut live, false);
+        let _ = Resident::load(size, (7, frames), (100, 100), &mut live, &mut |_| Ok(true), false);
     }
 }
 
