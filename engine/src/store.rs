@@ -235,8 +235,8 @@ impl Store {
         let mut shards = Vec::new();
         let mut runners = Vec::new();
         for (number, shard) in opened.into_iter().enumerate() {
-            let (handle, receiver, load) = ShardHandle::new(queue);
-            runners.push(Runner::new(shard, handle.clone(), receiver, load, outlet(number)));
+            let (handle, inbox, load) = ShardHandle::new(queue);
+            runners.push(Runner::new(shard, handle.clone(), inbox, load, outlet(number)));
             shards.push(handle);
         }
         let store = Self {

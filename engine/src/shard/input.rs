@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
 
 use crate::consumer::{Ack, PullRequest};
 use crate::error::{Error, Kind, Result};
 use crate::shard::InTurn;
 use crate::shard::emit::{Completion, Ticket};
+use crate::shard::inbox::{Inbox, Sender, inbox};
 use crate::types::{LogId, Seq};
 
 /// How much may wait for a shard; above it publishers get a 429.
@@ -169,15 +169,15 @@ pub struct ShardHandle {
 
 impl ShardHandle {
     /// A queue to a shard, and its other end.
-    pub(crate) fn new(limits: QueueLimits) -> (Self, Receiver<Vec<Input>>, Arc<Load>) {
-        let (sender, receiver) = crossbeam_channel::unbounded();
+    pub(crate) fn new(limits: QueueLimits) -> (Self, Inbox<Vec<Input>>, Arc<Load>) {
+        let (sender, inbox) = inbox();
         let load = Arc::new(Load::default());
         let handle = Self {
             sender,
             load: load.clone(),
             limits,
         };
-        (handle, receiver, load)
+        (handle, inbox, load)
     }
 
     /// Hands over inputs, which are done in their order.
@@ -203,10 +203,7 @@ impl ShardHandle {
     pub(crate) fn send(&self, inputs: Vec<Input>) -> std::result::Result<(), Vec<Input>> {
         self.load.messages.fetch_add(inputs.len(), Ordering::Relaxed);
         self.load.bytes.fetch_add(weight(&inputs), Ordering::Relaxed);
-        self.sender.send(inputs).map_err(|refused| {
-            self.load.taken(&refused.0);
-            refused.0
-        })
+        self.sender.send(inputs).inspect_err(|refused| self.load.taken(refused))
     }
 
     /// Runs `work` on the shard's thread, then `done` with its result, once what it did is durable.

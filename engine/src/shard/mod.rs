@@ -12,6 +12,7 @@ pub(crate) mod errand;
 pub(crate) mod fetching;
 pub mod holes;
 mod in_turn;
+mod inbox;
 mod input;
 mod keeping;
 pub mod label;

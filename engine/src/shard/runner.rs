@@ -1,15 +1,15 @@
 //! The thread of a shard: it takes what came, a turn at a time, lets out what each turn caused, and opens the shard anew
 //! when its storage failed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::error::{Error, Result};
 use crate::reject;
 use crate::shard::command::Commands;
 use crate::shard::emit::{Emit, Outlet, Ticket};
+use crate::shard::inbox::Inbox;
 use crate::shard::input::{self, Load};
 use crate::shard::offline::contained;
 use crate::shard::steps::Clocks;
@@ -24,13 +24,13 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// The thread's loop.
 pub(crate) struct Runner {
     shard: Shard,
-    receiver: Receiver<Vec<Input>>,
+    inbox: Inbox<Vec<Input>>,
     load: Arc<Load>,
     outlet: Box<dyn Outlet>,
     clocks: Clocks,
     handle: ShardHandle,
     /// Taken off the queue and not done yet.
-    backlog: std::collections::VecDeque<Vec<Input>>,
+    backlog: VecDeque<Vec<Input>>,
     commands: Commands,
     emits: Vec<Emit>,
     /// What ids are made of.
@@ -44,7 +44,7 @@ impl Runner {
     pub fn new(
         shard: Shard,
         handle: ShardHandle,
-        receiver: Receiver<Vec<Input>>,
+        inbox: Inbox<Vec<Input>>,
         load: Arc<Load>,
         outlet: Box<dyn Outlet>,
     ) -> Self {
@@ -52,11 +52,11 @@ impl Runner {
             clocks: Clocks::new(&shard.env),
             entropy: mix(shard.env.entropy.wrapping_add(shard.number as u64)),
             shard,
-            receiver,
+            inbox,
             load,
             outlet,
             handle,
-            backlog: std::collections::VecDeque::new(),
+            backlog: VecDeque::new(),
             commands: Commands::default(),
             emits: Vec::new(),
             #[cfg(feature = "conformance")]
@@ -122,7 +122,7 @@ impl Runner {
     #[cfg(feature = "conformance")]
     pub fn is_busy(&self) -> bool {
         let due = self.shard.next_deadline().is_some_and(|due| due <= self.clocks.now());
-        due || !self.receiver.is_empty() || !self.backlog.is_empty() || !self.shard.unfinished.is_empty()
+        due || !self.inbox.is_empty() || !self.backlog.is_empty() || !self.shard.unfinished.is_empty()
     }
 
     /// Takes what is there to do; waits for it if told to.
@@ -131,14 +131,15 @@ impl Runner {
         let mut count = 0;
         if self.backlog.is_empty() && self.shard.unfinished.is_empty() {
             let wait = if wait { self.sleep() } else { Duration::ZERO };
-            match self.receiver.recv_timeout(wait) {
-                Ok(inputs) => self.backlog.push_back(inputs),
-                Err(RecvTimeoutError::Timeout) => self.shard.idle(),
-                Err(RecvTimeoutError::Disconnected) => self.backlog.push_back(vec![Input::Close]),
+            self.inbox.take(&mut self.backlog, wait);
+            if self.backlog.is_empty() {
+                self.shard.idle();
             }
+        } else {
+            self.inbox.take(&mut self.backlog, Duration::ZERO);
         }
         while count < TURN_INPUTS {
-            let Some(inputs) = self.backlog.pop_front().or_else(|| self.receiver.try_recv().ok()) else {
+            let Some(inputs) = self.backlog.pop_front() else {
                 break;
             };
             count += inputs.len();

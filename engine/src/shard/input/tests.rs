@@ -13,22 +13,26 @@ fn only_so_much_waits() {
         messages: 2,
         bytes: 100,
     };
-    let (handle, receiver, load) = ShardHandle::new(limits);
+    let (handle, inbox, load) = ShardHandle::new(limits);
+    let take = |count: usize| {
+        let mut taken = std::collections::VecDeque::new();
+        inbox.take(&mut taken, std::time::Duration::ZERO);
+        assert_eq!(taken.len(), count);
+        taken.iter().for_each(|inputs| load.taken(inputs));
+    };
     // What is handed over together is taken or refused together.
     let three = || (0..3).map(|_| publish("")).collect();
     assert!(handle.submit(three()).is_ok());
     assert!(matches!(handle.submit(three()), Err(Refused::Busy(refused)) if refused.len() == 3));
     // What must not be lost goes in.
     handle.wake(LogId(1), Bytes::from_static(b"c"));
-    for _ in 0..2 {
-        load.taken(&receiver.recv().unwrap());
-    }
+    take(2);
     let large =
         publish("................................................................................................");
     assert!(handle.submit(vec![large, publish("....")]).is_ok());
     assert!(handle.submit(vec![publish("")]).is_err(), "more than 100 bytes wait");
-    load.taken(&receiver.recv().unwrap());
+    take(1);
     assert!(handle.submit(vec![publish("")]).is_ok());
-    drop(receiver);
+    drop(inbox);
     assert!(matches!(handle.submit(vec![publish("")]), Err(Refused::Gone(refused)) if refused.len() == 1));
 }
