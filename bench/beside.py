@@ -116,8 +116,8 @@ def at(latencies, part):
 
 
 class Server:
-    def __init__(self, program, backend, root):
-        self.program, self.backend = program, backend
+    def __init__(self, program, backend, root, reader_mib):
+        self.program, self.backend, self.reader_mib = program, backend, reader_mib
         self.store = os.path.join(root, "store")
         self.config = os.path.join(root, "server.conf")
         self.log = os.path.join(root, "server.log")
@@ -203,15 +203,28 @@ def noise_of(_):
     return os.urandom(SIZE)
 
 
-def read_until(port, subject, request, is_chunked, size):
+class Pace:
+    """Holds a reader to what its network carries."""
+
+    def __init__(self, mib):
+        self.rate, self.begin, self.got = mib * 2**20, time.monotonic(), 0
+
+    def took(self, count):
+        self.got += count
+        if self.rate:
+            time.sleep(max(0.0, self.begin + self.got / self.rate - time.monotonic()))
+
+
+def read_until(port, subject, request, is_chunked, size, mib):
     """A reader that is a process of its own and looks at as little as it can: asks, and reads until the end."""
+    pace = Pace(mib)
     link = socket.create_connection(("127.0.0.1", port))
     link.sendall(b'CONNECT {"verbose":false,"headers":true}\r\nSUB to.reader 1\r\nSUB answer.reader 2\r\n')
     link.sendall(b"PUB %s answer.reader %d\r\n%s\r\n" % (subject.encode(), len(request), request))
     if not is_chunked:
-        buffer, got = bytearray(1 << 20), 0
-        while got < size:
-            got += link.recv_into(buffer)
+        buffer = bytearray(1 << 17)
+        while pace.got < size:
+            pace.took(link.recv_into(buffer))
         return
     lines = link.makefile("rb", buffering=1 << 18)
     while line := lines.readline():
@@ -221,6 +234,7 @@ def read_until(port, subject, request, is_chunked, size):
         if words[0] not in (b"MSG", b"HMSG"):
             continue
         body = lines.read(int(words[-1]) + 2)
+        pace.took(len(body))
         if words[2] == b"2":
             assert b'"error"' not in body, body
         elif words[0] == b"HMSG" or len(body) == 2:
@@ -231,7 +245,7 @@ def read_until(port, subject, request, is_chunked, size):
 
 def reader(server, subject, request, is_chunked, size):
     words = [sys.executable, os.path.abspath(__file__), "--reader", str(server.port), subject, json.dumps(request)]
-    process = subprocess.Popen([*words, str(int(is_chunked)), str(size)])
+    process = subprocess.Popen([*words, str(int(is_chunked)), str(size), str(server.reader_mib)])
 
     def is_over():
         code = process.poll()
@@ -311,7 +325,7 @@ WORKS = {
 
 
 async def measure(options, root):
-    server = Server(options.server, options.backend, root)
+    server = Server(options.server, options.backend, root, options.reader_mib)
     works = Works(server, options.mib)
     server.start()
     failed, filled = [], None
@@ -355,8 +369,8 @@ async def measure(options, root):
 
 def main():
     if sys.argv[1:2] == ["--reader"]:
-        port, subject, request, is_chunked, size = sys.argv[2:]
-        read_until(int(port), subject, request.encode(), bool(int(is_chunked)), int(size))
+        port, subject, request, is_chunked, size, mib = sys.argv[2:]
+        read_until(int(port), subject, request.encode(), bool(int(is_chunked)), int(size), int(mib))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", required=True, help="the server's program")
@@ -364,6 +378,8 @@ def main():
     parser.add_argument("--mib", type=int, default=1024, help="MiB of the stream that is worked on (1024)")
     parser.add_argument("--seconds", type=float, default=8, help="how long to look without anything, before and after (8)")
     parser.add_argument("--only", type=lambda names: names.split(","), help="of " + ", ".join(WORKS))
+    parser.add_argument("--reader-mib", type=int, default=110,
+                        help="what a reader's network carries, MiB/s: a gigabit (110); 0 for no limit")
     parser.add_argument("--root", help="where the store is made (a temporary folder)")
     options = parser.parse_args()
     unknown = set(options.only or ()) - set(WORKS)

@@ -332,7 +332,7 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 /// Bytes that [`LogReader::fetch`] reads at most, or one record.
-pub const FETCH_BYTES: u64 = 8 << 20;
+pub const FETCH_BYTES: u64 = 1 << 20;
 
 /// The only writer of a log.
 ///

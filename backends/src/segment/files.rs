@@ -345,7 +345,11 @@ impl Files for RealFiles {
     }
 
     fn touch(&self, file: &File, at: u64, len: u64) -> io::Result<()> {
+        use rustix::fs::{Advice, fadvise};
         let file = file.real()?;
+        // Without it the kernel reads ahead as much as the device is set up for, megabytes maybe and all at once: a journal's sync
+        // would wait behind that.
+        let _: Result<(), rustix::io::Errno> = fadvise(file, 0, None, Advice::Random);
         let mut scratch = vec![0; TOUCHED.min(usize::try_from(len).unwrap_or(TOUCHED))];
         let end = at.saturating_add(len);
         let mut at = at;

@@ -17,7 +17,7 @@ use super::table::{MemTable, TableRef};
 use super::walk::{Item, Walk};
 
 /// Bytes behind records that are fetched in order which the kernel is told of: the next ones are on their way meanwhile.
-const FETCHED_AHEAD: u64 = 2 << 20;
+const FETCHED_AHEAD: u64 = 512 << 10;
 
 /// What changes in a segment after its records are written.
 #[derive(Debug, Default)]

@@ -24,7 +24,7 @@ use crate::jetstream::{JetStream, now};
 /// Messages carried at a time.
 const MESSAGES: usize = 1000;
 /// Bytes carried at a time, give or take one message.
-const BYTES: usize = 4 << 20;
+const BYTES: usize = 512 << 10;
 /// How long a task waits before it asks again a target that is full, or a storage thread that failed.
 const RETRY: Duration = Duration::from_millis(250);
 /// How often nats-server hears from an origin that has nothing new.

@@ -7,8 +7,9 @@ use crate::archive::{BackupConsumer, BackupState};
 
 /// Messages that are read at a time.
 const MESSAGES: usize = 1000;
-/// Bytes that are read at a time, give or take one message.
-const BYTES: usize = 4 << 20;
+/// Bytes that are read at a time, give or take one message: less than are fetched from a disk at once, and so little that the shard is not
+/// kept by it.
+const BYTES: usize = 512 << 10;
 
 /// How far the reading of a stream is. What comes to the stream meanwhile is no part of it.
 #[derive(Clone, Copy, Debug)]

@@ -30,7 +30,7 @@ const LIGHT_GETS: usize = 256;
 /// Messages that one portion of a batch has at most; fewer where the turn may not look at as much.
 const PORTION_MESSAGES: usize = 1000;
 /// Bytes of messages that are read in one turn of a storage thread, give or take one message.
-const PORTION_BYTES: usize = 1 << 20;
+const PORTION_BYTES: usize = 512 << 10;
 /// The same for `multi_last`: what it finds in one turn is of one moment, and of most it is all.
 const MULTI_LAST_BYTES: usize = 8 << 20;
 
