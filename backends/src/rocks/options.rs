@@ -40,9 +40,18 @@ impl RocksOptions {
     }
 }
 
+/// Bytes of a new file that are on their way to the disk at once.
+const SYNC_BYTES: u64 = 512 << 10;
+
 /// The options of the database itself.
 pub(super) fn database(options: &RocksOptions) -> Options {
-    let mut db = Options::default();
+    // Before it writes on, a file waits until what it was told to write out is out: 32 MiB on their way to the disk at once would
+    // be waited for by each sync of a journal. The crate has no function for it.
+    let paced = Options::default().get_options_from_string("strict_bytes_per_sync=true");
+    let mut db = paced.unwrap_or_else(|error| {
+        tracing::warn!("rocksdb writes without pauses: {error}");
+        Options::default()
+    });
     db.create_if_missing(true);
     db.create_missing_column_families(true);
     // Weir's journal is the write-ahead log. Without one, only flushing all families together keeps them at the same
@@ -54,7 +63,7 @@ pub(super) fn database(options: &RocksOptions) -> Options {
     ));
     db.set_max_open_files(i32::from(options.max_open_files));
     db.set_max_background_jobs(2);
-    db.set_bytes_per_sync(1 << 20);
+    db.set_bytes_per_sync(SYNC_BYTES);
     db.set_log_level(LogLevel::Warn);
     db.set_keep_log_file_num(2);
     db.set_max_log_file_size(4 << 20);

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -12,6 +13,10 @@ use super::files::{Background, Files, Mode};
 
 /// How many removed logs may wait for their files to be unlinked; beyond that the caller unlinks them itself.
 const REMOVALS_MAX: usize = 1024;
+
+/// Between two files that are unlinked: the file system gives their space back meanwhile, where a sync of a journal waits for no
+/// more than one of them.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How much of a prepared file is written at once, in bytes.
 const CHUNK: usize = 1 << 20;
@@ -196,7 +201,10 @@ impl Shared {
             };
             let Some(dir) = removal else { continue };
             let mut interrupted = || {
-                let queue = self.queue.lock();
+                let mut queue = self.queue.lock();
+                if !queue.stop && queue.preparations.is_empty() {
+                    self.ready.wait_for(&mut queue, PAUSE);
+                }
                 queue.stop || !queue.preparations.is_empty()
             };
             self.remove(dir, &mut interrupted);
