@@ -459,7 +459,7 @@ impl Backend for SegmentBackend {
         };
         let result = syncers
             .iter()
-            .try_for_each(|s| s.sync())
+            .try_for_each(|s| s.sync(true))
             .syncing(&self.core.logs_dir)
             .and_then(|()| self.kv.sync());
         if let Err(error) = &result {

@@ -78,6 +78,9 @@ const FETCHED: u64 = 1 << 20;
 /// Bytes that are read at a time only to have them in memory.
 const TOUCHED: usize = 256 << 10;
 
+/// Bytes that are written out at a time where others need the disk as well.
+const WRITTEN_OUT: usize = 512 << 10;
+
 impl Map {
     /// Whether a page of it could not be read; it reads as zeros.
     pub fn faulted(&self) -> bool {
@@ -178,6 +181,12 @@ pub trait Files: Send + Sync + 'static {
     /// Tells the operating system that what was written there will be synced: it begins to write it to the disk. A hint.
     fn will_sync(&self, file: &File, at: u64, len: u64) {
         let _ = (file, at, len);
+    }
+    /// Has what was written there go to the disk a piece after the other, each waited for: the sync after it finds little left, and
+    /// the syncs of other files come in between. An error is one of a sync: it is not told again.
+    fn write_out(&self, file: &File) -> io::Result<()> {
+        let _ = file;
+        Ok(())
     }
     /// Makes the file's content durable.
     fn sync(&self, file: &File, path: &Path) -> io::Result<()>;
@@ -295,6 +304,23 @@ impl Files for RealFiles {
             // SAFETY: it takes numbers, and the file is open.
             unsafe { libc::sync_file_range(file.as_raw_fd(), at, len, libc::SYNC_FILE_RANGE_WRITE) };
         }
+    }
+
+    fn write_out(&self, file: &File) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let file = file.real()?;
+        let len = i64::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        for at in (0..len).step_by(WRITTEN_OUT) {
+            // SAFETY: it takes numbers, and the file is open.
+            if unsafe { libc::sync_file_range(file.as_raw_fd(), at, WRITTEN_OUT as i64, flags) } != 0 {
+                return match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+                    error => Err(error),
+                };
+            }
+        }
+        Ok(())
     }
 
     fn sync(&self, file: &File, _path: &Path) -> io::Result<()> {

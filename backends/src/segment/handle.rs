@@ -455,15 +455,19 @@ impl Handle {
         self.handles.files.shorten(&file, &self.path, len)
     }
 
-    /// Makes the content durable.
-    pub fn sync(self: &Arc<Self>) -> io::Result<()> {
+    /// Makes the content durable; `aside` from what others wait for, who need the disk meanwhile.
+    pub fn sync(self: &Arc<Self>, aside: bool) -> io::Result<()> {
         if let Some(error) = self.failure.lock().take() {
             return Err(error);
         }
         let file = self.file()?;
         // Before the sync: a write from here on says so again.
         self.unsynced.store(false, Ordering::Release);
-        let result = self.handles.files.sync(&file, &self.path);
+        let written = match aside {
+            true => self.handles.files.write_out(&file),
+            false => Ok(()),
+        };
+        let result = written.and_then(|()| self.handles.files.sync(&file, &self.path));
         if result.is_err() {
             self.unsynced.store(true, Ordering::Release);
         }

@@ -344,7 +344,7 @@ impl<'a> Opening<'a> {
                 // So that nothing of it can be taken for a later write; on disk before there is one, for that has the same number,
                 // and a power failure may leave either of the two.
                 zero(source, bounds.end, until)?;
-                source.handle.sync().syncing(&source.path)?;
+                source.handle.sync(false).syncing(&source.path)?;
             }
         }
         Ok(())

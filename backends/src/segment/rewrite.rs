@@ -426,7 +426,7 @@ impl Upkeep for Rewrite {
 
 /// Syncs a log, and poisons the whole backend if that fails: what the kernel dropped it will not write later.
 pub(super) fn sync_log(core: &Core, syncer: &Syncer, dir: &Path) -> Result<()> {
-    let result = syncer.sync().syncing(dir);
+    let result = syncer.sync(false).syncing(dir);
     if let Err(error) = &result {
         let _ = core.poison.set(error.message.clone());
     }

@@ -108,13 +108,13 @@ impl Syncer {
         *self.dirty.lock() = Dirty::default();
     }
 
-    /// Makes durable what was written before the call.
-    pub fn sync(&self) -> io::Result<()> {
+    /// Makes durable what was written before the call; `aside` from what others wait for, who need the disk meanwhile.
+    pub fn sync(&self, aside: bool) -> io::Result<()> {
         let mut failed = self.running.lock();
         if let Some(why) = &*failed {
             return Err(io::Error::other(format!("an earlier sync failed: {why}")));
         }
-        let result = match self.sync_marked() {
+        let result = match self.sync_marked(aside) {
             // Its files went while they were synced.
             Err(_) if self.is_gone() => Ok(()),
             other => other,
@@ -125,7 +125,7 @@ impl Syncer {
         result
     }
 
-    fn sync_marked(&self) -> io::Result<()> {
+    fn sync_marked(&self, aside: bool) -> io::Result<()> {
         let covered = self.written.load(Ordering::Acquire);
         if !self.any.swap(false, Ordering::AcqRel) {
             self.durable.fetch_max(covered, Ordering::AcqRel);
@@ -147,7 +147,7 @@ impl Syncer {
             file.dirty.store(false, Ordering::Release);
         }
         for file in &dirty.files {
-            file.sync()?;
+            file.sync(aside)?;
         }
         if dirty.dir {
             self.handles.files.sync_dir(&self.dir)?;
@@ -179,9 +179,9 @@ mod tests {
         syncer.mark(&handle);
         syncer.written.store(1, Ordering::Release);
         files.fail_at(1, false);
-        assert!(syncer.sync().is_err());
+        assert!(syncer.sync(false).is_err());
         // As another thread may ask before the backend is told of the failure.
-        assert!(syncer.sync().is_err());
+        assert!(syncer.sync(false).is_err());
         assert_eq!(syncer.durable.load(Ordering::Acquire), 0);
     }
 }
