@@ -331,7 +331,8 @@ pub trait Backend: Send + Sync + 'static {
     }
 }
 
-/// Bytes that [`LogReader::fetch`] reads at most, or one record.
+/// Bytes that [`LogReader::fetch`] reads at most, or one record: what is read at once is in the way of a journal's sync, which waits for
+/// the same disk.
 pub const FETCH_BYTES: u64 = 1 << 20;
 
 /// The only writer of a log.

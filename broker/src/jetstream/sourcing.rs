@@ -25,6 +25,10 @@ use crate::jetstream::{JetStream, now};
 const MESSAGES: usize = 1000;
 /// Bytes carried at a time, give or take one message.
 const BYTES: usize = 512 << 10;
+const _: () = assert!(
+    BYTES as u64 * 2 <= weir_engine::FETCH_BYTES,
+    "a portion waits for the disk on the storage thread"
+);
 /// How long a task waits before it asks again a target that is full, or a storage thread that failed.
 const RETRY: Duration = Duration::from_millis(250);
 /// How often nats-server hears from an origin that has nothing new.

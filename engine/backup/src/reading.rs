@@ -10,6 +10,10 @@ const MESSAGES: usize = 1000;
 /// Bytes that are read at a time, give or take one message: less than are fetched from a disk at once, and so little that the shard is not
 /// kept by it.
 const BYTES: usize = 512 << 10;
+const _: () = assert!(
+    BYTES as u64 * 2 <= weir_engine::FETCH_BYTES,
+    "a portion waits for the disk on the shard's thread"
+);
 
 /// How far the reading of a stream is. What comes to the stream meanwhile is no part of it.
 #[derive(Clone, Copy, Debug)]

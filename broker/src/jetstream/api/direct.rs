@@ -31,6 +31,10 @@ const LIGHT_GETS: usize = 256;
 const PORTION_MESSAGES: usize = 1000;
 /// Bytes of messages that are read in one turn of a storage thread, give or take one message.
 const PORTION_BYTES: usize = 512 << 10;
+const _: () = assert!(
+    PORTION_BYTES as u64 * 2 <= weir_engine::FETCH_BYTES,
+    "a portion waits for the disk on the storage thread"
+);
 /// The same for `multi_last`: what it finds in one turn is of one moment, and of most it is all.
 const MULTI_LAST_BYTES: usize = 8 << 20;
 
