@@ -535,13 +535,18 @@ fn check(stream: &Handle, model: &Model, now: NanoTime) {
 }
 
 /// All that outlives a restart: what the stream holds, and of each consumer what a checkpoint keeps, but for how far it
-/// has looked for messages in vain: that is not journaled, it looks again.
+/// has looked for messages in vain: that is not journaled, it looks again. Messages that were sent as often as they may be
+/// are given up by the first turn behind an opening that sees their time over, which may come before it is asked here.
 fn twin(stream: &Handle) -> (StreamState, Vec<ConsumerSnapshot>) {
     let kept = stream.call(|shard, id| {
         let stream = shard.stream(id).expect("the stream");
         let mut consumers = stream.consumer_backups();
         for consumer in &mut consumers {
             consumer.next = 0;
+            let limit = u64::try_from(consumer.config.max_deliver).unwrap_or(u64::MAX);
+            let times = consumer.deliveries.iter().copied().collect::<BTreeMap<_, _>>();
+            let times = |seq: &u64| times.get(seq).copied().unwrap_or(1);
+            consumer.pending.retain(|(seq, ..)| times(seq) < limit);
         }
         Ok((stream.state()?, consumers))
     });
