@@ -18,7 +18,7 @@ const RECORDS: usize = 1024;
 /// Bytes of bodies after which they are handed on, give or take one.
 const BYTES: usize = 1 << 20;
 /// How often so many wait to be taken.
-const WAITING: usize = 2;
+const WAITING: usize = 8;
 /// Logs of fewer records are not worth two threads.
 const FEW: u64 = 4 * RECORDS as u64;
 
