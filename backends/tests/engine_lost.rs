@@ -4,7 +4,7 @@
 mod support;
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -438,6 +438,85 @@ fn a_file_that_is_missing_is_missed() {
             publish(&stream, 201 + round..=201 + round);
             bench.close();
         }
+    }
+}
+
+/// Copies a folder and all below it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => _ = std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap(),
+        }
+    }
+}
+
+/// Seed 9300013 of the damaged files in the engine's simulation: a file that is missing had as many messages as it removed of those
+/// before it, and the log counted right. The messages were gone without a word.
+#[test]
+fn a_file_that_had_as_many_messages_as_it_removed_is_missed() {
+    // Whether the log went on behind the last checkpoint.
+    for killed in [false, true] {
+        let mut bench = Bench::new(Storage::Segment);
+        bench.segment_bytes = 2048;
+        bench.open();
+        let stream = bench.create(&config());
+        publish(&stream, 1..=30);
+        // From here on each file has about as many messages as it removes.
+        for nth in 1..=15 {
+            publish(&stream, 30 + nth..=30 + nth);
+            let old = 2 * nth;
+            assert!(
+                stream
+                    .call(move |shard, id| shard.delete_message(id, old, false))
+                    .unwrap()
+            );
+        }
+        bench.close();
+        let mut last = 45;
+        if killed {
+            bench.open();
+            last = 47;
+            publish(&bench.find("S").unwrap(), 46..=last);
+            bench.kill();
+        }
+        let live: Vec<Seq> = (1..=last).filter(|seq| *seq > 30 || seq % 2 == 1).collect();
+        let folder = bench.logs_folder().join(stream.id.to_string());
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = files
+            .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+            .collect();
+        files.sort();
+        let kept = tempfile::tempdir().unwrap();
+        copy(&bench.segment_folder(), kept.path());
+        let mut exchanged = 0;
+        // Those before have nothing but messages.
+        for file in &files[2..files.len() - 1] {
+            std::fs::remove_dir_all(bench.segment_folder()).unwrap();
+            copy(kept.path(), &bench.segment_folder());
+            std::fs::remove_file(file).unwrap();
+            for round in 0..2 {
+                bench.open();
+                let stream = bench.find("S").unwrap();
+                let there = readable(&stream, last);
+                let gone: Vec<Seq> = live.iter().copied().filter(|seq| !there.contains(seq)).collect();
+                let back = there.iter().filter(|seq| !live.contains(seq)).count();
+                let named = lost(&stream).0;
+                let is_named = |seq: &Seq| named.iter().any(|(first, last)| (*first..=*last).contains(seq));
+                let findings = bench.store().findings();
+                let what = format!(
+                    "{file:?}, killed {killed}, round {round}: {gone:?} are gone, {back} back, {named:?}, {findings:?}"
+                );
+                // Where more are back than are gone, nothing tells that any is gone.
+                assert!(back > gone.len() || gone.iter().all(is_named), "{what}");
+                assert!(!there.iter().any(is_named), "{what}");
+                assert_eq!(findings.len(), usize::from(back > 0), "{what}");
+                exchanged += usize::from(round == 0 && back > 0 && back == gone.len());
+                bench.close();
+            }
+        }
+        assert!(exchanged > 0, "no such file");
     }
 }
 

@@ -206,6 +206,9 @@ pub struct Recovery {
     /// Why records that had been removed may be there again: writes are lost, and nothing tells what they removed. `None` if
     /// nothing speaks for it.
     pub revived: Option<String>,
+    /// Sequences, first and last of each range, that may have lain in files which are not there, where the number of records does not
+    /// tell such a file from one that went when all in it was removed.
+    pub absent: Vec<(Seq, Seq)>,
 }
 
 /// Changes to a log, carried out together: all or nothing, also across a crash, in the order of the fields.

@@ -131,10 +131,10 @@ pub fn recover(
         syncer.mark_dir();
     }
     let last_there = number;
-    if number < mark && kept == sources.len() {
+    if number < mark {
         let writes = words::numbered("write", &[(number + 1, mark)]);
         // As it is told once the next file follows.
-        let last = sources.last().map_or(dir, |last| &last.path).display();
+        let last = sources[..kept].last().map_or(dir, |last| &last.path).display();
         report.damage.push(format!("{last}: its end is missing: {writes}"));
         report.revived = Some(format!("its end is missing: {writes}"));
         // Numbers are not used twice.

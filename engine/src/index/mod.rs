@@ -32,6 +32,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 pub use chunk::ChunkSize;
 pub use cursor::Cursor;
@@ -53,6 +54,24 @@ use crate::types::{LogId, NanoTime, Seq};
 const PAGED_PRICE: usize = 16;
 /// See [`Index::read_price`]: a message is looked up by its head, and by its body.
 const PAGED_READ: usize = 16;
+
+/// How many messages are live, and which: where as many are others, and all those above the ones that are not any more, the sum is
+/// another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Census {
+    /// Live messages.
+    pub count: u64,
+    /// The sum of their sequences, without what goes beyond 64 bits.
+    pub sum: u64,
+}
+
+impl Census {
+    /// Without a message that is among them.
+    pub(crate) fn leave_out(&mut self, seq: Seq) {
+        self.count -= 1;
+        self.sum = self.sum.wrapping_sub(seq);
+    }
+}
 
 /// What is known of a subject that has live messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +208,14 @@ impl Index {
         match self {
             Self::Resident(index) => index.len(),
             Self::Paged(index) => index.len(),
+        }
+    }
+
+    /// How many messages are live, and which; `None` where it would have to be counted.
+    pub fn census(&self) -> Option<Census> {
+        match self {
+            Self::Resident(index) => Some(index.census()),
+            Self::Paged(_) => None,
         }
     }
 

@@ -20,7 +20,7 @@ use super::digest::{Digest, hash};
 use super::filters::Filters;
 use super::subjects::Subjects;
 use super::tally::Tallies;
-use super::{SubjectInfo, SubjectPlace};
+use super::{Census, SubjectInfo, SubjectPlace};
 use crate::error::{Error, Result};
 use crate::types::{NanoTime, Seq};
 use here::Here;
@@ -57,6 +57,8 @@ pub struct Resident {
     subjects: Subjects,
     chunks: BTreeMap<u64, Chunk>,
     len: u64,
+    /// Of the live sequences, as [`Census`](super::Census) has it.
+    sum: u64,
     /// No sequence below may be added any more.
     next: Seq,
     recent: VecDeque<(Seq, u32)>,
@@ -142,6 +144,7 @@ impl Resident {
         }
         self.recent.push_back((seq, id));
         self.len += 1;
+        self.sum = self.sum.wrapping_add(seq);
         self.next = seq + 1;
         self.tallies.added(seq, subject, before);
         Ok(())
@@ -170,6 +173,7 @@ impl Resident {
             self.here.dropped(number);
         }
         self.len -= 1;
+        self.sum = self.sum.wrapping_sub(seq);
         let name = subject;
         let subject = self.subjects.get_mut(id);
         subject.count -= 1;
@@ -232,6 +236,14 @@ impl Resident {
     /// Live messages.
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// How many messages are live, and which.
+    pub fn census(&self) -> Census {
+        Census {
+            count: self.len,
+            sum: self.sum,
+        }
     }
 
     /// Distinct subjects of live messages.

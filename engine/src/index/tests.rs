@@ -152,6 +152,10 @@ impl Dice {
 /// Asks everything that can be asked, at one random place, and compares.
 fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
     assert_eq!(index.len(), model.live.len() as u64, "len");
+    if let Some(census) = index.census() {
+        let sum = model.live.keys().fold(0, |sum: u64, seq| sum.wrapping_add(*seq));
+        assert_eq!((census.count, census.sum), (index.len(), sum));
+    }
     assert_eq!(index.len() == 0, model.live.is_empty());
     assert_eq!(
         index.first(),

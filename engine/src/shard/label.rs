@@ -90,6 +90,7 @@ impl LogLabel {
             log_last: 0,
             cleared: false,
             log_change: 0,
+            census: None,
             next_serial: 1,
             position,
             schedules: None,

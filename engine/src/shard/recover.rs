@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::backend::{Direction, Log, LogOptions, LogReader, Recovery, Want};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
+use crate::index::Census;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::holes::{Holes, covered_key, covered_of, hole_key};
@@ -18,6 +19,7 @@ use crate::stream::ledger::Ledger;
 use crate::stream::messages::Identity;
 use crate::stream::settings::{BackendKind, Durability, Settings};
 use crate::types::{Entry, LogId, NanoTime, Seq};
+use crate::words;
 
 /// Bytes of the journal that are replayed before the streams' logs are written.
 const REPLAY_BYTES: usize = 4 << 20;
@@ -619,7 +621,7 @@ fn hidden_ids(journal: &Recovery) -> u64 {
 /// Opens a stream as the last checkpoint has it.
 pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> Result<Stream> {
     let (position, log_last, log_change) = (snapshot.position, snapshot.log_last, snapshot.log_change);
-    let first = snapshot.first;
+    let (first, census) = (snapshot.first, snapshot.census);
     // The log was synced before the snapshot was written.
     let mut stream = load_stream(env, snapshot, now, true)?;
     stream.position = position;
@@ -642,8 +644,43 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
             .note(first.max(there + 1), log_last, 0, now, "the log has lost its end");
         stream.unsaved = true;
     }
+    if let Some(census) = census {
+        note_exchanged(&mut stream, (first, log_last), census, now)?;
+    }
     tell_of_revived(env, &mut stream, first, now)?;
     Ok(stream)
+}
+
+/// A file of the log that is missing may have had as many messages as it removed of those before it: then the log counts right, and yet
+/// some are gone and others are back. `census` is of what it had up to `log_last` when the checkpoint was written; what was removed
+/// since makes it fewer, and nothing else may make it others.
+fn note_exchanged(stream: &mut Stream, (first, log_last): (Seq, Seq), census: Census, now: NanoTime) -> Result<()> {
+    let messages = &mut stream.messages;
+    let absent = std::mem::take(&mut messages.absent);
+    let Some(mut there) = messages.index.census().filter(|_| !absent.is_empty()) else {
+        return Ok(());
+    };
+    messages
+        .index
+        .each_live(log_last + 1, Seq::MAX - 1, &mut |seq| there.leave_out(seq))?;
+    if there.count != census.count || there.sum == census.sum {
+        return Ok(());
+    }
+    let named = &absent[..absent.len().min(RANGES_MAX)];
+    let why = format!(
+        "a file of it is missing, which had as many messages as it removed; in it {} may have been",
+        words::numbered("message", named)
+    );
+    tracing::error!(stream = %messages.name, "the log has as many messages as it should have, and others: {why}");
+    for (low, high) in absent {
+        // What is below the first was removed before.
+        messages
+            .ledger
+            .note(low.max(first), high, 0, now, "a file of the log is missing");
+    }
+    messages.revived.get_or_insert(why);
+    stream.unsaved = true;
+    Ok(())
 }
 
 /// Messages that were removed may be there again, because the log has lost the writes that removed them. Those below the first one

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::{Kv, KvWrite};
 use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Result};
+use crate::index::Census;
 use crate::shard::command::check_number;
 use crate::stream::dedup::{pack_id, unpack_ids};
 use crate::stream::removal::Removal;
@@ -70,6 +71,10 @@ pub struct StreamSnapshot {
     /// written.
     #[serde(default)]
     pub log_change: u64,
+    /// The messages that the log had, so that one which has as many, and others, is found out: a file that is missing may have had
+    /// as many as it removed of those before it. `None` if nobody counted, as in stores of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<Census>,
     /// The serial number of the next consumer.
     pub next_serial: u64,
     /// The last journal record that is contained in this.
@@ -140,6 +145,7 @@ impl StreamSnapshot {
             log_last: messages.log_last(),
             cleared: messages.is_cleared() && messages.last() == 0,
             log_change: messages.log_change(),
+            census: messages.index.census(),
             last_time: messages.last_time(),
             next_serial: stream.next_serial(),
             position,

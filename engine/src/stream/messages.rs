@@ -70,6 +70,8 @@ pub(crate) struct Messages {
     pub track_removed: bool,
     /// Why messages that had been removed may be there again, as opening the log found; until that is told.
     pub revived: Option<String>,
+    /// Sequences that may have lain in files of its log which are not there, as opening the log found; until that is known.
+    pub absent: Vec<(Seq, Seq)>,
     /// Where the copy of its log that is being made hears of what is removed.
     pub copying: Option<Arc<Mutex<Gone>>>,
     /// Damaged places that opening the log found, and bytes of an unfinished write that it left out; of an
@@ -147,6 +149,7 @@ impl Messages {
             removed: Vec::new(),
             track_removed: false,
             revived: None,
+            absent: Vec::new(),
             copying: None,
             places: Vec::new(),
             torn_bytes: 0,

@@ -80,6 +80,7 @@ impl<'a> Census<'a> {
         let comparable = |newest: &Begin| newest.number == number && newest.last <= state.extent.last;
         let newest = self.newest.or_else(in_sealed).filter(comparable);
         let Some(told) = newest.and_then(|newest| newest.count).filter(|_| !self.unreadable) else {
+            report.absent = absent;
             return;
         };
         let there = state.extent.count;
@@ -95,6 +96,8 @@ impl<'a> Census<'a> {
         // What was overwritten was removed by a write that is lost.
         let missing = (told - there).saturating_sub(voids);
         if missing <= suspected.fold(0, Seq::saturating_add) {
+            // It may have lost as many as are there again.
+            report.absent = absent;
             return;
         }
         let mut line = format!(

@@ -313,6 +313,9 @@ impl Loading {
             }
         }
         self.index.len += u64::from(count);
+        for &range in ranges {
+            self.index.sum = self.index.sum.wrapping_add(sum_of(range));
+        }
         let times = Times::of(frame.times());
         if times.first().is_none() || !times.all().is_sorted_by(|before, after| before.0 < after.0) {
             return false;
@@ -422,6 +425,12 @@ impl Loading {
         let ends = (ends.0?, ends.1?);
         (entries.is_empty() && positions.is_empty()).then_some((found, ends))
     }
+}
+
+/// The sum of consecutive sequences, without what goes beyond 64 bits.
+fn sum_of((low, high): (Seq, Seq)) -> u64 {
+    let [low, high] = [low, high].map(u128::from);
+    ((low + high) * (high + 1 - low) / 2) as u64
 }
 
 /// As [`varint::take`], quick for the many numbers of one byte.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::backend::KeepStep;
 use crate::index::resident::{Loaded, Sample};
 use crate::index::tests::{Dice, size_of, time_of};
-use crate::index::{ChunkSize, Cursor, Resident, SubjectInfo};
+use crate::index::{Census, ChunkSize, Cursor, Resident, SubjectInfo};
 use crate::types::{NanoTime, Seq};
 
 /// A log, as far as an index needs it, and what is kept beside it.
@@ -91,6 +91,7 @@ struct Answers {
     subjects: Vec<(Vec<u8>, SubjectInfo)>,
     endings: Vec<(NanoTime, Seq)>,
     counts: (u64, u64, Option<Seq>, Option<Seq>),
+    census: Census,
     matches: Vec<Vec<Seq>>,
     backwards: Vec<Option<Seq>>,
     from: Vec<u64>,
@@ -126,6 +127,7 @@ fn answers(index: &mut Resident) -> Answers {
             .collect(),
         endings: index.endings(NanoTime::MAX, usize::MAX),
         counts: (index.len(), index.subjects(), index.first(), index.last_live()),
+        census: index.census(),
         backwards: filters
             .iter()
             .map(|filters| index.prev_match(filters, Seq::MAX))
