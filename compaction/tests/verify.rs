@@ -171,6 +171,42 @@ fn a_flipped_bit_in_rocksdb_is_told_with_the_messages_that_it_costs() {
     assert!(orders.unreadable > 0);
 }
 
+/// Whatever it holds: records, the catalogue, what paged indexes are made of, and keys that no stream asks for.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_flipped_bit_in_any_table_of_rocksdb_is_told() {
+    use weir_engine::stream::settings::BackendKind;
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "rocksdb");
+    fixture.page_indexes();
+    fixture.work();
+    fixture.close();
+    {
+        let rocks = weir_backends::root::StoreDir::new(folder.path());
+        let rocks = rocks.open(BackendKind::RocksDb).unwrap();
+        let key = |number: u32| (format!("zzz{number:08}").into(), Some(vec![b'z'; 64].into()));
+        rocks.kv().put_all(&(0..2_000).map(key).collect::<Vec<_>>()).unwrap();
+        rocks.sync().unwrap();
+    }
+    let files = fs::read_dir(folder.path().join("weir/rocksdb")).unwrap();
+    let tables = files.map(|entry| entry.unwrap().path());
+    let tables: Vec<PathBuf> = tables
+        .filter(|path| path.extension().is_some_and(|end| end == "sst"))
+        .collect();
+    assert!(tables.len() >= 4, "{tables:?}");
+    for table in &tables {
+        let whole = fs::read(table).unwrap();
+        // The first block begins with the file; a large one has others in its middle.
+        flip_at(table, if whole.len() > 100_000 { whole.len() / 2 } else { 20 });
+        let report = check(folder.path());
+        assert!(report.is_damaged(), "{}: {report:#?}", table.display());
+        let (code, _) = weir(&["repair", "--dry-run", folder.path().to_str().unwrap()]);
+        assert_eq!(code, Some(2), "{}", table.display());
+        fs::write(table, whole).unwrap();
+    }
+    assert!(!check(folder.path()).is_damaged());
+}
+
 /// What a paged index says is compared with the log.
 #[cfg(feature = "rocksdb")]
 #[test]

@@ -80,21 +80,32 @@ pub fn small_files(folder: &Path) -> Vec<String> {
     manifest::beside(folder)
 }
 
-/// What of the catalogue of a store's logs, or of its second note, is damaged; `None` if both can be read, or the store not be opened
-/// at all.
+/// Keys that are no record's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// The catalogue of the store's logs, or its second note.
+    Catalogue,
+    /// The key-value space, which has paged indexes.
+    Space,
+}
+
+/// Which keys are damaged that are no record's, and how that shows; none if the store cannot be opened at all.
 ///
 /// # Errors
 /// If files cannot be read.
-pub fn damaged_catalogue(folder: &Path) -> Result<Option<String>> {
+pub fn damaged_keys(folder: &Path) -> Result<Vec<(Keys, String)>> {
     let Ok(shared) = Shared::open(folder, &RocksOptions::default(), true) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    for family in [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, keys::NAMES] {
-        if let Some(what) = unreadable(&shared, family)? {
-            return Ok(Some(what));
-        }
+    let mut damaged = Vec::new();
+    for (keys, family) in [
+        (Keys::Catalogue, rocksdb::DEFAULT_COLUMN_FAMILY_NAME),
+        (Keys::Catalogue, keys::NAMES),
+        (Keys::Space, keys::KV),
+    ] {
+        damaged.extend(unreadable(&shared, family)?.map(|what| (keys, what)));
     }
-    Ok(None)
+    Ok(damaged)
 }
 
 /// Why a family cannot be read as a whole; `None` if it can be, or is not there.

@@ -157,7 +157,7 @@ pub fn verify(
 /// What of RocksDB's files is damaged that no stream is needed to find.
 #[cfg(feature = "rocksdb")]
 fn rocksdb_files(store: &StoreDir, root: &Path) -> Result<Vec<Found>> {
-    use weir_backends::rocks::repair::{damaged_catalogue, small_files};
+    use weir_backends::rocks::repair::{Keys, damaged_keys, small_files};
     let Some(folder) = store.folder(BackendKind::RocksDb).filter(|folder| folder.is_dir()) else {
         return Ok(Vec::new());
     };
@@ -165,9 +165,15 @@ fn rocksdb_files(store: &StoreDir, root: &Path) -> Result<Vec<Found>> {
     let small = small
         .iter()
         .map(|line| lines::found(What::Backend, root, line).harmless());
-    let damaged = damaged_catalogue(&folder).map_err(Error::Unreadable)?;
-    let damaged = damaged.map(|what| {
-        let text = format!("RocksDB's catalogue of its logs is damaged, `weir repair` makes it anew: {what}");
+    let damaged = damaged_keys(&folder).map_err(Error::Unreadable)?;
+    let damaged = damaged.into_iter().map(|(keys, what)| {
+        let text = match keys {
+            Keys::Catalogue => format!("RocksDB's catalogue of its logs is damaged, `weir repair` makes it anew: {what}"),
+            Keys::Space => format!(
+                "RocksDB's key-value space is damaged, where paged indexes are: streams whose keys lie there cannot be served, and \
+                 nothing is compacted; `weir repair` makes them anew from the messages: {what}"
+            ),
+        };
         Found::new(What::Backend, text)
     });
     Ok(small.chain(damaged).collect())
