@@ -281,6 +281,38 @@ fn requests_that_would_not_wait_end_at_a_heartbeat() {
     assert_eq!(scene.delivered(), [(3, 3)]);
 }
 
+/// Also where the last message took all that one turn may deliver.
+#[test]
+fn requests_that_would_not_wait_end_with_the_stream() {
+    for (count, size) in [
+        (1, 100),
+        (2, 512 << 10),
+        (2, 600_000),
+        (4, 300_000),
+        (2, 1 << 20),
+        (3, 600_000),
+    ] {
+        let scene = Scene::new(Storage::Memory, Retention::Limits, ConsumerConfig::default());
+        for _ in 0..count {
+            scene.stream.publish("a", "", &vec![0; size]).unwrap();
+        }
+        scene.ask(PullRequest {
+            batch: 10,
+            no_wait: true,
+            formal: true,
+            ..PullRequest::default()
+        });
+        scene.settle();
+        assert_eq!(scene.delivered().len(), count, "{count} of {size} bytes");
+        assert!(
+            matches!(scene.said()[..], [Status::NoMessages]),
+            "{count} of {size} bytes: {:?}",
+            scene.said()
+        );
+        assert_eq!(scene.info().num_waiting, 0, "{count} of {size} bytes");
+    }
+}
+
 /// At the original pace, a message waits as long after the one before as it did when it was stored.
 #[test]
 fn the_original_pace_is_kept() {

@@ -166,6 +166,8 @@ impl Stream {
             let mut searching = false;
             match consumer.has_work() {
                 true => match consumer.deliver(&mut self.messages, &mut done, turn) {
+                    // What it sent last took all that a turn may do: that there is no more was not come to.
+                    Ok(Went::Far) if turn.budget == 0 && !consumer.has_work() => consumer.rest(&self.messages, turn),
                     Ok(Went::Far) => {}
                     Ok(Went::Searching) => searching = true,
                     Ok(Went::Cold(seq)) => self.cold.push(Cold {
