@@ -263,6 +263,11 @@ impl Shard {
             position = position.max(covered);
         }
         self.checkpoint.removing = std::mem::take(&mut self.checkpoint.deleted);
+        if !self.checkpoint.removing.is_empty() {
+            // That a log is gone must be on disk before the journal and the catalogue say nothing of it any more.
+            let opened = self.env.opened().into_iter().map(|(kind, _)| kind);
+            backends.extend(opened.filter(|kind| *kind != BackendKind::Memory));
+        }
         for &id in &self.checkpoint.removing {
             writes.push((stream_key(id), None));
             writes.push((ledger_key(id), None));
