@@ -108,15 +108,16 @@ impl Session {
         let chunk = self.buf.split().freeze();
         let holds = self.memory.1;
         let (flow, done) = self.operations(client, Chunk { bytes: &chunk, holds });
-        self.router.sink.flush();
-        self.tray.submit();
-        self.router.refresh(&client.account);
+        // Before anything goes out: a client that has its answer has been counted.
         client.traffic.messages.store(self.messages, Ordering::Relaxed);
         client.traffic.bytes.store(self.bytes, Ordering::Relaxed);
         if std::mem::take(&mut self.active) {
             let now = client.traffic.last_ms.load(Ordering::Relaxed);
             client.traffic.active_ms.store(now, Ordering::Relaxed);
         }
+        self.router.sink.flush();
+        self.tray.submit();
+        self.router.refresh(&client.account);
         if flow.is_continue() {
             self.keep_rest(chunk, done);
         }
