@@ -18,6 +18,8 @@ use crate::shard::{Input, Shard, ShardHandle, pulls_end};
 
 /// Inputs that one turn takes at most.
 const TURN_INPUTS: usize = 16 << 10;
+/// Inputs that the queue keeps room for: what a burst made it grow by is given back.
+const ROOM_KEPT: usize = 4 << 10;
 /// The longest sleep: deadlines far away are looked at again after it, so that a change of the clock does no harm.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
@@ -129,6 +131,9 @@ impl Runner {
     fn gather(&mut self, wait: bool) -> Vec<Vec<Input>> {
         let mut taken = Vec::new();
         let mut count = 0;
+        if self.backlog.is_empty() {
+            self.backlog.shrink_to(ROOM_KEPT);
+        }
         if self.backlog.is_empty() && self.shard.unfinished.is_empty() {
             let wait = if wait { self.sleep() } else { Duration::ZERO };
             self.inbox.take(&mut self.backlog, wait);
