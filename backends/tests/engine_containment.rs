@@ -14,6 +14,8 @@ use support::between::{Change, Rules, under};
 use support::{ACCOUNT, Bench, Handle, Storage, Told};
 use weir_engine::consumer::ConsumerConfig;
 use weir_engine::stream::{Purge, StreamConfig};
+#[cfg(feature = "rocksdb")]
+use weir_engine::{Backend, Kv, KvWrite};
 use weir_engine::{Error, Kind, Log, LogId, Result, SECOND, SEQ_LIMIT};
 
 /// What a log does instead of what it is asked.
@@ -461,6 +463,50 @@ fn create_on_segments(bench: &Bench, name: &str) {
         .call_blocking(move |shard| shard.create_stream(id, &ACCOUNT.into(), config, settings))
         .unwrap();
     bench.find(name).unwrap().publish("a", "", b"one").unwrap();
+}
+
+/// Notes when RocksDB is synced, and when the catalogue forgets a stream.
+#[cfg(feature = "rocksdb")]
+#[derive(Default)]
+struct Noted(Mutex<Vec<&'static str>>);
+
+#[cfg(feature = "rocksdb")]
+impl Rules for Noted {
+    fn put_all(&self, kv: &dyn Kv, writes: &[KvWrite]) -> Result<()> {
+        if writes
+            .iter()
+            .any(|(key, value)| key.starts_with(b"stream/") && value.is_none())
+        {
+            self.0.lock().push("forgotten");
+        }
+        kv.put_all(writes)
+    }
+
+    fn sync(&self, backend: &dyn Backend) -> Result<()> {
+        if backend.name() == "rocksdb" {
+            self.0.lock().push("synced");
+        }
+        backend.sync()
+    }
+}
+
+/// Before, its log was back after a kill and the stream offline, for RocksDB has no journal of its own.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_deleted_stream_is_forgotten_only_once_its_backend_is_synced() {
+    let mut bench = Bench::new(Storage::Rocks);
+    let noted = Arc::<Noted>::default();
+    let between = noted.clone();
+    bench.wrap = Some(Arc::new(move |inner| under(inner, between.clone())));
+    bench.open();
+    bench.create(&config("R")).publish("a", "", b"one").unwrap();
+    bench.close();
+    bench.open();
+    let r = bench.find("R").unwrap();
+    noted.0.lock().clear();
+    r.call(|shard, id| shard.delete_stream(id)).unwrap();
+    bench.close();
+    assert_eq!(noted.0.lock()[..], ["synced", "forgotten"]);
 }
 
 /// Before, a flipped bit in one of RocksDB's own files kept the server from starting.
