@@ -67,12 +67,8 @@ pub fn ailment(folder: &Path) -> Result<Option<Ailment>> {
         opened => opened?,
     };
     // A damaged block of these costs more than what lies in it.
-    for family in [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, keys::NAMES, keys::KV] {
-        if let Some(what) = unreadable(&shared, family)? {
-            return Ok(Some(Ailment::Block(what)));
-        }
-    }
-    Ok(None)
+    let damaged = damaged_in(&shared)?.into_iter().next();
+    Ok(damaged.map(|(_, what)| Ailment::Block(what)))
 }
 
 /// What is wrong with small files of a store where that costs nothing: one line each, with the file in front.
@@ -94,16 +90,20 @@ pub enum Keys {
 /// # Errors
 /// If files cannot be read.
 pub fn damaged_keys(folder: &Path) -> Result<Vec<(Keys, String)>> {
-    let Ok(shared) = Shared::open(folder, &RocksOptions::default(), true) else {
-        return Ok(Vec::new());
-    };
+    match Shared::open(folder, &RocksOptions::default(), true) {
+        Ok(shared) => damaged_in(&shared),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+fn damaged_in(shared: &Shared) -> Result<Vec<(Keys, String)>> {
     let mut damaged = Vec::new();
     for (keys, family) in [
         (Keys::Catalogue, rocksdb::DEFAULT_COLUMN_FAMILY_NAME),
         (Keys::Catalogue, keys::NAMES),
         (Keys::Space, keys::KV),
     ] {
-        damaged.extend(unreadable(&shared, family)?.map(|what| (keys, what)));
+        damaged.extend(unreadable(shared, family)?.map(|what| (keys, what)));
     }
     Ok(damaged)
 }
