@@ -538,3 +538,24 @@ fn what_a_fetch_brought_is_at_hand_though_the_range_goes_on() {
     let reach = reader.at_hand(2..=last).expect("the first is there");
     assert!(reach > last / 8 && reach < last, "{reach} of {last}");
 }
+
+/// Whether the options that only a string can set are in force.
+#[test]
+fn new_files_go_to_the_disk_a_piece_after_the_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(open(folder.path()));
+    let files = std::fs::read_dir(folder.path()).expect("the store's files");
+    let names = files.map(|entry| entry.expect("a file").path());
+    let newest = names
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("OPTIONS-"))
+        })
+        .max()
+        .expect("RocksDB notes its options");
+    let options = std::fs::read_to_string(newest).expect("readable");
+    assert!(
+        options.contains("strict_bytes_per_sync=true") && options.contains("\n  bytes_per_sync=524288"),
+        "{options}"
+    );
+}
