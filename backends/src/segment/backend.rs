@@ -308,6 +308,9 @@ impl Backend for SegmentBackend {
             entry.shared = Arc::downgrade(&shared);
             (entry.syncer.clone(), shared)
         };
+        syncer
+            .is_journal
+            .store(options.preallocate, std::sync::atomic::Ordering::Relaxed);
         let opening = Opening { core: &self.core, id };
         let mut recovered = {
             let created = !handles.files.is_dir(&dir);

@@ -36,6 +36,8 @@ pub struct Syncer {
     running: Mutex<Option<String>>,
     /// Whether the log was removed: what cannot be synced any more need not be.
     gone: AtomicBool,
+    /// Whether the log is a journal.
+    pub is_journal: AtomicBool,
 }
 
 impl Syncer {
@@ -52,6 +54,7 @@ impl Syncer {
             dirty: Mutex::default(),
             running: Mutex::default(),
             gone: AtomicBool::new(false),
+            is_journal: AtomicBool::new(false),
         }
     }
 
@@ -109,7 +112,9 @@ impl Syncer {
     }
 
     /// Makes durable what was written before the call; `aside` from what others wait for, who need the disk meanwhile.
+    /// A journal never is: each turn syncs it, and would wait for the lock.
     pub fn sync(&self, aside: bool) -> io::Result<()> {
+        let aside = aside && !self.is_journal.load(Ordering::Relaxed);
         let mut failed = self.running.lock();
         if let Some(why) = &*failed {
             return Err(io::Error::other(format!("an earlier sync failed: {why}")));
