@@ -172,10 +172,9 @@ pub fn convert(path: &Path, options: &Options, progress: Option<OpeningProgress>
             converted.why = Some(why);
         }
     }
-    if report.streams.iter().any(|stream| stream.outcome != Outcome::Already) {
-        // Also of a copy that came to nothing. If it cannot be had now, the next start unlinks what is left, and RocksDB gives back by and by.
-        let _ = dir.give_back();
-    }
+    // Also of a copy that came to nothing, and of a move that was killed when all was done but this. If it cannot be had now, the next
+    // start unlinks what is left, and RocksDB gives back by and by.
+    let _ = dir.give_back();
     report.after = Taken::of(&dir);
     report.disk_after = report.after.all();
     Ok(report)
