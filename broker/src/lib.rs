@@ -25,26 +25,27 @@
 //! ```
 //!
 //! - [`server`]: start, stop, and what all connections share.
-//! - [`client`]: one connection. [`account`]: who wants what. [`Courier`]: how the server itself sends.
-//! - [`jetstream`]: streams and consumers, hanging into the interest graph as [`Service`](account::Service)s.
+//! - [`session`]: one connection. [`interest`]: who wants what. [`Courier`]: how the server itself sends.
+//! - [`jetstream`]: streams and consumers, hanging into the interest graph as [`Service`](interest::Service)s.
 //! - [`monitor`]: the HTTP port. [`logging`]: the log. [`limits`]: every bound, with its reason.
 
 #![forbid(unsafe_code)]
 
-pub mod account;
-pub mod client;
-mod courier;
+pub mod context;
 mod error;
+pub mod interest;
 pub mod jetstream;
 pub mod limits;
 pub mod logging;
 pub mod monitor;
 mod routing;
 pub mod server;
+pub mod session;
 pub mod signals;
+mod system;
 
-pub use courier::Courier;
 pub use error::{Error, Result};
+pub use routing::Courier;
 pub use server::Server;
 /// What a server can be told, and how command line and configuration file say it.
 pub use weir_conf as conf;

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use support::TestServer;
 use weir_broker::Courier;
-use weir_broker::account::{Inbound, Service};
 use weir_broker::conf::options::User;
+use weir_broker::interest::{Inbound, Service};
 use weir_broker::jetstream::Tray;
 
 /// Keeps everything it gets.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use weir_engine::shard::emit::{Event, UnpinReason};
 use weir_engine::stream::Abandoned;
 
-use crate::account::Account;
+use crate::interest::Account;
 use crate::jetstream::{ApiRequest, JetStream, now, nuid};
 
 /// The account and the subject of an event.
@@ -169,7 +169,7 @@ impl JetStream {
     /// Requests of the API were dropped, for too many are under way. Told to the system account, as by nats-server.
     pub(super) fn advise_dropped(&self, dropped: u64) {
         tracing::warn!("JetStream API request limit reached, dropping {dropped} requests");
-        let Some(system) = self.account(crate::account::SYSTEM) else {
+        let Some(system) = self.account(crate::interest::SYSTEM) else {
             return;
         };
         self.advise(

@@ -9,8 +9,8 @@ use weir_engine::consumer::{AckPolicy, ConsumerConfig};
 use weir_engine::shard::emit::ConsumerName;
 use weir_engine::store::StreamEntry;
 
-use crate::account::{Account, Service, Subscription};
 use crate::error::Result;
+use crate::interest::{Account, Service, Subscription};
 use crate::jetstream::JetStream;
 use crate::jetstream::services::{
     API_CALLS, API_PREFIX, Acks, Api, Direct, FlowControl, Ingest, LONG_ACKS, LongAcks, Pull, stands_in,

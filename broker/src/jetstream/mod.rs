@@ -34,11 +34,11 @@ use weir_engine::{NanoTime, Nanos, Store, StoreOptions, words};
 
 pub use tray::Tray;
 
-use crate::account::{Account, Subscription};
-use crate::client::Client;
-use crate::courier::Courier;
 use crate::error::Result;
+use crate::interest::{Account, Subscription};
+use crate::routing::Courier;
 use crate::server::Server;
+use crate::session::Client;
 use attach::Attached;
 
 /// The running JetStream of a server.
@@ -334,7 +334,7 @@ impl JetStream {
         &self,
         account: &Arc<Account>,
         filters: &[Vec<u8>],
-        service: &Arc<dyn crate::account::Service>,
+        service: &Arc<dyn crate::interest::Service>,
     ) -> Result<Vec<Arc<Subscription>>> {
         filters
             .iter()

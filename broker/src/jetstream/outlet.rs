@@ -9,9 +9,9 @@ use weir_engine::shard::emit::{ConsumerName, Delivery, Emit, Event, Outlet, PubA
 use weir_engine::{Error, Rejection, reject};
 use weir_wire::headers;
 
-use crate::account::Account;
-use crate::courier::Courier;
+use crate::interest::Account;
 use crate::jetstream::{JetStream, advisory, status};
+use crate::routing::Courier;
 
 /// Makes the outlets of a store's shards, which exist before the JetStream they belong to.
 #[derive(Clone)]

@@ -15,10 +15,10 @@ use weir_engine::shard::{Input, Refused};
 use weir_engine::store::StreamEntry;
 use weir_engine::{Error, LogId, NanoTime, SECOND, reject, words};
 
-use crate::account::Account;
-use crate::courier::Courier;
+use crate::interest::Account;
 use crate::jetstream::outlet::write_pub_ack;
 use crate::jetstream::{JetStream, now, status};
+use crate::routing::Courier;
 
 /// How often refusals are logged at most, whatever their number.
 const LOG_PERIOD: NanoTime = SECOND;

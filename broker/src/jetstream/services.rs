@@ -11,7 +11,7 @@ use weir_engine::store::StreamEntry;
 use weir_engine::stream::StreamConfig;
 use weir_wire::headers;
 
-use crate::account::{Account, Inbound, Service};
+use crate::interest::{Account, Inbound, Service};
 use crate::jetstream::api::decode::unreadable;
 use crate::jetstream::api::schema;
 use crate::jetstream::tray::{Request, Tray};

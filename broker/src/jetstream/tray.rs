@@ -8,7 +8,7 @@ use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
 
-use crate::account::{Blocks, Inbound, is_most};
+use crate::interest::{Blocks, Inbound, is_most};
 use crate::jetstream::{ApiRequest, JetStream, api};
 
 /// Gathers what the messages of one read (or of one courier's tray) mean for streams and consumers, so that each storage

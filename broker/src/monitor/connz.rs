@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Query, format, subsz};
-use crate::client::{Client, Snapshot};
 use crate::limits::{MONITOR_LIST_DEFAULT, MONITOR_LIST_MAX};
 use crate::server::Server;
+use crate::session::{Client, Snapshot};
 
 pub(super) fn page(server: &Arc<Server>, query: &Query) -> Answer {
     match build(server, query) {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::{Answer, Query};
-use crate::account::SYSTEM;
+use crate::interest::SYSTEM;
 use crate::server::Server;
 
 /// nats-server's words for a server that takes no connections, yet or any more: it waits for that so long, and names what

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Query};
-use crate::account::Subscription;
+use crate::interest::Subscription;
 use crate::limits::{MONITOR_LIST_DEFAULT, MONITOR_LIST_MAX};
 use crate::server::Server;
 

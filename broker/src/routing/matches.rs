@@ -9,7 +9,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
-use crate::account::{Account, Subscription};
+use crate::interest::{Account, Subscription};
 use crate::limits::{MATCH_FAMILIES, MATCH_FAMILY_CHANGE, MATCH_SLOTS_MAX, MATCH_SLOTS_MIN, MATCH_SUBJECT_MAX};
 
 /// No generation ever reaches this.

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::account::Service;
+use crate::interest::Service;
 use crate::limits::MATCH_SLOTS_MIN;
 
 #[derive(Default)]

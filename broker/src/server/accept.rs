@@ -8,9 +8,9 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, lookup_host};
 
 use super::Server;
-use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, LISTEN_BACKLOG, REFUSALS};
+use crate::session::Client;
 
 /// Opens a listening socket on `host:port`; port 0 takes a free one. The address is the one to tell: that of the host as it
 /// was given, with the port that was taken.

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::Server;
-use super::counters::TrafficTotal;
-use crate::client::{Client, CloseReason, Snapshot};
+use crate::context::TrafficTotal;
 use crate::limits::CLOSED_KEPT;
+use crate::session::{Client, CloseReason, Snapshot};
 
 /// Connections by number, and the last ones that ended.
 #[derive(Default)]

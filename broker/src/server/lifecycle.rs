@@ -7,11 +7,12 @@ use std::time::Duration;
 use crate::conf::Options;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
-use super::{Server, files, user_info};
-use crate::client::CloseReason;
+use super::{Server, files};
 use crate::error::Result;
 use crate::jetstream::JetStream;
 use crate::limits::{JANITOR_PERIOD_MAX, JANITOR_PERIOD_MIN, LAME_DUCK_PAUSE_MAX, SHUTDOWN_PATIENCE};
+use crate::session::CloseReason;
+use crate::system::user_info;
 use crate::{WEIR_VERSION, monitor};
 
 impl Server {
@@ -87,7 +88,7 @@ impl Server {
         Ok(())
     }
 
-    /// Looks at every connection from time to time: see [`Client::visit`](crate::client::Client).
+    /// Looks at every connection from time to time: see [`Client::visit`](crate::session::Client).
     async fn keep_house(self: Arc<Self>) {
         let shortest = self.options.ping_interval.min(self.options.auth.timeout);
         let period = (shortest / 8).clamp(JANITOR_PERIOD_MIN, JANITOR_PERIOD_MAX);

@@ -4,13 +4,9 @@ mod accept;
 mod auth;
 mod check;
 mod clients;
-mod counters;
 pub mod descriptors;
 mod files;
-mod identity;
 mod lifecycle;
-mod threads;
-mod user_info;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,14 +23,13 @@ use tokio::sync::{Notify, watch};
 use weir_wire::Info;
 
 pub(crate) use accept::listen;
-pub use counters::Counters;
-pub(crate) use threads::Home;
 
-use crate::account::{self, Account};
-use crate::client::Client;
+use crate::context::{Counters, IoThreads, server_id};
 use crate::error::Result;
+use crate::interest::{self, Account};
 use crate::jetstream::JetStream;
 use crate::jetstream::opening::Opening;
+use crate::session::Client;
 
 /// A running server. Made by [`Server::start`], ended by [`Server::shutdown`].
 pub struct Server {
@@ -68,7 +63,7 @@ pub struct Server {
     monitor_address: OnceLock<SocketAddr>,
     lame_duck: AtomicBool,
     shutting_down: AtomicBool,
-    threads: threads::IoThreads,
+    threads: IoThreads,
     accepting: watch::Sender<bool>,
     stopped: watch::Sender<bool>,
     /// A connection has ended.
@@ -85,10 +80,10 @@ impl Server {
         let wanted = options.max_connections.unwrap_or(usize::MAX);
         let connections_max = wanted.min(descriptors::connection_room(options.jetstream.enabled));
         let stopped = watch::Sender::new(false);
-        let id = identity::server_id();
+        let id = server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
-        let global = Account::new(account::GLOBAL);
-        let system = Account::new(account::SYSTEM);
+        let global = Account::new(interest::GLOBAL);
+        let system = Account::new(interest::SYSTEM);
         let accounts = [&global, &system].map(|account| (account.name.clone(), Arc::clone(account)));
         Ok(Arc::new(Self {
             options,
@@ -111,7 +106,7 @@ impl Server {
             lame_duck: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
             accepting: watch::Sender::new(true),
-            threads: threads::IoThreads::start(&stopped)?,
+            threads: IoThreads::start(&stopped)?,
             stopped,
             one_less: Notify::new(),
             created: Mutex::default(),

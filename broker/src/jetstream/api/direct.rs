@@ -18,8 +18,8 @@ use super::decode::decode;
 use super::load::{UnderWay, room_for};
 use super::message::{Get, seek};
 use super::{schema, supports_level, tell};
-use crate::courier::Courier;
 use crate::jetstream::{ApiRequest, JetStream, status};
+use crate::routing::Courier;
 
 /// Bytes in the answer to one request that states no `max_bytes`: nats-server's default of `max_pending`.
 const BYTES_MAX: u64 = 64 << 20;

@@ -14,7 +14,7 @@ use super::consumer::describe_some;
 use super::reply::{Consumer, State};
 use super::stream::leader;
 use crate::API_LEVEL;
-use crate::account::Account;
+use crate::interest::Account;
 use crate::jetstream::{JetStream, now};
 use crate::monitor::Query;
 
@@ -124,7 +124,7 @@ fn scrub(status: &ScrubStatus) -> Value {
 
 /// The system account has no streams.
 fn is_user(account: &Account) -> bool {
-    &*account.name != crate::account::SYSTEM
+    &*account.name != crate::interest::SYSTEM
 }
 
 fn config(js: &JetStream) -> Value {

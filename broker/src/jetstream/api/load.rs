@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_conf::options;
 
 use super::call::Call;
-use crate::client::Client;
+use crate::session::Client;
 
 /// Requests that may be under way where the configuration does not say (nats-server's default).
 const UNDER_WAY_MAX: u64 = 10_000;

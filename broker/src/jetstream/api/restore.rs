@@ -27,7 +27,7 @@ use super::decode::decode;
 use super::reply;
 use super::stream::{check_room, describe, with_rules};
 use super::{Answer, is_empty, limits, lookup, schema};
-use crate::account::{Inbound, Service};
+use crate::interest::{Inbound, Service};
 use crate::jetstream::tray::Tray;
 use crate::jetstream::{ApiRequest, JetStream, now, nuid};
 

@@ -16,10 +16,10 @@ use super::call::Call;
 use super::decode::decode;
 use super::reply;
 use super::{Answer, is_empty, lookup, refused, schema};
-use crate::account::{Account, Inbound, Service, Subscription};
-use crate::courier::Courier;
+use crate::interest::{Account, Inbound, Service, Subscription};
 use crate::jetstream::tray::Tray;
 use crate::jetstream::{ApiRequest, JetStream, now, nuid, status};
+use crate::routing::Courier;
 
 /// The size of a chunk where nothing is said, in bytes.
 const CHUNK: u64 = 128 << 10;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::account::Chunk;
+use crate::interest::Chunk;
 
 const A: LogId = LogId(256);
 const B: LogId = LogId(257);

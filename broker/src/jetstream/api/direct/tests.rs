@@ -1,5 +1,5 @@
 use super::*;
-use crate::account::Account;
+use crate::interest::Account;
 
 fn ask(payload: &str, last_for: Option<&str>) -> Result<Get, (u16, &'static str)> {
     let request = ApiRequest {

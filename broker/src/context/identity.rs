@@ -6,7 +6,7 @@ const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// A server id in the form of a public server nkey: 56 characters that begin with `N`, with a valid checksum. There is no
 /// private key to it; nothing asks a server to sign.
-pub(super) fn server_id() -> String {
+pub(crate) fn server_id() -> String {
     let mut raw = [0u8; 35];
     raw[0] = SERVER_PREFIX;
     raw[1..33].copy_from_slice(&rand::random::<[u8; 32]>());

@@ -6,7 +6,7 @@ use weir_wire::{encode, headers};
 
 use super::Client;
 use super::session::Session;
-use crate::account::{Chunk, Subscription};
+use crate::interest::{Chunk, Subscription};
 use crate::routing::Outgoing;
 
 /// Replies that would let a client forge the server's own: service imports, gateways, acknowledgements.

@@ -26,9 +26,10 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 pub use close::CloseReason;
 
-use crate::account::{Account, Subscription};
+use crate::context::Home;
+use crate::interest::{Account, Subscription};
 use crate::limits::{DELIVER_PART, EARLY_WRITE};
-use crate::server::{Home, Server};
+use crate::server::Server;
 use outbound::Outbound;
 use session::Session;
 

@@ -16,7 +16,7 @@ use weir_engine::shard::emit::ConsumerName;
 use weir_wire::encode;
 
 use super::{Client, CloseReason};
-use crate::account::Subscription;
+use crate::interest::Subscription;
 use crate::limits::{CLOSE_LINGER, FLUSH_ROUNDS, OUTBOUND_KEEP, READ_BUFFER_MAX, STALL_QUARTERS};
 use crate::routing::{Outgoing, Sink};
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::account::Inbound;
+use crate::interest::Inbound;
 
 fn message<'a>(chunk: Option<Chunk<'a>>, subject: &'a [u8], payload: &'a [u8]) -> Inbound<'a> {
     Inbound {

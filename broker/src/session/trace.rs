@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weir_wire::Op;
 
 use super::Client;
-use crate::account::Subscription;
+use crate::interest::Subscription;
 use crate::routing::Outgoing;
 
 /// Secrets in CONNECT that must not be in a log.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use weir_engine::shard::emit::ConsumerName;
 
-use crate::account::Account;
-use crate::client::Client;
+use super::{Outgoing, Router};
+use crate::interest::Account;
 use crate::jetstream::Tray;
-use crate::routing::{Outgoing, Router};
+use crate::session::Client;
 
 /// Sends messages into one account, from any thread. What is sent may wait in buffers until [`flush`](Self::flush); dropping
 /// a courier flushes it.

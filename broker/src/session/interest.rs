@@ -8,7 +8,7 @@ use weir_wire::encode;
 
 use super::Client;
 use super::session::Session;
-use crate::account::{Subscription, Target};
+use crate::interest::{Subscription, Target};
 
 impl Session {
     pub(super) fn subscribe(&mut self, client: &Arc<Client>, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {

@@ -8,11 +8,11 @@ use std::sync::{Arc, Weak};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::Server;
-use crate::account::{Account, Inbound, Service};
-use crate::courier::Courier;
 use crate::error::Result;
+use crate::interest::{Account, Inbound, Service};
 use crate::jetstream::Tray;
+use crate::routing::Courier;
+use crate::server::Server;
 
 const SUBJECT: &[u8] = b"$SYS.REQ.USER.INFO";
 /// In `flags` of a server's description: it has JetStream.
@@ -56,7 +56,7 @@ impl Service for UserInfo {
 }
 
 /// Lets the clients of every account ask.
-pub(super) fn serve(server: &Arc<Server>) -> Result<()> {
+pub(crate) fn serve(server: &Arc<Server>) -> Result<()> {
     for account in server.accounts() {
         let service = UserInfo {
             server: Arc::downgrade(server),

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use weir_subject::SubKey;
 
 use super::Chunk;
-use crate::client::Client;
+use crate::session::Client;
 
 /// A filter of one account and who receives what matches it.
 pub struct Subscription {

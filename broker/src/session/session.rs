@@ -9,7 +9,7 @@ use weir_wire::{Connect, Op, ParseError, Parser, Step, encode};
 
 use super::publish::Publish;
 use super::{Client, CloseReason};
-use crate::account::Chunk;
+use crate::interest::Chunk;
 use crate::jetstream::Tray;
 use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
 use crate::routing::Router;

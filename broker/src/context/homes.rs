@@ -21,7 +21,7 @@ pub(crate) struct Home {
 }
 
 /// All of them.
-pub(super) struct IoThreads {
+pub(crate) struct IoThreads {
     homes: Vec<Home>,
 }
 

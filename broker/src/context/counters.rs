@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::client::Snapshot;
+use crate::session::Snapshot;
 
 /// Events of the whole server, and the traffic of connections that are gone (those that live count for themselves).
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl TrafficTotal {
 
 impl Counters {
     /// Takes over the traffic of a connection that is gone.
-    pub(super) fn absorb(&self, client: &Snapshot) {
+    pub(crate) fn absorb(&self, client: &Snapshot) {
         self.in_messages.fetch_add(client.in_messages, Ordering::Relaxed);
         self.in_bytes.fetch_add(client.in_bytes, Ordering::Relaxed);
         self.out_messages.fetch_add(client.out_messages, Ordering::Relaxed);
@@ -50,7 +50,7 @@ impl Counters {
     }
 
     /// The traffic of connections that are gone.
-    pub(super) fn absorbed(&self) -> TrafficTotal {
+    pub(crate) fn absorbed(&self) -> TrafficTotal {
         TrafficTotal {
             in_messages: self.in_messages.load(Ordering::Relaxed),
             in_bytes: self.in_bytes.load(Ordering::Relaxed),

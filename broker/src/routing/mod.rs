@@ -3,13 +3,15 @@
 //! The interest graph is asked once per subject and remembered ([`matches`]); the bytes are appended to the receivers'
 //! outbound buffers; the receivers are noted in a [`Sink`] and written to once, when the sender's batch is done.
 
+mod courier;
 mod matches;
 
 use std::sync::Arc;
 
-use crate::account::{Account, Chunk, Inbound, Subscription, Target};
-use crate::client::Client;
+use crate::interest::{Account, Chunk, Inbound, Subscription, Target};
 use crate::jetstream::Tray;
+use crate::session::Client;
+pub use courier::Courier;
 use matches::MatchCache;
 
 /// One message on its way out.

@@ -1,0 +1,3 @@
+//! What the server answers about itself, on subjects that begin with `$SYS`.
+
+pub(crate) mod user_info;
