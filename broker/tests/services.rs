@@ -12,8 +12,7 @@ use parking_lot::Mutex;
 use support::TestServer;
 use weir_broker::Courier;
 use weir_broker::conf::options::User;
-use weir_broker::interest::{Inbound, Service};
-use weir_broker::jetstream::Tray;
+use weir_broker::interest::{Inbound, Service, Work};
 
 /// Keeps everything it gets.
 #[derive(Default)]
@@ -28,7 +27,7 @@ struct Kept {
 }
 
 impl Service for Keeper {
-    fn message(&self, message: &Inbound<'_>, _: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, _: &mut Work) {
         self.0.lock().push(Kept {
             subject: message.own(message.subject),
             reply: message.own(message.reply),

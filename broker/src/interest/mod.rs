@@ -3,6 +3,7 @@
 mod keep;
 mod subscription;
 mod watch;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use weir_subject::Sublist;
 pub(crate) use keep::{Blocks, Chunk, is_most};
 pub use subscription::{Inbound, Service, Subscription, Target};
 pub use watch::{Wake, WatchKey};
+pub use work::{Tray, Work};
 
 use crate::error::{Error, Result};
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use weir_subject::SubKey;
 
-use super::Chunk;
+use super::{Chunk, Work};
 use crate::session::Client;
 
 /// A filter of one account and who receives what matches it.
@@ -36,9 +36,9 @@ pub enum Target {
 
 /// A part of the server that takes messages: JetStream's streams and its API hang into the interest graph so.
 pub trait Service: Send + Sync {
-    /// Takes one message, on the sender's thread. Must not block: what takes time goes into the tray, which is
-    /// submitted once the sender's read buffer (or a courier's batch) is worked off.
-    fn message(&self, message: &Inbound<'_>, tray: &mut crate::jetstream::Tray);
+    /// Takes one message, on the sender's thread. Must not block: what takes time goes into a [`Tray`](super::Tray) of
+    /// `work`, which is submitted once the sender's read buffer (or a courier's batch) is worked off.
+    fn message(&self, message: &Inbound<'_>, work: &mut Work);
 }
 
 /// A message on its way to a [`Service`]. Everything borrows from the sender's buffer; [`body`](Self::body) and

@@ -1,11 +1,12 @@
 //! JetStream: the engine's streams and consumers, hung into the interest graph.
 //!
-//! What comes in: [`services`] take messages off the graph into a [`Tray`], which goes to the storage threads once per
+//! What comes in: [`services`] take messages off the graph into a [`Batch`](batch::Batch), which goes to the storage threads once per
 //! read. What goes out: each storage thread has an [`outlet`]. Requests that manage things are [`api`]'s.
 
 mod advisory;
 pub mod api;
 mod attach;
+mod batch;
 mod capacity;
 mod disk;
 pub mod opening;
@@ -14,7 +15,6 @@ mod overload;
 mod services;
 mod sourcing;
 mod status;
-mod tray;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,8 +31,6 @@ use weir_engine::store::{Capacity, Catalogue, default_shards};
 use weir_engine::stream::BatchLimits;
 use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
 use weir_engine::{NanoTime, Nanos, Store, StoreOptions, words};
-
-pub use tray::Tray;
 
 use crate::error::Result;
 use crate::interest::{Account, Subscription};

@@ -11,10 +11,10 @@ use weir_engine::store::StreamEntry;
 use weir_engine::stream::StreamConfig;
 use weir_wire::headers;
 
-use crate::interest::{Account, Inbound, Service};
+use crate::interest::{Account, Inbound, Service, Work};
 use crate::jetstream::api::decode::unreadable;
 use crate::jetstream::api::schema;
-use crate::jetstream::tray::{Request, Tray};
+use crate::jetstream::batch::{Batch, Request};
 use crate::jetstream::{ApiRequest, JetStream, status};
 
 /// Stores what is published to a stream's subjects.
@@ -25,14 +25,16 @@ pub(super) struct Ingest {
 }
 
 impl Service for Ingest {
-    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, work: &mut Work) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        if !tray.takes(self.stream) {
+        let number = work.message();
+        let batch = work.of::<Batch>();
+        if !batch.takes(number, self.stream) {
             return;
         }
-        let (subject, reply, body) = tray.keep(self.stream, message);
+        let (subject, reply, body) = batch.keep(self.stream, message);
         let input = Input::Publish {
             stream: self.stream,
             subject,
@@ -44,7 +46,7 @@ impl Service for Ingest {
                 Ticket::Reply(reply)
             },
         };
-        tray.push(&jetstream, self.shard, input);
+        batch.push(&jetstream, self.shard, input);
     }
 }
 
@@ -60,11 +62,12 @@ pub(super) struct Pull {
 }
 
 impl Service for Pull {
-    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, work: &mut Work) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        if !tray.takes(self.stream) {
+        let number = work.message();
+        if !work.of::<Batch>().takes(number, self.stream) {
             return;
         }
         if message.reply.is_empty() {
@@ -82,7 +85,7 @@ impl Service for Pull {
             request,
             reply: message.own(message.reply),
         };
-        tray.push(&jetstream, self.shard, input);
+        work.of::<Batch>().push(&jetstream, self.shard, input);
     }
 }
 
@@ -109,7 +112,7 @@ pub(super) struct Acks {
 }
 
 impl Service for Acks {
-    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, work: &mut Work) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -124,7 +127,7 @@ impl Service for Acks {
             self.stream,
             self.consumer.clone(),
         );
-        tray.push(&jetstream, self.shard, input);
+        work.of::<Batch>().push(&jetstream, self.shard, input);
     }
 }
 
@@ -139,7 +142,7 @@ pub(super) struct LongAcks {
 pub(super) const LONG_ACKS: &[u8] = b"$JS.ACK.*.*.*.*.*.*.*.*.>";
 
 impl Service for LongAcks {
-    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, work: &mut Work) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -155,7 +158,7 @@ impl Service for LongAcks {
         };
         let consumer = message.own(consumer);
         let input = acknowledgement(&jetstream, &self.account, message, numbers, place.stream, consumer);
-        tray.push(&jetstream, place.shard, input);
+        work.of::<Batch>().push(&jetstream, place.shard, input);
     }
 }
 
@@ -238,7 +241,7 @@ pub(super) struct FlowControl {
 }
 
 impl Service for FlowControl {
-    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, work: &mut Work) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -256,7 +259,7 @@ impl Service for FlowControl {
             id,
             last: headers::get(message.headers, "Nats-Last-Stream").and_then(number),
         };
-        tray.push(&jetstream, place.shard, input);
+        work.of::<Batch>().push(&jetstream, place.shard, input);
     }
 }
 
@@ -268,7 +271,7 @@ pub(super) struct Api {
 }
 
 impl Service for Api {
-    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, work: &mut Work) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -286,7 +289,7 @@ impl Service for Api {
             account: Arc::clone(&self.account),
             from: message.from.cloned(),
         };
-        tray.request(&jetstream, Request::Api(request));
+        work.of::<Batch>().request(&jetstream, Request::Api(request));
     }
 }
 
@@ -329,7 +332,7 @@ pub(super) fn stands_in(config: &StreamConfig) -> Option<&String> {
 }
 
 impl Service for Direct {
-    fn message(&self, message: &Inbound<'_>, tray: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, work: &mut Work) {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
@@ -346,7 +349,8 @@ impl Service for Direct {
             account: Arc::clone(&self.account),
             from: message.from.cloned(),
         };
-        tray.request(&jetstream, Request::Direct(Arc::clone(&self.entry), last_for, request));
+        work.of::<Batch>()
+            .request(&jetstream, Request::Direct(Arc::clone(&self.entry), last_for, request));
     }
 }
 

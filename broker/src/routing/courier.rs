@@ -5,8 +5,7 @@ use std::sync::Arc;
 use weir_engine::shard::emit::ConsumerName;
 
 use super::{Outgoing, Router};
-use crate::interest::Account;
-use crate::jetstream::Tray;
+use crate::interest::{Account, Work};
 use crate::session::Client;
 
 /// Sends messages into one account, from any thread. What is sent may wait in buffers until [`flush`](Self::flush); dropping
@@ -14,7 +13,7 @@ use crate::session::Client;
 pub struct Courier {
     account: Arc<Account>,
     router: Router,
-    tray: Tray,
+    work: Work,
     /// What clients have promised room for, until the next flush.
     promises: Vec<(Arc<Client>, usize)>,
 }
@@ -26,7 +25,7 @@ impl Courier {
         Self {
             account,
             router: Router::default(),
-            tray: Tray::default(),
+            work: Work::default(),
             promises: Vec::new(),
         }
     }
@@ -43,7 +42,7 @@ impl Courier {
             echo: true,
             chunk: None,
         };
-        self.router.route(&self.account, to, &message, &mut self.tray) > 0
+        self.router.route(&self.account, to, &message, &mut self.work) > 0
     }
 
     /// True if anybody listens on `to` now.
@@ -74,7 +73,7 @@ impl Courier {
             client.redeem(promised);
         }
         self.router.sink.stall = false;
-        self.tray.submit();
+        self.work.submit();
         self.router.refresh(&self.account);
     }
 

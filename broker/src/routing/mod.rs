@@ -8,8 +8,7 @@ mod matches;
 
 use std::sync::Arc;
 
-use crate::interest::{Account, Chunk, Inbound, Subscription, Target};
-use crate::jetstream::Tray;
+use crate::interest::{Account, Chunk, Inbound, Subscription, Target, Work};
 use crate::session::Client;
 pub use courier::Courier;
 use matches::MatchCache;
@@ -67,19 +66,19 @@ impl Default for Router {
 
 impl Router {
     /// Gives `message` to everybody in `account` who listens on `to`. Returns how many took it.
-    pub fn route(&mut self, account: &Account, to: &[u8], message: &Outgoing<'_>, tray: &mut Tray) -> usize {
-        tray.next_message();
+    pub fn route(&mut self, account: &Account, to: &[u8], message: &Outgoing<'_>, work: &mut Work) -> usize {
+        work.next_message();
         let matched = self.cache.get(account, to);
         let sink = &mut self.sink;
         let mut taken = 0;
         for subscription in &matched.plain {
-            taken += usize::from(give(subscription, to, message, sink, tray));
+            taken += usize::from(give(subscription, to, message, sink, work));
         }
         for group in matched.groups() {
             let start = self.random.below(group.len());
             let (before, from) = group.split_at(start);
             let mut members = from.iter().chain(before);
-            taken += usize::from(members.any(|member| give(member, to, message, sink, tray)));
+            taken += usize::from(members.any(|member| give(member, to, message, sink, work)));
         }
         taken
     }
@@ -112,7 +111,7 @@ impl Router {
 }
 
 /// Gives a message to one receiver. False if it cannot or must not take it.
-fn give(subscription: &Arc<Subscription>, to: &[u8], message: &Outgoing<'_>, sink: &mut Sink, tray: &mut Tray) -> bool {
+fn give(subscription: &Arc<Subscription>, to: &[u8], message: &Outgoing<'_>, sink: &mut Sink, work: &mut Work) -> bool {
     match &subscription.target {
         Target::Client(client) => {
             if !message.echo && message.from.is_some_and(|from| Arc::ptr_eq(from, client)) {
@@ -130,7 +129,7 @@ fn give(subscription: &Arc<Subscription>, to: &[u8], message: &Outgoing<'_>, sin
                 chunk: message.chunk,
             };
             subscription.count();
-            service.message(&inbound, tray);
+            service.message(&inbound, work);
             true
         }
     }

@@ -9,7 +9,7 @@ use crate::limits::MATCH_SLOTS_MIN;
 struct Counter(AtomicUsize);
 
 impl Service for Counter {
-    fn message(&self, _: &Inbound<'_>, _: &mut Tray) {
+    fn message(&self, _: &Inbound<'_>, _: &mut Work) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -48,7 +48,7 @@ fn each_group_and_each_plain_subscription_gets_one() {
     });
     let mut router = Router::default();
     for _ in 0..200 {
-        assert_eq!(router.route(&account, b"s", &MESSAGE, &mut Tray::default()), 4);
+        assert_eq!(router.route(&account, b"s", &MESSAGE, &mut Work::default()), 4);
     }
     let count = |counter: &Arc<Counter>| counter.0.load(Ordering::Relaxed);
     assert_eq!(count(&plain), 200);
@@ -68,7 +68,7 @@ fn many_groups_on_one_subject_cost_no_more_each_than_few() {
     }
     let mut router = Router::default();
     let begin = Instant::now();
-    assert_eq!(router.route(&account, b"s", &MESSAGE, &mut Tray::default()), GROUPS);
+    assert_eq!(router.route(&account, b"s", &MESSAGE, &mut Work::default()), GROUPS);
     assert!(begin.elapsed() < Duration::from_secs(5));
 }
 
@@ -96,9 +96,9 @@ fn what_is_remembered_is_what_the_graph_says() {
         // Forwards and backwards, so that families give way to others.
         let turned = subjects.iter().rev();
         for subject in subjects.iter().chain(turned).chain(subjects.iter().step_by(n + 1)) {
-            let mut count = || router.route(&account, subject.as_bytes(), &MESSAGE, &mut Tray::default());
+            let mut count = || router.route(&account, subject.as_bytes(), &MESSAGE, &mut Work::default());
             let mut fresh = Router::default();
-            let truth = fresh.route(&account, subject.as_bytes(), &MESSAGE, &mut Tray::default());
+            let truth = fresh.route(&account, subject.as_bytes(), &MESSAGE, &mut Work::default());
             assert_eq!(count(), truth, "{subject:?} with {:?}", &filters[..=n]);
             assert_eq!(count(), truth, "{subject:?} again");
         }
@@ -115,7 +115,7 @@ fn subjects_that_are_used_once_take_no_room() {
     for n in 0..100_000 {
         let subject = format!("$JS.ACK.S.C.1.{n}.{n}.1700000000.0");
         assert_eq!(
-            router.route(&account, subject.as_bytes(), &MESSAGE, &mut Tray::default()),
+            router.route(&account, subject.as_bytes(), &MESSAGE, &mut Work::default()),
             1
         );
     }

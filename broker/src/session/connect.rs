@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use weir_wire::encode;
 
-use super::session::{Flow, Session};
+use super::conversation::{Flow, Session};
 use super::{Client, CloseReason, Who};
 
 impl Session {

@@ -7,7 +7,7 @@ use weir_subject::SublistError;
 use weir_wire::encode;
 
 use super::Client;
-use super::session::Session;
+use super::conversation::Session;
 use crate::interest::{Subscription, Target};
 
 impl Session {

@@ -1,17 +1,17 @@
 //! One client connection.
 //!
-//! A task reads ([`reader`]) and works through what came ([`session`], [`publish`], [`interest`]); anybody may append to its
+//! A task reads ([`reader`]) and works through what came ([`conversation`], [`publish`], [`interest`]); anybody may append to its
 //! [`outbound`] buffers.
 
 mod close;
 mod connect;
+mod conversation;
 mod interest;
 mod outbound;
 mod ping;
 mod publish;
 mod reader;
 mod room;
-mod session;
 mod trace;
 
 use std::collections::HashMap;
@@ -30,8 +30,8 @@ use crate::context::Home;
 use crate::interest::{Account, Subscription};
 use crate::limits::{DELIVER_PART, EARLY_WRITE};
 use crate::server::Server;
+use conversation::Session;
 use outbound::Outbound;
-use session::Session;
 
 /// One client connection: what others may see and touch of it.
 pub struct Client {

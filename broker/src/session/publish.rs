@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weir_wire::{encode, headers};
 
 use super::Client;
-use super::session::Session;
+use super::conversation::Session;
 use crate::interest::{Chunk, Subscription};
 use crate::routing::Outgoing;
 
@@ -53,7 +53,7 @@ impl Session {
         };
         let taken = self
             .router
-            .route(&client.account, message.subject, &outgoing, &mut self.tray);
+            .route(&client.account, message.subject, &outgoing, &mut self.work);
         if taken == 0 && self.connect.no_responders && !message.reply.is_empty() {
             self.no_responders(client, message);
         }

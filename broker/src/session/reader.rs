@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 use weir_wire::encode;
 
-use super::session::Flow;
+use super::conversation::Flow;
 use super::{Client, CloseReason};
 use crate::limits::{READS_PER_TURN, STALL};
 

@@ -9,8 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::error::Result;
-use crate::interest::{Account, Inbound, Service};
-use crate::jetstream::Tray;
+use crate::interest::{Account, Inbound, Service, Work};
 use crate::routing::Courier;
 use crate::server::Server;
 
@@ -28,7 +27,7 @@ struct UserInfo {
 }
 
 impl Service for UserInfo {
-    fn message(&self, message: &Inbound<'_>, _: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, _: &mut Work) {
         let (Some(server), Some(client)) = (self.server.upgrade(), message.from) else {
             return;
         };

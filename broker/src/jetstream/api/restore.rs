@@ -27,8 +27,7 @@ use super::decode::decode;
 use super::reply;
 use super::stream::{check_room, describe, with_rules};
 use super::{Answer, is_empty, limits, lookup, schema};
-use crate::interest::{Inbound, Service};
-use crate::jetstream::tray::Tray;
+use crate::interest::{Inbound, Service, Work};
 use crate::jetstream::{ApiRequest, JetStream, now, nuid};
 
 /// How long a client may be silent.
@@ -54,7 +53,7 @@ struct Chunks {
 }
 
 impl Service for Chunks {
-    fn message(&self, message: &Inbound<'_>, _: &mut Tray) {
+    fn message(&self, message: &Inbound<'_>, _: &mut Work) {
         // A client that sends more than it may is not answered for it, and its restore fails: the decoder misses a piece.
         if self.waiting.load(Ordering::Relaxed) > QUEUE_BYTES {
             return;

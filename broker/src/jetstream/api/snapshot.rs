@@ -16,8 +16,7 @@ use super::call::Call;
 use super::decode::decode;
 use super::reply;
 use super::{Answer, is_empty, lookup, refused, schema};
-use crate::interest::{Account, Inbound, Service, Subscription};
-use crate::jetstream::tray::Tray;
+use crate::interest::{Account, Inbound, Service, Subscription, Work};
 use crate::jetstream::{ApiRequest, JetStream, now, nuid, status};
 use crate::routing::Courier;
 
@@ -244,7 +243,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
 struct Confirmed(Arc<Semaphore>);
 
 impl Service for Confirmed {
-    fn message(&self, _: &Inbound<'_>, _: &mut Tray) {
+    fn message(&self, _: &Inbound<'_>, _: &mut Work) {
         // A receiver that confirms too much must not make the window boundless.
         if self.0.available_permits() < WINDOW_RANGE.1 as usize / CHUNK_RANGE.0 as usize {
             self.0.add_permits(1);

@@ -9,8 +9,7 @@ use weir_wire::{Connect, Op, ParseError, Parser, Step, encode};
 
 use super::publish::Publish;
 use super::{Client, CloseReason};
-use crate::interest::Chunk;
-use crate::jetstream::Tray;
+use crate::interest::{Chunk, Work};
 use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
 use crate::routing::Router;
 use crate::server::Server;
@@ -32,7 +31,7 @@ pub(super) struct Session {
     pub(super) introduced: bool,
     auth_required: bool,
     pub(super) router: Router,
-    pub(super) tray: Tray,
+    pub(super) work: Work,
     pub(super) messages: u64,
     pub(super) bytes: u64,
     /// An operation other than PING and PONG came with this read.
@@ -60,7 +59,7 @@ impl Session {
             introduced: false,
             auth_required: server.auth_required(),
             router: Router::default(),
-            tray: Tray::default(),
+            work: Work::default(),
             messages: 0,
             bytes: 0,
             active: false,
@@ -116,7 +115,7 @@ impl Session {
             client.traffic.active_ms.store(now, Ordering::Relaxed);
         }
         self.router.sink.flush();
-        self.tray.submit();
+        self.work.submit();
         self.router.refresh(&client.account);
         if flow.is_continue() {
             self.keep_rest(chunk, done);

@@ -8,13 +8,13 @@ use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
 
-use crate::interest::{Blocks, Inbound, is_most};
+use crate::interest::{Blocks, Inbound, Tray, is_most};
 use crate::jetstream::{ApiRequest, JetStream, api};
 
-/// Gathers what the messages of one read (or of one courier's tray) mean for streams and consumers, so that each storage
+/// Gathers what the messages of one read (or of one courier's batch) mean for streams and consumers, so that each storage
 /// thread is woken once.
 #[derive(Default)]
-pub struct Tray {
+pub(super) struct Batch {
     /// Set by the first message that concerns JetStream.
     jetstream: Option<Arc<JetStream>>,
     /// By shard.
@@ -24,8 +24,8 @@ pub struct Tray {
     blocks: Blocks,
     /// What is shared with the read chunk for now.
     shared: Option<Shared>,
-    /// The stream that took the message which is being routed.
-    taken: Option<LogId>,
+    /// The last message that a stream took, by its number in the sender's work, and which stream.
+    taken: (u64, Option<LogId>),
 }
 
 /// Messages of one stream that are parts of one read chunk. If they turn out to be most of it, and all that the chunk is
@@ -51,26 +51,22 @@ pub(super) enum Request {
     Direct(Arc<StreamEntry>, Option<Bytes>, ApiRequest),
 }
 
-impl Tray {
-    /// Another message is routed from now on.
-    pub fn next_message(&mut self) {
-        self.taken = None;
-    }
-
-    /// Whether this is the first time that a stream takes the message. While a stream is attached anew, because its configuration
+impl Batch {
+    /// Whether this is the first time that a stream takes a message. While a stream is attached anew, because its configuration
     /// changed, it listens twice.
-    pub(super) fn takes(&mut self, stream: LogId) -> bool {
-        self.taken.replace(stream) != Some(stream)
+    pub fn takes(&mut self, message: u64, stream: LogId) -> bool {
+        let now = (message, Some(stream));
+        std::mem::replace(&mut self.taken, now) != now
     }
 
     /// Adds something for a storage thread.
-    pub(super) fn push(&mut self, jetstream: &Arc<JetStream>, shard: usize, input: Input) {
+    pub fn push(&mut self, jetstream: &Arc<JetStream>, shard: usize, input: Input) {
         self.begin(jetstream);
         self.inputs[shard].push(input);
     }
 
     /// Adds a request. It is served after what the same sender published before it was handed over.
-    pub(super) fn request(&mut self, jetstream: &Arc<JetStream>, request: Request) {
+    pub fn request(&mut self, jetstream: &Arc<JetStream>, request: Request) {
         self.begin(jetstream);
         self.requests.push(request);
     }
@@ -83,7 +79,7 @@ impl Tray {
     }
 
     /// Subject, reply and body of a message for a stream, so that they outlive the read.
-    pub(super) fn keep(&mut self, stream: LogId, message: &Inbound<'_>) -> (Bytes, Bytes, Bytes) {
+    pub fn keep(&mut self, stream: LogId, message: &Inbound<'_>) -> (Bytes, Bytes, Bytes) {
         let Some((chunk, parts)) = message.chunk.zip(message.parts()) else {
             return message.keep(&mut self.blocks);
         };
@@ -135,9 +131,10 @@ impl Tray {
             }
         }
     }
+}
 
-    /// Hands all of it over.
-    pub fn submit(&mut self) {
+impl Tray for Batch {
+    fn submit(&mut self) {
         let Some(jetstream) = self.jetstream.take() else { return };
         self.unshare();
         self.blocks.rest();

@@ -5,16 +5,16 @@ const A: LogId = LogId(256);
 const B: LogId = LogId(257);
 
 /// Keeps messages of so many bytes, each of its stream, from one read chunk of 64 KiB; answers whether each is still a part
-/// of the chunk when the tray is handed over.
+/// of the chunk when the batch is handed over.
 fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
     let read: Bytes = vec![b'x'; 64 << 10].into();
     let chunk = Chunk {
         bytes: &read,
         holds: read.len(),
     };
-    let mut tray = Tray {
+    let mut batch = Batch {
         inputs: vec![Vec::new()],
-        ..Tray::default()
+        ..Batch::default()
     };
     let mut at = 0;
     for &(stream, len) in messages {
@@ -27,8 +27,8 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
             chunk: Some(chunk),
         };
         at += len;
-        let (subject, reply, body) = tray.keep(stream, &message);
-        tray.inputs[0].push(Input::Publish {
+        let (subject, reply, body) = batch.keep(stream, &message);
+        batch.inputs[0].push(Input::Publish {
             stream,
             subject,
             headers_len: 0,
@@ -36,7 +36,7 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
             ticket: Ticket::Reply(reply),
         });
     }
-    tray.unshare();
+    batch.unshare();
     let is_part = |input: &Input| {
         let Input::Publish {
             subject, body, ticket, ..
@@ -51,7 +51,7 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
         assert!(body.iter().all(|byte| *byte == b'x'));
         read.as_ptr_range().contains(&body.as_ptr())
     };
-    tray.inputs[0].iter().map(is_part).collect()
+    batch.inputs[0].iter().map(is_part).collect()
 }
 
 #[test]
@@ -67,10 +67,9 @@ fn a_stream_shares_the_chunk_that_is_mostly_its_own() {
 
 #[test]
 fn a_stream_that_listens_twice_takes_a_message_once() {
-    let mut tray = Tray::default();
-    for _ in 0..2 {
-        tray.next_message();
-        assert!(tray.takes(LogId(7)));
-        assert!(!tray.takes(LogId(7)), "taken already");
+    let mut batch = Batch::default();
+    for message in 1..3 {
+        assert!(batch.takes(message, LogId(7)));
+        assert!(!batch.takes(message, LogId(7)), "taken already");
     }
 }
