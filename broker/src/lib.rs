@@ -24,10 +24,16 @@
 //! # }
 //! ```
 //!
-//! - [`server`]: start, stop, and what all connections share.
-//! - [`session`]: one connection. [`interest`]: who wants what. [`Courier`]: how the server itself sends.
-//! - [`jetstream`]: streams and consumers, hanging into the interest graph as [`Service`](interest::Service)s.
-//! - [`monitor`]: the HTTP port. [`logging`]: the log. [`limits`]: every bound, with its reason.
+//! The modules are floors, each of which knows those before it and none of those behind it
+//! (`tests/tests/structure.rs` in the repository holds them to it):
+//!
+//! - [`context`]: what all stand on. [`link`]: one connection as others see it. [`interest`]: who wants what.
+//!   `routing`: who gets what; [`Courier`] is how the server itself sends.
+//! - [`session`]: one client's conversation. [`jetstream`]: streams and consumers, hanging into the interest graph as
+//!   [`Service`](interest::Service)s.
+//! - [`report`]: what the server tells of itself. `system`: on which subjects. [`server`]: all of it, put together.
+//!   [`monitor`]: the HTTP port.
+//! - [`logging`], [`signals`]: what a process has beside a server. [`limits`]: every bound, with its reason.
 
 #![forbid(unsafe_code)]
 
@@ -36,25 +42,21 @@ mod error;
 pub mod interest;
 pub mod jetstream;
 pub mod limits;
+pub mod link;
 pub mod logging;
 pub mod monitor;
+pub mod report;
 mod routing;
 pub mod server;
 pub mod session;
 pub mod signals;
+mod start;
 mod system;
+mod version;
 
 pub use error::{Error, Result};
 pub use routing::Courier;
 pub use server::Server;
+pub use version::{API_LEVEL, NATS_VERSION, WEIR_VERSION};
 /// What a server can be told, and how command line and configuration file say it.
 pub use weir_conf as conf;
-
-/// The nats-server version whose behaviour clients may expect; they switch features on by it.
-pub const NATS_VERSION: &str = "2.15.1";
-
-pub use weir_engine::API_LEVEL;
-/// This server's own version.
-pub const WEIR_VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What INFO and `/varz` say where nats-server names its Go version; nothing is known to depend on it.
-pub(crate) const RUSTC_VERSION: &str = "rust";

@@ -89,7 +89,7 @@ fn a_service_may_keep_what_it_gets() {
         ]
     );
     assert!(kept.iter().all(|kept| kept.from.is_some()));
-    assert_eq!(served.delivered(), 3);
+    assert_eq!(served.claim.delivered(), 3);
     drop(kept);
     assert!(server.server.global.remove(&served));
     assert!(!server.server.global.remove(&served));

@@ -33,7 +33,7 @@ fn flood(server: &TestServer, mut client: Raw, question: &str) {
         assert!(sent < FLOOD, "{question:?} may be asked for ever");
         for waiting in server.server.clients() {
             // The answer that is too much counts as well.
-            assert!(waiting.pending() as u64 <= MAX_PENDING + 256, "{question:?}");
+            assert!(waiting.link.pending() as u64 <= MAX_PENDING + 256, "{question:?}");
         }
     }
     while server.server.client_count() > 0 {
@@ -115,7 +115,7 @@ const PUSH: &str =
 /// Waits until as much waits for the client as consumers may fill.
 fn wait_until_full(server: &TestServer, id: u64) {
     let client = server.server.client(id).unwrap();
-    while (client.pending() as u64) < MAX_PENDING / 4 {
+    while (client.link.pending() as u64) < MAX_PENDING / 4 {
         std::thread::yield_now();
     }
 }

@@ -1,8 +1,9 @@
 //! What the server has counted since its start.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::session::Snapshot;
+use parking_lot::Mutex;
 
 /// Events of the whole server, and the traffic of connections that are gone (those that live count for themselves).
 #[derive(Default)]
@@ -19,39 +20,45 @@ pub struct Counters {
     in_bytes: AtomicU64,
     out_messages: AtomicU64,
     out_bytes: AtomicU64,
+    /// Requests to each path of the monitoring port.
+    pub(crate) pages: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// Messages and bytes of headers and payloads, in and out.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct TrafficTotal {
+pub struct Traffic {
+    /// Messages that came from clients.
     pub in_messages: u64,
+    /// Their bytes.
     pub in_bytes: u64,
+    /// Messages that went to clients.
     pub out_messages: u64,
+    /// Their bytes.
     pub out_bytes: u64,
 }
 
-impl TrafficTotal {
+impl Traffic {
     /// Adds what one connection counted.
-    pub fn add(&mut self, client: &Snapshot) {
-        self.in_messages += client.in_messages;
-        self.in_bytes += client.in_bytes;
-        self.out_messages += client.out_messages;
-        self.out_bytes += client.out_bytes;
+    pub fn add(&mut self, one: &Self) {
+        self.in_messages += one.in_messages;
+        self.in_bytes += one.in_bytes;
+        self.out_messages += one.out_messages;
+        self.out_bytes += one.out_bytes;
     }
 }
 
 impl Counters {
     /// Takes over the traffic of a connection that is gone.
-    pub(crate) fn absorb(&self, client: &Snapshot) {
-        self.in_messages.fetch_add(client.in_messages, Ordering::Relaxed);
-        self.in_bytes.fetch_add(client.in_bytes, Ordering::Relaxed);
-        self.out_messages.fetch_add(client.out_messages, Ordering::Relaxed);
-        self.out_bytes.fetch_add(client.out_bytes, Ordering::Relaxed);
+    pub(crate) fn absorb(&self, gone: &Traffic) {
+        self.in_messages.fetch_add(gone.in_messages, Ordering::Relaxed);
+        self.in_bytes.fetch_add(gone.in_bytes, Ordering::Relaxed);
+        self.out_messages.fetch_add(gone.out_messages, Ordering::Relaxed);
+        self.out_bytes.fetch_add(gone.out_bytes, Ordering::Relaxed);
     }
 
     /// The traffic of connections that are gone.
-    pub(crate) fn absorbed(&self) -> TrafficTotal {
-        TrafficTotal {
+    pub(crate) fn absorbed(&self) -> Traffic {
+        Traffic {
             in_messages: self.in_messages.load(Ordering::Relaxed),
             in_bytes: self.in_bytes.load(Ordering::Relaxed),
             out_messages: self.out_messages.load(Ordering::Relaxed),

@@ -21,15 +21,15 @@ pub(crate) struct Home {
 }
 
 /// All of them.
-pub(crate) struct IoThreads {
+pub(crate) struct Homes {
     homes: Vec<Home>,
 }
 
-impl IoThreads {
+impl Homes {
     /// Starts one thread per core; they end when `stopped` becomes true or its sender is gone.
-    pub fn start(stopped: &watch::Sender<bool>) -> Result<Self> {
+    pub fn start(stopped: &watch::Receiver<bool>) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let homes = (0..cores.min(IO_THREADS_MAX)).map(|number| start(number, stopped.subscribe()));
+        let homes = (0..cores.min(IO_THREADS_MAX)).map(|number| start(number, stopped.clone()));
         Ok(Self {
             homes: homes.collect::<std::io::Result<_>>().map_err(|source| Error::System {
                 doing: "start a thread for connections",

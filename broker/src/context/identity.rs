@@ -1,4 +1,22 @@
-//! Names a server makes up for itself.
+//! Who a server is.
+
+/// What a server is called.
+pub struct Identity {
+    /// 56 characters, new with every start.
+    pub id: String,
+    /// The configured name, or the id.
+    pub name: String,
+}
+
+impl Identity {
+    /// A new id; `name` is the configured one.
+    #[must_use]
+    pub fn new(name: Option<&str>) -> Self {
+        let id = server_id();
+        let name = name.map_or_else(|| id.clone(), str::to_owned);
+        Self { id, name }
+    }
+}
 
 /// What a server's public key begins with in the nkey encoding: it prints as `N`.
 const SERVER_PREFIX: u8 = 13 << 3;
@@ -6,7 +24,7 @@ const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// A server id in the form of a public server nkey: 56 characters that begin with `N`, with a valid checksum. There is no
 /// private key to it; nothing asks a server to sign.
-pub(crate) fn server_id() -> String {
+fn server_id() -> String {
     let mut raw = [0u8; 35];
     raw[0] = SERVER_PREFIX;
     raw[1..33].copy_from_slice(&rand::random::<[u8; 32]>());

@@ -1,10 +1,78 @@
-//! What all parts of the server stand on.
+//! What all parts of the server stand on, and nothing that stands on them.
 
+mod clock;
+mod connections;
 mod counters;
 mod homes;
 mod identity;
+mod listen;
+mod live;
+mod status;
 
-pub use counters::Counters;
-pub(crate) use counters::TrafficTotal;
-pub(crate) use homes::{Home, IoThreads};
-pub(crate) use identity::server_id;
+use std::sync::{Arc, OnceLock};
+
+use weir_engine::shard::emit::ConsumerName;
+
+pub use clock::Clock;
+pub use connections::Connections;
+pub use counters::{Counters, Traffic};
+pub(crate) use homes::{Home, Homes};
+pub use identity::Identity;
+pub(crate) use listen::listen;
+pub use live::Live;
+pub use status::Status;
+
+use crate::conf::Options;
+use crate::error::Result;
+
+/// Wakes consumers of streams that waited for a client to have room.
+pub type Rouse = Box<dyn Fn(Vec<Arc<ConsumerName>>) + Send + Sync>;
+
+/// What one server's parts have in common. Put together once, before anything else.
+pub struct Context {
+    /// Who this server is.
+    pub identity: Identity,
+    /// How long it runs.
+    pub clock: Clock,
+    /// What it was told.
+    pub live: Live,
+    /// What it has counted.
+    pub counters: Counters,
+    /// Whether it is there, and where.
+    pub status: Status,
+    pub(crate) homes: Homes,
+    rouse: OnceLock<Rouse>,
+}
+
+impl Context {
+    /// The ground for a server with these options; starts the threads that connections live on.
+    ///
+    /// # Errors
+    /// The operating system has no room for those.
+    pub fn new(options: Options) -> Result<Arc<Self>> {
+        let status = Status::default();
+        let homes = Homes::start(&status.stopping())?;
+        Ok(Arc::new(Self {
+            identity: Identity::new(options.server_name.as_deref()),
+            clock: Clock::start(),
+            live: Live::new(options),
+            counters: Counters::default(),
+            status,
+            homes,
+            rouse: OnceLock::new(),
+        }))
+    }
+
+    /// Says who wakes consumers that wait for room. Only the first one counts.
+    pub fn set_rouse(&self, rouse: Rouse) {
+        // Set once, when JetStream is there.
+        let _ = self.rouse.set(rouse);
+    }
+
+    /// Wakes consumers that waited for a client to have room.
+    pub(crate) fn rouse(&self, consumers: Vec<Arc<ConsumerName>>) {
+        if let Some(rouse) = self.rouse.get() {
+            rouse(consumers);
+        }
+    }
+}

@@ -1,164 +1,18 @@
-//! Accounts: subject spaces that do not see each other. Today there are two, `$G` for clients and `$SYS`.
+//! Who wants what: accounts, their subscriptions, and the parts of the server that subscribe like clients.
 
+mod account;
+mod accounts;
 mod keep;
+mod own;
 mod subscription;
 mod watch;
 mod work;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::RwLock;
-use weir_subject::Sublist;
-
+pub use account::{Account, GLOBAL, SYSTEM};
+pub use accounts::Accounts;
 pub(crate) use keep::{Blocks, Chunk, is_most};
+pub(crate) use own::NotAdded;
+pub use own::Own;
 pub use subscription::{Inbound, Service, Subscription, Target};
 pub use watch::{Wake, WatchKey};
 pub use work::{Tray, Work};
-
-use crate::error::{Error, Result};
-
-/// The account of clients that name none.
-pub const GLOBAL: &str = "$G";
-/// The account of the server's own events.
-pub const SYSTEM: &str = "$SYS";
-
-/// A subject space of its own.
-pub struct Account {
-    /// What it is called in the configuration and on the wire.
-    pub name: Box<str>,
-    sublist: RwLock<Sublist<Arc<Subscription>>>,
-    /// Copy of the sublist's generation, readable without its lock: what cached matches are checked against.
-    generation: AtomicU64,
-    removed: AtomicU64,
-    watches: watch::Watches,
-}
-
-impl Account {
-    /// An account without any interest.
-    #[must_use]
-    pub fn new(name: &str) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.into(),
-            sublist: RwLock::new(Sublist::new()),
-            generation: AtomicU64::new(0),
-            removed: AtomicU64::new(0),
-            watches: watch::Watches::default(),
-        })
-    }
-
-    /// Changes whenever any subscription comes or goes. A match that was found at an earlier generation is void.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// Adds a subscription; from the next message on it counts.
-    ///
-    /// # Errors
-    /// The filter is malformed, or there is no room.
-    pub fn insert(&self, subscription: Arc<Subscription>) -> Result<(), weir_subject::SublistError> {
-        let mut sublist = self.sublist.write();
-        let key = sublist.insert(&subscription.subject, Arc::clone(&subscription))?;
-        // Whoever makes a subscription inserts it, and does so once.
-        let _ = subscription.key.set(key);
-        self.generation.store(sublist.generation(), Ordering::Release);
-        drop(sublist);
-        self.watches.changed(&subscription.subject);
-        Ok(())
-    }
-
-    /// Takes a subscription out. False if it was out already.
-    pub fn remove(&self, subscription: &Subscription) -> bool {
-        let Some(&key) = subscription.key.get() else {
-            return false;
-        };
-        let mut sublist = self.sublist.write();
-        let was_in = sublist
-            .get(key)
-            .is_some_and(|found| std::ptr::eq(&**found, subscription));
-        if was_in {
-            sublist.remove(key);
-            self.generation.store(sublist.generation(), Ordering::Release);
-            self.removed.fetch_add(1, Ordering::Relaxed);
-            drop(sublist);
-            self.watches.changed(&subscription.subject);
-        }
-        was_in
-    }
-
-    /// Makes a part of the server receive what matches `filter`. It stays until [`remove`](Self::remove).
-    ///
-    /// # Errors
-    /// The filter is malformed, or there is no room.
-    pub fn serve(&self, filter: &[u8], service: Arc<dyn Service>) -> Result<Arc<Subscription>> {
-        let subscription = Arc::new(Subscription::new(Target::Service(service), filter, None, b""));
-        self.insert(Arc::clone(&subscription))
-            .map_err(|source| Error::Subscribe {
-                subject: String::from_utf8_lossy(filter).into_owned(),
-                source,
-            })?;
-        Ok(subscription)
-    }
-
-    /// Has `wake` called whenever a subscription comes or goes that `subject` (without wildcards) matches. A second watch
-    /// with the same subject and key replaces the first.
-    pub fn watch(&self, subject: &[u8], key: WatchKey, wake: Wake) {
-        self.watches.add(subject, key, wake);
-    }
-
-    /// Ends a watch.
-    pub fn unwatch(&self, subject: &[u8], key: &WatchKey) {
-        self.watches.remove(subject, key);
-    }
-
-    /// True if anybody, a client or a part of the server, would get a message on `subject`.
-    #[must_use]
-    pub fn has_interest(&self, subject: &[u8]) -> bool {
-        self.sublist.read().has_interest(subject)
-    }
-
-    /// Whether somebody subscribed to this very subject, in this very queue (empty: in none): a wildcard does not count.
-    #[must_use]
-    pub fn has_subscriber(&self, subject: &[u8], queue: &str) -> bool {
-        let mut found = false;
-        self.matches(subject, |subscription| {
-            let in_queue = subscription.queue.as_deref().unwrap_or_default();
-            found |= *subscription.subject == *subject && in_queue == queue.as_bytes();
-        });
-        found
-    }
-
-    /// Calls `out` with every subscription that matches `subject`, and returns the generation that this holds for, and how
-    /// many tokens of the subject decided it (see [`Sublist::matches`]).
-    pub fn matches(&self, subject: &[u8], mut out: impl FnMut(&Arc<Subscription>)) -> (u64, usize) {
-        let sublist = self.sublist.read();
-        let decided = sublist.matches(subject, &mut out);
-        (sublist.generation(), decided)
-    }
-
-    /// A page of the subscriptions, in no particular order: at most `limit` of those behind the first `offset`. With a
-    /// `subject`, only of those that match it. And how many there are.
-    #[must_use]
-    pub fn page(&self, subject: Option<&[u8]>, offset: usize, limit: usize) -> (usize, Vec<Arc<Subscription>>) {
-        let sublist = self.sublist.read();
-        let Some(subject) = subject else {
-            let page = sublist.iter().skip(offset).take(limit);
-            return (sublist.len(), page.map(|(_, found)| Arc::clone(found)).collect());
-        };
-        let (mut count, mut page) = (0, Vec::new());
-        sublist.matches(subject, &mut |found| {
-            if count >= offset && page.len() < limit {
-                page.push(Arc::clone(found));
-            }
-            count += 1;
-        });
-        (count, page)
-    }
-
-    /// How many subscriptions there are, and how many were taken out since the start.
-    #[must_use]
-    pub fn subscription_counts(&self) -> (usize, u64) {
-        (self.sublist.read().len(), self.removed.load(Ordering::Relaxed))
-    }
-}

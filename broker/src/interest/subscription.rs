@@ -1,12 +1,11 @@
 //! One interest: a filter, and who gets what matches it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use weir_subject::SubKey;
 
-use super::{Chunk, Work};
-use crate::session::Client;
+use super::{Chunk, Own, Work};
+use crate::link::{Claim, Link};
 
 /// A filter of one account and who receives what matches it.
 pub struct Subscription {
@@ -16,12 +15,8 @@ pub struct Subscription {
     pub subject: Box<[u8]>,
     /// The queue group: one of its members gets each message.
     pub queue: Option<Box<[u8]>>,
-    /// The client's name for it; empty for services.
-    pub sid: Box<[u8]>,
-    /// Messages after which it ends by itself; 0: never.
-    pub(crate) max: AtomicU64,
-    /// Messages delivered. Written only by whoever holds the receiving client's outbound lock.
-    pub(crate) delivered: AtomicU64,
+    /// What the receiving link needs to know of it.
+    pub claim: Claim,
     /// Its place in the account's interest graph.
     pub(super) key: OnceLock<SubKey>,
 }
@@ -29,7 +24,12 @@ pub struct Subscription {
 /// Who receives.
 pub enum Target {
     /// A connection.
-    Client(Arc<Client>),
+    Link {
+        /// Where it goes.
+        link: Arc<Link>,
+        /// All subscriptions of the connection; gone with its session.
+        own: Weak<Own>,
+    },
     /// A part of this server.
     Service(Arc<dyn Service>),
 }
@@ -54,7 +54,7 @@ pub struct Inbound<'a> {
     /// What stands behind the header block.
     pub payload: &'a [u8],
     /// The client that sent it; `None` for messages of the server itself.
-    pub from: Option<&'a Arc<Client>>,
+    pub from: Option<&'a Arc<Link>>,
     /// The read chunk that all slices above are parts of, with headers and payload adjacent.
     pub(crate) chunk: Option<Chunk<'a>>,
 }
@@ -67,35 +67,22 @@ impl Subscription {
             target,
             subject: subject.into(),
             queue: queue.map(Into::into),
-            sid: sid.into(),
-            max: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
+            claim: Claim::new(sid),
             key: OnceLock::new(),
         }
     }
 
-    /// Counts a delivery to a service. Several senders may do so at once.
-    pub(crate) fn count(&self) {
-        self.delivered.fetch_add(1, Ordering::Relaxed);
+    /// The client's name for it; empty for parts of the server.
+    #[must_use]
+    pub fn sid(&self) -> &[u8] {
+        &self.claim.sid
     }
 
-    /// Messages delivered so far.
+    /// The receiving connection, if it is one.
     #[must_use]
-    pub fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
-    }
-
-    /// Messages after which it ends by itself; 0: never.
-    #[must_use]
-    pub fn max(&self) -> u64 {
-        self.max.load(Ordering::Relaxed)
-    }
-
-    /// The receiving client, if it is one.
-    #[must_use]
-    pub fn client(&self) -> Option<&Arc<Client>> {
+    pub fn link(&self) -> Option<&Arc<Link>> {
         match &self.target {
-            Target::Client(client) => Some(client),
+            Target::Link { link, .. } => Some(link),
             Target::Service(_) => None,
         }
     }

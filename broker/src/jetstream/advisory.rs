@@ -173,7 +173,7 @@ impl JetStream {
             return;
         };
         self.advise(
-            system,
+            &system,
             "API.LIMIT_REACHED",
             "api_limit_reached",
             || json!({"server": self.server_name, "dropped": dropped}),
@@ -199,33 +199,10 @@ impl JetStream {
 
     /// Who made a request.
     pub(super) fn describe_client(&self, request: &ApiRequest) -> Value {
-        let Some(client) = &request.from else {
-            return json!({"acc": request.account.name, "server": self.server_name, "kind": "JetStream"});
-        };
-        let seen = client.snapshot();
-        let mut fields = json!({
-            "start": seen.start.to_string(),
-            "host": seen.peer.ip().to_string(),
-            "id": seen.id,
-            "acc": seen.account,
-            "server": self.server_name,
-            "kind": "Client",
-            "client_type": "nats",
-        });
-        for (name, value) in [
-            ("user", &seen.who.user),
-            ("name", &seen.who.name),
-            ("lang", &seen.who.lang),
-            ("ver", &seen.who.version),
-        ] {
-            if !value.is_empty() {
-                fields[name] = json!(value);
-            }
+        match &request.from {
+            Some(client) => json!(client.client_info()),
+            None => json!({"acc": request.account.name, "server": self.server_name, "kind": "JetStream"}),
         }
-        if seen.rtt_ns > 0 {
-            fields["rtt"] = json!(seen.rtt_ns);
-        }
-        fields
     }
 }
 

@@ -73,9 +73,9 @@ impl JetStream {
 
     /// Attaches the API and everything that the store holds.
     pub(super) async fn attach_all(self: &Arc<Self>) -> Result<()> {
-        for account in &self.accounts {
-            let subscriptions = self.attach_common(account)?;
-            self.attached.lock().common.push((Arc::clone(account), subscriptions));
+        for account in self.accounts.all() {
+            let subscriptions = self.attach_common(&account)?;
+            self.attached.lock().common.push((account, subscriptions));
         }
         for entry in self.catalogue().all() {
             let Some(account) = self.account(&entry.account) else {
@@ -86,8 +86,8 @@ impl JetStream {
                 );
                 continue;
             };
-            self.attach_stream(account, &entry)?;
-            self.attach_consumers(account, &entry).await?;
+            self.attach_stream(&account, &entry)?;
+            self.attach_consumers(&account, &entry).await?;
         }
         for entry in self.catalogue().all() {
             self.start_sourcing(&entry).await;
@@ -121,9 +121,9 @@ impl JetStream {
         let (Some(account), Some(entry)) = (self.account(&account), self.catalogue().get(&account, &stream)) else {
             return;
         };
-        let mut attached = self.attach_stream(account, &entry);
+        let mut attached = self.attach_stream(&account, &entry);
         if attached.is_ok() {
-            attached = self.attach_consumers(account, &entry).await;
+            attached = self.attach_consumers(&account, &entry).await;
         }
         if let Err(error) = attached {
             tracing::error!(%stream, "attaching it: {error}");

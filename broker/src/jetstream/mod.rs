@@ -1,7 +1,7 @@
 //! JetStream: the engine's streams and consumers, hung into the interest graph.
 //!
-//! What comes in: [`services`] take messages off the graph into a [`Batch`](batch::Batch), which goes to the storage threads once per
-//! read. What goes out: each storage thread has an [`outlet`]. Requests that manage things are [`api`]'s.
+//! What comes in: [`services`] take messages off the graph into a [`Batch`](batch::Batch), which goes to the storage threads
+//! once per read. What goes out: each storage thread has an [`outlet`]. Requests that manage things are [`api`]'s.
 
 mod advisory;
 pub mod api;
@@ -33,10 +33,9 @@ use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
 use weir_engine::{NanoTime, Nanos, Store, StoreOptions, words};
 
 use crate::error::Result;
-use crate::interest::{Account, Subscription};
+use crate::interest::{Account, Accounts, Service, Subscription};
+use crate::link::Link;
 use crate::routing::Courier;
-use crate::server::Server;
-use crate::session::Client;
 use attach::Attached;
 
 /// The running JetStream of a server.
@@ -66,11 +65,27 @@ pub struct JetStream {
     /// API requests served, and how many of them were answered with an error.
     pub api_requests: ApiCounters,
     store: Store,
-    accounts: Vec<Arc<Account>>,
+    accounts: Arc<Accounts>,
     attached: Mutex<Attached>,
     sourcing: sourcing::Sourcing,
     runtime: tokio::runtime::Handle,
     store_dir: PathBuf,
+}
+
+/// What JetStream needs of the server that it belongs to.
+pub struct Needs {
+    /// What the configuration says.
+    pub options: options::JetStream,
+    /// The accounts that streams may be in.
+    pub accounts: Arc<Accounts>,
+    /// Where requests are served.
+    pub runtime: tokio::runtime::Handle,
+    /// The server's name.
+    pub server_name: String,
+    /// The largest message that a client may publish, in bytes.
+    pub max_payload: usize,
+    /// Told how far the opening of the store is.
+    pub opening: Arc<opening::Opening>,
 }
 
 /// How often the API was used.
@@ -96,13 +111,13 @@ pub struct ApiRequest {
     /// The account it was made in.
     pub account: Arc<Account>,
     /// Who made it; `None` if the server itself did.
-    pub from: Option<Arc<Client>>,
+    pub from: Option<Arc<Link>>,
 }
 
 impl ApiRequest {
     /// The number of the connection that it came from; 0 for the server itself.
     pub fn connection(&self) -> u64 {
-        self.from.as_ref().map_or(0, |client| client.id)
+        self.from.as_ref().map_or(0, |link| link.id)
     }
 }
 
@@ -128,8 +143,8 @@ impl JetStream {
     ///
     /// # Errors
     /// The store directory cannot be used, or the default backend is not built in.
-    pub async fn start(server: &Arc<Server>) -> Result<Arc<Self>> {
-        let options = server.options.jetstream.clone();
+    pub async fn start(needs: Needs) -> Result<Arc<Self>> {
+        let options = needs.options;
         let store_dir = store_dir(&options);
         let defaults = defaults(&options);
         let shards = options.shards.unwrap_or_else(default_shards);
@@ -141,11 +156,14 @@ impl JetStream {
                 store = store_dir.display()
             );
         }
-        let accounts = server.accounts();
-        let outlets = outlet::Outlets::new(accounts.clone(), options.domain.clone(), server.handle.clone());
+        let outlets = outlet::Outlets::new(
+            Arc::clone(&needs.accounts),
+            options.domain.clone(),
+            needs.runtime.clone(),
+        );
         let opener = StoreDir::new(&store_dir).opener();
         let made = outlets.clone();
-        let opening = server.opening.clone();
+        let opening = Arc::clone(&needs.opening);
         let (configured, folder, backend) = (options.clone(), store_dir.clone(), defaults.backend);
         let opened = tokio::task::spawn_blocking(move || -> weir_engine::Result<_> {
             // A default that no stream could have.
@@ -175,14 +193,14 @@ impl JetStream {
         })
         .await
         .map_err(|error| weir_engine::Error::closed(format!("opening the store: {error}")))?;
-        server.opening.done();
+        needs.opening.done();
         let (store, capacity) = opened?;
         let jetstream = Arc::new(Self {
             capacity,
             defaults,
             create_lock: tokio::sync::Mutex::default(),
-            server_name: server.name.clone(),
-            max_payload: server.options.max_payload,
+            server_name: needs.server_name,
+            max_payload: needs.max_payload,
             restores: Arc::new(tokio::sync::Semaphore::new(api::RESTORES_MAX)),
             snapshots: Arc::new(tokio::sync::Semaphore::new(api::SNAPSHOTS_MAX)),
             api_load: api::load::ApiLoad::new(&options),
@@ -190,10 +208,10 @@ impl JetStream {
             refusals: overload::Refusals::default(),
             api_requests: ApiCounters::default(),
             store,
-            accounts,
+            accounts: needs.accounts,
             attached: Mutex::default(),
             sourcing: sourcing::Sourcing::default(),
-            runtime: server.handle.clone(),
+            runtime: needs.runtime,
             store_dir,
             options,
         });
@@ -317,8 +335,9 @@ impl JetStream {
     }
 
     /// The account of that name.
-    pub fn account(&self, name: &str) -> Option<&Arc<Account>> {
-        self.accounts.iter().find(|account| &*account.name == name)
+    #[must_use]
+    pub fn account(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.get(name)
     }
 
     /// Sends inputs to a storage thread; publishers whose messages it has no room for are told.
@@ -332,21 +351,12 @@ impl JetStream {
         &self,
         account: &Arc<Account>,
         filters: &[Vec<u8>],
-        service: &Arc<dyn crate::interest::Service>,
+        service: &Arc<dyn Service>,
     ) -> Result<Vec<Arc<Subscription>>> {
         filters
             .iter()
             .map(|filter| account.serve(filter, Arc::clone(service)))
             .collect()
-    }
-}
-
-/// The JetStream part of `/jsz` and `/varz`.
-#[must_use]
-pub fn jsz(server: &Server, query: &crate::monitor::Query) -> serde_json::Value {
-    match server.jetstream.get() {
-        Some(jetstream) => api::jsz::jsz(jetstream, query),
-        None => serde_json::json!({"disabled": true}),
     }
 }
 

@@ -9,23 +9,23 @@ use weir_engine::shard::emit::{ConsumerName, Delivery, Emit, Event, Outlet, PubA
 use weir_engine::{Error, Rejection, reject};
 use weir_wire::headers;
 
-use crate::interest::Account;
+use crate::interest::{Account, Accounts};
 use crate::jetstream::{JetStream, advisory, status};
 use crate::routing::Courier;
 
 /// Makes the outlets of a store's shards, which exist before the JetStream they belong to.
 #[derive(Clone)]
 pub(super) struct Outlets {
-    accounts: Arc<Vec<Arc<Account>>>,
+    accounts: Arc<Accounts>,
     domain: Option<String>,
     jetstream: Arc<OnceLock<Weak<JetStream>>>,
     runtime: tokio::runtime::Handle,
 }
 
 impl Outlets {
-    pub fn new(accounts: Vec<Arc<Account>>, domain: Option<String>, runtime: tokio::runtime::Handle) -> Self {
+    pub fn new(accounts: Arc<Accounts>, domain: Option<String>, runtime: tokio::runtime::Handle) -> Self {
         Self {
-            accounts: Arc::new(accounts),
+            accounts,
             domain,
             jetstream: Arc::default(),
             runtime,
@@ -118,15 +118,15 @@ impl Outlet for BrokerOutlet {
 }
 
 impl BrokerOutlet {
-    fn account(&self, name: &str) -> Option<&Arc<Account>> {
-        self.outlets.accounts.iter().find(|account| &*account.name == name)
+    fn account(&self, name: &str) -> Option<Arc<Account>> {
+        self.outlets.accounts.get(name)
     }
 
     fn courier(&mut self, account: &str) -> Option<&mut Courier> {
         if self.last.as_ref().is_none_or(|(name, _)| &**name != account) {
             let next = match self.couriers.remove(account) {
                 Some(courier) => courier,
-                None => Courier::new(Arc::clone(self.account(account)?)),
+                None => Courier::new(self.account(account)?),
             };
             if let Some((name, before)) = self.last.replace((account.into(), next)) {
                 self.couriers.insert((&*name).into(), before);

@@ -15,7 +15,6 @@ use weir_engine::shard::{Input, Refused};
 use weir_engine::store::StreamEntry;
 use weir_engine::{Error, LogId, NanoTime, SECOND, reject, words};
 
-use crate::interest::Account;
 use crate::jetstream::outlet::write_pub_ack;
 use crate::jetstream::{JetStream, now, status};
 use crate::routing::Courier;
@@ -119,8 +118,7 @@ impl Refusing<'_> {
         let jetstream = self.jetstream;
         let found = self.streams.entry(id).or_insert_with(|| {
             let entry = jetstream.catalogue().by_id(id)?;
-            let account: &Arc<Account> = jetstream.account(&entry.account)?;
-            let courier = Courier::new(Arc::clone(account));
+            let courier = Courier::new(jetstream.account(&entry.account)?);
             Some((entry, courier))
         });
         found.as_mut()

@@ -17,12 +17,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
+use crate::context::Context as Ground;
 use crate::limits::{MONITOR_CONNECTIONS, MONITOR_LIST_TIME, MONITOR_LISTS, MONITOR_QUIET};
-use crate::server::Server;
 
 /// All of them.
 pub(super) struct Connections {
-    server: Arc<Server>,
+    ground: Arc<Ground>,
     open: Mutex<HashMap<u64, Open>>,
     last: AtomicU64,
     lists: Arc<Semaphore>,
@@ -35,7 +35,7 @@ struct Open {
 
 /// What one connection is doing. Times are milliseconds of the server's uptime.
 pub(super) struct Activity {
-    server: Arc<Server>,
+    ground: Arc<Ground>,
     /// When bytes last went in or out.
     moved_ms: AtomicU64,
     /// The server is making a page for it: that it is quiet meanwhile is not its fault.
@@ -47,9 +47,9 @@ pub(super) struct Activity {
 const NEVER: u64 = u64::MAX;
 
 impl Connections {
-    pub fn new(server: &Arc<Server>) -> Arc<Self> {
+    pub fn new(ground: &Arc<Ground>) -> Arc<Self> {
         Arc::new(Self {
-            server: Arc::clone(server),
+            ground: Arc::clone(ground),
             open: Mutex::default(),
             last: AtomicU64::new(0),
             lists: Arc::new(Semaphore::new(MONITOR_LISTS)),
@@ -63,8 +63,8 @@ impl Connections {
     {
         let id = self.last.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity {
-            server: Arc::clone(&self.server),
-            moved_ms: AtomicU64::new(self.server.uptime_ms()),
+            ground: Arc::clone(&self.ground),
+            moved_ms: AtomicU64::new(self.ground.clock.uptime_ms()),
             served: AtomicBool::new(false),
             list_ms: AtomicU64::new(NEVER),
         });
@@ -100,7 +100,7 @@ impl Connections {
 
     /// Ends those that have been quiet, or have kept a place for lists, for too long.
     pub fn sweep(&self) {
-        let now = self.server.uptime_ms();
+        let now = self.ground.clock.uptime_ms();
         for open in self.open.lock().values() {
             if open.activity.is_overdue(now) {
                 open.task.abort();
@@ -111,7 +111,7 @@ impl Connections {
     /// Waits for one of the places for pages that may be long. It is kept until the page has been sent.
     pub async fn list_place(&self, activity: &Arc<Activity>) -> ListPlace {
         let permit = Arc::clone(&self.lists).acquire_owned().await;
-        activity.list_ms.store(self.server.uptime_ms(), Ordering::Relaxed);
+        activity.list_ms.store(self.ground.clock.uptime_ms(), Ordering::Relaxed);
         ListPlace {
             activity: Arc::clone(activity),
             // The semaphore is never closed.
@@ -149,7 +149,7 @@ impl Activity {
     }
 
     fn moved(&self) {
-        self.moved_ms.store(self.server.uptime_ms(), Ordering::Relaxed);
+        self.moved_ms.store(self.ground.clock.uptime_ms(), Ordering::Relaxed);
     }
 
     /// Who goes first where there is no place: of those that wait for nothing from us, the one that is quiet for longest.

@@ -1,13 +1,8 @@
 //! The monitoring port: what the server is doing, as JSON over HTTP, with nats-server's names.
 
+mod asked;
 mod connections;
-mod connz;
-mod format;
-mod healthz;
-mod jsz;
 mod query;
-mod subsz;
-mod varz;
 
 use std::convert::Infallible;
 use std::net::TcpListener as StdTcpListener;
@@ -27,13 +22,14 @@ use tokio::runtime::Builder;
 use tokio::time::interval;
 
 use connections::{Activity, Connections, ListPlace};
-pub use healthz::ToldHealth;
 pub use query::Query;
 
 use crate::conf::options::Listen;
+use crate::context::{Context, listen};
 use crate::error::{Error, Result};
 use crate::limits::{ACCEPT_BACKOFF_MAX, MONITOR_LISTS, MONITOR_PAGES, MONITOR_QUIET, MONITOR_SWEEP};
-use crate::server::{Server, listen};
+use crate::report::Reports;
+use crate::version::WEIR_VERSION;
 
 /// What a page answers.
 pub(crate) enum Answer {
@@ -52,9 +48,10 @@ impl Answer {
 
 /// Opens the monitoring port and serves it until the server stops, on a thread of its own: what keeps the others busy does
 /// not keep a health probe waiting.
-pub(crate) async fn start(server: &Arc<Server>, http: &Listen) -> Result<()> {
+pub(crate) async fn start(context: &Arc<Context>, reports: &Arc<Reports>, http: &Listen) -> Result<()> {
+    let options = context.live.get();
     let host = if http.host.is_empty() {
-        &server.options.host
+        &options.host
     } else {
         &http.host
     };
@@ -70,11 +67,11 @@ pub(crate) async fn start(server: &Arc<Server>, http: &Listen) -> Result<()> {
         .max_blocking_threads(MONITOR_LISTS + MONITOR_PAGES)
         .build()
         .map_err(failed)?;
-    server.set_monitor_address(address);
+    context.status.set_monitor_address(address);
     tracing::info!("Starting http monitor on {address}");
-    let server = Arc::clone(server);
+    let reports = Arc::clone(reports);
     let serve = move || {
-        if let Err(error) = runtime.block_on(accept(server, listener)) {
+        if let Err(error) = runtime.block_on(accept(reports, listener)) {
             tracing::error!("the monitoring port is closed: {error}");
         }
         // A page that waits for a storage thread is not waited for.
@@ -90,10 +87,10 @@ pub(crate) async fn start(server: &Arc<Server>, http: &Listen) -> Result<()> {
     Ok(())
 }
 
-async fn accept(server: Arc<Server>, listener: StdTcpListener) -> std::io::Result<()> {
+async fn accept(reports: Arc<Reports>, listener: StdTcpListener) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let mut stopped = server.stopped();
-    let connections = Connections::new(&server);
+    let mut stopped = reports.context.status.stopping();
+    let connections = Connections::new(&reports.context);
     let mut sweeps = interval(MONITOR_SWEEP);
     loop {
         let accepted = tokio::select! {
@@ -108,9 +105,9 @@ async fn accept(server: Arc<Server>, listener: StdTcpListener) -> std::io::Resul
             tokio::time::sleep(ACCEPT_BACKOFF_MAX).await;
             continue;
         };
-        let (server, all) = (Arc::clone(&server), Arc::clone(&connections));
+        let (reports, all) = (Arc::clone(&reports), Arc::clone(&connections));
         connections.admit(stream, |stream, activity| async move {
-            let service = service_fn(|request| respond(&server, &all, &activity, request));
+            let service = service_fn(|request| respond(&reports, &all, &activity, request));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(MONITOR_QUIET)
@@ -123,7 +120,7 @@ async fn accept(server: Arc<Server>, listener: StdTcpListener) -> std::io::Resul
 }
 
 async fn respond(
-    server: &Arc<Server>,
+    reports: &Arc<Reports>,
     connections: &Connections,
     activity: &Arc<Activity>,
     request: Request<Incoming>,
@@ -132,7 +129,7 @@ async fn respond(
     let path = request.uri().path().trim_end_matches('/').to_owned();
     activity.serve(true);
     let (answer, place) = match *request.method() {
-        Method::GET | Method::HEAD => make(server, connections, activity, path, query).await,
+        Method::GET | Method::HEAD => make(reports, connections, activity, path, query).await,
         _ => (
             Answer::Text(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -147,7 +144,7 @@ async fn respond(
 
 /// Makes a page where it holds nobody up.
 async fn make(
-    server: &Arc<Server>,
+    reports: &Arc<Reports>,
     connections: &Connections,
     activity: &Arc<Activity>,
     path: String,
@@ -155,15 +152,15 @@ async fn make(
 ) -> (Answer, Option<ListPlace>) {
     // Waits for nothing, so that nothing can keep it.
     if path == "/healthz" {
-        return (page(server, &path, &query), None);
+        return (page(reports, &path, &query), None);
     }
     let place = match path.as_str() {
         "/connz" | "/subsz" | "/subscriptionsz" | "/jsz" => Some(connections.list_place(activity).await),
         _ => None,
     };
-    let server = Arc::clone(server);
+    let reports = Arc::clone(reports);
     // Pages wait for locks, and the details of /jsz for the storage threads.
-    let made = tokio::task::spawn_blocking(move || (page(&server, &path, &query), place)).await;
+    let made = tokio::task::spawn_blocking(move || (page(&reports, &path, &query), place)).await;
     made.unwrap_or_else(|error| {
         let text = format!("{error}\n");
         (Answer::Text(StatusCode::INTERNAL_SERVER_ERROR, text), None)
@@ -171,8 +168,8 @@ async fn make(
 }
 
 /// The pages, and the names their requests are counted under.
-fn page(server: &Arc<Server>, path: &str, query: &Query) -> Answer {
-    let count = |name: &'static str| *server.http_requests.lock().entry(name).or_default() += 1;
+fn page(reports: &Reports, path: &str, query: &Query) -> Answer {
+    let count = |name: &'static str| *reports.context.counters.pages.lock().entry(name).or_default() += 1;
     match path {
         "" => {
             count("/");
@@ -180,23 +177,23 @@ fn page(server: &Arc<Server>, path: &str, query: &Query) -> Answer {
         }
         "/varz" => {
             count("/varz");
-            varz::page(server)
+            Answer::Json(StatusCode::OK, reports.varz())
         }
         "/connz" => {
             count("/connz");
-            connz::page(server, query)
+            asked::connz(reports, query)
         }
         "/subsz" | "/subscriptionsz" => {
             count("/subsz");
-            subsz::page(server, query)
+            asked::subsz(reports, query)
         }
         "/healthz" => {
             count("/healthz");
-            healthz::page(server, query)
+            asked::healthz(reports, query)
         }
         "/jsz" => {
             count("/jsz");
-            jsz::page(server, query)
+            asked::jsz(reports, query)
         }
         _ => Answer::Text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned()),
     }
@@ -250,6 +247,6 @@ fn index() -> String {
         .collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>weir-server</title></head>\n<body>\n<h1>weir-server {}</h1>\n{links}</body>\n</html>\n",
-        crate::WEIR_VERSION
+        WEIR_VERSION
     )
 }

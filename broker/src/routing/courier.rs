@@ -6,7 +6,7 @@ use weir_engine::shard::emit::ConsumerName;
 
 use super::{Outgoing, Router};
 use crate::interest::{Account, Work};
-use crate::session::Client;
+use crate::link::{Link, Message};
 
 /// Sends messages into one account, from any thread. What is sent may wait in buffers until [`flush`](Self::flush); dropping
 /// a courier flushes it.
@@ -15,7 +15,7 @@ pub struct Courier {
     router: Router,
     work: Work,
     /// What clients have promised room for, until the next flush.
-    promises: Vec<(Arc<Client>, usize)>,
+    promises: Vec<(Arc<Link>, usize)>,
 }
 
 impl Courier {
@@ -33,16 +33,18 @@ impl Courier {
     /// Gives a message to everybody who listens on `to`; what they read as its subject is `subject`. `reply` and `headers`
     /// (a whole block) may be empty. Returns whether anybody took it.
     pub fn send(&mut self, to: &[u8], subject: &[u8], reply: &[u8], headers: &[u8], payload: &[u8]) -> bool {
-        let message = Outgoing {
-            subject,
-            reply,
-            headers,
-            payload,
+        let outgoing = Outgoing {
+            message: Message {
+                subject,
+                reply,
+                headers,
+                payload,
+            },
             from: None,
             echo: true,
             chunk: None,
         };
-        self.router.route(&self.account, to, &message, &mut self.work) > 0
+        self.router.route(&self.account, to, &outgoing, &mut self.work) > 0
     }
 
     /// True if anybody listens on `to` now.
@@ -54,14 +56,14 @@ impl Courier {
     /// consumer is woken when there is room. Only where one client alone listens is there a bound: several go on without
     /// those that are too slow for the others.
     pub(crate) fn room(&mut self, consumer: &Arc<ConsumerName>, to: &[u8], wanted: usize) -> usize {
-        let Some(client) = self.router.sole_client(&self.account, to) else {
+        let Some(link) = self.router.sole_link(&self.account, to) else {
             return usize::MAX;
         };
-        let promised = client.promise(consumer, wanted);
+        let promised = link.promise(consumer, wanted);
         match self.promises.last_mut() {
             _ if promised == 0 => {}
-            Some((last, sum)) if Arc::ptr_eq(last, client) => *sum += promised,
-            _ => self.promises.push((Arc::clone(client), promised)),
+            Some((last, sum)) if Arc::ptr_eq(last, link) => *sum += promised,
+            _ => self.promises.push((Arc::clone(link), promised)),
         }
         promised
     }
@@ -69,8 +71,8 @@ impl Courier {
     /// Writes what was sent, once per receiver, and submits what streams of this server took of it.
     pub fn flush(&mut self) {
         self.router.sink.flush();
-        for (client, promised) in self.promises.drain(..) {
-            client.redeem(promised);
+        for (link, promised) in self.promises.drain(..) {
+            link.redeem(promised);
         }
         self.router.sink.stall = false;
         self.work.submit();

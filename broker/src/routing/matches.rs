@@ -15,7 +15,7 @@ use crate::limits::{MATCH_FAMILIES, MATCH_FAMILY_CHANGE, MATCH_SLOTS_MAX, MATCH_
 /// No generation ever reaches this.
 const VOID: u64 = u64::MAX;
 
-/// Subjects and who matches them, valid for one generation of the account. A table with one place per hash: a new subject
+/// Subjects of accounts and who matches them, valid for one generation of the account. A table with one place per hash: a new subject
 /// takes over the place (and the allocations) of an older one.
 pub(super) struct MatchCache {
     slots: Box<[Slot]>,
@@ -26,19 +26,24 @@ pub(super) struct MatchCache {
     families: Vec<Family>,
     /// Counts what neither the slots nor the families knew.
     unknown: usize,
-    generation: u64,
+    /// Up to which generation of which account void matches were dropped.
+    refreshed: (usize, u64),
 }
 
-/// One subject.
+/// One subject of one account.
 struct Slot {
     hash: u64,
+    /// The account's number.
+    account: usize,
     subject: Vec<u8>,
     generation: u64,
     matched: Matched,
 }
 
-/// Subjects with the same first tokens and as many others, which no subscription looks at.
+/// Subjects of one account with the same first tokens and as many others, which no subscription looks at.
 struct Family {
+    /// The account's number.
+    account: usize,
     /// The tokens that were looked at, each with the dot behind it.
     prefix: Vec<u8>,
     /// How many tokens follow.
@@ -61,6 +66,7 @@ impl Default for Slot {
     fn default() -> Self {
         Self {
             hash: 0,
+            account: 0,
             subject: Vec::new(),
             generation: VOID,
             matched: Matched::default(),
@@ -76,28 +82,35 @@ impl Default for MatchCache {
             evicted: 0,
             families: Vec::new(),
             unknown: 0,
-            generation: VOID,
+            refreshed: (0, VOID),
         }
     }
 }
 
 impl MatchCache {
     pub fn get(&mut self, account: &Account, subject: &[u8]) -> &Matched {
-        let hash = self.hasher.hash_one(subject);
+        let number = account.number;
+        // The same subject of two accounts should not share a place.
+        let hash = self.hasher.hash_one(subject) ^ number as u64;
         let generation = account.generation();
         if self.slots.is_empty() {
             self.resize(MATCH_SLOTS_MIN);
         }
         let mut at = self.place(hash);
         let slot = &self.slots[at];
-        let live = slot.generation == generation;
+        let live = slot.account == number && slot.generation == generation;
         if live && slot.hash == hash && slot.subject == subject {
             return &self.slots[at].matched;
         }
-        if let Some(family) = self.families.iter().position(|family| family.has(subject, generation)) {
+        if let Some(family) = self
+            .families
+            .iter()
+            .position(|family| family.has(number, subject, generation))
+        {
             return &self.families[family].matched;
         }
-        if live {
+        // Whether a match of another account still holds is not looked up: it counts as if.
+        if live || slot.account != number && slot.generation != VOID {
             self.evicted += 1;
             if self.evicted > self.slots.len() && self.slots.len() < MATCH_SLOTS_MAX {
                 self.resize(self.slots.len() * 2);
@@ -112,12 +125,15 @@ impl MatchCache {
     /// Remembers the match at `at` for all subjects that have the `decided` first tokens of `subject`, if it has others. Where
     /// all places are taken by families that hold, only now and then, so that many of them cost little.
     fn found_family(&mut self, at: usize, subject: &[u8], decided: usize) {
-        let generation = self.slots[at].generation;
+        let (account, generation) = (self.slots[at].account, self.slots[at].generation);
         let Some((prefix, others)) = split(subject, decided).filter(|_| generation != VOID) else {
             return;
         };
         self.unknown = self.unknown.wrapping_add(1);
-        let void = self.families.iter().position(|family| family.generation != generation);
+        let void = self
+            .families
+            .iter()
+            .position(|family| family.account == account && family.generation != generation);
         let place = match void {
             Some(place) => place,
             None if self.families.len() < MATCH_FAMILIES => self.families.len(),
@@ -127,6 +143,7 @@ impl MatchCache {
             None => return,
         };
         let family = Family {
+            account,
             prefix: prefix.to_vec(),
             others,
             generation,
@@ -158,22 +175,30 @@ impl MatchCache {
         self.slots.len()
     }
 
-    /// Drops matches that are void.
-    pub fn refresh(&mut self, generation: u64) {
-        if self.generation != generation {
-            self.generation = generation;
-            for slot in self.slots.iter_mut().filter(|slot| slot.generation != generation) {
-                slot.generation = VOID;
-                slot.matched.clear();
-            }
-            self.families.retain(|family| family.generation == generation);
+    /// Drops matches of the account that are void.
+    pub fn refresh(&mut self, account: &Account) {
+        let (number, generation) = (account.number, account.generation());
+        if std::mem::replace(&mut self.refreshed, (number, generation)) == (number, generation) {
+            return;
         }
+        let is_void = |of: usize, at: u64| of == number && at != generation;
+        for slot in self
+            .slots
+            .iter_mut()
+            .filter(|slot| is_void(slot.account, slot.generation))
+        {
+            slot.generation = VOID;
+            slot.matched.clear();
+        }
+        self.families
+            .retain(|family| !is_void(family.account, family.generation));
     }
 }
 
 impl Family {
-    fn has(&self, subject: &[u8], generation: u64) -> bool {
-        self.generation == generation
+    fn has(&self, account: usize, subject: &[u8], generation: u64) -> bool {
+        self.account == account
+            && self.generation == generation
             && subject
                 .strip_prefix(&self.prefix[..])
                 .is_some_and(|others| tokens_in(others) == Some(self.others))
@@ -212,6 +237,7 @@ impl Slot {
     /// Asks the interest graph. Returns how many tokens of `subject` it looked at.
     fn fill(&mut self, account: &Account, subject: &[u8], hash: u64) -> usize {
         self.hash = hash;
+        self.account = account.number;
         self.subject.clear();
         self.generation = VOID;
         let (generation, decided) = self.matched.fill(account, subject);

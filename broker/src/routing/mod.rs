@@ -6,45 +6,24 @@
 mod courier;
 mod matches;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use crate::interest::{Account, Chunk, Inbound, Subscription, Target, Work};
-use crate::session::Client;
+use crate::interest::{Account, Chunk, Inbound, Own, Subscription, Target, Work};
+use crate::link::{Delivered, Link, Message, Sink};
 pub use courier::Courier;
 use matches::MatchCache;
 
 /// One message on its way out.
+#[derive(Clone, Copy)]
 pub(crate) struct Outgoing<'a> {
-    /// What the receiver reads as its subject.
-    pub subject: &'a [u8],
-    /// Empty if there is none.
-    pub reply: &'a [u8],
-    /// Empty if there is none.
-    pub headers: &'a [u8],
-    pub payload: &'a [u8],
+    /// What the receivers read.
+    pub message: Message<'a>,
     /// The sending client; `None`: the server.
-    pub from: Option<&'a Arc<Client>>,
+    pub from: Option<&'a Arc<Link>>,
     /// Whether the sending client gets its own messages.
     pub echo: bool,
     /// The read chunk that the slices are parts of.
     pub chunk: Option<Chunk<'a>>,
-}
-
-/// Clients that were given bytes which nobody has tried to write yet.
-#[derive(Default)]
-pub(crate) struct Sink {
-    pub(crate) dirty: Vec<Arc<Client>>,
-    /// A receiver is so far behind that the sender should wait a little.
-    pub(crate) stall: bool,
-}
-
-impl Sink {
-    /// Writes what was gathered, once per client.
-    pub fn flush(&mut self) {
-        for client in self.dirty.drain(..) {
-            client.flush();
-        }
-    }
 }
 
 /// What a sender keeps between messages.
@@ -65,20 +44,20 @@ impl Default for Router {
 }
 
 impl Router {
-    /// Gives `message` to everybody in `account` who listens on `to`. Returns how many took it.
-    pub fn route(&mut self, account: &Account, to: &[u8], message: &Outgoing<'_>, work: &mut Work) -> usize {
+    /// Gives a message to everybody in `account` who listens on `to`. Returns how many took it.
+    pub fn route(&mut self, account: &Account, to: &[u8], outgoing: &Outgoing<'_>, work: &mut Work) -> usize {
         work.next_message();
         let matched = self.cache.get(account, to);
         let sink = &mut self.sink;
         let mut taken = 0;
         for subscription in &matched.plain {
-            taken += usize::from(give(subscription, to, message, sink, work));
+            taken += usize::from(give(account, subscription, to, outgoing, sink, work));
         }
         for group in matched.groups() {
             let start = self.random.below(group.len());
             let (before, from) = group.split_at(start);
             let mut members = from.iter().chain(before);
-            taken += usize::from(members.any(|member| give(member, to, message, sink, work)));
+            taken += usize::from(members.any(|member| give(account, member, to, outgoing, sink, work)));
         }
         taken
     }
@@ -89,11 +68,11 @@ impl Router {
         !matched.plain.is_empty() || !matched.queued.is_empty()
     }
 
-    /// The client that alone listens on `to`; `None` if there are several, or a part of the server.
-    pub fn sole_client(&mut self, account: &Account, to: &[u8]) -> Option<&Arc<Client>> {
+    /// The connection that alone listens on `to`; `None` if there are several, or a part of the server.
+    pub fn sole_link(&mut self, account: &Account, to: &[u8]) -> Option<&Arc<Link>> {
         let matched = self.cache.get(account, to);
         match (matched.plain.as_slice(), matched.queued.as_slice()) {
-            ([one], []) | ([], [one]) => one.client(),
+            ([one], []) | ([], [one]) => one.link(),
             _ => None,
         }
     }
@@ -106,18 +85,33 @@ impl Router {
 
     /// Drops matches that are void, so that they do not keep closed connections in memory.
     pub fn refresh(&mut self, account: &Account) {
-        self.cache.refresh(account.generation());
+        self.cache.refresh(account);
     }
 }
 
 /// Gives a message to one receiver. False if it cannot or must not take it.
-fn give(subscription: &Arc<Subscription>, to: &[u8], message: &Outgoing<'_>, sink: &mut Sink, work: &mut Work) -> bool {
+fn give(
+    account: &Account,
+    subscription: &Arc<Subscription>,
+    to: &[u8],
+    outgoing: &Outgoing<'_>,
+    sink: &mut Sink,
+    work: &mut Work,
+) -> bool {
+    let message = &outgoing.message;
     match &subscription.target {
-        Target::Client(client) => {
-            if !message.echo && message.from.is_some_and(|from| Arc::ptr_eq(from, client)) {
+        Target::Link { link, own } => {
+            if !outgoing.echo && outgoing.from.is_some_and(|from| Arc::ptr_eq(from, link)) {
                 return false;
             }
-            client.deliver(subscription, message, sink)
+            match link.deliver(&subscription.claim, message, sink) {
+                Delivered::Taken => true,
+                Delivered::Refused => false,
+                Delivered::Last => {
+                    exhausted(account, subscription, link, own);
+                    true
+                }
+            }
         }
         Target::Service(service) => {
             let inbound = Inbound {
@@ -125,14 +119,32 @@ fn give(subscription: &Arc<Subscription>, to: &[u8], message: &Outgoing<'_>, sin
                 reply: message.reply,
                 headers: message.headers,
                 payload: message.payload,
-                from: message.from,
-                chunk: message.chunk,
+                from: outgoing.from,
+                chunk: outgoing.chunk,
             };
-            subscription.count();
+            subscription.claim.count();
             service.message(&inbound, work);
             true
         }
     }
+}
+
+/// The last message that a subscription asked for has been delivered: it ends.
+#[cold]
+fn exhausted(account: &Account, subscription: &Subscription, link: &Link, own: &Weak<Own>) {
+    let sid = String::from_utf8_lossy(subscription.sid());
+    tracing::debug!(
+        "{} - Auto-unsubscribe limit of {} reached for sid '{sid}'",
+        link.label(),
+        subscription.claim.max()
+    );
+    if link.is_traced() {
+        tracing::trace!("{} - <-> [DELSUB {sid}]", link.label());
+    }
+    if let Some(own) = own.upgrade() {
+        own.remove(subscription);
+    }
+    account.remove(subscription);
 }
 
 /// Marsaglia's xorshift: to pick a queue member, where nobody gains by guessing.

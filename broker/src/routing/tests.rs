@@ -15,10 +15,12 @@ impl Service for Counter {
 }
 
 const MESSAGE: Outgoing<'_> = Outgoing {
-    subject: b"s",
-    reply: b"",
-    headers: b"",
-    payload: b"",
+    message: Message {
+        subject: b"s",
+        reply: b"",
+        headers: b"",
+        payload: b"",
+    },
     from: None,
     echo: true,
     chunk: None,
@@ -38,7 +40,7 @@ fn listen(account: &Account, filter: &str, queue: Option<&str>) -> Arc<Counter> 
 
 #[test]
 fn each_group_and_each_plain_subscription_gets_one() {
-    let account = Account::new("A");
+    let account = Account::new("A", 0);
     let plain = join(&account, None);
     // Members of a group do not come one after the other.
     let groups: Vec<Vec<Arc<Counter>>> = (0..3).map(|_| Vec::new()).collect();
@@ -62,7 +64,7 @@ fn each_group_and_each_plain_subscription_gets_one() {
 #[test]
 fn many_groups_on_one_subject_cost_no_more_each_than_few() {
     const GROUPS: usize = 60_000;
-    let account = Account::new("A");
+    let account = Account::new("A", 0);
     for n in 0..GROUPS {
         join(&account, Some(&format!("group-{n}")));
     }
@@ -85,7 +87,7 @@ fn what_is_remembered_is_what_the_graph_says() {
             .collect();
         subjects.extend(longer);
     }
-    let account = Account::new("A");
+    let account = Account::new("A", 0);
     let mut router = Router::default();
     let filters = [
         "a.>", "a.*", "b.*.*", "a.b.x.*", ">", "*.a.>", "x", "b.b.*.x", "*", "a.*.x.x",
@@ -109,7 +111,7 @@ fn what_is_remembered_is_what_the_graph_says() {
 /// Acknowledgements, each with a subject of its own, do not drive out what is used again and again.
 #[test]
 fn subjects_that_are_used_once_take_no_room() {
-    let account = Account::new("A");
+    let account = Account::new("A", 0);
     listen(&account, "$JS.ACK.S.C.>", None);
     let mut router = Router::default();
     for n in 0..100_000 {
@@ -120,4 +122,23 @@ fn subjects_that_are_used_once_take_no_room() {
         );
     }
     assert_eq!((router.cache.families(), router.cache.slots()), (1, MATCH_SLOTS_MIN));
+}
+
+/// A sender that speaks in several accounts gets from each what that one has.
+#[test]
+fn the_same_subject_of_another_account_is_another_one() {
+    let (a, b) = (Account::new("A", 0), Account::new("B", 1));
+    let (in_a, in_b) = (listen(&a, "s", None), listen(&b, "*", None));
+    let counts = || [&in_a, &in_b].map(|counter| counter.0.load(Ordering::Relaxed));
+    let mut router = Router::default();
+    let mut work = Work::default();
+    for round in 1..=3 {
+        assert_eq!(router.route(&a, b"s", &MESSAGE, &mut work), 1);
+        assert_eq!(counts(), [round, round - 1]);
+        assert_eq!(router.route(&b, b"s", &MESSAGE, &mut work), 1);
+        assert_eq!(counts(), [round, round]);
+        assert_eq!(router.route(&a, b"t", &MESSAGE, &mut work), 0, "of B's family only");
+        router.refresh(&a);
+        router.refresh(&b);
+    }
 }

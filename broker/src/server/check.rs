@@ -11,9 +11,10 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 use weir_backends::root::StoreDir;
 
-use super::{Server, auth};
+use super::Server;
 use crate::conf::Options;
 use crate::error::{Error, Result};
+use crate::session::auth;
 
 impl Server {
     /// Refuses the options that [`Server::start`] would refuse on this machine as it is now.

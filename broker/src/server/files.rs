@@ -8,7 +8,7 @@ use super::Server;
 use crate::error::{Error, Result};
 
 /// Writes a file in one go.
-pub(super) fn write(path: &Path, text: String) -> Result<()> {
+pub(crate) fn write(path: &Path, text: String) -> Result<()> {
     std::fs::write(path, text).map_err(|source| Error::File {
         doing: "write",
         path: path.display().to_string(),
@@ -17,7 +17,7 @@ pub(super) fn write(path: &Path, text: String) -> Result<()> {
 }
 
 /// Removes a file at shutdown; that it is gone already is no error, anything else is worth a line.
-pub(super) fn remove(path: &Path) {
+pub(crate) fn remove(path: &Path) {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!("cannot remove {}: {error}", path.display());
@@ -28,7 +28,7 @@ pub(super) fn remove(path: &Path) {
 
 /// `<name that the server was started by>_<process id>.ports`, as harnesses for nats-server look for it: where a link of
 /// that name stands for this server, the file is `nats-server_<process id>.ports`.
-pub(super) fn ports_path(folder: &Path) -> PathBuf {
+pub(crate) fn ports_path(folder: &Path) -> PathBuf {
     let started_as = std::env::args_os().next().map(PathBuf::from);
     let name = started_as
         .as_deref()
@@ -38,7 +38,7 @@ pub(super) fn ports_path(folder: &Path) -> PathBuf {
 }
 
 /// URLs by kind of port.
-pub(super) fn ports_json(server: &Server) -> Value {
+pub(crate) fn ports_json(server: &Server) -> Value {
     let mut ports = serde_json::Map::new();
     if let Some(address) = server.client_address() {
         ports.insert("nats".to_owned(), json!([format!("nats://{address}")]));

@@ -3,19 +3,39 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use weir_wire::{Connect, Op, ParseError, Parser, Step, encode};
 
-use super::publish::Publish;
-use super::{Client, CloseReason};
-use crate::interest::{Chunk, Work};
+use super::auth::{Ticket, Verdict};
+use super::connect::end;
+use super::{Hall, Session, info};
+use crate::interest::{Account, Chunk, Work};
 use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
+use crate::link::{CloseReason, Message};
 use crate::routing::Router;
-use crate::server::Server;
+
+/// How far a client has come.
+pub(super) enum State {
+    /// It was sent INFO, and CONNECT should come.
+    Greeting,
+    /// It said CONNECT, and somebody takes time to decide about it.
+    Authenticating(Ticket),
+    /// CONNECT was accepted.
+    Ready,
+}
+
+/// Why the work on what was read stops.
+pub(super) enum Stop {
+    /// A verdict has to come first.
+    Wait,
+    /// The connection ends.
+    End(CloseReason),
+}
 
 /// The reading side of one connection.
-pub(super) struct Session {
+pub(super) struct Conversation {
     /// Read and not worked off: never more than the start of one operation.
     pub(super) buf: BytesMut,
     /// Where the memory that `buf` is a part of begins, and its size.
@@ -26,10 +46,15 @@ pub(super) struct Session {
     need: usize,
     parser: Parser,
     pub(super) connect: Connect,
-    pub(super) connected: bool,
+    pub(super) state: State,
+    /// The account that the client is in.
+    pub(super) account: Arc<Account>,
     /// The INFO that follows the first PONG was sent.
     pub(super) introduced: bool,
+    /// Nothing but CONNECT is served before CONNECT was accepted.
     auth_required: bool,
+    /// The longest control line: how much is read at once before that.
+    max_control_line: usize,
     pub(super) router: Router,
     pub(super) work: Work,
     pub(super) messages: u64,
@@ -40,14 +65,15 @@ pub(super) struct Session {
     busy: bool,
 }
 
-/// What follows an operation: the next one, or the end.
-pub(super) type Flow = ControlFlow<CloseReason>;
+/// What follows an operation: the next one, or why there is none.
+pub(super) type Flow = ControlFlow<Stop>;
 
-impl Session {
-    pub(super) fn new(server: &Server) -> Self {
+impl Conversation {
+    pub(super) fn new(hall: &Hall) -> Self {
+        let options = hall.context.live.read();
         let mut parser = Parser::server();
-        parser.set_max_control_line(server.options.max_control_line);
-        parser.set_max_payload(server.options.max_payload);
+        parser.set_max_control_line(options.max_control_line);
+        parser.set_max_payload(options.max_payload);
         Self {
             buf: BytesMut::new(),
             memory: (0, 0),
@@ -55,9 +81,11 @@ impl Session {
             need: 1,
             parser,
             connect: Connect::default(),
-            connected: false,
+            state: State::Greeting,
+            account: Arc::clone(&hall.accounts.global),
             introduced: false,
-            auth_required: server.auth_required(),
+            auth_required: hall.door.is_locked(),
+            max_control_line: options.max_control_line,
             router: Router::default(),
             work: Work::default(),
             messages: 0,
@@ -65,6 +93,34 @@ impl Session {
             active: false,
             busy: false,
         }
+    }
+
+    /// Whether nothing but CONNECT is served now.
+    fn is_locked(&self) -> bool {
+        self.auth_required && !matches!(self.state, State::Ready)
+    }
+
+    /// Whether a verdict about CONNECT has to come before anything else.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Authenticating(_))
+    }
+
+    /// The verdict about CONNECT, or has the task woken once it is there.
+    pub(super) fn poll_verdict(&mut self, context: &mut Context<'_>) -> Poll<Verdict> {
+        match &mut self.state {
+            State::Authenticating(ticket) => ticket.poll(context),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Goes on with what came behind CONNECT, now that there is a verdict.
+    pub(super) fn resume(&mut self, session: &Arc<Session>, verdict: Verdict) -> Flow {
+        // Nothing was accepted yet, or everything was given up when CONNECT came once more.
+        self.state = State::Greeting;
+        let flow = self.decide(session, verdict);
+        self.router.sink.flush();
+        flow?;
+        self.work(session)
     }
 
     /// Makes room for a read.
@@ -91,7 +147,12 @@ impl Session {
     /// Follows the size of reads: a full one asks for more room, small ones for less.
     pub(super) fn adapt(&mut self, offered: usize, read: usize) {
         if read == offered && offered >= self.target {
-            self.target = (self.target * 2).min(READ_BUFFER_MAX);
+            // Before CONNECT was accepted what is read may have to wait, and nobody knows whose it is.
+            let most = match self.is_locked() {
+                true => self.max_control_line.clamp(READ_BUFFER_MIN, READ_BUFFER_MAX),
+                false => READ_BUFFER_MAX,
+            };
+            self.target = (self.target * 2).min(most);
         } else if read < self.target / 8 {
             self.target = (self.target / 2).max(READ_BUFFER_MIN);
         }
@@ -99,25 +160,25 @@ impl Session {
     }
 
     /// Works off every whole operation in the buffer, and hands what it caused to the receivers.
-    pub(super) fn work(&mut self, client: &Arc<Client>) -> Flow {
+    pub(super) fn work(&mut self, session: &Arc<Session>) -> Flow {
         if self.buf.len() < self.need {
             return Flow::Continue(());
         }
         // Frozen, so that services may keep pieces of it; while nobody does, the memory is used again by the next read.
         let chunk = self.buf.split().freeze();
         let holds = self.memory.1;
-        let (flow, done) = self.operations(client, Chunk { bytes: &chunk, holds });
+        let (flow, done) = self.operations(session, Chunk { bytes: &chunk, holds });
         // Before anything goes out: a client that has its answer has been counted.
-        client.traffic.messages.store(self.messages, Ordering::Relaxed);
-        client.traffic.bytes.store(self.bytes, Ordering::Relaxed);
+        session.link.received.messages.store(self.messages, Ordering::Relaxed);
+        session.link.received.bytes.store(self.bytes, Ordering::Relaxed);
         if std::mem::take(&mut self.active) {
-            let now = client.traffic.last_ms.load(Ordering::Relaxed);
-            client.traffic.active_ms.store(now, Ordering::Relaxed);
+            let now = session.link.received.last_ms.load(Ordering::Relaxed);
+            session.link.received.active_ms.store(now, Ordering::Relaxed);
         }
         self.router.sink.flush();
         self.work.submit();
-        self.router.refresh(&client.account);
-        if flow.is_continue() {
+        self.router.refresh(&self.account);
+        if !matches!(flow, Flow::Break(Stop::End(_))) {
             self.keep_rest(chunk, done);
         }
         flow
@@ -138,25 +199,26 @@ impl Session {
     }
 
     /// Returns where the first unfinished operation starts.
-    fn operations(&mut self, client: &Arc<Client>, chunk: Chunk<'_>) -> (Flow, usize) {
+    fn operations(&mut self, session: &Arc<Session>, chunk: Chunk<'_>) -> (Flow, usize) {
         let bytes = chunk.bytes;
         let mut at = 0;
         while at < bytes.len() {
             match self.parser.next(&bytes[at..]) {
                 Ok(Step::Op { op, consumed }) => {
                     at += consumed;
-                    if let Flow::Break(reason) = self.operation(client, chunk, op) {
-                        return (Flow::Break(reason), at);
+                    if let Flow::Break(stop) = self.operation(session, chunk, op) {
+                        self.need = 1;
+                        return (Flow::Break(stop), at);
                     }
                 }
                 Ok(Step::NeedMore { at_least }) => {
                     self.need = at_least;
-                    if self.auth_required && !self.connected && !matches!(bytes[at], b'C' | b'c') {
-                        return (self.unauthorized(client, ""), at);
+                    if self.is_locked() && !matches!(bytes[at], b'C' | b'c') {
+                        return (self.unauthorized(session, ""), at);
                     }
                     return (Flow::Continue(()), at);
                 }
-                Err(error) => return (self.violation(client, &bytes[at..], error), at),
+                Err(error) => return (self.violation(session, &bytes[at..], error), at),
             }
         }
         self.need = 1;
@@ -164,12 +226,13 @@ impl Session {
     }
 
     #[inline]
-    fn operation(&mut self, client: &Arc<Client>, chunk: Chunk<'_>, op: Op<'_>) -> Flow {
-        if client.trace {
-            super::trace::incoming(client, &op);
+    fn operation(&mut self, session: &Arc<Session>, chunk: Chunk<'_>, op: Op<'_>) -> Flow {
+        let link = &session.link;
+        if link.is_traced() {
+            super::trace::incoming(link, &op);
         }
-        if self.auth_required && !self.connected && !matches!(op, Op::Connect { .. }) {
-            return self.unauthorized(client, "");
+        if self.is_locked() && !matches!(op, Op::Connect { .. }) {
+            return self.unauthorized(session, "");
         }
         self.active |= !matches!(op, Op::Ping | Op::Pong);
         match op {
@@ -179,16 +242,14 @@ impl Session {
                 payload,
             } => {
                 let reply = reply.unwrap_or_default();
-                self.publish(
-                    client,
-                    chunk,
-                    &Publish {
-                        subject,
-                        reply,
-                        headers: b"",
-                        payload,
-                    },
-                );
+                let headers = &[][..];
+                let message = Message {
+                    subject,
+                    reply,
+                    headers,
+                    payload,
+                };
+                self.publish(session, chunk, &message);
             }
             Op::Hpub {
                 subject,
@@ -197,30 +258,27 @@ impl Session {
                 payload,
                 ..
             } => {
-                if !client.headers.load(Ordering::Relaxed) {
-                    tracing::error!("{} - message headers not supported", client.label());
-                    return Flow::Break(CloseReason::ProtocolViolation);
+                if !link.has_headers() {
+                    tracing::error!("{} - message headers not supported", link.label());
+                    return end(CloseReason::ProtocolViolation);
                 }
                 let reply = reply.unwrap_or_default();
-                self.publish(
-                    client,
-                    chunk,
-                    &Publish {
-                        subject,
-                        reply,
-                        headers,
-                        payload,
-                    },
-                );
+                let message = Message {
+                    subject,
+                    reply,
+                    headers,
+                    payload,
+                };
+                self.publish(session, chunk, &message);
             }
-            Op::Sub { subject, queue, sid } => self.subscribe(client, subject, queue, sid),
-            Op::Unsub { sid, max } => self.unsubscribe(client, sid, max),
-            Op::Ping => self.pong(client),
-            Op::Pong => client.ping.answered(client.server.uptime_ns()),
-            Op::Connect { json } => return self.introduce(client, json),
+            Op::Sub { subject, queue, sid } => self.subscribe(session, subject, queue, sid),
+            Op::Unsub { sid, max } => self.unsubscribe(session, sid, max),
+            Op::Ping => self.pong(session),
+            Op::Pong => link.pong_came(),
+            Op::Connect { json } => return self.introduce(session, json),
             Op::Err { text } => {
-                tracing::error!("{} - Client Error {}", client.label(), String::from_utf8_lossy(text));
-                return Flow::Break(CloseReason::ParseError);
+                tracing::error!("{} - Client Error {}", link.label(), String::from_utf8_lossy(text));
+                return end(CloseReason::ParseError);
             }
             // Servers say these; a client that does is ignored.
             Op::Info { .. } | Op::Ok | Op::Msg { .. } | Op::Hmsg { .. } => {}
@@ -229,45 +287,47 @@ impl Session {
     }
 
     /// Answers PING; the first one after CONNECT is followed by a second INFO.
-    fn pong(&mut self, client: &Arc<Client>) {
-        let first = self.connected && !std::mem::replace(&mut self.introduced, self.connected);
+    fn pong(&mut self, session: &Session) {
+        let link = &session.link;
+        let first = matches!(self.state, State::Ready) && !std::mem::replace(&mut self.introduced, true);
         let info = (first && self.connect.protocol >= 1).then(|| {
-            let mut info = client.server.info(client);
+            let mut info = info::info(&session.hall, link);
             info.connect_info = true;
-            info.remote_account = client.account.name.to_string();
+            info.remote_account = self.account.name.to_string();
             info
         });
-        client.enqueue(&mut self.router.sink, |out| {
+        link.enqueue(&mut self.router.sink, |out| {
             encode::pong(out);
             if let Some(info) = &info {
                 encode::info(out, info);
             }
         });
-        if client.trace {
-            tracing::trace!("{} - ->> [PONG]", client.label());
+        if link.is_traced() {
+            tracing::trace!("{} - ->> [PONG]", link.label());
         }
     }
 
     /// Appends `-ERR`; the connection goes on.
-    pub(super) fn error(&mut self, client: &Arc<Client>, text: &str) {
-        client.enqueue(&mut self.router.sink, |out| encode::err(out, text));
-        if client.trace {
-            tracing::trace!("{} - ->> [-ERR {text}]", client.label());
+    pub(super) fn error(&mut self, session: &Session, text: &str) {
+        let link = &session.link;
+        link.enqueue(&mut self.router.sink, |out| encode::err(out, text));
+        if link.is_traced() {
+            tracing::trace!("{} - ->> [-ERR {text}]", link.label());
         }
     }
 
     /// Bytes that are not the protocol.
     #[cold]
-    fn violation(&mut self, client: &Arc<Client>, bytes: &[u8], error: ParseError) -> Flow {
+    fn violation(&mut self, session: &Session, bytes: &[u8], error: ParseError) -> Flow {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(32)]);
-        tracing::error!("{} - {error}: proto={shown:?}...", client.label());
-        if self.auth_required && !self.connected && !matches!(bytes.first(), Some(b'C' | b'c')) {
-            return self.unauthorized(client, "");
+        tracing::error!("{} - {error}: proto={shown:?}...", session.link.label());
+        if self.is_locked() && !matches!(bytes.first(), Some(b'C' | b'c')) {
+            return self.unauthorized(session, "");
         }
         if let Some(text) = error.reply() {
-            self.error(client, text);
+            self.error(session, text);
         }
-        Flow::Break(match error {
+        end(match error {
             ParseError::ControlLine => CloseReason::MaxControlLineExceeded,
             ParseError::Payload { .. } => CloseReason::MaxPayloadExceeded,
             _ => CloseReason::ProtocolViolation,

@@ -1,242 +1,142 @@
-//! One client connection.
+//! One client's conversation with the server.
 //!
-//! A task reads ([`reader`]) and works through what came ([`conversation`], [`publish`], [`interest`]); anybody may append to its
-//! [`outbound`] buffers.
+//! A task reads ([`reader`]) and works through what came ([`conversation`], [`publish`], [`subscribe`]). Until CONNECT is accepted
+//! nothing else is served, where it is needed; while somebody takes time to [decide](auth) about it, what came behind it waits.
 
-mod close;
+pub mod auth;
 mod connect;
 mod conversation;
-mod interest;
-mod outbound;
-mod ping;
+mod info;
 mod publish;
 mod reader;
-mod room;
+mod subscribe;
 mod trace;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-pub use close::CloseReason;
+use crate::context::{Connections, Context, Home, Traffic};
+use crate::interest::{Accounts, Own, Subscription};
+use crate::link::{CloseReason, Link, Snapshot};
+use auth::Door;
+use conversation::Conversation;
 
-use crate::context::Home;
-use crate::interest::{Account, Subscription};
-use crate::limits::{DELIVER_PART, EARLY_WRITE};
-use crate::server::Server;
-use conversation::Session;
-use outbound::Outbound;
+/// What all sessions of a server share.
+pub struct Hall {
+    /// The ground that they stand on.
+    pub context: Arc<Context>,
+    /// The accounts that clients may be in.
+    pub accounts: Arc<Accounts>,
+    /// Which sessions there are, and what was last seen of those that ended.
+    pub sessions: Connections<Session, Snapshot>,
+    /// Who decides whether a client may come in.
+    pub door: Box<dyn Door>,
+}
 
-/// One client connection: what others may see and touch of it.
-pub struct Client {
-    /// Number of the connection, from 1 on, never used twice by a server.
-    pub id: u64,
-    /// Where it comes from.
-    pub peer: SocketAddr,
-    /// When it was accepted.
-    pub start: Timestamp,
-    /// Where its messages go.
-    pub account: Arc<Account>,
-    pub(crate) server: Arc<Server>,
-    /// The thread it lives on.
-    home: Home,
-    socket: OwnedWriteHalf,
-    pub(crate) outbound: Mutex<Outbound>,
-    session: Mutex<Session>,
-    /// By the client's own name. Never held together with another lock.
-    subscriptions: Mutex<HashMap<Box<[u8]>, Arc<Subscription>, foldhash::fast::FixedState>>,
-    /// Understands HMSG.
-    headers: AtomicBool,
+impl Hall {
+    /// Traffic since the start.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let mut total = self.context.counters.absorbed();
+        for session in self.sessions.all() {
+            total.add(&session.link.snapshot().traffic);
+        }
+        total
+    }
+}
+
+/// One client connection, from its first byte to its last.
+pub struct Session {
+    /// Where what it is sent goes.
+    pub link: Arc<Link>,
+    hall: Arc<Hall>,
+    own: Arc<Own>,
+    conversation: Mutex<Conversation>,
     /// CONNECT was accepted.
     connected: AtomicBool,
     /// Wants INFO at any time.
     async_info: AtomicBool,
-    who: Mutex<Who>,
-    trace: bool,
-    /// Bytes waiting at which the client counts as slow.
-    max_pending: usize,
-    /// Bytes waiting, and promised to consumers, up to which consumers may deliver.
-    deliver_max: usize,
-    /// Bytes waiting at which a sender writes at once instead of at the end of its batch.
-    relief: usize,
-    closing: OnceLock<CloseReason>,
-    pub(crate) traffic: Traffic,
-    ping: ping::PingState,
 }
 
-/// What a client said of itself.
-#[derive(Clone, Default)]
-pub(crate) struct Who {
-    pub name: String,
-    pub lang: String,
-    pub version: String,
-    pub user: String,
-}
-
-/// What came from a client. Written by its own task, but for the time of the last activity.
-#[derive(Default)]
-pub(crate) struct Traffic {
-    pub messages: AtomicU64,
-    pub bytes: AtomicU64,
-    /// Milliseconds of [`Server::uptime_ms`](crate::server::Server) at the last read.
-    pub last_ms: AtomicU64,
-    /// The same at the last operation but PING and PONG, in or out: what is told as the last activity.
-    pub active_ms: AtomicU64,
-}
-
-/// Copy of a connection's numbers, for the monitoring port.
-#[derive(Clone)]
-pub(crate) struct Snapshot {
-    pub id: u64,
-    pub peer: SocketAddr,
-    pub account: Box<str>,
-    pub start: Timestamp,
-    pub last_activity: Timestamp,
-    pub stop: Option<(Timestamp, CloseReason)>,
-    pub rtt_ns: u64,
-    pub pending: usize,
-    pub in_messages: u64,
-    pub in_bytes: u64,
-    pub out_messages: u64,
-    pub out_bytes: u64,
-    pub subscriptions: usize,
-    pub who: Who,
-}
-
-impl Client {
-    /// Serves one connection from its first byte to its last.
-    pub(crate) async fn run(server: Arc<Server>, home: Home, stream: TcpStream, peer: SocketAddr) {
-        let (client, read) = Self::new(&server, home, stream, peer);
-        client.serve(read).await;
-    }
-
-    /// Takes a connection into service. Returns it and the half that [`Client::serve`] reads from.
-    fn new(server: &Arc<Server>, home: Home, stream: TcpStream, peer: SocketAddr) -> (Arc<Self>, OwnedReadHalf) {
-        let (read, socket) = stream.into_split();
-        let max_pending = usize::try_from(server.options.max_pending).unwrap_or(usize::MAX);
-        let client = Self {
-            id: server.next_client_id(),
-            peer,
-            start: Timestamp::now(),
-            account: Arc::clone(&server.global),
-            server: Arc::clone(server),
-            home,
-            socket,
-            outbound: Mutex::default(),
-            session: Mutex::new(Session::new(server)),
-            subscriptions: Mutex::default(),
-            headers: AtomicBool::new(false),
+impl Session {
+    /// Serves one connection until it ends.
+    pub(crate) async fn run(hall: Arc<Hall>, home: Home, stream: TcpStream, peer: SocketAddr) {
+        let id = hall.sessions.next_id();
+        let account = &hall.accounts.global;
+        let (link, incoming) = Link::new(&hall.context, home, id, stream, peer, &account.name);
+        let session = Arc::new(Self {
+            link,
+            own: Arc::default(),
+            conversation: Mutex::new(Conversation::new(&hall)),
             connected: AtomicBool::new(false),
             async_info: AtomicBool::new(false),
-            who: Mutex::default(),
-            trace: server.options.trace,
-            max_pending,
-            // Something always fits, so that no consumer waits for ever.
-            deliver_max: (max_pending / DELIVER_PART).max(1),
-            relief: EARLY_WRITE.min(max_pending / 4),
-            closing: OnceLock::new(),
-            traffic: Traffic::default(),
-            ping: ping::PingState::new(server),
-        };
-        (Arc::new(client), read)
+            hall,
+        });
+        session.serve(incoming).await;
     }
 
-    fn socket(&self) -> &TcpStream {
-        self.socket.as_ref()
-    }
-
-    /// How log lines name this connection.
-    pub(crate) fn label(&self) -> String {
-        let who = self.who.lock();
-        let mut parts = Vec::new();
-        if !who.version.is_empty() {
-            parts.push(format!("v{}", who.version));
-        }
-        parts.extend(
-            [&who.lang, &who.name]
-                .into_iter()
-                .filter(|part| !part.is_empty())
-                .cloned(),
-        );
-        let mut label = format!("{} - cid:{}", self.peer, self.id);
-        if !parts.is_empty() {
-            label.push_str(&format!(" - {:?}", parts.join(":")));
-        }
-        if !who.user.is_empty() {
-            label.push_str(&format!(" - \"{}/user:{}\"", self.account.name, who.user));
-        }
-        label
-    }
-
-    /// The name the client gave itself in CONNECT; empty if none.
-    #[must_use]
-    pub fn name(&self) -> String {
-        self.who.lock().name.clone()
-    }
-
-    /// The user it authenticated as; empty if none.
-    #[must_use]
-    pub fn user(&self) -> String {
-        self.who.lock().user.clone()
-    }
-
-    /// Sends `-ERR` and, unless `keep`, closes.
-    pub(crate) fn fail(self: &Arc<Self>, text: &str, reason: CloseReason) {
-        tracing::debug!("{} - {text}", self.label());
-        self.send(|out| weir_wire::encode::err(out, text));
-        self.close(reason);
+    /// Ends the connection; what is pending for it is written first, unless the reason forbids.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.link.close(reason);
     }
 
     /// Tells the client that this server will go away.
-    pub(crate) fn announce_lame_duck(self: &Arc<Self>) {
+    pub(crate) fn announce_lame_duck(&self) {
         if self.async_info.load(Ordering::Relaxed) {
-            let mut info = self.server.info(self);
+            let mut info = info::info(&self.hall, &self.link);
             info.lame_duck_mode = true;
-            self.send(|out| weir_wire::encode::info(out, &info));
+            self.link.send(|out| weir_wire::encode::info(out, &info));
         }
+    }
+
+    /// The janitor's visit: authentication in time, PING when it is due, memory of idle connections.
+    pub(crate) fn visit(&self, now_ns: u64) {
+        if self.link.closing().is_some() {
+            return;
+        }
+        let context = &self.hall.context;
+        let age = now_ns.saturating_sub(context.clock.uptime_at(self.link.start));
+        if self.hall.door.is_locked() && !self.connected.load(Ordering::Relaxed) {
+            let patience = context.live.read().auth.timeout;
+            if u128::from(age) > patience.as_nanos() {
+                self.link
+                    .fail("Authentication Timeout", CloseReason::AuthenticationTimeout);
+                return;
+            }
+        }
+        self.link.ping_if_due(now_ns);
+        // A session that is at work is not idle.
+        if let Some(mut conversation) = self.conversation.try_lock() {
+            conversation.relax();
+        }
+        self.link.relax_outbound();
     }
 
     /// Its numbers now.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let (pending, out_messages, out_bytes) = {
-            let out = self.outbound.lock();
-            (out.pending(), out.messages, out.bytes)
-        };
         Snapshot {
-            id: self.id,
-            peer: self.peer,
-            account: self.account.name.clone(),
-            start: self.start,
-            last_activity: self
-                .server
-                .time_at(self.traffic.active_ms.load(Ordering::Relaxed))
-                .max(self.start),
-            stop: None,
-            rtt_ns: self.ping.rtt_ns(),
-            pending,
-            in_messages: self.traffic.messages.load(Ordering::Relaxed),
-            in_bytes: self.traffic.bytes.load(Ordering::Relaxed),
-            out_messages,
-            out_bytes,
-            subscriptions: self.subscriptions.lock().len(),
-            who: self.who.lock().clone(),
+            subscriptions: self.own.count(),
+            ..self.link.snapshot()
         }
-    }
-
-    /// Bytes waiting to go out to it.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.outbound.lock().pending()
     }
 
     /// Its subscriptions now, in no particular order, and no more than `max` of them.
     pub(crate) fn subscriptions(&self, max: usize) -> Vec<Arc<Subscription>> {
-        self.subscriptions.lock().values().take(max).cloned().collect()
+        self.own.list(max)
+    }
+
+    /// Takes it out of the books; this is the last that is known of it.
+    fn retire(&self, mut last: Snapshot, reason: CloseReason) {
+        last.stop = Some((Timestamp::now(), reason));
+        self.hall.context.counters.absorb(&last.traffic);
+        self.hall.sessions.retire(self.link.id, last);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,23 +4,16 @@ use std::sync::Arc;
 
 use weir_wire::{encode, headers};
 
-use super::Client;
-use super::conversation::Session;
+use super::Session;
+use super::conversation::Conversation;
 use crate::interest::{Chunk, Subscription};
+use crate::link::Message;
 use crate::routing::Outgoing;
 
 /// Replies that would let a client forge the server's own: service imports, gateways, acknowledgements.
 const RESERVED_REPLIES: [&[u8]; 3] = [b"$JS.ACK.", b"_R_.", b"_GR_."];
 /// Subjects of the servers' own consensus.
 const RESERVED_SUBJECT: &[u8] = b"$NRG.";
-
-/// The arguments of PUB or HPUB.
-pub(super) struct Publish<'a> {
-    pub subject: &'a [u8],
-    pub reply: &'a [u8],
-    pub headers: &'a [u8],
-    pub payload: &'a [u8],
-}
 
 /// Whether a message only asks where it would go (nats-server's message tracing): nobody may get it, nor any stream.
 fn is_trace_only(block: &[u8]) -> bool {
@@ -31,36 +24,33 @@ fn is_trace_only(block: &[u8]) -> bool {
         })
 }
 
-impl Session {
+impl Conversation {
     #[inline]
-    pub(super) fn publish(&mut self, client: &Arc<Client>, chunk: Chunk<'_>, message: &Publish<'_>) {
+    pub(super) fn publish(&mut self, session: &Session, chunk: Chunk<'_>, message: &Message<'_>) {
         self.messages += 1;
         self.bytes += (message.headers.len() + message.payload.len()) as u64;
-        if self.careful(message) && !self.permit(client, message) {
+        if self.careful(message) && !self.permit(session, message) {
             return;
         }
         if !message.headers.is_empty() && is_trace_only(message.headers) {
             return;
         }
         let outgoing = Outgoing {
-            subject: message.subject,
-            reply: message.reply,
-            headers: message.headers,
-            payload: message.payload,
-            from: Some(client),
+            message: *message,
+            from: Some(&session.link),
             echo: self.connect.echo,
             chunk: Some(chunk),
         };
         let taken = self
             .router
-            .route(&client.account, message.subject, &outgoing, &mut self.work);
+            .route(&self.account, message.subject, &outgoing, &mut self.work);
         if taken == 0 && self.connect.no_responders && !message.reply.is_empty() {
-            self.no_responders(client, message);
+            self.no_responders(session, message);
         }
     }
 
     /// Whether anything but delivering needs to be thought of; quickly.
-    fn careful(&self, message: &Publish<'_>) -> bool {
+    fn careful(&self, message: &Message<'_>) -> bool {
         self.connect.verbose
             || self.connect.pedantic
             || message.subject.first() == Some(&b'$')
@@ -68,47 +58,49 @@ impl Session {
     }
 
     /// Checks, answers, and says whether the message goes on.
-    fn permit(&mut self, client: &Arc<Client>, message: &Publish<'_>) -> bool {
+    fn permit(&mut self, session: &Session, message: &Message<'_>) -> bool {
         if self.connect.pedantic && !weir_subject::is_literal(message.subject) {
-            self.error(client, "Invalid Publish Subject");
+            self.error(session, "Invalid Publish Subject");
         }
         if message.subject.starts_with(RESERVED_SUBJECT) {
             let subject = String::from_utf8_lossy(message.subject);
-            tracing::error!("{} - Publish Violation - Subject {subject:?}", client.label());
-            self.error(client, &format!("Permissions Violation for Publish to \"{subject}\""));
+            tracing::error!("{} - Publish Violation - Subject {subject:?}", session.link.label());
+            self.error(session, &format!("Permissions Violation for Publish to \"{subject}\""));
             return false;
         }
         let reserved = |prefix: &&[u8]| message.reply.len() > prefix.len() && message.reply.starts_with(prefix);
         if RESERVED_REPLIES.iter().any(reserved) {
             let reply = String::from_utf8_lossy(message.reply);
-            tracing::error!("{} - Publish Violation - Reply {reply:?}", client.label());
+            tracing::error!("{} - Publish Violation - Reply {reply:?}", session.link.label());
             self.error(
-                client,
+                session,
                 &format!("Permissions Violation for Publish with Reply of \"{reply}\""),
             );
             return false;
         }
         if self.connect.verbose {
-            client.enqueue(&mut self.router.sink, encode::ok);
+            session.link.enqueue(&mut self.router.sink, encode::ok);
         }
         true
     }
 
     /// Tells the client that nobody heard its request.
-    fn no_responders(&mut self, client: &Arc<Client>, message: &Publish<'_>) {
+    fn no_responders(&mut self, session: &Session, message: &Message<'_>) {
         let mut own: Option<Arc<Subscription>> = None;
-        client.account.matches(message.reply, |subscription| {
-            let is_own =
-                subscription.queue.is_none() && subscription.client().is_some_and(|other| Arc::ptr_eq(other, client));
+        self.account.matches(message.reply, |subscription| {
+            let is_own = subscription.queue.is_none()
+                && subscription
+                    .link()
+                    .is_some_and(|other| Arc::ptr_eq(other, &session.link));
             if own.is_none() && is_own {
                 own = Some(Arc::clone(subscription));
             }
         });
         let Some(own) = own else { return };
-        client.enqueue(&mut self.router.sink, |out| {
+        session.link.enqueue(&mut self.router.sink, |out| {
             const STATUS: &[u8] = b"NATS/1.0 503\r\nNats-Subject: ";
             let size = STATUS.len() + message.subject.len() + 4;
-            encode::msg_header(out, message.reply, &own.sid, None, Some(size), size);
+            encode::msg_header(out, message.reply, own.sid(), None, Some(size), size);
             out.extend_from_slice(STATUS);
             out.extend_from_slice(message.subject);
             out.extend_from_slice(b"\r\n\r\n\r\n");

@@ -1,18 +1,17 @@
 //! The task of a connection: wait for bytes, read, work, until the end.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncReadExt;
-use tokio::net::tcp::OwnedReadHalf;
 use weir_wire::encode;
 
-use super::conversation::Flow;
-use super::{Client, CloseReason};
+use super::conversation::{Conversation, Flow, Stop};
+use super::{Session, info};
 use crate::limits::{READS_PER_TURN, STALL};
+use crate::link::{CloseReason, Incoming};
 
 /// What the task does after a turn of reading.
 enum Next {
@@ -23,21 +22,24 @@ enum Next {
     End(CloseReason),
 }
 
-impl Client {
+impl Session {
     /// Serves the connection until it ends, and takes it out of everything.
-    pub(super) async fn serve(self: Arc<Self>, mut read: OwnedReadHalf) {
-        tracing::debug!("{} - Client connection created", self.label());
-        let info = self.server.info(&self);
-        self.send(|out| encode::info(out, &info));
-        if !self.server.admit(&self) {
-            tracing::error!("{} - maximum connections exceeded", self.label());
-            self.fail("maximum connections exceeded", CloseReason::MaxConnectionsExceeded);
+    pub(super) async fn serve(self: Arc<Self>, mut incoming: Incoming) {
+        let (link, hall) = (&self.link, &self.hall);
+        tracing::debug!("{} - Client connection created", link.label());
+        let info = info::info(hall, link);
+        link.send(|out| encode::info(out, &info));
+        if hall.sessions.admit(link.id, &self) {
+            hall.context.counters.connections.fetch_add(1, Ordering::Relaxed);
+        } else {
+            tracing::error!("{} - maximum connections exceeded", link.label());
+            link.fail("maximum connections exceeded", CloseReason::MaxConnectionsExceeded);
         }
         let reason = loop {
-            match poll_fn(|context| self.poll_turn(context, &mut read)).await {
+            match poll_fn(|context| self.poll_turn(context, &mut incoming)).await {
                 Next::Yield => tokio::task::yield_now().await,
                 Next::Stall => {
-                    self.server.counters.stalled_clients.fetch_add(1, Ordering::Relaxed);
+                    hall.context.counters.stalled_clients.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(STALL).await;
                 }
                 Next::End(reason) => break reason,
@@ -47,45 +49,70 @@ impl Client {
     }
 
     /// Reads and works until the socket has no more, or it is somebody else's turn.
-    fn poll_turn(self: &Arc<Self>, context: &mut Context<'_>, read: &mut OwnedReadHalf) -> Poll<Next> {
-        let mut session = self.session.lock();
+    fn poll_turn(self: &Arc<Self>, context: &mut Context<'_>, incoming: &mut Incoming) -> Poll<Next> {
+        let mut conversation = self.conversation.lock();
         for _ in 0..READS_PER_TURN {
-            session.make_room();
-            let offered = session.buf.capacity() - session.buf.len();
-            let result = {
-                let reading = pin!(read.read_buf(&mut session.buf));
-                ready!(reading.poll(context))
+            let flow = match conversation.is_waiting() {
+                true => ready!(self.poll_verdict(context, &mut conversation)),
+                false => ready!(self.poll_work(context, incoming, &mut conversation)),
             };
-            let got = match result {
-                Ok(0) => return Poll::Ready(Next::End(CloseReason::ClientClosed)),
-                Ok(got) => got,
-                Err(_) => return Poll::Ready(Next::End(CloseReason::ReadError)),
-            };
-            if self.closing.get().is_some() {
-                return Poll::Ready(Next::End(CloseReason::ClientClosed));
-            }
-            self.traffic.last_ms.store(self.server.uptime_ms(), Ordering::Relaxed);
-            session.adapt(offered, got);
-            if let Flow::Break(reason) = session.work(self) {
+            if let ControlFlow::Break(Stop::End(reason)) = flow {
                 return Poll::Ready(Next::End(reason));
             }
-            if std::mem::take(&mut session.router.sink.stall) {
+            if std::mem::take(&mut conversation.router.sink.stall) {
                 return Poll::Ready(Next::Stall);
             }
         }
         Poll::Ready(Next::Yield)
     }
 
+    /// Reads what is there, and works it off.
+    fn poll_work(
+        self: &Arc<Self>,
+        context: &mut Context<'_>,
+        incoming: &mut Incoming,
+        conversation: &mut Conversation,
+    ) -> Poll<Flow> {
+        let end = |reason| Poll::Ready(ControlFlow::Break(Stop::End(reason)));
+        conversation.make_room();
+        let offered = conversation.buf.capacity() - conversation.buf.len();
+        let got = match ready!(incoming.poll_read(context, &mut conversation.buf)) {
+            Ok(0) => return end(CloseReason::ClientClosed),
+            Ok(got) => got,
+            Err(_) => return end(CloseReason::ReadError),
+        };
+        if self.link.closing().is_some() {
+            return end(CloseReason::ClientClosed);
+        }
+        let now = self.hall.context.clock.uptime_ms();
+        self.link.received.last_ms.store(now, Ordering::Relaxed);
+        conversation.adapt(offered, got);
+        Poll::Ready(conversation.work(self))
+    }
+
+    /// Waits for the verdict about CONNECT, and works off what came behind it. Nothing more is read meanwhile, so the end of
+    /// the socket is not seen either: whoever closes the connection wakes its task.
+    fn poll_verdict(self: &Arc<Self>, context: &mut Context<'_>, conversation: &mut Conversation) -> Poll<Flow> {
+        self.link.wake_on_close(context.waker());
+        if let Some(reason) = self.link.closing() {
+            return Poll::Ready(ControlFlow::Break(Stop::End(reason)));
+        }
+        let verdict = ready!(conversation.poll_verdict(context));
+        Poll::Ready(conversation.resume(self, verdict))
+    }
+
     fn end(self: &Arc<Self>, reason: CloseReason) {
-        self.close(reason);
+        self.link.close(reason);
         // Whoever asked first has the right reason.
-        let reason = self.closing.get().copied().unwrap_or(reason);
-        tracing::debug!("{} - Client connection closed: {reason}", self.label());
+        let reason = self.link.closing().unwrap_or(reason);
+        tracing::debug!("{} - Client connection closed: {reason}", self.link.label());
         let snapshot = self.snapshot();
-        self.forget_all();
-        self.end_waiting();
-        // The cache may hold this very client.
-        self.session.lock().router.forget();
-        self.server.retire(self, snapshot, reason);
+        let mut conversation = self.conversation.lock();
+        conversation.forget_all(self);
+        self.link.end_waiting();
+        // The cache may hold this very link.
+        conversation.router.forget();
+        drop(conversation);
+        self.retire(snapshot, reason);
     }
 }

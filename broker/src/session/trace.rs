@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use weir_wire::Op;
 
-use super::Client;
-use crate::interest::Subscription;
-use crate::routing::Outgoing;
+use crate::link::Link;
+use crate::link::trace::{names, payload_line, text};
 
 /// Secrets in CONNECT that must not be in a log.
 const SECRETS: [&str; 5] = ["pass", "auth_token", "jwt", "sig", "proxy_sig"];
 
 /// Logs what a client sent.
 #[cold]
-pub(super) fn incoming(client: &Arc<Client>, op: &Op<'_>) {
-    let label = client.label();
+pub(super) fn incoming(link: &Arc<Link>, op: &Op<'_>) {
+    let label = link.label();
     match op {
         Op::Pub {
             subject,
@@ -22,7 +21,7 @@ pub(super) fn incoming(client: &Arc<Client>, op: &Op<'_>) {
             payload,
         } => {
             tracing::trace!("{label} - <<- [PUB {}{}]", names(subject, *reply), payload.len());
-            payload_line(client, &label, "<<-", &[payload]);
+            payload_line(link, &label, "<<-", &[payload]);
         }
         Op::Hpub {
             subject,
@@ -37,7 +36,7 @@ pub(super) fn incoming(client: &Arc<Client>, op: &Op<'_>) {
                 headers.len(),
                 whole.len()
             );
-            payload_line(client, &label, "<<-", &[whole]);
+            payload_line(link, &label, "<<-", &[whole]);
         }
         Op::Sub { subject, queue, sid } => {
             tracing::trace!("{label} - <<- [SUB {}{}]", names(subject, *queue), text(sid));
@@ -57,57 +56,6 @@ pub(super) fn incoming(client: &Arc<Client>, op: &Op<'_>) {
         // The server's parser never finds these.
         Op::Msg { .. } | Op::Hmsg { .. } => {}
     }
-}
-
-impl Client {
-    /// Logs a delivery.
-    #[cold]
-    pub(super) fn trace_delivery(
-        &self,
-        subscription: &Subscription,
-        message: &Outgoing<'_>,
-        headers: Option<usize>,
-        size: usize,
-    ) {
-        let label = self.label();
-        let reply = (!message.reply.is_empty()).then_some(message.reply);
-        let subject = text(message.subject);
-        let rest = names(&subscription.sid, reply);
-        match headers {
-            Some(headers) => {
-                tracing::trace!("{label} - ->> [HMSG {subject} {rest}{headers} {size}]")
-            }
-            None => tracing::trace!("{label} - ->> [MSG {subject} {rest}{size}]"),
-        }
-        let headers = if headers.is_some() { message.headers } else { b"" };
-        payload_line(self, &label, "->>", &[headers, message.payload]);
-    }
-}
-
-fn payload_line(client: &Client, label: &str, arrow: &str, parts: &[&[u8]]) {
-    let whole = parts.concat();
-    let max = client
-        .server
-        .options
-        .max_traced_msg_len
-        .and_then(|max| usize::try_from(max).ok());
-    let (shown, more) = match max {
-        Some(max) if whole.len() > max => (&whole[..max], "..."),
-        _ => (&whole[..], ""),
-    };
-    tracing::trace!("{label} - {arrow} MSG_PAYLOAD: [{:?}{more}]", text(shown));
-}
-
-/// Two arguments of a control line, each with a blank behind it.
-fn names(first: &[u8], second: Option<&[u8]>) -> String {
-    match second {
-        Some(second) => format!("{} {} ", text(first), text(second)),
-        None => format!("{} ", text(first)),
-    }
-}
-
-fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
 }
 
 /// CONNECT with its secrets masked; what is not a JSON object is not shown at all.

@@ -2,16 +2,17 @@
 //!
 //! Of the system account's services it is the one that every account has; `nats account info` begins with it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::context::Context;
 use crate::error::Result;
-use crate::interest::{Account, Inbound, Service, Work};
+use crate::interest::{Account, Accounts, Inbound, Service, Work};
 use crate::routing::Courier;
-use crate::server::Server;
+use crate::version::NATS_VERSION;
 
 const SUBJECT: &[u8] = b"$SYS.REQ.USER.INFO";
 /// In `flags` of a server's description: it has JetStream.
@@ -20,7 +21,7 @@ const HAS_JETSTREAM: u8 = 1;
 const HAS_ARCHIVES: u8 = 2;
 
 struct UserInfo {
-    server: Weak<Server>,
+    context: Arc<Context>,
     account: Arc<Account>,
     /// Counts answers.
     seq: AtomicU64,
@@ -28,19 +29,19 @@ struct UserInfo {
 
 impl Service for UserInfo {
     fn message(&self, message: &Inbound<'_>, _: &mut Work) {
-        let (Some(server), Some(client)) = (self.server.upgrade(), message.from) else {
+        let Some(client) = message.from else {
             return;
         };
         if message.reply.is_empty() {
             return;
         }
         let mut about = json!({
-            "name": server.name,
-            "host": server.options.host,
-            "id": server.id,
-            "ver": crate::NATS_VERSION,
+            "name": self.context.identity.name,
+            "host": self.context.live.read().host,
+            "id": self.context.identity.id,
+            "ver": NATS_VERSION,
         });
-        if server.jetstream.get().is_some() {
+        if self.context.status.has_jetstream() {
             about["jetstream"] = json!(true);
             about["flags"] = json!(HAS_JETSTREAM | HAS_ARCHIVES);
         }
@@ -55,10 +56,10 @@ impl Service for UserInfo {
 }
 
 /// Lets the clients of every account ask.
-pub(crate) fn serve(server: &Arc<Server>) -> Result<()> {
-    for account in server.accounts() {
+pub(crate) fn serve(context: &Arc<Context>, accounts: &Accounts) -> Result<()> {
+    for account in accounts.all() {
         let service = UserInfo {
-            server: Arc::downgrade(server),
+            context: Arc::clone(context),
             account: Arc::clone(&account),
             seq: AtomicU64::new(0),
         };

@@ -8,8 +8,8 @@ use weir_engine::stream::{Storage, StreamSource};
 
 use super::call::Call;
 use super::{Answer, reply};
-use crate::API_LEVEL;
 use crate::jetstream::{ApiRequest, JetStream};
+use crate::version::API_LEVEL;
 
 /// What some streams hold together, in bytes, by JetStream's kinds of storage.
 #[derive(Clone, Copy, Debug, Default)]

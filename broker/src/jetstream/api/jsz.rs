@@ -13,54 +13,55 @@ use super::account::{Usage, api_usage};
 use super::consumer::describe_some;
 use super::reply::{Consumer, State};
 use super::stream::leader;
-use crate::API_LEVEL;
 use crate::interest::Account;
 use crate::jetstream::{JetStream, now};
-use crate::monitor::Query;
+use crate::version::API_LEVEL;
 
 /// Accounts in one answer unless it is asked for more.
 const ACCOUNTS_DEFAULT: usize = 1024;
 
 /// What of it is wanted.
-struct Wanted {
-    account: Option<String>,
-    accounts: bool,
-    streams: bool,
-    consumers: bool,
-    config: bool,
-    offset: usize,
-    limit: usize,
+#[derive(Clone, Debug, Default)]
+pub struct JszOptions {
+    /// This account alone.
+    pub account: Option<String>,
+    /// Accounts in detail.
+    pub accounts: bool,
+    /// Their streams.
+    pub streams: bool,
+    /// The consumers of those.
+    pub consumers: bool,
+    /// What they are configured as.
+    pub config: bool,
+    /// Accounts before the first one shown.
+    pub offset: usize,
+    /// Accounts shown at most; 0: as many as is usual.
+    pub limit: usize,
 }
 
-impl Wanted {
-    /// A parameter that makes no sense counts as missing.
-    fn of(query: &Query) -> Self {
-        let flag = |name| query.flag(name).unwrap_or(false);
-        let number = |name| query.number(name).unwrap_or(0);
-        let account = query.text("acc").map(str::to_owned);
-        let consumers = flag("consumers");
-        let streams = flag("streams") || consumers;
+impl JszOptions {
+    /// What follows from other options.
+    fn completed(&self) -> Self {
+        let streams = self.streams || self.consumers;
         Self {
-            accounts: flag("accounts") || (streams && account.is_none()),
-            account,
+            accounts: self.accounts || (streams && self.account.is_none()),
             streams,
-            consumers,
-            config: flag("config"),
-            offset: number("offset"),
-            limit: match number("limit") {
+            limit: match self.limit {
                 0 => ACCOUNTS_DEFAULT,
                 limit => limit,
             },
+            ..self.clone()
         }
     }
 }
 
 /// The page. With `streams` or `consumers` it waits for the storage threads, on the thread that asks: the monitoring port's.
-pub fn jsz(js: &Arc<JetStream>, query: &Query) -> Value {
-    let wanted = Wanted::of(query);
+pub fn jsz(js: &Arc<JetStream>, options: &JszOptions) -> Value {
+    let wanted = options.completed();
     let all = js.catalogue().all();
     let usage = Usage::of(&all);
-    let mut accounts: Vec<&Arc<Account>> = js.accounts.iter().filter(|account| is_user(account)).collect();
+    let mut accounts = js.accounts.all();
+    accounts.retain(|account| is_user(account));
     accounts.sort_by(|a, b| a.name.cmp(&b.name));
     let mut page = Map::new();
     let mut put = |name: &str, value: Value| page.insert(name.to_owned(), value);
@@ -79,7 +80,7 @@ pub fn jsz(js: &Arc<JetStream>, query: &Query) -> Value {
     put("bytes", (usage.memory + usage.storage).into());
     put("total", accounts.len().into());
     put("weir", troubles(js));
-    let shown: Vec<&Arc<Account>> = match &wanted.account {
+    let shown: Vec<Arc<Account>> = match &wanted.account {
         Some(name) if accounts.iter().any(|account| *account.name == **name) => {
             accounts.into_iter().filter(|account| *account.name == **name).collect()
         }
@@ -89,7 +90,7 @@ pub fn jsz(js: &Arc<JetStream>, query: &Query) -> Value {
     if !shown.is_empty() {
         let details: Vec<Value> = shown
             .into_iter()
-            .map(|account| account_detail(js, account, &wanted))
+            .map(|account| account_detail(js, &account, &wanted))
             .collect();
         put("account_details", details.into());
     }
@@ -159,7 +160,7 @@ fn limits(js: &JetStream) -> Value {
     Value::Object(fields.map(|(name, limit)| (name.to_owned(), limit.into())).collect())
 }
 
-fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &Wanted) -> Value {
+fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &JszOptions) -> Value {
     let streams = js.catalogue().list(&account.name);
     let usage = Usage::of(&streams);
     let mut detail = json!({
@@ -185,7 +186,7 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &Wanted) -> Va
 }
 
 /// Nothing if the stream is gone, or its storage cannot be read.
-fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &Wanted) -> Option<Value> {
+fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &JszOptions) -> Option<Value> {
     let (id, consumers) = (entry.id, wanted.consumers);
     let look = move |shard: &mut weir_engine::shard::InTurn<'_, '_>| {
         let Ok(stream) = shard.stream(id) else {

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_conf::options;
 
 use super::call::Call;
-use crate::session::Client;
+use crate::link::Link;
 
 /// Requests that may be under way where the configuration does not say (nats-server's default).
 const UNDER_WAY_MAX: u64 = 10_000;
@@ -175,7 +175,7 @@ impl Drop for UnderWay {
 }
 
 /// Waits until a client has taken most of what it was sent. False if it has gone: nobody wants the answer.
-pub async fn room_for(client: Option<&Arc<Client>>) -> bool {
+pub async fn room_for(client: Option<&Arc<Link>>) -> bool {
     let Some(client) = client else { return true };
     loop {
         match client.pending_bytes() {

@@ -28,8 +28,8 @@ use weir_engine::store::StreamEntry;
 use weir_engine::stream::validate::ServerLimits;
 use weir_wire::headers;
 
-use crate::API_LEVEL;
 use crate::jetstream::{ApiRequest, JetStream};
+use crate::version::API_LEVEL;
 use call::Call;
 pub use restore::RESTORES_MAX;
 pub use snapshot::SNAPSHOTS_MAX;

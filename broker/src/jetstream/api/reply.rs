@@ -13,7 +13,7 @@ use weir_engine::{NanoTime, Seq};
 
 use super::call::Call;
 use crate::jetstream::sourcing::SourceInfo;
-use crate::{API_LEVEL, NATS_VERSION};
+use crate::version::{API_LEVEL, NATS_VERSION};
 
 /// An answer with its type, and the rest.
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ fn ask(payload: &str, last_for: Option<&str>) -> Result<Get, (u16, &'static str)
         reply: Bytes::from_static(b"r"),
         headers: Bytes::new(),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
-        account: Account::new("A"),
+        account: Account::new("A", 0),
         from: None,
     };
     read(

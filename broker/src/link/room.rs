@@ -8,10 +8,10 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 use weir_engine::shard::emit::ConsumerName;
 
-use super::Client;
+use super::Link;
 use super::outbound::Outbound;
 
-impl Client {
+impl Link {
     /// Of `wanted` bytes, how many `consumer` may deliver; [`redeem`](Self::redeem) ends the promise. 0: the consumer is
     /// woken when there is room.
     pub(crate) fn promise(&self, consumer: &Arc<ConsumerName>, wanted: usize) -> usize {
@@ -44,21 +44,15 @@ impl Client {
         }
         let waiting = std::mem::take(&mut out.waiting);
         drop(out);
-        self.wake(waiting);
+        self.context.rouse(waiting.into_iter().collect());
     }
 
     /// Nothing goes to the client any more: those who wait for room do something else.
-    pub(super) fn end_waiting(&self) {
+    pub(crate) fn end_waiting(&self) {
         let mut out = self.outbound.lock();
         out.ended = true;
         let waiting = std::mem::take(&mut out.waiting);
         drop(out);
-        self.wake(waiting);
-    }
-
-    fn wake(&self, consumers: impl IntoIterator<Item = Arc<ConsumerName>>) {
-        if let Some(jetstream) = self.server.jetstream.get() {
-            jetstream.wake(consumers);
-        }
+        self.context.rouse(waiting.into_iter().collect());
     }
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use weir_wire::encode;
 
-use super::{Client, CloseReason};
+use super::{CloseReason, Link};
+use crate::conf::Options;
+use crate::context::Context;
 use crate::limits::FIRST_PING;
-use crate::server::Server;
 
 /// Times are nanoseconds of the server's uptime; 0 is "never".
 pub(super) struct PingState {
@@ -19,10 +20,10 @@ pub(super) struct PingState {
 }
 
 impl PingState {
-    pub fn new(server: &Server) -> Self {
-        let first = FIRST_PING.min(server.options.ping_interval);
+    pub fn new(context: &Context, options: &Options) -> Self {
+        let first = FIRST_PING.min(options.ping_interval);
         Self {
-            next_ns: AtomicU64::new(server.uptime_ns() + nanos(first)),
+            next_ns: AtomicU64::new(context.clock.uptime_ns() + nanos(first)),
             sent_ns: AtomicU64::new(0),
             rtt_ns: AtomicU64::new(0),
             open: AtomicU32::new(0),
@@ -48,39 +49,26 @@ fn nanos(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl Client {
-    /// The janitor's visit: authentication in time, PING when it is due, memory of idle connections.
-    pub(crate) fn visit(self: &Arc<Self>, now_ns: u64) {
-        if self.closing.get().is_some() {
-            return;
-        }
-        let options = &self.server.options;
-        let age = now_ns.saturating_sub(self.server.uptime_at(self.start));
-        if self.server.auth_required() && !self.connected.load(Ordering::Relaxed) && age > nanos(options.auth.timeout) {
-            self.fail("Authentication Timeout", CloseReason::AuthenticationTimeout);
-            return;
-        }
-        self.ping_if_due(now_ns);
-        // A session that is at work is not idle.
-        if let Some(mut session) = self.session.try_lock() {
-            session.relax();
-        }
-        self.relax_outbound();
+impl Link {
+    /// A PONG came.
+    pub(crate) fn pong_came(&self) {
+        self.ping.answered(self.context.clock.uptime_ns());
     }
 
-    fn ping_if_due(self: &Arc<Self>, now_ns: u64) {
+    /// The janitor's visit: PING when it is due. Closes a connection whose peer has not answered for too long.
+    pub(crate) fn ping_if_due(self: &Arc<Self>, now_ns: u64) {
         if now_ns < self.ping.next_ns.load(Ordering::Relaxed) {
             return;
         }
-        let options = &self.server.options;
+        let options = self.context.live.read();
         let interval = nanos(options.ping_interval);
         self.ping.next_ns.store(now_ns + interval, Ordering::Relaxed);
-        let idle = now_ns.saturating_sub(self.traffic.last_ms.load(Ordering::Relaxed) * 1_000_000);
+        let idle = now_ns.saturating_sub(self.received.last_ms.load(Ordering::Relaxed) * 1_000_000);
         if idle < interval && self.ping.rtt_ns() != 0 {
             return;
         }
         if self.ping.open.load(Ordering::Relaxed) >= options.ping_max {
-            self.server.counters.stale_connections.fetch_add(1, Ordering::Relaxed);
+            self.context.counters.stale_connections.fetch_add(1, Ordering::Relaxed);
             tracing::debug!("{} - Stale Client Connection - Closing", self.label());
             self.fail("Stale Connection", CloseReason::StaleConnection);
             return;

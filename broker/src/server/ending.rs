@@ -1,106 +1,29 @@
-//! Start, lame duck mode, shutdown, and the janitor in between.
+//! Lame duck mode, shutdown, and the janitor until then.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::conf::Options;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::{Server, files};
-use crate::error::Result;
-use crate::jetstream::JetStream;
 use crate::limits::{JANITOR_PERIOD_MAX, JANITOR_PERIOD_MIN, LAME_DUCK_PAUSE_MAX, SHUTDOWN_PATIENCE};
-use crate::session::CloseReason;
-use crate::system::user_info;
-use crate::{WEIR_VERSION, monitor};
+use crate::link::CloseReason;
 
 impl Server {
-    /// Starts a server in the current tokio runtime. When this returns, clients can connect.
-    ///
-    /// # Errors
-    /// A port is in use, a file cannot be written, or the store cannot be opened. Nothing is left running then.
-    pub async fn start(options: Options) -> Result<Arc<Self>> {
-        let server = Self::new(options)?;
-        server.banner();
-        match server.open().await {
-            Ok(()) => Ok(server),
-            Err(error) => {
-                server.shutdown().await;
-                Err(error)
-            }
-        }
-    }
-
-    fn banner(&self) {
-        tracing::info!("Starting weir-server");
-        tracing::info!("  Version:  {WEIR_VERSION}");
-        tracing::info!("  NATS:     {}", crate::NATS_VERSION);
-        tracing::info!("  Name:     {}", self.name);
-        tracing::info!("  ID:       {}", self.id);
-        if let Some(file) = &self.options.config_file {
-            tracing::info!("Using configuration file: {}", file.display());
-        }
-        if self
-            .options
-            .max_connections
-            .is_some_and(|wanted| wanted > self.connections_max)
-        {
-            tracing::warn!(
-                "The limit of open files leaves room for {} connections; raise it (ulimit -Hn) for more",
-                self.connections_max
-            );
-        }
-    }
-
-    async fn open(self: &Arc<Self>) -> Result<()> {
-        if let Some(path) = &self.options.pid_file {
-            files::write(path, std::process::id().to_string())?;
-            self.created.lock().push(path.clone());
-        }
-        if let Some(http) = &self.options.http {
-            monitor::start(self, http).await?;
-        }
-        if self.options.jetstream.enabled {
-            let jetstream = JetStream::start(self).await?;
-            // Set once per server, here.
-            let _ = self.jetstream.set(jetstream);
-        }
-        user_info::serve(self)?;
-        let listener = self.open_client_port().await?;
-        if let Some(address) = self.client_address() {
-            tracing::info!("Listening for client connections on {address}");
-        }
-        self.write_ports_file()?;
-        tokio::spawn(Arc::clone(self).accept(listener));
-        tokio::spawn(Arc::clone(self).keep_house());
-        tracing::info!("Server is ready");
-        Ok(())
-    }
-
-    fn write_ports_file(&self) -> Result<()> {
-        let Some(folder) = &self.options.ports_file_dir else {
-            return Ok(());
-        };
-        let path = files::ports_path(folder);
-        files::write(&path, files::ports_json(self).to_string())?;
-        self.created.lock().push(path);
-        Ok(())
-    }
-
-    /// Looks at every connection from time to time: see [`Client::visit`](crate::session::Client).
-    async fn keep_house(self: Arc<Self>) {
-        let shortest = self.options.ping_interval.min(self.options.auth.timeout);
+    /// Looks at every connection from time to time: pings, authentication in time, memory.
+    pub(crate) async fn keep_house(self: Arc<Self>) {
+        let options = self.options();
+        let shortest = options.ping_interval.min(options.auth.timeout);
         let period = (shortest / 8).clamp(JANITOR_PERIOD_MIN, JANITOR_PERIOD_MAX);
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stopped = self.stopped.subscribe();
+        let mut stopped = self.context.status.stopping();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
-            let now = self.uptime_ns();
+            let now = self.context.clock.uptime_ns();
             for client in self.clients() {
                 client.visit(now);
             }
@@ -110,12 +33,12 @@ impl Server {
     /// Stops accepting, tells clients to go elsewhere, closes those that stay one after the other, then shuts down: at once
     /// if there is no client. Returns when that is done, or when the server is shut down meanwhile.
     pub async fn lame_duck(self: &Arc<Self>) {
-        if self.lame_duck.swap(true, Ordering::SeqCst) {
+        if !self.context.status.begin_lame_duck() {
             return;
         }
         tracing::info!("Entering lame duck mode, stop accepting new clients");
-        self.accepting.send_replace(false);
-        let mut stopped = self.stopped.subscribe();
+        self.context.status.stop_accepting();
+        let mut stopped = self.context.status.stopping();
         let all_gone = tokio::select! {
             () = self.send_clients_away() => true,
             _ = stopped.wait_for(|stopped| *stopped) => false,
@@ -135,7 +58,7 @@ impl Server {
         for client in clients {
             client.announce_lame_duck();
         }
-        let options = &self.options;
+        let options = self.options();
         let grace = options.lame_duck_grace_period;
         sleep(grace).await;
         tracing::info!("Closing existing clients");
@@ -165,7 +88,7 @@ impl Server {
     /// Closes everything in order: the ports, the clients, JetStream, the files beside the store. Returns when it is done;
     /// a second call waits for nothing and does nothing.
     pub async fn shutdown(self: &Arc<Self>) {
-        if self.shutting_down.swap(true, Ordering::SeqCst) {
+        if !self.context.status.begin_shutdown() {
             return;
         }
         // A server that could not even start says why, and nothing else.
@@ -173,7 +96,7 @@ impl Server {
         if was_up {
             tracing::info!("Initiating Shutdown...");
         }
-        self.accepting.send_replace(false);
+        self.context.status.stop_accepting();
         if let Some(jetstream) = self.jetstream.get() {
             jetstream.end_pulls().await;
         }
@@ -190,13 +113,13 @@ impl Server {
         if was_up {
             tracing::info!("Server Exiting..");
         }
-        self.stopped.send_replace(true);
+        self.context.status.set_stopped();
     }
 
     async fn wait_for_clients(&self, patience: Duration) {
         let end = Instant::now() + patience;
         loop {
-            let one_less = self.one_less.notified();
+            let one_less = self.hall.sessions.one_less();
             if self.client_count() == 0 || timeout_at(end, one_less).await.is_err() {
                 return;
             }
@@ -206,6 +129,6 @@ impl Server {
     /// Returns once the server has been shut down.
     pub async fn wait(&self) {
         // Fails only when the sender is gone, and the server that holds it is borrowed here.
-        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+        let _ = self.context.status.stopping().wait_for(|stopped| *stopped).await;
     }
 }

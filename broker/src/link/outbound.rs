@@ -1,28 +1,36 @@
 //! The way out of a connection: two buffers that swap, and whoever has something to send does the writing.
 //!
-//! Everything goes out here, messages and protocol alike, and ends in [`Client::appended`], which knows the bound: a client
-//! for which more than `max_pending` bytes wait is closed as a slow consumer. Appenders hold the lock only to copy. One thread at a time owns the socket's write side (`writing`): it takes the full
-//! buffer, leaves the empty one, and writes without the lock. If the socket is full, a task takes over and waits for it.
+//! Everything goes out here, messages and protocol alike, and ends in [`Link::appended`], which knows the bound: a client
+//! for which more than `max_pending` bytes wait is closed as a slow consumer. Appenders hold the lock only to copy. One thread
+//! at a time owns the write side (`writing`): it takes the full buffer, leaves the empty one, and writes without the lock. What
+//! the [transport](super::transport) does not take at once is left to a task of the link's own thread.
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
-use rustix::io::Errno;
-use rustix::net::SendFlags;
 use weir_engine::shard::emit::ConsumerName;
 use weir_wire::encode;
 
-use super::{Client, CloseReason};
-use crate::interest::Subscription;
+use super::transport::Sent;
+use super::{Claim, CloseReason, Link, Message, Sink};
 use crate::limits::{CLOSE_LINGER, FLUSH_ROUNDS, OUTBOUND_KEEP, READ_BUFFER_MAX, STALL_QUARTERS};
-use crate::routing::{Outgoing, Sink};
+
+/// What became of a message for a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// It is on its way.
+    Taken,
+    /// The connection is closing, or the subscription has had its last one.
+    Refused,
+    /// It is on its way, and was the last that the subscription asked for.
+    Last,
+}
 
 /// Bytes on their way to one client.
 #[derive(Default)]
-pub(crate) struct Outbound {
+pub(super) struct Outbound {
     /// Appended and not taken by a writer.
     buf: Vec<u8>,
     /// Empty; its memory is used again.
@@ -31,7 +39,7 @@ pub(crate) struct Outbound {
     in_flight: usize,
     /// Somebody owns the write side.
     writing: bool,
-    /// Somebody has promised to call [`Client::flush`].
+    /// Somebody has promised to call [`Link::flush`].
     dirty: bool,
     /// Nothing more is accepted.
     pub(super) shut: bool,
@@ -71,24 +79,19 @@ impl Outbound {
     }
 }
 
-impl Client {
-    /// Appends a message for `subscription`. False if the connection is closing or the subscription has had its last one.
-    pub(crate) fn deliver(
-        self: &Arc<Self>,
-        subscription: &Subscription,
-        message: &Outgoing<'_>,
-        sink: &mut Sink,
-    ) -> bool {
+impl Link {
+    /// Appends a message for the subscription whose claim this is.
+    pub(crate) fn deliver(self: &Arc<Self>, claim: &Claim, message: &Message<'_>, sink: &mut Sink) -> Delivered {
         let mut out = self.outbound.lock();
         if out.shut {
-            return false;
+            return Delivered::Refused;
         }
-        let count = subscription.delivered.load(Ordering::Relaxed) + 1;
-        let max = subscription.max.load(Ordering::Relaxed);
+        let count = claim.delivered.load(Ordering::Relaxed) + 1;
+        let max = claim.max.load(Ordering::Relaxed);
         if max != 0 && count > max {
-            return false;
+            return Delivered::Refused;
         }
-        subscription.delivered.store(count, Ordering::Relaxed);
+        claim.delivered.store(count, Ordering::Relaxed);
         let reply = (!message.reply.is_empty()).then_some(message.reply);
         // A client that does not know headers gets the payload alone.
         let headers = if self.headers.load(Ordering::Relaxed) {
@@ -99,8 +102,8 @@ impl Client {
         let size = headers.len() + message.payload.len();
         let line = (!headers.is_empty()).then_some(headers.len());
         out.buf
-            .reserve(message.subject.len() + subscription.sid.len() + message.reply.len() + size + 50);
-        encode::msg_header(&mut out.buf, message.subject, &subscription.sid, reply, line, size);
+            .reserve(message.subject.len() + claim.sid.len() + message.reply.len() + size + 50);
+        encode::msg_header(&mut out.buf, message.subject, &claim.sid, reply, line, size);
         out.buf.extend_from_slice(headers);
         out.buf.extend_from_slice(message.payload);
         out.buf.extend_from_slice(b"\r\n");
@@ -108,12 +111,20 @@ impl Client {
         out.bytes += size as u64;
         self.appended(out, sink);
         if self.trace {
-            self.trace_delivery(subscription, message, line, size);
+            self.trace_delivery(&claim.sid, message, line, size);
         }
-        if max != 0 && count >= max {
-            self.exhausted(subscription, max);
+        match max != 0 && count >= max {
+            true => Delivered::Last,
+            false => Delivered::Taken,
         }
-        true
+    }
+
+    /// Sets how many messages a subscription gets in all (0: no end). True if it has had them.
+    pub(crate) fn limit(&self, claim: &Claim, max: u64) -> bool {
+        // Deliveries look at `max` under this lock.
+        let _out = self.outbound.lock();
+        claim.max.store(max, Ordering::Relaxed);
+        max == 0 || claim.delivered.load(Ordering::Relaxed) >= max
     }
 
     /// Appends protocol that is not a message, if the connection still takes any.
@@ -156,7 +167,7 @@ impl Client {
         if pending > max {
             // Another sender may have been faster, or it is closing for another reason anyway.
             if self.close(CloseReason::SlowConsumerPendingBytes) {
-                self.server.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                self.context.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(
                     "{} - Slow Consumer Detected: MaxPending of {max} Exceeded",
                     self.label()
@@ -169,15 +180,15 @@ impl Client {
         }
     }
 
-    /// Writes what is pending, as far as the socket takes it without waiting. What it does not take is written by a task.
+    /// Writes what is pending, as far as the transport takes it without waiting. What it does not take is written by a task.
     pub(crate) fn flush(self: &Arc<Self>) {
         let mut buf = {
             let mut out = self.outbound.lock();
             out.dirty = false;
             if out.noted != out.messages {
                 out.noted = out.messages;
-                let now = self.server.uptime_ms();
-                self.traffic.active_ms.store(now, Ordering::Relaxed);
+                let now = self.context.clock.uptime_ms();
+                self.received.active_ms.store(now, Ordering::Relaxed);
             }
             if out.writing || out.buf.is_empty() {
                 return;
@@ -188,15 +199,10 @@ impl Client {
         let mut at = 0;
         let mut rounds = 0;
         loop {
-            match rustix::net::send(
-                self.socket().as_fd(),
-                &buf[at..],
-                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-            ) {
-                Ok(sent) => at += sent,
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => return self.hand_over(buf, at),
-                Err(_) => return self.write_failed(),
+            match self.transport.send_now(&buf[at..]) {
+                Sent::Some(sent) => at += sent,
+                Sent::Later => return self.hand_over(buf, at),
+                Sent::Failed => return self.write_failed(),
             }
             if at == buf.len() {
                 let Some(next) = self.written(buf) else {
@@ -224,7 +230,7 @@ impl Client {
         let last = out.shut;
         self.made_room(out);
         if last {
-            self.hang_up();
+            self.transport.hang_up();
         }
         None
     }
@@ -243,6 +249,9 @@ impl Client {
         if self.closing.set(reason).is_err() {
             return false;
         }
+        if let Some(task) = self.on_close.lock().take() {
+            task.wake();
+        }
         let idle = {
             let mut out = self.outbound.lock();
             out.shut = true;
@@ -252,17 +261,11 @@ impl Client {
             out.buf.is_empty() && !out.writing
         };
         if idle || reason.is_abrupt() {
-            self.hang_up();
+            self.transport.hang_up();
         } else {
             self.flush();
         }
         true
-    }
-
-    /// Both directions at once; a reader or writer that waits is woken by it.
-    fn hang_up(&self) {
-        // Fails only when the peer was faster.
-        let _ = rustix::net::shutdown(self.socket().as_fd(), rustix::net::Shutdown::Both);
     }
 
     /// Bytes waiting to go out; `None` if the connection takes nothing more.
@@ -282,44 +285,39 @@ impl Client {
 }
 
 /// Writes `buf` from `at` on, and what is appended meanwhile, waiting for the socket each time.
-async fn drain(client: Arc<Client>, mut buf: Vec<u8>, mut at: usize) {
+async fn drain(link: Arc<Link>, mut buf: Vec<u8>, mut at: usize) {
     loop {
-        let patience = if client.closing.get().is_some() {
+        let patience = if link.closing.get().is_some() {
             CLOSE_LINGER
         } else {
-            client.server.options.write_deadline
+            link.context.live.read().write_deadline
         };
-        match tokio::time::timeout(patience, client.socket().writable()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return client.write_failed(),
-            Err(_) if client.closing.get().is_some() => return client.hang_up(),
+        // Not all at once: the count of pending bytes should follow what the client takes.
+        let until = buf.len().min(at + 16 * READ_BUFFER_MAX);
+        match tokio::time::timeout(patience, link.transport.write_some(&buf[at..until])).await {
+            Ok(Ok(sent)) => at += sent,
+            Ok(Err(_)) => return link.write_failed(),
+            Err(_) if link.closing.get().is_some() => return link.transport.hang_up(),
             Err(_) => {
-                if client.close(CloseReason::SlowConsumerWriteDeadline) {
-                    client.server.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                if link.close(CloseReason::SlowConsumerWriteDeadline) {
+                    link.context.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);
                     tracing::info!(
                         "{} - Slow Consumer Detected: WriteDeadline of {patience:?} exceeded",
-                        client.label()
+                        link.label()
                     );
                 }
                 return;
             }
         }
-        // Not all at once: the count of pending bytes should follow what the client takes.
-        let until = buf.len().min(at + 16 * READ_BUFFER_MAX);
-        match client.socket().try_write(&buf[at..until]) {
-            Ok(sent) => at += sent,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(_) => return client.write_failed(),
-        }
         if at == buf.len() {
-            let Some(next) = client.written(buf) else {
+            let Some(next) = link.written(buf) else {
                 return;
             };
             (buf, at) = (next, 0);
         } else {
-            let mut out = client.outbound.lock();
+            let mut out = link.outbound.lock();
             out.in_flight = buf.len() - at;
-            client.made_room(out);
+            link.made_room(out);
         }
     }
 }

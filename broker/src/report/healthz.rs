@@ -2,23 +2,26 @@
 //!
 //! Answered from memory alone, without a word to a storage thread.
 
-use std::sync::Arc;
-
-use hyper::StatusCode;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::{Answer, Query};
+use super::Reports;
 use crate::interest::SYSTEM;
-use crate::server::Server;
 
 /// nats-server's words for a server that takes no connections, yet or any more: it waits for that so long, and names what
 /// it waited for.
 const NOT_READY: &str = "failed to be ready for connections after 1ms: server";
 
+/// What is answered with, as HTTP has it.
+const OK: u16 = 200;
+const BAD_REQUEST: u16 = 400;
+const NOT_FOUND: u16 = 404;
+const INTERNAL_SERVER_ERROR: u16 = 500;
+const SERVICE_UNAVAILABLE: u16 = 503;
+
 /// What is wrong.
 struct Fault {
-    status: StatusCode,
+    status: u16,
     /// The word beside `status` where no details are asked for.
     word: &'static str,
     error: Detail,
@@ -68,85 +71,75 @@ impl ToldHealth {
 }
 
 /// What is asked.
-struct Asked<'q> {
-    server_only: bool,
-    enabled_only: bool,
-    details: bool,
-    account: Option<&'q str>,
-    stream: Option<&'q str>,
-    consumer: Option<&'q str>,
+#[derive(Clone, Debug, Default)]
+pub struct HealthzOptions {
+    /// Not after JetStream.
+    pub server_only: bool,
+    /// Only after whether JetStream is on.
+    pub enabled_only: bool,
+    /// With all that is known of what is wrong.
+    pub details: bool,
+    /// After this account.
+    pub account: Option<String>,
+    /// After this stream of it.
+    pub stream: Option<String>,
+    /// After this consumer of that.
+    pub consumer: Option<String>,
 }
 
-pub(super) fn page(server: &Arc<Server>, query: &Query) -> Answer {
-    let asked = match Asked::of(query) {
-        Ok(asked) => asked,
-        Err(text) => return Answer::bad_request(text),
-    };
-    let (status, body) = match check(server, &asked) {
-        None => (StatusCode::OK, Body::of("ok")),
-        Some(fault) => (fault.status, fault.body(asked.details)),
-    };
-    // Only strings under string keys: that has no failure.
-    Answer::Line(status, serde_json::to_string(&body).unwrap_or_default())
-}
-
-impl<'q> Asked<'q> {
-    fn of(query: &'q Query) -> Result<Self, String> {
-        let enabled = query.flag("js-enabled")?;
-        let enabled_only = query.flag("js-enabled-only")?;
-        let server_only = query.flag("js-server-only")?;
-        // There is no meta group to leave out or to ask alone.
-        query.flag("js-meta-only")?;
-        Ok(Self {
-            server_only,
-            enabled_only: enabled || enabled_only,
-            details: query.flag("details")?,
-            account: query.text("account"),
-            stream: query.text("stream"),
-            consumer: query.text("consumer"),
-        })
+impl Reports {
+    /// Whether traffic may be sent here, as a code of HTTP, and the words for it: one line of JSON.
+    #[must_use]
+    pub fn healthz(&self, options: &HealthzOptions) -> (u16, String) {
+        let (status, body) = match check(self, options) {
+            None => (OK, Body::of("ok")),
+            Some(fault) => (fault.status, fault.body(options.details)),
+        };
+        // Only strings under string keys: that has no failure.
+        (status, serde_json::to_string(&body).unwrap_or_default())
     }
 }
 
 /// The first thing that is wrong.
-fn check(server: &Server, asked: &Asked<'_>) -> Option<Fault> {
+fn check(reports: &Reports, asked: &HealthzOptions) -> Option<Fault> {
     if asked.stream.is_some() && asked.account.is_none() {
         return Some(bad("\"account\" must not be empty when checking stream health"));
     }
     if asked.consumer.is_some() && asked.stream.is_none() {
         return Some(bad("\"stream\" must not be empty when checking consumer health"));
     }
-    if server.is_leaving() || server.client_address().is_none() {
-        let error = match server.opening.text() {
+    let status = &reports.context.status;
+    if status.is_leaving() || status.client_address().is_none() {
+        let error = match reports.opening.text() {
             Some(opening) => format!("{NOT_READY}; {opening}"),
             None => NOT_READY.to_owned(),
         };
         let error = Detail::new("CONNECTION", error);
         return Some(Fault {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
+            status: INTERNAL_SERVER_ERROR,
             word: "error",
             error,
         });
     }
     // A server that is not meant to have JetStream lacks nothing without it.
-    let jetstream = server.jetstream.get().filter(|_| !asked.server_only)?;
+    let jetstream = reports.jetstream.get().filter(|_| !asked.server_only)?;
     let trouble = jetstream.catalogue().trouble();
-    server.told_health.tell(trouble.as_deref());
+    reports.told_health.tell(trouble.as_deref());
     if let Some(trouble) = trouble {
         return Some(Fault {
-            status: StatusCode::SERVICE_UNAVAILABLE,
+            status: SERVICE_UNAVAILABLE,
             word: "unavailable",
             error: Detail::new("JETSTREAM", trouble),
         });
     }
-    let (Some(account), false) = (asked.account, asked.enabled_only) else {
+    let (Some(account), false) = (asked.account.as_deref(), asked.enabled_only) else {
         return None;
     };
     let missing = |kind, error| {
         let mut error = Detail::new(kind, error);
         error.account = Some(account.to_owned());
         Fault {
-            status: StatusCode::NOT_FOUND,
+            status: NOT_FOUND,
             word: "unavailable",
             error,
         }
@@ -155,14 +148,14 @@ fn check(server: &Server, asked: &Asked<'_>) -> Option<Fault> {
         let text = format!("JetStream account {account:?} not found");
         return Some(missing("ACCOUNT", text));
     }
-    let stream = asked.stream?;
+    let stream = asked.stream.as_deref()?;
     let Some(entry) = jetstream.catalogue().get(account, stream) else {
         let text = format!("JetStream stream {stream:?} not found on account {account:?}");
         let mut fault = missing("STREAM", text);
         fault.error.stream = Some(stream.to_owned());
         return Some(fault);
     };
-    match asked.consumer {
+    match asked.consumer.as_deref() {
         Some(consumer) if !jetstream.has_consumer(entry.id, consumer) => {
             let text =
                 format!("JetStream consumer {consumer:?} not found for stream {stream:?} on account {account:?}");
@@ -177,7 +170,7 @@ fn check(server: &Server, asked: &Asked<'_>) -> Option<Fault> {
 
 fn bad(text: &str) -> Fault {
     Fault {
-        status: StatusCode::BAD_REQUEST,
+        status: BAD_REQUEST,
         word: "error",
         error: Detail::new("BAD_REQUEST", text),
     }

@@ -1,50 +1,54 @@
 //! `/varz`: the server as a whole.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hyper::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Query, format};
-use crate::server::Server;
+use super::{JszOptions, Reports, format};
+use crate::version::{NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
 
-pub(super) fn page(server: &Arc<Server>) -> Answer {
-    let mut page = Map::new();
-    for section in [identity(server), settings(server), activity(server), events(server)] {
-        if let Value::Object(fields) = section {
-            page.extend(fields);
+impl Reports {
+    /// The server as a whole.
+    #[must_use]
+    pub fn varz(&self) -> Value {
+        let mut page = Map::new();
+        for section in [identity(self), settings(self), activity(self), events(self)] {
+            if let Value::Object(fields) = section {
+                page.extend(fields);
+            }
         }
+        Value::Object(page)
     }
-    Answer::Json(StatusCode::OK, Value::Object(page))
 }
 
-fn identity(server: &Server) -> Value {
+fn identity(reports: &Reports) -> Value {
+    let context = &reports.context;
     json!({
-        "server_id": server.id,
-        "server_name": server.name,
-        "version": crate::NATS_VERSION,
-        "weir_version": crate::WEIR_VERSION,
+        "server_id": context.identity.id,
+        "server_name": context.identity.name,
+        "version": NATS_VERSION,
+        "weir_version": WEIR_VERSION,
         "proto": 1,
-        "go": crate::RUSTC_VERSION,
-        "host": server.options.host,
-        "port": server.client_address().map_or(0, |address| address.port()),
-        "system_account": server.system.name,
-        "start": server.start.to_string(),
-        "config_load_time": server.start.to_string(),
+        "go": RUSTC_VERSION,
+        "host": context.live.read().host,
+        "port": context.status.client_address().map_or(0, |address| address.port()),
+        "system_account": reports.accounts.system.name,
+        "start": context.clock.start.to_string(),
+        "config_load_time": context.clock.start.to_string(),
         "config_digest": "",
     })
 }
 
-fn settings(server: &Server) -> Value {
-    let options = &server.options;
+fn settings(reports: &Reports) -> Value {
+    let context = &reports.context;
+    let options = context.live.read();
     let mut fields = json!({
         "max_connections": options.max_connections.unwrap_or(0),
         "ping_interval": nanos(options.ping_interval),
         "ping_max": options.ping_max,
-        "http_host": server.monitor_address().map_or(String::new(), |address| address.ip().to_string()),
-        "http_port": server.monitor_address().map_or(0, |address| address.port()),
+        "http_host": context.status.monitor_address().map_or(String::new(), |address| address.ip().to_string()),
+        "http_port": context.status.monitor_address().map_or(0, |address| address.port()),
         "http_base_path": "",
         "https_port": 0,
         "auth_timeout": options.auth.timeout.as_secs_f64(),
@@ -60,34 +64,36 @@ fn settings(server: &Server) -> Value {
         "websocket": {},
         "jetstream": {},
     });
-    if server.auth_required() {
+    if reports.hall.door.is_locked() {
         fields["auth_required"] = true.into();
     }
-    if server.jetstream.get().is_some() {
-        fields["jetstream"] = jetstream(server);
+    if context.status.has_jetstream() {
+        fields["jetstream"] = jetstream(reports);
     }
     fields
 }
 
-fn activity(server: &Server) -> Value {
+fn activity(reports: &Reports) -> Value {
+    let context = &reports.context;
     let now = Timestamp::now();
-    let traffic = server.traffic();
-    let usage = usage(server);
+    let traffic = reports.hall.traffic();
+    let usage = usage(reports);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let subscriptions: usize = server
-        .accounts()
+    let subscriptions: usize = reports
+        .accounts
+        .all()
         .iter()
         .map(|account| account.subscription_counts().0)
         .sum();
     json!({
         "now": now.to_string(),
-        "uptime": format::uptime(server.start, now),
+        "uptime": format::uptime(context.clock.start, now),
         "mem": usage.resident,
         "cores": cores,
         "gomaxprocs": cores,
         "cpu": usage.cpu_percent,
-        "connections": server.client_count(),
-        "total_connections": server.counters.connections.load(Ordering::Relaxed),
+        "connections": reports.hall.sessions.count(),
+        "total_connections": context.counters.connections.load(Ordering::Relaxed),
         "routes": 0,
         "remotes": 0,
         "leafnodes": 0,
@@ -103,22 +109,23 @@ fn activity(server: &Server) -> Value {
     })
 }
 
-fn events(server: &Server) -> Value {
-    let slow = server.counters.slow_consumers.load(Ordering::Relaxed);
-    let stale = server.counters.stale_connections.load(Ordering::Relaxed);
+fn events(reports: &Reports) -> Value {
+    let context = &reports.context;
+    let slow = context.counters.slow_consumers.load(Ordering::Relaxed);
+    let stale = context.counters.stale_connections.load(Ordering::Relaxed);
     json!({
         "slow_consumers": slow,
         "stale_connections": stale,
-        "stalled_clients": server.counters.stalled_clients.load(Ordering::Relaxed),
+        "stalled_clients": context.counters.stalled_clients.load(Ordering::Relaxed),
         "slow_consumer_stats": {"clients": slow, "routes": 0, "gateways": 0, "leafs": 0},
         "stale_connection_stats": {"clients": stale, "routes": 0, "gateways": 0, "leafs": 0},
-        "http_req_stats": *server.http_requests.lock(),
+        "http_req_stats": *context.counters.pages.lock(),
     })
 }
 
 /// The parts of `/jsz` that `/varz` repeats.
-fn jetstream(server: &Server) -> Value {
-    let Value::Object(mut jsz) = crate::jetstream::jsz(server, &Query::parse("")) else {
+fn jetstream(reports: &Reports) -> Value {
+    let Value::Object(mut jsz) = reports.jetstream_page(&JszOptions::default()) else {
         return json!({});
     };
     let mut take = |name: &str| jsz.remove(name).unwrap_or(Value::Null);
@@ -148,7 +155,7 @@ struct Usage {
 }
 
 /// From `/proc`; zeros where there is none.
-fn usage(server: &Server) -> Usage {
+fn usage(reports: &Reports) -> Usage {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm
         .split_whitespace()
@@ -165,7 +172,7 @@ fn usage(server: &Server) -> Usage {
         .filter_map(|field| field.parse::<u64>().ok())
         .sum();
     let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-    let uptime = server.uptime_ns() as f64 / 1e9;
+    let uptime = reports.context.clock.uptime_ns() as f64 / 1e9;
     let percent = if uptime > 0.0 { seconds / uptime * 100.0 } else { 0.0 };
     Usage {
         resident: pages * rustix::param::page_size() as u64,

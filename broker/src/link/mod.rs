@@ -1,0 +1,263 @@
+//! One connection as others see it: where bytes for it go, how many wait, why it ended, what it counted.
+//!
+//! A link knows neither subjects nor what its client may do: that is its session's. Anybody may append to its [`outbound`]
+//! buffers.
+
+mod claim;
+mod close;
+mod info;
+mod outbound;
+mod ping;
+mod room;
+mod sink;
+pub(crate) mod trace;
+mod transport;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+pub use claim::Claim;
+pub use close::CloseReason;
+pub use info::ClientInfo;
+pub(crate) use outbound::Delivered;
+pub(crate) use sink::Sink;
+pub(crate) use transport::Incoming;
+
+use crate::context::{Context, Home, Traffic};
+use crate::limits::{DELIVER_PART, EARLY_WRITE};
+use outbound::Outbound;
+use transport::Transport;
+
+/// One connection: what others may see and touch of it.
+pub struct Link {
+    /// Number of the connection, from 1 on, never used twice by a server.
+    pub id: u64,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// When it was accepted.
+    pub start: Timestamp,
+    context: Arc<Context>,
+    /// The thread it lives on.
+    home: Home,
+    transport: Transport,
+    outbound: Mutex<Outbound>,
+    /// Understands HMSG.
+    headers: AtomicBool,
+    who: Mutex<Who>,
+    trace: bool,
+    /// Bytes waiting at which the client counts as slow.
+    max_pending: usize,
+    /// Bytes waiting, and promised to consumers, up to which consumers may deliver.
+    deliver_max: usize,
+    /// Bytes waiting at which a sender writes at once instead of at the end of its batch.
+    relief: usize,
+    closing: OnceLock<CloseReason>,
+    /// The task of the connection, while it waits for something else than the socket.
+    on_close: Mutex<Option<Waker>>,
+    pub(crate) received: Received,
+    ping: ping::PingState,
+}
+
+/// What a client said of itself, and whose it is.
+#[derive(Clone, Default)]
+pub(crate) struct Who {
+    pub name: String,
+    pub lang: String,
+    pub version: String,
+    pub user: String,
+    pub account: String,
+}
+
+/// What came from a client. Written by its own task, but for the time of the last activity.
+#[derive(Default)]
+pub(crate) struct Received {
+    pub messages: AtomicU64,
+    pub bytes: AtomicU64,
+    /// Milliseconds of the server's uptime at the last read.
+    pub last_ms: AtomicU64,
+    /// The same at the last operation but PING and PONG, in or out: what is told as the last activity.
+    pub active_ms: AtomicU64,
+}
+
+/// One message, as a client is to read it.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    /// What the receiver reads as its subject.
+    pub subject: &'a [u8],
+    /// Empty if there is none.
+    pub reply: &'a [u8],
+    /// Empty if there is none.
+    pub headers: &'a [u8],
+    pub payload: &'a [u8],
+}
+
+/// Copy of a connection's numbers, for reports.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) id: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) start: Timestamp,
+    pub(crate) last_activity: Timestamp,
+    pub(crate) stop: Option<(Timestamp, CloseReason)>,
+    pub(crate) rtt_ns: u64,
+    pub(crate) pending: usize,
+    pub(crate) traffic: Traffic,
+    /// What the session adds.
+    pub(crate) subscriptions: usize,
+    pub(crate) who: Who,
+}
+
+impl Link {
+    /// Takes a socket into service. Returns the link, and the way in that its task reads from.
+    pub(crate) fn new(
+        context: &Arc<Context>,
+        home: Home,
+        id: u64,
+        stream: TcpStream,
+        peer: SocketAddr,
+        account: &str,
+    ) -> (Arc<Self>, Incoming) {
+        let (transport, incoming) = Transport::plain(stream);
+        let options = context.live.read();
+        let max_pending = usize::try_from(options.max_pending).unwrap_or(usize::MAX);
+        let link = Self {
+            id,
+            peer,
+            start: Timestamp::now(),
+            context: Arc::clone(context),
+            home,
+            transport,
+            outbound: Mutex::default(),
+            headers: AtomicBool::new(false),
+            who: Mutex::new(Who {
+                account: account.to_owned(),
+                ..Who::default()
+            }),
+            trace: options.trace,
+            max_pending,
+            // Something always fits, so that no consumer waits for ever.
+            deliver_max: (max_pending / DELIVER_PART).max(1),
+            relief: EARLY_WRITE.min(max_pending / 4),
+            closing: OnceLock::new(),
+            on_close: Mutex::default(),
+            received: Received::default(),
+            ping: ping::PingState::new(context, &options),
+        };
+        (Arc::new(link), incoming)
+    }
+
+    /// How log lines name this connection.
+    pub(crate) fn label(&self) -> String {
+        let who = self.who.lock();
+        let mut parts = Vec::new();
+        if !who.version.is_empty() {
+            parts.push(format!("v{}", who.version));
+        }
+        parts.extend(
+            [&who.lang, &who.name]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .cloned(),
+        );
+        let mut label = format!("{} - cid:{}", self.peer, self.id);
+        if !parts.is_empty() {
+            label.push_str(&format!(" - {:?}", parts.join(":")));
+        }
+        if !who.user.is_empty() {
+            label.push_str(&format!(" - \"{}/user:{}\"", who.account, who.user));
+        }
+        label
+    }
+
+    /// Whether what goes in and out is logged.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.trace
+    }
+
+    /// The name the client gave itself in CONNECT; empty if none.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.who.lock().name.clone()
+    }
+
+    /// The user it authenticated as; empty if none.
+    #[must_use]
+    pub fn user(&self) -> String {
+        self.who.lock().user.clone()
+    }
+
+    /// CONNECT was accepted: who it is, and whether it understands HMSG.
+    pub(crate) fn introduce(&self, who: Who) {
+        *self.who.lock() = who;
+    }
+
+    /// Whether the client understands HMSG.
+    pub(crate) fn has_headers(&self) -> bool {
+        self.headers.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_headers(&self, headers: bool) {
+        self.headers.store(headers, Ordering::Relaxed);
+    }
+
+    /// Why the connection ends, if it does.
+    pub(crate) fn closing(&self) -> Option<CloseReason> {
+        self.closing.get().copied()
+    }
+
+    /// Has the connection's task woken when the connection is closed; it waits for something else than its socket.
+    pub(crate) fn wake_on_close(&self, waker: &Waker) {
+        self.on_close
+            .lock()
+            .get_or_insert_with(|| waker.clone())
+            .clone_from(waker);
+    }
+
+    /// Sends `-ERR` and closes.
+    pub(crate) fn fail(self: &Arc<Self>, text: &str, reason: CloseReason) {
+        tracing::debug!("{} - {text}", self.label());
+        self.send(|out| weir_wire::encode::err(out, text));
+        self.close(reason);
+    }
+
+    /// Its numbers now; its subscriptions are the session's.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let (pending, out_messages, out_bytes) = {
+            let out = self.outbound.lock();
+            (out.pending(), out.messages, out.bytes)
+        };
+        Snapshot {
+            id: self.id,
+            peer: self.peer,
+            start: self.start,
+            last_activity: self
+                .context
+                .clock
+                .time_at(self.received.active_ms.load(Ordering::Relaxed))
+                .max(self.start),
+            stop: None,
+            rtt_ns: self.ping.rtt_ns(),
+            pending,
+            traffic: Traffic {
+                in_messages: self.received.messages.load(Ordering::Relaxed),
+                in_bytes: self.received.bytes.load(Ordering::Relaxed),
+                out_messages,
+                out_bytes,
+            },
+            subscriptions: 0,
+            who: self.who.lock().clone(),
+        }
+    }
+
+    /// Bytes waiting to go out to it.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.outbound.lock().pending()
+    }
+}

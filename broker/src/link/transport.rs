@@ -1,0 +1,93 @@
+//! What a link's bytes come in and go out by.
+//!
+//! There are two ways out. Whoever has something to send tries the first, [`Transport::send_now`], on its own thread and without
+//! waiting. What that leaves is written by a task on the link's own thread, by [`Transport::write_some`]. A transport that changes
+//! bytes on their way (encrypts them, say) has only the second, so that no storage thread does its work.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, Shutdown};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// The way out.
+pub(super) enum Transport {
+    /// A TCP socket, which any thread may write to.
+    Plain(OwnedWriteHalf),
+}
+
+/// The way in, which only the connection's task has.
+pub(crate) enum Incoming {
+    /// A TCP socket.
+    Plain(OwnedReadHalf),
+}
+
+/// What became of bytes that were to be sent without waiting.
+pub(super) enum Sent {
+    /// So many of them are on their way.
+    Some(usize),
+    /// None now: the link's own task has to wait for that.
+    Later,
+    /// None ever again.
+    Failed,
+}
+
+impl Transport {
+    /// Both ways of a TCP connection.
+    pub fn plain(stream: TcpStream) -> (Self, Incoming) {
+        let (incoming, outgoing) = stream.into_split();
+        (Self::Plain(outgoing), Incoming::Plain(incoming))
+    }
+
+    /// Sends as much as goes without waiting, on whatever thread this is.
+    #[inline]
+    pub fn send_now(&self, bytes: &[u8]) -> Sent {
+        let Self::Plain(socket) = self;
+        let socket: &TcpStream = socket.as_ref();
+        loop {
+            match rustix::net::send(socket.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(sent) => return Sent::Some(sent),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Sent::Later,
+                Err(_) => return Sent::Failed,
+            }
+        }
+    }
+
+    /// Waits until some of `bytes` are on their way, on the link's own thread. Returns how many.
+    pub async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        let Self::Plain(socket) = self;
+        let socket: &TcpStream = socket.as_ref();
+        loop {
+            socket.writable().await?;
+            match socket.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Ends both ways at once; whoever waits for one of them is woken by it.
+    pub fn hang_up(&self) {
+        let Self::Plain(socket) = self;
+        let socket: &TcpStream = socket.as_ref();
+        // Fails only when the peer was faster.
+        let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Both);
+    }
+}
+
+impl Incoming {
+    /// Reads what is there into the free part of `buf`, or has the task woken when something is. 0: the peer has no more.
+    #[inline]
+    pub fn poll_read(&mut self, context: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let Self::Plain(socket) = self;
+        let reading = pin!(socket.read_buf(buf));
+        reading.poll(context)
+    }
+}

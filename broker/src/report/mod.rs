@@ -1,0 +1,45 @@
+//! What the server tells of itself, for whoever asks: the monitoring port today.
+//!
+//! Who asks brings options and gets data; how it was asked and how it is answered is not known here.
+
+pub mod connz;
+mod format;
+pub mod healthz;
+mod jsz;
+pub mod subsz;
+mod varz;
+
+use std::sync::{Arc, OnceLock};
+
+use crate::context::Context;
+use crate::interest::Accounts;
+use crate::jetstream::JetStream;
+use crate::jetstream::opening::Opening;
+use crate::session::Hall;
+
+pub use crate::jetstream::api::jsz::JszOptions;
+
+/// All that reports are made from.
+pub struct Reports {
+    pub(crate) context: Arc<Context>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) hall: Arc<Hall>,
+    pub(crate) jetstream: Arc<OnceLock<Arc<JetStream>>>,
+    pub(crate) opening: Arc<Opening>,
+    told_health: healthz::ToldHealth,
+}
+
+impl Reports {
+    /// Reports on a server with these parts.
+    #[must_use]
+    pub fn new(hall: &Arc<Hall>, jetstream: &Arc<OnceLock<Arc<JetStream>>>, opening: &Arc<Opening>) -> Self {
+        Self {
+            context: Arc::clone(&hall.context),
+            accounts: Arc::clone(&hall.accounts),
+            hall: Arc::clone(hall),
+            jetstream: Arc::clone(jetstream),
+            opening: Arc::clone(opening),
+            told_health: healthz::ToldHealth::default(),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! INFO: what the server tells a client of itself.
+
+use weir_wire::Info;
+
+use super::Hall;
+use crate::conf::Options;
+use crate::context::Context;
+use crate::link::Link;
+use crate::version::{API_LEVEL, NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
+
+/// The INFO for one client.
+pub(super) fn info(hall: &Hall, link: &Link) -> Info {
+    let context = &hall.context;
+    let options = context.live.read();
+    let (host, port) = advertised(context, &options);
+    Info {
+        server_id: context.identity.id.clone(),
+        server_name: context.identity.name.clone(),
+        version: NATS_VERSION.to_owned(),
+        weir_version: WEIR_VERSION.to_owned(),
+        proto: 1,
+        go: RUSTC_VERSION.to_owned(),
+        host,
+        port,
+        headers: !options.no_header_support,
+        auth_required: hall.door.is_locked(),
+        max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
+        jetstream: context.status.has_jetstream(),
+        client_id: link.id,
+        client_ip: link.peer.ip().to_string(),
+        lame_duck_mode: context.status.is_lame_duck(),
+        api_level: API_LEVEL,
+        ..Info::default()
+    }
+}
+
+/// Host and port as clients are told: where they are, or what the options say instead.
+fn advertised(context: &Context, options: &Options) -> (String, u16) {
+    let port = context.status.client_address().map_or(0, |address| address.port());
+    let Some(advertise) = &options.client_advertise else {
+        return (options.host.clone(), port);
+    };
+    match advertise
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+    {
+        Some((host, port)) => (host.to_owned(), port),
+        None => (advertise.clone(), port),
+    }
+}

@@ -1,0 +1,175 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream as StdTcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use weir_wire::Connect;
+
+use super::auth::{Answer, Guest, Ticket, Verdict};
+use super::*;
+use crate::conf::Options;
+
+/// Asks the test, which takes its time.
+struct Slow(Sender<(Connect, oneshot::Sender<Verdict>)>);
+
+impl Door for Slow {
+    fn is_locked(&self) -> bool {
+        true
+    }
+
+    fn ask(&self, connect: &Connect) -> Answer {
+        let (verdict, ticket) = Ticket::new();
+        self.0.send((connect.clone(), verdict)).unwrap();
+        Answer::Later(ticket)
+    }
+}
+
+/// One session, whose client the test is, and what its door is asked.
+struct Fixture {
+    hall: Arc<Hall>,
+    asked: Receiver<(Connect, oneshot::Sender<Verdict>)>,
+    client: BufReader<StdTcpStream>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let (ask, asked) = channel();
+        let context = Context::new(Options::default()).unwrap();
+        let hall = Arc::new(Hall {
+            context,
+            accounts: Arc::default(),
+            sessions: Connections::new(1),
+            door: Box::new(Slow(ask)),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // Far longer than anything takes.
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (stream, peer) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let home = hall.context.homes.quietest().unwrap();
+        let served = Arc::clone(&hall);
+        home.adopt(stream, move |stream, home| Session::run(served, home, stream, peer));
+        let mut fixture = Self {
+            hall,
+            asked,
+            client: BufReader::new(client),
+        };
+        assert!(fixture.line().starts_with("INFO {"));
+        fixture
+    }
+
+    fn send(&mut self, text: &str) {
+        self.client.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.client.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// What the door is asked next, and where the verdict goes.
+    fn asked(&self) -> (Connect, oneshot::Sender<Verdict>) {
+        self.asked.recv_timeout(Duration::from_secs(20)).unwrap()
+    }
+
+    fn welcome(&self, user: &str, account: &str) -> Verdict {
+        Verdict::Welcome(Guest {
+            user: user.to_owned(),
+            account: self.hall.accounts.open(account),
+        })
+    }
+
+    fn session(&self) -> Arc<Session> {
+        self.hall.sessions.all().remove(0)
+    }
+}
+
+#[test]
+fn what_comes_behind_connect_is_worked_off_once_it_is_accepted() {
+    let mut fixture = Fixture::new();
+    fixture.send("CONNECT {\"verbose\":false,\"user\":\"ann\"}\r\nSUB a 1\r\nPUB a 2\r\nhi\r\nPING\r\n");
+    let (connect, verdict) = fixture.asked();
+    assert_eq!(connect.user, "ann");
+    assert!(verdict.send(fixture.welcome("ann", "A")).is_ok());
+    for line in ["MSG a 1 2\r\n", "hi\r\n", "PONG\r\n"] {
+        assert_eq!(fixture.line(), line);
+    }
+    let (a, global) = (fixture.hall.accounts.open("A"), &fixture.hall.accounts.global);
+    let count = |account: &crate::interest::Account| account.subscription_counts().0;
+    assert_eq!(
+        (count(&a), count(global)),
+        (1, 0),
+        "the guest is in the account of the verdict"
+    );
+    let who = fixture.session().snapshot().who;
+    assert_eq!((who.user.as_str(), who.account.as_str()), ("ann", "A"));
+}
+
+#[test]
+fn nothing_that_comes_behind_connect_is_worked_off_if_it_is_refused() {
+    let mut fixture = Fixture::new();
+    fixture.send("CONNECT {\"verbose\":false}\r\nSUB a 1\r\nPUB a 2\r\nhi\r\nPING\r\n");
+    let (_, verdict) = fixture.asked();
+    assert!(verdict.send(Verdict::Refused).is_ok());
+    let mut all = String::new();
+    // The socket may be reset, for there is something in it that nobody reads.
+    let _ = fixture.client.read_to_string(&mut all);
+    assert_eq!(all, "-ERR 'Authorization Violation'\r\n");
+}
+
+#[test]
+fn no_more_is_kept_behind_connect_than_a_control_line() {
+    const PINGS: usize = 20_000;
+    let mut fixture = Fixture::new();
+    let max = fixture.hall.context.live.read().max_control_line;
+    // As long as a line may be, so that the buffer has grown by the time that it ends.
+    let name = "x".repeat(max - 100);
+    let connect = format!("CONNECT {{\"verbose\":false,\"protocol\":0,\"name\":\"{name}\"}}\r\n");
+    fixture.send(&(connect + &"PING\r\n".repeat(PINGS)));
+    let (_, verdict) = fixture.asked();
+    let kept = fixture.session().conversation.lock().buf.len();
+    assert!(kept <= max, "{kept} bytes");
+    assert!(verdict.send(fixture.welcome("", "A")).is_ok());
+    for _ in 0..PINGS {
+        assert_eq!(fixture.line(), "PONG\r\n");
+    }
+}
+
+#[test]
+fn whoever_is_closed_while_it_waits_is_gone() {
+    let mut fixture = Fixture::new();
+    fixture.send("CONNECT {}\r\n");
+    let (_, mut verdict) = fixture.asked();
+    let hall = Arc::clone(&fixture.hall);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let gone = hall.sessions.one_less();
+        fixture.session().close(CloseReason::ServerShutdown);
+        gone.await;
+        assert_eq!(hall.sessions.count(), 0);
+        // The door may stop looking.
+        verdict.closed().await;
+    });
+    assert_eq!(
+        fixture.hall.sessions.closed()[0].stop.unwrap().1,
+        CloseReason::ServerShutdown
+    );
+}
+
+#[test]
+fn a_second_connect_starts_over_and_waits_as_well() {
+    let mut fixture = Fixture::new();
+    fixture.send("CONNECT {\"verbose\":false,\"protocol\":0}\r\nSUB a 1\r\nPING\r\n");
+    let (_, verdict) = fixture.asked();
+    assert!(verdict.send(fixture.welcome("ann", "A")).is_ok());
+    assert_eq!(fixture.line(), "PONG\r\n");
+    fixture.send("CONNECT {\"user\":\"ben\"}\r\nPUB a 2\r\nhi\r\nPING\r\n");
+    let (_, verdict) = fixture.asked();
+    assert_eq!(fixture.session().snapshot().subscriptions, 0);
+    assert!(verdict.send(fixture.welcome("ben", "B")).is_ok());
+    assert_eq!(fixture.line(), "PONG\r\n");
+    assert_eq!(fixture.session().snapshot().who.user, "ben");
+}

@@ -1,0 +1,84 @@
+//! Starting a server: its parts come up one after the other, monitoring first.
+
+use std::sync::Arc;
+
+use crate::conf::Options;
+use crate::error::Result;
+use crate::monitor;
+use crate::server::{Server, files};
+use crate::system::user_info;
+use crate::version::{NATS_VERSION, WEIR_VERSION};
+
+impl Server {
+    /// Starts a server in the current tokio runtime. When this returns, clients can connect.
+    ///
+    /// # Errors
+    /// A port is in use, a file cannot be written, or the store cannot be opened. Nothing is left running then.
+    pub async fn start(options: Options) -> Result<Arc<Self>> {
+        let server = Self::new(options)?;
+        server.banner();
+        match server.open().await {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.shutdown().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn banner(&self) {
+        let options = self.options();
+        tracing::info!("Starting weir-server");
+        tracing::info!("  Version:  {WEIR_VERSION}");
+        tracing::info!("  NATS:     {}", NATS_VERSION);
+        tracing::info!("  Name:     {}", self.context.identity.name);
+        tracing::info!("  ID:       {}", self.context.identity.id);
+        if let Some(file) = &options.config_file {
+            tracing::info!("Using configuration file: {}", file.display());
+        }
+        if options
+            .max_connections
+            .is_some_and(|wanted| wanted > self.connections_max())
+        {
+            tracing::warn!(
+                "The limit of open files leaves room for {} connections; raise it (ulimit -Hn) for more",
+                self.connections_max()
+            );
+        }
+    }
+
+    async fn open(self: &Arc<Self>) -> Result<()> {
+        let options = self.options();
+        if let Some(path) = &options.pid_file {
+            files::write(path, std::process::id().to_string())?;
+            self.created(path.clone());
+        }
+        if let Some(http) = &options.http {
+            monitor::start(&self.context, &self.reports, http).await?;
+        }
+        if options.jetstream.enabled {
+            self.open_jetstream().await?;
+        }
+        user_info::serve(&self.context, &self.accounts)?;
+        let listener = self.open_client_port().await?;
+        if let Some(address) = self.client_address() {
+            tracing::info!("Listening for client connections on {address}");
+        }
+        self.write_ports_file()?;
+        tokio::spawn(Arc::clone(self).accept(listener));
+        tokio::spawn(Arc::clone(self).keep_house());
+        tracing::info!("Server is ready");
+        Ok(())
+    }
+
+    fn write_ports_file(&self) -> Result<()> {
+        let options = self.options();
+        let Some(folder) = &options.ports_file_dir else {
+            return Ok(());
+        };
+        let path = files::ports_path(folder);
+        files::write(&path, files::ports_json(self).to_string())?;
+        self.created(path);
+        Ok(())
+    }
+}
