@@ -1,5 +1,5 @@
 //! The layers as `docs/ARCHITECTURE.md` draws them, checked: who may depend
-//! on whom, and what the engine never touches.
+//! on whom, also among the modules of the broker, and what the engine never touches.
 
 #![allow(clippy::expect_used, reason = "a test says what is wrong by panicking")]
 
@@ -44,6 +44,62 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("weir-bench", &["weir-backends", "weir-engine", "weir-wire"]),
+];
+
+/// The broker's modules, each behind those it may use. What stands here as `conf` is the crate of options.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("conf", &[]),
+    ("version", &[]),
+    ("limits", &[]),
+    ("error", &[]),
+    ("logging", &["conf", "error"]),
+    ("context", &["conf", "error", "limits"]),
+    ("link", &["conf", "context", "limits"]),
+    ("interest", &["error", "limits", "link"]),
+    ("routing", &["interest", "limits", "link"]),
+    (
+        "session",
+        &[
+            "conf", "context", "error", "interest", "limits", "link", "routing", "version",
+        ],
+    ),
+    (
+        "jetstream",
+        &["error", "interest", "limits", "link", "routing", "version"],
+    ),
+    (
+        "report",
+        &[
+            "context",
+            "interest",
+            "jetstream",
+            "limits",
+            "link",
+            "session",
+            "version",
+        ],
+    ),
+    (
+        "system",
+        &["context", "error", "interest", "link", "report", "routing", "version"],
+    ),
+    (
+        "server",
+        &[
+            "conf",
+            "context",
+            "error",
+            "interest",
+            "jetstream",
+            "limits",
+            "link",
+            "report",
+            "session",
+        ],
+    ),
+    ("monitor", &["conf", "context", "error", "limits", "report", "version"]),
+    ("start", &["conf", "error", "monitor", "server", "system", "version"]),
+    ("signals", &["error", "logging", "server"]),
 ];
 
 /// What must not be anywhere under the engine: sockets, runtimes, stores.
@@ -168,17 +224,128 @@ fn no_crate_depends_on_a_layer_above_it() {
 
 #[test]
 fn the_allowed_layers_have_no_cycle() {
-    // Each crate stands after those it may depend on, so the list is an order.
-    let mut below = BTreeSet::new();
-    for (name, allowed) in ALLOWED {
-        for dependency in *allowed {
-            assert!(
-                below.contains(dependency),
-                "{name} may not depend on {dependency} above it"
-            );
+    for order in [ALLOWED, FLOORS] {
+        // Each stands after those it may depend on, so the list is an order.
+        let mut below = BTreeSet::new();
+        for (name, allowed) in order {
+            for dependency in *allowed {
+                assert!(
+                    below.contains(dependency),
+                    "{name} may not depend on {dependency} above it"
+                );
+            }
+            below.insert(name);
         }
-        below.insert(name);
     }
+}
+
+/// What source code names of its own crate: the first word behind each `crate::`, and `super` where that leads out of the
+/// floor, from a module that is so deep in it (1: the floor itself).
+fn named(source: &str, depth: usize) -> BTreeSet<String> {
+    let code: String = source
+        .lines()
+        .filter_map(|line| line.split("//").next())
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let mut found = BTreeSet::new();
+    for (at, path) in code.match_indices("crate::") {
+        if !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+            found.extend(first_words(&code[at + path.len()..]));
+        }
+    }
+    let mut rest = code.as_str();
+    while let Some(at) = rest.find("super::") {
+        let chain = &rest[at..];
+        rest = chain.trim_start_matches("super::");
+        if (chain.len() - rest.len()) / "super::".len() >= depth {
+            found.insert("super".to_owned());
+        }
+    }
+    found
+}
+
+/// The word that a path begins with; of a group in braces, those of all its paths.
+fn first_words(path: &str) -> Vec<String> {
+    let word = |text: &str| {
+        text.trim_start()
+            .chars()
+            .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+            .collect::<String>()
+    };
+    let Some(group) = path.strip_prefix('{') else {
+        return vec![word(path)];
+    };
+    let (mut deep, mut words, mut start) = (0, vec![word(group)], None);
+    for (at, letter) in group.char_indices() {
+        match letter {
+            '{' => deep += 1,
+            '}' if deep == 0 => break,
+            '}' => deep -= 1,
+            ',' if deep == 0 => start = Some(at + 1),
+            _ => {}
+        }
+        if let Some(next) = start.take() {
+            words.push(word(&group[next..]));
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn the_scan_of_paths_sees_groups_and_ways_out() {
+    let names = |source: &str, depth| named(source, depth).into_iter().collect::<Vec<_>>();
+    assert_eq!(names("use crate::link::Link; // crate::server", 1), ["link"]);
+    assert_eq!(
+        names("use crate::{link::{self, Link},\n server, Courier};", 1),
+        ["Courier", "link", "server"]
+    );
+    assert_eq!(
+        names("pub(in crate::session) x: crate::context::Home", 1),
+        ["context", "session"]
+    );
+    assert!(names("use super::super::a; use super::b;", 3).is_empty());
+    assert_eq!(names("use super::super::a; use super::b;", 2), ["super"]);
+    assert!(names("my_crate::x();", 1).is_empty());
+}
+
+#[test]
+fn no_module_of_the_broker_uses_a_floor_above_it() {
+    let root = workspace().join("broker/src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::from(["conf".to_owned()]);
+    for file in files {
+        let relative = file
+            .strip_prefix(&root)
+            .expect("a file of the broker")
+            .with_extension("");
+        let mut path: Vec<_> = relative
+            .iter()
+            .map(|part| part.to_string_lossy().into_owned())
+            .collect();
+        path.retain(|part| part != "mod");
+        let shown = relative.display();
+        // These see everything: the crate's root and the program.
+        if ["lib", "main"].contains(&path[0].as_str()) {
+            continue;
+        }
+        let Some((floor, allowed)) = FLOORS.iter().find(|(floor, _)| *floor == path[0]) else {
+            wrong.push(format!("{shown} stands on no floor: give it one in FLOORS"));
+            continue;
+        };
+        seen.insert(path[0].clone());
+        let source = fs::read_to_string(&file).expect("a readable source");
+        for name in named(&source, path.len()) {
+            if name != *floor && !allowed.contains(&name.as_str()) {
+                wrong.push(format!("{shown} -> {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "paths that the floors do not allow: {wrong:#?}");
+    let gone: Vec<_> = FLOORS.iter().filter(|(floor, _)| !seen.contains(*floor)).collect();
+    assert!(gone.is_empty(), "these are gone, take them out of FLOORS: {gone:?}");
 }
 
 #[test]
