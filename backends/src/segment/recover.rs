@@ -22,12 +22,14 @@ mod census;
 mod damage;
 mod ends;
 mod erasures;
+mod leave;
 mod list;
 mod load;
 
 use census::Census;
 use ends::{Bounds, find_bounds, find_mark, last_batch, torn_until, write_again, zero};
 use erasures::truncate_to;
+use leave::leave_out;
 use list::{Source, list};
 use load::{load_footer, load_frames, lost_end};
 
@@ -74,8 +76,8 @@ pub fn recover(
     dir: &Path,
     options: &LogOptions,
 ) -> Result<Recovered> {
-    let (mut sources, next_id, odd) = list(handles, id, dir, options, handles.read_only)?;
-    drop_unfinished(handles, syncer, options, &mut sources)?;
+    let (mut sources, next_id, mut odd) = list(handles, id, dir, options, handles.read_only)?;
+    drop_unfinished(handles, syncer, options, &mut sources, &mut odd)?;
     // What was synced once is told by the batches that were written later, and by the owner of the log, for those may
     // have gone with the end of a file.
     let mark = find_mark(&mut sources).max(options.synced);
@@ -116,9 +118,11 @@ pub fn recover(
     } = opening;
 
     for source in &sources[kept..] {
-        report.torn_bytes += source.map.len() as u64;
+        match leave_out(handles, source)? {
+            Some(aside) => report.damage.push(aside),
+            None => report.torn_bytes += source.map.len() as u64,
+        }
         if !handles.read_only {
-            handles.files.remove(&source.path).doing("removing", &source.path)?;
             syncer.mark_dir();
         }
     }
@@ -164,15 +168,21 @@ pub fn recover(
 }
 
 /// Removes the files whose making was interrupted: the last ones, with no header and no frame.
-fn drop_unfinished(handles: &Handles, syncer: &Syncer, options: &LogOptions, sources: &mut Vec<Source>) -> Result<()> {
+fn drop_unfinished(
+    handles: &Handles,
+    syncer: &Syncer,
+    options: &LogOptions,
+    sources: &mut Vec<Source>,
+    odd: &mut Vec<String>,
+) -> Result<()> {
     while let Some(last) = sources.last()
         && last.header.is_none()
         && !last.walk().any(|item| matches!(item, Item::Frame { .. }))
         && !last.handle.faulted()
         && last_batch(&sources[..sources.len() - 1]) >= options.synced
     {
+        odd.extend(leave_out(handles, last)?);
         if !handles.read_only {
-            handles.files.remove(&last.path).doing("removing", &last.path)?;
             syncer.mark_dir();
         }
         sources.pop();

@@ -318,3 +318,49 @@ proptest! {
         }
     }
 }
+
+/// What no log has written is somebody's, whatever its name says.
+#[test]
+fn a_file_that_has_the_name_of_a_segment_and_nothing_of_a_log_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (_backend, mut log, _) = open(dir.path(), &small());
+        (0..20).for_each(|batch| append(&mut *log, batch * 4 + 1..=batch * 4 + 4));
+        log.sync().unwrap();
+    }
+    let (live, ..) = look(dir.path());
+    let last = segment_files(dir.path()).pop().unwrap();
+    let garbage = b"a letter that somebody put here by mistake".repeat(1000);
+    let named = last.with_file_name("0000000000000100.000000ff.0000.seg");
+    for (turn, end) in ["", "-1"].into_iter().enumerate() {
+        fs::write(&named, &garbage).unwrap();
+        let (seen, _, damage, _) = look(dir.path());
+        assert!(live.is_subset(&seen));
+        assert!(
+            damage.iter().any(|line| line.contains("nothing of a log")),
+            "{damage:?}"
+        );
+        assert!(named.exists(), "who looks changes nothing");
+        let (backend, mut log, report) = open(dir.path(), &small());
+        assert!(
+            report.damage.iter().any(|line| line.contains("was set aside as")),
+            "{report:?}"
+        );
+        let next = 81 + turn as u64 * 4;
+        append(&mut *log, next..=next + 3);
+        drop((log, backend));
+        assert!(!named.exists());
+        let aside = dir
+            .path()
+            .join(named.with_file_name(format!("0000000000000100.000000ff.0000.seg.set-aside{end}")));
+        assert!(
+            fs::read(&aside).unwrap() == garbage,
+            "{} has what was there",
+            aside.display()
+        );
+        let (_, _, report) = open(dir.path(), &small());
+        assert!(report.damage.is_empty() && report.torn_bytes == 0, "{report:?}");
+        let (seen, ..) = look(dir.path());
+        assert!(live.is_subset(&seen) && seen.contains(&next));
+    }
+}

@@ -1,0 +1,64 @@
+//! Files that opening a log leaves out. What a log began and never finished goes; what no log has written, whatever its name says, is
+//! somebody's, and gets another name.
+
+use std::path::{Path, PathBuf};
+
+use weir_engine::Result;
+
+use super::super::files::Files;
+use super::super::format::{HEADER_LEN, Header, SEGMENT_MAGIC};
+use super::super::handle::Handles;
+use super::super::state::Doing;
+use super::super::walk::Item;
+use super::list::Source;
+
+/// Behind the name of a file that is set aside.
+const ASIDE: &str = ".set-aside";
+
+/// Whether a file may be what a log began: it has a header, perhaps of the file that it was before, or a frame, or where a header
+/// goes there is the beginning of one, or nothing: a power failure takes what it likes of what was not synced.
+fn is_of_a_log(source: &Source) -> bool {
+    let begun = |copy: &[u8]| copy.iter().zip(SEGMENT_MAGIC).all(|(is, of)| *is == of);
+    let place = &source.map[..source.map.len().min(2 * HEADER_LEN)];
+    place.iter().all(|byte| *byte == 0)
+        || place.chunks(HEADER_LEN).any(begun)
+        || source.header.is_some()
+        || Header::stated(&source.map).is_some()
+        || source.walk().any(|item| matches!(item, Item::Frame { .. }))
+}
+
+/// Removes the file, or sets it aside, which the answer tells; the caller syncs the directory. Does neither where it is only read.
+pub(super) fn leave_out(handles: &Handles, source: &Source) -> Result<Option<String>> {
+    let path = &source.path;
+    if is_of_a_log(source) {
+        if !handles.read_only {
+            handles.files.remove(path).doing("removing", path)?;
+        }
+        return Ok(None);
+    }
+    let what = format!("{}: it has nothing of a log in it", path.display());
+    if handles.read_only {
+        return Ok(Some(format!("{what}, and is left out: a server sets it aside")));
+    }
+    let aside = free_name(&*handles.files, path);
+    handles.files.rename(path, &aside).doing("setting aside", path)?;
+    Ok(Some(format!("{what}: it was set aside as {}", aside.display())))
+}
+
+/// A name beside that nothing has.
+fn free_name(files: &dyn Files, path: &Path) -> PathBuf {
+    let name = |number: usize| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ASIDE);
+        if number > 0 {
+            name.push(format!("-{number}"));
+        }
+        PathBuf::from(name)
+    };
+    let taken = path.parent().and_then(|dir| files.list(dir).ok()).unwrap_or_default();
+    // One more than there are names is free.
+    (0..=taken.len())
+        .map(name)
+        .find(|name| !taken.contains(name))
+        .unwrap_or_else(|| name(taken.len() + 1))
+}
