@@ -210,6 +210,12 @@ pub enum Error {
         /// What is wrong.
         text: String,
     },
+    /// A running server says that a stream is offline.
+    #[error("{text}")]
+    ServerOffline {
+        /// What it says.
+        text: String,
+    },
     /// What chooses messages makes no sense.
     #[error("{filter:?} is no filter of subjects: {why}")]
     Filter {
@@ -245,7 +251,7 @@ impl Error {
         let broken = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
         match self {
             Self::Source { error, .. } => broken.contains(&error.kind()),
-            Self::Offline { .. } | Self::ServerDamaged { .. } => true,
+            Self::Offline { .. } | Self::ServerDamaged { .. } | Self::ServerOffline { .. } => true,
             _ => false,
         }
     }
@@ -309,6 +315,9 @@ impl Error {
             Self::Unfinished { .. } => "run the command again that was broken off, or remove the folder",
             Self::ServerDamaged { .. } => {
                 "delete the messages that it names, or export what there is; with the server stopped, `weir verify` tells more"
+            }
+            Self::ServerOffline { .. } => {
+                "it says why; where that needs somebody, `weir inspect` and `weir repair --dry-run` tell more, with the server stopped"
             }
             Self::Filter { .. } => "filters are orders.eu, orders.* or orders.>",
             Self::Source { error, .. } => of_reading(error),

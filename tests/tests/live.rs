@@ -340,3 +340,48 @@ fn a_damaged_stream_that_is_to_go_over_stays_and_the_tool_ends_with_2() {
         Ok(())
     });
 }
+
+/// Tools that read the store end with 2 for a stream that is offline, and so do those that ask the server.
+#[test]
+fn tools_end_with_2_where_a_stream_is_offline_and_show_the_others() {
+    with_server_for(LIMIT, async |server: &mut Server| {
+        let client = server.connect().await?;
+        for (name, subject) in [("ORDERS", "orders"), ("JOBS", "jobs")] {
+            let config = json!({"name": name, "subjects": [subject], "metadata": {"weir.backend": "segment"}});
+            ask(&client, &format!("STREAM.CREATE.{name}"), &config).await?;
+            client.request(subject, "one".into()).await?;
+        }
+        server.stop().await?;
+        let logs = server.store().join("weir/segment/logs");
+        let mut folders: Vec<_> = std::fs::read_dir(&logs)?
+            .map(|log| log.map(|log| log.path()))
+            .collect::<Result<_, _>>()?;
+        folders.sort();
+        // Streams have the highest numbers, in the order that they were made in.
+        let orders = folders.len() - 2;
+        std::fs::rename(&folders[orders], server.store().join("away"))?;
+        server.start_again().await?;
+        let folder = tempfile::tempdir()?;
+        let (url, out) = (server.url().to_owned(), folder.path().join("out"));
+        let tools: [&[&str]; 5] = [
+            &["inspect", &url, "--stream", "ORDERS"],
+            &["dump", &url, "--stream", "ORDERS"],
+            &["export", &url, text(&out)?, "--stream", "ORDERS"],
+            &["compact", &url, "--stream", "ORDERS", "--compression", "zstd"],
+            &["convert", &url, "--stream", "ORDERS", "--to", "rocksdb"],
+        ];
+        for tool in tools {
+            let (code, out, told) = weir(tool)?;
+            ensure!(
+                code == Some(2) && told.contains("offline"),
+                "{tool:?}: {code:?} {out} {told}"
+            );
+        }
+        let (code, seen, _) = weir(&["inspect", &url])?;
+        ensure!(code == Some(2) && seen.contains("Stream ORDERS is offline: "), "{seen}");
+        ensure!(seen.contains("JOBS"), "{seen}");
+        well(&["inspect", &url, "--stream", "JOBS"])?;
+        well(&["dump", &url, "--stream", "JOBS"])?;
+        Ok(())
+    });
+}

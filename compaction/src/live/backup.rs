@@ -12,7 +12,7 @@ use weir_engine::json::parse_time;
 
 use super::lines::{count, restore_lines};
 use super::lost::{Losses, ranges_of};
-use super::{Server, ask, failed, refusal};
+use super::{Server, ask, failed, refused};
 use crate::error::{Error, Result};
 use crate::export::{Exported, Format, Output};
 use crate::import::{ARCHIVE, DESCRIPTION};
@@ -139,8 +139,8 @@ pub(super) fn fetch(
         let body = json!({"deliver_subject": inbox, "no_consumers": no_consumers, "chunk_size": CHUNK});
         let call = format!("STREAM.SNAPSHOT.{stream}");
         let answer = ask(server, &call, &body).await?;
-        if let Some(why) = refusal(&answer) {
-            return Err(failed(format_args!("the server refuses {call}: {why}")));
+        if let Some(error) = refused(&call, &answer) {
+            return Err(error);
         }
         let mut received = 0;
         while let Some(chunk) = server.unless_broken(&call, chunks.next()).await? {
@@ -235,8 +235,8 @@ pub(super) fn send(
                 .map_err(failed)?;
             if len == 0 || !answer.payload.is_empty() {
                 let answer: Value = serde_json::from_slice(&answer.payload).map_err(failed)?;
-                return match refusal(&answer) {
-                    Some(why) => Err(failed(format_args!("the server refuses the backup: {why}"))),
+                return match refused("the backup", &answer) {
+                    Some(error) => Err(error),
                     None => Ok(answer),
                 };
             }

@@ -1,5 +1,6 @@
 //! What a running server has: streams, consumers, subjects, and what is lost.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -38,6 +39,9 @@ pub struct Report {
     pub weir_version: Option<String>,
     /// The streams, by name.
     pub streams: Vec<StreamSeen>,
+    /// Why streams are offline, by name; those of which the server can read something are among the others as well.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub offline: BTreeMap<String, String>,
     /// Whether consumers of one name were asked for: then more is told of each.
     #[serde(skip)]
     pub of_a_consumer: bool,
@@ -142,6 +146,11 @@ pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
         }
         streams.push(stream(server, info, options)?);
     }
+    let listed = server.ask("STREAM.LIST", &json!({}))?;
+    let offline = listed["offline"].as_object().into_iter().flatten();
+    let offline = offline.map(|(name, why)| (name.clone(), text(why)));
+    let is_asked = |name: &String| options.stream.as_ref().is_none_or(|wanted| wanted == name);
+    let offline: BTreeMap<_, _> = offline.filter(|(name, _)| is_asked(name)).collect();
     if let Some(wanted) = &options.consumer
         && streams.iter().all(|stream| stream.consumers.is_empty())
     {
@@ -161,6 +170,7 @@ pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
         // One that says nothing before TLS begins is asked no more.
         weir_version: weir_version.ok().flatten(),
         streams,
+        offline,
         of_a_consumer: options.consumer.is_some(),
     })
 }
@@ -207,7 +217,12 @@ fn stream(server: &Server, mut info: Value, options: &Options) -> Result<StreamS
         lost: lost.listed,
         config: Value::Null,
     };
-    for consumer in server.list(&format!("CONSUMER.LIST.{name}"), "consumers", &json!({}))? {
+    let consumers = match server.list(&format!("CONSUMER.LIST.{name}"), "consumers", &json!({})) {
+        // That it is offline is told, and the others are shown.
+        Err(Error::ServerOffline { .. }) => Vec::new(),
+        listed => listed?,
+    };
+    for consumer in consumers {
         let consumer = consumer_of(consumer);
         if options.consumer.as_ref().is_none_or(|wanted| *wanted == consumer.name) {
             seen.consumers.push(consumer);
@@ -273,9 +288,9 @@ impl Report {
         asked.flat_map(|stream| stream.consumers.iter().map(|consumer| (&*stream.name, consumer)))
     }
 
-    /// Whether a server says that messages are lost, and nobody has settled that.
+    /// Whether a server says that messages are lost, and nobody has settled that, or that a stream is offline.
     pub fn is_damaged(&self) -> bool {
-        self.streams.iter().any(|stream| stream.losses().are_open())
+        !self.offline.is_empty() || self.streams.iter().any(|stream| stream.losses().are_open())
     }
 
     /// Tables, and what is lost. Ends with a newline.
@@ -286,7 +301,11 @@ impl Report {
             None => format!("version {}\n", self.version),
         };
         if self.streams.is_empty() {
-            out += "It has no streams.\n";
+            out += match self.offline.is_empty() {
+                true => "It has no streams.\n",
+                false => "It has no streams that can be read.\n",
+            };
+            out += &self.tell_of_offline();
             return out;
         }
         let mut table = new_table(&[
@@ -327,6 +346,12 @@ impl Report {
         out
     }
 
+    fn tell_of_offline(&self) -> String {
+        let told = self.offline.iter();
+        told.map(|(name, why)| format!("\nStream {name} is offline: {why}.\n"))
+            .collect()
+    }
+
     fn write_more(&self, out: &mut String) -> std::fmt::Result {
         if self.streams.iter().any(|stream| !stream.consumers.is_empty()) {
             let mut table = new_table(&[
@@ -363,6 +388,7 @@ impl Report {
         for stream in self.streams.iter().filter(|stream| !stream.lost.is_empty()) {
             writeln!(out, "\nStream {} has lost {}.", stream.name, stream.losses().to_text())?;
         }
+        out.push_str(&self.tell_of_offline());
         for stream in &self.streams {
             let Some(Moving { to, done, why }) = &stream.moving else {
                 continue;

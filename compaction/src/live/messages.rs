@@ -14,7 +14,7 @@ use weir_engine::stream::Message;
 use weir_engine::{NanoTime, Seq};
 
 use super::lost::{Losses, ranges_of};
-use super::{Server, ask, error_code, failed, refusal};
+use super::{Server, ask, error_code, failed, is_offline, refusal, refused};
 use crate::dump::{Dumped, Options, Shown, check_filters};
 use crate::error::Result;
 use crate::export::{Exported, table_of};
@@ -140,6 +140,11 @@ impl Reader<'_> {
 fn answer_of(answer: &Value) -> Result<Answer> {
     if error_code(answer) == NO_MESSAGE {
         return Ok(Answer::Nothing);
+    }
+    if is_offline(answer)
+        && let Some(error) = refused("a message", answer)
+    {
+        return Err(error);
     }
     if let Some(why) = refusal(answer) {
         return Ok(Answer::Refused(why));

@@ -220,8 +220,8 @@ impl Server {
     /// If it is not answered, or refused.
     pub(crate) fn ask(&self, call: &str, body: &Value) -> Result<Value> {
         let answer = self.runtime.block_on(ask(self, call, body))?;
-        match refusal(&answer) {
-            Some(why) => Err(failed(format_args!("the server refuses {call}: {why}"))),
+        match refused(call, &answer) {
+            Some(error) => Err(error),
             None => Ok(answer),
         }
     }
@@ -273,6 +273,27 @@ fn refusal(answer: &Value) -> Option<String> {
         Some(code) => format!("{text} ({code})"),
         None => text.to_owned(),
     })
+}
+
+/// Why the server did not do something, if it did not: that a stream is offline is damage, as it is for tools that read the store.
+fn refused(what: &str, answer: &Value) -> Option<Error> {
+    let text = format!("the server refuses {what}: {}", refusal(answer)?);
+    Some(match is_offline(answer) {
+        true => Error::ServerOffline { text },
+        false => failed(text),
+    })
+}
+
+/// Whether an answer is that the stream or the consumer is offline.
+fn is_offline(answer: &Value) -> bool {
+    use weir_engine::reject;
+    let codes = [
+        reject::STREAM_OFFLINE.code,
+        reject::STREAM_OFFLINE_REASON.code,
+        reject::CONSUMER_OFFLINE.code,
+        reject::CONSUMER_OFFLINE_REASON.code,
+    ];
+    codes.iter().any(|code| u64::from(*code) == error_code(answer))
 }
 
 /// The number of an answer's error; 0 if it has none.
