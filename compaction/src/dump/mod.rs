@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::Message;
+use weir_engine::stream::ledger::Ledger;
 use weir_engine::{LogId, NanoTime, Seq};
 
 pub use form::{Body, Form};
@@ -152,15 +153,18 @@ pub(crate) fn dump_of(
         let end = stream.seq_at(until).map_err(Error::Unreadable)?;
         to = to.min(end.saturating_sub(1));
     }
-    let ledger = stream.ledger();
+    let ledger = stream.ledger().clone();
     for loss in ledger.losses().iter().filter(|_| ledger.unsettled() > 0) {
         let (first, last) = (loss.first.max(from), loss.last.min(to));
         if loss.settled || first > last {
             continue;
         }
-        dumped.damaged = true;
-        if show(Shown::Lost(first, last, &loss.why)).is_break() {
-            return Ok(dumped);
+        // What the index still has is met below, in its place and with the file.
+        for (first, last) in without(first, last, &stream.live(first, last).map_err(Error::Unreadable)?) {
+            dumped.damaged = true;
+            if show(Shown::Lost(first, last, &loss.why)).is_break() {
+                return Ok(dumped);
+            }
         }
     }
     let filters = options.subjects.iter().filter(|filter| *filter != ">");
@@ -175,7 +179,7 @@ pub(crate) fn dump_of(
                 show(Shown::Message(message))
             }
             Next::Damaged(seq) => {
-                dumped.damaged = true;
+                dumped.damaged |= !(ledger.covers(*seq, *seq) && is_settled(&ledger, *seq));
                 let why = match stream.message(*seq) {
                     Err(error) => error.message,
                     Ok(_) => "it cannot be read".to_owned(),
@@ -188,4 +192,29 @@ pub(crate) fn dump_of(
         }
     }
     Ok(dumped)
+}
+
+/// Whether somebody has settled that a message which is noted as lost is.
+fn is_settled(ledger: &Ledger, seq: Seq) -> bool {
+    let mut of = ledger
+        .losses()
+        .iter()
+        .filter(|loss| loss.first <= seq && seq <= loss.last);
+    ledger.unsettled() == 0 || of.any(|loss| loss.settled)
+}
+
+/// The ranges between sequences, which are in order, from `first` to `last`.
+fn without(first: Seq, last: Seq, seqs: &[Seq]) -> Vec<(Seq, Seq)> {
+    let mut ranges = Vec::new();
+    let mut next = first;
+    for &seq in seqs {
+        if next < seq {
+            ranges.push((next, seq - 1));
+        }
+        next = seq + 1;
+    }
+    if next <= last {
+        ranges.push((next, last));
+    }
+    ranges
 }
