@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use weir_engine::store::OpenBackend;
 use weir_engine::stream::settings::BackendKind;
@@ -17,6 +17,8 @@ use weir_engine::{Backend, Error, Kind, Result};
 use crate::memory::MemoryBackend;
 use crate::regular;
 use crate::segment::SegmentBackend;
+
+mod missed;
 
 /// The folder below the one that the user names, so that another server's files may lie beside ours.
 const ROOT: &str = "weir";
@@ -161,9 +163,7 @@ impl StoreDir {
     pub fn open_read_only(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
         match (kind, self.folder(kind)) {
             // RocksDB makes the folder of a database that it only reads.
-            (BackendKind::RocksDb, Some(folder)) if !folder.is_dir() => {
-                Err(Error::closed(format!("there is no {}", folder.display())))
-            }
+            (BackendKind::RocksDb, Some(folder)) if !folder.is_dir() => Err(missed::missing(&folder)),
             (BackendKind::RocksDb, Some(folder)) => open_rocksdb(&folder, true, self.few.is_some()),
             (_, Some(folder)) => Ok(Arc::new(SegmentBackend::open_read_only(&folder)?)),
             (_, None) => Ok(Arc::new(MemoryBackend::new())),
@@ -176,14 +176,19 @@ impl StoreDir {
     /// If another process has it open, its files cannot be read or written, or this program was built without a backend that
     /// has files here.
     pub fn give_back(&self) -> Result<()> {
-        for kind in self.there() {
-            match (kind, self.folder(kind)) {
-                (BackendKind::Segment, Some(folder)) => SegmentBackend::unlink_removed(&folder)?,
-                (BackendKind::RocksDb, Some(folder)) => compact_rocksdb(&folder)?,
-                _ => {}
-            }
+        self.there().into_iter().try_for_each(|kind| self.give_back_of(kind))
+    }
+
+    /// The same for one backend alone.
+    ///
+    /// # Errors
+    /// As [`give_back`](Self::give_back).
+    pub fn give_back_of(&self, kind: BackendKind) -> Result<()> {
+        match (kind, self.folder(kind)) {
+            (BackendKind::Segment, Some(folder)) => SegmentBackend::unlink_removed(&folder),
+            (BackendKind::RocksDb, Some(folder)) => compact_rocksdb(&folder),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Keeps servers out while the store is looked at. Any number of holds may exist at a time.
@@ -231,9 +236,24 @@ impl StoreDir {
         }
     }
 
-    /// What [`weir_engine::Store`] opens its backends with.
+    /// What [`weir_engine::Store`] opens its backends with. One whose folder is missing, and which has messages of streams that the
+    /// catalogue knows, is not made anew: what is put back later would be in its way.
     pub fn opener(self) -> OpenBackend {
-        Box::new(move |kind| self.open(kind))
+        let root: Mutex<Weak<dyn Backend>> = Mutex::new(Weak::<MemoryBackend>::new());
+        Box::new(move |kind| {
+            if kind != BackendKind::Segment
+                && let Some(folder) = self.folder(kind).filter(|folder| !folder.is_dir())
+                // A thread that panicked with it left it as it was.
+                && let Some(root) = root.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+            {
+                missed::is_not_missed(&folder, kind, root.kv().as_ref())?;
+            }
+            let backend = self.open(kind)?;
+            if kind == BackendKind::Segment {
+                *root.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&backend);
+            }
+            Ok(backend)
+        })
     }
 
     /// What [`weir_engine::Store`] reads with where it cannot write: see

@@ -3,20 +3,25 @@
 //! Files are rewritten one after the other, each under a name of its own until it is whole: what ends the process leaves everything
 //! there, and a part of it done.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use humansize::{BINARY, format_size};
 use serde::Serialize;
 use weir_backends::root::StoreDir;
 use weir_engine::store::OpeningProgress;
+use weir_engine::stream::Stream;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Compression, Kind, words};
+use weir_engine::{Check, Compression, EntryRef, Kind, Place, Seq, Want, words};
 
 use crate::beside::Beside;
 use crate::chosen::{Chosen, chosen};
 use crate::error::{Error, Result};
 use crate::import::Target;
 use crate::taken::Taken;
+
+/// Ranges of damaged messages that are named.
+const NAMED_MAX: usize = 16;
 
 /// What to compact.
 #[derive(Clone, Debug, Default)]
@@ -131,6 +136,8 @@ pub fn compact(
     let dir = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
         path: path.to_path_buf(),
     })?;
+    // Before anything is compacted: RocksDB would come to a stop at it, and take no writes any more.
+    let damaged = damaged_block(&dir)?;
     let target = Target::open_existing(path, opening)?;
     let before = Taken::of(&dir);
     let all = target.store().catalogue().all();
@@ -147,7 +154,10 @@ pub fn compact(
     };
     for stream in &streams {
         report.not_tried -= 1;
-        let compacted = compact_one(&target, stream, options.compression, progress);
+        let compacted = match &damaged {
+            Some(what) if stream.settings.backend == BackendKind::RocksDb => left_alone(&target, stream, what),
+            _ => compact_one(&target, stream, options.compression, progress),
+        };
         let is_over = compacted.why.is_some() && !compacted.damaged;
         report.streams.push(compacted);
         if is_over {
@@ -156,7 +166,14 @@ pub fn compact(
     }
     target.close();
     if options.stream.is_none() && options.account.is_none() {
-        report.not_given_back = dir.give_back().err().map(|error| error.message);
+        report.not_given_back = match damaged {
+            Some(what) => dir
+                .give_back_of(BackendKind::Segment)
+                .err()
+                .map(|error| error.message)
+                .or(Some(format!("RocksDB is left as it is: {what}"))),
+            None => dir.give_back().err().map(|error| error.message),
+        };
     }
     report.after = Taken::of(&dir);
     report.disk_after = report.after.all();
@@ -182,6 +199,99 @@ pub fn compact_to(
             Ok(report)
         }
         Err(error) => beside.give_up(error),
+    }
+}
+
+/// What is damaged in RocksDB's tables, if anything is.
+#[cfg(feature = "rocksdb")]
+fn damaged_block(dir: &StoreDir) -> Result<Option<String>> {
+    match dir.folder(BackendKind::RocksDb).filter(|folder| folder.is_dir()) {
+        Some(folder) => weir_backends::rocks::repair::damaged_block(&folder).map_err(Error::Unreadable),
+        None => Ok(None),
+    }
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn damaged_block(_: &StoreDir) -> Result<Option<String>> {
+    // Its streams are offline for want of it.
+    Ok(None)
+}
+
+/// The records of a log that can be read.
+#[derive(Default)]
+struct Whole {
+    ranges: Vec<(Seq, Seq)>,
+}
+
+impl Check for Whole {
+    fn record(&mut self, entry: EntryRef<'_>) -> ControlFlow<()> {
+        add(&mut self.ranges, entry.seq);
+        ControlFlow::Continue(())
+    }
+
+    fn want(&self) -> Want {
+        Want::Heads
+    }
+
+    fn place(&mut self, _: Place) {}
+
+    fn read(&mut self, _: u64) {}
+}
+
+fn add(ranges: &mut Vec<(Seq, Seq)>, seq: Seq) {
+    match ranges.last_mut().filter(|(_, last)| last + 1 == seq) {
+        Some((_, last)) => *last = seq,
+        None => ranges.push((seq, seq)),
+    }
+}
+
+/// The messages that a stream counts, and that cannot be read.
+fn unreadable(stream: &mut Stream) -> weir_engine::Result<Vec<(Seq, Seq)>> {
+    /// Sequences that are looked up at once.
+    const PAGE: u64 = 1 << 16;
+    let mut whole = Whole::default();
+    stream.log_reader().clone().check(&mut whole)?;
+    let mut given = whole.ranges.into_iter().peekable();
+    let (mut missing, mut next) = (Vec::new(), Some(0));
+    while let Some(from) = next {
+        let mut live = Vec::new();
+        next = stream.live_from(from, PAGE, &mut live)?;
+        for seq in live {
+            while given.next_if(|(_, last)| *last < seq).is_some() {}
+            if given.peek().is_none_or(|(first, _)| seq < *first) {
+                add(&mut missing, seq);
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// A stream on RocksDB that is not compacted, because a block is damaged: its own, or that of another whose records are in the same tables.
+fn left_alone(target: &Target, stream: &Chosen, what: &str) -> Compacted {
+    let own = target
+        .store()
+        .stream(&stream.account, &stream.name)
+        .and_then(|stream| stream.call(|shard, id| unreadable(shard.stream(id)?)));
+    let own = match &own {
+        Ok(own) => &own[..own.len().min(NAMED_MAX)],
+        // What cannot be looked at is told as damaged as well.
+        Err(_) => &[],
+    };
+    let why = match own.is_empty() {
+        false => format!("{} cannot be read: {what}", words::numbered("message", own)),
+        true => format!(
+            "RocksDB has a damaged block ({what}), and its tables have records of several streams: none of them is compacted before `weir \
+             repair` has mended it"
+        ),
+    };
+    Compacted {
+        account: stream.account.to_string(),
+        name: stream.name.to_string(),
+        backend: stream.settings.backend,
+        disk_before: 0,
+        disk_after: 0,
+        why: Some(why),
+        damaged: true,
     }
 }
 

@@ -96,6 +96,24 @@ pub fn damaged_keys(folder: &Path) -> Result<Vec<(Keys, String)>> {
     }
 }
 
+/// How the first damaged block of any table shows at which a compaction would come to a stop; `None` if there is none, or the store cannot
+/// be opened at all. Reads everything.
+///
+/// # Errors
+/// If files cannot be read.
+pub fn damaged_block(folder: &Path) -> Result<Option<String>> {
+    let Ok(shared) = Shared::open(folder, &RocksOptions::default(), true) else {
+        return Ok(None);
+    };
+    let families = DB::list_cf(&database(&RocksOptions::default()), folder).unwrap_or_default();
+    for family in families {
+        if let Some(what) = unreadable(&shared, &family)? {
+            return Ok(Some(what));
+        }
+    }
+    Ok(None)
+}
+
 fn damaged_in(shared: &Shared) -> Result<Vec<(Keys, String)>> {
     let mut damaged = Vec::new();
     for (keys, family) in [

@@ -100,7 +100,7 @@ impl StreamSnapshot {
     ///
     /// # Errors
     /// [`Damaged`](crate::Kind::Damaged) if it makes no sense, or is another log's.
-    pub(crate) fn read(json: &[u8], id: Option<LogId>) -> Result<Self> {
+    pub fn read(json: &[u8], id: Option<LogId>) -> Result<Self> {
         let read: Self = crate::json::from_json(json)?;
         if id.is_some_and(|id| id.0 != read.id) {
             return Err(Error::damaged(format!("it is that of log {}", LogId(read.id))));
