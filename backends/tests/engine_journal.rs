@@ -298,7 +298,7 @@ fn a_journal_that_ends_before_what_checkpoints_cover_is_told() {
         bench.open();
         assert_eq!(payloads(&bench, "one"), messages("one", 1..=5), "round {round}");
         let finding = one_finding(&bench);
-        assert!(finding.text.contains("it has lost its end"), "{finding}");
+        assert!(finding.text.contains("is missing, with all of its files"), "{finding}");
         match round {
             0 => bench.kill(),
             _ => bench.close(),

@@ -7,9 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use weir_backends::root::{Hold, StoreDir};
 use weir_backends::segment::{KvCopy, SegmentBackend};
 use weir_engine::image::Image;
+use weir_engine::shard::snapshot::StreamSnapshot;
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Backend, LogId, NanoTime};
+use weir_engine::{Backend, LogId, NanoTime, words};
 
 use crate::error::{Error, Result};
 
@@ -104,6 +105,19 @@ impl Looking {
             }),
         }
     }
+}
+
+/// What the last checkpoint had of a stream that cannot be read: sequences, and messages where they were counted.
+pub(crate) fn had(saved: &StreamSnapshot) -> String {
+    let of = match (saved.census, saved.last < saved.first.max(1)) {
+        (_, true) => return "it had no messages at the last checkpoint".to_owned(),
+        (Some(census), _) => words::count(census.count, "message"),
+        (None, _) => "messages".to_owned(),
+    };
+    format!(
+        "at the last checkpoint it had {of}, sequences {}",
+        words::range(saved.first.max(1), saved.last)
+    )
 }
 
 /// The time of the day, in nanoseconds since the Unix epoch.

@@ -206,6 +206,8 @@ pub struct Recovery {
     /// Why records that had been removed may be there again: writes are lost, and nothing tells what they removed. `None` if
     /// nothing speaks for it.
     pub revived: Option<String>,
+    /// How many records there are more than the newest write counts: somebody may have put a file back that was missing.
+    pub surplus: u64,
     /// Sequences, first and last of each range, that may have lain in files which are not there, where the number of records does not
     /// tell such a file from one that went when all in it was removed.
     pub absent: Vec<(Seq, Seq)>,

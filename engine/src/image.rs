@@ -182,6 +182,21 @@ impl Image {
         &self.problems
     }
 
+    /// What backends cannot do, and why: these lines are among the [`problems`](Self::problems).
+    pub fn impairments(&self) -> Vec<(BackendKind, String)> {
+        let opened = self.env.opened().into_iter();
+        opened
+            .filter_map(|(kind, backend)| Some((kind, backend.impaired()?)))
+            .collect()
+    }
+
+    /// Whether opening a stream's log found something lost or damaged that nobody has settled.
+    pub fn has_lost(&self, id: LogId) -> bool {
+        let entry = self.env.catalogue.by_id(id);
+        let stream = entry.and_then(|entry| self.shards.get(entry.shard)?.stream_of_image(id));
+        stream.is_some_and(|stream| stream.ledger().unsettled() > 0)
+    }
+
     /// The streams, by account and name.
     pub fn entries(&self) -> Vec<Arc<StreamEntry>> {
         self.env.catalogue.all()

@@ -22,7 +22,6 @@ use crate::scrub::{ScrubOptions, ScrubStatus, ScrubThread};
 use crate::shard::adopt::Adopted;
 use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
-use crate::shard::holes::covered_key;
 use crate::shard::snapshot::{STORE_KEY, StoreSnapshot};
 use crate::shard::{Input, QueueLimits, Runner, Shard, ShardHandle};
 use crate::stream::BatchLimits;
@@ -487,12 +486,7 @@ fn shard_count(env: &Environment, wished: usize) -> Result<usize> {
         shards: wished,
     };
     let json = crate::json::to_json(&snapshot);
-    let nothing = Bytes::copy_from_slice(&0u64.to_le_bytes());
-    let mut writes: Vec<KvWrite> = (0..wished)
-        .map(|shard| (covered_key(shard), Some(nothing.clone())))
-        .collect();
-    writes.push((Bytes::from_static(STORE_KEY), Some(json)));
-    kv.put_all(&writes)?;
+    kv.put_all(&[(Bytes::from_static(STORE_KEY), Some(json))])?;
     root.sync()?;
     Ok(wished)
 }

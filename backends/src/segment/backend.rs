@@ -332,7 +332,8 @@ impl Backend for SegmentBackend {
                 syncer.mark_parent();
             }
             let mut recovered = recover(handles, &syncer, id, &dir, options)?;
-            recovered.report.created = created;
+            // A journal has a file from its first opening on.
+            recovered.report.created = created || (options.preallocate && recovered.state.segs.is_empty());
             match label::read(&*handles.files, &dir, id) {
                 Ok(label) => recovered.report.label = label,
                 Err(error) if error.kind == Kind::Damaged || options.label.is_empty() => {
@@ -351,7 +352,7 @@ impl Backend for SegmentBackend {
         // From here on the log says so itself when it is closed.
         std::mem::forget(opening);
         log.overwrite_again()?;
-        if report.created && options.preallocate {
+        if report.created && options.preallocate && !self.core.handles.read_only {
             // Now, while nobody waits, rather than when the first client does.
             log.make_first()?;
         }

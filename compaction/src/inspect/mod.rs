@@ -37,6 +37,7 @@ pub use report::{
     StreamReport, SubjectReport, TailReport,
 };
 
+use crate::elsewhere::Asked;
 use crate::error::{Error, Result};
 use crate::image::Looking;
 use journal::Tails;
@@ -76,18 +77,33 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
     let root = looking.store.root().to_path_buf();
     let mut problems = looking.mended.clone();
     let image = &mut looking.image;
-    problems.extend(image.problems().iter().cloned());
+    let asked = Asked::of(image, options.stream.as_deref(), &wanted);
+    let mut elsewhere = asked.others(image)?;
+    if options.stream.is_some() {
+        elsewhere += std::mem::take(&mut problems).len() as u64;
+    }
+    let (own, others): (Vec<_>, Vec<_>) = (image.problems().iter()).partition(|line| asked.has_problem(image, line));
+    elsewhere += others.len() as u64;
+    problems.extend(own.into_iter().cloned());
 
     let mut tails = Tails::default();
     let mut journals = Vec::new();
     for shard in 0..image.shards() {
+        let before = problems.len();
         match journal::read(image, shard, &mut tails, &mut problems) {
             Ok(report) => journals.push(report),
             Err(error) => problems.push(format!("journal of shard {shard}: {error}")),
         }
+        if !asked.has_shard(shard) {
+            elsewhere += problems.drain(before..).count() as u64;
+        }
     }
     let mut findings = Vec::new();
     for (key, finding) in image.findings() {
+        if !asked.has(&key, &finding) {
+            elsewhere += 1;
+            continue;
+        }
         match image.is_kept(&key) {
             true => findings.push(FindingReport {
                 key,
@@ -115,8 +131,21 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
     {
         return Err(Error::NoSuchConsumer { wanted: wanted.clone() });
     }
-    let orphans = image.orphans().map_err(Error::Unreadable)?;
+    let mut orphans = image.orphans().map_err(Error::Unreadable)?;
+    if options.stream.is_some() {
+        // Those that say whose they are have a finding, too.
+        orphans.retain(|(kind, id)| {
+            let label = image
+                .backend(*kind)
+                .and_then(|backend| backend.label(*id))
+                .ok()
+                .flatten();
+            let label = label.and_then(|label| LogLabel::unpack(&label).ok());
+            label.is_some_and(|label| options.stream.as_ref() == Some(&label.name))
+        });
+    }
     Ok(Report {
+        elsewhere,
         format_version: image.format_version(),
         shards: image.shards(),
         disk_bytes: disk::folder_bytes(&root, &mut problems),

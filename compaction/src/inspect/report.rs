@@ -28,6 +28,8 @@ pub struct Report {
     /// Logs that belong to no stream: what was left of a creation or a deletion that a crash cut short, or the log of a
     /// stream that the catalogue has lost.
     pub orphans: Vec<OrphanReport>,
+    /// How many things are wrong with the rest of the store, if a stream was asked for; 0 if all was.
+    pub elsewhere: u64,
     /// What servers found wrong and is not settled.
     pub findings: Vec<FindingReport>,
     /// Damaged places of logs that are settled, one line each.
@@ -274,7 +276,7 @@ impl Report {
             || self
                 .streams
                 .iter()
-                .any(|stream| stream.damaged_unsettled > 0 || stream.lost_unsettled > 0)
+                .any(|stream| stream.damaged_unsettled > 0 || stream.lost_unsettled > 0 || stream.lost_unnoted > 0)
             || self.orphans.iter().any(|orphan| orphan.messages != Some(0))
     }
 }

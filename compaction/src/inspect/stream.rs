@@ -58,8 +58,13 @@ pub(super) fn report(
         problems.push("what it has lost makes no sense".to_owned());
         Ledger::default()
     });
+    let mut ledger = ledger;
     let mut held = None;
     if let Some(stream) = &mut shown.stream {
+        // A start takes off what is there again.
+        for (first, last) in stream.there_again(&ledger)? {
+            ledger.take_back(first, last);
+        }
         match read(stream, options) {
             Ok(read) => held = Some(read),
             Err(error) => problems.push(error.message),

@@ -177,6 +177,7 @@ impl Report {
         for problem in &self.problems {
             writeln!(out, "  {problem}")?;
         }
+        out.push_str(&crate::elsewhere::line(self.elsewhere));
         Ok(())
     }
 

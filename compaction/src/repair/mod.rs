@@ -66,7 +66,14 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
     journals::give_up(&store, options.dry_run, &mut quarantine, &mut actions)?;
 
     let before = verify(&root, &verify::Options::default(), None, progress)?;
-    let mut plan = plan::make(&mut Looking::at(&root, None)?, &before, options, &left)?;
+    let mut looking = Looking::at(&root, None)?;
+    for action in &mut actions {
+        if action.doing == Doing::Rocksdb && action.outcome == Outcome::Planned {
+            action.told.extend(plan::on_rocksdb(&looking)?);
+        }
+    }
+    let mut plan = plan::make(&mut looking, &before, options, &left)?;
+    drop(looking);
     if actions.iter().any(|action| action.outcome == Outcome::Planned) {
         // What else is to be done is known only then.
         plan.kept.clear();
@@ -214,17 +221,25 @@ fn settle_all(store: &StoreDir, plan: &mut Plan) -> Result<()> {
 /// A new, empty log in the place of one that is gone: the next opening finds out what is lost.
 fn forget(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Result<()> {
     for forgotten in &mut plan.forgotten {
-        if forgotten.folder.exists() {
+        quarantine.write(
+            &format!("consumers-{}.json", forgotten.id),
+            &forgotten.consumers,
+            "where its consumers were at the last checkpoint; the journals may have what came after",
+        )?;
+        if forgotten.backend == BackendKind::Segment && forgotten.folder.exists() {
             quarantine.take(&forgotten.folder, &forgotten.folder, &forgotten.action.text)?;
         }
     }
     if plan.forgotten.is_empty() {
         return Ok(());
     }
-    let backend = store.open(BackendKind::Segment).map_err(Error::opening)?;
     for forgotten in &mut plan.forgotten {
-        let made = backend.open(forgotten.id, &LogOptions::default());
-        match made.and_then(|_| backend.sync()) {
+        // Where the whole folder was missing, this makes it.
+        let made = store.open(forgotten.backend).and_then(|backend| {
+            backend.open(forgotten.id, &LogOptions::default())?;
+            backend.sync()
+        });
+        match made {
             Ok(()) => forgotten
                 .action
                 .done([

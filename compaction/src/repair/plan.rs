@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use weir_backends::segment::misplaced::{Misplaced, is_segment_name, misplaced};
+use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::shard::label::LogLabel;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Kind, LogId, LogOptions, Seq, words};
@@ -18,6 +19,9 @@ use crate::verify::{self, Standing, What};
 /// Damaged sequences of one stream that are read, so that what is lost of it is noted, at most.
 const READ_MAX: usize = 1_000_000;
 
+/// Consumers whose positions one line names, at most.
+const CONSUMERS_NAMED: usize = 64;
+
 /// A log that no stream has.
 pub(super) struct Orphan {
     pub backend: BackendKind,
@@ -29,7 +33,11 @@ pub(super) struct Orphan {
 /// A stream whose log is gone.
 pub(super) struct Forgotten {
     pub id: LogId,
+    pub backend: BackendKind,
+    /// What was missing: the folder of its log, or of its whole backend.
     pub folder: PathBuf,
+    /// Where its consumers were, as the last checkpoint has it.
+    pub consumers: Vec<ConsumerSnapshot>,
     pub action: Action,
 }
 
@@ -68,21 +76,46 @@ pub(super) fn make(
     find_emptied(looking, left, &mut plan)?;
     find_orphans(looking, &mut plan)?;
     find_offline(looking, options, &mut plan)?;
-    // Folders before the files in them: what is there already is not copied again.
-    let why = match plan.forgotten.is_empty() {
-        true => "the catalogue, which has lost streams",
-        false => "the catalogue, which has what is known of streams that go on without their messages",
+    find_losses(looking, found, &mut plan);
+    keep_bookkeeping(looking, &mut plan);
+    Ok(plan)
+}
+
+/// Whatever is done changes the catalogue, and frees the journals that it applies: with both, and what else is copied, all of it can
+/// be undone.
+fn keep_bookkeeping(looking: &Looking, plan: &mut Plan) {
+    if plan.orphans.is_empty() && plan.forgotten.is_empty() && plan.settle.is_none() {
+        return;
+    }
+    let why = match (plan.forgotten.is_empty(), plan.orphans.is_empty()) {
+        (false, _) => {
+            "the catalogue, which has what is known of streams that go on without their messages, and where their consumers were"
+        }
+        (true, false) => "the catalogue, which has lost streams",
+        (true, true) => "the catalogue, in which losses are noted and settled, and consumers go on behind what is lost",
     };
-    if !plan.orphans.is_empty() || !plan.forgotten.is_empty() {
-        for folder in ["kv", "kv2"] {
-            let path = looking.store.root().join("segment").join(folder);
-            if path.is_dir() {
-                plan.bad.push((path, why.to_owned()));
-            }
+    let segment = looking.store.root().join("segment");
+    let mut kept: Vec<(PathBuf, String)> = Vec::new();
+    for folder in ["kv", "kv2"] {
+        kept.push((segment.join(folder), why.to_owned()));
+    }
+    for shard in 0..looking.image.shards() {
+        let has_tail = looking
+            .image
+            .journal(shard)
+            .is_ok_and(|journal| journal.reader.extent().count > 0);
+        if has_tail {
+            let why = format!(
+                "the journal of shard {shard}, which has what came after the last checkpoint; it goes with the catalogue (segment/kv and \
+                 segment/kv2), and is put back with that"
+            );
+            kept.push((segment.join("logs").join(LogId(1 + shard as u64).to_string()), why));
         }
     }
-    find_losses(looking, found, &mut plan);
-    Ok(plan)
+    kept.retain(|(path, _)| path.is_dir());
+    // Folders before the files in them: what is there already is not copied again.
+    kept.append(&mut plan.bad);
+    plan.bad = kept;
 }
 
 /// Folders that were copied into the store under another name, once the files in them are away: a label that is another log's, or
@@ -221,27 +254,63 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
             });
         }
     }
-    for entry in entries {
+    for entry in &entries {
         let Some(why) = &entry.offline else { continue };
         if plan.orphans.iter().any(|orphan| orphan.id == entry.id) {
             continue;
         }
         let (id, name) = (entry.id, &entry.name);
-        let folder = looking.store.root().join("segment/logs").join(id.to_string());
-        if options.forget.iter().any(|wanted| **wanted == **name) && entry.settings.backend == BackendKind::Segment {
+        let backend = entry.settings.backend;
+        let folder = match backend {
+            BackendKind::Segment => looking.store.root().join("segment/logs").join(id.to_string()),
+            _ => looking.store.root().join("rocksdb"),
+        };
+        // All that is in one folder goes with it: one that is made for some of its streams would be in the way of the others.
+        let of_folder: Vec<_> = match backend {
+            BackendKind::Segment => vec![name.to_string()],
+            _ => {
+                let same = entries.iter().filter(|other| other.settings.backend == backend);
+                same.map(|other| other.name.to_string()).collect()
+            }
+        };
+        let is_missing = |looking: &Looking| match backend {
+            BackendKind::Segment => true,
+            _ if folder.is_dir() => {
+                let listed = looking.image.backend(backend).and_then(|backend| backend.list());
+                listed.is_ok_and(|there| !there.contains(&id))
+            }
+            _ => of_folder.iter().all(|name| options.forget.contains(name)),
+        };
+        if options.forget.iter().any(|wanted| **wanted == **name) && is_missing(looking) {
             let text =
                 format!("stream {name} goes on without its messages, at its last sequence. It is offline: {why}");
-            let action = Action::new(Doing::Forget, text)
+            let mut action = Action::new(Doing::Forget, text)
                 .of_stream(&entry.account, name)
                 .of_log(id);
-            plan.forgotten.push(Forgotten { id, folder, action });
+            let consumers = positions(looking, id)?;
+            action.told = tell_of_positions(&consumers);
+            plan.forgotten.push(Forgotten {
+                id,
+                backend,
+                folder,
+                consumers,
+                action,
+            });
             continue;
         }
-        let help = match folder.exists() || entry.settings.backend != BackendKind::Segment {
+        let forget: Vec<String> = of_folder.iter().map(|name| format!("--forget {name}")).collect();
+        let help = match folder.exists() {
             true => String::new(),
             false => format!(
-                ". Put {} back; `weir repair --forget {name}` lets the stream go on without its messages",
-                folder.display()
+                ". Put {} back; `weir repair {}` lets {} go on without {} messages",
+                folder.display(),
+                forget.join(" "),
+                if of_folder.len() == 1 {
+                    "the stream"
+                } else {
+                    "all its streams"
+                },
+                if of_folder.len() == 1 { "its" } else { "their" },
             ),
         };
         let text = format!("stream {name} is offline: {why}{help}");
@@ -252,6 +321,60 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
         );
     }
     Ok(())
+}
+
+/// The streams on RocksDB, with what the last checkpoint had of each.
+pub(super) fn on_rocksdb(looking: &Looking) -> Result<Vec<String>> {
+    let entries = looking.image.entries();
+    let of_it = entries
+        .iter()
+        .filter(|entry| entry.settings.backend == BackendKind::RocksDb);
+    let mut told = Vec::new();
+    for entry in of_it {
+        if let Some(saved) = looking.image.saved(entry.id).map_err(Error::Unreadable)? {
+            told.push(format!("stream {}: {}", entry.name, crate::image::had(&saved)));
+        }
+    }
+    if !told.is_empty() {
+        told.push("how much of that is in what can be read is known when it is done, and told then".to_owned());
+    }
+    Ok(told)
+}
+
+/// Where the consumers of a stream are that cannot be opened.
+fn positions(looking: &Looking, id: LogId) -> Result<Vec<ConsumerSnapshot>> {
+    let saved = looking.image.saved(id).map_err(Error::Unreadable)?;
+    Ok(saved.map_or_else(Vec::new, |saved| saved.consumers))
+}
+
+fn tell_of_positions(consumers: &[ConsumerSnapshot]) -> Vec<String> {
+    if consumers.is_empty() {
+        return vec!["the catalogue tells of no consumers".to_owned()];
+    }
+    let named = consumers.iter().take(CONSUMERS_NAMED).map(|consumer| {
+        format!(
+            "{} (acknowledged up to {}, sent up to {}, {} not acknowledged)",
+            consumer.name,
+            consumer.ack_floor.stream,
+            consumer.delivered.stream,
+            consumer.pending.len()
+        )
+    });
+    let mut named: Vec<String> = named.collect();
+    if consumers.len() > CONSUMERS_NAMED {
+        named.push(format!("and {} more", consumers.len() - CONSUMERS_NAMED));
+    }
+    let count = consumers.len() as u64;
+    vec![
+        format!(
+            "the positions of {} go with the messages, also if the log is put back later: {}",
+            words::count(count, "consumer"),
+            named.join(", ")
+        ),
+        "the catalogue and the journals are copied into quarantine before: with them and the log in their places, all is as it was now; \
+         the positions are there to be read as well, in consumers-<log>.json"
+            .to_owned(),
+    ]
 }
 
 /// What is lost and not settled, so that the store goes on with the rest.

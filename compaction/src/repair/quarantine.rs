@@ -54,6 +54,18 @@ impl Quarantine {
         self.note(path, "A copy, made before anything was changed", why)
     }
 
+    /// Writes something here that is to be read: JSON, with the reason.
+    pub fn write(&mut self, name: &str, value: &impl serde::Serialize, why: &str) -> Result<()> {
+        let folder = self.make()?;
+        let path = folder.join(name);
+        let written = serde_json::to_vec_pretty(value)
+            .map_err(io::Error::from)
+            .and_then(|json| fs::write(&path, json))
+            .and_then(|()| File::open(&path)?.sync_all());
+        written.map_err(|error| output(&path, error))?;
+        self.reason(&format!("{name}\n  To be read: {why}.\n\n"))
+    }
+
     /// Moves a file or folder of the store here.
     pub fn take(&mut self, path: &Path, as_path: &Path, why: &str) -> Result<()> {
         let Some(to) = self.place(as_path)? else {
@@ -127,7 +139,6 @@ impl Quarantine {
 
     fn note(&mut self, path: &Path, how: &str, why: &str) -> Result<()> {
         let folder = self.make()?;
-        let reason = folder.join(REASON);
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
         let text = format!(
             "{}\n  {how}: {why}\n  To put it back: stop the server, move {} away, and copy {} to its place.\n\n",
@@ -135,6 +146,11 @@ impl Quarantine {
             path.display(),
             folder.join(relative).display()
         );
+        self.reason(&text)
+    }
+
+    fn reason(&mut self, text: &str) -> Result<()> {
+        let reason = self.make()?.join(REASON);
         let mut file = File::options().create(true).append(true).open(&reason);
         file.as_mut()
             .map_err(|error| io::Error::from(error.kind()))

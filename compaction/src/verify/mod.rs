@@ -25,6 +25,7 @@ use weir_engine::stream::settings::BackendKind;
 pub use report::{FOUND_MAX, Found, JournalChecked, Report, Standing, StreamChecked, What};
 pub(crate) use text::write_found;
 
+use crate::elsewhere::Asked;
 use crate::error::{Error, Result};
 use crate::image::Looking;
 use journal::Tails;
@@ -81,7 +82,13 @@ pub fn verify(
         found: Vec::new(),
         more: 0,
     };
+    let asked = Asked::of(&looking.image, options.stream.as_deref(), &wanted);
+    let mut elsewhere = asked.others(&looking.image)?;
     for line in &looking.mended {
+        if options.stream.is_some() {
+            elsewhere += 1;
+            continue;
+        }
         let found = lines::found(What::Catalogue, &root, line);
         finds.add(Found {
             text: format!("a copy of the catalogue: {}", found.text),
@@ -91,17 +98,31 @@ pub fn verify(
     let store = looking.store.clone();
     let image = &mut looking.image;
     for problem in image.problems() {
-        finds.add(lines::found(What::Catalogue, &root, problem));
-    }
-    rocksdb_files(&store, &root)?
-        .into_iter()
-        .for_each(|found| finds.add(found));
-    for (key, finding) in image.findings() {
-        if options.stream.as_ref().is_none_or(|name| concerns(&finding, name)) {
-            found_of(image, &key, &finding)
-                .into_iter()
-                .for_each(|found| finds.add(found));
+        match asked.has_problem(image, problem) {
+            true => finds.add(lines::found(What::Catalogue, &root, problem)),
+            false => elsewhere += 1,
         }
+    }
+    if asked.has_backend(BackendKind::RocksDb) {
+        rocksdb_files(&store, &root)?
+            .into_iter()
+            .for_each(|found| finds.add(found));
+    }
+    for (key, finding) in image.findings() {
+        if !asked.has(&key, &finding) {
+            elsewhere += 1;
+            continue;
+        }
+        // What is gone with files of a log is told below with all that the log lacks, until a server has noted it.
+        if key.contains("-gone-") && !image.is_kept(&key) {
+            continue;
+        }
+        let found = found_of(image, &key, &finding).into_iter();
+        let is_own = |found: &Found| match (&options.stream, &found.stream) {
+            (Some(wanted), Some(stream)) => wanted == stream,
+            _ => true,
+        };
+        found.filter(is_own).for_each(|found| finds.add(found));
     }
     tell_of_orphans(image, options, &mut finds)?;
 
@@ -126,9 +147,13 @@ pub fn verify(
     }
     if options.stream.is_some() {
         journals.clear();
-        finds
-            .found
-            .retain(|found| found.what != What::Journal || found.stream.is_some());
+        let is_own = |found: &Found| {
+            found.what != What::Journal
+                || found.stream.is_some()
+                || found.standing == Standing::Open && found.shard.is_some_and(|shard| asked.has_shard(shard))
+        };
+        let others = finds.found.extract_if(.., |found| !is_own(found));
+        elsewhere += others.filter(|found| found.standing == Standing::Open).count() as u64;
     }
     drop(ahead);
     let mut streams = Vec::with_capacity(wanted.len());
@@ -151,6 +176,7 @@ pub fn verify(
         journals,
         found: finds.found,
         more: finds.more,
+        elsewhere,
     })
 }
 
@@ -202,11 +228,6 @@ fn tell_of_label(image: &Image, entry: &StreamEntry, root: &Path, finds: &mut Fi
         };
         finds.add(found.of_stream(&entry.account, &entry.name).harmless());
     }
-}
-
-fn concerns(finding: &Finding, name: &str) -> bool {
-    matches!(finding.kind, FindingKind::Catalogue | FindingKind::Log)
-        || finding.concerned.iter().any(|of| of.stream == name)
 }
 
 /// A finding, for each stream that it concerns.

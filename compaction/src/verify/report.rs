@@ -23,6 +23,8 @@ pub struct Report {
     pub found: Vec<Found>,
     /// How many more there are that are neither settled nor harmless.
     pub more: u64,
+    /// How many things are wrong with the rest of the store, as far as opening it tells, if a stream was asked for; 0 if all was.
+    pub elsewhere: u64,
 }
 
 /// A stream that was checked.

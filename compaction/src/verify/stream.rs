@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::image::Image;
-use weir_engine::stream::ledger::Ledger;
+use weir_engine::stream::ledger::{Ledger, Loss};
 use weir_engine::stream::{Digest, Storage, Stream, StreamState, digest_record, stored_size, subject_of};
 use weir_engine::{Check, EntryRef, Error, Kind, LogId, NanoTime, Place, Result, Seq, Want, words};
 
@@ -217,8 +217,12 @@ pub(super) fn check(
     }
     if let Some(why) = &entry.offline {
         let found = lines::found(What::Stream, root, why);
+        let had = match (&shown.stream, &saved) {
+            (None, Some(saved)) => format!("; {}", crate::image::had(saved)),
+            _ => String::new(),
+        };
         told.add(Found {
-            text: format!("the stream is offline: {}", found.text),
+            text: format!("the stream is offline: {}{had}", found.text),
             ..found
         });
     }
@@ -242,7 +246,7 @@ pub(super) fn check(
                 format!("its consumers cannot be read: {error}"),
             ));
         }
-        back = there_again(stream, &told.ledger);
+        back = there_again(stream, &told.noted);
     }
     noted(&mut told, &back);
     Ok(Some(checked))
@@ -587,25 +591,35 @@ fn consumers(stream: &mut Stream, saved: &[ConsumerSnapshot], told: &mut Told<'_
     Ok(())
 }
 
-/// Of what was noted as lost, the ranges of which messages are there, and how many: somebody has put their file back.
+/// Of what was noted as lost, the ranges of which messages can be read again, and how many: somebody has put their file back.
 fn there_again(stream: &Stream, ledger: &Ledger) -> Vec<(Seq, Seq, u64)> {
-    /// Longer ranges are not looked at.
-    const LOOKED_AT_MAX: u64 = 1 << 20;
-    let ranges = ledger.losses().iter().map(|loss| (loss.first, loss.last));
-    let short = ranges.filter(|(first, last)| last - first < LOOKED_AT_MAX);
-    let live = short.map(|(first, last)| {
-        (
-            first,
-            last,
-            stream.live(first, last).map_or(0, |live| live.len() as u64),
-        )
+    let back = stream.there_again(ledger).unwrap_or_default();
+    let whole = ledger.losses().iter().filter_map(|loss| {
+        let (first, last) = *back
+            .iter()
+            .find(|(first, last)| loss.first <= *first && *last <= loss.last)?;
+        let live = stream.live(first, last).map_or(0, |live| live.len() as u64);
+        Some((loss.first, loss.last, live))
     });
-    live.filter(|(_, _, count)| *count > 0).collect()
+    whole.collect()
 }
 
 /// What was noted as lost, and nothing was said of so far; of `back` so many messages are there, and can be read.
 fn noted(told: &mut Told<'_>, back: &[(Seq, Seq, u64)]) {
-    let (losses, unsettled) = (told.ledger.losses().to_vec(), told.ledger.unsettled());
+    let unsettled = told.ledger.unsettled();
+    // A start takes those that are there again off what it knows to be lost.
+    let is_back = |loss: &&Loss| {
+        back.iter()
+            .any(|(first, last, _)| (*first, *last) == (loss.first, loss.last))
+    };
+    let again = told.noted.losses().iter().filter(is_back);
+    let others = told.ledger.losses().iter().filter(|loss| !is_back(loss));
+    let cut = |loss: &&Loss| {
+        !back
+            .iter()
+            .any(|(first, last, _)| *first <= loss.first && loss.last <= *last)
+    };
+    let losses: Vec<Loss> = again.chain(others.filter(cut)).cloned().collect();
     let listed = losses.iter().map(|loss| loss.last - loss.first + 1).sum::<u64>();
     for loss in &losses {
         if within(&told.said, loss.first) && within(&told.said, loss.last) {
@@ -621,9 +635,11 @@ fn noted(told: &mut Told<'_>, back: &[(Seq, Seq, u64)]) {
                 true => String::new(),
                 false => format!("{count} of these sequences are "),
             };
-            let text = format!("{named}: noted as lost ({}), and {how_many}there again", loss.why);
-            let found = told.with_key(Found::new(What::Message, text));
-            told.add(if is_settled { found.harmless() } else { found });
+            let text = format!(
+                "{named}: noted as lost ({}), and {how_many}there again: the next start counts them as there",
+                loss.why
+            );
+            told.add(told.with_key(Found::new(What::Message, text)).harmless());
             continue;
         }
         let text = format!("{} lost: {}", words::numbered("message", &lost), loss.why);

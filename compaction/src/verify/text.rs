@@ -53,13 +53,15 @@ impl Report {
         if !self.is_damaged() {
             writeln!(
                 out,
-                "\nNothing is wrong{}.",
+                "\nNothing is wrong{}{}.",
+                if self.elsewhere > 0 { " with it" } else { "" },
                 match self.found.is_empty() {
                     true => "",
                     false => " that is not settled or goes by itself",
                 }
             )?;
         }
+        out.push_str(&crate::elsewhere::line(self.elsewhere));
         Ok(())
     }
 }

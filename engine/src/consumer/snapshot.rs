@@ -210,12 +210,15 @@ impl Consumer {
         }
     }
 
-    /// After a restart: whatever is gone is forgotten, and counted anew.
-    pub fn recovered(&mut self, stream: &mut Messages) -> Result<()> {
-        for seq in self.gone(stream)? {
+    /// After a restart: whatever is gone is forgotten, and counted anew. Answers whether anything was.
+    pub fn recovered(&mut self, stream: &mut Messages) -> Result<bool> {
+        let gone = self.gone(stream)?;
+        for &seq in &gone {
             self.forget(seq);
         }
-        self.next = self.next.max(stream.first());
-        self.recount(stream)
+        let next = self.next.max(stream.first());
+        let is_moved = std::mem::replace(&mut self.next, next) != next;
+        self.recount(stream)?;
+        Ok(is_moved || !gone.is_empty())
     }
 }

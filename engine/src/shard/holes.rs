@@ -80,6 +80,14 @@ impl Holes {
         self.ranges.is_empty()
     }
 
+    /// Whether the journal, whose first record is this one, begins only behind what the catalogue knows to be covered: it is freed from
+    /// its beginning on, by checkpoints.
+    fn is_behind(&self, journal_first: Seq) -> bool {
+        self.ranges
+            .first()
+            .is_some_and(|(first, last)| *first == self.covered + 1 && last + 1 == journal_first)
+    }
+
     /// A stream goes on at `seq`, and had everything up to `last`.
     fn goes_on(&mut self, id: LogId, last: Seq, seq: Seq) {
         let skipped = seq.saturating_sub(last).saturating_sub(1);
@@ -203,6 +211,10 @@ impl Shard {
             self.number,
             words::numbered("record", told)
         );
+        if holes.is_behind(self.journal.reader().extent().first) {
+            text += "; a later checkpoint than the catalogue knows of had freed them: the catalogue (segment/kv and segment/kv2) is older than \
+                     the journals and the logs, or has lost its end: put back that of the same time, if there is one";
+        }
         for (account, name) in holes.made_up.values() {
             text += &format!("; one made stream {name} of account {account}, which is there again as its log says");
         }

@@ -479,7 +479,7 @@ fn open_anew(
     })?;
     let mut stream = stream
         .ok_or_else(|| Error::damaged(format!("neither the catalogue nor journal {number} tells of log {id}")))?;
-    but_for_room(recover::settle(&mut stream, now))?;
+    but_for_room(recover::settle(env, &mut stream, now, now))?;
     Ok(stream)
 }
 

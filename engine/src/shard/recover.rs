@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::backend::{Direction, Log, LogOptions, LogReader, Recovery, Want};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{Concerned, Finding, FindingKind, RANGES_MAX};
@@ -10,6 +12,7 @@ use crate::index::Census;
 use crate::shard::checkpoint::Checkpoint;
 use crate::shard::command::Command;
 use crate::shard::holes::{Holes, covered_key, covered_of, hole_key};
+use crate::shard::moved_on;
 use crate::shard::offline::contained;
 use crate::shard::snapshot::{LAST_ID_KEY, STREAM_PREFIX, StreamSnapshot, ledger_key, load_dedup, stream_key};
 use crate::shard::{Shard, keep_ledger};
@@ -121,7 +124,8 @@ impl Shard {
         // At the beginning of time nothing is too old.
         let limits_at = if shard.env.still { 0 } else { now };
         for id in shard.ids() {
-            let settled = shard.on_stream(id, |stream| settle(stream, limits_at));
+            let env = shard.env.clone();
+            let settled = shard.on_stream(id, |stream| settle(&env, stream, now, limits_at));
             shard.keep_or_note(id, settled, now)?;
         }
         if shard.env.is_reading() {
@@ -150,14 +154,26 @@ impl Shard {
     /// written.
     fn tell_of_lost_journal(&self, created: bool, now: NanoTime) -> Result<()> {
         let (number, last) = (self.number, self.journal.reader().extent().last);
-        let Some(covered) = self.covered()?.filter(|covered| *covered > last) else {
-            return Ok(());
+        let covered = match self.covered()? {
+            Some(covered) if covered > last || created => covered,
+            Some(_) => return Ok(()),
+            None if created && last == 0 && !self.env.is_reading() => return self.note_journal(),
+            None => return Ok(()),
         };
         self.env.catalogue.hide_ids(SKIPPED_IDS);
+        let missing = format!("journal-{number}-missing-");
+        let told = self.env.catalogue.keyed_findings();
+        if !created && told.iter().any(|(key, _)| key.starts_with(&missing)) {
+            // Nothing was written since then.
+            return Ok(());
+        }
         let (key, text) = match created {
             true => (
-                format!("journal-{number}-missing-{now:020}"),
-                format!("the journal of shard {number} is missing: what no checkpoint has is lost"),
+                format!("{missing}{now:020}"),
+                format!(
+                    "the journal of shard {number} is missing, with all of its files: what no checkpoint has is lost, which may be streams, \
+                     messages that were acknowledged, and what consumers did; checkpoints have all up to record {covered}"
+                ),
             ),
             false => (
                 format!("journal-{number}-end-{last:020}"),
@@ -168,6 +184,13 @@ impl Shard {
             ),
         };
         self.tell(FindingKind::Journal, &key, text, now)
+    }
+
+    /// The first journal of the shard is there, on disk, and nothing is in it: from now on it is missed.
+    fn note_journal(&self) -> Result<()> {
+        let nothing = Bytes::copy_from_slice(&0u64.to_le_bytes());
+        let kv = self.env.backend(BackendKind::Segment)?.kv();
+        kv.put_all(&[(covered_key(self.number), Some(nothing))])
     }
 
     /// Tells of a journal that knows less of a stream than the stream's log has, and nothing else is known to be lost of it: logs are
@@ -630,6 +653,8 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
     let kv = env.backend(BackendKind::Segment)?.kv();
     load_dedup(kv.as_ref(), &mut stream)?;
     stream.messages.ledger = saved_ledger(env, stream.id())?;
+    stream.unsaved |= take_back(&mut stream)?;
+    let known = stream.messages.ledger.clone();
     stream.unsaved |= note_lost(&mut stream, now);
     let there = stream.messages.log_last();
     if there < log_last {
@@ -647,8 +672,68 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
     if let Some(census) = census {
         note_exchanged(&mut stream, (first, log_last), census, now)?;
     }
+    stream.messages.lost_anew = stream.messages.ledger.messages() > known.messages();
+    let is_told = stream.messages.revived.is_some();
     tell_of_revived(env, &mut stream, first, now)?;
+    if !is_told {
+        tell_of_gone(env, &stream, &known, now)?;
+    }
     Ok(stream)
+}
+
+/// What counted as lost because a file was gone is there again, for somebody has put that back: it is lost no more. Answers whether
+/// there was any.
+fn take_back(stream: &mut Stream) -> Result<bool> {
+    let back = stream.there_again(&stream.messages.ledger)?;
+    for &(first, last) in &back {
+        tracing::warn!(stream = %stream.name(), "{}: counted as lost, and there again", words::numbered("message", &[(first, last)]));
+        let live = stream.live(first, last)?.len() as u64;
+        stream.messages.ledger.take_back(first, last);
+        stream.messages.ledger.found_again(live);
+    }
+    let messages = &mut stream.messages;
+    if messages.ledger.explains(messages.surplus) {
+        // Nothing that removed them is lost: they were missing when the newest write was made.
+        messages.revived = None;
+        messages
+            .places
+            .retain(|place| !place.contains("more than its newest write counts"));
+    }
+    Ok(!back.is_empty())
+}
+
+/// Tells of files of a log that are gone, or of an older log that lies in its place: what a stream loses with those is no matter of one
+/// record, and somebody may still have them. `known` is what was known to be lost before.
+fn tell_of_gone(env: &Environment, stream: &Stream, known: &Ledger, now: NanoTime) -> Result<()> {
+    let losses = stream.messages.ledger.losses().iter();
+    let gone: Vec<_> = losses
+        .filter(|loss| loss.is_gone() && !known.covers(loss.first, loss.last))
+        .collect();
+    let Some(first) = gone.first() else {
+        return Ok(());
+    };
+    let ranges: Vec<(Seq, Seq)> = gone
+        .iter()
+        .map(|loss| (loss.first, loss.last))
+        .take(RANGES_MAX)
+        .collect();
+    let text = format!(
+        "the log of stream {} of account {} lacks messages that it had: {}; if somebody has its files, stop the server and put them back",
+        stream.name(),
+        stream.account(),
+        first.why
+    );
+    let finding = Finding {
+        concerned: vec![Concerned {
+            log: stream.id().0,
+            account: stream.account().to_string(),
+            stream: stream.name().to_string(),
+            lost: ranges,
+        }],
+        ..Finding::new(FindingKind::Log, text, now)
+    };
+    let key = format!("log-{}-gone-{:020}", stream.id(), stream.messages.log_change());
+    env.keep_finding(&key, finding)
 }
 
 /// A file of the log that is missing may have had as many messages as it removed of those before it: then the log counts right, and yet
@@ -788,19 +873,21 @@ pub(crate) fn replay_one(
     Ok(())
 }
 
-/// The last step of opening a stream, when the journal has nothing more of it. What is too old at `now` goes.
+/// The last step of opening a stream, when the journal has nothing more of it. What is too old at `limits_at` goes.
 ///
 /// # Errors
 /// Of kind [`Kind::Full`] if the stream is whole, and only its log has no room for all of it.
-pub(super) fn settle(stream: &mut Stream, now: NanoTime) -> Result<()> {
+pub(super) fn settle(env: &Environment, stream: &mut Stream, now: NanoTime, limits_at: NanoTime) -> Result<()> {
     stream.messages.note_unknown();
+    let positions = moved_on::positions(stream);
     stream.recovered()?;
+    moved_on::tell(env, stream, &positions, now)?;
     let written = stream.messages.write(false);
     if let Err(error) = &written
         && error.kind != Kind::Full
     {
         return written;
     }
-    stream.enforce_all_limits(now, None)?;
+    stream.enforce_all_limits(limits_at, None)?;
     written
 }

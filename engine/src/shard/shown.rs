@@ -12,6 +12,11 @@ impl Shard {
         }
     }
 
+    /// A stream, if it is not offline.
+    pub(crate) fn stream_of_image(&self, id: LogId) -> Option<&Stream> {
+        self.streams.get(&id)
+    }
+
     /// A stream, if anything of it can be read.
     pub(crate) fn readable_stream(&mut self, id: LogId) -> Option<&mut Stream> {
         let online = self.streams.get_mut(&id);

@@ -198,7 +198,7 @@ impl Shard {
             let loaded = read.as_ref().map(|read| {
                 contained(|| {
                     let mut stream = load_stream(read, snapshot.clone(), now, true)?;
-                    but_for_room(settle(&mut stream, now))?;
+                    but_for_room(settle(read, &mut stream, now, now))?;
                     Ok(stream)
                 })
             });
@@ -272,6 +272,7 @@ pub(crate) fn open_to_read(number: usize, read: &Arc<Environment>, now: NanoTime
     let root = read.backend(BackendKind::Segment)?;
     let existing = LogOptions {
         existing: true,
+        preallocate: true,
         ..LogOptions::default()
     };
     let id = journal_id(number);

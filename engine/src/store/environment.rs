@@ -327,6 +327,7 @@ impl Environment {
         let stats = self.pools.stats(who.config.storage);
         let mut messages = Messages::open(who, log, index, last, last_time)?;
         messages.revived = recovery.revived;
+        messages.surplus = recovery.surplus;
         messages.absent = recovery.absent;
         if self.is_image() {
             messages.places = recovery.damage;

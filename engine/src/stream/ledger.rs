@@ -39,6 +39,11 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Loss {
+    /// Whether it was lost with a file or a part of one, which somebody may have, and not damaged where it lies.
+    pub fn is_gone(&self) -> bool {
+        self.why.contains("is missing") || self.why.contains("has lost its end")
+    }
+
     /// Whether more of the same may be noted with it.
     fn is_open_for(&self, why: &str) -> bool {
         !self.settled && self.why == why
@@ -61,6 +66,9 @@ pub struct Ledger {
     /// What was said of damaged places in the log, one line each, and somebody has seen: some of them cost no message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     places: Vec<String>,
+    /// Messages that are there again, and which the log's newest write does not count, for they were missing then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    found_again: u64,
     #[serde(skip)]
     changed: bool,
 }
@@ -210,6 +218,59 @@ impl Ledger {
             self.insert(at, (next, end), bytes, found, why);
             next = end.saturating_add(1);
         }
+    }
+
+    /// So many messages that counted as lost are there again.
+    pub(crate) fn found_again(&mut self, messages: u64) {
+        self.found_again += messages;
+        self.changed |= messages > 0;
+    }
+
+    /// Whether messages that are there again are all of these, which the log has more than its newest write counts.
+    pub(crate) fn explains(&mut self, surplus: u64) -> bool {
+        if surplus == 0 && self.found_again > 0 {
+            // The log was written since.
+            self.found_again = 0;
+            self.changed = true;
+        }
+        surplus > 0 && surplus == self.found_again
+    }
+
+    /// What was noted of these sequences is lost no more.
+    pub fn take_back(&mut self, first: Seq, last: Seq) {
+        let mut left = Vec::with_capacity(self.losses.len() + 1);
+        for loss in std::mem::take(&mut self.losses) {
+            let (from, to) = (loss.first.max(first), loss.last.min(last));
+            if from > to {
+                left.push(loss);
+                continue;
+            }
+            self.changed = true;
+            if loss.settled {
+                self.settled = self.settled.saturating_sub(to - from + 1);
+            }
+            // Of a part it is not known how many bytes it had.
+            if loss.first < from {
+                left.push(Loss {
+                    last: from - 1,
+                    bytes: 0,
+                    ..loss.clone()
+                });
+            }
+            if to < loss.last {
+                left.push(Loss {
+                    first: to + 1,
+                    bytes: 0,
+                    ..loss
+                });
+            }
+        }
+        // One more than there were at most, for a range may be cut in two.
+        while left.len() > LEDGER_RANGES {
+            let cut = left.pop().map_or(0, |loss| loss.last - loss.first + 1);
+            self.more = self.more.saturating_add(cut);
+        }
+        self.losses = left;
     }
 
     /// Puts a range that nothing covers in front of the loss at `at`.

@@ -70,8 +70,12 @@ pub(crate) struct Messages {
     pub track_removed: bool,
     /// Why messages that had been removed may be there again, as opening the log found; until that is told.
     pub revived: Option<String>,
+    /// How many messages the log has more than its newest write counts, as opening it found.
+    pub surplus: u64,
     /// Sequences that may have lain in files of its log which are not there, as opening the log found; until that is known.
     pub absent: Vec<(Seq, Seq)>,
+    /// Whether opening the log found something lost that no opening before had found; until the consumers are told.
+    pub lost_anew: bool,
     /// Where the copy of its log that is being made hears of what is removed.
     pub copying: Option<Arc<Mutex<Gone>>>,
     /// Damaged places that opening the log found, and bytes of an unfinished write that it left out; of an
@@ -149,6 +153,8 @@ impl Messages {
             removed: Vec::new(),
             track_removed: false,
             revived: None,
+            surplus: 0,
+            lost_anew: false,
             absent: Vec::new(),
             copying: None,
             places: Vec::new(),

@@ -97,7 +97,8 @@ impl Stream {
     pub(crate) fn recovered(&mut self) -> Result<()> {
         self.messages.removed.clear();
         for consumer in self.consumers.values_mut() {
-            consumer.recovered(&mut self.messages)?;
+            // A checkpoint has it as it is now.
+            self.unsaved |= consumer.recovered(&mut self.messages)?;
         }
         Ok(())
     }
@@ -109,7 +110,7 @@ impl Stream {
         for (serial, mut consumer) in std::mem::take(&mut before.consumers) {
             if !consumer.is_persistent() && !self.consumers.contains_key(&serial) {
                 consumer.queued = false;
-                consumer.recovered(&mut self.messages)?;
+                let _ = consumer.recovered(&mut self.messages)?;
                 self.add_consumer(consumer);
                 self.enqueue(serial);
             }

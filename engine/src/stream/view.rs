@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use crate::backend::Lost;
 use crate::error::Result;
 use crate::index::{Cursor, SubjectInfo, SubjectPlace};
 use crate::stream::ledger::Ledger;
@@ -243,6 +244,42 @@ impl Stream {
         let mut live = Vec::new();
         self.messages.index.each_live(from, to, &mut |seq| live.push(seq))?;
         Ok(live)
+    }
+
+    /// Of what a ledger says is lost, the ranges that can be read again. Of what was gone with files of the log that is from the first message
+    /// that is there to the last: what of those between is not there was deleted before. Ranges of a million sequences and more are not
+    /// looked at, nor more than a thousand messages that were damaged.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub fn there_again(&self, ledger: &Ledger) -> Result<Vec<(Seq, Seq)>> {
+        const LOOKED_AT_MAX: u64 = 1 << 20;
+        const READ_MAX: u64 = 1000;
+        let mut back = Vec::new();
+        if ledger.losses().is_empty() {
+            return Ok(back);
+        }
+        let (lost, mut read) = (self.log_lost(), 0);
+        for loss in ledger.losses() {
+            let still = |lost: &Lost| lost.first <= loss.last && loss.first <= lost.last;
+            let length = loss.last - loss.first + 1;
+            if length > LOOKED_AT_MAX || lost.iter().any(still) {
+                continue;
+            }
+            if loss.is_gone() {
+                let live = self.live(loss.first, loss.last)?;
+                if let (Some(&first), Some(&last)) = (live.first(), live.last()) {
+                    back.push((first, last));
+                }
+                continue;
+            }
+            read += length;
+            let is_whole = |seq: Seq| matches!(self.log_reader().get(seq), Ok(Some(_)));
+            if read <= READ_MAX && (loss.first..=loss.last).all(is_whole) {
+                back.push((loss.first, loss.last));
+            }
+        }
+        Ok(back)
     }
 
     /// The sequences between the first and the last message that hold nothing, of the next `looks` from `from` on; and where to

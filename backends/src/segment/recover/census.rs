@@ -90,6 +90,7 @@ impl<'a> Census<'a> {
                 "the log has {more} more than its newest write counts: what removed them is lost"
             ));
             report.revived = Some(format!("it has {more} more than its newest write counts"));
+            report.surplus = there - told;
             return;
         }
         let suspected = state.suspects.iter().map(|s| (s.high - s.low).saturating_add(1));
