@@ -1,6 +1,5 @@
 //! What leaves the storage threads: acknowledgements of publishes, deliveries, statuses, events.
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
@@ -11,7 +10,8 @@ use weir_wire::headers;
 
 use crate::interest::{Account, Accounts};
 use crate::jetstream::{JetStream, advisory, status};
-use crate::routing::Courier;
+use crate::link::Message;
+use crate::routing::Carrier;
 
 /// Makes the outlets of a store's shards, which exist before the JetStream they belong to.
 #[derive(Clone)]
@@ -40,8 +40,8 @@ impl Outlets {
 
     pub fn outlet(&self) -> BrokerOutlet {
         BrokerOutlet {
-            couriers: HashMap::new(),
-            last: None,
+            carrier: Carrier::default(),
+            account: None,
             scratch: Vec::new(),
             outlets: self.clone(),
         }
@@ -50,27 +50,29 @@ impl Outlets {
 
 /// One shard's way to the clients.
 pub(super) struct BrokerOutlet {
-    couriers: HashMap<Box<str>, Courier>,
-    /// The courier that was last used: nearly always the one for the next message as well.
-    last: Option<(Arc<str>, Courier)>,
+    carrier: Carrier,
+    /// The account that was last sent into, and its name: nearly always the one of the next message as well.
+    account: Option<(Arc<str>, Arc<Account>)>,
     scratch: Vec<u8>,
     outlets: Outlets,
 }
 
 impl Outlet for BrokerOutlet {
     fn has_interest(&mut self, account: &str, subject: &[u8]) -> bool {
-        self.courier(account)
-            .is_some_and(|courier| courier.has_interest(subject))
+        self.way_into(account)
+            .is_some_and(|(account, carrier)| carrier.has_interest(account, subject))
     }
 
     fn has_subscriber(&mut self, account: &str, subject: &[u8], queue: &str) -> bool {
-        self.account(account)
-            .is_some_and(|account| account.has_subscriber(subject, queue))
+        self.way_into(account)
+            .is_some_and(|(account, _)| account.has_subscriber(subject, queue))
     }
 
     fn room(&mut self, consumer: &Arc<ConsumerName>, to: &[u8], wanted: usize) -> usize {
-        self.courier(&consumer.account)
-            .map_or(usize::MAX, |courier| courier.room(consumer, to, wanted))
+        self.way_into(&consumer.account)
+            .map_or(usize::MAX, |(account, carrier)| {
+                carrier.room(account, consumer, to, wanted)
+            })
     }
 
     fn emit(&mut self, emit: Emit) {
@@ -84,7 +86,7 @@ impl Outlet for BrokerOutlet {
                 let mut text = std::mem::take(&mut self.scratch);
                 text.clear();
                 write_pub_ack(&mut text, result.as_ref(), &stream, self.outlets.domain.as_deref());
-                self.send(&account, &to, &to, b"", b"", &text);
+                self.answer(&account, &to, b"", &text);
                 self.scratch = text;
             }
             Emit::Deliver(delivery) => self.deliver(&delivery),
@@ -94,8 +96,8 @@ impl Outlet for BrokerOutlet {
                 to,
                 headers,
                 payload,
-            } => self.send(&account, &to, &to, b"", &headers, &payload),
-            Emit::AckReply { account, to } => self.send(&account, &to, &to, b"", b"", b""),
+            } => self.answer(&account, &to, &headers, &payload),
+            Emit::AckReply { account, to } => self.answer(&account, &to, b"", b""),
             Emit::Event(event) => self.report(&event),
             Emit::Grown { stream } => {
                 if let Some(jetstream) = self.outlets.jetstream.get().and_then(Weak::upgrade) {
@@ -108,65 +110,63 @@ impl Outlet for BrokerOutlet {
     }
 
     fn flush(&mut self) {
-        for courier in self.couriers.values_mut() {
-            courier.flush();
-        }
-        if let Some((_, courier)) = &mut self.last {
-            courier.flush();
-        }
+        self.carrier.flush();
     }
 }
 
 impl BrokerOutlet {
-    fn account(&self, name: &str) -> Option<Arc<Account>> {
-        self.outlets.accounts.get(name)
+    /// The account of that name, and what carries messages into it.
+    fn way_into(&mut self, name: &str) -> Option<(&Arc<Account>, &mut Carrier)> {
+        if self.account.as_ref().is_none_or(|(last, _)| **last != *name) {
+            let account = self.outlets.accounts.get(name)?;
+            self.account = Some((name.into(), account));
+        }
+        let (_, account) = self.account.as_ref()?;
+        Some((account, &mut self.carrier))
     }
 
-    fn courier(&mut self, account: &str) -> Option<&mut Courier> {
-        if self.last.as_ref().is_none_or(|(name, _)| &**name != account) {
-            let next = match self.couriers.remove(account) {
-                Some(courier) => courier,
-                None => Courier::new(self.account(account)?),
-            };
-            if let Some((name, before)) = self.last.replace((account.into(), next)) {
-                self.couriers.insert((&*name).into(), before);
-            }
+    fn send(&mut self, account: &str, to: &[u8], message: &Message<'_>) {
+        if let Some((account, carrier)) = self.way_into(account) {
+            carrier.send(account, to, message);
         }
-        self.last.as_mut().map(|(_, courier)| courier)
     }
 
-    fn send(&mut self, account: &str, to: &[u8], subject: &[u8], reply: &[u8], headers: &[u8], payload: &[u8]) {
-        if let Some(courier) = self.courier(account) {
-            courier.send(to, subject, reply, headers, payload);
-        }
+    /// Sends what whoever listens on `to` reads with that subject.
+    fn answer(&mut self, account: &str, to: &[u8], headers: &[u8], payload: &[u8]) {
+        let message = Message {
+            subject: to,
+            reply: b"",
+            headers,
+            payload,
+        };
+        self.send(account, to, &message);
     }
 
     fn deliver(&mut self, delivery: &Delivery) {
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
         write_ack_subject(&mut reply, delivery);
-        let message = &delivery.message;
-        let account = &delivery.consumer.account;
+        let stored = &delivery.message;
+        let mut message = Message {
+            subject: &stored.subject,
+            reply: &reply,
+            headers: &stored.headers,
+            payload: &stored.payload,
+        };
+        let changed;
         if delivery.headers_only || delivery.pin.is_some() {
-            let mut headers = message.headers.to_vec();
+            let mut headers = stored.headers.to_vec();
             if delivery.headers_only {
-                headers = headers::insert(&headers, "Nats-Msg-Size", message.payload.len().to_string());
+                headers = headers::insert(&headers, "Nats-Msg-Size", stored.payload.len().to_string());
+                message.payload = b"";
             }
             if let Some(pin) = &delivery.pin {
                 headers = headers::insert(&headers, "Nats-Pin-Id", &**pin);
             }
-            let payload: &[u8] = if delivery.headers_only { b"" } else { &message.payload };
-            self.send(account, &delivery.to, &message.subject, &reply, &headers, payload);
-        } else {
-            self.send(
-                account,
-                &delivery.to,
-                &message.subject,
-                &reply,
-                &message.headers,
-                &message.payload,
-            );
+            changed = headers;
+            message.headers = &changed;
         }
+        self.send(&delivery.consumer.account, &delivery.to, &message);
         self.scratch = reply;
     }
 
@@ -208,7 +208,13 @@ impl BrokerOutlet {
             } => status::block(423, text, &pending(messages, bytes)),
             Status::BadRequest { text } => status::block(400, &format!("Bad Request - {text}"), &[]),
         };
-        self.send(&consumer.account, to, to, reply.as_bytes(), &block, b"");
+        let message = Message {
+            subject: to,
+            reply: reply.as_bytes(),
+            headers: &block,
+            payload: b"",
+        };
+        self.send(&consumer.account, to, &message);
     }
 
     fn report(&mut self, event: &Event) {
@@ -227,17 +233,16 @@ impl BrokerOutlet {
         let domain = self.outlets.domain.clone();
         if self.has_interest(account, subject.as_bytes()) {
             let payload = advisory::payload_of(event, domain.as_deref());
-            self.send(account, subject.as_bytes(), subject.as_bytes(), b"", b"", &payload);
+            self.answer(account, subject.as_bytes(), b"", &payload);
         }
     }
 }
 
 impl Drop for BrokerOutlet {
     fn drop(&mut self) {
-        // Couriers flush when they are dropped, which may wake writer tasks: that needs the runtime.
+        // A carrier flushes when it is dropped, which may wake writer tasks: that needs the runtime.
         let _inside = self.outlets.runtime.enter();
-        self.couriers.clear();
-        self.last = None;
+        drop(std::mem::take(&mut self.carrier));
     }
 }
 

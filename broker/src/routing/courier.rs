@@ -1,5 +1,6 @@
 //! How the server itself sends messages: deliveries of consumers, answers of the JetStream API.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use weir_engine::shard::emit::ConsumerName;
@@ -12,10 +13,7 @@ use crate::link::{Link, Message};
 /// a courier flushes it.
 pub struct Courier {
     account: Arc<Account>,
-    router: Router,
-    work: Work,
-    /// What clients have promised room for, until the next flush.
-    promises: Vec<(Arc<Link>, usize)>,
+    carrier: Carrier,
 }
 
 impl Courier {
@@ -24,39 +22,79 @@ impl Courier {
     pub fn new(account: Arc<Account>) -> Self {
         Self {
             account,
-            router: Router::default(),
-            work: Work::default(),
-            promises: Vec::new(),
+            carrier: Carrier::default(),
         }
     }
 
     /// Gives a message to everybody who listens on `to`; what they read as its subject is `subject`. `reply` and `headers`
     /// (a whole block) may be empty. Returns whether anybody took it.
     pub fn send(&mut self, to: &[u8], subject: &[u8], reply: &[u8], headers: &[u8], payload: &[u8]) -> bool {
-        let outgoing = Outgoing {
-            message: Message {
-                subject,
-                reply,
-                headers,
-                payload,
-            },
-            from: None,
-            echo: true,
-            chunk: None,
+        let message = Message {
+            subject,
+            reply,
+            headers,
+            payload,
         };
-        self.router.route(&self.account, to, &outgoing, &mut self.work) > 0
+        self.carrier.send(&self.account, to, &message)
     }
 
     /// True if anybody listens on `to` now.
     pub fn has_interest(&mut self, to: &[u8]) -> bool {
-        self.router.has_interest(&self.account, to)
+        self.carrier.has_interest(&self.account, to)
+    }
+
+    /// Writes what was sent, once per receiver, and submits what streams of this server took of it.
+    pub fn flush(&mut self) {
+        self.carrier.flush();
+    }
+
+    /// True if a receiver of what was sent since the last [`flush`](Self::flush) is far behind (its pending bytes are above
+    /// three quarters of `max_pending`): going on at this pace will make it a slow consumer.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.carrier.router.sink.stall
+    }
+}
+
+/// Sends messages into whatever accounts. One that is kept, of a storage thread say, costs no more for many accounts than for
+/// one. What is sent may wait in buffers until [`flush`](Self::flush); dropping it flushes it.
+#[derive(Default)]
+pub(crate) struct Carrier {
+    router: Router,
+    work: Work,
+    /// What clients have promised room for, until the next flush.
+    promises: Vec<(Arc<Link>, usize)>,
+    /// Accounts that were looked into since the last flush; those next to each other differ.
+    used: Vec<Arc<Account>>,
+    /// At which generation of each account, by number, void matches were dropped last.
+    refreshed: HashMap<usize, u64>,
+}
+
+impl Carrier {
+    /// Gives a message to everybody in `account` who listens on `to`. Returns whether anybody took it.
+    pub fn send(&mut self, account: &Arc<Account>, to: &[u8], message: &Message<'_>) -> bool {
+        self.uses(account);
+        let outgoing = Outgoing {
+            message: *message,
+            from: None,
+            echo: true,
+            chunk: None,
+        };
+        self.router.route(account, to, &outgoing, &mut self.work) > 0
+    }
+
+    /// True if anybody in `account` listens on `to` now.
+    pub fn has_interest(&mut self, account: &Arc<Account>, to: &[u8]) -> bool {
+        self.uses(account);
+        self.router.has_interest(account, to)
     }
 
     /// Of `wanted` bytes, how many `consumer` may send to `to` before the next [`flush`](Self::flush). 0: none, and the
     /// consumer is woken when there is room. Only where one client alone listens is there a bound: several go on without
     /// those that are too slow for the others.
-    pub(crate) fn room(&mut self, consumer: &Arc<ConsumerName>, to: &[u8], wanted: usize) -> usize {
-        let Some(link) = self.router.sole_link(&self.account, to) else {
+    pub fn room(&mut self, account: &Arc<Account>, consumer: &Arc<ConsumerName>, to: &[u8], wanted: usize) -> usize {
+        self.uses(account);
+        let Some(link) = self.router.sole_link(account, to) else {
             return usize::MAX;
         };
         let promised = link.promise(consumer, wanted);
@@ -68,6 +106,12 @@ impl Courier {
         promised
     }
 
+    fn uses(&mut self, account: &Arc<Account>) {
+        if self.used.last().is_none_or(|last| !Arc::ptr_eq(last, account)) {
+            self.used.push(Arc::clone(account));
+        }
+    }
+
     /// Writes what was sent, once per receiver, and submits what streams of this server took of it.
     pub fn flush(&mut self) {
         self.router.sink.flush();
@@ -76,18 +120,16 @@ impl Courier {
         }
         self.router.sink.stall = false;
         self.work.submit();
-        self.router.refresh(&self.account);
-    }
-
-    /// True if a receiver of what was sent since the last [`flush`](Self::flush) is far behind (its pending bytes are above
-    /// three quarters of `max_pending`): going on at this pace will make it a slow consumer.
-    #[must_use]
-    pub fn is_stalled(&self) -> bool {
-        self.router.sink.stall
+        for account in self.used.drain(..) {
+            let generation = account.generation();
+            if self.refreshed.insert(account.number, generation) != Some(generation) {
+                self.router.refresh(&account);
+            }
+        }
     }
 }
 
-impl Drop for Courier {
+impl Drop for Carrier {
     fn drop(&mut self) {
         self.flush();
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 
 use crate::interest::{Account, Chunk, Inbound, Own, Subscription, Target, Work};
 use crate::link::{Delivered, Link, Message, Sink};
+pub(crate) use courier::Carrier;
 pub use courier::Courier;
 use matches::MatchCache;
 
