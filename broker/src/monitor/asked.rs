@@ -1,7 +1,7 @@
 //! What requests over HTTP ask of the reports, and how these are answered.
 
 use hyper::StatusCode;
-use serde_json::Value;
+use serde::Serialize;
 
 use super::{Answer, Query};
 use crate::report::connz::{ConnzOptions, State};
@@ -100,16 +100,16 @@ pub(super) fn jsz(reports: &Reports, query: &Query) -> Answer {
         offset: number("offset"),
         limit: number("limit"),
     };
-    Answer::Json(StatusCode::OK, reports.jsz(&options))
+    Answer::page(&reports.jsz(&options))
 }
 
 fn owned(query: &Query, name: &str) -> Option<String> {
     query.text(name).map(str::to_owned)
 }
 
-fn answer(page: Result<Value, String>) -> Answer {
+fn answer(page: Result<impl Serialize, String>) -> Answer {
     match page {
-        Ok(page) => Answer::Json(StatusCode::OK, page),
+        Ok(page) => Answer::page(&page),
         Err(text) => Answer::bad_request(text),
     }
 }

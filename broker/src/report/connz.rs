@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
-use super::{Reports, format, subsz};
+use super::subsz::SubscriptionDetail;
+use super::{Reports, format};
 use crate::limits::{MONITOR_LIST_DEFAULT, MONITOR_LIST_MAX};
 use crate::link::Snapshot;
 use crate::session::Session;
@@ -36,6 +37,90 @@ pub struct ConnzOptions {
     pub offset: usize,
     /// Connections listed at most; 0: as many as is usual.
     pub limit: usize,
+}
+
+/// Connections.
+#[derive(Clone, Debug, Serialize)]
+pub struct Connz {
+    /// The server's id.
+    pub server_id: String,
+    /// When this was.
+    pub now: String,
+    /// How many connections are listed.
+    pub num_connections: usize,
+    /// How many there are of that account, in that state.
+    pub total: usize,
+    /// Connections before the first one listed.
+    pub offset: usize,
+    /// Connections listed at most.
+    pub limit: usize,
+    /// Those; `None` if there is no such account.
+    pub connections: Option<Vec<ConnectionInfo>>,
+}
+
+/// One connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionInfo {
+    /// Its number.
+    pub cid: u64,
+    /// What kind of connection it is.
+    pub kind: &'static str,
+    /// What kind of client.
+    #[serde(rename = "type")]
+    pub client_type: &'static str,
+    /// Where it comes from.
+    pub ip: String,
+    /// From which port.
+    pub port: u16,
+    /// When it was accepted.
+    pub start: String,
+    /// When it last did anything but PING and PONG.
+    pub last_activity: String,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<String>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The last round trip.
+    pub rtt: String,
+    /// How long it was there.
+    pub uptime: String,
+    /// How long it has done nothing.
+    pub idle: String,
+    /// Bytes waiting for it.
+    pub pending_bytes: usize,
+    /// Messages it sent.
+    pub in_msgs: u64,
+    /// Messages it was sent.
+    pub out_msgs: u64,
+    /// Bytes of those it sent.
+    pub in_bytes: u64,
+    /// Bytes of those it was sent.
+    pub out_bytes: u64,
+    /// How many subscriptions it has.
+    pub subscriptions: usize,
+    /// The name it gave itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The language of its library.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub lang: String,
+    /// The version of its library.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Its user, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorized_user: Option<String>,
+    /// Its account, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// What it subscribed to, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions_list: Vec<String>,
+    /// The same with all that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions_list_detail: Vec<SubscriptionDetail>,
 }
 
 /// A connection that may be listed. What it says of itself is asked only of those that are.
@@ -77,7 +162,7 @@ impl Reports {
     ///
     /// # Errors
     /// They cannot be sorted so: the text to answer with.
-    pub fn connz(&self, options: &ConnzOptions) -> Result<Value, String> {
+    pub fn connz(&self, options: &ConnzOptions) -> Result<Connz, String> {
         let (state, cid, offset, limit) = (options.state, options.cid, options.offset, options.limit);
         let key = sort_key(options.sort.as_deref().unwrap_or("cid"), state)?;
         let now = Timestamp::now();
@@ -107,31 +192,31 @@ impl Reports {
             _ => 1,
         };
         let mut room = MONITOR_LIST_MAX;
-        let listed: Vec<Value> = rows
+        let listed: Vec<ConnectionInfo> = rows
             .iter()
             .skip(offset)
             .take(limit)
             .map(|row| {
-                let mut fields = describe(&row.snapshot(), now, options.auth);
+                let mut info = ConnectionInfo::of(&row.snapshot(), now, options.auth);
                 if let (Row::Open(session), true) = (row, options.subscriptions) {
-                    list_subscriptions(session, options.detailed, &mut room, &mut fields);
+                    info.list_subscriptions(session, options.detailed, &mut room);
                 }
-                Value::Object(fields)
+                info
             })
             .collect();
         let unknown = options
             .account
             .as_ref()
             .is_some_and(|account| self.accounts.get(account).is_none());
-        Ok(json!({
-            "server_id": self.context.identity.id,
-            "now": now.to_string(),
-            "num_connections": listed.len(),
-            "total": total,
-            "offset": offset,
-            "limit": limit,
-            "connections": if unknown { Value::Null } else { listed.into() },
-        }))
+        Ok(Connz {
+            server_id: self.context.identity.id.clone(),
+            now: now.to_string(),
+            num_connections: listed.len(),
+            total,
+            offset,
+            limit,
+            connections: (!unknown).then_some(listed),
+        })
     }
 }
 
@@ -182,66 +267,51 @@ fn sort_key(by: &str, state: State) -> Result<Option<Key>, String> {
     Ok(Some(key))
 }
 
-fn describe(client: &Snapshot, now: Timestamp, auth: bool) -> Map<String, Value> {
-    let mut fields = Map::new();
-    let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
-    let end = client.stop.map_or(now, |(stop, _)| stop);
-    put("cid", client.id.into());
-    put("kind", "Client".into());
-    put("type", "nats".into());
-    put("ip", client.peer.ip().to_string().into());
-    put("port", client.peer.port().into());
-    put("start", client.start.to_string().into());
-    put("last_activity", client.last_activity.to_string().into());
-    if let Some((stop, reason)) = client.stop {
-        put("stop", stop.to_string().into());
-        put("reason", reason.to_string().into());
-    }
-    put(
-        "rtt",
-        weir_duration::format(i64::try_from(client.rtt_ns).unwrap_or(i64::MAX)).into(),
-    );
-    put("uptime", format::uptime(client.start, end).into());
-    put("idle", format::uptime(client.last_activity, end).into());
-    put("pending_bytes", client.pending.into());
-    put("in_msgs", client.traffic.in_messages.into());
-    put("out_msgs", client.traffic.out_messages.into());
-    put("in_bytes", client.traffic.in_bytes.into());
-    put("out_bytes", client.traffic.out_bytes.into());
-    put("subscriptions", client.subscriptions.into());
-    for (name, value) in [
-        ("name", &client.who.name),
-        ("lang", &client.who.lang),
-        ("version", &client.who.version),
-    ] {
-        if !value.is_empty() {
-            put(name, value.as_str().into());
+impl ConnectionInfo {
+    fn of(client: &Snapshot, now: Timestamp, auth: bool) -> Self {
+        let end = client.stop.map_or(now, |(stop, _)| stop);
+        let who = &client.who;
+        Self {
+            cid: client.id,
+            kind: "Client",
+            client_type: "nats",
+            ip: client.peer.ip().to_string(),
+            port: client.peer.port(),
+            start: client.start.to_string(),
+            last_activity: client.last_activity.to_string(),
+            stop: client.stop.map(|(stop, _)| stop.to_string()),
+            reason: client.stop.map(|(_, reason)| reason.text()),
+            rtt: weir_duration::format(i64::try_from(client.rtt_ns).unwrap_or(i64::MAX)),
+            uptime: format::uptime(client.start, end),
+            idle: format::uptime(client.last_activity, end),
+            pending_bytes: client.pending,
+            in_msgs: client.traffic.in_messages,
+            out_msgs: client.traffic.out_messages,
+            in_bytes: client.traffic.in_bytes,
+            out_bytes: client.traffic.out_bytes,
+            subscriptions: client.subscriptions,
+            name: who.name.clone(),
+            lang: who.lang.clone(),
+            version: who.version.clone(),
+            authorized_user: (auth && !who.user.is_empty()).then(|| who.user.clone()),
+            account: auth.then(|| who.account.clone()),
+            subscriptions_list: Vec::new(),
+            subscriptions_list_detail: Vec::new(),
         }
     }
-    if auth {
-        if !client.who.user.is_empty() {
-            put("authorized_user", client.who.user.as_str().into());
-        }
-        put("account", client.who.account.as_str().into());
-    }
-    fields
-}
 
-/// Lists a client's subscriptions, as far as there is room in the answer.
-fn list_subscriptions(session: &Session, detailed: bool, room: &mut usize, fields: &mut Map<String, Value>) {
-    let list = session.subscriptions(*room);
-    if list.is_empty() {
-        return;
-    }
-    *room -= list.len();
-    if detailed {
-        let details = list.iter().map(|found| subsz::detail("", found)).collect();
-        fields.insert("subscriptions_list_detail".to_owned(), details);
-    } else {
-        let names = list
-            .iter()
-            .map(|found| Value::from(String::from_utf8_lossy(&found.subject)))
-            .collect();
-        fields.insert("subscriptions_list".to_owned(), names);
+    /// Lists a client's subscriptions, as far as there is room in the answer.
+    fn list_subscriptions(&mut self, session: &Session, detailed: bool, room: &mut usize) {
+        let list = session.subscriptions(*room);
+        *room -= list.len();
+        if detailed {
+            let details = list.iter().map(|found| SubscriptionDetail::of(None, found));
+            self.subscriptions_list_detail = details.collect();
+        } else {
+            let names = list
+                .iter()
+                .map(|found| String::from_utf8_lossy(&found.subject).into_owned());
+            self.subscriptions_list = names.collect();
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `/subsz`: the interest graph.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::Reports;
 use crate::interest::Subscription;
@@ -22,12 +22,68 @@ pub struct SubszOptions {
     pub limit: usize,
 }
 
+/// The interest graph.
+#[derive(Clone, Debug, Serialize)]
+pub struct Subsz {
+    /// The server's id.
+    pub server_id: String,
+    /// When this was.
+    pub now: String,
+    /// How many subscriptions there are.
+    pub num_subscriptions: usize,
+    /// Of a cache that all senders share: there is none.
+    pub num_cache: u64,
+    /// How many there ever were.
+    pub num_inserts: u64,
+    /// How many have ended.
+    pub num_removes: u64,
+    /// Not counted.
+    pub num_matches: u64,
+    /// Not counted.
+    pub cache_hit_rate: f64,
+    /// Not counted.
+    pub max_fanout: u64,
+    /// Not counted.
+    pub avg_fanout: f64,
+    /// How many there are of those that were asked for, if any were.
+    pub total: usize,
+    /// Subscriptions before the first one listed.
+    pub offset: usize,
+    /// Subscriptions listed at most.
+    pub limit: usize,
+    /// Those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions_list: Vec<SubscriptionDetail>,
+}
+
+/// One subscription.
+#[derive(Clone, Debug, Serialize)]
+pub struct SubscriptionDetail {
+    /// Its account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// What is subscribed to.
+    pub subject: String,
+    /// The queue group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qgroup: Option<String>,
+    /// The client's name for it.
+    pub sid: String,
+    /// Messages delivered.
+    pub msgs: u64,
+    /// Messages after which it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    /// The number of the connection; 0 for a part of the server.
+    pub cid: u64,
+}
+
 impl Reports {
     /// The interest graph.
     ///
     /// # Errors
     /// The subject to test with is none: the text to answer with.
-    pub fn subsz(&self, options: &SubszOptions) -> Result<Value, String> {
+    pub fn subsz(&self, options: &SubszOptions) -> Result<Subsz, String> {
         let limit = match options.limit {
             0 => MONITOR_LIST_DEFAULT,
             limit => limit.min(MONITOR_LIST_MAX),
@@ -47,56 +103,53 @@ impl Reports {
             count += now;
             removed += gone;
         }
-        let mut page = json!({
-            "server_id": self.context.identity.id,
-            "now": Timestamp::now().to_string(),
-            "num_subscriptions": count,
-            "num_cache": 0,
-            "num_inserts": count as u64 + removed,
-            "num_removes": removed,
-            "num_matches": 0,
-            "cache_hit_rate": 0.0,
-            "max_fanout": 0,
-            "avg_fanout": 0.0,
-            "total": 0,
-            "offset": offset,
-            "limit": limit,
-        });
+        let mut page = Subsz {
+            server_id: self.context.identity.id.clone(),
+            now: Timestamp::now().to_string(),
+            num_subscriptions: count,
+            num_cache: 0,
+            num_inserts: count as u64 + removed,
+            num_removes: removed,
+            num_matches: 0,
+            cache_hit_rate: 0.0,
+            max_fanout: 0,
+            avg_fanout: 0.0,
+            total: 0,
+            offset,
+            limit,
+            subscriptions_list: Vec::new(),
+        };
         if details {
             let test = test.map(str::as_bytes);
-            let (mut total, mut list) = (0, Vec::new());
+            let list = &mut page.subscriptions_list;
             for account in &accounts {
                 // The page goes on in the next account where this one's subscriptions end.
-                let skip = offset.saturating_sub(total);
+                let skip = offset.saturating_sub(page.total);
                 let (found, listed) = account.page(test, skip, limit - list.len());
-                total += found;
-                list.extend(listed.iter().map(|found| detail(&account.name, found)));
-            }
-            page["total"] = total.into();
-            if !list.is_empty() {
-                page["subscriptions_list"] = list.into();
+                page.total += found;
+                list.extend(
+                    listed
+                        .iter()
+                        .map(|found| SubscriptionDetail::of(Some(&account.name), found)),
+                );
             }
         }
         Ok(page)
     }
 }
 
-/// One subscription as `/subsz` and `/connz?subs=detail` list it.
-pub(super) fn detail(account: &str, subscription: &Subscription) -> Value {
-    let mut detail = Map::new();
-    let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes));
-    if !account.is_empty() {
-        detail.insert("account".to_owned(), account.into());
+impl SubscriptionDetail {
+    /// With the account, where that does not follow from what it is listed for.
+    pub(super) fn of(account: Option<&str>, subscription: &Subscription) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            account: account.map(str::to_owned),
+            subject: text(&subscription.subject),
+            qgroup: subscription.queue.as_deref().map(text),
+            sid: text(subscription.sid()),
+            msgs: subscription.claim.delivered(),
+            max: Some(subscription.claim.max()).filter(|max| *max != 0),
+            cid: subscription.link().map_or(0, |link| link.id),
+        }
     }
-    detail.insert("subject".to_owned(), text(&subscription.subject));
-    if let Some(queue) = &subscription.queue {
-        detail.insert("qgroup".to_owned(), text(queue));
-    }
-    detail.insert("sid".to_owned(), text(subscription.sid()));
-    detail.insert("msgs".to_owned(), subscription.claim.delivered().into());
-    if subscription.claim.max() != 0 {
-        detail.insert("max".to_owned(), subscription.claim.max().into());
-    }
-    detail.insert("cid".to_owned(), subscription.link().map_or(0, |link| link.id).into());
-    Value::Object(detail)
 }

@@ -1,126 +1,238 @@
 //! `/varz`: the server as a whole.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{JszOptions, Reports, format};
 use crate::version::{NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
 
+/// The server as a whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct Varz {
+    #[serde(flatten)]
+    pub(crate) identity: Identity,
+    #[serde(flatten)]
+    pub(crate) settings: Settings,
+    #[serde(flatten)]
+    pub(crate) activity: Activity,
+    #[serde(flatten)]
+    pub(crate) events: Events,
+}
+
+/// Who it is.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Identity {
+    server_id: String,
+    server_name: String,
+    version: &'static str,
+    weir_version: &'static str,
+    proto: u32,
+    go: &'static str,
+    host: String,
+    port: u16,
+    system_account: Box<str>,
+    start: String,
+    config_load_time: String,
+    config_digest: &'static str,
+}
+
+/// What it was told. Durations are nanoseconds, sizes are bytes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Settings {
+    max_connections: usize,
+    ping_interval: u64,
+    ping_max: u32,
+    http_host: String,
+    http_port: u16,
+    http_base_path: &'static str,
+    https_port: u16,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    auth_required: bool,
+    /// In seconds.
+    auth_timeout: f64,
+    max_control_line: usize,
+    max_payload: usize,
+    max_pending: u64,
+    tls_timeout: u32,
+    write_deadline: u64,
+    cluster: NotThere,
+    gateway: NotThere,
+    leaf: NotThere,
+    mqtt: NotThere,
+    websocket: NotThere,
+    jetstream: Value,
+}
+
+/// What the server does not have: an object without fields.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct NotThere {}
+
+/// What it does.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Activity {
+    now: String,
+    uptime: String,
+    mem: u64,
+    cores: usize,
+    gomaxprocs: usize,
+    cpu: f64,
+    connections: usize,
+    total_connections: u64,
+    routes: u64,
+    remotes: u64,
+    leafnodes: u64,
+    in_msgs: u64,
+    in_bytes: u64,
+    in_client_msgs: u64,
+    in_client_bytes: u64,
+    out_msgs: u64,
+    out_bytes: u64,
+    out_client_msgs: u64,
+    out_client_bytes: u64,
+    subscriptions: usize,
+}
+
+/// What happened to it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Events {
+    slow_consumers: u64,
+    stale_connections: u64,
+    stalled_clients: u64,
+    slow_consumer_stats: ByKind,
+    stale_connection_stats: ByKind,
+    http_req_stats: BTreeMap<&'static str, u64>,
+}
+
+/// How often something happened, by kinds of connections.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct ByKind {
+    clients: u64,
+    routes: u64,
+    gateways: u64,
+    leafs: u64,
+}
+
+impl ByKind {
+    fn clients(clients: u64) -> Self {
+        Self {
+            clients,
+            routes: 0,
+            gateways: 0,
+            leafs: 0,
+        }
+    }
+}
+
 impl Reports {
     /// The server as a whole.
     #[must_use]
-    pub fn varz(&self) -> Value {
-        let mut page = Map::new();
-        for section in [identity(self), settings(self), activity(self), events(self)] {
-            if let Value::Object(fields) = section {
-                page.extend(fields);
-            }
+    pub fn varz(&self) -> Varz {
+        Varz {
+            identity: identity(self),
+            settings: settings(self),
+            activity: activity(self),
+            events: events(self),
         }
-        Value::Object(page)
     }
 }
 
-fn identity(reports: &Reports) -> Value {
+fn identity(reports: &Reports) -> Identity {
     let context = &reports.context;
-    json!({
-        "server_id": context.identity.id,
-        "server_name": context.identity.name,
-        "version": NATS_VERSION,
-        "weir_version": WEIR_VERSION,
-        "proto": 1,
-        "go": RUSTC_VERSION,
-        "host": context.live.read().host,
-        "port": context.status.client_address().map_or(0, |address| address.port()),
-        "system_account": reports.accounts.system.name,
-        "start": context.clock.start.to_string(),
-        "config_load_time": context.clock.start.to_string(),
-        "config_digest": "",
-    })
+    let start = context.clock.start.to_string();
+    Identity {
+        server_id: context.identity.id.clone(),
+        server_name: context.identity.name.clone(),
+        version: NATS_VERSION,
+        weir_version: WEIR_VERSION,
+        proto: 1,
+        go: RUSTC_VERSION,
+        host: context.live.read().host.clone(),
+        port: context.status.client_address().map_or(0, |address| address.port()),
+        system_account: reports.accounts.system.name.clone(),
+        config_load_time: start.clone(),
+        start,
+        config_digest: "",
+    }
 }
 
-fn settings(reports: &Reports) -> Value {
+fn settings(reports: &Reports) -> Settings {
     let context = &reports.context;
     let options = context.live.read();
-    let mut fields = json!({
-        "max_connections": options.max_connections.unwrap_or(0),
-        "ping_interval": nanos(options.ping_interval),
-        "ping_max": options.ping_max,
-        "http_host": context.status.monitor_address().map_or(String::new(), |address| address.ip().to_string()),
-        "http_port": context.status.monitor_address().map_or(0, |address| address.port()),
-        "http_base_path": "",
-        "https_port": 0,
-        "auth_timeout": options.auth.timeout.as_secs_f64(),
-        "max_control_line": options.max_control_line,
-        "max_payload": options.max_payload,
-        "max_pending": options.max_pending,
-        "tls_timeout": 2,
-        "write_deadline": nanos(options.write_deadline),
-        "cluster": {},
-        "gateway": {},
-        "leaf": {},
-        "mqtt": {},
-        "websocket": {},
-        "jetstream": {},
-    });
-    if reports.hall.door.is_locked() {
-        fields["auth_required"] = true.into();
+    let monitor = context.status.monitor_address();
+    Settings {
+        max_connections: options.max_connections.unwrap_or(0),
+        ping_interval: nanos(options.ping_interval),
+        ping_max: options.ping_max,
+        http_host: monitor.map_or_else(String::new, |address| address.ip().to_string()),
+        http_port: monitor.map_or(0, |address| address.port()),
+        http_base_path: "",
+        https_port: 0,
+        auth_required: reports.hall.door.is_locked(),
+        auth_timeout: options.auth.timeout.as_secs_f64(),
+        max_control_line: options.max_control_line,
+        max_payload: options.max_payload,
+        max_pending: options.max_pending,
+        tls_timeout: 2,
+        write_deadline: nanos(options.write_deadline),
+        cluster: NotThere {},
+        gateway: NotThere {},
+        leaf: NotThere {},
+        mqtt: NotThere {},
+        websocket: NotThere {},
+        jetstream: match context.status.has_jetstream() {
+            true => jetstream(reports),
+            false => json!({}),
+        },
     }
-    if context.status.has_jetstream() {
-        fields["jetstream"] = jetstream(reports);
-    }
-    fields
 }
 
-fn activity(reports: &Reports) -> Value {
+fn activity(reports: &Reports) -> Activity {
     let context = &reports.context;
     let now = Timestamp::now();
     let traffic = reports.hall.traffic();
     let usage = usage(reports);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let subscriptions: usize = reports
-        .accounts
-        .all()
-        .iter()
-        .map(|account| account.subscription_counts().0)
-        .sum();
-    json!({
-        "now": now.to_string(),
-        "uptime": format::uptime(context.clock.start, now),
-        "mem": usage.resident,
-        "cores": cores,
-        "gomaxprocs": cores,
-        "cpu": usage.cpu_percent,
-        "connections": reports.hall.sessions.count(),
-        "total_connections": context.counters.connections.load(Ordering::Relaxed),
-        "routes": 0,
-        "remotes": 0,
-        "leafnodes": 0,
-        "in_msgs": traffic.in_messages,
-        "in_bytes": traffic.in_bytes,
-        "in_client_msgs": traffic.in_messages,
-        "in_client_bytes": traffic.in_bytes,
-        "out_msgs": traffic.out_messages,
-        "out_bytes": traffic.out_bytes,
-        "out_client_msgs": traffic.out_messages,
-        "out_client_bytes": traffic.out_bytes,
-        "subscriptions": subscriptions,
-    })
+    let accounts = reports.accounts.all();
+    Activity {
+        now: now.to_string(),
+        uptime: format::uptime(context.clock.start, now),
+        mem: usage.resident,
+        cores,
+        gomaxprocs: cores,
+        cpu: usage.cpu_percent,
+        connections: reports.hall.sessions.count(),
+        total_connections: context.counters.connections.load(Ordering::Relaxed),
+        routes: 0,
+        remotes: 0,
+        leafnodes: 0,
+        in_msgs: traffic.in_messages,
+        in_bytes: traffic.in_bytes,
+        in_client_msgs: traffic.in_messages,
+        in_client_bytes: traffic.in_bytes,
+        out_msgs: traffic.out_messages,
+        out_bytes: traffic.out_bytes,
+        out_client_msgs: traffic.out_messages,
+        out_client_bytes: traffic.out_bytes,
+        subscriptions: accounts.iter().map(|account| account.subscription_counts().0).sum(),
+    }
 }
 
-fn events(reports: &Reports) -> Value {
-    let context = &reports.context;
-    let slow = context.counters.slow_consumers.load(Ordering::Relaxed);
-    let stale = context.counters.stale_connections.load(Ordering::Relaxed);
-    json!({
-        "slow_consumers": slow,
-        "stale_connections": stale,
-        "stalled_clients": context.counters.stalled_clients.load(Ordering::Relaxed),
-        "slow_consumer_stats": {"clients": slow, "routes": 0, "gateways": 0, "leafs": 0},
-        "stale_connection_stats": {"clients": stale, "routes": 0, "gateways": 0, "leafs": 0},
-        "http_req_stats": *context.counters.pages.lock(),
-    })
+fn events(reports: &Reports) -> Events {
+    let counters = &reports.context.counters;
+    let slow = counters.slow_consumers.load(Ordering::Relaxed);
+    let stale = counters.stale_connections.load(Ordering::Relaxed);
+    Events {
+        slow_consumers: slow,
+        stale_connections: stale,
+        stalled_clients: counters.stalled_clients.load(Ordering::Relaxed),
+        slow_consumer_stats: ByKind::clients(slow),
+        stale_connection_stats: ByKind::clients(stale),
+        http_req_stats: counters.pages.lock().clone(),
+    }
 }
 
 /// The parts of `/jsz` that `/varz` repeats.
