@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use humansize::{BINARY, format_size};
 use serde::Serialize;
 use weir_backends::root::StoreDir;
+use weir_backends::segment::SegmentBackend;
+use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::Stream;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Check, Compression, EntryRef, Kind, Place, Seq, Want, words};
+use weir_engine::{Backend as _, Check, Compression, EntryRef, Kind, Place, Seq, Want, words};
 
 use crate::beside::Beside;
 use crate::chosen::{Chosen, chosen};
@@ -54,6 +56,8 @@ pub struct Report {
     /// Why what is left of removed streams, and what RocksDB has of deleted keys, was not given back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_given_back: Option<String>,
+    /// Whether a block of RocksDB's is damaged, so that nothing of it was compacted.
+    pub rocksdb_damaged: bool,
 }
 
 /// A stream.
@@ -85,7 +89,7 @@ impl Report {
     /// Whether damage is all that kept anything from being done.
     pub fn is_damaged(&self) -> bool {
         let mut failed = self.streams.iter().filter(|stream| stream.why.is_some()).peekable();
-        failed.peek().is_some() && self.not_tried == 0 && failed.all(|stream| stream.damaged)
+        (failed.peek().is_some() || self.rocksdb_damaged) && self.not_tried == 0 && failed.all(|stream| stream.damaged)
     }
 
     /// Lines, one for each stream. Ends with a newline.
@@ -137,7 +141,11 @@ pub fn compact(
         path: path.to_path_buf(),
     })?;
     // Before anything is compacted: RocksDB would come to a stop at it, and take no writes any more.
-    let damaged = damaged_block(&dir)?;
+    let is_all = options.stream.is_none() && options.account.is_none();
+    let damaged = match is_all || may_be_on_rocksdb(&dir, options)? {
+        true => damaged_block(&dir)?,
+        false => None,
+    };
     let target = Target::open_existing(path, opening)?;
     let before = Taken::of(&dir);
     let all = target.store().catalogue().all();
@@ -151,21 +159,31 @@ pub fn compact(
         before,
         after: Taken::default(),
         not_given_back: None,
+        rocksdb_damaged: false,
     };
+    // Once RocksDB takes no writes any more, the streams that are on it are not tried; the others have nothing to do with it.
+    let mut is_rocksdb_over = false;
     for stream in &streams {
+        let is_on_it = stream.settings.backend == BackendKind::RocksDb;
+        if is_on_it && is_rocksdb_over {
+            continue;
+        }
         report.not_tried -= 1;
         let compacted = match &damaged {
-            Some(what) if stream.settings.backend == BackendKind::RocksDb => left_alone(&target, stream, what),
+            Some(what) if is_on_it => left_alone(&target, stream, what),
             _ => compact_one(&target, stream, options.compression, progress),
         };
         let is_over = compacted.why.is_some() && !compacted.damaged;
         report.streams.push(compacted);
-        if is_over {
-            break;
+        match (is_over, is_on_it) {
+            (true, true) => is_rocksdb_over = true,
+            (true, false) => break,
+            (false, _) => {}
         }
     }
     target.close();
-    if options.stream.is_none() && options.account.is_none() {
+    report.rocksdb_damaged = damaged.is_some();
+    if is_all {
         report.not_given_back = match damaged {
             Some(what) => dir
                 .give_back_of(BackendKind::Segment)
@@ -200,6 +218,27 @@ pub fn compact_to(
         }
         Err(error) => beside.give_up(error),
     }
+}
+
+/// Whether one of the streams that were asked for is on RocksDB, as far as the catalogue tells; what it does not know may be.
+fn may_be_on_rocksdb(dir: &StoreDir, options: &Options) -> Result<bool> {
+    let Some(folder) = dir.folder(BackendKind::Segment) else {
+        return Ok(true);
+    };
+    let root = SegmentBackend::open_read_only(&folder).map_err(Error::opening)?;
+    let (mut is_known, mut is_on_it) = (false, false);
+    let scanned = root.kv().scan(STREAM_PREFIX, None, &mut |_, value| {
+        if let Ok(saved) = StreamSnapshot::read(value, None)
+            && options.stream.as_ref().is_none_or(|name| *name == saved.name)
+            && options.account.as_ref().is_none_or(|account| *account == saved.account)
+        {
+            is_known = true;
+            is_on_it |= saved.settings.backend == BackendKind::RocksDb;
+        }
+        ControlFlow::Continue(())
+    });
+    scanned.map_err(Error::Unreadable)?;
+    Ok(is_on_it || !is_known)
 }
 
 /// What is damaged in RocksDB's tables, if anything is.

@@ -21,6 +21,7 @@ Examples:
   weir repair /var/lib/weir --dry-run
   weir repair /var/lib/weir
   weir repair /var/lib/weir --out /mnt/mended
+  weir repair /var/lib/weir --forget JOBS --dry-run
   weir repair /var/lib/weir --forget JOBS
 
 Exit code: 0 there was nothing to repair, or all is repaired; 1 nothing was done: wrong arguments, no store there, or a server has it
@@ -33,7 +34,8 @@ pub struct RepairArgs {
     /// Tell what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Let this stream, which is offline because its log is missing, go on without its messages; may be given several times
+    /// Let this stream, which is offline because its log (or all of RocksDB's folder) is missing, go on without its messages; its consumers
+    /// go on behind them: where they were is told, by --dry-run too, and kept in quarantine. May be given several times
     #[arg(long, value_name = "NAME")]
     forget: Vec<String>,
     /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty

@@ -367,7 +367,7 @@ fn tell_of_positions(consumers: &[ConsumerSnapshot]) -> Vec<String> {
     let count = consumers.len() as u64;
     vec![
         format!(
-            "the positions of {} go with the messages, also if the log is put back later: {}",
+            "the positions of {} go with the messages, also if the log is put back later; at the last checkpoint: {}",
             words::count(count, "consumer"),
             named.join(", ")
         ),

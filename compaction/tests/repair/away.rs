@@ -146,6 +146,34 @@ fn what_is_put_back_is_lost_no_more() {
 }
 
 #[test]
+fn a_message_whose_bytes_are_put_back_is_lost_no_more() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    let path = folder.path().to_str().unwrap();
+    let file = segments(&log_folder(folder.path(), fixture.log("ORDERS"))).remove(0);
+    let whole = fs::read(&file).unwrap();
+    flip(&file, b"rare");
+    assert!(!mend(folder.path()).is_damaged());
+    let lost = |store: &Store| {
+        let stream = store.stream("$G", "ORDERS").unwrap();
+        stream
+            .call(|shard, id| Ok(shard.stream(id)?.ledger().messages()))
+            .unwrap()
+    };
+    let store = start(folder.path());
+    assert_eq!(lost(&store), 1);
+    store.close();
+    fs::write(&file, whole).unwrap();
+    let (code, text) = weir(&["inspect", path, "--stream", "ORDERS"]);
+    assert!(code == Some(0) && !text.contains("has lost message"), "{text}");
+    let store = start(folder.path());
+    assert_eq!(lost(&store), 0);
+    store.close();
+    assert_well(folder.path());
+}
+
+#[test]
 fn an_older_catalogue_is_told_as_one() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
