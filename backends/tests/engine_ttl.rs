@@ -6,8 +6,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use support::{Bench, Handle, Random, Storage, run_seeds};
-use weir_engine::stream::{Discard, StreamConfig};
+use support::{ACCOUNT, Bench, Handle, Random, Storage, run_seeds};
+use weir_engine::stream::{Discard, Message, StreamConfig};
 use weir_engine::{MILLISECOND, SECOND};
 
 const STORAGES: &[Storage] = &[
@@ -118,6 +118,41 @@ fn without_permission_there_is_no_ttl() {
     assert_eq!(code(stream.publish("k.a", &ttl("never"), b"")), 10166);
     assert_eq!(code(stream.publish("k.a", &ttl("x"), b"")), 10165);
     stream.publish("k.a", &ttl("00"), b"").unwrap();
+}
+
+/// nats-server before 2.11 stored the header as any other.
+#[test]
+fn without_permission_what_is_restored_lives_as_long_as_any_other() {
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let config = StreamConfig {
+        allow_msg_ttl: false,
+        max_age: 100 * SECOND,
+        ..config("S")
+    };
+    let settings = bench.settings(&config);
+    let id = bench.store().allocate_id();
+    let time = bench.now() - 10 * SECOND;
+    let messages = ["1s", "never", "20s"].iter().zip(1..).map(|(life, seq)| Message {
+        seq,
+        time,
+        subject: "k.a".into(),
+        headers: ttl(life).into(),
+        payload: "x".into(),
+    });
+    let messages: Vec<_> = messages.collect();
+    let restored = bench.store().shard(0).call_blocking(move |shard| {
+        shard.begin_restore(id, &ACCOUNT.into(), config, settings, 1)?;
+        shard.restore_messages(id, messages, false)?;
+        shard.finish_restore(id, 3, Some(time), Vec::new())
+    });
+    restored.unwrap();
+    let stream = bench.find("S").expect("the stream");
+    assert_eq!(seqs(&stream), [1, 2, 3]);
+    bench.advance(60 * SECOND);
+    assert_eq!(seqs(&stream), [1, 2, 3]);
+    bench.advance(60 * SECOND);
+    assert_eq!(seqs(&stream), [0; 0]);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tidy;
+mod unlinking;
 
 use std::path::Path;
 use std::sync::Arc;

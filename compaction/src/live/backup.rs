@@ -123,9 +123,9 @@ pub(super) fn fetch(
     let consumers: Vec<String> = match no_consumers {
         true => Vec::new(),
         false => {
-            let names = server.list(&format!("CONSUMER.NAMES.{stream}"), "consumers", &json!({}))?;
+            let names = server.list(&format!("CONSUMER.NAMES.{stream}"), "consumers")?;
+            let names = names.found.iter();
             names
-                .iter()
                 .filter_map(|name| Some(name.as_str()?.to_owned()))
                 .collect()
         }

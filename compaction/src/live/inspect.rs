@@ -133,10 +133,14 @@ pub struct ConsumerSeen {
 /// # Errors
 /// If it does not answer, or has no stream or consumer of the wanted name.
 pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
-    let infos = match &options.stream {
-        Some(name) => vec![server.ask(&format!("STREAM.INFO.{name}"), &Value::Null)?],
-        None => server.list("STREAM.LIST", "streams", &json!({}))?,
-    };
+    let info = options.stream.as_ref().map(|name| server.ask(&format!("STREAM.INFO.{name}"), &Value::Null));
+    let info = info.transpose()?;
+    let mut listed = server.list("STREAM.LIST", "streams")?;
+    if let Some(wanted) = &options.stream {
+        listed.offline.retain(|name, _| name == wanted);
+    }
+    let offline = listed.offline;
+    let infos = info.map_or(listed.found, |info| vec![info]);
     let mut streams = Vec::with_capacity(infos.len());
     for mut info in infos {
         if options.stream.is_none() {
@@ -146,11 +150,6 @@ pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
         }
         streams.push(stream(server, info, options)?);
     }
-    let listed = server.ask("STREAM.LIST", &json!({}))?;
-    let offline = listed["offline"].as_object().into_iter().flatten();
-    let offline = offline.map(|(name, why)| (name.clone(), text(why)));
-    let is_asked = |name: &String| options.stream.as_ref().is_none_or(|wanted| wanted == name);
-    let offline: BTreeMap<_, _> = offline.filter(|(name, _)| is_asked(name)).collect();
     if let Some(wanted) = &options.consumer
         && streams.iter().all(|stream| stream.consumers.is_empty())
     {
@@ -217,10 +216,10 @@ fn stream(server: &Server, mut info: Value, options: &Options) -> Result<StreamS
         lost: lost.listed,
         config: Value::Null,
     };
-    let consumers = match server.list(&format!("CONSUMER.LIST.{name}"), "consumers", &json!({})) {
+    let consumers = match server.list(&format!("CONSUMER.LIST.{name}"), "consumers") {
         // That it is offline is told, and the others are shown.
         Err(Error::ServerOffline { .. }) => Vec::new(),
-        listed => listed?,
+        listed => listed?.found,
     };
     for consumer in consumers {
         let consumer = consumer_of(consumer);

@@ -7,6 +7,7 @@ mod lost;
 mod messages;
 mod update;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -226,27 +227,38 @@ impl Server {
         }
     }
 
-    /// All pages of a list.
+    /// All pages of a list: what is in the field, and why what is offline is so, by name.
     ///
     /// # Errors
     /// As [`Server::ask`].
-    pub(crate) fn list(&self, call: &str, field: &str, body: &Value) -> Result<Vec<Value>> {
-        let mut all = Vec::new();
+    pub(crate) fn list(&self, call: &str, field: &str) -> Result<Listed> {
+        let mut all = Listed::default();
+        let mut offset = 0;
         loop {
-            let mut asked = body.clone();
-            asked["offset"] = all.len().into();
-            let mut answer = self.ask(call, &asked)?;
-            let total = answer["total"].as_u64().unwrap_or(0);
-            let Some(page) = answer[field].as_array_mut().map(std::mem::take) else {
-                return Ok(all);
-            };
-            let is_last = page.is_empty();
-            all.extend(page);
-            if is_last || all.len() as u64 >= total {
+            let mut answer = self.ask(call, &json!({"offset": offset}))?;
+            let page = answer[field].as_array_mut().map(std::mem::take).unwrap_or_default();
+            // What is offline counts, and need not be in the field.
+            let limit = answer["limit"].as_u64().unwrap_or(0).max(page.len() as u64);
+            offset += limit;
+            all.found.extend(page);
+            for (name, why) in answer["offline"].as_object().into_iter().flatten() {
+                let why = why.as_str().unwrap_or_default();
+                all.offline.insert(name.clone(), why.to_owned());
+            }
+            if limit == 0 || offset >= answer["total"].as_u64().unwrap_or(0) {
                 return Ok(all);
             }
         }
     }
+}
+
+/// What a server lists.
+#[derive(Default)]
+pub(crate) struct Listed {
+    /// What can be shown.
+    pub found: Vec<Value>,
+    /// Why what is offline is so, by name; some of it may be among the others as well.
+    pub offline: BTreeMap<String, String>,
 }
 
 async fn ask(server: &Server, call: &str, body: &Value) -> Result<Value> {

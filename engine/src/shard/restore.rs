@@ -117,7 +117,7 @@ impl InTurn<'_, '_> {
             if message.seq <= stream.messages.last() {
                 return Err(Error::damaged(format!("message sequence {} out of order", message.seq)));
             }
-            let marks = Marks::of_headers(&message.headers);
+            let marks = Marks::of_headers(&message.headers, stream.config());
             if marks.life.end(message.time).is_some_and(|end| end <= now) {
                 stream.messages.raise_last(message.seq, message.time);
                 continue;

@@ -17,7 +17,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::stream::Storage;
+use crate::stream::{Storage, StreamConfig};
 use crate::stream::ttl::{Life, life_of};
 use crate::types::{Entry, NanoTime, Seq};
 
@@ -77,11 +77,12 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Those of a message that was not checked here: one that another stream took, or that comes out of a snapshot.
-    pub fn of_headers(block: &[u8]) -> Self {
+    /// Those of a message that was not checked here: one that another stream took, or that comes out of a snapshot. A stream that
+    /// grants no TTL keeps it as long as any other, whatever its headers say.
+    pub fn of_headers(block: &[u8], config: &StreamConfig) -> Self {
         let has = |name| crate::headers::get(block, name).is_some_and(|value| !value.is_empty());
         Self {
-            life: life_of(block),
+            life: if config.allow_msg_ttl { life_of(block) } else { Life::Limits },
             schedule: has("Nats-Schedule"),
         }
     }

@@ -311,7 +311,7 @@ impl Stream {
     fn mirrored(&self, message: Message, transforms: &[Transform], chance: u64) -> Ready {
         let at = (message.seq, message.time);
         let headers = copied(&message.headers, &CONDITIONS);
-        let marks = Marks::of_headers(&headers);
+        let marks = Marks::of_headers(&headers, &self.messages.config);
         let ready = Ready::plain(Publish {
             subject: rename(&message.subject, transforms, chance),
             headers_len: headers.len(),
@@ -365,7 +365,7 @@ impl Stream {
             id,
             rollup,
             value,
-            marks: Marks::of_headers(&block),
+            marks: Marks::of_headers(&block, &self.messages.config),
             ..Ready::plain(publish)
         };
         if let Some(ttl) = asked.ttl {

@@ -340,7 +340,7 @@ pub(super) fn names(js: &JetStream, request: &ApiRequest) -> Answer {
         /// Nothing, rather than an empty list, as nats-server.
         streams: Option<Vec<String>>,
     }
-    let (page, entries) = select(js, request, &schema::STREAM_NAMES, NAMES_PAGE)?;
+    let (page, entries) = select(js, request, &schema::STREAM_NAMES, NAMES_PAGE, |_| false)?;
     let streams: Vec<_> = entries.iter().map(|entry| entry.name.to_string()).collect();
     let streams = (!streams.is_empty()).then_some(streams);
     Ok(reply::answer(Call::StreamNames, Names { page, streams }))
@@ -357,7 +357,10 @@ pub(super) async fn list(js: &Arc<JetStream>, request: &ApiRequest) -> Answer {
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         offline: BTreeMap<String, String>,
     }
-    let (page, entries) = select(js, request, &schema::STREAM_LIST, LIST_PAGE)?;
+    // Clients ask for the next page by how many streams they got: those that are not shown come last.
+    let (page, entries) = select(js, request, &schema::STREAM_LIST, LIST_PAGE, |entry| {
+        entry.offline.is_some()
+    })?;
     let offline = entries.iter().filter_map(|entry| {
         let why = entry.offline.as_ref()?;
         Some((entry.name.to_string(), why.to_string()))
@@ -421,6 +424,7 @@ fn select(
     request: &ApiRequest,
     fields: &'static schema::Fields,
     limit: usize,
+    comes_last: impl Fn(&StreamEntry) -> bool,
 ) -> Result<(Page, Vec<Arc<StreamEntry>>), Rejection> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -434,7 +438,7 @@ fn select(
         let wanted = SubjectSet::of(&[asked.subject]);
         streams.retain(|entry| wanted.overlaps(&entry.config.subjects));
     }
-    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    streams.sort_by(|a, b| (comes_last(a), &a.name).cmp(&(comes_last(b), &b.name)));
     Ok(reply::page(streams, asked.offset, limit))
 }
 

@@ -51,8 +51,12 @@ fn heads_keep_marks() {
             assert_eq!(read.unwrap(), life);
         }
     }
+    let granting = StreamConfig {
+        allow_msg_ttl: true,
+        ..StreamConfig::default()
+    };
     assert_eq!(
-        Marks::of_headers(block),
+        Marks::of_headers(block, &granting),
         Marks {
             life: Life::Seconds(2_000_000),
             schedule: true
