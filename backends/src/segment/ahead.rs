@@ -2,17 +2,20 @@
 //! what is read next.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::files::{Files, RealFiles};
 
 /// Bytes that are read ahead at most.
 const AHEAD_MAX: u64 = 1 << 30;
 /// Of the memory that the system can spare, no more than one part in so many is filled.
 const MEMORY_PART: u64 = 4;
+/// Bytes that are read at once: the kernel reads ahead of them as much as the disk is worth.
+const PIECE: usize = 256 << 10;
+
 /// Has files read into the system's cache for as long as it is there.
 #[derive(Debug)]
 pub struct ReadingAhead {
@@ -70,13 +73,19 @@ fn sorted(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 /// Reads the files of all logs, in order, until all are read, or so many bytes, or it is over.
 fn read(logs: &Path, most: u64, over: &AtomicBool) -> std::io::Result<()> {
     let mut left = most.min(AHEAD_MAX);
+    let mut piece = vec![0; PIECE];
     for log in sorted(logs)? {
         for path in sorted(&log)? {
-            RealFiles.fetch(&path, &mut |bytes| {
-                let goes_on = !over.load(Ordering::Relaxed) && bytes <= left;
-                left = if goes_on { left - bytes } else { 0 };
-                goes_on
-            })?;
+            let mut file = fs::File::open(&path)?;
+            loop {
+                if over.load(Ordering::Relaxed) || left < PIECE as u64 {
+                    return Ok(());
+                }
+                match file.read(&mut piece)? {
+                    0 => break,
+                    read => left -= read as u64,
+                }
+            }
         }
     }
     Ok(())
