@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-
 /// Bytes that are read ahead at most.
 const AHEAD_MAX: u64 = 1 << 30;
 /// Of the memory that the system can spare, no more than one part in so many is filled.

@@ -125,9 +125,7 @@ pub(super) fn fetch(
         false => {
             let names = server.list(&format!("CONSUMER.NAMES.{stream}"), "consumers")?;
             let names = names.found.iter();
-            names
-                .filter_map(|name| Some(name.as_str()?.to_owned()))
-                .collect()
+            names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
         }
     };
     let info = || server.ask(&format!("STREAM.INFO.{stream}"), &Value::Null);

@@ -133,7 +133,10 @@ pub struct ConsumerSeen {
 /// # Errors
 /// If it does not answer, or has no stream or consumer of the wanted name.
 pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
-    let info = options.stream.as_ref().map(|name| server.ask(&format!("STREAM.INFO.{name}"), &Value::Null));
+    let info = options
+        .stream
+        .as_ref()
+        .map(|name| server.ask(&format!("STREAM.INFO.{name}"), &Value::Null));
     let info = info.transpose()?;
     let mut listed = server.list("STREAM.LIST", "streams")?;
     if let Some(wanted) = &options.stream {

@@ -17,8 +17,8 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::stream::{Storage, StreamConfig};
 use crate::stream::ttl::{Life, life_of};
+use crate::stream::{Storage, StreamConfig};
 use crate::types::{Entry, NanoTime, Seq};
 
 /// The flag of a head that states the length of a header block.
@@ -82,7 +82,11 @@ impl Marks {
     pub fn of_headers(block: &[u8], config: &StreamConfig) -> Self {
         let has = |name| crate::headers::get(block, name).is_some_and(|value| !value.is_empty());
         Self {
-            life: if config.allow_msg_ttl { life_of(block) } else { Life::Limits },
+            life: if config.allow_msg_ttl {
+                life_of(block)
+            } else {
+                Life::Limits
+            },
             schedule: has("Nats-Schedule"),
         }
     }
