@@ -302,7 +302,7 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
         let help = match folder.exists() {
             true => String::new(),
             false => format!(
-                ". Put {} back; `weir repair {}` lets {} go on without {} messages",
+                ". Put {} back; `weir repair {}` lets {} go on without {} messages, and consumers go on behind these",
                 folder.display(),
                 forget.join(" "),
                 if of_folder.len() == 1 {

@@ -94,3 +94,46 @@ fn what_was_settled_stays_so_when_more_is_lost() {
     let open = br#"{"losses":[{"first":3,"last":3,"found":1,"why":"x"}],"more":0}"#;
     assert!(!Ledger::read(open).unwrap().is_settled(3));
 }
+
+#[test]
+fn what_is_there_again_is_taken_off_and_what_is_left_keeps_its_standing() {
+    let mut ledger = Ledger::default();
+    ledger.note(10, 19, 100, 1, "a file of the log is missing");
+    ledger.settle(Vec::new());
+    ledger.note(30, 39, 0, 2, "a file of the log is missing");
+    assert_eq!((ledger.messages(), ledger.unsettled()), (20, 10));
+    // A part in the middle, of one that is settled.
+    ledger.take_back(13, 15);
+    assert_eq!((ledger.messages(), ledger.unsettled()), (17, 10));
+    assert!(ledger.covers(10, 12) && ledger.covers(16, 19) && !ledger.covers(13, 13));
+    assert!(ledger.is_settled(10) && ledger.is_settled(19) && !ledger.is_settled(30));
+    // One as a whole, and what was never lost.
+    ledger.take_back(25, 60);
+    assert_eq!((ledger.messages(), ledger.unsettled()), (7, 0));
+    let kept = Ledger::read(&crate::json::to_json(&ledger)).unwrap();
+    assert_eq!(kept.losses(), ledger.losses());
+    assert!(ledger.losses().is_sorted_by(|one, next| one.last < next.first));
+}
+
+#[test]
+fn ranges_that_are_cut_in_two_beyond_the_most_are_counted() {
+    let mut ledger = Ledger::default();
+    for n in 0..LEDGER_RANGES as u64 {
+        ledger.note(10 * n + 1, 10 * n + 5, 0, 1, "the log has lost its end");
+    }
+    ledger.take_back(3, 3);
+    assert_eq!(ledger.losses().len(), LEDGER_RANGES);
+    assert_eq!(ledger.messages(), 5 * LEDGER_RANGES as u64 - 1);
+}
+
+#[test]
+fn messages_that_are_there_again_explain_what_the_log_has_too_many_until_it_is_written() {
+    let mut ledger = Ledger::default();
+    assert!(!ledger.explains(0) && !ledger.explains(3));
+    ledger.found_again(3);
+    assert!(ledger.explains(3) && !ledger.explains(4));
+    let mut kept = Ledger::read(&crate::json::to_json(&ledger)).unwrap();
+    assert!(kept.explains(3), "also after a restart");
+    assert!(!kept.explains(0));
+    assert!(!kept.explains(3), "a later write counted them");
+}
