@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::backend::{Backend, Kv, KvWrite, LogOptions};
 use crate::embed::outlet::{FetchOutlet, Fetches};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, Finding, FindingKind};
 use crate::scrub::{ScrubOptions, ScrubStatus, ScrubThread};
 use crate::shard::adopt::Adopted;
@@ -436,7 +436,11 @@ fn forget_settled(env: &Environment) -> Result<()> {
     settled.retain(|_, found| *found);
     match over.is_empty() {
         true => Ok(()),
-        false => env.backend(BackendKind::Segment)?.kv().put_all(&over),
+        false => match env.backend(BackendKind::Segment)?.kv().put_all(&over) {
+            // A later start forgets them.
+            Err(error) if error.kind == Kind::Full => Ok(()),
+            forgotten => forgotten,
+        },
     }
 }
 

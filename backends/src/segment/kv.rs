@@ -19,12 +19,12 @@ use weir_engine::{Error, Kind, Kv, KvWrite, Result, VisitKey};
 
 use super::files::{File, Mode};
 use super::handle::Handles;
-use super::state::{Doing, io_error};
+use super::state::{Doing, io_error, no_space};
 use batch::{FILE_HEADER, Pairs, encode, file_header, pair_bytes};
 use merge::COPIES;
 pub use merge::Worth;
 pub use open::KvCopy;
-use open::{Found, file_name};
+use open::{Found, TEMPORARY, file_name};
 
 /// The longest key or value, in bytes.
 const PART_MAX: usize = 256 << 20;
@@ -57,6 +57,9 @@ struct Tail {
     poison: Option<String>,
     /// The length from which on a rewrite is tried.
     rewrite_at: u64,
+    /// Opening found no room to mend the copies. Nothing is written to them, but all pairs to files of the next generation, once there
+    /// is room.
+    owed: Option<Vec<KvCopy>>,
 }
 
 /// The key-value space of a segment backend.
@@ -85,10 +88,10 @@ impl SegmentKv {
         let Found {
             generation,
             merged,
-            anew,
             mended,
             lost,
             copies,
+            owed,
         } = found;
         for line in mended.iter().chain(&lost) {
             tracing::error!("{line}");
@@ -107,9 +110,14 @@ impl SegmentKv {
         let Some(generation) = generation.filter(|_| !kv.handles.read_only) else {
             return Ok(kv);
         };
-        let tail = if anew {
-            let tail = kv.write_all(generation + 1)?;
-            kv.remove_all(generation)?;
+        let tail = if let Some(owed) = owed {
+            let mut tail = kv.owing(generation, owed)?;
+            match kv.repay(&mut tail) {
+                Err(error) if error.kind == Kind::Full && tail.poison.is_none() => tracing::error!(
+                    "the key-value files are mended when there is room, and take no writes until then: {error}"
+                ),
+                repaid => repaid?,
+            }
             tail
         } else {
             let tail = Tail {
@@ -123,13 +131,14 @@ impl SegmentKv {
                 buf: Vec::new(),
                 poison: None,
                 rewrite_at: REWRITE_MIN,
+                owed: None,
             };
             if number > mark {
                 // As for logs: what an earlier process could not sync is written again.
                 let path = &tail.copies[0].path;
                 let whole = kv.handles.files.read(path).doing("reading", path)?;
                 kv.write_at(&tail.copies, &whole, 0)
-                    .map_err(|(path, error)| Error::io(format_args!("writing {} again", path.display()), error))?;
+                    .map_err(|(path, error)| io_error("writing again", path, error))?;
             }
             tail
         };
@@ -150,6 +159,71 @@ impl SegmentKv {
     /// What each copy was when it was opened.
     pub fn copies(&self) -> &[KvCopy] {
         &self.found
+    }
+
+    /// All pairs are to be written anew, and there may be no room for that: the copies stay as they are until then, and those that have
+    /// all are held, so that what an earlier process could not sync can be.
+    fn owing(&self, generation: u64, owed: Vec<KvCopy>) -> Result<Tail> {
+        let whole = owed.iter().filter(|copy| copy.worth == Worth::Whole);
+        let open = |copy: &KvCopy| {
+            let path = copy.path.clone();
+            let file = self.handles.files.open(&path, Mode::Write).doing("opening", &path)?;
+            Ok(Copy { path, file })
+        };
+        let copies: Vec<Copy> = whole.map(open).collect::<Result<_>>()?;
+        for copy in &copies {
+            let whole = self.handles.files.read(&copy.path).doing("reading", &copy.path)?;
+            match self.handles.files.write_at(&copy.file, &copy.path, &whole, 0) {
+                // It is there, and was synced or not.
+                Err(error) if no_space(&error) => {}
+                written => written.doing("writing again", &copy.path)?,
+            }
+        }
+        Ok(Tail {
+            copies: Arc::new(copies),
+            generation,
+            pos: 0,
+            number: 0,
+            durable: 0,
+            dirty: true,
+            dir_dirty: true,
+            buf: Vec::new(),
+            poison: None,
+            rewrite_at: REWRITE_MIN,
+            owed: Some(owed),
+        })
+    }
+
+    /// Does what opening had no room for.
+    ///
+    /// # Errors
+    /// Of kind [`Kind::Full`] while there is none; nothing is changed then.
+    fn repay(&self, tail: &mut Tail) -> Result<()> {
+        let Some(owed) = tail.owed.clone() else {
+            return Ok(());
+        };
+        let old = tail.generation;
+        match self.write_all(old + 1) {
+            Ok(new) => *tail = new,
+            Err(error) => {
+                if error.kind != Kind::Full || self.has_begun(old + 1) {
+                    tail.poison = Some(error.message.clone());
+                }
+                return Err(error);
+            }
+        }
+        let retired = open::retire(&owed, &self.handles);
+        if let Err(error) = &retired {
+            tail.poison = Some(error.message.clone());
+        }
+        retired
+    }
+
+    /// Whether a file of that generation has its name.
+    fn has_begun(&self, generation: u64) -> bool {
+        let name = file_name(generation);
+        let mut dirs = self.dirs.iter();
+        dirs.any(|dir| self.handles.files.len(&dir.join(&name)).is_ok())
     }
 
     fn open_copies(&self, generation: u64, mode: Mode) -> Result<Vec<Copy>> {
@@ -185,10 +259,12 @@ impl SegmentKv {
             buf: Vec::new(),
             poison: None,
             rewrite_at: REWRITE_MIN,
+            owed: None,
         })
     }
 
     fn write(&self, tail: &mut Tail, writes: &[KvWrite]) -> Result<()> {
+        self.repay(tail)?;
         self.append(tail, writes)?;
         {
             let mut pairs = self.pairs.write();
@@ -221,8 +297,15 @@ impl SegmentKv {
             let error = io_error("writing", path, error);
             if error.kind != Kind::Full {
                 tail.poison = Some(error.message.clone());
+                return Err(error);
             }
-            // On a full disk nothing that counts was touched: the next batch is written over it.
+            // On a full disk nothing that counts was touched: the next batch is written over it. What there is of this one would be an
+            // unfinished write for the next start, and takes room.
+            for copy in tail.copies.iter() {
+                if let Err(error) = self.handles.files.shorten(&copy.file, &copy.path, tail.pos) {
+                    tracing::warn!(file = %copy.path.display(), "what was written of a batch without room stays: {error}");
+                }
+            }
             return Err(error);
         }
         tail.pos += tail.buf.len() as u64;
@@ -238,8 +321,7 @@ impl SegmentKv {
         match self.write_all(old + 1) {
             Ok(new) => *tail = new,
             Err(error) => {
-                let begun = |dir: &PathBuf| self.handles.files.len(&dir.join(file_name(old + 1))).is_ok();
-                if self.dirs.iter().any(begun) {
+                if self.has_begun(old + 1) {
                     tail.poison = Some(error.message.clone());
                     return Err(error);
                 }
@@ -255,28 +337,44 @@ impl SegmentKv {
         removed
     }
 
-    /// Writes all pairs to files of that generation; they have their names when all of them are durable.
+    /// Writes all pairs to files of that generation; they have their names when all of them are durable. Where there is no room for
+    /// them, nothing is left of them.
     fn write_all(&self, generation: u64) -> Result<Tail> {
+        let written = self.try_write_all(generation);
+        if matches!(&written, Err(error) if error.kind == Kind::Full) && !self.has_begun(generation) {
+            for dir in &self.dirs {
+                // A name that stays goes with the next start.
+                let _ = self
+                    .handles
+                    .files
+                    .remove(&dir.join(file_name(generation)).with_extension(TEMPORARY));
+            }
+        }
+        written
+    }
+
+    fn try_write_all(&self, generation: u64) -> Result<Tail> {
         let files = &self.handles.files;
         let paths = self.dirs.each_ref().map(|dir| dir.join(file_name(generation)));
         let mut copies = Vec::new();
         let (mut pos, mut number) = (0, 0);
         for path in &paths {
-            let temporary = path.with_extension("kv.tmp");
+            let temporary = path.with_extension(TEMPORARY);
             match files.remove(&temporary) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other.doing("removing", &temporary)?,
             }
             let file = files.open(&temporary, Mode::Create).doing("making", &temporary)?;
             (pos, number) = self.write_pairs(generation, &file, &temporary)?;
-            files.sync(&file, &temporary).syncing(&temporary)?;
+            // Nothing counts on it yet: where there is no room for it, that is no worse than before.
+            files.sync(&file, &temporary).doing("syncing", &temporary)?;
             copies.push(Copy {
                 path: path.clone(),
                 file,
             });
         }
         for path in &paths {
-            let temporary = path.with_extension("kv.tmp");
+            let temporary = path.with_extension(TEMPORARY);
             files.rename(&temporary, path).doing("renaming", &temporary)?;
         }
         for dir in &self.dirs {
@@ -293,6 +391,7 @@ impl SegmentKv {
             buf: Vec::new(),
             poison: None,
             rewrite_at: REWRITE_MIN,
+            owed: None,
         })
     }
 
@@ -375,7 +474,7 @@ impl SegmentKv {
         };
         if let Err(error) = &result {
             tail.poison = Some(error.message.clone());
-        } else if tail.generation == generation {
+        } else if tail.generation == generation && tail.owed.is_none() {
             tail.durable = tail.durable.max(number);
             // States the mark, so that damage in the last batch can be told from an unfinished write. It is durable
             // with the next sync; without it nothing else is lost.

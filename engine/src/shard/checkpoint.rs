@@ -397,6 +397,7 @@ impl Job {
 
     fn put_ids(&self) -> Result<()> {
         let kv = self.backend(BackendKind::Segment)?.kv();
+        self.env.keep_findings_left()?;
         // A crash between two portions leaves ids that the journal brings once more.
         portions(&self.ids).try_for_each(|portion| kv.put_all(portion))
     }

@@ -735,7 +735,11 @@ impl Shard {
         }
         match forgotten.is_empty() {
             true => Ok(()),
-            false => kv.put_all(&forgotten),
+            false => match kv.put_all(&forgotten) {
+                // A later start finds them once more, and nothing to remove.
+                Err(error) if error.kind == Kind::Full => Ok(()),
+                forgotten => forgotten,
+            },
         }
     }
 

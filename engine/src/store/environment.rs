@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::backend::{Backend, Log, LogChange, LogOptions, LogReader, Upkeep};
+use crate::backend::{Backend, KvWrite, Log, LogChange, LogOptions, LogReader, Upkeep};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, Finding};
 use crate::index::ChunkSize;
@@ -55,6 +55,8 @@ pub(crate) struct Environment {
     /// How many bytes are free for the backends.
     pub room: Option<Room>,
     progress: Option<OpeningProgress>,
+    /// Findings that the root had no room for.
+    unkept: Mutex<Vec<KvWrite>>,
 }
 
 /// A way of opening a store that writes nothing.
@@ -119,6 +121,7 @@ impl Environment {
             readers: Readers::default(),
             room: options.room,
             progress: options.progress,
+            unkept: Mutex::default(),
         })
     }
 
@@ -161,6 +164,7 @@ impl Environment {
             readers: Readers::default(),
             room: None,
             progress: None,
+            unkept: Mutex::default(),
         }))
     }
 
@@ -218,8 +222,8 @@ impl Environment {
         all
     }
 
-    /// Tells of a finding that was not made before, and keeps it until it is settled; durable with the root's next sync. Where
-    /// all is only read beside a store that runs, it is left to the opening that keeps it; an image has it in its catalogue alone.
+    /// Tells of a finding that was not made before, and keeps it until it is settled; durable with the root's next sync, or with the
+    /// next checkpoint that there is room for: a full disk keeps no store from being opened. Where all is only read beside a store that runs, it is left to the opening that keeps it; an image has it in its catalogue alone.
     pub fn keep_finding(&self, key: &str, finding: Finding) -> Result<()> {
         if self.is_reading() && !self.is_image() || self.catalogue.has_finding(key) {
             return Ok(());
@@ -231,10 +235,25 @@ impl Environment {
         tracing::error!("{finding}");
         let name: Bytes = [FINDING_PREFIX, key.as_bytes()].concat().into();
         let json = crate::json::to_json(&finding);
-        self.backend(BackendKind::Segment)?
-            .kv()
-            .put_all(&[(name, Some(json))])?;
+        let write = [(name, Some(json))];
+        match self.backend(BackendKind::Segment)?.kv().put_all(&write) {
+            Err(error) if error.kind == Kind::Full => self.unkept.lock().extend(write),
+            kept => kept?,
+        }
         self.catalogue.add_finding(key, finding);
+        Ok(())
+    }
+
+    /// Keeps the findings that there was no room for when they were made.
+    ///
+    /// # Errors
+    /// If they cannot be written: they are kept for the next time.
+    pub fn keep_findings_left(&self) -> Result<()> {
+        let mut unkept = self.unkept.lock();
+        if !unkept.is_empty() {
+            self.backend(BackendKind::Segment)?.kv().put_all(&unkept)?;
+            unkept.clear();
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use weir_engine::{Error, Result};
+use weir_engine::{Error, Kind, Result};
 
 use super::super::files::Mode;
 use super::super::handle::Handles;
@@ -15,6 +15,8 @@ use crate::regular;
 
 /// Unfinished writes that are kept of each copy; a later one takes the place of the last.
 const TORN_KEPT: usize = 4;
+/// What a file is called that is not whole yet.
+pub const TEMPORARY: &str = "kv.tmp";
 
 /// What opening found.
 #[derive(Debug, Default)]
@@ -23,15 +25,15 @@ pub struct Found {
     pub generation: Option<u64>,
     /// What it says.
     pub merged: Merged,
-    /// Whether all has to be written to a next generation: the files are of an older version, or damaged beyond what
-    /// another copy mends.
-    pub anew: bool,
     /// Damage that another copy mended, one line each.
     pub mended: Vec<String>,
     /// Damage that nothing mends, one line each.
     pub lost: Vec<String>,
     /// What each copy was; none if there is no file at all.
     pub copies: Vec<KvCopy>,
+    /// If all has to be written to a next generation, the files of this one: what each is worth now says what becomes of it then. Also
+    /// if there was no room to mend one of them in its place.
+    pub owed: Option<Vec<KvCopy>>,
 }
 
 /// A copy of the key-value space, as it was when it was opened.
@@ -108,21 +110,38 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
     for line in &found.merged.blank {
         found.mended.push(format!("{}: {line}", paths[0].display()));
     }
-    found.anew = old || !found.lost.is_empty() || !found.mended.is_empty();
+    // The files are of an older version, or damaged beyond what another copy mends.
+    let anew = old || !found.lost.is_empty() || !found.mended.is_empty();
     found.mended.extend(aside);
+    let (mut left, mut full) = (found.copies.clone(), false);
     for (at, path) in paths.iter().enumerate() {
         // Of version 1 there is only one copy, in the first folder, whose header is another one.
-        if old {
-            if at == 0 {
-                look_at_old(path, copies[0].as_deref(), &mut found, handles)?;
+        let mended = if old {
+            match at {
+                0 => look_at_old(path, copies[0].as_deref(), &mut found, handles),
+                _ => Ok(()),
             }
-            continue;
+        } else {
+            // A rewrite may have ended between the two names that it gives.
+            let missing = copies[at].is_none() && !all[at].is_empty();
+            mend(path, copies[at].as_deref(), [missing, anew], &mut found, handles)
+        };
+        match mended {
+            Err(error) if error.kind == Kind::Full => {
+                // A part of it takes room that others need.
+                remove(handles, &path.with_extension(TEMPORARY))?;
+                full = true;
+                tracing::warn!(file = %path.display(), "what it should hold is written when there is room: {error}");
+            }
+            mended => {
+                mended?;
+                // What it was is set aside already, where it must be; what it says now may not be all.
+                left[at].worth = if anew { Worth::Short(0) } else { Worth::Whole };
+            }
         }
-        // A rewrite may have ended between the two names that it gives.
-        let missing = copies[at].is_none() && !all[at].is_empty();
-        mend(path, copies[at].as_deref(), missing, &mut found, handles)?;
     }
-    if !handles.read_only && !found.anew && !generations.is_empty() {
+    found.owed = (anew || full).then_some(left);
+    if !handles.read_only && !anew && !generations.is_empty() {
         for dir in dirs {
             for old in &generations {
                 // A new generation got its names only when it was whole.
@@ -178,6 +197,27 @@ fn check_version(data: Option<&[u8]>, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Lets go of files for which there are newer ones, durably: those that should have been set aside when there was no room for that
+/// get another name.
+pub fn retire(copies: &[KvCopy], handles: &Handles) -> Result<()> {
+    for KvCopy { path, bytes, worth } in copies {
+        let aside = match worth {
+            _ if bytes.is_none() => None,
+            Worth::Damaged(_) => Some(name_aside(path, "damaged", usize::MAX, handles)?),
+            Worth::Torn(_) => Some(name_aside(path, "torn", TORN_KEPT, handles)?),
+            Worth::Short(_) | Worth::Whole => None,
+        };
+        match aside {
+            Some(aside) => handles.files.rename(path, &aside).doing("renaming", path)?,
+            None => remove(handles, path)?,
+        }
+        if let Some(dir) = path.parent() {
+            handles.files.sync_dir(dir).syncing(dir)?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives what is no file, or cannot be read, another name.
 fn put_aside(path: &Path, handles: &Handles) -> Result<()> {
     if handles.read_only {
@@ -218,8 +258,14 @@ fn look_at_old(path: &Path, copy: Option<&[u8]>, found: &mut Found, handles: &Ha
     Ok(())
 }
 
-/// Makes one copy what the merge says. `missing` says that its file was not to be expected.
-fn mend(path: &Path, copy: Option<&[u8]>, missing: bool, found: &mut Found, handles: &Handles) -> Result<()> {
+/// Makes one copy what the merge says, unless all is written `anew`. `missing` says that its file was not to be expected.
+fn mend(
+    path: &Path,
+    copy: Option<&[u8]>,
+    [missing, anew]: [bool; 2],
+    found: &mut Found,
+    handles: &Handles,
+) -> Result<()> {
     let worth = found.merged.worth(copy);
     let durable = found.merged.durable_end;
     match worth {
@@ -246,11 +292,11 @@ fn mend(path: &Path, copy: Option<&[u8]>, missing: bool, found: &mut Found, hand
         }
         Worth::Short(_) | Worth::Whole => {}
     }
-    if worth == Worth::Whole || found.anew {
+    if worth == Worth::Whole || anew {
         return Ok(());
     }
     let files = &handles.files;
-    let temporary = path.with_extension("kv.tmp");
+    let temporary = path.with_extension(TEMPORARY);
     write_whole(handles, &temporary, &found.merged.image)?;
     files.rename(&temporary, path).doing("renaming", &temporary)?;
     match path.parent() {
@@ -265,9 +311,17 @@ fn set_aside(path: &Path, copy: Option<&[u8]>, why: &str, most: usize, handles: 
         return Ok(());
     };
     let files = &handles.files;
+    // A start without room for all of it may have done this before.
+    for there in files.list(dir).doing("listing", dir)? {
+        let name = there.file_name().unwrap_or_default().to_string_lossy();
+        let begin = format!("{}.{why}-", path.file_name().unwrap_or_default().to_string_lossy());
+        if name.starts_with(&begin) && files.read(&there).is_ok_and(|kept| kept == copy) {
+            return Ok(());
+        }
+    }
     let aside = name_aside(path, why, most, handles)?;
     tracing::warn!(file = %path.display(), kept = %aside.display(), "what it held is kept");
-    let temporary = path.with_extension("kv.tmp");
+    let temporary = path.with_extension(TEMPORARY);
     write_whole(handles, &temporary, copy)?;
     files.rename(&temporary, &aside).doing("renaming", &temporary)?;
     files.sync_dir(dir).syncing(dir)
@@ -277,5 +331,6 @@ fn write_whole(handles: &Handles, path: &Path, content: &[u8]) -> Result<()> {
     let files = &handles.files;
     let file = files.open(path, Mode::Create).doing("making", path)?;
     files.write_at(&file, path, content, 0).doing("writing", path)?;
-    files.sync(&file, path).syncing(path)
+    // Nothing counts on it yet: where there is no room for it, that is no worse than before.
+    files.sync(&file, path).doing("syncing", path)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::conformance::model::Dice;
-use weir_engine::{Backend, KvWrite};
+use weir_engine::{Backend, Kind, KvWrite};
 
 use super::super::SegmentBackend;
 use super::super::disk::{Failure, SimulatedDisk};
@@ -447,4 +447,127 @@ fn files_below(disk: &SimulatedDisk, dir: &Path) -> Vec<PathBuf> {
             false => vec![path],
         })
         .collect()
+}
+
+fn is_full(backend: &SegmentBackend) {
+    let refused = backend.kv().put_all(&write(1)).unwrap_err();
+    assert_eq!(refused.kind, Kind::Full, "{refused}");
+}
+
+/// What there is of a write without room takes room itself, and the next start would find it.
+#[test]
+fn a_write_without_room_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Arc::new(FaultyFiles::default());
+    let backend = SegmentBackend::open_with(dir.path(), files.clone()).unwrap();
+    put(&backend, "a", "1");
+    let before = current(dir.path()).map(|path| fs::read(path).unwrap());
+    files.fill_up(true);
+    is_full(&backend);
+    assert_eq!(current(dir.path()).map(|path| fs::read(path).unwrap()), before);
+    files.fill_up(false);
+    put(&backend, "b", "2");
+    drop(backend);
+    assert_eq!(pairs(&open(dir.path())).len(), 2);
+}
+
+/// A store whose copies are as a test makes them is opened on a full disk twice, and then there is room. It must come out as if there
+/// had been room at once.
+fn opens_on_a_full_disk(make: &dyn Fn(&Path), what: &str) {
+    let roomy = tempfile::tempdir().unwrap();
+    make(roomy.path());
+    let expected = {
+        let backend = open(roomy.path());
+        (
+            pairs(&backend),
+            backend.kv_damage().to_vec().len(),
+            backend.lost().len(),
+        )
+    };
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path());
+    let files = Arc::new(FaultyFiles::default());
+    files.fill_up(true);
+    let names = |dir: &Path| ["kv", "kv2"].map(|copy| files_of(dir, copy)).concat();
+    let before = names(dir.path());
+    for round in 0..2 {
+        let backend =
+            SegmentBackend::open_with(dir.path(), files.clone()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let found = (pairs(&backend), backend.kv_damage().len(), backend.lost().len());
+        assert_eq!(found, expected, "{what}, round {round}");
+        is_full(&backend);
+        backend.sync().unwrap();
+        assert_eq!(names(dir.path()), before, "{what}: what was tried is left");
+    }
+    let backend = SegmentBackend::open_with(dir.path(), files.clone()).unwrap();
+    is_full(&backend);
+    files.fill_up(false);
+    put(&backend, "new", "1");
+    backend.sync().unwrap();
+    put(&backend, "newer", "2");
+    drop(backend);
+    let backend = open(dir.path());
+    let mut all = expected.0;
+    all.extend([("new".to_owned(), "1".to_owned()), ("newer".to_owned(), "2".to_owned())]);
+    assert_eq!(pairs(&backend), all, "{what}");
+    assert!(backend.kv_damage().is_empty(), "{what}: {:?}", backend.kv_damage());
+    let [one, two] = current(dir.path()).map(|path| fs::read(path).unwrap());
+    assert_eq!(one, two, "{what}");
+    for why in ["damaged", "torn"] {
+        assert_eq!(kept(dir.path(), why), kept(roomy.path(), why), "{what}: {why}");
+    }
+}
+
+fn files_of(dir: &Path, copy: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let named = |path: PathBuf| (path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap());
+    files(dir, copy).into_iter().map(named).collect()
+}
+
+/// Before, the start was refused.
+#[test]
+fn a_start_on_a_full_disk_needs_no_room() {
+    let made = tempfile::tempdir().unwrap();
+    let ends = four_writes(made.path());
+    let good = fs::read(&current(made.path())[0]).unwrap();
+    let with = |dir: &Path, copies: [Option<&[u8]>; 2]| {
+        for (folder, content) in ["kv", "kv2"].into_iter().zip(copies) {
+            fs::create_dir_all(dir.join(folder)).unwrap();
+            if let Some(content) = content {
+                fs::write(dir.join(folder).join("0000000000000001.kv"), content).unwrap();
+            }
+        }
+    };
+    for at in (ends[2]..good.len()).step_by(5) {
+        let part = &good[..at];
+        opens_on_a_full_disk(
+            &|dir| with(dir, [Some(&good), Some(part)]),
+            &format!("the second to {at}"),
+        );
+        opens_on_a_full_disk(
+            &|dir| with(dir, [Some(part), Some(&good)]),
+            &format!("the first to {at}"),
+        );
+        // What was written of a batch, and then the process was killed.
+        let torn = [&good, &good[ends[2]..at]].concat();
+        opens_on_a_full_disk(&|dir| with(dir, [Some(&torn), Some(&good)]), &format!("torn at {at}"));
+        opens_on_a_full_disk(
+            &|dir| with(dir, [Some(&torn), Some(part)]),
+            &format!("torn and short at {at}"),
+        );
+    }
+    let mut bad = good.clone();
+    bad[ends[1] + 4] ^= 1;
+    opens_on_a_full_disk(&|dir| with(dir, [Some(&bad), Some(&good)]), "one is damaged");
+    opens_on_a_full_disk(&|dir| with(dir, [Some(&good), Some(&bad)]), "the other is damaged");
+    opens_on_a_full_disk(&|dir| with(dir, [Some(&bad), Some(&bad)]), "both are damaged");
+    opens_on_a_full_disk(&|dir| with(dir, [None, Some(&good)]), "one is gone");
+    opens_on_a_full_disk(&|dir| with(dir, [Some(&good), None]), "the other is gone");
+    opens_on_a_full_disk(&|dir| drop(version_1(dir, &good, ends[3])), "one of version 1");
+    let worse = |dir: &Path| {
+        let path = version_1(dir, &good, ends[3]);
+        let mut bad = fs::read(&path).unwrap();
+        bad[ends[0] + 45] ^= 4;
+        fs::write(&path, bad).unwrap();
+    };
+    opens_on_a_full_disk(&worse, "one of version 1, damaged");
 }
