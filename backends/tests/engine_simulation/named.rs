@@ -536,3 +536,34 @@ fn an_id_that_a_damaged_journal_named_is_not_given_out_again() {
     }
     assert!(without_log > 0, "the power never took the log");
 }
+
+/// Seed 9310684: a consumer that waited for a disk gave up what was not acknowledged in time, and the journal did not hear of it in that
+/// turn: a crash before the disk had answered took it back.
+#[test]
+fn what_is_given_up_while_a_disk_is_waited_for_is_in_the_journal() {
+    let mut world = small(1);
+    for number in 2..6 {
+        publish(&world, number);
+        world.turn(0);
+    }
+    let config = ConsumerConfig {
+        max_deliver: 1,
+        ack_wait: SECOND,
+        ..consumer()
+    };
+    world.ask(0, 100, move |shard| shard.create_consumer(STREAM, config));
+    world.turn(0);
+    pull(&world, 1);
+    world.turn(0);
+    assert_eq!(delivered(&mut world), [1000]);
+    // So that nothing is in memory.
+    restart(&mut world);
+    world.disk.chill();
+    world.begin_twin();
+    pull(&world, 1);
+    world.turn(0);
+    assert!(delivered(&mut world).is_empty(), "a disk is waited for");
+    world.pass(2 * SECOND);
+    world.turn(0);
+    world.check_twin(false, "it was given up");
+}

@@ -156,11 +156,12 @@ impl Stream {
                 continue;
             };
             consumer.queued = false;
+            // Also if it fails on the way: what it has sent until then is in the journal, too. And while it waits for a disk: it gives up
+            // what was not acknowledged in time.
+            self.progressed.push(serial);
             if consumer.reading {
                 continue;
             }
-            // Also if it fails on the way: what it has sent until then is in the journal, too.
-            self.progressed.push(serial);
             // What it has sent and needs no acknowledgement, also if it fails on the way.
             let mut done = Vec::new();
             let mut searching = false;
