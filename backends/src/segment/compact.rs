@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use weir_engine::{Compression, Result, Seq, Upkeep, UpkeepPiece};
+use weir_engine::{Compression, Kind as ErrorKind, Result, Seq, Upkeep, UpkeepPiece};
 
 use super::beside::{Beside, FETCHED};
 use super::files::Background;
@@ -152,8 +152,13 @@ impl SegmentLog {
         let is_dead = |seg: &Segment| used_bytes(seg) >= TAIL_MIN.min(self.options.segment_bytes) && mostly_dead(seg);
         match self.tail.as_ref().is_some_and(|tail| is_dead(&tail.seg)) {
             true => {
-                let last = self.shared.state.read().extent.last;
-                self.begin_next(batch_bound(&[], 0), last + 1).map(drop)
+                let next = self.shared.state.read().extent.last + 1;
+                match self.begin_next(batch_bound(&[], 0), next) {
+                    Err(error) if error.kind == ErrorKind::Full && self.give_up_reserve() => {
+                        self.begin_next(batch_bound(&[], 0), next).map(drop)
+                    }
+                    begun => begun.map(drop),
+                }
             }
             false => Ok(()),
         }

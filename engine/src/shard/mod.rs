@@ -276,7 +276,7 @@ impl Shard {
                 return Ok(());
             }
             Input::Tended => {
-                self.tended();
+                self.tended(turn.now);
                 return Ok(());
             }
             Input::Close | Input::Abandon => return Ok(()),

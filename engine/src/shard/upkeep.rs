@@ -1,6 +1,7 @@
 //! Giving back storage of streams, beside the shard: a thread does what takes long of a log's [`Upkeep`], a piece at a time and no
 //! faster than [`RATE`], and the shard takes up what came of it. One log at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::types::{LogId, NanoTime, Nanos, SECOND};
 const RATE: u64 = 32 << 20;
 /// How often a shard that is never quiet looks for something to give back.
 const LOOK_EVERY: Nanos = SECOND;
+/// How long something waits for which there was no room.
+const POSTPONED: Nanos = 10 * SECOND;
 
 /// What a shard and the thread beside it tell each other.
 #[derive(Default)]
@@ -42,6 +45,8 @@ pub(super) struct Tending {
     last: Option<LogId>,
     /// When it was looked for something to do; `None` if that is due.
     looked: Option<NanoTime>,
+    /// Streams for whose logs there was no room to give something back, and when they are looked at again.
+    postponed: BTreeMap<LogId, NanoTime>,
 }
 
 impl Tending {
@@ -92,6 +97,14 @@ impl Shard {
         if self.suspended.is_some() || self.tending.running.is_some() || !self.tending.is_due(quiet, now) {
             return;
         }
+        self.tending.postponed.retain(|id, at| {
+            // One that waits for longer saw the time step.
+            let waits = (0..=POSTPONED).contains(&at.saturating_sub(now)) && *at > now;
+            if !waits && let Some(stream) = self.streams.get_mut(id) {
+                stream.untidy = true;
+            }
+            waits
+        });
         let last = self.tending.last.unwrap_or(LogId(0));
         let untidy = |(id, stream): (&LogId, &crate::stream::Stream)| stream.untidy.then_some(*id);
         let behind: Vec<LogId> = self
@@ -118,7 +131,9 @@ impl Shard {
                 Err(error) => {
                     stream.untidy = false;
                     tracing::error!(stream = %stream.name(), "reclaiming storage: {error}");
-                    if !matches!(error.kind, Kind::Full | Kind::Busy) {
+                    if error.kind == Kind::Full {
+                        self.tending.postponed.insert(id, now.saturating_add(POSTPONED));
+                    } else if error.kind != Kind::Busy {
                         // Its log refuses everything from now on: the stream goes offline at the end of the next turn.
                         self.faulty.push((id, error));
                     }
@@ -174,7 +189,7 @@ impl Shard {
     }
 
     /// A piece of work is over: the log takes it up, and says what is next.
-    pub(super) fn tended(&mut self) {
+    pub(super) fn tended(&mut self, now: NanoTime) {
         // One that was stopped has told as well, and another may be under way.
         let is_over = |running: &mut Running| running.signs.over.load(Ordering::Acquire);
         let Some(running) = self.tending.running.take_if(is_over) else {
@@ -193,6 +208,9 @@ impl Shard {
             // Nothing is lost: whatever comes next to the stream has it tried once more.
             tracing::error!(stream = %stream.name(), "reclaiming storage: {error}");
             stream.untidy = false;
+            if error.kind == Kind::Full {
+                self.tending.postponed.insert(running.id, now.saturating_add(POSTPONED));
+            }
         }
     }
 }

@@ -26,6 +26,8 @@ struct State {
     panics: bool,
     /// Whether the disk is full: files do not grow.
     full: bool,
+    /// Bytes that were given back since it is full, if that counts.
+    given_back: Option<u64>,
     /// Up to where files have room beyond their end.
     kept: BTreeMap<PathBuf, u64>,
     /// So many openings from now on fail because too many files are open.
@@ -61,16 +63,28 @@ impl FaultyFiles {
 
     /// The disk is full, or has room again.
     pub fn fill_up(&self, full: bool) {
-        self.state.lock().full = full;
+        let mut state = self.state.lock();
+        state.full = full;
+        state.given_back = None;
+    }
+
+    /// The disk is full, and what is given back from now on can be used again.
+    pub fn fill_to_the_brim(&self) {
+        let mut state = self.state.lock();
+        state.full = true;
+        state.given_back = Some(0);
     }
 
     fn room(&self, path: &Path, end: u64) -> io::Result<()> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let kept = state.kept.get(path).copied().unwrap_or(0);
-        match state.full && end > fs::metadata(path)?.len().max(kept) {
-            true => Err(rustix::io::Errno::NOSPC.into()),
-            false => Ok(()),
+        let more = end.saturating_sub(fs::metadata(path)?.len().max(kept));
+        match state.given_back {
+            Some(free) if more <= free => state.given_back = Some(free - more),
+            _ if state.full && more > 0 => return Err(rustix::io::Errno::NOSPC.into()),
+            _ => {}
         }
+        Ok(())
     }
 
     /// The next openings fail because the process has too many files open.
@@ -185,8 +199,15 @@ impl Files for FaultyFiles {
 
     fn shorten(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
         self.call()?;
+        let before = fs::metadata(path)?.len();
         RealFiles.shorten(file, path, len)?;
-        self.state.lock().kept.remove(path);
+        {
+            let mut state = self.state.lock();
+            let had = state.kept.remove(path).unwrap_or(0).max(before);
+            if let Some(free) = &mut state.given_back {
+                *free += had.saturating_sub(len);
+            }
+        }
         if let Some(unsynced) = self.state.lock().files.get_mut(path) {
             unsynced.writes.retain(|(at, _)| *at < len);
         }

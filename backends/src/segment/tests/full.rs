@@ -214,3 +214,32 @@ fn room_that_is_asked_for_little_by_little_takes_few_files() {
     });
     assert!(spares.count() < 8);
 }
+
+/// A stream that is purged on a full disk gives its room back, also where all of it was in the file that is written: the room which that
+/// keeps for removals is enough for the next one. Before, only what was written later ended it, and there was no room for that.
+#[test]
+fn a_purge_on_a_full_disk_gives_the_newest_file_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Arc::new(FaultyFiles::default());
+    let backend = SegmentBackend::open_with(dir.path(), files.clone()).unwrap();
+    let (mut log, _) = backend.open(ID, &LogOptions::default()).unwrap();
+    for n in 0..20 {
+        append(&mut *log, n * 1000 + 1..=n * 1000 + 1000);
+    }
+    let before = log.reader().extent().disk_bytes;
+    assert!(before > 1 << 20, "{before}");
+    files.fill_to_the_brim();
+    log.trim(20_001).unwrap();
+    log.sync().unwrap();
+    while log.maintain(u64::MAX).unwrap() {}
+    assert_eq!(log.reader().extent().count, 0);
+    let after = log.reader().extent().disk_bytes;
+    assert!(after * 4 < before, "{after} of {before}");
+    files.fill_up(false);
+    append(&mut *log, [20_001]);
+    assert_eq!(shown(&*log.reader()), [20_001]);
+    drop((log, backend));
+    let (_backend, log, report) = open(dir.path(), &LogOptions::default());
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!(shown(&*log.reader()), [20_001]);
+}

@@ -60,6 +60,21 @@ impl SegmentLog {
             .map(drop)
     }
 
+    /// Where all in the newest segment is removed, the room that it keeps for removals is worth more to the next one. Answers whether
+    /// there was any.
+    pub(in crate::segment) fn give_up_reserve(&mut self) -> bool {
+        let Some(tail) = &mut self.tail else { return false };
+        if tail.seg.rows.read().live > 0 {
+            return false;
+        }
+        tail.reserved = tail.pos;
+        // To what it is long already: that gives back what is kept behind its end.
+        tail.seg
+            .handle
+            .shorten(tail.seg.file_len.load(Ordering::Acquire))
+            .is_ok()
+    }
+
     /// `size` is what a journal's segment is to be long, in bytes, if that is not left to how long the others are.
     fn begin_next_of(&mut self, bound: u64, first: Seq, size: Option<u64>) -> Result<bool> {
         let (floor, last) = {
