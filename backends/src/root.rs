@@ -170,7 +170,8 @@ impl StoreDir {
         }
     }
 
-    /// Gives back what is left of logs that were removed, and in RocksDB all that is deleted; no store may be open here.
+    /// Gives back what is left of logs that were removed, what the catalogue has that is out of date, and in RocksDB all that is
+    /// deleted; no store may be open here.
     ///
     /// # Errors
     /// If another process has it open, its files cannot be read or written, or this program was built without a backend that
@@ -185,7 +186,7 @@ impl StoreDir {
     /// As [`give_back`](Self::give_back).
     pub fn give_back_of(&self, kind: BackendKind) -> Result<()> {
         match (kind, self.folder(kind)) {
-            (BackendKind::Segment, Some(folder)) => SegmentBackend::unlink_removed(&folder),
+            (BackendKind::Segment, Some(folder)) => SegmentBackend::give_back(&folder),
             (BackendKind::RocksDb, Some(folder)) => compact_rocksdb(&folder),
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use weir_engine::store::StreamEntry;
+use weir_engine::words;
 
 use crate::error::{Error, Result};
 
@@ -29,5 +30,25 @@ pub(crate) fn chosen(all: &[Chosen], name: Option<&str>, account: Option<&str>) 
             wanted: account.to_owned(),
         }),
         _ => Ok(found),
+    }
+}
+
+/// What is said of streams that were not looked at any more, because of what failed before them. Ends with a newline.
+pub(crate) fn not_tried(streams: u64) -> String {
+    let were = if streams == 1 { "was" } else { "were" };
+    format!("{} {were} not tried after that.\n", words::count(streams, "stream"))
+}
+
+/// Whether damage, or what is treated like it, keeps a tool from a stream that is offline: not where only room on its disk is missing.
+pub(crate) fn is_broken(stream: &Chosen) -> bool {
+    stream.offline.is_some() && !stream.lacks_room
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn one_was_and_two_were_not_tried() {
+        assert_eq!(super::not_tried(1), "1 stream was not tried after that.\n");
+        assert_eq!(super::not_tried(2), "2 streams were not tried after that.\n");
     }
 }

@@ -17,7 +17,7 @@ use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend as _, Check, Compression, EntryRef, Kind, Place, Seq, Want, words};
 
 use crate::beside::Beside;
-use crate::chosen::{Chosen, chosen};
+use crate::chosen::{Chosen, chosen, is_broken};
 use crate::error::{Error, Result};
 use crate::import::Target;
 use crate::taken::Taken;
@@ -109,10 +109,7 @@ impl Report {
             text += "There is no stream to compact.\n";
         }
         if self.not_tried > 0 {
-            text += &format!(
-                "{} were not tried after that.\n",
-                words::count(self.not_tried, "stream")
-            );
+            text += &crate::chosen::not_tried(self.not_tried);
         }
         if let Some(why) = &self.not_given_back {
             text += &format!("What removed streams left is not given back: {why}.\n");
@@ -357,7 +354,7 @@ fn compact_one(
     match outcome {
         Ok((before, after)) => (compacted.disk_before, compacted.disk_after) = (before, after),
         Err(error) => {
-            compacted.damaged = error.kind == Kind::Damaged || stream.offline.is_some();
+            compacted.damaged = error.kind == Kind::Damaged || is_broken(stream);
             compacted.why = Some(error.message);
         }
     }

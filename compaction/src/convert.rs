@@ -13,7 +13,7 @@ use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Kind, words};
 
 use crate::beside::Beside;
-use crate::chosen::{Chosen, chosen};
+use crate::chosen::{Chosen, chosen, is_broken};
 use crate::error::{Error, Result};
 use crate::import::Target;
 use crate::taken::Taken;
@@ -119,10 +119,7 @@ impl Report {
             text += "There is no stream to move.\n";
         }
         if self.not_tried > 0 {
-            text += &format!(
-                "{} were not tried after that.\n",
-                words::count(self.not_tried, "stream")
-            );
+            text += &crate::chosen::not_tried(self.not_tried);
         }
         text + &Taken::said(&self.before, &self.after)
     }
@@ -209,9 +206,7 @@ fn convert_one(target: &Target, stream: &Chosen, to: BackendKind, progress: Opti
     let (outcome, why) = match outcome {
         Ok(true) => (Outcome::Moved, None),
         Ok(false) => (Outcome::Already, None),
-        Err(error) if error.kind == Kind::Damaged || stream.offline.is_some() => {
-            (Outcome::Damaged, Some(error.message))
-        }
+        Err(error) if error.kind == Kind::Damaged || is_broken(stream) => (Outcome::Damaged, Some(error.message)),
         Err(error) => (Outcome::Failed, Some(error.message)),
     };
     Converted {

@@ -103,11 +103,12 @@ impl SegmentBackend {
         self.core.worker.step()
     }
 
-    /// Unlinks the files of logs that were removed before a process ended, which the next opening does in the background.
+    /// Unlinks the files of logs that were removed before a process ended, which the next opening does in the background, and gives
+    /// back what the key-value files have that is out of date.
     ///
     /// # Errors
-    /// If another process has the store open, or the files cannot be listed or unlinked.
-    pub fn unlink_removed(dir: &Path) -> Result<()> {
+    /// If another process has the store open, or the files cannot be listed, unlinked or written.
+    pub fn give_back(dir: &Path) -> Result<()> {
         let files = RealFiles;
         let _lock = take_lock(&files, dir, false)?;
         let logs_dir = dir.join("logs");
@@ -115,7 +116,7 @@ impl SegmentBackend {
         for path in left.into_iter().filter(|path| is_removed(path)) {
             remove_all(&files, &path, &mut || false).doing("removing", &path)?;
         }
-        Ok(())
+        SegmentKv::open(dir, Arc::new(Handles::new(Arc::new(files), false)))?.give_back()
     }
 
     /// As [`open`](Self::open), with other file operations: for tests.

@@ -314,6 +314,19 @@ impl SegmentKv {
         Ok(())
     }
 
+    /// Gives back what is out of date in the files, however little that is; unless there is no room to write them anew.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn give_back(&self) -> Result<()> {
+        let mut tail = self.tail.lock();
+        let live = self.pairs.read().live;
+        match tail.as_mut() {
+            Some(tail) if tail.owed.is_none() && tail.pos > 2 * live => self.rewrite(tail),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the live pairs to files of the next generation, which take the place of the old ones. When there is no room
     /// for them, the old ones go on.
     fn rewrite(&self, tail: &mut Tail) -> Result<()> {

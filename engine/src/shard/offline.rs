@@ -120,6 +120,7 @@ impl OfflineStreams {
     /// Adds a stream of a shard that is suspended, and shows it as offline.
     pub fn suspend(&mut self, mut entry: StreamEntry, why: &Arc<str>, frozen: Option<Box<Stream>>, shown: &Catalogue) {
         entry.offline = Some(why.clone());
+        entry.lacks_room = false;
         shown.put(entry.clone());
         self.streams.insert(
             entry.id,
@@ -235,6 +236,7 @@ impl Shard {
             created: snapshot.created,
             stats,
             offline: None,
+            lacks_room: false,
         }
     }
 
@@ -254,6 +256,7 @@ impl Shard {
         };
         tracing::error!(account = %entry.account, stream = %entry.name, "{outlook}: {why}");
         entry.offline = Some(why.clone());
+        entry.lacks_room = error.kind == Kind::Full;
         self.env.catalogue.put(entry.clone());
         let (saved, last) = journal;
         self.offline.streams.insert(
@@ -407,6 +410,7 @@ impl Shard {
                     );
                     offline.why = why;
                     offline.entry.offline = Some(offline.why.clone());
+                    offline.entry.lacks_room = error.kind == Kind::Full;
                     self.env.catalogue.put(offline.entry.clone());
                 }
                 if error.kind == Kind::Poisoned {

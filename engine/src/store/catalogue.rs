@@ -50,6 +50,8 @@ pub struct StreamEntry {
     pub stats: Arc<StreamStats>,
     /// Why it is offline, if it is: then it can be read at most.
     pub offline: Option<Arc<str>>,
+    /// Whether it is offline only because its disk is full.
+    pub lacks_room: bool,
 }
 
 impl StreamEntry {
@@ -64,6 +66,7 @@ impl StreamEntry {
             created: stream.created(),
             stats: stream.stats.clone(),
             offline: None,
+            lacks_room: false,
         }
     }
 }

@@ -17,6 +17,7 @@ fn offline(pools: &Pools, n: u64) -> StreamEntry {
         created: 0,
         stats: pools.stats(Storage::File),
         offline: Some("its log is missing".into()),
+        lacks_room: false,
     }
 }
 
