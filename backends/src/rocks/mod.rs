@@ -18,6 +18,7 @@ mod names;
 mod options;
 mod reader;
 pub mod repair;
+mod room;
 mod sound;
 mod store;
 #[cfg(test)]

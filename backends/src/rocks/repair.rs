@@ -14,7 +14,7 @@ use super::names::{self, Named};
 use super::options::{RocksOptions, database};
 use super::reader::walk;
 use super::store::{Shared, failed};
-use super::{RocksBackend, damage, manifest};
+use super::{RocksBackend, damage, manifest, room};
 use crate::regular;
 
 /// Bytes that go into the new store at a time.
@@ -183,7 +183,8 @@ fn copy_files(folder: &Path, beside: &Path) -> Result<()> {
         let entry = entry.map_err(copying)?;
         let name = entry.file_name();
         let is_file = entry.file_type().map_err(copying)?.is_file();
-        if !is_file || name == damage::DAMAGED || name == manifest::SYNCED || name == "LOCK" {
+        let own = [damage::DAMAGED, manifest::SYNCED, room::ROOM, "LOCK"];
+        if !is_file || own.iter().any(|own| name == *own) {
             continue;
         }
         let path = entry.path();

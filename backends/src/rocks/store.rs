@@ -13,7 +13,7 @@ use weir_engine::{Error, Kind, KvWrite, LogId, Result, Seq};
 
 use super::log::State;
 use super::options::{RocksOptions, database, families};
-use super::{damage, keys, keys::Meta, manifest};
+use super::{damage, keys, keys::Meta, manifest, room};
 
 /// Up to so many records are deleted one by one. A range tombstone costs every later read a little, a plain one only
 /// those that meet it.
@@ -82,22 +82,30 @@ impl Shared {
         manifest::check(path)?;
         let settings = database(options);
         let impaired = damage::noted(path);
-        let all = families(options, impaired.is_none());
-        let opened = if read_only {
-            // Exactly the families that are there: none can be made.
-            let there = DB::list_cf(&settings, path).unwrap_or_default();
-            let all = all.into_iter().filter(|cf| there.iter().any(|name| name == cf.name()));
-            DB::open_cf_descriptors_read_only(&settings, path, all, false)
-        } else {
-            DB::open_cf_descriptors(&settings, path, all)
+        let open = || {
+            let all = families(options, impaired.is_none());
+            let opened = if read_only {
+                // Exactly the families that are there: none can be made.
+                let there = DB::list_cf(&settings, path).unwrap_or_default();
+                let all = all.into_iter().filter(|cf| there.iter().any(|name| name == cf.name()));
+                DB::open_cf_descriptors_read_only(&settings, path, all, false)
+            } else {
+                DB::open_cf_descriptors(&settings, path, all)
+            };
+            opened.map_err(|error| failed(&format!("opening {}", path.display()), &error))
         };
-        let db = opened.map_err(|error| {
-            let error = failed(&format!("opening {}", path.display()), &error);
-            match error.kind {
-                Kind::Damaged => Error::damaged(format!("{error}; {}", manifest::remedy(path))),
-                _ => error,
-            }
+        let opened = match open() {
+            Err(error) if error.kind == Kind::Full && !read_only && room::let_go(path) => open(),
+            opened => opened,
+        };
+        let db = opened.map_err(|error| match error.kind {
+            Kind::Damaged => Error::damaged(format!("{error}; {}", manifest::remedy(path))),
+            _ => error,
         })?;
+        if !read_only {
+            // Of the opening before this one RocksDB has removed what this one wrote anew.
+            room::keep(path);
+        }
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
         let shared = Self {
