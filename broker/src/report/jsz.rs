@@ -1,26 +1,32 @@
 //! `/jsz`: JetStream.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{JszOptions, Reports};
-use crate::jetstream::api::jsz::jsz;
+use crate::jetstream::api::jsz::{Jsz, jsz};
+
+/// What JetStream holds, and whose it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct JszPage {
+    server_id: String,
+    now: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    disabled: bool,
+    #[serde(flatten)]
+    jetstream: Option<Jsz>,
+}
 
 impl Reports {
     /// What JetStream holds. With streams or consumers it waits for the storage threads, on the thread that asks.
     #[must_use]
-    pub fn jsz(&self, options: &JszOptions) -> Value {
-        let mut page = self.jetstream_page(options);
-        page["server_id"] = json!(self.context.identity.id);
-        page["now"] = json!(Timestamp::now().to_string());
-        page
-    }
-
-    /// The same, without the server's name and the time.
-    pub(super) fn jetstream_page(&self, options: &JszOptions) -> Value {
-        match self.jetstream.get() {
-            Some(jetstream) => jsz(jetstream, options),
-            None => json!({"disabled": true}),
+    pub fn jsz(&self, options: &JszOptions) -> JszPage {
+        let jetstream = self.jetstream.get().map(|jetstream| jsz(jetstream, options));
+        JszPage {
+            server_id: self.context.identity.id.clone(),
+            now: Timestamp::now().to_string(),
+            disabled: jetstream.is_none(),
+            jetstream,
         }
     }
 }

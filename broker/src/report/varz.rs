@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::{JszOptions, Reports, format};
+use crate::jetstream::api::jsz;
 use crate::version::{NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
 
 /// The server as a whole.
@@ -64,12 +64,27 @@ pub(crate) struct Settings {
     leaf: NotThere,
     mqtt: NotThere,
     websocket: NotThere,
-    jetstream: Value,
+    jetstream: JetStreamPart,
 }
 
 /// What the server does not have: an object without fields.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct NotThere {}
+
+/// JetStream, if it is there.
+#[derive(Clone, Debug, Serialize)]
+struct JetStreamPart {
+    #[serde(flatten)]
+    there: Option<JetStreamVarz>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct JetStreamVarz {
+    config: jsz::Config,
+    stats: jsz::Stats,
+    limits: BTreeMap<&'static str, i64>,
+    weir: jsz::Troubles,
+}
 
 /// What it does.
 #[derive(Clone, Debug, Serialize)]
@@ -183,10 +198,7 @@ fn settings(reports: &Reports) -> Settings {
         leaf: NotThere {},
         mqtt: NotThere {},
         websocket: NotThere {},
-        jetstream: match context.status.has_jetstream() {
-            true => jetstream(reports),
-            false => json!({}),
-        },
+        jetstream: jetstream(reports),
     }
 }
 
@@ -235,24 +247,20 @@ fn events(reports: &Reports) -> Events {
     }
 }
 
-/// The parts of `/jsz` that `/varz` repeats.
-fn jetstream(reports: &Reports) -> Value {
-    let Value::Object(mut jsz) = reports.jetstream_page(&JszOptions::default()) else {
-        return json!({});
-    };
-    let mut take = |name: &str| jsz.remove(name).unwrap_or(Value::Null);
-    let (config, limits, weir) = (take("config"), take("limits"), take("weir"));
-    let names = [
-        "memory",
-        "storage",
-        "reserved_memory",
-        "reserved_storage",
-        "accounts",
-        "ha_assets",
-        "api",
-    ];
-    let stats: serde_json::Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), take(name))).collect();
-    json!({"config": config, "stats": stats, "limits": limits, "weir": weir})
+/// What `/varz` repeats of `/jsz`; an object without fields where there is no JetStream.
+fn jetstream(reports: &Reports) -> JetStreamPart {
+    let page = reports
+        .jetstream
+        .get()
+        .map(|jetstream| jsz::jsz(jetstream, &JszOptions::default()));
+    JetStreamPart {
+        there: page.map(|page| JetStreamVarz {
+            config: page.config,
+            stats: page.stats,
+            limits: page.limits,
+            weir: page.weir,
+        }),
+    }
 }
 
 fn nanos(duration: std::time::Duration) -> u64 {

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use serde_json::{Value, json};
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{Storage, StreamSource};
 
@@ -70,7 +69,7 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
         limits: Limits,
         #[serde(skip_serializing_if = "Option::is_none")]
         domain: Option<String>,
-        api: Api,
+        api: ApiUsage,
     }
     #[derive(serde::Serialize)]
     struct Limits {
@@ -82,12 +81,6 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
         memory_max_stream_bytes: i64,
         storage_max_stream_bytes: i64,
         max_bytes_required: bool,
-    }
-    #[derive(serde::Serialize)]
-    struct Api {
-        level: u64,
-        total: u64,
-        errors: u64,
     }
     let streams = js.catalogue().list(&request.account.name);
     let usage = Usage::of(&streams);
@@ -110,20 +103,25 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
             max_bytes_required: false,
         },
         domain: js.options.domain.clone(),
-        api: Api {
-            level: API_LEVEL,
-            total: js.api_requests.total.load(Ordering::Relaxed),
-            errors: js.api_requests.errors.load(Ordering::Relaxed),
-        },
+        api: ApiUsage::of(js, API_LEVEL),
     };
     Ok(reply::answer(Call::Info, info))
 }
 
-/// How often the API was used, as the monitoring port shows it.
-pub(super) fn api_usage(js: &JetStream, level: u64) -> Value {
-    json!({
-        "level": level,
-        "total": js.api_requests.total.load(Ordering::Relaxed),
-        "errors": js.api_requests.errors.load(Ordering::Relaxed),
-    })
+/// How often the API was used, as clients and reports show it.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(super) struct ApiUsage {
+    level: u64,
+    total: u64,
+    errors: u64,
+}
+
+impl ApiUsage {
+    pub fn of(js: &JetStream, level: u64) -> Self {
+        Self {
+            level,
+            total: js.api_requests.total.load(Ordering::Relaxed),
+            errors: js.api_requests.errors.load(Ordering::Relaxed),
+        }
+    }
 }

@@ -1,15 +1,16 @@
 //! `/jsz` of the monitoring port: what JetStream holds, with the fields of nats-server 2.15.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 use weir_engine::consumer::ConsumerInfo;
 use weir_engine::json::format_time;
 use weir_engine::scrub::ScrubStatus;
 use weir_engine::store::StreamEntry;
 
-use super::account::{Usage, api_usage};
+use super::account::{ApiUsage, Usage};
 use super::consumer::describe_some;
 use super::reply::{Consumer, State};
 use super::stream::leader;
@@ -55,31 +56,96 @@ impl JszOptions {
     }
 }
 
+/// What JetStream holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Jsz {
+    #[serde(flatten)]
+    pub(crate) stats: Stats,
+    pub(crate) config: Config,
+    /// Those that are set.
+    pub(crate) limits: BTreeMap<&'static str, i64>,
+    streams: usize,
+    consumers: u64,
+    messages: u64,
+    bytes: u64,
+    /// Accounts that could be shown.
+    total: usize,
+    pub(crate) weir: Troubles,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    account_details: Vec<AccountDetail>,
+}
+
+/// What of it `/varz` repeats as well. Sizes are bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Stats {
+    memory: u64,
+    storage: u64,
+    reserved_memory: u64,
+    reserved_storage: u64,
+    accounts: usize,
+    ha_assets: u64,
+    api: ApiUsage,
+}
+
+/// How it is set up.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Config {
+    max_memory: u64,
+    max_storage: u64,
+    store_dir: String,
+    strict: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<String>,
+}
+
+/// Ours: what is wrong, in numbers to be watched.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Troubles {
+    streams_offline: usize,
+    findings: usize,
+    messages_lost: u64,
+    scrub: Option<Scrub>,
+}
+
+/// How far the scrubber is.
+#[derive(Clone, Debug, Serialize)]
+struct Scrub {
+    began: Option<String>,
+    bytes_read: u64,
+    bytes: u64,
+    account: Option<String>,
+    stream: Option<String>,
+    findings: u64,
+    last_findings: u64,
+    last_full: Option<String>,
+}
+
+/// What one account holds.
+#[derive(Clone, Debug, Serialize)]
+struct AccountDetail {
+    name: Box<str>,
+    id: Box<str>,
+    memory: u64,
+    storage: u64,
+    reserved_memory: u64,
+    reserved_storage: u64,
+    accounts: u64,
+    ha_assets: u64,
+    api: ApiUsage,
+    /// If that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_detail: Option<Vec<Value>>,
+}
+
 /// The page. With `streams` or `consumers` it waits for the storage threads, on the thread that asks: the monitoring port's.
-pub fn jsz(js: &Arc<JetStream>, options: &JszOptions) -> Value {
+pub fn jsz(js: &Arc<JetStream>, options: &JszOptions) -> Jsz {
     let wanted = options.completed();
     let all = js.catalogue().all();
     let usage = Usage::of(&all);
     let mut accounts = js.accounts.all();
     accounts.retain(|account| is_user(account));
     accounts.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut page = Map::new();
-    let mut put = |name: &str, value: Value| page.insert(name.to_owned(), value);
-    put("memory", usage.memory.into());
-    put("storage", usage.storage.into());
-    put("reserved_memory", usage.reserved_memory.into());
-    put("reserved_storage", usage.reserved_storage.into());
-    put("accounts", accounts.len().into());
-    put("ha_assets", 0.into());
-    put("api", api_usage(js, API_LEVEL));
-    put("config", config(js));
-    put("limits", limits(js));
-    put("streams", all.len().into());
-    put("consumers", usage.consumers.into());
-    put("messages", usage.messages.into());
-    put("bytes", (usage.memory + usage.storage).into());
-    put("total", accounts.len().into());
-    put("weir", troubles(js));
+    let total = accounts.len();
     let shown: Vec<Arc<Account>> = match &wanted.account {
         Some(name) if accounts.iter().any(|account| *account.name == **name) => {
             accounts.into_iter().filter(|account| *account.name == **name).collect()
@@ -87,40 +153,56 @@ pub fn jsz(js: &Arc<JetStream>, options: &JszOptions) -> Value {
         _ if wanted.accounts => accounts.into_iter().skip(wanted.offset).take(wanted.limit).collect(),
         _ => Vec::new(),
     };
-    if !shown.is_empty() {
-        let details: Vec<Value> = shown
-            .into_iter()
-            .map(|account| account_detail(js, &account, &wanted))
-            .collect();
-        put("account_details", details.into());
+    Jsz {
+        stats: Stats {
+            memory: usage.memory,
+            storage: usage.storage,
+            reserved_memory: usage.reserved_memory,
+            reserved_storage: usage.reserved_storage,
+            accounts: total,
+            ha_assets: 0,
+            api: ApiUsage::of(js, API_LEVEL),
+        },
+        config: config(js),
+        limits: limits(js),
+        streams: all.len(),
+        consumers: usage.consumers,
+        messages: usage.messages,
+        bytes: usage.memory + usage.storage,
+        total,
+        weir: troubles(js),
+        account_details: shown
+            .iter()
+            .map(|account| account_detail(js, account, &wanted))
+            .collect(),
     }
-    Value::Object(page)
 }
 
-/// Ours: what is wrong, in numbers to be watched.
-fn troubles(js: &JetStream) -> Value {
+fn troubles(js: &JetStream) -> Troubles {
     let catalogue = js.catalogue();
-    json!({
-        "streams_offline": catalogue.offline(),
-        "findings": catalogue.finding_count(),
-        "messages_lost": catalogue.lost(),
-        "scrub": js.store.scrubbed().map(|status| scrub(&status)),
-    })
+    Troubles {
+        streams_offline: catalogue.offline(),
+        findings: catalogue.finding_count(),
+        messages_lost: catalogue.lost(),
+        scrub: js.store.scrubbed().map(scrub),
+    }
 }
 
-/// How far the scrubber is.
-fn scrub(status: &ScrubStatus) -> Value {
-    let stream = status.stream.as_ref();
-    json!({
-        "began": status.began.map(|at| format_time(Some(at))),
-        "bytes_read": status.bytes,
-        "bytes": status.of,
-        "account": stream.map(|(account, _)| &**account),
-        "stream": stream.map(|(_, name)| &**name),
-        "findings": status.findings,
-        "last_findings": status.last_findings,
-        "last_full": status.last_full.map(|at| format_time(Some(at))),
-    })
+fn scrub(status: ScrubStatus) -> Scrub {
+    let of = status
+        .stream
+        .map(|(account, stream)| (account.to_string(), stream.to_string()));
+    let (account, stream) = of.unzip();
+    Scrub {
+        began: status.began.map(|at| format_time(Some(at))),
+        bytes_read: status.bytes,
+        bytes: status.of,
+        account,
+        stream,
+        findings: status.findings,
+        last_findings: status.last_findings,
+        last_full: status.last_full.map(|at| format_time(Some(at))),
+    }
 }
 
 /// The system account has no streams.
@@ -128,20 +210,17 @@ fn is_user(account: &Account) -> bool {
     &*account.name != crate::interest::SYSTEM
 }
 
-fn config(js: &JetStream) -> Value {
-    let mut config = json!({
-        "max_memory": js.capacity.memory,
-        "max_storage": js.capacity.file,
-        "store_dir": js.store_dir().display().to_string(),
-        "strict": js.options.strict,
-    });
-    if let (Some(domain), Value::Object(fields)) = (&js.options.domain, &mut config) {
-        fields.insert("domain".to_owned(), domain.clone().into());
+fn config(js: &JetStream) -> Config {
+    Config {
+        max_memory: js.capacity.memory,
+        max_storage: js.capacity.file,
+        store_dir: js.store_dir().display().to_string(),
+        strict: js.options.strict,
+        domain: js.options.domain.clone(),
     }
-    config
 }
 
-fn limits(js: &JetStream) -> Value {
+fn limits(js: &JetStream) -> BTreeMap<&'static str, i64> {
     let limits = super::limits(js);
     let batch = &js.options.limits.batch;
     let given = [
@@ -156,33 +235,31 @@ fn limits(js: &JetStream) -> Value {
         ("max_batch_size", super::number(batch.max_msgs)),
         ("max_batch_timeout", batch.timeout.map_or(0, crate::jetstream::nanos)),
     ];
-    let fields = given.into_iter().filter(|(_, limit)| *limit > 0);
-    Value::Object(fields.map(|(name, limit)| (name.to_owned(), limit.into())).collect())
+    given.into_iter().filter(|(_, limit)| *limit > 0).collect()
 }
 
-fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &JszOptions) -> Value {
+fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &JszOptions) -> AccountDetail {
     let streams = js.catalogue().list(&account.name);
     let usage = Usage::of(&streams);
-    let mut detail = json!({
-        "name": account.name,
-        "id": account.name,
-        "memory": usage.memory,
-        "storage": usage.storage,
-        // Nats-server prints "no limit" as an unsigned number.
-        "reserved_memory": u64::MAX,
-        "reserved_storage": u64::MAX,
-        "accounts": 0,
-        "ha_assets": 0,
-        "api": api_usage(js, 0),
-    });
-    if let (true, Value::Object(fields)) = (wanted.streams, &mut detail) {
-        let streams: Vec<Value> = streams
+    let details = || {
+        streams
             .iter()
             .filter_map(|entry| stream_detail(js, entry, wanted))
-            .collect();
-        fields.insert("stream_detail".to_owned(), streams.into());
+            .collect()
+    };
+    AccountDetail {
+        name: account.name.clone(),
+        id: account.name.clone(),
+        memory: usage.memory,
+        storage: usage.storage,
+        // Nats-server prints "no limit" as an unsigned number.
+        reserved_memory: u64::MAX,
+        reserved_storage: u64::MAX,
+        accounts: 0,
+        ha_assets: 0,
+        api: ApiUsage::of(js, 0),
+        stream_detail: wanted.streams.then(details),
     }
-    detail
 }
 
 /// Nothing if the stream is gone, or its storage cannot be read.
