@@ -237,6 +237,14 @@ fn what_is_refused_leaves_the_store_as_it_was() {
         let damaged = bench.import(&folder, &elsewhere).unwrap_err();
         assert!(damaged.is_damage(), "{damaged}");
         assert!(damaged.to_string().contains("stream.tar.s2: "), "{damaged}");
+        // What was made for it goes, and nothing else.
+        let new = bench.0.path().join("new/store");
+        import(&new, &folder, &elsewhere, &mut |_| {}).unwrap_err();
+        assert!(!bench.0.path().join("new").exists());
+        fs::create_dir_all(&new).unwrap();
+        import(&new, &folder, &elsewhere, &mut |_| {}).unwrap_err();
+        assert_eq!(fs::read_dir(&new).unwrap().count(), 0);
+        fs::remove_dir_all(bench.0.path().join("new")).unwrap();
     }
     fs::write(&archive, &data).unwrap();
     let mut full = json!({"config": described["config"], "state": {}});

@@ -1,6 +1,7 @@
 //! The store that a stream comes into.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_backends::root::StoreDir;
@@ -17,7 +18,8 @@ use crate::memory;
 /// The store, open for this process alone. Nothing happens in it by itself.
 pub struct Target {
     store: Store,
-    new: bool,
+    /// What was made for it, inner folders first; nothing if it was there.
+    made: Vec<PathBuf>,
 }
 
 impl Target {
@@ -35,7 +37,12 @@ impl Target {
                 path: path.to_path_buf(),
             });
         }
-        Self::open_dir(dir, new, None)
+        let mut made = Vec::new();
+        if new {
+            let folders = dir.root().ancestors().take_while(|folder| !folder.exists());
+            made.extend(folders.map(Path::to_path_buf));
+        }
+        Self::open_dir(dir, made, None)
     }
 
     /// Opens the store at a path, as [`Target::open`] does. `progress` is told of the reading of streams that takes long.
@@ -47,10 +54,10 @@ impl Target {
             path: path.to_path_buf(),
         })?;
         crate::beside::is_finished(path)?;
-        Self::open_dir(dir, false, progress)
+        Self::open_dir(dir, Vec::new(), progress)
     }
 
-    fn open_dir(dir: StoreDir, new: bool, progress: Option<OpeningProgress>) -> Result<Self> {
+    fn open_dir(dir: StoreDir, made: Vec<PathBuf>, progress: Option<OpeningProgress>) -> Result<Self> {
         let options = StoreOptions {
             progress,
             ..StoreOptions::new(Arc::new(now))
@@ -58,7 +65,7 @@ impl Target {
         let store = open_still(dir, options)?;
         // Of what was read to open it.
         memory::give_back();
-        Ok(Self { store, new })
+        Ok(Self { store, made })
     }
 
     /// The store.
@@ -68,12 +75,21 @@ impl Target {
 
     /// Whether it was made now.
     pub fn is_new(&self) -> bool {
-        self.new
+        !self.made.is_empty()
     }
 
-    /// Writes a last checkpoint, and lets servers in again.
+    /// Writes a last checkpoint, and lets servers in again. A store that was made for streams of which none came goes.
     pub fn close(self) {
+        let is_empty = self.store.catalogue().all().is_empty();
         self.store.close();
+        if !is_empty {
+            return;
+        }
+        let mut made = self.made.into_iter();
+        // What cannot be removed is an empty store, which harms nobody.
+        if made.next().is_some_and(|root| fs::remove_dir_all(root).is_ok()) {
+            let _ = made.try_for_each(fs::remove_dir);
+        }
     }
 
     /// What a stream of this configuration would be made as in an account.
