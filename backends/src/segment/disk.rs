@@ -142,6 +142,8 @@ struct State {
     told: bool,
     /// Whether calls are those of an observer: they count for nothing, and none fails.
     observed: bool,
+    /// Bytes that all files together may have.
+    limit: Option<u64>,
     /// Held by whoever has a store, by the path of its lock.
     locked: BTreeMap<PathBuf, Weak<()>>,
 }
@@ -202,6 +204,7 @@ impl SimulatedDisk {
                 digest: 0,
                 told: false,
                 observed: false,
+                limit: None,
                 locked: BTreeMap::new(),
             }),
             stepped: AtomicBool::new(false),
@@ -268,6 +271,17 @@ impl SimulatedDisk {
         state.fail_at = n;
         state.failure = failure;
         state.for_good = for_good;
+    }
+
+    /// All files together can have so many bytes from now on, over the end of the process: what would make them longer comes as far as
+    /// there is room and fails for want of more. Syncs and names need none. What is kept is not counted.
+    pub fn limit(&self, bytes: Option<u64>) {
+        self.state.lock().limit = bytes;
+    }
+
+    /// Bytes that all files have together.
+    pub fn used(&self) -> u64 {
+        self.state.lock().used()
     }
 
     /// At the `n`-th write from now on, counted from 1, or the `n`-th time that a file is read, something goes wrong and is
@@ -536,6 +550,29 @@ impl State {
         Err(errno.into())
     }
 
+    fn used(&self) -> u64 {
+        let len = |node: &Node| match node {
+            Node::File { now, .. } => now.len() as u64,
+            Node::Folder { .. } => 0,
+        };
+        self.nodes.values().map(len).sum()
+    }
+
+    /// Up to where a file may be written that is to have `end` bytes, or more.
+    ///
+    /// # Errors
+    /// If that is not to its end.
+    fn room(&mut self, file: &File, end: usize) -> Result<(), (usize, io::Error)> {
+        let Some(limit) = self.limit else { return Ok(()) };
+        let free = limit.saturating_sub(self.used()) as usize;
+        let len = self.open_file(file).map_or(0, |file| file.now.len());
+        if end <= len + free {
+            return Ok(());
+        }
+        self.injected.full += 1;
+        Err((len + free, Errno::NOSPC.into()))
+    }
+
     /// Notes what a call is given.
     fn note(&mut self, call: &str, path: &Path, number: u64, bytes: &[u8]) {
         if self.halted || self.observed {
@@ -702,10 +739,18 @@ impl Files for SimulatedDisk {
         let mut state = self.state.lock();
         state.note("write", path, at, bytes);
         let was_halted = state.halted;
-        let failed = state.call(Needs::Room);
+        let mut failed = state.call(Needs::Room);
+        let mut most = bytes.len();
+        if failed.is_ok()
+            && let Err((until, full)) = state.room(file, at as usize + bytes.len())
+        {
+            most = until.saturating_sub(at as usize).min(bytes.len());
+            failed = Err(full);
+        }
         // A write that fails has come some of the way.
         let done = match failed {
             Ok(()) => bytes.len(),
+            Err(_) if most < bytes.len() => most,
             Err(_) if was_halted => 0,
             Err(_) => state.dice.below(bytes.len() as u64 + 1) as usize,
         };
@@ -736,6 +781,7 @@ impl Files for SimulatedDisk {
         let mut state = self.state.lock();
         state.note("allocate", path, len, &[]);
         state.call(Needs::Room)?;
+        state.room(file, len as usize).map_err(|(_, full)| full)?;
         let now = state.open_file(file)?.now;
         if now.len() < len as usize {
             now.resize(len as usize, 0);
@@ -748,6 +794,7 @@ impl Files for SimulatedDisk {
         let mut state = self.state.lock();
         state.note("keep room", path, len, &[]);
         state.call(Needs::Room)?;
+        state.room(file, len as usize).map_err(|(_, full)| full)?;
         state.open_file(file).map(|_| ())
     }
 

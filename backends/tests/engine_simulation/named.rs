@@ -9,7 +9,7 @@ use weir_engine::shard::Input;
 use weir_engine::store::ChunkSize;
 use weir_engine::stream::settings::{Defaults, Settings};
 use weir_engine::stream::{Retention, StreamConfig};
-use weir_engine::{LogId, SECOND, Seq};
+use weir_engine::{Kind, LogId, SECOND, Seq};
 
 use crate::support::{ACCOUNT, Random};
 use crate::world::{Ground, Said, Shape, World};
@@ -566,4 +566,70 @@ fn what_is_given_up_while_a_disk_is_waited_for_is_in_the_journal() {
     world.pass(2 * SECOND);
     world.turn(0);
     world.check_twin(false, "it was given up");
+}
+
+/// On a disk that is full the process is killed, within any call or between two, and the next one begins there: it opens, has all that was
+/// acknowledged, refuses what there is no room for, and takes it when there is some.
+#[test]
+fn a_start_on_a_full_disk_has_all_that_was_acknowledged() {
+    let (mut refused, mut torn) = (0, 0);
+    for seed in 0..200 {
+        let mut random = Random(seed);
+        let mut world = small(seed);
+        let (mut number, mut acknowledged) = (2, Vec::new());
+        let mut go_on = |world: &mut World, random: &mut Random, times: u64| {
+            for _ in 0..times {
+                number += 1;
+                publish(world, number);
+                world.turn(0);
+                for _ in 0..random.below(4) {
+                    let mut random = Random(random.next());
+                    world.step(&mut random);
+                }
+                if random.one_in(4) {
+                    world.pass(SECOND);
+                }
+                for (_, _, said) in world.said() {
+                    match said {
+                        Said::Published(Ok(ack)) => acknowledged.push(ack.seq),
+                        Said::Published(Err(error)) if error.kind == Kind::Full => refused += 1,
+                        _ => {}
+                    }
+                }
+                if world.disk.is_halted() {
+                    break;
+                }
+            }
+            (number, acknowledged.clone())
+        };
+        go_on(&mut world, &mut random, 5);
+        world.disk.limit(Some(world.disk.used() + random.below(6000)));
+        for round in 0..3 {
+            if random.one_in(2) {
+                world.disk.end_at(1 + random.below(60));
+            }
+            let (_, acknowledged) = go_on(&mut world, &mut random, 30);
+            torn += u64::from(world.disk.is_halted());
+            restart(&mut world);
+            world.look(0, 1, STREAM);
+            world.turn(0);
+            let said = world.said();
+            let there: Vec<Seq> = match said.iter().find(|(number, ..)| *number == 1) {
+                Some((_, _, Said::Looked(Ok(look)))) => look.messages.iter().map(|message| message.seq).collect(),
+                _ => panic!("seed {seed}, round {round}: it cannot be looked at"),
+            };
+            let missing: Vec<&Seq> = acknowledged.iter().filter(|seq| !there.contains(seq)).collect();
+            assert!(
+                missing.is_empty(),
+                "seed {seed}, round {round}: {missing:?} of {acknowledged:?}"
+            );
+        }
+        world.disk.limit(None);
+        world.pass(20 * SECOND);
+        world.turn(0);
+        let (_, before) = go_on(&mut world, &mut random, 0);
+        let (_, after) = go_on(&mut world, &mut random, 2);
+        assert!(after.len() > before.len(), "seed {seed}: there is room again");
+    }
+    assert!(refused > 100 && torn > 50, "{refused} refused, {torn} ended in a call");
 }
