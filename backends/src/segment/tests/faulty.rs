@@ -70,9 +70,14 @@ impl FaultyFiles {
 
     /// The disk is full, and what is given back from now on can be used again.
     pub fn fill_to_the_brim(&self) {
+        self.fill_up_to(0);
+    }
+
+    /// The disk has so many bytes left.
+    pub fn fill_up_to(&self, left: u64) {
         let mut state = self.state.lock();
         state.full = true;
-        state.given_back = Some(0);
+        state.given_back = Some(left);
     }
 
     fn room(&self, path: &Path, end: u64) -> io::Result<()> {

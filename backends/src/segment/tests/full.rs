@@ -243,3 +243,23 @@ fn a_purge_on_a_full_disk_gives_the_newest_file_back() {
     assert!(report.damage.is_empty(), "{report:?}");
     assert_eq!(shown(&*log.reader()), [20_001]);
 }
+
+/// A journal's next file is some times longer than the one before. Where there is no room for that, a shorter one will do: before,
+/// publishers were refused with 11 MiB free.
+#[test]
+fn a_journal_takes_what_room_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Arc::new(FaultyFiles::default());
+    let backend = SegmentBackend::open_with(dir.path(), files.clone()).unwrap();
+    let options = LogOptions {
+        preallocate: true,
+        segment_bytes: 16 << 20,
+        ..LogOptions::default()
+    };
+    let (mut log, _) = backend.open(ID, &options).unwrap();
+    append(&mut *log, 1..=10);
+    files.fill_up_to(800 << 10);
+    log.reserve(600 << 10).unwrap();
+    let refused = log.reserve(900 << 10).unwrap_err();
+    assert_eq!(refused.kind, Kind::Full, "{refused}");
+}

@@ -1,6 +1,6 @@
 //! A journal's files that are made before they are needed.
 
-use weir_engine::Result;
+use weir_engine::{Kind as ErrorKind, Result};
 
 use super::super::format::{DATA_START, FLAG_PREALLOCATED, SEGMENT_MAX};
 use super::super::state::Doing;
@@ -78,7 +78,15 @@ impl SegmentLog {
         // A turn waits for it: no longer than what has to be made now. One that asks for a little more each time gets much
         // more, or it would wait for a file each time.
         let len = self.next_size().min(size).max(needed).max(longest.saturating_mul(2));
-        // There is no other of that length, so the name is free.
+        match self.make_spare_of(len) {
+            // What there is room for will do for now.
+            Err(error) if error.kind == ErrorKind::Full && needed < len => self.make_spare_of(needed),
+            made => made,
+        }
+    }
+
+    /// There must be no other of that length, so that the name is free.
+    fn make_spare_of(&self, len: u64) -> Result<()> {
         let path = self.dir.join(format!("kept-{len:x}.spare"));
         make_spare(&*self.core.handles.files, &path, len, &|| false).doing("making", &path)?;
         self.syncer.mark_dir();
