@@ -41,6 +41,7 @@
 //! | `rocks` (feature `rocksdb`) | yes | tens of millions of keys and random deletes in a bounded amount of memory |
 //! | [`memory`] | no | being quick |
 
+mod lock;
 pub mod memory;
 mod regular;
 #[cfg(feature = "rocksdb")]

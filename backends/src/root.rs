@@ -14,6 +14,7 @@ use weir_engine::store::OpenBackend;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend, Error, Kind, Result};
 
+use crate::lock::patiently;
 use crate::memory::MemoryBackend;
 use crate::regular;
 use crate::segment::SegmentBackend;
@@ -220,7 +221,8 @@ impl StoreDir {
                 return Err(Error::io(format_args!("opening {}", path.display()), error));
             }
         };
-        match take(&lock) {
+        let is_held = |error: &std::fs::TryLockError| matches!(error, std::fs::TryLockError::WouldBlock);
+        match patiently(|| take(&lock), is_held) {
             Ok(()) => Ok(Hold { _lock: Some(lock) }),
             Err(std::fs::TryLockError::WouldBlock) => Err(in_use(&path)),
             Err(std::fs::TryLockError::Error(error)) => {

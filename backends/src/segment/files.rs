@@ -455,13 +455,20 @@ impl Files for RealFiles {
             let Ok(file) = regular::open(path, fs::OpenOptions::new().read(true)) else {
                 return Ok(None);
             };
-            let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+            let taken = take(&file, FlockOperation::NonBlockingLockShared);
             return Ok(taken.is_ok().then(|| Box::new(file) as Lock));
         }
         let mut options = fs::OpenOptions::new();
         options.create(true).truncate(false).write(true).read(true);
         let file = regular::open(path, &mut options)?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        take(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Some(Box::new(file)))
     }
+}
+
+fn take(file: &fs::File, operation: FlockOperation) -> rustix::io::Result<()> {
+    crate::lock::patiently(
+        || rustix::fs::flock(file, operation),
+        |error| *error == rustix::io::Errno::WOULDBLOCK,
+    )
 }
