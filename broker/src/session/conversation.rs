@@ -53,8 +53,6 @@ pub(super) struct Conversation {
     pub(super) introduced: bool,
     /// Nothing but CONNECT is served before CONNECT was accepted.
     auth_required: bool,
-    /// The longest control line: how much is read at once before that.
-    max_control_line: usize,
     pub(super) router: Router,
     pub(super) work: Work,
     pub(super) messages: u64,
@@ -85,7 +83,6 @@ impl Conversation {
             account: Arc::clone(&hall.accounts.global),
             introduced: false,
             auth_required: hall.door.is_locked(),
-            max_control_line: options.max_control_line,
             router: Router::default(),
             work: Work::default(),
             messages: 0,
@@ -144,15 +141,11 @@ impl Conversation {
         };
     }
 
-    /// Follows the size of reads: a full one asks for more room, small ones for less.
+    /// Follows the size of reads: a full one asks for more room, small ones for less. A read is no larger than what came before
+    /// it, so that behind a CONNECT, which is no longer than a control line may be, stands no more than that.
     pub(super) fn adapt(&mut self, offered: usize, read: usize) {
         if read == offered && offered >= self.target {
-            // Before CONNECT was accepted what is read may have to wait, and nobody knows whose it is.
-            let most = match self.is_locked() {
-                true => self.max_control_line.clamp(READ_BUFFER_MIN, READ_BUFFER_MAX),
-                false => READ_BUFFER_MAX,
-            };
-            self.target = (self.target * 2).min(most);
+            self.target = (self.target * 2).min(READ_BUFFER_MAX);
         } else if read < self.target / 8 {
             self.target = (self.target / 2).max(READ_BUFFER_MIN);
         }

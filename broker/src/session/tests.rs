@@ -125,7 +125,7 @@ fn no_more_is_kept_behind_connect_than_a_control_line() {
     const PINGS: usize = 20_000;
     let mut fixture = Fixture::new();
     let max = fixture.hall.context.live.read().max_control_line;
-    // As long as a line may be, so that the buffer has grown by the time that it ends.
+    // So long that it takes several reads.
     let name = "x".repeat(max - 100);
     let connect = format!("CONNECT {{\"verbose\":false,\"protocol\":0,\"name\":\"{name}\"}}\r\n");
     fixture.send(&(connect + &"PING\r\n".repeat(PINGS)));
@@ -143,16 +143,25 @@ fn whoever_is_closed_while_it_waits_is_gone() {
     let mut fixture = Fixture::new();
     fixture.send("CONNECT {}\r\n");
     let (_, mut verdict) = fixture.asked();
-    let hall = Arc::clone(&fixture.hall);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
+    let (hall, session) = (Arc::clone(&fixture.hall), fixture.session());
+    // The task has this for as long as it works: now it sleeps.
+    drop(session.conversation.lock());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let closed = async {
         let gone = hall.sessions.one_less();
-        fixture.session().close(CloseReason::ServerShutdown);
+        session.close(CloseReason::ServerShutdown);
         gone.await;
         assert_eq!(hall.sessions.count(), 0);
+        drop(session);
         // The door may stop looking.
         verdict.closed().await;
-    });
+    };
+    runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(20), closed).await })
+        .unwrap();
     assert_eq!(
         fixture.hall.sessions.closed()[0].stop.unwrap().1,
         CloseReason::ServerShutdown
