@@ -103,9 +103,6 @@ pub const MONITOR_LIST_DEFAULT: usize = 1024;
 /// made.
 pub const MONITOR_LIST_MAX: usize = 65_536;
 
-/// Closed connections remembered for `/connz?state=closed`. As nats-server's default.
-pub const CLOSED_KEPT: usize = 10_000;
-
 /// Connections the monitoring port serves at once. One more takes the place of the one that has been quiet for longest.
 pub const MONITOR_CONNECTIONS: usize = 64;
 

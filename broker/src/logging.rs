@@ -45,7 +45,7 @@ impl Log {
     /// # Errors
     /// The log file cannot be opened.
     pub fn open(options: &Options) -> Result<Arc<Self>> {
-        let file = options.log_file.clone();
+        let file = options.log.file.clone();
         let out = match &file {
             None => Out::Stderr,
             Some(path) => append_to(path)?,
@@ -54,11 +54,11 @@ impl Log {
             colour: file.is_none() && io::stderr().is_terminal(),
             file,
             out: Mutex::new(out),
-            debug: options.debug,
-            trace: options.trace,
-            time: options.logtime,
+            debug: options.log.debug,
+            trace: options.log.trace,
+            time: options.log.time,
             zone: TimeZone::system(),
-            size_max: options.log_size_limit,
+            size_max: options.log.size_limit,
         }))
     }
 

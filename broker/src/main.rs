@@ -26,6 +26,9 @@ fn main() -> ExitCode {
         Ok(Command::PrintHelp(text)) => print(&text),
         Ok(Command::CheckConfig { file, options }) => match Server::check(&options) {
             Ok(()) => {
+                for warning in &options.warnings {
+                    complain(&format!("weir-server: {warning}"));
+                }
                 complain(&conf::check_message(&file));
                 ExitCode::SUCCESS
             }

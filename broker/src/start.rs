@@ -36,6 +36,9 @@ impl Server {
         if let Some(file) = &options.config_file {
             tracing::info!("Using configuration file: {}", file.display());
         }
+        for warning in &options.warnings {
+            tracing::warn!("{warning}");
+        }
         if options
             .max_connections
             .is_some_and(|wanted| wanted > self.connections_max())

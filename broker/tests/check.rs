@@ -49,8 +49,8 @@ fn what_a_start_refuses_is_refused_before() {
             });
         }),
         options(|o| o.auth.token = Some(format!("$2b$11${}", "a".repeat(53)))),
-        options(|o| o.log_file = Some(path("missing/log"))),
-        options(|o| o.log_file = Some(folder.path().into())),
+        options(|o| o.log.file = Some(path("missing/log"))),
+        options(|o| o.log.file = Some(folder.path().into())),
         options(|o| o.pid_file = Some(path("missing/pid"))),
         options(|o| o.host = elsewhere.into()),
         options(|o| {
@@ -87,7 +87,7 @@ fn what_would_start_is_right_and_nothing_is_made() {
     let options = options(|o| {
         o.jetstream.enabled = true;
         o.jetstream.store_dir = Some(path("some/store"));
-        o.log_file = Some(path("log"));
+        o.log.file = Some(path("log"));
         o.pid_file = Some(path("pid"));
         o.ports_file_dir = Some(folder.path().into());
         o.http = Some(Listen {

@@ -15,7 +15,7 @@
 //!
 //! // Nothing is ignored: what Weir does not know, or cannot do yet, is an error that says so and where it stands.
 //! let error = Options::parse("port: 4333\nclustr { name: a }\n", "weir.conf", &environment).unwrap_err();
-//! assert_eq!(error.to_string(), "weir.conf:2:1: unknown field \"clustr\"");
+//! assert_eq!(error.to_string(), "weir.conf:2:1: unknown field \"clustr\"; did you mean \"cluster\"?");
 //! # Ok::<(), weir_conf::ConfError>(())
 //! ```
 //!

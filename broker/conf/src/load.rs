@@ -3,7 +3,7 @@
 use crate::error::ConfError;
 use crate::file::{self, Env};
 use crate::flags::{self, FlagValue};
-use crate::options::{self, Auth, Listen, Options, User};
+use crate::options::{self, Auth, Listen, Options, User, Warning};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -60,7 +60,8 @@ impl Options {
         if let Some(file) = &file {
             let map = file::parse_file(file, env)?;
             if map.entries.is_empty() {
-                return setting(format!("{file}: config has no values or is empty"));
+                let text = format!("{file}: config has no values or is empty");
+                options.warnings.push(Warning::doubtful(text));
             }
             options::apply(&mut options, &map)?;
             options.config_file = Some(file.into());
@@ -68,10 +69,13 @@ impl Options {
         apply_flags(&mut options, &found)?;
         options.check()?;
         match (is_set("t"), file) {
-            (true, Some(file)) => Ok(Command::CheckConfig {
-                file,
-                options: Box::new(options),
-            }),
+            (true, Some(file)) => match options.warnings.iter().find(|warning| warning.fails_check) {
+                Some(warning) => setting(warning.to_string()),
+                None => Ok(Command::CheckConfig {
+                    file,
+                    options: Box::new(options),
+                }),
+            },
             (true, None) => setting("must specify [-c, --config] option to check configuration file syntax"),
             (false, _) => Ok(Command::Run(Box::new(options))),
         }
@@ -131,15 +135,17 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
             }
             ("client_advertise", FlagValue::Text(s)) => o.client_advertise = Some(s.clone()),
             ("ports_file_dir", FlagValue::Text(s)) => o.ports_file_dir = Some(s.into()),
-            ("log", FlagValue::Text(s)) => o.log_file = Some(s.into()),
-            ("logtime", FlagValue::Bool(b)) => o.logtime = *b,
-            ("debug", FlagValue::Bool(b)) => o.debug = *b,
-            ("trace", FlagValue::Bool(b)) => o.trace = *b,
-            ("VV", FlagValue::Bool(b)) => (o.trace, o.trace_verbose) = (*b, *b),
-            ("DV", FlagValue::Bool(b)) => (o.debug, o.trace) = (*b, *b),
-            ("DVV", FlagValue::Bool(b)) => (o.debug, o.trace, o.trace_verbose) = (*b, *b, *b),
-            ("log_size_limit", FlagValue::Int(n)) => o.log_size_limit = flag_size("log_size_limit", *n)?,
-            ("max_traced_msg_len", FlagValue::Int(n)) => o.max_traced_msg_len = flag_size("max_traced_msg_len", *n)?,
+            ("log", FlagValue::Text(s)) => o.log.file = Some(s.into()),
+            ("logtime", FlagValue::Bool(b)) => o.log.time = *b,
+            ("debug", FlagValue::Bool(b)) => o.log.debug = *b,
+            ("trace", FlagValue::Bool(b)) => o.log.trace = *b,
+            ("VV", FlagValue::Bool(b)) => (o.log.trace, o.log.trace_verbose) = (*b, *b),
+            ("DV", FlagValue::Bool(b)) => (o.log.debug, o.log.trace) = (*b, *b),
+            ("DVV", FlagValue::Bool(b)) => (o.log.debug, o.log.trace, o.log.trace_verbose) = (*b, *b, *b),
+            ("log_size_limit", FlagValue::Int(n)) => o.log.size_limit = flag_size("log_size_limit", *n)?,
+            ("max_traced_msg_len", FlagValue::Int(n)) => {
+                o.log.max_traced_msg_len = flag_size("max_traced_msg_len", *n)?
+            }
             ("jetstream", FlagValue::Bool(b)) => o.jetstream.enabled = *b,
             ("store_dir", FlagValue::Text(s)) => o.jetstream.store_dir = Some(s.into()),
             ("user", FlagValue::Text(s)) => user = Some(s.clone()),

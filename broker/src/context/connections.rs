@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::limits::CLOSED_KEPT;
-
 /// Connections `C` by number, and what was last seen (`L`) of those that ended. What a connection is stands on higher floors.
 pub struct Connections<C, L> {
     /// Connections at most.
     pub max: usize,
+    /// Connections that ended and are remembered, at most.
+    closed_max: usize,
     last_id: AtomicU64,
     open: Mutex<HashMap<u64, Arc<C>>>,
     closed: Mutex<VecDeque<Arc<L>>>,
@@ -21,11 +21,12 @@ pub struct Connections<C, L> {
 }
 
 impl<C, L> Connections<C, L> {
-    /// None yet, and never more than `max`.
+    /// None yet, and never more than `max`; of those that ended the last `closed_max` are remembered.
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub fn new(max: usize, closed_max: usize) -> Self {
         Self {
             max,
+            closed_max,
             last_id: AtomicU64::new(0),
             open: Mutex::default(),
             closed: Mutex::default(),
@@ -52,10 +53,10 @@ impl<C, L> Connections<C, L> {
     pub fn retire(&self, id: u64, last: L) {
         self.open.lock().remove(&id);
         let mut closed = self.closed.lock();
-        if closed.len() == CLOSED_KEPT {
+        closed.push_back(Arc::new(last));
+        while closed.len() > self.closed_max {
             closed.pop_front();
         }
-        closed.push_back(Arc::new(last));
         drop(closed);
         self.one_less.notify_waiters();
     }

@@ -139,7 +139,7 @@ impl Link {
                 account: account.to_owned(),
                 ..Who::default()
             }),
-            trace: options.trace,
+            trace: options.log.trace,
             max_pending,
             // Something always fits, so that no consumer waits for ever.
             deliver_max: (max_pending / DELIVER_PART).max(1),

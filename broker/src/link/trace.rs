@@ -17,14 +17,22 @@ impl Link {
             None => tracing::trace!("{label} - ->> [MSG {subject} {rest}{size}]"),
         }
         let headers = if headers.is_some() { message.headers } else { b"" };
-        payload_line(self, &label, "->>", &[headers, message.payload]);
+        payload_line(self, &label, "->>", headers, message.payload);
     }
 }
 
-/// Logs the body of a message, as far as it is to be shown.
-pub(crate) fn payload_line(link: &Link, label: &str, arrow: &str, parts: &[&[u8]]) {
-    let whole = parts.concat();
-    let max = link.context.live.read().max_traced_msg_len;
+/// Logs the headers and the body of a message, as far as they are to be shown.
+pub(crate) fn payload_line(link: &Link, label: &str, arrow: &str, headers: &[u8], payload: &[u8]) {
+    let options = link.context.live.read();
+    let whole = match options.log.trace_headers {
+        true => headers.trim_ascii_end().to_vec(),
+        false => [headers, payload].concat(),
+    };
+    // nats-server has no line for what is empty.
+    if whole.is_empty() {
+        return;
+    }
+    let max = options.log.max_traced_msg_len;
     let max = max.and_then(|max| usize::try_from(max).ok());
     let (shown, more) = match max {
         Some(max) if whole.len() > max => (&whole[..max], "..."),

@@ -133,7 +133,10 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let path = request.uri().path().trim_end_matches('/').to_owned();
+    // A path outside of the base is that of no page.
+    let base = &reports.context.live.read().http_base_path;
+    let path = request.uri().path().strip_prefix(base.as_str()).unwrap_or("/?");
+    let path = path.trim_end_matches('/').to_owned();
     activity.serve(true);
     let (answer, place) = match *request.method() {
         Method::GET | Method::HEAD => make(reports, connections, activity, path, query).await,

@@ -23,7 +23,7 @@ impl Server {
     /// As a start's: what is wrong, and where.
     pub fn check(options: &Options) -> Result<()> {
         auth::check(&options.auth)?;
-        if let Some(path) = &options.log_file {
+        if let Some(path) = &options.log.file {
             file("open log file", path)?;
         }
         if let Some(path) = &options.pid_file {

@@ -49,12 +49,13 @@ impl Server {
         auth::check(&options.auth)?;
         let wanted = options.max_connections.unwrap_or(usize::MAX);
         let connections_max = wanted.min(descriptors::connection_room(options.jetstream.enabled));
+        let closed_max = options.max_closed_clients;
         let context = Context::new(options)?;
         let accounts = Arc::new(Accounts::default());
         let hall = Arc::new(Hall {
             context: Arc::clone(&context),
             accounts: Arc::clone(&accounts),
-            sessions: Connections::new(connections_max),
+            sessions: Connections::new(connections_max, closed_max),
             door: Box::new(ByOptions::new(Arc::clone(&context), Arc::clone(&accounts))),
         });
         let jetstream = Arc::default();

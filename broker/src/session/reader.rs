@@ -39,8 +39,10 @@ impl Session {
             match poll_fn(|context| self.poll_turn(context, &mut incoming)).await {
                 Next::Yield => tokio::task::yield_now().await,
                 Next::Stall => {
-                    hall.context.counters.stalled_clients.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(STALL).await;
+                    if !hall.context.live.read().no_fast_producer_stall {
+                        hall.context.counters.stalled_clients.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(STALL).await;
+                    }
                 }
                 Next::End(reason) => break reason,
             }

@@ -11,7 +11,18 @@ use crate::interest::{NotAdded, Subscription, Target};
 
 impl Conversation {
     pub(super) fn subscribe(&mut self, session: &Session, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
-        let max = session.hall.context.live.read().max_subscriptions;
+        let (max, tokens_max) = {
+            let options = session.hall.context.live.read();
+            (options.max_subscriptions, options.max_sub_tokens)
+        };
+        let tokens = || subject.iter().filter(|&&byte| byte == b'.').count() + 1;
+        if tokens_max.is_some_and(|max| tokens() > usize::from(max)) {
+            let subject = String::from_utf8_lossy(subject);
+            let label = session.link.label();
+            tracing::error!("{label} - Subscription Violation Too Many Tokens - Subject {subject:?}");
+            let text = format!("Permissions Violation for Subscription to \"{subject}\", too many tokens");
+            return self.error(session, &text);
+        }
         let added = session.own.add(sid, max.unwrap_or(usize::MAX), || {
             let target = Target::Link {
                 link: Arc::clone(&session.link),

@@ -39,7 +39,7 @@ impl Fixture {
         let hall = Arc::new(Hall {
             context,
             accounts: Arc::default(),
-            sessions: Connections::new(1),
+            sessions: Connections::new(1, 1),
             door: Box::new(Slow(ask)),
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

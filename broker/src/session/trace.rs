@@ -21,14 +21,14 @@ pub(super) fn incoming(link: &Arc<Link>, op: &Op<'_>) {
             payload,
         } => {
             tracing::trace!("{label} - <<- [PUB {}{}]", names(subject, *reply), payload.len());
-            payload_line(link, &label, "<<-", &[payload]);
+            payload_line(link, &label, "<<-", b"", payload);
         }
         Op::Hpub {
             subject,
             reply,
             headers,
+            payload,
             whole,
-            ..
         } => {
             tracing::trace!(
                 "{label} - <<- [HPUB {}{} {}]",
@@ -36,7 +36,7 @@ pub(super) fn incoming(link: &Arc<Link>, op: &Op<'_>) {
                 headers.len(),
                 whole.len()
             );
-            payload_line(link, &label, "<<-", &[whole]);
+            payload_line(link, &label, "<<-", headers, payload);
         }
         Op::Sub { subject, queue, sid } => {
             tracing::trace!("{label} - <<- [SUB {}{}]", names(subject, *queue), text(sid));

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use super::{DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, auth, jetstream, read, unsupported};
+use super::{
+    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, auth, jetstream, keys, logging, read, schema, unsupported,
+};
 use crate::error::ConfError;
-use crate::file::{Entry, Map};
+use crate::file::{Entry, Map, Value};
+use crate::options::Warning;
 
 /// Shortest `lame_duck_duration`, as in nats-server.
 const LAME_DUCK_MIN: Duration = Duration::from_secs(30);
 
 /// Reads `map` over `options`.
 pub(crate) fn apply(options: &mut Options, map: &Map) -> Result<(), ConfError> {
+    schema::check(map, keys::TOP)?;
     for entry in &map.entries {
         top(options, entry)?;
     }
@@ -28,19 +32,15 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "port" => o.port = read::port_of(e)?.unwrap_or(DEFAULT_PORT),
         "server_name" => o.server_name = Some(read::word(e, |s| super::check_server_name(s).map(|()| s.to_owned()))?),
         "server_tags" => o.server_tags = read::texts(e)?,
+        "server_metadata" => {
+            let entries = read::block(e)?.entries.iter();
+            let pairs = entries.map(|e| Ok((e.key.clone(), read::text(e)?)));
+            o.server_metadata = pairs.collect::<Result<_, ConfError>>()?;
+        }
         "client_advertise" => o.client_advertise = Some(read::name(e)?),
         "http" => o.http = read::monitor(e)?,
         "http_port" | "monitor_port" => o.http = read::monitor(e)?,
-        "debug" => o.debug = read::boolean(e)?,
-        "trace" => o.trace = read::boolean(e)?,
-        "trace_verbose" => {
-            o.trace_verbose = read::boolean(e)?;
-            o.trace |= o.trace_verbose;
-        }
-        "logtime" => o.logtime = read::boolean(e)?,
-        "logfile" | "log_file" => o.log_file = Some(read::name(e)?.into()),
-        "logfile_size_limit" | "log_size_limit" => o.log_size_limit = read::limit(e)?,
-        "max_traced_msg_len" => o.max_traced_msg_len = read::limit(e)?,
+        "http_base_path" => o.http_base_path = base_path(&read::text(e)?),
         "pidfile" | "pid_file" => o.pid_file = Some(read::name(e)?.into()),
         "ports_file_dir" => o.ports_file_dir = Some(read::name(e)?.into()),
         "no_header_support" => o.no_header_support = read::boolean(e)?,
@@ -56,6 +56,11 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
                 return Err(ConfError::at(&e.value.pos, message));
             }
         }
+        "cluster" => absent::accept(&absent::CLUSTER, e, &mut o.warnings)?,
+        "gateway" => absent::accept(&absent::GATEWAY, e, &mut o.warnings)?,
+        "leaf" | "leafnodes" => absent::accept(&absent::LEAFNODES, e, &mut o.warnings)?,
+        "websocket" | "ws" => absent::accept(&absent::WEBSOCKET, e, &mut o.warnings)?,
+        "mqtt" => absent::accept(&absent::MQTT, e, &mut o.warnings)?,
         _ => return limits(o, e),
     }
     Ok(())
@@ -72,9 +77,25 @@ fn limits(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "max_pending" => o.max_pending = read::int(e, 1, i64::MAX)?.unsigned_abs(),
         "max_connections" | "max_conn" => o.max_connections = connections(e)?,
         "max_subscriptions" | "max_subs" => o.max_subscriptions = read::limit(e)?.and_then(|n| usize::try_from(n).ok()),
-        "ping_interval" => o.ping_interval = read::positive_time(e)?,
+        "max_sub_tokens" | "max_subscription_tokens" => o.max_sub_tokens = u8::try_from(read::int(e, 1, 255)?).ok(),
+        "max_closed_clients" => o.max_closed_clients = closed(e)?,
+        "no_fast_producer_stall" => o.no_fast_producer_stall = read::boolean(e)?,
+        "ping_interval" => {
+            o.ping_interval = read::positive_time(e)?;
+            seconds_are_old(e, &mut o.warnings);
+        }
         "ping_max" => o.ping_max = pings(e)?,
-        "write_deadline" => o.write_deadline = read::positive_time(e)?,
+        "write_deadline" => {
+            o.write_deadline = read::positive_time(e)?;
+            seconds_are_old(e, &mut o.warnings);
+        }
+        "write_timeout" => {
+            if read::text(e)?.eq_ignore_ascii_case("retry") {
+                let message =
+                    "write_timeout: Weir does not keep a client that takes too long; write \"close\", or leave it out";
+                return Err(ConfError::at(&e.value.pos, message));
+            }
+        }
         "lame_duck_duration" => {
             let duration = read::time(e)?;
             if duration < LAME_DUCK_MIN {
@@ -84,9 +105,62 @@ fn limits(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
             o.lame_duck_duration = duration;
         }
         "lame_duck_grace_period" => o.lame_duck_grace_period = read::positive_time(e)?,
-        _ => read::unknown(e, unsupported::TOP)?,
+        _ => {
+            if !logging::apply(o, e)? {
+                rest(o, e)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// What is nothing to Weir, and what is not there yet.
+fn rest(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
+    let why = match e.key.to_ascii_lowercase().as_str() {
+        "connect_error_reports" | "reconnect_error_reports" => {
+            "there are no links to other servers to report errors of"
+        }
+        "default_js_domain" => "there are no leaf nodes, and JetStream of other domains is out of reach",
+        "disable_sublist_cache" | "no_sublist_cache" => "what is remembered of matches is bounded, and stays on",
+        "prof_port" | "prof_block_rate" => "there are no profiles of Go to serve",
+        "ocsp_cache" => "certificates of clients are not looked up",
+        "feature_flags" => return feature_flags(o, e),
+        _ => return unsupported::refuse(e, keys::TOP),
+    };
+    o.warnings
+        .push(Warning::new(&e.pos, format!("{:?} has no effect: {why}", e.key)));
+    Ok(())
+}
+
+/// nats-server's switches for what it may do differently; Weir does as their defaults say.
+fn feature_flags(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
+    for flag in &read::block(e)?.entries {
+        if flag.value.value == Value::Bool(true) {
+            let text = format!("the feature flag {:?} has no effect", flag.key);
+            o.warnings.push(Warning::new(&flag.pos, text));
+        }
+    }
+    Ok(())
+}
+
+/// A number where nats-server wants a duration is taken for seconds, and its `-t` says no.
+fn seconds_are_old(e: &Entry, warnings: &mut Vec<Warning>) {
+    if matches!(e.value.value, Value::Int(_) | Value::Float(_)) {
+        let text = format!(
+            "{}: invalid use of field {:?}: {} should be converted to a duration",
+            e.pos, e.key, e.key
+        );
+        warnings.push(Warning::doubtful(text));
+    }
+}
+
+/// With a slash in front and none behind; empty for the root.
+fn base_path(path: &str) -> String {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    parts.iter().map(|part| format!("/{part}")).collect()
 }
 
 fn size(e: &Entry, min: i64, max: i64) -> Result<usize, ConfError> {
@@ -100,6 +174,15 @@ fn connections(e: &Entry) -> Result<Option<usize>, ConfError> {
         Options::default().max_connections
     } else {
         usize::try_from(n).ok()
+    })
+}
+
+/// 0 is the default, less keeps none.
+fn closed(e: &Entry) -> Result<usize, ConfError> {
+    let n = read::int(e, i64::MIN, i64::from(i32::MAX))?;
+    Ok(match n {
+        0 => Options::default().max_closed_clients,
+        n => usize::try_from(n).unwrap_or(0),
     })
 }
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{read, unsupported};
+use super::{keys, read, schema, unsupported};
 use crate::error::ConfError;
-use crate::file::{Entry, Map, Node, Value};
+use crate::file::{Entry, Node, Value};
 
 /// A user of the one account there is.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,6 +65,7 @@ impl fmt::Debug for Auth {
 
 /// `authorization { … }`
 pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
+    schema::check_block(entry, keys::AUTHORIZATION)?;
     let (mut name, mut password, mut token, mut users) = (None, None, None, None);
     for e in &read::block(entry)?.entries {
         match e.key.to_ascii_lowercase().as_str() {
@@ -73,7 +74,7 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
             "token" => token = Some(read::name(e)?),
             "timeout" => auth.timeout = read::positive_time(e)?,
             "users" => users = Some(read::list(e)?.iter().map(user).collect::<Result<Vec<_>, _>>()?),
-            _ => read::unknown(e, unsupported::AUTH)?,
+            _ => unsupported::refuse(e, keys::AUTHORIZATION)?,
         }
     }
     let fail = |message: &str| Err(ConfError::at(&entry.pos, message));
@@ -101,15 +102,16 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
 
 fn user(node: &Node) -> Result<User, ConfError> {
     let fail = |message: &str| ConfError::at(&node.pos, message);
-    let Value::Map(Map { entries }) = &node.value else {
+    let Value::Map(map) = &node.value else {
         return Err(fail("an entry of users must be a block, as {user: a, password: b}"));
     };
+    schema::check(map, keys::USER)?;
     let (mut name, mut password) = (None, None);
-    for e in entries {
+    for e in &map.entries {
         match e.key.to_ascii_lowercase().as_str() {
             "user" | "username" => name = Some(read::name(e)?),
             "pass" | "password" => password = Some(read::text(e)?),
-            _ => read::unknown(e, unsupported::USER)?,
+            _ => unsupported::refuse(e, keys::USER)?,
         }
     }
     let name = name.ok_or_else(|| fail("this entry of users has no user"))?;

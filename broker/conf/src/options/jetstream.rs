@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{read, unsupported};
+use super::{keys, read, schema, unsupported};
 use crate::duration;
 use crate::error::ConfError;
 use crate::file::{Entry, Value};
@@ -284,6 +284,7 @@ pub(super) fn apply(js: &mut JetStream, entry: &Entry) -> Result<(), ConfError> 
         }
         _ => {
             let map = read::block(entry)?;
+            schema::check(map, keys::JETSTREAM)?;
             js.enabled = true;
             for e in &map.entries {
                 key(js, e)?;
@@ -305,8 +306,8 @@ fn key(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> {
                 _ => SyncInterval::Every(read::positive_time(e)?),
             });
         }
-        "max_memory_store" | "max_mem_store" | "max_mem" => js.max_memory = storage(e)?,
-        "max_file_store" | "max_file" => js.max_file = storage(e)?,
+        "max_memory_store" | "max_mem_store" | "max_mem" => js.max_memory = read::storage(e)?,
+        "max_file_store" | "max_file" => js.max_file = read::storage(e)?,
         "domain" => {
             let domain = read::name(e)?;
             if domain.contains(['.', '*', '>']) || domain.chars().any(char::is_whitespace) {
@@ -319,7 +320,7 @@ fn key(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> {
         }
         "limits" => limits(&mut js.limits, e)?,
         "max_buffered_msgs" => js.max_buffered_msgs = read::limit(e)?,
-        "max_buffered_size" => js.max_buffered_size = storage(e)?.filter(|&bytes| bytes > 0),
+        "max_buffered_size" => js.max_buffered_size = read::storage(e)?.filter(|&bytes| bytes > 0),
         "request_queue_limit" => js.request_queue_limit = read::limit(e)?,
         "info_queue_limit" => js.info_queue_limit = read::limit(e)?,
         "backend" => js.backend = read::word(e, Backend::parse)?,
@@ -328,7 +329,7 @@ fn key(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> {
         "index" => js.index = Some(read::word(e, Index::parse)?),
         "shards" => js.shards = usize::try_from(read::int(e, 1, SHARDS_MAX)?).ok(),
         "scrub" => js.scrub = scrub(e)?,
-        _ => read::unknown(e, unsupported::JETSTREAM)?,
+        _ => unsupported::refuse(e, keys::JETSTREAM)?,
     }
     Ok(())
 }
@@ -346,33 +347,6 @@ pub(super) fn store_dir(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> 
     Ok(())
 }
 
-/// A size as a number, or as a string that ends in K, M, G or T (powers of 1024 there, as in nats-server). -1: found by the server.
-fn storage(e: &Entry) -> Result<Option<u64>, ConfError> {
-    let Value::Str(s) = &e.value.value else {
-        let n = read::int(e, -1, i64::MAX)?;
-        return Ok(u64::try_from(n).ok());
-    };
-    let bad = || {
-        ConfError::at(
-            &e.value.pos,
-            format!("{} sizes defined as strings must end in K, M, G, T", e.key),
-        )
-    };
-    let unit = s
-        .chars()
-        .last()
-        .and_then(|c| "KMGT".find(c.to_ascii_uppercase()))
-        .ok_or_else(bad)?;
-    let n: u64 = s[..s.len() - 1].parse().map_err(|_| bad())?;
-    let bytes = 1024u64
-        .checked_pow(u32::try_from(unit + 1).unwrap_or(u32::MAX))
-        .and_then(|unit| unit.checked_mul(n));
-    match bytes.filter(|&b| i64::try_from(b).is_ok()) {
-        Some(bytes) => Ok(Some(bytes)),
-        None => Err(ConfError::at(&e.value.pos, format!("{} is larger than 63 bits", e.key))),
-    }
-}
-
 /// `scrub: off`, `scrub: on`, or `scrub { cycle: 168h, rate: 16M }`.
 fn scrub(entry: &Entry) -> Result<Option<Scrub>, ConfError> {
     match entry.value.value {
@@ -386,6 +360,7 @@ fn scrub(entry: &Entry) -> Result<Option<Scrub>, ConfError> {
             ));
         }
     }
+    schema::check_block(entry, keys::SCRUB)?;
     let mut scrub = Scrub::default();
     for e in &read::block(entry)?.entries {
         match e.key.to_ascii_lowercase().as_str() {
@@ -396,11 +371,12 @@ fn scrub(entry: &Entry) -> Result<Option<Scrub>, ConfError> {
                 }
             }
             "rate" => {
-                let rate = storage(e)?.filter(|rate| *rate >= Scrub::RATE_MIN);
+                let rate = read::storage(e)?.filter(|rate| *rate >= Scrub::RATE_MIN);
                 let least = || ConfError::at(&e.value.pos, "rate is at least 64K, in bytes per second");
                 scrub.rate = rate.ok_or_else(least)?;
             }
-            _ => read::unknown(e, &[])?,
+            // Only what a $VARIABLE further down refers to is left.
+            _ => {}
         }
     }
     Ok(Some(scrub))
@@ -415,7 +391,8 @@ fn limits(limits: &mut JetStreamLimits, entry: &Entry) -> Result<(), ConfError> 
             "max_request_batch" => limits.max_request_batch = read::limit(e)?,
             "duplicate_window" => limits.duplicate_window = Some(read::positive_time(e)?),
             "batch" => batch(&mut limits.batch, e)?,
-            _ => read::unknown(e, &[])?,
+            // Only what a $VARIABLE further down refers to is left.
+            _ => {}
         }
     }
     Ok(())
@@ -428,7 +405,8 @@ fn batch(limits: &mut BatchLimits, entry: &Entry) -> Result<(), ConfError> {
             "max_inflight_total" => limits.max_inflight_total = read::limit(e)?,
             "max_msgs" => limits.max_msgs = read::limit(e)?,
             "timeout" => limits.timeout = Some(read::positive_time(e)?),
-            _ => read::unknown(e, &[])?,
+            // Only what a $VARIABLE further down refers to is left.
+            _ => {}
         }
     }
     Ok(())

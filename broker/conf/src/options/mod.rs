@@ -1,11 +1,17 @@
 //! What the server can be told, with nats-server's defaults.
 
+mod absent;
 mod apply;
 mod auth;
 mod jetstream;
+mod keys;
+mod logging;
 mod read;
+mod schema;
 mod unsupported;
+mod warning;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +20,9 @@ pub use auth::{Auth, User};
 pub use jetstream::{
     Backend, BatchLimits, Compression, Durability, Index, JetStream, JetStreamLimits, Scrub, SyncInterval,
 };
+pub use logging::Logging;
 pub(crate) use read::{check_server_name, port};
+pub use warning::Warning;
 
 /// Port for clients.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -49,20 +57,10 @@ pub struct Options {
     pub client_advertise: Option<String>,
     /// Where to serve monitoring; nowhere by default.
     pub http: Option<Listen>,
-    /// Log what helps to find faults.
-    pub debug: bool,
-    /// Log the protocol.
-    pub trace: bool,
-    /// Log the system account's protocol, too.
-    pub trace_verbose: bool,
-    /// Begin log lines with the time.
-    pub logtime: bool,
-    /// Log to this file.
-    pub log_file: Option<PathBuf>,
-    /// Begin a new log file beyond this many bytes.
-    pub log_size_limit: Option<u64>,
-    /// Longest part of a message to log, in bytes.
-    pub max_traced_msg_len: Option<u64>,
+    /// What the monitoring pages' paths begin with: empty, or with a slash in front and none behind.
+    pub http_base_path: String,
+    /// The log.
+    pub log: Logging,
     /// Write the process id here.
     pub pid_file: Option<PathBuf>,
     /// Write `<executable>_<pid>.ports` here.
@@ -77,6 +75,12 @@ pub struct Options {
     pub max_connections: Option<usize>,
     /// Most subscriptions of one connection; `None` is unlimited.
     pub max_subscriptions: Option<usize>,
+    /// Most tokens of a subject that a client subscribes to; `None` is unlimited.
+    pub max_sub_tokens: Option<u8>,
+    /// Most connections that ended and are remembered.
+    pub max_closed_clients: usize,
+    /// Do not hold up publishers whose receivers are behind.
+    pub no_fast_producer_stall: bool,
     /// Time between two pings of a silent client.
     pub ping_interval: Duration,
     /// Pings without an answer before the client counts as gone.
@@ -93,6 +97,10 @@ pub struct Options {
     pub lame_duck_grace_period: Duration,
     /// Labels of the server.
     pub server_tags: Vec<String>,
+    /// More labels, each with a value.
+    pub server_metadata: BTreeMap<String, String>,
+    /// What may not be as it was meant.
+    pub warnings: Vec<Warning>,
     /// Storage.
     pub jetstream: JetStream,
 }
@@ -106,13 +114,8 @@ impl Default for Options {
             server_name: None,
             client_advertise: None,
             http: None,
-            debug: false,
-            trace: false,
-            trace_verbose: false,
-            logtime: true,
-            log_file: None,
-            log_size_limit: None,
-            max_traced_msg_len: None,
+            http_base_path: String::new(),
+            log: Logging::default(),
             pid_file: None,
             ports_file_dir: None,
             max_payload: 1024 * 1024,
@@ -120,6 +123,9 @@ impl Default for Options {
             max_pending: 64 * 1024 * 1024,
             max_connections: Some(65536),
             max_subscriptions: None,
+            max_sub_tokens: None,
+            max_closed_clients: 10_000,
+            no_fast_producer_stall: false,
             ping_interval: Duration::from_secs(120),
             ping_max: 2,
             write_deadline: Duration::from_secs(10),
@@ -128,6 +134,8 @@ impl Default for Options {
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
             server_tags: Vec::new(),
+            server_metadata: BTreeMap::new(),
+            warnings: Vec::new(),
             jetstream: JetStream::default(),
         }
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Listen;
-use super::unsupported::RESTRICTING;
 use crate::duration;
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Node, Value};
@@ -182,25 +181,31 @@ pub(super) fn list(entry: &Entry) -> Result<&[Node], ConfError> {
     }
 }
 
-/// A key that the block at hand does not take: known to nats-server or to nobody.
-pub(super) fn unknown(entry: &Entry, not_yet: &[&str]) -> Result<(), ConfError> {
-    if not_yet.iter().any(|key| key.eq_ignore_ascii_case(&entry.key)) {
-        let restricts = RESTRICTING.iter().any(|key| key.eq_ignore_ascii_case(&entry.key));
-        let without = match restricts {
-            true => "without it everything is allowed that it forbids: remove it only if that is meant",
-            false => "remove it to run without",
-        };
-        let message = format!(
-            "{:?} is an option of nats-server that Weir does not support yet; {without}",
-            entry.key
-        );
-        return Err(ConfError::at(&entry.pos, message));
+/// A size as a number, or as a string that ends in K, M, G or T (powers of 1024 there, as in nats-server). -1: found by the server.
+pub(super) fn storage(e: &Entry) -> Result<Option<u64>, ConfError> {
+    let Value::Str(s) = &e.value.value else {
+        let n = int(e, -1, i64::MAX)?;
+        return Ok(u64::try_from(n).ok());
+    };
+    let bad = || {
+        ConfError::at(
+            &e.value.pos,
+            format!("{} sizes defined as strings must end in K, M, G, T", e.key),
+        )
+    };
+    let unit = s
+        .chars()
+        .last()
+        .and_then(|c| "KMGT".find(c.to_ascii_uppercase()))
+        .ok_or_else(bad)?;
+    let n: u64 = s[..s.len() - 1].parse().map_err(|_| bad())?;
+    let bytes = 1024u64
+        .checked_pow(u32::try_from(unit + 1).unwrap_or(u32::MAX))
+        .and_then(|unit| unit.checked_mul(n));
+    match bytes.filter(|&b| i64::try_from(b).is_ok()) {
+        Some(bytes) => Ok(Some(bytes)),
+        None => Err(ConfError::at(&e.value.pos, format!("{} is larger than 63 bits", e.key))),
     }
-    // It may be there only for a $VARIABLE further down.
-    if entry.is_variable {
-        return Ok(());
-    }
-    Err(ConfError::at(&entry.pos, format!("unknown field {:?}", entry.key)))
 }
 
 /// nats-server's rule for names that become part of a subject.

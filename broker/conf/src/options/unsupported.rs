@@ -1,117 +1,62 @@
 //! Keys that nats-server 2.15 knows and Weir does not do yet. They are refused by name rather than ignored.
 
-/// At the top of the file.
-pub(super) const TOP: &[&str] = &[
-    "logtime_utc",
-    "trace_headers",
-    "mappings",
-    "maps",
-    "disable_sublist_cache",
-    "no_sublist_cache",
+use super::schema::{self, Key};
+use crate::error::ConfError;
+use crate::file::{Entry, Value};
+
+/// Those that forbid something: who removes one must know that it opens what it kept shut.
+const RESTRICTING: &[&str] = &[
+    "default_permission",
+    "default_permissions",
+    "permission",
+    "permissions",
+    "auth_callout",
+    "auth_hook",
+    "allowed_connection_types",
+    "connection_types",
+    "proxy_required",
     "accounts",
-    "default_sentinel",
-    "https",
-    "https_port",
-    "http_base_path",
-    "cluster",
-    "gateway",
-    "leaf",
-    "leafnodes",
-    "logfile_max_num",
-    "log_max_num",
-    "syslog",
-    "remote_syslog",
-    "prof_port",
-    "prof_block_rate",
-    "proxy_protocol",
-    "max_sub_tokens",
-    "max_subscription_tokens",
     "tls",
-    "ocsp",
-    "allow_non_tls",
-    "write_timeout",
     "operator",
     "operators",
     "roots",
     "root",
     "root_operators",
     "root_operator",
-    "resolver",
-    "account_resolver",
-    "accounts_resolver",
-    "resolver_tls",
-    "resolver_preload",
-    "resolver_pinned_accounts",
-    "no_auth_user",
-    "no_system_account",
-    "no_system",
-    "no_sys_acc",
     "trusted",
     "trusted_keys",
-    "connect_error_reports",
-    "reconnect_error_reports",
-    "websocket",
-    "ws",
-    "mqtt",
-    "server_metadata",
-    "feature_flags",
-    "default_js_domain",
-    "ocsp_cache",
-    "no_fast_producer_stall",
-    "max_closed_clients",
     "proxies",
 ];
 
-/// In `authorization { }`.
-pub(super) const AUTH: &[&str] = &[
-    "default_permission",
-    "default_permissions",
-    "permissions",
-    "auth_callout",
-    "auth_hook",
-    "proxy_required",
-];
+/// Refuses a key of a feature that is not there, unless its value only says that the feature is not wanted. The block was held
+/// against its `table` before: what that does not have is there for a $VARIABLE further down.
+pub(super) fn refuse(entry: &Entry, table: &[Key]) -> Result<(), ConfError> {
+    if !schema::knows(table, &entry.key) || is_off(&entry.value.value) {
+        return Ok(());
+    }
+    let restricts = RESTRICTING.iter().any(|key| key.eq_ignore_ascii_case(&entry.key));
+    let without = match restricts {
+        true => "without it everything is allowed that it forbids: remove it only if that is meant",
+        false => "remove it to run without",
+    };
+    let message = format!(
+        "{:?} is an option of nats-server that Weir does not support yet; {without}",
+        entry.key
+    );
+    Err(ConfError::at(&entry.pos, message))
+}
 
-/// In an entry of `users`.
-pub(super) const USER: &[&str] = &[
-    "nkey",
-    "permission",
-    "permissions",
-    "authorization",
-    "allowed_connection_types",
-    "connection_types",
-    "clients",
-    "proxy_required",
-];
-
-/// In `jetstream { }`.
-pub(super) const JETSTREAM: &[&str] = &[
-    "key",
-    "ek",
-    "encryption_key",
-    "prev_key",
-    "prev_ek",
-    "prev_encryption_key",
-    "cipher",
-    "extension_hint",
-    "tpm",
-    "unique_tag",
-    "max_outstanding_catchup",
-    "meta_compact",
-    "meta_compact_size",
-    "meta_compact_sync",
-    "max_concurrent_io",
-];
-
-/// Those of all these that forbid something: who removes one must know that it opens what it kept shut.
-pub(super) const RESTRICTING: &[&str] = &[
-    "default_permission",
-    "default_permissions",
-    "permission",
-    "permissions",
-    "auth_callout",
-    "auth_hook",
-    "allowed_connection_types",
-    "connection_types",
-    "proxy_required",
-];
+/// `false`, `0`, nothing, or a block that says as much.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Bool(on) => !on,
+        Value::Int(number) => *number == 0,
+        Value::Str(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Map(map) => map.entries.iter().all(|entry| match &entry.value.value {
+            Value::Str(mode) => mode.eq_ignore_ascii_case("never") || mode.eq_ignore_ascii_case("none"),
+            other => is_off(other),
+        }),
+        Value::Float(_) | Value::Date(_) => false,
+    }
+}

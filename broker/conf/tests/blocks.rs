@@ -1,0 +1,232 @@
+//! Every block of nats-server's is read whole: what nobody knows in it is refused, with what was perhaps meant.
+
+use weir_conf::Options;
+
+fn read(text: &str) -> Result<Options, String> {
+    Options::parse(text, "a.conf", &|_| None).map_err(|error| error.to_string())
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    let options = read(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    options.warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_block_that_only_opens_a_port_is_accepted_with_a_warning() {
+    for (text, expected) in [
+        (
+            "leafnodes {}",
+            "a.conf:1:1: \"leafnodes\": Weir does not have leaf nodes yet; it has no effect",
+        ),
+        (
+            "leaf { port: -1 }",
+            "a.conf:1:1: \"leaf\": Weir does not have leaf nodes yet; nothing listens on port -1",
+        ),
+        (
+            "\n websocket { listen: \"127.0.0.1:8080\", no_tls: true }",
+            "a.conf:2:2: \"websocket\": Weir does not have WebSocket yet; nothing listens on port 127.0.0.1:8080",
+        ),
+        (
+            "gateway { name: A, port: 7222 }",
+            "a.conf:1:1: \"gateway\": Weir does not have gateways yet; nothing listens on port 7222",
+        ),
+        (
+            "mqtt { port: 1883 }",
+            "a.conf:1:1: \"mqtt\": Weir does not have MQTT yet; nothing listens on port 1883",
+        ),
+        (
+            "cluster { name: c, listen: \"0.0.0.0:6222\", routes: [] }",
+            "a.conf:1:1: \"cluster\": Weir does not have clusters yet; nothing listens on port 0.0.0.0:6222",
+        ),
+        (
+            "leafnodes { remotes: [ { url: \"nats://a:7422\", disabled: true } ] }",
+            "a.conf:1:1: \"leafnodes\": Weir does not have leaf nodes yet; it has no effect",
+        ),
+    ] {
+        assert_eq!(warnings(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn a_block_that_asks_for_something_is_refused() {
+    for (text, expected) in [
+        (
+            "cluster {\n  routes: [\"nats://a:6222\"]\n}",
+            "a.conf:2:3: cluster.routes asks this server to join other servers, and Weir does not have clusters yet: it serves alone; remove routes to run it so",
+        ),
+        (
+            "gateway { name: A, gateways: [ { name: B, url: \"nats://b:7222\" } ] }",
+            "a.conf:1:20: gateway.gateways asks this server to connect to other clusters, and Weir does not have gateways yet: it serves alone; remove gateways to run it so",
+        ),
+        (
+            "leafnodes { remotes: [ { url: \"nats://a:7422\" } ] }",
+            "a.conf:1:13: leafnodes.remotes asks this server to connect to another server as its leaf node, and Weir does not have leaf nodes yet: it serves alone; remove remotes to run it so",
+        ),
+    ] {
+        assert_eq!(read(text).unwrap_err(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_key_that_nobody_knows_is_refused_in_every_block() {
+    for (text, expected) in [
+        (
+            "max_paylod: 1mb",
+            "a.conf:1:1: unknown field \"max_paylod\"; did you mean \"max_payload\"?",
+        ),
+        (
+            "cluster { rotes: [] }",
+            "a.conf:1:11: unknown field \"rotes\"; did you mean \"routes\"?",
+        ),
+        (
+            "cluster { tls { cert_fil: x } }",
+            "a.conf:1:17: unknown field \"cert_fil\"; did you mean \"cert_file\"?",
+        ),
+        (
+            "cluster { authorization { user: a, pasword: b } }",
+            "a.conf:1:36: unknown field \"pasword\"; did you mean \"password\"?",
+        ),
+        (
+            "cluster { compression { mod: off } }",
+            "a.conf:1:25: unknown field \"mod\"; did you mean \"mode\"?",
+        ),
+        (
+            "gateway { gateways: [ { nam: b } ] }",
+            "a.conf:1:25: unknown field \"nam\"; did you mean \"name\"?",
+        ),
+        (
+            "leafnodes { authorization { users: [ { usr: a } ] } }",
+            "a.conf:1:40: unknown field \"usr\"; did you mean \"user\"?",
+        ),
+        (
+            "leafnodes { remotes: [ { proxy { uri: x } } ] }",
+            "a.conf:1:34: unknown field \"uri\"; did you mean \"url\"?",
+        ),
+        (
+            "websocket { jwt_cooky: x }",
+            "a.conf:1:13: unknown field \"jwt_cooky\"; did you mean \"jwt_cookie\"?",
+        ),
+        (
+            "mqtt { acc_wait: 1s }",
+            "a.conf:1:8: unknown field \"acc_wait\"; did you mean \"ack_wait\"?",
+        ),
+        (
+            "jetstream { limits { max_ack_pendin: 1 } }",
+            "a.conf:1:22: unknown field \"max_ack_pendin\"; did you mean \"max_ack_pending\"?",
+        ),
+        (
+            "jetstream { tpm { pcrs: 1 } }",
+            "a.conf:1:19: unknown field \"pcrs\"; did you mean \"pcr\"?",
+        ),
+        (
+            "proxies { trustd: [] }",
+            "a.conf:1:11: unknown field \"trustd\"; did you mean \"trusted\"?",
+        ),
+        ("ocsp { modus: x }", "a.conf:1:8: unknown field \"modus\""),
+    ] {
+        assert_eq!(read(text).unwrap_err(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_value_of_another_kind_is_refused_in_every_block() {
+    for (text, expected) in [
+        (
+            "cluster: 4333",
+            "a.conf:1:10: cluster must be a { block }, not an integer",
+        ),
+        (
+            "cluster { port: x }",
+            "a.conf:1:17: port must be an integer, as 1048576 or 1mb, not a string",
+        ),
+        (
+            "leafnodes { remotes { } }",
+            "a.conf:1:21: remotes must be a [ list ], not a block",
+        ),
+        (
+            "gateway { gateways: [ a ] }",
+            "a.conf:1:23: an entry of gateways must be a { block }, not a string",
+        ),
+        (
+            "websocket { same_origin: 1 }",
+            "a.conf:1:26: same_origin must be true or false, not an integer",
+        ),
+        ("mqtt { listen: x }", "a.conf:1:16: listen: \"x\" is not host:port"),
+        (
+            "cluster { write_timeout: never }",
+            "a.conf:1:26: write_timeout: \"never\" is not one of default, close, retry",
+        ),
+        (
+            "feature_flags { a: 1 }",
+            "a.conf:1:20: a must be true or false, not an integer",
+        ),
+        (
+            "server_metadata { a: 1 }",
+            "a.conf:1:22: a must be a string (put it in quotes), not an integer",
+        ),
+    ] {
+        assert_eq!(read(text).unwrap_err(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_feature_that_is_not_there_may_be_turned_off() {
+    for text in [
+        "proxy_protocol: false",
+        "ocsp: false",
+        "ocsp { mode: never }",
+        "https_port: 0",
+        "no_system_account: false",
+        "proxies { trusted: [] }",
+        "jetstream { key: \"\" }",
+        "write_timeout: close",
+    ] {
+        assert_eq!(warnings(text), [""; 0], "{text}");
+    }
+    for text in [
+        "proxy_protocol: true",
+        "ocsp: true",
+        "https_port: 8443",
+        "operator: \"op.jwt\"",
+        "resolver: MEMORY",
+        "jetstream { key: secret }",
+        "write_timeout: retry",
+    ] {
+        assert!(read(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    for text in [
+        "connect_error_reports: 10",
+        "prof_port: 65432",
+        "no_sublist_cache: true",
+        "default_js_domain { A: hub }",
+        "ocsp_cache: true",
+        "feature_flags { js_ack_fc_v2: true }",
+    ] {
+        let said = warnings(text);
+        assert!(said.len() == 1 && said[0].contains("has no effect"), "{text}: {said:?}");
+    }
+}
+
+#[test]
+fn keys_of_the_top() {
+    let o = read(
+        "trace_headers: yes\nlogtime_utc: yes\nlog_max_num: 3\nsyslog: true\nremote_syslog: \"udp://h:514\"\nhttp_base_path: \"//nats/\"\n\
+         max_sub_tokens: 8\nmax_closed_clients: -1\nno_fast_producer_stall: true\nserver_metadata { zone: a }\n",
+    )
+    .unwrap();
+    assert!(o.log.trace && o.log.trace_headers && o.log.utc && o.log.syslog && o.no_fast_producer_stall);
+    assert_eq!(
+        (o.log.max_num, o.log.remote_syslog.as_deref()),
+        (Some(3), Some("udp://h:514"))
+    );
+    assert_eq!(
+        (o.http_base_path.as_str(), o.max_sub_tokens, o.max_closed_clients),
+        ("/nats", Some(8), 0)
+    );
+    assert_eq!(o.server_metadata["zone"], "a");
+    assert!(read("max_sub_tokens: 0").is_err() && read("max_sub_tokens: 256").is_err());
+}
