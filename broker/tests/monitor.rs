@@ -387,3 +387,133 @@ fn health_is_answered_whoever_else_sits_on_the_port() {
     probe("readers that do not read");
     drop((half, idle, slow));
 }
+
+#[test]
+fn pages_stand_behind_the_configured_base() {
+    let server = TestServer::start(|options| {
+        options.http = Some(Listen {
+            host: "127.0.0.1".into(),
+            port: 0,
+        });
+        options.http_base_path = "/weir".into();
+    });
+    assert_eq!(page(&server, "/weir/varz")["http_base_path"], "/weir");
+    assert!(server.get("/weir").1.contains("href=\"./weir/connz\""));
+    assert_eq!(server.get("/varz").0, "HTTP/1.1 404 Not Found");
+}
+
+/// What only servers that know others have is there, and empty.
+#[test]
+fn what_one_server_does_not_have_is_empty() {
+    let server = server();
+    let routes = page(&server, "/routez?subs=detail");
+    assert_eq!((&routes["num_routes"], &routes["routes"]), (&json!(0), &json!([])));
+    let gateways = page(&server, "/gatewayz?accs=1");
+    assert_eq!(
+        (&gateways["outbound_gateways"], &gateways["inbound_gateways"]),
+        (&json!({}), &json!({}))
+    );
+    let leafs = page(&server, "/leafz?subs=1");
+    assert_eq!((&leafs["leafnodes"], &leafs["leafs"]), (&json!(0), &json!([])));
+    assert_eq!(
+        server.get("/raftz"),
+        ("HTTP/1.1 404 Not Found".into(), "No Raft nodes registered".into())
+    );
+    for wrong in [
+        "/routez?subs=x",
+        "/gatewayz?accs=x",
+        "/leafz?subs=x",
+        "/jsz?streams=x",
+        "/accstatz?unused=x",
+    ] {
+        assert_eq!(server.get(wrong).0, "HTTP/1.1 400 Bad Request", "{wrong}");
+    }
+    let threads = server.get("/stacksz").1;
+    assert!(threads.contains("weir-monitor"), "{threads}");
+    assert!(page(&server, "/debug/vars")["memstats"]["Alloc"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn accounts_count_what_is_there_and_what_was() {
+    let server = server();
+    let mut client = server.client();
+    client.exchange("SUB foo 1\r\nPUB foo 5\r\nhello\r\n", "MSG foo 1 5\r\nhello\r\n");
+    let stat = |query: &str, account: &str| {
+        let page = page(&server, &format!("/accstatz{query}"));
+        let all = page["account_statz"].as_array().unwrap().clone();
+        all.into_iter().find(|stat| stat["acc"] == account)
+    };
+    let now = stat("", "$G").unwrap();
+    assert_eq!((&now["conns"], &now["total_conns"]), (&json!(1), &json!(1)));
+    for flow in ["sent", "received"] {
+        assert_eq!(
+            (&now[flow]["msgs"], &now[flow]["bytes"]),
+            (&json!(1), &json!(5)),
+            "{flow}"
+        );
+        assert_eq!(now[flow]["routes"], json!({"msgs": 0, "bytes": 0}));
+    }
+    assert_eq!(stat("", "$SYS"), None);
+    client.send("-ERR 'bye'\r\n");
+    client.expect_end("");
+    while server.server.client_count() > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(stat("", "$G"), None);
+    let gone = stat("?unused=1", "$G").unwrap();
+    assert_eq!((&gone["conns"], &gone["received"]["bytes"]), (&json!(0), &json!(5)));
+    assert!(stat("?unused=1", "$SYS").is_some());
+
+    let names = page(&server, "/accountz");
+    assert_eq!(
+        (&names["accounts"], &names["system_account"]),
+        (&json!(["$G", "$SYS"]), &json!("$SYS"))
+    );
+    let global = page(&server, "/accountz?acc=$G")["account_detail"].clone();
+    assert_eq!(
+        (&global["account_name"], &global["client_connections"]),
+        (&json!("$G"), &json!(0))
+    );
+    assert_eq!(page(&server, "/accountz?acc=$SYS")["account_detail"]["is_system"], true);
+    assert_eq!(
+        server.get("/accountz?acc=X"),
+        ("HTTP/1.1 400 Bad Request".into(), "Account X does not exist".into())
+    );
+}
+
+/// As nats-server over `$SYS`; over HTTP it takes no notice of the filter.
+#[test]
+fn connections_are_found_by_what_they_listen_to() {
+    let server = server();
+    let mut one = server.client();
+    one.exchange("SUB foo.* 1\r\n", "");
+    let _two = server.client();
+    for (filter, found) in [
+        ("foo.1", 1),
+        ("foo.*", 1),
+        ("foo.>", 1),
+        (">", 1),
+        ("*.1", 1),
+        ("foo", 0),
+        ("bar.1", 0),
+    ] {
+        let connz = page(
+            &server,
+            &format!("/connz?acc=$G&filter_subject={}", filter.replace('>', "%3E")),
+        );
+        assert_eq!(
+            (&connz["num_connections"], &connz["total"]),
+            (&json!(found), &json!(2)),
+            "{filter}"
+        );
+    }
+    assert_eq!(
+        server.get("/connz?filter_subject=foo"),
+        (
+            "HTTP/1.1 400 Bad Request".into(),
+            "filter by subject only valid with account filtering".into()
+        )
+    );
+    let auth = page(&server, "/connz?auth=1&cid=1")["connections"][0].clone();
+    assert_eq!((&auth["account"], &auth["name_tag"]), (&Value::Null, &json!("$G")));
+}

@@ -53,6 +53,12 @@ impl CloseReason {
         )
     }
 
+    /// True if it did not read fast enough.
+    #[must_use]
+    pub fn is_slow(self) -> bool {
+        matches!(self, Self::SlowConsumerPendingBytes | Self::SlowConsumerWriteDeadline)
+    }
+
     /// How nats-server names it.
     #[must_use]
     pub fn text(self) -> &'static str {

@@ -4,8 +4,10 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::{Answer, Query};
+use crate::report::accounts::{AccStatzOptions, AccountzOptions};
 use crate::report::connz::{ConnzOptions, State};
 use crate::report::healthz::HealthzOptions;
+use crate::report::queues::IpqueueszOptions;
 use crate::report::subsz::SubszOptions;
 use crate::report::{JszOptions, Reports};
 
@@ -28,6 +30,7 @@ fn connz_options(query: &Query) -> Result<ConnzOptions, String> {
         account: owned(query, "acc"),
         user: owned(query, "user"),
         mqtt_client: owned(query, "mqtt_client"),
+        filter_subject: owned(query, "filter_subject"),
         auth,
         subscriptions,
         detailed,
@@ -87,20 +90,74 @@ fn healthz_options(query: &Query) -> Result<HealthzOptions, String> {
     })
 }
 
-/// `/jsz`. A parameter that makes no sense counts as missing.
+/// `/jsz`.
 pub(super) fn jsz(reports: &Reports, query: &Query) -> Answer {
-    let flag = |name| query.flag(name).unwrap_or(false);
-    let number = |name| query.number(name).unwrap_or(0);
-    let options = JszOptions {
+    answer(jsz_options(query).map(|options| reports.jsz(&options)))
+}
+
+fn jsz_options(query: &Query) -> Result<JszOptions, String> {
+    // One server leads all there is, and no consumer of a mirror or source is shown.
+    query.flag("leader-only")?;
+    query.flag("stream-leader-only")?;
+    query.flag("direct-consumers")?;
+    Ok(JszOptions {
         account: owned(query, "acc"),
-        accounts: flag("accounts"),
-        streams: flag("streams"),
-        consumers: flag("consumers"),
-        config: flag("config"),
-        offset: number("offset"),
-        limit: number("limit"),
-    };
-    Answer::page(&reports.jsz(&options))
+        accounts: query.flag("accounts")?,
+        streams: query.flag("streams")?,
+        consumers: query.flag("consumers")?,
+        config: query.flag("config")?,
+        raft: query.flag("raft")?,
+        offset: query.number("offset")?,
+        limit: query.number("limit")?,
+    })
+}
+
+/// `/routez`.
+pub(super) fn routez(reports: &Reports, query: &Query) -> Answer {
+    answer(subscriptions(query).map(|()| reports.routez()))
+}
+
+/// `/gatewayz`.
+pub(super) fn gatewayz(reports: &Reports, query: &Query) -> Answer {
+    let checked = query.flag("accs").and_then(|_| subscriptions(query));
+    answer(checked.map(|()| reports.gatewayz()))
+}
+
+/// `/leafz`.
+pub(super) fn leafz(reports: &Reports, query: &Query) -> Answer {
+    answer(query.flag("subs").map(|_| reports.leafz()))
+}
+
+/// Whether `subs` is what it may be, where there is nothing to list them of.
+fn subscriptions(query: &Query) -> Result<(), String> {
+    match query.text("subs") {
+        Some("detail") => Ok(()),
+        _ => query.flag("subs").map(|_| ()),
+    }
+}
+
+/// `/accountz`.
+pub(super) fn accountz(reports: &Reports, query: &Query) -> Answer {
+    let account = owned(query, "acc");
+    answer(reports.accountz(&AccountzOptions { account }))
+}
+
+/// `/accstatz`.
+pub(super) fn accstatz(reports: &Reports, query: &Query) -> Answer {
+    answer(query.flag("unused").map(|include_unused| {
+        reports.accstatz(&AccStatzOptions {
+            accounts: Vec::new(),
+            include_unused,
+        })
+    }))
+}
+
+/// `/ipqueuesz`.
+pub(super) fn ipqueuesz(reports: &Reports, query: &Query) -> Answer {
+    answer(query.flag("all").map(|all| {
+        let filter = query.text("queues").unwrap_or_default().to_owned();
+        reports.ipqueuesz(&IpqueueszOptions { all, filter })
+    }))
 }
 
 fn owned(query: &Query, name: &str) -> Option<String> {

@@ -165,7 +165,9 @@ async fn make(
         return (page(reports, &path, &query), None);
     }
     let place = match path.as_str() {
-        "/connz" | "/subsz" | "/subscriptionsz" | "/jsz" => Some(connections.list_place(activity).await),
+        "/connz" | "/subsz" | "/subscriptionsz" | "/jsz" | "/accountz" | "/accstatz" => {
+            Some(connections.list_place(activity).await)
+        }
         _ => None,
     };
     let reports = Arc::clone(reports);
@@ -179,34 +181,40 @@ async fn make(
 
 /// The pages, and the names their requests are counted under.
 fn page(reports: &Reports, path: &str, query: &Query) -> Answer {
-    let count = |name: &'static str| *reports.context.counters.pages.lock().entry(name).or_default() += 1;
-    match path {
-        "" => {
-            count("/");
-            Answer::Html(index())
-        }
-        "/varz" => {
-            count("/varz");
-            Answer::page(&reports.varz())
-        }
-        "/connz" => {
-            count("/connz");
-            asked::connz(reports, query)
-        }
-        "/subsz" | "/subscriptionsz" => {
-            count("/subsz");
-            asked::subsz(reports, query)
-        }
-        "/healthz" => {
-            count("/healthz");
-            asked::healthz(reports, query)
-        }
-        "/jsz" => {
-            count("/jsz");
-            asked::jsz(reports, query)
-        }
-        _ => Answer::Text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned()),
-    }
+    let Some((name, make)) = find(path) else {
+        return Answer::Text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned());
+    };
+    *reports.context.counters.pages.lock().entry(name).or_default() += 1;
+    make(reports, query)
+}
+
+type Make = fn(&Reports, &Query) -> Answer;
+
+/// The page at a path: the name that it is counted under, and what makes it.
+fn find(path: &str) -> Option<(&'static str, Make)> {
+    let make: (&'static str, Make) = match path {
+        "" => ("/", |reports, _| {
+            Answer::Html(index(&reports.context.live.read().http_base_path))
+        }),
+        "/varz" => ("/varz", |reports, _| Answer::page(&reports.varz())),
+        "/connz" => ("/connz", asked::connz),
+        "/subsz" | "/subscriptionsz" => ("/subsz", asked::subsz),
+        "/healthz" => ("/healthz", asked::healthz),
+        "/jsz" => ("/jsz", asked::jsz),
+        "/routez" => ("/routez", asked::routez),
+        "/gatewayz" => ("/gatewayz", asked::gatewayz),
+        "/leafz" => ("/leafz", asked::leafz),
+        "/accountz" => ("/accountz", asked::accountz),
+        "/accstatz" => ("/accstatz", asked::accstatz),
+        "/ipqueuesz" => ("/ipqueuesz", asked::ipqueuesz),
+        "/raftz" => ("/raftz", |_, _| {
+            Answer::Text(StatusCode::NOT_FOUND, "No Raft nodes registered".to_owned())
+        }),
+        "/stacksz" => ("/stacksz", |reports, _| Answer::Text(StatusCode::OK, reports.stacksz())),
+        "/debug/vars" | "/expvarz" => ("/debug/vars", |reports, _| Answer::page(&reports.expvarz())),
+        _ => return None,
+    };
+    Some(make)
 }
 
 /// A page on its way, with the place for lists that it holds until it is sent.
@@ -243,17 +251,31 @@ fn render(answer: Answer, place: Option<ListPlace>) -> Response<Full<Bytes>> {
     response
 }
 
-fn index() -> String {
+/// Links are as nats-server makes them: from beside the base, where the page itself is.
+fn index(base: &str) -> String {
     let pages = [
         ("varz", "General"),
         ("jsz", "JetStream"),
         ("connz", "Connections"),
+        ("accountz", "Accounts"),
+        ("accstatz", "Account Stats"),
         ("subsz", "Subscriptions"),
+        ("routez", "Routes"),
+        ("leafz", "LeafNodes"),
+        ("gatewayz", "Gateways"),
+        ("raftz", "Raft Groups"),
+        ("ipqueuesz", "Queues"),
         ("healthz", "Health Probe"),
+        ("stacksz", "Threads"),
+        ("debug/vars", "Process"),
     ];
+    let base = match base.trim_matches('/') {
+        "" => String::new(),
+        base => format!("{base}/"),
+    };
     let links: String = pages
         .iter()
-        .map(|(path, name)| format!("<p><a href=\"./{path}\">{name}</a> /{path}</p>\n"))
+        .map(|(path, name)| format!("<p><a href=\"./{base}{path}\">{name}</a> /{path}</p>\n"))
         .collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>weir-server</title></head>\n<body>\n<h1>weir-server {}</h1>\n{links}</body>\n</html>\n",

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::subsz::SubscriptionDetail;
 use super::{Reports, format};
+use crate::interest::GLOBAL;
 use crate::limits::{MONITOR_LIST_DEFAULT, MONITOR_LIST_MAX};
 use crate::link::Snapshot;
 use crate::session::Session;
@@ -27,6 +28,8 @@ pub struct ConnzOptions {
     pub user: Option<String>,
     /// Only the one of this MQTT client.
     pub mqtt_client: Option<String>,
+    /// Only those with a subscription that overlaps with this filter; goes with `account` alone.
+    pub filter_subject: Option<String>,
     /// With user and account.
     pub auth: bool,
     /// With subscriptions.
@@ -115,6 +118,9 @@ pub struct ConnectionInfo {
     /// Its account, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// The same, by another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_tag: Option<String>,
     /// What it subscribed to, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list: Vec<String>,
@@ -134,6 +140,18 @@ impl Row {
         match self {
             Self::Open(session) => session.link.id,
             Self::Closed(snapshot) => snapshot.id,
+        }
+    }
+
+    /// Whether it has a subscription that something could match which the filter matches as well. What connections that are
+    /// gone had is not known any more.
+    fn has_interest_in(&self, filter: &[u8]) -> bool {
+        match self {
+            Self::Open(session) => {
+                let all = session.subscriptions(usize::MAX);
+                all.iter().any(|found| weir_subject::overlaps(&found.subject, filter))
+            }
+            Self::Closed(_) => false,
         }
     }
 
@@ -164,6 +182,9 @@ impl Reports {
     /// They cannot be sorted so: the text to answer with.
     pub fn connz(&self, options: &ConnzOptions) -> Result<Connz, String> {
         let (state, cid, offset, limit) = (options.state, options.cid, options.offset, options.limit);
+        if options.filter_subject.is_some() && options.account.is_none() {
+            return Err("filter by subject only valid with account filtering".to_owned());
+        }
         let key = sort_key(options.sort.as_deref().unwrap_or("cid"), state)?;
         let now = Timestamp::now();
         let mut rows = gather(self, state);
@@ -172,6 +193,9 @@ impl Reports {
         }
         // The other filters do not count here, as with nats-server.
         let total = rows.len();
+        if let Some(filter) = &options.filter_subject {
+            rows.retain(|row| row.has_interest_in(filter.as_bytes()));
+        }
         if cid != 0 {
             rows.retain(|row| row.id() == cid);
         }
@@ -294,7 +318,9 @@ impl ConnectionInfo {
             lang: who.lang.clone(),
             version: who.version.clone(),
             authorized_user: (auth && !who.user.is_empty()).then(|| who.user.clone()),
-            account: auth.then(|| who.account.clone()),
+            // As nats-server: the account of those who name none goes without saying.
+            account: (auth && who.account != GLOBAL).then(|| who.account.clone()),
+            name_tag: auth.then(|| who.account.clone()),
             subscriptions_list: Vec::new(),
             subscriptions_list_detail: Vec::new(),
         }

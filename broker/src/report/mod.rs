@@ -2,10 +2,14 @@
 //!
 //! Who asks brings options and gets data; how it was asked and how it is answered is not known here.
 
+mod absent;
+pub mod accounts;
 pub mod connz;
 mod format;
 pub mod healthz;
 mod jsz;
+mod process;
+pub mod queues;
 pub mod subsz;
 mod varz;
 

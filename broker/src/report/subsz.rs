@@ -29,6 +29,23 @@ pub struct Subsz {
     pub server_id: String,
     /// When this was.
     pub now: String,
+    /// How many there are and were.
+    #[serde(flatten)]
+    pub stats: SublistStats,
+    /// How many there are of those that were asked for, if any were.
+    pub total: usize,
+    /// Subscriptions before the first one listed.
+    pub offset: usize,
+    /// Subscriptions listed at most.
+    pub limit: usize,
+    /// Those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions_list: Vec<SubscriptionDetail>,
+}
+
+/// Subscriptions in numbers.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct SublistStats {
     /// How many subscriptions there are.
     pub num_subscriptions: usize,
     /// Of a cache that all senders share: there is none.
@@ -45,15 +62,18 @@ pub struct Subsz {
     pub max_fanout: u64,
     /// Not counted.
     pub avg_fanout: f64,
-    /// How many there are of those that were asked for, if any were.
-    pub total: usize,
-    /// Subscriptions before the first one listed.
-    pub offset: usize,
-    /// Subscriptions listed at most.
-    pub limit: usize,
-    /// Those.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub subscriptions_list: Vec<SubscriptionDetail>,
+}
+
+impl SublistStats {
+    /// So many there are, and so many have ended.
+    pub(super) fn of(there: usize, removed: u64) -> Self {
+        Self {
+            num_subscriptions: there,
+            num_inserts: there as u64 + removed,
+            num_removes: removed,
+            ..Self::default()
+        }
+    }
 }
 
 /// One subscription.
@@ -62,6 +82,9 @@ pub struct SubscriptionDetail {
     /// Its account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// The same: no account has a name beside its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_tag: Option<String>,
     /// What is subscribed to.
     pub subject: String,
     /// The queue group.
@@ -106,14 +129,7 @@ impl Reports {
         let mut page = Subsz {
             server_id: self.context.identity.id.clone(),
             now: Timestamp::now().to_string(),
-            num_subscriptions: count,
-            num_cache: 0,
-            num_inserts: count as u64 + removed,
-            num_removes: removed,
-            num_matches: 0,
-            cache_hit_rate: 0.0,
-            max_fanout: 0,
-            avg_fanout: 0.0,
+            stats: SublistStats::of(count, removed),
             total: 0,
             offset,
             limit,
@@ -144,6 +160,7 @@ impl SubscriptionDetail {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
             account: account.map(str::to_owned),
+            account_tag: account.map(str::to_owned),
             subject: text(&subscription.subject),
             qgroup: subscription.queue.as_deref().map(text),
             sid: text(subscription.sid()),

@@ -38,7 +38,25 @@ pub(crate) struct Identity {
     start: String,
     config_load_time: String,
     config_digest: &'static str,
+    feature_flags: FeatureFlags,
 }
+
+/// What nats-server can be told to do otherwise, and whether Weir does.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct FeatureFlags {
+    js_ack_fc_v2: bool,
+    js_api_reply_v2: bool,
+    js_raft_delete_range: bool,
+    js_snapshot_sources: bool,
+}
+
+/// None of them.
+pub(crate) const FEATURE_FLAGS: FeatureFlags = FeatureFlags {
+    js_ack_fc_v2: false,
+    js_api_reply_v2: false,
+    js_raft_delete_range: false,
+    js_snapshot_sources: false,
+};
 
 /// What it was told. Durations are nanoseconds, sizes are bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -124,6 +142,7 @@ pub(crate) struct Events {
     slow_consumer_stats: ByKind,
     stale_connection_stats: ByKind,
     http_req_stats: BTreeMap<&'static str, u64>,
+    disk_io_wait_stats: jsz::DiskWaits,
 }
 
 /// How often something happened, by kinds of connections.
@@ -175,6 +194,7 @@ fn identity(reports: &Reports) -> Identity {
         config_load_time: start.clone(),
         start,
         config_digest: "",
+        feature_flags: FEATURE_FLAGS,
     }
 }
 
@@ -250,6 +270,11 @@ fn events(reports: &Reports) -> Events {
         slow_consumer_stats: ByKind::clients(slow),
         stale_connection_stats: ByKind::clients(stale),
         http_req_stats: counters.pages.lock().clone(),
+        disk_io_wait_stats: reports
+            .jetstream
+            .get()
+            .map(|jetstream| jsz::DiskWaits::of(jetstream))
+            .unwrap_or_default(),
     }
 }
 

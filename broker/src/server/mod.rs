@@ -21,7 +21,7 @@ use crate::jetstream::opening::Opening;
 use crate::jetstream::{JetStream, Needs};
 use crate::report::Reports;
 use crate::session::auth::{self, ByOptions};
-use crate::session::{Hall, Session};
+use crate::session::{Gone, Hall, Session};
 
 /// A running server. Made by [`Server::start`], ended by [`Server::shutdown`].
 pub struct Server {
@@ -56,6 +56,7 @@ impl Server {
             context: Arc::clone(&context),
             accounts: Arc::clone(&accounts),
             sessions: Connections::new(connections_max, closed_max),
+            gone: Gone::default(),
             door: Box::new(ByOptions::new(Arc::clone(&context), Arc::clone(&accounts))),
         });
         let jetstream = Arc::default();

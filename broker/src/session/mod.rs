@@ -6,6 +6,7 @@
 pub mod auth;
 mod connect;
 mod conversation;
+mod gone;
 mod info;
 mod publish;
 mod reader;
@@ -25,6 +26,7 @@ use crate::interest::{Accounts, Own, Subscription};
 use crate::link::{CloseReason, Link, Snapshot};
 use auth::Door;
 use conversation::Conversation;
+pub use gone::{Gone, Past};
 
 /// What all sessions of a server share.
 pub struct Hall {
@@ -34,6 +36,8 @@ pub struct Hall {
     pub accounts: Arc<Accounts>,
     /// Which sessions there are, and what was last seen of those that ended.
     pub sessions: Connections<Session, Snapshot>,
+    /// What those that ended counted, by account.
+    pub gone: Gone,
     /// Who decides whether a client may come in.
     pub door: Box<dyn Door>,
 }
@@ -78,6 +82,12 @@ impl Session {
             hall,
         });
         session.serve(incoming).await;
+    }
+
+    /// Whether CONNECT was accepted.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// Ends the connection; what is pending for it is written first, unless the reason forbids.
@@ -134,6 +144,7 @@ impl Session {
     fn retire(&self, mut last: Snapshot, reason: CloseReason) {
         last.stop = Some((Timestamp::now(), reason));
         self.hall.context.counters.absorb(&last.traffic);
+        self.hall.gone.add(&last);
         self.hall.sessions.retire(self.link.id, last);
     }
 }

@@ -40,6 +40,7 @@ impl Fixture {
             context,
             accounts: Arc::default(),
             sessions: Connections::new(1, 1),
+            gone: Gone::default(),
             door: Box::new(Slow(ask)),
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -180,6 +180,13 @@ impl ShardHandle {
         (handle, inbox, load)
     }
 
+    /// How many inputs wait, and the bytes of the messages among them.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        let (messages, bytes) = (&self.load.messages, &self.load.bytes);
+        (messages.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+    }
+
     /// Hands over inputs, which are done in their order.
     ///
     /// # Errors

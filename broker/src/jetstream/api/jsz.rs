@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use weir_conf::options::Durability;
 use weir_engine::consumer::ConsumerInfo;
 use weir_engine::json::format_time;
 use weir_engine::scrub::ScrubStatus;
@@ -34,6 +36,8 @@ pub struct JszOptions {
     pub consumers: bool,
     /// What they are configured as.
     pub config: bool,
+    /// What this server leads: all there is.
+    pub raft: bool,
     /// Accounts before the first one shown.
     pub offset: usize,
     /// Accounts shown at most; 0: as many as is usual.
@@ -65,7 +69,11 @@ pub struct Jsz {
     /// Those that are set.
     pub(crate) limits: BTreeMap<&'static str, i64>,
     streams: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams_leader: Option<usize>,
     consumers: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumers_leader: Option<u64>,
     messages: u64,
     bytes: u64,
     /// Accounts that could be shown.
@@ -93,9 +101,34 @@ pub(crate) struct Config {
     max_memory: u64,
     max_storage: u64,
     store_dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync_interval: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sync_always: bool,
     strict: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     domain: Option<String>,
+}
+
+/// How often a disk had to be waited for. Times are nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct DiskWaits {
+    waiters: u64,
+    waits: u64,
+    wait_time: u64,
+    max_wait_time: u64,
+}
+
+impl DiskWaits {
+    pub fn of(js: &JetStream) -> Self {
+        let (waits, waiters) = (&js.disk.waits, js.disk.waits.waiters.load(Ordering::Relaxed));
+        Self {
+            waiters,
+            waits: waits.waits.load(Ordering::Relaxed),
+            wait_time: waits.time.load(Ordering::Relaxed),
+            max_wait_time: waits.longest.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// Ours: what is wrong, in numbers to be watched.
@@ -166,7 +199,9 @@ pub fn jsz(js: &Arc<JetStream>, options: &JszOptions) -> Jsz {
         config: config(js),
         limits: limits(js),
         streams: all.len(),
+        streams_leader: Some(all.len()).filter(|leads| wanted.raft && *leads > 0),
         consumers: usage.consumers,
+        consumers_leader: Some(usage.consumers).filter(|leads| wanted.raft && *leads > 0),
         messages: usage.messages,
         bytes: usage.memory + usage.storage,
         total,
@@ -215,6 +250,11 @@ fn config(js: &JetStream) -> Config {
         max_memory: js.capacity.memory,
         max_storage: js.capacity.file,
         store_dir: js.store_dir().display().to_string(),
+        sync_interval: match js.options.default_durability() {
+            Durability::Interval(interval) => u64::try_from(interval.as_nanos()).ok(),
+            Durability::Sync | Durability::Os => None,
+        },
+        sync_always: matches!(js.options.default_durability(), Durability::Sync),
         strict: js.options.strict,
         domain: js.options.domain.clone(),
     }

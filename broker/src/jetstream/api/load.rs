@@ -103,6 +103,12 @@ impl ApiLoad {
         }
     }
 
+    /// Requests under way: those that change something, those that only ask, and direct gets.
+    #[must_use]
+    pub fn under_way(&self) -> [u64; LANES] {
+        self.counts.lock().all.requests
+    }
+
     /// Lets a request of the API in, unless there are too many.
     pub fn enter(&self, subject: &[u8], payload: usize, connection: u64) -> Option<UnderWay> {
         let call = std::str::from_utf8(subject).ok().and_then(Call::parse);

@@ -1,0 +1,105 @@
+//! `/debug/vars` and `/stacksz`: the process, as far as it can be told without stopping it. From `/proc`; little where there is none.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::Reports;
+
+/// The process, under the names of Go's `expvar`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Expvarz {
+    cmdline: Vec<String>,
+    memstats: MemStats,
+}
+
+/// Memory in bytes. Of Go's fields those that mean something here.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MemStats {
+    /// Resident: heap, stacks, and pages of files that are mapped.
+    alloc: u64,
+    /// Address space.
+    sys: u64,
+    /// Resident, without files that are mapped.
+    heap_alloc: u64,
+}
+
+/// Flags whose value is a secret, without dashes.
+const SECRETS: &[&str] = &["user", "pass", "auth"];
+const HIDDEN: &str = "[REDACTED]";
+
+impl Reports {
+    /// The process in numbers.
+    #[must_use]
+    pub fn expvarz(&self) -> Expvarz {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages: Vec<u64> = statm.split_whitespace().map_while(|field| field.parse().ok()).collect();
+        let bytes = |field: usize| {
+            pages
+                .get(field)
+                .map_or(0, |pages| pages * rustix::param::page_size() as u64)
+        };
+        Expvarz {
+            cmdline: without_secrets(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned())),
+            memstats: MemStats {
+                alloc: bytes(1),
+                sys: bytes(0),
+                heap_alloc: bytes(1).saturating_sub(bytes(2)),
+            },
+        }
+    }
+
+    /// The threads: what they are called, what they do, and where they wait in the kernel. Their stacks are not looked at: that
+    /// would stop them.
+    #[must_use]
+    pub fn stacksz(&self) -> String {
+        let mut text = String::new();
+        let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+            return text;
+        };
+        for thread in threads.flatten() {
+            let read = |name: &str| std::fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+            let (comm, stat, wchan) = (read("comm"), read("stat"), read("wchan"));
+            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            let state = match state {
+                Some('R') => "running",
+                Some('S') => "sleeping",
+                Some('D') => "waiting for a disk",
+                _ => "ending",
+            };
+            let wait = match wchan.trim() {
+                "" | "0" => "",
+                wait => wait,
+            };
+            let id = thread.file_name();
+            // Writing to a string has no failure.
+            let _ = writeln!(text, "thread {} {} [{state}] {wait}", id.to_string_lossy(), comm.trim());
+        }
+        text
+    }
+}
+
+/// Arguments as they may be shown.
+fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut shown = Vec::new();
+    let mut hide_next = false;
+    for argument in arguments {
+        if std::mem::take(&mut hide_next) {
+            shown.push(HIDDEN.to_owned());
+            continue;
+        }
+        let is_secret = |name: &str| SECRETS.contains(&name.trim_start_matches('-'));
+        match argument.split_once('=') {
+            Some((name, _)) if name.starts_with('-') && is_secret(name) => shown.push(format!("{name}={HIDDEN}")),
+            _ => {
+                hide_next = argument.starts_with('-') && is_secret(&argument);
+                shown.push(argument);
+            }
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests;
