@@ -142,6 +142,75 @@ mod to_rocksdb {
         is_same(before.path(), folder.path());
     }
 
+    /// A file system in memory, for as long as it is held.
+    struct Mounted(tempfile::TempDir);
+
+    impl Mounted {
+        /// `None` where that is not allowed.
+        fn of(size: &str) -> Option<Self> {
+            let folder = tempfile::tempdir().unwrap();
+            let mounted = Command::new("mount")
+                .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+                .arg(folder.path())
+                .status();
+            mounted.is_ok_and(|status| status.success()).then(|| Self(folder))
+        }
+
+        /// Takes all room that is left.
+        fn fill(&self) {
+            use std::io::Write;
+            let mut file = fs::File::create(self.0.path().join("filler")).unwrap();
+            while file.write_all(&[7; 4096]).is_ok() {}
+        }
+    }
+
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+        }
+    }
+
+    /// Before, it ended with 2, as though something were damaged, and each run left the catalogue longer.
+    #[test]
+    fn on_a_full_disk_it_is_not_done_and_nothing_is_damaged() {
+        let made = tempfile::tempdir().unwrap();
+        let mut fixture = Fixture::new(made.path(), "rocksdb");
+        fixture.work();
+        fixture.close();
+        let Some(disk) = Mounted::of("64m") else {
+            println!("skipped: no file system can be mounted here");
+            return;
+        };
+        let store = disk.0.path().join("store");
+        copy_folder(made.path(), &store);
+        let catalogue = || -> u64 {
+            let files = fs::read_dir(store.join("weir/segment/kv")).unwrap();
+            files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+        };
+        disk.fill();
+        for is_room_kept in [true, false] {
+            if !is_room_kept {
+                let _ = fs::remove_file(store.join("weir/rocksdb/ROOM"));
+                disk.fill();
+            }
+            for command in [&["convert", "--to", "segment"][..], &["compact"]] {
+                let before = catalogue();
+                let (code, text) = weir(&[&command[..1], &[path(&store)], &command[1..]].concat());
+                // With that room RocksDB is opened, and there may be nothing to write.
+                let is_done = is_room_kept && command == ["compact"] && code == Some(0);
+                assert!(code == Some(1) || is_done, "{command:?} {code:?}: {text}");
+                assert!(
+                    catalogue() <= before.max(8 << 10),
+                    "{command:?}: {before}, now {}",
+                    catalogue()
+                );
+            }
+        }
+        is_whole(&store);
+        fs::remove_file(disk.0.path().join("filler")).unwrap();
+        is_same(&store, made.path());
+    }
+
     #[test]
     fn a_stream_with_a_damaged_message_stays_where_it_is() {
         let folder = tempfile::tempdir().unwrap();
