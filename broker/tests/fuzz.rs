@@ -29,12 +29,13 @@ fn corpus(name: &str) -> Vec<PathBuf> {
 
 #[test]
 fn the_corpus_is_taken() {
-    let all: [(&str, Target); 5] = [
+    let all: [(&str, Target); 6] = [
         ("protocol", text::protocol),
         ("headers", text::headers),
         ("configuration", text::configuration),
         ("subjects", text::subjects),
         ("lines", text::lines),
+        ("websocket", text::websocket),
     ];
     for (name, target) in all {
         for path in corpus(name) {

@@ -2,6 +2,7 @@
 
 use weir_backup::lines::{Head, Line, parse_line, put_message};
 use weir_wire::headers::{self as block, HeaderBuf};
+use weir_wire::websocket::{Decoder, Inflater, Item, Origin, read_head};
 use weir_wire::{Parser, Step};
 
 /// The client protocol, both sides of it: whole and in pieces it gives the same operations.
@@ -39,6 +40,73 @@ fn operations(parser: &mut Parser, data: &[u8], piece: usize) -> (Vec<String>, b
             Err(_) => return (found, true),
         }
     }
+}
+
+/// WebSocket: a request and what follows it, which mean the same in pieces as they do whole.
+pub fn websocket(data: &[u8]) {
+    let frames = match read_head(data) {
+        Ok(Some((head, length))) => {
+            let _ = Origin::parse(head.header("Origin").unwrap_or_default());
+            let _ = head.check_origin(true, &[], false);
+            if let Ok(upgrade) = head.upgrade() {
+                assert!(head.accept(upgrade, &[]).ends_with(b"\r\n\r\n"));
+            }
+            &data[length..]
+        }
+        Ok(None) => data,
+        Err(refusal) => {
+            assert!(refusal.response().starts_with(b"HTTP/1.1 4"));
+            data
+        }
+    };
+    for compression in [false, true] {
+        let whole = messages(compression, frames, frames.len().max(1), 4096);
+        for (piece, room) in [(1, 1), (7, 3)] {
+            let pieces = messages(compression, frames, piece, room);
+            assert_eq!(pieces, whole, "in pieces of {piece}, with room for {room}");
+        }
+    }
+}
+
+/// What comes out of frames, the answers to control frames, and whether an error ends them.
+fn messages(compression: bool, data: &[u8], piece: usize, room: usize) -> (Vec<u8>, Vec<Vec<u8>>, bool) {
+    let (mut bytes, mut answers) = (Vec::new(), Vec::new());
+    let mut decoder = Decoder::new(compression);
+    let mut inflater = Inflater::new(1 << 16);
+    let mut out = vec![0; room];
+    for chunk in data.chunks(piece) {
+        let mut chunk = chunk.to_vec();
+        let mut at = 0;
+        loop {
+            let Ok(step) = decoder.decode(&mut chunk[at..]) else {
+                return (bytes, answers, true);
+            };
+            at += step.consumed;
+            match step.item {
+                None => break,
+                Some(Item::Data(data)) => bytes.extend_from_slice(data),
+                Some(Item::Deflated {
+                    bytes: mut deflated,
+                    last,
+                }) => loop {
+                    let Ok(found) = inflater.inflate(deflated, last, &mut out) else {
+                        // How much of it came out before that depends on the room there was.
+                        return (Vec::new(), answers, true);
+                    };
+                    bytes.extend_from_slice(&out[..found.written]);
+                    deflated = &deflated[found.consumed..];
+                    if found.done {
+                        break;
+                    }
+                },
+                Some(Item::Ping(payload)) => answers.push(payload.to_vec()),
+                Some(Item::Pong) => {}
+                Some(Item::Close(close)) => answers.push(close.answer),
+            }
+        }
+        assert_eq!(at, chunk.len());
+    }
+    (bytes, answers, false)
 }
 
 /// Header blocks.

@@ -32,6 +32,7 @@
 //! - [`encode`]: what goes out, appended to a `Vec<u8>`.
 //! - [`headers`]: the `NATS/1.0` header block, as the engine reads it too.
 //! - [`info`], [`connect`]: the two JSON greetings.
+//! - [`websocket`]: what all of this is wrapped in for browsers.
 //!
 //! The crate allocates nothing per message, reads no clock, and knows nothing of subjects beyond their being bytes.
 
@@ -44,6 +45,7 @@ pub mod info;
 mod line;
 pub mod parser;
 mod payload;
+pub mod websocket;
 
 pub use connect::Connect;
 pub use error::{ParseError, Verb};
