@@ -120,5 +120,8 @@ pub const MONITOR_LISTS: usize = 4;
 /// How long one of them may take until it is sent.
 pub const MONITOR_LIST_TIME: Duration = Duration::from_secs(60);
 
+/// Series on `/metrics` at most. Accounts come first, then streams, then consumers; how many of these are left out is a series itself.
+pub const METRICS_SERIES: usize = 50_000;
+
 /// Other pages in the making at once.
 pub const MONITOR_PAGES: usize = 2;

@@ -9,8 +9,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::TestServer;
-use weir_broker::conf::options::Listen;
+use support::{JetStreamServer, TestServer};
+use weir_broker::conf::options::{Backend, Listen};
 
 fn server() -> TestServer {
     TestServer::start(|options| {
@@ -516,4 +516,113 @@ fn connections_are_found_by_what_they_listen_to() {
     );
     let auth = page(&server, "/connz?auth=1&cid=1")["connections"][0].clone();
     assert_eq!((&auth["account"], &auth["name_tag"]), (&Value::Null, &json!("$G")));
+}
+
+/// The values of a metric by its labels, in the text format of Prometheus.
+fn values(text: &str, metric: &str) -> Vec<(String, f64)> {
+    let of = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        (name == metric).then(|| (labels.trim_end_matches('}').to_owned(), value.parse().unwrap()))
+    });
+    of.collect()
+}
+
+#[test]
+fn metrics_tell_of_the_server_accounts_streams_and_consumers() {
+    let js = JetStreamServer::start(Backend::Segment, |options| {
+        options.http = Some(Listen {
+            host: "127.0.0.1".into(),
+            port: 0,
+        });
+    });
+    let mut client = js.client();
+    let mut ask = |subject: &str, request: &str| {
+        client.send(format!("PUB {subject} r {}\r\n{request}\r\n", request.len()));
+        let head = client.line();
+        let answer = client.line();
+        assert!(!answer.contains("error"), "{head} {answer}");
+    };
+    ask("$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s.*\"]}");
+    let consumer = "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\",\"filter_subject\":\"s.b\"}}";
+    ask("$JS.API.CONSUMER.DURABLE.CREATE.S.C", consumer);
+    for subject in ["s.a", "s.b", "s.b"] {
+        ask(subject, "x");
+    }
+    ask("$JS.API.CONSUMER.MSG.NEXT.S.C", "1");
+    let (status, text) = js.server.get("/metrics");
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let account = "account=\"$G\"";
+    let stream = "account=\"$G\",stream=\"S\"";
+    let consumer = "account=\"$G\",stream=\"S\",consumer=\"C\"";
+    for (metric, labels, value) in [
+        ("weir_connections", "", 1.0),
+        ("weir_in_messages_total", "", 6.0),
+        ("weir_slow_consumers_total", "", 0.0),
+        ("weir_metrics_left_out", "", 0.0),
+        ("weir_account_connections", account, 1.0),
+        ("weir_account_in_messages_total", account, 6.0),
+        ("weir_stream_messages", stream, 3.0),
+        ("weir_stream_first_seq", stream, 1.0),
+        ("weir_stream_last_seq", stream, 3.0),
+        ("weir_stream_consumers", stream, 1.0),
+        ("weir_consumer_lag_messages", consumer, 1.0),
+        ("weir_consumer_ack_pending", consumer, 1.0),
+        ("weir_consumer_redelivered", consumer, 0.0),
+        ("weir_jetstream_streams", "", 1.0),
+        ("weir_jetstream_findings", "", 0.0),
+        ("weir_jetstream_api_errors_total", "", 0.0),
+    ] {
+        let found = values(&text, metric);
+        assert!(found.contains(&(labels.to_owned(), value)), "{metric}: {found:?}");
+    }
+    let lag = values(&text, "weir_consumer_lag_seconds");
+    assert!(lag.len() == 1 && lag[0].1 > 0.0 && lag[0].1 < 60.0, "{lag:?}");
+    let syncs = values(&text, "weir_jetstream_sync_seconds_count")[0].1;
+    assert!(syncs >= 3.0, "{syncs}");
+    let buckets = values(&text, "weir_jetstream_sync_seconds_bucket");
+    assert_eq!(buckets.last().unwrap(), &("le=\"+Inf\"".to_owned(), syncs));
+}
+
+/// However many there are: accounts come first, then streams, then consumers.
+#[test]
+fn metrics_have_a_bound() {
+    let js = JetStreamServer::start(Backend::Memory, |_| {});
+    let mut client = js.client();
+    for stream in 0..8 {
+        let mut requests = vec![(
+            format!("STREAM.CREATE.S{stream}"),
+            format!("{{\"name\":\"S{stream}\",\"subjects\":[\"s{stream}\"],\"storage\":\"memory\"}}"),
+        )];
+        requests.extend((0..8).map(|consumer| {
+            (
+                format!("CONSUMER.DURABLE.CREATE.S{stream}.C{consumer}"),
+                format!("{{\"stream_name\":\"S{stream}\",\"config\":{{\"durable_name\":\"C{consumer}\"}}}}"),
+            )
+        }));
+        for (call, request) in requests {
+            client.send(format!("PUB $JS.API.{call} r {}\r\n{request}\r\n", request.len()));
+            client.line();
+            let answer = client.line();
+            assert!(!answer.contains("error"), "{answer}");
+        }
+    }
+    let reports = &js.server.server.reports;
+    let count = |most: usize| {
+        let text = reports.metrics(most);
+        let series = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(series <= most.max(60), "{series} of {most}: {text}");
+        let of = |metric: &str| values(&text, metric).len();
+        (
+            of("weir_account_connections"),
+            of("weir_stream_messages"),
+            of("weir_consumer_lag_messages"),
+            values(&text, "weir_metrics_left_out")[0].1,
+        )
+    };
+    assert_eq!(count(50_000), (2, 8, 64, 0.0));
+    // 48 of the server, 7 of an account, 6 of a stream, 5 of a consumer.
+    assert_eq!(count(48 + 14 + 8 * 6 + 10 * 5 + 4), (2, 8, 10, 54.0));
+    assert_eq!(count(48 + 14 + 3 * 6), (2, 3, 0, 5.0 + 64.0));
+    assert_eq!(count(0), (0, 0, 0, 2.0 + 8.0 + 64.0));
 }

@@ -19,6 +19,7 @@ use crate::embed::outlet::{FetchOutlet, Fetches};
 use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, Finding, FindingKind};
 use crate::scrub::{ScrubOptions, ScrubStatus, ScrubThread};
+use crate::shard::Syncs;
 use crate::shard::adopt::Adopted;
 use crate::shard::emit::Outlet;
 use crate::shard::errand::Errands;
@@ -159,6 +160,7 @@ pub struct Store {
     fetches: Vec<Arc<Fetches>>,
     scrubber: Mutex<Option<ScrubThread>>,
     scrubbed: Option<Arc<Mutex<ScrubStatus>>>,
+    syncs: Arc<Syncs>,
     /// As long as any shard has it: the store is let go of with the last of them.
     env: Weak<Environment>,
 }
@@ -245,6 +247,7 @@ impl Store {
             fetches: Vec::new(),
             scrubber: Mutex::default(),
             scrubbed: None,
+            syncs: Arc::clone(&env.syncs),
             env: Arc::downgrade(&env),
         };
         Ok((store, runners, env))
@@ -290,6 +293,11 @@ impl Store {
     /// [`FINDINGS_MAX`](crate::finding::FINDINGS_MAX).
     pub fn findings(&self) -> Vec<Finding> {
         self.catalogue.findings()
+    }
+
+    /// How long syncing the journals took; counted where [`StoreOptions::monotonic`] is given.
+    pub fn syncs(&self) -> &Arc<Syncs> {
+        &self.syncs
     }
 
     /// How far the scrubber is; `None` if there is none.

@@ -81,11 +81,6 @@ const ONLY_GENUINE: &[(&str, &str)] = &[
     ("/jetstream/config/sync_interval", "Weir syncs always: sync_always"),
     ("/config/sync_interval", "Weir syncs always: sync_always"),
     (
-        "/jetstream/limits/default_max_consumers",
-        "Weir's streams have no such default",
-    ),
-    ("/limits/default_max_consumers", "Weir's streams have no such default"),
-    (
         "/account_detail/imports",
         "JetStream and the system's services are no imports",
     ),

@@ -260,6 +260,11 @@ impl JetStream {
         self.detach_all();
     }
 
+    /// How long syncing the journals took.
+    pub fn syncs(&self) -> &weir_engine::shard::Syncs {
+        self.store.syncs()
+    }
+
     /// All streams.
     pub fn catalogue(&self) -> &Arc<Catalogue> {
         self.store.catalogue()

@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::encoding::prometheus_text;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -28,7 +29,7 @@ pub use query::Query;
 use crate::conf::options::Listen;
 use crate::context::{Context, listen};
 use crate::error::{Error, Result};
-use crate::limits::{ACCEPT_BACKOFF_MAX, MONITOR_LISTS, MONITOR_PAGES, MONITOR_QUIET, MONITOR_SWEEP};
+use crate::limits::{ACCEPT_BACKOFF_MAX, METRICS_SERIES, MONITOR_LISTS, MONITOR_PAGES, MONITOR_QUIET, MONITOR_SWEEP};
 use crate::report::Reports;
 use crate::version::WEIR_VERSION;
 
@@ -38,6 +39,8 @@ pub(crate) enum Answer {
     /// JSON on one line, as nats-server writes it for `/healthz`.
     Line(StatusCode, String),
     Text(StatusCode, String),
+    /// The text format of Prometheus.
+    Metrics(String),
     Html(String),
 }
 
@@ -165,7 +168,7 @@ async fn make(
         return (page(reports, &path, &query), None);
     }
     let place = match path.as_str() {
-        "/connz" | "/subsz" | "/subscriptionsz" | "/jsz" | "/accountz" | "/accstatz" => {
+        "/connz" | "/subsz" | "/subscriptionsz" | "/jsz" | "/accountz" | "/accstatz" | "/metrics" => {
             Some(connections.list_place(activity).await)
         }
         _ => None,
@@ -206,6 +209,9 @@ fn find(path: &str) -> Option<(&'static str, Make)> {
         "/leafz" => ("/leafz", asked::leafz),
         "/accountz" => ("/accountz", asked::accountz),
         "/accstatz" => ("/accstatz", asked::accstatz),
+        "/metrics" => ("/metrics", |reports, _| {
+            Answer::Metrics(reports.metrics(METRICS_SERIES))
+        }),
         "/ipqueuesz" => ("/ipqueuesz", asked::ipqueuesz),
         "/raftz" => ("/raftz", |_, _| {
             Answer::Text(StatusCode::NOT_FOUND, "No Raft nodes registered".to_owned())
@@ -238,6 +244,7 @@ fn render(answer: Answer, place: Option<ListPlace>) -> Response<Full<Bytes>> {
         ),
         Answer::Line(status, text) => (status, "application/json", text),
         Answer::Text(status, text) => (status, "text/plain; charset=utf-8", text),
+        Answer::Metrics(text) => (StatusCode::OK, prometheus_text::CONTENT_TYPE, text),
         Answer::Html(text) => (StatusCode::OK, "text/html; charset=utf-8", text),
     };
     let body = Bytes::from_owner(Page { text, _place: place });
@@ -264,6 +271,7 @@ fn index(base: &str) -> String {
         ("leafz", "LeafNodes"),
         ("gatewayz", "Gateways"),
         ("raftz", "Raft Groups"),
+        ("metrics", "Metrics for Prometheus"),
         ("ipqueuesz", "Queues"),
         ("healthz", "Health Probe"),
         ("stacksz", "Threads"),

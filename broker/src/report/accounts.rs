@@ -129,6 +129,12 @@ pub struct DataStats {
 }
 
 impl Flow {
+    /// All together.
+    #[must_use]
+    pub fn all(&self) -> DataStats {
+        self.all
+    }
+
     fn of(msgs: u64, bytes: u64) -> Self {
         Self {
             all: DataStats { msgs, bytes },

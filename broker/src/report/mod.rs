@@ -8,6 +8,7 @@ pub mod connz;
 mod format;
 pub mod healthz;
 mod jsz;
+mod metrics;
 mod process;
 pub mod queues;
 pub mod subsz;

@@ -330,3 +330,11 @@ fn usage(reports: &Reports) -> Usage {
         cpu_percent: (percent * 10.0).round() / 10.0,
     }
 }
+
+impl Reports {
+    /// Bytes of memory that are resident; 0 where that cannot be told.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        usage(self).resident
+    }
+}

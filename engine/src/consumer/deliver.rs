@@ -159,7 +159,7 @@ impl Consumer {
     }
 
     /// Whether nothing new may be sent before some of what was sent is acknowledged.
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let limit = self.config.max_ack_pending;
         self.config.ack_policy != AckPolicy::None && limit > 0 && self.pending.len() as i64 >= limit
     }

@@ -13,6 +13,7 @@ mod removed;
 mod request;
 mod reset;
 mod snapshot;
+mod standing;
 pub mod validate;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,6 +32,7 @@ use removed::Doomed;
 pub(crate) use removed::Held;
 pub use request::{GroupRequest, PullRequest};
 pub use snapshot::ConsumerSnapshot;
+pub use standing::{Standing, Why};
 
 use crate::error::Result;
 use crate::index::Cursor;

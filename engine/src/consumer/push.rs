@@ -87,6 +87,11 @@ impl Consumer {
         self.push.not_before <= now && (!self.config.flow_control || self.push.outstanding < self.push.window)
     }
 
+    /// Until when the rate leaves no room, if it does not.
+    pub(super) fn push_held_until(&self, now: NanoTime) -> Option<NanoTime> {
+        Some(self.push.not_before).filter(|until| *until > now)
+    }
+
     /// Counts what was sent.
     pub(super) fn pushed(&mut self, size: usize, turn: &Turn<'_>) {
         if !self.config.is_push() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use crate::backend::{Compression, LogReader};
-use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo, Preparation};
+use crate::consumer::{Ack, ConsumerConfig, ConsumerInfo, Preparation, Standing};
 use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::shard::emit::{self, Emit};
@@ -372,6 +372,15 @@ impl InTurn<'_, '_> {
         let stream = self.shard.existing(id)?;
         let info = stream.current_consumer_info(name, self.turn);
         info.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
+    }
+
+    /// Where one consumer stands: why it sends nothing just now. Told from memory, after a short look.
+    ///
+    /// # Errors
+    /// If there is no such stream or consumer, or storage cannot be read.
+    pub fn consumer_standing(&mut self, id: LogId, name: &str) -> Result<Standing> {
+        let standing = self.shard.existing(id)?.consumer_standing(name, self.turn.now)?;
+        standing.ok_or_else(|| reject::CONSUMER_NOT_FOUND.into())
     }
 
     /// A name for a consumer that no other of the stream has: so many letters and digits.

@@ -28,6 +28,7 @@ mod shown;
 pub mod snapshot;
 mod steps;
 pub(crate) mod suspended;
+mod syncs;
 pub(crate) mod turn;
 mod upkeep;
 
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 pub use input::{Call, Input, QueueLimits, Refused, ShardHandle};
+pub use syncs::{SYNC_CLASSES, Syncs};
 
 use crate::backend::{Log, LogChange};
 use crate::error::{Error, Kind, Result};
@@ -119,6 +121,16 @@ pub struct InTurn<'s, 't> {
 }
 
 impl Shard {
+    /// Syncs the journal, and counts how long that takes.
+    fn sync_journal(&mut self) -> Result<()> {
+        let began = self.env.monotonic.as_ref().map(|clock| clock());
+        self.journal.sync()?;
+        if let (Some(clock), Some(began)) = (&self.env.monotonic, began) {
+            self.env.syncs.count(clock().saturating_sub(began));
+        }
+        Ok(())
+    }
+
     /// Does what came.
     ///
     /// # Errors
@@ -310,7 +322,7 @@ impl Shard {
             );
         }
         if turn.sync || self.sync_due.is_some_and(|due| due <= turn.now) {
-            self.journal.sync()?;
+            self.sync_journal()?;
             self.sync_due = None;
         } else if let Some(nanos) = turn.sync_within {
             let due = turn.now.saturating_add(nanos);

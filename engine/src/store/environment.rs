@@ -11,6 +11,7 @@ use crate::backend::{Backend, KvWrite, Log, LogChange, LogOptions, LogReader, Up
 use crate::error::{Error, Kind, Result};
 use crate::finding::{FINDING_PREFIX, Finding};
 use crate::index::ChunkSize;
+use crate::shard::Syncs;
 use crate::shard::errand::Errands;
 use crate::shard::fetching::Readers;
 use crate::shard::label::LogLabel;
@@ -50,6 +51,8 @@ pub(crate) struct Environment {
     pub segment_bytes: u64,
     pub chunk_size: ChunkSize,
     pub errands: Errands,
+    /// How long syncing the journals takes.
+    pub syncs: Arc<Syncs>,
     /// Who reads what a disk has to be waited for.
     pub readers: Readers,
     /// How many bytes are free for the backends.
@@ -118,6 +121,7 @@ impl Environment {
             segment_bytes: options.segment_bytes,
             chunk_size: options.chunk_size,
             errands,
+            syncs: Arc::default(),
             readers: Readers::default(),
             room: options.room,
             progress: options.progress,
@@ -159,6 +163,7 @@ impl Environment {
             entropy: self.entropy,
             still: self.still,
             segment_bytes: self.segment_bytes,
+            syncs: self.syncs.clone(),
             chunk_size: self.chunk_size,
             errands: Errands::default(),
             readers: Readers::default(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::consumer::{Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, Preparation};
+use crate::consumer::{Consumer, ConsumerConfig, ConsumerInfo, ConsumerSnapshot, Preparation, Standing};
 use crate::error::Result;
 use crate::json::to_json;
 use crate::reject;
@@ -48,6 +48,14 @@ impl Stream {
         let serial = self.by_name.get(name)?;
         self.consumers.get_mut(serial)?.drop_dead(turn);
         self.consumer_info(name, turn.now)
+    }
+
+    /// Where one consumer stands; `None` if there is none of that name.
+    pub(crate) fn consumer_standing(&mut self, name: &str, now: NanoTime) -> Result<Option<Standing>> {
+        let Some(consumer) = self.by_name.get(name).and_then(|serial| self.consumers.get(serial)) else {
+            return Ok(None);
+        };
+        consumer.standing(now, &mut self.messages).map(Some)
     }
 
     /// The configurations of all consumers.

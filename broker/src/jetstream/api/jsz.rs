@@ -264,6 +264,7 @@ fn limits(js: &JetStream) -> BTreeMap<&'static str, i64> {
     let limits = super::limits(js);
     let batch = &js.options.limits.batch;
     let given = [
+        ("default_max_consumers", super::MAX_CONSUMERS),
         ("max_ack_pending", limits.max_ack_pending),
         ("max_request_batch", limits.max_request_batch),
         ("duplicate_window", limits.duplicate_window),
@@ -304,35 +305,7 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &JszOptions) -
 
 /// Nothing if the stream is gone, or its storage cannot be read.
 fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &JszOptions) -> Option<Value> {
-    let (id, consumers) = (entry.id, wanted.consumers);
-    let look = move |shard: &mut weir_engine::shard::InTurn<'_, '_>| {
-        let Ok(stream) = shard.stream(id) else {
-            return Ok(None);
-        };
-        let state = State::of(&stream.state()?, stream.consumer_count());
-        let names = match consumers {
-            true => VecDeque::from(stream.consumer_names()),
-            false => VecDeque::new(),
-        };
-        Ok(Some((state, names)))
-    };
-    let shard = js.shard(entry.shard);
-    let found = shard.call_blocking(look).and_then(|found| {
-        let Some((state, mut names)) = found else {
-            return Ok(None);
-        };
-        let mut infos: Vec<ConsumerInfo> = Vec::new();
-        while !names.is_empty() {
-            let some;
-            (some, names) = shard.call_blocking(move |shard| {
-                let some = describe_some(shard, id, &mut names);
-                Ok((some, names))
-            })?;
-            infos.extend(some);
-        }
-        Ok(Some((state, infos)))
-    });
-    let (state, infos) = match found {
+    let (state, infos) = match look(js, entry, wanted.consumers) {
         Ok(found) => found?,
         Err(error) => {
             tracing::error!(stream = %entry.name, "jsz: {error}");
@@ -364,4 +337,39 @@ fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &JszOpti
         }
     }
     Some(detail)
+}
+
+/// What a stream holds, and its consumers if they are wanted; `None` if it is gone. Waits for its storage thread, which is asked for
+/// a bounded number of consumers in one turn.
+fn look(
+    js: &JetStream,
+    entry: &StreamEntry,
+    consumers: bool,
+) -> weir_engine::Result<Option<(State, Vec<ConsumerInfo>)>> {
+    let id = entry.id;
+    let begin = move |shard: &mut weir_engine::shard::InTurn<'_, '_>| {
+        let Ok(stream) = shard.stream(id) else {
+            return Ok(None);
+        };
+        let state = State::of(&stream.state()?, stream.consumer_count());
+        let names = match consumers {
+            true => VecDeque::from(stream.consumer_names()),
+            false => VecDeque::new(),
+        };
+        Ok(Some((state, names)))
+    };
+    let shard = js.shard(entry.shard);
+    let Some((state, mut names)) = shard.call_blocking(begin)? else {
+        return Ok(None);
+    };
+    let mut infos: Vec<ConsumerInfo> = Vec::new();
+    while !names.is_empty() {
+        let some;
+        (some, names) = shard.call_blocking(move |shard| {
+            let some = describe_some(shard, id, &mut names);
+            Ok((some, names))
+        })?;
+        infos.extend(some);
+    }
+    Ok(Some((state, infos)))
 }

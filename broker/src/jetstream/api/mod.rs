@@ -14,6 +14,7 @@ mod message;
 mod reply;
 mod restore;
 pub(super) mod schema;
+pub mod series;
 mod snapshot;
 mod stream;
 #[cfg(test)]

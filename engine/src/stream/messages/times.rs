@@ -31,6 +31,14 @@ impl Messages {
         }
     }
 
+    /// When a message came, if no disk has to be waited for to know it.
+    pub fn time_at_hand(&self, seq: Seq) -> Result<Option<NanoTime>> {
+        if self.is_cold(seq) {
+            return Ok(None);
+        }
+        Ok(self.head(seq)?.map(|head| head.time))
+    }
+
     /// The first live message, if its time is not known yet.
     pub fn unknown_first(&self) -> Option<Seq> {
         let first = self.index.first()?;
