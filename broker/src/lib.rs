@@ -27,7 +27,7 @@
 //! The modules are floors, each of which knows those before it and none of those behind it
 //! (`tests/tests/structure.rs` in the repository holds them to it):
 //!
-//! - [`context`]: what all stand on. [`link`]: one connection as others see it. [`interest`]: who wants what.
+//! - [`context`]: what all stand on. [`permissions`]: what a user may do. [`link`]: one connection as others see it. [`interest`]: who wants what.
 //!   `routing`: who gets what; [`Courier`] is how the server itself sends.
 //! - [`session`]: one client's conversation. [`jetstream`]: streams and consumers, hanging into the interest graph as
 //!   [`Service`](interest::Service)s.
@@ -45,6 +45,7 @@ pub mod limits;
 pub mod link;
 pub mod logging;
 pub mod monitor;
+pub mod permissions;
 pub mod report;
 mod routing;
 pub mod server;

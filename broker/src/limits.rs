@@ -125,3 +125,13 @@ pub const METRICS_SERIES: usize = 50_000;
 
 /// Other pages in the making at once.
 pub const MONITOR_PAGES: usize = 2;
+
+/// Requests that one client was sent and may answer (`allow_responses`), at most: beyond that, the older half is forgotten. Reached
+/// by one that does not answer, and whose requests do not end by themselves.
+pub const REPLIES_MAX: usize = 65_536;
+/// After so many requests, those that are over are forgotten. As nats-server.
+pub const REPLIES_PRUNE: usize = 4096;
+
+/// Passwords that are compared with bcrypt hashes at a time. Each takes a core for as long as whoever made the hash wanted; the
+/// others wait, so that clients which guess do not have all cores.
+pub const BCRYPT_AT_ONCE: usize = 2;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::runtime::Runtime;
 use weir_broker::Server;
-use weir_broker::conf::options::{Listen, User};
+use weir_broker::conf::options::Listen;
 use weir_broker::conf::{self, Options};
 use weir_broker::logging::Log;
 
@@ -41,14 +41,6 @@ fn what_a_start_refuses_is_refused_before() {
     // Of nobody's: the block is kept for documentation.
     let elsewhere = "192.0.2.1";
     let cases = [
-        options(|o| {
-            let password = format!("$2a$11${}", "a".repeat(53));
-            o.auth.users.push(User {
-                name: "a".into(),
-                password,
-            });
-        }),
-        options(|o| o.auth.token = Some(format!("$2b$11${}", "a".repeat(53)))),
         options(|o| o.log.file = Some(path("missing/log"))),
         options(|o| o.log.file = Some(folder.path().into())),
         options(|o| o.pid_file = Some(path("missing/pid"))),

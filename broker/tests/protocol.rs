@@ -307,6 +307,7 @@ fn users_and_tokens() {
         options.auth.users = vec![User {
             name: "a".into(),
             password: "b".into(),
+            ..User::default()
         }];
     });
     let mut early = users.connect();

@@ -46,6 +46,7 @@ fn a_client_is_told_who_it_is() {
         options.auth.users.push(User {
             name: "ann".into(),
             password: "secret".into(),
+            ..User::default()
         });
     });
     let mut client = server.connect();

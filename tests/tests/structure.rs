@@ -54,13 +54,22 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("logging", &["conf", "error"]),
     ("context", &["conf", "error", "limits"]),
-    ("link", &["conf", "context", "limits"]),
-    ("interest", &["error", "limits", "link"]),
-    ("routing", &["interest", "limits", "link"]),
+    ("permissions", &["conf", "limits"]),
+    ("link", &["conf", "context", "limits", "permissions"]),
+    ("interest", &["error", "limits", "link", "permissions"]),
+    ("routing", &["interest", "limits", "link", "permissions"]),
     (
         "session",
         &[
-            "conf", "context", "error", "interest", "limits", "link", "routing", "version",
+            "conf",
+            "context",
+            "error",
+            "interest",
+            "limits",
+            "link",
+            "permissions",
+            "routing",
+            "version",
         ],
     ),
     (
@@ -81,7 +90,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     (
         "system",
-        &["context", "error", "interest", "link", "report", "routing", "version"],
+        &[
+            "conf", "context", "error", "interest", "link", "report", "routing", "version",
+        ],
     ),
     (
         "server",

@@ -107,6 +107,7 @@ impl Options {
                 options::RECORD_MAX
             ));
         }
+        self.auth.check().map_err(ConfError::Setting)?;
         if self.lame_duck_grace_period >= self.lame_duck_duration {
             return setting("lame_duck_grace_period must be shorter than lame_duck_duration");
         }
@@ -160,16 +161,20 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
         (None, None, None) => {}
         (Some(name), Some(password), None) => {
             o.auth = Auth {
-                users: vec![User { name, password }],
-                token: None,
+                users: vec![User {
+                    name,
+                    password,
+                    ..User::default()
+                }],
                 timeout,
+                ..Auth::default()
             }
         }
         (None, None, Some(token)) => {
             o.auth = Auth {
-                users: Vec::new(),
                 token: Some(token),
                 timeout,
+                ..Auth::default()
             }
         }
         (_, _, Some(_)) => return setting("flag -auth does not go together with -user and -pass"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_conf::options::{Backend, Compression, Durability, Index, Listen, Scrub, SyncInterval, User};
+use weir_conf::options::{Backend, Compression, ConnectionType, Durability, Index, Listen, Scrub, SyncInterval, User};
 use weir_conf::{Command, Options, duration};
 
 fn none(_: &str) -> Option<String> {
@@ -79,7 +79,8 @@ fn every_supported_key() {
         o.auth.users[1],
         User {
             name: "c".into(),
-            password: "d".into()
+            password: "d".into(),
+            ..User::default()
         }
     );
     assert_eq!((o.auth.timeout, o.auth.required()), (Duration::from_millis(500), true));
@@ -278,16 +279,36 @@ fn what_is_wrong_and_where() {
             "a.conf:1:1: authorization has both a single user and a users list: put the user into the list",
         ),
         (
-            "authorization {users: [{user: a}]}",
-            "a.conf:1:24: this entry of users has no password",
+            "authorization {users: [{password: a}]}",
+            "a.conf:1:24: this entry of users has no user",
         ),
         (
             "authorization {users: [{user: a, password: b, nkey: U}]}",
-            "a.conf:1:47: \"nkey\" is an option of nats-server that Weir does not support yet; remove it to run without",
+            "a.conf:1:53: nkey: Not a valid public nkey for a user",
         ),
         (
-            "authorization {users: [{user: a, password: b, permissions: {publish: \"a.>\"}}]}",
-            "a.conf:1:47: \"permissions\" is an option of nats-server that Weir does not support yet; without it everything is allowed that it forbids: remove it only if that is meant",
+            "authorization {users: [{user: a, password: b, permissions: {publish: \"a..b\"}}]}",
+            "a.conf:1:70: subject \"a..b\" is not a valid subject",
+        ),
+        (
+            "authorization {users: [{user: a, permissions: {publish: \"a q\"}}]}",
+            "a.conf:1:57: subject \"a q\" is not a valid subject",
+        ),
+        (
+            "authorization {users: [{user: a, permissions: {publish: {alow: a}}}]}",
+            "a.conf:1:58: unknown field \"alow\"; did you mean \"allow\"?",
+        ),
+        (
+            "authorization {users: [{user: a, allowed_connection_types: [STANDARD, X]}]}",
+            "a.conf:1:60: allowed_connection_types: \"X\" is not a type of connection",
+        ),
+        (
+            "authorization {users: [{user: a}]}\nno_auth_user: b",
+            "no_auth_user: \"b\" not present as user or nkey in authorization block or account configuration",
+        ),
+        (
+            "no_auth_user: b",
+            "no_auth_user: \"b\" present, but users/nkeys are not defined",
         ),
         (
             "system_account: ACME",
@@ -343,7 +364,8 @@ fn flags_in_every_form() {
         run(&["--user", "u", "--pass", "p"]).auth.users,
         [User {
             name: "u".into(),
-            password: "p".into()
+            password: "p".into(),
+            ..User::default()
         }]
     );
     assert_eq!(run(&["--user=u", "--pass=p=q"]).auth.users[0].password, "p=q");
@@ -495,4 +517,48 @@ fn durations_as_go_writes_them() {
     ] {
         assert!(duration::parse(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn permissions_of_users() {
+    let o = parse(
+        "authorization {\n  default_permissions: {publish: free}\n  users: [\n\
+         {user: a, permissions: {pub: [x, \"y.>\"], sub: {allow: \"q v1\", deny: [\"q.*\"]}, allow_responses: {max: 5, expires: \"1m\"}}}\n\
+         {user: b, permissions: {publish: {deny: z}, allow_responses: true}, clients: [standard, MQTT]}\n\
+         {nkey: UBHZKSHGAYXQN4HBLNRIAOAJMQMJWV664V4M4I36W2F4X4B64ZSFTJCU}\n\
+         {user: c, permissions: {publish: {}, subscribe: [], allow_responses: {max: -1, ttl: \"-1s\"}}}\n] }",
+    );
+    let of = |at: usize| o.auth.users[at].permissions.as_deref().unwrap();
+    let list = |of: &[&str]| of.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(of(0).publish.allow, Some(list(&["x", "y.>"])));
+    assert_eq!(
+        (of(0).subscribe.allow.clone(), of(0).subscribe.deny.clone()),
+        (Some(list(&["q v1"])), list(&["q.*"]))
+    );
+    let responses = of(0).responses.unwrap();
+    assert_eq!(
+        (responses.max, responses.expires),
+        (Some(5), Some(Duration::from_secs(60)))
+    );
+    assert_eq!(
+        (of(1).publish.allow.clone(), of(1).publish.deny.clone()),
+        (Some(Vec::new()), list(&["z"]))
+    );
+    let responses = of(1).responses.unwrap();
+    assert_eq!(
+        (responses.max, responses.expires),
+        (Some(1), Some(Duration::from_secs(120)))
+    );
+    assert_eq!(
+        o.auth.users[1].connection_types,
+        [ConnectionType::Standard, ConnectionType::Mqtt]
+    );
+    assert!(o.auth.users[2].nkey);
+    assert_eq!(of(2).publish.allow, Some(list(&["free"])));
+    assert_eq!(
+        (of(3).publish.allow.clone(), of(3).subscribe.allow.clone()),
+        (Some(Vec::new()), None)
+    );
+    let responses = of(3).responses.unwrap();
+    assert_eq!((responses.max, responses.expires), (None, None));
 }

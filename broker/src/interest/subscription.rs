@@ -6,6 +6,7 @@ use weir_subject::SubKey;
 
 use super::{Chunk, Own, Work};
 use crate::link::{Claim, Link};
+use crate::permissions::Rules;
 
 /// A filter of one account and who receives what matches it.
 pub struct Subscription {
@@ -17,6 +18,8 @@ pub struct Subscription {
     pub queue: Option<Box<[u8]>>,
     /// What the receiving link needs to know of it.
     pub claim: Claim,
+    /// Rules that deny a part of what it matches.
+    deny: Option<Arc<Rules>>,
     /// Its place in the account's interest graph.
     pub(super) key: OnceLock<SubKey>,
 }
@@ -68,7 +71,30 @@ impl Subscription {
             subject: subject.into(),
             queue: queue.map(Into::into),
             claim: Claim::new(sid),
+            deny: None,
             key: OnceLock::new(),
+        }
+    }
+
+    /// The same, without what the rules of its client deny.
+    #[must_use]
+    pub(crate) fn under(mut self, rules: &Arc<Rules>) -> Self {
+        let watched = rules.must_watch(&self.subject, self.queue.as_deref());
+        self.deny = watched.then(|| Arc::clone(rules));
+        self
+    }
+
+    /// Whether a part of what it matches is denied.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.deny.is_some()
+    }
+
+    /// Whether a message on `subject` must not be heard by it; and how many of its tokens decided that.
+    pub(crate) fn denies(&self, subject: &[u8]) -> (bool, usize) {
+        match &self.deny {
+            None => (false, 0),
+            Some(rules) => rules.denies(subject, self.queue.as_deref()),
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) use transport::Incoming;
 
 use crate::context::{Context, Home, Traffic};
 use crate::limits::{DELIVER_PART, EARLY_WRITE};
+use crate::permissions::Rules;
 use outbound::Outbound;
 use transport::Transport;
 
@@ -72,6 +73,8 @@ pub(crate) struct Who {
     pub version: String,
     pub user: String,
     pub account: String,
+    /// What it may do; `None`: everything.
+    pub rules: Option<Arc<Rules>>,
 }
 
 /// What came from a client. Written by its own task, but for the time of the last activity.
@@ -190,6 +193,11 @@ impl Link {
     #[must_use]
     pub fn user(&self) -> String {
         self.who.lock().user.clone()
+    }
+
+    /// What it may do; `None`: everything.
+    pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
+        self.who.lock().rules.clone()
     }
 
     /// CONNECT was accepted: who it is, and whether it understands HMSG.

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use parking_lot::MutexGuard;
 use weir_engine::shard::emit::ConsumerName;
@@ -16,6 +17,7 @@ use weir_wire::encode;
 use super::transport::Sent;
 use super::{Claim, CloseReason, Link, Message, Sink};
 use crate::limits::{CLOSE_LINGER, FLUSH_ROUNDS, OUTBOUND_KEEP, READ_BUFFER_MAX, STALL_QUARTERS};
+use crate::permissions::{Replies, Rules};
 
 /// What became of a message for a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub(super) struct Outbound {
     pub(super) waiting: HashSet<Arc<ConsumerName>>,
     /// The connection has ended, and nobody will be woken any more.
     pub(super) ended: bool,
+    /// Requests that may be answered, where rules permit only that.
+    replies: Option<Box<Replies>>,
     /// Messages when somebody last began to write: more is activity.
     noted: u64,
 }
@@ -109,6 +113,9 @@ impl Link {
         out.buf.extend_from_slice(b"\r\n");
         out.messages += 1;
         out.bytes += size as u64;
+        if let (Some(replies), Some(reply)) = (&mut out.replies, reply) {
+            replies.asked(reply, Instant::now());
+        }
         self.appended(out, sink);
         if self.trace {
             self.trace_delivery(&claim.sid, message, line, size);
@@ -117,6 +124,18 @@ impl Link {
             true => Delivered::Last,
             false => Delivered::Taken,
         }
+    }
+
+    /// What the client may answer from now on; what it was asked before counts no more.
+    pub(crate) fn restrict(&self, rules: Option<&Arc<Rules>>) {
+        self.outbound.lock().replies = rules.and_then(Replies::new).map(Box::new);
+    }
+
+    /// Whether a message is an answer to a request that the client was sent, and may be given; it then counts as given.
+    pub(crate) fn may_answer(&self, subject: &[u8]) -> bool {
+        let mut out = self.outbound.lock();
+        let replies = out.replies.as_mut();
+        replies.is_some_and(|replies| replies.answer(subject, Instant::now()))
     }
 
     /// Sets how many messages a subscription gets in all (0: no end). True if it has had them.

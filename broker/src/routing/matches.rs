@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::interest::{Account, Subscription};
 use crate::limits::{MATCH_FAMILIES, MATCH_FAMILY_CHANGE, MATCH_SLOTS_MAX, MATCH_SLOTS_MIN, MATCH_SUBJECT_MAX};
+use crate::permissions::Rules;
 
 /// No generation ever reaches this.
 const VOID: u64 = u64::MAX;
@@ -53,13 +54,26 @@ struct Family {
 }
 
 /// Who matches.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Matched {
+    /// Whether the sender may publish there.
+    pub permitted: bool,
     pub plain: SmallVec<[Arc<Subscription>; 1]>,
     /// The members of all queue groups, group by group.
     pub queued: Vec<Arc<Subscription>>,
     /// Where in `queued` each group ends.
     ends: Vec<usize>,
+}
+
+impl Default for Matched {
+    fn default() -> Self {
+        Self {
+            permitted: true,
+            plain: SmallVec::new(),
+            queued: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
 }
 
 impl Default for Slot {
@@ -88,7 +102,8 @@ impl Default for MatchCache {
 }
 
 impl MatchCache {
-    pub fn get(&mut self, account: &Account, subject: &[u8]) -> &Matched {
+    /// Who listens on `subject`, and whether a sender with these rules may publish there. The rules must be the same each time.
+    pub fn get(&mut self, account: &Account, subject: &[u8], rules: Option<&Rules>) -> &Matched {
         let number = account.number;
         // The same subject of two accounts should not share a place.
         let hash = self.hasher.hash_one(subject) ^ number as u64;
@@ -117,7 +132,7 @@ impl MatchCache {
                 at = self.place(hash);
             }
         }
-        let decided = self.slots[at].fill(account, subject, hash);
+        let decided = self.slots[at].fill(account, subject, hash, rules);
         self.found_family(at, subject, decided);
         &self.slots[at].matched
     }
@@ -235,12 +250,12 @@ fn tokens_in(subject: &[u8]) -> Option<usize> {
 
 impl Slot {
     /// Asks the interest graph. Returns how many tokens of `subject` it looked at.
-    fn fill(&mut self, account: &Account, subject: &[u8], hash: u64) -> usize {
+    fn fill(&mut self, account: &Account, subject: &[u8], hash: u64, rules: Option<&Rules>) -> usize {
         self.hash = hash;
         self.account = account.number;
         self.subject.clear();
         self.generation = VOID;
-        let (generation, decided) = self.matched.fill(account, subject);
+        let (generation, decided) = self.matched.fill(account, subject, rules);
         // A longer subject stays void: it is used once and overwritten.
         if subject.len() <= MATCH_SUBJECT_MAX {
             self.subject.extend_from_slice(subject);
@@ -263,13 +278,21 @@ impl Matched {
         starts.zip(&self.ends).map(|(start, &end)| &self.queued[start..end])
     }
 
-    /// Asks the interest graph. Returns the generation of what it says, and how many tokens of `subject` it looked at.
-    fn fill(&mut self, account: &Account, subject: &[u8]) -> (u64, usize) {
+    /// Asks the interest graph, and the rules of the sender and of receivers. Returns the generation of what it says, and how
+    /// many tokens of `subject` all of them looked at.
+    fn fill(&mut self, account: &Account, subject: &[u8], rules: Option<&Rules>) -> (u64, usize) {
         self.clear();
+        let (permitted, mut looked) = rules.map_or((true, 0), |rules| rules.may_publish(subject));
+        self.permitted = permitted;
         let (plain, queued) = (&mut self.plain, &mut self.queued);
-        let found = account.matches(subject, |subscription| match &subscription.queue {
-            None => plain.push(Arc::clone(subscription)),
-            Some(_) => queued.push(Arc::clone(subscription)),
+        let (generation, decided) = account.matches(subject, |subscription| {
+            let (denied, tokens) = subscription.denies(subject);
+            looked = looked.max(tokens);
+            match &subscription.queue {
+                _ if denied => {}
+                None => plain.push(Arc::clone(subscription)),
+                Some(_) => queued.push(Arc::clone(subscription)),
+            }
         });
         // Stable, and quick with many groups as with many members.
         queued.sort_by(|a, b| a.queue.cmp(&b.queue));
@@ -278,6 +301,6 @@ impl Matched {
             end += group.len();
             self.ends.push(end);
         }
-        found
+        (generation, decided.max(looked))
     }
 }

@@ -10,9 +10,10 @@ use std::sync::{Arc, Weak};
 
 use crate::interest::{Account, Chunk, Inbound, Own, Subscription, Target, Work};
 use crate::link::{Delivered, Link, Message, Sink};
+use crate::permissions::Rules;
 pub(crate) use courier::Carrier;
 pub use courier::Courier;
-use matches::MatchCache;
+use matches::{MatchCache, Matched};
 
 /// One message on its way out.
 #[derive(Clone, Copy)]
@@ -30,6 +31,8 @@ pub(crate) struct Outgoing<'a> {
 /// What a sender keeps between messages.
 pub(crate) struct Router {
     cache: MatchCache,
+    /// What the sender may do; `None`: everything.
+    rules: Option<Arc<Rules>>,
     pub sink: Sink,
     random: XorShift,
 }
@@ -38,6 +41,7 @@ impl Default for Router {
     fn default() -> Self {
         Self {
             cache: MatchCache::default(),
+            rules: None,
             sink: Sink::default(),
             random: XorShift(rand::random::<u64>() | 1),
         }
@@ -45,33 +49,62 @@ impl Default for Router {
 }
 
 impl Router {
-    /// Gives a message to everybody in `account` who listens on `to`. Returns how many took it.
+    /// What the sender may do from now on.
+    pub fn restrict(&mut self, rules: Option<Arc<Rules>>) {
+        self.cache = MatchCache::default();
+        self.rules = rules;
+    }
+
+    /// What the sender may do; `None`: everything.
+    pub fn rules(&self) -> Option<&Arc<Rules>> {
+        self.rules.as_ref()
+    }
+
+    /// Whether the sender's rules allow it to publish to `to`.
+    pub fn permits(&mut self, account: &Account, to: &[u8]) -> bool {
+        self.rules.is_none() || self.cache.get(account, to, self.rules.as_deref()).permitted
+    }
+
+    /// Gives a message to everybody in `account` who listens on `to`, if the sender may publish there. Returns how many took it;
+    /// `None`: it may not.
+    #[inline]
+    pub fn route_permitted(
+        &mut self,
+        account: &Account,
+        to: &[u8],
+        outgoing: &Outgoing<'_>,
+        work: &mut Work,
+    ) -> Option<usize> {
+        let matched = self.cache.get(account, to, self.rules.as_deref());
+        if !matched.permitted {
+            return None;
+        }
+        Some(give_all(
+            account,
+            matched,
+            to,
+            outgoing,
+            &mut self.sink,
+            &mut self.random,
+            work,
+        ))
+    }
+
+    /// Gives a message to everybody in `account` who listens on `to`, whatever the sender may do. Returns how many took it.
     pub fn route(&mut self, account: &Account, to: &[u8], outgoing: &Outgoing<'_>, work: &mut Work) -> usize {
-        work.next_message();
-        let matched = self.cache.get(account, to);
-        let sink = &mut self.sink;
-        let mut taken = 0;
-        for subscription in &matched.plain {
-            taken += usize::from(give(account, subscription, to, outgoing, sink, work));
-        }
-        for group in matched.groups() {
-            let start = self.random.below(group.len());
-            let (before, from) = group.split_at(start);
-            let mut members = from.iter().chain(before);
-            taken += usize::from(members.any(|member| give(account, member, to, outgoing, sink, work)));
-        }
-        taken
+        let matched = self.cache.get(account, to, self.rules.as_deref());
+        give_all(account, matched, to, outgoing, &mut self.sink, &mut self.random, work)
     }
 
     /// True if anybody listens on `to`.
     pub fn has_interest(&mut self, account: &Account, to: &[u8]) -> bool {
-        let matched = self.cache.get(account, to);
+        let matched = self.cache.get(account, to, self.rules.as_deref());
         !matched.plain.is_empty() || !matched.queued.is_empty()
     }
 
     /// The connection that alone listens on `to`; `None` if there are several, or a part of the server.
     pub fn sole_link(&mut self, account: &Account, to: &[u8]) -> Option<&Arc<Link>> {
-        let matched = self.cache.get(account, to);
+        let matched = self.cache.get(account, to, self.rules.as_deref());
         match (matched.plain.as_slice(), matched.queued.as_slice()) {
             ([one], []) | ([], [one]) => one.link(),
             _ => None,
@@ -90,6 +123,31 @@ impl Router {
     }
 }
 
+/// Gives a message to all that match, and to one member of each queue. Returns how many took it.
+#[inline]
+fn give_all(
+    account: &Account,
+    matched: &Matched,
+    to: &[u8],
+    outgoing: &Outgoing<'_>,
+    sink: &mut Sink,
+    random: &mut XorShift,
+    work: &mut Work,
+) -> usize {
+    work.next_message();
+    let mut taken = 0;
+    for subscription in &matched.plain {
+        taken += usize::from(give(account, subscription, to, outgoing, sink, work));
+    }
+    for group in matched.groups() {
+        let start = random.below(group.len());
+        let (before, from) = group.split_at(start);
+        let mut members = from.iter().chain(before);
+        taken += usize::from(members.any(|member| give(account, member, to, outgoing, sink, work)));
+    }
+    taken
+}
+
 /// Gives a message to one receiver. False if it cannot or must not take it.
 fn give(
     account: &Account,
@@ -103,6 +161,10 @@ fn give(
     match &subscription.target {
         Target::Link { link, own } => {
             if !outgoing.echo && outgoing.from.is_some_and(|from| Arc::ptr_eq(from, link)) {
+                return false;
+            }
+            // What is read as the subject of a stream's message is not what it was sent to.
+            if subscription.is_watched() && message.subject != to && subscription.denies(message.subject).0 {
                 return false;
             }
             match link.deliver(&subscription.claim, message, sink) {

@@ -142,3 +142,25 @@ fn the_same_subject_of_another_account_is_another_one() {
         router.refresh(&b);
     }
 }
+
+#[test]
+fn a_verdict_goes_with_the_match_and_outlasts_it() {
+    let account = Account::new("A", 0);
+    let mut router = Router::default();
+    router.restrict(Some(Rules::publishing(&["a.*"], &["a.5"])));
+    let mut work = Work::default();
+    for _ in 0..3 {
+        for number in 0..10 {
+            let subject = format!("a.{number}");
+            let routed = router.route_permitted(&account, subject.as_bytes(), &MESSAGE, &mut work);
+            assert_eq!(routed.is_some(), number != 5, "{subject}");
+            let subject = format!("b.{number}");
+            assert_eq!(
+                router.route_permitted(&account, subject.as_bytes(), &MESSAGE, &mut work),
+                None
+            );
+        }
+        // Only what is there for speed.
+        router.forget();
+    }
+}

@@ -14,7 +14,6 @@ use weir_backends::root::StoreDir;
 use super::Server;
 use crate::conf::Options;
 use crate::error::{Error, Result};
-use crate::session::auth;
 
 impl Server {
     /// Refuses the options that [`Server::start`] would refuse on this machine as it is now.
@@ -22,7 +21,6 @@ impl Server {
     /// # Errors
     /// As a start's: what is wrong, and where.
     pub fn check(options: &Options) -> Result<()> {
-        auth::check(&options.auth)?;
         if let Some(path) = &options.log.file {
             file("open log file", path)?;
         }

@@ -20,7 +20,7 @@ use crate::interest::{Account, Accounts};
 use crate::jetstream::opening::Opening;
 use crate::jetstream::{JetStream, Needs};
 use crate::report::Reports;
-use crate::session::auth::{self, ByOptions};
+use crate::session::auth::ByOptions;
 use crate::session::{Gone, Hall, Session};
 
 /// A running server. Made by [`Server::start`], ended by [`Server::shutdown`].
@@ -46,7 +46,6 @@ pub struct Server {
 impl Server {
     /// Puts a server together; nothing of it is open yet.
     pub(crate) fn new(options: Options) -> Result<Arc<Self>> {
-        auth::check(&options.auth)?;
         let wanted = options.max_connections.unwrap_or(usize::MAX);
         let connections_max = wanted.min(descriptors::connection_room(options.jetstream.enabled));
         let closed_max = options.max_closed_clients;

@@ -1,4 +1,7 @@
-//! Who may come in: everybody, one user, several users, or whoever knows the token.
+//! Who may come in: everybody, users with passwords or keys, or whoever knows the token.
+
+mod password;
+mod roster;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,21 +10,43 @@ use std::task::{Context as TaskContext, Poll};
 use tokio::sync::oneshot;
 use weir_wire::Connect;
 
-use crate::conf::options::Auth;
-use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::interest::{Account, Accounts};
-
-/// Length of a bcrypt hash in its usual notation.
-const BCRYPT_LEN: usize = 60;
+use crate::conf::options::ConnectionType;
+use crate::interest::Account;
+use crate::permissions::Rules;
+pub use roster::ByOptions;
 
 /// Decides whether clients may come in.
 pub trait Door: Send + Sync {
-    /// Whether CONNECT must come first, and carry credentials.
+    /// Whether CONNECT must come first.
     fn is_locked(&self) -> bool;
 
+    /// Whether CONNECT must carry credentials, as clients are told.
+    fn is_guarded(&self) -> bool {
+        self.is_locked()
+    }
+
+    /// Whether clients are sent something to sign.
+    fn challenges(&self) -> bool {
+        false
+    }
+
     /// Who CONNECT's credentials belong to. Must not block: what takes time is answered [later](Answer::Later).
-    fn ask(&self, connect: &Connect) -> Answer;
+    fn ask(&self, visitor: &Visitor<'_>) -> Answer;
+
+    /// Who a client is that does not say CONNECT first; `None`: nobody.
+    fn anonymous(&self) -> Option<Guest> {
+        None
+    }
+}
+
+/// A client that said CONNECT.
+pub struct Visitor<'a> {
+    /// What it said.
+    pub connect: &'a Connect,
+    /// What it was to sign; empty if nothing.
+    pub nonce: &'a str,
+    /// What it came by.
+    pub by: ConnectionType,
 }
 
 /// What a door says.
@@ -41,11 +66,14 @@ pub enum Verdict {
 }
 
 /// Whoever came in.
+#[derive(Clone)]
 pub struct Guest {
     /// The user; empty for a token, or if no credentials are needed.
     pub user: String,
     /// The account that the client is in.
     pub account: Arc<Account>,
+    /// What it may do; `None`: everything.
+    pub rules: Option<Arc<Rules>>,
 }
 
 /// A verdict that is still to come.
@@ -68,66 +96,8 @@ impl Ticket {
     }
 }
 
-/// The door that the options describe.
-pub struct ByOptions {
-    context: Arc<Context>,
-    accounts: Arc<Accounts>,
-}
-
-impl ByOptions {
-    /// A door for the clients of this server.
-    #[must_use]
-    pub fn new(context: Arc<Context>, accounts: Arc<Accounts>) -> Self {
-        Self { context, accounts }
-    }
-}
-
-impl Door for ByOptions {
-    fn is_locked(&self) -> bool {
-        self.context.live.read().auth.required()
-    }
-
-    fn ask(&self, connect: &Connect) -> Answer {
-        let user = user_of(&self.context.live.read().auth, connect);
-        Answer::Now(match user {
-            None => Verdict::Refused,
-            Some(user) => Verdict::Welcome(Guest {
-                user,
-                account: Arc::clone(&self.accounts.global),
-            }),
-        })
-    }
-}
-
-/// The user that CONNECT's credentials belong to (empty for a token, or if none is needed); `None`: nobody.
-fn user_of(auth: &Auth, connect: &Connect) -> Option<String> {
-    if !auth.required() {
-        return Some(String::new());
-    }
-    if let Some(token) = &auth.token {
-        return equal(token, &connect.auth_token).then(String::new);
-    }
-    let user = auth.users.iter().find(|user| user.name == connect.user)?;
-    equal(&user.password, &connect.pass).then(|| user.name.clone())
-}
-
-/// Refuses what is configured but cannot be checked here: better no server than one that lets nobody in, or anybody.
-pub(crate) fn check(auth: &Auth) -> Result<()> {
-    let mut secrets = auth.users.iter().map(|user| &user.password).chain(&auth.token);
-    if secrets.any(|secret| secret.starts_with("$2") && secret.len() == BCRYPT_LEN) {
-        return Err(Error::Options(
-            "bcrypt hashes are not supported yet: give the password or token in plain text".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-/// Compares secrets in a time that tells nothing but their length.
-fn equal(secret: &str, given: &str) -> bool {
-    secret.len() == given.len()
-        && secret
-            .bytes()
-            .zip(given.bytes())
-            .fold(0, |difference, (a, b)| difference | (a ^ b))
-            == 0
+/// Something to sign: as much chance as nats-server takes, in its notation.
+pub(super) fn nonce() -> String {
+    use base64::Engine as _;
+    base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 11]>())
 }

@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering;
 use weir_wire::encode;
 
 use super::Session;
-use super::auth::{Answer, Verdict};
+use super::auth::{Answer, Guest, Verdict, Visitor};
 use super::conversation::{Conversation, Flow, State, Stop};
+use super::quote::quoted;
+use crate::conf::options::ConnectionType;
 use crate::link::{CloseReason, Who};
 
 impl Conversation {
@@ -21,7 +23,12 @@ impl Conversation {
         if matches!(self.state, State::Ready) {
             self.forget_all(session);
         }
-        match session.hall.door.ask(&self.connect) {
+        let visitor = Visitor {
+            connect: &self.connect,
+            nonce: &session.nonce,
+            by: ConnectionType::Standard,
+        };
+        match session.hall.door.ask(&visitor) {
             Answer::Now(verdict) => self.decide(session, verdict),
             Answer::Later(ticket) => {
                 self.state = State::Authenticating(ticket);
@@ -34,19 +41,12 @@ impl Conversation {
     pub(super) fn decide(&mut self, session: &Arc<Session>, verdict: Verdict) -> Flow {
         let link = &session.link;
         let Verdict::Welcome(guest) = verdict else {
-            let user = self.connect.user.clone();
-            return self.unauthorized(session, &user);
+            return self.unauthorized(session);
         };
-        if !self.connect.account.is_empty() {
-            return self.unauthorized(session, &guest.user);
+        if !self.connect.account.is_empty() || self.connect.account_new {
+            return self.unauthorized(session);
         }
-        link.introduce(Who {
-            name: self.connect.name.clone(),
-            lang: self.connect.lang.clone(),
-            version: self.connect.version.clone(),
-            user: guest.user,
-            account: guest.account.name.to_string(),
-        });
+        self.seat(session, guest);
         if !matches!(self.connect.protocol, 0 | 1) {
             return self.refuse(
                 session,
@@ -62,7 +62,6 @@ impl Conversation {
         link.set_headers(headers);
         session.async_info.store(self.connect.protocol >= 1, Ordering::Relaxed);
         session.connected.store(true, Ordering::Relaxed);
-        self.account = guest.account;
         self.state = State::Ready;
         if self.connect.verbose {
             link.enqueue(&mut self.router.sink, encode::ok);
@@ -70,14 +69,55 @@ impl Conversation {
         Flow::Continue(())
     }
 
+    /// What the client is from now on, and what it may do.
+    fn seat(&mut self, session: &Session, guest: Guest) {
+        session.link.introduce(Who {
+            name: self.connect.name.clone(),
+            lang: self.connect.lang.clone(),
+            version: self.connect.version.clone(),
+            user: guest.user,
+            account: guest.account.name.to_string(),
+            rules: guest.rules.clone(),
+        });
+        session.link.restrict(guest.rules.as_ref());
+        self.router.restrict(guest.rules);
+        self.account = guest.account;
+    }
+
+    /// Lets a client in that does not say CONNECT first, if there is a user for such. False if not.
+    pub(super) fn come_in(&mut self, session: &Session) -> bool {
+        // One that is asked about may not become another meanwhile.
+        if !matches!(self.state, State::Greeting) {
+            return false;
+        }
+        let Some(guest) = session.hall.door.anonymous() else {
+            return false;
+        };
+        self.seat(session, guest);
+        session.connected.store(true, Ordering::Relaxed);
+        self.state = State::Ready;
+        true
+    }
+
     /// Wrong credentials, or none where some are needed.
     #[cold]
-    pub(super) fn unauthorized(&mut self, session: &Session, user: &str) -> Flow {
+    pub(super) fn unauthorized(&mut self, session: &Session) -> Flow {
         let label = session.link.label();
-        if user.is_empty() {
-            tracing::error!("{label} - authentication error");
+        let connect = &self.connect;
+        if !connect.nkey.is_empty() {
+            tracing::error!(
+                "{label} - authentication error - Nkey {}",
+                quoted(connect.nkey.as_bytes())
+            );
+        } else if !connect.user.is_empty() {
+            tracing::error!(
+                "{label} - authentication error - User {}",
+                quoted(connect.user.as_bytes())
+            );
+        } else if !connect.auth_token.is_empty() {
+            tracing::error!("{label} - authentication error - Token \"[REDACTED]\"");
         } else {
-            tracing::error!("{label} - authentication error - User {user:?}");
+            tracing::error!("{label} - authentication error");
         }
         self.error(session, "Authorization Violation");
         end(CloseReason::AuthenticationFailure)

@@ -206,8 +206,8 @@ impl Conversation {
                 }
                 Ok(Step::NeedMore { at_least }) => {
                     self.need = at_least;
-                    if self.is_locked() && !matches!(bytes[at], b'C' | b'c') {
-                        return (self.unauthorized(session, ""), at);
+                    if self.is_locked() && !matches!(bytes[at], b'C' | b'c') && !self.come_in(session) {
+                        return (self.unauthorized(session), at);
                     }
                     return (Flow::Continue(()), at);
                 }
@@ -224,8 +224,8 @@ impl Conversation {
         if link.is_traced() {
             super::trace::incoming(link, &op);
         }
-        if self.is_locked() && !matches!(op, Op::Connect { .. }) {
-            return self.unauthorized(session, "");
+        if self.is_locked() && !matches!(op, Op::Connect { .. }) && !self.come_in(session) {
+            return self.unauthorized(session);
         }
         self.active |= !matches!(op, Op::Ping | Op::Pong);
         match op {
@@ -284,7 +284,7 @@ impl Conversation {
         let link = &session.link;
         let first = matches!(self.state, State::Ready) && !std::mem::replace(&mut self.introduced, true);
         let info = (first && self.connect.protocol >= 1).then(|| {
-            let mut info = info::info(&session.hall, link);
+            let mut info = info::info(session);
             info.connect_info = true;
             info.remote_account = self.account.name.to_string();
             info
@@ -315,7 +315,7 @@ impl Conversation {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(32)]);
         tracing::error!("{} - {error}: proto={shown:?}...", session.link.label());
         if self.is_locked() && !matches!(bytes.first(), Some(b'C' | b'c')) {
-            return self.unauthorized(session, "");
+            return self.unauthorized(session);
         }
         if let Some(text) = error.reply() {
             self.error(session, text);

@@ -2,14 +2,14 @@
 
 use weir_wire::Info;
 
-use super::Hall;
+use super::Session;
 use crate::conf::Options;
 use crate::context::Context;
-use crate::link::Link;
 use crate::version::{API_LEVEL, NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
 
 /// The INFO for one client.
-pub(super) fn info(hall: &Hall, link: &Link) -> Info {
+pub(super) fn info(session: &Session) -> Info {
+    let (hall, link) = (&session.hall, &session.link);
     let context = &hall.context;
     let options = context.live.read();
     let (host, port) = advertised(context, &options);
@@ -23,11 +23,12 @@ pub(super) fn info(hall: &Hall, link: &Link) -> Info {
         host,
         port,
         headers: !options.no_header_support,
-        auth_required: hall.door.is_locked(),
+        auth_required: hall.door.is_guarded(),
         max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
         jetstream: context.status.has_jetstream(),
         client_id: link.id,
         client_ip: link.peer.ip().to_string(),
+        nonce: session.nonce.clone(),
         lame_duck_mode: context.status.is_lame_duck(),
         api_level: API_LEVEL,
         ..Info::default()

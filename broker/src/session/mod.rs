@@ -9,6 +9,7 @@ mod conversation;
 mod gone;
 mod info;
 mod publish;
+mod quote;
 mod reader;
 mod subscribe;
 mod trace;
@@ -61,6 +62,8 @@ pub struct Session {
     hall: Arc<Hall>,
     own: Arc<Own>,
     conversation: Mutex<Conversation>,
+    /// What the client is to sign, if it has a key; empty if nobody has.
+    nonce: String,
     /// CONNECT was accepted.
     connected: AtomicBool,
     /// Wants INFO at any time.
@@ -77,6 +80,10 @@ impl Session {
             link,
             own: Arc::default(),
             conversation: Mutex::new(Conversation::new(&hall)),
+            nonce: match hall.door.challenges() {
+                true => auth::nonce(),
+                false => String::new(),
+            },
             connected: AtomicBool::new(false),
             async_info: AtomicBool::new(false),
             hall,
@@ -98,7 +105,7 @@ impl Session {
     /// Tells the client that this server will go away.
     pub(crate) fn announce_lame_duck(&self) {
         if self.async_info.load(Ordering::Relaxed) {
-            let mut info = info::info(&self.hall, &self.link);
+            let mut info = info::info(self);
             info.lame_duck_mode = true;
             self.link.send(|out| weir_wire::encode::info(out, &info));
         }

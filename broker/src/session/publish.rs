@@ -6,6 +6,7 @@ use weir_wire::{encode, headers};
 
 use super::Session;
 use super::conversation::Conversation;
+use super::quote::quoted;
 use crate::interest::{Chunk, Subscription};
 use crate::link::Message;
 use crate::routing::Outgoing;
@@ -29,10 +30,14 @@ impl Conversation {
     pub(super) fn publish(&mut self, session: &Session, chunk: Chunk<'_>, message: &Message<'_>) {
         self.messages += 1;
         self.bytes += (message.headers.len() + message.payload.len()) as u64;
-        if self.careful(message) && !self.permit(session, message) {
+        let careful = self.careful(message);
+        if careful && !self.permit(session, message) {
             return;
         }
         if !message.headers.is_empty() && is_trace_only(message.headers) {
+            if !careful {
+                self.may_publish(session, message.subject);
+            }
             return;
         }
         let outgoing = Outgoing {
@@ -41,9 +46,20 @@ impl Conversation {
             echo: self.connect.echo,
             chunk: Some(chunk),
         };
-        let taken = self
-            .router
-            .route(&self.account, message.subject, &outgoing, &mut self.work);
+        let (router, work) = (&mut self.router, &mut self.work);
+        let taken = match careful {
+            // It was asked before whether it may.
+            true => Some(router.route(&self.account, message.subject, &outgoing, work)),
+            false => router.route_permitted(&self.account, message.subject, &outgoing, work),
+        };
+        let taken = match taken {
+            Some(taken) => taken,
+            None if session.link.may_answer(message.subject) => {
+                self.router
+                    .route(&self.account, message.subject, &outgoing, &mut self.work)
+            }
+            None => return self.forbid(session, message.subject),
+        };
         if taken == 0 && self.connect.no_responders && !message.reply.is_empty() {
             self.no_responders(session, message);
         }
@@ -62,19 +78,20 @@ impl Conversation {
         if self.connect.pedantic && !weir_subject::is_literal(message.subject) {
             self.error(session, "Invalid Publish Subject");
         }
+        if !self.may_publish(session, message.subject) {
+            return false;
+        }
         if message.subject.starts_with(RESERVED_SUBJECT) {
-            let subject = String::from_utf8_lossy(message.subject);
-            tracing::error!("{} - Publish Violation - Subject {subject:?}", session.link.label());
-            self.error(session, &format!("Permissions Violation for Publish to \"{subject}\""));
+            self.forbid(session, message.subject);
             return false;
         }
         let reserved = |prefix: &&[u8]| message.reply.len() > prefix.len() && message.reply.starts_with(prefix);
         if RESERVED_REPLIES.iter().any(reserved) {
-            let reply = String::from_utf8_lossy(message.reply);
-            tracing::error!("{} - Publish Violation - Reply {reply:?}", session.link.label());
+            let reply = quoted(message.reply);
+            tracing::error!("{} - Publish Violation - Reply {reply}", session.link.label());
             self.error(
                 session,
-                &format!("Permissions Violation for Publish with Reply of \"{reply}\""),
+                &format!("Permissions Violation for Publish with Reply of {reply}"),
             );
             return false;
         }
@@ -82,6 +99,22 @@ impl Conversation {
             session.link.enqueue(&mut self.router.sink, encode::ok);
         }
         true
+    }
+
+    /// Whether the client's permissions allow a message to `subject`; it is told if they do not.
+    fn may_publish(&mut self, session: &Session, subject: &[u8]) -> bool {
+        let may = self.router.permits(&self.account, subject) || session.link.may_answer(subject);
+        if !may {
+            self.forbid(session, subject);
+        }
+        may
+    }
+
+    #[cold]
+    fn forbid(&mut self, session: &Session, subject: &[u8]) {
+        let subject = quoted(subject);
+        tracing::error!("{} - Publish Violation - Subject {subject}", session.link.label());
+        self.error(session, &format!("Permissions Violation for Publish to {subject}"));
     }
 
     /// Tells the client that nobody heard its request.

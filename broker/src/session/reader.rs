@@ -27,7 +27,7 @@ impl Session {
     pub(super) async fn serve(self: Arc<Self>, mut incoming: Incoming) {
         let (link, hall) = (&self.link, &self.hall);
         tracing::debug!("{} - Client connection created", link.label());
-        let info = info::info(hall, link);
+        let info = info::info(&self);
         link.send(|out| encode::info(out, &info));
         if hall.sessions.admit(link.id, &self) {
             hall.context.counters.connections.fetch_add(1, Ordering::Relaxed);

@@ -7,28 +7,40 @@ use weir_wire::encode;
 
 use super::Session;
 use super::conversation::Conversation;
+use super::quote::quoted;
 use crate::interest::{NotAdded, Subscription, Target};
+
+/// The queue of servers, which clients may not be in.
+const SERVERS_QUEUE: &[u8] = b"_sys_";
 
 impl Conversation {
     pub(super) fn subscribe(&mut self, session: &Session, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
+        if !self.may_subscribe(session, subject, queue, sid) {
+            return;
+        }
         let (max, tokens_max) = {
             let options = session.hall.context.live.read();
             (options.max_subscriptions, options.max_sub_tokens)
         };
         let tokens = || subject.iter().filter(|&&byte| byte == b'.').count() + 1;
         if tokens_max.is_some_and(|max| tokens() > usize::from(max)) {
-            let subject = String::from_utf8_lossy(subject);
+            let subject = quoted(subject);
             let label = session.link.label();
-            tracing::error!("{label} - Subscription Violation Too Many Tokens - Subject {subject:?}");
-            let text = format!("Permissions Violation for Subscription to \"{subject}\", too many tokens");
+            tracing::error!("{label} - Subscription Violation Too Many Tokens - Subject {subject}");
+            let text = format!("Permissions Violation for Subscription to {subject}, too many tokens");
             return self.error(session, &text);
         }
+        let rules = self.router.rules();
         let added = session.own.add(sid, max.unwrap_or(usize::MAX), || {
             let target = Target::Link {
                 link: Arc::clone(&session.link),
                 own: Arc::downgrade(&session.own),
             };
-            Arc::new(Subscription::new(target, subject, queue, sid))
+            let new = Subscription::new(target, subject, queue, sid);
+            Arc::new(match rules {
+                Some(rules) => new.under(rules),
+                None => new,
+            })
         });
         let new = match added {
             Ok(new) => new,
@@ -47,6 +59,29 @@ impl Conversation {
             };
         }
         self.ok(session);
+    }
+
+    /// Whether the client's permissions allow it to subscribe; it is told if they do not.
+    fn may_subscribe(&mut self, session: &Session, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
+        let rules = self.router.rules();
+        let may = rules.is_none_or(|rules| rules.may_subscribe(subject, queue));
+        if may && queue != Some(SERVERS_QUEUE) {
+            return true;
+        }
+        let (label, sid) = (session.link.label(), String::from_utf8_lossy(sid));
+        let subject = quoted(subject);
+        match queue.map(quoted) {
+            None => {
+                tracing::error!("{label} - Subscription Violation - Subject {subject}, SID {sid}");
+                self.error(session, &format!("Permissions Violation for Subscription to {subject}"));
+            }
+            Some(queue) => {
+                tracing::error!("{label} - Subscription Violation - Subject {subject}, Queue: {queue}, SID {sid}");
+                let text = format!("Permissions Violation for Subscription to {subject} using queue {queue}");
+                self.error(session, &text);
+            }
+        }
+        false
     }
 
     pub(super) fn unsubscribe(&mut self, session: &Session, sid: &[u8], max: Option<u32>) {

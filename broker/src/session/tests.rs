@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use weir_wire::Connect;
 
-use super::auth::{Answer, Guest, Ticket, Verdict};
+use super::auth::{Answer, Guest, Ticket, Verdict, Visitor};
 use super::*;
 use crate::conf::Options;
 
@@ -18,9 +18,9 @@ impl Door for Slow {
         true
     }
 
-    fn ask(&self, connect: &Connect) -> Answer {
+    fn ask(&self, visitor: &Visitor<'_>) -> Answer {
         let (verdict, ticket) = Ticket::new();
-        self.0.send((connect.clone(), verdict)).unwrap();
+        self.0.send((visitor.connect.clone(), verdict)).unwrap();
         Answer::Later(ticket)
     }
 }
@@ -80,6 +80,7 @@ impl Fixture {
         Verdict::Welcome(Guest {
             user: user.to_owned(),
             account: self.hall.accounts.open(account),
+            rules: None,
         })
     }
 

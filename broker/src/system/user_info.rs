@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::conf::options::{Permissions, Subjects};
 use crate::context::Context;
 use crate::error::Result;
 use crate::interest::{Account, Accounts, Inbound, Service, Work};
@@ -48,11 +49,40 @@ impl Service for UserInfo {
         about["seq"] = json!(self.seq.fetch_add(1, Ordering::Relaxed) + 1);
         about["time"] = json!(Timestamp::now().to_string());
         let name = &self.account.name;
-        let user = json!({"user": client.user(), "account": name, "account_name": name});
+        let mut user = json!({"user": client.user(), "account": name, "account_name": name});
+        if let Some(rules) = client.rules() {
+            user["permissions"] = permissions(rules.permissions());
+        }
         let answer = json!({"server": about, "data": user}).to_string();
         let mut courier = Courier::new(Arc::clone(&self.account));
         courier.send(message.reply, message.reply, b"", b"", answer.as_bytes());
     }
+}
+
+/// Permissions as nats-server tells them.
+fn permissions(of: &Permissions) -> Value {
+    let subjects = |of: &Subjects| {
+        let mut told = json!({});
+        if let Some(allow) = of.allow.as_ref().filter(|allow| !allow.is_empty()) {
+            told["allow"] = json!(allow);
+        }
+        if !of.deny.is_empty() {
+            told["deny"] = json!(of.deny);
+        }
+        told
+    };
+    let mut told = json!({"publish": subjects(&of.publish), "subscribe": subjects(&of.subscribe)});
+    if let Some(responses) = of.responses {
+        // -1 is "for ever", and "any number".
+        let expires = responses
+            .expires
+            .map(|time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
+        told["responses"] = json!({
+            "max": responses.max.map_or(-1, |max| i64::try_from(max).unwrap_or(i64::MAX)),
+            "ttl": expires.unwrap_or(-1),
+        });
+    }
+    told
 }
 
 /// Lets the clients of every account ask.

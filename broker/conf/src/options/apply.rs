@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, auth, jetstream, keys, logging, read, schema, unsupported,
+    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, authorization, jetstream, keys, logging, read, schema, unsupported,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -44,7 +44,8 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "pidfile" | "pid_file" => o.pid_file = Some(read::name(e)?.into()),
         "ports_file_dir" => o.ports_file_dir = Some(read::name(e)?.into()),
         "no_header_support" => o.no_header_support = read::boolean(e)?,
-        "authorization" => auth::apply(&mut o.auth, e)?,
+        "authorization" => authorization::apply(&mut o.auth, e)?,
+        "no_auth_user" => o.auth.no_auth_user = Some(read::name(e)?),
         "jetstream" => jetstream::apply(&mut o.jetstream, e)?,
         "store_dir" | "storedir" => jetstream::store_dir(&mut o.jetstream, e)?,
         "system_account" | "system" => {

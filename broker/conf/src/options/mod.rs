@@ -2,10 +2,11 @@
 
 mod absent;
 mod apply;
-mod auth;
+mod authorization;
 mod jetstream;
 mod keys;
 mod logging;
+mod permissions;
 mod read;
 mod schema;
 mod unsupported;
@@ -16,11 +17,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use apply::apply;
-pub use auth::{Auth, User};
+pub use authorization::{Auth, ConnectionType, User};
 pub use jetstream::{
     Backend, BatchLimits, Compression, Durability, Index, JetStream, JetStreamLimits, Scrub, SyncInterval,
 };
 pub use logging::Logging;
+pub use permissions::{Permissions, Responses, Subjects};
 pub(crate) use read::{check_server_name, port};
 pub use warning::Warning;
 

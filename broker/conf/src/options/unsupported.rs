@@ -6,14 +6,8 @@ use crate::file::{Entry, Value};
 
 /// Those that forbid something: who removes one must know that it opens what it kept shut.
 const RESTRICTING: &[&str] = &[
-    "default_permission",
-    "default_permissions",
-    "permission",
-    "permissions",
     "auth_callout",
     "auth_hook",
-    "allowed_connection_types",
-    "connection_types",
     "proxy_required",
     "accounts",
     "tls",

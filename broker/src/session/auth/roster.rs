@@ -1,0 +1,194 @@
+//! The users of the options, by name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use nkeys::KeyPair;
+use weir_wire::Connect;
+
+use super::{Answer, Door, Guest, Verdict, Visitor, password};
+use crate::conf::Options;
+use crate::conf::options::{ConnectionType, Permissions, User};
+use crate::context::Context;
+use crate::interest::{Account, Accounts};
+use crate::permissions::Rules;
+
+/// The door that the options describe.
+pub struct ByOptions {
+    context: Arc<Context>,
+    accounts: Arc<Accounts>,
+    roster: ArcSwapOption<Roster>,
+}
+
+/// Who may come in, by these options.
+struct Roster {
+    options: Arc<Options>,
+    users: HashMap<Box<str>, Entry>,
+    has_nkeys: bool,
+    /// What whoever knows the token may do.
+    token_rules: Option<Arc<Rules>>,
+    global: Arc<Account>,
+}
+
+/// A user.
+struct Entry {
+    /// A key proves itself by a signature.
+    nkey: bool,
+    password: Box<str>,
+    types: Box<[ConnectionType]>,
+    guest: Guest,
+}
+
+impl ByOptions {
+    /// A door for the clients of this server.
+    #[must_use]
+    pub fn new(context: Arc<Context>, accounts: Arc<Accounts>) -> Self {
+        Self {
+            context,
+            accounts,
+            roster: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Who may come in now; made anew when the options were.
+    fn roster(&self) -> Arc<Roster> {
+        let options = self.context.live.get();
+        if let Some(roster) = self.roster.load_full()
+            && Arc::ptr_eq(&roster.options, &options)
+        {
+            return roster;
+        }
+        let roster = Arc::new(Roster::new(options, &self.accounts));
+        self.roster.store(Some(Arc::clone(&roster)));
+        roster
+    }
+}
+
+impl Door for ByOptions {
+    fn is_locked(&self) -> bool {
+        self.context.live.read().auth.required()
+    }
+
+    fn is_guarded(&self) -> bool {
+        let options = self.context.live.read();
+        options.auth.required() && options.auth.no_auth_user.is_none()
+    }
+
+    fn challenges(&self) -> bool {
+        self.roster().has_nkeys
+    }
+
+    fn ask(&self, visitor: &Visitor<'_>) -> Answer {
+        self.roster().ask(visitor)
+    }
+
+    fn anonymous(&self) -> Option<Guest> {
+        let roster = self.roster();
+        let name = roster.options.auth.no_auth_user.as_deref()?;
+        let entry = roster.users.get(name).filter(|entry| !entry.nkey)?;
+        Some(entry.guest.clone())
+    }
+}
+
+impl Roster {
+    fn new(options: Arc<Options>, accounts: &Accounts) -> Self {
+        let mut shared = Shared::default();
+        let entry = |user: &User| {
+            let guest = Guest {
+                user: user.name.clone(),
+                account: Arc::clone(&accounts.global),
+                rules: shared.rules(user.permissions.as_ref()),
+            };
+            let entry = Entry {
+                nkey: user.nkey,
+                password: user.password.as_str().into(),
+                types: user.connection_types.as_slice().into(),
+                guest,
+            };
+            (user.name.as_str().into(), entry)
+        };
+        let users = options.auth.users.iter().map(entry).collect();
+        Self {
+            users,
+            has_nkeys: options.auth.users.iter().any(|user| user.nkey),
+            token_rules: shared.rules(options.auth.permissions.as_ref()),
+            global: Arc::clone(&accounts.global),
+            options,
+        }
+    }
+
+    fn ask(&self, visitor: &Visitor<'_>) -> Answer {
+        let auth = &self.options.auth;
+        let guest = |rules: Option<Arc<Rules>>| Guest {
+            user: String::new(),
+            account: Arc::clone(&self.global),
+            rules,
+        };
+        if !auth.required() {
+            return Answer::Now(Verdict::Welcome(guest(None)));
+        }
+        let connect = visitor.connect;
+        if let Some(token) = &auth.token {
+            return password::ask(token, &connect.auth_token, guest(self.token_rules.clone()));
+        }
+        let refused = Answer::Now(Verdict::Refused);
+        let anonymous = auth.no_auth_user.as_deref().filter(|_| is_silent(connect));
+        let name = match anonymous {
+            Some(name) => name,
+            None if self.has_nkeys && !connect.nkey.is_empty() => &connect.nkey,
+            None => &connect.user,
+        };
+        let Some(entry) = self.users.get(name) else {
+            return refused;
+        };
+        if !entry.types.is_empty() && !entry.types.contains(&visitor.by) {
+            return refused;
+        }
+        if anonymous.is_some() {
+            return Answer::Now(Verdict::Welcome(entry.guest.clone()));
+        }
+        // A key is no user name, and a user name no key.
+        let by_key = self.has_nkeys && !connect.nkey.is_empty();
+        match (entry.nkey, by_key) {
+            (true, true) if is_signed(visitor) => Answer::Now(Verdict::Welcome(entry.guest.clone())),
+            (false, false) => password::ask(&entry.password, &connect.pass, entry.guest.clone()),
+            _ => refused,
+        }
+    }
+}
+
+/// Whether a client gives no credentials at all.
+fn is_silent(connect: &Connect) -> bool {
+    connect.user.is_empty() && connect.pass.is_empty() && connect.auth_token.is_empty() && connect.nkey.is_empty()
+}
+
+/// Whether the client has signed what it was to sign, with the key that it names.
+fn is_signed(visitor: &Visitor<'_>) -> bool {
+    let sig = visitor.connect.sig.as_str();
+    let Ok(signature) = BASE64_URL_SAFE_NO_PAD
+        .decode(sig)
+        .or_else(|_| BASE64_STANDARD.decode(sig))
+    else {
+        return false;
+    };
+    let key = KeyPair::from_public_key(&visitor.connect.nkey);
+    !visitor.nonce.is_empty() && key.is_ok_and(|key| key.verify(visitor.nonce.as_bytes(), &signature).is_ok())
+}
+
+/// Rules that are made once for all who have the same permissions.
+#[derive(Default)]
+struct Shared(HashMap<*const Permissions, Arc<Rules>>);
+
+impl Shared {
+    fn rules(&mut self, permissions: Option<&Arc<Permissions>>) -> Option<Arc<Rules>> {
+        let permissions = permissions?;
+        let made = self
+            .0
+            .entry(Arc::as_ptr(permissions))
+            .or_insert_with(|| Arc::new(Rules::new(permissions)));
+        Some(Arc::clone(made))
+    }
+}

@@ -1,0 +1,169 @@
+//! Who may connect, publish and subscribe: the same conversations with a genuine `nats-server` 2.15, if there is one (on PATH or named
+//! by `NATS_SERVER`), and with ours, over the same configuration files. Every byte that each client gets must be the same.
+#![allow(clippy::print_stdout, reason = "that nothing was compared must be seen")]
+
+mod cases;
+mod client;
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use weir_tests::genuine::genuine;
+use weir_tests::server::program;
+
+use cases::{CASES, Case, REFUSED};
+use client::Client;
+
+/// Enough for the slowest machine.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks at a file that the server writes when it listens.
+const POLL: Duration = Duration::from_millis(5);
+
+/// A server that is killed when this is dropped.
+struct Peer {
+    child: Child,
+    address: String,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It may have exited already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Peer {
+    fn start(program: &Path, configuration: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("server.conf");
+        fs::write(
+            &file,
+            configuration.replace("@STORE@", &folder.path().join("js").to_string_lossy()),
+        )?;
+        let log = File::create(folder.path().join("log"))?;
+        let child = Command::new(program)
+            .args(["-a", "127.0.0.1", "-p", "-1", "-c"])
+            .arg(file)
+            .arg("--ports_file_dir")
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let mut peer = Self {
+            child,
+            address: String::new(),
+            folder,
+        };
+        let deadline = Instant::now() + LIMIT;
+        while peer.address.is_empty() {
+            if let Some(status) = peer.child.try_wait()? {
+                bail!("{} exited: {status}\n{}", program.display(), peer.log());
+            }
+            ensure!(Instant::now() < deadline, "{} does not listen", program.display());
+            peer.address = peer.listens()?.unwrap_or_default();
+            std::thread::sleep(POLL);
+        }
+        Ok(peer)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Where, once its ports file is written.
+    fn listens(&self) -> Result<Option<String>> {
+        for entry in fs::read_dir(self.folder.path())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "ports")
+                && let Ok(ports) = serde_json::from_slice::<Value>(&fs::read(&path)?)
+            {
+                let url = ports["nats"][0].as_str().context("no port for clients")?;
+                let address = url.rsplit_once("://").map_or(url, |(_, address)| address);
+                return Ok(Some(address.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What the clients of a case get, in the order of its lines.
+fn play(program: &Path, case: &Case) -> Result<String> {
+    let peer = Peer::start(program, case.configuration)?;
+    let mut clients: Vec<(char, Client)> = Vec::new();
+    for line in case.script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (name, rest) = line.split_at(1);
+        let name = name.chars().next().context("no client")?;
+        if let Some(connect) = rest.strip_prefix(' ') {
+            clients.retain(|(other, _)| *other != name);
+            clients.push((name, Client::connect(&peer.address, connect)?));
+            continue;
+        }
+        if rest == "?" {
+            let waits = clients.iter_mut().find(|(other, _)| *other == name);
+            waits.with_context(|| format!("nobody is {name}"))?.1.hear()?;
+            continue;
+        }
+        let operation = rest.strip_prefix("> ").with_context(|| format!("not a line: {line}"))?;
+        let (_, client) = clients
+            .iter_mut()
+            .find(|(other, _)| *other == name)
+            .with_context(|| format!("nobody is {name}"))?;
+        client.say(operation)?;
+    }
+    let mut told = String::new();
+    for (name, client) in &mut clients {
+        client.settle()?;
+        writeln!(told, "{name}:\n{}", client.got())?;
+    }
+    Ok(told)
+}
+
+/// The end of a run with `-t`.
+fn accepts(program: &Path, configuration: &str) -> Result<bool> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("server.conf");
+    fs::write(&file, configuration)?;
+    let output = Command::new(program).arg("-t").arg("-c").arg(&file).output()?;
+    Ok(output.status.success())
+}
+
+#[test]
+fn the_same_may_the_same() -> Result<()> {
+    let theirs = match genuine() {
+        Ok(theirs) => theirs,
+        Err(why) => {
+            println!("nothing was compared: {why}");
+            return Ok(());
+        }
+    };
+    let only = std::env::var("WEIR_CASE").ok();
+    let mut wrong = Vec::new();
+    for case in CASES {
+        if only.as_ref().is_some_and(|only| only != case.name) {
+            continue;
+        }
+        let shown = |told: Result<String>| told.unwrap_or_else(|error| format!("{error:#}\n"));
+        let (told, ours) = (shown(play(&theirs, case)), shown(play(&program(), case)));
+        if told != ours {
+            wrong.push(format!("{}\n--- genuine ---\n{told}--- ours ---\n{ours}", case.name));
+        }
+    }
+    for configuration in REFUSED {
+        for (whose, program) in [("genuine", &theirs), ("ours", &program())] {
+            if accepts(program, configuration)? {
+                wrong.push(format!("{whose} accepts {configuration}"));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    Ok(())
+}
