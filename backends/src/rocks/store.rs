@@ -13,6 +13,7 @@ use weir_engine::{Error, Kind, KvWrite, LogId, Result, Seq};
 
 use super::log::State;
 use super::options::{RocksOptions, database, families};
+use super::unlinking::Waiting;
 use super::{damage, keys, keys::Meta, manifest, room};
 
 /// Up to so many records are deleted one by one. A range tombstone costs every later read a little, a plain one only
@@ -39,6 +40,8 @@ const AHEAD: usize = 1 << 20;
 /// An open database.
 pub(super) struct Shared {
     pub db: DB,
+    /// Behind the database, so that it is closed by then.
+    _waiting: Option<Waiting>,
     folder: PathBuf,
     /// Up to where the manifest is known to be on disk.
     manifest: Mutex<manifest::Whole>,
@@ -110,6 +113,7 @@ impl Shared {
         write_options.disable_wal(true);
         let shared = Self {
             db,
+            _waiting: (!read_only).then(|| Waiting::of(path)),
             folder: path.to_owned(),
             manifest: Mutex::default(),
             read_only,
