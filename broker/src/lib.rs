@@ -33,11 +33,12 @@
 //!   [`Service`](interest::Service)s.
 //! - [`report`]: what the server tells of itself. `system`: on which subjects. [`server`]: all of it, put together.
 //!   [`monitor`]: the HTTP port.
-//! - [`logging`], [`signals`]: what a process has beside a server. [`limits`]: every bound, with its reason.
+//! - [`logging`], [`signals`], [`control`], [`notify`]: what a process has beside a server. [`limits`]: every bound, with its reason.
 
 #![forbid(unsafe_code)]
 
 pub mod context;
+pub mod control;
 mod error;
 pub mod interest;
 pub mod jetstream;
@@ -45,6 +46,7 @@ pub mod limits;
 pub mod link;
 pub mod logging;
 pub mod monitor;
+pub mod notify;
 pub mod permissions;
 pub mod report;
 mod routing;

@@ -9,7 +9,7 @@ use weir_broker::conf::{self, Command, Options};
 use weir_broker::logging::{FATAL, Log};
 use weir_broker::server::descriptors;
 use weir_broker::signals::Signals;
-use weir_broker::{Error, Result, Server, WEIR_VERSION};
+use weir_broker::{Error, Result, Server, WEIR_VERSION, control, notify};
 
 /// Threads for everything but connections, which have their own: accepting, monitoring, requests of the JetStream API.
 const WORKERS: usize = 2;
@@ -24,6 +24,13 @@ fn main() -> ExitCode {
             print(conf::version_line())
         }
         Ok(Command::PrintHelp(text)) => print(&text),
+        Ok(Command::Signal(signal)) => match control::send(&signal) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("weir-server: {error}"));
+                ExitCode::FAILURE
+            }
+        },
         Ok(Command::CheckConfig { file, options }) => match Server::check(&options) {
             Ok(()) => {
                 for warning in &options.warnings {
@@ -75,6 +82,7 @@ fn serve(options: Options, log: &Log) -> Result<()> {
     runtime.block_on(async {
         let signals = Signals::install()?;
         let server = Server::start(options).await?;
+        notify::tell(notify::State::Ready);
         signals.obey(&server, log).await;
         Ok(())
     })

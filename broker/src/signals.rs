@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Error, Result};
 use crate::logging::Log;
+use crate::notify;
 use crate::server::Server;
 
 /// Handlers for the signals that nats-server knows. Installed before the server starts, so that none is lost.
@@ -62,7 +63,8 @@ impl Signals {
                 _ = self.user1.recv() => {
                     trapped("user defined signal 1");
                     match log.reopen() {
-                        Ok(()) => tracing::info!("File log re-opened"),
+                        Ok(true) => tracing::info!("File log re-opened"),
+                        Ok(false) => tracing::info!("File log re-open ignored, not a file logger"),
                         Err(error) => tracing::error!("{error}"),
                     }
                 }
@@ -81,5 +83,6 @@ fn trapped(name: &str) {
 }
 
 async fn stop(server: Arc<Server>) {
+    notify::tell(notify::State::Stopping);
     server.shutdown().await;
 }

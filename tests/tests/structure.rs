@@ -110,7 +110,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     ("monitor", &["conf", "context", "error", "limits", "report", "version"]),
     ("start", &["conf", "error", "monitor", "server", "system", "version"]),
-    ("signals", &["error", "logging", "server"]),
+    ("control", &["error"]),
+    ("notify", &[]),
+    ("signals", &["conf", "error", "logging", "notify", "server"]),
 ];
 
 /// What must not be anywhere under the engine: sockets, runtimes, stores.

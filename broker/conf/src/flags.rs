@@ -99,19 +99,27 @@ pub const FLAGS: &[Flag] = &[
     flag(&["user"], Text("user"), "User required for connections"),
     flag(&["pass"], Text("password"), "Password required for connections"),
     flag(&["auth"], Text("token"), "Authorization token required for connections"),
+    flag(
+        &["signal", "sl"],
+        Text("signal[=pid]"),
+        "Send a signal to a running server: ldm, stop, quit, term, reopen or reload; pid: a number, or a file with one",
+    ),
+    flag(&["logtime_utc"], Bool, "Timestamps in UTC"),
+    flag(&["syslog", "s"], Bool, "Log to the system's log"),
+    flag(
+        &["remote_syslog", "r"],
+        Text("addr"),
+        "Log to the system log of another machine (udp://localhost:514)",
+    ),
+    flag(&["help_tls"], Bool, "Show what a tls block holds"),
     flag(&["help", "h"], Bool, "Show this message"),
     flag(&["version", "v"], Bool, "Show version"),
     not_yet(&["https_port", "ms"], Int("port")),
-    not_yet(&["signal", "sl"], Text("signal")),
-    not_yet(&["logtime_utc"], Bool),
-    not_yet(&["syslog", "s"], Bool),
-    not_yet(&["remote_syslog", "r"], Text("addr")),
     not_yet(&["tls"], Bool),
     not_yet(&["tlscert"], Text("file")),
     not_yet(&["tlskey"], Text("file")),
     not_yet(&["tlsverify"], Bool),
     not_yet(&["tlscacert"], Text("file")),
-    not_yet(&["help_tls"], Bool),
     not_yet(&["routes"], Text("urls")),
     not_yet(&["cluster"], Text("url")),
     not_yet(&["cluster_name"], Text("name")),
@@ -162,9 +170,6 @@ pub fn parse(args: &[String]) -> Result<(Vec<Given>, Vec<String>), ConfError> {
         let Some(flag) = FLAGS.iter().find(|flag| flag.names.contains(&name)) else {
             return fail(format!("flag provided but not defined: -{name}"));
         };
-        if !flag.supported {
-            return fail(format!("flag -{name}: Weir does not support this nats-server flag yet"));
-        }
         let text = match (flag.kind, inline) {
             (Bool, inline) => inline.unwrap_or("true"),
             (_, Some(inline)) => inline,
@@ -175,9 +180,9 @@ pub fn parse(args: &[String]) -> Result<(Vec<Given>, Vec<String>), ConfError> {
         };
         let value = match flag.kind {
             Text(_) => FlagValue::Text(text.to_owned()),
-            Int(_) => match text.parse() {
-                Ok(n) => FlagValue::Int(n),
-                Err(_) => {
+            Int(_) => match int(text) {
+                Some(n) => FlagValue::Int(n),
+                None => {
                     return fail(format!("invalid value {text:?} for flag -{name}: not a whole number"));
                 }
             },
@@ -194,6 +199,26 @@ pub fn parse(args: &[String]) -> Result<(Vec<Given>, Vec<String>), ConfError> {
         found.push((flag.names[0], value));
     }
     Ok((found, Vec::new()))
+}
+
+/// A whole number as Go reads it: also with `0x`, `0o`, `0b`, or a 0 in front of octal digits, and with `_` between digits.
+fn int(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (base, digits) = match lower.get(..2) {
+        Some("0x") => (16, &lower[2..]),
+        Some("0o") => (8, &lower[2..]),
+        Some("0b") => (2, &lower[2..]),
+        Some(_) if lower.starts_with('0') => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    if digits.starts_with(['+', '-', '_']) || digits.ends_with('_') || digits.contains("__") {
+        return None;
+    }
+    i64::from_str_radix(&format!("{sign}{}", digits.replace('_', "")), base).ok()
 }
 
 /// The help text: the flags that are supported.
@@ -214,6 +239,21 @@ pub fn usage() -> String {
         text.push_str(&format!("    {left:<36} {}\n", flag.help));
     }
     text
+}
+
+/// What `--help_tls` prints.
+#[must_use]
+pub fn tls_usage() -> &'static str {
+    "TLS is described in the tls section of a configuration file:
+
+    tls {
+        cert_file:      \"./certs/server-cert.pem\"
+        key_file:       \"./certs/server-key.pem\"
+        ca_file:        \"./certs/ca.pem\"
+        verify:         true
+        verify_and_map: true
+    }
+"
 }
 
 /// What `--version` prints to the standard output: the nats-server that Weir stands in for, in its own words and nothing

@@ -14,6 +14,8 @@ pub enum Command {
     PrintVersion,
     /// Print this and end.
     PrintHelp(String),
+    /// Send this to a running server and end: `reload`, `ldm=4711`, `quit=/run/nats.pid`.
+    Signal(String),
     /// `-t`: the file is right as far as it alone can tell. If the machine has what it asks for, print
     /// [`check_message`](crate::check_message) and end.
     CheckConfig {
@@ -31,6 +33,21 @@ impl Options {
     /// Whatever is wrong with either; see [`ConfError`].
     pub fn load(args: &[String], env: Env<'_>) -> Result<Command, ConfError> {
         let (found, words) = flags::parse(args)?;
+        let last = |name: &str| found.iter().rev().find(|(n, _)| *n == name).map(|(_, value)| value);
+        let is_set = |name: &str| last(name) == Some(&FlagValue::Bool(true));
+        let text = |name: &str| match last(name) {
+            Some(FlagValue::Text(text)) if !text.is_empty() => Some(text.clone()),
+            _ => None,
+        };
+        if is_set("version") {
+            return Ok(Command::PrintVersion);
+        }
+        if is_set("help") {
+            return Ok(Command::PrintHelp(flags::usage()));
+        }
+        if is_set("help_tls") {
+            return Ok(Command::PrintHelp(flags::tls_usage().to_owned()));
+        }
         match words.first().map(String::as_str) {
             None => {}
             Some(word) if word.eq_ignore_ascii_case("help") => {
@@ -39,23 +56,10 @@ impl Options {
             Some(word) if word.eq_ignore_ascii_case("version") => return Ok(Command::PrintVersion),
             Some(word) => return setting(format!("unrecognized command: {word:?}")),
         }
-        let is_set = |name: &str| {
-            found
-                .iter()
-                .rev()
-                .find(|(n, _)| *n == name)
-                .is_some_and(|(_, v)| *v == FlagValue::Bool(true))
-        };
-        if is_set("help") {
-            return Ok(Command::PrintHelp(flags::usage()));
+        if let Some(signal) = text("signal") {
+            return Ok(Command::Signal(signal));
         }
-        if is_set("version") {
-            return Ok(Command::PrintVersion);
-        }
-        let file = found.iter().rev().find_map(|(name, value)| match value {
-            FlagValue::Text(text) if *name == "config" => Some(text.clone()),
-            _ => None,
-        });
+        let file = text("config");
         let mut options = Self::default();
         if let Some(file) = &file {
             let map = file::parse_file(file, env)?;
@@ -136,6 +140,9 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
             }
             ("client_advertise", FlagValue::Text(s)) => o.client_advertise = Some(s.clone()),
             ("ports_file_dir", FlagValue::Text(s)) => o.ports_file_dir = Some(s.into()),
+            ("logtime_utc", FlagValue::Bool(b)) => o.log.utc = *b,
+            ("syslog", FlagValue::Bool(b)) => o.log.syslog = *b,
+            ("remote_syslog", FlagValue::Text(s)) => o.log.remote_syslog = Some(s.clone()).filter(|s| !s.is_empty()),
             ("log", FlagValue::Text(s)) => o.log.file = Some(s.into()),
             ("logtime", FlagValue::Bool(b)) => o.log.time = *b,
             ("debug", FlagValue::Bool(b)) => o.log.debug = *b,
@@ -152,8 +159,9 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
             ("user", FlagValue::Text(s)) => user = Some(s.clone()),
             ("pass", FlagValue::Text(s)) => password = Some(s.clone()),
             ("auth", FlagValue::Text(s)) => token = Some(s.clone()),
-            // Read before: config, t, help, version.
-            _ => {}
+            // Read before: config, t, help, version, signal.
+            ("config" | "t" | "help" | "help_tls" | "version" | "signal", _) => {}
+            (name, value) => absent(o, name, value)?,
         }
     }
     let timeout = o.auth.timeout;
@@ -180,6 +188,31 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
         (_, _, Some(_)) => return setting("flag -auth does not go together with -user and -pass"),
         _ => return setting("flags -user and -pass go together: give both"),
     }
+    Ok(())
+}
+
+/// Flags of what Weir does not have: as the blocks of the file that they stand for.
+fn absent(o: &mut Options, name: &str, value: &FlagValue) -> Result<(), ConfError> {
+    let is_off = match value {
+        FlagValue::Bool(on) => !on,
+        FlagValue::Int(n) => *n == 0,
+        FlagValue::Text(text) => text.is_empty(),
+    };
+    let what = match name {
+        _ if is_off => return Ok(()),
+        "cluster" | "cluster_listen" | "cluster_name" | "cluster_advertise" | "no_advertise" | "connect_retries" => {
+            "Weir does not have clusters yet"
+        }
+        "profile" => "there are no profiles of Go to serve",
+        "routes" => {
+            return setting(
+                "flag -routes asks this server to join other servers, and Weir does not have clusters yet: it serves alone",
+            );
+        }
+        _ => return setting(format!("flag -{name}: Weir does not support this nats-server flag yet")),
+    };
+    o.warnings
+        .push(Warning::effectless(format!("flag -{name} has no effect: {what}")));
     Ok(())
 }
 

@@ -395,12 +395,8 @@ fn flags_that_are_wrong() {
             "must specify [-c, --config] option to check configuration file syntax",
         ),
         (
-            &["--cluster_name", "x"],
-            "flag -cluster_name: Weir does not support this nats-server flag yet",
-        ),
-        (
-            &["-sl", "ldm"],
-            "flag -sl: Weir does not support this nats-server flag yet",
+            &["--routes", "nats://a:6222"],
+            "flag -routes asks this server to join other servers, and Weir does not have clusters yet: it serves alone",
         ),
         (&["--tls"], "flag -tls: Weir does not support this nats-server flag yet"),
         (&["--user", "a"], "flags -user and -pass go together: give both"),
@@ -458,7 +454,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 
 #[test]
 fn help_and_version() {
-    for args in [&["-h"][..], &["--help"], &["help"], &["-D", "-h", "-v"]] {
+    for args in [&["-h"][..], &["--help"], &["help"], &["-D", "-h"]] {
         let Ok(Command::PrintHelp(text)) = load(args) else {
             panic!("{args:?}")
         };
@@ -467,12 +463,53 @@ fn help_and_version() {
             "{text}"
         );
     }
-    for args in [&["-v"][..], &["--version"], &["version"]] {
+    for args in [&["-v"][..], &["--version"], &["version"], &["-D", "-h", "-v"]] {
         assert!(matches!(load(args), Ok(Command::PrintVersion)));
     }
     // Tools compare it as a whole, or take what is behind the last blank.
     assert_eq!(weir_conf::version_line(), "nats-server: v2.15.1");
     assert_eq!(weir_conf::own_version_line("0.1.0"), "weir-server: v0.1.0");
+}
+
+#[test]
+fn flags_as_go_and_nats_server_read_them() {
+    for (args, port) in [
+        (&["-p", "0x1000"][..], 4096),
+        (&["--p=0b1000"], 8),
+        (&["-port=010"], 8),
+        (&["-p", "4_222"], 4222),
+        (&["-p", "+7"], 7),
+    ] {
+        assert_eq!(run(args).port, port, "{args:?}");
+    }
+    for wrong in ["", "4_", "_4", "0x", "4 ", "--4", "4__2"] {
+        assert!(load(&["-p", wrong]).is_err(), "{wrong}");
+    }
+    let o = run(&["-logtime_utc", "-s", "-r", "udp://h:514", "--syslog=true"]);
+    assert!(o.log.utc && o.log.syslog);
+    assert_eq!(o.log.remote_syslog.as_deref(), Some("udp://h:514"));
+    for args in [
+        &["-sl", "ldm=1"][..],
+        &["--signal=ldm=1"],
+        &["--signal", "ldm=1", "-c", "missing"],
+    ] {
+        assert!(
+            matches!(load(args), Ok(Command::Signal(signal)) if signal == "ldm=1"),
+            "{args:?}"
+        );
+    }
+    // What opens a port that nobody uses, or is of no meaning to one server.
+    for args in [
+        &["--cluster", "nats://0.0.0.0:6222"][..],
+        &["--cluster_name=x"],
+        &["-no_advertise"],
+        &["--profile", "65432"],
+    ] {
+        assert!(run(args).warnings[0].to_string().contains("has no effect"), "{args:?}");
+    }
+    for args in [&["--tls=false"][..], &["--cluster", ""], &["-ms", "0"]] {
+        assert_eq!(run(args).warnings, [], "{args:?}");
+    }
 }
 
 #[test]

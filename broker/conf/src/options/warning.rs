@@ -21,6 +21,14 @@ impl Warning {
         }
     }
 
+    /// The same of something that stands in no file.
+    pub(crate) fn effectless(text: String) -> Self {
+        Self {
+            text,
+            fails_check: false,
+        }
+    }
+
     /// Of what nats-server's `-t` refuses, too.
     pub(crate) fn doubtful(text: String) -> Self {
         Self {
