@@ -15,9 +15,7 @@ use weir_broker::{Error, Result, Server, WEIR_VERSION, control, notify};
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let environment = |name: &str| std::env::var(name).ok();
-    match Options::load(&args, &environment) {
+    match command() {
         Ok(Command::Run(options)) => run(*options),
         Ok(Command::PrintVersion) => {
             complain(&conf::own_version_line(WEIR_VERSION));
@@ -48,6 +46,21 @@ fn main() -> ExitCode {
             complain(&format!("weir-server: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What the command line, and the file that it names, ask for now.
+fn command() -> std::result::Result<Command, conf::ConfError> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    Options::load(&args, &|name: &str| std::env::var(name).ok())
+}
+
+/// The options that the server was started with, as they are now.
+fn load() -> std::result::Result<Options, String> {
+    match command() {
+        Ok(Command::Run(options)) => Ok(*options),
+        Ok(_) => Err("the command line asks for no server".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -83,7 +96,7 @@ fn serve(options: Options, log: &Log) -> Result<()> {
         let signals = Signals::install()?;
         let server = Server::start(options).await?;
         notify::tell(notify::State::Ready);
-        signals.obey(&server, log).await;
+        signals.obey(&server, log, &load).await;
         Ok(())
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::conf::Options;
 use crate::error::{Error, Result};
 use crate::logging::Log;
 use crate::notify;
@@ -40,8 +41,8 @@ impl Signals {
     }
 
     /// Obeys signals until the server has shut down: INT and TERM stop it, USR2 sends it into lame duck mode, USR1 opens
-    /// the log file again, HUP only says that reloading is not there yet.
-    pub async fn obey(mut self, server: &Arc<Server>, log: &Log) {
+    /// the log file again, HUP has the server go on with the options that `load` finds.
+    pub async fn obey(mut self, server: &Arc<Server>, log: &Log, load: &Load<'_>) {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => {
@@ -70,7 +71,7 @@ impl Signals {
                 }
                 _ = self.hangup.recv() => {
                     trapped("hangup");
-                    tracing::warn!("Reloading the configuration is not supported yet; restart the server instead");
+                    reload(server, log, load).await;
                 }
                 () = server.wait() => return,
             }
@@ -80,6 +81,25 @@ impl Signals {
 
 fn trapped(name: &str) {
     tracing::info!("Trapped \"{name}\" signal");
+}
+
+/// Reads the options that the server was started with once more; an error says why there are none.
+pub type Load<'l> = dyn Fn() -> std::result::Result<Options, String> + 'l;
+
+async fn reload(server: &Arc<Server>, log: &Log, load: &Load<'_>) {
+    notify::tell(notify::State::Reloading);
+    let outcome = match (server.options().config_file.is_some(), load()) {
+        (false, _) => Err("can only reload config when a file is provided using -c or --config".to_owned()),
+        (true, Err(error)) => Err(error),
+        (true, Ok(options)) => {
+            let reloaded = server.reload(options, |options| log.change(options)).await;
+            reloaded.map_err(|error| error.to_string())
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::error!("Failed to reload server configuration: {error}");
+    }
+    notify::tell(notify::State::Ready);
 }
 
 async fn stop(server: Arc<Server>) {

@@ -73,15 +73,4 @@ impl Server {
         tracing::info!("Server is ready");
         Ok(())
     }
-
-    fn write_ports_file(&self) -> Result<()> {
-        let options = self.options();
-        let Some(folder) = &options.ports_file_dir else {
-            return Ok(());
-        };
-        let path = files::ports_path(folder);
-        files::write(&path, files::ports_json(self).to_string())?;
-        self.created(path);
-        Ok(())
-    }
 }

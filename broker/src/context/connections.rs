@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 /// Connections `C` by number, and what was last seen (`L`) of those that ended. What a connection is stands on higher floors.
 pub struct Connections<C, L> {
     /// Connections at most.
-    pub max: usize,
+    max: AtomicUsize,
     /// Connections that ended and are remembered, at most.
     closed_max: usize,
     last_id: AtomicU64,
@@ -25,13 +25,23 @@ impl<C, L> Connections<C, L> {
     #[must_use]
     pub fn new(max: usize, closed_max: usize) -> Self {
         Self {
-            max,
+            max: AtomicUsize::new(max),
             closed_max,
             last_id: AtomicU64::new(0),
             open: Mutex::default(),
             closed: Mutex::default(),
             one_less: Notify::new(),
         }
+    }
+
+    /// Connections at most.
+    pub fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more than so many from now on; those that are there stay.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// A number for a connection, from 1 on, never used twice.
@@ -42,7 +52,7 @@ impl<C, L> Connections<C, L> {
     /// Takes a connection into the books. False: there are too many.
     pub fn admit(&self, id: u64, connection: &Arc<C>) -> bool {
         let mut open = self.open.lock();
-        if open.len() >= self.max {
+        if open.len() >= self.max() {
             return false;
         }
         open.insert(id, Arc::clone(connection));

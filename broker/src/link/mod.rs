@@ -51,7 +51,7 @@ pub struct Link {
     /// Understands HMSG.
     headers: AtomicBool,
     who: Mutex<Who>,
-    trace: bool,
+    trace: AtomicBool,
     /// Bytes waiting at which the client counts as slow.
     max_pending: usize,
     /// Bytes waiting, and promised to consumers, up to which consumers may deliver.
@@ -142,7 +142,7 @@ impl Link {
                 account: account.to_owned(),
                 ..Who::default()
             }),
-            trace: options.log.trace,
+            trace: AtomicBool::new(options.log.trace),
             max_pending,
             // Something always fits, so that no consumer waits for ever.
             deliver_max: (max_pending / DELIVER_PART).max(1),
@@ -180,7 +180,12 @@ impl Link {
 
     /// Whether what goes in and out is logged.
     pub(crate) fn is_traced(&self) -> bool {
-        self.trace
+        self.trace.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is to be logged from now on.
+    pub(crate) fn set_traced(&self, traced: bool) {
+        self.trace.store(traced, Ordering::Relaxed);
     }
 
     /// The name the client gave itself in CONNECT; empty if none.

@@ -117,7 +117,7 @@ impl Link {
             replies.asked(reply, Instant::now());
         }
         self.appended(out, sink);
-        if self.trace {
+        if self.is_traced() {
             self.trace_delivery(&claim.sid, message, line, size);
         }
         match max != 0 && count >= max {

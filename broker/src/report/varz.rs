@@ -191,7 +191,7 @@ fn identity(reports: &Reports) -> Identity {
         host: context.live.read().host.clone(),
         port: context.status.client_address().map_or(0, |address| address.port()),
         system_account: reports.accounts.system.name.clone(),
-        config_load_time: start.clone(),
+        config_load_time: context.live.since().to_string(),
         start,
         config_digest: "",
         feature_flags: FEATURE_FLAGS,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Server, files};
 use crate::limits::{JANITOR_PERIOD_MAX, JANITOR_PERIOD_MIN, LAME_DUCK_PAUSE_MAX, SHUTDOWN_PATIENCE};
@@ -12,15 +12,13 @@ use crate::link::CloseReason;
 impl Server {
     /// Looks at every connection from time to time: pings, authentication in time, memory.
     pub(crate) async fn keep_house(self: Arc<Self>) {
-        let options = self.options();
-        let shortest = options.ping_interval.min(options.auth.timeout);
-        let period = (shortest / 8).clamp(JANITOR_PERIOD_MIN, JANITOR_PERIOD_MAX);
-        let mut ticks = interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stopped = self.context.status.stopping();
         loop {
+            let options = self.options();
+            let shortest = options.ping_interval.min(options.auth.timeout);
+            let period = (shortest / 8).clamp(JANITOR_PERIOD_MIN, JANITOR_PERIOD_MAX);
             tokio::select! {
-                _ = ticks.tick() => {}
+                () = sleep(period) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
             let now = self.context.clock.uptime_ns();

@@ -48,3 +48,17 @@ pub(crate) fn ports_json(server: &Server) -> Value {
     }
     Value::Object(ports)
 }
+
+impl Server {
+    /// Writes the file with the ports, if one is wanted.
+    pub(crate) fn write_ports_file(&self) -> Result<()> {
+        let options = self.options();
+        let Some(folder) = &options.ports_file_dir else {
+            return Ok(());
+        };
+        let path = ports_path(folder);
+        write(&path, ports_json(self).to_string())?;
+        self.created(path);
+        Ok(())
+    }
+}

@@ -5,9 +5,10 @@ mod check;
 pub mod descriptors;
 mod ending;
 pub(crate) mod files;
+mod reload;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -39,6 +40,8 @@ pub struct Server {
     opening: Arc<Opening>,
     /// The runtime that it was started in, for threads outside of it.
     runtime: Handle,
+    /// Held while the server goes over to other options.
+    reloading: tokio::sync::Mutex<()>,
     /// Files to remove at the end.
     created: Mutex<Vec<PathBuf>>,
 }
@@ -46,8 +49,7 @@ pub struct Server {
 impl Server {
     /// Puts a server together; nothing of it is open yet.
     pub(crate) fn new(options: Options) -> Result<Arc<Self>> {
-        let wanted = options.max_connections.unwrap_or(usize::MAX);
-        let connections_max = wanted.min(descriptors::connection_room(options.jetstream.enabled));
+        let connections_max = Self::connection_room(&options);
         let closed_max = options.max_closed_clients;
         let context = Context::new(options)?;
         let accounts = Arc::new(Accounts::default());
@@ -69,8 +71,15 @@ impl Server {
             hall,
             opening,
             runtime: Handle::current(),
+            reloading: tokio::sync::Mutex::default(),
             created: Mutex::default(),
         }))
+    }
+
+    /// Connections at most, by these options and by the limit of open files.
+    pub(crate) fn connection_room(options: &Options) -> usize {
+        let wanted = options.max_connections.unwrap_or(usize::MAX);
+        wanted.min(descriptors::connection_room(options.jetstream.enabled))
     }
 
     /// What it is told now.
@@ -117,7 +126,7 @@ impl Server {
 
     /// Connections at most, by the options and by the limit of open files.
     pub(crate) fn connections_max(&self) -> usize {
-        self.hall.sessions.max
+        self.hall.sessions.max()
     }
 
     /// Starts JetStream.
@@ -142,6 +151,12 @@ impl Server {
         let _ = self.jetstream.set(jetstream);
         self.context.status.set_jetstream();
         Ok(())
+    }
+
+    /// Removes a file that would go with the server.
+    pub(crate) fn remove_created(&self, path: &Path) {
+        self.created.lock().retain(|created| created != path);
+        files::remove(path);
     }
 
     /// Notes a file that goes with the server.

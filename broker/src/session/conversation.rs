@@ -11,6 +11,7 @@ use weir_wire::{Connect, Op, ParseError, Parser, Step, encode};
 use super::auth::{Ticket, Verdict};
 use super::connect::end;
 use super::{Hall, Session, info};
+use crate::conf::Options;
 use crate::interest::{Account, Chunk, Work};
 use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
 use crate::link::{CloseReason, Message};
@@ -90,6 +91,17 @@ impl Conversation {
             active: false,
             busy: false,
         }
+    }
+
+    /// Goes on within other limits.
+    pub(super) fn follow(&mut self, options: &Options) {
+        self.parser.set_max_control_line(options.max_control_line);
+        self.parser.set_max_payload(options.max_payload);
+    }
+
+    /// Whether it is served though it has not said who it is.
+    pub(super) fn is_anonymous(&self) -> bool {
+        !self.auth_required && !matches!(self.state, State::Ready)
     }
 
     /// Whether nothing but CONNECT is served now.

@@ -3,6 +3,7 @@
 //! A task reads ([`reader`]) and works through what came ([`conversation`], [`publish`], [`subscribe`]). Until CONNECT is accepted
 //! nothing else is served, where it is needed; while somebody takes time to [decide](auth) about it, what came behind it waits.
 
+mod again;
 pub mod auth;
 mod connect;
 mod conversation;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
+use crate::conf::Options;
 use crate::context::{Connections, Context, Home, Traffic};
 use crate::interest::{Accounts, Own, Subscription};
 use crate::link::{CloseReason, Link, Snapshot};
@@ -109,6 +111,12 @@ impl Session {
             info.lame_duck_mode = true;
             self.link.send(|out| weir_wire::encode::info(out, &info));
         }
+    }
+
+    /// Goes on as the options of now say.
+    pub(crate) fn follow(&self, options: &Options) {
+        self.link.set_traced(options.log.trace);
+        self.conversation.lock().follow(options);
     }
 
     /// The janitor's visit: authentication in time, PING when it is due, memory of idle connections.

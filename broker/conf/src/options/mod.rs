@@ -3,6 +3,7 @@
 mod absent;
 mod apply;
 mod authorization;
+mod changes;
 mod jetstream;
 mod keys;
 mod logging;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub(crate) use apply::apply;
 pub use authorization::{Auth, ConnectionType, User};
+pub use changes::Changes;
 pub use jetstream::{
     Backend, BatchLimits, Compression, Durability, Index, JetStream, JetStreamLimits, Scrub, SyncInterval,
 };

@@ -1,0 +1,181 @@
+//! What differs between the options a server runs with and those that it is to go on with.
+
+use std::fmt::{Debug, Display};
+
+use super::{Auth, JetStream, Logging, Options};
+use crate::error::ConfError;
+
+/// What a server has to do to go on with other options.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// What is different, a line each. No secrets.
+    pub said: Vec<String>,
+    /// Who may connect: those that are connected are asked once more.
+    pub auth: bool,
+    /// There may be fewer connections than there are.
+    pub fewer_connections: bool,
+    /// Limits of the protocol, and whether it is traced: connections have copies of these.
+    pub protocol: bool,
+    /// The file with the process id.
+    pub pid_file: bool,
+    /// The file with the ports.
+    pub ports_file: bool,
+    /// JetStream is to be started.
+    pub start_jetstream: bool,
+}
+
+impl Changes {
+    /// What there is to do to go from `old` to `new`. A port that `new` leaves open stays.
+    ///
+    /// # Errors
+    /// Something is different that takes a restart, as in nats-server; what, and how.
+    pub fn find(old: &Options, new: &mut Options) -> Result<Self, ConfError> {
+        let mut found = Self::default();
+        if new.port == 0 {
+            new.port = old.port;
+        }
+        // Each field is named, so that one that is new is thought of.
+        let Options {
+            config_file: _,
+            host,
+            port,
+            server_name,
+            client_advertise,
+            http,
+            http_base_path,
+            log,
+            pid_file,
+            ports_file_dir,
+            max_payload,
+            max_control_line,
+            max_pending,
+            max_connections,
+            max_subscriptions,
+            max_sub_tokens,
+            max_closed_clients,
+            no_fast_producer_stall,
+            ping_interval,
+            ping_max,
+            write_deadline,
+            no_header_support,
+            auth,
+            lame_duck_duration,
+            lame_duck_grace_period,
+            server_tags,
+            server_metadata,
+            warnings: _,
+            jetstream,
+        } = new;
+        fixed("host", &old.host, host)?;
+        fixed("port", &old.port, port)?;
+        fixed("server_name", &old.server_name, server_name)?;
+        fixed("http", &old.http, http)?;
+        fixed("http_base_path", &old.http_base_path, http_base_path)?;
+        fixed("max_pending", &old.max_pending, max_pending)?;
+        fixed("max_subscriptions", &old.max_subscriptions, max_subscriptions)?;
+        fixed("max_sub_tokens", &old.max_sub_tokens, max_sub_tokens)?;
+        fixed("max_closed_clients", &old.max_closed_clients, max_closed_clients)?;
+        fixed("no_header_support", &old.no_header_support, no_header_support)?;
+        fixed("lame_duck_duration", &old.lame_duck_duration, lame_duck_duration)?;
+        fixed(
+            "lame_duck_grace_period",
+            &old.lame_duck_grace_period,
+            lame_duck_grace_period,
+        )?;
+        found.jetstream(&old.jetstream, jetstream)?;
+        found.log(&old.log, log);
+        found.live("client_advertise", &old.client_advertise, client_advertise);
+        found.pid_file = found.live("pid_file", &old.pid_file, pid_file);
+        found.ports_file = found.live("ports_file_dir", &old.ports_file_dir, ports_file_dir);
+        found.protocol |= found.live("max_payload", &old.max_payload, max_payload);
+        found.protocol |= found.live("max_control_line", &old.max_control_line, max_control_line);
+        found.fewer_connections = found.live("max_connections", &old.max_connections, max_connections);
+        found.live(
+            "no_fast_producer_stall",
+            &old.no_fast_producer_stall,
+            no_fast_producer_stall,
+        );
+        found.live("ping_interval", &old.ping_interval, ping_interval);
+        found.live("ping_max", &old.ping_max, ping_max);
+        found.live("write_deadline", &old.write_deadline, write_deadline);
+        found.live("server_tags", &old.server_tags, server_tags);
+        found.live("server_metadata", &old.server_metadata, server_metadata);
+        // As nats-server: it may only go with its user.
+        if auth.no_auth_user.is_some() || is_user(auth, old.auth.no_auth_user.as_deref()) {
+            fixed("no_auth_user", &old.auth.no_auth_user, &auth.no_auth_user)?;
+        }
+        found.auth(&old.auth, auth);
+        Ok(found)
+    }
+
+    /// Whether a setting is different that applies as soon as it is there.
+    fn live<T: PartialEq + Debug>(&mut self, name: impl Display, old: &T, new: &T) -> bool {
+        if old != new {
+            self.said.push(format!("{name} = {new:?}"));
+        }
+        old != new
+    }
+
+    fn log(&mut self, old: &Logging, new: &Logging) {
+        self.live("debug", &old.debug, &new.debug);
+        self.protocol |= self.live("trace", &old.trace, &new.trace);
+        self.live("trace_verbose", &old.trace_verbose, &new.trace_verbose);
+        self.live("trace_headers", &old.trace_headers, &new.trace_headers);
+        self.live("logtime", &old.time, &new.time);
+        self.live("logtime_utc", &old.utc, &new.utc);
+        self.live("log_file", &old.file, &new.file);
+        self.live("log_size_limit", &old.size_limit, &new.size_limit);
+        self.live("log_max_num", &old.max_num, &new.max_num);
+        self.live("syslog", &old.syslog, &new.syslog);
+        self.live("remote_syslog", &old.remote_syslog, &new.remote_syslog);
+        self.live("max_traced_msg_len", &old.max_traced_msg_len, &new.max_traced_msg_len);
+    }
+
+    fn auth(&mut self, old: &Auth, new: &Auth) {
+        self.live("authorization timeout", &old.timeout, &new.timeout);
+        let who = |auth: &Auth| Auth {
+            timeout: old.timeout,
+            ..auth.clone()
+        };
+        if who(old) != who(new) {
+            self.said.push("authorization".to_owned());
+            self.auth = true;
+        }
+    }
+
+    fn jetstream(&mut self, old: &JetStream, new: &JetStream) -> Result<(), ConfError> {
+        if !old.enabled {
+            self.start_jetstream = self.live("jetstream", &old.enabled, &new.enabled);
+            return Ok(());
+        }
+        fixed("jetstream", &old.enabled, &new.enabled)?;
+        fixed("store_dir", &old.store_dir, &new.store_dir)?;
+        fixed("max_memory_store", &old.max_memory, &new.max_memory)?;
+        fixed("max_file_store", &old.max_file, &new.max_file)?;
+        match old == new {
+            true => Ok(()),
+            false => refuse("jetstream", ""),
+        }
+    }
+}
+
+fn is_user(auth: &Auth, name: Option<&str>) -> bool {
+    auth.users.iter().any(|user| Some(user.name.as_str()) == name)
+}
+
+/// A setting that may not be different.
+fn fixed<T: PartialEq + Debug>(name: &str, old: &T, new: &T) -> Result<(), ConfError> {
+    match old == new {
+        true => Ok(()),
+        false => refuse(name, &format!(": old={old:?}, new={new:?}")),
+    }
+}
+
+fn refuse<T>(name: &str, how: &str) -> Result<T, ConfError> {
+    Err(ConfError::Setting(format!(
+        "config reload not supported for {name}{how}; restart the server for that"
+    )))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Whether a client that was let in may stay, now that others decide about that.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use super::Session;
+use super::auth::{Answer, Guest, Verdict, Visitor};
+use crate::conf::options::ConnectionType;
+use crate::link::CloseReason;
+use crate::permissions::Rules;
+
+impl Session {
+    /// Asks the door once more about the CONNECT that was accepted, and closes the connection if it says no, or would let the
+    /// client in to another account or with other permissions: it comes back to those. Who comes in meanwhile is asked about by that very door.
+    pub(crate) fn ask_again(self: &Arc<Self>) {
+        let answer = {
+            let conversation = self.conversation.lock();
+            match conversation.is_anonymous() {
+                // It was served without a CONNECT, which is over if one is wanted now.
+                true if self.hall.door.is_locked() => Answer::Now(Verdict::Refused),
+                _ if !self.is_connected() => return,
+                _ => self.hall.door.ask(&Visitor {
+                    connect: &conversation.connect,
+                    nonce: &self.nonce,
+                    by: ConnectionType::Standard,
+                }),
+            }
+        };
+        match answer {
+            Answer::Now(verdict) => self.stay(verdict),
+            Answer::Later(mut ticket) => {
+                let session = Arc::clone(self);
+                tokio::spawn(async move {
+                    let verdict = poll_fn(|context| ticket.poll(context)).await;
+                    session.stay(verdict);
+                });
+            }
+        }
+    }
+
+    /// Whether a guest would be what the client is, and might do what the client may.
+    fn is_same(&self, guest: &Guest) -> bool {
+        let conversation = self.conversation.lock();
+        let rules = |rules: Option<&Arc<Rules>>| rules.map(|rules| rules.permissions().clone());
+        Arc::ptr_eq(&guest.account, &conversation.account)
+            && rules(guest.rules.as_ref()) == rules(conversation.router.rules())
+    }
+
+    fn stay(&self, verdict: Verdict) {
+        let stays = match verdict {
+            Verdict::Welcome(guest) => self.is_same(&guest),
+            Verdict::Refused => false,
+        };
+        if !stays {
+            tracing::error!("{} - authentication error", self.link.label());
+            self.link
+                .fail("Authorization Violation", CloseReason::AuthenticationFailure);
+        }
+    }
+}

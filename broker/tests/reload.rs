@@ -1,0 +1,174 @@
+//! A server goes on with other options: all of them or none, and who may no longer be there goes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use support::{HELLO, TestServer};
+use weir_broker::conf::Options;
+use weir_broker::{Error, Result};
+
+fn read(text: &str) -> Options {
+    let read = Options::parse(text, "a.conf", &|_| None).unwrap();
+    Options {
+        host: "127.0.0.1".into(),
+        port: 0,
+        ..read
+    }
+}
+
+fn configured(text: &str) -> TestServer {
+    TestServer::start(|options| *options = read(text))
+}
+
+fn reload(server: &TestServer, text: &str) -> Result<()> {
+    server.run(server.server.reload(read(text), |_| Ok(())))
+}
+
+fn connect(server: &TestServer, user: &str, password: &str) -> support::Raw {
+    let mut client = server.connect();
+    client.send(format!(
+        "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\nPING\r\n"
+    ));
+    client
+}
+
+#[test]
+fn connections_have_the_new_limits() {
+    let server = configured("max_payload: 5\nmax_control_line: 512");
+    let mut client = server.client();
+    let address = server.server.client_address();
+    reload(&server, "max_payload: 10\nmax_control_line: 1024").unwrap();
+    client.exchange("PUB a 10\r\n0123456789\r\n", "");
+    client.exchange(format!("PUB {} 0\r\n\r\n", "a".repeat(600)), "");
+    client.send("PUB a 11\r\n");
+    client.expect_end("-ERR 'Maximum Payload Violation'\r\n");
+    assert_eq!(server.server.client_address(), address);
+    assert_eq!(server.server.options().max_payload, 10);
+}
+
+#[test]
+fn users_who_are_no_longer_there_go_and_others_stay() {
+    let users = |list: &str| format!("authorization {{ users: [ {list} ] }}");
+    let server = configured(&users(
+        "{user: a, password: p}, {user: b, password: p}, {user: c, password: p}",
+    ));
+    let [mut a, mut b, mut c] = ["a", "b", "c"].map(|user| connect(&server, user, "p"));
+    for client in [&mut a, &mut b, &mut c] {
+        client.expect("PONG\r\n");
+    }
+    // Has not said who it is, and may still.
+    let mut late = server.connect();
+    reload(
+        &server,
+        &users("{user: a, password: p}, {user: b, password: other}, {user: d, password: p}"),
+    )
+    .unwrap();
+    b.expect_end("-ERR 'Authorization Violation'\r\n");
+    c.expect_end("-ERR 'Authorization Violation'\r\n");
+    a.exchange("SUB x 1\r\nPUB x 0\r\n\r\n", "MSG x 1 0\r\n\r\n");
+    late.send("CONNECT {\"verbose\":false,\"user\":\"d\",\"pass\":\"p\"}\r\n");
+    late.exchange("", "");
+    connect(&server, "c", "p").expect_end("-ERR 'Authorization Violation'\r\n");
+}
+
+#[test]
+fn where_everybody_was_let_in_nobody_stays_without_a_token() {
+    let server = configured("debug: false");
+    let mut silent = server.connect();
+    silent.send("SUB x 1\r\n");
+    silent.expect("+OK\r\n");
+    let mut introduced = server.client();
+    let mut known = server.connect();
+    known.send("CONNECT {\"verbose\":false,\"auth_token\":\"t\"}\r\nPING\r\n");
+    known.expect("PONG\r\n");
+    reload(&server, "authorization { token: t }").unwrap();
+    silent.expect_end("-ERR 'Authorization Violation'\r\n");
+    introduced.expect_end("-ERR 'Authorization Violation'\r\n");
+    known.exchange("PUB x 0\r\n\r\n", "");
+}
+
+/// It comes back to them.
+#[test]
+fn a_client_with_other_permissions_starts_over() {
+    let users = |a: &str| {
+        format!(
+            "authorization {{ users: [ {{user: a, password: p, permissions {{ publish: {a} }} }}, {{user: b, password: p, permissions {{ publish: x }} }} ] }}"
+        )
+    };
+    let server = configured(&users("x"));
+    let [mut a, mut b] = ["a", "b"].map(|user| connect(&server, user, "p"));
+    a.expect("PONG\r\n");
+    b.expect("PONG\r\n");
+    reload(&server, &users("y")).unwrap();
+    a.expect_end("-ERR 'Authorization Violation'\r\n");
+    b.exchange("PUB x 0\r\n\r\n", "");
+    let mut again = connect(&server, "a", "p");
+    again.expect("PONG\r\n");
+    again.exchange("PUB y 0\r\n\r\n", "");
+}
+
+#[test]
+fn the_youngest_of_too_many_connections_go() {
+    let server = configured("max_connections: 3");
+    let mut clients = [server.client(), server.client(), server.client()];
+    reload(&server, "max_connections: 1").unwrap();
+    for client in &mut clients[1..] {
+        client.expect_end("-ERR 'maximum connections exceeded'\r\n");
+    }
+    clients[0].exchange("", "");
+    reload(&server, "max_connections: 2").unwrap();
+    server.client();
+}
+
+#[test]
+fn what_cannot_be_changed_changes_nothing() {
+    let server = configured("max_payload: 5\nmax_pending: 1mb");
+    let error = reload(&server, "max_payload: 10\nmax_pending: 2mb").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("config reload not supported for max_pending"),
+        "{error}"
+    );
+    let refused = server.run(server.server.reload(read("max_payload: 10\nmax_pending: 1mb"), |_| {
+        Err(Error::Options("the log".into()))
+    }));
+    assert_eq!(refused.unwrap_err().to_string(), "the log");
+    let elsewhere = "max_payload: 10\nmax_pending: 1mb\npid_file: \"/missing/pid\"";
+    assert!(reload(&server, elsewhere).is_err());
+    assert_eq!(server.server.options().max_payload, 5);
+    let mut client = server.client();
+    client.send("PUB a 6\r\n");
+    client.expect_end("-ERR 'Maximum Payload Violation'\r\n");
+}
+
+#[test]
+fn files_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let [one, two] = ["one", "two"].map(|name| path(name).display().to_string());
+    let server = configured(&format!("pid_file: {one:?}"));
+    std::fs::create_dir(path("ports")).unwrap();
+    let ports = path("ports").display().to_string();
+    reload(&server, &format!("pid_file: {two:?}\nports_file_dir: {ports:?}")).unwrap();
+    assert!(!path("one").exists() && path("two").exists());
+    assert_eq!(std::fs::read_dir(path("ports")).unwrap().count(), 1);
+    reload(&server, "debug: false").unwrap();
+    assert!(!path("two").exists());
+    assert_eq!(std::fs::read_dir(path("ports")).unwrap().count(), 0);
+}
+
+#[test]
+fn jetstream_can_be_turned_on_but_not_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let on = format!("jetstream {{ store_dir: {:?} }}", folder.path().display().to_string());
+    let server = configured("debug: false");
+    reload(&server, &on).unwrap();
+    let mut client = server.connect();
+    client.send(HELLO);
+    client.send("SUB r 1\r\nPUB $JS.API.INFO r 0\r\n\r\n");
+    while !client.line().contains("account_info_response") {}
+    let error = reload(&server, "debug: false").unwrap_err();
+    assert!(error.to_string().contains("jetstream"), "{error}");
+}
