@@ -363,6 +363,8 @@ impl Copier {
                     () = self.wake.notified() => {}
                     changed = self.changes.changed() => {
                         if changed.is_err() || jetstream.catalogue().get(&origin.account, &origin.name).is_none_or(|now| now.id != id) {
+                            // It may be there anew already, which would be no change any more.
+                            self.changes.mark_changed();
                             return Stopped::Origin;
                         }
                     }
