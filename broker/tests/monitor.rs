@@ -626,3 +626,63 @@ fn metrics_have_a_bound() {
     assert_eq!(count(48 + 14 + 3 * 6), (2, 3, 0, 5.0 + 64.0));
     assert_eq!(count(0), (0, 0, 0, 2.0 + 8.0 + 64.0));
 }
+
+#[test]
+fn it_is_told_why_a_consumer_stands_still() {
+    let js = JetStreamServer::start(Backend::Segment, |options| {
+        options.http = Some(Listen {
+            host: "127.0.0.1".into(),
+            port: 0,
+        });
+    });
+    let mut client = js.client();
+    let mut ask = |subject: &str, request: &str| {
+        client.send(format!("PUB {subject} r {}\r\n{request}\r\n", request.len()));
+        let head = client.line();
+        let answer = client.line();
+        assert!(!answer.contains("error"), "{head} {answer}");
+        head
+    };
+    ask("$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s.*\"]}");
+    for (name, more) in [
+        ("asked", ""),
+        ("full", ",\"max_ack_pending\":1"),
+        ("none", ",\"filter_subject\":\"s.none\""),
+        ("paused", ",\"pause_until\":\"2100-01-01T00:00:00Z\""),
+        ("push", ",\"deliver_subject\":\"nobody\""),
+    ] {
+        let config = format!("{{\"durable_name\":\"{name}\",\"ack_policy\":\"explicit\"{more}}}");
+        let request = format!("{{\"stream_name\":\"S\",\"config\":{config}}}");
+        ask(&format!("$JS.API.CONSUMER.DURABLE.CREATE.S.{name}"), &request);
+    }
+    let why = |name: &str| {
+        let page = page(&js.server, &format!("/jsz?acc=$G&stream=S&consumer={name}&why=1"));
+        let all = page["account_details"][0]["stream_detail"][0]["consumer_detail"].clone();
+        assert_eq!(all.as_array().unwrap().len(), 1, "{all}");
+        assert_eq!(all[0]["name"], name);
+        all[0]["why"].as_str().unwrap_or("nothing").to_owned()
+    };
+    assert_eq!(why("asked"), "all messages have been sent");
+    ask("s.1", "one");
+    ask("s.2", "two");
+    assert_eq!(why("asked"), "no interest: no pull request waits");
+    assert_eq!(why("none"), "nothing matches its filter");
+    assert_eq!(why("paused"), "paused until 2100-01-01T00:00:00Z");
+    assert_eq!(why("push"), "no interest: nobody is subscribed to its deliver subject");
+    ask("$JS.API.CONSUMER.MSG.NEXT.S.full", "1");
+    assert_eq!(
+        why("full"),
+        "max ack pending reached: 1 messages wait for acknowledgement"
+    );
+    for _ in 0..2 {
+        ask("$JS.API.CONSUMER.MSG.NEXT.S.asked", "1");
+    }
+    assert!(
+        why("asked").starts_with("waiting for redelivery until 20"),
+        "{}",
+        why("asked")
+    );
+    // Those that are not asked about are not told of, and without the question there is no such field.
+    let page = page(&js.server, "/jsz?consumers=1");
+    assert!(!page.to_string().contains("\"why\""));
+}

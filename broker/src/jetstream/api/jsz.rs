@@ -7,15 +7,17 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde_json::{Value, json};
 use weir_conf::options::Durability;
-use weir_engine::consumer::ConsumerInfo;
+use weir_engine::consumer::{ConsumerInfo, Standing};
 use weir_engine::json::format_time;
 use weir_engine::scrub::ScrubStatus;
+use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 
 use super::account::{ApiUsage, Usage};
 use super::consumer::describe_some;
 use super::reply::{Consumer, State};
 use super::stream::leader;
+use super::why::why;
 use crate::interest::Account;
 use crate::jetstream::{JetStream, now};
 use crate::version::API_LEVEL;
@@ -36,6 +38,12 @@ pub struct JszOptions {
     pub consumers: bool,
     /// What they are configured as.
     pub config: bool,
+    /// Of the streams those of this name.
+    pub stream: Option<String>,
+    /// Of the consumers those of this name.
+    pub consumer: Option<String>,
+    /// Why each consumer sends nothing, if it does not.
+    pub why: bool,
     /// What this server leads: all there is.
     pub raft: bool,
     /// Accounts before the first one shown.
@@ -47,8 +55,10 @@ pub struct JszOptions {
 impl JszOptions {
     /// What follows from other options.
     fn completed(&self) -> Self {
-        let streams = self.streams || self.consumers;
+        let consumers = self.consumers || self.consumer.is_some();
+        let streams = self.streams || consumers || self.stream.is_some();
         Self {
+            consumers,
             accounts: self.accounts || (streams && self.account.is_none()),
             streams,
             limit: match self.limit {
@@ -285,6 +295,7 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &JszOptions) -
     let details = || {
         streams
             .iter()
+            .filter(|entry| wanted.stream.as_deref().is_none_or(|name| *entry.name == *name))
             .filter_map(|entry| stream_detail(js, entry, wanted))
             .collect()
     };
@@ -305,7 +316,7 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &JszOptions) -
 
 /// Nothing if the stream is gone, or its storage cannot be read.
 fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &JszOptions) -> Option<Value> {
-    let (state, infos) = match look(js, entry, wanted.consumers) {
+    let (state, infos) = match look(js, entry, wanted) {
         Ok(found) => found?,
         Err(error) => {
             tracing::error!(stream = %entry.name, "jsz: {error}");
@@ -325,12 +336,17 @@ fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &JszOpti
         if wanted.consumers && !infos.is_empty() {
             let shown: Vec<Value> = infos
                 .into_iter()
-                .map(|info| {
+                .map(|(info, standing)| {
+                    let why = wanted.why.then(|| why(entry, standing.as_ref())).flatten();
                     let mut consumer = Consumer::of(info, now());
                     if !wanted.config {
                         consumer.config = None;
                     }
-                    json!(consumer)
+                    let mut consumer = json!(consumer);
+                    if wanted.why {
+                        consumer["why"] = json!(why);
+                    }
+                    consumer
                 })
                 .collect();
             fields.insert("consumer_detail".to_owned(), shown.into());
@@ -341,35 +357,44 @@ fn stream_detail(js: &Arc<JetStream>, entry: &Arc<StreamEntry>, wanted: &JszOpti
 
 /// What a stream holds, and its consumers if they are wanted; `None` if it is gone. Waits for its storage thread, which is asked for
 /// a bounded number of consumers in one turn.
-fn look(
-    js: &JetStream,
-    entry: &StreamEntry,
-    consumers: bool,
-) -> weir_engine::Result<Option<(State, Vec<ConsumerInfo>)>> {
-    let id = entry.id;
-    let begin = move |shard: &mut weir_engine::shard::InTurn<'_, '_>| {
+fn look(js: &JetStream, entry: &StreamEntry, wanted: &JszOptions) -> weir_engine::Result<Option<(State, Vec<Told>)>> {
+    let (id, consumers, only) = (entry.id, wanted.consumers, wanted.consumer.clone());
+    let begin = move |shard: &mut InTurn<'_, '_>| {
         let Ok(stream) = shard.stream(id) else {
             return Ok(None);
         };
         let state = State::of(&stream.state()?, stream.consumer_count());
-        let names = match consumers {
+        let mut names = match consumers {
             true => VecDeque::from(stream.consumer_names()),
             false => VecDeque::new(),
         };
+        names.retain(|name| only.as_deref().is_none_or(|only| **name == *only));
         Ok(Some((state, names)))
     };
     let shard = js.shard(entry.shard);
     let Some((state, mut names)) = shard.call_blocking(begin)? else {
         return Ok(None);
     };
-    let mut infos: Vec<ConsumerInfo> = Vec::new();
+    let why = wanted.why;
+    let mut told: Vec<Told> = Vec::new();
     while !names.is_empty() {
         let some;
         (some, names) = shard.call_blocking(move |shard| {
             let some = describe_some(shard, id, &mut names);
+            let some: Vec<Told> = some
+                .into_iter()
+                .map(|info| {
+                    // What is refused here is told as nothing.
+                    let standing = why.then(|| shard.consumer_standing(id, &info.name.consumer).ok());
+                    (info, standing.flatten())
+                })
+                .collect();
             Ok((some, names))
         })?;
-        infos.extend(some);
+        told.extend(some);
     }
-    Ok(Some((state, infos)))
+    Ok(Some((state, told)))
 }
+
+/// A consumer, and where it stands if that is wanted.
+type Told = (ConsumerInfo, Option<Standing>);

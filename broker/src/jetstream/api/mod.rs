@@ -19,6 +19,7 @@ mod snapshot;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
