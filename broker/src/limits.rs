@@ -123,6 +123,20 @@ pub const MONITOR_LIST_TIME: Duration = Duration::from_secs(60);
 /// Series on `/metrics` at most. Accounts come first, then streams, then consumers; how many of these are left out is a series itself.
 pub const METRICS_SERIES: usize = 50_000;
 
+/// Events and requests of the system account that wait to be told and answered; more are not told, and not answered.
+pub const SYSTEM_QUEUE: usize = 1024;
+
+/// Longest request of the system account, in bytes: what is asked for is a few words of JSON.
+pub const SYSTEM_REQUEST_MAX: usize = 64 * 1024;
+
+/// How often the server tells the system account of itself, once it has run for a while. As nats-server.
+pub const STATSZ_PERIOD_MAX: Duration = Duration::from_secs(10);
+/// How long after the start it does so first; then after twice as long each time.
+pub const STATSZ_PERIOD_MIN: Duration = Duration::from_millis(250);
+
+/// How often the connections of accounts that have any are told. As nats-server.
+pub const CONNS_PERIOD: Duration = Duration::from_secs(30);
+
 /// Other pages in the making at once.
 pub const MONITOR_PAGES: usize = 2;
 

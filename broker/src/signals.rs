@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 
 use crate::conf::Options;
+use crate::context::Wish;
 use crate::error::{Error, Result};
 use crate::logging::Log;
 use crate::notify;
@@ -43,6 +45,8 @@ impl Signals {
     /// Obeys signals until the server has shut down: INT and TERM stop it, USR2 sends it into lame duck mode, USR1 opens
     /// the log file again, HUP has the server go on with the options that `load` finds.
     pub async fn obey(mut self, server: &Arc<Server>, log: &Log, load: &Load<'_>) {
+        // Set up once per server, so that there is one to take.
+        let mut wishes = server.context.reloads.take();
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => {
@@ -71,7 +75,12 @@ impl Signals {
                 }
                 _ = self.hangup.recv() => {
                     trapped("hangup");
-                    reload(server, log, load).await;
+                    // What went wrong is in the log.
+                    let _ = reload(server, log, load).await;
+                }
+                Some(wish) = wished(&mut wishes) => {
+                    // Whoever wished may be gone.
+                    let _ = wish.send(reload(server, log, load).await);
                 }
                 () = server.wait() => return,
             }
@@ -86,7 +95,15 @@ fn trapped(name: &str) {
 /// Reads the options that the server was started with once more; an error says why there are none.
 pub type Load<'l> = dyn Fn() -> std::result::Result<Options, String> + 'l;
 
-async fn reload(server: &Arc<Server>, log: &Log, load: &Load<'_>) {
+/// A wish of the system account's; never comes where there is nobody to wish.
+async fn wished(wishes: &mut Option<Receiver<Wish>>) -> Option<Wish> {
+    match wishes {
+        Some(wishes) => wishes.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn reload(server: &Arc<Server>, log: &Log, load: &Load<'_>) -> std::result::Result<(), String> {
     notify::tell(notify::State::Reloading);
     let outcome = match (server.options().config_file.is_some(), load()) {
         (false, _) => Err("can only reload config when a file is provided using -c or --config".to_owned()),
@@ -96,10 +113,11 @@ async fn reload(server: &Arc<Server>, log: &Log, load: &Load<'_>) {
             reloaded.map_err(|error| error.to_string())
         }
     };
-    if let Err(error) = outcome {
+    if let Err(error) = &outcome {
         tracing::error!("Failed to reload server configuration: {error}");
     }
     notify::tell(notify::State::Ready);
+    outcome
 }
 
 async fn stop(server: Arc<Server>) {

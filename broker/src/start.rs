@@ -6,7 +6,7 @@ use crate::conf::Options;
 use crate::error::Result;
 use crate::monitor;
 use crate::server::{Server, files};
-use crate::system::user_info;
+use crate::system::{self, user_info};
 use crate::version::{NATS_VERSION, WEIR_VERSION};
 
 impl Server {
@@ -63,6 +63,7 @@ impl Server {
             self.open_jetstream().await?;
         }
         user_info::serve(&self.context, &self.accounts)?;
+        system::start(self.hall(), &self.reports)?;
         let listener = self.open_client_port().await?;
         if let Some(address) = self.client_address() {
             tracing::info!("Listening for client connections on {address}");

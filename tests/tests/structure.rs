@@ -91,7 +91,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "system",
         &[
-            "conf", "context", "error", "interest", "link", "report", "routing", "version",
+            "conf", "context", "error", "interest", "limits", "link", "report", "routing", "session", "version",
         ],
     ),
     (
@@ -112,7 +112,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("start", &["conf", "error", "monitor", "server", "system", "version"]),
     ("control", &["error"]),
     ("notify", &[]),
-    ("signals", &["conf", "error", "logging", "notify", "server"]),
+    ("signals", &["conf", "context", "error", "logging", "notify", "server"]),
 ];
 
 /// What must not be anywhere under the engine: sockets, runtimes, stores.

@@ -7,6 +7,7 @@ mod homes;
 mod identity;
 mod listen;
 mod live;
+mod reloads;
 mod status;
 
 use std::sync::{Arc, OnceLock};
@@ -20,6 +21,7 @@ pub(crate) use homes::{Home, Homes};
 pub use identity::Identity;
 pub(crate) use listen::listen;
 pub use live::Live;
+pub use reloads::{Reloads, Wish};
 pub use status::Status;
 
 use crate::conf::Options;
@@ -36,6 +38,8 @@ pub struct Context {
     pub clock: Clock,
     /// What it was told.
     pub live: Live,
+    /// Wishes that what it was told be read again.
+    pub reloads: Reloads,
     /// What it has counted.
     pub counters: Counters,
     /// Whether it is there, and where.
@@ -56,6 +60,7 @@ impl Context {
             identity: Identity::new(options.server_name.as_deref()),
             clock: Clock::start(),
             live: Live::new(options),
+            reloads: Reloads::default(),
             counters: Counters::default(),
             status,
             homes,

@@ -37,6 +37,8 @@ pub enum CloseReason {
     MaxControlLineExceeded,
     /// The server goes down.
     ServerShutdown,
+    /// Somebody asked the server to close it.
+    Kicked,
 }
 
 impl CloseReason {
@@ -79,6 +81,7 @@ impl CloseReason {
             Self::MaxPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaxControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
+            Self::Kicked => "Kicked",
         }
     }
 }

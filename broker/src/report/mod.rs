@@ -11,6 +11,7 @@ mod jsz;
 mod metrics;
 mod process;
 pub mod queues;
+mod statsz;
 pub mod subsz;
 mod varz;
 
@@ -23,6 +24,8 @@ use crate::jetstream::opening::Opening;
 use crate::session::Hall;
 
 pub use crate::jetstream::api::jsz::JszOptions;
+/// A name for an event that no other one has.
+pub(crate) use crate::jetstream::nuid as event_id;
 
 /// All that reports are made from.
 pub struct Reports {

@@ -35,6 +35,7 @@ impl Server {
             return;
         }
         tracing::info!("Entering lame duck mode, stop accepting new clients");
+        self.tell_leaving(true);
         self.context.status.stop_accepting();
         let mut stopped = self.context.status.stopping();
         let all_gone = tokio::select! {
@@ -43,6 +44,12 @@ impl Server {
         };
         if all_gone {
             self.shutdown().await;
+        }
+    }
+
+    fn tell_leaving(&self, gently: bool) {
+        if let Some(witness) = self.hall.witness.get() {
+            witness.leaving(gently);
         }
     }
 
@@ -94,6 +101,7 @@ impl Server {
         if was_up {
             tracing::info!("Initiating Shutdown...");
         }
+        self.tell_leaving(false);
         self.context.status.stop_accepting();
         if let Some(jetstream) = self.jetstream.get() {
             jetstream.end_pulls().await;

@@ -58,6 +58,7 @@ impl Server {
             accounts: Arc::clone(&accounts),
             sessions: Connections::new(connections_max, closed_max),
             gone: Gone::default(),
+            witness: OnceLock::new(),
             door: Box::new(ByOptions::new(Arc::clone(&context), Arc::clone(&accounts))),
         });
         let jetstream = Arc::default();
@@ -116,6 +117,11 @@ impl Server {
     #[must_use]
     pub fn client(&self, id: u64) -> Option<Arc<Session>> {
         self.hall.sessions.get(id)
+    }
+
+    /// What its sessions share.
+    pub(crate) fn hall(&self) -> &Arc<Hall> {
+        &self.hall
     }
 
     /// How many connections there are.

@@ -61,8 +61,11 @@ impl Conversation {
         }
         link.set_headers(headers);
         session.async_info.store(self.connect.protocol >= 1, Ordering::Relaxed);
-        session.connected.store(true, Ordering::Relaxed);
+        let first = !session.connected.swap(true, Ordering::Relaxed);
         self.state = State::Ready;
+        if let (true, Some(witness)) = (first, session.hall.witness.get()) {
+            witness.came(link.client_info());
+        }
         if self.connect.verbose {
             link.enqueue(&mut self.router.sink, encode::ok);
         }

@@ -14,10 +14,11 @@ mod quote;
 mod reader;
 mod subscribe;
 mod trace;
+mod witness;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -30,6 +31,7 @@ use crate::link::{CloseReason, Link, Snapshot};
 use auth::Door;
 use conversation::Conversation;
 pub use gone::{Gone, Past};
+pub use witness::Witness;
 
 /// What all sessions of a server share.
 pub struct Hall {
@@ -41,6 +43,8 @@ pub struct Hall {
     pub sessions: Connections<Session, Snapshot>,
     /// What those that ended counted, by account.
     pub gone: Gone,
+    /// Who is told of clients that come and go, if anybody is.
+    pub witness: OnceLock<Box<dyn Witness>>,
     /// Who decides whether a client may come in.
     pub door: Box<dyn Door>,
 }
@@ -160,6 +164,9 @@ impl Session {
         last.stop = Some((Timestamp::now(), reason));
         self.hall.context.counters.absorb(&last.traffic);
         self.hall.gone.add(&last);
+        if let Some(witness) = self.hall.witness.get() {
+            witness.went(self.link.client_info(), &last, reason, self.is_connected());
+        }
         self.hall.sessions.retire(self.link.id, last);
     }
 }

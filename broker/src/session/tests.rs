@@ -41,6 +41,7 @@ impl Fixture {
             accounts: Arc::default(),
             sessions: Connections::new(1, 1),
             gone: Gone::default(),
+            witness: OnceLock::new(),
             door: Box::new(Slow(ask)),
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

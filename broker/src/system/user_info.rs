@@ -3,9 +3,7 @@
 //! Of the system account's services it is the one that every account has; `nats account info` begins with it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::conf::options::{Permissions, Subjects};
@@ -13,19 +11,13 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::interest::{Account, Accounts, Inbound, Service, Work};
 use crate::routing::Courier;
-use crate::version::NATS_VERSION;
+use crate::system::about::About;
 
 const SUBJECT: &[u8] = b"$SYS.REQ.USER.INFO";
-/// In `flags` of a server's description: it has JetStream.
-const HAS_JETSTREAM: u8 = 1;
-/// The same: streams are backed up in one archive.
-const HAS_ARCHIVES: u8 = 2;
 
 struct UserInfo {
-    context: Arc<Context>,
     account: Arc<Account>,
-    /// Counts answers.
-    seq: AtomicU64,
+    about: About,
 }
 
 impl Service for UserInfo {
@@ -36,24 +28,12 @@ impl Service for UserInfo {
         if message.reply.is_empty() {
             return;
         }
-        let mut about = json!({
-            "name": self.context.identity.name,
-            "host": self.context.live.read().host,
-            "id": self.context.identity.id,
-            "ver": NATS_VERSION,
-        });
-        if self.context.status.has_jetstream() {
-            about["jetstream"] = json!(true);
-            about["flags"] = json!(HAS_JETSTREAM | HAS_ARCHIVES);
-        }
-        about["seq"] = json!(self.seq.fetch_add(1, Ordering::Relaxed) + 1);
-        about["time"] = json!(Timestamp::now().to_string());
         let name = &self.account.name;
         let mut user = json!({"user": client.user(), "account": name, "account_name": name});
         if let Some(rules) = client.rules() {
             user["permissions"] = permissions(rules.permissions());
         }
-        let answer = json!({"server": about, "data": user}).to_string();
+        let answer = json!({"server": self.about.server(), "data": user}).to_string();
         let mut courier = Courier::new(Arc::clone(&self.account));
         courier.send(message.reply, message.reply, b"", b"", answer.as_bytes());
     }
@@ -89,9 +69,8 @@ fn permissions(of: &Permissions) -> Value {
 pub(crate) fn serve(context: &Arc<Context>, accounts: &Accounts) -> Result<()> {
     for account in accounts.all() {
         let service = UserInfo {
-            context: Arc::clone(context),
             account: Arc::clone(&account),
-            seq: AtomicU64::new(0),
+            about: About::new(context),
         };
         account.serve(SUBJECT, Arc::new(service))?;
     }

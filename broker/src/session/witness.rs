@@ -1,0 +1,15 @@
+//! Somebody who is told of clients that come and go. What is done about it stands on higher floors.
+
+use crate::link::{ClientInfo, CloseReason, Snapshot};
+
+/// Is told of clients. Must not block, nor take a lock that a sender of messages may hold: it is called by the tasks of connections.
+pub trait Witness: Send + Sync {
+    /// CONNECT was accepted; `client` tells who it is.
+    fn came(&self, client: ClientInfo);
+
+    /// A connection has ended; `last` is what was last seen of it. `connected`: its CONNECT had been accepted.
+    fn went(&self, client: ClientInfo, last: &Snapshot, reason: CloseReason, connected: bool);
+
+    /// The server goes down, after it has sent its clients away one by one (`gently`) or at once. May block, but not for long.
+    fn leaving(&self, gently: bool);
+}
