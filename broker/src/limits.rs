@@ -65,6 +65,20 @@ pub const JANITOR_PERIOD_MIN: Duration = Duration::from_millis(10);
 /// When the first PING is sent to a client that said CONNECT, so that its round trip time is known. As nats-server.
 pub const FIRST_PING: Duration = Duration::from_secs(2);
 
+/// How long a WebSocket's HTTP request may take, unless the options say otherwise. nats-server would wait for ever.
+pub const UPGRADE_TIME: Duration = Duration::from_secs(10);
+
+/// Largest frame that is sent by WebSocket, in bytes before it is compressed: what is in the making for one connection.
+pub const FRAME_MAX: usize = 64 * 1024;
+
+/// Bytes up to which it is not worth the time to compress a frame. As nats-server.
+pub const COMPRESS_MIN: usize = 64;
+
+/// A compressed message may hold so many times `max_payload`, but no more than [`INFLATED_MAX`]. As nats-server.
+pub const INFLATED_PAYLOADS: u64 = 8;
+/// See [`INFLATED_PAYLOADS`], in bytes.
+pub const INFLATED_MAX: u64 = 64 * 1024 * 1024;
+
 /// How long a connection that is closed may take to read the last bytes meant for it.
 pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
 

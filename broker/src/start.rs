@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::conf::Options;
 use crate::error::Result;
 use crate::monitor;
+use crate::server::accept::Entrance;
 use crate::server::{Server, files};
 use crate::system::{self, user_info};
 use crate::version::{NATS_VERSION, WEIR_VERSION};
@@ -68,8 +69,16 @@ impl Server {
         if let Some(address) = self.client_address() {
             tracing::info!("Listening for client connections on {address}");
         }
+        let websocket = self.open_websocket_port().await?;
+        if let Some(address) = self.websocket_address() {
+            tracing::info!("Listening for websocket clients on ws://{address}");
+            tracing::warn!("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!");
+        }
         self.write_ports_file()?;
-        tokio::spawn(Arc::clone(self).accept(listener));
+        tokio::spawn(Arc::clone(self).accept(listener, Entrance::Plain));
+        if let Some((listener, entrance)) = websocket {
+            tokio::spawn(Arc::clone(self).accept(listener, entrance));
+        }
         tokio::spawn(Arc::clone(self).keep_house());
         tracing::info!("Server is ready");
         Ok(())

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { webcrypto } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, openSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -27,11 +27,11 @@ function program() {
   return join(target, "release", "weir-server");
 }
 
-async function clientAddress(directory) {
+async function addresses(directory) {
   for (const name of await readdir(directory)) {
     if (!name.endsWith(".ports")) continue;
     try {
-      return JSON.parse(await readFile(join(directory, name), "utf8")).nats[0];
+      return JSON.parse(await readFile(join(directory, name), "utf8"));
     } catch (error) {
       // Not fully written yet.
       if (!(error instanceof SyntaxError)) throw error;
@@ -46,12 +46,12 @@ async function waitUntilReady(child, directory) {
     if (child.exitCode !== null || child.signalCode !== null) {
       throw new Error(`the server exited: ${child.exitCode ?? child.signalCode}`);
     }
-    const url = await clientAddress(directory);
-    if (url) {
+    const urls = await addresses(directory);
+    if (urls) {
       try {
-        const nc = await connect({ servers: url, reconnect: false });
+        const nc = await connect({ servers: urls.nats[0], reconnect: false });
         await nc.close();
-        return url;
+        return urls;
       } catch {
         // Not listening yet.
       }
@@ -67,10 +67,12 @@ async function tooLong(limit, signal) {
 }
 
 /**
- * Runs `body(connectToIt)` against a fresh server; every connection that it
- * opens is closed afterwards. A failure prints the server's log.
+ * Runs `body(connectToIt, more)` against a fresh server, which may have a
+ * configuration; every connection that it opens is closed afterwards, and what
+ * it gives to `more.closing`. `more.websocket` is the URL for WebSockets. A
+ * failure prints the server's log.
  */
-export async function withServer(body) {
+export async function withServer(body, configuration) {
   const server = program();
   if (!existsSync(server)) {
     throw new Error(
@@ -82,18 +84,25 @@ export async function withServer(body) {
   const logFile = join(directory, "server.log");
   const log = openSync(logFile, "w");
   const args = ["-a", "127.0.0.1", "-p", "-1", "-js", "-sd", join(directory, "store")];
+  if (configuration) {
+    const file = join(directory, "server.conf");
+    await writeFile(file, configuration);
+    args.push("-c", file);
+  }
   const child = spawn(server, [...args, "--ports_file_dir", directory], {
     stdio: ["ignore", log, log],
   });
   const connections = [];
   const ended = new AbortController();
   try {
-    const url = await waitUntilReady(child, directory);
-    const done = body(async () => {
+    const { nats: [url], websocket } = await waitUntilReady(child, directory);
+    const closing = (nc) => connections.push(nc);
+    const connectToIt = async () => {
       const nc = await connect({ servers: url, reconnect: false });
-      connections.push(nc);
+      closing(nc);
       return nc;
-    });
+    };
+    const done = body(connectToIt, { websocket: websocket?.[0], closing });
     // Without this, a test that waits for ever would keep the process running.
     await Promise.race([done, tooLong(BODY_LIMIT, ended.signal)]);
   } catch (error) {

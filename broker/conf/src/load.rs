@@ -115,7 +115,7 @@ impl Options {
         if self.lame_duck_grace_period >= self.lame_duck_duration {
             return setting("lame_duck_grace_period must be shorter than lame_duck_duration");
         }
-        Ok(())
+        options::check_websocket(self).map_err(ConfError::Setting)
     }
 }
 

@@ -23,10 +23,6 @@ fn a_block_that_only_opens_a_port_is_accepted_with_a_warning() {
             "a.conf:1:1: \"leaf\": Weir does not have leaf nodes yet; nothing listens on port -1",
         ),
         (
-            "\n websocket { listen: \"127.0.0.1:8080\", no_tls: true }",
-            "a.conf:2:2: \"websocket\": Weir does not have WebSocket yet; nothing listens on port 127.0.0.1:8080",
-        ),
-        (
             "gateway { name: A, port: 7222 }",
             "a.conf:1:1: \"gateway\": Weir does not have gateways yet; nothing listens on port 7222",
         ),

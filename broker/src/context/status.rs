@@ -10,6 +10,7 @@ use tokio::sync::watch;
 pub struct Status {
     client_address: OnceLock<SocketAddr>,
     monitor_address: OnceLock<SocketAddr>,
+    websocket_address: OnceLock<SocketAddr>,
     jetstream: AtomicBool,
     lame_duck: AtomicBool,
     shutting_down: AtomicBool,
@@ -22,6 +23,7 @@ impl Default for Status {
         Self {
             client_address: OnceLock::new(),
             monitor_address: OnceLock::new(),
+            websocket_address: OnceLock::new(),
             jetstream: AtomicBool::new(false),
             lame_duck: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
@@ -42,6 +44,12 @@ impl Status {
     #[must_use]
     pub fn monitor_address(&self) -> Option<SocketAddr> {
         self.monitor_address.get().copied()
+    }
+
+    /// Where clients come in by WebSocket, if they may.
+    #[must_use]
+    pub fn websocket_address(&self) -> Option<SocketAddr> {
+        self.websocket_address.get().copied()
     }
 
     /// Whether JetStream is on and has started.
@@ -80,6 +88,11 @@ impl Status {
     pub(crate) fn set_monitor_address(&self, address: SocketAddr) {
         // Opened once per server, by its start.
         let _ = self.monitor_address.set(address);
+    }
+
+    pub(crate) fn set_websocket_address(&self, address: SocketAddr) {
+        // Opened once per server, by its start.
+        let _ = self.websocket_address.set(address);
     }
 
     pub(crate) fn set_jetstream(&self) {

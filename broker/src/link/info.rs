@@ -59,7 +59,7 @@ impl Link {
             rtt: self.ping.rtt_ns(),
             server: self.context.identity.name.clone(),
             kind: "Client",
-            client_type: "nats",
+            client_type: self.kind.text(),
         }
     }
 }

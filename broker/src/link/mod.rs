@@ -12,8 +12,9 @@ mod room;
 mod sink;
 pub(crate) mod trace;
 mod transport;
+mod websocket;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -28,6 +29,7 @@ pub use info::ClientInfo;
 pub(crate) use outbound::Delivered;
 pub(crate) use sink::Sink;
 pub(crate) use transport::Incoming;
+pub(crate) use websocket::upgrade::{Cookies, Upgraded, origins, upgrade};
 
 use crate::context::{Context, Home, Traffic};
 use crate::limits::{DELIVER_PART, EARLY_WRITE};
@@ -43,6 +45,10 @@ pub struct Link {
     pub peer: SocketAddr,
     /// When it was accepted.
     pub start: Timestamp,
+    /// By what it came.
+    pub kind: Kind,
+    /// Where a proxy says that it comes from.
+    forwarded_for: Option<IpAddr>,
     context: Arc<Context>,
     /// The thread it lives on.
     home: Home,
@@ -63,6 +69,34 @@ pub struct Link {
     on_close: Mutex<Option<Waker>>,
     pub(crate) received: Received,
     ping: ping::PingState,
+}
+
+/// By what a client came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A socket that speaks the client protocol.
+    Plain,
+    /// The client protocol in frames of WebSocket.
+    WebSocket,
+}
+
+impl Kind {
+    /// How reports name it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Plain => "nats",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// A connection that is to be served.
+pub(crate) enum Arrival {
+    /// A socket that speaks the client protocol.
+    Plain(TcpStream),
+    /// One that has become a WebSocket.
+    WebSocket(Box<Upgraded>),
 }
 
 /// What a client said of itself, and whose it is.
@@ -105,6 +139,7 @@ pub(crate) struct Message<'a> {
 pub struct Snapshot {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
+    pub(crate) kind: Kind,
     pub(crate) start: Timestamp,
     pub(crate) last_activity: Timestamp,
     pub(crate) stop: Option<(Timestamp, CloseReason)>,
@@ -122,17 +157,29 @@ impl Link {
         context: &Arc<Context>,
         home: Home,
         id: u64,
-        stream: TcpStream,
+        arrival: Arrival,
         peer: SocketAddr,
         account: &str,
     ) -> (Arc<Self>, Incoming) {
-        let (transport, incoming) = Transport::plain(stream);
+        let (kind, forwarded_for) = match &arrival {
+            Arrival::Plain(_) => (Kind::Plain, None),
+            Arrival::WebSocket(upgraded) => (Kind::WebSocket, upgraded.forwarded_for),
+        };
+        let (transport, incoming) = match arrival {
+            Arrival::Plain(stream) => Transport::plain(stream),
+            Arrival::WebSocket(upgraded) => (
+                Transport::WebSocket(upgraded.outgoing),
+                Incoming::WebSocket(upgraded.incoming),
+            ),
+        };
         let options = context.live.read();
         let max_pending = usize::try_from(options.max_pending).unwrap_or(usize::MAX);
         let link = Self {
             id,
             peer,
             start: Timestamp::now(),
+            kind,
+            forwarded_for,
             context: Arc::clone(context),
             home,
             transport,
@@ -150,7 +197,7 @@ impl Link {
             closing: OnceLock::new(),
             on_close: Mutex::default(),
             received: Received::default(),
-            ping: ping::PingState::new(context, &options),
+            ping: ping::PingState::new(context, &options, kind),
         };
         (Arc::new(link), incoming)
     }
@@ -168,7 +215,16 @@ impl Link {
                 .filter(|part| !part.is_empty())
                 .cloned(),
         );
-        let mut label = format!("{} - cid:{}", self.peer, self.id);
+        let mut label = match self.forwarded_for {
+            Some(ip @ IpAddr::V4(_)) => format!("{ip}/"),
+            Some(ip) => format!("[{ip}]/"),
+            None => String::new(),
+        };
+        let number = match self.kind {
+            Kind::Plain => "cid",
+            Kind::WebSocket => "wid",
+        };
+        label.push_str(&format!("{} - {number}:{}", self.peer, self.id));
         if !parts.is_empty() {
             label.push_str(&format!(" - {:?}", parts.join(":")));
         }
@@ -248,6 +304,7 @@ impl Link {
         Snapshot {
             id: self.id,
             peer: self.peer,
+            kind: self.kind,
             start: self.start,
             last_activity: self
                 .context

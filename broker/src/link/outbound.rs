@@ -249,7 +249,7 @@ impl Link {
         let last = out.shut;
         self.made_room(out);
         if last {
-            self.transport.hang_up();
+            self.transport.hang_up(self.closing());
         }
         None
     }
@@ -280,7 +280,7 @@ impl Link {
             out.buf.is_empty() && !out.writing
         };
         if idle || reason.is_abrupt() {
-            self.transport.hang_up();
+            self.transport.hang_up(self.closing());
         } else {
             self.flush();
         }
@@ -316,7 +316,7 @@ async fn drain(link: Arc<Link>, mut buf: Vec<u8>, mut at: usize) {
         match tokio::time::timeout(patience, link.transport.write_some(&buf[at..until])).await {
             Ok(Ok(sent)) => at += sent,
             Ok(Err(_)) => return link.write_failed(),
-            Err(_) if link.closing.get().is_some() => return link.transport.hang_up(),
+            Err(_) if link.closing.get().is_some() => return link.transport.hang_up(link.closing()),
             Err(_) => {
                 if link.close(CloseReason::SlowConsumerWriteDeadline) {
                     link.context.counters.slow_consumers.fetch_add(1, Ordering::Relaxed);

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use weir_wire::encode;
 
-use super::{CloseReason, Link};
+use super::{CloseReason, Kind, Link};
 use crate::conf::Options;
 use crate::context::Context;
 use crate::limits::FIRST_PING;
@@ -20,8 +21,8 @@ pub(super) struct PingState {
 }
 
 impl PingState {
-    pub fn new(context: &Context, options: &Options) -> Self {
-        let first = FIRST_PING.min(options.ping_interval);
+    pub fn new(context: &Context, options: &Options, kind: Kind) -> Self {
+        let first = FIRST_PING.min(interval(options, kind));
         Self {
             next_ns: AtomicU64::new(context.clock.uptime_ns() + nanos(first)),
             sent_ns: AtomicU64::new(0),
@@ -45,7 +46,14 @@ impl PingState {
     }
 }
 
-fn nanos(duration: std::time::Duration) -> u64 {
+/// Time between two pings.
+fn interval(options: &Options, kind: Kind) -> Duration {
+    let websocket = options.websocket.as_ref().filter(|_| kind == Kind::WebSocket);
+    let own = websocket.and_then(|websocket| websocket.ping_interval);
+    own.unwrap_or(options.ping_interval)
+}
+
+fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -61,7 +69,7 @@ impl Link {
             return;
         }
         let options = self.context.live.read();
-        let interval = nanos(options.ping_interval);
+        let interval = nanos(interval(&options, self.kind));
         self.ping.next_ns.store(now_ns + interval, Ordering::Relaxed);
         let idle = now_ns.saturating_sub(self.received.last_ms.load(Ordering::Relaxed) * 1_000_000);
         if idle < interval && self.ping.rtt_ns() != 0 {

@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
@@ -16,16 +17,22 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::{CloseReason, websocket};
+
 /// The way out.
 pub(super) enum Transport {
     /// A TCP socket, which any thread may write to.
     Plain(OwnedWriteHalf),
+    /// Frames of WebSocket.
+    WebSocket(Arc<websocket::Outgoing>),
 }
 
 /// The way in, which only the connection's task has.
 pub(crate) enum Incoming {
     /// A TCP socket.
     Plain(OwnedReadHalf),
+    /// Frames of WebSocket.
+    WebSocket(Box<websocket::Incoming>),
 }
 
 /// What became of bytes that were to be sent without waiting.
@@ -48,7 +55,9 @@ impl Transport {
     /// Sends as much as goes without waiting, on whatever thread this is.
     #[inline]
     pub fn send_now(&self, bytes: &[u8]) -> Sent {
-        let Self::Plain(socket) = self;
+        let Self::Plain(socket) = self else {
+            return Sent::Later;
+        };
         let socket: &TcpStream = socket.as_ref();
         loop {
             match rustix::net::send(socket.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
@@ -60,9 +69,13 @@ impl Transport {
         }
     }
 
-    /// Waits until some of `bytes` are on their way, on the link's own thread. Returns how many.
+    /// Waits until some of `bytes` are on their way, on the link's own thread. Returns how many; of a transport that wraps
+    /// them up, 0 while a part of the parcel is.
     pub async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
-        let Self::Plain(socket) = self;
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::WebSocket(frames) => return frames.write_some(bytes).await,
+        };
         let socket: &TcpStream = socket.as_ref();
         loop {
             socket.writable().await?;
@@ -74,8 +87,11 @@ impl Transport {
     }
 
     /// Ends both ways at once; whoever waits for one of them is woken by it.
-    pub fn hang_up(&self) {
-        let Self::Plain(socket) = self;
+    pub fn hang_up(&self, reason: Option<CloseReason>) {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::WebSocket(frames) => return frames.hang_up(reason),
+        };
         let socket: &TcpStream = socket.as_ref();
         // Fails only when the peer was faster.
         let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Both);
@@ -86,7 +102,10 @@ impl Incoming {
     /// Reads what is there into the free part of `buf`, or has the task woken when something is. 0: the peer has no more.
     #[inline]
     pub fn poll_read(&mut self, context: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let Self::Plain(socket) = self;
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::WebSocket(frames) => return frames.poll_read(context, buf),
+        };
         let reading = pin!(socket.read_buf(buf));
         reading.poll(context)
     }

@@ -298,7 +298,7 @@ impl ConnectionInfo {
         Self {
             cid: client.id,
             kind: "Client",
-            client_type: "nats",
+            client_type: client.kind.text(),
             ip: client.peer.ip().to_string(),
             port: client.peer.port(),
             start: client.start.to_string(),

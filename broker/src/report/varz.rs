@@ -85,13 +85,37 @@ pub(crate) struct Settings {
     gateway: NotThere,
     leaf: NotThere,
     mqtt: NotThere,
-    websocket: NotThere,
+    websocket: WebSocketPart,
     jetstream: JetStreamPart,
 }
 
 /// What the server does not have: an object without fields.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct NotThere {}
+
+/// The port for WebSockets; an object without fields where there is none.
+#[derive(Clone, Debug, Default, Serialize)]
+struct WebSocketPart {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    host: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advertise: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handshake_timeout: Option<u64>,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_timeout: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    no_tls: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    same_origin: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowed_origins: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    compression: bool,
+}
 
 /// JetStream, if it is there.
 #[derive(Clone, Debug, Serialize)]
@@ -223,8 +247,28 @@ fn settings(reports: &Reports) -> Settings {
         gateway: NotThere {},
         leaf: NotThere {},
         mqtt: NotThere {},
-        websocket: NotThere {},
+        websocket: websocket(reports),
         jetstream: jetstream(reports),
+    }
+}
+
+fn websocket(reports: &Reports) -> WebSocketPart {
+    let context = &reports.context;
+    let options = context.live.read();
+    let Some(websocket) = &options.websocket else {
+        return WebSocketPart::default();
+    };
+    let port = context.status.websocket_address().map(|address| address.port());
+    WebSocketPart {
+        host: websocket.host.clone(),
+        port: Some(port.unwrap_or(websocket.port)),
+        advertise: websocket.advertise.clone(),
+        handshake_timeout: websocket.handshake_timeout.map(nanos),
+        auth_timeout: websocket.auth.timeout.map(|timeout| timeout.as_secs_f64()),
+        no_tls: websocket.no_tls,
+        same_origin: websocket.same_origin,
+        allowed_origins: websocket.allowed_origins.clone(),
+        compression: websocket.compression,
     }
 }
 

@@ -1,15 +1,44 @@
-//! The listener for client connections.
+//! The listeners for client connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+
+use weir_wire::websocket::Origin;
 
 use super::Server;
-use crate::context::listen;
+use crate::context::{Home, listen};
 use crate::error::{Error, Result};
 use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, REFUSALS};
-use crate::session::Session;
+use crate::link::{Arrival, origins, upgrade};
+use crate::session::{Hall, Session};
+
+/// What is spoken at a port.
+#[derive(Clone)]
+pub(crate) enum Entrance {
+    /// The client protocol.
+    Plain,
+    /// WebSocket, by pages of these origins.
+    WebSocket(Arc<[Origin]>),
+}
+
+impl Entrance {
+    /// Serves one connection until it ends.
+    async fn enter(self, hall: Arc<Hall>, home: Home, stream: TcpStream, peer: SocketAddr) {
+        let arrival = match self {
+            Self::Plain => Arrival::Plain(stream),
+            Self::WebSocket(origins) => {
+                let options = hall.context.live.get();
+                match upgrade(stream, peer, &options, &origins).await {
+                    Some(upgraded) => Arrival::WebSocket(Box::new(upgraded)),
+                    None => return,
+                }
+            }
+        };
+        Session::run(hall, home, arrival, peer).await;
+    }
+}
 
 impl Server {
     /// Opens the client port; what was opened is in [`Server::client_address`].
@@ -25,8 +54,24 @@ impl Server {
         Ok(listener)
     }
 
+    /// Opens the port for WebSockets, if there is one; what was opened is in [`Server::websocket_address`].
+    pub(crate) async fn open_websocket_port(&self) -> Result<Option<(TcpListener, Entrance)>> {
+        let options = self.options();
+        let Some(websocket) = &options.websocket else {
+            return Ok(None);
+        };
+        let failed = |source| Error::Listen {
+            address: format!("{}:{}", websocket.host, websocket.port),
+            source,
+        };
+        let origins = origins(websocket).map_err(Error::Options)?;
+        let (listener, address) = listen(&websocket.host, websocket.port).await.map_err(failed)?;
+        self.context.status.set_websocket_address(address);
+        Ok(Some((listener, Entrance::WebSocket(origins.into()))))
+    }
+
     /// Accepts connections until the server stops doing so.
-    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, entrance: Entrance) {
         let mut closing = self.context.status.accepting();
         let mut pause = ACCEPT_BACKOFF_MIN;
         loop {
@@ -47,8 +92,8 @@ impl Server {
                     // Costs latency only; refused on sockets that are closed already.
                     let _ = stream.set_nodelay(true);
                     if let (Ok(stream), Some(home)) = (stream.into_std(), self.context.homes.quietest()) {
-                        let hall = Arc::clone(&self.hall);
-                        home.adopt(stream, move |stream, home| Session::run(hall, home, stream, peer));
+                        let (hall, entrance) = (Arc::clone(&self.hall), entrance.clone());
+                        home.adopt(stream, move |stream, home| entrance.enter(hall, home, stream, peer));
                     }
                 }
                 Err(error) => {

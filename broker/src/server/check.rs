@@ -14,6 +14,7 @@ use weir_backends::root::StoreDir;
 use super::Server;
 use crate::conf::Options;
 use crate::error::{Error, Result};
+use crate::link::origins;
 
 impl Server {
     /// Refuses the options that [`Server::start`] would refuse on this machine as it is now.
@@ -21,6 +22,9 @@ impl Server {
     /// # Errors
     /// As a start's: what is wrong, and where.
     pub fn check(options: &Options) -> Result<()> {
+        if let Some(Err(message)) = options.websocket.as_ref().map(origins) {
+            return Err(Error::Options(message));
+        }
         if let Some(path) = &options.log.file {
             file("open log file", path)?;
         }
@@ -50,6 +54,12 @@ impl Server {
             let backend = crate::jetstream::defaults(&options.jetstream).backend;
             StoreDir::new(&folder).check_built_in(backend)?;
             store(&folder)?;
+        }
+        if let Some(websocket) = &options.websocket {
+            address(&websocket.host).map_err(|source| Error::Listen {
+                address: format!("{}:{}", websocket.host, websocket.port),
+                source,
+            })?;
         }
         address(&options.host).map_err(|source| Error::Listen {
             address: format!("{}:{}", options.host, options.port),

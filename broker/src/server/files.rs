@@ -46,6 +46,9 @@ pub(crate) fn ports_json(server: &Server) -> Value {
     if let Some(address) = server.monitor_address() {
         ports.insert("monitoring".to_owned(), json!([format!("http://{address}")]));
     }
+    if let Some(address) = server.websocket_address() {
+        ports.insert("websocket".to_owned(), json!([format!("ws://{address}")]));
+    }
     Value::Object(ports)
 }
 

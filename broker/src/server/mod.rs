@@ -1,6 +1,6 @@
 //! The server: what was started, put together.
 
-mod accept;
+pub(crate) mod accept;
 mod check;
 pub mod descriptors;
 mod ending;
@@ -21,7 +21,7 @@ use crate::interest::{Account, Accounts};
 use crate::jetstream::opening::Opening;
 use crate::jetstream::{JetStream, Needs};
 use crate::report::Reports;
-use crate::session::auth::ByOptions;
+use crate::session::auth::{ByOptions, ByWebSocket};
 use crate::session::{Gone, Hall, Session};
 
 /// A running server. Made by [`Server::start`], ended by [`Server::shutdown`].
@@ -60,6 +60,7 @@ impl Server {
             gone: Gone::default(),
             witness: OnceLock::new(),
             door: Box::new(ByOptions::new(Arc::clone(&context), Arc::clone(&accounts))),
+            websocket_door: ByWebSocket::new(&context, &accounts).map(|door| Box::new(door) as _),
         });
         let jetstream = Arc::default();
         let opening = Arc::default();
@@ -93,6 +94,12 @@ impl Server {
     #[must_use]
     pub fn client_address(&self) -> Option<SocketAddr> {
         self.context.status.client_address()
+    }
+
+    /// Where clients come in by WebSocket, if they may.
+    #[must_use]
+    pub fn websocket_address(&self) -> Option<SocketAddr> {
+        self.context.status.websocket_address()
     }
 
     /// Where the monitoring port is, if there is one.

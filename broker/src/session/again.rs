@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::Session;
 use super::auth::{Answer, Guest, Verdict, Visitor};
-use crate::conf::options::ConnectionType;
 use crate::link::CloseReason;
 use crate::permissions::Rules;
 
@@ -17,12 +16,12 @@ impl Session {
             let conversation = self.conversation.lock();
             match conversation.is_anonymous() {
                 // It was served without a CONNECT, which is over if one is wanted now.
-                true if self.hall.door.is_locked() => Answer::Now(Verdict::Refused),
+                true if self.door().is_locked() => Answer::Now(Verdict::Refused),
                 _ if !self.is_connected() => return,
-                _ => self.hall.door.ask(&Visitor {
+                _ => self.door().ask(&Visitor {
                     connect: &conversation.connect,
                     nonce: &self.nonce,
-                    by: ConnectionType::Standard,
+                    by: self.comes_by(),
                 }),
             }
         };

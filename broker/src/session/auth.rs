@@ -2,6 +2,7 @@
 
 mod password;
 mod roster;
+mod websocket;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::conf::options::ConnectionType;
 use crate::interest::Account;
 use crate::permissions::Rules;
 pub use roster::ByOptions;
+pub use websocket::ByWebSocket;
 
 /// Decides whether clients may come in.
 pub trait Door: Send + Sync {

@@ -10,7 +10,6 @@ use super::Session;
 use super::auth::{Answer, Guest, Verdict, Visitor};
 use super::conversation::{Conversation, Flow, State, Stop};
 use super::quote::quoted;
-use crate::conf::options::ConnectionType;
 use crate::link::{CloseReason, Who};
 
 impl Conversation {
@@ -20,15 +19,16 @@ impl Conversation {
             tracing::error!("{} - bad CONNECT: {error}", session.link.label());
             return end(CloseReason::ProtocolViolation);
         }
+        session.cookies.fill(&mut self.connect);
         if matches!(self.state, State::Ready) {
             self.forget_all(session);
         }
         let visitor = Visitor {
             connect: &self.connect,
             nonce: &session.nonce,
-            by: ConnectionType::Standard,
+            by: session.comes_by(),
         };
-        match session.hall.door.ask(&visitor) {
+        match session.door().ask(&visitor) {
             Answer::Now(verdict) => self.decide(session, verdict),
             Answer::Later(ticket) => {
                 self.state = State::Authenticating(ticket);
@@ -93,7 +93,7 @@ impl Conversation {
         if !matches!(self.state, State::Greeting) {
             return false;
         }
-        let Some(guest) = session.hall.door.anonymous() else {
+        let Some(guest) = session.door().anonymous() else {
             return false;
         };
         self.seat(session, guest);

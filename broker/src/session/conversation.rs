@@ -14,7 +14,7 @@ use super::{Hall, Session, info};
 use crate::conf::Options;
 use crate::interest::{Account, Chunk, Work};
 use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
-use crate::link::{CloseReason, Message};
+use crate::link::{CloseReason, Kind, Message};
 use crate::routing::Router;
 
 /// How far a client has come.
@@ -68,7 +68,7 @@ pub(super) struct Conversation {
 pub(super) type Flow = ControlFlow<Stop>;
 
 impl Conversation {
-    pub(super) fn new(hall: &Hall) -> Self {
+    pub(super) fn new(hall: &Hall, kind: Kind) -> Self {
         let options = hall.context.live.read();
         let mut parser = Parser::server();
         parser.set_max_control_line(options.max_control_line);
@@ -83,7 +83,7 @@ impl Conversation {
             state: State::Greeting,
             account: Arc::clone(&hall.accounts.global),
             introduced: false,
-            auth_required: hall.door.is_locked(),
+            auth_required: hall.door_of(kind).is_locked(),
             router: Router::default(),
             work: Work::default(),
             messages: 0,

@@ -5,6 +5,7 @@ use weir_wire::Info;
 use super::Session;
 use crate::conf::Options;
 use crate::context::Context;
+use crate::link::Kind;
 use crate::version::{API_LEVEL, NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
 
 /// The INFO for one client.
@@ -12,7 +13,7 @@ pub(super) fn info(session: &Session) -> Info {
     let (hall, link) = (&session.hall, &session.link);
     let context = &hall.context;
     let options = context.live.read();
-    let (host, port) = advertised(context, &options);
+    let (host, port) = advertised(context, &options, link.kind);
     Info {
         server_id: context.identity.id.clone(),
         server_name: context.identity.name.clone(),
@@ -23,7 +24,7 @@ pub(super) fn info(session: &Session) -> Info {
         host,
         port,
         headers: !options.no_header_support,
-        auth_required: hall.door.is_guarded(),
+        auth_required: hall.door_of(link.kind).is_guarded(),
         max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
         jetstream: context.status.has_jetstream(),
         client_id: link.id,
@@ -36,10 +37,23 @@ pub(super) fn info(session: &Session) -> Info {
 }
 
 /// Host and port as clients are told: where they are, or what the options say instead.
-fn advertised(context: &Context, options: &Options) -> (String, u16) {
-    let port = context.status.client_address().map_or(0, |address| address.port());
-    let Some(advertise) = &options.client_advertise else {
-        return (options.host.clone(), port);
+fn advertised(context: &Context, options: &Options, kind: Kind) -> (String, u16) {
+    let websocket = options.websocket.as_ref().filter(|_| kind == Kind::WebSocket);
+    let (host, address, advertise) = match websocket {
+        Some(websocket) => (
+            &websocket.host,
+            context.status.websocket_address(),
+            &websocket.advertise,
+        ),
+        None => (
+            &options.host,
+            context.status.client_address(),
+            &options.client_advertise,
+        ),
+    };
+    let port = address.map_or(0, |address| address.port());
+    let Some(advertise) = advertise else {
+        return (host.clone(), port);
     };
     match advertise
         .rsplit_once(':')

@@ -22,12 +22,12 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use crate::conf::Options;
+use crate::conf::options::ConnectionType;
 use crate::context::{Connections, Context, Home, Traffic};
 use crate::interest::{Accounts, Own, Subscription};
-use crate::link::{CloseReason, Link, Snapshot};
+use crate::link::{Arrival, CloseReason, Cookies, Kind, Link, Snapshot};
 use auth::Door;
 use conversation::Conversation;
 pub use gone::{Gone, Past};
@@ -47,9 +47,19 @@ pub struct Hall {
     pub witness: OnceLock<Box<dyn Witness>>,
     /// Who decides whether a client may come in.
     pub door: Box<dyn Door>,
+    /// The same for those that come by WebSocket, if that is somebody else.
+    pub websocket_door: Option<Box<dyn Door>>,
 }
 
 impl Hall {
+    /// Who decides about clients that come by this.
+    pub(crate) fn door_of(&self, kind: Kind) -> &dyn Door {
+        match (&self.websocket_door, kind) {
+            (Some(door), Kind::WebSocket) => door.as_ref(),
+            _ => self.door.as_ref(),
+        }
+    }
+
     /// Traffic since the start.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
@@ -67,6 +77,8 @@ pub struct Session {
     pub link: Arc<Link>,
     hall: Arc<Hall>,
     own: Arc<Own>,
+    /// Credentials that it brought before it said anything.
+    cookies: Cookies,
     conversation: Mutex<Conversation>,
     /// What the client is to sign, if it has a key; empty if nobody has.
     nonce: String,
@@ -78,15 +90,21 @@ pub struct Session {
 
 impl Session {
     /// Serves one connection until it ends.
-    pub(crate) async fn run(hall: Arc<Hall>, home: Home, stream: TcpStream, peer: SocketAddr) {
+    pub(crate) async fn run(hall: Arc<Hall>, home: Home, mut arrival: Arrival, peer: SocketAddr) {
+        let cookies = match &mut arrival {
+            Arrival::Plain(_) => Cookies::default(),
+            Arrival::WebSocket(upgraded) => std::mem::take(&mut upgraded.cookies),
+        };
         let id = hall.sessions.next_id();
         let account = &hall.accounts.global;
-        let (link, incoming) = Link::new(&hall.context, home, id, stream, peer, &account.name);
+        let (link, incoming) = Link::new(&hall.context, home, id, arrival, peer, &account.name);
+        let challenges = hall.door_of(link.kind).challenges();
         let session = Arc::new(Self {
+            conversation: Mutex::new(Conversation::new(&hall, link.kind)),
             link,
             own: Arc::default(),
-            conversation: Mutex::new(Conversation::new(&hall)),
-            nonce: match hall.door.challenges() {
+            cookies,
+            nonce: match challenges {
                 true => auth::nonce(),
                 false => String::new(),
             },
@@ -101,6 +119,18 @@ impl Session {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// What a user has to be allowed to come by.
+    fn comes_by(&self) -> ConnectionType {
+        match self.link.kind {
+            Kind::Plain => ConnectionType::Standard,
+            Kind::WebSocket => ConnectionType::Websocket,
+        }
+    }
+
+    fn door(&self) -> &dyn Door {
+        self.hall.door_of(self.link.kind)
     }
 
     /// Ends the connection; what is pending for it is written first, unless the reason forbids.
@@ -130,8 +160,12 @@ impl Session {
         }
         let context = &self.hall.context;
         let age = now_ns.saturating_sub(context.clock.uptime_at(self.link.start));
-        if self.hall.door.is_locked() && !self.connected.load(Ordering::Relaxed) {
-            let patience = context.live.read().auth.timeout;
+        if self.door().is_locked() && !self.connected.load(Ordering::Relaxed) {
+            let options = context.live.read();
+            let own = options.websocket.as_ref().filter(|_| self.link.kind == Kind::WebSocket);
+            let patience = own
+                .and_then(|websocket| websocket.auth.timeout)
+                .unwrap_or(options.auth.timeout);
             if u128::from(age) > patience.as_nanos() {
                 self.link
                     .fail("Authentication Timeout", CloseReason::AuthenticationTimeout);

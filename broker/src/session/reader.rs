@@ -81,7 +81,13 @@ impl Session {
         let got = match ready!(incoming.poll_read(context, &mut conversation.buf)) {
             Ok(0) => return end(CloseReason::ClientClosed),
             Ok(got) => got,
-            Err(_) => return end(CloseReason::ReadError),
+            Err(error) => {
+                // Frames that are none; all else is a socket's end.
+                if error.kind() == std::io::ErrorKind::InvalidData {
+                    tracing::error!("{} - read error: {error}", self.link.label());
+                }
+                return end(CloseReason::ReadError);
+            }
         };
         if self.link.closing().is_some() {
             return end(CloseReason::ClientClosed);

@@ -43,6 +43,7 @@ impl Fixture {
             gone: Gone::default(),
             witness: OnceLock::new(),
             door: Box::new(Slow(ask)),
+            websocket_door: None,
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -52,7 +53,9 @@ impl Fixture {
         stream.set_nonblocking(true).unwrap();
         let home = hall.context.homes.quietest().unwrap();
         let served = Arc::clone(&hall);
-        home.adopt(stream, move |stream, home| Session::run(served, home, stream, peer));
+        home.adopt(stream, move |stream, home| {
+            Session::run(served, home, Arrival::Plain(stream), peer)
+        });
         let mut fixture = Self {
             hall,
             asked,

@@ -33,12 +33,6 @@ pub(super) const LEAFNODES: Absent = Absent {
     asks: &[("remotes", "to connect to another server as its leaf node")],
 };
 
-/// `websocket { }`
-pub(super) const WEBSOCKET: Absent = Absent {
-    what: "WebSocket",
-    asks: &[],
-};
-
 /// `mqtt { }`
 pub(super) const MQTT: Absent = Absent {
     what: "MQTT",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, authorization, jetstream, keys, logging, read, schema, unsupported,
+    websocket,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -60,7 +61,7 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "cluster" => absent::accept(&absent::CLUSTER, e, &mut o.warnings)?,
         "gateway" => absent::accept(&absent::GATEWAY, e, &mut o.warnings)?,
         "leaf" | "leafnodes" => absent::accept(&absent::LEAFNODES, e, &mut o.warnings)?,
-        "websocket" | "ws" => absent::accept(&absent::WEBSOCKET, e, &mut o.warnings)?,
+        "websocket" | "ws" => websocket::apply(o, e)?,
         "mqtt" => absent::accept(&absent::MQTT, e, &mut o.warnings)?,
         _ => return limits(o, e),
     }

@@ -98,7 +98,12 @@ impl Auth {
 
     /// What one block alone cannot tell.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let Some(name) = &self.no_auth_user else {
+        self.check_no_auth_user(self.no_auth_user.as_deref())
+    }
+
+    /// Whether clients without credentials can be this user.
+    pub(crate) fn check_no_auth_user(&self, name: Option<&str>) -> Result<(), String> {
+        let Some(name) = name else {
             return Ok(());
         };
         if self.users.is_empty() {
@@ -106,7 +111,7 @@ impl Auth {
                 "no_auth_user: {name:?} present, but users/nkeys are not defined"
             ));
         }
-        match self.users.iter().any(|user| user.name == *name) {
+        match self.users.iter().any(|user| user.name == name) {
             true => Ok(()),
             false => Err(format!(
                 "no_auth_user: {name:?} not present as user or nkey in authorization block or account configuration"

@@ -34,6 +34,11 @@ impl Changes {
         if new.port == 0 {
             new.port = old.port;
         }
+        if let (Some(old), Some(new)) = (&old.websocket, &mut new.websocket)
+            && new.port == 0
+        {
+            new.port = old.port;
+        }
         // Each field is named, so that one that is new is thought of.
         let Options {
             config_file: _,
@@ -64,6 +69,7 @@ impl Changes {
             server_tags,
             server_metadata,
             warnings: _,
+            websocket,
             jetstream,
         } = new;
         fixed("host", &old.host, host)?;
@@ -82,6 +88,9 @@ impl Changes {
             &old.lame_duck_grace_period,
             lame_duck_grace_period,
         )?;
+        if old.websocket != *websocket {
+            return refuse("websocket", "");
+        }
         found.jetstream(&old.jetstream, jetstream)?;
         found.log(&old.log, log);
         found.live("client_advertise", &old.client_advertise, client_advertise);

@@ -12,6 +12,7 @@ mod read;
 mod schema;
 mod unsupported;
 mod warning;
+mod websocket;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub use logging::Logging;
 pub use permissions::{Permissions, Responses, Subjects};
 pub(crate) use read::{check_server_name, port};
 pub use warning::Warning;
+pub(crate) use websocket::check as check_websocket;
+pub use websocket::{WebSocket, WebSocketAuth};
 
 /// Port for clients.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -105,6 +108,8 @@ pub struct Options {
     pub server_metadata: BTreeMap<String, String>,
     /// What may not be as it was meant.
     pub warnings: Vec<Warning>,
+    /// Clients that come in by WebSocket; none by default.
+    pub websocket: Option<WebSocket>,
     /// Storage.
     pub jetstream: JetStream,
 }
@@ -140,6 +145,7 @@ impl Default for Options {
             server_tags: Vec::new(),
             server_metadata: BTreeMap::new(),
             warnings: Vec::new(),
+            websocket: None,
             jetstream: JetStream::default(),
         }
     }

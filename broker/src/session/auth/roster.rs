@@ -53,6 +53,13 @@ impl ByOptions {
         }
     }
 
+    /// A user who need not say a password.
+    pub(super) fn guest(&self, name: &str) -> Option<Guest> {
+        let roster = self.roster();
+        let entry = roster.users.get(name).filter(|entry| !entry.nkey)?;
+        Some(entry.guest.clone())
+    }
+
     /// Who may come in now; made anew when the options were.
     fn roster(&self) -> Arc<Roster> {
         let options = self.context.live.get();
@@ -86,10 +93,8 @@ impl Door for ByOptions {
     }
 
     fn anonymous(&self) -> Option<Guest> {
-        let roster = self.roster();
-        let name = roster.options.auth.no_auth_user.as_deref()?;
-        let entry = roster.users.get(name).filter(|entry| !entry.nkey)?;
-        Some(entry.guest.clone())
+        let options = self.context.live.get();
+        self.guest(options.auth.no_auth_user.as_deref()?)
     }
 }
 
@@ -161,7 +166,7 @@ impl Roster {
 }
 
 /// Whether a client gives no credentials at all.
-fn is_silent(connect: &Connect) -> bool {
+pub(super) fn is_silent(connect: &Connect) -> bool {
     connect.user.is_empty() && connect.pass.is_empty() && connect.auth_token.is_empty() && connect.nkey.is_empty()
 }
 

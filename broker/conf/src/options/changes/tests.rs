@@ -27,6 +27,11 @@ fn what_applies_at_once() {
         ),
         ("jetstream { store_dir: a, enabled: false }", "port: 4222", None),
         (
+            "websocket { port: 80, no_tls: true }",
+            "websocket { port: -1, no_tls: true }",
+            None,
+        ),
+        (
             "authorization { token: a }",
             "authorization { token: b }",
             Some("authorization"),
@@ -48,6 +53,12 @@ fn what_applies_at_once() {
 fn what_takes_a_restart() {
     for (old, new, name) in [
         ("port: 4222", "port: 4333", "port: old=4222, new=4333"),
+        ("port: 4222", "websocket { port: 80, no_tls: true }", "websocket"),
+        (
+            "websocket { port: 80, no_tls: true, headers { A: b } }",
+            "websocket { port: 80, no_tls: true }",
+            "websocket",
+        ),
         ("host: a", "host: b", "host: old=\"a\", new=\"b\""),
         ("server_name: a", "server_name: b", "server_name"),
         ("http_port: 1", "http_port: 2", "http"),

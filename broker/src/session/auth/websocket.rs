@@ -1,0 +1,74 @@
+//! Who may come in by WebSocket, where the options say that for itself.
+
+use std::sync::Arc;
+
+use super::roster::is_silent;
+use super::{Answer, ByOptions, Door, Guest, Verdict, Visitor, password};
+use crate::conf::Options;
+use crate::conf::options::WebSocketAuth;
+use crate::context::Context;
+use crate::interest::Accounts;
+
+/// The door that the options describe for WebSocket alone.
+pub struct ByWebSocket {
+    context: Arc<Context>,
+    accounts: Arc<Accounts>,
+    /// Users, whatever they come by.
+    users: ByOptions,
+}
+
+impl ByWebSocket {
+    /// A door for those clients; `None`: theirs is that of all.
+    #[must_use]
+    pub fn new(context: &Arc<Context>, accounts: &Arc<Accounts>) -> Option<Self> {
+        auth(&context.live.read()).filter(|auth| auth.overrides())?;
+        Some(Self {
+            context: Arc::clone(context),
+            accounts: Arc::clone(accounts),
+            users: ByOptions::new(Arc::clone(context), Arc::clone(accounts)),
+        })
+    }
+}
+
+fn auth(options: &Options) -> Option<&WebSocketAuth> {
+    options.websocket.as_ref().map(|websocket| &websocket.auth)
+}
+
+impl Door for ByWebSocket {
+    fn is_locked(&self) -> bool {
+        true
+    }
+
+    fn challenges(&self) -> bool {
+        self.users.challenges()
+    }
+
+    fn ask(&self, visitor: &Visitor<'_>) -> Answer {
+        let (options, connect) = (self.context.live.get(), visitor.connect);
+        let guest = |user: &str| Guest {
+            user: user.to_owned(),
+            account: Arc::clone(&self.accounts.global),
+            rules: None,
+        };
+        let refused = Answer::Now(Verdict::Refused);
+        let Some(auth) = auth(&options) else {
+            return refused;
+        };
+        match (&auth.token, &auth.user) {
+            (Some(token), _) => password::ask(token, &connect.auth_token, guest("")),
+            (None, Some((name, secret))) if *name == connect.user => password::ask(secret, &connect.pass, guest(name)),
+            (None, Some(_)) => refused,
+            // A user for those that say nothing; all others are who they are by any way.
+            (None, None) if is_silent(connect) => match self.anonymous() {
+                Some(guest) => Answer::Now(Verdict::Welcome(guest)),
+                None => refused,
+            },
+            (None, None) => self.users.ask(visitor),
+        }
+    }
+
+    fn anonymous(&self) -> Option<Guest> {
+        let options = self.context.live.get();
+        self.users.guest(auth(&options)?.no_auth_user.as_deref()?)
+    }
+}
