@@ -286,3 +286,97 @@ fn the_configuration_is_read_again() {
     assert_eq!((answer.get("error"), answer.get("data")), (None, None));
     assert_eq!(answer["server"]["id"], json!(id));
 }
+
+/// The fields of a document, those in objects by their paths.
+fn fields(value: &Value) -> std::collections::BTreeSet<String> {
+    fn walk(value: &Value, path: &str, found: &mut std::collections::BTreeSet<String>) {
+        match value.as_object().filter(|object| !object.is_empty()) {
+            Some(object) => object
+                .iter()
+                .for_each(|(name, value)| walk(value, &format!("{path}/{name}"), found)),
+            None => _ = found.insert(path.to_owned()),
+        }
+    }
+    let mut found = std::collections::BTreeSet::new();
+    walk(value, "", &mut found);
+    found
+}
+
+/// What nats-server 2.15.1 says of itself in every event, of every client, and of every account's messages.
+const SERVER: &str = "name host id ver feature_flags/js_ack_fc_v2 feature_flags/js_api_reply_v2 feature_flags/js_raft_delete_range \
+     feature_flags/js_snapshot_sources jetstream flags seq time";
+const CLIENT: &str = "start host id acc name lang ver name_tag kind client_type";
+const EVENT: &str = "type id timestamp";
+const ACCOUNT: &str = "acc name conns leafnodes total_conns num_subscriptions slow_consumers";
+const FLOW: &str = "msgs bytes gateways/msgs gateways/bytes routes/msgs routes/bytes leafs/msgs leafs/bytes";
+
+/// As recorded of nats-server 2.15.1: there is no client in the system account yet, who could ask both.
+#[test]
+fn events_have_the_fields_of_nats_server() {
+    let js = JetStreamServer::start(Backend::Memory, |_| {});
+    let server = &js.server;
+    let (came, went) = (
+        hear(server, "$SYS.ACCOUNT.*.CONNECT"),
+        hear(server, "$SYS.ACCOUNT.*.DISCONNECT"),
+    );
+    let connections = hear(server, "$SYS.ACCOUNT.*.SERVER.CONNS");
+    let mut client = server.connect();
+    client.send("CONNECT {\"verbose\":false,\"name\":\"bob\",\"lang\":\"raw\",\"version\":\"1\"}\r\n");
+    client.exchange("", "");
+    client.send("-ERR 'bye'\r\n");
+    client.expect_end("");
+    let expect = |heard: &Receiver<(String, Value)>, parts: &[(&str, &str)], optional: &[&str]| {
+        let (subject, event) = next(heard);
+        let wanted: std::collections::BTreeSet<String> = parts
+            .iter()
+            .flat_map(|(under, names)| names.split_whitespace().map(move |name| format!("{under}/{name}")))
+            .collect();
+        let mut found = fields(&event);
+        found.retain(|field| !optional.contains(&field.as_str()));
+        assert_eq!(found, wanted, "{subject}");
+    };
+    // A round trip that was not measured is left out, there as here.
+    let rtt = &["/client/rtt"];
+    expect(&came, &[("", EVENT), ("/server", SERVER), ("/client", CLIENT)], rtt);
+    let gone = [
+        ("", EVENT),
+        ("/server", SERVER),
+        ("/client", CLIENT),
+        (
+            "",
+            "client/stop sent/msgs sent/bytes received/msgs received/bytes reason",
+        ),
+    ];
+    expect(&went, &gone, rtt);
+    let parts = [
+        ("", EVENT),
+        ("/server", SERVER),
+        ("", ACCOUNT),
+        ("/sent", FLOW),
+        ("/received", FLOW),
+    ];
+    expect(&connections, &parts, &[]);
+    let statsz = ask(server, "$SYS.REQ.SERVER.PING", "")["statsz"].clone();
+    let names: Vec<&str> = statsz.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "active_accounts",
+            "active_servers",
+            "connections",
+            "cores",
+            "cpu",
+            "gomaxprocs",
+            "jetstream",
+            "mem",
+            "received",
+            "received_from_clients",
+            "sent",
+            "sent_to_clients",
+            "slow_consumers",
+            "start",
+            "subscriptions",
+            "total_connections",
+        ]
+    );
+}

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::report::FEATURE_FLAGS;
 use crate::version::NATS_VERSION;
 
 /// In `flags`: it has JetStream.
@@ -48,6 +49,7 @@ impl About {
         if !options.server_metadata.is_empty() {
             about["metadata"] = json!(options.server_metadata);
         }
+        about["feature_flags"] = json!(FEATURE_FLAGS);
         if self.context.status.has_jetstream() {
             if let Some(domain) = &options.jetstream.domain {
                 about["domain"] = json!(domain);

@@ -274,7 +274,7 @@ fn limits(js: &JetStream) -> BTreeMap<&'static str, i64> {
     let limits = super::limits(js);
     let batch = &js.options.limits.batch;
     let given = [
-        ("default_max_consumers", super::MAX_CONSUMERS),
+        ("default_max_consumers", limits.default_max_consumers),
         ("max_ack_pending", limits.max_ack_pending),
         ("max_request_batch", limits.max_request_batch),
         ("duplicate_window", limits.duplicate_window),
