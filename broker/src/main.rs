@@ -34,7 +34,7 @@ fn main() -> ExitCode {
                 for warning in &options.warnings {
                     complain(&format!("weir-server: {warning}"));
                 }
-                complain(&conf::check_message(&file));
+                complain(&conf::check_message(&file, &options.config_digest));
                 ExitCode::SUCCESS
             }
             Err(error) => {

@@ -63,7 +63,10 @@ impl Signals {
                 _ = self.user2.recv() => {
                     trapped("user defined signal 2");
                     let server = Arc::clone(server);
-                    tokio::spawn(async move { server.lame_duck().await });
+                    tokio::spawn(async move {
+                        notify::tell(notify::State::Stopping);
+                        server.lame_duck().await;
+                    });
                 }
                 _ = self.user1.recv() => {
                     trapped("user defined signal 1");

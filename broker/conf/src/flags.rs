@@ -271,6 +271,6 @@ pub fn own_version_line(weir_version: &str) -> String {
 
 /// What `-t` prints when the file is right; goes to standard error, exit status 0.
 #[must_use]
-pub fn check_message(file: &str) -> String {
-    format!("nats-server: configuration file {file} is valid")
+pub fn check_message(file: &str, digest: &str) -> String {
+    format!("nats-server: configuration file {file} is valid ({digest})")
 }

@@ -69,6 +69,7 @@ impl Options {
             }
             options::apply(&mut options, &map)?;
             options.config_file = Some(file.into());
+            options.config_digest = file::digest(&map);
         }
         apply_flags(&mut options, &found)?;
         options.check()?;

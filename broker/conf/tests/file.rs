@@ -176,7 +176,7 @@ fn errors_say_where_and_what() {
             "a: (x)",
             "a.conf:1:4: Parse error: this block has no closing ) on a line of its own",
         ),
-        ("a: 1\n}", "a.conf:2:1: Parse error: expected a key, found '}'"),
+        ("a: 1\n}}", "a.conf:2:2: Parse error: expected a key, found '}'"),
         ("{a: 1", "a.conf:1:1: Parse error: the { around the file is not closed"),
         (
             "a: 9223372036854775808",
@@ -247,22 +247,32 @@ fn repeated_variables_do_not_explode() {
 #[test]
 fn includes_are_relative_and_finite() {
     let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     std::fs::create_dir(dir.path().join("sub")).unwrap();
     write(
         "main.conf",
         "a: 1\ninclude sub/b.conf\nx { include 'sub/c.conf' }\ninclude: 5\n",
     );
-    write("sub/b.conf", "b: $a\ninclude \"c.conf\"\n");
+    write("sub/b.conf", "B: 1\nb: $B\ninclude \"c.conf\"\nd: $c\n");
     write("sub/c.conf", "c: 3");
+    write("scope.conf", "a: 1\ninclude sub/scope.conf\n");
+    write("sub/scope.conf", "\ne: $a");
+    let error = file::parse_file(&path("scope.conf"), &none).unwrap_err().to_string();
+    assert!(
+        error.contains("sub/scope.conf:2:4: Parse error: the variable $a is set neither"),
+        "{error}"
+    );
+    write("large.conf", &format!("a: \"{}\"", "x".repeat(16 << 20)));
+    let error = file::parse_file(&path("large.conf"), &none).unwrap_err().to_string();
+    assert!(error.contains("larger than 16777216 bytes"), "{error}");
     write("loop.conf", "include sub/loop2.conf");
     write("sub/loop2.conf", "\ninclude ../loop.conf");
     write("bad.conf", "include sub/bad.conf");
     write("sub/bad.conf", "\n  y: [");
-    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     assert_eq!(
         show_map(&file::parse_file(&path("main.conf"), &none).unwrap()),
-        "{a=1,b=1,c=3,x={c=3},include=5}"
+        "{a=1,B=1,b=1,c=3,d=3,x={c=3},include=5}"
     );
     let error = file::parse_file(&path("loop.conf"), &none).unwrap_err().to_string();
     assert!(

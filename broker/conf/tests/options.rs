@@ -439,8 +439,8 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
     );
     assert!(matches!(load(&["-c", file, "-t"]), Ok(Command::CheckConfig { file: f, .. }) if f == file));
     assert_eq!(
-        weir_conf::check_message("a.conf"),
-        "nats-server: configuration file a.conf is valid"
+        weir_conf::check_message("a.conf", "sha256:0"),
+        "nats-server: configuration file a.conf is valid (sha256:0)"
     );
     std::fs::write(&path, "# nothing\n").unwrap();
     let warnings = run(&["-c", file]).warnings;

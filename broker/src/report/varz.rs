@@ -37,7 +37,7 @@ pub(crate) struct Identity {
     system_account: Box<str>,
     start: String,
     config_load_time: String,
-    config_digest: &'static str,
+    config_digest: String,
     feature_flags: FeatureFlags,
 }
 
@@ -217,7 +217,7 @@ fn identity(reports: &Reports) -> Identity {
         system_account: reports.accounts.system.name.clone(),
         config_load_time: context.live.since().to_string(),
         start,
-        config_digest: "",
+        config_digest: context.live.read().config_digest.clone(),
         feature_flags: FEATURE_FLAGS,
     }
 }

@@ -11,11 +11,13 @@
 //! # Ok::<(), weir_conf::ConfError>(())
 //! ```
 
+mod digest;
 mod lex;
 mod parse;
 mod scalar;
 mod value;
 
+pub use digest::digest;
 pub use parse::{parse, parse_file};
 pub use value::{Entry, Map, Node, Pos, Value};
 

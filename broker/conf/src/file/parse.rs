@@ -1,5 +1,6 @@
 //! The structure: entries, maps, arrays, variables, includes. Every loop and depth has a bound.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ const DEPTH_MAX: usize = 64;
 const INCLUDE_DEPTH_MAX: usize = 16;
 /// Includes of one configuration altogether.
 const INCLUDES_MAX: usize = 1000;
+/// Bytes of one file.
+const FILE_MAX: u64 = 16 << 20;
 /// Values of one configuration altogether, those that variables repeat included.
 const VALUES_MAX: usize = 1_000_000;
 
@@ -41,11 +44,23 @@ pub fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Map, ConfError> {
 /// # Errors
 /// It cannot be read, is not UTF-8, or as [`parse`].
 pub fn parse_file(file: &str, env: Env<'_>) -> Result<Map, ConfError> {
-    let text = std::fs::read_to_string(file).map_err(|source| ConfError::Read {
+    let text = read(Path::new(file)).map_err(|source| ConfError::Read {
         file: file.to_owned(),
         source,
     })?;
     parse(&text, file, env)
+}
+
+/// A file's text, if it is not too large. What is no file has no size, and ends somewhere or is too large, too.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?
+        .take(FILE_MAX + 1)
+        .read_to_string(&mut text)?;
+    match read as u64 > FILE_MAX {
+        true => Err(std::io::Error::other(format!("it is larger than {FILE_MAX} bytes"))),
+        false => Ok(text),
+    }
 }
 
 struct Parser<'e> {
@@ -73,6 +88,10 @@ impl Parser<'_> {
             return Err(ConfError::syntax(&open, "the { around the file is not closed"));
         }
         lex.skip_between(&[',', ';']);
+        // nats-server lets one } too many stand at the very end.
+        if !braced && lex.eat('}') {
+            lex.skip_between(&[]);
+        }
         if lex.peek().is_some() {
             return Err(ConfError::syntax(
                 &lex.pos(),
@@ -313,11 +332,18 @@ impl Parser<'_> {
         if self.files.iter().any(|file| same(file).as_ref() == Some(&whole)) {
             return Err(ConfError::at(pos, format!("{} includes itself", path.display())));
         }
-        let text = std::fs::read_to_string(&path).map_err(failed)?;
+        let text = read(&path).map_err(failed)?;
         let shown = path.display().to_string();
         self.files.push(path.clone());
-        self.text(&text, &shown)?;
+        // As for nats-server: a file that is included sees its own keys and the environment, and nothing around it.
+        let around = std::mem::replace(&mut self.scopes, vec![Map::default()]);
+        let outcome = self.text(&text, &shown);
+        let included = std::mem::replace(&mut self.scopes, around).into_iter().next();
         self.files.pop();
+        outcome?;
+        for entry in included.unwrap_or_default().entries {
+            self.insert(entry);
+        }
         Ok(())
     }
 }

@@ -42,6 +42,7 @@ impl Changes {
         // Each field is named, so that one that is new is thought of.
         let Options {
             config_file: _,
+            config_digest: _,
             host,
             port,
             server_name,

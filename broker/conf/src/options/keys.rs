@@ -1,7 +1,8 @@
 //! The keys of nats-server 2.15, block by block.
 
 use super::schema::Kind::{
-    Block, Blocks, Bool, BoolOr, Compression, Int, List, Listen, Own, Size, Strings, Switches, Text, Texts, Time, Word,
+    Block, Blocks, Bool, BoolOr, Compression, Int, List, Listen, Name, Own, Range, Size, Strings, Switches, Text,
+    Texts, Time, Word,
 };
 use super::schema::{Key, key};
 
@@ -102,7 +103,7 @@ const PROXIES: &[Key] = &[key("trusted", Blocks(&[key("key public_key", Text)]))
 
 /// `cluster { }`
 pub(super) const CLUSTER: &[Key] = &[
-    key("name", Text),
+    key("name", Name),
     key("listen", Listen),
     key("port", Int),
     key("host net", Text),
@@ -141,7 +142,7 @@ pub(super) const COMPRESSION: &[Key] = &[key("mode", Text), key("rtt_thresholds 
 
 /// `gateway { }`
 pub(super) const GATEWAY: &[Key] = &[
-    key("name", Text),
+    key("name", Name),
     key("listen", Listen),
     key("port", Int),
     key("host net", Text),
@@ -280,7 +281,7 @@ pub(super) const MQTT: &[Key] = &[
     key("no_auth_user", Text),
     key("ack_wait ackwait", Time),
     key("js_api_timeout api_timeout", Time),
-    key("max_ack_pending max_pending max_inflight", Int),
+    key("max_ack_pending max_pending max_inflight", Range(0, 0xffff)),
     key("js_domain", Text),
     key("stream_replicas", Int),
     key("consumer_replicas", Own),
@@ -368,7 +369,7 @@ pub(super) const JETSTREAM: &[Key] = &[
     key("meta_compact", Int),
     key("meta_compact_size", Size),
     key("meta_compact_sync", Bool),
-    key("max_concurrent_io", Int),
+    key("max_concurrent_io", Range(4, 8192)),
     key("backend", Text),
     key("durability", Text),
     key("compression", Text),

@@ -54,6 +54,8 @@ pub struct Listen {
 pub struct Options {
     /// The file these came from.
     pub config_file: Option<PathBuf>,
+    /// A number for what that says, as nats-server has it: `sha256:…`; empty without a file.
+    pub config_digest: String,
     /// Host or address for clients (`host`, `net`, `listen`).
     pub host: String,
     /// Port for clients; 0 is any free one (-1 in the file and in flags).
@@ -118,6 +120,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             config_file: None,
+            config_digest: String::new(),
             host: "0.0.0.0".into(),
             port: DEFAULT_PORT,
             server_name: None,

@@ -12,10 +12,14 @@ use crate::file::{Entry, Map, Node, Value};
 pub(super) enum Kind {
     /// A string.
     Text,
+    /// A string without blanks.
+    Name,
     /// true, false and their other spellings.
     Bool,
     /// A whole number.
     Int,
+    /// A whole number of this range.
+    Range(i64, i64),
     /// A size as a number, or as a string that ends in K, M, G or T.
     Size,
     /// A duration, or a number of seconds.
@@ -93,6 +97,14 @@ fn has_name(key: &Key, name: &str) -> bool {
 fn value(entry: &Entry, kind: Kind) -> Result<(), ConfError> {
     match kind {
         Kind::Text => read::text(entry).map(drop),
+        Kind::Name => match read::text(entry)?.contains(' ') {
+            true => Err(ConfError::at(
+                &entry.value.pos,
+                format!("{} cannot contain spaces", entry.key),
+            )),
+            false => Ok(()),
+        },
+        Kind::Range(min, max) => read::int(entry, min, max).map(drop),
         Kind::Bool => read::boolean(entry).map(drop),
         Kind::Int => read::int(entry, i64::MIN, i64::MAX).map(drop),
         Kind::Size => read::storage(entry).map(drop),
