@@ -88,24 +88,45 @@ fn where_everybody_was_let_in_nobody_stays_without_a_token() {
     known.exchange("PUB x 0\r\n\r\n", "");
 }
 
-/// It comes back to them.
+/// As with nats-server 2.15.1: the connection stays.
 #[test]
-fn a_client_with_other_permissions_starts_over() {
+fn a_client_goes_on_with_other_permissions() {
     let users = |a: &str| {
         format!(
-            "authorization {{ users: [ {{user: a, password: p, permissions {{ publish: {a} }} }}, {{user: b, password: p, permissions {{ publish: x }} }} ] }}"
+            "authorization {{ users: [ {{user: a, password: p, permissions {{ {a} }} }}, {{user: b, password: p}} ] }}"
         )
     };
-    let server = configured(&users("x"));
+    let server = configured(&users("publish: x, subscribe: [\"s.>\", \"t.*\"]"));
     let [mut a, mut b] = ["a", "b"].map(|user| connect(&server, user, "p"));
     a.expect("PONG\r\n");
     b.expect("PONG\r\n");
-    reload(&server, &users("y")).unwrap();
-    a.expect_end("-ERR 'Authorization Violation'\r\n");
-    b.exchange("PUB x 0\r\n\r\n", "");
-    let mut again = connect(&server, "a", "p");
-    again.expect("PONG\r\n");
-    again.exchange("PUB y 0\r\n\r\n", "");
+    a.exchange("SUB s.> 1\r\nSUB t.* 2\r\nPUB x 0\r\n\r\n", "");
+    b.exchange("PUB s.one 0\r\n\r\nPUB t.one 0\r\n\r\n", "");
+    a.expect("MSG s.one 1 0\r\n\r\nMSG t.one 2 0\r\n\r\n");
+    reload(
+        &server,
+        &users("publish: y, subscribe: { allow: \"s.>\", deny: \"s.one\" }"),
+    )
+    .unwrap();
+    a.expect("-ERR 'Permissions Violation for Subscription to \"t.*\" (sid \"2\")'\r\n");
+    b.exchange("PUB s.one 0\r\n\r\nPUB t.one 0\r\n\r\nPUB s.two 0\r\n\r\n", "");
+    a.expect("MSG s.two 1 0\r\n\r\n");
+    a.exchange(
+        "PUB y 0\r\n\r\nPUB x 0\r\n\r\n",
+        "-ERR 'Permissions Violation for Publish to \"x\"'\r\n",
+    );
+    a.exchange(
+        "SUB t.* 3\r\n",
+        "-ERR 'Permissions Violation for Subscription to \"t.*\"'\r\n",
+    );
+    reload(
+        &server,
+        "authorization { users: [ {user: a, password: p}, {user: b, password: p} ] }",
+    )
+    .unwrap();
+    b.exchange("PUB s.one 0\r\n\r\n", "");
+    a.expect("MSG s.one 1 0\r\n\r\n");
+    a.exchange("PUB x 0\r\n\r\n", "");
 }
 
 #[test]

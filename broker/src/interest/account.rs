@@ -82,6 +82,13 @@ impl Account {
         was_in
     }
 
+    /// Has everybody forget what was found out of who matches what, though nobody came or went.
+    pub(crate) fn touch(&self) {
+        let mut sublist = self.sublist.write();
+        sublist.touch();
+        self.generation.store(sublist.generation(), Ordering::Release);
+    }
+
     /// Makes a part of the server receive what matches `filter`. It stays until [`remove`](Self::remove).
     ///
     /// # Errors

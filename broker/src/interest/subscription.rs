@@ -1,7 +1,9 @@
 //! One interest: a filter, and who gets what matches it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
+use arc_swap::ArcSwapOption;
 use weir_subject::SubKey;
 
 use super::{Chunk, Own, Work};
@@ -19,7 +21,9 @@ pub struct Subscription {
     /// What the receiving link needs to know of it.
     pub claim: Claim,
     /// Rules that deny a part of what it matches.
-    deny: Option<Arc<Rules>>,
+    deny: ArcSwapOption<Rules>,
+    /// Whether there are such: asked for each message.
+    watched: AtomicBool,
     /// Its place in the account's interest graph.
     pub(super) key: OnceLock<SubKey>,
 }
@@ -71,28 +75,40 @@ impl Subscription {
             subject: subject.into(),
             queue: queue.map(Into::into),
             claim: Claim::new(sid),
-            deny: None,
+            deny: ArcSwapOption::empty(),
+            watched: AtomicBool::new(false),
             key: OnceLock::new(),
         }
     }
 
     /// The same, without what the rules of its client deny.
     #[must_use]
-    pub(crate) fn under(mut self, rules: &Arc<Rules>) -> Self {
-        let watched = rules.must_watch(&self.subject, self.queue.as_deref());
-        self.deny = watched.then(|| Arc::clone(rules));
+    pub(crate) fn under(self, rules: &Arc<Rules>) -> Self {
+        self.restrict(Some(rules));
         self
+    }
+
+    /// Has the rules of its client deny a part of what it matches from now on; what is remembered of matches has to be
+    /// [forgotten](super::Account::touch).
+    pub(crate) fn restrict(&self, rules: Option<&Arc<Rules>>) {
+        let queue = self.queue.as_deref();
+        let rules = rules.filter(|rules| rules.must_watch(&self.subject, queue));
+        self.watched.store(rules.is_some(), Ordering::Relaxed);
+        self.deny.store(rules.cloned());
     }
 
     /// Whether a part of what it matches is denied.
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
-        self.deny.is_some()
+        self.watched.load(Ordering::Relaxed)
     }
 
     /// Whether a message on `subject` must not be heard by it; and how many of its tokens decided that.
     pub(crate) fn denies(&self, subject: &[u8]) -> (bool, usize) {
-        match &self.deny {
+        if !self.is_watched() {
+            return (false, 0);
+        }
+        match &*self.deny.load() {
             None => (false, 0),
             Some(rules) => rules.denies(subject, self.queue.as_deref()),
         }

@@ -10,7 +10,8 @@ use crate::permissions::Rules;
 
 impl Session {
     /// Asks the door once more about the CONNECT that was accepted, and closes the connection if it says no, or would let the
-    /// client in to another account or with other permissions: it comes back to those. Who comes in meanwhile is asked about by that very door.
+    /// client in to another account. With other permissions it goes on, without what those forbid. Who is not in yet is left alone:
+    /// that very door decides about it.
     pub(crate) fn ask_again(self: &Arc<Self>) {
         let answer = {
             let conversation = self.conversation.lock();
@@ -37,17 +38,9 @@ impl Session {
         }
     }
 
-    /// Whether a guest would be what the client is, and might do what the client may.
-    fn is_same(&self, guest: &Guest) -> bool {
-        let conversation = self.conversation.lock();
-        let rules = |rules: Option<&Arc<Rules>>| rules.map(|rules| rules.permissions().clone());
-        Arc::ptr_eq(&guest.account, &conversation.account)
-            && rules(guest.rules.as_ref()) == rules(conversation.router.rules())
-    }
-
     fn stay(&self, verdict: Verdict) {
         let stays = match verdict {
-            Verdict::Welcome(guest) => self.is_same(&guest),
+            Verdict::Welcome(guest) => self.goes_on_as(guest),
             Verdict::Refused => false,
         };
         if !stays {
@@ -55,5 +48,20 @@ impl Session {
             self.link
                 .fail("Authorization Violation", CloseReason::AuthenticationFailure);
         }
+    }
+
+    /// Has the client go on with what a guest may do. False: it would be in another account.
+    fn goes_on_as(&self, guest: Guest) -> bool {
+        let mut conversation = self.conversation.lock();
+        if !Arc::ptr_eq(&guest.account, &conversation.account) {
+            return false;
+        }
+        let told = |rules: Option<&Arc<Rules>>| rules.map(|rules| rules.permissions().clone());
+        if told(guest.rules.as_ref()) != told(conversation.router.rules()) {
+            conversation.seat(self, guest);
+            conversation.permit_again(self);
+            conversation.router.sink.flush();
+        }
+        true
     }
 }

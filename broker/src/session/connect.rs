@@ -73,7 +73,7 @@ impl Conversation {
     }
 
     /// What the client is from now on, and what it may do.
-    fn seat(&mut self, session: &Session, guest: Guest) {
+    pub(super) fn seat(&mut self, session: &Session, guest: Guest) {
         session.link.introduce(Who {
             name: self.connect.name.clone(),
             lang: self.connect.lang.clone(),

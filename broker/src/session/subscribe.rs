@@ -84,6 +84,30 @@ impl Conversation {
         false
     }
 
+    /// Ends the subscriptions that the client's permissions do not allow any more, and tells it of each; others are held to them.
+    pub(super) fn permit_again(&mut self, session: &Session) {
+        let rules = self.router.rules().cloned();
+        for subscription in session.own.list(usize::MAX) {
+            let (subject, queue) = (&subscription.subject, subscription.queue.as_deref());
+            if rules.as_ref().is_none_or(|rules| rules.may_subscribe(subject, queue)) {
+                subscription.restrict(rules.as_ref());
+                continue;
+            }
+            session.own.remove(&subscription);
+            self.account.remove(&subscription);
+            let (subject, sid) = (quoted(subject), quoted(subscription.sid()));
+            tracing::info!(
+                "Removed sub {subject} (sid {sid}) for {} - not authorized",
+                session.link.label()
+            );
+            self.error(
+                session,
+                &format!("Permissions Violation for Subscription to {subject} (sid {sid})"),
+            );
+        }
+        self.account.touch();
+    }
+
     pub(super) fn unsubscribe(&mut self, session: &Session, sid: &[u8], max: Option<u32>) {
         if let Some(subscription) = session.own.get(sid)
             && session.link.limit(&subscription.claim, u64::from(max.unwrap_or(0)))

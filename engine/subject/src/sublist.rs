@@ -145,6 +145,11 @@ impl<T> Sublist<T> {
         self.generation
     }
 
+    /// Moves the generation though nothing was added or removed: what the values mean has changed.
+    pub fn touch(&mut self) {
+        self.generation += 1;
+    }
+
     /// Adds `value` under `filter`, behind the values it has already.
     ///
     /// # Errors
