@@ -377,7 +377,33 @@ fn a_block_that_is_gone_or_cut_between_records_is_told() {
     let (state, messages, findings) = read(&stream(copy.path(), "PACKED"));
     assert_eq!((messages[0].seq, state.first_seq), (8, 8));
     assert_eq!(findings.list()[0].what, What::StaleIndex);
+    // The server wrote the index when it stopped, and no limit took anything since.
+    assert_eq!(damage(&findings)[0].what, What::Missing { messages: 6 }, "{findings:?}");
+    assert_eq!(damage(&findings)[0].lost, Some((1, 7)));
     assert!(whole.len() > 100);
+    // Where something was written since, a limit may have taken it.
+    let folder = block.parent().unwrap();
+    let last = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u32>().ok();
+    let last = last.max_by_key(number).unwrap();
+    let more = fs::read(&last).unwrap();
+    fs::write(&last, &more[..more.len() - 3]).unwrap();
+    let (_, _, findings) = read(&stream(copy.path(), "PACKED"));
+    assert!(
+        findings
+            .list()
+            .iter()
+            .any(|found| matches!(found.what, What::FrontGone { messages: 6 })),
+        "{findings:?}"
+    );
+    // No purge leaves nothing at all.
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_some_and(|end| end == "blk") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let (_, messages, findings) = read(&stream(copy.path(), "PACKED"));
+    assert!(messages.is_empty() && !damage(&findings).is_empty(), "{findings:?}");
 }
 
 #[test]
@@ -567,6 +593,20 @@ fn one_stream_of_a_store_comes_into_an_account_and_what_is_damaged_is_told() {
     assert!(damaged.damaged, "{damaged:?}");
     assert_eq!(damaged.streams[0].imported.as_ref().unwrap().messages, messages - 1);
     assert!(damaged.streams[0].findings[0].contains("1.blk"), "{damaged:?}");
+
+    // One of which nothing is known but its name is one of them.
+    let unknown = copy("2.15/stopped");
+    fs::write(file_of(unknown.path(), "PLAIN", "meta.inf"), "{").unwrap();
+    let all = NatsOptions {
+        account: Some("C".into()),
+        ..NatsOptions::default()
+    };
+    let left = import_nats(to.path(), unknown.path(), &all, &mut |_, _, _| {}).unwrap();
+    let refused: Vec<_> = left.streams.iter().filter(|stream| stream.stream == "PLAIN").collect();
+    assert!(
+        left.damaged && refused.iter().any(|stream| stream.imported.is_none()),
+        "{refused:?}"
+    );
 
     let none = NatsOptions {
         stream: Some("NONE".into()),

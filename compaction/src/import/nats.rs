@@ -11,7 +11,7 @@ use super::target::refused;
 use super::{BYTES, Filled, Imported, MESSAGES, Target, Wanted, told};
 use crate::error::{Error, Result};
 use crate::image::now;
-use crate::nats::{self, Consumer, Findings, Stream};
+use crate::nats::{self, Consumer, Finding, Findings, Stream, What};
 
 /// Findings of one stream that are told.
 const FINDINGS_MAX: usize = 100;
@@ -119,7 +119,27 @@ pub fn import_nats(
         });
     }
     target.close();
+    let left_out = source.findings.list().iter().filter_map(left_out);
+    let left_out = left_out.filter(|stream| wanted(&stream.account, &stream.stream));
+    report.streams.extend(left_out);
     Ok(report)
+}
+
+/// The stream whose description cannot be read, if that is what a finding is about.
+fn left_out(finding: &Finding) -> Option<NatsStream> {
+    if !matches!(finding.what, What::Unreadable(_) | What::Io(_)) || !finding.file.ends_with("meta.inf") {
+        return None;
+    }
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let folder = finding.file.parent()?;
+    let streams = folder.parent().filter(|streams| streams.ends_with("streams"))?;
+    Some(NatsStream {
+        account: name(streams.parent()?)?,
+        stream: name(folder)?,
+        imported: None,
+        refused: Some("nothing tells its configuration".to_owned()),
+        findings: Vec::new(),
+    })
 }
 
 /// What was found wrong with a stream.

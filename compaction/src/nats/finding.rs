@@ -50,6 +50,11 @@ pub enum What {
         /// How many.
         messages: u64,
     },
+    /// The first blocks that the index has are not there. Normal after a kill, where a limit or a purge took them.
+    FrontGone {
+        /// How many messages the index counts in it.
+        messages: u64,
+    },
     /// A block is not in the index: its messages are no longer the stream's.
     Orphan,
     /// Records go back in sequence: the server passes over them, and so does this.
@@ -90,6 +95,7 @@ impl Finding {
             What::TornTail { .. }
                 | What::NoIndex
                 | What::StaleIndex
+                | What::FrontGone { .. }
                 | What::UnfinishedPurge
                 | What::Orphan
                 | What::NoMetaChecksum
@@ -132,6 +138,11 @@ impl fmt::Display for What {
             Self::Record => write!(out, "the lengths in a record's head make no sense"),
             Self::Packed(why) => write!(out, "the packed block is damaged: {why}"),
             Self::Missing { messages } => write!(out, "{messages} messages that index.db counts are not in it"),
+            Self::FrontGone { messages } => write!(
+                out,
+                "it is not there, and index.db, which is older than the blocks, counts {messages} messages in it (normal after a kill where a \
+                 limit or a purge took them)"
+            ),
             Self::Orphan => write!(out, "index.db does not have this block: it was left out"),
             Self::OutOfOrder => write!(out, "records go back in sequence: they were left out"),
             Self::Doubtful(why) => write!(out, "{why}; it was kept as it is"),

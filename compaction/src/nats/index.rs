@@ -41,6 +41,7 @@ pub(super) struct Index {
 #[derive(Debug, Default)]
 pub(super) struct IndexedBlock {
     pub first: Seq,
+    pub last: Seq,
     pub messages: u64,
     pub deleted: SeqSet,
 }
@@ -159,6 +160,7 @@ fn take_block(from: &mut &[u8], version: u8) -> Option<(u32, IndexedBlock)> {
     let messages = last.wrapping_sub(first).wrapping_add(1).saturating_sub(deleted_count);
     let block = IndexedBlock {
         first,
+        last,
         messages,
         deleted,
     };

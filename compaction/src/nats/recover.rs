@@ -186,12 +186,18 @@ pub(super) fn recover(folder: &Path, config: &StreamConfig) -> Result<Recovered>
             if stale.is_some() {
                 findings.push(Finding::of(blocks.folder.join("index.db"), What::StaleIndex));
             }
+            let ended = stale.as_ref().is_some_and(|index| ends_with(index, &blocks));
+            let gone = stale.as_ref().map(|index| gone(index, &blocks)).unwrap_or_default();
             // With a sequence that was given and not yet written, a server that need not write at once begins again.
             let may_lag = config.persist_mode == PersistMode::Async || config.num_replicas > 1;
             let prior = stale
                 .filter(|_| !may_lag)
                 .map(|index| (index.last_seq, index.last_time));
-            from_blocks(&blocks, config, prior)
+            let (live, state) = from_blocks(&blocks, config, prior);
+            gone.iter()
+                .filter_map(|block| missed(block, ended, &live, &blocks))
+                .for_each(|finding| findings.push(finding));
+            (live, state)
         }
     };
     let state = State {
@@ -230,9 +236,62 @@ fn read_index(blocks: &Blocks, stream: &str, findings: &mut Findings) -> Option<
 
 /// Whether nothing was written behind what the index has.
 fn is_current(index: &Index, blocks: &Blocks) -> bool {
-    let has = |number| blocks.numbers.binary_search(&number).is_ok();
+    index.blocks.keys().all(|&number| has(blocks, number)) && ends_with(index, blocks)
+}
+
+fn has(blocks: &Blocks, number: u32) -> bool {
+    blocks.numbers.binary_search(&number).is_ok()
+}
+
+/// More sequences than any block of nats-server's has, whose blocks are of a few MiB.
+const BLOCK_SEQS_MAX: usize = 1 << 22;
+
+/// A block that the index has messages in, and that is not there.
+struct Gone {
+    number: u32,
+    /// The first and the last sequence that the index has of it.
+    seqs: (Seq, Seq),
+    /// Those of its messages.
+    live: Vec<Seq>,
+    /// Whether no block before it is there.
+    is_front: bool,
+}
+
+fn gone(index: &Index, blocks: &Blocks) -> Vec<Gone> {
+    let missing = index.blocks.iter().filter(|(number, _)| !has(blocks, **number));
+    let gone = missing.filter(|(_, block)| block.messages > 0);
+    gone.map(|(&number, block)| Gone {
+        number,
+        seqs: (block.first, block.last),
+        live: (block.first..=block.last)
+            .take(BLOCK_SEQS_MAX)
+            .filter(|seq| !block.deleted.contains(*seq))
+            .collect(),
+        // A purge leaves a block.
+        is_front: blocks.numbers.first().is_some_and(|first| number < *first),
+    })
+    .collect()
+}
+
+/// What is to be told of a block that is not there: nothing if all its messages were deleted since. Those that a limit or a purge takes
+/// from the front leave no marks; then something was written behind them.
+fn missed(block: &Gone, ended: bool, live: &Live, blocks: &Blocks) -> Option<Finding> {
+    let is_marked = |seq: &&Seq| matches!(&live.deleted, Deleted::Marked(marked) if marked.contains(**seq));
+    let messages = block.live.iter().filter(|seq| !is_marked(seq)).count() as u64;
+    let path = blocks.path(block.number);
+    match (messages, block.is_front && !ended) {
+        (0, _) => None,
+        (_, true) => Some(Finding::of(path, What::FrontGone { messages })),
+        (_, false) => Some(Finding {
+            lost: Some(block.seqs),
+            ..Finding::of(path, What::Missing { messages })
+        }),
+    }
+}
+
+/// Whether the last record is the one that the index ends with.
+fn ends_with(index: &Index, blocks: &Blocks) -> bool {
     index.blocks.contains_key(&index.last_block)
-        && index.blocks.keys().all(|&number| has(number))
         && blocks.numbers.last() == Some(&index.last_block)
         && last_checksum(&blocks.path(index.last_block)).is_ok_and(|checksum| checksum == index.last_checksum)
 }
