@@ -682,6 +682,13 @@ fn it_is_told_why_a_consumer_stands_still() {
         "{}",
         why("asked")
     );
+    client.send("PUB $JS.API.CONSUMER.INFO.S.none r 0\r\n\r\n");
+    client.line();
+    let info: Value = serde_json::from_str(&client.line()).unwrap();
+    assert_eq!(
+        (&info["name"], &info["why"]),
+        (&json!("none"), &json!("nothing matches its filter"))
+    );
     // Those that are not asked about are not told of, and without the question there is no such field.
     let page = page(&js.server, "/jsz?consumers=1");
     assert!(!page.to_string().contains("\"why\""));

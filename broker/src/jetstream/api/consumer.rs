@@ -21,6 +21,7 @@ use super::decode::{decode, decode_whole};
 use super::message::seek;
 use super::reply::{self, Consumer, Page};
 use super::stream::optional;
+use super::why::why;
 use super::{Answer, Reply, heavy_answer, is_empty, limits, lookup, refused, schema};
 use crate::jetstream::{ApiRequest, JetStream, now};
 
@@ -198,12 +199,29 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, stream: &str
     if !is_empty(&request.payload) {
         return Err(reject::NOT_EMPTY_REQUEST);
     }
+    #[derive(Serialize)]
+    struct Info {
+        #[serde(flatten)]
+        consumer: Consumer,
+        /// Weir's own: why it sends nothing just now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    }
     let entry = lookup(js, request, stream)?;
-    let info = find(js, &entry, name).await?;
-    Ok(reply::answer(
-        Call::ConsumerInfo(stream, name),
-        Consumer::of(info, now()).alone(),
-    ))
+    let (id, consumer) = (entry.id, name.to_owned());
+    let (info, standing) = js
+        .call(entry.shard, move |shard| {
+            let info = shard.consumer_info(id, &consumer)?;
+            // What cannot be told now is left out.
+            Ok((info, shard.consumer_standing(id, &consumer).ok()))
+        })
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    let told = Info {
+        consumer: Consumer::of(info, now()).alone(),
+        why: why(&entry, standing.as_ref()),
+    };
+    Ok(reply::answer(Call::ConsumerInfo(stream, name), told))
 }
 
 async fn find(js: &Arc<JetStream>, entry: &StreamEntry, name: &str) -> Result<ConsumerInfo, Rejection> {
