@@ -31,6 +31,11 @@ impl Live {
         *self.since.lock() = Timestamp::now();
     }
 
+    /// Whether these are the options of now.
+    pub(crate) fn are(&self, options: &Arc<Options>) -> bool {
+        Arc::ptr_eq(&self.options.load(), options)
+    }
+
     /// Since when the options of now are those.
     #[must_use]
     pub fn since(&self) -> Timestamp {

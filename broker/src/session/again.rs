@@ -11,8 +11,9 @@ use crate::permissions::Rules;
 impl Session {
     /// Asks the door once more about the CONNECT that was accepted, and closes the connection if it says no, or would let the
     /// client in to another account. With other permissions it goes on, without what those forbid. Who is not in yet is left alone:
-    /// that very door decides about it.
+    /// the door is asked about it by the options of now.
     pub(crate) fn ask_again(self: &Arc<Self>) {
+        let options = self.hall.context.live.get();
         let answer = {
             let conversation = self.conversation.lock();
             match conversation.is_anonymous() {
@@ -32,7 +33,10 @@ impl Session {
                 let session = Arc::clone(self);
                 tokio::spawn(async move {
                     let verdict = poll_fn(|context| ticket.poll(context)).await;
-                    session.stay(verdict);
+                    // With other options since, the door was asked once more.
+                    if session.hall.context.live.are(&options) {
+                        session.stay(verdict);
+                    }
                 });
             }
         }

@@ -23,6 +23,13 @@ impl Conversation {
         if matches!(self.state, State::Ready) {
             self.forget_all(session);
         }
+        self.ask(session)
+    }
+
+    /// Asks the door about the client that said CONNECT.
+    pub(super) fn ask(&mut self, session: &Arc<Session>) -> Flow {
+        // Before the door looks at them, so that they are no newer than those that it goes by.
+        let options = session.hall.context.live.get();
         let visitor = Visitor {
             connect: &self.connect,
             nonce: &session.nonce,
@@ -31,7 +38,7 @@ impl Conversation {
         match session.door().ask(&visitor) {
             Answer::Now(verdict) => self.decide(session, verdict),
             Answer::Later(ticket) => {
-                self.state = State::Authenticating(ticket);
+                self.state = State::Authenticating(ticket, options);
                 ControlFlow::Break(Stop::Wait)
             }
         }

@@ -22,7 +22,7 @@ pub(super) enum State {
     /// It was sent INFO, and CONNECT should come.
     Greeting,
     /// It said CONNECT, and somebody takes time to decide about it.
-    Authenticating(Ticket),
+    Authenticating(Ticket, Arc<Options>),
     /// CONNECT was accepted.
     Ready,
 }
@@ -111,13 +111,13 @@ impl Conversation {
 
     /// Whether a verdict about CONNECT has to come before anything else.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Authenticating(_))
+        matches!(self.state, State::Authenticating(..))
     }
 
     /// The verdict about CONNECT, or has the task woken once it is there.
     pub(super) fn poll_verdict(&mut self, context: &mut Context<'_>) -> Poll<Verdict> {
         match &mut self.state {
-            State::Authenticating(ticket) => ticket.poll(context),
+            State::Authenticating(ticket, _) => ticket.poll(context),
             _ => Poll::Pending,
         }
     }
@@ -125,8 +125,11 @@ impl Conversation {
     /// Goes on with what came behind CONNECT, now that there is a verdict.
     pub(super) fn resume(&mut self, session: &Arc<Session>, verdict: Verdict) -> Flow {
         // Nothing was accepted yet, or everything was given up when CONNECT came once more.
-        self.state = State::Greeting;
-        let flow = self.decide(session, verdict);
+        let flow = match std::mem::replace(&mut self.state, State::Greeting) {
+            // The server goes on with other options meanwhile, by which it may be another.
+            State::Authenticating(_, options) if !session.hall.context.live.are(&options) => self.ask(session),
+            _ => self.decide(session, verdict),
+        };
         self.router.sink.flush();
         flow?;
         self.work(session)

@@ -126,6 +126,20 @@ fn nothing_that_comes_behind_connect_is_worked_off_if_it_is_refused() {
     assert_eq!(all, "-ERR 'Authorization Violation'\r\n");
 }
 
+/// What was allowed by the options of before is no word about those of now.
+#[test]
+fn a_reload_meanwhile_has_the_door_asked_once_more() {
+    let mut fixture = Fixture::new();
+    fixture.send("CONNECT {\"verbose\":false,\"user\":\"ann\"}\r\nPING\r\n");
+    let (_, verdict) = fixture.asked();
+    fixture.hall.context.live.set(Options::default());
+    assert!(verdict.send(fixture.welcome("ann", "A")).is_ok());
+    let (connect, verdict) = fixture.asked();
+    assert_eq!(connect.user, "ann");
+    assert!(verdict.send(Verdict::Refused).is_ok());
+    assert_eq!(fixture.line(), "-ERR 'Authorization Violation'\r\n");
+}
+
 #[test]
 fn no_more_is_kept_behind_connect_than_a_control_line() {
     const PINGS: usize = 20_000;
