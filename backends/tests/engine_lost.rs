@@ -563,6 +563,78 @@ fn removals_that_the_end_of_a_log_had_are_done_again_or_told() {
     }
 }
 
+/// A stream's only file came back over the one that was made meanwhile, and the start removed all that was in it: its first sequence was
+/// behind them while they were lost. (The handbook says to put back what was found.)
+#[test]
+fn what_is_put_back_over_a_newer_file_stays() {
+    // What came meanwhile, up to where that was purged, and how the process ended that knew of the loss.
+    for (published, purged, killed) in [
+        (0, 0, false),
+        (0, 0, true),
+        (3, 0, false),
+        (3, 0, true),
+        (3, 30, false),
+        (3, 30, true),
+        (0, 41, false),
+    ] {
+        let what = format!("{published} came, purged below {purged}, killed {killed}");
+        let mut bench = Bench::new(Storage::Segment);
+        bench.open();
+        let stream = bench.create(&config());
+        publish(&stream, 1..=40);
+        let purge = |stream: &Handle, seq: Seq| {
+            let purge = Purge {
+                seq,
+                ..Purge::default()
+            };
+            stream.call(move |shard, id| shard.purge(id, &purge)).unwrap();
+        };
+        purge(&stream, 10);
+        assert!(stream.call(|shard, id| shard.delete_message(id, 20, false)).unwrap());
+        bench.close();
+        let path = place(&bench, &stream, &text(40)).0;
+        let away = path.with_extension("away");
+        std::fs::rename(&path, &away).unwrap();
+        bench.open();
+        let stream = bench.find("S").unwrap();
+        assert_eq!(lost(&stream).0, [(10, 40)], "{what}");
+        publish(&stream, 41..=40 + published);
+        if purged > 0 {
+            purge(&stream, purged);
+        }
+        stream.settle(2);
+        match killed {
+            true => bench.kill(),
+            false => bench.close(),
+        }
+        std::fs::rename(&away, &path).unwrap();
+        let there: Vec<Seq> = (10.max(purged)..=40).filter(|seq| *seq != 20).collect();
+        for round in 0..4 {
+            bench.open();
+            let stream = bench.find("S").unwrap();
+            assert_eq!(readable(&stream, 40), there, "{what}, round {round}");
+            // What came meanwhile went with its file, but for what the journal has.
+            let expected = if published > 0 && !killed {
+                vec![(41, 43)]
+            } else {
+                vec![]
+            };
+            if purged == 0 {
+                assert_eq!(lost(&stream).0, expected, "{what}, round {round}");
+            }
+            match round {
+                // Before a checkpoint, after one, and after what was written since.
+                0 => bench.kill(),
+                2 => {
+                    publish(&stream, 41 + published..=41 + published);
+                    bench.kill();
+                }
+                _ => bench.close(),
+            }
+        }
+    }
+}
+
 /// Every event of level error whose text has a word, from all threads.
 struct Errors {
     about: String,

@@ -145,6 +145,46 @@ fn what_is_put_back_is_lost_no_more() {
     assert_well(folder.path());
 }
 
+/// The new log of a stream that was forgotten, and its first sequence behind all, removed what the handbook says to put back.
+#[test]
+fn a_forgotten_log_is_put_back_over_the_new_one() {
+    let _alone = alone();
+    // Whether a start only writes to the new log that all is gone, or messages come to it; and who opens the store then.
+    for (published, repaired) in [(0, false), (0, true), (5, false), (5, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = filled(folder.path(), "segment");
+        let path = folder.path().to_str().unwrap();
+        let log = log_folder(folder.path(), fixture.log("ORDERS"));
+        let (away, newer) = (folder.path().join("away"), folder.path().join("newer"));
+        fs::rename(&log, &away).unwrap();
+        let (code, text) = weir(&["repair", path, "--forget", "ORDERS"]);
+        assert_eq!(code, Some(0), "{text}");
+        let store = start(folder.path());
+        let stream = store.stream("$G", "ORDERS").unwrap();
+        for _ in 0..published {
+            stream.publish("orders.a", "", b"new").unwrap();
+        }
+        store.close();
+        fs::rename(&log, &newer).unwrap();
+        fs::rename(&away, &log).unwrap();
+        let (_, text) = weir(&["verify", path]);
+        assert!(text.contains("the next start counts them as there"), "{text}");
+        if repaired {
+            let (code, text) = weir(&["repair", path]);
+            assert_eq!(code, Some(0), "{text}");
+        }
+        let before = fixture.state("ORDERS");
+        for _ in 0..2 {
+            let store = start(folder.path());
+            let state = state(&store, "ORDERS");
+            assert_eq!((state.messages, state.first_seq), (before.messages, before.first_seq));
+            store.close();
+        }
+        let (_, text) = weir(&["inspect", path, "--stream", "ORDERS"]);
+        assert_eq!(text.contains("has lost message"), published > 0, "{text}");
+    }
+}
+
 #[test]
 fn a_message_whose_bytes_are_put_back_is_lost_no_more() {
     let _alone = alone();

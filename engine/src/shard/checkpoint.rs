@@ -247,6 +247,7 @@ impl Shard {
             let snapshot = StreamSnapshot::of(stream, self.number, self.position);
             writes.push((stream_key(stream.id()), Some(crate::json::to_json(&snapshot))));
             dedup_writes(stream, &mut ids);
+            stream.messages.ledger.drafted();
             if stream.messages.ledger.take_changed() {
                 let ledger = crate::json::to_json(&stream.messages.ledger);
                 writes.push((ledger_key(stream.id()), Some(ledger)));

@@ -653,6 +653,8 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
     let kv = env.backend(BackendKind::Segment)?.kv();
     load_dedup(kv.as_ref(), &mut stream)?;
     stream.messages.ledger = saved_ledger(env, stream.id())?;
+    let not_removed = stream.messages.ledger.not_removed(first);
+    remove_purged(&mut stream, now)?;
     stream.unsaved |= take_back(&mut stream)?;
     let known = stream.messages.ledger.clone();
     stream.unsaved |= note_lost(&mut stream, now);
@@ -674,11 +676,23 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
     }
     stream.messages.lost_anew = stream.messages.ledger.messages() > known.messages();
     let is_told = stream.messages.revived.is_some();
-    tell_of_revived(env, &mut stream, first, now)?;
+    tell_of_revived(env, &mut stream, first, &not_removed, now)?;
     if !is_told {
         tell_of_gone(env, &stream, &known, now)?;
     }
     Ok(stream)
+}
+
+/// A purge came over messages that were missing then: if somebody has put them back, they go now.
+fn remove_purged(stream: &mut Stream, now: NanoTime) -> Result<()> {
+    // What the journal has yet to tell of is above the last one.
+    let purged = stream.messages.ledger.purged_below().min(stream.messages.last() + 1);
+    if stream.messages.index.first().is_none_or(|first| first >= purged) {
+        return Ok(());
+    }
+    stream.unsaved = true;
+    let seqs = Vec::new();
+    stream.replay(Command::Remove { first: purged, seqs }, now)
 }
 
 /// What counted as lost because a file was gone is there again, for somebody has put that back: it is lost no more. Answers whether
@@ -769,22 +783,38 @@ fn note_exchanged(stream: &mut Stream, (first, log_last): (Seq, Seq), census: Ce
 }
 
 /// Messages that were removed may be there again, because the log has lost the writes that removed them. Those below the first one
-/// that a checkpoint has go once more; of others it is told.
-fn tell_of_revived(env: &Environment, stream: &mut Stream, first: Seq, now: NanoTime) -> Result<()> {
-    let Some(why) = stream.messages.revived.take() else {
+/// that a checkpoint has go once more, but for the ranges `not_removed`: those counted as lost, so that the first one came of that, and
+/// what of them somebody has put back stays. Of others it is told.
+fn tell_of_revived(
+    env: &Environment,
+    stream: &mut Stream,
+    first: Seq,
+    not_removed: &[(Seq, Seq)],
+    now: NanoTime,
+) -> Result<()> {
+    let Some(mut why) = stream.messages.revived.take() else {
         return Ok(());
     };
-    // Where messages were lost and are back, they were below the first one meanwhile.
-    let lost_before = stream.messages.ledger.losses().iter().any(|loss| loss.first < first);
-    if first > 1 && !lost_before {
-        stream.replay(
-            Command::Remove {
-                first,
-                seqs: Vec::new(),
-            },
-            now,
-        )?;
+    let below = not_removed.first().map_or(first, |(low, _)| *low);
+    let mut seqs = Vec::new();
+    for (at, (_, high)) in not_removed.iter().enumerate() {
+        let next = not_removed.get(at + 1).map_or(first, |(low, _)| *low);
+        if high + 1 < next {
+            seqs.extend(stream.live(high + 1, next - 1)?);
+        }
+    }
+    if below > 1 || !seqs.is_empty() {
+        stream.replay(Command::Remove { first: below, seqs }, now)?;
         stream.unsaved = true;
+    }
+    let mut kept = Vec::new();
+    for &(low, high) in not_removed {
+        let live = stream.live(low, high)?;
+        kept.extend(live.first().copied().zip(live.last().copied()));
+    }
+    if !kept.is_empty() {
+        let named = words::numbered("message", &kept[..kept.len().min(RANGES_MAX)]);
+        why += &format!("; {named}, which counted as lost, are there again, and stay");
     }
     let key = format!("log-{}-{:020}", stream.id(), stream.messages.log_change());
     let text = format!(
@@ -802,7 +832,7 @@ fn load_created(env: &Environment, snapshot: StreamSnapshot, now: NanoTime) -> R
     let first = snapshot.first;
     let mut stream = load_stream(env, snapshot, now, restored)?;
     note_lost(&mut stream, now);
-    tell_of_revived(env, &mut stream, first, now)?;
+    tell_of_revived(env, &mut stream, first, &[], now)?;
     Ok(stream)
 }
 
@@ -878,6 +908,8 @@ pub(crate) fn replay_one(
 /// # Errors
 /// Of kind [`Kind::Full`] if the stream is whole, and only its log has no room for all of it.
 pub(super) fn settle(env: &Environment, stream: &mut Stream, now: NanoTime, limits_at: NanoTime) -> Result<()> {
+    let end = stream.messages.last() + 1;
+    stream.messages.ledger.not_purged_from(end);
     stream.messages.note_unknown();
     let positions = moved_on::positions(stream);
     stream.recovered()?;

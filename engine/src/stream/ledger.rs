@@ -69,6 +69,12 @@ pub struct Ledger {
     /// Messages that are there again, and which the log's newest write does not count, for they were missing then.
     #[serde(default, skip_serializing_if = "is_zero")]
     found_again: u64,
+    /// Ranges that are there again since the last checkpoint was written: that has a first sequence which came of their loss.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    returned: Vec<(Seq, Seq)>,
+    /// Those of them that the checkpoint which is being written knows of.
+    #[serde(skip)]
+    drafted: Vec<(Seq, Seq)>,
     #[serde(skip)]
     changed: bool,
 }
@@ -86,7 +92,8 @@ impl Ledger {
         }
         let ordered = read.losses.is_sorted_by(|one, next| one.last < next.first);
         let sound = |loss: &Loss| loss.first <= loss.last && loss.last <= NUMBER_MAX;
-        match ordered && read.losses.iter().all(sound) {
+        let sound_range = |(first, last): &(Seq, Seq)| first <= last && *last <= NUMBER_MAX;
+        match ordered && read.losses.iter().all(sound) && read.returned.iter().all(sound_range) {
             true => Ok(read),
             false => Err(Error::damaged("ranges of lost messages make no sense")),
         }
@@ -161,9 +168,45 @@ impl Ledger {
     /// All messages below a sequence were purged.
     pub(crate) fn purged(&mut self, below: Seq) {
         if !self.losses.is_empty() {
-            self.purged = below;
+            self.purged = self.purged.max(below);
             self.changed = true;
         }
+    }
+
+    /// The sequence below which all was purged since something was lost; 0 if nothing was.
+    pub(crate) fn purged_below(&self) -> Seq {
+        self.purged
+    }
+
+    /// No purge came over anything at or above this: what told of one there is lost, and others will have these sequences.
+    pub(crate) fn not_purged_from(&mut self, end: Seq) {
+        self.changed |= self.purged > end;
+        self.purged = self.purged.min(end);
+    }
+
+    /// The ranges below `first`, the first sequence that a checkpoint has, of which that says nothing: their messages were missing, and
+    /// nobody removed them. In order; no two overlap.
+    pub(crate) fn not_removed(&self, first: Seq) -> Vec<(Seq, Seq)> {
+        let lost = self.losses.iter().map(|loss| (loss.first, loss.last));
+        let beyond = (self.more > 0).then_some((1, NUMBER_MAX));
+        let all = lost.chain(self.returned.iter().copied()).chain(beyond);
+        let within = all.map(|(low, high)| (low.max(self.purged), high.min(first.saturating_sub(1))));
+        let mut ranges: Vec<_> = within.filter(|(low, high)| low <= high).collect();
+        ranges.sort_unstable();
+        ranges.dedup_by(|next, one| {
+            let joined = next.0 <= one.1.saturating_add(1);
+            if joined {
+                one.1 = one.1.max(next.1);
+            }
+            joined
+        });
+        ranges
+    }
+
+    /// A checkpoint is made, whose first sequence is that of what is there now.
+    pub(crate) fn drafted(&mut self) {
+        self.changed |= !self.returned.is_empty();
+        self.drafted = std::mem::take(&mut self.returned);
     }
 
     /// All that is lost was seen, and with it what is said of damaged places in the log; of those, up to
@@ -246,6 +289,12 @@ impl Ledger {
                 continue;
             }
             self.changed = true;
+            let is_full = self.returned.len() >= LEDGER_RANGES;
+            match self.returned.last_mut().filter(|_| is_full) {
+                // Too much is no harm: that is kept.
+                Some((low, high)) => (*low, *high) = (from.min(*low), to.max(*high)),
+                None => self.returned.push((from, to)),
+            }
             if loss.settled {
                 self.settled = self.settled.saturating_sub(to - from + 1);
             }
@@ -324,7 +373,8 @@ impl Ledger {
 
     /// What a checkpoint was given may not be there.
     pub(crate) fn forget_saved(&mut self) {
-        self.changed = !self.losses.is_empty() || !self.places.is_empty();
+        self.returned.append(&mut self.drafted);
+        self.changed = !self.losses.is_empty() || !self.places.is_empty() || !self.returned.is_empty();
     }
 }
 

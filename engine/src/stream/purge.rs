@@ -95,6 +95,10 @@ impl Stream {
             0 => end,
             keep => self.newest_begin(&filters, keep)?.min(end),
         };
+        if everything && purge.keep == 0 {
+            // Also what is missing now, and may be put back.
+            self.messages.ledger.purged(end);
+        }
         let removal = Removal::below(filter, end, 0);
         self.begin_purge(removal, &purged, turn)?;
         Ok(purged)

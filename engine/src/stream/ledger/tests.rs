@@ -137,3 +137,32 @@ fn messages_that_are_there_again_explain_what_the_log_has_too_many_until_it_is_w
     assert!(!kept.explains(0));
     assert!(!kept.explains(3), "a later write counted them");
 }
+
+#[test]
+fn what_was_missing_was_not_removed_until_a_purge_or_a_checkpoint_says_so() {
+    let mut ledger = Ledger::default();
+    ledger.note(10, 19, 0, 1, "a file of the log is missing");
+    ledger.note(30, 39, 0, 1, "the log has lost its end");
+    assert_eq!(ledger.not_removed(41), [(10, 19), (30, 39)]);
+    assert_eq!(ledger.not_removed(35), [(10, 19), (30, 34)]);
+    assert_eq!(ledger.not_removed(1), []);
+    ledger.take_back(12, 19);
+    let mut kept = Ledger::read(&crate::json::to_json(&ledger)).unwrap();
+    assert_eq!(
+        kept.not_removed(41),
+        [(10, 19), (30, 39)],
+        "no checkpoint knows that they are back"
+    );
+    kept.purged(15);
+    assert_eq!(kept.not_removed(41), [(15, 19), (30, 39)]);
+    kept.drafted();
+    assert_eq!(kept.not_removed(41), [(30, 39)]);
+    kept.forget_saved();
+    assert_eq!(
+        kept.not_removed(41),
+        [(15, 19), (30, 39)],
+        "the checkpoint came to nothing"
+    );
+    kept.not_purged_from(12);
+    assert_eq!(kept.purged_below(), 12);
+}
