@@ -103,6 +103,8 @@ struct WebSocketPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     advertise: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    no_auth_user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     handshake_timeout: Option<u64>,
     /// In seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -263,6 +265,7 @@ fn websocket(reports: &Reports) -> WebSocketPart {
         host: websocket.host.clone(),
         port: Some(port.unwrap_or(websocket.port)),
         advertise: websocket.advertise.clone(),
+        no_auth_user: websocket.auth.no_auth_user.clone(),
         handshake_timeout: websocket.handshake_timeout.map(nanos),
         auth_timeout: websocket.auth.timeout.map(|timeout| timeout.as_secs_f64()),
         no_tls: websocket.no_tls,
