@@ -113,6 +113,12 @@ impl Options {
             ));
         }
         self.auth.check().map_err(ConfError::Setting)?;
+        if let Some(name) = &self.system_account
+            && name != "$SYS"
+            && !self.accounts.iter().any(|account| account.name == *name)
+        {
+            return setting(format!("error resolving system account: account {name:?} is missing"));
+        }
         if self.lame_duck_grace_period >= self.lame_duck_duration {
             return setting("lame_duck_grace_period must be shorter than lame_duck_duration");
         }

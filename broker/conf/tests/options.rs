@@ -312,7 +312,7 @@ fn what_is_wrong_and_where() {
         ),
         (
             "system_account: ACME",
-            "a.conf:1:17: the system account \"ACME\": Weir does not support accounts yet; leave it out or write \"$SYS\"",
+            "error resolving system account: account \"ACME\" is missing",
         ),
     ] {
         assert_eq!(fails(text), expected);
@@ -598,4 +598,87 @@ fn permissions_of_users() {
     );
     let responses = of(3).responses.unwrap();
     assert_eq!((responses.max, responses.expires), (None, None));
+}
+
+#[test]
+fn accounts_and_their_users() {
+    let o = parse(
+        "accounts {\n  A { users: [{user: a, password: p}, {user: b, permissions: {publish: x}}], default_permissions: {publish: y}\n\
+         jetstream: {max_mem: 1M, max_file: -1, max_streams: 5, max_consumers: 0, max_bytes_required: true}\n\
+         limits: {max_conn: 3, max_subs: -1, max_payload: 1K} }\n  B { jetstream: enabled }\n  C {}\n  SYS { users: [{user: s}] } }\n\
+         system_account: SYS\nauthorization { users: [{user: c, password: p}] }",
+    );
+    let names: Vec<_> = o.accounts.iter().map(|account| account.name.as_str()).collect();
+    assert_eq!(names, ["A", "B", "C", "SYS"]);
+    let a = &o.accounts[0];
+    let js = a.jetstream.unwrap();
+    assert_eq!(
+        (js.max_memory, js.max_store, js.max_streams, js.max_consumers),
+        (Some(1_000_000), None, Some(5), None)
+    );
+    assert!(js.max_bytes_required && o.accounts[1].jetstream.is_some() && o.accounts[2].jetstream.is_none());
+    assert_eq!(
+        (
+            a.limits.max_connections,
+            a.limits.max_subscriptions,
+            a.limits.max_payload
+        ),
+        (Some(3), None, Some(1000))
+    );
+    let users: Vec<_> = o
+        .auth
+        .users
+        .iter()
+        .map(|user| (user.name.as_str(), user.account.as_deref()))
+        .collect();
+    assert_eq!(
+        users,
+        [("a", Some("A")), ("b", Some("A")), ("s", Some("SYS")), ("c", None)]
+    );
+    let publish = |at: usize| {
+        o.auth.users[at]
+            .permissions
+            .as_ref()
+            .and_then(|of| of.publish.allow.clone())
+    };
+    assert_eq!(
+        (publish(0), publish(1), publish(3)),
+        (Some(vec!["y".into()]), Some(vec!["x".into()]), None)
+    );
+    assert_eq!(parse("accounts [A, B]").accounts.len(), 2);
+}
+
+#[test]
+fn accounts_that_are_none() {
+    for (text, expected) in [
+        ("accounts { $G {} }", "a.conf:1:12: \"$G\" is a Reserved Account"),
+        ("accounts [A, A]", "a.conf:1:1: Duplicate Account Entry: A"),
+        (
+            "accounts { A { usrs: [] } }",
+            "a.conf:1:16: unknown field \"usrs\"; did you mean \"users\"?",
+        ),
+        ("accounts { A: x }", "a.conf:1:15: A must be a { block }, not a string"),
+        (
+            "accounts { A { users: [{user: a}] }, B { users: [{user: a}] } }",
+            "a.conf:1:1: the user \"a\" is in the list twice",
+        ),
+        (
+            "accounts { A { users: [{user: a}] } }\nauthorization { users: [{user: a}] }",
+            "a.conf:2:1: the user \"a\" is in the list twice",
+        ),
+        (
+            "accounts { A { users: [{user: a}] } }\nauthorization { token: t }",
+            "a.conf:2:1: Can not have a single user/pass or a token, and users of accounts",
+        ),
+        (
+            "authorization { token: t }\naccounts { A { users: [{user: a}] } }",
+            "Can not have a single user/pass or a token, and users of accounts",
+        ),
+        (
+            "accounts { A { exports: [{stream: a}] } }",
+            "a.conf:1:16: \"exports\" is an option of nats-server that Weir does not support yet; remove it to run without",
+        ),
+    ] {
+        assert_eq!(fails(text), expected);
+    }
 }

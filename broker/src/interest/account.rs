@@ -1,8 +1,9 @@
 //! An account: a subject space that no other one sees.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use weir_subject::Sublist;
 
@@ -26,6 +27,29 @@ pub struct Account {
     generation: AtomicU64,
     removed: AtomicU64,
     watches: Watches,
+    limits: ArcSwap<Limits>,
+    /// Connections of clients that are in it.
+    connections: AtomicUsize,
+}
+
+/// What the clients of an account may use. `None` is no limit of the account's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: Option<usize>,
+    /// Subscriptions of one connection.
+    pub subscriptions: Option<usize>,
+    /// Bytes of one message.
+    pub payload: Option<usize>,
+}
+
+/// A connection's place in an account, which is free again when this is dropped.
+pub(crate) struct Seat(Arc<Account>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Account {
@@ -39,7 +63,29 @@ impl Account {
             generation: AtomicU64::new(0),
             removed: AtomicU64::new(0),
             watches: Watches::default(),
+            limits: ArcSwap::default(),
+            connections: AtomicUsize::new(0),
         })
+    }
+
+    /// What its clients may use from now on.
+    pub fn limit(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// What its clients may use.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        **self.limits.load()
+    }
+
+    /// A place for one more connection; `None` if all are taken.
+    pub(crate) fn seat(self: &Arc<Self>) -> Option<Seat> {
+        let max = self.limits().connections.unwrap_or(usize::MAX);
+        // The seat gives back what is counted, also if it is one too many.
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        let seat = Seat(Arc::clone(self));
+        (before < max).then_some(seat)
     }
 
     /// Changes whenever any subscription comes or goes. A match that was found at an earlier generation is void.

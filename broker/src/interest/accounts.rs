@@ -39,16 +39,28 @@ impl Known {
 impl Default for Accounts {
     /// The two that every server has.
     fn default() -> Self {
-        let mut known = Known::default();
-        Self {
-            global: known.open(GLOBAL),
-            system: known.open(SYSTEM),
-            known: RwLock::new(known),
-        }
+        Self::new(SYSTEM)
     }
 }
 
 impl Accounts {
+    /// The two that every server has, with this name for that of the server's own events.
+    #[must_use]
+    pub fn new(system: &str) -> Self {
+        let mut known = Known::default();
+        Self {
+            global: known.open(GLOBAL),
+            system: known.open(system),
+            known: RwLock::new(known),
+        }
+    }
+
+    /// Whether there is none but the two that every server has.
+    #[must_use]
+    pub fn are_two(&self) -> bool {
+        self.known.read().by_number.len() == 2
+    }
+
     /// The account of that name; it is made if it is not there.
     pub fn open(&self, name: &str) -> Arc<Account> {
         self.known.write().open(name)

@@ -8,7 +8,8 @@ mod subscription;
 mod watch;
 mod work;
 
-pub use account::{Account, GLOBAL, SYSTEM};
+pub(crate) use account::Seat;
+pub use account::{Account, GLOBAL, Limits, SYSTEM};
 pub use accounts::Accounts;
 pub(crate) use keep::{Blocks, Chunk, is_most};
 pub(crate) use own::NotAdded;

@@ -12,6 +12,7 @@ use weir_engine::store::StreamEntry;
 use crate::error::Result;
 use crate::interest::{Account, Service, Subscription};
 use crate::jetstream::JetStream;
+use crate::jetstream::allowance::NotEnabled;
 use crate::jetstream::services::{
     API_CALLS, API_PREFIX, Acks, Api, Direct, FlowControl, Ingest, LONG_ACKS, LongAcks, Pull, stands_in,
 };
@@ -74,7 +75,11 @@ impl JetStream {
     /// Attaches the API and everything that the store holds.
     pub(super) async fn attach_all(self: &Arc<Self>) -> Result<()> {
         for account in self.accounts.all() {
-            let subscriptions = self.attach_common(&account)?;
+            let subscriptions = match self.allowance(&account.name) {
+                Some(_) => self.attach_common(&account)?,
+                None if Arc::ptr_eq(&account, &self.accounts.system) => Vec::new(),
+                None => self.attach_refusal(&account)?,
+            };
             self.attached.lock().common.push((account, subscriptions));
         }
         for entry in self.catalogue().all() {
@@ -86,6 +91,14 @@ impl JetStream {
                 );
                 continue;
             };
+            if self.allowance(&entry.account).is_none() {
+                tracing::error!(
+                    "stream {} belongs to account {}, for which JetStream is not enabled",
+                    entry.name,
+                    entry.account
+                );
+                continue;
+            }
             self.attach_stream(&account, &entry)?;
             self.attach_consumers(&account, &entry).await?;
         }
@@ -128,6 +141,19 @@ impl JetStream {
         if let Err(error) = attached {
             tracing::error!(%stream, "attaching it: {error}");
         }
+    }
+
+    /// Has requests of an account without JetStream answered so.
+    fn attach_refusal(self: &Arc<Self>, account: &Arc<Account>) -> Result<Vec<Arc<Subscription>>> {
+        let refusal: Arc<dyn Service> = Arc::new(NotEnabled {
+            jetstream: Arc::downgrade(self),
+            account: Arc::clone(account),
+        });
+        let filters: Vec<_> = API_CALLS
+            .iter()
+            .map(|call| [API_PREFIX, call.as_bytes()].concat())
+            .collect();
+        self.subscriptions(account, &filters, &refusal)
     }
 
     fn attach_common(self: &Arc<Self>, account: &Arc<Account>) -> Result<Vec<Arc<Subscription>>> {
@@ -175,6 +201,11 @@ impl JetStream {
             jetstream: jetstream.clone(),
             shard: entry.shard,
             stream: entry.id,
+            account: Arc::clone(account),
+            name: entry.name.clone(),
+            limited: self
+                .is_limited(&account.name, entry.config.storage)
+                .then_some(entry.config.storage),
         });
         let subjects: Vec<_> = entry
             .config

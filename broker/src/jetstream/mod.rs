@@ -4,6 +4,7 @@
 //! once per read. What goes out: each storage thread has an [`outlet`]. Requests that manage things are [`api`]'s.
 
 mod advisory;
+mod allowance;
 pub mod api;
 mod attach;
 mod batch;
@@ -36,6 +37,7 @@ use crate::error::Result;
 use crate::interest::{Account, Accounts, Service, Subscription};
 use crate::link::Link;
 use crate::routing::Courier;
+pub use allowance::Allowances;
 use attach::Attached;
 
 /// The running JetStream of a server.
@@ -65,6 +67,8 @@ pub struct JetStream {
     /// API requests served, and how many of them were answered with an error.
     pub api_requests: ApiCounters,
     store: Store,
+    /// What accounts may store.
+    allowances: Allowances,
     accounts: Arc<Accounts>,
     attached: Mutex<Attached>,
     sourcing: sourcing::Sourcing,
@@ -76,6 +80,8 @@ pub struct JetStream {
 pub struct Needs {
     /// What the configuration says.
     pub options: options::JetStream,
+    /// What each account may store; one that is missing nothing.
+    pub allowances: Allowances,
     /// The accounts that streams may be in.
     pub accounts: Arc<Accounts>,
     /// Where requests are served.
@@ -208,6 +214,7 @@ impl JetStream {
             refusals: overload::Refusals::default(),
             api_requests: ApiCounters::default(),
             store,
+            allowances: needs.allowances,
             accounts: needs.accounts,
             attached: Mutex::default(),
             sourcing: sourcing::Sourcing::default(),

@@ -8,10 +8,11 @@ use weir_engine::consumer::{Ack, AckKind, PullRequest};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::StreamConfig;
+use weir_engine::stream::{Storage, StreamConfig};
 use weir_wire::headers;
 
 use crate::interest::{Account, Inbound, Service, Work};
+use crate::jetstream::allowance::refuse_publish;
 use crate::jetstream::api::decode::unreadable;
 use crate::jetstream::api::schema;
 use crate::jetstream::batch::{Batch, Request};
@@ -22,6 +23,10 @@ pub(super) struct Ingest {
     pub jetstream: Weak<JetStream>,
     pub shard: usize,
     pub stream: LogId,
+    pub account: Arc<Account>,
+    pub name: Arc<str>,
+    /// The kind of storage that the account has a limit for, if it does.
+    pub limited: Option<Storage>,
 }
 
 impl Service for Ingest {
@@ -33,6 +38,12 @@ impl Service for Ingest {
         let batch = work.of::<Batch>();
         if !batch.takes(number, self.stream) {
             return;
+        }
+        if self
+            .limited
+            .is_some_and(|storage| jetstream.is_full(&self.account.name, storage))
+        {
+            return refuse_publish(&self.account, &self.name, message);
         }
         let (subject, reply, body) = batch.keep(self.stream, message);
         let input = Input::Publish {

@@ -29,6 +29,8 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     /// CONNECT asked for no-responders without headers.
     NoRespondersRequiresHeaders,
+    /// One connection too many for its account.
+    MaxAccountConnectionsExceeded,
     /// One connection too many.
     MaxConnectionsExceeded,
     /// It announced a message that is too large.
@@ -77,6 +79,7 @@ impl CloseReason {
             Self::ProtocolViolation => "Protocol Violation",
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+            Self::MaxAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
             Self::MaxConnectionsExceeded => "Maximum Connections Exceeded",
             Self::MaxPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaxControlLineExceeded => "Maximum Control Line Exceeded",

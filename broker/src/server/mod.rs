@@ -15,14 +15,42 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::conf::Options;
+use crate::conf::options::AccountJetStream;
 use crate::context::{Connections, Context};
 use crate::error::Result;
-use crate::interest::{Account, Accounts};
+use crate::interest::{Account, Accounts, Limits, SYSTEM};
 use crate::jetstream::opening::Opening;
-use crate::jetstream::{JetStream, Needs};
+use crate::jetstream::{Allowances, JetStream, Needs};
 use crate::report::Reports;
 use crate::session::auth::{ByOptions, ByWebSocket};
 use crate::session::{Gone, Hall, Session};
+
+/// What each account may store. Where there is none but those that every server has, clients may store what they like; else
+/// those do whose account says so.
+fn allowances(options: &Options, accounts: &Accounts) -> Allowances {
+    if accounts.are_two() {
+        return Allowances::from([(accounts.global.name.clone(), AccountJetStream::default())]);
+    }
+    let system = &*accounts.system.name;
+    let storing = options.accounts.iter().filter(|account| account.name != *system);
+    storing
+        .filter_map(|account| Some((account.name.as_str().into(), account.jetstream?)))
+        .collect()
+}
+
+/// The accounts of the configuration.
+fn accounts(options: &Options) -> Accounts {
+    let accounts = Accounts::new(options.system_account.as_deref().unwrap_or(SYSTEM));
+    for account in &options.accounts {
+        let limits = &account.limits;
+        accounts.open(&account.name).limit(Limits {
+            connections: limits.max_connections,
+            subscriptions: limits.max_subscriptions,
+            payload: limits.max_payload,
+        });
+    }
+    accounts
+}
 
 /// A running server. Made by [`Server::start`], ended by [`Server::shutdown`].
 pub struct Server {
@@ -51,8 +79,8 @@ impl Server {
     pub(crate) fn new(options: Options) -> Result<Arc<Self>> {
         let connections_max = Self::connection_room(&options);
         let closed_max = options.max_closed_clients;
+        let accounts = Arc::new(accounts(&options));
         let context = Context::new(options)?;
-        let accounts = Arc::new(Accounts::default());
         let hall = Arc::new(Hall {
             context: Arc::clone(&context),
             accounts: Arc::clone(&accounts),
@@ -147,6 +175,7 @@ impl Server {
         let options = self.options();
         let needs = Needs {
             options: options.jetstream.clone(),
+            allowances: allowances(&options, &self.accounts),
             accounts: Arc::clone(&self.accounts),
             runtime: self.runtime.clone(),
             server_name: self.context.identity.name.clone(),

@@ -62,7 +62,10 @@ impl Session {
         }
         let told = |rules: Option<&Arc<Rules>>| rules.map(|rules| rules.permissions().clone());
         if told(guest.rules.as_ref()) != told(conversation.router.rules()) {
-            conversation.seat(self, guest);
+            // Its place may be taken while it changes seats.
+            if conversation.seat(self, guest).is_some() {
+                return false;
+            }
             conversation.permit_again(self);
             conversation.router.sink.flush();
         }

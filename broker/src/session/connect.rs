@@ -53,7 +53,9 @@ impl Conversation {
         if !self.connect.account.is_empty() || self.connect.account_new {
             return self.unauthorized(session);
         }
-        self.seat(session, guest);
+        if let Some(end) = self.seat(session, guest) {
+            return end;
+        }
         if !matches!(self.connect.protocol, 0 | 1) {
             return self.refuse(
                 session,
@@ -79,8 +81,18 @@ impl Conversation {
         Flow::Continue(())
     }
 
-    /// What the client is from now on, and what it may do.
-    pub(super) fn seat(&mut self, session: &Session, guest: Guest) {
+    /// What the client is from now on, and what it may do. The end, if its account has no place for it.
+    pub(super) fn seat(&mut self, session: &Session, guest: Guest) -> Option<Flow> {
+        // The former one first: it may be the last.
+        self.seat = None;
+        self.seat = guest.account.seat();
+        if self.seat.is_none() {
+            let text = "maximum account active connections exceeded";
+            return Some(self.refuse(session, text, CloseReason::MaxAccountConnectionsExceeded));
+        }
+        let max_payload = session.hall.context.live.read().max_payload;
+        let limit = guest.account.limits().payload.unwrap_or(usize::MAX);
+        self.parser.set_max_payload(max_payload.min(limit));
         session.link.introduce(Who {
             name: self.connect.name.clone(),
             lang: self.connect.lang.clone(),
@@ -92,6 +104,7 @@ impl Conversation {
         session.link.restrict(guest.rules.as_ref());
         self.router.restrict(guest.rules);
         self.account = guest.account;
+        None
     }
 
     /// Lets a client in that does not say CONNECT first, if there is a user for such. False if not.
@@ -103,7 +116,9 @@ impl Conversation {
         let Some(guest) = session.door().anonymous() else {
             return false;
         };
-        self.seat(session, guest);
+        if self.seat(session, guest).is_some() {
+            return false;
+        }
         session.connected.store(true, Ordering::Relaxed);
         self.state = State::Ready;
         true

@@ -12,7 +12,7 @@ use super::auth::{Ticket, Verdict};
 use super::connect::end;
 use super::{Hall, Session, info};
 use crate::conf::Options;
-use crate::interest::{Account, Chunk, Work};
+use crate::interest::{Account, Chunk, Seat, Work};
 use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
 use crate::link::{CloseReason, Kind, Message};
 use crate::routing::Router;
@@ -45,11 +45,13 @@ pub(super) struct Conversation {
     target: usize,
     /// How much `buf` must hold before the parser can go on.
     need: usize,
-    parser: Parser,
+    pub(super) parser: Parser,
     pub(super) connect: Connect,
     pub(super) state: State,
     /// The account that the client is in.
     pub(super) account: Arc<Account>,
+    /// Its place there; `None` before CONNECT was accepted.
+    pub(super) seat: Option<Seat>,
     /// The INFO that follows the first PONG was sent.
     pub(super) introduced: bool,
     /// Nothing but CONNECT is served before CONNECT was accepted.
@@ -82,6 +84,7 @@ impl Conversation {
             connect: Connect::default(),
             state: State::Greeting,
             account: Arc::clone(&hall.accounts.global),
+            seat: None,
             introduced: false,
             auth_required: hall.door_of(kind).is_locked(),
             router: Router::default(),
@@ -96,7 +99,8 @@ impl Conversation {
     /// Goes on within other limits.
     pub(super) fn follow(&mut self, options: &Options) {
         self.parser.set_max_control_line(options.max_control_line);
-        self.parser.set_max_payload(options.max_payload);
+        let limit = self.account.limits().payload.unwrap_or(usize::MAX);
+        self.parser.set_max_payload(options.max_payload.min(limit));
     }
 
     /// Whether it is served though it has not said who it is.
@@ -302,6 +306,7 @@ impl Conversation {
             let mut info = info::info(session);
             info.connect_info = true;
             info.remote_account = self.account.name.to_string();
+            info.account_is_system = Arc::ptr_eq(&self.account, &session.hall.accounts.system);
             info
         });
         link.enqueue(&mut self.router.sink, |out| {

@@ -120,6 +120,7 @@ impl Session {
         self.link.end_waiting();
         // The cache may hold this very link.
         conversation.router.forget();
+        conversation.seat = None;
         drop(conversation);
         self.retire(snapshot, reason);
     }

@@ -29,6 +29,17 @@ pub const REFUSED: &[&str] = &[
     "authorization { user: a, password: b, users: [{user: c, password: d}] }",
     "authorization { token: b, users: [{user: c, password: d}] }",
     "authorization { users: a }",
+    "accounts { $G {} }",
+    "accounts [A, A]",
+    "accounts { A { usrs: [] } }",
+    "accounts { A: x }",
+    "accounts { A { users: [{user: a}] }, B { users: [{user: a}] } }",
+    "accounts { A { users: [{user: a}] } }\nauthorization { users: [{user: a}] }",
+    "accounts { A { users: [{user: a}] } }\nauthorization { token: t }",
+    "accounts { A { users: [{user: a}] } }\nauthorization { user: b, password: p }",
+    "accounts { A { jetstream: x } }",
+    "accounts { A { jetstream: { max_mm: 1 } } }",
+    "accounts { A { limits: { max_con: 1 } } }",
 ];
 
 pub const CASES: &[Case] = &[
@@ -341,6 +352,126 @@ pub const CASES: &[Case] = &[
             A> PUB $JS.ACK.S.C.1.1.1.1.0
             B {"user": "b", "pass": "p"}
             B> PUB $JS.API.STREAM.DELETE.S _INBOX.1
+        "#,
+    },
+    Case {
+        name: "accounts",
+        configuration: "accounts {
+            A { users: [{user: a, password: p}, {user: a2, password: p, permissions: {publish: x}}] }
+            B { users: [{user: b, password: p}], default_permissions: {subscribe: {deny: y}} } }
+            authorization { users: [{user: g, password: p}] }",
+        script: r#"
+            A {"user": "a", "pass": "p"}
+            A> SUB > 1
+            B {"user": "b", "pass": "p"}
+            B> SUB > 1
+            B> SUB y 2
+            G {"user": "g", "pass": "p"}
+            G> SUB x 1
+            G> SUB y 2
+            C {"user": "a2", "pass": "p"}
+            C> PUB x |from C
+            C> PUB y
+            A> PUB y |from A
+            B> PUB x |from B
+            B> PUB y
+            G> PUB x |from G
+            D {}
+            E {"user": "a", "pass": "x"}
+            B> CONNECT {"user": "a", "pass": "p", "verbose": false}
+            B> PUB z |from B in A
+        "#,
+    },
+    Case {
+        name: "names of accounts alone",
+        configuration: "accounts [A, B]\nauthorization { users: [{user: g, password: p}] }",
+        script: r#"
+            G {"user": "g", "pass": "p"}
+            G> SUB a 1
+            G> PUB a
+        "#,
+    },
+    Case {
+        name: "the system account alone",
+        configuration: "accounts { SYS { users: [{user: s, password: p}] } }\nsystem_account: SYS",
+        script: r#"
+            A {}
+            A> SUB a 1
+            A> PUB a
+            B {"user": "s", "pass": "p"}
+            B> SUB a 1
+            C {"user": "s", "pass": "x"}
+            D -
+            D> PUB a |x
+            E {"user": "x"}
+        "#,
+    },
+    Case {
+        name: "the system account and others",
+        configuration: "accounts { SYS { users: [{user: s, password: p}] }, A { users: [{user: a, password: p}] } }
+            system_account: SYS\nno_auth_user: a",
+        script: r#"
+            A {}
+            A> SUB a 1
+            B {"user": "a", "pass": "p"}
+            B> PUB a
+            C {"user": "s", "pass": "p"}
+            C> PUB a
+            D {"user": "x"}
+        "#,
+    },
+    Case {
+        name: "limits of accounts",
+        configuration: "accounts { A { users: [{user: a, password: p}], limits: {max_conn: 2, max_subs: 2, max_payload: 4} }
+            B { users: [{user: b, password: p}] } }",
+        script: r#"
+            A {"user": "a", "pass": "p"}
+            A> SUB a 1
+            A> SUB b 2
+            A> SUB c 3
+            A> PUB a |1234
+            B {"user": "a", "pass": "p"}
+            C {"user": "a", "pass": "p"}
+            D {"user": "b", "pass": "p"}
+            D> SUB a 1
+            D> SUB b 2
+            D> SUB c 3
+            B> PUB a |12345
+        "#,
+    },
+    Case {
+        name: "streams of accounts",
+        configuration: "jetstream { store_dir: \"@STORE@\" }
+            accounts {
+            A { users: [{user: a, password: p}], jetstream: {max_streams: 1, max_consumers: 1, max_mem: 1M, max_file: 2M, max_bytes_required: true} }
+            B { users: [{user: b, password: p}], jetstream: enabled }
+            C { users: [{user: c, password: p}] } }
+            authorization { users: [{user: g, password: p}] }",
+        script: r#"
+            A {"user": "a", "pass": "p"}
+            A> SUB r 1
+            A> PUB $JS.API.STREAM.NAMES r
+            A?
+            A> PUB $JS.API.STREAM.CREATE.S r |{"name":"S","subjects":["s"]}
+            A?
+            A> PUB $JS.API.STREAM.CREATE.S r |{"name":"S","subjects":["s"],"max_bytes":3000000}
+            A?
+            A> PUB $JS.API.STREAM.CREATE.S r |{"name":"S","subjects":["s"],"max_bytes":2000000,"storage":"memory"}
+            A?
+            B {"user": "b", "pass": "p"}
+            B> SUB r 1
+            B> PUB $JS.API.STREAM.NAMES r
+            B?
+            C {"user": "c", "pass": "p"}
+            C> SUB r 1
+            C> PUB $JS.API.STREAM.NAMES r
+            C?
+            C> PUB $JS.API.INFO r
+            C?
+            G {"user": "g", "pass": "p"}
+            G> SUB r 1
+            G> PUB $JS.API.INFO r
+            G?
         "#,
     },
 ];

@@ -22,6 +22,8 @@ pub struct Client {
     /// PONGs that came.
     pongs: usize,
     pings: usize,
+    /// Messages that were waited for.
+    heard: usize,
 }
 
 impl Client {
@@ -37,6 +39,7 @@ impl Client {
             closed: false,
             pongs: 0,
             pings: 0,
+            heard: 0,
         };
         let info = client.line()?.context("no INFO")?;
         let info: Value = serde_json::from_str(info.strip_prefix("INFO ").context("no INFO")?)?;
@@ -83,11 +86,11 @@ impl Client {
         self.settle()
     }
 
-    /// Waits for one more message than there is.
+    /// Waits until there is one more message than the last time.
     pub fn hear(&mut self) -> Result<()> {
         let messages = |got: &[String]| got.iter().filter(|line| is_message(line)).count();
-        let before = messages(&self.got);
-        while messages(&self.got) == before {
+        self.heard += 1;
+        while messages(&self.got) < self.heard {
             let line = self.line()?.context("closed, and a message was to come")?;
             self.note(line)?;
         }

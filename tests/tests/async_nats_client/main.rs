@@ -5,3 +5,4 @@ mod key_value;
 mod messaging;
 mod objects;
 mod streams;
+mod users;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, authorization, jetstream, keys, logging, read, schema, unsupported,
-    websocket,
+    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging, read, schema,
+    unsupported, websocket,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -49,15 +49,10 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "no_auth_user" => o.auth.no_auth_user = Some(read::name(e)?),
         "jetstream" => jetstream::apply(&mut o.jetstream, e)?,
         "store_dir" | "storedir" => jetstream::store_dir(&mut o.jetstream, e)?,
-        "system_account" | "system" => {
-            let name = read::name(e)?;
-            if name != "$SYS" {
-                let message = format!(
-                    "the system account {name:?}: Weir does not support accounts yet; leave it out or write \"$SYS\""
-                );
-                return Err(ConfError::at(&e.value.pos, message));
-            }
-        }
+        "accounts" => accounts::apply(o, e)?,
+        "system_account" | "system" => o.system_account = Some(read::name(e)?),
+        // Nobody is in it, and nobody can look into it.
+        "no_system_account" | "no_system" | "no_sys_acc" => drop(read::boolean(e)?),
         "cluster" => absent::accept(&absent::CLUSTER, e, &mut o.warnings)?,
         "gateway" => absent::accept(&absent::GATEWAY, e, &mut o.warnings)?,
         "leaf" | "leafnodes" => absent::accept(&absent::LEAFNODES, e, &mut o.warnings)?,

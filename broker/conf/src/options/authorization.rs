@@ -12,6 +12,9 @@ use super::{keys, read, schema, unsupported};
 use crate::error::ConfError;
 use crate::file::{Entry, Node, Value};
 
+/// Why there are no users of accounts beside a single one.
+const ALONE: &str = "Can not have a single user/pass or a token, and users of accounts";
+
 /// A user.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct User {
@@ -21,6 +24,8 @@ pub struct User {
     pub password: String,
     /// Whether it proves itself by signing a nonce, and not with a password.
     pub nkey: bool,
+    /// The account it is in; `None`: that of those who are in no other.
+    pub account: Option<String>,
     /// What it may do; `None`: everything.
     pub permissions: Option<Arc<Permissions>>,
     /// What it may connect with; empty: anything.
@@ -75,6 +80,8 @@ pub struct Auth {
     pub timeout: Duration,
     /// The user that clients without credentials are.
     pub no_auth_user: Option<String>,
+    /// Whether there is an `authorization` block.
+    pub block: bool,
 }
 
 impl Default for Auth {
@@ -85,6 +92,7 @@ impl Default for Auth {
             permissions: None,
             timeout: Duration::from_secs(2),
             no_auth_user: None,
+            block: false,
         }
     }
 }
@@ -98,6 +106,9 @@ impl Auth {
 
     /// What one block alone cannot tell.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if self.token.is_some() && !self.users.is_empty() {
+            return Err(ALONE.to_owned());
+        }
         self.check_no_auth_user(self.no_auth_user.as_deref())
     }
 
@@ -173,9 +184,15 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
     if single.is_some() && users.is_some() {
         return fail("authorization has both a single user and a users list: put the user into the list");
     }
-    auth.users = users.unwrap_or_else(|| single.into_iter().collect());
+    if !auth.users.is_empty() && (single.is_some() || token.is_some()) {
+        return fail(ALONE);
+    }
+    let mut users = users.unwrap_or_else(|| single.into_iter().collect());
     auth.token = token;
-    by_default(&mut auth.users, permissions.as_ref());
+    auth.block = true;
+    by_default(&mut users, permissions.as_ref());
+    // Those of accounts may be there already.
+    auth.users.extend(users);
     auth.permissions = permissions;
     unique(&auth.users).map_err(|message| ConfError::at(&entry.pos, message))
 }

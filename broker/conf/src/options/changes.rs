@@ -65,6 +65,8 @@ impl Changes {
             write_deadline,
             no_header_support,
             auth,
+            accounts,
+            system_account,
             lame_duck_duration,
             lame_duck_grace_period,
             server_tags,
@@ -83,6 +85,10 @@ impl Changes {
         fixed("max_sub_tokens", &old.max_sub_tokens, max_sub_tokens)?;
         fixed("max_closed_clients", &old.max_closed_clients, max_closed_clients)?;
         fixed("no_header_support", &old.no_header_support, no_header_support)?;
+        if old.accounts != *accounts {
+            return refuse("accounts", "");
+        }
+        fixed("system_account", &old.system_account, system_account)?;
         fixed("lame_duck_duration", &old.lame_duck_duration, lame_duck_duration)?;
         fixed(
             "lame_duck_grace_period",

@@ -1,6 +1,7 @@
 //! What the server can be told, with nats-server's defaults.
 
 mod absent;
+mod accounts;
 mod apply;
 mod authorization;
 mod changes;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use accounts::{AccountJetStream, AccountLimits, AccountOptions};
 pub(crate) use apply::apply;
 pub use authorization::{Auth, ConnectionType, User};
 pub use changes::Changes;
@@ -100,6 +102,10 @@ pub struct Options {
     pub no_header_support: bool,
     /// Who may connect.
     pub auth: Auth,
+    /// Accounts beside that of those who are in no other.
+    pub accounts: Vec<AccountOptions>,
+    /// The account of the server's own events; `None`: `$SYS`.
+    pub system_account: Option<String>,
     /// Time over which clients are sent away in lame duck mode.
     pub lame_duck_duration: Duration,
     /// Time before the first client is sent away in lame duck mode.
@@ -114,6 +120,19 @@ pub struct Options {
     pub websocket: Option<WebSocket>,
     /// Storage.
     pub jetstream: JetStream,
+}
+
+impl Options {
+    /// Whether clients without credentials are in the account of those who are in no other, as nats-server has it where the only
+    /// users are those of the system account.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let [only] = self.accounts.as_slice() else {
+            return false;
+        };
+        let system = self.system_account.as_ref() == Some(&only.name);
+        system && !self.auth.block && self.auth.no_auth_user.is_none()
+    }
 }
 
 impl Default for Options {
@@ -143,6 +162,8 @@ impl Default for Options {
             write_deadline: Duration::from_secs(10),
             no_header_support: false,
             auth: Auth::default(),
+            accounts: Vec::new(),
+            system_account: None,
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
             server_tags: Vec::new(),

@@ -7,12 +7,13 @@ use weir_engine::stream::{Storage, StreamSource};
 
 use super::call::Call;
 use super::{Answer, reply};
+use crate::jetstream::allowance::told;
 use crate::jetstream::{ApiRequest, JetStream};
 use crate::version::API_LEVEL;
 
 /// What some streams hold together, in bytes, by JetStream's kinds of storage.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Usage {
+pub(in crate::jetstream) struct Usage {
     pub memory: u64,
     pub storage: u64,
     /// What `max_bytes` promises.
@@ -84,6 +85,7 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
     }
     let streams = js.catalogue().list(&request.account.name);
     let usage = Usage::of(&streams);
+    let allowance = js.allowance(&request.account.name).copied().unwrap_or_default();
     let info = Info {
         memory: usage.memory,
         storage: usage.storage,
@@ -91,16 +93,15 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
         reserved_storage: usage.reserved_storage,
         streams: streams.len(),
         consumers: usage.consumers + copiers(&streams),
-        // Accounts have no limits of their own yet.
         limits: Limits {
-            max_memory: -1,
-            max_storage: -1,
-            max_streams: -1,
-            max_consumers: -1,
-            max_ack_pending: -1,
-            memory_max_stream_bytes: -1,
-            storage_max_stream_bytes: -1,
-            max_bytes_required: false,
+            max_memory: told(allowance.max_memory),
+            max_storage: told(allowance.max_store),
+            max_streams: told(allowance.max_streams),
+            max_consumers: told(allowance.max_consumers),
+            max_ack_pending: told(allowance.max_ack_pending),
+            memory_max_stream_bytes: told(allowance.memory_max_stream_bytes),
+            storage_max_stream_bytes: told(allowance.store_max_stream_bytes),
+            max_bytes_required: allowance.max_bytes_required,
         },
         domain: js.options.domain.clone(),
         api: ApiUsage::of(js, API_LEVEL),

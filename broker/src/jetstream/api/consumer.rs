@@ -22,7 +22,7 @@ use super::message::seek;
 use super::reply::{self, Consumer, Page};
 use super::stream::optional;
 use super::why::why;
-use super::{Answer, Reply, heavy_answer, is_empty, limits, lookup, refused, schema};
+use super::{Answer, Reply, heavy_answer, is_empty, limits_of, lookup, refused, schema};
 use crate::jetstream::{ApiRequest, JetStream, now};
 
 /// Names in one answer.
@@ -57,7 +57,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
         "update" => Action::Update,
         _ => Action::CreateOrUpdate,
     };
-    let (limits, pedantic) = (limits(js), asked.pedantic);
+    let (limits, pedantic) = (limits_of(js, &request.account.name), asked.pedantic);
     // Before the lock, for which others wait. Where there is no such stream, that is told below.
     if let Ok(entry) = lookup(js, request, &asked.stream_name) {
         seek(js, &entry, config.opt_start_time).await;

@@ -186,7 +186,7 @@ pub fn jsz(js: &Arc<JetStream>, options: &JszOptions) -> Jsz {
     let all = js.catalogue().all();
     let usage = Usage::of(&all);
     let mut accounts = js.accounts.all();
-    accounts.retain(|account| is_user(account));
+    accounts.retain(|account| js.allowance(&account.name).is_some());
     accounts.sort_by(|a, b| a.name.cmp(&b.name));
     let total = accounts.len();
     let shown: Vec<Arc<Account>> = match &wanted.account {
@@ -248,11 +248,6 @@ fn scrub(status: ScrubStatus) -> Scrub {
         last_findings: status.last_findings,
         last_full: status.last_full.map(|at| format_time(Some(at))),
     }
-}
-
-/// The system account has no streams.
-fn is_user(account: &Account) -> bool {
-    &*account.name != crate::interest::SYSTEM
 }
 
 fn config(js: &JetStream) -> Config {

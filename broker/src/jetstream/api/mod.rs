@@ -32,6 +32,7 @@ use weir_wire::headers;
 
 use crate::jetstream::{ApiRequest, JetStream};
 use crate::version::API_LEVEL;
+pub(super) use account::Usage;
 use call::Call;
 pub use restore::RESTORES_MAX;
 pub use snapshot::SNAPSHOTS_MAX;
@@ -87,6 +88,13 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, under_way: lo
     });
     jetstream.respond_with_headers(&request, &reply.headers, &reply.body);
     jetstream.audit(&request, &reply.body);
+}
+
+/// Answers a request of an account that has no JetStream.
+pub(super) fn not_enabled(jetstream: &JetStream, request: &ApiRequest) {
+    let subject = String::from_utf8_lossy(&request.subject);
+    let Some(call) = Call::parse(&subject) else { return };
+    jetstream.respond(request, &reply::refusal(call, &reject::NOT_ENABLED_FOR_ACCOUNT));
 }
 
 /// Answers a request that comes on top of too many, as publishers are: nats-server leaves those without an answer.
@@ -172,6 +180,23 @@ fn lookup(js: &JetStream, request: &ApiRequest, name: &str) -> Result<Arc<Stream
     js.catalogue()
         .get(&request.account.name, name)
         .ok_or(reject::STREAM_NOT_FOUND)
+}
+
+/// What the configuration limits for an account.
+fn limits_of(js: &JetStream, account: &str) -> ServerLimits {
+    let mut limits = limits(js);
+    let Some(allowance) = js.allowance(account) else {
+        return limits;
+    };
+    // 0 is no limit.
+    let least = |of: i64, limit: Option<u64>| match number(limit) {
+        0 => of,
+        limit if of == 0 => limit,
+        limit => of.min(limit),
+    };
+    limits.max_ack_pending = least(limits.max_ack_pending, allowance.max_ack_pending);
+    limits.default_max_consumers = least(limits.default_max_consumers, allowance.max_consumers);
+    limits
 }
 
 /// What the server's configuration limits.

@@ -26,7 +26,7 @@ use super::call::Call;
 use super::decode::decode;
 use super::reply;
 use super::stream::{check_room, describe, with_rules};
-use super::{Answer, is_empty, limits, lookup, schema};
+use super::{Answer, is_empty, limits_of, lookup, schema};
 use crate::interest::{Inbound, Service, Work};
 use crate::jetstream::{ApiRequest, JetStream, now, nuid};
 
@@ -112,6 +112,7 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
     let (config, settings) = with_rules(js, account, false, |rules| validate_restored(asked.config, rules))?;
     js.check_external(&config)?;
     check_room(js, &config, 0)?;
+    js.check_allowance(account, &config, None)?;
     if lookup(js, request, name).is_ok() {
         return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED);
     }
@@ -139,7 +140,7 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
             original: config.name.clone(),
             config,
             told: asked.state,
-            limits: limits(js),
+            limits: limits_of(js, account),
             max_payload: js.max_payload as u64,
             now: now(),
         },

@@ -17,7 +17,7 @@ use super::account::Usage;
 use super::call::Call;
 use super::decode::decode;
 use super::reply::{self, Cluster, Lost, Moving, Page, State, StreamInfo};
-use super::{Answer, heavy_answer, is_empty, is_json, limits, lookup, refused, schema};
+use super::{Answer, heavy_answer, is_empty, is_json, limits_of, lookup, refused, schema};
 use crate::jetstream::sourcing::SourceInfo;
 use crate::jetstream::{ApiRequest, JetStream, now};
 
@@ -68,6 +68,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         Some(_) => return Err(reject::STREAM_NAME_EXIST),
         None => {
             check_room(js, &config, 0)?;
+            js.check_allowance(&account, &config, None)?;
             if js.catalogue().overlapping(&account, &config.subjects, None).is_some() {
                 return Err(reject::STREAM_SUBJECT_OVERLAP);
             }
@@ -111,7 +112,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
 pub(super) fn with_rules<T>(js: &JetStream, account: &str, pedantic: bool, check: impl FnOnce(&Rules<'_>) -> T) -> T {
     let find = |name: &str| js.catalogue().get(account, name).map(|entry| entry.config.clone());
     check(&Rules {
-        limits: limits(js),
+        limits: limits_of(js, account),
         defaults: &js.defaults,
         find: &find,
         pedantic,
@@ -183,6 +184,7 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         .overlapping(account, &config.subjects, Some(old.id))
         .is_some();
     check_room(js, &config, old.config.max_bytes)?;
+    js.check_allowance(account, &config, Some(old.config.max_bytes))?;
     js.open_backend(settings.backend).await;
     let id = old.id;
     js.call(old.shard, move |shard| {

@@ -93,8 +93,15 @@ impl Door for ByOptions {
     }
 
     fn anonymous(&self) -> Option<Guest> {
-        let options = self.context.live.get();
-        self.guest(options.auth.no_auth_user.as_deref()?)
+        let roster = self.roster();
+        if roster.options.is_open() {
+            return Some(Guest {
+                user: String::new(),
+                account: Arc::clone(&roster.global),
+                rules: None,
+            });
+        }
+        self.guest(roster.options.auth.no_auth_user.as_deref()?)
     }
 }
 
@@ -104,7 +111,10 @@ impl Roster {
         let entry = |user: &User| {
             let guest = Guest {
                 user: user.name.clone(),
-                account: Arc::clone(&accounts.global),
+                account: match &user.account {
+                    Some(name) => accounts.open(name),
+                    None => Arc::clone(&accounts.global),
+                },
                 rules: shared.rules(user.permissions.as_ref()),
             };
             let entry = Entry {
@@ -138,6 +148,9 @@ impl Roster {
         let connect = visitor.connect;
         if let Some(token) = &auth.token {
             return password::ask(token, &connect.auth_token, guest(self.token_rules.clone()));
+        }
+        if self.options.is_open() && is_silent(connect) {
+            return Answer::Now(Verdict::Welcome(guest(None)));
         }
         let refused = Answer::Now(Verdict::Refused);
         let anonymous = auth.no_auth_user.as_deref().filter(|_| is_silent(connect));

@@ -1,0 +1,219 @@
+//! Accounts: who is in them, and what they may use.
+
+use std::sync::Arc;
+
+use super::authorization::{self, User};
+use super::schema::{self, Key, Kind, key};
+use super::{Options, permissions, read, unsupported};
+use crate::error::ConfError;
+use crate::file::{Entry, Value};
+
+/// The name of the account of those who are in no other.
+const GLOBAL: &str = "$G";
+
+/// An entry of `accounts`
+const ACCOUNT: &[Key] = &[
+    key("nkey", Kind::Text),
+    key("imports", Kind::Own),
+    key("exports", Kind::Own),
+    key("jetstream", Kind::Own),
+    key("users", Kind::Own),
+    key("default_permissions", Kind::Own),
+    key("mappings maps", Kind::Own),
+    key("limits", Kind::Block(LIMITS)),
+    key("msg_trace trace_dest", Kind::Own),
+];
+
+/// `limits { }`
+const LIMITS: &[Key] = &[
+    key("max_connections max_conn", Kind::Int),
+    key("max_subscriptions max_subs", Kind::Int),
+    key("max_payload max_pay", Kind::Int),
+    key("max_leafnodes max_leafs", Kind::Int),
+];
+
+/// `jetstream { }` of an account
+const JETSTREAM: &[Key] = &[
+    key("max_memory max_mem mem memory", Kind::Int),
+    key("max_store max_file max_disk store disk", Kind::Int),
+    key("max_streams streams", Kind::Int),
+    key("max_consumers consumers", Kind::Int),
+    key("max_bytes_required max_stream_bytes max_bytes", Kind::Bool),
+    key("mem_max_stream_bytes memory_max_stream_bytes", Kind::Int),
+    key("disk_max_stream_bytes store_max_stream_bytes", Kind::Int),
+    key("max_ack_pending", Kind::Int),
+    key("cluster_traffic", Kind::Word(&["system", "owner", ""])),
+];
+
+/// An account of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountOptions {
+    /// Its name.
+    pub name: String,
+    /// What it may store; `None`: it has no JetStream.
+    pub jetstream: Option<AccountJetStream>,
+    /// What its clients may use.
+    pub limits: AccountLimits,
+}
+
+/// What the clients of an account may use. `None` is no limit of the account's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AccountLimits {
+    /// Connections at once.
+    pub max_connections: Option<usize>,
+    /// Subscriptions of one connection.
+    pub max_subscriptions: Option<usize>,
+    /// Bytes of one message, headers and body.
+    pub max_payload: Option<usize>,
+}
+
+/// What an account may store. `None` is no limit of the account's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AccountJetStream {
+    /// Bytes of streams in memory.
+    pub max_memory: Option<u64>,
+    /// Bytes of other streams.
+    pub max_store: Option<u64>,
+    /// Streams.
+    pub max_streams: Option<u64>,
+    /// Consumers of one stream.
+    pub max_consumers: Option<u64>,
+    /// Whether a stream must say how large it may become.
+    pub max_bytes_required: bool,
+    /// What a stream in memory may say there, in bytes.
+    pub memory_max_stream_bytes: Option<u64>,
+    /// What another one may say.
+    pub store_max_stream_bytes: Option<u64>,
+    /// What a consumer may say for `max_ack_pending`.
+    pub max_ack_pending: Option<u64>,
+}
+
+/// `accounts { … }` or `accounts [ … ]`
+pub(super) fn apply(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
+    match &entry.value.value {
+        Value::Array(_) => {
+            for name in read::texts(entry)? {
+                add(o, entry, bare(name))?;
+            }
+        }
+        _ => {
+            for e in &read::block(entry)?.entries {
+                // For a $VARIABLE.
+                if !e.is_variable {
+                    account(o, e)?;
+                }
+            }
+        }
+    }
+    authorization::unique(&o.auth.users).map_err(|message| ConfError::at(&entry.pos, message))
+}
+
+fn bare(name: String) -> AccountOptions {
+    AccountOptions {
+        name,
+        jetstream: None,
+        limits: AccountLimits::default(),
+    }
+}
+
+fn add(o: &mut Options, entry: &Entry, account: AccountOptions) -> Result<(), ConfError> {
+    let name = &account.name;
+    let fail = |message: String| Err(ConfError::at(&entry.pos, message));
+    if name == GLOBAL {
+        return fail(format!("{name:?} is a Reserved Account"));
+    }
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return fail(format!("the account {name:?} must not be empty or contain blanks"));
+    }
+    if o.accounts.iter().any(|other| other.name == *name) {
+        return fail(format!("Duplicate Account Entry: {name}"));
+    }
+    o.accounts.push(account);
+    Ok(())
+}
+
+fn account(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
+    schema::check_block(entry, ACCOUNT)?;
+    let mut found = bare(entry.key.clone());
+    let (mut users, mut permissions) = (Vec::new(), None);
+    for e in &read::block(entry)?.entries {
+        match e.key.to_ascii_lowercase().as_str() {
+            "users" => users = authorization::users(e)?,
+            "default_permissions" => permissions = Some(Arc::new(permissions::permissions(e)?)),
+            "jetstream" => found.jetstream = jetstream(e)?,
+            "limits" => found.limits = limits(e)?,
+            // Nobody asks an account of the configuration for its key.
+            "nkey" => {}
+            _ => unsupported::refuse(e, ACCOUNT)?,
+        }
+    }
+    authorization::by_default(&mut users, permissions.as_ref());
+    let of = |user: User| User {
+        account: Some(entry.key.clone()),
+        ..user
+    };
+    o.auth.users.extend(users.into_iter().map(of));
+    add(o, entry, found)
+}
+
+/// A number that a negative one means "no limit" for.
+fn limit(entry: &Entry) -> Result<Option<u64>, ConfError> {
+    Ok(u64::try_from(read::int(entry, i64::MIN, i64::MAX)?).ok())
+}
+
+/// The same, where 0 means that as well.
+fn positive(entry: &Entry) -> Result<Option<usize>, ConfError> {
+    Ok(read::limit(entry)?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))
+}
+
+fn limits(entry: &Entry) -> Result<AccountLimits, ConfError> {
+    let mut found = AccountLimits::default();
+    for e in &read::block(entry)?.entries {
+        match e.key.to_ascii_lowercase().as_str() {
+            "max_connections" | "max_conn" => found.max_connections = positive(e)?,
+            "max_subscriptions" | "max_subs" => found.max_subscriptions = positive(e)?,
+            "max_payload" | "max_pay" => found.max_payload = positive(e)?,
+            // There are no leaf nodes.
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+fn jetstream(entry: &Entry) -> Result<Option<AccountJetStream>, ConfError> {
+    match &entry.value.value {
+        Value::Bool(on) => return Ok(on.then(AccountJetStream::default)),
+        Value::Str(text) => {
+            return match text.to_ascii_lowercase().as_str() {
+                "enabled" | "enable" => Ok(Some(AccountJetStream::default())),
+                "disabled" | "disable" => Ok(None),
+                _ => {
+                    let message = format!("Expected 'enabled' or 'disabled' for string value, got '{text}'");
+                    Err(ConfError::at(&entry.value.pos, message))
+                }
+            };
+        }
+        _ => {}
+    }
+    schema::check_block(entry, JETSTREAM)?;
+    let mut found = AccountJetStream::default();
+    for e in &read::block(entry)?.entries {
+        match e.key.to_ascii_lowercase().as_str() {
+            "max_memory" | "max_mem" | "mem" | "memory" => found.max_memory = limit(e)?,
+            "max_store" | "max_file" | "max_disk" | "store" | "disk" => found.max_store = limit(e)?,
+            "max_streams" | "streams" => found.max_streams = limit(e)?.filter(|&most| most > 0),
+            "max_consumers" | "consumers" => found.max_consumers = limit(e)?.filter(|&most| most > 0),
+            "max_bytes_required" | "max_stream_bytes" | "max_bytes" => found.max_bytes_required = read::boolean(e)?,
+            "mem_max_stream_bytes" | "memory_max_stream_bytes" => {
+                found.memory_max_stream_bytes = limit(e)?.filter(|&most| most > 0);
+            }
+            "disk_max_stream_bytes" | "store_max_stream_bytes" => {
+                found.store_max_stream_bytes = limit(e)?.filter(|&most| most > 0);
+            }
+            "max_ack_pending" => found.max_ack_pending = limit(e)?.filter(|&most| most > 0),
+            // Traffic of a cluster.
+            _ => {}
+        }
+    }
+    Ok(Some(found))
+}

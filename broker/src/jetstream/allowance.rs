@@ -1,0 +1,135 @@
+//! What an account may store, where the configuration says so.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use weir_conf::options::AccountJetStream;
+use weir_engine::reject::{self, Rejection};
+use weir_engine::stream::{Storage, StreamConfig};
+
+use super::api::Usage;
+use super::outlet::write_pub_ack;
+use super::{ApiRequest, JetStream};
+use crate::interest::{Account, Inbound, Service, Work};
+use crate::routing::Courier;
+
+/// What accounts may store, by their names. One that is missing has no JetStream.
+pub type Allowances = HashMap<Box<str>, AccountJetStream>;
+
+/// -1 is "no limit".
+pub(super) fn told(limit: Option<u64>) -> i64 {
+    limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+impl JetStream {
+    /// What an account may store; `None`: it has no JetStream.
+    pub fn allowance(&self, account: &str) -> Option<&AccountJetStream> {
+        self.allowances.get(account)
+    }
+
+    /// Refuses a configuration of a stream that its account does not allow. `before` is what the stream was promised so far, in
+    /// bytes, if it is there already.
+    pub(super) fn check_allowance(
+        &self,
+        account: &str,
+        config: &StreamConfig,
+        before: Option<i64>,
+    ) -> Result<(), Rejection> {
+        let Some(allowance) = self.allowance(account) else {
+            return Err(reject::NOT_ENABLED_FOR_ACCOUNT);
+        };
+        let streams = self.catalogue().list(account);
+        if before.is_none() && allowance.max_streams.is_some_and(|max| streams.len() as u64 >= max) {
+            return Err(reject::MAXIMUM_STREAMS_LIMIT);
+        }
+        if allowance.max_bytes_required && config.max_bytes <= 0 {
+            return Err(reject::STREAM_MAX_BYTES_REQUIRED);
+        }
+        let usage = Usage::of(&streams);
+        let (most, limit, reserved, rejection) = match config.storage {
+            Storage::File => (
+                allowance.store_max_stream_bytes,
+                allowance.max_store,
+                usage.reserved_storage,
+                reject::STORAGE_RESOURCES_EXCEEDED,
+            ),
+            Storage::Memory => (
+                allowance.memory_max_stream_bytes,
+                allowance.max_memory,
+                usage.reserved_memory,
+                reject::MEMORY_RESOURCES_EXCEEDED,
+            ),
+        };
+        let wanted = u64::try_from(config.max_bytes).unwrap_or(0);
+        if most.is_some_and(|most| wanted > most) {
+            return Err(reject::STREAM_MAX_STREAM_BYTES_EXCEEDED);
+        }
+        let promised = before.and_then(|before| u64::try_from(before).ok()).unwrap_or(0);
+        let more = wanted.saturating_sub(promised);
+        match more > 0 && limit.is_some_and(|limit| reserved.saturating_add(more) > limit) {
+            true => Err(rejection),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether there is a limit for what an account holds in this kind of storage.
+    pub(super) fn is_limited(&self, account: &str, storage: Storage) -> bool {
+        self.limit(account, storage).is_some()
+    }
+
+    fn limit(&self, account: &str, storage: Storage) -> Option<u64> {
+        let allowance = self.allowance(account)?;
+        match storage {
+            Storage::File => allowance.max_store,
+            Storage::Memory => allowance.max_memory,
+        }
+    }
+
+    /// Whether an account holds more than it may in this kind of storage. Costs a look at each of its streams, if there is a
+    /// limit.
+    pub(super) fn is_full(&self, account: &str, storage: Storage) -> bool {
+        self.limit(account, storage).is_some_and(|limit| {
+            let usage = Usage::of(&self.catalogue().list(account));
+            let held = match storage {
+                Storage::File => usage.storage,
+                Storage::Memory => usage.memory,
+            };
+            held > limit
+        })
+    }
+}
+
+/// Tells the clients of an account without JetStream that there is none.
+pub(super) struct NotEnabled {
+    pub jetstream: Weak<JetStream>,
+    pub account: Arc<Account>,
+}
+
+impl Service for NotEnabled {
+    fn message(&self, message: &Inbound<'_>, _: &mut Work) {
+        let Some(jetstream) = self.jetstream.upgrade() else {
+            return;
+        };
+        let request = ApiRequest {
+            subject: message.own(message.subject),
+            reply: message.own(message.reply),
+            headers: message.own(message.headers),
+            payload: message.own(message.payload),
+            account: Arc::clone(&self.account),
+            from: message.from.cloned(),
+        };
+        super::api::not_enabled(&jetstream, &request);
+    }
+}
+
+/// Answers a publisher whose account holds more than it may.
+pub(super) fn refuse_publish(account: &Arc<Account>, stream: &str, message: &Inbound<'_>) {
+    if message.reply.is_empty() {
+        return;
+    }
+    let error = weir_engine::Error::from(reject::ACCOUNT_RESOURCES_EXCEEDED);
+    let mut text = Vec::new();
+    write_pub_ack(&mut text, Err(&error), stream, None);
+    let mut courier = Courier::new(Arc::clone(account));
+    courier.send(message.reply, message.reply, b"", b"", &text);
+}
