@@ -17,8 +17,10 @@ use super::rows::{Segment, is_set};
 use super::state::SegRef;
 use super::table::TableRef;
 
-/// Threads that read ahead.
+/// Threads that read ahead, at most.
 const THREADS_MAX: usize = 4;
+/// Threads for each core: while one waits for the disk another computes.
+const THREADS_PER_CORE: usize = 2;
 /// Segments that a thread has found sound and nobody has taken yet, beside the one that it waits with: more would be memory for nothing.
 const AHEAD: usize = 0;
 /// Bytes of a file in memory at a time, unless a record is larger.
@@ -69,7 +71,7 @@ impl Ahead {
             .is_some_and(|first| first.seg.handle.background() == Background::Thread);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = match is_threaded {
-            true => cores.min(THREADS_MAX).min(segs.len()),
+            true => (cores * THREADS_PER_CORE).min(THREADS_MAX).min(segs.len()),
             false => 0,
         };
         let begin = |nth: usize| {
