@@ -29,23 +29,25 @@ struct MemStats {
 const SECRETS: &[&str] = &["user", "pass", "auth"];
 const HIDDEN: &str = "[REDACTED]";
 
+/// Bytes of the process's memory: all that is mapped, what of it is resident, and what of that is files'. From `/proc`; zeros where there
+/// is none.
+pub(super) fn memory() -> [u64; 3] {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut fields = statm.split_whitespace().map_while(|field| field.parse::<u64>().ok());
+    [(); 3].map(|()| fields.next().unwrap_or(0) * rustix::param::page_size() as u64)
+}
+
 impl Reports {
     /// The process in numbers.
     #[must_use]
     pub fn expvarz(&self) -> Expvarz {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let pages: Vec<u64> = statm.split_whitespace().map_while(|field| field.parse().ok()).collect();
-        let bytes = |field: usize| {
-            pages
-                .get(field)
-                .map_or(0, |pages| pages * rustix::param::page_size() as u64)
-        };
+        let [size, resident, shared] = memory();
         Expvarz {
             cmdline: without_secrets(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned())),
             memstats: MemStats {
-                alloc: bytes(1),
-                sys: bytes(0),
-                heap_alloc: bytes(1).saturating_sub(bytes(2)),
+                alloc: resident,
+                sys: size,
+                heap_alloc: resident.saturating_sub(shared),
             },
         }
     }

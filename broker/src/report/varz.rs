@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{JszOptions, Reports, format};
+use super::{JszOptions, Reports, format, process};
 use crate::jetstream::api::jsz;
 use crate::version::{NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
 
@@ -354,12 +354,7 @@ struct Usage {
 
 /// From `/proc`; zeros where there is none.
 fn usage(reports: &Reports) -> Usage {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm
-        .split_whitespace()
-        .nth(1)
-        .and_then(|field| field.parse().ok())
-        .unwrap_or(0);
+    let [_, resident, _] = process::memory();
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name in parentheses may hold blanks; user and system time are the 12th and 13th fields behind it.
     let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -373,7 +368,7 @@ fn usage(reports: &Reports) -> Usage {
     let uptime = reports.context.clock.uptime_ns() as f64 / 1e9;
     let percent = if uptime > 0.0 { seconds / uptime * 100.0 } else { 0.0 };
     Usage {
-        resident: pages * rustix::param::page_size() as u64,
+        resident,
         cpu_percent: (percent * 10.0).round() / 10.0,
     }
 }
@@ -382,6 +377,6 @@ impl Reports {
     /// Bytes of memory that are resident; 0 where that cannot be told.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        usage(self).resident
+        process::memory()[1]
     }
 }
