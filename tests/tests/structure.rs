@@ -17,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("weir-headers", &[]),
     ("weir-subject", &[]),
     ("weir-wire", &["weir-headers"]),
-    ("weir-conf", &["weir-duration"]),
+    ("weir-conf", &["weir-duration", "weir-subject"]),
     ("weir-engine", &["weir-duration", "weir-headers", "weir-subject"]),
     ("weir-backup", &["weir-engine", "weir-headers", "weir-subject"]),
     ("weir-backends", &["weir-engine"]),

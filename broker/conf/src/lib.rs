@@ -33,6 +33,7 @@ pub mod file;
 pub mod flags;
 mod load;
 pub mod options;
+pub mod tenancy;
 
 pub use error::ConfError;
 pub use flags::{check_message, own_version_line, usage, version_line};

@@ -205,6 +205,9 @@ fn absent(o: &mut Options, name: &str, value: &FlagValue) -> Result<(), ConfErro
         FlagValue::Int(n) => *n == 0,
         FlagValue::Text(text) => text.is_empty(),
     };
+    if let ("cluster_name", FlagValue::Text(cluster)) = (name, value) {
+        o.cluster_name = Some(cluster.clone());
+    }
     let what = match name {
         _ if is_off => return Ok(()),
         "cluster" | "cluster_listen" | "cluster_name" | "cluster_advertise" | "no_advertise" | "connect_retries" => {

@@ -17,6 +17,8 @@
 //! (`SplitFromLeft`).
 
 mod apply;
+mod check;
+mod import;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,8 @@ use std::fmt;
 
 use crate::filter::matches;
 use crate::name::{REST, STAR, has_wildcard, is_valid_subject, tokens};
+pub use check::check_mapping;
+pub use import::{number_wildcards, placeholders};
 
 /// A checked rule that turns the subjects a filter matches into others. See the [crate] example.
 #[derive(Debug, Clone)]
@@ -85,6 +89,10 @@ pub enum TransformError {
     TooManyArguments(String),
     /// An argument in this destination token is not of the kind wanted.
     InvalidArgument(String),
+    /// This destination of an import does not use every wildcard of the source.
+    WildcardsUnused(String),
+    /// What is written in this destination token cannot be undone, as that of an import must be.
+    NotForImports(String),
 }
 
 impl fmt::Display for TransformError {
@@ -96,6 +104,11 @@ impl fmt::Display for TransformError {
             Self::NotEnoughArguments(token) => ("not enough arguments passed to the function", token),
             Self::TooManyArguments(token) => ("too many arguments passed to the function", token),
             Self::InvalidArgument(token) => ("function argument is invalid or in the wrong format", token),
+            Self::WildcardsUnused(destination) => ("not using all of the token wildcard(s)", destination),
+            Self::NotForImports(token) => (
+                "the only mapping function allowed for import transforms is {{Wildcard()}}",
+                token,
+            ),
         };
         write!(f, "invalid mapping destination: {why} in {token}")
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::authorization::{self, User};
 use super::schema::{self, Key, Kind, key};
-use super::{Options, permissions, read, unsupported};
+use super::{Options, mappings, permissions, read, sharing, unsupported};
 use crate::error::ConfError;
 use crate::file::{Entry, Value};
+use crate::tenancy::{Found, Tenancy};
 
 /// The name of the account of those who are in no other.
 const GLOBAL: &str = "$G";
@@ -54,6 +55,8 @@ pub struct AccountOptions {
     pub jetstream: Option<AccountJetStream>,
     /// What its clients may use.
     pub limits: AccountLimits,
+    /// What it exports, imports and maps.
+    pub tenancy: Tenancy,
 }
 
 /// What the clients of an account may use. `None` is no limit of the account's.
@@ -105,7 +108,15 @@ pub(super) fn apply(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
             }
         }
     }
-    authorization::unique(&o.auth.users).map_err(|message| ConfError::at(&entry.pos, message))
+    authorization::unique(&o.auth.users).map_err(|message| ConfError::at(&entry.pos, message))?;
+    let all = o
+        .accounts
+        .iter()
+        .map(|account| (account.name.as_str(), &account.tenancy));
+    match Found::of(all).faults.first() {
+        Some(fault) => Err(ConfError::at(&entry.value.pos, fault.why.clone())),
+        None => Ok(()),
+    }
 }
 
 fn bare(name: String) -> AccountOptions {
@@ -113,6 +124,7 @@ fn bare(name: String) -> AccountOptions {
         name,
         jetstream: None,
         limits: AccountLimits::default(),
+        tenancy: Tenancy::default(),
     }
 }
 
@@ -142,6 +154,18 @@ fn account(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
             "default_permissions" => permissions = Some(Arc::new(permissions::permissions(e)?)),
             "jetstream" => found.jetstream = jetstream(e)?,
             "limits" => found.limits = limits(e)?,
+            "exports" => {
+                sharing::exports(&mut found.tenancy, e)?;
+                unsupported::refuse(e, ACCOUNT)?;
+            }
+            "imports" => {
+                sharing::imports(&mut found.tenancy, e)?;
+                unsupported::refuse(e, ACCOUNT)?;
+            }
+            "mappings" | "maps" => {
+                mappings::apply(&mut found.tenancy, e)?;
+                unsupported::refuse(e, ACCOUNT)?;
+            }
             // Nobody asks an account of the configuration for its key.
             "nkey" => {}
             _ => unsupported::refuse(e, ACCOUNT)?,

@@ -53,12 +53,25 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "system_account" | "system" => o.system_account = Some(read::name(e)?),
         // Nobody is in it, and nobody can look into it.
         "no_system_account" | "no_system" | "no_sys_acc" => drop(read::boolean(e)?),
-        "cluster" => absent::accept(&absent::CLUSTER, e, &mut o.warnings)?,
+        "cluster" => {
+            absent::accept(&absent::CLUSTER, e, &mut o.warnings)?;
+            cluster_name(o, e)?;
+        }
         "gateway" => absent::accept(&absent::GATEWAY, e, &mut o.warnings)?,
         "leaf" | "leafnodes" => absent::accept(&absent::LEAFNODES, e, &mut o.warnings)?,
         "websocket" | "ws" => websocket::apply(o, e)?,
         "mqtt" => absent::accept(&absent::MQTT, e, &mut o.warnings)?,
         _ => return limits(o, e),
+    }
+    Ok(())
+}
+
+/// The name of the cluster, which mappings may ask for.
+fn cluster_name(o: &mut Options, cluster: &Entry) -> Result<(), ConfError> {
+    if let Value::Map(map) = &cluster.value.value {
+        for e in map.entries.iter().filter(|e| e.key.eq_ignore_ascii_case("name")) {
+            o.cluster_name = Some(read::text(e)?);
+        }
     }
     Ok(())
 }

@@ -66,6 +66,8 @@ impl Changes {
             no_header_support,
             auth,
             accounts,
+            global,
+            cluster_name,
             system_account,
             lame_duck_duration,
             lame_duck_grace_period,
@@ -88,6 +90,10 @@ impl Changes {
         if old.accounts != *accounts {
             return refuse("accounts", "");
         }
+        if old.global != *global {
+            return refuse("mappings", "");
+        }
+        fixed("cluster name", &old.cluster_name, cluster_name)?;
         fixed("system_account", &old.system_account, system_account)?;
         fixed("lame_duck_duration", &old.lame_duck_duration, lame_duck_duration)?;
         fixed(

@@ -8,9 +8,11 @@ mod changes;
 mod jetstream;
 mod keys;
 mod logging;
+mod mappings;
 mod permissions;
 mod read;
 mod schema;
+mod sharing;
 mod unsupported;
 mod warning;
 mod websocket;
@@ -18,6 +20,8 @@ mod websocket;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::tenancy::Tenancy;
 
 pub use accounts::{AccountJetStream, AccountLimits, AccountOptions};
 pub(crate) use apply::apply;
@@ -104,8 +108,12 @@ pub struct Options {
     pub auth: Auth,
     /// Accounts beside that of those who are in no other.
     pub accounts: Vec<AccountOptions>,
+    /// What the account of those who are in no other maps.
+    pub global: Tenancy,
     /// The account of the server's own events; `None`: `$SYS`.
     pub system_account: Option<String>,
+    /// The cluster that the server says it is in, of which it is all there is.
+    pub cluster_name: Option<String>,
     /// Time over which clients are sent away in lame duck mode.
     pub lame_duck_duration: Duration,
     /// Time before the first client is sent away in lame duck mode.
@@ -163,7 +171,9 @@ impl Default for Options {
             no_header_support: false,
             auth: Auth::default(),
             accounts: Vec::new(),
+            global: Tenancy::default(),
             system_account: None,
+            cluster_name: None,
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
             server_tags: Vec::new(),

@@ -152,3 +152,55 @@ fn errors_are_clear() {
         "invalid mapping destination: wildcard index out of range in {{wildcard(2)}}: [2]"
     );
 }
+
+#[test]
+fn what_is_imported_goes_back_the_same_way() {
+    for (source, destination, back, to) in [
+        ("a.*.*", "b.$2.$1", "b.x.y", "a.y.x"),
+        ("a.*.*.*", "b.$2.$3.$1", "b.x.y.z", "a.z.x.y"),
+        ("a.>", "pre.a.>", "pre.a.x.y", "a.x.y"),
+        ("a.*.>", "{{wildcard(1)}}.>", "x.y.z", "a.x.y.z"),
+        ("a.*", "b.$1.$1", "b.x.x", "a.x"),
+    ] {
+        let transform = Transform::for_import(source.as_bytes(), destination.as_bytes()).unwrap();
+        let reverse = transform.reverse().unwrap();
+        assert_eq!(
+            reverse.apply(back.as_bytes(), 0).as_deref(),
+            Some(to.as_bytes()),
+            "{source}"
+        );
+        assert_eq!(
+            transform.apply(to.as_bytes(), 0).as_deref(),
+            Some(back.as_bytes()),
+            "{source}"
+        );
+    }
+    let error = |source: &str, destination: &str| {
+        Transform::for_import(source.as_bytes(), destination.as_bytes())
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        error("a.*", "b.{{left(1,2)}}"),
+        "invalid mapping destination: the only mapping function allowed for import transforms is {{Wildcard()}} in {{left(1,2)}}"
+    );
+    assert_eq!(
+        error("a.*", "b"),
+        "invalid mapping destination: not using all of the token wildcard(s) in b"
+    );
+}
+
+#[test]
+fn filters_are_renamed_with_their_wildcards() {
+    let transform = Transform::for_import(b"b.*.*.>", b"a.$2.$1.>").unwrap();
+    let renamed = |filter: &str| {
+        let renamed = transform.rename_filter(filter.as_bytes());
+        renamed.map(|new| String::from_utf8(new).unwrap())
+    };
+    assert_eq!(renamed("b.*.x.>").as_deref(), Some("a.x.*.>"));
+    assert_eq!(renamed("b.y.*.z.*").as_deref(), Some("a.*.y.z.*"));
+    assert_eq!(number_wildcards(b"a.*.b.*.>"), b"a.$1.b.$2.>");
+    let (filter, found) = placeholders(b"x.$2.{{ wildcard(1) }}.$0.{{partition(1)}}");
+    assert_eq!(filter, b"x.*.*.$0.{{partition(1)}}");
+    assert_eq!(found, [&b"$2"[..], b"{{ wildcard(1) }}"]);
+}
