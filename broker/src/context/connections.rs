@@ -60,10 +60,10 @@ impl<C, L> Connections<C, L> {
     }
 
     /// Takes it out again, and keeps what was last seen of it.
-    pub fn retire(&self, id: u64, last: L) {
+    pub fn retire(&self, id: u64, last: Arc<L>) {
         self.open.lock().remove(&id);
         let mut closed = self.closed.lock();
-        closed.push_back(Arc::new(last));
+        closed.push_back(last);
         while closed.len() > self.closed_max {
             closed.pop_front();
         }

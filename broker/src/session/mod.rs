@@ -198,10 +198,12 @@ impl Session {
         last.stop = Some((Timestamp::now(), reason));
         self.hall.context.counters.absorb(&last.traffic);
         self.hall.gone.add(&last);
+        let last = Arc::new(last);
+        self.hall.sessions.retire(self.link.id, Arc::clone(&last));
+        // Who is told that it went counts those that are there.
         if let Some(witness) = self.hall.witness.get() {
             witness.went(self.link.client_info(), &last, reason, self.is_connected());
         }
-        self.hall.sessions.retire(self.link.id, last);
     }
 }
 
