@@ -29,13 +29,14 @@ fn corpus(name: &str) -> Vec<PathBuf> {
 
 #[test]
 fn the_corpus_is_taken() {
-    let all: [(&str, Target); 6] = [
+    let all: [(&str, Target); 7] = [
         ("protocol", text::protocol),
         ("headers", text::headers),
         ("configuration", text::configuration),
         ("subjects", text::subjects),
         ("lines", text::lines),
         ("websocket", text::websocket),
+        ("jwt", text::jwt),
     ];
     for (name, target) in all {
         for path in corpus(name) {

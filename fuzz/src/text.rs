@@ -169,6 +169,54 @@ pub fn subjects(data: &[u8]) {
     }
 }
 
+/// A token: as it is, and with these claims signed by a key of any kind, whatever they say.
+pub fn jwt(data: &[u8]) {
+    use nkeys::{KeyPair, KeyPairType};
+    use weir_jwt::{Names, SigningKey, Token, decode, decode_generic, encode, fill, undecorated};
+
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = decode(undecorated(text));
+    let _ = decode_generic(text);
+    let Ok(mut claims) = serde_json::from_str::<weir_jwt::GenericClaims>(text) else {
+        return;
+    };
+    for kind in [KeyPairType::Operator, KeyPairType::Account, KeyPairType::Server] {
+        let Ok(key) = KeyPair::new_from_raw(kind, [7; 32]) else {
+            return;
+        };
+        claims.common.issuer = key.public_key();
+        let token = encode(claims.clone(), &key, 1).expect("a key that signs");
+        assert!(decode_generic(&token).is_ok());
+        match decode(&token) {
+            Ok(Token::User(user)) => {
+                let _ = user.check(1);
+                let _ = weir_jwt::presence(&user.nats.rights.user, jiff::Timestamp::UNIX_EPOCH);
+            }
+            Ok(Token::Account(account)) => {
+                let _ = account.check(1);
+                for scope in account.nats.signing_keys.iter().filter_map(|key| match key {
+                    SigningKey::Scoped(scope) => Some(scope),
+                    SigningKey::Plain(_) => None,
+                }) {
+                    let tags = &account.nats.tags;
+                    let names = Names {
+                        name: &account.common.name,
+                        subject: "U",
+                        account_name: "a",
+                        account_subject: "A",
+                        tags,
+                        account_tags: tags,
+                    };
+                    let _ = fill(&scope.template, &names);
+                }
+            }
+            Ok(Token::Activation(activation)) => drop(activation.check(1)),
+            Ok(Token::AuthorizationResponse(response)) => drop(response.check(1)),
+            Ok(Token::Operator(_) | Token::AuthorizationRequest(_)) | Err(_) => {}
+        }
+    }
+}
+
 /// A stream as lines of JSON: what is read of a line can be written, and is read back as it was.
 pub fn lines(data: &[u8]) {
     for line in data.split(|byte| *byte == b'\n') {
