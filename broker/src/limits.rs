@@ -163,3 +163,12 @@ pub const REPLIES_PRUNE: usize = 4096;
 /// Passwords that are compared with bcrypt hashes at a time. Each takes a core for as long as whoever made the hash wanted; the
 /// others wait, so that clients which guess do not have all cores.
 pub const BCRYPT_AT_ONCE: usize = 2;
+
+/// Requests from other accounts to one account that wait for answers, at most: beyond that, the oldest gets none. Reached where a service
+/// does not answer within its threshold, or sends any number of answers and never an empty one.
+pub const ANSWERS_MAX: usize = 262_144;
+/// Requests that are over and whose places are not given back yet, at most, beside as many as are open.
+pub const ANSWERS_PRUNE: usize = 1024;
+
+/// Accounts that one message goes through, by way of imports of services, at most.
+pub const IMPORTS_DEEP: usize = 32;

@@ -58,8 +58,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("context", &["conf", "error", "limits"]),
     ("permissions", &["conf", "limits"]),
     ("link", &["conf", "context", "limits", "permissions"]),
-    ("interest", &["error", "limits", "link", "permissions"]),
-    ("routing", &["interest", "limits", "link", "permissions"]),
+    ("interest", &["conf", "error", "limits", "link", "permissions"]),
+    ("routing", &["conf", "interest", "limits", "link", "permissions"]),
     (
         "session",
         &[
@@ -107,6 +107,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "limits",
             "link",
             "report",
+            "routing",
             "session",
         ],
     ),

@@ -675,8 +675,8 @@ fn accounts_that_are_none() {
             "Can not have a single user/pass or a token, and users of accounts",
         ),
         (
-            "accounts { A { exports: [{stream: a}] } }",
-            "a.conf:1:16: \"exports\" is an option of nats-server that Weir does not support yet; remove it to run without",
+            "accounts { A { msg_trace: a } }",
+            "a.conf:1:16: \"msg_trace\" is an option of nats-server that Weir does not support yet; remove it to run without",
         ),
     ] {
         assert_eq!(fails(text), expected);

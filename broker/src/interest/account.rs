@@ -1,14 +1,16 @@
 //! An account: a subject space that no other one sees.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use weir_subject::Sublist;
 
+use super::answers::Answers;
 use super::watch::Watches;
-use super::{Service, Subscription, Target, Wake, WatchKey};
+use super::{ANSWERS, Bonds, Service, Shadow, StreamBond, Subscription, Target, Wake, WatchKey};
 use crate::error::{Error, Result};
 
 /// The account of clients that name none.
@@ -30,6 +32,16 @@ pub struct Account {
     limits: ArcSwap<Limits>,
     /// Connections of clients that are in it.
     connections: AtomicUsize,
+    /// Whether it maps subjects: asked for each message.
+    mapped: AtomicBool,
+    /// What it shares with others. Held while a subscription comes or goes, so that none misses what is shared.
+    bonds: RwLock<Bonds>,
+    /// Its services of others, as subscriptions of its own.
+    imports: Mutex<Vec<Arc<Subscription>>>,
+    /// What its subscriptions hear of others, by the place of each in memory: subscriptions of the others.
+    shadows: Mutex<HashMap<usize, Vec<Arc<Subscription>>>>,
+    /// Requests of others that wait for answers.
+    pub(crate) answers: Answers,
 }
 
 /// What the clients of an account may use. `None` is no limit of the account's.
@@ -65,6 +77,11 @@ impl Account {
             watches: Watches::default(),
             limits: ArcSwap::default(),
             connections: AtomicUsize::new(0),
+            mapped: AtomicBool::new(false),
+            bonds: RwLock::default(),
+            imports: Mutex::default(),
+            shadows: Mutex::default(),
+            answers: Answers::default(),
         })
     }
 
@@ -99,8 +116,17 @@ impl Account {
     /// # Errors
     /// The filter is malformed, or there is no room.
     pub fn insert(&self, subscription: Arc<Subscription>) -> Result<(), weir_subject::SublistError> {
+        let bonds = self.bonds.read();
+        self.put(&subscription)?;
+        if subscription.imports && !bonds.streams.is_empty() {
+            self.overshadow(&subscription, &bonds.streams);
+        }
+        Ok(())
+    }
+
+    fn put(&self, subscription: &Arc<Subscription>) -> Result<(), weir_subject::SublistError> {
         let mut sublist = self.sublist.write();
-        let key = sublist.insert(&subscription.subject, Arc::clone(&subscription))?;
+        let key = sublist.insert(&subscription.subject, Arc::clone(subscription))?;
         // Whoever makes a subscription inserts it, and does so once.
         let _ = subscription.key.set(key);
         self.generation.store(sublist.generation(), Ordering::Release);
@@ -109,8 +135,55 @@ impl Account {
         Ok(())
     }
 
+    /// Has a subscription hear what these imports bring of it.
+    fn overshadow(&self, subscription: &Arc<Subscription>, streams: &[Arc<StreamBond>]) {
+        let mut made = Vec::new();
+        for bond in streams {
+            let Some(exporter) = bond.exporter.upgrade() else {
+                continue;
+            };
+            let Some(filter) = bond.of.heard_by(&subscription.subject) else {
+                continue;
+            };
+            let target = Target::Shadow(Box::new(Shadow {
+                of: Arc::clone(subscription),
+                bond: Arc::clone(bond),
+            }));
+            let queue = subscription.queue.as_deref();
+            let shadow = Arc::new(Subscription::new(target, &filter, queue, subscription.sid()));
+            match exporter.put(&shadow) {
+                Ok(()) => made.push(shadow),
+                Err(why) => tracing::error!(
+                    "{}: a subscription does not hear what is imported of {}: {why}",
+                    self.name,
+                    exporter.name
+                ),
+            }
+        }
+        if !made.is_empty() {
+            let mut shadows = self.shadows.lock();
+            shadows
+                .entry(Arc::as_ptr(subscription).addr())
+                .or_default()
+                .append(&mut made);
+        }
+    }
+
     /// Takes a subscription out. False if it was out already.
     pub fn remove(&self, subscription: &Subscription) -> bool {
+        let _bonds = self.bonds.read();
+        let was_in = self.take(subscription);
+        if was_in {
+            let shadows = self.shadows.lock().remove(&std::ptr::from_ref(subscription).addr());
+            for shadow in shadows.into_iter().flatten() {
+                shadow.leave();
+            }
+        }
+        was_in
+    }
+
+    /// Takes it out, and leaves what it hears of others.
+    pub(super) fn take(&self, subscription: &Subscription) -> bool {
         let Some(&key) = subscription.key.get() else {
             return false;
         };
@@ -128,6 +201,127 @@ impl Account {
         was_in
     }
 
+    /// Shares this with others from now on. What stays the same goes on without a gap.
+    pub fn bind(&self, new: Bonds) {
+        let mut bonds = self.bonds.write();
+        self.mapped.store(!new.mappings.is_empty(), Ordering::Relaxed);
+        *bonds = new;
+        self.bind_services(&bonds);
+        self.bind_streams(&bonds.streams);
+    }
+
+    fn bind_services(&self, bonds: &Bonds) {
+        let mut imports = self.imports.lock();
+        let bond_of = |subscription: &Arc<Subscription>| match &subscription.target {
+            Target::Import(bond) => Some(Arc::clone(bond)),
+            _ => None,
+        };
+        let before: Vec<_> = imports.iter().filter_map(bond_of).collect();
+        for bond in &bonds.services {
+            if before.iter().any(|known| Arc::ptr_eq(known, bond)) {
+                continue;
+            }
+            let target = Target::Import(Arc::clone(bond));
+            let subscription = Arc::new(Subscription::new(target, bond.of.from.as_bytes(), None, b""));
+            match self.put(&subscription) {
+                Ok(()) => imports.push(subscription),
+                Err(why) => tracing::error!("{}: {} is not imported: {why}", self.name, bond.of.from),
+            }
+        }
+        imports.retain(|subscription| {
+            let stays =
+                bond_of(subscription).is_some_and(|bond| bonds.services.iter().any(|known| Arc::ptr_eq(known, &bond)));
+            if !stays {
+                self.take(subscription);
+            }
+            stays
+        });
+    }
+
+    fn bind_streams(&self, streams: &[Arc<StreamBond>]) {
+        let stays = |shadow: &Arc<Subscription>| match &shadow.target {
+            Target::Shadow(shadow) => streams.iter().any(|bond| Arc::ptr_eq(bond, &shadow.bond)),
+            _ => false,
+        };
+        let before: Vec<Arc<StreamBond>> = {
+            let shadows = self.shadows.lock();
+            let bonds = shadows.values().flatten().filter_map(|shadow| match &shadow.target {
+                Target::Shadow(shadow) => Some(Arc::clone(&shadow.bond)),
+                _ => None,
+            });
+            let mut known: Vec<Arc<StreamBond>> = Vec::new();
+            for bond in bonds {
+                if !known.iter().any(|other| Arc::ptr_eq(other, &bond)) {
+                    known.push(bond);
+                }
+            }
+            known
+        };
+        // One that no subscription heard before is heard by none now, or is new.
+        let fresh: Vec<_> = streams
+            .iter()
+            .filter(|bond| !before.iter().any(|known| Arc::ptr_eq(known, bond)))
+            .cloned()
+            .collect();
+        if !fresh.is_empty() {
+            let all: Vec<_> = {
+                let sublist = self.sublist.read();
+                let hearing = sublist.iter().filter(|(_, found)| found.imports);
+                hearing.map(|(_, found)| Arc::clone(found)).collect()
+            };
+            for subscription in &all {
+                self.overshadow(subscription, &fresh);
+            }
+        }
+        let gone: Vec<_> = {
+            let mut shadows = self.shadows.lock();
+            let gone = shadows
+                .values_mut()
+                .flat_map(|list| {
+                    let (keep, gone): (Vec<_>, Vec<_>) = list.drain(..).partition(&stays);
+                    *list = keep;
+                    gone
+                })
+                .collect();
+            shadows.retain(|_, list| !list.is_empty());
+            gone
+        };
+        for shadow in gone {
+            shadow.leave();
+        }
+    }
+
+    /// Looks at what it shares with others.
+    pub fn bonds<R>(&self, look: impl FnOnce(&Bonds) -> R) -> R {
+        look(&self.bonds.read())
+    }
+
+    /// Whether subjects that its clients publish to become others.
+    #[inline]
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.mapped.load(Ordering::Relaxed)
+    }
+
+    /// What becomes of a subject that a client publishes to; see [`Mappings::map`](crate::conf::tenancy::Mappings::map).
+    pub(crate) fn map(&self, subject: &[u8], chance: u64) -> Option<Vec<u8>> {
+        match self.is_mapped() {
+            true => self.bonds.read().mappings.map(subject, chance),
+            false => None,
+        }
+    }
+
+    /// Makes sure that answers to requests of other accounts are heard.
+    pub(crate) fn expect_answers(&self) {
+        let (filter, first) = self.answers.filter();
+        if first {
+            debug_assert!(filter.starts_with(ANSWERS));
+            let subscription = Arc::new(Subscription::new(Target::Answers, &filter, None, b""));
+            if let Err(why) = self.put(&subscription) {
+                tracing::error!("{}: answers to other accounts are not heard: {why}", self.name);
+            }
+        }
+    }
+
     /// Has everybody forget what was found out of who matches what, though nobody came or went.
     pub(crate) fn touch(&self) {
         let mut sublist = self.sublist.write();
@@ -140,10 +334,25 @@ impl Account {
     /// # Errors
     /// The filter is malformed, or there is no room.
     pub fn serve(&self, filter: &[u8], service: Arc<dyn Service>) -> Result<Arc<Subscription>> {
-        let subscription = Arc::new(Subscription::new(Target::Service(service), filter, None, b""));
+        self.add(Subscription::new(Target::Service(service), filter, None, b""))
+    }
+
+    /// The same, and it receives also what the account imports of that.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub fn serve_imported(&self, filter: &[u8], service: Arc<dyn Service>) -> Result<Arc<Subscription>> {
+        let mut subscription = Subscription::new(Target::Service(service), filter, None, b"");
+        subscription.imports = true;
+        self.add(subscription)
+    }
+
+    fn add(&self, subscription: Subscription) -> Result<Arc<Subscription>> {
+        let filter = subscription.subject.clone();
+        let subscription = Arc::new(subscription);
         self.insert(Arc::clone(&subscription))
             .map_err(|source| Error::Subscribe {
-                subject: String::from_utf8_lossy(filter).into_owned(),
+                subject: String::from_utf8_lossy(&filter).into_owned(),
                 source,
             })?;
         Ok(subscription)

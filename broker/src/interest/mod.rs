@@ -2,6 +2,8 @@
 
 mod account;
 mod accounts;
+mod answers;
+mod bonds;
 mod keep;
 mod own;
 mod subscription;
@@ -11,9 +13,11 @@ mod work;
 pub(crate) use account::Seat;
 pub use account::{Account, GLOBAL, Limits, SYSTEM};
 pub use accounts::Accounts;
+pub(crate) use answers::{ANSWERS, Answer, Measure, Question};
+pub use bonds::{Binder, Bonds, Export, ServiceBond, StreamBond};
 pub(crate) use keep::{Blocks, Chunk, is_most};
 pub(crate) use own::NotAdded;
 pub use own::Own;
-pub use subscription::{Inbound, Service, Subscription, Target};
+pub use subscription::{Inbound, Service, Shadow, Subscription, Target};
 pub use watch::{Wake, WatchKey};
 pub use work::{Tray, Work};

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use arc_swap::ArcSwapOption;
 use weir_subject::SubKey;
 
-use super::{Chunk, Own, Work};
+use super::{Chunk, Own, ServiceBond, StreamBond, Work};
 use crate::link::{Claim, Link};
 use crate::permissions::Rules;
 
@@ -24,6 +24,8 @@ pub struct Subscription {
     deny: ArcSwapOption<Rules>,
     /// Whether there are such: asked for each message.
     watched: AtomicBool,
+    /// Whether it hears also what its account imports.
+    pub(super) imports: bool,
     /// Its place in the account's interest graph.
     pub(super) key: OnceLock<SubKey>,
 }
@@ -39,6 +41,20 @@ pub enum Target {
     },
     /// A part of this server.
     Service(Arc<dyn Service>),
+    /// A subscription of another account, which imports what this one matches.
+    Shadow(Box<Shadow>),
+    /// A service of another account, which this account imports.
+    Import(Arc<ServiceBond>),
+    /// Those who wait in other accounts for answers to their requests.
+    Answers,
+}
+
+/// What a subscription hears of another account.
+pub struct Shadow {
+    /// The subscription.
+    pub of: Arc<Subscription>,
+    /// The import.
+    pub bond: Arc<StreamBond>,
 }
 
 /// A part of the server that takes messages: JetStream's streams and its API hang into the interest graph so.
@@ -71,6 +87,7 @@ impl Subscription {
     #[must_use]
     pub fn new(target: Target, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> Self {
         Self {
+            imports: matches!(target, Target::Link { .. }),
             target,
             subject: subject.into(),
             queue: queue.map(Into::into),
@@ -125,7 +142,31 @@ impl Subscription {
     pub fn link(&self) -> Option<&Arc<Link>> {
         match &self.target {
             Target::Link { link, .. } => Some(link),
-            Target::Service(_) => None,
+            Target::Shadow(shadow) => shadow.of.link(),
+            Target::Service(_) | Target::Import(_) | Target::Answers => None,
         }
+    }
+
+    /// The subscription that a client or a part of the server has made: this one, or the one that this is the shadow of.
+    #[must_use]
+    pub fn original(&self) -> &Self {
+        match &self.target {
+            Target::Shadow(shadow) => &shadow.of,
+            _ => self,
+        }
+    }
+
+    /// Takes a shadow out of the account that it is in.
+    pub(super) fn leave(&self) {
+        if let Target::Shadow(shadow) = &self.target
+            && let Some(exporter) = shadow.bond.exporter.upgrade()
+        {
+            exporter.take(self);
+        }
+    }
+
+    /// Whether a message to it goes on into another account, to be routed there.
+    pub(crate) fn is_crossing(&self) -> bool {
+        matches!(self.target, Target::Import(_) | Target::Answers)
     }
 }

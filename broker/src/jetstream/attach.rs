@@ -213,7 +213,10 @@ impl JetStream {
             .iter()
             .map(|subject| subject.as_bytes().to_vec())
             .collect();
-        let mut subscriptions = self.subscriptions(account, &subjects, &ingest)?;
+        let mut subscriptions = subjects
+            .iter()
+            .map(|subject| account.serve_imported(subject, Arc::clone(&ingest)))
+            .collect::<Result<Vec<_>>>()?;
         let own = entry.config.allow_direct.then_some(None);
         for origin in own.into_iter().chain(stands_in(&entry.config).cloned().map(Some)) {
             for prefix in self.api_prefixes() {

@@ -26,6 +26,7 @@ use tokio::net::TcpStream;
 pub use claim::Claim;
 pub use close::CloseReason;
 pub use info::ClientInfo;
+pub(crate) use info::RequestInfo;
 pub(crate) use outbound::Delivered;
 pub(crate) use sink::Sink;
 pub(crate) use transport::Incoming;

@@ -16,6 +16,8 @@ pub(super) struct PingState {
     next_ns: AtomicU64,
     sent_ns: AtomicU64,
     rtt_ns: AtomicU64,
+    /// How long it took until CONNECT came, which is no less than a round trip: serves until one is measured. As nats-server.
+    guess_ns: AtomicU64,
     /// PINGs without an answer.
     open: AtomicU32,
 }
@@ -27,13 +29,22 @@ impl PingState {
             next_ns: AtomicU64::new(context.clock.uptime_ns() + nanos(first)),
             sent_ns: AtomicU64::new(0),
             rtt_ns: AtomicU64::new(0),
+            guess_ns: AtomicU64::new(0),
             open: AtomicU32::new(0),
         }
     }
 
-    /// The last round trip measured; 0 if none was.
+    /// The last round trip measured; before that a guess; 0 before CONNECT.
     pub fn rtt_ns(&self) -> u64 {
-        self.rtt_ns.load(Ordering::Relaxed)
+        match self.rtt_ns.load(Ordering::Relaxed) {
+            0 => self.guess_ns.load(Ordering::Relaxed),
+            measured => measured,
+        }
+    }
+
+    /// Whether one was measured.
+    fn is_measured(&self) -> bool {
+        self.rtt_ns.load(Ordering::Relaxed) != 0
     }
 
     /// A PONG came.
@@ -58,6 +69,13 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl Link {
+    /// CONNECT came.
+    pub(crate) fn guess_rtt(&self) {
+        let clock = &self.context.clock;
+        let since = clock.uptime_ns().saturating_sub(clock.uptime_at(self.start));
+        self.ping.guess_ns.store(since.max(1), Ordering::Relaxed);
+    }
+
     /// A PONG came.
     pub(crate) fn pong_came(&self) {
         self.ping.answered(self.context.clock.uptime_ns());
@@ -72,7 +90,7 @@ impl Link {
         let interval = nanos(interval(&options, self.kind));
         self.ping.next_ns.store(now_ns + interval, Ordering::Relaxed);
         let idle = now_ns.saturating_sub(self.received.last_ms.load(Ordering::Relaxed) * 1_000_000);
-        if idle < interval && self.ping.rtt_ns() != 0 {
+        if idle < interval && self.ping.is_measured() {
             return;
         }
         if self.ping.open.load(Ordering::Relaxed) >= options.ping_max {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weir_engine::shard::emit::ConsumerName;
 
 use super::{Outgoing, Router};
-use crate::interest::{Account, Work};
+use crate::interest::{Account, Answer, Work};
 use crate::link::{Link, Message};
 
 /// Sends messages into one account, from any thread. What is sent may wait in buffers until [`flush`](Self::flush); dropping
@@ -74,12 +74,7 @@ impl Carrier {
     /// Gives a message to everybody in `account` who listens on `to`. Returns whether anybody took it.
     pub fn send(&mut self, account: &Arc<Account>, to: &[u8], message: &Message<'_>) -> bool {
         self.uses(account);
-        let outgoing = Outgoing {
-            message: *message,
-            from: None,
-            echo: true,
-            chunk: None,
-        };
+        let outgoing = Outgoing::of_server(*message);
         self.router.route(account, to, &outgoing, &mut self.work) > 0
     }
 
@@ -126,11 +121,21 @@ impl Carrier {
                 self.router.refresh(&account);
             }
         }
+        self.router.refresh_crossed();
     }
 }
 
 impl Drop for Carrier {
     fn drop(&mut self) {
         self.flush();
+    }
+}
+
+/// Gives up on requests to services of `account` that were not answered in time.
+pub(crate) fn give_up(account: &Arc<Account>, answers: &[Arc<Answer>]) {
+    let mut carrier = Carrier::default();
+    carrier.uses(account);
+    for answer in answers {
+        carrier.router.give_up(account, answer, &mut carrier.work);
     }
 }

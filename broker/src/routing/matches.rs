@@ -63,6 +63,8 @@ pub(super) struct Matched {
     pub queued: Vec<Arc<Subscription>>,
     /// Where in `queued` each group ends.
     ends: Vec<usize>,
+    /// Those that take it into other accounts.
+    pub crossings: Vec<Arc<Subscription>>,
 }
 
 impl Default for Matched {
@@ -72,6 +74,7 @@ impl Default for Matched {
             plain: SmallVec::new(),
             queued: Vec::new(),
             ends: Vec::new(),
+            crossings: Vec::new(),
         }
     }
 }
@@ -270,6 +273,7 @@ impl Matched {
         self.plain.clear();
         self.queued.clear();
         self.ends.clear();
+        self.crossings.clear();
     }
 
     /// The members of each queue group.
@@ -284,12 +288,13 @@ impl Matched {
         self.clear();
         let (permitted, mut looked) = rules.map_or((true, 0), |rules| rules.may_publish(subject));
         self.permitted = permitted;
-        let (plain, queued) = (&mut self.plain, &mut self.queued);
+        let (plain, queued, crossings) = (&mut self.plain, &mut self.queued, &mut self.crossings);
         let (generation, decided) = account.matches(subject, |subscription| {
             let (denied, tokens) = subscription.denies(subject);
             looked = looked.max(tokens);
             match &subscription.queue {
                 _ if denied => {}
+                _ if subscription.is_crossing() => crossings.push(Arc::clone(subscription)),
                 None => plain.push(Arc::clone(subscription)),
                 Some(_) => queued.push(Arc::clone(subscription)),
             }

@@ -4,15 +4,18 @@
 //! outbound buffers; the receivers are noted in a [`Sink`] and written to once, when the sender's batch is done.
 
 mod courier;
+mod crossing;
+mod latency;
 mod matches;
 
 use std::sync::{Arc, Weak};
 
-use crate::interest::{Account, Chunk, Inbound, Own, Subscription, Target, Work};
+use crate::interest::{Account, Answer, Chunk, Inbound, Own, Shadow, Subscription, Target, Work};
 use crate::link::{Delivered, Link, Message, Sink};
 use crate::permissions::Rules;
-pub(crate) use courier::Carrier;
 pub use courier::Courier;
+pub(crate) use courier::{Carrier, give_up};
+pub(crate) use crossing::Via;
 use matches::{MatchCache, Matched};
 
 /// One message on its way out.
@@ -26,6 +29,32 @@ pub(crate) struct Outgoing<'a> {
     pub echo: bool,
     /// The read chunk that the slices are parts of.
     pub chunk: Option<Chunk<'a>>,
+    /// The services of other accounts that it came through.
+    pub via: Option<&'a Via<'a>>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// A message of the server's own.
+    pub fn own(subject: &'a [u8], payload: &'a [u8]) -> Self {
+        let message = Message {
+            subject,
+            reply: b"",
+            headers: b"",
+            payload,
+        };
+        Self::of_server(message)
+    }
+
+    /// The same, whatever it holds.
+    pub fn of_server(message: Message<'a>) -> Self {
+        Self {
+            message,
+            from: None,
+            echo: true,
+            chunk: None,
+            via: None,
+        }
+    }
 }
 
 /// What a sender keeps between messages.
@@ -35,6 +64,8 @@ pub(crate) struct Router {
     rules: Option<Arc<Rules>>,
     pub sink: Sink,
     random: XorShift,
+    /// Other accounts that messages went into since void matches were dropped last; those next to each other differ.
+    crossed: Vec<Arc<Account>>,
 }
 
 impl Default for Router {
@@ -44,6 +75,7 @@ impl Default for Router {
             rules: None,
             sink: Sink::default(),
             random: XorShift(rand::random::<u64>() | 1),
+            crossed: Vec::new(),
         }
     }
 }
@@ -65,12 +97,17 @@ impl Router {
         self.rules.is_none() || self.cache.get(account, to, self.rules.as_deref()).permitted
     }
 
+    /// Any number: where nobody gains by guessing it.
+    pub fn chance(&mut self) -> u64 {
+        self.random.any()
+    }
+
     /// Gives a message to everybody in `account` who listens on `to`, if the sender may publish there. Returns how many took it;
     /// `None`: it may not.
     #[inline]
     pub fn route_permitted(
         &mut self,
-        account: &Account,
+        account: &Arc<Account>,
         to: &[u8],
         outgoing: &Outgoing<'_>,
         work: &mut Work,
@@ -79,34 +116,39 @@ impl Router {
         if !matched.permitted {
             return None;
         }
-        Some(give_all(
-            account,
-            matched,
-            to,
-            outgoing,
-            &mut self.sink,
-            &mut self.random,
-            work,
-        ))
+        let (sink, random) = (&mut self.sink, &mut self.random);
+        let taken = give_all(account, matched, to, outgoing, sink, random, work);
+        if matched.crossings.is_empty() {
+            return Some(taken);
+        }
+        let crossings = matched.crossings.clone();
+        Some(taken + self.cross(account, &crossings, to, outgoing, work))
     }
 
     /// Gives a message to everybody in `account` who listens on `to`, whatever the sender may do. Returns how many took it.
-    pub fn route(&mut self, account: &Account, to: &[u8], outgoing: &Outgoing<'_>, work: &mut Work) -> usize {
+    pub fn route(&mut self, account: &Arc<Account>, to: &[u8], outgoing: &Outgoing<'_>, work: &mut Work) -> usize {
         let matched = self.cache.get(account, to, self.rules.as_deref());
-        give_all(account, matched, to, outgoing, &mut self.sink, &mut self.random, work)
+        let taken = give_all(account, matched, to, outgoing, &mut self.sink, &mut self.random, work);
+        if matched.crossings.is_empty() {
+            return taken;
+        }
+        let crossings = matched.crossings.clone();
+        taken + self.cross(account, &crossings, to, outgoing, work)
     }
 
     /// True if anybody listens on `to`.
     pub fn has_interest(&mut self, account: &Account, to: &[u8]) -> bool {
         let matched = self.cache.get(account, to, self.rules.as_deref());
-        !matched.plain.is_empty() || !matched.queued.is_empty()
+        !matched.plain.is_empty()
+            || !matched.queued.is_empty()
+            || Self::crossing_interest(account, &matched.crossings, to)
     }
 
     /// The connection that alone listens on `to`; `None` if there are several, or a part of the server.
     pub fn sole_link(&mut self, account: &Account, to: &[u8]) -> Option<&Arc<Link>> {
         let matched = self.cache.get(account, to, self.rules.as_deref());
         match (matched.plain.as_slice(), matched.queued.as_slice()) {
-            ([one], []) | ([], [one]) => one.link(),
+            ([one], []) | ([], [one]) if matched.crossings.is_empty() => one.link(),
             _ => None,
         }
     }
@@ -120,6 +162,36 @@ impl Router {
     /// Drops matches that are void, so that they do not keep closed connections in memory.
     pub fn refresh(&mut self, account: &Account) {
         self.cache.refresh(account);
+        self.refresh_crossed();
+    }
+
+    /// The same for accounts that messages went into.
+    pub fn refresh_crossed(&mut self) {
+        for other in self.crossed.drain(..) {
+            self.cache.refresh(&other);
+        }
+    }
+
+    /// A message went into another account.
+    fn note_crossed(&mut self, account: &Arc<Account>) {
+        if !self.crossed.iter().any(|known| Arc::ptr_eq(known, account)) {
+            self.crossed.push(Arc::clone(account));
+        }
+    }
+
+    /// A request to a service of this account has waited for too long.
+    pub fn give_up(&mut self, account: &Arc<Account>, answer: &Answer, work: &mut Work) {
+        if !answer.answered.load(std::sync::atomic::Ordering::Relaxed) {
+            let measure = answer.measure.as_ref();
+            self.tell(
+                account,
+                &answer.export,
+                measure,
+                answer.share,
+                latency::Outcome::Late,
+                work,
+            );
+        }
     }
 }
 
@@ -189,7 +261,25 @@ fn give(
             service.message(&inbound, work);
             true
         }
+        Target::Shadow(shadow) => give_shadow(shadow, to, outgoing, sink, work),
+        // Those are no part of what is given within an account.
+        Target::Import(_) | Target::Answers => false,
     }
+}
+
+/// Gives a message to a subscription of another account, which imports it. What came as a request to a service is not exported again.
+fn give_shadow(shadow: &Shadow, to: &[u8], outgoing: &Outgoing<'_>, sink: &mut Sink, work: &mut Work) -> bool {
+    let (Some(importer), None) = (shadow.bond.importer.upgrade(), outgoing.via) else {
+        return false;
+    };
+    let Some(new) = shadow.bond.rename(to).filter(|new| !shadow.of.denies(new).0) else {
+        return false;
+    };
+    let mut outgoing = *outgoing;
+    if outgoing.message.subject == to {
+        outgoing.message.subject = &new;
+    }
+    give(&importer, &shadow.of, &new, &outgoing, sink, work)
 }
 
 /// The last message that a subscription asked for has been delivered: it ends.
@@ -214,11 +304,17 @@ fn exhausted(account: &Account, subscription: &Subscription, link: &Link, own: &
 struct XorShift(u64);
 
 impl XorShift {
-    /// A number below `n`, which is not 0.
-    fn below(&mut self, n: usize) -> usize {
+    /// Any number.
+    fn any(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number below `n`, which is not 0.
+    fn below(&mut self, n: usize) -> usize {
+        self.any();
         // The upper half of the product: no division. Queue groups have far fewer than 2^32 members.
         (((self.0 >> 32) * n as u64) >> 32) as usize
     }

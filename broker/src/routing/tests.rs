@@ -24,6 +24,7 @@ const MESSAGE: Outgoing<'_> = Outgoing {
     from: None,
     echo: true,
     chunk: None,
+    via: None,
 };
 
 fn join(account: &Account, queue: Option<&str>) -> Arc<Counter> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Server, files};
+use super::{Server, files, tenancy};
 use crate::limits::{JANITOR_PERIOD_MAX, JANITOR_PERIOD_MIN, LAME_DUCK_PAUSE_MAX, SHUTDOWN_PATIENCE};
 use crate::link::CloseReason;
 
@@ -25,6 +25,7 @@ impl Server {
             for client in self.clients() {
                 client.visit(now);
             }
+            tenancy::sweep(&self.accounts);
         }
     }
 

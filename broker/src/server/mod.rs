@@ -6,6 +6,7 @@ pub mod descriptors;
 mod ending;
 pub(crate) mod files;
 mod reload;
+mod tenancy;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::conf::Options;
 use crate::conf::options::AccountJetStream;
 use crate::context::{Connections, Context};
 use crate::error::Result;
-use crate::interest::{Account, Accounts, Limits, SYSTEM};
+use crate::interest::{Account, Accounts};
 use crate::jetstream::opening::Opening;
 use crate::jetstream::{Allowances, JetStream, Needs};
 use crate::report::Reports;
@@ -36,20 +37,6 @@ fn allowances(options: &Options, accounts: &Accounts) -> Allowances {
     storing
         .filter_map(|account| Some((account.name.as_str().into(), account.jetstream?)))
         .collect()
-}
-
-/// The accounts of the configuration.
-fn accounts(options: &Options) -> Accounts {
-    let accounts = Accounts::new(options.system_account.as_deref().unwrap_or(SYSTEM));
-    for account in &options.accounts {
-        let limits = &account.limits;
-        accounts.open(&account.name).limit(Limits {
-            connections: limits.max_connections,
-            subscriptions: limits.max_subscriptions,
-            payload: limits.max_payload,
-        });
-    }
-    accounts
 }
 
 /// A running server. Made by [`Server::start`], ended by [`Server::shutdown`].
@@ -79,7 +66,7 @@ impl Server {
     pub(crate) fn new(options: Options) -> Result<Arc<Self>> {
         let connections_max = Self::connection_room(&options);
         let closed_max = options.max_closed_clients;
-        let accounts = Arc::new(accounts(&options));
+        let accounts = Arc::new(tenancy::accounts(&options));
         let context = Context::new(options)?;
         let hall = Arc::new(Hall {
             context: Arc::clone(&context),

@@ -19,6 +19,7 @@ impl Conversation {
             tracing::error!("{} - bad CONNECT: {error}", session.link.label());
             return end(CloseReason::ProtocolViolation);
         }
+        session.link.guess_rtt();
         session.cookies.fill(&mut self.connect);
         if matches!(self.state, State::Ready) {
             self.forget_all(session);

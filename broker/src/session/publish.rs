@@ -30,6 +30,27 @@ impl Conversation {
     pub(super) fn publish(&mut self, session: &Session, chunk: Chunk<'_>, message: &Message<'_>) {
         self.messages += 1;
         self.bytes += (message.headers.len() + message.payload.len()) as u64;
+        if !self.account.is_mapped() {
+            return self.publish_mapped(session, chunk, message);
+        }
+        let chance = self.router.chance();
+        let Some(new) = self.account.map(message.subject, chance) else {
+            return self.publish_mapped(session, chunk, message);
+        };
+        let mapped = Message {
+            subject: &new,
+            ..*message
+        };
+        if session.link.is_traced() {
+            let (subject, new) = (quoted(message.subject), quoted(&new));
+            tracing::trace!("{} - <<- [MAPPING {subject} -> {new}]", session.link.label());
+        }
+        self.publish_mapped(session, chunk, &mapped);
+    }
+
+    /// Whatever its subject became.
+    #[inline]
+    fn publish_mapped(&mut self, session: &Session, chunk: Chunk<'_>, message: &Message<'_>) {
         let careful = self.careful(message);
         if careful && !self.permit(session, message) {
             return;
@@ -45,6 +66,7 @@ impl Conversation {
             from: Some(&session.link),
             echo: self.connect.echo,
             chunk: Some(chunk),
+            via: None,
         };
         let (router, work) = (&mut self.router, &mut self.work);
         let taken = match careful {

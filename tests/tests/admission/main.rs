@@ -4,6 +4,7 @@
 
 mod cases;
 mod client;
+mod sharing;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -129,11 +130,47 @@ fn play(program: &Path, case: &Case) -> Result<String> {
 
 /// The end of a run with `-t`.
 fn accepts(program: &Path, configuration: &str) -> Result<bool> {
+    Ok(verdict(program, configuration)?.is_none())
+}
+
+/// What `-t` finds wrong, without the place; `None` if nothing is.
+fn verdict(program: &Path, configuration: &str) -> Result<Option<String>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("server.conf");
     fs::write(&file, configuration)?;
     let output = Command::new(program).arg("-t").arg("-c").arg(&file).output()?;
-    Ok(output.status.success())
+    if output.status.success() {
+        return Ok(None);
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    let first = told.lines().next().unwrap_or_default();
+    let place = format!("{}:", file.display());
+    let behind = first.split_once(&place).map_or(first, |(_, behind)| behind);
+    Ok(Some(
+        behind
+            .trim_start_matches(|c: char| c.is_ascii_digit() || c == ':' || c == ' ')
+            .to_owned(),
+    ))
+}
+
+#[test]
+fn what_can_not_be_shared_is_refused_in_the_same_words() -> Result<()> {
+    let theirs = match genuine() {
+        Ok(theirs) => theirs,
+        Err(why) => {
+            println!("nothing was compared: {why}");
+            return Ok(());
+        }
+    };
+    let mut wrong = Vec::new();
+    for configuration in sharing::REFUSED {
+        let (told, ours) = (verdict(&theirs, configuration)?, verdict(&program(), configuration)?);
+        if told.is_none() || told != ours {
+            wrong.push(format!("{configuration}\n  genuine: {told:?}\n  ours:    {ours:?}"));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
 }
 
 #[test]
@@ -147,12 +184,15 @@ fn the_same_may_the_same() -> Result<()> {
     };
     let only = std::env::var("WEIR_CASE").ok();
     let mut wrong = Vec::new();
-    for case in CASES {
+    for case in CASES.iter().chain(sharing::CASES) {
         if only.as_ref().is_some_and(|only| only != case.name) {
             continue;
         }
         let shown = |told: Result<String>| told.unwrap_or_else(|error| format!("{error:#}\n"));
         let (told, ours) = (shown(play(&theirs, case)), shown(play(&program(), case)));
+        if only.is_some() {
+            println!("{told}");
+        }
         if told != ours {
             wrong.push(format!("{}\n--- genuine ---\n{told}--- ours ---\n{ours}", case.name));
         }

@@ -40,6 +40,20 @@ pub enum Value {
 }
 
 impl Value {
+    /// What it is to Go, for messages that are nats-server's word for word.
+    #[must_use]
+    pub(crate) fn go_kind(&self) -> &'static str {
+        match self {
+            Self::Str(_) => "string",
+            Self::Int(_) => "int64",
+            Self::Float(_) => "float64",
+            Self::Bool(_) => "bool",
+            Self::Date(_) => "time.Time",
+            Self::Array(_) => "[]interface {}",
+            Self::Map(_) => "map[string]interface {}",
+        }
+    }
+
     /// What it is, for messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -154,18 +154,9 @@ fn account(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
             "default_permissions" => permissions = Some(Arc::new(permissions::permissions(e)?)),
             "jetstream" => found.jetstream = jetstream(e)?,
             "limits" => found.limits = limits(e)?,
-            "exports" => {
-                sharing::exports(&mut found.tenancy, e)?;
-                unsupported::refuse(e, ACCOUNT)?;
-            }
-            "imports" => {
-                sharing::imports(&mut found.tenancy, e)?;
-                unsupported::refuse(e, ACCOUNT)?;
-            }
-            "mappings" | "maps" => {
-                mappings::apply(&mut found.tenancy, e)?;
-                unsupported::refuse(e, ACCOUNT)?;
-            }
+            "exports" => sharing::exports(&mut found.tenancy, e)?,
+            "imports" => sharing::imports(&mut found.tenancy, e)?,
+            "mappings" | "maps" => mappings::apply(&mut found.tenancy, e)?,
             // Nobody asks an account of the configuration for its key.
             "nkey" => {}
             _ => unsupported::refuse(e, ACCOUNT)?,

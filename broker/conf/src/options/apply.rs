@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging, read, schema,
-    unsupported, websocket,
+    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging, mappings, read,
+    schema, unsupported, websocket,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -50,6 +50,7 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "jetstream" => jetstream::apply(&mut o.jetstream, e)?,
         "store_dir" | "storedir" => jetstream::store_dir(&mut o.jetstream, e)?,
         "accounts" => accounts::apply(o, e)?,
+        "mappings" | "maps" => mappings::apply(&mut o.global, e)?,
         "system_account" | "system" => o.system_account = Some(read::name(e)?),
         // Nobody is in it, and nobody can look into it.
         "no_system_account" | "no_system" | "no_sys_acc" => drop(read::boolean(e)?),

@@ -103,7 +103,7 @@ fn weight(node: &Node) -> Result<u8, ConfError> {
             number.parse().map_err(|_| fail(format!("{number:?}")))?
         }
         other => {
-            let message = format!("Unknown entry type for weight of {}", other.kind());
+            let message = format!("Unknown entry type for weight of {}", other.go_kind());
             return Err(ConfError::at(&node.pos, message));
         }
     };

@@ -39,13 +39,13 @@ const ORIGIN: &[Key] = &[key("account", Kind::Text), key("subject", Kind::Text)]
 
 fn items<'e>(entry: &'e Entry, what: &str) -> Result<Vec<&'e Map>, ConfError> {
     let Value::Array(items) = &entry.value.value else {
-        let message = format!("{what}s should be an array, got {}", entry.value.value.kind());
+        let message = format!("{what}s should be an array, got {}", entry.value.value.go_kind());
         return Err(ConfError::at(&entry.value.pos, message));
     };
     let map = |node: &'e Node| match &node.value {
         Value::Map(map) => Ok(map),
         other => {
-            let message = format!("{what} Items should be a map with type entry, got {}", other.kind());
+            let message = format!("{what} Items should be a map with type entry, got {}", other.go_kind());
             Err(ConfError::at(&node.pos, message))
         }
     };
@@ -67,7 +67,7 @@ fn named(entry: &Entry, what: &str) -> Result<String, ConfError> {
     match &entry.value.value {
         Value::Str(text) => Ok(text.clone()),
         other => {
-            let message = format!("Expected {what} name to be string, got {}", other.kind());
+            let message = format!("Expected {what} name to be string, got {}", other.go_kind());
             Err(ConfError::at(&entry.value.pos, message))
         }
     }
@@ -143,7 +143,7 @@ pub(super) fn exports(tenancy: &mut Tenancy, entry: &Entry) -> Result<(), ConfEr
 fn quoted(entry: &Entry) -> String {
     match &entry.value.value {
         Value::Str(text) => format!("{text:?}"),
-        other => other.kind().to_owned(),
+        other => other.go_kind().to_owned(),
     }
 }
 
@@ -163,7 +163,10 @@ fn access(map: &Map) -> Result<Access, ConfError> {
 
 fn response_type(entry: &Entry) -> Result<ResponseType, ConfError> {
     let Value::Str(text) = &entry.value.value else {
-        let message = format!("Expected response type to be string, got {}", entry.value.value.kind());
+        let message = format!(
+            "Expected response type to be string, got {}",
+            entry.value.value.go_kind()
+        );
         return Err(ConfError::at(&entry.value.pos, message));
     };
     match text.to_ascii_lowercase().as_str() {
@@ -184,7 +187,7 @@ fn response_threshold(entry: &Entry) -> Result<std::time::Duration, ConfError> {
     };
     match &entry.value.value {
         Value::Str(text) => duration::parse(text).or_else(|_| fail(format!("{text:?}"))),
-        other => fail(other.kind().to_owned()),
+        other => fail(other.go_kind().to_owned()),
     }
 }
 
@@ -201,7 +204,7 @@ fn latency(entry: &Entry) -> Result<Latency, ConfError> {
         other => {
             let message = format!(
                 "Expected latency entry to be a map/struct or string, got {}",
-                other.kind()
+                other.go_kind()
             );
             return Err(at(&entry.value.pos, message));
         }
@@ -225,7 +228,7 @@ fn latency(entry: &Entry) -> Result<Latency, ConfError> {
             other => {
                 let message = format!(
                     "Expected latency sample to be a string or map/struct, got {}",
-                    other.kind()
+                    other.go_kind()
                 );
                 return Err(at(pos, message));
             }
@@ -254,7 +257,7 @@ fn origin(entry: &Entry, what: &str) -> Result<(String, String), ConfError> {
     let Value::Map(map) = &entry.value.value else {
         let message = format!(
             "{what} entry should be an account map, got {}",
-            entry.value.value.kind()
+            entry.value.value.go_kind()
         );
         return Err(ConfError::at(&entry.value.pos, message));
     };

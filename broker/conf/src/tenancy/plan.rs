@@ -338,7 +338,7 @@ impl Found {
             to => to.to_owned(),
         };
         if !is_valid_subject(from.as_bytes()) || !is_valid_subject(there.as_bytes()) {
-            return Err("invalid subject".to_owned());
+            return Err("sublist: invalid subject".to_owned());
         }
         let exporter = &self.plans[&import.account];
         let Some(export) = exporter.gives_service(account, there, import.activated) else {
@@ -470,7 +470,7 @@ fn check_position(access: &Access, subject: &str) -> Result<(), String> {
         .and_then(|at| tokens(subject.as_bytes()).nth(at));
     match token {
         Some([STAR]) => Ok(()),
-        _ => Err("invalid subject".to_owned()),
+        _ => Err("sublist: invalid subject".to_owned()),
     }
 }
 

@@ -1,0 +1,74 @@
+//! What accounts share, from the options to the accounts themselves.
+
+use std::sync::Arc;
+
+use crate::conf::Options;
+use crate::conf::tenancy::{Found, Mapping, Mappings};
+use crate::interest::{Accounts, Binder, Bonds, GLOBAL, Limits, SYSTEM};
+use crate::routing::give_up;
+
+/// The accounts of the configuration.
+pub(super) fn accounts(options: &Options) -> Accounts {
+    let accounts = Accounts::new(options.system_account.as_deref().unwrap_or(SYSTEM));
+    for account in &options.accounts {
+        accounts.open(&account.name);
+    }
+    share(options, &accounts);
+    accounts
+}
+
+/// Limits accounts, and has them share with each other, as the options say.
+pub(super) fn share(options: &Options, accounts: &Accounts) {
+    let cluster = options.cluster_name.as_deref().unwrap_or_default();
+    let mappings = |of: &[Mapping], name: &str| {
+        // They were looked at when the options were read.
+        let made = Mappings::new(of, cluster).inspect_err(|(_, why)| tracing::error!("mappings of {name}: {why}"));
+        made.unwrap_or_default()
+    };
+    for account in &options.accounts {
+        let limits = &account.limits;
+        if let Some(found) = accounts.get(&account.name) {
+            found.limit(Limits {
+                connections: limits.max_connections,
+                subscriptions: limits.max_subscriptions,
+                payload: limits.max_payload,
+            });
+        }
+    }
+    let all = options.accounts.iter();
+    let found = Found::of(all.map(|account| (account.name.as_str(), &account.tenancy)));
+    for fault in &found.faults {
+        tracing::error!("account {}: {}", fault.account, fault.why);
+    }
+    let by_name: std::collections::HashMap<_, _> = options
+        .accounts
+        .iter()
+        .map(|account| (account.name.as_str(), &account.tenancy))
+        .collect();
+    let binder = Binder {
+        plans: &found.plans,
+        find: &|name| accounts.get(name),
+    };
+    let bonds = binder.bind(|name| {
+        by_name
+            .get(name)
+            .map_or_else(Mappings::default, |of| mappings(&of.mappings, name))
+    });
+    for (account, bonds) in bonds {
+        account.bind(bonds);
+    }
+    accounts.global.bind(Bonds {
+        mappings: mappings(&options.global.mappings, GLOBAL),
+        ..Bonds::default()
+    });
+}
+
+/// Gives up on requests to services of other accounts that were not answered in time.
+pub(super) fn sweep(accounts: &Accounts) {
+    for account in accounts.all() {
+        let over = account.answers.expire();
+        if !over.is_empty() {
+            give_up(&Arc::clone(&account), &over);
+        }
+    }
+}
