@@ -7,6 +7,7 @@
 //! | | `L` log id (8) | [`Meta`] of a log |
 //! | | `T` log id (8) | the log's label, CRC (4) |
 //! | | `R` place (8) | nothing: a removed log whose records are still to be deleted |
+//! | | `X` log id (8) | the sequences that a repair could not find, first and last of each range (8, 8), CRC (4) |
 //! | `heads` | place (8), sequence (8) | time (8), body's length (4), family of the body (1), body's CRC (4), head, CRC (4) |
 //! | `bodies`, `bodies_lz4`, `bodies_zstd` | place (8), sequence (8) | body; an empty one is not stored |
 //! | `kv` | as given | as given |
@@ -28,6 +29,7 @@ pub(super) const KEY_NEXT_PLACE: &[u8] = b"N";
 pub(super) const PREFIX_LOG: u8 = b'L';
 pub(super) const PREFIX_LABEL: u8 = b'T';
 pub(super) const PREFIX_REMOVED: u8 = b'R';
+pub(super) const PREFIX_LOST: u8 = b'X';
 
 pub(super) const HEADS: &str = "heads";
 pub(super) const KV: &str = "kv";
@@ -86,6 +88,28 @@ pub(super) fn encode_label(key: &[u8], label: &[u8]) -> Vec<u8> {
 pub(super) fn decode_label<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
     let (label, sum) = value.split_at_checked(value.len().checked_sub(AFTER)?)?;
     (number(sum, 0, u32::from_le_bytes)? == crc(key, label)).then_some(label)
+}
+
+/// The value of a log's lost sequences.
+pub(super) fn encode_lost(key: &[u8], ranges: &[(Seq, Seq)]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(ranges.len() * 16 + AFTER);
+    for (first, last) in ranges {
+        value.extend_from_slice(&first.to_le_bytes());
+        value.extend_from_slice(&last.to_le_bytes());
+    }
+    encode_label(key, &value)
+}
+
+/// The lost sequences in a value; `None` if it fails its checksum.
+pub(super) fn decode_lost(key: &[u8], value: &[u8]) -> Option<Vec<(Seq, Seq)>> {
+    let (ranges, rest) = decode_label(key, value)?.as_chunks::<16>();
+    let range = |range: &[u8; 16]| {
+        Some((
+            number(range, 0, u64::from_le_bytes)?,
+            number(range, 8, u64::from_le_bytes)?,
+        ))
+    };
+    rest.is_empty().then(|| ranges.iter().map(range).collect())?
 }
 
 /// The value of a log in [`NAMES`].

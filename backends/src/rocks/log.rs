@@ -41,6 +41,8 @@ pub(super) struct State {
     damaged: RwLock<BTreeSet<Seq>>,
     /// The sequences whose heads lie in blocks that cannot be read, by the first of each, with the last.
     blocks: RwLock<BTreeMap<Seq, Seq>>,
+    /// Ranges of sequences that a repair could not find, as far as nothing was removed above them since.
+    lost: RwLock<Vec<(Seq, Seq)>>,
     /// Whether anything is damaged, for readers that ask often.
     any_damage: AtomicBool,
 }
@@ -68,6 +70,7 @@ impl State {
             }),
             damaged: RwLock::default(),
             blocks: RwLock::default(),
+            lost: RwLock::new(shared.lost(id, meta.first)?),
             any_damage: AtomicBool::new(false),
         };
         let first = state.next_live(&meta, meta.first)?;
@@ -121,6 +124,19 @@ impl State {
         (error, new)
     }
 
+    /// What a repair could not find.
+    pub fn lost(&self) -> Vec<(Seq, Seq)> {
+        self.lost.read().clone()
+    }
+
+    /// What was removed is no loss any more.
+    fn keep_lost(&self, first: Seq, last: Seq) {
+        let mut lost = self.lost.write();
+        if !lost.is_empty() {
+            *lost = clip_lost(std::mem::take(&mut *lost), first, last);
+        }
+    }
+
     /// Remembers that the heads of these sequences lie in a block that cannot be read.
     pub fn found_bad_block(&self, first: Seq, last: Seq) {
         let mut blocks = self.blocks.write();
@@ -158,6 +174,12 @@ impl State {
         }
         Ok(found.unwrap_or(meta.last.saturating_add(1)))
     }
+}
+
+/// Of ranges, in order, what is within others.
+pub(super) fn clip_lost(ranges: Vec<(Seq, Seq)>, first: Seq, last: Seq) -> Vec<(Seq, Seq)> {
+    let clipped = ranges.into_iter().map(|(low, high)| (low.max(first), high.min(last)));
+    clipped.filter(|(low, high)| low <= high).collect()
 }
 
 impl Drop for State {
@@ -486,6 +508,7 @@ impl RocksLog {
             }
             return Err(error);
         }
+        self.state.keep_lost(meta.first, Seq::MAX);
         let mut now = self.state.now.write();
         self.gone.add((now.meta.bytes + written).saturating_sub(meta.bytes));
         now.meta = meta;
@@ -565,7 +588,16 @@ impl Log for RocksLog {
             let taken = self.delete_span(&mut out, (low, old.last), &old, low == old.first);
             self.or_poison(taken)?.from(&mut meta);
         }
-        self.commit(out, meta, 0)
+        // Others may have these sequences then.
+        let lost = self.state.lost();
+        let kept = clip_lost(lost.clone(), 0, last);
+        if kept != lost {
+            let key = keys::named(keys::PREFIX_LOST, self.state.id.0);
+            out.put(key, keys::encode_lost(&key, &kept));
+        }
+        self.commit(out, meta, 0)?;
+        self.state.keep_lost(0, last);
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<()> {

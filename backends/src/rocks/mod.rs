@@ -215,6 +215,7 @@ impl Backend for RocksBackend {
         let mut batch = WriteBatch::default();
         batch.delete(keys::named(keys::PREFIX_LOG, id.0));
         batch.delete(keys::named(keys::PREFIX_LABEL, id.0));
+        batch.delete(keys::named(keys::PREFIX_LOST, id.0));
         names::delete(&self.shared, &mut batch, id)?;
         batch.put(keys::named(keys::PREFIX_REMOVED, meta.place), []);
         let written = self.shared.write(batch);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rocksdb::{DBRawIterator, ErrorKind, ReadOptions, ReadTier, Snapshot};
 use weir_engine::{
-    Check, Direction, Entry, EntryRef, Extent, FETCH_BYTES, LogReader, Result, Seq, VisitRecord, Want, check_scanned,
+    Check, Direction, Entry, EntryRef, Extent, FETCH_BYTES, LogReader, Lost, Result, Seq, VisitRecord, Want,
+    check_scanned,
 };
 
 use super::keys::{self, Head};
@@ -151,6 +152,17 @@ impl RocksReader {
 impl LogReader for RocksReader {
     fn extent(&self) -> Extent {
         self.state.extent()
+    }
+
+    fn lost(&self) -> Vec<Lost> {
+        let lost = self.state.lost().into_iter().map(|(first, last)| Lost {
+            first,
+            last,
+            bytes: 0,
+            why: "a repair could not read all of RocksDB's tables: of these sequences some may have been removed before",
+            head: None,
+        });
+        lost.collect()
     }
 
     fn get(&self, seq: Seq) -> Result<Option<Entry>> {
@@ -302,7 +314,37 @@ impl RocksReader {
                 };
                 step(&mut heads, direction);
             }
-            if !pass_damage(&self.state, &mut heads, direction, next, (low, high), Some(&snapshot))? {
+            let passed = pass_damage(
+                &self.state,
+                &mut heads,
+                direction,
+                next,
+                (low, high),
+                Some(&snapshot),
+                &mut |seq, key, value| {
+                    let Some((head, true)) = Head::decode(key, value) else {
+                        self.state.passed_over(seq, "its head fails its checksum");
+                        return Ok(ControlFlow::Continue(()));
+                    };
+                    let body = match want {
+                        Want::Full if head.body_len > 0 => bodies.find(key, head.family)?,
+                        _ => &[],
+                    };
+                    if want == Want::Full && !head.fits(key, body) {
+                        self.state.found_damage(seq, "its body is damaged or missing");
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    Ok(visit(EntryRef {
+                        seq,
+                        time: head.time,
+                        head: head.head,
+                        body,
+                        body_len: head.body_len,
+                        owner: None,
+                    }))
+                },
+            )?;
+            if !passed {
                 return Ok(());
             }
         }
@@ -338,6 +380,8 @@ pub(super) struct Bodies<'a> {
     direction: Direction,
     blocks: Blocks,
     iters: [Option<DBRawIterator<'a>>; 3],
+    /// A body that no iterator comes to.
+    found: Vec<u8>,
 }
 
 impl<'a> Bodies<'a> {
@@ -356,6 +400,7 @@ impl<'a> Bodies<'a> {
             direction,
             blocks,
             iters: [None, None, None],
+            found: Vec::new(),
         }
     }
 
@@ -380,13 +425,27 @@ impl<'a> Bodies<'a> {
         if iter.key() != Some(key) {
             seek(iter, self.direction, key);
         }
-        if iter.key() == Some(key) {
-            return Ok(iter.value().unwrap_or_default());
+        let (is_there, status) = (iter.key() == Some(key), iter.status());
+        if is_there {
+            let iter = self.iters[usize::from(family)].as_ref();
+            return Ok(iter.and_then(DBRawIterator::value).unwrap_or_default());
         }
-        match iter.status() {
-            Err(error) if error.kind() != ErrorKind::Corruption => Err(failed("reading bodies", &error)),
-            _ => Ok(&[]),
+        match status {
+            Ok(()) => return Ok(&[]),
+            Err(error) if error.kind() != ErrorKind::Corruption => return Err(failed("reading bodies", &error)),
+            Err(_) => {}
         }
+        // A block of another table may be what is damaged, which an iterator reads as well, and a lookup does not. Once it has met
+        // one, it may go on answering so.
+        self.iters[usize::from(family)] = None;
+        let mut options = ReadOptions::default();
+        options.set_snapshot(self.snapshot);
+        match shared.db.get_cf_opt(shared.bodies(family)?, key, &options) {
+            Ok(body) => self.found = body.unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Corruption => self.found.clear(),
+            Err(error) => return Err(failed("reading a body", &error)),
+        }
+        Ok(&self.found)
     }
 }
 
@@ -396,8 +455,15 @@ fn step_if_valid(iter: &mut DBRawIterator<'_>, direction: Direction) {
     }
 }
 
-/// Called when an iterator over heads has ended. Where a damaged block ended it, moves it to the nearest sequence
-/// behind that block, notes the damage, and answers true.
+/// Sequences that are looked up one by one where an iterator comes to a stop, at most: there may be many that no record has.
+const LOOKED_UP_MAX: Seq = 1 << 22;
+
+/// What is done with a head that was found by a lookup: its sequence, its key, its value.
+type VisitHead<'v> = &'v mut dyn FnMut(Seq, &[u8], &[u8]) -> Result<ControlFlow<()>>;
+
+/// Called when an iterator over heads has ended. Where a damaged block ended it, moves it to the nearest sequence from which on it
+/// can go on, and answers true. What lies before that is looked up: the block may be one of another table, which has nothing of it.
+/// What cannot be read is noted as damaged.
 fn pass_damage<'a>(
     state: &'a State,
     iter: &mut DBRawIterator<'a>,
@@ -405,28 +471,30 @@ fn pass_damage<'a>(
     next: Seq,
     (low, high): (Seq, Seq),
     snapshot: Option<&Snapshot<'_>>,
+    visit: VisitHead<'_>,
 ) -> Result<bool> {
     match iter.status() {
         Ok(()) => return Ok(false),
-        Err(error) if error.kind() == ErrorKind::Corruption => {
-            state.passed_over(next, &bad_block("heads", &error));
-        }
+        Err(error) if error.kind() == ErrorKind::Corruption => {}
         Err(error) => return Err(failed("reading heads", &error)),
     }
+    if !(low..=high).contains(&next) {
+        return Ok(false);
+    }
     let room = match direction {
-        Direction::Forward => high.saturating_sub(next),
-        Direction::Backward => next.saturating_sub(low),
+        Direction::Forward => high - next,
+        Direction::Backward => next - low,
+    };
+    let at = |distance: Seq| match direction {
+        Direction::Forward => next.saturating_add(distance),
+        Direction::Backward => next.saturating_sub(distance),
     };
     let mut readable = |distance: Seq| -> Result<bool> {
-        let seq = match direction {
-            Direction::Forward => next.saturating_add(distance),
-            Direction::Backward => next.saturating_sub(distance),
-        };
         // An iterator that once met a damaged block may go on answering so when it comes back to the block before: each
         // look takes a new one.
         let shared = &state.shared;
         *iter = shared.records(shared.heads()?, state.place, (low, high), snapshot, Blocks::Kept);
-        seek(iter, direction, &keys::record(state.place, seq));
+        seek(iter, direction, &keys::record(state.place, at(distance)));
         match iter.status() {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Corruption => Ok(false),
@@ -435,34 +503,84 @@ fn pass_damage<'a>(
     };
     // Sequences are in order, so that all within the block fail and the next behind it does not: double the distance
     // until one is readable, then halve the gap.
-    // From `next` on, for so many sequences.
-    let block = |state: &State, distance: Seq| match direction {
-        Direction::Forward => state.found_bad_block(next, next.saturating_add(distance)),
-        Direction::Backward => state.found_bad_block(next.saturating_sub(distance), next),
-    };
     let mut bad = 0;
     let mut good = 1;
     while good <= room && !readable(good)? {
         bad = good;
         good = good.saturating_mul(2);
     }
+    let mut goes_on = true;
     if good > room {
         if room == bad || !readable(room)? {
-            block(state, room);
-            return Ok(false);
-        }
-        good = room;
-    }
-    while good - bad > 1 {
-        let middle = bad + (good - bad) / 2;
-        match readable(middle)? {
-            true => good = middle,
-            false => bad = middle,
+            goes_on = false;
+        } else {
+            good = room;
         }
     }
-    block(state, bad);
-    block(state, bad);
-    Ok(readable(good)? && iter.valid())
+    if goes_on {
+        while good - bad > 1 {
+            let middle = bad + (good - bad) / 2;
+            match readable(middle)? {
+                true => good = middle,
+                false => bad = middle,
+            }
+        }
+    } else {
+        bad = room;
+    }
+    let looked_up = bad.min(LOOKED_UP_MAX);
+    if look_up(state, (0..=looked_up).map(at), snapshot, visit)?.is_break() {
+        return Ok(false);
+    }
+    if looked_up < bad {
+        // What nobody looks at may be damaged.
+        let (one, other) = (at(looked_up + 1), at(bad));
+        state.found_bad_block(one.min(other), one.max(other));
+    }
+    Ok(goes_on && readable(good)? && iter.valid())
+}
+
+/// Looks up the heads of sequences that follow each other, upwards or downwards.
+fn look_up(
+    state: &State,
+    seqs: impl Iterator<Item = Seq>,
+    snapshot: Option<&Snapshot<'_>>,
+    visit: VisitHead<'_>,
+) -> Result<ControlFlow<()>> {
+    let heads = state.shared.heads()?;
+    let mut options = ReadOptions::default();
+    if let Some(snapshot) = snapshot {
+        options.set_snapshot(snapshot);
+    }
+    // The sequences that cannot be read, one after the other, so far.
+    let mut run: Option<(Seq, Seq)> = None;
+    let end = |run: &mut Option<(Seq, Seq)>| {
+        if let Some((first, last)) = run.take() {
+            state.found_bad_block(first.min(last), first.max(last));
+        }
+    };
+    for seq in seqs {
+        let key = keys::record(state.place, seq);
+        match state.shared.db.get_pinned_cf_opt(heads, key, &options) {
+            Ok(found) => {
+                end(&mut run);
+                if let Some(value) = found
+                    && visit(seq, &key, &value)?.is_break()
+                {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Corruption => {
+                if run.is_none() {
+                    state.passed_over(seq, &bad_block("heads", &error));
+                }
+                run = Some((run.map_or(seq, |(first, _)| first), seq));
+            }
+            Err(error) => return Err(failed("reading a head", &error)),
+        }
+    }
+    end(&mut run);
+    Ok(ControlFlow::Continue(()))
 }
 
 /// A head as it stands there, or an empty one. Where it fails its checksum it is not known where its body is: its
@@ -525,7 +643,21 @@ pub(super) fn walk(state: &State, low: Seq, high: Seq, visit: &mut dyn FnMut(Seq
             next = seq.saturating_add(1);
             iter.next();
         }
-        if !pass_damage(state, &mut iter, Direction::Forward, next, (low, high), None)? {
+        let passed = pass_damage(
+            state,
+            &mut iter,
+            Direction::Forward,
+            next,
+            (low, high),
+            None,
+            &mut |seq, key, value| {
+                Ok(match visit(seq, &claimed(key, value)) {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                })
+            },
+        )?;
+        if !passed {
             return Ok(());
         }
     }

@@ -11,7 +11,7 @@ use rocksdb::{
 };
 use weir_engine::{Error, Kind, KvWrite, LogId, Result, Seq};
 
-use super::log::State;
+use super::log::{State, clip_lost};
 use super::options::{RocksOptions, database, families};
 use super::unlinking::Waiting;
 use super::{damage, keys, keys::Meta, manifest, room};
@@ -377,6 +377,18 @@ impl Shared {
             }),
             None => Ok(None),
         }
+    }
+
+    /// The sequences of a log that a repair could not find, those left out that are below its first. Where that note is damaged, none:
+    /// it is there to be told once, and no reason to keep a log closed.
+    pub fn lost(&self, id: LogId, first: Seq) -> Result<Vec<(Seq, Seq)>> {
+        let key = keys::named(keys::PREFIX_LOST, id.0);
+        let value = match self.get_meta(&key) {
+            Err(error) if error.kind == Kind::Damaged => None,
+            value => value?,
+        };
+        let lost = value.and_then(|value| keys::decode_lost(&key, &value));
+        Ok(clip_lost(lost.unwrap_or_default(), first, Seq::MAX))
     }
 
     /// Visits the entries of the catalogue that have this prefix, in the order of their numbers.

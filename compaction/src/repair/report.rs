@@ -124,7 +124,11 @@ impl Action {
 impl Report {
     /// Whether something is damaged still, or was not done that was to be.
     pub fn is_damaged(&self) -> bool {
-        let failed = |action: &Action| action.outcome == Outcome::Failed || action.doing == Doing::Keep;
+        let failed = |action: &Action| {
+            // Of what is wrong with RocksDB's tables where they have nothing but what was removed, only this tells.
+            let is_wrong_now = self.dry_run && action.doing == Doing::Rocksdb;
+            action.outcome == Outcome::Failed || action.doing == Doing::Keep || is_wrong_now
+        };
         self.more > 0 || !self.left.is_empty() || self.actions.iter().any(failed)
     }
 

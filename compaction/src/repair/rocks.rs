@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// The folder beside RocksDB's in which the new one is made.
 const BESIDE: &str = "rocksdb.mending";
 
+/// Logs that lack records, and that are named, at most.
+const SHORT_NAMED: usize = 64;
+
 /// What is to be done about the store's RocksDB; `None` if there is none or it is well.
 pub(super) fn plan(store: &StoreDir) -> Result<Option<(Ailment, Action)>> {
     let Some(folder) = store.folder(BackendKind::RocksDb).filter(|folder| folder.is_dir()) else {
@@ -84,6 +87,12 @@ pub(super) fn act(store: &StoreDir, ailment: &Ailment, action: &mut Action, quar
     }
     if mended.without_keys {
         told.push("the indexes are made anew from the records: a part of them cannot be read".to_owned());
+    }
+    for (log, count) in mended.short.iter().take(SHORT_NAMED) {
+        told.push(format!(
+            "log {log} lacks {}: they count as lost, with what may have been removed beside them",
+            words::count(*count, "record")
+        ));
     }
     if mended.lost > 0 {
         told.push(format!(

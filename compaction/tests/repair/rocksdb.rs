@@ -151,3 +151,138 @@ fn a_rocksdb_with_a_damaged_block_loses_what_is_in_it_and_compacts_again() {
         assert_well(folder.path());
     }
 }
+
+/// A store with a stream of many messages, every seventh of which is removed, and the messages that are left, by stream.
+fn much(folder: &Path) -> (Fixture, Vec<(&'static str, Vec<Message>)>) {
+    let mut fixture = Fixture::new(folder, "rocksdb");
+    fixture.work();
+    fixture.reopen();
+    fixture.work_much(1500, 200);
+    fixture.delete("MUCH", (1..1500).step_by(7));
+    fixture.note();
+    fixture.close();
+    let store = start(folder);
+    let there = ["ORDERS", "JOBS", "MUCH"].map(|name| (name, messages(&store, name)));
+    store.close();
+    (fixture, there.into())
+}
+
+fn is_table(name: &str) -> bool {
+    name.ends_with(".sst")
+}
+
+/// Each message that was there is read as it was, or is in `state.lost`, and nothing is to be said of the store.
+fn assert_served_or_lost(folder: &Path, there: &[(&str, Vec<Message>)], case: &str) {
+    let store = start(folder);
+    for (name, before) in there {
+        let stream = store.stream("$G", name).unwrap();
+        let read: Vec<_> = before.iter().map(|message| stream.message(message.seq)).collect();
+        let ledger = stream.read(|stream| Ok(stream.ledger().clone())).unwrap();
+        for (before, read) in before.iter().zip(read) {
+            match read {
+                Ok(Some(read)) => assert_eq!(read, *before, "{case}"),
+                _ => assert!(ledger.covers(before.seq, before.seq), "{case}: {name} {}", before.seq),
+            }
+        }
+        assert_eq!(ledger.unsettled(), 0, "{case}: {name}");
+        let state = stream.state().unwrap();
+        assert_eq!(
+            state.last_seq,
+            before.last().unwrap().seq,
+            "{case}: {name} goes on where it was"
+        );
+    }
+    store.close();
+    let report = verify(folder, &Default::default(), None, &mut |_, _, _| {}).unwrap();
+    assert!(!report.is_damaged(), "{case}: {report:#?}");
+    assert_well(folder);
+}
+
+/// Of two tables each, one or both of which RocksDB cannot put together either.
+#[test]
+fn what_two_damaged_tables_cost_is_noted_as_lost_and_settled() {
+    let _alone = alone();
+    let whole = tempfile::tempdir().unwrap();
+    let (fixture, there) = much(whole.path());
+    let tables: Vec<PathBuf> = files(whole.path(), is_table);
+    let with = |needle: &[u8]| {
+        let has = |path: &&PathBuf| {
+            let raw = fs::read(path).unwrap();
+            raw.windows(needle.len()).any(|bytes| bytes == needle)
+        };
+        let found = tables
+            .iter()
+            .filter(has)
+            .max_by_key(|path| fs::metadata(path).unwrap().len());
+        found.unwrap().file_name().unwrap().to_owned()
+    };
+    // The largest of those that have records of the stream, and of those that have its index.
+    let log = fixture.log("MUCH").0.to_be_bytes();
+    let (heads, index) = (with(b"much."), with(&[&b"I"[..], &log].concat()));
+    assert_ne!(heads, index);
+    let damages: [(&str, fn(&Path)); 3] = [
+        ("a bit", |path| {
+            let mut raw = fs::read(path).unwrap();
+            let at = raw.len() / 3;
+            raw[at] ^= 1;
+            fs::write(path, raw).unwrap();
+        }),
+        ("its end", |path| {
+            let raw = fs::read(path).unwrap();
+            fs::write(path, &raw[..raw.len() / 2]).unwrap();
+        }),
+        ("all of it", |path| fs::remove_file(path).unwrap()),
+    ];
+    for (of_heads, damage_heads) in damages {
+        for (of_index, damage_index) in damages {
+            let case = format!("{of_heads} of the heads, {of_index} of the index");
+            let folder = tempfile::tempdir().unwrap();
+            copy_folder(whole.path(), folder.path());
+            damage_heads(&folder.path().join("weir/rocksdb").join(&heads));
+            damage_index(&folder.path().join("weir/rocksdb").join(&index));
+            let planned = plan(folder.path());
+            assert_eq!(planned.actions[0].doing, Doing::Rocksdb, "{case}: {planned:#?}");
+            let report = mend(folder.path());
+            assert!(!report.is_damaged(), "{case}: {report:#?}");
+            assert_served_or_lost(folder.path(), &there, &case);
+        }
+    }
+}
+
+/// Wherever it is: also in what was removed, which only a compaction reads.
+#[test]
+fn a_bit_in_any_table_is_told_by_a_dry_run_and_takes_one_repair() {
+    let _alone = alone();
+    let whole = tempfile::tempdir().unwrap();
+    let (mut fixture, there) = much(whole.path());
+    fixture.reopen();
+    fixture.purge_below("MUCH", 1400);
+    fixture.close();
+    let there: Vec<_> = (there.into_iter())
+        .map(|(name, mut messages)| {
+            messages.retain(|message| name != "MUCH" || message.seq >= 1400);
+            (name, messages)
+        })
+        .collect();
+    for table in files(whole.path(), is_table) {
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(whole.path(), folder.path());
+        let name = table.file_name().unwrap();
+        let case = name.to_string_lossy();
+        let path = folder.path().join("weir/rocksdb").join(name);
+        let mut raw = fs::read(&path).unwrap();
+        raw[20] ^= 1;
+        fs::write(&path, raw).unwrap();
+        let planned = plan(folder.path());
+        assert!(planned.is_damaged(), "{case}: {planned:#?}");
+        assert_eq!(planned.actions[0].doing, Doing::Rocksdb, "{case}: {planned:#?}");
+        let report = mend(folder.path());
+        assert!(!report.is_damaged(), "{case}: {report:#?}");
+        // As a server does in time.
+        let compacted = weir_compaction::compact::compact(folder.path(), &Default::default(), None, &mut |_, _, _| {});
+        let compacted = compacted.unwrap();
+        assert!(compacted.is_done(), "{case}: {compacted:#?}");
+        assert!(!folder.path().join("weir/rocksdb/DAMAGED").exists(), "{case}");
+        assert_served_or_lost(folder.path(), &there, &case);
+    }
+}

@@ -441,6 +441,15 @@ impl Fixture {
         });
     }
 
+    /// Purges all messages of a stream below a sequence.
+    pub fn purge_below(&self, stream: &str, seq: u64) {
+        let front = Purge {
+            seq,
+            ..Purge::default()
+        };
+        self.on(stream, move |shard, id| shard.purge(id, &front));
+    }
+
     /// Changes a store that [`work`](Self::work) filled and that was opened again.
     pub fn work_more(&mut self) {
         self.orders(40);
