@@ -22,7 +22,7 @@ fn server(text: &str) -> TestServer {
 fn client(server: &TestServer, user: &str) -> Raw {
     let mut raw = server.connect();
     raw.send(format!(
-        "CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true,\"user\":\"{user}\"}}\r\n"
+        "CONNECT {{\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"user\":\"{user}\"}}\r\n"
     ));
     raw.exchange("", "");
     raw
@@ -31,7 +31,8 @@ fn client(server: &TestServer, user: &str) -> Raw {
 /// The next message: its line, and its body without headers.
 fn message(client: &mut Raw) -> (String, String) {
     let line = client.line();
-    let size: usize = line.rsplit(' ').next().unwrap().parse().unwrap();
+    let size = line.rsplit(' ').next().and_then(|size| size.parse().ok());
+    let size: usize = size.unwrap_or_else(|| panic!("no message: {line}"));
     let body = String::from_utf8(client.take(size + 2)).unwrap();
     let body = body.split_once("\r\n\r\n").map_or(body.as_str(), |(_, body)| body);
     (line.clone(), body.trim_end().to_owned())
@@ -172,4 +173,96 @@ fn a_chain_of_imports_ends() {
         "HMSG r 1 35 35\r\nNATS/1.0 503\r\nNats-Subject: ask\r\n\r\n\r\n",
     );
     first.exchange("", "");
+}
+
+const STREAMS: &str = "accounts {
+    A { users: [{user: a}], jetstream: enabled, exports: [
+        {service: \"$JS.API.>\", response: stream}, {service: \"$JS.ACK.>\"}, {service: \"orders.*\"}, {stream: \"d.>\"}] }
+    B { users: [{user: b}], jetstream: enabled, imports: [
+        {service: {account: A, subject: \"$JS.API.>\"}, to: \"far.>\"}
+        {service: {account: A, subject: \"$JS.ACK.>\"}}
+        {service: {account: A, subject: \"orders.*\"}}
+        {stream: {account: A, subject: \"d.>\"}}] }
+    C { users: [{user: c}], jetstream: enabled, imports: [{service: {account: A, subject: \"$JS.API.>\"}, to: \"far.>\"}] } }";
+
+/// A server with streams in two accounts, and the folder of its store.
+fn streams() -> (TestServer, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let read = Options::parse(STREAMS, "test.conf", &|_| None).unwrap();
+    let server = TestServer::start(|options| {
+        options.jetstream.enabled = true;
+        options.jetstream.store_dir = Some(folder.path().into());
+        options.auth = read.auth;
+        options.accounts = read.accounts;
+    });
+    (server, folder)
+}
+
+fn ask(client: &mut Raw, subject: &str, payload: &str) -> Value {
+    client.send(format!("PUB {subject} r {}\r\n{payload}\r\n", payload.len()));
+    let (line, body) = message(client);
+    assert!(line.starts_with("MSG r "), "{line}");
+    serde_json::from_str(&body).unwrap()
+}
+
+/// Asks until the answer is the one that is wanted.
+fn until(client: &mut Raw, subject: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let told = ask(client, subject, "");
+        if wanted(&told) {
+            return told;
+        }
+        assert!(std::time::Instant::now() < end, "{told}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn streams_of_another_account_are_used_and_copied() {
+    let (server, _folder) = streams();
+    let (mut a, mut b, mut c) = (client(&server, "a"), client(&server, "b"), client(&server, "c"));
+    for client in [&mut a, &mut b, &mut c] {
+        client.exchange("SUB r 1\r\n", "");
+    }
+    ask(
+        &mut a,
+        "$JS.API.STREAM.CREATE.O",
+        r#"{"name":"O","subjects":["orders.*"]}"#,
+    );
+    // It is the other account's stream, under the prefix; and no own one has that name.
+    assert_eq!(ask(&mut b, "far.STREAM.INFO.O", "")["config"]["name"], "O");
+    assert_eq!(ask(&mut b, "$JS.API.STREAM.INFO.O", "")["error"]["err_code"], 10059);
+    assert_eq!(ask(&mut b, "orders.1", "one")["seq"], 1);
+    // A consumer there gives its messages here, and takes their acknowledgements.
+    let made =
+        r#"{"stream_name":"O","config":{"durable_name":"P","ack_policy":"explicit","filter_subject":"orders.*"}}"#;
+    assert_eq!(ask(&mut b, "far.CONSUMER.CREATE.O.P.orders.*", made)["name"], "P");
+    b.send("SUB in 2\r\nPUB far.CONSUMER.MSG.NEXT.O.P in 1\r\n1\r\n");
+    let (line, body) = message(&mut b);
+    // Who published it stands in it: it came by way of an import.
+    assert!(line.starts_with("HMSG orders.1 2 $JS.ACK.O.P.1.1.1."), "{line}");
+    assert_eq!(body, "one");
+    b.send(format!("PUB {} 0\r\n\r\n", reply(&line)));
+    until(&mut b, "far.CONSUMER.INFO.O.P", |told| {
+        told["ack_floor"]["stream_seq"] == 1
+    });
+    // Copies.
+    let external = r#""external":{"api":"far","deliver":"d"}"#;
+    let mirror = format!(r#"{{"name":"M","mirror":{{"name":"O",{external}}}}}"#);
+    let source = format!(r#"{{"name":"S","sources":[{{"name":"O","filter_subject":"orders.*",{external}}}]}}"#);
+    for (name, config) in [("M", &mirror), ("S", &source)] {
+        let made = ask(&mut b, &format!("$JS.API.STREAM.CREATE.{name}"), config);
+        assert_eq!(made["config"]["name"], name, "{made}");
+    }
+    ask(&mut a, "orders.2", "two");
+    for name in ["M", "S"] {
+        let info = format!("$JS.API.STREAM.INFO.{name}");
+        until(&mut b, &info, |told| told["state"]["messages"] == 2);
+    }
+    // One who may make consumers there, and does not hear what they deliver, gets no copy.
+    let refused = ask(&mut c, "$JS.API.STREAM.CREATE.M", &mirror);
+    assert_eq!(refused["error"]["err_code"], 10052, "{refused}");
+    let own = r#"{"name":"N","mirror":{"name":"O","external":{"api":"near","deliver":"d"}}}"#;
+    assert_eq!(ask(&mut b, "$JS.API.STREAM.CREATE.N", own)["error"]["err_code"], 10052);
 }

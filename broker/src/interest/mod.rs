@@ -6,6 +6,7 @@ mod answers;
 mod bonds;
 mod keep;
 mod own;
+mod reach;
 mod subscription;
 mod watch;
 mod work;

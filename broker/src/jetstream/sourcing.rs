@@ -19,6 +19,7 @@ use weir_engine::store::StreamEntry;
 use weir_engine::stream::{ExternalStream, StreamConfig, StreamSource, SubjectTransform, identity};
 use weir_engine::{LogId, Rejection, Seq, reject};
 
+use crate::interest::Account;
 use crate::jetstream::{JetStream, now};
 
 /// Messages carried at a time.
@@ -195,13 +196,46 @@ impl JetStream {
         tasks.get(&target).into_iter().flatten().map(Task::info).collect()
     }
 
-    /// The stream that a source names, where this server can see it: in the target's account, reached plainly or by the
-    /// server's own domain.
+    /// The stream that a source names, where this server can see it: in the target's account, reached plainly or by the server's own
+    /// domain, or in one whose API that account imports, and whose deliveries it hears.
     fn origin_of(&self, target: &StreamEntry, source: &StreamSource) -> Option<Arc<StreamEntry>> {
-        match self.is_own_domain(source) {
-            true => self.catalogue().get(&target.account, &source.name),
-            false => None,
+        if self.is_own_domain(source) {
+            return self.catalogue().get(&target.account, &source.name);
         }
+        let account = self.account(&target.account)?;
+        let origin = self.elsewhere(&account, source, target.config.mirror.is_some())?;
+        self.allowance(&origin.name)?;
+        self.catalogue().get(&origin.name, &source.name)
+    }
+
+    /// The account that a source of another one is in: who copies it there sends a request to make a consumer, and hears what that delivers.
+    fn elsewhere(&self, account: &Arc<Account>, source: &StreamSource, mirror: bool) -> Option<Arc<Account>> {
+        let external = source.external.as_ref()?;
+        let kind = if mirror { "M" } else { "S" };
+        let deliver = match external.deliver.trim_end_matches('.') {
+            "" => format!("$JS.{kind}.COPY"),
+            prefix => format!("{prefix}.{kind}.COPY"),
+        };
+        // As nats-server asks: one filter stands in the subject.
+        let call = match source.filters().as_slice() {
+            [one] if !one.is_empty() => {
+                format!("CONSUMER.CREATE.{}.COPY.{}", source.name, String::from_utf8_lossy(one))
+            }
+            _ => format!("CONSUMER.CREATE.{}", source.name),
+        };
+        let request = format!("{}.{call}", external.api.trim_end_matches('.'));
+        let wanted = [format!("$JS.API.{call}")].into_iter().chain(
+            self.options
+                .domain
+                .iter()
+                .map(|domain| format!("$JS.{domain}.API.{call}")),
+        );
+        let wanted: Vec<String> = wanted.collect();
+        let reached = account.reach(request.as_bytes()).into_iter().skip(1);
+        let mut makes = reached.filter(|(_, subject)| wanted.iter().any(|call| call.as_bytes() == subject.as_slice()));
+        makes
+            .find(|(origin, _)| account.hears(origin, deliver.as_bytes()))
+            .map(|(origin, _)| origin)
     }
 
     /// Whether a source is reached plainly or by the server's own domain.
@@ -214,25 +248,33 @@ impl JetStream {
         api.is_none_or(|api| own.as_deref() == Some(api))
     }
 
-    /// Refuses a configuration with a mirror or source that nothing would ever be copied from: one of another account or
-    /// domain. Nats-server takes it, and waits for somebody to answer.
+    /// Refuses a configuration with a mirror or source that nothing would ever be copied from: one whose prefix leads neither to this server's
+    /// domain nor, by the imports of the account, to another one. Nats-server takes it, and waits for somebody to answer.
     ///
     /// # Errors
-    /// The reason, with the prefix that leads elsewhere.
-    pub(super) fn check_external(&self, config: &StreamConfig) -> Result<(), Rejection> {
+    /// The reason, with the prefix that leads nowhere.
+    pub(super) fn check_external(&self, account: &Arc<Account>, config: &StreamConfig) -> Result<(), Rejection> {
+        let mirror = config.mirror.is_some();
         let mut all = config.mirror.iter().chain(&config.sources);
-        let Some(elsewhere) = all.find(|source| !self.is_own_domain(source)) else {
+        let nowhere =
+            |source: &&StreamSource| !self.is_own_domain(source) && self.elsewhere(account, source, mirror).is_none();
+        let Some(elsewhere) = all.find(nowhere) else {
             return Ok(());
         };
-        let api = elsewhere.external.as_ref().map_or("", |external| external.api.as_str());
+        let (api, deliver) = match &elsewhere.external {
+            Some(external) => (external.api.as_str(), external.deliver.as_str()),
+            None => ("", ""),
+        };
         let name = &elsewhere.name;
         let own = match &self.options.domain {
             Some(domain) => format!("leave `external` out, or give it the api prefix $JS.{domain}.API"),
             None => "leave `external` out".to_owned(),
         };
         Err(reject::STREAM_INVALID_CONFIG.with(format!(
-            "origin {name} is in another account or domain (external api prefix {api:?}), which this server can not copy \
-             from yet; for a stream of this account, {own}"
+            "origin {name} is in another account or domain (external api prefix {api:?}, deliver prefix {deliver:?}), to which no imports \
+             of account {} lead: that of the service $JS.API.CONSUMER.CREATE.{name} under the first, that of the stream under the \
+             second; for a stream of this account, {own}",
+            account.name
         )))
     }
 }
@@ -338,6 +380,14 @@ impl Copier {
         self.status.lock().heard = Some(now());
         let mut fetched = false;
         loop {
+            if self.changes.has_changed().unwrap_or(true) {
+                self.changes.borrow_and_update();
+                if !self.is_still(jetstream, origin) {
+                    // It may be there anew already, which would be no change any more.
+                    self.changes.mark_changed();
+                    return Stopped::Origin;
+                }
+            }
             let wanted = filters.clone();
             let reading = jetstream.call(origin.shard, move |shard| {
                 let stream = shard.stream(id)?;
@@ -362,7 +412,7 @@ impl Copier {
                 tokio::select! {
                     () = self.wake.notified() => {}
                     changed = self.changes.changed() => {
-                        if changed.is_err() || jetstream.catalogue().get(&origin.account, &origin.name).is_none_or(|now| now.id != id) {
+                        if changed.is_err() || !self.is_still(jetstream, origin) {
                             // It may be there anew already, which would be no change any more.
                             self.changes.mark_changed();
                             return Stopped::Origin;
@@ -433,6 +483,12 @@ impl Copier {
         // Looked up again at once.
         jetstream.streams_changed();
         Stopped::Origin
+    }
+
+    /// Whether this is still the stream that is to be copied.
+    fn is_still(&self, jetstream: &JetStream, origin: &StreamEntry) -> bool {
+        let now = jetstream.origin_of(&self.target, &self.source);
+        now.is_some_and(|now| now.id == origin.id)
     }
 
     fn note(&self, lag: u64) {

@@ -168,7 +168,15 @@ impl Transform {
     /// The new name of `subject`, with numbers made of `chance` where the destination asks for random ones. `None` if the source does not match it, if it is no literal subject, or if what
     /// would come out is none (as when a delimiter is all there is to split).
     pub fn apply(&self, subject: &[u8], chance: u64) -> Option<Vec<u8>> {
-        if !is_valid_subject(subject) || has_wildcard(subject) || !matches(&self.source, subject) {
+        match has_wildcard(subject) {
+            true => None,
+            false => self.rename(subject, chance),
+        }
+    }
+
+    /// The same, where a `*` or `>` of the subject is an ordinary token: somebody published to it as it is.
+    pub fn rename(&self, subject: &[u8], chance: u64) -> Option<Vec<u8>> {
+        if !is_valid_subject(subject) || !matches(&self.source, subject) {
             return None;
         }
         let new = apply::apply(&self.parts, self.fixed_tokens, subject, chance);

@@ -74,7 +74,7 @@ impl Mappings {
         })?;
         let (percent, chance) = (chance % 100, chance / 100);
         let found = rule.0.iter().find(|(below, _)| percent < u64::from(*below));
-        let new = found.and_then(|(_, transform)| transform.apply(subject, chance));
+        let new = found.and_then(|(_, transform)| transform.rename(subject, chance));
         Some(new.unwrap_or_default())
     }
 }

@@ -90,7 +90,7 @@ impl Renaming {
         match self {
             Self::Same => Some(subject.to_vec()),
             Self::Fixed(new) => Some(new.clone()),
-            Self::By(transform, _) => transform.apply(subject, 0),
+            Self::By(transform, _) => transform.rename(subject, 0),
         }
     }
 }

@@ -110,7 +110,7 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
         .map_err(|error| reject::STREAM_RESTORE.with(error))?;
     let account = &request.account.name;
     let (config, settings) = with_rules(js, account, false, |rules| validate_restored(asked.config, rules))?;
-    js.check_external(&config)?;
+    js.check_external(&request.account, &config)?;
     check_room(js, &config, 0)?;
     js.check_allowance(account, &config, None)?;
     if lookup(js, request, name).is_ok() {

@@ -60,7 +60,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     }
     let account: Arc<str> = Arc::from(&*request.account.name);
     let (config, settings) = with_rules(js, &account, pedantic, |rules| validate_new(config, rules))?;
-    js.check_external(&config)?;
+    js.check_external(&request.account, &config)?;
     // What is free now must still be free when it is taken.
     let _making = js.create_lock.lock().await;
     let entry = match js.catalogue().get(&account, name) {
@@ -176,7 +176,7 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     let (config, settings) = with_rules(js, account, pedantic, |rules| {
         validate_update(&old.config, &old.settings, config, rules)
     })?;
-    js.check_external(&config)?;
+    js.check_external(&request.account, &config)?;
     let copies = config.mirror != old.config.mirror || config.sources != old.config.sources;
     let account = &request.account.name;
     let overlap = js

@@ -133,6 +133,8 @@ fn requests_go_where_the_export_is() {
         ("mine.*", "ask.*.one")
     );
     assert_eq!(services[0].renaming.apply(b"mine.x").unwrap(), b"ask.x.one");
+    // An ordinary token to who publishes it.
+    assert_eq!(services[0].renaming.apply(b"mine.*").unwrap(), b"ask.*.one");
     assert_eq!(services[1].renaming.apply(b"two").unwrap(), b"ask.a.b");
 }
 
