@@ -22,6 +22,7 @@ pub mod backups;
 pub mod clients;
 pub mod damage;
 pub mod genuine;
+pub mod kept;
 pub mod ledger;
 pub mod seed;
 pub mod server;
