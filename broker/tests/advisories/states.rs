@@ -42,7 +42,7 @@ fn before_connect_no_verb_does_anything() {
         stranger.send(verb);
         // What comes behind is not taken either.
         stranger.send("PUB s 1\r\nx\r\n");
-        let told = stranger.to_end();
+        let told = stranger.until_end();
         assert!(told.is_empty() || told.starts_with("-ERR '"), "{verb:?}: {told}");
         watcher.exchange("", "");
     }
@@ -56,7 +56,7 @@ fn after_a_connect_that_was_refused_no_verb_does_anything() {
     for verb in VERBS {
         let mut stranger = fixture.server.connect();
         stranger.send(format!("CONNECT {{\"user\":\"a\",\"pass\":\"no\"}}\r\n{verb}"));
-        assert_eq!(stranger.to_end(), "-ERR 'Authorization Violation'\r\n");
+        assert_eq!(stranger.until_end(), "-ERR 'Authorization Violation'\r\n");
         watcher.exchange("", "");
     }
 }
@@ -75,7 +75,7 @@ fn what_only_servers_say_ends_a_client() {
         }
         let mut client = fixture.connect("a");
         client.send(verb);
-        let told = client.to_end();
+        let told = client.until_end();
         assert!(told.is_empty() || told.starts_with("-ERR '"), "{verb:?}: {told}");
         watcher.exchange("", "");
     }
@@ -102,6 +102,6 @@ fn no_byte_before_connect_costs_more_than_its_connection() {
     watcher.exchange("", "");
     let mut stranger = fixture.server.connect();
     stranger.send(hello);
-    assert_eq!(stranger.to_end(), "-ERR 'Authorization Violation'\r\n");
+    assert_eq!(stranger.until_end(), "-ERR 'Authorization Violation'\r\n");
     watcher.exchange("PUB s 0\r\n\r\n", "MSG s 1 0\r\n\r\n");
 }

@@ -63,7 +63,7 @@ fn a_block_more_lets_nobody_in() {
                 let mut stranger = fixture.server.connect();
                 stranger.send(connect);
                 stranger.send("PING\r\n");
-                let told = stranger.to_end();
+                let told = stranger.until_end();
                 assert!(told.contains("-ERR 'Authorization"), "{text}: {told:?}");
                 assert!(!told.contains("PONG"), "{text}: {told:?}");
             }

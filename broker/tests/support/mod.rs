@@ -211,11 +211,11 @@ impl Raw {
     /// Gets exactly this, and then the end of the connection.
     #[track_caller]
     pub fn expect_end(&mut self, wanted: &str) {
-        assert_eq!(self.to_end(), wanted);
+        assert_eq!(self.until_end(), wanted);
     }
 
     /// All that still comes before the end of the connection.
-    pub fn to_end(&mut self) -> String {
+    pub fn until_end(&mut self) -> String {
         while self.more() {}
         String::from_utf8_lossy(&self.pending).into_owned()
     }
