@@ -172,3 +172,15 @@ pub const ANSWERS_PRUNE: usize = 1024;
 
 /// Accounts that one message goes through, by way of imports of services, at most.
 pub const IMPORTS_DEEP: usize = 32;
+
+/// Bytes that are encrypted at a time, and wait with the link until the socket has taken all of them.
+pub const TLS_PARCEL: usize = 64 * 1024;
+
+/// Bytes that are read at a time from a connection that is encrypted, at least: what is read there is more than what it holds.
+pub const TLS_READ_MIN: usize = 4096;
+
+/// Bytes that a client without a certificate may send before its handshake is over: a greeting, which is a few hundred bytes, and
+/// its end.
+pub const TLS_HANDSHAKE_MAX: usize = 16 * 1024;
+/// The same with a certificate, and those that it depends on.
+pub const TLS_HANDSHAKE_WITH_CERTIFICATE_MAX: usize = 64 * 1024;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::conf::Options;
+use crate::conf::options::First;
 use crate::error::Result;
 use crate::monitor;
 use crate::server::accept::Entrance;
@@ -51,14 +52,29 @@ impl Server {
         }
     }
 
+    fn tell_tls(&self) {
+        let options = self.options();
+        let Some(tls) = &options.tls else {
+            return;
+        };
+        let only_first = tls.first == First::Yes;
+        match options.allow_non_tls && !only_first {
+            true => tracing::info!("TLS available for client connections"),
+            false => tracing::info!("TLS required for client connections"),
+        }
+        if only_first {
+            tracing::warn!("Clients that are not using \"TLS Handshake First\" option will fail to connect");
+        }
+    }
+
     async fn open(self: &Arc<Self>) -> Result<()> {
         let options = self.options();
         if let Some(path) = &options.pid_file {
             files::write(path, std::process::id().to_string())?;
             self.created(path.clone());
         }
-        if let Some(http) = &options.http {
-            monitor::start(&self.context, &self.reports, http).await?;
+        if let Some(listen) = options.http.as_ref().or(options.https.as_ref()) {
+            monitor::start(&self.context, &self.reports, listen).await?;
         }
         if options.jetstream.enabled {
             self.open_jetstream().await?;
@@ -69,6 +85,7 @@ impl Server {
         if let Some(address) = self.client_address() {
             tracing::info!("Listening for client connections on {address}");
         }
+        self.tell_tls();
         let websocket = self.open_websocket_port().await?;
         if let Some(address) = self.websocket_address() {
             tracing::info!("Listening for websocket clients on ws://{address}");

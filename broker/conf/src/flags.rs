@@ -1,6 +1,7 @@
 //! The command line, as Go's `flag` package reads it: `-name value`, `-name=value`, one dash or two, `-bool` and `-bool=false`.
 
 use crate::error::ConfError;
+use crate::options::{CURVES, SUITES};
 
 /// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,7 @@ pub const FLAGS: &[Flag] = &[
     ),
     flag(&["pid", "P"], Text("file"), "File to store PID"),
     flag(&["http_port", "m"], Int("port"), "Use port for http monitoring"),
+    flag(&["https_port", "ms"], Int("port"), "Use port for https monitoring"),
     flag(&["config", "c"], Text("file"), "Configuration file"),
     flag(&["t"], Bool, "Test configuration and exit"),
     flag(
@@ -111,15 +113,18 @@ pub const FLAGS: &[Flag] = &[
         Text("addr"),
         "Log to the system log of another machine (udp://localhost:514)",
     ),
+    flag(
+        &["tls"],
+        Bool,
+        "Enable TLS (-tls=false: without, whatever the file says)",
+    ),
+    flag(&["tlscert"], Text("file"), "Server certificate file"),
+    flag(&["tlskey"], Text("file"), "Private key for server certificate"),
+    flag(&["tlsverify"], Bool, "Enable TLS, verify client certificates"),
+    flag(&["tlscacert"], Text("file"), "Client certificate CA for verification"),
     flag(&["help_tls"], Bool, "Show what a tls block holds"),
     flag(&["help", "h"], Bool, "Show this message"),
     flag(&["version", "v"], Bool, "Show version"),
-    not_yet(&["https_port", "ms"], Int("port")),
-    not_yet(&["tls"], Bool),
-    not_yet(&["tlscert"], Text("file")),
-    not_yet(&["tlskey"], Text("file")),
-    not_yet(&["tlsverify"], Bool),
-    not_yet(&["tlscacert"], Text("file")),
     not_yet(&["routes"], Text("urls")),
     not_yet(&["cluster"], Text("url")),
     not_yet(&["cluster_name"], Text("name")),
@@ -243,8 +248,18 @@ pub fn usage() -> String {
 
 /// What `--help_tls` prints.
 #[must_use]
-pub fn tls_usage() -> &'static str {
-    "TLS is described in the tls section of a configuration file:
+pub fn tls_usage() -> String {
+    let mut text = TLS_USAGE.to_owned();
+    for (what, choices) in [("cipher suites", SUITES), ("curve preferences", CURVES)] {
+        text.push_str(&format!("\nAvailable {what} include:\n"));
+        for choice in choices.iter().filter(|choice| choice.there) {
+            text.push_str(&format!("    {}\n", choice.name));
+        }
+    }
+    text
+}
+
+const TLS_USAGE: &str = "TLS is described in the tls section of a configuration file:
 
     tls {
         cert_file:      \"./certs/server-cert.pem\"
@@ -252,9 +267,17 @@ pub fn tls_usage() -> &'static str {
         ca_file:        \"./certs/ca.pem\"
         verify:         true
         verify_and_map: true
+
+        cipher_suites: [
+            \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\",
+            \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"
+        ]
+        curve_preferences: [
+            \"CurveP256\",
+            \"CurveP384\"
+        ]
     }
-"
-}
+";
 
 /// What `--version` prints to the standard output: the nats-server that Weir stands in for, in its own words and nothing
 /// else, for tools that compare it, or take its last word. [`own_version_line`] goes to the standard error.

@@ -3,7 +3,7 @@
 use crate::error::ConfError;
 use crate::file::{self, Env};
 use crate::flags::{self, FlagValue};
-use crate::options::{self, Auth, Listen, Options, User, Warning};
+use crate::options::{self, Auth, Listen, Options, Tls, User, Warning};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Options {
             return Ok(Command::PrintHelp(flags::usage()));
         }
         if is_set("help_tls") {
-            return Ok(Command::PrintHelp(flags::tls_usage().to_owned()));
+            return Ok(Command::PrintHelp(flags::tls_usage()));
         }
         match words.first().map(String::as_str) {
             None => {}
@@ -122,6 +122,7 @@ impl Options {
         if self.lame_duck_grace_period >= self.lame_duck_duration {
             return setting("lame_duck_grace_period must be shorter than lame_duck_duration");
         }
+        options::check_tls(self).map_err(ConfError::Setting)?;
         options::check_websocket(self).map_err(ConfError::Setting)
     }
 }
@@ -145,6 +146,10 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
                 let host = o.http.take().map_or_else(String::new, |http| http.host);
                 o.http = flag_port("http_port", *n)?.map(|port| Listen { host, port });
             }
+            ("https_port", FlagValue::Int(n)) => {
+                let host = o.https.take().map_or_else(String::new, |https| https.host);
+                o.https = flag_port("https_port", *n)?.map(|port| Listen { host, port });
+            }
             ("client_advertise", FlagValue::Text(s)) => o.client_advertise = Some(s.clone()),
             ("ports_file_dir", FlagValue::Text(s)) => o.ports_file_dir = Some(s.into()),
             ("logtime_utc", FlagValue::Bool(b)) => o.log.utc = *b,
@@ -167,11 +172,13 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
             ("pass", FlagValue::Text(s)) => password = Some(s.clone()),
             ("auth", FlagValue::Text(s)) => token = Some(s.clone()),
             // Read before: config, t, help, version, signal.
+            ("tls" | "tlscert" | "tlskey" | "tlscacert" | "tlsverify", _) => {}
             ("config" | "t" | "help" | "help_tls" | "version" | "signal", _) => {}
             (name, value) => absent(o, name, value)?,
         }
     }
-    let timeout = o.auth.timeout;
+    tls_flags(o, found)?;
+    let (timeout, timeout_given) = (o.auth.timeout, o.auth.timeout_given);
     match (user, password, token) {
         (None, None, None) => {}
         (Some(name), Some(password), None) => {
@@ -181,7 +188,9 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
                     password,
                     ..User::default()
                 }],
+                single: true,
                 timeout,
+                timeout_given,
                 ..Auth::default()
             }
         }
@@ -189,12 +198,59 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
             o.auth = Auth {
                 token: Some(token),
                 timeout,
+                timeout_given,
                 ..Auth::default()
             }
         }
         (_, _, Some(_)) => return setting("flag -auth does not go together with -user and -pass"),
         _ => return setting("flags -user and -pass go together: give both"),
     }
+    Ok(())
+}
+
+/// Any of them has TLS done with what they say, and not with the files that the `tls` block names, unless `-tls=false` says that
+/// there is to be none.
+fn tls_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError> {
+    let (mut on, mut certificate, mut key, mut ca, mut verify) = (None, "", "", "", false);
+    for (name, value) in found {
+        match (*name, value) {
+            ("tls", FlagValue::Bool(tls)) => on = Some(*tls),
+            ("tlscert", FlagValue::Text(file)) => certificate = file,
+            ("tlskey", FlagValue::Text(file)) => key = file,
+            ("tlscacert", FlagValue::Text(file)) => ca = file,
+            ("tlsverify", FlagValue::Bool(on)) => verify = *on,
+            _ => continue,
+        }
+        on = on.or(Some(true));
+    }
+    match on {
+        None => return Ok(()),
+        Some(false) => {
+            o.tls = None;
+            options::settle_timeout(o);
+            return Ok(());
+        }
+        Some(true) => {}
+    }
+    if certificate.is_empty() {
+        return setting("TLS Server certificate must be present and valid (-tlscert)");
+    }
+    if key.is_empty() {
+        return setting("TLS Server private key must be present and valid (-tlskey)");
+    }
+    let block = o.tls.take().unwrap_or_default();
+    o.tls = Some(Tls {
+        ca_file: (!ca.is_empty()).then(|| ca.into()),
+        // Who is mapped by a certificate has to have one.
+        verify: verify || block.map,
+        timeout: block.timeout,
+        map: block.map,
+        rate_limit: block.rate_limit,
+        pinned: block.pinned,
+        first: block.first,
+        ..Tls::of(certificate, key)
+    });
+    options::settle_timeout(o);
     Ok(())
 }
 

@@ -398,7 +398,15 @@ fn flags_that_are_wrong() {
             &["--routes", "nats://a:6222"],
             "flag -routes asks this server to join other servers, and Weir does not have clusters yet: it serves alone",
         ),
-        (&["--tls"], "flag -tls: Weir does not support this nats-server flag yet"),
+        (
+            &["--tls"],
+            "TLS Server certificate must be present and valid (-tlscert)",
+        ),
+        (
+            &["--tlscert", "a"],
+            "TLS Server private key must be present and valid (-tlskey)",
+        ),
+        (&["-ms", "8222"], "TLS cert and key required for HTTPS"),
         (&["--user", "a"], "flags -user and -pass go together: give both"),
         (
             &["--auth", "a", "--user", "b"],

@@ -9,6 +9,7 @@ mod listen;
 mod live;
 mod reloads;
 mod status;
+mod tls;
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,6 +24,7 @@ pub(crate) use listen::listen;
 pub use live::Live;
 pub use reloads::{Reloads, Wish};
 pub use status::Status;
+pub use tls::{Loaded, Tls, TlsNow};
 
 use crate::conf::Options;
 use crate::error::Result;
@@ -38,6 +40,8 @@ pub struct Context {
     pub clock: Clock,
     /// What it was told.
     pub live: Live,
+    /// TLS, as that has it.
+    pub tls: TlsNow,
     /// Wishes that what it was told be read again.
     pub reloads: Reloads,
     /// What it has counted.
@@ -52,14 +56,16 @@ impl Context {
     /// The ground for a server with these options; starts the threads that connections live on.
     ///
     /// # Errors
-    /// The operating system has no room for those.
+    /// The operating system has no room for those, or a certificate cannot be read.
     pub fn new(options: Options) -> Result<Arc<Self>> {
+        let tls = TlsNow::new(Loaded::of(&options)?);
         let status = Status::default();
         let homes = Homes::start(&status.stopping())?;
         Ok(Arc::new(Self {
             identity: Identity::new(options.server_name.as_deref()),
             clock: Clock::start(),
             live: Live::new(options),
+            tls,
             reloads: Reloads::default(),
             counters: Counters::default(),
             status,

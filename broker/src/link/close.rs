@@ -9,6 +9,8 @@ pub enum CloseReason {
     ClientClosed,
     /// No CONNECT within the time for it.
     AuthenticationTimeout,
+    /// There was no TLS handshake, or it went wrong.
+    TlsHandshakeError,
     /// Wrong credentials, or anything else before them.
     AuthenticationFailure,
     /// More is pending for it than `max_pending`.
@@ -49,6 +51,7 @@ impl CloseReason {
         matches!(
             self,
             Self::ClientClosed
+                | Self::TlsHandshakeError
                 | Self::SlowConsumerPendingBytes
                 | Self::SlowConsumerWriteDeadline
                 | Self::WriteError
@@ -69,6 +72,7 @@ impl CloseReason {
         match self {
             Self::ClientClosed => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
+            Self::TlsHandshakeError => "TLS Handshake Failure",
             Self::AuthenticationFailure => "Authentication Failure",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",

@@ -10,6 +10,7 @@ mod outbound;
 mod ping;
 mod room;
 mod sink;
+pub(crate) mod tls;
 pub(crate) mod trace;
 mod transport;
 mod websocket;
@@ -29,6 +30,7 @@ pub use info::ClientInfo;
 pub(crate) use info::RequestInfo;
 pub(crate) use outbound::Delivered;
 pub(crate) use sink::Sink;
+pub use tls::{Certificate, TlsFacts};
 pub(crate) use transport::Incoming;
 pub(crate) use websocket::upgrade::{Cookies, Upgraded, origins, upgrade};
 
@@ -70,6 +72,8 @@ pub struct Link {
     on_close: Mutex<Option<Waker>>,
     pub(crate) received: Received,
     ping: ping::PingState,
+    /// What came of a handshake.
+    tls: OnceLock<Arc<TlsFacts>>,
 }
 
 /// By what a client came.
@@ -96,6 +100,8 @@ impl Kind {
 pub(crate) enum Arrival {
     /// A socket that speaks the client protocol.
     Plain(TcpStream),
+    /// The same, and TLS may come upon it.
+    Tls(TcpStream),
     /// One that has become a WebSocket.
     WebSocket(Box<Upgraded>),
 }
@@ -147,6 +153,7 @@ pub struct Snapshot {
     pub(crate) rtt_ns: u64,
     pub(crate) pending: usize,
     pub(crate) traffic: Traffic,
+    pub(crate) tls: Option<Arc<TlsFacts>>,
     /// What the session adds.
     pub(crate) subscriptions: usize,
     pub(crate) who: Who,
@@ -163,11 +170,12 @@ impl Link {
         account: &str,
     ) -> (Arc<Self>, Incoming) {
         let (kind, forwarded_for) = match &arrival {
-            Arrival::Plain(_) => (Kind::Plain, None),
+            Arrival::Plain(_) | Arrival::Tls(_) => (Kind::Plain, None),
             Arrival::WebSocket(upgraded) => (Kind::WebSocket, upgraded.forwarded_for),
         };
         let (transport, incoming) = match arrival {
             Arrival::Plain(stream) => Transport::plain(stream),
+            Arrival::Tls(stream) => Transport::tls(stream),
             Arrival::WebSocket(upgraded) => (
                 Transport::WebSocket(upgraded.outgoing),
                 Incoming::WebSocket(upgraded.incoming),
@@ -199,6 +207,7 @@ impl Link {
             on_close: Mutex::default(),
             received: Received::default(),
             ping: ping::PingState::new(context, &options, kind),
+            tls: OnceLock::new(),
         };
         (Arc::new(link), incoming)
     }
@@ -321,9 +330,29 @@ impl Link {
                 out_messages,
                 out_bytes,
             },
+            tls: self.tls.get().cloned(),
             subscriptions: 0,
             who: self.who.lock().clone(),
         }
+    }
+
+    /// The socket of a client that TLS may come upon.
+    pub(crate) fn tls_socket(&self) -> Option<&Arc<tls::Socket>> {
+        match &self.transport {
+            Transport::Tls(socket) => Some(socket),
+            Transport::Plain(_) | Transport::WebSocket(_) => None,
+        }
+    }
+
+    /// What came of its handshake, if there is TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<TlsFacts>> {
+        self.tls.get()
+    }
+
+    pub(crate) fn set_tls(&self, facts: TlsFacts) {
+        // There is one handshake.
+        let _ = self.tls.set(Arc::new(facts));
     }
 
     /// Bytes waiting to go out to it.

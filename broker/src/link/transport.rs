@@ -17,12 +17,14 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::{CloseReason, websocket};
+use super::{CloseReason, tls, websocket};
 
 /// The way out.
 pub(super) enum Transport {
     /// A TCP socket, which any thread may write to.
     Plain(OwnedWriteHalf),
+    /// One that TLS may come upon.
+    Tls(Arc<tls::Socket>),
     /// Frames of WebSocket.
     WebSocket(Arc<websocket::Outgoing>),
 }
@@ -31,12 +33,14 @@ pub(super) enum Transport {
 pub(crate) enum Incoming {
     /// A TCP socket.
     Plain(OwnedReadHalf),
+    /// One that TLS may come upon.
+    Tls(Box<tls::Incoming>),
     /// Frames of WebSocket.
     WebSocket(Box<websocket::Incoming>),
 }
 
 /// What became of bytes that were to be sent without waiting.
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// So many of them are on their way.
     Some(usize),
     /// None now: the link's own task has to wait for that.
@@ -52,20 +56,19 @@ impl Transport {
         (Self::Plain(outgoing), Incoming::Plain(incoming))
     }
 
+    /// The same of one that TLS may come upon.
+    pub fn tls(stream: TcpStream) -> (Self, Incoming) {
+        let (socket, incoming) = tls::Socket::new(stream);
+        (Self::Tls(socket), Incoming::Tls(Box::new(incoming)))
+    }
+
     /// Sends as much as goes without waiting, on whatever thread this is.
     #[inline]
     pub fn send_now(&self, bytes: &[u8]) -> Sent {
-        let Self::Plain(socket) = self else {
-            return Sent::Later;
-        };
-        let socket: &TcpStream = socket.as_ref();
-        loop {
-            match rustix::net::send(socket.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(sent) => return Sent::Some(sent),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Sent::Later,
-                Err(_) => return Sent::Failed,
-            }
+        match self {
+            Self::Plain(socket) => send_now(socket.as_ref(), bytes),
+            Self::Tls(socket) => socket.send_now(bytes),
+            Self::WebSocket(_) => Sent::Later,
         }
     }
 
@@ -74,6 +77,7 @@ impl Transport {
     pub async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
         let socket = match self {
             Self::Plain(socket) => socket,
+            Self::Tls(socket) => return socket.write_some(bytes).await,
             Self::WebSocket(frames) => return frames.write_some(bytes).await,
         };
         let socket: &TcpStream = socket.as_ref();
@@ -90,11 +94,25 @@ impl Transport {
     pub fn hang_up(&self, reason: Option<CloseReason>) {
         let socket = match self {
             Self::Plain(socket) => socket,
+            Self::Tls(socket) => return socket.hang_up(reason.is_some_and(|reason| !reason.is_abrupt())),
             Self::WebSocket(frames) => return frames.hang_up(reason),
         };
         let socket: &TcpStream = socket.as_ref();
         // Fails only when the peer was faster.
         let _ = rustix::net::shutdown(socket.as_fd(), Shutdown::Both);
+    }
+}
+
+/// Sends as much as a socket takes without waiting.
+#[inline]
+pub(super) fn send_now(socket: &TcpStream, bytes: &[u8]) -> Sent {
+    loop {
+        match rustix::net::send(socket.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(sent) => return Sent::Some(sent),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Sent::Later,
+            Err(_) => return Sent::Failed,
+        }
     }
 }
 
@@ -104,6 +122,10 @@ impl Incoming {
     pub fn poll_read(&mut self, context: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         let socket = match self {
             Self::Plain(socket) => socket,
+            Self::Tls(sealed) => {
+                let room = buf.capacity() - buf.len();
+                return sealed.poll_read(context, buf, room);
+            }
             Self::WebSocket(frames) => return frames.poll_read(context, buf),
         };
         let reading = pin!(socket.read_buf(buf));

@@ -5,7 +5,7 @@ mod connections;
 mod query;
 
 use std::convert::Infallible;
-use std::net::TcpListener as StdTcpListener;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,15 +19,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::prometheus_text;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use connections::{Activity, Connections, ListPlace};
 pub use query::Query;
 
 use crate::conf::options::Listen;
-use crate::context::{Context, listen};
+use crate::context::{Context, Tls, listen};
 use crate::error::{Error, Result};
 use crate::limits::{ACCEPT_BACKOFF_MAX, METRICS_SERIES, MONITOR_LISTS, MONITOR_PAGES, MONITOR_QUIET, MONITOR_SWEEP};
 use crate::report::Reports;
@@ -78,7 +81,8 @@ pub(crate) async fn start(context: &Arc<Context>, reports: &Arc<Reports>, http: 
         .build()
         .map_err(failed)?;
     context.status.set_monitor_address(address);
-    tracing::info!("Starting http monitor on {address}");
+    let scheme = if options.https.is_some() { "https" } else { "http" };
+    tracing::info!("Starting {scheme} monitor on {address}");
     let reports = Arc::clone(reports);
     let serve = move || {
         if let Err(error) = runtime.block_on(accept(reports, listener)) {
@@ -100,6 +104,7 @@ pub(crate) async fn start(context: &Arc<Context>, reports: &Arc<Reports>, http: 
 async fn accept(reports: Arc<Reports>, listener: StdTcpListener) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let mut stopped = reports.context.status.stopping();
+    let secure = reports.context.live.read().https.is_some();
     let connections = Connections::new(&reports.context);
     let mut sweeps = interval(MONITOR_SWEEP);
     loop {
@@ -111,22 +116,41 @@ async fn accept(reports: Arc<Reports>, listener: StdTcpListener) -> std::io::Res
             }
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(ACCEPT_BACKOFF_MAX).await;
             continue;
         };
         let (reports, all) = (Arc::clone(&reports), Arc::clone(&connections));
         connections.admit(stream, |stream, activity| async move {
             let service = service_fn(|request| respond(&reports, &all, &activity, request));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(MONITOR_QUIET)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(MONITOR_QUIET);
+            // As it is now; it may be another one since the last connection.
+            let tls = reports.context.tls.client().filter(|_| secure);
+            let outcome = match tls {
+                Some(tls) => match encrypt(stream, &tls, peer).await {
+                    Some(stream) => http.serve_connection(TokioIo::new(stream), service).await,
+                    None => return,
+                },
+                None => http.serve_connection(TokioIo::new(stream), service).await,
+            };
+            if let Err(error) = outcome {
                 tracing::debug!("monitoring connection: {error}");
             }
         });
     }
+}
+
+/// Has TLS with somebody who asks for pages. Nobody is asked for a certificate there, as in nats-server.
+async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(stream: S, tls: &Tls, peer: SocketAddr) -> Option<TlsStream<S>> {
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.without_client));
+    let why = match timeout(tls.options.timeout, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "i/o timeout".to_owned(),
+    };
+    tracing::error!("monitoring: TLS handshake error from {peer}: {why}");
+    None
 }
 
 async fn respond(

@@ -10,7 +10,7 @@ use super::subsz::SubscriptionDetail;
 use super::{Reports, format};
 use crate::interest::GLOBAL;
 use crate::limits::{MONITOR_LIST_DEFAULT, MONITOR_LIST_MAX};
-use crate::link::Snapshot;
+use crate::link::{Certificate, Snapshot};
 use crate::session::Session;
 
 /// What is asked.
@@ -112,6 +112,18 @@ pub struct ConnectionInfo {
     /// The version of its library.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub version: String,
+    /// The version of TLS: `1.3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_version: Option<&'static str>,
+    /// What it is encrypted with, by Go's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cipher_suite: Option<String>,
+    /// Its certificates, its own first, if its user was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls_peer_certs: Vec<Certificate>,
+    /// It began with its handshake, before it was sent INFO.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_first: bool,
     /// Its user, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorized_user: Option<String>,
@@ -295,6 +307,7 @@ impl ConnectionInfo {
     fn of(client: &Snapshot, now: Timestamp, auth: bool) -> Self {
         let end = client.stop.map_or(now, |(stop, _)| stop);
         let who = &client.who;
+        let tls = client.tls.as_ref();
         Self {
             cid: client.id,
             kind: "Client",
@@ -317,6 +330,12 @@ impl ConnectionInfo {
             name: who.name.clone(),
             lang: who.lang.clone(),
             version: who.version.clone(),
+            tls_version: tls.map(|tls| tls.version),
+            tls_cipher_suite: tls.map(|tls| tls.suite.clone()),
+            tls_peer_certs: tls
+                .filter(|_| auth)
+                .map_or_else(Vec::new, |tls| tls.certificates.clone()),
+            tls_first: tls.is_some_and(|tls| tls.first),
             authorized_user: (auth && !who.user.is_empty()).then(|| who.user.clone()),
             // As nats-server: the account of those who name none goes without saying.
             account: (auth && who.account != GLOBAL).then(|| who.account.clone()),

@@ -79,7 +79,15 @@ pub(crate) struct Settings {
     tags: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
-    tls_timeout: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_required: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_verify: bool,
+    /// In seconds.
+    tls_timeout: f64,
+    /// When the certificate ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert_not_after: Option<String>,
     write_deadline: u64,
     cluster: NotThere,
     gateway: NotThere,
@@ -228,14 +236,19 @@ fn settings(reports: &Reports) -> Settings {
     let context = &reports.context;
     let options = context.live.read();
     let monitor = context.status.monitor_address();
+    let tls = context.tls.client();
     Settings {
         max_connections: options.max_connections.unwrap_or(0),
         ping_interval: nanos(options.ping_interval),
         ping_max: options.ping_max,
         http_host: monitor.map_or_else(String::new, |address| address.ip().to_string()),
-        http_port: monitor.map_or(0, |address| address.port()),
+        http_port: monitor
+            .filter(|_| options.https.is_none())
+            .map_or(0, |address| address.port()),
         http_base_path: options.http_base_path.clone(),
-        https_port: 0,
+        https_port: monitor
+            .filter(|_| options.https.is_some())
+            .map_or(0, |address| address.port()),
         auth_required: reports.hall.door.is_locked(),
         auth_timeout: options.auth.timeout.as_secs_f64(),
         max_control_line: options.max_control_line,
@@ -243,7 +256,10 @@ fn settings(reports: &Reports) -> Settings {
         max_pending: options.max_pending,
         tags: options.server_tags.clone(),
         metadata: options.server_metadata.clone(),
-        tls_timeout: 2,
+        tls_required: options.tls.is_some() && !options.allow_non_tls,
+        tls_verify: options.tls.as_ref().is_some_and(|tls| tls.verify),
+        tls_timeout: options.tls.as_ref().map_or(2.0, |tls| tls.timeout.as_secs_f64()),
+        tls_cert_not_after: tls.and_then(|tls| tls.not_after).map(|end| end.to_string()),
         write_deadline: nanos(options.write_deadline),
         cluster: NotThere {},
         gateway: NotThere {},

@@ -26,7 +26,12 @@ pub(crate) enum Entrance {
 impl Entrance {
     /// Serves one connection until it ends.
     async fn enter(self, hall: Arc<Hall>, home: Home, stream: TcpStream, peer: SocketAddr) {
+        let tls = match self {
+            Self::Plain => hall.context.tls.client(),
+            Self::WebSocket(_) => None,
+        };
         let arrival = match self {
+            Self::Plain if tls.is_some() => Arrival::Tls(stream),
             Self::Plain => Arrival::Plain(stream),
             Self::WebSocket(origins) => {
                 let options = hall.context.live.get();
@@ -36,7 +41,7 @@ impl Entrance {
                 }
             }
         };
-        Session::run(hall, home, arrival, peer).await;
+        Session::run(hall, home, arrival, tls, peer).await;
     }
 }
 

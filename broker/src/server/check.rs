@@ -13,6 +13,7 @@ use weir_backends::root::StoreDir;
 
 use super::Server;
 use crate::conf::Options;
+use crate::context::Loaded;
 use crate::error::{Error, Result};
 use crate::link::origins;
 
@@ -22,6 +23,7 @@ impl Server {
     /// # Errors
     /// As a start's: what is wrong, and where.
     pub fn check(options: &Options) -> Result<()> {
+        Loaded::of(options)?;
         if let Some(Err(message)) = options.websocket.as_ref().map(origins) {
             return Err(Error::Options(message));
         }
@@ -38,7 +40,7 @@ impl Server {
                 source,
             })?;
         }
-        if let Some(http) = &options.http {
+        for http in options.http.iter().chain(&options.https) {
             let host = if http.host.is_empty() {
                 &options.host
             } else {

@@ -21,6 +21,10 @@ impl Server {
                 () = sleep(period) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
+            let rejected = self.context.tls.take_rejected();
+            if rejected > 0 {
+                tracing::warn!("Rejected {rejected} connections due to TLS rate limiting");
+            }
             let now = self.context.clock.uptime_ns();
             for client in self.clients() {
                 client.visit(now);

@@ -40,11 +40,17 @@ pub(crate) fn ports_path(folder: &Path) -> PathBuf {
 /// URLs by kind of port.
 pub(crate) fn ports_json(server: &Server) -> Value {
     let mut ports = serde_json::Map::new();
+    let options = server.options();
     if let Some(address) = server.client_address() {
-        ports.insert("nats".to_owned(), json!([format!("nats://{address}")]));
+        let scheme = match options.tls.is_some() && !options.allow_non_tls {
+            true => "tls",
+            false => "nats",
+        };
+        ports.insert("nats".to_owned(), json!([format!("{scheme}://{address}")]));
     }
     if let Some(address) = server.monitor_address() {
-        ports.insert("monitoring".to_owned(), json!([format!("http://{address}")]));
+        let scheme = if options.https.is_some() { "https" } else { "http" };
+        ports.insert("monitoring".to_owned(), json!([format!("{scheme}://{address}")]));
     }
     if let Some(address) = server.websocket_address() {
         ports.insert("websocket".to_owned(), json!([format!("ws://{address}")]));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Server, files};
 use crate::conf::Options;
 use crate::conf::options::Changes;
+use crate::context::Loaded;
 use crate::error::{Error, Result};
-use crate::link::CloseReason;
+use crate::link::{CloseReason, Kind};
 
 impl Server {
     /// Goes on with these options. `first` does what is not the server's, the log for instance, when it is known that the
@@ -20,6 +21,7 @@ impl Server {
         let old = self.options();
         let changes = Changes::find(&old, &mut new).map_err(|error| Error::Options(error.to_string()))?;
         Self::check(&new)?;
+        let loaded = Loaded::of(&new)?;
         if changes.pid_file
             && let Some(path) = &new.pid_file
         {
@@ -27,7 +29,12 @@ impl Server {
             self.created(path.clone());
         }
         first(&new)?;
+        let had_tls = self.context.tls.client().is_some();
+        let other_files = self.context.tls.set(loaded);
         self.context.live.set(new);
+        if other_files && had_tls && !changes.tls {
+            tracing::info!("Reloaded: tls = enabled");
+        }
         for said in &changes.said {
             tracing::info!("Reloaded: {said}");
         }
@@ -73,10 +80,31 @@ impl Server {
             self.hall.sessions.set_max(Self::connection_room(&options));
             self.close_newest();
         }
+        if changes.pinned {
+            self.close_not_pinned();
+        }
         if changes.auth {
             for session in self.clients() {
                 session.ask_again();
             }
+        }
+    }
+
+    /// Closes connections whose certificates are not on the list any more.
+    fn close_not_pinned(&self) {
+        let Some(tls) = self.context.tls.client().filter(|tls| !tls.options.pinned.is_empty()) else {
+            return;
+        };
+        let mut sessions = self.clients();
+        sessions.retain(|session| {
+            let facts = session.link.tls().filter(|_| session.link.kind == Kind::Plain);
+            facts.is_some_and(|facts| !facts.is_pinned(&tls.options.pinned))
+        });
+        if !sessions.is_empty() {
+            tracing::info!("Disconnect {} clients due to pinned certs reload", sessions.len());
+        }
+        for session in sessions {
+            session.close(CloseReason::TlsHandshakeError);
         }
     }
 

@@ -24,6 +24,7 @@ impl Session {
                     connect: &conversation.connect,
                     nonce: &self.nonce,
                     by: self.comes_by(),
+                    certificate: self.certificate(),
                 }),
             }
         };

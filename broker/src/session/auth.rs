@@ -1,5 +1,7 @@
 //! Who may come in: everybody, users with passwords or keys, or whoever knows the token.
 
+mod certificate;
+mod dn;
 mod password;
 mod roster;
 mod websocket;
@@ -49,6 +51,8 @@ pub struct Visitor<'a> {
     pub nonce: &'a str,
     /// What it came by.
     pub by: ConnectionType,
+    /// Its certificate, in DER, if it has a good one.
+    pub certificate: Option<&'a [u8]>,
 }
 
 /// What a door says.

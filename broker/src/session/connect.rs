@@ -35,6 +35,7 @@ impl Conversation {
             connect: &self.connect,
             nonce: &session.nonce,
             by: session.comes_by(),
+            certificate: session.certificate(),
         };
         match session.door().ask(&visitor) {
             Answer::Now(verdict) => self.decide(session, verdict),

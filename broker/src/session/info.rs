@@ -14,6 +14,7 @@ pub(super) fn info(session: &Session) -> Info {
     let context = &hall.context;
     let options = context.live.read();
     let (host, port) = advertised(context, &options, link.kind);
+    let tls = session.tls.as_ref();
     Info {
         server_id: context.identity.id.clone(),
         server_name: context.identity.name.clone(),
@@ -25,6 +26,9 @@ pub(super) fn info(session: &Session) -> Info {
         port,
         headers: !options.no_header_support,
         auth_required: hall.door_of(link.kind).is_guarded(),
+        tls_required: tls.is_some() && !options.allow_non_tls,
+        tls_verify: tls.is_some_and(|tls| tls.options.verify),
+        tls_available: tls.is_some() && options.allow_non_tls,
         max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
         jetstream: context.status.has_jetstream(),
         client_id: link.id,

@@ -12,12 +12,13 @@ mod info;
 mod publish;
 mod quote;
 mod reader;
+mod secure;
 mod subscribe;
 mod trace;
 mod witness;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -25,7 +26,7 @@ use parking_lot::Mutex;
 
 use crate::conf::Options;
 use crate::conf::options::ConnectionType;
-use crate::context::{Connections, Context, Home, Traffic};
+use crate::context::{Connections, Context, Home, Tls, Traffic};
 use crate::interest::{Accounts, Own, Subscription};
 use crate::link::{Arrival, CloseReason, Cookies, Kind, Link, Snapshot};
 use auth::Door;
@@ -82,6 +83,10 @@ pub struct Session {
     conversation: Mutex<Conversation>,
     /// What the client is to sign, if it has a key; empty if nobody has.
     nonce: String,
+    /// How it is encrypted, if it is or may be.
+    tls: Option<Arc<Tls>>,
+    /// The server's uptime, in nanoseconds, when CONNECT could be said; 0 before that.
+    settled_ns: AtomicU64,
     /// CONNECT was accepted.
     connected: AtomicBool,
     /// Wants INFO at any time.
@@ -90,9 +95,15 @@ pub struct Session {
 
 impl Session {
     /// Serves one connection until it ends.
-    pub(crate) async fn run(hall: Arc<Hall>, home: Home, mut arrival: Arrival, peer: SocketAddr) {
+    pub(crate) async fn run(
+        hall: Arc<Hall>,
+        home: Home,
+        mut arrival: Arrival,
+        tls: Option<Arc<Tls>>,
+        peer: SocketAddr,
+    ) {
         let cookies = match &mut arrival {
-            Arrival::Plain(_) => Cookies::default(),
+            Arrival::Plain(_) | Arrival::Tls(_) => Cookies::default(),
             Arrival::WebSocket(upgraded) => std::mem::take(&mut upgraded.cookies),
         };
         let id = hall.sessions.next_id();
@@ -108,6 +119,8 @@ impl Session {
                 true => auth::nonce(),
                 false => String::new(),
             },
+            tls,
+            settled_ns: AtomicU64::new(0),
             connected: AtomicBool::new(false),
             async_info: AtomicBool::new(false),
             hall,
@@ -127,6 +140,11 @@ impl Session {
             Kind::Plain => ConnectionType::Standard,
             Kind::WebSocket => ConnectionType::Websocket,
         }
+    }
+
+    /// The client's certificate, in DER, if it has a good one.
+    fn certificate(&self) -> Option<&[u8]> {
+        self.link.tls()?.own.as_deref()
     }
 
     fn door(&self) -> &dyn Door {
@@ -155,11 +173,13 @@ impl Session {
 
     /// The janitor's visit: authentication in time, PING when it is due, memory of idle connections.
     pub(crate) fn visit(&self, now_ns: u64) {
-        if self.link.closing().is_some() {
+        let settled = self.settled_ns.load(Ordering::Relaxed);
+        // A handshake has a time of its own, and nothing is said meanwhile.
+        if self.link.closing().is_some() || settled == 0 {
             return;
         }
         let context = &self.hall.context;
-        let age = now_ns.saturating_sub(context.clock.uptime_at(self.link.start));
+        let age = now_ns.saturating_sub(settled);
         if self.door().is_locked() && !self.connected.load(Ordering::Relaxed) {
             let options = context.live.read();
             let own = options.websocket.as_ref().filter(|_| self.link.kind == Kind::WebSocket);

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use weir_wire::encode;
-
+use super::Session;
 use super::conversation::{Conversation, Flow, Stop};
-use super::{Session, info};
 use crate::limits::{READS_PER_TURN, STALL};
 use crate::link::{CloseReason, Incoming};
 
@@ -27,14 +25,20 @@ impl Session {
     pub(super) async fn serve(self: Arc<Self>, mut incoming: Incoming) {
         let (link, hall) = (&self.link, &self.hall);
         tracing::debug!("{} - Client connection created", link.label());
-        let info = info::info(&self);
-        link.send(|out| encode::info(out, &info));
+        let first = self.greet();
         if hall.sessions.admit(link.id, &self) {
             hall.context.counters.connections.fetch_add(1, Ordering::Relaxed);
         } else {
             tracing::error!("{} - maximum connections exceeded", link.label());
             link.fail("maximum connections exceeded", CloseReason::MaxConnectionsExceeded);
         }
+        // Its memory is not needed any longer once it is over.
+        if link.closing().is_none()
+            && let ControlFlow::Break(reason) = Box::pin(self.secure(first)).await
+        {
+            return self.end(reason);
+        }
+        self.settle();
         let reason = loop {
             match poll_fn(|context| self.poll_turn(context, &mut incoming)).await {
                 Next::Yield => tokio::task::yield_now().await,

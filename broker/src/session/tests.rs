@@ -54,7 +54,7 @@ impl Fixture {
         let home = hall.context.homes.quietest().unwrap();
         let served = Arc::clone(&hall);
         home.adopt(stream, move |stream, home| {
-            Session::run(served, home, Arrival::Plain(stream), peer)
+            Session::run(served, home, Arrival::Plain(stream), None, peer)
         });
         let mut fixture = Self {
             hall,

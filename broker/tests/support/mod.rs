@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub mod certificates;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -112,8 +114,8 @@ impl Drop for TestServer {
 }
 
 /// A client's socket, and what came from it and was not looked at yet.
-pub struct Raw {
-    pub stream: TcpStream,
+pub struct Raw<S = TcpStream> {
+    pub stream: S,
     pending: Vec<u8>,
     /// Show the server's PINGs, which come when they like (the first two seconds after the connection was made).
     pub shows_pings: bool,
@@ -121,8 +123,20 @@ pub struct Raw {
 
 impl Raw {
     pub fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        stream.set_nodelay(true).unwrap();
+        prepare(&stream);
+        Self::over(stream)
+    }
+}
+
+/// Has a socket wait no longer than it takes to look at the clock.
+pub fn prepare(stream: &TcpStream) {
+    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    stream.set_nodelay(true).unwrap();
+}
+
+impl<S: Read + Write> Raw<S> {
+    /// The same over whatever bytes go over; the socket below is [prepared](prepare).
+    pub fn over(stream: S) -> Self {
         Self {
             stream,
             pending: Vec::new(),
@@ -149,7 +163,9 @@ impl Raw {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     assert!(Instant::now() < end, "nothing came; so far: {:?}", self.shown());
                 }
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
+                    return false;
+                }
                 Err(error) => panic!("{error}"),
             }
         }

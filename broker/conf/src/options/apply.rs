@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging, mappings, read,
-    schema, unsupported, websocket,
+    schema, tls, unsupported, websocket,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -19,6 +19,7 @@ pub(crate) fn apply(options: &mut Options, map: &Map) -> Result<(), ConfError> {
     for entry in &map.entries {
         top(options, entry)?;
     }
+    tls::settle_timeout(options);
     Ok(())
 }
 
@@ -41,10 +42,13 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "client_advertise" => o.client_advertise = Some(read::name(e)?),
         "http" => o.http = read::monitor(e)?,
         "http_port" | "monitor_port" => o.http = read::monitor(e)?,
+        "https" | "https_port" => o.https = read::monitor(e)?,
         "http_base_path" => o.http_base_path = base_path(&read::text(e)?),
         "pidfile" | "pid_file" => o.pid_file = Some(read::name(e)?.into()),
         "ports_file_dir" => o.ports_file_dir = Some(read::name(e)?.into()),
         "no_header_support" => o.no_header_support = read::boolean(e)?,
+        "tls" => o.tls = Some(tls::block(e, &mut o.warnings)?),
+        "allow_non_tls" => o.allow_non_tls = read::boolean(e)?,
         "authorization" => authorization::apply(&mut o.auth, e)?,
         "no_auth_user" => o.auth.no_auth_user = Some(read::name(e)?),
         "jetstream" => jetstream::apply(&mut o.jetstream, e)?,

@@ -78,8 +78,12 @@ pub struct Auth {
     pub permissions: Option<Arc<Permissions>>,
     /// Time a client has to send its CONNECT.
     pub timeout: Duration,
+    /// Whether somebody said so; else it is longer with TLS.
+    pub timeout_given: bool,
     /// The user that clients without credentials are.
     pub no_auth_user: Option<String>,
+    /// Whether the one user there is stands by itself, and not in a list: no certificate names it.
+    pub single: bool,
     /// Whether there is an `authorization` block.
     pub block: bool,
 }
@@ -91,7 +95,9 @@ impl Default for Auth {
             token: None,
             permissions: None,
             timeout: Duration::from_secs(2),
+            timeout_given: false,
             no_auth_user: None,
+            single: false,
             block: false,
         }
     }
@@ -159,7 +165,7 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
             "user" | "username" => name = Some(read::name(e)?),
             "pass" | "password" => password = Some(read::text(e)?),
             "token" => token = Some(read::name(e)?),
-            "timeout" => auth.timeout = read::positive_time(e)?,
+            "timeout" => (auth.timeout, auth.timeout_given) = (read::positive_time(e)?, true),
             "users" => users = Some(self::users(e)?),
             "default_permission" | "default_permissions" | "permissions" => {
                 permissions = Some(Arc::new(permissions::permissions(e)?));
@@ -187,6 +193,7 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
     if !auth.users.is_empty() && (single.is_some() || token.is_some()) {
         return fail(ALONE);
     }
+    auth.single = single.is_some();
     let mut users = users.unwrap_or_else(|| single.into_iter().collect());
     auth.token = token;
     auth.block = true;

@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Display};
 
-use super::{Auth, JetStream, Logging, Options};
+use super::{Auth, JetStream, Logging, Options, Tls};
 use crate::error::ConfError;
 
 /// What a server has to do to go on with other options.
@@ -20,6 +20,10 @@ pub struct Changes {
     pub pid_file: bool,
     /// The file with the ports.
     pub ports_file: bool,
+    /// TLS for clients is to be there, or to be there no more.
+    pub tls: bool,
+    /// Other keys of clients may come in.
+    pub pinned: bool,
     /// JetStream is to be started.
     pub start_jetstream: bool,
 }
@@ -48,6 +52,7 @@ impl Changes {
             server_name,
             client_advertise,
             http,
+            https,
             http_base_path,
             log,
             pid_file,
@@ -64,6 +69,8 @@ impl Changes {
             ping_max,
             write_deadline,
             no_header_support,
+            tls,
+            allow_non_tls,
             auth,
             accounts,
             global,
@@ -81,6 +88,7 @@ impl Changes {
         fixed("port", &old.port, port)?;
         fixed("server_name", &old.server_name, server_name)?;
         fixed("http", &old.http, http)?;
+        fixed("https", &old.https, https)?;
         fixed("http_base_path", &old.http_base_path, http_base_path)?;
         fixed("max_pending", &old.max_pending, max_pending)?;
         fixed("max_subscriptions", &old.max_subscriptions, max_subscriptions)?;
@@ -104,6 +112,8 @@ impl Changes {
         if old.websocket != *websocket {
             return refuse("websocket", "");
         }
+        fixed("allow_non_tls", &old.allow_non_tls, allow_non_tls)?;
+        found.tls(old.tls.as_ref(), tls.as_ref())?;
         found.jetstream(&old.jetstream, jetstream)?;
         found.log(&old.log, log);
         found.live("client_advertise", &old.client_advertise, client_advertise);
@@ -153,10 +163,34 @@ impl Changes {
         self.live("max_traced_msg_len", &old.max_traced_msg_len, &new.max_traced_msg_len);
     }
 
+    /// As nats-server has it: all may be different but how many handshakes are begun, and whether certificates name users.
+    fn tls(&mut self, old: Option<&Tls>, new: Option<&Tls>) -> Result<(), ConfError> {
+        let rate = |tls: Option<&Tls>| tls.and_then(|tls| tls.rate_limit);
+        fixed("connection_rate_limit", &rate(old), &rate(new))?;
+        let map = |tls: Option<&Tls>| tls.is_some_and(|tls| tls.map);
+        fixed("verify_and_map", &map(old), &map(new))?;
+        if old.is_some() != new.is_some() {
+            self.tls = true;
+            let how = if new.is_some() { "enabled" } else { "disabled" };
+            self.said.push(format!("tls = {how}"));
+        }
+        let (Some(old), Some(new)) = (old, new) else {
+            return Ok(());
+        };
+        self.live("tls timeout", &old.timeout, &new.timeout);
+        self.live("Client TLS handshake first", &old.first, &new.first);
+        if old.pinned != new.pinned {
+            self.pinned = true;
+            self.said.push(format!("{} pinned_certs", new.pinned.len()));
+        }
+        Ok(())
+    }
+
     fn auth(&mut self, old: &Auth, new: &Auth) {
         self.live("authorization timeout", &old.timeout, &new.timeout);
         let who = |auth: &Auth| Auth {
             timeout: old.timeout,
+            timeout_given: old.timeout_given,
             ..auth.clone()
         };
         if who(old) != who(new) {

@@ -13,6 +13,7 @@ mod permissions;
 mod read;
 mod schema;
 mod sharing;
+mod tls;
 mod unsupported;
 mod warning;
 mod websocket;
@@ -33,6 +34,8 @@ pub use jetstream::{
 pub use logging::Logging;
 pub use permissions::{Permissions, Responses, Subjects};
 pub(crate) use read::{check_server_name, port};
+pub use tls::{CURVES, CertificateFiles, Choice, First, SUITES, Tls};
+pub(crate) use tls::{check as check_tls, settle_timeout};
 pub use warning::Warning;
 pub(crate) use websocket::check as check_websocket;
 pub use websocket::{WebSocket, WebSocketAuth};
@@ -72,6 +75,8 @@ pub struct Options {
     pub client_advertise: Option<String>,
     /// Where to serve monitoring; nowhere by default.
     pub http: Option<Listen>,
+    /// Where to serve monitoring by TLS, in place of [`Self::http`]; nowhere by default.
+    pub https: Option<Listen>,
     /// What the monitoring pages' paths begin with: empty, or with a slash in front and none behind.
     pub http_base_path: String,
     /// The log.
@@ -104,6 +109,10 @@ pub struct Options {
     pub write_deadline: Duration,
     /// Do without message headers.
     pub no_header_support: bool,
+    /// TLS for clients; none by default.
+    pub tls: Option<Tls>,
+    /// Whether clients may do without, where there is TLS.
+    pub allow_non_tls: bool,
     /// Who may connect.
     pub auth: Auth,
     /// Accounts beside that of those who are in no other.
@@ -153,6 +162,7 @@ impl Default for Options {
             server_name: None,
             client_advertise: None,
             http: None,
+            https: None,
             http_base_path: String::new(),
             log: Logging::default(),
             pid_file: None,
@@ -169,6 +179,8 @@ impl Default for Options {
             ping_max: 2,
             write_deadline: Duration::from_secs(10),
             no_header_support: false,
+            tls: None,
+            allow_non_tls: false,
             auth: Auth::default(),
             accounts: Vec::new(),
             global: Tenancy::default(),

@@ -9,7 +9,6 @@ const RESTRICTING: &[&str] = &[
     "auth_callout",
     "auth_hook",
     "proxy_required",
-    "tls",
     "operator",
     "operators",
     "roots",

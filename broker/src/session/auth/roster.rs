@@ -9,6 +9,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
 use weir_wire::Connect;
 
+use super::super::quote::quoted;
+use super::certificate::{Distinguished, Names};
 use super::{Answer, Door, Guest, Verdict, Visitor, password};
 use crate::conf::Options;
 use crate::conf::options::{ConnectionType, Permissions, User};
@@ -28,6 +30,8 @@ struct Roster {
     options: Arc<Options>,
     users: HashMap<Box<str>, Entry>,
     has_nkeys: bool,
+    /// Users whom a certificate may name by its subject.
+    distinguished: Distinguished,
     /// What whoever knows the token may do.
     token_rules: Option<Arc<Rules>>,
     global: Arc<Account>,
@@ -101,6 +105,9 @@ impl Door for ByOptions {
                 rules: None,
             });
         }
+        if maps(&roster.options, ConnectionType::Standard) {
+            return None;
+        }
         self.guest(roster.options.auth.no_auth_user.as_deref()?)
     }
 }
@@ -126,7 +133,14 @@ impl Roster {
             (user.name.as_str().into(), entry)
         };
         let users = options.auth.users.iter().map(entry).collect();
+        let maps = [ConnectionType::Standard, ConnectionType::Websocket]
+            .iter()
+            .any(|by| maps(&options, *by));
         Self {
+            distinguished: match maps {
+                true => Distinguished::among(&users),
+                false => Distinguished::default(),
+            },
             users,
             has_nkeys: options.auth.users.iter().any(|user| user.nkey),
             token_rules: shared.rules(options.auth.permissions.as_ref()),
@@ -154,28 +168,79 @@ impl Roster {
         }
         let refused = Answer::Now(Verdict::Refused);
         let anonymous = auth.no_auth_user.as_deref().filter(|_| is_silent(connect));
+        let by_key = self.has_nkeys && !connect.nkey.is_empty();
+        let anonymous_key = anonymous
+            .and_then(|name| self.users.get(name))
+            .is_some_and(|entry| entry.nkey);
+        if !by_key && !anonymous_key && maps(&self.options, visitor.by) {
+            return self.ask_certificate(visitor);
+        }
         let name = match anonymous {
             Some(name) => name,
-            None if self.has_nkeys && !connect.nkey.is_empty() => &connect.nkey,
+            None if by_key => &connect.nkey,
             None => &connect.user,
         };
         let Some(entry) = self.users.get(name) else {
             return refused;
         };
-        if !entry.types.is_empty() && !entry.types.contains(&visitor.by) {
+        if !entry.may_come_by(visitor.by) {
             return refused;
         }
         if anonymous.is_some() {
             return Answer::Now(Verdict::Welcome(entry.guest.clone()));
         }
         // A key is no user name, and a user name no key.
-        let by_key = self.has_nkeys && !connect.nkey.is_empty();
         match (entry.nkey, by_key) {
             (true, true) if is_signed(visitor) => Answer::Now(Verdict::Welcome(entry.guest.clone())),
+            // It comes in by its certificate, where those are looked at.
+            (false, false) if entry.password.is_empty() && self.may_be_mapped(entry) => refused,
             (false, false) => password::ask(&entry.password, &connect.pass, entry.guest.clone()),
             _ => refused,
         }
     }
+}
+
+impl Roster {
+    /// Who the client is by its certificate. One with a password has to say that, too.
+    fn ask_certificate(&self, visitor: &Visitor<'_>) -> Answer {
+        let connect = visitor.connect;
+        let find = |name: &str| {
+            let entry = self.users.get(name).filter(|entry| !entry.nkey);
+            entry.filter(|entry| entry.may_come_by(visitor.by))
+        };
+        let names = visitor.certificate.and_then(Names::of);
+        let Some(entry) = names.and_then(|names| names.user(&self.distinguished, find)) else {
+            return Answer::Now(Verdict::Refused);
+        };
+        if !connect.user.is_empty() {
+            let name = quoted(connect.user.as_bytes());
+            tracing::warn!("User {name} found in connect proto, but user required from cert");
+        }
+        password::ask(&entry.password, &connect.pass, entry.guest.clone())
+    }
+
+    /// Whether a certificate may name this user, by whatever it comes.
+    fn may_be_mapped(&self, entry: &Entry) -> bool {
+        let kinds = [ConnectionType::Standard, ConnectionType::Websocket];
+        kinds
+            .iter()
+            .any(|by| maps(&self.options, *by) && entry.may_come_by(*by))
+    }
+}
+
+impl Entry {
+    fn may_come_by(&self, by: ConnectionType) -> bool {
+        self.types.is_empty() || self.types.contains(&by)
+    }
+}
+
+/// Whether who comes by this is whom its certificate names.
+fn maps(options: &Options, by: ConnectionType) -> bool {
+    let tls = match by {
+        ConnectionType::Standard => options.tls.as_ref(),
+        _ => None,
+    };
+    !options.auth.single && tls.is_some_and(|tls| tls.map)
 }
 
 /// Whether a client gives no credentials at all.

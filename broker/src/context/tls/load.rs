@@ -1,0 +1,161 @@
+//! From the files to what TLS is done with.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+
+use super::Tls;
+use super::resolver::Certificates;
+use crate::conf::options::{CertificateFiles, Tls as TlsOptions};
+
+/// Files as they are read, and a number for all that they held.
+#[derive(Default)]
+struct Files(DefaultHasher);
+
+impl Files {
+    fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        let bytes = std::fs::read(path).map_err(|error| format!("open {}: {error}", path.display()))?;
+        bytes.hash(&mut self.0);
+        Ok(bytes)
+    }
+}
+
+impl Tls {
+    /// Reads the files that the options name.
+    ///
+    /// # Errors
+    /// What is wrong with which of them.
+    pub(super) fn load(options: &TlsOptions) -> Result<Self, String> {
+        let mut files = Files::default();
+        let provider = Arc::new(provider(options));
+        let mut certificates = Vec::new();
+        let count = options.certificates.len();
+        for (at, pair) in options.certificates.iter().enumerate() {
+            let failed = |why: String| match count {
+                1 => format!("error parsing X509 certificate/key pair: {why}"),
+                _ => format!("error parsing X509 certificate/key pair {}/{count}: {why}", at + 1),
+            };
+            let loaded = certificate(&mut files, pair, &provider).map_err(failed)?;
+            certificates.push(Arc::new(loaded));
+        }
+        let not_after = certificates.first().and_then(|first| not_after(first));
+        let certificates = Arc::new(Certificates(certificates));
+        let roots = match (&options.ca_file, options.verify) {
+            (Some(path), _) => {
+                Some(authorities(&files.read(path)?).map_err(|why| format!("{}: {why}", path.display()))?)
+            }
+            (None, true) => Some(of_the_system()?),
+            (None, false) => None,
+        };
+        let verifier: Arc<dyn ClientCertVerifier> = match roots.filter(|_| options.verify) {
+            Some(roots) => WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| format!("ca_file: {error}"))?,
+            None => Arc::new(NoClientAuth),
+        };
+        let with = |verifier: Arc<dyn ClientCertVerifier>| {
+            let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+                .with_protocol_versions(&versions(options, &provider))
+                .map_err(|error| error.to_string())?;
+            let certificates = Arc::clone(&certificates);
+            let mut config = builder
+                .with_client_cert_verifier(verifier)
+                .with_cert_resolver(certificates);
+            // A session that is gone on with would come in by a certificate that may be good no longer; and each would cost memory.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            Ok::<_, String>(Arc::new(config))
+        };
+        Ok(Self {
+            config: with(verifier)?,
+            without_client: with(Arc::new(NoClientAuth))?,
+            options: options.clone(),
+            not_after,
+            fingerprint: files.0.finish(),
+        })
+    }
+}
+
+/// What is encrypted and signed with: of all there is what the options leave.
+fn provider(options: &TlsOptions) -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    if let Some(suites) = &options.suites {
+        // Those of TLS 1.3 cannot be chosen, as in Go.
+        provider.cipher_suites.retain(|suite| {
+            let name = format!("{:?}", suite.suite());
+            suite.tls13().is_some() || suites.iter().any(|chosen| *chosen == name)
+        });
+    }
+    if let Some(curves) = &options.curves {
+        let group = |name: &&'static str| -> Option<&'static dyn SupportedKxGroup> {
+            let wanted = match *name {
+                "X25519" => NamedGroup::X25519,
+                "CurveP256" => NamedGroup::secp256r1,
+                "CurveP384" => NamedGroup::secp384r1,
+                _ => return None,
+            };
+            ring::ALL_KX_GROUPS.iter().copied().find(|group| group.name() == wanted)
+        };
+        provider.kx_groups = curves.iter().filter_map(group).collect();
+    }
+    provider
+}
+
+fn versions(options: &TlsOptions, provider: &CryptoProvider) -> Vec<&'static SupportedProtocolVersion> {
+    let has_1_2 = provider.cipher_suites.iter().any(|suite| suite.tls13().is_none());
+    match options.only_1_3 || !has_1_2 {
+        true => vec![&version::TLS13],
+        false => vec![&version::TLS13, &version::TLS12],
+    }
+}
+
+fn certificate(files: &mut Files, pair: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+    let (at, key_at) = (pair.certificate.display(), pair.key.display());
+    let chain = certificates(&files.read(&pair.certificate)?).map_err(|why| format!("{at}: {why}"))?;
+    if chain.is_empty() {
+        return Err(format!("{at}: failed to find any PEM data of a certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&files.read(&pair.key)?);
+    let key = key.map_err(|error| format!("{key_at}: {error}"))?;
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => "private key does not match public key".to_owned(),
+        other => format!("{at}, {key_at}: {other}"),
+    })
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
+    all.map_err(|error| error.to_string())
+}
+
+/// Whoever signs certificates of clients. What of a file is no certificate of an authority is left out, as Go does.
+fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    match roots.add_parsable_certificates(certificates(pem)?) {
+        (0, _) => Err("failed to parse root ca certificate".to_owned()),
+        _ => Ok(roots),
+    }
+}
+
+fn of_the_system() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    match roots.add_parsable_certificates(found.certs) {
+        (0, _) => Err("verify without ca_file asks for certificates that an authority signed which the system trusts, and it trusts none: name yours with ca_file".to_owned()),
+        _ => Ok(roots),
+    }
+}
+
+fn not_after(certificate: &CertifiedKey) -> Option<Timestamp> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate.cert.first()?).ok()?;
+    Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
+}

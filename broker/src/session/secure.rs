@@ -1,0 +1,93 @@
+//! TLS on a connection, before anything else is said on it, or right behind INFO.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weir_wire::encode;
+
+use super::{Session, info};
+use crate::conf::options::First;
+use crate::context::Tls;
+use crate::link::CloseReason;
+use crate::link::tls::{HandshakeError, Socket};
+
+impl Session {
+    /// Sends INFO, where it need not be encrypted. Returns whether the handshake is to come first.
+    pub(super) fn greet(&self) -> bool {
+        let first = match &self.tls {
+            Some(tls) => tls.options.first != First::No,
+            None => false,
+        };
+        if !first {
+            self.send_info(None);
+        }
+        first
+    }
+
+    fn send_info(&self, required: Option<bool>) {
+        let mut info = info::info(self);
+        info.tls_required = required.unwrap_or(info.tls_required);
+        self.link.send(|out| encode::info(out, &info));
+    }
+
+    /// Has TLS with the client, if there is to be any. The end, if there is to be and is not.
+    pub(super) async fn secure(self: &Arc<Self>, mut first: bool) -> ControlFlow<CloseReason> {
+        let (Some(tls), Some(socket)) = (&self.tls, self.link.tls_socket()) else {
+            return ControlFlow::Continue(());
+        };
+        // What was to be sent as it is has to be out.
+        if self.link.pending() > 0 {
+            return ControlFlow::Break(CloseReason::WriteError);
+        }
+        if let First::Within(delay) = tls.options.first
+            && !socket.speaks_within(delay).await
+        {
+            self.send_info(None);
+            first = false;
+        }
+        let may_do_without = !first && self.hall.context.live.read().allow_non_tls;
+        if !may_do_without || socket.begins_with_handshake(tls.options.timeout).await {
+            self.shake_hands(tls, socket, first).await?;
+        }
+        if first {
+            self.send_info(Some(true));
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn shake_hands(self: &Arc<Self>, tls: &Tls, socket: &Socket, first: bool) -> ControlFlow<CloseReason> {
+        let (link, context) = (&self.link, &self.hall.context);
+        if !context.tls.may_begin(tls) {
+            let text = "Connection throttling is active. Please try again later.";
+            link.fail(text, CloseReason::MaxConnectionsExceeded);
+            return ControlFlow::Break(CloseReason::MaxConnectionsExceeded);
+        }
+        tracing::debug!("{} - Starting TLS client connection handshake", link.label());
+        match socket.handshake(&tls.config, &tls.options, first).await {
+            Ok(facts) => {
+                let label = link.label();
+                tracing::debug!("{label} - TLS handshake complete");
+                tracing::debug!("{label} - TLS version {}, cipher suite {}", facts.version, facts.suite);
+                link.set_tls(facts);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                if matches!(error, HandshakeError::Time) {
+                    tracing::debug!("{} - TLS handshake timeout", link.label());
+                }
+                match error.is_usual() || link.closing().is_some() {
+                    true => tracing::debug!("{} - TLS handshake error: {error}", link.label()),
+                    false => tracing::error!("{} - TLS handshake error: {error}", link.label()),
+                }
+                ControlFlow::Break(CloseReason::TlsHandshakeError)
+            }
+        }
+    }
+
+    /// From now on the client has its time to say CONNECT, and is asked whether it is still there.
+    pub(super) fn settle(&self) {
+        let now = self.hall.context.clock.uptime_ns();
+        self.settled_ns.store(now.max(1), Ordering::Relaxed);
+    }
+}
