@@ -55,6 +55,8 @@ pub mod session;
 pub mod signals;
 mod start;
 mod system;
+mod tenants;
+pub mod trust;
 mod version;
 
 pub use error::{Error, Result};

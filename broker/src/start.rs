@@ -80,7 +80,8 @@ impl Server {
             self.open_jetstream().await?;
         }
         user_info::serve(&self.context, &self.accounts)?;
-        system::start(self.hall(), &self.reports)?;
+        let services = system::start(self.hall(), &self.reports)?;
+        self.find_accounts(services).await?;
         let listener = self.open_client_port().await?;
         if let Some(address) = self.client_address() {
             tracing::info!("Listening for client connections on {address}");

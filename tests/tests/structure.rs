@@ -61,6 +61,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("interest", &["conf", "error", "limits", "link", "permissions"]),
     ("routing", &["conf", "interest", "limits", "link", "permissions"]),
     (
+        "trust",
+        &["conf", "context", "error", "interest", "link", "permissions", "routing"],
+    ),
+    (
         "session",
         &[
             "conf",
@@ -71,6 +75,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "link",
             "permissions",
             "routing",
+            "trust",
             "version",
         ],
     ),
@@ -109,6 +114,20 @@ const FLOORS: &[(&str, &[&str])] = &[
             "report",
             "routing",
             "session",
+            "trust",
+        ],
+    ),
+    (
+        "tenants",
+        &[
+            "conf",
+            "error",
+            "interest",
+            "jetstream",
+            "server",
+            "session",
+            "system",
+            "trust",
         ],
     ),
     ("monitor", &["conf", "context", "error", "limits", "report", "version"]),

@@ -14,6 +14,9 @@ pub enum Kind {
     Int(&'static str),
 }
 
+/// The version of nats-server that this is like.
+pub(crate) const NATS_VERSION: &str = "2.15.1";
+
 /// One flag of nats-server 2.15.
 #[derive(Debug)]
 pub struct Flag {

@@ -72,6 +72,7 @@ impl Options {
             options.config_digest = file::digest(&map);
         }
         apply_flags(&mut options, &found)?;
+        options::settle_trust(&mut options).map_err(ConfError::Setting)?;
         options.check()?;
         match (is_set("t"), file) {
             (true, Some(file)) => match options.warnings.iter().find(|warning| warning.fails_check) {
@@ -93,6 +94,7 @@ impl Options {
     pub fn parse(text: &str, name: &str, env: Env<'_>) -> Result<Self, ConfError> {
         let mut options = Self::default();
         options::apply(&mut options, &file::parse(text, name, env)?)?;
+        options::settle_trust(&mut options).map_err(ConfError::Setting)?;
         options.check()?;
         Ok(options)
     }
@@ -115,6 +117,7 @@ impl Options {
         self.auth.check().map_err(ConfError::Setting)?;
         if let Some(name) = &self.system_account
             && name != "$SYS"
+            && !self.trust.is_on()
             && !self.accounts.iter().any(|account| account.name == *name)
         {
             return setting(format!("error resolving system account: account {name:?} is missing"));

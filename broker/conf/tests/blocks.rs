@@ -184,7 +184,6 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
         "ocsp: true",
         "https_port: 8443",
         "operator: \"op.jwt\"",
-        "resolver: MEMORY",
         "jetstream { key: secret }",
         "write_timeout: retry",
     ] {

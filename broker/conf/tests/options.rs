@@ -179,7 +179,7 @@ fn what_is_wrong_and_where() {
         ("jetstream { foo: 1 }", "a.conf:1:13: unknown field \"foo\""),
         (
             "\noperator: x",
-            "a.conf:2:1: \"operator\" is an option of nats-server that Weir does not support yet; without it everything is allowed that it forbids: remove it only if that is meant",
+            "a.conf:2:11: error parsing operator JWT: open x: No such file or directory (os error 2)",
         ),
         (
             "jetstream { key: x }",
@@ -321,7 +321,7 @@ fn what_is_wrong_and_where() {
 
 #[test]
 fn a_used_variable_may_not_hide_an_unsupported_key() {
-    assert!(fails("default_sentinel: \"4333\"\nserver_name: $default_sentinel").contains("does not support yet"));
+    assert!(fails("resolver_tls: \"4333\"\nserver_name: $resolver_tls").contains("does not support yet"));
 }
 
 #[test]

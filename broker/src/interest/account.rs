@@ -30,6 +30,8 @@ pub struct Account {
     removed: AtomicU64,
     watches: Watches,
     limits: ArcSwap<Limits>,
+    /// What people call it, if that is not its name.
+    tag: RwLock<Option<Arc<str>>>,
     /// Connections of clients that are in it.
     connections: AtomicUsize,
     /// Whether it maps subjects: asked for each message.
@@ -76,6 +78,7 @@ impl Account {
             removed: AtomicU64::new(0),
             watches: Watches::default(),
             limits: ArcSwap::default(),
+            tag: RwLock::default(),
             connections: AtomicUsize::new(0),
             mapped: AtomicBool::new(false),
             bonds: RwLock::default(),
@@ -83,6 +86,17 @@ impl Account {
             shadows: Mutex::default(),
             answers: Answers::default(),
         })
+    }
+
+    /// What people call it from now on, if that is not its name.
+    pub fn set_tag(&self, tag: Option<&str>) {
+        *self.tag.write() = tag.filter(|tag| !tag.is_empty()).map(Arc::from);
+    }
+
+    /// What people call it, if that is not its name.
+    #[must_use]
+    pub fn tag(&self) -> Option<Arc<str>> {
+        self.tag.read().clone()
     }
 
     /// What its clients may use from now on.

@@ -1,6 +1,6 @@
 //! What an account may store, where the configuration says so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 use weir_conf::options::AccountJetStream;
@@ -14,7 +14,38 @@ use crate::interest::{Account, Inbound, Service, Work};
 use crate::routing::Courier;
 
 /// What accounts may store, by their names. One that is missing has no JetStream.
-pub type Allowances = HashMap<Box<str>, AccountJetStream>;
+pub type Allowances = HashMap<Box<str>, Allowance>;
+
+/// What an account may store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// In all.
+    pub limits: AccountJetStream,
+    /// By the replicas of its streams (`R1`), in the place of that; empty: they are no matter.
+    pub tiers: BTreeMap<String, AccountJetStream>,
+}
+
+/// The tier of streams without further replicas: all that one server has.
+pub(super) const SINGLE: &str = "R1";
+
+impl From<AccountJetStream> for Allowance {
+    fn from(limits: AccountJetStream) -> Self {
+        Self {
+            limits,
+            tiers: BTreeMap::new(),
+        }
+    }
+}
+
+impl Allowance {
+    /// What holds for streams of this server; `None`: it may have none.
+    fn here(&self) -> Option<AccountJetStream> {
+        match self.tiers.is_empty() {
+            true => Some(self.limits),
+            false => self.tiers.get(SINGLE).copied(),
+        }
+    }
+}
 
 /// -1 is "no limit".
 pub(super) fn told(limit: Option<u64>) -> i64 {
@@ -23,8 +54,46 @@ pub(super) fn told(limit: Option<u64>) -> i64 {
 
 impl JetStream {
     /// What an account may store; `None`: it has no JetStream.
-    pub fn allowance(&self, account: &str) -> Option<&AccountJetStream> {
-        self.allowances.get(account)
+    pub fn allowance(&self, account: &str) -> Option<AccountJetStream> {
+        let allowances = self.allowances.read();
+        allowances
+            .get(account)
+            .map(|allowance| allowance.here().unwrap_or_default())
+    }
+
+    /// What an account may store by the replicas of its streams; empty: they are no matter.
+    pub(super) fn tiers(&self, account: &str) -> BTreeMap<String, AccountJetStream> {
+        let allowances = self.allowances.read();
+        allowances
+            .get(account)
+            .map(|allowance| allowance.tiers.clone())
+            .unwrap_or_default()
+    }
+
+    /// Whether an account may have streams, and none of those that one server has.
+    fn is_tierless(&self, account: &str) -> bool {
+        let allowances = self.allowances.read();
+        allowances
+            .get(account)
+            .is_some_and(|allowance| allowance.here().is_none())
+    }
+
+    /// Has an account store no more than that from now on; `None`: nothing. Its streams stay, and are there for its clients or not.
+    pub async fn grant(self: &Arc<Self>, account: &Arc<Account>, allowance: Option<Allowance>) {
+        let _alone = self.granting.lock().await;
+        let before = {
+            let mut allowances = self.allowances.write();
+            match &allowance {
+                Some(allowance) => allowances.insert(account.name.clone(), allowance.clone()),
+                None => allowances.remove(&account.name),
+            }
+        };
+        if before == allowance && self.is_attached(account) {
+            return;
+        }
+        if let Err(error) = self.attach_account(account).await {
+            tracing::error!("Error configuring jetstream for account [{}]: {error}", account.name);
+        }
     }
 
     /// Refuses a configuration of a stream that its account does not allow. `before` is what the stream was promised so far, in
@@ -38,6 +107,9 @@ impl JetStream {
         let Some(allowance) = self.allowance(account) else {
             return Err(reject::NOT_ENABLED_FOR_ACCOUNT);
         };
+        if self.is_tierless(account) {
+            return Err(reject::NO_LIMITS);
+        }
         let streams = self.catalogue().list(account);
         if before.is_none() && allowance.max_streams.is_some_and(|max| streams.len() as u64 >= max) {
             return Err(reject::MAXIMUM_STREAMS_LIMIT);

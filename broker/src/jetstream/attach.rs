@@ -75,12 +75,13 @@ impl JetStream {
     /// Attaches the API and everything that the store holds.
     pub(super) async fn attach_all(self: &Arc<Self>) -> Result<()> {
         for account in self.accounts.all() {
-            let subscriptions = match self.allowance(&account.name) {
-                Some(_) => self.attach_common(&account)?,
-                None if Arc::ptr_eq(&account, &self.accounts.system) => Vec::new(),
-                None => self.attach_refusal(&account)?,
-            };
-            self.attached.lock().common.push((account, subscriptions));
+            if !self.accounts_come || Arc::ptr_eq(&account, &self.accounts.system) {
+                let subscriptions = self.attach_calls(&account)?;
+                self.attached.lock().common.push((account, subscriptions));
+            }
+        }
+        if self.accounts_come {
+            return Ok(());
         }
         for entry in self.catalogue().all() {
             let Some(account) = self.account(&entry.account) else {
@@ -104,6 +105,54 @@ impl JetStream {
         }
         for entry in self.catalogue().all() {
             self.start_sourcing(&entry).await;
+        }
+        Ok(())
+    }
+
+    /// What an account may ask for, or that it may not.
+    fn attach_calls(self: &Arc<Self>, account: &Arc<Account>) -> Result<Vec<Arc<Subscription>>> {
+        match self.allowance(&account.name) {
+            Some(_) => self.attach_common(account),
+            None if Arc::ptr_eq(account, &self.accounts.system) => Ok(Vec::new()),
+            None => self.attach_refusal(account),
+        }
+    }
+
+    /// Whether an account's requests are answered.
+    pub(super) fn is_attached(&self, account: &Arc<Account>) -> bool {
+        let attached = self.attached.lock();
+        attached.common.iter().any(|(of, _)| Arc::ptr_eq(of, account))
+    }
+
+    /// Attaches an account and its streams anew, as it may have them now; if it may have none, its streams stay where they are, and
+    /// nobody reaches them.
+    pub(super) async fn attach_account(self: &Arc<Self>, account: &Arc<Account>) -> Result<()> {
+        let fresh = self.attach_calls(account)?;
+        let before = {
+            let mut attached = self.attached.lock();
+            match attached.common.iter_mut().find(|(of, _)| Arc::ptr_eq(of, account)) {
+                Some((_, subscriptions)) => std::mem::replace(subscriptions, fresh),
+                None => {
+                    attached.common.push((Arc::clone(account), fresh));
+                    Vec::new()
+                }
+            }
+        };
+        for subscription in before {
+            account.remove(&subscription);
+        }
+        let allowed = self.allowance(&account.name).is_some();
+        for entry in self.catalogue().list(&account.name) {
+            if !allowed {
+                self.detach_stream(entry.id);
+                continue;
+            }
+            let there = self.attached.lock().streams.contains_key(&entry.id);
+            self.attach_stream(account, &entry)?;
+            if !there {
+                self.attach_consumers(account, &entry).await?;
+                self.start_sourcing(&entry).await;
+            }
         }
         Ok(())
     }

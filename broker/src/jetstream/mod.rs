@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use weir_backends::root::StoreDir;
 use weir_conf::options::{self, Backend, Compression, Durability, Index};
@@ -37,7 +37,7 @@ use crate::error::Result;
 use crate::interest::{Account, Accounts, Service, Subscription};
 use crate::link::Link;
 use crate::routing::Courier;
-pub use allowance::Allowances;
+pub use allowance::{Allowance, Allowances};
 use attach::Attached;
 
 /// The running JetStream of a server.
@@ -68,7 +68,11 @@ pub struct JetStream {
     pub api_requests: ApiCounters,
     store: Store,
     /// What accounts may store.
-    allowances: Allowances,
+    allowances: RwLock<Allowances>,
+    /// Held while an account gets or loses what it may store.
+    granting: tokio::sync::Mutex<()>,
+    /// Accounts come when somebody asks for them.
+    accounts_come: bool,
     accounts: Arc<Accounts>,
     attached: Mutex<Attached>,
     sourcing: sourcing::Sourcing,
@@ -82,6 +86,8 @@ pub struct Needs {
     pub options: options::JetStream,
     /// What each account may store; one that is missing nothing.
     pub allowances: Allowances,
+    /// Whether accounts come later, when somebody asks for them.
+    pub accounts_come: bool,
     /// The accounts that streams may be in.
     pub accounts: Arc<Accounts>,
     /// Where requests are served.
@@ -214,7 +220,9 @@ impl JetStream {
             refusals: overload::Refusals::default(),
             api_requests: ApiCounters::default(),
             store,
-            allowances: needs.allowances,
+            allowances: RwLock::new(needs.allowances),
+            granting: tokio::sync::Mutex::default(),
+            accounts_come: needs.accounts_come,
             accounts: needs.accounts,
             attached: Mutex::default(),
             sourcing: sourcing::Sourcing::default(),

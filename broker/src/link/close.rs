@@ -33,6 +33,12 @@ pub enum CloseReason {
     NoRespondersRequiresHeaders,
     /// One connection too many for its account.
     MaxAccountConnectionsExceeded,
+    /// Its user, or its account, has expired.
+    AuthenticationExpired,
+    /// Its user was revoked.
+    Revocation,
+    /// It may have no subscription.
+    MaxSubscriptionsExceeded,
     /// One connection too many.
     MaxConnectionsExceeded,
     /// It announced a message that is too large.
@@ -84,6 +90,9 @@ impl CloseReason {
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::MaxAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
+            Self::AuthenticationExpired => "Authentication Expired",
+            Self::Revocation => "Credentials Revoked",
+            Self::MaxSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaxConnectionsExceeded => "Maximum Connections Exceeded",
             Self::MaxPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaxControlLineExceeded => "Maximum Control Line Exceeded",

@@ -5,6 +5,7 @@
 
 mod claim;
 mod close;
+mod credential;
 mod info;
 mod outbound;
 mod ping;
@@ -26,6 +27,7 @@ use tokio::net::TcpStream;
 
 pub use claim::Claim;
 pub use close::CloseReason;
+pub use credential::Credential;
 pub use info::ClientInfo;
 pub(crate) use info::RequestInfo;
 pub(crate) use outbound::Delivered;
@@ -116,6 +118,12 @@ pub(crate) struct Who {
     pub account: String,
     /// What it may do; `None`: everything.
     pub rules: Option<Arc<Rules>>,
+    /// Who it is by a token.
+    pub credential: Option<Arc<Credential>>,
+    /// What people call its account.
+    pub account_tag: Option<Arc<str>>,
+    /// Until when it may stay.
+    pub until: Option<Timestamp>,
 }
 
 /// What came from a client. Written by its own task, but for the time of the last activity.
@@ -269,6 +277,26 @@ impl Link {
     /// What it may do; `None`: everything.
     pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
         self.who.lock().rules.clone()
+    }
+
+    /// Who it is by a token.
+    pub(crate) fn credential(&self) -> Option<Arc<Credential>> {
+        self.who.lock().credential.clone()
+    }
+
+    /// Until when it may stay.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        self.who.lock().until
+    }
+
+    /// Whether it is in this account.
+    pub(crate) fn is_in(&self, account: &str) -> bool {
+        self.who.lock().account == account
+    }
+
+    /// What it may do from now on is told so.
+    pub(crate) fn permit(&self, rules: Option<&Arc<Rules>>) {
+        self.who.lock().rules = rules.cloned();
     }
 
     /// CONNECT was accepted: who it is, and whether it understands HMSG.

@@ -1,10 +1,11 @@
 //! `/accountz` and `/accstatz`: accounts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use weir_jwt::{AccountClaims, Issues};
 
 use super::Reports;
 use super::subsz::SublistStats;
@@ -59,10 +60,51 @@ pub struct AccountDetail {
     pub client_connections: usize,
     /// Its subscriptions.
     pub subscriptions: usize,
-    /// Its name once more.
+    /// The token that an operator has signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<String>,
+    /// The key that signed that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer_key: Option<String>,
+    /// What people call it; its name, if that is nothing else.
     pub name_tag: String,
+    /// Its labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What the token claims.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoded_jwt: Option<AccountClaims>,
+    /// What is wrong with that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validation_result_jwt: Vec<Issue>,
+    /// Users whose tokens are void that were signed until then.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub revoked_user: BTreeMap<String, String>,
     /// The same in numbers.
     pub sublist_stats: SublistStats,
+}
+
+/// What is wrong with a token.
+#[derive(Clone, Debug, Serialize)]
+pub struct Issue {
+    /// In words.
+    pub description: String,
+    /// Whether it makes it void.
+    pub blocking: bool,
+    /// Whether that is so at this time only.
+    pub time_check: bool,
+}
+
+fn issues(of: &Issues) -> Vec<Issue> {
+    let issue = |time_check: bool| {
+        move |text: &String| Issue {
+            description: text.clone(),
+            blocking: !time_check,
+            time_check,
+        }
+    };
+    let errors = of.errors.iter().map(issue(false));
+    errors.chain(of.times.iter().map(issue(true))).collect()
 }
 
 /// What is asked of `/accstatz`.
@@ -188,17 +230,44 @@ impl Reports {
         let present = self.present(Some(&account.name));
         let is_system = Arc::ptr_eq(account, &self.accounts.system);
         let (subscriptions, removed) = account.subscription_counts();
+        let tenant = self.hall.trust.as_ref().and_then(|trust| trust.known(&account.name));
+        let held = tenant.as_ref().map(|tenant| tenant.held());
+        let claims = held.as_ref().map(|held| &held.claims);
+        let signed = held.as_ref().filter(|held| !held.token.is_empty());
+        let time = |&seconds: &i64| Timestamp::from_second(seconds).unwrap_or_default().to_string();
         AccountDetail {
             account_name: account.name.to_string(),
-            update_time: self.context.clock.start.to_string(),
+            update_time: held
+                .as_ref()
+                .map_or(self.context.clock.start, |held| held.since)
+                .to_string(),
             is_system,
-            expired: false,
+            expired: tenant.as_ref().is_some_and(|tenant| tenant.is_expired()),
             complete: true,
             jetstream_enabled: self.context.status.has_jetstream() && !is_system,
             leafnode_connections: 0,
             client_connections: present.get(&*account.name).map_or(0, |present| present.connections),
             subscriptions,
-            name_tag: account.name.to_string(),
+            jwt: signed.map(|held| held.token.clone()),
+            issuer_key: claims.map(|claims| claims.common.issuer.clone()),
+            name_tag: account
+                .tag()
+                .map_or_else(|| account.name.to_string(), |tag| tag.to_string()),
+            tags: claims.map(|claims| claims.nats.tags.clone()).unwrap_or_default(),
+            decoded_jwt: signed.map(|held| held.claims.clone()),
+            validation_result_jwt: signed
+                .map(|held| issues(&held.claims.check(Timestamp::now().as_second())))
+                .unwrap_or_default(),
+            revoked_user: claims
+                .map(|claims| {
+                    claims
+                        .nats
+                        .revocations
+                        .iter()
+                        .map(|(user, at)| (user.clone(), time(at)))
+                        .collect()
+                })
+                .unwrap_or_default(),
             sublist_stats: SublistStats::of(subscriptions, removed),
         }
     }

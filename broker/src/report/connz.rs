@@ -130,9 +130,18 @@ pub struct ConnectionInfo {
     /// Its account, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// The same, by another name.
+    /// Its token, if it has one and that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<String>,
+    /// The key that signed that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer_key: Option<String>,
+    /// What people call its account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_tag: Option<String>,
+    /// Labels of its user.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// What it subscribed to, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list: Vec<String>,
@@ -308,6 +317,7 @@ impl ConnectionInfo {
         let end = client.stop.map_or(now, |(stop, _)| stop);
         let who = &client.who;
         let tls = client.tls.as_ref();
+        let credential = who.credential.as_ref().filter(|_| auth);
         Self {
             cid: client.id,
             kind: "Client",
@@ -339,7 +349,13 @@ impl ConnectionInfo {
             authorized_user: (auth && !who.user.is_empty()).then(|| who.user.clone()),
             // As nats-server: the account of those who name none goes without saying.
             account: (auth && who.account != GLOBAL).then(|| who.account.clone()),
-            name_tag: auth.then(|| who.account.clone()),
+            jwt: credential.map(|of| of.told().to_owned()).filter(|jwt| !jwt.is_empty()),
+            issuer_key: credential.map(|of| of.signer.clone().unwrap_or_else(|| who.account.clone())),
+            name_tag: auth.then(|| match &who.account_tag {
+                Some(tag) => tag.to_string(),
+                None => who.account.clone(),
+            }),
+            tags: credential.map(|of| of.tags.clone()).unwrap_or_default(),
             subscriptions_list: Vec::new(),
             subscriptions_list_detail: Vec::new(),
         }

@@ -7,6 +7,7 @@ mod courier;
 mod crossing;
 mod latency;
 mod matches;
+mod request;
 
 use std::sync::{Arc, Weak};
 
@@ -17,6 +18,7 @@ pub use courier::Courier;
 pub(crate) use courier::{Carrier, give_up};
 pub(crate) use crossing::Via;
 use matches::{MatchCache, Matched};
+pub(crate) use request::ask;
 
 /// One message on its way out.
 #[derive(Clone, Copy)]

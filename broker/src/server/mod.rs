@@ -23,19 +23,23 @@ use crate::interest::{Account, Accounts};
 use crate::jetstream::opening::Opening;
 use crate::jetstream::{Allowances, JetStream, Needs};
 use crate::report::Reports;
-use crate::session::auth::{ByOptions, ByWebSocket};
+use crate::session::auth::{ByOperator, ByOptions, ByWebSocket, Door};
 use crate::session::{Gone, Hall, Session};
+use crate::trust::Trust;
 
 /// What each account may store. Where there is none but those that every server has, clients may store what they like; else
 /// those do whose account says so.
 fn allowances(options: &Options, accounts: &Accounts) -> Allowances {
+    if options.trust.is_on() {
+        return Allowances::new();
+    }
     if accounts.are_two() {
-        return Allowances::from([(accounts.global.name.clone(), AccountJetStream::default())]);
+        return Allowances::from([(accounts.global.name.clone(), AccountJetStream::default().into())]);
     }
     let system = &*accounts.system.name;
     let storing = options.accounts.iter().filter(|account| account.name != *system);
     storing
-        .filter_map(|account| Some((account.name.as_str().into(), account.jetstream?)))
+        .filter_map(|account| Some((account.name.as_str().into(), account.jetstream?.into())))
         .collect()
 }
 
@@ -68,14 +72,23 @@ impl Server {
         let closed_max = options.max_closed_clients;
         let accounts = Arc::new(tenancy::accounts(&options));
         let context = Context::new(options)?;
+        let trust = Trust::new(&context, &accounts)?;
+        let door: Box<dyn Door> = match &trust {
+            Some(trust) => Box::new(ByOperator::new(Arc::clone(&context), Arc::clone(trust))),
+            None => Box::new(ByOptions::new(Arc::clone(&context), Arc::clone(&accounts))),
+        };
         let hall = Arc::new(Hall {
             context: Arc::clone(&context),
             accounts: Arc::clone(&accounts),
             sessions: Connections::new(connections_max, closed_max),
             gone: Gone::default(),
             witness: OnceLock::new(),
-            door: Box::new(ByOptions::new(Arc::clone(&context), Arc::clone(&accounts))),
-            websocket_door: ByWebSocket::new(&context, &accounts).map(|door| Box::new(door) as _),
+            door,
+            trust: trust.clone(),
+            websocket_door: match &trust {
+                Some(_) => None,
+                None => ByWebSocket::new(&context, &accounts).map(|door| Box::new(door) as _),
+            },
         });
         let jetstream = Arc::default();
         let opening = Arc::default();
@@ -163,6 +176,7 @@ impl Server {
         let needs = Needs {
             options: options.jetstream.clone(),
             allowances: allowances(&options, &self.accounts),
+            accounts_come: self.hall.trust.is_some(),
             accounts: Arc::clone(&self.accounts),
             runtime: self.runtime.clone(),
             server_name: self.context.identity.name.clone(),

@@ -83,6 +83,11 @@ impl Server {
         if changes.pinned {
             self.close_not_pinned();
         }
+        if changes.trust
+            && let Some(trust) = &self.hall.trust
+        {
+            trust.reload(&options.trust).await;
+        }
         if changes.auth {
             for session in self.clients() {
                 session.ask_again();

@@ -25,6 +25,7 @@ impl Session {
                     nonce: &self.nonce,
                     by: self.comes_by(),
                     certificate: self.certificate(),
+                    link: &self.link,
                 }),
             }
         };
@@ -43,7 +44,7 @@ impl Session {
         }
     }
 
-    fn stay(&self, verdict: Verdict) {
+    fn stay(self: &Arc<Self>, verdict: Verdict) {
         let stays = match verdict {
             Verdict::Welcome(guest) => self.goes_on_as(guest),
             Verdict::Refused => false,
@@ -56,7 +57,7 @@ impl Session {
     }
 
     /// Has the client go on with what a guest may do. False: it would be in another account.
-    fn goes_on_as(&self, guest: Guest) -> bool {
+    fn goes_on_as(self: &Arc<Self>, guest: Guest) -> bool {
         let mut conversation = self.conversation.lock();
         if !Arc::ptr_eq(&guest.account, &conversation.account) {
             return false;

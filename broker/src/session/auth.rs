@@ -2,6 +2,7 @@
 
 mod certificate;
 mod dn;
+mod operator;
 mod password;
 mod roster;
 mod websocket;
@@ -10,12 +11,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use weir_wire::Connect;
 
 use crate::conf::options::ConnectionType;
 use crate::interest::Account;
+use crate::link::{Credential, Link};
 use crate::permissions::Rules;
+pub use operator::ByOperator;
 pub use roster::ByOptions;
 pub use websocket::ByWebSocket;
 
@@ -53,6 +57,8 @@ pub struct Visitor<'a> {
     pub by: ConnectionType,
     /// Its certificate, in DER, if it has a good one.
     pub certificate: Option<&'a [u8]>,
+    /// Its connection.
+    pub link: &'a Arc<Link>,
 }
 
 /// What a door says.
@@ -80,6 +86,30 @@ pub struct Guest {
     pub account: Arc<Account>,
     /// What it may do; `None`: everything.
     pub rules: Option<Arc<Rules>>,
+    /// Subscriptions at once; `None` is no limit of its own.
+    pub subscriptions: Option<usize>,
+    /// Bytes of one message; `None` is no limit of its own.
+    pub payload: Option<usize>,
+    /// Until when it may stay; `None`: as long as it likes.
+    pub until: Option<Timestamp>,
+    /// Who it is, by a token.
+    pub credential: Option<Arc<Credential>>,
+}
+
+impl Guest {
+    /// Somebody without limits of its own.
+    #[must_use]
+    pub fn new(user: String, account: Arc<Account>, rules: Option<Arc<Rules>>) -> Self {
+        Self {
+            user,
+            account,
+            rules,
+            subscriptions: None,
+            payload: None,
+            until: None,
+            credential: None,
+        }
+    }
 }
 
 /// A verdict that is still to come.

@@ -36,6 +36,7 @@ impl Conversation {
             nonce: &session.nonce,
             by: session.comes_by(),
             certificate: session.certificate(),
+            link: &session.link,
         };
         match session.door().ask(&visitor) {
             Answer::Now(verdict) => self.decide(session, verdict),
@@ -84,7 +85,7 @@ impl Conversation {
     }
 
     /// What the client is from now on, and what it may do. The end, if its account has no place for it.
-    pub(super) fn seat(&mut self, session: &Session, guest: Guest) -> Option<Flow> {
+    pub(super) fn seat(&mut self, session: &Arc<Session>, guest: Guest) -> Option<Flow> {
         // The former one first: it may be the last.
         self.seat = None;
         self.seat = guest.account.seat();
@@ -92,9 +93,12 @@ impl Conversation {
             let text = "maximum account active connections exceeded";
             return Some(self.refuse(session, text, CloseReason::MaxAccountConnectionsExceeded));
         }
-        let max_payload = session.hall.context.live.read().max_payload;
-        let limit = guest.account.limits().payload.unwrap_or(usize::MAX);
-        self.parser.set_max_payload(max_payload.min(limit));
+        if [guest.subscriptions, guest.account.limits().subscriptions].contains(&Some(0)) {
+            let text = "maximum subscriptions exceeded";
+            return Some(self.refuse(session, text, CloseReason::MaxSubscriptionsExceeded));
+        }
+        session.expire_at(guest.until);
+        (self.subscriptions_max, self.payload_max) = (guest.subscriptions, guest.payload);
         session.link.introduce(Who {
             name: self.connect.name.clone(),
             lang: self.connect.lang.clone(),
@@ -102,15 +106,19 @@ impl Conversation {
             user: guest.user,
             account: guest.account.name.to_string(),
             rules: guest.rules.clone(),
+            credential: guest.credential,
+            account_tag: guest.account.tag(),
+            until: guest.until,
         });
         session.link.restrict(guest.rules.as_ref());
         self.router.restrict(guest.rules);
         self.account = guest.account;
+        self.follow(&session.hall.context.live.read());
         None
     }
 
     /// Lets a client in that does not say CONNECT first, if there is a user for such. False if not.
-    pub(super) fn come_in(&mut self, session: &Session) -> bool {
+    pub(super) fn come_in(&mut self, session: &Arc<Session>) -> bool {
         // One that is asked about may not become another meanwhile.
         if !matches!(self.state, State::Greeting) {
             return false;

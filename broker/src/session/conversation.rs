@@ -50,6 +50,10 @@ pub(super) struct Conversation {
     pub(super) state: State,
     /// The account that the client is in.
     pub(super) account: Arc<Account>,
+    /// Subscriptions that its user may have.
+    pub(super) subscriptions_max: Option<usize>,
+    /// Bytes of a message that its user may send.
+    pub(super) payload_max: Option<usize>,
     /// Its place there; `None` before CONNECT was accepted.
     pub(super) seat: Option<Seat>,
     /// The INFO that follows the first PONG was sent.
@@ -84,6 +88,8 @@ impl Conversation {
             connect: Connect::default(),
             state: State::Greeting,
             account: Arc::clone(&hall.accounts.global),
+            subscriptions_max: None,
+            payload_max: None,
             seat: None,
             introduced: false,
             auth_required: hall.door_of(kind).is_locked(),
@@ -99,8 +105,13 @@ impl Conversation {
     /// Goes on within other limits.
     pub(super) fn follow(&mut self, options: &Options) {
         self.parser.set_max_control_line(options.max_control_line);
-        let limit = self.account.limits().payload.unwrap_or(usize::MAX);
-        self.parser.set_max_payload(options.max_payload.min(limit));
+        self.parser.set_max_payload(self.max_payload(options));
+    }
+
+    /// Bytes of a message at most: by the server's limit, the account's and the user's.
+    pub(super) fn max_payload(&self, options: &Options) -> usize {
+        let limits = [self.account.limits().payload, self.payload_max];
+        limits.into_iter().flatten().fold(options.max_payload, usize::min)
     }
 
     /// Whether it is served though it has not said who it is.
@@ -305,6 +316,8 @@ impl Conversation {
         let info = (first && self.connect.protocol >= 1).then(|| {
             let mut info = info::info(session);
             info.connect_info = true;
+            let max_payload = self.max_payload(&session.hall.context.live.read());
+            info.max_payload = i64::try_from(max_payload).unwrap_or(i64::MAX);
             info.remote_account = self.account.name.to_string();
             info.account_is_system = Arc::ptr_eq(&self.account, &session.hall.accounts.system);
             info

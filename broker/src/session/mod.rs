@@ -5,6 +5,7 @@
 
 mod again;
 pub mod auth;
+mod claims;
 mod connect;
 mod conversation;
 mod gone;
@@ -20,15 +21,18 @@ mod witness;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 
 use crate::conf::Options;
 use crate::conf::options::ConnectionType;
 use crate::context::{Connections, Context, Home, Tls, Traffic};
 use crate::interest::{Accounts, Own, Subscription};
 use crate::link::{Arrival, CloseReason, Cookies, Kind, Link, Snapshot};
+use crate::trust::Trust;
 use auth::Door;
 use conversation::Conversation;
 pub use gone::{Gone, Past};
@@ -46,6 +50,8 @@ pub struct Hall {
     pub gone: Gone,
     /// Who is told of clients that come and go, if anybody is.
     pub witness: OnceLock<Box<dyn Witness>>,
+    /// Accounts that operators have signed, if that is how accounts come.
+    pub trust: Option<Arc<Trust>>,
     /// Who decides whether a client may come in.
     pub door: Box<dyn Door>,
     /// The same for those that come by WebSocket, if that is somebody else.
@@ -91,6 +97,8 @@ pub struct Session {
     connected: AtomicBool,
     /// Wants INFO at any time.
     async_info: AtomicBool,
+    /// Ends it when its user expires.
+    expiry: Mutex<Option<AbortHandle>>,
 }
 
 impl Session {
@@ -123,6 +131,7 @@ impl Session {
             settled_ns: AtomicU64::new(0),
             connected: AtomicBool::new(false),
             async_info: AtomicBool::new(false),
+            expiry: Mutex::default(),
             hall,
         });
         session.serve(incoming).await;
@@ -145,6 +154,26 @@ impl Session {
     /// The client's certificate, in DER, if it has a good one.
     fn certificate(&self) -> Option<&[u8]> {
         self.link.tls()?.own.as_deref()
+    }
+
+    /// Has the connection end at that time, and at no other.
+    fn expire_at(self: &Arc<Self>, until: Option<Timestamp>) {
+        let timer = until.map(|until| {
+            let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+            let session = Arc::downgrade(self);
+            let end = async move {
+                tokio::time::sleep(left).await;
+                if let Some(session) = session.upgrade() {
+                    session
+                        .link
+                        .fail("User Authentication Expired", CloseReason::AuthenticationExpired);
+                }
+            };
+            tokio::spawn(end).abort_handle()
+        });
+        if let Some(before) = std::mem::replace(&mut *self.expiry.lock(), timer) {
+            before.abort();
+        }
     }
 
     fn door(&self) -> &dyn Door {

@@ -121,6 +121,7 @@ impl Session {
         let snapshot = self.snapshot();
         let mut conversation = self.conversation.lock();
         conversation.forget_all(self);
+        self.expire_at(None);
         self.link.end_waiting();
         // The cache may hold this very link.
         conversation.router.forget();

@@ -22,10 +22,8 @@ impl Conversation {
             let options = session.hall.context.live.read();
             (options.max_subscriptions, options.max_sub_tokens)
         };
-        let max = match (max, self.account.limits().subscriptions) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let limits = [max, self.account.limits().subscriptions, self.subscriptions_max];
+        let max = limits.into_iter().flatten().min();
         let tokens = || subject.iter().filter(|&&byte| byte == b'.').count() + 1;
         if tokens_max.is_some_and(|max| tokens() > usize::from(max)) {
             let subject = quoted(subject);

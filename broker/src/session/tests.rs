@@ -42,6 +42,7 @@ impl Fixture {
             sessions: Connections::new(1, 1),
             gone: Gone::default(),
             witness: OnceLock::new(),
+            trust: None,
             door: Box::new(Slow(ask)),
             websocket_door: None,
         });
@@ -81,11 +82,7 @@ impl Fixture {
     }
 
     fn welcome(&self, user: &str, account: &str) -> Verdict {
-        Verdict::Welcome(Guest {
-            user: user.to_owned(),
-            account: self.hall.accounts.open(account),
-            rules: None,
-        })
+        Verdict::Welcome(Guest::new(user.to_owned(), self.hall.accounts.open(account), None))
     }
 
     fn session(&self) -> Arc<Session> {

@@ -9,11 +9,13 @@ mod asked;
 mod events;
 pub(crate) mod user_info;
 
+use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -62,7 +64,7 @@ fn send(account: &Arc<Account>, to: &[u8], payload: &[u8]) {
 ///
 /// # Errors
 /// The operating system has no thread left, or the interest graph no room.
-pub(crate) fn start(hall: &Arc<Hall>, reports: &Arc<Reports>) -> Result<()> {
+pub(crate) fn start(hall: &Arc<Hall>, reports: &Arc<Reports>) -> Result<Services> {
     let (queue, items) = sync_channel(SYSTEM_QUEUE);
     let system = Arc::new(System {
         context: Arc::clone(&hall.context),
@@ -71,6 +73,11 @@ pub(crate) fn start(hall: &Arc<Hall>, reports: &Arc<Reports>) -> Result<()> {
         about: About::new(&hall.context),
     });
     serve(&system, &queue)?;
+    let services = Services {
+        context: Arc::clone(&hall.context),
+        queue: queue.clone(),
+        served: Mutex::new(reports.accounts.all().iter().map(|account| account.number).collect()),
+    };
     let told = Told {
         // The hall has this, and the system has the hall.
         system: Arc::downgrade(&system),
@@ -85,7 +92,7 @@ pub(crate) fn start(hall: &Arc<Hall>, reports: &Arc<Reports>) -> Result<()> {
             doing: "start the thread of the system account",
             source,
         })?;
-    Ok(())
+    Ok(services)
 }
 
 /// Subscribes to all requests.
@@ -113,12 +120,47 @@ fn serve(system: &Arc<System>, queue: &SyncSender<Item>) -> Result<()> {
     }
     for account in accounts.all() {
         if !Arc::ptr_eq(&account, own) {
-            hear(&account, "$SYS.REQ.ACCOUNT.PING.CONNZ".to_owned(), Topic::AccountConnz)?;
-            hear(&account, "$SYS.REQ.ACCOUNT.PING.STATZ".to_owned(), Topic::AccountStatz)?;
-            hear(&account, "$SYS.REQ.SERVER.PING.CONNZ".to_owned(), Topic::Connz)?;
+            serve_in(&account, queue)?;
         }
     }
     Ok(())
+}
+
+/// Subscribes to what the clients of an account may ask of it.
+fn serve_in(account: &Arc<Account>, queue: &SyncSender<Item>) -> Result<()> {
+    let hear = |subject: &str, topic: Topic| {
+        let service = Listener {
+            topic,
+            account: Arc::clone(account),
+            queue: queue.clone(),
+        };
+        account.serve(subject.as_bytes(), Arc::new(service)).map(|_| ())
+    };
+    hear("$SYS.REQ.ACCOUNT.PING.CONNZ", Topic::AccountConnz)?;
+    hear("$SYS.REQ.ACCOUNT.PING.STATZ", Topic::AccountStatz)?;
+    hear("$SYS.REQ.SERVER.PING.CONNZ", Topic::Connz)
+}
+
+/// Answers the clients of accounts that come later.
+pub(crate) struct Services {
+    context: Arc<Context>,
+    queue: SyncSender<Item>,
+    /// Those that are answered already, by number.
+    served: Mutex<HashSet<usize>>,
+}
+
+impl Services {
+    /// Answers those of this account.
+    ///
+    /// # Errors
+    /// There is no room for that.
+    pub fn serve_in(&self, account: &Arc<Account>) -> Result<()> {
+        if !self.served.lock().insert(account.number) {
+            return Ok(());
+        }
+        user_info::serve_in(&self.context, account)?;
+        serve_in(account, &self.queue)
+    }
 }
 
 /// Hears requests of one kind.

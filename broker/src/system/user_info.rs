@@ -30,6 +30,20 @@ impl Service for UserInfo {
         }
         let name = &self.account.name;
         let mut user = json!({"user": client.user(), "account": name, "account_name": name});
+        if let Some(tag) = self.account.tag() {
+            user["account_name"] = json!(&*tag);
+        }
+        if let Some(name) = client
+            .credential()
+            .map(|credential| credential.name.clone())
+            .filter(|name| !name.is_empty())
+        {
+            user["user_name"] = json!(name);
+        }
+        if let Some(until) = client.until() {
+            let left = until.duration_since(jiff::Timestamp::now()).as_secs().max(0);
+            user["expires"] = json!(i128::from(left) * 1_000_000_000);
+        }
         if let Some(rules) = client.rules() {
             user["permissions"] = permissions(rules.permissions());
         }
@@ -67,12 +81,14 @@ fn permissions(of: &Permissions) -> Value {
 
 /// Lets the clients of every account ask.
 pub(crate) fn serve(context: &Arc<Context>, accounts: &Accounts) -> Result<()> {
-    for account in accounts.all() {
-        let service = UserInfo {
-            account: Arc::clone(&account),
-            about: About::new(context),
-        };
-        account.serve(SUBJECT, Arc::new(service))?;
-    }
-    Ok(())
+    accounts.all().iter().try_for_each(|account| serve_in(context, account))
+}
+
+/// Lets the clients of an account ask.
+pub(crate) fn serve_in(context: &Arc<Context>, account: &Arc<Account>) -> Result<()> {
+    let service = UserInfo {
+        account: Arc::clone(account),
+        about: About::new(context),
+    };
+    account.serve(SUBJECT, Arc::new(service)).map(|_| ())
 }

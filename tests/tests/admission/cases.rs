@@ -1,7 +1,7 @@
 //! Configuration files, and what is said to a server that has them.
 
 /// A configuration file and a conversation: `A {…}` connects a client with that CONNECT, `A -` without one, and `A> …` has it say
-/// something; `A?` waits for a message that may come later than the answer to a PING.
+/// something; `A?` waits for a message that may come later than the answer to a PING, `A!` for the end of the connection.
 pub struct Case {
     pub name: &'static str,
     pub configuration: &'static str,

@@ -63,7 +63,14 @@ impl Client {
             let key = KeyPair::from_seed(seed)?;
             let nonce = info["nonce"].as_str().unwrap_or_default();
             let signature = key.sign(nonce.as_bytes())?;
-            connect = json!({"nkey": key.public_key(), "sig": BASE64_URL_SAFE_NO_PAD.encode(signature)});
+            let sig = BASE64_URL_SAFE_NO_PAD.encode(signature);
+            match connect["jwt"].is_string() {
+                true => connect["sig"] = json!(sig),
+                false => connect = json!({"nkey": key.public_key(), "sig": sig}),
+            }
+            if let Some(fields) = connect.as_object_mut() {
+                fields.remove("seed");
+            }
         }
         for (key, default) in [
             ("verbose", false),
@@ -110,6 +117,16 @@ impl Client {
         while messages(&self.got) < self.heard {
             let line = self.line()?.context("closed, and a message was to come")?;
             self.note(line)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the server has closed the connection.
+    pub fn wait_for_end(&mut self) -> Result<()> {
+        while !self.closed {
+            if let Some(line) = self.line()? {
+                self.note(line)?;
+            }
         }
         Ok(())
     }

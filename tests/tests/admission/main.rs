@@ -4,6 +4,7 @@
 
 mod cases;
 mod client;
+mod operators;
 mod sharing;
 
 use std::fmt::Write as _;
@@ -98,14 +99,20 @@ impl Peer {
 
 /// What the clients of a case get, in the order of its lines.
 fn play(program: &Path, case: &Case) -> Result<String> {
-    let peer = Peer::start(program, case.configuration)?;
+    let world = operators::World::new()?;
+    let peer = Peer::start(program, &world.fill(case.configuration))?;
     let mut clients: Vec<(char, Client)> = Vec::new();
     for line in case.script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (name, rest) = line.split_at(1);
         let name = name.chars().next().context("no client")?;
         if let Some(connect) = rest.strip_prefix(' ') {
             clients.retain(|(other, _)| *other != name);
-            clients.push((name, Client::connect(&peer.address, connect)?));
+            clients.push((name, Client::connect(&peer.address, &world.fill(connect))?));
+            continue;
+        }
+        if rest == "!" {
+            let waits = clients.iter_mut().find(|(other, _)| *other == name);
+            waits.with_context(|| format!("nobody is {name}"))?.1.wait_for_end()?;
             continue;
         }
         if rest == "?" {
@@ -137,7 +144,7 @@ fn accepts(program: &Path, configuration: &str) -> Result<bool> {
 fn verdict(program: &Path, configuration: &str) -> Result<Option<String>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("server.conf");
-    fs::write(&file, configuration)?;
+    fs::write(&file, operators::World::new()?.fill(configuration))?;
     let output = Command::new(program).arg("-t").arg("-c").arg(&file).output()?;
     if output.status.success() {
         return Ok(None);
@@ -184,7 +191,7 @@ fn the_same_may_the_same() -> Result<()> {
     };
     let only = std::env::var("WEIR_CASE").ok();
     let mut wrong = Vec::new();
-    for case in CASES.iter().chain(sharing::CASES) {
+    for case in CASES.iter().chain(sharing::CASES).chain(operators::CASES) {
         if only.as_ref().is_some_and(|only| only != case.name) {
             continue;
         }
@@ -197,7 +204,14 @@ fn the_same_may_the_same() -> Result<()> {
             wrong.push(format!("{}\n--- genuine ---\n{told}--- ours ---\n{ours}", case.name));
         }
     }
-    for configuration in REFUSED {
+    for configuration in operators::NOT_STARTED {
+        for (whose, program) in [("genuine", &theirs), ("ours", &program())] {
+            if Peer::start(program, &operators::World::new()?.fill(configuration)).is_ok() {
+                wrong.push(format!("{whose} starts with {configuration}"));
+            }
+        }
+    }
+    for configuration in REFUSED.iter().chain(operators::REFUSED) {
         for (whose, program) in [("genuine", &theirs), ("ours", &program())] {
             if accepts(program, configuration)? {
                 wrong.push(format!("{whose} accepts {configuration}"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging, mappings, read,
-    schema, tls, unsupported, websocket,
+    schema, tls, trust, unsupported, websocket,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -55,6 +55,20 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "store_dir" | "storedir" => jetstream::store_dir(&mut o.jetstream, e)?,
         "accounts" => accounts::apply(o, e)?,
         "mappings" | "maps" => mappings::apply(&mut o.global, e)?,
+        "operator"
+        | "operators"
+        | "roots"
+        | "root"
+        | "root_operators"
+        | "root_operator"
+        | "trusted"
+        | "trusted_keys"
+        | "resolver"
+        | "account_resolver"
+        | "accounts_resolver"
+        | "resolver_preload"
+        | "resolver_pinned_accounts"
+        | "default_sentinel" => trust::apply(o, e)?,
         "system_account" | "system" => o.system_account = Some(read::name(e)?),
         // Nobody is in it, and nobody can look into it.
         "no_system_account" | "no_system" | "no_sys_acc" => drop(read::boolean(e)?),

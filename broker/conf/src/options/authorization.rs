@@ -53,7 +53,8 @@ pub enum ConnectionType {
 
 impl ConnectionType {
     /// By nats-server's name, in whatever case.
-    fn of(name: &str) -> Option<Self> {
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
         Some(match name.to_ascii_uppercase().as_str() {
             "STANDARD" => Self::Standard,
             "WEBSOCKET" => Self::Websocket,

@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Display};
 
-use super::{Auth, JetStream, Logging, Options, Tls};
+use super::{Auth, JetStream, Logging, Options, Tls, Trust};
 use crate::error::ConfError;
 
 /// What a server has to do to go on with other options.
@@ -10,6 +10,8 @@ use crate::error::ConfError;
 pub struct Changes {
     /// What is different, a line each. No secrets.
     pub said: Vec<String>,
+    /// Accounts that operators have signed.
+    pub trust: bool,
     /// Who may connect: those that are connected are asked once more.
     pub auth: bool,
     /// There may be fewer connections than there are.
@@ -72,6 +74,7 @@ impl Changes {
             tls,
             allow_non_tls,
             auth,
+            trust,
             accounts,
             global,
             cluster_name,
@@ -95,6 +98,7 @@ impl Changes {
         fixed("max_sub_tokens", &old.max_sub_tokens, max_sub_tokens)?;
         fixed("max_closed_clients", &old.max_closed_clients, max_closed_clients)?;
         fixed("no_header_support", &old.no_header_support, no_header_support)?;
+        found.trust(&old.trust, trust)?;
         if old.accounts != *accounts {
             return refuse("accounts", "");
         }
@@ -197,6 +201,26 @@ impl Changes {
             self.said.push("authorization".to_owned());
             self.auth = true;
         }
+    }
+
+    /// Accounts of the configuration, and the token of those who show none, may be others.
+    fn trust(&mut self, old: &Trust, new: &Trust) -> Result<(), ConfError> {
+        let fixed = |trust: &Trust| Trust {
+            preload: old.preload.clone(),
+            default_sentinel: old.default_sentinel.clone(),
+            ..trust.clone()
+        };
+        if fixed(old) != fixed(new) {
+            return refuse("TrustedOperators", "");
+        }
+        if old.default_sentinel != new.default_sentinel {
+            self.said.push("default_sentinel".to_owned());
+        }
+        if old.preload != new.preload {
+            self.said.push("resolver_preload".to_owned());
+            self.trust = true;
+        }
+        Ok(())
     }
 
     fn jetstream(&mut self, old: &JetStream, new: &JetStream) -> Result<(), ConfError> {

@@ -14,6 +14,7 @@ mod read;
 mod schema;
 mod sharing;
 mod tls;
+mod trust;
 mod unsupported;
 mod warning;
 mod websocket;
@@ -36,6 +37,8 @@ pub use permissions::{Permissions, Responses, Subjects};
 pub(crate) use read::{check_server_name, port};
 pub use tls::{CURVES, CertificateFiles, Choice, First, SUITES, Tls};
 pub(crate) use tls::{check as check_tls, settle_timeout};
+pub(crate) use trust::settle as settle_trust;
+pub use trust::{Deletion, Resolver, Trust};
 pub use warning::Warning;
 pub(crate) use websocket::check as check_websocket;
 pub use websocket::{WebSocket, WebSocketAuth};
@@ -115,6 +118,8 @@ pub struct Options {
     pub allow_non_tls: bool,
     /// Who may connect.
     pub auth: Auth,
+    /// Whose word is taken about accounts and users.
+    pub trust: Trust,
     /// Accounts beside that of those who are in no other.
     pub accounts: Vec<AccountOptions>,
     /// What the account of those who are in no other maps.
@@ -182,6 +187,7 @@ impl Default for Options {
             tls: None,
             allow_non_tls: false,
             auth: Auth::default(),
+            trust: Trust::default(),
             accounts: Vec::new(),
             global: Tenancy::default(),
             system_account: None,

@@ -1,13 +1,15 @@
 //! What an account uses.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use weir_conf::options::AccountJetStream;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{Storage, StreamSource};
 
 use super::call::Call;
 use super::{Answer, reply};
-use crate::jetstream::allowance::told;
+use crate::jetstream::allowance::{SINGLE, told};
 use crate::jetstream::{ApiRequest, JetStream};
 use crate::version::API_LEVEL;
 
@@ -71,8 +73,20 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
         #[serde(skip_serializing_if = "Option::is_none")]
         domain: Option<String>,
         api: ApiUsage,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        tiers: BTreeMap<String, Tier>,
     }
     #[derive(serde::Serialize)]
+    struct Tier {
+        memory: u64,
+        storage: u64,
+        reserved_memory: u64,
+        reserved_storage: u64,
+        streams: usize,
+        consumers: u64,
+        limits: Limits,
+    }
+    #[derive(Default, serde::Serialize)]
     struct Limits {
         max_memory: i64,
         max_storage: i64,
@@ -85,7 +99,33 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
     }
     let streams = js.catalogue().list(&request.account.name);
     let usage = Usage::of(&streams);
-    let allowance = js.allowance(&request.account.name).copied().unwrap_or_default();
+    let limits = |allowance: AccountJetStream| Limits {
+        max_memory: told(allowance.max_memory),
+        max_storage: told(allowance.max_store),
+        max_streams: told(allowance.max_streams),
+        max_consumers: told(allowance.max_consumers),
+        max_ack_pending: told(allowance.max_ack_pending),
+        memory_max_stream_bytes: told(allowance.memory_max_stream_bytes),
+        storage_max_stream_bytes: told(allowance.store_max_stream_bytes),
+        max_bytes_required: allowance.max_bytes_required,
+    };
+    // All streams of this server are of one tier.
+    let tier = |(name, allowance): (String, AccountJetStream)| {
+        let here = name == SINGLE;
+        let there = |number: u64| if here { number } else { 0 };
+        let tier = Tier {
+            memory: there(usage.memory),
+            storage: there(usage.storage),
+            reserved_memory: there(usage.reserved_memory),
+            reserved_storage: there(usage.reserved_storage),
+            streams: if here { streams.len() } else { 0 },
+            consumers: there(usage.consumers + copiers(&streams)),
+            limits: limits(allowance),
+        };
+        (name, tier)
+    };
+    let tiers: BTreeMap<_, _> = js.tiers(&request.account.name).into_iter().map(tier).collect();
+    let allowance = js.allowance(&request.account.name).unwrap_or_default();
     let info = Info {
         memory: usage.memory,
         storage: usage.storage,
@@ -93,18 +133,13 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
         reserved_storage: usage.reserved_storage,
         streams: streams.len(),
         consumers: usage.consumers + copiers(&streams),
-        limits: Limits {
-            max_memory: told(allowance.max_memory),
-            max_storage: told(allowance.max_store),
-            max_streams: told(allowance.max_streams),
-            max_consumers: told(allowance.max_consumers),
-            max_ack_pending: told(allowance.max_ack_pending),
-            memory_max_stream_bytes: told(allowance.memory_max_stream_bytes),
-            storage_max_stream_bytes: told(allowance.store_max_stream_bytes),
-            max_bytes_required: allowance.max_bytes_required,
+        limits: match tiers.is_empty() {
+            true => limits(allowance),
+            false => Limits::default(),
         },
         domain: js.options.domain.clone(),
         api: ApiUsage::of(js, API_LEVEL),
+        tiers,
     };
     Ok(reply::answer(Call::Info, info))
 }

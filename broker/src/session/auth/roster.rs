@@ -99,11 +99,7 @@ impl Door for ByOptions {
     fn anonymous(&self) -> Option<Guest> {
         let roster = self.roster();
         if roster.options.is_open() {
-            return Some(Guest {
-                user: String::new(),
-                account: Arc::clone(&roster.global),
-                rules: None,
-            });
+            return Some(Guest::new(String::new(), Arc::clone(&roster.global), None));
         }
         if maps(&roster.options, ConnectionType::Standard) {
             return None;
@@ -116,14 +112,11 @@ impl Roster {
     fn new(options: Arc<Options>, accounts: &Accounts) -> Self {
         let mut shared = Shared::default();
         let entry = |user: &User| {
-            let guest = Guest {
-                user: user.name.clone(),
-                account: match &user.account {
-                    Some(name) => accounts.open(name),
-                    None => Arc::clone(&accounts.global),
-                },
-                rules: shared.rules(user.permissions.as_ref()),
+            let account = match &user.account {
+                Some(name) => accounts.open(name),
+                None => Arc::clone(&accounts.global),
             };
+            let guest = Guest::new(user.name.clone(), account, shared.rules(user.permissions.as_ref()));
             let entry = Entry {
                 nkey: user.nkey,
                 password: user.password.as_str().into(),
@@ -151,11 +144,7 @@ impl Roster {
 
     fn ask(&self, visitor: &Visitor<'_>) -> Answer {
         let auth = &self.options.auth;
-        let guest = |rules: Option<Arc<Rules>>| Guest {
-            user: String::new(),
-            account: Arc::clone(&self.global),
-            rules,
-        };
+        let guest = |rules: Option<Arc<Rules>>| Guest::new(String::new(), Arc::clone(&self.global), rules);
         if !auth.required() {
             return Answer::Now(Verdict::Welcome(guest(None)));
         }

@@ -45,11 +45,7 @@ impl Door for ByWebSocket {
 
     fn ask(&self, visitor: &Visitor<'_>) -> Answer {
         let (options, connect) = (self.context.live.get(), visitor.connect);
-        let guest = |user: &str| Guest {
-            user: user.to_owned(),
-            account: Arc::clone(&self.accounts.global),
-            rules: None,
-        };
+        let guest = |user: &str| Guest::new(user.to_owned(), Arc::clone(&self.accounts.global), None);
         let refused = Answer::Now(Verdict::Refused);
         let Some(auth) = auth(&options) else {
             return refused;

@@ -1,0 +1,55 @@
+//! Requests of the server's own: a message into an account, and what comes to its reply subject.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::Courier;
+use crate::interest::{Account, Inbound, Service, Work};
+
+/// What came to a reply subject.
+pub(crate) struct Reply {
+    /// Behind the header block.
+    pub payload: Bytes,
+}
+
+/// Answers that may wait.
+const ANSWERS: usize = 64;
+
+struct Inbox(mpsc::Sender<Reply>);
+
+impl Service for Inbox {
+    fn message(&self, message: &Inbound<'_>, _: &mut Work) {
+        let payload = message.own(message.payload);
+        // What comes when nobody waits any more, or more than anybody wants, is dropped.
+        let _ = self.0.try_send(Reply { payload });
+    }
+}
+
+/// Asks in an account, and waits for one answer so long. `None`: none came, or nobody listens.
+pub(crate) async fn ask(
+    account: &Arc<Account>,
+    subject: &[u8],
+    headers: &[u8],
+    payload: &[u8],
+    patience: Duration,
+) -> Option<Reply> {
+    let (sender, mut replies) = mpsc::channel(ANSWERS);
+    let inbox = format!("_INBOX.{}", inbox());
+    // No room in the graph is no answer.
+    let subscription = account.serve(inbox.as_bytes(), Arc::new(Inbox(sender))).ok()?;
+    Courier::new(Arc::clone(account)).send(subject, subject, inbox.as_bytes(), headers, payload);
+    let reply = timeout(patience, replies.recv()).await.ok().flatten();
+    account.remove(&subscription);
+    reply
+}
+
+/// 22 letters and digits that nobody guesses.
+fn inbox() -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let digit = |_| char::from(DIGITS[usize::from(rand::random::<u16>()) % DIGITS.len()]);
+    (0..22).map(digit).collect()
+}

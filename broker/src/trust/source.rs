@@ -1,0 +1,69 @@
+//! Where the tokens of accounts are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use super::directory::Directory;
+use super::fetch;
+use crate::conf::options::{Resolver, Trust};
+use crate::error::Result;
+use crate::interest::{Account, Accounts};
+use crate::routing::ask;
+
+pub(super) enum Source {
+    /// In the configuration.
+    Memory(RwLock<BTreeMap<String, String>>),
+    /// Behind this URL.
+    Url(String),
+    /// In a directory, and where that has not all, with whoever answers in the system account.
+    Directory(Box<Directory>),
+}
+
+impl Source {
+    pub fn open(options: &Trust, accounts: &Accounts) -> Result<Self> {
+        Ok(match &options.resolver {
+            None | Some(Resolver::Memory) => Self::Memory(RwLock::new(options.preload.clone())),
+            Some(Resolver::Url(url)) => Self::Url(url.clone()),
+            Some(resolver) => Self::Directory(Box::new(Directory::open(resolver, &accounts.system)?)),
+        })
+    }
+
+    /// The token of an account.
+    ///
+    /// # Errors
+    /// It is not there: why.
+    pub async fn fetch(&self, key: &str) -> std::result::Result<String, String> {
+        match self {
+            Self::Memory(tokens) => tokens
+                .read()
+                .get(key)
+                .cloned()
+                .ok_or_else(|| "account missing".to_owned()),
+            Self::Url(url) => fetch::get(url, key).await,
+            Self::Directory(directory) => {
+                if let Ok(token) = directory.load(key) {
+                    return Ok(token);
+                }
+                if directory.is_full() {
+                    return Err("account jwt not found".to_owned());
+                }
+                let token = look_up(directory.system(), key, directory.timeout()).await?;
+                directory.save_if_newer(key, &token)?;
+                Ok(token)
+            }
+        }
+    }
+}
+
+/// Asks in the system account: some other server, or a program there, may have it.
+async fn look_up(system: &Arc<Account>, key: &str, timeout: Duration) -> std::result::Result<String, String> {
+    let subject = format!("$SYS.REQ.ACCOUNT.{key}.CLAIMS.LOOKUP");
+    match ask(system, subject.as_bytes(), b"", b"", timeout).await {
+        None => Err("fetching jwt timed out".to_owned()),
+        Some(answer) if answer.payload.is_empty() => Err("account jwt not found".to_owned()),
+        Some(answer) => String::from_utf8(answer.payload.to_vec()).map_err(|_| "account jwt not found".to_owned()),
+    }
+}

@@ -1,0 +1,537 @@
+//! Operator mode: tokens in the configuration, and users that show some.
+//!
+//! What stands between two `@` in a case is a token or a key of a [`World`].
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use nkeys::{KeyPair, KeyPairType};
+use serde_json::{Value, json};
+use weir_jwt::{AccountClaims, OperatorClaims, SigningKey, UserClaims, encode};
+
+use super::cases::Case;
+
+/// Keys and tokens by the names that cases have for them. Times are of now; all else is the same in every run.
+pub struct World(BTreeMap<String, String>);
+
+fn key(kind: KeyPairType, number: u8) -> Result<KeyPair> {
+    Ok(KeyPair::new_from_raw(kind, [number; 32])?)
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Claims with these fields of `nats` put over those that they have.
+fn with<T: serde::Serialize + serde::de::DeserializeOwned>(claims: &T, fields: Value) -> Result<T> {
+    let mut whole = serde_json::to_value(claims)?;
+    merge(&mut whole, fields);
+    Ok(serde_json::from_value(whole)?)
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+impl World {
+    pub fn new() -> Result<Self> {
+        use KeyPairType::{Account, Operator, User};
+        let mut names = BTreeMap::new();
+        let now = now();
+        let (operator, signing, other) = (key(Operator, 1)?, key(Operator, 2)?, key(Operator, 3)?);
+        let mut claims = OperatorClaims::new(&operator.public_key());
+        claims.common.name = "op".to_owned();
+        claims.nats.signing_keys.push(signing.public_key());
+        claims.nats.system_account = key(Account, 10)?.public_key();
+        names.insert("op".to_owned(), encode(claims.clone(), &operator, now)?);
+        claims.nats.strict_signing_key_usage = true;
+        names.insert("strict".to_owned(), encode(claims.clone(), &operator, now)?);
+        claims.nats.assert_server_version = "99.0.0".to_owned();
+        names.insert("newer".to_owned(), encode(claims, &operator, now)?);
+        names.insert("opkey".to_owned(), operator.public_key());
+        let scoped = key(Account, 41)?.public_key();
+        let scoped_pub =
+            json!({"allow": ["{{name()}}.{{tag(team)}}", "{{account-name()}}", "{{subject()}}.>", "{{tag(none)}}"]});
+        let user = |number: u8| -> Result<String> { Ok(key(User, number)?.public_key()) };
+        let accounts: Vec<(&str, u8, &KeyPair, Value)> = vec![
+            ("sys", 10, &operator, json!({})),
+            ("a", 11, &operator, json!({"name": "shop"})),
+            (
+                "b",
+                12,
+                &signing,
+                json!({"nats": {"limits": {"conn": 2, "subs": 2, "payload": 4}}}),
+            ),
+            (
+                "c",
+                13,
+                &operator,
+                json!({"nats": {"default_permissions": {"pub": {"allow": ["x"]}, "sub": {"deny": ["y"]}}}}),
+            ),
+            (
+                "d",
+                14,
+                &operator,
+                json!({"name": "d", "nats": {"signing_keys": [
+                    key(Account, 40)?.public_key(),
+                    {"kind": "user_scope", "key": scoped, "role": "r", "description": "", "template":
+                        {"pub": scoped_pub, "sub": {"allow": ["in.{{name()}}"]}, "subs": 1, "payload": 3}},
+                ]}}),
+            ),
+            (
+                "e",
+                15,
+                &operator,
+                json!({"exp": now + 3600, "nats": {"limits": {"disallow_bearer": true},
+                "revocations": {(user(60)?): now, (user(61)?): now - 3600}}}),
+            ),
+            ("old", 16, &operator, json!({"exp": now - 10})),
+            ("foreign", 17, &other, json!({})),
+            ("ends", 18, &operator, json!({"exp": now + 2})),
+            (
+                "js",
+                19,
+                &operator,
+                json!({"nats": {"limits":
+                {"mem_storage": 1_000_000, "disk_storage": 2_000_000, "streams": 1, "consumer": -1, "max_bytes_required": true}}}),
+            ),
+            (
+                "tiers",
+                20,
+                &operator,
+                json!({"nats": {"limits":
+                {"tiered_limits": {"R1": {"mem_storage": -1, "disk_storage": 2_000_000, "streams": 2, "consumer": -1}}}}}),
+            ),
+            (
+                "r3",
+                21,
+                &operator,
+                json!({"nats": {"limits":
+                {"tiered_limits": {"R3": {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}}}}}),
+            ),
+            ("all", 22, &operator, json!({"nats": {"revocations": {"*": now - 5}}})),
+        ];
+        for (name, number, signer, fields) in accounts {
+            let account = key(Account, number)?;
+            let claims = with(&AccountClaims::new(&account.public_key()), fields)?;
+            names.insert(name.to_owned(), encode(claims, signer, now)?);
+            names.insert(format!("{name}key"), account.public_key());
+        }
+        let system = AccountClaims::new(&key(Account, 10)?.public_key());
+        names.insert("strict sys".to_owned(), encode(system, &signing, now)?);
+        let mut claims = AccountClaims::new(&key(Account, 14)?.public_key());
+        claims
+            .nats
+            .signing_keys
+            .push(SigningKey::Plain(key(Account, 40)?.public_key()));
+        names.insert("strict d".to_owned(), encode(claims, &signing, now)?);
+        let limits = json!({"subs": -1, "data": -1, "payload": -1});
+        let own = |account: u8| key(Account, account);
+        let of = |account: u8| -> Result<String> { Ok(key(Account, account)?.public_key()) };
+        // A name, the user's key, who signs, what it claims, and when.
+        let users: Vec<(&str, u8, KeyPair, Value, i64)> = vec![
+            ("u.sys", 50, own(10)?, json!({"name": "sys"}), now),
+            ("u.a", 50, own(11)?, json!({"name": "ada"}), now),
+            (
+                "u.pub",
+                51,
+                own(11)?,
+                json!({"nats": {"pub": {"allow": ["a.*"], "deny": ["a.no"]}, "sub": {"allow": ["b", "c q"]}}}),
+                now,
+            ),
+            (
+                "u.resp",
+                52,
+                own(11)?,
+                json!({"nats": {"resp": {"max": 2, "ttl": 60_000_000_000_i64}, "sub": {"allow": ["work"]}}}),
+                now,
+            ),
+            ("u.small", 53, own(11)?, json!({"nats": {"subs": 1, "payload": 3}}), now),
+            (
+                "u.ws",
+                54,
+                own(11)?,
+                json!({"nats": {"allowed_connection_types": ["WEBSOCKET"]}}),
+                now,
+            ),
+            (
+                "u.both",
+                54,
+                own(11)?,
+                json!({"nats": {"allowed_connection_types": ["x", "standard"]}}),
+                now,
+            ),
+            (
+                "u.none",
+                54,
+                own(11)?,
+                json!({"nats": {"allowed_connection_types": ["x"]}}),
+                now,
+            ),
+            ("u.far", 55, own(11)?, json!({"nats": {"src": ["10.0.0.0/8"]}}), now),
+            (
+                "u.near",
+                55,
+                own(11)?,
+                json!({"nats": {"src": ["10.0.0.0/8", "127.0.0.0/8"]}}),
+                now,
+            ),
+            (
+                "u.never",
+                56,
+                own(11)?,
+                json!({"nats": {"times": [{"start": "00:00:00", "end": "00:00:00"}]}}),
+                now,
+            ),
+            (
+                "u.times",
+                56,
+                own(11)?,
+                json!({"nats": {"times": [{"start": "00:00:00", "end": "12:00:00"}, {"start": "11:59:00", "end": "00:01:00"}],
+                "times_location": "America/New_York"}}),
+                now,
+            ),
+            (
+                "u.nowhere",
+                56,
+                own(11)?,
+                json!({"nats": {"times_location": "Mars/Olympus"}}),
+                now,
+            ),
+            ("u.bearer", 57, own(11)?, json!({"nats": {"bearer_token": true}}), now),
+            ("u.old", 58, own(11)?, json!({"exp": now - 10}), now),
+            ("u.new", 58, own(11)?, json!({"nbf": now + 3600}), now),
+            ("u.ends", 58, own(11)?, json!({"exp": now + 2}), now),
+            ("u.bad", 58, own(11)?, json!({"nats": {"pub": {"allow": ["a q"]}}}), now),
+            ("u.b", 50, own(12)?, json!({}), now),
+            ("u.c", 50, own(13)?, json!({}), now),
+            ("u.c2", 51, own(13)?, json!({"nats": {"pub": {"allow": ["z"]}}}), now),
+            (
+                "u.d",
+                50,
+                key(Account, 40)?,
+                json!({"nats": {"issuer_account": of(14)?}}),
+                now,
+            ),
+            (
+                "u.scoped",
+                51,
+                key(Account, 41)?,
+                json!({"name": "bob", "nats": {"issuer_account": of(14)?, "tags": ["team:x", "team:y"],
+                "subs": 0, "data": 0, "payload": 0}}),
+                now,
+            ),
+            (
+                "u.overstated",
+                52,
+                key(Account, 41)?,
+                json!({"name": "eve", "nats": {"issuer_account": of(14)?}}),
+                now,
+            ),
+            (
+                "u.stranger",
+                53,
+                key(Account, 42)?,
+                json!({"nats": {"issuer_account": of(14)?}}),
+                now,
+            ),
+            ("u.revoked", 60, own(15)?, json!({}), now - 100),
+            ("u.signed again", 61, own(15)?, json!({}), now),
+            ("u.e bearer", 62, own(15)?, json!({"nats": {"bearer_token": true}}), now),
+            ("u.e", 62, own(15)?, json!({}), now),
+            ("u.of old", 50, own(16)?, json!({}), now),
+            ("u.foreign", 50, own(17)?, json!({}), now),
+            ("u.account ends", 50, own(18)?, json!({}), now),
+            ("u.js", 50, own(19)?, json!({}), now),
+            ("u.tiers", 50, own(20)?, json!({}), now),
+            ("u.r3", 50, own(21)?, json!({}), now),
+            ("u.all", 50, own(22)?, json!({}), now - 10),
+            ("u.all later", 50, own(22)?, json!({}), now),
+            ("u.unknown", 50, own(30)?, json!({}), now),
+        ];
+        for (name, number, signer, fields, at) in users {
+            let mut claims = UserClaims::new(&user(number)?);
+            claims = with(&claims, json!({"nats": limits}))?;
+            names.insert(name.to_owned(), encode(with(&claims, fields)?, &signer, at)?);
+        }
+        for number in 50..=62 {
+            names.insert(format!("seed{number}"), key(User, number)?.seed()?);
+        }
+        let all = [
+            "sys", "a", "b", "c", "d", "e", "old", "foreign", "ends", "js", "tiers", "r3", "all",
+        ];
+        let entry = |name: &&str| format!("{}: {}\n", names[&format!("{name}key")], names[*name]);
+        let preload = format!(
+            "resolver: MEMORY\nresolver_preload {{\n{}}}",
+            all.iter().map(entry).collect::<String>()
+        );
+        names.insert("accounts".to_owned(), preload);
+        Ok(Self(names))
+    }
+
+    /// A text with what its names stand for.
+    pub fn fill(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (name, value)| {
+            text.replace(&format!("@{name}@"), value)
+        })
+    }
+}
+
+/// What no server starts with.
+pub const NOT_STARTED: &[&str] = &[
+    "operator: @op@",
+    "operator: @newer@\n@accounts@",
+    "operator: @op@\n@accounts@\naccounts { A {} }",
+    "operator: @op@\n@accounts@\nauthorization { users: [{user: a, password: b}] }",
+    "operator: @op@\n@accounts@\nsystem_account: @akey@",
+    "operator: @op@\n@accounts@\ntrusted_keys: @opkey@",
+    "operator: @op@\n@accounts@\nno_auth_user: x",
+    "operator: @op@\n@accounts@\ndefault_sentinel: x",
+    "operator: @op@\n@accounts@\ndefault_sentinel: @u.a@",
+    "operator: @op@\n@accounts@\nresolver_pinned_accounts: [x]",
+    "operator: @op@\nresolver: MEMORY\nresolver_preload: { @akey@: @a@ }",
+    "operator: @op@\nresolver: URL(http://127.0.0.1:9/)",
+    "default_sentinel: @u.bearer@",
+];
+
+/// What `-t` refuses as well.
+pub const REFUSED: &[&str] = &[
+    "operator: @a@\n@accounts@",
+    "operator: x.jwt\n@accounts@",
+    "operator: @op@\nresolver: x",
+    "operator: @op@\nresolver: MEMORY\nresolver_preload: { @akey@: x }",
+    "operator: @op@\nresolver: MEMORY\nresolver_preload: { @akey@: @u.a@ }",
+    "operator: @op@\nresolver: { type: full }",
+    "operator: @op@\nresolver: { type: full, dir: a, ttl: \"1s\" }",
+    "operator: @op@\nresolver: { type: full, dir: a, hard_delete: true }",
+    "operator: @op@\nresolver: { type: cache, dir: a, interval: \"1s\" }",
+    "operator: @op@\nresolver: { type: cache, dir: a, allow_delete: true }",
+    "operator: @op@\nresolver: { type: other, dir: a }",
+    "trusted_keys: @akey@",
+];
+
+pub const CASES: &[Case] = &[
+    Case {
+        name: "users by tokens",
+        configuration: "operator: @op@\n@accounts@",
+        script: r#"
+            A {"jwt": "@u.a@", "seed": "@seed50@"}
+            A> SUB > 1
+            B {"jwt": "@u.a@"}
+            C {"jwt": "@u.a@", "sig": "AAAA"}
+            D {"jwt": "@u.a@", "seed": "@seed51@"}
+            E {"jwt": "@u.c@", "seed": "@seed50@"}
+            E> PUB x |of another account
+            F {"jwt": "@u.old@", "seed": "@seed58@"}
+            G {"jwt": "@u.new@", "seed": "@seed58@"}
+            H {"jwt": "@u.bad@", "seed": "@seed58@"}
+            I {"jwt": "@u.unknown@", "seed": "@seed50@"}
+            J {"jwt": "@u.foreign@", "seed": "@seed50@"}
+            K {"jwt": "@u.of old@", "seed": "@seed50@"}
+            L {}
+            M {"user": "a", "pass": "b"}
+            N {"jwt": "@a@", "seed": "@seed50@"}
+            O {"jwt": "nonsense", "seed": "@seed50@"}
+            P -
+            P> PUB a
+            Q {"jwt": "@u.a@", "seed": "@seed50@", "account": "x"}
+            R {"jwt": "@u.sys@", "seed": "@seed50@"}
+            R> PUB x |of the system account
+            S {"seed": "@seed50@"}
+            A> CONNECT {"jwt": "@u.bearer@", "verbose": false}
+            A> PUB a
+        "#,
+    },
+    Case {
+        name: "what users may do by their tokens",
+        configuration: "operator: @op@\n@accounts@",
+        script: r#"
+            A {"jwt": "@u.a@", "seed": "@seed50@"}
+            A> SUB a.> 1
+            A> SUB r.> 2
+            B {"jwt": "@u.pub@", "seed": "@seed51@"}
+            B> PUB a.b |1
+            B> PUB a.no |2
+            B> PUB b |3
+            B> SUB b 1
+            B> SUB c 2
+            B> SUB c q 3
+            B> SUB d 4
+            C {"jwt": "@u.resp@", "seed": "@seed52@"}
+            C> SUB work 1
+            C> PUB r.1
+            A> PUB work r.1
+            C> PUB r.1
+            C> PUB r.1
+            C> PUB r.1
+            D {"jwt": "@u.small@", "seed": "@seed53@"}
+            D> SUB a 1
+            D> SUB b 2
+            D> PUB a.x |123
+            D> PUB a.x |1234
+        "#,
+    },
+    Case {
+        name: "from where, when and by what users come",
+        configuration: "operator: @op@\n@accounts@",
+        script: r#"
+            A {"jwt": "@u.ws@", "seed": "@seed54@"}
+            B {"jwt": "@u.both@", "seed": "@seed54@"}
+            C {"jwt": "@u.none@", "seed": "@seed54@"}
+            D {"jwt": "@u.far@", "seed": "@seed55@"}
+            E {"jwt": "@u.near@", "seed": "@seed55@"}
+            F {"jwt": "@u.never@", "seed": "@seed56@"}
+            G {"jwt": "@u.times@", "seed": "@seed56@"}
+            H {"jwt": "@u.nowhere@", "seed": "@seed56@"}
+            I {"jwt": "@u.bearer@"}
+            J {"jwt": "@u.bearer@", "sig": "AAAA"}
+        "#,
+    },
+    Case {
+        name: "what accounts say of their users",
+        configuration: "operator: @op@\n@accounts@",
+        script: r#"
+            A {"jwt": "@u.b@", "seed": "@seed50@"}
+            A> SUB a 1
+            A> SUB b 2
+            A> SUB c 3
+            A> PUB a |1234
+            B {"jwt": "@u.b@", "seed": "@seed50@"}
+            C {"jwt": "@u.b@", "seed": "@seed50@"}
+            B> PUB a |12345
+            D {"jwt": "@u.c@", "seed": "@seed50@"}
+            D> PUB x
+            D> PUB z
+            D> SUB y 1
+            D> SUB x 2
+            E {"jwt": "@u.c2@", "seed": "@seed51@"}
+            E> PUB x
+            E> PUB z
+            E> SUB y 1
+            F {"jwt": "@u.revoked@", "seed": "@seed60@"}
+            G {"jwt": "@u.signed again@", "seed": "@seed61@"}
+            H {"jwt": "@u.e bearer@"}
+            I {"jwt": "@u.e@", "seed": "@seed62@"}
+            J {"jwt": "@u.all@", "seed": "@seed50@"}
+            K {"jwt": "@u.all later@", "seed": "@seed50@"}
+        "#,
+    },
+    Case {
+        name: "keys that sign for accounts",
+        configuration: "operator: @op@\n@accounts@",
+        script: r#"
+            A {"jwt": "@u.d@", "seed": "@seed50@"}
+            A> SUB > 1
+            B {"jwt": "@u.scoped@", "seed": "@seed51@"}
+            B> PUB bob.x |1
+            B> PUB bob.y |2
+            B> PUB bob.z |3
+            B> PUB d |4
+            B> PUB x |5
+            B> PUB d |long
+            B> SUB in.bob 1
+            B> SUB in.ada 2
+            C {"jwt": "@u.scoped@", "seed": "@seed51@"}
+            C> SUB in.bob 1
+            C> SUB in.bob 2
+            D {"jwt": "@u.overstated@", "seed": "@seed52@"}
+            E {"jwt": "@u.stranger@", "seed": "@seed53@"}
+        "#,
+    },
+    Case {
+        name: "accounts that only their keys sign for",
+        configuration: "operator: @strict@\nresolver: MEMORY\nresolver_preload { @syskey@: @strict sys@, @bkey@: @b@, @akey@: @a@, @dkey@: @strict d@ }",
+        script: r#"
+            A {"jwt": "@u.b@", "seed": "@seed50@"}
+            B {"jwt": "@u.a@", "seed": "@seed50@"}
+            C {"jwt": "@u.d@", "seed": "@seed50@"}
+        "#,
+    },
+    Case {
+        name: "keys without an operator",
+        configuration: "trusted_keys: @opkey@\n@accounts@",
+        script: r#"
+            A {"jwt": "@u.a@", "seed": "@seed50@"}
+            B {"jwt": "@u.b@", "seed": "@seed50@"}
+            C {}
+        "#,
+    },
+    Case {
+        name: "accounts that are pinned",
+        configuration: "operator: @op@\n@accounts@\nresolver_pinned_accounts: [@akey@]",
+        script: r#"
+            A {"jwt": "@u.a@", "seed": "@seed50@"}
+            B {"jwt": "@u.c@", "seed": "@seed50@"}
+            C {"jwt": "@u.sys@", "seed": "@seed50@"}
+        "#,
+    },
+    Case {
+        name: "the token of those who show none",
+        configuration: "operator: @op@\n@accounts@\ndefault_sentinel: @u.bearer@",
+        script: r#"
+            A {}
+            A> SUB x 1
+            B {"user": "a", "pass": "b"}
+            C {"jwt": "nonsense"}
+            D {"jwt": "@u.old@", "seed": "@seed58@"}
+            E -
+            E> PUB x |1
+        "#,
+    },
+    Case {
+        name: "users and accounts expire",
+        configuration: "operator: @op@\n@accounts@",
+        script: r#"
+            A {"jwt": "@u.ends@", "seed": "@seed58@"}
+            B {"jwt": "@u.account ends@", "seed": "@seed50@"}
+            C {"jwt": "@u.a@", "seed": "@seed50@"}
+            A> SUB a 1
+            A!
+            B!
+            D {"jwt": "@u.account ends@", "seed": "@seed50@"}
+        "#,
+    },
+    Case {
+        name: "streams of accounts that operators have signed",
+        configuration: "operator: @op@\n@accounts@\njetstream { store_dir: \"@STORE@\" }",
+        script: r#"
+            A {"jwt": "@u.js@", "seed": "@seed50@"}
+            A> SUB r 1
+            A> PUB $JS.API.STREAM.NAMES r
+            A?
+            A> PUB $JS.API.STREAM.CREATE.S r |{"name":"S","subjects":["s"]}
+            A?
+            A> PUB $JS.API.STREAM.CREATE.S r |{"name":"S","subjects":["s"],"max_bytes":3000000}
+            A?
+            B {"jwt": "@u.a@", "seed": "@seed50@"}
+            B> SUB r 1
+            B> PUB $JS.API.STREAM.NAMES r
+            B?
+            C {"jwt": "@u.r3@", "seed": "@seed50@"}
+            C> SUB r 1
+            C> PUB $JS.API.STREAM.CREATE.S r |{"name":"S","subjects":["s"]}
+            C?
+        "#,
+    },
+    Case {
+        name: "streams by their replicas",
+        configuration: "operator: @op@\n@accounts@\njetstream { store_dir: \"@STORE@\" }",
+        script: r#"
+            D {"jwt": "@u.tiers@", "seed": "@seed50@"}
+            D> SUB r 1
+            D> PUB $JS.API.INFO r
+            D?
+            D> PUB $JS.API.STREAM.NAMES r
+            D?
+        "#,
+    },
+];
