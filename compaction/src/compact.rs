@@ -45,6 +45,8 @@ pub struct Report {
     pub streams: Vec<Compacted>,
     /// Streams that were not looked at any more, because of what failed before them.
     pub not_tried: u64,
+    /// How many things are wrong elsewhere in the store, where only some streams were asked for.
+    pub elsewhere: u64,
     /// Bytes that the files of the store took before.
     pub disk_before: u64,
     /// Bytes that they take now.
@@ -114,7 +116,7 @@ impl Report {
         if let Some(why) = &self.not_given_back {
             text += &format!("What removed streams left is not given back: {why}.\n");
         }
-        text + &Taken::said(&self.before, &self.after)
+        text + &Taken::said(&self.before, &self.after) + &crate::elsewhere::told(self.elsewhere)
     }
 }
 
@@ -151,6 +153,10 @@ pub fn compact(
         path: dir.root().to_path_buf(),
         streams: Vec::new(),
         not_tried: streams.len() as u64,
+        elsewhere: match options.stream.is_some() || options.account.is_some() {
+            true => crate::elsewhere::in_store(target.store(), &streams),
+            false => 0,
+        },
         disk_before: before.all(),
         disk_after: 0,
         before,

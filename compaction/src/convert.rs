@@ -40,6 +40,8 @@ pub struct Report {
     pub streams: Vec<Converted>,
     /// Streams that were not looked at any more, because of what failed before them.
     pub not_tried: u64,
+    /// How many things are wrong elsewhere in the store, where only some streams were asked for.
+    pub elsewhere: u64,
     /// Bytes that the files of the store took before.
     pub disk_before: u64,
     /// Bytes that they take now.
@@ -121,7 +123,7 @@ impl Report {
         if self.not_tried > 0 {
             text += &crate::chosen::not_tried(self.not_tried);
         }
-        text + &Taken::said(&self.before, &self.after)
+        text + &Taken::said(&self.before, &self.after) + &crate::elsewhere::told(self.elsewhere)
     }
 }
 
@@ -146,6 +148,10 @@ pub fn convert(path: &Path, options: &Options, progress: Option<OpeningProgress>
         to: options.to,
         streams: Vec::new(),
         not_tried: streams.len() as u64,
+        elsewhere: match options.stream.is_some() || options.account.is_some() {
+            true => crate::elsewhere::in_store(target.store(), &streams),
+            false => 0,
+        },
         disk_before: before.all(),
         disk_after: 0,
         before,

@@ -1,12 +1,14 @@
 //! What concerns the streams that were asked for, and what is wrong elsewhere in the store: that is counted, so that nobody takes one
 //! stream that is whole for a store that is.
 
-use weir_engine::LogId;
 use weir_engine::finding::Finding;
 use weir_engine::image::Image;
 use weir_engine::stream::settings::BackendKind;
+use weir_engine::{LogId, Store};
 
+use crate::chosen::Chosen;
 use crate::error::{Error, Result};
+use crate::image::Looking;
 
 /// Some streams of a store, or all of it.
 pub(crate) struct Asked {
@@ -82,6 +84,54 @@ impl Asked {
 
     fn any(&self, is: impl Fn(&(LogId, usize, BackendKind)) -> bool) -> bool {
         self.streams.as_ref().is_none_or(|streams| streams.iter().any(is))
+    }
+}
+
+/// How many things are wrong in a store beside these streams, as far as opening it tells.
+///
+/// # Errors
+/// If the catalogue cannot be read.
+pub(crate) fn beside(looking: &Looking, name: &str, own: &[LogId]) -> Result<u64> {
+    let image = &looking.image;
+    let asked = Asked::of(image, Some(name), own);
+    let mut count = asked.others(image)? + looking.mended.len() as u64;
+    let problems = image.problems().iter().filter(|line| !asked.has_problem(image, line));
+    count += problems.count() as u64;
+    for shard in (0..image.shards()).filter(|shard| !asked.has_shard(*shard)) {
+        count += u64::from(image.journal(shard).is_err());
+    }
+    let findings = image.findings();
+    Ok(count
+        + findings
+            .iter()
+            .filter(|(key, finding)| !asked.has(key, finding))
+            .count() as u64)
+}
+
+/// The same of a store that is open to be changed.
+pub(crate) fn in_store(store: &Store, own: &[Chosen]) -> u64 {
+    let catalogue = store.catalogue();
+    let is_own = |id: LogId| own.iter().any(|stream| stream.id == id);
+    let offline = catalogue
+        .all()
+        .iter()
+        .filter(|entry| entry.offline.is_some() && !is_own(entry.id))
+        .count();
+    let findings = catalogue.findings().into_iter().filter(|finding| {
+        // Where nothing tells whom it concerns, it may be these.
+        !finding.concerned.is_empty() && !finding.concerned.iter().any(|of| is_own(LogId(of.log)))
+    });
+    (offline + findings.count()) as u64
+}
+
+/// The line that tells of it where a tool looks at one stream, or changes it; empty if there is nothing. Ends with a newline.
+pub fn told(elsewhere: u64) -> String {
+    match elsewhere {
+        0 => String::new(),
+        1 => "Elsewhere in the store 1 thing is wrong, which this leaves out: `weir inspect` names it.\n".to_owned(),
+        count => format!(
+            "Elsewhere in the store {count} things are wrong, which this leaves out: `weir inspect` names them.\n"
+        ),
     }
 }
 

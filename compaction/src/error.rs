@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use weir_engine::Kind;
 
+/// What a server says of a backend's folder that is away.
+const MISSING_FOLDER: &str = " is missing, in which ";
+
 /// Why a tool gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -313,6 +316,10 @@ impl Error {
             Self::InTheStore { .. } => "name a folder outside of the store",
             Self::NotLeftOver { .. } => "look what it is, remove it or move it away, and run the command again",
             Self::Unfinished { .. } => "run the command again that was broken off, or remove the folder",
+            Self::ServerDamaged { text } if text.contains(MISSING_FOLDER) => {
+                "put that folder back, and run the command again; if it is gone for good, stop the server: \
+                 `weir repair --dry-run` tells what its streams had, and how they go on without it"
+            }
             Self::ServerDamaged { .. } => {
                 "delete the messages that it names, or export what there is; with the server stopped, `weir verify` tells more"
             }
@@ -380,5 +387,28 @@ fn list(names: &[String]) -> String {
             format!("{} and {} more", names[..SHOWN].join(", "), count - SHOWN)
         }
         _ => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is to be deleted where a folder is only away.
+    #[test]
+    fn what_helps_where_a_folder_is_away_is_to_put_it_back() {
+        let of = |text: &str| {
+            let text = text.to_owned();
+            Error::ServerDamaged { text }.with_remedy()
+        };
+        let away = of(
+            "stream S stays where it was: /srv/weir/rocksdb is missing, in which 2 streams have their messages (A, B)",
+        );
+        assert!(
+            away.contains("put that folder back") && !away.contains("delete"),
+            "{away}"
+        );
+        let damaged = of("stream S stays where it was: 1 message cannot be read, the first is 61");
+        assert!(damaged.contains("delete the messages"), "{damaged}");
     }
 }

@@ -45,7 +45,7 @@ pub mod compact;
 pub mod convert;
 pub mod diff;
 pub mod dump;
-mod elsewhere;
+pub mod elsewhere;
 mod error;
 pub mod export;
 mod image;

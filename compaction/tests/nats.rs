@@ -579,7 +579,8 @@ fn one_stream_of_a_store_comes_into_an_account_and_what_is_damaged_is_told() {
     assert_eq!(stream.imported.as_ref().unwrap().account, "$G");
     assert!(messages > 2 && !whole.damaged, "{whole:?}");
     let again = import().unwrap();
-    assert!(again.any_refused() && again.streams[0].refused.as_ref().unwrap().contains("--name"));
+    // As a run that goes on behind one that was killed.
+    assert!(!again.any_refused() && again.streams[0].before);
 
     let block = file_of(from.path(), "PLAIN", "msgs/1.blk");
     let mut bytes = fs::read(&block).unwrap();
@@ -614,4 +615,163 @@ fn one_stream_of_a_store_comes_into_an_account_and_what_is_damaged_is_told() {
     };
     let none = import_nats(to.path(), from.path(), &none, &mut |_, _, _| {}).unwrap_err();
     assert!(none.to_string().contains("no stream \"NONE\""), "{none}");
+}
+
+/// Of each stream in `SALES`, a copy of whose store is damaged, what importing all of it says.
+fn imported(from: &Path, to: &Path) -> weir_compaction::import::FromNats {
+    import_nats(to, from, &NatsOptions::default(), &mut |_, _, _| {}).unwrap()
+}
+
+/// Genuine servers write a consumer's state when they make it: where it is gone, nobody knows how far the consumer was.
+#[test]
+fn a_consumer_without_its_state_is_told_of() {
+    for store in STORES {
+        let whole = tempfile::tempdir().unwrap();
+        let before = imported(&folder(store), &whole.path().join("to"));
+        for empty in [false, true] {
+            let copy = copy(store);
+            let stream = open(copy.path()).unwrap().accounts.into_iter().find_map(|account| {
+                let mut streams = account.streams.into_iter();
+                streams.find(|stream| account.name == "SALES" && !stream.consumers.is_empty())
+            });
+            let stream = stream.unwrap();
+            let name = &stream.consumers[0].name;
+            let state = file_of(copy.path(), &stream.name, &format!("obs/{name}/o.dat"));
+            match empty {
+                true => fs::write(&state, b"").unwrap(),
+                false => fs::remove_file(&state).unwrap(),
+            }
+            let to = tempfile::tempdir().unwrap();
+            let report = imported(copy.path(), &to.path().join("to"));
+            assert!(report.damaged, "{store}");
+            let new: Vec<_> = report
+                .findings
+                .iter()
+                .filter(|line| !before.findings.contains(line))
+                .collect();
+            assert!(
+                new.len() == 1
+                    && new[0].contains(&format!("obs/{name}/o.dat"))
+                    && new[0].contains("how far the consumer was"),
+                "{new:?}"
+            );
+        }
+    }
+}
+
+/// Blocks are numbered one by one: where the index is gone, and with it a block between others, its messages are missed.
+#[test]
+fn without_an_index_a_block_between_others_is_missed() {
+    let mut tried = 0;
+    for store in STORES {
+        let copy = copy(store);
+        for account in open(copy.path()).unwrap().accounts {
+            for stream in account.streams {
+                let folder = copy
+                    .path()
+                    .join("jetstream")
+                    .join(&account.name)
+                    .join("streams")
+                    .join(&stream.name);
+                let index = folder.join("msgs/index.db");
+                let _ = fs::remove_file(&index);
+                let (_, all, findings) = read(&stream);
+                assert!(damage(&findings).is_empty(), "{store} {}: {findings:?}", stream.name);
+                let mut blocks: Vec<u32> = fs::read_dir(folder.join("msgs"))
+                    .unwrap()
+                    .filter_map(|entry| {
+                        entry
+                            .unwrap()
+                            .path()
+                            .file_name()?
+                            .to_str()?
+                            .strip_suffix(".blk")?
+                            .parse()
+                            .ok()
+                    })
+                    .collect();
+                blocks.sort_unstable();
+                for middle in blocks.iter().skip(1).rev().skip(1) {
+                    let path = folder.join(format!("msgs/{middle}.blk"));
+                    let away = folder.join("away");
+                    fs::rename(&path, &away).unwrap();
+                    let (_, left, findings) = read(&stream);
+                    let gone = all.len() - left.len();
+                    let told = findings
+                        .list()
+                        .iter()
+                        .filter(|found| matches!(found.what, What::Gap { .. }));
+                    let told: Vec<_> = told.collect();
+                    if gone > 0 {
+                        tried += 1;
+                        assert!(
+                            !told.is_empty(),
+                            "{store} {} {middle}: {gone} gone, {findings:?}",
+                            stream.name
+                        );
+                    }
+                    fs::rename(&away, &path).unwrap();
+                }
+            }
+        }
+    }
+    assert!(tried > 0, "no store has a stream of three blocks");
+}
+
+/// An import that was cut short goes on when it is run again: what came in as a whole is left as it is.
+#[test]
+fn an_import_of_all_streams_can_be_run_again() {
+    let store = "2.15/stopped";
+    let to = tempfile::tempdir().unwrap();
+    let to = to.path().join("to");
+    let all = imported(&folder(store), &to);
+    assert!(!all.any_refused());
+    // As a kill between two streams leaves it: the last one is not there.
+    let gone = all.streams.last().unwrap().imported.clone().unwrap();
+    let opened = Store::embedded(
+        StoreDir::new(&to).opener(),
+        StoreOptions::new(Arc::new(|| 1_800_000_000 * SECOND)),
+    )
+    .unwrap();
+    opened.stream(&gone.account, &gone.stream).unwrap().delete().unwrap();
+    opened.close();
+    let again = imported(&folder(store), &to);
+    assert!(
+        !again.any_refused(),
+        "{:?}",
+        again.streams.iter().map(|stream| &stream.refused).collect::<Vec<_>>()
+    );
+    let (last, others) = again.streams.split_last().unwrap();
+    assert!(!last.before && others.iter().all(|stream| stream.before));
+    for (one, other) in all.streams.iter().zip(&again.streams) {
+        let (one, other) = (one.imported.as_ref().unwrap(), other.imported.as_ref().unwrap());
+        assert_eq!(one.consumers, other.consumers);
+        // What lived only for a while is gone by now, which takes sequences.
+        assert!(one.last_seq <= other.last_seq && other.messages <= one.messages);
+    }
+    // Another stream of that name is refused as before.
+    let opened = Store::embedded(
+        StoreDir::new(&to).opener(),
+        StoreOptions::new(Arc::new(|| 1_800_000_000 * SECOND)),
+    )
+    .unwrap();
+    opened.stream(&gone.account, &gone.stream).unwrap().delete().unwrap();
+    let config = StreamConfig {
+        name: gone.stream.clone(),
+        subjects: vec!["another".to_owned()],
+        ..StreamConfig::default()
+    };
+    opened
+        .create_stream(&gone.account, config, &Default::default())
+        .unwrap();
+    opened.close();
+    let refused = imported(&folder(store), &to);
+    assert_eq!(
+        refused
+            .streams
+            .iter()
+            .filter(|stream| stream.imported.is_none())
+            .count(),
+        1
+    );
 }

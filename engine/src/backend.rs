@@ -80,7 +80,7 @@ impl TryFrom<String> for Compression {
 }
 
 /// What the creator of a log chooses for it. The same options are given each time the log is opened; a backend reads
-/// what was written under other options. [`LogOptions::synced`] alone differs.
+/// what was written under other options. [`LogOptions::synced`] and [`LogOptions::gone`] alone differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// How new records are compressed.
@@ -100,6 +100,10 @@ pub struct LogOptions {
     /// open; 0 if nothing is known. What is broken up to there is damage, and nothing intact is cut off with it, even
     /// where the log itself has lost what would tell.
     pub synced: u64,
+    /// Ranges of sequences, first and last, that an earlier opening found gone with a part of the log. Where such a part is there again,
+    /// and all of it counts as removed by now, somebody has put it back: a backend that keeps parts of a log in files of their own does
+    /// not remove it as it does others, but sets it aside, and tells that.
+    pub gone: Vec<(Seq, Seq)>,
 }
 
 impl LogOptions {
@@ -116,6 +120,7 @@ impl Default for LogOptions {
             label: Bytes::new(),
             existing: false,
             synced: 0,
+            gone: Vec::new(),
         }
     }
 }

@@ -385,3 +385,71 @@ fn tools_end_with_2_where_a_stream_is_offline_and_show_the_others() {
         Ok(())
     });
 }
+
+/// What is lost of the catalogue is a matter of no stream that is left, and was told by /healthz alone.
+#[test]
+fn a_running_server_tells_what_is_wrong_with_its_store() {
+    with_server_for(LIMIT, async |server: &mut Server| {
+        let client = server.connect().await?;
+        for (name, subject) in [("ORDERS", "orders"), ("JOBS", "jobs")] {
+            let config = json!({"name": name, "subjects": [subject], "metadata": {"weir.backend": "segment"}});
+            ask(&client, &format!("STREAM.CREATE.{name}"), &config).await?;
+            client.request(subject, "one".into()).await?;
+        }
+        well(&["inspect", server.url()])?;
+        server.stop().await?;
+        for copy in ["kv", "kv2"] {
+            for file in std::fs::read_dir(server.store().join("weir/segment").join(copy))? {
+                let path = file?.path();
+                let mut raw = std::fs::read(&path)?;
+                let name = br#""JOBS""#;
+                let at = raw.windows(name.len()).position(|bytes| bytes == name);
+                ensure!(at.is_some(), "{} does not name the stream", path.display());
+                raw[at.unwrap_or_default()] ^= 1;
+                std::fs::write(&path, raw)?;
+            }
+        }
+        server.start_again().await?;
+        let (code, seen, _) = weir(&["inspect", server.url()])?;
+        ensure!(
+            code == Some(2) && seen.contains("Wrong with the server's store, and not settled: "),
+            "{code:?} {seen}"
+        );
+        ensure!(seen.contains("part of the catalogue is lost"), "{seen}");
+        let (_, seen, _) = weir(&["inspect", server.url(), "--json"])?;
+        let seen: Value = serde_json::from_str(&seen)?;
+        ensure!(seen["findings"].as_u64() > Some(0), "{seen}");
+        well(&["inspect", server.url(), "--stream", "ORDERS"])?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stream_that_cannot_go_over_for_want_of_a_folder_is_told_what_helps() {
+    with_server_for(LIMIT, async |server: &mut Server| {
+        let client = server.connect().await?;
+        for (name, backend) in [("ROCKS", "rocksdb"), ("SEGS", "segment")] {
+            let config = json!({"name": name, "subjects": [name], "metadata": {"weir.backend": backend}});
+            let made = ask(&client, &format!("STREAM.CREATE.{name}"), &config).await?;
+            ensure!(made.get("error").is_none(), "{made}");
+            client.request(name, "one".into()).await?;
+        }
+        server.stop().await?;
+        std::fs::rename(server.store().join("weir/rocksdb"), server.store().join("away"))?;
+        server.start_again().await?;
+        let convert = ["convert", server.url(), "--to", "rocksdb", "--stream", "SEGS"];
+        let (code, _, told) = weir(&convert)?;
+        ensure!(
+            code == Some(2) && told.contains("put that folder back") && !told.contains("delete"),
+            "{code:?} {told}"
+        );
+        // As it says.
+        server.stop().await?;
+        std::fs::rename(server.store().join("away"), server.store().join("weir/rocksdb"))?;
+        server.start_again().await?;
+        let convert = ["convert", server.url(), "--to", "rocksdb", "--stream", "SEGS"];
+        let told = well(&convert)?;
+        ensure!(told.contains("in rocksdb"), "{told}");
+        Ok(())
+    });
+}

@@ -29,7 +29,7 @@ mod load;
 use census::Census;
 use ends::{Bounds, find_bounds, find_mark, last_batch, torn_until, write_again, zero};
 use erasures::truncate_to;
-use leave::leave_out;
+use leave::{leave_out, leave_put_back};
 use list::{Source, list};
 use load::{load_footer, load_frames, lost_end};
 
@@ -144,6 +144,11 @@ pub fn recover(
         // Numbers are not used twice.
         number = mark;
     }
+    let put_back = leave_put_back(handles, &mut state, &options.gone)?;
+    if !put_back.is_empty() && !handles.read_only {
+        syncer.mark_dir();
+    }
+    report.damage.extend(put_back);
     finish(&mut state)?;
     census.compare(last_there, &mut state, &mut report);
     for s in &state.segs {

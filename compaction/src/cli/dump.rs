@@ -142,6 +142,10 @@ pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
         return Err(error.into());
     }
     out.flush()?;
+    if dumped.elsewhere > 0 {
+        let line = weir_compaction::elsewhere::told(dumped.elsewhere);
+        tell(args.json, line.trim_end(), json!({"elsewhere": dumped.elsewhere}));
+    }
     Ok(match dumped.damaged {
         true => ExitCode::from(DAMAGED),
         false => ExitCode::SUCCESS,

@@ -183,7 +183,7 @@ fn text(exported: &Exported) -> String {
             named(&exported.lost_ranges)
         );
     }
-    text
+    text + &weir_compaction::elsewhere::told(exported.elsewhere)
 }
 
 /// Ranges of sequences.

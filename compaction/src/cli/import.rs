@@ -150,7 +150,12 @@ fn text_of_all(report: &FromNats) -> String {
     }
     for stream in &report.streams {
         match (&stream.imported, &stream.refused) {
-            (Some(imported), _) => out += &text(imported),
+            (Some(imported), _) => {
+                if stream.before {
+                    out += "There already, from an import before, and left as it is: ";
+                }
+                out += &text(imported);
+            }
             (None, why) => {
                 let NatsStream { account, stream, .. } = stream;
                 let why = why.as_deref().unwrap_or_default();

@@ -49,6 +49,8 @@ pub fn diff(a: &Path, b: &Path, options: &Options, progress: Option<OpeningProgr
         only_in_a: a.only(&b),
         only_in_b: b.only(&a),
         streams: Vec::new(),
+        elsewhere_in_a: a.elsewhere,
+        elsewhere_in_b: b.elsewhere,
     };
     let mut of_b = b.streams;
     for (named, of_a) in a.streams {

@@ -22,6 +22,10 @@ pub struct Report {
     pub only_in_b: Vec<Named>,
     /// The streams that both have.
     pub streams: Vec<StreamDiff>,
+    /// How many things are wrong elsewhere in the one store, where one stream was asked for.
+    pub elsewhere_in_a: u64,
+    /// And in the other.
+    pub elsewhere_in_b: u64,
 }
 
 /// A stream.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_backends::root::Hold;
+use weir_engine::LogId;
 use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::image::ImageStream;
 use weir_engine::store::{OpeningProgress, StreamEntry};
@@ -23,6 +24,8 @@ pub(super) struct Side {
     pub there: Vec<String>,
     /// Those that are compared.
     pub streams: BTreeMap<Named, Content>,
+    /// How many things are wrong with it beside these.
+    pub elsewhere: u64,
     /// No server opens it meanwhile.
     _hold: Hold,
 }
@@ -46,6 +49,15 @@ impl Side {
     pub fn of(path: &Path, wanted: Option<&str>, progress: Option<OpeningProgress>) -> Result<Self> {
         let mut looking = Looking::at(path, progress)?;
         let entries = looking.image.entries();
+        let own: Vec<LogId> = entries
+            .iter()
+            .filter(|entry| wanted.is_some_and(|name| *entry.name == *name))
+            .map(|entry| entry.id)
+            .collect();
+        let elsewhere = match wanted {
+            Some(name) => crate::elsewhere::beside(&looking, name, &own)?,
+            None => 0,
+        };
         let mut streams = BTreeMap::new();
         for entry in &entries {
             if wanted.is_some_and(|name| *entry.name != *name) {
@@ -64,6 +76,7 @@ impl Side {
             root: looking.store.root().to_path_buf(),
             there: entries.iter().map(|entry| entry.name.to_string()).collect(),
             streams,
+            elsewhere,
             _hold: looking.into_hold(),
         };
         // Of the indexes, which the other store's come after.

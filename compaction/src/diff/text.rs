@@ -37,6 +37,12 @@ impl Report {
             let messages = words::count(messages, "message");
             writeln!(out, "\n{streams} with {messages}: the same in both.")?;
         }
+        for (which, elsewhere) in [("A", self.elsewhere_in_a), ("B", self.elsewhere_in_b)] {
+            let line = crate::elsewhere::told(elsewhere);
+            if !line.is_empty() {
+                write!(out, "\n{which}: {line}")?;
+            }
+        }
         Ok(())
     }
 }

@@ -103,6 +103,8 @@ pub struct Dumped {
     pub messages: u64,
     /// Whether something of what was asked for is damaged or lost, and nobody has settled that.
     pub damaged: bool,
+    /// How many things are wrong elsewhere in the store, as far as opening it tells.
+    pub elsewhere: u64,
 }
 
 /// Shows messages of the stream of a store until told to stop; what is lost of those asked for first.
@@ -117,7 +119,11 @@ pub fn dump(
 ) -> Result<Dumped> {
     let mut looking = Looking::at(path, opening)?;
     let id = looking.the_stream(&options.stream, options.account.as_deref())?;
-    dump_of(&mut looking, id, options, show)
+    let elsewhere = crate::elsewhere::beside(&looking, &options.stream, &[id])?;
+    Ok(Dumped {
+        elsewhere,
+        ..dump_of(&mut looking, id, options, show)?
+    })
 }
 
 /// The same of a store that is open.

@@ -82,6 +82,8 @@ pub struct Exported {
     pub lost_ranges: Vec<(Seq, Seq)>,
     /// Why the stream is offline, if it is; what could be read of it was written.
     pub offline: Option<String>,
+    /// How many things are wrong elsewhere in the store, as far as opening it tells.
+    pub elsewhere: u64,
 }
 
 impl Exported {
@@ -124,6 +126,7 @@ pub fn export(path: &Path, out: &Path, options: &Options, progress: Option<Openi
         crate::beside::outside(looking.store.root(), &looking.store, out)?;
     }
     let id = looking.the_stream(&options.stream, options.account.as_deref())?;
+    let elsewhere = crate::elsewhere::beside(&looking, &options.stream, &[id])?;
     let no_such = || Error::NoSuchStream {
         wanted: options.stream.clone(),
         there: Vec::new(),
@@ -136,6 +139,7 @@ pub fn export(path: &Path, out: &Path, options: &Options, progress: Option<Openi
     })?;
     let mut exported = write(stream, out, options, progress)?;
     exported.offline = offline;
+    exported.elsewhere = elsewhere;
     Ok(exported)
 }
 
@@ -154,13 +158,15 @@ pub fn export_table(
     let mut looking = Looking::at(path, progress.clone())?;
     crate::beside::outside(looking.store.root(), &looking.store, out)?;
     let id = looking.the_stream(&what.stream, what.account.as_deref())?;
+    let elsewhere = crate::elsewhere::beside(&looking, &what.stream, &[id])?;
     let entries = looking.image.entries();
     let entry = entries.iter().find(|entry| entry.id == id);
     let account = entry.map(|entry| entry.account.to_string()).unwrap_or_default();
     let of = entry.map_or(0, |entry| entry.stats.messages());
-    table_of(out, what, account, of, progress, &mut |show| {
+    let exported = table_of(out, what, account, of, progress, &mut |show| {
         dump::dump_of(&mut looking, id, what, show)
-    })
+    })?;
+    Ok(Exported { elsewhere, ..exported })
 }
 
 /// Shows messages to what it is given.
@@ -192,6 +198,7 @@ pub(crate) fn table_of(
         lost: 0,
         lost_ranges: Vec::new(),
         offline: None,
+        elsewhere: 0,
     };
     let mut table = Table::begin(out).map_err(failed)?;
     let mut outcome = Ok(());
@@ -278,6 +285,7 @@ fn write(stream: &mut Stream, out: &Path, options: &Options, progress: Option<Op
         lost: stream.ledger().unsettled(),
         lost_ranges: open_losses(stream.ledger()),
         offline: None,
+        elsewhere: 0,
     };
     let of = state.messages;
     let sink = match options.format {

@@ -49,6 +49,8 @@ pub struct NatsStream {
     pub stream: String,
     /// What was imported; `None` if nothing was.
     pub imported: Option<Imported>,
+    /// Whether that was there already, from an import before this one, and was left as it is.
+    pub before: bool,
     /// Why nothing was.
     pub refused: Option<String>,
     /// What was found on the way, the first 100: some of it is normal after a kill.
@@ -106,14 +108,15 @@ pub fn import_nats(
         let mut found = Found::default();
         let imported = fill(&target, into, stream, &options.wanted, &mut found, progress);
         report.damaged |= found.damaged;
-        let (imported, why) = match imported {
-            Ok(imported) => (Some(imported), None),
-            Err(error) => (None, Some(error.to_string())),
+        let (imported, before, why) = match imported {
+            Ok((imported, before)) => (Some(imported), before, None),
+            Err(error) => (None, false, Some(error.to_string())),
         };
         report.streams.push(NatsStream {
             account: account.to_owned(),
             stream: stream.name.clone(),
             imported,
+            before,
             refused: why,
             findings: found.lines,
         });
@@ -137,6 +140,7 @@ fn left_out(finding: &Finding) -> Option<NatsStream> {
         account: name(streams.parent()?)?,
         stream: name(folder)?,
         imported: None,
+        before: false,
         refused: Some("nothing tells its configuration".to_owned()),
         findings: Vec::new(),
     })
@@ -176,10 +180,19 @@ fn fill(
     wanted: &Wanted,
     found: &mut Found,
     progress: &mut dyn FnMut(&str, u64, u64),
-) -> Result<Imported> {
-    let mut origin = target.origin(account, wanted.applied(stream.config.clone())?)?;
+) -> Result<(Imported, bool)> {
+    let config = wanted.applied(stream.config.clone())?;
+    let name = config.name.clone();
+    let mut origin = match target.origin(account, config) {
+        Err(error @ Error::NameTaken { .. }) => {
+            return match there_before(target, account, &name, stream, found, progress)? {
+                Some(imported) => Ok((imported, true)),
+                None => Err(error),
+            };
+        }
+        origin => origin?,
+    };
     origin.created = Some(stream.created).filter(|created| *created != 0);
-    let name = origin.config.name.clone();
     let store = |error| refused(account, &name, error);
     let mut consumers = Consumers::new(&origin.config, ServerLimits::default(), now());
     for consumer in &stream.consumers {
@@ -227,7 +240,49 @@ fn fill(
     };
     let last_time = Some(state.last_time).filter(|time| *time != 0);
     let whole = filling.finish(state.last_seq, last_time, consumers).map_err(store)?;
-    told(target, &whole, account, &name, filled)
+    Ok((told(target, &whole, account, &name, filled)?, false))
+}
+
+/// The stream that has the name already, if it is what an earlier import made of this one, which broke off behind it: a stream comes in
+/// as a whole. What is damaged in the source is found once more. `None` if it is another one, or the source has more by now.
+fn there_before(
+    target: &Target,
+    account: &str,
+    name: &str,
+    stream: &Stream,
+    found: &mut Found,
+    progress: &mut dyn FnMut(&str, u64, u64),
+) -> Result<Option<Imported>> {
+    let entry = target.store().catalogue().get(account, name);
+    let is_same_age = stream.created != 0 && entry.is_some_and(|entry| entry.created == stream.created);
+    let there = match target.store().stream(account, name) {
+        Ok(there) if is_same_age => there,
+        _ => return Ok(None),
+    };
+    let mut messages = stream.messages()?;
+    let (state, now) = (messages.state(), there.state().map_err(Error::Unreadable)?);
+    // A server may have gone on with it since. Where the source did, this is less than there is.
+    if now.last_seq < state.last_seq {
+        return Ok(None);
+    }
+    let limits = MessageLimits {
+        max_payload: Record::BODY_MAX as u64,
+        max_msg_size: None,
+    };
+    let mut read = 0;
+    for message in &mut messages {
+        read += 1;
+        if let Err(error) = check_message(&message, &limits) {
+            found.damage(format!("left out: {error}"));
+        }
+        if read % MESSAGES as u64 == 0 {
+            progress(&stream.name, read, state.messages);
+        }
+    }
+    found.findings(&messages.findings());
+    let consumers = there.read(|stream| Ok(stream.consumer_names().iter().map(ToString::to_string).collect()));
+    let consumers = consumers.map_err(Error::Unreadable)?;
+    told(target, &there, account, name, Filled { read, consumers }).map(Some)
 }
 
 fn as_backup(consumer: &Consumer) -> BackupConsumer {

@@ -61,6 +61,7 @@ impl Taken {
             lost,
             lost_ranges,
             offline: None,
+            elsewhere: 0,
         }
     }
 }

@@ -42,6 +42,15 @@ pub struct Report {
     /// Why streams are offline, by name; those of which the server can read something are among the others as well.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub offline: BTreeMap<String, String>,
+    /// How many things are wrong with the server's store and not settled, beside what single streams have lost: of its catalogue, journals
+    /// and logs.
+    pub findings: u64,
+    /// What these are, in the words of the server's `/healthz`, where it tells this account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Whether one stream was asked for, which is judged alone.
+    #[serde(skip)]
+    pub of_a_stream: bool,
     /// Whether consumers of one name were asked for: then more is told of each.
     #[serde(skip)]
     pub of_a_consumer: bool,
@@ -159,6 +168,9 @@ pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
         return Err(Error::NoSuchConsumer { wanted: wanted.clone() });
     }
     streams.sort_by(|a, b| a.name.cmp(&b.name));
+    // Of a server that does not tell it, nothing is known.
+    let store = server.ask("INFO", &Value::Null).map(|mut info| info["weir"].take());
+    let store = store.unwrap_or_default();
     let (name, version) = server.name();
     let weir_version = server.weir_version();
     if let Ok(None) = weir_version {
@@ -173,6 +185,9 @@ pub fn inspect(server: &Server, options: &Options) -> Result<Report> {
         weir_version: weir_version.ok().flatten(),
         streams,
         offline,
+        findings: number(&store["findings"]),
+        trouble: store["trouble"].as_str().map(str::to_owned),
+        of_a_stream: options.stream.is_some(),
         of_a_consumer: options.consumer.is_some(),
     })
 }
@@ -290,9 +305,24 @@ impl Report {
         asked.flat_map(|stream| stream.consumers.iter().map(|consumer| (&*stream.name, consumer)))
     }
 
-    /// Whether a server says that messages are lost, and nobody has settled that, or that a stream is offline.
+    /// Whether a server says that messages are lost or something of its store, and nobody has settled that, or that a stream is offline.
     pub fn is_damaged(&self) -> bool {
-        !self.offline.is_empty() || self.streams.iter().any(|stream| stream.losses().are_open())
+        self.findings > 0 && !self.of_a_stream
+            || !self.offline.is_empty()
+            || self.streams.iter().any(|stream| stream.losses().are_open())
+    }
+
+    /// What is wrong with the server's store; empty if nothing is. Ends with a newline.
+    fn tell_of_the_store(&self) -> String {
+        if self.findings == 0 {
+            return String::new();
+        }
+        let things = words::count(self.findings, "thing");
+        let what = self.trouble.as_deref().unwrap_or("/healthz says what");
+        format!(
+            "\nWrong with the server's store, and not settled: {things}: {what}\nWith the server stopped, `weir inspect` shows all of it, and \
+             `weir repair --dry-run` what can be done.\n"
+        )
     }
 
     /// Tables, and what is lost. Ends with a newline.
@@ -308,6 +338,7 @@ impl Report {
                 false => "It has no streams that can be read.\n",
             };
             out += &self.tell_of_offline();
+            out += &self.tell_of_the_store();
             return out;
         }
         let mut table = new_table(&[
@@ -391,6 +422,7 @@ impl Report {
             writeln!(out, "\nStream {} has lost {}.", stream.name, stream.losses().to_text())?;
         }
         out.push_str(&self.tell_of_offline());
+        out.push_str(&self.tell_of_the_store());
         for stream in &self.streams {
             let Some(Moving { to, done, why }) = &stream.moving else {
                 continue;

@@ -33,7 +33,7 @@ pub struct Consumer {
     pub config: ConsumerConfig,
     /// When it was made, in nanoseconds; 0 if that is not known.
     pub created: NanoTime,
-    /// How far it is; `None` if it has delivered nothing yet, or its state is damaged, which the findings say.
+    /// How far it is; `None` if its state is missing or damaged, which the findings say.
     pub state: Option<ConsumerState>,
 }
 
@@ -65,9 +65,9 @@ impl Consumer {
         let meta = Meta::<ConsumerConfig>::read(folder, &HashKey::of_consumer(stream, name), findings)?;
         let path = folder.join("o.dat");
         let state = match read_bounded(&path, STATE_MAX) {
-            Ok(state) if state.is_empty() => Ok(None),
+            Ok(state) if state.is_empty() => Err(What::NoState),
             Ok(state) => ConsumerState::parse(&state).map(Some).map_err(What::Unreadable),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(What::NoState),
             Err(error) => Err(What::Io(error.to_string())),
         };
         let state = state.unwrap_or_else(|what| {

@@ -55,6 +55,15 @@ pub enum What {
         /// How many messages the index counts in it.
         messages: u64,
     },
+    /// A block between others is not there, and nothing tells what was in it.
+    Gap {
+        /// How many sequences neither the other blocks nor marks of deletion have.
+        sequences: u64,
+        /// Whether a limit for each subject, or lives of messages, may have taken them, which leave no marks.
+        may_be_removed: bool,
+    },
+    /// A consumer has no state: every one has, from when it is made on.
+    NoState,
     /// A block is not in the index: its messages are no longer the stream's.
     Orphan,
     /// Records go back in sequence: the server passes over them, and so does this.
@@ -96,6 +105,10 @@ impl Finding {
                 | What::NoIndex
                 | What::StaleIndex
                 | What::FrontGone { .. }
+                | What::Gap {
+                    may_be_removed: true,
+                    ..
+                }
                 | What::UnfinishedPurge
                 | What::Orphan
                 | What::NoMetaChecksum
@@ -142,6 +155,23 @@ impl fmt::Display for What {
                 out,
                 "it is not there, and index.db, which is older than the blocks, counts {messages} messages in it (normal after a kill where a \
                  limit or a purge took them)"
+            ),
+            Self::Gap {
+                sequences,
+                may_be_removed,
+            } => {
+                let why = match may_be_removed {
+                    true => " (normal where the stream's limits took all that was in it)",
+                    false => "",
+                };
+                write!(
+                    out,
+                    "it is not there, blocks before and behind it are, and {sequences} sequences that were not deleted may have been in it{why}"
+                )
+            }
+            Self::NoState => write!(
+                out,
+                "it is not there, or empty: nothing tells how far the consumer was, and it begins where its configuration says"
             ),
             Self::Orphan => write!(out, "index.db does not have this block: it was left out"),
             Self::OutOfOrder => write!(out, "records go back in sequence: they were left out"),

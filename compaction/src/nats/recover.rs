@@ -3,7 +3,7 @@
 //! If `index.db` is of when the server stopped, it says what is deleted. If it is not, as after a kill, the blocks do:
 //! every deletion but those by the stream's limits left a mark in one of them. Those by limits are done again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 
@@ -188,12 +188,16 @@ pub(super) fn recover(folder: &Path, config: &StreamConfig) -> Result<Recovered>
             }
             let ended = stale.as_ref().is_some_and(|index| ends_with(index, &blocks));
             let gone = stale.as_ref().map(|index| gone(index, &blocks)).unwrap_or_default();
+            let known: BTreeSet<u32> = stale.iter().flat_map(|index| index.blocks.keys().copied()).collect();
             // With a sequence that was given and not yet written, a server that need not write at once begins again.
             let may_lag = config.persist_mode == PersistMode::Async || config.num_replicas > 1;
             let prior = stale
                 .filter(|_| !may_lag)
                 .map(|index| (index.last_seq, index.last_time));
-            let (live, state) = from_blocks(&blocks, config, prior);
+            let (live, state, edges) = from_blocks(&blocks, config, prior);
+            gaps(&edges, &known, &live, config, &blocks)
+                .into_iter()
+                .for_each(|finding| findings.push(finding));
             gone.iter()
                 .filter_map(|block| missed(block, ended, &live, &blocks))
                 .for_each(|finding| findings.push(finding));
@@ -312,8 +316,8 @@ fn from_index(index: Index) -> (Live, State) {
     (live, state)
 }
 
-fn from_blocks(blocks: &Blocks, config: &StreamConfig, prior: Option<(Seq, NanoTime)>) -> (Live, State) {
-    let (marked, mut last) = last_of(blocks);
+fn from_blocks(blocks: &Blocks, config: &StreamConfig, prior: Option<(Seq, NanoTime)>) -> (Live, State, Vec<Edges>) {
+    let (marked, mut last, edges) = last_of(blocks);
     if let Some(prior) = prior.filter(|(seq, _)| *seq > last.0) {
         last = prior;
     }
@@ -340,7 +344,7 @@ fn from_blocks(blocks: &Blocks, config: &StreamConfig, prior: Option<(Seq, NanoT
             last => last + 1,
         };
     }
-    (live, state)
+    (live, state, edges)
 }
 
 /// What is there, with its messages told one by one.
@@ -409,8 +413,47 @@ impl BlockEnd {
     }
 }
 
-/// All marks of deletion, and the last sequence of a stream with its time.
-fn last_of(blocks: &Blocks) -> (SeqSet, (Seq, NanoTime)) {
+/// The sequences that one block has records of, marks left out.
+struct Edges {
+    number: u32,
+    first: Seq,
+    last: Seq,
+}
+
+/// What is to be told of blocks that are not there between others, and that no index has: the server numbers them one by one.
+fn gaps(edges: &[Edges], known: &BTreeSet<u32>, live: &Live, config: &StreamConfig, blocks: &Blocks) -> Vec<Finding> {
+    let Deleted::Marked(marked) = &live.deleted else {
+        return Vec::new();
+    };
+    let may_be_removed = config.max_msgs_per_subject > 0 || config.allow_msg_ttl;
+    let mut found = Vec::new();
+    for pair in edges.windows(2) {
+        let [one, next] = pair else { continue };
+        let mut missing =
+            (one.number + 1..next.number).filter(|number| !has(blocks, *number) && !known.contains(number));
+        let Some(number) = missing.next() else { continue };
+        let between = (one.last + 1, next.first.saturating_sub(1));
+        let sequences = (between.0..=between.1)
+            .take(BLOCK_SEQS_MAX)
+            .filter(|seq| !marked.contains(*seq))
+            .count() as u64;
+        if sequences > 0 {
+            let what = What::Gap {
+                sequences,
+                may_be_removed,
+            };
+            found.push(Finding {
+                lost: Some(between),
+                ..Finding::of(blocks.path(number), what)
+            });
+        }
+    }
+    found
+}
+
+/// All marks of deletion, the last sequence of a stream with its time, and what each block has.
+fn last_of(blocks: &Blocks) -> (SeqSet, (Seq, NanoTime), Vec<Edges>) {
+    let mut edges: Vec<Edges> = Vec::new();
     let mut marked = SeqSet::default();
     let mut last = (0, 0);
     let mut messages = 0;
@@ -431,6 +474,16 @@ fn last_of(blocks: &Blocks) -> (SeqSet, (Seq, NanoTime)) {
             end = (Some(placed.block), BlockEnd::default());
         }
         let record = &placed.record;
+        if record.kind != Kind::Tombstone {
+            match edges.last_mut().filter(|of| of.number == placed.block) {
+                Some(of) => of.last = of.last.max(record.seq),
+                None => edges.push(Edges {
+                    number: placed.block,
+                    first: record.seq,
+                    last: record.seq,
+                }),
+            }
+        }
         // A message that was erased after its block was packed is there twice.
         if record.kind == Kind::Tombstone || record.kind == Kind::Erased && record.seq <= end.1.last {
             marked.insert(record.seq);
@@ -440,5 +493,5 @@ fn last_of(blocks: &Blocks) -> (SeqSet, (Seq, NanoTime)) {
     if end.0.is_some() {
         add(&end.1);
     }
-    (marked, last)
+    (marked, last, edges)
 }

@@ -66,6 +66,62 @@ fn a_journal_whose_files_are_all_gone_is_missed_also_in_a_store_that_was_never_c
     }
 }
 
+/// An older journal of two streams lies there: once that is settled, it is not found again as the other stream's.
+#[test]
+fn what_an_older_journal_lacks_is_settled_of_all_its_streams() {
+    let _alone = alone();
+    for is_killed_again in [false, true] {
+        let live = tempfile::tempdir().unwrap();
+        let mut fixture = Fixture::new(live.path(), "segment");
+        fixture.create_pulled("crew");
+        let beside = fixture.create_beside("MUCH");
+        fixture.reopen();
+        let older = tempfile::tempdir().unwrap();
+        copy_folder(live.path(), older.path());
+        for _ in 0..3 {
+            fixture.publish_bytes("MUCH", "much.a", 10);
+            fixture.publish_bytes(&beside, "beside", 10);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(live.path(), folder.path());
+        fixture.close();
+        for journal in journals(folder.path()) {
+            fs::remove_dir_all(&journal).unwrap();
+            copy_folder(
+                &older.path().join(journal.strip_prefix(folder.path()).unwrap()),
+                &journal,
+            );
+        }
+        let told = trouble(folder.path()).unwrap();
+        assert!(
+            told.contains("has lost its end, or an older one lies in its place"),
+            "{told}"
+        );
+        assert!(
+            told.contains("stream MUCH of") && told.contains(&format!("stream {beside} of")),
+            "{told}"
+        );
+        let store = start(folder.path());
+        let much = store.stream("$G", "MUCH").unwrap();
+        assert_eq!(much.publish("much.a", "", b"more").unwrap().seq, 4);
+        drop(much);
+        match is_killed_again {
+            true => store.abandon(),
+            false => store.close(),
+        }
+        let path = folder.path().to_str().unwrap();
+        assert_eq!(weir(&["settle", path, "--all"]).0, Some(0));
+        assert_eq!(trouble(folder.path()), None);
+        let store = start(folder.path());
+        assert_eq!(store.catalogue().trouble(), None);
+        store.close();
+        for tool in ["verify", "inspect"] {
+            let (code, text) = weir(&[tool, path]);
+            assert_eq!(code, Some(0), "{text}");
+        }
+    }
+}
+
 /// A new store that a kill ends as soon as it can be used misses nothing.
 #[test]
 fn a_new_store_misses_no_journal() {
@@ -185,6 +241,48 @@ fn a_forgotten_log_is_put_back_over_the_new_one() {
     }
 }
 
+/// The stream removed its first message meanwhile, so that its log says that all below is removed: a start unlinked the file.
+#[test]
+fn what_is_put_back_beside_newer_files_is_not_destroyed_though_the_log_is_past_it() {
+    let _alone = alone();
+    for is_killed in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, files) = of_many_files(folder.path());
+        let path = folder.path().to_str().unwrap();
+        let away = folder.path().join("away");
+        let whole = fs::read(&files[0]).unwrap();
+        fs::rename(&files[0], &away).unwrap();
+        let store = start(folder.path());
+        let first = state(&store, "ORDERS").first_seq;
+        let orders = store.stream("$G", "ORDERS").unwrap();
+        assert!(
+            orders
+                .call(move |shard, id| shard.delete_message(id, first, false))
+                .unwrap()
+        );
+        drop(orders);
+        let before = state(&store, "ORDERS");
+        match is_killed {
+            true => store.abandon(),
+            false => store.close(),
+        }
+        fs::rename(&away, &files[0]).unwrap();
+        let (code, text) = weir(&["verify", path]);
+        assert!(code == Some(2) && text.contains("somebody has put it back"), "{text}");
+        for _ in 0..2 {
+            let store = start(folder.path());
+            assert_eq!(state(&store, "ORDERS"), before);
+            store.close();
+        }
+        assert!(!files[0].exists());
+        let mut aside = files[0].clone().into_os_string();
+        aside.push(".set-aside");
+        assert!(fs::read(aside).unwrap() == whole);
+        assert!(!mend(folder.path()).is_damaged());
+        assert_well(folder.path());
+    }
+}
+
 #[test]
 fn a_message_whose_bytes_are_put_back_is_lost_no_more() {
     let _alone = alone();
@@ -239,6 +337,42 @@ fn an_older_catalogue_is_told_as_one() {
         text.contains("the catalogue (segment/kv and segment/kv2) is older than the journals and the logs"),
         "{text}"
     );
+}
+
+/// Whoever works on one stream is told that another one is in trouble, and ends as well as that one is.
+#[test]
+fn tools_that_work_on_one_stream_say_that_something_is_wrong_elsewhere() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "segment");
+    let path = folder.path().to_str().unwrap();
+    let whole = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), whole.path());
+    let out = tempfile::tempdir().unwrap();
+    let out = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let (backup, lines, table) = (out("backup"), out("lines"), out("table"));
+    let tools: [&[&str]; 7] = [
+        &["dump", path, "--stream", "JOBS"],
+        &["export", path, "--stream", "JOBS", &backup],
+        &["export", path, "--stream", "JOBS", "--format", "jsonl", &lines],
+        &["export", path, "--stream", "JOBS", "--format", "parquet", &table],
+        &["diff", path, whole.path().to_str().unwrap(), "--stream", "JOBS"],
+        &["compact", path, "--stream", "JOBS"],
+        &["convert", path, "--stream", "JOBS", "--to", "segment"],
+    ];
+    let away = folder.path().join("away");
+    fs::rename(log_folder(folder.path(), fixture.log("ORDERS")), &away).unwrap();
+    for tool in tools {
+        let (code, text) = weir(tool);
+        assert_eq!(code, Some(0), "{tool:?}: {text}");
+        assert!(
+            text.contains("Elsewhere in the store 1 thing is wrong"),
+            "{tool:?}: {text}"
+        );
+    }
+    fs::rename(&away, log_folder(folder.path(), fixture.log("ORDERS"))).unwrap();
+    let (code, text) = weir(&["dump", path, "--stream", "JOBS"]);
+    assert!(code == Some(0) && !text.contains("Elsewhere"), "{text}");
 }
 
 #[test]
@@ -339,6 +473,64 @@ mod rocksdb {
         files
             .filter(|path| path.extension().is_some_and(|end| end == "sst"))
             .collect()
+    }
+
+    /// The journal has what RocksDB has not written yet, and with it what consumers were sent.
+    #[test]
+    fn what_consumers_lose_with_a_file_of_the_journal_is_told_and_nothing_new_is_passed_over() {
+        let _alone = alone();
+        let live = tempfile::tempdir().unwrap();
+        let mut fixture = Fixture::with_segments(live.path(), "rocksdb", 1 << 16);
+        fixture.create_pulled("crew");
+        let beside = fixture.create_beside("MUCH");
+        // All before is in a checkpoint.
+        fixture.reopen();
+        for _ in 0..10 {
+            fixture.publish_bytes("MUCH", "much.a", 20_000);
+        }
+        // It takes a file of its own, and what comes then lies behind it.
+        fixture.publish_bytes(&beside, "beside", 60_000);
+        fixture.send_next("MUCH", "crew", 10);
+        let killed = tempfile::tempdir().unwrap();
+        copy_folder(live.path(), killed.path());
+        fixture.close();
+        let with_messages = journals(killed.path()).into_iter().flat_map(|journal| {
+            let files = segments(&journal).into_iter();
+            files.filter(|file| fs::read(file).unwrap().windows(6).any(|bytes| bytes == b"much.a"))
+        });
+        let with_messages: Vec<PathBuf> = with_messages.collect();
+        assert!(with_messages.len() > 3, "{with_messages:?}");
+        // In the middle, and all that have any of the messages.
+        for gone in [&with_messages[1..2], &with_messages[..]] {
+            let folder = tempfile::tempdir().unwrap();
+            copy_folder(killed.path(), folder.path());
+            for file in gone {
+                fs::remove_file(folder.path().join(file.strip_prefix(killed.path()).unwrap())).unwrap();
+            }
+            let path = folder.path().to_str().unwrap();
+            let says = [
+                "with the messages that stream MUCH of account $G has lost, 1 consumer loses what it waited for",
+                "crew had acknowledged all up to 0 and was sent all up to 10, waited for message",
+            ];
+            for tool in ["verify", "inspect"] {
+                let (code, text) = weir(&[tool, path]);
+                assert!(code == Some(2) && says.iter().all(|said| text.contains(said)), "{text}");
+            }
+            let told = trouble(folder.path()).unwrap();
+            assert!(told.contains(says[0]), "{told}");
+            let store = start(folder.path());
+            let much = store.stream("$G", "MUCH").unwrap();
+            let lost = much.read(|stream| Ok(stream.ledger().clone())).unwrap();
+            let left: Vec<_> = much.messages(">", 1, usize::MAX, usize::MAX).unwrap();
+            assert_eq!(lost.messages() + left.len() as u64, 10, "{lost:?}");
+            // Nobody gets a sequence that the consumer is past.
+            assert_eq!(much.publish("much.a", "", b"new").unwrap().seq, 11);
+            assert_eq!(much.consumer_info("crew").unwrap().num_pending, 1);
+            drop(much);
+            store.close();
+            assert!(!mend(folder.path()).is_damaged());
+            assert_well(folder.path());
+        }
     }
 
     #[test]

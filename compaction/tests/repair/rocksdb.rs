@@ -198,6 +198,9 @@ fn assert_served_or_lost(folder: &Path, there: &[(&str, Vec<Message>)], case: &s
     assert_well(folder);
 }
 
+/// What it is called, and what it does to a file.
+type Damage = (&'static str, fn(&Path));
+
 /// Of two tables each, one or both of which RocksDB cannot put together either.
 #[test]
 fn what_two_damaged_tables_cost_is_noted_as_lost_and_settled() {
@@ -220,7 +223,7 @@ fn what_two_damaged_tables_cost_is_noted_as_lost_and_settled() {
     let log = fixture.log("MUCH").0.to_be_bytes();
     let (heads, index) = (with(b"much."), with(&[&b"I"[..], &log].concat()));
     assert_ne!(heads, index);
-    let damages: [(&str, fn(&Path)); 3] = [
+    let damages: [Damage; 3] = [
         ("a bit", |path| {
             let mut raw = fs::read(path).unwrap();
             let at = raw.len() / 3;

@@ -441,6 +441,35 @@ impl Fixture {
         });
     }
 
+    /// Adds a stream whose journal is that of another one.
+    pub fn create_beside(&mut self, stream: &str) -> String {
+        let store = self.store.as_ref().unwrap();
+        let shard = store.shard_for(ACCOUNT, stream);
+        let names = (0..).map(|n| format!("BESIDE-{n}"));
+        let name = names
+            .into_iter()
+            .find(|name| store.shard_for(ACCOUNT, name) == shard)
+            .unwrap();
+        self.create(self.config(&name, "beside"));
+        name
+    }
+
+    /// Adds a stream MUCH and a consumer of it that pulls.
+    pub fn create_pulled(&mut self, consumer: &str) {
+        self.create(self.config("MUCH", "much.>"));
+        self.add_consumer("MUCH", Self::puller(consumer));
+    }
+
+    /// Publishes a message of so many bytes.
+    pub fn publish_bytes(&self, stream: &str, subject: &str, bytes: usize) {
+        self.publish(stream, subject, "", &"b".repeat(bytes));
+    }
+
+    /// A consumer is sent the next messages, and acknowledges none.
+    pub fn send_next(&self, stream: &str, consumer: &str, count: u64) {
+        self.pull(stream, consumer, count, &[]);
+    }
+
     /// Purges all messages of a stream below a sequence.
     pub fn purge_below(&self, stream: &str, seq: u64) {
         let front = Purge {

@@ -38,6 +38,17 @@ pub fn hole_key(shard: usize, first: Seq) -> String {
     format!("journal-{shard}-{first:020}")
 }
 
+/// The highest sequence that a command says a consumer was sent, and when.
+fn newest_sent(command: &Command) -> Option<(Seq, NanoTime)> {
+    match command {
+        Command::Delivered { seqs, time, .. } => Some((*seqs.iter().max()?, *time)),
+        // Times never go back.
+        Command::Acked { seqs, .. } | Command::GivenUp { seqs, .. } => Some((*seqs.iter().max()?, 0)),
+        Command::Deferred { waits, .. } => Some((waits.iter().map(|(seq, _)| *seq).max()?, 0)),
+        _ => None,
+    }
+}
+
 /// What replaying a journal finds missing.
 #[derive(Debug, Default)]
 pub(crate) struct Holes {
@@ -135,10 +146,20 @@ impl Shard {
                 if !self.streams.contains_key(&id) && !self.offline.contains(id) && holes.unknown.insert(id) {
                     self.make_up(holes, id, now)?;
                 }
-                if let (Command::Publish { seq, .. }, Some(stream)) = (command, self.streams.get(&id))
-                    && position > stream.position
-                {
+                let Some(stream) = self.streams.get_mut(&id) else {
+                    return Ok(());
+                };
+                if position <= stream.position {
+                    return Ok(());
+                }
+                if let Command::Publish { seq, .. } = command {
                     holes.goes_on(id, stream.messages.last(), *seq);
+                } else if let Some((newest, time)) = newest_sent(command)
+                    && newest > stream.messages.last()
+                {
+                    // What a consumer was sent was there. Nobody else gets these sequences: their consumers would pass over that.
+                    holes.goes_on(id, stream.messages.last(), newest + 1);
+                    stream.messages.raise_last(newest, time);
                 }
             }
         }
@@ -195,6 +216,7 @@ impl Shard {
         };
         for (&id, lost) in &holes.gaps {
             if let Some(stream) = self.streams.get_mut(&id) {
+                let known = stream.messages.ledger.messages();
                 for &(first, last) in lost {
                     stream
                         .messages
@@ -202,6 +224,8 @@ impl Shard {
                         .note(first, last, 0, now, "its record in the journal is lost");
                 }
                 stream.unsaved = true;
+                // Consumers that waited for these go on behind them, and that is told, too.
+                stream.messages.lost_anew |= stream.messages.ledger.messages() > known;
                 concerned.push(named(id, stream.account(), stream.name(), lost));
             }
         }

@@ -66,8 +66,13 @@ pub(super) fn tell(env: &Environment, stream: &mut Stream, before: &[ConsumerSna
         concerned: vec![concerned],
         ..Finding::new(FindingKind::Log, text, now)
     };
-    // A start that ends before this is kept finds it again, and so does whoever only looks.
-    let key = format!("log-{}-consumers-{:020}", stream.id(), stream.messages.log_change());
+    // A start that ends before this is kept finds it again, and so does whoever only looks. Logs that do not number their changes have
+    // the journal's numbers: what was settled once is not what is found later.
+    let number = match stream.messages.log_change() {
+        0 => stream.position,
+        change => change,
+    };
+    let key = format!("log-{}-consumers-{number:020}", stream.id());
     env.keep_finding(&key, finding)
 }
 

@@ -193,45 +193,49 @@ impl Shard {
         kv.put_all(&[(covered_key(self.number), Some(nothing))])
     }
 
-    /// Tells of a journal that knows less of a stream than the stream's log has, and nothing else is known to be lost of it: logs are
+    /// Tells of a journal that knows less of streams than their logs have, and nothing else is known to be lost of it: logs are
     /// written behind it, so that its end is gone, or another one lies in its place. Where nobody waits for the disk, a power cut may
-    /// leave the one and take the other.
-    fn tell_of_untold(&self, now: NanoTime) -> Result<()> {
+    /// leave the one and take the other. Of each stream by itself: what is settled of one is not found again as that of another.
+    fn tell_of_untold(&mut self, now: NanoTime) -> Result<()> {
         if self.env.catalogue.is_journal_open(self.number) {
             return Ok(());
         }
-        let synced = self
-            .streams
-            .values()
-            .filter(|stream| stream.messages.settings.durability == Durability::Sync);
-        let mut untold: Vec<_> = synced
-            .filter_map(|stream| Some((stream, stream.messages.untold()?)))
-            .collect();
-        untold.sort_by_key(|(stream, _)| stream.id());
-        let Some((stream, (told, last))) = untold.first() else {
-            return Ok(());
-        };
         let number = self.number;
-        let text = format!(
-            "the journal of shard {number} has lost its end, or an older one lies in its place: the log of stream {} of account {} has messages \
-             up to {last}, and neither the journal nor a checkpoint tells of any behind {told}; acknowledgements, removals and other changes \
-             since then are lost",
-            stream.name(),
-            stream.account()
-        );
-        let concerned = untold.iter().map(|(stream, _)| Concerned {
-            log: stream.id().0,
-            account: stream.account().to_string(),
-            stream: stream.name().to_string(),
-            lost: Vec::new(),
-        });
-        let finding = Finding {
-            shard: Some(number),
-            concerned: concerned.take(RANGES_MAX).collect(),
-            ..Finding::new(FindingKind::Journal, text, now)
-        };
-        let key = format!("journal-{number}-behind-{}-{last:020}", stream.id());
-        self.env.keep_finding(&key, finding)
+        let mut findings = Vec::new();
+        for stream in self.streams.values_mut() {
+            if stream.messages.settings.durability != Durability::Sync {
+                continue;
+            }
+            let Some((told, last)) = stream.messages.untold() else {
+                continue;
+            };
+            // The next checkpoint tells of them, or each start would say this.
+            stream.unsaved = true;
+            let text = format!(
+                "the journal of shard {number} has lost its end, or an older one lies in its place: the log of stream {} of account {} has \
+                 messages up to {last}, and neither the journal nor a checkpoint tells of any behind {told}; acknowledgements, removals and \
+                 other changes since then are lost",
+                stream.name(),
+                stream.account()
+            );
+            let concerned = Concerned {
+                log: stream.id().0,
+                account: stream.account().to_string(),
+                stream: stream.name().to_string(),
+                lost: Vec::new(),
+            };
+            let finding = Finding {
+                shard: Some(number),
+                concerned: vec![concerned],
+                ..Finding::new(FindingKind::Journal, text, now)
+            };
+            findings.push((format!("journal-{number}-behind-{}-{last:020}", stream.id()), finding));
+        }
+        // In the order of their logs, for nothing may depend on that of a map.
+        findings.sort_by(|(one, _), (other, _)| one.cmp(other));
+        findings.truncate(RANGES_MAX);
+        let mut findings = findings.into_iter();
+        findings.try_for_each(|(key, finding)| self.env.keep_finding(&key, finding))
     }
 
     /// Forgets everything and opens the shard anew from disk.
@@ -857,9 +861,14 @@ pub(crate) fn load_stream(
         settings: snapshot.settings,
         created: snapshot.created,
     };
+    let gone = match existing {
+        true => saved_ledger(env, who.id)?.gone(),
+        false => Vec::new(),
+    };
     let known = KnownLog {
         existing,
         synced: snapshot.log_change,
+        gone,
     };
     let mut stream = env.open_stream(who, snapshot.last, snapshot.last_time, known)?;
     if snapshot.cleared {

@@ -72,12 +72,14 @@ struct Reading {
 }
 
 /// What is known of a stream's log before it is opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct KnownLog {
     /// Whether it must be there.
     pub existing: bool,
     /// Up to which change it was synced.
     pub synced: u64,
+    /// What was found gone with files of it.
+    pub gone: Vec<(Seq, Seq)>,
 }
 
 impl Environment {
@@ -302,6 +304,7 @@ impl Environment {
             label: LogLabel::pack(who),
             existing: log.existing,
             synced: log.synced,
+            gone: log.gone,
             segment_bytes: self.segment_bytes,
             ..LogOptions::default()
         }
@@ -323,9 +326,10 @@ impl Environment {
     /// If the log or its index cannot be opened or read.
     pub fn open_stream(&self, who: Identity, last: Seq, last_time: Option<NanoTime>, log: KnownLog) -> Result<Stream> {
         let backend = self.backend(who.settings.backend)?;
+        let existing = log.existing;
         let opened = backend.open(who.id, &self.log_options(&who, log));
         let (log, recovery) = match &self.reading {
-            Some(reading) => ReadLog::of(opened, log.existing, &reading.why)?,
+            Some(reading) => ReadLog::of(opened, existing, &reading.why)?,
             None => opened?,
         };
         if let Some(label) = &recovery.label {

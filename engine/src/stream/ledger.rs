@@ -136,6 +136,12 @@ impl Ledger {
         next > last
     }
 
+    /// The ranges that were lost with files, which somebody may have.
+    pub(crate) fn gone(&self) -> Vec<(Seq, Seq)> {
+        let gone = self.losses.iter().filter(|loss| loss.is_gone());
+        gone.map(|loss| (loss.first, loss.last)).collect()
+    }
+
     /// Whether a sequence is lost, and somebody has settled that.
     pub(crate) fn is_settled(&self, seq: Seq) -> bool {
         let at = self.losses.partition_point(|loss| loss.last < seq);

@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_engine::Result;
+use weir_engine::{Result, Seq};
 
 use super::super::files::Files;
 use super::super::format::{HEADER_LEN, Header, SEGMENT_MAGIC};
 use super::super::handle::Handles;
-use super::super::state::Doing;
+use super::super::state::{Doing, State};
 use super::super::walk::Item;
 use super::list::Source;
 
@@ -40,9 +40,49 @@ pub(super) fn leave_out(handles: &Handles, source: &Source) -> Result<Option<Str
     if handles.read_only {
         return Ok(Some(format!("{what}, and is left out: a server sets it aside")));
     }
+    Ok(Some(format!(
+        "{what}: it was set aside as {}",
+        set_aside(handles, path)?.display()
+    )))
+}
+
+/// Gives a file another name, which the answer is; the caller syncs the directory.
+fn set_aside(handles: &Handles, path: &Path) -> Result<PathBuf> {
     let aside = free_name(&*handles.files, path);
     handles.files.rename(path, &aside).doing("setting aside", path)?;
-    Ok(Some(format!("{what}: it was set aside as {}", aside.display())))
+    Ok(aside)
+}
+
+/// Sets aside segments that were missing, as the owner of the log knows, and are there again, if the log says by now that all below
+/// their end is removed: somebody has put them back, and the log would remove them. What is told of each. The caller syncs the
+/// directory. Where it is only read, that is told and not done.
+pub(super) fn leave_put_back(handles: &Handles, state: &mut State, gone: &[(Seq, Seq)]) -> Result<Vec<String>> {
+    let floor = state.floor;
+    let mut told = Vec::new();
+    let mut kept = Vec::with_capacity(state.segs.len());
+    let last = state.segs.len().saturating_sub(1);
+    for (at, seg) in std::mem::take(&mut state.segs).into_iter().enumerate() {
+        let was_gone = gone.iter().any(|(low, high)| *low <= seg.last && seg.first <= *high);
+        // The last one is what the log goes on with.
+        if !was_gone || seg.first > seg.last || seg.last >= floor || at == last {
+            kept.push(seg);
+            continue;
+        }
+        let path = &seg.seg.handle.path;
+        let what = format!(
+            "{}: it was missing, somebody has put it back, and the log says by now that all below record {floor} is removed",
+            path.display()
+        );
+        if handles.read_only {
+            told.push(format!("{what}: a server sets it aside"));
+            kept.push(seg);
+            continue;
+        }
+        let aside = set_aside(handles, path)?;
+        told.push(format!("{what}: it was set aside as {}", aside.display()));
+    }
+    state.segs = kept;
+    Ok(told)
 }
 
 /// A name beside that nothing has.

@@ -75,6 +75,16 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
         api: ApiUsage,
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         tiers: BTreeMap<String, Tier>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        weir: Option<OfTheStore>,
+    }
+    /// What is wrong with the store and not settled; nothing where nothing is.
+    #[derive(serde::Serialize)]
+    struct OfTheStore {
+        findings: usize,
+        /// In the words of `/healthz`, where no other account has streams.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
     }
     #[derive(serde::Serialize)]
     struct Tier {
@@ -126,6 +136,15 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
     };
     let tiers: BTreeMap<_, _> = js.tiers(&request.account.name).into_iter().map(tier).collect();
     let allowance = js.allowance(&request.account.name).unwrap_or_default();
+    let findings = js.catalogue().finding_count();
+    let weir = (findings > 0).then(|| {
+        let all = js.catalogue().all();
+        let is_alone = all.iter().all(|entry| *entry.account == *request.account.name);
+        OfTheStore {
+            findings,
+            trouble: js.catalogue().trouble().filter(|_| is_alone),
+        }
+    });
     let info = Info {
         memory: usage.memory,
         storage: usage.storage,
@@ -140,6 +159,7 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
         domain: js.options.domain.clone(),
         api: ApiUsage::of(js, API_LEVEL),
         tiers,
+        weir,
     };
     Ok(reply::answer(Call::Info, info))
 }
