@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use weir_engine::Kind;
 
 /// What a server says of a backend's folder that is away.
-const MISSING_FOLDER: &str = " is missing, in which ";
+pub(crate) const MISSING_FOLDER: &str = " is missing, in which ";
 
 /// Why a tool gave up.
 #[derive(Debug, thiserror::Error)]

@@ -29,6 +29,7 @@ pub(super) fn is_not_missed(folder: &Path, kind: BackendKind, catalogue: &dyn Kv
         return Ok(());
     }
     let count = words::count(names.len() as u64, "stream");
+    let have = if names.len() == 1 { "has its" } else { "have their" };
     let more = names.len().saturating_sub(NAMED_MAX);
     names.truncate(NAMED_MAX);
     let more = if more > 0 {
@@ -37,7 +38,7 @@ pub(super) fn is_not_missed(folder: &Path, kind: BackendKind, catalogue: &dyn Kv
         String::new()
     };
     Err(Error::damaged(format!(
-        "{} is missing, in which {count} have their messages ({}{more}); nothing is made in its place, also for new streams",
+        "{} is missing, in which {count} {have} messages ({}{more}); nothing is made in its place, also for new streams",
         folder.display(),
         names.join(", ")
     )))

@@ -25,7 +25,7 @@ pub use lines::export_lines;
 pub use messages::{dump, export_table};
 pub use update::{Updated, compress, move_to};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, MISSING_FOLDER, Result};
 
 /// What the names of servers begin with.
 const SCHEMES: [&str; 2] = ["nats://", "tls://"];
@@ -292,6 +292,8 @@ fn refused(what: &str, answer: &Value) -> Option<Error> {
     let text = format!("the server refuses {what}: {}", refusal(answer)?);
     Some(match is_offline(answer) {
         true => Error::ServerOffline { text },
+        // That is put back, or repaired, and has nothing to do with this user.
+        false if text.contains(MISSING_FOLDER) => Error::ServerDamaged { text },
         false => failed(text),
     })
 }
