@@ -1,11 +1,12 @@
 //! How RocksDB is set up: bounded memory, no log of its own, many deletes.
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, LogLevel, Options,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Env, LogLevel, Options,
     WriteBufferManager,
 };
 
 use super::keys;
+use super::unlinking::Pace;
 
 /// What a store on RocksDB may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +18,12 @@ pub struct RocksOptions {
     pub write_buffer_bytes: usize,
     /// Files that are kept open. Default 256.
     pub max_open_files: u16,
-    /// Whether files that nobody needs are unlinked with pauses, 512 MiB a second, for the sake of who syncs others meanwhile, rather
-    /// than at once. Default true.
+    /// Whether files that nobody needs are unlinked with pauses, 64 MiB a second or all in half a minute, for the sake of who syncs others
+    /// meanwhile, rather than at once. Default true.
     pub unlinks_with_pauses: bool,
+    /// Whether compactions take only the time of processors that nobody else wants (on Linux the lowest niceness). Of the whole process:
+    /// databases share the threads that compact. Default true.
+    pub compacts_aside: bool,
 }
 
 impl Default for RocksOptions {
@@ -29,6 +33,7 @@ impl Default for RocksOptions {
             write_buffer_bytes: 32 << 20,
             max_open_files: 256,
             unlinks_with_pauses: true,
+            compacts_aside: true,
         }
     }
 }
@@ -37,10 +42,11 @@ impl RocksOptions {
     /// For a program that goes through a store from the beginning to the end, whose memory is for other things.
     pub fn of_a_tool() -> Self {
         Self {
-            block_cache_bytes: 4 << 20,
-            write_buffer_bytes: 8 << 20,
+            block_cache_bytes: 2 << 20,
+            write_buffer_bytes: 4 << 20,
             max_open_files: 64,
             unlinks_with_pauses: false,
+            compacts_aside: false,
         }
     }
 }
@@ -48,8 +54,8 @@ impl RocksOptions {
 /// Bytes of a new file that are on their way to the disk at once.
 const SYNC_BYTES: u64 = 512 << 10;
 
-/// The options of the database itself.
-pub(super) fn database(options: &RocksOptions) -> Options {
+/// The options of the database itself, and who unlinks its files with pauses, if that is wanted.
+pub(super) fn database(options: &RocksOptions) -> (Options, Option<Pace>) {
     // Before it writes on, a file waits until what it was told to write out is out: 32 MiB on their way to the disk at once would
     // be waited for by each sync of a journal. The crate has no function for it.
     let paced = Options::default().get_options_from_string("strict_bytes_per_sync=true");
@@ -74,12 +80,17 @@ pub(super) fn database(options: &RocksOptions) -> Options {
     db.set_max_log_file_size(4 << 20);
     db.set_stats_dump_period_sec(0);
     db.set_stats_persist_period_sec(0);
-    if options.unlinks_with_pauses {
-        super::unlinking::pace(&mut db);
+    let wants_pauses = options.unlinks_with_pauses;
+    let pace = wants_pauses.then(|| Pace::of(&mut db)).flatten();
+    if options.compacts_aside
+        && let Ok(mut env) = Env::new()
+    {
+        // A storage thread that has been waiting for a sync would wait for a processor as well. Flushes are waited for, and stay as they are.
+        env.lower_thread_pool_cpu_priority();
     }
     // Opening a store must not read every file.
     db.set_skip_stats_update_on_db_open(true);
-    db
+    (db, pace)
 }
 
 /// Every column family, with its options, and whether RocksDB compacts it by itself.

@@ -122,7 +122,7 @@ pub fn damaged_block(folder: &Path) -> Result<Option<String>> {
 
 /// Why the first of all families that is not readable as a whole is not.
 fn any_unreadable(shared: &Shared, folder: &Path) -> Result<Option<String>> {
-    let families = DB::list_cf(&database(&RocksOptions::default()), folder).unwrap_or_default();
+    let families = DB::list_cf(&database(&RocksOptions::default()).0, folder).unwrap_or_default();
     for family in families {
         if let Some(what) = unreadable(shared, &family)? {
             return Ok(Some(what));
@@ -184,7 +184,7 @@ pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment) -> Result<Mended> {
                 _ => std::fs::create_dir(&parts).map_err(making)?,
             }
             copy_files(folder, &parts)?;
-            DB::repair(&database(&RocksOptions::default()), &parts).map_err(|error| failed("repairing", &error))?;
+            DB::repair(&database(&RocksOptions::default()).0, &parts).map_err(|error| failed("repairing", &error))?;
             mended.left_out = lost_tables(&parts);
             match damaged_block(&parts)? {
                 // What RocksDB puts together has the damaged blocks of its tables still, and would come to a stop at them.

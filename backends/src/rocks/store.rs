@@ -13,7 +13,7 @@ use weir_engine::{Error, Kind, KvWrite, LogId, Result, Seq};
 
 use super::log::{State, clip_lost};
 use super::options::{RocksOptions, database, families};
-use super::unlinking::Waiting;
+use super::unlinking::{Pace, Waiting};
 use super::{damage, keys, keys::Meta, manifest, room};
 
 /// Up to so many records are deleted one by one. A range tombstone costs every later read a little, a plain one only
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub db: DB,
     /// Behind the database, so that it is closed by then.
     _waiting: Option<Waiting>,
+    /// Who unlinks its files with pauses.
+    pace: Option<Pace>,
     folder: PathBuf,
     /// Up to where the manifest is known to be on disk.
     manifest: Mutex<manifest::Whole>,
@@ -83,7 +85,7 @@ pub(super) fn failed(doing: &str, error: &rocksdb::Error) -> Error {
 impl Shared {
     pub fn open(path: &Path, options: &RocksOptions, read_only: bool) -> Result<Self> {
         manifest::check(path)?;
-        let settings = database(options);
+        let (settings, pace) = database(options);
         let impaired = damage::noted(path);
         let open = || {
             let all = families(options, impaired.is_none());
@@ -114,6 +116,7 @@ impl Shared {
         let shared = Self {
             db,
             _waiting: (!read_only).then(|| Waiting::of(path)),
+            pace,
             folder: path.to_owned(),
             manifest: Mutex::default(),
             read_only,
@@ -258,6 +261,9 @@ impl Shared {
     fn not_written(&self, doing: &str, error: &rocksdb::Error) -> Error {
         let mut error = failed(doing, error);
         if error.kind == Kind::Full {
+            if let Some(pace) = &self.pace {
+                pace.hurry();
+            }
             let free = self.wants_free.div_ceil(1 << 20);
             error.message += &format!("; RocksDB writes again once {free} MiB are free");
         }
@@ -299,8 +305,16 @@ impl Shared {
         self.db
             .flush_cfs_opt(&all, &options)
             .map_err(|error| self.poison(self.not_written("flushing", &error)))?;
+        self.adjust_pace();
         self.note_manifest();
         Ok(())
+    }
+
+    /// Files that nobody needs are unlinked as fast as they become more.
+    fn adjust_pace(&self) {
+        if let Some(pace) = &self.pace {
+            pace.adjust();
+        }
     }
 
     /// Refuses where nothing is compacted.
@@ -349,6 +363,7 @@ impl Shared {
         for family in all {
             self.db.compact_range_cf_opt(family, Some(low), Some(high), &options);
         }
+        self.adjust_pace();
         Ok(())
     }
 
