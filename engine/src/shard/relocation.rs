@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -38,10 +38,16 @@ const RELOCATING_PREFIX: &[u8] = b"relocating/";
 const SLICE_RECORDS: usize = 512;
 /// Bytes that are copied at a time, give or take one record.
 const SLICE_BYTES: usize = 512 << 10;
-/// How long the thread that copies rests after each slice: publishers need the disk, too.
+/// Bytes a second that the thread that copies goes through, at most: publishers need the disk and the processors, too.
+const RATE: u64 = 64 << 20;
+/// How long it rests after each slice where the stream grows faster than that, and where records are many and small.
 const REST: Duration = Duration::from_millis(2);
+/// After how many slices it looks whether the stream grows faster.
+const LOOK_EVERY: u32 = 64;
 /// Records that may be missing when the thread that copies says that it is done.
 const LAST_RECORDS: u64 = 256;
+/// How often it may go on although so few are missing: until it has come to the end, as it was when the slice began.
+const LAST_TRIES: u32 = 16;
 /// Slices that the shard copies itself, at most, between two turns.
 const LAST_SLICES: usize = 4;
 /// Removals that wait to be done in the copy. If they become more the copy begins anew.
@@ -302,7 +308,38 @@ struct Copy {
     target: Option<Target>,
     /// The next sequence to copy.
     next: Seq,
+    pace: Pace,
+    /// How often few records were missing, and some of them had been there before the slice.
+    tries: u32,
     watchers: Watchers,
+}
+
+/// How fast a thread copies.
+#[derive(Default)]
+struct Pace {
+    /// Nanoseconds to rest for after the last slice.
+    rest: Arc<AtomicU64>,
+    slices: u32,
+    /// Records that were missing when it was looked last, and whether they have not become fewer since the time before.
+    missing: u64,
+    hurries: bool,
+}
+
+impl Pace {
+    /// A slice of so many bytes was copied, and so many records are missing.
+    fn copied(&mut self, bytes: usize, missing: u64) {
+        if self.slices.is_multiple_of(LOOK_EVERY) {
+            self.hurries = self.slices > 0 && missing >= self.missing;
+            self.missing = missing;
+        }
+        self.slices = self.slices.wrapping_add(1);
+        let rest = match self.hurries {
+            true => REST,
+            false => REST.max(Duration::from_nanos(bytes as u64 * 1_000_000_000 / RATE)),
+        };
+        self.rest
+            .store(u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 impl Copy {
@@ -315,9 +352,22 @@ impl Copy {
             self.begin(who)?;
             return Ok(false);
         }
-        self.go_on()?;
+        let last = self.source.extent().last;
+        let bytes = self.go_on()?;
+        self.pace.copied(bytes, self.missing());
         self.tell();
-        Ok(self.is_near())
+        if self.missing() >= LAST_RECORDS {
+            self.tries = 0;
+            return Ok(false);
+        }
+        // What is missing is copied by the shard, while publishers wait: as little as can be.
+        self.tries += 1;
+        Ok(self.next > last || self.tries > LAST_TRIES)
+    }
+
+    /// Records that the stream has and the copy does not, about.
+    fn missing(&self) -> u64 {
+        self.source.extent().last.saturating_add(1).saturating_sub(self.next)
     }
 
     /// Tells who waits how far it is.
@@ -335,11 +385,6 @@ impl Copy {
             // One that does not wait any more needs no telling.
             let _ = watcher.send(step);
         }
-    }
-
-    /// Whether what is missing is so little that the shard may do it.
-    fn is_near(&self) -> bool {
-        self.source.extent().last.saturating_sub(self.next) < LAST_RECORDS
     }
 
     /// Copies what is missing, on the shard's thread; answers whether that was little enough.
@@ -374,8 +419,8 @@ impl Copy {
         Ok(())
     }
 
-    /// Copies a slice, and removes what went away.
-    fn go_on(&mut self) -> Result<()> {
+    /// Copies a slice, and removes what went away; answers how many bytes it had.
+    fn go_on(&mut self) -> Result<usize> {
         let Some(target) = &mut self.target else {
             return Err(Error::closed("the copy was not begun"));
         };
@@ -404,7 +449,8 @@ impl Copy {
                 "more was removed meanwhile than the copy could follow",
             ));
         }
-        target.add(entries, gone)
+        target.add(entries, gone)?;
+        Ok(bytes)
     }
 }
 
@@ -512,6 +558,8 @@ impl Shard {
             signs: signs.clone(),
             target: None,
             next: 0,
+            pace: Pace::default(),
+            tries: 0,
             watchers: self.relocations.watchers.clone(),
         });
         tracing::info!(
@@ -548,6 +596,7 @@ impl Shard {
     fn copy_beside(&self, copy: Box<Copy>, handle: &ShardHandle) -> Result<Errand<Result<Box<Copy>>>> {
         let handle = handle.clone();
         let signs = copy.signs.clone();
+        let rest = copy.pace.rest.clone();
         signs.over.store(false, Ordering::Relaxed);
         let mut copy = Some(copy);
         let work = move || {
@@ -571,8 +620,12 @@ impl Shard {
         };
         let name = format!("weir-relocate-{}", self.number);
         // Where nothing happens by itself nobody else needs the disk.
-        let rest = if self.env.still { Duration::ZERO } else { REST };
-        let begun = self.env.errands.begin_paced(name, Box::new(work), move || rest);
+        let still = self.env.still;
+        let rest = move || match still {
+            true => Duration::ZERO,
+            false => Duration::from_nanos(rest.load(Ordering::Relaxed)),
+        };
+        let begun = self.env.errands.begin_paced(name, Box::new(work), rest);
         begun.map_err(|error| Error::io("starting a thread to move a stream", error))
     }
 
