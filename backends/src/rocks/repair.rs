@@ -102,7 +102,7 @@ pub enum Keys {
 /// # Errors
 /// If files cannot be read.
 pub fn damaged_keys(folder: &Path) -> Result<Vec<(Keys, String)>> {
-    match Shared::open(folder, &RocksOptions::default(), true) {
+    match Shared::open(folder, &RocksOptions::of_a_tool(), true) {
         Ok(shared) => damaged_in(&shared),
         Err(_) => Ok(Vec::new()),
     }

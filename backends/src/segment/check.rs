@@ -48,11 +48,14 @@ fn check_segments(shared: &Shared, segs: &[SegRef], mut ahead: Option<Ahead>, ch
     let overwritten = shared.state.read().overwrites.clone();
     let (mut unbelieved, mut durable) = (Vec::new(), 0);
     for (i, s) in segs.iter().enumerate() {
-        if let Some(sound) = ahead.as_mut().and_then(Ahead::next) {
+        if let Some(ahead) = &mut ahead
+            && let Some(sound) = ahead.next()
+        {
             durable = durable.max(sound.durable);
             if tell_sound(&sound, check).is_break() {
                 return Ok(());
             }
+            ahead.done_with(sound);
             continue;
         }
         let next = segs.get(i + 1);

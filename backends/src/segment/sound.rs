@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
+use parking_lot::Mutex;
 use weir_engine::{NanoTime, Seq};
 
 use super::files::{Background, File};
@@ -24,7 +25,7 @@ const THREADS_PER_CORE: usize = 2;
 /// Segments that a thread has found sound and nobody has taken yet, beside the one that it waits with: more would be memory for nothing.
 const AHEAD: usize = 0;
 /// Bytes of a file in memory at a time, unless a record is larger.
-const WINDOW: usize = 512 << 10;
+const WINDOW: usize = 256 << 10;
 
 /// A live record, without its body.
 struct Brief {
@@ -46,6 +47,12 @@ pub(super) struct Sound {
 }
 
 impl Sound {
+    fn clear(&mut self) {
+        self.records.clear();
+        self.heads.clear();
+        (self.durable, self.bytes) = (0, 0);
+    }
+
     /// The records: sequence, time, head, length of the body.
     pub fn records(&self) -> impl Iterator<Item = (Seq, NanoTime, &[u8], u32)> {
         let mut rest = &self.heads[..];
@@ -61,7 +68,13 @@ impl Sound {
 pub(super) struct Ahead {
     threads: Vec<Receiver<Option<Sound>>>,
     next: usize,
+    spares: Spares,
 }
+
+/// What was told of, for its memory: to have megabytes from the system anew for each segment takes as long as to check it.
+type Spares = Arc<Mutex<Vec<Sound>>>;
+/// So many, at most: one that comes back while a thread waits with another.
+const SPARES_MAX: usize = 1;
 
 impl Ahead {
     /// Begins to read them. Where everything is done by one thread, or no other can be had, none is found sound.
@@ -74,17 +87,23 @@ impl Ahead {
             true => (cores * THREADS_PER_CORE).min(THREADS_MAX).min(segs.len()),
             false => 0,
         };
+        let spares = Spares::default();
         let begin = |nth: usize| {
             let (sender, receiver) = sync_channel(AHEAD);
             let thread = std::thread::Builder::new().name("weir-verify".to_owned());
             let mine = segs.iter().skip(nth).step_by(count);
-            let begun = thread.spawn_scoped(scope, move || read(mine, &sender));
+            let spares = spares.clone();
+            let begun = thread.spawn_scoped(scope, move || read(mine, &sender, &spares));
             begun.is_ok().then_some(receiver)
         };
         let threads = (0..count).map_while(begin).collect::<Vec<_>>();
         // All or none: each has its segments.
         let threads = if threads.len() == count { threads } else { Vec::new() };
-        Self { threads, next: 0 }
+        Self {
+            threads,
+            next: 0,
+            spares,
+        }
     }
 
     /// The next segment; `None` if it is not sound, or not known to be.
@@ -93,13 +112,22 @@ impl Ahead {
         self.next += 1;
         self.threads[nth].recv().ok().flatten()
     }
+
+    /// A segment was told of.
+    pub fn done_with(&self, sound: Sound) {
+        let mut spares = self.spares.lock();
+        if spares.len() < SPARES_MAX {
+            spares.push(sound);
+        }
+    }
 }
 
-fn read<'s>(segs: impl Iterator<Item = &'s SegRef>, sender: &SyncSender<Option<Sound>>) {
+fn read<'s>(segs: impl Iterator<Item = &'s SegRef>, sender: &SyncSender<Option<Sound>>, spares: &Mutex<Vec<Sound>>) {
     let mut buffer = Vec::new();
     for s in segs {
+        let spare = spares.lock().pop().unwrap_or_default();
         // What cannot be read is told of by `check`, which reads it once more.
-        let sound = sound(&s.seg, &mut buffer).unwrap_or_default();
+        let sound = sound(&s.seg, &mut buffer, spare).unwrap_or_default();
         s.seg.handle.close_if_synced();
         if sender.send(sound).is_err() {
             // Nobody wants to know any more.
@@ -109,7 +137,7 @@ fn read<'s>(segs: impl Iterator<Item = &'s SegRef>, sender: &SyncSender<Option<S
 }
 
 /// Reads a segment; `None` if anything in it is not as it should be.
-fn sound(seg: &Segment, buffer: &mut Vec<u8>) -> io::Result<Option<Sound>> {
+fn sound(seg: &Segment, buffer: &mut Vec<u8>, mut spare: Sound) -> io::Result<Option<Sound>> {
     let Some(footer) = &seg.footer else { return Ok(None) };
     let mut window = Window {
         seg,
@@ -123,7 +151,7 @@ fn sound(seg: &Segment, buffer: &mut Vec<u8>) -> io::Result<Option<Sound>> {
     let found = seg.with_table(|table| {
         (window.start, window.filled) = (DATA_START, 0);
         match table {
-            TableRef::Stored(..) => frames(&mut window, table, &removed),
+            TableRef::Stored(..) => frames(&mut window, table, &removed, std::mem::take(&mut spare)),
             // It stands in for a footer's that is damaged.
             TableRef::Mem(_) => Ok(None),
         }
@@ -180,12 +208,15 @@ impl Window<'_> {
     }
 }
 
-fn frames(window: &mut Window<'_>, table: TableRef<'_>, removed: &[u64]) -> io::Result<Option<Sound>> {
+fn frames(
+    window: &mut Window<'_>,
+    table: TableRef<'_>,
+    removed: &[u64],
+    mut sound: Sound,
+) -> io::Result<Option<Sound>> {
     let seed = window.seg.seed;
-    let mut sound = Sound {
-        records: Vec::with_capacity(table.rows() as usize),
-        ..Sound::default()
-    };
+    sound.clear();
+    sound.records.reserve(table.rows() as usize);
     let mut scratch = Vec::new();
     let (mut at, mut slot) = (DATA_START, 0);
     while at < window.end {

@@ -73,8 +73,10 @@ pub fn verify(
 ) -> Result<Report> {
     // Of one stream it is not known yet which files it has.
     let is_all = options.stream.is_none();
-    let folder = StoreDir::find(path).and_then(|store| store.folder(BackendKind::Segment));
-    let ahead = folder.filter(|_| is_all).map(|folder| ReadingAhead::begin(&folder));
+    let there = StoreDir::find(path).filter(|_| is_all);
+    let rocksdb = there.as_ref().and_then(|store| store.folder(BackendKind::RocksDb));
+    let folder = there.and_then(|store| store.folder(BackendKind::Segment));
+    let ahead = folder.map(|folder| ReadingAhead::begin(&folder, rocksdb.as_deref()));
     let mut looking = Looking::at(path, opening)?;
     let wanted = looking.streams(options.stream.as_deref())?;
     let root = looking.store.root().to_path_buf();
@@ -104,10 +106,15 @@ pub fn verify(
         }
     }
     if asked.has_backend(BackendKind::RocksDb) {
-        rocksdb_files(&store, &root)?
+        small_files(&store, &root)
             .into_iter()
             .for_each(|found| finds.add(found));
     }
+    // Beside all that follows: it goes through every key that is no record's.
+    let (before_keys, keys) = (
+        finds.found.len(),
+        Beside::begin(&store, asked.has_backend(BackendKind::RocksDb)),
+    );
     for (key, finding) in image.findings() {
         if !asked.has(&key, &finding) {
             elsewhere += 1;
@@ -138,7 +145,16 @@ pub fn verify(
     for shard in 0..image.shards() {
         of += image.journal(shard).map_or(0, |journal| journal.reader.check_bytes());
     }
-    let mut meter = Meter::new(of, progress);
+    if let Some(ahead) = &ahead {
+        ahead.in_order(&wanted);
+    }
+    let mut progress = |name: &str, done, of| {
+        if let Some(ahead) = &ahead {
+            ahead.checked(done);
+        }
+        progress(name, done, of);
+    };
+    let mut meter = Meter::new(of, &mut progress);
     // Also for single streams: they are compared with what it has for them.
     let (mut tails, mut journals) = (Tails::default(), Vec::new());
     for shard in 0..image.shards() {
@@ -155,7 +171,6 @@ pub fn verify(
         let others = finds.found.extract_if(.., |found| !is_own(found));
         elsewhere += others.filter(|found| found.standing == Standing::Open).count() as u64;
     }
-    drop(ahead);
     let mut streams = Vec::with_capacity(wanted.len());
     for id in wanted {
         if let Some(shown) = image.stream(id) {
@@ -169,9 +184,13 @@ pub fn verify(
     for orphan in &orphans {
         orphan::check(orphan, &root, &mut finds, &mut meter).map_err(Error::Unreadable)?;
     }
+    let bytes_read = meter.done;
+    for found in keys.end()?.into_iter().rev() {
+        finds.insert(before_keys, found);
+    }
     Ok(Report {
         path: root,
-        bytes_read: meter.done,
+        bytes_read,
         streams,
         journals,
         found: finds.found,
@@ -180,18 +199,32 @@ pub fn verify(
     })
 }
 
-/// What of RocksDB's files is damaged that no stream is needed to find.
+/// What of RocksDB's small files is damaged.
 #[cfg(feature = "rocksdb")]
-fn rocksdb_files(store: &StoreDir, root: &Path) -> Result<Vec<Found>> {
-    use weir_backends::rocks::repair::{Keys, damaged_keys, small_files};
-    let Some(folder) = store.folder(BackendKind::RocksDb).filter(|folder| folder.is_dir()) else {
-        return Ok(Vec::new());
-    };
-    let small = small_files(&folder);
-    let small = small
+fn small_files(store: &StoreDir, root: &Path) -> Vec<Found> {
+    let lines = rocksdb_folder(store).map(|folder| weir_backends::rocks::repair::small_files(&folder));
+    let lines = lines.unwrap_or_default();
+    let found = lines
         .iter()
         .map(|line| lines::found(What::Backend, root, line).harmless());
-    let damaged = damaged_keys(&folder).map_err(Error::Unreadable)?;
+    found.collect()
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn small_files(_: &StoreDir, _: &Path) -> Vec<Found> {
+    Vec::new()
+}
+
+#[cfg(feature = "rocksdb")]
+fn rocksdb_folder(store: &StoreDir) -> Option<std::path::PathBuf> {
+    store.folder(BackendKind::RocksDb).filter(|folder| folder.is_dir())
+}
+
+/// What of RocksDB's keys is damaged that no stream is needed to find.
+#[cfg(feature = "rocksdb")]
+fn damaged_keys(folder: &Path) -> Result<Vec<Found>> {
+    use weir_backends::rocks::repair::{Keys, damaged_keys};
+    let damaged = damaged_keys(folder).map_err(Error::Unreadable)?;
     let damaged = damaged.into_iter().map(|(keys, what)| {
         let text = match keys {
             Keys::Catalogue => format!("RocksDB's catalogue of its logs is damaged, `weir repair` makes it anew: {what}"),
@@ -202,12 +235,55 @@ fn rocksdb_files(store: &StoreDir, root: &Path) -> Result<Vec<Found>> {
         };
         Found::new(What::Backend, text)
     });
-    Ok(small.chain(damaged).collect())
+    Ok(damaged.collect())
+}
+
+/// The check of RocksDB's keys, beside others.
+struct Beside {
+    #[cfg(feature = "rocksdb")]
+    thread: Option<std::thread::JoinHandle<Result<Vec<Found>>>>,
+    #[cfg(feature = "rocksdb")]
+    /// Where no thread can be had.
+    here: Option<std::path::PathBuf>,
+}
+
+#[cfg(feature = "rocksdb")]
+impl Beside {
+    fn begin(store: &StoreDir, is_wanted: bool) -> Self {
+        let folder = rocksdb_folder(store).filter(|_| is_wanted);
+        let begin = |folder: &std::path::PathBuf| {
+            let folder = folder.clone();
+            let thread = std::thread::Builder::new().name("weir-verify".to_owned());
+            thread.spawn(move || damaged_keys(&folder)).ok()
+        };
+        let thread = folder.as_ref().and_then(begin);
+        let here = folder.filter(|_| thread.is_none());
+        Self { thread, here }
+    }
+
+    fn end(self) -> Result<Vec<Found>> {
+        let panicked = |_| {
+            Err(Error::Unreadable(weir_engine::Error::closed(
+                "reading RocksDB's keys panicked: please report it",
+            )))
+        };
+        match (self.thread, self.here) {
+            (Some(thread), _) => thread.join().unwrap_or_else(panicked),
+            (None, Some(folder)) => damaged_keys(&folder),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn rocksdb_files(_: &StoreDir, _: &Path) -> Result<Vec<Found>> {
-    Ok(Vec::new())
+impl Beside {
+    fn begin(_: &StoreDir, _: bool) -> Self {
+        Self {}
+    }
+
+    fn end(self) -> Result<Vec<Found>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A log without the label that says whose it is, which matters once the catalogue is lost.

@@ -201,4 +201,14 @@ impl Finds {
             self.more += 1;
         }
     }
+
+    /// Adds one in front of others.
+    pub fn insert(&mut self, at: usize, found: Found) {
+        let last = match self.found.len() < FOUND_MAX {
+            true => None,
+            false => self.found.pop(),
+        };
+        self.found.insert(at.min(self.found.len()), found);
+        last.into_iter().for_each(|last| self.add(last));
+    }
 }
