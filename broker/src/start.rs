@@ -89,8 +89,15 @@ impl Server {
         self.tell_tls();
         let websocket = self.open_websocket_port().await?;
         if let Some(address) = self.websocket_address() {
-            tracing::info!("Listening for websocket clients on ws://{address}");
-            tracing::warn!("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!");
+            let tls = options
+                .websocket
+                .as_ref()
+                .is_some_and(|websocket| websocket.tls.is_some());
+            let scheme = if tls { "wss" } else { "ws" };
+            tracing::info!("Listening for websocket clients on {scheme}://{address}");
+            if !tls {
+                tracing::warn!("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!");
+            }
         }
         self.write_ports_file()?;
         tokio::spawn(Arc::clone(self).accept(listener, Entrance::Plain));

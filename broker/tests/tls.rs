@@ -688,3 +688,130 @@ fn pages_are_served_by_https() {
     server.run(server.server.reload(again, |_| Ok(()))).unwrap();
     assert_eq!(get().1, next.der);
 }
+
+/// Asks for a WebSocket at this address, by TLS, and returns the client and the answer's head.
+fn ask_websocket(server: &TestServer, config: Arc<ClientConfig>, more: &str) -> (Sealed, String) {
+    let stream = TcpStream::connect(server.server.websocket_address().unwrap()).unwrap();
+    let mut client = seal(stream, config);
+    client.send(format!(
+        "GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
+    ));
+    let mut head = client.line();
+    let status = head.clone();
+    while !head.is_empty() {
+        head = client.line();
+    }
+    (client, status)
+}
+
+/// What the next frame holds.
+fn frame(client: &mut Sealed) -> Vec<u8> {
+    let head = client.take(2);
+    let length = match head[1] {
+        126 => usize::from(u16::from_be_bytes(client.take(2).try_into().unwrap())),
+        127 => usize::try_from(u64::from_be_bytes(client.take(8).try_into().unwrap())).unwrap(),
+        short => usize::from(short),
+    };
+    client.take(length)
+}
+
+fn say(client: &mut Sealed, text: &[u8]) {
+    let mut bytes = vec![0x82];
+    match u16::try_from(text.len()) {
+        Ok(short @ ..126) => bytes.push(0x80 | short as u8),
+        Ok(middle) => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&middle.to_be_bytes());
+        }
+        Err(_) => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+        }
+    }
+    // With a mask of zeros.
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(text);
+    client.send(&bytes);
+}
+
+#[test]
+fn websockets_come_by_tls() {
+    let fixture = Fixture::new();
+    let (certificate, key) = (&fixture.certificate.certificate, &fixture.certificate.key);
+    let configuration = |more: &str| {
+        format!(
+            "listen: \"127.0.0.1:-1\", http: \"127.0.0.1:-1\"\nwebsocket {{ listen: \"127.0.0.1:-1\", same_origin: true\n
+               tls {{ cert_file: {certificate:?}, key_file: {key:?}, ca_file: {:?}, verify_and_map: true, {more} }} }}
+             authorization {{ users: [{{user: \"CN=ada\"}}, {{user: \"CN=bob\", password: p}}] }}",
+            fixture.authority.file()
+        )
+    };
+    let parse = |text: &str| Options::parse(text, "a.conf", &|_| None).unwrap();
+    let server = TestServer::start(|options| *options = parse(&configuration("")));
+    let ada = fixture.authority.issue("ada", &[(DnType::CommonName, "ada")], vec![]);
+    let shown = || fixture.client(Some(&ada));
+    // The origin of a page that came by TLS is another port's.
+    let (_, status) = ask_websocket(&server, shown(), "Origin: http://example.com\r\n");
+    assert!(status.starts_with("HTTP/1.1 403 "), "{status}");
+    let (mut client, status) = ask_websocket(&server, shown(), "Origin: https://example.com\r\n");
+    assert!(status.starts_with("HTTP/1.1 101 "), "{status}");
+    let info = String::from_utf8(frame(&mut client)).unwrap();
+    assert_eq!(field(&info, "tls_required"), true, "{info}");
+    assert_eq!(field(&info, "tls_available"), true, "{info}");
+    say(&mut client, HELLO.as_bytes());
+    say(&mut client, b"SUB a 1\r\nPING\r\n");
+    assert!(frame(&mut client).starts_with(b"PONG\r\n"));
+    let body = vec![b'x'; 300_000];
+    let message = [b"PUB a 300000\r\n", body.as_slice(), b"\r\n"].concat();
+    say(&mut client, &message);
+    let mut heard = Vec::new();
+    while heard.len() < message.len() {
+        let next = frame(&mut client);
+        // A PING of the server's, which comes when it likes.
+        if next != b"PING\r\n" {
+            heard.extend(next);
+        }
+    }
+    assert!(heard.starts_with(b"MSG a 1 300000\r\nxxx") && heard.ends_with(b"xxx\r\n"));
+    let page = get(&server, &format!("/connz?cid={}&auth=1", field(&info, "client_id")));
+    let row = &page["connections"][0];
+    assert_eq!(row["authorized_user"], "CN=ada", "{page}");
+    assert_eq!(
+        (&row["type"], &row["tls_version"]),
+        (&"websocket".into(), &"1.3".into()),
+        "{page}"
+    );
+    let page = get(&server, "/varz");
+    assert_eq!(page["websocket"]["tls_map"], true, "{page}");
+    assert_eq!(page["websocket"]["tls_cert_not_after"], "4096-01-01T00:00:00Z");
+    // Without TLS, and without a certificate, nobody comes in.
+    let mut plain = Raw::new(TcpStream::connect(server.server.websocket_address().unwrap()).unwrap());
+    plain.send("GET / HTTP/1.1\r\n\r\n");
+    plain.expect_end("");
+    // New certificates are for new connections; what they are good for may not be different.
+    let next = fixture.authority.server("next");
+    replace(&fixture.certificate, &next);
+    let with_its_port = |text: &str| {
+        let mut options = parse(text);
+        options.http = server.server.options().http.clone();
+        options
+    };
+    server
+        .run(
+            server
+                .server
+                .reload(with_its_port(&configuration("timeout: 3")), |_| Ok(())),
+        )
+        .unwrap();
+    let (client, _) = ask_websocket(&server, shown(), "");
+    assert_eq!(client.stream.conn.peer_certificates().unwrap()[0], next.der);
+    let pinned = configuration(&format!("pinned_certs: [\"{}\"]", "0".repeat(64)));
+    let error = server
+        .run(server.server.reload(with_its_port(&pinned), |_| Ok(())))
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("config reload not supported for websocket"),
+        "{error}"
+    );
+}

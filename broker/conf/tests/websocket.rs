@@ -31,6 +31,7 @@ fn every_key_is_read() {
         port: 8080,
         advertise: text("example.com:443"),
         no_tls: true,
+        tls: None,
         same_origin: true,
         allowed_origins: vec!["http://a".into(), "https://b:1".into()],
         compression: true,
@@ -81,7 +82,7 @@ fn what_cannot_be_is_refused() {
         ),
         (
             "port: 80, tls { cert_file: a }",
-            "a.conf:1:23: Weir does not serve WebSocket by TLS itself yet: write no_tls: true in its place, and let a proxy before it do TLS",
+            "a.conf:1:23: missing 'key_file' in TLS configuration",
         ),
         (
             "port: 80, no_tls: true, jwt_cookie: x",

@@ -181,13 +181,20 @@ impl Link {
             Arrival::Plain(_) | Arrival::Tls(_) => (Kind::Plain, None),
             Arrival::WebSocket(upgraded) => (Kind::WebSocket, upgraded.forwarded_for),
         };
+        let tls = OnceLock::new();
         let (transport, incoming) = match arrival {
             Arrival::Plain(stream) => Transport::plain(stream),
             Arrival::Tls(stream) => Transport::tls(stream),
-            Arrival::WebSocket(upgraded) => (
-                Transport::WebSocket(upgraded.outgoing),
-                Incoming::WebSocket(upgraded.incoming),
-            ),
+            Arrival::WebSocket(upgraded) => {
+                let upgraded = *upgraded;
+                if let Some(facts) = upgraded.tls {
+                    let _ = tls.set(Arc::new(facts));
+                }
+                (
+                    Transport::WebSocket(upgraded.outgoing),
+                    Incoming::WebSocket(upgraded.incoming),
+                )
+            }
         };
         let options = context.live.read();
         let max_pending = usize::try_from(options.max_pending).unwrap_or(usize::MAX);
@@ -215,7 +222,7 @@ impl Link {
             on_close: Mutex::default(),
             received: Received::default(),
             ping: ping::PingState::new(context, &options, kind),
-            tls: OnceLock::new(),
+            tls,
         };
         (Arc::new(link), incoming)
     }

@@ -120,6 +120,13 @@ struct WebSocketPart {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_tls: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_map: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tls_pinned_certs: Vec<String>,
+    /// When the certificate ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert_not_after: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     same_origin: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     allowed_origins: Vec<String>,
@@ -276,6 +283,7 @@ fn websocket(reports: &Reports) -> WebSocketPart {
     let Some(websocket) = &options.websocket else {
         return WebSocketPart::default();
     };
+    let tls = websocket.tls.as_ref();
     let port = context.status.websocket_address().map(|address| address.port());
     WebSocketPart {
         host: websocket.host.clone(),
@@ -285,6 +293,13 @@ fn websocket(reports: &Reports) -> WebSocketPart {
         handshake_timeout: websocket.handshake_timeout.map(nanos),
         auth_timeout: websocket.auth.timeout.map(|timeout| timeout.as_secs_f64()),
         no_tls: websocket.no_tls,
+        tls_map: tls.is_some_and(|tls| tls.map),
+        tls_pinned_certs: tls.map_or_else(Vec::new, |tls| tls.pinned.iter().cloned().collect()),
+        tls_cert_not_after: context
+            .tls
+            .websocket()
+            .and_then(|tls| tls.not_after)
+            .map(|end| end.to_string()),
         same_origin: websocket.same_origin,
         allowed_origins: websocket.allowed_origins.clone(),
         compression: websocket.compression,

@@ -28,14 +28,14 @@ impl Entrance {
     async fn enter(self, hall: Arc<Hall>, home: Home, stream: TcpStream, peer: SocketAddr) {
         let tls = match self {
             Self::Plain => hall.context.tls.client(),
-            Self::WebSocket(_) => None,
+            Self::WebSocket(_) => hall.context.tls.websocket(),
         };
         let arrival = match self {
             Self::Plain if tls.is_some() => Arrival::Tls(stream),
             Self::Plain => Arrival::Plain(stream),
             Self::WebSocket(origins) => {
                 let options = hall.context.live.get();
-                match upgrade(stream, peer, &options, &origins).await {
+                match upgrade(stream, tls.as_deref(), peer, &options, &origins).await {
                     Some(upgraded) => Arrival::WebSocket(Box::new(upgraded)),
                     None => return,
                 }

@@ -53,7 +53,12 @@ pub(crate) fn ports_json(server: &Server) -> Value {
         ports.insert("monitoring".to_owned(), json!([format!("{scheme}://{address}")]));
     }
     if let Some(address) = server.websocket_address() {
-        ports.insert("websocket".to_owned(), json!([format!("ws://{address}")]));
+        let tls = options
+            .websocket
+            .as_ref()
+            .is_some_and(|websocket| websocket.tls.is_some());
+        let scheme = if tls { "wss" } else { "ws" };
+        ports.insert("websocket".to_owned(), json!([format!("{scheme}://{address}")]));
     }
     Value::Object(ports)
 }

@@ -14,7 +14,9 @@ pub(super) fn info(session: &Session) -> Info {
     let context = &hall.context;
     let options = context.live.read();
     let (host, port) = advertised(context, &options, link.kind);
-    let tls = session.tls.as_ref();
+    let tls = session.tls.is_some();
+    // By WebSocket there was a handshake before, or none; and it is told of certificates what holds at the other port. As nats-server.
+    let without = link.kind == Kind::Plain && options.allow_non_tls;
     Info {
         server_id: context.identity.id.clone(),
         server_name: context.identity.name.clone(),
@@ -26,9 +28,9 @@ pub(super) fn info(session: &Session) -> Info {
         port,
         headers: !options.no_header_support,
         auth_required: hall.door_of(link.kind).is_guarded(),
-        tls_required: tls.is_some() && !options.allow_non_tls,
-        tls_verify: tls.is_some_and(|tls| tls.options.verify),
-        tls_available: tls.is_some() && options.allow_non_tls,
+        tls_required: tls && !without,
+        tls_verify: options.tls.as_ref().is_some_and(|tls| tls.verify),
+        tls_available: tls && (without || link.kind == Kind::WebSocket),
         max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
         jetstream: context.status.has_jetstream(),
         client_id: link.id,

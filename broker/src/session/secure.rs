@@ -15,9 +15,9 @@ use crate::link::tls::{HandshakeError, Socket};
 impl Session {
     /// Sends INFO, where it need not be encrypted. Returns whether the handshake is to come first.
     pub(super) fn greet(&self) -> bool {
-        let first = match &self.tls {
-            Some(tls) => tls.options.first != First::No,
-            None => false,
+        let first = match (&self.tls, self.link.tls_socket()) {
+            (Some(tls), Some(_)) => tls.options.first != First::No,
+            _ => false,
         };
         if !first {
             self.send_info(None);

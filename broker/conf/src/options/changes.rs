@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Display};
 
-use super::{Auth, JetStream, Logging, Options, Tls, Trust};
+use super::{Auth, JetStream, Logging, Options, Tls, Trust, WebSocket};
 use crate::error::ConfError;
 
 /// What a server has to do to go on with other options.
@@ -113,7 +113,7 @@ impl Changes {
             &old.lame_duck_grace_period,
             lame_duck_grace_period,
         )?;
-        if old.websocket != *websocket {
+        if but_for_tls(old.websocket.as_ref()) != but_for_tls(websocket.as_ref()) {
             return refuse("websocket", "");
         }
         fixed("allow_non_tls", &old.allow_non_tls, allow_non_tls)?;
@@ -237,6 +237,19 @@ impl Changes {
             false => refuse("jetstream", ""),
         }
     }
+}
+
+/// The part of it that may not be different: certificates may, and what they are good for.
+fn but_for_tls(websocket: Option<&WebSocket>) -> Option<WebSocket> {
+    let websocket = websocket?;
+    Some(WebSocket {
+        tls: websocket.tls.as_ref().map(|tls| Tls {
+            map: tls.map,
+            pinned: tls.pinned.clone(),
+            ..Tls::default()
+        }),
+        ..websocket.clone()
+    })
 }
 
 fn is_user(auth: &Auth, name: Option<&str>) -> bool {

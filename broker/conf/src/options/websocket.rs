@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Options, read};
+use super::{Options, Tls, read, tls};
 use crate::error::ConfError;
 use crate::file::{Entry, Map};
 
@@ -25,8 +25,10 @@ pub struct WebSocket {
     pub port: u16,
     /// `host[:port]` told in place of that.
     pub advertise: Option<String>,
-    /// Without TLS. Always true as yet.
+    /// Without TLS; means nothing where there is some.
     pub no_tls: bool,
+    /// TLS; none only if that is meant.
+    pub tls: Option<Tls>,
     /// A page must come from the host and port that it connects to.
     pub same_origin: bool,
     /// A page must come from one of these; empty: from anywhere.
@@ -100,6 +102,7 @@ impl Default for WebSocket {
             port: 0,
             advertise: None,
             no_tls: false,
+            tls: None,
             same_origin: false,
             allowed_origins: Vec::new(),
             compression: false,
@@ -118,7 +121,7 @@ impl Default for WebSocket {
 pub(super) fn apply(options: &mut Options, entry: &Entry) -> Result<(), ConfError> {
     let map = read::block(entry)?;
     let mut found = WebSocket::default();
-    let (mut port, mut no_auth_user) = (None, None);
+    let (mut port, mut no_auth_user, mut tls) = (None, None, None);
     for e in &map.entries {
         match e.key.to_ascii_lowercase().as_str() {
             "listen" => {
@@ -130,6 +133,7 @@ pub(super) fn apply(options: &mut Options, entry: &Entry) -> Result<(), ConfErro
             "host" | "net" => found.host = read::name(e)?,
             "advertise" => found.advertise = Some(read::name(e)?),
             "no_tls" => found.no_tls = read::boolean(e)?,
+            "tls" => tls = Some(e),
             "same_origin" => found.same_origin = read::boolean(e)?,
             "allowed_origins" | "allowed_origin" | "allow_origins" | "allow_origin" | "origins" | "origin" => {
                 found.allowed_origins = read::texts(e)?;
@@ -151,6 +155,7 @@ pub(super) fn apply(options: &mut Options, entry: &Entry) -> Result<(), ConfErro
         return Ok(());
     };
     found.port = port;
+    found.tls = tls.map(|e| tls::block(e, &mut options.warnings)).transpose()?;
     found.auth.no_auth_user = no_auth_user;
     missing(map, &found, entry)?;
     options.websocket = Some(found);
@@ -162,10 +167,6 @@ fn missing(map: &Map, found: &WebSocket, entry: &Entry) -> Result<(), ConfError>
     for e in &map.entries {
         let given = !matches!(read::text(e), Ok(text) if text.is_empty());
         let message = match e.key.to_ascii_lowercase().as_str() {
-            "tls" => {
-                "Weir does not serve WebSocket by TLS itself yet: write no_tls: true in its place, and let a proxy before it do TLS"
-                    .to_owned()
-            }
             "jwt_cookie" if given => format!(
                 "trusted operators or trusted keys configuration is required for JWT authentication via cookie {:?}, and Weir does not have those yet",
                 read::text(e)?
@@ -174,7 +175,7 @@ fn missing(map: &Map, found: &WebSocket, entry: &Entry) -> Result<(), ConfError>
         };
         return Err(ConfError::at(&e.pos, message));
     }
-    if !found.no_tls {
+    if !found.no_tls && found.tls.is_none() {
         return Err(ConfError::at(
             &entry.pos,
             "websocket requires TLS configuration, or no_tls: true to do without",

@@ -33,6 +33,8 @@ pub struct Tls {
 pub struct Loaded {
     /// For clients, and for the monitoring port.
     pub client: Option<Arc<Tls>>,
+    /// For clients that come by WebSocket.
+    pub websocket: Option<Arc<Tls>>,
 }
 
 impl Loaded {
@@ -47,6 +49,7 @@ impl Loaded {
         };
         Ok(Self {
             client: load(options.tls.as_ref())?,
+            websocket: load(options.websocket.as_ref().and_then(|websocket| websocket.tls.as_ref()))?,
         })
     }
 }
@@ -54,6 +57,7 @@ impl Loaded {
 /// TLS that is done now, behind a swap for each port. A connection keeps what it began with.
 pub struct TlsNow {
     client: ArcSwapOption<Tls>,
+    websocket: ArcSwapOption<Tls>,
     rate: Rate,
 }
 
@@ -63,6 +67,7 @@ impl TlsNow {
     pub fn new(loaded: Loaded) -> Self {
         Self {
             client: ArcSwapOption::new(loaded.client),
+            websocket: ArcSwapOption::new(loaded.websocket),
             rate: Rate::default(),
         }
     }
@@ -71,7 +76,9 @@ impl TlsNow {
     pub(crate) fn set(&self, loaded: Loaded) -> bool {
         let print = |tls: &Option<Arc<Tls>>| tls.as_ref().map(|tls| tls.fingerprint);
         let different = print(&self.client.load()) != print(&loaded.client);
+        let different = different || print(&self.websocket.load()) != print(&loaded.websocket);
         self.client.store(loaded.client);
+        self.websocket.store(loaded.websocket);
         different
     }
 
@@ -79,6 +86,12 @@ impl TlsNow {
     #[must_use]
     pub fn client(&self) -> Option<Arc<Tls>> {
         self.client.load_full()
+    }
+
+    /// For clients that come by WebSocket, if there is to be TLS.
+    #[must_use]
+    pub fn websocket(&self) -> Option<Arc<Tls>> {
+        self.websocket.load_full()
     }
 
     /// Whether one more client may begin its handshake now.

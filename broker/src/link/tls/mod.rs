@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use rustix::net::{SendFlags, Shutdown};
@@ -168,6 +169,48 @@ impl Socket {
             }
         }
         Ok(std::mem::take(hold))
+    }
+
+    /// Waits until the socket takes something.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.stream.writable().await
+    }
+
+    /// Whether it does, or has the task woken when it does.
+    pub fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_write_ready(context)
+    }
+
+    /// Sends this last, as far as it goes without waiting and nothing unfinished stands before it.
+    pub fn say_last(&self, bytes: &[u8]) {
+        let mut state = self.state.lock();
+        if self.is_closed() || state.hold != 0 {
+            return;
+        }
+        // Whoever does not read does not hear it.
+        match &mut state.connection {
+            Some(connection) => {
+                let _ = io::Write::write(&mut connection.writer(), bytes);
+                let _ = connection.write_tls(&mut Now(&self.stream));
+            }
+            None => drop(super::transport::send_now(&self.stream, bytes)),
+        }
+    }
+
+    /// Says this, and that nothing follows; the peer may still have something to say.
+    pub fn finish(&self, bytes: &[u8]) {
+        self.say_last(bytes);
+        let mut state = self.state.lock();
+        if let State {
+            connection: Some(connection),
+            hold: 0,
+        } = &mut *state
+        {
+            connection.send_close_notify();
+            let _ = connection.write_tls(&mut Now(&self.stream));
+        }
+        // Fails only when the peer was faster.
+        let _ = rustix::net::shutdown(self.stream.as_fd(), Shutdown::Write);
     }
 
     /// Ends both ways at once; whoever waits for one of them is woken by it. `gently`: the peer is told that this is the end, and not

@@ -1,16 +1,13 @@
 //! The way in: what frames hold, as the client's task wants to read it.
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BufMut, BytesMut};
-use tokio::io::AsyncReadExt;
-use tokio::net::tcp::OwnedReadHalf;
+use bytes::{Buf, BytesMut};
 use weir_wire::websocket::{Decoder, FrameError, Inflater, Item, close_payload};
 
-use super::Outgoing;
+use super::{Outgoing, RawIn};
 
 /// Bytes that are inflated at a time.
 const PORTION: usize = 8 * 1024;
@@ -20,7 +17,7 @@ const HEADER_ROOM: usize = 16;
 
 /// The way in. Keeps memory only for what came and was not taken yet.
 pub(crate) struct Incoming {
-    socket: OwnedReadHalf,
+    socket: RawIn,
     outgoing: Arc<Outgoing>,
     decoder: Decoder,
     inflater: Option<Box<Inflater>>,
@@ -40,7 +37,7 @@ enum End {
 }
 
 impl Incoming {
-    pub(super) fn new(socket: OwnedReadHalf, outgoing: Arc<Outgoing>, compression: bool, inflated_max: u64) -> Self {
+    pub(super) fn new(socket: RawIn, outgoing: Arc<Outgoing>, compression: bool, inflated_max: u64) -> Self {
         Self {
             socket,
             outgoing,
@@ -74,9 +71,7 @@ impl Incoming {
             }
             let wanted = room - got(buf) + HEADER_ROOM;
             self.raw.reserve(wanted);
-            let mut free = (&mut self.raw).limit(wanted);
-            let reading = pin!(self.socket.read_buf(&mut free));
-            match reading.poll(context) {
+            match self.socket.poll_read(context, &mut self.raw, wanted) {
                 Poll::Pending if got(buf) > 0 => return Poll::Ready(Ok(got(buf))),
                 Poll::Pending => {
                     self.rest();

@@ -4,23 +4,21 @@
 //! those; the [way in](incoming), which is where pings come, writes their answers itself while nobody else writes.
 
 mod incoming;
+mod raw;
 pub(super) mod upgrade;
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
-use rustix::net::{SendFlags, Shutdown};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use weir_wire::websocket::{Deflater, Opcode, close_payload, frame, status};
 
 use super::CloseReason;
 use crate::limits::{COMPRESS_MIN, FRAME_MAX};
 pub(super) use incoming::Incoming;
+use raw::{RawIn, RawOut};
 
 thread_local! {
     /// No message needs another, so that all links of a thread share what compresses them.
@@ -29,7 +27,7 @@ thread_local! {
 
 /// The way out. Shared with the way in.
 pub(crate) struct Outgoing {
-    socket: OwnedWriteHalf,
+    socket: RawOut,
     compression: bool,
     state: Mutex<State>,
 }
@@ -50,7 +48,7 @@ struct State {
 }
 
 impl Outgoing {
-    fn new(socket: OwnedWriteHalf, compression: bool) -> Arc<Self> {
+    fn new(socket: RawOut, compression: bool) -> Arc<Self> {
         Arc::new(Self {
             socket,
             compression,
@@ -61,10 +59,9 @@ impl Outgoing {
     /// Waits until a part of a frame with the first of `bytes` is on its way. Returns how many of them are, once the frame is: 0
     /// before that, and it is to be called again with the same.
     pub async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
-        let socket: &TcpStream = self.socket.as_ref();
         loop {
             match self.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.writable().await?,
                 done => return done,
             }
         }
@@ -119,7 +116,6 @@ impl Outgoing {
 
     /// Goes on with answers to pings, if nobody else writes, or has the task woken when that goes.
     fn poll_control(&self, context: &mut Context<'_>) {
-        let socket: &TcpStream = self.socket.as_ref();
         loop {
             {
                 let state = self.state.lock();
@@ -128,7 +124,7 @@ impl Outgoing {
                 }
             }
             // An error shows when reading.
-            let Poll::Ready(Ok(())) = socket.poll_write_ready(context) else {
+            let Poll::Ready(Ok(())) = self.socket.poll_write_ready(context) else {
                 return;
             };
             match self.push(&mut self.state.lock()) {
@@ -146,20 +142,14 @@ impl Outgoing {
         }
         let mut close = Vec::new();
         frame(&mut close, Opcode::Close, false, payload);
-        // Whoever does not read does not hear it.
-        let _ = rustix::net::send(
-            self.socket.as_ref().as_fd(),
-            &close,
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        );
+        self.socket.say_last(&close);
     }
 
     /// Says why, and ends both ways at once; whoever waits for one of them is woken by it.
     pub fn hang_up(&self, reason: Option<CloseReason>) {
         let reason = reason.unwrap_or(CloseReason::ClientClosed);
         self.say_close(&close_payload(code(reason), reason.text()));
-        // Fails only when the peer was faster.
-        let _ = rustix::net::shutdown(self.socket.as_ref().as_fd(), Shutdown::Both);
+        self.socket.hang_up(!reason.is_abrupt());
     }
 }
 

@@ -1,19 +1,22 @@
 //! The HTTP request that makes a connection a WebSocket.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use weir_wire::Connect;
-use weir_wire::websocket::{HEAD_MAX, Head, Origin, Refusal, read_head};
+use weir_wire::websocket::{Head, Origin, Refusal, read_head};
 
-use super::{Incoming, Outgoing};
+use super::{Incoming, Outgoing, RawIn, RawOut};
 use crate::conf::Options;
 use crate::conf::options::WebSocket;
+use crate::context::Tls;
 use crate::limits::{INFLATED_MAX, INFLATED_PAYLOADS, READ_BUFFER_MIN, UPGRADE_TIME};
+use crate::link::{TlsFacts, tls};
 
 /// A connection that has become a WebSocket.
 pub(crate) struct Upgraded {
@@ -23,6 +26,8 @@ pub(crate) struct Upgraded {
     pub(in crate::link) forwarded_for: Option<IpAddr>,
     /// What its cookies say of it.
     pub(crate) cookies: Cookies,
+    /// What came of its handshake, if there is TLS.
+    pub(in crate::link) tls: Option<TlsFacts>,
 }
 
 /// Credentials that came with the request, for a client that gives none.
@@ -60,16 +65,35 @@ pub(crate) fn origins(websocket: &WebSocket) -> Result<Vec<Origin>, String> {
         .collect()
 }
 
-/// Answers the request that comes on a new connection. `None`: it is no WebSocket, and that was said.
+/// Has TLS on a new connection, if there is to be any, and answers the request that comes. `None`: it is no WebSocket, and that was
+/// said.
 pub(crate) async fn upgrade(
-    mut stream: TcpStream,
+    stream: TcpStream,
+    tls: Option<&Tls>,
     peer: SocketAddr,
     options: &Options,
     origins: &[Origin],
 ) -> Option<Upgraded> {
     let websocket = options.websocket.as_ref()?;
     let patience = websocket.handshake_timeout.unwrap_or(UPGRADE_TIME);
-    let outcome = match timeout(patience, negotiate(&mut stream, websocket, origins)).await {
+    let (mut socket, out, facts) = match tls {
+        None => {
+            let (socket, out) = stream.into_split();
+            (RawIn::Plain(socket), RawOut::Plain(out), None)
+        }
+        Some(tls) => {
+            let (out, socket) = tls::Socket::new(stream);
+            match out.handshake(&tls.config, &tls.options, false).await {
+                Ok(facts) => (RawIn::Tls(socket), RawOut::Tls(out), Some(facts)),
+                Err(error) => {
+                    tracing::error!("websocket: TLS handshake error from {peer}: {error}");
+                    return None;
+                }
+            }
+        }
+    };
+    let request = negotiate(&mut socket, &out, websocket, origins, facts.is_some());
+    let outcome = match timeout(patience, request).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Refusal {
             status: 400,
@@ -79,7 +103,6 @@ pub(crate) async fn upgrade(
     };
     match outcome {
         Ok((head, compression)) => {
-            let (socket, out) = stream.into_split();
             let outgoing = Outgoing::new(out, compression);
             let payloads = INFLATED_PAYLOADS.saturating_mul(options.max_payload as u64);
             // Whatever the bounds are, a message of the largest payload and its line fit.
@@ -88,6 +111,7 @@ pub(crate) async fn upgrade(
             Some(Upgraded {
                 incoming: Box::new(Incoming::new(socket, Arc::clone(&outgoing), compression, max)),
                 outgoing,
+                tls: facts,
                 forwarded_for: head.forwarded_for(),
                 cookies: Cookies {
                     user: cookie(&websocket.user_cookie),
@@ -99,8 +123,7 @@ pub(crate) async fn upgrade(
         Err(Failure::Refused(refusal)) => {
             tracing::error!("{peer} - websocket handshake error: {}", refusal.reason);
             // Whoever asks wrongly need not be waited for.
-            let _ = stream.try_write(&refusal.response());
-            let _ = timeout(patience, stream.shutdown()).await;
+            out.finish(&refusal.response());
             None
         }
         Err(Failure::Gone) => None,
@@ -127,20 +150,25 @@ impl From<io::Error> for Failure {
 }
 
 /// Reads the request, and grants it. Returns it, and whether messages may be compressed.
-async fn negotiate(stream: &mut TcpStream, websocket: &WebSocket, origins: &[Origin]) -> Result<(Head, bool), Failure> {
-    let mut bytes = Vec::with_capacity(READ_BUFFER_MIN);
+async fn negotiate(
+    socket: &mut RawIn,
+    out: &RawOut,
+    websocket: &WebSocket,
+    origins: &[Origin],
+    tls: bool,
+) -> Result<(Head, bool), Failure> {
+    let mut bytes = BytesMut::with_capacity(READ_BUFFER_MIN);
     let (head, length) = loop {
-        if stream.read_buf(&mut bytes).await? == 0 {
+        if poll_fn(|context| socket.poll_read(context, &mut bytes, READ_BUFFER_MIN)).await? == 0 {
             return Err(Failure::Gone);
         }
         if let Some(found) = read_head(&bytes)? {
             break found;
         }
-        // `read_head` refuses what is longer.
-        bytes.reserve_exact(bytes.len().min(HEAD_MAX));
+        // `read_head` refuses what is too long.
     };
     let mut upgrade = head.upgrade()?;
-    head.check_origin(websocket.same_origin, origins, false)?;
+    head.check_origin(websocket.same_origin, origins, tls)?;
     let absent = |reason: &str| {
         Failure::Refused(Refusal {
             status: 404,
@@ -161,6 +189,6 @@ async fn negotiate(stream: &mut TcpStream, websocket: &WebSocket, origins: &[Ori
         .into());
     }
     upgrade.compression &= websocket.compression;
-    stream.write_all(&head.accept(upgrade, &websocket.headers)).await?;
+    out.write_all(&head.accept(upgrade, &websocket.headers)).await?;
     Ok((head, upgrade.compression))
 }

@@ -224,9 +224,10 @@ impl Entry {
 }
 
 /// Whether who comes by this is whom its certificate names.
-fn maps(options: &Options, by: ConnectionType) -> bool {
+pub(super) fn maps(options: &Options, by: ConnectionType) -> bool {
     let tls = match by {
         ConnectionType::Standard => options.tls.as_ref(),
+        ConnectionType::Websocket => options.websocket.as_ref().and_then(|websocket| websocket.tls.as_ref()),
         _ => None,
     };
     !options.auth.single && tls.is_some_and(|tls| tls.map)

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::roster::is_silent;
+use super::roster::{is_silent, maps};
 use super::{Answer, ByOptions, Door, Guest, Verdict, Visitor, password};
 use crate::conf::Options;
-use crate::conf::options::WebSocketAuth;
+use crate::conf::options::{ConnectionType, WebSocketAuth};
 use crate::context::Context;
 use crate::interest::Accounts;
 
@@ -55,16 +55,22 @@ impl Door for ByWebSocket {
             (None, Some((name, secret))) if *name == connect.user => password::ask(secret, &connect.pass, guest(name)),
             (None, Some(_)) => refused,
             // A user for those that say nothing; all others are who they are by any way.
-            (None, None) if is_silent(connect) => match self.anonymous() {
-                Some(guest) => Answer::Now(Verdict::Welcome(guest)),
-                None => refused,
-            },
+            (None, None) if is_silent(connect) && !maps(&options, ConnectionType::Websocket) => {
+                match self.anonymous() {
+                    Some(guest) => Answer::Now(Verdict::Welcome(guest)),
+                    None => refused,
+                }
+            }
             (None, None) => self.users.ask(visitor),
         }
     }
 
     fn anonymous(&self) -> Option<Guest> {
         let options = self.context.live.get();
+        // Who is whom its certificate names has to say CONNECT.
+        if maps(&options, ConnectionType::Websocket) {
+            return None;
+        }
         self.users.guest(auth(&options)?.no_auth_user.as_deref()?)
     }
 }
