@@ -12,6 +12,7 @@ use crate::error::{LoadError, Result};
 use crate::payload;
 use crate::scenario::Scenario;
 use crate::server::ServerSpec;
+use crate::wire;
 
 /// Measures NATS servers over raw sockets and checks that nothing was lost.
 #[derive(Debug, Parser)]
@@ -153,6 +154,9 @@ pub struct LoadArgs {
     /// Further stream metadata, such as weir.durability=os
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub metadata: Vec<(String, String)>,
+    /// Who signed the certificate of a server that asks for TLS, in PEM; it is to be one of `localhost`
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     /// Seconds of silence after which a run has failed
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub patience: u64,
@@ -193,6 +197,9 @@ impl LoadArgs {
         }
         if self.outstanding == Some(0) {
             return Err(LoadError::Usage("--outstanding 0: at least 1".into()));
+        }
+        if let Some(file) = &self.tls_ca {
+            wire::trust(file)?;
         }
         Ok(())
     }

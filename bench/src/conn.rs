@@ -5,11 +5,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use rustix::net::RecvFlags;
-
 use crate::encode;
 use crate::error::{LoadError, Result};
 use crate::frame::{self, Frame, MAX_BODY_BYTES, Msg};
+use crate::wire::Wire;
 
 /// Receive buffer at the start, in bytes. It grows only for a body that does not fit.
 const RECEIVE_BYTES: usize = 256 << 10;
@@ -63,7 +62,7 @@ impl Frames {
 /// A connection to a server, after CONNECT.
 #[derive(Debug)]
 pub struct Conn {
-    stream: TcpStream,
+    stream: Wire,
     /// What has been received. Public beside `out`, so that an answer can be encoded while a
     /// message is still borrowed.
     pub frames: Frames,
@@ -92,7 +91,7 @@ impl Conn {
             .set_write_timeout(Some(patience))
             .map_err(LoadError::io("write timeout"))?;
         let mut conn = Self {
-            stream,
+            stream: Wire::Plain(stream),
             frames: Frames {
                 buf: vec![0; RECEIVE_BYTES],
                 start: 0,
@@ -104,6 +103,9 @@ impl Conn {
             next_request: 0,
         };
         conn.info = conn.read_info()?;
+        if conn.info.contains("\"tls_required\":true") {
+            conn.stream = conn.stream.encrypt()?;
+        }
         let connect = concat!(
             r#"CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"#,
             r#""protocol":1,"echo":true,"lang":"weir-load","name":"weir-load","version":""#,
@@ -115,6 +117,7 @@ impl Conn {
         encode::subscribe(&mut conn.out, &wildcard, INBOX_SID);
         conn.round_trip()?;
         conn.stream
+            .socket()
             .set_read_timeout(Some(patience))
             .map_err(LoadError::io("read timeout"))?;
         Ok(conn)
@@ -165,10 +168,10 @@ impl Conn {
     /// `-ERR`, a message, or a closed connection.
     pub fn poll_control(&mut self) -> Result<()> {
         let room = self.frames.room()?;
-        match rustix::net::recv(&self.stream, room, RecvFlags::DONTWAIT) {
-            Ok((_, got)) => self.filled(got)?,
-            Err(rustix::io::Errno::AGAIN) => return Ok(()),
-            Err(e) => return Err(LoadError::io("receiving")(e.into())),
+        match self.stream.read_now(room) {
+            Ok(got) => self.filled(got)?,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(e) => return Err(LoadError::io("receiving")(e)),
         }
         while let Some(frame) = self.frames.pop()? {
             if let Some(msg) = message(frame, &mut self.out)? {
@@ -191,7 +194,8 @@ impl Conn {
     /// # Errors
     /// A closed connection, or a server that does not read.
     pub fn flush(&mut self) -> Result<()> {
-        self.stream.write_all(&self.out).map_err(LoadError::io("sending"))?;
+        let sent = self.stream.write_all(&self.out).and_then(|()| self.stream.flush());
+        sent.map_err(LoadError::io("sending"))?;
         self.out.clear();
         Ok(())
     }

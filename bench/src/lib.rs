@@ -25,3 +25,4 @@ pub mod process;
 pub mod report;
 pub mod scenario;
 pub mod server;
+pub mod wire;

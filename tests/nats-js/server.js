@@ -40,7 +40,7 @@ async function addresses(directory) {
   return null;
 }
 
-async function waitUntilReady(child, directory) {
+async function waitUntilReady(child, directory, options) {
   const deadline = Date.now() + START_LIMIT;
   while (Date.now() < deadline) {
     if (child.exitCode !== null || child.signalCode !== null) {
@@ -49,7 +49,7 @@ async function waitUntilReady(child, directory) {
     const urls = await addresses(directory);
     if (urls) {
       try {
-        const nc = await connect({ servers: urls.nats[0], reconnect: false });
+        const nc = await connect({ servers: urls.nats[0], reconnect: false, ...options });
         await nc.close();
         return urls;
       } catch {
@@ -68,11 +68,11 @@ async function tooLong(limit, signal) {
 
 /**
  * Runs `body(connectToIt, more)` against a fresh server, which may have a
- * configuration; every connection that it opens is closed afterwards, and what
+ * configuration, and options for those who connect; every connection that it opens is closed afterwards, and what
  * it gives to `more.closing`. `more.websocket` is the URL for WebSockets. A
  * failure prints the server's log.
  */
-export async function withServer(body, configuration) {
+export async function withServer(body, configuration, options = {}) {
   const server = program();
   if (!existsSync(server)) {
     throw new Error(
@@ -95,10 +95,10 @@ export async function withServer(body, configuration) {
   const connections = [];
   const ended = new AbortController();
   try {
-    const { nats: [url], websocket } = await waitUntilReady(child, directory);
+    const { nats: [url], websocket } = await waitUntilReady(child, directory, options);
     const closing = (nc) => connections.push(nc);
     const connectToIt = async () => {
-      const nc = await connect({ servers: url, reconnect: false });
+      const nc = await connect({ servers: url, reconnect: false, ...options });
       closing(nc);
       return nc;
     };

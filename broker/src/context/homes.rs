@@ -3,6 +3,7 @@
 //! Each has an event loop of its own and keeps its connections for life. A runtime that moves tasks between threads wakes a
 //! second thread for almost every read, which costs more than the reading: measured, a fifth of the server's processor time.
 
+use std::cell::Cell;
 use std::net::TcpStream as StdTcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,9 +14,19 @@ use tokio::sync::watch;
 use crate::error::{Error, Result};
 use crate::limits::IO_THREADS_MAX;
 
+thread_local! {
+    /// The number of the home whose thread this is; 0 on others.
+    static HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Homes of the process so far.
+static HOMES: AtomicUsize = AtomicUsize::new(0);
+
 /// One thread's event loop.
 #[derive(Clone)]
 pub(crate) struct Home {
+    /// From 1 on, and no other of the process has it.
+    number: usize,
     handle: Handle,
     connections: Arc<AtomicUsize>,
 }
@@ -61,16 +72,26 @@ fn start(number: usize, mut stopped: watch::Receiver<bool>) -> std::io::Result<H
         // An error says that the server is gone: an end as good as any.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
+    let home = HOMES.fetch_add(1, Ordering::Relaxed) + 1;
     std::thread::Builder::new()
         .name(format!("weir-io-{number}"))
-        .spawn(move || runtime.block_on(life))?;
+        .spawn(move || {
+            HERE.set(home);
+            runtime.block_on(life);
+        })?;
     Ok(Home {
+        number: home,
         handle,
         connections: Arc::default(),
     })
 }
 
 impl Home {
+    /// Whether this is its thread.
+    pub fn is_here(&self) -> bool {
+        HERE.get() == self.number
+    }
+
     /// Runs a task on this thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);

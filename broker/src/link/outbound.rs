@@ -218,7 +218,7 @@ impl Link {
         let mut at = 0;
         let mut rounds = 0;
         loop {
-            match self.transport.send_now(&buf[at..]) {
+            match self.transport.send_now(&buf[at..], &self.home) {
                 Sent::Some(sent) => at += sent,
                 Sent::Later => return self.hand_over(buf, at),
                 Sent::Failed => return self.write_failed(),

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{CloseReason, tls, websocket};
+use crate::context::Home;
 
 /// The way out.
 pub(super) enum Transport {
@@ -62,12 +63,12 @@ impl Transport {
         (Self::Tls(socket), Incoming::Tls(Box::new(incoming)))
     }
 
-    /// Sends as much as goes without waiting, on whatever thread this is.
+    /// Sends as much as goes without waiting, on whatever thread this is; what has to be changed on its way only at home.
     #[inline]
-    pub fn send_now(&self, bytes: &[u8]) -> Sent {
+    pub fn send_now(&self, bytes: &[u8], home: &Home) -> Sent {
         match self {
             Self::Plain(socket) => send_now(socket.as_ref(), bytes),
-            Self::Tls(socket) => socket.send_now(bytes),
+            Self::Tls(socket) => socket.send_now(bytes, home),
             Self::WebSocket(_) => Sent::Later,
         }
     }

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::transport::Sent;
+use crate::context::Home;
 use crate::limits::TLS_PARCEL;
 pub(crate) use handshake::HandshakeError;
 pub(crate) use incoming::Incoming;
@@ -118,10 +119,15 @@ impl Socket {
         self.changed.notify_waiters();
     }
 
-    /// Sends as much as goes without waiting, if it need not be encrypted.
-    pub fn send_now(&self, bytes: &[u8]) -> Sent {
+    /// Sends as much as goes without waiting, if it need not be encrypted or this is the thread for that.
+    pub fn send_now(&self, bytes: &[u8], home: &Home) -> Sent {
         match self.mode() {
             Mode::Clear => super::transport::send_now(&self.stream, bytes),
+            Mode::Sealed if home.is_here() => match self.try_write(bytes) {
+                Ok(sent) => Sent::Some(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Later,
+                Err(_) => Sent::Failed,
+            },
             _ => Sent::Later,
         }
     }
