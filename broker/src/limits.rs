@@ -184,3 +184,7 @@ pub const TLS_READ_MIN: usize = 4096;
 pub const TLS_HANDSHAKE_MAX: usize = 16 * 1024;
 /// The same with a certificate, and those that it depends on.
 pub const TLS_HANDSHAKE_WITH_CERTIFICATE_MAX: usize = 64 * 1024;
+
+/// Stations of one message's way that are told; what it does behind them is not. As many receivers as one message has in nearly
+/// all systems, and no more memory than a large message takes.
+pub const JOURNEY_STATIONS: usize = 4096;

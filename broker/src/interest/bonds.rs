@@ -45,6 +45,8 @@ pub struct Export {
     pub threshold: Duration,
     /// Where it is told how long it took.
     pub latency: Option<Latency>,
+    /// Whether it is told what way a message takes in its account.
+    pub allow_trace: bool,
 }
 
 /// A service of another account that an account may ask.
@@ -73,6 +75,7 @@ impl Export {
             response: of.response,
             threshold: of.threshold,
             latency: of.latency.clone(),
+            allow_trace: of.allow_trace,
         })
     }
 }

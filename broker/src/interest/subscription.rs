@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use arc_swap::ArcSwapOption;
 use weir_subject::SubKey;
 
-use super::{Chunk, Own, ServiceBond, StreamBond, Work};
+use super::{Chunk, Own, ServiceBond, StreamBond, Trail, Work};
 use crate::link::{Claim, Link};
 use crate::permissions::Rules;
 
@@ -62,6 +62,9 @@ pub trait Service: Send + Sync {
     /// Takes one message, on the sender's thread. Must not block: what takes time goes into a [`Tray`](super::Tray) of
     /// `work`, which is submitted once the sender's read buffer (or a courier's batch) is worked off.
     fn message(&self, message: &Inbound<'_>, work: &mut Work);
+
+    /// Says what would become of a message that only shows its way.
+    fn show(&self, _: &Inbound<'_>) {}
 }
 
 /// A message on its way to a [`Service`]. Everything borrows from the sender's buffer; [`body`](Self::body) and
@@ -80,6 +83,8 @@ pub struct Inbound<'a> {
     pub from: Option<&'a Arc<Link>>,
     /// The read chunk that all slices above are parts of, with headers and payload adjacent.
     pub(crate) chunk: Option<Chunk<'a>>,
+    /// Its way, if it is to be told.
+    pub(crate) trail: Option<Trail<'a>>,
 }
 
 impl Subscription {

@@ -255,6 +255,7 @@ impl JetStream {
             limited: self
                 .is_limited(&account.name, entry.config.storage)
                 .then_some(entry.config.storage),
+            no_ack: entry.config.no_ack,
         });
         let subjects: Vec<_> = entry
             .config

@@ -8,15 +8,17 @@ use weir_engine::consumer::{Ack, AckKind, PullRequest};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::{Storage, StreamConfig};
+use weir_engine::stream::{Storage, Stream, StreamConfig};
 use weir_wire::headers;
 
-use crate::interest::{Account, Inbound, Service, Work};
+use crate::interest::{Account, Inbound, Service, TRACE_DEST, TRACE_DISABLED, Trail, Work};
 use crate::jetstream::allowance::refuse_publish;
 use crate::jetstream::api::decode::unreadable;
 use crate::jetstream::api::schema;
 use crate::jetstream::batch::{Batch, Request};
+use crate::jetstream::outlet::{rejection_of, write_pub_ack};
 use crate::jetstream::{ApiRequest, JetStream, status};
+use crate::routing::Courier;
 
 /// Stores what is published to a stream's subjects.
 pub(super) struct Ingest {
@@ -27,6 +29,8 @@ pub(super) struct Ingest {
     pub name: Arc<str>,
     /// The kind of storage that the account has a limit for, if it does.
     pub limited: Option<Storage>,
+    /// It acknowledges nothing.
+    pub no_ack: bool,
 }
 
 impl Service for Ingest {
@@ -45,6 +49,24 @@ impl Service for Ingest {
         {
             return refuse_publish(&self.account, &self.name, message);
         }
+        if let Some(trail) = &message.trail {
+            // Whoever reads it from the stream is not to have its way told again.
+            let block = headers::set(message.headers, TRACE_DEST, TRACE_DISABLED);
+            let kept = Inbound {
+                headers: &block,
+                chunk: None,
+                ..*message
+            };
+            let (subject, reply, body) = batch.keep(self.stream, &kept);
+            let input = Input::Publish {
+                stream: self.stream,
+                subject,
+                headers_len: block.len(),
+                body,
+                ticket: self.shown(trail, &jetstream, message.subject, reply),
+            };
+            return batch.push(&jetstream, self.shard, input);
+        }
         let (subject, reply, body) = batch.keep(self.stream, message);
         let input = Input::Publish {
             stream: self.stream,
@@ -58,6 +80,45 @@ impl Service for Ingest {
             },
         };
         batch.push(&jetstream, self.shard, input);
+    }
+
+    fn show(&self, message: &Inbound<'_>) {
+        if let Some(journey) = message.trail.and_then(|trail| trail.journey()) {
+            journey.stored(&self.name, Ok(message.subject));
+        }
+    }
+}
+
+impl Ingest {
+    /// Waits for what becomes of a message whose way is told, and answers its publisher in the stream's place. Of one in a fast
+    /// batch it is only told that it came here.
+    #[cold]
+    fn shown(&self, trail: &Trail<'_>, jetstream: &JetStream, subject: &[u8], reply: Bytes) -> Ticket {
+        let Some(journey) = trail.journey() else {
+            return match reply.is_empty() {
+                true => Ticket::None,
+                false => Ticket::Reply(reply),
+            };
+        };
+        if Stream::is_fast(&reply) {
+            journey.stored(&self.name, Ok(subject));
+            return Ticket::Reply(reply);
+        }
+        let (journey, stream, account) = (Arc::clone(journey), self.name.clone(), Arc::clone(&self.account));
+        let subject = subject.to_vec();
+        let domain = jetstream.options.domain.clone();
+        let answers = !reply.is_empty() && !self.no_ack;
+        Ticket::Call(Box::new(move |result| {
+            if answers {
+                let mut text = Vec::new();
+                write_pub_ack(&mut text, result.as_ref(), &stream, domain.as_deref());
+                Courier::new(account).send(&reply, &reply, b"", b"", &text);
+            }
+            match &result {
+                Ok(_) => journey.stored(&stream, Ok(&subject)),
+                Err(error) => journey.stored(&stream, Err(&rejection_of(error).text)),
+            }
+        }))
     }
 }
 

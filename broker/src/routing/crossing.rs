@@ -8,7 +8,10 @@ use weir_wire::headers;
 
 use super::latency::{self, Outcome};
 use super::{Outgoing, Router};
-use crate::interest::{ANSWERS, Account, Answer, Export, Measure, Question, ServiceBond, Subscription, Target, Work};
+use crate::interest::{
+    ANSWERS, Account, Answer, Export, Measure, Question, ServiceBond, Subscription, TRACE_DEST, TRACE_DISABLED, Target,
+    Work,
+};
 use crate::limits::IMPORTS_DEEP;
 use crate::link::{Link, RequestInfo};
 
@@ -118,8 +121,13 @@ impl Router {
                 open: bond.waiting(),
             })
         });
-        let block = self.introduced(account, outgoing, share, bond.of.share);
+        let mut block = self.introduced(account, outgoing, share, bond.of.share);
         let mut onward = *outgoing;
+        if let Some(trail) = outgoing.trail {
+            onward.trail = Some(trail.crossed(&exporter, to, &there, bond.export.allow_trace));
+            // Where it is told means nothing in the other account.
+            block = block.map(|block| headers::set(&block, TRACE_DEST, TRACE_DISABLED));
+        }
         if let Some(block) = &block {
             onward.message.headers = block;
             onward.chunk = None;
@@ -190,6 +198,9 @@ impl Router {
         let mapped = requester.map(&answer.to, self.random.any());
         let there = mapped.as_deref().unwrap_or(&answer.to);
         let mut onward = *outgoing;
+        onward.trail = outgoing
+            .trail
+            .map(|trail| trail.crossed(&requester, to, there, answer.export.allow_trace));
         if message.subject == to {
             onward.message.subject = there;
         }

@@ -11,7 +11,7 @@ mod request;
 
 use std::sync::{Arc, Weak};
 
-use crate::interest::{Account, Answer, Chunk, Inbound, Own, Shadow, Subscription, Target, Work};
+use crate::interest::{Account, Answer, Chunk, Inbound, Own, Shadow, Subscription, Target, Trail, Work};
 use crate::link::{Delivered, Link, Message, Sink};
 use crate::permissions::Rules;
 pub use courier::Courier;
@@ -19,6 +19,11 @@ pub(crate) use courier::{Carrier, give_up};
 pub(crate) use crossing::Via;
 use matches::{MatchCache, Matched};
 pub(crate) use request::ask;
+
+/// What is told of a message that its sender does not want back.
+const NO_ECHO: &str = "Not delivered because of no echo";
+/// The same of one for a connection that ends.
+const CLOSED: &str = "Not delivered because client is closed";
 
 /// One message on its way out.
 #[derive(Clone, Copy)]
@@ -33,6 +38,8 @@ pub(crate) struct Outgoing<'a> {
     pub chunk: Option<Chunk<'a>>,
     /// The services of other accounts that it came through.
     pub via: Option<&'a Via<'a>>,
+    /// Its way, if it is to be told.
+    pub trail: Option<Trail<'a>>,
 }
 
 impl<'a> Outgoing<'a> {
@@ -55,6 +62,7 @@ impl<'a> Outgoing<'a> {
             echo: true,
             chunk: None,
             via: None,
+            trail: None,
         }
     }
 }
@@ -235,13 +243,20 @@ fn give(
     match &subscription.target {
         Target::Link { link, own } => {
             if !outgoing.echo && outgoing.from.is_some_and(|from| Arc::ptr_eq(from, link)) {
+                if let Some(trail) = &outgoing.trail {
+                    trail.given(account, subscription, link, Some(NO_ECHO));
+                }
                 return false;
             }
             // What is read as the subject of a stream's message is not what it was sent to.
             if subscription.is_watched() && message.subject != to && subscription.denies(message.subject).0 {
                 return false;
             }
-            match link.deliver(&subscription.claim, message, sink) {
+            let delivered = match &outgoing.trail {
+                None => link.deliver(&subscription.claim, message, sink),
+                Some(trail) => give_shown(account, subscription, link, trail, message, sink),
+            };
+            match delivered {
                 Delivered::Taken => true,
                 Delivered::Refused => false,
                 Delivered::Last => {
@@ -258,19 +273,50 @@ fn give(
                 payload: message.payload,
                 from: outgoing.from,
                 chunk: outgoing.chunk,
+                trail: outgoing.trail,
             };
+            if outgoing.trail.is_some_and(|trail| trail.is_only()) {
+                service.show(&inbound);
+                return true;
+            }
             subscription.claim.count();
             service.message(&inbound, work);
             true
         }
-        Target::Shadow(shadow) => give_shadow(shadow, to, outgoing, sink, work),
+        Target::Shadow(shadow) => give_shadow(shadow, &subscription.subject, to, outgoing, sink, work),
         // Those are no part of what is given within an account.
         Target::Import(_) | Target::Answers => false,
     }
 }
 
+/// Gives a message to a client and says so to whom it is told; one that only shows its way is not given.
+#[cold]
+fn give_shown(
+    account: &Account,
+    subscription: &Subscription,
+    link: &Arc<Link>,
+    trail: &Trail<'_>,
+    message: &Message<'_>,
+    sink: &mut Sink,
+) -> Delivered {
+    let delivered = match trail.is_only() {
+        true => Delivered::Taken,
+        false => link.deliver(&subscription.claim, message, sink),
+    };
+    let error = matches!(delivered, Delivered::Refused).then_some(CLOSED);
+    trail.given(account, subscription, link, error);
+    delivered
+}
+
 /// Gives a message to a subscription of another account, which imports it. What came as a request to a service is not exported again.
-fn give_shadow(shadow: &Shadow, to: &[u8], outgoing: &Outgoing<'_>, sink: &mut Sink, work: &mut Work) -> bool {
+fn give_shadow(
+    shadow: &Shadow,
+    filter: &[u8],
+    to: &[u8],
+    outgoing: &Outgoing<'_>,
+    sink: &mut Sink,
+    work: &mut Work,
+) -> bool {
     let (Some(importer), None) = (shadow.bond.importer.upgrade(), outgoing.via) else {
         return false;
     };
@@ -281,6 +327,9 @@ fn give_shadow(shadow: &Shadow, to: &[u8], outgoing: &Outgoing<'_>, sink: &mut S
     if outgoing.message.subject == to {
         outgoing.message.subject = &new;
     }
+    outgoing.trail = outgoing
+        .trail
+        .map(|trail| trail.heard(&importer, &new, filter, shadow.bond.of.allow_trace));
     give(&importer, &shadow.of, &new, &outgoing, sink, work)
 }
 

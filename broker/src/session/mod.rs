@@ -3,6 +3,7 @@
 //! A task reads ([`reader`]) and works through what came ([`conversation`], [`publish`], [`subscribe`]). Until CONNECT is accepted
 //! nothing else is served, where it is needed; while somebody takes time to [decide](auth) about it, what came behind it waits.
 
+mod about;
 mod again;
 pub mod auth;
 mod claims;
@@ -16,6 +17,7 @@ mod reader;
 mod secure;
 mod subscribe;
 mod trace;
+mod traced;
 mod witness;
 
 use std::net::SocketAddr;
@@ -33,6 +35,7 @@ use crate::context::{Connections, Context, Home, Tls, Traffic};
 use crate::interest::{Accounts, Own, Subscription};
 use crate::link::{Arrival, CloseReason, Cookies, Kind, Link, Snapshot};
 use crate::trust::Trust;
+pub(crate) use about::About;
 use auth::Door;
 use conversation::Conversation;
 pub use gone::{Gone, Past};

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use weir_wire::{encode, headers};
+use weir_wire::encode;
 
 use super::Session;
 use super::conversation::Conversation;
 use super::quote::quoted;
-use crate::interest::{Chunk, Subscription};
+use super::traced::destination;
+use crate::interest::{Chunk, Journey, Subscription, Trail};
 use crate::link::Message;
 use crate::routing::Outgoing;
 
@@ -16,26 +17,22 @@ const RESERVED_REPLIES: [&[u8]; 3] = [b"$JS.ACK.", b"_R_.", b"_GR_."];
 /// Subjects of the servers' own consensus.
 const RESERVED_SUBJECT: &[u8] = b"$NRG.";
 
-/// Whether a message only asks where it would go (nats-server's message tracing): nobody may get it, nor any stream.
-fn is_trace_only(block: &[u8]) -> bool {
-    headers::get(block, "Nats-Trace-Dest").is_some_and(|to| !to.is_empty())
-        && headers::get(block, "Nats-Trace-Only").is_some_and(|only| {
-            let meant = [&b"1"[..], b"true", b"on"];
-            meant.iter().any(|word| only.eq_ignore_ascii_case(word))
-        })
-}
-
 impl Conversation {
     #[inline]
     pub(super) fn publish(&mut self, session: &Session, chunk: Chunk<'_>, message: &Message<'_>) {
         self.messages += 1;
         self.bytes += (message.headers.len() + message.payload.len()) as u64;
+        if let Some(to) = destination(message.headers) {
+            return self.publish_told(session, chunk, message, to);
+        }
         if !self.account.is_mapped() {
-            return self.publish_mapped(session, chunk, message);
+            self.publish_mapped(session, chunk, message, None);
+            return;
         }
         let chance = self.router.chance();
         let Some(new) = self.account.map(message.subject, chance) else {
-            return self.publish_mapped(session, chunk, message);
+            self.publish_mapped(session, chunk, message, None);
+            return;
         };
         let mapped = Message {
             subject: &new,
@@ -45,21 +42,21 @@ impl Conversation {
             let (subject, new) = (quoted(message.subject), quoted(&new));
             tracing::trace!("{} - <<- [MAPPING {subject} -> {new}]", session.link.label());
         }
-        self.publish_mapped(session, chunk, &mapped);
+        self.publish_mapped(session, chunk, &mapped, None);
     }
 
-    /// Whatever its subject became.
+    /// Whatever its subject became. False if the client may not.
     #[inline]
-    fn publish_mapped(&mut self, session: &Session, chunk: Chunk<'_>, message: &Message<'_>) {
+    pub(super) fn publish_mapped(
+        &mut self,
+        session: &Session,
+        chunk: Chunk<'_>,
+        message: &Message<'_>,
+        journey: Option<&Arc<Journey>>,
+    ) -> bool {
         let careful = self.careful(message);
         if careful && !self.permit(session, message) {
-            return;
-        }
-        if !message.headers.is_empty() && is_trace_only(message.headers) {
-            if !careful {
-                self.may_publish(session, message.subject);
-            }
-            return;
+            return false;
         }
         let outgoing = Outgoing {
             message: *message,
@@ -67,6 +64,7 @@ impl Conversation {
             echo: self.connect.echo,
             chunk: Some(chunk),
             via: None,
+            trail: journey.map(Trail::new),
         };
         let (router, work) = (&mut self.router, &mut self.work);
         let taken = match careful {
@@ -80,11 +78,15 @@ impl Conversation {
                 self.router
                     .route(&self.account, message.subject, &outgoing, &mut self.work)
             }
-            None => return self.forbid(session, message.subject),
+            None => {
+                self.forbid(session, message.subject);
+                return false;
+            }
         };
         if taken == 0 && self.connect.no_responders && !message.reply.is_empty() {
             self.no_responders(session, message);
         }
+        true
     }
 
     /// Whether anything but delivering needs to be thought of; quickly.
@@ -133,7 +135,7 @@ impl Conversation {
     }
 
     #[cold]
-    fn forbid(&mut self, session: &Session, subject: &[u8]) {
+    pub(super) fn forbid(&mut self, session: &Session, subject: &[u8]) {
         let subject = quoted(subject);
         tracing::error!("{} - Publish Violation - Subject {subject}", session.link.label());
         self.error(session, &format!("Permissions Violation for Publish to {subject}"));

@@ -3,7 +3,6 @@
 //! One thread makes all of it, in the order in which it is asked for and in which things happen; what may wait for it is bounded. So
 //! no connection's task and no storage thread is kept by it.
 
-mod about;
 mod answers;
 mod asked;
 mod events;
@@ -24,8 +23,7 @@ use crate::limits::{CONNS_PERIOD, STATSZ_PERIOD_MAX, STATSZ_PERIOD_MIN, SYSTEM_Q
 use crate::link::{ClientInfo, CloseReason, Snapshot};
 use crate::report::Reports;
 use crate::routing::Courier;
-use crate::session::{Hall, Witness};
-use about::About;
+use crate::session::{About, Hall, Witness};
 use answers::{OF_A_SERVER, OF_AN_ACCOUNT, TO_A_SERVER, Topic};
 use events::Gone;
 

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::interest::{Account, Accounts, Inbound, Service, Work};
 use crate::routing::Courier;
-use crate::system::about::About;
+use crate::session::About;
 
 const SUBJECT: &[u8] = b"$SYS.REQ.USER.INFO";
 

@@ -187,7 +187,8 @@ impl FastBatch {
 
 impl Stream {
     /// Whether a reply subject says that its message belongs to a fast batch.
-    pub(super) fn is_fast(reply: &[u8]) -> bool {
+    #[must_use]
+    pub fn is_fast(reply: &[u8]) -> bool {
         reply.len() > SUFFIX.len() && reply.ends_with(SUFFIX)
     }
 

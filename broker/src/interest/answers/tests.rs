@@ -6,6 +6,7 @@ fn export(threshold: Duration) -> Arc<Export> {
         response: crate::conf::tenancy::ResponseType::Singleton,
         threshold,
         latency: None,
+        allow_trace: false,
     })
 }
 

@@ -9,6 +9,7 @@ fn message<'a>(chunk: Option<Chunk<'a>>, subject: &'a [u8], payload: &'a [u8]) -
         payload,
         from: None,
         chunk,
+        trail: None,
     }
 }
 

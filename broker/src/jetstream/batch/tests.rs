@@ -25,6 +25,7 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
             payload: &read[at..at + len],
             from: None,
             chunk: Some(chunk),
+            trail: None,
         };
         at += len;
         let (subject, reply, body) = batch.keep(stream, &message);
