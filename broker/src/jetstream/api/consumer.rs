@@ -196,30 +196,37 @@ fn create_or_update(
 
 /// CONSUMER.INFO.
 pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, stream: &str, name: &str) -> Answer {
-    if !is_empty(&request.payload) {
-        return Err(reject::NOT_EMPTY_REQUEST);
+    /// Weir's own: whether it is to be said why it sends nothing just now. Never unasked: some clients refuse what they do not know.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        why: bool,
     }
     #[derive(Serialize)]
     struct Info {
         #[serde(flatten)]
         consumer: Consumer,
-        /// Weir's own: why it sends nothing just now.
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     }
+    let asked = match is_empty(&request.payload) {
+        true => Asked { why: false },
+        false => serde_json::from_slice(&request.payload).map_err(|_| reject::NOT_EMPTY_REQUEST)?,
+    };
     let entry = lookup(js, request, stream)?;
     let (id, consumer) = (entry.id, name.to_owned());
     let (info, standing) = js
         .call(entry.shard, move |shard| {
             let info = shard.consumer_info(id, &consumer)?;
             // What cannot be told now is left out.
-            Ok((info, shard.consumer_standing(id, &consumer).ok()))
+            let standing = asked.why.then(|| shard.consumer_standing(id, &consumer).ok());
+            Ok((info, standing.flatten()))
         })
         .await
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
     let told = Info {
         consumer: Consumer::of(info, now()).alone(),
-        why: why(&entry, standing.as_ref()),
+        why: asked.why.then(|| why(&entry, standing.as_ref())).flatten(),
     };
     Ok(reply::answer(Call::ConsumerInfo(stream, name), told))
 }
