@@ -93,19 +93,40 @@ impl Server {
                 self.grant(tenant, None).await;
             }
         }
-        if !matches!(news, News::Came | News::Changed(_)) {
-            return;
+        let shares = |held: &Held| {
+            let nats = &held.claims.nats;
+            !(nats.imports.is_empty() && nats.exports.is_empty() && nats.mappings.is_empty())
+        };
+        let shared = match &news {
+            News::Changed(before) => shares(before),
+            _ => false,
+        };
+        if shared || shares(&held) {
+            self.share(&held).await;
         }
-        let nats = &held.claims.nats;
-        for (what, some) in [
-            ("imports", !nats.imports.is_empty()),
-            ("exports", !nats.exports.is_empty()),
-            ("mappings", !nats.mappings.is_empty()),
-        ] {
-            if some {
-                tracing::warn!("account {}: its {what} have no effect yet", tenant.key());
+    }
+
+    /// Has accounts share with each other what they say; this one says something else now.
+    async fn share(&self, changed: &Held) {
+        let Some(trust) = &self.hall().trust else {
+            return;
+        };
+        for import in &changed.claims.nats.imports {
+            if let Err(error) = trust.find_exporter(&import.account).await {
+                tracing::error!(
+                    "Can't locate account [{}] for import of [{}] (err={error})",
+                    import.account,
+                    import.subject
+                );
             }
         }
+        let _alone = self.sharing().lock();
+        let tenancies: Vec<_> = trust
+            .all()
+            .iter()
+            .map(|tenant| (tenant.key().to_owned(), trust.tenancy(&tenant.held())))
+            .collect();
+        self.bind(&tenancies);
     }
 
     async fn grant(&self, tenant: &Tenant, allowance: Option<Allowance>) {

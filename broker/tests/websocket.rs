@@ -404,6 +404,29 @@ fn cookies_stand_in_for_what_connect_does_not_say() {
 }
 
 #[test]
+fn a_token_may_come_in_a_cookie() {
+    use weir_jwt::{AccountClaims, OperatorClaims, UserClaims, encode};
+    let (operator, account, user) = (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user());
+    let mut claims = UserClaims::new(&user.public_key());
+    claims.nats.rights.bearer_token = true;
+    let token = encode(claims, &account, 1).unwrap();
+    let text = format!(
+        "operator: {}\nresolver: MEMORY\nresolver_preload {{ {}: {} }}",
+        encode(OperatorClaims::new(&operator.public_key()), &operator, 1).unwrap(),
+        account.public_key(),
+        encode(AccountClaims::new(&account.public_key()), &operator, 1).unwrap()
+    );
+    let server = start(|websocket, options| {
+        websocket.jwt_cookie = Some("jwt".into());
+        options.trust = Options::parse(&text, "a.conf", &|_| None).unwrap().trust;
+    });
+    drop(Client::ready(&server, &format!("Cookie: jwt={token}\r\n")));
+    let (mut client, _) = Client::open(&server, "Cookie: jwt=x\r\n");
+    client.say(HELLO);
+    assert_eq!(client.end(), close_payload(1008, "Authentication Failure"));
+}
+
+#[test]
 fn who_may_come_in_by_websocket_can_be_somebody_else() {
     let server = start(|websocket, _| websocket.auth.user = Some(("a".into(), "b".into())));
     drop(server.client());

@@ -40,6 +40,7 @@ fn every_key_is_read() {
         user_cookie: text("u"),
         pass_cookie: text("p"),
         token_cookie: text("t"),
+        jwt_cookie: None,
         auth: WebSocketAuth {
             user: Some(pair("a", "b")),
             token: None,
@@ -86,7 +87,7 @@ fn what_cannot_be_is_refused() {
         ),
         (
             "port: 80, no_tls: true, jwt_cookie: x",
-            "a.conf:1:37: trusted operators or trusted keys configuration is required for JWT authentication via cookie \"x\", and Weir does not have those yet",
+            "trusted operators or trusted keys configuration is required for JWT authentication via cookie \"x\"",
         ),
         (
             "port: 80, no_tls: true, headers { upgrade: x }",

@@ -18,7 +18,7 @@ pub use courier::Courier;
 pub(crate) use courier::{Carrier, give_up};
 pub(crate) use crossing::Via;
 use matches::{MatchCache, Matched};
-pub(crate) use request::ask;
+pub(crate) use request::{Reply, ask, ask_many};
 
 /// What is told of a message that its sender does not want back.
 const NO_ECHO: &str = "Not delivered because of no echo";

@@ -38,7 +38,7 @@ pub(crate) async fn ask(
     patience: Duration,
 ) -> Option<Reply> {
     let (sender, mut replies) = mpsc::channel(ANSWERS);
-    let inbox = format!("_INBOX.{}", inbox());
+    let inbox = inbox();
     // No room in the graph is no answer.
     let subscription = account.serve(inbox.as_bytes(), Arc::new(Inbox(sender))).ok()?;
     Courier::new(Arc::clone(account)).send(subject, subject, inbox.as_bytes(), headers, payload);
@@ -47,9 +47,35 @@ pub(crate) async fn ask(
     reply
 }
 
-/// 22 letters and digits that nobody guesses.
+/// Asks in an account, and hands over every answer that comes within that time, until one says no more should.
+pub(crate) async fn ask_many(
+    account: &Arc<Account>,
+    subject: &[u8],
+    payload: &[u8],
+    patience: Duration,
+    mut each: impl FnMut(Reply) -> bool,
+) {
+    let (sender, mut replies) = mpsc::channel(ANSWERS);
+    let inbox = inbox();
+    let Ok(subscription) = account.serve(inbox.as_bytes(), Arc::new(Inbox(sender))) else {
+        return;
+    };
+    Courier::new(Arc::clone(account)).send(subject, subject, inbox.as_bytes(), b"", payload);
+    // No answer in time is the last one, too.
+    let _ = timeout(patience, async {
+        while let Some(reply) = replies.recv().await {
+            if !each(reply) {
+                break;
+            }
+        }
+    })
+    .await;
+    account.remove(&subscription);
+}
+
+/// A subject of the server's own that nobody guesses.
 fn inbox() -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let digit = |_| char::from(DIGITS[usize::from(rand::random::<u16>()) % DIGITS.len()]);
-    (0..22).map(digit).collect()
+    format!("$SYS._INBOX.weir.{}", (0..22).map(digit).collect::<String>())
 }

@@ -59,6 +59,8 @@ pub struct Server {
     opening: Arc<Opening>,
     /// The runtime that it was started in, for threads outside of it.
     runtime: Handle,
+    /// Held while accounts are told what they share.
+    sharing: Mutex<()>,
     /// Held while the server goes over to other options.
     reloading: tokio::sync::Mutex<()>,
     /// Files to remove at the end.
@@ -101,6 +103,7 @@ impl Server {
             hall,
             opening,
             runtime: Handle::current(),
+            sharing: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
             created: Mutex::default(),
         }))
@@ -157,6 +160,11 @@ impl Server {
     /// What its sessions share.
     pub(crate) fn hall(&self) -> &Arc<Hall> {
         &self.hall
+    }
+
+    /// Held while accounts are told what they share.
+    pub(crate) fn sharing(&self) -> &Mutex<()> {
+        &self.sharing
     }
 
     /// How many connections there are.

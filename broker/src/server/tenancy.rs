@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Server;
 use crate::conf::Options;
-use crate::conf::tenancy::{Found, Mapping, Mappings};
+use crate::conf::tenancy::{Found, Mapping, Mappings, Tenancy};
 use crate::interest::{Accounts, Binder, Bonds, GLOBAL, Limits, SYSTEM};
 use crate::routing::give_up;
 
@@ -61,6 +62,30 @@ pub(super) fn share(options: &Options, accounts: &Accounts) {
         mappings: mappings(&options.global.mappings, GLOBAL),
         ..Bonds::default()
     });
+}
+
+impl Server {
+    /// Has accounts share with each other what their tokens say. What does not go together is left out.
+    pub(crate) fn bind(&self, tenancies: &[(String, Tenancy)]) {
+        let cluster = self.options().cluster_name.clone().unwrap_or_default();
+        let found = Found::of(tenancies.iter().map(|(name, tenancy)| (name.as_str(), tenancy)));
+        for fault in &found.faults {
+            tracing::error!("account {}: {}", fault.account, fault.why);
+        }
+        let binder = Binder {
+            plans: &found.plans,
+            find: &|name| self.accounts.get(name),
+        };
+        let mappings = |name: &str| {
+            let of = tenancies.iter().find(|(of, _)| of == name);
+            let of = of.map_or(&[][..], |(_, tenancy)| &tenancy.mappings);
+            let made = Mappings::new(of, &cluster).inspect_err(|(_, why)| tracing::error!("mappings of {name}: {why}"));
+            made.unwrap_or_default()
+        };
+        for (account, bonds) in binder.bind(mappings) {
+            account.bind(bonds);
+        }
+    }
 }
 
 /// Gives up on requests to services of other accounts that were not answered in time.

@@ -5,6 +5,7 @@
 
 mod answers;
 mod asked;
+mod claims;
 mod events;
 pub(crate) mod user_info;
 
@@ -40,6 +41,7 @@ enum Item {
     Came(Box<ClientInfo>),
     Went(Box<Gone>),
     Asked(Box<Asked>),
+    Claims(Box<claims::Claims>),
     /// Nothing more.
     End,
 }
@@ -115,6 +117,9 @@ fn serve(system: &Arc<System>, queue: &SyncSender<Item>) -> Result<()> {
     }
     for (name, topic) in OF_AN_ACCOUNT {
         hear(own, format!("$SYS.REQ.ACCOUNT.*.{name}"), *topic)?;
+    }
+    if let Some(trust) = &system.hall.trust {
+        claims::serve(trust, own, queue)?;
     }
     for account in accounts.all() {
         if !Arc::ptr_eq(&account, own) {
@@ -253,6 +258,7 @@ fn run(system: &System, items: &Receiver<Item>) {
             Ok(Item::Came(client)) => system.tell_came(&client),
             Ok(Item::Went(gone)) => system.tell_went(&gone),
             Ok(Item::Asked(asked)) => system.reply(&asked),
+            Ok(Item::Claims(claims)) => system.attend(&claims),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Item::End) | Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -6,6 +6,7 @@
 mod directory;
 mod fetch;
 mod source;
+mod tenancy;
 mod tenant;
 mod visa;
 
@@ -19,10 +20,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use weir_jwt::{AccountClaims, OperatorClaims, decode, key};
 
-use crate::conf::options::{Resolver, Trust as Options};
+use crate::conf::options::Trust as Options;
 use crate::context::Context;
 use crate::error::Result;
 use crate::interest::Accounts;
+use crate::routing::{Reply, ask_many};
 pub use directory::Directory;
 use source::Source;
 pub use tenant::{Held, Tenant};
@@ -56,6 +58,9 @@ pub enum Refusal {
     #[error("{0}")]
     Missing(String),
 }
+
+/// How long it is waited for what others have.
+const COMPARING: Duration = Duration::from_secs(5);
 
 /// Shortest time between two looks at a source for an account that has expired.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -121,6 +126,14 @@ impl Trust {
         }
     }
 
+    /// Whether this key is that of the first operator, or signs for it.
+    pub fn is_operator(&self, key: &str) -> bool {
+        self.operator().is_some_and(|operator| {
+            let own = !operator.nats.strict_signing_key_usage && operator.common.subject == key;
+            own || operator.nats.signing_keys.iter().any(|signing| signing == key)
+        })
+    }
+
     /// The first operator, if there is any.
     pub fn operator(&self) -> Option<OperatorClaims> {
         self.context.live.read().trust.operators.first().cloned()
@@ -147,9 +160,24 @@ impl Trust {
     /// # Errors
     /// There is none, or what it claims does not hold.
     pub async fn find(&self, key: &str) -> std::result::Result<Arc<Tenant>, Refusal> {
-        if let Some(tenant) = self.known(key).filter(|tenant| !tenant.is_expired()) {
+        if let Some(tenant) = self.known(key).filter(|tenant| tenant.is_open()) {
             return Ok(tenant);
         }
+        self.seek(key).await
+    }
+
+    /// An account that another one imports of: the other way round the same may go on, so that nobody waits until it is ready.
+    ///
+    /// # Errors
+    /// There is none, or what it claims does not hold.
+    pub async fn find_exporter(&self, key: &str) -> std::result::Result<Arc<Tenant>, Refusal> {
+        match self.known(key) {
+            Some(tenant) => Ok(tenant),
+            None => self.seek(key).await,
+        }
+    }
+
+    async fn seek(&self, key: &str) -> std::result::Result<Arc<Tenant>, Refusal> {
         if !key::is_account(key) {
             return Err(Refusal::Missing("will only fetch valid account keys".to_owned()));
         }
@@ -219,8 +247,9 @@ impl Trust {
         let strict = self.is_strict(&claims.common.issuer);
         let tenant = Arc::new(Tenant::new(account, Held::new(claims, token, strict)));
         self.await_end(&tenant);
-        self.tell(&tenant, News::Came).await;
         self.tenants.write().insert(key, Arc::clone(&tenant));
+        self.tell(&tenant, News::Came).await;
+        tenant.open();
         tenant
     }
 
@@ -233,8 +262,9 @@ impl Trust {
             .unwrap_or_default();
         let account = self.accounts.open(key);
         let tenant = Arc::new(Tenant::new(account, Held::new(claims, String::new(), false)));
+        self.tenants.write().insert(key.into(), Arc::clone(&tenant));
         self.tell(&tenant, News::Came).await;
-        self.tenants.write().insert(key.into(), tenant);
+        tenant.open();
     }
 
     /// Has an account claim something else, if somebody has asked for it before.
@@ -378,6 +408,7 @@ impl Trust {
             Err(_) => {
                 tracing::info!("Using bootstrapping system account");
                 self.settle_bootstrap(system).await;
+                self.seek_system(system);
                 Ok(())
             }
         }
@@ -388,6 +419,18 @@ impl Trust {
         let Source::Directory(directory) = &self.source else {
             return;
         };
+        if directory.is_full() {
+            let (own, interval) = (Weak::clone(&self.own), directory.interval());
+            self.runtime.spawn(async move {
+                loop {
+                    tokio::time::sleep(interval).await;
+                    let Some(trust) = own.upgrade() else {
+                        return;
+                    };
+                    trust.compare().await;
+                }
+            });
+        }
         let (own, pause) = (Weak::clone(&self.own), directory.pause());
         self.runtime.spawn(async move {
             loop {
@@ -402,8 +445,54 @@ impl Trust {
         });
     }
 
-    /// Whether tokens come from the configuration alone.
-    pub fn resolver(&self) -> Option<Resolver> {
-        self.context.live.read().trust.resolver.clone()
+    /// Takes in what others in the system account have that is newer.
+    async fn compare(&self) {
+        let Some(directory) = self.directory() else {
+            return;
+        };
+        let mut changed = Vec::new();
+        let each = |reply: Reply| {
+            let Ok(pack) = std::str::from_utf8(&reply.payload) else {
+                return false;
+            };
+            for (key, token) in pack.lines().filter_map(|line| line.split_once('|')) {
+                match directory.save_if_newer(key, token) {
+                    Ok(true) => changed.push((key.to_owned(), token.to_owned())),
+                    Ok(false) => {}
+                    Err(error) => tracing::error!("DirResolver - Merging resulted in error: {error}"),
+                }
+            }
+            // An empty one is the last.
+            !pack.is_empty()
+        };
+        let hash = directory.hash();
+        ask_many(directory.system(), b"$SYS.REQ.CLAIMS.PACK", &hash, COMPARING, each).await;
+        for (key, token) in changed {
+            if let Err(error) = self.update(&key, &token).await {
+                tracing::error!("DirResolver - Update for account {key:?} resulted in error {error}");
+            }
+        }
+    }
+
+    /// Looks for the token of the system account, which was not there at the start, until it is.
+    fn seek_system(&self, key: &str) {
+        let (own, key) = (Weak::clone(&self.own), key.to_owned());
+        self.runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(AGAIN).await;
+                let Some(trust) = own.upgrade() else {
+                    return;
+                };
+                if trust.known(&key).is_none_or(|tenant| !tenant.held().token.is_empty()) {
+                    return;
+                }
+                if let Ok(token) = trust.source.fetch(&key).await
+                    && trust.update(&key, &token).await.is_ok()
+                {
+                    tracing::info!("System account fetched and updated");
+                    return;
+                }
+            }
+        });
     }
 }

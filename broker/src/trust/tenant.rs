@@ -20,6 +20,8 @@ pub struct Tenant {
     pub account: Arc<Account>,
     held: ArcSwap<Held>,
     expired: AtomicBool,
+    /// Whether its clients may come in: all parts of the server know of it.
+    ready: AtomicBool,
 }
 
 /// What an account claims.
@@ -93,6 +95,7 @@ impl Tenant {
             account,
             held: ArcSwap::from_pointee(held),
             expired: AtomicBool::new(expired),
+            ready: AtomicBool::new(false),
         }
     }
 
@@ -119,6 +122,15 @@ impl Tenant {
         let before = self.held.swap(Arc::new(held));
         self.expired.store(expired, Ordering::Release);
         before
+    }
+
+    /// Whether its clients may come in.
+    pub fn is_open(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.is_expired()
+    }
+
+    pub(super) fn open(&self) {
+        self.ready.store(true, Ordering::Release);
     }
 
     pub(super) fn expire(&self) {

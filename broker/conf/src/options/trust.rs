@@ -410,9 +410,6 @@ fn check(o: &Options) -> Result<(), String> {
     if matches!(trust.resolver, Some(Resolver::Url(_))) && !trust.preload.is_empty() {
         return fail("resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR");
     }
-    if matches!(trust.resolver, Some(Resolver::Full { .. } | Resolver::Cache { .. })) {
-        return fail("resolver: Weir does not keep accounts in a directory yet; use MEMORY or URL(…)");
-    }
     trust.operators.iter().try_for_each(version)
 }
 

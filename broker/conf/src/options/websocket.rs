@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Options, Tls, read, tls};
 use crate::error::ConfError;
-use crate::file::{Entry, Map};
+use crate::file::Entry;
 
 /// Headers of the answer to an upgrade that are WebSocket's own.
 const OWN_HEADERS: &[&str] = &[
@@ -43,6 +43,8 @@ pub struct WebSocket {
     pub user_cookie: Option<String>,
     /// Cookie that holds the password of a client that says none.
     pub pass_cookie: Option<String>,
+    /// Cookie that holds the token (JWT) of a client that shows none.
+    pub jwt_cookie: Option<String>,
     /// Cookie that holds the token of a client that says none.
     pub token_cookie: Option<String>,
     /// Who may come in, in place of those who may otherwise.
@@ -110,6 +112,7 @@ impl Default for WebSocket {
             ping_interval: None,
             user_cookie: None,
             pass_cookie: None,
+            jwt_cookie: None,
             token_cookie: None,
             auth: WebSocketAuth::default(),
             headers: Vec::new(),
@@ -143,6 +146,7 @@ pub(super) fn apply(options: &mut Options, entry: &Entry) -> Result<(), ConfErro
             "ping_interval" => found.ping_interval = Some(read::positive_time(e)?),
             "user_cookie" => found.user_cookie = filled(read::text(e)?),
             "pass_cookie" => found.pass_cookie = filled(read::text(e)?),
+            "jwt_cookie" => found.jwt_cookie = filled(read::text(e)?),
             "token_cookie" => found.token_cookie = filled(read::text(e)?),
             "authorization" | "authentication" => found.auth = authorization(e)?,
             "no_auth_user" => no_auth_user = filled(read::text(e)?),
@@ -157,30 +161,13 @@ pub(super) fn apply(options: &mut Options, entry: &Entry) -> Result<(), ConfErro
     found.port = port;
     found.tls = tls.map(|e| tls::block(e, &mut options.warnings)).transpose()?;
     found.auth.no_auth_user = no_auth_user;
-    missing(map, &found, entry)?;
-    options.websocket = Some(found);
-    Ok(())
-}
-
-/// What the block asks for and Weir does not have, or what it does not say and must.
-fn missing(map: &Map, found: &WebSocket, entry: &Entry) -> Result<(), ConfError> {
-    for e in &map.entries {
-        let given = !matches!(read::text(e), Ok(text) if text.is_empty());
-        let message = match e.key.to_ascii_lowercase().as_str() {
-            "jwt_cookie" if given => format!(
-                "trusted operators or trusted keys configuration is required for JWT authentication via cookie {:?}, and Weir does not have those yet",
-                read::text(e)?
-            ),
-            _ => continue,
-        };
-        return Err(ConfError::at(&e.pos, message));
-    }
     if !found.no_tls && found.tls.is_none() {
         return Err(ConfError::at(
             &entry.pos,
             "websocket requires TLS configuration, or no_tls: true to do without",
         ));
     }
+    options.websocket = Some(found);
     Ok(())
 }
 
@@ -239,6 +226,11 @@ pub(crate) fn check(options: &Options) -> Result<(), String> {
     let Some(websocket) = &options.websocket else {
         return Ok(());
     };
+    if let Some(cookie) = websocket.jwt_cookie.as_ref().filter(|_| !options.trust.is_on()) {
+        return Err(format!(
+            "trusted operators or trusted keys configuration is required for JWT authentication via cookie {cookie:?}"
+        ));
+    }
     let both = |what: &str| {
         Err(format!(
             "websocket authentication {what} not compatible with presence of users/nkeys"

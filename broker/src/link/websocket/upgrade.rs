@@ -36,6 +36,7 @@ pub(crate) struct Cookies {
     pub user: Option<String>,
     pub pass: Option<String>,
     pub token: Option<String>,
+    pub jwt: Option<String>,
 }
 
 impl Cookies {
@@ -45,6 +46,7 @@ impl Cookies {
             (&self.user, &mut connect.user),
             (&self.pass, &mut connect.pass),
             (&self.token, &mut connect.auth_token),
+            (&self.jwt, &mut connect.jwt),
         ];
         for (cookie, field) in fields {
             if let (Some(cookie), true) = (cookie, field.is_empty()) {
@@ -117,6 +119,7 @@ pub(crate) async fn upgrade(
                     user: cookie(&websocket.user_cookie),
                     pass: cookie(&websocket.pass_cookie),
                     token: cookie(&websocket.token_cookie),
+                    jwt: cookie(&websocket.jwt_cookie),
                 },
             })
         }

@@ -108,7 +108,7 @@ impl Door for ByOperator {
             "" => connect.user.clone(),
             nkey => nkey.to_owned(),
         };
-        if let Some(tenant) = self.trust.known(&key).filter(|tenant| !tenant.is_expired()) {
+        if let Some(tenant) = self.trust.known(&key).filter(|tenant| tenant.is_open()) {
             return Answer::Now(judge(papers, &tenant, &user, &label));
         }
         let (to, ticket) = Ticket::new();
