@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use nkeys::KeyPair;
 use support::{HELLO, TestServer};
 use weir_broker::conf::Options;
 use weir_broker::conf::options::{Auth, ConnectionType, User, WebSocket};

@@ -23,7 +23,7 @@ use crate::interest::{Account, Accounts};
 use crate::jetstream::opening::Opening;
 use crate::jetstream::{Allowances, JetStream, Needs};
 use crate::report::Reports;
-use crate::session::auth::{ByOperator, ByOptions, ByWebSocket, Door};
+use crate::session::auth::{ByCallout, ByOperator, ByOptions, ByWebSocket, Door};
 use crate::session::{Gone, Hall, Session};
 use crate::trust::Trust;
 
@@ -79,17 +79,21 @@ impl Server {
             Some(trust) => Box::new(ByOperator::new(Arc::clone(&context), Arc::clone(trust))),
             None => Box::new(ByOptions::new(Arc::clone(&context), Arc::clone(&accounts))),
         };
+        let guarded = |door: Box<dyn Door>| -> Box<dyn Door> {
+            let (context, accounts) = (Arc::clone(&context), Arc::clone(&accounts));
+            Box::new(ByCallout::new(context, accounts, trust.clone(), door))
+        };
         let hall = Arc::new(Hall {
             context: Arc::clone(&context),
             accounts: Arc::clone(&accounts),
             sessions: Connections::new(connections_max, closed_max),
             gone: Gone::default(),
             witness: OnceLock::new(),
-            door,
+            door: guarded(door),
             trust: trust.clone(),
             websocket_door: match &trust {
                 Some(_) => None,
-                None => ByWebSocket::new(&context, &accounts).map(|door| Box::new(door) as _),
+                None => ByWebSocket::new(&context, &accounts).map(|door| guarded(Box::new(door))),
             },
         });
         let jetstream = Arc::default();

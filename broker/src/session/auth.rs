@@ -1,5 +1,6 @@
 //! Who may come in: everybody, users with passwords or keys, or whoever knows the token.
 
+mod callout;
 mod certificate;
 mod dn;
 mod operator;
@@ -19,6 +20,7 @@ use crate::conf::options::ConnectionType;
 use crate::interest::Account;
 use crate::link::{Credential, Link};
 use crate::permissions::Rules;
+pub use callout::ByCallout;
 pub use operator::ByOperator;
 pub use roster::ByOptions;
 pub use websocket::ByWebSocket;

@@ -218,6 +218,16 @@ impl Session {
             let patience = own
                 .and_then(|websocket| websocket.auth.timeout)
                 .unwrap_or(options.auth.timeout);
+            // Who is asked about it has as much time of its own.
+            let asked = self
+                .conversation
+                .try_lock()
+                .is_some_and(|conversation| conversation.is_waiting());
+            let patience = if asked {
+                patience * 2 + Duration::from_secs(1)
+            } else {
+                patience
+            };
             if u128::from(age) > patience.as_nanos() {
                 self.link
                     .fail("Authentication Timeout", CloseReason::AuthenticationTimeout);

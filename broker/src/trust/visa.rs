@@ -194,13 +194,18 @@ impl Papers {
         if claims.common.expires > 0 && claims.common.expires < now() {
             return Err("User JWT no longer valid");
         }
-        Ok(Visa::new(tenant, &claims, token, until))
+        Ok(Visa::new(held.default_rules.clone(), &claims, token, until))
     }
 }
 
 impl Visa {
     /// For a user of this account; its rights are those that hold.
-    pub fn new(tenant: &Tenant, claims: &UserClaims, token: String, until: Option<Timestamp>) -> Self {
+    pub fn new(
+        default_rules: Option<Arc<Rules>>,
+        claims: &UserClaims,
+        token: String,
+        until: Option<Timestamp>,
+    ) -> Self {
         let rights = &claims.nats.rights;
         let own = rules(&rights.permissions);
         let limit = |of: i64| usize::try_from(of).ok();
@@ -219,7 +224,7 @@ impl Visa {
                 by_default: own.is_none(),
                 token,
             },
-            rules: own.or_else(|| tenant.held().default_rules.clone()),
+            rules: own.or(default_rules),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nkeys::{KeyPair, KeyPairType};
 
+use super::callout::{self, AuthCallout};
 use super::permissions::{self, Permissions};
 use super::{keys, read, schema, unsupported};
 use crate::error::ConfError;
@@ -87,6 +88,8 @@ pub struct Auth {
     pub single: bool,
     /// Whether there is an `authorization` block.
     pub block: bool,
+    /// The service that decides who may come in, if there is one.
+    pub callout: Option<AuthCallout>,
 }
 
 impl Default for Auth {
@@ -100,6 +103,7 @@ impl Default for Auth {
             no_auth_user: None,
             single: false,
             block: false,
+            callout: None,
         }
     }
 }
@@ -108,7 +112,7 @@ impl Auth {
     /// Whether a client has to say who it is.
     #[must_use]
     pub fn required(&self) -> bool {
-        self.token.is_some() || !self.users.is_empty()
+        self.token.is_some() || !self.users.is_empty() || self.callout.is_some()
     }
 
     /// What one block alone cannot tell.
@@ -171,6 +175,7 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
             "default_permission" | "default_permissions" | "permissions" => {
                 permissions = Some(Arc::new(permissions::permissions(e)?));
             }
+            "auth_callout" | "auth_hook" => auth.callout = Some(callout::callout(e)?),
             _ => unsupported::refuse(e, keys::AUTHORIZATION)?,
         }
     }

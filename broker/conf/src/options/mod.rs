@@ -4,6 +4,7 @@ mod absent;
 mod accounts;
 mod apply;
 mod authorization;
+mod callout;
 mod changes;
 mod jetstream;
 mod keys;
@@ -28,6 +29,7 @@ use crate::tenancy::Tenancy;
 pub use accounts::{AccountJetStream, AccountLimits, AccountOptions};
 pub(crate) use apply::apply;
 pub use authorization::{Auth, ConnectionType, User};
+pub use callout::AuthCallout;
 pub use changes::Changes;
 pub use jetstream::{
     Backend, BatchLimits, Compression, Durability, Index, JetStream, JetStreamLimits, Scrub, SyncInterval,

@@ -389,6 +389,9 @@ fn check(o: &Options) -> Result<(), String> {
     if !trust.keys.is_empty() {
         return fail("conflicting options for 'TrustedKeys' and 'TrustedOperators'");
     }
+    if o.auth.callout.is_some() {
+        return fail("operators do not allow authorization callouts to be configured directly");
+    }
     if o.auth.no_auth_user.is_some() {
         return fail("no_auth_user not compatible with Trusted Operator");
     }
