@@ -67,3 +67,13 @@ fn the_corpus_is_answered() {
         }
     }
 }
+
+#[test]
+fn the_corpus_ends_at_the_door() {
+    let mut doorway = server::handshake::Doorway::open();
+    for path in corpus("handshake") {
+        println!("{}", path.display());
+        server::handshake::handshake(&mut doorway, &std::fs::read(&path).unwrap());
+    }
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0);
+}

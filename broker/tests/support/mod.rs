@@ -18,6 +18,9 @@ use weir_broker::conf::options::Backend;
 /// How long an answer may take before the test fails; far more than any takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What the server asks when it likes.
+const PING: &[u8] = b"PING\r\n";
+
 /// CONNECT as most client libraries send it.
 pub const HELLO: &str =
     "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1}\r\n";
@@ -156,8 +159,10 @@ impl<S: Read + Write> Raw<S> {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(read) => {
+                    // One may have come in two pieces.
+                    let from = self.pending.len().saturating_sub(PING.len());
                     self.pending.extend_from_slice(&chunk[..read]);
-                    self.drop_pings();
+                    self.drop_pings(from);
                     return true;
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -176,9 +181,8 @@ impl<S: Read + Write> Raw<S> {
         String::from_utf8_lossy(&self.pending[..self.pending.len().min(500)])
     }
 
-    fn drop_pings(&mut self) {
-        const PING: &[u8] = b"PING\r\n";
-        let mut from = 0;
+    /// Of what came from this place on.
+    fn drop_pings(&mut self, mut from: usize) {
         while let Some(at) = find(&self.pending[from..], PING).map(|at| from + at) {
             if !self.shows_pings && (at == 0 || self.pending[at - 1] == b'\n') {
                 self.pending.drain(at..at + PING.len());

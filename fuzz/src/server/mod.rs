@@ -1,6 +1,7 @@
-//! What clients send to JetStream, over a connection to a server in this process.
+//! What clients send to JetStream, and before it, over a connection to a server in this process.
 
 pub mod backup;
+pub mod handshake;
 mod harness;
 pub mod requests;
 
