@@ -155,3 +155,35 @@ fn without_credentials_beside_the_system_account() {
     let mut wrong = fixture.connect("x");
     wrong.expect_end("-ERR 'Authorization Violation'\r\n");
 }
+
+/// What an account holds is counted where a publish can look it up; a stream that goes over to another place or is opened anew does not
+/// count twice, and one that is deleted no more.
+#[test]
+fn what_an_account_holds_is_what_its_streams_do() {
+    let fixture = fixture(
+        "accounts { A { users: [{user: a, password: p}], jetstream: {max_mem: 1000} }, B { users: [{user: b, password: p}], jetstream: enabled } }",
+    );
+    let (mut a, mut b) = (fixture.client("a"), fixture.client("b"));
+    for client in [&mut a, &mut b] {
+        client.exchange("SUB r 1\r\n", "");
+    }
+    let large = "x".repeat(300);
+    let stream = |name: &str| format!("{{\"name\":\"{name}\",\"subjects\":[\"{name}\"],\"storage\":\"memory\"}}");
+    for client in [&mut a, &mut b] {
+        for name in ["s", "t"] {
+            assert!(ask(client, &format!("$JS.API.STREAM.CREATE.{name}"), &stream(name)).contains("did_create"));
+        }
+    }
+    let refused = |client: &mut Raw, subject: &str| ask(client, subject, &large).contains("\"err_code\":10002");
+    // Both streams count, and those of others do not.
+    for _ in 0..10 {
+        assert!(!refused(&mut b, "s"));
+    }
+    assert!(!refused(&mut a, "s") && !refused(&mut a, "t") && !refused(&mut a, "s"));
+    assert!((0..4).any(|_| refused(&mut a, "t")));
+    assert!(ask(&mut a, "$JS.API.STREAM.DELETE.s", "").contains("success"));
+    assert!(!refused(&mut a, "t"));
+    assert!((0..4).any(|_| refused(&mut a, "t")));
+    assert!(ask(&mut a, "$JS.API.STREAM.PURGE.t", "").contains("success"));
+    assert!(!refused(&mut a, "t"));
+}

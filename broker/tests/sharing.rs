@@ -175,6 +175,61 @@ fn a_chain_of_imports_ends() {
     first.exchange("", "");
 }
 
+#[test]
+fn what_is_shared_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "http: \"127.0.0.1:-1\"\njetstream {{ store_dir: {:?} }}\n{}",
+        folder.path(),
+        "accounts {
+            A { users: [{user: a}], mappings: {m: [{destination: n, weight: 40}]}, exports: [
+                {service: \"q.*\", response: stream}, {service: z, latency: {sampling: 50, subject: lat}}
+                {stream: \"s.>\", accounts: [B]}] }
+            B { users: [{user: b}], imports: [
+                {service: {account: A, subject: \"q.*\"}, to: \"r.$1\", share: true}
+                {stream: {account: A, subject: \"s.>\"}, prefix: x}] } }"
+    );
+    let server = server(&text);
+    let detail = |account: &str| -> Value {
+        let (_, body) = server.get(&format!("/accountz?acc={account}"));
+        serde_json::from_str::<Value>(&body).unwrap()["account_detail"].take()
+    };
+    let a = detail("A");
+    assert_eq!(
+        a["exports"],
+        json!([
+            {"subject": "q.*", "type": "service", "response_type": "Streamed"},
+            {"subject": "z", "type": "service", "response_type": "Singleton",
+                "service_latency": {"sampling": 50, "results": "lat"}},
+            {"subject": "s.>", "type": "stream", "approved_accounts": ["B"]},
+        ])
+    );
+    assert_eq!(
+        a["mappings"],
+        json!({"m": [{"subject": "n", "weight": 40}, {"subject": "m", "weight": 100}]})
+    );
+    let told = json!({"invalid": false, "share": false, "tracking": false, "account": "A"});
+    let with = |more: Value| {
+        let mut all = told.clone();
+        for (name, value) in more.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        all
+    };
+    assert_eq!(
+        detail("B")["imports"],
+        json!([
+            with(json!({"subject": "s.>", "local_subject": "x.s.>", "type": "stream"})),
+            with(json!({"subject": "q.*", "to": "r.*", "local_subject": "r.*", "type": "service", "share": true})),
+        ])
+    );
+    let (mut asked, mut b) = (client(&server, "a"), client(&server, "b"));
+    asked.exchange("SUB q.* 1\r\n", "");
+    b.exchange("SUB r 1\r\nPUB r.x r 1\r\n1\r\n", "");
+    let (line, _) = message(&mut asked);
+    assert_eq!(detail("A")["responses"][reply(&line)]["subject"], "r");
+}
+
 const STREAMS: &str = "accounts {
     A { users: [{user: a}], jetstream: enabled, exports: [
         {service: \"$JS.API.>\", response: stream}, {service: \"$JS.ACK.>\"}, {service: \"orders.*\"}, {stream: \"d.>\"}] }

@@ -86,6 +86,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "report",
         &[
+            "conf",
             "context",
             "interest",
             "jetstream",

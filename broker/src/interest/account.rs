@@ -310,6 +310,11 @@ impl Account {
         look(&self.bonds.read())
     }
 
+    /// Requests of others that wait for answers, as a report tells them: no more than a thousand.
+    pub(crate) fn responses(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.answers.told(1000)
+    }
+
     /// Whether subjects that its clients publish to become others.
     #[inline]
     pub(crate) fn is_mapped(&self) -> bool {

@@ -1,7 +1,8 @@
 //! Which accounts there are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
@@ -14,14 +15,16 @@ pub struct Accounts {
     /// The account of the server's own events.
     pub system: Arc<Account>,
     known: RwLock<Known>,
+    era: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Known {
     by_name: HashMap<Box<str>, Arc<Account>>,
-    /// An account's number is its place. Numbers are not used twice: what somebody remembers of one account must not count for
+    /// Numbers are not used twice: what somebody remembers of one account must not count for
     /// another.
-    by_number: Vec<Arc<Account>>,
+    by_number: BTreeMap<usize, Arc<Account>>,
+    next: usize,
 }
 
 impl Known {
@@ -29,9 +32,10 @@ impl Known {
         if let Some(account) = self.by_name.get(name) {
             return Arc::clone(account);
         }
-        let account = Account::new(name, self.by_number.len());
+        let account = Account::new(name, self.next);
+        self.next += 1;
         self.by_name.insert(name.into(), Arc::clone(&account));
-        self.by_number.push(Arc::clone(&account));
+        self.by_number.insert(account.number, Arc::clone(&account));
         account
     }
 }
@@ -52,6 +56,7 @@ impl Accounts {
             global: known.open(GLOBAL),
             system: known.open(system),
             known: RwLock::new(known),
+            era: AtomicUsize::new(0),
         }
     }
 
@@ -66,6 +71,29 @@ impl Accounts {
         self.known.write().open(name)
     }
 
+    /// Forgets an account: whoever comes with its name from now on is in another one. The two that every server has stay.
+    pub fn close(&self, account: &Arc<Account>) {
+        if Arc::ptr_eq(account, &self.global) || Arc::ptr_eq(account, &self.system) {
+            return;
+        }
+        let mut known = self.known.write();
+        self.era.fetch_add(1, Ordering::Release);
+        known.by_number.remove(&account.number);
+        if known
+            .by_name
+            .get(&account.name)
+            .is_some_and(|found| Arc::ptr_eq(found, account))
+        {
+            known.by_name.remove(&account.name);
+        }
+    }
+
+    /// Changes whenever an account is forgotten: what is remembered of accounts by their names is void then.
+    #[must_use]
+    pub fn era(&self) -> usize {
+        self.era.load(Ordering::Acquire)
+    }
+
     /// The account of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Account>> {
@@ -75,13 +103,13 @@ impl Accounts {
     /// The account of that [number](Account::number).
     #[must_use]
     pub fn numbered(&self, number: usize) -> Option<Arc<Account>> {
-        self.known.read().by_number.get(number).cloned()
+        self.known.read().by_number.get(&number).cloned()
     }
 
     /// Every account, by number.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Account>> {
-        self.known.read().by_number.clone()
+        self.known.read().by_number.values().cloned().collect()
     }
 }
 

@@ -178,6 +178,22 @@ impl Answers {
         over
     }
 
+    /// Those that are open, as a report tells them, and no more than so many.
+    pub fn told(&self, max: usize) -> serde_json::Map<String, serde_json::Value> {
+        let open = self.open.lock();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let all = open.by_subject.iter().take(max).map(|(here, answer)| {
+            let requester = answer.account.upgrade();
+            let told = serde_json::json!({
+                "subject": text(&answer.to), "account": requester.map(|account| account.name.to_string()),
+                "to": text(here), "local_subject": text(here), "type": "service",
+                "invalid": false, "share": answer.share, "tracking": answer.measure.is_some(),
+            });
+            (text(here), told)
+        });
+        all.collect()
+    }
+
     /// How many are open.
     #[cfg(test)]
     pub fn count(&self) -> usize {

@@ -144,12 +144,8 @@ impl JetStream {
         }
     }
 
-    /// Whether there is a limit for what an account holds in this kind of storage.
-    pub(super) fn is_limited(&self, account: &str, storage: Storage) -> bool {
-        self.limit(account, storage).is_some()
-    }
-
-    fn limit(&self, account: &str, storage: Storage) -> Option<u64> {
+    /// What an account may hold in this kind of storage, in bytes; `None`: it has no limit.
+    pub(super) fn limit(&self, account: &str, storage: Storage) -> Option<u64> {
         let allowance = self.allowance(account)?;
         match storage {
             Storage::File => allowance.max_store,
@@ -157,17 +153,9 @@ impl JetStream {
         }
     }
 
-    /// Whether an account holds more than it may in this kind of storage. Costs a look at each of its streams, if there is a
-    /// limit.
-    pub(super) fn is_full(&self, account: &str, storage: Storage) -> bool {
-        self.limit(account, storage).is_some_and(|limit| {
-            let usage = Usage::of(&self.catalogue().list(account));
-            let held = match storage {
-                Storage::File => usage.storage,
-                Storage::Memory => usage.memory,
-            };
-            held > limit
-        })
+    /// Forgets what an account may store.
+    pub(super) fn revoke(&self, account: &str) {
+        self.allowances.write().remove(account);
     }
 }
 

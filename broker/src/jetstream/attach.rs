@@ -11,11 +11,11 @@ use weir_engine::store::StreamEntry;
 
 use crate::error::Result;
 use crate::interest::{Account, Service, Subscription};
-use crate::jetstream::JetStream;
 use crate::jetstream::allowance::NotEnabled;
 use crate::jetstream::services::{
     API_CALLS, API_PREFIX, Acks, Api, Direct, FlowControl, Ingest, LONG_ACKS, LongAcks, Pull, stands_in,
 };
+use crate::jetstream::{Allowances, JetStream};
 
 /// Where a stream lives.
 #[derive(Clone, Copy, Debug)]
@@ -144,6 +144,7 @@ impl JetStream {
         let allowed = self.allowance(&account.name).is_some();
         for entry in self.catalogue().list(&account.name) {
             if !allowed {
+                self.stop_sourcing(entry.id);
                 self.detach_stream(entry.id);
                 continue;
             }
@@ -155,6 +156,34 @@ impl JetStream {
             }
         }
         Ok(())
+    }
+
+    /// Goes on with the accounts that there are now, and what they may store: who is there no more or has no JetStream any more is served
+    /// no more, and keeps what it stored; who has it again finds that.
+    pub async fn follow(self: &Arc<Self>, allowances: &Allowances) {
+        let accounts = self.accounts.all();
+        let gone: Vec<_> = {
+            let mut attached = self.attached.lock();
+            let stays = |of: &Arc<Account>| accounts.iter().any(|account| Arc::ptr_eq(account, of));
+            let (stay, gone) = attached.common.drain(..).partition(|(of, _)| stays(of));
+            attached.common = stay;
+            gone
+        };
+        for (account, subscriptions) in gone {
+            self.revoke(&account.name);
+            for subscription in subscriptions {
+                account.remove(&subscription);
+            }
+            for entry in self.catalogue().list(&account.name) {
+                self.stop_sourcing(entry.id);
+                self.detach_stream(entry.id);
+            }
+        }
+        for account in accounts {
+            self.grant(&account, allowances.get(&account.name).cloned()).await;
+        }
+        // What an account imports may lead to other origins.
+        self.streams_changed();
     }
 
     /// Attaches the consumers of a stream; it has none to show while it is offline and could not be opened.
@@ -252,9 +281,8 @@ impl JetStream {
             stream: entry.id,
             account: Arc::clone(account),
             name: entry.name.clone(),
-            limited: self
-                .is_limited(&account.name, entry.config.storage)
-                .then_some(entry.config.storage),
+            limit: self.limit(&account.name, entry.config.storage),
+            stats: Arc::clone(&entry.stats),
             no_ack: entry.config.no_ack,
         });
         let subjects: Vec<_> = entry

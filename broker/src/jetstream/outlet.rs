@@ -42,6 +42,7 @@ impl Outlets {
         BrokerOutlet {
             carrier: Carrier::default(),
             account: None,
+            era: 0,
             scratch: Vec::new(),
             outlets: self.clone(),
         }
@@ -53,6 +54,8 @@ pub(super) struct BrokerOutlet {
     carrier: Carrier,
     /// The account that was last sent into, and its name: nearly always the one of the next message as well.
     account: Option<(Arc<str>, Arc<Account>)>,
+    /// Of which accounts that is one: others may have its name since.
+    era: usize,
     scratch: Vec<u8>,
     outlets: Outlets,
 }
@@ -117,7 +120,10 @@ impl Outlet for BrokerOutlet {
 impl BrokerOutlet {
     /// The account of that name, and what carries messages into it.
     fn way_into(&mut self, name: &str) -> Option<(&Arc<Account>, &mut Carrier)> {
-        if self.account.as_ref().is_none_or(|(last, _)| **last != *name) {
+        let era = self.outlets.accounts.era();
+        if self.account.as_ref().is_none_or(|(last, _)| **last != *name) || self.era != era {
+            self.era = era;
+            self.account = None;
             let account = self.outlets.accounts.get(name)?;
             self.account = Some((name.into(), account));
         }

@@ -7,8 +7,8 @@ use weir_engine::LogId;
 use weir_engine::consumer::{Ack, AckKind, PullRequest};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
-use weir_engine::store::StreamEntry;
-use weir_engine::stream::{Storage, Stream, StreamConfig};
+use weir_engine::store::{StreamEntry, StreamStats};
+use weir_engine::stream::{Stream, StreamConfig};
 use weir_wire::headers;
 
 use crate::interest::{Account, Inbound, Service, TRACE_DEST, TRACE_DISABLED, Trail, Work};
@@ -27,8 +27,10 @@ pub(super) struct Ingest {
     pub stream: LogId,
     pub account: Arc<Account>,
     pub name: Arc<str>,
-    /// The kind of storage that the account has a limit for, if it does.
-    pub limited: Option<Storage>,
+    /// What the account may hold in the stream's kind of storage, in bytes, if it has a limit.
+    pub limit: Option<u64>,
+    /// Knows what it holds.
+    pub stats: Arc<StreamStats>,
     /// It acknowledges nothing.
     pub no_ack: bool,
 }
@@ -43,10 +45,7 @@ impl Service for Ingest {
         if !batch.takes(number, self.stream) {
             return;
         }
-        if self
-            .limited
-            .is_some_and(|storage| jetstream.is_full(&self.account.name, storage))
-        {
+        if self.limit.is_some_and(|limit| self.stats.held_by_account() > limit) {
             return refuse_publish(&self.account, &self.name, message);
         }
         if let Some(trail) = &message.trail {

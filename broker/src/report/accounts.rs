@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use weir_jwt::{AccountClaims, Issues};
 
 use super::Reports;
+use super::sharing::Shared;
 use super::subsz::SublistStats;
 use crate::context::Traffic;
 use crate::interest::Account;
@@ -60,6 +62,18 @@ pub struct AccountDetail {
     pub client_connections: usize,
     /// Its subscriptions.
     pub subscriptions: usize,
+    /// What becomes of subjects that its clients publish to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mappings: Option<Value>,
+    /// What others may hear and ask of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exports: Option<Value>,
+    /// What it hears and asks of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imports: Option<Value>,
+    /// Requests of others that wait for answers, by the subjects of those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responses: Option<Value>,
     /// The token that an operator has signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt: Option<String>,
@@ -235,6 +249,7 @@ impl Reports {
         let claims = held.as_ref().map(|held| &held.claims);
         let signed = held.as_ref().filter(|held| !held.token.is_empty());
         let time = |&seconds: &i64| Timestamp::from_second(seconds).unwrap_or_default().to_string();
+        let shared = Shared::of(account);
         AccountDetail {
             account_name: account.name.to_string(),
             update_time: held
@@ -248,6 +263,10 @@ impl Reports {
             leafnode_connections: 0,
             client_connections: present.get(&*account.name).map_or(0, |present| present.connections),
             subscriptions,
+            mappings: shared.mappings,
+            exports: shared.exports,
+            imports: shared.imports,
+            responses: shared.responses,
             jwt: signed.map(|held| held.token.clone()),
             issuer_key: claims.map(|claims| claims.common.issuer.clone()),
             name_tag: account

@@ -11,6 +11,7 @@ mod jsz;
 mod metrics;
 mod process;
 pub mod queues;
+mod sharing;
 mod statsz;
 pub mod subsz;
 mod varz;

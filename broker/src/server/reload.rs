@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Server, files};
+use super::{Server, files, tenancy};
 use crate::conf::Options;
 use crate::conf::options::Changes;
 use crate::context::Loaded;
 use crate::error::{Error, Result};
+use crate::interest::{Account, Bonds};
 use crate::link::{CloseReason, Kind};
 
 impl Server {
@@ -29,9 +30,17 @@ impl Server {
             self.created(path.clone());
         }
         first(&new)?;
+        let before = self.accounts.all();
+        if changes.accounts {
+            // Accounts that are new are there before anybody can come into them.
+            tenancy::open(&new, &self.accounts);
+        }
         let had_tls = self.context.tls.client().is_some();
         let other_files = self.context.tls.set(loaded);
         self.context.live.set(new);
+        if changes.accounts {
+            self.follow_accounts(&before).await;
+        }
         if other_files && had_tls && !changes.tls {
             tracing::info!("Reloaded: tls = enabled");
         }
@@ -110,6 +119,32 @@ impl Server {
         }
         for session in sessions {
             session.close(CloseReason::TlsHandshakeError);
+        }
+    }
+
+    /// Has accounts share, map, limit and store what the new options say; those that are no longer there are left.
+    async fn follow_accounts(&self, before: &[Arc<Account>]) {
+        let options = self.options();
+        if options.trust.is_on() {
+            // Those that operators have signed come and go otherwise.
+            return tenancy::share(&options, &self.accounts);
+        }
+        let gone = tenancy::gone(&options, &self.accounts);
+        for account in &gone {
+            self.accounts.close(account);
+        }
+        tenancy::share(&options, &self.accounts);
+        for account in &gone {
+            account.bind(Bonds::default());
+        }
+        for account in self.accounts.all() {
+            let is_new = !before.iter().any(|known| Arc::ptr_eq(known, &account));
+            if let (true, Some(witness)) = (is_new, self.hall.witness.get()) {
+                witness.opened(&account);
+            }
+        }
+        if let Some(jetstream) = self.jetstream.get() {
+            jetstream.follow(&super::allowances(&options, &self.accounts)).await;
         }
     }
 

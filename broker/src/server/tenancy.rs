@@ -5,17 +5,32 @@ use std::sync::Arc;
 use super::Server;
 use crate::conf::Options;
 use crate::conf::tenancy::{Found, Mapping, Mappings, Tenancy};
-use crate::interest::{Accounts, Binder, Bonds, GLOBAL, Limits, SYSTEM};
+use crate::interest::{Account, Accounts, Binder, Bonds, GLOBAL, Limits, SYSTEM};
 use crate::routing::give_up;
 
 /// The accounts of the configuration.
 pub(super) fn accounts(options: &Options) -> Accounts {
     let accounts = Accounts::new(options.system_account.as_deref().unwrap_or(SYSTEM));
+    open(options, &accounts);
+    share(options, &accounts);
+    accounts
+}
+
+/// Opens those that are not there yet.
+pub(super) fn open(options: &Options, accounts: &Accounts) {
     for account in &options.accounts {
         accounts.open(&account.name);
     }
-    share(options, &accounts);
-    accounts
+}
+
+/// Accounts that these options do not have any more.
+pub(super) fn gone(options: &Options, accounts: &Accounts) -> Vec<Arc<Account>> {
+    let mut gone = accounts.all();
+    gone.retain(|account| {
+        let is_own = Arc::ptr_eq(account, &accounts.global) || Arc::ptr_eq(account, &accounts.system);
+        !is_own && !options.accounts.iter().any(|known| *known.name == *account.name)
+    });
+    gone
 }
 
 /// Limits accounts, and has them share with each other, as the options say.

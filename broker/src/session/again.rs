@@ -20,13 +20,20 @@ impl Session {
                 // It was served without a CONNECT, which is over if one is wanted now.
                 true if self.door().is_locked() => Answer::Now(Verdict::Refused),
                 _ if !self.is_connected() => return,
-                _ => self.door().ask(&Visitor {
-                    connect: &conversation.connect,
-                    nonce: &self.nonce,
-                    by: self.comes_by(),
-                    certificate: self.certificate(),
-                    link: &self.link,
-                }),
+                _ => {
+                    let visitor = Visitor {
+                        connect: &conversation.connect,
+                        nonce: &self.nonce,
+                        by: self.comes_by(),
+                        certificate: self.certificate(),
+                        link: &self.link,
+                    };
+                    if self.door().has_moved(&visitor, &conversation.account) {
+                        drop(conversation);
+                        return self.close(CloseReason::ClientClosed);
+                    }
+                    self.door().ask(&visitor)
+                }
             }
         };
         match answer {

@@ -43,6 +43,12 @@ pub trait Door: Send + Sync {
     /// Who CONNECT's credentials belong to. Must not block: what takes time is answered [later](Answer::Later).
     fn ask(&self, visitor: &Visitor<'_>) -> Answer;
 
+    /// Whether the user that a client came as is gone, or in another account than this one by now: it is sent away without a word, and
+    /// finds out when it comes again.
+    fn has_moved(&self, _visitor: &Visitor<'_>, _account: &Arc<Account>) -> bool {
+        false
+    }
+
     /// Who a client is that does not say CONNECT first; `None`: nobody.
     fn anonymous(&self) -> Option<Guest> {
         None

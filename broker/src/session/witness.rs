@@ -1,5 +1,8 @@
 //! Somebody who is told of clients that come and go. What is done about it stands on higher floors.
 
+use std::sync::Arc;
+
+use crate::interest::Account;
 use crate::link::{ClientInfo, CloseReason, Snapshot};
 
 /// Is told of clients. Must not block, nor take a lock that a sender of messages may hold: it is called by the tasks of connections.
@@ -9,6 +12,9 @@ pub trait Witness: Send + Sync {
 
     /// A connection has ended; `last` is what was last seen of it. `connected`: its CONNECT had been accepted.
     fn went(&self, client: ClientInfo, last: &Snapshot, reason: CloseReason, connected: bool);
+
+    /// There is one more account.
+    fn opened(&self, account: &Arc<Account>);
 
     /// The server goes down, after it has sent its clients away one by one (`gently`) or at once. May block, but not for long.
     fn leaving(&self, gently: bool);

@@ -237,6 +237,14 @@ impl Witness for Told {
         put(&self.queue, Item::Went(Box::new(gone)));
     }
 
+    fn opened(&self, account: &Arc<Account>) {
+        let Some(system) = self.system.upgrade() else { return };
+        let served = serve_in(account, &self.queue).and_then(|()| user_info::serve_in(&system.context, account));
+        if let Err(error) = served {
+            tracing::error!("account {}: {error}", account.name);
+        }
+    }
+
     fn leaving(&self, gently: bool) {
         if let Some(system) = self.system.upgrade() {
             system.tell_leaving(gently);

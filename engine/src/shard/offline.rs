@@ -221,7 +221,7 @@ impl Shard {
     /// What the catalogue shows of a stream of which there is only this.
     pub(super) fn entry_of(&self, snapshot: &StreamSnapshot) -> StreamEntry {
         let id = LogId(snapshot.id);
-        let stats = self.env.pools.stats(snapshot.config.storage);
+        let stats = self.env.pools.stats(&snapshot.account, snapshot.config.storage);
         match recover::saved_ledger(&self.env, id) {
             Ok(ledger) => stats.set_lost(ledger.messages()),
             Err(error) => tracing::error!(stream = %snapshot.name, "what it has lost: {error}"),

@@ -273,14 +273,21 @@ impl Catalogue {
     pub(crate) fn put(&self, entry: StreamEntry) {
         self.seen(entry.id);
         let key = (entry.account.clone(), entry.name.clone());
-        self.streams.write().insert(key, Arc::new(entry));
+        let stats = Arc::clone(&entry.stats);
+        let before = self.streams.write().insert(key, Arc::new(entry));
+        // One that was opened anew is counted by what shows it now; somebody may look at the former entry for long.
+        if let Some(before) = before.filter(|before| !Arc::ptr_eq(&before.stats, &stats)) {
+            before.stats.release();
+        }
     }
 
     pub(crate) fn remove(&self, account: &Arc<str>, name: &Arc<str>, id: LogId) {
         let key = (account.clone(), name.clone());
         let mut streams = self.streams.write();
         if streams.get(&key).is_some_and(|entry| entry.id == id) {
-            streams.remove(&key);
+            if let Some(removed) = streams.remove(&key) {
+                removed.stats.release();
+            }
             self.set_moving(id, None);
         }
     }

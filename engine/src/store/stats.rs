@@ -1,7 +1,10 @@
-//! What streams hold, counted for all of them together and for each.
+//! What streams hold, counted for all of them together, for those of each account, and for each.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::stream::Storage;
 
@@ -37,6 +40,14 @@ struct Pool {
 pub(crate) struct Pools {
     memory: Arc<Pool>,
     file: Arc<Pool>,
+    accounts: Arc<Mutex<HashMap<Box<str>, AccountPools>>>,
+}
+
+/// What the streams of an account hold, by kind of storage, in bytes.
+#[derive(Clone, Debug, Default)]
+struct AccountPools {
+    memory: Arc<AtomicU64>,
+    file: Arc<AtomicU64>,
 }
 
 impl Pools {
@@ -50,20 +61,33 @@ impl Pools {
         Self {
             memory: pool(capacity.memory),
             file: pool(capacity.file),
+            accounts: Arc::default(),
         }
     }
 
-    /// For a stream that holds nothing yet.
-    pub fn stats(&self, storage: Storage) -> Arc<StreamStats> {
+    /// For a stream of an account that holds nothing yet.
+    pub fn stats(&self, account: &str, storage: Storage) -> Arc<StreamStats> {
+        let of_account = {
+            let mut accounts = self.accounts.lock();
+            // There are no more than accounts that had streams since the start.
+            match accounts.get(account) {
+                Some(pools) => pools.clone(),
+                None => accounts.entry(account.into()).or_default().clone(),
+            }
+        };
+        let (pool, account) = match storage {
+            Storage::Memory => (&self.memory, of_account.memory),
+            Storage::File => (&self.file, of_account.file),
+        };
         Arc::new(StreamStats {
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             consumers: AtomicU64::new(0),
             lost: AtomicU64::new(0),
-            pool: Arc::clone(match storage {
-                Storage::Memory => &self.memory,
-                Storage::File => &self.file,
-            }),
+            counted: AtomicU64::new(0),
+            released: AtomicBool::new(false),
+            pool: Arc::clone(pool),
+            account,
         })
     }
 }
@@ -75,12 +99,18 @@ pub struct StreamStats {
     bytes: AtomicU64,
     consumers: AtomicU64,
     lost: AtomicU64,
+    /// Bytes that the pools count for it.
+    counted: AtomicU64,
+    /// Whether they count nothing any more: the stream is gone, or others show what it holds.
+    released: AtomicBool,
     pool: Arc<Pool>,
+    /// What all streams of its account hold on the same kind of storage.
+    account: Arc<AtomicU64>,
 }
 
 impl Drop for StreamStats {
     fn drop(&mut self) {
-        self.pool.used.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        self.release();
     }
 }
 
@@ -105,6 +135,27 @@ impl StreamStats {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// Bytes of all streams of the same account on the same kind of storage, as of their last turns.
+    pub fn held_by_account(&self) -> u64 {
+        self.account.load(Ordering::Relaxed)
+    }
+
+    /// Has the pools count nothing for it any more. Whoever still holds it sees what it showed last.
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::Relaxed);
+        self.count(0);
+    }
+
+    fn count(&self, bytes: u64) {
+        let before = self.counted.swap(bytes, Ordering::Relaxed);
+        if before != bytes {
+            // Wraps round where it became less.
+            let more = bytes.wrapping_sub(before);
+            self.pool.used.fetch_add(more, Ordering::Relaxed);
+            self.account.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn set_lost(&self, messages: u64) {
         self.lost.store(messages, Ordering::Relaxed);
     }
@@ -116,11 +167,13 @@ impl StreamStats {
 
     pub(crate) fn set(&self, messages: u64, bytes: u64, consumers: u64) {
         self.messages.store(messages, Ordering::Relaxed);
-        let before = self.bytes.swap(bytes, Ordering::Relaxed);
-        if before != bytes {
-            // Wraps round where it became less.
-            self.pool.used.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        if !self.released.load(Ordering::Relaxed) {
+            self.count(bytes);
         }
         self.consumers.store(consumers, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,6 @@ pub const CASES: &[Case] = &[
             "s.*": "s.{{SplitFromLeft(1,3)}}.{{SplitFromRight(1,2)}}.{{SliceFromLeft(1,2)}}.{{SliceFromRight(1,2)}}"
             "t.*": "t.{{split(1,-)}}.{{left(1,2)}}.{{right(1,2)}}"
             "rest.>": "all.>"
-            "q": "q.{{partition(5)}}"
         }"#,
         script: r#"
             A {}
@@ -105,7 +104,6 @@ pub const CASES: &[Case] = &[
             B> PUB s.12345|x
             B> PUB t.ab-cd-ef|x
             B> PUB rest.of.it reply|x
-            B> PUB q|x
             B> PUB unmapped|x
         "#,
     },

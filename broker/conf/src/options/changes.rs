@@ -1,8 +1,9 @@
 //! What differs between the options a server runs with and those that it is to go on with.
 
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 
-use super::{Auth, JetStream, Logging, Options, Tls, Trust, WebSocket};
+use super::{AccountOptions, Auth, JetStream, Logging, Options, Tls, Trust, WebSocket};
 use crate::error::ConfError;
 
 /// What a server has to do to go on with other options.
@@ -14,6 +15,8 @@ pub struct Changes {
     pub trust: bool,
     /// Who may connect: those that are connected are asked once more.
     pub auth: bool,
+    /// Accounts: which there are, what they share, map and store, and what limits them.
+    pub accounts: bool,
     /// There may be fewer connections than there are.
     pub fewer_connections: bool,
     /// Limits of the protocol, and whether it is traced: connections have copies of these.
@@ -99,11 +102,8 @@ impl Changes {
         fixed("max_closed_clients", &old.max_closed_clients, max_closed_clients)?;
         fixed("no_header_support", &old.no_header_support, no_header_support)?;
         found.trust(&old.trust, trust)?;
-        if old.accounts != *accounts {
-            return refuse("accounts", "");
-        }
-        if old.global != *global {
-            return refuse("mappings", "");
+        if old.accounts != *accounts || old.global != *global {
+            found.accounts(&old.accounts, accounts);
         }
         fixed("cluster name", &old.cluster_name, cluster_name)?;
         fixed("system_account", &old.system_account, system_account)?;
@@ -188,6 +188,28 @@ impl Changes {
             self.said.push(format!("{} pinned_certs", new.pinned.len()));
         }
         Ok(())
+    }
+
+    fn accounts(&mut self, old: &[AccountOptions], new: &[AccountOptions]) {
+        self.accounts = true;
+        // Each has a copy of what its account limits.
+        self.protocol = true;
+        let by_name = |all: &[AccountOptions]| -> BTreeMap<String, AccountOptions> {
+            all.iter()
+                .map(|account| (account.name.clone(), account.clone()))
+                .collect()
+        };
+        let (old, new) = (by_name(old), by_name(new));
+        for (name, account) in &new {
+            match old.get(name) {
+                None => self.said.push(format!("account {name:?} is new")),
+                Some(before) if before != account => self.said.push(format!("account {name:?} is different")),
+                Some(_) => {}
+            }
+        }
+        for name in old.keys().filter(|name| !new.contains_key(*name)) {
+            self.said.push(format!("account {name:?} is gone"));
+        }
     }
 
     fn auth(&mut self, old: &Auth, new: &Auth) {

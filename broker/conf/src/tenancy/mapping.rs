@@ -64,6 +64,20 @@ impl Mappings {
         self.exact.is_empty() && self.wild.is_empty()
     }
 
+    /// Each source with its destinations and their numbers, for a report.
+    #[must_use]
+    pub fn told(&self) -> Vec<(String, Vec<(String, u8)>)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let exact = self.exact.iter();
+        let all = exact.chain(self.wild.iter().map(|(source, rule)| (source, rule)));
+        all.map(|(source, rule)| {
+            let destinations = rule.0.iter();
+            let told = destinations.map(|(weight, transform)| (text(transform.destination()), *weight));
+            (text(source), told.collect())
+        })
+        .collect()
+    }
+
     /// What becomes of a subject that somebody publishes to; `chance` is any number, which decides. `None`: it stays as it is; an empty
     /// one: nobody gets it.
     #[must_use]

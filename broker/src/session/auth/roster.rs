@@ -96,6 +96,21 @@ impl Door for ByOptions {
         self.roster().ask(visitor)
     }
 
+    fn has_moved(&self, visitor: &Visitor<'_>, account: &Arc<Account>) -> bool {
+        let roster = self.roster();
+        let connect = visitor.connect;
+        // Who it is its certificate may say, where that is asked.
+        if visitor.certificate.is_some() {
+            return false;
+        }
+        let name = match connect.nkey.is_empty() {
+            true => &connect.user,
+            false => &connect.nkey,
+        };
+        let entry = roster.users.get(name.as_str());
+        !name.is_empty() && entry.is_none_or(|entry| !Arc::ptr_eq(&entry.guest.account, account))
+    }
+
     fn anonymous(&self) -> Option<Guest> {
         let roster = self.roster();
         if roster.options.is_open() {

@@ -7,7 +7,7 @@ use super::{Answer, ByOptions, Door, Guest, Verdict, Visitor, password};
 use crate::conf::Options;
 use crate::conf::options::{ConnectionType, WebSocketAuth};
 use crate::context::Context;
-use crate::interest::Accounts;
+use crate::interest::{Account, Accounts};
 
 /// The door that the options describe for WebSocket alone.
 pub struct ByWebSocket {
@@ -63,6 +63,12 @@ impl Door for ByWebSocket {
             }
             (None, None) => self.users.ask(visitor),
         }
+    }
+
+    fn has_moved(&self, visitor: &Visitor<'_>, account: &Arc<Account>) -> bool {
+        let options = self.context.live.get();
+        let is_theirs = auth(&options).is_some_and(|auth| auth.token.is_none() && auth.user.is_none());
+        is_theirs && self.users.has_moved(visitor, account)
     }
 
     fn anonymous(&self) -> Option<Guest> {

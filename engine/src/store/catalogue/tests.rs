@@ -15,7 +15,7 @@ fn offline(pools: &Pools, n: u64) -> StreamEntry {
         config,
         settings,
         created: 0,
-        stats: pools.stats(Storage::File),
+        stats: pools.stats("$G", Storage::File),
         offline: Some("its log is missing".into()),
         lacks_room: false,
     }
