@@ -65,6 +65,8 @@ impl Drop for Shared {
             // Writes what is in memory to files, as closing does.
             self.db.cancel_all_background_work(true);
             self.note_manifest();
+            // A start on a disk that is full by then may have had it, and the next one needs it, too.
+            room::keep(&self.folder);
         }
     }
 }
@@ -307,6 +309,7 @@ impl Shared {
             .map_err(|error| self.poison(self.not_written("flushing", &error)))?;
         self.adjust_pace();
         self.note_manifest();
+        room::put_back(&self.folder);
         Ok(())
     }
 

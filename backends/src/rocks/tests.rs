@@ -564,3 +564,28 @@ fn new_files_go_to_the_disk_a_piece_after_the_other() {
         "{options}"
     );
 }
+
+/// It helped one start on a full disk: nothing put it back before the next opening, nor made it whole again.
+#[test]
+fn the_room_for_an_opening_is_put_back_by_a_checkpoint_and_by_a_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let room = folder.path().join(room::ROOM);
+    let kept = || std::fs::metadata(&room).map_or(0, |file| file.len());
+    let backend = open(folder.path());
+    let whole = kept();
+    if whole == 0 {
+        // A file system that reserves nothing.
+        return;
+    }
+    std::fs::remove_file(&room).expect("as a start on a full disk does");
+    backend.sync().expect("synced");
+    assert_eq!(kept(), whole, "by a checkpoint");
+    std::fs::remove_file(&room).expect("removed");
+    drop(backend);
+    assert_eq!(kept(), whole, "by a stop");
+    // What there was room for then may be less.
+    let cut = std::fs::File::options().write(true).open(&room).expect("it is there");
+    cut.set_len(whole / 4).expect("shorter");
+    drop(open(folder.path()));
+    assert_eq!(kept(), whole, "made whole again");
+}
