@@ -185,6 +185,8 @@ pub const TLS_HANDSHAKE_MAX: usize = 16 * 1024;
 /// The same with a certificate, and those that it depends on.
 pub const TLS_HANDSHAKE_WITH_CERTIFICATE_MAX: usize = 64 * 1024;
 
-/// Stations of one message's way that are told; what it does behind them is not. As many receivers as one message has in nearly
-/// all systems, and no more memory than a large message takes.
-pub const JOURNEY_STATIONS: usize = 4096;
+/// Events that are told of one traced message, at most: beyond that its journey is told without the rest. A message to more connections
+/// than that is traced to the first of them.
+pub const JOURNEY_EVENTS_MAX: usize = 16_384;
+/// Events of all traced messages together that wait to be told, at most; of messages beyond that nothing is told. Each costs some 200 bytes.
+pub const JOURNEYS_WAITING_MAX: usize = 131_072;

@@ -155,9 +155,23 @@ fn what_cannot_be_told_is_a_message_like_any_other() {
     a.exchange("SUB s 1\r\nSUB T 8\r\nSUB > 9\r\n", "");
     a.exchange("UNSUB 9\r\n", "");
     for to in ["a..b", "a.*", "trace disabled"] {
-        publish(&mut a, "s", "", &[("Nats-Trace-Dest", to), ("Nats-Trace-Only", "true")]);
+        publish(&mut a, "s", "", &[("Nats-Trace-Dest", to)]);
         assert!(message(&mut a).0.starts_with("HMSG s 1 "));
     }
+    // One that only asks where it would go goes nowhere; it does not ask where that has ended.
+    publish(
+        &mut a,
+        "s",
+        "",
+        &[("Nats-Trace-Dest", "a.*"), ("Nats-Trace-Only", "true")],
+    );
+    publish(
+        &mut a,
+        "s",
+        "",
+        &[("Nats-Trace-Dest", "trace disabled"), ("Nats-Trace-Only", "true")],
+    );
+    assert!(message(&mut a).1.contains("trace disabled"));
     publish(&mut a, "s", "", &[("nats-trace-dest", "T")]);
     assert!(message(&mut a).0.starts_with("HMSG s 1 "));
     a.exchange("", "");

@@ -683,10 +683,42 @@ fn accounts_that_are_none() {
             "Can not have a single user/pass or a token, and users of accounts",
         ),
         (
-            "accounts { A { msg_trace: a } }",
-            "a.conf:1:16: \"msg_trace\" is an option of nats-server that Weir does not support yet; remove it to run without",
+            "accounts { A { msg_trace: a.* } }",
+            "a.conf:1:27: Trace destination \"a.*\" is not valid",
         ),
     ] {
         assert_eq!(fails(text), expected);
+    }
+}
+
+#[test]
+fn an_account_says_where_traces_go() {
+    use weir_conf::options::AccountTraces;
+    let traces = |text: &str| {
+        let read = Options::parse(&format!("accounts {{ A {{ {text} }} }}"), "test.conf", &|_| None);
+        read.map(|options| options.accounts[0].traces.clone())
+    };
+    let to = |dest: &str, sampling| {
+        let dest = dest.to_owned();
+        Some(AccountTraces { dest, sampling })
+    };
+    assert_eq!(traces("").unwrap(), None);
+    assert_eq!(traces("msg_trace: a.b").unwrap(), to("a.b", 100));
+    assert_eq!(traces("trace_dest: {dest: a, sampling: 5}").unwrap(), to("a", 5));
+    assert_eq!(traces("msg_trace: {dest: a, sampling: \"25%\"}").unwrap(), to("a", 25));
+    assert_eq!(traces("msg_trace: {}").unwrap(), None);
+    assert_eq!(traces("msg_trace: {sampling: 5}").unwrap(), None);
+    for wrong in [
+        "msg_trace: a.*",
+        "msg_trace: 5",
+        "msg_trace: {dest: \"a b\"}",
+        "msg_trace: {dest: a, sampling: 0}",
+        "msg_trace: {dest: a, sampling: 101}",
+        "msg_trace: {dest: a, sampling: x}",
+        "msg_trace: {dest: a, sampling: true}",
+        "msg_trace: {destination: a}",
+        "msg_trace: []",
+    ] {
+        assert!(traces(wrong).is_err(), "{wrong}");
     }
 }

@@ -11,7 +11,6 @@ mod reloads;
 mod status;
 mod tls;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use weir_engine::shard::emit::ConsumerName;
@@ -50,8 +49,6 @@ pub struct Context {
     /// Whether it is there, and where.
     pub status: Status,
     pub(crate) homes: Homes,
-    /// How often it was described.
-    pub(crate) descriptions: AtomicU64,
     rouse: OnceLock<Rouse>,
 }
 
@@ -73,7 +70,6 @@ impl Context {
             counters: Counters::default(),
             status,
             homes,
-            descriptions: AtomicU64::new(0),
             rouse: OnceLock::new(),
         }))
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::{Mutex, RwLock};
 use weir_subject::Sublist;
 
@@ -32,6 +32,7 @@ pub struct Account {
     limits: ArcSwap<Limits>,
     /// What people call it, if that is not its name.
     tag: RwLock<Option<Arc<str>>>,
+    traces: ArcSwapOption<Traces>,
     /// Connections of clients that are in it.
     connections: AtomicUsize,
     /// Whether it maps subjects: asked for each message.
@@ -57,6 +58,22 @@ pub struct Limits {
     pub payload: Option<usize>,
 }
 
+/// Where an account is told of messages that are part of a trace that others follow (`traceparent`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// The subject.
+    pub to: String,
+    /// Of how many of a hundred such messages.
+    pub sampling: u8,
+}
+
+impl Traces {
+    /// Whether a message is among them, by a random number below 100.
+    pub(crate) fn is_sampled(&self, chance: u8) -> bool {
+        chance < self.sampling
+    }
+}
+
 /// A connection's place in an account, which is free again when this is dropped.
 pub(crate) struct Seat(Arc<Account>);
 
@@ -79,6 +96,7 @@ impl Account {
             watches: Watches::default(),
             limits: ArcSwap::default(),
             tag: RwLock::default(),
+            traces: ArcSwapOption::empty(),
             connections: AtomicUsize::new(0),
             mapped: AtomicBool::new(false),
             bonds: RwLock::default(),
@@ -108,6 +126,17 @@ impl Account {
     #[must_use]
     pub fn limits(&self) -> Limits {
         **self.limits.load()
+    }
+
+    /// Where it is told of messages that are part of a trace, from now on.
+    pub fn trace(&self, traces: Option<Traces>) {
+        self.traces.store(traces.map(Arc::new));
+    }
+
+    /// Where it is told of messages that are part of a trace.
+    #[must_use]
+    pub fn traces(&self) -> Option<Arc<Traces>> {
+        self.traces.load_full()
     }
 
     /// A place for one more connection; `None` if all are taken.

@@ -45,7 +45,7 @@ pub struct Export {
     pub threshold: Duration,
     /// Where it is told how long it took.
     pub latency: Option<Latency>,
-    /// Whether it is told what way a message takes in its account.
+    /// Whether the tracing of messages goes on in this account.
     pub allow_trace: bool,
 }
 

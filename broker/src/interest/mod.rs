@@ -13,11 +13,12 @@ mod watch;
 mod work;
 
 pub(crate) use account::Seat;
-pub use account::{Account, GLOBAL, Limits, SYSTEM};
+pub use account::{Account, GLOBAL, Limits, SYSTEM, Traces};
 pub use accounts::Accounts;
 pub(crate) use answers::{ANSWERS, Answer, Measure, Question};
 pub use bonds::{Binder, Bonds, Export, ServiceBond, StreamBond};
-pub(crate) use journey::{Journey, TRACE_DEST, TRACE_DISABLED, Teller, Trail};
+pub use journey::{Asked, Encoding, Event, Journey, Narrator, Told};
+pub(crate) use journey::{DEST, DISABLED, Missed, Visit, Wish, is_wished};
 pub(crate) use keep::{Blocks, Chunk, is_most};
 pub(crate) use own::NotAdded;
 pub use own::Own;

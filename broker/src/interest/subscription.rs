@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use arc_swap::ArcSwapOption;
 use weir_subject::SubKey;
 
-use super::{Chunk, Own, ServiceBond, StreamBond, Trail, Work};
+use super::{Chunk, Journey, Own, ServiceBond, StreamBond, Work};
 use crate::link::{Claim, Link};
 use crate::permissions::Rules;
 
@@ -63,8 +63,17 @@ pub trait Service: Send + Sync {
     /// `work`, which is submitted once the sender's read buffer (or a courier's batch) is worked off.
     fn message(&self, message: &Inbound<'_>, work: &mut Work);
 
-    /// Says what would become of a message that only shows its way.
-    fn show(&self, _: &Inbound<'_>) {}
+    /// Where nats-server would take a message on that subject to, if this is a service of its system account that others import: the
+    /// account, and the subject there. A traced message is told to have gone there, and is traced no further.
+    fn of_system(&self, subject: &[u8]) -> Option<(String, String)> {
+        let _ = subject;
+        None
+    }
+
+    /// Whether it takes messages that are only traced: it finds out what would become of them, and does nothing.
+    fn rehearses(&self) -> bool {
+        false
+    }
 }
 
 /// A message on its way to a [`Service`]. Everything borrows from the sender's buffer; [`body`](Self::body) and
@@ -81,10 +90,10 @@ pub struct Inbound<'a> {
     pub payload: &'a [u8],
     /// The client that sent it; `None` for messages of the server itself.
     pub from: Option<&'a Arc<Link>>,
+    /// What is told of it, if it is traced.
+    pub journey: Option<&'a Arc<Journey>>,
     /// The read chunk that all slices above are parts of, with headers and payload adjacent.
     pub(crate) chunk: Option<Chunk<'a>>,
-    /// Its way, if it is to be told.
-    pub(crate) trail: Option<Trail<'a>>,
 }
 
 impl Subscription {

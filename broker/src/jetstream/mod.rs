@@ -16,6 +16,7 @@ mod overload;
 mod services;
 mod sourcing;
 mod status;
+mod traced;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -148,6 +148,10 @@ impl Refusing<'_> {
                 }
                 self.block = block;
             }
+            Input::Publish {
+                ticket: Ticket::Call(told),
+                ..
+            } => told(Err(self.why.error())),
             Input::Pull { stream, reply, .. } => self.send(stream, &reply, &self.why.pull()),
             Input::Ack { stream, ack, .. } => {
                 let block = match ack.kind {

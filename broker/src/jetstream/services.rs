@@ -8,17 +8,15 @@ use weir_engine::consumer::{Ack, AckKind, PullRequest};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
 use weir_engine::store::{StreamEntry, StreamStats};
-use weir_engine::stream::{Stream, StreamConfig};
+use weir_engine::stream::StreamConfig;
 use weir_wire::headers;
 
-use crate::interest::{Account, Inbound, Service, TRACE_DEST, TRACE_DISABLED, Trail, Work};
+use crate::interest::{Account, Inbound, Service, Work};
 use crate::jetstream::allowance::refuse_publish;
 use crate::jetstream::api::decode::unreadable;
 use crate::jetstream::api::schema;
 use crate::jetstream::batch::{Batch, Request};
-use crate::jetstream::outlet::{rejection_of, write_pub_ack};
-use crate::jetstream::{ApiRequest, JetStream, status};
-use crate::routing::Courier;
+use crate::jetstream::{ApiRequest, JetStream, status, traced};
 
 /// Stores what is published to a stream's subjects.
 pub(super) struct Ingest {
@@ -45,26 +43,11 @@ impl Service for Ingest {
         if !batch.takes(number, self.stream) {
             return;
         }
-        if self.limit.is_some_and(|limit| self.stats.held_by_account() > limit) {
-            return refuse_publish(&self.account, &self.name, message);
+        if let Some(journey) = message.journey {
+            return traced::store(self, &jetstream, journey, message, batch);
         }
-        if let Some(trail) = &message.trail {
-            // Whoever reads it from the stream is not to have its way told again.
-            let block = headers::set(message.headers, TRACE_DEST, TRACE_DISABLED);
-            let kept = Inbound {
-                headers: &block,
-                chunk: None,
-                ..*message
-            };
-            let (subject, reply, body) = batch.keep(self.stream, &kept);
-            let input = Input::Publish {
-                stream: self.stream,
-                subject,
-                headers_len: block.len(),
-                body,
-                ticket: self.shown(trail, &jetstream, message.subject, reply),
-            };
-            return batch.push(&jetstream, self.shard, input);
+        if self.is_full() {
+            return refuse_publish(&self.account, &self.name, message);
         }
         let (subject, reply, body) = batch.keep(self.stream, message);
         let input = Input::Publish {
@@ -81,43 +64,15 @@ impl Service for Ingest {
         batch.push(&jetstream, self.shard, input);
     }
 
-    fn show(&self, message: &Inbound<'_>) {
-        if let Some(journey) = message.trail.and_then(|trail| trail.journey()) {
-            journey.stored(&self.name, Ok(message.subject));
-        }
+    fn rehearses(&self) -> bool {
+        true
     }
 }
 
 impl Ingest {
-    /// Waits for what becomes of a message whose way is told, and answers its publisher in the stream's place. Of one in a fast
-    /// batch it is only told that it came here.
-    #[cold]
-    fn shown(&self, trail: &Trail<'_>, jetstream: &JetStream, subject: &[u8], reply: Bytes) -> Ticket {
-        let Some(journey) = trail.journey() else {
-            return match reply.is_empty() {
-                true => Ticket::None,
-                false => Ticket::Reply(reply),
-            };
-        };
-        if Stream::is_fast(&reply) {
-            journey.stored(&self.name, Ok(subject));
-            return Ticket::Reply(reply);
-        }
-        let (journey, stream, account) = (Arc::clone(journey), self.name.clone(), Arc::clone(&self.account));
-        let subject = subject.to_vec();
-        let domain = jetstream.options.domain.clone();
-        let answers = !reply.is_empty() && !self.no_ack;
-        Ticket::Call(Box::new(move |result| {
-            if answers {
-                let mut text = Vec::new();
-                write_pub_ack(&mut text, result.as_ref(), &stream, domain.as_deref());
-                Courier::new(account).send(&reply, &reply, b"", b"", &text);
-            }
-            match &result {
-                Ok(_) => journey.stored(&stream, Ok(&subject)),
-                Err(error) => journey.stored(&stream, Err(&rejection_of(error).text)),
-            }
-        }))
+    /// Whether the account holds more than it may.
+    pub fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.stats.held_by_account() > limit)
     }
 }
 
@@ -361,6 +316,11 @@ impl Service for Api {
             from: message.from.cloned(),
         };
         work.of::<Batch>().request(&jetstream, Request::Api(request));
+    }
+
+    fn of_system(&self, subject: &[u8]) -> Option<(String, String)> {
+        let system = self.jetstream.upgrade()?.accounts.system.name.to_string();
+        Some((system, String::from_utf8_lossy(subject).into_owned()))
     }
 }
 

@@ -281,6 +281,12 @@ impl Link {
         self.who.lock().user.clone()
     }
 
+    /// The account that it is in.
+    #[must_use]
+    pub fn account(&self) -> String {
+        self.who.lock().account.clone()
+    }
+
     /// What it may do; `None`: everything.
     pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
         self.who.lock().rules.clone()

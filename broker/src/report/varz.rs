@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{JszOptions, Reports, format, process};
 use crate::jetstream::api::jsz;
-use crate::version::{FEATURE_FLAGS, FeatureFlags, NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
+use crate::version::{NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
 
 /// The server as a whole.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +40,23 @@ pub(crate) struct Identity {
     config_digest: String,
     feature_flags: FeatureFlags,
 }
+
+/// What nats-server can be told to do otherwise, and whether Weir does.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct FeatureFlags {
+    js_ack_fc_v2: bool,
+    js_api_reply_v2: bool,
+    js_raft_delete_range: bool,
+    js_snapshot_sources: bool,
+}
+
+/// None of them.
+pub(crate) const FEATURE_FLAGS: FeatureFlags = FeatureFlags {
+    js_ack_fc_v2: false,
+    js_api_reply_v2: false,
+    js_raft_delete_range: false,
+    js_snapshot_sources: false,
+};
 
 /// What it was told. Durations are nanoseconds, sizes are bytes.
 #[derive(Clone, Debug, Serialize)]

@@ -9,8 +9,7 @@ use weir_wire::headers;
 use super::latency::{self, Outcome};
 use super::{Outgoing, Router};
 use crate::interest::{
-    ANSWERS, Account, Answer, Export, Measure, Question, ServiceBond, Subscription, TRACE_DEST, TRACE_DISABLED, Target,
-    Work,
+    ANSWERS, Account, Answer, DEST, DISABLED, Export, Measure, Question, ServiceBond, Subscription, Target, Work,
 };
 use crate::limits::IMPORTS_DEEP;
 use crate::link::{Link, RequestInfo};
@@ -46,6 +45,20 @@ impl Via<'_> {
 /// Whether a message may go to this service: it was not there before, and has not come too far.
 fn goes_on(via: Option<&Via<'_>>, export: &Arc<Export>) -> bool {
     via.is_none_or(|via| via.depth < IMPORTS_DEEP && !via.has(export))
+}
+
+/// The header block of a message that goes into another account, where it has a new one already (`block`) or was traced: what it says is
+/// that it is traced no more, for the other account has nothing to tell to those of this one. Nor is it told any more, unless that account
+/// lets it (`allowed`).
+fn silenced(onward: &mut Outgoing<'_>, allowed: bool, block: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    if onward.journey.is_none() {
+        return block;
+    }
+    if !allowed {
+        onward.journey = None;
+    }
+    let headers = block.as_deref().unwrap_or(onward.message.headers);
+    Some(headers::set(headers, DEST, DISABLED))
 }
 
 impl Router {
@@ -98,7 +111,21 @@ impl Router {
         }
         // What was not shared with an account on the way is not shared with those behind it.
         let share = via.map_or(bond.of.share, |via| via.share);
-        let measure = self.measure(bond, outgoing);
+        let goes_on = match outgoing.journey {
+            None => true,
+            Some(journey) => {
+                journey.imported(&exporter.name, to, &there);
+                if journey.only && !bond.export.allow_trace {
+                    return false;
+                }
+                !journey.only
+            }
+        };
+        // Nobody answers one that is only traced.
+        let measure = match goes_on {
+            true => self.measure(bond, outgoing),
+            false => None,
+        };
         let reply = outgoing.message.reply;
         if reply.is_empty() && measure.is_some() {
             self.tell(
@@ -110,7 +137,7 @@ impl Router {
                 work,
             );
         }
-        let answer = (!reply.is_empty() && !reply.starts_with(ACKS)).then(|| {
+        let answer = (goes_on && !reply.is_empty() && !reply.starts_with(ACKS)).then(|| {
             exporter.expect_answers();
             exporter.answers.ask(Question {
                 account,
@@ -121,13 +148,9 @@ impl Router {
                 open: bond.waiting(),
             })
         });
-        let mut block = self.introduced(account, outgoing, share, bond.of.share);
+        let block = self.introduced(account, outgoing, share, bond.of.share);
         let mut onward = *outgoing;
-        if let Some(trail) = outgoing.trail {
-            onward.trail = Some(trail.crossed(&exporter, to, &there, bond.export.allow_trace));
-            // Where it is told means nothing in the other account.
-            block = block.map(|block| headers::set(&block, TRACE_DEST, TRACE_DISABLED));
-        }
+        let block = silenced(&mut onward, bond.export.allow_trace, block);
         if let Some(block) = &block {
             onward.message.headers = block;
             onward.chunk = None;
@@ -178,6 +201,14 @@ impl Router {
             return;
         };
         let message = &outgoing.message;
+        let mapped = requester.map(&answer.to, self.random.any());
+        let there = mapped.as_deref().unwrap_or(&answer.to);
+        if let Some(journey) = outgoing.journey {
+            journey.imported(&requester.name, to, there);
+            if journey.only {
+                return;
+            }
+        }
         // Whoever asked may be asked in turn.
         let back = (!message.reply.is_empty() && !message.reply.starts_with(ACKS)).then(|| {
             requester.expect_answers();
@@ -195,12 +226,12 @@ impl Router {
             let measure = answer.measure.as_ref();
             self.tell(account, &answer.export, measure, answer.share, outcome, work);
         }
-        let mapped = requester.map(&answer.to, self.random.any());
-        let there = mapped.as_deref().unwrap_or(&answer.to);
         let mut onward = *outgoing;
-        onward.trail = outgoing
-            .trail
-            .map(|trail| trail.crossed(&requester, to, there, answer.export.allow_trace));
+        let block = silenced(&mut onward, false, None);
+        if let Some(block) = &block {
+            onward.message.headers = block;
+            onward.chunk = None;
+        }
         if message.subject == to {
             onward.message.subject = there;
         }

@@ -8,10 +8,11 @@ mod crossing;
 mod latency;
 mod matches;
 mod request;
+mod traced;
 
 use std::sync::{Arc, Weak};
 
-use crate::interest::{Account, Answer, Chunk, Inbound, Own, Shadow, Subscription, Target, Trail, Work};
+use crate::interest::{Account, Answer, Chunk, Inbound, Journey, Missed, Own, Shadow, Subscription, Target, Work};
 use crate::link::{Delivered, Link, Message, Sink};
 use crate::permissions::Rules;
 pub use courier::Courier;
@@ -19,11 +20,6 @@ pub(crate) use courier::{Carrier, give_up};
 pub(crate) use crossing::Via;
 use matches::{MatchCache, Matched};
 pub(crate) use request::{Reply, ask, ask_many};
-
-/// What is told of a message that its sender does not want back.
-const NO_ECHO: &str = "Not delivered because of no echo";
-/// The same of one for a connection that ends.
-const CLOSED: &str = "Not delivered because client is closed";
 
 /// One message on its way out.
 #[derive(Clone, Copy)]
@@ -38,8 +34,8 @@ pub(crate) struct Outgoing<'a> {
     pub chunk: Option<Chunk<'a>>,
     /// The services of other accounts that it came through.
     pub via: Option<&'a Via<'a>>,
-    /// Its way, if it is to be told.
-    pub trail: Option<Trail<'a>>,
+    /// What is told of the message, if it is traced.
+    pub journey: Option<&'a Arc<Journey>>,
 }
 
 impl<'a> Outgoing<'a> {
@@ -62,7 +58,7 @@ impl<'a> Outgoing<'a> {
             echo: true,
             chunk: None,
             via: None,
-            trail: None,
+            journey: None,
         }
     }
 }
@@ -239,24 +235,20 @@ fn give(
     sink: &mut Sink,
     work: &mut Work,
 ) -> bool {
+    if let Some(journey) = outgoing.journey {
+        return traced::give(journey, account, subscription, to, outgoing, sink, work);
+    }
     let message = &outgoing.message;
     match &subscription.target {
         Target::Link { link, own } => {
             if !outgoing.echo && outgoing.from.is_some_and(|from| Arc::ptr_eq(from, link)) {
-                if let Some(trail) = &outgoing.trail {
-                    trail.given(account, subscription, link, Some(NO_ECHO));
-                }
                 return false;
             }
             // What is read as the subject of a stream's message is not what it was sent to.
             if subscription.is_watched() && message.subject != to && subscription.denies(message.subject).0 {
                 return false;
             }
-            let delivered = match &outgoing.trail {
-                None => link.deliver(&subscription.claim, message, sink),
-                Some(trail) => give_shown(account, subscription, link, trail, message, sink),
-            };
-            match delivered {
+            match link.deliver(&subscription.claim, message, sink) {
                 Delivered::Taken => true,
                 Delivered::Refused => false,
                 Delivered::Last => {
@@ -272,64 +264,46 @@ fn give(
                 headers: message.headers,
                 payload: message.payload,
                 from: outgoing.from,
+                journey: None,
                 chunk: outgoing.chunk,
-                trail: outgoing.trail,
             };
-            if outgoing.trail.is_some_and(|trail| trail.is_only()) {
-                service.show(&inbound);
-                return true;
-            }
             subscription.claim.count();
             service.message(&inbound, work);
             true
         }
-        Target::Shadow(shadow) => give_shadow(shadow, &subscription.subject, to, outgoing, sink, work),
+        Target::Shadow(shadow) => give_shadow(shadow, to, outgoing, sink, work),
         // Those are no part of what is given within an account.
         Target::Import(_) | Target::Answers => false,
     }
 }
 
-/// Gives a message to a client and says so to whom it is told; one that only shows its way is not given.
-#[cold]
-fn give_shown(
-    account: &Account,
-    subscription: &Subscription,
-    link: &Arc<Link>,
-    trail: &Trail<'_>,
-    message: &Message<'_>,
-    sink: &mut Sink,
-) -> Delivered {
-    let delivered = match trail.is_only() {
-        true => Delivered::Taken,
-        false => link.deliver(&subscription.claim, message, sink),
-    };
-    let error = matches!(delivered, Delivered::Refused).then_some(CLOSED);
-    trail.given(account, subscription, link, error);
-    delivered
-}
-
 /// Gives a message to a subscription of another account, which imports it. What came as a request to a service is not exported again.
-fn give_shadow(
-    shadow: &Shadow,
-    filter: &[u8],
-    to: &[u8],
-    outgoing: &Outgoing<'_>,
-    sink: &mut Sink,
-    work: &mut Work,
-) -> bool {
+fn give_shadow(shadow: &Shadow, to: &[u8], outgoing: &Outgoing<'_>, sink: &mut Sink, work: &mut Work) -> bool {
     let (Some(importer), None) = (shadow.bond.importer.upgrade(), outgoing.via) else {
         return false;
     };
-    let Some(new) = shadow.bond.rename(to).filter(|new| !shadow.of.denies(new).0) else {
+    let Some(new) = shadow.bond.rename(to) else {
         return false;
     };
     let mut outgoing = *outgoing;
+    if let Some(journey) = outgoing.journey {
+        journey.exported(&importer.name, &new);
+        if !shadow.bond.of.allow_trace {
+            if journey.only {
+                return true;
+            }
+            outgoing.journey = None;
+        }
+    }
+    if shadow.of.denies(&new).0 {
+        if let (Some(journey), Some(link)) = (outgoing.journey, shadow.of.link()) {
+            journey.went_out(&shadow.of, link, Some(Missed::Denied));
+        }
+        return false;
+    }
     if outgoing.message.subject == to {
         outgoing.message.subject = &new;
     }
-    outgoing.trail = outgoing
-        .trail
-        .map(|trail| trail.heard(&importer, &new, filter, shadow.bond.of.allow_trace));
     give(&importer, &shadow.of, &new, &outgoing, sink, work)
 }
 

@@ -25,7 +25,7 @@ const MESSAGE: Outgoing<'_> = Outgoing {
     echo: true,
     chunk: None,
     via: None,
-    trail: None,
+    journey: None,
 };
 
 fn join(account: &Account, queue: Option<&str>) -> Arc<Counter> {

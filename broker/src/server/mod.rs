@@ -89,6 +89,7 @@ impl Server {
             sessions: Connections::new(connections_max, closed_max),
             gone: Gone::default(),
             witness: OnceLock::new(),
+            narrator: OnceLock::new(),
             door: guarded(door),
             trust: trust.clone(),
             websocket_door: match &trust {

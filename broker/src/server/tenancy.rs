@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Server;
 use crate::conf::Options;
 use crate::conf::tenancy::{Found, Mapping, Mappings, Tenancy};
-use crate::interest::{Account, Accounts, Binder, Bonds, GLOBAL, Limits, SYSTEM};
+use crate::interest::{Account, Accounts, Binder, Bonds, GLOBAL, Limits, SYSTEM, Traces};
 use crate::routing::give_up;
 
 /// The accounts of the configuration.
@@ -33,7 +33,7 @@ pub(super) fn gone(options: &Options, accounts: &Accounts) -> Vec<Arc<Account>> 
     gone
 }
 
-/// Limits accounts, and has them share with each other, as the options say.
+/// Limits accounts, says where they are told of traced messages, and has them share with each other, as the options say.
 pub(super) fn share(options: &Options, accounts: &Accounts) {
     let cluster = options.cluster_name.as_deref().unwrap_or_default();
     let mappings = |of: &[Mapping], name: &str| {
@@ -49,6 +49,10 @@ pub(super) fn share(options: &Options, accounts: &Accounts) {
                 subscriptions: limits.max_subscriptions,
                 payload: limits.max_payload,
             });
+            found.trace(account.traces.as_ref().map(|traces| Traces {
+                to: traces.dest.clone(),
+                sampling: traces.sampling,
+            }));
         }
     }
     let all = options.accounts.iter();

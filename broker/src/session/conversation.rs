@@ -12,7 +12,7 @@ use super::auth::{Ticket, Verdict};
 use super::connect::end;
 use super::{Hall, Session, info};
 use crate::conf::Options;
-use crate::interest::{Account, Chunk, Seat, Work};
+use crate::interest::{Account, Chunk, Journey, Seat, Work};
 use crate::limits::{READ_BUFFER_MAX, READ_BUFFER_MIN};
 use crate::link::{CloseReason, Kind, Message};
 use crate::routing::Router;
@@ -62,6 +62,8 @@ pub(super) struct Conversation {
     auth_required: bool,
     pub(super) router: Router,
     pub(super) work: Work,
+    /// The journey of the message that is being worked on, if it is told.
+    pub(super) journey: Option<Arc<Journey>>,
     pub(super) messages: u64,
     pub(super) bytes: u64,
     /// An operation other than PING and PONG came with this read.
@@ -95,6 +97,7 @@ impl Conversation {
             auth_required: hall.door_of(kind).is_locked(),
             router: Router::default(),
             work: Work::default(),
+            journey: None,
             messages: 0,
             bytes: 0,
             active: false,
@@ -349,6 +352,9 @@ impl Conversation {
         tracing::error!("{} - {error}: proto={shown:?}...", session.link.label());
         if self.is_locked() && !matches!(bytes.first(), Some(b'C' | b'c')) {
             return self.unauthorized(session);
+        }
+        if matches!(error, ParseError::Payload { .. }) {
+            self.trace_refused(session, bytes, "maximum payload exceeded");
         }
         if let Some(text) = error.reply() {
             self.error(session, text);

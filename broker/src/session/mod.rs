@@ -3,7 +3,6 @@
 //! A task reads ([`reader`]) and works through what came ([`conversation`], [`publish`], [`subscribe`]). Until CONNECT is accepted
 //! nothing else is served, where it is needed; while somebody takes time to [decide](auth) about it, what came behind it waits.
 
-mod about;
 mod again;
 pub mod auth;
 mod claims;
@@ -32,10 +31,9 @@ use tokio::task::AbortHandle;
 use crate::conf::Options;
 use crate::conf::options::ConnectionType;
 use crate::context::{Connections, Context, Home, Tls, Traffic};
-use crate::interest::{Accounts, Own, Subscription};
+use crate::interest::{Accounts, Narrator, Own, Subscription};
 use crate::link::{Arrival, CloseReason, Cookies, Kind, Link, Snapshot};
 use crate::trust::Trust;
-pub(crate) use about::About;
 use auth::Door;
 use conversation::Conversation;
 pub use gone::{Gone, Past};
@@ -55,6 +53,8 @@ pub struct Hall {
     pub witness: OnceLock<Box<dyn Witness>>,
     /// Accounts that operators have signed, if that is how accounts come.
     pub trust: Option<Arc<Trust>>,
+    /// Who tells of the journeys of messages that are traced; until there is somebody, none are.
+    pub narrator: OnceLock<Arc<dyn Narrator>>,
     /// Who decides whether a client may come in.
     pub door: Box<dyn Door>,
     /// The same for those that come by WebSocket, if that is somebody else.

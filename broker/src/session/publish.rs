@@ -7,8 +7,7 @@ use weir_wire::encode;
 use super::Session;
 use super::conversation::Conversation;
 use super::quote::quoted;
-use super::traced::destination;
-use crate::interest::{Chunk, Journey, Subscription, Trail};
+use crate::interest::{Chunk, Subscription, is_wished};
 use crate::link::Message;
 use crate::routing::Outgoing;
 
@@ -20,20 +19,27 @@ const RESERVED_SUBJECT: &[u8] = b"$NRG.";
 impl Conversation {
     #[inline]
     pub(super) fn publish(&mut self, session: &Session, chunk: Chunk<'_>, message: &Message<'_>) {
+        match !message.headers.is_empty() && is_wished(message.headers) {
+            false => self.send(session, Some(chunk), message),
+            true => self.send_traced(session, chunk, message),
+        }
+    }
+
+    /// Sends a message on its way; it is noted what becomes of it if it has a journey.
+    #[inline]
+    pub(super) fn send(&mut self, session: &Session, chunk: Option<Chunk<'_>>, message: &Message<'_>) {
         self.messages += 1;
         self.bytes += (message.headers.len() + message.payload.len()) as u64;
-        if let Some(to) = destination(message.headers) {
-            return self.publish_told(session, chunk, message, to);
-        }
         if !self.account.is_mapped() {
-            self.publish_mapped(session, chunk, message, None);
-            return;
+            return self.publish_mapped(session, chunk, message);
         }
         let chance = self.router.chance();
         let Some(new) = self.account.map(message.subject, chance) else {
-            self.publish_mapped(session, chunk, message, None);
-            return;
+            return self.publish_mapped(session, chunk, message);
         };
+        if let Some(journey) = &self.journey {
+            journey.mapped(&new);
+        }
         let mapped = Message {
             subject: &new,
             ..*message
@@ -42,29 +48,26 @@ impl Conversation {
             let (subject, new) = (quoted(message.subject), quoted(&new));
             tracing::trace!("{} - <<- [MAPPING {subject} -> {new}]", session.link.label());
         }
-        self.publish_mapped(session, chunk, &mapped, None);
+        self.publish_mapped(session, chunk, &mapped);
     }
 
-    /// Whatever its subject became. False if the client may not.
+    /// Whatever its subject became.
     #[inline]
-    pub(super) fn publish_mapped(
-        &mut self,
-        session: &Session,
-        chunk: Chunk<'_>,
-        message: &Message<'_>,
-        journey: Option<&Arc<Journey>>,
-    ) -> bool {
+    fn publish_mapped(&mut self, session: &Session, chunk: Option<Chunk<'_>>, message: &Message<'_>) {
         let careful = self.careful(message);
         if careful && !self.permit(session, message) {
-            return false;
+            return;
+        }
+        if let Some(journey) = self.journey.clone() {
+            self.note_denied(message.subject, &journey);
         }
         let outgoing = Outgoing {
             message: *message,
             from: Some(&session.link),
             echo: self.connect.echo,
-            chunk: Some(chunk),
+            chunk,
             via: None,
-            trail: journey.map(Trail::new),
+            journey: self.journey.as_ref(),
         };
         let (router, work) = (&mut self.router, &mut self.work);
         let taken = match careful {
@@ -78,15 +81,19 @@ impl Conversation {
                 self.router
                     .route(&self.account, message.subject, &outgoing, &mut self.work)
             }
-            None => {
-                self.forbid(session, message.subject);
-                return false;
-            }
+            None => return self.forbid(session, message.subject),
         };
         if taken == 0 && self.connect.no_responders && !message.reply.is_empty() {
             self.no_responders(session, message);
         }
-        true
+    }
+
+    /// Tells the client that its message goes no further, and why.
+    fn turn_back(&mut self, session: &Session, text: &str) {
+        if let Some(journey) = &self.journey {
+            journey.refused(text);
+        }
+        self.error(session, text);
     }
 
     /// Whether anything but delivering needs to be thought of; quickly.
@@ -113,7 +120,7 @@ impl Conversation {
         if RESERVED_REPLIES.iter().any(reserved) {
             let reply = quoted(message.reply);
             tracing::error!("{} - Publish Violation - Reply {reply}", session.link.label());
-            self.error(
+            self.turn_back(
                 session,
                 &format!("Permissions Violation for Publish with Reply of {reply}"),
             );
@@ -138,7 +145,7 @@ impl Conversation {
     pub(super) fn forbid(&mut self, session: &Session, subject: &[u8]) {
         let subject = quoted(subject);
         tracing::error!("{} - Publish Violation - Subject {subject}", session.link.label());
-        self.error(session, &format!("Permissions Violation for Publish to {subject}"));
+        self.turn_back(session, &format!("Permissions Violation for Publish to {subject}"));
     }
 
     /// Tells the client that nobody heard its request.

@@ -43,6 +43,7 @@ impl Fixture {
             gone: Gone::default(),
             witness: OnceLock::new(),
             trust: None,
+            narrator: OnceLock::new(),
             door: Box::new(Slow(ask)),
             websocket_door: None,
         });

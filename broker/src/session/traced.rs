@@ -1,101 +1,148 @@
-//! A message that asks to have its way told (nats-server's message tracing, ADR-41): `Nats-Trace-Dest` says where,
-//! `Nats-Trace-Only` that nobody is to get it.
+//! Messages whose journey is told: whether a client may have that, and where it goes.
 
-use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use serde_json::{Value, json};
 use weir_wire::headers;
 
 use super::Session;
-use super::about::About;
 use super::conversation::Conversation;
-use super::quote::quoted;
-use crate::interest::{Chunk, Journey, TRACE_DEST, TRACE_DISABLED, Teller};
+use crate::interest::{Chunk, DEST, DISABLED, Journey, Wish};
 use crate::link::Message;
-use crate::routing::Courier;
 
-/// Says, with one of these values, that the message only shows its way.
-const TRACE_ONLY: &str = "Nats-Trace-Only";
-const MEANT: [&[u8]; 3] = [b"1", b"true", b"on"];
-/// In what form it may be told.
-const ACCEPT_ENCODING: &str = "Accept-Encoding";
-const GZIPPED: &[u8] = b"NATS/1.0\r\nContent-Encoding: gzip\r\n\r\n";
+/// Subjects that nobody may be told on: those of the servers among themselves, and of their consensus.
+const GATEWAY_REPLIES: &[u8] = b"_GR_.";
+const CONSENSUS: &[u8] = b"$NRG.";
 
-/// Where the way of a message with these headers is to be told; `None` if it asks for nothing that can be done.
-#[inline]
-pub(super) fn destination(block: &[u8]) -> Option<&[u8]> {
-    if block.is_empty() {
-        return None;
-    }
-    let to = headers::get(block, TRACE_DEST)?;
-    (to != TRACE_DISABLED.as_bytes() && weir_subject::is_literal(to)).then_some(to)
-}
-
-fn is_meant(value: &[u8]) -> bool {
-    MEANT.iter().any(|word| value.eq_ignore_ascii_case(word))
+/// What becomes of a message that asks for its journey.
+enum Start {
+    /// It is traced.
+    Traced(Arc<Journey>),
+    /// It goes on as any other.
+    Untraced,
+    /// The same, and its headers say that it is not traced.
+    Silenced,
+    /// It goes no further.
+    Dropped,
 }
 
 impl Conversation {
-    /// Publishes a message whose way is told on `to`; one that may not be told there is not published.
+    /// Sends a message that asks to be traced on its way.
     #[cold]
-    pub(super) fn publish_told(&mut self, session: &Session, chunk: Chunk<'_>, message: &Message<'_>, to: &[u8]) {
-        if !self.router.permits(&self.account, to) {
-            return self.forbid(session, to);
+    pub(super) fn send_traced(&mut self, session: &Session, chunk: Chunk<'_>, message: &Message<'_>) {
+        match self.set_out(session, message) {
+            Start::Untraced => self.send(session, Some(chunk), message),
+            Start::Silenced => {
+                let block = headers::set(message.headers, DEST, DISABLED);
+                let silenced = Message {
+                    headers: &block,
+                    ..*message
+                };
+                self.send(session, None, &silenced);
+            }
+            Start::Traced(journey) => {
+                self.journey = Some(journey);
+                self.send(session, Some(chunk), message);
+                self.journey = None;
+            }
+            Start::Dropped => {}
         }
-        let only = headers::get(message.headers, TRACE_ONLY).is_some_and(is_meant);
-        let teller = self.teller(session, message, to);
-        let journey = Journey::begin(only, &self.account, &session.link, message.subject, teller);
-        let chance = self.router.chance();
-        let mapped = self.account.map(message.subject, chance);
-        if let Some(new) = &mapped {
-            journey.mapped(new);
+    }
+
+    /// Notes who would hear a traced message on `subject`, were it not denied; if the client may send it at all.
+    #[cold]
+    pub(super) fn note_denied(&mut self, subject: &[u8], journey: &Journey) {
+        if self.router.permits(&self.account, subject) {
+            self.router.note_denied(&self.account, subject, journey);
         }
-        let sent = Message {
-            subject: mapped.as_deref().unwrap_or(message.subject),
-            ..*message
+    }
+
+    /// Tells of a message that the parser refused, as far as its headers are there, if they ask for it. `bytes` begin with its line.
+    #[cold]
+    pub(super) fn trace_refused(&mut self, session: &Session, bytes: &[u8], why: &str) {
+        let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") else {
+            return;
         };
-        if !self.publish_mapped(session, chunk, &sent, Some(&journey)) {
-            let subject = quoted(sent.subject);
-            journey.refused(&format!("Permissions Violation for Publish to {subject}"));
+        let words: Vec<&[u8]> = bytes[..end]
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty())
+            .collect();
+        let (Some([verb, subject]), Some([block, size])) = (words.first_chunk(), words.last_chunk()) else {
+            return;
+        };
+        let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<usize>().ok();
+        let (Some(block), Some(size)) = (number(block), number(size)) else {
+            return;
+        };
+        if words.len() < 4 || !verb.eq_ignore_ascii_case(b"HPUB") {
+            return;
+        }
+        let rest = &bytes[end + 2..];
+        let message = Message {
+            subject,
+            reply: b"",
+            headers: &rest[..rest.len().min(block)],
+            payload: b"",
+        };
+        if let Start::Traced(journey) = self.start_of(session, &message, size) {
+            journey.refused(why);
         }
     }
 
-    /// Tells of it in the account of the client.
-    fn teller(&self, session: &Session, message: &Message<'_>, to: &[u8]) -> Teller {
-        let about = About::new(&session.hall.context);
-        let account = Arc::clone(&self.account);
-        let to = to.to_vec();
-        let size = message.headers.len() + message.payload.len();
-        let request = json!({"header": shown(message.headers), "msgsize": size});
-        let accepted = headers::get(message.headers, ACCEPT_ENCODING).unwrap_or_default();
-        let gzip = accepted.to_ascii_lowercase().windows(4).any(|part| part == b"gzip");
-        Box::new(move |events| {
-            let told = json!({"server": about.server(), "request": request, "events": events});
-            let told = told.to_string().into_bytes();
-            let packed = gzip.then(|| packed(&told)).flatten();
-            let (block, told) = packed.map_or((&b""[..], told), |packed| (GZIPPED, packed));
-            Courier::new(account).send(&to, &to, b"", block, &told);
-        })
+    fn set_out(&mut self, session: &Session, message: &Message<'_>) -> Start {
+        self.start_of(session, message, message.headers.len() + message.payload.len())
     }
-}
 
-/// All headers, each with its values.
-fn shown(block: &[u8]) -> Value {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let mut shown: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, value) in headers::each(block) {
-        shown.entry(text(name)).or_default().push(text(value));
+    fn start_of(&mut self, session: &Session, message: &Message<'_>, size: usize) -> Start {
+        let Some(mut wish) = Wish::read(message.headers) else {
+            return Start::Untraced;
+        };
+        // One that only asks goes nowhere, also where it is not told of.
+        let not_told = match wish.only {
+            true => Start::Dropped,
+            false => Start::Untraced,
+        };
+        if let Some(origin) = &wish.origin {
+            tracing::error!(
+                "{} - Message tracing disabled because of header \"Nats-Trace-Origin-Account\" with value={origin:?}",
+                session.link.label()
+            );
+            return match wish.only {
+                true => Start::Dropped,
+                false => Start::Silenced,
+            };
+        }
+        let to = match wish.to.take() {
+            Some(to) => to,
+            None => match self.account.traces() {
+                None => return Start::Untraced,
+                Some(traces) if !traces.is_sampled(rand::random_range(0..100)) => return Start::Silenced,
+                Some(traces) => traces.to.clone(),
+            },
+        };
+        if !weir_subject::is_literal(to.as_bytes()) {
+            tracing::error!(
+                "{} - Destination {to:?} is not valid, won't be able to trace events",
+                session.link.label()
+            );
+            return not_told;
+        }
+        if !self.may_be_told(session, to.as_bytes()) {
+            self.forbid(session, to.as_bytes());
+            return Start::Dropped;
+        }
+        let Some(narrator) = session.hall.narrator.get() else {
+            return not_told;
+        };
+        let told = (Arc::clone(&self.account), to);
+        let message = (&*session.link, message.subject, size);
+        Start::Traced(Journey::begin(wish, told, message, Arc::clone(narrator)))
     }
-    json!(shown)
-}
 
-/// `None` if it can't be packed: memory does not refuse to be written to.
-fn packed(told: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(told).ok()?;
-    encoder.finish().ok()
+    /// Whether the client may have something told on `to`: as if it published there, but that an answer to a request is no reason.
+    fn may_be_told(&mut self, session: &Session, to: &[u8]) -> bool {
+        let is_system = Arc::ptr_eq(&self.account, &session.hall.accounts.system);
+        !to.starts_with(GATEWAY_REPLIES)
+            && (is_system || !to.starts_with(CONSENSUS))
+            && self.router.permits(&self.account, to)
+    }
 }

@@ -3,10 +3,12 @@
 //! One thread makes all of it, in the order in which it is asked for and in which things happen; what may wait for it is bounded. So
 //! no connection's task and no storage thread is kept by it.
 
+mod about;
 mod answers;
 mod asked;
 mod claims;
 mod events;
+mod journeys;
 pub(crate) mod user_info;
 
 use std::collections::HashSet;
@@ -19,12 +21,13 @@ use parking_lot::Mutex;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::interest::{Account, Inbound, Service, Work};
+use crate::interest::{Account, Inbound, Narrator, Service, Told, Work};
 use crate::limits::{CONNS_PERIOD, STATSZ_PERIOD_MAX, STATSZ_PERIOD_MIN, SYSTEM_QUEUE, SYSTEM_REQUEST_MAX};
 use crate::link::{ClientInfo, CloseReason, Snapshot};
 use crate::report::Reports;
 use crate::routing::Courier;
-use crate::session::{About, Hall, Witness};
+use crate::session::{Hall, Witness};
+use about::About;
 use answers::{OF_A_SERVER, OF_AN_ACCOUNT, TO_A_SERVER, Topic};
 use events::Gone;
 
@@ -42,6 +45,7 @@ enum Item {
     Went(Box<Gone>),
     Asked(Box<Asked>),
     Claims(Box<claims::Claims>),
+    Traced(Box<Told>),
     /// Nothing more.
     End,
 }
@@ -78,16 +82,18 @@ pub(crate) fn start(hall: &Arc<Hall>, reports: &Arc<Reports>) -> Result<Services
         queue: queue.clone(),
         served: Mutex::new(reports.accounts.all().iter().map(|account| account.number).collect()),
     };
-    let told = Told {
+    let ear = Ear {
         // The hall has this, and the system has the hall.
         system: Arc::downgrade(&system),
-        queue,
+        queue: queue.clone(),
     };
     // Set once per server, here.
-    let _ = hall.witness.set(Box::new(told));
+    let _ = hall.witness.set(Box::new(ear));
+    let waiting = journeys::Waiting::new(queue);
+    let _ = hall.narrator.set(Arc::clone(&waiting) as Arc<dyn Narrator>);
     std::thread::Builder::new()
         .name("weir-system".to_owned())
-        .spawn(move || run(&system, &items))
+        .spawn(move || run(&system, &items, &waiting))
         .map_err(|source| Error::System {
             doing: "start the thread of the system account",
             source,
@@ -207,12 +213,12 @@ fn put(queue: &SyncSender<Item>, item: Item) {
 }
 
 /// Told of clients by their tasks.
-struct Told {
+struct Ear {
     system: Weak<System>,
     queue: SyncSender<Item>,
 }
 
-impl Witness for Told {
+impl Witness for Ear {
     fn came(&self, client: ClientInfo) {
         put(&self.queue, Item::Came(Box::new(client)));
     }
@@ -256,7 +262,7 @@ impl Witness for Told {
 }
 
 /// The thread.
-fn run(system: &System, items: &Receiver<Item>) {
+fn run(system: &System, items: &Receiver<Item>, journeys: &journeys::Waiting) {
     let stopped = system.context.status.stopping();
     let mut pause = STATSZ_PERIOD_MIN;
     let (mut statsz, mut connections) = (Instant::now() + pause, Instant::now() + CONNS_PERIOD);
@@ -267,6 +273,7 @@ fn run(system: &System, items: &Receiver<Item>) {
             Ok(Item::Went(gone)) => system.tell_went(&gone),
             Ok(Item::Asked(asked)) => system.reply(&asked),
             Ok(Item::Claims(claims)) => system.attend(&claims),
+            Ok(Item::Traced(told)) => system.tell_journey(journeys.taken(*told)),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Item::End) | Err(RecvTimeoutError::Disconnected) => return,
         }

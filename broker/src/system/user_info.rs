@@ -9,18 +9,24 @@ use serde_json::{Value, json};
 use crate::conf::options::{Permissions, Subjects};
 use crate::context::Context;
 use crate::error::Result;
-use crate::interest::{Account, Accounts, Inbound, Service, Work};
+use crate::interest::{Account, Accounts, Inbound, SYSTEM, Service, Work};
 use crate::routing::Courier;
-use crate::session::About;
+use crate::system::about::About;
 
 const SUBJECT: &[u8] = b"$SYS.REQ.USER.INFO";
 
 struct UserInfo {
     account: Arc<Account>,
+    /// The name of the system account.
+    system: String,
     about: About,
 }
 
 impl Service for UserInfo {
+    fn of_system(&self, _: &[u8]) -> Option<(String, String)> {
+        Some((self.system.clone(), format!("$SYS.REQ.USER.{}.INFO", self.account.name)))
+    }
+
     fn message(&self, message: &Inbound<'_>, _: &mut Work) {
         let Some(client) = message.from else {
             return;
@@ -86,8 +92,10 @@ pub(crate) fn serve(context: &Arc<Context>, accounts: &Accounts) -> Result<()> {
 
 /// Lets the clients of an account ask.
 pub(crate) fn serve_in(context: &Arc<Context>, account: &Arc<Account>) -> Result<()> {
+    let system = context.live.read().system_account.clone();
     let service = UserInfo {
         account: Arc::clone(account),
+        system: system.unwrap_or_else(|| SYSTEM.to_owned()),
         about: About::new(context),
     };
     account.serve(SUBJECT, Arc::new(service)).map(|_| ())

@@ -14,7 +14,7 @@ use crate::shard::{InTurn, snapshot};
 use crate::store::KnownLog;
 use crate::stream::messages::Identity;
 use crate::stream::settings::{BackendKind, Settings};
-use crate::stream::{Portion, Purge, Purged, Retention, Stream, StreamConfig, StreamSource, Taken};
+use crate::stream::{Portion, Purge, Purged, Rehearsal, Retention, Stream, StreamConfig, StreamSource, Taken};
 use crate::types::{LogId, NanoTime, Seq};
 
 impl InTurn<'_, '_> {
@@ -280,6 +280,25 @@ impl InTurn<'_, '_> {
         self.shard.checkpoint.deleted(id);
         self.shard.doomed.push((id, entry.settings));
         Ok(())
+    }
+
+    /// What would become of a message that a stream was published: nothing is stored.
+    ///
+    /// # Errors
+    /// There is no such stream, or it would refuse the message: [`Rejected`](crate::Kind::Rejected) with JetStream's code.
+    pub fn rehearse(
+        &mut self,
+        id: LogId,
+        subject: bytes::Bytes,
+        headers_len: usize,
+        body: bytes::Bytes,
+    ) -> Result<Rehearsal> {
+        let publish = crate::stream::Publish {
+            subject,
+            headers_len,
+            body,
+        };
+        self.shard.existing(id)?.rehearse(publish, self.turn)
     }
 
     /// Stores a message.

@@ -114,6 +114,22 @@ pub enum Input {
 }
 
 impl Input {
+    /// Has a function run on the shard's thread; `done` gets its answer once what it did is durable.
+    pub fn calling<R, W, D>(work: W, done: D) -> Self
+    where
+        R: Send + 'static,
+        W: FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
+        D: FnOnce(Result<R>) + Send + 'static,
+    {
+        Self::Call(Box::new(move |shard| {
+            let result = shard.map_err(Clone::clone).and_then(work);
+            Box::new(move |durable: Result<(), &Error>| match durable {
+                Ok(()) => done(result),
+                Err(error) => done(Err(error.clone())),
+            })
+        }))
+    }
+
     /// What it weighs in the queue.
     fn bytes(&self) -> usize {
         match self {
@@ -220,14 +236,7 @@ impl ShardHandle {
         W: FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
         D: FnOnce(Result<R>) + Send + 'static,
     {
-        let call: Call = Box::new(move |shard| {
-            let result = shard.map_err(Clone::clone).and_then(work);
-            Box::new(move |durable: Result<(), &Error>| match durable {
-                Ok(()) => done(result),
-                Err(error) => done(Err(error.clone())),
-            })
-        });
-        if let Err(inputs) = self.send(vec![Input::Call(call)]) {
+        if let Err(inputs) = self.send(vec![Input::calling(work, done)]) {
             drop(inputs);
         }
     }

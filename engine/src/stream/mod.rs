@@ -64,6 +64,7 @@ pub use message::{Marks, Message, stored_size, subject_of};
 pub use messages::StreamState;
 pub use moment::Moment;
 pub(crate) use publish::Publish;
+pub use publish::Rehearsal;
 pub use purge::{Purge, Purged};
 pub use search::{Count, Found, SEARCH_LOOKS, Search};
 pub use sourcing::{Portion, Taken, identity};

@@ -49,6 +49,20 @@ pub(super) struct Ready {
     pub at: Option<(Seq, NanoTime)>,
 }
 
+/// What would become of a message, had it been published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// It would be taken.
+    Taken {
+        /// Under this subject.
+        subject: Bytes,
+        /// Whether anybody wants it; if not, it takes a sequence and is not kept.
+        wanted: bool,
+    },
+    /// It is stored already: what its publisher would be told.
+    Duplicate(PubAck),
+}
+
 /// What came of the checks.
 enum Checked {
     /// Store it.
@@ -123,9 +137,7 @@ impl Stream {
                 });
             }
         };
-        self.check_size(ready.headers_len, ready.body.len())?;
-        self.check_record(&ready.subject, ready.body.len())?;
-        self.check_capacity()?;
+        self.check_ready(&ready)?;
         // Every other stream keeps it, wanted or not.
         if self.messages.config.retention != Retention::Interest || self.find_wanted(&ready.subject) {
             if let Some(ttl) = asked.ttl {
@@ -134,6 +146,42 @@ impl Stream {
             self.check_room(&ready.subject, ready.headers_len, ready.body.len())?;
         }
         self.store(ready, turn)
+    }
+
+    /// What would become of a message by itself, up to what the stream holds: nothing is stored, nor is looked whether the limits leave
+    /// room for it (as nats-server traces messages).
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub(crate) fn rehearse(&mut self, publish: Publish, turn: &mut Turn<'_>) -> Result<Rehearsal> {
+        let headers = publish.headers();
+        let asked = Asked::read(&headers);
+        if self.messages.config.sealed {
+            return Err(reject::STREAM_SEALED.into());
+        }
+        let publish = Publish {
+            subject: self.rewrites.input(publish.subject, turn),
+            ..publish
+        };
+        let subject = publish.subject.clone();
+        Ok(match self.check(publish, &headers, &asked, turn.now)? {
+            Checked::Duplicate(seq) => Rehearsal::Duplicate(PubAck {
+                duplicate: true,
+                ..self.pub_ack(seq)
+            }),
+            Checked::Ready(ready) => {
+                self.check_ready(&ready)?;
+                let wanted = self.find_wanted(&subject);
+                Rehearsal::Taken { subject, wanted }
+            }
+        })
+    }
+
+    /// What holds of any message that is to be stored.
+    fn check_ready(&self, ready: &Ready) -> Result<()> {
+        self.check_size(ready.headers_len, ready.body.len())?;
+        self.check_record(&ready.subject, ready.body.len())?;
+        self.check_capacity()
     }
 
     /// Checks what the headers expect, and collects what they ask for, in nats-server's order.

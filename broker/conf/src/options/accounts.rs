@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::authorization::{self, User};
 use super::schema::{self, Key, Kind, key};
-use super::{Options, mappings, permissions, read, sharing, unsupported};
+use super::{Options, Warning, mappings, permissions, read, sharing, unsupported};
 use crate::error::ConfError;
 use crate::file::{Entry, Value};
 use crate::tenancy::{Found, Tenancy};
@@ -24,6 +24,9 @@ const ACCOUNT: &[Key] = &[
     key("limits", Kind::Block(LIMITS)),
     key("msg_trace trace_dest", Kind::Own),
 ];
+
+/// `msg_trace { }`
+const TRACES: &[Key] = &[key("dest", Kind::Own), key("sampling", Kind::Own)];
 
 /// `limits { }`
 const LIMITS: &[Key] = &[
@@ -57,6 +60,17 @@ pub struct AccountOptions {
     pub limits: AccountLimits,
     /// What it exports, imports and maps.
     pub tenancy: Tenancy,
+    /// Where it is told of messages that are part of a trace (`msg_trace`).
+    pub traces: Option<AccountTraces>,
+}
+
+/// `msg_trace` of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountTraces {
+    /// The subject, without wildcards.
+    pub dest: String,
+    /// Of how many of a hundred messages it is told there: 1 to 100.
+    pub sampling: u8,
 }
 
 /// What the clients of an account may use. `None` is no limit of the account's.
@@ -125,6 +139,7 @@ fn bare(name: String) -> AccountOptions {
         jetstream: None,
         limits: AccountLimits::default(),
         tenancy: Tenancy::default(),
+        traces: None,
     }
 }
 
@@ -157,6 +172,7 @@ fn account(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
             "exports" => sharing::exports(&mut found.tenancy, e)?,
             "imports" => sharing::imports(&mut found.tenancy, e)?,
             "mappings" | "maps" => mappings::apply(&mut found.tenancy, e)?,
+            "msg_trace" | "trace_dest" => found.traces = traces(e, &mut o.warnings)?,
             // Nobody asks an account of the configuration for its key.
             "nkey" => {}
             _ => unsupported::refuse(e, ACCOUNT)?,
@@ -193,6 +209,64 @@ fn limits(entry: &Entry) -> Result<AccountLimits, ConfError> {
         }
     }
     Ok(found)
+}
+
+/// `msg_trace: subject` or `msg_trace { dest, sampling }`; one that says nothing is none.
+fn traces(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<Option<AccountTraces>, ConfError> {
+    let dest = |e: &Entry| -> Result<String, ConfError> {
+        let fail = |message: String| Err(ConfError::at(&e.value.pos, message));
+        match &e.value.value {
+            Value::Str(dest) if weir_subject::is_literal(dest.as_bytes()) => Ok(dest.clone()),
+            Value::Str(dest) => fail(format!("Trace destination {dest:?} is not valid")),
+            _ => fail(format!("Field {:?} should be a string", e.key)),
+        }
+    };
+    if !matches!(entry.value.value, Value::Map(_)) {
+        let dest = dest(entry)?;
+        return Ok(Some(AccountTraces { dest, sampling: 100 }));
+    }
+    schema::check_block(entry, TRACES)?;
+    let (mut to, mut share) = (None, None);
+    for e in &read::block(entry)?.entries {
+        match e.key.to_ascii_lowercase().as_str() {
+            "dest" => to = Some(dest(e)?),
+            "sampling" => share = Some(sampling(e)?),
+            _ => {}
+        }
+    }
+    if to.is_none() && share.is_some() {
+        let pos = &entry.value.pos;
+        let text = format!("{pos}: Trace destination sampling ignored since no destination was set");
+        warnings.push(Warning::doubtful(text));
+    }
+    Ok(to.map(|dest| AccountTraces {
+        dest,
+        sampling: share.unwrap_or(100),
+    }))
+}
+
+/// A percentage, with its sign or as a number.
+fn sampling(entry: &Entry) -> Result<u8, ConfError> {
+    let fail = |message: String| Err(ConfError::at(&entry.value.pos, message));
+    let number = match &entry.value.value {
+        Value::Int(number) => *number,
+        Value::Str(text) => match text.strip_suffix('%').unwrap_or(text).parse::<i64>() {
+            Ok(number) => number,
+            Err(_) => return fail(format!("Invalid trace destination sampling value {text:?}")),
+        },
+        _ => {
+            let key = &entry.key;
+            return fail(format!(
+                "Trace destination sampling field {key:?} should be an integer or a percentage"
+            ));
+        }
+    };
+    match u8::try_from(number) {
+        Ok(share @ 1..=100) => Ok(share),
+        _ => fail(format!(
+            "Trace destination sampling value {number} is invalid, needs to be [1..100]"
+        )),
+    }
 }
 
 fn jetstream(entry: &Entry) -> Result<Option<AccountJetStream>, ConfError> {

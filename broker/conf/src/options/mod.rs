@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crate::tenancy::Tenancy;
 
-pub use accounts::{AccountJetStream, AccountLimits, AccountOptions};
+pub use accounts::{AccountJetStream, AccountLimits, AccountOptions, AccountTraces};
 pub(crate) use apply::apply;
 pub use authorization::{Auth, ConnectionType, User};
 pub use callout::AuthCallout;

@@ -8,8 +8,8 @@ fn message<'a>(chunk: Option<Chunk<'a>>, subject: &'a [u8], payload: &'a [u8]) -
         headers: b"",
         payload,
         from: None,
+        journey: None,
         chunk,
-        trail: None,
     }
 }
 

@@ -24,8 +24,8 @@ fn shared_after(messages: &[(LogId, usize)]) -> Vec<bool> {
             headers: b"",
             payload: &read[at..at + len],
             from: None,
+            journey: None,
             chunk: Some(chunk),
-            trail: None,
         };
         at += len;
         let (subject, reply, body) = batch.keep(stream, &message);

@@ -1,28 +1,31 @@
-//! The server, as every event and every answer of the system account describes it, and who tells of a message's way.
+//! The server, as every event and every answer of the system account describes it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::version::{FEATURE_FLAGS, NATS_VERSION};
+use crate::report::FEATURE_FLAGS;
+use crate::version::NATS_VERSION;
 
 /// In `flags`: it has JetStream.
 const HAS_JETSTREAM: u8 = 1;
 /// The same: streams are backed up in one archive.
 const HAS_ARCHIVES: u8 = 2;
 
-/// The server, to be described.
-pub(crate) struct About {
+/// The server, and how often it has been described.
+pub(super) struct About {
     context: Arc<Context>,
+    seq: AtomicU64,
 }
 
 impl About {
-    pub(crate) fn new(context: &Arc<Context>) -> Self {
+    pub fn new(context: &Arc<Context>) -> Self {
         Self {
             context: Arc::clone(context),
+            seq: AtomicU64::new(0),
         }
     }
 
@@ -54,7 +57,7 @@ impl About {
             about["jetstream"] = json!(true);
             about["flags"] = json!(HAS_JETSTREAM | HAS_ARCHIVES);
         }
-        about["seq"] = json!(self.context.descriptions.fetch_add(1, Ordering::Relaxed) + 1);
+        about["seq"] = json!(self.seq.fetch_add(1, Ordering::Relaxed) + 1);
         about["time"] = json!(Timestamp::now().to_string());
         about
     }
