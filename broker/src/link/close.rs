@@ -35,6 +35,10 @@ pub enum CloseReason {
     MaxAccountConnectionsExceeded,
     /// Its user, or its account, has expired.
     AuthenticationExpired,
+    /// A proxy spoke for it that is not trusted.
+    ProxyNotTrusted,
+    /// No proxy spoke for it, and one has to.
+    ProxyRequired,
     /// Its user was revoked.
     Revocation,
     /// It may have no subscription.
@@ -91,6 +95,8 @@ impl CloseReason {
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::MaxAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
             Self::AuthenticationExpired => "Authentication Expired",
+            Self::ProxyNotTrusted => "Proxy Not Trusted",
+            Self::ProxyRequired => "Proxy Required",
             Self::Revocation => "Credentials Revoked",
             Self::MaxSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaxConnectionsExceeded => "Maximum Connections Exceeded",

@@ -124,6 +124,8 @@ pub(crate) struct Who {
     pub account_tag: Option<Arc<str>>,
     /// Until when it may stay.
     pub until: Option<Timestamp>,
+    /// The key of the proxy that it came by, if that is trusted.
+    pub proxy: Option<Arc<str>>,
 }
 
 /// What came from a client. Written by its own task, but for the time of the last activity.
@@ -295,6 +297,11 @@ impl Link {
     /// Who it is by a token.
     pub(crate) fn credential(&self) -> Option<Arc<Credential>> {
         self.who.lock().credential.clone()
+    }
+
+    /// The key of the proxy that it came by, if that is trusted.
+    pub(crate) fn proxy(&self) -> Option<Arc<str>> {
+        self.who.lock().proxy.clone()
     }
 
     /// Until when it may stay.

@@ -139,6 +139,9 @@ pub struct ConnectionInfo {
     /// What people call its account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_tag: Option<String>,
+    /// The proxy that it came by, if that is trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyInfo>,
     /// Labels of its user.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -148,6 +151,13 @@ pub struct ConnectionInfo {
     /// The same with all that is known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list_detail: Vec<SubscriptionDetail>,
+}
+
+/// A proxy that speaks for a client.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProxyInfo {
+    /// Its public key.
+    pub key: String,
 }
 
 /// A connection that may be listed. What it says of itself is asked only of those that are.
@@ -355,6 +365,7 @@ impl ConnectionInfo {
                 Some(tag) => tag.to_string(),
                 None => who.account.clone(),
             }),
+            proxy: who.proxy.as_ref().map(|key| ProxyInfo { key: key.to_string() }),
             tags: credential.map(|of| of.tags.clone()).unwrap_or_default(),
             subscriptions_list: Vec::new(),
             subscriptions_list_detail: Vec::new(),

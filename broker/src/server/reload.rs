@@ -92,6 +92,16 @@ impl Server {
         if changes.pinned {
             self.close_not_pinned();
         }
+        if changes.proxies {
+            let is_trusted = |key: &str| options.proxies.iter().any(|trusted| trusted == key);
+            for session in self.clients() {
+                if session.link.proxy().is_some_and(|key| !is_trusted(&key)) {
+                    session
+                        .link
+                        .fail("Authorization Violation", CloseReason::ProxyNotTrusted);
+                }
+            }
+        }
         if changes.trust
             && let Some(trust) = &self.hall.trust
         {

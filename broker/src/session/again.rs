@@ -66,6 +66,9 @@ impl Session {
     /// Has the client go on with what a guest may do. False: it would be in another account.
     fn goes_on_as(self: &Arc<Self>, guest: Guest) -> bool {
         let mut conversation = self.conversation.lock();
+        if guest.proxy_required && conversation.proxy.is_none() {
+            return false;
+        }
         if !Arc::ptr_eq(&guest.account, &conversation.account) {
             return false;
         }

@@ -102,6 +102,8 @@ pub struct Guest {
     pub until: Option<Timestamp>,
     /// Who it is, by a token.
     pub credential: Option<Arc<Credential>>,
+    /// Whether it must come by a proxy that is trusted.
+    pub proxy_required: bool,
 }
 
 impl Guest {
@@ -116,6 +118,7 @@ impl Guest {
             payload: None,
             until: None,
             credential: None,
+            proxy_required: false,
         }
     }
 }

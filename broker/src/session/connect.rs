@@ -9,6 +9,7 @@ use weir_wire::encode;
 use super::Session;
 use super::auth::{Answer, Guest, Verdict, Visitor};
 use super::conversation::{Conversation, Flow, State, Stop};
+use super::proxy::Proxy;
 use super::quote::quoted;
 use crate::link::{CloseReason, Who};
 
@@ -29,6 +30,11 @@ impl Conversation {
 
     /// Asks the door about the client that said CONNECT.
     pub(super) fn ask(&mut self, session: &Arc<Session>) -> Flow {
+        self.proxy = match session.proxy(&self.connect) {
+            Proxy::Trusted(key) => Some(key),
+            Proxy::None => None,
+            Proxy::Unknown => return self.unauthorized_as(session, CloseReason::ProxyNotTrusted),
+        };
         // Before the door looks at them, so that they are no newer than those that it goes by.
         let options = session.hall.context.live.get();
         let visitor = Visitor {
@@ -53,6 +59,9 @@ impl Conversation {
         let Verdict::Welcome(guest) = verdict else {
             return self.unauthorized(session);
         };
+        if guest.proxy_required && self.proxy.is_none() {
+            return self.unauthorized_as(session, CloseReason::ProxyRequired);
+        }
         if !self.connect.account.is_empty() || self.connect.account_new {
             return self.unauthorized(session);
         }
@@ -109,6 +118,7 @@ impl Conversation {
             credential: guest.credential,
             account_tag: guest.account.tag(),
             until: guest.until,
+            proxy: self.proxy.clone(),
         });
         session.link.restrict(guest.rules.as_ref());
         self.router.restrict(guest.rules);
@@ -135,8 +145,13 @@ impl Conversation {
     }
 
     /// Wrong credentials, or none where some are needed.
-    #[cold]
     pub(super) fn unauthorized(&mut self, session: &Session) -> Flow {
+        self.unauthorized_as(session, CloseReason::AuthenticationFailure)
+    }
+
+    /// The same, and why.
+    #[cold]
+    fn unauthorized_as(&mut self, session: &Session, reason: CloseReason) -> Flow {
         let label = session.link.label();
         let connect = &self.connect;
         if !connect.nkey.is_empty() {
@@ -155,7 +170,7 @@ impl Conversation {
             tracing::error!("{label} - authentication error");
         }
         self.error(session, "Authorization Violation");
-        end(CloseReason::AuthenticationFailure)
+        end(reason)
     }
 
     fn refuse(&mut self, session: &Session, text: &str, reason: CloseReason) -> Flow {

@@ -50,6 +50,8 @@ pub(super) struct Conversation {
     pub(super) state: State,
     /// The account that the client is in.
     pub(super) account: Arc<Account>,
+    /// The key of the proxy that it came by, if that is trusted.
+    pub(super) proxy: Option<Arc<str>>,
     /// Subscriptions that its user may have.
     pub(super) subscriptions_max: Option<usize>,
     /// Bytes of a message that its user may send.
@@ -90,6 +92,7 @@ impl Conversation {
             connect: Connect::default(),
             state: State::Greeting,
             account: Arc::clone(&hall.accounts.global),
+            proxy: None,
             subscriptions_max: None,
             payload_max: None,
             seat: None,

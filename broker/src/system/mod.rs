@@ -226,7 +226,10 @@ impl Witness for Ear {
     fn went(&self, client: ClientInfo, last: &Snapshot, reason: CloseReason, connected: bool) {
         let refused = matches!(
             reason,
-            CloseReason::AuthenticationFailure | CloseReason::AuthenticationTimeout
+            CloseReason::AuthenticationFailure
+                | CloseReason::AuthenticationTimeout
+                | CloseReason::ProxyNotTrusted
+                | CloseReason::ProxyRequired
         );
         if !connected && !refused {
             return;

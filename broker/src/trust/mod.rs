@@ -28,7 +28,7 @@ use crate::routing::{Reply, ask_many};
 pub use directory::Directory;
 use source::Source;
 pub use tenant::{Held, Tenant};
-pub(crate) use visa::{Papers, Visa, connection_types, rights, until};
+pub(crate) use visa::{Papers, Visa, connection_types, is_signed, rights, until};
 
 /// What has become of an account.
 pub enum News {

@@ -42,6 +42,8 @@ pub(crate) struct Visa {
     pub until: Option<Timestamp>,
     /// Who it is.
     pub credential: Credential,
+    /// Whether it must come by a proxy that is trusted.
+    pub proxy_required: bool,
 }
 
 /// Answers that a request grants, where nothing else is said.
@@ -169,7 +171,9 @@ impl Papers {
             address,
             by,
         } = self;
+        let proxy_required = claims.nats.rights.proxy_required;
         claims.nats.rights = rights(tenant, &claims)?;
+        claims.nats.rights.proxy_required |= proxy_required;
         if tenant.is_expired() {
             return Err("Account JWT has expired");
         }
@@ -214,6 +218,7 @@ impl Visa {
             subscriptions: limit(rights.limits.subs),
             payload: limit(rights.limits.payload),
             until,
+            proxy_required: rights.proxy_required,
             credential: Credential {
                 key: claims.common.subject.clone(),
                 name: claims.common.name.clone(),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging, mappings, read,
-    schema, tls, trust, unsupported, websocket,
+    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging, mappings,
+    proxies, read, schema, tls, trust, unsupported, websocket,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -55,6 +55,7 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "store_dir" | "storedir" => jetstream::store_dir(&mut o.jetstream, e)?,
         "accounts" => accounts::apply(o, e)?,
         "mappings" | "maps" => mappings::apply(&mut o.global, e)?,
+        "proxies" => o.proxies = proxies::trusted(e)?,
         "operator"
         | "operators"
         | "roots"

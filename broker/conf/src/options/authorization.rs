@@ -31,6 +31,8 @@ pub struct User {
     pub permissions: Option<Arc<Permissions>>,
     /// What it may connect with; empty: anything.
     pub connection_types: Vec<ConnectionType>,
+    /// Whether it must come by a proxy that is trusted.
+    pub proxy_required: bool,
 }
 
 /// What a client connects with.
@@ -88,6 +90,8 @@ pub struct Auth {
     pub single: bool,
     /// Whether there is an `authorization` block.
     pub block: bool,
+    /// Whether a single user, or who knows the token, must come by a proxy that is trusted.
+    pub proxy_required: bool,
     /// The service that decides who may come in, if there is one.
     pub callout: Option<AuthCallout>,
 }
@@ -103,6 +107,7 @@ impl Default for Auth {
             no_auth_user: None,
             single: false,
             block: false,
+            proxy_required: false,
             callout: None,
         }
     }
@@ -175,6 +180,7 @@ pub(super) fn apply(auth: &mut Auth, entry: &Entry) -> Result<(), ConfError> {
             "default_permission" | "default_permissions" | "permissions" => {
                 permissions = Some(Arc::new(permissions::permissions(e)?));
             }
+            "proxy_required" => auth.proxy_required = read::boolean(e)?,
             "auth_callout" | "auth_hook" => auth.callout = Some(callout::callout(e)?),
             _ => unsupported::refuse(e, keys::AUTHORIZATION)?,
         }
@@ -243,6 +249,7 @@ fn user(node: &Node) -> Result<User, ConfError> {
         match e.key.to_ascii_lowercase().as_str() {
             "user" | "username" => name = Some(read::name(e)?),
             "pass" | "password" => password = Some(read::text(e)?),
+            "proxy_required" => found.proxy_required = read::boolean(e)?,
             "nkey" => nkey = Some(read::word(e, public_key)?),
             "permission" | "permissions" | "authorization" => {
                 found.permissions = Some(Arc::new(permissions::permissions(e)?));

@@ -11,6 +11,8 @@ use crate::error::ConfError;
 pub struct Changes {
     /// What is different, a line each. No secrets.
     pub said: Vec<String>,
+    /// Proxies that are trusted: clients of others go.
+    pub proxies: bool,
     /// Accounts that operators have signed.
     pub trust: bool,
     /// Who may connect: those that are connected are asked once more.
@@ -77,6 +79,7 @@ impl Changes {
             tls,
             allow_non_tls,
             auth,
+            proxies,
             trust,
             accounts,
             global,
@@ -101,6 +104,7 @@ impl Changes {
         fixed("max_sub_tokens", &old.max_sub_tokens, max_sub_tokens)?;
         fixed("max_closed_clients", &old.max_closed_clients, max_closed_clients)?;
         fixed("no_header_support", &old.no_header_support, no_header_support)?;
+        found.proxies = found.live("proxies", &old.proxies, proxies);
         found.trust(&old.trust, trust)?;
         if old.accounts != *accounts || old.global != *global {
             found.accounts(&old.accounts, accounts);

@@ -11,6 +11,7 @@ mod keys;
 mod logging;
 mod mappings;
 mod permissions;
+mod proxies;
 mod read;
 mod schema;
 mod sharing;
@@ -120,6 +121,8 @@ pub struct Options {
     pub allow_non_tls: bool,
     /// Who may connect.
     pub auth: Auth,
+    /// Public keys of proxies that may speak for clients.
+    pub proxies: Vec<String>,
     /// Whose word is taken about accounts and users.
     pub trust: Trust,
     /// Accounts beside that of those who are in no other.
@@ -189,6 +192,7 @@ impl Default for Options {
             tls: None,
             allow_non_tls: false,
             auth: Auth::default(),
+            proxies: Vec::new(),
             trust: Trust::default(),
             accounts: Vec::new(),
             global: Tenancy::default(),

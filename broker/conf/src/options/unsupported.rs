@@ -5,7 +5,7 @@ use crate::error::ConfError;
 use crate::file::{Entry, Value};
 
 /// Those that forbid something: who removes one must know that it opens what it kept shut.
-const RESTRICTING: &[&str] = &["proxy_required", "proxies"];
+const RESTRICTING: &[&str] = &["proxy_required"];
 
 /// Refuses a key of a feature that is not there, unless its value only says that the feature is not wanted. The block was held
 /// against its `table` before: what that does not have is there for a $VARIABLE further down.

@@ -69,6 +69,8 @@ struct Question {
     /// What the client may be that is welcome.
     by: ConnectionType,
     address: IpAddr,
+    /// Whether it must come by a proxy that is trusted, whoever it is then.
+    proxy_required: bool,
     /// What it called itself.
     name: String,
     label: String,
@@ -218,6 +220,7 @@ impl Desk {
             patience,
             by: visitor.by,
             address: link.peer.ip(),
+            proxy_required: false,
             name: connect.user.clone(),
             label: link.label(),
         }
@@ -250,6 +253,10 @@ impl Desk {
             return self.without(verdict);
         };
         let label = question.label.clone();
+        let question = Question {
+            proxy_required: matches!(&verdict, Verdict::Welcome(guest) if guest.proxy_required),
+            ..question
+        };
         match question.ask().await {
             Ok(guest) => Verdict::Welcome(guest),
             Err(why) => {
@@ -460,9 +467,6 @@ impl Question {
                 self.user, claims.common.subject
             ));
         }
-        if claims.nats.rights.proxy_required {
-            return Err("Proxy required".to_owned());
-        }
         let (space, default_rules) = match &self.tenant {
             None => {
                 if !claims.nats.issuer_account.is_empty() {
@@ -515,6 +519,7 @@ impl Question {
             rules: visa.rules,
             until: visa.until,
             credential: Some(Arc::new(visa.credential)),
+            proxy_required: visa.proxy_required || self.proxy_required,
             ..Guest::new(user, space, None)
         };
         Ok(if same { silenced(guest) } else { guest })

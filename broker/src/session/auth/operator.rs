@@ -60,6 +60,7 @@ pub(super) fn guest(tenant: &Tenant, visa: Visa, user: String) -> Guest {
         payload: visa.payload,
         until: visa.until,
         credential: Some(Arc::new(visa.credential)),
+        proxy_required: visa.proxy_required,
     }
 }
 

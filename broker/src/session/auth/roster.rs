@@ -131,7 +131,11 @@ impl Roster {
                 Some(name) => accounts.open(name),
                 None => Arc::clone(&accounts.global),
             };
-            let guest = Guest::new(user.name.clone(), account, shared.rules(user.permissions.as_ref()));
+            let alone = options.auth.single && options.auth.proxy_required;
+            let guest = Guest {
+                proxy_required: user.proxy_required || alone,
+                ..Guest::new(user.name.clone(), account, shared.rules(user.permissions.as_ref()))
+            };
             let entry = Entry {
                 nkey: user.nkey,
                 password: user.password.as_str().into(),
@@ -165,7 +169,9 @@ impl Roster {
         }
         let connect = visitor.connect;
         if let Some(token) = &auth.token {
-            return password::ask(token, &connect.auth_token, guest(self.token_rules.clone()));
+            let mut guest = guest(self.token_rules.clone());
+            guest.proxy_required = auth.proxy_required;
+            return password::ask(token, &connect.auth_token, guest);
         }
         if self.options.is_open() && is_silent(connect) {
             return Answer::Now(Verdict::Welcome(guest(None)));
