@@ -190,3 +190,8 @@ pub const TLS_HANDSHAKE_WITH_CERTIFICATE_MAX: usize = 64 * 1024;
 pub const JOURNEY_EVENTS_MAX: usize = 16_384;
 /// Events of all traced messages together that wait to be told, at most; of messages beyond that nothing is told. Each costs some 200 bytes.
 pub const JOURNEYS_WAITING_MAX: usize = 131_072;
+
+/// Time for a proxy to say where a client is, as in nats-server.
+pub const PROXY_HEADER: Duration = Duration::from_secs(5);
+/// Time between two looks whether it has said more.
+pub const PROXY_HEADER_POLL: Duration = Duration::from_millis(5);

@@ -29,7 +29,7 @@ fn corpus(name: &str) -> Vec<PathBuf> {
 
 #[test]
 fn the_corpus_is_taken() {
-    let all: [(&str, Target); 7] = [
+    let all: [(&str, Target); 8] = [
         ("protocol", text::protocol),
         ("headers", text::headers),
         ("configuration", text::configuration),
@@ -37,6 +37,7 @@ fn the_corpus_is_taken() {
         ("lines", text::lines),
         ("websocket", text::websocket),
         ("jwt", text::jwt),
+        ("proxy", text::proxy),
     ];
     for (name, target) in all {
         for path in corpus(name) {

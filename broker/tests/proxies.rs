@@ -93,3 +93,44 @@ fn who_knows_the_token_may_need_one_too() {
     connect(&server, json!({"auth_token": "t"}), Some(&trusted)).expect("PONG\r\n");
     connect(&server, json!({"auth_token": "t"}), None).expect_end(REFUSED);
 }
+
+/// Connects, says this first, and is a client then.
+fn behind_proxy(server: &TestServer, header: &[u8]) -> Raw {
+    let mut client = Raw::new(TcpStream::connect(server.server.client_address().unwrap()).unwrap());
+    let info = client.line();
+    assert!(!info.contains("client_ip"), "the proxy's address is not told: {info}");
+    client.send(header);
+    client.send("CONNECT {\"verbose\":false}\r\nPING\r\n");
+    client
+}
+
+#[test]
+fn a_proxy_says_where_a_client_is() {
+    let server = TestServer::start(|options| *options = read("proxy_protocol: true"));
+    let mut binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10".to_vec();
+    binary.extend([9, 8, 7, 6, 1, 1, 1, 1, 0, 80, 0, 90, 0, 0, 0, 0]);
+    let headers: [(&[u8], &str); 4] = [
+        (b"PROXY TCP4 1.2.3.4 5.6.7.8 1111 4222\r\n", "1.2.3.4"),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+        (&binary, "9.8.7.6"),
+        (b"", "127.0.0.1"),
+    ];
+    let mut clients = Vec::new();
+    for (header, _) in headers {
+        let mut client = behind_proxy(&server, header);
+        client.expect("PONG\r\n");
+        clients.push(client);
+    }
+    let connz: Value = serde_json::from_str(&server.get("/connz").1).unwrap();
+    for (at, (_, ip)) in headers.into_iter().enumerate() {
+        assert_eq!(connz["connections"][at]["ip"], ip);
+    }
+    for wrong in [
+        "PROXY TCP4 x y 1 2\r\n",
+        "PROXY UDP4 1.2.3.4 5.6.7.8 1 2\r\n",
+        "\r\n\r\n\0\rnothing",
+    ] {
+        let mut client = behind_proxy(&server, wrong.as_bytes());
+        client.expect_end("");
+    }
+}

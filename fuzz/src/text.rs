@@ -169,6 +169,21 @@ pub fn subjects(data: &[u8]) {
     }
 }
 
+/// What a proxy says of a client: the same as soon as it can be told.
+pub fn proxy(data: &[u8]) {
+    use weir_wire::proxy::{ENOUGH, Start, read_start};
+
+    let data = &data[..data.len().min(ENOUGH)];
+    let whole = read_start(data);
+    assert!(data.len() < ENOUGH || whole != Ok(Start::NeedMore));
+    for end in 0..data.len() {
+        match read_start(&data[..end]) {
+            Ok(Start::NeedMore) => {}
+            told => assert_eq!(told, whole, "of {end} bytes"),
+        }
+    }
+}
+
 /// A token: as it is, and with these claims signed by a key of any kind, whatever they say.
 pub fn jwt(data: &[u8]) {
     use nkeys::{KeyPair, KeyPairType};

@@ -180,7 +180,6 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
         assert_eq!(warnings(text), [""; 0], "{text}");
     }
     for text in [
-        "proxy_protocol: true",
         "ocsp: true",
         "https_port: 8443",
         "operator: \"op.jwt\"",

@@ -49,7 +49,7 @@ impl Link {
         let who = self.who.lock().clone();
         ClientInfo {
             start: self.start.to_string(),
-            host: self.peer.ip().to_string(),
+            host: self.peer().ip().to_string(),
             id: self.id,
             acc: who.account,
             user: who.user,

@@ -46,8 +46,10 @@ use transport::Transport;
 pub struct Link {
     /// Number of the connection, from 1 on, never used twice by a server.
     pub id: u64,
-    /// Where it comes from.
-    pub peer: SocketAddr,
+    /// Where its socket comes from.
+    pub(crate) socket_peer: SocketAddr,
+    /// Where it comes from, if a proxy says that.
+    proxied_peer: OnceLock<SocketAddr>,
     /// When it was accepted.
     pub start: Timestamp,
     /// By what it came.
@@ -202,7 +204,8 @@ impl Link {
         let max_pending = usize::try_from(options.max_pending).unwrap_or(usize::MAX);
         let link = Self {
             id,
-            peer,
+            socket_peer: peer,
+            proxied_peer: OnceLock::new(),
             start: Timestamp::now(),
             kind,
             forwarded_for,
@@ -251,7 +254,7 @@ impl Link {
             Kind::Plain => "cid",
             Kind::WebSocket => "wid",
         };
-        label.push_str(&format!("{} - {number}:{}", self.peer, self.id));
+        label.push_str(&format!("{} - {number}:{}", self.peer(), self.id));
         if !parts.is_empty() {
             label.push_str(&format!(" - {:?}", parts.join(":")));
         }
@@ -302,6 +305,27 @@ impl Link {
     /// The key of the proxy that it came by, if that is trusted.
     pub(crate) fn proxy(&self) -> Option<Arc<str>> {
         self.who.lock().proxy.clone()
+    }
+
+    /// Where it comes from, as far as anybody says.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.proxied_peer.get().copied().unwrap_or(self.socket_peer)
+    }
+
+    /// A proxy says where it comes from.
+    pub(crate) fn set_peer(&self, peer: SocketAddr) {
+        // There is one header.
+        let _ = self.proxied_peer.set(peer);
+    }
+
+    /// Its socket, from which nothing was read yet; `None` for a WebSocket.
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
+        match &self.transport {
+            Transport::Plain(socket) => Some(socket.as_ref()),
+            Transport::Tls(socket) => Some(socket.stream()),
+            Transport::WebSocket(_) => None,
+        }
     }
 
     /// Until when it may stay.
@@ -361,7 +385,7 @@ impl Link {
         };
         Snapshot {
             id: self.id,
-            peer: self.peer,
+            peer: self.peer(),
             kind: self.kind,
             start: self.start,
             last_activity: self

@@ -34,7 +34,7 @@ pub(super) fn info(session: &Session) -> Info {
         max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
         jetstream: context.status.has_jetstream(),
         client_id: link.id,
-        client_ip: link.peer.ip().to_string(),
+        client_ip: link.peer().ip().to_string(),
         nonce: session.nonce.clone(),
         lame_duck_mode: context.status.is_lame_duck(),
         api_level: API_LEVEL,

@@ -101,6 +101,8 @@ pub struct Session {
     connected: AtomicBool,
     /// Wants INFO at any time.
     async_info: AtomicBool,
+    /// It is known where the client is: no proxy has still to say that.
+    located: AtomicBool,
     /// Ends it when its user expires.
     expiry: Mutex<Option<AbortHandle>>,
 }
@@ -121,6 +123,7 @@ impl Session {
         let id = hall.sessions.next_id();
         let account = &hall.accounts.global;
         let (link, incoming) = Link::new(&hall.context, home, id, arrival, peer, &account.name);
+        let awaits_proxy = hall.context.live.read().proxy_protocol && link.kind == Kind::Plain;
         let proxies = !hall.context.live.read().proxies.is_empty();
         let challenges = proxies || hall.door_of(link.kind).challenges();
         let session = Arc::new(Self {
@@ -136,6 +139,7 @@ impl Session {
             settled_ns: AtomicU64::new(0),
             connected: AtomicBool::new(false),
             async_info: AtomicBool::new(false),
+            located: AtomicBool::new(!awaits_proxy),
             expiry: Mutex::default(),
             hall,
         });

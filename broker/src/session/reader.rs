@@ -32,6 +32,11 @@ impl Session {
             tracing::error!("{} - maximum connections exceeded", link.label());
             link.fail("maximum connections exceeded", CloseReason::MaxConnectionsExceeded);
         }
+        if link.closing().is_none()
+            && let ControlFlow::Break(reason) = Box::pin(self.locate()).await
+        {
+            return self.end(reason);
+        }
         // Its memory is not needed any longer once it is over.
         if link.closing().is_none()
             && let ControlFlow::Break(reason) = Box::pin(self.secure(first)).await

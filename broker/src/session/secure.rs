@@ -27,6 +27,10 @@ impl Session {
 
     fn send_info(&self, required: Option<bool>) {
         let mut info = info::info(self);
+        if !self.located.load(Ordering::Relaxed) {
+            // That of the proxy is nobody's business.
+            info.client_ip.clear();
+        }
         info.tls_required = required.unwrap_or(info.tls_required);
         self.link.send(|out| encode::info(out, &info));
     }

@@ -45,6 +45,7 @@ pub mod info;
 mod line;
 pub mod parser;
 mod payload;
+pub mod proxy;
 pub mod websocket;
 
 pub use connect::Connect;

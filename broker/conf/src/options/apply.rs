@@ -55,6 +55,7 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "store_dir" | "storedir" => jetstream::store_dir(&mut o.jetstream, e)?,
         "accounts" => accounts::apply(o, e)?,
         "mappings" | "maps" => mappings::apply(&mut o.global, e)?,
+        "proxy_protocol" => o.proxy_protocol = read::boolean(e)?,
         "proxies" => o.proxies = proxies::trusted(e)?,
         "operator"
         | "operators"

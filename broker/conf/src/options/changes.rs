@@ -79,6 +79,7 @@ impl Changes {
             tls,
             allow_non_tls,
             auth,
+            proxy_protocol,
             proxies,
             trust,
             accounts,
@@ -104,6 +105,7 @@ impl Changes {
         fixed("max_sub_tokens", &old.max_sub_tokens, max_sub_tokens)?;
         fixed("max_closed_clients", &old.max_closed_clients, max_closed_clients)?;
         fixed("no_header_support", &old.no_header_support, no_header_support)?;
+        fixed("proxy_protocol", &old.proxy_protocol, proxy_protocol)?;
         found.proxies = found.live("proxies", &old.proxies, proxies);
         found.trust(&old.trust, trust)?;
         if old.accounts != *accounts || old.global != *global {

@@ -121,6 +121,8 @@ pub struct Options {
     pub allow_non_tls: bool,
     /// Who may connect.
     pub auth: Auth,
+    /// Whether proxies say where clients are, by the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Public keys of proxies that may speak for clients.
     pub proxies: Vec<String>,
     /// Whose word is taken about accounts and users.
@@ -192,6 +194,7 @@ impl Default for Options {
             tls: None,
             allow_non_tls: false,
             auth: Auth::default(),
+            proxy_protocol: false,
             proxies: Vec::new(),
             trust: Trust::default(),
             accounts: Vec::new(),

@@ -90,6 +90,11 @@ impl io::Write for Now<'_> {
 }
 
 impl Socket {
+    /// The socket, before anything has come in.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Both ways of a connection, without TLS yet.
     pub fn new(stream: TcpStream) -> (Arc<Self>, Incoming) {
         let socket = Arc::new(Self {

@@ -176,7 +176,7 @@ impl Desk {
             ..ServerId::default()
         };
         asked.client_info = ClientInformation {
-            host: link.peer.ip().to_string(),
+            host: link.peer().ip().to_string(),
             id: link.id,
             user,
             name: connect.name.clone(),
@@ -219,7 +219,7 @@ impl Desk {
             claims,
             patience,
             by: visitor.by,
-            address: link.peer.ip(),
+            address: link.peer().ip(),
             proxy_required: false,
             name: connect.user.clone(),
             label: link.label(),

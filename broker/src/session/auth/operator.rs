@@ -42,7 +42,7 @@ impl ByOperator {
                 token,
                 sig: connect.sig.clone(),
                 nonce: visitor.nonce.to_owned(),
-                address: visitor.link.peer.ip(),
+                address: visitor.link.peer().ip(),
                 by: visitor.by,
             }),
             Some(issue) => Err(format!("User JWT no longer valid: {issue}")),
