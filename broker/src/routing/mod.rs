@@ -282,7 +282,9 @@ fn give_shadow(shadow: &Shadow, to: &[u8], outgoing: &Outgoing<'_>, sink: &mut S
     let (Some(importer), None) = (shadow.bond.importer.upgrade(), outgoing.via) else {
         return false;
     };
-    let Some(new) = shadow.bond.rename(to) else {
+    // Of an import that names a wildcard twice a subscription is given more than it wants.
+    let wanted = |new: &Vec<u8>| weir_subject::matches(&shadow.of.subject, new);
+    let Some(new) = shadow.bond.rename(to).filter(wanted) else {
         return false;
     };
     let mut outgoing = *outgoing;

@@ -52,6 +52,8 @@ pub const REFUSED: &[&str] = &[
     "mappings { a: [{destination: b, weight: x}] }",
     "mappings { a: [{destination: b, weight: 10, clustr: x}] }",
     "accounts { A { mappings: { \"a.*\": \"b.$2\" } } }",
+    "accounts { A { nkey: UBHZKSHGAYXQN4HBLNRIAOAJMQMJWV664V4M4I36W2F4X4B64ZSFTJCU } }",
+    "accounts { A { nkey: x } }",
 ];
 
 const AB: &str = r#"accounts {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use nkeys::{KeyPair, KeyPairType};
+
 use super::authorization::{self, User};
 use super::schema::{self, Key, Kind, key};
 use super::{Options, Warning, mappings, permissions, read, sharing, unsupported};
@@ -173,8 +175,8 @@ fn account(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
             "imports" => sharing::imports(&mut found.tenancy, e)?,
             "mappings" | "maps" => mappings::apply(&mut found.tenancy, e)?,
             "msg_trace" | "trace_dest" => found.traces = traces(e, &mut o.warnings)?,
-            // Nobody asks an account of the configuration for its key.
-            "nkey" => {}
+            // Nobody asks an account of the configuration for its key: it is looked at, as in nats-server, and serves nothing.
+            "nkey" => nkey(e)?,
             _ => unsupported::refuse(e, ACCOUNT)?,
         }
     }
@@ -185,6 +187,24 @@ fn account(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
     };
     o.auth.users.extend(users.into_iter().map(of));
     add(o, entry, found)
+}
+
+/// The public key of an account.
+fn nkey(entry: &Entry) -> Result<(), ConfError> {
+    let wrong = |shown: String| {
+        let message = format!("Not a valid public nkey for an account: {shown}");
+        Err(ConfError::at(&entry.value.pos, message))
+    };
+    match &entry.value.value {
+        Value::Str(text) => {
+            let key = KeyPair::from_public_key(text).ok();
+            match key.is_some_and(|key| key.key_pair_type() == KeyPairType::Account) {
+                true => Ok(()),
+                false => wrong(format!("{text:?}")),
+            }
+        }
+        other => wrong(other.go_kind().to_owned()),
+    }
 }
 
 /// A number that a negative one means "no limit" for.

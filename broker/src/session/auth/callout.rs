@@ -326,6 +326,11 @@ impl Door for ByCallout {
         self.inner.challenges()
     }
 
+    fn has_moved(&self, visitor: &Visitor<'_>, account: &Arc<Account>) -> bool {
+        // Whom a service lets in it may let in elsewhere.
+        !self.desk.is_wanted() && self.inner.has_moved(visitor, account)
+    }
+
     fn anonymous(&self) -> Option<Guest> {
         self.inner.anonymous().map(|guest| self.desk.guarded(guest))
     }

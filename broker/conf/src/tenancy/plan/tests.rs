@@ -214,3 +214,85 @@ fn measuring_does_not_measure_itself() {
             .ends_with("bad service response type")
     );
 }
+
+/// The plain model: who subscribes to a filter hears what the filter matches once it is renamed.
+mod model {
+    use proptest::prelude::*;
+    use weir_subject::matches;
+
+    use super::*;
+
+    fn token(of: &'static [&'static str]) -> impl Strategy<Value = String> {
+        proptest::sample::select(of).prop_map(str::to_owned)
+    }
+
+    fn filter(of: &'static [&'static str], max: usize) -> impl Strategy<Value = String> {
+        (proptest::collection::vec(token(of), 1..=max), any::<bool>()).prop_map(|(mut tokens, open)| {
+            if open {
+                tokens.push(">".to_owned());
+            }
+            tokens.join(".")
+        })
+    }
+
+    /// An import of `from`: with a prefix, with its wildcards in another order, or as it is.
+    fn import(from: &str, way: usize, turn: usize) -> StreamImport {
+        let count = from.split('.').filter(|token| *token == "*").count();
+        let mut to = String::new();
+        if way == 2 {
+            let mut tokens = vec!["n".to_owned()];
+            tokens.extend((0..count).map(|at| format!("${}", (at + turn) % count + 1)));
+            if from.ends_with('>') {
+                tokens.push(">".to_owned());
+            }
+            to = tokens.join(".");
+        }
+        hears("A", from, if way == 1 { "n" } else { "" }, &to)
+    }
+
+    proptest! {
+        #[test]
+        fn imports_are_heard_as_they_are_renamed(
+            from in filter(&["a", "b", "*", "*"], 4),
+            (way, turn) in (0usize..3, 0usize..3),
+            listens in filter(&["n", "a", "b", "*"], 5),
+            fill in proptest::collection::vec(token(&["a", "b", "n"]), 8),
+            more in 1usize..3,
+        ) {
+            let exporter = Tenancy {
+                stream_exports: vec![stream(">", Access::Public)],
+                ..Tenancy::default()
+            };
+            let importer = Tenancy {
+                stream_imports: vec![import(&from, way, turn)],
+                ..Tenancy::default()
+            };
+            let found = Found::of([("A", &exporter), ("B", &importer)]);
+            prop_assert!(found.faults.is_empty(), "{:?}", found.faults);
+            let bond = &found.plans["B"].streams[0];
+            let mut fill = fill.into_iter();
+            let mut subject: Vec<String> = Vec::new();
+            for token in from.split('.') {
+                let count = match token {
+                    ">" => more,
+                    "*" => 1,
+                    other => {
+                        subject.push(other.to_owned());
+                        0
+                    }
+                };
+                subject.extend(fill.by_ref().take(count));
+            }
+            let subject = subject.join(".");
+            let renamed = bond.renaming.apply(subject.as_bytes()).unwrap();
+            prop_assert!(matches(bond.to.as_bytes(), &renamed));
+            let heard = bond.heard_by(listens.as_bytes());
+            let hears = heard.as_ref().is_some_and(|filter| matches(filter, subject.as_bytes()));
+            prop_assert_eq!(
+                hears,
+                matches(listens.as_bytes(), &renamed),
+                "{} as {} by {} at {:?}: {}", from, bond.to, listens, heard, subject
+            );
+        }
+    }
+}
