@@ -12,7 +12,7 @@ mod traced;
 
 use std::sync::{Arc, Weak};
 
-use crate::interest::{Account, Answer, Chunk, Inbound, Journey, Missed, Own, Shadow, Subscription, Target, Work};
+use crate::interest::{Account, Answer, Chunk, Inbound, Journey, Own, Shadow, Subscription, Target, Work};
 use crate::link::{Delivered, Link, Message, Sink};
 use crate::permissions::Rules;
 pub use courier::Courier;
@@ -288,19 +288,7 @@ fn give_shadow(shadow: &Shadow, to: &[u8], outgoing: &Outgoing<'_>, sink: &mut S
         return false;
     };
     let mut outgoing = *outgoing;
-    if let Some(journey) = outgoing.journey {
-        journey.exported(&importer.name, &new);
-        if !shadow.bond.of.allow_trace {
-            if journey.only {
-                return true;
-            }
-            outgoing.journey = None;
-        }
-    }
     if shadow.of.denies(&new).0 {
-        if let (Some(journey), Some(link)) = (outgoing.journey, shadow.of.link()) {
-            journey.went_out(&shadow.of, link, Some(Missed::Denied));
-        }
         return false;
     }
     if outgoing.message.subject == to {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Outgoing, Router};
-use crate::interest::{Account, Inbound, Journey, Missed, Subscription, Target, Work};
+use crate::interest::{Account, Inbound, Journey, Missed, Shadow, Subscription, Target, Work};
 use crate::link::{Link, Sink};
 
 /// Gives a message to one receiver, and notes it. False if it cannot or must not take it.
@@ -56,10 +56,53 @@ pub(super) fn give(
             service.message(&inbound, work);
             true
         }
-        Target::Shadow(shadow) => super::give_shadow(shadow, to, outgoing, sink, work),
+        Target::Shadow(shadow) => give_shadow(journey, (subscription, shadow), to, outgoing, sink, work),
         // Those are no part of what is given within an account.
         Target::Import(_) | Target::Answers => false,
     }
+}
+
+/// Gives a message to a subscription of another account, which imports it; what comes of it there is noted if that account lets it.
+fn give_shadow(
+    journey: &Arc<Journey>,
+    (subscription, shadow): (&Arc<Subscription>, &Shadow),
+    to: &[u8],
+    outgoing: &Outgoing<'_>,
+    sink: &mut Sink,
+    work: &mut Work,
+) -> bool {
+    let (Some(importer), None) = (shadow.bond.importer.upgrade(), outgoing.via) else {
+        return false;
+    };
+    let Some(new) = shadow.bond.rename(to) else {
+        return false;
+    };
+    journey.exported(&importer.name, &new);
+    let mut untraced = Outgoing {
+        journey: None,
+        ..*outgoing
+    };
+    let Target::Link { link, .. } = &shadow.of.target else {
+        // A stream, say.
+        if shadow.bond.of.allow_trace {
+            untraced.journey = outgoing.journey;
+        } else if journey.only {
+            return true;
+        }
+        return super::give_shadow(shadow, to, &untraced, sink, work);
+    };
+    if !shadow.bond.of.allow_trace {
+        return journey.only || super::give_shadow(shadow, to, &untraced, sink, work);
+    }
+    let missed = match (outgoing.from, journey.only) {
+        (Some(from), _) if !outgoing.echo && Arc::ptr_eq(from, link) => Some(Missed::NoEcho),
+        _ if shadow.of.denies(&new).0 => Some(Missed::Denied),
+        (_, true) => None,
+        (_, false) => (!super::give_shadow(shadow, to, &untraced, sink, work)).then(|| why(link)),
+    };
+    // It is told as what it is in the account that exports.
+    journey.went_out(subscription, link, missed);
+    missed.is_none()
 }
 
 /// Why a connection did not take a message.
