@@ -195,3 +195,8 @@ pub const JOURNEYS_WAITING_MAX: usize = 131_072;
 pub const PROXY_HEADER: Duration = Duration::from_secs(5);
 /// Time between two looks whether it has said more.
 pub const PROXY_HEADER_POLL: Duration = Duration::from_millis(5);
+
+/// Threads listed at most: Weir has some twenty, whatever is asked of it.
+pub const THREADS_MAX: usize = 1024;
+/// How long one may have the profiling port watch the threads.
+pub const PROFILE_MAX: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::conf::Options;
 use crate::conf::options::First;
 use crate::error::Result;
-use crate::monitor;
+use crate::monitor::{self, Pages};
 use crate::server::accept::Entrance;
 use crate::server::{Server, files};
 use crate::system::{self, user_info};
@@ -74,14 +74,19 @@ impl Server {
             self.created(path.clone());
         }
         if let Some(listen) = options.http.as_ref().or(options.https.as_ref()) {
-            monitor::start(&self.context, &self.reports, listen).await?;
+            monitor::start(&self.context, &self.reports, listen, Pages::Monitoring).await?;
+        }
+        if let Some(profiles) = &options.profiling {
+            monitor::start(&self.context, &self.reports, profiles, Pages::Profiles).await?;
         }
         if options.jetstream.enabled {
             self.open_jetstream().await?;
         }
-        user_info::serve(&self.context, &self.accounts)?;
-        let services = system::start(self.hall(), &self.reports)?;
-        self.find_accounts(services).await?;
+        if options.has_system_account() {
+            user_info::serve(&self.context, &self.accounts)?;
+            let services = system::start(self.hall(), &self.reports)?;
+            self.find_accounts(services).await?;
+        }
         let listener = self.open_client_port().await?;
         if let Some(address) = self.client_address() {
             tracing::info!("Listening for client connections on {address}");

@@ -271,7 +271,8 @@ fn so_many_backups_are_made_at_once() {
     let fixture = start(|_| {});
     let mut client = fixture.client();
     fill(&mut client, 1);
-    let places = &fixture.server.server.jetstream.get().unwrap().snapshots;
+    let jetstream = fixture.server.server.jetstream.get().unwrap();
+    let places = &jetstream.snapshots;
     let all = u32::try_from(places.available_permits()).unwrap();
     let mut backup = || ask(&mut client, "STREAM.SNAPSHOT.S", &json!({"deliver_subject": "nobody"}));
     let taken = places.try_acquire_many(all).unwrap();
@@ -288,7 +289,8 @@ fn a_storage_thread_that_has_ended_is_told_as_such() {
     fill(&mut client, 1);
     let body = json!({"stream_name": "S", "config": {"durable_name": "c", "ack_policy": "explicit"}});
     ask(&mut client, "CONSUMER.CREATE.S.c", &body);
-    let shard = fixture.server.server.jetstream.get().unwrap().shard(0);
+    let jetstream = fixture.server.server.jetstream.get().unwrap();
+    let shard = jetstream.shard(0);
     assert!(shard.submit(vec![weir_engine::shard::Input::Abandon]).is_ok());
     // What is handed over before it sees that gets no answer; what comes after it has gone is given back.
     while shard.submit(Vec::new()).is_ok() {

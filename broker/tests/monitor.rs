@@ -429,7 +429,8 @@ fn what_one_server_does_not_have_is_empty() {
         assert_eq!(server.get(wrong).0, "HTTP/1.1 400 Bad Request", "{wrong}");
     }
     let threads = server.get("/stacksz").1;
-    assert!(threads.contains("weir-monitor"), "{threads}");
+    let monitor = threads.lines().find(|line| line.contains("weir-monitor"));
+    assert!(monitor.is_some_and(|line| line.contains("] cpu 0.")), "{threads}");
     assert!(page(&server, "/debug/vars")["memstats"]["Alloc"].as_u64().unwrap() > 0);
 }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{HELLO, TestServer};
+use support::TestServer;
 use weir_broker::conf::Options;
 use weir_broker::{Error, Result};
 
@@ -186,17 +186,48 @@ fn files_follow() {
 }
 
 #[test]
-fn jetstream_can_be_turned_on_but_not_off() {
+fn jetstream_is_turned_on_off_and_on_again() {
     let folder = tempfile::tempdir().unwrap();
     let on = format!("jetstream {{ store_dir: {:?} }}", folder.path().display().to_string());
     let server = configured("debug: false");
     reload(&server, &on).unwrap();
     let mut client = server.connect();
-    client.send(HELLO);
-    client.send("SUB r 1\r\nPUB $JS.API.INFO r 0\r\n\r\n");
-    while !client.line().contains("account_info_response") {}
-    let error = reload(&server, "debug: false").unwrap_err();
-    assert!(error.to_string().contains("jetstream"), "{error}");
+    client.send("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\nSUB r 1\r\nSUB p 2\r\n");
+    let create = r#"{"name":"S","subjects":["s"]}"#;
+    client.send(format!(
+        "PUB $JS.API.STREAM.CREATE.S r {}\r\n{create}\r\n",
+        create.len()
+    ));
+    while !client.line().contains("stream_create_response") {}
+    client.send("PUB s r 1\r\nx\r\n");
+    while !client.line().contains("\"seq\":1") {}
+    let consumer = r#"{"stream_name":"S","config":{"durable_name":"C","ack_policy":"explicit"}}"#;
+    client.send(format!(
+        "PUB $JS.API.CONSUMER.CREATE.S.C r {}\r\n{consumer}\r\n",
+        consumer.len()
+    ));
+    while !client.line().contains("consumer_create_response") {}
+    let pull = r#"{"batch":2,"expires":90000000000}"#;
+    client.send(format!(
+        "PUB $JS.API.CONSUMER.MSG.NEXT.S.C p {}\r\n{pull}\r\n",
+        pull.len()
+    ));
+    while !client.line().starts_with("MSG s 2") {}
+    // Who waits for messages is told, as when the server goes.
+    reload(&server, "debug: false").unwrap();
+    while !client.line().contains("409 Server Shutdown") {}
+    assert!(server.server.jetstream.get().is_none());
+    // Nobody is there to answer.
+    for subject in ["s", "$JS.API.INFO"] {
+        client.send(format!("PUB {subject} r 0\r\n\r\n"));
+        while client.line() != format!("Nats-Subject: {subject}") {}
+    }
+    reload(&server, &on).unwrap();
+    client.send("PUB s r 1\r\ny\r\n");
+    while !client.line().contains("\"seq\":2") {}
+    // It was delivered and not acknowledged; the next one comes.
+    client.send("PUB $JS.API.CONSUMER.MSG.NEXT.S.C p 1\r\n1\r\n");
+    while !client.line().starts_with("MSG s 2 $JS.ACK.S.C.1.2.2.") {}
 }
 
 /// As with nats-server 2.15.1: clients of accounts that stay go on, and hear what is shared now.

@@ -380,3 +380,121 @@ fn events_have_the_fields_of_nats_server() {
         ]
     );
 }
+
+#[test]
+fn it_counts_who_subscribes() {
+    let server = TestServer::start(|_| {});
+    let mut client = server.client();
+    client.exchange("SUB foo 1\r\nSUB foo.* 2\r\nSUB foo q 3\r\nPING\r\n", "PONG\r\n");
+    for (asked, count) in [
+        (r#"{"acc":"$G","subject":"foo"}"#, 2),
+        (r#"{"acc":"$G","subject":"foo","queue":"cQ=="}"#, 1),
+        (r#"{"acc":"$G","subject":"foo.a"}"#, 1),
+        (r#"{"acc":"$G","subject":"foo.*"}"#, 1),
+        (r#"{"acc":"$G","subject":"foo.>"}"#, 1),
+        (r#"{"acc":"$G","subject":">"}"#, 3),
+        (r#"{"acc":"$G","subject":"*"}"#, 2),
+        (r#"{"acc":"$G","subject":"bar"}"#, 0),
+    ] {
+        assert_eq!(ask(&server, "$SYS.REQ.ACCOUNT.NSUBS", asked), json!(count), "{asked}");
+    }
+    // Its own subscriptions are those of parts of the server.
+    assert_eq!(ask(&server, "$SYS.DEBUG.SUBSCRIBERS", ">"), 0);
+    assert_eq!(
+        ask(&server, "$SYS.REQ.USER.$G.INFO", "")["data"],
+        json!({"user": "", "account": ""})
+    );
+    let profile = |asked: &str| ask(&server, "$SYS.REQ.SERVER.PING.PROFILEZ", asked)["data"]["error"].clone();
+    assert_eq!(profile(""), "Profile name not specified");
+    assert_eq!(profile(r#"{"name":"heap"}"#), "Profile \"heap\" not found");
+}
+
+#[test]
+fn it_purges_accounts_and_nobody_else_does() {
+    let fixture = JetStreamServer::start(Backend::Memory, |_| {});
+    let mut client = fixture.client();
+    let create = r#"{"name":"S","subjects":["s"]}"#;
+    client.send(format!(
+        "PUB $JS.API.STREAM.CREATE.S r {}\r\n{create}\r\n",
+        create.len()
+    ));
+    while !client.line().contains("stream_create_response") {}
+    client.send("PUB $JS.API.ACCOUNT.PURGE.$G r 0\r\n\r\nPUB $JS.API.STREAM.NAMES r 0\r\n\r\n");
+    let mut said = String::new();
+    while !said.contains("stream_names_response") {
+        said = client.line();
+        assert!(!said.contains("purge"), "{said}");
+    }
+    assert!(said.contains("[\"S\"]"), "{said}");
+    let server = &fixture.server;
+    let purged = ask(server, "$JS.API.ACCOUNT.PURGE.$G", "");
+    assert_eq!(
+        purged,
+        json!({"type": "io.nats.jetstream.api.v1.account_purge_response", "initiated": true})
+    );
+    assert_eq!(ask(server, "$JS.API.ACCOUNT.PURGE.NONE", "")["initiated"], true);
+    client.send("PUB $JS.API.STREAM.NAMES r 0\r\n\r\n");
+    while !client.line().contains("\"streams\":null") {}
+    // It has no streams of its own.
+    for (call, kind) in [
+        ("INFO", "account_info"),
+        ("STREAM.NAMES", "system"),
+        ("STREAM.INFO.S", "system"),
+    ] {
+        let refused = ask(server, &format!("$JS.API.{call}"), "");
+        assert_eq!(refused["type"], format!("io.nats.jetstream.api.v1.{kind}_response"));
+        assert_eq!(refused["error"]["err_code"], 10039);
+    }
+}
+
+#[test]
+fn one_can_do_without_it() {
+    let server = TestServer::start(|options| {
+        options.no_system_account = true;
+        options.http = Some(weir_broker::conf::options::Listen {
+            host: "127.0.0.1".into(),
+            port: 0,
+        });
+    });
+    let mut client = server.connect();
+    client.send("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\nSUB r 1\r\n");
+    client.send("PUB $SYS.REQ.USER.INFO r 0\r\n\r\n");
+    while client.line() != "Nats-Subject: $SYS.REQ.USER.INFO" {}
+    let page = |path: &str| serde_json::from_str::<Value>(&server.get(path).1).unwrap();
+    assert_eq!(page("/varz").get("system_account"), None);
+    let accounts = page("/accountz");
+    assert_eq!(
+        (accounts.get("system_account"), &accounts["accounts"]),
+        (None, &json!(["$G"]))
+    );
+}
+
+#[test]
+fn threads_are_watched_where_that_is_wanted() {
+    let server = TestServer::start(|options| {
+        options.profiling = Some(weir_broker::conf::options::Listen {
+            host: "127.0.0.1".into(),
+            port: 0,
+        });
+    });
+    let address = server.server.context.status.profiling_address().unwrap();
+    let get = |path: &str| {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page
+    };
+    assert!(get("/debug/pprof/").contains("profile?seconds=N"));
+    assert!(get("/debug/pprof/threads").contains("weir-profiles"));
+    let profile = get("/debug/pprof/profile?seconds=0.01");
+    assert!(profile.contains("weir-system (") && profile.contains('%'), "{profile}");
+    for (wrong, status) in [
+        ("/debug/pprof/heap", "404"),
+        ("/debug/pprof/profile?seconds=61", "400"),
+        ("/varz", "404"),
+    ] {
+        assert!(get(wrong).starts_with(&format!("HTTP/1.0 {status}")), "{wrong}");
+    }
+}

@@ -26,6 +26,7 @@ pub mod kept;
 pub mod ledger;
 pub mod seed;
 pub mod server;
+pub mod shape;
 pub mod tool;
 
 pub use backend::Backend;

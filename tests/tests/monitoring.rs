@@ -2,7 +2,6 @@
 //! every page, and what was counted is the same; but for what the lists here explain.
 #![allow(clippy::print_stdout, reason = "that nothing was compared must be seen")]
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,6 +10,7 @@ use async_nats::jetstream::stream::Config;
 use futures_util::StreamExt as _;
 use serde_json::Value;
 use weir_tests::genuine::genuine;
+use weir_tests::shape::{explained, shape};
 use weir_tests::{Server, settle};
 
 /// Pages, each with what is expected of it where that is not 200.
@@ -98,41 +98,6 @@ const ONLY_WEIR: &[(&str, &str)] = &[
     ("/jetstream/config/sync_always", "as the durability is"),
     ("/config/sync_always", "as the durability is"),
 ];
-
-/// Every path of a document with the type that is there. What stands in lists, and what stands under names that are data, is taken
-/// together.
-fn shape(value: &Value) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    walk(value, "", &mut found);
-    found
-}
-
-fn walk(value: &Value, path: &str, found: &mut BTreeMap<String, String>) {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "list",
-        Value::Object(_) => "object",
-    };
-    found.insert(path.to_owned(), kind.to_owned());
-    match value {
-        Value::Array(all) => all.iter().for_each(|one| walk(one, &format!("{path}/[]"), found)),
-        // Which pages were asked for.
-        Value::Object(_) if path == "/http_req_stats" => {}
-        Value::Object(fields) => fields
-            .iter()
-            .for_each(|(name, value)| walk(value, &format!("{path}/{name}"), found)),
-        _ => {}
-    }
-}
-
-/// Whether one of these, or what is under it, is meant.
-fn explained(path: &str, list: &[(&str, &str)]) -> bool {
-    list.iter()
-        .any(|(known, _)| path == *known || path.strip_prefix(known).is_some_and(|rest| rest.starts_with('/')))
-}
 
 /// The same for both: a stream with a consumer, subscriptions, messages, a connection that is gone.
 async fn load(server: &Server) -> Result<async_nats::Client> {

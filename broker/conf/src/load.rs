@@ -3,7 +3,7 @@
 use crate::error::ConfError;
 use crate::file::{self, Env};
 use crate::flags::{self, FlagValue};
-use crate::options::{self, Auth, Listen, Options, Tls, User, Warning};
+use crate::options::{self, Auth, Listen, Options, Tls, User, Warning, profiling};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -267,12 +267,15 @@ fn absent(o: &mut Options, name: &str, value: &FlagValue) -> Result<(), ConfErro
     if let ("cluster_name", FlagValue::Text(cluster)) = (name, value) {
         o.cluster_name = Some(cluster.clone());
     }
+    if let ("profile", FlagValue::Int(port)) = (name, value) {
+        o.profiling = profiling(*port);
+        return Ok(());
+    }
     let what = match name {
         _ if is_off => return Ok(()),
         "cluster" | "cluster_listen" | "cluster_name" | "cluster_advertise" | "no_advertise" | "connect_retries" => {
             "Weir does not have clusters yet"
         }
-        "profile" => "there are no profiles of Go to serve",
         "routes" => {
             return setting(
                 "flag -routes asks this server to join other servers, and Weir does not have clusters yet: it serves alone",

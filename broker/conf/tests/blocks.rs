@@ -176,6 +176,10 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
         "proxies { trusted: [] }",
         "jetstream { key: \"\" }",
         "write_timeout: close",
+        "connect_error_reports: 10",
+        "reconnect_error_reports: 10",
+        "default_js_domain { A: hub }",
+        "prof_block_rate: 0",
     ] {
         assert_eq!(warnings(text), [""; 0], "{text}");
     }
@@ -193,16 +197,33 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
 #[test]
 fn what_has_no_effect_is_said() {
     for text in [
-        "connect_error_reports: 10",
-        "prof_port: 65432",
-        "no_sublist_cache: true",
-        "default_js_domain { A: hub }",
+        "prof_block_rate: 10",
         "ocsp_cache: true",
         "feature_flags { js_ack_fc_v2: true }",
     ] {
         let said = warnings(text);
         assert!(said.len() == 1 && said[0].contains("has no effect"), "{text}: {said:?}");
     }
+}
+
+#[test]
+fn what_one_server_can_do_without_is_left_out() {
+    let o = read("no_system_account: true\nno_sublist_cache: true\nprof_port: 6060\n").unwrap();
+    assert!(o.no_system_account && o.no_match_cache && !o.has_system_account());
+    assert_eq!(o.profiling.map(|at| at.port), Some(6060));
+    assert!(
+        read("no_system_account: true\njetstream: true\n")
+            .unwrap()
+            .has_system_account()
+    );
+    assert!(
+        read("no_system_account: true\naccounts { S {} }\nsystem_account: S")
+            .unwrap()
+            .has_system_account()
+    );
+    assert_eq!(read("prof_port: 0").unwrap().profiling, None);
+    assert_eq!(read("prof_port: -1").unwrap().profiling.map(|at| at.port), Some(0));
+    assert!(read("prof_port: 65536").is_err());
 }
 
 #[test]

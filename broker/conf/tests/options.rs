@@ -511,7 +511,6 @@ fn flags_as_go_and_nats_server_read_them() {
         &["--cluster", "nats://0.0.0.0:6222"][..],
         &["--cluster_name=x"],
         &["-no_advertise"],
-        &["--profile", "65432"],
     ] {
         assert!(run(args).warnings[0].to_string().contains("has no effect"), "{args:?}");
     }
@@ -721,4 +720,13 @@ fn an_account_says_where_traces_go() {
     ] {
         assert!(traces(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn the_flag_of_profiles_is_their_port() {
+    let at = |args: &[&str]| run(args).profiling.map(|at| at.port);
+    assert_eq!(
+        (at(&["--profile", "6060"]), at(&["-profile=0"]), at(&[])),
+        (Some(6060), None, None)
+    );
 }

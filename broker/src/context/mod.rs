@@ -11,8 +11,9 @@ mod reloads;
 mod status;
 mod tls;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use weir_engine::shard::emit::ConsumerName;
 
 pub use clock::Clock;
@@ -49,7 +50,7 @@ pub struct Context {
     /// Whether it is there, and where.
     pub status: Status,
     pub(crate) homes: Homes,
-    rouse: OnceLock<Rouse>,
+    rouse: ArcSwapOption<Rouse>,
 }
 
 impl Context {
@@ -70,19 +71,18 @@ impl Context {
             counters: Counters::default(),
             status,
             homes,
-            rouse: OnceLock::new(),
+            rouse: ArcSwapOption::empty(),
         }))
     }
 
-    /// Says who wakes consumers that wait for room. Only the first one counts.
+    /// Says who wakes consumers that wait for room, from now on.
     pub fn set_rouse(&self, rouse: Rouse) {
-        // Set once, when JetStream is there.
-        let _ = self.rouse.set(rouse);
+        self.rouse.store(Some(Arc::new(rouse)));
     }
 
     /// Wakes consumers that waited for a client to have room.
     pub(crate) fn rouse(&self, consumers: Vec<Arc<ConsumerName>>) {
-        if let Some(rouse) = self.rouse.get() {
+        if let Some(rouse) = &*self.rouse.load() {
             rouse(consumers);
         }
     }

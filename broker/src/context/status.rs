@@ -11,6 +11,7 @@ pub struct Status {
     client_address: OnceLock<SocketAddr>,
     monitor_address: OnceLock<SocketAddr>,
     websocket_address: OnceLock<SocketAddr>,
+    profiling_address: OnceLock<SocketAddr>,
     jetstream: AtomicBool,
     lame_duck: AtomicBool,
     shutting_down: AtomicBool,
@@ -24,6 +25,7 @@ impl Default for Status {
             client_address: OnceLock::new(),
             monitor_address: OnceLock::new(),
             websocket_address: OnceLock::new(),
+            profiling_address: OnceLock::new(),
             jetstream: AtomicBool::new(false),
             lame_duck: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
@@ -50,6 +52,12 @@ impl Status {
     #[must_use]
     pub fn websocket_address(&self) -> Option<SocketAddr> {
         self.websocket_address.get().copied()
+    }
+
+    /// Where profiles are served, if they are.
+    #[must_use]
+    pub fn profiling_address(&self) -> Option<SocketAddr> {
+        self.profiling_address.get().copied()
     }
 
     /// Whether JetStream is on and has started.
@@ -95,8 +103,13 @@ impl Status {
         let _ = self.websocket_address.set(address);
     }
 
-    pub(crate) fn set_jetstream(&self) {
-        self.jetstream.store(true, Ordering::Relaxed);
+    pub(crate) fn set_profiling_address(&self, address: SocketAddr) {
+        // Opened once per server, by its start.
+        let _ = self.profiling_address.set(address);
+    }
+
+    pub(crate) fn set_jetstream(&self, on: bool) {
+        self.jetstream.store(on, Ordering::Relaxed);
     }
 
     /// Clients are sent away from now on. False if they are already.

@@ -461,6 +461,26 @@ impl Account {
         (count, page)
     }
 
+    /// How many subscriptions of clients there are that hear a subject, or that are within a filter with wildcards; with a `queue`, of those
+    /// that are in it.
+    #[must_use]
+    pub fn subscribers(&self, filter: &[u8], queue: Option<&[u8]>) -> usize {
+        let counts = |found: &Subscription| {
+            matches!(found.target, Target::Link { .. })
+                && queue.is_none_or(|queue| found.queue.as_deref() == Some(queue))
+        };
+        let mut count = 0;
+        if weir_subject::is_literal(filter) {
+            self.matches(filter, |found| count += usize::from(counts(found)));
+            return count;
+        }
+        let sublist = self.sublist.read();
+        let within = sublist
+            .iter()
+            .filter(|(_, found)| counts(found) && weir_subject::is_subset(&found.subject, filter));
+        within.count()
+    }
+
     /// How many subscriptions there are, and how many were taken out since the start.
     #[must_use]
     pub fn subscription_counts(&self) -> (usize, u64) {

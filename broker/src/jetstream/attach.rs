@@ -113,7 +113,6 @@ impl JetStream {
     fn attach_calls(self: &Arc<Self>, account: &Arc<Account>) -> Result<Vec<Arc<Subscription>>> {
         match self.allowance(&account.name) {
             Some(_) => self.attach_common(account),
-            None if Arc::ptr_eq(account, &self.accounts.system) => Ok(Vec::new()),
             None => self.attach_refusal(account),
         }
     }
@@ -229,9 +228,19 @@ impl JetStream {
         });
         let filters: Vec<_> = API_CALLS
             .iter()
+            .filter(|call| **call != "ACCOUNT.>" || !self.is_system(account))
             .map(|call| [API_PREFIX, call.as_bytes()].concat())
             .collect();
-        self.subscriptions(account, &filters, &refusal)
+        let mut subscriptions = self.subscriptions(account, &filters, &refusal)?;
+        if self.is_system(account) {
+            let api: Arc<dyn Service> = Arc::new(Api {
+                jetstream: Arc::downgrade(self),
+                account: Arc::clone(account),
+                prefix: API_PREFIX.to_vec(),
+            });
+            subscriptions.push(account.serve(&[API_PREFIX, b"ACCOUNT.>"].concat(), api)?);
+        }
+        Ok(subscriptions)
     }
 
     fn attach_common(self: &Arc<Self>, account: &Arc<Account>) -> Result<Vec<Arc<Subscription>>> {

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
@@ -79,6 +80,23 @@ pub struct JetStream {
     sourcing: sourcing::Sourcing,
     runtime: tokio::runtime::Handle,
     store_dir: PathBuf,
+}
+
+/// A server's JetStream, while it is on.
+#[derive(Default)]
+pub struct Running(ArcSwapOption<JetStream>);
+
+impl Running {
+    /// The one that runs now.
+    #[must_use]
+    pub fn get(&self) -> Option<Arc<JetStream>> {
+        self.0.load_full()
+    }
+
+    /// From now on it is this one, or none; the one before.
+    pub fn set(&self, jetstream: Option<Arc<JetStream>>) -> Option<Arc<JetStream>> {
+        self.0.swap(jetstream)
+    }
 }
 
 /// What JetStream needs of the server that it belongs to.
@@ -359,6 +377,11 @@ impl JetStream {
     #[must_use]
     pub fn account(&self, name: &str) -> Option<Arc<Account>> {
         self.accounts.get(name)
+    }
+
+    /// Whether this is the system account.
+    fn is_system(&self, account: &Arc<Account>) -> bool {
+        Arc::ptr_eq(account, &self.accounts.system)
     }
 
     /// Sends inputs to a storage thread; publishers whose messages it has no room for are told.

@@ -2,6 +2,7 @@
 
 mod asked;
 mod connections;
+mod profile;
 mod query;
 
 use std::convert::Infallible;
@@ -59,9 +60,27 @@ impl Answer {
     }
 }
 
-/// Opens the monitoring port and serves it until the server stops, on a thread of its own: what keeps the others busy does
+/// What a port serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// What the server is doing.
+    Monitoring,
+    /// Which of its threads do it.
+    Profiles,
+}
+
+impl Pages {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Monitoring => "monitoring",
+            Self::Profiles => "profiling",
+        }
+    }
+}
+
+/// Opens the monitoring port, or that of profiles, and serves it until the server stops, on a thread of its own: what keeps the others busy does
 /// not keep a health probe waiting.
-pub(crate) async fn start(context: &Arc<Context>, reports: &Arc<Reports>, http: &Listen) -> Result<()> {
+pub(crate) async fn start(context: &Arc<Context>, reports: &Arc<Reports>, http: &Listen, pages: Pages) -> Result<()> {
     let options = context.live.get();
     let host = if http.host.is_empty() {
         &options.host
@@ -80,19 +99,30 @@ pub(crate) async fn start(context: &Arc<Context>, reports: &Arc<Reports>, http: 
         .max_blocking_threads(MONITOR_LISTS + MONITOR_PAGES)
         .build()
         .map_err(failed)?;
-    context.status.set_monitor_address(address);
-    let scheme = if options.https.is_some() { "https" } else { "http" };
-    tracing::info!("Starting {scheme} monitor on {address}");
+    match pages {
+        Pages::Monitoring => {
+            context.status.set_monitor_address(address);
+            let scheme = if options.https.is_some() { "https" } else { "http" };
+            tracing::info!("Starting {scheme} monitor on {address}");
+        }
+        Pages::Profiles => {
+            context.status.set_profiling_address(address);
+            tracing::info!("profiling port: {}", address.port());
+        }
+    }
     let reports = Arc::clone(reports);
     let serve = move || {
-        if let Err(error) = runtime.block_on(accept(reports, listener)) {
-            tracing::error!("the monitoring port is closed: {error}");
+        if let Err(error) = runtime.block_on(accept(reports, listener, pages)) {
+            tracing::error!("the {} port is closed: {error}", pages.name());
         }
         // A page that waits for a storage thread is not waited for.
         runtime.shutdown_background();
     };
     std::thread::Builder::new()
-        .name("weir-monitor".to_owned())
+        .name(match pages {
+            Pages::Monitoring => "weir-monitor".to_owned(),
+            Pages::Profiles => "weir-profiles".to_owned(),
+        })
         .spawn(serve)
         .map_err(|source| Error::System {
             doing: "start the thread of the monitoring port",
@@ -101,10 +131,10 @@ pub(crate) async fn start(context: &Arc<Context>, reports: &Arc<Reports>, http: 
     Ok(())
 }
 
-async fn accept(reports: Arc<Reports>, listener: StdTcpListener) -> std::io::Result<()> {
+async fn accept(reports: Arc<Reports>, listener: StdTcpListener, pages: Pages) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let mut stopped = reports.context.status.stopping();
-    let secure = reports.context.live.read().https.is_some();
+    let secure = pages == Pages::Monitoring && reports.context.live.read().https.is_some();
     let connections = Connections::new(&reports.context);
     let mut sweeps = interval(MONITOR_SWEEP);
     loop {
@@ -122,7 +152,7 @@ async fn accept(reports: Arc<Reports>, listener: StdTcpListener) -> std::io::Res
         };
         let (reports, all) = (Arc::clone(&reports), Arc::clone(&connections));
         connections.admit(stream, |stream, activity| async move {
-            let service = service_fn(|request| respond(&reports, &all, &activity, request));
+            let service = service_fn(|request| respond(&reports, &all, &activity, request, pages));
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(MONITOR_QUIET);
             // As it is now; it may be another one since the last connection.
@@ -158,14 +188,26 @@ async fn respond(
     connections: &Connections,
     activity: &Arc<Activity>,
     request: Request<Incoming>,
+    pages: Pages,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     // A path outside of the base is that of no page.
-    let base = &reports.context.live.read().http_base_path;
-    let path = request.uri().path().strip_prefix(base.as_str()).unwrap_or("/?");
+    let path = match pages {
+        Pages::Monitoring => {
+            let base = &reports.context.live.read().http_base_path;
+            request
+                .uri()
+                .path()
+                .strip_prefix(base.as_str())
+                .unwrap_or("/?")
+                .to_owned()
+        }
+        Pages::Profiles => request.uri().path().to_owned(),
+    };
     let path = path.trim_end_matches('/').to_owned();
     activity.serve(true);
     let (answer, place) = match *request.method() {
+        Method::GET | Method::HEAD if pages == Pages::Profiles => (profile::make(reports, path, query).await, None),
         Method::GET | Method::HEAD => make(reports, connections, activity, path, query).await,
         _ => (
             Answer::Text(

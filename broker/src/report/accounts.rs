@@ -30,7 +30,8 @@ pub struct Accountz {
     pub server_id: String,
     /// When this was.
     pub now: String,
-    /// The name of the system account.
+    /// The name of the system account, if there is one.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub system_account: String,
     /// Their names, if none was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -222,8 +223,7 @@ impl Reports {
         });
         let names = match detail {
             None => self
-                .accounts
-                .all()
+                .told_accounts()
                 .iter()
                 .map(|account| account.name.to_string())
                 .collect(),
@@ -232,7 +232,7 @@ impl Reports {
         Ok(Accountz {
             server_id: self.context.identity.id.clone(),
             now: Timestamp::now().to_string(),
-            system_account: self.accounts.system.name.to_string(),
+            system_account: self.system_account(),
             accounts: names,
             account_detail: detail.transpose()?,
         })
@@ -294,7 +294,7 @@ impl Reports {
     /// What accounts do.
     #[must_use]
     pub fn accstatz(&self, options: &AccStatzOptions) -> AccStatz {
-        let mut accounts = self.accounts.all();
+        let mut accounts = self.told_accounts();
         if !options.accounts.is_empty() {
             accounts.retain(|account| options.accounts.iter().any(|name| **name == *account.name));
         }
@@ -331,6 +331,23 @@ impl Reports {
                 }
             })
             .collect()
+    }
+
+    /// The name of the system account; empty if there is to be none.
+    pub(super) fn system_account(&self) -> String {
+        match self.context.live.read().has_system_account() {
+            true => self.accounts.system.name.to_string(),
+            false => String::new(),
+        }
+    }
+
+    /// The accounts that are told of.
+    fn told_accounts(&self) -> Vec<Arc<Account>> {
+        let mut accounts = self.accounts.all();
+        if !self.context.live.read().has_system_account() {
+            accounts.retain(|account| !Arc::ptr_eq(account, &self.accounts.system));
+        }
+        accounts
     }
 
     /// The connections that are there and have said who they are, by account.

@@ -21,7 +21,7 @@ impl Reports {
     /// What JetStream holds. With streams or consumers it waits for the storage threads, on the thread that asks.
     #[must_use]
     pub fn jsz(&self, options: &JszOptions) -> JszPage {
-        let jetstream = self.jetstream.get().map(|jetstream| jsz(jetstream, options));
+        let jetstream = self.jetstream.get().map(|jetstream| jsz(&jetstream, options));
         JszPage {
             server_id: self.context.identity.id.clone(),
             now: Timestamp::now().to_string(),

@@ -117,8 +117,8 @@ impl Reports {
         server(self, &mut gathered);
         let left_out = accounts(self, &mut gathered, &mut room)
             + self.jetstream.get().map_or(0, |js| {
-                store(js, &mut gathered);
-                streams(js, &mut gathered, &mut room)
+                store(&js, &mut gathered);
+                streams(&js, &mut gathered, &mut room)
             });
         let help = "Accounts, streams and consumers whose series there was no room for";
         gathered.one(false, "weir_metrics_left_out", help, left_out as f64);

@@ -16,11 +16,11 @@ mod statsz;
 pub mod subsz;
 mod varz;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::context::Context;
 use crate::interest::Accounts;
-use crate::jetstream::JetStream;
+use crate::jetstream::Running;
 use crate::jetstream::opening::Opening;
 use crate::session::Hall;
 
@@ -34,7 +34,7 @@ pub struct Reports {
     pub(crate) context: Arc<Context>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) hall: Arc<Hall>,
-    pub(crate) jetstream: Arc<OnceLock<Arc<JetStream>>>,
+    pub(crate) jetstream: Arc<Running>,
     pub(crate) opening: Arc<Opening>,
     told_health: healthz::ToldHealth,
 }
@@ -42,7 +42,7 @@ pub struct Reports {
 impl Reports {
     /// Reports on a server with these parts.
     #[must_use]
-    pub fn new(hall: &Arc<Hall>, jetstream: &Arc<OnceLock<Arc<JetStream>>>, opening: &Arc<Opening>) -> Self {
+    pub fn new(hall: &Arc<Hall>, jetstream: &Arc<Running>, opening: &Arc<Opening>) -> Self {
         Self {
             context: Arc::clone(&hall.context),
             accounts: Arc::clone(&hall.accounts),

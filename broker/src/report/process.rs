@@ -1,10 +1,14 @@
 //! `/debug/vars` and `/stacksz`: the process, as far as it can be told without stopping it. From `/proc`; little where there is none.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::Reports;
+use crate::limits::THREADS_MAX;
 
 /// The process, under the names of Go's `expvar`.
 #[derive(Clone, Debug, Serialize)]
@@ -52,15 +56,15 @@ impl Reports {
         }
     }
 
-    /// The threads: what they are called, what they do, and where they wait in the kernel. Their stacks are not looked at: that
-    /// would stop them.
+    /// The threads: what they are called, what they do, where they wait in the kernel, and how long they have run. Their stacks are not
+    /// looked at: that would stop them.
     #[must_use]
     pub fn stacksz(&self) -> String {
         let mut text = String::new();
         let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
             return text;
         };
-        for thread in threads.flatten() {
+        for thread in threads.flatten().take(THREADS_MAX) {
             let read = |name: &str| std::fs::read_to_string(thread.path().join(name)).unwrap_or_default();
             let (comm, stat, wchan) = (read("comm"), read("stat"), read("wchan"));
             let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
@@ -76,7 +80,62 @@ impl Reports {
             };
             let id = thread.file_name();
             // Writing to a string has no failure.
-            let _ = writeln!(text, "thread {} {} [{state}] {wait}", id.to_string_lossy(), comm.trim());
+            let _ = writeln!(
+                text,
+                "thread {} {} [{state}] cpu {:.3}s {wait}",
+                id.to_string_lossy(),
+                comm.trim(),
+                ran(&thread.path()).as_secs_f64()
+            );
+        }
+        text
+    }
+}
+
+/// How long a thread has run so far. From `/proc`; 0 where there is none.
+fn ran(thread: &Path) -> Duration {
+    let text = std::fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// How long each thread has run so far, by its number, with its name.
+fn threads() -> BTreeMap<String, (String, Duration)> {
+    let listed = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let told = listed.take(THREADS_MAX).map(|thread| {
+        let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        let id = thread.file_name().to_string_lossy().into_owned();
+        (id, (name.trim().to_owned(), ran(&thread.path())))
+    });
+    told.collect()
+}
+
+impl Reports {
+    /// Which threads the processor worked for during `time`, those that it worked most for first; waits for so long.
+    #[must_use]
+    pub fn cpu_profile(&self, time: Duration) -> String {
+        let (began, before) = (Instant::now(), threads());
+        std::thread::sleep(time);
+        let (after, time) = (threads(), began.elapsed());
+        let mut all: Vec<(Duration, String)> = after
+            .into_iter()
+            .map(|(id, (name, ran))| {
+                let was = before.get(&id).map_or(Duration::ZERO, |(_, was)| *was);
+                (ran.saturating_sub(was), format!("{name} ({id})"))
+            })
+            .collect();
+        all.sort_by(|a, b| b.cmp(a));
+        let total: Duration = all.iter().map(|(ran, _)| *ran).sum();
+        let share = |ran: Duration| 100.0 * ran.as_secs_f64() / time.as_secs_f64().max(f64::EPSILON);
+        let mut text = format!(
+            "{:.3}s in {:.3}s ({:.1}%)\n",
+            total.as_secs_f64(),
+            time.as_secs_f64(),
+            share(total)
+        );
+        for (ran, thread) in all {
+            // Writing to a string has no failure.
+            let _ = writeln!(text, "{:>10.3}s {:>6.1}% {thread}", ran.as_secs_f64(), share(ran));
         }
         text
     }

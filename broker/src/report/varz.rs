@@ -34,7 +34,8 @@ pub(crate) struct Identity {
     go: &'static str,
     host: String,
     port: u16,
-    system_account: Box<str>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    system_account: String,
     start: String,
     config_load_time: String,
     config_digest: String,
@@ -231,7 +232,7 @@ fn identity(reports: &Reports) -> Identity {
         go: RUSTC_VERSION,
         host: context.live.read().host.clone(),
         port: context.status.client_address().map_or(0, |address| address.port()),
-        system_account: reports.accounts.system.name.clone(),
+        system_account: reports.system_account(),
         config_load_time: context.live.since().to_string(),
         start,
         config_digest: context.live.read().config_digest.clone(),
@@ -351,7 +352,7 @@ fn events(reports: &Reports) -> Events {
         disk_io_wait_stats: reports
             .jetstream
             .get()
-            .map(|jetstream| jsz::DiskWaits::of(jetstream))
+            .map(|jetstream| jsz::DiskWaits::of(&jetstream))
             .unwrap_or_default(),
     }
 }
@@ -361,7 +362,7 @@ fn jetstream(reports: &Reports) -> JetStreamPart {
     let page = reports
         .jetstream
         .get()
-        .map(|jetstream| jsz::jsz(jetstream, &JszOptions::default()));
+        .map(|jetstream| jsz::jsz(&jetstream, &JszOptions::default()));
     JetStreamPart {
         there: page.map(|page| JetStreamVarz {
             config: page.config,

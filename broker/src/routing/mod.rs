@@ -66,6 +66,8 @@ impl<'a> Outgoing<'a> {
 /// What a sender keeps between messages.
 pub(crate) struct Router {
     cache: MatchCache,
+    /// Nothing is remembered.
+    forgets: bool,
     /// What the sender may do; `None`: everything.
     rules: Option<Arc<Rules>>,
     pub sink: Sink,
@@ -78,6 +80,7 @@ impl Default for Router {
     fn default() -> Self {
         Self {
             cache: MatchCache::default(),
+            forgets: false,
             rules: None,
             sink: Sink::default(),
             random: XorShift(rand::random::<u64>() | 1),
@@ -87,9 +90,18 @@ impl Default for Router {
 }
 
 impl Router {
+    /// One that asks the interest graph for each message, if it is to remember nothing.
+    pub fn new(forgets: bool) -> Self {
+        Self {
+            cache: MatchCache::new(forgets),
+            forgets,
+            ..Self::default()
+        }
+    }
+
     /// What the sender may do from now on.
     pub fn restrict(&mut self, rules: Option<Arc<Rules>>) {
-        self.cache = MatchCache::default();
+        self.cache = MatchCache::new(self.forgets);
         self.rules = rules;
     }
 
@@ -161,7 +173,7 @@ impl Router {
 
     /// Drops what is only there for speed, and with it every reference to other clients.
     pub fn forget(&mut self) {
-        self.cache = MatchCache::default();
+        self.cache = MatchCache::new(self.forgets);
         self.sink.dirty.shrink_to(8);
     }
 

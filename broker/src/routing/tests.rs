@@ -166,3 +166,24 @@ fn a_verdict_goes_with_the_match_and_outlasts_it() {
         router.forget();
     }
 }
+
+#[test]
+fn one_that_remembers_nothing_finds_the_same() {
+    let account = Account::new("A", 0);
+    let mut router = Router::new(true);
+    let mut work = Work::default();
+    let (one, all) = (listen(&account, "s", None), listen(&account, ">", Some("q")));
+    for subject in ["s", "t", "s", "t.u"] {
+        let expected = if subject == "s" { 2 } else { 1 };
+        assert_eq!(
+            router.route(&account, subject.as_bytes(), &MESSAGE, &mut work),
+            expected
+        );
+        router.forget();
+    }
+    let count = |counter: &Arc<Counter>| counter.0.load(Ordering::Relaxed);
+    assert_eq!((count(&one), count(&all)), (2, 4));
+    listen(&account, "s", None);
+    assert_eq!(router.route(&account, b"s", &MESSAGE, &mut work), 3);
+    assert_eq!((router.cache.families(), router.cache.slots()), (0, 1));
+}

@@ -21,7 +21,7 @@ use crate::context::{Connections, Context};
 use crate::error::Result;
 use crate::interest::{Account, Accounts};
 use crate::jetstream::opening::Opening;
-use crate::jetstream::{Allowances, JetStream, Needs};
+use crate::jetstream::{Allowances, JetStream, Needs, Running};
 use crate::report::Reports;
 use crate::session::auth::{ByCallout, ByOperator, ByOptions, ByWebSocket, Door};
 use crate::session::{Gone, Hall, Session};
@@ -52,7 +52,7 @@ pub struct Server {
     /// The account of clients that name none.
     pub global: Arc<Account>,
     /// JetStream, if it is on and has started.
-    pub jetstream: Arc<OnceLock<Arc<JetStream>>>,
+    pub jetstream: Arc<Running>,
     /// What it tells of itself.
     pub reports: Arc<Reports>,
     hall: Arc<Hall>,
@@ -203,10 +203,21 @@ impl Server {
                 jetstream.wake(waiting);
             }
         }));
-        // Set once per server, here.
-        let _ = self.jetstream.set(jetstream);
-        self.context.status.set_jetstream();
+        self.jetstream.set(Some(jetstream));
+        self.context.status.set_jetstream(true);
         Ok(())
+    }
+
+    /// Stops JetStream, and lets go of its store.
+    pub(crate) async fn close_jetstream(&self) {
+        let Some(jetstream) = self.jetstream.set(None) else {
+            return;
+        };
+        self.context.status.set_jetstream(false);
+        tracing::info!("Initiating JetStream Shutdown...");
+        jetstream.end_pulls().await;
+        jetstream.stop().await;
+        tracing::info!("JetStream Shutdown");
     }
 
     /// Removes a file that would go with the server.

@@ -75,6 +75,9 @@ impl Server {
                 tracing::error!("{error}");
             }
         }
+        if changes.stop_jetstream {
+            self.close_jetstream().await;
+        }
         if changes.start_jetstream
             && let Err(error) = self.open_jetstream().await
         {

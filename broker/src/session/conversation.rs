@@ -98,7 +98,7 @@ impl Conversation {
             seat: None,
             introduced: false,
             auth_required: hall.door_of(kind).is_locked(),
-            router: Router::default(),
+            router: Router::new(options.no_match_cache),
             work: Work::default(),
             journey: None,
             messages: 0,

@@ -42,6 +42,9 @@ pub(super) enum Topic {
     AccountStatz,
     AccountConns,
     AccountLeafz,
+    Nsubs,
+    Subscribers,
+    UserInfo,
 }
 
 /// What any server tells of itself: `$SYS.REQ.SERVER.PING.<name>` asks all of them, `$SYS.REQ.SERVER.<id>.<name>` one.
@@ -78,6 +81,13 @@ pub(super) const OF_AN_ACCOUNT: &[(&str, Topic)] = &[
     ("LEAFZ", Topic::AccountLeafz),
 ];
 
+/// How many subscribe to something.
+pub(super) const NSUBS: &str = "$SYS.REQ.ACCOUNT.NSUBS";
+/// The same within the system account itself.
+pub(super) const SUBSCRIBERS: &str = "$SYS.DEBUG.SUBSCRIBERS";
+/// What the users of an account are told of themselves; whoever is not of that account is told that he is nobody.
+pub(super) const USER_INFO: &str = "$SYS.REQ.USER.*.INFO";
+
 /// A refusal: a code of HTTP's, and why.
 struct Refused(u16, String);
 
@@ -104,6 +114,14 @@ impl System {
     /// The answer to a request in an account; `None`: it is not for this server, or nothing is to be said. `named` is the account that the
     /// subject names, if it does.
     pub(super) fn answer(&self, topic: Topic, within: &Account, named: Option<&str>, payload: &[u8]) -> Option<Value> {
+        match topic {
+            Topic::Nsubs => return self.count_subscribers(payload),
+            Topic::Subscribers => return Some(subscribers_of(within, payload)),
+            Topic::UserInfo => return Some(self.envelope("data", Ok(json!({"user": "", "account": ""})))),
+            // As nats-server, which writes what is wrong with them into its log.
+            Topic::Kick | Topic::Ldm if serde_json::from_slice::<asked::Client>(payload).is_err() => return None,
+            _ => {}
+        }
         let filter: Filter = match read(payload) {
             Ok(filter) => filter,
             Err(refused) => return Some(self.envelope("data", Err(refused))),
@@ -133,10 +151,30 @@ impl System {
         match answer {
             Ok(data) => envelope[under] = data,
             Err(Refused(code, description)) => {
+                // As nats-server: what was made of a request that it understood is told to be nothing.
+                if code == 500 {
+                    envelope[under] = Value::Null;
+                }
                 envelope["error"] = json!({"code": code, "description": description});
             }
         }
         envelope
+    }
+
+    /// How many subscribe to something in an account; silence where nobody is in it, as nats-server: it asks all servers.
+    fn count_subscribers(&self, payload: &[u8]) -> Option<Value> {
+        let asked: asked::Nsubs = serde_json::from_slice(payload).ok()?;
+        let account = self.reports.accounts.get(&asked.acc)?;
+        let stats = self.reports.account_stats(std::slice::from_ref(&account));
+        if stats.first().is_none_or(|stat| stat.conns == 0) {
+            return None;
+        }
+        let queue = match asked.queue {
+            None => None,
+            // Bytes, as Go writes them in JSON.
+            Some(queue) => Some(base64::Engine::decode(&base64::prelude::BASE64_STANDARD, queue).ok()?),
+        };
+        Some(json!(account.subscribers(asked.subject.as_bytes(), queue.as_deref())))
     }
 
     fn done(&self, topic: Topic, payload: &[u8]) -> Value {
@@ -144,7 +182,11 @@ impl System {
             Topic::Reload => self.context.reloads.wish().map_err(refused),
             _ => read::<asked::Client>(payload).and_then(|asked| {
                 let session = self.hall.sessions.get(asked.cid);
-                let session = session.ok_or_else(|| refused("no such client or leafnode id".to_owned()))?;
+                let unknown = match topic {
+                    Topic::Kick => "no such client or leafnode id",
+                    _ => "no such client id",
+                };
+                let session = session.ok_or_else(|| refused(unknown.to_owned()))?;
                 match topic {
                     Topic::Kick => session.close(CloseReason::Kicked),
                     _ => session.announce_lame_duck(),
@@ -182,7 +224,15 @@ impl System {
             Topic::Leafz | Topic::AccountLeafz => report(reports.leafz()),
             Topic::Expvarz => report(reports.expvarz()),
             Topic::Raftz => Ok(json!({})),
-            Topic::Profilez => Ok(json!({"profile": null, "error": "Weir has none of Go's profiles"})),
+            Topic::Profilez => {
+                let asked: asked::Profilez = read(payload)?;
+                let why = match asked.name.as_str() {
+                    "" => "Profile name not specified".to_owned(),
+                    // They are Go's own.
+                    name => format!("Profile {name:?} not found"),
+                };
+                Ok(json!({"profile": null, "error": why}))
+            }
             Topic::Ipqueuesz => report(reports.ipqueuesz(&read(payload)?)),
             Topic::Connz | Topic::AccountConnz => {
                 let mut options = ConnzOptions::from(read::<asked::Connz>(payload)?);
@@ -231,7 +281,17 @@ impl System {
             | Topic::Kick
             | Topic::Ldm
             | Topic::AccountConns
-            | Topic::AccountStatz => Ok(Value::Null),
+            | Topic::AccountStatz
+            | Topic::Nsubs
+            | Topic::Subscribers
+            | Topic::UserInfo => Ok(Value::Null),
         }
     }
+}
+
+/// How many subscribe in the system account: to a subject, and perhaps in a queue behind it.
+fn subscribers_of(account: &Account, payload: &[u8]) -> Value {
+    let mut words = payload.trim_ascii().split(|&byte| byte == b' ');
+    let subject = words.next().unwrap_or_default();
+    json!(account.subscribers(subject, words.next()))
 }

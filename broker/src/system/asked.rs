@@ -169,6 +169,22 @@ impl From<Healthz> for HealthzOptions {
     }
 }
 
+/// How many subscribe.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Nsubs {
+    pub acc: String,
+    pub subject: String,
+    pub queue: Option<String>,
+}
+
+/// A profile.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Profilez {
+    pub name: String,
+}
+
 /// One connection.
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -28,7 +28,7 @@ use crate::report::Reports;
 use crate::routing::Courier;
 use crate::session::{Hall, Witness};
 use about::About;
-use answers::{OF_A_SERVER, OF_AN_ACCOUNT, TO_A_SERVER, Topic};
+use answers::{NSUBS, OF_A_SERVER, OF_AN_ACCOUNT, SUBSCRIBERS, TO_A_SERVER, Topic, USER_INFO};
 use events::Gone;
 
 /// All that answers and events are made from.
@@ -79,6 +79,7 @@ pub(crate) fn start(hall: &Arc<Hall>, reports: &Arc<Reports>) -> Result<Services
     serve(&system, &queue)?;
     let services = Services {
         context: Arc::clone(&hall.context),
+        system: Arc::clone(&reports.accounts.system),
         queue: queue.clone(),
         served: Mutex::new(reports.accounts.all().iter().map(|account| account.number).collect()),
     };
@@ -109,6 +110,7 @@ fn serve(system: &Arc<System>, queue: &SyncSender<Item>) -> Result<()> {
         let service = Listener {
             topic,
             account: Arc::clone(account),
+            system: Arc::clone(&accounts.system),
             queue: queue.clone(),
         };
         account.serve(subject.as_bytes(), Arc::new(service)).map(|_| ())
@@ -121,6 +123,9 @@ fn serve(system: &Arc<System>, queue: &SyncSender<Item>) -> Result<()> {
     for (name, topic) in OF_A_SERVER.iter().chain(TO_A_SERVER) {
         hear(own, format!("$SYS.REQ.SERVER.{id}.{name}"), *topic)?;
     }
+    hear(own, NSUBS.to_owned(), Topic::Nsubs)?;
+    hear(own, SUBSCRIBERS.to_owned(), Topic::Subscribers)?;
+    hear(own, USER_INFO.to_owned(), Topic::UserInfo)?;
     for (name, topic) in OF_AN_ACCOUNT {
         hear(own, format!("$SYS.REQ.ACCOUNT.*.{name}"), *topic)?;
     }
@@ -129,18 +134,19 @@ fn serve(system: &Arc<System>, queue: &SyncSender<Item>) -> Result<()> {
     }
     for account in accounts.all() {
         if !Arc::ptr_eq(&account, own) {
-            serve_in(&account, queue)?;
+            serve_in(&account, own, queue)?;
         }
     }
     Ok(())
 }
 
 /// Subscribes to what the clients of an account may ask of it.
-fn serve_in(account: &Arc<Account>, queue: &SyncSender<Item>) -> Result<()> {
+fn serve_in(account: &Arc<Account>, system: &Arc<Account>, queue: &SyncSender<Item>) -> Result<()> {
     let hear = |subject: &str, topic: Topic| {
         let service = Listener {
             topic,
             account: Arc::clone(account),
+            system: Arc::clone(system),
             queue: queue.clone(),
         };
         account.serve(subject.as_bytes(), Arc::new(service)).map(|_| ())
@@ -153,6 +159,7 @@ fn serve_in(account: &Arc<Account>, queue: &SyncSender<Item>) -> Result<()> {
 /// Answers the clients of accounts that come later.
 pub(crate) struct Services {
     context: Arc<Context>,
+    system: Arc<Account>,
     queue: SyncSender<Item>,
     /// Those that are answered already, by number.
     served: Mutex<HashSet<usize>>,
@@ -168,7 +175,7 @@ impl Services {
             return Ok(());
         }
         user_info::serve_in(&self.context, account)?;
-        serve_in(account, &self.queue)
+        serve_in(account, &self.system, &self.queue)
     }
 }
 
@@ -176,6 +183,8 @@ impl Services {
 struct Listener {
     topic: Topic,
     account: Arc<Account>,
+    /// The system account, which is another one or the same.
+    system: Arc<Account>,
     queue: SyncSender<Item>,
 }
 
@@ -199,6 +208,20 @@ impl Service for Listener {
             payload: message.own(message.payload),
         };
         put(&self.queue, Item::Asked(Box::new(asked)));
+    }
+
+    fn of_system(&self, _: &[u8]) -> Option<(String, String)> {
+        if Arc::ptr_eq(&self.system, &self.account) {
+            return None;
+        }
+        let name = match self.topic {
+            Topic::AccountStatz => "STATZ",
+            _ => "CONNZ",
+        };
+        Some((
+            self.system.name.to_string(),
+            format!("$SYS.REQ.ACCOUNT.{}.{name}", self.account.name),
+        ))
     }
 }
 
@@ -248,7 +271,8 @@ impl Witness for Ear {
 
     fn opened(&self, account: &Arc<Account>) {
         let Some(system) = self.system.upgrade() else { return };
-        let served = serve_in(account, &self.queue).and_then(|()| user_info::serve_in(&system.context, account));
+        let served = serve_in(account, &system.reports.accounts.system, &self.queue)
+            .and_then(|()| user_info::serve_in(&system.context, account));
         if let Err(error) = served {
             tracing::error!("account {}: {error}", account.name);
         }

@@ -11,7 +11,7 @@ use weir_jwt::{AccountClaims, Scope, SigningKey};
 
 use super::now;
 use super::visa::rules;
-use crate::interest::{Account, Limits};
+use crate::interest::{Account, Limits, Traces};
 use crate::permissions::Rules;
 
 /// An account, and what it claims.
@@ -84,11 +84,24 @@ impl Held {
             payload: limit(limits.nats.payload),
         }
     }
+
+    /// Where it is told of messages that are part of a trace.
+    pub fn traces(&self) -> Option<Traces> {
+        let trace = self.claims.nats.trace.as_ref()?;
+        let sampling = u8::try_from(trace.sampling)
+            .ok()
+            .filter(|share| (1..=100).contains(share));
+        (!trace.destination.is_empty()).then(|| Traces {
+            to: trace.destination.clone(),
+            sampling: sampling.unwrap_or(100),
+        })
+    }
 }
 
 impl Tenant {
     pub(super) fn new(account: Arc<Account>, held: Held) -> Self {
         account.limit(held.limits());
+        account.trace(held.traces());
         account.set_tag(Some(&held.claims.common.name));
         let expired = held.has_expired();
         Self {
@@ -117,6 +130,7 @@ impl Tenant {
     /// Claims something else from now on; what it claimed before.
     pub(super) fn hold(&self, held: Held) -> Arc<Held> {
         self.account.limit(held.limits());
+        self.account.trace(held.traces());
         self.account.set_tag(Some(&held.claims.common.name));
         let expired = held.has_expired();
         let before = self.held.swap(Arc::new(held));

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    DEFAULT_PORT, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging, mappings,
-    proxies, read, schema, tls, trust, unsupported, websocket,
+    DEFAULT_PORT, Listen, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging,
+    mappings, proxies, read, schema, tls, trust, unsupported, websocket,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -72,8 +72,7 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         | "resolver_pinned_accounts"
         | "default_sentinel" => trust::apply(o, e)?,
         "system_account" | "system" => o.system_account = Some(read::name(e)?),
-        // Nobody is in it, and nobody can look into it.
-        "no_system_account" | "no_system" | "no_sys_acc" => drop(read::boolean(e)?),
+        "no_system_account" | "no_system" | "no_sys_acc" => o.no_system_account = read::boolean(e)?,
         "cluster" => {
             absent::accept(&absent::CLUSTER, e, &mut o.warnings)?;
             cluster_name(o, e)?;
@@ -148,12 +147,19 @@ fn limits(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
 /// What is nothing to Weir, and what is not there yet.
 fn rest(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
     let why = match e.key.to_ascii_lowercase().as_str() {
-        "connect_error_reports" | "reconnect_error_reports" => {
-            "there are no links to other servers to report errors of"
+        // On any server that has no links to others these say nothing: how often the errors of such links are told, and where the
+        // accounts of leaf nodes have their JetStream.
+        "connect_error_reports" | "reconnect_error_reports" | "default_js_domain" => return Ok(()),
+        "disable_sublist_cache" | "no_sublist_cache" => {
+            o.no_match_cache = read::boolean(e)?;
+            return Ok(());
         }
-        "default_js_domain" => "there are no leaf nodes, and JetStream of other domains is out of reach",
-        "disable_sublist_cache" | "no_sublist_cache" => "what is remembered of matches is bounded, and stays on",
-        "prof_port" | "prof_block_rate" => "there are no profiles of Go to serve",
+        "prof_port" => {
+            o.profiling = profiling(read::int(e, -1, i64::from(u16::MAX))?);
+            return Ok(());
+        }
+        "prof_block_rate" if read::int(e, i64::MIN, i64::MAX)? <= 0 => return Ok(()),
+        "prof_block_rate" => "Go's profile of what blocks is not there",
         "ocsp_cache" => "certificates of clients are not looked up",
         "feature_flags" => return feature_flags(o, e),
         _ => return unsupported::refuse(e, keys::TOP),
@@ -161,6 +167,16 @@ fn rest(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
     o.warnings
         .push(Warning::new(&e.pos, format!("{:?} has no effect: {why}", e.key)));
     Ok(())
+}
+
+/// Where profiles are served: beside the clients' port. 0 is nowhere, -1 any free one.
+pub(crate) fn profiling(port: i64) -> Option<Listen> {
+    let port = match port {
+        0 => return None,
+        port => u16::try_from(port).unwrap_or(0),
+    };
+    let host = String::new();
+    Some(Listen { host, port })
 }
 
 /// nats-server's switches for what it may do differently; Weir does as their defaults say.

@@ -33,6 +33,8 @@ pub struct Changes {
     pub pinned: bool,
     /// JetStream is to be started.
     pub start_jetstream: bool,
+    /// JetStream is to be stopped.
+    pub stop_jetstream: bool,
 }
 
 impl Changes {
@@ -60,6 +62,7 @@ impl Changes {
             client_advertise,
             http,
             https,
+            profiling,
             http_base_path,
             log,
             pid_file,
@@ -86,6 +89,8 @@ impl Changes {
             global,
             cluster_name,
             system_account,
+            no_system_account,
+            no_match_cache,
             lame_duck_duration,
             lame_duck_grace_period,
             server_tags,
@@ -99,6 +104,7 @@ impl Changes {
         fixed("server_name", &old.server_name, server_name)?;
         fixed("http", &old.http, http)?;
         fixed("https", &old.https, https)?;
+        fixed("prof_port", &old.profiling, profiling)?;
         fixed("http_base_path", &old.http_base_path, http_base_path)?;
         fixed("max_pending", &old.max_pending, max_pending)?;
         fixed("max_subscriptions", &old.max_subscriptions, max_subscriptions)?;
@@ -113,6 +119,8 @@ impl Changes {
         }
         fixed("cluster name", &old.cluster_name, cluster_name)?;
         fixed("system_account", &old.system_account, system_account)?;
+        fixed("no_system_account", &old.no_system_account, no_system_account)?;
+        fixed("no_sublist_cache", &old.no_match_cache, no_match_cache)?;
         fixed("lame_duck_duration", &old.lame_duck_duration, lame_duck_duration)?;
         fixed(
             "lame_duck_grace_period",
@@ -125,6 +133,10 @@ impl Changes {
         fixed("allow_non_tls", &old.allow_non_tls, allow_non_tls)?;
         found.tls(old.tls.as_ref(), tls.as_ref())?;
         found.jetstream(&old.jetstream, jetstream)?;
+        // Accounts are told once, when they come, what they may store.
+        if found.stop_jetstream && old.trust.is_on() {
+            return refuse("jetstream", "");
+        }
         found.log(&old.log, log);
         found.live("client_advertise", &old.client_advertise, client_advertise);
         found.pid_file = found.live("pid_file", &old.pid_file, pid_file);
@@ -256,7 +268,10 @@ impl Changes {
             self.start_jetstream = self.live("jetstream", &old.enabled, &new.enabled);
             return Ok(());
         }
-        fixed("jetstream", &old.enabled, &new.enabled)?;
+        if !new.enabled {
+            self.stop_jetstream = self.live("jetstream", &old.enabled, &new.enabled);
+            return Ok(());
+        }
         fixed("store_dir", &old.store_dir, &new.store_dir)?;
         fixed("max_memory_store", &old.max_memory, &new.max_memory)?;
         fixed("max_file_store", &old.max_file, &new.max_file)?;

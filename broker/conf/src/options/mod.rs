@@ -29,6 +29,7 @@ use crate::tenancy::Tenancy;
 
 pub use accounts::{AccountJetStream, AccountLimits, AccountOptions, AccountTraces};
 pub(crate) use apply::apply;
+pub(crate) use apply::profiling;
 pub use authorization::{Auth, ConnectionType, User};
 pub use callout::AuthCallout;
 pub use changes::Changes;
@@ -83,6 +84,8 @@ pub struct Options {
     pub http: Option<Listen>,
     /// Where to serve monitoring by TLS, in place of [`Self::http`]; nowhere by default.
     pub https: Option<Listen>,
+    /// Where to serve profiles (`prof_port`); nowhere by default.
+    pub profiling: Option<Listen>,
     /// What the monitoring pages' paths begin with: empty, or with a slash in front and none behind.
     pub http_base_path: String,
     /// The log.
@@ -133,6 +136,10 @@ pub struct Options {
     pub global: Tenancy,
     /// The account of the server's own events; `None`: `$SYS`.
     pub system_account: Option<String>,
+    /// Do without a system account, if JetStream does not need one (`no_system_account`).
+    pub no_system_account: bool,
+    /// Do not remember which subscriptions match a client's messages (`no_sublist_cache`).
+    pub no_match_cache: bool,
     /// The cluster that the server says it is in, of which it is all there is.
     pub cluster_name: Option<String>,
     /// Time over which clients are sent away in lame duck mode.
@@ -152,6 +159,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether there is a system account: JetStream has one in any case, and so has whoever names one, or has operators.
+    #[must_use]
+    pub fn has_system_account(&self) -> bool {
+        !self.no_system_account || self.system_account.is_some() || self.jetstream.enabled || self.trust.is_on()
+    }
+
     /// Whether clients without credentials are in the account of those who are in no other, as nats-server has it where the only
     /// users are those of the system account.
     #[must_use]
@@ -175,6 +188,7 @@ impl Default for Options {
             client_advertise: None,
             http: None,
             https: None,
+            profiling: None,
             http_base_path: String::new(),
             log: Logging::default(),
             pid_file: None,
@@ -200,6 +214,8 @@ impl Default for Options {
             accounts: Vec::new(),
             global: Tenancy::default(),
             system_account: None,
+            no_system_account: false,
+            no_match_cache: false,
             cluster_name: None,
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),

@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call<'s> {
     Info,
+    /// Of the system account: all streams of another one.
+    AccountPurge(&'s str),
     StreamCreate(&'s str),
     StreamUpdate(&'s str),
     StreamDelete(&'s str),
@@ -54,6 +56,9 @@ impl<'s> Call<'s> {
         let call = subject.strip_prefix("$JS.API.")?;
         if call == "INFO" {
             return Some(Self::Info);
+        }
+        if let Some(account) = call.strip_prefix("ACCOUNT.PURGE.") {
+            return Some(Self::AccountPurge(account)).filter(|_| !account.contains('.'));
         }
         if let Some(rest) = call.strip_prefix("STREAM.") {
             return Self::stream(rest);
@@ -151,6 +156,7 @@ impl<'s> Call<'s> {
     pub fn kind(self) -> &'static str {
         match self {
             Self::Info => "account_info",
+            Self::AccountPurge(_) => "account_purge",
             Self::StreamCreate(_) => "stream_create",
             Self::StreamUpdate(_) => "stream_update",
             Self::StreamDelete(_) => "stream_delete",

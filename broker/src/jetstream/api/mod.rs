@@ -60,6 +60,10 @@ impl From<Vec<u8>> for Reply {
 pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, under_way: load::UnderWay) {
     let subject = String::from_utf8_lossy(&request.subject).into_owned();
     let Some(call) = Call::parse(&subject) else { return };
+    // As nats-server: whoever may not ask that hears nothing.
+    if matches!(call, Call::AccountPurge(_)) && !jetstream.is_system(&request.account) {
+        return;
+    }
     // A heavy answer is made once the client has room for it, and not many are at once.
     let _turn = match is_heavy(call, &request) {
         true => {
@@ -93,8 +97,14 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, under_way: lo
 /// Answers a request of an account that has no JetStream.
 pub(super) fn not_enabled(jetstream: &JetStream, request: &ApiRequest) {
     let subject = String::from_utf8_lossy(&request.subject);
-    let Some(call) = Call::parse(&subject) else { return };
-    jetstream.respond(request, &reply::refusal(call, &reject::NOT_ENABLED_FOR_ACCOUNT));
+    match Call::parse(&subject) {
+        None | Some(Call::AccountPurge(_)) => {}
+        // nats-server does not look there what is asked.
+        Some(call) if call != Call::Info && jetstream.is_system(&request.account) => {
+            jetstream.respond(request, &reply::refusal_of_system(&reject::NOT_ENABLED_FOR_ACCOUNT));
+        }
+        Some(call) => jetstream.respond(request, &reply::refusal(call, &reject::NOT_ENABLED_FOR_ACCOUNT)),
+    }
 }
 
 /// Answers a request that comes on top of too many, as publishers are: nats-server leaves those without an answer.
@@ -134,6 +144,7 @@ async fn answer(js: &Arc<JetStream>, call: Call<'_>, request: &ApiRequest) -> Re
     }
     let body = match call {
         Call::Info => account::info(js, request),
+        Call::AccountPurge(name) => stream::purge_account(js, name).await,
         Call::StreamCreate(name) => stream::create(js, request, name).await,
         Call::StreamUpdate(name) => stream::update(js, request, name).await,
         Call::StreamDelete(name) => stream::delete(js, request, name).await,

@@ -80,6 +80,25 @@ pub(super) fn success(call: Call<'_>) -> Vec<u8> {
     answer(call, json!({"success": true}))
 }
 
+/// An answer to the system account that says why not, whatever it asked.
+pub(super) fn refusal_of_system(rejection: &Rejection) -> Vec<u8> {
+    let error = Some(Refusal {
+        code: rejection.status,
+        err_code: rejection.code,
+        description: rejection.text.to_string(),
+    });
+    let body = Failed {
+        page: None,
+        fields: Pairs(vec![]),
+    };
+    document("system", error, body)
+}
+
+/// An answer that says what is under way.
+pub(super) fn initiated(call: Call<'_>) -> Vec<u8> {
+    answer(call, json!({"initiated": true}))
+}
+
 /// An answer that says why not.
 pub(super) fn refusal(call: Call<'_>, rejection: &Rejection) -> Vec<u8> {
     let error = Some(Refusal {

@@ -18,6 +18,7 @@ use super::call::Call;
 use super::decode::decode;
 use super::reply::{self, Cluster, Lost, Moving, Page, State, StreamInfo};
 use super::{Answer, heavy_answer, is_empty, is_json, limits_of, lookup, refused, schema};
+use crate::interest::Account;
 use crate::jetstream::sourcing::SourceInfo;
 use crate::jetstream::{ApiRequest, JetStream, now};
 
@@ -215,14 +216,38 @@ pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     }
     let _making = js.create_lock.lock().await;
     let entry = lookup(js, request, name)?;
+    delete_entry(js, &request.account, &entry).await?;
+    Ok(reply::success(Call::StreamDelete(name)))
+}
+
+/// Deletes a stream, under the lock of those that are made.
+async fn delete_entry(js: &Arc<JetStream>, account: &Arc<Account>, entry: &StreamEntry) -> Result<(), Rejection> {
     let id = entry.id;
     js.stop_sourcing(id);
     js.call(entry.shard, move |shard| shard.delete_stream(id))
         .await
         .map_err(|error| refused(error, &reject::STREAM_DELETE))?;
     js.detach_stream(id);
-    js.advise_stream(&request.account, name, "DELETED", "delete");
-    Ok(reply::success(Call::StreamDelete(name)))
+    js.advise_stream(account, &entry.name, "DELETED", "delete");
+    Ok(())
+}
+
+/// ACCOUNT.PURGE: all streams of an account, if there is one of that name.
+pub(super) async fn purge_account(js: &Arc<JetStream>, name: &str) -> Answer {
+    let _making = js.create_lock.lock().await;
+    let account = js.account(name);
+    let streams = js.catalogue().list(name);
+    tracing::info!(
+        "Purge request for account {name} (streams: {}, hasAccount: {})",
+        streams.len(),
+        account.is_some()
+    );
+    if let Some(account) = account {
+        for entry in streams {
+            delete_entry(js, &account, &entry).await?;
+        }
+    }
+    Ok(reply::initiated(Call::AccountPurge(name)))
 }
 
 /// STREAM.INFO.

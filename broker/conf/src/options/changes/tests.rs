@@ -26,6 +26,7 @@ fn what_applies_at_once() {
             Some("jetstream = true"),
         ),
         ("jetstream { store_dir: a, enabled: false }", "port: 4222", None),
+        ("jetstream { store_dir: a }", "port: 4222", Some("jetstream = false")),
         (
             "websocket { port: 80, no_tls: true }",
             "websocket { port: -1, no_tls: true }",
@@ -76,7 +77,9 @@ fn what_takes_a_restart() {
             "max_memory_store",
         ),
         ("jetstream { domain: a }", "jetstream { domain: b }", "jetstream"),
-        ("jetstream: true", "port: 4222", "jetstream: old=true, new=false"),
+        ("prof_port: 1", "prof_port: 2", "prof_port"),
+        ("no_sublist_cache: true", "port: 4222", "no_sublist_cache"),
+        ("no_system_account: true", "port: 4222", "no_system_account"),
         (
             "authorization { users: [{user: a, password: p}] }\nno_auth_user: a",
             "authorization { users: [{user: a, password: p}] }",
