@@ -99,7 +99,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "system",
         &[
-            "conf", "context", "error", "interest", "limits", "link", "report", "routing", "session", "version",
+            "conf", "context", "error", "interest", "limits", "link", "report", "routing", "session", "trust",
+            "version",
         ],
     ),
     (
