@@ -138,9 +138,10 @@ fn streams_of_accounts_do_not_meet() {
     for _ in 0..5 {
         assert!(ask(&mut b, "s", &large).contains("\"seq\""));
     }
-    // The system account has no JetStream, and nobody who says so.
+    // The system account has no JetStream, and is told so, as by nats-server.
     let mut s = fixture.client("s");
-    s.exchange("SUB r 1\r\nPUB $JS.API.INFO r 0\r\n\r\n", "");
+    s.send("SUB r 1\r\n");
+    assert!(ask(&mut s, "$JS.API.INFO", "").contains("\"err_code\":10039"));
 }
 
 #[test]
