@@ -455,8 +455,9 @@ fn step_if_valid(iter: &mut DBRawIterator<'_>, direction: Direction) {
     }
 }
 
-/// Sequences that are looked up one by one where an iterator comes to a stop, at most: there may be many that no record has.
-const LOOKED_UP_MAX: Seq = 1 << 22;
+/// Sequences without a record, one after the other, after which no more are looked up where an iterator comes to a stop: there may be any
+/// number of them.
+const MISSES_MAX: u64 = 1 << 14;
 
 /// What is done with a head that was found by a lookup: its sequence, its key, its value.
 type VisitHead<'v> = &'v mut dyn FnMut(Seq, &[u8], &[u8]) -> Result<ControlFlow<()>>;
@@ -528,16 +529,25 @@ fn pass_damage<'a>(
     } else {
         bad = room;
     }
-    let looked_up = bad.min(LOOKED_UP_MAX);
-    if look_up(state, (0..=looked_up).map(at), snapshot, visit)?.is_break() {
-        return Ok(false);
-    }
-    if looked_up < bad {
+    match look_up(state, (0..=bad).map(at), snapshot, visit)? {
+        Looked::AtAll => {}
         // What nobody looks at may be damaged.
-        let (one, other) = (at(looked_up + 1), at(bad));
-        state.found_bad_block(one.min(other), one.max(other));
+        Looked::Until(seq) => {
+            let end = at(bad);
+            state.found_bad_block(seq.min(end), seq.max(end));
+        }
+        Looked::Enough => return Ok(false),
     }
     Ok(goes_on && readable(good)? && iter.valid())
+}
+
+/// How far sequences were looked up.
+enum Looked {
+    AtAll,
+    /// From this one on they were not, for none before it had a record.
+    Until(Seq),
+    /// No more are wanted.
+    Enough,
 }
 
 /// Looks up the heads of sequences that follow each other, upwards or downwards.
@@ -546,7 +556,7 @@ fn look_up(
     seqs: impl Iterator<Item = Seq>,
     snapshot: Option<&Snapshot<'_>>,
     visit: VisitHead<'_>,
-) -> Result<ControlFlow<()>> {
+) -> Result<Looked> {
     let heads = state.shared.heads()?;
     let mut options = ReadOptions::default();
     if let Some(snapshot) = snapshot {
@@ -559,18 +569,24 @@ fn look_up(
             state.found_bad_block(first.min(last), first.max(last));
         }
     };
+    let mut misses = 0;
     for seq in seqs {
         let key = keys::record(state.place, seq);
         match state.shared.db.get_pinned_cf_opt(heads, key, &options) {
             Ok(found) => {
                 end(&mut run);
+                misses = if found.is_some() { 0 } else { misses + 1 };
+                if misses > MISSES_MAX {
+                    return Ok(Looked::Until(seq));
+                }
                 if let Some(value) = found
                     && visit(seq, &key, &value)?.is_break()
                 {
-                    return Ok(ControlFlow::Break(()));
+                    return Ok(Looked::Enough);
                 }
             }
             Err(error) if error.kind() == ErrorKind::Corruption => {
+                misses = 0;
                 if run.is_none() {
                     state.passed_over(seq, &bad_block("heads", &error));
                 }
@@ -580,7 +596,7 @@ fn look_up(
         }
     }
     end(&mut run);
-    Ok(ControlFlow::Continue(()))
+    Ok(Looked::AtAll)
 }
 
 /// A head as it stands there, or an empty one. Where it fails its checksum it is not known where its body is: its
