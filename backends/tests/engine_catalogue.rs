@@ -103,7 +103,7 @@ fn a_stream_whose_log_is_missing_is_offline_and_says_why() {
     for _ in 0..2 {
         bench.open();
         let why = offline(&bench, "other").expect("it is offline");
-        let remedy = format!("{other} is missing; put back what is missing or damaged, or delete the stream");
+        let remedy = format!("{other} is missing; put back what is missing or damaged (with the server stopped");
         assert!(why.contains(&remedy), "{why}");
         let trouble = bench.store().catalogue().trouble().expect("health says so");
         assert!(trouble.contains("other"), "{trouble}");

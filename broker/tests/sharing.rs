@@ -321,3 +321,52 @@ fn streams_of_another_account_are_used_and_copied() {
     let own = r#"{"name":"N","mirror":{"name":"O","external":{"api":"near","deliver":"d"}}}"#;
     assert_eq!(ask(&mut b, "$JS.API.STREAM.CREATE.N", own)["error"]["err_code"], 10052);
 }
+
+/// What somebody in another account answers goes where the request said, and asks the server for nothing there: neither what the
+/// requester may not ask for itself, nor what the other account has no part in.
+#[test]
+fn an_answer_from_another_account_asks_for_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "jetstream {{ store_dir: {:?} }}
+        accounts {{
+          A {{ users: [{{user: a}}], exports: [{{service: svc.>}}] }}
+          B {{ users: [ {{user: b}},
+                {{user: few, permissions: {{publish: \"A.svc.>\", subscribe: \"_INBOX.>\"}}}} ]
+            jetstream: enabled
+            imports: [{{service: {{account: A, subject: svc.>}}, to: A.svc.>}}, {{service: {{account: C, subject: \"$JS.API.>\"}}, to: C.API.>}}] }}
+          C {{ users: [{{user: c}}], jetstream: enabled, exports: [{{service: \"$JS.API.>\"}}] }}
+        }}",
+        folder.path().display().to_string()
+    );
+    let server = server(&text);
+    let (mut a, mut b, mut c) = (client(&server, "a"), client(&server, "b"), client(&server, "c"));
+    for owner in [&mut b, &mut c] {
+        owner.exchange("SUB r 1\r\n", "");
+        let made = ask(
+            owner,
+            "$JS.API.STREAM.CREATE.S",
+            "{\"name\":\"S\",\"subjects\":[\"s\"]}",
+        );
+        assert_eq!(made["did_create"], true, "{made}");
+    }
+    a.exchange("SUB svc.> 1\r\n", "");
+    let config = "{\"name\":\"T\",\"subjects\":[\"t\"]}";
+    let mut few = client(&server, "few");
+    for (to, payload) in [
+        ("$JS.API.STREAM.DELETE.S", ""),
+        ("$JS.API.STREAM.CREATE.T", config),
+        ("$JS.API.STREAM.PURGE.S", ""),
+        ("C.API.STREAM.DELETE.S", ""),
+        ("C.API.STREAM.CREATE.T", config),
+    ] {
+        few.exchange(format!("PUB A.svc.x {to} 0\r\n\r\n"), "");
+        let (line, _) = message(&mut a);
+        let here = reply(&line).to_owned();
+        a.exchange(format!("PUB {here} r {}\r\n{payload}\r\n", payload.len()), "");
+    }
+    for owner in [&mut b, &mut c] {
+        let names = ask(owner, "$JS.API.STREAM.NAMES", "");
+        assert_eq!(names["streams"], serde_json::json!(["S"]));
+    }
+}

@@ -88,10 +88,8 @@ pub(super) fn check(state: &State, check: &mut dyn Check) -> Result<Option<Seq>>
         for nth in 0..count {
             let (sender, receiver) = sync_channel(WAITING);
             let read = move || {
-                let mine = stretches.iter().skip(nth).step_by(count);
-                let _ = mine
-                    .map(|within| read(state, within, snapshot, &sender))
-                    .all(|is_sound| is_sound);
+                let mut mine = stretches.iter().skip(nth).step_by(count);
+                let _ = mine.all(|within| read(state, within, snapshot, &sender));
             };
             let thread = std::thread::Builder::new().name("weir-verify".to_owned());
             let failed = |error: io::Error| Error::io("starting a thread to read", error);

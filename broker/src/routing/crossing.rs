@@ -26,9 +26,17 @@ pub(crate) struct Via<'a> {
     share: bool,
     before: Option<&'a Via<'a>>,
     depth: usize,
+    /// Whether this step, or one before it, took an answer back to who asked.
+    is_answer: bool,
 }
 
 impl Via<'_> {
+    /// Whether it is somebody's answer to a request that came from another account. Such an answer goes where the request says, which
+    /// its sender alone has chosen; it asks this server for nothing, whatever subject that is.
+    pub fn is_answer(&self) -> bool {
+        self.is_answer
+    }
+
     /// Whether it was at this service before.
     fn has(&self, export: &Arc<Export>) -> bool {
         let mut step = Some(self);
@@ -166,6 +174,7 @@ impl Router {
             share,
             before: via,
             depth: via.map_or(0, |via| via.depth) + 1,
+            is_answer: via.is_some_and(Via::is_answer),
         };
         onward.via = Some(&step);
         let taken = self.route(&exporter, &there, &onward, work) > 0;
@@ -243,6 +252,7 @@ impl Router {
             share: answer.share,
             before: outgoing.via,
             depth: outgoing.via.map_or(0, |via| via.depth) + 1,
+            is_answer: true,
         };
         onward.via = Some(&step);
         let taken = self.route(&requester, there, &onward, work) > 0;

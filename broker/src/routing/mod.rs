@@ -63,6 +63,13 @@ impl<'a> Outgoing<'a> {
     }
 }
 
+impl Outgoing<'_> {
+    /// Whether it asks this server for nothing although it is on such a subject: it is an answer from another account.
+    fn is_no_request(&self, to: &[u8]) -> bool {
+        self.via.is_some_and(Via::is_answer) && (to.starts_with(b"$JS.API.") || to.starts_with(b"$SYS."))
+    }
+}
+
 /// What a sender keeps between messages.
 pub(crate) struct Router {
     cache: MatchCache,
@@ -269,6 +276,7 @@ fn give(
                 }
             }
         }
+        Target::Service(_) if outgoing.is_no_request(to) => false,
         Target::Service(service) => {
             let inbound = Inbound {
                 subject: to,

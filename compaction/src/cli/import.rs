@@ -182,8 +182,8 @@ fn made(imported: &Imported) -> &'static str {
 fn elsewhere<'a>(accounts: impl IntoIterator<Item = &'a str>) -> &'static str {
     match accounts.into_iter().any(|account| account != GLOBAL_ACCOUNT) {
         true => {
-            "weir-server serves one account so far, $G: streams in others are kept, and seen by no client. --account '$G' \
-             brings them there.\n"
+            "Clients of an account of that name see it: the configuration has to have one (accounts { NAME { jetstream: enabled } }, or the \
+             account's key in operator mode). --account NAME brings streams elsewhere.\n"
         }
         false => "",
     }

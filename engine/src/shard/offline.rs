@@ -439,8 +439,8 @@ impl Shard {
 fn remedy(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Damaged => Some(
-            "put back what is missing or damaged, or delete the stream (with the server stopped, `weir inspect` shows what is \
-             there, `weir repair --dry-run` what can be done)",
+            "put back what is missing or damaged (with the server stopped, `weir inspect` shows what is there, `weir repair \
+             --dry-run` what can be brought back); if nothing can, delete the stream",
         ),
         Kind::Rejected | Kind::Invalid => Some("trying again will not help: delete the stream"),
         // Its message says how the backend comes into the program.

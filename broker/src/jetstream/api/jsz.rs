@@ -287,6 +287,7 @@ fn limits(js: &JetStream) -> BTreeMap<&'static str, i64> {
 fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &JszOptions) -> AccountDetail {
     let streams = js.catalogue().list(&account.name);
     let usage = Usage::of(&streams);
+    let limits = js.allowance(&account.name).unwrap_or_default();
     let details = || {
         streams
             .iter()
@@ -299,9 +300,9 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &JszOptions) -
         id: account.name.clone(),
         memory: usage.memory,
         storage: usage.storage,
-        // Nats-server prints "no limit" as an unsigned number.
-        reserved_memory: u64::MAX,
-        reserved_storage: u64::MAX,
+        // Nats-server calls so what the account may have, and prints "no limit" as an unsigned number.
+        reserved_memory: limits.max_memory.unwrap_or(u64::MAX),
+        reserved_storage: limits.max_store.unwrap_or(u64::MAX),
         accounts: 0,
         ha_assets: 0,
         api: ApiUsage::of(js, 0),
