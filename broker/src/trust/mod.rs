@@ -346,7 +346,7 @@ impl Trust {
         if expires == 0 {
             return;
         }
-        let left = Duration::from_secs(u64::try_from(expires - now()).unwrap_or(0));
+        let left = Duration::from_secs(u64::try_from(expires.saturating_sub(now())).unwrap_or(0));
         let (own, tenant) = (Weak::clone(&self.own), Arc::downgrade(tenant));
         self.runtime.spawn(async move {
             tokio::time::sleep(left).await;

@@ -146,7 +146,7 @@ pub(crate) fn until(claims: &UserClaims, rights: &UserPermissions) -> Result<Opt
         // No sooner than whole seconds of now, as nats-server counts.
         expires => now
             .checked_add(Duration::from_secs(
-                u64::try_from(expires - now.as_second()).unwrap_or(0),
+                u64::try_from(expires.saturating_sub(now.as_second())).unwrap_or(0),
             ))
             .ok(),
     };

@@ -1,5 +1,6 @@
 //! The structure: entries, maps, arrays, variables, includes. Every loop and depth has a bound.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,9 +35,9 @@ pub fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Map, ConfError> {
         values: 0,
         depth: 0,
     };
-    parser.scopes.push(Map::default());
+    parser.scopes.push(Scope::default());
     parser.text(text, file)?;
-    Ok(parser.scopes.pop().unwrap_or_default())
+    Ok(parser.scopes.pop().unwrap_or_default().map)
 }
 
 /// Reads and parses a file.
@@ -49,6 +50,30 @@ pub fn parse_file(file: &str, env: Env<'_>) -> Result<Map, ConfError> {
         source,
     })?;
     parse(&text, file, env)
+}
+
+/// A map that is being read, and where its keys are in it: it may have very many.
+#[derive(Default)]
+struct Scope {
+    map: Map,
+    places: HashMap<String, usize>,
+}
+
+impl Scope {
+    /// Takes an entry in, in the place of an earlier one of this key.
+    fn insert(&mut self, entry: Entry) {
+        match self.places.get(&entry.key) {
+            Some(&place) => self.map.entries[place] = entry,
+            None => {
+                self.places.insert(entry.key.clone(), self.map.entries.len());
+                self.map.entries.push(entry);
+            }
+        }
+    }
+
+    fn get(&mut self, key: &str) -> Option<&mut Entry> {
+        self.places.get(key).map(|&place| &mut self.map.entries[place])
+    }
 }
 
 /// A file's text, if it is not too large. What is no file has no size, and ends somewhere or is too large, too.
@@ -66,7 +91,7 @@ fn read(path: &Path) -> std::io::Result<String> {
 struct Parser<'e> {
     env: Env<'e>,
     /// The maps around the current place, outermost first: where `$NAME` is looked for.
-    scopes: Vec<Map>,
+    scopes: Vec<Scope>,
     /// The files around the current place.
     files: Vec<PathBuf>,
     /// The environment variables around the current place.
@@ -158,12 +183,8 @@ impl Parser<'_> {
 
     /// Puts an entry in the innermost map, in place of one of the same key.
     fn insert(&mut self, entry: Entry) {
-        let Some(map) = self.scopes.last_mut() else {
-            return;
-        };
-        match map.entries.iter_mut().find(|e| e.key == entry.key) {
-            Some(old) => *old = entry,
-            None => map.entries.push(entry),
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.insert(entry);
         }
     }
 
@@ -174,9 +195,9 @@ impl Parser<'_> {
             Some('{') => {
                 self.enter(&pos)?;
                 lex.next();
-                self.scopes.push(Map::default());
+                self.scopes.push(Scope::default());
                 let result = self.entries(lex);
-                let map = self.scopes.pop().unwrap_or_default();
+                let map = self.scopes.pop().unwrap_or_default().map;
                 result?;
                 if !lex.eat('}') {
                     return Err(ConfError::syntax(&pos, "this { is not closed"));
@@ -267,7 +288,7 @@ impl Parser<'_> {
     /// `$NAME`: from the maps around it, innermost first, then from the environment.
     fn variable(&mut self, name: &str, pos: Pos) -> Result<Node, ConfError> {
         for scope in self.scopes.iter_mut().rev() {
-            if let Some(entry) = scope.entries.iter_mut().find(|e| e.key == name) {
+            if let Some(entry) = scope.get(name) {
                 entry.is_variable = true;
                 let value = entry.value.value.clone();
                 self.count(values_in(&value), &pos)?;
@@ -336,12 +357,12 @@ impl Parser<'_> {
         let shown = path.display().to_string();
         self.files.push(path.clone());
         // As for nats-server: a file that is included sees its own keys and the environment, and nothing around it.
-        let around = std::mem::replace(&mut self.scopes, vec![Map::default()]);
+        let around = std::mem::replace(&mut self.scopes, vec![Scope::default()]);
         let outcome = self.text(&text, &shown);
         let included = std::mem::replace(&mut self.scopes, around).into_iter().next();
         self.files.pop();
         outcome?;
-        for entry in included.unwrap_or_default().entries {
+        for entry in included.unwrap_or_default().map.entries {
             self.insert(entry);
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Accounts: who is in them, and what they may use.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use nkeys::{KeyPair, KeyPairType};
@@ -109,17 +110,18 @@ pub struct AccountJetStream {
 
 /// `accounts { … }` or `accounts [ … ]`
 pub(super) fn apply(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
+    let mut names: HashSet<String> = o.accounts.iter().map(|account| account.name.clone()).collect();
     match &entry.value.value {
         Value::Array(_) => {
             for name in read::texts(entry)? {
-                add(o, entry, bare(name))?;
+                add(o, &mut names, entry, bare(name))?;
             }
         }
         _ => {
             for e in &read::block(entry)?.entries {
                 // For a $VARIABLE.
                 if !e.is_variable {
-                    account(o, e)?;
+                    account(o, &mut names, e)?;
                 }
             }
         }
@@ -145,7 +147,8 @@ fn bare(name: String) -> AccountOptions {
     }
 }
 
-fn add(o: &mut Options, entry: &Entry, account: AccountOptions) -> Result<(), ConfError> {
+/// `names`: of the accounts that are there already.
+fn add(o: &mut Options, names: &mut HashSet<String>, entry: &Entry, account: AccountOptions) -> Result<(), ConfError> {
     let name = &account.name;
     let fail = |message: String| Err(ConfError::at(&entry.pos, message));
     if name == GLOBAL {
@@ -154,14 +157,14 @@ fn add(o: &mut Options, entry: &Entry, account: AccountOptions) -> Result<(), Co
     if name.is_empty() || name.contains(char::is_whitespace) {
         return fail(format!("the account {name:?} must not be empty or contain blanks"));
     }
-    if o.accounts.iter().any(|other| other.name == *name) {
+    if !names.insert(name.clone()) {
         return fail(format!("Duplicate Account Entry: {name}"));
     }
     o.accounts.push(account);
     Ok(())
 }
 
-fn account(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
+fn account(o: &mut Options, names: &mut HashSet<String>, entry: &Entry) -> Result<(), ConfError> {
     schema::check_block(entry, ACCOUNT)?;
     let mut found = bare(entry.key.clone());
     let (mut users, mut permissions) = (Vec::new(), None);
@@ -186,7 +189,7 @@ fn account(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
         ..user
     };
     o.auth.users.extend(users.into_iter().map(of));
-    add(o, entry, found)
+    add(o, names, entry, found)
 }
 
 /// The public key of an account.
