@@ -455,8 +455,8 @@ fn step_if_valid(iter: &mut DBRawIterator<'_>, direction: Direction) {
     }
 }
 
-/// Sequences without a record, one after the other, after which no more are looked up where an iterator comes to a stop: there may be any
-/// number of them.
+/// Sequences without a record that can be read, one after the other, after which no more are looked up where an iterator comes to a stop:
+/// there may be any number of them, in a gap and in a damaged block that has one.
 const MISSES_MAX: u64 = 1 << 14;
 
 /// What is done with a head that was found by a lookup: its sequence, its key, its value.
@@ -586,7 +586,11 @@ fn look_up(
                 }
             }
             Err(error) if error.kind() == ErrorKind::Corruption => {
-                misses = 0;
+                misses += 1;
+                if misses > MISSES_MAX {
+                    end(&mut run);
+                    return Ok(Looked::Until(seq));
+                }
                 if run.is_none() {
                     state.passed_over(seq, &bad_block("heads", &error));
                 }
