@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use support::{Fixture, copy_folder, snapshot_of_files};
+use support::{Fixture, copy_live, snapshot_of_files};
 use weir_backends::root::StoreDir;
 use weir_compaction::Error;
 use weir_compaction::inspect::{Options, inspect};
@@ -105,7 +105,7 @@ fn the_exit_code_says_whether_a_store_is_whole_and_settling_makes_it_so_at_once(
     let mut fixture = Fixture::new(live.path(), "segment");
     fixture.work();
     let folder = tempfile::tempdir().unwrap();
-    copy_folder(live.path(), folder.path());
+    copy_live(live.path(), folder.path());
     fixture.close();
     let path = folder.path().to_str().unwrap();
     // A store that was killed is whole.

@@ -77,13 +77,13 @@ fn what_an_older_journal_lacks_is_settled_of_all_its_streams() {
         let beside = fixture.create_beside("MUCH");
         fixture.reopen();
         let older = tempfile::tempdir().unwrap();
-        copy_folder(live.path(), older.path());
+        copy_live(live.path(), older.path());
         for _ in 0..3 {
             fixture.publish_bytes("MUCH", "much.a", 10);
             fixture.publish_bytes(&beside, "beside", 10);
         }
         let folder = tempfile::tempdir().unwrap();
-        copy_folder(live.path(), folder.path());
+        copy_live(live.path(), folder.path());
         fixture.close();
         for journal in journals(folder.path()) {
             fs::remove_dir_all(&journal).unwrap();
@@ -492,7 +492,7 @@ mod rocksdb {
         fixture.publish_bytes(&beside, "beside", 60_000);
         fixture.send_next("MUCH", "crew", 10);
         let killed = tempfile::tempdir().unwrap();
-        copy_folder(live.path(), killed.path());
+        copy_live(live.path(), killed.path());
         fixture.close();
         let with_messages = journals(killed.path()).into_iter().flat_map(|journal| {
             let files = segments(&journal).into_iter();

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use support::{Fixture, copy_folder, snapshot_of_files};
+use support::{Fixture, copy_folder, copy_live, snapshot_of_files};
 use weir_backends::root::StoreDir;
 use weir_compaction::repair::{Doing, Options, Outcome, Report, repair};
 use weir_compaction::verify::verify;
@@ -186,7 +186,7 @@ fn what_the_journal_has_of_a_lost_stream_comes_back_too() {
     fixture.work_more();
     fixture.note();
     let folder = tempfile::tempdir().unwrap();
-    copy_folder(live.path(), folder.path());
+    copy_live(live.path(), folder.path());
     fixture.close();
     lose_entries(folder.path(), &[fixture.log("ORDERS")]);
     let report = mend(folder.path());
@@ -324,7 +324,7 @@ fn a_hole_in_a_journal_is_settled_and_the_rest_applied() {
     fixture.work();
     fixture.note();
     let folder = tempfile::tempdir().unwrap();
-    copy_folder(live.path(), folder.path());
+    copy_live(live.path(), folder.path());
     fixture.close();
     let journals = (1..=2).map(|journal| log_folder(folder.path(), LogId(journal)));
     let files = journals.flat_map(|journal| fs::read_dir(journal).unwrap());
@@ -625,7 +625,7 @@ fn a_journal_that_cannot_be_opened_costs_what_nothing_else_has() {
     fixture.work_more();
     fixture.note();
     let killed = tempfile::tempdir().unwrap();
-    copy_folder(live.path(), killed.path());
+    copy_live(live.path(), killed.path());
     fixture.close();
     for doing in [Doing::Place, Doing::Journal] {
         let folder = tempfile::tempdir().unwrap();
@@ -710,7 +710,7 @@ fn streams_come_back_whose_creation_the_catalogue_and_the_journal_have_lost() {
     fixture.work_more();
     fixture.note();
     let folder = tempfile::tempdir().unwrap();
-    copy_folder(live.path(), folder.path());
+    copy_live(live.path(), folder.path());
     fixture.close();
     for (copy, early) in ["kv", "kv2"].into_iter().zip(early) {
         let copy = folder.path().join("weir/segment").join(copy);

@@ -587,6 +587,33 @@ pub fn copy_folder(from: &Path, to: &Path) {
     }));
 }
 
+/// As a crash would leave it: a copy of a folder that a store is at work in, made while nothing there changed. RocksDB compacts when it
+/// likes, and a copy of its files from before and after is none that a crash could leave.
+pub fn copy_live(from: &Path, to: &Path) {
+    for _ in 0..1000 {
+        let before = shape(from);
+        copy_folder(from, to);
+        if shape(from) == before {
+            return;
+        }
+        fs::remove_dir_all(to).unwrap();
+    }
+    panic!("{} does not come to rest", from.display());
+}
+
+/// Every file below a folder that is there now, with its size and its last change.
+fn shape(folder: &Path) -> BTreeMap<PathBuf, (u64, std::time::SystemTime)> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(found) = entry.metadata() else { continue };
+        match found.is_dir() {
+            true => files.extend(shape(&entry.path())),
+            false => drop(files.insert(entry.path(), (found.len(), found.modified().unwrap()))),
+        }
+    }
+    files
+}
+
 /// Every file below a folder, with its bytes.
 pub fn snapshot_of_files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
