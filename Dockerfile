@@ -14,7 +14,8 @@ WORKDIR /weir
 COPY . .
 # RocksDB's archive takes minutes, and is kept from one build to the next; --build-arg ROCKSDB=no leaves that backend out.
 ARG ROCKSDB=yes
-RUN --mount=type=cache,target=/root/.cache/weir --mount=type=cache,target=/usr/local/cargo/registry \
+ENV WEIR_CACHE=/var/cache/weir
+RUN --mount=type=cache,target=/var/cache/weir --mount=type=cache,target=/usr/local/cargo/registry \
     if [ "$ROCKSDB" = yes ]; then archive=$(scripts/rocksdb) && eval "$archive"; else set -- --no-default-features; fi \
     && cargo build --locked --release -p weir-broker -p weir-compaction "$@" \
     && packaging/container/assemble target/release /image/full \

@@ -82,8 +82,8 @@ class Machine:
         return done.stdout + done.stderr
 
     def install(self, deb: Path):
-        shutil.copy(deb, self.root / "root" / deb.name)
-        return self.dpkg("--force-confold", "-i", f"/root/{deb.name}")
+        shutil.copy(deb, self.root / "srv" / deb.name)
+        return self.dpkg("--force-confold", "-i", f"/srv/{deb.name}")
 
 
 @pytest.fixture

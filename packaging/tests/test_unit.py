@@ -1,5 +1,6 @@
 """The systemd unit: what systemd says of it, and whether the server does with what it is allowed."""
 
+import os
 import re
 import shutil
 import signal
@@ -59,7 +60,7 @@ async def test_the_server_makes_no_system_call_that_it_forbids(tmp_path):
     configuration.write_text(f"port: 4222\nhttp: 8222\njetstream {{ store_dir: {tmp_path}/store }}\n")
     calls = tmp_path / "calls"
     server = subprocess.Popen(["strace", "-f", "-qq", "-e", "signal=none", "-o", calls, f"{BINARIES}/weir-server", "-c", configuration],
-                              stderr=subprocess.PIPE, text=True)
+                              stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         for line in server.stderr:
             if "Server is ready" in line:
@@ -82,14 +83,17 @@ async def test_the_server_makes_no_system_call_that_it_forbids(tmp_path):
             await stream.purge_stream(backend)
             await stream.delete_stream(backend)
         await client.close()
-        (pid,) = set(re.findall(r"^(\d+) execve\(", calls.read_text(), re.MULTILINE))
+        (pid,) = set(re.findall(r"^(\d+) +execve\(", calls.read_text(), re.MULTILINE))
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             subprocess.run(["kill", f"-{int(number)}", pid], check=True)
         server.stderr.read()
-    finally:
-        server.terminate()
         assert server.wait() == 0
-    made = set(re.findall(r"^\d+ (?:<\.\.\. )?(\w+)(?:\(| resumed)", calls.read_text(), re.MULTILINE))
+    finally:
+        # Strace ends by no signal but this while what it looks at runs.
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+    made = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed)", calls.read_text(), re.MULTILINE))
     assert {"execve", "mmap", "exit_group"} <= made, "strace's lines are read"
     assert made - permitted == set()
     assert not re.search(r"PROT_WRITE\|PROT_EXEC", calls.read_text()), "MemoryDenyWriteExecute"
