@@ -79,6 +79,19 @@ fn digest(token: &str) -> [u8; 32] {
 }
 
 impl Directory {
+    /// Has its files read or written off the async workers.
+    ///
+    /// # Errors
+    /// The server stops.
+    pub async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> std::result::Result<T, String> {
+        let directory = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&directory)).await;
+        done.map_err(|_| "the server stops".to_owned())
+    }
+
     /// The directory of a resolver; it is made if it is not there. `system`: where others are asked.
     ///
     /// # Errors

@@ -62,6 +62,9 @@ pub enum Refusal {
 /// How long it is waited for what others have.
 const COMPARING: Duration = Duration::from_secs(5);
 
+/// Bytes of what others have that are looked at in one go; the rest comes with the next comparison.
+const COMPARED_MAX: usize = 64 << 20;
+
 /// Shortest time between two looks at a source for an account that has expired.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -439,7 +442,9 @@ impl Trust {
                     return;
                 };
                 if let Source::Directory(directory) = &trust.source {
-                    directory.expire(Timestamp::now().as_nanosecond());
+                    let now = Timestamp::now().as_nanosecond();
+                    // It fails only while the server stops.
+                    let _ = directory.aside(move |files| files.expire(now)).await;
                 }
             }
         });
@@ -447,27 +452,35 @@ impl Trust {
 
     /// Takes in what others in the system account have that is newer.
     async fn compare(&self) {
-        let Some(directory) = self.directory() else {
+        let Source::Directory(directory) = &self.source else {
             return;
         };
-        let mut changed = Vec::new();
+        let (mut theirs, mut room) = (Vec::new(), COMPARED_MAX);
         let each = |reply: Reply| {
             let Ok(pack) = std::str::from_utf8(&reply.payload) else {
                 return false;
             };
-            for (key, token) in pack.lines().filter_map(|line| line.split_once('|')) {
-                match directory.save_if_newer(key, token) {
-                    Ok(true) => changed.push((key.to_owned(), token.to_owned())),
-                    Ok(false) => {}
-                    Err(error) => tracing::error!("DirResolver - Merging resulted in error: {error}"),
-                }
+            let fits = pack.len() <= room;
+            room = room.saturating_sub(pack.len());
+            if fits {
+                let tokens = pack.lines().filter_map(|line| line.split_once('|'));
+                theirs.extend(tokens.map(|(key, token)| (key.to_owned(), token.to_owned())));
             }
             // An empty one is the last.
-            !pack.is_empty()
+            fits && !pack.is_empty()
         };
         let hash = directory.hash();
         ask_many(directory.system(), b"$SYS.REQ.CLAIMS.PACK", &hash, COMPARING, each).await;
-        for (key, token) in changed {
+        let merge = |files: &Directory| {
+            let is_new = |(key, token): &(String, String)| {
+                files.save_if_newer(key, token).unwrap_or_else(|error| {
+                    tracing::error!("DirResolver - Merging resulted in error: {error}");
+                    false
+                })
+            };
+            theirs.into_iter().filter(is_new).collect::<Vec<_>>()
+        };
+        for (key, token) in directory.aside(merge).await.unwrap_or_default() {
             if let Err(error) = self.update(&key, &token).await {
                 tracing::error!("DirResolver - Update for account {key:?} resulted in error {error}");
             }

@@ -19,7 +19,7 @@ pub(super) enum Source {
     /// Behind this URL.
     Url(String),
     /// In a directory, and where that has not all, with whoever answers in the system account.
-    Directory(Box<Directory>),
+    Directory(Arc<Directory>),
 }
 
 impl Source {
@@ -27,7 +27,7 @@ impl Source {
         Ok(match &options.resolver {
             None | Some(Resolver::Memory) => Self::Memory(RwLock::new(options.preload.clone())),
             Some(Resolver::Url(url)) => Self::Url(url.clone()),
-            Some(resolver) => Self::Directory(Box::new(Directory::open(resolver, &accounts.system)?)),
+            Some(resolver) => Self::Directory(Arc::new(Directory::open(resolver, &accounts.system)?)),
         })
     }
 
@@ -44,15 +44,18 @@ impl Source {
                 .ok_or_else(|| "account missing".to_owned()),
             Self::Url(url) => fetch::get(url, key).await,
             Self::Directory(directory) => {
-                if let Ok(token) = directory.load(key) {
+                let name = key.to_owned();
+                if let Ok(token) = directory.aside(move |files| files.load(&name)).await? {
                     return Ok(token);
                 }
                 if directory.is_full() {
                     return Err("account jwt not found".to_owned());
                 }
                 let token = look_up(directory.system(), key, directory.timeout()).await?;
-                directory.save_if_newer(key, &token)?;
-                Ok(token)
+                let name = key.to_owned();
+                directory
+                    .aside(move |files| files.save_if_newer(&name, &token).map(|_| token))
+                    .await?
             }
         }
     }
