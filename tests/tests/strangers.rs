@@ -53,6 +53,32 @@ fn to_end(mut stream: TcpStream) -> Result<String> {
     Ok(text)
 }
 
+/// Bytes of memory that each of very many strangers costs who stay as they began, while somebody who says `hello` is served.
+fn cost_of_each(
+    server: &Kept,
+    clients: &str,
+    hello: &[u8],
+    mut begin: impl FnMut() -> Result<TcpStream>,
+) -> Result<u64> {
+    // The first ones pay for what all share.
+    let mut strangers: Vec<TcpStream> = (0..100).map(|_| begin()).collect::<Result<_>>()?;
+    let before = resident(server.pid())?;
+    for _ in 0..STRANGERS {
+        strangers.push(begin()?);
+    }
+    // Whoever comes after them is served, and by then they have been read.
+    let mut known = connect(clients)?;
+    known.write_all(hello)?;
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"PONG\r\n") {
+        let mut chunk = [0; 4096];
+        let read = known.read(&mut chunk)?;
+        ensure!(read > 0, "closed behind {}", String::from_utf8_lossy(&heard));
+        heard.extend_from_slice(&chunk[..read]);
+    }
+    Ok(resident(server.pid())?.saturating_sub(before) / STRANGERS as u64)
+}
+
 #[test]
 fn those_who_begin_and_do_not_go_on_cost_little() -> Result<()> {
     let server = Kept::start(
@@ -62,39 +88,20 @@ fn those_who_begin_and_do_not_go_on_cost_little() -> Result<()> {
     let websockets = address(&server, "Listening for websocket clients on ws://")?;
     let line = format!("CONNECT {{\"user\":\"{}", "x".repeat(4000));
     let request = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(3000));
-    // The first ones pay for what all share.
-    let mut strangers = Vec::new();
-    let mut come = |count: usize| -> Result<()> {
-        for number in 0..count {
-            let (to, begin) = match number % 4 {
-                0 => (&websockets, &request),
-                _ => (&clients, &line),
-            };
-            let mut stranger = connect(to)?;
-            stranger.write_all(begin.as_bytes())?;
-            strangers.push(stranger);
-        }
-        Ok(())
+    let mut number = 0;
+    let begin = || {
+        number += 1;
+        let (to, begin) = match number % 4 {
+            0 => (&websockets, &request),
+            _ => (&clients, &line),
+        };
+        let mut stranger = connect(to)?;
+        stranger.write_all(begin.as_bytes())?;
+        Ok(stranger)
     };
-    come(100)?;
-    let before = resident(server.pid())?;
-    come(STRANGERS)?;
-    // Whoever comes after them is served, and by then they have been read.
-    let mut known = connect(&clients)?;
-    known.write_all(b"CONNECT {\"user\":\"a\",\"pass\":\"p\",\"verbose\":false}\r\nPING\r\n")?;
-    let mut heard = Vec::new();
-    while !heard.ends_with(b"PONG\r\n") {
-        let mut chunk = [0; 4096];
-        let read = known.read(&mut chunk)?;
-        ensure!(read > 0, "closed behind {}", String::from_utf8_lossy(&heard));
-        heard.extend_from_slice(&chunk[..read]);
-    }
-    let more = resident(server.pid())?.saturating_sub(before);
-    ensure!(
-        more < EACH * STRANGERS as u64,
-        "{STRANGERS} strangers cost {} bytes each",
-        more / STRANGERS as u64
-    );
+    let hello = b"CONNECT {\"user\":\"a\",\"pass\":\"p\",\"verbose\":false}\r\nPING\r\n";
+    let each = cost_of_each(&server, &clients, hello, begin)?;
+    ensure!(each < EACH, "{STRANGERS} strangers cost {each} bytes each");
     Ok(())
 }
 
@@ -125,38 +132,13 @@ fn those_who_begin_a_handshake_and_do_not_go_on_cost_little() -> Result<()> {
     // A greeting of 2,000 bytes, of which the last ones do not come.
     let mut begin = vec![0x16, 3, 1, 0x07, 0xd0, 1, 0, 0x07, 0xcc, 3, 3];
     begin.resize(1900, 7);
-    let mut strangers = Vec::new();
-    let mut come = |count: usize| -> Result<()> {
-        for _ in 0..count {
-            let mut stranger = connect(&clients)?;
-            stranger.write_all(&begin)?;
-            strangers.push(stranger);
-        }
-        Ok(())
+    let begin = || {
+        let mut stranger = connect(&clients)?;
+        stranger.write_all(&begin)?;
+        Ok(stranger)
     };
-    come(100)?;
-    let before = resident(server.pid())?;
-    come(STRANGERS)?;
-    // Whoever comes after them is served, and by then they have been read.
-    let mut known = connect(&clients)?;
-    known.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n")?;
-    let mut heard = Vec::new();
-    while !heard.ends_with(b"PONG\r\n") {
-        let mut chunk = [0; 4096];
-        let read = known.read(&mut chunk)?;
-        ensure!(read > 0, "closed behind {}", String::from_utf8_lossy(&heard));
-        heard.extend_from_slice(&chunk[..read]);
-    }
-    let more = resident(server.pid())?.saturating_sub(before);
-    println!(
-        "{STRANGERS} half handshakes cost {} bytes each",
-        more / STRANGERS as u64
-    );
-    ensure!(
-        more < EACH * STRANGERS as u64,
-        "{STRANGERS} strangers cost {} bytes each",
-        more / STRANGERS as u64
-    );
+    let each = cost_of_each(&server, &clients, b"CONNECT {\"verbose\":false}\r\nPING\r\n", begin)?;
+    ensure!(each < EACH, "{STRANGERS} half handshakes cost {each} bytes each");
     Ok(())
 }
 
