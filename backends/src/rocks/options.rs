@@ -42,9 +42,10 @@ impl RocksOptions {
     /// For a program that goes through a store from the beginning to the end, whose memory is for other things.
     pub fn of_a_tool() -> Self {
         Self {
-            block_cache_bytes: 2 << 20,
+            block_cache_bytes: 8 << 20,
             write_buffer_bytes: 4 << 20,
-            max_open_files: 64,
+            // Whoever asks a table that is closed reads half a megabyte of it first.
+            max_open_files: 1024,
             unlinks_with_pauses: false,
             compacts_aside: false,
         }

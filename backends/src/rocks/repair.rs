@@ -184,18 +184,27 @@ pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment) -> Result<Mended> {
                 _ => std::fs::create_dir(&parts).map_err(making)?,
             }
             copy_files(folder, &parts)?;
-            DB::repair(&database(&RocksOptions::default()).0, &parts).map_err(|error| failed("repairing", &error))?;
-            mended.left_out = lost_tables(&parts);
+            // RocksDB's own repair leaves a table out for one damaged block: with the manifest of old nothing is left out.
+            let is_named = manifest::name_again(folder, &parts).map_err(making)?
+                && Shared::open(&parts, &RocksOptions::default(), true).is_ok();
+            if !is_named {
+                DB::repair(&database(&RocksOptions::default()).0, &parts)
+                    .map_err(|error| failed("repairing", &error))?;
+                mended.left_out = lost_tables(&parts);
+            }
+            let tables = if is_named { Tables::There } else { Tables::Missing };
             match damaged_block(&parts)? {
-                // What RocksDB puts together has the damaged blocks of its tables still, and would come to a stop at them.
+                // What was put together has the damaged blocks of its tables still, and would come to a stop at them.
                 Some(_) => {
                     std::fs::create_dir(beside).map_err(making)?;
-                    copy_readable(&parts, beside, Tables::Missing, &mut mended)?;
+                    copy_readable(&parts, beside, tables, &mut mended)?;
                     std::fs::remove_dir_all(&parts).map_err(making)?;
                 }
                 None => {
                     std::fs::rename(&parts, beside).map_err(making)?;
-                    complete(beside, &mut mended)?;
+                    if tables == Tables::Missing {
+                        complete(beside, &mut mended)?;
+                    }
                 }
             }
         }

@@ -289,3 +289,43 @@ fn a_bit_in_any_table_is_told_by_a_dry_run_and_takes_one_repair() {
         assert_served_or_lost(folder.path(), &there, &case);
     }
 }
+
+/// A damaged block costs what lies in it, whatever becomes of the file that names the manifest.
+#[test]
+fn a_lost_current_beside_a_damaged_block_costs_that_block_alone() {
+    let _alone = alone();
+    let whole = tempfile::tempdir().unwrap();
+    let (_, there) = much(whole.path());
+    let tables = files(whole.path(), is_table);
+    let largest = tables.iter().max_by_key(|path| fs::metadata(path).unwrap().len());
+    let table = largest.unwrap().file_name().unwrap();
+    let damages: [Damage; 3] = [
+        ("nothing else", |_| {}),
+        ("lost", |current| fs::remove_file(current).unwrap()),
+        ("names nothing", |current| {
+            fs::write(current, b"MANIFEST-00\x00\x0029\n").unwrap();
+        }),
+    ];
+    let left = damages.map(|(case, damage)| {
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(whole.path(), folder.path());
+        let path = folder.path().join("weir/rocksdb").join(table);
+        let mut raw = fs::read(&path).unwrap();
+        let at = raw.len() / 3;
+        raw[at] ^= 1;
+        fs::write(&path, raw).unwrap();
+        damage(&folder.path().join("weir/rocksdb/CURRENT"));
+        let report = mend(folder.path());
+        assert!(!report.is_damaged(), "{case}: {report:#?}");
+        let store = start(folder.path());
+        let left = ["ORDERS", "JOBS", "MUCH"].map(|name| (messages(&store, name), state(&store, name)));
+        store.close();
+        assert_served_or_lost(folder.path(), &there, case);
+        left
+    });
+    let before: usize = there.iter().map(|(_, messages)| messages.len()).sum();
+    let after: usize = left[0].iter().map(|(messages, _)| messages.len()).sum();
+    assert!((before / 2..before).contains(&after), "{after} of {before}");
+    assert_eq!(left[1], left[0]);
+    assert_eq!(left[2], left[0]);
+}

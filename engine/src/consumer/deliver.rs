@@ -7,7 +7,7 @@ use crate::index::Sought;
 use crate::shard::command::Place;
 use crate::shard::emit::{Delivery, Emit, Event, Status};
 use crate::shard::turn::Turn;
-use crate::stream::ahead::Loaded;
+use crate::stream::ahead::{IfCold, Loaded};
 use crate::stream::messages::Messages;
 use crate::stream::{Message, SEARCH_LOOKS};
 use crate::types::{LogId, NanoTime, Seq};
@@ -99,8 +99,11 @@ impl Consumer {
                 }
             };
             let (Choice::Again(seq) | Choice::New(seq)) = choice;
-            let waits = self.fetched == Some(seq);
-            let message = match stream.load_in_order(seq, waits) {
+            let if_cold = match self.fetched == Some(seq) {
+                true => IfCold::ReadIt,
+                false => IfCold::Tell,
+            };
+            let message = match stream.load_in_order(seq, if_cold) {
                 Ok(Loaded::There(message)) => message,
                 Ok(Loaded::Cold) => {
                     self.reading = true;

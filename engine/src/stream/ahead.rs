@@ -29,6 +29,17 @@ pub(crate) enum Loaded<T> {
     Cold,
 }
 
+/// What is done about a record that a disk would have to be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfCold {
+    /// It is told.
+    Tell,
+    /// It is read, and nothing else: others wait for the thread.
+    ReadIt,
+    /// It is read with those behind it.
+    ReadOn,
+}
+
 impl<T> From<Option<T>> for Loaded<T> {
     fn from(found: Option<T>) -> Self {
         found.map_or(Self::Gone, Self::There)
@@ -44,8 +55,8 @@ pub(crate) struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// The record of that sequence. `last` is the last sequence that the log has; `waits` says whether a disk may be waited for.
-    pub fn get(&mut self, reader: &dyn LogReader, seq: Seq, last: Seq, waits: bool) -> Result<Loaded<Entry>> {
+    /// The record of that sequence. `last` is the last sequence that the log has.
+    pub fn get(&mut self, reader: &dyn LogReader, seq: Seq, last: Seq, if_cold: IfCold) -> Result<Loaded<Entry>> {
         if let Ok(at) = self.entries.binary_search_by_key(&seq, |entry| entry.seq) {
             self.entries.drain(..at);
             self.last = seq;
@@ -53,15 +64,15 @@ impl ReadAhead {
         }
         let in_order = seq > self.last && seq - self.last <= STRIDE;
         let alone = !in_order || seq >= last;
-        let reach = match alone {
-            true => reader.at_hand(seq..=seq),
-            false => reader.at_hand(seq..=last.min(seq + LOOKED_FOR)),
+        let far = if alone { seq } else { last.min(seq + LOOKED_FOR) };
+        let reach = match if_cold {
+            IfCold::ReadOn => Some(far),
+            IfCold::Tell | IfCold::ReadIt => reader.at_hand(seq..=far),
         };
-        if reach.is_none() && !waits {
+        if reach.is_none() && if_cold == IfCold::Tell {
             return Ok(Loaded::Cold);
         }
         self.last = seq;
-        // What is not at hand is read one by one by the shard that has to read it itself.
         let Some(reach) = reach.filter(|_| !alone) else {
             return reader.get(seq).map(Loaded::from);
         };

@@ -1,7 +1,7 @@
 //! Reading messages: one, or one after the other; what is damaged is noted.
 
 use crate::error::{Error, Kind, Result};
-use crate::stream::ahead::Loaded;
+use crate::stream::ahead::{IfCold, Loaded};
 use crate::stream::message::Message;
 use crate::stream::messages::Messages;
 use crate::stream::unread::Unread;
@@ -68,8 +68,8 @@ impl Messages {
         self.damage.get_mut().take()
     }
 
-    /// [`Messages::load`] for a reader that goes in order; `waits` says whether a disk may be waited for.
-    pub fn load_in_order(&mut self, seq: Seq, waits: bool) -> Result<Loaded<Message>> {
+    /// [`Messages::load`] for a reader that goes in order.
+    pub fn load_in_order(&mut self, seq: Seq, if_cold: IfCold) -> Result<Loaded<Message>> {
         // The tail may still hold what is gone from the log, and the log what went away in this turn.
         if self.tail.get(seq).is_some() || self.erased.len() > ERASED_SEARCH {
             return self.load(seq).map(Loaded::from);
@@ -77,7 +77,7 @@ impl Messages {
         if seq < self.first() || self.erased.contains(&seq) {
             return Ok(Loaded::Gone);
         }
-        let entry = match self.ahead.get(self.reader.as_ref(), seq, self.last, waits) {
+        let entry = match self.ahead.get(self.reader.as_ref(), seq, self.last, if_cold) {
             Ok(Loaded::Cold) => return Ok(Loaded::Cold),
             Ok(Loaded::There(entry)) => Ok(Some(entry)),
             Ok(Loaded::Gone) => Ok(None),
@@ -97,9 +97,9 @@ impl Messages {
         Unread::new(self.reader.clone(), seq..=last)
     }
 
-    /// [`Messages::load_in_order`] for a reader that passes over what is damaged.
+    /// [`Messages::load_in_order`] for a reader that passes over what is damaged, and waits for a disk.
     pub fn read_in_order(&mut self, seq: Seq) -> Result<Option<Message>> {
-        match self.load_in_order(seq, true) {
+        match self.load_in_order(seq, IfCold::ReadOn) {
             Ok(Loaded::There(message)) => Ok(Some(message)),
             Ok(Loaded::Gone | Loaded::Cold) => Ok(None),
             Err(error) if error.kind == Kind::Damaged => Ok(None),
