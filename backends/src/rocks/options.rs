@@ -44,8 +44,8 @@ impl RocksOptions {
         Self {
             block_cache_bytes: 8 << 20,
             write_buffer_bytes: 4 << 20,
-            // Whoever asks a table that is closed reads half a megabyte of it first.
-            max_open_files: 1024,
+            // Whoever asks a table that is closed reads half a megabyte of it first. Two stores fit a limit of 1,024 files.
+            max_open_files: 400,
             unlinks_with_pauses: false,
             compacts_aside: false,
         }
