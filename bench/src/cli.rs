@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,7 +11,8 @@ use crate::error::{LoadError, Result};
 use crate::payload;
 use crate::scenario::Scenario;
 use crate::server::ServerSpec;
-use crate::wire;
+use crate::way::{Entrance, Way};
+use crate::wire::tls;
 
 /// Measures NATS servers over raw sockets and checks that nothing was lost.
 #[derive(Debug, Parser)]
@@ -45,6 +45,9 @@ pub struct CompareArgs {
     /// Scenarios to run; all when none is given
     #[arg(long, value_delimiter = ',', num_args = 1..)]
     pub only: Vec<Scenario>,
+    /// Ways by which clients come in; each scenario is run by each of them
+    #[arg(long, value_delimiter = ',', num_args = 1.., default_value = "plain")]
+    pub over: Vec<Way>,
     /// Also write everything, every round included, to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -59,9 +62,9 @@ pub struct CompareArgs {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Where the server listens: [nats://]HOST:PORT
+    /// Where the server listens: [nats|tls|ws://][USER:PASSWORD@]HOST:PORT
     #[arg(long, default_value = "127.0.0.1:4222")]
-    pub url: String,
+    pub url: Entrance,
     /// Its process id, for processor time and memory
     #[arg(long)]
     pub pid: Option<u32>,
@@ -73,20 +76,6 @@ pub struct RunArgs {
     /// The load
     #[command(flatten)]
     pub load: LoadArgs,
-}
-
-impl RunArgs {
-    /// The address of `--url`.
-    ///
-    /// # Errors
-    /// [`LoadError::Usage`] when it names no host and port.
-    pub fn addr(&self) -> Result<SocketAddr> {
-        let host = self.url.strip_prefix("nats://").unwrap_or(&self.url);
-        host.to_socket_addrs()
-            .ok()
-            .and_then(|mut found| found.next())
-            .ok_or_else(|| LoadError::Usage(format!("--url {host}: HOST:PORT expected")))
-    }
 }
 
 /// Storage backend of the streams that a scenario creates.
@@ -199,7 +188,7 @@ impl LoadArgs {
             return Err(LoadError::Usage("--outstanding 0: at least 1".into()));
         }
         if let Some(file) = &self.tls_ca {
-            wire::trust(file)?;
+            tls::trust_file(file)?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::metric::{Metric, Summary};
 use crate::report;
 use crate::scenario::{Scenario, Target};
 use crate::server::{RunningServer, ServerSpec};
+use crate::way::Way;
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -27,7 +28,7 @@ pub struct Comparison {
     pub load: LoadArgs,
     /// The servers.
     pub servers: Vec<ServerReport>,
-    /// One per scenario.
+    /// One per scenario and way in.
     pub scenarios: Vec<ScenarioReport>,
 }
 
@@ -51,6 +52,8 @@ pub struct ServerReport {
 pub struct ScenarioReport {
     /// Which.
     pub scenario: Scenario,
+    /// How clients came in.
+    pub over: Way,
     /// What its latency means.
     pub latency_of: Option<&'static str>,
     /// Every server, in the order of the command line.
@@ -64,6 +67,8 @@ pub struct ScenarioReport {
 pub struct ServerRuns {
     /// Which server.
     pub server: String,
+    /// The version of TLS and its cipher.
+    pub security: Option<String>,
     /// Rounds that went well.
     pub runs: Vec<Outcome>,
     /// Why the others did not.
@@ -112,20 +117,23 @@ pub fn run(args: &CompareArgs) -> Result<Comparison> {
     } else {
         args.only.clone()
     };
-    let mut comparison = empty(args, &scenarios);
+    let mut comparison = empty(args, &scenarios, &args.over);
     for round in 1..=args.rounds {
-        for (s, scenario) in scenarios.iter().enumerate() {
+        for row in &mut comparison.scenarios {
+            let (scenario, way) = (row.scenario, row.over);
             for v in order(round, args.servers.len()) {
                 let spec = &args.servers[v];
-                if !spec.runs(*scenario) {
+                if !spec.runs(scenario) {
                     continue;
                 }
-                let label = format!("round {round}/{} {} {}", args.rounds, scenario.name(), spec.name);
+                let title = report::title(scenario, way);
+                let label = format!("round {round}/{} {title} {}", args.rounds, spec.name);
                 report::progress(&format!("{label} ..."));
-                let runs = &mut comparison.scenarios[s].servers[v];
-                match run_once(spec, *scenario, args) {
+                let runs = &mut row.servers[v];
+                match run_once(spec, scenario, way, args) {
                     Ok(run) => {
-                        report::progress(&format!("{label}: {}", report::one_line(&run.outcome)));
+                        runs.security = run.security;
+                        report::progress(&format!("{label}: {}", report::one_line(scenario, &run.outcome)));
                         runs.runs.push(run.outcome);
                         comparison.servers[v].version = run.version;
                         comparison.store_in_memory |= run.store_in_memory;
@@ -154,15 +162,17 @@ fn order(round: u32, servers: usize) -> impl Iterator<Item = usize> {
 struct OneRun {
     outcome: Outcome,
     version: String,
+    security: Option<String>,
     store_in_memory: bool,
 }
 
-fn run_once(spec: &ServerSpec, scenario: Scenario, args: &CompareArgs) -> Result<OneRun> {
+fn run_once(spec: &ServerSpec, scenario: Scenario, way: Way, args: &CompareArgs) -> Result<OneRun> {
     let root = args.store_root.as_deref();
-    let mut server = RunningServer::start(spec, scenario.needs_jetstream(), root)?;
+    let mut server = RunningServer::start(spec, way, scenario.needs_jetstream(), root)?;
     let (version, store_in_memory) = (server.version(), server.store_in_memory());
+    let security = server.security().map(str::to_owned);
     let target = Target {
-        addr: server.addr(),
+        entrance: server.entrance().clone(),
         pid: Some(server.pid()),
         patience: args.load.patience(),
     };
@@ -172,6 +182,7 @@ fn run_once(spec: &ServerSpec, scenario: Scenario, args: &CompareArgs) -> Result
             Ok(OneRun {
                 outcome,
                 version,
+                security,
                 store_in_memory,
             })
         }
@@ -185,7 +196,7 @@ fn run_once(spec: &ServerSpec, scenario: Scenario, args: &CompareArgs) -> Result
     }
 }
 
-fn empty(args: &CompareArgs, scenarios: &[Scenario]) -> Comparison {
+fn empty(args: &CompareArgs, scenarios: &[Scenario], ways: &[Way]) -> Comparison {
     let servers = args.servers.iter().map(|spec| ServerReport {
         name: spec.name.clone(),
         program: spec.program.display().to_string(),
@@ -195,12 +206,17 @@ fn empty(args: &CompareArgs, scenarios: &[Scenario]) -> Comparison {
     });
     let runs = |spec: &ServerSpec| ServerRuns {
         server: spec.name.clone(),
+        security: None,
         runs: Vec::new(),
         failures: Vec::new(),
         figures: BTreeMap::new(),
     };
-    let scenarios = scenarios.iter().map(|&scenario| ScenarioReport {
+    let pairs = scenarios
+        .iter()
+        .flat_map(|&scenario| ways.iter().map(move |&over| (scenario, over)));
+    let scenarios = pairs.map(|(scenario, over)| ScenarioReport {
         scenario,
+        over,
         latency_of: scenario.latency_of(),
         servers: args.servers.iter().map(runs).collect(),
         ratios: Vec::new(),

@@ -1,17 +1,23 @@
 //! One blocking connection: a receive buffer that is parsed in place and a send buffer that is
 //! written with as few system calls as the scenario allows.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::ErrorKind;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use crate::encode;
 use crate::error::{LoadError, Result};
 use crate::frame::{self, Frame, MAX_BODY_BYTES, Msg};
-use crate::wire::Wire;
+use crate::way::Entrance;
+use crate::wire::websocket::WebSocket;
+use crate::wire::{Wait, Wire};
 
-/// Receive buffer at the start, in bytes. It grows only for a body that does not fit.
-const RECEIVE_BYTES: usize = 256 << 10;
+/// Receive buffer at the start, in bytes. It grows only for what does not fit.
+pub const RECEIVE_BYTES: usize = 256 << 10;
+/// The same of a connection on which nothing much comes.
+pub const RECEIVE_LITTLE: usize = 4 << 10;
 
 /// How long a server may take to accept a connection and say INFO.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -76,11 +82,12 @@ pub struct Conn {
 impl Conn {
     /// Connects, negotiates, subscribes the connection's inbox and waits for the first PONG.
     ///
-    /// `patience` is how long a read or write may wait before the run fails.
+    /// `patience` is how long a read or write may wait before the run fails, `receive` how large the receive buffer is at first.
     ///
     /// # Errors
-    /// Connection refused, the server's `-ERR`, or silence.
-    pub fn connect(addr: SocketAddr, patience: Duration) -> Result<Self> {
+    /// Connection refused, the server's `-ERR`, or silence; TLS that was to be and is not.
+    pub fn connect(entrance: &Entrance, receive: usize, patience: Duration) -> Result<Self> {
+        let addr = entrance.addr;
         let stream = TcpStream::connect_timeout(&addr, CONNECT_PATIENCE)
             .map_err(LoadError::io(format!("connecting to {addr}")))?;
         stream.set_nodelay(true).map_err(LoadError::io("TCP_NODELAY"))?;
@@ -90,14 +97,18 @@ impl Conn {
         stream
             .set_write_timeout(Some(patience))
             .map_err(LoadError::io("write timeout"))?;
+        let stream = match entrance.websocket {
+            true => Wire::WebSocket(Box::new(WebSocket::begin(stream)?)),
+            false => Wire::Plain(stream),
+        };
         let mut conn = Self {
-            stream: Wire::Plain(stream),
+            stream,
             frames: Frames {
-                buf: vec![0; RECEIVE_BYTES],
+                buf: vec![0; receive],
                 start: 0,
                 end: 0,
             },
-            out: Vec::with_capacity(64 << 10),
+            out: Vec::new(),
             info: String::new(),
             inbox: format!("_INBOX.{}.", unique()),
             next_request: 0,
@@ -105,14 +116,18 @@ impl Conn {
         conn.info = conn.read_info()?;
         if conn.info.contains("\"tls_required\":true") {
             conn.stream = conn.stream.encrypt()?;
+        } else if entrance.tls {
+            return Err(LoadError::Protocol("the server does not ask for TLS".into()));
         }
-        let connect = concat!(
-            r#"CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"#,
-            r#""protocol":1,"echo":true,"lang":"weir-load","name":"weir-load","version":""#,
-            env!("CARGO_PKG_VERSION"),
-            "\"}\r\n"
-        );
-        conn.out.extend_from_slice(connect.as_bytes());
+        let mut connect = json!({
+            "verbose": false, "pedantic": false, "headers": true, "no_responders": true, "protocol": 1, "echo": true,
+            "lang": "weir-load", "name": "weir-load", "version": env!("CARGO_PKG_VERSION"),
+        });
+        if let Some(login) = &entrance.login {
+            connect["user"] = json!(login.user);
+            connect["pass"] = json!(login.password);
+        }
+        conn.out.extend_from_slice(format!("CONNECT {connect}\r\n").as_bytes());
         let wildcard = format!("{}*", conn.inbox);
         encode::subscribe(&mut conn.out, &wildcard, INBOX_SID);
         conn.round_trip()?;
@@ -135,6 +150,11 @@ impl Conn {
         }
     }
 
+    /// The version of TLS and its cipher; `None` without TLS.
+    pub fn security(&self) -> Option<String> {
+        self.stream.security()
+    }
+
     /// The JSON of the server's INFO.
     pub fn info(&self) -> &str {
         &self.info
@@ -151,7 +171,7 @@ impl Conn {
     /// Silence and a closed connection are errors.
     pub fn fill(&mut self) -> Result<()> {
         let room = self.frames.room()?;
-        let got = self.stream.read(room).map_err(|e| match e.kind() {
+        let got = self.stream.read(room, Wait::Patiently).map_err(|e| match e.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 LoadError::Protocol("the server has been silent for too long".into())
             }
@@ -168,7 +188,7 @@ impl Conn {
     /// `-ERR`, a message, or a closed connection.
     pub fn poll_control(&mut self) -> Result<()> {
         let room = self.frames.room()?;
-        match self.stream.read_now(room) {
+        match self.stream.read(room, Wait::No) {
             Ok(got) => self.filled(got)?,
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(e) => return Err(LoadError::io("receiving")(e)),
@@ -194,8 +214,7 @@ impl Conn {
     /// # Errors
     /// A closed connection, or a server that does not read.
     pub fn flush(&mut self) -> Result<()> {
-        let sent = self.stream.write_all(&self.out).and_then(|()| self.stream.flush());
-        sent.map_err(LoadError::io("sending"))?;
+        self.stream.write(&self.out).map_err(LoadError::io("sending"))?;
         self.out.clear();
         Ok(())
     }
@@ -217,6 +236,22 @@ impl Conn {
                 }
             }
             self.fill()?;
+        }
+    }
+
+    /// Publishes to a subject that is not allowed.
+    ///
+    /// # Errors
+    /// The server does not say that it is not allowed.
+    pub fn expect_denied(&mut self, subject: &str) -> Result<()> {
+        encode::publish(&mut self.out, subject.as_bytes(), b"", b"");
+        let wanted = format!("Permissions Violation for Publish to \"{subject}\"");
+        match self.round_trip() {
+            Err(LoadError::Protocol(text)) if text.contains(&wanted) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => Err(LoadError::Verify(format!(
+                "{subject} is not allowed, and the server let it pass"
+            ))),
         }
     }
 

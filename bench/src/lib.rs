@@ -10,6 +10,7 @@
 //! servers that it measures, so that a bug cannot cancel itself out, and it costs little
 //! processor time, because on a small machine the server needs it.
 
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod compare;
@@ -25,4 +26,5 @@ pub mod process;
 pub mod report;
 pub mod scenario;
 pub mod server;
+pub mod way;
 pub mod wire;

@@ -6,10 +6,12 @@ use clap::Parser;
 use weir_bench::cli::{Cli, Command, CompareArgs, RunArgs};
 use weir_bench::error::Result;
 use weir_bench::scenario::Target;
-use weir_bench::{compare, report};
+use weir_bench::{compare, process, report};
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    process::allow_descriptors();
+    let result = match cli.command {
         Command::Compare(args) => compare(&args),
         Command::Run(args) => run(&args).map(|()| true),
     };
@@ -39,7 +41,7 @@ fn compare(args: &CompareArgs) -> Result<bool> {
 fn run(args: &RunArgs) -> Result<()> {
     args.load.validate()?;
     let target = Target {
-        addr: args.addr()?,
+        entrance: args.url.clone(),
         pid: args.pid,
         patience: args.load.patience(),
     };
@@ -47,5 +49,5 @@ fn run(args: &RunArgs) -> Result<()> {
     if let Some(path) = &args.json {
         report::write_json(path, &outcome)?;
     }
-    report::print_run(args.scenario.name(), &outcome)
+    report::print_run(args.scenario, &outcome)
 }

@@ -51,6 +51,8 @@ pub struct Outcome {
     pub anonymous_bytes: Option<u64>,
     /// Most resident memory of the server since it started, bytes.
     pub peak_bytes: Option<u64>,
+    /// Bytes by which resident memory of the server grew, for each connection; only in `connections`.
+    pub connection_bytes: Option<f64>,
     /// Load average of the machine when the run began.
     pub load_average: Option<f64>,
 }
@@ -130,6 +132,7 @@ impl Stopped {
             resident_bytes: memory.map(|m| m.resident),
             anonymous_bytes: memory.map(|m| m.anonymous),
             peak_bytes: memory.map(|m| m.peak),
+            connection_bytes: None,
             load_average: self.meter.load_average,
         })
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::measure::Outcome;
 
+const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// A figure of a run.
@@ -20,6 +21,8 @@ pub enum Metric {
     P50Us,
     /// 99th percentile of latency, µs.
     P99Us,
+    /// Resident memory of a connection, KiB.
+    ConnectionKib,
     /// Resident memory at the end, MiB.
     ResidentMib,
     /// Anonymous resident memory at the end, MiB.
@@ -30,12 +33,13 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MessagesPerSecond,
         Self::MessagesPerServerCpuSecond,
         Self::ServerCpuSeconds,
         Self::P50Us,
         Self::P99Us,
+        Self::ConnectionKib,
         Self::ResidentMib,
         Self::AnonymousMib,
         Self::PeakMib,
@@ -49,10 +53,16 @@ impl Metric {
             Self::ServerCpuSeconds => "server CPU s",
             Self::P50Us => "p50 latency us",
             Self::P99Us => "p99 latency us",
+            Self::ConnectionKib => "KiB per connection",
             Self::ResidentMib => "resident MiB",
             Self::AnonymousMib => "anonymous MiB",
             Self::PeakMib => "peak resident MiB",
         }
+    }
+
+    /// The same where what is counted are these.
+    pub fn label_of(self, unit: &str) -> String {
+        self.label().replacen("messages", unit, 1)
     }
 
     /// True when a larger value is the better one.
@@ -72,6 +82,7 @@ impl Metric {
             Self::ServerCpuSeconds => messages.and(run.server_cpu_seconds),
             Self::P50Us => Some(run.latency?.p50_us),
             Self::P99Us => Some(run.latency?.p99_us),
+            Self::ConnectionKib => Some(run.connection_bytes? / KIB),
             Self::ResidentMib => Some(run.resident_bytes? as f64 / MIB),
             Self::AnonymousMib => Some(run.anonymous_bytes? as f64 / MIB),
             Self::PeakMib => Some(run.peak_bytes? as f64 / MIB),

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::error::{LoadError, Result};
 
 /// Memory of a process, in bytes.
@@ -62,6 +64,14 @@ fn kib_field(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|l| l.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
+}
+
+/// Lets this process, and the servers that it starts, open as many descriptors as an ordinary process may.
+pub fn allow_descriptors() {
+    let mut limits = getrlimit(Resource::Nofile);
+    limits.current = limits.maximum;
+    // Who may not is told so by the scenario that needs them.
+    let _ = setrlimit(Resource::Nofile, limits);
 }
 
 /// The one-minute load average of the machine: how busy it was with anything at all.

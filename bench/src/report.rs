@@ -6,10 +6,20 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::compare::{Comparison, Ratio, ScenarioReport, ServerRuns, figure};
+use crate::compare::{Comparison, ScenarioReport, ServerRuns, figure};
 use crate::error::{LoadError, Result};
 use crate::measure::Outcome;
 use crate::metric::Metric;
+use crate::scenario::Scenario;
+use crate::way::Way;
+
+/// The figures of the short table.
+const SHORT: [Metric; 4] = [
+    Metric::MessagesPerSecond,
+    Metric::MessagesPerServerCpuSecond,
+    Metric::P99Us,
+    Metric::ConnectionKib,
+];
 
 /// A line for those who wait, to standard error.
 pub fn progress(line: &str) {
@@ -17,11 +27,22 @@ pub fn progress(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// What is measured, and how clients come in, if that is not plainly.
+pub fn title(scenario: Scenario, way: Way) -> String {
+    match way {
+        Way::Plain => scenario.name().into(),
+        _ => format!("{} over {}", scenario.name(), way.name()),
+    }
+}
+
 /// The figures of one run in one line.
-pub fn one_line(run: &Outcome) -> String {
+pub fn one_line(scenario: Scenario, run: &Outcome) -> String {
     let mut parts: Vec<String> = Metric::ALL
         .into_iter()
-        .filter_map(|m| m.of(run).map(|value| format!("{} {}", number(value), m.label())))
+        .filter_map(|m| {
+            m.of(run)
+                .map(|value| format!("{} {}", number(value), m.label_of(scenario.unit())))
+        })
         .collect();
     parts.push(format!("{:.2} client CPU s", run.client_cpu_seconds));
     if let Some(load) = run.load_average {
@@ -34,15 +55,17 @@ pub fn one_line(run: &Outcome) -> String {
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn print_run(name: &str, run: &Outcome) -> Result<()> {
+pub fn print_run(scenario: Scenario, run: &Outcome) -> Result<()> {
+    let unit = scenario.unit();
     let mut text = format!(
-        "{name}: {} messages in {:.3} s\n",
+        "{}: {} {unit} in {:.3} s\n",
+        scenario.name(),
         number(run.messages as f64),
         run.seconds
     );
     for metric in Metric::ALL {
         if let Some(value) = metric.of(run) {
-            text.push_str(&format!("  {:<22} {:>14}\n", metric.label(), number(value)));
+            text.push_str(&format!("  {:<22} {:>14}\n", metric.label_of(unit), number(value)));
         }
     }
     text.push_str(&format!("  {:<22} {:>14.2}\n", "client CPU s", run.client_cpu_seconds));
@@ -73,6 +96,9 @@ pub fn print_comparison(comparison: &Comparison) -> Result<()> {
     for scenario in &comparison.scenarios {
         text.push_str(&scenario_table(scenario));
     }
+    if comparison.scenarios.len() > 1 {
+        text.push_str(&short_table(comparison));
+    }
     write_out(&text)
 }
 
@@ -90,16 +116,15 @@ fn scenario_table(scenario: &ScenarioReport) -> String {
             continue;
         }
         let better = if metric.larger_is_better() { "more" } else { "less" };
-        let mut row = vec![format!("{} ({better} is better)", metric.label())];
+        let mut row = vec![format!(
+            "{} ({better} is better)",
+            metric.label_of(scenario.scenario.unit())
+        )];
         row.extend(servers.iter().map(|server| match figure(server, metric) {
             Some(s) => format!("{} +-{:.0}%", number(s.median), s.spread_percent()),
             None => "-".into(),
         }));
-        row.extend(others.iter().map(|other| {
-            let same = |r: &&Ratio| r.metric == metric && r.of == first.server && r.over == other.server;
-            let ratio = scenario.ratios.iter().find(same);
-            ratio.map_or("-".into(), |r| format!("{:.2}x", r.ratio))
-        }));
+        row.extend(others.iter().map(|other| ratio(scenario, metric, &other.server)));
         rows.push(row);
     }
     text.push_str(&aligned(&rows));
@@ -111,21 +136,60 @@ fn scenario_table(scenario: &ScenarioReport) -> String {
     text
 }
 
+/// The first server over another one.
+fn ratio(scenario: &ScenarioReport, metric: Metric, over: &str) -> String {
+    let found = scenario.ratios.iter().find(|r| r.metric == metric && r.over == over);
+    found.map_or("-".into(), |r| format!("{:.2}x", r.ratio))
+}
+
+/// One line for each scenario and way in, with the medians that matter most.
+fn short_table(comparison: &Comparison) -> String {
+    let names: Vec<&str> = comparison.servers.iter().map(|s| &*s.name).collect();
+    let mut text = String::from("\n");
+    for metric in SHORT {
+        let has = |s: &&ScenarioReport| s.servers.iter().any(|server| figure(server, metric).is_some());
+        let with: Vec<&ScenarioReport> = comparison.scenarios.iter().filter(has).collect();
+        if with.is_empty() {
+            continue;
+        }
+        let mut rows = vec![vec![metric.label().into()]];
+        rows[0].extend(names.iter().map(|&name| name.to_owned()));
+        rows[0].extend(names.iter().skip(1).map(|other| format!("{}/{other}", names[0])));
+        for scenario in with {
+            let mut row = vec![title(scenario.scenario, scenario.over)];
+            row.extend(scenario.servers.iter().map(|server| match figure(server, metric) {
+                Some(s) => number(s.median),
+                None => "-".into(),
+            }));
+            row.extend(names.iter().skip(1).map(|other| ratio(scenario, metric, other)));
+            rows.push(row);
+        }
+        text.push_str(&aligned(&rows));
+        text.push('\n');
+    }
+    text
+}
+
 /// Name, rounds and messages of a scenario, and what its latency is.
 fn heading(scenario: &ScenarioReport, servers: &[&ServerRuns]) -> String {
     let rounds = servers.iter().map(|s| s.runs.len()).max().unwrap_or(0);
     let counts = || servers.iter().flat_map(|s| &s.runs).map(|run| run.messages);
     let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    let unit = scenario.scenario.unit();
     let messages = match (least, most) {
         (0, 0) => String::new(),
-        _ if least == most => format!(", {} messages", number(most as f64)),
-        _ => format!(", {} to {} messages", number(least as f64), number(most as f64)),
+        _ if least == most => format!(", {} {unit}", number(most as f64)),
+        _ => format!(", {} to {} {unit}", number(least as f64), number(most as f64)),
     };
-    let name = scenario.scenario.name();
+    let name = title(scenario.scenario, scenario.over);
+    let security: String = servers
+        .iter()
+        .filter_map(|s| Some(format!("{}: {}\n", s.server, s.security.as_ref()?)))
+        .collect();
     let latency = scenario
         .latency_of
         .map_or(String::new(), |what| format!("latency: {what}\n"));
-    format!("\n{name} ({rounds} rounds{messages})\n{latency}")
+    format!("\n{name} ({rounds} rounds{messages})\n{latency}{security}")
 }
 
 /// Columns as wide as their widest cell; the first to the left, the others to the right.

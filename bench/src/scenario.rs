@@ -1,5 +1,6 @@
 //! The scenarios, one module each.
 
+pub mod connections;
 pub mod core;
 pub mod idle;
 pub mod publish;
@@ -8,16 +9,16 @@ pub mod request;
 pub mod stream;
 pub mod subjects;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::cli::LoadArgs;
-use crate::conn::Conn;
+use crate::conn::{Conn, RECEIVE_BYTES};
 use crate::error::Result;
 use crate::measure::Outcome;
+use crate::way::Entrance;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -35,6 +36,8 @@ pub enum Scenario {
     Pull,
     /// One message on each of very many subjects of a stream
     Subjects,
+    /// Connections that are opened and then do nothing
+    Connections,
     /// A server that does nothing, without JetStream
     Idle,
     /// A server that does nothing, with JetStream on
@@ -51,6 +54,7 @@ impl Scenario {
             Self::Publish => "publish",
             Self::Pull => "pull",
             Self::Subjects => "subjects",
+            Self::Connections => "connections",
             Self::Idle => "idle",
             Self::IdleJs => "idle-js",
         }
@@ -65,6 +69,7 @@ impl Scenario {
             Self::Publish => 400_000,
             Self::Pull => 200_000,
             Self::Subjects => 1_000_000,
+            Self::Connections => 2_000,
             Self::Idle | Self::IdleJs => 0,
         }
     }
@@ -73,7 +78,15 @@ impl Scenario {
     pub fn needs_jetstream(self) -> bool {
         match self {
             Self::Publish | Self::Pull | Self::Subjects | Self::IdleJs => true,
-            Self::Pubsub | Self::Fanout | Self::Request | Self::Idle => false,
+            Self::Pubsub | Self::Fanout | Self::Request | Self::Connections | Self::Idle => false,
+        }
+    }
+
+    /// What its `messages` are.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            _ => "messages",
         }
     }
 
@@ -84,6 +97,7 @@ impl Scenario {
             Self::Request => Some("request to reply"),
             Self::Publish | Self::Subjects => Some("publish to acknowledgement"),
             Self::Pull => Some("pull request to the last message of its batch"),
+            Self::Connections => Some("from the socket to the first PONG, several at a time"),
             Self::Idle | Self::IdleJs => None,
         }
     }
@@ -95,6 +109,9 @@ impl Scenario {
     /// reordered or changed.
     pub fn run(self, target: Target, load: &LoadArgs) -> Result<Outcome> {
         let messages = load.messages_of(self);
+        if let Some(subject) = target.entrance.denied {
+            target.connect()?.expect_denied(subject)?;
+        }
         match self {
             Self::Pubsub => core::run(target, load, messages, 1),
             Self::Fanout => core::run(target, load, messages, load.subscribers),
@@ -102,16 +119,17 @@ impl Scenario {
             Self::Publish => publish::run(target, load, messages),
             Self::Pull => pull::run(target, load, messages),
             Self::Subjects => subjects::run(target, load, messages),
+            Self::Connections => connections::run(target, messages),
             Self::Idle | Self::IdleJs => idle::run(target),
         }
     }
 }
 
 /// The server of a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Target {
-    /// Where it listens.
-    pub addr: SocketAddr,
+    /// Where it listens, and how one comes in.
+    pub entrance: Entrance,
     /// Its process, when it is known.
     pub pid: Option<u32>,
     /// How long to wait for anything.
@@ -124,6 +142,6 @@ impl Target {
     /// # Errors
     /// As [`Conn::connect`].
     pub fn connect(&self) -> Result<Conn> {
-        Conn::connect(self.addr, self.patience)
+        Conn::connect(&self.entrance, RECEIVE_BYTES, self.patience)
     }
 }

@@ -12,10 +12,12 @@ use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::conn::Conn;
+use crate::certificate;
+use crate::conn::{Conn, RECEIVE_LITTLE};
 use crate::error::{LoadError, Result};
 use crate::jetstream;
 use crate::scenario::Scenario;
+use crate::way::{Entrance, Way};
 
 /// How long a server may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -85,21 +87,29 @@ impl FromStr for ServerSpec {
 pub struct RunningServer {
     child: Child,
     pid: u32,
-    addr: SocketAddr,
+    entrance: Entrance,
     info: String,
+    security: Option<String>,
     log: PathBuf,
     // Last, so that the store is removed after the process has gone.
     dir: TempDir,
 }
 
 impl RunningServer {
-    /// Starts the server and waits until it answers, with JetStream when asked for.
+    /// Starts the server, for clients that come in this way, and waits until it answers them, with JetStream when asked for.
     ///
     /// The store is a fresh folder in `root`, or in the system's folder for temporary files.
     ///
     /// # Errors
-    /// When it does not start or does not answer; the end of its log is in the error.
-    pub fn start(spec: &ServerSpec, jetstream: bool, root: Option<&Path>) -> Result<Self> {
+    /// When it does not start or does not answer; the end of its log is in the error. When its own configuration file and that of
+    /// the way would both be needed.
+    pub fn start(spec: &ServerSpec, way: Way, jetstream: bool, root: Option<&Path>) -> Result<Self> {
+        if spec.conf.is_some() && way.conf().is_some() {
+            let (name, way) = (&spec.name, way.name());
+            return Err(LoadError::Usage(format!(
+                "{name}: a server has one configuration file, and {way} is one"
+            )));
+        }
         let dir = match root {
             Some(root) => TempDir::with_prefix_in("weir-load-", root),
             None => TempDir::with_prefix("weir-load-"),
@@ -118,8 +128,27 @@ impl RunningServer {
         if jetstream {
             command.arg("-js").arg("-sd").arg(dir.path().join("store"));
         }
+        let mut clients = port;
         if let Some(conf) = &spec.conf {
             command.arg("-c").arg(conf);
+        }
+        if let Some(text) = way.conf() {
+            let file = dir.path().join("server.conf");
+            fs::write(&file, text).map_err(LoadError::io("writing the server's configuration"))?;
+            command.arg("-c").arg(file);
+        }
+        match way {
+            Way::Plain | Way::Permissions => {}
+            Way::Tls => {
+                let (certificate, key) = certificate::write_into(dir.path())?;
+                command
+                    .env("WEIR_LOAD_CERTIFICATE", certificate)
+                    .env("WEIR_LOAD_KEY", key);
+            }
+            Way::Websocket => {
+                clients = free_port()?;
+                command.env("WEIR_LOAD_WEBSOCKET_PORT", clients.to_string());
+            }
         }
         command
             .args(&spec.args)
@@ -130,12 +159,13 @@ impl RunningServer {
             .spawn()
             .map_err(LoadError::io(format!("starting {}", spec.program.display())))?;
         let pid = child.id();
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let entrance = way.entrance(SocketAddr::from((Ipv4Addr::LOCALHOST, clients)));
         let mut server = Self {
             child,
             pid,
-            addr,
+            entrance,
             info: String::new(),
+            security: None,
             log,
             dir,
         };
@@ -152,17 +182,18 @@ impl RunningServer {
     fn wait_ready(&mut self, jetstream: bool) -> Result<()> {
         let until = Instant::now() + START_PATIENCE;
         loop {
-            let answer = Conn::connect(self.addr, Duration::from_secs(5)).and_then(|mut conn| {
+            let answer = Conn::connect(&self.entrance, RECEIVE_LITTLE, Duration::from_secs(5)).and_then(|mut conn| {
                 if jetstream {
                     jetstream::account_info(&mut conn)?;
                 }
-                Ok(conn.info().to_owned())
+                Ok((conn.info().to_owned(), conn.security()))
             });
             // A dead child means that whoever answered is somebody else.
             self.check_alive()?;
             match answer {
-                Ok(info) => {
+                Ok((info, security)) => {
                     self.info = info;
+                    self.security = security;
                     return Ok(());
                 }
                 Err(e) if Instant::now() > until => {
@@ -191,9 +222,14 @@ impl RunningServer {
         }
     }
 
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    /// Where it listens, and how one comes in.
+    pub fn entrance(&self) -> &Entrance {
+        &self.entrance
+    }
+
+    /// The version of TLS and its cipher; `None` without TLS.
+    pub fn security(&self) -> Option<&str> {
+        self.security.as_deref()
     }
 
     /// Its process.

@@ -1,47 +1,16 @@
-//! What a connection goes over: a socket, or TLS on one.
+//! What a connection goes over: a socket, TLS on one, or a WebSocket on one.
+
+pub mod tls;
+pub mod websocket;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
 use rustix::net::RecvFlags;
-use rustls::client::WebPkiServerVerifier;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::error::{LoadError, Result};
-
-/// Whom a server's certificate is to be signed by. One for all connections of a run.
-static TRUSTED: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-
-/// Has servers that ask for TLS be trusted if these authorities, in PEM, signed their certificate.
-///
-/// # Errors
-/// [`LoadError::Usage`] when the file holds none.
-pub fn trust(file: &Path) -> Result<()> {
-    let failed = |why: String| LoadError::Usage(format!("--tls-ca {}: {why}", file.display()));
-    let mut roots = RootCertStore::empty();
-    let found = CertificateDer::pem_file_iter(file).map_err(|error| failed(error.to_string()))?;
-    for certificate in found {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-    }
-    let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .build()
-        .map_err(|error| failed(error.to_string()))?;
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(error.to_string()))?
-        .with_webpki_verifier(verifier)
-        .with_no_client_auth();
-    // The command line names one.
-    let _ = TRUSTED.set(Arc::new(config));
-    Ok(())
-}
+use crate::error::Result;
+use tls::Tls;
+use websocket::WebSocket;
 
 /// Bytes to and from a server.
 #[derive(Debug)]
@@ -49,7 +18,32 @@ pub enum Wire {
     /// As they are.
     Plain(TcpStream),
     /// Encrypted.
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<Tls>),
+    /// In frames.
+    WebSocket(Box<WebSocket>),
+}
+
+/// How long a read may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// As long as the socket's timeout says.
+    Patiently,
+    /// Not at all.
+    No,
+}
+
+/// Reads what is there from a socket.
+///
+/// # Errors
+/// The socket's; [`io::ErrorKind::WouldBlock`] if nothing is there and nobody waits.
+fn receive(socket: &TcpStream, room: &mut [u8], wait: Wait) -> io::Result<usize> {
+    match wait {
+        Wait::Patiently => {
+            let mut socket = socket;
+            socket.read(room)
+        }
+        Wait::No => Ok(rustix::net::recv(socket, room, RecvFlags::DONTWAIT)?.1),
+    }
 }
 
 impl Wire {
@@ -57,65 +51,52 @@ impl Wire {
     pub fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
-            Self::Tls(tls) => &tls.sock,
+            Self::Tls(tls) => tls.socket(),
+            Self::WebSocket(websocket) => websocket.socket(),
         }
     }
 
     /// Goes on by TLS with a server that is called `localhost` in its certificate.
     ///
     /// # Errors
-    /// Nobody said whom to trust.
+    /// Nobody said whom to trust; the server does not want TLS 1.3, or is somebody else.
     pub fn encrypt(self) -> Result<Self> {
-        let Self::Plain(socket) = self else {
-            return Ok(self);
-        };
-        let config = TRUSTED.get().ok_or_else(|| {
-            LoadError::Usage("the server wants TLS: name who signed its certificate with --tls-ca".into())
-        })?;
-        let name = ServerName::try_from("localhost").map_err(|error| LoadError::Usage(error.to_string()))?;
-        let connection = ClientConnection::new(Arc::clone(config), name)
-            .map_err(|error| LoadError::Protocol(format!("TLS: {error}")))?;
-        Ok(Self::Tls(Box::new(StreamOwned::new(connection, socket))))
+        match self {
+            Self::Plain(socket) => Ok(Self::Tls(Box::new(Tls::begin(socket)?))),
+            Self::Tls(_) | Self::WebSocket(_) => Ok(self),
+        }
     }
 
-    /// Reads what is there.
+    /// The version of TLS and its cipher; `None` without TLS.
+    pub fn security(&self) -> Option<String> {
+        match self {
+            Self::Tls(tls) => Some(tls.security()),
+            Self::Plain(_) | Self::WebSocket(_) => None,
+        }
+    }
+
+    /// Reads what is there, at least a byte. 0: the server has no more.
     ///
     /// # Errors
-    /// The socket's; [`io::ErrorKind::WouldBlock`] if nothing is there.
-    pub fn read_now(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    /// The socket's; [`io::ErrorKind::WouldBlock`] if nothing is there and nobody waits, or for too long;
+    /// [`io::ErrorKind::InvalidData`] for what is not TLS or not WebSocket.
+    pub fn read(&mut self, room: &mut [u8], wait: Wait) -> io::Result<usize> {
         match self {
-            Self::Plain(socket) => Ok(rustix::net::recv(&*socket, room, RecvFlags::DONTWAIT)?.1),
-            Self::Tls(tls) => {
-                tls.sock.set_nonblocking(true)?;
-                let read = tls.read(room);
-                tls.sock.set_nonblocking(false)?;
-                read
-            }
+            Self::Plain(socket) => receive(socket, room, wait),
+            Self::Tls(tls) => tls.read(room, wait),
+            Self::WebSocket(websocket) => websocket.read(room, wait),
         }
     }
-}
 
-impl Read for Wire {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    /// Sends all of it, by WebSocket as one frame.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Plain(socket) => socket.read(room),
-            Self::Tls(tls) => tls.read(room),
-        }
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.write(bytes),
+            Self::Plain(socket) => socket.write_all(bytes),
             Self::Tls(tls) => tls.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.flush(),
-            Self::Tls(tls) => tls.flush(),
+            Self::WebSocket(websocket) => websocket.write(bytes),
         }
     }
 }

@@ -13,6 +13,7 @@ use weir_bench::cli::{Cli, Command};
 use weir_bench::error::{LoadError, Result};
 use weir_bench::measure::Outcome;
 use weir_bench::scenario::{Scenario, Target};
+use weir_bench::way::Entrance;
 
 const MESSAGES: u64 = 300;
 /// Sequence at which the fault is committed.
@@ -216,7 +217,7 @@ fn run_with(fault: Fault, scenario: Scenario, messages: u64) -> Result<Outcome> 
     let patience = args.load.patience();
     scenario.run(
         Target {
-            addr: start(fault),
+            entrance: Entrance::plain(start(fault)),
             pid: None,
             patience,
         },

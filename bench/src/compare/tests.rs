@@ -10,6 +10,7 @@ fn outcome(messages: u64, seconds: f64) -> Outcome {
         resident_bytes: Some(2 << 20),
         anonymous_bytes: Some(1 << 20),
         peak_bytes: Some(4 << 20),
+        connection_bytes: None,
         load_average: None,
     }
 }
@@ -24,12 +25,14 @@ fn every_server_is_first_in_turn() {
 fn the_ratio_is_of_medians_and_of_the_first_server() {
     let runs = |server: &str, seconds: &[f64]| ServerRuns {
         server: server.into(),
+        security: None,
         runs: seconds.iter().map(|&s| outcome(1000, s)).collect(),
         failures: Vec::new(),
         figures: BTreeMap::new(),
     };
     let mut report = ScenarioReport {
         scenario: Scenario::Pubsub,
+        over: Way::Plain,
         latency_of: None,
         servers: vec![runs("a", &[1.0, 50.0, 1.0]), runs("b", &[2.0, 2.0, 0.1])],
         ratios: Vec::new(),
