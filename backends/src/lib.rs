@@ -40,7 +40,10 @@
 //! | `segment` | yes | ingest and replay at the speed of the disk, cheap retention by dropping files |
 //! | `rocks` (feature `rocksdb`) | yes | tens of millions of keys and random deletes in a bounded amount of memory |
 //! | [`memory`] | no | being quick |
+//!
+//! [`encrypted`] is over any of them.
 
+pub mod encrypted;
 mod lock;
 pub mod memory;
 mod regular;

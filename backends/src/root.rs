@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/weir/segment/   the segment backend: journals, streams, checkpoints and the store's own settings
 //! DIR/weir/rocksdb/   the rocksdb backend, once a stream has asked for it
+//! DIR/weir/keys/      the store's key, if it is encrypted
 //! ```
 
 use std::fs::File;
@@ -14,11 +15,16 @@ use weir_engine::store::OpenBackend;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend, Error, Kind, Result};
 
+use crate::encrypted::{Cipher, EncryptedBackend, Vault};
 use crate::lock::patiently;
 use crate::memory::MemoryBackend;
 use crate::regular;
 use crate::segment::SegmentBackend;
+use crate::segment::files::RealFiles;
 
+pub use keys::StoreKey;
+
+mod keys;
 mod missed;
 
 /// The folder below the one that the user names, so that another server's files may lie beside ours.
@@ -45,11 +51,13 @@ const ROCKSDB: &str = "rocksdb";
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StoreDir {
     root: PathBuf,
     /// See [`StoreDir::of_few_files`].
     few: Option<usize>,
+    /// What it is encrypted with, once that is open.
+    vault: Option<Arc<Vault>>,
 }
 
 /// As long as it lives no server can open the store.
@@ -64,6 +72,7 @@ impl StoreDir {
         Self {
             root: path.as_ref().join(ROOT),
             few: None,
+            vault: None,
         }
     }
 
@@ -75,6 +84,7 @@ impl StoreDir {
         let inner = Self {
             root: path.to_path_buf(),
             few: None,
+            vault: None,
         };
         [outer, inner].into_iter().find(Self::exists)
     }
@@ -117,6 +127,91 @@ impl StoreDir {
         self.root.join(SEGMENT).join("logs").is_dir()
     }
 
+    /// Whether what it holds is encrypted: it has a key of its own.
+    pub fn is_encrypted(&self) -> bool {
+        keys::are_there(&RealFiles, &self.root)
+    }
+
+    /// The same store, encrypted from now on if it is new, and opened with one of the keys that its owner has, which are tried in order.
+    /// What is written is encrypted by `cipher`; what another one encrypted is read. The store's own key is kept under the first key from now on.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] if none of the keys opens it, if none is given and it is encrypted, and if one is given and it is not; nothing
+    /// is changed then. If the key cannot be read or made.
+    pub fn encrypted(self, owners: &[StoreKey], cipher: Cipher) -> Result<Self> {
+        let locked = self.locked();
+        let vault = match (self.is_encrypted(), owners.first()) {
+            (false, None) => None,
+            (true, _) => Some(locked.open_and_renew(owners, cipher)?),
+            (false, Some(_)) if self.exists() => return Err(keys::is_plain(&self.root)),
+            (false, Some(owner)) => {
+                let failed = |error| Error::io(format_args!("making {}", self.root.display()), error);
+                make_folder(&self.root).map_err(failed)?;
+                Some(locked.make(owner, cipher)?)
+            }
+        };
+        Ok(self.with(vault))
+    }
+
+    /// The same store, opened with one of these keys if it is encrypted. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] if none of the keys opens it; if the store's own key cannot be read.
+    pub fn unlocked(self, owners: &[StoreKey]) -> Result<Self> {
+        let vault = match self.is_encrypted() {
+            true => Some(self.locked().open(owners, Cipher::default())?),
+            false => None,
+        };
+        Ok(self.with(vault))
+    }
+
+    /// Refuses what [`encrypted`](Self::encrypted) would refuse, and changes nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_keys(&self, owners: &[StoreKey]) -> Result<()> {
+        match (self.is_encrypted(), owners.is_empty()) {
+            (true, _) => self.locked().open(owners, Cipher::default()).map(drop),
+            (false, false) if self.exists() => Err(keys::is_plain(&self.root)),
+            (false, _) => Ok(()),
+        }
+    }
+
+    fn locked(&self) -> keys::Locked<'_> {
+        keys::Locked {
+            files: &RealFiles,
+            root: &self.root,
+            draw: &keys::draw,
+            rounds: keys::ROUNDS,
+        }
+    }
+
+    fn with(self, vault: Option<Vault>) -> Self {
+        Self {
+            vault: vault.map(Arc::new),
+            ..self
+        }
+    }
+
+    /// What is over a backend of the store: whatever encrypts it.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] if it is encrypted, and was not [opened](Self::encrypted) with a key.
+    pub fn over(&self, backend: Arc<dyn Backend>) -> Result<Arc<dyn Backend>> {
+        match &self.vault {
+            Some(vault) => Ok(Arc::new(EncryptedBackend::new(backend, Arc::clone(vault)))),
+            None if self.is_encrypted() => Err(keys::none_given(&self.root)),
+            None => Ok(backend),
+        }
+    }
+
+    fn check_unlocked(&self) -> Result<()> {
+        match self.vault.is_none() && self.is_encrypted() {
+            true => Err(keys::none_given(&self.root)),
+            false => Ok(()),
+        }
+    }
+
     /// Refuses a backend that this program was built without; looks at no file.
     ///
     /// # Errors
@@ -137,6 +232,7 @@ impl StoreDir {
         match self.folder(kind) {
             None => Ok(Arc::new(MemoryBackend::new())),
             Some(folder) => {
+                self.check_unlocked()?;
                 let failed = |error| Error::io(format_args!("making {}", self.root.display()), error);
                 make_folder(&self.root).map_err(failed)?;
                 let backend: Arc<dyn Backend> = match kind {
@@ -151,7 +247,7 @@ impl StoreDir {
                 };
                 // RocksDB makes its own folder and does not sync the name.
                 sync_folder(&self.root).map_err(failed)?;
-                Ok(backend)
+                self.over(backend)
             }
         }
     }
@@ -162,11 +258,12 @@ impl StoreDir {
     /// # Errors
     /// If the backend has no files here, they cannot be read, or this program was built without it.
     pub fn open_read_only(&self, kind: BackendKind) -> Result<Arc<dyn Backend>> {
+        self.check_unlocked()?;
         match (kind, self.folder(kind)) {
             // RocksDB makes the folder of a database that it only reads.
             (BackendKind::RocksDb, Some(folder)) if !folder.is_dir() => Err(missed::missing(&folder)),
-            (BackendKind::RocksDb, Some(folder)) => open_rocksdb(&folder, true, self.few.is_some()),
-            (_, Some(folder)) => Ok(Arc::new(SegmentBackend::open_read_only(&folder)?)),
+            (BackendKind::RocksDb, Some(folder)) => self.over(open_rocksdb(&folder, true, self.few.is_some())?),
+            (_, Some(folder)) => self.over(Arc::new(SegmentBackend::open_read_only(&folder)?)),
             (_, None) => Ok(Arc::new(MemoryBackend::new())),
         }
     }

@@ -24,11 +24,11 @@ pub(crate) fn check(id: LogId, last: Seq, change: &LogChange<'_>) -> Result<()> 
                 Record::HEAD_MAX
             )));
         }
-        if record.body.len() > Record::BODY_MAX {
+        if record.body.len() > Record::BODY_STORED_MAX {
             return Err(Error::invalid(format!(
                 "log {id}: the body of sequence {seq} has {} bytes, more than {}",
                 record.body.len(),
-                Record::BODY_MAX
+                Record::BODY_STORED_MAX
             )));
         }
         last = seq;

@@ -38,8 +38,26 @@ impl Beside {
             path: path.to_path_buf(),
         })?;
         let _hold = store.hold().map_err(Error::opening)?;
+        let beside = Self::begin_empty(path, &store, out)?;
+        let of = crate::inspect::folder_bytes(store.root(), &mut Vec::new());
+        let (mut done, copy) = (0, beside.store());
+        let copied = copy_folder(store.root(), &copy, &mut |bytes| {
+            done += bytes;
+            progress("copying", done.min(of), of);
+        });
+        match copied {
+            Ok(()) => Ok(beside),
+            Err((path, error)) => beside.give_up(output(&path, error)),
+        }
+    }
+
+    /// The same without the copy: what comes in is the caller's. Servers are kept out of the store, which `path` named.
+    ///
+    /// # Errors
+    /// If `out` is there and not empty, or cannot be written.
+    pub fn begin_empty(path: &Path, store: &StoreDir, out: &Path) -> Result<Self> {
         // A folder in the store would be copied into itself, and one beside it in the same directory be taken for a part of it.
-        outside(path, &store, out)?;
+        outside(path, store, out)?;
         if !is_free(out).map_err(|error| output(out, error))? {
             return Err(Error::NotEmpty {
                 path: out.to_path_buf(),
@@ -59,16 +77,12 @@ impl Beside {
             sync(&beside.unfinished)
         };
         made().map_err(|error| output(out, error))?;
-        let of = crate::inspect::folder_bytes(store.root(), &mut Vec::new());
-        let (mut done, copy) = (0, beside.store());
-        let copied = copy_folder(store.root(), &copy, &mut |bytes| {
-            done += bytes;
-            progress("copying", done.min(of), of);
-        });
-        match copied {
-            Ok(()) => Ok(beside),
-            Err((path, error)) => beside.give_up(output(&path, error)),
-        }
+        Ok(beside)
+    }
+
+    /// The store directory that is being made, which the folder of the store is in.
+    pub fn directory(&self) -> &Path {
+        &self.unfinished
     }
 
     /// The folder of the copy.

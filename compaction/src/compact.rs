@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use humansize::{BINARY, format_size};
 use serde::Serialize;
 use weir_backends::root::StoreDir;
-use weir_backends::segment::SegmentBackend;
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use weir_engine::store::OpeningProgress;
 use weir_engine::stream::Stream;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Backend as _, Check, Compression, EntryRef, Kind, Place, Seq, Want, words};
+use weir_engine::{Check, Compression, EntryRef, Kind, Place, Seq, Want, words};
 
 use crate::beside::Beside;
 use crate::chosen::{Chosen, chosen, is_broken};
@@ -136,9 +135,7 @@ pub fn compact(
     opening: Option<OpeningProgress>,
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Report> {
-    let dir = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
-        path: path.to_path_buf(),
-    })?;
+    let dir = crate::key::find(path)?;
     // Before anything is compacted: RocksDB would come to a stop at it, and take no writes any more.
     let is_all = options.stream.is_none() && options.account.is_none();
     let damaged = match is_all || may_be_on_rocksdb(&dir, options)? {
@@ -225,10 +222,7 @@ pub fn compact_to(
 
 /// Whether one of the streams that were asked for is on RocksDB, as far as the catalogue tells; what it does not know may be.
 fn may_be_on_rocksdb(dir: &StoreDir, options: &Options) -> Result<bool> {
-    let Some(folder) = dir.folder(BackendKind::Segment) else {
-        return Ok(true);
-    };
-    let root = SegmentBackend::open_read_only(&folder).map_err(Error::opening)?;
+    let root = dir.open_read_only(BackendKind::Segment).map_err(Error::opening)?;
     let (mut is_known, mut is_on_it) = (false, false);
     let scanned = root.kv().scan(STREAM_PREFIX, None, &mut |_, value| {
         if let Ok(saved) = StreamSnapshot::read(value, None)

@@ -135,9 +135,7 @@ impl Report {
 /// without the backend. What fails for a stream is in the report: damage keeps that stream where it is, and the others go on;
 /// anything else ends the work, and what was moved before stays moved.
 pub fn convert(path: &Path, options: &Options, progress: Option<OpeningProgress>) -> Result<Report> {
-    let dir = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
-        path: path.to_path_buf(),
-    })?;
+    let dir = crate::key::find(path)?;
     dir.check_built_in(options.to).map_err(Error::Unreadable)?;
     let target = Target::open_existing(path, progress.clone())?;
     let before = Taken::of(&dir);

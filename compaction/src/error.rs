@@ -23,6 +23,9 @@ pub enum Error {
     /// A server or another tool writes to the store.
     #[error("{0}")]
     InUse(weir_engine::Error),
+    /// The store is encrypted, and no key that was given opens it.
+    #[error("{0}")]
+    Locked(weir_engine::Error),
     /// The store was written by a later version of Weir.
     #[error("{0}")]
     Newer(weir_engine::Error),
@@ -238,6 +241,7 @@ impl Error {
         match error.kind {
             Kind::Busy => Self::InUse(error),
             Kind::Unsupported => Self::Newer(error),
+            Kind::Locked => Self::Locked(error),
             _ => Self::Unreadable(error),
         }
     }
@@ -265,6 +269,7 @@ impl Error {
             // What is wrong is told with what helps.
             Self::NotAStore { .. }
             | Self::InUse(_)
+            | Self::Locked(_)
             | Self::NotASource { .. }
             | Self::NoConfig { .. }
             | Self::InMemory { .. }
@@ -288,6 +293,7 @@ impl Error {
                 "name the server's store directory (its -sd or store_dir), or the folder `weir` in it"
             }
             Self::InUse(_) => "stop the server, or take a copy of its directory while it is stopped",
+            Self::Locked(_) => "give the key that it is encrypted with: --key-file FILE, or in the variable WEIR_KEY",
             Self::Newer(_) => "take the `weir` of the version that wrote it",
             Self::NoSuchStream { .. } | Self::NoSuchAccount { .. } | Self::NoSuchConsumer { .. } => {
                 "`weir inspect` lists what there is"
@@ -307,6 +313,7 @@ impl Error {
                 Kind::Damaged | Kind::Poisoned => "`weir repair --dry-run` tells what can be done",
                 Kind::Full => "make room on its disk, and run the command again",
                 Kind::Unsupported => "take a `weir` that was built with that",
+                Kind::Locked => "give the key that it is encrypted with: --key-file FILE, or in the variable WEIR_KEY",
                 Kind::Rejected | Kind::Invalid => "name something else, or change it, and run the command again",
                 Kind::Io | Kind::Closed | Kind::Busy => {
                     "see whether this user may read and write there, and what the system's log says of its disk"

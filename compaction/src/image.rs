@@ -36,7 +36,7 @@ impl Looking {
         let not_a_store = || Error::NotAStore {
             path: path.to_path_buf(),
         };
-        let store = StoreDir::find(path).ok_or_else(not_a_store)?;
+        let store = crate::key::find(path)?;
         crate::beside::is_finished(path)?;
         let hold = store.hold().map_err(Error::opening)?;
         let folder = store.folder(BackendKind::Segment).ok_or_else(not_a_store)?;
@@ -46,7 +46,7 @@ impl Looking {
         let mended = damage.filter(|line| !lost.contains(line)).collect();
         let others = store.clone();
         let open = move |kind| match kind {
-            BackendKind::Segment => Ok(root.clone() as Arc<dyn Backend>),
+            BackendKind::Segment => others.over(root.clone() as Arc<dyn Backend>),
             kind => others.open_read_only(kind),
         };
         let image = Image::open(Box::new(open), &store.there(), now(), progress).map_err(Error::opening)?;

@@ -3,6 +3,7 @@
 mod cli;
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -17,6 +18,10 @@ use cli::{Failure, NOT_DONE};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// A file with the key of an encrypted store; also taken from the variable WEIR_KEY. Several are tried in order; a store that is made
+    /// is encrypted with the first
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -26,6 +31,7 @@ enum Command {
     Convert(cli::convert::ConvertArgs),
     Diff(cli::diff::DiffArgs),
     Dump(cli::dump::DumpArgs),
+    Encrypt(cli::encrypt::EncryptArgs),
     Export(cli::export::ExportArgs),
     Import(cli::import::ImportArgs),
     Inspect(cli::inspect::InspectArgs),
@@ -43,7 +49,14 @@ fn main() -> ExitCode {
         .take_while(|argument| argument != "--")
         .any(|argument| argument == "--json");
     let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
+        Ok(cli) => match weir_compaction::key::take(&cli.key_file, std::env::var("WEIR_KEY").ok()) {
+            Ok(()) => cli.command,
+            Err(error) => {
+                let failure = Failure::from(error);
+                failure.tell(json);
+                return ExitCode::from(failure.code());
+            }
+        },
         Err(told) if told.use_stderr() && json => {
             let text = told.to_string();
             // What stands below is how the command is used.
@@ -67,6 +80,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => cli::convert::run(args),
         Command::Diff(args) => cli::diff::run(args),
         Command::Dump(args) => cli::dump::run(args),
+        Command::Encrypt(args) => cli::encrypt::run(&args),
         Command::Export(args) => cli::export::run(args),
         Command::Import(args) => cli::import::run(args),
         Command::Inspect(args) => cli::inspect::run(&args),

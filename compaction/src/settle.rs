@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use weir_backends::root::StoreDir;
 use weir_engine::backend::KvWrite;
 use weir_engine::finding::{FINDING_PREFIX, Finding};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot, ledger_key};
@@ -54,9 +53,7 @@ pub fn settle(path: &Path, which: &Which) -> Result<Vec<String>> {
 /// # Errors
 /// As [`settle`].
 pub fn settle_with(path: &Path, which: &Which, verified: bool) -> Result<Vec<String>> {
-    let store = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
-        path: path.to_path_buf(),
-    })?;
+    let store = crate::key::find(path)?;
     let mut places = noted(path, verified)?;
     let root = store.open(BackendKind::Segment).map_err(Error::opening)?;
     let kv = root.kv();

@@ -24,6 +24,8 @@ pub enum Kind {
     Busy,
     /// The disk has no room for it. Nothing was written and nothing is lost: make room and try again.
     Full,
+    /// The store is encrypted, and no key that was given opens it; or it is not, and one was given. Nothing was changed. Give the right one.
+    Locked,
 }
 
 impl Kind {
@@ -32,7 +34,9 @@ impl Kind {
     pub(crate) fn breaks_stream(self) -> bool {
         match self {
             Self::Poisoned | Self::Closed | Self::Invalid => true,
-            Self::Rejected | Self::Unsupported | Self::Damaged | Self::Io | Self::Busy | Self::Full => false,
+            Self::Rejected | Self::Unsupported | Self::Damaged | Self::Io | Self::Busy | Self::Full | Self::Locked => {
+                false
+            }
         }
     }
 }

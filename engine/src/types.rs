@@ -70,6 +70,8 @@ impl Record<'_> {
     pub const HEAD_MAX: usize = u16::MAX as usize;
     /// The longest body, in bytes: 128 MiB, above nats-server's largest `max_payload` (64 MiB) and its headers.
     pub const BODY_MAX: usize = 128 << 20;
+    /// What a backend stores of a body at most, in bytes: whoever encrypts it makes it longer, and may put a long head there as well.
+    pub const BODY_STORED_MAX: usize = Self::BODY_MAX + (128 << 10);
 }
 
 /// A record as it is read: the bytes own a piece of the mapping or a reference count, so keeping them costs no copy

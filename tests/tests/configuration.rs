@@ -225,6 +225,9 @@ const FILES: &[(&str, Expected)] = &[
     ("jetstream { limits { max_ack_pendin: 10 } }", Refused),
     ("jetstream { foo: 1 }", Refused),
     ("jetstream { cipher: rot13, key: a }", Refused),
+    ("jetstream { cipher: AES, encryption_key: a, prev_ek: \"b\" }", Accepted),
+    ("jetstream { cipher: chachapoly, prev_key: a }", Accepted),
+    ("jetstream { key: 12345 }", Refused),
     ("jetstream { max_concurrent_io: 3 }", Refused),
     ("store_dir: \"a\"\njetstream { store_dir: \"b\" }", Refused),
     // What Weir does not have: ports that nobody uses.

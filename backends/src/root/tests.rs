@@ -34,14 +34,15 @@ fn every_folder_that_is_made_has_its_name_synced() {
 #[test]
 fn finds_a_store_from_both_of_its_folders() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(StoreDir::find(dir.path()), None);
+    let find = |path: &Path| StoreDir::find(path).map(|store| store.root);
+    assert_eq!(find(dir.path()), None);
     let store = StoreDir::new(dir.path());
     assert!(!store.exists() && store.there().is_empty());
     drop(store.open(BackendKind::Segment).unwrap());
     assert!(store.exists());
     assert_eq!(store.there(), [BackendKind::Segment]);
-    assert_eq!(StoreDir::find(dir.path()), Some(store.clone()));
-    assert_eq!(StoreDir::find(dir.path().join("weir")), Some(store));
+    assert_eq!(find(dir.path()).as_ref(), Some(&store.root));
+    assert_eq!(find(&dir.path().join("weir")), Some(store.root));
 }
 
 #[test]
@@ -82,4 +83,97 @@ fn says_when_rocksdb_is_not_built_in() {
             .contains("built without it: `scripts/serve --rocksdb` adds it"),
         "{error}"
     );
+}
+
+fn owner(text: &str) -> [StoreKey; 1] {
+    [StoreKey::new(text)]
+}
+
+/// All files of a store, with what is in them.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push((path.clone(), std::fs::read(&path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+fn put(store: &StoreDir, value: &'static str) {
+    let backend = store.open(BackendKind::Segment).unwrap();
+    backend.kv().put_all(&[("key".into(), Some(value.into()))]).unwrap();
+    backend.sync().unwrap();
+}
+
+fn get(store: &StoreDir) -> String {
+    let backend = store.open_read_only(BackendKind::Segment).unwrap();
+    let value = backend.kv().get(b"key").unwrap().unwrap();
+    String::from_utf8(value.to_vec()).unwrap()
+}
+
+#[test]
+fn an_encrypted_store_is_opened_with_its_key_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = || StoreDir::new(dir.path());
+    let first = store().encrypted(&owner("first"), Cipher::ChaCha).unwrap();
+    assert!(first.is_encrypted());
+    put(&first, "two apples");
+    assert_eq!(get(&first), "two apples");
+    assert!(
+        files(dir.path())
+            .iter()
+            .all(|(_, bytes)| !bytes.windows(6).any(|window| window == b"apples"))
+    );
+    drop(first);
+
+    let before = files(dir.path());
+    let without = [
+        store().open(BackendKind::Segment).err(),
+        store().open_read_only(BackendKind::Segment).err(),
+        store().encrypted(&[], Cipher::ChaCha).err(),
+        store().encrypted(&owner("other"), Cipher::Aes).err(),
+        store().unlocked(&owner("other")).err(),
+        store().check_keys(&[]).err(),
+        store().check_keys(&owner("other")).err(),
+    ];
+    for error in without {
+        let error = error.unwrap();
+        assert_eq!(error.kind, Kind::Locked, "{error}");
+        assert!(
+            error.message.contains("is encrypted") && !error.message.contains("other\""),
+            "{error}"
+        );
+    }
+    assert_eq!(files(dir.path()), before);
+    store().check_keys(&owner("first")).unwrap();
+    assert_eq!(get(&store().unlocked(&owner("first")).unwrap()), "two apples");
+
+    // Another key, and another cipher, from now on.
+    let keys = [StoreKey::new("second"), StoreKey::new("first")];
+    let second = store().encrypted(&keys, Cipher::Aes).unwrap();
+    assert_eq!(get(&second), "two apples");
+    put(&second, "one pear");
+    drop(second);
+    assert_eq!(store().unlocked(&owner("first")).unwrap_err().kind, Kind::Locked);
+    assert_eq!(get(&store().unlocked(&owner("second")).unwrap()), "one pear");
+    assert!(!format!("{keys:?} {:?}", store().unlocked(&keys)).contains("second"));
+}
+
+#[test]
+fn a_store_that_is_not_encrypted_does_not_become_so_unseen() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = || StoreDir::new(dir.path());
+    put(&store(), "two apples");
+    let before = files(dir.path());
+    let error = store().encrypted(&owner("first"), Cipher::ChaCha).unwrap_err();
+    assert_eq!(error.kind, Kind::Locked);
+    assert!(error.message.contains("is not encrypted"), "{error}");
+    assert_eq!(store().check_keys(&owner("first")).unwrap_err().kind, Kind::Locked);
+    assert_eq!(files(dir.path()), before);
+    // A tool that has a key reads it all the same.
+    assert_eq!(get(&store().unlocked(&owner("first")).unwrap()), "two apples");
 }

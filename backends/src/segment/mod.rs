@@ -12,7 +12,7 @@ mod check;
 mod compact;
 #[cfg(any(test, feature = "testing"))]
 pub mod disk;
-mod files;
+pub(crate) mod files;
 mod format;
 mod handle;
 mod kept;

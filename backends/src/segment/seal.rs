@@ -13,7 +13,7 @@ pub const TRAILER_MAGIC: [u8; 8] = *b"WeirFtr\n";
 /// Bytes of the trailer, the last in the file.
 pub const TRAILER_LEN: usize = 112;
 /// Bytes of the largest record, head and body: a footer that claims more for each is not believed.
-const RECORD_MAX: u64 = (Record::HEAD_MAX + Record::BODY_MAX) as u64;
+const RECORD_MAX: u64 = (Record::HEAD_MAX + Record::BODY_STORED_MAX) as u64;
 /// Bytes of one run in the table.
 pub const RUN_LEN: usize = 16;
 

@@ -27,6 +27,8 @@ use world::{Ground, Shape, World};
 const SEEDS: u64 = 250;
 /// Seeds of one run of the test with damaged files.
 const ROTTEN: u64 = 100;
+/// Seeds of each of the two runs of the test with encryption.
+const ENCRYPTED: u64 = 40;
 /// Seeds that found something once.
 const FOUND: [u64; 18] = [
     2, 255, 558, 10_093, 10_408, 35_449, 103_469, 106_551, 114_696, 118_779, 3_007_058, 4_055_092, 4_081_481,
@@ -266,6 +268,20 @@ fn what_is_damaged_costs_nothing_else() {
             let first = number("WEIR_FIRST").unwrap_or(0);
             let last = first + number("WEIR_SEEDS").unwrap_or(ROTTEN);
             run(Ground::Disk, Faults::Rot, (first..last).chain(FOUND_ROTTEN));
+        }
+    }
+}
+
+/// All the same where what comes to the disk is encrypted.
+#[test]
+fn what_is_encrypted_survives_as_well() {
+    match number("WEIR_SEED") {
+        Some(seed) => run(Ground::Encrypted, Faults::Calls, [seed].into_iter()),
+        None => {
+            let first = number("WEIR_FIRST").unwrap_or(0);
+            let last = first + number("WEIR_SEEDS").unwrap_or(ENCRYPTED);
+            run(Ground::Encrypted, Faults::Calls, first..last);
+            run(Ground::Encrypted, Faults::Rot, first..last);
         }
     }
 }

@@ -2,11 +2,12 @@
 //! order.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use weir_backends::encrypted::{Cipher, EncryptedBackend, KEY_LEN, SESSION_LEN, Vault};
 use weir_backends::memory::MemoryBackend;
 use weir_backends::segment::SegmentBackend;
 use weir_backends::segment::disk::SimulatedDisk;
@@ -72,6 +73,8 @@ impl Log {
 pub enum Ground {
     /// All of it on the disk in memory.
     Disk,
+    /// The same, encrypted.
+    Encrypted,
     /// In the memory backend, which outlives the process.
     Memory,
     /// The messages in RocksDB, journals and catalogue on the disk in memory.
@@ -108,6 +111,20 @@ pub struct World {
     pub steps: u64,
     /// How many calls had failed when everything was brought to its end last.
     settled_after: u64,
+    /// How often a backend was opened.
+    openings: Arc<AtomicU64>,
+}
+
+/// What encrypts, over a backend that is opened once more: now with this cipher, now with that.
+fn encrypted(backend: Arc<dyn Backend>, opening: u64) -> Result<Arc<dyn Backend>> {
+    let mut session = [0; SESSION_LEN];
+    session[..8].copy_from_slice(&opening.to_le_bytes());
+    let cipher = match opening % 2 {
+        0 => Cipher::ChaCha,
+        _ => Cipher::Aes,
+    };
+    let vault = Vault::new(&[1; KEY_LEN], cipher, session)?;
+    Ok(Arc::new(EncryptedBackend::new(backend, Arc::new(vault))))
 }
 
 struct Way(Log);
@@ -160,6 +177,7 @@ impl World {
             digest: 0,
             steps: 0,
             settled_after: 0,
+            openings: Arc::default(),
         }
     }
 
@@ -183,7 +201,7 @@ impl World {
     pub fn open(&mut self) -> Result<()> {
         self.disk.boot();
         let (disk, segment, ground) = (self.disk.clone(), self.segment.clone(), self.shape.ground);
-        let persistent = self.persistent.clone();
+        let (persistent, openings) = (self.persistent.clone(), self.openings.clone());
         #[cfg(feature = "rocksdb")]
         let rocks = {
             let folder = self
@@ -196,7 +214,10 @@ impl World {
             BackendKind::Segment => {
                 let backend = Arc::new(SegmentBackend::open_on(&disk, Path::new("/store"))?);
                 *segment.lock() = Arc::downgrade(&backend);
-                Ok(backend)
+                match ground {
+                    Ground::Encrypted => encrypted(backend, openings.fetch_add(1, Ordering::Relaxed)),
+                    _ => Ok(backend),
+                }
             }
             #[cfg(feature = "rocksdb")]
             BackendKind::RocksDb => Ok(Arc::new(weir_backends::rocks::RocksBackend::open(

@@ -114,6 +114,13 @@ impl Options {
                 options::RECORD_MAX
             ));
         }
+        if self.jetstream.key.is_some() && self.jetstream.index == Some(options::Index::Paged) {
+            return setting(
+                "jetstream: an index in the backend (index: paged) would tell the subjects of a store that is encrypted: leave it out, or the \
+                 key"
+                .to_owned(),
+            );
+        }
         self.auth.check().map_err(ConfError::Setting)?;
         if let Some(name) = &self.system_account
             && name != "$SYS"

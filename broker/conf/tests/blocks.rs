@@ -187,7 +187,7 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
         "ocsp: true",
         "https_port: 8443",
         "operator: \"op.jwt\"",
-        "jetstream { key: secret }",
+        "jetstream { unique_tag: az }",
         "write_timeout: retry",
     ] {
         assert!(read(text).is_err(), "{text}");

@@ -182,8 +182,8 @@ fn what_is_wrong_and_where() {
             "a.conf:2:11: error parsing operator JWT: open x: No such file or directory (os error 2)",
         ),
         (
-            "jetstream { key: x }",
-            "a.conf:1:13: \"key\" is an option of nats-server that Weir does not support yet; remove it to run without",
+            "jetstream { unique_tag: x }",
+            "a.conf:1:13: \"unique_tag\" is an option of nats-server that Weir does not support yet; remove it to run without",
         ),
         (
             "port: abc",
@@ -729,4 +729,33 @@ fn the_flag_of_profiles_is_their_port() {
         (at(&["--profile", "6060"]), at(&["-profile=0"]), at(&[])),
         (Some(6060), None, None)
     );
+}
+
+#[test]
+fn a_store_is_encrypted() {
+    use weir_conf::options::{Cipher, Secret};
+    let read = |text: &str| parse(text).jetstream;
+    let key = |text: &str| Some(Secret(text.to_owned()));
+    for name in ["key", "ek", "encryption_key"] {
+        let js = read(&format!(
+            "jetstream {{ cipher: AES, {name}: 'two words', prev_{name}: b }}"
+        ));
+        assert_eq!(
+            (js.cipher, &js.key, &js.prev_key),
+            (Cipher::Aes, &key("two words"), &key("b"))
+        );
+        let shown = format!("{js:?}");
+        assert!(!shown.contains("two words"), "{shown}");
+    }
+    let js = read("jetstream { key: '', cipher: chachapoly }");
+    assert_eq!((js.cipher, js.key), (Cipher::ChaCha, None));
+    for (text, why) in [
+        ("jetstream { key: 12345 }", "put it in quotes"),
+        ("jetstream { cipher: rot13 }", "rot13"),
+        ("jetstream { key: a, index: paged }", "would tell the subjects"),
+        ("jetstream { tpm { keys_file: a } }", "does not support yet"),
+    ] {
+        let error = fails(text);
+        assert!(error.contains(why), "{text}: {error}");
+    }
 }

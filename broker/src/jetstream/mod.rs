@@ -26,7 +26,8 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
-use weir_backends::root::StoreDir;
+use weir_backends::encrypted::Cipher;
+use weir_backends::root::{StoreDir, StoreKey};
 use weir_conf::options::{self, Backend, Compression, Durability, Index};
 use weir_engine::scrub::ScrubOptions;
 use weir_engine::shard::{InTurn, QueueLimits, ShardHandle};
@@ -192,7 +193,6 @@ impl JetStream {
             options.domain.clone(),
             needs.runtime.clone(),
         );
-        let opener = StoreDir::new(&store_dir).opener();
         let made = outlets.clone();
         let opening = Arc::clone(&needs.opening);
         let (configured, folder, backend) = (options.clone(), store_dir.clone(), defaults.backend);
@@ -201,6 +201,7 @@ impl JetStream {
             StoreDir::new(&folder).check_built_in(backend)?;
             make_folder(&folder)?;
             let capacity = capacity::capacity(&configured, &folder);
+            let dir = StoreDir::new(&folder).encrypted(&owners(&configured), cipher(&configured))?;
             let started = std::time::Instant::now();
             let options = StoreOptions {
                 shards,
@@ -209,9 +210,9 @@ impl JetStream {
                 queue: queue_limits(&configured),
                 entropy: rand::random(),
                 monotonic: Some(Arc::new(move || nanos(started.elapsed()))),
-                there: StoreDir::new(&folder).there(),
-                read: Some(StoreDir::new(&folder).reader()),
-                room: Some(StoreDir::new(&folder).room()),
+                there: dir.there(),
+                read: Some(dir.clone().reader()),
+                room: Some(dir.clone().room()),
                 progress: Some(Arc::new(move |stream, done, of| opening.read(stream, done, of))),
                 scrub: configured.scrub.map(|scrub| ScrubOptions {
                     cycle: nanos(scrub.cycle),
@@ -219,13 +220,14 @@ impl JetStream {
                 }),
                 ..StoreOptions::new(Arc::new(now))
             };
-            let store = Store::open(opener, options, |_| Box::new(made.outlet()))?;
-            Ok((store, capacity))
+            let is_encrypted = dir.is_encrypted();
+            let store = Store::open(dir.opener(), options, |_| Box::new(made.outlet()))?;
+            Ok((store, capacity, is_encrypted))
         })
         .await
         .map_err(|error| weir_engine::Error::closed(format!("opening the store: {error}")))?;
         needs.opening.done();
-        let (store, capacity) = opened?;
+        let (store, capacity, is_encrypted) = opened?;
         let jetstream = Arc::new(Self {
             capacity,
             defaults,
@@ -252,6 +254,9 @@ impl JetStream {
         outlets.set(&jetstream);
         jetstream.attach_all().await?;
         jetstream.banner();
+        if is_encrypted {
+            tracing::info!("  Encryption:      {}", cipher(&jetstream.options));
+        }
         Ok(jetstream)
     }
 
@@ -440,6 +445,21 @@ fn queue_limits(options: &options::JetStream) -> QueueLimits {
     }
 }
 
+/// The keys that the owner of the store has, the one first that it is to be kept under.
+pub(crate) fn owners(options: &options::JetStream) -> Vec<StoreKey> {
+    // Without a key of its own it is not to be encrypted, whatever it was.
+    let keys = options.key.iter().chain(&options.prev_key);
+    let keys = keys.filter(|_| options.key.is_some());
+    keys.map(|key| StoreKey::new(&*key.0)).collect()
+}
+
+fn cipher(options: &options::JetStream) -> Cipher {
+    match options.cipher {
+        options::Cipher::ChaCha => Cipher::ChaCha,
+        options::Cipher::Aes => Cipher::Aes,
+    }
+}
+
 pub(crate) fn defaults(options: &options::JetStream) -> Defaults {
     Defaults {
         backend: match options.backend {
@@ -462,5 +482,6 @@ pub(crate) fn defaults(options: &options::JetStream) -> Defaults {
             Index::Resident => IndexKind::Resident,
             Index::Paged => IndexKind::Paged,
         }),
+        encrypted: options.key.is_some(),
     }
 }

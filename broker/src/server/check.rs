@@ -56,6 +56,7 @@ impl Server {
             let backend = crate::jetstream::defaults(&options.jetstream).backend;
             StoreDir::new(&folder).check_built_in(backend)?;
             store(&folder)?;
+            StoreDir::new(&folder).check_keys(&crate::jetstream::owners(&options.jetstream))?;
         }
         if let Some(websocket) = &options.websocket {
             address(&websocket.host).map_err(|source| Error::Listen {

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod convert;
 pub mod diff;
 pub mod dump;
+pub mod encrypt;
 pub mod export;
 pub mod import;
 pub mod inspect;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use weir_backends::encrypted::Cipher;
 use weir_backends::root::StoreDir;
 use weir_engine::embed::{Filling, Origin};
 use weir_engine::store::{OpeningProgress, default_shards};
@@ -42,6 +43,10 @@ impl Target {
             let folders = dir.root().ancestors().take_while(|folder| !folder.exists());
             made.extend(folders.map(Path::to_path_buf));
         }
+        let dir = match new {
+            true => crate::key::made(dir, Cipher::default())?,
+            false => crate::key::unlocked(dir)?,
+        };
         Self::open_dir(dir, made, None)
     }
 
@@ -50,9 +55,7 @@ impl Target {
     /// # Errors
     /// If there is none, a server has it open, or it cannot be read.
     pub fn open_existing(path: &Path, progress: Option<OpeningProgress>) -> Result<Self> {
-        let dir = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
-            path: path.to_path_buf(),
-        })?;
+        let dir = crate::key::find(path)?;
         crate::beside::is_finished(path)?;
         Self::open_dir(dir, Vec::new(), progress)
     }

@@ -50,9 +50,7 @@ pub struct Options {
 /// If there is no store, a server has it open, a later version wrote it, its catalogue cannot be read at all, or a stream that is
 /// to be forgotten is not offline. Whatever could not be done of the rest is in [`Report::actions`].
 pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<Report> {
-    let store = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
-        path: path.to_path_buf(),
-    })?;
+    let store = crate::key::find(path)?;
     crate::beside::is_finished(path)?;
     let root = store.root().to_path_buf();
     let mut quarantine = Quarantine::new(&root, now());

@@ -12,6 +12,9 @@ use crate::stream::messages::Identity;
 use crate::stream::settings::Settings;
 use crate::types::{LogId, NanoTime, Seq};
 
+/// Bytes that a label is shorter than it may be: a backend that encrypts it makes it longer.
+const LABEL_SPARE: usize = 64;
+
 /// The label of a stream's log, as it was when the log was made, or first opened by a version that writes labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLabel {
@@ -45,7 +48,7 @@ impl LogLabel {
             config: Some(who.config.clone()),
         };
         let packed = crate::json::to_json(&label);
-        if packed.len() <= LogOptions::LABEL_MAX {
+        if packed.len() <= LogOptions::LABEL_MAX - LABEL_SPARE {
             return packed;
         }
         label.config = None;

@@ -445,7 +445,7 @@ fn remedy(kind: Kind) -> Option<&'static str> {
         Kind::Rejected | Kind::Invalid => Some("trying again will not help: delete the stream"),
         // Its message says how the backend comes into the program.
         Kind::Unsupported => Some("or delete the stream"),
-        Kind::Io | Kind::Poisoned | Kind::Closed | Kind::Busy | Kind::Full => None,
+        Kind::Io | Kind::Poisoned | Kind::Closed | Kind::Busy | Kind::Full | Kind::Locked => None,
     }
 }
 

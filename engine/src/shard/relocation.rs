@@ -409,7 +409,8 @@ impl Copy {
             // Of an earlier attempt.
             crate::store::remove_log(backend.as_ref(), who.id, &who.settings)?;
         }
-        self.target = Some(match self.env.still && who.settings.index == IndexKind::Paged {
+        let is_paged = who.settings.index == IndexKind::Paged && backend.atomic_kv();
+        self.target = Some(match self.env.still && is_paged {
             true => Target::Bare(self.env.new_log(&who)?, Box::new(who)),
             false => {
                 let stream = self.env.open_stream(who, 0, None, KnownLog::default())?;

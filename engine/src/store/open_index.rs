@@ -42,7 +42,8 @@ impl Opening<'_> {
     /// If the log or its index cannot be read.
     pub fn index(&self) -> Result<Index> {
         let reader = self.log.reader();
-        if self.who.settings.index == IndexKind::Paged {
+        // A backend that cannot keep it with the messages has it in memory, whatever it was meant to be: one that encrypts.
+        if self.who.settings.index == IndexKind::Paged && self.backend.atomic_kv() {
             let records = Records { subject_of, ending_of };
             let kv = self.backend.kv();
             match Index::paged(kv, self.who.id, reader.clone(), records, PAGED_CACHE_BYTES) {

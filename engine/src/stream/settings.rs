@@ -70,6 +70,8 @@ pub struct Defaults {
     pub compression: Compression,
     /// Where subjects are kept; `None` for what suits the backend.
     pub index: Option<IndexKind>,
+    /// Whether the store is encrypted: then no subjects are kept in a backend, where they would be keys that can be read.
+    pub encrypted: bool,
 }
 
 impl Settings {
@@ -112,8 +114,8 @@ impl Settings {
             (None, StreamCompression::None) => defaults.compression,
         };
         let suits = match backend {
-            BackendKind::RocksDb => IndexKind::Paged,
-            BackendKind::Segment | BackendKind::Memory => IndexKind::Resident,
+            BackendKind::RocksDb if !defaults.encrypted => IndexKind::Paged,
+            BackendKind::RocksDb | BackendKind::Segment | BackendKind::Memory => IndexKind::Resident,
         };
         let index = match config.metadata.get("weir.index").map(String::as_str) {
             None => match defaults.index {
@@ -121,6 +123,13 @@ impl Settings {
                 Some(IndexKind::Resident) => IndexKind::Resident,
             },
             Some("resident") => IndexKind::Resident,
+            Some("paged") if defaults.encrypted => {
+                return Err(
+                    "metadata weir.index \"paged\" cannot be had in a store that is encrypted, for its keys would tell the subjects: \
+                     leave it out"
+                        .to_owned(),
+                );
+            }
             Some("paged") if backend == BackendKind::RocksDb => IndexKind::Paged,
             Some("paged") => {
                 return Err(format!(
@@ -152,6 +161,8 @@ impl Settings {
                 durability: self.durability,
                 compression: self.compression,
                 index: stays.then_some(self.index),
+                // What it has been given it keeps; where that is not so, it is in memory all the same.
+                encrypted: false,
             },
         )
     }

@@ -46,7 +46,7 @@ impl SegmentLog {
                     self.id, record.seq
                 )));
             }
-            if record.head.len() > Record::HEAD_MAX || record.body.len() > Record::BODY_MAX {
+            if record.head.len() > Record::HEAD_MAX || record.body.len() > Record::BODY_STORED_MAX {
                 return Err(Error::invalid(format!(
                     "log {}: record {} is too long: {} and {} bytes; at most {} and {}",
                     self.id,
@@ -54,7 +54,7 @@ impl SegmentLog {
                     record.head.len(),
                     record.body.len(),
                     Record::HEAD_MAX,
-                    Record::BODY_MAX
+                    Record::BODY_STORED_MAX
                 )));
             }
             last = record.seq;

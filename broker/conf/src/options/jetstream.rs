@@ -192,6 +192,40 @@ pub struct BatchLimits {
     pub timeout: Option<Duration>,
 }
 
+/// What a store is encrypted with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cipher {
+    /// ChaCha20-Poly1305.
+    #[default]
+    ChaCha,
+    /// AES-256-GCM.
+    Aes,
+}
+
+impl Cipher {
+    /// Reads `chacha`, `chachapoly`, `aes`, in letters of any case.
+    ///
+    /// # Errors
+    /// nats-server's words.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word.to_ascii_lowercase().as_str() {
+            "chacha" | "chachapoly" => Ok(Self::ChaCha),
+            "aes" => Ok(Self::Aes),
+            _ => Err(format!("unknown cipher type: {word:?}")),
+        }
+    }
+}
+
+/// A text that is in no message and no log.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
 /// Storage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JetStream {
@@ -231,6 +265,12 @@ pub struct JetStream {
     pub shards: Option<usize>,
     /// How what is stored is read so that damage is found; `None`: only when somebody reads it.
     pub scrub: Option<Scrub>,
+    /// What the store is encrypted with.
+    pub cipher: Cipher,
+    /// The key of the store's owner; `None`: it is not encrypted.
+    pub key: Option<Secret>,
+    /// The key that was the owner's before.
+    pub prev_key: Option<Secret>,
 }
 
 impl Default for JetStream {
@@ -254,6 +294,9 @@ impl Default for JetStream {
             index: None,
             shards: None,
             scrub: Some(Scrub::default()),
+            cipher: Cipher::default(),
+            key: None,
+            prev_key: None,
         }
     }
 }
@@ -329,6 +372,9 @@ fn key(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> {
         "index" => js.index = Some(read::word(e, Index::parse)?),
         "shards" => js.shards = usize::try_from(read::int(e, 1, SHARDS_MAX)?).ok(),
         "scrub" => js.scrub = scrub(e)?,
+        "cipher" => js.cipher = read::word(e, Cipher::parse)?,
+        "key" | "ek" | "encryption_key" => js.key = secret(e)?,
+        "prev_key" | "prev_ek" | "prev_encryption_key" => js.prev_key = secret(e)?,
         _ => unsupported::refuse(e, keys::JETSTREAM)?,
     }
     Ok(())
@@ -345,6 +391,12 @@ pub(super) fn store_dir(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> 
     }
     js.store_dir = Some(dir);
     Ok(())
+}
+
+/// A key; what is empty is none.
+fn secret(e: &Entry) -> Result<Option<Secret>, ConfError> {
+    let text = read::text(e)?;
+    Ok((!text.is_empty()).then_some(Secret(text)))
 }
 
 /// `scrub: off`, `scrub: on`, or `scrub { cycle: 168h, rate: 16M }`.

@@ -34,7 +34,8 @@ pub use authorization::{Auth, ConnectionType, User};
 pub use callout::AuthCallout;
 pub use changes::Changes;
 pub use jetstream::{
-    Backend, BatchLimits, Compression, Durability, Index, JetStream, JetStreamLimits, Scrub, SyncInterval,
+    Backend, BatchLimits, Cipher, Compression, Durability, Index, JetStream, JetStreamLimits, Scrub, Secret,
+    SyncInterval,
 };
 pub use logging::Logging;
 pub use permissions::{Permissions, Responses, Subjects};

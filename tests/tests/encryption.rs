@@ -1,0 +1,256 @@
+//! A store that is encrypted: nothing in its files can be read, and with its key it is what any other is.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::context::Context;
+use async_nats::jetstream::{kv, stream};
+use futures_util::StreamExt;
+use weir_tests::server::{program, with_server_for};
+use weir_tests::tool::{self, text};
+use weir_tests::{Backend, Server};
+
+const LIMIT: Duration = Duration::from_secs(120);
+/// What must be nowhere: in subjects, bodies, headers, names, configurations, consumers.
+const SECRET: &str = "pomegranate";
+const MESSAGES: u64 = 300;
+
+/// The server goes on with an empty store, and this in its configuration.
+async fn begin(server: &mut Server, text: &str) -> Result<()> {
+    server.stop().await?;
+    if server.store().exists() {
+        fs::remove_dir_all(server.store())?;
+    }
+    server.configure(text)?;
+    server.start_again().await
+}
+
+async fn go_on(server: &mut Server, text: &str) -> Result<()> {
+    server.stop().await?;
+    server.configure(text)?;
+    server.start_again().await
+}
+
+async fn fill(js: &Context, backend: Backend) -> Result<()> {
+    let name = format!("{SECRET}-{backend:?}");
+    let config = stream::Config {
+        description: Some(format!("all about the {SECRET}")),
+        ..backend.stream(&name, &[&format!("{SECRET}.{backend:?}.>")])
+    };
+    let stream = js.create_stream(config).await?;
+    for n in 0..MESSAGES {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Kind", format!("{SECRET}-{n}"));
+        let subject = format!("{SECRET}.{backend:?}.{}", n % 7);
+        js.publish_with_headers(subject, headers, format!("a {SECRET}, number {n}").into())
+            .await?
+            .await?;
+    }
+    let config = pull::Config {
+        durable_name: Some(format!("{SECRET}-eater")),
+        ..pull::Config::default()
+    };
+    let consumer = stream.create_consumer(config).await?;
+    let mut batch = consumer.fetch().max_messages(10).messages().await?;
+    while let Some(message) = batch.next().await {
+        let message = message.map_err(anyhow::Error::from_boxed)?;
+        message.double_ack().await.map_err(anyhow::Error::from_boxed)?;
+    }
+    Ok(())
+}
+
+/// All of it is there, whatever the key was.
+async fn check(js: &Context, backend: Backend) -> Result<()> {
+    let mut stream = js.get_stream(format!("{SECRET}-{backend:?}")).await?;
+    let state = &stream.info().await?.state;
+    ensure!(state.messages == MESSAGES, "{state:?}");
+    for n in [0, 17, MESSAGES - 1] {
+        let message = stream.get_raw_message(n + 1).await?;
+        ensure!(message.payload == format!("a {SECRET}, number {n}"), "{message:?}");
+        ensure!(message.subject.as_str() == format!("{SECRET}.{backend:?}.{}", n % 7));
+        let kind = message.headers.get("Kind").context("no header")?;
+        ensure!(kind.as_str() == format!("{SECRET}-{n}"));
+    }
+    let consumer: async_nats::jetstream::consumer::PullConsumer = stream
+        .get_consumer(&format!("{SECRET}-eater"))
+        .await
+        .map_err(anyhow::Error::from_boxed)?;
+    let floor = consumer.cached_info().ack_floor.stream_sequence;
+    ensure!(floor == 10, "{floor}");
+    Ok(())
+}
+
+/// The files in which a text stands as it is.
+fn telling(folder: &Path, what: &str, found: &mut Vec<String>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            telling(&path, what, found)?;
+            continue;
+        }
+        let bytes = fs::read(&path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.contains(what) || bytes.windows(what.len()).any(|window| window == what.as_bytes()) {
+            found.push(path.display().to_string());
+        }
+    }
+    Ok(())
+}
+
+fn nothing_is_told(server: &Server) -> Result<()> {
+    let mut found = Vec::new();
+    telling(&server.store(), SECRET, &mut found)?;
+    for key in ["the first key", "the second key"] {
+        telling(&server.store(), key, &mut found)?;
+        ensure!(!server.log().contains(key), "the log has a key");
+    }
+    ensure!(found.is_empty(), "it can be read in {found:?}");
+    Ok(())
+}
+
+/// What a start with that configuration is refused with; nothing in the store is another then.
+fn refused(server: &Server, config: &str) -> Result<String> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), config)?;
+    for check in [true, false] {
+        let mut command = Command::new(program());
+        command.args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"]);
+        command.arg(server.store()).arg("-c").arg(file.path());
+        if check {
+            command.arg("-t");
+        }
+        let output = command.output()?;
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        ensure!(output.status.code() == Some(1), "{:?} {told}", output.status);
+        ensure!(
+            !told.contains("the first key") && !told.contains("the second key"),
+            "{told}"
+        );
+        if !check {
+            return Ok(told);
+        }
+    }
+    Ok(String::new())
+}
+
+fn encrypted(cipher: &str, backends: &'static [Backend]) {
+    let first = format!("jetstream {{ cipher: {cipher}, key: 'the first key' }}");
+    let second = "jetstream { cipher: chacha, key: 'the second key', prev_key: 'the first key' }";
+    with_server_for(LIMIT, async |server| {
+        begin(server, &first).await?;
+        let js = server.jetstream().await?;
+        for backend in backends {
+            fill(&js, *backend).await?;
+        }
+        let bucket = js
+            .create_key_value(kv::Config {
+                bucket: SECRET.to_owned(),
+                ..kv::Config::default()
+            })
+            .await?;
+        bucket.put(SECRET, SECRET.into()).await?;
+        nothing_is_told(server)?;
+
+        // Out of the journal, and out of the checkpoint.
+        server.kill()?;
+        nothing_is_told(server)?;
+        server.start_again().await?;
+        let js = server.jetstream().await?;
+        for backend in backends {
+            check(&js, *backend).await?;
+        }
+        for page in ["/varz", "/jsz?accounts=1&streams=1&config=1", "/healthz", "/metrics"] {
+            let (status, body) = server.page(page).await?;
+            ensure!(status == 200 && !body.contains("the first key"), "{page}: {status}");
+        }
+        server.stop().await?;
+        nothing_is_told(server)?;
+
+        let without = refused(server, "")?;
+        ensure!(without.contains("is encrypted, and no key is given"), "{without}");
+        let wrong = refused(server, "jetstream { key: 'the second key' }")?;
+        ensure!(wrong.contains("is encrypted with another key"), "{wrong}");
+
+        // Another key takes its place.
+        server.configure(second)?;
+        server.start_again().await?;
+        let js = server.jetstream().await?;
+        for backend in backends {
+            check(&js, *backend).await?;
+        }
+        let value = js.get_key_value(SECRET).await?.get(SECRET).await?;
+        ensure!(value.as_deref() == Some(SECRET.as_bytes()), "{value:?}");
+        go_on(server, "jetstream { ek: 'the second key' }").await?;
+        let js = server.jetstream().await?;
+        for backend in backends {
+            check(&js, *backend).await?;
+        }
+        js.publish(format!("{SECRET}.{:?}.8", backends[0]), "more".into())
+            .await?
+            .await?;
+        server.stop().await?;
+        nothing_is_told(server)?;
+        let old = refused(server, "jetstream { key: 'the first key' }")?;
+        ensure!(old.contains("is encrypted with another key"), "{old}");
+
+        with_tools(server, backends[0])
+    });
+}
+
+fn with_tools(server: &Server, backend: Backend) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let key = folder.path().join("key");
+    fs::write(&key, "the second key\n")?;
+    let key = text(&key)?;
+    let store = server.store();
+    let store = text(&store)?;
+    let stream = &format!("{SECRET}-{backend:?}");
+    tool::refused(&["verify", store], "is encrypted, and no key is given")?;
+    for arguments in [
+        &["verify", store][..],
+        &["inspect", store, "--stream", stream],
+        &["compact", store],
+        &["repair", store],
+        &["verify", store],
+    ] {
+        tool::well(&[arguments, &["--key-file", key]].concat())?;
+    }
+    let dumped = tool::well(&["dump", store, "--stream", stream, "--key-file", key])?;
+    ensure!(dumped.contains(&format!("a {SECRET}, number 17")), "{dumped}");
+    let out = folder.path().join("copy");
+    let out = text(&out)?;
+    tool::well(&["convert", store, "--to", "segment", "--out", out, "--key-file", key])?;
+    tool::well(&["diff", store, out, "--key-file", key])?;
+    let mut found = Vec::new();
+    telling(Path::new(out), SECRET, &mut found)?;
+    ensure!(found.is_empty(), "{found:?}");
+    // What is exported can be read by everybody, and comes into a store of its own under its own key.
+    let exported = folder.path().join("exported");
+    let exported = text(&exported)?;
+    tool::well(&["export", store, "--stream", stream, exported, "--key-file", key])?;
+    let other = folder.path().join("other");
+    let other = text(&other)?;
+    fs::write(folder.path().join("key2"), "a third key")?;
+    let third = folder.path().join("key2");
+    tool::well(&["import", other, exported, "--key-file", text(&third)?])?;
+    tool::refused(&["inspect", other, "--key-file", key], "is encrypted with another key")?;
+    let mut found = Vec::new();
+    telling(Path::new(other), SECRET, &mut found)?;
+    ensure!(found.is_empty(), "{found:?}");
+    tool::well(&["verify", other, "--key-file", key, "--key-file", text(&third)?])?;
+    Ok(())
+}
+
+#[test]
+fn segments_are_encrypted() {
+    encrypted("chachapoly", &[Backend::Segment]);
+}
+
+#[test]
+fn rocksdb_is_encrypted() {
+    encrypted("aes", &[Backend::Rocksdb, Backend::Segment]);
+}
