@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::shard::InTurn;
 use crate::shard::command::Command;
 use crate::shard::label::LogLabel;
+use crate::shard::load::{self, load_stream, note_lost};
 use crate::shard::offline::contained;
-use crate::shard::recover::{self, each_portion, load_stream, note_lost};
+use crate::shard::recover::each_portion;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::store::Catalogue;
 use crate::stream::message::headers_len_of;
@@ -64,7 +65,7 @@ impl InTurn<'_, '_> {
         let env = self.shard.env.clone();
         // The one that may be opened anew just now is opened again later.
         self.shard.offline.wait();
-        if matches!(recover::saved(&env, id), Ok(Some(_))) || self.has_stream(id) {
+        if matches!(load::saved(&env, id), Ok(Some(_))) || self.has_stream(id) {
             return Err(Error::invalid(format!("a stream has log {id}")));
         }
         let unlabelled = || Error::damaged(format!("log {id} has no label that says whose it is"));
@@ -99,7 +100,7 @@ impl InTurn<'_, '_> {
         let mut stream = contained(|| load_stream(&env, snapshot.clone(), now, true))?;
         self.replay_into(&mut stream, id, now)?;
         find_origins(&mut stream)?;
-        stream.messages.ledger = recover::saved_ledger(&env, id)?;
+        stream.messages.ledger = load::saved_ledger(&env, id)?;
         note_lost(&mut stream, now);
         let config = fit(&mut stream, &env.catalogue, now, &mut changes)?;
         // What the journal tells of an update may say where it is to be; the log is here.

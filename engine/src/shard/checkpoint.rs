@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::shard::errand::Errand;
 use crate::shard::holes::covered_key;
 use crate::shard::keeping::Keep;
-use crate::shard::recover::saved_position;
+use crate::shard::load::saved_position;
 use crate::shard::restore::to_remove;
 use crate::shard::snapshot::{StreamSnapshot, dedup_writes, forget_dedup, ledger_key, stream_key};
 use crate::shard::{Input, Shard, ShardHandle};

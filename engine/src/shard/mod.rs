@@ -16,6 +16,7 @@ mod inbox;
 mod input;
 mod keeping;
 pub mod label;
+pub(crate) mod load;
 mod moved_on;
 mod moving;
 mod offline;

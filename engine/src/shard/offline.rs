@@ -12,10 +12,10 @@ use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::shard::emit::{Emit, Event};
 use crate::shard::errand::Errand;
-use crate::shard::recover;
 use crate::shard::snapshot::StreamSnapshot;
 use crate::shard::turn::Turn;
 use crate::shard::{Input, Shard, ShardHandle};
+use crate::shard::{load, recover};
 use crate::store::{Catalogue, Environment, StreamEntry};
 use crate::stream::Stream;
 use crate::stream::settings::BackendKind;
@@ -197,7 +197,7 @@ impl Shard {
         self.tending.stop_for(id);
         stream.messages.close();
         stream.touched = false;
-        let saved = recover::saved_position(&self.env, id).unwrap_or(0);
+        let saved = load::saved_position(&self.env, id).unwrap_or(0);
         if let Some(due) = self.deadline_of.remove(&id) {
             self.deadlines.remove(&(due, id));
         }
@@ -222,7 +222,7 @@ impl Shard {
     pub(super) fn entry_of(&self, snapshot: &StreamSnapshot) -> StreamEntry {
         let id = LogId(snapshot.id);
         let stats = self.env.pools.stats(&snapshot.account, snapshot.config.storage);
-        match recover::saved_ledger(&self.env, id) {
+        match load::saved_ledger(&self.env, id) {
             Ok(ledger) => stats.set_lost(ledger.messages()),
             Err(error) => tracing::error!(stream = %snapshot.name, "what it has lost: {error}"),
         }
@@ -466,14 +466,14 @@ fn open_anew(
     last: Seq,
     now: NanoTime,
 ) -> Result<Stream> {
-    let mut stream = match recover::saved(env, id)? {
-        Some(snapshot) => Some(recover::load_saved(env, snapshot, now)?),
+    let mut stream = match load::saved(env, id)? {
+        Some(snapshot) => Some(load::load_saved(env, snapshot, now)?),
         None => None,
     };
     recover::each_portion(journal, last, &mut |portion| {
         for (position, of, command) in portion {
             if of == id {
-                recover::replay_one(env, &mut stream, position, command, now)?;
+                load::replay_one(env, &mut stream, position, command, now)?;
             }
         }
         if let Some(stream) = &mut stream {
@@ -483,7 +483,7 @@ fn open_anew(
     })?;
     let mut stream = stream
         .ok_or_else(|| Error::damaged(format!("neither the catalogue nor journal {number} tells of log {id}")))?;
-    but_for_room(recover::settle(env, &mut stream, now, now))?;
+    but_for_room(load::settle(env, &mut stream, now, now))?;
     Ok(stream)
 }
 

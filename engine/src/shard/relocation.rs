@@ -23,8 +23,8 @@ use crate::backend::{Direction, Kv, KvWrite, Log, LogChange, LogReader, Want};
 use crate::error::{Error, Kind, Result};
 use crate::index::{Index, fill_paged};
 use crate::shard::errand::Errand;
+use crate::shard::load;
 use crate::shard::offline::contained;
-use crate::shard::recover;
 use crate::shard::{Input, Shard, ShardHandle};
 use crate::store::{Environment, KnownLog, MoveSeen};
 use crate::stream::messages::{Identity, Messages};
@@ -747,7 +747,7 @@ impl Shard {
                 return true;
             };
             let current = stream.messages.settings.backend;
-            let saved = recover::saved(&self.env, *id).ok().flatten();
+            let saved = load::saved(&self.env, *id).ok().flatten();
             if current == settings.backend {
                 return false;
             }

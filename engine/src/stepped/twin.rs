@@ -11,7 +11,7 @@ use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Kind, Result};
 use crate::shard::command::Command;
 use crate::shard::errand::Errands;
-use crate::shard::recover::{load_stream, replay_one};
+use crate::shard::load::{load_stream, replay_one};
 use crate::shard::snapshot::StreamSnapshot;
 use crate::store::{Environment, OpenBackend, StoreOptions};
 use crate::stream::Stream;
