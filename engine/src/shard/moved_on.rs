@@ -94,9 +94,9 @@ fn forgotten(stream: &Stream, was: &ConsumerSnapshot, is: &ConsumerSnapshot) -> 
 
 /// How many of the sequences that a consumer had not looked at are lost, and passed over.
 fn skipped(stream: &Stream, was: &ConsumerSnapshot, is: &ConsumerSnapshot) -> u64 {
-    let losses = stream.ledger().losses().iter();
-    let within = losses.map(|loss| {
-        let (first, end) = (loss.first.max(was.next), (loss.last + 1).min(is.next));
+    let lost = stream.ledger().ranges().into_iter();
+    let within = lost.map(|(first, last)| {
+        let (first, end) = (first.max(was.next), (last + 1).min(is.next));
         end.saturating_sub(first)
     });
     within.sum()

@@ -1,12 +1,15 @@
 //! What a stream has lost: sequences whose messages were stored, and cannot be read any more or are gone.
 
+mod beyond;
+
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Lost;
 use crate::error::{Error, Result};
 use crate::types::{NUMBER_MAX, NanoTime, Seq};
+use beyond::Beyond;
 
-/// Ranges that a ledger has; of what comes beyond it keeps only the number of messages.
+/// Ranges that a ledger has with their reasons; of what comes beyond it keeps the sequences, in a bounded number of ranges.
 pub const LEDGER_RANGES: usize = 256;
 /// Places of a log whose damage was settled that a ledger has.
 pub const LEDGER_PLACES: usize = 1024;
@@ -54,7 +57,10 @@ impl Loss {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     losses: Vec<Loss>,
-    /// Messages that were lost beyond these.
+    /// What was lost beyond these: a start that finds it again does not count it again.
+    #[serde(default, skip_serializing_if = "Beyond::is_empty")]
+    beyond: Beyond,
+    /// Messages that were lost beyond both.
     #[serde(default)]
     more: u64,
     /// Of all these, the messages whose loss somebody has seen.
@@ -89,11 +95,13 @@ impl Ledger {
         if read.unsettled() == 0 {
             // Earlier versions only counted.
             read.losses.iter_mut().for_each(|loss| loss.settled = true);
+            read.beyond.settle();
         }
         let ordered = read.losses.is_sorted_by(|one, next| one.last < next.first);
         let sound = |loss: &Loss| loss.first <= loss.last && loss.last <= NUMBER_MAX;
         let sound_range = |(first, last): &(Seq, Seq)| first <= last && *last <= NUMBER_MAX;
-        match ordered && read.losses.iter().all(sound) && read.returned.iter().all(sound_range) {
+        let beyond = read.beyond.is_sound();
+        match ordered && beyond && read.losses.iter().all(sound) && read.returned.iter().all(sound_range) {
             true => Ok(read),
             false => Err(Error::damaged("ranges of lost messages make no sense")),
         }
@@ -107,7 +115,7 @@ impl Ledger {
     /// How many messages are lost.
     pub fn messages(&self) -> u64 {
         let listed = self.losses.iter().map(|loss| loss.last - loss.first + 1);
-        listed.fold(self.more, u64::saturating_add)
+        listed.fold(self.more.saturating_add(self.beyond.count()), u64::saturating_add)
     }
 
     /// Bytes that are lost with the messages of the ranges, as far as is known: of messages whose bytes are gone nothing
@@ -121,19 +129,32 @@ impl Ledger {
         self.messages().saturating_sub(self.settled)
     }
 
-    /// Whether all these sequences are noted: in the ranges, or perhaps beyond.
+    /// Whether all these sequences are noted, or perhaps beyond what has ranges.
     pub fn covers(&self, first: Seq, last: Seq) -> bool {
-        if self.more > 0 {
-            return true;
-        }
         let mut next = first;
-        for loss in &self.losses[self.losses.partition_point(|loss| loss.last < first)..] {
-            if loss.first > next || next > last {
-                break;
+        while self.more == 0 && next <= last {
+            match self.noted_from(next) {
+                Some((low, high)) if low <= next => next = high.saturating_add(1),
+                _ => return false,
             }
-            next = loss.last.saturating_add(1);
         }
-        next > last
+        true
+    }
+
+    /// All ranges, in order: those with a reason, and those beyond them.
+    pub(crate) fn ranges(&self) -> Vec<(Seq, Seq)> {
+        let losses = self.losses.iter().map(|loss| (loss.first, loss.last));
+        let mut all: Vec<_> = losses.chain(self.beyond.ranges().map(|(range, _)| range)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// The first range that reaches to a sequence or beyond.
+    fn noted_from(&self, seq: Seq) -> Option<(Seq, Seq)> {
+        let at = self.losses.partition_point(|loss| loss.last < seq);
+        let loss = self.losses.get(at).map(|loss| (loss.first, loss.last));
+        let beyond = self.beyond.from(seq).map(|(range, _)| range);
+        loss.into_iter().chain(beyond).min()
     }
 
     /// The ranges that were lost with files, which somebody may have.
@@ -147,7 +168,10 @@ impl Ledger {
         let at = self.losses.partition_point(|loss| loss.last < seq);
         match self.losses.get(at).filter(|loss| loss.first <= seq) {
             Some(loss) => loss.settled,
-            None => self.more > 0 && self.unsettled() == 0,
+            None => match self.beyond.from(seq).filter(|((first, _), _)| *first <= seq) {
+                Some((_, settled)) => settled,
+                None => self.more > 0 && self.unsettled() == 0,
+            },
         }
     }
 
@@ -162,10 +186,12 @@ impl Ledger {
         if self.unsettled() == 0 {
             return Vec::new();
         }
-        let beyond = (self.more > 0).then_some((1, last));
+        let uncounted = (self.more > 0).then_some((1, last));
         let open = self.losses.iter().filter(|loss| !loss.settled);
+        let beyond = self.beyond.ranges().filter(|(_, settled)| !settled);
         open.map(|loss| (loss.first, loss.last))
-            .chain(beyond)
+            .chain(beyond.map(|(range, _)| range))
+            .chain(uncounted)
             .map(|(first, last)| (first.max(self.purged), last))
             .filter(|(first, last)| first <= last)
             .collect()
@@ -193,9 +219,12 @@ impl Ledger {
     /// The ranges below `first`, the first sequence that a checkpoint has, of which that says nothing: their messages were missing, and
     /// nobody removed them. In order; no two overlap.
     pub(crate) fn not_removed(&self, first: Seq) -> Vec<(Seq, Seq)> {
-        let lost = self.losses.iter().map(|loss| (loss.first, loss.last));
-        let beyond = (self.more > 0).then_some((1, NUMBER_MAX));
-        let all = lost.chain(self.returned.iter().copied()).chain(beyond);
+        let uncounted = (self.more > 0).then_some((1, NUMBER_MAX));
+        let all = self
+            .ranges()
+            .into_iter()
+            .chain(self.returned.iter().copied())
+            .chain(uncounted);
         let within = all.map(|(low, high)| (low.max(self.purged), high.min(first.saturating_sub(1))));
         let mut ranges: Vec<_> = within.filter(|(low, high)| low <= high).collect();
         ranges.sort_unstable();
@@ -221,24 +250,25 @@ impl Ledger {
         places.truncate(LEDGER_PLACES);
         self.settled = self.messages();
         self.losses.iter_mut().for_each(|loss| loss.settled = true);
+        self.beyond.settle();
         self.places = places;
     }
 
     /// The lowest of the lost sequences, up to `max`.
     pub fn sequences(&self, max: usize) -> Vec<Seq> {
-        let all = self.losses.iter().flat_map(|loss| loss.first..=loss.last);
+        let all = self.ranges().into_iter().flat_map(|(first, last)| first..=last);
         all.take(max).collect()
     }
 
     /// Notes what opening the log finds lost, each time that it is opened. Returns whether something of it is new.
     pub(crate) fn note_found(&mut self, lost: &[Lost], found: NanoTime) -> bool {
-        let before = (self.losses.clone(), self.more, self.changed);
+        let before = (self.messages(), self.more, self.changed);
         for lost in lost {
             self.note(lost.first, lost.last, lost.bytes, found, lost.why);
         }
         // What there was no range for was counted by an earlier start, too.
         self.more = before.1.max(self.more - before.1);
-        let new = (&self.losses, self.more) != (&before.0, before.1);
+        let new = self.messages() != before.0;
         self.changed = before.2 || new;
         new
     }
@@ -249,22 +279,19 @@ impl Ledger {
         // Above it there is none, and counting beyond it would end.
         let last = last.min(NUMBER_MAX);
         // Of a part of them it is not known how many bytes it had.
-        let at = self.losses.partition_point(|loss| loss.last < first);
-        let all_new = self.losses.get(at).is_none_or(|loss| loss.first > last);
+        let all_new = self.noted_from(first).is_none_or(|(low, _)| low > last);
         let bytes = if all_new { bytes } else { 0 };
         let mut next = first;
         while next <= last {
-            // The first loss that reaches to `next` or beyond.
-            let at = self.losses.partition_point(|loss| loss.last < next);
-            let end = match self.losses.get(at) {
-                Some(loss) if loss.first <= next => {
-                    next = loss.last.saturating_add(1);
+            let end = match self.noted_from(next) {
+                Some((low, high)) if low <= next => {
+                    next = high.saturating_add(1);
                     continue;
                 }
-                Some(loss) => last.min(loss.first - 1),
+                Some((low, _)) => last.min(low - 1),
                 None => last,
             };
-            self.insert(at, (next, end), bytes, found, why);
+            self.insert((next, end), bytes, found, why);
             next = end.saturating_add(1);
         }
     }
@@ -321,16 +348,30 @@ impl Ledger {
             }
         }
         // One more than there were at most, for a range may be cut in two.
-        while left.len() > LEDGER_RANGES {
-            let cut = left.pop().map_or(0, |loss| loss.last - loss.first + 1);
-            self.more = self.more.saturating_add(cut);
-        }
+        let cut = left.split_off(left.len().min(LEDGER_RANGES));
         self.losses = left;
+        for loss in cut {
+            self.note_beyond((loss.first, loss.last), loss.settled);
+        }
+        for ((from, to), settled) in self.beyond.take_out(first, last) {
+            self.changed = true;
+            if settled {
+                self.settled = self.settled.saturating_sub(to - from + 1);
+            }
+        }
     }
 
-    /// Puts a range that nothing covers in front of the loss at `at`.
-    fn insert(&mut self, at: usize, (first, last): (Seq, Seq), bytes: u64, found: NanoTime, why: &str) {
+    /// Notes a range that nothing covers and that has no room among those with a reason.
+    fn note_beyond(&mut self, (first, last): (Seq, Seq), settled: bool) {
+        if !self.beyond.insert((first, last), settled) {
+            self.more = self.more.saturating_add(last - first + 1);
+        }
+    }
+
+    /// Puts a range that nothing covers in its place.
+    fn insert(&mut self, (first, last): (Seq, Seq), bytes: u64, found: NanoTime, why: &str) {
         self.changed = true;
+        let at = self.losses.partition_point(|loss| loss.last < first);
         let before = at
             .checked_sub(1)
             .filter(|&i| self.losses[i].last + 1 == first && self.losses[i].is_open_for(why));
@@ -352,9 +393,7 @@ impl Ledger {
                 self.losses[at].first = first;
                 self.losses[at].bytes = self.losses[at].bytes.saturating_add(bytes);
             }
-            None if self.losses.len() >= LEDGER_RANGES => {
-                self.more = self.more.saturating_add(last - first + 1);
-            }
+            None if self.losses.len() >= LEDGER_RANGES => self.note_beyond((first, last), false),
             None => {
                 let why = why.to_owned();
                 self.losses.insert(

@@ -43,6 +43,42 @@ fn beyond_its_bound_it_only_counts() {
     assert_eq!(ledger.messages(), LEDGER_RANGES as u64 + 11);
 }
 
+/// What rots in bodies is found by whoever reads them, after each restart anew.
+#[test]
+fn what_is_met_again_after_a_restart_counts_once_also_beyond_the_ranges() {
+    let mut ledger = Ledger::default();
+    let all: Vec<Seq> = (0..LEDGER_RANGES as u64 + 300).map(|n| n * 2 + 1).collect();
+    all.iter().for_each(|&seq| ledger.note(seq, seq, 0, 1, "damaged"));
+    ledger.settle(Vec::new());
+    let mut kept = Ledger::read(&crate::json::to_json(&ledger)).unwrap();
+    all.iter().for_each(|&seq| kept.note(seq, seq, 0, 2, "damaged"));
+    assert_eq!((kept.messages(), kept.unsettled()), (all.len() as u64, 0));
+    assert_eq!(kept.sequences(usize::MAX), all);
+    let last = *all.last().unwrap();
+    assert!(kept.covers(last, last) && !kept.covers(last - 1, last) && !kept.covers(last + 2, last + 2));
+    assert!(kept.is_settled(last) && !kept.is_settled(last - 1));
+    // A new one, and one that is there again.
+    kept.note(last + 2, last + 2, 0, 3, "damaged");
+    kept.take_back(last - 2, last - 1);
+    assert_eq!((kept.messages(), kept.unsettled()), (all.len() as u64, 1));
+    assert!(!kept.covers(last - 2, last - 2) && !kept.is_settled(last + 2));
+    assert_eq!(kept.open_ranges(last + 9), [(last + 2, last + 2)]);
+}
+
+#[test]
+fn beyond_all_ranges_it_only_counts() {
+    let mut ledger = Ledger::default();
+    let ranges = (LEDGER_RANGES + beyond::BEYOND_RANGES) as u64;
+    for n in 0..ranges + 10 {
+        ledger.note(n * 2 + 1, n * 2 + 1, 0, 1, "damaged");
+    }
+    assert_eq!(ledger.messages(), ranges + 10);
+    assert!(ledger.covers(2, 2), "nobody knows");
+    assert!(crate::json::to_json(&ledger).len() < 1 << 20);
+    ledger.settle(Vec::new());
+    assert_eq!(ledger.unsettled(), 0);
+}
+
 #[test]
 fn what_a_stream_counted_on_to_from_the_limit_is_noted() {
     let mut ledger = Ledger::default();
