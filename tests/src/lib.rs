@@ -19,11 +19,13 @@
 
 pub mod backend;
 pub mod backups;
+pub mod certificates;
 pub mod clients;
 pub mod damage;
 pub mod genuine;
 pub mod kept;
 pub mod ledger;
+pub mod peer;
 pub mod seed;
 pub mod server;
 pub mod shape;

@@ -3,19 +3,16 @@
 #![allow(clippy::print_stdout, reason = "that nothing was compared must be seen")]
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt;
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -23,185 +20,29 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
+use weir_tests::certificates::Certificates;
 use weir_tests::genuine::genuine;
+use weir_tests::peer::{LIMIT, POLL, Peer};
 use weir_tests::server::program;
 
-/// Enough for the slowest machine.
-const LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks at a file that the server writes when it listens.
-const POLL: Duration = Duration::from_millis(5);
-
-fn pem(of: &str, der: &[u8]) -> String {
-    format!(
-        "-----BEGIN {of}-----\n{}\n-----END {of}-----\n",
-        BASE64_STANDARD.encode(der)
-    )
-}
-
-/// Certificates in a folder, which goes with this.
-struct Certificates(tempfile::TempDir);
-
-impl Certificates {
-    /// An authority (`ca`), a server's (`server`), some of clients, and one of a client that another authority signed (`stranger`).
-    fn make() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let authority = |name: &str| -> Result<Issuer<'static, KeyPair>> {
-            let key = KeyPair::generate()?;
-            let mut params = CertificateParams::new(Vec::new())?;
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.distinguished_name.push(DnType::CommonName, name);
-            let certificate = params.self_signed(&key)?;
-            fs::write(
-                folder.path().join(format!("{name}.pem")),
-                pem("CERTIFICATE", certificate.der()),
-            )?;
-            Ok(Issuer::new(params, key))
-        };
-        let (ca, other) = (authority("ca")?, authority("other")?);
-        let issue = |name: &str,
-                     by: &Issuer<'static, KeyPair>,
-                     subject: &[(DnType, &str)],
-                     names: Vec<SanType>|
-         -> Result<()> {
-            let mut params = CertificateParams::new(Vec::new())?;
-            params.distinguished_name = DistinguishedName::new();
-            for (kind, value) in subject {
-                params.distinguished_name.push(kind.clone(), *value);
-            }
-            params.subject_alt_names = names;
-            let key = KeyPair::generate()?;
-            let certificate = params.signed_by(&key, by)?;
-            fs::write(
-                folder.path().join(format!("{name}.pem")),
-                pem("CERTIFICATE", certificate.der()),
-            )?;
-            fs::write(
-                folder.path().join(format!("{name}.key")),
-                pem("PRIVATE KEY", &key.serialize_der()),
-            )?;
-            Ok(())
-        };
-        let host = |name: &str| Ok::<_, anyhow::Error>(SanType::DnsName(name.try_into()?));
-        let person = [
-            (DnType::CommonName, "person"),
-            (DnType::OrganizationName, "Weir, Inc"),
-            (DnType::CountryName, "DE"),
-        ];
-        issue(
-            "server",
-            &ca,
-            &[],
-            vec![host("localhost")?, SanType::IpAddress([127, 0, 0, 1].into())],
-        )?;
-        issue("person", &ca, &person, vec![])?;
-        issue("stranger", &other, &person, vec![])?;
-        let dc = DnType::CustomDnType(vec![0, 9, 2342, 19_200_300, 100, 1, 25]);
-        issue("domain", &ca, &[(dc, "com"), (DnType::CommonName, "domain")], vec![])?;
-        let names = vec![
-            SanType::URI("spiffe://a/b".try_into()?),
-            host("a.example.com")?,
-            SanType::Rfc822Name("a@example.com".try_into()?),
-        ];
-        issue("names", &ca, &person, names)?;
-        Ok(Self(folder))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn config(&self, shown: Option<&str>, only_1_2: bool) -> Result<Arc<ClientConfig>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.path("ca.pem"))?)?;
-        let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
-        let versions = if only_1_2 { vec![&TLS12] } else { vec![&TLS13, &TLS12] };
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&versions)?
-            .with_webpki_verifier(verifier);
-        Ok(Arc::new(match shown {
-            Some(name) => {
-                let certificate = CertificateDer::from_pem_file(self.path(&format!("{name}.pem")))?;
-                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key")))?;
-                builder.with_client_auth_cert(vec![certificate], key)?
-            }
-            None => builder.with_no_client_auth(),
-        }))
-    }
-}
-
-/// A server that is killed when this is dropped.
-struct Peer {
-    child: Child,
-    ports: Value,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have exited already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Peer {
-    /// With this configuration, in which `@` stands for the folder of the certificates.
-    fn start(program: &Path, certificates: &Certificates, configuration: &str) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let file = folder.path().join("server.conf");
-        let at = certificates.0.path().to_string_lossy();
-        fs::write(&file, configuration.replace('@', &at))?;
-        let log = File::create(folder.path().join("log"))?;
-        let child = Command::new(program)
-            .args(["-a", "127.0.0.1", "-p", "-1", "-c"])
-            .arg(file)
-            .arg("--ports_file_dir")
-            .arg(folder.path())
-            .args(["-js", "-sd"])
-            .arg(folder.path().join("store"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let mut peer = Self {
-            child,
-            ports: Value::Null,
-            folder,
-        };
-        let since = Instant::now();
-        while peer.ports.is_null() {
-            let log = || fs::read_to_string(peer.folder.path().join("log")).unwrap_or_default();
-            if let Some(status) = peer.child.try_wait()? {
-                bail!("{} exited: {status}\n{}", program.display(), log());
-            }
-            ensure!(since.elapsed() < LIMIT, "it does not listen: {}", log());
-            for entry in fs::read_dir(peer.folder.path())? {
-                let path = entry?.path();
-                if path.extension().is_some_and(|extension| extension == "ports") {
-                    peer.ports = serde_json::from_slice(&fs::read(&path)?).unwrap_or_default();
-                }
-            }
-            std::thread::sleep(POLL);
+/// How a client comes that trusts the authority, and shows this certificate if it is asked for one.
+fn config(certificates: &Certificates, shown: Option<&str>, only_1_2: bool) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificates.path("ca.pem"))?)?;
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+    let versions = if only_1_2 { vec![&TLS12] } else { vec![&TLS13, &TLS12] };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)?
+        .with_webpki_verifier(verifier);
+    Ok(Arc::new(match shown {
+        Some(name) => {
+            let certificate = CertificateDer::from_pem_file(certificates.path(&format!("{name}.pem")))?;
+            let key = PrivateKeyDer::from_pem_file(certificates.path(&format!("{name}.key")))?;
+            builder.with_client_auth_cert(vec![certificate], key)?
         }
-        Ok(peer)
-    }
-
-    fn address(&self, kind: &str) -> Result<String> {
-        let url = self.ports[kind][0]
-            .as_str()
-            .with_context(|| format!("no {kind} in {}", self.ports))?;
-        Ok(url.rsplit_once("://").map_or(url, |(_, address)| address).to_owned())
-    }
-
-    /// The URL of a port, without its number.
-    fn scheme(&self, kind: &str) -> &str {
-        self.ports[kind][0]
-            .as_str()
-            .and_then(|url| url.split_once("://"))
-            .map_or("", |(scheme, _)| scheme)
-    }
+        None => builder.with_no_client_auth(),
+    }))
 }
 
 /// How a client comes.
@@ -392,8 +233,8 @@ fn told(info: &str) -> Result<String> {
     Ok(there.collect::<Vec<_>>().join(" "))
 }
 
-/// Says CONNECT and PING, and returns what comes.
-fn converse(stream: &mut (impl Read + Write), credentials: &str, out: &mut String) -> Result<()> {
+/// Says CONNECT and PING, and tells what comes; answers whether the connection stays.
+fn converse(stream: &mut (impl Read + Write), credentials: &str, out: &mut String) -> Result<bool> {
     let comma = if credentials.is_empty() { "" } else { "," };
     let said = format!("CONNECT {{\"verbose\":false,\"pedantic\":false{comma}{credentials}}}\r\nPING\r\n");
     // One that is refused may be closed by now.
@@ -402,12 +243,12 @@ fn converse(stream: &mut (impl Read + Write), credentials: &str, out: &mut Strin
         match line(stream)? {
             None => {
                 writeln!(out, "  (closed)")?;
-                return Ok(());
+                return Ok(false);
             }
             Some(ping) if ping == "PING" => {}
             Some(pong) if pong == "PONG" => {
                 writeln!(out, "  PONG")?;
-                return Ok(());
+                return Ok(true);
             }
             Some(other) => writeln!(out, "  {other}")?,
         }
@@ -428,14 +269,14 @@ fn play(peer: &Peer, certificates: &Certificates, ask: &Ask, out: &mut String) -
         writeln!(out, "  {}", told(&info)?)?;
     }
     let (shown, only_1_2, credentials) = match ask {
-        Ask::Plain => return converse(&mut stream, "", out),
+        Ask::Plain => return converse(&mut stream, "", out).map(drop),
         Ask::Tls(shown) => (*shown, false, ""),
         Ask::Tls12(shown) => (*shown, true, ""),
         Ask::As(shown, credentials) => (*shown, false, *credentials),
         Ask::First => (None, false, ""),
     };
     let connection = ClientConnection::new(
-        certificates.config(shown, only_1_2)?,
+        config(certificates, shown, only_1_2)?,
         ServerName::try_from("localhost")?,
     )?;
     let mut stream = StreamOwned::new(connection, stream);
@@ -446,7 +287,10 @@ fn play(peer: &Peer, certificates: &Certificates, ask: &Ask, out: &mut String) -
         };
         writeln!(out, "  {}", told(&info)?)?;
     }
-    converse(&mut stream, credentials, out)?;
+    if !converse(&mut stream, credentials, out)? {
+        // One that ends may be listed for a moment still.
+        return Ok(());
+    }
     let page = page(peer, "/connz?auth=1")?;
     for row in page["connections"].as_array().context("no connections")? {
         for name in [
@@ -480,10 +324,10 @@ fn page(peer: &Peer, path: &str) -> Result<Value> {
 /// All that the clients of a case get.
 fn run(program: &Path, certificates: &Certificates, case: &Case) -> Result<String> {
     let configuration = format!(
-        "http: \"127.0.0.1:-1\"\ntls {{ cert_file: \"@/server.pem\", key_file: \"@/server.key\", timeout: 1\n{} }}\n{}",
+        "http: \"127.0.0.1:-1\"\ntls {{ cert_file: \"@/server.pem\", key_file: \"@/server.key\", timeout: 1\n{} }}\n{}\njetstream {{ store_dir: \"@STORE@\" }}",
         case.tls, case.more
     );
-    let peer = Peer::start(program, certificates, &configuration)?;
+    let peer = Peer::start(program, &certificates.fill(&configuration))?;
     let mut out = format!(" {}\n", peer.scheme("nats"));
     for ask in case.asks {
         play(&peer, certificates, ask, &mut out)?;
@@ -553,10 +397,7 @@ fn the_same_is_refused() -> Result<()> {
     let certificates = Certificates::make()?;
     let accepts = |program: &Path, configuration: &str| -> Result<bool> {
         let file = certificates.path("checked.conf");
-        fs::write(
-            &file,
-            configuration.replace('@', &certificates.0.path().to_string_lossy()),
-        )?;
+        fs::write(&file, certificates.fill(configuration))?;
         let output = Command::new(program).arg("-t").arg("-c").arg(&file).output()?;
         Ok(output.status.success())
     };
@@ -677,8 +518,10 @@ fn async_nats_comes_by_tls() -> Result<()> {
         ("handshake_first: auto", true),
         ("ca_file: \"@/ca.pem\", verify: true", false),
     ] {
-        let configuration = format!("tls {{ cert_file: \"@/server.pem\", key_file: \"@/server.key\", {tls} }}");
-        let peer = Peer::start(&program(), &certificates, &configuration)?;
+        let configuration = format!(
+            "tls {{ cert_file: \"@/server.pem\", key_file: \"@/server.key\", {tls} }}\njetstream {{ store_dir: \"@STORE@\" }}"
+        );
+        let peer = Peer::start(&program(), &certificates.fill(&configuration))?;
         let address = peer.address("nats")?;
         runtime.block_on(async {
             let mut options = async_nats::ConnectOptions::new()

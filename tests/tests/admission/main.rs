@@ -8,94 +8,17 @@ mod operators;
 mod sharing;
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, ensure};
 use weir_tests::genuine::genuine;
+use weir_tests::peer::Peer;
 use weir_tests::server::program;
 
 use cases::{CASES, Case, REFUSED};
 use client::Client;
-
-/// Enough for the slowest machine.
-const LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks at a file that the server writes when it listens.
-const POLL: Duration = Duration::from_millis(5);
-
-/// A server that is killed when this is dropped.
-struct Peer {
-    child: Child,
-    address: String,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have exited already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Peer {
-    fn start(program: &Path, configuration: &str) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let file = folder.path().join("server.conf");
-        fs::write(
-            &file,
-            configuration.replace("@STORE@", &folder.path().join("js").to_string_lossy()),
-        )?;
-        let log = File::create(folder.path().join("log"))?;
-        let child = Command::new(program)
-            .args(["-a", "127.0.0.1", "-p", "-1", "-c"])
-            .arg(file)
-            .arg("--ports_file_dir")
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let mut peer = Self {
-            child,
-            address: String::new(),
-            folder,
-        };
-        let deadline = Instant::now() + LIMIT;
-        while peer.address.is_empty() {
-            if let Some(status) = peer.child.try_wait()? {
-                bail!("{} exited: {status}\n{}", program.display(), peer.log());
-            }
-            ensure!(Instant::now() < deadline, "{} does not listen", program.display());
-            peer.address = peer.listens()?.unwrap_or_default();
-            std::thread::sleep(POLL);
-        }
-        Ok(peer)
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    /// Where, once its ports file is written.
-    fn listens(&self) -> Result<Option<String>> {
-        for entry in fs::read_dir(self.folder.path())? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "ports")
-                && let Ok(ports) = serde_json::from_slice::<Value>(&fs::read(&path)?)
-            {
-                let url = ports["nats"][0].as_str().context("no port for clients")?;
-                let address = url.rsplit_once("://").map_or(url, |(_, address)| address);
-                return Ok(Some(address.to_owned()));
-            }
-        }
-        Ok(None)
-    }
-}
 
 /// What the clients of a case get, in the order of its lines.
 fn play(program: &Path, case: &Case) -> Result<String> {
@@ -107,7 +30,7 @@ fn play(program: &Path, case: &Case) -> Result<String> {
         let name = name.chars().next().context("no client")?;
         if let Some(connect) = rest.strip_prefix(' ') {
             clients.retain(|(other, _)| *other != name);
-            clients.push((name, Client::connect(&peer.address, &world.fill(connect))?));
+            clients.push((name, Client::connect(&peer.address("nats")?, &world.fill(connect))?));
             continue;
         }
         if rest == "!" {
