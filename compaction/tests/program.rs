@@ -86,7 +86,7 @@ fn an_error_is_one_object_of_json_where_that_is_asked_for() {
             "Is a directory",
         ),
         (
-            &["inspect", "nats://127.0.0.1:1", "--tls-ca", "/nonexistent", "--json"],
+            &["inspect", "nats://127.0.0.1:1", "--tlsca", "/nonexistent", "--json"],
             "/nonexistent: ",
         ),
         (

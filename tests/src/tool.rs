@@ -7,13 +7,36 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::server::tool;
 
+/// What it reads from the environment.
+const ENVIRONMENT: [&str; 7] = [
+    "NATS_USER",
+    "NATS_PASSWORD",
+    "NATS_CREDS",
+    "NATS_NKEY",
+    "NATS_CERT",
+    "NATS_KEY",
+    "NATS_CA",
+];
+
 /// Runs it; how it ended, and what it printed on the standard output and the standard error.
 ///
 /// # Errors
 /// When it is not there, or prints what is no text.
 pub fn weir(arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+    weir_in(&[], arguments)
+}
+
+/// As [`weir`], with this in its environment, and nothing else there that it reads.
+///
+/// # Errors
+/// As [`weir`].
+pub fn weir_in(environment: &[(&str, &str)], arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
     let tool = tool();
-    let output = Command::new(&tool).args(arguments).output();
+    let mut command = Command::new(&tool);
+    for name in ENVIRONMENT {
+        command.env_remove(name);
+    }
+    let output = command.envs(environment.iter().copied()).args(arguments).output();
     let output = output.with_context(|| {
         format!(
             "running {}: build it with `cargo build --release -p weir-compaction`",

@@ -1,6 +1,8 @@
 //! Tools on a running server: what they ask, they ask as any client does, of Weir or of a genuine nats-server.
 
+mod access;
 mod backup;
+mod greeting;
 mod inspect;
 mod lines;
 mod lost;
@@ -8,17 +10,16 @@ mod messages;
 mod update;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, Event};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
+pub use access::{Access, Tls, User};
 pub use backup::{backup, restore};
 pub use inspect::{ConsumerSeen, Moving, Options as InspectOptions, Report, StreamSeen, SubjectSeen, inspect};
 pub use lines::export_lines;
@@ -29,25 +30,13 @@ use crate::error::{Error, MISSING_FOLDER, Result};
 
 /// What the names of servers begin with.
 const SCHEMES: [&str; 2] = ["nats://", "tls://"];
-/// What they look like.
-const URL_FORM: &str = "the URL of a server is nats://[user:password@|token@]host[:port]";
-/// What helps where a file that lets a client in is not read.
-const ACCESS_FILE: &str = "name a file with a user's JWT and seed (--creds), or with certificates in PEM (--tls-ca)";
 /// How long a connection to an address may take to be made, until the server lets this client in.
 const CONNECT: Duration = Duration::from_secs(5);
+/// What helps where a server is not entered.
+const NOT_LET_IN: &str = "see whether a server runs there, and lets this user in (user:password@ in the URL, --creds, --nkey; with TLS \
+     --tlsca for who certifies the server, and --tlscert with --tlskey if it wants a certificate; --tlsfirst if it begins with TLS)";
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
-
-/// Where a server is, and what lets a client in.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// `nats://[user:password@|token@]host[:port]`; `tls://` for a server that speaks TLS alone.
-    pub url: String,
-    /// A file with a user's JWT and seed.
-    pub creds: Option<PathBuf>,
-    /// A file (PEM) with the certificates of those who certify the server.
-    pub tls_ca: Option<PathBuf>,
-}
 
 /// The server that a path names, if it is none of a store.
 pub fn url_of(path: &Path) -> Option<String> {
@@ -58,24 +47,13 @@ pub fn url_of(path: &Path) -> Option<String> {
         .then(|| text.to_owned())
 }
 
-/// What stands in a part of a URL, where bytes may be written as `%40`.
-fn decoded(part: &str) -> String {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let hex = behind.get(..2).filter(|_| byte == b'%');
-        let hex = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(hex.unwrap_or(byte));
-        rest = if hex.is_some() { &behind[2..] } else { behind };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// A connection to a server.
 pub struct Server {
     runtime: Runtime,
     client: Client,
     url: String,
+    place: (String, u16),
+    tls: Tls,
     /// Becomes true when the connection breaks. The client makes another, on which nobody answers what was asked before.
     broken: watch::Receiver<bool>,
 }
@@ -100,64 +78,34 @@ impl Server {
     /// # Errors
     /// If the URL is none, no server is there, or it does not let this client in.
     pub fn connect(access: &Access) -> Result<Self> {
-        let address: ServerAddr = access
-            .url
-            .parse()
-            .map_err(|error| failed_for(format_args!("{}: {error}", access.url), URL_FORM))?;
-        if address.host().is_empty() {
-            return Err(failed_for(format_args!("{}: it names no host", access.url), URL_FORM));
-        }
+        let address = access.address()?;
         // What stands in it is nobody's who reads what is printed.
         let url = format!("{}:{}", address.host(), address.port());
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| failed(format_args!("starting: {error}")))?;
-        let mut options = ConnectOptions::new()
+        let (breaks, broken) = watch::channel(false);
+        let options = access
+            .options(&address)?
             .name("weir")
             .connection_timeout(CONNECT)
-            .request_timeout(Some(ANSWER));
-        let (breaks, broken) = watch::channel(false);
-        options = options.event_callback(move |event| {
-            if matches!(event, Event::Disconnected | Event::Closed) {
-                breaks.send_replace(true);
-            }
-            std::future::ready(())
-        });
-        options = match (address.username().map(decoded), address.password().map(decoded)) {
-            (Some(user), Some(password)) => options.user_and_password(user, password),
-            (Some(token), None) => options.token(token),
-            (None, _) => options,
-        };
-        if let Some(ca) = &access.tls_ca {
-            // Whoever reads it later does not say which file it is.
-            let read = std::fs::read(ca)
-                .map_err(|error| failed_for(format_args!("{}: {error}", ca.display()), ACCESS_FILE))?;
-            if !String::from_utf8_lossy(&read).contains("-----BEGIN CERTIFICATE-----") {
-                return Err(failed_for(
-                    format_args!("{}: it has no certificate (PEM)", ca.display()),
-                    ACCESS_FILE,
-                ));
-            }
-            options = options.add_root_certificates(ca.clone());
-        }
-        let client = runtime.block_on(async {
-            if let Some(creds) = &access.creds {
-                let read = options.credentials_file(creds).await;
-                options = read.map_err(|error| failed_for(format_args!("{}: {error}", creds.display()), ACCESS_FILE))?;
-            }
-            let connected = options.connect(address).await;
-            connected.map_err(|error| {
-                failed_for(
-                    format_args!("{url}: {error}"),
-                    "see whether a server runs there, and lets this user in (user:password@ in the URL, --creds, --tls-ca)",
-                )
-            })
-        })?;
+            .request_timeout(Some(ANSWER))
+            .event_callback(move |event| {
+                if matches!(event, Event::Disconnected | Event::Closed) {
+                    breaks.send_replace(true);
+                }
+                std::future::ready(())
+            });
+        let place = (address.host().to_owned(), address.port());
+        let connected = runtime.block_on(options.connect(address));
+        let client = connected.map_err(|error| failed_for(format_args!("{url}: {error}"), NOT_LET_IN))?;
         Ok(Self {
             runtime,
             client,
             url,
+            place,
+            tls: access.tls.clone(),
             broken,
         })
     }
@@ -196,22 +144,9 @@ impl Server {
     /// # Errors
     /// If it says nothing.
     pub(crate) fn weir_version(&self) -> Result<Option<String>> {
-        /// The longest first line that is read, in bytes.
-        const LINE_MAX: u64 = 64 << 10;
-        let silent = |error| failed(format_args!("{}: {error}", self.url));
-        let addresses = self.url.to_socket_addrs().map_err(silent)?;
-        let mut tried = addresses.map(|address| TcpStream::connect_timeout(&address, CONNECT));
-        let none = || Err(std::io::ErrorKind::AddrNotAvailable.into());
-        let first = tried.next().unwrap_or_else(none);
-        let stream = first.or_else(|error| tried.find(Result::is_ok).unwrap_or(Err(error)));
-        let stream = stream.map_err(silent)?;
-        stream.set_read_timeout(Some(CONNECT)).map_err(silent)?;
-        let mut line = Vec::new();
-        BufReader::new(stream.take(LINE_MAX))
-            .read_until(b'\n', &mut line)
-            .map_err(silent)?;
-        let info = line.strip_prefix(b"INFO ").unwrap_or_default();
-        let info: Value = serde_json::from_slice(info).unwrap_or_default();
+        let (host, port) = &self.place;
+        let info = greeting::info(host, *port, &self.tls);
+        let info = info.map_err(|error| failed(format_args!("{}: {error}", self.url)))?;
         Ok(info["weir_version"].as_str().map(str::to_owned))
     }
 

@@ -1,3 +1,4 @@
+use super::access::decoded;
 use super::*;
 
 #[test]
