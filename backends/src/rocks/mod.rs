@@ -17,6 +17,7 @@ mod moving;
 mod names;
 mod options;
 mod reader;
+pub mod removed;
 pub mod repair;
 mod room;
 mod sound;

@@ -8,6 +8,7 @@ mod kept;
 mod lines;
 mod orphan;
 mod report;
+mod rocksdb;
 mod stream;
 mod subjects;
 mod text;
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::image::Looking;
 use journal::Tails;
 use report::Finds;
+use rocksdb::{Beside, Unasked};
 
 /// What to check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,15 +108,13 @@ pub fn verify(
         }
     }
     if asked.has_backend(BackendKind::RocksDb) {
-        small_files(&store, &root)
+        rocksdb::small_files(&store, &root)
             .into_iter()
             .for_each(|found| finds.add(found));
     }
     // Beside all that follows: it goes through every key that is no record's.
-    let (before_keys, keys) = (
-        finds.found.len(),
-        Beside::begin(&store, asked.has_backend(BackendKind::RocksDb)),
-    );
+    let before_keys = finds.found.len();
+    let keys = Beside::begin(&store, Unasked::of(asked.has_backend(BackendKind::RocksDb), is_all));
     for (key, finding) in image.findings() {
         if !asked.has(&key, &finding) {
             elsewhere += 1;
@@ -185,7 +185,12 @@ pub fn verify(
         orphan::check(orphan, &root, &mut finds, &mut meter).map_err(Error::Unreadable)?;
     }
     let bytes_read = meter.done;
-    for found in keys.end()?.into_iter().rev() {
+    let unasked = keys.end()?;
+    if !finds.found.iter().any(|found| found.is_of(rocksdb.as_deref())) {
+        // Else it may be the same block, of which more is known.
+        unasked.removed.into_iter().for_each(|found| finds.add(found));
+    }
+    for found in unasked.keys.into_iter().rev() {
         finds.insert(before_keys, found);
     }
     Ok(Report {
@@ -197,93 +202,6 @@ pub fn verify(
         more: finds.more,
         elsewhere,
     })
-}
-
-/// What of RocksDB's small files is damaged.
-#[cfg(feature = "rocksdb")]
-fn small_files(store: &StoreDir, root: &Path) -> Vec<Found> {
-    let lines = rocksdb_folder(store).map(|folder| weir_backends::rocks::repair::small_files(&folder));
-    let lines = lines.unwrap_or_default();
-    let found = lines
-        .iter()
-        .map(|line| lines::found(What::Backend, root, line).harmless());
-    found.collect()
-}
-
-#[cfg(not(feature = "rocksdb"))]
-fn small_files(_: &StoreDir, _: &Path) -> Vec<Found> {
-    Vec::new()
-}
-
-#[cfg(feature = "rocksdb")]
-fn rocksdb_folder(store: &StoreDir) -> Option<std::path::PathBuf> {
-    store.folder(BackendKind::RocksDb).filter(|folder| folder.is_dir())
-}
-
-/// What of RocksDB's keys is damaged that no stream is needed to find.
-#[cfg(feature = "rocksdb")]
-fn damaged_keys(folder: &Path) -> Result<Vec<Found>> {
-    use weir_backends::rocks::repair::{Keys, damaged_keys};
-    let damaged = damaged_keys(folder).map_err(Error::Unreadable)?;
-    let damaged = damaged.into_iter().map(|(keys, what)| {
-        let text = match keys {
-            Keys::Catalogue => format!("RocksDB's catalogue of its logs is damaged, `weir repair` makes it anew: {what}"),
-            Keys::Space => format!(
-                "RocksDB's key-value space is damaged, where paged indexes are: streams whose keys lie there cannot be served, and \
-                 nothing is compacted; `weir repair` makes them anew from the messages: {what}"
-            ),
-        };
-        Found::new(What::Backend, text)
-    });
-    Ok(damaged.collect())
-}
-
-/// The check of RocksDB's keys, beside others.
-struct Beside {
-    #[cfg(feature = "rocksdb")]
-    thread: Option<std::thread::JoinHandle<Result<Vec<Found>>>>,
-    #[cfg(feature = "rocksdb")]
-    /// Where no thread can be had.
-    here: Option<std::path::PathBuf>,
-}
-
-#[cfg(feature = "rocksdb")]
-impl Beside {
-    fn begin(store: &StoreDir, is_wanted: bool) -> Self {
-        let folder = rocksdb_folder(store).filter(|_| is_wanted);
-        let begin = |folder: &std::path::PathBuf| {
-            let folder = folder.clone();
-            let thread = std::thread::Builder::new().name("weir-verify".to_owned());
-            thread.spawn(move || damaged_keys(&folder)).ok()
-        };
-        let thread = folder.as_ref().and_then(begin);
-        let here = folder.filter(|_| thread.is_none());
-        Self { thread, here }
-    }
-
-    fn end(self) -> Result<Vec<Found>> {
-        let panicked = |_| {
-            Err(Error::Unreadable(weir_engine::Error::closed(
-                "reading RocksDB's keys panicked: please report it",
-            )))
-        };
-        match (self.thread, self.here) {
-            (Some(thread), _) => thread.join().unwrap_or_else(panicked),
-            (None, Some(folder)) => damaged_keys(&folder),
-            (None, None) => Ok(Vec::new()),
-        }
-    }
-}
-
-#[cfg(not(feature = "rocksdb"))]
-impl Beside {
-    fn begin(_: &StoreDir, _: bool) -> Self {
-        Self {}
-    }
-
-    fn end(self) -> Result<Vec<Found>> {
-        Ok(Vec::new())
-    }
 }
 
 /// A log without the label that says whose it is, which matters once the catalogue is lost.

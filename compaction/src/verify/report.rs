@@ -1,6 +1,6 @@
 //! What a verification found. The JSON form of these is an interface: fields are added, never renamed or removed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use weir_engine::Seq;
@@ -152,6 +152,12 @@ impl Found {
             key: None,
             text: text.into(),
         }
+    }
+
+    /// Whether it is damage of a file in a folder that nobody has settled.
+    pub(super) fn is_of(&self, folder: Option<&Path>) -> bool {
+        let file = self.file.as_deref().zip(folder);
+        self.standing == Standing::Open && file.is_some_and(|(file, folder)| file.starts_with(folder))
     }
 
     pub(super) fn harmless(self) -> Self {

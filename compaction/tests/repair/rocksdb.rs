@@ -252,9 +252,9 @@ fn what_two_damaged_tables_cost_is_noted_as_lost_and_settled() {
     }
 }
 
-/// Wherever it is: also in what was removed, which only a compaction reads.
+/// Wherever it is: also in what was removed, which nobody asks for, and only a compaction comes to.
 #[test]
-fn a_bit_in_any_table_is_told_by_a_dry_run_and_takes_one_repair() {
+fn a_bit_in_any_table_is_told_by_a_verification_and_a_dry_run_and_takes_one_repair() {
     let _alone = alone();
     let whole = tempfile::tempdir().unwrap();
     let (mut fixture, there) = much(whole.path());
@@ -276,6 +276,8 @@ fn a_bit_in_any_table_is_told_by_a_dry_run_and_takes_one_repair() {
         let mut raw = fs::read(&path).unwrap();
         raw[20] ^= 1;
         fs::write(&path, raw).unwrap();
+        let checked = verify(folder.path(), &Default::default(), None, &mut |_, _, _| {}).unwrap();
+        assert!(checked.is_damaged(), "{case}: {checked:#?}");
         let planned = plan(folder.path());
         assert!(planned.is_damaged(), "{case}: {planned:#?}");
         assert_eq!(planned.actions[0].doing, Doing::Rocksdb, "{case}: {planned:#?}");
