@@ -45,7 +45,8 @@ pub struct CompactArgs {
     /// with a level of 1 to 22, the higher the smaller and slower; on rocksdb the level says nothing
     #[arg(long, value_name = "HOW", value_parser = parse_compression)]
     compression: Option<Compression>,
-    /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty
+    /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty; broken off, what there is of it
+    /// is DIR.unfinished, and the next run begins anew: in place it goes on
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print JSON instead of lines; sizes are bytes

@@ -43,7 +43,8 @@ pub struct ConvertArgs {
     /// Only the streams of this account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty
+    /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty; broken off, what there is of it
+    /// is DIR.unfinished, and the next run begins anew: in place it goes on
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print JSON instead of lines

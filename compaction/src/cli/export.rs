@@ -130,7 +130,7 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
     };
     let told = match args.json {
         true => serde_json::to_string_pretty(&exported)? + "\n",
-        false => text(&exported),
+        false => text(&exported, options.format),
     };
     match options.format == Format::Jsonl && args.out.as_os_str() == "-" {
         true => io::stderr().write_all(told.as_bytes())?,
@@ -142,7 +142,7 @@ pub fn run(args: ExportArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-fn text(exported: &Exported) -> String {
+fn text(exported: &Exported, format: Format) -> String {
     let messages = words::count(exported.messages, "message");
     let mut text = format!(
         "Exported {}{}: {messages}",
@@ -157,6 +157,8 @@ fn text(exported: &Exported) -> String {
         text += &format!(", sequences {} to {}", exported.first_seq, exported.last_seq);
     }
     text += &match exported.consumers.len() {
+        // A table has none.
+        0 if format == Format::Parquet => String::new(),
         0 => ", no consumers".to_owned(),
         count => format!(
             ", {}: {}",

@@ -151,10 +151,13 @@ fn text_of_all(report: &FromNats) -> String {
     for stream in &report.streams {
         match (&stream.imported, &stream.refused) {
             (Some(imported), _) => {
-                if stream.before {
-                    out += "There already, from an import before, and left as it is: ";
-                }
-                out += &text(imported);
+                out += &match stream.before {
+                    true => format!(
+                        "There already, from an import before, and left as it is: {}.\n",
+                        held(imported, "in")
+                    ),
+                    false => text(imported),
+                };
             }
             (None, why) => {
                 let NatsStream { account, stream, .. } = stream;
@@ -166,9 +169,15 @@ fn text_of_all(report: &FromNats) -> String {
             out += &format!("  found: {line}\n");
         }
     }
-    let done = imported().count();
     let of = words::count(report.streams.len() as u64, "stream");
-    out + &format!("{done} of {of} imported.\n") + elsewhere(imported().map(|imported| &*imported.account))
+    let before = report.streams.iter().filter(|stream| stream.before).count();
+    let done = imported().count() - before;
+    out += &match before {
+        0 => format!("{done} of {of} imported.\n"),
+        _ if done == 0 && before == report.streams.len() => format!("Nothing new came: {of} there already.\n"),
+        _ => format!("{done} of {of} imported, {before} there already.\n"),
+    };
+    out + elsewhere(imported().map(|imported| &*imported.account))
 }
 
 fn made(imported: &Imported) -> &'static str {
@@ -190,11 +199,24 @@ fn elsewhere<'a>(accounts: impl IntoIterator<Item = &'a str>) -> &'static str {
 }
 
 fn text(imported: &Imported) -> String {
+    let mut text = format!("Imported {}.\n", held(imported, "into"));
+    let gone = imported.read.saturating_sub(imported.messages);
+    if gone > 0 {
+        let left_out = words::count(gone, "message");
+        text += &format!(
+            "{left_out} of the source: removed there, beyond the stream's limits, or at the end of their TTL.\n"
+        );
+    }
+    text
+}
+
+/// What the store has of it; `how` it is in its account.
+fn held(imported: &Imported, how: &str) -> String {
     let Imported {
         account,
         stream,
         backend,
-        read,
+        read: _,
         messages,
         bytes,
         first_seq,
@@ -204,7 +226,7 @@ fn text(imported: &Imported) -> String {
     } = imported;
     let size = humansize::format_size(*bytes, humansize::DECIMAL);
     let messages_told = words::count(*messages, "message");
-    let mut text = format!("Imported {stream} into account {account}, backend {backend}: {messages_told} ({size})");
+    let mut text = format!("{stream} {how} account {account}, backend {backend}: {messages_told} ({size})");
     if *messages > 0 {
         let one = if first_seq == last_seq { "" } else { "s" };
         text += &format!(", sequence{one} {}", words::range(*first_seq, *last_seq));
@@ -215,13 +237,5 @@ fn text(imported: &Imported) -> String {
         0 => ", no consumers".to_owned(),
         count => format!(", {}: {}", words::count(count as u64, "consumer"), consumers.join(", ")),
     };
-    text += ".\n";
-    let gone = read.saturating_sub(*messages);
-    if gone > 0 {
-        let left_out = words::count(gone, "message");
-        text += &format!(
-            "{left_out} of the source: removed there, beyond the stream's limits, or at the end of their TTL.\n"
-        );
-    }
     text
 }

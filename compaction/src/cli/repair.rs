@@ -38,7 +38,8 @@ pub struct RepairArgs {
     /// go on behind them: where they were is told, by --dry-run too, and kept in quarantine. May be given several times
     #[arg(long, value_name = "NAME")]
     forget: Vec<String>,
-    /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty
+    /// Leave the store as it is, and make a new one in this folder, which must not be there, or be empty; broken off, what there is of it
+    /// is DIR.unfinished, and the next run begins anew
     #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
     out: Option<PathBuf>,
     /// Print JSON instead of lines

@@ -86,7 +86,11 @@ pub(super) fn act(store: &StoreDir, ailment: &Ailment, action: &mut Action, quar
         ));
     }
     if mended.without_keys {
-        told.push("the indexes are made anew from the records: a part of them cannot be read".to_owned());
+        let why = match ailment {
+            Ailment::Names(_) => "nothing tells whether all of what they were is there",
+            Ailment::Block(_) => "a part of them cannot be read",
+        };
+        told.push(format!("the indexes are made anew from the records: {why}"));
     }
     for (log, count) in mended.short.iter().take(SHORT_NAMED) {
         told.push(format!(
