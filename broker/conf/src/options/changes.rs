@@ -1,8 +1,9 @@
 //! What differs between the options a server runs with and those that it is to go on with.
 
 use std::collections::BTreeMap;
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 
+use super::written::Written;
 use super::{AccountOptions, Auth, JetStream, Logging, Options, Tls, Trust, WebSocket};
 use crate::error::ConfError;
 
@@ -163,9 +164,9 @@ impl Changes {
     }
 
     /// Whether a setting is different that applies as soon as it is there.
-    fn live<T: PartialEq + Debug>(&mut self, name: impl Display, old: &T, new: &T) -> bool {
+    fn live<T: PartialEq + Written>(&mut self, name: impl Display, old: &T, new: &T) -> bool {
         if old != new {
-            self.said.push(format!("{name} = {new:?}"));
+            self.said.push(format!("{name} = {}", new.written()));
         }
         old != new
     }
@@ -300,10 +301,10 @@ fn is_user(auth: &Auth, name: Option<&str>) -> bool {
 }
 
 /// A setting that may not be different.
-fn fixed<T: PartialEq + Debug>(name: &str, old: &T, new: &T) -> Result<(), ConfError> {
+fn fixed<T: PartialEq + Written>(name: &str, old: &T, new: &T) -> Result<(), ConfError> {
     match old == new {
         true => Ok(()),
-        false => refuse(name, &format!(": old={old:?}, new={new:?}")),
+        false => refuse(name, &format!(": old={}, new={}", old.written(), new.written())),
     }
 }
 

@@ -20,6 +20,7 @@ mod trust;
 mod unsupported;
 mod warning;
 mod websocket;
+mod written;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -15,6 +15,20 @@ fn what_applies_at_once() {
         ("logtime: true", "logtime: false", Some("logtime = false")),
         ("max_payload: 1mb", "max_payload: 2mb", Some("max_payload = 2097152")),
         ("ping_interval: 5s", "ping_interval: 6s", Some("ping_interval = 6s")),
+        ("ping_interval: 5s", "port: 4222", Some("ping_interval = 2m0s")),
+        ("port: 4222", "max_connections: 50", Some("max_connections = 50")),
+        (
+            "max_connections: 50",
+            "max_connections: -1",
+            Some("max_connections = none"),
+        ),
+        ("port: 4222", "log_file: \"a b\"", Some("log_file = \"a b\"")),
+        ("log_file: a", "port: 4222", Some("log_file = none")),
+        (
+            "port: 4222",
+            "server_metadata: {a: \"1\", b: 'x\"y'}",
+            Some("server_metadata = {a: \"1\", b: \"x\\\"y\"}"),
+        ),
         (
             "server_tags: a",
             "server_tags: [a, b]",
@@ -62,7 +76,7 @@ fn what_takes_a_restart() {
         ),
         ("host: a", "host: b", "host: old=\"a\", new=\"b\""),
         ("server_name: a", "server_name: b", "server_name"),
-        ("http_port: 1", "http_port: 2", "http"),
+        ("http_port: 1", "http_port: 2", "http: old=1, new=2"),
         ("max_pending: 10mb", "max_pending: 20mb", "max_pending"),
         ("max_subs: 1", "max_subs: 2", "max_subscriptions"),
         (
