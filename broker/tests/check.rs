@@ -1,13 +1,17 @@
 //! `-t` refuses what a start refuses, in the same words, and leaves nothing behind.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use tokio::runtime::Runtime;
+use weir_backends::root::StoreDir;
 use weir_broker::Server;
 use weir_broker::conf::options::Listen;
 use weir_broker::conf::{self, Options};
 use weir_broker::logging::Log;
+use weir_engine::stream::settings::BackendKind;
 
 fn options(change: impl FnOnce(&mut Options)) -> Options {
     let mut options = Options {
@@ -89,6 +93,56 @@ fn what_would_start_is_right_and_nothing_is_made() {
     });
     Server::check(&options).unwrap();
     assert_eq!(entries(folder.path()), 0);
+}
+
+/// What is in a folder, with what lies below it.
+fn files(folder: &Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files(&path, into),
+            false => drop(into.insert(path.clone(), std::fs::read(&path).unwrap())),
+        }
+    }
+}
+
+#[test]
+fn a_store_is_looked_at_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_store = || {
+        options(|o| {
+            o.jetstream.enabled = true;
+            o.jetstream.store_dir = Some(folder.path().into());
+        })
+    };
+    let snapshot = || {
+        let mut all = BTreeMap::new();
+        files(folder.path(), &mut all);
+        all
+    };
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(with_store())).unwrap();
+    // The server that has it may be the one that is to be restarted.
+    Server::check(&with_store()).unwrap();
+    runtime.block_on(server.shutdown());
+    drop(server);
+    let before = snapshot();
+    Server::check(&with_store()).unwrap();
+    assert!(snapshot() == before, "it is looked at alone");
+    let store = StoreDir::new(folder.path());
+    let backend = store.open(BackendKind::Segment).unwrap();
+    let later = Bytes::from_static(br#"{"version":99,"shards":1}"#);
+    backend
+        .kv()
+        .put_all(&[(Bytes::from_static(b"store"), Some(later))])
+        .unwrap();
+    backend.sync().unwrap();
+    drop(backend);
+    let before = snapshot();
+    let found = Server::check(&with_store()).unwrap_err().to_string();
+    assert!(found.contains("the store has format version 99"), "{found}");
+    assert!(snapshot() == before, "it is looked at alone");
+    assert_eq!(found, start(with_store()));
 }
 
 /// It passed, the server started, and every stream with `storage: file` was refused.

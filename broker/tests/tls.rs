@@ -503,6 +503,16 @@ fn a_reload_has_other_certificates_for_new_connections_alone() {
     assert_eq!(server.server.options().max_payload, 1 << 20);
     ready(fixture.connect(&server, None).0);
     replace(&fixture.certificate, &next);
+    let (certificate, key) = (&fixture.certificate.certificate, &fixture.certificate.key);
+    std::fs::copy(&fixture.authority.server("third").key, key).unwrap();
+    let error = fixture.reload(&server, "", "max_payload: 5").unwrap_err().to_string();
+    let says = format!(
+        "private key does not match public key: {} is not the key of {}",
+        key.display(),
+        certificate.display()
+    );
+    assert!(error.ends_with(&says), "{error}");
+    replace(&fixture.certificate, &next);
     for (tls, more, what) in [
         ("connection_rate_limit: 5", "", "connection_rate_limit"),
         ("verify_and_map: true", "", "verify_and_map"),

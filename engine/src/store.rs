@@ -452,6 +452,14 @@ fn forget_settled(env: &Environment) -> Result<()> {
     }
 }
 
+/// Refuses a store, of which this is the segment backend, whose record of itself a start would refuse. Writes nothing.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn check(root: &dyn Backend) -> Result<()> {
+    read_store(root.kv().as_ref()).map(drop)
+}
+
 /// What the store says of itself; `None` if it is new.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! What a start would refuse, found out without starting (`-t`): nothing is written, made or taken.
 //!
-//! Ports and stores that are in use do not count: the server that uses them may be the one that is to be restarted. What
-//! is in a store is not read either.
+//! Ports and stores that are in use do not count: the server that uses them may be the one that is to be restarted. Of a store its
+//! catalogue is read, and no stream.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -10,6 +10,8 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 use weir_backends::root::StoreDir;
+use weir_engine::Kind;
+use weir_engine::stream::settings::BackendKind;
 
 use super::Server;
 use crate::conf::Options;
@@ -23,6 +25,36 @@ impl Server {
     /// # Errors
     /// As a start's: what is wrong, and where.
     pub fn check(options: &Options) -> Result<()> {
+        Self::check_beside_the_store(options)?;
+        Self::check_store(options)
+    }
+
+    /// Refuses a store directory that JetStream could not be started on; one that a server has is taken for right, after a moment.
+    ///
+    /// # Errors
+    /// As [`Server::check`].
+    pub(super) fn check_store(options: &Options) -> Result<()> {
+        if !options.jetstream.enabled {
+            return Ok(());
+        }
+        let folder = crate::jetstream::store_dir(&options.jetstream);
+        let backend = crate::jetstream::defaults(&options.jetstream).backend;
+        let dir = StoreDir::new(&folder);
+        dir.check_built_in(backend)?;
+        store(&folder)?;
+        let owners = crate::jetstream::owners(&options.jetstream);
+        let dir = match dir.is_encrypted() {
+            true => dir.unlocked(&owners)?,
+            false => dir.check_keys(&owners).map(|()| dir)?,
+        };
+        catalogue(&dir)
+    }
+
+    /// Refuses whatever else a start would refuse.
+    ///
+    /// # Errors
+    /// As [`Server::check`].
+    pub(super) fn check_beside_the_store(options: &Options) -> Result<()> {
         Loaded::of(options)?;
         if let Some(Err(message)) = options.websocket.as_ref().map(origins) {
             return Err(Error::Options(message));
@@ -50,13 +82,6 @@ impl Server {
                 address: format!("{host}:{}", http.port),
                 source,
             })?;
-        }
-        if options.jetstream.enabled {
-            let folder = crate::jetstream::store_dir(&options.jetstream);
-            let backend = crate::jetstream::defaults(&options.jetstream).backend;
-            StoreDir::new(&folder).check_built_in(backend)?;
-            store(&folder)?;
-            StoreDir::new(&folder).check_keys(&crate::jetstream::owners(&options.jetstream))?;
         }
         if let Some(websocket) = &options.websocket {
             address(&websocket.host).map_err(|source| Error::Listen {
@@ -95,18 +120,44 @@ fn writable_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a store directory is one, or could be made below the folders that are there.
+/// Whether a store directory is one that can be written, or could be made below the folders that are there.
 fn store(folder: &Path) -> Result<()> {
     let shown = folder.display();
-    let failed = |why: String| Err(weir_engine::Error::new(weir_engine::Kind::Io, why).into());
+    let failed = |why: String| Err(weir_engine::Error::new(Kind::Io, why).into());
     if folder.exists() && !folder.is_dir() {
         return failed(format!("storage directory is not a directory: {shown}"));
     }
     let there = folder.ancestors().find(|ancestor| ancestor.exists());
     match writable_folder(there.unwrap_or(Path::new("."))) {
-        Ok(()) => Ok(()),
-        Err(error) if folder.exists() => failed(format!("could not write to storage directory - {shown}: {error}")),
-        Err(error) => failed(format!("could not create storage directory - {shown}: {error}")),
+        Err(error) if folder.exists() => {
+            return failed(format!("could not write to storage directory - {shown}: {error}"));
+        }
+        Err(error) => return failed(format!("could not create storage directory - {shown}: {error}")),
+        Ok(()) => {}
+    }
+    let store = StoreDir::new(folder);
+    if !store.exists() {
+        return Ok(());
+    }
+    for part in std::iter::once(store.root().to_owned()).chain(store.folder(BackendKind::Segment)) {
+        if let Err(error) = writable_folder(&part) {
+            return failed(format!(
+                "could not write to storage directory - {}: {error}",
+                part.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether this version reads the catalogue of a store, if there is one that no server has.
+fn catalogue(store: &StoreDir) -> Result<()> {
+    if !store.exists() {
+        return Ok(());
+    }
+    match store.open_read_only(BackendKind::Segment) {
+        Err(error) if error.kind == Kind::Busy => Ok(()),
+        opened => Ok(weir_engine::store::check(opened?.as_ref())?),
     }
 }
 

@@ -21,7 +21,10 @@ impl Server {
         let _alone = self.reloading.lock().await;
         let old = self.options();
         let changes = Changes::find(&old, &mut new).map_err(|error| Error::Options(error.to_string()))?;
-        Self::check(&new)?;
+        Self::check_beside_the_store(&new)?;
+        if changes.start_jetstream {
+            Self::check_store(&new)?;
+        }
         let loaded = Loaded::of(&new)?;
         if changes.pid_file
             && let Some(path) = &new.pid_file

@@ -127,7 +127,9 @@ fn certificate(files: &mut Files, pair: &CertificateFiles, provider: &CryptoProv
     let key = PrivateKeyDer::from_pem_slice(&files.read(&pair.key)?);
     let key = key.map_err(|error| format!("{key_at}: {error}"))?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => "private key does not match public key".to_owned(),
+        rustls::Error::InconsistentKeys(_) => {
+            format!("private key does not match public key: {key_at} is not the key of {at}")
+        }
         other => format!("{at}, {key_at}: {other}"),
     })
 }
