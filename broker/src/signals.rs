@@ -1,5 +1,6 @@
 //! What the operating system's signals mean to a server.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,7 +20,11 @@ pub struct Signals {
     hangup: Signal,
     user1: Signal,
     user2: Signal,
+    quit: Signal,
 }
+
+/// How the process ends on QUIT, as Go's do.
+const DUMPED: i32 = 2;
 
 impl Signals {
     /// Takes the signals over from the process's defaults.
@@ -39,11 +44,13 @@ impl Signals {
             hangup: open(SignalKind::hangup())?,
             user1: open(SignalKind::user_defined1())?,
             user2: open(SignalKind::user_defined2())?,
+            quit: open(SignalKind::quit())?,
         })
     }
 
     /// Obeys signals until the server has shut down: INT and TERM stop it, USR2 sends it into lame duck mode, USR1 opens
-    /// the log file again, HUP has the server go on with the options that `load` finds.
+    /// the log file again, HUP has the server go on with the options that `load` finds. QUIT ends the process at once, as a crash
+    /// would, and has it say on standard error what its threads are doing.
     pub async fn obey(mut self, server: &Arc<Server>, log: &Log, load: &Load<'_>) {
         // Set up once per server, so that there is one to take.
         let mut wishes = server.context.reloads.take();
@@ -81,6 +88,7 @@ impl Signals {
                     // What went wrong is in the log.
                     let _ = reload(server, log, load).await;
                 }
+                _ = self.quit.recv() => dump(server),
                 Some(wish) = wished(&mut wishes) => {
                     // Whoever wished may be gone.
                     let _ = wish.send(reload(server, log, load).await);
@@ -89,6 +97,17 @@ impl Signals {
             }
         }
     }
+}
+
+/// What Go's runtime does on QUIT: whoever sends it wants to know why a server stands still, and has no use for it any more.
+fn dump(server: &Server) -> ! {
+    // There is nobody to tell if this fails.
+    let _ = write!(
+        std::io::stderr().lock(),
+        "SIGQUIT: quit\n\n{}",
+        server.reports.stacksz()
+    );
+    std::process::exit(DUMPED);
 }
 
 fn trapped(name: &str) {

@@ -1,15 +1,16 @@
 //! Accounts that operators have signed, as they come, change and go: what each part of the server does about it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use weir_jwt::{Grant, JetStreamLimits};
+use weir_jwt::{Grant, JetStreamLimits, Token, decode};
 
 use crate::conf::options::AccountJetStream;
 use crate::error::{Error, Result};
 use crate::jetstream::Allowance;
 use crate::server::Server;
 use crate::system::Services;
-use crate::trust::{Held, News, Tenant, Trust};
+use crate::trust::{Held, News, Tenant, Trust, now};
 
 impl Server {
     /// Has accounts found from now on, and those found that the server has something of: the system account, and the accounts of streams.
@@ -74,7 +75,7 @@ impl Server {
         }
     }
 
-    async fn heed(&self, services: &Services, tenant: &Arc<Tenant>, news: News) {
+    async fn heed(self: &Arc<Self>, services: &Services, tenant: &Arc<Tenant>, news: News) {
         let held = tenant.held();
         match &news {
             News::Came => {
@@ -107,7 +108,7 @@ impl Server {
     }
 
     /// Has accounts share with each other what they say; this one says something else now.
-    async fn share(&self, changed: &Held) {
+    async fn share(self: &Arc<Self>, changed: &Held) {
         let Some(trust) = &self.hall().trust else {
             return;
         };
@@ -120,13 +121,38 @@ impl Server {
                 );
             }
         }
-        let _alone = self.sharing().lock();
+        self.share_now(trust);
+    }
+
+    /// Has accounts share what their tokens and activations say now, and once more when the next activation ends.
+    fn share_now(self: &Arc<Self>, trust: &Trust) {
+        let mut waiting = self.sharing().lock();
+        let (now, mut end) = (now(), None);
         let tenancies: Vec<_> = trust
             .all()
             .iter()
-            .map(|tenant| (tenant.key().to_owned(), trust.tenancy(&tenant.held())))
+            .map(|tenant| {
+                let held = tenant.held();
+                end = activations(&held).filter(|&of| of > now).chain(end).min();
+                (tenant.key().to_owned(), trust.tenancy(&held))
+            })
             .collect();
         self.bind(&tenancies);
+        let next = end.map(|end| {
+            let (server, left) = (Arc::downgrade(self), Duration::from_secs(end.abs_diff(now)));
+            let again = async move {
+                tokio::time::sleep(left).await;
+                if let Some(server) = server.upgrade()
+                    && let Some(trust) = server.hall().trust.clone()
+                {
+                    server.share_now(&trust);
+                }
+            };
+            trust.runtime().spawn(again).abort_handle()
+        });
+        if let Some(before) = std::mem::replace(&mut *waiting, next) {
+            before.abort();
+        }
     }
 
     async fn grant(&self, tenant: &Tenant, allowance: Option<Allowance>) {
@@ -134,6 +160,15 @@ impl Server {
             jetstream.grant(&tenant.account, allowance).await;
         }
     }
+}
+
+/// When the activations of an account's imports end, in seconds since 1970; those that do end.
+fn activations(held: &Held) -> impl Iterator<Item = i64> {
+    let imports = held.claims.nats.imports.iter();
+    imports.filter_map(|import| match decode(&import.token) {
+        Ok(Token::Activation(activation)) => Some(activation.common.expires).filter(|&end| end != 0),
+        _ => None,
+    })
 }
 
 /// What an account may store by what it claims.

@@ -4,13 +4,18 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+use support::certificates::{Authority, Issued};
 use support::{Raw, TestServer};
 use weir_broker::conf::Options;
 use weir_broker::conf::options::Listen;
@@ -57,12 +62,17 @@ impl Keys {
 
     /// A client that shows this token.
     fn connect(&self, server: &TestServer, token: &str) -> Raw {
+        self.connect_and(server, token, "PING\r\n")
+    }
+
+    /// The same, and it says this at once.
+    fn connect_and(&self, server: &TestServer, token: &str, more: &str) -> Raw {
         let mut client = Raw::new(TcpStream::connect(server.server.client_address().unwrap()).unwrap());
         let info: Value = serde_json::from_str(client.line().strip_prefix("INFO ").unwrap()).unwrap();
         let nonce = info["nonce"].as_str().unwrap();
         let sig = BASE64_URL_SAFE_NO_PAD.encode(self.user.sign(nonce.as_bytes()).unwrap());
         let connect = json!({"verbose": false, "jwt": token, "sig": sig});
-        client.send(format!("CONNECT {connect}\r\nPING\r\n"));
+        client.send(format!("CONNECT {connect}\r\n{more}"));
         client
     }
 
@@ -116,6 +126,35 @@ fn a_user_that_is_revoked_goes_and_others_stay() {
     again.expect_end("-ERR 'Authorization Violation'\r\n");
     let closed = page(&server, "/connz?state=closed");
     assert_eq!(closed["connections"][0]["reason"], "Credentials Revoked");
+}
+
+/// Also what it says in one breath with CONNECT.
+#[test]
+fn who_holds_no_more_gets_nothing_done() {
+    let keys = Keys::new();
+    let server = configured(&keys.configuration(Some(keys.claims())));
+    let mut watcher = keys.welcome(&server, &keys.token(&keys.account, |_| {}));
+    watcher.exchange("SUB s 1\r\n", "");
+    for expires in [-1, i64::MIN, i64::MAX] {
+        let token = keys.token(&keys.account, |claims| claims.common.expires = expires);
+        let mut late = keys.connect_and(&server, &token, "PUB s 1\r\nx\r\nPING\r\n");
+        late.expect_end("-ERR 'User Authentication Expired'\r\n");
+        watcher.exchange("", "");
+    }
+    for expires in [1, NOW] {
+        let token = keys.token(&keys.account, |claims| claims.common.expires = expires);
+        let mut late = keys.connect_and(&server, &token, "PUB s 1\r\nx\r\nPING\r\n");
+        late.expect_end("-ERR 'Authorization Violation'\r\n");
+        watcher.exchange("", "");
+    }
+    // The same of its account.
+    for expires in [-1, i64::MIN, i64::MAX, 1] {
+        let mut claims = keys.claims();
+        claims.common.expires = expires;
+        let server = configured(&keys.configuration(Some(claims)));
+        keys.connect(&server, &keys.token(&keys.account, |_| {}))
+            .expect_end("-ERR 'Authorization Violation'\r\n");
+    }
 }
 
 #[test]
@@ -231,38 +270,122 @@ fn who_is_who_is_told() {
     assert!(data["expires"].as_i64().unwrap() > 0);
 }
 
+/// What a server of tokens says.
+#[derive(Clone)]
+enum Said {
+    /// This token.
+    Token(String),
+    /// That it is there.
+    Elsewhere(String),
+    /// This, and then the end.
+    Bytes(Vec<u8>),
+    /// This, and then that again and again, until nobody takes it any more.
+    Endless(Vec<u8>, Vec<u8>),
+    /// Nothing.
+    Silence,
+}
+
 /// A server of tokens: one answer to each request, by the last part of its path.
-fn serve_tokens(answers: Vec<(String, String)>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/jwt/v1/accounts/", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = String::new();
-            BufReader::new(&stream).read_line(&mut request).unwrap();
-            let path = request.split(' ').nth(1).unwrap();
-            let key = path.strip_prefix("/jwt/v1/accounts/").unwrap();
-            let answer = match answers.iter().find(|(of, _)| of == key) {
-                Some((_, token)) => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{token}", token.len()),
-                None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            };
-            stream.write_all(answer.as_bytes()).unwrap();
+struct Tokens {
+    url: String,
+    answers: Arc<Mutex<HashMap<String, Said>>>,
+}
+
+impl Tokens {
+    fn start(tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let port = listener.local_addr().unwrap().port();
+        let answers = Arc::<Mutex<HashMap<String, Said>>>::default();
+        let all = Arc::clone(&answers);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (tls, all) = (tls.clone(), Arc::clone(&all));
+                std::thread::spawn(move || match tls {
+                    Some(tls) => serve(
+                        StreamOwned::new(ServerConnection::new(tls).unwrap(), stream.unwrap()),
+                        &all,
+                    ),
+                    None => serve(stream.unwrap(), &all),
+                });
+            }
+        });
+        let tokens = Self {
+            url: format!("{scheme}://localhost:{port}/jwt/v1/accounts/"),
+            answers,
+        };
+        // Asked for at the start, to see whether anybody is there.
+        tokens.say("", Said::Token("ok".to_owned()));
+        tokens
+    }
+
+    fn say(&self, key: &str, said: Said) {
+        self.answers.lock().unwrap().insert(key.to_owned(), said);
+    }
+}
+
+/// Answers one request. Whoever asked may be gone at any time.
+fn serve(mut stream: impl Read + Write, answers: &Mutex<HashMap<String, Said>>) {
+    let mut request = String::new();
+    let mut reader = BufReader::new(&mut stream);
+    while !request.ends_with("\r\n\r\n") {
+        if !matches!(reader.read_line(&mut request), Ok(1..)) {
+            return;
         }
-    });
-    url
+    }
+    let key = request.split(' ').nth(1).unwrap().rsplit('/').next().unwrap();
+    let said = answers.lock().unwrap().get(key).cloned();
+    let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\n{more}\r\n").into_bytes();
+    let bytes = match said {
+        Some(Said::Token(token)) => [
+            head("200 OK", &format!("Content-Length: {}\r\n", token.len())),
+            token.into_bytes(),
+        ]
+        .concat(),
+        Some(Said::Elsewhere(to)) => head(
+            "307 Temporary Redirect",
+            &format!("Location: {to}\r\nContent-Length: 0\r\n"),
+        ),
+        Some(Said::Bytes(bytes)) => bytes,
+        Some(Said::Endless(first, again)) => {
+            let mut written = stream.write_all(&first);
+            while written.is_ok() {
+                written = stream.write_all(&again);
+            }
+            return;
+        }
+        Some(Said::Silence) => {
+            let _ = stream.read(&mut [0]);
+            return;
+        }
+        None => head("404 Not Found", "Content-Length: 0\r\n"),
+    };
+    let _ = stream.write_all(&bytes);
+    let _ = stream.flush();
+}
+
+/// Who asks a server of tokens, and `more` in the configuration.
+fn asking(keys: &Keys, tokens: &Tokens, more: &str) -> String {
+    let operator = encode(OperatorClaims::new(&keys.operator.public_key()), &keys.operator, NOW).unwrap();
+    format!("operator: {operator}\nresolver: URL({})\n{more}", tokens.url)
+}
+
+/// An account that the operator has signed, and a user of it: their tokens.
+fn account_of(keys: &Keys, account: &KeyPair) -> (String, String) {
+    let claims = AccountClaims::new(&account.public_key());
+    let user = keys.token(account, |claims| claims.nats.issuer_account.clear());
+    (encode(claims, &keys.operator, NOW).unwrap(), user)
 }
 
 #[test]
 fn accounts_are_looked_up_by_http() {
-    let keys = Keys::new();
+    let (keys, tokens) = (Keys::new(), Tokens::start(None));
     let foreign = KeyPair::new_account();
-    let operator = encode(OperatorClaims::new(&keys.operator.public_key()), &keys.operator, NOW).unwrap();
     let account = encode(keys.claims(), &keys.operator, NOW).unwrap();
-    // Asked for at the start, to see whether anybody is there.
-    let home = (String::new(), "ok".to_owned());
-    let wrong = (foreign.public_key(), account.clone());
-    let url = serve_tokens(vec![home, wrong, (keys.account.public_key(), account)]);
-    let server = configured(&format!("operator: {operator}\nresolver: URL({url})"));
+    tokens.say(&foreign.public_key(), Said::Token(account.clone()));
+    // As it stands in a file.
+    tokens.say(&keys.account.public_key(), Said::Token(format!("{account}\n")));
+    let server = configured(&asking(&keys, &tokens, ""));
     let mut client = keys.welcome(&server, &keys.token(&keys.account, |_| {}));
     client.exchange("SUB a 1\r\nPUB a 0\r\n\r\n", "MSG a 1 0\r\n\r\n");
     // A token of another account, and none at all.
@@ -271,6 +394,181 @@ fn accounts_are_looked_up_by_http() {
         keys.connect(&server, &token)
             .expect_end("-ERR 'Authorization Violation'\r\n");
     }
+}
+
+/// How a server of tokens has TLS: with this certificate, and with clients that this authority has signed, if it asks for any.
+fn encrypted(authority: &Authority, issued: &Issued, asks: bool) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.der()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let builder = match asks {
+        true => builder.with_client_cert_verifier(verifier.build().unwrap()),
+        false => builder.with_no_client_auth(),
+    };
+    Arc::new(
+        builder
+            .with_single_cert(vec![issued.der.clone()], issued.private_key())
+            .unwrap(),
+    )
+}
+
+#[test]
+fn accounts_are_looked_up_by_https() {
+    let keys = Keys::new();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (own, shown) = (authority.server("server"), authority.server("shown"));
+    let (token, user) = account_of(&keys, &keys.account);
+    let ca = |of: &Authority| format!("ca_file: {:?}", of.file());
+    let pair = format!("cert_file: {:?}, key_file: {:?}", shown.certificate, shown.key);
+    for asks in [false, true] {
+        let tokens = Tokens::start(Some(encrypted(&authority, &own, asks)));
+        tokens.say(&keys.account.public_key(), Said::Token(token.clone()));
+        let trusting = format!("resolver_tls {{ {}, {pair}, min_version: \"1.3\" }}", ca(&authority));
+        let server = configured(&asking(&keys, &tokens, &trusting));
+        keys.welcome(&server, &user);
+        // Nobody is trusted whom nobody vouches for, neither way.
+        let mut wrong = vec![format!("resolver_tls {{ {}, {pair} }}", ca(&other))];
+        if asks {
+            wrong.push(format!("resolver_tls {{ {} }}", ca(&authority)));
+        }
+        for more in wrong {
+            let refused = TestServer::try_start(|options| *options = read(&asking(&keys, &tokens, &more)));
+            let why = refused.err().unwrap().to_string();
+            assert!(why.contains("could not fetch <\"https://localhost:"), "{more}: {why}");
+        }
+    }
+    // A certificate of somebody else.
+    let tokens = Tokens::start(Some(encrypted(
+        &authority,
+        &authority.named("elsewhere", "example.com"),
+        false,
+    )));
+    let trusting = format!("resolver_tls {{ {} }}", ca(&authority));
+    let refused = TestServer::try_start(|options| *options = read(&asking(&keys, &tokens, &trusting)));
+    let why = refused.err().unwrap().to_string();
+    assert!(why.contains("could not fetch") && why.contains("certificate"), "{why}");
+}
+
+/// A client whose account's token is said so is let in, or not.
+fn comes_in(keys: &Keys, server: &TestServer, tokens: &Tokens, said: impl FnOnce(String) -> Said) -> bool {
+    let account = KeyPair::new_account();
+    let (token, user) = account_of(keys, &account);
+    tokens.say(&account.public_key(), said(token));
+    let mut client = keys.connect(server, &user);
+    match client.line().as_str() {
+        "PONG" => true,
+        line => {
+            assert_eq!(line, "-ERR 'Authorization Violation'");
+            false
+        }
+    }
+}
+
+#[test]
+fn redirects_are_followed_so_often_and_not_out_of_tls() {
+    let (keys, authority) = (Keys::new(), Authority::new());
+    let plain = Tokens::start(None);
+    let secure = Tokens::start(Some(encrypted(&authority, &authority.server("server"), false)));
+    let trusting = format!("resolver_tls {{ ca_file: {:?} }}", authority.file());
+    let (by_http, by_https) = (
+        configured(&asking(&keys, &plain, &trusting)),
+        configured(&asking(&keys, &secure, &trusting)),
+    );
+    for (there, elsewhere) in [(&plain, &plain), (&plain, &secure), (&secure, &secure)] {
+        let server = if there.url == plain.url { &by_http } else { &by_https };
+        let taken = comes_in(&keys, server, there, |token| {
+            elsewhere.say("there", Said::Token(token));
+            Said::Elsewhere(format!("{}there", elsewhere.url))
+        });
+        assert!(taken, "{} to {}", there.url, elsewhere.url);
+        let taken = comes_in(&keys, server, there, |token| {
+            there.say("beside", Said::Token(token));
+            Said::Elsewhere("beside".to_owned())
+        });
+        assert!(taken, "{} beside", there.url);
+    }
+    let taken = comes_in(&keys, &by_https, &secure, |token| {
+        plain.say("there", Said::Token(token));
+        Said::Elsewhere(format!("{}there", plain.url))
+    });
+    assert!(!taken, "out of TLS");
+    for times in [10, 11] {
+        let taken = comes_in(&keys, &by_http, &plain, |token| {
+            plain.say("0", Said::Token(token));
+            for at in 1..times {
+                plain.say(&at.to_string(), Said::Elsewhere((at - 1).to_string()));
+            }
+            Said::Elsewhere((times - 1).to_string())
+        });
+        assert_eq!(taken, times == 10, "{times} redirects");
+    }
+    for location in [
+        "ftp://localhost/x",
+        "http://",
+        "\u{1}",
+        "file:///etc/passwd",
+        "",
+        "0/../0",
+    ] {
+        assert!(
+            !comes_in(&keys, &by_http, &plain, |_| Said::Elsewhere(location.to_owned())),
+            "{location:?}"
+        );
+    }
+}
+
+/// Whatever a server of tokens answers, and for however long, the client is told no, and others are served.
+#[test]
+fn answers_have_an_end() {
+    let (keys, tokens) = (Keys::new(), Tokens::start(None));
+    let server = configured(&asking(&keys, &tokens, ""));
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let length = |length: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    let zeros = "0".repeat(4096);
+    let endless = |first: &str, again: &str| Said::Endless(first.into(), again.into());
+    let bytes = |text: String| Said::Bytes(text.into_bytes());
+    for said in [
+        endless(chunked, "400\r\n"),
+        endless(chunked, &format!("1000\r\n{zeros}\r\n")),
+        endless(chunked, &format!("1;{zeros}\r\n0\r\n")),
+        endless(&format!("{chunked}0\r\n"), "X: y\r\n"),
+        endless(&length("18446744073709551615"), &zeros),
+        endless("HTTP/1.1 200 OK\r\n", "X: y\r\n"),
+        endless("HTTP/1.1 200 OK\r\nX: ", &zeros),
+        endless("HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n"),
+        endless("", "\r\n"),
+        endless(&length("2000000"), &zeros),
+        bytes(format!("{chunked}ffffffffffffffff\r\n{zeros}")),
+        bytes(format!("{chunked}10000000000000000\r\n{zeros}")),
+        bytes(format!("{chunked}-1\r\n{zeros}\r\n0\r\n\r\n")),
+        bytes(format!("{chunked}\r\n\r\n")),
+        bytes(format!("{chunked}5\r\nab")),
+        bytes(length("-1")),
+        bytes(length("18446744073709551616")),
+        bytes(length("10")),
+        bytes("HTTP/1.1 999 OK\r\n\r\n".to_owned()),
+        bytes("HTTP/9.9 200 OK\r\n\r\n".to_owned()),
+        bytes("nonsense".to_owned()),
+        bytes(String::new()),
+        Said::Silence,
+    ] {
+        let shown = match &said {
+            Said::Bytes(first) | Said::Endless(first, _) => String::from_utf8_lossy(first).into_owned(),
+            _ => String::new(),
+        };
+        assert!(!comes_in(&keys, &server, &tokens, |_| said), "{shown:?}");
+    }
+    assert!(comes_in(&keys, &server, &tokens, Said::Token));
+    // In pieces, as servers send what they make.
+    assert!(comes_in(&keys, &server, &tokens, |token| {
+        let (one, two) = token.split_at(7);
+        let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+        bytes(format!("{chunked}{}{}0\r\n\r\n", chunk(one), chunk(two)))
+    }));
 }
 
 /// Keys with a system account, whose client asks in it.
@@ -458,6 +756,63 @@ fn a_cache_asks_in_the_system_account() {
         &world.account(&KeyPair::new_account(), |_| {}),
     ));
     assert_eq!(told["data"]["message"], "jwt update cache skipped");
+}
+
+/// Nobody has to do anything for it: no account's claims change meanwhile.
+#[test]
+fn an_activation_ends_at_its_second() {
+    let world = World::new();
+    let server = configured(&world.configuration("type: full"));
+    let mut system = world.system(&server);
+    let (exporter, importer) = (&world.keys.account, KeyPair::new_account());
+    let mut push = |token: String| {
+        let told = json_of(&ask(&mut system, "$SYS.REQ.CLAIMS.UPDATE", &token));
+        assert_eq!(told["data"]["code"], 200, "{told}");
+    };
+    let shared = |kind: &str| json!({"subject": format!("{kind}.>"), "type": kind, "token_req": true});
+    push(world.account(exporter, |claims| {
+        claims.nats.exports = serde_json::from_value(json!([shared("stream"), shared("service")])).unwrap();
+    }));
+    let now = || {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+    };
+    let end = now() + 3;
+    let import = |kind: &str| {
+        let mut activation = ActivationClaims::default();
+        activation.common.subject = importer.public_key();
+        activation.common.expires = i64::try_from(end).unwrap();
+        activation.nats.subject = format!("{kind}.>");
+        activation.nats.share = Some(serde_json::from_value(json!(kind)).unwrap());
+        let token = encode(activation, exporter, NOW).unwrap();
+        json!({"subject": format!("{kind}.>"), "account": exporter.public_key(), "type": kind, "token": token})
+    };
+    push(world.account(&importer, |claims| {
+        claims.nats.imports = serde_json::from_value(json!([import("stream"), import("service")])).unwrap();
+    }));
+    let mut inside = world.keys.welcome(&server, &world.user(&importer));
+    let mut outside = world.keys.welcome(&server, &world.user(exporter));
+    inside.exchange("SUB stream.x 1\r\n", "");
+    outside.exchange("SUB service.x 1\r\n", "");
+    // Whether a message of the one is heard by the other.
+    let heard = |from: &mut Raw, by: &mut Raw, subject: &str| {
+        from.exchange(format!("PUB {subject} 1\r\nb\r\n"), "");
+        by.send("PING\r\n");
+        match by.line().as_str() {
+            "PONG" => false,
+            line => {
+                assert_eq!(line, format!("MSG {subject} 1 1"));
+                by.expect("b\r\nPONG\r\n");
+                true
+            }
+        }
+    };
+    assert!(heard(&mut outside, &mut inside, "stream.x") && heard(&mut inside, &mut outside, "service.x"));
+    while heard(&mut outside, &mut inside, "stream.x") {}
+    assert!(now() >= end);
+    assert!(!heard(&mut inside, &mut outside, "service.x"));
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    SanType,
+};
 
 fn pem(of: &str, der: &[u8]) -> String {
     format!(
@@ -35,6 +38,10 @@ impl Certificates {
             fs::write(
                 folder.path().join(format!("{name}.pem")),
                 pem("CERTIFICATE", certificate.der()),
+            )?;
+            fs::write(
+                folder.path().join(format!("{name}.key")),
+                pem("PRIVATE KEY", &key.serialize_der()),
             )?;
             Ok(Issuer::new(params, key))
         };
@@ -84,7 +91,50 @@ impl Certificates {
             SanType::Rfc822Name("a@example.com".try_into()?),
         ];
         issue("names", &ca, &person, names)?;
-        Ok(Self(folder))
+        let made = Self(folder);
+        made.add_special(&ca, &other)?;
+        Ok(made)
+    }
+
+    /// Certificates of clients that are for some purpose, or of an authority, as `openssl req -x509` makes them. In `several.pem` are those
+    /// that a server may trust.
+    fn add_special(&self, ca: &Issuer<'static, KeyPair>, other: &Issuer<'static, KeyPair>) -> Result<()> {
+        use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+        let authority = || IsCa::Ca(BasicConstraints::Unconstrained);
+        for (name, by, is_ca, purposes) in [
+            ("any", Some(ca), IsCa::NoCa, vec![Any]),
+            ("serving", Some(ca), IsCa::NoCa, vec![ServerAuth]),
+            ("both", Some(ca), IsCa::NoCa, vec![ServerAuth, ClientAuth]),
+            ("any-stranger", Some(other), IsCa::NoCa, vec![Any]),
+            ("below", Some(ca), authority(), vec![]),
+            ("below-any", Some(ca), authority(), vec![Any]),
+            ("below-serving", Some(ca), authority(), vec![ServerAuth]),
+            ("below-stranger", Some(other), authority(), vec![]),
+            ("self", None, authority(), vec![]),
+            ("self-unknown", None, authority(), vec![]),
+            ("self-plain", None, IsCa::NoCa, vec![]),
+        ] {
+            let mut params = CertificateParams::new(Vec::new())?;
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = is_ca;
+            params.extended_key_usages = purposes;
+            let key = KeyPair::generate()?;
+            let certificate = match by {
+                Some(by) => params.signed_by(&key, by)?,
+                None => params.self_signed(&key)?,
+            };
+            fs::write(self.path(&format!("{name}.pem")), pem("CERTIFICATE", certificate.der()))?;
+            fs::write(
+                self.path(&format!("{name}.key")),
+                pem("PRIVATE KEY", &key.serialize_der()),
+            )?;
+        }
+        let mut several = String::new();
+        for name in ["ca.pem", "self.pem", "self-plain.pem"] {
+            several += &fs::read_to_string(self.path(name))?;
+        }
+        Ok(fs::write(self.path("several.pem"), several)?)
     }
 
     /// One of the files: `ca.pem`, `person.key` and so on.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,7 +25,8 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Starts a server on this file, to which the port, the pid file and the log file are added, and waits until it is ready.
+    /// Starts a server on this file, to which the port, the pid file and the log file are added, and waits until it is ready. What it says
+    /// on standard error is in the file `stderr`.
     ///
     /// # Errors
     /// When it does not start.
@@ -38,7 +39,7 @@ impl Kept {
             .arg("-c")
             .arg(folder.path().join("a.conf"))
             .env("NOTIFY_SOCKET", folder.path().join("notify"))
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(folder.path().join("stderr"))?)
             .spawn()?;
         let kept = Self { child, folder, told };
         kept.hears("READY=1")?;
@@ -106,6 +107,14 @@ impl Kept {
     /// # Errors
     /// When it cannot be waited for.
     pub fn wait(mut self) -> Result<ExitStatus> {
+        self.ended()
+    }
+
+    /// Waits for its end; its files stay.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
         Ok(self.child.wait()?)
     }
 }

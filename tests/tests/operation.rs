@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use weir_tests::kept::{Kept, PATIENCE, POLL, signal};
 
 #[test]
@@ -60,6 +60,23 @@ fn a_lame_duck_ends_with_0() -> Result<()> {
     server.signal("ldm")?;
     server.hears("STOPPING=1")?;
     ensure!(server.wait()?.success());
+    Ok(())
+}
+
+/// As Go's runtime: whoever sends it wants to know what stands still.
+#[test]
+fn quit_ends_with_2_and_tells_of_threads() -> Result<()> {
+    let mut server = Kept::start("")?;
+    let pid = i32::try_from(server.pid())?;
+    let pid = rustix::process::Pid::from_raw(pid).context("no process")?;
+    rustix::process::kill_process(pid, rustix::process::Signal::QUIT)?;
+    let status = server.ended()?;
+    ensure!(status.code() == Some(2), "{status}");
+    let said = fs::read_to_string(server.path("stderr"))?;
+    ensure!(
+        said.starts_with("SIGQUIT: quit\n") && said.contains("thread "),
+        "{said}"
+    );
     Ok(())
 }
 

@@ -321,7 +321,7 @@ fn what_is_wrong_and_where() {
 
 #[test]
 fn a_used_variable_may_not_hide_an_unsupported_key() {
-    assert!(fails("resolver_tls: \"4333\"\nserver_name: $resolver_tls").contains("does not support yet"));
+    assert!(fails("ocsp: true\nno_header_support: $ocsp").contains("does not support yet"));
 }
 
 #[test]

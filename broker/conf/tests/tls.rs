@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use weir_conf::options::{CertificateFiles, First, Tls};
+use weir_conf::options::{CallingTls, CertificateFiles, First, Resolver, Tls};
 use weir_conf::{Command, ConfError, Options};
 
 fn parse(text: &str) -> Result<Options, ConfError> {
@@ -203,4 +203,42 @@ fn flags_are_in_the_place_of_files_and_suites_of_the_block() {
     assert_eq!((without.tls, without.auth.timeout), (None, Duration::from_secs(2)));
     let https = flags(&["-ms", "8223", "--tlscert", "c", "--tlskey", "k"]).unwrap();
     assert_eq!(https.https.unwrap().port, 8223);
+}
+
+/// TLS with where accounts are looked up: what the server shows there, and whom it believes.
+#[test]
+fn of_a_resolver() {
+    let resolver = |block: &str| {
+        parse(&format!(
+            "resolver: URL(https://a.example/x)\nresolver_tls {{ {block} }}"
+        ))
+    };
+    let options = resolver("ca_file: a, cert_file: c, key_file: k, min_version: \"1.3\", insecure: false").unwrap();
+    assert_eq!(
+        options.trust.resolver,
+        Some(Resolver::Url("https://a.example/x/".to_owned()))
+    );
+    let found = CallingTls {
+        certificate: Some(CertificateFiles {
+            certificate: "c".into(),
+            key: "k".into(),
+        }),
+        ca_file: Some("a".into()),
+        only_1_3: true,
+        ..CallingTls::default()
+    };
+    assert_eq!(options.trust.resolver_tls, Some(found));
+    assert!(options.warnings.is_empty(), "{:?}", options.warnings);
+    let warned = resolver("verify: true, timeout: 2").unwrap().warnings;
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    for (wrong, why) in [
+        ("insecure: true", "name who signed its certificate with ca_file"),
+        ("cert_file: c", "missing 'key_file'"),
+        ("key_file: k", "missing 'cert_file'"),
+        ("min_version: \"1.1\"", "unsupported TLS version"),
+        ("ca: a", "ca"),
+    ] {
+        let told = resolver(wrong).unwrap_err().to_string();
+        assert!(told.contains(why), "{wrong}: {told}");
+    }
 }

@@ -1,5 +1,7 @@
 //! What every token claims, and how its fields are read.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::issues::Issues;
@@ -50,7 +52,21 @@ pub struct Common {
     pub subject: String,
 }
 
+/// The longest time that Go can wait for.
+const LONGEST: u64 = i64::MAX.unsigned_abs() / 1_000_000_000;
+
 impl Common {
+    /// How long it holds still at this time, in seconds since 1970; `None`: for ever. What ends before 1970 holds no more, nor does what ends
+    /// so late that Go, and nats-server with it, cannot count until then.
+    #[must_use]
+    pub fn left(&self, now: i64) -> Option<Duration> {
+        if self.expires == 0 {
+            return None;
+        }
+        let left = u64::try_from(self.expires.saturating_sub(now)).unwrap_or(0);
+        Some(Duration::from_secs(if left > LONGEST { 0 } else { left }))
+    }
+
     /// Whether it holds at this time, in seconds since 1970.
     pub fn check(&self, now: i64, issues: &mut Issues) {
         if self.expires > 0 && now > self.expires {

@@ -125,6 +125,15 @@ pub struct NatsLimits {
     pub payload: i64,
 }
 
+/// How many of something there may be by a limit of a token: -1 is any number, 0 and all that is less is none, as in nats-server.
+#[must_use]
+pub fn limit(of: i64) -> Option<usize> {
+    match of {
+        -1 => None,
+        of => Some(usize::try_from(of).unwrap_or(0)),
+    }
+}
+
 impl NatsLimits {
     /// No limit.
     pub const NONE: Self = Self {

@@ -15,6 +15,7 @@ use crate::common::{Common, or_default};
 use crate::exchange::Share;
 use crate::key;
 use crate::operator::OperatorClaims;
+use crate::signature::unbroken;
 use crate::user::UserClaims;
 
 /// Longest token that is looked at, in bytes.
@@ -183,8 +184,9 @@ struct Parts<'a> {
     signature: Vec<u8>,
 }
 
+/// What a part holds. As Go reads base64, ends of lines count for nothing: a token is often all that a file holds, its last line end too.
 fn unbase64(text: &str) -> Result<Vec<u8>> {
-    BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| JwtError::Base64)
+    unbroken(text, |text| BASE64_URL_SAFE_NO_PAD.decode(text)).map_err(|_| JwtError::Base64)
 }
 
 fn json(error: &serde_json::Error) -> JwtError {

@@ -25,6 +25,7 @@ pub(crate) use listen::listen;
 pub use live::Live;
 pub use reloads::{Reloads, Wish};
 pub use status::Status;
+pub(crate) use tls::calling;
 pub use tls::{Loaded, Tls, TlsNow};
 
 use crate::conf::Options;

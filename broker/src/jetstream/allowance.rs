@@ -190,6 +190,6 @@ pub(super) fn refuse_publish(account: &Arc<Account>, stream: &str, message: &Inb
     let error = weir_engine::Error::from(reject::ACCOUNT_RESOURCES_EXCEEDED);
     let mut text = Vec::new();
     write_pub_ack(&mut text, Err(&error), stream, None);
-    let mut courier = Courier::new(Arc::clone(account));
+    let mut courier = Courier::telling(Arc::clone(account));
     courier.send(message.reply, message.reply, b"", b"", &text);
 }

@@ -374,7 +374,7 @@ impl JetStream {
     /// Sends one message of the server's own.
     pub fn send(&self, account: &Arc<Account>, to: &[u8], headers: &[u8], payload: &[u8]) {
         if !to.is_empty() {
-            Courier::new(Arc::clone(account)).send(to, to, b"", headers, payload);
+            Courier::telling(Arc::clone(account)).send(to, to, b"", headers, payload);
         }
     }
 

@@ -40,7 +40,7 @@ impl Outlets {
 
     pub fn outlet(&self) -> BrokerOutlet {
         BrokerOutlet {
-            carrier: Carrier::default(),
+            carrier: Carrier::telling(),
             account: None,
             era: 0,
             scratch: Vec::new(),
@@ -248,7 +248,7 @@ impl Drop for BrokerOutlet {
     fn drop(&mut self) {
         // A carrier flushes when it is dropped, which may wake writer tasks: that needs the runtime.
         let _inside = self.outlets.runtime.enter();
-        drop(std::mem::take(&mut self.carrier));
+        drop(std::mem::replace(&mut self.carrier, Carrier::telling()));
     }
 }
 

@@ -118,7 +118,7 @@ impl Refusing<'_> {
         let jetstream = self.jetstream;
         let found = self.streams.entry(id).or_insert_with(|| {
             let entry = jetstream.catalogue().by_id(id)?;
-            let courier = Courier::new(jetstream.account(&entry.account)?);
+            let courier = Courier::telling(jetstream.account(&entry.account)?);
             Some((entry, courier))
         });
         found.as_mut()

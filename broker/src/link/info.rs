@@ -98,6 +98,16 @@ pub(crate) struct RequestInfo {
 }
 
 impl RequestInfo {
+    /// Of a message that no client of that account sends: a stream of it does.
+    pub fn of_account(account: &str) -> String {
+        let info = Self {
+            acc: account.to_owned(),
+            ..Self::default()
+        };
+        // Names always have a JSON form.
+        serde_json::to_string(&info).unwrap_or_default()
+    }
+
     /// What was said before, now that `account` hands the request on; with the server's name, if that is to be told from here on. `None` if
     /// it cannot be read.
     pub fn again(known: &[u8], account: &str, tell: bool, link: Option<&Link>) -> Option<String> {

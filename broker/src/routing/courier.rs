@@ -26,6 +26,15 @@ impl Courier {
         }
     }
 
+    /// One for what JetStream answers and lets out, wherever that is to go: it asks this server for nothing.
+    #[must_use]
+    pub fn telling(account: Arc<Account>) -> Self {
+        Self {
+            account,
+            carrier: Carrier::telling(),
+        }
+    }
+
     /// Gives a message to everybody who listens on `to`; what they read as its subject is `subject`. `reply` and `headers`
     /// (a whole block) may be empty. Returns whether anybody took it.
     pub fn send(&mut self, to: &[u8], subject: &[u8], reply: &[u8], headers: &[u8], payload: &[u8]) -> bool {
@@ -66,15 +75,27 @@ pub(crate) struct Carrier {
     promises: Vec<(Arc<Link>, usize)>,
     /// Accounts that were looked into since the last flush; those next to each other differ.
     used: Vec<Arc<Account>>,
+    /// What it sends asks this server for nothing.
+    only_tells: bool,
     /// At which generation of each account, by number, void matches were dropped last.
     refreshed: HashMap<usize, u64>,
 }
 
 impl Carrier {
+    /// One whose messages ask this server for nothing.
+    pub fn telling() -> Self {
+        let mut carrier = Self::default();
+        carrier.only_tells = true;
+        carrier
+    }
+
     /// Gives a message to everybody in `account` who listens on `to`. Returns whether anybody took it.
     pub fn send(&mut self, account: &Arc<Account>, to: &[u8], message: &Message<'_>) -> bool {
         self.uses(account);
-        let outgoing = Outgoing::of_server(*message);
+        let outgoing = Outgoing {
+            asks: !self.only_tells,
+            ..Outgoing::of_server(*message)
+        };
         self.router.route(account, to, &outgoing, &mut self.work) > 0
     }
 

@@ -1,5 +1,6 @@
 //! Messages that go on into other accounts: requests to services that an account imports, and their answers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -268,22 +269,25 @@ impl Router {
         }
     }
 
-    /// The header block of a request with who it comes from; `None` if it comes from no client.
+    /// The header block of a request with who it comes from, and with nothing that its sender says of that; `None`: it stays as it is, for
+    /// nothing is known of that.
     fn introduced(&self, account: &Account, outgoing: &Outgoing<'_>, share: bool, own: bool) -> Option<Vec<u8>> {
         let block = outgoing.message.headers;
-        let info = match outgoing.via {
-            // It was introduced when it left its own account.
-            Some(_) => {
-                let known = headers::get(block, REQUEST_INFO)?;
-                RequestInfo::again(known, &account.name, own && !share, outgoing.from.map(|link| &**link))?
-            }
-            None => outgoing.from?.request_info(share),
+        let link = outgoing.from.map(|link| &**link);
+        let info = match (outgoing.via.filter(|via| !via.is_answer), link) {
+            // It was introduced when it left its own account. What somebody answered was not: who answers is who asks here.
+            (Some(_), _) => headers::get(block, REQUEST_INFO)
+                .and_then(|known| RequestInfo::again(known, &account.name, own && !share, link)),
+            (None, Some(link)) => Some(link.request_info(share)),
+            // A stream's, which a client has stored with whatever headers.
+            (None, None) => Some(RequestInfo::of_account(&account.name)),
         };
-        Some(headers::insert(
-            &headers::remove(block, REQUEST_INFO),
-            REQUEST_INFO,
-            info,
-        ))
+        let plain = headers::scrub(block, &[REQUEST_INFO]);
+        match (info, plain) {
+            (Some(info), plain) => Some(headers::insert(&plain, REQUEST_INFO, info)),
+            (None, Cow::Owned(plain)) => Some(plain),
+            (None, Cow::Borrowed(plain)) => (plain.len() < block.len()).then(|| plain.to_vec()),
+        }
     }
 
     /// What is to be told of how long this request takes, if it is one of those that are looked at.

@@ -36,6 +36,9 @@ pub(crate) struct Outgoing<'a> {
     pub via: Option<&'a Via<'a>>,
     /// What is told of the message, if it is traced.
     pub journey: Option<&'a Arc<Journey>>,
+    /// Whether this server may be asked for something by it. What a stream lets out, and what JetStream answers, goes where somebody wanted
+    /// it who may not be allowed to ask there himself.
+    pub asks: bool,
 }
 
 impl<'a> Outgoing<'a> {
@@ -59,14 +62,15 @@ impl<'a> Outgoing<'a> {
             chunk: None,
             via: None,
             journey: None,
+            asks: true,
         }
     }
 }
 
 impl Outgoing<'_> {
-    /// Whether it asks this server for nothing although it is on such a subject: it is an answer from another account.
+    /// Whether it asks this server for nothing although it is on such a subject: it is an answer from another account, or JetStream's.
     fn is_no_request(&self, to: &[u8]) -> bool {
-        self.via.is_some_and(Via::is_answer) && (to.starts_with(b"$JS.API.") || to.starts_with(b"$SYS."))
+        (!self.asks || self.via.is_some_and(Via::is_answer)) && (to.starts_with(b"$JS.") || to.starts_with(b"$SYS."))
     }
 }
 
@@ -276,7 +280,8 @@ fn give(
                 }
             }
         }
-        Target::Service(_) if outgoing.is_no_request(to) => false,
+        // A stream only stores it.
+        Target::Service(service) if !service.rehearses() && outgoing.is_no_request(to) => false,
         Target::Service(service) => {
             let inbound = Inbound {
                 subject: to,

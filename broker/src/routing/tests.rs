@@ -26,6 +26,7 @@ const MESSAGE: Outgoing<'_> = Outgoing {
     chunk: None,
     via: None,
     journey: None,
+    asks: true,
 };
 
 fn join(account: &Account, queue: Option<&str>) -> Arc<Counter> {

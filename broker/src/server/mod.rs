@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 use crate::conf::Options;
 use crate::conf::options::AccountJetStream;
@@ -59,8 +60,8 @@ pub struct Server {
     opening: Arc<Opening>,
     /// The runtime that it was started in, for threads outside of it.
     runtime: Handle,
-    /// Held while accounts are told what they share.
-    sharing: Mutex<()>,
+    /// Held while accounts are told what they share; what waits for the next of their activations to end.
+    sharing: Mutex<Option<AbortHandle>>,
     /// Held while the server goes over to other options.
     reloading: tokio::sync::Mutex<()>,
     /// Files to remove at the end.
@@ -167,8 +168,8 @@ impl Server {
         &self.hall
     }
 
-    /// Held while accounts are told what they share.
-    pub(crate) fn sharing(&self) -> &Mutex<()> {
+    /// Held while accounts are told what they share; what waits for the next of their activations to end.
+    pub(crate) fn sharing(&self) -> &Mutex<Option<AbortHandle>> {
         &self.sharing
     }
 

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use jiff::Timestamp;
 use weir_wire::encode;
 
 use super::Session;
@@ -101,6 +102,11 @@ impl Conversation {
         if self.seat.is_none() {
             let text = "maximum account active connections exceeded";
             return Some(self.refuse(session, text, CloseReason::MaxAccountConnectionsExceeded));
+        }
+        // It gets nothing done meanwhile.
+        if guest.until.is_some_and(|until| until <= Timestamp::now()) {
+            let text = "User Authentication Expired";
+            return Some(self.refuse(session, text, CloseReason::AuthenticationExpired));
         }
         if [guest.subscriptions, guest.account.limits().subscriptions].contains(&Some(0)) {
             let text = "maximum subscriptions exceeded";

@@ -8,13 +8,13 @@ use std::sync::atomic::Ordering;
 
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use weir_jwt::has_signed;
 use weir_wire::Connect;
 use weir_wire::proxy::{ENOUGH, Start, read_start};
 
 use super::Session;
 use crate::limits::{PROXY_HEADER, PROXY_HEADER_POLL};
 use crate::link::CloseReason;
-use crate::trust::is_signed;
 
 /// Who speaks for a client.
 pub(super) enum Proxy {
@@ -95,7 +95,7 @@ impl Session {
             return Proxy::None;
         }
         let mut keys = options.proxies.iter();
-        match keys.find(|key| is_signed(key, &self.nonce, &connect.proxy_sig)) {
+        match keys.find(|key| has_signed(key, &self.nonce, &connect.proxy_sig)) {
             Some(key) => Proxy::Trusted(key.as_str().into()),
             None => Proxy::Unknown,
         }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use weir_wire::encode;
+use memchr::memmem;
+use weir_wire::{encode, headers};
 
 use super::Session;
 use super::conversation::Conversation;
@@ -13,6 +14,12 @@ use crate::routing::Outgoing;
 
 /// Replies that would let a client forge the server's own: service imports, gateways, acknowledgements.
 const RESERVED_REPLIES: [&[u8]; 3] = [b"$JS.ACK.", b"_R_.", b"_GR_."];
+/// How headers of schedules begin that are about other subjects: by them a stream stores other messages.
+const SCHEDULES: &[u8] = b"Nats-Schedule-";
+/// On which subject those are.
+const SCHEDULE_TARGET: &[u8] = b"Nats-Schedule-Target";
+/// On which subject the message is that says what is in them.
+const SCHEDULE_SOURCE: &[u8] = b"Nats-Schedule-Source";
 /// Subjects of the servers' own consensus.
 const RESERVED_SUBJECT: &[u8] = b"$NRG.";
 
@@ -68,6 +75,7 @@ impl Conversation {
             chunk,
             via: None,
             journey: self.journey.as_ref(),
+            asks: true,
         };
         let (router, work) = (&mut self.router, &mut self.work);
         let taken = match careful {
@@ -98,7 +106,9 @@ impl Conversation {
 
     /// Whether anything but delivering needs to be thought of; quickly.
     fn careful(&self, message: &Message<'_>) -> bool {
+        let may_schedule = !message.headers.is_empty() && self.router.rules().is_some();
         self.connect.verbose
+            || may_schedule && memmem::find(message.headers, SCHEDULES).is_some()
             || self.connect.pedantic
             || message.subject.first() == Some(&b'$')
             || matches!(message.reply.first(), Some(b'$' | b'_'))
@@ -109,7 +119,7 @@ impl Conversation {
         if self.connect.pedantic && !weir_subject::is_literal(message.subject) {
             self.error(session, "Invalid Publish Subject");
         }
-        if !self.may_publish(session, message.subject) {
+        if !self.may_publish(session, message.subject) || !self.may_schedule(session, message.headers) {
             return false;
         }
         if message.subject.starts_with(RESERVED_SUBJECT) {
@@ -139,6 +149,36 @@ impl Conversation {
             self.forbid(session, subject);
         }
         may
+    }
+
+    /// Whether the client's permissions allow what a schedule has a stream do in its place: publish to its target, with what is said by the
+    /// newest message of its source; it is told if they do not. Of several values all must be allowed, whichever counts.
+    fn may_schedule(&mut self, session: &Session, block: &[u8]) -> bool {
+        if self.router.rules().is_none() {
+            return true;
+        }
+        for (name, value) in headers::each(block).filter(|(_, value)| !value.is_empty()) {
+            match name {
+                SCHEDULE_TARGET if !self.router.permits(&self.account, value) => {
+                    self.forbid(session, value);
+                    return false;
+                }
+                SCHEDULE_SOURCE if !self.may_hear(value) => {
+                    let (label, value) = (session.link.label(), quoted(value));
+                    tracing::error!("{label} - Subscription Violation - Subject {value}, to schedule");
+                    self.turn_back(session, &format!("Permissions Violation for Subscription to {value}"));
+                    return false;
+                }
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// Whether the client's permissions allow it to hear what is on `subject`.
+    fn may_hear(&self, subject: &[u8]) -> bool {
+        let rules = self.router.rules();
+        rules.is_none_or(|rules| rules.may_subscribe(subject, None) && !rules.denies(subject, None).0)
     }
 
     #[cold]

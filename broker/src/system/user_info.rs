@@ -54,7 +54,7 @@ impl Service for UserInfo {
             user["permissions"] = permissions(rules.permissions());
         }
         let answer = json!({"server": self.about.server(), "data": user}).to_string();
-        let mut courier = Courier::new(Arc::clone(&self.account));
+        let mut courier = Courier::telling(Arc::clone(&self.account));
         courier.send(message.reply, message.reply, b"", b"", answer.as_bytes());
     }
 }

@@ -302,6 +302,8 @@ impl Directory {
         match done {
             Ok(()) => {
                 self.index.lock().untrack(name);
+                // An account that was said to be deleted does not come back with a crash.
+                sync_folder(&path).map_err(|error| error.to_string())?;
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -353,13 +355,22 @@ fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
-/// Writes a file so that a crash leaves the old one or the new one.
+/// Writes a file so that a crash leaves the old one or the new one, and none once this has returned the old one.
 fn write(path: &Path, token: &str) -> io::Result<()> {
     let beside = path.with_extension("jwt.new");
     let mut file = fs::File::create(&beside)?;
     file.write_all(token.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&beside, path)
+    fs::rename(&beside, path)?;
+    sync_folder(path)
+}
+
+/// Has the names in a file's folder on disk: a name that came or went is a change of the folder, not of the file.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -20,15 +20,16 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use weir_jwt::{AccountClaims, OperatorClaims, decode, key};
 
-use crate::conf::options::Trust as Options;
+use crate::conf::options::{Resolver, Trust as Options};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interest::Accounts;
 use crate::routing::{Reply, ask_many};
 pub use directory::Directory;
+use fetch::Fetcher;
 use source::Source;
 pub use tenant::{Held, Tenant};
-pub(crate) use visa::{Papers, Visa, connection_types, is_signed, rights, until};
+pub(crate) use visa::{Papers, Visa, connection_types, rights, until};
 
 /// What has become of an account.
 pub enum News {
@@ -80,6 +81,19 @@ pub struct Trust {
     runtime: Handle,
     /// Itself, for timers.
     own: Weak<Self>,
+}
+
+/// Refuses what a start would, as far as that is in files.
+///
+/// # Errors
+/// What is wrong with which of them.
+pub(crate) fn check(options: &Options) -> Result<()> {
+    match &options.resolver {
+        Some(Resolver::Url(url)) => Fetcher::new(url, options.resolver_tls.as_ref())
+            .map(|_| ())
+            .map_err(Error::Options),
+        _ => Ok(()),
+    }
 }
 
 /// The time, in seconds since 1970.
@@ -345,11 +359,9 @@ impl Trust {
     /// Has an account expire in time.
     fn await_end(&self, tenant: &Arc<Tenant>) {
         let held = tenant.held();
-        let expires = held.claims.common.expires;
-        if expires == 0 {
+        let Some(left) = held.claims.common.left(now()) else {
             return;
-        }
-        let left = Duration::from_secs(u64::try_from(expires.saturating_sub(now())).unwrap_or(0));
+        };
         let (own, tenant) = (Weak::clone(&self.own), Arc::downgrade(tenant));
         self.runtime.spawn(async move {
             tokio::time::sleep(left).await;
@@ -395,8 +407,8 @@ impl Trust {
                 directory.path().display()
             );
         }
-        if let Source::Url(url) = &self.source {
-            fetch::get(url, "").await?;
+        if let Source::Url(fetcher) = &self.source {
+            fetcher.get("").await?;
         }
         self.start_upkeep();
         let Some(system) = &options.system_account else {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use super::directory::Directory;
-use super::fetch;
+use super::fetch::Fetcher;
 use crate::conf::options::{Resolver, Trust};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interest::{Account, Accounts};
 use crate::routing::ask;
 
@@ -17,7 +17,7 @@ pub(super) enum Source {
     /// In the configuration.
     Memory(RwLock<BTreeMap<String, String>>),
     /// Behind this URL.
-    Url(String),
+    Url(Fetcher),
     /// In a directory, and where that has not all, with whoever answers in the system account.
     Directory(Arc<Directory>),
 }
@@ -26,7 +26,10 @@ impl Source {
     pub fn open(options: &Trust, accounts: &Accounts) -> Result<Self> {
         Ok(match &options.resolver {
             None | Some(Resolver::Memory) => Self::Memory(RwLock::new(options.preload.clone())),
-            Some(Resolver::Url(url)) => Self::Url(url.clone()),
+            Some(Resolver::Url(url)) => {
+                let fetcher = Fetcher::new(url, options.resolver_tls.as_ref());
+                Self::Url(fetcher.map_err(Error::Options)?)
+            }
             Some(resolver) => Self::Directory(Arc::new(Directory::open(resolver, &accounts.system)?)),
         })
     }
@@ -42,7 +45,7 @@ impl Source {
                 .get(key)
                 .cloned()
                 .ok_or_else(|| "account missing".to_owned()),
-            Self::Url(url) => fetch::get(url, key).await,
+            Self::Url(fetcher) => fetcher.get(key).await,
             Self::Directory(directory) => {
                 let name = key.to_owned();
                 if let Ok(token) = directory.aside(move |files| files.load(&name)).await? {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use weir_jwt::{AccountClaims, Scope, SigningKey};
+use weir_jwt::{AccountClaims, Scope, SigningKey, limit};
 
 use super::now;
 use super::visa::rules;
@@ -65,8 +65,7 @@ impl Held {
 
     /// Whether it holds no more, from the very second on that it names.
     fn has_expired(&self) -> bool {
-        let expires = self.claims.common.expires;
-        expires != 0 && expires <= now()
+        self.claims.common.left(now()).is_some_and(|left| left.is_zero())
     }
 
     /// How long it has claimed this.
@@ -76,7 +75,6 @@ impl Held {
 
     /// What its clients may use.
     pub fn limits(&self) -> Limits {
-        let limit = |of: i64| usize::try_from(of).ok();
         let limits = &self.claims.nats.limits;
         Limits {
             connections: limit(limits.conn),

@@ -4,10 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use weir_jwt::{Names, Presence, UserClaims, UserPermissions, contains, fill, is_subject, key, presence};
+use weir_jwt::{Names, Presence, UserClaims, UserPermissions, contains, fill, has_signed, is_subject, limit, presence};
 
 use super::{Tenant, now};
 use crate::conf::options::{ConnectionType, Permissions, Responses, Subjects};
@@ -120,17 +118,6 @@ pub(crate) fn rights(tenant: &Tenant, claims: &UserClaims) -> Result<UserPermiss
     }
 }
 
-/// Whether the client has signed what it was to sign.
-pub(crate) fn is_signed(public: &str, nonce: &str, sig: &str) -> bool {
-    let Ok(signature) = BASE64_URL_SAFE_NO_PAD
-        .decode(sig)
-        .or_else(|_| BASE64_STANDARD.decode(sig))
-    else {
-        return false;
-    };
-    !nonce.is_empty() && key::public(public).is_some_and(|key| key.verify(nonce.as_bytes(), &signature).is_ok())
-}
-
 /// Until when a user may stay that may be there now.
 ///
 /// # Errors
@@ -141,15 +128,9 @@ pub(crate) fn until(claims: &UserClaims, rights: &UserPermissions) -> Result<Opt
         return Err("Outside connect times");
     };
     let day = left.and_then(|left| now.checked_add(left).ok());
-    let expires = match claims.common.expires {
-        0 => None,
-        // No sooner than whole seconds of now, as nats-server counts.
-        expires => now
-            .checked_add(Duration::from_secs(
-                u64::try_from(expires.saturating_sub(now.as_second())).unwrap_or(0),
-            ))
-            .ok(),
-    };
+    // No sooner than whole seconds of now, as nats-server counts.
+    let expires = claims.common.left(now.as_second());
+    let expires = expires.and_then(|left| now.checked_add(left).ok());
     Ok(match (day, expires) {
         (Some(day), Some(expires)) => Some(day.min(expires)),
         (day, expires) => day.or(expires),
@@ -185,7 +166,7 @@ impl Papers {
         if types.is_some_and(|types| !types.contains(&by)) {
             return Err("Connection type not allowed");
         }
-        if !rights.bearer_token && !is_signed(&claims.common.subject, &nonce, &sig) {
+        if !rights.bearer_token && !has_signed(&claims.common.subject, &nonce, &sig) {
             return Err("Signature not verified");
         }
         if held.claims.has_revoked(&claims.common.subject, claims.common.issued_at) {
@@ -212,7 +193,6 @@ impl Visa {
     ) -> Self {
         let rights = &claims.nats.rights;
         let own = rules(&rights.permissions);
-        let limit = |of: i64| usize::try_from(of).ok();
         let signed_by_key = !claims.nats.issuer_account.is_empty();
         Self {
             subscriptions: limit(rights.limits.subs),

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod identity;
 mod injection;
 mod names;
 mod permissions;

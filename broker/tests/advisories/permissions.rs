@@ -171,3 +171,113 @@ fn what_is_heard_is_what_the_rules_permit() {
     }
     assert!(heard_any > 100, "{heard_any}");
 }
+
+/// A schedule has a stream store other messages in its place: on which subject, and with what is said by the newest message of which. Both
+/// are held against what the client may do, whichever of several values counts.
+#[test]
+fn a_schedule_does_no_more_than_its_publisher_may() {
+    let fixture = start(
+        "authorization { users: [ {user: all, password: p}, {user: one, password: p, permissions: {
+            publish: {allow: [\"s.>\"], deny: [\"s.secret\"]}, subscribe: {deny: [\"s.secret\"]} }} ] }",
+    );
+    let mut all = fixture.client("all");
+    let config = json!({"name": "S", "subjects": ["s.>"], "allow_msg_schedules": true});
+    assert_eq!(asked(&mut all, "$JS.API.STREAM.CREATE.S", &config)["did_create"], true);
+    assert_eq!(asked(&mut all, "s.secret", &json!(1))["seq"], 1);
+    all.exchange("UNSUB 1\r\n", "");
+    let mut one = fixture.client("one");
+    let schedule = |headers: &str| {
+        let block = format!("NATS/1.0\r\nNats-Schedule: @at 2100-01-01T00:00:00Z\r\n{headers}\r\n\r\n");
+        format!("HPUB s.one r {} {}\r\n{block}x\r\n", block.len(), block.len() + 1)
+    };
+    let refused = |what: &str| format!("-ERR 'Permissions Violation for {what} \"s.secret\"'\r\n");
+    for target in [
+        "Nats-Schedule-Target: s.secret",
+        "Nats-Schedule-Target:s.secret",
+        "Nats-Schedule-Target: \r\nNats-Schedule-Target: s.secret",
+        "Nats-Schedule-Target: s.two\r\nNats-Schedule-Target: s.secret",
+        "Nats-Schedule-Target: s.secret\r\nNats-Schedule-Target: s.two",
+    ] {
+        one.exchange(schedule(target), &refused("Publish to"));
+        // A reader of headers that does not look at the line's end would find it.
+        all.exchange("", "");
+    }
+    for source in [
+        "Nats-Schedule-Target: s.two\r\nNats-Schedule-Source: s.secret",
+        "Nats-Schedule-Target: s.two\r\nNats-Schedule-Source: \r\nNats-Schedule-Source: s.secret",
+    ] {
+        one.exchange(schedule(source), &refused("Subscription to"));
+    }
+    one.send(schedule("Nats-Schedule-Target: s.two\r\nNats-Schedule-Source: s.three"));
+    assert!(crate::answer(&mut one).contains("\"seq\":2"));
+}
+
+/// What a mapping makes of a subject is what is held against the rules: it leads nobody to where he may not publish, and what stands in the
+/// place of what is denied may be published to.
+#[test]
+fn mappings_lead_nobody_where_he_may_not_publish() {
+    let fixture = start(
+        "authorization { users: [ {user: all, password: p}, {user: one, password: p, permissions: {
+            publish: {allow: [\"in.>\", \"out.>\"], deny: [\"out.secret\", \"in.old\"]} }} ] }
+        mappings { \"in.open\": \"out.secret\", \"in.away\": \"elsewhere\", \"in.old\": \"out.new\", \"in.some.*\": \"out.$1\" }",
+    );
+    let (mut all, mut one) = (fixture.connect("all"), fixture.connect("one"));
+    all.exchange("SUB > 1\r\n", "");
+    for (said, becomes, permitted) in [
+        ("in.open", "out.secret", false),
+        ("in.away", "elsewhere", false),
+        ("in.some.secret", "out.secret", false),
+        ("in.some.thing", "out.thing", true),
+        ("in.old", "out.new", true),
+        ("out.secret", "out.secret", false),
+    ] {
+        let told = match permitted {
+            true => String::new(),
+            false => format!("-ERR 'Permissions Violation for Publish to \"{becomes}\"'\r\n"),
+        };
+        one.exchange(format!("PUB {said} 1\r\nx\r\n"), &told);
+        let heard = if permitted {
+            format!("MSG {becomes} 1 1\r\nx\r\n")
+        } else {
+            String::new()
+        };
+        all.exchange("", &heard);
+    }
+}
+
+/// A request to another account is held against the subject that the client names; what another account's service answers is heard as any
+/// answer, and as nothing that the client may not hear.
+#[test]
+fn imports_do_no_more_than_the_client_may() {
+    let fixture = start(
+        "accounts {
+            A { users: [ {user: all, password: p}, {user: one, password: p, permissions: {
+                publish: {deny: [\"svc.secret\", \"$JS.ACK.>\"]}, subscribe: {deny: [\"news.secret\", \"r.secret\"]} }} ]
+                imports: [{service: {account: B, subject: \"svc.>\"}}, {stream: {account: B, subject: \"news.>\"}}] }
+            B { users: [{user: b, password: p}], exports: [{service: \"svc.>\"}, {stream: \"news.>\"}] }
+        }",
+    );
+    let (mut one, mut b) = (fixture.connect("one"), fixture.connect("b"));
+    b.exchange("SUB svc.> 1\r\n", "");
+    one.exchange("SUB news.> 1\r\nSUB r.> 2\r\nSUB news.* q 3\r\n", "");
+    let refused = |what: &str| format!("-ERR 'Permissions Violation for {what}'\r\n");
+    one.exchange("PUB svc.secret r.x 0\r\n\r\n", &refused("Publish to \"svc.secret\""));
+    one.exchange("SUB news.secret 4\r\n", &refused("Subscription to \"news.secret\""));
+    b.exchange("PUB news.secret 1\r\nx\r\nPUB news.open 1\r\nx\r\n", "");
+    one.exchange("", "MSG news.open 1 1\r\nx\r\nMSG news.open 3 1\r\nx\r\n");
+    // Whatever the request names as the place of its answer.
+    for (reply, heard) in [("r.secret", false), ("r.open", true), ("news.secret", false)] {
+        one.exchange(format!("PUB svc.open {reply} 1\r\nx\r\n"), "");
+        let line = b.line();
+        let answer = line.split(' ').nth(3).unwrap().to_owned();
+        let length: usize = line.rsplit(' ').next().unwrap().parse().unwrap();
+        b.take(length + 2);
+        b.exchange(format!("PUB {answer} 1\r\ny\r\n"), "");
+        let told = if heard {
+            format!("MSG {reply} 2 1\r\ny\r\n")
+        } else {
+            String::new()
+        };
+        one.exchange("", &told);
+    }
+}

@@ -47,6 +47,10 @@ impl Authority {
         }
     }
 
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.der.clone()
+    }
+
     pub fn file(&self) -> PathBuf {
         self.path("ca.pem")
     }
@@ -121,6 +125,10 @@ impl Authority {
 }
 
 impl Issued {
+    pub fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key_der.clone()).into()
+    }
+
     /// The options of a server that has it.
     pub fn tls(&self) -> Tls {
         Tls::of(&self.certificate, &self.key)

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use weir_broker::Server;
 use weir_broker::conf::Options;
 use weir_broker::conf::options::Backend;
+use weir_broker::{Error, Server};
 
 /// How long an answer may take before the test fails; far more than any takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +33,11 @@ pub struct TestServer {
 
 impl TestServer {
     pub fn start(change: impl FnOnce(&mut Options)) -> Self {
+        Self::try_start(change).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same where it may not start.
+    pub fn try_start(change: impl FnOnce(&mut Options)) -> Result<Self, Error> {
         let mut options = Options {
             host: "127.0.0.1".into(),
             port: 0,
@@ -40,8 +45,8 @@ impl TestServer {
         };
         change(&mut options);
         let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::start(options)).unwrap();
-        Self { runtime, server }
+        let server = runtime.block_on(Server::start(options))?;
+        Ok(Self { runtime, server })
     }
 
     /// A connection whose INFO has been read.

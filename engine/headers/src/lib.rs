@@ -116,6 +116,36 @@ pub fn retain(block: &[u8], keep: impl Fn(&[u8]) -> bool) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// The block without anything that some reader may take for a header of one of these names: also in other letters, with spaces around the
+/// name, behind a CR or an LF alone, in the version line, or behind the empty line, where what is added would be read by nobody. The block
+/// as it is, if there is nothing of the kind; otherwise as [`remove`].
+#[must_use]
+pub fn scrub<'b>(block: &'b [u8], names: &[&str]) -> Cow<'b, [u8]> {
+    let passes = |part: &[u8]| {
+        memchr::memchr(b':', part).is_some_and(|colon| {
+            let name = part[..colon].trim_ascii();
+            names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
+        })
+    };
+    let has_any = |text: &[u8]| text.split(|byte| matches!(byte, b'\r' | b'\n')).any(passes);
+    let ends_early = || memmem::find(block, b"\r\n\r\n").is_some_and(|end| end + 4 < block.len());
+    if !has_any(block) && !ends_early() {
+        return Cow::Borrowed(block);
+    }
+    let version = memmem::find(block, CRLF).map_or(block, |end| &block[..end]);
+    let version = if has_any(version) { VERSION } else { version };
+    let kept: Vec<&[u8]> = lines(block).filter(|line| !has_any(line)).collect();
+    if kept.is_empty() && version.len() <= VERSION.len() {
+        return Cow::Borrowed(b"");
+    }
+    let mut out = Vec::with_capacity(block.len());
+    for line in std::iter::once(version).chain(kept).chain([&b""[..]]) {
+        out.extend_from_slice(line);
+        out.extend_from_slice(CRLF);
+    }
+    Cow::Owned(out)
+}
+
 /// Where one header stands in its block: from `start`, the value in `value..end`.
 struct Line {
     start: usize,

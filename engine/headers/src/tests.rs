@@ -52,6 +52,45 @@ fn headers_are_removed() {
 }
 
 #[test]
+fn nothing_passes_for_a_header_that_was_scrubbed() {
+    let scrubbed = |block: &str| String::from_utf8(scrub(block.as_bytes(), &["Who", "Where"]).into_owned()).unwrap();
+    for block in [
+        "",
+        "NATS/1.0\r\nA: 1\r\n\r\n",
+        "NATS/1.0\r\nWhom: 1\r\nA: Who: 1\r\n\r\n",
+        "NATS/1.0\r\n\r\n",
+    ] {
+        assert_eq!(scrubbed(block), block);
+    }
+    for line in [
+        "Who: 1",
+        "Who:1",
+        "who: 1",
+        "WHERE: 1",
+        "Who : 1",
+        " Who: 1",
+        "\tWho\t: 1",
+        "B: 2\nWho: 1",
+        "B: 2\rWho: 1",
+        "B: 2\nC: 3\nwho : 1\nD: 4",
+        "Who: 1\r\nWho: 2",
+    ] {
+        let block = format!("NATS/1.0\r\nA: 1\r\n{line}\r\nZ: 9\r\n\r\n");
+        assert_eq!(scrubbed(&block), "NATS/1.0\r\nA: 1\r\nZ: 9\r\n\r\n", "{line:?}");
+        assert_eq!(scrubbed(&format!("NATS/1.0\r\n{line}\r\n\r\n")), "", "{line:?}");
+        assert_eq!(
+            scrubbed(&format!("NATS/1.0\n{line}\r\nA: 1\r\n\r\n")),
+            "NATS/1.0\r\nA: 1\r\n\r\n"
+        );
+        let behind = format!("NATS/1.0\r\nA: 1\r\n\r\n{line}\r\n\r\n");
+        assert_eq!(scrubbed(&behind), "NATS/1.0\r\nA: 1\r\n\r\n", "{line:?}");
+    }
+    assert_eq!(scrubbed("NATS/1.0 503\r\nWho: 1\r\n\r\n"), "NATS/1.0 503\r\n\r\n");
+    // What is added is read.
+    assert_eq!(scrubbed("NATS/1.0\r\n\r\nA: 1\r\n\r\n"), "");
+}
+
+#[test]
 fn headers_are_added() {
     assert_eq!(insert(b"", "A", "1"), b"NATS/1.0\r\nA: 1\r\n\r\n");
     assert_eq!(insert(EMPTY, "A", "1"), b"NATS/1.0\r\nA: 1\r\n\r\n");

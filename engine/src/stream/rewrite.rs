@@ -12,6 +12,15 @@ use crate::shard::turn::Turn;
 use crate::stream::StreamConfig;
 use crate::types::{NanoTime, Seq};
 
+/// What only the server says of a message that is published again: whoever published it first may have written as much.
+const OWN: &[&str] = &[
+    "Nats-Stream",
+    "Nats-Subject",
+    "Nats-Sequence",
+    "Nats-Time-Stamp",
+    "Nats-Last-Sequence",
+];
+
 /// A stream's rules about subjects, ready to be applied.
 #[derive(Default)]
 pub(crate) struct Rewrites {
@@ -90,7 +99,7 @@ pub(super) struct Republished<'a> {
 impl Republished<'_> {
     /// Sends it, with the headers that say where it came from.
     pub fn send(self, turn: &mut Turn<'_>) {
-        let mut block = headers::insert(self.headers, "Nats-Stream", self.stream);
+        let mut block = headers::insert(&headers::scrub(self.headers, OWN), "Nats-Stream", self.stream);
         let subject = String::from_utf8_lossy(self.subject);
         for (name, value) in [
             ("Nats-Subject", &*subject),

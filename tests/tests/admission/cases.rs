@@ -44,6 +44,37 @@ pub const REFUSED: &[&str] = &[
 
 pub const CASES: &[Case] = &[
     Case {
+        name: "ends of lines in a token",
+        configuration: "authorization { token: \"t\" }",
+        script: r#"
+            A {"auth_token": "t\n"}
+            B {"auth_token": "\nt"}
+            C {"auth_token": "t\r\n"}
+            D {"auth_token": "t"}
+        "#,
+    },
+    Case {
+        name: "a token that ends with its line",
+        configuration: "authorization { token: \"t\\n\" }",
+        script: r#"
+            A {"auth_token": "t\n"}
+            B {"auth_token": "t"}
+        "#,
+    },
+    Case {
+        name: "ends of lines in users, passwords and keys",
+        configuration: "authorization { users: [
+            {user: a, password: p}
+            {nkey: UBHZKSHGAYXQN4HBLNRIAOAJMQMJWV664V4M4I36W2F4X4B64ZSFTJCU}
+        ] }",
+        script: r#"
+            A {"user": "a\n", "pass": "p"}
+            B {"user": "a", "pass": "p\n"}
+            C {"user": "a", "pass": "p"}
+            D {"nkey": "UBHZKSHGAYXQN4HBLNRIAOAJMQMJWV664V4M4I36W2F4X4B64ZSFTJCU\n", "sig": "x"}
+        "#,
+    },
+    Case {
         name: "nobody is asked",
         configuration: "port: 4222",
         script: r#"

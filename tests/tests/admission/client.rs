@@ -30,7 +30,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, and says CONNECT with this JSON: `-` for none, and a seed in `seed` has the nonce signed.
+    /// Connects, and says CONNECT with this JSON: `-` for none, and a seed in `seed` has the nonce signed; what is in
+    /// `behind` is put behind the signature.
     pub fn connect(address: &str, connect: &str) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -63,13 +64,15 @@ impl Client {
             let key = KeyPair::from_seed(seed)?;
             let nonce = info["nonce"].as_str().unwrap_or_default();
             let signature = key.sign(nonce.as_bytes())?;
-            let sig = BASE64_URL_SAFE_NO_PAD.encode(signature);
+            let behind = connect["behind"].as_str().unwrap_or_default();
+            let sig = BASE64_URL_SAFE_NO_PAD.encode(signature) + behind;
             match connect["jwt"].is_string() {
                 true => connect["sig"] = json!(sig),
                 false => connect = json!({"nkey": key.public_key(), "sig": sig}),
             }
             if let Some(fields) = connect.as_object_mut() {
                 fields.remove("seed");
+                fields.remove("behind");
             }
         }
         for (key, default) in [

@@ -119,6 +119,20 @@ impl World {
                 {"tiered_limits": {"R3": {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}}}}}),
             ),
             ("all", 22, &operator, json!({"nats": {"revocations": {"*": now - 5}}})),
+            ("minus", 23, &operator, json!({"exp": -1})),
+            ("least", 24, &operator, json!({"exp": i64::MIN, "nbf": i64::MIN})),
+            ("later", 26, &operator, json!({"nbf": i64::MAX})),
+            ("nobody", 27, &operator, json!({"nats": {"limits": {"conn": 0}}})),
+            ("deaf", 28, &operator, json!({"nats": {"limits": {"subs": 0}}})),
+            ("mute", 29, &operator, json!({"nats": {"limits": {"payload": 0}}})),
+            (
+                "below",
+                30,
+                &operator,
+                json!({"nats": {"limits": {"subs": -2, "payload": -2}}}),
+            ),
+            ("less", 31, &operator, json!({"nats": {"limits": {"conn": -2}}})),
+            ("bare", 32, &operator, json!({"nats": {"limits": null}})),
         ];
         for (name, number, signer, fields) in accounts {
             let account = key(Account, number)?;
@@ -256,7 +270,26 @@ impl World {
             ("u.r3", 50, own(21)?, json!({}), now),
             ("u.all", 50, own(22)?, json!({}), now - 10),
             ("u.all later", 50, own(22)?, json!({}), now),
-            ("u.unknown", 50, own(30)?, json!({}), now),
+            ("u.unknown", 50, own(40)?, json!({}), now),
+            ("u.minus", 50, own(11)?, json!({"exp": -1}), now),
+            ("u.least", 50, own(11)?, json!({"exp": i64::MIN, "nbf": i64::MIN}), now),
+            ("u.most", 50, own(11)?, json!({"exp": i64::MAX}), now),
+            ("u.far off", 50, own(11)?, json!({"exp": now + 9_000_000_000}), now),
+            ("u.later", 50, own(11)?, json!({"nbf": i64::MAX}), now),
+            ("u.deaf", 50, own(11)?, json!({"nats": {"subs": 0}}), now),
+            ("u.mute", 50, own(11)?, json!({"nats": {"payload": 0}}), now),
+            ("u.below", 50, own(11)?, json!({"nats": {"subs": -2}}), now),
+            ("u.mute below", 50, own(11)?, json!({"nats": {"payload": -2}}), now),
+            ("u.data", 50, own(11)?, json!({"nats": {"data": 0}}), now),
+            ("u.of minus", 50, own(23)?, json!({}), now),
+            ("u.of least", 50, own(24)?, json!({}), now),
+            ("u.of later", 50, own(26)?, json!({}), now),
+            ("u.of nobody", 50, own(27)?, json!({}), now),
+            ("u.of deaf", 50, own(28)?, json!({}), now),
+            ("u.of mute", 50, own(29)?, json!({}), now),
+            ("u.of below", 50, own(30)?, json!({}), now),
+            ("u.of less", 50, own(31)?, json!({}), now),
+            ("u.of bare", 50, own(32)?, json!({}), now),
         ];
         for (name, number, signer, fields, at) in users {
             let mut claims = UserClaims::new(&user(number)?);
@@ -267,7 +300,8 @@ impl World {
             names.insert(format!("seed{number}"), key(User, number)?.seed()?);
         }
         let all = [
-            "sys", "a", "b", "c", "d", "e", "old", "foreign", "ends", "js", "tiers", "r3", "all",
+            "sys", "a", "b", "c", "d", "e", "old", "foreign", "ends", "js", "tiers", "r3", "all", "minus", "least",
+            "later", "nobody", "deaf", "mute", "below", "less", "bare",
         ];
         let entry = |name: &&str| format!("{}: {}\n", names[&format!("{name}key")], names[*name]);
         let preload = format!(
@@ -498,6 +532,65 @@ pub const CASES: &[Case] = &[
             A!
             B!
             D {"jwt": "@u.account ends@", "seed": "@seed50@"}
+        "#,
+    },
+    Case {
+        name: "times at the ends of numbers",
+        configuration: "operator: @op@\n@accounts@",
+        script: r#"
+            A {"jwt": "@u.minus@", "seed": "@seed50@"}
+            A!
+            B {"jwt": "@u.least@", "seed": "@seed50@"}
+            B!
+            C {"jwt": "@u.far off@", "seed": "@seed50@"}
+            D {"jwt": "@u.later@", "seed": "@seed50@"}
+            E {"jwt": "@u.of minus@", "seed": "@seed50@"}
+            F {"jwt": "@u.of least@", "seed": "@seed50@"}
+            G {"jwt": "@u.of later@", "seed": "@seed50@"}
+            H {"jwt": "@u.most@", "seed": "@seed50@"}
+            H> PUB a
+        "#,
+    },
+    Case {
+        name: "limits of nothing, and of less",
+        configuration: "operator: @op@\n@accounts@",
+        script: r#"
+            A {"jwt": "@u.deaf@", "seed": "@seed50@"}
+            A!
+            B {"jwt": "@u.mute@", "seed": "@seed50@"}
+            B> SUB a 1
+            B> PUB a
+            B> PUB a |x
+            C {"jwt": "@u.below@", "seed": "@seed50@"}
+            C!
+            D {"jwt": "@u.mute below@", "seed": "@seed50@"}
+            D> SUB a 1
+            D> PUB a |x
+            E {"jwt": "@u.data@", "seed": "@seed50@"}
+            E> PUB a |x
+            F {"jwt": "@u.of nobody@", "seed": "@seed50@"}
+            G {"jwt": "@u.of deaf@", "seed": "@seed50@"}
+            G!
+            H {"jwt": "@u.of mute@", "seed": "@seed50@"}
+            H> SUB a 1
+            H> PUB a
+            H> PUB a |x
+            I {"jwt": "@u.of below@", "seed": "@seed50@"}
+            I!
+            J {"jwt": "@u.of less@", "seed": "@seed50@"}
+            K {"jwt": "@u.of bare@", "seed": "@seed50@"}
+        "#,
+    },
+    Case {
+        name: "ends of lines in tokens and signatures",
+        configuration: "operator: @op@\n@accounts@\n",
+        script: r#"
+            A {"jwt": "@u.a@\n", "seed": "@seed50@"}
+            B {"jwt": "\n@u.a@\r\n", "seed": "@seed50@"}
+            C {"jwt": "@u.a@ ", "seed": "@seed50@"}
+            D {"jwt": "@u.a@", "seed": "@seed50@", "behind": "\n"}
+            E {"jwt": "@u.a@", "seed": "@seed50@", "behind": " "}
+            F {"jwt": "@u.bearer@\r\n"}
         "#,
     },
     Case {

@@ -71,6 +71,7 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         | "resolver_preload"
         | "resolver_pinned_accounts"
         | "default_sentinel" => trust::apply(o, e)?,
+        "resolver_tls" => tls::resolver_tls(o, e)?,
         "system_account" | "system" => o.system_account = Some(read::name(e)?),
         "no_system_account" | "no_system" | "no_sys_acc" => o.no_system_account = read::boolean(e)?,
         "cluster" => {

@@ -41,7 +41,7 @@ pub use jetstream::{
 pub use logging::Logging;
 pub use permissions::{Permissions, Responses, Subjects};
 pub(crate) use read::{check_server_name, port};
-pub use tls::{CURVES, CertificateFiles, Choice, First, SUITES, Tls};
+pub use tls::{CURVES, CallingTls, CertificateFiles, Choice, First, SUITES, Tls};
 pub(crate) use tls::{check as check_tls, settle_timeout};
 pub(crate) use trust::settle as settle_trust;
 pub use trust::{Deletion, Resolver, Trust};

@@ -1,5 +1,6 @@
 //! `tls { … }`: certificates, and whom they are asked of.
 
+mod calling;
 mod suites;
 
 use std::collections::BTreeSet;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use super::{Auth, Options, Warning, keys, read, schema};
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Node, Value};
+pub use calling::CallingTls;
+pub(crate) use calling::resolver as resolver_tls;
 pub use suites::{CURVES, Choice, SUITES};
 
 /// Time for a handshake, unless the options say otherwise. As nats-server.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use weir_jwt::{OperatorClaims, decode, key, undecorated};
 
 use super::schema::{self, Key, Kind, key};
-use super::{Options, read};
+use super::{CallingTls, Options, read};
 use crate::error::ConfError;
 use crate::file::{Entry, Value};
 
@@ -46,6 +46,8 @@ pub struct Trust {
     pub strict_keys: Vec<String>,
     /// Where accounts are found.
     pub resolver: Option<Resolver>,
+    /// TLS with where accounts are looked up by HTTP; `None`: as is usual.
+    pub resolver_tls: Option<CallingTls>,
     /// Accounts that are there from the start: tokens by their keys.
     pub preload: BTreeMap<String, String>,
     /// Accounts that users may be in; empty: all.
@@ -59,7 +61,7 @@ pub struct Trust {
 pub enum Resolver {
     /// In the configuration.
     Memory,
-    /// By HTTP: this, with the account's key behind it.
+    /// By HTTP, or HTTPS: this, with the account's key behind it.
     Url(String),
     /// In a directory that has all of them.
     Full {
@@ -220,14 +222,9 @@ fn url(text: &str) -> Result<String, String> {
             "error parsing account resolver url [{text:?}]: it has no scheme"
         ));
     };
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(
-            "account resolver: Weir does not look up accounts by https yet; put a proxy before it, and write http"
-                .to_owned(),
-        );
-    }
+    let known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if !scheme.eq_ignore_ascii_case("http") || host.is_empty() || text.contains(char::is_whitespace) {
+    if !known || host.is_empty() || text.contains(char::is_whitespace) {
         return Err(format!(
             "error parsing account resolver url [{text:?}]: it is no http URL"
         ));

@@ -14,15 +14,19 @@ use rustls::sign::CertifiedKey;
 use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use super::Tls;
+use super::clients::Clients;
 use super::resolver::Certificates;
 use crate::conf::options::{CertificateFiles, Tls as TlsOptions};
 
+/// Why clients cannot be asked for certificates.
+const UNTRUSTING: &str = "verify without ca_file asks for certificates that an authority signed which the system trusts, and it trusts none: name yours with ca_file";
+
 /// Files as they are read, and a number for all that they held.
 #[derive(Default)]
-struct Files(DefaultHasher);
+pub(super) struct Files(DefaultHasher);
 
 impl Files {
-    fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+    pub fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
         let bytes = std::fs::read(path).map_err(|error| format!("open {}: {error}", path.display()))?;
         bytes.hash(&mut self.0);
         Ok(bytes)
@@ -36,7 +40,7 @@ impl Tls {
     /// What is wrong with which of them.
     pub(super) fn load(options: &TlsOptions) -> Result<Self, String> {
         let mut files = Files::default();
-        let provider = Arc::new(provider(options));
+        let provider = Arc::new(provider(options.suites.as_deref(), options.curves.as_deref()));
         let mut certificates = Vec::new();
         let count = options.certificates.len();
         for (at, pair) in options.certificates.iter().enumerate() {
@@ -53,18 +57,22 @@ impl Tls {
             (Some(path), _) => {
                 Some(authorities(&files.read(path)?).map_err(|why| format!("{}: {why}", path.display()))?)
             }
-            (None, true) => Some(of_the_system()?),
+            (None, true) => Some(of_the_system().ok_or(UNTRUSTING)?),
             (None, false) => None,
         };
         let verifier: Arc<dyn ClientCertVerifier> = match roots.filter(|_| options.verify) {
-            Some(roots) => WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()
-                .map_err(|error| format!("ca_file: {error}"))?,
+            Some(roots) => {
+                let roots = Arc::new(roots);
+                let inner = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+                    .build()
+                    .map_err(|error| format!("ca_file: {error}"))?;
+                Arc::new(Clients::new(inner, roots, provider.signature_verification_algorithms))
+            }
             None => Arc::new(NoClientAuth),
         };
         let with = |verifier: Arc<dyn ClientCertVerifier>| {
             let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-                .with_protocol_versions(&versions(options, &provider))
+                .with_protocol_versions(&versions(options.only_1_3, &provider))
                 .map_err(|error| error.to_string())?;
             let certificates = Arc::clone(&certificates);
             let mut config = builder
@@ -85,17 +93,17 @@ impl Tls {
     }
 }
 
-/// What is encrypted and signed with: of all there is what the options leave.
-fn provider(options: &TlsOptions) -> CryptoProvider {
+/// What is encrypted and signed with: of all there is those suites and curves that the options leave.
+pub(super) fn provider(suites: Option<&[&str]>, curves: Option<&[&'static str]>) -> CryptoProvider {
     let mut provider = ring::default_provider();
-    if let Some(suites) = &options.suites {
+    if let Some(suites) = suites {
         // Those of TLS 1.3 cannot be chosen, as in Go.
         provider.cipher_suites.retain(|suite| {
             let name = format!("{:?}", suite.suite());
             suite.tls13().is_some() || suites.iter().any(|chosen| *chosen == name)
         });
     }
-    if let Some(curves) = &options.curves {
+    if let Some(curves) = curves {
         let group = |name: &&'static str| -> Option<&'static dyn SupportedKxGroup> {
             let wanted = match *name {
                 "X25519" => NamedGroup::X25519,
@@ -110,15 +118,19 @@ fn provider(options: &TlsOptions) -> CryptoProvider {
     provider
 }
 
-fn versions(options: &TlsOptions, provider: &CryptoProvider) -> Vec<&'static SupportedProtocolVersion> {
+pub(super) fn versions(only_1_3: bool, provider: &CryptoProvider) -> Vec<&'static SupportedProtocolVersion> {
     let has_1_2 = provider.cipher_suites.iter().any(|suite| suite.tls13().is_none());
-    match options.only_1_3 || !has_1_2 {
+    match only_1_3 || !has_1_2 {
         true => vec![&version::TLS13],
         false => vec![&version::TLS13, &version::TLS12],
     }
 }
 
-fn certificate(files: &mut Files, pair: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+pub(super) fn certificate(
+    files: &mut Files,
+    pair: &CertificateFiles,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, String> {
     let (at, key_at) = (pair.certificate.display(), pair.key.display());
     let chain = certificates(&files.read(&pair.certificate)?).map_err(|why| format!("{at}: {why}"))?;
     if chain.is_empty() {
@@ -139,8 +151,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     all.map_err(|error| error.to_string())
 }
 
-/// Whoever signs certificates of clients. What of a file is no certificate of an authority is left out, as Go does.
-fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
+/// Whoever signs certificates. What of a file is no certificate of an authority is left out, as Go does.
+pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     match roots.add_parsable_certificates(certificates(pem)?) {
         (0, _) => Err("failed to parse root ca certificate".to_owned()),
@@ -148,12 +160,13 @@ fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
     }
 }
 
-fn of_the_system() -> Result<RootCertStore, String> {
+/// Whoever the system trusts; `None`: nobody.
+pub(super) fn of_the_system() -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     match roots.add_parsable_certificates(found.certs) {
-        (0, _) => Err("verify without ca_file asks for certificates that an authority signed which the system trusts, and it trusts none: name yours with ca_file".to_owned()),
-        _ => Ok(roots),
+        (0, _) => None,
+        _ => Some(roots),
     }
 }
 

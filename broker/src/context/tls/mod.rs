@@ -1,5 +1,7 @@
 //! TLS as it is done now: the files that the options name, read.
 
+mod calling;
+mod clients;
 mod load;
 mod rate;
 mod resolver;
@@ -13,6 +15,7 @@ use rustls::ServerConfig;
 use crate::conf::Options;
 use crate::conf::options::Tls as TlsOptions;
 use crate::error::{Error, Result};
+pub(crate) use calling::calling;
 use rate::Rate;
 
 /// TLS for the clients of one port.

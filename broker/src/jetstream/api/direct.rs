@@ -12,7 +12,7 @@ use weir_engine::shard::InTurn;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::{Count, Found, LastSeqs, Message, Search, Storage, Stream, Unread};
 use weir_engine::{Kind, LogId, Seq};
-use weir_wire::headers::HeaderBuf;
+use weir_wire::headers::{HeaderBuf, scrub};
 
 use super::decode::decode;
 use super::load::{UnderWay, room_for};
@@ -566,9 +566,20 @@ impl Room {
     }
 }
 
+/// What only the server says of a message: whoever published it may have written as much.
+const OWN: &[&str] = &[
+    "Nats-Stream",
+    "Nats-Subject",
+    "Nats-Sequence",
+    "Nats-Time-Stamp",
+    "Nats-Num-Pending",
+    "Nats-Last-Sequence",
+    "Nats-UpTo-Sequence",
+];
+
 /// The message's own header block with where it comes from, and in a batch with how many follow and which came before.
 fn headers(stream: &str, message: &Message, batch: Option<(u64, Seq)>) -> Vec<u8> {
-    let block = HeaderBuf::continuing(&message.headers)
+    let block = HeaderBuf::continuing(&scrub(&message.headers, OWN))
         .add("Nats-Stream", stream)
         .add("Nats-Subject", &message.subject)
         .add_number("Nats-Sequence", message.seq)
@@ -585,7 +596,7 @@ fn headers(stream: &str, message: &Message, batch: Option<(u64, Seq)>) -> Vec<u8
 /// Answers a request for one message.
 fn send(waiting: &Waiting, outcome: &Outcome, no_hdr: bool) {
     let to = &waiting.request.reply;
-    let mut courier = Courier::new(Arc::clone(&waiting.request.account));
+    let mut courier = Courier::telling(Arc::clone(&waiting.request.account));
     match outcome {
         Outcome::Status(code, text) => {
             courier.send(to, to, b"", &status::block(*code, text, &[]), b"");
@@ -623,7 +634,7 @@ impl<'w> Sending<'w> {
 
     fn messages(&mut self, messages: Vec<(Message, u64)>) {
         let to = &self.waiting.request.reply;
-        let mut courier = Courier::new(Arc::clone(&self.waiting.request.account));
+        let mut courier = Courier::telling(Arc::clone(&self.waiting.request.account));
         for (message, after) in messages {
             let headers = match self.bare {
                 true => Vec::new(),
@@ -643,7 +654,7 @@ impl<'w> Sending<'w> {
             told.push(("Nats-UpTo-Sequence", up_to));
         }
         let to = &self.waiting.request.reply;
-        let mut courier = Courier::new(Arc::clone(&self.waiting.request.account));
+        let mut courier = Courier::telling(Arc::clone(&self.waiting.request.account));
         courier.send(to, to, b"", &status::block(204, "EOB", &told), b"");
     }
 }

@@ -327,7 +327,7 @@ impl Line {
 
     fn send(&self, reply: &[u8], headers: &[u8], payload: &[u8]) {
         let to = self.to.as_bytes();
-        Courier::new(Arc::clone(&self.account)).send(to, to, reply, headers, payload);
+        Courier::telling(Arc::clone(&self.account)).send(to, to, reply, headers, payload);
     }
 
     /// Says that it is over, and how.

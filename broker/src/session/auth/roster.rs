@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use nkeys::KeyPair;
+use weir_jwt::has_signed;
 use weir_wire::Connect;
 
 use super::super::quote::quoted;
@@ -261,15 +259,7 @@ pub(super) fn is_silent(connect: &Connect) -> bool {
 
 /// Whether the client has signed what it was to sign, with the key that it names.
 fn is_signed(visitor: &Visitor<'_>) -> bool {
-    let sig = visitor.connect.sig.as_str();
-    let Ok(signature) = BASE64_URL_SAFE_NO_PAD
-        .decode(sig)
-        .or_else(|_| BASE64_STANDARD.decode(sig))
-    else {
-        return false;
-    };
-    let key = KeyPair::from_public_key(&visitor.connect.nkey);
-    !visitor.nonce.is_empty() && key.is_ok_and(|key| key.verify(visitor.nonce.as_bytes(), &signature).is_ok())
+    has_signed(&visitor.connect.nkey, visitor.nonce, &visitor.connect.sig)
 }
 
 /// Rules that are made once for all who have the same permissions.
