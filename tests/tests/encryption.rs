@@ -254,3 +254,59 @@ fn segments_are_encrypted() {
 fn rocksdb_is_encrypted() {
     encrypted("aes", &[Backend::Rocksdb, Backend::Segment]);
 }
+
+/// What is not encrypted stays as it is until somebody makes an encrypted copy of it, which then takes its place.
+#[test]
+fn a_store_that_is_there_is_encrypted_by_the_tool() {
+    let backends = [Backend::Segment, Backend::Rocksdb];
+    let key = "jetstream { key: 'the first key' }";
+    with_server_for(LIMIT, async |server| {
+        let js = server.jetstream().await?;
+        for backend in backends {
+            fill(&js, backend).await?;
+        }
+        // What was removed leaves its numbers behind, at both ends.
+        let stream = js.get_stream(format!("{SECRET}-{:?}", backends[0])).await?;
+        let more = js.publish(format!("{SECRET}.{:?}.8", backends[0]), "more".into());
+        let last = more.await?.await?.sequence;
+        stream.delete_message(last).await?;
+        // Once out of a checkpoint, once out of the journals.
+        for is_stopped in [true, false] {
+            match is_stopped {
+                true => server.stop().await?,
+                false => server.kill()?,
+            }
+            let told = refused(server, key)?;
+            ensure!(told.contains("is not encrypted, and a key is given"), "{told}");
+            let folder = tempfile::tempdir_in(server.store().parent().context("no folder")?)?;
+            let (copy, file) = (folder.path().join("copy"), folder.path().join("key"));
+            fs::write(&file, "the first key")?;
+            let store = server.store();
+            let (store, out, file) = (text(&store)?, text(&copy)?, text(&file)?);
+            tool::refused(&["encrypt", store, "--out", out], "no key is given to encrypt with")?;
+            tool::well(&["encrypt", store, "--out", out, "--key-file", file])?;
+            tool::refused(&["encrypt", store, "--out", out, "--key-file", file], "not empty")?;
+            tool::well(&["diff", store, out, "--key-file", file])?;
+            tool::well(&["verify", out, "--key-file", file])?;
+            let mut found = Vec::new();
+            telling(&copy, SECRET, &mut found)?;
+            ensure!(found.is_empty(), "{found:?}");
+            if !is_stopped {
+                fs::remove_dir_all(store)?;
+                fs::rename(&copy, store)?;
+                server.configure(key)?;
+            }
+            server.start_again().await?;
+        }
+        let js = server.jetstream().await?;
+        for backend in backends {
+            check(&js, backend).await?;
+        }
+        let more = js.publish(format!("{SECRET}.{:?}.8", backends[0]), "more".into());
+        let next = more.await?.await?.sequence;
+        ensure!(next == last + 1, "{next} after {last}");
+        let (status, health) = server.page("/healthz").await?;
+        ensure!(status == 200, "{health}");
+        nothing_is_told(server)
+    });
+}
