@@ -139,15 +139,13 @@ impl StoreDir {
     /// [`Kind::Locked`] if none of the keys opens it, if none is given and it is encrypted, and if one is given and it is not; nothing
     /// is changed then. If the key cannot be read or made.
     pub fn encrypted(self, owners: &[StoreKey], cipher: Cipher) -> Result<Self> {
-        let locked = self.locked();
-        let vault = match (self.is_encrypted(), owners.first()) {
-            (false, None) => None,
-            (true, _) => Some(locked.open_and_renew(owners, cipher)?),
-            (false, Some(_)) if self.exists() => return Err(keys::is_plain(&self.root)),
-            (false, Some(owner)) => {
+        let vault = match (self.is_encrypted(), owners.is_empty()) {
+            (false, true) => None,
+            (false, false) if self.exists() => return Err(keys::is_plain(&self.root)),
+            _ => {
                 let failed = |error| Error::io(format_args!("making {}", self.root.display()), error);
                 make_folder(&self.root).map_err(failed)?;
-                Some(locked.make(owner, cipher)?)
+                Some(self.locked().make_or_open(owners, cipher)?)
             }
         };
         Ok(self.with(vault))

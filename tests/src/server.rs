@@ -154,6 +154,19 @@ impl Server {
         Ok(())
     }
 
+    /// Stops the server, and starts it again on an empty store, with a configuration file.
+    ///
+    /// # Errors
+    /// As [`Server::start`]; if what it stored cannot be removed.
+    pub async fn begin_anew(&mut self, configuration: &str) -> Result<()> {
+        self.stop().await?;
+        if self.store.exists() {
+            fs::remove_dir_all(&self.store).context("removing a store")?;
+        }
+        self.configure(configuration)?;
+        self.start_again().await
+    }
+
     /// What the configuration file says that it is given from the next start on.
     ///
     /// # Errors

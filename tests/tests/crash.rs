@@ -54,24 +54,38 @@ fn nothing_acknowledged_is_lost_while_the_stream_goes_over() {
     let rounds = number_from("WEIR_CRASH_ROUNDS", 10);
     let seed = number_from("WEIR_CRASH_SEED", 1);
     let limit = PATIENCE + Duration::from_secs(20) * u32::try_from(rounds).unwrap_or(u32::MAX);
+    with_server_for(limit, async |server| go_over(server, rounds, seed).await);
+}
+
+/// The same where all that comes to the disk is encrypted.
+#[test]
+fn nothing_acknowledged_is_lost_of_what_is_encrypted() {
+    let rounds = number_from("WEIR_CRASH_ROUNDS", 6);
+    let seed = number_from("WEIR_CRASH_SEED", 1);
+    let limit = PATIENCE + Duration::from_secs(20) * u32::try_from(rounds).unwrap_or(u32::MAX);
     with_server_for(limit, async |server| {
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        create(server, Backend::Segment).await?;
-        for round in 1..=rounds {
-            let to = [Backend::Segment, Backend::Rocksdb][(round % 2) as usize];
-            move_to(server, to).await?;
-            // Others are cut short wherever they are.
-            if round % 4 == 3 {
-                arrived_in_rocksdb(server).await?;
-            }
-            run_round(server, &ledger, seed, round)
-                .await
-                .with_context(|| format!("round {round} of {rounds}, seed {seed}"))?;
-        }
-        move_to(server, Backend::Rocksdb).await?;
-        arrived_in_rocksdb(server).await?;
-        finish(server, &ledger).await
+        server.begin_anew("jetstream { key: 'a key' }").await?;
+        go_over(server, rounds, seed).await
     });
+}
+
+async fn go_over(server: &mut Server, rounds: u64, seed: u64) -> Result<()> {
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    create(server, Backend::Segment).await?;
+    for round in 1..=rounds {
+        let to = [Backend::Segment, Backend::Rocksdb][(round % 2) as usize];
+        move_to(server, to).await?;
+        // Others are cut short wherever they are.
+        if round % 4 == 3 {
+            arrived_in_rocksdb(server).await?;
+        }
+        run_round(server, &ledger, seed, round)
+            .await
+            .with_context(|| format!("round {round} of {rounds}, seed {seed}"))?;
+    }
+    move_to(server, Backend::Rocksdb).await?;
+    arrived_in_rocksdb(server).await?;
+    finish(server, &ledger).await
 }
 
 async fn move_to(server: &Server, backend: Backend) -> Result<()> {

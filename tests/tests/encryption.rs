@@ -1,6 +1,7 @@
 //! A store that is encrypted: nothing in its files can be read, and with its key it is what any other is.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::{kv, stream};
 use futures_util::StreamExt;
+use serde_json::{Value, json};
+use weir_tests::backups::{ask, backup, restore};
 use weir_tests::server::{program, with_server_for};
 use weir_tests::tool::{self, text};
 use weir_tests::{Backend, Server};
@@ -18,16 +21,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// What must be nowhere: in subjects, bodies, headers, names, configurations, consumers.
 const SECRET: &str = "pomegranate";
 const MESSAGES: u64 = 300;
-
-/// The server goes on with an empty store, and this in its configuration.
-async fn begin(server: &mut Server, text: &str) -> Result<()> {
-    server.stop().await?;
-    if server.store().exists() {
-        fs::remove_dir_all(server.store())?;
-    }
-    server.configure(text)?;
-    server.start_again().await
-}
 
 async fn go_on(server: &mut Server, text: &str) -> Result<()> {
     server.stop().await?;
@@ -84,15 +77,23 @@ async fn check(js: &Context, backend: Backend) -> Result<()> {
     Ok(())
 }
 
-/// The files in which a text stands as it is.
+/// The files in which a text stands as it is. A server that runs may remove some meanwhile.
 fn telling(folder: &Path, what: &str, found: &mut Vec<String>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let entries = match fs::read_dir(folder) {
+        Err(error) if is_gone(&error) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
             telling(&path, what, found)?;
             continue;
         }
-        let bytes = fs::read(&path)?;
+        let bytes = match fs::read(&path) {
+            Err(error) if is_gone(&error) => continue,
+            bytes => bytes?,
+        };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.contains(what) || bytes.windows(what.len()).any(|window| window == what.as_bytes()) {
             found.push(path.display().to_string());
@@ -141,7 +142,7 @@ fn encrypted(cipher: &str, backends: &'static [Backend]) {
     let first = format!("jetstream {{ cipher: {cipher}, key: 'the first key' }}");
     let second = "jetstream { cipher: chacha, key: 'the second key', prev_key: 'the first key' }";
     with_server_for(LIMIT, async |server| {
-        begin(server, &first).await?;
+        server.begin_anew(&first).await?;
         let js = server.jetstream().await?;
         for backend in backends {
             fill(&js, *backend).await?;
@@ -307,6 +308,65 @@ fn a_store_that_is_there_is_encrypted_by_the_tool() {
         ensure!(next == last + 1, "{next} after {last}");
         let (status, health) = server.page("/healthz").await?;
         ensure!(status == 200, "{health}");
+        nothing_is_told(server)
+    });
+}
+
+/// What goes on beside publishers and consumers goes on: copies, scrubbing, what gives back room, a stream that goes over to another
+/// backend, backups.
+#[test]
+fn what_goes_on_in_a_store_goes_on_when_it_is_encrypted() {
+    let config = "jetstream { key: 'the first key', cipher: aes, scrub { cycle: 1s } }";
+    with_server_for(LIMIT, async |server| {
+        server.begin_anew(config).await?;
+        let js = server.jetstream().await?;
+        fill(&js, Backend::Segment).await?;
+        let name = format!("{SECRET}-Segment");
+        let mirror = json!({"name": "M", "mirror": {"name": name}, "storage": "file", "compression": "s2"});
+        let client = server.connect().await?;
+        let made = ask(&client, "STREAM.CREATE.M", &mirror).await?;
+        ensure!(made.get("error").is_none(), "{made}");
+        let copied = async |server: &Server| -> Result<()> {
+            let client = server.connect().await?;
+            loop {
+                let info = ask(&client, "STREAM.INFO.M", &Value::Null).await?;
+                if info["state"]["messages"] == MESSAGES {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        copied(server).await?;
+        // A pass over all of it, from a moment on when all of it was there, finds nothing.
+        let mut passes = Vec::new();
+        while passes.len() < 3 {
+            let page: Value = server.page("/varz").await?.1.parse()?;
+            let scrub = &page["jetstream"]["weir"]["scrub"];
+            ensure!(scrub["findings"] == 0, "{scrub}");
+            if !passes.contains(&scrub["last_full"]) {
+                passes.push(scrub["last_full"].clone());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (answer, data) = backup(&client, &name).await?;
+        let url = server.url().to_owned();
+        let (code, told, why) = tool::weir(&["convert", &url, "--to", "rocksdb", "--stream", &name])?;
+        ensure!(
+            code == Some(0) && told.contains("its messages are in rocksdb"),
+            "{told} {why}"
+        );
+        check(&js, Backend::Segment).await?;
+        server.kill()?;
+        nothing_is_told(server)?;
+        server.start_again().await?;
+        let js = server.jetstream().await?;
+        check(&js, Backend::Segment).await?;
+        js.delete_stream(&name).await?;
+        let client = server.connect().await?;
+        let restored = restore(&client, &answer["config"], &data).await?;
+        ensure!(restored.get("error").is_none(), "{restored}");
+        check(&js, Backend::Segment).await?;
+        copied(server).await?;
         nothing_is_told(server)
     });
 }

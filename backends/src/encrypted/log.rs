@@ -7,8 +7,10 @@ use weir_engine::{Compression, Error, Log, LogChange, LogReader, Record, Result,
 
 use super::reader::EncryptedReader;
 
-/// What was sealed last is kept for the next change, as long as it is no larger.
-const ARENA_KEPT: usize = 4 << 20;
+/// The room for what is sealed is kept for the next change, as long as it is no more bytes than this: there are many logs.
+const ARENA_KEPT: usize = 16 << 10;
+/// The same of a journal, of which there are few.
+const ARENA_KEPT_OF_JOURNAL: usize = 4 << 20;
 
 /// See the module.
 pub struct EncryptedLog {
@@ -16,14 +18,20 @@ pub struct EncryptedLog {
     reader: Arc<EncryptedReader>,
     /// What a change has, sealed.
     arena: Vec<u8>,
+    /// How large that may be, kept for the next change.
+    kept: usize,
 }
 
 impl EncryptedLog {
-    pub fn new(inner: Box<dyn Log>, reader: Arc<EncryptedReader>) -> Self {
+    pub fn new(inner: Box<dyn Log>, reader: Arc<EncryptedReader>, is_journal: bool) -> Self {
         Self {
             inner,
             reader,
             arena: Vec::new(),
+            kept: match is_journal {
+                true => ARENA_KEPT_OF_JOURNAL,
+                false => ARENA_KEPT,
+            },
         }
     }
 
@@ -69,7 +77,7 @@ impl Log for EncryptedLog {
             append: &sealed,
             ..*change
         });
-        if arena.capacity() <= ARENA_KEPT {
+        if arena.capacity() <= self.kept {
             arena.clear();
             self.arena = arena;
         }

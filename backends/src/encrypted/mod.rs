@@ -113,7 +113,10 @@ impl Backend for EncryptedBackend {
             }
         }
         let reader = EncryptedReader::new(log.reader(), Arc::clone(&self.vault), number_of(self.inner.name()), id);
-        Ok((Box::new(EncryptedLog::new(log, Arc::new(reader))), recovery))
+        Ok((
+            Box::new(EncryptedLog::new(log, Arc::new(reader), options.preallocate)),
+            recovery,
+        ))
     }
 
     fn list(&self) -> Result<Vec<LogId>> {

@@ -19,6 +19,8 @@ use crate::segment::files::{Files, Mode};
 const FOLDER: &str = "keys";
 /// The copies.
 const COPIES: [&str; 2] = ["store.key", "store.copy.key"];
+/// Held while the key is made or written anew, so that no two processes make one.
+const LOCK: &str = "LOCK";
 /// What a copy begins with.
 const MAGIC: [u8; 8] = *b"WeirKey\n";
 /// The version of its format.
@@ -103,11 +105,40 @@ pub(super) fn is_plain(root: &Path) -> Error {
 }
 
 impl Locked<'_> {
+    /// Opens the key of a store as [`open_and_renew`](Self::open_and_renew) does, or makes it if there is none yet: one process at a time.
+    ///
+    /// # Errors
+    /// As there; [`Kind::Busy`] if another process is at it; if no owner's key is given, or the store's cannot be written.
+    pub fn make_or_open(&self, owners: &[StoreKey], cipher: Cipher) -> Result<Vault> {
+        let first = owners.first().ok_or_else(|| none_given(self.root))?;
+        let folder = self.root.join(FOLDER);
+        let alone = self
+            .make_folder(&folder)
+            .and_then(|()| self.files.lock(&folder.join(LOCK), false));
+        match (are_there(self.files, self.root), alone) {
+            (true, Ok(_alone)) => self.open_and_renew(owners, cipher),
+            (false, Ok(_alone)) => self.make(first, cipher),
+            (_, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(crate::root::in_use(&folder.join(LOCK)))
+            }
+            // What cannot be written to can be read.
+            (true, Err(_)) => self.open(owners, cipher),
+            (false, Err(error)) => Err(Error::io(format_args!("making {}", folder.display()), error)),
+        }
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        match self.files.create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => self.files.sync_dir(self.root),
+        }
+    }
+
     /// Makes the key of a new store.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn make(&self, owner: &StoreKey, cipher: Cipher) -> Result<Vault> {
+    fn make(&self, owner: &StoreKey, cipher: Cipher) -> Result<Vault> {
         let mut key = [0; KEY_LEN];
         (self.draw)(&mut key)?;
         self.wrap(&key, owner, cipher)?;
@@ -128,7 +159,7 @@ impl Locked<'_> {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_and_renew(&self, owners: &[StoreKey], cipher: Cipher) -> Result<Vault> {
+    fn open_and_renew(&self, owners: &[StoreKey], cipher: Cipher) -> Result<Vault> {
         let (key, owner, copies) = self.unwrap(owners)?;
         let is_current = owner == 0
             && copies[0] == copies[1]
@@ -242,10 +273,7 @@ impl Locked<'_> {
 
     fn write_all(&self, folder: &Path, raw: &[u8]) -> io::Result<()> {
         let files = self.files;
-        match files.create_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => files.sync_dir(self.root)?,
-        }
+        self.make_folder(folder)?;
         for name in COPIES {
             let path = folder.join(name);
             let new = PathBuf::from(format!("{}.tmp", path.display()));

@@ -57,7 +57,7 @@ fn opens(vault: &Vault, sealed: &[u8]) -> bool {
 fn the_owners_key_opens_it_and_no_other_does() {
     let disk = disk(1);
     assert!(!are_there(disk.as_ref(), Path::new(ROOT)));
-    let made = on(&disk, 1, |locked| locked.make(&old(), Cipher::ChaCha)).unwrap();
+    let made = on(&disk, 1, |locked| locked.make_or_open(&[old()], Cipher::ChaCha)).unwrap();
     assert!(are_there(disk.as_ref(), Path::new(ROOT)));
     let written = sealed(&made);
     let opened = on(&disk, 2, |locked| locked.open(&[new(), old()], Cipher::Aes)).unwrap();
@@ -198,4 +198,20 @@ fn whatever_ends_the_making_it_is_there_or_not() {
             }
         }
     }
+}
+
+/// Two servers that are started on the same empty folder: what the one encrypts is what the other would read.
+#[test]
+fn two_processes_do_not_make_two_keys() {
+    let disk = disk(1);
+    let folder = Path::new(ROOT).join(FOLDER);
+    disk.create_dir(&folder).unwrap();
+    let other = disk.lock(&folder.join(LOCK), false).unwrap();
+    let busy = on(&disk, 1, |locked| locked.make_or_open(&[old()], Cipher::ChaCha));
+    assert_eq!(busy.unwrap_err().kind, Kind::Busy);
+    assert!(!are_there(disk.as_ref(), Path::new(ROOT)));
+    drop(other);
+    let one = on(&disk, 1, |locked| locked.make_or_open(&[old()], Cipher::ChaCha)).unwrap();
+    let two = on(&disk, 2, |locked| locked.make_or_open(&[old()], Cipher::ChaCha)).unwrap();
+    assert!(opens(&two, &sealed(&one)) && opens(&one, &sealed(&two)));
 }
