@@ -154,7 +154,8 @@ fn text(exported: &Exported, format: Format) -> String {
         }
     );
     if exported.messages > 0 {
-        text += &format!(", sequences {} to {}", exported.first_seq, exported.last_seq);
+        let all = (exported.first_seq, exported.last_seq);
+        text += &format!(", {}", words::numbered("sequence", &[all]));
     }
     text += &match exported.consumers.len() {
         // A table has none.

@@ -228,8 +228,7 @@ fn held(imported: &Imported, how: &str) -> String {
     let messages_told = words::count(*messages, "message");
     let mut text = format!("{stream} {how} account {account}, backend {backend}: {messages_told} ({size})");
     if *messages > 0 {
-        let one = if first_seq == last_seq { "" } else { "s" };
-        text += &format!(", sequence{one} {}", words::range(*first_seq, *last_seq));
+        text += &format!(", {}", words::numbered("sequence", &[(*first_seq, *last_seq)]));
     } else if *last_seq > 0 {
         text += &format!(", last sequence {last_seq}");
     }

@@ -72,10 +72,13 @@ pub fn run(args: SettleArgs) -> Result<ExitCode, Failure> {
         writeln!(out, "Settled: {text}")?;
     }
     if settled.is_empty() {
-        writeln!(
-            out,
-            "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the store."
-        )?;
+        let noted = match args.verified {
+            true => {
+                "lost messages that a verification finds are noted, and can be settled, once a server has met them, or by `weir repair`"
+            }
+            false => "what an inspection finds is noted, and can be settled, once a server has started on the store",
+        };
+        writeln!(out, "There is nothing to settle; {noted}.")?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -260,12 +260,11 @@ fn adopt(store: &Store, orphan: &mut Orphan) {
         Err(error) => return orphan.action.failed(&error),
     };
     let mut told = vec![format!(
-        "stream {} of account {} has {}, sequences {} to {}",
+        "stream {} of account {} has {}, {}",
         adopted.name,
         adopted.account,
         weir_engine::words::count(adopted.messages, "message"),
-        adopted.first,
-        adopted.last
+        weir_engine::words::numbered("sequence", &[(adopted.first, adopted.last)])
     )];
     told.push(
         "its configuration is that of its label, as it was when its log was made, and what the journal has of it"

@@ -75,7 +75,8 @@ fn line(stream: &StreamChecked) -> String {
         words::count(stream.messages, "message")
     );
     if stream.messages > 0 {
-        line += &format!(", sequences {}", words::range(stream.first_seq, stream.last_seq));
+        let all = (stream.first_seq, stream.last_seq);
+        line += &format!(", {}", words::numbered("sequence", &[all]));
     }
     line += &format!(
         ", {}, {}",
