@@ -74,6 +74,7 @@ impl Options {
         apply_flags(&mut options, &found)?;
         options::settle_trust(&mut options).map_err(ConfError::Setting)?;
         options.check()?;
+        options.warn_of_encryption();
         match (is_set("t"), file) {
             (true, Some(file)) => match options.warnings.iter().find(|warning| warning.fails_check) {
                 Some(warning) => setting(warning.to_string()),
@@ -96,7 +97,22 @@ impl Options {
         options::apply(&mut options, &file::parse(text, name, env)?)?;
         options::settle_trust(&mut options).map_err(ConfError::Setting)?;
         options.check()?;
+        options.warn_of_encryption();
         Ok(options)
+    }
+
+    /// What says nothing because of what the store is encrypted with, or is not.
+    fn warn_of_encryption(&mut self) {
+        let js = &self.jetstream;
+        if js.key.is_some() && js.compression != options::Compression::None {
+            let text = "jetstream compression has no effect: what is encrypted is not compressed".to_owned();
+            self.warnings.push(Warning::effectless(text));
+        }
+        if js.key.is_none() && js.prev_key.is_some() {
+            let text =
+                "jetstream prev_key has no effect without a key: a store that is encrypted is refused".to_owned();
+            self.warnings.push(Warning::effectless(text));
+        }
     }
 
     /// What one key alone cannot tell.

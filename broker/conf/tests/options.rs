@@ -750,6 +750,18 @@ fn a_store_is_encrypted() {
     let js = read("jetstream { key: '', cipher: chachapoly }");
     assert_eq!((js.cipher, js.key), (Cipher::ChaCha, None));
     for (text, why) in [
+        ("jetstream { key: a, compression: lz4 }", "is not compressed"),
+        ("jetstream { prev_key: a }", "no effect without a key"),
+    ] {
+        let warned = parse(text).warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(warned.len() == 1 && warned[0].contains(why), "{text}: {warned:?}");
+    }
+    assert!(
+        parse("jetstream { key: a, prev_key: b, cipher: aes }")
+            .warnings
+            .is_empty()
+    );
+    for (text, why) in [
         ("jetstream { key: 12345 }", "put it in quotes"),
         ("jetstream { cipher: rot13 }", "rot13"),
         ("jetstream { key: a, index: paged }", "would tell the subjects"),

@@ -75,6 +75,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
     let mut looking = Looking::at(path, progress)?;
     let wanted = looking.streams(options.stream.as_deref())?;
     let root = looking.store.root().to_path_buf();
+    let encrypted = looking.store.is_encrypted();
     let mut problems = looking.mended.clone();
     let image = &mut looking.image;
     let asked = Asked::of(image, options.stream.as_deref(), &wanted);
@@ -147,6 +148,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
     Ok(Report {
         elsewhere,
         format_version: image.format_version(),
+        encrypted,
         shards: image.shards(),
         disk_bytes: disk::folder_bytes(&root, &mut problems),
         path: root,

@@ -14,6 +14,8 @@ pub struct Report {
     pub path: PathBuf,
     /// The version of what the engine wrote; `None` if the store's own record is missing or damaged.
     pub format_version: Option<u32>,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
     /// How many shards, and so journals, it has.
     pub shards: usize,
     /// Bytes of all files below `path`.

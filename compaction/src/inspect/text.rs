@@ -27,7 +27,8 @@ impl Report {
             .map_or("unknown".to_owned(), |version| version.to_string());
         writeln!(
             out,
-            "format version {version}, {}, {} on disk",
+            "format version {version}, {}{}, {} on disk",
+            if self.encrypted { "encrypted, " } else { "" },
             number_of(self.shards as u64, "shard"),
             size(self.disk_bytes)
         )?;

@@ -1,0 +1,122 @@
+//! The tools on a store that is encrypted: what is whole is found whole, and what somebody put in another's place is damaged, whatever its
+//! checksums say.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_backends::encrypted::Cipher;
+use weir_backends::root::{StoreDir, StoreKey};
+use weir_backends::segment::SegmentBackend;
+use weir_compaction::dump::{Options as DumpOptions, Shown, dump};
+use weir_compaction::verify::{Options, Report, verify};
+use weir_compaction::{Error, key};
+use weir_engine::embed::GLOBAL_ACCOUNT;
+use weir_engine::stream::StreamConfig;
+use weir_engine::stream::settings::Defaults;
+use weir_engine::{Backend, Direction, Entry, LogId, LogOptions, Record, Seq, Store, StoreOptions, Want};
+
+const KEY: &str = "a key for these tests";
+const MESSAGES: u64 = 20;
+
+fn check(path: &Path) -> Result<Report, Error> {
+    verify(path, &Options::default(), None, &mut |_, _, _| {})
+}
+
+fn fill(path: &Path, backend: &str) {
+    let dir = StoreDir::new(path)
+        .encrypted(&[StoreKey::new(KEY)], Cipher::Aes)
+        .unwrap();
+    let store = Store::embedded(dir.opener(), StoreOptions::new(Arc::new(|| 1_000))).unwrap();
+    let config = StreamConfig {
+        name: "S".to_owned(),
+        subjects: vec!["s.*".to_owned()],
+        metadata: BTreeMap::from([("weir.backend".to_owned(), backend.to_owned())]),
+        ..StreamConfig::default()
+    };
+    let defaults = Defaults {
+        encrypted: true,
+        ..Defaults::default()
+    };
+    let stream = store.create_stream(GLOBAL_ACCOUNT, config, &defaults).unwrap();
+    for n in 1..=MESSAGES {
+        stream
+            .publish(&format!("s.{n}"), "", format!("number {n:03}").as_bytes())
+            .unwrap();
+    }
+    store.close();
+}
+
+/// Puts two records of a log in each other's place, as they lie there: whoever can write to the disk can do that.
+fn exchange(backend: &dyn Backend, one: Seq, other: Seq) {
+    let id = backend
+        .list()
+        .unwrap()
+        .into_iter()
+        .find(|id| *id >= LogId(256))
+        .unwrap();
+    let (mut log, _) = backend.open(id, &LogOptions::default()).unwrap();
+    let mut entries: Vec<Entry> = Vec::new();
+    log.reader()
+        .scan(0..=Seq::MAX, Want::Full, Direction::Forward, &mut |entry| {
+            entries.push(entry.to_entry());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    entries.swap(one as usize - 1, other as usize - 1);
+    log.truncate(0).unwrap();
+    for (entry, seq) in entries.iter().zip(1..) {
+        log.append(&[Record {
+            seq,
+            time: entry.time,
+            head: &entry.head,
+            body: &entry.body,
+        }])
+        .unwrap();
+    }
+    backend.sync().unwrap();
+}
+
+fn told(backend: &'static str, raw: impl Fn(&Path) -> Arc<dyn Backend>) {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), backend);
+    key::add(StoreKey::new(KEY));
+    let whole = check(folder.path()).unwrap();
+    assert_eq!((whole.found.len(), whole.streams[0].messages), (0, MESSAGES));
+
+    exchange(&*raw(&folder.path().join("weir").join(backend)), 7, 12);
+    let report = check(folder.path()).unwrap();
+    assert!(report.is_damaged());
+    let lost: Vec<(Seq, Seq)> = report.found.iter().flat_map(|found| found.lost.clone()).collect();
+    assert!(
+        lost.contains(&(7, 7)) && lost.contains(&(12, 12)) && lost.len() == 2,
+        "{:?}",
+        report.found
+    );
+    let mut shown = Vec::new();
+    dump(folder.path(), &DumpOptions::of("S"), None, &mut |message| {
+        if let Shown::Message(message) = message {
+            shown.push(message.seq);
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(shown.len() as u64, MESSAGES - 2);
+}
+
+#[test]
+fn what_is_in_anothers_place_is_told_on_segments() {
+    told("segment", |folder| Arc::new(SegmentBackend::open(folder).unwrap()));
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn what_is_in_anothers_place_is_told_on_rocksdb() {
+    use weir_backends::rocks::{RocksBackend, RocksOptions};
+    told("rocksdb", |folder| {
+        Arc::new(RocksBackend::open(folder, &RocksOptions::default()).unwrap())
+    });
+}
