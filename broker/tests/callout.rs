@@ -240,6 +240,23 @@ fn accounts_that_it_does_not_decide_about() {
     client.expect("PONG\r\n");
 }
 
+/// Who does not say CONNECT is not asked about, and comes in as nobody whom the service decides about.
+#[test]
+fn nobody_comes_in_unasked_by_saying_nothing() {
+    for (more, unasked) in [("", false), ("allowed_accounts: [OTHER]", true)] {
+        let issuer = KeyPair::new_account();
+        let server = configured(&format!("{}\nno_auth_user: own", configuration(&issuer, more)));
+        let mut service = Service::new(connect(&server, &user("auth"), None), issuer);
+        let mut silent = server.connect();
+        silent.send("SUB a 1\r\nPUB a 1\r\nx\r\nPING\r\n");
+        match unasked {
+            true => silent.expect("+OK\r\n+OK\r\nMSG a 1 1\r\nx\r\nPONG\r\n"),
+            false => silent.expect_end(REFUSED),
+        }
+        service.client.exchange("", "");
+    }
+}
+
 #[test]
 fn what_is_asked_and_answered_can_be_encrypted() {
     let xkey = XKey::new();

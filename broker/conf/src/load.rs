@@ -265,16 +265,12 @@ fn tls_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError> {
         return setting("TLS Server private key must be present and valid (-tlskey)");
     }
     let block = o.tls.take().unwrap_or_default();
+    // Other files, and no more: what the block restricts a flag does not open.
     o.tls = Some(Tls {
-        ca_file: (!ca.is_empty()).then(|| ca.into()),
-        // Who is mapped by a certificate has to have one.
-        verify: verify || block.map,
-        timeout: block.timeout,
-        map: block.map,
-        rate_limit: block.rate_limit,
-        pinned: block.pinned,
-        first: block.first,
-        ..Tls::of(certificate, key)
+        certificates: Tls::of(certificate, key).certificates,
+        ca_file: (!ca.is_empty()).then(|| ca.into()).or(block.ca_file),
+        verify: verify || block.verify,
+        ..block
     });
     options::settle_timeout(o);
     Ok(())

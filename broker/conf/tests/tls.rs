@@ -156,7 +156,7 @@ fn clients_have_longer_for_connect_with_tls_unless_somebody_says_how_long() {
 }
 
 #[test]
-fn flags_are_in_the_place_of_files_and_suites_of_the_block() {
+fn flags_are_in_the_place_of_files_of_the_block() {
     let all = [
         "--tls",
         "--tlscert",
@@ -196,6 +196,7 @@ fn flags_are_in_the_place_of_files_and_suites_of_the_block() {
         verify: true,
         map: true,
         timeout: Duration::from_secs(7),
+        suites: Some(vec!["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]),
         ..Tls::of("c", "k")
     };
     assert_eq!(tls, wanted);
@@ -203,6 +204,44 @@ fn flags_are_in_the_place_of_files_and_suites_of_the_block() {
     assert_eq!((without.tls, without.auth.timeout), (None, Duration::from_secs(2)));
     let https = flags(&["-ms", "8223", "--tlscert", "c", "--tlskey", "k"]).unwrap();
     assert_eq!(https.https.unwrap().port, 8223);
+}
+
+/// Flags say which files, and that clients need a certificate. Whatever else the file restricts stays restricted.
+#[test]
+fn flags_open_nothing_that_the_file_shuts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.conf");
+    let pin = "ab".repeat(32);
+    std::fs::write(
+        &file,
+        format!(
+            "tls {{ cert_file: x, key_file: y, ca_file: z, verify_and_map: true, pinned_certs: [{pin}], min_version: \"1.3\",
+             curve_preferences: [CurveP384], connection_rate_limit: 7, handshake_first: true }}"
+        ),
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let by_file = flags(&["-c", file]).unwrap().tls.unwrap();
+    for more in [
+        &["--tls"][..],
+        &["--tlsverify"],
+        &["--tlsverify=false"],
+        &["--tlscert", "c", "--tlskey", "k"],
+        &["--tls", "--tlscert", "c", "--tlskey", "k", "--tlscacert", "a"],
+    ] {
+        // Those that name no files ask for some.
+        let Ok(options) = flags(&[&["-c", file], more].concat()) else {
+            assert!(!more.contains(&"--tlscert"), "{more:?}");
+            continue;
+        };
+        let tls = options.tls.unwrap();
+        let but_for_files = Tls {
+            certificates: by_file.certificates.clone(),
+            ca_file: by_file.ca_file.clone(),
+            ..tls
+        };
+        assert_eq!(but_for_files, by_file, "{more:?}");
+    }
 }
 
 /// TLS with where accounts are looked up: what the server shows there, and whom it believes.

@@ -1,11 +1,15 @@
 //! Public keys in the nkey notation: 56 letters, of which the first says whose it is.
 
+use ed25519_dalek::VerifyingKey;
 use nkeys::{KeyPair, KeyPairType, XKey};
 
-/// The key, if the text is one.
+/// The key, if the text is one. A point of small order is none: some signature by it holds of any text, and nobody has to know anything to
+/// make that.
 #[must_use]
 pub fn public(text: &str) -> Option<KeyPair> {
-    KeyPair::from_public_key(text).ok()
+    let (_, point) = nkeys::from_public_key(text).ok()?;
+    let is_weak = VerifyingKey::from_bytes(&point).ok()?.is_weak();
+    KeyPair::from_public_key(text).ok().filter(|_| !is_weak)
 }
 
 fn is(text: &str, kind: &KeyPairType) -> bool {

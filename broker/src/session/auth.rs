@@ -49,8 +49,9 @@ pub trait Door: Send + Sync {
         false
     }
 
-    /// Who a client is that does not say CONNECT first; `None`: nobody.
-    fn anonymous(&self) -> Option<Guest> {
+    /// Who a client is that comes by this and does not say CONNECT first; `None`: nobody. Whatever may be asked of one that says nothing in
+    /// its CONNECT is asked of it.
+    fn anonymous(&self, _by: ConnectionType) -> Option<Guest> {
         None
     }
 }

@@ -139,7 +139,9 @@ impl Conversation {
         if !matches!(self.state, State::Greeting) {
             return false;
         }
-        let Some(guest) = session.door().anonymous() else {
+        let guest = session.door().anonymous(session.comes_by());
+        // Proxies prove themselves in CONNECT.
+        let Some(guest) = guest.filter(|guest| !guest.proxy_required) else {
             return false;
         };
         if self.seat(session, guest).is_some() {

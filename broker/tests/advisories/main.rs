@@ -6,14 +6,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ciphers;
+mod cycles;
 mod identity;
 mod injection;
+mod kinds;
+mod life;
 mod names;
 mod permissions;
 mod states;
 mod targets;
 mod tenancy;
 mod traps;
+
+use std::path::Path;
 
 use serde_json::Value;
 use support::{Raw, TestServer};
@@ -25,21 +31,28 @@ struct Fixture {
     folder: tempfile::TempDir,
 }
 
+fn options(text: &str, folder: &Path) -> Options {
+    let mut options = Options::parse(text, "test.conf", &|_| None).unwrap();
+    options.host = "127.0.0.1".into();
+    options.port = 0;
+    options.jetstream.enabled = true;
+    options.jetstream.store_dir = Some(folder.join("store"));
+    options
+}
+
 fn start(text: &str) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
-    let read = Options::parse(text, "test.conf", &|_| None).unwrap();
-    let store = folder.path().join("store");
-    let server = TestServer::start(|options| {
-        *options = read;
-        options.host = "127.0.0.1".into();
-        options.port = 0;
-        options.jetstream.enabled = true;
-        options.jetstream.store_dir = Some(store);
-    });
+    let server = TestServer::start(|all| *all = options(text, folder.path()));
     Fixture { server, folder }
 }
 
 impl Fixture {
+    /// Goes on with another configuration.
+    fn reload(&self, text: &str) {
+        let new = options(text, self.folder.path());
+        self.server.run(self.server.server.reload(new, |_| Ok(()))).unwrap();
+    }
+
     /// A client that has said who it is, and whatever the server said to that is still to be read.
     fn connect(&self, user: &str) -> Raw {
         let mut raw = self.server.connect();

@@ -226,6 +226,16 @@ impl Desk {
         }
     }
 
+    /// Whether the service is asked about somebody who comes as this guest without saying who he is.
+    fn asks_about(&self, guest: &Guest) -> bool {
+        let options = self.context.live.read();
+        options.auth.callout.as_ref().is_some_and(|callout| {
+            let decides =
+                Arc::ptr_eq(&guest.account, &self.accounts.global) || callout.decides_about(&guest.account.name);
+            decides && !callout.auth_users.contains(&guest.user)
+        })
+    }
+
     /// Whoever is in the account of the service may not pretend to be the server.
     fn guarded(&self, guest: Guest) -> Guest {
         let account = match &self.trust {
@@ -331,8 +341,10 @@ impl Door for ByCallout {
         !self.desk.is_wanted() && self.inner.has_moved(visitor, account)
     }
 
-    fn anonymous(&self) -> Option<Guest> {
-        self.inner.anonymous().map(|guest| self.desk.guarded(guest))
+    fn anonymous(&self, by: ConnectionType) -> Option<Guest> {
+        let guest = self.inner.anonymous(by)?;
+        // Who is asked about has to say CONNECT.
+        (!self.desk.asks_about(&guest)).then(|| self.desk.guarded(guest))
     }
 
     fn ask(&self, visitor: &Visitor<'_>) -> Answer {

@@ -55,11 +55,11 @@ impl ByOptions {
         }
     }
 
-    /// A user who need not say a password.
-    pub(super) fn guest(&self, name: &str) -> Option<Guest> {
+    /// A user who need not say a password, if it may come by this.
+    pub(super) fn guest(&self, name: &str, by: ConnectionType) -> Option<Guest> {
         let roster = self.roster();
         let entry = roster.users.get(name).filter(|entry| !entry.nkey)?;
-        Some(entry.guest.clone())
+        entry.may_come_by(by).then(|| entry.guest.clone())
     }
 
     /// Who may come in now; made anew when the options were.
@@ -109,15 +109,15 @@ impl Door for ByOptions {
         !name.is_empty() && entry.is_none_or(|entry| !Arc::ptr_eq(&entry.guest.account, account))
     }
 
-    fn anonymous(&self) -> Option<Guest> {
+    fn anonymous(&self, by: ConnectionType) -> Option<Guest> {
         let roster = self.roster();
         if roster.options.is_open() {
             return Some(Guest::new(String::new(), Arc::clone(&roster.global), None));
         }
-        if maps(&roster.options, ConnectionType::Standard) {
+        if maps(&roster.options, by) {
             return None;
         }
-        self.guest(roster.options.auth.no_auth_user.as_deref()?)
+        self.guest(roster.options.auth.no_auth_user.as_deref()?, by)
     }
 }
 

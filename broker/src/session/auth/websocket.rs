@@ -56,7 +56,7 @@ impl Door for ByWebSocket {
             (None, Some(_)) => refused,
             // A user for those that say nothing; all others are who they are by any way.
             (None, None) if is_silent(connect) && !maps(&options, ConnectionType::Websocket) => {
-                match self.anonymous() {
+                match self.anonymous(ConnectionType::Websocket) {
                     Some(guest) => Answer::Now(Verdict::Welcome(guest)),
                     None => refused,
                 }
@@ -71,12 +71,12 @@ impl Door for ByWebSocket {
         is_theirs && self.users.has_moved(visitor, account)
     }
 
-    fn anonymous(&self) -> Option<Guest> {
+    fn anonymous(&self, by: ConnectionType) -> Option<Guest> {
         let options = self.context.live.get();
         // Who is whom its certificate names has to say CONNECT.
         if maps(&options, ConnectionType::Websocket) {
             return None;
         }
-        self.users.guest(auth(&options)?.no_auth_user.as_deref()?)
+        self.users.guest(auth(&options)?.no_auth_user.as_deref()?, by)
     }
 }
