@@ -135,6 +135,24 @@ impl StoreDir {
     /// The same store, encrypted from now on if it is new, and opened with one of the keys that its owner has, which are tried in order.
     /// What is written is encrypted by `cipher`; what another one encrypted is read. The store's own key is kept under the first key from now on.
     ///
+    /// ```
+    /// use weir_backends::encrypted::Cipher;
+    /// use weir_backends::root::{StoreDir, StoreKey};
+    /// use weir_engine::Kind;
+    /// use weir_engine::stream::settings::BackendKind;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path();
+    /// let store = StoreDir::new(path).encrypted(&[StoreKey::new("a long random text")], Cipher::default())?;
+    /// let backend = store.open(BackendKind::Segment)?;
+    /// # drop(backend);
+    /// let without = StoreDir::new(path).open(BackendKind::Segment);
+    /// assert_eq!(without.err().map(|error| error.kind), Some(Kind::Locked));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Kind::Locked`] if none of the keys opens it, if none is given and it is encrypted, and if one is given and it is not; nothing
     /// is changed then. If the key cannot be read or made.

@@ -215,3 +215,41 @@ fn two_processes_do_not_make_two_keys() {
     let two = on(&disk, 2, |locked| locked.make_or_open(&[old()], Cipher::ChaCha)).unwrap();
     assert!(opens(&two, &sealed(&one)) && opens(&one, &sealed(&two)));
 }
+
+/// A bit of it, with a checksum that is right again: somebody who may write there gets nothing else opened with it.
+#[test]
+fn every_bit_of_a_copy_counts() {
+    for bit in 0..LEN * 8 {
+        for is_sealed_again in [false, true] {
+            let disk = disk(1);
+            drop(on(&disk, 1, |locked| locked.make(&old(), Cipher::Aes)).unwrap());
+            for name in COPIES {
+                let path = Path::new(ROOT).join(FOLDER).join(name);
+                let mut raw = disk.read(&path).unwrap();
+                raw[bit / 8] ^= 1 << (bit % 8);
+                if is_sealed_again {
+                    let crc = crc32c::crc32c(&raw[..LEN - 4]);
+                    raw[LEN - 4..].copy_from_slice(&crc.to_le_bytes());
+                    // More rounds than these would take their time.
+                    if u32::from_le_bytes([raw[12], raw[13], raw[14], raw[15]]) > 100_000 {
+                        raw[13..16].fill(0);
+                        raw[12] = FEW as u8 + 1;
+                        let crc = crc32c::crc32c(&raw[..LEN - 4]);
+                        raw[LEN - 4..].copy_from_slice(&crc.to_le_bytes());
+                    }
+                }
+                disk.replace(&path, raw).unwrap();
+            }
+            let opened = on(&disk, 2, |locked| locked.open(&[old()], Cipher::Aes));
+            match (bit / 8, is_sealed_again) {
+                // The checksum itself, which is right again.
+                (80.., true) => drop(opened.unwrap()),
+                (_, true) => assert!(
+                    matches!(opened.unwrap_err().kind, Kind::Damaged | Kind::Locked),
+                    "bit {bit}"
+                ),
+                (_, false) => assert_eq!(opened.unwrap_err().kind, Kind::Damaged, "bit {bit}"),
+            }
+        }
+    }
+}
