@@ -199,11 +199,35 @@ fn what_has_no_effect_is_said() {
     for text in [
         "prof_block_rate: 10",
         "ocsp_cache: true",
-        "feature_flags { js_ack_fc_v2: true }",
+        "feature_flags { js_api_reply_v2: true }",
+        "feature_flags { js_snapshot_sources: true }",
+        "feature_flags { js_raft_delete_range: false }",
+        "feature_flags { something_else: false }",
+        "accounts { A { limits { max_leafnodes: 5 } } }",
+        "accounts { A { jetstream { cluster_traffic: owner } } }",
+        "accounts { A { nkey: ACI2FCQLOQ4BLE5E3FDJK6JARETK7SFNQLEIHG3WIQ2ZXHV2TJFTU3RM } }",
     ] {
         let said = warnings(text);
         assert!(said.len() == 1 && said[0].contains("has no effect"), "{text}: {said:?}");
     }
+}
+
+#[test]
+fn feature_flags_are_as_they_were_set() {
+    assert_eq!(
+        warnings("feature_flags { js_ack_fc_v2: true, js_raft_delete_range: true }"),
+        [""; 0]
+    );
+    let o = read("feature_flags { js_ack_fc_v2: true, something_else: true }\njetstream: true").unwrap();
+    assert!(o.features.long_acks() && o.jetstream.long_acks);
+    let told: Vec<(&str, bool)> = o.features.all().iter().map(|(name, on)| (name.as_str(), *on)).collect();
+    let expected = [
+        ("js_ack_fc_v2", true),
+        ("js_api_reply_v2", false),
+        ("js_raft_delete_range", true),
+        ("js_snapshot_sources", false),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

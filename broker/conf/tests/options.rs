@@ -139,8 +139,9 @@ fn short_forms() {
         parse("max_payload: 128mb\nmax_pending: 1g\njetstream: on").max_payload,
         weir_conf::options::RECORD_MAX
     );
-    assert_eq!(parse("max_connections: -1").max_connections, None);
-    assert_eq!(parse("max_connections: 0\nping_max: 0"), Options::default());
+    assert_eq!(parse("max_connections: -1").max_connections, Some(0));
+    assert_eq!(parse("max_connections: 0").max_connections, Some(0));
+    assert_eq!(parse("ping_max: 0"), Options::default());
     assert!(parse("jetstream: true").jetstream.enabled && parse("jetstream: enabled").jetstream.enabled);
     assert!(
         !parse("jetstream: disabled").jetstream.enabled && !parse("jetstream { enabled: false }").jetstream.enabled

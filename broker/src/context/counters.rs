@@ -14,6 +14,8 @@ pub struct Counters {
     pub slow_consumers: AtomicU64,
     /// Connections closed because they did not answer PINGs.
     pub stale_connections: AtomicU64,
+    /// Clients that were refused because their account is not pinned.
+    pub not_pinned: AtomicU64,
     /// Times a publisher was made to wait for a receiver.
     pub stalled_clients: AtomicU64,
     in_messages: AtomicU64,

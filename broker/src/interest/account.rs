@@ -45,6 +45,17 @@ pub struct Account {
     shadows: Mutex<HashMap<usize, Vec<Arc<Subscription>>>>,
     /// Requests of others that wait for answers.
     pub(crate) answers: Answers,
+    /// How often its clients used an API of the server's.
+    pub(crate) api: ApiCounters,
+}
+
+/// How often an API was used.
+#[derive(Debug, Default)]
+pub struct ApiCounters {
+    /// Requests.
+    pub total: AtomicU64,
+    /// Requests that were answered with an error.
+    pub errors: AtomicU64,
 }
 
 /// What the clients of an account may use. `None` is no limit of the account's.
@@ -103,6 +114,7 @@ impl Account {
             imports: Mutex::default(),
             shadows: Mutex::default(),
             answers: Answers::default(),
+            api: ApiCounters::default(),
         })
     }
 

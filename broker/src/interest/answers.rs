@@ -14,6 +14,9 @@ use super::{Account, Export};
 use crate::limits::{ANSWERS_MAX, ANSWERS_PRUNE};
 use crate::link::Link;
 
+/// What `/accountz` calls them: in this place nats-server tells the number of its kind, and not its name.
+const SERVICE: u8 = 2;
+
 /// How subjects for answers begin.
 pub(crate) const ANSWERS: &[u8] = b"_R_.";
 
@@ -186,7 +189,7 @@ impl Answers {
             let requester = answer.account.upgrade();
             let told = serde_json::json!({
                 "subject": text(&answer.to), "account": requester.map(|account| account.name.to_string()),
-                "to": text(here), "local_subject": text(here), "type": "service",
+                "to": text(here), "local_subject": text(here), "type": SERVICE,
                 "invalid": false, "share": answer.share, "tracking": answer.measure.is_some(),
             });
             (text(here), told)

@@ -13,7 +13,7 @@ mod watch;
 mod work;
 
 pub(crate) use account::Seat;
-pub use account::{Account, GLOBAL, Limits, SYSTEM, Traces};
+pub use account::{Account, ApiCounters, GLOBAL, Limits, SYSTEM, Traces};
 pub use accounts::Accounts;
 pub(crate) use answers::{ANSWERS, Answer, Measure, Question};
 pub use bonds::{Binder, Bonds, Export, ServiceBond, StreamBond};

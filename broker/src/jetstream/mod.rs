@@ -37,7 +37,7 @@ use weir_engine::stream::settings::{self, BackendKind, Defaults, IndexKind};
 use weir_engine::{NanoTime, Nanos, Store, StoreOptions, words};
 
 use crate::error::Result;
-use crate::interest::{Account, Accounts, Service, Subscription};
+use crate::interest::{Account, Accounts, ApiCounters, Service, Subscription};
 use crate::link::Link;
 use crate::routing::Courier;
 pub use allowance::{Allowance, Allowances};
@@ -120,15 +120,6 @@ pub struct Needs {
     pub opening: Arc<opening::Opening>,
 }
 
-/// How often the API was used.
-#[derive(Debug, Default)]
-pub struct ApiCounters {
-    /// Requests.
-    pub total: std::sync::atomic::AtomicU64,
-    /// Requests that were answered with an error.
-    pub errors: std::sync::atomic::AtomicU64,
-}
-
 /// A request of the JetStream API.
 #[derive(Clone)]
 pub struct ApiRequest {
@@ -191,6 +182,7 @@ impl JetStream {
         let outlets = outlet::Outlets::new(
             Arc::clone(&needs.accounts),
             options.domain.clone(),
+            options.long_acks,
             needs.runtime.clone(),
         );
         let made = outlets.clone();

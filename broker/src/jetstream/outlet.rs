@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use weir_engine::shard::emit::{ConsumerName, Delivery, Emit, Event, Outlet, PubAck, Status, Ticket};
 use weir_engine::{Error, Rejection, reject};
 use weir_wire::headers;
@@ -18,15 +19,23 @@ use crate::routing::Carrier;
 pub(super) struct Outlets {
     accounts: Arc<Accounts>,
     domain: Option<String>,
+    /// Whether acknowledgements and flow control name the domain and the account.
+    long_acks: bool,
     jetstream: Arc<OnceLock<Weak<JetStream>>>,
     runtime: tokio::runtime::Handle,
 }
 
 impl Outlets {
-    pub fn new(accounts: Arc<Accounts>, domain: Option<String>, runtime: tokio::runtime::Handle) -> Self {
+    pub fn new(
+        accounts: Arc<Accounts>,
+        domain: Option<String>,
+        long_acks: bool,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
         Self {
             accounts,
             domain,
+            long_acks,
             jetstream: Arc::default(),
             runtime,
         }
@@ -43,6 +52,7 @@ impl Outlets {
             carrier: Carrier::telling(),
             account: None,
             era: 0,
+            tenant: (Arc::default(), String::new()),
             scratch: Vec::new(),
             outlets: self.clone(),
         }
@@ -57,6 +67,8 @@ pub(super) struct BrokerOutlet {
     /// Of which accounts that is one: others may have its name since.
     era: usize,
     scratch: Vec<u8>,
+    /// An account, and what long subjects have of it and of the domain: nearly always those of the next message as well.
+    tenant: (Arc<str>, String),
     outlets: Outlets,
 }
 
@@ -131,6 +143,18 @@ impl BrokerOutlet {
         Some((account, &mut self.carrier))
     }
 
+    /// What stands before the stream in subjects of acknowledgements and flow control: nothing, or `<domain or _>.<account>.`.
+    fn tenant(&mut self, account: &Arc<str>) -> &str {
+        if !self.outlets.long_acks {
+            return "";
+        }
+        if self.tenant.0 != *account {
+            let domain = self.outlets.domain.as_deref().unwrap_or("_");
+            self.tenant = (Arc::clone(account), format!("{domain}.{}.", short_hash(account)));
+        }
+        &self.tenant.1
+    }
+
     fn send(&mut self, account: &str, to: &[u8], message: &Message<'_>) {
         if let Some((account, carrier)) = self.way_into(account) {
             carrier.send(account, to, message);
@@ -151,6 +175,8 @@ impl BrokerOutlet {
     fn deliver(&mut self, delivery: &Delivery) {
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
+        reply.extend_from_slice(b"$JS.ACK.");
+        reply.extend_from_slice(self.tenant(&delivery.consumer.account).as_bytes());
         write_ack_subject(&mut reply, delivery);
         let stored = &delivery.message;
         let mut message = Message {
@@ -177,7 +203,8 @@ impl BrokerOutlet {
     }
 
     fn tell(&mut self, consumer: &ConsumerName, to: &Bytes, told: &Status) {
-        let flow = |id: u64| format!("$JS.FC.{}.{}.{id}", consumer.stream, consumer.consumer);
+        let tenant = self.tenant(&consumer.account).to_owned();
+        let flow = |id: u64| format!("$JS.FC.{tenant}{}.{}.{id}", consumer.stream, consumer.consumer);
         let mut reply = String::new();
         let block = match told {
             Status::Heartbeat {
@@ -256,9 +283,16 @@ fn pending<'a>(messages: &'a u64, bytes: &'a u64) -> [(&'static str, &'a dyn std
     [("Nats-Pending-Messages", messages), ("Nats-Pending-Bytes", bytes)]
 }
 
-/// `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>`.
+/// What nats-server makes of a name: eight letters and digits.
+fn short_hash(name: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let hash = Sha256::digest(name.as_bytes());
+    let digit = |byte: &u8| char::from(DIGITS[usize::from(*byte) % DIGITS.len()]);
+    hash.iter().take(8).map(digit).collect()
+}
+
+/// `<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>`.
 fn write_ack_subject(out: &mut Vec<u8>, delivery: &Delivery) {
-    out.extend_from_slice(b"$JS.ACK.");
     out.extend_from_slice(delivery.consumer.stream.as_bytes());
     out.push(b'.');
     out.extend_from_slice(delivery.consumer.consumer.as_bytes());

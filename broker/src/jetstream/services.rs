@@ -260,7 +260,7 @@ fn number(token: &[u8]) -> Option<u64> {
     })
 }
 
-/// Takes answers to flow control: `$JS.FC.<stream>.<consumer>.<number>`.
+/// Takes answers to flow control: `$JS.FC.<stream>.<consumer>.<number>`, also with a domain and an account before the stream.
 pub(super) struct FlowControl {
     pub jetstream: Weak<JetStream>,
     pub account: Arc<Account>,
@@ -271,7 +271,12 @@ impl Service for FlowControl {
         let Some(jetstream) = self.jetstream.upgrade() else {
             return;
         };
-        let mut tokens = weir_subject::tokens(message.subject).skip(2);
+        let before = if weir_subject::tokens(message.subject).count() == 7 {
+            4
+        } else {
+            2
+        };
+        let mut tokens = weir_subject::tokens(message.subject).skip(before);
         let (Some(stream), Some(consumer), Some(id)) = (tokens.next(), tokens.next(), tokens.next().and_then(number))
         else {
             return;

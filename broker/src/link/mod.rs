@@ -120,6 +120,8 @@ pub(crate) struct Who {
     pub account: String,
     /// What it may do; `None`: everything.
     pub rules: Option<Arc<Rules>>,
+    /// Whether it has proved who it is by signing a nonce, without a token.
+    pub by_key: bool,
     /// Who it is by a token.
     pub credential: Option<Arc<Credential>>,
     /// What people call its account.

@@ -148,7 +148,7 @@ pub struct AccStatz {
 pub struct AccountStat {
     /// Its name.
     pub acc: String,
-    /// The same.
+    /// What people call it; its name, if that is nothing else.
     pub name: String,
     /// Its connections.
     pub conns: usize,
@@ -259,7 +259,10 @@ impl Reports {
             is_system,
             expired: tenant.as_ref().is_some_and(|tenant| tenant.is_expired()),
             complete: true,
-            jetstream_enabled: self.context.status.has_jetstream() && !is_system,
+            jetstream_enabled: self
+                .jetstream
+                .get()
+                .is_some_and(|jetstream| jetstream.allowance(&account.name).is_some()),
             leafnode_connections: 0,
             client_connections: present.get(&*account.name).map_or(0, |present| present.connections),
             subscriptions,
@@ -320,7 +323,9 @@ impl Reports {
                 traffic.add(&past.traffic);
                 AccountStat {
                     acc: account.name.to_string(),
-                    name: account.name.to_string(),
+                    name: account
+                        .tag()
+                        .map_or_else(|| account.name.to_string(), |tag| tag.to_string()),
                     conns: now.connections,
                     leafnodes: 0,
                     total_conns: now.connections,
@@ -339,6 +344,12 @@ impl Reports {
             true => self.accounts.system.name.to_string(),
             false => String::new(),
         }
+    }
+
+    /// Whether there is an account of that name.
+    #[must_use]
+    pub fn has_account(&self, name: &str) -> bool {
+        self.accounts.get(name).is_some()
     }
 
     /// The accounts that are told of.

@@ -360,11 +360,18 @@ impl ConnectionInfo {
             // As nats-server: the account of those who name none goes without saying.
             account: (auth && who.account != GLOBAL).then(|| who.account.clone()),
             jwt: credential.map(|of| of.told().to_owned()).filter(|jwt| !jwt.is_empty()),
-            issuer_key: credential.map(|of| of.signer.clone().unwrap_or_else(|| who.account.clone())),
-            name_tag: auth.then(|| match &who.account_tag {
-                Some(tag) => tag.to_string(),
-                None => who.account.clone(),
-            }),
+            issuer_key: match credential {
+                Some(of) => Some(of.signer.clone().unwrap_or_else(|| who.account.clone())),
+                // As nats-server: of a user with a key, too.
+                None => (auth && who.by_key).then(|| who.account.clone()),
+            },
+            // As nats-server: what people call the account, and of one that has ended, what they call the user.
+            name_tag: match (&client.stop, &who.account_tag) {
+                (None, Some(tag)) => Some(tag.to_string()),
+                (None, None) => Some(who.account.clone()),
+                (Some(_), _) => credential.map(|of| of.name.clone()).filter(|name| !name.is_empty()),
+            }
+            .filter(|_| auth),
             proxy: who.proxy.as_ref().map(|key| ProxyInfo { key: key.to_string() }),
             tags: credential.map(|of| of.tags.clone()).unwrap_or_default(),
             subscriptions_list: Vec::new(),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{JszOptions, Reports};
-use crate::jetstream::api::jsz::{Jsz, jsz};
+use crate::jetstream::api::jsz::{Absent, Jsz, jsz};
 
 /// What JetStream holds, and whose it is.
 #[derive(Clone, Debug, Serialize)]
@@ -15,6 +15,8 @@ pub struct JszPage {
     disabled: bool,
     #[serde(flatten)]
     jetstream: Option<Jsz>,
+    #[serde(flatten)]
+    absent: Option<Absent>,
 }
 
 impl Reports {
@@ -26,6 +28,7 @@ impl Reports {
             server_id: self.context.identity.id.clone(),
             now: Timestamp::now().to_string(),
             disabled: jetstream.is_none(),
+            absent: jetstream.is_none().then(Absent::default),
             jetstream,
         }
     }

@@ -27,7 +27,6 @@ use crate::session::Hall;
 pub use crate::jetstream::api::jsz::JszOptions;
 /// A name for an event that no other one has.
 pub(crate) use crate::jetstream::nuid as event_id;
-pub(crate) use varz::FEATURE_FLAGS;
 
 /// All that reports are made from.
 pub struct Reports {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Reports;
-use crate::interest::Subscription;
+use crate::interest::{Account, Subscription};
 use crate::limits::{MONITOR_LIST_DEFAULT, MONITOR_LIST_MAX};
 
 /// What is asked.
@@ -82,7 +82,7 @@ pub struct SubscriptionDetail {
     /// Its account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// The same: no account has a name beside its name.
+    /// What people call it; its name, if that is nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_tag: Option<String>,
     /// What is subscribed to.
@@ -143,11 +143,7 @@ impl Reports {
                 let skip = offset.saturating_sub(page.total);
                 let (found, listed) = account.page(test, skip, limit - list.len());
                 page.total += found;
-                list.extend(
-                    listed
-                        .iter()
-                        .map(|found| SubscriptionDetail::of(Some(&account.name), found)),
-                );
+                list.extend(listed.iter().map(|found| SubscriptionDetail::of(Some(account), found)));
             }
         }
         Ok(page)
@@ -156,11 +152,14 @@ impl Reports {
 
 impl SubscriptionDetail {
     /// With the account, where that does not follow from what it is listed for.
-    pub(super) fn of(account: Option<&str>, subscription: &Subscription) -> Self {
+    pub(super) fn of(account: Option<&Account>, subscription: &Subscription) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
-            account: account.map(str::to_owned),
-            account_tag: account.map(str::to_owned),
+            account: account.map(|account| account.name.to_string()),
+            account_tag: account.map(|account| match account.tag() {
+                Some(tag) => tag.to_string(),
+                None => account.name.to_string(),
+            }),
             subject: text(&subscription.subject),
             qgroup: subscription.queue.as_deref().map(text),
             sid: text(subscription.sid()),

@@ -5,9 +5,12 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use weir_jwt::OperatorClaims;
 
 use super::{JszOptions, Reports, format, process};
 use crate::jetstream::api::jsz;
+use crate::link::Kind;
+use crate::session::advertised;
 use crate::version::{NATS_VERSION, RUSTC_VERSION, WEIR_VERSION};
 
 /// The server as a whole.
@@ -39,30 +42,16 @@ pub(crate) struct Identity {
     start: String,
     config_load_time: String,
     config_digest: String,
-    feature_flags: FeatureFlags,
+    feature_flags: BTreeMap<String, bool>,
 }
-
-/// What nats-server can be told to do otherwise, and whether Weir does.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct FeatureFlags {
-    js_ack_fc_v2: bool,
-    js_api_reply_v2: bool,
-    js_raft_delete_range: bool,
-    js_snapshot_sources: bool,
-}
-
-/// None of them.
-pub(crate) const FEATURE_FLAGS: FeatureFlags = FeatureFlags {
-    js_ack_fc_v2: false,
-    js_api_reply_v2: false,
-    js_raft_delete_range: false,
-    js_snapshot_sources: false,
-};
 
 /// What it was told. Durations are nanoseconds, sizes are bytes.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Settings {
-    max_connections: usize,
+    /// -1: nobody may come in.
+    max_connections: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_subscriptions: Option<usize>,
     ping_interval: u64,
     ping_max: u32,
     http_host: String,
@@ -90,12 +79,41 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_cert_not_after: Option<String>,
     write_deadline: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    write_timeout: Option<String>,
+    /// Operators, as they are signed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trusted_operators_jwt: Vec<String>,
+    /// What they claim.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trusted_operators_claim: Vec<OperatorClaims>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxies: Option<Proxies>,
     cluster: NotThere,
     gateway: NotThere,
     leaf: NotThere,
     mqtt: NotThere,
     websocket: WebSocketPart,
     jetstream: JetStreamPart,
+}
+
+/// Proxies that may speak for clients.
+#[derive(Clone, Debug, Serialize)]
+struct Proxies {
+    trusted: Vec<Proxy>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Proxy {
+    /// Its public key.
+    key: String,
+}
+
+impl Proxies {
+    fn of(keys: &[String]) -> Option<Self> {
+        let trusted = keys.iter().map(|key| Proxy { key: key.clone() }).collect();
+        (!keys.is_empty()).then_some(Self { trusted })
+    }
 }
 
 /// What the server does not have: an object without fields.
@@ -113,6 +131,8 @@ struct WebSocketPart {
     advertise: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     no_auth_user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwt_cookie: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     handshake_timeout: Option<u64>,
     /// In seconds.
@@ -181,6 +201,9 @@ pub(crate) struct Events {
     slow_consumers: u64,
     stale_connections: u64,
     stalled_clients: u64,
+    /// Clients that were refused because their account is not pinned.
+    #[serde(skip_serializing_if = "is_zero")]
+    pinned_account_fails: u64,
     slow_consumer_stats: ByKind,
     stale_connection_stats: ByKind,
     http_req_stats: BTreeMap<&'static str, u64>,
@@ -223,6 +246,8 @@ impl Reports {
 fn identity(reports: &Reports) -> Identity {
     let context = &reports.context;
     let start = context.clock.start.to_string();
+    // As clients are told.
+    let (host, port) = advertised(context, &context.live.read(), Kind::Plain);
     Identity {
         server_id: context.identity.id.clone(),
         server_name: context.identity.name.clone(),
@@ -230,13 +255,13 @@ fn identity(reports: &Reports) -> Identity {
         weir_version: WEIR_VERSION,
         proto: 1,
         go: RUSTC_VERSION,
-        host: context.live.read().host.clone(),
-        port: context.status.client_address().map_or(0, |address| address.port()),
+        host,
+        port,
         system_account: reports.system_account(),
         config_load_time: context.live.since().to_string(),
         start,
         config_digest: context.live.read().config_digest.clone(),
-        feature_flags: FEATURE_FLAGS,
+        feature_flags: context.live.read().features.all().clone(),
     }
 }
 
@@ -246,7 +271,11 @@ fn settings(reports: &Reports) -> Settings {
     let monitor = context.status.monitor_address();
     let tls = context.tls.client();
     Settings {
-        max_connections: options.max_connections.unwrap_or(0),
+        max_connections: match options.max_connections {
+            Some(0) => -1,
+            most => most.map_or(0, |most| i64::try_from(most).unwrap_or(i64::MAX)),
+        },
+        max_subscriptions: options.max_subscriptions,
         ping_interval: nanos(options.ping_interval),
         ping_max: options.ping_max,
         http_host: monitor.map_or_else(String::new, |address| address.ip().to_string()),
@@ -269,6 +298,10 @@ fn settings(reports: &Reports) -> Settings {
         tls_timeout: options.tls.as_ref().map_or(2.0, |tls| tls.timeout.as_secs_f64()),
         tls_cert_not_after: tls.and_then(|tls| tls.not_after).map(|end| end.to_string()),
         write_deadline: nanos(options.write_deadline),
+        write_timeout: options.write_timeout.clone(),
+        trusted_operators_jwt: options.trust.operator_jwts.clone(),
+        trusted_operators_claim: options.trust.operators.clone(),
+        proxies: Proxies::of(&options.proxies),
         cluster: NotThere {},
         gateway: NotThere {},
         leaf: NotThere {},
@@ -291,6 +324,7 @@ fn websocket(reports: &Reports) -> WebSocketPart {
         port: Some(port.unwrap_or(websocket.port)),
         advertise: websocket.advertise.clone(),
         no_auth_user: websocket.auth.no_auth_user.clone(),
+        jwt_cookie: websocket.jwt_cookie.clone(),
         handshake_timeout: websocket.handshake_timeout.map(nanos),
         auth_timeout: websocket.auth.timeout.map(|timeout| timeout.as_secs_f64()),
         no_tls: websocket.no_tls,
@@ -346,6 +380,7 @@ fn events(reports: &Reports) -> Events {
         slow_consumers: slow,
         stale_connections: stale,
         stalled_clients: counters.stalled_clients.load(Ordering::Relaxed),
+        pinned_account_fails: counters.not_pinned.load(Ordering::Relaxed),
         slow_consumer_stats: ByKind::clients(slow),
         stale_connection_stats: ByKind::clients(stale),
         http_req_stats: counters.pages.lock().clone(),
@@ -371,6 +406,10 @@ fn jetstream(reports: &Reports) -> JetStreamPart {
             weir: page.weir,
         }),
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn nanos(duration: std::time::Duration) -> u64 {

@@ -1,5 +1,6 @@
 //! Going on with other options: all of them, or none.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Server, files, tenancy};
@@ -91,6 +92,9 @@ impl Server {
                 session.follow(&options);
             }
         }
+        if changes.accounts {
+            self.close_surplus();
+        }
         if changes.fewer_connections {
             self.hall.sessions.set_max(Self::connection_room(&options));
             self.close_newest();
@@ -161,6 +165,29 @@ impl Server {
         }
         if let Some(jetstream) = self.jetstream.get() {
             jetstream.follow(&super::allowances(&options, &self.accounts)).await;
+        }
+    }
+
+    /// Closes the youngest connections of accounts that may not have so many.
+    fn close_surplus(&self) {
+        let mut sessions = self.clients();
+        sessions.retain(|session| session.is_connected());
+        sessions.sort_unstable_by_key(|session| session.link.id);
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for session in sessions {
+            let name = session.link.account();
+            let most = self
+                .accounts
+                .get(&name)
+                .and_then(|account| account.limits().connections);
+            let count = counts.entry(name).or_default();
+            *count += 1;
+            if most.is_some_and(|most| *count > most) {
+                session.link.fail(
+                    "maximum account active connections exceeded",
+                    CloseReason::MaxAccountConnectionsExceeded,
+                );
+            }
         }
     }
 

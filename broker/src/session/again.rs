@@ -54,33 +54,35 @@ impl Session {
     fn stay(self: &Arc<Self>, verdict: Verdict) {
         let stays = match verdict {
             Verdict::Welcome(guest) => self.goes_on_as(guest),
-            Verdict::Refused => false,
+            Verdict::Refused => Err(CloseReason::AuthenticationFailure),
         };
-        if !stays {
+        if let Err(why) = stays {
             tracing::error!("{} - authentication error", self.link.label());
-            self.link
-                .fail("Authorization Violation", CloseReason::AuthenticationFailure);
+            self.link.fail("Authorization Violation", why);
         }
     }
 
-    /// Has the client go on with what a guest may do. False: it would be in another account.
-    fn goes_on_as(self: &Arc<Self>, guest: Guest) -> bool {
+    /// Has the client go on with what a guest may do.
+    ///
+    /// # Errors
+    /// It may not stay.
+    fn goes_on_as(self: &Arc<Self>, guest: Guest) -> Result<(), CloseReason> {
         let mut conversation = self.conversation.lock();
         if guest.proxy_required && conversation.proxy.is_none() {
-            return false;
+            return Err(CloseReason::ProxyRequired);
         }
         if !Arc::ptr_eq(&guest.account, &conversation.account) {
-            return false;
+            return Err(CloseReason::AuthenticationFailure);
         }
         let told = |rules: Option<&Arc<Rules>>| rules.map(|rules| rules.permissions().clone());
         if told(guest.rules.as_ref()) != told(conversation.router.rules()) {
             // Its place may be taken while it changes seats.
             if conversation.seat(self, guest).is_some() {
-                return false;
+                return Err(CloseReason::AuthenticationFailure);
             }
             conversation.permit_again(self);
             conversation.router.sink.flush();
         }
-        true
+        Ok(())
     }
 }

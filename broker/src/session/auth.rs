@@ -25,6 +25,9 @@ pub use operator::ByOperator;
 pub use roster::ByOptions;
 pub use websocket::ByWebSocket;
 
+/// What those who know the token are called: their name would be a secret.
+pub const REDACTED: &str = "[REDACTED]";
+
 /// Decides whether clients may come in.
 pub trait Door: Send + Sync {
     /// Whether CONNECT must come first.

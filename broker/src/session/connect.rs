@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use weir_wire::encode;
 
 use super::Session;
-use super::auth::{Answer, Guest, Verdict, Visitor};
+use super::auth::{Answer, Guest, REDACTED, Verdict, Visitor};
 use super::conversation::{Conversation, Flow, State, Stop};
 use super::proxy::Proxy;
 use super::quote::quoted;
@@ -121,6 +121,7 @@ impl Conversation {
             user: guest.user,
             account: guest.account.name.to_string(),
             rules: guest.rules.clone(),
+            by_key: guest.credential.is_none() && !self.connect.nkey.is_empty(),
             credential: guest.credential,
             account_tag: guest.account.tag(),
             until: guest.until,
@@ -177,12 +178,42 @@ impl Conversation {
         } else {
             tracing::error!("{label} - authentication error");
         }
+        if !session.is_connected() {
+            session.link.introduce(self.says_of_itself(session));
+        }
         self.error(session, "Authorization Violation");
         end(reason)
     }
 
+    /// Who a client that is not let in says that it is, without secrets.
+    fn says_of_itself(&self, session: &Session) -> Who {
+        let connect = &self.connect;
+        let user = match (
+            connect.nkey.is_empty(),
+            connect.user.is_empty(),
+            connect.auth_token.is_empty(),
+        ) {
+            (false, ..) => connect.nkey.clone(),
+            (_, false, _) => connect.user.clone(),
+            (_, _, false) => REDACTED.to_owned(),
+            _ => String::new(),
+        };
+        Who {
+            name: connect.name.clone(),
+            lang: connect.lang.clone(),
+            version: connect.version.clone(),
+            user,
+            account: session.link.account(),
+            proxy: self.proxy.clone(),
+            ..Who::default()
+        }
+    }
+
     fn refuse(&mut self, session: &Session, text: &str, reason: CloseReason) -> Flow {
         tracing::error!("{} - {text}", session.link.label());
+        if !session.is_connected() {
+            session.link.introduce(self.says_of_itself(session));
+        }
         self.error(session, text);
         end(reason)
     }

@@ -33,33 +33,33 @@ pub(super) fn info(session: &Session) -> Info {
         tls_available: tls && (without || link.kind == Kind::WebSocket),
         max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
         jetstream: context.status.has_jetstream(),
+        cluster: options.cluster_name.clone().unwrap_or_default(),
+        domain: context
+            .status
+            .has_jetstream()
+            .then(|| options.jetstream.domain.clone())
+            .flatten()
+            .unwrap_or_default(),
         client_id: link.id,
         client_ip: link.peer().ip().to_string(),
         nonce: session.nonce.clone(),
         lame_duck_mode: context.status.is_lame_duck(),
         api_level: API_LEVEL,
+        xkey: context.identity.xkey.public_key(),
         ..Info::default()
     }
 }
 
 /// Host and port as clients are told: where they are, or what the options say instead.
-fn advertised(context: &Context, options: &Options, kind: Kind) -> (String, u16) {
-    let websocket = options.websocket.as_ref().filter(|_| kind == Kind::WebSocket);
-    let (host, address, advertise) = match websocket {
-        Some(websocket) => (
-            &websocket.host,
-            context.status.websocket_address(),
-            &websocket.advertise,
-        ),
-        None => (
-            &options.host,
-            context.status.client_address(),
-            &options.client_advertise,
-        ),
-    };
-    let port = address.map_or(0, |address| address.port());
-    let Some(advertise) = advertise else {
-        return (host.clone(), port);
+pub(crate) fn advertised(context: &Context, options: &Options, kind: Kind) -> (String, u16) {
+    let port = |address: Option<std::net::SocketAddr>| address.map_or(0, |address| address.port());
+    // What `websocket { advertise }` says is for other servers to tell, as with nats-server.
+    if let Some(websocket) = options.websocket.as_ref().filter(|_| kind == Kind::WebSocket) {
+        return (websocket.host.clone(), port(context.status.websocket_address()));
+    }
+    let port = port(context.status.client_address());
+    let Some(advertise) = &options.client_advertise else {
+        return (options.host.clone(), port);
     };
     match advertise
         .rsplit_once(':')

@@ -38,6 +38,7 @@ use crate::trust::Trust;
 use auth::Door;
 use conversation::Conversation;
 pub use gone::{Gone, Past};
+pub(crate) use info::advertised;
 pub use witness::Witness;
 
 /// What all sessions of a server share.

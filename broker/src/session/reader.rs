@@ -26,9 +26,8 @@ impl Session {
         let (link, hall) = (&self.link, &self.hall);
         tracing::debug!("{} - Client connection created", link.label());
         let first = self.greet();
-        if hall.sessions.admit(link.id, &self) {
-            hall.context.counters.connections.fetch_add(1, Ordering::Relaxed);
-        } else {
+        hall.context.counters.connections.fetch_add(1, Ordering::Relaxed);
+        if !hall.sessions.admit(link.id, &self) {
             tracing::error!("{} - maximum connections exceeded", link.label());
             link.fail("maximum connections exceeded", CloseReason::MaxConnectionsExceeded);
         }

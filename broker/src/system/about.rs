@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::report::FEATURE_FLAGS;
 use crate::version::NATS_VERSION;
 
 /// In `flags`: it has JetStream.
@@ -49,7 +48,9 @@ impl About {
         if !options.server_metadata.is_empty() {
             about["metadata"] = json!(options.server_metadata);
         }
-        about["feature_flags"] = json!(FEATURE_FLAGS);
+        about["feature_flags"] = json!(options.features.all());
+        // As there: both are told in any case.
+        (about["jetstream"], about["flags"]) = (json!(false), json!(0));
         if self.context.status.has_jetstream() {
             if let Some(domain) = &options.jetstream.domain {
                 about["domain"] = json!(domain);

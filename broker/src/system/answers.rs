@@ -264,6 +264,10 @@ impl System {
                 let page = report(reports.jsz(&options))?;
                 match page.pointer("/account_details/0") {
                     Some(detail) => Ok(detail.clone()),
+                    None if page["disabled"] == json!(true) => Err(refused("jetstream not enabled".to_owned())),
+                    None if reports.has_account(&name) => {
+                        Err(refused(format!("account {name:?} not jetstream enabled")))
+                    }
                     None => Err(refused(format!("account {name:?} not found"))),
                 }
             }

@@ -12,6 +12,7 @@ mod visa;
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -141,6 +142,11 @@ impl Trust {
             Source::Directory(directory) => Some(directory),
             Source::Memory(_) | Source::Url(_) => None,
         }
+    }
+
+    /// A client was refused because its account is not pinned.
+    pub fn count_not_pinned(&self) {
+        self.context.counters.not_pinned.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether this key is that of the first operator, or signs for it.

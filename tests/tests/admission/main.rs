@@ -6,6 +6,7 @@ mod cases;
 mod client;
 mod operators;
 mod sharing;
+mod world;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,10 +20,11 @@ use weir_tests::server::program;
 
 use cases::{CASES, Case, REFUSED};
 use client::Client;
+use world::World;
 
 /// What the clients of a case get, in the order of its lines.
 fn play(program: &Path, case: &Case) -> Result<String> {
-    let world = operators::World::new()?;
+    let world = World::new()?;
     let peer = Peer::start(program, &world.fill(case.configuration))?;
     let mut clients: Vec<(char, Client)> = Vec::new();
     for line in case.script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -67,7 +69,7 @@ fn accepts(program: &Path, configuration: &str) -> Result<bool> {
 fn verdict(program: &Path, configuration: &str) -> Result<Option<String>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("server.conf");
-    fs::write(&file, operators::World::new()?.fill(configuration))?;
+    fs::write(&file, World::new()?.fill(configuration))?;
     let output = Command::new(program).arg("-t").arg("-c").arg(&file).output()?;
     if output.status.success() {
         return Ok(None);
@@ -129,7 +131,7 @@ fn the_same_may_the_same() -> Result<()> {
     }
     for configuration in operators::NOT_STARTED {
         for (whose, program) in [("genuine", &theirs), ("ours", &program())] {
-            if Peer::start(program, &operators::World::new()?.fill(configuration)).is_ok() {
+            if Peer::start(program, &World::new()?.fill(configuration)).is_ok() {
                 wrong.push(format!("{whose} starts with {configuration}"));
             }
         }

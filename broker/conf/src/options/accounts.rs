@@ -172,14 +172,17 @@ fn account(o: &mut Options, names: &mut HashSet<String>, entry: &Entry) -> Resul
         match e.key.to_ascii_lowercase().as_str() {
             "users" => users = authorization::users(e)?,
             "default_permissions" => permissions = Some(Arc::new(permissions::permissions(e)?)),
-            "jetstream" => found.jetstream = jetstream(e)?,
-            "limits" => found.limits = limits(e)?,
+            "jetstream" => found.jetstream = jetstream(e, &mut o.warnings)?,
+            "limits" => found.limits = limits(e, &mut o.warnings)?,
             "exports" => sharing::exports(&mut found.tenancy, e)?,
             "imports" => sharing::imports(&mut found.tenancy, e)?,
             "mappings" | "maps" => mappings::apply(&mut found.tenancy, e)?,
             "msg_trace" | "trace_dest" => found.traces = traces(e, &mut o.warnings)?,
-            // Nobody asks an account of the configuration for its key: it is looked at, as in nats-server, and serves nothing.
-            "nkey" => nkey(e)?,
+            "nkey" => {
+                nkey(e)?;
+                o.warnings
+                    .push(effectless(e, "nobody asks an account of the configuration for its key"));
+            }
             _ => unsupported::refuse(e, ACCOUNT)?,
         }
     }
@@ -220,14 +223,20 @@ fn positive(entry: &Entry) -> Result<Option<usize>, ConfError> {
     Ok(read::limit(entry)?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))
 }
 
-fn limits(entry: &Entry) -> Result<AccountLimits, ConfError> {
+/// A key that says nothing here, and why.
+fn effectless(entry: &Entry, why: &str) -> Warning {
+    Warning::new(&entry.pos, format!("{:?} has no effect: {why}", entry.key))
+}
+
+fn limits(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<AccountLimits, ConfError> {
     let mut found = AccountLimits::default();
     for e in &read::block(entry)?.entries {
         match e.key.to_ascii_lowercase().as_str() {
             "max_connections" | "max_conn" => found.max_connections = positive(e)?,
             "max_subscriptions" | "max_subs" => found.max_subscriptions = positive(e)?,
             "max_payload" | "max_pay" => found.max_payload = positive(e)?,
-            // There are no leaf nodes.
+            "max_leafnodes" | "max_leafs" => warnings.push(effectless(e, "there are no leaf nodes yet")),
+            // It is there for a $VARIABLE further down.
             _ => {}
         }
     }
@@ -292,7 +301,7 @@ fn sampling(entry: &Entry) -> Result<u8, ConfError> {
     }
 }
 
-fn jetstream(entry: &Entry) -> Result<Option<AccountJetStream>, ConfError> {
+fn jetstream(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<Option<AccountJetStream>, ConfError> {
     match &entry.value.value {
         Value::Bool(on) => return Ok(on.then(AccountJetStream::default)),
         Value::Str(text) => {
@@ -323,7 +332,10 @@ fn jetstream(entry: &Entry) -> Result<Option<AccountJetStream>, ConfError> {
                 found.store_max_stream_bytes = limit(e)?.filter(|&most| most > 0);
             }
             "max_ack_pending" => found.max_ack_pending = limit(e)?.filter(|&most| most > 0),
-            // Traffic of a cluster.
+            "cluster_traffic" => {
+                warnings.push(effectless(e, "there are no clusters yet, and so none of their traffic"))
+            }
+            // It is there for a $VARIABLE further down.
             _ => {}
         }
     }

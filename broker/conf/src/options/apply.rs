@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    DEFAULT_PORT, Listen, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, jetstream, keys, logging,
-    mappings, proxies, read, schema, tls, trust, unsupported, websocket,
+    DEFAULT_PORT, Listen, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, features, jetstream, keys,
+    logging, mappings, proxies, read, schema, tls, trust, unsupported, websocket,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -33,7 +33,8 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "host" | "net" => o.host = read::name(e)?,
         "port" => o.port = read::port_of(e)?.unwrap_or(DEFAULT_PORT),
         "server_name" => o.server_name = Some(read::word(e, |s| super::check_server_name(s).map(|()| s.to_owned()))?),
-        "server_tags" => o.server_tags = read::texts(e)?,
+        // As nats-server has them.
+        "server_tags" => o.server_tags = read::texts(e)?.iter().map(|tag| tag.trim().to_lowercase()).collect(),
         "server_metadata" => {
             let entries = read::block(e)?.entries.iter();
             let pairs = entries.map(|e| Ok((e.key.clone(), read::text(e)?)));
@@ -121,11 +122,13 @@ fn limits(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
             seconds_are_old(e, &mut o.warnings);
         }
         "write_timeout" => {
-            if read::text(e)?.eq_ignore_ascii_case("retry") {
+            let word = read::text(e)?.to_ascii_lowercase();
+            if word == "retry" {
                 let message =
                     "write_timeout: Weir does not keep a client that takes too long; write \"close\", or leave it out";
                 return Err(ConfError::at(&e.value.pos, message));
             }
+            o.write_timeout = Some(word).filter(|word| word != "default");
         }
         "lame_duck_duration" => {
             let duration = read::time(e)?;
@@ -162,7 +165,11 @@ fn rest(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "prof_block_rate" if read::int(e, i64::MIN, i64::MAX)? <= 0 => return Ok(()),
         "prof_block_rate" => "Go's profile of what blocks is not there",
         "ocsp_cache" => "certificates of clients are not looked up",
-        "feature_flags" => return feature_flags(o, e),
+        "feature_flags" => {
+            features::apply(&mut o.features, e, &mut o.warnings)?;
+            o.jetstream.long_acks = o.features.long_acks();
+            return Ok(());
+        }
         _ => return unsupported::refuse(e, keys::TOP),
     };
     o.warnings
@@ -178,17 +185,6 @@ pub(crate) fn profiling(port: i64) -> Option<Listen> {
     };
     let host = String::new();
     Some(Listen { host, port })
-}
-
-/// nats-server's switches for what it may do differently; Weir does as their defaults say.
-fn feature_flags(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
-    for flag in &read::block(e)?.entries {
-        if flag.value.value == Value::Bool(true) {
-            let text = format!("the feature flag {:?} has no effect", flag.key);
-            o.warnings.push(Warning::new(&flag.pos, text));
-        }
-    }
-    Ok(())
 }
 
 /// A number where nats-server wants a duration is taken for seconds, and its `-t` says no.
@@ -215,14 +211,10 @@ fn size(e: &Entry, min: i64, max: i64) -> Result<usize, ConfError> {
     Ok(usize::try_from(read::int(e, min, max)?).unwrap_or(usize::MAX))
 }
 
-/// 0 is the default, -1 is unlimited.
+/// As nats-server 2.15 has it: 0 and less let nobody in.
 fn connections(e: &Entry) -> Result<Option<usize>, ConfError> {
-    let n = read::int(e, -1, i64::from(i32::MAX))?;
-    Ok(if n == 0 {
-        Options::default().max_connections
-    } else {
-        usize::try_from(n).ok()
-    })
+    let n = read::int(e, i64::MIN, i64::from(i32::MAX))?;
+    Ok(Some(usize::try_from(n).unwrap_or(0)))
 }
 
 /// 0 is the default, less keeps none.

@@ -79,6 +79,7 @@ impl Changes {
             ping_interval,
             ping_max,
             write_deadline,
+            write_timeout,
             no_header_support,
             tls,
             allow_non_tls,
@@ -96,6 +97,7 @@ impl Changes {
             lame_duck_grace_period,
             server_tags,
             server_metadata,
+            features,
             warnings: _,
             websocket,
             jetstream,
@@ -122,6 +124,7 @@ impl Changes {
         fixed("system_account", &old.system_account, system_account)?;
         fixed("no_system_account", &old.no_system_account, no_system_account)?;
         fixed("no_sublist_cache", &old.no_match_cache, no_match_cache)?;
+        fixed("feature_flags", &old.features, features)?;
         fixed("lame_duck_duration", &old.lame_duck_duration, lame_duck_duration)?;
         fixed(
             "lame_duck_grace_period",
@@ -153,11 +156,15 @@ impl Changes {
         found.live("ping_interval", &old.ping_interval, ping_interval);
         found.live("ping_max", &old.ping_max, ping_max);
         found.live("write_deadline", &old.write_deadline, write_deadline);
+        found.live("write_timeout", &old.write_timeout, write_timeout);
         found.live("server_tags", &old.server_tags, server_tags);
         found.live("server_metadata", &old.server_metadata, server_metadata);
         // As nats-server: it may only go with its user.
         if auth.no_auth_user.is_some() || is_user(auth, old.auth.no_auth_user.as_deref()) {
             fixed("no_auth_user", &old.auth.no_auth_user, &auth.no_auth_user)?;
+        }
+        if old.auth.callout != auth.callout {
+            return refuse("auth_callout", "");
         }
         found.auth(&old.auth, auth);
         Ok(found)

@@ -263,6 +263,8 @@ pub struct JetStream {
     pub index: Option<Index>,
     /// Storage threads; `None`: as suits the machine.
     pub shards: Option<usize>,
+    /// Ask for acknowledgements on subjects that name the domain and the account, too (`feature_flags { js_ack_fc_v2 }`).
+    pub long_acks: bool,
     /// How what is stored is read so that damage is found; `None`: only when somebody reads it.
     pub scrub: Option<Scrub>,
     /// What the store is encrypted with.
@@ -293,6 +295,7 @@ impl Default for JetStream {
             compression: Compression::None,
             index: None,
             shards: None,
+            long_acks: false,
             scrub: Some(Scrub::default()),
             cipher: Cipher::default(),
             key: None,

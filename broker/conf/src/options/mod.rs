@@ -6,6 +6,7 @@ mod apply;
 mod authorization;
 mod callout;
 mod changes;
+mod features;
 mod jetstream;
 mod keys;
 mod logging;
@@ -34,6 +35,7 @@ pub(crate) use apply::profiling;
 pub use authorization::{Auth, ConnectionType, User};
 pub use callout::AuthCallout;
 pub use changes::Changes;
+pub use features::Features;
 pub use jetstream::{
     Backend, BatchLimits, Cipher, Compression, Durability, Index, JetStream, JetStreamLimits, Scrub, Secret,
     SyncInterval,
@@ -118,6 +120,8 @@ pub struct Options {
     pub ping_max: u32,
     /// Longest time one write to a client may take before it counts as slow.
     pub write_deadline: Duration,
+    /// What becomes of a client that takes longer, as it is told of: `close`, which is what Weir does in any case.
+    pub write_timeout: Option<String>,
     /// Do without message headers.
     pub no_header_support: bool,
     /// TLS for clients; none by default.
@@ -152,6 +156,8 @@ pub struct Options {
     pub server_tags: Vec<String>,
     /// More labels, each with a value.
     pub server_metadata: BTreeMap<String, String>,
+    /// What it does otherwise than by default (`feature_flags`).
+    pub features: Features,
     /// What may not be as it was meant.
     pub warnings: Vec<Warning>,
     /// Clients that come in by WebSocket; none by default.
@@ -206,6 +212,7 @@ impl Default for Options {
             ping_interval: Duration::from_secs(120),
             ping_max: 2,
             write_deadline: Duration::from_secs(10),
+            write_timeout: None,
             no_header_support: false,
             tls: None,
             allow_non_tls: false,
@@ -223,6 +230,7 @@ impl Default for Options {
             lame_duck_grace_period: Duration::from_secs(10),
             server_tags: Vec::new(),
             server_metadata: BTreeMap::new(),
+            features: Features::default(),
             warnings: Vec::new(),
             websocket: None,
             jetstream: JetStream::default(),

@@ -9,6 +9,7 @@ use weir_engine::stream::{Storage, StreamSource};
 
 use super::call::Call;
 use super::{Answer, reply};
+use crate::interest::{Account, ApiCounters};
 use crate::jetstream::allowance::{SINGLE, told};
 use crate::jetstream::{ApiRequest, JetStream};
 use crate::version::API_LEVEL;
@@ -157,7 +158,7 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
             false => Limits::default(),
         },
         domain: js.options.domain.clone(),
-        api: ApiUsage::of(js, API_LEVEL),
+        api: ApiUsage::of(&request.account.api, API_LEVEL),
         tiers,
         weir,
     };
@@ -165,7 +166,7 @@ pub(super) fn info(js: &JetStream, request: &ApiRequest) -> Answer {
 }
 
 /// How often the API was used, as clients and reports show it.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub(super) struct ApiUsage {
     level: u64,
     total: u64,
@@ -173,11 +174,28 @@ pub(super) struct ApiUsage {
 }
 
 impl ApiUsage {
-    pub fn of(js: &JetStream, level: u64) -> Self {
+    /// Of all accounts together, or of one.
+    pub fn of(counters: &ApiCounters, level: u64) -> Self {
         Self {
             level,
-            total: js.api_requests.total.load(Ordering::Relaxed),
-            errors: js.api_requests.errors.load(Ordering::Relaxed),
+            total: counters.total.load(Ordering::Relaxed),
+            errors: counters.errors.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl JetStream {
+    /// A request of an account was answered.
+    pub(super) fn count_request(&self, account: &Account) {
+        for counters in [&self.api_requests, &account.api] {
+            counters.total.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The answer said that something is wrong.
+    pub(super) fn count_error(&self, account: &Account) {
+        for counters in [&self.api_requests, &account.api] {
+            counters.errors.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -70,6 +70,19 @@ impl JszOptions {
     }
 }
 
+/// What is told where there is no JetStream.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Absent {
+    #[serde(flatten)]
+    stats: Stats,
+    config: Config,
+    streams: usize,
+    consumers: u64,
+    messages: u64,
+    bytes: u64,
+    total: usize,
+}
+
 /// What JetStream holds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Jsz {
@@ -94,7 +107,7 @@ pub struct Jsz {
 }
 
 /// What of it `/varz` repeats as well. Sizes are bytes.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Stats {
     memory: u64,
     storage: u64,
@@ -106,15 +119,17 @@ pub(crate) struct Stats {
 }
 
 /// How it is set up.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Config {
     max_memory: u64,
     max_storage: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
     store_dir: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync_interval: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     sync_always: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     strict: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     domain: Option<String>,
@@ -204,7 +219,7 @@ pub fn jsz(js: &Arc<JetStream>, options: &JszOptions) -> Jsz {
             reserved_storage: usage.reserved_storage,
             accounts: total,
             ha_assets: 0,
-            api: ApiUsage::of(js, API_LEVEL),
+            api: ApiUsage::of(&js.api_requests, API_LEVEL),
         },
         config: config(js),
         limits: limits(js),
@@ -272,7 +287,8 @@ fn limits(js: &JetStream) -> BTreeMap<&'static str, i64> {
         ("default_max_consumers", limits.default_max_consumers),
         ("max_ack_pending", limits.max_ack_pending),
         ("max_request_batch", limits.max_request_batch),
-        ("duplicate_window", limits.duplicate_window),
+        ("max_duplicate_window", limits.duplicate_window),
+        ("max_ha_assets", super::number(js.options.limits.max_ha_assets)),
         (
             "max_batch_inflight_per_stream",
             super::number(batch.max_inflight_per_stream),
@@ -305,7 +321,7 @@ fn account_detail(js: &Arc<JetStream>, account: &Account, wanted: &JszOptions) -
         reserved_storage: limits.max_store.unwrap_or(u64::MAX),
         accounts: 0,
         ha_assets: 0,
-        api: ApiUsage::of(js, 0),
+        api: ApiUsage::of(&account.api, 0),
         stream_detail: wanted.streams.then(details),
     }
 }

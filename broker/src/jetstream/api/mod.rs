@@ -22,7 +22,6 @@ mod tests;
 mod why;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use weir_engine::Kind;
 use weir_engine::reject::{self, Rejection};
@@ -84,10 +83,10 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, under_way: lo
     }
     // Of gets, nats-server counts those in vain.
     if !matches!((call, &outcome), (Call::MsgGet(_), Ok(_))) {
-        jetstream.api_requests.total.fetch_add(1, Ordering::Relaxed);
+        jetstream.count_request(&request.account);
     }
     let reply = outcome.unwrap_or_else(|rejection| {
-        jetstream.api_requests.errors.fetch_add(1, Ordering::Relaxed);
+        jetstream.count_error(&request.account);
         reply::refusal(call, &rejection).into()
     });
     jetstream.respond_with_headers(&request, &reply.headers, &reply.body);
@@ -111,8 +110,8 @@ pub(super) fn not_enabled(jetstream: &JetStream, request: &ApiRequest) {
 pub fn refuse(jetstream: &JetStream, request: &ApiRequest) {
     let subject = String::from_utf8_lossy(&request.subject);
     let Some(call) = Call::parse(&subject) else { return };
-    jetstream.api_requests.total.fetch_add(1, Ordering::Relaxed);
-    jetstream.api_requests.errors.fetch_add(1, Ordering::Relaxed);
+    jetstream.count_request(&request.account);
+    jetstream.count_error(&request.account);
     jetstream.respond(request, &reply::refusal(call, &reject::STREAM_TOO_MANY_REQUESTS));
 }
 

@@ -532,10 +532,13 @@ impl Question {
             name => name.to_owned(),
         };
         let same = Arc::ptr_eq(&space, &self.account);
+        // As nats-server: its name is that of the user, and nothing beside that.
+        let mut credential = visa.credential;
+        credential.name.clear();
         let guest = Guest {
             rules: visa.rules,
             until: visa.until,
-            credential: Some(Arc::new(visa.credential)),
+            credential: Some(Arc::new(credential)),
             proxy_required: visa.proxy_required || self.proxy_required,
             ..Guest::new(user, space, None)
         };

@@ -100,6 +100,7 @@ impl Door for ByOperator {
         };
         let key = papers.claims.account().to_owned();
         if !self.trust.is_pinned(&key) {
+            self.trust.count_not_pinned();
             tracing::debug!("{label} - Account {key} not listed as operator pinned account");
             return Answer::Now(Verdict::Refused);
         }

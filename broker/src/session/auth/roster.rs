@@ -9,7 +9,7 @@ use weir_wire::Connect;
 
 use super::super::quote::quoted;
 use super::certificate::{Distinguished, Names};
-use super::{Answer, Door, Guest, Verdict, Visitor, password};
+use super::{Answer, Door, Guest, REDACTED, Verdict, Visitor, password};
 use crate::conf::Options;
 use crate::conf::options::{ConnectionType, Permissions, User};
 use crate::context::Context;
@@ -162,13 +162,17 @@ impl Roster {
     fn ask(&self, visitor: &Visitor<'_>) -> Answer {
         let auth = &self.options.auth;
         let guest = |rules: Option<Arc<Rules>>| Guest::new(String::new(), Arc::clone(&self.global), rules);
-        if !auth.required() {
-            return Answer::Now(Verdict::Welcome(guest(None)));
-        }
         let connect = visitor.connect;
+        if !auth.required() {
+            // Who it says it is, is told.
+            let mut guest = guest(None);
+            guest.user.clone_from(&connect.user);
+            return Answer::Now(Verdict::Welcome(guest));
+        }
         if let Some(token) = &auth.token {
             let mut guest = guest(self.token_rules.clone());
             guest.proxy_required = auth.proxy_required;
+            guest.user = REDACTED.to_owned();
             return password::ask(token, &connect.auth_token, guest);
         }
         if self.options.is_open() && is_silent(connect) {

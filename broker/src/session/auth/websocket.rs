@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::roster::{is_silent, maps};
-use super::{Answer, ByOptions, Door, Guest, Verdict, Visitor, password};
+use super::{Answer, ByOptions, Door, Guest, REDACTED, Verdict, Visitor, password};
 use crate::conf::Options;
 use crate::conf::options::{ConnectionType, WebSocketAuth};
 use crate::context::Context;
@@ -51,7 +51,7 @@ impl Door for ByWebSocket {
             return refused;
         };
         match (&auth.token, &auth.user) {
-            (Some(token), _) => password::ask(token, &connect.auth_token, guest("")),
+            (Some(token), _) => password::ask(token, &connect.auth_token, guest(REDACTED)),
             (None, Some((name, secret))) if *name == connect.user => password::ask(secret, &connect.pass, guest(name)),
             (None, Some(_)) => refused,
             // A user for those that say nothing; all others are who they are by any way.

@@ -1,0 +1,170 @@
+//! The differences that are meant, each with its reason.
+
+/// A difference that is no mistake.
+pub struct Explained {
+    /// The beginnings of names of files where it is; none: everywhere.
+    pub file: &'static str,
+    /// A part of the question; nothing: any.
+    pub asked: &'static str,
+    /// Fields of the answer: where a path has these parts, one behind the other.
+    pub path: &'static str,
+    /// Why. It is for whoever reads this.
+    #[allow(dead_code, reason = "it is for whoever reads this")]
+    pub why: &'static str,
+}
+
+const fn everywhere(path: &'static str, why: &'static str) -> Explained {
+    asked("", path, why)
+}
+
+const fn asked(asked: &'static str, path: &'static str, why: &'static str) -> Explained {
+    file("", asked, path, why)
+}
+
+const fn file(file: &'static str, asked: &'static str, path: &'static str, why: &'static str) -> Explained {
+    Explained { file, asked, path, why }
+}
+
+/// Subscriptions of the server's own are other ones, and so are their numbers.
+const OWN: &str = "parts of the server subscribe otherwise, and are counted";
+/// What Go's server keeps count of when it looks a subject up.
+const LOOKED_UP: &str = "there is no cache that all senders share";
+const ABSENT: &str = "nothing listens there, and /varz says so";
+const ENDED: &str = "of connections that have ended, or were not let in, less is kept";
+const CLOSED: &str = "state=closed";
+
+pub const EXPLAINED: &[Explained] = &[
+    // Everywhere.
+    everywhere("git_commit", "Weir is no build of that commit"),
+    everywhere("sync_interval", "Weir syncs always: sync_always"),
+    everywhere("sync_always", "Weir syncs always"),
+    everywhere("store_dir", "a store of Weir's is the folder itself"),
+    everywhere("server/flags", "Weir does not say that an account has traffic of clusters"),
+    everywhere("num_subscriptions", OWN),
+    everywhere("num_inserts", OWN),
+    everywhere("num_removes", OWN),
+    everywhere("num_cache", LOOKED_UP),
+    everywhere("num_matches", LOOKED_UP),
+    everywhere("cache_hit_rate", LOOKED_UP),
+    everywhere("max_fanout", LOOKED_UP),
+    everywhere("avg_fanout", LOOKED_UP),
+    everywhere("tls_cipher_suite", "of the suites of TLS 1.3 rustls likes AES-256 best, Go AES-128"),
+    everywhere("sent/bytes", "answers hold numbers of other lengths, and are counted"),
+    everywhere("sent_to_clients/bytes", "answers hold numbers of other lengths, and are counted"),
+    asked("VARZ", "data/subscriptions", OWN),
+    asked("/varz", "body/subscriptions", OWN),
+    asked("PING", "statsz/subscriptions", OWN),
+    asked("ACCOUNT", "data/account_detail/subscriptions", OWN),
+    asked("INFO", "data/subscriptions", OWN),
+    asked("/accountz", "account_detail/subscriptions", OWN),
+    asked("subsz", "total", OWN),
+    asked("SUBSZ", "total", OWN),
+    // Connections that are gone.
+    asked(CLOSED, "subscriptions_list_detail", ENDED),
+    asked(CLOSED, "name_tag", ENDED),
+    asked(CLOSED, "account", ENDED),
+    asked(CLOSED, "jwt", ENDED),
+    asked(CLOSED, "issuer_key", ENDED),
+    asked(CLOSED, "tls_peer_certs", "nats-server tells those only while they are there"),
+    // What is counted when.
+    asked("$SYS", "received/msgs", "the question itself is counted once it is worked off"),
+    asked("$SYS", "in_client_msgs", "the question itself is counted once it is worked off"),
+    asked(
+        "$SYS",
+        "received_from_clients/msgs",
+        "the question itself is counted once it is worked off",
+    ),
+    asked("$SYS", "in_msgs", "the question itself is counted once it is worked off"),
+    file(
+        "11- 12- 13- 14- 15- 16- 18- 87-",
+        "",
+        "sent/msgs",
+        "nats-server counts what goes to another account with the account that it comes from",
+    ),
+    file(
+        "01-nothing",
+        "acc",
+        "*",
+        "a client that has not said CONNECT is not counted with an account",
+    ),
+    // Files.
+    file(
+        "12-system 74- 92-",
+        "CONNZ",
+        "authorized_user",
+        "nats-server makes up a user for those who say nothing where only the system account has some",
+    ),
+    file(
+        "12-system 74- 92-",
+        "connz",
+        "authorized_user",
+        "nats-server makes up a user for those who say nothing where only the system account has some",
+    ),
+    file("81- 83-", "/varz", "cluster", ABSENT),
+    file("82-", "/varz", "leaf", ABSENT),
+    file("83-", "", "gateway", ABSENT),
+    file("83-", "/gatewayz", "*", ABSENT),
+    file("83-", "INFO", "cluster", ABSENT),
+    file("84-", "/varz", "mqtt", ABSENT),
+    file("75-", "varz", "http_base_path", "without the slash behind it"),
+    file(
+        "20- 21- 22- 23- 25- 26- 31- 87-",
+        "SUBSZ",
+        "subscriptions_list",
+        "streams hear their subjects as parts of the server: without a number of their own",
+    ),
+    file(
+        "20- 21- 22- 23- 25- 26- 27- 28- 29- 31- 87- 95-",
+        "subsz",
+        "subscriptions_list",
+        "streams hear their subjects as parts of the server: without a number of their own",
+    ),
+    file(
+        "11-an 12-an 13-an 37- 93-",
+        "subsz",
+        "subscriptions_list",
+        "what is heard of another account is told with that account, and has no number",
+    ),
+    file(
+        "26- 27-",
+        "",
+        "compress_ok",
+        "nats-server tells it only where the file has a block jetstream",
+    ),
+    file(
+        "43-",
+        CLOSED,
+        "authorized_user",
+        ENDED,
+    ),
+    file(
+        "87-",
+        "CONNZ",
+        "subscriptions_list_detail",
+        "what is heard of another account is counted with the subscription, too",
+    ),
+    file("23- 87- 95-", "", "mappings", "JetStream's domain is no mapping of accounts"),
+    file("31-", "jsz", "reserved_memory", "of an account with tiers nats-server tells nothing"),
+    file("31-", "jsz", "reserved_storage", "of an account with tiers nats-server tells nothing"),
+    file("33-trusted", "", "system_account", "there is one, though nobody is in it"),
+    file(
+        "90-",
+        "",
+        "*",
+        "permissions beside a single user or a token hold; nats-server reads them and does nothing with them",
+    ),
+    // Reloads.
+    file("15-account", "subsz", "*", "which of its clients an account loses is the server's choice"),
+    file(
+        "05-open",
+        "",
+        "*",
+        "who would be let in by what it said stays; nats-server closes all that came before there were users",
+    ),
+    file(
+        "34-operator-accounts",
+        "",
+        "*",
+        "clients of an account that is no longer preloaded are told that it has expired",
+    ),
+];
