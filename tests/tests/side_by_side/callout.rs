@@ -62,7 +62,8 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// `NAME@ACCOUNT` is let into that account (an operator's by the number of its key), `no…` is refused, `few@ACCOUNT` may publish to `a` alone, and `mute` gets no answer.
+/// `NAME@ACCOUNT` is let into that account (an operator's by the number of its key), `few@ACCOUNT` may publish to `a` alone, `mute` gets no
+/// answer, and all others are refused.
 fn answer(
     issuer: &KeyPair,
     xkey: Option<&XKey>,
@@ -72,8 +73,13 @@ fn answer(
 ) -> Result<Option<Vec<u8>>> {
     let server = match xkey {
         Some(_) => {
-            let key = headers.split("Nats-Server-Xkey:").nth(1).context("no key of the server")?;
-            Some(XKey::from_public_key(key.trim().split([';', '\r']).next().unwrap_or_default())?)
+            let key = headers
+                .split("Nats-Server-Xkey:")
+                .nth(1)
+                .context("no key of the server")?;
+            Some(XKey::from_public_key(
+                key.trim().split([';', '\r']).next().unwrap_or_default(),
+            )?)
         }
         None => None,
     };
@@ -110,7 +116,11 @@ fn answer(
             }
             claims.nats.jwt = match account.parse() {
                 // An account of an operator signs for its users itself.
-                Ok(number) => encode(token, &KeyPair::new_from_raw(KeyPairType::Account, [number; 32])?, now())?,
+                Ok(number) => encode(
+                    token,
+                    &KeyPair::new_from_raw(KeyPairType::Account, [number; 32])?,
+                    now(),
+                )?,
                 Err(_) => {
                     account.clone_into(&mut token.common.audience);
                     encode(token, issuer, now())?

@@ -23,7 +23,11 @@ impl Certificates {
         let made = Self(tempfile::tempdir()?);
         let (ca, other) = (made.authority("ca")?, made.authority("other")?);
         let host = SanType::DnsName("localhost".try_into()?);
-        made.issue("server", &ca, vec![host.clone(), SanType::IpAddress([127, 0, 0, 1].into())])?;
+        made.issue(
+            "server",
+            &ca,
+            vec![host.clone(), SanType::IpAddress([127, 0, 0, 1].into())],
+        )?;
         made.issue("newer", &ca, vec![host])?;
         made.issue("person", &ca, Vec::new())?;
         made.issue("stranger", &other, Vec::new())?;

@@ -226,7 +226,8 @@ impl Client {
                 if self.pending.len() < taken + size + 2 {
                     return false;
                 }
-                if words.len() == 4 + sizes {
+                // Some messages of nats-server's own have two blanks there.
+                if words.len() == 4 + sizes && !words[3].is_empty() {
                     self.replies.push(words[3].to_owned());
                 }
                 let said = words[..words.len() - sizes].join(" ");
@@ -249,7 +250,10 @@ impl Client {
         self.say(&format!("SUB {inbox} 9999"));
         self.settle();
         let told = self.take();
-        if told.iter().any(|line| line.starts_with("-ERR") || line.starts_with('(')) {
+        if told
+            .iter()
+            .any(|line| line.starts_with("-ERR") || line.starts_with('('))
+        {
             return Ok(Answer::Lines(told));
         }
         self.say(&format!("PUB {subject} {inbox}|{payload}"));
@@ -309,7 +313,10 @@ impl Client {
                     if let Some(body) = self.pending.get(at + 2..at + 2 + size)
                         && self.pending.len() >= at + 4 + size
                     {
-                        let (headers, body) = (String::from_utf8_lossy(&body[..head]).into_owned(), body[head..].to_vec());
+                        let (headers, body) = (
+                            String::from_utf8_lossy(&body[..head]).into_owned(),
+                            body[head..].to_vec(),
+                        );
                         let reply = words.get(3)?.to_string();
                         self.pending.drain(..at + 4 + size);
                         return Some((reply, headers, body));

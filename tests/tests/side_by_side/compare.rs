@@ -41,8 +41,11 @@ impl Comparison {
         };
         if there.len() != here.len() {
             let count = |told: &Told| told.len();
-            self.wrong
-                .push(format!("{name}: {} answers there, {} here", count(&there), count(&here)));
+            self.wrong.push(format!(
+                "{name}: {} answers there, {} here",
+                count(&there),
+                count(&here)
+            ));
         }
         for ((asked, theirs), (_, ours)) in there.iter().zip(&here) {
             self.asked += 1;
@@ -57,8 +60,11 @@ impl Comparison {
                     continue;
                 }
                 let shown = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
-                self.wrong
-                    .push(format!("{name}: {asked} {path}: {} there, {} here", shown(theirs), shown(ours)));
+                self.wrong.push(format!(
+                    "{name}: {asked} {path}: {} there, {} here",
+                    shown(theirs),
+                    shown(ours)
+                ));
             }
         }
     }
@@ -77,8 +83,12 @@ impl Comparison {
 fn matches(path: &str, pattern: &str) -> bool {
     let path: Vec<&str> = path.split('/').collect();
     let pattern: Vec<&str> = pattern.split('/').collect();
-    path.windows(pattern.len())
-        .any(|window| window.iter().zip(&pattern).all(|(part, wanted)| *wanted == "*" || part == wanted))
+    path.windows(pattern.len()).any(|window| {
+        window
+            .iter()
+            .zip(&pattern)
+            .all(|(part, wanted)| *wanted == "*" || part == wanted)
+    })
 }
 
 /// The values of a document by their paths.

@@ -36,7 +36,9 @@ const AT_ONCE: usize = 4;
 
 /// All files of a folder beside this one.
 fn sheets(folder: &str) -> Result<Vec<Sheet>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/side_by_side").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/side_by_side")
+        .join(folder);
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
@@ -77,7 +79,11 @@ fn compare(folder: &str, least: usize) -> Result<()> {
         }
     });
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    println!("{folder}: {count} files, {} questions, {} explained differences", found.asked, found.explained());
+    println!(
+        "{folder}: {count} files, {} questions, {} explained differences",
+        found.asked,
+        found.explained()
+    );
     ensure!(
         found.wrong.is_empty(),
         "{} differences:\n{}",

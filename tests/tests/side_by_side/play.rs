@@ -83,7 +83,11 @@ impl Wallet {
         });
         let mut decides = AccountClaims::new(&key(Account, 81)?.public_key());
         decides.nats.authorization.auth_users.push(key(User, 50)?.public_key());
-        decides.nats.authorization.allowed_accounts.push(key(Account, 11)?.public_key());
+        decides
+            .nats
+            .authorization
+            .allowed_accounts
+            .push(key(Account, 11)?.public_key());
         for (name, number, claims) in [("traces", 80, traces), ("decides", 81, decides)] {
             world.name(&format!("{name} key"), key(Account, number)?.public_key());
             world.name(name, encode(claims, &operator, now)?);
@@ -123,14 +127,23 @@ pub fn play(program: &Path, wallet: &Wallet, sheet: &Sheet) -> Result<Told> {
             ("bare", _) => flags.clear(),
             ("flags", more) => flags.extend(more.split(' ')),
             ("pages", accounts) => {
-                pages.extend(accounts.split(' ').map(|name| format!("/accountz?acc={}", wallet.world.fill(name))));
+                pages.extend(
+                    accounts
+                        .split(' ')
+                        .map(|name| format!("/accountz?acc={}", wallet.world.fill(name))),
+                );
             }
             ("without", page) => pages.retain(|other| !other.starts_with(page)),
             ("#" | "anyone", _) => {}
             _ => steps.push(wallet.world.fill(step)),
         }
     }
-    let fill = |text: &str| wallet.world.fill(text).replace("@CERTS@", &wallet.certificates.folder());
+    let fill = |text: &str| {
+        wallet
+            .world
+            .fill(text)
+            .replace("@CERTS@", &wallet.certificates.folder())
+    };
     let Some(peer) = Peer::start(program, &fill(&sheet.configuration), &flags)? else {
         return Ok(vec![("start".to_owned(), json!("refused"))]);
     };
@@ -161,13 +174,19 @@ pub fn play(program: &Path, wallet: &Wallet, sheet: &Sheet) -> Result<Told> {
         stage.page(&page)?;
     }
     for (name, client) in &stage.clients {
-        let infos: Vec<Value> = client.infos.iter().map(|info| settled::document(info, &stage.hide)).collect();
+        let infos: Vec<Value> = client
+            .infos
+            .iter()
+            .map(|info| settled::document(info, &stage.hide))
+            .collect();
         stage.told.push((format!("INFO of {name}"), json!(infos)));
     }
     if let Some(callout) = stage.callout.take() {
         drop(stage.peer);
         for asked in callout.asked() {
-            stage.told.push(("callout".to_owned(), settled::document(&asked, &stage.hide)));
+            stage
+                .told
+                .push(("callout".to_owned(), settled::document(&asked, &stage.hide)));
         }
     }
     Ok(stage.told)
@@ -186,7 +205,8 @@ impl Stage<'_> {
 
     /// Waits until those that have ended are taken out, of which there is no other sign.
     fn settle(&self) -> Result<()> {
-        let there = self.clients.iter().filter(|(_, client)| !client.closed).count() + usize::from(self.callout.is_some());
+        let there =
+            self.clients.iter().filter(|(_, client)| !client.closed).count() + usize::from(self.callout.is_some());
         let since = Instant::now();
         loop {
             let page: Value = serde_json::from_str(&self.peer.page("/connz?limit=1")?.1)?;
@@ -207,7 +227,10 @@ impl Stage<'_> {
             came.sort();
             return self.tell(asked, json!(came));
         }
-        let came = self.clients.iter_mut().map(|(name, client)| (name.clone(), json!(client.take())));
+        let came = self
+            .clients
+            .iter_mut()
+            .map(|(name, client)| (name.clone(), json!(client.take())));
         let came: serde_json::Map<String, Value> = came.filter(|(_, came)| *came != json!([])).collect();
         self.tell(asked, Value::Object(came));
     }

@@ -4,14 +4,67 @@ use serde_json::{Map, Value};
 
 /// Fields that hold times, amounts of memory, numbers that servers make up, and the like: only their types are compared.
 const VOLATILE: &[&str] = &[
-    "cid", "client_id", "config_load_time", "cores", "cpu", "git_commit", "go", "gomaxprocs", "iat", "id", "jti",
-    "last_activity", "max_storage", "mem", "nonce", "now", "port", "rate", "requestor_rtt", "responder_rtt", "rtt", "seq", "server_id",
-    "start", "stop", "system_rtt", "time", "timestamp", "total_latency", "ts", "first_ts", "last_ts", "last_active", "uptime", "xkey", "exp", "nbf", "sig", "out_bytes", "out_client_bytes", "user_nkey", "sub_rtt", "http_port",
-    "https_port", "pending_bytes", "service_rtt", "created", "update_time", "tls_cert_not_after", "expires",
+    "cid",
+    "client_id",
+    "config_load_time",
+    "cores",
+    "cpu",
+    "git_commit",
+    "go",
+    "gomaxprocs",
+    "iat",
+    "id",
+    "jti",
+    "last_activity",
+    "max_storage",
+    "mem",
+    "nonce",
+    "now",
+    "port",
+    "rate",
+    "requestor_rtt",
+    "responder_rtt",
+    "rtt",
+    "seq",
+    "server_id",
+    "start",
+    "stop",
+    "system_rtt",
+    "time",
+    "timestamp",
+    "total_latency",
+    "ts",
+    "first_ts",
+    "last_ts",
+    "last_active",
+    "uptime",
+    "xkey",
+    "exp",
+    "nbf",
+    "sig",
+    "out_bytes",
+    "out_client_bytes",
+    "user_nkey",
+    "sub_rtt",
+    "http_port",
+    "https_port",
+    "pending_bytes",
+    "service_rtt",
+    "created",
+    "update_time",
+    "tls_cert_not_after",
+    "expires",
 ];
 
 /// Fields that come and go with time.
-const FLEETING: &[&str] = &["idle", "rtt", "http_req_stats", "disk_io_wait_stats", "weir", "weir_version"];
+const FLEETING: &[&str] = &[
+    "idle",
+    "rtt",
+    "http_req_stats",
+    "disk_io_wait_stats",
+    "weir",
+    "weir_version",
+];
 
 /// A document in which only that is left which is the same each time. What is in lists is in no particular order.
 pub fn document(value: &Value, hide: &[(String, &str)]) -> Value {
@@ -28,7 +81,7 @@ pub fn document(value: &Value, hide: &[(String, &str)]) -> Value {
                 };
                 let emptied = value == Value::Array(Vec::new()) && fields[name] != value;
                 if !emptied {
-                    settled.insert(name.clone(), value);
+                    settled.insert(line(name), value);
                 }
             }
             Value::Object(settled)
@@ -39,7 +92,12 @@ pub fn document(value: &Value, hide: &[(String, &str)]) -> Value {
                 .iter()
                 .filter(|one| !is_own(one))
                 .map(|one| {
-                    let key = (one["cid"].as_u64(), text(one, "acc"), text(one, "subject"), text(one, "name"));
+                    let key = (
+                        one["cid"].as_u64(),
+                        text(one, "acc"),
+                        text(one, "subject"),
+                        text(one, "name"),
+                    );
                     (key, document(one, hide))
                 })
                 .collect();
@@ -66,7 +124,9 @@ pub fn document(value: &Value, hide: &[(String, &str)]) -> Value {
 pub fn hidden(value: &Value, hide: &[(String, &str)]) -> Value {
     match value {
         Value::String(text) => {
-            let hidden = hide.iter().fold(text.clone(), |text, (hidden, name)| text.replace(hidden, name));
+            let hidden = hide
+                .iter()
+                .fold(text.clone(), |text, (hidden, name)| text.replace(hidden, name));
             Value::String(hidden)
         }
         Value::Array(all) => all.iter().map(|one| hidden(one, hide)).collect(),
@@ -81,7 +141,9 @@ pub fn hidden(value: &Value, hide: &[(String, &str)]) -> Value {
 /// Whether it is about a subject that the server itself hears, asks or answers on: how its parts do that is theirs.
 fn is_own(value: &Value) -> bool {
     let subject = value["subject"].as_str().unwrap_or_default();
-    ["$SYS.", "$JS.", "$JSC.", "_GR_", "$KV.MQTT", "_R_.", "$NRG"].iter().any(|own| subject.starts_with(own))
+    ["$SYS.", "$JS.", "$JSC.", "_GR_", "$KV.MQTT", "_R_.", "$NRG"]
+        .iter()
+        .any(|own| subject.starts_with(own))
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -129,6 +191,9 @@ pub fn line(text: &str) -> String {
         }
     }
     let times = |part: &str| part.len() >= 16 && part.bytes().all(|byte| byte.is_ascii_digit());
-    let settled: Vec<&str> = text.split('.').map(|part| if times(part) { "…" } else { part }).collect();
+    let settled: Vec<&str> = text
+        .split('.')
+        .map(|part| if times(part) { "…" } else { part })
+        .collect();
     settled.join(".")
 }
