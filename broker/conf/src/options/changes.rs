@@ -124,7 +124,7 @@ impl Changes {
         fixed("system_account", &old.system_account, system_account)?;
         fixed("no_system_account", &old.no_system_account, no_system_account)?;
         fixed("no_sublist_cache", &old.no_match_cache, no_match_cache)?;
-        fixed("feature_flags", &old.features, features)?;
+        fixed("feature_flags", old.features.all(), features.all())?;
         fixed("lame_duck_duration", &old.lame_duck_duration, lame_duck_duration)?;
         fixed(
             "lame_duck_grace_period",

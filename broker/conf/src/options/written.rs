@@ -88,7 +88,7 @@ impl Written for Vec<String> {
     }
 }
 
-impl Written for BTreeMap<String, String> {
+impl<T: Written> Written for BTreeMap<String, T> {
     fn written(&self) -> String {
         let all: Vec<String> = self
             .iter()
