@@ -164,10 +164,12 @@ impl Client {
         std::mem::take(&mut self.replies)
     }
 
-    /// What came since the last time. Messages that came one behind the other are in no particular order.
+    /// What came since the last time. Messages that came one behind the other are in no particular order, nor are subscriptions that a
+    /// reload forbids.
     pub fn take(&mut self) -> Vec<String> {
         let mut told = std::mem::take(&mut self.got);
-        for run in told.chunk_by_mut(|a, b| is_message(a) && is_message(b)) {
+        let forbidden = |line: &str| line.starts_with("-ERR 'Permissions Violation for Subscription");
+        for run in told.chunk_by_mut(|a, b| (is_message(a) && is_message(b)) || (forbidden(a) && forbidden(b))) {
             run.sort();
         }
         if self.closed {

@@ -20,7 +20,7 @@ fn what_applies_at_once() {
         (
             "max_connections: 50",
             "max_connections: -1",
-            Some("max_connections = none"),
+            Some("max_connections = 0"),
         ),
         ("port: 4222", "log_file: \"a b\"", Some("log_file = \"a b\"")),
         ("log_file: a", "port: 4222", Some("log_file = none")),
