@@ -65,6 +65,11 @@ pub(super) fn record(place: u64, seq: Seq) -> [u8; 16] {
     key
 }
 
+/// The place in the key of a record.
+pub(super) fn place_of(key: &[u8]) -> Option<u64> {
+    number(key, 0, u64::from_be_bytes)
+}
+
 /// The sequence in the key of a record.
 pub(super) fn seq_of(key: &[u8]) -> Option<Seq> {
     number(key, 8, u64::from_be_bytes)

@@ -14,6 +14,7 @@ mod kv;
 mod log;
 mod manifest;
 mod moving;
+mod nameless;
 mod names;
 mod options;
 mod reader;

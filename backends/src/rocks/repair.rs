@@ -1,7 +1,7 @@
 //! Mending a store that RocksDB does not open, or opens without compactions. What is there is only read: what can be had of
 //! it comes into a folder beside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use weir_engine::{Backend, Error, Kind, LogId, Result, Seq};
 
 use super::keys::{self, Head, Meta};
 use super::log::{State, clip_lost};
+use super::nameless::{self, Told};
+pub use super::nameless::{Claim, Fits};
 use super::names::{self, Named};
 use super::options::{RocksOptions, database};
 use super::reader::walk;
@@ -54,6 +56,8 @@ pub struct Mended {
     pub short: Vec<(LogId, u64)>,
     /// Logs whose entries in the catalogue were lost, and are made anew from their records.
     pub recounted: Vec<LogId>,
+    /// Of these, those both notes of which are lost, and whose records told that they are theirs.
+    pub recognized: Vec<LogId>,
     /// Whether the key-value space was left out, as something of it is lost: the next opening makes the indexes in it anew.
     pub without_keys: bool,
 }
@@ -168,12 +172,13 @@ fn unreadable(shared: &Shared, family: &str) -> Result<Option<String>> {
     }
 }
 
-/// Makes in `beside`, which must not exist, a store with all that can be had of the one in `folder`, and looks whether it opens.
+/// Makes in `beside`, which must not exist, a store with all that can be had of the one in `folder`, and looks whether it opens. `claims`
+/// are the logs that it should have.
 /// What failed is left there.
 ///
 /// # Errors
 /// If files cannot be read or written, or nothing can be had.
-pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment) -> Result<Mended> {
+pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment, claims: &[Claim]) -> Result<Mended> {
     let making = |error| Error::io(format_args!("making {}", beside.display()), error);
     let mut mended = Mended::default();
     match ailment {
@@ -197,20 +202,20 @@ pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment) -> Result<Mended> {
                 // What was put together has the damaged blocks of its tables still, and would come to a stop at them.
                 Some(_) => {
                     std::fs::create_dir(beside).map_err(making)?;
-                    copy_readable(&parts, beside, tables, &mut mended)?;
+                    copy_readable(&parts, beside, tables, claims, &mut mended)?;
                     std::fs::remove_dir_all(&parts).map_err(making)?;
                 }
                 None => {
                     std::fs::rename(&parts, beside).map_err(making)?;
                     if tables == Tables::Missing {
-                        complete(beside, &mut mended)?;
+                        complete(beside, claims, &mut mended)?;
                     }
                 }
             }
         }
         Ailment::Block(_) => {
             std::fs::create_dir(beside).map_err(making)?;
-            copy_readable(folder, beside, Tables::There, &mut mended)?;
+            copy_readable(folder, beside, Tables::There, claims, &mut mended)?;
         }
     }
     let store = RocksBackend::open(beside, &RocksOptions::default())?;
@@ -266,14 +271,17 @@ enum Tables {
 
 /// A store that RocksDB has put together of its tables: each log is counted anew, and what it lacks is noted. The key-value space, of
 /// which nobody knows what is missing, goes.
-fn complete(beside: &Path, mended: &mut Mended) -> Result<()> {
+fn complete(beside: &Path, claims: &[Claim], mended: &mut Mended) -> Result<()> {
     let shared = Arc::new(Shared::open(beside, &RocksOptions::default(), false)?);
-    for (id, known) in logs_of(&shared)? {
+    for (id, known) in logs_with(&shared, claims, mended)? {
         let found = find_all(&shared, id, &known, Tables::Missing)?;
         enter(&shared, id, &known.named, &found.meta)?;
         note_lost(&shared, id, &known, &found, mended)?;
     }
     let mut batch = WriteBatch::default();
+    // Whatever has records and no log any more is in nobody's way.
+    let next = next_place(&shared)?.max(nameless::free(&shared)?);
+    batch.put(keys::KEY_NEXT_PLACE, next.to_le_bytes());
     // No key begins like this.
     let end = [0xff; 16];
     batch.delete_range_cf(shared.kv()?, &[][..], &end[..]);
@@ -431,6 +439,38 @@ fn logs_of(shared: &Shared) -> Result<BTreeMap<LogId, Known>> {
     Ok(logs)
 }
 
+/// The same with the logs of some claims the records of which tell that they are theirs.
+fn logs_with(shared: &Shared, claims: &[Claim], mended: &mut Mended) -> Result<BTreeMap<LogId, Known>> {
+    let mut logs = logs_of(shared)?;
+    let open: Vec<&Claim> = claims.iter().filter(|claim| !logs.contains_key(&claim.id)).collect();
+    let taken: BTreeSet<u64> = logs.values().map(|known| known.named.place).collect();
+    let told = nameless::assign(shared, &taken, &open)?;
+    let above = taken.last().map_or(0, |place| place.saturating_add(1));
+    let mut free = next_place(shared).unwrap_or(0).max(above).max(nameless::free(shared)?);
+    for (id, told) in told {
+        let (place, meta) = match told {
+            Told::Place(place) => (place, None),
+            Told::Empty(last) => {
+                let place = free;
+                free = free.saturating_add(1);
+                let first = last.saturating_add(1);
+                let meta = Meta {
+                    place,
+                    first,
+                    last,
+                    ..Meta::default()
+                };
+                (place, Some(meta))
+            }
+        };
+        let label = Vec::new();
+        let named = Named { place, label };
+        logs.insert(id, Known { named, meta });
+        mended.recognized.push(id);
+    }
+    Ok(logs)
+}
+
 /// What the records at a place come to.
 fn recount(shared: &Arc<Shared>, id: LogId, place: u64) -> Result<Meta> {
     let all = Meta {
@@ -478,19 +518,21 @@ fn enter(shared: &Shared, id: LogId, named: &Named, meta: &Meta) -> Result<()> {
         batch.put(key, keys::encode_label(&key, &named.label));
     }
     names::put(shared, &mut batch, id, named)?;
-    let next = match shared.get_meta(keys::KEY_NEXT_PLACE)? {
-        Some(value) => value.try_into().map_or(0, u64::from_le_bytes),
-        None => 0,
-    };
-    batch.put(
-        keys::KEY_NEXT_PLACE,
-        next.max(meta.place.saturating_add(1)).to_le_bytes(),
-    );
+    let next = next_place(shared)?.max(meta.place.saturating_add(1));
+    batch.put(keys::KEY_NEXT_PLACE, next.to_le_bytes());
     shared.write(batch)
 }
 
+/// The place that the next log gets, as far as the catalogue tells.
+fn next_place(shared: &Shared) -> Result<u64> {
+    Ok(match shared.get_meta(keys::KEY_NEXT_PLACE)? {
+        Some(value) => value.try_into().map_or(0, u64::from_le_bytes),
+        None => 0,
+    })
+}
+
 /// Writes what can be read, key by key, into a new store.
-fn copy_readable(folder: &Path, beside: &Path, tables: Tables, mended: &mut Mended) -> Result<()> {
+fn copy_readable(folder: &Path, beside: &Path, tables: Tables, claims: &[Claim], mended: &mut Mended) -> Result<()> {
     let options = RocksOptions::default();
     let from = Arc::new(Shared::open(folder, &options, true)?);
     let to = Shared::open(beside, &options, false)?;
@@ -498,7 +540,7 @@ fn copy_readable(folder: &Path, beside: &Path, tables: Tables, mended: &mut Mend
     if !mended.without_keys {
         copy_all(&from, &to, keys::KV)?;
     }
-    for (id, known) in logs_of(&from)? {
+    for (id, known) in logs_with(&from, claims, mended)? {
         if mended.without_keys {
             // No index tells of what cannot be read, and none that is made anew will.
             let found = find_all(&from, id, &known, tables)?;

@@ -55,10 +55,14 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
     let root = store.root().to_path_buf();
     let mut quarantine = Quarantine::new(&root, now());
     let mut actions = Vec::new();
+    // Nobody reads it while it is held alone.
+    #[cfg(feature = "rocksdb")]
+    let claims = rocks::claims(&store);
     let left = {
         let _alone = store.hold_alone().map_err(Error::opening)?;
         let left = files::put_back(&store, options.dry_run, &mut quarantine, &mut actions)?;
-        mend_rocksdb(&store, options, &mut quarantine, &mut actions)?;
+        #[cfg(feature = "rocksdb")]
+        mend_rocksdb(&store, options, &claims, &mut quarantine, &mut actions)?;
         left
     };
     journals::give_up(&store, options.dry_run, &mut quarantine, &mut actions)?;
@@ -131,21 +135,16 @@ pub fn repair_to(path: &Path, out: &Path, options: &Options, progress: Progress<
 fn mend_rocksdb(
     store: &StoreDir,
     options: &Options,
+    claims: &[weir_backends::rocks::repair::Claim],
     quarantine: &mut Quarantine,
     actions: &mut Vec<Action>,
 ) -> Result<()> {
     if let Some((ailment, mut action)) = rocks::plan(store)? {
         if !options.dry_run {
-            rocks::act(store, &ailment, &mut action, quarantine)?;
+            rocks::act(store, (&ailment, claims), &mut action, quarantine)?;
         }
         actions.push(action);
     }
-    Ok(())
-}
-
-#[cfg(not(feature = "rocksdb"))]
-fn mend_rocksdb(_: &StoreDir, _: &Options, _: &mut Quarantine, _: &mut Vec<Action>) -> Result<()> {
-    // Its streams are offline for want of it, and told as such.
     Ok(())
 }
 

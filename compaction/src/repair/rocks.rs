@@ -1,9 +1,13 @@
 //! A RocksDB whose files cannot be told apart, or that compacts nothing: put together anew beside, and exchanged when it is whole.
 
-use weir_backends::rocks::repair::{Ailment, ailment, mend};
+use std::ops::ControlFlow;
+
+use weir_backends::rocks::repair::{Ailment, Claim, ailment, mend};
 use weir_backends::root::{StoreDir, exchange_folders};
+use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::words;
+use weir_engine::stream::subject_of;
+use weir_engine::{LogId, words};
 
 use super::quarantine::Quarantine;
 use super::report::{Action, Doing};
@@ -35,8 +39,43 @@ pub(super) fn plan(store: &StoreDir) -> Result<Option<(Ailment, Action)>> {
     }))
 }
 
+/// The logs that RocksDB should have by the catalogue, and what their records are like: of one of the streams' subjects, and no older than
+/// the stream. None if the catalogue cannot be read.
+pub(super) fn claims(store: &StoreDir) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    let Ok(root) = store.open_read_only(BackendKind::Segment) else {
+        return claims;
+    };
+    // What is damaged of it makes no claim.
+    let _ = root.kv().scan(STREAM_PREFIX, None, &mut |_, value| {
+        let snapshot = StreamSnapshot::read(value, None);
+        if let Ok(snapshot) = snapshot
+            && snapshot.settings.backend == BackendKind::RocksDb
+        {
+            let is_empty = snapshot.last < snapshot.first.max(1);
+            let StreamSnapshot { created, config, .. } = snapshot;
+            let is_one = move |subject: &[u8]| {
+                let mut subjects = config.subjects.iter();
+                subjects.any(|filter| weir_subject::matches(filter.as_bytes(), subject))
+            };
+            claims.push(Claim {
+                id: LogId(snapshot.id),
+                empty: is_empty.then_some(snapshot.log_last),
+                fits: Box::new(move |time, head| time >= created && is_one(subject_of(head))),
+            });
+        }
+        ControlFlow::Continue(())
+    });
+    claims
+}
+
 /// Does it. No server has the store open.
-pub(super) fn act(store: &StoreDir, ailment: &Ailment, action: &mut Action, quarantine: &mut Quarantine) -> Result<()> {
+pub(super) fn act(
+    store: &StoreDir,
+    (ailment, claims): (&Ailment, &[Claim]),
+    action: &mut Action,
+    quarantine: &mut Quarantine,
+) -> Result<()> {
     let Some(folder) = store.folder(BackendKind::RocksDb) else {
         return Ok(());
     };
@@ -50,7 +89,7 @@ pub(super) fn act(store: &StoreDir, ailment: &Ailment, action: &mut Action, quar
         ),
         false => Ok(()),
     }
-    .and_then(|()| mend(&folder, &beside, ailment).map_err(Error::Unreadable));
+    .and_then(|()| mend(&folder, &beside, ailment, claims).map_err(Error::Unreadable));
     let mended = match mended {
         Ok(mended) => mended,
         Err(error) => {
@@ -83,6 +122,12 @@ pub(super) fn act(store: &StoreDir, ailment: &Ailment, action: &mut Action, quar
         told.push(format!(
             "{} had no entry in the catalogue that can be read: what they hold was counted anew",
             words::count(mended.recounted.len() as u64, "log")
+        ));
+    }
+    if !mended.recognized.is_empty() {
+        told.push(format!(
+            "nothing told any more whose {} are: that is known by their messages' subjects and times, or they had no messages",
+            words::count(mended.recognized.len() as u64, "log")
         ));
     }
     if mended.without_keys {

@@ -44,6 +44,60 @@ fn a_rocksdb_whose_files_are_not_named_any_more_is_put_together_anew() {
     }
 }
 
+/// The newest table the first key of which is this.
+fn table_from(folder: &Path, needle: &[u8]) -> PathBuf {
+    let mut tables = files(folder, is_table);
+    tables.sort();
+    // Behind three lengths, the last of which takes one byte or two.
+    let begins_so = |path: &PathBuf| {
+        let raw = fs::read(path).unwrap();
+        // The key's length, with what RocksDB appends.
+        let is_long = usize::from(raw[1]) == needle.len() + 8;
+        is_long && (raw[3..].starts_with(needle) || raw[4..].starts_with(needle))
+    };
+    tables.into_iter().rfind(begins_so).unwrap()
+}
+
+/// What the records are tells whose they are, where there is no doubt; a stream without any stays offline.
+#[test]
+fn streams_come_back_from_rocksdb_when_both_notes_of_their_logs_are_lost() {
+    let _alone = alone();
+    let log = [0, 0, 0, 0, 0, 0, 1, 0];
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "rocksdb");
+    let before = {
+        let store = start(folder.path());
+        let before = ["ORDERS", "JOBS"].map(|name| messages(&store, name));
+        store.close();
+        before
+    };
+    for needle in [[&b"L"[..], &log].concat(), log.to_vec()] {
+        let table = table_from(folder.path(), &needle);
+        let mut raw = fs::read(&table).unwrap();
+        raw[20] ^= 1;
+        fs::write(&table, raw).unwrap();
+    }
+    let report = mend(folder.path());
+    let told = report.actions[0].told.join("\n");
+    assert!(
+        told.contains("that is known by their messages' subjects and times"),
+        "{report:#?}"
+    );
+    assert!(!report.is_damaged(), "{report:#?}");
+    let store = start(folder.path());
+    assert_eq!(["ORDERS", "JOBS"].map(|name| messages(&store, name)), before);
+    for name in ["ORDERS", "JOBS", "PURGED"] {
+        assert_eq!(state(&store, name), fixture.state(name));
+    }
+    let purged = store.stream("$G", "PURGED").unwrap();
+    let next = purged.publish("purged", "", b"new").unwrap().seq;
+    assert_eq!(next, fixture.state("PURGED").last_seq + 1);
+    assert_eq!(messages(&store, "PURGED").len(), 1);
+    assert_eq!(["ORDERS", "JOBS"].map(|name| messages(&store, name)), before);
+    store.close();
+    assert_well(folder.path());
+}
+
 /// Of what leads to the messages nothing is lost for good: where they lie is noted twice, and indexes are made of them.
 #[test]
 fn a_bit_in_a_table_of_keys_costs_no_message() {
@@ -61,16 +115,7 @@ fn a_bit_in_a_table_of_keys_costs_no_message() {
                 store.close();
                 before
             };
-            let mut tables = files(folder.path(), |name| name.ends_with(".sst"));
-            tables.sort();
-            // Behind three lengths, the last of which takes one byte or two.
-            let begins_so = |path: &PathBuf| {
-                let raw = fs::read(path).unwrap();
-                // The key's length, with what RocksDB appends.
-                let is_long = usize::from(raw[1]) == needle.len() + 8;
-                is_long && (raw[3..].starts_with(needle) || raw[4..].starts_with(needle))
-            };
-            let table = tables.into_iter().rfind(begins_so).unwrap();
+            let table = table_from(folder.path(), needle);
             let mut raw = fs::read(&table).unwrap();
             let at = if is_at_end { raw.len() - 4 } else { 20 };
             raw[at] ^= 1;
