@@ -240,6 +240,68 @@ fn accounts_that_it_does_not_decide_about() {
     client.expect("PONG\r\n");
 }
 
+/// An answer that comes too late, or to another question, or once more, or of any length, lets nobody in, and costs the next one nothing.
+#[test]
+fn an_answer_counts_once_in_its_time_and_for_its_client() {
+    let (server, mut service) = started("");
+    // Too late.
+    let mut late = connect(&server, &user("late"), None);
+    let asked = service.asked();
+    late.expect_end(REFUSED);
+    service.welcome(&asked, "APP", |_| {});
+    service.client.exchange("", "");
+    // Each other's.
+    let (mut one, mut two) = (
+        connect(&server, &user("one"), None),
+        connect(&server, &user("two"), None),
+    );
+    let (first, second) = (service.asked(), service.asked());
+    let swapped = |of: &Asked, to: &Asked| Asked {
+        claims: of.claims.clone(),
+        reply: to.reply.clone(),
+    };
+    service.welcome(&swapped(&first, &second), "APP", |_| {});
+    service.welcome(&swapped(&second, &first), "APP", |_| {});
+    one.expect_end(REFUSED);
+    two.expect_end(REFUSED);
+    // No, and then yes.
+    let mut client = connect(&server, &user("bob"), None);
+    let asked = service.asked();
+    service.answer(&asked, |claims| claims.nats.error = "no".to_owned());
+    service.welcome(&asked, "APP", |_| {});
+    client.expect_end(REFUSED);
+    // That of the last time.
+    let mut client = connect(&server, &user("bob"), None);
+    let again = service.asked();
+    service.welcome(&swapped(&asked, &again), "APP", |_| {});
+    client.expect_end(REFUSED);
+    // Of the largest size that a message has, and nonsense of any.
+    let max = 1 << 20;
+    for payload in [
+        "x".repeat(max),
+        format!("eyJ{}", "A".repeat(max - 3)),
+        format!(
+            "{}.{}.{}",
+            "e".repeat(300_000),
+            "e".repeat(300_000),
+            "e".repeat(300_000)
+        ),
+        ".".repeat(max),
+        "\u{e4}".repeat(1000),
+    ] {
+        let mut client = connect(&server, &user("bob"), None);
+        let asked = service.asked();
+        service
+            .client
+            .send(format!("PUB {} {}\r\n{payload}\r\n", asked.reply, payload.len()));
+        client.expect_end(REFUSED);
+    }
+    let mut client = connect(&server, &user("bob"), None);
+    let asked = service.asked();
+    service.welcome(&asked, "APP", |user| user.common.name = "n".repeat(10_000));
+    client.expect("PONG\r\n");
+}
+
 /// Who does not say CONNECT is not asked about, and comes in as nobody whom the service decides about.
 #[test]
 fn nobody_comes_in_unasked_by_saying_nothing() {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rcgen::{DnType, SanType};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 use serde_json::Value;
 use support::certificates::{Authority, Issued, replace};
 use support::{HELLO, Raw, TestServer, prepare};
@@ -538,6 +538,36 @@ fn a_reload_has_other_certificates_for_new_connections_alone() {
     before.exchange("", "");
     fixture.reload(&server, "", "").unwrap();
     ready(fixture.connect(&server, None).0);
+}
+
+/// Who comes back goes on with the session of the last time, if nothing had to be looked at then; and not after a reload.
+#[test]
+fn sessions_are_gone_on_with_where_nobody_shows_a_certificate() {
+    let fixture = Fixture::new();
+    let person = fixture.authority.issue("person", &[], vec![]);
+    for version in [&TLS13, &TLS12] {
+        let kind = |server: &TestServer, config: &Arc<ClientConfig>| {
+            let client = ready(upgrade(server, Arc::clone(config)).0);
+            client.stream.conn.handshake_kind()
+        };
+        let server = fixture.start("", "");
+        let config = fixture.authority.client(None, &[version]);
+        assert_eq!(kind(&server, &config), Some(HandshakeKind::Full));
+        for _ in 0..3 {
+            assert_eq!(kind(&server, &config), Some(HandshakeKind::Resumed));
+        }
+        fixture.reload(&server, "", "").unwrap();
+        assert_eq!(kind(&server, &config), Some(HandshakeKind::Full));
+        assert_eq!(kind(&server, &config), Some(HandshakeKind::Resumed));
+        // Another server's are nothing here.
+        let other = fixture.start("", "");
+        assert_eq!(kind(&other, &config), Some(HandshakeKind::Full));
+        let server = fixture.verifying("", "");
+        let config = fixture.authority.client(Some(&person), &[version]);
+        for _ in 0..3 {
+            assert_eq!(kind(&server, &config), Some(HandshakeKind::Full));
+        }
+    }
 }
 
 #[test]

@@ -21,6 +21,9 @@ use crate::conf::options::{CertificateFiles, Tls as TlsOptions};
 /// Why clients cannot be asked for certificates.
 const UNTRUSTING: &str = "verify without ca_file asks for certificates that an authority signed which the system trusts, and it trusts none: name yours with ca_file";
 
+/// Tickets that a client of TLS 1.3 gets to come back with, as Go has it.
+const TICKETS: usize = 1;
+
 /// Files as they are read, and a number for all that they held.
 #[derive(Default)]
 pub(super) struct Files(DefaultHasher);
@@ -70,7 +73,7 @@ impl Tls {
             }
             None => Arc::new(NoClientAuth),
         };
-        let with = |verifier: Arc<dyn ClientCertVerifier>| {
+        let with = |verifier: Arc<dyn ClientCertVerifier>, asks: bool| {
             let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
                 .with_protocol_versions(&versions(options.only_1_3, &provider))
                 .map_err(|error| error.to_string())?;
@@ -78,14 +81,20 @@ impl Tls {
             let mut config = builder
                 .with_client_cert_verifier(verifier)
                 .with_cert_resolver(certificates);
-            // A session that is gone on with would come in by a certificate that may be good no longer; and each would cost memory.
+            // The client keeps the session, encrypted by a key that goes with this configuration, so that each costs no memory here, and a
+            // reload with other files ends all.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
+            // One with a client's certificate is gone on with without another look at that, which may be good no longer.
+            if !asks {
+                config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
+                config.send_tls13_tickets = TICKETS;
+            }
             Ok::<_, String>(Arc::new(config))
         };
         Ok(Self {
-            config: with(verifier)?,
-            without_client: with(Arc::new(NoClientAuth))?,
+            config: with(verifier, options.verify)?,
+            without_client: with(Arc::new(NoClientAuth), false)?,
             options: options.clone(),
             not_after,
             fingerprint: files.0.finish(),
