@@ -292,7 +292,7 @@ const FILES: &[(&str, Expected)] = &[
     ("websocket { port: 8080, no_tls: true, jwt_cookie: a }", OursRefuses),
     ("proxy_protocol: true", Accepted),
     ("write_timeout: retry", OursRefuses),
-    ("jetstream { key: secret }", OursRefuses),
+    ("jetstream { key: secret, tpm { keys_file: a } }", OursRefuses),
     ("ocsp { mode: always }", OursRefuses),
     // A name goes into the lines of the log.
     ("server_name: \"a\\tb\"", OursRefuses),
