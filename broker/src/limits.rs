@@ -32,6 +32,14 @@ pub const EARLY_WRITE: usize = 128 * 1024;
 /// not become the servant of a receiver that others feed too.
 pub const FLUSH_ROUNDS: usize = 4;
 
+/// Clients that a storage thread writes to itself at the end of a turn. If there are more, all is left to the threads that they live on:
+/// to wake those costs as much as to write to a few.
+pub const WRITE_FEW: usize = 4;
+
+/// Bytes for one client that are encrypted, or put into frames, on the sender's own thread for connections; more is left to the client's
+/// thread, so that one encrypts while the other reads. To wake it costs as much as to encrypt this.
+pub const WRITE_LITTLE: usize = 16 * 1024;
+
 /// Part of `max_pending` (in quarters) at which publishers to that client are slowed down.
 pub const STALL_QUARTERS: usize = 3;
 

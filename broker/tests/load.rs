@@ -305,3 +305,29 @@ fn a_storage_thread_that_has_ended_is_told_as_such() {
     let info = ask(&mut client, "STREAM.INFO.S", &json!({}));
     assert_eq!(info["error"]["code"], 500, "{info}");
 }
+
+#[test]
+fn what_a_storage_thread_has_for_many_reaches_each_in_order() {
+    const CLIENTS: usize = 20;
+    let fixture = start(|_| {});
+    let mut publisher = fixture.client();
+    fill(&mut publisher, 0);
+    // They live on all threads for connections; every acknowledgement goes to each of them, and that is more than are written to at once.
+    let mut listeners: Vec<Raw> = (0..CLIENTS).map(|_| fixture.server.client()).collect();
+    for client in &mut listeners {
+        client.exchange("SUB acks 1\r\n", "");
+    }
+    for number in 0..100 {
+        publish(&mut publisher, &format!("s.0.{number}"), "acks", "x");
+        if number % 10 == 0 {
+            // A turn of its own, perhaps.
+            ask(&mut publisher, "STREAM.INFO.S", &json!({}));
+        }
+    }
+    for client in &mut listeners {
+        for seq in 1..=100 {
+            let ack: Value = serde_json::from_slice(&next(client).1).unwrap();
+            assert_eq!(ack["seq"], seq);
+        }
+    }
+}

@@ -8,8 +8,9 @@ use std::net::TcpStream as StdTcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::error::{Error, Result};
 use crate::limits::IO_THREADS_MAX;
@@ -29,6 +30,50 @@ pub(crate) struct Home {
     number: usize,
     handle: Handle,
     connections: Arc<AtomicUsize>,
+    mailbox: Arc<Mailbox>,
+}
+
+/// Something that a home's own thread is to do soon, and quickly.
+pub(crate) trait Errand: Send + Sync {
+    /// Does it, on that thread.
+    fn run(self: Arc<Self>);
+}
+
+/// What others have left for a home's thread.
+#[derive(Default)]
+struct Mailbox {
+    left: Mutex<Left>,
+    woken: Notify,
+}
+
+#[derive(Default)]
+struct Left {
+    errands: Vec<Arc<dyn Errand>>,
+    /// The thread has ended, and nobody does anything more.
+    over: bool,
+}
+
+impl Mailbox {
+    /// Does what is left, for ever.
+    async fn empty(self: Arc<Self>) {
+        let mut errands = Vec::new();
+        loop {
+            self.woken.notified().await;
+            std::mem::swap(&mut self.left.lock().errands, &mut errands);
+            for errand in errands.drain(..) {
+                errand.run();
+            }
+        }
+    }
+
+    /// Forgets what is left, and what will be.
+    fn close(&self) {
+        let mut left = self.left.lock();
+        left.over = true;
+        let errands = std::mem::take(&mut left.errands);
+        drop(left);
+        drop(errands);
+    }
 }
 
 /// All of them.
@@ -73,16 +118,21 @@ fn start(number: usize, mut stopped: watch::Receiver<bool>) -> std::io::Result<H
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
     let home = HOMES.fetch_add(1, Ordering::Relaxed) + 1;
+    let mailbox = Arc::<Mailbox>::default();
+    handle.spawn(Arc::clone(&mailbox).empty());
+    let own = Arc::clone(&mailbox);
     std::thread::Builder::new()
         .name(format!("weir-io-{number}"))
         .spawn(move || {
             HERE.set(home);
             runtime.block_on(life);
+            own.close();
         })?;
     Ok(Home {
         number: home,
         handle,
         connections: Arc::default(),
+        mailbox,
     })
 }
 
@@ -95,6 +145,22 @@ impl Home {
     /// Runs a task on this thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);
+    }
+
+    /// Leaves something to its thread, which does it once it was [woken](Self::wake). True if nobody else has left anything since it last
+    /// looked: whoever leaves more wakes it once, when all is left.
+    pub fn leave(&self, errand: Arc<dyn Errand>) -> bool {
+        let mut left = self.mailbox.left.lock();
+        if left.over {
+            return false;
+        }
+        left.errands.push(errand);
+        left.errands.len() == 1
+    }
+
+    /// Has its thread do what was left.
+    pub fn wake(&self) {
+        self.mailbox.woken.notify_one();
     }
 
     /// Takes a connection in: runs `serve` with it on this thread.
@@ -113,3 +179,6 @@ impl Home {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

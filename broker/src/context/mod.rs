@@ -19,7 +19,7 @@ use weir_engine::shard::emit::ConsumerName;
 pub use clock::Clock;
 pub use connections::Connections;
 pub use counters::{Counters, Traffic};
-pub(crate) use homes::{Home, Homes};
+pub(crate) use homes::{Errand, Home, Homes};
 pub use identity::Identity;
 pub(crate) use listen::listen;
 pub use live::Live;

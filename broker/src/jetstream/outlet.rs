@@ -49,7 +49,7 @@ impl Outlets {
 
     pub fn outlet(&self) -> BrokerOutlet {
         BrokerOutlet {
-            carrier: Carrier::telling(),
+            carrier: Carrier::of_storage(),
             account: None,
             era: 0,
             tenant: (Arc::default(), String::new()),

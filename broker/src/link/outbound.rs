@@ -16,7 +16,8 @@ use weir_wire::encode;
 
 use super::transport::Sent;
 use super::{Claim, CloseReason, Link, Message, Sink};
-use crate::limits::{CLOSE_LINGER, FLUSH_ROUNDS, OUTBOUND_KEEP, READ_BUFFER_MAX, STALL_QUARTERS};
+use crate::context::Errand;
+use crate::limits::{CLOSE_LINGER, FLUSH_ROUNDS, OUTBOUND_KEEP, READ_BUFFER_MAX, STALL_QUARTERS, WRITE_LITTLE};
 use crate::permissions::{Replies, Rules};
 
 /// What became of a message for a subscription.
@@ -201,8 +202,24 @@ impl Link {
 
     /// Writes what is pending, as far as the transport takes it without waiting. What it does not take is written by a task.
     pub(crate) fn flush(self: &Arc<Self>) {
+        let out = self.outbound.lock();
+        self.write(out, self.home.is_here());
+    }
+
+    /// The same on whatever thread for connections this is, also where bytes are changed on their way, if there are few of them: then to
+    /// wake the link's own thread costs more. False, and nothing is written, if there are more.
+    pub(super) fn flush_little(self: &Arc<Self>) -> bool {
+        let out = self.outbound.lock();
+        let little = out.buf.len() <= WRITE_LITTLE;
+        if little {
+            self.write(out, true);
+        }
+        little
+    }
+
+    /// Writes what is pending; bytes that have to be changed on their way only if they may be `here`.
+    fn write(self: &Arc<Self>, mut out: MutexGuard<'_, Outbound>, here: bool) {
         let mut buf = {
-            let mut out = self.outbound.lock();
             out.dirty = false;
             if out.noted != out.messages {
                 out.noted = out.messages;
@@ -213,12 +230,14 @@ impl Link {
                 return;
             }
             out.writing = true;
-            out.take()
+            let buf = out.take();
+            drop(out);
+            buf
         };
         let mut at = 0;
         let mut rounds = 0;
         loop {
-            match self.transport.send_now(&buf[at..], &self.home) {
+            match self.transport.send_now(&buf[at..], here) {
                 Sent::Some(sent) => at += sent,
                 Sent::Later => return self.hand_over(buf, at),
                 Sent::Failed => return self.write_failed(),
@@ -233,6 +252,23 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Whether what is pending is better written on its own thread: this is another one, and the bytes have to be changed on their way, or
+    /// the sender has `many` to write to.
+    pub(super) fn is_for_home(&self, many: bool) -> bool {
+        (many || self.transport.changes_bytes()) && !self.home.is_here()
+    }
+
+    /// Leaves what is pending to its own thread. True if that is to be [woken](Self::wake_home). Until then nobody else promises to
+    /// write, so that a link is left at most once.
+    pub(super) fn leave(self: &Arc<Self>) -> bool {
+        self.home.leave(Arc::clone(self) as Arc<dyn Errand>)
+    }
+
+    /// See [`leave`](Self::leave).
+    pub(super) fn wake_home(&self) {
+        self.home.wake();
     }
 
     /// A whole buffer is out. Returns the next one, or gives up the write side.
@@ -300,6 +336,12 @@ impl Link {
             out.buf = Vec::new();
             out.spare = Vec::new();
         }
+    }
+}
+
+impl Errand for Link {
+    fn run(self: Arc<Self>) {
+        self.flush();
     }
 }
 

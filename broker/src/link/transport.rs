@@ -1,8 +1,8 @@
 //! What a link's bytes come in and go out by.
 //!
 //! There are two ways out. Whoever has something to send tries the first, [`Transport::send_now`], on its own thread and without
-//! waiting. What that leaves is written by a task on the link's own thread, by [`Transport::write_some`]. A transport that changes
-//! bytes on their way (encrypts them, say) has only the second, so that no storage thread does its work.
+//! waiting. What that leaves is written by a task on the link's own thread, by [`Transport::write_some`]. Of a transport that changes
+//! bytes on their way (encrypts them, say) only threads for connections have the first, so that no storage thread does its work.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,7 +18,6 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{CloseReason, tls, websocket};
-use crate::context::Home;
 
 /// The way out.
 pub(super) enum Transport {
@@ -63,13 +62,22 @@ impl Transport {
         (Self::Tls(socket), Incoming::Tls(Box::new(incoming)))
     }
 
-    /// Sends as much as goes without waiting, on whatever thread this is; what has to be changed on its way only at home.
+    /// Sends as much as goes without waiting; what has to be changed on its way only if that may be `here`.
     #[inline]
-    pub fn send_now(&self, bytes: &[u8], home: &Home) -> Sent {
+    pub fn send_now(&self, bytes: &[u8], here: bool) -> Sent {
         match self {
             Self::Plain(socket) => send_now(socket.as_ref(), bytes),
-            Self::Tls(socket) => socket.send_now(bytes, home),
-            Self::WebSocket(_) => Sent::Later,
+            Self::Tls(socket) => socket.send_now(bytes, here),
+            Self::WebSocket(frames) => frames.send_now(bytes, here),
+        }
+    }
+
+    /// Whether bytes are changed on their way, so that they are sent on the link's own thread only.
+    pub fn changes_bytes(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(socket) => socket.is_sealed(),
+            Self::WebSocket(_) => true,
         }
     }
 

@@ -89,6 +89,13 @@ impl Carrier {
         carrier
     }
 
+    /// The same of a thread that has other work than to write to clients.
+    pub fn of_storage() -> Self {
+        let mut carrier = Self::telling();
+        carrier.router.sink.aloof = true;
+        carrier
+    }
+
     /// Gives a message to everybody in `account` who listens on `to`. Returns whether anybody took it.
     pub fn send(&mut self, account: &Arc<Account>, to: &[u8], message: &Message<'_>) -> bool {
         self.uses(account);

@@ -1,7 +1,8 @@
 //! A socket that TLS may come upon: the bytes go as they are at first, and encrypted once a handshake was had.
 //!
-//! What is sent is encrypted on the link's own thread, and so is what comes decrypted there. Whoever writes has what was encrypted
-//! last taken by the socket before more is, so that no more waits in here than one parcel.
+//! What is sent is encrypted on the link's own thread, or, if it is little, on another one for connections; what comes is decrypted on
+//! the link's own. Whoever writes has what was encrypted last taken by the socket before more is, so that no more waits in here than
+//! one parcel.
 
 mod handshake;
 mod incoming;
@@ -21,7 +22,6 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::transport::Sent;
-use crate::context::Home;
 use crate::limits::TLS_PARCEL;
 pub(crate) use handshake::HandshakeError;
 pub(crate) use incoming::Incoming;
@@ -115,6 +115,11 @@ impl Socket {
         }
     }
 
+    /// Whether what is sent is encrypted.
+    pub fn is_sealed(&self) -> bool {
+        self.mode() == Mode::Sealed
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -124,11 +129,11 @@ impl Socket {
         self.changed.notify_waiters();
     }
 
-    /// Sends as much as goes without waiting, if it need not be encrypted or this is the thread for that.
-    pub fn send_now(&self, bytes: &[u8], home: &Home) -> Sent {
+    /// Sends as much as goes without waiting, if it need not be encrypted or that may be done `here`.
+    pub fn send_now(&self, bytes: &[u8], here: bool) -> Sent {
         match self.mode() {
             Mode::Clear => super::transport::send_now(&self.stream, bytes),
-            Mode::Sealed if home.is_here() => match self.try_write(bytes) {
+            Mode::Sealed if here => match self.try_write(bytes) {
                 Ok(sent) => Sent::Some(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Later,
                 Err(_) => Sent::Failed,

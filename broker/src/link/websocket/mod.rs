@@ -1,7 +1,8 @@
 //! A link by WebSocket: the same bytes as by a plain socket, in frames.
 //!
-//! Frames are made on the link's own thread. Control frames stand between them, so whoever writes looks at what is waiting of
-//! those; the [way in](incoming), which is where pings come, writes their answers itself while nobody else writes.
+//! Frames are made on the link's own thread, or, if they are small, on another one for connections. Control frames stand between
+//! them, so whoever writes looks at what is waiting of those; the [way in](incoming), which is where pings come, writes their answers
+//! itself while nobody else writes.
 
 mod incoming;
 mod raw;
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use weir_wire::websocket::{Deflater, Opcode, close_payload, frame, status};
 
 use super::CloseReason;
+use super::transport::Sent;
 use crate::limits::{COMPRESS_MIN, FRAME_MAX};
 pub(super) use incoming::Incoming;
 use raw::{RawIn, RawOut};
@@ -54,6 +56,18 @@ impl Outgoing {
             compression,
             state: Mutex::default(),
         })
+    }
+
+    /// Sends as much as goes without waiting, if frames may be made `here`.
+    pub fn send_now(&self, bytes: &[u8], here: bool) -> Sent {
+        if !here {
+            return Sent::Later;
+        }
+        match self.try_write(bytes) {
+            Ok(sent) => Sent::Some(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Later,
+            Err(_) => Sent::Failed,
+        }
     }
 
     /// Waits until a part of a frame with the first of `bytes` is on its way. Returns how many of them are, once the frame is: 0
