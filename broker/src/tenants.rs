@@ -107,7 +107,7 @@ impl Server {
         }
     }
 
-    /// Has accounts share with each other what they say; this one says something else now.
+    /// Has an account share what it says now.
     async fn share(self: &Arc<Self>, changed: &Held) {
         let Some(trust) = &self.hall().trust else {
             return;
@@ -121,36 +121,44 @@ impl Server {
                 );
             }
         }
-        self.share_now(trust);
+        self.share_now(trust, vec![changed.claims.common.subject.as_str().into()]);
     }
 
-    /// Has accounts share what their tokens and activations say now, and once more when the next activation ends.
-    fn share_now(self: &Arc<Self>, trust: &Trust) {
-        let mut waiting = self.sharing().lock();
-        let (now, mut end) = (now(), None);
-        let tenancies: Vec<_> = trust
-            .all()
-            .iter()
-            .map(|tenant| {
-                let held = tenant.held();
-                end = activations(&held).filter(|&of| of > now).chain(end).min();
-                (tenant.key().to_owned(), trust.tenancy(&held))
-            })
-            .collect();
-        self.bind(&tenancies);
-        let next = end.map(|end| {
+    /// Has these accounts, and those that import from them, share what their tokens and activations say now; and whoever is next once
+    /// more when its activation ends.
+    fn share_now(self: &Arc<Self>, trust: &Trust, changed: Vec<Box<str>>) {
+        let mut shares = self.sharing().lock();
+        let now = now();
+        for name in &changed {
+            let held = trust.known(name).map(|tenant| tenant.held());
+            let imports = held.iter().flat_map(|held| &held.claims.nats.imports);
+            shares.note(name, imports.map(|import| &*import.account));
+            let ends = held.iter().flat_map(|held| activations(held));
+            shares.expect_end(name, ends.filter(|&end| end > now).min());
+        }
+        let concerned = shares.concerned(changed);
+        let beneath = shares.beneath(&concerned);
+        let tenancies = |names: Vec<Box<str>>| -> Vec<_> {
+            let tenants = names.into_iter().filter_map(|name| Some((trust.known(&name)?, name)));
+            tenants
+                .map(|(tenant, name)| (name, trust.tenancy(&tenant.held())))
+                .collect()
+        };
+        self.bind(&tenancies(beneath), &tenancies(concerned));
+        let next = shares.next_end().map(|end| {
             let (server, left) = (Arc::downgrade(self), Duration::from_secs(end.abs_diff(now)));
             let again = async move {
                 tokio::time::sleep(left).await;
                 if let Some(server) = server.upgrade()
                     && let Some(trust) = server.hall().trust.clone()
                 {
-                    server.share_now(&trust);
+                    let due = server.sharing().lock().due(crate::trust::now());
+                    server.share_now(&trust, due);
                 }
             };
             trust.runtime().spawn(again).abort_handle()
         });
-        if let Some(before) = std::mem::replace(&mut *waiting, next) {
+        if let Some(before) = std::mem::replace(&mut shares.waiting, next) {
             before.abort();
         }
     }

@@ -6,6 +6,7 @@ pub mod descriptors;
 mod ending;
 pub(crate) mod files;
 mod reload;
+mod shares;
 mod tenancy;
 
 use std::net::SocketAddr;
@@ -14,7 +15,6 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 
 use crate::conf::Options;
 use crate::conf::options::AccountJetStream;
@@ -27,6 +27,7 @@ use crate::report::Reports;
 use crate::session::auth::{ByCallout, ByOperator, ByOptions, ByWebSocket, Door};
 use crate::session::{Gone, Hall, Session};
 use crate::trust::Trust;
+use shares::Shares;
 
 /// What each account may store. Where there is none but those that every server has, clients may store what they like; else
 /// those do whose account says so.
@@ -60,8 +61,8 @@ pub struct Server {
     opening: Arc<Opening>,
     /// The runtime that it was started in, for threads outside of it.
     runtime: Handle,
-    /// Held while accounts are told what they share; what waits for the next of their activations to end.
-    sharing: Mutex<Option<AbortHandle>>,
+    /// Who imports from whom by tokens, and until when. Held while accounts are told what they share.
+    sharing: Mutex<Shares>,
     /// Held while the server goes over to other options.
     reloading: tokio::sync::Mutex<()>,
     /// Files to remove at the end.
@@ -168,8 +169,8 @@ impl Server {
         &self.hall
     }
 
-    /// Held while accounts are told what they share; what waits for the next of their activations to end.
-    pub(crate) fn sharing(&self) -> &Mutex<Option<AbortHandle>> {
+    /// Who imports from whom by tokens, and until when. Held while accounts are told what they share.
+    pub(crate) fn sharing(&self) -> &Mutex<Shares> {
         &self.sharing
     }
 

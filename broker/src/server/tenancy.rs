@@ -1,5 +1,6 @@
 //! What accounts share, from the options to the accounts themselves.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Server;
@@ -60,7 +61,7 @@ pub(super) fn share(options: &Options, accounts: &Accounts) {
     for fault in &found.faults {
         tracing::error!("account {}: {}", fault.account, fault.why);
     }
-    let by_name: std::collections::HashMap<_, _> = options
+    let by_name: HashMap<_, _> = options
         .accounts
         .iter()
         .map(|account| (account.name.as_str(), &account.tenancy))
@@ -84,25 +85,31 @@ pub(super) fn share(options: &Options, accounts: &Accounts) {
 }
 
 impl Server {
-    /// Has accounts share with each other what their tokens say. What does not go together is left out.
-    pub(crate) fn bind(&self, tenancies: &[(String, Tenancy)]) {
+    /// Has accounts share with each other what their tokens say. What does not go together is left out. Those of `beneath` share what
+    /// they did before: it is only looked at for what the `concerned` ask of them.
+    pub(crate) fn bind(&self, beneath: &[(Box<str>, Tenancy)], concerned: &[(Box<str>, Tenancy)]) {
         let cluster = self.options().cluster_name.clone().unwrap_or_default();
-        let found = Found::of(tenancies.iter().map(|(name, tenancy)| (name.as_str(), tenancy)));
+        let all = beneath.iter().chain(concerned);
+        let found = Found::of(all.map(|(name, tenancy)| (&**name, tenancy)));
+        let concerned: HashMap<&str, &Tenancy> = concerned.iter().map(|(name, of)| (&**name, of)).collect();
         for fault in &found.faults {
-            tracing::error!("account {}: {}", fault.account, fault.why);
+            if concerned.contains_key(&*fault.account) {
+                tracing::error!("account {}: {}", fault.account, fault.why);
+            }
         }
         let binder = Binder {
             plans: &found.plans,
             find: &|name| self.accounts.get(name),
         };
         let mappings = |name: &str| {
-            let of = tenancies.iter().find(|(of, _)| of == name);
-            let of = of.map_or(&[][..], |(_, tenancy)| &tenancy.mappings);
+            let of = concerned.get(name).map_or(&[][..], |tenancy| &tenancy.mappings);
             let made = Mappings::new(of, &cluster).inspect_err(|(_, why)| tracing::error!("mappings of {name}: {why}"));
             made.unwrap_or_default()
         };
         for (account, bonds) in binder.bind(mappings) {
-            account.bind(bonds);
+            if concerned.contains_key(&*account.name) {
+                account.bind(bonds);
+            }
         }
     }
 }
