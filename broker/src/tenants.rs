@@ -93,6 +93,10 @@ impl Server {
                 self.hall().account_expired(tenant);
                 self.grant(tenant, None).await;
             }
+            News::Withdrawn => {
+                self.hall().account_withdrawn(tenant);
+                self.grant(tenant, None).await;
+            }
         }
         let shares = |held: &Held| {
             let nats = &held.claims.nats;

@@ -164,7 +164,7 @@ fn an_account_that_is_taken_away_lets_nobody_in() {
     let token = keys.token(&keys.account, |_| {});
     let mut client = keys.welcome(&server, &token);
     reload(&server, &keys.configuration(None));
-    client.expect_end("-ERR 'Account Authentication Expired'\r\n");
+    client.expect_end("-ERR 'Authorization Violation'\r\n");
     keys.connect(&server, &token)
         .expect_end("-ERR 'Authorization Violation'\r\n");
     reload(&server, &keys.configuration(Some(keys.claims())));

@@ -26,6 +26,15 @@ impl Hall {
         }
     }
 
+    /// Who looks at its clients once more finds that there is no such account: they go.
+    pub(crate) fn account_withdrawn(&self, tenant: &Tenant) {
+        for session in self.clients_of(tenant) {
+            session
+                .link
+                .fail("Authorization Violation", CloseReason::AuthenticationFailure);
+        }
+    }
+
     /// An account claims something else than `before`. Those that may not be in it any more go; others go on with what they may now.
     pub(crate) fn account_changed(&self, tenant: &Tenant, before: &Held) {
         let held = tenant.held();

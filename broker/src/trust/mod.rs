@@ -42,6 +42,8 @@ pub enum News {
     Expired,
     /// It was deleted.
     Removed,
+    /// The configuration has it no more.
+    Withdrawn,
 }
 
 /// Does what is to be done about it.
@@ -322,11 +324,15 @@ impl Trust {
 
     /// An account was deleted: nobody comes in, and those that are in go.
     pub async fn remove(&self, key: &str) {
+        self.end(key, News::Removed).await;
+    }
+
+    async fn end(&self, key: &str, news: News) {
         let turn = self.turn(key);
         let guard = turn.lock().await;
         if let Some(tenant) = self.known(key) {
             tenant.expire();
-            self.tell(&tenant, News::Removed).await;
+            self.tell(&tenant, news).await;
         }
         drop(guard);
         self.give_up(key, turn);
@@ -350,7 +356,7 @@ impl Trust {
                     false => "removed",
                 };
                 tracing::info!("Reloaded: deleting account [{why}]: {key:?}");
-                self.remove(key).await;
+                self.end(key, News::Withdrawn).await;
                 self.tenants.write().remove(key);
             }
         }

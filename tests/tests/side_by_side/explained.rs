@@ -221,8 +221,8 @@ pub const EXPLAINED: &[Explained] = &[
     ),
     file(
         "34-operator-accounts",
-        "",
+        "/acc",
         "*",
-        "clients of an account that is no longer preloaded are told that it has expired",
+        "an account that is no longer preloaded is told of still, without clients",
     ),
 ];
