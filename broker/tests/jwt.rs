@@ -716,6 +716,85 @@ fn accounts_are_pushed_listed_looked_up_and_deleted() {
     assert!(!world.file(account).exists());
 }
 
+/// What no operator has signed takes nobody's place in a directory, whoever in the system account says it, and however.
+#[test]
+fn what_no_operator_has_signed_is_not_kept() {
+    let world = World::new();
+    let (account, stranger) = (&world.keys.account, KeyPair::new_operator());
+    let key = account.public_key();
+    let good = world.account(account, |_| {});
+    // Later than what is there.
+    let forged = |signer: &KeyPair| encode(AccountClaims::new(&key), signer, NOW + 10).unwrap();
+    let by_nobody = format!(
+        "{}.{}",
+        good.rsplit_once('.').unwrap().0,
+        BASE64_URL_SAFE_NO_PAD.encode([0; 64])
+    );
+    let all = [
+        forged(&stranger),
+        forged(account),
+        by_nobody,
+        "x".to_owned(),
+        format!("{good}|{good}"),
+    ];
+    let server = configured(&world.configuration("type: full, interval: \"100ms\""));
+    let mut system = world.system(&server);
+    let told = json_of(&ask(&mut system, "$SYS.REQ.CLAIMS.UPDATE", &good));
+    assert_eq!(told["data"]["code"], 200, "{told}");
+    let mut client = world.keys.welcome(&server, &world.user(account));
+    for subject in [
+        "$SYS.REQ.CLAIMS.UPDATE".to_owned(),
+        format!("$SYS.REQ.ACCOUNT.{key}.CLAIMS.UPDATE"),
+    ] {
+        for token in &all {
+            let told = json_of(&ask(&mut system, &subject, token));
+            assert_eq!(told["error"]["code"], 500, "{subject} {token}: {told}");
+        }
+    }
+    // Somebody who says that he has them, when the server asks what others have; and then once more.
+    let mut other = world.keys.welcome(&server, &world.user(&world.system));
+    other.exchange("SUB $SYS.REQ.CLAIMS.PACK 1\r\n", "");
+    for _ in 0..2 {
+        let line = other.line();
+        let words: Vec<&str> = line.split(' ').collect();
+        let (reply, size): (&str, usize) = (words[3], words[4].parse().unwrap());
+        other.take(size + 2);
+        for token in &all {
+            let pack = format!("{key}|{token}");
+            other.send(format!("PUB {reply} {}\r\n{pack}\r\n", pack.len()));
+        }
+        other.send(format!("PUB {reply} 0\r\n\r\n"));
+    }
+    assert_eq!(std::fs::read_to_string(world.file(account)).unwrap(), good);
+    client.exchange("", "");
+    world.keys.welcome(&server, &world.user(account));
+}
+
+/// A cache keeps none either: the next one who answers is asked.
+#[test]
+fn a_cache_keeps_nothing_that_no_operator_has_signed() {
+    let world = World::new();
+    let server = configured(&world.configuration("type: cache, ttl: \"1h\", timeout: \"10s\""));
+    let mut system = world.system(&server);
+    let account = &world.keys.account;
+    let key = account.public_key();
+    system.exchange(format!("SUB $SYS.REQ.ACCOUNT.{key}.CLAIMS.LOOKUP 2\r\n"), "");
+    let good = world.account(account, |_| {});
+    let forged = encode(AccountClaims::new(&key), &KeyPair::new_operator(), NOW + 10).unwrap();
+    for (token, may) in [(&forged, false), (&good, true)] {
+        let mut client = world.keys.connect(&server, &world.user(account));
+        let line = system.line();
+        let reply = line.split(' ').nth(3).unwrap().to_owned();
+        system.expect("\r\n");
+        system.send(format!("PUB {reply} {}\r\n{token}\r\n", token.len()));
+        match may {
+            true => client.expect("PONG\r\n"),
+            false => client.expect_end("-ERR 'Authorization Violation'\r\n"),
+        }
+        assert_eq!(world.file(account).exists(), may);
+    }
+}
+
 #[test]
 fn a_full_directory_survives_a_restart_and_takes_the_system_account() {
     let world = World::new();

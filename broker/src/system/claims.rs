@@ -253,6 +253,10 @@ fn save(trust: &Trust, directory: &Directory, named: Option<&str>, payload: &[u8
             "operator requires issuer to be a signing key".to_owned(),
         );
     }
+    // It would be in the place of one that is good, and be good for nobody.
+    if !trust.trusts(&claims.common.issuer) {
+        return failed(account, wrong, "issuer is not trusted".to_owned());
+    }
     if !full && trust.known(account).is_none() {
         return Outcome::Done(account.to_owned(), "jwt update cache skipped".to_owned());
     }

@@ -224,7 +224,8 @@ impl Trust {
                 return Err(Refusal::Missing("account expired".to_owned()));
             }
         }
-        let token = self.source.fetch(key).await.map_err(|error| {
+        let is_good = |token: &str| self.is_signed(token);
+        let token = self.source.fetch(key, &is_good).await.map_err(|error| {
             tracing::warn!("Account fetch failed: {error}");
             Refusal::Missing(error)
         })?;
@@ -244,6 +245,17 @@ impl Trust {
         }
     }
 
+    /// Whether an operator, or what signs for it, has this key.
+    pub fn trusts(&self, issuer: &str) -> bool {
+        self.context.live.read().trust.has(issuer)
+    }
+
+    /// Whether this is the token of an account that an operator has signed, whatever it claims beside that.
+    fn is_signed(&self, token: &str) -> bool {
+        let claims = decode(token).and_then(weir_jwt::Token::account);
+        claims.is_ok_and(|claims| self.trusts(&claims.common.issuer))
+    }
+
     /// What an account claims, if an operator has signed it and it holds now.
     ///
     /// # Errors
@@ -252,8 +264,7 @@ impl Trust {
         let claims = decode(token)
             .and_then(weir_jwt::Token::account)
             .map_err(Refusal::Token)?;
-        let trusted = self.context.live.read().trust.has(&claims.common.issuer);
-        match trusted && claims.check(now()).are_none() {
+        match self.trusts(&claims.common.issuer) && claims.check(now()).are_none() {
             true => Ok(claims),
             false => Err(Refusal::Validation),
         }
@@ -495,8 +506,14 @@ impl Trust {
         };
         let hash = directory.hash();
         ask_many(directory.system(), b"$SYS.REQ.CLAIMS.PACK", &hash, COMPARING, each).await;
-        let merge = |files: &Directory| {
+        let trust = Weak::clone(&self.own);
+        let merge = move |files: &Directory| {
             let is_new = |(key, token): &(String, String)| {
+                // Nobody's word is taken for what is kept.
+                if !trust.upgrade().is_some_and(|trust| trust.is_signed(token)) {
+                    tracing::error!("DirResolver - token of account {key:?} that no operator has signed");
+                    return false;
+                }
                 files.save_if_newer(key, token).unwrap_or_else(|error| {
                     tracing::error!("DirResolver - Merging resulted in error: {error}");
                     false
@@ -523,7 +540,8 @@ impl Trust {
                 if trust.known(&key).is_none_or(|tenant| !tenant.held().token.is_empty()) {
                     return;
                 }
-                if let Ok(token) = trust.source.fetch(&key).await
+                let is_good = |token: &str| trust.is_signed(token);
+                if let Ok(token) = trust.source.fetch(&key, &is_good).await
                     && trust.update(&key, &token).await.is_ok()
                 {
                     tracing::info!("System account fetched and updated");

@@ -34,11 +34,15 @@ impl Source {
         })
     }
 
-    /// The token of an account.
+    /// The token of an account. What others say that it is, is kept if it `is_good`.
     ///
     /// # Errors
     /// It is not there: why.
-    pub async fn fetch(&self, key: &str) -> std::result::Result<String, String> {
+    pub async fn fetch(
+        &self,
+        key: &str,
+        is_good: &(dyn Fn(&str) -> bool + Send + Sync),
+    ) -> std::result::Result<String, String> {
         match self {
             Self::Memory(tokens) => tokens
                 .read()
@@ -55,6 +59,9 @@ impl Source {
                     return Err("account jwt not found".to_owned());
                 }
                 let token = look_up(directory.system(), key, directory.timeout()).await?;
+                if !is_good(&token) {
+                    return Err("account jwt is not signed by an operator".to_owned());
+                }
                 let name = key.to_owned();
                 directory
                     .aside(move |files| files.save_if_newer(&name, &token).map(|_| token))
