@@ -314,7 +314,10 @@ fn what_is_not_asked_for_rightly_is_refused() {
     };
     assert!(asks("/leafnode").starts_with("HTTP/1.1 404 "));
     assert!(asks("/mqtt").starts_with("HTTP/1.1 404 "));
-    assert_eq!(server.server.client_count(), 0, "none of them was a client for long");
+    // None of them was a client for long: those that were have hung up.
+    while server.server.client_count() > 0 {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
