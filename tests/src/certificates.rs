@@ -23,7 +23,7 @@ fn pem(of: &str, der: &[u8]) -> String {
 pub struct Certificates(tempfile::TempDir);
 
 impl Certificates {
-    /// An authority (`ca`), a server's (`server`), some of clients, and another authority (`other`) with a client (`stranger`).
+    /// An authority (`ca`), two of servers (`server`, `newer`), some of clients, and another authority (`other`) with a client (`stranger`).
     ///
     /// # Errors
     /// When they cannot be made or written.
@@ -81,6 +81,7 @@ impl Certificates {
             &[],
             vec![host("localhost")?, SanType::IpAddress([127, 0, 0, 1].into())],
         )?;
+        issue("newer", &ca, &[(DnType::CommonName, "newer")], vec![host("localhost")?])?;
         issue("person", &ca, &person, vec![])?;
         issue("stranger", &other, &person, vec![])?;
         let dc = DnType::CustomDnType(vec![0, 9, 2342, 19_200_300, 100, 1, 25]);

@@ -26,6 +26,16 @@ impl Comparison {
         self.used.len()
     }
 
+    /// The explanations that nothing needed: of what other files show, or of what is no longer different.
+    pub fn idle(&self) -> Vec<String> {
+        let idle = (0..EXPLAINED.len()).filter(|number| !self.used.contains(number));
+        idle.map(|number| {
+            let known = &EXPLAINED[number];
+            format!("{} {} {}", known.file, known.asked, known.path)
+        })
+        .collect()
+    }
+
     /// Takes what both said to the questions of one file.
     pub fn add(&mut self, name: &str, there: Result<Told>, here: Result<Told>, aloud: bool) {
         let (there, here) = match (there, here) {

@@ -6,7 +6,6 @@
 #![allow(clippy::print_stdout, reason = "that nothing was compared must be seen")]
 
 mod callout;
-mod certificates;
 mod client;
 mod compare;
 mod explained;
@@ -84,6 +83,9 @@ fn compare(folder: &str, least: usize) -> Result<()> {
         found.asked,
         found.explained()
     );
+    if only.is_none() {
+        println!("{folder}: nothing needed these: {:?}", found.idle());
+    }
     ensure!(
         found.wrong.is_empty(),
         "{} differences:\n{}",

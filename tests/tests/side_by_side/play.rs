@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail};
 use nkeys::{KeyPair, KeyPairType};
 use serde_json::{Value, json};
 use weir_jwt::{AccountClaims, Trace, UserClaims, encode};
+use weir_tests::certificates::Certificates;
 
 use super::callout::{self, Callout};
-use super::certificates::Certificates;
 use super::client::{Answer, Client};
 use super::peer::Peer;
 use super::settled;
@@ -138,11 +138,10 @@ pub fn play(program: &Path, wallet: &Wallet, sheet: &Sheet) -> Result<Told> {
             _ => steps.push(wallet.world.fill(step)),
         }
     }
+    let certificates = wallet.certificates.path("");
     let fill = |text: &str| {
-        wallet
-            .world
-            .fill(text)
-            .replace("@CERTS@", &wallet.certificates.folder())
+        let text = wallet.world.fill(text);
+        text.replace("@CERTS@/", &certificates.to_string_lossy())
     };
     let Some(peer) = Peer::start(program, &fill(&sheet.configuration), &flags)? else {
         return Ok(vec![("start".to_owned(), json!("refused"))]);

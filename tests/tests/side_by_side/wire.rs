@@ -2,12 +2,17 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rustls::{ClientConnection, StreamOwned};
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use weir_tests::certificates::Certificates;
 
-use super::certificates::Certificates;
 use super::peer::Peer;
 
 /// How long anything may take to come.
@@ -69,12 +74,31 @@ fn line(stream: &mut impl Read) -> Result<Vec<u8>> {
     Ok(found)
 }
 
+/// Of a client that shows one of the certificates, or none.
+fn config(certificates: &Certificates, shown: Option<&str>) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificates.path("ca.pem"))?)?;
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_webpki_verifier(verifier);
+    Ok(Arc::new(match shown {
+        Some(name) => {
+            let certificate = CertificateDer::from_pem_file(certificates.path(&format!("{name}.pem")))?;
+            let key = PrivateKeyDer::from_pem_file(certificates.path(&format!("{name}.key")))?;
+            builder.with_client_auth_cert(vec![certificate], key)?
+        }
+        None => builder.with_no_client_auth(),
+    }))
+}
+
 fn secure(
     stream: TcpStream,
     certificates: &Certificates,
     shown: Option<&str>,
 ) -> Result<StreamOwned<ClientConnection, TcpStream>> {
-    let config = certificates.client(shown)?;
+    let config = config(certificates, shown)?;
     let connection = ClientConnection::new(config, "localhost".try_into()?)?;
     let mut stream = StreamOwned::new(connection, stream);
     // What is wrong with it, the next read says.
