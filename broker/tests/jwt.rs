@@ -716,6 +716,23 @@ fn accounts_are_pushed_listed_looked_up_and_deleted() {
     assert!(!world.file(account).exists());
 }
 
+/// An operator who pushes all that it has at once is answered for each.
+#[test]
+fn many_accounts_may_be_pushed_at_once() {
+    let world = World::new();
+    let server = configured(&world.configuration("type: full, limit: 400"));
+    let mut system = world.system(&server);
+    let mut all = String::new();
+    for _ in 0..500 {
+        let token = world.account(&KeyPair::new_account(), |_| {});
+        all += &format!("PUB $SYS.REQ.CLAIMS.UPDATE answer {}\r\n{token}\r\n", token.len());
+    }
+    system.send(all);
+    let answers: Vec<String> = (0..500).map(|_| body(&mut system)).collect();
+    let of = |text: &str| answers.iter().filter(|answer| answer.contains(text)).count();
+    assert_eq!((of("jwt updated"), of("jwt store is full")), (400, 100));
+}
+
 /// What no operator has signed takes nobody's place in a directory, whoever in the system account says it, and however.
 #[test]
 fn what_no_operator_has_signed_is_not_kept() {

@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::interest::{Account, Inbound, Service, Work};
 use crate::trust::{Directory, Trust};
 
-/// Requests that may wait: each may have a token of the largest size.
-const WAITING_MAX: usize = 32;
+/// Bytes of requests that may wait, which are tokens of accounts mostly: 32 of the largest size, or as many as there is room for in the queue.
+const WAITING_MAX: usize = 32 * MAX_TOKEN;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +39,15 @@ pub(super) struct Claims {
     subject: Bytes,
     reply: Bytes,
     payload: Bytes,
-    /// Counts the requests that wait.
+    /// Counts the bytes that wait.
     _waiting: Waiting,
 }
 
-struct Waiting(Arc<AtomicUsize>);
+struct Waiting(Arc<AtomicUsize>, usize);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 
@@ -63,8 +63,9 @@ impl Service for Listener {
             tracing::warn!("a token of {} bytes is not looked at", message.payload.len());
             return;
         }
-        let waiting = Waiting(Arc::clone(&self.waiting));
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+        let size = message.payload.len();
+        let waiting = Waiting(Arc::clone(&self.waiting), size);
+        if self.waiting.fetch_add(size, Ordering::Relaxed) + size > WAITING_MAX {
             tracing::warn!("too many tokens at once: one is dropped");
             return;
         }
