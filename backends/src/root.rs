@@ -11,11 +11,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use bytes::Bytes;
+use weir_engine::shard::snapshot::STORE_KEY;
 use weir_engine::store::OpenBackend;
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{Backend, Error, Kind, Result};
 
-use crate::encrypted::{Cipher, EncryptedBackend, Vault};
+use crate::encrypted::{self, Cipher, EncryptedBackend, Vault};
 use crate::lock::patiently;
 use crate::memory::MemoryBackend;
 use crate::regular;
@@ -58,6 +60,8 @@ pub struct StoreDir {
     few: Option<usize>,
     /// What it is encrypted with, once that is open.
     vault: Option<Arc<Vault>>,
+    /// What is to become of the copies of its key.
+    renewal: Option<Arc<keys::Renewal>>,
 }
 
 /// As long as it lives no server can open the store.
@@ -73,6 +77,7 @@ impl StoreDir {
             root: path.as_ref().join(ROOT),
             few: None,
             vault: None,
+            renewal: None,
         }
     }
 
@@ -85,6 +90,7 @@ impl StoreDir {
             root: path.to_path_buf(),
             few: None,
             vault: None,
+            renewal: None,
         };
         [outer, inner].into_iter().find(Self::exists)
     }
@@ -157,16 +163,23 @@ impl StoreDir {
     /// [`Kind::Locked`] if none of the keys opens it, if none is given and it is encrypted, and if one is given and it is not; nothing
     /// is changed then. If the key cannot be read or made.
     pub fn encrypted(self, owners: &[StoreKey], cipher: Cipher) -> Result<Self> {
-        let vault = match (self.is_encrypted(), owners.is_empty()) {
-            (false, true) => None,
-            (false, false) if self.exists() => return Err(keys::is_plain(&self.root)),
+        match (self.is_encrypted(), owners.is_empty()) {
+            (false, true) => Ok(self),
+            (false, false) if self.exists() => Err(self.without_key()),
             _ => {
                 let failed = |error| Error::io(format_args!("making {}", self.root.display()), error);
                 make_folder(&self.root).map_err(failed)?;
-                Some(self.locked().make_or_open(owners, cipher)?)
+                let opened = self
+                    .locked(&|vault| self.opens_with(vault))
+                    .make_or_open(owners, cipher)?;
+                keys::keep_to_owner(&self.root);
+                Ok(Self {
+                    vault: Some(Arc::new(opened.vault)),
+                    renewal: opened.renewal.map(Arc::new),
+                    ..self
+                })
             }
-        };
-        Ok(self.with(vault))
+        }
     }
 
     /// The same store, opened with one of these keys if it is encrypted. Writes nothing.
@@ -175,7 +188,10 @@ impl StoreDir {
     /// [`Kind::Locked`] if none of the keys opens it; if the store's own key cannot be read.
     pub fn unlocked(self, owners: &[StoreKey]) -> Result<Self> {
         let vault = match self.is_encrypted() {
-            true => Some(self.locked().open(owners, Cipher::default())?),
+            true => Some(
+                self.locked(&|vault| self.opens_with(vault))
+                    .open(owners, Cipher::default())?,
+            ),
             false => None,
         };
         Ok(self.with(vault))
@@ -187,21 +203,60 @@ impl StoreDir {
     /// As there.
     pub fn check_keys(&self, owners: &[StoreKey]) -> Result<()> {
         match (self.is_encrypted(), owners.is_empty()) {
-            (true, _) => self.locked().open(owners, Cipher::default()).map(drop),
-            (false, false) if self.exists() => Err(keys::is_plain(&self.root)),
+            (true, _) => self
+                .locked(&|vault| self.opens_with(vault))
+                .open(owners, Cipher::default())
+                .map(drop),
+            (false, false) if self.exists() => Err(self.without_key()),
             (false, _) => Ok(()),
         }
     }
 
-    fn locked(&self) -> keys::Locked<'_> {
+    fn locked<'a>(&'a self, is_right: &'a dyn Fn(&Vault) -> bool) -> keys::Locked<'a> {
         keys::Locked {
             files: &RealFiles,
             root: &self.root,
             draw: &keys::draw,
             rounds: keys::ROUNDS,
+            is_right,
         }
     }
 
+    /// What the catalogue has in every store, as it lies there.
+    fn sealed(&self) -> Option<Bytes> {
+        let backend = SegmentBackend::open_read_only(&self.root.join(SEGMENT)).ok()?;
+        backend.kv().get(STORE_KEY).ok()?
+    }
+
+    /// Whether a key opens what the store has.
+    fn opens_with(&self, vault: &Vault) -> bool {
+        self.sealed().is_some_and(|sealed| encrypted::opens(vault, &sealed))
+    }
+
+    /// Why a store without a key of its own is not opened with one.
+    fn without_key(&self) -> Error {
+        match self.sealed().is_some_and(|value| encrypted::is_sealed(&value)) {
+            true => keys::is_lost(&self.root),
+            false => keys::is_plain(&self.root),
+        }
+    }
+
+    /// Writes the copies of the key as its owner wants them. Nobody else has the store; and a key that does not open what is in it goes nowhere.
+    fn renew(&self, backend: &dyn Backend) {
+        let (Some(vault), Some(renewal)) = (&self.vault, &self.renewal) else {
+            return;
+        };
+        let is_right = match backend.kv().get(STORE_KEY) {
+            Ok(Some(sealed)) => encrypted::opens(vault, &sealed),
+            Ok(None) => true,
+            Err(_) => false,
+        };
+        if is_right {
+            self.locked(&|_| true).renew(renewal);
+        }
+    }
+
+    #[must_use]
     fn with(self, vault: Option<Vault>) -> Self {
         Self {
             vault: vault.map(Arc::new),
@@ -212,12 +267,16 @@ impl StoreDir {
     /// What is over a backend of the store: whatever encrypts it.
     ///
     /// # Errors
-    /// [`Kind::Locked`] if it is encrypted, and was not [opened](Self::encrypted) with a key.
+    /// [`Kind::Locked`] if it is encrypted, and was not [opened](Self::encrypted) with a key, or has none any more.
     pub fn over(&self, backend: Arc<dyn Backend>) -> Result<Arc<dyn Backend>> {
         match &self.vault {
             Some(vault) => Ok(Arc::new(EncryptedBackend::new(backend, Arc::clone(vault)))),
             None if self.is_encrypted() => Err(keys::none_given(&self.root)),
-            None => Ok(backend),
+            // What cannot be read is told by whoever needs it.
+            None => match backend.kv().get(STORE_KEY) {
+                Ok(Some(value)) if encrypted::is_sealed(&value) => Err(keys::is_lost(&self.root)),
+                _ => Ok(backend),
+            },
         }
     }
 
@@ -258,6 +317,7 @@ impl StoreDir {
                         if let Some(few) = self.few {
                             segment.hold_open(few);
                         }
+                        self.renew(&segment);
                         Arc::new(segment)
                     }
                 };

@@ -15,6 +15,7 @@ mod vault;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use weir_engine::shard::snapshot::STORE_KEY;
 use weir_engine::{Backend, Compression, Error, KeepStep, KeptIndex, Kv, Log, LogId, LogOptions, Recovery, Result};
 
 use kv::EncryptedKv;
@@ -54,6 +55,17 @@ fn log_ad(purpose: Purpose, backend: u8, id: LogId) -> [u8; 10] {
     (ad[0], ad[1]) = (purpose as u8, backend);
     ad[2..].copy_from_slice(&id.0.to_le_bytes());
     ad
+}
+
+/// Whether that is something sealed, and no JSON, as far as can be seen without a key.
+pub(crate) fn is_sealed(value: &[u8]) -> bool {
+    vault::Stamp::read(value).is_some_and(|(_, rest)| rest.len() >= vault::TAG_LEN)
+}
+
+/// Whether what the catalogue of a store has under [`STORE_KEY`] was sealed under that key.
+pub(crate) fn opens(vault: &Vault, sealed: &[u8]) -> bool {
+    let ad = [&[Purpose::Value as u8, number_of("segment")], STORE_KEY].concat();
+    vault.open(&ad, sealed).is_some()
 }
 
 impl EncryptedBackend {

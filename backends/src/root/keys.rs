@@ -65,6 +65,31 @@ pub(super) struct Locked<'a> {
     pub draw: Draw<'a>,
     /// See [`ROUNDS`].
     pub rounds: u32,
+    /// Whether what is in the store opens with a key: asked where the copies have two.
+    pub is_right: &'a dyn Fn(&Vault) -> bool,
+}
+
+/// A key that was opened.
+pub(super) struct Opened {
+    pub vault: Vault,
+    /// What is to be written of it, once the store is nobody else's.
+    pub renewal: Option<Renewal>,
+}
+
+/// The store's key, to be kept under a key of its owner in both copies.
+pub(super) struct Renewal {
+    key: [u8; KEY_LEN],
+    owner: StoreKey,
+    cipher: Cipher,
+    /// The owner has another key than before.
+    is_exchange: bool,
+}
+
+impl std::fmt::Debug for Renewal {
+    /// Nothing of the keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Renewal(…)")
+    }
 }
 
 /// One of the copies, as it is read.
@@ -75,10 +100,22 @@ struct KeyFile {
     raw: [u8; LEN],
 }
 
-/// Whether a store has a key of its own, and so is encrypted.
+/// Whether a store has a key of its own, and so is encrypted: be it one that cannot be read.
 pub(super) fn are_there(files: &dyn Files, root: &Path) -> bool {
     let folder = root.join(FOLDER);
-    COPIES.iter().any(|name| files.len(&folder.join(name)).is_ok())
+    COPIES.iter().any(|name| match files.len(&folder.join(name)) {
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Ok(_) => true,
+    })
+}
+
+/// Keeps the copies from all but their owner: whoever can read them can guess at the owner's key.
+pub(super) fn keep_to_owner(root: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = root.join(FOLDER);
+    if let Err(error) = std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)) {
+        tracing::warn!("{} may be read by others: {error}", folder.display());
+    }
 }
 
 /// What is said of a store that is encrypted where no key is given.
@@ -104,25 +141,38 @@ pub(super) fn is_plain(root: &Path) -> Error {
     )
 }
 
+/// What is said of a store whose catalogue is encrypted, and that has no key of its own any more.
+pub(super) fn is_lost(root: &Path) -> Error {
+    Error::new(
+        Kind::Locked,
+        format!(
+            "{} is encrypted, and its folder {FOLDER} is missing, without which nothing in it can be read: put that back from a backup, and \
+             leave all else as it is",
+            root.display()
+        ),
+    )
+}
+
 impl Locked<'_> {
-    /// Opens the key of a store as [`open_and_renew`](Self::open_and_renew) does, or makes it if there is none yet: one process at a time.
+    /// Opens the key of a store as [`open_to_renew`](Self::open_to_renew) does, or makes it if there is none yet: one process at a time.
     ///
     /// # Errors
     /// As there; [`Kind::Busy`] if another process is at it; if no owner's key is given, or the store's cannot be written.
-    pub fn make_or_open(&self, owners: &[StoreKey], cipher: Cipher) -> Result<Vault> {
+    pub fn make_or_open(&self, owners: &[StoreKey], cipher: Cipher) -> Result<Opened> {
         let first = owners.first().ok_or_else(|| none_given(self.root))?;
         let folder = self.root.join(FOLDER);
         let alone = self
             .make_folder(&folder)
             .and_then(|()| self.files.lock(&folder.join(LOCK), false));
+        let only = |vault| Opened { vault, renewal: None };
         match (are_there(self.files, self.root), alone) {
-            (true, Ok(_alone)) => self.open_and_renew(owners, cipher),
-            (false, Ok(_alone)) => self.make(first, cipher),
+            (true, Ok(_alone)) => self.open_to_renew(owners, cipher),
+            (false, Ok(_alone)) => self.make(first, cipher).map(only),
             (_, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 Err(crate::root::in_use(&folder.join(LOCK)))
             }
             // What cannot be written to can be read.
-            (true, Err(_)) => self.open(owners, cipher),
+            (true, Err(_)) => self.open(owners, cipher).map(only),
             (false, Err(error)) => Err(Error::io(format_args!("making {}", folder.display()), error)),
         }
     }
@@ -154,26 +204,36 @@ impl Locked<'_> {
         self.vault(&key, cipher)
     }
 
-    /// The same; then it is wrapped with the first of these keys, if it is not in both copies, and by that cipher. What fails of that
-    /// is told in the log of the program, and done by a later opening: nothing depends on it.
+    /// The same, with what is to be [renewed](Self::renew): it is to be under the first of these keys, in both copies, by that cipher.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    fn open_and_renew(&self, owners: &[StoreKey], cipher: Cipher) -> Result<Vault> {
+    pub fn open_to_renew(&self, owners: &[StoreKey], cipher: Cipher) -> Result<Opened> {
         let (key, owner, copies) = self.unwrap(owners)?;
         let is_current = owner == 0
             && copies[0] == copies[1]
             && copies[0].is_some_and(|copy| (copy.cipher, copy.rounds.get()) == (cipher, self.rounds));
-        if let Some(first) = owners.first().filter(|_| !is_current) {
-            match self.wrap(&key, first, cipher) {
-                Ok(()) if owner == 0 => tracing::info!("the copies of the store's key were written anew"),
-                Ok(()) => tracing::info!("the store's key is kept under the new key now; prev_key is needed no more"),
-                Err(error) => {
-                    tracing::error!("the store's key is kept as it was, and the next start tries again: {error}")
-                }
+        let first = owners.first().filter(|_| !is_current);
+        let renewal = first.map(|first| Renewal {
+            key,
+            owner: first.clone(),
+            cipher,
+            is_exchange: owner != 0,
+        });
+        let vault = self.vault(&key, cipher)?;
+        Ok(Opened { vault, renewal })
+    }
+
+    /// Writes both copies. What fails of that is told in the log of the program, and done by a later opening: nothing depends on it. To be
+    /// called by whoever has the store to himself, and has seen that the key opens what is in it: what was in the copies is gone then.
+    pub fn renew(&self, renewal: &Renewal) {
+        match self.wrap(&renewal.key, &renewal.owner, renewal.cipher) {
+            Ok(()) if renewal.is_exchange => {
+                tracing::info!("the store's key is kept under the new key now; prev_key is needed no more");
             }
+            Ok(()) => tracing::info!("the copies of the store's key were written anew"),
+            Err(error) => tracing::error!("the store's key is kept as it was, and the next start tries again: {error}"),
         }
-        self.vault(&key, cipher)
     }
 
     /// The key, which of the owner's opened it, and the copies that are whole.
@@ -198,10 +258,28 @@ impl Locked<'_> {
                 why.join("; ")
             )));
         }
+        // One copy may be another store's, or from before this store's key was another.
+        let mut found: Vec<([u8; KEY_LEN], usize)> = Vec::new();
         for (n, owner) in owners.iter().enumerate().filter(|(_, owner)| !owner.0.is_empty()) {
-            if let Some(key) = whole.iter().find_map(|copy| copy.open(owner)) {
-                return Ok((key, n, copies));
+            for key in whole.iter().filter_map(|copy| copy.open(owner)) {
+                if found.iter().all(|(other, _)| *other != key) {
+                    found.push((key, n));
+                }
             }
+            if found.len() == whole.len() {
+                break;
+            }
+        }
+        let is_right = |key| {
+            self.vault(key, Cipher::default())
+                .is_ok_and(|vault| (self.is_right)(&vault))
+        };
+        let right = match found.len() {
+            0 | 1 => 0,
+            _ => found.iter().position(|(key, _)| is_right(key)).unwrap_or(0),
+        };
+        if let Some((key, owner)) = found.get(right) {
+            return Ok((*key, *owner, copies));
         }
         Err(match owners.is_empty() {
             true => none_given(self.root),

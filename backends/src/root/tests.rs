@@ -177,3 +177,121 @@ fn a_store_that_is_not_encrypted_does_not_become_so_unseen() {
     // A tool that has a key reads it all the same.
     assert_eq!(get(&store().unlocked(&owner("first")).unwrap()), "two apples");
 }
+
+/// Where the folder of the key is gone there is no damage, and nothing is to be repaired.
+#[test]
+fn an_encrypted_store_without_its_keys_is_told_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = || StoreDir::new(dir.path());
+    made(dir.path(), Cipher::Aes);
+    let folder = dir.path().join("weir/keys");
+    let away = dir.path().join("away");
+    std::fs::rename(&folder, &away).unwrap();
+    let before = files(dir.path());
+    for opened in [
+        store().open_read_only(BackendKind::Segment),
+        store().open(BackendKind::Segment),
+    ] {
+        let error = opened.err().unwrap();
+        assert_eq!(error.kind, Kind::Locked, "{error}");
+        assert!(error.message.contains("put that back from a backup"), "{error}");
+    }
+    assert_eq!(files(dir.path()), before);
+    std::fs::rename(&away, &folder).unwrap();
+    let opened = store().unlocked(&owner("first")).unwrap();
+    opened.open_read_only(BackendKind::Segment).unwrap();
+}
+
+/// A store as an engine leaves it: with what the catalogue of every one has.
+fn made(path: &Path, cipher: Cipher) {
+    let store = StoreDir::new(path).encrypted(&owner("first"), cipher).unwrap();
+    let backend = store.open(BackendKind::Segment).unwrap();
+    let writes = [
+        (STORE_KEY.into(), Some("{}".into())),
+        ("key".into(), Some("two apples".into())),
+    ];
+    backend.kv().put_all(&writes).unwrap();
+    backend.sync().unwrap();
+}
+
+/// The copy that opens what is in the store is the right one, and the other goes.
+#[test]
+fn a_copy_of_the_key_of_another_store_is_passed_over() {
+    for name in ["store.key", "store.copy.key"] {
+        let [mine, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        made(mine.path(), Cipher::Aes);
+        made(other.path(), Cipher::Aes);
+        let file = Path::new("weir/keys").join(name);
+        std::fs::copy(other.path().join(&file), mine.path().join(&file)).unwrap();
+        let store = || StoreDir::new(mine.path());
+        assert_eq!(get(&store().unlocked(&owner("first")).unwrap()), "two apples");
+        let started = store().encrypted(&owner("first"), Cipher::Aes).unwrap();
+        started.open(BackendKind::Segment).unwrap();
+        let copies = ["store.key", "store.copy.key"]
+            .map(|name| std::fs::read(mine.path().join("weir/keys").join(name)).unwrap());
+        assert_eq!(copies[0], copies[1], "the other one is written anew");
+        assert_eq!(get(&store().unlocked(&owner("first")).unwrap()), "two apples");
+    }
+    // Where no copy opens it, none is touched.
+    let [mine, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    made(mine.path(), Cipher::Aes);
+    made(other.path(), Cipher::ChaCha);
+    for name in ["store.key", "store.copy.key"] {
+        let file = Path::new("weir/keys").join(name);
+        std::fs::copy(other.path().join(&file), mine.path().join(&file)).unwrap();
+    }
+    let keys = [StoreKey::new("second"), StoreKey::new("first")];
+    let before = files(&mine.path().join("weir/keys"));
+    let started = StoreDir::new(mine.path()).encrypted(&keys, Cipher::Aes).unwrap();
+    // Whether it opens is another matter.
+    let _: Result<_> = started.open(BackendKind::Segment);
+    assert_eq!(files(&mine.path().join("weir/keys")), before);
+}
+
+/// The server that has the store goes on with its key: one that cannot have the store does not exchange it.
+#[test]
+fn a_key_is_exchanged_by_whoever_has_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path(), Cipher::Aes);
+    let store = || StoreDir::new(dir.path());
+    let keys = [StoreKey::new("second"), StoreKey::new("first")];
+    let first = store().encrypted(&owner("first"), Cipher::Aes).unwrap();
+    let held = first.open(BackendKind::Segment).unwrap();
+    let before = files(&dir.path().join("weir/keys"));
+    let second = store().encrypted(&keys, Cipher::Aes).unwrap();
+    assert_eq!(
+        second.open(BackendKind::Segment).err().map(|error| error.kind),
+        Some(Kind::Busy)
+    );
+    assert_eq!(files(&dir.path().join("weir/keys")), before);
+    drop((first, held));
+    second.open(BackendKind::Segment).unwrap();
+    assert_eq!(store().check_keys(&owner("first")).unwrap_err().kind, Kind::Locked);
+    store().check_keys(&owner("second")).unwrap();
+}
+
+/// What may not be looked at, or is no file, is there all the same.
+#[test]
+fn keys_that_cannot_be_read_do_not_make_a_store_plain() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path(), Cipher::Aes);
+    let keys = dir.path().join("weir/keys");
+    let mode = std::fs::metadata(&keys).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    for name in ["store.key", "store.copy.key"] {
+        std::fs::remove_file(keys.join(name)).unwrap();
+        std::fs::create_dir(keys.join(name)).unwrap();
+    }
+    let error = StoreDir::new(dir.path())
+        .encrypted(&owner("first"), Cipher::Aes)
+        .unwrap_err();
+    assert_eq!(error.kind, Kind::Damaged);
+    assert!(error.message.contains("cannot be read in any copy"), "{error}");
+    std::fs::remove_dir_all(&keys).unwrap();
+    let error = StoreDir::new(dir.path())
+        .encrypted(&owner("first"), Cipher::Aes)
+        .unwrap_err();
+    assert!(error.message.contains("put that back from a backup"), "{error}");
+}

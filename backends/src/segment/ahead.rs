@@ -11,6 +11,8 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 use weir_engine::LogId;
 
+use crate::regular;
+
 /// Bytes that are read ahead at most of what was gone through.
 const AHEAD_MAX: u64 = 2 << 30;
 /// Of the memory that the system can spare, no more than one part in so many is filled.
@@ -157,7 +159,7 @@ fn read(signs: &Signs) {
 
 /// Reads a file; answers whether another is wanted.
 fn read_file(path: &Path, piece: &mut [u8], signs: &Signs) -> io::Result<bool> {
-    let mut file = fs::File::open(path)?;
+    let mut file = regular::open(path, fs::OpenOptions::new().read(true))?;
     loop {
         let mut told = signs.told.lock();
         while !told.over && told.read > told.checked.saturating_add(signs.most) {
@@ -238,5 +240,20 @@ mod tests {
         // It waits once more, and goes with whoever it reads for.
         drop(ahead);
         assert!(signs.told.lock().files.is_empty());
+    }
+
+    /// One that waited for somebody at the other end of a pipe would keep its tool for ever.
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("logs").join(LogId(1).to_string());
+        fs::create_dir_all(&folder).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(folder.join("a")).status();
+        assert!(made.unwrap().success());
+        fs::write(folder.join("b"), vec![0; PIECE]).unwrap();
+        let ahead = ReadingAhead::begin(dir.path(), None);
+        while ahead.signs.told.lock().read < PIECE as u64 {
+            std::thread::yield_now();
+        }
     }
 }
