@@ -148,6 +148,39 @@ fn the_youngest_of_too_many_connections_go() {
 }
 
 #[test]
+fn an_account_loses_the_youngest_of_too_many_connections() {
+    let account = |limits: &str| {
+        format!(
+            "accounts {{ A {{ users: [{{user: a, password: p}}] {limits} }}, B {{ users: [{{user: b, password: p}}] }} }}"
+        )
+    };
+    let server = configured(&account(""));
+    let mut clients = ["a", "b", "a", "a"].map(|user| {
+        let mut client = connect(&server, user, "p");
+        client.expect("PONG\r\n");
+        client
+    });
+    reload(&server, &account(", limits { max_connections: 1 }")).unwrap();
+    for client in &mut clients[2..] {
+        client.expect_end("-ERR 'maximum account active connections exceeded'\r\n");
+    }
+    for client in &mut clients[..2] {
+        client.exchange("", "");
+    }
+}
+
+#[test]
+fn a_callout_does_not_come_by_a_reload() {
+    let accounts = "accounts { AUTH { users: [{user: auth, password: p}] } }\n";
+    let server = configured(accounts);
+    let issuer = "ACI2FCQLOQ4BLE5E3FDJK6JARETK7SFNQLEIHG3WIQ2ZXHV2TJFTU3RM";
+    let callout = format!("authorization {{ auth_callout {{ issuer: {issuer}, account: AUTH, auth_users: [auth] }} }}");
+    let error = reload(&server, &format!("{accounts}{callout}")).unwrap_err();
+    let wanted = "config reload not supported for auth_callout";
+    assert!(error.to_string().contains(wanted), "{error}");
+}
+
+#[test]
 fn what_cannot_be_changed_changes_nothing() {
     let server = configured("max_payload: 5\nmax_pending: 1mb");
     let error = reload(&server, "max_payload: 10\nmax_pending: 2mb").unwrap_err();
