@@ -151,7 +151,7 @@ pub const EXPLAINED: &[Explained] = &[
         "streams hear their subjects as parts of the server: without a number of their own",
     ),
     file(
-        "20- 21- 22- 23- 25- 26- 27- 28- 29- 31- 87- 95-",
+        "20- 21- 22- 23- 25- 26- 27- 28- 29- 31- 87- 95- 97-",
         "subsz",
         "subscriptions_list",
         "streams hear their subjects as parts of the server: without a number of their own",
@@ -192,6 +192,12 @@ pub const EXPLAINED: &[Explained] = &[
         "",
         "system_account",
         "there is one, though nobody is in it",
+    ),
+    file(
+        "39-claims",
+        "CLAIMS",
+        "*",
+        "a resolver's directory keeps no token that no operator has signed",
     ),
     file(
         "90-",
