@@ -123,6 +123,7 @@ async fn load(server: &Server) -> Result<async_nats::Client> {
         .await
         .context("a message")?
         .map_err(anyhow::Error::from_boxed)?;
+    drop(some);
     let mut heard = client.subscribe("mon.*").await?;
     let _queue = client.queue_subscribe("mon.q", "workers".to_owned()).await?;
     client.publish("mon.a", "heard".into()).await?;
@@ -135,11 +136,16 @@ async fn load(server: &Server) -> Result<async_nats::Client> {
     // What is subscribed ends with its subscriber: they stay as long as the client.
     std::mem::forget(heard);
     std::mem::forget(_queue);
-    // Until the other connection's end is seen.
+    // Until the other connection's end is seen, and that of what was asked for with `fetch`: the client says so in its own time. Answers
+    // to requests are what it listens to besides.
     loop {
-        let (_, page) = server.page("/connz?state=closed&sort=stop").await?;
-        let page: Value = serde_json::from_str(&page)?;
-        if page["connections"].as_array().is_some_and(|all| all.len() >= 2) {
+        let page = async |path: &str| -> Result<Value> { Ok(serde_json::from_str(&server.page(path).await?.1)?) };
+        let (closed, open) = (
+            page("/connz?state=closed&sort=stop").await?,
+            page("/connz?sort=subs").await?,
+        );
+        let are_gone = closed["connections"].as_array().is_some_and(|all| all.len() >= 2);
+        if are_gone && open["connections"][0]["subscriptions"] == 3 {
             return Ok(client);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
