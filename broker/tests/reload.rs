@@ -366,3 +366,53 @@ fn what_accounts_may_store_is_reloaded() {
     assert_eq!(a.line(), "{\"stream\":\"S\",\"seq\":1}");
     assert!(ask(&mut a, "STREAM.NAMES", "").contains("\"total\":2"));
 }
+
+/// Users, limits, accounts, what these share and how subjects are mapped change fifty times, while clients publish and hear. None is lost
+/// that may stay, and every message comes.
+#[test]
+fn clients_go_on_while_everything_else_changes() {
+    let with = |at: u32| {
+        let permissions = if at.is_multiple_of(2) {
+            ""
+        } else {
+            ", permissions: {publish: {deny: [\"secret\"]}}"
+        };
+        let limits = if at.is_multiple_of(3) {
+            ", limits { max_subscriptions: 100 }"
+        } else {
+            ""
+        };
+        format!(
+            "max_payload: {}\naccounts {{
+               A {{ users: [{{user: a, password: p{permissions}}}], exports: [{{stream: \"p.>\"}}, {{service: \"s.{}\"}}], mappings {{ \"m.{}\": \"p.m\" }} }}
+               B {{ users: [{{user: b, password: p}}], imports: [{{stream: {{account: A, subject: \"p.>\"}}}}] {limits} }}
+               C{at} {{ users: [{{user: c{at}, password: p}}] }}
+             }}",
+            1000 + at,
+            at % 4,
+            at % 5
+        )
+    };
+    let server = configured(&with(0));
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for number in 0..32 {
+            let (server, over) = (&server, &over);
+            scope.spawn(move || {
+                let (mut from, mut to) = (connect(server, "a", "p"), connect(server, "b", "p"));
+                from.expect("PONG\r\n");
+                to.expect("PONG\r\n");
+                to.exchange(format!("SUB p.{number} 1\r\n"), "");
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    from.exchange(format!("PUB p.{number} 1\r\nx\r\nPUB m.1 1\r\nx\r\n"), "");
+                    to.expect(&format!("MSG p.{number} 1 1\r\nx\r\n"));
+                }
+                to.exchange("", "");
+            });
+        }
+        for at in 1..=50 {
+            reload(&server, &with(at)).unwrap();
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
