@@ -74,6 +74,14 @@ pub(super) fn check(folder: &Path) -> Result<()> {
         }
         Err(error) => return Err(Error::io(format_args!("reading {shown}/{CURRENT}"), error)),
     };
+    let synced = synced(folder);
+    if let Some(known) = synced.as_ref().filter(|known| number(&name) < number(&known.name)) {
+        // RocksDB would open the store as it was then, and delete the tables and the manifest that came later.
+        return damaged(format!(
+            "{shown}/{CURRENT} names {name}, an older manifest than {}, which was in use at the last sync",
+            known.name
+        ));
+    }
     let path = folder.join(&name);
     let end = match regular::open(&path, File::options().read(true)).and_then(|file| whole_from(&file, 0)) {
         Ok(end) => end,
@@ -82,7 +90,8 @@ pub(super) fn check(folder: &Path) -> Result<()> {
         }
         Err(error) => return Err(Error::io(format_args!("reading {}", path.display()), error)),
     };
-    let synced = synced(folder).filter(|synced| synced.name == name);
+    // A younger manifest than the noted one is what a crash leaves between its being made and noted.
+    let synced = synced.filter(|synced| synced.name == name);
     match end {
         End::Damaged(at) => damaged(format!("{}, byte {at}: damaged", path.display())),
         End::Whole(end) => match synced {
@@ -141,7 +150,7 @@ pub(super) fn note(folder: &Path, known: &mut Whole) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes into a copy of a folder's files the `CURRENT` that the folder has lost. Returns `false`, with nothing written, if it is not
+/// Writes into a copy of a folder's files the `CURRENT` that the folder has lost, or that names an older manifest. Returns `false`, with nothing written, if it is not
 /// certain which manifest it named: `SYNCED` says which one it was, a younger one may have come since, and one that is not whole is none.
 ///
 /// # Errors
@@ -150,7 +159,6 @@ pub(super) fn name_again(folder: &Path, copy: &Path) -> io::Result<bool> {
     let Some(synced) = synced(folder) else {
         return Ok(false);
     };
-    let number = |name: &str| name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok());
     let mut youngest = None;
     for entry in std::fs::read_dir(folder)? {
         youngest = youngest.max(entry?.file_name().to_str().and_then(number));
@@ -180,7 +188,7 @@ fn synced(folder: &Path) -> Option<Whole> {
     let lines = (0..).zip(bytes.chunks(LINE)).take(2);
     let said = lines.filter_map(|(line, text)| {
         let (name, bytes) = said(text)?;
-        let number: u64 = name.strip_prefix(PREFIX)?.parse().ok()?;
+        let number = number(name)?;
         let bytes = bytes.parse().ok()?;
         let name = name.to_owned();
         Some((number, Whole { name, bytes, line }))
@@ -242,6 +250,11 @@ fn current(folder: &Path) -> io::Result<Option<String>> {
     let number = name.and_then(|name| name.strip_prefix(PREFIX));
     let is_name = number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     Ok(name.filter(|_| is_name).map(str::to_owned))
+}
+
+/// The number in a manifest's name: younger ones have higher numbers.
+fn number(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.parse().ok()
 }
 
 /// Whether there is more in a folder than what an unfinished creation leaves.

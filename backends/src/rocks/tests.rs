@@ -390,6 +390,48 @@ fn a_manifest_that_is_cut_off_or_lost_changes_nothing() {
     assert_eq!(log.reader().extent().count, 5);
 }
 
+/// RocksDB opens what the older one names, and deletes the tables and the manifest that came later.
+#[test]
+fn an_older_manifest_that_current_names_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let states = [1, 2].map(|id| {
+        let backend = open(folder.path());
+        let (mut log, _) = backend.open(LogId(id), &LogOptions::default()).expect("a log");
+        fill(&mut *log, 1..=5);
+        backend.sync().expect("synced");
+        drop((log, backend));
+        contents(folder.path())
+    });
+    let manifest = |state: &BTreeMap<String, Vec<u8>>| {
+        let name = state.keys().find(|name| name.starts_with("MANIFEST"));
+        name.expect("a manifest").clone()
+    };
+    let (older, younger) = (manifest(&states[0]), manifest(&states[1]));
+    let put = |name: &str, state: &BTreeMap<String, Vec<u8>>| {
+        std::fs::write(folder.path().join(name), &state[name]).expect("written");
+    };
+    put(&older, &states[0]);
+    put("CURRENT", &states[0]);
+    let damaged = contents(folder.path());
+    for open in [RocksBackend::open, RocksBackend::open_read_only] {
+        let error = open(folder.path(), &RocksOptions::default()).err().expect("not opened");
+        assert_eq!(error.kind, Kind::Damaged);
+        assert!(
+            error.message.contains(&older) && error.message.contains(&younger),
+            "{error}"
+        );
+        assert_eq!(contents(folder.path()), damaged);
+    }
+    // The other way round it is what a crash leaves of a manifest that was made and not noted yet.
+    put("CURRENT", &states[1]);
+    put("SYNCED", &states[0]);
+    let backend = open(folder.path());
+    for id in 1..=2 {
+        let (log, _) = backend.open(LogId(id), &LogOptions::default()).expect("the log");
+        assert_eq!(seqs(&*log.reader(), Want::Full, Direction::Forward), [1, 2, 3, 4, 5]);
+    }
+}
+
 /// Whole spans and scattered records, of which some are damaged, whatever the damage makes of their heads.
 #[test]
 fn many_are_erased_at_once_and_what_is_damaged_goes_too() {

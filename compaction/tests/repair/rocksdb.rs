@@ -376,6 +376,43 @@ fn a_bit_in_any_table_is_told_by_a_dry_run_and_takes_one_repair() {
     }
 }
 
+/// RocksDB opened what the older one names, and deleted the tables that came later.
+#[test]
+fn an_older_manifest_that_current_names_costs_nothing() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "rocksdb");
+    fixture.work();
+    let manifest = files(folder.path(), |name| name.starts_with("MANIFEST")).remove(0);
+    let older = fs::read(&manifest).unwrap();
+    fixture.reopen();
+    fixture.work_much(1500, 200);
+    fixture.note();
+    fixture.close();
+    let store = start(folder.path());
+    let before = ["ORDERS", "JOBS", "MUCH"].map(|name| (messages(&store, name), state(&store, name)));
+    store.close();
+    assert!(!manifest.exists(), "each opening makes one");
+    let younger = files(folder.path(), |name| name.starts_with("MANIFEST")).remove(0);
+    let [named, younger] = [&manifest, &younger].map(|path| path.file_name().unwrap().to_str().unwrap());
+    fs::write(&manifest, older).unwrap();
+    fs::write(manifest.with_file_name("CURRENT"), format!("{named}\n")).unwrap();
+    let told = trouble(folder.path()).unwrap();
+    assert!(told.contains(named) && told.contains(younger), "{told}");
+    let compact = || weir_compaction::compact::compact(folder.path(), &Default::default(), None, &mut |_, _, _| {});
+    assert!(!compact().is_ok_and(|compacted| compacted.is_done()));
+    let planned = plan(folder.path());
+    assert!(planned.is_damaged(), "{planned:#?}");
+    assert_eq!(planned.actions[0].doing, Doing::Rocksdb, "{planned:#?}");
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    let store = start(folder.path());
+    let after = ["ORDERS", "JOBS", "MUCH"].map(|name| (messages(&store, name), state(&store, name)));
+    store.close();
+    assert_eq!(after, before);
+    assert_well(folder.path());
+}
+
 /// A damaged block costs what lies in it, whatever becomes of the file that names the manifest.
 #[test]
 fn a_lost_current_beside_a_damaged_block_costs_that_block_alone() {
