@@ -28,6 +28,7 @@ pub use keys::StoreKey;
 
 mod keys;
 mod missed;
+pub mod unfinished;
 
 /// The folder below the one that the user names, so that another server's files may lie beside ours.
 const ROOT: &str = "weir";

@@ -145,6 +145,39 @@ fn a_store_is_looked_at_and_left_as_it_is() {
     assert_eq!(found, start(with_store()));
 }
 
+/// What came there was removed by the tool's next run.
+#[test]
+fn a_store_that_a_tool_did_not_make_to_its_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let unfinished = folder.path().join("new.unfinished");
+    let with = |path: &Path| {
+        options(|o| {
+            o.jetstream.enabled = true;
+            o.jetstream.store_dir = Some(path.into());
+        })
+    };
+    std::fs::create_dir(&unfinished).unwrap();
+    std::fs::write(unfinished.join("UNFINISHED"), "weir was making a store here").unwrap();
+    let mut before = BTreeMap::new();
+    files(folder.path(), &mut before);
+    let found = Server::check(&with(&unfinished)).unwrap_err().to_string();
+    assert!(
+        found.contains("new.unfinished is a store that `weir` was making"),
+        "{found}"
+    );
+    assert_eq!(found, start(with(&unfinished)));
+    let mut after = BTreeMap::new();
+    files(folder.path(), &mut after);
+    assert!(after == before, "nothing is made there");
+    // All is done, and only the file is left over.
+    let finished = folder.path().join("new");
+    std::fs::rename(&unfinished, &finished).unwrap();
+    Server::check(&with(&finished)).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(with(&finished))).unwrap();
+    runtime.block_on(server.shutdown());
+}
+
 /// It passed, the server started, and every stream with `storage: file` was refused.
 #[cfg(not(feature = "rocksdb"))]
 #[test]

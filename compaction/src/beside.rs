@@ -9,13 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use weir_backends::root::StoreDir;
+use weir_backends::root::unfinished::{ENDING, MARK, is_unfinished};
 
 use crate::error::{Error, Result};
 
-/// What is behind the name of the folder until it is done.
-const UNFINISHED: &str = ".unfinished";
-/// The file in it that says what it is.
-const MARK: &str = "UNFINISHED";
+/// What the file in it says.
 const MARK_TEXT: &str = "weir was making a store here, and did not come to an end, unless this folder has its final name: then all is \
                          done, and only this file is left. Run the command again, which begins anew, or remove the folder.\n";
 /// The folder of the store in it, and the one that repairs fill, which is not copied.
@@ -64,7 +62,7 @@ impl Beside {
             });
         }
         let mut name = out.file_name().map(OsString::from).unwrap_or_default();
-        name.push(UNFINISHED);
+        name.push(ENDING);
         let beside = Self {
             out: out.to_path_buf(),
             unfinished: out.with_file_name(name),
@@ -140,8 +138,7 @@ impl Beside {
 /// # Errors
 /// If it is one.
 pub(crate) fn is_finished(named: &Path) -> Result<()> {
-    let name = named.file_name().unwrap_or_default();
-    match name.as_encoded_bytes().ends_with(UNFINISHED.as_bytes()) && named.join(MARK).is_file() {
+    match is_unfinished(named) {
         true => Err(Error::Unfinished {
             path: named.to_path_buf(),
         }),

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use weir_backends::encrypted::Cipher;
-use weir_backends::root::{StoreDir, StoreKey};
+use weir_backends::root::{StoreDir, StoreKey, unfinished};
 use weir_conf::options::{self, Backend, Compression, Durability, Index};
 use weir_engine::scrub::ScrubOptions;
 use weir_engine::shard::{InTurn, QueueLimits, ShardHandle};
@@ -191,6 +191,7 @@ impl JetStream {
         let opened = tokio::task::spawn_blocking(move || -> weir_engine::Result<_> {
             // A default that no stream could have.
             StoreDir::new(&folder).check_built_in(backend)?;
+            unfinished::refuse(&folder)?;
             make_folder(&folder)?;
             let capacity = capacity::capacity(&configured, &folder);
             let dir = StoreDir::new(&folder).encrypted(&owners(&configured), cipher(&configured))?;

@@ -9,7 +9,7 @@ use std::net::{TcpListener, ToSocketAddrs};
 use std::path::Path;
 
 use rustix::fs::{Access, access};
-use weir_backends::root::StoreDir;
+use weir_backends::root::{StoreDir, unfinished};
 use weir_engine::Kind;
 use weir_engine::stream::settings::BackendKind;
 
@@ -41,6 +41,7 @@ impl Server {
         let backend = crate::jetstream::defaults(&options.jetstream).backend;
         let dir = StoreDir::new(&folder);
         dir.check_built_in(backend)?;
+        unfinished::refuse(&folder)?;
         store(&folder)?;
         let owners = crate::jetstream::owners(&options.jetstream);
         let dir = match dir.is_encrypted() {
