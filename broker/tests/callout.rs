@@ -210,6 +210,19 @@ fn an_answer_must_be_to_this_question_and_signed_by_the_issuer() {
     let asked = service.asked();
     service.welcome(&asked, "APP", |_| {});
     client.expect_end(REFUSED);
+    // The user's token is the issuer's, and what it comes in is somebody else's, whatever that says.
+    for account in [String::new(), own.public_key()] {
+        let mut client = connect(&server, &user("bob"), None);
+        let asked = service.asked();
+        let mut named = UserClaims::new(&asked.claims.nats.user_nkey);
+        "APP".clone_into(&mut named.common.audience);
+        let jwt = encode(named, &own, now()).unwrap();
+        service.answer(&asked, |claims| {
+            claims.nats.jwt = jwt;
+            claims.nats.issuer_account = account;
+        });
+        client.expect_end(REFUSED);
+    }
     service.issuer = own;
     let mut client = connect(&server, &user("bob"), None);
     let asked = service.asked();
@@ -328,6 +341,16 @@ fn what_is_asked_and_answered_can_be_encrypted() {
     let asked = service.asked();
     service.welcome(&asked, "APP", |_| {});
     client.expect("PONG\r\n");
+    // As with nats-server: the encryption tells whose the answer is.
+    let mut client = connect(&server, &user("bob"), None);
+    let asked = service.asked();
+    let mut named = UserClaims::new(&asked.claims.nats.user_nkey);
+    "APP".clone_into(&mut named.common.audience);
+    let jwt = encode(named, &service.issuer, now()).unwrap();
+    let issuer = std::mem::replace(&mut service.issuer, KeyPair::new_account());
+    service.answer(&asked, |claims| claims.nats.jwt = jwt);
+    client.expect("PONG\r\n");
+    service.issuer = issuer;
     // By somebody else's key.
     let mut client = connect(&server, &user("bob"), None);
     let asked = service.asked();
@@ -378,4 +401,21 @@ fn an_account_of_an_operator_has_a_service_too() {
     let jwt = encode(UserClaims::new(&asked.claims.nats.user_nkey), &stranger, now()).unwrap();
     service.answer(&asked, |claims| claims.nats.jwt = jwt);
     client.expect_end(REFUSED);
+    let own = std::mem::replace(&mut service.issuer, stranger);
+    for account in [String::new(), auth.public_key()] {
+        let mut client = connect(&server, &shown, Some(&sentinel));
+        let asked = service.asked();
+        let jwt = encode(UserClaims::new(&asked.claims.nats.user_nkey), &app, now()).unwrap();
+        service.answer(&asked, |claims| {
+            claims.nats.jwt = jwt;
+            claims.nats.issuer_account = account;
+        });
+        client.expect_end(REFUSED);
+    }
+    service.issuer = own;
+    let mut client = connect(&server, &shown, Some(&sentinel));
+    let asked = service.asked();
+    let jwt = encode(UserClaims::new(&asked.claims.nats.user_nkey), &app, now()).unwrap();
+    service.answer(&asked, |claims| claims.nats.jwt = jwt);
+    client.expect("PONG\r\n");
 }

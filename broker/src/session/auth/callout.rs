@@ -452,24 +452,27 @@ impl Question {
         if response.common.audience != self.context.identity.id {
             return Err("auth callout violation: auth callout response is not for server".to_owned());
         }
+        // As nats-server: what is encrypted is from the service, whoever has signed it. `issuer_account` is what anybody may write.
+        if !sealed && !self.may_answer(&response.common.issuer) {
+            return Err("auth callout signing key is unknown".to_owned());
+        }
         if response.is_refusal() {
             return Err(format!(
                 "auth callout service returned an error: {}",
                 response.nats.error
             ));
         }
-        if let Some((_, tenant)) = self.tenant.as_ref().filter(|_| !sealed) {
-            let signer = match response.nats.issuer_account.as_str() {
-                "" => &response.common.issuer,
-                account => account,
-            };
-            if signer != tenant.key() && tenant.held().signer(signer).is_none() {
-                return Err("auth callout signing key is unknown".to_owned());
-            }
-        }
         decode(&response.nats.jwt)
             .and_then(Token::user)
             .map_err(|error| error.to_string())
+    }
+
+    /// Whether it is the service who answers with this key's signature.
+    fn may_answer(&self, signer: &str) -> bool {
+        match &self.tenant {
+            Some((_, tenant)) => signer == tenant.key() || tenant.held().signer(signer).is_some(),
+            None => signer == self.issuer,
+        }
     }
 
     /// Whom the client comes in as that this user was made for.
