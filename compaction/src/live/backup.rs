@@ -142,7 +142,7 @@ pub(super) fn fetch(
             return Err(error);
         }
         let mut received = 0;
-        while let Some(chunk) = server.unless_broken(&call, chunks.next()).await? {
+        while let Some(chunk) = server.unless_hindered(&call, chunks.next()).await? {
             if chunk.payload.is_empty() {
                 let status = chunk.status.map(|status| status.as_u16());
                 // A nats-server says nothing of a backup that fits into one piece.
@@ -229,7 +229,7 @@ pub(super) fn send(
             let payload = Bytes::copy_from_slice(&piece[..len]);
             let asked = client.request(to.clone(), payload);
             let answer = server
-                .unless_broken("a piece of the backup", asked)
+                .unless_hindered("a piece of the backup", asked)
                 .await?
                 .map_err(failed)?;
             if len == 0 || !answer.payload.is_empty() {

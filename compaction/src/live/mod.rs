@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use async_nats::{Client, Event};
+use async_nats::{Client, ConnectErrorKind, Event, ServerError};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -35,6 +35,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// What helps where a server is not entered.
 const NOT_LET_IN: &str = "see whether a server runs there, and lets this user in (user:password@ in the URL, --creds, --nkey; with TLS \
      --tlsca for who certifies the server, and --tlscert with --tlskey if it wants a certificate; --tlsfirst if it begins with TLS)";
+/// What helps where a server does not let this user ask.
+const NOT_ALLOWED: &str = "let this user publish to the subjects of $JS.API that the tool asks, and subscribe to its _INBOX, or name another user";
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -54,9 +56,36 @@ pub struct Server {
     url: String,
     place: (String, u16),
     tls: Tls,
-    /// Becomes true when the connection breaks. The client makes another, on which nobody answers what was asked before.
-    broken: watch::Receiver<bool>,
+    hindered: watch::Receiver<Hindered>,
 }
+
+/// Why nothing that was asked is answered any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Hindered {
+    #[default]
+    No,
+    /// The server does not let this user ask it, or take the answer; what it says.
+    Forbidden(String),
+    /// The connection broke. The client makes another, on which nobody answers what was asked before.
+    Broken,
+}
+
+impl Hindered {
+    /// Whether it keeps the answer to a call away. What a user may not ask has no part in what it asks besides.
+    fn concerns(&self, call: &str) -> bool {
+        match self {
+            Self::No => false,
+            Self::Broken => true,
+            Self::Forbidden(said) => match said.split_once("Publish to \"$JS.API.") {
+                Some((_, subject)) => subject.strip_prefix(call).is_some_and(|rest| rest.starts_with('"')),
+                None => true,
+            },
+        }
+    }
+}
+
+/// What the server says when somebody publishes or subscribes what his permissions do not have.
+const FORBIDDEN: &str = "permissions violation";
 
 /// Why something was not answered as it should.
 pub(crate) fn failed(what: impl std::fmt::Display) -> Error {
@@ -85,47 +114,64 @@ impl Server {
             .enable_all()
             .build()
             .map_err(|error| failed(format_args!("starting: {error}")))?;
-        let (breaks, broken) = watch::channel(false);
+        let (hinders, hindered) = watch::channel(Hindered::No);
         let options = access
             .options(&address)?
             .name("weir")
             .connection_timeout(CONNECT)
             .request_timeout(Some(ANSWER))
             .event_callback(move |event| {
-                if matches!(event, Event::Disconnected | Event::Closed) {
-                    breaks.send_replace(true);
+                match event {
+                    Event::Disconnected | Event::Closed => {
+                        hinders.send_replace(Hindered::Broken);
+                    }
+                    Event::ServerError(ServerError::Other(said)) if said.to_lowercase().contains(FORBIDDEN) => {
+                        hinders.send_replace(Hindered::Forbidden(said));
+                    }
+                    _ => {}
                 }
                 std::future::ready(())
             });
         let place = (address.host().to_owned(), address.port());
         let connected = runtime.block_on(options.connect(address));
-        let client = connected.map_err(|error| failed_for(format_args!("{url}: {error}"), NOT_LET_IN))?;
+        let client = connected.map_err(|error| match error.kind() {
+            // Its source says the same once more.
+            ConnectErrorKind::AuthorizationViolation => failed_for(format_args!("{url}: {}", error.kind()), NOT_LET_IN),
+            _ => failed_for(format_args!("{url}: {error}"), NOT_LET_IN),
+        })?;
         Ok(Self {
             runtime,
             client,
             url,
             place,
             tls: access.tls.clone(),
-            broken,
+            hindered,
         })
     }
 
-    /// What comes of something that waits for the server, unless the connection breaks.
+    /// What comes of something that waits for the server, unless the connection breaks, or the server does not let this user.
     ///
     /// # Errors
-    /// If it breaks, or did so before.
-    pub(crate) async fn unless_broken<T>(&self, what: &str, waiting: impl Future<Output = T>) -> Result<T> {
-        let mut broken = self.broken.clone();
-        tokio::select! {
+    /// If either is so, or was before.
+    pub(crate) async fn unless_hindered<T>(&self, what: &str, waiting: impl Future<Output = T>) -> Result<T> {
+        let mut hindered = self.hindered.clone();
+        let why = tokio::select! {
             // What has come already counts.
             biased;
-            got = waiting => Ok(got),
+            got = waiting => return Ok(got),
             // The sender lives as long as the client.
-            _ = broken.wait_for(|is_broken| *is_broken) => Err(failed(format_args!(
+            why = hindered.wait_for(|why| why.concerns(what)) => why.map_or(Hindered::Broken, |why| why.clone()),
+        };
+        Err(match why {
+            Hindered::Forbidden(said) => failed_for(
+                format_args!("{what} was not answered: {} says: {said}", self.url),
+                NOT_ALLOWED,
+            ),
+            Hindered::No | Hindered::Broken => failed(format_args!(
                 "{what} was not answered: the connection to {} broke; what it had begun, it goes on with by itself when it runs again",
                 self.url
-            ))),
-        }
+            )),
+        })
     }
 
     /// Host and port.
@@ -202,7 +248,7 @@ async fn ask(server: &Server, call: &str, body: &Value) -> Result<Value> {
         body => body.to_string().into(),
     };
     let asked = server.client.request(format!("$JS.API.{call}"), payload);
-    let answer = server.unless_broken(call, asked).await?.map_err(|error| {
+    let answer = server.unless_hindered(call, asked).await?.map_err(|error| {
         let help = match error.kind() {
             async_nats::RequestErrorKind::NoResponders => ": JetStream is not enabled there, or not for this account",
             _ => "",

@@ -24,3 +24,14 @@ fn a_url_is_no_store() {
     assert_eq!(url_of(Path::new("/var/lib/weir")), None);
     assert_eq!(url_of(Path::new("nats")), None);
 }
+
+#[test]
+fn what_may_not_be_asked_keeps_no_other_answer_away() {
+    let forbidden = |said: &str| Hindered::Forbidden(said.to_owned());
+    let publish = forbidden("Permissions Violation for Publish to \"$JS.API.STREAM.INFO.A\"");
+    assert!(publish.concerns("STREAM.INFO.A"));
+    assert!(!publish.concerns("STREAM.INFO") && !publish.concerns("STREAM.INFO.AB") && !publish.concerns("INFO"));
+    assert!(forbidden("Permissions Violation for Subscription to \"_INBOX.x.*\"").concerns("INFO"));
+    assert!(forbidden("Permissions Violation for Publish to \"$JS.SNAPSHOT.ACK.A\"").concerns("STREAM.SNAPSHOT.A"));
+    assert!(Hindered::Broken.concerns("INFO") && !Hindered::No.concerns("INFO"));
+}
