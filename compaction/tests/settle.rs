@@ -18,6 +18,10 @@ use weir_engine::finding::{Concerned, Finding, FindingKind};
 use weir_engine::stream::settings::BackendKind;
 use weir_engine::{LogId, Store, StoreOptions};
 
+/// What is said where there is nothing to settle.
+const NOTHING: &str = "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the \
+                       store; what only `weir verify` finds, and costs no message, with `--verified`.\n";
+
 #[test]
 fn findings_are_shown_until_they_are_settled() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,10 +147,7 @@ fn the_exit_code_says_whether_a_store_is_whole_and_settling_makes_it_so_at_once(
     );
     // It wrote both copies of the catalogue.
     let before = snapshot_of_files(folder.path());
-    assert_eq!(
-        weir(&["settle", path, "--all"]),
-        (Some(0), "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the store.\n".to_owned())
-    );
+    assert_eq!(weir(&["settle", path, "--all"]), (Some(0), NOTHING.to_owned()));
     assert!(snapshot_of_files(folder.path()) == before, "nothing was written");
     // The next server finds the same hole, and has been told.
     for _ in 0..2 {
@@ -240,7 +241,7 @@ fn damaged_records_that_are_settled_are_told_and_cost_nothing() {
     flip(20);
     codes(Some(2), "damaged; record 20 may be lost");
     // What is lost with it is not known before a server has looked.
-    let nothing = (Some(0), "There is nothing to settle; what an inspection finds is noted, and can be settled, once a server has started on the store.\n".to_owned());
+    let nothing = (Some(0), NOTHING.to_owned());
     assert_eq!(weir(&["settle", path, "--all"]), nothing);
     start(folder.path()).close();
     let key = format!("lost-{log}");

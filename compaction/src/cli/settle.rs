@@ -76,7 +76,10 @@ pub fn run(args: SettleArgs) -> Result<ExitCode, Failure> {
             true => {
                 "lost messages that a verification finds are noted, and can be settled, once a server has met them, or by `weir repair`"
             }
-            false => "what an inspection finds is noted, and can be settled, once a server has started on the store",
+            false => {
+                "what an inspection finds is noted, and can be settled, once a server has started on the store; \
+                 what only `weir verify` finds, and costs no message, with `--verified`"
+            }
         };
         writeln!(out, "There is nothing to settle; {noted}.")?;
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use weir_backends::root::StoreDir;
 use weir_backends::segment::misplaced::{Misplaced, is_segment_name, misplaced};
 use weir_engine::consumer::ConsumerSnapshot;
 use weir_engine::shard::label::LogLabel;
@@ -302,8 +303,9 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
         let help = match folder.exists() {
             true => String::new(),
             false => format!(
-                ". Put {} back; `weir repair {}` lets {} go on without {} messages, and consumers go on behind these",
+                ". Put {} back; `weir repair {} {}` lets {} go on without {} messages, and consumers go on behind these",
                 folder.display(),
+                named(&looking.store).display(),
                 forget.join(" "),
                 if of_folder.len() == 1 {
                     "the stream"
@@ -321,6 +323,13 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
         );
     }
     Ok(())
+}
+
+/// The store, as a tool is told it: the store directory if its folder in it has the name that servers give it.
+fn named(store: &StoreDir) -> &Path {
+    let root = store.root();
+    let outer = root.parent().filter(|outer| StoreDir::new(outer).root() == root);
+    outer.filter(|outer| !outer.as_os_str().is_empty()).unwrap_or(root)
 }
 
 /// The streams on RocksDB, with what the last checkpoint had of each.

@@ -16,7 +16,7 @@ fn a_stream_whose_log_is_gone_goes_on_empty_if_it_is_named() {
     assert!(trouble(folder.path()).unwrap().contains("ORDERS"));
     let (code, text) = weir(&["repair", path]);
     assert!(
-        code == Some(2) && text.contains("back; `weir repair --forget ORDERS`"),
+        code == Some(2) && text.contains(&format!("back; `weir repair {path} --forget ORDERS`")),
         "{text}"
     );
     assert!(trouble(folder.path()).is_some(), "nothing is forgotten by itself");
