@@ -163,7 +163,8 @@ impl State {
         all
     }
 
-    /// The first live sequence at or above `from`, or one above the last.
+    /// The first live sequence at or above `from`, or the first whose head cannot be read, for it may be live: a log that began behind
+    /// it would not know of it any more. One above the last if there is neither.
     fn next_live(&self, meta: &Meta, from: Seq) -> Result<Seq> {
         let mut found = None;
         if meta.count > 0 {
@@ -172,7 +173,25 @@ impl State {
                 false
             })?;
         }
-        Ok(found.unwrap_or(meta.last.saturating_add(1)))
+        let found = found.unwrap_or(meta.last.saturating_add(1));
+        for (low, high) in self.damage_within(from..=found.saturating_sub(1)) {
+            for seq in low.max(from)..=high.min(found.saturating_sub(1)) {
+                if self.is_unreadable(seq)? {
+                    return Ok(seq);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the block is damaged in which the head of that sequence would be.
+    fn is_unreadable(&self, seq: Seq) -> Result<bool> {
+        let key = keys::record(self.place, seq);
+        match self.shared.db.get_pinned_cf(self.shared.heads()?, key) {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == rocksdb::ErrorKind::Corruption => Ok(true),
+            Err(error) => Err(super::store::failed("reading a head", &error)),
+        }
     }
 }
 

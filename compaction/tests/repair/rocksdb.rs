@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn files(folder: &Path, is_one: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+pub(super) fn files(folder: &Path, is_one: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let all = fs::read_dir(folder.join("weir/rocksdb")).unwrap();
     let all = all.map(|entry| entry.unwrap().path());
     all.filter(|path| is_one(&path.file_name().unwrap().to_string_lossy()))
@@ -212,7 +212,7 @@ fn much(folder: &Path) -> (Fixture, Vec<(&'static str, Vec<Message>)>) {
     (fixture, there.into())
 }
 
-fn is_table(name: &str) -> bool {
+pub(super) fn is_table(name: &str) -> bool {
     name.ends_with(".sst")
 }
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::backend::{Backend, Direction, KeptIndex, Log, LogReader, Recovery, Want};
+use crate::backend::{Backend, Direction, KeptIndex, Log, LogReader, Lost, Recovery, Want};
 use crate::error::{Error, Kind, Result};
 use crate::index::{ChunkSize, Index, KeptUse, Loaded, Records, Resident, Sample, is_earlier};
 use crate::store::OpeningProgress;
@@ -17,6 +17,11 @@ use crate::types::{NanoTime, Seq};
 
 /// Memory for the subjects of one paged index.
 const PAGED_CACHE_BYTES: usize = 8 << 20;
+/// Why records are lost whose heads cannot be read: all that the log lacks are among them, and they are no more than that.
+const UNREAD: &str = "the head of its record cannot be read";
+/// The same, where there are more such sequences than the log lacks records.
+const UNREAD_OR_REMOVED: &str =
+    "the heads of these records cannot be read: of these sequences some may have been removed before";
 /// Records between two words of progress.
 const PROGRESS_STEP: u64 = 16 << 10;
 
@@ -97,6 +102,52 @@ impl Opening<'_> {
         Ok(Index::Resident(index))
     }
 
+    /// What an index in memory lacks, because the log cannot read the heads: it counts more records than the index has. What the
+    /// log itself tells to be lost is not among it, and nothing if no record is missing: then what cannot be read was removed.
+    pub fn unread(&self, index: &Index) -> Vec<Lost> {
+        let Index::Resident(index) = index else {
+            return Vec::new();
+        };
+        let reader = self.log.reader();
+        let extent = reader.extent();
+        let missing = extent.count.saturating_sub(index.len());
+        if missing == 0 {
+            return Vec::new();
+        }
+        let mut unread = Vec::new();
+        for (low, high) in reader.damaged(extent.first..=extent.last) {
+            let (mut next, high) = (low.max(extent.first), high.min(extent.last));
+            index.each_live(next, high, &mut |live| {
+                if next < live {
+                    unread.push((next, live - 1));
+                }
+                next = live + 1;
+            });
+            if next <= high {
+                unread.push((next, high));
+            }
+        }
+        let unread = joined(unread);
+        let told: Vec<(Seq, Seq)> = reader.lost().iter().map(|lost| (lost.first, lost.last)).collect();
+        let untold = without(&unread, &joined(told));
+        let missing = missing.saturating_sub(count(&unread) - count(&untold));
+        if missing == 0 {
+            return Vec::new();
+        }
+        let why = match count(&untold) <= missing {
+            true => UNREAD,
+            false => UNREAD_OR_REMOVED,
+        };
+        let lost = untold.into_iter().map(|(first, last)| Lost {
+            first,
+            last,
+            bytes: 0,
+            why,
+            head: None,
+        });
+        lost.collect()
+    }
+
     /// The index, if what is kept, whose frames these are, fits the log.
     fn kept_and_rest(&self, kept: &KeptIndex, frames: Vec<Bytes>, reader: &dyn LogReader) -> Result<Option<Resident>> {
         let extent = reader.extent();
@@ -156,6 +207,43 @@ impl Opening<'_> {
         }
         Ok(())
     }
+}
+
+/// The same sequences, in ranges that are in order and do not touch.
+fn joined(mut ranges: Vec<(Seq, Seq)>) -> Vec<(Seq, Seq)> {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, one| {
+        let touches = next.0 <= one.1.saturating_add(1);
+        if touches {
+            one.1 = one.1.max(next.1);
+        }
+        touches
+    });
+    ranges
+}
+
+/// Of ranges what is not in others; both are [`joined`].
+fn without(ranges: &[(Seq, Seq)], others: &[(Seq, Seq)]) -> Vec<(Seq, Seq)> {
+    let mut left = Vec::with_capacity(ranges.len());
+    for &(low, high) in ranges {
+        let mut next = low;
+        let touching = others.partition_point(|(_, last)| *last < low);
+        for &(first, last) in others[touching..].iter().take_while(|(first, _)| *first <= high) {
+            if next < first {
+                left.push((next, first - 1));
+            }
+            next = next.max(last.saturating_add(1));
+        }
+        if next <= high {
+            left.push((next, high));
+        }
+    }
+    left
+}
+
+/// How many sequences are in ranges that do not touch.
+fn count(ranges: &[(Seq, Seq)]) -> u64 {
+    ranges.iter().map(|(first, last)| last - first + 1).sum()
 }
 
 /// Threads that look at samples: each waits for the disk, mostly.

@@ -107,6 +107,8 @@ pub(crate) struct Messages {
     cleared: bool,
     /// Whether the journal does not know that yet.
     untold_cleared: bool,
+    /// What the log has, could not be read when it was opened, and is not in the index.
+    unread: Vec<Lost>,
     /// Sequences of messages that were lost before this start and whose subjects nobody knows.
     unknown: Vec<(Seq, Seq)>,
     /// The subjects of some of them, after all.
@@ -175,6 +177,7 @@ impl Messages {
             erased: Vec::new(),
             cleared: false,
             untold_cleared: false,
+            unread: Vec::new(),
             unknown: Vec::new(),
             subjects_of_lost: BTreeMap::new(),
             overwrite: false,
@@ -262,9 +265,35 @@ impl Messages {
         self.log.last_change()
     }
 
-    /// What the log knows to be lost.
+    /// What the log knows to be lost, and what of it could not be read when it was opened, as far as it was not removed since.
     pub fn log_lost(&self) -> Vec<Lost> {
-        self.reader.lost()
+        let mut lost = self.reader.lost();
+        if !self.unread.is_empty() {
+            let first = self.reader.extent().first;
+            let there = self.unread.iter().filter(|unread| unread.last >= first);
+            lost.extend(there.map(|unread| Lost {
+                first: unread.first.max(first),
+                ..unread.clone()
+            }));
+            lost.sort_by_key(|lost| lost.first);
+        }
+        lost
+    }
+
+    /// At the opening: the log has these and cannot read them, and the index does not have them.
+    pub fn lack(&mut self, unread: Vec<Lost>) {
+        if unread.is_empty() {
+            return;
+        }
+        // They stay until messages behind them are removed: a disk may read them again, or somebody put back their file.
+        self.trimmed = self.trimmed.max(self.first());
+        // The log counts them with it.
+        if let Index::Resident(index) = &self.index {
+            let mut bytes = 0;
+            index.each_live(0, Seq::MAX - 1, &mut |seq| bytes += index.size_at(seq).unwrap_or(0));
+            self.bytes = bytes;
+        }
+        self.unread = unread;
     }
 
     /// Its log, to read.
@@ -382,6 +411,7 @@ impl Messages {
         self.index.clear(self.last + 1)?;
         self.untold_cleared |= next == 0 && self.last == 0 && !self.cleared;
         self.cleared |= next == 0;
+        self.unread.clear();
         self.unknown.clear();
         self.subjects_of_lost.clear();
         self.ledger.purged(self.last + 1);
@@ -458,6 +488,7 @@ impl Messages {
         (self.tail, self.ahead, self.damage) = (copy.tail, ReadAhead::default(), copy.damage);
         self.bytes = copy.bytes;
         self.trimmed = copy.trimmed;
+        self.unread = copy.unread;
         self.kv_writes = copy.kv_writes;
         // Searches that are under way know by it that they ask another index.
         self.name = Arc::from(&*self.name);

@@ -1,0 +1,202 @@
+//! Damage of a RocksDB under streams whose indexes are in memory, which each start makes anew of the heads that it can read: of those that
+//! are encrypted, and of others that say so.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use weir_backends::encrypted::Cipher;
+use weir_backends::root::StoreKey;
+use weir_compaction::key;
+use weir_compaction::verify::{Found, Report as Verified};
+use weir_engine::Seq;
+use weir_engine::consumer::{AckPolicy, ConsumerConfig};
+use weir_engine::stream::StreamConfig;
+use weir_engine::stream::settings::Defaults;
+
+const KEY: &str = "a key for streams in memory";
+const MESSAGES: u64 = 600;
+
+fn dir(folder: &Path, encrypted: bool) -> StoreDir {
+    let dir = StoreDir::new(folder);
+    match encrypted {
+        true => dir.encrypted(&[StoreKey::new(KEY)], Cipher::Aes).unwrap(),
+        false => dir,
+    }
+}
+
+fn open(folder: &Path, encrypted: bool) -> Store {
+    let dir = dir(folder, encrypted);
+    let mut options = StoreOptions::new(Arc::new(|| 1_700_000_100_000_000_000));
+    options.there = dir.there();
+    options.read = Some(dir.clone().reader());
+    Store::embedded(dir.opener(), options).unwrap()
+}
+
+fn fill(folder: &Path, encrypted: bool) {
+    let store = open(folder, encrypted);
+    let config = StreamConfig {
+        name: "S".to_owned(),
+        subjects: vec!["s.*".to_owned()],
+        metadata: BTreeMap::from([
+            ("weir.backend".to_owned(), "rocksdb".to_owned()),
+            ("weir.index".to_owned(), "resident".to_owned()),
+        ]),
+        ..StreamConfig::default()
+    };
+    let defaults = Defaults {
+        encrypted,
+        ..Defaults::default()
+    };
+    let stream = store.create_stream("$G", config, &defaults).unwrap();
+    for n in 1..=MESSAGES {
+        stream.publish(&format!("s.{}", n % 7), "", &body(n)).unwrap();
+    }
+    let consumer = ConsumerConfig {
+        durable_name: "C".to_owned(),
+        ack_policy: AckPolicy::Explicit,
+        ..ConsumerConfig::default()
+    };
+    stream.create_consumer(consumer).unwrap();
+    for message in stream.fetch("C", 20, Duration::from_secs(60)).unwrap().iter().take(10) {
+        message.ack().unwrap();
+    }
+    store.close();
+    // What was in RocksDB's journal goes into tables.
+    open(folder, encrypted).close();
+}
+
+fn body(n: Seq) -> Vec<u8> {
+    format!("number {n:05} ").repeat(4).into_bytes()
+}
+
+/// The messages that are lost: no other is, none of them counts as removed, and the log keeps its place for them.
+fn lost(folder: &Path, encrypted: bool, case: &str) -> Vec<Seq> {
+    let store = open(folder, encrypted);
+    let stream = store.stream("$G", "S").unwrap();
+    let read: Vec<_> = (1..=MESSAGES).map(|seq| stream.message(seq)).collect();
+    let ledger = stream.read(|stream| Ok(stream.ledger().clone())).unwrap();
+    let mut lost = Vec::new();
+    for (seq, read) in (1..=MESSAGES).zip(read) {
+        match read {
+            Ok(Some(message)) => {
+                assert_eq!(message.payload, body(seq), "{case}: {seq}");
+                assert!(!ledger.covers(seq, seq), "{case}: {seq} is there");
+            }
+            other => {
+                assert!(
+                    ledger.covers(seq, seq),
+                    "{case}: {seq} is not counted as lost: {other:?}"
+                );
+                lost.push(seq);
+            }
+        }
+    }
+    let state = stream.state().unwrap();
+    assert!(state.last_seq >= MESSAGES, "{case}");
+    store.close();
+    lost
+}
+
+fn named(report: &Verified) -> Vec<Seq> {
+    let ranges = report.found.iter().flat_map(|found| found.lost.iter());
+    let mut named: Vec<Seq> = ranges.flat_map(|(first, last)| *first..=*last).collect();
+    named.sort_unstable();
+    named.dedup();
+    named
+}
+
+fn is_of_heads(found: &Found) -> bool {
+    found.text.contains("of heads")
+}
+
+fn check(folder: &Path) -> Verified {
+    verify(folder, &Default::default(), None, &mut |_, _, _| {}).unwrap()
+}
+
+/// In each table at several places: blocks of heads are among them. What a block of bodies costs is the same beside every index.
+fn damage_everywhere(encrypted: bool) {
+    let _alone = alone();
+    key::add(StoreKey::new(KEY));
+    let whole = tempfile::tempdir().unwrap();
+    fill(whole.path(), encrypted);
+    assert!(lost(whole.path(), encrypted, "whole").is_empty());
+    assert_eq!(check(whole.path()).found.len(), 0);
+    let (mut heads, mut first_too) = (0, 0);
+    for table in rocksdb::files(whole.path(), rocksdb::is_table) {
+        let len = fs::metadata(&table).unwrap().len() as usize;
+        let name = table.strip_prefix(whole.path()).unwrap().to_owned();
+        for quarter in 0..4 {
+            let at = (len * quarter / 4).max(40);
+            let case = format!("{} at {at} of {len}", name.display());
+            let folder = tempfile::tempdir().unwrap();
+            copy_folder(whole.path(), folder.path());
+            let damaged = folder.path().join(&name);
+            let mut raw = fs::read(&damaged).unwrap();
+            raw[at] ^= 4;
+            fs::write(&damaged, raw).unwrap();
+
+            let before = check(folder.path());
+            if !before.found.iter().any(is_of_heads) {
+                // A damaged catalogue of RocksDB's has it offline, which is told.
+                let mut counted = before.streams.iter().map(|stream| stream.messages);
+                let whole = counted.all(|count| count == MESSAGES || count == 0);
+                assert!(whole || !named(&before).is_empty(), "{case}: {before:#?}");
+                continue;
+            }
+            assert!(before.is_damaged(), "{case}");
+            let gone = lost(folder.path(), encrypted, &case);
+            assert_eq!(gone, named(&before), "{case}: {before:#?}");
+            heads += 1;
+            first_too += u32::from(gone.contains(&1));
+            // What the consumer waited for is not passed over without a word.
+            let told = check(folder.path());
+            let of_consumers = told
+                .found
+                .iter()
+                .filter(|found| found.text.contains("loses what it waited for"));
+            let waited = gone.iter().any(|seq| (11..=20).contains(seq));
+            assert_eq!(of_consumers.count(), usize::from(waited), "{case}: {told:#?}");
+            // Another start finds the same, also behind a write, and so does whoever looks again.
+            let store = open(folder.path(), encrypted);
+            store.stream("$G", "S").unwrap().publish("s.1", "", b"more").unwrap();
+            store.close();
+            assert_eq!(lost(folder.path(), encrypted, &case), gone, "{case}");
+            let again = check(folder.path());
+            assert!(again.is_damaged() && named(&again) == gone, "{case}: {again:#?}");
+
+            // Where the table can be read once more, all is there.
+            let restored = tempfile::tempdir().unwrap();
+            copy_folder(folder.path(), restored.path());
+            let mut raw = fs::read(restored.path().join(&name)).unwrap();
+            raw[at] ^= 4;
+            fs::write(restored.path().join(&name), raw).unwrap();
+            assert!(lost(restored.path(), encrypted, &case).is_empty(), "{case}");
+
+            let report = mend(folder.path());
+            assert!(!report.is_damaged(), "{case}: {report:#?}");
+            assert_eq!(lost(folder.path(), encrypted, &case), gone, "{case}");
+            let after = check(folder.path());
+            assert!(!after.is_damaged(), "{case}: {after:#?}");
+            let planned = plan(folder.path());
+            assert!(
+                planned.actions.is_empty() && !planned.is_damaged(),
+                "{case}: {planned:#?}"
+            );
+        }
+    }
+    assert!(
+        heads > 1 && first_too > 0,
+        "{heads} blocks of heads, {first_too} of them with the first"
+    );
+}
+
+#[test]
+fn a_block_of_heads_under_an_index_in_memory_costs_what_is_told() {
+    damage_everywhere(false);
+}
+
+#[test]
+fn a_block_of_encrypted_heads_costs_what_is_told() {
+    damage_everywhere(true);
+}
