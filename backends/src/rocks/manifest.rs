@@ -150,34 +150,44 @@ pub(super) fn note(folder: &Path, known: &mut Whole) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes into a copy of a folder's files the `CURRENT` that the folder has lost, or that names an older manifest. Returns `false`, with nothing written, if it is not
-/// certain which manifest it named: `SYNCED` says which one it was, a younger one may have come since, and one that is not whole is none.
+/// The manifest that the `CURRENT` named which the folder has lost, or that names an older one now. `None` if it is not certain which one:
+/// `SYNCED` says which it was, a younger one may have come since, and one that is not whole is none.
 ///
 /// # Errors
-/// If files cannot be read or written.
-pub(super) fn name_again(folder: &Path, copy: &Path) -> io::Result<bool> {
+/// If files cannot be read.
+pub(super) fn named(folder: &Path) -> io::Result<Option<String>> {
     let Some(synced) = synced(folder) else {
-        return Ok(false);
+        return Ok(None);
     };
     let mut youngest = None;
     for entry in std::fs::read_dir(folder)? {
         youngest = youngest.max(entry?.file_name().to_str().and_then(number));
     }
     if youngest.is_none() || youngest != number(&synced.name) {
-        return Ok(false);
+        return Ok(None);
     }
     let manifest = regular::open(&folder.join(&synced.name), File::options().read(true))?;
     match whole_from(&manifest, 0)? {
-        End::Whole(end) if end >= synced.bytes => {}
-        _ => return Ok(false),
+        End::Whole(end) if end >= synced.bytes => Ok(Some(synced.name)),
+        _ => Ok(None),
     }
+}
+
+/// Writes into a copy of a folder's files the `CURRENT` that [`named`] knows of. Returns `false`, with nothing written, if it knows of none.
+///
+/// # Errors
+/// If files cannot be read or written.
+pub(super) fn name_again(folder: &Path, copy: &Path) -> io::Result<bool> {
+    let Some(name) = named(folder)? else {
+        return Ok(false);
+    };
     let path = copy.join(CURRENT);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let file = File::create_new(path)?;
-    file.write_all_at(format!("{}\n", synced.name).as_bytes(), 0)?;
+    file.write_all_at(format!("{name}\n").as_bytes(), 0)?;
     file.sync_all()?;
     Ok(true)
 }

@@ -48,6 +48,8 @@ pub enum Ailment {
 pub struct Mended {
     /// Its logs.
     pub logs: Vec<LogId>,
+    /// Whether RocksDB put its files together anew, by what its tables say of themselves.
+    pub put_together: bool,
     /// Tables that RocksDB could not read, which are left out.
     pub left_out: Vec<String>,
     /// Sequences the heads or bodies of which lie in damaged blocks.
@@ -85,6 +87,15 @@ pub fn ailment(folder: &Path) -> Result<Option<Ailment>> {
         None => any_unreadable(&shared, folder)?,
     };
     Ok(damaged.map(Ailment::Block))
+}
+
+/// The manifest that a store whose [names](Ailment::Names) are lost goes on with: only `CURRENT` has to be written again, and names it.
+/// `None` if RocksDB has to put its files together anew.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn manifest(folder: &Path) -> Result<Option<String>> {
+    manifest::named(folder).map_err(|error| Error::io(format_args!("reading {}", folder.display()), error))
 }
 
 /// What is wrong with small files of a store where that costs nothing: one line each, with the file in front.
@@ -195,6 +206,7 @@ pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment, claims: &[Claim]) -
             if !is_named {
                 DB::repair(&database(&RocksOptions::default()).0, &parts)
                     .map_err(|error| failed("repairing", &error))?;
+                mended.put_together = true;
                 mended.left_out = lost_tables(&parts);
             }
             let tables = if is_named { Tables::There } else { Tables::Missing };

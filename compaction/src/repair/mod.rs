@@ -58,19 +58,21 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
     // Nobody reads it while it is held alone.
     #[cfg(feature = "rocksdb")]
     let claims = rocks::claims(&store);
-    let left = {
+    let (left, is_sure) = {
         let _alone = store.hold_alone().map_err(Error::opening)?;
         let left = files::put_back(&store, options.dry_run, &mut quarantine, &mut actions)?;
         #[cfg(feature = "rocksdb")]
-        mend_rocksdb(&store, options, &claims, &mut quarantine, &mut actions)?;
-        left
+        let is_sure = mend_rocksdb(&store, options, &claims, &mut quarantine, &mut actions)?;
+        #[cfg(not(feature = "rocksdb"))]
+        let is_sure = true;
+        (left, is_sure)
     };
     journals::give_up(&store, options.dry_run, &mut quarantine, &mut actions)?;
 
     let before = verify(&root, &verify::Options::default(), None, progress)?;
     let mut looking = Looking::at(&root, None)?;
     for action in &mut actions {
-        if action.doing == Doing::Rocksdb && action.outcome == Outcome::Planned {
+        if action.doing == Doing::Rocksdb && action.outcome == Outcome::Planned && !is_sure {
             action.told.extend(plan::on_rocksdb(&looking)?);
         }
     }
@@ -131,6 +133,7 @@ pub fn repair_to(path: &Path, out: &Path, options: &Options, progress: Progress<
     Ok(report)
 }
 
+/// Whether nothing has to be known of what is there only when it is done.
 #[cfg(feature = "rocksdb")]
 fn mend_rocksdb(
     store: &StoreDir,
@@ -138,14 +141,15 @@ fn mend_rocksdb(
     claims: &[weir_backends::rocks::repair::Claim],
     quarantine: &mut Quarantine,
     actions: &mut Vec<Action>,
-) -> Result<()> {
-    if let Some((ailment, mut action)) = rocks::plan(store)? {
-        if !options.dry_run {
-            rocks::act(store, (&ailment, claims), &mut action, quarantine)?;
-        }
-        actions.push(action);
+) -> Result<bool> {
+    let Some(mut plan) = rocks::plan(store)? else {
+        return Ok(true);
+    };
+    if !options.dry_run {
+        rocks::act(store, (&plan.ailment, claims), &mut plan.action, quarantine)?;
     }
-    Ok(())
+    actions.push(plan.action);
+    Ok(plan.is_sure)
 }
 
 /// Does what is planned, and says of each what came of it.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use weir_backends::rocks::repair::{Ailment, Claim, ailment, mend};
+use weir_backends::rocks::repair::{Ailment, Claim, ailment, manifest, mend};
 use weir_backends::root::{StoreDir, exchange_folders};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use weir_engine::stream::settings::BackendKind;
@@ -19,23 +19,45 @@ const BESIDE: &str = "rocksdb.mending";
 /// Logs that lack records, and that are named, at most.
 const SHORT_NAMED: usize = 64;
 
-/// What is to be done about the store's RocksDB; `None` if there is none or it is well.
-pub(super) fn plan(store: &StoreDir) -> Result<Option<(Ailment, Action)>> {
+/// What is to be done about the store's RocksDB.
+pub(super) struct Plan {
+    pub ailment: Ailment,
+    pub action: Action,
+    /// Whether it is known before that all is there afterwards but what lies in damaged blocks.
+    pub is_sure: bool,
+}
+
+/// What is to be done; `None` if there is no RocksDB or it is well.
+pub(super) fn plan(store: &StoreDir) -> Result<Option<Plan>> {
     let Some(folder) = store.folder(BackendKind::RocksDb).filter(|folder| folder.is_dir()) else {
         return Ok(None);
     };
-    let found = ailment(&folder).map_err(Error::Unreadable)?;
-    Ok(found.map(|ailment| {
-        let text = match &ailment {
-            Ailment::Names(what) => format!(
-                "RocksDB puts its files together anew, on a copy, by what its tables say of themselves; its folder is kept as it \
-                 was. It cannot be opened: {what}"
-            ),
-            Ailment::Block(what) => format!(
+    let Some(ailment) = ailment(&folder).map_err(Error::Unreadable)? else {
+        return Ok(None);
+    };
+    let named = match &ailment {
+        Ailment::Names(_) => manifest(&folder).map_err(Error::Unreadable)?,
+        Ailment::Block(_) => None,
+    };
+    let text = match (&ailment, &named) {
+        (Ailment::Names(what), Some(named)) => format!(
+            "RocksDB's CURRENT is written again, on a copy, and names {named}, as SYNCED says; nothing else changes, but that damaged \
+             blocks cost what lies in them; its folder is kept as it was. It cannot be opened: {what}"
+        ),
+        (Ailment::Names(what), None) => format!(
+            "RocksDB puts its files together anew, on a copy, by what its tables say of themselves; its folder is kept as it was. It \
+             cannot be opened: {what}"
+        ),
+        (Ailment::Block(what), _) => {
+            format!(
                 "all that RocksDB can read goes into a new one; its folder is kept as it was. It is damaged: {what}"
-            ),
-        };
-        (ailment, Action::new(Doing::Rocksdb, text))
+            )
+        }
+    };
+    Ok(Some(Plan {
+        ailment,
+        action: Action::new(Doing::Rocksdb, text),
+        is_sure: named.is_some(),
     }))
 }
 
@@ -112,6 +134,9 @@ pub(super) fn act(
         "it opens, with {}",
         words::count(mended.logs.len() as u64, "log")
     )];
+    if mended.put_together {
+        told.push("RocksDB put its files together anew, by what its tables say of themselves".to_owned());
+    }
     if !mended.left_out.is_empty() {
         told.push(format!(
             "left out, for they cannot be read: {}",

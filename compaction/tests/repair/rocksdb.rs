@@ -22,16 +22,30 @@ fn a_rocksdb_whose_files_are_not_named_any_more_is_put_together_anew() {
         },
         |folder| fs::remove_file(files(folder, |name| name.starts_with("MANIFEST")).remove(0)).unwrap(),
     ];
-    for damage in damages {
+    for (number, damage) in damages.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let fixture = filled(folder.path(), "rocksdb");
         damage(folder.path());
         let told = trouble(folder.path()).unwrap();
         assert!(told.contains("is offline") && told.contains("weir repair"), "{told}");
-        assert_eq!(plan(folder.path()).actions[0].doing, Doing::Rocksdb);
+        let planned = plan(folder.path()).actions.remove(0);
+        assert_eq!(planned.doing, Doing::Rocksdb);
+        // Without `CURRENT` alone nothing else changes.
+        let is_written = planned.text.contains("CURRENT is written again");
+        let is_unsure = planned
+            .told
+            .iter()
+            .any(|told| told.contains("is known when it is done"));
+        assert_eq!((is_written, is_unsure), (number == 0, number > 0), "{planned:#?}");
         let damaged = snapshot_of_files(&folder.path().join("weir/rocksdb"));
         let report = mend(folder.path());
         assert!(!report.is_damaged(), "{report:#?}");
+        let told = report.actions[0].told.join("\n");
+        assert_eq!(
+            told.contains("RocksDB put its files together anew"),
+            number > 0,
+            "{told}"
+        );
         let kept = snapshot_of_files(&report.quarantine.as_ref().unwrap().join("rocksdb"));
         assert!(kept.into_values().eq(damaged.into_values()), "it is kept as it was");
         assert!(reason(&report).contains("rocksdb\n"));
@@ -404,6 +418,10 @@ fn an_older_manifest_that_current_names_costs_nothing() {
     let planned = plan(folder.path());
     assert!(planned.is_damaged(), "{planned:#?}");
     assert_eq!(planned.actions[0].doing, Doing::Rocksdb, "{planned:#?}");
+    assert!(
+        planned.actions[0].text.contains("CURRENT is written again"),
+        "{planned:#?}"
+    );
     let report = mend(folder.path());
     assert!(!report.is_damaged(), "{report:#?}");
     let store = start(folder.path());
