@@ -324,7 +324,9 @@ fn damage_among_removed_messages_is_found_by_a_verification() {
     fixture.purge_below("MUCH", 1400);
     fixture.close();
     fs::remove_file(&mark).unwrap();
-    assert_well(folder.path());
+    // Only looked at: a store that is opened to be written compacts.
+    let planned = plan(folder.path());
+    assert!(planned.actions.is_empty() && !planned.is_damaged(), "{planned:#?}");
     let removed = there[2].1.iter().find(|message| message.seq == 700).unwrap();
     let needle = &removed.payload[..];
     let tables = files(folder.path(), is_table);
