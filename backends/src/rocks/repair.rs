@@ -90,11 +90,14 @@ pub fn ailment(folder: &Path) -> Result<Option<Ailment>> {
 }
 
 /// The manifest that a store whose [names](Ailment::Names) are lost goes on with: only `CURRENT` has to be written again, and names it.
-/// `None` if RocksDB has to put its files together anew.
+/// `None` if RocksDB has to put its files together anew, as where the names are whole and a table is missing.
 ///
 /// # Errors
 /// If the folder cannot be read.
 pub fn manifest(folder: &Path) -> Result<Option<String>> {
+    if manifest::check(folder).is_ok() {
+        return Ok(None);
+    }
     manifest::named(folder).map_err(|error| Error::io(format_args!("reading {}", folder.display()), error))
 }
 
