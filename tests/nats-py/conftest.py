@@ -69,6 +69,37 @@ LOG = pytest.StashKey[Path]()
 
 
 @pytest_asyncio.fixture
+async def configured(tmp_path, request):
+    """Starts a server on this configuration, and returns its URL. Nobody has to be let in for it."""
+    children = []
+
+    async def start(configuration):
+        log = tmp_path / "server.log"
+        request.node.stash[LOG] = log
+        file = tmp_path / "server.conf"
+        file.write_text(configuration)
+        command = [program(), "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", tmp_path / "store", "-c", file]
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                [*command, "--ports_file_dir", tmp_path], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        children.append(child)
+        deadline = asyncio.get_running_loop().time() + START_LIMIT
+        while asyncio.get_running_loop().time() < deadline:
+            assert child.poll() is None, "the server exited"
+            url = client_address(tmp_path)
+            if url:
+                return url
+            await asyncio.sleep(POLL)
+        raise RuntimeError("the server does not listen")
+
+    yield start
+    for child in children:
+        child.kill()
+        child.wait()
+
+
+@pytest_asyncio.fixture
 async def server(tmp_path, request):
     """The address of a fresh server, with a store of its own."""
     path = program()

@@ -4,14 +4,11 @@ import asyncio
 import base64
 import json
 import os
-import subprocess
 import time
 
 import nats
 import nkeys
 import pytest
-import pytest_asyncio
-from conftest import LOG, POLL, START_LIMIT, program
 
 UNLIMITED = {"subs": -1, "data": -1, "payload": -1}
 OF_ACCOUNT = {"imports": -1, "exports": -1, "wildcards": True, "conn": -1, "leaf": -1, "disk_storage": -1, "mem_storage": -1}
@@ -54,39 +51,6 @@ def write_credentials(path, token: str, user: Key) -> str:
     return str(path)
 
 
-@pytest_asyncio.fixture
-async def start(tmp_path, request):
-    """Starts a server with this configuration, and returns its URL."""
-    children = []
-
-    async def start_with(configuration):
-        log = tmp_path / "server.log"
-        request.node.stash[LOG] = log
-        file = tmp_path / "server.conf"
-        file.write_text(configuration)
-        command = [program(), "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", tmp_path / "store", "-c", file]
-        with log.open("wb") as output:
-            child = subprocess.Popen(
-                [*command, "--ports_file_dir", tmp_path], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        children.append(child)
-        deadline = asyncio.get_running_loop().time() + START_LIMIT
-        while asyncio.get_running_loop().time() < deadline:
-            assert child.poll() is None, "the server exited"
-            for path in tmp_path.glob("*.ports"):
-                try:
-                    return json.loads(path.read_text())["nats"][0]
-                except json.JSONDecodeError:
-                    pass
-            await asyncio.sleep(POLL)
-        raise RuntimeError("the server does not listen")
-
-    yield start_with
-    for child in children:
-        child.kill()
-        child.wait()
-
-
 def trust() -> tuple[Key, Key, str]:
     """Two accounts, and a configuration with their operator."""
     operator = Key(nkeys.PREFIX_BYTE_OPERATOR)
@@ -116,9 +80,9 @@ async def connect(url, **more) -> nats.NATS:
     return await nats.connect(url, allow_reconnect=False, connect_timeout=5, **more)
 
 
-async def test_a_credentials_file_opens_its_account(start, tmp_path):
+async def test_a_credentials_file_opens_its_account(configured, tmp_path):
     mine, theirs, configuration = trust()
-    url = await start(configuration)
+    url = await configured(configuration)
     files = []
     for number, account in enumerate([mine, theirs]):
         user = Key(nkeys.PREFIX_BYTE_USER)
@@ -134,9 +98,9 @@ async def test_a_credentials_file_opens_its_account(start, tmp_path):
     await other.close()
 
 
-async def test_permissions_of_the_token_hold(start, tmp_path):
+async def test_permissions_of_the_token_hold(configured, tmp_path):
     account, _, configuration = trust()
-    url = await start(configuration)
+    url = await configured(configuration)
     user = Key(nkeys.PREFIX_BYTE_USER)
     token = user_token(account, user, {"pub": {"allow": ["may.>"]}})
     told = asyncio.get_running_loop().create_future()
@@ -152,9 +116,9 @@ async def test_permissions_of_the_token_hold(start, tmp_path):
     await nc.close()
 
 
-async def test_strangers_stay_out(start, tmp_path):
+async def test_strangers_stay_out(configured, tmp_path):
     account, _, configuration = trust()
-    url = await start(configuration)
+    url = await configured(configuration)
     user, another = Key(nkeys.PREFIX_BYTE_USER), Key(nkeys.PREFIX_BYTE_USER)
     good = user_token(account, user)
     strange = {
@@ -173,9 +137,9 @@ async def test_strangers_stay_out(start, tmp_path):
     await nc.close()
 
 
-async def test_an_nkey_of_the_configuration(start, tmp_path):
+async def test_an_nkey_of_the_configuration(configured, tmp_path):
     known, unknown = Key(nkeys.PREFIX_BYTE_USER), Key(nkeys.PREFIX_BYTE_USER)
-    url = await start(f"authorization {{ users: [ {{ nkey: {known.public} }} ] }}")
+    url = await configured(f"authorization {{ users: [ {{ nkey: {known.public} }} ] }}")
     seed = tmp_path / "seed"
     seed.write_bytes(unknown.seed)
     with pytest.raises((nats.errors.Error, OSError)):

@@ -1,14 +1,11 @@
 """nats-py by TLS."""
 
 import asyncio
-import json
 import ssl
 import subprocess
 
 import nats
 import pytest
-import pytest_asyncio
-from conftest import LOG, POLL, START_LIMIT, program
 
 MEBIBYTE = bytes(range(256)) * 4096
 
@@ -39,41 +36,15 @@ def certificates(tmp_path_factory):
     return folder
 
 
-@pytest_asyncio.fixture
-async def start(tmp_path, certificates, request):
+@pytest.fixture
+def start(certificates, configured):
     """Starts a server with this in its `tls` block, and returns its URL."""
-    children = []
 
     async def start_with(tls, more=""):
-        log = tmp_path / "server.log"
-        request.node.stash[LOG] = log
-        configuration = tmp_path / "server.conf"
         pair = f'cert_file: "{certificates}/server.pem", key_file: "{certificates}/server.key"'
-        configuration.write_text(f"tls {{ {pair}, {tls} }}\n{more}\n")
-        command = [program(), "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", tmp_path / "store"]
-        with log.open("wb") as output:
-            child = subprocess.Popen(
-                [*command, "-c", configuration, "--ports_file_dir", tmp_path],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        children.append(child)
-        deadline = asyncio.get_running_loop().time() + START_LIMIT
-        while asyncio.get_running_loop().time() < deadline:
-            assert child.poll() is None, "the server exited"
-            for path in tmp_path.glob("*.ports"):
-                try:
-                    return json.loads(path.read_text())["nats"][0]
-                except json.JSONDecodeError:
-                    pass
-            await asyncio.sleep(POLL)
-        raise RuntimeError("the server does not listen")
+        return await configured(f"tls {{ {pair}, {tls} }}\n{more}\n")
 
-    yield start_with
-    for child in children:
-        child.kill()
-        child.wait()
+    return start_with
 
 
 async def talk(url, certificates, shows=False, **more):
