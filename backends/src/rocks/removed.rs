@@ -11,7 +11,10 @@ use super::options::RocksOptions;
 use super::store::{Shared, failed};
 
 /// Keys from the first up to, but without, the second; without an end where that is none.
-type Stretch = (Vec<u8>, Option<Vec<u8>>);
+pub(super) type Stretch = (Vec<u8>, Option<Vec<u8>>);
+
+/// All keys there are.
+pub(super) const EVERYTHING: Stretch = (Vec::new(), None);
 
 /// How the first damaged block shows that lies where no log has a record; `None` if there is none, or the store cannot be opened.
 /// Blocks with a log's first or last record in them are read as well.
@@ -64,8 +67,9 @@ fn stretches(shared: &Shared) -> Result<Vec<Stretch>> {
     Ok(stretches)
 }
 
-/// Why a stretch of a family cannot be read, with what was removed from it; `None` if it can be, or the family is not there.
-fn unreadable(shared: &Shared, family: &str, (low, high): &Stretch) -> Result<Option<String>> {
+/// Why a stretch of a family cannot be read, with what was removed from it; `None` if it can be, or the family is not there. A compaction reads
+/// the same, and comes to a stop there.
+pub(super) fn unreadable(shared: &Shared, family: &str, (low, high): &Stretch) -> Result<Option<String>> {
     let Ok(cf) = shared.cf(family) else {
         return Ok(None);
     };
@@ -88,6 +92,6 @@ fn unreadable(shared: &Shared, family: &str, (low, high): &Stretch) -> Result<Op
     match iter.status() {
         Ok(()) => Ok(None),
         Err(error) if error.kind() == ErrorKind::Corruption => Ok(Some(format!("{family}: {error}"))),
-        Err(error) => Err(failed(&format!("reading what was removed from {family}"), &error)),
+        Err(error) => Err(failed(&format!("reading all of {family}"), &error)),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::{DB, ErrorKind, IteratorMode, ReadOptions, WriteBatch};
+use rocksdb::{DB, ErrorKind, IteratorMode, WriteBatch};
 use weir_engine::{Backend, Error, Kind, LogId, Result, Seq};
 
 use super::keys::{self, Head, Meta};
@@ -16,7 +16,7 @@ use super::names::{self, Named};
 use super::options::{RocksOptions, database};
 use super::reader::walk;
 use super::store::{Shared, failed};
-use super::{RocksBackend, damage, manifest, room};
+use super::{RocksBackend, damage, manifest, removed, room};
 use crate::regular;
 
 /// Bytes that go into the new store at a time.
@@ -163,27 +163,7 @@ fn damaged_in(shared: &Shared) -> Result<Vec<(Keys, String)>> {
 
 /// Why a family cannot be read as a whole; `None` if it can be, or is not there.
 fn unreadable(shared: &Shared, family: &str) -> Result<Option<String>> {
-    let Ok(cf) = shared.cf(family) else {
-        return Ok(None);
-    };
-    let mut options = ReadOptions::default();
-    options.fill_cache(false);
-    // A compaction reads what was removed as well, and comes to a stop there.
-    #[expect(
-        deprecated,
-        reason = "nothing else has an iterator read what a range deletion covers"
-    )]
-    options.set_ignore_range_deletions(true);
-    let mut iter = shared.db.raw_iterator_cf_opt(cf, options);
-    iter.seek_to_first();
-    while iter.valid() {
-        iter.next();
-    }
-    match iter.status() {
-        Ok(()) => Ok(None),
-        Err(error) if error.kind() == ErrorKind::Corruption => Ok(Some(format!("{family}: {error}"))),
-        Err(error) => Err(failed(&format!("reading all of {family}"), &error)),
-    }
+    removed::unreadable(shared, family, &removed::EVERYTHING)
 }
 
 /// Makes in `beside`, which must not exist, a store with all that can be had of the one in `folder`, and looks whether it opens. `claims`
