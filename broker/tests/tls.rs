@@ -304,8 +304,8 @@ fn what_is_no_record_any_more_ends_the_connection() {
     let fixture = Fixture::new();
     let server = fixture.start("", "");
     let mut client = ready(fixture.connect(&server, None).0);
-    client.stream.sock.write_all(&[0x17, 3, 3, 0, 20]).unwrap();
-    client.stream.sock.write_all(&[7; 20]).unwrap();
+    support::send(&mut client.stream.sock, &[0x17, 3, 3, 0, 20]);
+    support::send(&mut client.stream.sock, &[7; 20]);
     let last = closed(&server, 1);
     assert_eq!(last["reason"], "Read Error", "{last}");
     ready(fixture.connect(&server, None).0).exchange("", "");

@@ -108,7 +108,7 @@ impl Client {
         }
         bytes.extend_from_slice(&mask);
         bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
-        self.stream.write_all(&bytes).unwrap();
+        support::send(&mut self.stream, &bytes);
     }
 
     /// Reads. False: the server closed.
@@ -346,7 +346,7 @@ fn frames_that_are_none_end_the_connection() {
         close_payload(1002, "compressed frame received without negotiated permessage-deflate")
     );
     let mut client = Client::ready(&server, "");
-    client.stream.write_all(b"\x82\x06PING\r\n").unwrap();
+    support::send(&mut client.stream, b"\x82\x06PING\r\n");
     assert_eq!(client.end(), close_payload(1002, "mask bit missing"));
 }
 

@@ -142,6 +142,14 @@ pub fn prepare(stream: &TcpStream) {
     stream.set_nodelay(true).unwrap();
 }
 
+/// Sends. That the server has closed meanwhile is seen by the next read: what it said before is still there.
+pub fn send(stream: &mut impl Write, bytes: &[u8]) {
+    match stream.write_all(bytes) {
+        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+        sent => sent.unwrap(),
+    }
+}
+
 impl<S: Read + Write> Raw<S> {
     /// The same over whatever bytes go over; the socket below is [prepared](prepare).
     pub fn over(stream: S) -> Self {
@@ -153,7 +161,7 @@ impl<S: Read + Write> Raw<S> {
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
+        send(&mut self.stream, bytes.as_ref());
     }
 
     /// Reads more. False: the server closed.
