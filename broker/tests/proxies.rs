@@ -74,9 +74,7 @@ fn who_needs_a_proxy_comes_by_one_that_is_trusted() {
     assert_eq!(reasons, ["Proxy Required", "Proxy Not Trusted", "Proxy Not Trusted"]);
     // One that is trusted no more.
     let key = format!("{{key: {}}}", other.public_key());
-    server
-        .run(server.server.reload(read(&configuration(&key)), |_| Ok(())))
-        .unwrap();
+    server.reload(read(&configuration(&key))).unwrap();
     proxied.expect_end(REFUSED);
     direct.exchange("PUB a 0\r\n\r\n", "");
 }

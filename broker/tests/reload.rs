@@ -22,7 +22,7 @@ fn configured(text: &str) -> TestServer {
 }
 
 fn reload(server: &TestServer, text: &str) -> Result<()> {
-    server.run(server.server.reload(read(text), |_| Ok(())))
+    server.reload(read(text))
 }
 
 fn connect(server: &TestServer, user: &str, password: &str) -> support::Raw {

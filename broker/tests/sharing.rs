@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Raw, TestServer};
+use support::{PATIENCE, Raw, TestServer};
 use weir_broker::conf::Options;
 
 fn server(text: &str) -> TestServer {
@@ -262,7 +262,7 @@ fn ask(client: &mut Raw, subject: &str, payload: &str) -> Value {
 
 /// Asks until the answer is the one that is wanted.
 fn until(client: &mut Raw, subject: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let end = std::time::Instant::now() + PATIENCE;
     loop {
         let told = ask(client, subject, "");
         if wanted(&told) {

@@ -108,7 +108,7 @@ fn with_stream(folder: &std::path::Path, consumer: &str) -> (TestServer, Raw) {
 const COUNT: u64 = 300;
 const SIZE: usize = 100_000;
 
-const PULL: &str = "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\"}}";
+const PULL: &str = "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\",\"ack_wait\":3600000000000}}";
 const PUSH: &str =
     "{\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"none\",\"deliver_subject\":\"push\"}}";
 
@@ -139,7 +139,7 @@ fn a_fetch_that_is_larger_than_max_pending_waits_for_its_reader() {
     let mut slow = server.client();
     slow.send("SUB inbox 7\r\n");
     // It would not wait for messages, but there are some all the time.
-    let all = format!("{{\"batch\":{COUNT},\"no_wait\":true,\"expires\":60000000000}}");
+    let all = format!("{{\"batch\":{COUNT},\"no_wait\":true,\"expires\":3600000000000}}");
     let length = all.len();
     slow.send(format!("PUB $JS.API.CONSUMER.MSG.NEXT.S.C inbox {length}\r\n{all}\r\n"));
     wait_until_full(&server, 2);

@@ -6,16 +6,12 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{JetStreamServer, TestServer};
+use support::{JetStreamServer, PATIENCE, TestServer};
 use weir_broker::Courier;
 use weir_broker::conf::options::Backend;
 use weir_broker::interest::{Inbound, Service, Work};
-
-/// How long something may take before the test fails; far more than anything takes.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Hands on what it hears: the subject and the JSON.
 struct Ear(Sender<(String, Value)>);

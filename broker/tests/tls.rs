@@ -14,12 +14,9 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 use serde_json::Value;
 use support::certificates::{Authority, Issued, replace};
-use support::{HELLO, Raw, TestServer, prepare};
+use support::{HELLO, PATIENCE, Raw, TestServer, prepare};
 use weir_broker::Result;
 use weir_broker::conf::Options;
-
-/// Longer than anything takes.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 type Sealed = Raw<StreamOwned<ClientConnection, TcpStream>>;
 
@@ -58,7 +55,7 @@ impl Fixture {
     }
 
     fn reload(&self, server: &TestServer, tls: &str, more: &str) -> Result<()> {
-        server.run(server.server.reload(self.options(tls, more), |_| Ok(())))
+        server.reload(self.options(tls, more))
     }
 
     fn client(&self, shown: Option<&Issued>) -> Arc<ClientConfig> {
@@ -165,7 +162,7 @@ fn closed(server: &TestServer, count: usize) -> Value {
 #[test]
 fn clients_are_served_by_tls_behind_info() {
     let fixture = Fixture::new();
-    let server = fixture.start("", "");
+    let server = fixture.start("timeout: 100", "");
     for (version, told) in [(&TLS12, "1.2"), (&TLS13, "1.3")] {
         let (client, info) = upgrade(&server, fixture.authority.client(None, &[version]));
         assert_eq!(field(&info, "tls_required"), true, "{info}");
@@ -186,8 +183,8 @@ fn clients_are_served_by_tls_behind_info() {
     }
     let page = get(&server, "/varz");
     assert_eq!(page["tls_required"], true);
-    assert_eq!(page["tls_timeout"], 2.0);
-    assert_eq!(page["auth_timeout"], 3.0);
+    assert_eq!(page["tls_timeout"], 100.0);
+    assert_eq!(page["auth_timeout"], 101.0);
     assert_eq!(page["tls_cert_not_after"], "4096-01-01T00:00:00Z");
 }
 
@@ -269,7 +266,8 @@ fn whoever_does_not_speak_tls_is_not_served() {
         assert_eq!(last["reason"], "TLS Handshake Failure", "{last}");
         assert!(last.get("tls_version").is_none());
     }
-    // The others go on.
+    // The others go on, who need more time on a machine that is at other things.
+    fixture.reload(&server, "", "").unwrap();
     ready(fixture.connect(&server, None).0).exchange("", "");
 }
 
@@ -323,16 +321,14 @@ fn too_many_connections_are_told_so_before_the_handshake() {
 #[test]
 fn time_for_connect_begins_behind_the_handshake() {
     let fixture = Fixture::new();
-    let server = fixture.start("", "authorization { token: t, timeout: 0.5 }");
-    let mut raw = server.connect();
-    // All that time is gone before the handshake begins.
-    std::thread::sleep(Duration::from_millis(700));
-    let mut client = seal(raw.stream.try_clone().unwrap(), fixture.client(None));
-    client.send("CONNECT {\"auth_token\":\"t\",\"verbose\":true}\r\n");
-    client.expect("+OK\r\n");
-    raw.shows_pings = true;
+    let server = fixture.start("", "authorization { token: t, timeout: 2 }");
+    let raw = server.connect();
+    // All that time is gone before its handshake begins: of somebody who came later, and had one, it is.
     let (mut silent, _) = fixture.connect(&server, None);
     silent.expect_end("-ERR 'Authentication Timeout'\r\n");
+    let mut client = seal(raw.stream, fixture.client(None));
+    client.send("CONNECT {\"auth_token\":\"t\",\"verbose\":true}\r\n");
+    client.expect("+OK\r\n");
 }
 
 #[test]
@@ -414,7 +410,7 @@ fn only_pinned_keys_come_in_and_a_reload_sends_the_others_away() {
 #[test]
 fn handshake_first_is_had_before_info_or_within_its_time() {
     let fixture = Fixture::new();
-    let server = fixture.start("handshake_first: true, timeout: 0.5", "");
+    let server = fixture.start("handshake_first: true", "");
     let mut first = seal(
         TcpStream::connect(server.server.client_address().unwrap()).unwrap(),
         fixture.client(None),
@@ -425,9 +421,12 @@ fn handshake_first_is_had_before_info_or_within_its_time() {
     let page = get(&server, &format!("/connz?cid={}", field(&info, "client_id")));
     assert_eq!(page["connections"][0]["tls_first"], true, "{page}");
     // Who waits for INFO waits for nothing.
+    fixture
+        .reload(&server, "handshake_first: true, timeout: 0.5", "")
+        .unwrap();
     socket(&server).expect_end("");
 
-    let server = fixture.start("handshake_first: \"2s\"", "allow_non_tls: true");
+    let server = fixture.start("handshake_first: \"60s\"", "allow_non_tls: true");
     let mut first = seal(
         TcpStream::connect(server.server.client_address().unwrap()).unwrap(),
         fixture.client(None),
@@ -449,7 +448,7 @@ fn handshake_first_is_had_before_info_or_within_its_time() {
 #[test]
 fn clients_may_do_without_where_the_options_say_so() {
     let fixture = Fixture::new();
-    let server = fixture.start("timeout: 0.2", "allow_non_tls: true");
+    let server = fixture.start("", "allow_non_tls: true");
     let (client, info) = fixture.connect(&server, None);
     assert!(
         !info.contains("tls_required") && field(&info, "tls_available") == true,
@@ -463,9 +462,11 @@ fn clients_may_do_without_where_the_options_say_so() {
     sealed.expect("MSG a 1 1\r\nx\r\n");
     sealed.send("PUB b 1\r\ny\r\n");
     plain.expect("MSG b 1 1\r\ny\r\n");
-    // Who says nothing for as long as a handshake may take will not have one.
-    let mut late = server.connect();
-    std::thread::sleep(Duration::from_millis(300));
+    // Who says nothing for as long as a handshake may take will not have one. That time is over when it is for who came later and began with one.
+    fixture.reload(&server, "timeout: 0.2", "allow_non_tls: true").unwrap();
+    let (mut late, mut begun) = (server.connect(), server.connect());
+    begun.send([0x16]);
+    begun.expect_end("");
     late.send("PING\r\n");
     late.expect("PONG\r\n");
     assert!(get(&server, "/varz").get("tls_required").is_none());
@@ -476,6 +477,7 @@ fn no_more_handshakes_are_begun_in_a_second_than_the_options_say() {
     let fixture = Fixture::new();
     let server = fixture.start("connection_rate_limit: 2", "");
     let mut clients: Vec<Raw> = (0..50).map(|_| server.connect()).collect();
+    // None of the others ends: they have time for their handshakes.
     let refused = closed(&server, 1);
     assert_eq!(refused["reason"], "Maximum Connections Exceeded", "{refused}");
     let number = usize::try_from(refused["cid"].as_u64().unwrap()).unwrap();
@@ -531,9 +533,7 @@ fn a_reload_has_other_certificates_for_new_connections_alone() {
         options.http = server.server.options().http.clone();
         options
     };
-    server
-        .run(server.server.reload(same_monitor(plain()), |_| Ok(())))
-        .unwrap();
+    server.reload(same_monitor(plain())).unwrap();
     server.client().exchange("", "");
     before.exchange("", "");
     fixture.reload(&server, "", "").unwrap();
@@ -725,7 +725,7 @@ fn pages_are_served_by_https() {
     let next = fixture.authority.server("next");
     replace(&fixture.certificate, &next);
     let again = Options::parse(&configuration, "a.conf", &|_| None).unwrap();
-    server.run(server.server.reload(again, |_| Ok(()))).unwrap();
+    server.reload(again).unwrap();
     assert_eq!(get().1, next.der);
 }
 
@@ -754,6 +754,16 @@ fn frame(client: &mut Sealed) -> Vec<u8> {
         short => usize::from(short),
     };
     client.take(length)
+}
+
+/// The next frame's that is no PING of the server's, which come when they like.
+fn answer(client: &mut Sealed) -> Vec<u8> {
+    loop {
+        let next = frame(client);
+        if next != b"PING\r\n" {
+            return next;
+        }
+    }
 }
 
 fn say(client: &mut Sealed, text: &[u8]) {
@@ -801,17 +811,13 @@ fn websockets_come_by_tls() {
     assert_eq!(field(&info, "tls_available"), true, "{info}");
     say(&mut client, HELLO.as_bytes());
     say(&mut client, b"SUB a 1\r\nPING\r\n");
-    assert!(frame(&mut client).starts_with(b"PONG\r\n"));
+    assert!(answer(&mut client).starts_with(b"PONG\r\n"));
     let body = vec![b'x'; 300_000];
     let message = [b"PUB a 300000\r\n", body.as_slice(), b"\r\n"].concat();
     say(&mut client, &message);
     let mut heard = Vec::new();
     while heard.len() < message.len() {
-        let next = frame(&mut client);
-        // A PING of the server's, which comes when it likes.
-        if next != b"PING\r\n" {
-            heard.extend(next);
-        }
+        heard.extend(answer(&mut client));
     }
     assert!(heard.starts_with(b"MSG a 1 300000\r\nxxx") && heard.ends_with(b"xxx\r\n"));
     let page = get(&server, &format!("/connz?cid={}&auth=1", field(&info, "client_id")));
@@ -837,19 +843,11 @@ fn websockets_come_by_tls() {
         options.http = server.server.options().http.clone();
         options
     };
-    server
-        .run(
-            server
-                .server
-                .reload(with_its_port(&configuration("timeout: 3")), |_| Ok(())),
-        )
-        .unwrap();
+    server.reload(with_its_port(&configuration("timeout: 100"))).unwrap();
     let (client, _) = ask_websocket(&server, shown(), "");
     assert_eq!(client.stream.conn.peer_certificates().unwrap()[0], next.der);
     let pinned = configuration(&format!("pinned_certs: [\"{}\"]", "0".repeat(64)));
-    let error = server
-        .run(server.server.reload(with_its_port(&pinned), |_| Ok(())))
-        .unwrap_err();
+    let error = server.reload(with_its_port(&pinned)).unwrap_err();
     assert!(
         error.to_string().contains("config reload not supported for websocket"),
         "{error}"

@@ -9,13 +9,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use nkeys::KeyPair;
-use support::{HELLO, TestServer};
+use support::{HELLO, PATIENCE, TestServer};
 use weir_broker::conf::Options;
 use weir_broker::conf::options::{Auth, ConnectionType, User, WebSocket};
 use weir_wire::websocket::{Deflater, Inflater, Opcode, close_payload};
-
-/// How long an answer may take before the test fails; far more than any takes.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 fn start(change: impl FnOnce(&mut WebSocket, &mut Options)) -> TestServer {
     TestServer::start(|options| {
@@ -486,7 +483,7 @@ fn a_client_stays_when_users_change_that_it_is_not() {
     let (mut a, mut b) = (come("a"), come("b"));
     let mut options = (*server.server.options()).clone();
     options.auth.users.pop();
-    server.run(server.server.reload(options, |_| Ok(()))).unwrap();
+    server.reload(options).unwrap();
     // Without a word, as with nats-server.
     assert_eq!(b.end(), close_payload(1000, "Client Closed"));
     a.say("PING\r\n");

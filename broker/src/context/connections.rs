@@ -61,8 +61,9 @@ impl<C, L> Connections<C, L> {
 
     /// Takes it out again, and keeps what was last seen of it.
     pub fn retire(&self, id: u64, last: Arc<L>) {
-        self.open.lock().remove(&id);
+        // In this order, so that whoever no longer finds it among those that are there finds it among those that ended.
         let mut closed = self.closed.lock();
+        self.open.lock().remove(&id);
         closed.push_back(last);
         while closed.len() > self.closed_max {
             closed.pop_front();

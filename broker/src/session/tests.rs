@@ -10,6 +10,9 @@ use super::auth::{Answer, Guest, Ticket, Verdict, Visitor};
 use super::*;
 use crate::conf::Options;
 
+/// Far longer than anything takes, on a machine that is at other things as well; and so long the server waits for its client.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Asks the test, which takes its time.
 struct Slow(Sender<(Connect, oneshot::Sender<Verdict>)>);
 
@@ -35,7 +38,9 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let (ask, asked) = channel();
-        let context = Context::new(Options::default()).unwrap();
+        let mut options = Options::default();
+        options.auth.timeout = PATIENCE;
+        let context = Context::new(options).unwrap();
         let hall = Arc::new(Hall {
             context,
             accounts: Arc::default(),
@@ -49,8 +54,7 @@ impl Fixture {
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        // Far longer than anything takes.
-        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
         let (stream, peer) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         let home = hall.context.homes.quietest().unwrap();
@@ -79,7 +83,7 @@ impl Fixture {
 
     /// What the door is asked next, and where the verdict goes.
     fn asked(&self) -> (Connect, oneshot::Sender<Verdict>) {
-        self.asked.recv_timeout(Duration::from_secs(20)).unwrap()
+        self.asked.recv_timeout(PATIENCE).unwrap()
     }
 
     fn welcome(&self, user: &str, account: &str) -> Verdict {
@@ -178,7 +182,7 @@ fn whoever_is_closed_while_it_waits_is_gone() {
         verdict.closed().await;
     };
     runtime
-        .block_on(async { tokio::time::timeout(Duration::from_secs(20), closed).await })
+        .block_on(async { tokio::time::timeout(PATIENCE, closed).await })
         .unwrap();
     assert_eq!(
         fixture.hall.sessions.closed()[0].stop.unwrap().1,

@@ -83,7 +83,7 @@ impl Service {
         let (issuer, xkey) = (KeyPair::new_account(), XKey::new());
         let fixture = start(&format!(
             "accounts {{ AUTH {{ users: [{{user: auth, password: p}}] }}, APP {{}} }}
-             authorization {{ timeout: 5, auth_callout {{ issuer: {}, account: AUTH, auth_users: [auth], xkey: {} }} }}",
+             authorization {{ auth_callout {{ issuer: {}, account: AUTH, auth_users: [auth], xkey: {} }} }}",
             issuer.public_key(),
             xkey.public_key()
         ));

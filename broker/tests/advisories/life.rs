@@ -7,7 +7,7 @@ use nkeys::KeyPair;
 use serde_json::json;
 use weir_jwt::{AccountClaims, OperatorClaims, SigningKey, UserClaims, encode};
 
-use crate::kinds::{Client, Hall, KINDS};
+use crate::kinds::{Client, Hall, KINDS, Kind};
 
 fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap();
@@ -76,9 +76,33 @@ fn show(hall: &Hall, token: &str, key: &KeyPair, other: Option<&str>) -> Client 
 
 const REFUSED: &str = "-ERR 'Authorization Violation'\r\n";
 
+/// Somebody who comes in by what ends soon, at the second that is given: later and later, until that is not over before, on a machine that is at
+/// other things.
+fn brief<T>(come: impl Fn(i64) -> Option<T>) -> T {
+    let mut left = 2;
+    loop {
+        let end = now() + left;
+        if let Some(came) = come(end) {
+            return came;
+        }
+        assert!(now() >= end, "it was still good, and let nobody in");
+        left *= 2;
+    }
+}
+
+/// For each kind of connection at once: most of the time is waited for.
+fn by_every_way(test: impl Fn(Kind) + Sync) {
+    std::thread::scope(|scope| {
+        for kind in KINDS {
+            let test = &test;
+            scope.spawn(move || test(kind));
+        }
+    });
+}
+
 #[test]
 fn tokens_end_while_their_clients_are_there() {
-    for kind in KINDS {
+    by_every_way(|kind| {
         let keys = Keys::new();
         let hall = Hall::new(kind, &keys.configuration(Some(keys.claims())));
         let come = |token: &str| {
@@ -87,7 +111,12 @@ fn tokens_end_while_their_clients_are_there() {
             client
         };
         // Its own time.
-        let mut late = come(&keys.token(|claims| claims.common.expires = now() + 3));
+        let mut late = brief(|end| {
+            let token = keys.token(|claims| claims.common.expires = end);
+            let mut client = show(&hall, &token, &keys.user, None);
+            client.send("SUB a 1\r\nPING\r\n");
+            (client.line() == "PONG").then_some(client)
+        });
         late.expect_end("-ERR 'User Authentication Expired'\r\n");
         // Taken back by its account: the user, all users, the key that signed it.
         let mut taken_back = keys.claims();
@@ -113,7 +142,7 @@ fn tokens_end_while_their_clients_are_there() {
             // From now on.
             let claims = claims.map(|mut claims| {
                 if told.contains("Account") {
-                    claims.common.expires = now() + 3;
+                    claims.common.expires = now() + 2;
                 }
                 claims
             });
@@ -128,7 +157,7 @@ fn tokens_end_while_their_clients_are_there() {
             let again = show(&hall, &token, &keys.user, None).until_end();
             assert!(again.starts_with("-ERR '"), "{kind:?} {told:?}: {again:?}");
         }
-    }
+    });
 }
 
 #[test]
@@ -174,7 +203,7 @@ fn users_of_the_configuration_end_while_their_clients_are_there() {
 
 #[test]
 fn a_token_is_good_for_its_own_key_and_this_connection_alone() {
-    for kind in KINDS {
+    by_every_way(|kind| {
         let keys = Keys::new();
         let hall = Hall::new(kind, &keys.configuration(Some(keys.claims())));
         let token = keys.token(|_| {});
@@ -197,17 +226,19 @@ fn a_token_is_good_for_its_own_key_and_this_connection_alone() {
         client.exchange("", "");
         client.send(format!("CONNECT {}\r\n", json!({"jwt": token, "sig": "AAAA"})));
         assert_eq!(client.until_end(), REFUSED, "{kind:?}");
-        let (mut client, info) = hall.arrive();
-        let nonce = info["nonce"].as_str().unwrap();
-        let sig = BASE64_URL_SAFE_NO_PAD.encode(keys.user.sign(nonce.as_bytes()).unwrap());
-        let brief = keys.token(|claims| claims.common.expires = now() + 3);
-        for token in [&token, &brief] {
-            client.send(format!(
-                "CONNECT {}\r\n",
-                json!({"verbose": false, "jwt": token, "sig": sig})
-            ));
-            client.exchange("", "");
-        }
+        let mut client = brief(|end| {
+            let (mut client, info) = hall.arrive();
+            let nonce = info["nonce"].as_str().unwrap();
+            let sig = BASE64_URL_SAFE_NO_PAD.encode(keys.user.sign(nonce.as_bytes()).unwrap());
+            let connect = |token: &str| {
+                let connect = json!({"verbose": false, "jwt": token, "sig": sig});
+                format!("CONNECT {connect}\r\nPING\r\n")
+            };
+            client.send(connect(&token));
+            client.expect("PONG\r\n");
+            client.send(connect(&keys.token(|claims| claims.common.expires = end)));
+            (client.line() == "PONG").then_some(client)
+        });
         client.expect_end("-ERR 'User Authentication Expired'\r\n");
-    }
+    });
 }

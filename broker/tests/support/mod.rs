@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use weir_broker::conf::Options;
-use weir_broker::conf::options::Backend;
+use weir_broker::conf::options::{Backend, Tls};
 use weir_broker::{Error, Server};
 
-/// How long an answer may take before the test fails; far more than any takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take before the test fails; far more than any takes, on a machine that has other things to do as well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the server asks when it likes.
 const PING: &[u8] = b"PING\r\n";
@@ -45,8 +45,13 @@ impl TestServer {
         };
         change(&mut options);
         let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::start(options))?;
+        let server = runtime.block_on(Server::start(patient(options)))?;
         Ok(Self { runtime, server })
+    }
+
+    /// Goes on with other options.
+    pub fn reload(&self, options: Options) -> Result<(), Error> {
+        self.run(self.server.reload(patient(options), |_| Ok(())))
     }
 
     /// A connection whose INFO has been read.
@@ -84,6 +89,25 @@ impl TestServer {
     pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
+}
+
+/// Options of a server that waits for its clients as long as the test waits for it, where they do not say how long. A client has seconds to say
+/// who it is, and to take what it is sent; where the test's thread stands still so long, because others have the processor, it was closed.
+fn patient(mut options: Options) -> Options {
+    let usual = Options::default();
+    if !options.auth.timeout_given && options.auth.timeout >= usual.auth.timeout {
+        options.auth.timeout = options.auth.timeout.max(PATIENCE);
+    }
+    let websocket = options.websocket.as_mut().and_then(|websocket| websocket.tls.as_mut());
+    for tls in options.tls.as_mut().into_iter().chain(websocket) {
+        if tls.timeout == Tls::default().timeout {
+            tls.timeout = PATIENCE;
+        }
+    }
+    if options.write_deadline == usual.write_deadline {
+        options.write_deadline = PATIENCE;
+    }
+    options
 }
 
 /// A server with JetStream, and the folder of its store.
@@ -142,11 +166,19 @@ pub fn prepare(stream: &TcpStream) {
     stream.set_nodelay(true).unwrap();
 }
 
-/// Sends. That the server has closed meanwhile is seen by the next read: what it said before is still there.
-pub fn send(stream: &mut impl Write, bytes: &[u8]) {
-    match stream.write_all(bytes) {
-        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
-        sent => sent.unwrap(),
+/// Sends. That the server has closed meanwhile is seen by the next read: what it said before is still there. A handshake that comes first
+/// reads, and the server's part of it takes its time.
+pub fn send(stream: &mut impl Write, mut bytes: &[u8]) {
+    let end = Instant::now() + PATIENCE;
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => return,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                assert!(Instant::now() < end, "nothing came, and nothing can be sent");
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
