@@ -34,6 +34,7 @@ pub use crate::index::ChunkSize;
 pub use catalogue::{Catalogue, MoveSeen, StreamEntry};
 pub(crate) use catalogue::{FIRST_STREAM_ID, SKIPPED_IDS};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
+pub(crate) use open_index::Unread;
 pub(crate) use stats::Pools;
 pub use stats::{Capacity, StreamStats};
 

@@ -352,7 +352,7 @@ impl Environment {
             progress: self.progress.as_ref(),
         };
         let index = opening.index()?;
-        let unread = opening.unread(&index);
+        let unread = opening.unread(&index)?;
         let stats = self.pools.stats(&who.account, who.config.storage);
         let mut messages = Messages::open(who, log, index, last, last_time)?;
         messages.lack(unread);

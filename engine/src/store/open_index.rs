@@ -40,6 +40,15 @@ pub(super) struct Opening<'a> {
     pub progress: Option<&'a OpeningProgress>,
 }
 
+/// What an index lacks of its log.
+#[derive(Default)]
+pub(crate) struct Unread {
+    /// Messages the heads of which cannot be read; none if all are there.
+    pub lost: Vec<Lost>,
+    /// Bytes of the others, as limits count them.
+    pub bytes: u64,
+}
+
 impl Opening<'_> {
     /// The index that the stream's settings ask for, with what its log holds.
     ///
@@ -102,17 +111,17 @@ impl Opening<'_> {
         Ok(Index::Resident(index))
     }
 
-    /// What an index in memory lacks, because the log cannot read the heads: it counts more records than the index has. What the
-    /// log itself tells to be lost is not among it, and nothing if no record is missing: then what cannot be read was removed.
-    pub fn unread(&self, index: &Index) -> Vec<Lost> {
-        let Index::Resident(index) = index else {
-            return Vec::new();
-        };
+    /// What an index lacks that was made of the heads, because the log cannot read some: it counts more records than the index has. What
+    /// the log itself tells to be lost is not among it, and nothing if no record is missing: then what cannot be read was removed.
+    ///
+    /// # Errors
+    /// If the log or the index cannot be read.
+    pub fn unread(&self, index: &Index) -> Result<Unread> {
         let reader = self.log.reader();
         let extent = reader.extent();
         let missing = extent.count.saturating_sub(index.len());
         if missing == 0 {
-            return Vec::new();
+            return Ok(Unread::default());
         }
         let mut unread = Vec::new();
         for (low, high) in reader.damaged(extent.first..=extent.last) {
@@ -122,7 +131,7 @@ impl Opening<'_> {
                     unread.push((next, live - 1));
                 }
                 next = live + 1;
-            });
+            })?;
             if next <= high {
                 unread.push((next, high));
             }
@@ -131,8 +140,8 @@ impl Opening<'_> {
         let told: Vec<(Seq, Seq)> = reader.lost().iter().map(|lost| (lost.first, lost.last)).collect();
         let untold = without(&unread, &joined(told));
         let missing = missing.saturating_sub(count(&unread) - count(&untold));
-        if missing == 0 {
-            return Vec::new();
+        if missing == 0 || untold.is_empty() {
+            return Ok(Unread::default());
         }
         let why = match count(&untold) <= missing {
             true => UNREAD,
@@ -145,7 +154,14 @@ impl Opening<'_> {
             why,
             head: None,
         });
-        lost.collect()
+        // The log counts them with it.
+        let mut bytes = 0;
+        reader.scan(0..=Seq::MAX, Want::Heads, Direction::Forward, &mut |entry| {
+            bytes += stored_size_of_record(self.who.config.storage, entry.head, entry.body_len as usize);
+            ControlFlow::Continue(())
+        })?;
+        let lost = lost.collect();
+        Ok(Unread { lost, bytes })
     }
 
     /// The index, if what is kept, whose frames these are, fits the log.

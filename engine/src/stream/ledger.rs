@@ -47,6 +47,11 @@ impl Loss {
         self.why.contains("is missing") || self.why.contains("has lost its end")
     }
 
+    /// Whether some of these messages may have been removed before they were found lost: nothing tells which.
+    pub fn may_be_removed(&self) -> bool {
+        self.why.contains("may have been removed before")
+    }
+
     /// Whether more of the same may be noted with it.
     fn is_open_for(&self, why: &str) -> bool {
         !self.settled && self.why == why

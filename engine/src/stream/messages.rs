@@ -16,6 +16,7 @@ use crate::backend::{Compression, KvWrite, Log, LogChange, LogReader, Lost, Upke
 use crate::error::{Error, Kind, Result};
 use crate::index::Index;
 use crate::shard::relocation::Gone;
+use crate::store::Unread;
 use crate::stream::ahead::ReadAhead;
 use crate::stream::config::StreamConfig;
 use crate::stream::damage::Damage;
@@ -281,19 +282,14 @@ impl Messages {
     }
 
     /// At the opening: the log has these and cannot read them, and the index does not have them.
-    pub fn lack(&mut self, unread: Vec<Lost>) {
-        if unread.is_empty() {
+    pub fn lack(&mut self, unread: Unread) {
+        if unread.lost.is_empty() {
             return;
         }
         // They stay until messages behind them are removed: a disk may read them again, or somebody put back their file.
         self.trimmed = self.trimmed.max(self.first());
-        // The log counts them with it.
-        if let Index::Resident(index) = &self.index {
-            let mut bytes = 0;
-            index.each_live(0, Seq::MAX - 1, &mut |seq| bytes += index.size_at(seq).unwrap_or(0));
-            self.bytes = bytes;
-        }
-        self.unread = unread;
+        self.bytes = unread.bytes;
+        self.unread = unread.lost;
     }
 
     /// Its log, to read.

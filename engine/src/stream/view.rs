@@ -278,8 +278,14 @@ impl Stream {
                 continue;
             }
             read += length;
-            let is_whole = |seq: Seq| matches!(self.log_reader().get(seq), Ok(Some(_)));
-            if read <= READ_MAX && (loss.first..=loss.last).all(is_whole) {
+            let (mut any, may_be_removed) = (false, loss.may_be_removed());
+            let is_whole = |seq: Seq| {
+                let got = self.log_reader().get(seq);
+                any |= matches!(got, Ok(Some(_)));
+                // What was removed before is not there, and no damage is.
+                matches!(got, Ok(Some(_))) || (may_be_removed && got.is_ok())
+            };
+            if read <= READ_MAX && (loss.first..=loss.last).all(is_whole) && any {
                 back.push((loss.first, loss.last));
             }
         }

@@ -183,17 +183,24 @@ impl Paged {
                     self.add_ending(at, seq);
                 }
             }
-            self.totals.building = from <= last;
+            self.totals.building = from <= last || self.lacks_any();
             self.totals.next = self.totals.next.max(from);
             let mut writes = Vec::new();
             self.take_writes(&mut writes);
             self.kv.put_all(&writes)?;
             self.written();
         }
-        if self.totals.building {
+        if self.totals.building && last == 0 {
             (self.totals.building, self.changed) = (false, true);
         }
         Ok(())
+    }
+
+    /// Whether messages are not in it because their heads cannot be read. It is not complete then, and the next start makes it anew, as each
+    /// start does with an index in memory: their block may be readable by then.
+    fn lacks_any(&self) -> bool {
+        let extent = self.reader.extent();
+        self.totals.len < extent.count && !self.reader.damaged(extent.first..=extent.last).is_empty()
     }
 
     /// Adds a message above all before.
