@@ -60,6 +60,7 @@ pub mod nats;
 pub mod repair;
 pub mod settle;
 mod taken;
+mod unfinished;
 pub mod verify;
 
 pub use error::{Error, Result};

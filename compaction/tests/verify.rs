@@ -5,13 +5,19 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use support::{Fixture, copy_folder, snapshot_of_files};
+use weir_backends::root::StoreDir;
 use weir_compaction::Error;
 use weir_compaction::verify::{Found, Options, Report, Standing, What, verify};
+use weir_engine::stream::StreamConfig;
+use weir_engine::stream::settings::Defaults;
+use weir_engine::{Store, StoreOptions};
 
 fn check(path: &Path) -> Report {
     verify(path, &Options::default(), None, &mut |_, _, _| {}).unwrap()
@@ -468,6 +474,64 @@ fn a_damaged_journal_is_told_with_the_messages_that_it_costs() {
     assert_eq!(placed.file.as_ref(), Some(&file));
     let costs = |found: &&Found| found.stream.as_deref() == Some("ORDERS") && found.lost == [(100, 100)];
     assert!(open(&report).iter().any(costs), "{:#?}", report.found);
+}
+
+/// Nothing tells it from a write that a crash broke off: what that may have cost depends on when its messages were answered.
+#[test]
+fn a_damaged_last_write_is_told_with_what_it_may_have_cost_by_the_streams_durability() {
+    let said = [
+        (
+            "sync",
+            "what was answered of it is in the journal\n",
+            "if it never finished nobody was answered for it\n",
+        ),
+        (
+            "os",
+            "unless the power failed: `os` promises nothing",
+            "may have messages (S)\n",
+        ),
+        (
+            "interval:2s",
+            "unless the power failed within 2s of the answer",
+            "may have messages (S)\n",
+        ),
+    ];
+    for (durability, of_log, of_journal) in said {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(Arc::new(|| 1_700_000_100_000_000_000));
+        let store = Store::embedded(StoreDir::new(folder.path()).opener(), options).unwrap();
+        let config = StreamConfig {
+            name: "S".to_owned(),
+            subjects: vec!["s".to_owned()],
+            metadata: BTreeMap::from([("weir.durability".to_owned(), durability.to_owned())]),
+            ..StreamConfig::default()
+        };
+        let stream = store.create_stream("$G", config, &Defaults::default()).unwrap();
+        for n in 0..20 {
+            stream.publish("s", "", format!("message {n:02}").as_bytes()).unwrap();
+        }
+        let killed = tempfile::tempdir().unwrap();
+        copy_folder(folder.path(), killed.path());
+        drop(stream);
+        store.close();
+        let files = snapshot_of_files(&killed.path().join("weir/segment/logs"));
+        let mut damaged = 0;
+        for (path, bytes) in files {
+            if bytes.windows(10).any(|window| window == b"message 19") {
+                flip(&path, b"message 19");
+                damaged += 1;
+            }
+        }
+        assert_eq!(damaged, 2, "the log and its journal");
+        let report = check(killed.path());
+        assert_eq!(open(&report), Vec::<&Found>::new(), "{durability}");
+        let text = report.to_text();
+        assert!(!text.contains("Costs nothing"), "{text}");
+        assert!(text.contains("What a crash may leave:\n"), "{text}");
+        assert!(text.contains(of_log) && text.contains(of_journal), "{text}");
+        let (_, shown) = weir(&["inspect", killed.path().to_str().unwrap()]);
+        assert!(shown.contains(of_log.trim_end()), "{shown}");
+    }
 }
 
 #[test]

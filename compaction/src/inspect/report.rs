@@ -89,7 +89,7 @@ pub struct JournalReport {
     pub tail: u64,
     /// Damaged records that cost nothing any more: checkpoints cover them, or they are in a finding.
     pub damaged: u64,
-    /// Bytes at the end of a write that never finished; nobody was answered for them.
+    /// Bytes at the end of a write that never finished, or of a last write that is damaged.
     pub torn_bytes: u64,
 }
 
@@ -163,7 +163,7 @@ pub struct StreamReport {
     /// Damaged places in its log, which are among [`Report::problems`], that can be settled: a server has noted what is lost with
     /// them.
     pub places_to_settle: u64,
-    /// Bytes at the end of a write that never finished.
+    /// Bytes at the end of a write that never finished, or of a last write that is damaged.
     pub torn_bytes: u64,
     /// What the journal has for it beyond the last checkpoint.
     pub journal_tail: TailReport,
@@ -271,7 +271,7 @@ pub struct OrphanReport {
 
 impl Report {
     /// Whether anything is damaged, missing, or lost and not settled. What is no damage: a write at the end of a file that never
-    /// finished, for nobody was answered for it; and an empty log without a stream, as a crash leaves one that was being made.
+    /// finished, as a crash leaves one; and an empty log without a stream, as a crash leaves one that was being made.
     pub fn is_damaged(&self) -> bool {
         !self.problems.is_empty()
             || !self.findings.is_empty()

@@ -7,9 +7,9 @@ use weir_engine::consumer::{AckPolicy, ConsumerInfo, SeqPair};
 use weir_engine::image::Image;
 use weir_engine::store::StreamEntry;
 use weir_engine::stream::ledger::Ledger;
-use weir_engine::stream::settings::{Durability, IndexKind};
+use weir_engine::stream::settings::IndexKind;
 use weir_engine::stream::{Stream, StreamState};
-use weir_engine::{LogId, MILLISECOND, Result, SECOND, Seq};
+use weir_engine::{LogId, Result, Seq};
 
 use super::Options;
 use super::histogram::{Histogram, histogram};
@@ -100,7 +100,7 @@ pub(super) fn report(
         log: id.to_string(),
         shard,
         backend: settings.backend.to_string(),
-        durability: durability(settings.durability),
+        durability: crate::unfinished::durability(settings.durability),
         compression: settings.compression.to_string(),
         index: match settings.index {
             IndexKind::Resident => "resident",
@@ -235,21 +235,3 @@ fn losses(ledger: &Ledger) -> Vec<LossReport> {
     });
     losses.collect()
 }
-
-/// As the stream's metadata says it.
-fn durability(durability: Durability) -> String {
-    match durability {
-        Durability::Sync => "sync".to_owned(),
-        Durability::Os => "os".to_owned(),
-        Durability::Interval(nanos) if nanos % SECOND == 0 => {
-            format!("interval:{}s", nanos / SECOND)
-        }
-        Durability::Interval(nanos) if nanos % MILLISECOND == 0 => {
-            format!("interval:{}ms", nanos / MILLISECOND)
-        }
-        Durability::Interval(nanos) => format!("interval:{nanos}ns"),
-    }
-}
-
-#[cfg(test)]
-mod tests;

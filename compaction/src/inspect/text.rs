@@ -91,9 +91,9 @@ impl Report {
         for stream in self.streams.iter().filter(|stream| stream.torn_bytes > 0) {
             writeln!(
                 out,
-                "\n{}: an unfinished write of {} at the end will be cut off; nobody was answered for it",
+                "\n{}: {}",
                 self.name(stream),
-                size(stream.torn_bytes)
+                crate::unfinished::of_log(&size(stream.torn_bytes), &stream.durability)
             )?;
         }
         for orphan in &self.orphans {

@@ -7,10 +7,12 @@ use std::path::Path;
 use weir_engine::finding::FindingKind;
 use weir_engine::image::Image;
 use weir_engine::shard::command::Command;
+use weir_engine::stream::settings::Durability;
 use weir_engine::{Check, EntryRef, LogId, Place, Result, Seq, words};
 
 use super::report::{Finds, Found, JournalChecked, What};
 use super::{Meter, lines};
+use crate::unfinished;
 
 /// The streams that journals have something for beyond the last checkpoint.
 #[derive(Default)]
@@ -173,12 +175,19 @@ pub(super) fn check(
     }
     let torn = journal.recovery.torn_bytes;
     if torn > 0 {
-        let text = format!(
-            "the journal of shard {shard} ends in {} of a write that never finished, or of a last write that is damaged: a server cuts \
-             it off, and if it never finished nobody was answered for it",
-            words::count(torn, "byte")
+        let text = unfinished::of_journal(
+            shard,
+            &words::count(torn, "byte"),
+            &answered_before_a_sync(image, shard),
         );
-        finds.add(of_shard(Found::new(What::Journal, text)).harmless());
+        finds.add(of_shard(Found::new(What::Journal, text)).of_a_crash());
     }
     Ok(checked)
+}
+
+/// The streams of a shard the messages of which are answered before they are on disk.
+fn answered_before_a_sync(image: &Image, shard: usize) -> Vec<String> {
+    let of_it = image.entries().into_iter().filter(|entry| entry.shard == shard);
+    let before = of_it.filter(|entry| entry.settings.durability != Durability::Sync);
+    before.map(|entry| entry.name.to_string()).collect()
 }

@@ -95,7 +95,7 @@ pub enum Standing {
     Open,
     /// It was seen: `weir settle`.
     Settled,
-    /// It costs nothing, and goes by itself.
+    /// It is no damage, and goes by itself.
     Harmless,
 }
 
@@ -134,6 +134,8 @@ pub struct Found {
     pub key: Option<String>,
     /// What is wrong, in words.
     pub text: String,
+    /// Whether a crash leaves it; then the words say what it may have cost.
+    pub of_a_crash: bool,
 }
 
 impl Found {
@@ -151,6 +153,7 @@ impl Found {
             subject: None,
             key: None,
             text: text.into(),
+            of_a_crash: false,
         }
     }
 
@@ -164,6 +167,13 @@ impl Found {
         Self {
             standing: Standing::Harmless,
             ..self
+        }
+    }
+
+    pub(super) fn of_a_crash(self) -> Self {
+        Self {
+            of_a_crash: true,
+            ..self.harmless()
         }
     }
 

@@ -16,6 +16,7 @@ use super::subjects::{self, Sum};
 use super::unread::Unread;
 use super::{Meter, kept, lines};
 use crate::inspect::places::{line_of, relative};
+use crate::unfinished;
 
 /// Sequences that are looked up in the index at once.
 const PAGE: u64 = 1 << 16;
@@ -395,11 +396,9 @@ fn log(
     }
     let torn = stream.torn_bytes();
     if torn > 0 {
-        let text = format!(
-            "its log ends in {} of a write that never finished: a server cuts it off, and nobody was answered for it",
-            words::count(torn, "byte")
-        );
-        told.add(Found::new(What::File, text).harmless());
+        let durability = unfinished::durability(stream.settings().durability);
+        let text = unfinished::of_log(&words::count(torn, "byte"), &durability);
+        told.add(Found::new(What::File, text).of_a_crash());
     }
     Ok(())
 }

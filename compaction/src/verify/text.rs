@@ -36,12 +36,14 @@ impl Report {
             writeln!(out, "  {}", line(stream))?;
         }
         let parts = [
-            (Standing::Open, "Wrong:"),
-            (Standing::Settled, "Wrong, and settled:"),
-            (Standing::Harmless, "Costs nothing:"),
+            (Standing::Open, false, "Wrong:"),
+            (Standing::Settled, false, "Wrong, and settled:"),
+            (Standing::Harmless, false, "Costs nothing:"),
+            (Standing::Harmless, true, "What a crash may leave:"),
         ];
-        for (standing, title) in parts {
-            let mut of = self.found.iter().filter(|found| found.standing == standing).peekable();
+        for (standing, of_a_crash, title) in parts {
+            let is_of = |found: &&Found| found.standing == standing && found.of_a_crash == of_a_crash;
+            let mut of = self.found.iter().filter(is_of).peekable();
             if of.peek().is_some() {
                 writeln!(out, "\n{title}")?;
             }

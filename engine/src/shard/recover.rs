@@ -106,7 +106,8 @@ impl Shard {
             tracing::info!(
                 shard = number,
                 bytes = recovery.torn_bytes,
-                "cut an unfinished write off the journal: nobody was answered for it"
+                "cut an unfinished write off the journal: nobody was answered for it, but of streams that are answered before a sync, and if it was \
+                 damaged later"
             );
         }
         for damage in &recovery.damage {
