@@ -72,6 +72,7 @@ pub(super) fn check(folder: &Path) -> Result<()> {
                 false => Ok(()),
             };
         }
+        Err(error) if regular::is_other(&error) => return damaged(format!("{shown}/{CURRENT}: {error}")),
         Err(error) => return Err(Error::io(format_args!("reading {shown}/{CURRENT}"), error)),
     };
     let synced = synced(folder);
@@ -88,6 +89,7 @@ pub(super) fn check(folder: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return damaged(format!("{} is missing", path.display()));
         }
+        Err(error) if regular::is_other(&error) => return damaged(format!("{}: {error}", path.display())),
         Err(error) => return Err(Error::io(format_args!("reading {}", path.display()), error)),
     };
     // A younger manifest than the noted one is what a crash leaves between its being made and noted.
@@ -166,7 +168,10 @@ pub(super) fn named(folder: &Path) -> io::Result<Option<String>> {
     if youngest.is_none() || youngest != number(&synced.name) {
         return Ok(None);
     }
-    let manifest = regular::open(&folder.join(&synced.name), File::options().read(true))?;
+    let manifest = match regular::open(&folder.join(&synced.name), File::options().read(true)) {
+        Err(error) if regular::is_other(&error) => return Ok(None),
+        opened => opened?,
+    };
     match whole_from(&manifest, 0)? {
         End::Whole(end) if end >= synced.bytes => Ok(Some(synced.name)),
         _ => Ok(None),

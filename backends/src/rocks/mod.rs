@@ -160,7 +160,7 @@ impl Backend for RocksBackend {
             None => {
                 let meta = match self.shared.meta(id)? {
                     Some(meta) => meta,
-                    None if options.existing => return Err(rules::missing(id)),
+                    None if options.existing => return Err(nameless::missing(&self.shared, id)),
                     None => {
                         recovery.created = true;
                         self.create(id)?

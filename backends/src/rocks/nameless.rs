@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use rocksdb::{DBRawIterator, ReadOptions};
-use weir_engine::{LogId, NanoTime, Result, Seq};
+use weir_engine::{Error, LogId, NanoTime, Result, Seq};
 
-use super::keys::{self, Head};
+use super::keys::{self, Head, Meta};
+use super::names;
 use super::store::{Blocks, Shared};
 
 /// Records that are looked at from the beginning of a place, and as many from its end.
@@ -69,6 +70,27 @@ pub(super) fn assign(shared: &Shared, taken: &BTreeSet<u64>, claims: &[&Claim]) 
         told.map(|told| (claim.id, told))
     });
     Ok(certain.collect())
+}
+
+/// That a log is not there which must be, and why that may be.
+pub(super) fn missing(shared: &Shared, id: LogId) -> Error {
+    let folder = shared.folder().display();
+    let others = names::all(shared).and_then(|named| {
+        let mut taken: BTreeSet<u64> = named.values().map(|named| named.place).collect();
+        shared.each_named(keys::PREFIX_LOG, &mut |id, value| {
+            taken.extend(Meta::decode(&keys::named(keys::PREFIX_LOG, id), value).map(|meta| meta.place));
+            Ok(())
+        })?;
+        places(shared, &taken)
+    });
+    match others {
+        Ok(Some(others)) if others.is_empty() => Error::damaged(format!(
+            "{folder} has no log {id}, nor records that may be of it: the folder is older than the stream, or that of another store"
+        )),
+        _ => Error::damaged(format!(
+            "{folder} has no log {id}: it has records of which it is not known whose they are, and which may be those of the stream"
+        )),
+    }
 }
 
 /// The places that have records and no log; `None` if not all of them can be found.

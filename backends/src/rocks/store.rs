@@ -137,6 +137,11 @@ impl Shared {
         Ok(shared)
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn check_version(&self, path: &Path) -> Result<()> {
         match self.get_meta(keys::KEY_VERSION)? {
             Some(found) if found == keys::VERSION.to_le_bytes() => Ok(()),

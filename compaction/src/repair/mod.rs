@@ -241,15 +241,13 @@ fn forget(store: &StoreDir, plan: &mut Plan, quarantine: &mut Quarantine) -> Res
             backend.sync()
         });
         match made {
-            Ok(()) => forgotten
-                .action
-                .done([
-                    "its sequences go on where they were".to_owned(),
-                    format!(
-                        "no messages were there to keep: {} was missing. What the catalogue had of the stream is kept as it was",
-                        forgotten.folder.display()
-                    ),
-                ]),
+            Ok(()) => forgotten.action.done([
+                "its sequences go on where they were".to_owned(),
+                format!(
+                    "{}. What the catalogue had of the stream is kept as it was",
+                    forgotten.gone
+                ),
+            ]),
             Err(error) => forgotten.action.failed(&error),
         }
     }

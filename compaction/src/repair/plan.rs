@@ -35,8 +35,10 @@ pub(super) struct Orphan {
 pub(super) struct Forgotten {
     pub id: LogId,
     pub backend: BackendKind,
-    /// What was missing: the folder of its log, or of its whole backend.
+    /// The folder of its log, or of its whole backend.
     pub folder: PathBuf,
+    /// What became of its messages.
+    pub gone: String,
     /// Where its consumers were, as the last checkpoint has it.
     pub consumers: Vec<ConsumerSnapshot>,
     pub action: Action,
@@ -274,15 +276,17 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
                 same.map(|other| other.name.to_string()).collect()
             }
         };
-        let is_missing = |looking: &Looking| match backend {
+        // The folder is there, and older than the stream, or another store's.
+        let is_not_in_folder = backend != BackendKind::Segment && folder.is_dir() && {
+            let listed = looking.image.backend(backend).and_then(|backend| backend.list());
+            listed.is_ok_and(|there| !there.contains(&id))
+        };
+        let is_missing = match backend {
             BackendKind::Segment => true,
-            _ if folder.is_dir() => {
-                let listed = looking.image.backend(backend).and_then(|backend| backend.list());
-                listed.is_ok_and(|there| !there.contains(&id))
-            }
+            _ if folder.is_dir() => is_not_in_folder,
             _ => of_folder.iter().all(|name| options.forget.contains(name)),
         };
-        if options.forget.iter().any(|wanted| **wanted == **name) && is_missing(looking) {
+        if options.forget.iter().any(|wanted| **wanted == **name) && is_missing {
             let text =
                 format!("stream {name} goes on without its messages, at its last sequence. It is offline: {why}");
             let mut action = Action::new(Doing::Forget, text)
@@ -290,10 +294,17 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
                 .of_log(id);
             let consumers = positions(looking, id)?;
             action.told = tell_of_positions(&consumers);
+            let shown = folder.display();
+            let gone = match (backend, folder.exists()) {
+                (_, false) => format!("no messages were there to keep: {shown} was missing"),
+                (BackendKind::Segment, true) => format!("what was in {shown} is kept in quarantine"),
+                (_, true) => format!("no messages were there to keep: {shown} has no log of it"),
+            };
             plan.forgotten.push(Forgotten {
                 id,
                 backend,
                 folder,
+                gone,
                 consumers,
                 action,
             });
@@ -301,6 +312,11 @@ fn find_offline(looking: &mut Looking, options: &Options, plan: &mut Plan) -> Re
         }
         let forget: Vec<String> = of_folder.iter().map(|name| format!("--forget {name}")).collect();
         let help = match folder.exists() {
+            true if is_not_in_folder => format!(
+                ". Put back the RocksDB folder that goes with the catalogue (segment/kv and segment/kv2), if it is anywhere; `weir repair {} \
+                 --forget {name}` lets the stream go on without its messages, and consumers go on behind these",
+                named(&looking.store).display(),
+            ),
             true => String::new(),
             false => format!(
                 ". Put {} back; `weir repair {} {}` lets {} go on without {} messages, and consumers go on behind these",

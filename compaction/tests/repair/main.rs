@@ -8,6 +8,8 @@ mod gone;
 mod lost;
 mod misplaced;
 #[cfg(feature = "rocksdb")]
+mod older;
+#[cfg(feature = "rocksdb")]
 mod resident;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
