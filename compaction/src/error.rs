@@ -74,6 +74,12 @@ pub enum Error {
         /// What was given.
         path: PathBuf,
     },
+    /// A table is not imported: it has no configuration, and nothing of consumers and removals.
+    #[error("{} is a table (Parquet), which `weir export` writes for those who ask questions of it: no stream comes of one", path.display())]
+    ATable {
+        /// What was given.
+        path: PathBuf,
+    },
     /// An archive does not say what its stream is configured as.
     #[error(
         "{} does not tell the stream's configuration: name the folder that it lies in with its backup.json, or a file with the configuration (--config)",
@@ -271,6 +277,7 @@ impl Error {
             | Self::InUse(_)
             | Self::Locked(_)
             | Self::NotASource { .. }
+            | Self::ATable { .. }
             | Self::NoConfig { .. }
             | Self::InMemory { .. }
             | Self::NameTaken { .. }
@@ -303,6 +310,7 @@ impl Error {
             Self::NotASource { .. } => {
                 "name a folder with backup.json and stream.tar.s2, that archive with --config, or lines of JSON"
             }
+            Self::ATable { .. } => "export the stream once more, as a backup or with --format jsonl, and import that",
             Self::NoConfig { .. } => "name the folder that has its backup.json, or a file with --config",
             Self::InMemory { .. } => "choose where it is kept with --backend segment or rocksdb",
             Self::NameTaken { .. } => "delete that stream first, or choose another name with --name",

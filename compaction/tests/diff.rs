@@ -95,6 +95,35 @@ fn what_differs_is_named_on_rocksdb() {
     differs("rocksdb");
 }
 
+/// Nobody knows its subject: nothing stands for that.
+#[test]
+fn a_message_that_is_damaged_in_both_is_named_by_its_sequence() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(folder.path(), "segment");
+    fixture.work();
+    fixture.close();
+    let log = fixture.log("ORDERS").to_string();
+    let files = fs::read_dir(folder.path().join("weir/segment/logs").join(log)).unwrap();
+    let segment = files.map(|file| file.unwrap().path());
+    let segment = segment
+        .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+        .min()
+        .unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(4).position(|window| window == b"rare").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), copy.path());
+    let text = compare(folder.path(), copy.path()).to_text();
+    let line = text.lines().find(|line| line.ends_with(": damaged")).unwrap();
+    let seq = line
+        .trim_start()
+        .strip_prefix("message ")
+        .and_then(|rest| rest.strip_suffix(": damaged"));
+    assert!(seq.is_some_and(|seq| seq.parse::<u64>().is_ok()), "{text}");
+}
+
 #[test]
 fn a_stream_that_was_exported_and_imported_is_the_same_but_for_what_was_changed() {
     let folder = tempfile::tempdir().unwrap();

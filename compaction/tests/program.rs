@@ -173,6 +173,7 @@ fn an_account_is_that_of_who_connects() {
         &["dump", "nats://localhost:1", "--stream", "S", "--account", "A"][..],
         &["export", "nats://localhost:1", "out", "--stream", "S", "--account", "A"],
         &["import", "nats://localhost:1", "out", "--account", "A"],
+        &["inspect", "nats://localhost:1", "--account", "A"],
         &[
             "convert",
             "nats://localhost:1",

@@ -100,6 +100,22 @@ fn a_table_has_what_the_stream_has() {
 }
 
 #[test]
+fn no_stream_comes_of_a_table_and_it_is_said_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let mut fixture = Fixture::new(&store, "segment");
+    fixture.work();
+    fixture.close();
+    let (from, file) = (store.to_str().unwrap(), folder.path().join("table"));
+    let out = file.to_str().unwrap();
+    let (code, text) = weir(&["export", from, "--stream", "ORDERS", "--format", "parquet", out]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = weir(&["import", from, out, "--name", "AGAIN"]);
+    assert!(code == Some(1) && text.contains("is a table (Parquet)"), "{text}");
+    assert!(text.contains("--format jsonl"), "{text}");
+}
+
+#[test]
 fn a_table_has_what_was_chosen() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store");

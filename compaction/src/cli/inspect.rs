@@ -30,7 +30,7 @@ Examples:
 
 Exit code: 0 the store is whole, or all that is damaged or lost is settled (see `weir settle`); 1 it was not looked at: wrong
 arguments, no store there, or a server has it open; 2 something is damaged, missing or lost and not settled (the rest is shown). A
-write at the end that never finished is no damage: nobody was answered for it.
+write at the end that never finished is no damage: a crash leaves it.
 
 With --json an error is an object of JSON on the standard error: error, remedy, exit.")]
 pub struct InspectArgs {
@@ -64,12 +64,22 @@ pub struct InspectArgs {
     /// Instead of all that, show what a segment file has in it, of the store or of a copy that has the folder's name
     #[arg(long, value_name = "FILE", conflicts_with_all = ["stream", "subjects", "consumer", "histogram"])]
     segment: Option<PathBuf>,
+    /// Refused, in words: all accounts are shown, of a server that of the user who connects
+    #[arg(long, value_name = "NAME", hide = true)]
+    account: Option<String>,
     /// Print JSON instead of tables; times are RFC 3339, sizes bytes
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
+    args.access.no_account(&args.store, args.account.as_ref())?;
+    if args.account.is_some() {
+        return Err(Failure::Instead {
+            what: "--account is none of inspect's arguments: the streams of all accounts are shown".to_owned(),
+            remedy: "--stream NAME shows those of that name, with their accounts".to_owned(),
+        });
+    }
     if let Some(server) = args.access.connect(&args.store)? {
         return of_server(&server, args);
     }

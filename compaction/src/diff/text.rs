@@ -86,8 +86,9 @@ impl StreamDiff {
                     format!("differs in {}", parts.join(", "))
                 }
             };
-            let subject = message.subject.as_deref().unwrap_or("?");
-            writeln!(out, "    message {} ({subject}): {what}", message.seq)?;
+            let of = message.subject.as_ref().map(|subject| format!(" ({subject})"));
+            // Of one that is damaged in all that have it the subject is not known.
+            writeln!(out, "    message {}{}: {what}", message.seq, of.unwrap_or_default())?;
         }
         let all = self.only_in_a + self.only_in_b + self.different + self.damaged;
         let more = all - self.first.len() as u64;

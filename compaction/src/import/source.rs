@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub const DESCRIPTION: &str = "backup.json";
 /// In such a folder: all the rest.
 pub const ARCHIVE: &str = "stream.tar.s2";
+/// How a Parquet file begins.
+const TABLE: &[u8] = b"PAR1";
 /// The largest file with a configuration that is read, in bytes.
 const DESCRIPTION_MAX: u64 = 64 << 20;
 
@@ -65,6 +67,7 @@ impl Source {
                 let backup = Backup::new(path, file, config, original, BackupState::default())?;
                 Ok(Self::Backup(Box::new(backup)))
             }
+            _ if begin.starts_with(TABLE) => Err(Error::ATable { path }),
             (false, Some(b'{')) => Lines::new(path, file, instead).map(|lines| Self::Lines(Box::new(lines))),
             _ => Err(not_a_source(&path)),
         }
