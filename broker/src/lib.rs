@@ -40,6 +40,7 @@
 pub mod context;
 pub mod control;
 mod error;
+mod http;
 pub mod interest;
 pub mod jetstream;
 pub mod limits;

@@ -54,6 +54,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("version", &[]),
     ("limits", &[]),
     ("error", &[]),
+    ("http", &[]),
     ("logging", &["conf", "error"]),
     ("context", &["conf", "error", "limits"]),
     ("permissions", &["conf", "limits"]),
@@ -62,7 +63,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("routing", &["conf", "interest", "limits", "link", "permissions"]),
     (
         "trust",
-        &["conf", "context", "error", "interest", "link", "permissions", "routing"],
+        &["conf", "context", "error", "http", "interest", "link", "permissions", "routing"],
     ),
     (
         "session",
