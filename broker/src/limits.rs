@@ -193,6 +193,23 @@ pub const TLS_HANDSHAKE_MAX: usize = 16 * 1024;
 /// The same with a certificate, and those that it depends on.
 pub const TLS_HANDSHAKE_WITH_CERTIFICATE_MAX: usize = 64 * 1024;
 
+/// Bytes of what a certificate's authority says of it (OCSP), at most: it goes with every handshake.
+pub const OCSP_ANSWER_MAX: usize = 32 * 1024;
+/// How long one request to a responder of OCSP may take.
+pub const OCSP_REQUEST: Duration = Duration::from_secs(5);
+/// How long all requests about one certificate may take. A start, and a reload, wait for them.
+pub const OCSP_PATIENCE: Duration = Duration::from_secs(20);
+/// The longest time between two questions about one certificate: what is good for long can be revoked tomorrow.
+pub const OCSP_PAUSE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The shortest time between two of them.
+pub const OCSP_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The shortest time between two of them once the last answer has run out, and no new one could be had.
+pub const OCSP_PAUSE_EXPIRED: Duration = Duration::from_secs(5);
+/// How far the clock of a responder may be ahead.
+pub const OCSP_AHEAD: Duration = Duration::from_secs(30);
+/// Certificates in an answer of which one may have signed it, at most.
+pub const OCSP_SIGNERS_MAX: usize = 8;
+
 /// Events that are told of one traced message, at most: beyond that its journey is told without the rest. A message to more connections
 /// than that is traced to the first of them.
 pub const JOURNEY_EVENTS_MAX: usize = 16_384;

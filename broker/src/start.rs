@@ -69,6 +69,7 @@ impl Server {
 
     async fn open(self: &Arc<Self>) -> Result<()> {
         let options = self.options();
+        self.begin_stapling().await?;
         if let Some(path) = &options.pid_file {
             files::write(path, std::process::id().to_string())?;
             self.created(path.clone());

@@ -275,6 +275,8 @@ const FILES: &[(&str, Expected)] = &[
     ("cluster { foo: 1 }", Refused),
     ("proxies { trusted: [ { kee: a } ] }", Refused),
     ("ocsp: false\nocsp_cache: false\n", Accepted),
+    ("ocsp { mode: always, url: \"http://127.0.0.1:8888\" }", Accepted),
+    ("ocsp { mode: sometimes }", Refused),
     // What Weir does not have, and a file asks for: no server is better than another one than was meant.
     (
         "cluster { name: c, port: 6222, routes: [ \"nats://127.0.0.1:6222\" ] }",
@@ -293,7 +295,6 @@ const FILES: &[(&str, Expected)] = &[
     ("proxy_protocol: true", Accepted),
     ("write_timeout: retry", OursRefuses),
     ("jetstream { key: secret, tpm { keys_file: a } }", OursRefuses),
-    ("ocsp { mode: always }", OursRefuses),
     // A name goes into the lines of the log.
     ("server_name: \"a\\tb\"", OursRefuses),
     // What a start refuses: -t of nats-server does not look at it.

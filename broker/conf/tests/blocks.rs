@@ -169,8 +169,6 @@ fn a_value_of_another_kind_is_refused_in_every_block() {
 fn a_feature_that_is_not_there_may_be_turned_off() {
     for text in [
         "proxy_protocol: false",
-        "ocsp: false",
-        "ocsp { mode: never }",
         "https_port: 0",
         "no_system_account: false",
         "proxies { trusted: [] }",
@@ -184,7 +182,6 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
         assert_eq!(warnings(text), [""; 0], "{text}");
     }
     for text in [
-        "ocsp: true",
         "https_port: 8443",
         "operator: \"op.jwt\"",
         "jetstream { unique_tag: az }",

@@ -322,7 +322,7 @@ fn what_is_wrong_and_where() {
 
 #[test]
 fn a_used_variable_may_not_hide_an_unsupported_key() {
-    assert!(fails("ocsp: true\nno_header_support: $ocsp").contains("does not support yet"));
+    assert!(fails("jetstream { unique_tag: az\ndomain: $unique_tag }").contains("does not support yet"));
 }
 
 #[test]

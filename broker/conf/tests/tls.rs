@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use weir_conf::options::{CallingTls, CertificateFiles, First, Resolver, Tls};
+use weir_conf::options::{CallingTls, CertificateFiles, First, Ocsp, OcspMode, Resolver, Tls};
 use weir_conf::{Command, ConfError, Options};
 
 fn parse(text: &str) -> Result<Options, ConfError> {
@@ -135,15 +135,39 @@ fn what_is_not_there_is_left_out_or_refused() {
             "tls { cert_file: c, key_file: k }\nhttp: 8222, https: 8223",
             "can't specify both HTTP (8222) and HTTPs (8223) ports",
         ),
+        ("ocsp { mode: sometimes }", "is not one of auto, always, must, never"),
+        ("ocsp { url: \"ldap://a\" }", "\"ldap://a\" is no URL of http or https"),
         (
-            "ocsp: true",
-            "\"ocsp\" is an option of nats-server that Weir does not support yet",
+            "ocsp { urls: [\"http://a\", \"b\"] }",
+            "\"b\" is no URL of http or https",
         ),
+        ("ocsp: 1", "ocsp must be a { block }"),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(why), "{text}: {error}");
     }
-    parse("ocsp: false").unwrap();
+}
+
+#[test]
+fn staples_are_as_the_block_says() {
+    let read = |text: &str| parse(text).unwrap().ocsp;
+    let of = |mode, urls: &[&str]| {
+        let urls = urls.iter().map(|&url| url.to_owned()).collect();
+        Some(Ocsp { mode, urls })
+    };
+    assert_eq!(read("port: 1"), None);
+    assert_eq!(read("ocsp: true"), of(OcspMode::Auto, &[]));
+    assert_eq!(read("ocsp: false"), of(OcspMode::Never, &[]));
+    assert_eq!(read("ocsp { }"), of(OcspMode::Auto, &[]));
+    assert_eq!(read("ocsp { mode: Always }"), of(OcspMode::Always, &[]));
+    assert_eq!(
+        read("ocsp { mode: must, url: \"http://a/\" }"),
+        of(OcspMode::Must, &["http://a/"])
+    );
+    assert_eq!(
+        read("ocsp { mode: never, urls: [\"http://a\", \"HTTPS://b/c\"] }"),
+        of(OcspMode::Never, &["http://a", "HTTPS://b/c"])
+    );
 }
 
 #[test]

@@ -25,8 +25,8 @@ pub(crate) use listen::listen;
 pub use live::Live;
 pub use reloads::{Reloads, Wish};
 pub use status::Status;
-pub(crate) use tls::calling;
 pub use tls::{Loaded, Tls, TlsNow};
+pub(crate) use tls::{Shown, calling, is_signed};
 
 use crate::conf::Options;
 use crate::error::Result;

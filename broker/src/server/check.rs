@@ -56,7 +56,7 @@ impl Server {
     /// # Errors
     /// As [`Server::check`].
     pub(super) fn check_beside_the_store(options: &Options) -> Result<()> {
-        Loaded::of(options)?;
+        Self::check_staples(options, &Loaded::of(options)?)?;
         crate::trust::check(&options.trust)?;
         if let Some(Err(message)) = options.websocket.as_ref().map(origins) {
             return Err(Error::Options(message));

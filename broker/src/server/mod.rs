@@ -7,6 +7,7 @@ mod ending;
 pub(crate) mod files;
 mod reload;
 mod shares;
+mod stapling;
 mod tenancy;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use crate::session::auth::{ByCallout, ByOperator, ByOptions, ByWebSocket, Door};
 use crate::session::{Gone, Hall, Session};
 use crate::trust::Trust;
 use shares::Shares;
+use stapling::Stapling;
 
 /// What each account may store. Where there is none but those that every server has, clients may store what they like; else
 /// those do whose account says so.
@@ -63,6 +65,8 @@ pub struct Server {
     runtime: Handle,
     /// Who imports from whom by tokens, and until when. Held while accounts are told what they share.
     sharing: Mutex<Shares>,
+    /// What goes with the server's certificates.
+    stapling: Mutex<Stapling>,
     /// Held while the server goes over to other options.
     reloading: tokio::sync::Mutex<()>,
     /// Files to remove at the end.
@@ -111,6 +115,7 @@ impl Server {
             opening,
             runtime: Handle::current(),
             sharing: Mutex::default(),
+            stapling: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
             created: Mutex::default(),
         }))

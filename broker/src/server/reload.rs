@@ -27,6 +27,8 @@ impl Server {
             Self::check_store(&new)?;
         }
         let loaded = Loaded::of(&new)?;
+        let staples = Self::check_staples(&new, &loaded)?;
+        self.obtain(&staples).await?;
         if changes.pid_file
             && let Some(path) = &new.pid_file
         {
@@ -41,6 +43,7 @@ impl Server {
         }
         let had_tls = self.context.tls.client().is_some();
         let other_files = self.context.tls.set(loaded);
+        self.keep_stapled(staples);
         self.context.live.set(new);
         if changes.accounts {
             self.follow_accounts(&before).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     DEFAULT_PORT, Listen, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, features, jetstream, keys,
-    logging, mappings, proxies, read, schema, tls, trust, unsupported, websocket,
+    logging, mappings, ocsp, proxies, read, schema, tls, trust, unsupported, websocket,
 };
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Value};
@@ -49,6 +49,7 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "ports_file_dir" => o.ports_file_dir = Some(read::name(e)?.into()),
         "no_header_support" => o.no_header_support = read::boolean(e)?,
         "tls" => o.tls = Some(tls::block(e, &mut o.warnings)?),
+        "ocsp" => o.ocsp = Some(ocsp::read(e)?),
         "allow_non_tls" => o.allow_non_tls = read::boolean(e)?,
         "authorization" => authorization::apply(&mut o.auth, e)?,
         "no_auth_user" => o.auth.no_auth_user = Some(read::name(e)?),

@@ -82,6 +82,7 @@ impl Changes {
             write_timeout,
             no_header_support,
             tls,
+            ocsp,
             allow_non_tls,
             auth,
             proxy_protocol,
@@ -136,6 +137,7 @@ impl Changes {
         }
         fixed("allow_non_tls", &old.allow_non_tls, allow_non_tls)?;
         found.tls(old.tls.as_ref(), tls.as_ref())?;
+        found.live("ocsp", &old.ocsp, ocsp);
         found.jetstream(&old.jetstream, jetstream)?;
         // Accounts are told once, when they come, what they may store.
         if found.stop_jetstream && old.trust.is_on() {

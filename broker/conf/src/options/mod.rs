@@ -11,6 +11,7 @@ mod jetstream;
 mod keys;
 mod logging;
 mod mappings;
+mod ocsp;
 mod permissions;
 mod proxies;
 mod read;
@@ -41,6 +42,7 @@ pub use jetstream::{
     SyncInterval,
 };
 pub use logging::Logging;
+pub use ocsp::{Ocsp, OcspMode};
 pub use permissions::{Permissions, Responses, Subjects};
 pub(crate) use read::{check_server_name, port};
 pub use tls::{CURVES, CallingTls, CertificateFiles, Choice, First, SUITES, Tls};
@@ -126,6 +128,8 @@ pub struct Options {
     pub no_header_support: bool,
     /// TLS for clients; none by default.
     pub tls: Option<Tls>,
+    /// What is said of the staples of the server's certificates; `None`: those that say they have one do.
+    pub ocsp: Option<Ocsp>,
     /// Whether clients may do without, where there is TLS.
     pub allow_non_tls: bool,
     /// Who may connect.
@@ -215,6 +219,7 @@ impl Default for Options {
             write_timeout: None,
             no_header_support: false,
             tls: None,
+            ocsp: None,
             allow_non_tls: false,
             auth: Auth::default(),
             proxy_protocol: false,

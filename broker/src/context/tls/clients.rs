@@ -10,11 +10,13 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use webpki::{
-    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RawPublicKeyEntity,
-    RequiredEkuNotFoundContext, spki_for_anchor,
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
+    spki_for_anchor,
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
+
+use super::signed::is_signed;
 
 /// What a certificate of a client is for: `1.3.6.1.5.5.7.3.2`, in DER.
 const CLIENT: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]);
@@ -77,19 +79,9 @@ impl Clients {
     }
 
     fn has_signed(&self, root: &TrustAnchor<'_>, signed: &X509Certificate<'_>) -> bool {
-        let spki = spki_for_anchor(root);
-        let Ok(key) = RawPublicKeyEntity::try_from(&spki) else {
-            return false;
-        };
         let (of, signature) = (&signed.tbs_certificate, &signed.signature_value);
-        let named = signed.signature_algorithm.algorithm.as_bytes();
-        // The identifier of an algorithm begins with a tag, a length, and its name.
-        let mut algorithms = self.algorithms.all.iter().filter(|algorithm| {
-            let id = algorithm.signature_alg_id();
-            id.as_ref().get(2..2 + named.len()) == Some(named)
-        });
-        signature.unused_bits == 0
-            && algorithms.any(|algorithm| key.verify_signature(*algorithm, of.as_ref(), &signature.data).is_ok())
+        let (key, named) = (spki_for_anchor(root), signed.signature_algorithm.algorithm.as_bytes());
+        signature.unused_bits == 0 && is_signed(&key, self.algorithms.all, named, of.as_ref(), &signature.data)
     }
 }
 

@@ -15,7 +15,7 @@ use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion, 
 
 use super::Tls;
 use super::clients::Clients;
-use super::resolver::Certificates;
+use super::resolver::{Certificates, Shown};
 use crate::conf::options::{CertificateFiles, Tls as TlsOptions};
 
 /// Why clients cannot be asked for certificates.
@@ -52,13 +52,19 @@ impl Tls {
                 _ => format!("error parsing X509 certificate/key pair {}/{count}: {why}", at + 1),
             };
             let loaded = certificate(&mut files, pair, &provider).map_err(failed)?;
-            certificates.push(Arc::new(loaded));
+            certificates.push(Arc::new(Shown::new(Arc::new(loaded), &pair.certificate)));
         }
-        let not_after = certificates.first().and_then(|first| not_after(first));
-        let certificates = Arc::new(Certificates(certificates));
+        let not_after = certificates.first().and_then(|first| not_after(&first.key));
+        let shown: Arc<[Arc<Shown>]> = certificates.into();
+        let certificates = Arc::new(Certificates(Arc::clone(&shown)));
+        let mut named = None;
         let roots = match (&options.ca_file, options.verify) {
             (Some(path), _) => {
-                Some(authorities(&files.read(path)?).map_err(|why| format!("{}: {why}", path.display()))?)
+                let failed = |why: String| format!("{}: {why}", path.display());
+                let pem = files.read(path)?;
+                let roots = authorities(&pem).map_err(failed)?;
+                named = Some(self::certificates(&pem).map_err(failed)?);
+                Some(roots)
             }
             (None, true) => Some(of_the_system().ok_or(UNTRUSTING)?),
             (None, false) => None,
@@ -96,6 +102,8 @@ impl Tls {
             config: with(verifier, options.verify)?,
             without_client: with(Arc::new(NoClientAuth), false)?,
             options: options.clone(),
+            shown,
+            authorities: named,
             not_after,
             fingerprint: files.0.finish(),
         })

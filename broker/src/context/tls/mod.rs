@@ -5,18 +5,22 @@ mod clients;
 mod load;
 mod rate;
 mod resolver;
+mod signed;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 
 use crate::conf::Options;
 use crate::conf::options::Tls as TlsOptions;
 use crate::error::{Error, Result};
 pub(crate) use calling::calling;
 use rate::Rate;
+pub(crate) use resolver::Shown;
+pub(crate) use signed::is_signed;
 
 /// TLS for the clients of one port.
 pub struct Tls {
@@ -26,6 +30,10 @@ pub struct Tls {
     pub(crate) config: Arc<ServerConfig>,
     /// The same for those who are asked for no certificate.
     pub(crate) without_client: Arc<ServerConfig>,
+    /// The server's certificates.
+    pub(crate) shown: Arc<[Arc<Shown>]>,
+    /// Those of `ca_file`, if there is one.
+    pub(crate) authorities: Option<Vec<CertificateDer<'static>>>,
     /// When the first certificate ends.
     pub not_after: Option<Timestamp>,
     /// A number for what the files hold.

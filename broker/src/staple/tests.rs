@@ -1,0 +1,303 @@
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::SystemTime;
+
+use rustls::pki_types::CertificateDer;
+use x509_cert::der::asn1::{ObjectIdentifier, OctetString};
+use x509_ocsp::OcspResponseStatus;
+
+use super::*;
+use crate::limits::OCSP_SIGNERS_MAX;
+
+#[path = "../../tests/support/answers.rs"]
+mod answers;
+
+use answers::{Ca, Made, Said, Saying, answer, asked, number, refusal};
+
+/// When all of it happens.
+const NOW: i64 = 1_790_000_000;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).unwrap()
+}
+
+fn at(seconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW.checked_add(seconds).unwrap().unsigned_abs())
+}
+
+fn said(status: Saying) -> Said {
+    Said::until(status, at(0), Duration::from_secs(3600))
+}
+
+fn subject(ca: &Ca, own: &Made) -> Subject {
+    Subject::of(&[own.der.clone(), ca.der.clone()], Vec::new).unwrap()
+}
+
+fn read(raw: Vec<u8>, about: &Subject) -> Result<(Status, Option<Timestamp>), String> {
+    Answer::read(raw, about, now()).map(|answer| (answer.status, answer.next_update))
+}
+
+#[test]
+fn an_answer_counts_by_the_issuer_and_by_whom_that_has_left_it_to() {
+    let ca = Ca::new();
+    let own = ca.server(&[], true);
+    let about = subject(&ca, &own);
+    let hour = Some(Timestamp::from_second(NOW + 3600).unwrap());
+    for (saying, status) in [
+        (Saying::Good, Status::Good),
+        (Saying::Revoked, Status::Revoked),
+        (Saying::Unknown, Status::Unknown),
+    ] {
+        let raw = ca.answer(ca.id(&own.der), &said(saying));
+        assert_eq!(read(raw, &about), Ok((status, hour)));
+    }
+    let delegate = ca.delegate(true, |_| {});
+    let other = ca.delegate(false, |_| {});
+    let signed = |by: &Made, with: &[&CertificateDer<'_>]| {
+        read(
+            answer(vec![(ca.id(&own.der), said(Saying::Good))], &by.key, with),
+            &about,
+        )
+    };
+    assert_eq!(signed(&delegate, &[&delegate.der]), Ok((Status::Good, hour)));
+    // Among others, too.
+    assert_eq!(
+        signed(&delegate, &[&ca.der, &other.der, &delegate.der]),
+        Ok((Status::Good, hour))
+    );
+}
+
+#[test]
+fn an_answer_that_nobody_signed_who_may_is_none() {
+    let (ca, stranger) = (Ca::new(), Ca::new());
+    let own = ca.server(&[], true);
+    let about = subject(&ca, &own);
+    let delegate = ca.delegate(true, |_| {});
+    let nobodys = stranger.delegate(true, |_| {});
+    let without = ca.delegate(false, |_| {});
+    let old = ca.delegate(true, |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1));
+    let authority = ca.delegate(true, |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    let good = |by: &rcgen::KeyPair, with: &[&CertificateDer<'_>]| {
+        read(answer(vec![(ca.id(&own.der), said(Saying::Good))], by, with), &about)
+    };
+    let many = vec![&without.der; OCSP_SIGNERS_MAX];
+    let too_far: Vec<_> = many.into_iter().chain([&delegate.der]).collect();
+    for (what, outcome) in [
+        ("another authority", good(stranger.issuer.key(), &[])),
+        (
+            "another authority, shown",
+            good(stranger.issuer.key(), &[&stranger.der]),
+        ),
+        ("a delegate that is not shown", good(&delegate.key, &[])),
+        ("one that another authority made", good(&nobodys.key, &[&nobodys.der])),
+        ("one that may not", good(&without.key, &[&without.der])),
+        ("one of long ago", good(&old.key, &[&old.der])),
+        ("one that is an authority", good(&authority.key, &[&authority.der])),
+        ("the certificate itself", good(&own.key, &[&own.der])),
+        ("one behind too many", good(&delegate.key, &too_far)),
+    ] {
+        assert_eq!(
+            outcome,
+            Err("ocsp: nobody has signed the answer who may".to_owned()),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_about_another_certificate_is_none() {
+    let ca = Ca::new();
+    let [own, other] = [ca.server(&[], true), ca.server(&[], true)];
+    let about = subject(&ca, &own);
+    let id = ca.id(&own.der);
+    let changed = |change: &dyn Fn(&mut x509_ocsp::CertId)| {
+        let mut id = id.clone();
+        change(&mut id);
+        read(ca.answer(id, &said(Saying::Good)), &about)
+    };
+    let another = Err("ocsp: the answer is about another certificate".to_owned());
+    assert_eq!(changed(&|id| id.serial_number = number(&other.der)), another);
+    let none = || OctetString::new(vec![7; 20]).unwrap();
+    assert_eq!(changed(&|id| id.issuer_name_hash = none()), another);
+    assert_eq!(changed(&|id| id.issuer_key_hash = none()), another);
+    let sha384 = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+    assert_eq!(changed(&|id| id.hash_algorithm.oid = sha384), another);
+    let sha256 = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
+    assert_eq!(changed(&|id| id.hash_algorithm.oid = sha256), another);
+    assert_eq!(read(answer(Vec::new(), ca.issuer.key(), &[]), &about), another);
+    // Of several it is the one that is about it.
+    let both = vec![
+        (ca.id(&other.der), said(Saying::Revoked)),
+        (id.clone(), said(Saying::Good)),
+    ];
+    assert_eq!(
+        read(answer(both, ca.issuer.key(), &[]), &about).unwrap().0,
+        Status::Good
+    );
+}
+
+#[test]
+fn an_answer_counts_in_its_time() {
+    let ca = Ca::new();
+    let own = ca.server(&[], true);
+    let about = subject(&ca, &own);
+    let during = |from: i64, until: Option<i64>| {
+        let said = Said {
+            status: Saying::Good,
+            this_update: at(from),
+            next_update: until.map(at),
+        };
+        read(ca.answer(ca.id(&own.der), &said), &about).map(|_| ())
+    };
+    for (from, until) in [
+        (-10, Some(10)),
+        (-10, None),
+        (0, Some(0)),
+        (30, Some(60)),
+        (-1_000_000, Some(0)),
+    ] {
+        assert_eq!(during(from, until), Ok(()), "{from} {until:?}");
+    }
+    assert!(
+        during(-10, Some(-1))
+            .unwrap_err()
+            .starts_with("invalid ocsp NextUpdate, is past time: 2026-")
+    );
+    assert!(
+        during(31, Some(60))
+            .unwrap_err()
+            .starts_with("invalid ocsp ThisUpdate, is future time: 2026-")
+    );
+    assert!(during(31, None).unwrap_err().starts_with("invalid ocsp ThisUpdate"));
+}
+
+#[test]
+fn what_is_no_answer_says_what_it_is() {
+    let ca = Ca::new();
+    let own = ca.server(&[], true);
+    let about = subject(&ca, &own);
+    for (status, told) in [
+        (OcspResponseStatus::MalformedRequest, "malformed"),
+        (OcspResponseStatus::InternalError, "internal error"),
+        (OcspResponseStatus::TryLater, "try later"),
+        (OcspResponseStatus::SigRequired, "signature required"),
+        (OcspResponseStatus::Unauthorized, "unauthorized"),
+    ] {
+        let expected = Err(format!("ocsp: error from server: {told}"));
+        assert_eq!(read(refusal(status), &about), expected);
+    }
+    let kind = read(refusal(OcspResponseStatus::Successful), &about).unwrap_err();
+    assert_eq!(kind, "ocsp: it is an answer of another kind");
+    for raw in [
+        &b""[..],
+        b"<html>",
+        &[0x30, 0x80, 0, 0],
+        &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
+    ] {
+        let why = read(raw.to_vec(), &about).unwrap_err();
+        assert!(why.starts_with("ocsp: it is no answer: "), "{why}");
+    }
+}
+
+#[test]
+fn no_byte_of_an_answer_may_be_another() {
+    let ca = Ca::new();
+    let own = ca.server(&[], true);
+    let about = subject(&ca, &own);
+    let whole = ca.answer(ca.id(&own.der), &said(Saying::Good));
+    assert!(read(whole.clone(), &about).is_ok());
+    for at in 0..whole.len() {
+        assert!(read(whole[..at].to_vec(), &about).is_err(), "{at} bytes of it");
+        for bit in 0..8 {
+            let mut other = whole.clone();
+            other[at] ^= 1 << bit;
+            assert!(read(other, &about).is_err(), "bit {bit} of byte {at}");
+        }
+    }
+    let longer: Vec<u8> = whole.iter().copied().chain([0]).collect();
+    assert!(read(longer, &about).is_err());
+}
+
+#[test]
+fn a_request_names_the_certificate() {
+    let ca = Ca::new();
+    let own = ca.server(&[], true);
+    assert_eq!(asked(&subject(&ca, &own).request().unwrap()), ca.id(&own.der));
+}
+
+#[test]
+fn a_certificate_says_whether_and_where() {
+    let ca = Ca::new();
+    let urls = ["http://one/".to_owned(), "http://two/x".to_owned()];
+    let (with, without) = (ca.server(&urls, true), ca.server(&[], false));
+    assert!(must_staple(&with.der) && !must_staple(&without.der));
+    assert!(!must_staple(&CertificateDer::from(vec![1, 2, 3])));
+    assert_eq!(subject(&ca, &with).responders, urls);
+    assert!(subject(&ca, &without).responders.is_empty());
+}
+
+#[test]
+fn an_issuer_stands_behind_the_certificate_or_among_the_authorities() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let own = ca.server(&[], true);
+    let of = |chain: &[&CertificateDer<'static>], authorities: &[&CertificateDer<'static>]| {
+        let chain: Vec<_> = chain.iter().map(|&der| der.clone()).collect();
+        let found = Subject::of(&chain, || authorities.iter().map(|&der| der.clone()).collect());
+        found.map(|subject| subject.issuer == ca.der)
+    };
+    assert_eq!(of(&[&own.der, &ca.der], &[]), Ok(true));
+    assert_eq!(of(&[&own.der], &[&other.der, &ca.der]), Ok(true));
+    let none = Err("no issuers found".to_owned());
+    assert_eq!(of(&[&own.der], &[]), none);
+    assert_eq!(of(&[&own.der], &[&other.der]), none);
+    // As nats-server: what stands behind it has to be the one.
+    assert_eq!(of(&[&own.der, &other.der], &[&ca.der]), none);
+    // One that is no authority has signed it.
+    let params = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap();
+    let small = ca.sign(params.clone());
+    let by = Ca {
+        issuer: rcgen::Issuer::new(params, small.key),
+        der: small.der,
+    };
+    let below = by.server(&[], true);
+    let why = of(&[&below.der, &by.der], &[]).unwrap_err();
+    assert!(why.ends_with("invalid ca basic constraints: is not ca"), "{why}");
+}
+
+#[test]
+fn modes_decide_which_certificates_have_one() {
+    let of = |mode, says_so| {
+        let ocsp = Ocsp { mode, urls: Vec::new() };
+        Rule::of(Some(&ocsp), says_so)
+    };
+    assert_eq!(
+        [false, true].map(|says_so| Rule::of(None, says_so)),
+        [Rule::None, Rule::Staple]
+    );
+    for (mode, without, with) in [
+        (OcspMode::Auto, Rule::None, Rule::Staple),
+        (OcspMode::Must, Rule::None, Rule::Strict),
+        (OcspMode::Always, Rule::Strict, Rule::Strict),
+        (OcspMode::Never, Rule::None, Rule::None),
+    ] {
+        assert_eq!([of(mode, false), of(mode, true)], [without, with], "{mode:?}");
+    }
+}
+
+#[test]
+fn half_of_its_time_is_gone_on_with_an_answer() {
+    let until = |seconds: Option<i64>| {
+        let answer = Answer {
+            raw: Vec::new(),
+            status: Status::Good,
+            next_update: seconds.map(|seconds| Timestamp::from_second(NOW + seconds).unwrap()),
+        };
+        pause(&answer, now()).as_secs()
+    };
+    assert_eq!(until(Some(3600)), 1800);
+    assert_eq!(until(Some(7 * 86_400)), 86_400);
+    assert_eq!(until(None), 86_400);
+    assert_eq!([until(Some(1)), until(Some(0)), until(Some(-5))], [1, 1, 1]);
+}
