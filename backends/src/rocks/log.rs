@@ -29,6 +29,9 @@ const MOVED_BYTES: u64 = 1 << 20;
 /// Known damage is remembered for so many sequences of a log at most.
 const DAMAGE_MAX: usize = 10_000;
 
+/// Damaged records of a log each of which has a line in the program's log.
+const DAMAGE_LINES: usize = 64;
+
 /// What a log, its readers and the backend share.
 pub(super) struct State {
     pub shared: Arc<Shared>,
@@ -104,16 +107,20 @@ impl State {
         self.remember(seq, what).0
     }
 
-    /// Remembers damage that a scan passes over without a word, and tells of it, once for each sequence.
+    /// Remembers damage that a scan passes over without a word, and tells of it, once for each sequence; of very many each time that they are
+    /// twice as many.
     pub fn passed_over(&self, seq: Seq, what: &str) {
-        let (error, new) = self.remember(seq, what);
-        if new {
-            tracing::error!("{error}");
+        match self.remember(seq, what) {
+            (error, Some(count)) if count < DAMAGE_LINES => tracing::error!("{error}"),
+            (error, Some(count)) if count.is_power_of_two() => {
+                tracing::error!("{error}; {count} records of it are damaged, and not each has a line here any more");
+            }
+            _ => {}
         }
     }
 
-    /// The error, and whether it is the first of that sequence.
-    fn remember(&self, seq: Seq, what: &str) -> (Error, bool) {
+    /// The error, and the number of it if it is the first of that sequence.
+    fn remember(&self, seq: Seq, what: &str) -> (Error, Option<usize>) {
         let error = Error::damaged(format!(
             "rocksdb: log {} (place {}), sequence {seq}: {what}; it is kept and not served",
             self.id, self.place
@@ -121,7 +128,7 @@ impl State {
         let mut damaged = self.damaged.write();
         self.any_damage.store(true, Ordering::Release);
         let new = damaged.len() < DAMAGE_MAX && damaged.insert(seq);
-        (error, new)
+        (error, new.then_some(damaged.len()))
     }
 
     /// What a repair could not find.

@@ -71,6 +71,11 @@ impl RocksReader {
         let body = match head.body_len {
             0 => None,
             _ => match get(shared.bodies(head.family)?) {
+                Ok(None) => {
+                    return Ok(Found::Bad(
+                        "its body is not there: a table of RocksDB's is missing that had it".into(),
+                    ));
+                }
                 Ok(body) => body,
                 Err(error) if error.kind() == ErrorKind::Corruption => {
                     return Ok(Found::Bad(bad_block("bodies", &error).into()));

@@ -48,6 +48,31 @@ fn a_stream_that_is_younger_than_the_folder_is_told_so_and_can_be_forgotten() {
     assert_well(folder.path());
 }
 
+/// Which bodies it had, their heads tell.
+#[test]
+fn messages_whose_table_is_gone_are_told_as_such() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), "rocksdb");
+    let has = |path: &PathBuf| fs::read(path).unwrap().windows(4).any(|bytes| bytes == b"rare");
+    let table = super::rocksdb::files(folder.path(), super::rocksdb::is_table)
+        .into_iter()
+        .find(has)
+        .unwrap();
+    fs::remove_file(&table).unwrap();
+    let planned = plan(folder.path());
+    let name = table.file_name().unwrap().to_str().unwrap();
+    assert!(planned.actions[0].text.contains(name), "{planned:#?}");
+    let report = mend(folder.path());
+    let told = report.to_text();
+    assert!(
+        told.contains("its body is not there: a table of RocksDB's is missing that had it"),
+        "{told}"
+    );
+    assert!(!told.contains("fails its checksum"), "{told}");
+    assert_well(folder.path());
+}
+
 /// What is no file is moved away with the folder; RocksDB goes on with the manifest that was in use.
 #[test]
 fn what_is_no_file_in_the_place_of_rocksdbs_current_costs_nothing() {

@@ -1,4 +1,4 @@
-//! Records that could not be read: each is reported once, however many readers come by it.
+//! Records that could not be read: each is reported once, however many readers come by it, and very many of them in few lines.
 
 use std::collections::BTreeSet;
 
@@ -8,19 +8,36 @@ use crate::types::Seq;
 /// be reported again.
 const REMEMBERED: usize = 4096;
 
+/// Damaged records of one stream each of which has a line of the log. Of more there is one each time that they are twice as many: a file that
+/// is gone may have had millions.
+const LINES: u64 = 64;
+
+/// What is said in the log of a damaged record that a reader met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// That it is damaged.
+    Of,
+    /// That it is, and how many were met.
+    AndCount(u64),
+    /// It is one of many, or was met before.
+    Nothing,
+}
+
 /// The damaged records of a stream that readers met since it was opened.
 #[derive(Debug, Default)]
 pub(super) struct Damage {
     met: BTreeSet<Seq>,
+    /// How many were met.
+    count: u64,
     /// Not yet told to the world.
     untold: Vec<Seq>,
 }
 
 impl Damage {
-    /// A reader met one; answers whether it is the first to do so.
-    pub fn found(&mut self, seq: Seq) -> bool {
+    /// A reader met one.
+    pub fn found(&mut self, seq: Seq) -> Line {
         if !self.met.insert(seq) {
-            return false;
+            return Line::Nothing;
         }
         if self.met.len() > REMEMBERED {
             self.met.pop_first();
@@ -28,7 +45,12 @@ impl Damage {
         if self.untold.len() < REMEMBERED {
             self.untold.push(seq);
         }
-        true
+        self.count += 1;
+        match self.count {
+            count if count < LINES => Line::Of,
+            count if count.is_power_of_two() => Line::AndCount(count),
+            _ => Line::Nothing,
+        }
     }
 
     /// It is removed.
@@ -51,3 +73,6 @@ impl Damage {
         std::mem::take(&mut self.untold)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::stream::ahead::{IfCold, Loaded};
+use crate::stream::damage::Line;
 use crate::stream::message::Message;
 use crate::stream::messages::Messages;
 use crate::stream::unread::Unread;
@@ -53,8 +54,16 @@ impl Messages {
 
     /// Reports a damaged record, the first time that it is met.
     pub(super) fn note_damage(&self, seq: Seq, why: &Error) {
-        if self.damage.borrow_mut().found(seq) {
-            tracing::error!(stream = %self.name, seq, "a damaged message is passed over: {why}");
+        let line = self.damage.borrow_mut().found(seq);
+        match line {
+            Line::Of => tracing::error!(stream = %self.name, seq, "a damaged message is passed over: {why}"),
+            Line::AndCount(count) => tracing::error!(
+                stream = %self.name,
+                seq,
+                "a damaged message is passed over: {why}; {count} were since the stream was opened, and not each has a line here any more: \
+                 its info (state.lost) has them"
+            ),
+            Line::Nothing => {}
         }
     }
 
