@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rocksdb::{ErrorKind, ReadOptions};
-use weir_engine::{Kind, Result, Seq};
+use weir_engine::{Kind, LogId, Result, Seq};
 
 use super::keys::{self, Meta};
 use super::options::RocksOptions;
@@ -17,15 +17,18 @@ pub(super) type Stretch = (Vec<u8>, Option<Vec<u8>>);
 pub(super) const EVERYTHING: Stretch = (Vec::new(), None);
 
 /// How the first damaged block shows that lies where no log has a record; `None` if there is none, or the store cannot be opened.
-/// Blocks with a log's first or last record in them are read as well.
+/// Blocks with a log's first or last record in them are read as well. With `of`, only where these logs had records.
 ///
 /// # Errors
 /// If files cannot be read.
-pub fn damaged(folder: &Path) -> Result<Option<String>> {
+pub fn damaged(folder: &Path, of: Option<&[LogId]>) -> Result<Option<String>> {
     let Ok(shared) = Shared::open(folder, &RocksOptions::of_a_tool(), true) else {
         return Ok(None);
     };
-    let stretches = stretches(&shared)?;
+    let stretches = match of {
+        None => stretches(&shared)?,
+        Some(ids) => stretches_of(&shared, ids)?,
+    };
     for family in std::iter::once(keys::HEADS).chain(keys::BODIES) {
         for stretch in &stretches {
             if let Some(what) = unreadable(&shared, family, stretch)? {
@@ -36,17 +39,41 @@ pub fn damaged(folder: &Path) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// Where there may be removed records of some logs. Of one whose entry cannot be read it is told elsewhere.
+fn stretches_of(shared: &Shared, ids: &[LogId]) -> Result<Vec<Stretch>> {
+    let mut all = Vec::new();
+    for id in ids {
+        let meta = match shared.meta(*id) {
+            Err(error) if error.kind != Kind::Damaged => return Err(error),
+            Err(_) | Ok(None) => continue,
+            Ok(Some(meta)) => meta,
+        };
+        let begin = keys::record(meta.place, 0).to_vec();
+        let end = Some(keys::record(meta.place + 1, 0).to_vec());
+        match is_gapless(&meta) {
+            false => all.push((begin, end)),
+            true => all.extend([
+                (begin, Some(keys::record(meta.place, meta.first).to_vec())),
+                (keys::record(meta.place, meta.last + 1).to_vec(), end),
+            ]),
+        }
+    }
+    Ok(all)
+}
+
+/// Whether a log lacks none between its first record and its last, and has any.
+fn is_gapless(meta: &Meta) -> bool {
+    let span = meta.last.checked_sub(meta.first);
+    meta.count > 0 && span.is_some_and(|span| span + 1 == meta.count)
+}
+
 /// Where there may be removed records: all but what the logs have that lack none between their first and their last.
 fn stretches(shared: &Shared) -> Result<Vec<Stretch>> {
     let mut whole: BTreeMap<u64, (Seq, Seq)> = BTreeMap::new();
     let read = shared.each_named(keys::PREFIX_LOG, &mut |id, value| {
         let key = keys::named(keys::PREFIX_LOG, id);
         if let Some(meta) = Meta::decode(&key, value)
-            && meta.count > 0
-            && meta
-                .last
-                .checked_sub(meta.first)
-                .is_some_and(|span| span + 1 == meta.count)
+            && is_gapless(&meta)
         {
             whole.insert(meta.place, (meta.first, meta.last));
         }

@@ -114,7 +114,10 @@ pub fn verify(
     }
     // Beside all that follows: it goes through every key that is no record's.
     let before_keys = finds.found.len();
-    let keys = Beside::begin(&store, Unasked::of(asked.has_backend(BackendKind::RocksDb), is_all));
+    let keys = Beside::begin(
+        &store,
+        Unasked::of(asked.has_backend(BackendKind::RocksDb), is_all, &wanted),
+    );
     for (key, finding) in image.findings() {
         if !asked.has(&key, &finding) {
             elsewhere += 1;
@@ -186,6 +189,7 @@ pub fn verify(
     }
     let bytes_read = meter.done;
     let unasked = keys.end()?;
+    let rocksdb = store.folder(BackendKind::RocksDb);
     if !finds.found.iter().any(|found| found.is_of(rocksdb.as_deref())) {
         // Else it may be the same block, of which more is known.
         unasked.removed.into_iter().for_each(|found| finds.add(found));

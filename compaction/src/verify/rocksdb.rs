@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use weir_backends::root::StoreDir;
+use weir_engine::LogId;
 #[cfg(feature = "rocksdb")]
 use weir_engine::stream::settings::BackendKind;
 
@@ -54,8 +55,8 @@ fn damaged_keys(folder: &Path) -> Result<Vec<Found>> {
 
 /// What of RocksDB is damaged where all records were removed.
 #[cfg(feature = "rocksdb")]
-fn damaged_removed(folder: &Path) -> Result<Option<Found>> {
-    let damaged = weir_backends::rocks::removed::damaged(folder).map_err(Error::Unreadable)?;
+fn damaged_removed(folder: &Path, of: Option<&[LogId]>) -> Result<Option<Found>> {
+    let damaged = weir_backends::rocks::removed::damaged(folder, of).map_err(Error::Unreadable)?;
     Ok(damaged.map(|what| {
         let text = format!(
             "RocksDB is damaged where removed messages lie: that costs none, but a compaction stops there, and then nothing is written \
@@ -66,13 +67,13 @@ fn damaged_removed(folder: &Path) -> Result<Option<Found>> {
 }
 
 /// What is checked beside the logs.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Unasked {
     Nothing,
-    /// Keys that are no record's.
-    Keys,
-    /// And what is left of removed records.
-    KeysAndRemoved,
+    /// Keys that are no record's, and what is left of removed records of these logs.
+    Of(Vec<LogId>),
+    /// The same, of all.
+    All,
 }
 
 /// What came of that.
@@ -83,22 +84,23 @@ pub(super) struct Checked {
 }
 
 impl Unasked {
-    /// Where a whole store is checked, or a part of it that has RocksDB or not.
-    pub fn of(has_rocksdb: bool, is_all: bool) -> Self {
+    /// Where a whole store is checked, or these logs of it; and whether that has RocksDB in it.
+    pub fn of(has_rocksdb: bool, is_all: bool, wanted: &[LogId]) -> Self {
         match (has_rocksdb, is_all) {
             (false, _) => Self::Nothing,
-            (true, false) => Self::Keys,
-            (true, true) => Self::KeysAndRemoved,
+            (true, false) => Self::Of(wanted.to_vec()),
+            (true, true) => Self::All,
         }
     }
 
     #[cfg(feature = "rocksdb")]
-    fn check(self, folder: &Path) -> Result<Checked> {
+    fn check(&self, folder: &Path) -> Result<Checked> {
         Ok(Checked {
             keys: damaged_keys(folder)?,
             removed: match self {
-                Self::KeysAndRemoved => damaged_removed(folder)?,
-                _ => None,
+                Self::All => damaged_removed(folder, None)?,
+                Self::Of(logs) => damaged_removed(folder, Some(logs))?,
+                Self::Nothing => None,
             },
         })
     }
@@ -118,7 +120,7 @@ impl Beside {
     pub fn begin(store: &StoreDir, asked: Unasked) -> Self {
         let folder = folder(store).filter(|_| asked != Unasked::Nothing);
         let begin = |folder: &std::path::PathBuf| {
-            let folder = folder.clone();
+            let (folder, asked) = (folder.clone(), asked.clone());
             let thread = std::thread::Builder::new().name("weir-verify".to_owned());
             thread.spawn(move || asked.check(&folder)).ok()
         };
