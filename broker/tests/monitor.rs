@@ -399,7 +399,48 @@ fn pages_stand_behind_the_configured_base() {
     });
     assert_eq!(page(&server, "/weir/varz")["http_base_path"], "/weir");
     assert!(server.get("/weir").1.contains("href=\"./weir/connz\""));
-    assert_eq!(server.get("/varz").0, "HTTP/1.1 404 Not Found");
+    for path in ["/varz", "/", "/weir/", "/weirvarz"] {
+        assert_eq!(server.get(path).0, "HTTP/1.1 404 Not Found", "{path}");
+    }
+}
+
+/// The status lines of all that is answered until the connection ends.
+fn statuses(server: &TestServer, requests: &str) -> Vec<String> {
+    let mut stream = TcpStream::connect(server.server.monitor_address().unwrap()).unwrap();
+    stream.write_all(requests.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let found = text.match_indices("HTTP/1.1 ");
+    found.map(|(at, _)| text[at + 9..at + 12].to_owned()).collect()
+}
+
+/// curl sends what stands behind the question mark as it was typed.
+#[test]
+fn what_should_be_escaped_is_taken_as_it_is() {
+    let server = server();
+    let mut client = server.client();
+    client.exchange("SUB orders.> 1\r\n", "");
+    let page = page(&server, "/connz?acc=$G&filter_subject=orders.>&subs=1");
+    assert_eq!(page["connections"][0]["subscriptions_list"], json!(["orders.>"]));
+    let two = "GET /connz?acc=$G&filter_subject=a.> HTTP/1.1\r\nHost: x\r\nX: <>\r\n\r\n\
+        \r\nGET /varz#<> HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(statuses(&server, two), ["200", "404"]);
+}
+
+/// What a request brings with it is no request.
+#[test]
+fn a_body_ends_the_connection_and_asks_nothing() {
+    let server = server();
+    let inner = "GET /varz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let requests = format!(
+        "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{inner}{inner}",
+        inner.len()
+    );
+    assert_eq!(statuses(&server, &requests), ["200"]);
+    for head in ["CONNECT /healthz HTTP/1.1\r\nHost: x", "GET /healthz HTTP/1.1"] {
+        let request = format!("{head}\r\nConnection: close\r\n\r\n");
+        assert_eq!(statuses(&server, &request), ["400"], "{head}");
+    }
 }
 
 /// What only servers that know others have is there, and empty.

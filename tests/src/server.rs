@@ -196,14 +196,23 @@ impl Server {
     /// When it does not answer.
     pub async fn page(&self, path: &str) -> Result<(u16, String)> {
         let address = &self.addresses.monitor;
-        let mut stream = TcpStream::connect(address).await?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
+        let text = self.http(&request).await?;
         let (head, body) = text.split_once("\r\n\r\n").context("no end of the headers")?;
         let status = head.split(' ').nth(1).context("no status")?.parse()?;
         Ok((status, body.to_owned()))
+    }
+
+    /// All that the monitoring port answers to these bytes, up to the end of the connection.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn http(&self, request: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(&self.addresses.monitor).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(text)
     }
 
     /// A new client connection.

@@ -261,3 +261,118 @@ async fn pages_count_as_nats_server_does() -> Result<()> {
     ensure!(found.is_empty(), "\n{}", found.join("\n"));
     Ok(())
 }
+
+/// Paths, parameters and methods that few ask for.
+const ODD: &[&str] = &[
+    "GET /%68ealthz",
+    "GET /healthz/",
+    "GET /healthz//",
+    "GET //healthz",
+    "GET //healthz?a=b&c",
+    "GET /x/../varz",
+    "GET /./healthz",
+    "GET /healthz/..",
+    "GET /..",
+    "GET /%2e%2e/varz",
+    "GET /healthz%2f",
+    "GET /healthz%",
+    "GET /healthz;x",
+    "GET /HEALTHZ",
+    "GET /varz/x",
+    "GET /varz/",
+    "GET /debug/vars/",
+    "GET x",
+    "GET http://x/healthz",
+    "GET /healthz?",
+    "GET /healthz?unknown=1",
+    "GET /healthz?callback=f",
+    "GET /connz?cid=-1",
+    "GET /connz?cid=x",
+    "GET /connz?cid=1.5",
+    "GET /connz?cid=99999999999999999999",
+    "GET /connz?cid=%2B1",
+    "GET /connz?cid=+1",
+    "GET /connz?limit=-1",
+    "GET /connz?limit=99999999999999999999",
+    "GET /connz?limit=1e3",
+    "GET /connz?limit=0x10",
+    "GET /connz?limit=010",
+    "GET /connz?limit=1_000",
+    "GET /connz?limit=%201",
+    "GET /connz?limit",
+    "GET /connz?limit=1&limit=x",
+    "GET /connz?limit=x;y",
+    "GET /connz?limit=x%",
+    "GET /connz?LIMIT=x",
+    "GET /connz?offset=-5",
+    "GET /connz?offset=9223372036854775807&limit=9223372036854775807",
+    "GET /connz?subs=DETAIL",
+    "GET /connz?subs=2",
+    "GET /connz?sort=CID",
+    "GET /connz?sort=reason",
+    "GET /connz?acc=$G&filter_subject=a.>",
+    "GET /subsz?offset=-1",
+    "GET /subsz?test=a.>",
+    "GET /jsz?limit=-1",
+    "GET /jsz?offset=x",
+    "GET /raftz?acc=NONE",
+    "GET /ipqueuesz?all=x",
+    "HEAD /healthz",
+    "HEAD //healthz",
+    "HEAD /nothing",
+    "POST /healthz",
+    "POST //healthz",
+    "OPTIONS /",
+    "OPTIONS /healthz",
+    "PUT /varz",
+    "DELETE /nothing",
+    "get /healthz",
+];
+
+/// What is told of an answer: its status, where it leads, and its text, if it is one.
+fn told(answer: &str) -> Result<(String, Option<String>, Option<String>)> {
+    let (head, body) = answer.split_once("\r\n\r\n").context("no end of the headers")?;
+    let header = |name: &str| {
+        let found = head.lines().filter_map(|line| line.split_once(": "));
+        let found = found.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.to_owned()).next()
+    };
+    let status = head.split(' ').nth(1).context("no status")?.to_owned();
+    let is_text = status.starts_with('4') && header("content-type").is_some_and(|kind| kind.starts_with("text/plain"));
+    Ok((status, header("location"), is_text.then(|| body.to_owned())))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_requests_are_answered_as_by_nats_server() -> Result<()> {
+    let nats_server = match genuine() {
+        Ok(path) => path,
+        Err(why) => {
+            println!("not compared with nats-server: {why}");
+            return Ok(());
+        }
+    };
+    let theirs = Server::start_program(&nats_server).await?;
+    let ours = Server::start().await?;
+    let mut found = Vec::new();
+    let mut requests: Vec<String> = ODD
+        .iter()
+        .map(|line| format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+        .collect();
+    for whole in [
+        "GET /healthz HTTP/1.0\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\nConnection: close\r\n\r\n",
+        "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
+        "GET /varz HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nRange: bytes=0-9\r\nConnection: close\r\n\r\n",
+    ] {
+        requests.push(whole.to_owned());
+    }
+    for request in &requests {
+        let (there, here) = (told(&theirs.http(request).await?)?, told(&ours.http(request).await?)?);
+        if there != here {
+            found.push(format!("{request:?}: {there:?} there, {here:?} here"));
+        }
+    }
+    ensure!(found.is_empty(), "\n{}", found.join("\n"));
+    Ok(())
+}

@@ -19,9 +19,9 @@ pub(super) fn connz(reports: &Reports, query: &Query) -> Answer {
 fn connz_options(query: &Query) -> Result<ConnzOptions, String> {
     let offset = query.number("offset")?;
     let limit = query.number("limit")?;
-    let cid = query.number("cid")? as u64;
+    let cid = query.id("cid")?;
     let auth = query.flag("auth")?;
-    let detailed = query.text("subs") == Some("detail");
+    let detailed = is_detail(query);
     let subscriptions = detailed || query.flag("subs")?;
     Ok(ConnzOptions {
         state: connz_state(query)?,
@@ -133,10 +133,17 @@ pub(super) fn leafz(reports: &Reports, query: &Query) -> Answer {
 
 /// Whether `subs` is what it may be, where there is nothing to list them of.
 fn subscriptions(query: &Query) -> Result<(), String> {
-    match query.text("subs") {
-        Some("detail") => Ok(()),
-        _ => query.flag("subs").map(|_| ()),
+    match is_detail(query) {
+        true => Ok(()),
+        false => query.flag("subs").map(|_| ()),
     }
+}
+
+/// Whether all is asked for that is known of subscriptions, in any spelling.
+fn is_detail(query: &Query) -> bool {
+    query
+        .text("subs")
+        .is_some_and(|subs| subs.eq_ignore_ascii_case("detail"))
 }
 
 /// `/accountz`.

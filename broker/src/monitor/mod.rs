@@ -2,6 +2,8 @@
 
 mod asked;
 mod connections;
+mod escaped;
+mod place;
 mod profile;
 mod query;
 
@@ -11,11 +13,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderValue};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::prometheus_text;
 use serde::Serialize;
@@ -28,6 +32,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use connections::{Activity, Connections, ListPlace};
+use escaped::Escaped;
+use place::Place;
 pub use query::Query;
 
 use crate::conf::options::Listen;
@@ -46,6 +52,8 @@ pub(crate) enum Answer {
     /// The text format of Prometheus.
     Metrics(String),
     Html(String),
+    /// The page is at this path.
+    Elsewhere(String),
 }
 
 impl Answer {
@@ -159,10 +167,10 @@ async fn accept(reports: Arc<Reports>, listener: StdTcpListener, pages: Pages) -
             let tls = reports.context.tls.client().filter(|_| secure);
             let outcome = match tls {
                 Some(tls) => match encrypt(stream, &tls, peer).await {
-                    Some(stream) => http.serve_connection(TokioIo::new(stream), service).await,
+                    Some(stream) => http.serve_connection(TokioIo::new(Escaped::new(stream)), service).await,
                     None => return,
                 },
-                None => http.serve_connection(TokioIo::new(stream), service).await,
+                None => http.serve_connection(TokioIo::new(Escaped::new(stream)), service).await,
             };
             if let Err(error) = outcome {
                 tracing::debug!("monitoring connection: {error}");
@@ -190,35 +198,49 @@ async fn respond(
     request: Request<Incoming>,
     pages: Pages,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    // A path outside of the base is that of no page.
-    let path = match pages {
-        Pages::Monitoring => {
-            let base = &reports.context.live.read().http_base_path;
-            request
-                .uri()
-                .path()
-                .strip_prefix(base.as_str())
-                .unwrap_or("/?")
-                .to_owned()
-        }
-        Pages::Profiles => request.uri().path().to_owned(),
-    };
-    let path = path.trim_end_matches('/').to_owned();
+    let (uri, method) = (request.uri(), request.method());
     activity.serve(true);
-    let (answer, place) = match *request.method() {
-        Method::GET | Method::HEAD if pages == Pages::Profiles => (profile::make(reports, path, query).await, None),
-        Method::GET | Method::HEAD => make(reports, connections, activity, path, query).await,
-        _ => (
-            Answer::Text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "only GET and HEAD are served here\n".to_owned(),
-            ),
-            None,
-        ),
+    let hosts = request.headers().get_all(HOST).iter().count();
+    let (answer, place) = match Place::of(uri.path()) {
+        // Whom it means it must say once, from HTTP/1.1 on.
+        _ if hosts == 0 && request.version() >= Version::HTTP_11 => {
+            let text = "400 Bad Request: missing required Host header";
+            (Answer::bad_request(text), None)
+        }
+        _ if hosts > 1 || *method == Method::CONNECT => (Answer::bad_request("400 Bad Request"), None),
+        Place::Broken => (Answer::bad_request("400 Bad Request"), None),
+        Place::Elsewhere(path) => {
+            let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            (Answer::Elsewhere(path + &query), None)
+        }
+        Place::Page(path) => {
+            let query = Query::parse(uri.query().unwrap_or_default());
+            match pages {
+                Pages::Profiles => (profile::make(reports, path, query).await, None),
+                // A path outside of the base is that of no page.
+                Pages::Monitoring => {
+                    let base = reports.context.live.read().http_base_path.clone();
+                    let path = match path.strip_prefix(base.as_str()) {
+                        Some(path) if base.is_empty() => path.to_owned(),
+                        // The index is at the base itself, without a slash behind it.
+                        Some("") => "/".to_owned(),
+                        Some("/") | None => "/?".to_owned(),
+                        Some(path) => path.to_owned(),
+                    };
+                    make(reports, connections, activity, path, query).await
+                }
+            }
+        }
     };
     activity.serve(false);
-    Ok(render(answer, place))
+    let mut response = render(answer, place);
+    // What a body holds would be taken for a request.
+    if !request.body().is_end_stream() {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// Makes a page where it holds nobody up.
@@ -262,7 +284,7 @@ type Make = fn(&Reports, &Query) -> Answer;
 /// The page at a path: the name that it is counted under, and what makes it.
 fn find(path: &str) -> Option<(&'static str, Make)> {
     let make: (&'static str, Make) = match path {
-        "" => ("/", |reports, _| {
+        "/" => ("/", |reports, _| {
             Answer::Html(index(&reports.context.live.read().http_base_path))
         }),
         "/varz" => ("/varz", |reports, _| Answer::page(&reports.varz())),
@@ -302,6 +324,7 @@ impl AsRef<[u8]> for Page {
 }
 
 fn render(answer: Answer, place: Option<ListPlace>) -> Response<Full<Bytes>> {
+    let mut location = None;
     let (status, kind, text) = match answer {
         Answer::Json(status, value) => (
             status,
@@ -312,6 +335,11 @@ fn render(answer: Answer, place: Option<ListPlace>) -> Response<Full<Bytes>> {
         Answer::Text(status, text) => (status, "text/plain; charset=utf-8", text),
         Answer::Metrics(text) => (StatusCode::OK, prometheus_text::CONTENT_TYPE, text),
         Answer::Html(text) => (StatusCode::OK, "text/html; charset=utf-8", text),
+        Answer::Elsewhere(path) => {
+            let text = format!("{path}\n");
+            location = HeaderValue::from_str(&path).ok();
+            (StatusCode::TEMPORARY_REDIRECT, "text/plain; charset=utf-8", text)
+        }
     };
     let body = Bytes::from_owner(Page { text, _place: place });
     let mut response = Response::new(Full::new(body));
@@ -320,6 +348,11 @@ fn render(answer: Answer, place: Option<ListPlace>) -> Response<Full<Bytes>> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     if kind == "application/json" {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    } else {
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    if let Some(location) = location {
+        headers.insert(LOCATION, location);
     }
     response
 }

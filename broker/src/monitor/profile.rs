@@ -26,7 +26,7 @@ pub(super) async fn make(reports: &Arc<Reports>, path: String, query: Query) -> 
 }
 
 fn page(reports: &Reports, path: &str, query: &Query) -> Answer {
-    let text = match path {
+    let text = match path.trim_end_matches('/') {
         "/debug/pprof" => INDEX.to_owned(),
         "/debug/pprof/threads" => reports.stacksz(),
         "/debug/pprof/profile" => match time(query) {

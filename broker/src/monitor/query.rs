@@ -1,18 +1,20 @@
 //! What stands behind the question mark.
 
+use std::num::{IntErrorKind, ParseIntError};
+
 /// The parameters of a request, decoded, in order.
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Never fails: what is no pair has an empty value, a broken escape stands as it came.
+    /// Never fails: what is no pair has an empty value. As in Go, what has a broken escape or a semicolon in it is left out.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        let pairs = text.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';'));
         Self(
             pairs
-                .map(|pair| {
+                .filter_map(|pair| {
                     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                    (decode(name), decode(value))
+                    Some((decode(name)?, decode(value)?))
                 })
                 .collect(),
         )
@@ -33,10 +35,29 @@ impl Query {
         let Some(text) = self.text(name) else {
             return Ok(0);
         };
-        let number: i64 = text
-            .parse()
-            .map_err(|_| format!("Error decoding int for '{name}': strconv.Atoi: parsing {text:?}: invalid syntax"))?;
+        let number: i64 = text.parse().map_err(|error| {
+            format!(
+                "Error decoding int for '{name}': strconv.Atoi: {}",
+                parsing(text, &error)
+            )
+        })?;
         Ok(usize::try_from(number).unwrap_or(0))
+    }
+
+    /// A number without a sign; 0 if the parameter is missing.
+    ///
+    /// # Errors
+    /// It is there and not such a number: the text to answer with.
+    pub fn id(&self, name: &str) -> Result<u64, String> {
+        let Some(text) = self.text(name) else {
+            return Ok(0);
+        };
+        // Go takes no sign there, not even that of what is more than nothing.
+        let unsigned = text.strip_prefix('+').map_or(text, |_| "+");
+        unsigned.parse().map_err(|error| {
+            let why = parsing(text, &error);
+            format!("Error decoding uint64 for '{name}': strconv.ParseUint: {why}")
+        })
     }
 
     /// A truth value as Go reads them; false if the parameter is missing.
@@ -54,7 +75,17 @@ impl Query {
     }
 }
 
-fn decode(text: &str) -> String {
+/// What Go says of a number that is none.
+fn parsing(text: &str, error: &ParseIntError) -> String {
+    let why = match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    format!("parsing {text:?}: {why}")
+}
+
+/// `None`: it has an escape that is none.
+fn decode(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -69,11 +100,12 @@ fn decode(text: &str) -> String {
                 out.push(decoded);
                 at += 2;
             }
+            (b'%', None) => return None,
             (b'+', None) => out.push(b' '),
             (other, None) => out.push(other),
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+    Some(String::from_utf8_lossy(&out).into_owned())
 }
 
 #[cfg(test)]

@@ -312,7 +312,10 @@ fn store(js: &JetStream, gathered: &mut Gathered) {
         gathered.one(true, name, help, counter.load(Ordering::Relaxed) as f64);
     }
     let classes = js.syncs().classes();
-    let bounds = SYNC_CLASSES.iter().map(|bound| *bound as f64 / 1e9).chain([f64::MAX]);
+    let bounds = SYNC_CLASSES
+        .iter()
+        .map(|bound| *bound as f64 / 1e9)
+        .chain([f64::INFINITY]);
     gathered.syncs = Some((js.syncs().nanos() as f64 / 1e9, bounds.zip(classes).collect()));
 }
 
