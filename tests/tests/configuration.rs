@@ -294,6 +294,7 @@ const FILES: &[(&str, Expected)] = &[
     ("websocket { port: 8080, no_tls: true, jwt_cookie: a }", OursRefuses),
     ("proxy_protocol: true", Accepted),
     ("write_timeout: retry", OursRefuses),
+    ("prof_block_rate: 10", OursRefuses),
     ("jetstream { key: secret, tpm { keys_file: a } }", OursRefuses),
     // A name goes into the lines of the log.
     ("server_name: \"a\\tb\"", OursRefuses),

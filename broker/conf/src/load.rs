@@ -1,6 +1,6 @@
 //! From the arguments to what to do: the file first, then the flags over it, then the checks that need both.
 
-use crate::error::ConfError;
+use crate::error::{ConfError, Faults};
 use crate::file::{self, Env};
 use crate::flags::{self, FlagValue};
 use crate::options::{self, Auth, Listen, Options, Tls, User, Warning, profiling};
@@ -76,13 +76,17 @@ impl Options {
         options.check()?;
         options.warn_of_encryption();
         match (is_set("t"), file) {
-            (true, Some(file)) => match options.warnings.iter().find(|warning| warning.fails_check) {
-                Some(warning) => setting(warning.to_string()),
-                None => Ok(Command::CheckConfig {
+            (true, Some(file)) => {
+                let mut faults = Faults::default();
+                for warning in options.warnings.iter().filter(|warning| warning.fails_check) {
+                    faults.take(setting::<()>(warning.to_string()));
+                }
+                faults.end()?;
+                Ok(Command::CheckConfig {
                     file,
                     options: Box::new(options),
-                }),
-            },
+                })
+            }
             (true, None) => setting("must specify [-c, --config] option to check configuration file syntax"),
             (false, _) => Ok(Command::Run(Box::new(options))),
         }
@@ -91,7 +95,7 @@ impl Options {
     /// Reads a configuration text over the defaults; `name` stands for the file in messages and includes.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its place.
+    /// What is wrong, with its place.
     pub fn parse(text: &str, name: &str, env: Env<'_>) -> Result<Self, ConfError> {
         let mut options = Self::default();
         options::apply(&mut options, &file::parse(text, name, env)?)?;

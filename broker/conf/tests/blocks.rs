@@ -178,6 +178,11 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
         "reconnect_error_reports: 10",
         "default_js_domain { A: hub }",
         "prof_block_rate: 0",
+        "ocsp_cache: true",
+        "feature_flags { js_api_reply_v2: true, js_snapshot_sources: true, js_raft_delete_range: false }",
+        "accounts { A { limits { max_leafnodes: 5 } } }",
+        "accounts { A { jetstream { cluster_traffic: owner } } }",
+        "accounts { A { nkey: ACI2FCQLOQ4BLE5E3FDJK6JARETK7SFNQLEIHG3WIQ2ZXHV2TJFTU3RM } }",
     ] {
         assert_eq!(warnings(text), [""; 0], "{text}");
     }
@@ -186,6 +191,7 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
         "operator: \"op.jwt\"",
         "jetstream { unique_tag: az }",
         "write_timeout: retry",
+        "prof_block_rate: 10",
     ] {
         assert!(read(text).is_err(), "{text}");
     }
@@ -194,18 +200,16 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
 #[test]
 fn what_has_no_effect_is_said() {
     for text in [
-        "prof_block_rate: 10",
-        "ocsp_cache: true",
-        "feature_flags { js_api_reply_v2: true }",
-        "feature_flags { js_snapshot_sources: true }",
-        "feature_flags { js_raft_delete_range: false }",
         "feature_flags { something_else: false }",
-        "accounts { A { limits { max_leafnodes: 5 } } }",
-        "accounts { A { jetstream { cluster_traffic: owner } } }",
-        "accounts { A { nkey: ACI2FCQLOQ4BLE5E3FDJK6JARETK7SFNQLEIHG3WIQ2ZXHV2TJFTU3RM } }",
+        "cluster { port: 6222 }",
+        "tls { cert_file: a, key_file: b, insecure: true }",
     ] {
         let said = warnings(text);
-        assert!(said.len() == 1 && said[0].contains("has no effect"), "{text}: {said:?}");
+        let told = ["has no effect", "nothing listens"];
+        assert!(
+            said.len() == 1 && told.iter().any(|told| said[0].contains(told)),
+            "{text}: {said:?}"
+        );
     }
 }
 
@@ -265,4 +269,29 @@ fn keys_of_the_top() {
     );
     assert_eq!(o.server_metadata["zone"], "a");
     assert!(read("max_sub_tokens: 0").is_err() && read("max_sub_tokens: 256").is_err());
+}
+
+/// As nats-server does, and in the order of the file.
+#[test]
+fn all_that_is_wrong_is_told() {
+    let text = "foo: 1\ndebug: true\nbar: 2\njetstream { baz: 1, qux: 2 }\nauthorization { users: [\n{user: a, pasword: b},\n\
+        {user: c, xyz: 1}] }\naccounts { A { users: [{user: x, zzz: 1}],\nunk: 1 },\n B { limits { max_conns: 1 }, yyy: 1 } }\n\
+        ping_interval: abc\nport: x\n";
+    let told = read(text).unwrap_err();
+    let places: Vec<&str> = told
+        .lines()
+        .map(|line| line.strip_prefix("a.conf:").unwrap().split(": ").next().unwrap())
+        .collect();
+    let expected = [
+        "1:1", "3:1", "4:13", "4:21", "6:11", "7:11", "8:34", "9:1", "10:15", "10:31", "11:16", "12:7",
+    ];
+    assert_eq!(places, expected, "{told}");
+}
+
+#[test]
+fn of_very_much_that_is_wrong_some_is_told() {
+    let text: String = (0..1000).map(|n| format!("unknown{n}: 1\n")).collect();
+    let told = read(&text).unwrap_err();
+    assert_eq!(told.lines().count(), 33, "{told}");
+    assert!(told.ends_with("\nand 968 more"), "{told}");
 }

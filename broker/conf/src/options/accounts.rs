@@ -8,7 +8,7 @@ use nkeys::{KeyPair, KeyPairType};
 use super::authorization::{self, User};
 use super::schema::{self, Key, Kind, key};
 use super::{Options, Warning, mappings, permissions, read, sharing, unsupported};
-use crate::error::ConfError;
+use crate::error::{ConfError, Faults};
 use crate::file::{Entry, Value};
 use crate::tenancy::{Found, Tenancy};
 
@@ -118,12 +118,12 @@ pub(super) fn apply(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
             }
         }
         _ => {
-            for e in &read::block(entry)?.entries {
-                // For a $VARIABLE.
-                if !e.is_variable {
-                    account(o, &mut names, e)?;
-                }
+            let mut faults = Faults::default();
+            // Others are there for a $VARIABLE.
+            for e in read::block(entry)?.entries.iter().filter(|e| !e.is_variable) {
+                faults.take(account(o, &mut names, e));
             }
+            faults.end()?;
         }
     }
     authorization::unique(&o.auth.users).map_err(|message| ConfError::at(&entry.pos, message))?;
@@ -165,27 +165,30 @@ fn add(o: &mut Options, names: &mut HashSet<String>, entry: &Entry, account: Acc
 }
 
 fn account(o: &mut Options, names: &mut HashSet<String>, entry: &Entry) -> Result<(), ConfError> {
-    schema::check_block(entry, ACCOUNT)?;
     let mut found = bare(entry.key.clone());
     let (mut users, mut permissions) = (Vec::new(), None);
-    for e in &read::block(entry)?.entries {
+    let mut faults = Faults::default();
+    let warnings = &mut o.warnings;
+    let mut key = |e: &Entry| {
+        schema::check_entry(e, ACCOUNT)?;
         match e.key.to_ascii_lowercase().as_str() {
-            "users" => users = authorization::users(e)?,
-            "default_permissions" => permissions = Some(Arc::new(permissions::permissions(e)?)),
-            "jetstream" => found.jetstream = jetstream(e, &mut o.warnings)?,
-            "limits" => found.limits = limits(e, &mut o.warnings)?,
-            "exports" => sharing::exports(&mut found.tenancy, e)?,
-            "imports" => sharing::imports(&mut found.tenancy, e)?,
-            "mappings" | "maps" => mappings::apply(&mut found.tenancy, e)?,
-            "msg_trace" | "trace_dest" => found.traces = traces(e, &mut o.warnings)?,
-            "nkey" => {
-                nkey(e)?;
-                o.warnings
-                    .push(effectless(e, "nobody asks an account of the configuration for its key"));
-            }
-            _ => unsupported::refuse(e, ACCOUNT)?,
+            "users" => authorization::users(e).map(|read| users = read),
+            "default_permissions" => permissions::permissions(e).map(|read| permissions = Some(Arc::new(read))),
+            "jetstream" => jetstream(e).map(|read| found.jetstream = read),
+            "limits" => limits(e).map(|read| found.limits = read),
+            "exports" => sharing::exports(&mut found.tenancy, e),
+            "imports" => sharing::imports(&mut found.tenancy, e),
+            "mappings" | "maps" => mappings::apply(&mut found.tenancy, e),
+            "msg_trace" | "trace_dest" => traces(e, warnings).map(|read| found.traces = read),
+            // Nobody asks an account of the configuration for its key, here as in nats-server.
+            "nkey" => nkey(e),
+            _ => unsupported::refuse(e, ACCOUNT),
         }
+    };
+    for e in &read::block(entry)?.entries {
+        faults.take(key(e));
     }
+    faults.end()?;
     authorization::by_default(&mut users, permissions.as_ref());
     let of = |user: User| User {
         account: Some(entry.key.clone()),
@@ -223,20 +226,14 @@ fn positive(entry: &Entry) -> Result<Option<usize>, ConfError> {
     Ok(read::limit(entry)?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))
 }
 
-/// A key that says nothing here, and why.
-fn effectless(entry: &Entry, why: &str) -> Warning {
-    Warning::new(&entry.pos, format!("{:?} has no effect: {why}", entry.key))
-}
-
-fn limits(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<AccountLimits, ConfError> {
+fn limits(entry: &Entry) -> Result<AccountLimits, ConfError> {
     let mut found = AccountLimits::default();
     for e in &read::block(entry)?.entries {
         match e.key.to_ascii_lowercase().as_str() {
             "max_connections" | "max_conn" => found.max_connections = positive(e)?,
             "max_subscriptions" | "max_subs" => found.max_subscriptions = positive(e)?,
             "max_payload" | "max_pay" => found.max_payload = positive(e)?,
-            "max_leafnodes" | "max_leafs" => warnings.push(effectless(e, "there are no leaf nodes yet")),
-            // It is there for a $VARIABLE further down.
+            // There are no leaf nodes, which is no more than any number of them; or it is there for a $VARIABLE further down.
             _ => {}
         }
     }
@@ -301,7 +298,7 @@ fn sampling(entry: &Entry) -> Result<u8, ConfError> {
     }
 }
 
-fn jetstream(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<Option<AccountJetStream>, ConfError> {
+fn jetstream(entry: &Entry) -> Result<Option<AccountJetStream>, ConfError> {
     match &entry.value.value {
         Value::Bool(on) => return Ok(on.then(AccountJetStream::default)),
         Value::Str(text) => {
@@ -332,10 +329,7 @@ fn jetstream(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<Option<Accoun
                 found.store_max_stream_bytes = limit(e)?.filter(|&most| most > 0);
             }
             "max_ack_pending" => found.max_ack_pending = limit(e)?.filter(|&most| most > 0),
-            "cluster_traffic" => {
-                warnings.push(effectless(e, "there are no clusters yet, and so none of their traffic"))
-            }
-            // It is there for a $VARIABLE further down.
+            // `cluster_traffic`: a cluster that consists of this server has none. Or it is there for a $VARIABLE further down.
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use super::{
     DEFAULT_PORT, Listen, MAX_PAYLOAD_MAX, Options, absent, accounts, authorization, features, jetstream, keys,
     logging, mappings, ocsp, proxies, read, schema, tls, trust, unsupported, websocket,
 };
-use crate::error::ConfError;
+use crate::error::{ConfError, Faults};
 use crate::file::{Entry, Map, Value};
 use crate::options::Warning;
 
@@ -15,12 +15,13 @@ const LAME_DUCK_MIN: Duration = Duration::from_secs(30);
 
 /// Reads `map` over `options`.
 pub(crate) fn apply(options: &mut Options, map: &Map) -> Result<(), ConfError> {
-    schema::check(map, keys::TOP)?;
+    let mut faults = Faults::default();
     for entry in &map.entries {
-        top(options, entry)?;
+        let checked = schema::check_entry(entry, keys::TOP);
+        faults.take(checked.and_then(|()| top(options, entry)));
     }
     tls::settle_timeout(options);
-    Ok(())
+    faults.end()
 }
 
 fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
@@ -151,31 +152,31 @@ fn limits(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
 
 /// What is nothing to Weir, and what is not there yet.
 fn rest(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
-    let why = match e.key.to_ascii_lowercase().as_str() {
-        // On any server that has no links to others these say nothing: how often the errors of such links are told, and where the
-        // accounts of leaf nodes have their JetStream.
-        "connect_error_reports" | "reconnect_error_reports" | "default_js_domain" => return Ok(()),
+    match e.key.to_ascii_lowercase().as_str() {
+        // On any server that has no links to others the first ones say nothing: how often the errors of such links are told, and
+        // where the accounts of leaf nodes have their JetStream. Nor does the last one on any without `ocsp_peer`, which is refused.
+        "connect_error_reports" | "reconnect_error_reports" | "default_js_domain" | "ocsp_cache" => Ok(()),
         "disable_sublist_cache" | "no_sublist_cache" => {
             o.no_match_cache = read::boolean(e)?;
-            return Ok(());
+            Ok(())
         }
         "prof_port" => {
             o.profiling = profiling(read::int(e, -1, i64::from(u16::MAX))?);
-            return Ok(());
+            Ok(())
         }
-        "prof_block_rate" if read::int(e, i64::MIN, i64::MAX)? <= 0 => return Ok(()),
-        "prof_block_rate" => "Go's profile of what blocks is not there",
-        "ocsp_cache" => "certificates of clients are not looked up",
+        "prof_block_rate" if read::int(e, i64::MIN, i64::MAX)? <= 0 => Ok(()),
+        "prof_block_rate" => {
+            let message =
+                "prof_block_rate asks for Go's profile of what blocks, which Weir does not have: remove it, or write 0";
+            Err(ConfError::at(&e.pos, message))
+        }
         "feature_flags" => {
             features::apply(&mut o.features, e, &mut o.warnings)?;
             o.jetstream.long_acks = o.features.long_acks();
-            return Ok(());
+            Ok(())
         }
-        _ => return unsupported::refuse(e, keys::TOP),
-    };
-    o.warnings
-        .push(Warning::new(&e.pos, format!("{:?} has no effect: {why}", e.key)));
-    Ok(())
+        _ => unsupported::refuse(e, keys::TOP),
+    }
 }
 
 /// Where profiles are served: beside the clients' port. 0 is nowhere, -1 any free one.

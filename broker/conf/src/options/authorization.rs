@@ -10,7 +10,7 @@ use nkeys::{KeyPair, KeyPairType};
 use super::callout::{self, AuthCallout};
 use super::permissions::{self, Permissions};
 use super::{keys, read, schema, unsupported};
-use crate::error::ConfError;
+use crate::error::{ConfError, Faults};
 use crate::file::{Entry, Node, Value};
 
 /// Why there are no users of accounts beside a single one.
@@ -234,7 +234,12 @@ pub(super) fn unique(users: &[User]) -> Result<(), String> {
 
 /// `users: [ … ]`
 pub(super) fn users(entry: &Entry) -> Result<Vec<User>, ConfError> {
-    read::list(entry)?.iter().map(user).collect()
+    let mut faults = Faults::default();
+    let found = read::list(entry)?
+        .iter()
+        .filter_map(|node| faults.take(user(node)))
+        .collect();
+    faults.end().map(|()| found)
 }
 
 fn user(node: &Node) -> Result<User, ConfError> {

@@ -9,7 +9,9 @@ use crate::file::Entry;
 /// The subjects of acknowledgements and of flow control name the domain and the account.
 const LONG_ACKS: &str = "js_ack_fc_v2";
 
-/// Those that there are, and whether they are on by default.
+/// Those that there are, and whether they are on by default. All but [`LONG_ACKS`] are about what servers say to each other: the subject of
+/// answers to those who copy a stream from another server, the logs of Raft and what is copied to another replica. On one server they
+/// switch nothing, here as in nats-server.
 const KNOWN: &[(&str, bool)] = &[
     (LONG_ACKS, false),
     ("js_api_reply_v2", false),
@@ -46,18 +48,14 @@ impl Features {
 pub(super) fn apply(features: &mut Features, entry: &Entry, warnings: &mut Vec<Warning>) -> Result<(), ConfError> {
     for flag in &read::block(entry)?.entries {
         let on = read::boolean(flag)?;
-        let known = KNOWN.iter().find(|(name, _)| *name == flag.key);
-        let why = match known {
-            None => Some("there is none of that name"),
-            Some((name, default)) if *name != LONG_ACKS && on != *default => Some("Weir has nothing that it switches"),
-            Some(_) => None,
-        };
-        if let Some(why) = why {
-            let text = format!("the feature flag {:?} has no effect: {why}", flag.key);
-            warnings.push(Warning::new(&flag.pos, text));
-        }
-        if known.is_some() {
+        if KNOWN.iter().any(|(name, _)| *name == flag.key) {
             features.0.insert(flag.key.clone(), on);
+        } else {
+            let text = format!(
+                "the feature flag {:?} has no effect: there is none of that name",
+                flag.key
+            );
+            warnings.push(Warning::new(&flag.pos, text));
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 //! blocks of features that Weir does not have, too.
 
 use super::read;
-use crate::error::ConfError;
+use crate::error::{ConfError, Faults};
 use crate::file::{Entry, Map, Node, Value};
 
 /// What a key takes.
@@ -63,9 +63,18 @@ pub(super) const fn key(names: &'static str, kind: Kind) -> Key {
 /// Holds a block against its table.
 ///
 /// # Errors
-/// The first key that the table does not have, or whose value is of another kind.
+/// All keys that the table does not have, or whose values are of other kinds.
 pub(super) fn check(map: &Map, table: &[Key]) -> Result<(), ConfError> {
-    map.entries.iter().try_for_each(|entry| entry_of(entry, table))
+    all(&map.entries, |entry| check_entry(entry, table))
+}
+
+/// All that is wrong with any of them.
+fn all<T>(items: &[T], check: impl Fn(&T) -> Result<(), ConfError>) -> Result<(), ConfError> {
+    let mut faults = Faults::default();
+    for item in items {
+        faults.take(check(item));
+    }
+    faults.end()
 }
 
 /// The same for the value of an entry, which must be a block.
@@ -76,7 +85,11 @@ pub(super) fn check_block(entry: &Entry, table: &[Key]) -> Result<(), ConfError>
     check(read::block(entry)?, table)
 }
 
-fn entry_of(entry: &Entry, table: &[Key]) -> Result<(), ConfError> {
+/// Holds one entry of a block against its table.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_entry(entry: &Entry, table: &[Key]) -> Result<(), ConfError> {
     match table.iter().find(|key| has_name(key, &entry.key)) {
         Some(key) => value(entry, key.kind),
         // It may be there only for a $VARIABLE further down.
@@ -123,16 +136,10 @@ fn value(entry: &Entry, kind: Kind) -> Result<(), ConfError> {
             };
             read::word(entry, parse)
         }
-        Kind::Strings => read::block(entry)?
-            .entries
-            .iter()
-            .try_for_each(|e| read::text(e).map(drop)),
-        Kind::Switches => read::block(entry)?
-            .entries
-            .iter()
-            .try_for_each(|e| read::boolean(e).map(drop)),
+        Kind::Strings => all(&read::block(entry)?.entries, |e| read::text(e).map(drop)),
+        Kind::Switches => all(&read::block(entry)?.entries, |e| read::boolean(e).map(drop)),
         Kind::Block(table) => check_block(entry, table),
-        Kind::Blocks(table) => read::list(entry)?.iter().try_for_each(|node| item(entry, node, table)),
+        Kind::Blocks(table) => all(read::list(entry)?, |node| item(entry, node, table)),
         Kind::BoolOr(table) => match entry.value.value {
             Value::Bool(_) => Ok(()),
             _ => check_block(entry, table),
