@@ -97,9 +97,10 @@ impl Conn {
         stream
             .set_write_timeout(Some(patience))
             .map_err(LoadError::io("write timeout"))?;
-        let stream = match entrance.websocket {
-            true => Wire::WebSocket(Box::new(WebSocket::begin(stream)?)),
-            false => Wire::Plain(stream),
+        let stream = match (entrance.websocket, entrance.tls) {
+            (true, true) => Wire::WebSocket(Box::new(WebSocket::begin(Wire::Plain(stream).encrypt()?)?)),
+            (true, false) => Wire::WebSocket(Box::new(WebSocket::begin(Wire::Plain(stream))?)),
+            (false, _) => Wire::Plain(stream),
         };
         let mut conn = Self {
             stream,
@@ -116,7 +117,7 @@ impl Conn {
         conn.info = conn.read_info()?;
         if conn.info.contains("\"tls_required\":true") {
             conn.stream = conn.stream.encrypt()?;
-        } else if entrance.tls {
+        } else if entrance.tls && !entrance.websocket {
             return Err(LoadError::Protocol("the server does not ask for TLS".into()));
         }
         let mut connect = json!({

@@ -137,18 +137,15 @@ impl RunningServer {
             fs::write(&file, text).map_err(LoadError::io("writing the server's configuration"))?;
             command.arg("-c").arg(file);
         }
-        match way {
-            Way::Plain | Way::Permissions => {}
-            Way::Tls => {
-                let (certificate, key) = certificate::write_into(dir.path())?;
-                command
-                    .env("WEIR_LOAD_CERTIFICATE", certificate)
-                    .env("WEIR_LOAD_KEY", key);
-            }
-            Way::Websocket => {
-                clients = free_port()?;
-                command.env("WEIR_LOAD_WEBSOCKET_PORT", clients.to_string());
-            }
+        if matches!(way, Way::Tls | Way::Wss) {
+            let (certificate, key) = certificate::write_into(dir.path())?;
+            command
+                .env("WEIR_LOAD_CERTIFICATE", certificate)
+                .env("WEIR_LOAD_KEY", key);
+        }
+        if matches!(way, Way::Websocket | Way::Wss) {
+            clients = free_port()?;
+            command.env("WEIR_LOAD_WEBSOCKET_PORT", clients.to_string());
         }
         command
             .args(&spec.args)

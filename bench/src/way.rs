@@ -20,6 +20,8 @@ pub enum Way {
     Tls,
     /// WebSocket, without TLS and without compression
     Websocket,
+    /// WebSocket on TLS 1.3, without compression
+    Wss,
 }
 
 impl Way {
@@ -30,6 +32,7 @@ impl Way {
             Self::Permissions => "permissions",
             Self::Tls => "tls",
             Self::Websocket => "websocket",
+            Self::Wss => "wss",
         }
     }
 
@@ -40,6 +43,7 @@ impl Way {
             Self::Permissions => Some(include_str!("../conf/permissions.conf")),
             Self::Tls => Some(include_str!("../conf/tls.conf")),
             Self::Websocket => Some(include_str!("../conf/websocket.conf")),
+            Self::Wss => Some(include_str!("../conf/wss.conf")),
         }
     }
 
@@ -57,17 +61,18 @@ impl Way {
             }
             Self::Tls => entrance.tls = true,
             Self::Websocket => entrance.websocket = true,
+            Self::Wss => (entrance.tls, entrance.websocket) = (true, true),
         }
         entrance
     }
 }
 
-/// Where and as whom a client comes in. `[nats|tls|ws://][USER:PASSWORD@]HOST:PORT` on the command line.
+/// Where and as whom a client comes in. `[nats|tls|ws|wss://][USER:PASSWORD@]HOST:PORT` on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entrance {
     /// Where the server listens.
     pub addr: SocketAddr,
-    /// TLS must be asked for by the server; otherwise it is used if it is.
+    /// TLS must be asked for by the server; otherwise it is used if it is. By WebSocket the handshake comes before everything.
     pub tls: bool,
     /// By WebSocket.
     pub websocket: bool,
@@ -103,7 +108,11 @@ impl FromStr for Entrance {
     type Err = LoadError;
 
     fn from_str(text: &str) -> Result<Self> {
-        let expected = || LoadError::Usage(format!("{text}: [nats|tls|ws://][USER:PASSWORD@]HOST:PORT expected"));
+        let expected = || {
+            LoadError::Usage(format!(
+                "{text}: [nats|tls|ws|wss://][USER:PASSWORD@]HOST:PORT expected"
+            ))
+        };
         let (scheme, rest) = text.split_once("://").unwrap_or(("nats", text));
         let (login, host) = match rest.rsplit_once('@') {
             Some((login, host)) => (Some(login), host),
@@ -115,6 +124,7 @@ impl FromStr for Entrance {
             "nats" => {}
             "tls" => entrance.tls = true,
             "ws" => entrance.websocket = true,
+            "wss" => (entrance.tls, entrance.websocket) = (true, true),
             _ => return Err(expected()),
         }
         if let Some(login) = login {

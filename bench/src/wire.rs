@@ -1,4 +1,4 @@
-//! What a connection goes over: a socket, TLS on one, or a WebSocket on one.
+//! What a connection goes over: a socket, TLS on one, or a WebSocket on either.
 
 pub mod tls;
 pub mod websocket;
@@ -52,7 +52,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(tls) => tls.socket(),
-            Self::WebSocket(websocket) => websocket.socket(),
+            Self::WebSocket(websocket) => websocket.under().socket(),
         }
     }
 
@@ -71,7 +71,8 @@ impl Wire {
     pub fn security(&self) -> Option<String> {
         match self {
             Self::Tls(tls) => Some(tls.security()),
-            Self::Plain(_) | Self::WebSocket(_) => None,
+            Self::WebSocket(websocket) => websocket.under().security(),
+            Self::Plain(_) => None,
         }
     }
 

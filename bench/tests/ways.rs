@@ -140,8 +140,8 @@ fn unmask(mut from: impl Read, mut to: TcpStream, counts: &Counts) -> std::io::R
     }
 }
 
-/// Clients come by TLS and go on to `broker` by a plain socket.
-fn tls_bridge(broker: SocketAddr) -> SocketAddr {
+/// Clients come by TLS and go on to `broker` by a plain socket. They are told to by INFO, or begin with it.
+fn tls_bridge(broker: SocketAddr, told: bool) -> SocketAddr {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = certificate::write_into(folder.path()).unwrap();
     let certificate = CertificateDer::from_pem_file(certificate).unwrap();
@@ -154,16 +154,18 @@ fn tls_bridge(broker: SocketAddr) -> SocketAddr {
         .with_single_cert(vec![certificate], key)
         .unwrap();
     let config = Arc::new(config);
-    listen(move |client| bridge_tls(client, broker, Arc::clone(&config)))
+    listen(move |client| bridge_tls(client, broker, Arc::clone(&config), told))
 }
 
-fn bridge_tls(mut client: TcpStream, broker: SocketAddr, config: Arc<ServerConfig>) {
+fn bridge_tls(mut client: TcpStream, broker: SocketAddr, config: Arc<ServerConfig>, told: bool) {
     let plain = TcpStream::connect(broker).unwrap();
     let mut from = BufReader::new(plain.try_clone().unwrap());
-    from.read_line(&mut String::new()).unwrap();
-    client
-        .write_all(b"INFO {\"version\":\"0\",\"tls_required\":true}\r\n")
-        .unwrap();
+    if told {
+        from.read_line(&mut String::new()).unwrap();
+        client
+            .write_all(b"INFO {\"version\":\"0\",\"tls_required\":true}\r\n")
+            .unwrap();
+    }
     let mut session = ServerConnection::new(config).unwrap();
     while session.is_handshaking() {
         session.complete_io(&mut client).unwrap();
@@ -231,7 +233,12 @@ fn by_websocket(fault: Fault) -> (Entrance, Arc<Counts>) {
 }
 
 fn by_tls(fault: Fault) -> Entrance {
-    Way::Tls.entrance(tls_bridge(start(fault)))
+    Way::Tls.entrance(tls_bridge(start(fault), true))
+}
+
+fn by_wss(fault: Fault) -> (Entrance, Arc<Counts>) {
+    let (websocket, counts) = by_websocket(fault);
+    (Way::Wss.entrance(tls_bridge(websocket.addr, false)), counts)
 }
 
 #[test]
@@ -252,6 +259,16 @@ fn an_honest_broker_passes_by_websocket_with_many_messages_in_a_frame() {
 }
 
 #[test]
+fn an_honest_broker_passes_by_a_websocket_on_tls() {
+    let (entrance, counts) = by_wss(Fault::None);
+    let of = |scenario, messages| run(entrance.clone(), scenario, messages).unwrap().messages;
+    assert_eq!(of(Scenario::Pubsub, "20000"), 20_000);
+    assert!(counts.messages.load(Ordering::Relaxed) > 0 && counts.pongs.load(Ordering::Relaxed) > 0);
+    assert_eq!(of(Scenario::Request, "200"), 200);
+    assert_eq!(of(Scenario::Connections, "21"), 21);
+}
+
+#[test]
 fn an_honest_broker_passes_by_tls() {
     let entrance = by_tls(Fault::None);
     let of = |scenario, messages| run(entrance.clone(), scenario, messages).unwrap().messages;
@@ -265,9 +282,9 @@ fn an_honest_broker_passes_by_tls() {
 }
 
 #[test]
-fn a_broker_with_one_fault_is_found_out_by_both() {
+fn a_broker_with_one_fault_is_found_out_by_each() {
     for fault in [Fault::Lose, Fault::Double, Fault::SwapWithNext, Fault::ChangeLastByte] {
-        for entrance in [by_websocket(fault).0, by_tls(fault)] {
+        for entrance in [by_websocket(fault).0, by_tls(fault), by_wss(fault).0] {
             match run(entrance, Scenario::Pubsub, "5000") {
                 Err(LoadError::Verify(_)) => {}
                 other => panic!("{fault:?}: {other:?}"),

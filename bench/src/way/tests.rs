@@ -14,6 +14,8 @@ fn a_url_says_how_to_come_in() {
     assert!(tls.tls && !tls.websocket);
     let websocket = "ws://ada:a:b@c@127.0.0.1:4222".parse::<Entrance>().unwrap();
     assert!(websocket.websocket && !websocket.tls);
+    let both = "wss://127.0.0.1:8443".parse::<Entrance>().unwrap();
+    assert!(both.websocket && both.tls);
     let login = websocket.login.unwrap();
     assert_eq!((&*login.user, &*login.password), ("ada", "a:b@c"));
     for bad in ["127.0.0.1", "http://127.0.0.1:4222", "ada@127.0.0.1:4222", "ws://"] {

@@ -1,14 +1,13 @@
-//! A WebSocket (RFC 6455) on a socket, as clients of NATS use it: everything that is sent at once is one binary frame, however many
+//! A WebSocket (RFC 6455) on a socket or on TLS, as clients of NATS use it: everything that is sent at once is one binary frame, however many
 //! messages that holds, and what comes is a stream of bytes, wherever its frames begin and end.
 
 mod frame;
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io;
 
 use memchr::memmem;
 
-use super::{Wait, receive};
+use super::{Wait, Wire};
 use crate::error::{LoadError, Result};
 pub use frame::{Opcode, Unframer, mask};
 
@@ -22,7 +21,7 @@ const HEAD_MAX: usize = 16 << 10;
 /// A WebSocket.
 #[derive(Debug)]
 pub struct WebSocket {
-    socket: TcpStream,
+    under: Wire,
     unframer: Unframer,
     /// Came behind the answer to the request.
     early: Vec<u8>,
@@ -31,25 +30,28 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    /// Makes a WebSocket of a socket.
+    /// Makes a WebSocket of what is beneath it.
     ///
     /// # Errors
     /// The server does not want that.
-    pub fn begin(mut socket: TcpStream) -> Result<Self> {
-        let peer = socket.peer_addr().map_err(LoadError::io("asking for a WebSocket"))?;
+    pub fn begin(mut under: Wire) -> Result<Self> {
+        let peer = under
+            .socket()
+            .peer_addr()
+            .map_err(LoadError::io("asking for a WebSocket"))?;
         let request = format!(
             "GET / HTTP/1.1\r\nHost: {peer}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         );
         let asking = || LoadError::io("asking for a WebSocket");
-        socket.write_all(request.as_bytes()).map_err(asking())?;
+        under.write(request.as_bytes()).map_err(asking())?;
         let mut head = Vec::new();
         let end = loop {
             if let Some(at) = memmem::find(&head, b"\r\n\r\n") {
                 break at + 4;
             }
             let mut piece = [0; 2048];
-            let got = socket.read(&mut piece).map_err(asking())?;
+            let got = under.read(&mut piece, Wait::Patiently).map_err(asking())?;
             head.extend_from_slice(&piece[..got]);
             if got == 0 || head.len() > HEAD_MAX {
                 return Err(refused(&head));
@@ -58,16 +60,16 @@ impl WebSocket {
         let early = head.split_off(end);
         accept(&head)?;
         Ok(Self {
-            socket,
+            under,
             unframer: Unframer::default(),
             early,
             out: Vec::new(),
         })
     }
 
-    /// See [`super::Wire::socket`].
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
+    /// What is beneath it.
+    pub fn under(&self) -> &Wire {
+        &self.under
     }
 
     /// See [`super::Wire::read`].
@@ -77,7 +79,7 @@ impl WebSocket {
     pub fn read(&mut self, room: &mut [u8], wait: Wait) -> io::Result<usize> {
         loop {
             let got = match self.early.is_empty() {
-                true => receive(&self.socket, room, wait)?,
+                true => self.under.read(room, wait)?,
                 false => {
                     let got = self.early.len().min(room.len());
                     room[..got].copy_from_slice(&self.early[..got]);
@@ -115,7 +117,7 @@ impl WebSocket {
     fn send(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
         self.out.clear();
         mask(&mut self.out, opcode, rand::random(), payload);
-        self.socket.write_all(&self.out)
+        self.under.write(&self.out)
     }
 }
 
