@@ -74,6 +74,11 @@ pub trait Service: Send + Sync {
     fn rehearses(&self) -> bool {
         false
     }
+
+    /// Whether it only keeps what it is told, and does nothing that the message asks for: it takes what nobody may ask with, too.
+    fn only_hears(&self) -> bool {
+        false
+    }
 }
 
 /// A message on its way to a [`Service`]. Everything borrows from the sender's buffer; [`body`](Self::body) and

@@ -67,6 +67,10 @@ impl Service for Ingest {
     fn rehearses(&self) -> bool {
         true
     }
+
+    fn only_hears(&self) -> bool {
+        true
+    }
 }
 
 impl Ingest {

@@ -68,9 +68,9 @@ impl<'a> Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    /// Whether it asks this server for nothing although it is on such a subject: it is an answer from another account, or JetStream's.
-    fn is_no_request(&self, to: &[u8]) -> bool {
-        (!self.asks || self.via.is_some_and(Via::is_answer)) && (to.starts_with(b"$JS.") || to.starts_with(b"$SYS."))
+    /// Whether it asks this server for nothing, on whatever subject it is: it is an answer from another account, or JetStream's.
+    fn is_no_request(&self) -> bool {
+        !self.asks || self.via.is_some_and(Via::is_answer)
     }
 }
 
@@ -280,8 +280,7 @@ fn give(
                 }
             }
         }
-        // A stream only stores it.
-        Target::Service(service) if !service.rehearses() && outgoing.is_no_request(to) => false,
+        Target::Service(service) if outgoing.is_no_request() && !service.only_hears() => false,
         Target::Service(service) => {
             let inbound = Inbound {
                 subject: to,

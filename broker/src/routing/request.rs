@@ -27,6 +27,10 @@ impl Service for Inbox {
         // What comes when nobody waits any more, or more than anybody wants, is dropped.
         let _ = self.0.try_send(Reply { payload });
     }
+
+    fn only_hears(&self) -> bool {
+        true
+    }
 }
 
 /// Asks in an account, and waits for one answer so long. `None`: none came, or nobody listens.

@@ -14,6 +14,20 @@ impl Service for Counter {
     }
 }
 
+/// The same of one that only keeps what it is told.
+#[derive(Default)]
+struct Hearer(AtomicUsize);
+
+impl Service for Hearer {
+    fn message(&self, _: &Inbound<'_>, _: &mut Work) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn only_hears(&self) -> bool {
+        true
+    }
+}
+
 const MESSAGE: Outgoing<'_> = Outgoing {
     message: Message {
         subject: b"s",
@@ -187,4 +201,21 @@ fn one_that_remembers_nothing_finds_the_same() {
     listen(&account, "s", None);
     assert_eq!(router.route(&account, b"s", &MESSAGE, &mut work), 3);
     assert_eq!((router.cache.families(), router.cache.slots()), (0, 1));
+}
+
+/// Whatever the subject: what a stream lets out, say, goes where somebody wanted it who may not ask there himself.
+#[test]
+fn what_nobody_asks_with_reaches_those_that_only_hear() {
+    let account = Account::new("A", 0);
+    let (asked, heard) = (listen(&account, "s", None), Arc::new(Hearer::default()));
+    let target = Target::Service(heard.clone());
+    account
+        .insert(Arc::new(Subscription::new(target, b"s", None, b"")))
+        .unwrap();
+    let (mut router, mut work) = (Router::default(), Work::default());
+    let told = Outgoing { asks: false, ..MESSAGE };
+    assert_eq!(router.route(&account, b"s", &told, &mut work), 1);
+    assert_eq!(router.route(&account, b"s", &MESSAGE, &mut work), 2);
+    let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+    assert_eq!((count(&asked.0), count(&heard.0)), (1, 2));
 }

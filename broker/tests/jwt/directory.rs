@@ -69,6 +69,12 @@ fn body(client: &mut Raw) -> String {
     String::from_utf8_lossy(&body[..size]).into_owned()
 }
 
+/// Has the server take an account's token.
+fn push(system: &mut Raw, token: &str) {
+    let told = json_of(&ask(system, "$SYS.REQ.CLAIMS.UPDATE", token));
+    assert_eq!(told["data"]["code"], 200, "{told}");
+}
+
 fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
@@ -299,10 +305,7 @@ fn an_activation_ends_at_its_second() {
     let server = configured(&world.configuration("type: full"));
     let mut system = world.system(&server);
     let (exporter, importer) = (&world.keys.account, KeyPair::new_account());
-    let mut push = |token: String| {
-        let told = json_of(&ask(&mut system, "$SYS.REQ.CLAIMS.UPDATE", &token));
-        assert_eq!(told["data"]["code"], 200, "{told}");
-    };
+    let mut push = |token: String| push(&mut system, &token);
     let shared = |kind: &str| json!({"subject": format!("{kind}.>"), "type": kind, "token_req": true});
     push(world.account(exporter, |claims| {
         claims.nats.exports = serde_json::from_value(json!([shared("stream"), shared("service")])).unwrap();
@@ -361,10 +364,7 @@ fn accounts_share_what_their_tokens_say() {
     let server = configured(&world.configuration("type: full"));
     let mut system = world.system(&server);
     let (exporter, importer) = (&world.keys.account, KeyPair::new_account());
-    let mut push = |token: String| {
-        let told = json_of(&ask(&mut system, "$SYS.REQ.CLAIMS.UPDATE", &token));
-        assert_eq!(told["data"]["code"], 200, "{told}");
-    };
+    let mut push = |token: String| push(&mut system, &token);
     push(world.account(exporter, |claims| {
         claims.nats.exports = serde_json::from_value(json!([
             {"subject": "news.>", "type": "stream"},

@@ -133,23 +133,32 @@ pub(super) fn block(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<Tls, C
         }
     }
     let fail = |message: &str| Err(ConfError::at(&entry.pos, message));
-    match (certificate, key) {
-        (Some(_), _) if !found.certificates.is_empty() => {
-            return fail("error parsing tls config, cannot combine 'cert_file' option with 'certs' option");
-        }
-        (Some(certificate), Some(key)) => found.certificates = vec![CertificateFiles { certificate, key }],
-        (Some(_), None) => return fail("missing 'key_file' in TLS configuration"),
-        (None, Some(_)) => return fail("missing 'cert_file' in TLS configuration"),
-        (None, None) if found.certificates.is_empty() => {
-            return fail("tls needs a certificate: name one with cert_file, and its key with key_file");
-        }
-        (None, None) => {}
+    if certificate.is_some() && !found.certificates.is_empty() {
+        return fail("error parsing tls config, cannot combine 'cert_file' option with 'certs' option");
+    }
+    found.certificates.extend(paired(entry, certificate, key)?);
+    if found.certificates.is_empty() {
+        return fail("tls needs a certificate: name one with cert_file, and its key with key_file");
     }
     if found.only_1_3 && found.suites.is_some() {
         let text = "cipher_suites has no effect: those of TLS 1.3 cannot be chosen, and min_version leaves no other";
         warnings.push(Warning::new(&entry.pos, text));
     }
     Ok(found)
+}
+
+/// What `cert_file` and `key_file` of a block name: both or neither.
+fn paired(
+    entry: &Entry,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<CertificateFiles>, ConfError> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(CertificateFiles { certificate, key })),
+        (Some(_), None) => Err(ConfError::at(&entry.pos, "missing 'key_file' in TLS configuration")),
+        (None, Some(_)) => Err(ConfError::at(&entry.pos, "missing 'cert_file' in TLS configuration")),
+        (None, None) => Ok(None),
+    }
 }
 
 fn filled(entry: &Entry) -> Result<Option<PathBuf>, ConfError> {

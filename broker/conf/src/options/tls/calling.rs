@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{CertificateFiles, Options, curves, filled, only_1_3, suites};
+use super::{CertificateFiles, Options, curves, filled, only_1_3, paired, suites};
 use crate::error::ConfError;
 use crate::file::{Entry, Value};
 use crate::options::{Warning, keys, read, schema};
@@ -60,12 +60,6 @@ fn block(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<CallingTls, ConfE
             }
         }
     }
-    let fail = |message: &str| Err(ConfError::at(&entry.pos, message));
-    found.certificate = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
-        (Some(_), None) => return fail("missing 'key_file' in TLS configuration"),
-        (None, Some(_)) => return fail("missing 'cert_file' in TLS configuration"),
-        (None, None) => None,
-    };
+    found.certificate = paired(entry, certificate, key)?;
     Ok(found)
 }
