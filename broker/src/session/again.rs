@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::Session;
 use super::auth::{Answer, Guest, Verdict, Visitor};
 use crate::link::CloseReason;
@@ -58,8 +60,20 @@ impl Session {
         };
         if let Err(why) = stays {
             tracing::error!("{} - authentication error", self.link.label());
-            self.link.fail("Authorization Violation", why);
+            let (told, why) = self.expired().unwrap_or(("Authorization Violation", why));
+            self.link.fail(told, why);
         }
+    }
+
+    /// What it is told whose account or user has just expired: the same as by whoever waits for that time, who may come too late.
+    fn expired(&self) -> Option<(&'static str, CloseReason)> {
+        let trust = self.hall.trust.as_ref();
+        let tenant = trust.and_then(|trust| trust.known(&self.link.account()));
+        if tenant.is_some_and(|tenant| tenant.held().has_expired()) {
+            return Some(("Account Authentication Expired", CloseReason::AuthenticationExpired));
+        }
+        let until = self.expiry.lock().as_ref().map(|(until, _)| *until)?;
+        (until <= Timestamp::now()).then_some(("User Authentication Expired", CloseReason::AuthenticationExpired))
     }
 
     /// Has the client go on with what a guest may do.

@@ -104,8 +104,8 @@ pub struct Session {
     async_info: AtomicBool,
     /// It is known where the client is: no proxy has still to say that.
     located: AtomicBool,
-    /// Ends it when its user expires.
-    expiry: Mutex<Option<AbortHandle>>,
+    /// When its user expires, and what ends it then.
+    expiry: Mutex<Option<(Timestamp, AbortHandle)>>,
 }
 
 impl Session {
@@ -179,9 +179,9 @@ impl Session {
                         .fail("User Authentication Expired", CloseReason::AuthenticationExpired);
                 }
             };
-            tokio::spawn(end).abort_handle()
+            (until, tokio::spawn(end).abort_handle())
         });
-        if let Some(before) = std::mem::replace(&mut *self.expiry.lock(), timer) {
+        if let Some((_, before)) = std::mem::replace(&mut *self.expiry.lock(), timer) {
             before.abort();
         }
     }

@@ -64,7 +64,7 @@ impl Held {
     }
 
     /// Whether it holds no more, from the very second on that it names.
-    fn has_expired(&self) -> bool {
+    pub fn has_expired(&self) -> bool {
         self.claims.common.left(now()).is_some_and(|left| left.is_zero())
     }
 

@@ -138,6 +138,26 @@ fn a_user_that_is_revoked_goes_and_others_stay() {
     assert_eq!(closed[0]["reason"], "Credentials Revoked");
 }
 
+/// What is below 0 is in time, and over. Because of the new block all clients are looked at once more while their account ends.
+#[test]
+fn clients_of_an_account_that_ends_with_a_reload_are_told_that_it_has() {
+    let keys = Keys::new();
+    let server = configured(&keys.configuration(Some(keys.claims())));
+    for _ in 0..5 {
+        let mut clients: Vec<_> = (0..20)
+            .map(|_| keys.welcome(&server, &keys.token(&keys.account, |_| {})))
+            .collect();
+        let mut claims = keys.claims();
+        claims.common.expires = -1;
+        let ends = keys.configuration(Some(claims));
+        reload(&server, &format!("{ends}\nauthorization {{ timeout: 5 }}"));
+        for client in &mut clients {
+            client.expect_end("-ERR 'Account Authentication Expired'\r\n");
+        }
+        reload(&server, &keys.configuration(Some(keys.claims())));
+    }
+}
+
 /// Also what it says in one breath with CONNECT.
 #[test]
 fn who_holds_no_more_gets_nothing_done() {
