@@ -34,7 +34,7 @@ fn pages_are_found_below_the_base_path() {
     let (status, body) = server.get("/nats/varz");
     assert!(status.contains("200"), "{status}");
     let varz: serde_json::Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(varz["http_base_path"], "/nats");
+    assert_eq!(varz["http_base_path"], "nats");
     assert_eq!(varz["tags"], serde_json::json!(["a", "b"]));
     assert_eq!(varz["metadata"], serde_json::json!({"zone": "z"}));
     assert!(server.get("/nats").0.contains("200"));

@@ -180,7 +180,10 @@ fn apply_flags(o: &mut Options, found: &[flags::Given]) -> Result<(), ConfError>
                 let host = o.https.take().map_or_else(String::new, |https| https.host);
                 o.https = flag_port("https_port", *n)?.map(|port| Listen { host, port });
             }
-            ("client_advertise", FlagValue::Text(s)) => o.client_advertise = Some(s.clone()),
+            ("client_advertise", FlagValue::Text(s)) => {
+                options::check_advertise(s).map_err(|e| ConfError::Setting(format!("flag -client_advertise: {e}")))?;
+                o.client_advertise = Some(s.clone());
+            }
             ("ports_file_dir", FlagValue::Text(s)) => o.ports_file_dir = Some(s.into()),
             ("logtime_utc", FlagValue::Bool(b)) => o.log.utc = *b,
             ("syslog", FlagValue::Bool(b)) => o.log.syslog = *b,

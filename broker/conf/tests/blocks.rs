@@ -265,7 +265,7 @@ fn keys_of_the_top() {
     );
     assert_eq!(
         (o.http_base_path.as_str(), o.max_sub_tokens, o.max_closed_clients),
-        ("/nats", Some(8), 0)
+        ("//nats/", Some(8), 0)
     );
     assert_eq!(o.server_metadata["zone"], "a");
     assert!(read("max_sub_tokens: 0").is_err() && read("max_sub_tokens: 256").is_err());

@@ -174,6 +174,18 @@ fn what_is_wrong_and_where() {
     for (text, expected) in [
         ("foo: 1", "a.conf:1:1: unknown field \"foo\""),
         (
+            "client_advertise: \"a:b:c\"",
+            "a.conf:1:19: client_advertise: \"a:b:c\" is not host:port",
+        ),
+        (
+            "client_advertise: \"a:b\"",
+            "a.conf:1:19: client_advertise: \"a:b\" is not host:port",
+        ),
+        (
+            "client_advertise: \"[::1]4222\"",
+            "a.conf:1:19: client_advertise: \"[::1]4222\" is not host:port",
+        ),
+        (
             "\nauthorization { usr: a }",
             "a.conf:2:17: unknown field \"usr\"; did you mean \"user\"?",
         ),
@@ -770,5 +782,13 @@ fn a_store_is_encrypted() {
     ] {
         let error = fails(text);
         assert!(error.contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
+fn clients_may_be_told_of_a_host_or_of_a_port_with_it() {
+    for at in ["a", "a:4222", "[::1]", "[::1]:4222", ":4222", "a:0"] {
+        let options = parse(&format!("client_advertise: {at:?}"));
+        assert_eq!(options.client_advertise.as_deref(), Some(at));
     }
 }

@@ -36,7 +36,7 @@ use escaped::Escaped;
 use place::Place;
 pub use query::Query;
 
-use crate::conf::options::Listen;
+use crate::conf::options::{Listen, base_path};
 use crate::context::{Context, Tls, listen};
 use crate::error::{Error, Result};
 use crate::limits::{ACCEPT_BACKOFF_MAX, METRICS_SERIES, MONITOR_LISTS, MONITOR_PAGES, MONITOR_QUIET, MONITOR_SWEEP};
@@ -219,7 +219,7 @@ async fn respond(
                 Pages::Profiles => (profile::make(reports, path, query).await, None),
                 // A path outside of the base is that of no page.
                 Pages::Monitoring => {
-                    let base = reports.context.live.read().http_base_path.clone();
+                    let base = base_path(&reports.context.live.read().http_base_path);
                     let path = match path.strip_prefix(base.as_str()) {
                         Some(path) if base.is_empty() => path.to_owned(),
                         // The index is at the base itself, without a slash behind it.
@@ -285,7 +285,7 @@ type Make = fn(&Reports, &Query) -> Answer;
 fn find(path: &str) -> Option<(&'static str, Make)> {
     let make: (&'static str, Make) = match path {
         "/" => ("/", |reports, _| {
-            Answer::Html(index(&reports.context.live.read().http_base_path))
+            Answer::Html(index(&base_path(&reports.context.live.read().http_base_path)))
         }),
         "/varz" => ("/varz", |reports, _| Answer::page(&reports.varz())),
         "/connz" => ("/connz", asked::connz),

@@ -60,6 +60,9 @@ pub(crate) fn ports_json(server: &Server) -> Value {
         let scheme = if tls { "wss" } else { "ws" };
         ports.insert("websocket".to_owned(), json!([format!("{scheme}://{address}")]));
     }
+    if let Some(address) = server.context.status.profiling_address() {
+        ports.insert("profile".to_owned(), json!([format!("http://{address}")]));
+    }
     Value::Object(ports)
 }
 

@@ -314,6 +314,17 @@ impl World {
         self.0.insert(name.to_owned(), value);
     }
 
+    /// The tokens of the accounts, by their keys.
+    #[allow(dead_code, reason = "some tests have nobody look them up")]
+    pub fn accounts(&self) -> BTreeMap<String, String> {
+        let keys = self
+            .0
+            .iter()
+            .filter_map(|(name, key)| Some((name.strip_suffix("key")?, key)));
+        keys.filter_map(|(name, key)| Some((key.clone(), self.0.get(name)?.clone())))
+            .collect()
+    }
+
     /// A text with what its names stand for.
     pub fn fill(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (name, value)| {

@@ -8,8 +8,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 use weir_tests::certificates::Certificates;
+use weir_tests::peer::Peer;
 
-use super::peer::Peer;
 use super::settled;
 use super::wire::{self, Wire};
 

@@ -143,7 +143,6 @@ pub const EXPLAINED: &[Explained] = &[
     file("83-", "/gatewayz", "*", ABSENT),
     file("83-", "INFO", "cluster", ABSENT),
     file("84-", "/varz", "mqtt", ABSENT),
-    file("75-", "varz", "http_base_path", "without the slash behind it"),
     file(
         "20- 21- 22- 23- 25- 26- 31- 87-",
         "SUBSZ",
@@ -204,6 +203,30 @@ pub const EXPLAINED: &[Explained] = &[
         "",
         "*",
         "permissions beside a single user or a token hold; nats-server reads them and does nothing with them",
+    ),
+    file(
+        "57-files",
+        "files",
+        "one.pid",
+        "the file of before a reload is removed; nats-server leaves it, with a number in it that may become another process's",
+    ),
+    file(
+        "59-url-resolver-goes",
+        "reload",
+        "*",
+        "a resolver of another kind takes a restart",
+    ),
+    file(
+        "59-url-resolver-goes",
+        "varz",
+        "config_digest",
+        "a resolver of another kind takes a restart",
+    ),
+    file(
+        "62-wrong-certificate",
+        "reload",
+        "*",
+        "files are looked at when the whole configuration is right, and are told by their names",
     ),
     // Reloads.
     file("53-links", "", "*", "what is accepted without effect may come and go"),

@@ -9,10 +9,11 @@ mod callout;
 mod client;
 mod compare;
 mod explained;
-mod peer;
+mod lookup;
 mod play;
 mod settled;
 mod sheet;
+mod starts;
 mod wire;
 #[path = "../admission/world.rs"]
 mod world;

@@ -8,12 +8,14 @@ use nkeys::{KeyPair, KeyPairType};
 use serde_json::{Value, json};
 use weir_jwt::{AccountClaims, Trace, UserClaims, encode};
 use weir_tests::certificates::Certificates;
+use weir_tests::peer::Peer;
 
 use super::callout::{self, Callout};
 use super::client::{Answer, Client};
-use super::peer::Peer;
+use super::lookup::Lookup;
 use super::settled;
 use super::sheet::Sheet;
+use super::wire;
 use super::world::World;
 
 /// Where a server listens, unless its configuration says it.
@@ -54,6 +56,7 @@ pub type Told = Vec<(String, Value)>;
 pub struct Wallet {
     pub world: World,
     pub certificates: Certificates,
+    pub lookup: Lookup,
 }
 
 impl Wallet {
@@ -97,6 +100,7 @@ impl Wallet {
             }
         }
         Ok(Self {
+            lookup: Lookup::start(world.accounts())?,
             world,
             certificates: Certificates::make()?,
         })
@@ -139,15 +143,24 @@ pub fn play(program: &Path, wallet: &Wallet, sheet: &Sheet) -> Result<Told> {
         }
     }
     let certificates = wallet.certificates.path("");
+    let url = wallet.lookup.url();
     let fill = |text: &str| {
-        let text = wallet.world.fill(text);
+        let text = wallet.world.fill(text).replace("@URL@", &url);
         text.replace("@CERTS@/", &certificates.to_string_lossy())
     };
-    let Some(peer) = Peer::start(program, &fill(&sheet.configuration), &flags)? else {
-        return Ok(vec![("start".to_owned(), json!("refused"))]);
+    let beside: Vec<(String, String)> = sheet
+        .beside
+        .iter()
+        .map(|(name, text)| (name.clone(), fill(text)))
+        .collect();
+    let peer = match Peer::try_start(program, &fill(&sheet.configuration), &flags, &beside)? {
+        Ok(peer) => peer,
+        Err(log) => return Ok(vec![("start".to_owned(), settled::refusal(&log))]),
     };
+    let mut hide = vec![(peer.folder().to_string_lossy().into_owned(), "FOLDER")];
+    hide.push((url.clone(), "URL"));
     let mut stage = Stage {
-        hide: vec![(peer.folder(), "FOLDER")],
+        hide,
         wallet,
         peer,
         clients: Vec::new(),
@@ -159,8 +172,11 @@ pub fn play(program: &Path, wallet: &Wallet, sheet: &Sheet) -> Result<Told> {
     for step in &steps {
         if step == "reload" {
             let then = sheet.then.as_deref().context("what does it become?")?;
-            let verdict = stage.peer.reload(&fill(then))?;
-            stage.tell("reload", json!(verdict));
+            let verdict = match stage.peer.reload(&fill(then))? {
+                Ok(()) => json!("applied"),
+                Err(why) => settled::refusal(&why),
+            };
+            stage.tell("reload", verdict);
             stage.tell_clients("reload");
             continue;
         }
@@ -208,7 +224,8 @@ impl Stage<'_> {
             self.clients.iter().filter(|(_, client)| !client.closed).count() + usize::from(self.callout.is_some());
         let since = Instant::now();
         loop {
-            let page: Value = serde_json::from_str(&self.peer.page("/connz?limit=1")?.1)?;
+            let (_, page) = wire::page(&self.peer, &self.wallet.certificates, "/connz?limit=1")?;
+            let page: Value = serde_json::from_str(&page)?;
             if page["num_connections"].is_null() || page["total"] == json!(there) || since.elapsed() > SETTLED {
                 return Ok(());
             }
@@ -241,6 +258,7 @@ impl Stage<'_> {
             "say" => self.say(rest, true)?,
             "publish" => self.say(rest, false)?,
             "get" => return self.page(rest),
+            "files" => return self.files(),
             "ask" => {
                 let (name, rest) = rest.split_once(' ').context("ask NAME SUBJECT")?;
                 let (subject, payload) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -365,8 +383,38 @@ impl Stage<'_> {
         }
     }
 
+    /// Of those that are not there for the test: their names, and what they say where they tell of the server.
+    fn files(&mut self) -> Result<()> {
+        let pid = self.peer.pid().to_string();
+        let mut found = serde_json::Map::new();
+        for entry in std::fs::read_dir(self.peer.folder())? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() || name == "log" || name == "server.conf" {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path)?;
+            let told = match name.as_str() {
+                name if name.ends_with(".pid") => json!(text.replace(&pid, "PID")),
+                name if name.ends_with(".ports") => self.text(&text),
+                _ => Value::Null,
+            };
+            // Each program has its own name there.
+            let name = name.replace(&pid, "PID").replace("weir-server", "nats-server");
+            found.insert(name, told);
+        }
+        self.tell("files", Value::Object(found));
+        Ok(())
+    }
+
     fn page(&mut self, path: &str) -> Result<()> {
-        let (status, body) = self.peer.page(path)?;
+        let (status, body) = loop {
+            let (status, body) = wire::page(&self.peer, &self.wallet.certificates, path)?;
+            // nats-server gives itself a millisecond to look, which is too little for a busy machine.
+            if !body.contains("failed to be ready for connections") {
+                break (status, body);
+            }
+        };
         let body = self.text(&body);
         self.tell(&format!("get {path}"), json!({"status": status, "body": body}));
         Ok(())

@@ -1,6 +1,6 @@
 //! What differs from run to run, taken out of what servers say.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Fields that hold times, amounts of memory, numbers that servers make up, and the like: only their types are compared.
 const VOLATILE: &[&str] = &[
@@ -196,4 +196,27 @@ pub fn line(text: &str) -> String {
         .map(|part| if times(part) { "…" } else { part })
         .collect();
     settled.join(".")
+}
+
+/// What is said about a configuration that is refused: in which lines of which files something is wrong. nats-server counts columns
+/// from 0 in the first line and from 1 in others, and places of values, and says no place of what is not in the configuration's language.
+pub fn refusal(said: &str) -> Value {
+    let mut places: Vec<String> = said.lines().filter_map(place).collect();
+    places.sort();
+    places.dedup();
+    json!({ "refused": places })
+}
+
+fn place(line: &str) -> Option<String> {
+    if ["Parse error", "cannot include"].iter().any(|text| line.contains(text)) {
+        return None;
+    }
+    let line = line
+        .split_once("-server: ")
+        .map_or(line, |(_, behind)| behind)
+        .trim_start();
+    let mut parts = line.splitn(4, ':');
+    let (file, row, column) = (parts.next()?, parts.next()?, parts.next()?);
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (file.ends_with(".conf") && number(row) && number(column)).then(|| format!("{file}:{row}"))
 }

@@ -1,7 +1,8 @@
 //! A configuration file, with what is asked of the servers that have it.
 //!
 //! Lines that begin with `#:` are the questions, in their order; all else is the configuration. Behind a line `#: becomes` another
-//! configuration stands, which a reload goes over to at `#: reload`. The questions:
+//! configuration stands, which a reload goes over to at `#: reload`; behind `#: beside NAME` a file that lies beside it, of that name. The
+//! questions:
 //!
 //! | | |
 //! | --- | --- |
@@ -14,6 +15,7 @@
 //! | `get PATH`, `pages ACCOUNT…`, `without PATH` | pages; some are asked for at the end in any case |
 //! | `system NAME ACCOUNT…` | what the system account asks of the server, and of these accounts |
 //! | `callout WAY {…}` | the service of [`callout`](super::callout) comes |
+//! | `files` | which files the server has written, and what those say that tell of it |
 //! | `flags …`, `bare` | the server is started with more flags, or with none |
 //! | `anyone` | it is told what happens, but not to whom: the server chooses |
 
@@ -23,30 +25,38 @@ pub struct Sheet {
     pub configuration: String,
     /// What the configuration becomes.
     pub then: Option<String>,
+    /// Files that lie beside it: their names, and what they hold.
+    pub beside: Vec<(String, String)>,
     pub steps: Vec<String>,
 }
 
 impl Sheet {
     pub fn read(name: &str, text: &str) -> Self {
-        let (mut parts, mut steps) = (vec![String::new()], Vec::new());
+        let (mut configuration, mut then, mut beside) = (String::new(), None, Vec::new());
+        let mut steps = Vec::new();
+        let mut part: &mut String = &mut configuration;
         for line in text.lines() {
             match line.strip_prefix("#:").map(str::trim) {
-                Some("becomes") => parts.push(String::new()),
-                Some(step) => steps.push(step.to_owned()),
+                Some("becomes") => part = then.insert(String::new()),
+                Some(step) => match step.strip_prefix("beside ") {
+                    Some(name) => {
+                        beside.push((name.to_owned(), String::new()));
+                        let last = beside.len() - 1;
+                        part = &mut beside[last].1;
+                    }
+                    None => steps.push(step.to_owned()),
+                },
                 None => {
-                    let part = parts.last_mut();
-                    part.into_iter().for_each(|part| {
-                        part.push_str(line);
-                        part.push('\n');
-                    });
+                    part.push_str(line);
+                    part.push('\n');
                 }
             }
         }
-        let mut parts = parts.into_iter();
         Self {
             name: name.to_owned(),
-            configuration: parts.next().unwrap_or_default(),
-            then: parts.next(),
+            configuration,
+            then,
+            beside,
             steps,
         }
     }

@@ -12,8 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use weir_tests::certificates::Certificates;
-
-use super::peer::Peer;
+use weir_tests::peer::{LIMIT, Peer};
 
 /// How long anything may take to come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,6 +28,7 @@ impl<T: Read + Write + Send> Wire for T {}
 /// - `first`, `first:NAME`: the handshake comes first
 /// - `ws`, `ws(HEADER: VALUE)`: by WebSocket; `wss` with TLS before
 /// - `proxy(TEXT)`: that line comes before everything
+/// - `proxy2(HEX)`: a header of the PROXY protocol's second version comes, which has these bytes behind its signature
 ///
 /// Returns what came before the handshake, where something did, and the connection.
 pub fn connect(peer: &Peer, certificates: &Certificates, way: &str) -> Result<(Vec<u8>, Box<dyn Wire>)> {
@@ -47,6 +47,11 @@ pub fn connect(peer: &Peer, certificates: &Certificates, way: &str) -> Result<(V
             stream.write_all(format!("{more}\r\n").as_bytes())?;
             (Vec::new(), Box::new(stream))
         }
+        "proxy2" => {
+            stream.write_all(b"\r\n\r\n\0\r\nQUIT\n")?;
+            stream.write_all(&bytes(more)?)?;
+            (Vec::new(), Box::new(stream))
+        }
         "tls" => {
             let info = line(&mut stream)?;
             (info, Box::new(secure(stream, certificates, shown)?))
@@ -59,6 +64,42 @@ pub fn connect(peer: &Peer, certificates: &Certificates, way: &str) -> Result<(V
         }
         _ => bail!("no way to connect: {way}"),
     })
+}
+
+/// Two digits for each, and blanks anywhere.
+fn bytes(hex: &str) -> Result<Vec<u8>> {
+    let digits: Vec<char> = hex.chars().filter(|c| !c.is_whitespace()).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16);
+    digits
+        .chunks(2)
+        .map(|pair| byte(pair).with_context(|| format!("no hexadecimal digits: {hex}")))
+        .collect()
+}
+
+/// The status and the body of a page of the monitoring port, by HTTP or HTTPS.
+pub fn page(peer: &Peer, certificates: &Certificates, path: &str) -> Result<(u16, String)> {
+    let address = peer.address("monitoring")?;
+    let stream = TcpStream::connect(&address)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut stream: Box<dyn Wire> = match peer.scheme("monitoring") {
+        "https" => Box::new(secure(stream, certificates, None)?),
+        _ => Box::new(stream),
+    };
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    stream.flush()?;
+    let mut text = Vec::new();
+    // Some end without a word about it.
+    if let Err(error) = stream.read_to_end(&mut text)
+        && error.kind() != ErrorKind::UnexpectedEof
+    {
+        return Err(error.into());
+    }
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .with_context(|| format!("no end of the headers: {text:?}"))?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
 }
 
 /// Up to the end of a line; a byte at a time, for a handshake may follow.

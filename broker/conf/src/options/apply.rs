@@ -41,11 +41,14 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
             let pairs = entries.map(|e| Ok((e.key.clone(), read::text(e)?)));
             o.server_metadata = pairs.collect::<Result<_, ConfError>>()?;
         }
-        "client_advertise" => o.client_advertise = Some(read::name(e)?),
+        "client_advertise" => {
+            read::name(e)?;
+            o.client_advertise = Some(read::word(e, |s| super::check_advertise(s).map(|()| s.to_owned()))?);
+        }
         "http" => o.http = read::monitor(e)?,
         "http_port" | "monitor_port" => o.http = read::monitor(e)?,
         "https" | "https_port" => o.https = read::monitor(e)?,
-        "http_base_path" => o.http_base_path = base_path(&read::text(e)?),
+        "http_base_path" => o.http_base_path = read::text(e)?,
         "pidfile" | "pid_file" => o.pid_file = Some(read::name(e)?.into()),
         "ports_file_dir" => o.ports_file_dir = Some(read::name(e)?.into()),
         "no_header_support" => o.no_header_support = read::boolean(e)?,
@@ -200,8 +203,9 @@ fn seconds_are_old(e: &Entry, warnings: &mut Vec<Warning>) {
     }
 }
 
-/// With a slash in front and none behind; empty for the root.
-fn base_path(path: &str) -> String {
+/// An `http_base_path` with a slash in front and none behind; empty for the root.
+#[must_use]
+pub fn base_path(path: &str) -> String {
     let parts: Vec<&str> = path
         .split('/')
         .filter(|part| !part.is_empty() && *part != ".")

@@ -32,6 +32,7 @@ use crate::tenancy::Tenancy;
 
 pub use accounts::{AccountJetStream, AccountLimits, AccountOptions, AccountTraces};
 pub(crate) use apply::apply;
+pub use apply::base_path;
 pub(crate) use apply::profiling;
 pub use authorization::{Auth, ConnectionType, User};
 pub use callout::AuthCallout;
@@ -44,7 +45,7 @@ pub use jetstream::{
 pub use logging::Logging;
 pub use ocsp::{Ocsp, OcspMode};
 pub use permissions::{Permissions, Responses, Subjects};
-pub(crate) use read::{check_server_name, port};
+pub(crate) use read::{check_advertise, check_server_name, port};
 pub use tls::{CURVES, CallingTls, CertificateFiles, Choice, First, SUITES, Tls};
 pub(crate) use tls::{check as check_tls, settle_timeout};
 pub(crate) use trust::settle as settle_trust;
@@ -92,7 +93,7 @@ pub struct Options {
     pub https: Option<Listen>,
     /// Where to serve profiles (`prof_port`); nowhere by default.
     pub profiling: Option<Listen>,
-    /// What the monitoring pages' paths begin with: empty, or with a slash in front and none behind.
+    /// What the monitoring pages' paths begin with, as it was written ([`base_path`]).
     pub http_base_path: String,
     /// The log.
     pub log: Logging,

@@ -215,3 +215,18 @@ pub(crate) fn check_server_name(name: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Whether this is a host, or a host and a port: what clients are told where to connect to.
+pub(crate) fn check_advertise(text: &str) -> Result<(), String> {
+    // Parts of an IPv6 address do not count.
+    let behind = match text.strip_prefix('[') {
+        Some(address) => address.split_once(']').map(|(_, behind)| behind),
+        None => Some(text.find(':').map_or("", |colon| &text[colon..])),
+    };
+    let is_port = |port: &str| port.parse::<i64>().is_ok_and(|port| (-1..=65535).contains(&port));
+    match behind {
+        Some("") => Ok(()),
+        Some(behind) if behind.strip_prefix(':').is_some_and(is_port) => Ok(()),
+        _ => Err(format!("{text:?} is not host:port")),
+    }
+}
