@@ -5,22 +5,25 @@ import { wsconnect } from "@nats-io/nats-core";
 
 const MEBIBYTE = Uint8Array.from({ length: 1 << 20 }, (_, at) => (at * 2654435761) >>> 24);
 
+/** How long an answer may take, in ms. */
+const PATIENCE = 60_000;
+
 function same(one, other) {
   return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }
 
 async function everything(server) {
-  const nc = await wsconnect({ servers: server, reconnect: false });
+  const nc = await wsconnect({ servers: server, reconnect: false, timeout: PATIENCE });
   nc.subscribe("echo", { callback: (_, m) => m.respond(m.data) });
   await nc.flush();
   for (const data of [new Uint8Array(), MEBIBYTE.slice(0, 100), MEBIBYTE.slice(0, 65536), MEBIBYTE]) {
-    const reply = await nc.request("echo", data, { timeout: 10_000 });
+    const reply = await nc.request("echo", data, { timeout: PATIENCE });
     if (!same(reply.data, data)) throw new Error(`${data.length} bytes came back as others`);
   }
-  const jsm = await jetstreamManager(nc);
+  const jsm = await jetstreamManager(nc, { timeout: PATIENCE });
   await jsm.streams.add({ name: "BROWSER", subjects: ["b.>"] });
   await jsm.consumers.add("BROWSER", { durable_name: "c", ack_policy: "explicit" });
-  const js = jetstream(nc);
+  const js = jetstream(nc, { timeout: PATIENCE });
   for (let at = 0; at < 100; at++) await js.publish(`b.${at}`, `${at}`);
   const consumer = await js.consumers.get("BROWSER", "c");
   let at = 0;

@@ -8,7 +8,7 @@ import { encodeAccount, encodeOperator, encodeUser, fmtCreds } from "@nats-io/jw
 import { connect, credsAuthenticator, jwtAuthenticator, nkeyAuthenticator } from "@nats-io/transport-node";
 import nkeys from "@nats-io/nkeys";
 
-import { LIMIT, take, withServer } from "./server.js";
+import { LIMIT, PATIENCE, take, withServer } from "./server.js";
 
 const { createAccount, createOperator, createUser } = nkeys;
 
@@ -49,12 +49,12 @@ test("a credentials file opens its account, and no other", LIMIT, async () => {
   await withServer(
     async (connectToIt, { closing }) => {
       const nc = await connectToIt();
-      await (await jetstreamManager(nc)).streams.add({ name: "S", subjects: ["s.>"] });
-      assert.equal((await jetstream(nc).publish("s.a", "x")).seq, 1);
+      await (await jetstreamManager(nc, { timeout: PATIENCE })).streams.add({ name: "S", subjects: ["s.>"] });
+      assert.equal((await jetstream(nc, { timeout: PATIENCE }).publish("s.a", "x")).seq, 1);
       const servers = `127.0.0.1:${nc.protocol.server.port}`;
       const other = await connect({ servers, reconnect: false, authenticator: credsAuthenticator(theirs.of()) });
       closing(other);
-      await assert.rejects(async () => (await jetstreamManager(other)).streams.info("S"), /stream not found/);
+      await assert.rejects(async () => (await jetstreamManager(other, { timeout: PATIENCE })).streams.info("S"), /stream not found/);
       const heard = take(nc.subscribe("s.b"), 1);
       await nc.flush();
       other.publish("s.b", "theirs");

@@ -6,14 +6,14 @@ import { test } from "node:test";
 import { jetstream } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 
-import { all, BACKENDS, LIMIT, withServer } from "./server.js";
+import { all, BACKENDS, LIMIT, PATIENCE, withServer } from "./server.js";
 
 const brief = (entry) => [entry.key, entry.operation, entry.string(), entry.revision];
 
 for (const { name, storage, metadata } of BACKENDS) {
   const withBucket = (body) => () =>
     withServer(async (connect) => {
-      const js = jetstream(await connect());
+      const js = jetstream(await connect(), { timeout: PATIENCE });
       const bucket = await new Kvm(js).create("box", { history: 5, storage, metadata });
       const status = await bucket.status();
       assert.equal(status.streamInfo.config.metadata["weir.backend"], name);

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { headers, NoRespondersError, RequestError } from "@nats-io/transport-node";
 
-import { LIMIT, take, withServer } from "./server.js";
+import { LIMIT, PATIENCE, take, withServer } from "./server.js";
 
 test("wildcards choose which messages arrive", LIMIT, () =>
   withServer(async (connect) => {
@@ -60,7 +60,7 @@ test("a request gets its own reply", LIMIT, () =>
     const nc = await connect();
     const numbers = Array.from({ length: 50 }, (_, n) => n);
     const answers = await Promise.all(
-      numbers.map((n) => nc.request("double.it", `${n}`, { timeout: 10_000 })),
+      numbers.map((n) => nc.request("double.it", `${n}`, { timeout: PATIENCE })),
     );
     assert.deepEqual(answers.map((a) => Number(a.string())), numbers.map((n) => 2 * n));
   }));
@@ -68,7 +68,7 @@ test("a request gets its own reply", LIMIT, () =>
 test("a request nobody serves fails at once", LIMIT, () =>
   withServer(async (connect) => {
     const nc = await connect();
-    await assert.rejects(nc.request("nobody.home", "", { timeout: 30_000 }), (error) => {
+    await assert.rejects(nc.request("nobody.home", "", { timeout: PATIENCE }), (error) => {
       const cause = error instanceof RequestError ? error.cause : error;
       assert.ok(cause instanceof NoRespondersError, `${error}`);
       return true;

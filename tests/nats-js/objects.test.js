@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { jetstream } from "@nats-io/jetstream";
 import { Objm } from "@nats-io/obj";
 
-import { BACKENDS, LIMIT, withServer } from "./server.js";
+import { BACKENDS, LIMIT, PATIENCE, withServer } from "./server.js";
 
 const digestOf = (bytes) => createHash("sha256").update(bytes).digest("base64url");
 const bare = (digest) => digest.replace(/=+$/, "");
@@ -15,7 +15,7 @@ const bare = (digest) => digest.replace(/=+$/, "");
 for (const { name, storage, metadata } of BACKENDS) {
   test(`${name}: ten mebibytes come back with their digest`, LIMIT, () =>
     withServer(async (connect) => {
-      const js = jetstream(await connect());
+      const js = jetstream(await connect(), { timeout: PATIENCE });
       const store = await new Objm(js).create("attic", { storage, metadata });
       const { streamInfo } = await store.status();
       assert.equal(streamInfo.config.metadata["weir.backend"], name);
@@ -31,7 +31,7 @@ for (const { name, storage, metadata } of BACKENDS) {
 
   test(`${name}: a deleted object leaves only a note`, LIMIT, () =>
     withServer(async (connect) => {
-      const js = jetstream(await connect());
+      const js = jetstream(await connect(), { timeout: PATIENCE });
       const store = await new Objm(js).create("attic", { storage, metadata });
       await store.putBlob({ name: "notes" }, randomBytes(300_000));
       await store.delete("notes");

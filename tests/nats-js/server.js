@@ -16,8 +16,8 @@ import { connect } from "@nats-io/transport-node";
 // Node 18, Debian 12's own, has Web Crypto but not under its global name.
 globalThis.crypto ??= webcrypto;
 
-const START_LIMIT = 30_000;
-const BODY_LIMIT = 50_000;
+const START_LIMIT = 120_000;
+const BODY_LIMIT = 180_000;
 const POLL = 5;
 
 function program() {
@@ -49,7 +49,7 @@ async function waitUntilReady(child, directory, options) {
     const urls = await addresses(directory);
     if (urls) {
       try {
-        const nc = await connect({ servers: urls.nats[0], reconnect: false, ...options });
+        const nc = await connect({ servers: urls.nats[0], reconnect: false, timeout: PATIENCE, ...options });
         await nc.close();
         return urls;
       } catch {
@@ -98,7 +98,7 @@ export async function withServer(body, configuration, options = {}) {
     const { nats: [url], websocket } = await waitUntilReady(child, directory, options);
     const closing = (nc) => connections.push(nc);
     const connectToIt = async () => {
-      const nc = await connect({ servers: url, reconnect: false, ...options });
+      const nc = await connect({ servers: url, reconnect: false, timeout: PATIENCE, ...options });
       closing(nc);
       return nc;
     };
@@ -128,7 +128,10 @@ export const BACKENDS = [
 ];
 
 /** The last resort, should a server neither start nor fail. */
-export const LIMIT = { timeout: 90_000 };
+export const LIMIT = { timeout: 360_000 };
+
+/** How long an answer may take, in ms: far longer than any does, on a machine that has other things to do as well. */
+export const PATIENCE = 60_000;
 
 /** The first `count` things that `iterator` yields, then it is stopped. */
 export async function take(iterator, count) {

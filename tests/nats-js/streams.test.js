@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { AckPolicy, DeliverPolicy, jetstream, RetentionPolicy } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/transport-node";
 
-import { all, BACKENDS, LIMIT, take, withServer } from "./server.js";
+import { all, BACKENDS, LIMIT, PATIENCE, take, withServer } from "./server.js";
 
 const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
 
@@ -14,7 +14,7 @@ for (const { name, storage, metadata } of BACKENDS) {
   test(`${name}: a work queue redelivers what was refused and empties when all is acked`, LIMIT, () =>
     withServer(async (connect) => {
       const JOBS = 30;
-      const js = jetstream(await connect());
+      const js = jetstream(await connect(), { timeout: PATIENCE });
       const jsm = await js.jetstreamManager();
       const created = await jsm.streams.add({
         name: "WORK",
@@ -31,10 +31,10 @@ for (const { name, storage, metadata } of BACKENDS) {
       await jsm.consumers.add("WORK", {
         durable_name: "worker",
         ack_policy: AckPolicy.Explicit,
-        ack_wait: nanos(60_000),
+        ack_wait: nanos(3_600_000),
       });
       const worker = await js.consumers.get("WORK", "worker");
-      const pull = async (count) => all(await worker.fetch({ max_messages: count, expires: 10_000 }));
+      const pull = async (count) => all(await worker.fetch({ max_messages: count, expires: PATIENCE }));
 
       const refused = [];
       for (const message of await pull(JOBS)) {
@@ -70,7 +70,7 @@ for (const { name, storage, metadata } of BACKENDS) {
 
   test(`${name}: a stream replays from the start, a sequence and a time`, LIMIT, () =>
     withServer(async (connect) => {
-      const js = jetstream(await connect());
+      const js = jetstream(await connect(), { timeout: PATIENCE });
       const jsm = await js.jetstreamManager();
       await jsm.streams.add({ name: "TAPE", subjects: ["tape.*"], storage, metadata });
       for (const n of numbers(1, 100)) await js.publish(`tape.${n % 5}`, `${n}`);

@@ -11,7 +11,7 @@ import { wsconnect } from "@nats-io/nats-core";
 import WebSocket from "ws";
 
 import { certificates } from "./certificates.js";
-import { LIMIT, take, withServer } from "./server.js";
+import { LIMIT, PATIENCE, take, withServer } from "./server.js";
 
 const directory = mkdtempSync(join(tmpdir(), "weir-js-tls-"));
 after(() => rmSync(directory, { recursive: true, force: true }));
@@ -27,8 +27,8 @@ async function talk(nc) {
   for (const message of await take(subscription, 8)) {
     assert.ok(Buffer.from(message.data).equals(Buffer.from(MEBIBYTE)));
   }
-  await (await jetstreamManager(nc)).streams.add({ name: "S", subjects: ["s.>"] });
-  const js = jetstream(nc);
+  await (await jetstreamManager(nc, { timeout: PATIENCE })).streams.add({ name: "S", subjects: ["s.>"] });
+  const js = jetstream(nc, { timeout: PATIENCE });
   for (let i = 0; i < 100; i++) assert.equal((await js.publish("s.a", `${i}`)).seq, i + 1);
 }
 

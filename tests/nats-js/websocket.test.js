@@ -9,7 +9,7 @@ import { wsconnect } from "@nats-io/nats-core";
 import { Objm } from "@nats-io/obj";
 import WebSocket from "ws";
 
-import { LIMIT, take, withServer } from "./server.js";
+import { LIMIT, PATIENCE, take, withServer } from "./server.js";
 
 // Node 20 has none of its own under the name that browsers give it.
 globalThis.WebSocket = WebSocket;
@@ -22,7 +22,7 @@ const MEBIBYTE = Uint8Array.from({ length: 1 << 20 }, (_, at) => (at * 265443576
 function withWebSocket(body) {
   return withServer(async (connect, { websocket, closing }) => {
     const byWebSocket = async (options = {}) => {
-      const nc = await wsconnect({ servers: websocket, reconnect: false, ...options });
+      const nc = await wsconnect({ servers: websocket, reconnect: false, timeout: PATIENCE, ...options });
       closing(nc);
       return nc;
     };
@@ -35,10 +35,10 @@ test("messages go from WebSockets to sockets and back", LIMIT, () =>
     const [browser, service] = [await byWebSocket(), await bySocket()];
     service.subscribe("double", { callback: (_, m) => m.respond(`${m.string()}${m.string()}`) });
     await service.flush();
-    assert.equal((await browser.request("double", "a")).string(), "aa");
+    assert.equal((await browser.request("double", "a", { timeout: PATIENCE })).string(), "aa");
     browser.subscribe("half", { callback: (_, m) => m.respond(m.string().slice(1)) });
     await browser.flush();
-    assert.equal((await service.request("half", "ab")).string(), "b");
+    assert.equal((await service.request("half", "ab", { timeout: PATIENCE })).string(), "b");
     assert.ok((await browser.rtt()) >= 0);
   }));
 
@@ -55,9 +55,9 @@ test("a message of 1 MiB comes back as it was", LIMIT, () =>
 test("JetStream, buckets and object stores are there", LIMIT, () =>
   withWebSocket(async (byWebSocket) => {
     const nc = await byWebSocket();
-    const jsm = await jetstreamManager(nc);
+    const jsm = await jetstreamManager(nc, { timeout: PATIENCE });
     await jsm.streams.add({ name: "S", subjects: ["s.>"] });
-    const js = jetstream(nc);
+    const js = jetstream(nc, { timeout: PATIENCE });
     for (let i = 0; i < 100; i++) assert.equal((await js.publish("s.a", `${i}`)).seq, i + 1);
     await jsm.consumers.add("S", { durable_name: "c", ack_policy: "explicit" });
     const consumer = await js.consumers.get("S", "c");
@@ -68,10 +68,10 @@ test("JetStream, buckets and object stores are there", LIMIT, () =>
       assert.ok(await message.ackAck());
     }
     assert.equal(at, 100);
-    const bucket = await new Kvm(nc).create("B");
+    const bucket = await new Kvm(js).create("B");
     await bucket.put("k", "v");
     assert.equal((await bucket.get("k")).string(), "v");
-    const objects = await new Objm(nc).create("O");
+    const objects = await new Objm(js).create("O");
     await objects.putBlob({ name: "o" }, MEBIBYTE);
     assert.ok(Buffer.from(await objects.getBlob("o")).equals(Buffer.from(MEBIBYTE)));
   }));

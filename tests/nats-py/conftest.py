@@ -15,8 +15,10 @@ import pytest
 import pytest_asyncio
 from nats.js import JetStreamContext, api
 
-START_LIMIT = 30.0
+START_LIMIT = 120.0
 POLL = 0.005
+# Seconds that anything may take: far more than it does, on a machine that has other things to do as well.
+PATIENCE = 60
 
 
 def program() -> Path:
@@ -45,7 +47,7 @@ async def connect_to(url: str) -> nats.NATS:
     async def ignore(_error):
         """Failures reach the test as exceptions of the calls themselves."""
 
-    return await nats.connect(url, allow_reconnect=False, connect_timeout=5, error_cb=ignore)
+    return await nats.connect(url, allow_reconnect=False, connect_timeout=PATIENCE, error_cb=ignore)
 
 
 async def wait_until_ready(child: subprocess.Popen, directory: Path) -> str:
@@ -152,7 +154,7 @@ async def connect(server):
 @pytest_asyncio.fixture
 async def js(connect) -> JetStreamContext:
     """A JetStream context on a connection of its own."""
-    return (await connect()).jetstream()
+    return (await connect()).jetstream(timeout=PATIENCE)
 
 
 @dataclass(frozen=True)

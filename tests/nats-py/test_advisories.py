@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+from conftest import PATIENCE
 from nats.js.api import AckPolicy, ConsumerConfig
 
 PREFIX = "$JS.EVENT.ADVISORY."
@@ -20,7 +21,7 @@ async def test_streams_and_consumers_are_announced_and_requests_audited(connect)
 
     async def ask(call, **fields):
         body = json.dumps(fields).encode() if fields else b""
-        answer = json.loads((await nc.request("$JS.API." + call, body)).data)
+        answer = json.loads((await nc.request("$JS.API." + call, body, timeout=PATIENCE)).data)
         assert "error" not in answer, answer
 
     others = []
@@ -29,7 +30,7 @@ async def test_streams_and_consumers_are_announced_and_requests_audited(connect)
         """The first event of that subject that says this; an event and the audit of its request come in any order."""
         matches = lambda found, event: found == where and all(event[name] == value for name, value in fields.items())
         while not any(matches(*other) for other in others):
-            others.append(await asyncio.wait_for(heard.get(), 5))
+            others.append(await asyncio.wait_for(heard.get(), PATIENCE))
         event = next(event for found, event in others if matches(found, event))
         others.remove((where, event))
         assert event["type"] == "io.nats.jetstream.advisory.v1." + kind
@@ -57,7 +58,7 @@ async def test_streams_and_consumers_are_announced_and_requests_audited(connect)
 
 async def test_what_becomes_of_messages_is_told(connect):
     nc = await connect()
-    js = nc.jetstream()
+    js = nc.jetstream(timeout=PATIENCE)
     heard = asyncio.Queue()
 
     async def note(message):
@@ -69,7 +70,7 @@ async def test_what_becomes_of_messages_is_told(connect):
         durable_name="C",
         deliver_subject="push",
         ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=0.3,
+        ack_wait=3600,
         max_deliver=2,
         sample_freq="100%",
     )
@@ -78,7 +79,7 @@ async def test_what_becomes_of_messages_is_told(connect):
 
     async def hear(where, **fields):
         while True:
-            found, event = await asyncio.wait_for(heard.get(), 5)
+            found, event = await asyncio.wait_for(heard.get(), PATIENCE)
             if found == f"$JS.EVENT.{where}.FATE.C":
                 break
         for name, value in fields.items():
@@ -86,13 +87,16 @@ async def test_what_becomes_of_messages_is_told(connect):
         return event
 
     await js.publish("fate", b"acknowledged")
-    await (await messages.next_msg()).ack()
+    await (await messages.next_msg(PATIENCE)).ack()
     metric = await hear("METRIC.CONSUMER.ACK", stream_seq=1, consumer_seq=1, deliveries=1)
     assert metric["type"] == "io.nats.jetstream.metric.v1.consumer_ack" and metric["ack_time"] > 0
     await js.publish("fate", b"refused, then ended")
-    await (await messages.next_msg()).nak()
+    await (await messages.next_msg(PATIENCE)).nak()
     await hear("ADVISORY.CONSUMER.MSG_NAKED", stream_seq=2, deliveries=1)
-    await (await messages.next_msg()).term()
+    await (await messages.next_msg(PATIENCE)).term()
     await hear("ADVISORY.CONSUMER.MSG_TERMINATED", stream_seq=2, deliveries=2)
+    # Whatever is to be acknowledged has time for that.
+    config.ack_wait = 0.3
+    await js.add_consumer("FATE", config)
     await js.publish("fate", b"never acknowledged")
     await hear("ADVISORY.CONSUMER.MAX_DELIVERIES", stream_seq=3, deliveries=2)

@@ -9,6 +9,7 @@ import time
 import nats
 import nkeys
 import pytest
+from conftest import PATIENCE
 
 UNLIMITED = {"subs": -1, "data": -1, "payload": -1}
 OF_ACCOUNT = {"imports": -1, "exports": -1, "wildcards": True, "conn": -1, "leaf": -1, "disk_storage": -1, "mem_storage": -1}
@@ -77,7 +78,7 @@ async def connect(url, **more) -> nats.NATS:
         """Failures reach the test as exceptions of the calls themselves."""
 
     more.setdefault("error_cb", ignore)
-    return await nats.connect(url, allow_reconnect=False, connect_timeout=5, **more)
+    return await nats.connect(url, allow_reconnect=False, connect_timeout=PATIENCE, **more)
 
 
 async def test_a_credentials_file_opens_its_account(configured, tmp_path):
@@ -89,11 +90,11 @@ async def test_a_credentials_file_opens_its_account(configured, tmp_path):
         files.append(write_credentials(tmp_path / f"{number}.creds", user_token(account, user), user))
     nc = await connect(url, user_credentials=files[0])
     other = await connect(url, user_credentials=files[1])
-    js = nc.jetstream()
+    js = nc.jetstream(timeout=PATIENCE)
     await js.add_stream(name="S", subjects=["s.>"])
     assert (await js.publish("s.a", b"x")).seq == 1
     with pytest.raises(nats.js.errors.NotFoundError):
-        await other.jetstream().stream_info("S")
+        await other.jetstream(timeout=PATIENCE).stream_info("S")
     await nc.close()
     await other.close()
 
@@ -112,7 +113,7 @@ async def test_permissions_of_the_token_hold(configured, tmp_path):
     nc = await connect(url, user_credentials=write_credentials(tmp_path / "u.creds", token, user), error_cb=tell)
     await nc.publish("may.a", b"x")
     await nc.publish("else", b"x")
-    assert 'permissions violation for publish to "else"' in (await asyncio.wait_for(told, 10)).lower()
+    assert 'permissions violation for publish to "else"' in (await asyncio.wait_for(told, PATIENCE)).lower()
     await nc.close()
 
 

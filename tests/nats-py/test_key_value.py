@@ -2,10 +2,9 @@
 
 import pytest
 import pytest_asyncio
+from conftest import PATIENCE
 from nats.js import api
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NoKeysError
-
-PATIENCE = 10
 
 
 @pytest_asyncio.fixture

@@ -4,9 +4,7 @@ import asyncio
 
 import nats.errors
 import pytest
-
-# Long enough for a busy machine; only a failing test waits this long.
-PATIENCE = 10
+from conftest import PATIENCE
 
 
 async def payloads(subscription, count):
@@ -69,7 +67,7 @@ async def test_a_request_gets_its_own_reply(connect):
 async def test_a_request_nobody_serves_fails_at_once(connect):
     nc = await connect()
     with pytest.raises(nats.errors.NoRespondersError):
-        await nc.request("nobody.home", b"", timeout=30)
+        await nc.request("nobody.home", b"", timeout=PATIENCE)
 
 
 async def test_a_queue_group_shares_the_work_and_loses_none(connect):

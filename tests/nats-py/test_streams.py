@@ -1,8 +1,7 @@
 """Work queues and replay, on each backend."""
 
+from conftest import PATIENCE
 from nats.js import api
-
-PATIENCE = 10
 
 
 async def pull(subscription, count):
@@ -30,7 +29,7 @@ async def test_a_work_queue_redelivers_what_was_refused_and_empties_when_all_is_
         "work.>",
         durable="worker",
         stream="WORK",
-        config=api.ConsumerConfig(ack_policy=api.AckPolicy.EXPLICIT, ack_wait=60),
+        config=api.ConsumerConfig(ack_policy=api.AckPolicy.EXPLICIT, ack_wait=3600),
     )
 
     refused = []

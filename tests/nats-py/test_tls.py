@@ -6,6 +6,7 @@ import subprocess
 
 import nats
 import pytest
+from conftest import PATIENCE
 
 MEBIBYTE = bytes(range(256)) * 4096
 
@@ -52,14 +53,14 @@ async def talk(url, certificates, shows=False, **more):
     context = ssl.create_default_context(cafile=certificates / "ca.pem")
     if shows:
         context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
-    nc = await nats.connect(url, tls=context, allow_reconnect=False, connect_timeout=5, **more)
+    nc = await nats.connect(url, tls=context, allow_reconnect=False, connect_timeout=PATIENCE, **more)
     try:
         subscription = await nc.subscribe("large")
         for _ in range(8):
             await nc.publish("large", MEBIBYTE)
         for _ in range(8):
             assert (await subscription.next_msg(10)).data == MEBIBYTE
-        js = nc.jetstream()
+        js = nc.jetstream(timeout=PATIENCE)
         await js.add_stream(name="S", subjects=["s.>"])
         for at in range(100):
             assert (await js.publish("s.a", b"x")).seq == at + 1
