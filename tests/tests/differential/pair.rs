@@ -12,8 +12,10 @@ use super::compare::{Difference, compare};
 use super::operation::{Action, Expect, Operation, Request};
 use super::wire::{Connection, Message};
 
-/// How long an answer may take that must come.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may take that must come: one that the other server gave, or of an ephemeral consumer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long is waited for one that is to come, of the server that is asked first.
+const USUAL: Duration = Duration::from_secs(1);
 /// How long is waited for one that may not come.
 const QUIET: Duration = Duration::from_millis(120);
 
@@ -35,6 +37,8 @@ struct Side {
     connection: Connection,
     /// How many requests were sent.
     requests: u64,
+    /// The last of them, if not all came that it may be answered.
+    open: Option<u64>,
     /// Reply subjects of deliveries, by stream and consumer.
     deliveries: HashMap<(String, String), Vec<String>>,
 }
@@ -68,11 +72,17 @@ impl Pair {
     }
 
     fn run_once(&mut self, operation: &Operation) -> Result<Outcome> {
-        let theirs = self.theirs.run(operation, None).context("the genuine server")?;
+        let mut theirs = self.theirs.run(operation, None).context("the genuine server")?;
         let ours = self
             .ours
             .run(operation, Some(theirs.len()))
             .with_context(|| format!("our server; its log:\n{}", self.ours.server.log()))?;
+        // Silence was waited for no longer than it usually takes, on a machine that may be at other things.
+        if theirs.len() < ours.len() {
+            theirs = self.theirs.late(operation, theirs).context("the genuine server")?;
+        }
+        self.theirs.close()?;
+        self.ours.close()?;
         Ok(Outcome {
             differences: compare(&theirs, &ours),
             theirs,
@@ -110,6 +120,7 @@ impl Side {
             server,
             connection,
             requests: 0,
+            open: None,
             deliveries: HashMap::new(),
         })
     }
@@ -119,20 +130,11 @@ impl Side {
         match &operation.action {
             Action::Request(request) => {
                 let answer = self.request(request, others)?;
-                self.note_deliveries(&answer);
-                if answer.len() == 1 && is_success(&answer[0].payload) {
-                    if request.subject.starts_with("$JS.API.STREAM.DELETE.") {
-                        self.deliveries.retain(|(stream, _), _| *stream != operation.stream);
-                    }
-                    if let Some(consumer) = request.subject.strip_prefix("$JS.API.CONSUMER.DELETE.") {
-                        self.deliveries
-                            .retain(|(stream, name), _| format!("{stream}.{name}") != consumer);
-                    }
-                }
+                self.note(operation, &answer);
                 Ok(answer)
             }
             Action::Ephemeral(request) => {
-                let mut answer = self.request(request, None)?;
+                let mut answer = self.request(request, Some(1))?;
                 let created: Value = answer
                     .first()
                     .and_then(|reply| serde_json::from_slice(&reply.payload).ok())
@@ -165,16 +167,62 @@ impl Side {
                     expect: Expect::Perhaps,
                 };
                 let answer = self.request(&request, others)?;
-                self.note_deliveries(&answer);
+                self.note(operation, &answer);
                 Ok(answer)
             }
         }
     }
 
+    /// What the operation that was the last led to, with what comes only now.
+    fn late(&mut self, operation: &Operation, mut answer: Vec<Message>) -> Result<Vec<Message>> {
+        let expect = match &operation.action {
+            Action::Request(request) => request.expect,
+            Action::Ack { .. } => Expect::Perhaps,
+            Action::Ephemeral(_) => return Ok(answer),
+        };
+        if let Some(number) = self.open
+            && !is_complete(expect, &answer)
+        {
+            let before = answer.len();
+            self.answers(number, expect, PATIENCE, &mut answer)?;
+            match before {
+                0 => self.note(operation, &answer),
+                before => self.note_deliveries(&answer[before..]),
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Listens to no answer any more.
+    fn close(&mut self) -> Result<()> {
+        match self.open.take() {
+            Some(number) => self.connection.unsubscribe(number),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers what an answer says of deliveries: those that it has, and those that have gone.
+    fn note(&mut self, operation: &Operation, answer: &[Message]) {
+        self.note_deliveries(answer);
+        if let Action::Request(request) = &operation.action
+            && answer.len() == 1
+            && is_success(&answer[0].payload)
+        {
+            if request.subject.starts_with("$JS.API.STREAM.DELETE.") {
+                self.deliveries.retain(|(stream, _), _| *stream != operation.stream);
+            }
+            if let Some(consumer) = request.subject.strip_prefix("$JS.API.CONSUMER.DELETE.") {
+                self.deliveries
+                    .retain(|(stream, name), _| format!("{stream}.{name}") != consumer);
+            }
+        }
+    }
+
     fn request(&mut self, request: &Request, others: Option<usize>) -> Result<Vec<Message>> {
+        self.close()?;
         self.requests += 1;
         let number = self.requests;
-        let inbox = format!("_D.{number}");
+        let inbox = inbox(number);
         self.connection.subscribe(&inbox, number)?;
         self.connection
             .publish(&request.subject, &inbox, &request.block(), &request.payload)?;
@@ -184,31 +232,33 @@ impl Side {
             (_, Some(some)) if some > 0 => PATIENCE,
             (Expect::Perhaps, _) => QUIET,
             (Expect::One | Expect::Upto(_), Some(_)) => QUIET * 5,
-            (Expect::One | Expect::Upto(_), None) => PATIENCE / 5,
+            (Expect::One | Expect::Upto(_), None) => USUAL,
         };
-        let deadline = Instant::now() + limit;
-        while let Some(message) = self.connection.next(deadline)? {
+        self.open = Some(number);
+        self.answers(number, request.expect, limit, &mut answer)?;
+        if is_complete(request.expect, &answer) {
+            self.close()?;
+        }
+        Ok(answer)
+    }
+
+    /// Takes the answers to a request, until they are complete or time is over.
+    fn answers(&mut self, number: u64, expect: Expect, limit: Duration, answer: &mut Vec<Message>) -> Result<()> {
+        let (inbox, deadline) = (inbox(number), Instant::now() + limit);
+        while let Some(mut message) = self.connection.next(deadline)? {
             // What comes late belongs to an operation that was compared without it.
             if message.subscription != number {
                 continue;
             }
-            let status = message.status();
-            answer.push(message);
-            let complete = match request.expect {
-                Expect::One | Expect::Perhaps => true,
-                Expect::Upto(most) => answer.len() >= most || status.is_some_and(|code| code != 100),
-            };
-            if complete {
-                break;
-            }
-        }
-        for message in &mut answer {
             if message.subject == inbox {
                 message.subject = "<inbox>".to_owned();
             }
+            answer.push(message);
+            if is_complete(expect, answer) {
+                break;
+            }
         }
-        self.connection.unsubscribe(number)?;
-        Ok(answer)
+        Ok(())
     }
 
     fn note_deliveries(&mut self, messages: &[Message]) {
@@ -229,6 +279,20 @@ impl Side {
             expect: Expect::One,
         };
         self.request(&request, Some(1))
+    }
+}
+
+/// Where a request wants its answers.
+fn inbox(number: u64) -> String {
+    format!("_D.{number}")
+}
+
+/// Whether these are all answers to a request.
+fn is_complete(expect: Expect, answer: &[Message]) -> bool {
+    let Some(last) = answer.last() else { return false };
+    match expect {
+        Expect::One | Expect::Perhaps => true,
+        Expect::Upto(most) => answer.len() >= most || last.status().is_some_and(|code| code != 100),
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// How long the server may take for what it answers at once.
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long the rest of a message may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A message as it was delivered.
 #[derive(Clone, Debug, Default)]
