@@ -7,7 +7,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::between::{Change, Rules, under};
 use support::{ACCOUNT, Bench, Handle, Random, Storage};
@@ -157,9 +157,13 @@ fn config(name: &str) -> StreamConfig {
     }
 }
 
+/// How long a shard may take to open again: far longer than it does, on a machine that is at other things as well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// All messages; asked again while the shard has no storage, which a checkpoint that failed may have told it.
 fn live(stream: &Handle) -> BTreeMap<u64, Vec<u8>> {
-    for _ in 0..400 {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
         let all = stream.call(|shard, id| {
             let stream = shard.stream(id).expect("the stream");
             let last = stream.state()?.last_seq;
@@ -181,7 +185,8 @@ fn live(stream: &Handle) -> BTreeMap<u64, Vec<u8>> {
 
 /// Asks until the shard has its storage again.
 fn wait_until_open(bench: &Bench, name: &str) -> Handle {
-    for _ in 0..400 {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
         // Answered only when the shard has come to an end with what failed before.
         let stream = bench.find(name);
         let answers = |stream: &Handle| stream.call(|shard, id| Ok(shard.stream(id).is_ok()));
