@@ -340,8 +340,8 @@ fn health_of_accounts_streams_and_consumers() {
     }
 }
 
-/// Longer than any probe waits, and far shorter than the port's own patience with the quiet.
-const PROBE: Duration = Duration::from_secs(5);
+/// Longer than any probe waits, and shorter than the port's own patience with the quiet (10 seconds).
+const PROBE: Duration = Duration::from_secs(8);
 
 #[test]
 fn health_is_answered_whoever_else_sits_on_the_port() {

@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+pub use crate::server::PATIENCE;
 use crate::server::program;
-
-/// How long anything may take that is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Between two looks at a condition that has no event to wait for.
 pub const POLL: Duration = Duration::from_millis(5);

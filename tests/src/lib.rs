@@ -32,4 +32,4 @@ pub mod shape;
 pub mod tool;
 
 pub use backend::Backend;
-pub use server::{Server, settle, with_server, with_server_for};
+pub use server::{PATIENCE, Server, jetstream, patient, settle, with_server, with_server_for};

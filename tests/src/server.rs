@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
+use async_nats::ConnectOptions;
+use async_nats::jetstream::Context;
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,9 +15,11 @@ use tokio::net::TcpStream;
 /// How long a server may take until it listens, recovery included: reached by one that hangs, not by one that is slow.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long a server may take to shut down.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// How long one ordinary test may take.
-const TEST_LIMIT: Duration = Duration::from_secs(60);
+const TEST_LIMIT: Duration = Duration::from_secs(180);
+/// How long an answer may take, and whatever else is waited for: far more than anything takes, on a machine that has other things to do as well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at a condition that has no event to wait for.
 const POLL: Duration = Duration::from_millis(5);
 /// How much of the server's log a failed test prints, in bytes.
@@ -125,7 +129,7 @@ impl Server {
     /// SIGTERM, and waits until the server has shut down in its own time.
     ///
     /// # Errors
-    /// When it had exited already, or does not within ten seconds.
+    /// When it had exited already, or does not within a minute.
     pub async fn stop(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("the server exited by itself before it was stopped: {status}");
@@ -220,7 +224,8 @@ impl Server {
     /// # Errors
     /// When the server refuses it.
     pub async fn connect(&self) -> Result<async_nats::Client> {
-        async_nats::connect(self.url())
+        patient(ConnectOptions::new())
+            .connect(self.url())
             .await
             .with_context(|| format!("connecting to {}", self.url()))
     }
@@ -229,8 +234,8 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::connect`].
-    pub async fn jetstream(&self) -> Result<async_nats::jetstream::Context> {
-        Ok(async_nats::jetstream::new(self.connect().await?))
+    pub async fn jetstream(&self) -> Result<Context> {
+        Ok(jetstream(self.connect().await?))
     }
 
     /// The end of what the server wrote since its latest start.
@@ -250,6 +255,18 @@ impl Drop for Server {
     }
 }
 
+/// Options of a client that waits as long as the test does, and not the seconds that its library has for an answer.
+pub fn patient(options: ConnectOptions) -> ConnectOptions {
+    options.connection_timeout(PATIENCE).request_timeout(Some(PATIENCE))
+}
+
+/// JetStream as a client sees it that waits as long as the test does, also for acknowledgements.
+pub fn jetstream(client: async_nats::Client) -> Context {
+    let mut jetstream = async_nats::jetstream::new(client);
+    jetstream.set_timeout(PATIENCE);
+    jetstream
+}
+
 /// Returns once the server has worked off all that `client` sent before; the client's own `flush` only writes to its socket.
 ///
 /// # Errors
@@ -262,7 +279,7 @@ pub async fn settle(client: &async_nats::Client) -> Result<()> {
     Ok(())
 }
 
-/// Runs `test` against a fresh server, within a minute.
+/// Runs `test` against a fresh server, within three minutes.
 ///
 /// # Panics
 /// When the test fails, with its error and the server's log.
@@ -355,7 +372,7 @@ async fn wait_until_ready(child: &mut Child, ports: &Path) -> Result<Addresses> 
             bail!("the server exited: {status}");
         }
         if let Some(addresses) = addresses(ports)?
-            && async_nats::connect(&addresses.client).await.is_ok()
+            && patient(ConnectOptions::new()).connect(&addresses.client).await.is_ok()
         {
             return Ok(addresses);
         }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use weir_tests::server::{Server, program, with_server_for};
 use weir_tests::{Backend, on_each_backend};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// What an API request is answered.
 async fn ask(jetstream: &Context, subject: &str, request: Value) -> Result<Value> {

@@ -17,7 +17,7 @@ use weir_tests::server::{program, with_server_for};
 use weir_tests::tool::{self, text};
 use weir_tests::{Backend, Server};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 /// What must be nowhere: in subjects, bodies, headers, names, configurations, consumers.
 const SECRET: &str = "pomegranate";
 const MESSAGES: u64 = 300;

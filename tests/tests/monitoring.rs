@@ -102,7 +102,7 @@ const ONLY_WEIR: &[(&str, &str)] = &[
 /// The same for both: a stream with a consumer, subscriptions, messages, a connection that is gone.
 async fn load(server: &Server) -> Result<async_nats::Client> {
     let client = server.connect().await?;
-    let jetstream = async_nats::jetstream::new(client.clone());
+    let jetstream = weir_tests::jetstream(client.clone());
     let config = Config {
         name: "MON".to_owned(),
         subjects: vec!["stored.>".to_owned()],

@@ -43,9 +43,9 @@ const CUT_AFTER: std::ops::RangeInclusive<u64> = 20..=600;
 const OUTER_SIZE: u64 = 6 << 30;
 const INNER_SIZE: u64 = 2 << 30;
 /// For one call of mount, mkfs or umount.
-const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 /// For the start of the load, and for the check of one cut.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The loop devices, and the cores, are enough for one disk at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

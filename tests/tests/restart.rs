@@ -13,11 +13,9 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use weir_tests::seed::Seed;
 use weir_tests::server::with_server_for;
-use weir_tests::{Backend, Server};
+use weir_tests::{Backend, PATIENCE, Server};
 
-const LIMIT: Duration = Duration::from_secs(90);
-/// How long an answer may take that needs nothing but the server.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// How a server ends.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +81,7 @@ async fn messages(consumer: &PullConsumer, count: usize) -> Result<Vec<Message>>
     let mut batch = consumer
         .batch()
         .max_messages(count)
-        .expires(Duration::from_secs(10))
+        .expires(PATIENCE)
         .messages()
         .await?;
     let mut messages = Vec::new();
@@ -213,7 +211,7 @@ async fn a_work_queue_does_not_hand_out_finished_work_again(
     let config = pull::Config {
         durable_name: Some("worker".into()),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: Duration::from_secs(60),
+        ack_wait: Duration::from_secs(3600),
         ..Default::default()
     };
     let consumer = stream.create_consumer(config).await?;
@@ -397,7 +395,7 @@ fn a_pull_request_is_ended_by_a_shutdown() {
         let client = server.connect().await?;
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await?;
-        let request = r#"{"batch":7,"max_bytes":1000,"expires":30000000000}"#;
+        let request = r#"{"batch":7,"max_bytes":1000,"expires":3600000000000}"#;
         client
             .publish_with_reply("$JS.API.CONSUMER.MSG.NEXT.S.c", inbox, request.into())
             .await?;

@@ -3,7 +3,6 @@
 #![allow(clippy::print_stdout, reason = "that nothing was compared must be seen")]
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use async_nats::{Client, ConnectOptions, StatusCode};
@@ -11,10 +10,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use weir_tests::genuine::genuine;
 use weir_tests::shape::{explained, shape};
-use weir_tests::{Server, settle};
-
-/// More than anything takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+use weir_tests::{PATIENCE, Server, jetstream, patient, settle};
 
 const CONFIGURATION: &str = r#"
 accounts {
@@ -205,7 +201,7 @@ const ONLY_WEIR: &[(&str, &str)] = &[
 ];
 
 async fn user(server: &Server, name: &str) -> Result<Client> {
-    let options = ConnectOptions::with_user_and_password(name.to_owned(), "p".to_owned());
+    let options = patient(ConnectOptions::with_user_and_password(name.to_owned(), "p".to_owned()));
     Ok(options.name(name).connect(server.url()).await?)
 }
 
@@ -220,7 +216,7 @@ async fn play(program: &Path) -> Result<Vec<Option<Value>>> {
         user(&server, "a").await?,
         user(&server, "b").await?,
     );
-    let jetstream = async_nats::jetstream::new(a.clone());
+    let jetstream = jetstream(a.clone());
     let stream = json!({"name": "S", "subjects": ["stored"], "storage": "memory"});
     let made: Value = jetstream.request("STREAM.CREATE.S", &stream).await?;
     ensure!(made["error"].is_null(), "{made}");

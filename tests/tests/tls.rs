@@ -24,6 +24,7 @@ use weir_tests::certificates::Certificates;
 use weir_tests::genuine::genuine;
 use weir_tests::peer::{LIMIT, POLL, Peer};
 use weir_tests::server::program;
+use weir_tests::{jetstream, patient};
 
 /// How a client comes that trusts the authority, and shows this certificate if it is asked for one.
 fn config(certificates: &Certificates, shown: Option<&str>, only_1_2: bool) -> Result<Arc<ClientConfig>> {
@@ -74,6 +75,15 @@ const ALL: &[Ask] = &[
     Ask::Tls(Some("person")),
     Ask::Tls(Some("stranger")),
     Ask::First,
+    Ask::Plain,
+];
+
+/// Those who wait for INFO.
+const WAITING: &[Ask] = &[
+    Ask::Tls(None),
+    Ask::Tls12(None),
+    Ask::Tls(Some("person")),
+    Ask::Tls(Some("stranger")),
     Ask::Plain,
 ];
 
@@ -152,7 +162,14 @@ const CASES: &[Case] = &[
         name: "the handshake first, or not",
         tls: "handshake_first: \"300ms\"",
         more: "",
-        asks: ALL,
+        asks: WAITING,
+    },
+    Case {
+        // A time that is over for nobody, on a machine that is at other things.
+        name: "the handshake first, and its time",
+        tls: "handshake_first: \"60s\"",
+        more: "",
+        asks: &[Ask::First],
     },
     Case {
         name: "with TLS or without",
@@ -164,7 +181,13 @@ const CASES: &[Case] = &[
         name: "the handshake first, or not, or no TLS",
         tls: "handshake_first: auto",
         more: "allow_non_tls: true",
-        asks: &[Ask::First, Ask::Plain],
+        asks: &[Ask::Plain],
+    },
+    Case {
+        name: "the handshake first, and its time, or no TLS",
+        tls: "handshake_first: \"60s\"",
+        more: "allow_non_tls: true",
+        asks: &[Ask::First],
     },
     Case {
         name: "passwords",
@@ -346,7 +369,7 @@ fn page(peer: &Peer, path: &str) -> Result<Value> {
 /// All that the clients of a case get.
 fn run(program: &Path, certificates: &Certificates, case: &Case) -> Result<String> {
     let configuration = format!(
-        "http: \"127.0.0.1:-1\"\ntls {{ cert_file: \"@/server.pem\", key_file: \"@/server.key\", timeout: 1\n{} }}\n{}\njetstream {{ store_dir: \"@STORE@\" }}",
+        "http: \"127.0.0.1:-1\"\ntls {{ cert_file: \"@/server.pem\", key_file: \"@/server.key\", timeout: 30\n{} }}\n{}\njetstream {{ store_dir: \"@STORE@\" }}",
         case.tls, case.more
     );
     let peer = Peer::start(program, &certificates.fill(&configuration))?;
@@ -537,7 +560,7 @@ fn async_nats_comes_by_tls() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     for (tls, first) in [
         ("", false),
-        ("handshake_first: auto", true),
+        ("handshake_first: \"60s\"", true),
         ("ca_file: \"@/ca.pem\", verify: true", false),
     ] {
         let configuration = format!(
@@ -546,7 +569,7 @@ fn async_nats_comes_by_tls() -> Result<()> {
         let peer = Peer::start(&program(), &certificates.fill(&configuration))?;
         let address = peer.address("nats")?;
         runtime.block_on(async {
-            let mut options = async_nats::ConnectOptions::new()
+            let mut options = patient(async_nats::ConnectOptions::new())
                 .require_tls(true)
                 .add_root_certificates(certificates.path("ca.pem"))
                 .add_client_certificate(certificates.path("person.pem"), certificates.path("person.key"));
@@ -563,7 +586,7 @@ fn async_nats_comes_by_tls() -> Result<()> {
                 let message = heard.next().await.context("the end")?;
                 ensure!(message.payload == body, "another body");
             }
-            let jetstream = async_nats::jetstream::new(client.clone());
+            let jetstream = jetstream(client.clone());
             let config = async_nats::jetstream::stream::Config {
                 name: "S".to_owned(),
                 subjects: vec!["s.>".to_owned()],

@@ -3,17 +3,13 @@
 #![allow(clippy::print_stdout, reason = "that nothing was compared must be seen")]
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use async_nats::{Client, ConnectOptions, HeaderMap, Subscriber};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use weir_tests::genuine::genuine;
-use weir_tests::{Server, settle};
-
-/// More than anything takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+use weir_tests::{PATIENCE, Server, jetstream, patient, settle};
 
 const CONFIGURATION: &str = r#"
 accounts {
@@ -73,7 +69,7 @@ async fn start(program: &Path) -> Result<Server> {
 }
 
 async fn user(server: &Server, name: &str) -> Result<Client> {
-    let options = ConnectOptions::with_user_and_password(name.to_owned(), "p".to_owned());
+    let options = patient(ConnectOptions::with_user_and_password(name.to_owned(), "p".to_owned()));
     Ok(options.name(name).connect(server.url()).await?)
 }
 
@@ -104,7 +100,7 @@ async fn play(program: &Path) -> Result<Vec<String>> {
         user(&server, "few").await?,
         user(&server, "b").await?,
     );
-    let jetstream = async_nats::jetstream::new(a.clone());
+    let jetstream = jetstream(a.clone());
     for stream in [
         json!({"name": "S", "subjects": ["js.>"], "storage": "memory",
             "subject_transform": {"src": "js.t.*", "dest": "js.u.{{wildcard(1)}}"}}),

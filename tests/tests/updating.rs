@@ -12,7 +12,7 @@ use futures_util::future::try_join;
 use weir_tests::{Backend, with_server_for};
 
 /// Enough for the slowest machine.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 const UPDATES: usize = 300;
 /// Publishes that wait for their answers at a time.
 const PORTION: usize = 200;

@@ -1,13 +1,11 @@
 //! Key-value buckets, on each backend.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use async_nats::jetstream::kv::{CreateErrorKind, Entry, Operation, Store, UpdateErrorKind};
 use async_nats::jetstream::stream::DiscardPolicy;
 use futures_util::TryStreamExt;
 use tokio::time::timeout;
-use weir_tests::{Backend, Server, on_each_backend, with_server};
+use weir_tests::{Backend, PATIENCE, Server, on_each_backend, with_server};
 
 on_each_backend!(
     put_then_get_gives_the_latest_value,
@@ -19,8 +17,6 @@ on_each_backend!(
     update_succeeds_only_at_the_expected_revision,
     keys_are_those_that_have_a_value,
 );
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A bucket of five revisions per key. async-nats cannot put metadata into a
 /// bucket's configuration, so its stream is made by hand, as ADR-8 says.

@@ -1,16 +1,12 @@
 //! Publish and subscribe, request and reply, queue groups.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 use tokio::time::timeout;
-use weir_tests::{settle, with_server};
-
-/// Long enough for a busy machine; only a failing test waits this long.
-const PATIENCE: Duration = Duration::from_secs(10);
+use weir_tests::{PATIENCE, settle, with_server};
 
 /// The subjects that arrive on `subscription` up to the one named `end`.
 async fn subjects_until(subscription: &mut Subscriber, end: &str) -> Result<Vec<String>> {

@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pu
 use async_nats::jetstream::stream::{RetentionPolicy, Stream};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::{StreamExt, TryStreamExt};
-use weir_tests::{Backend, Server, on_each_backend, settle, with_server};
+use weir_tests::{Backend, PATIENCE, Server, on_each_backend, settle, with_server};
 
 on_each_backend!(
     a_work_queue_redelivers_what_was_refused_and_empties_when_all_is_acked,
@@ -23,7 +23,7 @@ async fn pull(consumer: &PullConsumer, count: usize) -> Result<Vec<(u64, Message
     let mut batch = consumer
         .batch()
         .max_messages(count)
-        .expires(Duration::from_secs(10))
+        .expires(PATIENCE)
         .messages()
         .await?;
     let mut messages = Vec::new();
@@ -70,7 +70,7 @@ async fn a_work_queue_redelivers_what_was_refused_and_empties_when_all_is_acked(
         .create_consumer(pull::Config {
             durable_name: Some("worker".into()),
             ack_policy: AckPolicy::Explicit,
-            ack_wait: Duration::from_secs(60),
+            ack_wait: Duration::from_secs(3600),
             ..Default::default()
         })
         .await?;
@@ -158,7 +158,7 @@ async fn replay(stream: &Stream, policy: DeliverPolicy) -> Result<Vec<String>> {
     let mut messages = consumer.messages().await?;
     let mut payloads = Vec::new();
     loop {
-        let message = tokio::time::timeout(Duration::from_secs(10), messages.try_next())
+        let message = tokio::time::timeout(PATIENCE, messages.try_next())
             .await
             .with_context(|| format!("the replay stops after {payloads:?}"))??
             .context("the replay ended early")?;
@@ -241,7 +241,7 @@ async fn a_duplicate_message_id_is_stored_once(server: &Server, backend: Backend
 fn a_push_consumer_is_bound_as_soon_as_somebody_listens() {
     with_server(async |server| {
         let client = server.connect().await?;
-        let jetstream = async_nats::jetstream::new(client.clone());
+        let jetstream = weir_tests::jetstream(client.clone());
         let stream = jetstream.create_stream(Backend::Memory.stream("S", &["s"])).await?;
         for round in 0..30 {
             let config = push::Config {
@@ -275,7 +275,7 @@ fn a_list_does_not_count_requests_of_who_has_gone() {
         let other = server.connect().await?;
         let inbox = other.new_inbox();
         let answers = other.subscribe(inbox.clone()).await?;
-        let request = r#"{"batch":1,"expires":30000000000}"#;
+        let request = r#"{"batch":1,"expires":3600000000000}"#;
         other
             .publish_with_reply("$JS.API.CONSUMER.MSG.NEXT.S.c", inbox, request.into())
             .await?;

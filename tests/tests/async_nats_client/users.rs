@@ -8,11 +8,10 @@ use async_nats::{Client, ConnectOptions, Event};
 use futures_util::StreamExt;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
-use weir_tests::server::with_server_for;
-use weir_tests::{Server, settle};
+use weir_tests::{PATIENCE, Server, jetstream, patient, settle, with_server_for};
 
-/// Long enough for a busy machine; only a failing test waits this long.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Enough for the slowest machine.
+const LIMIT: Duration = Duration::from_secs(180);
 
 const CONFIGURATION: &str = r#"
 accounts {
@@ -28,7 +27,7 @@ no_auth_user: bob
 /// A client, and what its library tells of errors.
 async fn connect(server: &Server, user: &str) -> Result<(Client, UnboundedReceiver<String>)> {
     let (told, tells) = unbounded_channel();
-    let options = ConnectOptions::with_user_and_password(user.to_owned(), "p".to_owned());
+    let options = patient(ConnectOptions::with_user_and_password(user.to_owned(), "p".to_owned()));
     let client = options
         .event_callback(move |event| {
             if let Event::ServerError(error) = event {
@@ -48,7 +47,7 @@ async fn next<T>(from: impl Future<Output = Option<T>>) -> Result<T> {
 
 #[test]
 fn users_do_what_they_may() {
-    with_server_for(Duration::from_secs(60), async |server| {
+    with_server_for(LIMIT, async |server| {
         server.configure(CONFIGURATION)?;
         server.stop().await?;
         server.start_again().await?;
@@ -114,17 +113,14 @@ fn users_do_what_they_may() {
 
 #[test]
 fn streams_and_subjects_of_accounts_are_their_own() {
-    with_server_for(Duration::from_secs(60), async |server| {
+    with_server_for(LIMIT, async |server| {
         server.configure(CONFIGURATION)?;
         server.stop().await?;
         server.start_again().await?;
         let (ann, _) = connect(server, "ann").await?;
         // Whoever gives no name is bob.
         let bob = server.connect().await?;
-        let (for_ann, for_bob) = (
-            async_nats::jetstream::new(ann.clone()),
-            async_nats::jetstream::new(bob.clone()),
-        );
+        let (for_ann, for_bob) = (jetstream(ann.clone()), jetstream(bob.clone()));
         let config = |name: &str| Config {
             name: name.to_owned(),
             subjects: vec![format!("{name}.>")],
@@ -150,7 +146,7 @@ fn streams_and_subjects_of_accounts_are_their_own() {
         server.stop().await?;
         server.start_again().await?;
         let (ann, _) = connect(server, "ann").await?;
-        let mut stream = async_nats::jetstream::new(ann).get_stream("S").await?;
+        let mut stream = jetstream(ann).get_stream("S").await?;
         let message = stream.get_raw_message(1).await?;
         ensure!(message.payload == "of ann", "{message:?}");
         ensure!(stream.info().await?.state.messages == 1);

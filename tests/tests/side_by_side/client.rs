@@ -21,6 +21,8 @@ pub struct Client {
     /// What INFO said, each time that it came.
     pub infos: Vec<Value>,
     pub closed: bool,
+    /// Nothing came that was waited for: nobody listens to it any more, and the connection is there.
+    given_up: bool,
     pings: usize,
     pongs: usize,
     /// Messages that came.
@@ -41,6 +43,7 @@ impl Client {
             got: Vec::new(),
             infos: Vec::new(),
             closed: false,
+            given_up: false,
             pings: 0,
             pongs: 0,
             messages: 0,
@@ -133,6 +136,11 @@ impl Client {
         }
     }
 
+    /// Whether the server has closed the connection.
+    pub fn has_ended(&self) -> bool {
+        self.closed && !self.given_up
+    }
+
     /// How many messages came.
     pub fn heard(&self) -> usize {
         self.messages
@@ -189,7 +197,7 @@ impl Client {
             Ok(read) => self.pending.extend_from_slice(&chunk[..read]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 self.got.push("(nothing came)".to_owned());
-                self.closed = true;
+                (self.closed, self.given_up) = (true, true);
             }
             // Refused, or cut off.
             Err(_) => self.closed = true,

@@ -22,7 +22,7 @@ use super::world::World;
 const FLAGS: &[&str] = &["-a", "127.0.0.1", "-p", "-1", "-m", "-1"];
 
 /// How long a server may take to know that a connection has ended.
-const SETTLED: Duration = Duration::from_secs(2);
+const SETTLED: Duration = Duration::from_secs(20);
 
 /// What every server is asked at the end.
 const PAGES: &[&str] = &[
@@ -221,7 +221,7 @@ impl Stage<'_> {
     /// Waits until those that have ended are taken out, of which there is no other sign.
     fn settle(&self) -> Result<()> {
         let there =
-            self.clients.iter().filter(|(_, client)| !client.closed).count() + usize::from(self.callout.is_some());
+            self.clients.iter().filter(|(_, client)| !client.has_ended()).count() + usize::from(self.callout.is_some());
         let since = Instant::now();
         loop {
             let (_, page) = wire::page(&self.peer, &self.wallet.certificates, "/connz?limit=1")?;
