@@ -176,15 +176,19 @@ async fn run_round(server: &mut Server, ledger: &Arc<Mutex<Ledger>>, seed: u64, 
         killed.subscribe(),
     )));
 
-    // The clock of the kill starts once the load is really there.
+    // The clock of the kill starts once the load is really there, and that of the first one once the consumer is, too.
+    let is_there = || {
+        let ledger = lock(ledger);
+        ledger.acked_count() > acked_before && ledger.confirmed_count() > 0
+    };
     let first_ack = async {
-        while lock(ledger).acked_count() == acked_before {
+        while !is_there() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::time::timeout(PATIENCE, first_ack)
         .await
-        .context("no publish was acknowledged")?;
+        .context("no publish was acknowledged, or no ack of the consumer confirmed")?;
     let moment = Duration::from_millis(dice.between(*KILL_AFTER.start(), *KILL_AFTER.end()));
     tokio::time::sleep(moment).await;
     // Before the kill: a client may see its connection end before this task comes to say why.
