@@ -43,6 +43,7 @@
 //!
 //! [`encrypted`] is over any of them.
 
+mod codec;
 pub mod encrypted;
 mod lock;
 pub mod memory;

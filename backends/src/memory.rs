@@ -17,8 +17,8 @@ use weir_engine::{
 
 use crate::rules;
 
-/// Bytes before the head: the time (8, little-endian) and the length of the head (2).
-const PREFIX: usize = 10;
+/// Bytes before the head: the time (8, little-endian), the length of the head (2), and what the body counts for (4).
+const PREFIX: usize = 14;
 
 /// What a record costs beyond its bytes: its slot, its prefix and the allocator's header. For [`Extent::disk_bytes`].
 const OVERHEAD: u64 = (size_of::<Slot>() + PREFIX + 16) as u64;
@@ -181,14 +181,14 @@ impl Records {
     fn append(&mut self, seq: Seq, data: Bytes) {
         self.last = seq;
         self.count += 1;
-        self.bytes += (data.len() - PREFIX) as u64;
+        self.bytes += counted(&data);
         self.slots.push_back(Slot { seq, data: Some(data) });
     }
 
     fn forget(&mut self, data: Option<Bytes>) {
         if let Some(data) = data {
             self.count -= 1;
-            self.bytes -= (data.len() - PREFIX) as u64;
+            self.bytes -= counted(&data);
         }
     }
 
@@ -256,10 +256,11 @@ impl Records {
     }
 }
 
-fn pack(record: &Record<'_>) -> Bytes {
+fn pack((record, counts): (&Record<'_>, u32)) -> Bytes {
     let mut data = Vec::with_capacity(PREFIX + record.head.len() + record.body.len());
     data.extend_from_slice(&record.time.to_le_bytes());
     data.extend_from_slice(&(record.head.len() as u16).to_le_bytes());
+    data.extend_from_slice(&counts.to_le_bytes());
     data.extend_from_slice(record.head);
     data.extend_from_slice(record.body);
     Bytes::from(data)
@@ -273,6 +274,17 @@ fn prefix(data: &[u8]) -> (i64, usize) {
     (i64::from_le_bytes(time), PREFIX + usize::from(head))
 }
 
+/// What the body of a packed record counts for.
+fn body_counts(data: &[u8]) -> u32 {
+    u32::from_le_bytes([data[10], data[11], data[12], data[13]])
+}
+
+/// What a packed record counts for.
+fn counted(data: &[u8]) -> u64 {
+    let (_, body) = prefix(data);
+    (body - PREFIX) as u64 + u64::from(body_counts(data))
+}
+
 struct MemoryLog {
     id: LogId,
     shared: Arc<Shared>,
@@ -283,7 +295,7 @@ impl Log for MemoryLog {
     fn write(&mut self, change: &LogChange<'_>) -> Result<()> {
         // Only this log writes, so what is checked here still holds below. Copying happens before the lock.
         rules::check(self.id, self.shared.records.read().last, change)?;
-        let packed: Vec<Bytes> = change.append.iter().map(pack).collect();
+        let packed: Vec<Bytes> = change.records().map(pack).collect();
         let mut records = self.shared.records.write();
         // Both locks, so that no reader sees the records without the keys. No other place holds two.
         let pairs = (!change.kv.is_empty()).then(|| self.kv.pairs.write());
@@ -381,8 +393,7 @@ impl LogReader for MemoryReader {
                         Want::Heads => &[],
                         Want::Full => &data[body..],
                     },
-                    // Bounded by `Record::BODY_MAX` when it was written.
-                    body_len: (data.len() - body) as u32,
+                    body_len: body_counts(&data),
                     owner: Some(&data),
                 };
                 if visit(entry).is_break() {

@@ -6,6 +6,7 @@ use weir_engine::{Error, LogChange, LogId, Record, Result, Seq};
 ///
 /// `u64::MAX` is never a sequence: an empty log's first is one above its last.
 pub(crate) fn check(id: LogId, last: Seq, change: &LogChange<'_>) -> Result<()> {
+    check_counts(id, change)?;
     let mut last = last;
     for record in change.append {
         let seq = record.seq;
@@ -32,6 +33,22 @@ pub(crate) fn check(id: LogId, last: Seq, change: &LogChange<'_>) -> Result<()> 
             )));
         }
         last = seq;
+    }
+    Ok(())
+}
+
+/// Refuses bodies that are told to count for what they cannot.
+pub(crate) fn check_counts(id: LogId, change: &LogChange<'_>) -> Result<()> {
+    if ![0, change.append.len()].contains(&change.counts.len()) {
+        return Err(Error::invalid(format!("log {id}: not each body is counted")));
+    }
+    for (record, counts) in change.append.iter().zip(change.counts) {
+        if *counts as usize > Record::BODY_STORED_MAX || (*counts == 0) != record.body.is_empty() {
+            return Err(Error::invalid(format!(
+                "log {id}: the body of sequence {} cannot count for {counts} bytes",
+                record.seq
+            )));
+        }
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ use weir_backends::root::StoreDir;
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use weir_engine::stream::settings::{BackendKind, IndexKind};
 use weir_engine::{
-    Backend, Direction, Entry, Error as EngineError, Kind, Kv, KvWrite, Log, LogChange, LogId, LogOptions, LogReader,
-    Record, Seq, Want,
+    Backend, Compression, Direction, Entry, Error as EngineError, Kind, Kv, KvWrite, Log, LogChange, LogId, LogOptions,
+    LogReader, Record, Seq, Want,
 };
 
 use crate::beside::Beside;
@@ -70,6 +70,7 @@ pub fn encrypt(path: &Path, out: &Path, cipher: Cipher, progress: &mut dyn FnMut
     let beside = Beside::begin_empty(path, &from, out)?;
     let made = crate::key::made(StoreDir::new(beside.directory()), cipher).and_then(|to| {
         let mut copying = Copying {
+            compressions: BTreeMap::new(),
             logs: 0,
             records: 0,
             done: 0,
@@ -94,6 +95,8 @@ pub fn encrypt(path: &Path, out: &Path, cipher: Cipher, progress: &mut dyn FnMut
 }
 
 struct Copying<'a> {
+    /// How the streams have their logs compressed.
+    compressions: BTreeMap<(BackendKind, LogId), Compression>,
     logs: u64,
     records: u64,
     done: u64,
@@ -103,6 +106,7 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn store(&mut self, from: &StoreDir, to: &StoreDir) -> weir_engine::Result<()> {
+        self.compressions = compressions(from.open_read_only(BackendKind::Segment)?.kv().as_ref())?;
         // The last change of each log that was made.
         let mut changes = BTreeMap::new();
         for kind in from.there() {
@@ -111,7 +115,8 @@ impl Copying<'_> {
                 return Err(damaged(&lost));
             }
             for id in source.list()? {
-                let change = self.log(&source, &target, id)?;
+                let compression = self.compressions.get(&(kind, id)).copied().unwrap_or_default();
+                let change = self.log(&source, &target, id, compression)?;
                 changes.insert((kind, id), change);
             }
             target.sync()?;
@@ -125,7 +130,13 @@ impl Copying<'_> {
         target.sync()
     }
 
-    fn log(&mut self, source: &Arc<dyn Backend>, target: &Arc<dyn Backend>, id: LogId) -> weir_engine::Result<u64> {
+    fn log(
+        &mut self,
+        source: &Arc<dyn Backend>,
+        target: &Arc<dyn Backend>,
+        id: LogId,
+        compression: Compression,
+    ) -> weir_engine::Result<u64> {
         let existing = LogOptions {
             existing: true,
             ..LogOptions::default()
@@ -137,6 +148,7 @@ impl Copying<'_> {
         }
         let options = LogOptions {
             label: recovery.label.unwrap_or_default(),
+            compression,
             ..LogOptions::default()
         };
         let (mut copy, _) = target.open(id, &options)?;
@@ -213,6 +225,18 @@ fn put(log: &mut dyn Log, entries: &[Entry]) -> weir_engine::Result<()> {
         })
         .collect();
     log.append(&records)
+}
+
+/// How each stream of a catalogue has its log compressed. Journals, and what makes no sense, are not.
+fn compressions(catalogue: &dyn Kv) -> weir_engine::Result<BTreeMap<(BackendKind, LogId), Compression>> {
+    let mut found = BTreeMap::new();
+    catalogue.scan(STREAM_PREFIX, None, &mut |_, value| {
+        if let Ok(saved) = StreamSnapshot::read(value, None) {
+            found.insert((saved.settings.backend, LogId(saved.id)), saved.settings.compression);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 /// The catalogue, which knows of each stream's log up to which change it was written: that is another one in the copy.

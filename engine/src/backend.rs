@@ -230,8 +230,26 @@ pub struct LogChange<'a> {
     /// Removes every sequence below this one. May lie beyond the last: then the log is empty and its last sequence
     /// becomes `trim - 1`.
     pub trim: Option<Seq>,
+    /// How many bytes each body of `append` counts for ([`Extent::bytes`], [`EntryRef::body_len`]) where that is not its length, for
+    /// whoever is above has compressed it; 0 for one that is empty, and for no other. Either of all, or empty.
+    pub counts: &'a [u32],
     /// Writes to the backend's [`Kv`] in the same atomic step; only where [`Backend::atomic_kv`] says so.
     pub kv: &'a [KvWrite],
+}
+
+impl<'a> LogChange<'a> {
+    /// How many bytes the body of that record of `append` counts for; 0 if there is none.
+    pub fn body_counts(&self, nth: usize) -> u32 {
+        // Bodies are bounded by `Record::BODY_STORED_MAX`.
+        let len = || self.append.get(nth).map_or(0, |record| record.body.len() as u32);
+        self.counts.get(nth).copied().unwrap_or_else(len)
+    }
+
+    /// The records to append, each with how many bytes its body counts for.
+    pub fn records(&self) -> impl Iterator<Item = (&'a Record<'a>, u32)> {
+        let records = self.append.iter().enumerate();
+        records.map(|(nth, record)| (record, self.body_counts(nth)))
+    }
 }
 
 /// One write to a [`Kv`]: a key and its value, or `None` to delete it.
@@ -407,8 +425,35 @@ pub trait Log: Send {
         None
     }
 
+    /// From now on [`Log::recompress`] and [`Log::compact`] have records written anew as that says, and do not compress them: for a log
+    /// whose records are compressed above. A backend that compresses nothing need not do anything.
+    fn recode_by(&mut self, recoder: Arc<dyn Recoder>) {
+        let _ = recoder;
+    }
+
     /// A reader that stays valid, whatever is written, for as long as it is held.
     fn reader(&self) -> Arc<dyn LogReader>;
+}
+
+/// Who is above a backend, and compresses the records that come there.
+pub trait Recoder: Send + Sync {
+    /// A record that is stored, as it is to be stored instead, for the same place; `None` if it stays as it is.
+    ///
+    /// # Errors
+    /// If it cannot be made; one that is damaged stays as it is.
+    fn recode(&self, stored: &Record<'_>) -> Result<Option<Recoded>>;
+}
+
+/// A record that is stored instead of another one, with the same sequence and time. It counts for the same number of bytes, head and body
+/// together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recoded {
+    /// The head.
+    pub head: Vec<u8>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How many bytes the body counts for: see [`LogChange::counts`].
+    pub counts: u32,
 }
 
 /// What a step of an [`Upkeep`] did.

@@ -258,6 +258,92 @@ fn rocksdb_is_encrypted() {
     encrypted("aes", &[Backend::Rocksdb, Backend::Segment]);
 }
 
+/// Bytes of the files below a folder whose names end like this.
+fn bytes_of(folder: &Path, ending: &str) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, about) = (entry.path(), entry.metadata()?);
+        bytes += match about.is_dir() {
+            true => bytes_of(&path, ending)?,
+            false if path.to_string_lossy().ends_with(ending) => about.len(),
+            false => 0,
+        };
+    }
+    Ok(bytes)
+}
+
+/// A stream that says so is compressed before it is encrypted, also what was there before, and by the tools.
+#[test]
+fn what_is_encrypted_is_compressed_before() {
+    const EACH: usize = 4000;
+    with_server_for(LIMIT, async |server| {
+        server.begin_anew("jetstream { key: 'the first key' }").await?;
+        let js = server.jetstream().await?;
+        let config = |compression| stream::Config {
+            name: "PLENTY".to_owned(),
+            subjects: vec!["plenty".to_owned()],
+            compression,
+            ..stream::Config::default()
+        };
+        js.create_stream(config(None)).await?;
+        let body = SECRET.repeat(EACH / SECRET.len());
+        for _ in 0..MESSAGES {
+            js.publish("plenty", body.clone().into()).await?.await?;
+        }
+        let before = js.get_stream("PLENTY").await?.info().await?.state.clone();
+        let with_s2 = Some(stream::Compression::S2);
+        js.update_stream(config(with_s2)).await?;
+        server.stop().await?;
+        let stream = |store: &Path| store.join("weir/segment/logs/0000000000000100");
+        let streams = stream(&server.store());
+        let folder = tempfile::tempdir()?;
+        let key = folder.path().join("key");
+        fs::write(&key, "the first key\n")?;
+        let key = text(&key)?;
+        let store = server.store();
+        let store = text(&store)?;
+
+        // Whatever the server has not come to yet is done here.
+        tool::well(&["compact", store, "--compression", "lz4", "--key-file", key])?;
+        let small = bytes_of(&streams, ".seg")?;
+        tool::well(&["compact", store, "--compression", "none", "--key-file", key])?;
+        let large = bytes_of(&streams, ".seg")?;
+        ensure!(large > MESSAGES * EACH as u64 && small * 4 < large, "{small}, {large}");
+        tool::well(&["compact", store, "--compression", "zstd", "--key-file", key])?;
+        let smaller = bytes_of(&streams, ".seg")?;
+        ensure!(smaller * 4 < large, "{smaller}, {large}");
+        let seen = tool::well(&["inspect", store, "--key-file", key])?;
+        ensure!(seen.contains("zstd"), "{seen}");
+        tool::well(&["verify", store, "--key-file", key])?;
+        // Its copies are compressed as it is.
+        for command in ["encrypt", "convert"] {
+            let out = folder.path().join(command);
+            let to: &[&str] = if command == "convert" {
+                &["--to", "segment"]
+            } else {
+                &[]
+            };
+            tool::well(&[&[command, store, "--out", text(&out)?, "--key-file", key], to].concat())?;
+            let copied = bytes_of(&stream(&out), ".seg")?;
+            ensure!(copied * 4 < large, "{command}: {copied}, {large}");
+            tool::well(&["diff", store, text(&out)?, "--key-file", key])?;
+        }
+
+        server.start_again().await?;
+        nothing_is_told(server)?;
+        let js = server.jetstream().await?;
+        let mut stream = js.get_stream("PLENTY").await?;
+        let after = stream.info().await?.state.clone();
+        ensure!(
+            (before.messages, before.bytes) == (after.messages, after.bytes),
+            "{before:?}, {after:?}"
+        );
+        ensure!(stream.get_raw_message(MESSAGES).await?.payload == body, "another body");
+        Ok(())
+    });
+}
+
 /// What is not encrypted stays as it is until somebody makes an encrypted copy of it, which then takes its place.
 #[test]
 fn a_store_that_is_there_is_encrypted_by_the_tool() {

@@ -18,16 +18,20 @@ pub struct EncryptedLog {
     reader: Arc<EncryptedReader>,
     /// What a change has, sealed.
     arena: Vec<u8>,
-    /// How large that may be, kept for the next change.
+    /// A body, compressed.
+    scratch: Vec<u8>,
+    /// How large these may be, kept for the next change.
     kept: usize,
 }
 
 impl EncryptedLog {
-    pub fn new(inner: Box<dyn Log>, reader: Arc<EncryptedReader>, is_journal: bool) -> Self {
+    pub fn new(mut inner: Box<dyn Log>, reader: Arc<EncryptedReader>, is_journal: bool) -> Self {
+        inner.recode_by(reader.clone());
         Self {
             inner,
             reader,
             arena: Vec::new(),
+            scratch: Vec::new(),
             kept: match is_journal {
                 true => ARENA_KEPT_OF_JOURNAL,
                 false => ARENA_KEPT,
@@ -36,6 +40,9 @@ impl EncryptedLog {
     }
 
     fn check(&self, change: &LogChange<'_>) -> Result<()> {
+        if !change.counts.is_empty() {
+            return Err(Error::unsupported("a body that is encrypted counts for what it has"));
+        }
         if !change.kv.is_empty() {
             return Err(Error::unsupported(
                 "no keys are written together with the records of a log that is encrypted",
@@ -56,15 +63,18 @@ impl EncryptedLog {
 impl Log for EncryptedLog {
     fn write(&mut self, change: &LogChange<'_>) -> Result<()> {
         self.check(change)?;
-        let mut arena = std::mem::take(&mut self.arena);
-        let mut ends = Vec::with_capacity(change.append.len());
+        let (mut arena, mut scratch) = (std::mem::take(&mut self.arena), std::mem::take(&mut self.scratch));
+        let compression = self.reader.compression();
+        let (mut ends, mut counts) = (Vec::with_capacity(change.append.len()), Vec::new());
         for record in change.append {
-            ends.push(self.reader.seal(record, &mut arena)?);
+            let sealed = self.reader.seal(record, compression, &mut arena, &mut scratch)?;
+            counts.push(sealed.counts);
+            ends.push(sealed);
         }
         let (mut rest, mut sealed) = (&arena[..], Vec::with_capacity(ends.len()));
-        for (record, (head_len, body_len)) in change.append.iter().zip(ends) {
-            let (head, after) = rest.split_at(head_len);
-            let (body, after) = after.split_at(body_len);
+        for (record, end) in change.append.iter().zip(ends) {
+            let (head, after) = rest.split_at(end.head);
+            let (body, after) = after.split_at(end.body);
             rest = after;
             sealed.push(Record {
                 seq: record.seq,
@@ -75,11 +85,14 @@ impl Log for EncryptedLog {
         }
         let written = self.inner.write(&LogChange {
             append: &sealed,
+            counts: &counts,
             ..*change
         });
-        if arena.capacity() <= self.kept {
-            arena.clear();
-            self.arena = arena;
+        for (buffer, kept) in [(arena, &mut self.arena), (scratch, &mut self.scratch)] {
+            if buffer.capacity() <= self.kept {
+                *kept = buffer;
+                kept.clear();
+            }
         }
         if written.is_ok() {
             self.reader.removed(change.erase, change.trim);
@@ -110,12 +123,20 @@ impl Log for EncryptedLog {
         self.inner.upkeep()
     }
 
-    fn compact(&mut self, _: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        self.inner.compact(None, progress)
+    fn compact(&mut self, compression: Option<Compression>, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        if let Some(compression) = compression {
+            self.reader.compress_by(compression);
+        }
+        self.inner.compact(compression.map(|_| Compression::None), progress)
     }
 
-    fn recompress(&mut self, _: Compression, _: RangeInclusive<Seq>) {
-        // What is encrypted does not compress.
+    fn recompress(&mut self, compression: Compression, range: RangeInclusive<Seq>) {
+        self.reader.compress_by(compression);
+        self.inner.recompress(Compression::None, range);
+    }
+
+    fn recompressing(&self) -> Option<RangeInclusive<Seq>> {
+        self.inner.recompressing()
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

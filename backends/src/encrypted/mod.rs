@@ -5,7 +5,7 @@
 //! lengths, and the names of keys. A key that holds a subject would tell it: there is no [`Backend::atomic_kv`] here, and so no index in
 //! the backend.
 //!
-//! What is sealed does not compress: the backend below is never asked to.
+//! What is sealed does not compress: the backend below is never asked to, and bodies are compressed before they are sealed.
 
 mod kv;
 mod log;
@@ -112,19 +112,20 @@ impl Backend for EncryptedBackend {
             true => Bytes::new(),
             false => self.vault.seal(&self.ad(Purpose::Label, id), &options.label)?.into(),
         };
-        let options = LogOptions {
+        let below = LogOptions {
             label,
             compression: Compression::None,
             ..options.clone()
         };
-        let (log, mut recovery) = self.inner.open(id, &options)?;
+        let (log, mut recovery) = self.inner.open(id, &below)?;
         if let Some(sealed) = recovery.label.take() {
             match self.open_label(id, &sealed) {
                 Ok(label) => recovery.label = Some(label),
                 Err(error) => recovery.damage.push(error.message),
             }
         }
-        let reader = EncryptedReader::new(log.reader(), Arc::clone(&self.vault), number_of(self.inner.name()), id);
+        let place = (number_of(self.inner.name()), id);
+        let reader = EncryptedReader::new(log.reader(), Arc::clone(&self.vault), place, options.compression);
         Ok((
             Box::new(EncryptedLog::new(log, Arc::new(reader), options.preallocate)),
             recovery,

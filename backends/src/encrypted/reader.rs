@@ -1,8 +1,9 @@
 //! The reader of a log that is encrypted, and how a record is laid out in it.
 //!
-//! A sealed head is the stamp, then the length of the head where that is in the body (2 bytes, else 0), then the head, then the tag; a sealed
-//! body is the body, behind the head where that is too long for the place of a head, and the tag. So each record is longer by the same
-//! number of bytes.
+//! A sealed head is the stamp, then 2 bytes that say how the record is laid out, then the head, then the tag; a sealed body is the body and
+//! the tag. A head that is too long for the place of a head is before the body. So each record is longer by the same number of bytes. A
+//! body that is compressed is so before it is sealed, its length stands before the head, and the backend below is told what it counts
+//! for: as much as if it were not compressed.
 
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, RangeInclusive};
@@ -11,19 +12,29 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use weir_engine::{
-    Check, Direction, Entry, EntryRef, Error, Extent, LogId, LogReader, Lost, NanoTime, Place, Record, Result, Seq,
-    VisitRecord, Want,
+    Check, Compression, Direction, Entry, EntryRef, Error, Extent, LogId, LogReader, Lost, NanoTime, Place, Recoded,
+    Recoder, Record, Result, Seq, VisitRecord, Want,
 };
 
 use super::vault::{BEFORE, LONGER, Part, Stamp, TAG_LEN};
 use super::{Purpose, Vault, log_ad};
+use crate::codec;
 
-/// Bytes before a head that say whether it is in the body.
+/// Bytes before a head that say how the record is laid out: 0 if it is as it came, or a [codec](codec), or how long a head is that is in
+/// the body.
 const HEAD_LEN: usize = 2;
+/// Bytes before a head that say how long the body is, if that is compressed.
+const BODY_LEN: usize = 4;
 /// By how much a record is longer.
 const RECORD_LONGER: u64 = (LONGER + HEAD_LEN + TAG_LEN) as u64;
 /// The longest head that lies where heads do.
 const INLINE_MAX: usize = Record::HEAD_MAX - LONGER - HEAD_LEN;
+/// The longest of those before a body that is compressed.
+const COMPRESSED_MAX: usize = INLINE_MAX - BODY_LEN;
+/// The first length of a head that is in the body.
+const IN_BODY_MIN: u16 = INLINE_MAX as u16 + 1;
+const LZ4: u16 = codec::LZ4 as u16;
+const ZSTD: u16 = codec::ZSTD as u16;
 /// Records that are remembered as those that do not open.
 const SHUT_MAX: usize = 10_000;
 /// Why one does not.
@@ -35,6 +46,8 @@ pub struct EncryptedReader {
     vault: Arc<Vault>,
     backend: u8,
     id: LogId,
+    /// How what is written is compressed.
+    compression: Mutex<Compression>,
     /// Records that were met and do not open, though their checksums are right.
     shut: Mutex<BTreeSet<Seq>>,
 }
@@ -63,45 +76,108 @@ struct Opened {
 }
 
 /// A head that was opened.
+#[derive(Clone, Copy)]
 enum Head {
     /// It is in the buffer, from here on.
     Here(usize),
+    /// Likewise; and the body has that length when it is not compressed by that codec.
+    Compressed(usize, u8, u32),
     /// So many bytes of it are before the body.
     InBody(usize),
 }
 
+/// A record that was sealed: how long its head and its body are, what the body counts for, and by which codec it is compressed.
+pub struct Sealed {
+    pub head: usize,
+    pub body: usize,
+    pub counts: u32,
+    codec: u8,
+}
+
+/// What a compressed body counts for below: its length stands before the head, which counts as well.
+fn counts_for(body_len: u32) -> u32 {
+    body_len.saturating_add((TAG_LEN - BODY_LEN) as u32)
+}
+
 impl EncryptedReader {
-    pub fn new(inner: Arc<dyn LogReader>, vault: Arc<Vault>, backend: u8, id: LogId) -> Self {
+    pub fn new(
+        inner: Arc<dyn LogReader>,
+        vault: Arc<Vault>,
+        (backend, id): (u8, LogId),
+        compression: Compression,
+    ) -> Self {
         Self {
             inner,
             vault,
             backend,
             id,
+            compression: Mutex::new(compression),
             shut: Mutex::default(),
         }
     }
 
-    /// Seals a record and adds it to `out`; answers how long its head and its body are there.
-    pub fn seal(&self, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(usize, usize)> {
+    /// How what is written from now on is compressed.
+    pub fn compress_by(&self, compression: Compression) {
+        *self.compression.lock() = compression;
+    }
+
+    /// How what is written is compressed.
+    pub fn compression(&self) -> Compression {
+        *self.compression.lock()
+    }
+
+    /// Seals a record and adds it to `out`. `scratch` is used for what is compressed.
+    pub fn seal(
+        &self,
+        record: &Record<'_>,
+        compression: Compression,
+        out: &mut Vec<u8>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Sealed> {
         let (seq, begin) = (record.seq, out.len());
         let (inline, in_body) = match record.head.len() <= INLINE_MAX {
             true => (record.head, &[][..]),
             false => (&[][..], record.head),
         };
-        out.reserve(record.head.len() + record.body.len() + RECORD_LONGER as usize);
+        scratch.clear();
+        let codec = match compression != Compression::None && record.head.len() <= COMPRESSED_MAX {
+            true => codec::compress(record.body, compression, scratch),
+            false => codec::PLAIN,
+        };
+        // Its length has to be kept as well.
+        let is_shorter = codec != codec::PLAIN && scratch.len() + BODY_LEN < record.body.len();
+        let (codec, body) = match is_shorter {
+            true => (codec, &scratch[..]),
+            false => (codec::PLAIN, record.body),
+        };
+        out.reserve(record.head.len() + body.len() + BODY_LEN + RECORD_LONGER as usize);
         let count = self.vault.next();
         self.vault.begin(count, out);
-        // No head is longer than that holds.
-        out.extend_from_slice(&(in_body.len() as u16).to_le_bytes());
+        if is_shorter {
+            out.extend_from_slice(&u16::from(codec).to_le_bytes());
+            out.extend_from_slice(&(record.body.len() as u32).to_le_bytes());
+        } else {
+            // No head is longer than that holds.
+            out.extend_from_slice(&(in_body.len() as u16).to_le_bytes());
+        }
         out.extend_from_slice(inline);
         let ad = head_ad(self.backend, self.id, seq);
         self.vault.seal_from(count, Part::First, &ad, out, begin + BEFORE)?;
         let middle = out.len();
         out.extend_from_slice(in_body);
-        out.extend_from_slice(record.body);
+        out.extend_from_slice(body);
         let ad = body_ad(self.backend, self.id, seq, record.time);
         self.vault.seal_from(count, Part::Body, &ad, out, middle)?;
-        Ok((middle - begin, out.len() - middle))
+        let body = out.len() - middle;
+        Ok(Sealed {
+            head: middle - begin,
+            body,
+            counts: match is_shorter {
+                true => counts_for(record.body.len() as u32),
+                false => body as u32,
+            },
+            codec,
+        })
     }
 
     /// Opens a head into `out`.
@@ -110,14 +186,16 @@ impl EncryptedReader {
         let from = out.len();
         let ad = head_ad(self.backend, self.id, seq);
         self.vault.open_into(&stamp, Part::First, &ad, rest, out)?;
-        let len = out
-            .get(from..from + HEAD_LEN)?
-            .try_into()
-            .map(u16::from_le_bytes)
-            .ok()?;
-        let head = match len {
+        let (layout, behind) = out[from..].split_first_chunk()?;
+        let head = match u16::from_le_bytes(*layout) {
             0 => Head::Here(from + HEAD_LEN),
-            len => Head::InBody(len.into()),
+            codec @ (LZ4 | ZSTD) => {
+                let body_len = u32::from_le_bytes(*behind.first_chunk()?);
+                Head::Compressed(from + HEAD_LEN + BODY_LEN, codec as u8, body_len)
+            }
+            len @ IN_BODY_MIN.. => Head::InBody(len.into()),
+            // Of a later version: nothing of it is known.
+            _ => return None,
         };
         Some((stamp, head))
     }
@@ -127,9 +205,18 @@ impl EncryptedReader {
         let (stamp, found) = self.open_head(seq, head, out)?;
         let middle = out.len();
         let ad = body_ad(self.backend, self.id, seq, time);
+        if let Head::Compressed(from, codec, body_len) = found {
+            let mut compressed = Vec::with_capacity(body.len());
+            self.vault.open_into(&stamp, Part::Body, &ad, body, &mut compressed)?;
+            codec::decompress(codec, &compressed, body_len, out).then_some(())?;
+            return Some(Opened {
+                head: from..middle,
+                body: middle..out.len(),
+            });
+        }
         self.vault.open_into(&stamp, Part::Body, &ad, body, out)?;
         Some(match found {
-            Head::Here(from) => Opened {
+            Head::Here(from) | Head::Compressed(from, ..) => Opened {
                 head: from..middle,
                 body: middle..out.len(),
             },
@@ -177,6 +264,10 @@ impl EncryptedReader {
             let opened = self.open_head(seq, entry.head, &mut buffer);
             let (head, body_len) = match opened {
                 Some((_, Head::Here(from))) => (&buffer[from..], (entry.body_len as usize).checked_sub(TAG_LEN)),
+                Some((_, Head::Compressed(from, _, len))) => {
+                    let is_told = entry.body_len == counts_for(len);
+                    (&buffer[from..], is_told.then_some(len as usize))
+                }
                 Some((_, Head::InBody(_))) => match self.get(seq) {
                     Ok(Some(whole)) => {
                         buffer.clear();
@@ -259,7 +350,7 @@ impl LogReader for EncryptedReader {
             lost.head = lost.head.take().and_then(|sealed| {
                 let mut out = Vec::new();
                 match self.open_head(lost.first, &sealed, &mut out)? {
-                    (_, Head::Here(from)) => Some(Bytes::from(out).slice(from..)),
+                    (_, Head::Here(from) | Head::Compressed(from, ..)) => Some(Bytes::from(out).slice(from..)),
                     (_, Head::InBody(_)) => None,
                 }
             });
@@ -341,6 +432,45 @@ impl LogReader for EncryptedReader {
         damaged.extend(self.shut(range).into_iter().map(|seq| (seq, seq)));
         damaged.sort_unstable();
         damaged
+    }
+}
+
+/// A record is sealed anew where it is compressed otherwise than those that are written.
+impl Recoder for EncryptedReader {
+    fn recode(&self, stored: &Record<'_>) -> Result<Option<Recoded>> {
+        let compression = self.compression();
+        let mut out = Vec::with_capacity(stored.head.len() + stored.body.len());
+        let before = match self.open_head(stored.seq, stored.head, &mut out) {
+            Some((_, Head::Here(_))) => codec::PLAIN,
+            Some((_, Head::Compressed(_, codec, _))) => codec,
+            Some((_, Head::InBody(_))) | None => return Ok(None),
+        };
+        // Of Zstandard nothing tells the level.
+        if matches!(
+            (before, compression),
+            (codec::PLAIN, Compression::None) | (codec::LZ4, Compression::Lz4)
+        ) {
+            return Ok(None);
+        }
+        out.clear();
+        let Some(opened) = self.open(stored.seq, stored.time, stored.head, stored.body, &mut out) else {
+            return Ok(None);
+        };
+        let record = Record {
+            head: &out[opened.head],
+            body: &out[opened.body],
+            ..*stored
+        };
+        let (mut anew, mut scratch) = (Vec::new(), Vec::new());
+        let sealed = self.seal(&record, compression, &mut anew, &mut scratch)?;
+        let body = anew.split_off(sealed.head);
+        Ok(
+            ((before, sealed.codec) != (codec::PLAIN, codec::PLAIN)).then_some(Recoded {
+                head: anew,
+                body,
+                counts: sealed.counts,
+            }),
+        )
     }
 }
 

@@ -40,6 +40,9 @@ pub(super) const BODIES: [&str; 3] = ["bodies", "bodies_lz4", "bodies_zstd"];
 /// Where it is not known which family a body is in.
 pub(super) const NO_FAMILY: u8 = u8::MAX;
 
+/// In the byte of a family: the body counts for another number of bytes than it has.
+const COUNTED: u8 = 0x40;
+
 /// Which of [`BODIES`] takes new records of a log.
 pub(super) fn family(compression: Compression) -> u8 {
     match compression {
@@ -137,19 +140,23 @@ const AFTER: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     pub time: NanoTime,
+    /// How long the body is, or what it counts for.
     pub body_len: u32,
+    /// Whether it counts for another number of bytes than it has.
+    pub is_counted: bool,
     pub family: u8,
     pub body_crc: u32,
     pub head: &'a [u8],
 }
 
 impl<'a> Head<'a> {
-    /// Writes the value for a record into `value`, in place of what is there.
-    pub fn encode(key: &[u8; 16], record: &Record<'_>, family: u8, value: &mut Vec<u8>) {
+    /// Writes the value for a record, whose body counts for that, into `value`, in place of what is there.
+    pub fn encode(key: &[u8; 16], (record, counts): (&Record<'_>, u32), family: u8, value: &mut Vec<u8>) {
+        let is_counted = counts as usize != record.body.len();
         value.clear();
         value.extend_from_slice(&record.time.to_le_bytes());
-        value.extend_from_slice(&(record.body.len() as u32).to_le_bytes());
-        value.push(family);
+        value.extend_from_slice(&counts.to_le_bytes());
+        value.push(if is_counted { family | COUNTED } else { family });
         value.extend_from_slice(&crc(key, record.body).to_le_bytes());
         value.extend_from_slice(record.head);
         let sum = crc(key, value);
@@ -159,10 +166,12 @@ impl<'a> Head<'a> {
     /// Reads a value, and answers whether its checksum holds. `None` when it is too short to be one.
     pub fn decode(key: &[u8], value: &'a [u8]) -> Option<(Self, bool)> {
         let end = value.len().checked_sub(AFTER)?;
+        let family = *value.get(12)?;
         let head = Self {
             time: number(value, 0, i64::from_le_bytes)?,
             body_len: number(value, 8, u32::from_le_bytes)?,
-            family: *value.get(12)?,
+            is_counted: family & COUNTED != 0,
+            family: family & !COUNTED,
             body_crc: number(value, 13, u32::from_le_bytes)?,
             head: value.get(BEFORE..end)?,
         };
@@ -173,7 +182,7 @@ impl<'a> Head<'a> {
 
     /// Whether this is the body that was written with this head.
     pub fn fits(&self, key: &[u8], body: &[u8]) -> bool {
-        body.len() == self.body_len as usize && crc(key, body) == self.body_crc
+        (self.is_counted || body.len() == self.body_len as usize) && crc(key, body) == self.body_crc
     }
 
     /// What the record adds to [`Extent::bytes`](weir_engine::Extent::bytes).

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 use rocksdb::WriteBatch;
 use weir_engine::{
-    Compression, Entry, Error, Extent, Kind, Log, LogChange, LogId, LogOptions, LogReader, Record, Result, Seq, Upkeep,
+    Compression, Error, Extent, Kind, Log, LogChange, LogId, LogOptions, LogReader, Recoder, Record, Result, Seq,
+    Upkeep,
 };
 
 use super::keys::{self, Head, Meta};
-use super::moving::{Gather, Moving};
+use super::moving::{Gather, Moved, Mover, Moving};
 use super::reader::{RocksReader, walk};
 use super::store::{FEW, Shared};
 use super::tidy::{Gone, Tidying};
@@ -227,6 +228,8 @@ pub(super) struct RocksLog {
     gone: Gone,
     /// Bodies that move to that family.
     moving: Option<Moving>,
+    /// Who compresses records, where that is somebody above.
+    recoder: Option<Arc<dyn Recoder>>,
     /// Used again for each head.
     value: Vec<u8>,
 }
@@ -252,6 +255,7 @@ impl RocksLog {
             state,
             family: keys::family(options.compression),
             moving: None,
+            recoder: None,
             value: Vec::new(),
         }
     }
@@ -262,16 +266,16 @@ impl RocksLog {
     }
 
     /// Adds a record to the batch.
-    fn put(&mut self, out: &mut WriteBatch, record: &Record<'_>, meta: &mut Meta) -> Result<()> {
+    fn put(&mut self, out: &mut WriteBatch, (record, counts): (&Record<'_>, u32), meta: &mut Meta) -> Result<()> {
         let key = keys::record(self.state.place, record.seq);
-        Head::encode(&key, record, self.family, &mut self.value);
+        Head::encode(&key, (record, counts), self.family, &mut self.value);
         out.put_cf(self.state.shared.heads()?, key, &self.value);
         if !record.body.is_empty() {
             out.put_cf(self.state.shared.bodies(self.family)?, key, record.body);
             meta.families |= 1 << self.family;
         }
         meta.count += 1;
-        meta.bytes += (record.head.len() + record.body.len()) as u64;
+        meta.bytes += record.head.len() as u64 + u64::from(counts);
         Ok(())
     }
 
@@ -424,6 +428,13 @@ impl RocksLog {
         shared.delete_range(out, self.state.place, low, high.saturating_add(1), meta.families)
     }
 
+    fn mover(&self) -> Mover {
+        Mover {
+            family: self.family,
+            recoder: self.recoder.clone(),
+        }
+    }
+
     /// Moves the bodies of other families to the one that takes new bodies, some at a time. Those that are damaged stay.
     fn move_bodies(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let state = Arc::clone(&self.state);
@@ -431,14 +442,14 @@ impl RocksLog {
         let before = state.now.read().meta;
         let (mut next, mut done) = (before.first, 0);
         while next <= before.last {
-            let mut found: Vec<(Seq, u8)> = Vec::new();
-            let (family, mut bytes, from) = (self.family, 0, next);
+            let mut found: Vec<(Seq, u8, u32)> = Vec::new();
+            let (mover, mut bytes, from) = (self.mover(), 0, next);
             next = before.last.saturating_add(1);
             walk(&state, from, before.last, &mut |seq, head| {
                 done += head.bytes();
-                if head.body_len > 0 && head.family != family && head.family != keys::NO_FAMILY {
+                if mover.may_move(head) {
                     bytes += head.bytes();
-                    found.push((seq, head.family));
+                    found.push((seq, head.family, head.body_len));
                 }
                 let is_more = found.len() < MOVED_RECORDS && bytes < MOVED_BYTES;
                 if !is_more {
@@ -447,12 +458,8 @@ impl RocksLog {
                 is_more
             })?;
             let mut entries = Vec::new();
-            for (seq, old) in found {
-                match reader.get(seq) {
-                    Ok(entry) => entries.extend(entry.map(|entry| (entry, old))),
-                    Err(error) if error.kind == Kind::Damaged => {}
-                    Err(error) => return Err(error),
-                }
+            for (seq, old, counts) in found {
+                entries.extend(mover.read(&reader, seq, old, counts)?);
             }
             self.move_all(&entries)?;
             progress(done.min(before.bytes), before.bytes);
@@ -461,11 +468,11 @@ impl RocksLog {
     }
 
     /// Writes bodies to the family that takes new ones, and deletes them from those that they are in. The records are there.
-    fn move_all(&mut self, entries: &[(Entry, u8)]) -> Result<()> {
+    fn move_all(&mut self, entries: &[Moved]) -> Result<()> {
         let state = Arc::clone(&self.state);
         let mut out = WriteBatch::default();
         let mut meta = state.now.read().meta;
-        for (entry, old) in entries {
+        for Moved { entry, counts, old } in entries {
             let record = Record {
                 seq: entry.seq,
                 time: entry.time,
@@ -473,10 +480,12 @@ impl RocksLog {
                 body: &entry.body,
             };
             let Meta { count, bytes, .. } = meta;
-            self.put(&mut out, &record, &mut meta)?;
+            self.put(&mut out, (&record, *counts), &mut meta)?;
             // It was there before.
             (meta.count, meta.bytes) = (count, bytes);
-            out.delete_cf(state.shared.bodies(*old)?, keys::record(state.place, entry.seq));
+            if *old != self.family {
+                out.delete_cf(state.shared.bodies(*old)?, keys::record(state.place, entry.seq));
+            }
         }
         self.commit(out, meta, 0)
     }
@@ -489,10 +498,10 @@ impl RocksLog {
         };
         if let Some(gathered) = moving.gathered() {
             let mut there = Vec::with_capacity(gathered.entries.len());
-            for (entry, old) in gathered.entries {
-                if self.family_of(entry.seq)? == Some(old) {
-                    self.gone.add(entry.body.len() as u64);
-                    there.push((entry, old));
+            for moved in gathered.entries {
+                if self.family_of(moved.entry.seq)? == Some(moved.old) {
+                    self.gone.add(moved.entry.body.len() as u64);
+                    there.push(moved);
                 }
             }
             self.move_all(&there)?;
@@ -501,7 +510,7 @@ impl RocksLog {
         if moving.range().is_empty() {
             return Ok(None);
         }
-        let work = moving.gather(self.state.clone(), self.family);
+        let work = moving.gather(self.state.clone(), self.mover());
         self.moving = Some(moving);
         Ok(Some(work))
     }
@@ -570,9 +579,9 @@ impl Log for RocksLog {
         let kept_before = meta.count;
         let mut written = 0;
         let mut first_new = None;
-        for record in change.append {
+        for (record, counts) in change.records() {
             if record.seq >= trim && erase.binary_search(&record.seq).is_err() {
-                self.put(&mut out, record, &mut meta)?;
+                self.put(&mut out, (record, counts), &mut meta)?;
                 written += (record.head.len() + record.body.len()) as u64;
                 first_new.get_or_insert(record.seq);
             }
@@ -670,6 +679,10 @@ impl Log for RocksLog {
 
     fn recompressing(&self) -> Option<RangeInclusive<Seq>> {
         self.moving.as_ref().map(Moving::range)
+    }
+
+    fn recode_by(&mut self, recoder: Arc<dyn Recoder>) {
+        self.recoder = Some(recoder);
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

@@ -614,6 +614,7 @@ fn claimed<'a>(key: &[u8], value: &'a [u8]) -> Head<'a> {
     let nothing = Head {
         time: 0,
         body_len: 0,
+        is_counted: false,
         family: keys::NO_FAMILY,
         body_crc: 0,
         head: &[],

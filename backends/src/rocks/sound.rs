@@ -34,6 +34,7 @@ struct Brief {
     time: NanoTime,
     head_len: usize,
     body_len: u32,
+    is_counted: bool,
     body_crc: u32,
     family: u8,
 }
@@ -59,6 +60,7 @@ impl Batch {
             let head = Head {
                 time: brief.time,
                 body_len: brief.body_len,
+                is_counted: brief.is_counted,
                 family: brief.family,
                 body_crc: brief.body_crc,
                 head,
@@ -184,6 +186,7 @@ fn read(state: &State, within: (Seq, Seq), snapshot: &Snapshot<'_>, to: &SyncSen
             time: head.time,
             head_len: head.head.len(),
             body_len: head.body_len,
+            is_counted: head.is_counted,
             body_crc: head.body_crc,
             family: head.family,
         });

@@ -23,8 +23,10 @@ const COPIES: [&str; 2] = ["store.key", "store.copy.key"];
 const LOCK: &str = "LOCK";
 /// What a copy begins with.
 const MAGIC: [u8; 8] = *b"WeirKey\n";
-/// The version of its format.
-const VERSION: u16 = 1;
+/// The version of its format, which is that of all that is encrypted: 2 since bodies may be compressed.
+const VERSION: u16 = 2;
+/// The lowest that is read. A start writes it anew.
+const VERSION_MIN: u16 = 1;
 /// Bytes of the salt.
 const SALT_LEN: usize = 16;
 /// Bytes before what is wrapped, and of the whole.
@@ -33,8 +35,8 @@ const WRAPPED: usize = KEY_LEN + 16;
 const LEN: usize = HEADER + WRAPPED + 4;
 /// How often PBKDF2-HMAC-SHA256 goes round, as OWASP advises: about a fifth of a second.
 pub(super) const ROUNDS: u32 = 600_000;
-/// What is believed of a file.
-const ROUNDS_MAX: u32 = 10_000_000;
+/// More are not gone round for a file that asks for them: they keep a start, for a second for each key that is tried.
+const ROUNDS_MAX: u32 = 4 * ROUNDS;
 
 /// The key that the owner of a store has: any text.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,6 +97,7 @@ impl std::fmt::Debug for Renewal {
 /// One of the copies, as it is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct KeyFile {
+    version: u16,
     cipher: Cipher,
     rounds: NonZeroU32,
     raw: [u8; LEN],
@@ -212,7 +215,8 @@ impl Locked<'_> {
         let (key, owner, copies) = self.unwrap(owners)?;
         let is_current = owner == 0
             && copies[0] == copies[1]
-            && copies[0].is_some_and(|copy| (copy.cipher, copy.rounds.get()) == (cipher, self.rounds));
+            && copies[0]
+                .is_some_and(|copy| (copy.version, copy.cipher, copy.rounds.get()) == (VERSION, cipher, self.rounds));
         let first = owners.first().filter(|_| !is_current);
         let renewal = first.map(|first| Renewal {
             key,
@@ -312,16 +316,26 @@ impl Locked<'_> {
         if raw[..8] != MAGIC || crc32c::crc32c(&raw[..LEN - 4]) != at_crc {
             return Err(damaged());
         }
-        if at_8 & 0xffff != u32::from(VERSION) {
+        let version = at_8 as u16;
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             return Err(Error::unsupported(format!(
-                "{} has format version {}, this program reads {VERSION}: use the version of Weir that wrote it",
+                "{} has format version {version}, this program reads up to {VERSION}: use the version of Weir that wrote it",
                 path.display(),
-                at_8 & 0xffff
             )));
         }
-        let rounds = NonZeroU32::new(at_12).filter(|rounds| rounds.get() <= ROUNDS_MAX);
-        match (Cipher::of_number(raw[10]), rounds) {
-            (Some(cipher), Some(rounds)) => Ok(KeyFile { cipher, rounds, raw }),
+        if at_12 > ROUNDS_MAX {
+            return Err(Error::damaged(format!(
+                "{} asks for {at_12} rounds of PBKDF2, more than {ROUNDS_MAX}: nobody wrote that",
+                path.display()
+            )));
+        }
+        match (Cipher::of_number(raw[10]), NonZeroU32::new(at_12)) {
+            (Some(cipher), Some(rounds)) => Ok(KeyFile {
+                version,
+                cipher,
+                rounds,
+                raw,
+            }),
             _ => Err(damaged()),
         }
     }

@@ -363,13 +363,13 @@ impl Pass<'_> {
         if live && good {
             self.scratch.clear();
             let stored = frame.stored(raw);
-            let (body, owner) = match frame.codec {
-                0 => {
-                    good = frame.stored_len == frame.body_len;
+            let (body, owner) = match frame.is_bare() {
+                true => {
+                    good = frame.is_as_long();
                     (stored, Some(self.map))
                 }
-                codec => {
-                    good = decompress(codec, stored, frame.body_len, &mut self.scratch);
+                false => {
+                    good = decompress(frame.codec, stored, frame.body_len, &mut self.scratch);
                     (&self.scratch[..], None)
                 }
             };

@@ -195,7 +195,7 @@ impl SegmentLog {
             outcome: Arc::clone(&outcome),
         });
         let who = (self.core.clone(), self.syncer.clone(), self.dir.clone());
-        Rewrite::new(who, group, older, last_batch, compression, outcome)
+        Rewrite::new(who, group, older, last_batch, compression, outcome).by(self.recoder.clone())
     }
 
     /// Takes up what the last rewrite came to; nothing, if it was broken off.

@@ -11,11 +11,10 @@ mod crc;
 mod erase;
 mod frame;
 mod header;
-mod zstd;
 
 pub use batch::{Begin, Encoder, batch_bound};
 pub use erase::{EraseRun, decode_runs, each_run, encode_runs};
-pub use frame::{Frame, Kind, decompress, void_frame};
+pub use frame::{COUNTED, Frame, Kind, decompress, void_frame};
 pub use header::Header;
 
 /// The version that this code writes, and the highest that it reads.
@@ -40,8 +39,6 @@ pub const SEGMENT_MAX: u64 = 16 << 30;
 pub const BATCH_MAX: u64 = 8 << 30;
 /// The highest number of a batch that is believed: nothing counts up to it, and adding to it does not overflow.
 pub const NUMBER_MAX: u64 = 1 << 62;
-/// Bodies shorter than this are not worth compressing.
-pub const COMPRESS_MIN: usize = 64;
 /// Header flag: the file was made at its full size, and what lies behind the frames may be anything.
 pub const FLAG_PREALLOCATED: u16 = 1;
 

@@ -88,8 +88,8 @@ impl SegmentReader {
                 Outcome::Bad
             });
         }
-        let (head, body) = if frame.codec == 0 {
-            if frame.stored_len != frame.body_len {
+        let (head, body) = if frame.is_bare() {
+            if !frame.is_as_long() {
                 return Ok(Outcome::Bad);
             }
             (map.slice(start..middle), map.slice(middle..end))
@@ -358,8 +358,8 @@ impl LogReader for SegmentReader {
                     if crc32c::crc32c(stored) != frame.body_crc {
                         return None;
                     }
-                    if frame.codec == 0 {
-                        return (frame.stored_len == frame.body_len).then_some((frame, head, stored, true));
+                    if frame.is_bare() {
+                        return frame.is_as_long().then_some((frame, head, stored, true));
                     }
                     scratch.clear();
                     decompress(frame.codec, stored, frame.body_len, &mut scratch).then_some((

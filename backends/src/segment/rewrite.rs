@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use weir_engine::{Compression, Record, Result, Seq, Upkeep, UpkeepPiece};
+use weir_engine::{Compression, Recoder, Record, Result, Seq, Upkeep, UpkeepPiece};
 
 use super::backend::Core;
 use super::compact::kept_bytes;
 use super::files::{File, Files, Mode};
 use super::format::{
-    Begin, DATA_START, Encoder, EraseRun, Frame, Header, Identity, Kind, SEGMENT_MAX, decode_runs, decompress,
+    Begin, COUNTED, DATA_START, Encoder, EraseRun, Frame, Header, Identity, Kind, SEGMENT_MAX, decode_runs, decompress,
     encode_runs, void_frame,
 };
 use super::handle::Handle;
@@ -163,6 +163,8 @@ pub(super) struct Rewrite {
     last_batch: u64,
     /// How each record is to be compressed; `None` leaves it as it is.
     compression: Option<Compression>,
+    /// Who writes it anew then, if the log does not compress.
+    recoder: Option<Arc<dyn Recoder>>,
     /// Whether somebody else may be waiting for the disk.
     beside: bool,
     stage: Stage,
@@ -232,6 +234,7 @@ impl Rewrite {
             older,
             last_batch,
             compression: compression.filter(|_| fits),
+            recoder: None,
             beside: true,
             stage: Stage::Sync,
             output: None,
@@ -240,6 +243,11 @@ impl Rewrite {
             slot: 0,
             outcome,
         }
+    }
+
+    /// Records are written anew by that.
+    pub fn by(self, recoder: Option<Arc<dyn Recoder>>) -> Self {
+        Self { recoder, ..self }
     }
 
     /// Nobody else waits for the disk meanwhile: what is written goes there by and by, and is waited for once.
@@ -285,7 +293,10 @@ impl Rewrite {
             if matches!(frame.kind, Kind::Record | Kind::Void) {
                 let live = self.slot < count && !is_set(&output.sources[self.from].0, self.slot);
                 self.slot += 1;
-                if live && !output.record(&frame, raw, self.compression) {
+                let how = self
+                    .compression
+                    .map(|compression| (compression, self.recoder.as_deref()));
+                if live && !output.record(&frame, raw, how)? {
                     return Ok(self.unreadable(seg));
                 }
             } else {
@@ -495,16 +506,35 @@ impl Output {
     }
 
     /// A live record; answers `false` if it is damaged.
-    fn record(&mut self, frame: &Frame, raw: &[u8], compression: Option<Compression>) -> bool {
+    fn record(&mut self, frame: &Frame, raw: &[u8], how: Option<(Compression, Option<&dyn Recoder>)>) -> Result<bool> {
         if !frame.body_is_good(raw) {
-            return false;
+            return Ok(false);
         }
         let at = self.encoder.position();
-        match compression {
-            Some(compression) if frame.kind == Kind::Record => {
+        match how.filter(|_| frame.kind == Kind::Record) {
+            Some((_, Some(recoder))) if frame.is_bare() => {
+                let stored = Record {
+                    seq: frame.seq,
+                    time: frame.time,
+                    head: frame.head(raw),
+                    body: frame.stored(raw),
+                };
+                match recoder.recode(&stored)? {
+                    Some(anew) => {
+                        let record = Record {
+                            head: &anew.head,
+                            body: &anew.body,
+                            ..stored
+                        };
+                        self.encoder.record(&record, anew.counts, Compression::None);
+                    }
+                    None => self.encoder.copy(frame, raw),
+                }
+            }
+            Some((compression, _)) if frame.codec != COUNTED => {
                 self.body.clear();
                 if !decompress(frame.codec, frame.stored(raw), frame.body_len, &mut self.body) {
-                    return false;
+                    return Ok(false);
                 }
                 let record = Record {
                     seq: frame.seq,
@@ -512,7 +542,7 @@ impl Output {
                     head: frame.head(raw),
                     body: &self.body,
                 };
-                self.encoder.record(&record, compression);
+                self.encoder.record(&record, frame.body_len, compression);
             }
             _ => self.encoder.copy(frame, raw),
         }
@@ -522,7 +552,7 @@ impl Output {
         let t = self.times.get_or_insert((frame.time, frame.time));
         *t = (t.0.min(frame.time), t.1.max(frame.time));
         self.log_last = self.log_last.max(frame.seq);
-        true
+        Ok(true)
     }
 
     fn end_batch(&mut self) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use weir_engine::{Error, LogId, NanoTime, Result, Seq, words};
 
-use super::format::{Begin, DATA_START, FLAG_PREALLOCATED, FRAME_LEN, Header, Identity, Kind, decode_runs};
+use super::format::{Begin, COUNTED, DATA_START, FLAG_PREALLOCATED, FRAME_LEN, Header, Identity, Kind, decode_runs};
 use super::seal::Footer;
 use super::walk::{Item, Walk};
 use crate::regular;
@@ -194,6 +194,7 @@ fn compressed(codec: u8) -> &'static str {
     match codec {
         1 => "lz4",
         2 => "zstd",
+        COUNTED => "compressed, then encrypted",
         _ => "",
     }
 }

@@ -283,11 +283,11 @@ fn row_at(table: TableRef<'_>, removed: &[u64], slot: &mut u32, at: u64) -> Resu
 
 /// Whether the body can be had from what is stored, whose checksum is right.
 fn opens(frame: &Frame, raw: &[u8], scratch: &mut Vec<u8>) -> bool {
-    match frame.codec {
-        0 => frame.stored_len == frame.body_len,
-        codec => {
+    match frame.is_bare() {
+        true => frame.is_as_long(),
+        false => {
             scratch.clear();
-            decompress(codec, frame.stored(raw), frame.body_len, scratch)
+            decompress(frame.codec, frame.stored(raw), frame.body_len, scratch)
         }
     }
 }

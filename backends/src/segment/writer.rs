@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use weir_engine::{
-    Compression, Error, Kind as ErrorKind, Log, LogChange, LogId, LogOptions, LogReader, Result, Seq, Upkeep, words,
+    Compression, Error, Kind as ErrorKind, Log, LogChange, LogId, LogOptions, LogReader, Recoder, Result, Seq, Upkeep,
+    words,
 };
 
 use super::backend::Core;
@@ -78,6 +79,8 @@ pub struct SegmentLog {
     pub(super) rewriting: Option<Rewriting>,
     /// The sequences whose records may be compressed otherwise than new ones, and are to be as these.
     pub(super) recompressing: Option<RangeInclusive<Seq>>,
+    /// Who compresses records, where that is somebody above.
+    pub(super) recoder: Option<Arc<dyn Recoder>>,
     /// Segments that can be unlinked.
     pub(super) unlinkable: Vec<Unlink>,
     /// Those of them that somebody unlinks.
@@ -135,6 +138,7 @@ impl SegmentLog {
             began: false,
             rewriting: None,
             recompressing: None,
+            recoder: None,
             unlinkable: Vec::new(),
             unlinks: Unlinks::default(),
             keep: Vec::new(),
@@ -302,6 +306,10 @@ impl Log for SegmentLog {
 
     fn recompressing(&self) -> Option<RangeInclusive<Seq>> {
         self.recompressing.clone()
+    }
+
+    fn recode_by(&mut self, recoder: Arc<dyn Recoder>) {
+        self.recoder = Some(recoder);
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

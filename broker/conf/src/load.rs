@@ -108,10 +108,6 @@ impl Options {
     /// What says nothing because of what the store is encrypted with, or is not.
     fn warn_of_encryption(&mut self) {
         let js = &self.jetstream;
-        if js.key.is_some() && js.compression != options::Compression::None {
-            let text = "jetstream compression has no effect: what is encrypted is not compressed".to_owned();
-            self.warnings.push(Warning::effectless(text));
-        }
         if js.key.is_none() && js.prev_key.is_some() {
             let text =
                 "jetstream prev_key has no effect without a key: a store that is encrypted is refused".to_owned();

@@ -258,6 +258,7 @@ fn write(
         erase: &erase,
         overwrite: dice.below(4) == 0,
         trim,
+        counts: &[],
         kv: &kv,
     })?;
     Ok(())

@@ -1,7 +1,10 @@
 //! Records of every size, under every option.
 
-use super::{Check, Outcome, Rec, Store, append, fill, holds, noise, rec, recs, refused};
-use crate::backend::{Compression, LogOptions};
+use std::ops::ControlFlow;
+
+use super::{Check, Outcome, Rec, Store, append, fill, holds, noise, rec, recs, refused, same};
+use crate::backend::{Compression, Direction, LogChange, LogOptions, Want};
+use crate::error::Kind;
 use crate::types::Record;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -12,6 +15,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("a body longer than a segment", longer_than_segment),
     ("a head that is too long is refused", too_long_head),
     ("each compression", compressions),
+    ("a body counts for what it is said to", counted),
     ("options may change between openings", options_change),
     ("small segments", small_segments),
     ("preallocated segments", preallocated),
@@ -142,6 +146,54 @@ fn compressions(store: &mut Store) -> Outcome {
             let log = store.log_with(id, &options)?;
             holds(&*log.reader(), 400, &records[99..])?;
         }
+    }
+    Ok(())
+}
+
+/// Bodies that somebody above has compressed. Whoever compresses by itself takes none.
+fn counted(store: &mut Store) -> Outcome {
+    let mut log = store.log(1)?;
+    let records = recs(1..=6);
+    let append: Vec<Record<'_>> = records.iter().map(Rec::borrow).collect();
+    let counts: Vec<u32> = append.iter().map(|record| 1000 * record.seq as u32).collect();
+    let told = |counts| LogChange {
+        append: &append,
+        counts,
+        ..LogChange::default()
+    };
+    match log.write(&told(&counts[1..])) {
+        Err(error) if error.kind == Kind::Unsupported => return Ok(()),
+        written => refused!(written, Invalid, "not each is counted"),
+    }
+    refused!(log.write(&told(&[0; 6])), Invalid, "as none");
+    log.write(&told(&counts))?;
+    log.erase(&[2])?;
+    log.trim(2)?;
+    log.truncate(5)?;
+    let left = [3, 4, 5];
+    let heads: u64 = left
+        .iter()
+        .map(|seq| records[*seq as usize - 1].head.len() as u64)
+        .sum();
+    for _ in 0..2 {
+        let reader = log.reader();
+        same!(reader.extent().bytes, heads + 12_000, "bytes");
+        for want in [Want::Heads, Want::Full] {
+            let mut seen = Vec::new();
+            reader.scan(0..=u64::MAX, want, Direction::Forward, &mut |entry| {
+                seen.push((entry.seq, entry.body_len));
+                ControlFlow::Continue(())
+            })?;
+            same!(seen, left.map(|seq| (seq, 1000 * seq as u32)), "what bodies count for");
+        }
+        let body = reader.get(3)?.map(|entry| entry.body.to_vec());
+        same!(body, Some(records[2].body.clone()), "a body");
+        while log.maintain(1 << 20)? {}
+        log.compact(Some(Compression::Lz4), &mut |_, _| {})?;
+        log.sync()?;
+        drop((reader, log));
+        store.reopen()?;
+        log = store.log(1)?;
     }
     Ok(())
 }

@@ -455,6 +455,7 @@ impl Messages {
             erase: &self.erased,
             overwrite: self.overwrite,
             trim: (first > self.trimmed).then_some(first),
+            counts: &[],
             kv: &self.kv_writes,
         })?;
         self.index.written();

@@ -232,6 +232,55 @@ fn two_processes_do_not_make_two_keys() {
     assert!(opens(&two, &sealed(&one)) && opens(&one, &sealed(&two)));
 }
 
+/// As versions wrote it that compressed nothing. Known answer, from another implementation (Python's cryptography).
+#[test]
+fn a_copy_of_an_earlier_version_is_read_and_written_anew() {
+    const EARLIER: &str = "576569724b65790a0100010003000000000102030405060708090a0b0c0d0e0fa5598e6cb4ff54b97899cf6036dfe3674a6425d3edf86d\
+                           1644716d605b54070ecc449948d3dec38aad21534a2b36e594cacd4fb9";
+    let raw: Vec<u8> = (0..LEN)
+        .map(|at| u8::from_str_radix(&EARLIER[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let disk = disk(1);
+    // To have the folder.
+    drop(on(&disk, 1, |locked| locked.make(&old(), Cipher::ChaCha)).unwrap());
+    for name in COPIES {
+        disk.replace(&Path::new(ROOT).join(FOLDER).join(name), raw.clone())
+            .unwrap();
+    }
+    let written = sealed(&Vault::new(&[7; KEY_LEN], Cipher::ChaCha, [9; SESSION_LEN]).unwrap());
+    let looked = on(&disk, 2, |locked| locked.open(&[old()], Cipher::ChaCha)).unwrap();
+    assert!(opens(&looked, &written));
+    let opened = on(&disk, 3, |locked| open_and_renew(locked, &[old()], Cipher::ChaCha)).unwrap();
+    assert!(opens(&opened, &written));
+    for name in COPIES {
+        let raw = disk.read(&Path::new(ROOT).join(FOLDER).join(name)).unwrap();
+        assert_eq!(raw[8..10], VERSION.to_le_bytes());
+    }
+    let again = on(&disk, 4, |locked| locked.open_to_renew(&[old()], Cipher::ChaCha)).unwrap();
+    assert!(opens(&again.vault, &written) && again.renewal.is_none());
+}
+
+/// What a file asks for that is not ours costs no time.
+#[test]
+fn more_rounds_than_anybody_wrote_are_not_gone() {
+    let disk = disk(1);
+    drop(on(&disk, 1, |locked| locked.make(&old(), Cipher::Aes)).unwrap());
+    for name in COPIES {
+        let path = Path::new(ROOT).join(FOLDER).join(name);
+        let mut raw = disk.read(&path).unwrap();
+        raw[12..16].copy_from_slice(&(ROUNDS_MAX + 1).to_le_bytes());
+        let crc = crc32c::crc32c(&raw[..LEN - 4]);
+        raw[LEN - 4..].copy_from_slice(&crc.to_le_bytes());
+        disk.replace(&path, raw).unwrap();
+    }
+    let error = on(&disk, 2, |locked| locked.open(&[old()], Cipher::Aes)).unwrap_err();
+    assert_eq!(error.kind, Kind::Damaged);
+    assert!(
+        error.message.contains("2400001 rounds of PBKDF2, more than 2400000"),
+        "{error}"
+    );
+}
+
 /// A bit of it, with a checksum that is right again: somebody who may write there gets nothing else opened with it.
 #[test]
 fn every_bit_of_a_copy_counts() {

@@ -4,8 +4,9 @@ use weir_engine::{Compression, Record, Seq};
 
 use super::crc;
 use super::erase::{EraseRun, encode_runs};
-use super::frame::{Frame, Kind};
-use super::{ALIGN, BEGIN_LEN, COMPRESS_MIN, FRAME_LEN, NUMBER_MAX, align, u64_at};
+use super::frame::{COUNTED, Frame, Kind};
+use super::{ALIGN, BEGIN_LEN, FRAME_LEN, NUMBER_MAX, align, u64_at};
+use crate::codec;
 
 /// What a `Begin` frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +87,18 @@ impl Encoder {
         self.buf.extend_from_slice(&[0; ALIGN as usize][..padding]);
     }
 
-    /// Adds a record; its head and body are within the limits of [`Record`].
-    pub fn record(&mut self, record: &Record<'_>, compression: Compression) {
+    /// Adds a record; its head and body are within the limits of [`Record`]. What counts for another number of bytes than it has is not
+    /// compressed: that was done by whoever says so.
+    pub fn record(&mut self, record: &Record<'_>, counts: u32, compression: Compression) {
         let (start, at) = self.open(record.head);
         let body_at = self.buf.len();
-        let codec = self.body(record.body, compression);
+        let codec = match counts as usize == record.body.len() {
+            true => codec::compress(record.body, compression, &mut self.buf),
+            false => {
+                self.buf.extend_from_slice(record.body);
+                COUNTED
+            }
+        };
         let stored = &self.buf[body_at..];
         let frame = Frame {
             kind: Kind::Record,
@@ -99,7 +107,7 @@ impl Encoder {
             stored_len: stored.len() as u32,
             seq: record.seq,
             time: record.time,
-            body_len: record.body.len() as u32,
+            body_len: counts,
             body_crc: crc::crc32c(stored),
         };
         frame.seal(&mut self.buf, start, self.seed, at);
@@ -112,44 +120,6 @@ impl Encoder {
         self.buf.extend_from_slice(frame.stored(raw));
         frame.seal(&mut self.buf, start, self.seed, at);
         self.pad();
-    }
-
-    /// Appends the body, compressed if that makes it smaller, and answers the codec.
-    fn body(&mut self, body: &[u8], compression: Compression) -> u8 {
-        if body.len() >= COMPRESS_MIN {
-            let at = self.buf.len();
-            let made = match compression {
-                Compression::None => None,
-                Compression::Lz4 => {
-                    let bound = lz4_flex::block::get_maximum_output_size(body.len());
-                    self.buf.resize(at + bound, 0);
-                    lz4_flex::block::compress_into(body, &mut self.buf[at..])
-                        .ok()
-                        .map(|n| (n, 1))
-                }
-                Compression::Zstd | Compression::ZstdLevel(_) => {
-                    let level = match compression {
-                        Compression::ZstdLevel(level) => i32::from(level),
-                        // The quickest of the ordinary levels; bodies are small and the writer waits.
-                        _ => 1,
-                    };
-                    let bound = ::zstd::zstd_safe::compress_bound(body.len());
-                    self.buf.resize(at + bound, 0);
-                    super::zstd::compress(body, &mut self.buf[at..], level)
-                        .ok()
-                        .map(|n| (n, 2))
-                }
-            };
-            match made {
-                Some((n, codec)) if n < body.len() => {
-                    self.buf.truncate(at + n);
-                    return codec;
-                }
-                _ => self.buf.truncate(at),
-            }
-        }
-        self.buf.extend_from_slice(body);
-        0
     }
 
     fn control(&mut self, kind: Kind, codec: u8, seq: u64, body: &[u8]) {

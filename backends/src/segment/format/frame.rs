@@ -1,14 +1,17 @@
 //! Frames: what a segment consists of behind its header.
 
 use bytes::Bytes;
-use weir_engine::Record;
 
 use super::crc;
 use super::erase::EraseRun;
 use super::{FRAME_LEN, FRAME_MAGIC, align, u16_at, u32_at, u64_at};
+use crate::codec;
 
 /// The longest head of a damaged frame that is tried bit by bit, in bytes: the work is the square of it.
 const MENDED_MAX: usize = 512;
+
+/// The codec of a body that is as it came, but counts for another number of bytes: whoever compressed it is above, and said so.
+pub const COUNTED: u8 = 3;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +47,7 @@ impl Kind {
 pub struct Frame {
     /// What it is.
     pub kind: Kind,
-    /// How the body is compressed (records): 0 not, 1 LZ4, 2 Zstandard.
+    /// How the body is compressed (records): 0 not, 1 LZ4, 2 Zstandard, 3 by whoever gave it.
     pub codec: u8,
     /// Bytes of the head.
     pub head_len: u16,
@@ -54,7 +57,7 @@ pub struct Frame {
     pub seq: u64,
     /// The record's time; for `Begin`, the batch up to which the log was known to be durable.
     pub time: i64,
-    /// Bytes of the body before compression; for `Begin`, the length of the frames that follow in units of 8.
+    /// Bytes of the body before compression, or those that it counts for; for `Begin`, the length of the frames that follow in units of 8.
     pub body_len: u32,
     /// The checksum of the body as stored.
     pub body_crc: u32,
@@ -153,6 +156,16 @@ impl Frame {
         crc::crc32c(self.stored(raw)) == self.body_crc
     }
 
+    /// Whether the body is what is stored, and nothing is to be undone.
+    pub fn is_bare(&self) -> bool {
+        matches!(self.codec, codec::PLAIN | COUNTED)
+    }
+
+    /// Whether the lengths of one that [is bare](Self::is_bare) are right.
+    pub fn is_as_long(&self) -> bool {
+        self.codec == COUNTED || self.stored_len == self.body_len
+    }
+
     /// What the record counts for in an extent.
     pub fn size(&self) -> u64 {
         u64::from(self.head_len) + u64::from(self.body_len)
@@ -196,21 +209,11 @@ pub fn void_frame(old: &Frame, seed: u32, at: u64) -> Vec<u8> {
 
 /// Undoes the compression of a stored body.
 pub fn decompress(codec: u8, stored: &[u8], body_len: u32, out: &mut Vec<u8>) -> bool {
-    let at = out.len();
-    let len = body_len as usize;
     match codec {
-        0 => {
+        COUNTED => {
             out.extend_from_slice(stored);
-            stored.len() == len
+            true
         }
-        1 if len <= Record::BODY_MAX => {
-            out.resize(at + len, 0);
-            matches!(lz4_flex::block::decompress_into(stored, &mut out[at..]), Ok(n) if n == len)
-        }
-        2 if len <= Record::BODY_MAX => {
-            out.resize(at + len, 0);
-            matches!(super::zstd::decompress(stored, &mut out[at..]), Ok(n) if n == len)
-        }
-        _ => false,
+        codec => codec::decompress(codec, stored, body_len, out),
     }
 }

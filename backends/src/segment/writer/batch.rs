@@ -10,6 +10,7 @@ use super::super::rows::Segment;
 use super::super::state::Doing;
 use super::super::unlink::Unlink;
 use super::{SegmentLog, write_behind};
+use crate::rules;
 
 /// Room that a log keeps in its newest segment for batches that only remove, in bytes: they must not fail for want of
 /// room, for they are what makes room.
@@ -38,6 +39,7 @@ impl SegmentLog {
                 "the segment backend cannot write keys and records in one step",
             ));
         }
+        rules::check_counts(self.id, batch)?;
         let mut last = self.last();
         for record in batch.append {
             if record.seq <= last || record.seq == Seq::MAX {
@@ -135,8 +137,8 @@ impl SegmentLog {
             .into_iter()
             .filter_map(|seq| {
                 let i = batch.append.binary_search_by_key(&seq, |r| r.seq).ok()?;
-                let record = &batch.append[i];
-                Some((seq, (record.head.len() + record.body.len()) as u64))
+                let bytes = batch.append[i].head.len() as u64 + u64::from(batch.body_counts(i));
+                Some((seq, bytes))
             })
             .collect();
         let (first, floor) = {
@@ -169,9 +171,9 @@ impl SegmentLog {
         let path = &seg.handle.path;
         self.encoder.begin(seg.seed, tail.pos);
         let mut places = Vec::with_capacity(batch.append.len());
-        for record in batch.append {
+        for (record, counts) in batch.records() {
             places.push(self.encoder.position());
-            self.encoder.record(record, self.options.compression);
+            self.encoder.record(record, counts, self.options.compression);
         }
         if !runs.is_empty() {
             self.encoder.erase(&runs, batch.overwrite);
@@ -205,7 +207,7 @@ impl SegmentLog {
             seg.tomb_low.fetch_min(runs[0].first, Ordering::Relaxed);
         }
         let mut added = 0;
-        for record in batch.append {
+        for (record, counts) in batch.records() {
             let new = tail.info.bytes == 0 && tail.info.min_time == 0 && tail.info.max_time == 0;
             tail.info.min_time = if new {
                 record.time
@@ -217,7 +219,7 @@ impl SegmentLog {
             } else {
                 tail.info.max_time.max(record.time)
             };
-            added += (record.head.len() + record.body.len()) as u64;
+            added += record.head.len() as u64 + u64::from(counts);
         }
         tail.info.bytes += added;
         self.publish(&seg, batch, &places, end, added, after, &erased, &own);
@@ -253,8 +255,8 @@ impl SegmentLog {
         seg.end.store(end, Ordering::Release);
         let mut rows = seg.rows.write();
         let before = rows.count;
-        for (record, at) in batch.append.iter().zip(places) {
-            rows.push(record.seq, *at, (record.head.len() + record.body.len()) as u64);
+        for ((record, counts), at) in batch.records().zip(places) {
+            rows.push(record.seq, *at, record.head.len() as u64 + u64::from(counts));
         }
         let mut gone = (0, 0);
         for (seq, bytes) in own {

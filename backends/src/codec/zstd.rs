@@ -15,6 +15,14 @@ thread_local! {
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
 }
 
+/// Whether that is a frame which does not say that it holds another number of bytes.
+pub fn says(stored: &[u8], len: usize) -> bool {
+    match ::zstd::zstd_safe::get_frame_content_size(stored) {
+        Ok(said) => said.is_none_or(|said| said == len as u64),
+        Err(_) => false,
+    }
+}
+
 /// Undoes the compression into `into`; answers how many bytes there are.
 ///
 /// # Errors
