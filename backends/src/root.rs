@@ -21,13 +21,14 @@ use crate::encrypted::{self, Cipher, EncryptedBackend, Vault};
 use crate::lock::patiently;
 use crate::memory::MemoryBackend;
 use crate::regular;
-use crate::segment::SegmentBackend;
 use crate::segment::files::RealFiles;
+use crate::segment::{Look, SegmentBackend};
 
 pub use keys::StoreKey;
 
 mod keys;
 mod missed;
+mod own;
 pub mod unfinished;
 
 /// The folder below the one that the user names, so that another server's files may lie beside ours.
@@ -223,20 +224,23 @@ impl StoreDir {
         }
     }
 
-    /// What the catalogue has in every store, as it lies there.
-    fn sealed(&self) -> Option<Bytes> {
-        let backend = SegmentBackend::open_read_only(&self.root.join(SEGMENT)).ok()?;
+    /// What the catalogue has in every store, as it lies there. Of copies of two stores, that which this vault opens.
+    fn sealed(&self, vault: Option<&Vault>) -> Option<Bytes> {
+        let folder = self.root.join(SEGMENT);
+        let judge = |look: Look<'_>| own::belongs(&folder, vault, look);
+        let backend = SegmentBackend::open_read_only_judged(&folder, &judge).ok()?;
         backend.kv().get(STORE_KEY).ok()?
     }
 
     /// Whether a key opens what the store has.
     fn opens_with(&self, vault: &Vault) -> bool {
-        self.sealed().is_some_and(|sealed| encrypted::opens(vault, &sealed))
+        self.sealed(Some(vault))
+            .is_some_and(|sealed| encrypted::opens(vault, &sealed))
     }
 
     /// Why a store without a key of its own is not opened with one.
     fn without_key(&self) -> Error {
-        match self.sealed().is_some_and(|value| encrypted::is_sealed(&value)) {
+        match self.sealed(None).is_some_and(|value| encrypted::is_sealed(&value)) {
             true => keys::is_lost(&self.root),
             false => keys::is_plain(&self.root),
         }
@@ -314,7 +318,8 @@ impl StoreDir {
                 let backend: Arc<dyn Backend> = match kind {
                     BackendKind::RocksDb => open_rocksdb(&folder, false, self.few.is_some())?,
                     _ => {
-                        let segment = SegmentBackend::open(&folder)?;
+                        let judge = |look: Look<'_>| own::belongs(&folder, self.vault.as_deref(), look);
+                        let segment = SegmentBackend::open_judged(&folder, &judge)?;
                         if let Some(few) = self.few {
                             segment.hold_open(few);
                         }
@@ -340,9 +345,19 @@ impl StoreDir {
             // RocksDB makes the folder of a database that it only reads.
             (BackendKind::RocksDb, Some(folder)) if !folder.is_dir() => Err(missed::missing(&folder)),
             (BackendKind::RocksDb, Some(folder)) => self.over(open_rocksdb(&folder, true, self.few.is_some())?),
-            (_, Some(folder)) => self.over(Arc::new(SegmentBackend::open_read_only(&folder)?)),
+            (_, Some(_)) => self.over(Arc::new(self.look_at_segments()?)),
             (_, None) => Ok(Arc::new(MemoryBackend::new())),
         }
+    }
+
+    /// Opens the segment backend to look at it, without what is over it: as [`open_read_only`](Self::open_read_only).
+    ///
+    /// # Errors
+    /// As there; of a key nothing is asked.
+    pub fn look_at_segments(&self) -> Result<SegmentBackend> {
+        let folder = self.root.join(SEGMENT);
+        let judge = |look: Look<'_>| own::belongs(&folder, self.vault.as_deref(), look);
+        SegmentBackend::open_read_only_judged(&folder, &judge)
     }
 
     /// Gives back what is left of logs that were removed, what the catalogue has that is out of date, and in RocksDB all that is
@@ -361,7 +376,10 @@ impl StoreDir {
     /// As [`give_back`](Self::give_back).
     pub fn give_back_of(&self, kind: BackendKind) -> Result<()> {
         match (kind, self.folder(kind)) {
-            (BackendKind::Segment, Some(folder)) => SegmentBackend::give_back(&folder),
+            (BackendKind::Segment, Some(folder)) => {
+                let judge = |look: Look<'_>| own::belongs(&folder, self.vault.as_deref(), look);
+                SegmentBackend::give_back(&folder, &judge)
+            }
             (BackendKind::RocksDb, Some(folder)) => compact_rocksdb(&folder),
             _ => Ok(()),
         }

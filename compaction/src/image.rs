@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_backends::root::{Hold, StoreDir};
-use weir_backends::segment::{KvCopy, SegmentBackend};
+use weir_backends::segment::KvCopy;
 use weir_engine::image::Image;
 use weir_engine::shard::snapshot::StreamSnapshot;
 use weir_engine::store::OpeningProgress;
@@ -33,14 +33,10 @@ impl Looking {
     /// # Errors
     /// If there is no store, a server has it open, a later version wrote it, or its catalogue cannot be read at all.
     pub fn at(path: &Path, progress: Option<OpeningProgress>) -> Result<Self> {
-        let not_a_store = || Error::NotAStore {
-            path: path.to_path_buf(),
-        };
         let store = crate::key::find(path)?;
         crate::beside::is_finished(path)?;
         let hold = store.hold().map_err(Error::opening)?;
-        let folder = store.folder(BackendKind::Segment).ok_or_else(not_a_store)?;
-        let root = Arc::new(SegmentBackend::open_read_only(&folder).map_err(Error::opening)?);
+        let root = Arc::new(store.look_at_segments().map_err(Error::opening)?);
         let (lost, copies) = (root.lost(), root.kv_copies());
         let damage = root.kv_damage().into_iter();
         let mended = damage.filter(|line| !lost.contains(line)).collect();

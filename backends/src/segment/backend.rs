@@ -12,7 +12,7 @@ use weir_engine::{Backend, Error, KeepStep, KeptIndex, Kind, Kv, Log, LogId, Log
 use super::files::{Files, Lock, RealFiles};
 use super::handle::Handles;
 use super::kept::KeptFile;
-use super::kv::{KvCopy, SegmentKv, folders};
+use super::kv::{Belongs, Judge, KvCopy, Look, SegmentKv, folders};
 use super::label;
 use super::recover::recover;
 use super::state::{Doing, Shared, State};
@@ -79,6 +79,11 @@ pub struct SegmentBackend {
     kv: Arc<SegmentKv>,
 }
 
+/// Of copies of the key-value space that have two histories the newer counts.
+fn nobody_knows(_: Look<'_>) -> Belongs {
+    Belongs::Unknown
+}
+
 impl SegmentBackend {
     /// Opens the store in a directory, or makes it. The directory's parent exists.
     ///
@@ -86,6 +91,14 @@ impl SegmentBackend {
     /// If another process has the store open, or the directory cannot be read or made.
     pub fn open(dir: &Path) -> Result<Self> {
         Self::open_with(dir, Arc::new(RealFiles))
+    }
+
+    /// As [`open`](Self::open), by somebody who can tell whether a key-value space is this store's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_judged(dir: &Path, judge: Judge<'_>) -> Result<Self> {
+        Self::open_judged_with(dir, Arc::new(RealFiles), judge)
     }
 
     /// Opens the store in a folder of a disk in memory.
@@ -108,7 +121,7 @@ impl SegmentBackend {
     ///
     /// # Errors
     /// If another process has the store open, or the files cannot be listed, unlinked or written.
-    pub fn give_back(dir: &Path) -> Result<()> {
+    pub fn give_back(dir: &Path, judge: Judge<'_>) -> Result<()> {
         let files = RealFiles;
         let _lock = take_lock(&files, dir, false)?;
         let logs_dir = dir.join("logs");
@@ -116,11 +129,15 @@ impl SegmentBackend {
         for path in left.into_iter().filter(|path| is_removed(path)) {
             remove_all(&files, &path, &mut || false).doing("removing", &path)?;
         }
-        SegmentKv::open(dir, Arc::new(Handles::new(Arc::new(files), false)))?.give_back()
+        SegmentKv::open(dir, Arc::new(Handles::new(Arc::new(files), false)), judge)?.give_back()
     }
 
     /// As [`open`](Self::open), with other file operations: for tests.
     pub(super) fn open_with(dir: &Path, files: Arc<dyn Files>) -> Result<Self> {
+        Self::open_judged_with(dir, files, &nobody_knows)
+    }
+
+    fn open_judged_with(dir: &Path, files: Arc<dyn Files>, judge: Judge<'_>) -> Result<Self> {
         let logs_dir = dir.join("logs");
         let [kv, copy] = folders(dir);
         for path in [dir, &logs_dir, &kv, &copy] {
@@ -131,7 +148,7 @@ impl SegmentBackend {
         // What a process made that was killed before it synced is only seen, not kept.
         files.sync_dir(&logs_dir).syncing(&logs_dir)?;
         let left = files.list(&logs_dir).doing("listing", &logs_dir)?;
-        let backend = Self::build(dir, logs_dir, files, lock, false)?;
+        let backend = Self::build(dir, logs_dir, files, (lock, false), judge)?;
         for path in left.into_iter().filter(|path| is_removed(path)) {
             backend.core.worker.remove(path.clone()).doing("removing", &path)?;
         }
@@ -144,7 +161,15 @@ impl SegmentBackend {
     /// # Errors
     /// If the directory is not a store or cannot be read.
     pub fn open_read_only(dir: &Path) -> Result<Self> {
-        Self::open_read_only_with(dir, Arc::new(RealFiles))
+        Self::open_read_only_with(dir, Arc::new(RealFiles), &nobody_knows)
+    }
+
+    /// As [`open_read_only`](Self::open_read_only), by somebody who can tell whether a key-value space is this store's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_read_only_judged(dir: &Path, judge: Judge<'_>) -> Result<Self> {
+        Self::open_read_only_with(dir, Arc::new(RealFiles), judge)
     }
 
     /// As [`open_read_only`](Self::open_read_only), of a disk in memory.
@@ -153,10 +178,10 @@ impl SegmentBackend {
     /// As there.
     #[cfg(any(test, feature = "testing"))]
     pub fn open_read_only_on(disk: &Arc<super::disk::SimulatedDisk>, dir: &Path) -> Result<Self> {
-        Self::open_read_only_with(dir, disk.clone())
+        Self::open_read_only_with(dir, disk.clone(), &nobody_knows)
     }
 
-    fn open_read_only_with(dir: &Path, files: Arc<dyn Files>) -> Result<Self> {
+    fn open_read_only_with(dir: &Path, files: Arc<dyn Files>, judge: Judge<'_>) -> Result<Self> {
         let logs_dir = dir.join("logs");
         if !files.is_dir(&logs_dir) {
             return Err(Error::invalid(format!(
@@ -165,7 +190,7 @@ impl SegmentBackend {
             )));
         }
         let lock = take_lock(&*files, dir, true)?;
-        Self::build(dir, logs_dir, files, lock, true)
+        Self::build(dir, logs_dir, files, (lock, true), judge)
     }
 
     /// Holds so many files open at most, and so mapped, beside journals: of a backend that one reader or writer goes through from the
@@ -179,12 +204,12 @@ impl SegmentBackend {
         dir: &Path,
         logs_dir: PathBuf,
         files: Arc<dyn Files>,
-        lock: Option<Lock>,
-        read_only: bool,
+        (lock, read_only): (Option<Lock>, bool),
+        judge: Judge<'_>,
     ) -> Result<Self> {
         let worker = Worker::new(files.clone());
         let handles = Arc::new(Handles::new(files, read_only));
-        let kv = Arc::new(SegmentKv::open(dir, handles.clone())?);
+        let kv = Arc::new(SegmentKv::open(dir, handles.clone(), judge)?);
         Ok(Self {
             core: Arc::new(Core {
                 logs_dir,

@@ -7,6 +7,7 @@
 mod batch;
 mod merge;
 mod open;
+mod strangers;
 
 use std::io;
 use std::ops::{Bound, ControlFlow};
@@ -25,6 +26,7 @@ use merge::COPIES;
 pub use merge::Worth;
 pub use open::KvCopy;
 use open::{Found, TEMPORARY, file_name};
+pub use strangers::{Belongs, Judge, Look};
 
 /// The longest key or value, in bytes.
 const PART_MAX: usize = 256 << 20;
@@ -82,9 +84,9 @@ pub fn folders(store: &Path) -> [PathBuf; COPIES] {
 
 impl SegmentKv {
     /// Opens the space of a store, whose [`folders`] exist unless only reading.
-    pub fn open(store: &Path, handles: Arc<Handles>) -> Result<Self> {
+    pub fn open(store: &Path, handles: Arc<Handles>, judge: Judge<'_>) -> Result<Self> {
         let dirs = folders(store);
-        let found = open::open(&dirs, &handles)?;
+        let found = open::open(&dirs, &handles, judge)?;
         let Found {
             generation,
             merged,

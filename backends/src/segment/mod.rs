@@ -17,7 +17,7 @@ mod format;
 mod handle;
 mod kept;
 mod kv;
-mod label;
+pub(crate) mod label;
 pub mod misplaced;
 mod pages;
 mod reader;
@@ -41,5 +41,5 @@ mod tests;
 
 pub use ahead::ReadingAhead;
 pub use backend::SegmentBackend;
-pub use kv::{KvCopy, Worth as CopyWorth};
+pub use kv::{Belongs, Judge, KvCopy, Look, Worth as CopyWorth};
 pub use show::{Piece, PieceKind, show};

@@ -11,6 +11,7 @@ use super::super::handle::Handles;
 use super::super::state::Doing;
 use super::batch::{KV_VERSION, version_of};
 use super::merge::{COPIES, Merged, Worth};
+use super::strangers::{self, Judge};
 use crate::regular;
 
 /// Unfinished writes that are kept of each copy; a later one takes the place of the last.
@@ -53,11 +54,12 @@ pub fn file_name(generation: u64) -> String {
 }
 
 /// Reads what is in the folders and mends it, unless only reading.
-pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
+pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles, judge: Judge<'_>) -> Result<Found> {
     let mut all = Vec::new();
     for dir in dirs {
         all.push(list(dir, handles)?);
     }
+    let strangers = strangers::set_aside(dirs, &mut all, handles, judge)?;
     let mut generations = all.concat();
     generations.sort_unstable();
     generations.dedup();
@@ -68,6 +70,14 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
     let mut copies = Vec::new();
     for path in &paths {
         copies.push(read(path, handles));
+    }
+    if !strangers.is_empty() {
+        // Where nothing is written they are still there.
+        for (copy, all) in copies.iter_mut().zip(&all) {
+            if !all.contains(&generation) {
+                *copy = Ok(None);
+            }
+        }
     }
     // Something else stands in the place of one, or it cannot be read and the other has all: it is put aside, and counts as a
     // file that is missing.
@@ -81,7 +91,7 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
         .map(|(copy, path)| match copy {
             Err(error) if whole || others > 0 && regular::is_other(&error) => {
                 aside.push(format!("{}: {error}; what the other copy has is taken", path.display()));
-                put_aside(path, handles)?;
+                put_aside(path, "unread", handles)?;
                 Ok(None)
             }
             copy => copy.doing("reading", path),
@@ -113,6 +123,8 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
     // The files are of an older version, or damaged beyond what another copy mends.
     let anew = old || !found.lost.is_empty() || !found.mended.is_empty();
     found.mended.extend(aside);
+    let is_passed_over = !strangers.is_empty();
+    found.mended.extend(strangers);
     let (mut left, mut full) = (found.copies.clone(), false);
     for (at, path) in paths.iter().enumerate() {
         // Of version 1 there is only one copy, in the first folder, whose header is another one.
@@ -123,7 +135,7 @@ pub fn open(dirs: &[PathBuf; COPIES], handles: &Handles) -> Result<Found> {
             }
         } else {
             // A rewrite may have ended between the two names that it gives.
-            let missing = copies[at].is_none() && !all[at].is_empty();
+            let missing = copies[at].is_none() && (is_passed_over || !all[at].is_empty());
             mend(path, copies[at].as_deref(), [missing, anew], &mut found, handles)
         };
         match mended {
@@ -179,7 +191,8 @@ fn remove(handles: &Handles, path: &Path) -> Result<()> {
     }
 }
 
-fn read(path: &Path, handles: &Handles) -> io::Result<Option<Vec<u8>>> {
+/// What a file holds; `None` if it is not there.
+pub fn read(path: &Path, handles: &Handles) -> io::Result<Option<Vec<u8>>> {
     match handles.files.read(path) {
         Ok(data) => Ok(Some(data)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -218,12 +231,13 @@ pub fn retire(copies: &[KvCopy], handles: &Handles) -> Result<()> {
     Ok(())
 }
 
-/// Gives what is no file, or cannot be read, another name.
-fn put_aside(path: &Path, handles: &Handles) -> Result<()> {
+/// Gives what is no file, cannot be read, or is nothing of this store, another name.
+pub fn put_aside(path: &Path, why: &str, handles: &Handles) -> Result<()> {
     if handles.read_only {
         return Ok(());
     }
-    let aside = name_aside(path, "unread", usize::MAX, handles)?;
+    let aside = name_aside(path, why, usize::MAX, handles)?;
+    tracing::warn!(file = %path.display(), kept = %aside.display(), "it gets another name");
     handles.files.rename(path, &aside).doing("renaming", path)
 }
 
