@@ -30,12 +30,14 @@ impl Beside {
     /// Copies the store in a directory. `progress` is told of the bytes.
     ///
     /// # Errors
-    /// If there is no store, a server has it open, `out` is there and not empty, or files cannot be read or written.
+    /// If there is no store, a server has it open, no key opens it, `out` is there and not empty, or files cannot be read or written.
     pub fn begin(path: &Path, out: &Path, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<Self> {
         let store = StoreDir::find(path).ok_or_else(|| Error::NotAStore {
             path: path.to_path_buf(),
         })?;
         let _hold = store.hold().map_err(Error::opening)?;
+        // Before all of it is copied, and by its own name.
+        let store = crate::key::unlocked(store)?;
         let beside = Self::begin_empty(path, &store, out)?;
         let of = crate::inspect::folder_bytes(store.root(), &mut Vec::new());
         let (mut done, copy) = (0, beside.store());

@@ -97,6 +97,14 @@ pub enum Error {
         /// What is wrong with it.
         error: io::Error,
     },
+    /// A file with a key cannot be read, or holds none.
+    #[error("{}: {}", path.display(), words_of(error))]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: io::Error,
+    },
     /// A stream would be kept in memory, and so end with the tool.
     #[error(
         "stream {name} is kept in memory, and would be gone when this ends: choose where it is kept with --backend segment or rocksdb"
@@ -342,7 +350,10 @@ impl Error {
                 "it says why; where that needs somebody, `weir inspect` and `weir repair --dry-run` tell more, with the server stopped"
             }
             Self::Filter { .. } => "filters are orders.eu, orders.* or orders.>",
-            Self::Source { error, .. } => of_reading(error),
+            Self::KeyFile { error, .. } if error.kind() == io::ErrorKind::InvalidData => {
+                "name a file with the key as text, as the server has it, and one end of a line behind it at most"
+            }
+            Self::Source { error, .. } | Self::KeyFile { error, .. } => of_reading(error),
             Self::Output { error, .. } => match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there, or name another place",
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "name a place in a folder that is there",

@@ -11,8 +11,8 @@ use weir_backends::root::{StoreDir, StoreKey};
 
 use crate::error::{Error, Result};
 
-/// The longest key, in bytes: a longer file is not one.
-const KEY_MAX: u64 = 1 << 16;
+/// The longest file with a key, in bytes: as large as a configuration may be, which a server has its key from.
+const KEY_MAX: u64 = 16 << 20;
 
 static KEYS: RwLock<Vec<StoreKey>> = RwLock::new(Vec::new());
 
@@ -21,21 +21,27 @@ pub fn add(key: StoreKey) {
     KEYS.write().unwrap_or_else(PoisonError::into_inner).push(key);
 }
 
-/// Reads a key from a file: all that is in it, but for the end of the last line.
+/// Reads a key from a file: all that is in it, but for one end of a line (`\n` or `\r\n`) at the end, which editors put there.
 ///
 /// # Errors
-/// If it cannot be read, is empty, or is no text.
+/// If it cannot be read, is empty, larger than 16 MiB, or is no text.
 pub fn read(path: &Path) -> Result<StoreKey> {
     let read = || -> io::Result<String> {
         let mut text = String::new();
         File::open(path)?.take(KEY_MAX + 1).read_to_string(&mut text)?;
-        let key = text.trim_end_matches(['\r', '\n']);
+        let line = text
+            .strip_suffix('\n')
+            .map(|line| line.strip_suffix('\r').unwrap_or(line));
+        let key = line.unwrap_or(&text);
         match key.is_empty() || text.len() as u64 > KEY_MAX {
             true => Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no key")),
             false => Ok(key.to_owned()),
         }
     };
-    read().map(StoreKey::new).map_err(|error| Error::source(path, error))
+    read().map(StoreKey::new).map_err(|error| Error::KeyFile {
+        path: path.to_path_buf(),
+        error,
+    })
 }
 
 /// Whether there is a key.

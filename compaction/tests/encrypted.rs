@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use weir_backends::encrypted::Cipher;
@@ -119,4 +120,59 @@ fn what_is_in_anothers_place_is_told_on_rocksdb() {
     told("rocksdb", |folder| {
         Arc::new(RocksBackend::open(folder, &RocksOptions::default()).unwrap())
     });
+}
+
+fn weir(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(args).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// A key is all of its file but one end of a line, however long; and a file that holds none is no damage of the store.
+#[test]
+fn a_key_is_what_its_file_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let long = "a long key ".repeat(10_000);
+    for (content, key) in [
+        ("a key", "a key"),
+        ("a key\n", "a key"),
+        ("a key\r\n", "a key"),
+        ("a key\r", "a key\r"),
+        ("a key\n\n", "a key\n"),
+        ("a key \n", "a key "),
+        (&long, &long),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        assert!(key::read(&file).unwrap() == StoreKey::new(key), "{content:?}");
+    }
+    for content in [&b""[..], b"\n", b"\r\n", b"\xff\xfe"] {
+        std::fs::write(&file, content).unwrap();
+        let (code, told) = weir(&["verify", "/nowhere", "--key-file", file.to_str().unwrap()]);
+        assert_eq!(code, Some(1), "{content:?}: {told}");
+    }
+}
+
+/// A key that does not open the store is told of the store, before anything is copied.
+#[test]
+fn a_copy_is_not_begun_with_a_key_that_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, file) = (folder.path().join("store"), folder.path().join("key"));
+    fill(&store, "segment");
+    std::fs::write(&file, "another key").unwrap();
+    let store = store.to_str().unwrap();
+    for command in [&["compact"][..], &["convert", "--to", "segment"], &["repair"]] {
+        let out = folder.path().join("out");
+        let paths = [
+            store,
+            "--out",
+            out.to_str().unwrap(),
+            "--key-file",
+            file.to_str().unwrap(),
+        ];
+        let (code, told) = weir(&[command, &paths].concat());
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains("is encrypted with another key"), "{told}");
+        assert!(told.contains(store) && !told.contains("unfinished"), "{told}");
+        assert!(!out.exists() && !folder.path().join("out.unfinished").exists());
+    }
 }

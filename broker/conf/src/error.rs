@@ -104,9 +104,14 @@ impl Faults {
 
 impl ConfError {
     pub(crate) fn at(pos: &Pos, message: impl Into<String>) -> Self {
+        // What a variable of the environment holds may be a secret, and a message on a part of that would tell it.
+        let message = match pos.file.starts_with('$') {
+            true => "what this variable of the environment holds is not what belongs here".to_owned(),
+            false => message.into(),
+        };
         Self::At {
             pos: pos.clone(),
-            message: message.into(),
+            message,
         }
     }
 

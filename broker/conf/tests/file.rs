@@ -1,6 +1,7 @@
 //! The configuration language.
 
 use proptest::prelude::*;
+use weir_conf::Options;
 use weir_conf::file::{self, Map, Value};
 
 fn none(_: &str) -> Option<String> {
@@ -200,6 +201,45 @@ fn errors_say_where_and_what() {
     }
     let deep = format!("a: {}", "[".repeat(100));
     assert!(fails(&deep).contains("nested deeper than 64"));
+}
+
+/// What a variable of the environment holds, and what stands behind a key of a secret, is in no error.
+#[test]
+fn an_error_tells_no_secret() {
+    let values = [
+        "{ pomegranate: ",
+        "{ pomegranate ",
+        "pomegranate: x",
+        "[pomegranate",
+        "$pomegranate",
+        "{ pomegranate: 1 }",
+        "{ a: [$pomegranate] }",
+        "'pomegranate",
+        "pomegranate' x",
+        "12345678901234567890123",
+    ];
+    for value in values {
+        let env = |name: &str| (name == "KK").then(|| value.to_owned());
+        let mut texts = vec![
+            "jetstream { key: $KK }".to_owned(),
+            "jetstream { ek: $KK\n prev_key: x }".to_owned(),
+            "authorization { user: u, password: $KK }".to_owned(),
+            "authorization { token: $KK }".to_owned(),
+            "accounts { A: { users: [{ user: u, pass: $KK }] } }".to_owned(),
+            "jetstream: $KK".to_owned(),
+        ];
+        texts.push(format!("jetstream {{ key: {value} }}"));
+        texts.push(format!("authorization {{ password: {value} }}"));
+        for text in texts {
+            if let Err(error) = Options::parse(&text, "a.conf", &env) {
+                let told = error.to_string();
+                assert!(
+                    !told.contains("pomegranate") && !told.contains("1234567"),
+                    "{text}, {value}: {told}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -88,6 +88,25 @@ fn read(path: &Path) -> std::io::Result<String> {
     }
 }
 
+/// Of a variable whose value begins with itself.
+const TO_ITSELF: &str = "refers to itself";
+/// Of a variable that is not there.
+const NOT_SET: &str = "is set neither above this line nor in the environment; quote the value if it is no variable";
+/// Of one that is, and what it holds.
+const OF_VARIABLE: &str = "the value of $";
+/// Keys whose values are secrets.
+const SECRETS: [&str; 9] = [
+    "key",
+    "ek",
+    "encryption_key",
+    "prev_key",
+    "prev_ek",
+    "prev_encryption_key",
+    "password",
+    "pass",
+    "token",
+];
+
 struct Parser<'e> {
     env: Env<'e>,
     /// The maps around the current place, outermost first: where `$NAME` is looked for.
@@ -162,7 +181,10 @@ impl Parser<'_> {
                         format!("expected a value for {key:?}, found {}", lex.found()),
                     ));
                 }
-                let value = self.value(lex)?;
+                let value = self.value(lex).map_err(|error| match is_secret(&key) {
+                    true => without_secret(&key, error),
+                    false => error,
+                })?;
                 self.insert(Entry {
                     key: key.clone(),
                     pos,
@@ -302,26 +324,31 @@ impl Parser<'_> {
             }
         }
         let Some(text) = (self.env)(name) else {
-            let message = format!(
-                "the variable ${name} is set neither above this line nor in the environment; quote the value if it is no variable"
-            );
+            let message = format!("the variable ${name} {NOT_SET}");
             return Err(ConfError::syntax(&pos, message));
         };
         if self.variables.iter().any(|v| v == name) || self.variables.len() >= INCLUDE_DEPTH_MAX {
             return Err(ConfError::syntax(
                 &pos,
-                format!("the environment variable ${name} refers to itself"),
+                format!("the environment variable ${name} {TO_ITSELF}"),
             ));
         }
         self.variables.push(name.to_owned());
         let mut lex = Lexer::new(&text, Arc::from(format!("${name}")));
         lex.skip_blanks();
-        let node = self.value(&mut lex)?;
+        // What it holds may be a secret, and what is wrong with it would tell of that.
+        let node = self.value(&mut lex).map_err(|error| match error {
+            ConfError::Syntax { ref message, .. } if message.ends_with(TO_ITSELF) => error,
+            _ => ConfError::syntax(
+                &pos,
+                format!("{OF_VARIABLE}{name} in the environment is no value; quote it if it is a string"),
+            ),
+        })?;
         lex.skip_between(&[]);
         if lex.peek().is_some() {
             return Err(ConfError::syntax(
                 &pos,
-                format!("the value of ${name} in the environment is not one value; quote it if it is a string"),
+                format!("{OF_VARIABLE}{name} in the environment is not one value; quote it if it is a string"),
             ));
         }
         self.variables.pop();
@@ -366,6 +393,25 @@ impl Parser<'_> {
             self.insert(entry);
         }
         Ok(())
+    }
+}
+
+/// Whether what stands behind a key is nobody else's to know, however it is wrong.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SECRETS.contains(&key.as_str())
+}
+
+/// What is wrong with the value of such a key, which may be a part of it that is no variable.
+fn without_secret(key: &str, error: ConfError) -> ConfError {
+    match error {
+        ConfError::Syntax { message, pos } if message.ends_with(NOT_SET) => {
+            ConfError::syntax(&pos, format!("the variable behind {key:?} {NOT_SET}"))
+        }
+        ConfError::Syntax { message, pos } if !message.starts_with(OF_VARIABLE) => {
+            ConfError::syntax(&pos, format!("the value of {key:?} is none; put it in quotes"))
+        }
+        error => error,
     }
 }
 
