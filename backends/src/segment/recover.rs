@@ -150,7 +150,7 @@ pub fn recover(
     }
     report.damage.extend(put_back);
     finish(&mut state)?;
-    census.compare(last_there, &mut state, &mut report);
+    census.compare(last_there, &options.gone, &mut state, &mut report);
     for s in &state.segs {
         // Opened again when something is read: what was looked at here is no more than where things are.
         match s.seg.footer {

@@ -201,6 +201,43 @@ fn what_is_put_back_is_lost_no_more() {
     assert_well(folder.path());
 }
 
+/// Nobody has to settle what is whole again.
+#[test]
+fn a_file_that_is_put_back_after_a_start_without_it_is_told_no_more() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let (fixture, files) = of_many_files(folder.path());
+    let path = folder.path().to_str().unwrap();
+    let away = folder.path().join("away");
+    fs::rename(&files[1], &away).unwrap();
+    let store = start(folder.path());
+    assert!(state(&store, "ORDERS").messages < fixture.state("ORDERS").messages);
+    store.close();
+    assert!(trouble(folder.path()).unwrap().contains("lacks messages that it had"));
+
+    fs::rename(&away, &files[1]).unwrap();
+    let (code, text) = weir(&["verify", path]);
+    assert!(
+        code == Some(0) && !text.contains("lacks messages that it had"),
+        "{text}"
+    );
+    let (code, text) = weir(&["inspect", path]);
+    assert!(
+        code == Some(0) && !text.contains("lacks messages that it had"),
+        "{text}"
+    );
+    for _ in 0..2 {
+        let store = start(folder.path());
+        assert_eq!(store.catalogue().trouble(), None);
+        assert_eq!(state(&store, "ORDERS").messages, fixture.state("ORDERS").messages);
+        store.close();
+    }
+    assert_well(folder.path());
+    // It is told anew where it is gone once more.
+    fs::rename(&files[1], &away).unwrap();
+    assert!(trouble(folder.path()).unwrap().contains("lacks messages that it had"));
+}
+
 /// The new log of a stream that was forgotten, and its first sequence behind all, removed what the handbook says to put back.
 #[test]
 fn a_forgotten_log_is_put_back_over_the_new_one() {

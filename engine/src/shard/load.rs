@@ -8,7 +8,7 @@ use crate::shard::moved_on;
 use crate::shard::snapshot::{StreamSnapshot, ledger_key, load_dedup, stream_key};
 use crate::store::{Environment, KnownLog};
 use crate::stream::Stream;
-use crate::stream::ledger::Ledger;
+use crate::stream::ledger::{Ledger, Loss};
 use crate::stream::messages::Identity;
 use crate::stream::settings::BackendKind;
 use crate::types::{LogId, NanoTime, Seq};
@@ -50,7 +50,10 @@ pub(super) fn load_saved(env: &Environment, snapshot: StreamSnapshot, now: NanoT
     stream.messages.ledger = saved_ledger(env, stream.id())?;
     let not_removed = stream.messages.ledger.not_removed(first);
     remove_purged(&mut stream, now)?;
-    stream.unsaved |= take_back(&mut stream)?;
+    if take_back(&mut stream)? {
+        stream.unsaved = true;
+        end_findings(env, &stream)?;
+    }
     let known = stream.messages.ledger.clone();
     stream.unsaved |= note_lost(&mut stream, now);
     let there = stream.messages.log_last();
@@ -111,6 +114,30 @@ fn take_back(stream: &mut Stream) -> Result<bool> {
     Ok(!back.is_empty())
 }
 
+/// What told that files of a log are gone, all of whose messages are there again, is over: nobody has to settle it.
+fn end_findings(env: &Environment, stream: &Stream) -> Result<()> {
+    let prefix = gone_key(stream.id());
+    for (key, finding) in env.catalogue.keyed_findings() {
+        let mut lost = finding.concerned.iter().flat_map(|concerned| &concerned.lost);
+        let is_all_told = finding
+            .concerned
+            .iter()
+            .all(|concerned| concerned.lost.len() < RANGES_MAX);
+        let is_lost = |loss: &Loss, (first, last): &(Seq, Seq)| loss.first <= *last && *first <= loss.last;
+        let losses = stream.messages.ledger.losses();
+        if key.starts_with(&prefix) && is_all_told && !lost.any(|range| losses.iter().any(|loss| is_lost(loss, range)))
+        {
+            env.end_finding(&key)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the keys of findings begin with that files of a log are gone.
+fn gone_key(id: LogId) -> String {
+    format!("log-{id}-gone-")
+}
+
 /// Tells of files of a log that are gone, or of an older log that lies in its place: what a stream loses with those is no matter of one
 /// record, and somebody may still have them. `known` is what was known to be lost before.
 fn tell_of_gone(env: &Environment, stream: &Stream, known: &Ledger, now: NanoTime) -> Result<()> {
@@ -141,7 +168,7 @@ fn tell_of_gone(env: &Environment, stream: &Stream, known: &Ledger, now: NanoTim
         }],
         ..Finding::new(FindingKind::Log, text, now)
     };
-    let key = format!("log-{}-gone-{:020}", stream.id(), stream.messages.log_change());
+    let key = format!("{}{:020}", gone_key(stream.id()), stream.messages.log_change());
     env.keep_finding(&key, finding)
 }
 

@@ -251,6 +251,27 @@ impl Environment {
         Ok(())
     }
 
+    /// What a finding told of is no more: it is told no longer. Durable as [`keep_finding`](Self::keep_finding) is.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub fn end_finding(&self, key: &str) -> Result<()> {
+        if self.is_reading() && !self.is_image() {
+            return Ok(());
+        }
+        if !self.is_image() {
+            tracing::info!(key, "what a finding told of is no more, and so is the finding");
+            let name: Bytes = [FINDING_PREFIX, key.as_bytes()].concat().into();
+            let write = [(name, None)];
+            match self.backend(BackendKind::Segment)?.kv().put_all(&write) {
+                Err(error) if error.kind == Kind::Full => self.unkept.lock().extend(write),
+                ended => ended?,
+            }
+        }
+        self.catalogue.forget_finding(key);
+        Ok(())
+    }
+
     /// Keeps the findings that there was no room for when they were made.
     ///
     /// # Errors

@@ -62,8 +62,8 @@ impl<'a> Census<'a> {
         self.newest = begin.or(self.newest);
     }
 
-    /// Compares with what was found; `number` is the last write that the log has.
-    pub(super) fn compare(self, number: u64, state: &mut State, report: &mut Recovery) {
+    /// Compares with what was found; `number` is the last write that the log has, and in `gone` records counted as lost with their files.
+    pub(super) fn compare(self, number: u64, gone: &[(Seq, Seq)], state: &mut State, report: &mut Recovery) {
         let floor = state.floor;
         let absent = std::mem::take(&mut state.absent).into_iter();
         let absent = absent.map(|(low, high)| (low.max(floor), high.min(state.extent.last)));
@@ -86,9 +86,12 @@ impl<'a> Census<'a> {
         let there = state.extent.count;
         if there > told {
             let more = words::count(there - told, "record");
-            report.damage.push(format!(
-                "the log has {more} more than its newest write counts: what removed them is lost"
-            ));
+            // Where these are those that somebody has put back, nothing removed them: they were not there when the newest write was made.
+            if there - told != live_within(gone, state) {
+                report.damage.push(format!(
+                    "the log has {more} more than its newest write counts: what removed them is lost"
+                ));
+            }
             report.revived = Some(format!("it has {more} more than its newest write counts"));
             report.surplus = there - told;
             return;
@@ -138,4 +141,17 @@ impl<'a> Census<'a> {
         state.suspects.extend(suspects);
         report.damage.push(line);
     }
+}
+
+/// How many records are there within ranges; none of them where that cannot be told.
+fn live_within(ranges: &[(Seq, Seq)], state: &State) -> u64 {
+    let mut live = Vec::new();
+    for &(low, high) in ranges {
+        for s in state.segs.iter().filter(|s| s.first <= high && low <= s.last) {
+            if s.seg.live((low.max(s.first), high.min(s.last)), &mut live).is_err() {
+                return 0;
+            }
+        }
+    }
+    live.iter().map(|(first, last)| last - first + 1).sum()
 }
