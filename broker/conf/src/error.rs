@@ -1,7 +1,5 @@
 //! What can be wrong with a command line or a configuration file.
 
-use std::fmt::Write as _;
-
 use thiserror::Error;
 
 use crate::file::Pos;
@@ -37,9 +35,22 @@ pub enum ConfError {
     /// Something on the command line, or two settings that do not go together.
     #[error("{0}")]
     Setting(String),
-    /// More than one thing in a file: a line each, as far as they are told.
-    #[error("{0}")]
-    Several(String),
+    /// More than one thing in a file, a line each.
+    #[error("{}", lines(told, *.more))]
+    Several {
+        /// Those that are told.
+        told: Vec<ConfError>,
+        /// How many are not.
+        more: usize,
+    },
+}
+
+fn lines(told: &[ConfError], more: usize) -> String {
+    let mut lines: Vec<String> = told.iter().map(ToString::to_string).collect();
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines.join("\n")
 }
 
 /// Faults of a file that are told; of the others only how many there are.
@@ -48,7 +59,7 @@ const TOLD_MAX: usize = 32;
 /// What is wrong with a file, in several places of it.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    found: Vec<ConfError>,
+    told: Vec<ConfError>,
     /// Those that are not kept.
     more: usize,
 }
@@ -56,48 +67,36 @@ pub(crate) struct Faults {
 impl Faults {
     /// Keeps what is wrong; else answers what was read.
     pub(crate) fn take<T>(&mut self, read: Result<T, ConfError>) -> Option<T> {
-        let error = match read {
+        match read {
             Ok(read) => return Some(read),
-            Err(error) => error,
-        };
-        match self.found.len() < TOLD_MAX {
-            true => self.found.push(error),
-            false => self.more += 1,
+            Err(ConfError::Several { told, more }) => {
+                self.more += more;
+                told.into_iter().for_each(|error| self.keep(error));
+            }
+            Err(error) => self.keep(error),
         }
         None
     }
 
+    fn keep(&mut self, error: ConfError) {
+        // What a table finds, whoever reads the value finds as well.
+        let text = error.to_string();
+        if self.told.iter().any(|known| known.to_string() == text) {
+            return;
+        }
+        match self.told.len() < TOLD_MAX {
+            true => self.told.push(error),
+            false => self.more += 1,
+        }
+    }
+
     /// # Errors
     /// All that was kept.
-    pub(crate) fn end(self) -> Result<(), ConfError> {
-        let mut found = self.found.into_iter();
-        let Some(first) = found.next() else {
-            return Ok(());
-        };
-        let rest: Vec<ConfError> = found.collect();
-        if rest.is_empty() && self.more == 0 {
-            return Err(first);
-        }
-        // What a table finds, whoever reads the value finds as well; and those of a block come as one.
-        let texts: Vec<String> = std::iter::once(&first).chain(&rest).map(ToString::to_string).collect();
-        let mut lines: Vec<&str> = Vec::new();
-        for line in texts.iter().flat_map(|text| text.lines()) {
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
-        let more = self.more + lines.len().saturating_sub(TOLD_MAX);
-        lines.truncate(TOLD_MAX);
-        match (lines.len(), more) {
-            (1, 0) => Err(first),
-            _ => {
-                let mut text = lines.join("\n");
-                if more > 0 {
-                    // Writing into a String has no failure.
-                    let _ = write!(text, "\nand {more} more");
-                }
-                Err(ConfError::Several(text))
-            }
+    pub(crate) fn end(mut self) -> Result<(), ConfError> {
+        match (self.told.len(), self.more) {
+            (0, _) => Ok(()),
+            (1, 0) => self.told.pop().map_or(Ok(()), Err),
+            (_, more) => Err(ConfError::Several { told: self.told, more }),
         }
     }
 }

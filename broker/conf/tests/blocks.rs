@@ -294,4 +294,12 @@ fn of_very_much_that_is_wrong_some_is_told() {
     let told = read(&text).unwrap_err();
     assert_eq!(told.lines().count(), 33, "{told}");
     assert!(told.ends_with("\nand 968 more"), "{told}");
+    let many: String = (0..40).map(|n| format!("{{user: u{n}, wrong: 1}},\n")).collect();
+    let text = format!("unknown: 1\nauthorization {{ users: [\n{many}] }}\nwrong: 1\n");
+    let told = read(&text).unwrap_err();
+    assert_eq!(told.lines().count(), 33, "{told}");
+    assert!(
+        told.starts_with("a.conf:1:1: ") && told.ends_with("\nand 10 more"),
+        "{told}"
+    );
 }

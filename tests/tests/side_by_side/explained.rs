@@ -223,6 +223,18 @@ pub const EXPLAINED: &[Explained] = &[
         "a resolver of another kind takes a restart",
     ),
     file(
+        "35-operator-comes",
+        "reload",
+        "option",
+        "of two options that cannot be changed the other one is named",
+    ),
+    file(
+        "29-jetstream-sizes 68-fixed 69-fixed",
+        "reload",
+        "option",
+        "a key of JetStream's block is named as it stands in the file",
+    ),
+    file(
         "62-wrong-certificate",
         "reload",
         "*",

@@ -198,13 +198,21 @@ pub fn line(text: &str) -> String {
     settled.join(".")
 }
 
-/// What is said about a configuration that is refused: in which lines of which files something is wrong. nats-server counts columns
+/// What is said about a configuration that is refused: in which lines of which files something is wrong, and which option a reload cannot
+/// change. nats-server counts columns
 /// from 0 in the first line and from 1 in others, and places of values, and says no place of what is not in the configuration's language.
 pub fn refusal(said: &str) -> Value {
     let mut places: Vec<String> = said.lines().filter_map(place).collect();
     places.sort();
     places.dedup();
-    json!({ "refused": places })
+    let fixed = said.split_once("config reload not supported for ");
+    let option = fixed.and_then(|(_, behind)| behind.split([':', ';', ' ', '\n']).next());
+    // There it is a name of the program's, here the key of the file.
+    let option = option.map(|name| {
+        let name = name.to_lowercase().replace('_', "");
+        name.replace("maxsubscriptions", "maxsubs")
+    });
+    json!({ "refused": places, "option": option })
 }
 
 fn place(line: &str) -> Option<String> {
