@@ -15,7 +15,7 @@ use bytes::Bytes;
 use weir_engine::shard::snapshot::STORE_KEY;
 use weir_engine::store::OpenBackend;
 use weir_engine::stream::settings::BackendKind;
-use weir_engine::{Backend, Error, Kind, Result};
+use weir_engine::{Backend, Error, Kind, LogId, Result, Seq};
 
 use crate::encrypted::{self, Cipher, EncryptedBackend, Vault};
 use crate::lock::patiently;
@@ -283,6 +283,15 @@ impl StoreDir {
                 _ => Ok(backend),
             },
         }
+    }
+
+    /// Tells whether the head of a record, as it lies in a backend, was sealed for that sequence of that log: nothing else opens with it.
+    /// `None` if the store is not encrypted, or not open.
+    pub fn seals(&self) -> Option<impl Fn(BackendKind, LogId, Seq, &[u8]) -> bool + use<>> {
+        let vault = Arc::clone(self.vault.as_ref()?);
+        Some(move |kind: BackendKind, id, seq, head: &[u8]| {
+            encrypted::is_head_of(&vault, &kind.to_string(), (id, seq), head)
+        })
     }
 
     fn check_unlocked(&self) -> Result<()> {

@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_engine::shard::snapshot::STORE_KEY;
-use weir_engine::{Backend, Compression, Error, KeepStep, KeptIndex, Kv, Log, LogId, LogOptions, Recovery, Result};
+use weir_engine::{
+    Backend, Compression, Error, KeepStep, KeptIndex, Kv, Log, LogId, LogOptions, Recovery, Result, Seq,
+};
 
 use kv::EncryptedKv;
 use log::EncryptedLog;
@@ -66,6 +68,11 @@ pub(crate) fn is_sealed(value: &[u8]) -> bool {
 pub(crate) fn opens(vault: &Vault, sealed: &[u8]) -> bool {
     let ad = [&[Purpose::Value as u8, number_of("segment")], STORE_KEY].concat();
     vault.open(&ad, sealed).is_some()
+}
+
+/// Whether the head of a record, as it lies in a backend of that name, was sealed under that key for that sequence of that log.
+pub(crate) fn is_head_of(vault: &Vault, backend: &str, (id, seq): (LogId, Seq), sealed: &[u8]) -> bool {
+    reader::is_head_of(vault, (number_of(backend), id, seq), sealed)
 }
 
 impl EncryptedBackend {

@@ -69,6 +69,18 @@ fn body_ad(backend: u8, id: LogId, seq: Seq, time: NanoTime) -> [u8; 26] {
     ad
 }
 
+/// Opens what is before a body into `out`, if it was sealed for that record of that log.
+fn open_first(vault: &Vault, (backend, id, seq): (u8, LogId, Seq), sealed: &[u8], out: &mut Vec<u8>) -> Option<Stamp> {
+    let (stamp, rest) = Stamp::read(sealed)?;
+    vault.open_into(&stamp, Part::First, &head_ad(backend, id, seq), rest, out)?;
+    Some(stamp)
+}
+
+/// Whether a head was sealed for that record of that log.
+pub fn is_head_of(vault: &Vault, (backend, id, seq): (u8, LogId, Seq), sealed: &[u8]) -> bool {
+    open_first(vault, (backend, id, seq), sealed, &mut Vec::new()).is_some()
+}
+
 /// A record that was opened: where in the buffer its head and its body are.
 struct Opened {
     head: std::ops::Range<usize>,
@@ -182,10 +194,8 @@ impl EncryptedReader {
 
     /// Opens a head into `out`.
     fn open_head(&self, seq: Seq, sealed: &[u8], out: &mut Vec<u8>) -> Option<(Stamp, Head)> {
-        let (stamp, rest) = Stamp::read(sealed)?;
         let from = out.len();
-        let ad = head_ad(self.backend, self.id, seq);
-        self.vault.open_into(&stamp, Part::First, &ad, rest, out)?;
+        let stamp = open_first(&self.vault, (self.backend, self.id, seq), sealed, out)?;
         let (layout, behind) = out[from..].split_first_chunk()?;
         let head = match u16::from_le_bytes(*layout) {
             0 => Head::Here(from + HEAD_LEN),

@@ -15,8 +15,8 @@ const LOOKED_AT: usize = 16;
 /// Places that are looked at, at most: where there are more, nothing is told.
 const PLACES_MAX: usize = 4096;
 
-/// Whether a record of that time and with that head can be one of a log.
-pub type Fits = Box<dyn Fn(NanoTime, &[u8]) -> bool>;
+/// Whether a record of that sequence and time, and with that head, can be one of a log.
+pub type Fits = Box<dyn Fn(Seq, NanoTime, &[u8]) -> bool>;
 
 /// A log that somebody has, who knows what its records are like.
 pub struct Claim {
@@ -24,7 +24,7 @@ pub struct Claim {
     pub id: LogId,
     /// Its last sequence, if it had no record when that was noted: then none need be found.
     pub empty: Option<Seq>,
-    /// Whether a record can be one of it: its time, and its head.
+    /// Whether a record can be one of it: its sequence, its time, and its head.
     pub fits: Fits,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Told {
 }
 
 /// A record as far as it is looked at.
-type Look = (NanoTime, Vec<u8>);
+type Look = (Seq, NanoTime, Vec<u8>);
 
 /// The places of the logs of some claims, where none of the places that have a log already is meant: a place all the records of which that
 /// are looked at fit one claim alone, which no other place fits. One that had no record, and that no place fits, is empty.
@@ -55,7 +55,8 @@ pub(super) fn assign(shared: &Shared, taken: &BTreeSet<u64>, claims: &[&Claim]) 
     };
     for place in places {
         let looks = looks(shared, place)?;
-        let fits = |claim: &Claim| !looks.is_empty() && looks.iter().all(|(time, head)| (claim.fits)(*time, head));
+        let fits =
+            |claim: &Claim| !looks.is_empty() && looks.iter().all(|(seq, time, head)| (claim.fits)(*seq, *time, head));
         for (of, _) in fitting.iter_mut().zip(claims).filter(|(_, claim)| fits(claim)) {
             of.push(place);
         }
@@ -147,7 +148,7 @@ fn take<'a>(iter: &mut DBRawIterator<'a>, looks: &mut Vec<Look>, step: impl Fn(&
     for _ in 0..LOOKED_AT {
         let Some((key, value)) = iter.item() else { break };
         if let Some((head, true)) = Head::decode(key, value) {
-            looks.push((head.time, head.head.to_vec()));
+            looks.push((keys::seq_of(key).unwrap_or(0), head.time, head.head.to_vec()));
         }
         step(iter);
     }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use weir_backends::rocks::repair::{Ailment, Claim, ailment, manifest, mend};
+use weir_backends::rocks::repair::{Ailment, Claim, Fits, ailment, manifest, mend};
 use weir_backends::root::{StoreDir, exchange_folders};
 use weir_engine::shard::snapshot::{STREAM_PREFIX, StreamSnapshot};
 use weir_engine::stream::settings::BackendKind;
@@ -62,7 +62,7 @@ pub(super) fn plan(store: &StoreDir) -> Result<Option<Plan>> {
 }
 
 /// The logs that RocksDB should have by the catalogue, and what their records are like: of one of the streams' subjects, and no older than
-/// the stream. None if the catalogue cannot be read.
+/// the stream; in an encrypted store, sealed for the log. None if the catalogue cannot be read.
 pub(super) fn claims(store: &StoreDir) -> Vec<Claim> {
     let mut claims = Vec::new();
     let Ok(root) = store.open_read_only(BackendKind::Segment) else {
@@ -80,10 +80,16 @@ pub(super) fn claims(store: &StoreDir) -> Vec<Claim> {
                 let mut subjects = config.subjects.iter();
                 subjects.any(|filter| weir_subject::matches(filter.as_bytes(), subject))
             };
+            let id = LogId(snapshot.id);
+            let fits: Fits = match store.seals() {
+                // What is sealed was sealed for one log.
+                Some(seals) => Box::new(move |seq, _, head| seals(BackendKind::RocksDb, id, seq, head)),
+                None => Box::new(move |_, time, head| time >= created && is_one(subject_of(head))),
+            };
             claims.push(Claim {
-                id: LogId(snapshot.id),
+                id,
                 empty: is_empty.then_some(snapshot.log_last),
-                fits: Box::new(move |time, head| time >= created && is_one(subject_of(head))),
+                fits,
             });
         }
         ControlFlow::Continue(())
@@ -151,7 +157,8 @@ pub(super) fn act(
     }
     if !mended.recognized.is_empty() {
         told.push(format!(
-            "nothing told any more whose {} are: that is known by their messages' subjects and times, or they had no messages",
+            "nothing told any more whose {} are: that is known by their messages' subjects and times, by what they were sealed for, or they \
+             had no messages",
             words::count(mended.recognized.len() as u64, "log")
         ));
     }

@@ -262,3 +262,26 @@ fn a_block_of_heads_under_an_index_in_pages_that_is_made_anew_costs_what_is_told
 fn of_pages_made_anew_over_removed_messages_as_well() {
     damage_everywhere(Kind::PagesLost, 10);
 }
+
+/// Nothing of it tells a subject to who has not the key; what it was sealed for does.
+#[test]
+fn an_encrypted_stream_comes_back_when_both_notes_of_its_log_are_lost() {
+    let _alone = alone();
+    key::add(StoreKey::new(KEY));
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), Kind::Encrypted, 0);
+    let log = [0, 0, 0, 0, 0, 0, 1, 0];
+    for needle in [[&b"L"[..], &log].concat(), log.to_vec()] {
+        let table = rocksdb::table_from(folder.path(), &needle);
+        let mut raw = fs::read(&table).unwrap();
+        raw[20] ^= 1;
+        fs::write(&table, raw).unwrap();
+    }
+    assert!(check(folder.path()).is_damaged());
+    let report = mend(folder.path());
+    assert!(!report.is_damaged(), "{report:#?}");
+    let told = report.actions[0].told.join("\n");
+    assert!(told.contains("by what they were sealed for"), "{report:#?}");
+    assert!(lost(folder.path(), Kind::Encrypted, 0, "mended").is_empty());
+    assert!(!check(folder.path()).is_damaged());
+}

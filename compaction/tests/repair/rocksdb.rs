@@ -59,7 +59,7 @@ fn a_rocksdb_whose_files_are_not_named_any_more_is_put_together_anew() {
 }
 
 /// The newest table the first key of which is this.
-fn table_from(folder: &Path, needle: &[u8]) -> PathBuf {
+pub(super) fn table_from(folder: &Path, needle: &[u8]) -> PathBuf {
     let mut tables = files(folder, is_table);
     tables.sort();
     // Behind three lengths, the last of which takes one byte or two.

@@ -26,7 +26,7 @@ fn claim(id: u64, begin: &'static [u8], since: NanoTime, empty: Option<Seq>) -> 
     Claim {
         id: LogId(id),
         empty,
-        fits: Box::new(move |time, head| time >= since && head.starts_with(begin)),
+        fits: Box::new(move |_, time, head| time >= since && head.starts_with(begin)),
     }
 }
 
