@@ -28,6 +28,7 @@ mod tally;
 mod tests;
 mod times;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -259,6 +260,14 @@ impl Index {
                 Ok(())
             }
             Self::Paged(index) => index.each_live(from, to, visit),
+        }
+    }
+
+    /// The live messages within each 65,536 sequences that have some, by what these sequences are when divided by 65,536.
+    pub fn counts(&self) -> BTreeMap<u64, u64> {
+        match self {
+            Self::Resident(index) => index.counts(),
+            Self::Paged(index) => index.counts(),
         }
     }
 

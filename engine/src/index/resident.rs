@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::chunk::{Added, Chunk, ChunkSize};
+use super::chunk::{Added, Chunk, ChunkSize, chunk_of};
 use super::digest::{Digest, hash};
 use super::filters::Filters;
 use super::subjects::Subjects;
@@ -286,6 +286,15 @@ impl Resident {
             };
             chunk.each_live(first, last, |at| visit(self.size.seq(number, at)));
         }
+    }
+
+    /// See [`Index::counts`](super::Index::counts).
+    pub fn counts(&self) -> BTreeMap<u64, u64> {
+        let mut counts = BTreeMap::new();
+        for (number, chunk) in &self.chunks {
+            *counts.entry(chunk_of(self.size.seq(*number, 0))).or_default() += u64::from(chunk.len());
+        }
+        counts
     }
 
     /// The last live message up to `from`.

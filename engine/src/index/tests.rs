@@ -184,6 +184,11 @@ fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
         model.live.range(..=from).next_back().map(|(&seq, _)| seq),
         "prev {from}"
     );
+    let mut counts = BTreeMap::new();
+    for seq in model.live.keys() {
+        *counts.entry(seq >> 16).or_insert(0) += 1;
+    }
+    assert_eq!(index.counts(), counts);
     let filters = dice.filters(subjects);
     let upto = model
         .matching(&filters)

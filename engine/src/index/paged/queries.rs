@@ -4,6 +4,7 @@
 //! heads of the log, good where many do. Which is which is not known beforehand, so each is tried for a bounded
 //! number of steps before the other.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -97,6 +98,12 @@ impl Paged {
             ControlFlow::Continue(())
         })?;
         Ok(())
+    }
+
+    /// See [`Index::counts`](crate::index::Index::counts).
+    pub fn counts(&self) -> BTreeMap<u64, u64> {
+        let counts = self.chunks.iter().filter(|(_, count)| **count > 0);
+        counts.map(|(number, count)| (*number, u64::from(*count))).collect()
     }
 
     /// The last live message up to `from`.
