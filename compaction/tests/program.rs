@@ -165,6 +165,11 @@ fn a_filter_that_is_none_is_refused_with_the_reason() {
             assert!(told.contains(why) && told.contains("orders.>"), "{told}");
         }
     }
+    // White space that a subject may have is none that ends one.
+    let command = ["dump", "STORE", "--stream", "S", "--subject", "a\u{a0}b.*"];
+    let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(command).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("is not a Weir store"), "{told}");
 }
 
 #[test]

@@ -59,19 +59,16 @@ impl Options {
 /// # Errors
 /// Why it is none.
 pub fn check_filter(filter: &str) -> std::result::Result<(), &'static str> {
-    let last = filter.split('.').count() - 1;
-    for (at, token) in filter.split('.').enumerate() {
-        if token.is_empty() {
-            return Err("it has an empty part between dots, or at an end");
-        }
-        if token.chars().any(|c| c.is_whitespace() || c == '\0') {
-            return Err("it has white space in it");
-        }
-        if token == ">" && at < last {
-            return Err("> stands at the end only");
-        }
+    if weir_subject::is_valid_subject(filter.as_bytes()) {
+        return Ok(());
     }
-    Ok(())
+    let mut parts = filter.split('.').rev();
+    let is_rest = |part: &str| part == ">";
+    Err(match parts.next() {
+        _ if filter.split('.').any(str::is_empty) => "it has an empty part between dots, or at an end",
+        Some(_) if parts.any(is_rest) => "> stands at the end only",
+        _ => "it has white space in it",
+    })
 }
 
 /// The options' filters, if they are filters.
