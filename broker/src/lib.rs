@@ -27,7 +27,7 @@
 //! The modules are floors, each of which knows those before it and none of those behind it
 //! (`tests/tests/structure.rs` in the repository holds them to it):
 //!
-//! - `http`: what the server asks others. [`context`]: what all stand on. `staple`: what authorities say of its certificates. [`permissions`]: what a user may do. [`link`]: one connection as others see it. [`interest`]: who wants what.
+//! - `http`: what the server asks others. [`context`]: what all stand on. `ocsp`: what authorities say of certificates, its own and those of clients. [`permissions`]: what a user may do. [`link`]: one connection as others see it. [`interest`]: who wants what.
 //!   `routing`: who gets what; [`Courier`] is how the server itself sends.
 //! - [`session`]: one client's conversation. [`jetstream`]: streams and consumers, hanging into the interest graph as
 //!   [`Service`](interest::Service)s.
@@ -48,13 +48,13 @@ pub mod link;
 pub mod logging;
 pub mod monitor;
 pub mod notify;
+mod ocsp;
 pub mod permissions;
 pub mod report;
 mod routing;
 pub mod server;
 pub mod session;
 pub mod signals;
-mod staple;
 mod start;
 mod system;
 mod tenants;

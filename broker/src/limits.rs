@@ -210,6 +210,15 @@ pub const OCSP_AHEAD: Duration = Duration::from_secs(30);
 /// Certificates in an answer of which one may have signed it, at most.
 pub const OCSP_SIGNERS_MAX: usize = 8;
 
+/// Certificates of clients of which it is remembered what was said of them. Of more, those that were asked about first are forgotten. Each costs some 200 bytes.
+pub const OCSP_KNOWN_MAX: usize = 16_384;
+/// Responders that are asked about certificates of clients at once; whoever comes beyond that waits, within [`OCSP_PATIENCE`].
+pub const OCSP_ASKED_AT_ONCE: usize = 16;
+/// Certificates from a client's to one that is trusted, at most.
+pub const OCSP_CHAIN_MAX: usize = 8;
+/// Responders that are asked about one certificate of a client, at most: one after the other, until one answers.
+pub const OCSP_RESPONDERS_MAX: usize = 4;
+
 /// Events that are told of one traced message, at most: beyond that its journey is told without the rest. A message to more connections
 /// than that is traced to the first of them.
 pub const JOURNEY_EVENTS_MAX: usize = 16_384;

@@ -277,6 +277,8 @@ const FILES: &[(&str, Expected)] = &[
     ("ocsp: false\nocsp_cache: false\n", Accepted),
     ("ocsp { mode: always, url: \"http://127.0.0.1:8888\" }", Accepted),
     ("ocsp { mode: sometimes }", Refused),
+    ("ocsp_cache { type: local, preserve_revoked: true }", Accepted),
+    ("ocsp_cache { type: remote }", Refused),
     // What Weir does not have, and a file asks for: no server is better than another one than was meant.
     (
         "cluster { name: c, port: 6222, routes: [ \"nats://127.0.0.1:6222\" ] }",

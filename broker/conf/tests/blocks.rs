@@ -200,6 +200,9 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
 #[test]
 fn what_has_no_effect_is_said() {
     for text in [
+        "ocsp_cache { local_store: a }",
+        "ocsp_cache { save_interval: 10 }",
+        "ocsp_cache { preserve_revoked: false }",
         "feature_flags { something_else: false }",
         "cluster { port: 6222 }",
         "tls { cert_file: a, key_file: b, insecure: true }",

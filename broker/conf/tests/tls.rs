@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use weir_conf::options::{CallingTls, CertificateFiles, First, Ocsp, OcspMode, Resolver, Tls};
+use weir_conf::options::{CallingTls, CertificateFiles, First, Ocsp, OcspMode, OcspPeer, Resolver, Tls};
 use weir_conf::{Command, ConfError, Options};
 
 fn parse(text: &str) -> Result<Options, ConfError> {
@@ -112,7 +112,10 @@ fn what_is_not_there_is_left_out_or_refused() {
             "not supported in this context",
         ),
         ("cert_store: windowscurrentuser", "for Windows"),
-        ("ocsp_peer: true", "OCSP"),
+        ("ocsp_peer: true", "requires TLS verify (mTLS) to be enabled"),
+        ("verify: true, ocsp_peer: 1", "ocsp_peer must be a { block }"),
+        ("verify: true, ocsp_peer { verfy: true }", "did you mean \"verify\""),
+        ("verify: true, ocsp_peer { ca_timeout: soon }", "ca_timeout"),
         (
             "certs: [{cert_file: a, key_file: b}]",
             "cannot combine 'cert_file' option with 'certs' option",
@@ -146,6 +149,40 @@ fn what_is_not_there_is_left_out_or_refused() {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(why), "{text}: {error}");
     }
+}
+
+#[test]
+fn what_is_asked_about_clients_is_as_the_block_says() {
+    let read = |text: &str| tls(&format!("verify: true, {text}")).ocsp_peer;
+    let usual = OcspPeer::default();
+    assert_eq!(
+        (usual.timeout, usual.skew),
+        (Duration::from_secs(2), Duration::from_secs(30))
+    );
+    assert_eq!(read("ocsp_peer: false"), None);
+    assert_eq!(read("ocsp_peer { }"), None);
+    assert_eq!(read("ocsp_peer { verify: false, warn_only: true }"), None);
+    assert_eq!(read("ocsp_peer: true"), Some(usual));
+    assert_eq!(read("ocsp_peer { verify: true, ca_timeout: 0 }"), Some(usual));
+    assert_eq!(
+        read(
+            "ocsp_peer { verify: true, ca_timeout: 1.5, allowed_clockskew: \"1m\", warn_only: true, unknown_is_good: true,
+             allow_when_ca_unreachable: true, cache_ttl_when_next_update_unset: 60 }"
+        ),
+        Some(OcspPeer {
+            timeout: Duration::from_millis(1500),
+            skew: Duration::from_secs(60),
+            warn_only: true,
+            unknown_is_good: true,
+            allow_unreachable: true,
+            unsaid: Duration::from_secs(60),
+        })
+    );
+    let keeps = |text: &str| parse(text).unwrap().ocsp_cache;
+    assert!(
+        keeps("port: 1") && keeps("ocsp_cache: true") && keeps("ocsp_cache { type: LOCAL, preserve_revoked: true }")
+    );
+    assert!(!keeps("ocsp_cache: false") && !keeps("ocsp_cache { type: none }"));
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub use info::ClientInfo;
 pub(crate) use info::RequestInfo;
 pub(crate) use outbound::Delivered;
 pub(crate) use sink::Sink;
+pub(crate) use tls::names_of;
 pub use tls::{Certificate, TlsFacts};
 pub(crate) use transport::Incoming;
 pub(crate) use websocket::upgrade::{Cookies, Upgraded, origins, upgrade};

@@ -73,6 +73,8 @@ pub(crate) struct Settings {
     tls_required: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     tls_verify: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_ocsp_peer_verify: bool,
     /// In seconds.
     tls_timeout: f64,
     /// When the certificate ends.
@@ -144,6 +146,8 @@ struct WebSocketPart {
     tls_map: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tls_pinned_certs: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_ocsp_peer_verify: bool,
     /// When the certificate ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_cert_not_after: Option<String>,
@@ -207,7 +211,46 @@ pub(crate) struct Events {
     slow_consumer_stats: ByKind,
     stale_connection_stats: ByKind,
     http_req_stats: BTreeMap<&'static str, u64>,
+    /// What is remembered of certificates of clients, if they are asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ocsp_peer_cache: Option<PeerCache>,
     disk_io_wait_stats: jsz::DiskWaits,
+}
+
+/// Answers about certificates of clients.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct PeerCache {
+    cache_type: &'static str,
+    #[serde(skip_serializing_if = "is_zero")]
+    cache_hits: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    cache_misses: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    cached_responses: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    cached_revoked_responses: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    cached_good_responses: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    cached_unknown_responses: u64,
+}
+
+impl PeerCache {
+    fn of(reports: &Reports) -> Option<Self> {
+        let options = reports.context.live.read();
+        let websocket = options.websocket.as_ref().and_then(|websocket| websocket.tls.as_ref());
+        let asks = options.tls.iter().chain(websocket).any(|tls| tls.ocsp_peer.is_some());
+        let counts = reports.hall.peers.counts();
+        (asks && options.ocsp_cache).then(|| Self {
+            cache_type: "local",
+            cache_hits: counts.hits,
+            cache_misses: counts.misses,
+            cached_responses: (counts.good + counts.revoked + counts.unknown) as u64,
+            cached_revoked_responses: counts.revoked as u64,
+            cached_good_responses: counts.good as u64,
+            cached_unknown_responses: counts.unknown as u64,
+        })
+    }
 }
 
 /// How often something happened, by kinds of connections.
@@ -295,6 +338,7 @@ fn settings(reports: &Reports) -> Settings {
         metadata: options.server_metadata.clone(),
         tls_required: options.tls.is_some() && !options.allow_non_tls,
         tls_verify: options.tls.as_ref().is_some_and(|tls| tls.verify),
+        tls_ocsp_peer_verify: options.tls.as_ref().is_some_and(|tls| tls.ocsp_peer.is_some()),
         tls_timeout: options.tls.as_ref().map_or(2.0, |tls| tls.timeout.as_secs_f64()),
         tls_cert_not_after: tls.and_then(|tls| tls.not_after).map(|end| end.to_string()),
         write_deadline: nanos(options.write_deadline),
@@ -330,6 +374,7 @@ fn websocket(reports: &Reports) -> WebSocketPart {
         no_tls: websocket.no_tls,
         tls_map: tls.is_some_and(|tls| tls.map),
         tls_pinned_certs: tls.map_or_else(Vec::new, |tls| tls.pinned.iter().cloned().collect()),
+        tls_ocsp_peer_verify: tls.is_some_and(|tls| tls.ocsp_peer.is_some()),
         tls_cert_not_after: context
             .tls
             .websocket()
@@ -384,6 +429,7 @@ fn events(reports: &Reports) -> Events {
         slow_consumer_stats: ByKind::clients(slow),
         stale_connection_stats: ByKind::clients(stale),
         http_req_stats: counters.pages.lock().clone(),
+        ocsp_peer_cache: PeerCache::of(reports),
         disk_io_wait_stats: reports
             .jetstream
             .get()

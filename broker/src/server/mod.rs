@@ -96,6 +96,7 @@ impl Server {
             gone: Gone::default(),
             witness: OnceLock::new(),
             narrator: OnceLock::new(),
+            peers: Default::default(),
             door: guarded(door),
             trust: trust.clone(),
             websocket_door: match &trust {

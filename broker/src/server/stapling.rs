@@ -10,7 +10,7 @@ use super::Server;
 use crate::conf::Options;
 use crate::context::{Loaded, Tls};
 use crate::error::{Error, Result};
-use crate::staple::Staples;
+use crate::ocsp::Staples;
 
 /// What goes with certificates now, and the task that renews it.
 #[derive(Default)]

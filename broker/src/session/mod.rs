@@ -34,6 +34,7 @@ use crate::conf::options::ConnectionType;
 use crate::context::{Connections, Context, Home, Tls, Traffic};
 use crate::interest::{Accounts, Narrator, Own, Subscription};
 use crate::link::{Arrival, CloseReason, Cookies, Kind, Link, Snapshot};
+use crate::ocsp::Peers;
 use crate::trust::Trust;
 use auth::Door;
 use conversation::Conversation;
@@ -57,6 +58,8 @@ pub struct Hall {
     pub trust: Option<Arc<Trust>>,
     /// Who tells of the journeys of messages that are traced; until there is somebody, none are.
     pub narrator: OnceLock<Arc<dyn Narrator>>,
+    /// Who is asked about certificates of clients.
+    pub(crate) peers: Peers,
     /// Who decides whether a client may come in.
     pub door: Box<dyn Door>,
     /// The same for those that come by WebSocket, if that is somebody else.

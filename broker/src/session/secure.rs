@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use jiff::Timestamp;
 use weir_wire::encode;
 
 use super::{Session, info};
@@ -11,6 +12,9 @@ use crate::conf::options::First;
 use crate::context::Tls;
 use crate::link::CloseReason;
 use crate::link::tls::{HandshakeError, Socket};
+
+/// What a client is told whose certificate was revoked, as in nats-server.
+const NOT_VALID: &str = "client not OCSP valid";
 
 impl Session {
     /// Sends INFO, where it need not be encrypted. Returns whether the handshake is to come first.
@@ -37,8 +41,12 @@ impl Session {
 
     /// Has TLS with the client, if there is to be any. The end, if there is to be and is not.
     pub(super) async fn secure(self: &Arc<Self>, mut first: bool) -> ControlFlow<CloseReason> {
-        let (Some(tls), Some(socket)) = (&self.tls, self.link.tls_socket()) else {
+        let Some(tls) = &self.tls else {
             return ControlFlow::Continue(());
+        };
+        let Some(socket) = self.link.tls_socket() else {
+            // It has come by WebSocket, and its handshake before it.
+            return self.ask_about(tls).await;
         };
         // What was to be sent as it is has to be out.
         if self.link.pending() > 0 {
@@ -53,6 +61,7 @@ impl Session {
         let may_do_without = !first && self.hall.context.live.read().allow_non_tls;
         if !may_do_without || socket.begins_with_handshake(tls.options.timeout).await {
             self.shake_hands(tls, socket, first).await?;
+            self.ask_about(tls).await?;
         }
         if first {
             self.send_info(Some(true));
@@ -87,6 +96,30 @@ impl Session {
                 ControlFlow::Break(CloseReason::TlsHandshakeError)
             }
         }
+    }
+
+    /// Asks whether the client's certificate was revoked, if that is wanted. Nothing of what it says is read meanwhile.
+    async fn ask_about(&self, tls: &Tls) -> ControlFlow<CloseReason> {
+        let (Some(rules), Some(facts)) = (&tls.options.ocsp_peer, self.link.tls()) else {
+            return ControlFlow::Continue(());
+        };
+        let remembers = self.hall.context.live.read().ocsp_cache;
+        let judged = self
+            .hall
+            .peers
+            .judge(tls, &facts.chain, rules, remembers, &Timestamp::now);
+        let Err(bad) = judged.await else {
+            return ControlFlow::Continue(());
+        };
+        let label = self.link.label();
+        tracing::debug!("{label} - {}", bad.reason);
+        tracing::error!("{label} - TLS handshake error: {NOT_VALID}");
+        if let (Some(witness), Some(own)) = (self.hall.witness.get(), &facts.own) {
+            witness.revoked(own, bad.link.as_deref(), &bad.reason);
+        }
+        // The handshake is over, so that no alert can say it.
+        self.link.fail(NOT_VALID, CloseReason::TlsHandshakeError);
+        ControlFlow::Break(CloseReason::TlsHandshakeError)
     }
 
     /// From now on the client has its time to say CONNECT, and is asked whether it is still there.

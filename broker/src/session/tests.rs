@@ -49,6 +49,7 @@ impl Fixture {
             witness: OnceLock::new(),
             trust: None,
             narrator: OnceLock::new(),
+            peers: Default::default(),
             door: Box::new(Slow(ask)),
             websocket_door: None,
         });

@@ -13,6 +13,10 @@ pub trait Witness: Send + Sync {
     /// A connection has ended; `last` is what was last seen of it. `connected`: its CONNECT had been accepted.
     fn went(&self, client: ClientInfo, last: &Snapshot, reason: CloseReason, connected: bool);
 
+    /// A client's certificate is not good by its authority's word, or one that it depends on is not: this one, if there is a chain. Both in
+    /// DER.
+    fn revoked(&self, own: &[u8], link: Option<&[u8]>, reason: &str);
+
     /// There is one more account.
     fn opened(&self, account: &Arc<Account>);
 

@@ -1,10 +1,13 @@
 //! What the system account is told without asking.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::System;
-use crate::link::ClientInfo;
+use crate::link::{ClientInfo, names_of};
 use crate::report::accounts::AccountStat;
 
 const TYPE: &str = "io.nats.server.advisory.v1.";
@@ -19,6 +22,26 @@ pub(super) struct Gone {
     pub reason: &'static str,
     /// It was not let in.
     pub refused: bool,
+}
+
+/// A client that did not come in because of its certificate, or of one that this depends on.
+pub(super) struct Revoked {
+    /// Its own, in DER.
+    pub own: Box<[u8]>,
+    /// The one that is not good, if there is a chain at all.
+    pub link: Option<Box<[u8]>>,
+    pub reason: String,
+}
+
+/// A certificate as events describe it.
+fn certificate(der: &[u8]) -> Value {
+    let names = names_of(der).unwrap_or_default();
+    json!({
+        "subject": names.0,
+        "issuer": names.1,
+        "fingerprint": BASE64_STANDARD.encode(Sha256::digest(der)),
+        "raw": BASE64_STANDARD.encode(der),
+    })
 }
 
 /// A client as events describe it.
@@ -83,6 +106,27 @@ impl System {
             self.tell_connections(account);
         }
         self.publish(&format!("$SYS.ACCOUNT.{account}.DISCONNECT"), event);
+    }
+
+    /// Which certificate was not good, and whose client did not come in.
+    pub(super) fn tell_revoked(&self, revoked: &Revoked) {
+        let id = &self.context.identity.id;
+        if let Some(link) = &revoked.link {
+            self.publish(&format!("$SYS.SERVER.{id}.OCSP.PEER.LINK.INVALID"), || {
+                let mut event = self.event("ocsp_peer_link_invalid");
+                event["link"] = certificate(link);
+                event["peer"] = certificate(&revoked.own);
+                event["reason"] = json!(revoked.reason);
+                event
+            });
+        }
+        self.publish(&format!("$SYS.SERVER.{id}.OCSP.PEER.CONN.REJECT"), || {
+            let mut event = self.event("ocsp_peer_reject");
+            event["kind"] = json!("Client");
+            event["peer"] = certificate(&revoked.own);
+            event["reason"] = json!("client not OCSP valid");
+            event
+        });
     }
 
     /// How many connections an account has, under the subject of today and under the old one.

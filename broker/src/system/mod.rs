@@ -29,7 +29,7 @@ use crate::routing::Courier;
 use crate::session::{Hall, Witness};
 use about::About;
 use answers::{NSUBS, OF_A_SERVER, OF_AN_ACCOUNT, SUBSCRIBERS, TO_A_SERVER, Topic, USER_INFO};
-use events::Gone;
+use events::{Gone, Revoked};
 
 /// All that answers and events are made from.
 struct System {
@@ -43,6 +43,7 @@ struct System {
 enum Item {
     Came(Box<ClientInfo>),
     Went(Box<Gone>),
+    Revoked(Box<Revoked>),
     Asked(Box<Asked>),
     Claims(Box<claims::Claims>),
     Traced(Box<Told>),
@@ -269,6 +270,15 @@ impl Witness for Ear {
         put(&self.queue, Item::Went(Box::new(gone)));
     }
 
+    fn revoked(&self, own: &[u8], link: Option<&[u8]>, reason: &str) {
+        let revoked = Revoked {
+            own: own.into(),
+            link: link.map(Into::into),
+            reason: reason.to_owned(),
+        };
+        put(&self.queue, Item::Revoked(Box::new(revoked)));
+    }
+
     fn opened(&self, account: &Arc<Account>) {
         let Some(system) = self.system.upgrade() else { return };
         let served = serve_in(account, &system.reports.accounts.system, &self.queue)
@@ -298,6 +308,7 @@ fn run(system: &System, items: &Receiver<Item>, journeys: &journeys::Waiting) {
         match items.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(Item::Came(client)) => system.tell_came(&client),
             Ok(Item::Went(gone)) => system.tell_went(&gone),
+            Ok(Item::Revoked(revoked)) => system.tell_revoked(&revoked),
             Ok(Item::Asked(asked)) => system.reply(&asked),
             Ok(Item::Claims(claims)) => system.attend(&claims),
             Ok(Item::Traced(told)) => system.tell_journey(journeys.taken(*told)),

@@ -100,6 +100,19 @@ impl Ca {
         self.sign(params)
     }
 
+    /// An authority that this one has signed, whose certificate says by whom answers about it are given.
+    pub fn below(&self, responders: &[String]) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "authority between");
+        params.custom_extensions.extend(access(responders));
+        let made = self.sign(params.clone());
+        Self {
+            issuer: Issuer::new(params, made.key),
+            der: made.der,
+        }
+    }
+
     /// Whom it has answer in its place, or somebody whose certificate does not say that.
     pub fn delegate(&self, may: bool, change: impl FnOnce(&mut CertificateParams)) -> Made {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -144,6 +157,17 @@ impl Ca {
     pub fn answer(&self, id: CertId, said: &Said) -> Vec<u8> {
         answer(vec![(id, said.clone())], self.issuer.key(), &[])
     }
+}
+
+/// By whom answers are given, if that is said.
+fn access(responders: &[String]) -> Option<CustomExtension> {
+    let one = |url: &String| AccessDescription {
+        access_method: RESPONDER,
+        access_location: GeneralName::UniformResourceIdentifier(Ia5String::new(url).unwrap()),
+    };
+    let access = AuthorityInfoAccessSyntax(responders.iter().map(one).collect());
+    let access = CustomExtension::from_oid_content(ACCESS, access.to_der().unwrap());
+    (!responders.is_empty()).then_some(access)
 }
 
 pub fn number(of: &CertificateDer<'_>) -> serial_number::SerialNumber {

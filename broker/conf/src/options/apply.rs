@@ -54,6 +54,7 @@ fn top(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
         "no_header_support" => o.no_header_support = read::boolean(e)?,
         "tls" => o.tls = Some(tls::block(e, &mut o.warnings)?),
         "ocsp" => o.ocsp = Some(ocsp::read(e)?),
+        "ocsp_cache" => o.ocsp_cache = ocsp::cache(e, &mut o.warnings)?,
         "allow_non_tls" => o.allow_non_tls = read::boolean(e)?,
         "authorization" => authorization::apply(&mut o.auth, e)?,
         "no_auth_user" => o.auth.no_auth_user = Some(read::name(e)?),
@@ -156,9 +157,9 @@ fn limits(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
 /// What is nothing to Weir, and what is not there yet.
 fn rest(o: &mut Options, e: &Entry) -> Result<(), ConfError> {
     match e.key.to_ascii_lowercase().as_str() {
-        // On any server that has no links to others the first ones say nothing: how often the errors of such links are told, and
-        // where the accounts of leaf nodes have their JetStream. Nor does the last one on any without `ocsp_peer`, which is refused.
-        "connect_error_reports" | "reconnect_error_reports" | "default_js_domain" | "ocsp_cache" => Ok(()),
+        // On any server that has no links to others these say nothing: how often the errors of such links are told, and where the
+        // accounts of leaf nodes have their JetStream.
+        "connect_error_reports" | "reconnect_error_reports" | "default_js_domain" => Ok(()),
         "disable_sublist_cache" | "no_sublist_cache" => {
             o.no_match_cache = read::boolean(e)?;
             Ok(())

@@ -83,6 +83,7 @@ impl Changes {
             no_header_support,
             tls,
             ocsp,
+            ocsp_cache,
             allow_non_tls,
             auth,
             proxy_protocol,
@@ -138,6 +139,7 @@ impl Changes {
         fixed("allow_non_tls", &old.allow_non_tls, allow_non_tls)?;
         found.tls(old.tls.as_ref(), tls.as_ref())?;
         found.live("ocsp", &old.ocsp, ocsp);
+        found.live("ocsp_cache", &old.ocsp_cache, ocsp_cache);
         found.jetstream(&old.jetstream, jetstream)?;
         // Accounts are told once, when they come, what they may store.
         if found.stop_jetstream && old.trust.is_on() {

@@ -92,6 +92,16 @@ const OCSP: &[Key] = &[
     key("url", Text),
 ];
 
+const OCSP_PEER: &[Key] = &[
+    key("verify", Bool),
+    key("ca_timeout", Time),
+    key("allowed_clockskew", Time),
+    key("warn_only", Bool),
+    key("unknown_is_good", Bool),
+    key("allow_when_ca_unreachable", Bool),
+    key("cache_ttl_when_next_update_unset", Time),
+];
+
 const OCSP_CACHE: &[Key] = &[
     key("type", Word(&["local", "none"])),
     key("local_store", Text),
@@ -335,7 +345,7 @@ pub(super) const TLS: &[Key] = &[
     // true, false, auto, or a duration.
     key("handshake_first first immediate", Own),
     key("cert_match_skip_invalid", Bool),
-    key("ocsp_peer", Own),
+    key("ocsp_peer", BoolOr(OCSP_PEER)),
     key(
         "certs certificates",
         Blocks(&[key("cert_file", Text), key("key_file", Text)]),

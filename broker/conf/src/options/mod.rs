@@ -43,7 +43,7 @@ pub use jetstream::{
     SyncInterval,
 };
 pub use logging::Logging;
-pub use ocsp::{Ocsp, OcspMode};
+pub use ocsp::{Ocsp, OcspMode, OcspPeer};
 pub use permissions::{Permissions, Responses, Subjects};
 pub(crate) use read::{check_advertise, check_server_name, port};
 pub use tls::{CURVES, CallingTls, CertificateFiles, Choice, First, SUITES, Tls};
@@ -131,6 +131,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// What is said of the staples of the server's certificates; `None`: those that say they have one do.
     pub ocsp: Option<Ocsp>,
+    /// Whether answers about certificates of clients are remembered (`ocsp_cache`), where they are asked for.
+    pub ocsp_cache: bool,
     /// Whether clients may do without, where there is TLS.
     pub allow_non_tls: bool,
     /// Who may connect.
@@ -221,6 +223,7 @@ impl Default for Options {
             no_header_support: false,
             tls: None,
             ocsp: None,
+            ocsp_cache: true,
             allow_non_tls: false,
             auth: Auth::default(),
             proxy_protocol: false,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Auth, Options, Warning, keys, read, schema};
+use super::{Auth, OcspPeer, Options, Warning, keys, ocsp, read, schema};
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Node, Value};
 pub use calling::CallingTls;
@@ -40,6 +40,8 @@ pub struct Tls {
     pub rate_limit: Option<u64>,
     /// SHA-256 of the public keys that clients may have, in lower case; empty: any.
     pub pinned: BTreeSet<String>,
+    /// What is asked about certificates of clients; `None`: nothing.
+    pub ocsp_peer: Option<OcspPeer>,
     /// Whether clients begin with the handshake.
     pub first: First,
     /// Whether TLS 1.2 will not do.
@@ -81,6 +83,7 @@ impl Default for Tls {
             timeout: TIMEOUT,
             rate_limit: None,
             pinned: BTreeSet::new(),
+            ocsp_peer: None,
             first: First::No,
             only_1_3: false,
             suites: None,
@@ -125,6 +128,7 @@ pub(super) fn block(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<Tls, C
             "timeout" => found.timeout = Some(read::time(e)?).filter(|time| !time.is_zero()).unwrap_or(TIMEOUT),
             "connection_rate_limit" => found.rate_limit = read::limit(e)?,
             "pinned_certs" => found.pinned = pinned(e)?,
+            "ocsp_peer" => found.ocsp_peer = ocsp::peer(e)?,
             "handshake_first" | "first" | "immediate" => found.first = first(e)?,
             "min_version" => found.only_1_3 = only_1_3(e)?,
             "cipher_suites" => found.suites = Some(suites(e, map, warnings)?),
@@ -139,6 +143,9 @@ pub(super) fn block(entry: &Entry, warnings: &mut Vec<Warning>) -> Result<Tls, C
     found.certificates.extend(paired(entry, certificate, key)?);
     if found.certificates.is_empty() {
         return fail("tls needs a certificate: name one with cert_file, and its key with key_file");
+    }
+    if found.ocsp_peer.is_some() && !found.verify {
+        return fail("OCSP peer verification for client connections requires TLS verify (mTLS) to be enabled");
     }
     if found.only_1_3 && found.suites.is_some() {
         let text = "cipher_suites has no effect: those of TLS 1.3 cannot be chosen, and min_version leaves no other";
@@ -330,10 +337,6 @@ fn other(e: &Entry, warnings: &mut Vec<Warning>) -> Result<(), ConfError> {
         "cert_store" | "cert_match_by" | "cert_match" | "ca_certs_match" => {
             fail("cert_store and what belongs to it are for Windows: name files with cert_file and key_file")
         }
-        "ocsp_peer" if !matches!(e.value.value, Value::Bool(false)) => fail(
-            "ocsp_peer: Weir does not ask whether certificates of clients were revoked (OCSP) yet; without it a revoked certificate is \
-             good until it expires: remove it only if that is meant, or list the keys that may come in with pinned_certs",
-        ),
         _ => Ok(()),
     }
 }

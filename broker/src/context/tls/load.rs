@@ -66,7 +66,12 @@ impl Tls {
                 named = Some(self::certificates(&pem).map_err(failed)?);
                 Some(roots)
             }
-            (None, true) => Some(of_the_system().ok_or(UNTRUSTING)?),
+            (None, true) => {
+                if options.ocsp_peer.is_some() {
+                    named = Some(rustls_native_certs::load_native_certs().certs);
+                }
+                Some(of_the_system().ok_or(UNTRUSTING)?)
+            }
             (None, false) => None,
         };
         let verifier: Arc<dyn ClientCertVerifier> = match roots.filter(|_| options.verify) {

@@ -32,7 +32,7 @@ pub struct Tls {
     pub(crate) without_client: Arc<ServerConfig>,
     /// The server's certificates.
     pub(crate) shown: Arc<[Arc<Shown>]>,
-    /// Those of `ca_file`, if there is one.
+    /// Those of `ca_file`, if there is one; else those that the system trusts, if it is asked about certificates of clients.
     pub(crate) authorities: Option<Vec<CertificateDer<'static>>>,
     /// When the first certificate ends.
     pub not_after: Option<Timestamp>,

@@ -104,7 +104,7 @@ impl Socket {
             () = sleep(options.timeout) => Err(HandshakeError::Time),
         };
         let mut connection = outcome?;
-        let facts = peer::facts(&connection, first);
+        let facts = peer::facts(&connection, first, options.ocsp_peer.is_some());
         if !options.pinned.is_empty() && !facts.is_pinned(&options.pinned) {
             return Err(HandshakeError::NotPinned);
         }

@@ -25,6 +25,7 @@ use super::transport::Sent;
 use crate::limits::TLS_PARCEL;
 pub(crate) use handshake::HandshakeError;
 pub(crate) use incoming::Incoming;
+pub(crate) use peer::names_of;
 pub use peer::{Certificate, TlsFacts};
 
 /// A socket, and TLS on it if there is any yet. Shared by the way in and the way out.

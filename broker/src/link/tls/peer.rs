@@ -23,6 +23,8 @@ pub struct TlsFacts {
     pub certificates: Vec<Certificate>,
     /// Its own, in DER.
     pub(crate) own: Option<Box<[u8]>>,
+    /// All of them, in DER, if somebody is to be asked about them.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
 }
 
 /// A certificate of a client, as reports show it.
@@ -48,7 +50,7 @@ impl TlsFacts {
     }
 }
 
-pub(super) fn facts(connection: &ServerConnection, first: bool) -> TlsFacts {
+pub(super) fn facts(connection: &ServerConnection, first: bool, keeps_chain: bool) -> TlsFacts {
     let presented = connection.peer_certificates().unwrap_or_default();
     let suite = connection.negotiated_cipher_suite();
     TlsFacts {
@@ -62,6 +64,10 @@ pub(super) fn facts(connection: &ServerConnection, first: bool) -> TlsFacts {
         first,
         certificates: presented.iter().map(certificate).collect(),
         own: presented.first().map(|own| own.as_ref().into()),
+        chain: match keeps_chain {
+            true => presented.iter().map(|der| der.clone().into_owned()).collect(),
+            false => Vec::new(),
+        },
     }
 }
 
@@ -79,6 +85,13 @@ fn certificate(der: &CertificateDer<'_>) -> Certificate {
             ..Certificate::default()
         },
     }
+}
+
+/// Whose a certificate is, and who says so. `None`: it is none.
+pub(crate) fn names_of(der: &[u8]) -> Option<(String, String)> {
+    let (_, parsed) = parse_x509_certificate(der).ok()?;
+    let whole = |name| Name::of(name).unwrap_or_default().whole();
+    Some((whole(parsed.subject()), whole(parsed.issuer())))
 }
 
 fn hex(bytes: &[u8]) -> String {

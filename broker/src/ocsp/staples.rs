@@ -1,11 +1,6 @@
 //! What goes with the server's certificates: their authorities' word that they are good now (OCSP stapling). Which of them have one,
 //! whom it is got from, how long it counts, and what becomes of it when it does not.
 
-mod answer;
-mod ask;
-mod kept;
-mod subject;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +9,17 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 
+use super::answer::{Answer, Status};
+use super::subject::{Subject, must_staple};
+use super::{Now, ask, kept};
 use crate::conf::Options;
 use crate::conf::options::{CallingTls, Ocsp, OcspMode};
 use crate::context::{Shown, Tls, calling};
 use crate::http::Caller;
 use crate::limits::{OCSP_ANSWER_MAX, OCSP_PAUSE_EXPIRED, OCSP_PAUSE_MAX, OCSP_PAUSE_MIN};
-use answer::{Answer, Status};
-use subject::{Subject, must_staple};
 
 /// Where answers are kept, in the store directory.
 const FOLDER: &str = "ocsp";
-
-/// Who tells the time.
-pub(crate) type Now<'n> = &'n (dyn Fn() -> Timestamp + Send + Sync);
 
 /// The certificates that go with a staple.
 pub(crate) struct Staples {
@@ -61,7 +54,7 @@ struct State {
 
 /// What becomes of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
+pub(super) enum Rule {
     /// Its certificate goes without.
     None,
     /// It is got.
@@ -71,7 +64,7 @@ enum Rule {
 }
 
 impl Rule {
-    fn of(ocsp: Option<&Ocsp>, says_so: bool) -> Self {
+    pub(super) fn of(ocsp: Option<&Ocsp>, says_so: bool) -> Self {
         match (ocsp.map_or(OcspMode::Auto, |ocsp| ocsp.mode), says_so) {
             (OcspMode::Always, _) | (OcspMode::Must, true) => Self::Strict,
             (OcspMode::Auto, true) => Self::Staple,
@@ -259,7 +252,7 @@ impl Watched {
 }
 
 /// How long an answer is gone on with before there is to be another: half of what is left of its time.
-fn pause(answer: &Answer, now: Timestamp) -> Duration {
+pub(super) fn pause(answer: &Answer, now: Timestamp) -> Duration {
     let half = answer.next_update.map(|until| until.duration_since(now) / 2);
     let half = half.map_or(OCSP_PAUSE_MAX, |half| Duration::try_from(half).unwrap_or_default());
     half.clamp(OCSP_PAUSE_MIN, OCSP_PAUSE_MAX)
@@ -276,6 +269,3 @@ fn authorities(tls: &Tls) -> Vec<CertificateDer<'static>> {
         None => rustls_native_certs::load_native_certs().certs,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -50,17 +50,33 @@ impl Subject {
         authorities: impl FnOnce() -> Vec<CertificateDer<'static>>,
     ) -> Result<Self, String> {
         let own = chain.first().ok_or("no certificate found")?;
-        let parsed = parse(own)?;
-        let issuer = issuer(chain, &parsed, authorities).ok_or("no issuers found")?;
-        let by = parse(&issuer)?;
-        if !by
-            .basic_constraints()
-            .ok()
-            .flatten()
-            .is_some_and(|basic| basic.value.ca)
+        // As nats-server looks for it: if something is behind the certificate in its file, it has to be that.
+        let issuer = match chain.get(1) {
+            Some(behind) => has_signed(behind, own).then(|| behind.clone()),
+            None => authorities().into_iter().find(|by| has_signed(by, own)),
+        };
+        let issuer = issuer.ok_or("no issuers found")?;
         {
-            return Err(format!("{} invalid ca basic constraints: is not ca", by.subject()));
+            let by = parse(&issuer)?;
+            if !by
+                .basic_constraints()
+                .ok()
+                .flatten()
+                .is_some_and(|basic| basic.value.ca)
+            {
+                return Err(format!("{} invalid ca basic constraints: is not ca", by.subject()));
+            }
         }
+        Self::issued(own, issuer)
+    }
+
+    /// A certificate that this one has signed.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn issued(own: &CertificateDer<'_>, issuer: CertificateDer<'static>) -> Result<Self, String> {
+        let parsed = parse(own)?;
+        let by = parse(&issuer)?;
         let (issuer_name, issuer_key) = (
             by.subject().as_raw().to_vec(),
             by.public_key().subject_public_key.data.to_vec(),
@@ -137,25 +153,26 @@ fn parse<'c>(certificate: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>,
     }
 }
 
-/// As nats-server looks for it: if something is behind the certificate in its file, it has to be that.
-fn issuer(
-    chain: &[CertificateDer<'static>],
-    own: &X509Certificate<'_>,
-    authorities: impl FnOnce() -> Vec<CertificateDer<'static>>,
-) -> Option<CertificateDer<'static>> {
-    let has_signed = |by: &CertificateDer<'static>| {
-        let named = anchor_from_trusted_cert(by).is_ok_and(|anchor| {
+/// Whether a certificate has signed another one, which names it.
+pub(super) fn has_signed(by: &CertificateDer<'_>, own: &CertificateDer<'_>) -> bool {
+    let (Ok(own), Ok(named)) = (parse(own), parse(by)) else {
+        return false;
+    };
+    // The signature is looked at last: it takes longest.
+    named.subject().as_raw() == own.issuer().as_raw()
+        && anchor_from_trusted_cert(by).is_ok_and(|anchor| {
             let (of, signature) = (&own.tbs_certificate, &own.signature_value);
             let (key, algorithm) = (spki_for_anchor(&anchor), own.signature_algorithm.algorithm.as_bytes());
             let algorithms = ring::default_provider().signature_verification_algorithms.all;
             signature.unused_bits == 0 && is_signed(&key, algorithms, algorithm, of.as_ref(), &signature.data)
-        });
-        named && parse(by).is_ok_and(|by| by.subject().as_raw() == own.issuer().as_raw())
-    };
-    match chain.get(1) {
-        Some(behind) => has_signed(behind).then(|| behind.clone()),
-        None => authorities().into_iter().find(has_signed),
-    }
+        })
+}
+
+/// Whose a certificate is, for the log.
+pub(super) fn name(certificate: &CertificateDer<'_>) -> String {
+    parse(certificate)
+        .map(|parsed| parsed.subject().to_string())
+        .unwrap_or_default()
 }
 
 fn responders(certificate: &X509Certificate<'_>) -> Vec<String> {

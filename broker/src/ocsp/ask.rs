@@ -2,9 +2,11 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use jiff::Timestamp;
+use std::time::Duration;
+
 use tokio::time::timeout;
 
+use super::Now;
 use super::answer::Answer;
 use super::subject::Subject;
 use crate::http::{Caller, Posted, shown};
@@ -18,12 +20,7 @@ const RESPONSE: &str = "application/ocsp-response";
 ///
 /// # Errors
 /// None has one; what each says. URLs are told without their passwords.
-pub(super) async fn ask(
-    caller: &Caller,
-    urls: &[String],
-    about: &Subject,
-    now: &(dyn Fn() -> Timestamp + Send + Sync),
-) -> Result<Answer, String> {
+pub(super) async fn ask(caller: &Caller, urls: &[String], about: &Subject, now: Now<'_>) -> Result<Answer, String> {
     if urls.is_empty() {
         return Err("no available ocsp servers".to_owned());
     }
@@ -32,7 +29,7 @@ pub(super) async fn ask(
     let all = async {
         for url in urls {
             let url = url.trim_end_matches('/');
-            let by_get = format!("{url}/{}", escaped(&BASE64_STANDARD.encode(&request)));
+            let by_get = get(url, &request);
             let posted = Posted {
                 kind: REQUEST,
                 wanted: RESPONSE,
@@ -58,7 +55,33 @@ pub(super) async fn ask(
     }
 }
 
-/// Base64 as a part of a path.
-fn escaped(base64: &str) -> String {
-    base64.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
+/// What the first of these responders says that answers at all, by GET: what is asked about clients is asked often, and may come from nearer by.
+///
+/// # Errors
+/// None answers; what each says.
+pub(super) async fn ask_one(
+    caller: &Caller,
+    urls: &[String],
+    about: &Subject,
+    patience: Duration,
+) -> Result<Vec<u8>, String> {
+    let request = about.request()?;
+    let mut failed = Vec::new();
+    for url in urls {
+        match timeout(patience, caller.call(&get(url.trim_end_matches('/'), &request), None)).await {
+            Ok(Ok(raw)) => return Ok(raw),
+            Ok(Err(why)) => failed.push(format!("{}: {why}", shown(url))),
+            Err(_) => failed.push(format!("{}: timed out", shown(url))),
+        }
+    }
+    Err(format!("exhausted OCSP responders: {}", failed.join("; ")))
+}
+
+/// Where a request is asked by GET: base64 as a part of the path.
+fn get(url: &str, request: &[u8]) -> String {
+    let base64 = BASE64_STANDARD.encode(request);
+    format!(
+        "{url}/{}",
+        base64.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
+    )
 }

@@ -41,22 +41,41 @@ impl fmt::Display for Status {
     }
 }
 
-/// An answer that is signed by whoever may, and counts at the time it was read.
+/// An answer that is signed by whoever may.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     /// As it came, for clients.
     pub raw: Vec<u8>,
     pub status: Status,
+    pub this_update: Timestamp,
     /// Until when it counts; `None`: whoever asks again may be told something newer at any time.
     pub next_update: Option<Timestamp>,
 }
 
 impl Answer {
-    /// Reads what is said of this certificate.
+    /// Reads what is said of this certificate, and counts now.
     ///
     /// # Errors
-    /// It is no answer, is about another one, is signed by nobody who may sign it, or does not count now; the text says which.
+    /// As [`Answer::parse`], or it does not count now; the text says which.
     pub fn read(raw: Vec<u8>, about: &Subject, now: Timestamp) -> Result<Self, String> {
+        let answer = Self::parse(raw, about, now)?;
+        let this_update = answer.this_update;
+        if this_update.duration_since(now) > OCSP_AHEAD.try_into().unwrap_or_default() {
+            return Err(format!("invalid ocsp ThisUpdate, is future time: {this_update}"));
+        }
+        match answer.next_update {
+            Some(next_update) if !answer.counts_at(now) => {
+                Err(format!("invalid ocsp NextUpdate, is past time: {next_update}"))
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// Reads what is said of this certificate, whenever that may be.
+    ///
+    /// # Errors
+    /// It is no answer, is about another one, or is signed by nobody who may sign it now; the text says which.
+    pub fn parse(raw: Vec<u8>, about: &Subject, now: Timestamp) -> Result<Self, String> {
         let bad = |error: x509_cert::der::Error| format!("ocsp: it is no answer: {error}");
         let whole = OcspResponse::from_der(&raw).map_err(bad)?;
         let refused = match whole.response_status {
@@ -82,24 +101,16 @@ impl Answer {
         let response = response.ok_or("ocsp: the answer is about another certificate")?;
         let this_update = timestamp(response.this_update)?;
         let next_update = response.next_update.map(timestamp).transpose()?;
-        let answer = Self {
+        Ok(Self {
             status: match response.cert_status {
                 CertStatus::Good(_) => Status::Good,
                 CertStatus::Revoked(_) => Status::Revoked,
                 CertStatus::Unknown(_) => Status::Unknown,
             },
             raw,
+            this_update,
             next_update,
-        };
-        if this_update.duration_since(now) > OCSP_AHEAD.try_into().unwrap_or_default() {
-            return Err(format!("invalid ocsp ThisUpdate, is future time: {this_update}"));
-        }
-        match next_update {
-            Some(next_update) if !answer.counts_at(now) => {
-                Err(format!("invalid ocsp NextUpdate, is past time: {next_update}"))
-            }
-            _ => Ok(answer),
-        }
+        })
     }
 
     /// Whether it still counts.

@@ -1,13 +1,19 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use x509_cert::der::asn1::{ObjectIdentifier, OctetString};
 use x509_ocsp::OcspResponseStatus;
 
+use super::answer::{Answer, Status};
+use super::known::{Known, Said as Remembered};
+use super::peers::links;
+use super::staples::{Rule, pause};
+use super::subject::{Subject, must_staple};
 use super::*;
-use crate::limits::OCSP_SIGNERS_MAX;
+use crate::conf::options::{Ocsp, OcspMode, OcspPeer};
+use crate::limits::{OCSP_KNOWN_MAX, OCSP_SIGNERS_MAX};
 
 #[path = "../../tests/support/answers.rs"]
 mod answers;
@@ -292,6 +298,7 @@ fn half_of_its_time_is_gone_on_with_an_answer() {
         let answer = Answer {
             raw: Vec::new(),
             status: Status::Good,
+            this_update: now(),
             next_update: seconds.map(|seconds| Timestamp::from_second(NOW + seconds).unwrap()),
         };
         pause(&answer, now()).as_secs()
@@ -300,4 +307,98 @@ fn half_of_its_time_is_gone_on_with_an_answer() {
     assert_eq!(until(Some(7 * 86_400)), 86_400);
     assert_eq!(until(None), 86_400);
     assert_eq!([until(Some(1)), until(Some(0)), until(Some(-5))], [1, 1, 1]);
+}
+
+#[test]
+fn an_answer_about_a_client_counts_by_the_rules() {
+    let rules = OcspPeer {
+        skew: Duration::from_secs(30),
+        unsaid: Duration::from_secs(60),
+        ..OcspPeer::default()
+    };
+    let counts = |from: i64, until: Option<i64>| {
+        let at = |seconds: i64| Timestamp::from_second(NOW + seconds).unwrap();
+        let answer = Answer {
+            raw: Vec::new(),
+            status: Status::Good,
+            this_update: at(from),
+            next_update: until.map(at),
+        };
+        Remembered::of(&answer).counts_at(now(), &rules)
+    };
+    for (from, until) in [
+        (-100, Some(0)),
+        (-100, Some(-30)),
+        (30, Some(100)),
+        (-90, None),
+        (0, None),
+    ] {
+        assert!(counts(from, until), "{from} {until:?}");
+    }
+    for (from, until) in [(-100, Some(-31)), (31, Some(100)), (-91, None), (31, None)] {
+        assert!(!counts(from, until), "{from} {until:?}");
+    }
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let answer = |status| Answer {
+        raw: Vec::new(),
+        status,
+        this_update: now(),
+        next_update: None,
+    };
+    let (good, revoked) = (
+        Remembered::of(&answer(Status::Good)),
+        Remembered::of(&answer(Status::Revoked)),
+    );
+    let mut known = Known::default();
+    known.put("first", revoked);
+    for number in 1..OCSP_KNOWN_MAX {
+        known.put(&number.to_string(), good);
+        // Once more takes no more room.
+        known.put(&number.to_string(), good);
+    }
+    let counts = known.counts();
+    assert_eq!((counts.revoked, counts.good), (1, OCSP_KNOWN_MAX - 1));
+    assert_eq!(known.get("first"), Some(revoked));
+    known.put("last", good);
+    let counts = known.counts();
+    assert_eq!((counts.revoked, counts.good), (0, OCSP_KNOWN_MAX));
+    assert_eq!((known.get("first"), known.get("last")), (None, Some(good)));
+    known.put("last", revoked);
+    assert_eq!((known.counts().revoked, known.counts().good), (1, OCSP_KNOWN_MAX - 1));
+}
+
+#[test]
+fn a_chain_goes_up_to_one_that_is_trusted() {
+    let (root, other) = (Ca::new(), Ca::new());
+    let url = ["http://responder/".to_owned()];
+    let between = root.below(&url);
+    let own = between.server(&url, false);
+    let digests = |chain: &[&CertificateDer<'static>], authorities: &[&CertificateDer<'static>]| {
+        let owned = |all: &[&CertificateDer<'static>]| all.iter().map(|&der| der.clone()).collect::<Vec<_>>();
+        let found = links(&owned(chain), &owned(authorities))?;
+        Some(found.iter().map(|link| link.digest().to_owned()).collect::<Vec<_>>())
+    };
+    let both = digests(&[&own.der, &between.der], &[&other.der, &root.der]).unwrap();
+    assert_eq!(both.len(), 2);
+    // Whatever stands between them.
+    assert_eq!(
+        digests(&[&own.der, &other.der, &between.der, &own.der], &[&root.der]),
+        Some(both.clone())
+    );
+    // The one between is trusted itself.
+    assert_eq!(digests(&[&own.der], &[&between.der]), Some(both[..1].to_vec()));
+    assert_eq!(digests(&[&own.der, &between.der], &[&own.der]), Some(Vec::new()));
+    assert_eq!(digests(&[&own.der, &between.der], &[&other.der]), None);
+    assert_eq!(digests(&[&own.der], &[&root.der]), None);
+    assert_eq!(digests(&[], &[&root.der]), None);
+    // Who names nobody is not asked about.
+    let silent = root.server(&[], false);
+    assert_eq!(digests(&[&silent.der], &[&root.der]), Some(Vec::new()));
+    let elsewhere = root.server(&["ldap://responder/".to_owned()], false);
+    assert_eq!(digests(&[&elsewhere.der], &[&root.der]), Some(Vec::new()));
+    // One that has signed itself, and is not trusted, goes nowhere.
+    assert_eq!(digests(&[&other.der, &other.der], &[&root.der]), None);
 }
