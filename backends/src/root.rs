@@ -29,6 +29,7 @@ pub use keys::StoreKey;
 mod keys;
 mod missed;
 mod own;
+mod startable;
 pub mod unfinished;
 
 /// The folder below the one that the user names, so that another server's files may lie beside ours.
@@ -357,6 +358,14 @@ impl StoreDir {
             (_, Some(_)) => self.over(Arc::new(self.look_at_segments()?)),
             (_, None) => Ok(Arc::new(MemoryBackend::new())),
         }
+    }
+
+    /// Refuses a store whose folders a start could not use, or make where they are not there, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Io`], with what is wrong and where.
+    pub fn check_folders(&self) -> Result<()> {
+        startable::check(&self.root)
     }
 
     /// Opens the segment backend to look at it, without what is over it: as [`open_read_only`](Self::open_read_only).

@@ -206,3 +206,65 @@ fn a_running_server_is_in_nobodys_way() {
 fn what_fits_a_file_fits_a_record() {
     const { assert!(conf::options::RECORD_MAX <= weir_engine::Record::BODY_MAX) };
 }
+
+/// What stands in the place of a folder or a file of the store.
+#[test]
+fn a_store_of_odd_kinds_is_refused_as_a_start_refuses_it() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("store");
+    let with_store = || {
+        options(|o| {
+            o.jetstream.enabled = true;
+            o.jetstream.store_dir = Some(folder.clone());
+        })
+    };
+    let runtime = Runtime::new().unwrap();
+    let fresh = || {
+        let server = runtime.block_on(Server::start(with_store())).unwrap();
+        runtime.block_on(server.shutdown());
+    };
+    let gone = |path: &Path| match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => std::fs::remove_dir_all(path).unwrap(),
+        Ok(_) => std::fs::remove_file(path).unwrap(),
+        Err(_) => {}
+    };
+    std::os::unix::fs::symlink(place.path().join("nowhere"), &folder).unwrap();
+    Server::check(&with_store()).unwrap_err();
+    start(with_store());
+    for part in [
+        "weir",
+        "weir/segment",
+        "weir/segment/logs",
+        "weir/segment/kv",
+        "weir/segment/kv2",
+    ] {
+        for link in [false, true] {
+            gone(&folder);
+            fresh();
+            let path = folder.join(part);
+            gone(&path);
+            match link {
+                true => std::os::unix::fs::symlink(place.path().join("nowhere"), &path).unwrap(),
+                false => std::fs::write(&path, "").unwrap(),
+            }
+            let found = Server::check(&with_store());
+            assert!(found.is_err(), "{part}, {link}");
+            start(with_store());
+        }
+    }
+    gone(&folder);
+    fresh();
+    let lock = folder.join("weir/segment/LOCK");
+    gone(&lock);
+    std::fs::create_dir(&lock).unwrap();
+    Server::check(&with_store()).unwrap_err();
+    start(with_store());
+    // And what is merely missing is made.
+    for part in ["weir", "weir/segment", "weir/segment/LOCK", "weir/segment/kv2"] {
+        gone(&folder);
+        fresh();
+        gone(&folder.join(part));
+        Server::check(&with_store()).unwrap();
+        fresh();
+    }
+}

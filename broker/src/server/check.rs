@@ -129,27 +129,24 @@ fn store(folder: &Path) -> Result<()> {
     if folder.exists() && !folder.is_dir() {
         return failed(format!("storage directory is not a directory: {shown}"));
     }
-    let there = folder.ancestors().find(|ancestor| ancestor.exists());
-    match writable_folder(there.unwrap_or(Path::new("."))) {
-        Err(error) if folder.exists() => {
-            return failed(format!("could not write to storage directory - {shown}: {error}"));
-        }
-        Err(error) => return failed(format!("could not create storage directory - {shown}: {error}")),
-        Ok(()) => {}
-    }
     let store = StoreDir::new(folder);
-    if !store.exists() {
-        return Ok(());
-    }
-    for part in std::iter::once(store.root().to_owned()).chain(store.folder(BackendKind::Segment)) {
-        if let Err(error) = writable_folder(&part) {
+    // One that is there may lie in what cannot be written to: a start makes nothing in there.
+    if store.root().symlink_metadata().is_err() {
+        if folder.symlink_metadata().is_ok() && !folder.exists() {
             return failed(format!(
-                "could not write to storage directory - {}: {error}",
-                part.display()
+                "could not create storage directory - {shown}: it is a link to what is not there"
             ));
         }
+        let there = folder.ancestors().find(|ancestor| ancestor.exists());
+        match writable_folder(there.unwrap_or(Path::new("."))) {
+            Err(error) if folder.exists() => {
+                return failed(format!("could not write to storage directory - {shown}: {error}"));
+            }
+            Err(error) => return failed(format!("could not create storage directory - {shown}: {error}")),
+            Ok(()) => {}
+        }
     }
-    Ok(())
+    Ok(store.check_folders()?)
 }
 
 /// Whether this version reads the catalogue of a store, if there is one that no server has.
