@@ -68,7 +68,8 @@ impl Peer {
             fs::write(path, text)?;
         }
         let log = File::create(folder.path().join("log"))?;
-        let child = Command::new(program)
+        // It runs elsewhere.
+        let child = Command::new(std::path::absolute(program)?)
             .current_dir(folder.path())
             .args(flags)
             .args(["-c", FILE, "--ports_file_dir", "."])
