@@ -6,8 +6,9 @@
 //! DIR/weir/keys/      the store's key, if it is encrypted
 //! ```
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -527,14 +528,16 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn make_folder_with(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    match std::fs::create_dir(path) {
+    // What is stored is the owner's alone, as with nats-server.
+    let make = || DirBuilder::new().mode(0o700).create(path);
+    match make() {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let Some(parent) = path.parent() else {
                 return Err(error);
             };
             make_folder_with(parent, sync)?;
-            match std::fs::create_dir(path) {
+            match make() {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => other?,
             }

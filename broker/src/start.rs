@@ -70,10 +70,6 @@ impl Server {
     async fn open(self: &Arc<Self>) -> Result<()> {
         let options = self.options();
         self.begin_stapling().await?;
-        if let Some(path) = &options.pid_file {
-            files::write(path, std::process::id().to_string())?;
-            self.created(path.clone());
-        }
         if let Some(listen) = options.http.as_ref().or(options.https.as_ref()) {
             monitor::start(&self.context, &self.reports, listen, Pages::Monitoring).await?;
         }
@@ -104,6 +100,11 @@ impl Server {
             if !tls {
                 tracing::warn!("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!");
             }
+        }
+        // Only now: a start that fails leaves the file of the server that runs.
+        if let Some(path) = &options.pid_file {
+            files::write(path, std::process::id().to_string())?;
+            self.created(path.clone());
         }
         self.write_ports_file()?;
         tokio::spawn(Arc::clone(self).accept(listener, Entrance::Plain));

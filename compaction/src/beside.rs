@@ -4,8 +4,9 @@
 //! disk. What was broken off is there under that name still; the next run begins it anew, and it may be removed.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use weir_backends::root::StoreDir;
@@ -71,7 +72,10 @@ impl Beside {
         };
         beside.clear()?;
         let made = || -> io::Result<()> {
-            fs::create_dir_all(&beside.unfinished)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&beside.unfinished)?;
             fs::write(beside.unfinished.join(MARK), MARK_TEXT)?;
             sync(&beside.unfinished.join(MARK))?;
             sync(&beside.unfinished)

@@ -1,10 +1,15 @@
 //! A server as its keeper sees it: pid file, signals, reload, log file, and what systemd is told.
 
 use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use weir_tests::kept::{Kept, PATIENCE, POLL, signal};
+use weir_tests::server::program;
 
 #[test]
 fn a_reload_applies_or_says_why_not() -> Result<()> {
@@ -50,6 +55,45 @@ fn a_log_that_was_renamed_is_begun_anew() -> Result<()> {
     server.signal("term")?;
     server.hears("STOPPING=1")?;
     ensure!(server.wait()?.success());
+    Ok(())
+}
+
+/// It took it away with it, and the server that runs could not be signalled any more.
+#[test]
+fn a_start_that_fails_leaves_the_pid_file_of_the_server_that_runs() -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let server = Kept::start("")?;
+    let configuration = server.path("other.conf");
+    fs::write(
+        &configuration,
+        format!(
+            "listen: \"127.0.0.1:-1\"\npid_file: {:?}\nhttp: {:?}\n",
+            server.path("pid"),
+            taken.local_addr()?.to_string()
+        ),
+    )?;
+    let other = Command::new(program()).arg("-c").arg(&configuration).output()?;
+    ensure!(other.status.code() == Some(1), "{other:?}");
+    ensure!(fs::read_to_string(server.path("pid"))? == server.pid().to_string());
+    server.signal("term")?;
+    server.hears("STOPPING=1")?;
+    ensure!(server.wait()?.success());
+    Ok(())
+}
+
+/// As with nats-server: whoever else is on the machine reads neither messages nor traces of them.
+#[test]
+fn what_is_stored_and_logged_is_its_owners() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = folder.path().join("new").join("store");
+    let server = Kept::start(&format!("jetstream {{ store_dir: {store:?} }}"))?;
+    let mode = |path: &Path| -> Result<u32> { Ok(fs::metadata(path)?.permissions().mode() & 0o777) };
+    for path in [&store, &store.join("weir")] {
+        ensure!(mode(path)? == 0o700, "{}: {:o}", path.display(), mode(path)?);
+    }
+    let log = mode(&server.path("log"))?;
+    ensure!(log & !0o640 == 0, "{log:o}");
+    ensure!(server.log()?.contains("Durability:      sync"));
     Ok(())
 }
 

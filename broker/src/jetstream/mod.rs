@@ -260,6 +260,19 @@ impl JetStream {
         if let Some(domain) = &self.options.domain {
             tracing::info!("  Domain:          {domain}");
         }
+        // A file of nats-server's may say `sync_interval`, which means the same here and costs the promise of Weir's.
+        match self.options.default_durability() {
+            Durability::Sync => tracing::info!("  Durability:      sync: what is acknowledged is on disk"),
+            Durability::Interval(every) => tracing::info!(
+                "  Durability:      synced every {}: of what is acknowledged, as much may be lost with the machine",
+                weir_duration::format(i64::try_from(every.as_nanos()).unwrap_or(i64::MAX))
+            ),
+            Durability::Os => {
+                tracing::info!(
+                    "  Durability:      left to the operating system: what is acknowledged may be lost with the machine"
+                );
+            }
+        }
         if !streams.is_empty() {
             let restored = words::count(streams.len() as u64, "stream");
             match self.catalogue().offline() {

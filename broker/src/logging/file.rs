@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
@@ -104,8 +105,9 @@ impl LogFile {
     }
 }
 
+/// With what traces tell, it is for its owner and whom he lets read it, as with nats-server.
 fn append_to(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
     let size = file.metadata()?.len();
     Ok((file, size))
 }

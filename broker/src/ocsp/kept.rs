@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use tokio::task::spawn_blocking;
@@ -34,7 +35,7 @@ pub(super) async fn write(folder: &Path, name: &str, answer: &[u8]) -> io::Resul
     let (folder, path): (PathBuf, PathBuf) = (folder.to_owned(), folder.join(name));
     let answer = answer.to_vec();
     aside(move || {
-        fs::create_dir_all(&folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let unfinished = path.with_extension("tmp");
         File::create(&unfinished)?.write_all(&answer)?;
         fs::rename(&unfinished, &path)

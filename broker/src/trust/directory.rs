@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,7 +188,7 @@ impl Directory {
     }
 
     fn scan(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.path)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         let mut index = self.index.lock();
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
@@ -358,7 +359,13 @@ fn read(path: &Path) -> io::Result<String> {
 /// Writes a file so that a crash leaves the old one or the new one, and none once this has returned the old one.
 fn write(path: &Path, token: &str) -> io::Result<()> {
     let beside = path.with_extension("jwt.new");
-    let mut file = fs::File::create(&beside)?;
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(token.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)?;

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -94,7 +95,7 @@ pub fn run(args: DumpArgs) -> Result<ExitCode, Failure> {
         out: args.out,
     };
     if let Some(folder) = &form.out {
-        std::fs::create_dir_all(folder)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let server = args.access.connect(&args.store)?;
     let bar = Bar::counting("messages");
