@@ -34,6 +34,16 @@ const LOST_MAX: usize = 1 << 20;
 /// The end of the name of a folder beside that in which a store is made: files are put together there that cannot be read whole.
 const PARTS: &str = "parts";
 
+/// Those of a program that somebody waits for: its compactions do not stand back behind whatever else the machine does. All databases of a
+/// process share the threads that compact, and one that is only looked at would set their priority for them all.
+fn options() -> RocksOptions {
+    RocksOptions {
+        unlinks_with_pauses: false,
+        compacts_aside: false,
+        ..RocksOptions::default()
+    }
+}
+
 /// What is wrong with a store as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ailment {
@@ -76,7 +86,7 @@ pub fn ailment(folder: &Path) -> Result<Option<Ailment>> {
     if let Some(what) = damage::noted(folder) {
         return Ok(Some(Ailment::Block(what)));
     }
-    let shared = match Shared::open(folder, &RocksOptions::default(), true) {
+    let shared = match Shared::open(folder, &options(), true) {
         Err(error) if error.kind == Kind::Damaged => return Ok(Some(Ailment::Names(error.message))),
         opened => opened?,
     };
@@ -132,7 +142,7 @@ pub fn damaged_keys(folder: &Path) -> Result<Vec<(Keys, String)>> {
 /// # Errors
 /// If files cannot be read.
 pub fn damaged_block(folder: &Path) -> Result<Option<String>> {
-    let Ok(shared) = Shared::open(folder, &RocksOptions::default(), true) else {
+    let Ok(shared) = Shared::open(folder, &options(), true) else {
         return Ok(None);
     };
     any_unreadable(&shared, folder)
@@ -140,7 +150,7 @@ pub fn damaged_block(folder: &Path) -> Result<Option<String>> {
 
 /// Why the first of all families that is not readable as a whole is not.
 fn any_unreadable(shared: &Shared, folder: &Path) -> Result<Option<String>> {
-    let families = DB::list_cf(&database(&RocksOptions::default()).0, folder).unwrap_or_default();
+    let families = DB::list_cf(&database(&options()).0, folder).unwrap_or_default();
     for family in families {
         if let Some(what) = unreadable(shared, &family)? {
             return Ok(Some(what));
@@ -184,11 +194,10 @@ pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment, claims: &[Claim]) -
             }
             copy_files(folder, &parts)?;
             // RocksDB's own repair leaves a table out for one damaged block: with the manifest of old nothing is left out.
-            let is_named = manifest::name_again(folder, &parts).map_err(making)?
-                && Shared::open(&parts, &RocksOptions::default(), true).is_ok();
+            let is_named =
+                manifest::name_again(folder, &parts).map_err(making)? && Shared::open(&parts, &options(), true).is_ok();
             if !is_named {
-                DB::repair(&database(&RocksOptions::default()).0, &parts)
-                    .map_err(|error| failed("repairing", &error))?;
+                DB::repair(&database(&options()).0, &parts).map_err(|error| failed("repairing", &error))?;
                 mended.put_together = true;
                 mended.left_out = lost_tables(&parts);
             }
@@ -213,7 +222,7 @@ pub fn mend(folder: &Path, beside: &Path, ailment: &Ailment, claims: &[Claim]) -
             copy_readable(folder, beside, Tables::There, claims, &mut mended)?;
         }
     }
-    let store = RocksBackend::open(beside, &RocksOptions::default())?;
+    let store = RocksBackend::open(beside, &options())?;
     mended.logs = store.list()?;
     for id in &mended.logs {
         store.open(*id, &weir_engine::LogOptions::default())?;
@@ -267,7 +276,7 @@ enum Tables {
 /// A store that RocksDB has put together of its tables: each log is counted anew, and what it lacks is noted. The key-value space, of
 /// which nobody knows what is missing, goes.
 fn complete(beside: &Path, claims: &[Claim], mended: &mut Mended) -> Result<()> {
-    let shared = Arc::new(Shared::open(beside, &RocksOptions::default(), false)?);
+    let shared = Arc::new(Shared::open(beside, &options(), false)?);
     for (id, known) in logs_with(&shared, claims, mended)? {
         let found = find_all(&shared, id, &known, Tables::Missing)?;
         enter(&shared, id, &known.named, &found.meta)?;

@@ -339,7 +339,8 @@ impl Shared {
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
         if place.is_some() {
-            options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+            // What comes to the last level by this is not rewritten once more there.
+            options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
         }
         let mut all = vec![self.heads()?];
         for family in self.bodies_of(families) {
