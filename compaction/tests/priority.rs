@@ -8,6 +8,7 @@ use std::fs;
 use std::process::Command;
 
 use weir_compaction::compact::{Options, compact};
+use weir_compaction::verify::verify;
 
 /// The niceness of each thread of this process that compacts.
 fn of_compactions() -> Vec<String> {
@@ -42,6 +43,9 @@ fn a_compaction_that_somebody_waits_for_does_not_stand_back() {
     assert!(output.status.success(), "{output:?}");
     let own = fs::read_to_string("/proc/self/stat").unwrap();
     let own = own.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().to_owned();
+    // Opens it as a server does, to be read.
+    let checked = verify(&store, &Default::default(), None, &mut |_, _, _| {}).unwrap();
+    assert!(!checked.is_damaged(), "{checked:#?}");
     let report = compact(&store, &Options::default(), None, &mut |_, _, _| {}).unwrap();
     assert!(report.is_done(), "{report:#?}");
     let niceness = of_compactions();

@@ -87,6 +87,11 @@ pub(super) fn failed(doing: &str, error: &rocksdb::Error) -> Error {
 impl Shared {
     pub fn open(path: &Path, options: &RocksOptions, read_only: bool) -> Result<Self> {
         manifest::check(path)?;
+        let options = &RocksOptions {
+            // What is only looked at compacts nothing, and says nothing of how others in the process do.
+            compacts_aside: options.compacts_aside && !read_only,
+            ..options.clone()
+        };
         let (settings, pace) = database(options);
         let impaired = damage::noted(path);
         let open = || {
