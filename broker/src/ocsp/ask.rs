@@ -36,9 +36,10 @@ pub(super) async fn ask(caller: &Caller, urls: &[String], about: &Subject, now: 
                 body: &request,
             };
             for (method, at, posted) in [("POST", url, Some(posted)), ("GET", &by_get, None)] {
-                let told = match timeout(OCSP_REQUEST, caller.call(at, posted)).await {
-                    Ok(told) => told,
-                    Err(_) => Err("timed out".to_owned()),
+                let Ok(told) = timeout(OCSP_REQUEST, caller.call(at, posted)).await else {
+                    // One that is silent is so by GET, too, and the next one is to have its time.
+                    failed.push(format!("{method} {}: timed out", shown(url)));
+                    break;
                 };
                 match told.and_then(|raw| Answer::read(raw, about, now())) {
                     Ok(answer) => return Some(answer),

@@ -81,7 +81,8 @@ impl Staples {
     pub fn of<'t>(options: &Options, all: impl IntoIterator<Item = &'t Arc<Tls>>) -> Result<Self, String> {
         let ocsp = options.ocsp.as_ref();
         let (mut watched, mut disabled): (Vec<Watched>, _) = (Vec::new(), Vec::new());
-        for tls in all {
+        let all: Vec<&Arc<Tls>> = all.into_iter().collect();
+        for tls in all.iter().copied() {
             for shown in tls.shown.iter() {
                 let Some(own) = shown.key.cert.first() else {
                     continue;
@@ -94,8 +95,12 @@ impl Staples {
                     }
                     continue;
                 }
-                let about = Subject::of(&shown.key.cert, || authorities(tls))
-                    .map_err(|why| format!("OCSP of the certificate at '{file}': {why}"))?;
+                // Those of its own port, or else, as in nats-server, of another one.
+                let others = all.iter().filter_map(|other| other.authorities.as_ref());
+                let about = Subject::of(&shown.key.cert, || {
+                    authorities(tls).into_iter().chain(others.flatten().cloned()).collect()
+                })
+                .map_err(|why| format!("OCSP of the certificate at '{file}': {why}"))?;
                 match watched.iter_mut().find(|known| known.about.digest == about.digest) {
                     Some(known) => known.shown.push(Arc::clone(shown)),
                     None => watched.push(Watched {
@@ -139,23 +144,29 @@ impl Staples {
         for watched in &self.watched {
             let file = &watched.file;
             let known = before.and_then(|before| before.known(&watched.about));
-            let answer = match known.filter(|known| known.counts_at(now())) {
-                Some(answer) => answer,
+            let (answer, due) = match known.filter(|(known, _)| known.counts_at(now())) {
+                Some((answer, due)) => (answer, Some(due)),
                 None => match self.kept(watched, now()).await {
-                    Some(answer) => answer,
+                    Some(answer) => (answer, None),
                     None => {
+                        tracing::info!("Asking for the OCSP status of the certificate at '{file}'");
                         let answer = self.ask(watched, now).await;
-                        answer.map_err(|why| format!("bad OCSP status update for certificate at '{file}': {why}"))?
+                        let answer =
+                            answer.map_err(|why| format!("bad OCSP status update for certificate at '{file}': {why}"));
+                        (answer?, None)
                     }
                 },
             };
             let status = answer.status;
             if status != Status::Good && watched.strict {
-                return Err(format!(
-                    "found existing OCSP status for certificate at '{file}': {status}"
-                ));
+                let mut text = format!("found existing OCSP status for certificate at '{file}': {status}");
+                if let Some(folder) = &self.folder {
+                    let kept = folder.join(&watched.about.digest);
+                    text += &format!(" (a start without {} asks again)", kept.display());
+                }
+                return Err(text);
             }
-            watched.take("Found", answer, now());
+            watched.take("Found", answer, due, now());
         }
         Ok(())
     }
@@ -176,7 +187,7 @@ impl Staples {
             match self.ask(watched, now).await {
                 Ok(answer) => {
                     let fatal = answer.status != Status::Good && watched.strict;
-                    watched.take("Received", answer, now());
+                    watched.take("Received", answer, None, now());
                     if fatal {
                         return false;
                     }
@@ -187,9 +198,11 @@ impl Staples {
         true
     }
 
-    fn known(&self, about: &Subject) -> Option<Answer> {
+    /// What is known of that certificate, and when to ask again.
+    fn known(&self, about: &Subject) -> Option<(Answer, Timestamp)> {
         let same = |watched: &&Watched| watched.about.digest == about.digest && watched.about.issuer == about.issuer;
-        self.watched.iter().find(same)?.state.lock().answer.clone()
+        let state = self.watched.iter().find(same)?.state.lock();
+        Some((state.answer.clone()?, state.due))
     }
 
     /// What was kept and counts. An answer that does not say until when is none: there may be a newer one at any time.
@@ -216,12 +229,13 @@ impl Staples {
 }
 
 impl Watched {
-    /// Has an answer go with the certificate.
-    fn take(&self, how: &str, answer: Answer, now: Timestamp) {
+    /// Has an answer go with the certificate. `known` is when it was to be asked about again, if it was there before.
+    fn take(&self, how: &str, answer: Answer, known: Option<Timestamp>, now: Timestamp) {
         for shown in &self.shown {
             shown.staple(&answer.raw, answer.next_update);
         }
-        let pause = pause(&answer, now);
+        let due = due(&answer, known, now);
+        let pause = Duration::try_from(due.duration_since(now)).unwrap_or_default();
         match answer.status {
             Status::Good => tracing::info!(
                 "{how} OCSP status for Client certificate at '{}': good, next update {}, checking again in {}",
@@ -234,7 +248,7 @@ impl Watched {
             status => tracing::error!("{how} OCSP status for Client certificate at '{}': {status}", self.file),
         }
         let mut state = self.state.lock();
-        state.due = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        state.due = due;
         state.answer = Some(answer);
     }
 
@@ -249,6 +263,12 @@ impl Watched {
         let (file, spelled) = (&self.file, spelled(pause));
         tracing::error!("Bad OCSP status update for certificate '{file}': {why}, trying again in {spelled}");
     }
+}
+
+/// When to ask again about a certificate that an answer is there of: however often there is a reload, no later than it was to be.
+pub(super) fn due(answer: &Answer, known: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let due = now.saturating_add(pause(answer, now)).unwrap_or(Timestamp::MAX);
+    known.map_or(due, |known| due.min(known))
 }
 
 /// How long an answer is gone on with before there is to be another: half of what is left of its time.

@@ -9,7 +9,7 @@ use x509_ocsp::OcspResponseStatus;
 use super::answer::{Answer, Status};
 use super::known::{Known, Said as Remembered};
 use super::peers::links;
-use super::staples::{Rule, pause};
+use super::staples::{Rule, due, pause};
 use super::subject::{Subject, must_staple};
 use super::*;
 use crate::conf::options::{Ocsp, OcspMode, OcspPeer};
@@ -401,4 +401,49 @@ fn a_chain_goes_up_to_one_that_is_trusted() {
     assert_eq!(digests(&[&elsewhere.der], &[&root.der]), Some(Vec::new()));
     // One that has signed itself, and is not trusted, goes nowhere.
     assert_eq!(digests(&[&other.der, &other.der], &[&root.der]), None);
+}
+
+/// A pipe kept a start for ever, and a link led the answer elsewhere.
+#[test]
+fn only_files_are_kept_and_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (read, write) = (
+        |name: &str| runtime.block_on(kept::read(folder.path(), name)),
+        |name: &str| runtime.block_on(kept::write(folder.path(), name, b"answer")),
+    );
+    write("plain").unwrap();
+    write("plain").unwrap();
+    assert_eq!(read("plain").unwrap(), b"answer");
+    let victim = folder.path().join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, folder.path().join("linked.tmp")).unwrap();
+    write("linked").unwrap_err();
+    assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    for name in ["pipe", "writing.tmp"] {
+        let path = folder.path().join(name);
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+    }
+    read("pipe").unwrap_err();
+    write("writing").unwrap_err();
+}
+
+/// Each reload put it off by half of what was left.
+#[test]
+fn a_reload_puts_off_no_question() {
+    let ca = Ca::new();
+    let own = ca.server(&[], false);
+    let raw = ca.answer(ca.id(&own.der), &said(Saying::Good));
+    let known = Answer::read(raw, &subject(&ca, &own), now()).unwrap();
+    let first = due(&known, None, now());
+    let later = first.checked_sub(jiff::SignedDuration::from_secs(60)).unwrap();
+    assert_eq!(due(&known, Some(first), later), first);
+    assert!(due(&known, None, later) > first);
 }

@@ -53,8 +53,12 @@ impl Server {
     /// As [`Server::begin_stapling`].
     pub(super) async fn obtain(&self, staples: &Staples) -> Result<()> {
         let before = self.stapling.lock().staples.clone();
-        let obtained = staples.obtain(before.as_deref(), &Timestamp::now).await;
-        obtained.map_err(Error::Options)
+        let mut stopped = self.context.status.stopping();
+        tokio::select! {
+            obtained = staples.obtain(before.as_deref(), &Timestamp::now) => obtained.map_err(Error::Options),
+            // Responders have up to 20 s for each certificate, which a server that stops does not wait for.
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Error::Options("the server stops".to_owned())),
+        }
     }
 
     /// Has these renewed from now on, and no others.
