@@ -121,6 +121,10 @@ pub const REFUSALS: usize = 32;
 /// Connections listed by the monitoring port unless asked for more. As nats-server.
 pub const MONITOR_LIST_DEFAULT: usize = 1024;
 
+/// What is kept of the token of a connection that has ended, in bytes, and as much of its labels: a longer token is not told any more. With
+/// `max_closed_clients` this bounds what is kept of all.
+pub const CLOSED_TOKEN_MAX: usize = 4096;
+
 /// Rows of one page at most, whatever it is asked for; the rest is behind `offset`. Each costs up to 1 KiB while the page is
 /// made.
 pub const MONITOR_LIST_MAX: usize = 65_536;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::limits::CLOSED_TOKEN_MAX;
+
 /// What a client's token says of it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credential {
@@ -28,6 +30,27 @@ impl Credential {
     #[must_use]
     pub fn told(&self) -> &str {
         if self.bearer { "" } else { &self.token }
+    }
+
+    /// As much of it as is told of a connection that has ended: no more than a bounded part of what a client may send.
+    pub(crate) fn of_closed(&self) -> Self {
+        let token = Some(self.told()).filter(|token| token.len() <= CLOSED_TOKEN_MAX);
+        let mut room = CLOSED_TOKEN_MAX;
+        let fits = |tag: &&String| match room.checked_sub(tag.len() + size_of::<String>()) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        };
+        Self {
+            key: self.key.clone(),
+            name: self.name.clone(),
+            tags: self.tags.iter().take_while(fits).cloned().collect(),
+            signer: self.signer.clone(),
+            token: token.unwrap_or_default().to_owned(),
+            ..*self
+        }
     }
 }
 

@@ -174,6 +174,16 @@ pub struct Snapshot {
     pub(crate) who: Who,
 }
 
+impl Snapshot {
+    /// As much of it as reports tell of a connection that has ended; what its user may do can be large, and is nobody's any more.
+    pub(crate) fn of_closed(mut self) -> Self {
+        self.who.rules = None;
+        self.who.credential = self.who.credential.map(|of| Arc::new(of.of_closed()));
+        self.tls = self.tls.map(|facts| Arc::new(facts.of_closed()));
+        self
+    }
+}
+
 impl Link {
     /// Takes a socket into service. Returns the link, and the way in that its task reads from.
     pub(crate) fn new(

@@ -270,7 +270,7 @@ impl Session {
         last.stop = Some((Timestamp::now(), reason));
         self.hall.context.counters.absorb(&last.traffic);
         self.hall.gone.add(&last);
-        let last = Arc::new(last);
+        let last = Arc::new(last.of_closed());
         self.hall.sessions.retire(self.link.id, Arc::clone(&last));
         // Who is told that it went counts those that are there.
         if let Some(witness) = self.hall.witness.get() {

@@ -9,6 +9,8 @@ use weir_wire::Connect;
 use super::auth::{Answer, Guest, Ticket, Verdict, Visitor};
 use super::*;
 use crate::conf::Options;
+use crate::link::Credential;
+use crate::permissions::Rules;
 
 /// Far longer than anything takes, on a machine that is at other things as well; and so long the server waits for its client.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -189,6 +191,61 @@ fn whoever_is_closed_while_it_waits_is_gone() {
         fixture.hall.sessions.closed()[0].stop.unwrap().1,
         CloseReason::ServerShutdown
     );
+}
+
+/// What a user may do, and its token, may be many thousand times what pages tell of it.
+#[test]
+fn of_a_connection_that_ended_no_more_is_kept_than_pages_tell() {
+    let tag = "x".repeat(1024);
+    for (token, bearer, told) in [
+        ("t".repeat(4096), false, "t".repeat(4096)),
+        ("t".repeat(4097), false, String::new()),
+        ("t".to_owned(), true, String::new()),
+    ] {
+        let mut fixture = Fixture::new();
+        fixture.send("CONNECT {\"verbose\":false,\"protocol\":0,\"name\":\"N\"}\r\nPING\r\n");
+        let (_, verdict) = fixture.asked();
+        let mut guest = Guest::new(
+            "ann".into(),
+            fixture.hall.accounts.open("A"),
+            Some(Rules::publishing(&["a"], &[])),
+        );
+        guest.credential = Some(Arc::new(Credential {
+            key: "U".into(),
+            name: "Ann".into(),
+            tags: vec![tag.clone(); 5],
+            signer: Some("S".into()),
+            token,
+            bearer,
+            ..Credential::default()
+        }));
+        assert!(verdict.send(Verdict::Welcome(guest)).is_ok());
+        assert_eq!(fixture.line(), "PONG\r\n");
+        assert!(fixture.session().snapshot().who.rules.is_some());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let (hall, session) = (Arc::clone(&fixture.hall), fixture.session());
+        let closed = async {
+            let gone = hall.sessions.one_less();
+            session.close(CloseReason::ServerShutdown);
+            gone.await;
+        };
+        runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, closed).await })
+            .unwrap();
+        let who = &hall.sessions.closed()[0].who;
+        assert!(who.rules.is_none());
+        assert_eq!(
+            (who.name.as_str(), who.user.as_str(), who.account.as_str()),
+            ("N", "ann", "A")
+        );
+        let kept = who.credential.as_ref().unwrap();
+        assert_eq!(kept.token, told);
+        assert_eq!((kept.name.as_str(), kept.signer.as_deref()), ("Ann", Some("S")));
+        assert_eq!(kept.tags, vec![tag.clone(); 3]);
+    }
 }
 
 #[test]

@@ -27,6 +27,20 @@ pub struct TlsFacts {
     pub(crate) chain: Vec<CertificateDer<'static>>,
 }
 
+impl TlsFacts {
+    /// As much of it as is told of a connection that has ended: no certificate itself.
+    pub(crate) fn of_closed(&self) -> Self {
+        Self {
+            version: self.version,
+            suite: self.suite.clone(),
+            first: self.first,
+            certificates: self.certificates.clone(),
+            own: None,
+            chain: Vec::new(),
+        }
+    }
+}
+
 /// A certificate of a client, as reports show it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Certificate {
