@@ -263,6 +263,39 @@ impl StoreDir {
         }
     }
 
+    /// The copies of the store's key that are missing or cannot be read, each with what is wrong with it (`is missing`): a start writes
+    /// them anew from the other. None of a store that is not encrypted.
+    pub fn broken_keys(&self) -> Vec<(PathBuf, String)> {
+        match self.is_encrypted() {
+            true => self.locked(&|_| true).broken(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Refuses the copies of a key that does not open what is in the store, as far as the catalogue tells.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] if it does not, or the store was not [opened](Self::unlocked) with a key; if the catalogue cannot be read.
+    pub fn check_own_key(&self) -> Result<()> {
+        let vault = self.vault.as_deref().ok_or_else(|| keys::none_given(&self.root))?;
+        match self.look_at_segments()?.kv().get(STORE_KEY)? {
+            Some(sealed) if !encrypted::opens(vault, &sealed) => Err(Error::new(
+                Kind::Locked,
+                "the copy of the store's key that is whole is not of this store: put the other back from a backup",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the copies of the store's key that [are broken](Self::broken_keys) as the other is, whatever ends that. Nobody else may have
+    /// the store, and its key was [checked](Self::check_own_key).
+    ///
+    /// # Errors
+    /// If no copy is whole, or they cannot be written.
+    pub fn mend_keys(&self) -> Result<()> {
+        self.locked(&|_| true).mend()
+    }
+
     #[must_use]
     fn with(self, vault: Option<Vault>) -> Self {
         Self {

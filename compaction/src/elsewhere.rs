@@ -94,7 +94,7 @@ impl Asked {
 pub(crate) fn beside(looking: &Looking, name: &str, own: &[LogId]) -> Result<u64> {
     let image = &looking.image;
     let asked = Asked::of(image, Some(name), own);
-    let mut count = asked.others(image)? + looking.mended.len() as u64;
+    let mut count = asked.others(image)? + (looking.mended.len() + looking.broken_keys.len()) as u64;
     let problems = image.problems().iter().filter(|line| !asked.has_problem(image, line));
     count += problems.count() as u64;
     for shard in (0..image.shards()).filter(|shard| !asked.has_shard(*shard)) {

@@ -21,6 +21,8 @@ pub(crate) struct Looking {
     /// What of the catalogue is damaged in one copy and whole in the other, one line each; what is lost in both is in the
     /// image's findings.
     pub mended: Vec<String>,
+    /// Copies of an encrypted store's key that are missing or cannot be read, one line each with the file in front.
+    pub broken_keys: Vec<String>,
     /// What each copy of the catalogue is.
     pub copies: Vec<KvCopy>,
     hold: Hold,
@@ -40,6 +42,16 @@ impl Looking {
         let (lost, copies) = (root.lost(), root.kv_copies());
         let damage = root.kv_damage().into_iter();
         let mended = damage.filter(|line| !lost.contains(line)).collect();
+        let broken_keys = store
+            .broken_keys()
+            .into_iter()
+            .map(|(file, why)| {
+                format!(
+                    "{}: a copy of the store's key {why}; the next start writes it anew from the other, or `weir repair` does",
+                    file.display()
+                )
+            })
+            .collect();
         let others = store.clone();
         let open = move |kind| match kind {
             BackendKind::Segment => others.over(root.clone() as Arc<dyn Backend>),
@@ -50,6 +62,7 @@ impl Looking {
             store,
             image,
             mended,
+            broken_keys,
             copies,
             hold,
         })

@@ -176,3 +176,79 @@ fn a_copy_is_not_begun_with_a_key_that_opens_nothing() {
         assert!(!out.exists() && !folder.path().join("out.unfinished").exists());
     }
 }
+
+fn told_by(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_weir")).args(args).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), text)
+}
+
+/// One copy of the store's key is all that stands between the store and its loss: that it is the last is told, and mended.
+#[test]
+fn a_copy_of_the_key_that_is_gone_is_told_and_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, file) = (folder.path().join("store"), folder.path().join("key"));
+    fill(&path, "segment");
+    std::fs::write(&file, KEY).unwrap();
+    let (store, file) = (path.to_str().unwrap(), file.to_str().unwrap());
+    let run = |command: &[&str]| told_by(&[command, &[store, "--key-file", file]].concat());
+    let copies = ["store.key", "store.copy.key"].map(|name| path.join("weir/keys").join(name));
+    let whole = std::fs::read(&copies[0]).unwrap();
+    let garbage = [7; 84];
+    for (copy, left, why) in [(0, None, "is missing"), (1, Some(&garbage[..]), "is damaged")] {
+        let copy = &copies[copy];
+        match left {
+            None => std::fs::remove_file(copy).unwrap(),
+            Some(left) => std::fs::write(copy, left).unwrap(),
+        }
+        let why = format!("a copy of the store's key {why}");
+        for command in [&["verify"][..], &["inspect"], &["repair", "--dry-run"]] {
+            let (code, told) = run(command);
+            assert_eq!(code, Some(2), "{command:?}: {told}");
+            assert!(
+                told.contains(&why) && told.contains(copy.to_str().unwrap()),
+                "{command:?}: {told}"
+            );
+            assert_eq!(std::fs::read(copy).ok().as_deref(), left, "{command:?} changes nothing");
+        }
+        let (code, told) = run(&["verify", "--stream", "S"]);
+        assert_eq!(code, Some(0), "{told}");
+        assert!(told.contains("Elsewhere in the store 1 thing is wrong"), "{told}");
+        let (_, told) = run(&["verify", "--json"]);
+        assert!(told.contains(r#""what": "key""#) && told.contains(&why), "{told}");
+
+        let (code, told) = run(&["repair", "--json"]);
+        assert_eq!(code, Some(0), "{told}");
+        assert!(
+            told.contains(r#""doing": "key""#) && told.contains(r#""outcome": "done""#),
+            "{told}"
+        );
+        for copy in &copies {
+            assert_eq!(std::fs::read(copy).unwrap(), whole);
+        }
+        let (code, told) = run(&["verify"]);
+        assert_eq!(code, Some(0), "{told}");
+        let (_, told) = run(&["repair"]);
+        assert!(told.contains("There is nothing to repair"), "{told}");
+    }
+    let kept: Vec<_> = std::fs::read_dir(path.join("weir/quarantine")).unwrap().collect();
+    // What lay there is kept; in the place of a file that is missing there was nothing.
+    assert_eq!(kept.len(), 1);
+}
+
+/// The only whole copy is another store's, which the same owner has: it does not go into the other's place.
+#[test]
+fn the_key_of_another_store_is_not_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, other] = ["store", "other"].map(|name| folder.path().join(name));
+    fill(&path, "segment");
+    fill(&other, "segment");
+    let file = folder.path().join("key");
+    std::fs::write(&file, KEY).unwrap();
+    std::fs::copy(other.join("weir/keys/store.key"), path.join("weir/keys/store.key")).unwrap();
+    let copy = path.join("weir/keys/store.copy.key");
+    std::fs::write(&copy, "garbage").unwrap();
+    let (code, told) = told_by(&["repair", path.to_str().unwrap(), "--key-file", file.to_str().unwrap()]);
+    assert_ne!(code, Some(0), "{told}");
+    assert_eq!(std::fs::read(&copy).unwrap(), b"garbage", "{told}");
+}

@@ -240,6 +240,41 @@ impl Locked<'_> {
         }
     }
 
+    /// The copies that are missing or cannot be read, each with what is wrong with it, without its name.
+    pub fn broken(&self) -> Vec<(PathBuf, String)> {
+        let wrong = |name| {
+            let path = self.root.join(FOLDER).join(name);
+            let error = self.read(&path).err()?;
+            let why = match (
+                self.files.len(&path),
+                error.message.strip_prefix(&*path.display().to_string()),
+            ) {
+                (Err(none), _) if none.kind() == io::ErrorKind::NotFound => "is missing".to_owned(),
+                (_, Some(rest)) => rest.trim_start().to_owned(),
+                (_, None) => format!("cannot be read: {error}"),
+            };
+            Some((path, why))
+        };
+        COPIES.into_iter().filter_map(wrong).collect()
+    }
+
+    /// Writes both copies as the one is that is whole; nothing where both are. For the owner of the store, who is alone with it and has
+    /// seen that this copy's key opens what is in it.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] if no copy is whole; if they cannot be written.
+    pub fn mend(&self) -> Result<()> {
+        let folder = self.root.join(FOLDER);
+        let [one, other] = COPIES.map(|name| self.read(&folder.join(name)));
+        let whole = match (one, other) {
+            (Ok(_), Ok(_)) => return Ok(()),
+            (Ok(whole), Err(_)) | (Err(_), Ok(whole)) => whole,
+            (Err(error), Err(_)) => return Err(error),
+        };
+        self.write_all(&folder, &whole.raw)
+            .map_err(|error| writing(&folder, error))
+    }
+
     /// The key, which of the owner's opened it, and the copies that are whole.
     fn unwrap(&self, owners: &[StoreKey]) -> Result<([u8; KEY_LEN], usize, [Option<KeyFile>; 2])> {
         let mut broken = Vec::new();
@@ -359,8 +394,7 @@ impl Locked<'_> {
         let crc = crc32c::crc32c(&raw[..LEN - 4]);
         raw[LEN - 4..].copy_from_slice(&crc.to_le_bytes());
         let folder = self.root.join(FOLDER);
-        let failed = |error| Error::io(format_args!("writing the store's key in {}", folder.display()), error);
-        self.write_all(&folder, &raw).map_err(failed)
+        self.write_all(&folder, &raw).map_err(|error| writing(&folder, error))
     }
 
     fn write_all(&self, folder: &Path, raw: &[u8]) -> io::Result<()> {
@@ -390,6 +424,10 @@ impl KeyFile {
         let key = with.open_in_place(once(), Aad::from(&self.raw[..HEADER]), &mut wrapped);
         key.ok().and_then(|key| (&*key).try_into().ok())
     }
+}
+
+fn writing(folder: &Path, error: io::Error) -> Error {
+    Error::io(format_args!("writing the store's key in {}", folder.display()), error)
 }
 
 /// The salt is new for each key that is wrapped, and so is what that is wrapped with: the nonce can be the same.

@@ -76,7 +76,7 @@ pub fn inspect_with(path: &Path, options: &Options, progress: Option<OpeningProg
     let wanted = looking.streams(options.stream.as_deref())?;
     let root = looking.store.root().to_path_buf();
     let encrypted = looking.store.is_encrypted();
-    let mut problems = looking.mended.clone();
+    let mut problems = [&looking.mended[..], &looking.broken_keys].concat();
     let image = &mut looking.image;
     let asked = Asked::of(image, options.stream.as_deref(), &wanted);
     let mut elsewhere = asked.others(image)?;

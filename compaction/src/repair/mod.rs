@@ -6,6 +6,7 @@
 
 mod files;
 mod journals;
+mod keys;
 mod plan;
 mod quarantine;
 mod report;
@@ -67,6 +68,7 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
         let is_sure = true;
         (left, is_sure)
     };
+    keys::mend(&store, options.dry_run, &mut quarantine, &mut actions)?;
     journals::give_up(&store, options.dry_run, &mut quarantine, &mut actions)?;
 
     let before = verify(&root, &verify::Options::default(), None, progress)?;
@@ -78,7 +80,8 @@ pub fn repair(path: &Path, options: &Options, progress: Progress<'_>) -> Result<
     }
     let mut plan = plan::make(&mut looking, &before, options, &left)?;
     drop(looking);
-    if actions.iter().any(|action| action.outcome == Outcome::Planned) {
+    let is_planned = |action: &Action| action.outcome == Outcome::Planned && action.doing != Doing::Key;
+    if actions.iter().any(is_planned) {
         // What else is to be done is known only then.
         plan.kept.clear();
     }

@@ -59,6 +59,8 @@ pub enum Doing {
     Journal,
     /// RocksDB's files are put together anew.
     Rocksdb,
+    /// A copy of an encrypted store's key is written as the other is.
+    Key,
     /// A log that no stream has becomes a stream again.
     Adopt,
     /// A stream whose log is gone goes on without messages.

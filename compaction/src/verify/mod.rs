@@ -99,6 +99,13 @@ pub fn verify(
             ..found
         });
     }
+    match is_all {
+        true => {
+            let broken = looking.broken_keys.iter();
+            broken.for_each(|line| finds.add(lines::found(What::Key, &root, line)));
+        }
+        false => elsewhere += looking.broken_keys.len() as u64,
+    }
     let store = looking.store.clone();
     let image = &mut looking.image;
     for problem in image.problems() {

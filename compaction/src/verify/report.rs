@@ -77,6 +77,8 @@ pub enum What {
     Consumer,
     /// The catalogue.
     Catalogue,
+    /// A copy of an encrypted store's own key.
+    Key,
     /// A journal.
     Journal,
     /// A stream's log has lost writes.
