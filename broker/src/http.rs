@@ -204,6 +204,8 @@ fn joined(base: &Uri, location: &str) -> Option<Uri> {
 pub(crate) fn shown(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
+            // A query may hold a token.
+            let rest = rest.split(['?', '#']).next().unwrap_or_default();
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
             format!("{scheme}://{host}{path}")

@@ -101,12 +101,29 @@ impl Faults {
     }
 }
 
+/// Parts of a text from which on they tell of it, in bytes.
+const WORD_MIN: usize = 3;
+
+/// Whether a message has that text in it, or a word of it.
+fn tells(message: &str, text: &str) -> bool {
+    let has = |part: &str| !part.is_empty() && message.contains(part);
+    has(text)
+        || has(&text.escape_debug().to_string())
+        || text
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| word.len() >= WORD_MIN && has(word))
+}
+
 impl ConfError {
     pub(crate) fn at(pos: &Pos, message: impl Into<String>) -> Self {
-        // What a variable of the environment holds may be a secret, and a message on a part of that would tell it.
-        let message = match pos.file.starts_with('$') {
-            true => "what this variable of the environment holds is not what belongs here".to_owned(),
-            false => message.into(),
+        let message = message.into();
+        // What a variable holds may be a secret, and a message on a part of that would tell it.
+        let message = match &pos.brought {
+            _ if pos.file.starts_with('$') => {
+                "what this variable of the environment holds is not what belongs here".to_owned()
+            }
+            Some(text) if tells(&message, text) => "what this variable holds is not what belongs here".to_owned(),
+            _ => message,
         };
         Self::At {
             pos: pos.clone(),

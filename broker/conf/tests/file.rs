@@ -242,6 +242,40 @@ fn an_error_tells_no_secret() {
     }
 }
 
+/// Nor is what a variable of the file holds, nor a seed where a public key belongs, nor a URL with a password in it.
+#[test]
+fn an_error_tells_no_variable_seed_or_url() {
+    const SEED: &str = "SAPOMEGRANATEPOMEGRANATEPOMEGRANATEPOMEGRANATEPOMEGRANATEXX";
+    let env = |name: &str| (name == "KK").then(|| "pomegranate".to_owned());
+    for text in [
+        "PW = pomegranate\nauthorization { timeout: $PW }".to_owned(),
+        "PW = 'x:pomegranate\"'\nlisten: $PW".to_owned(),
+        "PW = pomegranate\njetstream { backend: $PW }".to_owned(),
+        "ping_interval: $KK".to_owned(),
+        "ocsp { url: \"htp://u:pomegranate@h/\" }".to_owned(),
+        "ocsp { urls: [\"htp://h/?token=pomegranate\"] }".to_owned(),
+        "resolver: URL(\"htp://u:pomegranate@h/\")".to_owned(),
+        format!("authorization {{ auth_callout {{ issuer: {SEED}, users: [a] }} }}"),
+        format!(
+            "authorization {{ auth_callout {{ issuer: ACI2FCQLOQ4BLE5E3FDJK6JARETK7SFNQLEIHG3WIQ2ZXHV2TJFTU3RM, xkey: {SEED}, users: [a] }} }}"
+        ),
+        format!("proxies {{ trusted: [{{ key: {SEED} }}] }}"),
+        format!("trusted_keys: [{SEED}]"),
+        format!("operator: {SEED}"),
+        format!("accounts {{ A {{ nkey: {SEED} }} }}"),
+    ] {
+        let told = Options::parse(&text, "a.conf", &env).unwrap_err().to_string();
+        assert!(
+            !told.to_ascii_lowercase().contains("pomegranate") && told.contains("a.conf:"),
+            "{text}: {told}"
+        );
+    }
+    // A number is told, and so is what is wrong where the message has nothing of the value.
+    let told = |text: &str| Options::parse(text, "a.conf", &env).unwrap_err().to_string();
+    assert!(told("P = 70000\nport: $P").contains("70000"));
+    assert!(told("P = pomegranate\nport: $P").contains("must be"));
+}
+
 #[test]
 fn variables_from_the_nearest_scope_then_the_environment() {
     let env = |name: &str| match name {

@@ -192,7 +192,7 @@ fn what_is_wrong_and_where() {
         ("jetstream { foo: 1 }", "a.conf:1:13: unknown field \"foo\""),
         (
             "\noperator: x",
-            "a.conf:2:11: error parsing operator JWT: open x: No such file or directory (os error 2)",
+            "a.conf:2:11: error parsing operator JWT: open \"x\": No such file or directory (os error 2)",
         ),
         (
             "jetstream { unique_tag: x }",

@@ -4,6 +4,8 @@ use super::*;
 fn a_password_is_not_told() {
     assert_eq!(shown("http://a:b@host:1/x/"), "http://host:1/x/");
     assert_eq!(shown("http://host"), "http://host");
+    assert_eq!(shown("http://a:b@host/x?token=c@d/e"), "http://host/x");
+    assert_eq!(shown("http://host?token=c@d"), "http://host");
 }
 
 #[test]

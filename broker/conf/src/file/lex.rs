@@ -34,6 +34,7 @@ impl<'t> Lexer<'t> {
             file: Arc::clone(&self.file),
             line: self.line,
             column: self.column,
+            brought: None,
         }
     }
 

@@ -320,7 +320,7 @@ impl Parser<'_> {
                         format!("${name} nests blocks and lists deeper than {DEPTH_MAX}"),
                     ));
                 }
-                return Ok(Node { value, pos });
+                return Ok(brought(value, pos));
             }
         }
         let Some(text) = (self.env)(name) else {
@@ -352,7 +352,7 @@ impl Parser<'_> {
             ));
         }
         self.variables.pop();
-        Ok(Node { value: node.value, pos })
+        Ok(brought(node.value, pos))
     }
 
     /// `include "file"`: its entries stand in place of the line.
@@ -393,6 +393,18 @@ impl Parser<'_> {
             self.insert(entry);
         }
         Ok(())
+    }
+}
+
+/// The value of a variable, where that is named.
+fn brought(value: Value, pos: Pos) -> Node {
+    let text = match &value {
+        Value::Str(text) => Some(Arc::from(text.as_str())),
+        _ => None,
+    };
+    Node {
+        value,
+        pos: Pos { brought: text, ..pos },
     }
 }
 

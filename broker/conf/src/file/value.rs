@@ -12,6 +12,8 @@ pub struct Pos {
     pub line: u32,
     /// Column.
     pub column: u32,
+    /// The text that a variable brought here, which may be a secret.
+    pub(crate) brought: Option<Arc<str>>,
 }
 
 impl fmt::Display for Pos {

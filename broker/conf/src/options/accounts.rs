@@ -209,7 +209,7 @@ fn nkey(entry: &Entry) -> Result<(), ConfError> {
             let key = KeyPair::from_public_key(text).ok();
             match key.is_some_and(|key| key.key_pair_type() == KeyPairType::Account) {
                 true => Ok(()),
-                false => wrong(format!("{text:?}")),
+                false => wrong(read::told(text)),
             }
         }
         other => wrong(other.go_kind().to_owned()),

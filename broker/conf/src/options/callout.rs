@@ -57,10 +57,8 @@ pub(super) fn callout(entry: &Entry) -> Result<AuthCallout, ConfError> {
             "issuer" => {
                 found.issuer = read::text(e)?;
                 if !key::is_account(&found.issuer) {
-                    let message = format!(
-                        "Expected callout user to be a valid public account nkey, got {:?}",
-                        found.issuer
-                    );
+                    // What stands there may be the seed.
+                    let message = "Expected callout user to be a valid public account nkey";
                     return Err(ConfError::at(&e.value.pos, message));
                 }
             }
@@ -69,7 +67,7 @@ pub(super) fn callout(entry: &Entry) -> Result<AuthCallout, ConfError> {
             "xkey" | "key" => {
                 let text = read::text(e)?;
                 if !key::is_curve(&text) {
-                    let message = format!("Expected callout xkey to be a valid public xkey, got {text:?}");
+                    let message = "Expected callout xkey to be a valid public xkey";
                     return Err(ConfError::at(&e.value.pos, message));
                 }
                 found.xkey = Some(text);

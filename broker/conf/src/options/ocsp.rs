@@ -159,7 +159,7 @@ fn urls(entry: &Entry) -> Result<Vec<String>, ConfError> {
         None => false,
     };
     if let Some(wrong) = urls.iter().find(|url| !is_one(url)) {
-        let message = format!("{}: {wrong:?} is no URL of http or https", entry.key);
+        let message = format!("{}: {} is no URL of http or https", entry.key, read::told(wrong));
         return Err(ConfError::at(&entry.value.pos, message));
     }
     match urls.len() > URLS_MAX {

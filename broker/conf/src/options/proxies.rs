@@ -19,7 +19,8 @@ pub(super) fn trusted(entry: &Entry) -> Result<Vec<String>, ConfError> {
             for e in map.entries.iter().filter(|e| named(&e.key)) {
                 let text = read::text(e)?;
                 if key::public(&text).is_none() {
-                    return Err(ConfError::at(&e.value.pos, format!("invalid proxy key {text:?}")));
+                    // What stands there may be the seed.
+                    return Err(ConfError::at(&e.value.pos, "invalid proxy key: it is no public nkey"));
                 }
                 keys.push(text);
             }

@@ -7,6 +7,9 @@ use crate::duration;
 use crate::error::ConfError;
 use crate::file::{Entry, Map, Node, Value};
 
+/// From how many characters on a text may be most of the seed of a key.
+const SEED_MIN: usize = 16;
+
 fn wrong<T>(entry: &Entry, wanted: &str) -> Result<T, ConfError> {
     let found = entry.value.value.kind();
     Err(ConfError::at(
@@ -26,6 +29,16 @@ pub(super) fn text(entry: &Entry) -> Result<String, ConfError> {
             wrong(entry, "a string (put it in quotes)")
         }
         _ => wrong(entry, "a string"),
+    }
+}
+
+/// A text that is not what belongs there, for a message: one that may hold a password, a token or the seed of a key is not told.
+pub(super) fn told(text: &str) -> String {
+    let is_seed =
+        || text.len() >= SEED_MIN && text.starts_with(['S', 's']) && text.chars().all(|c| c.is_ascii_alphanumeric());
+    match text.contains(['@', '?']) || is_seed() {
+        true => "the text there".to_owned(),
+        false => format!("{text:?}"),
     }
 }
 

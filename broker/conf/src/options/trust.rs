@@ -128,12 +128,10 @@ pub(super) fn apply(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
     match entry.key.to_ascii_lowercase().as_str() {
         "trusted" | "trusted_keys" => {
             o.trust.keys = read::texts(entry)?;
-            match o.trust.keys.iter().find(|key| !key::is_operator(key)) {
-                Some(key) => fail(
-                    entry,
-                    format!("trust key {key:?} required to be a valid public operator nkey"),
-                ),
-                None => Ok(()),
+            // What stands there may be the seed.
+            match o.trust.keys.iter().all(|key| key::is_operator(key)) {
+                true => Ok(()),
+                false => fail(entry, "each trust key is required to be a valid public operator nkey"),
             }
         }
         "resolver" | "account_resolver" | "accounts_resolver" => {
@@ -163,7 +161,10 @@ fn operators(o: &mut Options, entry: &Entry) -> Result<(), ConfError> {
         let contents = match std::fs::read_to_string(&text) {
             Ok(contents) => contents,
             Err(_) if text.starts_with(TOKEN) => text,
-            Err(error) => return fail(entry, format!("error parsing operator JWT: open {text}: {error}")),
+            Err(error) => {
+                let message = format!("error parsing operator JWT: open {}: {error}", read::told(&text));
+                return fail(entry, message);
+            }
         };
         let token = undecorated(&contents).trim().to_owned();
         match decode(&token).and_then(weir_jwt::Token::operator) {
@@ -219,14 +220,16 @@ fn resolver(entry: &Entry) -> Result<Resolver, ConfError> {
 fn url(text: &str) -> Result<String, String> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(format!(
-            "error parsing account resolver url [{text:?}]: it has no scheme"
+            "error parsing account resolver url [{}]: it has no scheme",
+            read::told(text)
         ));
     };
     let known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if !known || host.is_empty() || text.contains(char::is_whitespace) {
         return Err(format!(
-            "error parsing account resolver url [{text:?}]: it is no http URL"
+            "error parsing account resolver url [{}]: it is no http URL",
+            read::told(text)
         ));
     }
     Ok(match text.ends_with('/') {
@@ -337,11 +340,15 @@ pub(crate) fn settle(o: &mut Options) -> Result<(), String> {
     }
     if let Some(key) = o.trust.keys.iter().find(|key| !key::is_operator(key)) {
         return Err(format!(
-            "trusted Keys {key:?} are required to be a valid public operator nkey"
+            "trusted Keys {} are required to be a valid public operator nkey",
+            read::told(key)
         ));
     }
     if let Some(key) = o.trust.pinned.iter().find(|key| !key::is_account(key)) {
-        return Err(format!("pinned account key {key:?} is not a valid public account nkey"));
+        return Err(format!(
+            "pinned account key {} is not a valid public account nkey",
+            read::told(key)
+        ));
     }
     if !o.trust.pinned.is_empty()
         && let Some(system) = &o.system_account
