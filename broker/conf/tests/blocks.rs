@@ -172,7 +172,7 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
         "https_port: 0",
         "no_system_account: false",
         "proxies { trusted: [] }",
-        "jetstream { key: \"\" }",
+        "jetstream { prev_key: \"\" }",
         "write_timeout: close",
         "connect_error_reports: 10",
         "reconnect_error_reports: 10",
@@ -194,6 +194,21 @@ fn a_feature_that_is_not_there_may_be_turned_off() {
         "prof_block_rate: 10",
     ] {
         assert!(read(text).is_err(), "{text}");
+    }
+}
+
+/// A store that is to be encrypted is not made without that because a text is missing.
+#[test]
+fn a_key_that_is_empty_is_refused() {
+    for key in ["key", "ek", "encryption_key"] {
+        for text in [
+            format!("jetstream {{ {key}: \"\" }}"),
+            format!("none = ''\njetstream {{ {key}: $none }}"),
+        ] {
+            let told = read(&text).unwrap_err();
+            let expected = format!("{key} is empty: leave it out or give it a value");
+            assert!(told.ends_with(&expected), "{text}: {told}");
+        }
     }
 }
 

@@ -760,7 +760,7 @@ fn a_store_is_encrypted() {
         let shown = format!("{js:?}");
         assert!(!shown.contains("two words"), "{shown}");
     }
-    let js = read("jetstream { key: '', cipher: chachapoly }");
+    let js = read("jetstream { cipher: chachapoly }");
     assert_eq!((js.cipher, js.key), (Cipher::ChaCha, None));
     let warned = |text: &str| parse(text).warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
     let alone = warned("jetstream { prev_key: a }");

@@ -376,8 +376,11 @@ fn key(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> {
         "shards" => js.shards = usize::try_from(read::int(e, 1, SHARDS_MAX)?).ok(),
         "scrub" => js.scrub = scrub(e)?,
         "cipher" => js.cipher = read::word(e, Cipher::parse)?,
-        "key" | "ek" | "encryption_key" => js.key = secret(e)?,
-        "prev_key" | "prev_ek" | "prev_encryption_key" => js.prev_key = secret(e)?,
+        // An empty one for none would make a store that is not encrypted, of which nobody is told.
+        "key" | "ek" | "encryption_key" => js.key = Some(Secret(read::name(e)?)),
+        "prev_key" | "prev_ek" | "prev_encryption_key" => {
+            js.prev_key = Some(Secret(read::text(e)?)).filter(|key| !key.0.is_empty())
+        }
         _ => unsupported::refuse(e, keys::JETSTREAM)?,
     }
     Ok(())
@@ -394,12 +397,6 @@ pub(super) fn store_dir(js: &mut JetStream, e: &Entry) -> Result<(), ConfError> 
     }
     js.store_dir = Some(dir);
     Ok(())
-}
-
-/// A key; what is empty is none.
-fn secret(e: &Entry) -> Result<Option<Secret>, ConfError> {
-    let text = read::text(e)?;
-    Ok((!text.is_empty()).then_some(Secret(text)))
 }
 
 /// `scrub: off`, `scrub: on`, or `scrub { cycle: 168h, rate: 16M }`.
