@@ -122,6 +122,67 @@ fn what_an_older_journal_lacks_is_settled_of_all_its_streams() {
     }
 }
 
+/// A journal that was rolled back, or is gone, takes with it what RocksDB had in memory only: the log of a stream on segments shows that
+/// the end is lost, and the stream on RocksDB beside it is told of, once. A kill alone loses nothing.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_journal_that_lost_its_end_tells_of_streams_on_rocksdb() {
+    let _alone = alone();
+    for is_gone in [false, true] {
+        let live = tempfile::tempdir().unwrap();
+        let mut fixture = Fixture::new(live.path(), "segment");
+        fixture.create_pulled("crew");
+        let rock = fixture.create_beside_on("MUCH", "rocksdb");
+        fixture.publish_bytes(&rock, "beside", 10);
+        fixture.reopen();
+        let older = tempfile::tempdir().unwrap();
+        copy_live(live.path(), older.path());
+        for _ in 0..3 {
+            fixture.publish_bytes("MUCH", "much.a", 10);
+            fixture.publish_bytes(&rock, "beside", 10);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        copy_live(live.path(), folder.path());
+        fixture.close();
+        let path = folder.path().to_str().unwrap();
+        assert_eq!(weir(&["verify", path]).0, Some(0), "after a kill all is there");
+        for journal in journals(folder.path()) {
+            fs::remove_dir_all(&journal).unwrap();
+            if !is_gone {
+                copy_folder(
+                    &older.path().join(journal.strip_prefix(folder.path()).unwrap()),
+                    &journal,
+                );
+            }
+        }
+        let named = format!("stream {rock} of account $G may have lost its newest messages");
+        let (code, text) = weir(&["verify", path]);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains(&format!("stream {rock}: the journal of shard")), "{text}");
+        assert!(
+            text.contains(&named) && text.contains("those behind 1 in memory only"),
+            "{text}"
+        );
+        let told = trouble(folder.path()).unwrap();
+        assert!(told.contains(&named), "{told}");
+        let (code, text) = weir(&["repair", path]);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains(&named), "{text}");
+        // Settled, it stays so: also where a kill comes before a checkpoint, and the stream goes on.
+        assert_eq!(trouble(folder.path()), None);
+        let store = start(folder.path());
+        store
+            .stream("$G", &rock)
+            .unwrap()
+            .publish("beside", "", b"more")
+            .unwrap();
+        store.abandon();
+        assert_eq!(trouble(folder.path()), None);
+        let (code, text) = weir(&["verify", path]);
+        assert_eq!(code, Some(0), "{text}");
+    }
+}
+
 /// A new store that a kill ends as soon as it can be used misses nothing.
 #[test]
 fn a_new_store_misses_no_journal() {

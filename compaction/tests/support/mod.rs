@@ -454,6 +454,15 @@ impl Fixture {
         name
     }
 
+    /// As [`create_beside`](Self::create_beside), on another backend.
+    #[allow(dead_code, reason = "not every test has two backends")]
+    pub fn create_beside_on(&mut self, stream: &str, backend: &'static str) -> String {
+        let before = std::mem::replace(&mut self.backend, backend);
+        let name = self.create_beside(stream);
+        self.backend = before;
+        name
+    }
+
     /// Adds a stream MUCH and a consumer of it that pulls.
     pub fn create_pulled(&mut self, consumer: &str) {
         self.create(self.config("MUCH", "much.>"));

@@ -180,7 +180,45 @@ impl Shard {
                 ),
             ),
         };
+        if !self.env.catalogue.has_finding(&key) {
+            let how = if created { "is missing" } else { "has lost its end" };
+            self.tell_of_unwritten(how, now)?;
+        }
         self.tell(FindingKind::Journal, &key, text, now)
+    }
+
+    /// Tells of the streams whose newest messages only the journal may have had, whose end is gone: RocksDB keeps in memory what a
+    /// checkpoint has not come over, so that its logs do not show what they lack. Before what shows the loss is noted itself, for that is
+    /// told once, and these with it.
+    fn tell_of_unwritten(&self, how: &str, now: NanoTime) -> Result<()> {
+        let number = self.number;
+        let of_rocks = |stream: &&Stream| stream.messages.settings.backend == BackendKind::RocksDb;
+        let mut streams: Vec<_> = self.streams.values().filter(of_rocks).collect();
+        // In the order of their logs, for nothing may depend on that of a map.
+        streams.sort_by_key(|stream| stream.id());
+        let more = streams.len().saturating_sub(RANGES_MAX);
+        streams.truncate(RANGES_MAX);
+        for (at, stream) in streams.iter().enumerate() {
+            let last = stream.messages.last();
+            let mut text = format!(
+                "the journal of shard {number} {how}, and stream {} of account {} may have lost its newest messages with it: it is on RocksDB, \
+                 which may have had those behind {last} in memory only; how many nobody can tell, and their sequences may be given out again; \
+                 acknowledgements, removals and other changes may be lost, too",
+                stream.name(),
+                stream.account()
+            );
+            if at + 1 == streams.len() && more > 0 {
+                text += &format!("; the same goes for {more} more streams of this shard on RocksDB");
+            }
+            let finding = Finding {
+                shard: Some(number),
+                concerned: vec![concerned(stream)],
+                ..Finding::new(FindingKind::Journal, text, now)
+            };
+            let key = format!("journal-{number}-unwritten-{}-{last:020}", stream.id());
+            self.env.keep_finding(&key, finding)?;
+        }
+        Ok(())
     }
 
     /// The first journal of the shard is there, on disk, and nothing is in it: from now on it is missed.
@@ -215,15 +253,9 @@ impl Shard {
                 stream.name(),
                 stream.account()
             );
-            let concerned = Concerned {
-                log: stream.id().0,
-                account: stream.account().to_string(),
-                stream: stream.name().to_string(),
-                lost: Vec::new(),
-            };
             let finding = Finding {
                 shard: Some(number),
-                concerned: vec![concerned],
+                concerned: vec![concerned(stream)],
                 ..Finding::new(FindingKind::Journal, text, now)
             };
             findings.push((format!("journal-{number}-behind-{}-{last:020}", stream.id()), finding));
@@ -231,6 +263,9 @@ impl Shard {
         // In the order of their logs, for nothing may depend on that of a map.
         findings.sort_by(|(one, _), (other, _)| one.cmp(other));
         findings.truncate(RANGES_MAX);
+        if findings.iter().any(|(key, _)| !self.env.catalogue.has_finding(key)) {
+            self.tell_of_unwritten("has lost its end, or an older one lies in its place", now)?;
+        }
         let mut findings = findings.into_iter();
         findings.try_for_each(|(key, finding)| self.env.keep_finding(&key, finding))
     }
@@ -550,6 +585,16 @@ impl Shard {
         }
         self.checkpoint.deleted(id);
         Ok(true)
+    }
+}
+
+/// The whole of a stream, of which no message is known to be lost.
+fn concerned(stream: &Stream) -> Concerned {
+    Concerned {
+        log: stream.id().0,
+        account: stream.account().to_string(),
+        stream: stream.name().to_string(),
+        lost: Vec::new(),
     }
 }
 
