@@ -25,6 +25,11 @@ const AT_ONCE: usize = 4 << 20;
 /// Records that are.
 const RECORDS_AT_ONCE: usize = 10_000;
 
+/// The log that a store gives its first stream; those before are journals.
+const FIRST_STREAM: LogId = LogId(256);
+/// Ranges of lost messages that are named, at most.
+const LOST_NAMED: usize = 100;
+
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -70,14 +75,16 @@ pub fn encrypt(path: &Path, out: &Path, cipher: Cipher, progress: &mut dyn FnMut
     let beside = Beside::begin_empty(path, &from, out)?;
     let made = crate::key::made(StoreDir::new(beside.directory()), cipher).and_then(|to| {
         let mut copying = Copying {
-            compressions: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            lost: None,
             logs: 0,
             records: 0,
             done: 0,
             of: crate::inspect::folder_bytes(from.root(), &mut Vec::new()),
             progress,
         };
-        copying.store(&from, &to).map_err(Error::Unreadable)?;
+        let copied = copying.store(&from, &to);
+        copied.map_err(|error| copying.lost.take().unwrap_or(Error::Unreadable(error)))?;
         Ok((copying.logs, copying.records))
     });
     match made {
@@ -94,9 +101,19 @@ pub fn encrypt(path: &Path, out: &Path, cipher: Cipher, progress: &mut dyn FnMut
     }
 }
 
+/// What is to be known of a stream when its log is copied.
+#[derive(Default)]
+struct Copied {
+    account: String,
+    name: String,
+    compression: Compression,
+}
+
 struct Copying<'a> {
-    /// How the streams have their logs compressed.
-    compressions: BTreeMap<(BackendKind, LogId), Compression>,
+    /// The streams by their logs.
+    streams: BTreeMap<(BackendKind, LogId), Copied>,
+    /// Why a log is not copied that lacks messages.
+    lost: Option<Error>,
     logs: u64,
     records: u64,
     done: u64,
@@ -106,7 +123,7 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn store(&mut self, from: &StoreDir, to: &StoreDir) -> weir_engine::Result<()> {
-        self.compressions = compressions(from.open_read_only(BackendKind::Segment)?.kv().as_ref())?;
+        self.streams = streams(from.open_read_only(BackendKind::Segment)?.kv().as_ref())?;
         // The last change of each log that was made.
         let mut changes = BTreeMap::new();
         for kind in from.there() {
@@ -115,8 +132,7 @@ impl Copying<'_> {
                 return Err(damaged(&lost));
             }
             for id in source.list()? {
-                let compression = self.compressions.get(&(kind, id)).copied().unwrap_or_default();
-                let change = self.log(&source, &target, id, compression)?;
+                let change = self.log(&source, &target, (kind, id))?;
                 changes.insert((kind, id), change);
             }
             target.sync()?;
@@ -134,8 +150,7 @@ impl Copying<'_> {
         &mut self,
         source: &Arc<dyn Backend>,
         target: &Arc<dyn Backend>,
-        id: LogId,
-        compression: Compression,
+        (kind, id): (BackendKind, LogId),
     ) -> weir_engine::Result<u64> {
         let existing = LogOptions {
             existing: true,
@@ -143,12 +158,18 @@ impl Copying<'_> {
         };
         let (log, recovery) = source.open(id, &existing)?;
         let reader = log.reader();
+        self.is_whole(reader.as_ref(), (kind, id))?;
         if let Some(what) = recovery.damage.first().or(recovery.revived.as_ref()) {
             return Err(damaged(what));
         }
         let options = LogOptions {
+            // As a server makes it: it has a file before it has records, or it would look like one whose files are gone.
+            preallocate: id < FIRST_STREAM,
             label: recovery.label.unwrap_or_default(),
-            compression,
+            compression: self
+                .streams
+                .get(&(kind, id))
+                .map_or_else(Compression::default, |of| of.compression),
             ..LogOptions::default()
         };
         let (mut copy, _) = target.open(id, &options)?;
@@ -165,10 +186,9 @@ impl Copying<'_> {
                 None => break,
             }
         }
+        // What is damaged in bodies is found by reading them.
+        self.is_whole(reader.as_ref(), (kind, id))?;
         let extent = reader.extent();
-        if extent.damaged > 0 || !reader.lost().is_empty() {
-            return Err(damaged(&format!("log {id} has records that cannot be read")));
-        }
         let last = copy.reader().extent().last;
         if last < extent.last {
             // What the last numbers were given to was removed; they are not given again.
@@ -190,6 +210,24 @@ impl Copying<'_> {
         }
         self.logs += 1;
         Ok(copy.last_change())
+    }
+
+    /// Refuses a log with records that are known to be lost.
+    fn is_whole(&mut self, reader: &dyn LogReader, of: (BackendKind, LogId)) -> weir_engine::Result<()> {
+        let mut lost: Vec<_> = reader.lost().iter().map(|lost| (lost.first, lost.last)).collect();
+        if lost.is_empty() && reader.extent().damaged == 0 {
+            return Ok(());
+        }
+        lost.sort_unstable();
+        lost.truncate(LOST_NAMED);
+        if let (Some(stream), false) = (self.streams.get(&of), lost.is_empty()) {
+            self.lost = Some(Error::LostMessages {
+                account: stream.account.clone(),
+                name: stream.name.clone(),
+                lost,
+            });
+        }
+        Err(damaged(&format!("log {} has records that cannot be read", of.1)))
     }
 }
 
@@ -227,12 +265,17 @@ fn put(log: &mut dyn Log, entries: &[Entry]) -> weir_engine::Result<()> {
     log.append(&records)
 }
 
-/// How each stream of a catalogue has its log compressed. Journals, and what makes no sense, are not.
-fn compressions(catalogue: &dyn Kv) -> weir_engine::Result<BTreeMap<(BackendKind, LogId), Compression>> {
+/// The streams of a catalogue. Journals, and what makes no sense, are not among them.
+fn streams(catalogue: &dyn Kv) -> weir_engine::Result<BTreeMap<(BackendKind, LogId), Copied>> {
     let mut found = BTreeMap::new();
     catalogue.scan(STREAM_PREFIX, None, &mut |_, value| {
         if let Ok(saved) = StreamSnapshot::read(value, None) {
-            found.insert((saved.settings.backend, LogId(saved.id)), saved.settings.compression);
+            let copied = Copied {
+                account: saved.account,
+                name: saved.name,
+                compression: saved.settings.compression,
+            };
+            found.insert((saved.settings.backend, LogId(saved.id)), copied);
         }
         ControlFlow::Continue(())
     })?;

@@ -244,6 +244,19 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// Messages of a stream are lost, be that settled or not, and a copy would not tell of them.
+    #[error(
+        "messages of stream {name} in account {account} cannot be read, and the copy would not tell of them: {}",
+        weir_engine::words::numbered("sequence", lost)
+    )]
+    LostMessages {
+        /// The account.
+        account: String,
+        /// The stream.
+        name: String,
+        /// Sequences: ranges, both ends included; not all, where there are many.
+        lost: Vec<(u64, u64)>,
+    },
     /// What everything else depends on cannot be read.
     #[error("{0}")]
     Unreadable(weir_engine::Error),
@@ -374,6 +387,11 @@ impl Error {
                 crate::nats::Error::TooOld { .. } => "start nats-server 2.10 or later on it once, and stop it again",
                 crate::nats::Error::Io { error, .. } => of_reading(error),
             },
+            Self::LostMessages { .. } => {
+                "first `weir repair`; what it leaves lost: delete the messages that a server still counts (`nats stream rmm`), and run the \
+                 command again; where there are none to delete, `weir export --format jsonl` takes each stream without them, and \
+                 `weir import --key-file` makes an encrypted store of that"
+            }
             Self::NotOffline { .. } => "`weir repair --dry-run` names the streams that are offline",
             Self::Server { remedy, .. } => remedy,
         }

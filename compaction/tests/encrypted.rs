@@ -28,9 +28,12 @@ fn check(path: &Path) -> Result<Report, Error> {
 }
 
 fn fill(path: &Path, backend: &str) {
-    let dir = StoreDir::new(path)
-        .encrypted(&[StoreKey::new(KEY)], Cipher::Aes)
-        .unwrap();
+    let dir = StoreDir::new(path).encrypted(&[StoreKey::new(KEY)], Cipher::Aes);
+    fill_in(dir.unwrap(), backend);
+}
+
+fn fill_in(dir: StoreDir, backend: &str) {
+    let encrypted = dir.is_encrypted();
     let store = Store::embedded(dir.opener(), StoreOptions::new(Arc::new(|| 1_000))).unwrap();
     let config = StreamConfig {
         name: "S".to_owned(),
@@ -39,7 +42,7 @@ fn fill(path: &Path, backend: &str) {
         ..StreamConfig::default()
     };
     let defaults = Defaults {
-        encrypted: true,
+        encrypted,
         ..Defaults::default()
     };
     let stream = store.create_stream(GLOBAL_ACCOUNT, config, &defaults).unwrap();
@@ -251,4 +254,80 @@ fn the_key_of_another_store_is_not_written_anew() {
     let (code, told) = told_by(&["repair", path.to_str().unwrap(), "--key-file", file.to_str().unwrap()]);
     assert_ne!(code, Some(0), "{told}");
     assert_eq!(std::fs::read(&copy).unwrap(), b"garbage", "{told}");
+}
+
+/// A store that has lost messages is not encrypted without a word of them, and how it can be is told. `counts`: a server has the message
+/// that is hit as one that is there, and deletes it.
+fn what_is_lost_is_named(needle: &[u8], counts: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, out, lines, file] = ["store", "out", "lines", "key"].map(|name| folder.path().join(name));
+    fill_in(StoreDir::new(&path), "segment");
+    std::fs::write(&file, KEY).unwrap();
+    let log = path.join("weir/segment/logs/0000000000000100");
+    let files = std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
+    let log = files.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+    bytes[at] ^= 0x20;
+    std::fs::write(&log, bytes).unwrap();
+    let [store, copy, lines, file] = [&path, &out, &lines, &file].map(|path| path.to_str().unwrap());
+    let well = |args: &[&str]| {
+        let (code, told) = told_by(args);
+        assert_eq!(code, Some(0), "{args:?}: {told}");
+        told
+    };
+    well(&["repair", store]);
+    let told = well(&["verify", store]);
+    assert!(told.contains("Wrong, and settled"), "{told}");
+    let encrypt = ["encrypt", store, "--out", copy, "--key-file", file];
+    let (code, told) = told_by(&encrypt);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.contains("messages of stream S in account $G cannot be read"),
+        "{told}"
+    );
+    assert!(
+        told.contains("sequence 7;") && told.contains("rmm") && told.contains("weir export"),
+        "{told}"
+    );
+
+    let opened = Store::embedded(StoreDir::new(&path).opener(), StoreOptions::new(Arc::new(|| 1_000))).unwrap();
+    let stream = opened.stream(GLOBAL_ACCOUNT, "S").unwrap();
+    let deleted = stream.call(|shard, id| shard.delete_message(id, 7, false)).unwrap();
+    assert_eq!(deleted, counts);
+    opened.close();
+    drop((stream, opened));
+    if counts {
+        well(&encrypt);
+    } else {
+        well(&["export", store, "--stream", "S", "--format", "jsonl", lines]);
+        well(&["import", copy, lines, "--key-file", file]);
+    }
+    let told = well(&["verify", copy, "--key-file", file]);
+    assert!(told.contains("19 messages, sequences 1 to 20"), "{told}");
+}
+
+#[test]
+fn a_damaged_body_is_named_where_a_store_is_to_be_encrypted() {
+    what_is_lost_is_named(b"number 007", true);
+}
+
+#[test]
+fn a_damaged_head_is_named_where_a_store_is_to_be_encrypted() {
+    what_is_lost_is_named(b"s.7", false);
+}
+
+/// A shard that no stream is on has a journal without records: in the copy, too, and it is not told as one that is missing.
+#[test]
+fn a_copy_of_a_whole_store_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, out, file] = ["store", "out", "key"].map(|name| folder.path().join(name));
+    fill_in(StoreDir::new(&path), "segment");
+    std::fs::write(&file, KEY).unwrap();
+    let [store, copy, file] = [&path, &out, &file].map(|path| path.to_str().unwrap());
+    let (code, told) = told_by(&["encrypt", store, "--out", copy, "--key-file", file]);
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = told_by(&["verify", copy, "--key-file", file]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("Nothing is wrong."), "{told}");
 }

@@ -14,7 +14,9 @@ use super::{Failure, print};
 /// Make an encrypted copy of a store, under a key of its own that the first --key-file (or WEIR_KEY) opens.
 ///
 /// The store itself is only read. If it is encrypted, one of the keys that are given has to open it: so a store gets another key of its
-/// own, and not only another one around it. Nothing of what was removed comes along. A store with damage is refused: repair it first.
+/// own, and not only another one around it. Nothing of what was removed comes along. A store with damage is refused: repair it first. So
+/// is one with messages that are lost for good, be that settled, for the copy would not tell of them: the error names them and what to do.
+/// Give --cipher as the server's file has it: without it that is chacha, whatever the store has.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
