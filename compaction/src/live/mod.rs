@@ -87,6 +87,12 @@ impl Hindered {
 /// What the server says when somebody publishes or subscribes what his permissions do not have.
 const FORBIDDEN: &str = "permissions violation";
 
+/// What the server says of a stream whose subjects another has, with one number or another.
+const OVERLAP: &str = "subjects overlap with an existing stream";
+/// What helps then.
+const DISJOINT: &str = "two streams of an account cannot have the same subjects: change them in the stream's configuration (its backup.json, or --config), \
+     or delete the stream that has them, and run the command again";
+
 /// Why something was not answered as it should.
 pub(crate) fn failed(what: impl std::fmt::Display) -> Error {
     let remedy = "see whether the server runs and has JetStream for this user, and what its log says";
@@ -275,6 +281,7 @@ fn refused(what: &str, answer: &Value) -> Option<Error> {
         true => Error::ServerOffline { text },
         // That is put back, or repaired, and has nothing to do with this user.
         false if text.contains(MISSING_FOLDER) => Error::ServerDamaged { text },
+        false if text.contains(OVERLAP) => failed_for(text, DISJOINT),
         false => failed(text),
     })
 }

@@ -35,3 +35,16 @@ fn what_may_not_be_asked_keeps_no_other_answer_away() {
     assert!(forbidden("Permissions Violation for Publish to \"$JS.SNAPSHOT.ACK.A\"").concerns("STREAM.SNAPSHOT.A"));
     assert!(Hindered::Broken.concerns("INFO") && !Hindered::No.concerns("INFO"));
 }
+
+#[test]
+fn of_subjects_that_another_stream_has_it_says_so() {
+    let answer = |text: &str| serde_json::json!({"error": {"code": 400, "err_code": 10062, "description": text}});
+    let told = |text: &str| refused("the backup", &answer(text)).map(|error| error.with_remedy());
+    let overlap = told("subjects overlap with an existing stream").unwrap_or_default();
+    assert!(
+        overlap.contains("cannot have the same subjects") && !overlap.contains("JetStream for this user"),
+        "{overlap}"
+    );
+    let other = told("restore failed").unwrap_or_default();
+    assert!(other.contains("JetStream for this user"), "{other}");
+}
