@@ -90,7 +90,7 @@ const FORBIDDEN: &str = "permissions violation";
 /// What the server says of a stream whose subjects another has, with one number or another.
 const OVERLAP: &str = "subjects overlap with an existing stream";
 /// What helps then.
-const DISJOINT: &str = "two streams of an account cannot have the same subjects: change them in the stream's configuration (its backup.json, or --config), \
+const DISJOINT: &str = "two streams of an account cannot have the same subjects: change them in what is imported (its backup.json, or the first of its lines of JSON), \
      or delete the stream that has them, and run the command again";
 
 /// Why something was not answered as it should.
