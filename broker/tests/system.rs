@@ -26,6 +26,10 @@ impl Service for Ear {
         // The test may be over.
         let _ = self.0.send((subject, value));
     }
+
+    fn only_hears(&self) -> bool {
+        true
+    }
 }
 
 /// What comes on a subject of the system account from now on.

@@ -5,6 +5,10 @@ use crate::subject::is_subject;
 
 /// Subjects that one list of a template may become at most.
 const EXPANSIONS_MAX: usize = 4096;
+/// Bytes that these may have together at most: as many as a token may.
+const EXPANDED_MAX: usize = 1 << 20;
+/// Places that one subject of a template may have at most.
+const PLACES_MAX: usize = 64;
 
 /// What places are filled with.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +39,9 @@ pub enum TemplateError {
     /// It would become too many.
     #[error("permission template expansion limit exceeded: {EXPANSIONS_MAX}")]
     TooMany,
+    /// It would become too long.
+    #[error("permission template expansion limit exceeded: {PLACES_MAX} places, {EXPANDED_MAX} bytes")]
+    TooLong,
 }
 
 /// Fills every place. What is allowed and becomes no subject is left out; what is denied must become one.
@@ -60,9 +67,12 @@ fn fill_list(list: &[String], names: &Names<'_>, strict: bool) -> Result<Vec<Str
     if !list.iter().any(|subject| !places(subject).is_empty()) {
         return Ok(list.to_vec());
     }
-    let mut filled = Vec::new();
+    let (mut filled, mut left) = (Vec::new(), EXPANDED_MAX);
     for subject in list {
         let places = places(subject);
+        if places.len() > PLACES_MAX {
+            return Err(TemplateError::TooLong);
+        }
         let mut values = Vec::new();
         for place in &places {
             values.push(values_of(subject, place, names, strict)?);
@@ -73,7 +83,8 @@ fn fill_list(list: &[String], names: &Names<'_>, strict: bool) -> Result<Vec<Str
             .filter(|count| filled.len() + count <= EXPANSIONS_MAX)
             .ok_or(TemplateError::TooMany)?;
         for number in 0..count {
-            let made = with_values(subject, &places, &values, number);
+            let made = with_values(subject, &places, &values, number, left).ok_or(TemplateError::TooLong)?;
+            left -= made.len();
             match is_subject(&made) {
                 true => filled.push(made),
                 false if strict => return Err(TemplateError::Subject),
@@ -84,18 +95,34 @@ fn fill_list(list: &[String], names: &Names<'_>, strict: bool) -> Result<Vec<Str
     Ok(filled)
 }
 
-/// The `number`th of all ways to fill the places, the last of which changes first.
-fn with_values(subject: &str, places: &[&str], values: &[Vec<String>], mut number: usize) -> String {
+/// The `number`th of all ways to fill the places, the last of which changes first; none if that has more bytes than `most`. A place that
+/// comes again has the value of the first. What a value has in braces is no place: whoever chooses tags chooses no templates.
+fn with_values(
+    subject: &str,
+    places: &[&str],
+    values: &[Vec<String>],
+    mut number: usize,
+    most: usize,
+) -> Option<String> {
     let mut chosen = Vec::new();
     for values in values.iter().rev() {
-        chosen.push(&values[number % values.len()]);
+        chosen.push(values[number % values.len()].as_str());
         number /= values.len();
     }
-    let mut made = subject.to_owned();
-    for (place, value) in places.iter().zip(chosen.iter().rev()) {
-        made = made.replace(place, value);
+    chosen.reverse();
+    let (mut made, mut rest) = (String::new(), subject);
+    for place in places {
+        let (before, after) = rest.split_once(place)?;
+        let first = places.iter().position(|other| other == place)?;
+        for part in [before, chosen[first]] {
+            if made.len() + part.len() > most {
+                return None;
+            }
+            made.push_str(part);
+        }
+        rest = after;
     }
-    made
+    (made.len() + rest.len() <= most).then(|| made + rest)
 }
 
 /// The places of a subject, braces and all.
@@ -214,6 +241,33 @@ mod tests {
             Err(TemplateError::Operation(..))
         ));
         assert_eq!(filled(&["{{}}"], &[]).unwrap_or_default().allow, ["{{}}"]);
+    }
+
+    /// Found by a fuzzer: 622 bytes became more than 3 GB, for values were looked through for places again and again.
+    #[test]
+    fn what_a_tag_says_is_no_template() {
+        let deep = "a:2}}.{{tag(a)}}.{{tag(a)}}.{{tag(a)}}.{{tag(a)";
+        let tags = strings(&["a:1", deep]);
+        let names = Names {
+            name: "",
+            subject: "",
+            account_name: "",
+            account_subject: "",
+            tags: &tags,
+            account_tags: &[],
+        };
+        let mut template = UserPermissions::default();
+        let publish = &mut template.permissions.publish;
+        publish.allow = strings(&["{{tag(a)}}.{{tag(a)}}"]);
+        let filled = fill(&template, &names).map(|filled| filled.permissions.publish.allow);
+        let (one, other) = ("1.1".to_owned(), format!("{0}.{0}", &deep[2..]));
+        assert_eq!(filled, Ok(vec![one.clone(), one, other.clone(), other]));
+        template.permissions.publish.allow = strings(&[&"{{tag(a)}}.".repeat(65)]);
+        assert_eq!(fill(&template, &names), Err(TemplateError::TooLong));
+        let tags = strings(&[&format!("a:{}", "x".repeat(600_000))]);
+        let long = Names { tags: &tags, ..names };
+        template.permissions.publish.allow = strings(&["{{tag(a)}}.{{tag(a)}}"]);
+        assert_eq!(fill(&template, &long), Err(TemplateError::TooLong));
     }
 
     #[test]

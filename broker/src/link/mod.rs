@@ -64,6 +64,8 @@ pub struct Link {
     outbound: Mutex<Outbound>,
     /// Understands HMSG.
     headers: AtomicBool,
+    /// It was told why it is closed.
+    failed: AtomicBool,
     who: Mutex<Who>,
     trace: AtomicBool,
     /// Bytes waiting at which the client counts as slow.
@@ -227,6 +229,7 @@ impl Link {
             transport,
             outbound: Mutex::default(),
             headers: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             who: Mutex::new(Who {
                 account: account.to_owned(),
                 ..Who::default()
@@ -383,10 +386,12 @@ impl Link {
             .clone_from(waker);
     }
 
-    /// Sends `-ERR` and closes.
+    /// Sends `-ERR` and closes. Whoever comes first says why: what ends and is looked at in the same moment is told once.
     pub(crate) fn fail(self: &Arc<Self>, text: &str, reason: CloseReason) {
-        tracing::debug!("{} - {text}", self.label());
-        self.send(|out| weir_wire::encode::err(out, text));
+        if !self.failed.swap(true, Ordering::Relaxed) {
+            tracing::debug!("{} - {text}", self.label());
+            self.send(|out| weir_wire::encode::err(out, text));
+        }
         self.close(reason);
     }
 
