@@ -75,7 +75,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A table is not imported: it has no configuration, and nothing of consumers and removals.
-    #[error("{} is a table (Parquet), which `weir export` writes for those who ask questions of it: no stream comes of one", path.display())]
+    #[error("{} is a table (Parquet), which `weir export` writes for those who ask questions of it: no stream comes of one, but of what it writes without `--format`, or with `--format jsonl`", path.display())]
     ATable {
         /// What was given.
         path: PathBuf,
