@@ -104,11 +104,12 @@ impl Session {
             return ControlFlow::Continue(());
         };
         let remembers = self.hall.context.live.read().ocsp_cache;
+        // Apart, so that connections that ask nobody have no room for it.
         let judged = self
             .hall
             .peers
             .judge(tls, &facts.chain, rules, remembers, &Timestamp::now);
-        let Err(bad) = judged.await else {
+        let Err(bad) = Box::pin(judged).await else {
             return ControlFlow::Continue(());
         };
         let label = self.link.label();

@@ -256,7 +256,7 @@ impl Client {
 
     /// What a request comes back with: the payload, `None` where nobody is there, or what the server says instead.
     pub fn ask(&mut self, subject: &str, payload: &str) -> Result<Answer> {
-        let inbox = format!("_INBOX.side.{}", self.pings);
+        let inbox = format!("{}{}", settled::INBOX, self.pings);
         self.say(&format!("SUB {inbox} 9999"));
         self.settle();
         let told = self.take();
