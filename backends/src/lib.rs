@@ -47,7 +47,7 @@ mod codec;
 pub mod encrypted;
 mod lock;
 pub mod memory;
-mod regular;
+pub mod regular;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 pub mod root;

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 ///
 /// # Errors
 /// Of kind [`io::ErrorKind::InvalidInput`], with what is there, if that is not a file; others as for every open.
-pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let opened = options.custom_flags(flags.bits() as i32).open(path);
     match &opened {

@@ -79,7 +79,7 @@ fn fill_list(list: &[String], names: &Names<'_>, strict: bool) -> Result<Vec<Str
         }
         let count = values
             .iter()
-            .try_fold(1_usize, |count, values: &Vec<String>| count.checked_mul(values.len()))
+            .try_fold(1_usize, |count, values: &Vec<&str>| count.checked_mul(values.len()))
             .filter(|count| filled.len() + count <= EXPANSIONS_MAX)
             .ok_or(TemplateError::TooMany)?;
         for number in 0..count {
@@ -97,16 +97,10 @@ fn fill_list(list: &[String], names: &Names<'_>, strict: bool) -> Result<Vec<Str
 
 /// The `number`th of all ways to fill the places, the last of which changes first; none if that has more bytes than `most`. A place that
 /// comes again has the value of the first. What a value has in braces is no place: whoever chooses tags chooses no templates.
-fn with_values(
-    subject: &str,
-    places: &[&str],
-    values: &[Vec<String>],
-    mut number: usize,
-    most: usize,
-) -> Option<String> {
+fn with_values(subject: &str, places: &[&str], values: &[Vec<&str>], mut number: usize, most: usize) -> Option<String> {
     let mut chosen = Vec::new();
     for values in values.iter().rev() {
-        chosen.push(values[number % values.len()].as_str());
+        chosen.push(values[number % values.len()]);
         number /= values.len();
     }
     chosen.reverse();
@@ -144,10 +138,10 @@ fn places(subject: &str) -> Vec<&str> {
     found
 }
 
-fn values_of(subject: &str, place: &str, names: &Names<'_>, strict: bool) -> Result<Vec<String>, TemplateError> {
+fn values_of<'n>(subject: &str, place: &str, names: &Names<'n>, strict: bool) -> Result<Vec<&'n str>, TemplateError> {
     let operation = &place[2..place.len() - 2];
     let operation = operation.trim();
-    let one = |value: &str| Ok(vec![value.to_owned()]);
+    let one = |value: &'n str| Ok(vec![value]);
     match operation.to_ascii_lowercase().as_str() {
         "name()" => return one(names.name),
         "subject()" => return one(names.subject),
@@ -168,11 +162,7 @@ fn values_of(subject: &str, place: &str, names: &Names<'_>, strict: bool) -> Res
         (None, None) => return Err(TemplateError::Operation(subject.to_owned(), operation.to_owned())),
     };
     let prefix = format!("{}:", key.to_lowercase());
-    let found: Vec<String> = tags
-        .iter()
-        .filter_map(|tag| tag.strip_prefix(&prefix))
-        .map(str::to_owned)
-        .collect();
+    let found: Vec<&str> = tags.iter().filter_map(|tag| tag.strip_prefix(&prefix)).collect();
     match (found.is_empty(), strict) {
         (false, _) => Ok(found),
         (true, true) => Err(TemplateError::Subject),

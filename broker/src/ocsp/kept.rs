@@ -1,12 +1,12 @@
 //! Answers on disk, so that a start need not wait for a responder: `<store_dir>/ocsp/<SHA-256 of the certificate>`, as in nats-server.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
+use weir_backends::regular;
 
 use crate::limits::OCSP_ANSWER_MAX;
 
@@ -19,7 +19,7 @@ pub(super) async fn read(folder: &Path, name: &str) -> io::Result<Vec<u8>> {
     aside(move || {
         let mut bytes = Vec::new();
         let most = OCSP_ANSWER_MAX as u64;
-        let file = open(&path, OpenOptions::new().read(true))?;
+        let file = regular::open(&path, OpenOptions::new().read(true))?;
         file.take(most + 1).read_to_end(&mut bytes)?;
         match bytes.len() > OCSP_ANSWER_MAX {
             true => Err(io::ErrorKind::FileTooLarge.into()),
@@ -41,23 +41,10 @@ pub(super) async fn write(folder: &Path, name: &str, answer: &[u8]) -> io::Resul
         let unfinished = path.with_extension("tmp");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        open(&unfinished, &mut options)?.write_all(&answer)?;
+        regular::open(&unfinished, &mut options)?.write_all(&answer)?;
         fs::rename(&unfinished, &path)
     })
     .await
-}
-
-/// Opens a file, and nothing else: a pipe would keep a start for ever, a link lead elsewhere.
-fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    let file = options.custom_flags(flags.bits() as i32).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{} is no file", path.display()),
-        )),
-    }
 }
 
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
@@ -415,6 +416,11 @@ fn only_files_are_kept_and_read() {
     write("plain").unwrap();
     write("plain").unwrap();
     assert_eq!(read("plain").unwrap(), b"answer");
+    let mode = std::fs::metadata(folder.path().join("plain"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777 & !0o600, 0, "{mode:o}");
     let victim = folder.path().join("victim");
     std::fs::write(&victim, "precious").unwrap();
     std::os::unix::fs::symlink(&victim, folder.path().join("linked.tmp")).unwrap();
