@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use crate::consumer::{Ack, PullRequest};
 use crate::error::{Error, Kind, Result};
-use crate::shard::InTurn;
 use crate::shard::emit::{Completion, Ticket};
 use crate::shard::inbox::{Inbox, Sender, inbox};
+use crate::shard::shared::Window;
+use crate::shard::{InTurn, Shard};
 use crate::types::{LogId, Seq};
 
 /// How much may wait for a shard; above it publishers get a 429.
@@ -181,6 +182,7 @@ pub struct ShardHandle {
     sender: Sender<Vec<Input>>,
     load: Arc<Load>,
     limits: QueueLimits,
+    pub(super) window: Window<Shard>,
 }
 
 impl ShardHandle {
@@ -192,6 +194,7 @@ impl ShardHandle {
             sender,
             load: load.clone(),
             limits,
+            window: Window::new(),
         };
         (handle, inbox, load)
     }
@@ -201,6 +204,11 @@ impl ShardHandle {
     pub fn waiting(&self) -> (usize, usize) {
         let (messages, bytes) = (&self.load.messages, &self.load.bytes);
         (messages.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
+    }
+
+    /// Whether nothing waits, of what the caller has handed over at least.
+    pub(super) fn is_idle(&self) -> bool {
+        self.load.messages.load(Ordering::Relaxed) == 0
     }
 
     /// Hands over inputs, which are done in their order.

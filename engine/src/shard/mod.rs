@@ -17,6 +17,7 @@ mod input;
 mod keeping;
 pub mod label;
 pub(crate) mod load;
+mod looking;
 mod moved_on;
 mod moving;
 mod offline;
@@ -25,6 +26,7 @@ pub(crate) mod relocation;
 pub(crate) mod restore;
 mod room;
 mod runner;
+mod shared;
 mod shown;
 pub mod snapshot;
 mod steps;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 pub use input::{Call, Input, QueueLimits, Refused, ShardHandle};
+pub use looking::Looking;
 pub use syncs::{SYNC_CLASSES, Syncs};
 
 use crate::backend::{Log, LogChange};
@@ -113,6 +116,8 @@ pub(crate) struct Shard {
     generation: u64,
     /// How often a backend without journals had been let go of when this shard last looked.
     discards: u64,
+    /// What went wrong with somebody who looked into it between two turns: it is opened anew by the next.
+    broken: Option<Error>,
 }
 
 /// A shard within one turn: what a [`Call`] works with.
@@ -137,6 +142,7 @@ impl Shard {
     /// # Errors
     /// If the whole shard must be opened anew; what is left of `inputs` was not done then.
     fn apply(&mut self, inputs: &mut dyn Iterator<Item = Input>, turn: &mut Turn<'_>) -> Result<()> {
+        self.check_whole()?;
         if self.suspended.is_none() && self.generation != self.env.generation() {
             return Err(Error::new(
                 Kind::Poisoned,

@@ -63,6 +63,7 @@ impl Shard {
             number,
             generation: env.generation(),
             discards: env.discards(),
+            broken: None,
             env,
             position: journal.reader().extent().last,
             journal,

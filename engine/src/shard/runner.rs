@@ -12,6 +12,7 @@ use crate::shard::emit::{Emit, Outlet, Ticket};
 use crate::shard::inbox::Inbox;
 use crate::shard::input::{self, Load};
 use crate::shard::offline::contained;
+use crate::shard::shared::Held;
 use crate::shard::steps::Clocks;
 use crate::shard::turn::{Turn, mix};
 use crate::shard::{Input, Shard, ShardHandle, pulls_end};
@@ -25,7 +26,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// The thread's loop.
 pub(crate) struct Runner {
-    shard: Shard,
+    shard: Held<Shard>,
     inbox: Inbox<Vec<Input>>,
     load: Arc<Load>,
     outlet: Box<dyn Outlet>,
@@ -53,7 +54,7 @@ impl Runner {
         Self {
             clocks: Clocks::new(&shard.env),
             entropy: mix(shard.env.entropy.wrapping_add(shard.number as u64)),
-            shard,
+            shard: handle.window.hold(shard),
             inbox,
             load,
             outlet,
@@ -136,7 +137,8 @@ impl Runner {
         }
         if self.backlog.is_empty() && self.shard.unfinished.is_empty() {
             let wait = if wait { self.sleep() } else { Duration::ZERO };
-            self.inbox.take(&mut self.backlog, wait);
+            let (inbox, backlog) = (&self.inbox, &mut self.backlog);
+            self.shard.let_in(|| inbox.take(backlog, wait));
             if self.backlog.is_empty() {
                 self.shard.idle();
             }

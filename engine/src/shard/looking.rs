@@ -1,0 +1,57 @@
+//! Looking into a shard between its turns, on the caller's own thread.
+
+use crate::error::Error;
+use crate::shard::offline::contained;
+use crate::shard::{Shard, ShardHandle};
+use crate::stream::Stream;
+use crate::types::LogId;
+
+/// A shard between two turns, to read.
+pub struct Looking<'s>(&'s mut Shard);
+
+impl Looking<'_> {
+    /// A stream. `None` if there is no such stream or it is offline: why, a turn tells.
+    pub fn stream(&mut self, id: LogId) -> Option<&mut Stream> {
+        self.0.streams.get_mut(&id)
+    }
+}
+
+impl ShardHandle {
+    /// Looks into the shard without its thread, while that has nothing to do: what is found is committed, and nothing that the caller
+    /// has handed over before is missing. `None` if that cannot be had now, or `look` says so: then the shard has to be asked by
+    /// [`ShardHandle::call`].
+    ///
+    /// The shard's thread may be waiting for the end of `look`: it reads nothing from a disk and is over in some microseconds. A panic
+    /// in it goes no further than one in a turn.
+    pub fn look<T>(&self, look: impl FnOnce(&mut Looking<'_>) -> Option<T>) -> Option<T> {
+        if !self.is_idle() {
+            return None;
+        }
+        self.window.look(|shard| {
+            // What came meanwhile is taken off the queue under the same lock.
+            if !self.is_idle() || !shard.is_settled() {
+                return None;
+            }
+            contained(|| Ok(look(&mut Looking(shard)))).unwrap_or_else(|error| {
+                shard.broken = Some(error);
+                None
+            })
+        })
+    }
+}
+
+impl Shard {
+    /// Whether all that was done is committed, and what is in memory is what its backends have.
+    fn is_settled(&self) -> bool {
+        let is_open = self.suspended.is_some() || self.generation == self.env.generation();
+        is_open && self.broken.is_none() && self.discards == self.env.discards()
+    }
+
+    /// Somebody who looked in left it who knows how.
+    ///
+    /// # Errors
+    /// Then: it must be opened anew.
+    pub(super) fn check_whole(&mut self) -> Result<(), Error> {
+        self.broken.take().map_or(Ok(()), Err)
+    }
+}
