@@ -15,11 +15,11 @@ pub use filling::{Filling, Origin};
 use crate::error::{Error, Result};
 use crate::reject;
 use crate::shard::emit::PubAck;
-use crate::shard::{InTurn, ShardHandle};
+use crate::shard::{InTurn, Looking, ShardHandle};
 use crate::store::Store;
 use crate::stream::settings::Defaults;
 use crate::stream::validate::{Rules, ServerLimits, validate_new};
-use crate::stream::{Found, Message, Purge, Search, Stream, StreamConfig, StreamState};
+use crate::stream::{Found, Message, Purge, SIGHT_LOOKS, Search, Sight, Stream, StreamConfig, StreamState};
 use crate::types::{LogId, Seq};
 use outlet::Fetches;
 
@@ -113,7 +113,10 @@ impl EmbeddedStream {
     /// # Errors
     /// If storage cannot be read.
     pub fn message(&self, seq: Seq) -> Result<Option<Message>> {
-        self.read(move |stream| stream.message(seq))
+        match self.seen(Search::of_seq(seq)) {
+            Some(seen) => Ok(seen),
+            None => self.read(move |stream| stream.message(seq)),
+        }
     }
 
     /// The newest message whose subject matches.
@@ -121,6 +124,9 @@ impl EmbeddedStream {
     /// # Errors
     /// If storage cannot be read.
     pub fn last_message(&self, filter: &str) -> Result<Option<Message>> {
+        if let Some(seen) = self.seen(Search::newest(filter.as_bytes())) {
+            return Ok(seen);
+        }
         let filter = filter.to_owned();
         self.read(move |stream| stream.last_message(filter.as_bytes()))
     }
@@ -172,6 +178,16 @@ impl EmbeddedStream {
     /// If it is gone already.
     pub fn delete(&self) -> Result<()> {
         self.call(|shard, id| shard.delete_stream(id))
+    }
+
+    /// What a search is for, if that can be had without the shard's thread.
+    fn seen(&self, mut search: Search) -> Option<Option<Message>> {
+        let look = |shard: &mut Looking<'_>| shard.sight(self.id, &mut search, &mut { SIGHT_LOOKS });
+        match self.shard.look(look)? {
+            Sight::Message(message) => Some(Some(message)),
+            Sight::Nothing => Some(None),
+            Sight::InLog(unread) => unread.read_at_hand().or_else(|| unread.read()).map(Some),
+        }
     }
 
     /// Runs a function on the stream's shard, within one turn.

@@ -309,6 +309,12 @@ impl Resident {
         Some(self.info(id))
     }
 
+    /// The last message of a subject.
+    pub fn last_of(&self, subject: &[u8]) -> Option<Seq> {
+        let id = self.subjects.id(subject)?;
+        Some(self.subjects.get(id).last)
+    }
+
     /// The subject of a live message.
     pub fn subject_at(&self, seq: Seq) -> Option<Bytes> {
         let (chunk, at) = (self.chunks.get(&self.size.of(seq))?, self.size.position(seq));

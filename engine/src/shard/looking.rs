@@ -3,16 +3,27 @@
 use crate::error::Error;
 use crate::shard::offline::contained;
 use crate::shard::{Shard, ShardHandle};
-use crate::stream::Stream;
+use crate::stream::{Search, Sight, StreamState};
 use crate::types::LogId;
 
 /// A shard between two turns, to read.
 pub struct Looking<'s>(&'s mut Shard);
 
 impl Looking<'_> {
-    /// A stream. `None` if there is no such stream or it is offline: why, a turn tells.
-    pub fn stream(&mut self, id: LogId) -> Option<&mut Stream> {
-        self.0.streams.get_mut(&id)
+    /// What a search is for in a stream, as far as that is in memory and is found among some `looks` messages and subjects, which this
+    /// lowers; the search is not gone on with after that. `None` if it is not, or the stream is offline or gone: a turn tells.
+    pub fn sight(&mut self, id: LogId, search: &mut Search, looks: &mut usize) -> Option<Sight> {
+        self.0.streams.get_mut(&id)?.sight(search, looks)
+    }
+
+    /// What a stream holds that has lost nothing, and how many consumers it has. `None` if it has, or not all of that is in memory, or
+    /// the stream is offline or gone: a turn tells.
+    pub fn state(&mut self, id: LogId) -> Option<(StreamState, usize)> {
+        let stream = self.0.streams.get_mut(&id)?;
+        if stream.messages.unknown_first().is_some() || !stream.ledger().losses().is_empty() {
+            return None;
+        }
+        Some((stream.state().ok()?, stream.consumer_count()))
     }
 }
 

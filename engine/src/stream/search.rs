@@ -6,12 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{Kind, Result};
-use crate::index::{Cursor, Sought, Tally};
+use crate::index::{Cursor, Resident, Sought, Tally};
+use crate::stream::sight::decided;
 use crate::stream::{Message, Stream, Unread};
 use crate::types::Seq;
 
 /// Messages and subjects that searches of one turn look at together, about: one or two milliseconds of work.
 pub const SEARCH_LOOKS: usize = 4096;
+
+/// Messages and subjects that somebody looks at who looks into a shard between its turns, about: ten microseconds of work.
+pub const SIGHT_LOOKS: usize = 32;
 
 /// A search for messages whose subjects match. It belongs to one stream.
 #[derive(Debug)]
@@ -95,6 +99,22 @@ impl Search {
             alone: false,
             fetched: None,
             of: None,
+        }
+    }
+
+    /// Whether one message alone is meant.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    /// Where an index in memory has what this is for, if anywhere; it begins here and is not gone on with. `None` if that takes more
+    /// than these looks, which it lowers.
+    pub(super) fn seq_in(&mut self, index: &mut Resident, looks: &mut usize) -> Option<Option<Seq>> {
+        match (self.next, &self.filters[..]) {
+            (Some(next), _) if self.alone => Some(Some(next)),
+            (Some(next), _) => decided(index.next_match_within(&mut self.cursor, next, looks)),
+            (None, [subject]) if weir_subject::is_literal(subject) => Some(index.last_of(subject)),
+            (None, _) => decided(index.last_match_within(&mut self.cursor, looks)),
         }
     }
 }

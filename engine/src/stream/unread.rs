@@ -30,6 +30,14 @@ impl Unread {
         self.reader.fetch(self.seqs.clone());
     }
 
+    /// Reads the first of them, if no disk has to be waited for. `None` also if it has been removed meanwhile or cannot be read: the
+    /// stream, asked for it, says which.
+    pub fn read_at_hand(&self) -> Option<Message> {
+        let seq = *self.seqs.start();
+        self.reader.at_hand(seq..=seq)?;
+        Message::unpack(self.reader.get(seq).ok()??).ok()
+    }
+
     /// Waits for the disk, and reads the first of them. `None` if it has been removed meanwhile or cannot be read: the stream, asked
     /// once more, says which.
     pub fn read(&self) -> Option<Message> {
