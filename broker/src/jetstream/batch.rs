@@ -9,6 +9,7 @@ use weir_engine::shard::emit::Ticket;
 use weir_engine::store::StreamEntry;
 
 use crate::interest::{Blocks, Inbound, Tray, is_most};
+use crate::jetstream::api::at_once::begin;
 use crate::jetstream::{ApiRequest, JetStream, api};
 
 /// Gathers what the messages of one read (or of one courier's batch) mean for streams and consumers, so that each storage
@@ -151,8 +152,12 @@ impl Tray for Batch {
                 Request::Api(request) => {
                     match load.enter(&request.subject, request.payload.len(), request.connection()) {
                         Some(under_way) => {
+                            let is_quick = api::is_quick(&request);
                             let serving = api::serve(Arc::clone(&jetstream), request, under_way);
-                            jetstream.runtime.spawn(serving);
+                            match is_quick {
+                                true => begin(&jetstream.runtime, serving),
+                                false => drop(jetstream.runtime.spawn(serving)),
+                            }
                         }
                         None => {
                             api::refuse(&jetstream, &request);
@@ -174,9 +179,7 @@ impl Tray for Batch {
             }
         }
         if !gets.is_empty() {
-            jetstream
-                .runtime
-                .spawn(api::direct::serve(Arc::clone(&jetstream), gets));
+            begin(&jetstream.runtime, api::direct::serve(Arc::clone(&jetstream), gets));
         }
         if dropped > 0 {
             jetstream.advise_dropped(dropped);

@@ -14,12 +14,14 @@ use weir_engine::stream::{Count, Found, LastSeqs, Message, Search, Storage, Stre
 use weir_engine::{Kind, LogId, Seq};
 use weir_wire::headers::{HeaderBuf, scrub};
 
+use super::at_once::{self, LOOKED_FOR};
 use super::decode::decode;
 use super::load::{UnderWay, room_for};
 use super::message::{Get, seek};
 use super::{schema, supports_level, tell};
 use crate::jetstream::{ApiRequest, JetStream, status};
-use crate::routing::Courier;
+use crate::link;
+use crate::routing::{Carrier, Courier};
 
 /// Bytes in the answer to one request that states no `max_bytes`: nats-server's default of `max_pending`.
 const BYTES_MAX: u64 = 64 << 20;
@@ -70,6 +72,7 @@ enum Looked {
 }
 
 const FAILED: Outcome = Outcome::Status(500, "Message cannot be read");
+const NOT_FOUND: Outcome = Outcome::Status(404, "Message Not Found");
 
 /// Refuses a request that comes on top of too many, as a publish.
 pub fn refuse(js: &JetStream, request: &ApiRequest) {
@@ -79,12 +82,13 @@ pub fn refuse(js: &JetStream, request: &ApiRequest) {
 /// Serves what one connection asked for, in its order.
 pub async fn serve(js: Arc<JetStream>, waiting: Vec<Waiting>) {
     let mut waiting = VecDeque::from(waiting);
+    let mut at_once = AtOnce::default();
     let mut light: Vec<(Waiting, Get)> = Vec::new();
     while let Some(next) = waiting.pop_front() {
         let get = match read(&next.request, next.last_for.clone()) {
             Ok(get) => get,
             Err((code, text)) => {
-                serve_light(&js, &mut light).await;
+                serve_light(&js, &mut light, &mut at_once).await;
                 send(&next, &Outcome::Status(code, text), false);
                 continue;
             }
@@ -97,23 +101,30 @@ pub async fn serve(js: Arc<JetStream>, waiting: Vec<Waiting>) {
                 .last()
                 .is_none_or(|(last, _)| last.entry.shard == next.entry.shard);
         if !joins {
-            serve_light(&js, &mut light).await;
+            serve_light(&js, &mut light, &mut at_once).await;
         }
         if is_heavy {
             serve_heavy(&js, &next, get).await;
         } else {
             light.push((next, get));
             if light.len() == LIGHT_GETS {
-                serve_light(&js, &mut light).await;
+                serve_light(&js, &mut light, &mut at_once).await;
             }
         }
     }
-    serve_light(&js, &mut light).await;
+    serve_light(&js, &mut light, &mut at_once).await;
 }
 
 /// Serves requests for single messages of streams on one storage thread, and empties `waiting`.
-async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
+async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>, at_once: &mut AtOnce) {
     let mut waiting = std::mem::take(waiting);
+    if let Some((first, _)) = waiting.first() {
+        if !room_for(first.request.from.as_ref()).await {
+            return;
+        }
+        let served = at_once.serve(js, &waiting);
+        waiting.drain(..served);
+    }
     // Of the first of them, where that was not found at once.
     let mut begun = None;
     while let Some((first, _)) = waiting.first() {
@@ -133,9 +144,54 @@ async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>) {
         drop(place);
         let found = read_unread(js, &waiting, looked).await;
         let answered = waiting.drain(..found.len());
+        let mut carrier = Carrier::telling();
         for ((next, get), outcome) in answered.zip(&found) {
-            send(&next, outcome, get.no_hdr);
+            send_by(&mut carrier, &next, outcome, get.no_hdr);
         }
+    }
+}
+
+/// What may still be answered on the thread that the requests came in by, where others wait for it.
+struct AtOnce {
+    gets: usize,
+    bytes: usize,
+}
+
+impl Default for AtOnce {
+    fn default() -> Self {
+        Self {
+            gets: LIGHT_GETS,
+            bytes: PORTION_BYTES,
+        }
+    }
+}
+
+impl AtOnce {
+    /// Serves the first of some requests for single messages of streams on one storage thread, those that do not need it; answers how
+    /// many.
+    fn serve(&mut self, js: &Arc<JetStream>, waiting: &[(Waiting, Get)]) -> usize {
+        let mut served = 0;
+        let mut carrier = Carrier::telling();
+        for portion in waiting.chunks(LOOKED_FOR) {
+            if self.gets < portion.len() || self.bytes == 0 {
+                break;
+            }
+            let seen = at_once::some(js, portion.iter().map(|(next, get)| (&next.entry, get)));
+            for ((next, get), message) in portion.iter().zip(&seen) {
+                self.bytes = self.bytes.saturating_sub(message.as_ref().map_or(0, size));
+                let outcome = match message {
+                    Some(message) => Outcome::One(message.clone()),
+                    None => NOT_FOUND,
+                };
+                send_by(&mut carrier, next, &outcome, get.no_hdr);
+            }
+            self.gets -= seen.len();
+            served += seen.len();
+            if seen.len() < portion.len() {
+                break;
+            }
+        }
+        served
     }
 }
 
@@ -205,7 +261,7 @@ fn find_some(
                 Looked::Done(Outcome::One(message))
             }
             Ok(Found::Unread(unread)) => Looked::Unread(unread, begun.take().map(Box::new)),
-            Ok(Found::Nothing) => Looked::Done(Outcome::Status(404, "Message Not Found")),
+            Ok(Found::Nothing) => Looked::Done(NOT_FOUND),
             Ok(Found::Later) => break,
             Err(error) => {
                 tell("direct get", &error);
@@ -595,21 +651,24 @@ fn headers(stream: &str, message: &Message, batch: Option<(u64, Seq)>) -> Vec<u8
 
 /// Answers a request for one message.
 fn send(waiting: &Waiting, outcome: &Outcome, no_hdr: bool) {
+    send_by(&mut Carrier::telling(), waiting, outcome, no_hdr);
+}
+
+/// Answers a request for one message, together with what else is sent by the same carrier.
+fn send_by(carrier: &mut Carrier, waiting: &Waiting, outcome: &Outcome, no_hdr: bool) {
+    let (block, payload): (Vec<u8>, &[u8]) = match outcome {
+        Outcome::Status(code, text) => (status::block(*code, text, &[]), b""),
+        Outcome::One(message) if no_hdr => (Vec::new(), &message.payload),
+        Outcome::One(message) => (headers(&waiting.entry.name, message, None), &message.payload),
+    };
     let to = &waiting.request.reply;
-    let mut courier = Courier::telling(Arc::clone(&waiting.request.account));
-    match outcome {
-        Outcome::Status(code, text) => {
-            courier.send(to, to, b"", &status::block(*code, text, &[]), b"");
-        }
-        Outcome::One(message) => {
-            let headers = if no_hdr {
-                Vec::new()
-            } else {
-                headers(&waiting.entry.name, message, None)
-            };
-            courier.send(to, to, b"", &headers, &message.payload);
-        }
-    }
+    let message = link::Message {
+        subject: to,
+        reply: b"",
+        headers: &block,
+        payload,
+    };
+    carrier.send(&waiting.request.account, to, &message);
 }
 
 /// The answer to a request for many messages.

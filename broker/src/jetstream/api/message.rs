@@ -13,7 +13,7 @@ use weir_engine::{NanoTime, Seq};
 
 use super::call::Call;
 use super::decode::decode;
-use super::{Answer, is_empty, lookup, refused, reply, schema};
+use super::{Answer, at_once, is_empty, lookup, refused, reply, schema};
 use crate::jetstream::{ApiRequest, JetStream};
 
 /// What STREAM.MSG.GET and DIRECT.GET ask for.
@@ -67,18 +67,14 @@ impl Get {
         begun: &mut Option<Search>,
         looks: &mut usize,
     ) -> weir_engine::Result<Found> {
-        let mut search = match begun.take() {
+        let mut search = match begun.take().or_else(|| self.search()) {
             Some(search) => search,
-            None if !self.last_by_subj.is_empty() => Search::newest(self.last_by_subj.as_bytes()),
             None => {
                 let start = match self.start() {
                     Some(time) => stream.seq_at(time)?,
                     None => self.seq,
                 };
-                match self.next_by_subj.is_empty() {
-                    true => Search::of_seq(start),
-                    false => Search::from(self.next_by_subj.as_bytes(), start),
-                }
+                self.search_at(start)
             }
         };
         let found = stream.search_within(&mut search, looks)?;
@@ -86,6 +82,23 @@ impl Get {
             *begun = Some(search);
         }
         Ok(found)
+    }
+
+    /// The search that it begins with, if the stream has not to be asked before where that begins.
+    pub fn search(&self) -> Option<Search> {
+        match (self.start(), self.last_by_subj.is_empty()) {
+            (_, false) => Some(Search::newest(self.last_by_subj.as_bytes())),
+            (Some(_), true) => None,
+            (None, true) => Some(self.search_at(self.seq)),
+        }
+    }
+
+    /// The search upwards from a sequence, or for that one alone.
+    fn search_at(&self, start: Seq) -> Search {
+        match self.next_by_subj.is_empty() {
+            true => Search::of_seq(start),
+            false => Search::from(self.next_by_subj.as_bytes(), start),
+        }
     }
 
     /// Whether it names no message at all.
@@ -140,7 +153,11 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
     seek(js, &entry, get.start()).await;
     let (id, no_hdr) = (entry.id, get.no_hdr);
     let mut begun = None;
+    let mut seen = at_once::one(js, &entry, &get);
     let message = loop {
+        if let Some(found) = seen.take() {
+            break found;
+        }
         let get = get.clone();
         let some = js.call(entry.shard, move |shard| {
             let mut looks = shard.search_looks();

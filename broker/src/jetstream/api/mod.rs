@@ -4,6 +4,7 @@
 //! refused by name.
 
 mod account;
+pub(super) mod at_once;
 mod call;
 mod consumer;
 pub(super) mod decode;
@@ -91,6 +92,13 @@ pub async fn serve(jetstream: Arc<JetStream>, request: ApiRequest, under_way: lo
     });
     jetstream.respond_with_headers(&request, &reply.headers, &reply.body);
     jetstream.audit(&request, &reply.body);
+}
+
+/// Whether a request is mostly answered from memory.
+pub(super) fn is_quick(request: &ApiRequest) -> bool {
+    let subject = std::str::from_utf8(&request.subject).unwrap_or_default();
+    let call = Call::parse(subject);
+    call.is_some_and(|call| matches!(call, Call::MsgGet(_) | Call::StreamInfo(_)) && !is_heavy(call, request))
 }
 
 /// Answers a request of an account that has no JetStream.

@@ -271,7 +271,11 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
     let id = entry.id;
     let offset = usize::try_from(asked.offset).unwrap_or(0);
     let mut waited = false;
+    let mut seen = js.shard(entry.shard).look(|shard| shard.state(id));
     let mut state = loop {
+        if let Some((state, consumers)) = seen.take() {
+            break State::of(&state, consumers);
+        }
         let told = js.call(entry.shard, move |shard| {
             let stream = shard.stream(id)?;
             if let Some(unread) = stream.unread_first().filter(|_| !waited) {
@@ -308,7 +312,10 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
         cluster: Some(leader(js)),
         ..compose(js, &entry, state)
     };
-    heavy_answer(Call::StreamInfo(name), Info { page, info }).await
+    match asked.deleted_details || !asked.subjects_filter.is_empty() {
+        true => heavy_answer(Call::StreamInfo(name), Info { page, info }).await,
+        false => Ok(reply::answer(Call::StreamInfo(name), Info { page, info })),
+    }
 }
 
 /// The sequences of a stream that hold nothing, asked for in slices as its [`subjects`] are.
