@@ -282,7 +282,7 @@ fn log(
     };
     // What an index in memory says is added up beside the log.
     let added = std::thread::scope(|scope| {
-        let add = || index.map(|index| (subjects::in_memory(index), index.digest()));
+        let add = || index.map(|index| (subjects::in_memory(index), index.counted_digest()));
         let thread = std::thread::Builder::new().name("weir-verify".to_owned());
         let thread = thread.spawn_scoped(scope, add).ok();
         reader.check(&mut pass)?;

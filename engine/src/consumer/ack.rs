@@ -209,19 +209,23 @@ impl Consumer {
     /// Sends a message again after a delay. Answers whether it was on its way.
     fn nak(&mut self, seq: Seq, delay: Nanos, now: NanoTime) -> bool {
         let wait = self.wait_for(seq);
-        let Some(pending) = self.pending.get_mut(&seq) else {
-            return false;
-        };
-        self.deadlines.remove(&(pending.deadline, seq));
         // As if it had been sent so long ago that its time is over then: this is what survives a restart.
-        pending.sent = now.saturating_add(delay).saturating_sub(wait);
-        self.turn_deferred.push((seq, pending.sent));
+        let sent = now.saturating_add(delay).saturating_sub(wait);
+        let deadline = match delay > 0 {
+            true => now.saturating_add(delay),
+            false => NanoTime::MAX,
+        };
+        let before = self.pending.change(seq, |pending| {
+            pending.sent = sent;
+            std::mem::replace(&mut pending.deadline, deadline)
+        });
+        let Some(before) = before else { return false };
+        self.deadlines.remove(&(before, seq));
+        self.turn_deferred.push((seq, sent));
         if delay > 0 {
-            pending.deadline = now.saturating_add(delay);
-            self.deadlines.insert((pending.deadline, seq));
+            self.deadlines.insert((deadline, seq));
             self.redeliver.remove(&seq);
         } else {
-            pending.deadline = NanoTime::MAX;
             self.redeliver.insert(seq);
         }
         true
@@ -269,7 +273,7 @@ impl Consumer {
     pub fn replay_given_up(&mut self, seqs: &[Seq]) {
         for &seq in seqs {
             self.drop_pending(seq);
-            self.deliveries.entry(seq).or_insert(1);
+            self.deliveries.change_or(seq, 1, |_| ());
         }
     }
 
@@ -281,7 +285,7 @@ impl Consumer {
 
     /// Sends a message no more. It is not acknowledged by that: the floor stays, and retention keeps it.
     pub(super) fn give_up(&mut self, seq: Seq, turn: &mut Turn<'_>) {
-        let sent = *self.deliveries.entry(seq).or_insert(1);
+        let sent = self.deliveries.change_or(seq, 1, |sent| *sent);
         self.drop_pending(seq);
         self.turn_given_up.push(seq);
         turn.emits.push(Emit::Event(Event::MaxDeliveries {
@@ -300,8 +304,7 @@ impl Consumer {
             self.deadlines.pop_first();
             if self.is_exhausted(seq) {
                 self.give_up(seq, turn);
-            } else if let Some(pending) = self.pending.get_mut(&seq) {
-                pending.deadline = NanoTime::MAX;
+            } else if let Some(()) = self.pending.change(seq, |pending| pending.deadline = NanoTime::MAX) {
                 self.redeliver.insert(seq);
             }
         }

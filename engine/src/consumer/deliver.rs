@@ -284,11 +284,10 @@ impl Consumer {
                 self.take_new(seq);
                 1
             }
-            Choice::Again(_) => {
-                let count = self.deliveries.entry(seq).or_insert(1);
+            Choice::Again(_) => self.deliveries.change_or(seq, 1, |count| {
                 *count += 1;
                 *count
-            }
+            }),
         };
         self.replayed = Some((turn.now, message.time));
         self.last_delivery = Some(turn.now);
@@ -376,7 +375,7 @@ impl Consumer {
         self.delivered.consumer = self.delivered.consumer.max(before);
         for &seq in seqs {
             if self.pending.contains_key(&seq) {
-                *self.deliveries.entry(seq).or_insert(1) += 1;
+                self.deliveries.change_or(seq, 1, |count| *count += 1);
             } else {
                 self.take_new(seq);
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::consumer::{Consumer, ConsumerConfig, GroupState, SeqPair};
+use crate::index::Digest;
 use crate::shard::emit::ConsumerName;
 use crate::stream::Storage;
 use crate::types::{NanoTime, Nanos};
@@ -38,6 +39,8 @@ pub struct ConsumerInfo {
     pub pause_remaining: Nanos,
     /// Its priority groups.
     pub groups: Vec<GroupState>,
+    /// Where it stands, added up: the last delivery, the floor, what is on its way, and how often that was sent.
+    pub digest: Digest,
 }
 
 impl Consumer {
@@ -65,6 +68,7 @@ impl Consumer {
                 .pause_until
                 .map_or(0, |until| until.saturating_sub(now).max(0)),
             groups: self.group_states(),
+            digest: self.digest(),
         }
     }
 

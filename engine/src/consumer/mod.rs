@@ -14,9 +14,10 @@ mod request;
 mod reset;
 mod snapshot;
 mod standing;
+mod summed;
 pub mod validate;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,13 +36,14 @@ pub use snapshot::ConsumerSnapshot;
 pub use standing::{Standing, Why};
 
 use crate::error::Result;
-use crate::index::Cursor;
+use crate::index::{Cursor, Digest};
 use crate::shard::emit::ConsumerName;
 use crate::stream::messages::Messages;
 use crate::types::{NanoTime, Nanos, Seq};
 use priority::Pin;
 use pull::Waiting;
 use push::Push;
+use summed::{Counts, Summed};
 
 /// A consumer sequence with the stream sequence that belongs to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +63,13 @@ struct Pending {
     sent: NanoTime,
     /// When it will be sent again; `NanoTime::MAX` while it waits in the redelivery queue.
     deadline: NanoTime,
+}
+
+/// Times do not: they step with the clock of the day, of which the journal does not tell.
+impl Counts for Pending {
+    fn counts(&self) -> u64 {
+        self.consumer_seq
+    }
 }
 
 /// One consumer.
@@ -83,10 +92,10 @@ pub(crate) struct Consumer {
     last_delivery: Option<NanoTime>,
     ack_floor: SeqPair,
     last_ack: Option<NanoTime>,
-    pending: BTreeMap<Seq, Pending>,
+    pending: Summed<Pending>,
     /// How often a message was sent, where it is more than once. Those of them that are not pending were sent as often as
     /// they may be, and given up: retention keeps them.
-    deliveries: BTreeMap<Seq, u64>,
+    deliveries: Summed<u64>,
     deadlines: BTreeSet<(NanoTime, Seq)>,
     redeliver: BTreeSet<Seq>,
     num_pending: u64,
@@ -167,6 +176,19 @@ impl Consumer {
         Ok(())
     }
 
+    /// Where it stands, added up: the last delivery, the floor, what is on its way and how often it was sent. The same of any consumer
+    /// that stands there, on any machine; how far it has looked in vain, and times, are not in it.
+    pub fn digest(&self) -> Digest {
+        Digest::of_numbers(&[
+            self.delivered.consumer,
+            self.delivered.stream,
+            self.ack_floor.consumer,
+            self.ack_floor.stream,
+            self.pending.sum().number(),
+            self.deliveries.sum().number(),
+        ])
+    }
+
     /// Notes that a message is on its way.
     fn track(&mut self, seq: Seq, consumer_seq: u64, sent: NanoTime) {
         let deadline = match self.wait_for(seq) {
@@ -174,14 +196,16 @@ impl Consumer {
             0 => NanoTime::MAX,
             wait => sent.saturating_add(wait),
         };
-        let entry = self.pending.entry(seq).or_insert(Pending {
+        let unknown = Pending {
             consumer_seq,
             sent,
             deadline,
+        };
+        let before = self.pending.change_or(seq, unknown, |entry| {
+            entry.sent = sent;
+            std::mem::replace(&mut entry.deadline, deadline)
         });
-        self.deadlines.remove(&(entry.deadline, seq));
-        entry.sent = sent;
-        entry.deadline = deadline;
+        self.deadlines.remove(&(before, seq));
         if deadline != NanoTime::MAX {
             self.deadlines.insert((deadline, seq));
         }
@@ -196,13 +220,13 @@ impl Consumer {
             }
         };
         self.deadlines.clear();
-        for (&seq, sent) in &mut self.pending {
+        self.pending.change_all(|seq, sent| {
             shift(&mut sent.sent);
             shift(&mut sent.deadline);
             if sent.deadline != NanoTime::MAX {
                 self.deadlines.insert((sent.deadline, seq));
             }
-        }
+        });
         for waiting in &mut self.waiting {
             shift(&mut waiting.expires);
             shift(&mut waiting.next_heartbeat);
@@ -222,9 +246,9 @@ impl Consumer {
     fn set_deadlines(&mut self) {
         let mut pending = std::mem::take(&mut self.pending);
         self.deadlines.clear();
-        for (&seq, sent) in &mut pending {
+        pending.change_all(|seq, sent| {
             if self.redeliver.contains(&seq) {
-                continue;
+                return;
             }
             sent.deadline = match self.wait_for(seq) {
                 0 => NanoTime::MAX,
@@ -234,7 +258,7 @@ impl Consumer {
                     deadline
                 }
             };
-        }
+        });
         self.pending = pending;
     }
 

@@ -1,11 +1,12 @@
 //! How a consumer begins, and what it needs to go on after a restart.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::push::Push;
+use crate::consumer::summed::Summed;
 use crate::consumer::{Consumer, ConsumerConfig, DeliverPolicy, Doomed, SeqPair, filters_of};
 use crate::error::Result;
 use crate::index::Cursor;
@@ -163,7 +164,7 @@ impl Consumer {
             last_delivery: None,
             ack_floor: snapshot.ack_floor,
             last_ack: None,
-            pending: BTreeMap::new(),
+            pending: Summed::default(),
             deliveries: snapshot.deliveries.into_iter().collect(),
             deadlines: BTreeSet::new(),
             redeliver: BTreeSet::new(),

@@ -1,6 +1,7 @@
 //! 65,536 sequences of a stream: which of them are live, and of which subjects.
 
 use super::bits::Bits;
+use super::digest::Digest;
 use super::postings::Postings;
 use super::sizes::Sizes;
 use super::times::Times;
@@ -73,6 +74,8 @@ pub(super) struct Chunk {
     pub sizes: Sizes,
     /// When some of them came.
     pub times: Times,
+    /// All of them, added up.
+    pub digest: Digest,
 }
 
 /// Endings of messages, by their positions in a chunk.
@@ -138,6 +141,8 @@ pub(super) struct Added {
     pub size: u64,
     /// When it came.
     pub time: NanoTime,
+    /// What it adds to that of its chunk.
+    pub digest: Digest,
 }
 
 impl Chunk {
@@ -153,11 +158,12 @@ impl Chunk {
             endings: Endings::default(),
             sizes: Sizes::new(message.size),
             times,
+            digest: message.digest,
         }
     }
 
-    /// A chunk of which all is known: the positions of its postings, which are no more than `count`, from `first` to `last`; `sizes`
-    /// as [`Sizes::read`] has them. `None` if these make no sense.
+    /// A chunk of which all but the digest is known: the positions of its postings, which are no more than `count`, from `first` to
+    /// `last`; `sizes` as [`Sizes::read`] has them. `None` if these make no sense.
     pub fn of(
         postings: Postings,
         endings: Endings,
@@ -179,6 +185,7 @@ impl Chunk {
             postings,
             endings,
             times,
+            digest: Digest::default(),
         })
     }
 
@@ -198,6 +205,19 @@ impl Chunk {
             }
         }
         self.postings.push(message.id, at);
+        self.digest.include(message.digest);
+    }
+
+    /// Its messages added up anew, as the chunk of that number; `subject` answers the hash of the subject of an id.
+    pub fn counted_digest(&self, (size, number): (ChunkSize, u64), mut subject: impl FnMut(u32) -> u64) -> Digest {
+        let mut digest = Digest::default();
+        self.postings.each_list(|id, positions| {
+            let subject = subject(id);
+            for &at in positions {
+                digest.include(Digest::of(size.seq(number, at), subject, self.sizes.get(at)));
+            }
+        });
+        digest
     }
 
     /// Packs it: nothing is added any more.

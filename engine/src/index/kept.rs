@@ -2,7 +2,7 @@
 //! What was removed since the log says.
 //!
 //! ```text
-//! version 2, power of the chunk's size (a byte each)
+//! version 3, power of the chunk's size (a byte each), digest of the messages (64 bits)
 //! chunk, positions, first, last, subjects, bytes of the subjects, endings, bytes of the sizes, times, bytes of the names (varints)
 //! subjects: for each, by id: varint of (id - id before) * 2, + 1 and the number of its positions behind it if that is not one
 //! positions: of each subject in turn, 16 bits each
@@ -12,18 +12,21 @@
 //! times: position (16 bits), time (64 bits); of every 1,024th that there ever was, and of the last one
 //! names: id, length (varints), the name; in the order of the names
 //! ```
-//! Numbers are little-endian. Positions that have a size need not be live any more. A name holds for its id until another frame has another one for it.
+//! A frame of version 2 has no digest. Numbers are little-endian. Positions that have a size need not be live any more. A name holds for its id until another frame has another one for it.
 
 use bytes::Bytes;
 
 use crate::backend::KeepStep;
+use crate::index::digest::Digest;
 use crate::index::sizes::Sizes;
 use crate::index::times::Times;
 use crate::types::NanoTime;
 use crate::varint;
 
-/// The version that is written, and read.
-const VERSION: u8 = 2;
+/// The version that is written.
+const VERSION: u8 = 3;
+/// The version that is read as well, and lacks the digest.
+const WITHOUT_DIGEST: u8 = 2;
 /// Bytes of a position and a time.
 const TIMED: usize = 10;
 
@@ -33,7 +36,7 @@ pub enum DraftStep {
     /// See [`KeepStep::Begin`].
     Begin,
     /// See [`KeepStep::Frame`].
-    Frame(Draft),
+    Frame(Box<Draft>),
     /// See [`KeepStep::Complete`].
     Complete,
 }
@@ -42,6 +45,7 @@ pub enum DraftStep {
 #[derive(Debug, Default)]
 pub struct Draft {
     power: u8,
+    digest: Digest,
     chunk: u64,
     first: u16,
     last: u16,
@@ -80,10 +84,11 @@ impl DraftStep {
 }
 
 impl Draft {
-    /// Of a chunk with positions from the first to the last, of a size of 2 to that power.
-    pub(super) fn of(power: u8, chunk: u64, (first, last): (u16, u16)) -> Self {
+    /// Of a chunk with positions from the first to the last, of a size of 2 to that power, whose messages add up to that digest.
+    pub(super) fn of(power: u8, chunk: u64, (first, last): (u16, u16), digest: Digest) -> Self {
         Self {
             power,
+            digest,
             chunk,
             first,
             last,
@@ -150,6 +155,7 @@ impl Draft {
         ];
         let mut out = Vec::with_capacity(64 + parts.iter().map(|part| part.len()).sum::<usize>());
         out.extend_from_slice(&[VERSION, self.power]);
+        out.extend_from_slice(&self.digest.number().to_le_bytes());
         for number in [
             self.chunk,
             self.positions.len() as u64 / 2,
@@ -171,13 +177,15 @@ impl Draft {
 
 /// Whether a frame is of an earlier version, which is not read any more.
 pub(crate) fn is_earlier(raw: &[u8]) -> bool {
-    raw.first().is_some_and(|version| (1..VERSION).contains(version))
+    raw.first().is_some_and(|version| (1..WITHOUT_DIGEST).contains(version))
 }
 
 /// What was kept of a chunk, to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
     pub power: u8,
+    /// Of the messages that there were, if it was kept.
+    pub digest: Option<Digest>,
     pub chunk: u64,
     /// How many positions there were.
     pub count: u32,
@@ -198,9 +206,15 @@ impl<'a> Frame<'a> {
     /// Of the bytes that [`DraftStep::finish`] made. `None` if they make no sense.
     pub fn read(raw: &'a [u8]) -> Option<Self> {
         let (&[version, power], mut rest) = raw.split_first_chunk::<2>()?;
-        if version != VERSION {
-            return None;
-        }
+        let digest = match version {
+            VERSION => {
+                let (number, behind) = rest.split_first_chunk::<8>()?;
+                rest = behind;
+                Some(Digest::from_number(u64::from_le_bytes(*number)))
+            }
+            WITHOUT_DIGEST => None,
+            _ => return None,
+        };
         let mut numbers = [0; 10];
         for number in &mut numbers {
             *number = varint::take(&mut rest)?;
@@ -224,6 +238,7 @@ impl<'a> Frame<'a> {
         };
         let frame = Self {
             power,
+            digest,
             chunk,
             count: u32::try_from(count).ok()?,
             first: u16::try_from(first).ok()?,

@@ -113,6 +113,8 @@ impl SubjectPlace {
 pub struct Records {
     /// The subject in a record's head.
     pub subject_of: fn(&[u8]) -> &[u8],
+    /// How large the record of that head, with a body of so many bytes, is as limits count it.
+    pub size_of: fn(&[u8], usize) -> u64,
     /// When the record of that sequence, time and head ends, if it has a life of its own.
     pub ending_of: EndingOf,
 }
@@ -158,16 +160,27 @@ impl Index {
     pub fn add(&mut self, seq: Seq, subject: &[u8], size: u64, time: NanoTime) -> Result<()> {
         match self {
             Self::Resident(index) => index.add(seq, subject, size, time),
-            Self::Paged(index) => index.add(seq, subject),
+            Self::Paged(index) => index.add(seq, subject, size),
         }
     }
 
-    /// Removes a message. An error of kind [`Kind::Invalid`](crate::Kind::Invalid), and no change, if that sequence
-    /// is not live with that subject.
-    pub fn remove(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
+    /// Removes a message, of the size that it was added with, if that is known: where an index does not have it in memory, it does not
+    /// know its [digest](Index::digest) without it. An error of kind [`Kind::Invalid`](crate::Kind::Invalid), and no change, if that
+    /// sequence is not live with that subject.
+    pub fn remove(&mut self, seq: Seq, subject: &[u8], size: Option<u64>) -> Result<()> {
         match self {
             Self::Resident(index) => index.remove(seq, subject),
-            Self::Paged(index) => index.remove(seq, subject),
+            Self::Paged(index) => index.remove(seq, subject, size),
+        }
+    }
+
+    /// All live messages, added up: of two indexes with the same messages it is the same, of whichever kinds they are. `None` if it is
+    /// not known: of a paged index that an earlier version of this program made, or from which a message went whose size nobody
+    /// knew; until it is empty.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Resident(index) => Some(index.digest()),
+            Self::Paged(index) => index.digest(),
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Resident {
     len: u64,
     /// Of the live sequences, as [`Census`](super::Census) has it.
     sum: u64,
+    /// Of all messages.
+    digest: Digest,
     /// No sequence below may be added any more.
     next: Seq,
     recent: VecDeque<(Seq, u32)>,
@@ -125,7 +127,8 @@ impl Resident {
             .add(subject, seq)
             .ok_or_else(|| Error::invalid(format!("a subject of {} bytes", subject.len())))?;
         let (number, at) = (self.size.of(seq), self.size.position(seq));
-        let message = Added { id, size, time };
+        let digest = Digest::of(seq, hash(subject), size);
+        let message = Added { id, size, time, digest };
         match self.chunks.last_entry() {
             Some(mut last) if *last.key() == number => {
                 let chunk = last.get_mut();
@@ -145,6 +148,7 @@ impl Resident {
         self.recent.push_back((seq, id));
         self.len += 1;
         self.sum = self.sum.wrapping_add(seq);
+        self.digest.include(digest);
         self.next = seq + 1;
         self.tallies.added(seq, subject, before);
         Ok(())
@@ -158,11 +162,15 @@ impl Resident {
             .id(subject)
             .and_then(|id| Some((id, self.chunks.get_mut(&number)?)))
             .and_then(|(id, chunk)| {
-                chunk
-                    .remove(self.size.position(seq), id)
-                    .then(|| (id, chunk.len() == 0))
+                let at = self.size.position(seq);
+                let size = chunk.sizes.get(at);
+                chunk.remove(at, id).then(|| {
+                    let digest = Digest::of(seq, hash(subject), size);
+                    chunk.digest.leave_out(digest);
+                    (id, chunk.len() == 0, digest)
+                })
             });
-        let Some((id, emptied)) = removed else {
+        let Some((id, emptied, digest)) = removed else {
             let subject = String::from_utf8_lossy(subject);
             return Err(Error::invalid(format!(
                 "no live message {seq} of subject {subject:?} to remove"
@@ -174,6 +182,7 @@ impl Resident {
         }
         self.len -= 1;
         self.sum = self.sum.wrapping_sub(seq);
+        self.digest.leave_out(digest);
         let name = subject;
         let subject = self.subjects.get_mut(id);
         subject.count -= 1;
@@ -340,18 +349,18 @@ impl Resident {
         chunk.contains(at).then(|| chunk.sizes.get(at))
     }
 
-    /// All messages, added up.
+    /// All messages, added up as they came and went.
     pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// All messages, added up anew: what [`Resident::digest`] has to be. Takes as long as there are messages.
+    pub fn counted_digest(&self) -> Digest {
         let mut digest = Digest::default();
         let mut hashes = vec![0; self.subjects.ids()];
         self.subjects.each(|id, subject, _| hashes[id as usize] = hash(subject));
         for (&number, chunk) in &self.chunks {
-            chunk.postings.each_list(|id, positions| {
-                let subject = hashes[id as usize];
-                for &at in positions {
-                    digest.add_hashed(self.size.seq(number, at), subject, chunk.sizes.get(at));
-                }
-            });
+            digest.include(chunk.counted_digest((self.size, number), |id| hashes[id as usize]));
         }
         digest
     }

@@ -156,6 +156,11 @@ fn compare(index: &mut Index, model: &Model, dice: &mut Dice, subjects: u64) {
         let sum = model.live.keys().fold(0, |sum: u64, seq| sum.wrapping_add(*seq));
         assert_eq!((census.count, census.sum), (index.len(), sum));
     }
+    let mut digest = Digest::default();
+    for (&seq, subject) in &model.live {
+        digest.add(seq, subject, size_of(seq));
+    }
+    assert_eq!(index.digest(), Some(digest));
     assert_eq!(index.len() == 0, model.live.is_empty());
     assert_eq!(
         index.first(),
@@ -418,9 +423,9 @@ fn run(seed: u64, subjects: u64, stride: u64, steps: u64, index: &mut Index, tur
                     };
                     let Some(seq) = victim else { continue };
                     let subject = model.live.remove(&seq).unwrap();
-                    assert!(index.remove(seq, b"wrong").is_err());
-                    index.remove(seq, &subject).unwrap();
-                    assert!(index.remove(seq, &subject).is_err());
+                    assert!(index.remove(seq, b"wrong", Some(size_of(seq))).is_err());
+                    index.remove(seq, &subject, Some(size_of(seq))).unwrap();
+                    assert!(index.remove(seq, &subject, Some(size_of(seq))).is_err());
                     changes.push(Change::Remove(seq));
                 }
             }
@@ -538,7 +543,7 @@ fn resident_at_full_chunks() {
         if seq % 7 == 0 {
             let dead = seq / 7 * 5;
             if let Some(name) = model.remove(&dead) {
-                index.remove(dead, name.as_bytes()).unwrap();
+                index.remove(dead, name.as_bytes(), Some(size_of(dead))).unwrap();
             }
         }
         if seq % 5000 == 0 || seq < 3000 {

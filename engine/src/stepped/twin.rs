@@ -241,7 +241,7 @@ fn compare(stream: &mut Stream, twin: &mut Stream, now: NanoTime, whole: bool, t
         fields(&what, &one, &other, told);
         let count = |of: &Stream| {
             let info = of.consumer_info(&one.name, now);
-            info.map(|info| (info.num_pending, info.num_redelivered))
+            info.map(|info| (info.num_pending, info.num_redelivered, info.digest))
         };
         same(&format!("{what}counts"), &count(stream), &count(twin), told);
     }

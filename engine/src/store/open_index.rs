@@ -58,7 +58,14 @@ impl Opening<'_> {
         let reader = self.log.reader();
         // A backend that cannot keep it with the messages has it in memory, whatever it was meant to be: one that encrypts.
         if self.who.settings.index == IndexKind::Paged && self.backend.atomic_kv() {
-            let records = Records { subject_of, ending_of };
+            let records = Records {
+                subject_of,
+                ending_of,
+                size_of: match self.who.config.storage {
+                    Storage::File => |head, body_len| stored_size_of_record(Storage::File, head, body_len),
+                    Storage::Memory => |head, body_len| stored_size_of_record(Storage::Memory, head, body_len),
+                },
+            };
             let kv = self.backend.kv();
             match Index::paged(kv, self.who.id, reader.clone(), records, PAGED_CACHE_BYTES) {
                 // It is still to be built, and here nothing is written: as long as it is only read, memory does.

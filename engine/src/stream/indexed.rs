@@ -10,9 +10,9 @@ use crate::types::{NanoTime, Seq};
 pub struct IndexInMemory<'a>(&'a Resident);
 
 impl IndexInMemory<'_> {
-    /// All that it says of messages, added up.
-    pub fn digest(&self) -> Digest {
-        self.0.digest()
+    /// All that it says of messages, added up anew; see [`Stream::digest`]. Takes as long as there are messages.
+    pub fn counted_digest(&self) -> Digest {
+        self.0.counted_digest()
     }
 
     /// Calls with each subject and the number of its messages, in no order.
@@ -22,6 +22,11 @@ impl IndexInMemory<'_> {
 }
 
 impl Stream {
+    /// See [`StreamState::digest`](crate::stream::StreamState::digest).
+    pub fn digest(&self) -> Option<Digest> {
+        self.messages.index.digest()
+    }
+
     /// What became of that which was kept of its index when its log was opened.
     pub fn kept_use(&self) -> KeptUse {
         match &self.messages.index {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::backend::{Compression, KvWrite, Log, LogChange, LogReader, Lost, Upkeep};
 use crate::error::{Error, Kind, Result};
-use crate::index::Index;
+use crate::index::{Digest, Index};
 use crate::shard::relocation::Gone;
 use crate::store::Unread;
 use crate::stream::ahead::ReadAhead;
@@ -46,6 +46,10 @@ pub struct StreamState {
     pub num_subjects: u64,
     /// Sequences between the first and the last that hold nothing.
     pub num_deleted: u64,
+    /// All messages that it holds, added up as they came and went: the same as of any other stream, on any machine and backend, that
+    /// holds messages of the same sequences, subjects and sizes. `None` if it is not known: of a paged index that an earlier version
+    /// of this program made, or one from which a message went that could not be read; until the stream is empty.
+    pub digest: Option<Digest>,
 }
 
 /// A message that went away, for the consumers that counted on it.
@@ -318,6 +322,7 @@ impl Messages {
                 0 => 0,
                 _ => (self.last + 1 - first_seq).saturating_sub(messages),
             },
+            digest: self.index.digest(),
         })
     }
 
@@ -378,7 +383,8 @@ impl Messages {
         let Some(leaving) = self.leaving(seq, subject)? else {
             return Ok(false);
         };
-        self.index.remove(seq, &leaving.subject)?;
+        let size = Some(leaving.size).filter(|_| !leaving.guessed);
+        self.index.remove(seq, &leaving.subject, size)?;
         if let Some(at) = leaving.ending {
             self.index.remove_ending(at, seq);
         }

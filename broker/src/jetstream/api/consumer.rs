@@ -19,7 +19,7 @@ use weir_wire::headers::{self, HeaderBuf};
 use super::call::{Call, Target};
 use super::decode::{decode, decode_whole};
 use super::message::seek;
-use super::reply::{self, Consumer, Page};
+use super::reply::{self, Consumer, Own, Page};
 use super::stream::optional;
 use super::why::why;
 use super::{Answer, Reply, heavy_answer, is_empty, limits_of, lookup, refused, schema};
@@ -224,8 +224,11 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, stream: &str
         })
         .await
         .map_err(|error| refused(error, &reject::STREAM_GENERAL))?;
+    let own = Own::of(info.digest);
+    let mut consumer = Consumer::of(info, now()).alone();
+    consumer.weir = Some(own);
     let told = Info {
-        consumer: Consumer::of(info, now()).alone(),
+        consumer,
         why: asked.why.then(|| why(&entry, standing.as_ref())).flatten(),
     };
     Ok(reply::answer(Call::ConsumerInfo(stream, name), told))

@@ -8,7 +8,7 @@ use weir_engine::consumer::{ConsumerConfig, ConsumerInfo, GroupState, SeqPair};
 use weir_engine::json::format_time;
 use weir_engine::reject::Rejection;
 use weir_engine::stream::ledger::Ledger;
-use weir_engine::stream::{StreamConfig, StreamState};
+use weir_engine::stream::{Digest, StreamConfig, StreamState};
 use weir_engine::{NanoTime, Seq};
 
 use super::call::Call;
@@ -176,6 +176,23 @@ pub(super) struct StreamInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub moving: Option<Moving>,
     pub ts: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weir: Option<Own>,
+}
+
+/// What no nats-server tells of a stream or a consumer; only where one is asked about.
+#[derive(Serialize)]
+pub(super) struct Own {
+    /// 16 hexadecimal digits; see [`StreamState::digest`] and [`ConsumerInfo::digest`].
+    digest: String,
+}
+
+impl Own {
+    pub fn of(digest: Digest) -> Self {
+        Self {
+            digest: digest.to_string(),
+        }
+    }
 }
 
 /// A stream that goes over to another backend, or could not.
@@ -308,6 +325,8 @@ pub(super) struct Consumer {
     ts: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     priority_groups: Vec<Group>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weir: Option<Own>,
 }
 
 #[derive(Serialize)]
@@ -366,6 +385,7 @@ impl Consumer {
             pause_remaining: u64::try_from(info.pause_remaining).unwrap_or(0),
             priority_groups: info.groups.into_iter().map(Group::of).collect(),
             ts: format_time(Some(now)),
+            weir: None,
         }
     }
 

@@ -16,7 +16,7 @@ use weir_engine::stream::{Purge, Storage, StreamConfig, SubjectPlace, sourcing_r
 use super::account::Usage;
 use super::call::Call;
 use super::decode::decode;
-use super::reply::{self, Cluster, Lost, Moving, Page, State, StreamInfo};
+use super::reply::{self, Cluster, Lost, Moving, Own, Page, State, StreamInfo};
 use super::{Answer, heavy_answer, is_empty, is_json, limits_of, lookup, refused, schema};
 use crate::interest::Account;
 use crate::jetstream::sourcing::SourceInfo;
@@ -272,21 +272,22 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
     let offset = usize::try_from(asked.offset).unwrap_or(0);
     let mut waited = false;
     let mut seen = js.shard(entry.shard).look(|shard| shard.state(id));
-    let mut state = loop {
+    let (mut state, digest) = loop {
         if let Some((state, consumers)) = seen.take() {
-            break State::of(&state, consumers);
+            break (State::of(&state, consumers), state.digest);
         }
         let told = js.call(entry.shard, move |shard| {
             let stream = shard.stream(id)?;
             if let Some(unread) = stream.unread_first().filter(|_| !waited) {
                 return Ok(Err(unread));
             }
-            let mut state = State::of(&stream.state()?, stream.consumer_count());
+            let held = stream.state()?;
+            let mut state = State::of(&held, stream.consumer_count());
             state.lost = Lost::of(stream.ledger());
-            Ok(Ok(state))
+            Ok(Ok((state, held.digest)))
         });
         match told.await.map_err(|error| refused(error, &reject::STREAM_GENERAL))? {
-            Ok(state) => break state,
+            Ok(told) => break told,
             // When the first message was stored is read where a disk may be waited for.
             Err(unread) => js.disk.fetch(vec![unread]).await,
         }
@@ -310,6 +311,7 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
     }
     let info = StreamInfo {
         cluster: Some(leader(js)),
+        weir: digest.map(Own::of),
         ..compose(js, &entry, state)
     };
     match asked.deleted_details || !asked.subjects_filter.is_empty() {
@@ -543,6 +545,7 @@ fn compose(js: &JetStream, entry: &StreamEntry, state: State) -> StreamInfo {
         alternates: Vec::new(),
         moving: moving(js, entry),
         ts: format_time(Some(now())),
+        weir: None,
     }
 }
 

@@ -68,6 +68,7 @@ pub fn fill(kv: &dyn Kv, log: LogId, index: &Resident, at_once: u64) -> Result<(
         first,
         last,
         next: last + 1,
+        digest: Some(index.digest()),
         ..Totals::default()
     };
     // Last of all: without them there is none.

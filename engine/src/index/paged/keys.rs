@@ -6,7 +6,7 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | prefix | [`Totals`], fixed width, little endian |
+//! | prefix | [`Totals`], fixed width, little endian; the digest behind them if it is known |
 //! | prefix, epoch, 1, subject | count, first, last - first (the latter only from two messages on), as varints |
 //! | prefix, epoch, 2, length of the subject, subject, sequence | nothing |
 //! | prefix, epoch, 3, chunk number | live messages of the chunk, `u32` little endian |
@@ -17,7 +17,7 @@
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::index::SubjectInfo;
+use crate::index::{Digest, SubjectInfo};
 use crate::types::{LogId, NanoTime, Seq};
 use crate::varint;
 
@@ -174,7 +174,7 @@ pub(super) fn damaged(key: &[u8]) -> Error {
 }
 
 /// The totals of an index, kept so that opening reads one key and the chunks' counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Totals {
     pub epoch: u32,
     /// Older epochs, from this one on, may have left keys behind.
@@ -189,10 +189,31 @@ pub(super) struct Totals {
     pub last: Seq,
     /// No sequence below may be added any more.
     pub next: Seq,
+    /// All messages, added up, if that is known: earlier versions of this program did not keep it.
+    pub digest: Option<Digest>,
+}
+
+/// Those of an index without messages.
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            oldest: 0,
+            building: false,
+            len: 0,
+            subjects: 0,
+            first: 0,
+            last: 0,
+            next: 0,
+            digest: Some(Digest::default()),
+        }
+    }
 }
 
 /// The version of the layout, the first byte of the totals.
 const VERSION: u8 = 1;
+/// Where the digest is, if it is there; earlier versions of this program do not look so far.
+const DIGEST: usize = 50;
 
 impl Totals {
     pub fn encode(&self) -> Bytes {
@@ -201,6 +222,9 @@ impl Totals {
         value.extend_from_slice(&self.oldest.to_le_bytes());
         for number in [self.len, self.subjects, self.first, self.last, self.next] {
             value.extend_from_slice(&number.to_le_bytes());
+        }
+        if let Some(digest) = self.digest {
+            value.extend_from_slice(&digest.number().to_le_bytes());
         }
         value.into()
     }
@@ -228,6 +252,7 @@ impl Totals {
                 first: long(26)?,
                 last: long(34)?,
                 next: long(42)?,
+                digest: long(DIGEST).map(Digest::from_number),
             })
         };
         match value.first() {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::chunk::chunk_of;
+use super::digest::{Digest, hash};
 use super::tally::Tallies;
 use super::{Records, SubjectInfo};
 use crate::backend::{Direction, Kv, KvWrite, LogReader, Want};
@@ -163,10 +164,11 @@ impl Paged {
         };
         let mut from = 1;
         while from <= last {
-            let mut batch: Vec<(Seq, NanoTime, Box<[u8]>)> = Vec::with_capacity(BUILD_STEP);
+            let mut batch: Vec<(Seq, NanoTime, Box<[u8]>, u64)> = Vec::with_capacity(BUILD_STEP);
             self.reader
                 .scan(from..=last, Want::Heads, Direction::Forward, &mut |entry| {
-                    batch.push((entry.seq, entry.time, entry.head.into()));
+                    let size = (self.records.size_of)(entry.head, entry.body_len as usize);
+                    batch.push((entry.seq, entry.time, entry.head.into(), size));
                     if batch.len() == BUILD_STEP {
                         ControlFlow::Break(())
                     } else {
@@ -177,8 +179,8 @@ impl Paged {
                 Some((seq, ..)) if batch.len() == BUILD_STEP => seq + 1,
                 _ => last + 1,
             };
-            for (seq, time, head) in batch {
-                self.add(seq, (self.records.subject_of)(&head))?;
+            for (seq, time, head, size) in batch {
+                self.add(seq, (self.records.subject_of)(&head), size)?;
                 if let Some(at) = (self.records.ending_of)(self.reader.as_ref(), seq, time, &head)? {
                     self.add_ending(at, seq);
                 }
@@ -203,8 +205,13 @@ impl Paged {
         self.totals.len < extent.count && !self.reader.damaged(extent.first..=extent.last).is_empty()
     }
 
+    /// See [`Index::digest`](super::Index::digest).
+    pub fn digest(&self) -> Option<Digest> {
+        self.totals.digest
+    }
+
     /// Adds a message above all before.
-    pub fn add(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
+    pub fn add(&mut self, seq: Seq, subject: &[u8], size: u64) -> Result<()> {
         let next = self.totals.next.max(1);
         if seq < next || seq == Seq::MAX {
             return Err(Error::invalid(format!("sequence {seq} is not above {}", next - 1)));
@@ -238,6 +245,9 @@ impl Paged {
         *self.chunks.entry(chunk_of(seq)).or_default() += 1;
         self.changed_chunks.insert(chunk_of(seq));
         self.totals.len += 1;
+        if let Some(digest) = &mut self.totals.digest {
+            digest.include(Digest::of(seq, hash(subject), size));
+        }
         self.totals.next = seq + 1;
         self.totals.last = seq;
         if self.totals.first == 0 {
@@ -248,8 +258,8 @@ impl Paged {
         Ok(())
     }
 
-    /// Removes a live message of that subject.
-    pub fn remove(&mut self, seq: Seq, subject: &[u8]) -> Result<()> {
+    /// Removes a live message of that subject, and of that size if it is known.
+    pub fn remove(&mut self, seq: Seq, subject: &[u8], size: Option<u64>) -> Result<()> {
         let key = self.keys.subject(subject);
         let absent = || {
             let subject = String::from_utf8_lossy(subject);
@@ -315,8 +325,13 @@ impl Paged {
         self.changed = true;
         self.removals += 1;
         self.totals.len = self.totals.len.saturating_sub(1);
+        self.totals.digest = self.totals.digest.zip(size).map(|(mut digest, size)| {
+            digest.leave_out(Digest::of(seq, hash(subject), size));
+            digest
+        });
         if self.totals.len == 0 {
             (self.totals.first, self.totals.last) = (0, 0);
+            self.totals.digest = Some(Digest::default());
             self.removed.clear();
         } else if seq == self.totals.first {
             self.totals.first = self.next_live(seq + 1)?.unwrap_or(0);

@@ -92,7 +92,7 @@ impl Resident {
         }
         if let Some(number) = self.sealed_from(keeping.next).filter(|_| !keeping.anew) {
             let draft = self.draft_of(number, keeping.mark);
-            keeping.steps.push(DraftStep::Frame(draft));
+            keeping.steps.push(DraftStep::Frame(Box::new(draft)));
             keeping.next = number + 1;
             keeping.positions += self.chunks.get(&number).map_or(0, |chunk| u64::from(chunk.len()));
         }
@@ -108,7 +108,8 @@ impl Resident {
     fn draft_of(&mut self, number: u64, mark: u32) -> Draft {
         let chunk = self.chunks.get(&number);
         let ends = chunk.and_then(|chunk| Some((chunk.next(0)?, chunk.prev(u16::MAX)?)));
-        let mut draft = Draft::of(self.size.power(), number, ends.unwrap_or_default());
+        let digest = chunk.map(|chunk| chunk.digest).unwrap_or_default();
+        let mut draft = Draft::of(self.size.power(), number, ends.unwrap_or_default(), digest);
         let Some(chunk) = chunk else { return draft };
         let subjects = &mut self.subjects;
         chunk.postings.each_list(|id, positions| {

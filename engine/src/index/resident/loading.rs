@@ -9,6 +9,7 @@ use weir_subject::SubjectTree;
 use crate::error::Result;
 use crate::index::bits::Bits;
 use crate::index::chunk::{Chunk, ChunkSize, Endings};
+use crate::index::digest::hash;
 use crate::index::kept::Frame;
 use crate::index::postings::Postings;
 use crate::index::resident::Resident;
@@ -120,7 +121,7 @@ impl Resident {
                 let Some(frame) = Frame::read(&raw) else {
                     return Ok(false);
                 };
-                if !loading.take(&frame, live)? {
+                if !loading.take(&frame, live, &names)? {
                     return Ok(false);
                 }
             }
@@ -260,7 +261,7 @@ impl Loading {
     }
 
     /// Takes up a chunk. Answers `false` if it does not fit the log.
-    fn take(&mut self, frame: &Frame<'_>, live: LiveRanges<'_>) -> Result<bool> {
+    fn take(&mut self, frame: &Frame<'_>, live: LiveRanges<'_>, names: &[Option<&[u8]>]) -> Result<bool> {
         let size = self.size;
         let (begin, end) = (size.seq(frame.chunk, 0), size.seq(frame.chunk, (size.len() - 1) as u16));
         let mut ranges = std::mem::take(&mut self.ranges);
@@ -269,7 +270,7 @@ impl Loading {
         self.next = end + 1;
         let fits = match (ranges.first(), ranges.last()) {
             (Some(&(first, _)), Some(&(_, last))) => {
-                first >= begin && self.take_live(frame, &ranges, (size.position(first), size.position(last)))
+                first >= begin && self.take_live(frame, &ranges, (size.position(first), size.position(last)), names)
             }
             // All of it is gone.
             _ => true,
@@ -279,7 +280,13 @@ impl Loading {
     }
 
     /// Takes up what is live of a chunk, which is something, from the first position to the last one.
-    fn take_live(&mut self, frame: &Frame<'_>, ranges: &[(Seq, Seq)], (first, last): (u16, u16)) -> bool {
+    fn take_live(
+        &mut self,
+        frame: &Frame<'_>,
+        ranges: &[(Seq, Seq)],
+        (first, last): (u16, u16),
+        names: &[Option<&[u8]>],
+    ) -> bool {
         let size = self.size;
         let count: u64 = ranges.iter().map(|(low, high)| high - low + 1).sum();
         let Ok(count) = u32::try_from(count) else { return false };
@@ -320,9 +327,17 @@ impl Loading {
         if times.first().is_none() || !times.all().is_sorted_by(|before, after| before.0 < after.0) {
             return false;
         }
-        let Some(chunk) = Chunk::of(postings, endings, (frame.sizes, times), (first, last), count) else {
+        let Some(mut chunk) = Chunk::of(postings, endings, (frame.sizes, times), (first, last), count) else {
             return false;
         };
+        chunk.digest = match frame.digest {
+            Some(digest) if is_same => digest,
+            _ => {
+                let name = |id: u32| names.get(id as usize).copied().flatten().unwrap_or_default();
+                chunk.counted_digest((size, frame.chunk), |id| hash(name(id)))
+            }
+        };
+        self.index.digest.include(chunk.digest);
         self.sample(frame.chunk, &chunk, [(first, ids.0), (last, ids.1)]);
         self.index.chunks.insert(frame.chunk, chunk);
         true

@@ -1,10 +1,16 @@
 use super::*;
 use crate::index::chunk::{Added, Chunk};
+use crate::index::digest::Digest;
 use crate::index::tests::Dice;
 
 /// Adds a message of that size to a chunk.
 fn add(chunk: &mut Option<Chunk>, at: u16, size: u64) {
-    let message = Added { id: 1, size, time: 0 };
+    let message = Added {
+        id: 1,
+        size,
+        time: 0,
+        digest: Digest::default(),
+    };
     match chunk {
         Some(chunk) => chunk.push(at, message),
         None => *chunk = Some(Chunk::new(at, message)),

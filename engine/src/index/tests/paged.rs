@@ -89,7 +89,8 @@ impl LogReader for Store {
                 time: 0,
                 head,
                 body: &[],
-                body_len: 0,
+                // As large as the message is.
+                body_len: size_of(seq) as u32,
                 owner: None,
             })
             .is_break()
@@ -128,6 +129,7 @@ const LOG: LogId = LogId(9);
 fn open(store: &Arc<Store>, cache_bytes: usize) -> Index {
     let records = Records {
         subject_of: |head| &head[1..],
+        size_of: |_, body_len| body_len as u64,
         // The byte that is no part of the subject; odd sequences end.
         ending_of: |_, seq, time, _| Ok((seq % 2 == 1).then_some(time + 1_000)),
     };
@@ -153,7 +155,7 @@ impl Turns for OnStore {
                             _ => None,
                         });
                         let subject = pending.unwrap_or_else(|| self.0.log.lock().0[seq][1..].to_vec());
-                        index.remove(*seq, &subject).unwrap();
+                        index.remove(*seq, &subject, Some(size_of(*seq))).unwrap();
                     }
                 }
             }

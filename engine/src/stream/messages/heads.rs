@@ -31,6 +31,8 @@ pub(super) struct Head {
 pub(super) struct Leaving {
     pub subject: Bytes,
     pub size: u64,
+    /// Whether nobody knows the size, and this is that of the average message.
+    pub guessed: bool,
     /// When it would have ended by itself.
     pub ending: Option<NanoTime>,
 }
@@ -77,7 +79,12 @@ impl Messages {
                 Some(subject) => Some(Bytes::copy_from_slice(subject)),
                 None => self.subject_at(seq)?,
             };
-            return Ok(subject.map(|subject| Leaving { subject, size, ending }));
+            return Ok(subject.map(|subject| Leaving {
+                subject,
+                size,
+                guessed: false,
+                ending,
+            }));
         }
         let head = match self.index.is_live(seq)? {
             true => self.head(seq)?,
@@ -87,6 +94,7 @@ impl Messages {
             return Ok(Some(Leaving {
                 subject: head.subject,
                 size: head.size,
+                guessed: false,
                 ending: head.ending,
             }));
         }
@@ -112,6 +120,7 @@ impl Messages {
         Ok(subject.map(|subject| Leaving {
             subject,
             size: self.bytes.checked_div(self.index.len()).unwrap_or(0),
+            guessed: true,
             // Should its end come, nothing is left to remove.
             ending: None,
         }))

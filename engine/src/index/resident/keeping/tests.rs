@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::backend::KeepStep;
 use crate::index::resident::{Loaded, Sample};
 use crate::index::tests::{Dice, size_of, time_of};
-use crate::index::{Census, ChunkSize, Cursor, Resident, SubjectInfo};
+use crate::index::{Census, ChunkSize, Cursor, Digest, Resident, SubjectInfo};
 use crate::types::{NanoTime, Seq};
 
 /// A log, as far as an index needs it, and what is kept beside it.
@@ -92,6 +92,7 @@ struct Answers {
     endings: Vec<(NanoTime, Seq)>,
     counts: (u64, u64, Option<Seq>, Option<Seq>),
     census: Census,
+    digest: Digest,
     matches: Vec<Vec<Seq>>,
     backwards: Vec<Option<Seq>>,
     from: Vec<u64>,
@@ -128,6 +129,7 @@ fn answers(index: &mut Resident) -> Answers {
         endings: index.endings(NanoTime::MAX, usize::MAX),
         counts: (index.len(), index.subjects(), index.first(), index.last_live()),
         census: index.census(),
+        digest: index.digest(),
         backwards: filters
             .iter()
             .map(|filters| index.prev_match(filters, Seq::MAX))
@@ -223,6 +225,7 @@ fn one(seed: u64) -> (u64, u64) {
                         index
                     }
                 };
+                assert_eq!(index.digest(), index.counted_digest(), "seed {seed}, step {step}");
                 let (mut now, mut anew) = (answers(&mut index), answers(&mut log.rebuilt(size)));
                 assert_eq!(now, anew, "seed {seed}, step {step}");
                 // All endings may be asked for one by one as well.
@@ -285,6 +288,28 @@ fn a_part_of_the_list_is_enough() {
         log.kept.truncate(frames);
         log.keep(&mut index);
         assert_eq!(log.kept.len(), 6);
+    }
+}
+
+/// As an earlier version of this program wrote them.
+fn without_digest(frames: &[Bytes]) -> Vec<Bytes> {
+    let frames = frames.iter().map(|frame| {
+        assert_eq!(frame[0], 3);
+        [&[2, frame[1]], &frame[10..]].concat().into()
+    });
+    frames.collect()
+}
+
+#[test]
+fn frames_without_a_digest_are_added_up() {
+    let (mut log, size) = kept();
+    let earlier = without_digest(&log.kept);
+    for mixed in [earlier.clone(), [&earlier[..3], &log.kept[3..]].concat()] {
+        for gone in [0, 1, 20, 33, 48] {
+            log.live.remove(&gone);
+            let mut index = log.load(size, &mixed, false).expect("it fits");
+            assert_eq!(answers(&mut index), answers(&mut log.rebuilt(size)), "without {gone}");
+        }
     }
 }
 

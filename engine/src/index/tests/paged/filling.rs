@@ -23,7 +23,7 @@ fn both(seed: u64, subjects: u64, at_once: u64) {
         if dice.roll(3) == 0 && !live.is_empty() {
             let at = dice.roll(live.len() as u64) as usize;
             let (gone, subject) = live.swap_remove(at);
-            paged.remove(gone, &subject).unwrap();
+            paged.remove(gone, &subject, Some(size_of(gone))).unwrap();
             resident.remove(gone, &subject).unwrap();
             paged.remove_ending(time_of(gone) + 7, gone);
             resident.remove_ending(time_of(gone) + 7, gone);
