@@ -152,7 +152,7 @@ impl InTurn<'_, '_> {
     fn replay_into(&mut self, stream: &mut Stream, id: LogId, now: NanoTime) -> Result<()> {
         let journal = self.shard.journal.reader();
         each_portion(journal.as_ref(), journal.extent().last, &mut |portion| {
-            for (position, _, command) in portion.into_iter().filter(|(_, of, _)| *of == id) {
+            for (position, _, command) in portion.commands.into_iter().filter(|(_, of, _)| *of == id) {
                 let (position, command) = command.first_written(position);
                 if matches!(command, Command::DeleteStream) {
                     return Err(Error::invalid(format!(

@@ -244,7 +244,10 @@ impl Shard {
                 continue;
             }
             backends.insert(stream.messages.settings.backend);
-            let snapshot = StreamSnapshot::of(stream, self.number, self.position);
+            let snapshot = StreamSnapshot {
+                time: self.time,
+                ..StreamSnapshot::of(stream, self.number, self.position)
+            };
             writes.push((stream_key(stream.id()), Some(crate::json::to_json(&snapshot))));
             dedup_writes(stream, &mut ids);
             stream.messages.ledger.drafted();

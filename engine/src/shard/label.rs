@@ -96,6 +96,7 @@ impl LogLabel {
             census: None,
             next_serial: 1,
             position,
+            time: 0,
             schedules: None,
             consumers: Vec::new(),
             origins: Default::default(),

@@ -74,6 +74,8 @@ pub(crate) struct Shard {
     suspended: Option<Suspended>,
     /// The last journal record written.
     position: Seq,
+    /// The time of its last turn; while it is being opened, the last that a checkpoint or the journal tells of.
+    time: NanoTime,
     streams: BTreeMap<LogId, Stream>,
     /// Streams that failed, or could not be opened.
     offline: OfflineStreams,

@@ -471,7 +471,7 @@ fn open_anew(
         None => None,
     };
     recover::each_portion(journal, last, &mut |portion| {
-        for (position, of, command) in portion {
+        for (position, of, command) in portion.commands {
             if of == id {
                 load::replay_one(env, &mut stream, position, command, now)?;
             }

@@ -66,6 +66,7 @@ impl Shard {
             broken: None,
             env,
             position: journal.reader().extent().last,
+            time: NanoTime::MIN,
             journal,
             suspended: None,
             streams: Default::default(),
@@ -296,6 +297,7 @@ impl Shard {
             }
         };
         fresh.take_over_memory(self);
+        fresh.time = fresh.time.max(self.time);
         fresh.drop_unfinished()?;
         // Streams that were made in the turn that failed are not there.
         for entry in fresh.env.catalogue.all() {
@@ -365,6 +367,7 @@ impl Shard {
         for snapshot in snapshots {
             // Should the journal have lost its end, what is written next must still count as newer than this.
             self.position = self.position.max(snapshot.position);
+            self.time = self.time.max(snapshot.time);
             let loaded = contained(|| load_saved(&self.env, snapshot.clone(), now));
             let id = LogId(snapshot.id);
             if loaded.is_err() && is_deleted(self.journal.reader().as_ref(), id)? {
@@ -445,7 +448,8 @@ impl Shard {
         let snapshots = self.streams.values().map(|stream| stream.position).max().unwrap_or(0);
         let mut holes = Holes::new(self.covered()?, snapshots, reader.extent().first);
         each_portion(reader.as_ref(), last, &mut |portion| {
-            for (position, id, command) in portion {
+            self.time = self.time.max(portion.time);
+            for (position, id, command) in portion.commands {
                 holes.see(position);
                 self.env.catalogue.seen(id);
                 if let Command::Together { count } = command
@@ -604,8 +608,13 @@ fn stops_opening(error: &Error, settings: &Settings) -> bool {
     error.kind == Kind::Poisoned && settings.backend == BackendKind::Segment
 }
 
-/// Some records of a journal, each with its position and its stream.
-type Portion = Vec<(Seq, LogId, Command)>;
+/// Some records of a journal.
+pub(super) struct Portion {
+    /// Each with its position and its stream.
+    pub commands: Vec<(Seq, LogId, Command)>,
+    /// The last time that one of them was written at, without those of messages: a mirror's have the times of their origin.
+    time: NanoTime,
+}
 
 /// Visits the journal's records in order up to `last`, in portions, so that no more than one of them is in memory.
 ///
@@ -630,10 +639,21 @@ pub(super) fn each_portion(
         })?;
         let Some(end) = entries.last() else { break };
         next = end.seq + 1;
-        let mut portion = Portion::with_capacity(entries.len());
+        let mut portion = Portion {
+            commands: Vec::with_capacity(entries.len()),
+            time: NanoTime::MIN,
+        };
         for entry in entries {
             match Command::decode(entry.time, &entry.head, &entry.body) {
-                Ok((id, command)) => portion.push((entry.seq, id, command)),
+                Ok((id, command)) => {
+                    if !matches!(
+                        command,
+                        Command::Publish { .. } | Command::Raise { .. } | Command::Moved { .. }
+                    ) {
+                        portion.time = portion.time.max(entry.time);
+                    }
+                    portion.commands.push((entry.seq, id, command));
+                }
                 // As good as lost: its number is missing.
                 Err(error) => tracing::error!(record = entry.seq, "a record of a journal: {error}"),
             }
@@ -650,6 +670,7 @@ fn is_deleted(journal: &dyn LogReader, id: LogId) -> Result<bool> {
     let mut deleted = false;
     each_portion(journal, journal.extent().last, &mut |portion| {
         deleted |= portion
+            .commands
             .iter()
             .any(|(_, of, command)| *of == id && matches!(command, Command::DeleteStream));
         Ok(ControlFlow::Continue(()))

@@ -52,7 +52,7 @@ impl Runner {
         outlet: Box<dyn Outlet>,
     ) -> Self {
         Self {
-            clocks: Clocks::new(&shard.env),
+            clocks: Clocks::new(&shard.env, shard.time),
             entropy: mix(shard.env.entropy.wrapping_add(shard.number as u64)),
             shard: handle.window.hold(shard),
             inbox,
@@ -168,6 +168,7 @@ impl Runner {
     /// request or one stream stays with it.
     fn turn(&mut self, inputs: Vec<Vec<Input>>) -> Result<()> {
         let (now, step) = self.clocks.look();
+        self.shard.time = now;
         let quiet = inputs.is_empty() && self.shard.unfinished.is_empty();
         let commands = std::mem::take(&mut self.commands);
         let emits = std::mem::take(&mut self.emits);

@@ -79,6 +79,10 @@ pub struct StreamSnapshot {
     pub next_serial: u64,
     /// The last journal record that is contained in this.
     pub position: Seq,
+    /// When the turn was that wrote this, by the time of its shard, which never goes back. 0 if it was no turn, or one of an earlier
+    /// version.
+    #[serde(default)]
+    pub time: NanoTime,
     /// Its schedules: the sequence of each, and when it is due next. `None` if they have to be looked for in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedules: Option<Vec<(Seq, NanoTime)>>,
@@ -149,6 +153,7 @@ impl StreamSnapshot {
             last_time: messages.last_time(),
             next_serial: stream.next_serial(),
             position,
+            time: 0,
             schedules: stream.schedule_snapshot(),
             consumers: stream.consumer_snapshots(),
             origins: stream.origins().clone(),
