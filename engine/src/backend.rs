@@ -363,6 +363,9 @@ pub trait Backend: Send + Sync + 'static {
 /// the same disk.
 pub const FETCH_BYTES: u64 = 1 << 20;
 
+/// Makes durable what was written to a log before the call, from any thread. A failure poisons the log as one of [`Log::sync`] does.
+pub type SyncBeside = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+
 /// The only writer of a log.
 ///
 /// After any error of `write`, `truncate` or `sync` that is not a refusal of bad input, the log is poisoned: it
@@ -389,6 +392,11 @@ pub trait Log: Send {
 
     /// Makes this log's writes so far durable.
     fn sync(&mut self) -> Result<()>;
+
+    /// What syncs this log from another thread while the log is written on; `None` where only the log itself can.
+    fn sync_beside(&self) -> Option<SyncBeside> {
+        None
+    }
 
     /// The number of the last change that was written. Once it is durable, it may be given back when the log is opened
     /// again ([`LogOptions::synced`]). 0 where a backend needs no such help.

@@ -111,7 +111,7 @@ use weir_headers as headers;
 
 pub use backend::{
     Backend, Check, Compression, Direction, FETCH_BYTES, KeepStep, KeptIndex, Kv, KvWrite, Log, LogChange, LogOptions,
-    LogReader, Lost, Place, Recoded, Recoder, Recovery, Upkeep, UpkeepPiece, VisitKey, VisitRecord, Want,
+    LogReader, Lost, Place, Recoded, Recoder, Recovery, SyncBeside, Upkeep, UpkeepPiece, VisitKey, VisitRecord, Want,
     check_scanned, maintain,
 };
 pub use error::{Error, Kind, Result};

@@ -70,6 +70,13 @@ impl SteppedStore {
         goes_on
     }
 
+    /// From now on the shards go on while their journals are synced, which are errands then, wherever they may.
+    pub fn hurry(&mut self) {
+        for runner in self.runners.iter_mut().flatten() {
+            runner.hurries = true;
+        }
+    }
+
     /// Whether the storage of a shard failed, and is not opened anew yet.
     pub fn is_broken(&self, shard: usize) -> bool {
         let runner = self.runners.get(shard).and_then(Option::as_ref);

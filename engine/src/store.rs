@@ -35,8 +35,8 @@ pub use catalogue::{Catalogue, MoveSeen, StreamEntry};
 pub(crate) use catalogue::{FIRST_STREAM_ID, SKIPPED_IDS};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
 pub(crate) use open_index::Unread;
-pub(crate) use stats::Pools;
 pub use stats::{Capacity, StreamStats};
+pub(crate) use stats::{Pools, Shown};
 
 /// Where the engine gets its time from, in nanoseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> NanoTime + Send + Sync>;

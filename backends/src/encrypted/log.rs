@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use weir_engine::{Compression, Error, Log, LogChange, LogReader, Record, Result, Seq, Upkeep};
+use weir_engine::{Compression, Error, Log, LogChange, LogReader, Record, Result, Seq, SyncBeside, Upkeep};
 
 use super::reader::EncryptedReader;
 
@@ -113,6 +113,10 @@ impl Log for EncryptedLog {
 
     fn sync(&mut self) -> Result<()> {
         self.inner.sync()
+    }
+
+    fn sync_beside(&self) -> Option<SyncBeside> {
+        self.inner.sync_beside()
     }
 
     fn last_change(&self) -> u64 {

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use weir_engine::{
-    Compression, Error, Kind as ErrorKind, Log, LogChange, LogId, LogOptions, LogReader, Recoder, Result, Seq, Upkeep,
-    words,
+    Compression, Error, Kind as ErrorKind, Log, LogChange, LogId, LogOptions, LogReader, Recoder, Result, Seq,
+    SyncBeside, Upkeep, words,
 };
 
 use super::backend::Core;
@@ -268,6 +268,11 @@ impl Log for SegmentLog {
         self.began = true;
         let result = self.sync_now().and_then(|()| self.reap());
         self.poisoning(result)
+    }
+
+    fn sync_beside(&self) -> Option<SyncBeside> {
+        let (core, syncer, dir) = (self.core.clone(), self.syncer.clone(), self.dir.clone());
+        Some(Arc::new(move || sync_log(&core, &syncer, &dir)))
     }
 
     fn last_change(&self) -> u64 {

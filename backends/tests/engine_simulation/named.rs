@@ -21,6 +21,7 @@ const SMALL: Shape = Shape {
     checkpoint_bytes: 1,
     segment_bytes: 4 << 10,
     chunk_size: ChunkSize::WHOLE,
+    hurries: false,
 };
 
 /// A store with one stream.

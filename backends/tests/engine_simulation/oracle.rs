@@ -25,6 +25,16 @@ pub struct Body {
     pub ttl: Option<i64>,
 }
 
+/// A message that is on its way, or may be there though nobody was answered.
+#[derive(Debug)]
+struct Tried {
+    body: Body,
+    /// The batch that it is of.
+    batch: Option<String>,
+    /// When it was sent, where answers may come later than they might.
+    since: Option<NanoTime>,
+}
+
 impl Body {
     fn is(&self, message: &Message) -> bool {
         self.subject.as_bytes() == &message.subject[..]
@@ -136,7 +146,7 @@ pub struct Known {
     /// What had the sequences of others that came later, when what was not synced was lost: it may be found again.
     former: BTreeMap<u64, (Seq, Body)>,
     /// Published, and what came of it is open; with the batch that they belong to.
-    tried: BTreeMap<u64, (Body, Option<String>)>,
+    tried: BTreeMap<u64, Tried>,
     removals: Vec<Removal>,
     pub last: Seq,
     ids: BTreeMap<String, (u64, Seq, NanoTime)>,
@@ -236,8 +246,9 @@ impl Known {
         }
     }
 
-    pub fn try_publish(&mut self, order: u64, body: Body, batch: Option<String>) {
-        self.tried.insert(order, (body, batch));
+    /// A message is on its way; it gets its time when it is answered, or, where that may be later, `since` at the earliest.
+    pub fn try_publish(&mut self, order: u64, body: Body, batch: Option<String>, since: Option<NanoTime>) {
+        self.tried.insert(order, Tried { body, batch, since });
     }
 
     /// Nothing came of a publish.
@@ -247,7 +258,7 @@ impl Known {
 
     /// A publish was answered with a sequence.
     pub fn published(&mut self, order: u64, seq: Seq, duplicate: bool, time: NanoTime) {
-        let Some((body, _)) = self.tried.remove(&order) else {
+        let Some(Tried { body, since, .. }) = self.tried.remove(&order) else {
             return;
         };
         self.answers();
@@ -256,7 +267,7 @@ impl Known {
             let id = id.expect("only what has an id is a duplicate");
             let has_it = |body: &Body| header(&body.headers, "Nats-Msg-Id") == Some(id);
             // A later one that nobody was answered for may be there as well.
-            let other = self.tried.values().any(|(body, _)| has_it(body))
+            let other = self.tried.values().any(|tried| has_it(&tried.body))
                 || self.entries.get(&seq).is_some_and(|entry| has_it(&entry.body));
             if let Some((_, first, _)) = self.ids.get(id)
                 && !other
@@ -274,7 +285,7 @@ impl Known {
             {
                 panic!("{}: {id} was stored as {first} and again as {seq}", self.name);
             }
-            self.ids.insert(id.to_owned(), (order, seq, time));
+            self.ids.insert(id.to_owned(), (order, seq, since.unwrap_or(time)));
         }
         if let Some(expected) = header(&body.headers, "Nats-Expected-Last-Sequence") {
             let expected: Seq = expected.parse().expect("a number of ours");
@@ -299,7 +310,7 @@ impl Known {
         }
         assert!(seq > self.last, "{}: {seq} after {}", self.name, self.last);
         self.last = seq;
-        self.put(order, seq, body, time);
+        self.put(order, seq, body, since.unwrap_or(time));
     }
 
     /// All messages of a batch were stored, the last of them as this.
@@ -313,8 +324,8 @@ impl Known {
         );
         self.answers();
         for (seq, order) in (first..).zip(orders) {
-            let (body, _) = self.tried.remove(order).expect("a member of the batch");
-            self.put(*order, seq, body, time);
+            let Tried { body, since, .. } = self.tried.remove(order).expect("a member of the batch");
+            self.put(*order, seq, body, since.unwrap_or(time));
         }
         self.last = last;
     }
@@ -382,7 +393,7 @@ impl Known {
         }
         let limits_take = self.config.discard == Discard::Old || self.updated;
         let newer = || self.entries.range(seq + 1..).map(|(_, entry)| &entry.body);
-        let tried = || self.tried.values().map(|(body, _)| body);
+        let tried = || self.tried.values().map(|tried| &tried.body);
         let rolled = |body: &Body| match body.rollup {
             None => false,
             Some("sub") => body.subject == entry.body.subject,
@@ -477,7 +488,7 @@ impl Known {
                 assert_eq!(at, seq, "{}: the message of {order} has another sequence", self.name);
                 body
             }
-            (None, Some((body, _))) => body,
+            (None, Some(tried)) => &tried.body,
             (None, None) => panic!("{}: message {seq} should not be there: {order}", self.name),
         };
         assert!(
@@ -610,7 +621,7 @@ impl Known {
             return;
         }
         let mut batches: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        for (order, (_, batch)) in &self.tried {
+        for (order, Tried { batch, .. }) in &self.tried {
             if let Some(batch) = batch {
                 let (all, found) = batches.entry(batch).or_default();
                 *all += 1;

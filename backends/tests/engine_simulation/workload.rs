@@ -349,7 +349,8 @@ impl Simulation {
             body: [body.headers.as_bytes(), &body.payload].concat().into(),
             ticket: self.world.ticket(order),
         };
-        self.known(id).try_publish(order, body, batch);
+        let since = self.world.hurries().then(|| self.world.now());
+        self.known(id).try_publish(order, body, batch, since);
         self.world.submit(shard, input);
     }
 

@@ -91,6 +91,8 @@ pub struct Shape {
     pub segment_bytes: u64,
     /// Sequences in a chunk of an index: with few, much of it is kept beside the logs.
     pub chunk_size: ChunkSize,
+    /// Whether shards go on while their journals are synced.
+    pub hurries: bool,
 }
 
 pub struct World {
@@ -186,6 +188,11 @@ impl World {
         self.shape.ground
     }
 
+    /// Whether answers may come later than their turns.
+    pub fn hurries(&self) -> bool {
+        self.shape.hurries
+    }
+
     pub fn now(&self) -> NanoTime {
         self.clock.load(Ordering::Relaxed)
     }
@@ -226,7 +233,10 @@ impl World {
             )?)),
             _ => Ok(Arc::new(MemoryBackend::new()) as Arc<dyn Backend>),
         });
-        let store = SteppedStore::open(open, self.options(), |_| Box::new(Way(self.log.clone())))?;
+        let mut store = SteppedStore::open(open, self.options(), |_| Box::new(Way(self.log.clone())))?;
+        if self.shape.hurries {
+            store.hurry();
+        }
         self.store = Some(store);
         Ok(())
     }

@@ -547,6 +547,11 @@ impl Index {
         }
     }
 
+    /// Whether it lies in the backend.
+    pub fn is_paged(&self) -> bool {
+        matches!(self, Self::Paged(_))
+    }
+
     /// Hands out the writes to the backend's [`Kv`](crate::Kv) that belong in the same [`LogChange`](crate::LogChange) as
     /// the log's appends and erasures since the last call. A resident index has none.
     pub fn take_writes(&mut self, out: &mut Vec<KvWrite>) {

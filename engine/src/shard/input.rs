@@ -100,6 +100,8 @@ pub enum Input {
         /// The message that is needed.
         seq: Seq,
     },
+    /// The journal was synced beside the shard, or that failed.
+    Committed,
     /// A checkpoint was written, or failed.
     Checkpointed,
     /// A stream that was offline was opened anew, or could not be.
@@ -129,6 +131,26 @@ impl Input {
                 Err(error) => done(Err(error.clone())),
             })
         }))
+    }
+
+    /// Whether it can be done while earlier turns are in flight; what looks at more than the state of streams cannot.
+    pub(super) fn can_overtake(&self) -> bool {
+        match self {
+            Self::Publish { .. }
+            | Self::Ack { .. }
+            | Self::Pull { .. }
+            | Self::FlowControl { .. }
+            | Self::Wake { .. }
+            | Self::Fetched { .. }
+            | Self::Committed => true,
+            Self::Call(_)
+            | Self::Checkpointed
+            | Self::Reopened
+            | Self::Relocated
+            | Self::Tended
+            | Self::Close
+            | Self::Abandon => false,
+        }
     }
 
     /// What it weighs in the queue.

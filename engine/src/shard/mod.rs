@@ -1,12 +1,14 @@
 //! A shard: one thread, one journal, and the streams that belong to it.
 //!
-//! Each turn drains the queue, applies what came to the streams' state, writes the outcome to the journal in one go,
-//! syncs once if any stream asks for it, brings the changes to the streams' logs, and only then lets answers and
-//! deliveries out. So a thousand streams cost one sync, and a batch grows by itself with the load.
+//! Each turn drains the queue, applies what came to the streams' state, and writes the outcome to the journal in one go. It is
+//! synced if any stream asks for that; then the changes go to the streams' logs, and only then answers and deliveries leave. So
+//! a thousand streams cost one sync, and a batch grows by itself with the load. Where more waits to be done, the sync runs beside the
+//! shard, which goes on with the next turns meanwhile ([`commit`]).
 
 pub mod adopt;
 mod checkpoint;
 pub mod command;
+mod commit;
 pub mod emit;
 pub(crate) mod errand;
 pub(crate) mod fetching;
@@ -31,6 +33,7 @@ mod shown;
 pub mod snapshot;
 mod steps;
 pub(crate) mod suspended;
+mod syncing;
 mod syncs;
 pub(crate) mod turn;
 mod upkeep;
@@ -44,7 +47,7 @@ pub use input::{Call, Input, QueueLimits, Refused, ShardHandle};
 pub use looking::Looking;
 pub use syncs::{SYNC_CLASSES, Syncs};
 
-use crate::backend::{Log, LogChange};
+use crate::backend::Log;
 use crate::error::{Error, Kind, Result};
 use crate::reject;
 use crate::store::Environment;
@@ -52,6 +55,7 @@ use crate::stream::Stream;
 use crate::stream::settings::{BackendKind, Settings};
 use crate::types::{LogId, NanoTime, Nanos, SECOND, Seq};
 use checkpoint::Checkpoint;
+use commit::Flights;
 use emit::{ConsumerName, Emit, Status, Ticket};
 use offline::OfflineStreams;
 use relocation::Relocations;
@@ -103,6 +107,8 @@ pub(crate) struct Shard {
     deadline_of: HashMap<LogId, NanoTime, RandomState>,
     /// When the journal has to be synced for streams with an interval.
     sync_due: Option<NanoTime>,
+    /// Turns that are written and not let out.
+    flights: Flights,
     checkpoint: Checkpoint,
     /// Indexes that are to be kept beside their logs.
     keeping: keeping::IndexKeeping,
@@ -290,6 +296,8 @@ impl Shard {
                 }
                 return Ok(());
             }
+            // What it tells was looked at before the turn.
+            Input::Committed => return Ok(()),
             Input::Checkpointed => return self.checkpointed(turn.now),
             Input::Reopened => return self.reopened(turn),
             Input::Relocated => {
@@ -304,65 +312,6 @@ impl Shard {
         };
         if let Err(error) = outcome {
             self.stumbled(id, error, None);
-        }
-        Ok(())
-    }
-
-    /// The journal, then the logs. Nothing may leave the shard before this.
-    fn commit(&mut self, turn: &mut Turn<'_>) -> Result<()> {
-        for at in 0..self.touched.len() {
-            let id = self.touched[at];
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.journal_turn(turn);
-            }
-        }
-        if !turn.commands.is_empty() {
-            let records = turn.commands.records(self.position + 1);
-            self.journal.write(&LogChange {
-                append: &records,
-                ..LogChange::default()
-            })?;
-            self.position += records.len() as Seq;
-            self.checkpoint.grown(
-                records
-                    .iter()
-                    .map(|record| record.head.len() + record.body.len() + 64)
-                    .sum(),
-            );
-        }
-        if turn.sync || self.sync_due.is_some_and(|due| due <= turn.now) {
-            self.sync_journal()?;
-            self.sync_due = None;
-        } else if let Some(nanos) = turn.sync_within {
-            let due = turn.now.saturating_add(nanos);
-            self.sync_due = Some(self.sync_due.map_or(due, |before| before.min(due)));
-        }
-        for at in 0..self.touched.len() {
-            let id = self.touched[at];
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.position = self.position;
-                stream.unsaved = true;
-                stream.untidy = true;
-                let read = stream.has_consumers();
-                // A log without room is asked again when it is time to look.
-                let written = match self.room.is_unwritten(id) {
-                    true => Ok(()),
-                    false => stream.messages.write(read),
-                };
-                // A client that is answered may ask for it at once.
-                stream.note_stats();
-                keep_ledger(&self.env, stream);
-                if let Err(error) = written {
-                    // The journal has it all: what is answered stays true.
-                    self.not_written(id, error, turn.now);
-                }
-            }
-        }
-        for (id, error) in std::mem::take(&mut self.faulty) {
-            self.take_offline(id, &error, turn);
-        }
-        for (id, settings) in std::mem::take(&mut self.doomed) {
-            self.remove_log(id, &settings);
         }
         Ok(())
     }
@@ -403,8 +352,10 @@ impl Shard {
                 continue;
             };
             stream.touched = false;
-            // Of a stream that was just opened nothing was committed.
-            stream.note_stats();
+            if self.flights.is_empty() {
+                // Of a stream that was just opened nothing was committed.
+                stream.note_stats();
+            }
             let due = stream.next_deadline(now);
             self.cold.append(stream.cold());
             let due = match due {

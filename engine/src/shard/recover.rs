@@ -84,6 +84,7 @@ impl Shard {
             deadlines: Default::default(),
             deadline_of: Default::default(),
             sync_due: None,
+            flights: Default::default(),
             checkpoint: Checkpoint::default(),
             keeping: Default::default(),
             moving: None,
@@ -277,6 +278,7 @@ impl Shard {
         // Logs must be let go of before they can be opened again; memory streams would lose what they hold, so they
         // are taken over as they are.
         self.tending.stop();
+        self.flights.give_up();
         self.streams.retain(|_, stream| !stream.is_journaled());
         self.journal = Box::new(crate::store::ClosedLog);
         // A checkpoint that goes on would put older snapshots over newer ones.

@@ -91,9 +91,10 @@ impl Shard {
         let due = self.room.look_at.is_some_and(|at| at <= now);
         if due {
             self.room.look_at = None;
+            let landed = self.flights.landed();
             for id in std::mem::take(&mut self.room.unwritten).into_keys() {
                 if let Some(stream) = self.streams.get_mut(&id)
-                    && let Err(error) = stream.messages.write(true)
+                    && let Err(error) = stream.messages.land(landed, true)
                 {
                     self.not_written(id, error, now);
                 }

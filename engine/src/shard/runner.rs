@@ -16,9 +16,13 @@ use crate::shard::shared::Held;
 use crate::shard::steps::Clocks;
 use crate::shard::turn::{Turn, mix};
 use crate::shard::{Input, Shard, ShardHandle, pulls_end};
+use crate::types::NanoTime;
 
 /// Inputs that one turn takes at most.
 const TURN_INPUTS: usize = 16 << 10;
+/// Inputs that wait for the next turn from which on a sync runs beside it: another thread for that costs two wake-ups, about what deciding
+/// so many takes.
+const BESIDE_MIN: usize = 64;
 /// Inputs that the queue keeps room for: what a burst made it grow by is given back.
 const ROOM_KEPT: usize = 4 << 10;
 /// The longest sleep: deadlines far away are looked at again after it, so that a change of the clock does no harm.
@@ -41,6 +45,9 @@ pub(crate) struct Runner {
     /// How often its shard was opened anew.
     #[cfg(feature = "conformance")]
     openings: u64,
+    /// Whether turns go on as if there were always more to do.
+    #[cfg(feature = "conformance")]
+    pub hurries: bool,
 }
 
 impl Runner {
@@ -64,6 +71,8 @@ impl Runner {
             emits: Vec::new(),
             #[cfg(feature = "conformance")]
             openings: 0,
+            #[cfg(feature = "conformance")]
+            hurries: false,
         }
     }
 
@@ -86,6 +95,7 @@ impl Runner {
         }
         let inputs = self.gather(wait);
         if inputs.iter().flatten().any(|input| matches!(input, Input::Abandon)) {
+            self.shard.flights.give_up();
             self.shard.checkpoint.wait();
             self.shard.offline.wait();
             self.shard.relocations.stop();
@@ -169,6 +179,14 @@ impl Runner {
     fn turn(&mut self, inputs: Vec<Vec<Input>>) -> Result<()> {
         let (now, step) = self.clocks.look();
         self.shard.time = now;
+        let can_overtake = step == 0 && inputs.iter().flatten().all(Input::can_overtake);
+        if let Err(error) = self.let_out(!can_overtake, now) {
+            for input in inputs.into_iter().flatten() {
+                self.refuse(input, &error);
+            }
+            self.outlet.flush();
+            return Err(error);
+        }
         let quiet = inputs.is_empty() && self.shard.unfinished.is_empty();
         let commands = std::mem::take(&mut self.commands);
         let emits = std::mem::take(&mut self.emits);
@@ -182,10 +200,17 @@ impl Runner {
             }
             self.shard.begin_with_room(bytes, now)?;
             self.shard.apply(&mut inputs, &mut turn)?;
-            self.shard.commit(&mut turn)
+            let others_wait = self.handle.waiting().0 >= BESIDE_MIN;
+            #[cfg(feature = "conformance")]
+            let others_wait = others_wait || self.hurries;
+            self.shard
+                .commit(&mut turn, others_wait, can_overtake.then_some(&self.handle))
         });
         let mut commands = turn.commands;
         let mut emits = turn.emits;
+        if let Err(error) = &outcome {
+            give_up(&mut self.shard, error, self.outlet.as_mut());
+        }
         for emit in emits.drain(..) {
             send(emit, outcome.as_ref().err(), self.outlet.as_mut());
         }
@@ -202,18 +227,44 @@ impl Runner {
         outcome?;
         contained(|| {
             self.shard.schedule(now);
+            self.shard.fetch_cold(&self.handle);
+            if !self.shard.flights.is_empty() {
+                return Ok(());
+            }
             if let Some(error) = self.shard.checkpoint.failure.take() {
                 return Err(error);
             }
             let written = std::mem::take(&mut self.shard.checkpoint.written);
             self.shard.tend(quiet || written, now, &self.handle);
-            self.shard.fetch_cold(&self.handle);
             self.shard.relocate(now, &self.handle);
             self.shard.draft_one();
             self.shard.checkpoint_if_due(&self.handle);
             self.shard.retry_offline(now, &self.handle);
             self.shard.go_on_moving()
         })
+    }
+
+    /// Lets out the turns that were committed meanwhile; all of them, if told to, or if it is time for that.
+    fn let_out(&mut self, all: bool, now: NanoTime) -> Result<()> {
+        let shard = &mut self.shard;
+        let landed = contained(|| match all || shard.flights.must_settle() {
+            true => shard.settle(now),
+            false => shard.land(now),
+        });
+        match landed {
+            Ok(emits) if emits.is_empty() => Ok(()),
+            Ok(emits) => {
+                for emit in emits {
+                    send(emit, None, self.outlet.as_mut());
+                }
+                self.outlet.flush();
+                Ok(())
+            }
+            Err(error) => {
+                give_up(&mut self.shard, &error, self.outlet.as_mut());
+                Err(error)
+            }
+        }
     }
 
     /// Storage failed: who waits for more than this turn is told so.
@@ -285,6 +336,7 @@ impl Runner {
             | Input::FlowControl { .. }
             | Input::Wake { .. }
             | Input::Fetched { .. }
+            | Input::Committed
             | Input::Checkpointed
             | Input::Reopened
             | Input::Relocated
@@ -292,6 +344,13 @@ impl Runner {
             | Input::Close
             | Input::Abandon => {}
         }
+    }
+}
+
+/// Storage failed: who waits for turns in flight is told so.
+fn give_up(shard: &mut Shard, error: &Error, outlet: &mut dyn Outlet) {
+    for emit in shard.flights.give_up() {
+        send(emit, Some(error), outlet);
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::SteppedStore;
 use crate::backend::{Direction, LogChange, Want};
 use crate::consumer::ConsumerSnapshot;
@@ -75,6 +77,13 @@ impl Twin {
             entries.push(entry.to_entry());
             ControlFlow::Continue(())
         })?;
+        // Turns that are in flight are not in the log.
+        entries.extend(stream.messages.tail().unwritten().map(|record| Entry {
+            seq: record.seq,
+            time: record.time,
+            head: Bytes::copy_from_slice(record.head),
+            body: Bytes::copy_from_slice(record.body),
+        }));
         // What a start found to be beyond the limits goes from the log in the stream's next turn only.
         entries.retain(|entry| stream.messages.index.is_live(entry.seq).unwrap_or(true));
         let records: Vec<Record<'_>> = entries

@@ -92,7 +92,20 @@ impl Pools {
     }
 }
 
-/// What a stream holds, as of its last turn; readable from any thread.
+/// What a stream holds at the end of a turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shown {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes, as its limits count them.
+    pub bytes: u64,
+    /// Consumers.
+    pub consumers: u64,
+    /// Messages that it has lost.
+    pub lost: u64,
+}
+
+/// What a stream holds, as of its last turn that is committed; readable from any thread.
 #[derive(Debug)]
 pub struct StreamStats {
     messages: AtomicU64,
@@ -165,13 +178,14 @@ impl StreamStats {
         self.pool.used.load(Ordering::Relaxed) > self.pool.limit
     }
 
-    pub(crate) fn set(&self, messages: u64, bytes: u64, consumers: u64) {
-        self.messages.store(messages, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
+    pub(crate) fn set(&self, shown: Shown) {
+        self.messages.store(shown.messages, Ordering::Relaxed);
+        self.bytes.store(shown.bytes, Ordering::Relaxed);
         if !self.released.load(Ordering::Relaxed) {
-            self.count(bytes);
+            self.count(shown.bytes);
         }
-        self.consumers.store(consumers, Ordering::Relaxed);
+        self.consumers.store(shown.consumers, Ordering::Relaxed);
+        self.set_lost(shown.lost);
     }
 }
 

@@ -2,17 +2,18 @@
 
 mod heads;
 mod reading;
+mod staged;
 pub(super) mod times;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::backend::{Compression, KvWrite, Log, LogChange, LogReader, Lost, Upkeep};
+use crate::backend::{Compression, KvWrite, Log, LogReader, Lost, Upkeep};
 use crate::error::{Error, Kind, Result};
 use crate::index::{Digest, Index};
 use crate::shard::relocation::Gone;
@@ -25,7 +26,9 @@ use crate::stream::ledger::Ledger;
 use crate::stream::message::{self, Marks};
 use crate::stream::settings::Settings;
 use crate::stream::tail::Tail;
-use crate::types::{LogId, NanoTime, Record, Seq};
+use crate::types::{LogId, NanoTime, Seq};
+use staged::Staged;
+pub(crate) use staged::TurnNumber;
 
 /// What a stream holds, as clients are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,8 +61,8 @@ pub(crate) struct Removed {
     pub subject: Bytes,
 }
 
-/// The messages of a stream. Changes are seen at once by reads through it; [`Messages::write`] brings them to the
-/// log.
+/// The messages of a stream. Changes are seen at once by reads through it; they go to the log when their turn is committed
+/// ([`Messages::land`]).
 pub(crate) struct Messages {
     pub id: LogId,
     pub account: Arc<str>,
@@ -106,8 +109,10 @@ pub(crate) struct Messages {
     /// The message that was read from a disk to know its age.
     age_fetched: Option<Seq>,
     bytes: u64,
-    /// Interior sequences to erase from the log.
+    /// Interior sequences that this turn removed.
     erased: Vec<Seq>,
+    /// What earlier turns changed and the log does not have.
+    staged: VecDeque<Staged>,
     /// Whether all messages were purged: from then on it has a first sequence, even if it never held anything.
     cleared: bool,
     /// Whether the journal does not know that yet.
@@ -119,7 +124,7 @@ pub(crate) struct Messages {
     /// The subjects of some of them, after all.
     subjects_of_lost: BTreeMap<Seq, Bytes>,
     overwrite: bool,
-    /// Below this the log holds nothing.
+    /// Below this the log holds nothing, or will not when what is staged is written.
     trimmed: Seq,
     kv_writes: Vec<KvWrite>,
 }
@@ -180,6 +185,7 @@ impl Messages {
             age_fetched: None,
             bytes: extent.bytes + message::stored_size_of_file_record(0, 0) * extent.count,
             erased: Vec::new(),
+            staged: VecDeque::new(),
             cleared: false,
             untold_cleared: false,
             unread: Vec::new(),
@@ -423,11 +429,6 @@ impl Messages {
         Ok(gone)
     }
 
-    /// Whether the log lacks anything of what this stream holds.
-    pub fn is_dirty(&self) -> bool {
-        self.tail.has_unwritten() || !self.erased.is_empty() || self.first() > self.trimmed
-    }
-
     /// What the journal has to know about removals of this turn: all below the first are gone, and the second ones.
     pub fn removals(&mut self) -> Option<(Seq, Vec<Seq>)> {
         let first = self.first();
@@ -439,43 +440,6 @@ impl Messages {
     /// The removed sequences that trimming below `first` does not cover.
     fn erased_from(&self, first: Seq) -> impl Iterator<Item = Seq> {
         self.erased.iter().copied().filter(move |seq| *seq > first)
-    }
-
-    /// Brings this turn's changes to the log. After an error the stream must be opened anew.
-    pub fn write(&mut self, keep_tail: bool) -> Result<()> {
-        if !self.is_dirty() {
-            return Ok(());
-        }
-        let first = self.first();
-        if !self.overwrite {
-            // What is only to be forgotten goes with the trim; what is to be overwritten must be named.
-            self.erased.retain(|seq| *seq > first);
-        }
-        self.kv_writes.clear();
-        self.index.take_writes(&mut self.kv_writes);
-        // What was removed before there was room for it needs none any more.
-        let records = self.tail.unwritten().filter(|record| record.seq >= first);
-        let records: Vec<Record<'_>> = records.collect();
-        self.log.write(&LogChange {
-            append: &records,
-            erase: &self.erased,
-            overwrite: self.overwrite,
-            trim: (first > self.trimmed).then_some(first),
-            counts: &[],
-            kv: &self.kv_writes,
-        })?;
-        self.index.written();
-        self.trimmed = self.trimmed.max(first);
-        if let Some(copying) = &self.copying {
-            copying.lock().add(&self.erased, self.overwrite, first);
-        }
-        for seq in self.erased.drain(..) {
-            // A reader of this turn may have read it ahead: the log still had it then.
-            self.ahead.forget(seq);
-        }
-        self.overwrite = false;
-        self.tail.written(keep_tail);
-        Ok(())
     }
 
     /// Goes on with a copy of its log. Neither has anything that is not written.
@@ -504,9 +468,7 @@ impl Messages {
 
     /// Lets go of memory that only a busy stream needs.
     pub fn idle(&mut self) {
-        if !self.tail.has_unwritten() {
-            self.tail.written(false);
-        }
+        self.tail.let_go(false);
         self.kv_writes = Vec::new();
         self.ahead.clear();
         self.index.idle();

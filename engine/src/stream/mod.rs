@@ -80,7 +80,7 @@ use crate::error::Result;
 use crate::shard::emit::{Emit, Event};
 use crate::shard::fetching::Cold;
 use crate::shard::turn::Turn;
-use crate::store::StreamStats;
+use crate::store::{Shown, StreamStats};
 use crate::types::{LogId, NanoTime, Nanos, Seq};
 use atomic::AtomicBatches;
 use fast::FastBatches;
@@ -186,10 +186,22 @@ impl Stream {
 
     /// Shows others what the stream holds now.
     pub(crate) fn note_stats(&self) {
-        let consumers = self.consumers.len() as u64;
-        self.stats
-            .set(self.messages.index.len(), self.messages.bytes(), consumers);
-        self.stats.set_lost(self.messages.ledger.messages());
+        self.show(self.shown());
+    }
+
+    /// What the stream holds now, as others are shown it.
+    pub(crate) fn shown(&self) -> Shown {
+        Shown {
+            messages: self.messages.index.len(),
+            bytes: self.messages.bytes(),
+            consumers: self.consumers.len() as u64,
+            lost: self.messages.ledger.messages(),
+        }
+    }
+
+    /// Shows others what it held.
+    pub(crate) fn show(&self, shown: Shown) {
+        self.stats.set(shown);
     }
 
     /// The log that holds its messages.

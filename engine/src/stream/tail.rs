@@ -19,6 +19,8 @@ pub(crate) struct Tail {
     bytes: usize,
     /// How many entries at the end are not in the log yet.
     unwritten: usize,
+    /// How many of these are of turns that are over, and wait for them to be committed.
+    staged: usize,
 }
 
 impl Tail {
@@ -55,16 +57,28 @@ impl Tail {
             })
     }
 
-    /// Whether the log lacks anything.
-    pub fn has_unwritten(&self) -> bool {
-        self.unwritten > 0
+    /// Whether messages came that are not staged.
+    pub fn has_unstaged(&self) -> bool {
+        self.unwritten > self.staged
     }
 
-    /// The log has everything now; `keep` says whether a consumer reads the tail.
-    pub fn written(&mut self, keep: bool) {
-        self.unwritten = 0;
+    /// The turn is over: what came since the one before is staged. Answers how many messages those are.
+    pub fn stage(&mut self) -> usize {
+        let count = self.unwritten - self.staged;
+        self.staged = self.unwritten;
+        count
+    }
+
+    /// The log has the first `count` of what is staged.
+    pub fn written(&mut self, count: usize) {
+        self.staged -= count;
+        self.unwritten -= count;
+    }
+
+    /// Lets go of what the log has and nobody needs any more; `keep` says whether a consumer reads the tail.
+    pub fn let_go(&mut self, keep: bool) {
         let (bytes, messages) = if keep { (KEEP_BYTES, KEEP_MESSAGES) } else { (0, 0) };
-        while self.bytes > bytes || self.entries.len() > messages {
+        while (self.bytes > bytes || self.entries.len() > messages) && self.entries.len() > self.unwritten {
             let Some(entry) = self.entries.pop_front() else {
                 break;
             };

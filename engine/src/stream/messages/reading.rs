@@ -8,7 +8,7 @@ use crate::stream::messages::Messages;
 use crate::stream::unread::Unread;
 use crate::types::{Entry, Seq};
 
-/// Erasures of a turn up to which going through them all is quicker than asking the index.
+/// Erasures that the log lacks up to which going through them all is quicker than asking the index.
 const ERASED_SEARCH: usize = 512;
 /// Sequences behind the one that a consumer needs which are fetched with it.
 const FETCHED: Seq = 255;
@@ -79,11 +79,11 @@ impl Messages {
 
     /// [`Messages::load`] for a reader that goes in order.
     pub fn load_in_order(&mut self, seq: Seq, if_cold: IfCold) -> Result<Loaded<Message>> {
-        // The tail may still hold what is gone from the log, and the log what went away in this turn.
-        if self.tail.get(seq).is_some() || self.erased.len() > ERASED_SEARCH {
+        // The tail may still hold what is gone from the log, and the log what went away in a turn that is not committed.
+        if self.tail.get(seq).is_some() || self.unlanded_erasures() > ERASED_SEARCH {
             return self.load(seq).map(Loaded::from);
         }
-        if seq < self.first() || self.erased.contains(&seq) {
+        if seq < self.first() || self.is_erased(seq) {
             return Ok(Loaded::Gone);
         }
         let entry = match self.ahead.get(self.reader.as_ref(), seq, self.last, if_cold) {
