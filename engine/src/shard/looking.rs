@@ -55,7 +55,7 @@ impl Shard {
     /// Whether all that was done is committed, and what is in memory is what its backends have.
     fn is_settled(&self) -> bool {
         let is_open = self.suspended.is_some() || self.generation == self.env.generation();
-        is_open && self.broken.is_none() && self.discards == self.env.discards()
+        is_open && self.flights.is_empty() && self.broken.is_none() && self.discards == self.env.discards()
     }
 
     /// Somebody who looked in left it who knows how.
