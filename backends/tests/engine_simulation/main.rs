@@ -9,6 +9,7 @@
 //! writes down what happens.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod flights;
 mod named;
 mod oracle;
 mod rot;

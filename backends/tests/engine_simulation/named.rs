@@ -14,8 +14,8 @@ use weir_engine::{Kind, LogId, SECOND, Seq};
 use crate::support::{ACCOUNT, Random};
 use crate::world::{Ground, Said, Shape, World};
 
-const STREAM: LogId = LogId(300);
-const SMALL: Shape = Shape {
+pub const STREAM: LogId = LogId(300);
+pub const SMALL: Shape = Shape {
     ground: Ground::Disk,
     shards: 1,
     checkpoint_bytes: 1,
@@ -32,7 +32,7 @@ fn small(seed: u64) -> World {
     world
 }
 
-fn create(world: &World) {
+pub fn create(world: &World) {
     create_as(world, StreamConfig::default());
 }
 
@@ -50,7 +50,7 @@ fn create_as(world: &World, config: StreamConfig) {
     });
 }
 
-fn publish(world: &World, number: u64) {
+pub fn publish(world: &World, number: u64) {
     publish_to(world, number, "s.a");
 }
 
@@ -108,7 +108,7 @@ fn delivered(world: &mut World) -> Vec<Seq> {
 }
 
 /// The process is killed, and the next one begins.
-fn restart(world: &mut World) {
+pub fn restart(world: &mut World) {
     world.kill();
     world.open().expect("the store opens");
 }

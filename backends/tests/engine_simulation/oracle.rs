@@ -137,6 +137,8 @@ pub struct Known {
     pub config: StreamConfig,
     pub settings: Settings,
     pub is: Is,
+    /// The number of the last request to delete it.
+    deletion: u64,
     /// Whether the configuration is that for certain.
     config_certain: bool,
     updated: bool,
@@ -192,6 +194,7 @@ impl Known {
             last: config.first_seq.saturating_sub(1),
             settings,
             is: Is::Open,
+            deletion: 0,
             config_certain: true,
             updated: false,
             tightest: Tightest::default(),
@@ -239,9 +242,16 @@ impl Known {
         self.config_certain = true;
     }
 
-    /// It answers, so it is there; and stays, if what it answers is on disk.
-    fn answers(&mut self) {
-        if self.is_synced() {
+    /// Somebody asks for it to be deleted.
+    pub fn try_delete(&mut self, order: u64) {
+        self.is = Is::Open;
+        self.deletion = order;
+    }
+
+    /// It answers what was asked of it, so it is there; and stays, if what it answers is on disk. What was asked before its deletion may be
+    /// answered behind that.
+    fn answers(&mut self, order: u64) {
+        if self.is_synced() && order > self.deletion {
             self.is = Is::There;
         }
     }
@@ -261,7 +271,7 @@ impl Known {
         let Some(Tried { body, since, .. }) = self.tried.remove(&order) else {
             return;
         };
-        self.answers();
+        self.answers(order);
         let id = header(&body.headers, "Nats-Msg-Id");
         if duplicate {
             let id = id.expect("only what has an id is a duplicate");
@@ -322,7 +332,7 @@ impl Known {
             self.name,
             self.last
         );
-        self.answers();
+        self.answers(orders.last().copied().unwrap_or(0));
         for (seq, order) in (first..).zip(orders) {
             let Tried { body, since, .. } = self.tried.remove(order).expect("a member of the batch");
             self.put(*order, seq, body, since.unwrap_or(time));

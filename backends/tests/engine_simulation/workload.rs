@@ -238,7 +238,7 @@ impl Simulation {
 
     fn delete(&mut self, id: LogId) {
         let (number, shard) = (self.number(), self.shard_of(id));
-        self.known(id).is = Is::Open;
+        self.known(id).try_delete(number);
         self.asked.insert(number, Asked::Delete(id));
         self.world.ask(shard, number, move |shard| shard.delete_stream(id));
     }
