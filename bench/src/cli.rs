@@ -119,13 +119,13 @@ pub struct LoadArgs {
     /// Messages per run: N for every scenario, or SCENARIO=N; each scenario has its own default
     #[arg(long, value_name = "[SCENARIO=]N")]
     pub messages: Vec<MessageCount>,
-    /// pubsub, fanout, request and publish stop after this time even when messages are left
+    /// pubsub, fanout, request, get and publish stop after this time even when messages are left
     #[arg(long, default_value_t = 30)]
     pub seconds: u64,
     /// Size of a body in bytes, at least 20
     #[arg(long, default_value_t = 128)]
     pub size: usize,
-    /// Unacknowledged publishes per connection [default: 512; 1024 for subjects]
+    /// Unacknowledged publishes per connection, or unanswered gets [default: 512; 1024 for subjects, 64 for get]
     #[arg(long, value_name = "N")]
     pub outstanding: Option<usize>,
     /// Connections that publish to the stream, in `publish`

@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod core;
+pub mod get;
 pub mod idle;
 pub mod publish;
 pub mod pull;
@@ -34,6 +35,8 @@ pub enum Scenario {
     Publish,
     /// A pull consumer with explicit acks over a stream that was filled before
     Pull,
+    /// Direct gets of the newest message of a subject, as of a key-value bucket
+    Get,
     /// One message on each of very many subjects of a stream
     Subjects,
     /// Connections that are opened and then do nothing
@@ -53,6 +56,7 @@ impl Scenario {
             Self::Request => "request",
             Self::Publish => "publish",
             Self::Pull => "pull",
+            Self::Get => "get",
             Self::Subjects => "subjects",
             Self::Connections => "connections",
             Self::Idle => "idle",
@@ -68,6 +72,7 @@ impl Scenario {
             Self::Request => 30_000,
             Self::Publish => 400_000,
             Self::Pull => 200_000,
+            Self::Get => 400_000,
             Self::Subjects => 1_000_000,
             Self::Connections => 2_000,
             Self::Idle | Self::IdleJs => 0,
@@ -77,7 +82,7 @@ impl Scenario {
     /// Whether the server must have JetStream on.
     pub fn needs_jetstream(self) -> bool {
         match self {
-            Self::Publish | Self::Pull | Self::Subjects | Self::IdleJs => true,
+            Self::Publish | Self::Pull | Self::Get | Self::Subjects | Self::IdleJs => true,
             Self::Pubsub | Self::Fanout | Self::Request | Self::Connections | Self::Idle => false,
         }
     }
@@ -97,6 +102,7 @@ impl Scenario {
             Self::Request => Some("request to reply"),
             Self::Publish | Self::Subjects => Some("publish to acknowledgement"),
             Self::Pull => Some("pull request to the last message of its batch"),
+            Self::Get => Some("request to the message"),
             Self::Connections => Some("from the socket to the first PONG, several at a time"),
             Self::Idle | Self::IdleJs => None,
         }
@@ -118,6 +124,7 @@ impl Scenario {
             Self::Request => request::run(target, load, messages),
             Self::Publish => publish::run(target, load, messages),
             Self::Pull => pull::run(target, load, messages),
+            Self::Get => get::run(target, load, messages),
             Self::Subjects => subjects::run(target, load, messages),
             Self::Connections => connections::run(target, messages),
             Self::Idle | Self::IdleJs => idle::run(target),

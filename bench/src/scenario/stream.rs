@@ -64,7 +64,7 @@ impl Stream {
         let mut config = json!({
             "name": stream.name, "subjects": [format!("{}.>", stream.prefix)],
             "storage": storage, "retention": "limits", "discard": "old", "num_replicas": 1,
-            "max_msgs": -1, "max_bytes": -1, "max_consumers": -1,
+            "max_msgs": -1, "max_bytes": -1, "max_consumers": -1, "allow_direct": true,
         });
         if !meta.is_empty() {
             config["metadata"] = Value::Object(meta);
