@@ -16,7 +16,7 @@ use support::between::{Change, Rules, under};
 use support::{Bench, Handle, Storage, Told};
 use weir_engine::shard::Input;
 use weir_engine::shard::emit::Ticket;
-use weir_engine::stream::{Purge, Search, Sight, StreamConfig};
+use weir_engine::stream::{AtHand, Purge, Search, Sight, StreamConfig};
 use weir_engine::{Error, Log, LogId, Result};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,7 +46,10 @@ fn newest(stream: &Handle) -> Option<Option<String>> {
     let look = stream.shard.look(|shard| shard.sight(stream.id, &mut search, &mut 8));
     Some(match look? {
         Sight::Message(message) => Some(message.payload),
-        Sight::InLog(unread) => Some(unread.read_at_hand()?.payload),
+        Sight::InLog(unread) => match unread.read_at_hand() {
+            AtHand::Message(message) => Some(message.payload),
+            AtHand::Unread | AtHand::Odd => return None,
+        },
         Sight::Nothing => None,
     })
     .map(|payload| payload.map(|payload| String::from_utf8(payload.to_vec()).unwrap()))

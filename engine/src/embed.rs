@@ -19,7 +19,7 @@ use crate::shard::{InTurn, Looking, ShardHandle};
 use crate::store::Store;
 use crate::stream::settings::Defaults;
 use crate::stream::validate::{Rules, ServerLimits, validate_new};
-use crate::stream::{Found, Message, Purge, SIGHT_LOOKS, Search, Sight, Stream, StreamConfig, StreamState};
+use crate::stream::{AtHand, Found, Message, Purge, SIGHT_LOOKS, Search, Sight, Stream, StreamConfig, StreamState};
 use crate::types::{LogId, Seq};
 use outlet::Fetches;
 
@@ -186,7 +186,11 @@ impl EmbeddedStream {
         match self.shard.look(look)? {
             Sight::Message(message) => Some(Some(message)),
             Sight::Nothing => Some(None),
-            Sight::InLog(unread) => unread.read_at_hand().or_else(|| unread.read()).map(Some),
+            Sight::InLog(unread) => match unread.read_at_hand() {
+                AtHand::Message(message) => Some(Some(message)),
+                AtHand::Unread => unread.read().map(Some),
+                AtHand::Odd => None,
+            },
         }
     }
 

@@ -71,7 +71,7 @@ pub use search::{Count, Found, SEARCH_LOOKS, SIGHT_LOOKS, Search};
 pub use sight::Sight;
 pub use sourcing::{Portion, Taken, identity};
 pub use ttl::Life;
-pub use unread::Unread;
+pub use unread::{AtHand, Unread};
 pub use view::{LastSeqs, SubjectCounts};
 
 use self::messages::Messages;

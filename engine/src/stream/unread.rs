@@ -15,6 +15,17 @@ pub struct Unread {
     seqs: RangeInclusive<Seq>,
 }
 
+/// What comes of reading a message without waiting for a disk.
+#[derive(Debug)]
+pub enum AtHand {
+    /// It.
+    Message(Message),
+    /// A disk has to be waited for.
+    Unread,
+    /// It has been removed meanwhile or cannot be read: the stream, asked for it, says which.
+    Odd,
+}
+
 impl Unread {
     pub(crate) fn new(reader: Arc<dyn LogReader>, seqs: RangeInclusive<Seq>) -> Self {
         Self { reader, seqs }
@@ -30,12 +41,15 @@ impl Unread {
         self.reader.fetch(self.seqs.clone());
     }
 
-    /// Reads the first of them, if no disk has to be waited for. `None` also if it has been removed meanwhile or cannot be read: the
-    /// stream, asked for it, says which.
-    pub fn read_at_hand(&self) -> Option<Message> {
+    /// Reads the first of them, if no disk has to be waited for.
+    pub fn read_at_hand(&self) -> AtHand {
         let seq = *self.seqs.start();
-        self.reader.at_hand(seq..=seq)?;
-        Message::unpack(self.reader.get(seq).ok()??).ok()
+        if self.reader.at_hand(seq..=seq).is_none() {
+            return AtHand::Unread;
+        }
+        let entry = self.reader.get(seq).ok().flatten();
+        let message = entry.and_then(|entry| Message::unpack(entry).ok());
+        message.map_or(AtHand::Odd, AtHand::Message)
     }
 
     /// Waits for the disk, and reads the first of them. `None` if it has been removed meanwhile or cannot be read: the stream, asked

@@ -9,8 +9,9 @@ use std::task::{Context, Waker};
 
 use tokio::runtime::Handle;
 use weir_engine::store::StreamEntry;
-use weir_engine::stream::{Message, SIGHT_LOOKS, Search, Sight};
+use weir_engine::stream::{AtHand, Message, SIGHT_LOOKS, Search, Sight, Unread};
 
+use super::direct::size;
 use super::message::Get;
 use crate::jetstream::JetStream;
 
@@ -32,12 +33,21 @@ pub fn begin(runtime: &Handle, serving: impl Future<Output = ()> + Send + 'stati
     }
 }
 
-/// The messages that are meant, up to the first that is not in memory, or not to be had without the storage thread; `None` for those
-/// that there are not. All of streams on one storage thread.
+/// What is known of a message without its storage thread.
+pub(super) enum Seen {
+    /// It is this one; or there is none.
+    Whole(Option<Message>),
+    /// It is this one, which a disk has to be waited for.
+    Unread(Unread),
+}
+
+/// What is known of the messages that are meant, up to the first that its storage thread has to be asked for, and as many as make up
+/// `bytes`, which this lowers. All are of streams on one storage thread.
 pub(super) fn some<'g>(
     js: &JetStream,
     gets: impl Iterator<Item = (&'g Arc<StreamEntry>, &'g Get)>,
-) -> Vec<Option<Message>> {
+    bytes: &mut usize,
+) -> Vec<Seen> {
     let (mut shard, mut searches) = (None, Vec::new());
     for (entry, get) in gets {
         let Some(search) = get.search() else { break };
@@ -45,20 +55,35 @@ pub(super) fn some<'g>(
         searches.push((entry.id, search));
     }
     let Some(shard) = shard else { return Vec::new() };
-    let seen = js.shard(shard).look(|shard| {
+    let sights = js.shard(shard).look(|shard| {
         let mut looks = SIGHT_LOOKS;
         let each = |(id, search): &mut (_, Search)| shard.sight(*id, search, &mut looks);
         Some(searches.iter_mut().map_while(each).collect::<Vec<_>>())
     });
-    let read = |sight| match sight {
-        Sight::Message(message) => Some(Some(message)),
-        Sight::Nothing => Some(None),
-        Sight::InLog(unread) => unread.read_at_hand().map(Some),
-    };
-    seen.unwrap_or_default().into_iter().map_while(read).collect()
+    let mut all = Vec::with_capacity(searches.len());
+    for sight in sights.unwrap_or_default() {
+        let message = match sight {
+            Sight::Message(message) => Some(message),
+            Sight::Nothing => None,
+            Sight::InLog(unread) => match unread.read_at_hand() {
+                AtHand::Message(message) => Some(message),
+                AtHand::Unread => {
+                    all.push(Seen::Unread(unread));
+                    continue;
+                }
+                AtHand::Odd => break,
+            },
+        };
+        *bytes = bytes.saturating_sub(message.as_ref().map_or(0, size));
+        all.push(Seen::Whole(message));
+        if *bytes == 0 {
+            break;
+        }
+    }
+    all
 }
 
-/// The message that is meant, as [`some`]; `None` inside if there is none.
-pub(super) fn one(js: &JetStream, entry: &Arc<StreamEntry>, get: &Get) -> Option<Option<Message>> {
-    some(js, std::iter::once((entry, get))).pop()
+/// What is known of the message that is meant, as [`some`].
+pub(super) fn one(js: &JetStream, entry: &Arc<StreamEntry>, get: &Get) -> Option<Seen> {
+    some(js, std::iter::once((entry, get)), &mut { usize::MAX }).pop()
 }

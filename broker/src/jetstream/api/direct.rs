@@ -14,7 +14,7 @@ use weir_engine::stream::{Count, Found, LastSeqs, Message, Search, Storage, Stre
 use weir_engine::{Kind, LogId, Seq};
 use weir_wire::headers::{HeaderBuf, scrub};
 
-use super::at_once::{self, LOOKED_FOR};
+use super::at_once::{self, LOOKED_FOR, Seen};
 use super::decode::decode;
 use super::load::{UnderWay, room_for};
 use super::message::{Get, seek};
@@ -118,30 +118,27 @@ pub async fn serve(js: Arc<JetStream>, waiting: Vec<Waiting>) {
 /// Serves requests for single messages of streams on one storage thread, and empties `waiting`.
 async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>, at_once: &mut AtOnce) {
     let mut waiting = std::mem::take(waiting);
-    if let Some((first, _)) = waiting.first() {
-        if !room_for(first.request.from.as_ref()).await {
-            return;
-        }
-        let served = at_once.serve(js, &waiting);
-        waiting.drain(..served);
-    }
     // Of the first of them, where that was not found at once.
     let mut begun = None;
     while let Some((first, _)) = waiting.first() {
         if !room_for(first.request.from.as_ref()).await {
             return;
         }
-        let shard = first.entry.shard;
-        let gets: Vec<_> = waiting.iter().map(|(next, get)| (next.entry.id, get.clone())).collect();
-        let place = js.api_load.light().await;
-        let some = js.call(shard, move |shard| Ok(find_some(shard, &gets, begun))).await;
-        let looked;
-        (looked, begun) = some.unwrap_or_else(|error| {
-            tell("direct get", &error);
-            (waiting.iter().map(|_| Looked::Done(FAILED)).collect(), None)
-        });
-        // Who waits for a disk keeps nobody else waiting.
-        drop(place);
+        let mut looked = match begun.is_none() {
+            true => at_once.look(js, &waiting),
+            false => Vec::new(),
+        };
+        if looked.is_empty() {
+            let shard = first.entry.shard;
+            let gets: Vec<_> = waiting.iter().map(|(next, get)| (next.entry.id, get.clone())).collect();
+            // Who waits for a disk keeps nobody else waiting.
+            let _place = js.api_load.light().await;
+            let some = js.call(shard, move |shard| Ok(find_some(shard, &gets, begun))).await;
+            (looked, begun) = some.unwrap_or_else(|error| {
+                tell("direct get", &error);
+                (waiting.iter().map(|_| Looked::Done(FAILED)).collect(), None)
+            });
+        }
         let found = read_unread(js, &waiting, looked).await;
         let answered = waiting.drain(..found.len());
         let mut carrier = Carrier::telling();
@@ -167,31 +164,28 @@ impl Default for AtOnce {
 }
 
 impl AtOnce {
-    /// Serves the first of some requests for single messages of streams on one storage thread, those that do not need it; answers how
-    /// many.
-    fn serve(&mut self, js: &Arc<JetStream>, waiting: &[(Waiting, Get)]) -> usize {
-        let mut served = 0;
-        let mut carrier = Carrier::telling();
+    /// Looks for the messages that are meant by some requests for single ones, of streams on one storage thread, without that: up to the
+    /// first that needs it.
+    fn look(&mut self, js: &JetStream, waiting: &[(Waiting, Get)]) -> Vec<Looked> {
+        let mut looked = Vec::with_capacity(waiting.len());
         for portion in waiting.chunks(LOOKED_FOR) {
             if self.gets < portion.len() || self.bytes == 0 {
                 break;
             }
-            let seen = at_once::some(js, portion.iter().map(|(next, get)| (&next.entry, get)));
-            for ((next, get), message) in portion.iter().zip(&seen) {
-                self.bytes = self.bytes.saturating_sub(message.as_ref().map_or(0, size));
-                let outcome = match message {
-                    Some(message) => Outcome::One(message.clone()),
-                    None => NOT_FOUND,
-                };
-                send_by(&mut carrier, next, &outcome, get.no_hdr);
-            }
+            let gets = portion.iter().map(|(next, get)| (&next.entry, get));
+            let seen = at_once::some(js, gets, &mut self.bytes);
+            let is_all = seen.len() == portion.len();
             self.gets -= seen.len();
-            served += seen.len();
-            if seen.len() < portion.len() {
+            looked.extend(seen.into_iter().map(|seen| match seen {
+                Seen::Whole(Some(message)) => Looked::Done(Outcome::One(message)),
+                Seen::Whole(None) => Looked::Done(NOT_FOUND),
+                Seen::Unread(unread) => Looked::Unread(unread, None),
+            }));
+            if !is_all {
                 break;
             }
         }
-        served
+        looked
     }
 }
 
@@ -549,7 +543,7 @@ impl MultiLast {
     }
 }
 
-fn size(message: &Message) -> usize {
+pub(super) fn size(message: &Message) -> usize {
     message.subject.len() + message.headers.len() + message.payload.len()
 }
 

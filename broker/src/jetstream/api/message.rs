@@ -11,6 +11,7 @@ use weir_engine::store::StreamEntry;
 use weir_engine::stream::{Found, Search, Storage, Stream};
 use weir_engine::{NanoTime, Seq};
 
+use super::at_once::Seen;
 use super::call::Call;
 use super::decode::decode;
 use super::{Answer, at_once, is_empty, lookup, refused, reply, schema};
@@ -155,8 +156,14 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
     let mut begun = None;
     let mut seen = at_once::one(js, &entry, &get);
     let message = loop {
-        if let Some(found) = seen.take() {
-            break found;
+        match seen.take() {
+            Some(Seen::Whole(found)) => break found,
+            Some(Seen::Unread(unread)) => {
+                if let Some(message) = js.disk.read(vec![unread]).await.pop().flatten() {
+                    break Some(message);
+                }
+            }
+            None => {}
         }
         let get = get.clone();
         let some = js.call(entry.shard, move |shard| {
