@@ -78,6 +78,7 @@ impl<'a> Reader<'a> {
     fn read(&mut self, conn: &mut Conn, gets: u64, until: Instant) -> Result<u64> {
         let mut free: Vec<usize> = (0..self.asked.len()).rev().collect();
         let (mut sent, mut answered) = (0, 0);
+        let inbox_len = conn.inbox().len();
         loop {
             let over = sent == gets || Instant::now() > until;
             while !over
@@ -96,9 +97,8 @@ impl<'a> Reader<'a> {
             conn.fill()?;
             let received_ns = now_ns();
             while let Some(frame) = conn.frames.pop()? {
-                let inbox = conn.inbox().len();
                 if let Some(msg) = message(frame, &mut conn.out)? {
-                    free.push(self.answer(&msg, inbox, received_ns)?);
+                    free.push(self.answer(&msg, inbox_len, received_ns)?);
                     answered += 1;
                 }
             }
@@ -125,11 +125,15 @@ impl<'a> Reader<'a> {
         let asked = place.and_then(|place| Some((place, self.asked.get_mut(place)?)));
         let asked = asked.and_then(|(place, (key, sent))| Some((place, *key, sent.take()?)));
         let Some((place, key, sent_ns)) = asked else {
-            return Err(LoadError::Verify(format!("an answer to nothing that was asked: {msg:?}")));
+            return Err(LoadError::Verify(format!(
+                "an answer to nothing that was asked: {msg:?}"
+            )));
         };
         let stamp = self.payload.check(msg.payload)?;
         if stamp.counter != key {
-            return Err(LoadError::Verify(format!("message {key} was asked for, and {stamp:?} came")));
+            return Err(LoadError::Verify(format!(
+                "message {key} was asked for, and {stamp:?} came"
+            )));
         }
         self.latency.saturating_record(received_ns.saturating_sub(sent_ns));
         Ok(place)

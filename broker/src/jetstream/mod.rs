@@ -161,6 +161,20 @@ fn make_folder(folder: &Path) -> weir_engine::Result<()> {
     }
 }
 
+/// What takes the answer of a storage thread, and the wait for it.
+fn answer<R: Send + 'static>() -> (
+    impl FnOnce(weir_engine::Result<R>) + Send + 'static,
+    impl Future<Output = weir_engine::Result<R>>,
+) {
+    let (sender, receiver) = oneshot::channel();
+    let done = move |result| {
+        // If the receiver is gone nobody wants the answer any more.
+        let _ = sender.send(result);
+    };
+    let closed = || Err(weir_engine::Error::closed("JetStream is shutting down"));
+    (done, async move { receiver.await.unwrap_or_else(|_| closed()) })
+}
+
 impl JetStream {
     /// Opens the store and takes up its streams.
     ///
@@ -349,15 +363,23 @@ impl JetStream {
         R: Send + 'static,
         W: FnOnce(&mut InTurn<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
     {
-        let (sender, receiver) = oneshot::channel();
-        self.shard(shard).call(work, move |result| {
-            // If the receiver is gone nobody wants the answer any more.
-            let _ = sender.send(result);
-        });
-        match receiver.await {
-            Ok(result) => result,
-            Err(_) => Err(weir_engine::Error::closed("JetStream is shutting down")),
-        }
+        let (done, answer) = answer();
+        self.shard(shard).call(work, done);
+        answer.await
+    }
+
+    /// The same with a function that changes nothing.
+    ///
+    /// # Errors
+    /// What the function answers, or that storage failed or is closed.
+    pub async fn ask<R, W>(&self, shard: usize, work: W) -> weir_engine::Result<R>
+    where
+        R: Send + 'static,
+        W: FnOnce(&mut InTurn<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
+    {
+        let (done, answer) = answer();
+        self.shard(shard).ask(work, done);
+        answer.await
     }
 
     /// Opens a backend that a stream is going to need, so that no storage thread has to.

@@ -91,6 +91,8 @@ pub enum Input {
     },
     /// Run a function.
     Call(Call),
+    /// Run a function that changes nothing.
+    Ask(Call),
     /// What a consumer waited for is in memory, or could not be read.
     Fetched {
         /// A consumer of this stream.
@@ -124,13 +126,12 @@ impl Input {
         W: FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
         D: FnOnce(Result<R>) + Send + 'static,
     {
-        Self::Call(Box::new(move |shard| {
-            let result = shard.map_err(Clone::clone).and_then(work);
-            Box::new(move |durable: Result<(), &Error>| match durable {
-                Ok(()) => done(result),
-                Err(error) => done(Err(error.clone())),
-            })
-        }))
+        Self::Call(boxed(work, done))
+    }
+
+    /// Whether those who look into the shard have to wait until it is done.
+    fn is_change(&self) -> bool {
+        !matches!(self, Self::Ask(_))
     }
 
     /// Whether it can be done while earlier turns are in flight; what looks at more than the state of streams cannot.
@@ -144,6 +145,7 @@ impl Input {
             | Self::Fetched { .. }
             | Self::Committed => true,
             Self::Call(_)
+            | Self::Ask(_)
             | Self::Checkpointed
             | Self::Reopened
             | Self::Relocated
@@ -162,18 +164,47 @@ impl Input {
     }
 }
 
+/// A [`Call`] of a function, and of what is done with its answer.
+fn boxed<R, W, D>(work: W, done: D) -> Call
+where
+    R: Send + 'static,
+    W: FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
+    D: FnOnce(Result<R>) + Send + 'static,
+{
+    Box::new(move |shard| {
+        let result = shard.map_err(Clone::clone).and_then(work);
+        Box::new(move |durable: Result<(), &Error>| match durable {
+            Ok(()) => done(result),
+            Err(error) => done(Err(error.clone())),
+        })
+    })
+}
+
 /// How much waits for a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     messages: AtomicUsize,
     bytes: AtomicUsize,
+    /// Those inputs that may change something.
+    changes: AtomicUsize,
 }
 
 impl Load {
+    fn put(&self, inputs: &[Input]) {
+        self.messages.fetch_add(inputs.len(), Ordering::Relaxed);
+        self.bytes.fetch_add(weight(inputs), Ordering::Relaxed);
+        self.changes.fetch_add(changes(inputs), Ordering::Relaxed);
+    }
+
     pub fn taken(&self, inputs: &[Input]) {
         self.messages.fetch_sub(inputs.len(), Ordering::Relaxed);
         self.bytes.fetch_sub(weight(inputs), Ordering::Relaxed);
+        self.changes.fetch_sub(changes(inputs), Ordering::Relaxed);
     }
+}
+
+fn changes(inputs: &[Input]) -> usize {
+    inputs.iter().filter(|input| input.is_change()).count()
 }
 
 /// About what inputs add to the journal, in bytes; messages alone count.
@@ -228,9 +259,9 @@ impl ShardHandle {
         (messages.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
     }
 
-    /// Whether nothing waits, of what the caller has handed over at least.
+    /// Whether nothing waits that may change something, of what the caller has handed over at least.
     pub(super) fn is_idle(&self) -> bool {
-        self.load.messages.load(Ordering::Relaxed) == 0
+        self.load.changes.load(Ordering::Relaxed) == 0
     }
 
     /// Hands over inputs, which are done in their order.
@@ -254,8 +285,7 @@ impl ShardHandle {
 
     /// Hands over one input, however full the queue is: for what is rare and must not be lost.
     pub(crate) fn send(&self, inputs: Vec<Input>) -> std::result::Result<(), Vec<Input>> {
-        self.load.messages.fetch_add(inputs.len(), Ordering::Relaxed);
-        self.load.bytes.fetch_add(weight(&inputs), Ordering::Relaxed);
+        self.load.put(&inputs);
         self.sender.send(inputs).inspect_err(|refused| self.load.taken(refused))
     }
 
@@ -267,6 +297,18 @@ impl ShardHandle {
         D: FnOnce(Result<R>) + Send + 'static,
     {
         if let Err(inputs) = self.send(vec![Input::calling(work, done)]) {
+            drop(inputs);
+        }
+    }
+
+    /// The same with work that changes nothing: while it waits, others [look](ShardHandle::look) into the shard.
+    pub fn ask<R, W, D>(&self, work: W, done: D)
+    where
+        R: Send + 'static,
+        W: FnOnce(&mut InTurn<'_, '_>) -> Result<R> + Send + 'static,
+        D: FnOnce(Result<R>) + Send + 'static,
+    {
+        if let Err(inputs) = self.send(vec![Input::Ask(boxed(work, done))]) {
             drop(inputs);
         }
     }

@@ -286,7 +286,7 @@ impl Shard {
                 }
                 return Ok(());
             }
-            Input::Call(call) => {
+            Input::Call(call) | Input::Ask(call) => {
                 turn.removing = None;
                 let done = call(Ok(&mut InTurn { shard: self, turn }));
                 // A call that began to remove more than a turn may is answered when that is over.

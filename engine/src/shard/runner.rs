@@ -328,7 +328,7 @@ impl Runner {
                 let emit = pulls_end(account, stream, &consumer, reply);
                 send(emit, None, self.outlet.as_mut());
             }
-            Input::Call(call) => {
+            Input::Call(call) | Input::Ask(call) => {
                 let done = call(Err(error));
                 done(Err(error));
             }

@@ -133,7 +133,7 @@ async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>, at_
             let gets: Vec<_> = waiting.iter().map(|(next, get)| (next.entry.id, get.clone())).collect();
             // Who waits for a disk keeps nobody else waiting.
             let _place = js.api_load.light().await;
-            let some = js.call(shard, move |shard| Ok(find_some(shard, &gets, begun))).await;
+            let some = js.ask(shard, move |shard| Ok(find_some(shard, &gets, begun))).await;
             (looked, begun) = some.unwrap_or_else(|error| {
                 tell("direct get", &error);
                 (waiting.iter().map(|_| Looked::Done(FAILED)).collect(), None)
@@ -213,7 +213,7 @@ async fn read_unread(js: &Arc<JetStream>, waiting: &[(Waiting, Get)], looked: Ve
 async fn find_again(js: &Arc<JetStream>, next: &Waiting, get: &Get, mut begun: Option<Search>) -> Outcome {
     loop {
         let only = [(next.entry.id, get.clone())];
-        let some = js.call(next.entry.shard, move |shard| Ok(find_some(shard, &only, begun)));
+        let some = js.ask(next.entry.shard, move |shard| Ok(find_some(shard, &only, begun)));
         let (mut looked, search) = match some.await {
             Ok(some) => some,
             Err(error) => {
@@ -279,7 +279,7 @@ async fn serve_heavy(js: &Arc<JetStream>, next: &Waiting, get: Get) {
         }
         let place = js.api_load.heavy().await;
         let id = next.entry.id;
-        let portion = js.call(next.entry.shard, move |shard| {
+        let portion = js.ask(next.entry.shard, move |shard| {
             let mut looks = shard.search_looks();
             let portion = run.portion(shard.stream(id)?, &mut looks)?;
             shard.searched(looks);

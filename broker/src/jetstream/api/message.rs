@@ -119,7 +119,7 @@ pub(super) async fn seek(js: &JetStream, entry: &StreamEntry, time: Option<NanoT
     let (Some(time), id) = (time, entry.id) else { return };
     // What is wrong with the stream is told when it is asked for the message.
     let moment = js
-        .call(entry.shard, move |shard| Ok(shard.stream(id)?.moment(time)))
+        .ask(entry.shard, move |shard| Ok(shard.stream(id)?.moment(time)))
         .await;
     if let Ok(Some(moment)) = moment {
         js.disk.seek(vec![moment]).await;
@@ -166,7 +166,7 @@ pub(super) async fn get(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -
             None => {}
         }
         let get = get.clone();
-        let some = js.call(entry.shard, move |shard| {
+        let some = js.ask(entry.shard, move |shard| {
             let mut looks = shard.search_looks();
             let found = get.find(shard.stream(id)?, &mut begun, &mut looks)?;
             shard.searched(looks);

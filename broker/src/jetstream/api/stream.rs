@@ -276,7 +276,7 @@ pub(super) async fn info(js: &Arc<JetStream>, request: &ApiRequest, name: &str) 
         if let Some((state, consumers)) = seen.take() {
             break (State::of(&state, consumers), state.digest);
         }
-        let told = js.call(entry.shard, move |shard| {
+        let told = js.ask(entry.shard, move |shard| {
             let stream = shard.stream(id)?;
             if let Some(unread) = stream.unread_first().filter(|_| !waited) {
                 return Ok(Err(unread));

@@ -36,3 +36,25 @@ fn only_so_much_waits() {
     drop(inbox);
     assert!(matches!(handle.submit(vec![publish("")]), Err(Refused::Gone(refused)) if refused.len() == 1));
 }
+
+#[test]
+fn only_what_may_change_something_keeps_others_from_looking() {
+    let (handle, inbox, load) = ShardHandle::new(QueueLimits::default());
+    let take = || {
+        let mut taken = std::collections::VecDeque::new();
+        inbox.take(&mut taken, std::time::Duration::ZERO);
+        taken.iter().for_each(|inputs| load.taken(inputs));
+        taken.len()
+    };
+    assert!(handle.is_idle());
+    handle.ask(|_| Ok(()), |_| {});
+    assert!(handle.is_idle() && handle.waiting().0 == 1);
+    handle.call(|_| Ok(()), |_| {});
+    assert!(!handle.is_idle());
+    assert_eq!(take(), 2);
+    assert!(handle.is_idle() && handle.waiting().0 == 0);
+    handle.wake(LogId(1), Bytes::from_static(b"c"));
+    assert!(!handle.is_idle());
+    assert_eq!(take(), 1);
+    assert!(handle.is_idle());
+}
