@@ -193,6 +193,15 @@ impl Index {
         Ok(())
     }
 
+    /// Nobody asks it any more: its memory is given back, beside the caller if it is much.
+    pub fn let_go(&mut self) {
+        match self {
+            Self::Resident(index) => index.clear(0),
+            // It lies in the backend.
+            Self::Paged(_) => {}
+        }
+    }
+
     /// Whether that message is live.
     pub fn is_live(&self, seq: Seq) -> Result<bool> {
         match self {

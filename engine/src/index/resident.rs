@@ -219,13 +219,13 @@ impl Resident {
         Ok(())
     }
 
-    /// Removes everything.
+    /// Removes everything; the memory of very much is given back beside the caller.
     pub fn clear(&mut self, next: Seq) {
         let mut subjects = std::mem::take(&mut self.subjects);
-        subjects.clear();
+        let gone = subjects.clear();
         let mut tallies = std::mem::take(&mut self.tallies);
         tallies.cleared();
-        *self = Self {
+        let empty = Self {
             size: self.size,
             keeping: self.keeping.take(),
             subjects,
@@ -233,6 +233,9 @@ impl Resident {
             next: next.max(self.next),
             ..Self::default()
         };
+        let old = std::mem::replace(self, empty);
+        let pieces = gone.ids() + old.chunks.len() + old.endings.len();
+        crate::aside::free(pieces, (gone, old));
     }
 
     /// Whether that message is live.

@@ -152,13 +152,14 @@ impl Subjects {
         Some(self.newborn.range(skip..).copied())
     }
 
-    /// Forgets all. Ids that someone remembers mean nothing any more.
-    pub fn clear(&mut self) {
+    /// Forgets all, and gives it to the caller. Ids that someone remembers mean nothing any more.
+    pub fn clear(&mut self) -> Self {
         // One birth that is not among the newborn makes everyone look anew.
-        *self = Self {
+        let empty = Self {
             births: self.births + 1,
             ..Self::default()
         };
+        std::mem::replace(self, empty)
     }
 
     /// One above the highest id ever used.

@@ -262,6 +262,7 @@ impl InTurn<'_, '_> {
         self.shard.env.catalogue.remove(stream.account(), stream.name(), id);
         self.shard.checkpoint.deleted(id);
         self.shard.doomed.push((id, stream.messages.settings));
+        stream.messages.index.let_go();
         self.shard.tending.forget(id);
         let elsewhere = self.shard.relocations.forget(id);
         self.shard.doomed.extend(elsewhere);
