@@ -13,10 +13,11 @@ pub use consumer::{EmbeddedMessage, FETCH_MAX};
 pub use filling::{Filling, Origin};
 
 use crate::error::{Error, Result};
+use crate::meta::{self, AccountLimits, Limits, Refusal};
 use crate::reject;
 use crate::shard::emit::PubAck;
 use crate::shard::{InTurn, Looking, ShardHandle};
-use crate::store::Store;
+use crate::store::{Capacity, Catalogue, Intent, Reservation, Store};
 use crate::stream::settings::Defaults;
 use crate::stream::validate::{Rules, ServerLimits, validate_new};
 use crate::stream::{AtHand, Found, Message, Purge, SIGHT_LOOKS, Search, Sight, Stream, StreamConfig, StreamState};
@@ -37,11 +38,13 @@ pub struct EmbeddedStream {
 }
 
 impl Store {
-    /// Makes a stream, with the rules that a server keeps. `defaults` says what its metadata leaves open.
+    /// Makes a stream, with the rules that a server keeps. `defaults` says what its metadata leaves open. Waits for others that are
+    /// just being made where those may be in its way.
     ///
     /// # Errors
-    /// [`Rejected`](crate::Kind::Rejected) with JetStream's code if the configuration breaks a rule or the name is
-    /// taken; or that its storage cannot be made.
+    /// [`Rejected`](crate::Kind::Rejected) with JetStream's code if the configuration breaks a rule, the name is
+    /// taken, another stream of the account has a subject in common with it, or all streams together would be promised more bytes
+    /// than the store may [hold](Store::capacity); or that its storage cannot be made.
     pub fn create_stream(&self, account: &str, config: StreamConfig, defaults: &Defaults) -> Result<EmbeddedStream> {
         let rules = Rules {
             limits: ServerLimits::default(),
@@ -49,18 +52,19 @@ impl Store {
             find: &|name| self.catalogue().get(account, name).map(|entry| entry.config.clone()),
             pedantic: false,
         };
-        let (config, settings) = validate_new(config, &rules)?;
+        let (mut config, mut settings) = validate_new(config, &rules)?;
+        let reservation = reserve(self.catalogue(), account, &config, self.capacity())?;
+        if meta::copies(&config) {
+            // What its origins are stays as it is now.
+            (config, settings) = validate_new(config, &rules)?;
+        }
         let number = self.shard_for(account, &config.name);
         let shard = self.shard(number).clone();
         let id = self.allocate_id();
-        let catalogue = self.catalogue().clone();
         let account: Arc<str> = account.into();
-        shard.call_blocking(move |shard| {
-            // Asked on the shard that all streams of that name belong to: nobody else can make one meanwhile.
-            if catalogue.get(&account, &config.name).is_some() {
-                return Err(reject::STREAM_NAME_EXIST.into());
-            }
-            shard.create_stream(id, &account, config, settings)
+        let _reserved = shard.call_blocking(move |shard| {
+            shard.create_stream(id, &account, config, settings)?;
+            Ok(reservation)
         })?;
         let fetches = self.fetches(number);
         Ok(EmbeddedStream { shard, id, fetches })
@@ -77,6 +81,33 @@ impl Store {
             id: entry.id,
             fetches: self.fetches(entry.shard),
         })
+    }
+}
+
+/// Reserves what a new stream takes, and room within `capacity`. Waits for changes that may be in its way.
+///
+/// # Errors
+/// The rule that is against it.
+fn reserve(
+    catalogue: &Arc<Catalogue>,
+    account: &str,
+    config: &StreamConfig,
+    capacity: Capacity,
+) -> Result<Reservation, Refusal> {
+    let limits = Limits {
+        capacity,
+        account: AccountLimits::default(),
+    };
+    loop {
+        match catalogue.assign(account, config, &limits) {
+            Intent::Reserved(reservation, _) => return Ok(reservation),
+            Intent::Refused(refusal) => return Err(refusal),
+            // Who makes a stream here does not look for one.
+            Intent::Exists(_) => return Err(Refusal::Name),
+            Intent::Wait(change) => change.wait(),
+            // Neither is said of a stream that is to be made.
+            Intent::Missing | Intent::Changed => {}
+        }
     }
 }
 

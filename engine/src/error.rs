@@ -101,3 +101,9 @@ impl From<Rejection> for Error {
         }
     }
 }
+
+impl From<crate::meta::Refusal> for Error {
+    fn from(refusal: crate::meta::Refusal) -> Self {
+        refusal.rejection().into()
+    }
+}

@@ -74,6 +74,7 @@
 //! | --- | --- |
 //! | [`backend`] | the narrow waist: what a backend promises |
 //! | [`store`] | a store: its shards and the catalogue of its streams |
+//! | [`meta`] | which names, subjects and room are free |
 //! | [`shard`] | one thread, one journal, the streams that belong to it: where durability is decided |
 //! | [`stream`], [`consumer`] | the state machines: no clock, no threads, no randomness |
 //! | [`image`] | a store as it stands on disk, opened to be looked at |
@@ -94,6 +95,7 @@ pub mod image;
 mod index;
 pub mod json;
 pub mod kv;
+pub mod meta;
 pub mod names;
 pub mod object;
 mod orphans;

@@ -5,6 +5,7 @@ mod environment;
 mod open_index;
 mod read_log;
 mod renewal;
+mod reservation;
 mod stats;
 
 use std::ops::ControlFlow;
@@ -35,6 +36,7 @@ pub use catalogue::{Catalogue, MoveSeen, StreamEntry};
 pub(crate) use catalogue::{FIRST_STREAM_ID, SKIPPED_IDS};
 pub(crate) use environment::{ClosedLog, Environment, KnownLog, remove_log};
 pub(crate) use open_index::Unread;
+pub use reservation::{Intent, Reservation, UnderWay};
 pub use stats::{Capacity, StreamStats};
 pub(crate) use stats::{Pools, Shown};
 
@@ -162,6 +164,8 @@ pub struct Store {
     scrubber: Mutex<Option<ScrubThread>>,
     scrubbed: Option<Arc<Mutex<ScrubStatus>>>,
     syncs: Arc<Syncs>,
+    /// How much all streams may be promised together.
+    capacity: Capacity,
     /// As long as any shard has it: the store is let go of with the last of them.
     env: Weak<Environment>,
 }
@@ -215,6 +219,7 @@ impl Store {
             )));
         }
         let (wished, queue, there) = (options.shards, options.queue, options.there.clone());
+        let capacity = options.capacity;
         let env = Environment::new(open, options, errands);
         let catalogue = env.catalogue.clone();
         for kind in there {
@@ -249,6 +254,7 @@ impl Store {
             scrubber: Mutex::default(),
             scrubbed: None,
             syncs: Arc::clone(&env.syncs),
+            capacity,
             env: Arc::downgrade(&env),
         };
         Ok((store, runners, env))
@@ -294,6 +300,11 @@ impl Store {
     /// [`FINDINGS_MAX`](crate::finding::FINDINGS_MAX).
     pub fn findings(&self) -> Vec<Finding> {
         self.catalogue.findings()
+    }
+
+    /// How much all streams may hold, and be promised, together.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
     }
 
     /// How long syncing the journals took; counted where [`StoreOptions::monotonic`] is given.

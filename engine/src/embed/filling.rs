@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::EmbeddedStream;
 use super::outlet::Fetches;
+use super::reserve;
 use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Result};
+use crate::meta::Refusal;
 use crate::reject;
 use crate::shard::{InTurn, ShardHandle};
-use crate::store::{Catalogue, Store};
+use crate::store::{Capacity, Catalogue, Store};
 use crate::stream::settings::{Defaults, Settings};
 use crate::stream::validate::{Rules, ServerLimits, validate_restored};
 use crate::stream::{Message, StreamConfig};
@@ -100,17 +102,23 @@ impl Origin {
     fn check_free(&self, catalogue: &Catalogue) -> Result<()> {
         let (account, config) = (&self.account, &self.config);
         if catalogue.get(account, &config.name).is_some() {
-            return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED.into());
+            return Err(taken(&Refusal::Name));
         }
-        match catalogue.overlapping(account, &config.subjects, None) {
-            Some(other) => {
-                let text = &reject::STREAM_SUBJECT_OVERLAP.text;
-                let why = format!("{text}: {}", other.name);
-                Err(reject::STREAM_RESTORE.with(why).into())
-            }
+        match catalogue.overlapping(account, &config.name, &config.subjects) {
+            Some(other) => Err(taken(&Refusal::Subjects(other))),
             None => Ok(()),
         }
     }
+}
+
+fn taken(refusal: &Refusal) -> Error {
+    let rejection = refusal.rejection();
+    match refusal {
+        Refusal::Name => reject::STREAM_NAME_EXIST_RESTORE_FAILED,
+        Refusal::Subjects(other) => reject::STREAM_RESTORE.with(format!("{}: {other}", rejection.text)),
+        _ => rejection,
+    }
+    .into()
 }
 
 impl Filling {
@@ -147,10 +155,13 @@ impl Filling {
         consumers: Vec<ConsumerSnapshot>,
     ) -> Result<EmbeddedStream> {
         self.sync()?;
-        let (origin, catalogue) = (self.origin.clone(), Arc::clone(&self.catalogue));
-        self.ask(move |shard, id| {
-            origin.check_free(&catalogue)?;
-            shard.finish_restore(id, last, last_time, consumers)
+        let (account, config) = (&self.origin.account, &self.origin.config);
+        // That there was room for what it holds was seen as it came.
+        let reservation = reserve(&self.catalogue, account, config, Capacity::default());
+        let reservation = reservation.map_err(|refusal| taken(&refusal))?;
+        let _reserved = self.ask(move |shard, id| {
+            shard.finish_restore(id, last, last_time, consumers)?;
+            Ok(reservation)
         })?;
         self.end()?;
         Ok(EmbeddedStream {

@@ -172,15 +172,13 @@ impl InTurn<'_, '_> {
 
 /// The configuration with which a stream keeps all that it has, and takes nothing that is another's.
 fn fit(stream: &mut Stream, catalogue: &Catalogue, now: NanoTime, changes: &mut Vec<String>) -> Result<StreamConfig> {
-    let id = stream.id();
     let messages = &mut stream.messages;
     let mut config = messages.config.clone();
     config.name = messages.name.to_string();
-    if let Some(other) = catalogue.overlapping(&messages.account, &config.subjects, Some(id)) {
+    if let Some(other) = catalogue.overlapping(&messages.account, &config.name, &config.subjects) {
         changes.push(format!(
-            "its subjects were {}, which stream {} has: it has its name for one",
-            config.subjects.join(", "),
-            other.name
+            "its subjects were {}, which stream {other} has: it has its name for one",
+            config.subjects.join(", ")
         ));
         config.subjects = vec![config.name.clone()];
     }

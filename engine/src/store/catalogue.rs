@@ -9,10 +9,11 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::backend::KvWrite;
 use crate::finding::{FINDINGS_MAX, Finding, FindingKind};
+use crate::meta::{Command, Meta, Outcome, Placed};
 use crate::shard::snapshot::LAST_ID_KEY;
 use crate::store::StreamStats;
+use crate::store::reservation::Waiting;
 use crate::stream::settings::{BackendKind, Settings};
-use crate::stream::validate::SubjectSet;
 use crate::stream::{Stream, StreamConfig};
 use crate::types::{LogId, NUMBER_MAX, NanoTime};
 use crate::words;
@@ -84,14 +85,33 @@ pub struct MoveSeen {
     pub damaged: bool,
 }
 
-type AccountAndName = (Arc<str>, Arc<str>);
+impl Placed for Arc<StreamEntry> {
+    fn id(&self) -> LogId {
+        self.id
+    }
 
-/// All streams by account and name.
+    fn account(&self) -> &Arc<str> {
+        &self.account
+    }
+
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn config(&self) -> &StreamConfig {
+        &self.config
+    }
+}
+
+/// All streams by account and name, and those that are going to be made, changed or deleted.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     /// Held while the highest id is noted.
     noting: Mutex<()>,
-    streams: RwLock<BTreeMap<AccountAndName, Arc<StreamEntry>>>,
+    /// Never held while anybody waits for anything.
+    pub(super) streams: RwLock<Meta<Arc<StreamEntry>>>,
+    /// Who waits for changes of streams to be over.
+    pub(super) waiting: Mutex<Waiting>,
     last_id: AtomicU64,
     /// Ids above it that journals may name, and which are not known.
     hidden_ids: AtomicU64,
@@ -122,33 +142,29 @@ fn name_some<T>(mut all: impl Iterator<Item = T>, kind: &str, say: impl Fn(T) ->
 impl Catalogue {
     /// The stream of that name.
     pub fn get(&self, account: &str, name: &str) -> Option<Arc<StreamEntry>> {
-        self.streams.read().get(&(Arc::from(account), Arc::from(name))).cloned()
+        self.streams.read().get(account, name).cloned()
     }
 
-    /// The first stream of an account, but for the one of the log `except`, that has subjects in common with these. Two streams
-    /// must not: the refusal is [`STREAM_SUBJECT_OVERLAP`](crate::reject::STREAM_SUBJECT_OVERLAP).
-    pub fn overlapping(&self, account: &str, subjects: &[String], except: Option<LogId>) -> Option<Arc<StreamEntry>> {
-        let own = SubjectSet::of(subjects);
-        let mut others = self.list(account).into_iter().filter(|other| Some(other.id) != except);
-        others.find(|other| own.overlaps(&other.config.subjects))
+    /// The name of a stream of an account, but for the one that is named, that has subjects in common with these, or is going to.
+    /// Two streams must not: the refusal is [`STREAM_SUBJECT_OVERLAP`](crate::reject::STREAM_SUBJECT_OVERLAP).
+    pub fn overlapping(&self, account: &str, name: &str, subjects: &[String]) -> Option<Arc<str>> {
+        self.streams.read().overlapping(account, name, subjects)
     }
 
     /// The streams of an account, by name.
     pub fn list(&self, account: &str) -> Vec<Arc<StreamEntry>> {
-        let streams = self.streams.read();
-        let own = streams.values().filter(|entry| &*entry.account == account);
-        own.cloned().collect()
+        self.streams.read().list(account).cloned().collect()
     }
 
     /// All streams, by account and name.
     pub fn all(&self) -> Vec<Arc<StreamEntry>> {
-        self.streams.read().values().cloned().collect()
+        self.streams.read().all().cloned().collect()
     }
 
     /// The journaled streams of a shard.
     pub(crate) fn journaled_of(&self, shard: usize) -> Vec<Arc<StreamEntry>> {
         let streams = self.streams.read();
-        let own = streams.values().filter(|entry| entry.shard == shard);
+        let own = streams.all().filter(|entry| entry.shard == shard);
         own.filter(|entry| entry.settings.is_journaled()).cloned().collect()
     }
 
@@ -156,9 +172,7 @@ impl Catalogue {
     /// offline, losses that are not settled. Of each kind the first few are named, and how many more there are.
     pub fn trouble(&self) -> Option<String> {
         let (shards, streams, findings) = (self.trouble.read(), self.streams.read(), self.findings.read());
-        let offline = streams
-            .values()
-            .filter_map(|entry| Some((entry, entry.offline.as_ref()?)));
+        let offline = streams.all().filter_map(|entry| Some((entry, entry.offline.as_ref()?)));
         let losses = findings.values().filter(|finding| finding.is_loss());
         let told: Vec<String> = [
             name_some(shards.values(), "storage thread", String::clone),
@@ -190,13 +204,13 @@ impl Catalogue {
     /// How many streams are offline.
     pub fn offline(&self) -> usize {
         let streams = self.streams.read();
-        streams.values().filter(|entry| entry.offline.is_some()).count()
+        streams.all().filter(|entry| entry.offline.is_some()).count()
     }
 
     /// Messages that the streams are known to have lost, as of their last turns: for a metric.
     pub fn lost(&self) -> u64 {
         let streams = self.streams.read();
-        let lost = streams.values().map(|entry| entry.stats.lost());
+        let lost = streams.all().map(|entry| entry.stats.lost());
         lost.fold(0, u64::saturating_add)
     }
 
@@ -272,22 +286,20 @@ impl Catalogue {
 
     pub(crate) fn put(&self, entry: StreamEntry) {
         self.seen(entry.id);
-        let key = (entry.account.clone(), entry.name.clone());
         let stats = Arc::clone(&entry.stats);
-        let before = self.streams.write().insert(key, Arc::new(entry));
+        let placed = self.streams.write().apply(Command::Place(Arc::new(entry)));
         // One that was opened anew is counted by what shows it now; somebody may look at the former entry for long.
-        if let Some(before) = before.filter(|before| !Arc::ptr_eq(&before.stats, &stats)) {
+        if let Outcome::Told(Some(before)) = placed
+            && !Arc::ptr_eq(&before.stats, &stats)
+        {
             before.stats.release();
         }
     }
 
     pub(crate) fn remove(&self, account: &Arc<str>, name: &Arc<str>, id: LogId) {
-        let key = (account.clone(), name.clone());
-        let mut streams = self.streams.write();
-        if streams.get(&key).is_some_and(|entry| entry.id == id) {
-            if let Some(removed) = streams.remove(&key) {
-                removed.stats.release();
-            }
+        let gone = self.streams.write().apply(Command::Gone { account, name, id });
+        if let Outcome::Told(Some(removed)) = gone {
+            removed.stats.release();
             self.set_moving(id, None);
         }
     }
@@ -315,7 +327,7 @@ impl Catalogue {
     /// The stream with that log.
     pub fn by_id(&self, id: LogId) -> Option<Arc<StreamEntry>> {
         let streams = self.streams.read();
-        streams.values().find(|entry| entry.id == id).cloned()
+        streams.all().find(|entry| entry.id == id).cloned()
     }
 
     /// Writes a note of the highest id ever given out. One shard at a time: a note that was made earlier must not be

@@ -18,6 +18,16 @@ pub struct Capacity {
     pub file: u64,
 }
 
+impl Capacity {
+    /// That of one kind of storage.
+    pub(crate) fn of(&self, storage: Storage) -> u64 {
+        match storage {
+            Storage::File => self.file,
+            Storage::Memory => self.memory,
+        }
+    }
+}
+
 impl Default for Capacity {
     /// No bound.
     fn default() -> Self {

@@ -342,7 +342,7 @@ impl Restore {
         }
         if js
             .catalogue()
-            .overlapping(&account.name, &config.subjects, None)
+            .overlapping(&account.name, &config.name, &config.subjects)
             .is_some()
         {
             return Err(reject::STREAM_RESTORE.with(&reject::STREAM_SUBJECT_OVERLAP.text));

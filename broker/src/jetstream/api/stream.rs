@@ -70,7 +70,7 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         None => {
             check_room(js, &config, 0)?;
             js.check_allowance(&account, &config, None)?;
-            if js.catalogue().overlapping(&account, &config.subjects, None).is_some() {
+            if js.catalogue().overlapping(&account, name, &config.subjects).is_some() {
                 return Err(reject::STREAM_SUBJECT_OVERLAP);
             }
             sourcing_rules::check_filters(&config)?;
@@ -180,10 +180,7 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     js.check_external(&request.account, &config)?;
     let copies = config.mirror != old.config.mirror || config.sources != old.config.sources;
     let account = &request.account.name;
-    let overlap = js
-        .catalogue()
-        .overlapping(account, &config.subjects, Some(old.id))
-        .is_some();
+    let overlap = js.catalogue().overlapping(account, name, &config.subjects).is_some();
     check_room(js, &config, old.config.max_bytes)?;
     js.check_allowance(account, &config, Some(old.config.max_bytes))?;
     js.open_backend(settings.backend).await;
