@@ -52,11 +52,12 @@ impl Store {
             find: &|name| self.catalogue().get(account, name).map(|entry| entry.config.clone()),
             pedantic: false,
         };
+        let again = meta::copies(&config).then(|| config.clone());
         let (mut config, mut settings) = validate_new(config, &rules)?;
         let reservation = reserve(self.catalogue(), account, &config, self.capacity())?;
-        if meta::copies(&config) {
-            // What its origins are stays as it is now.
-            (config, settings) = validate_new(config, &rules)?;
+        if let Some(again) = again {
+            // What its origins are stays as it is now: who else has some waits.
+            (config, settings) = validate_new(again, &rules)?;
         }
         let number = self.shard_for(account, &config.name);
         let shard = self.shard(number).clone();

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 use weir_conf::options::AccountJetStream;
+use weir_engine::meta::{AccountLimits, Limits};
 use weir_engine::reject::{self, Rejection};
-use weir_engine::stream::{Storage, StreamConfig};
+use weir_engine::stream::Storage;
 
-use super::api::Usage;
 use super::outlet::write_pub_ack;
 use super::{ApiRequest, JetStream};
 use crate::interest::{Account, Inbound, Service, Work};
@@ -96,52 +96,28 @@ impl JetStream {
         }
     }
 
-    /// Refuses a configuration of a stream that its account does not allow. `before` is what the stream was promised so far, in
-    /// bytes, if it is there already.
-    pub(super) fn check_allowance(
-        &self,
-        account: &str,
-        config: &StreamConfig,
-        before: Option<i64>,
-    ) -> Result<(), Rejection> {
+    /// What a stream of an account has to fit into.
+    ///
+    /// # Errors
+    /// The account may have no streams.
+    pub(super) fn limits_of_streams(&self, account: &str) -> Result<Limits, Rejection> {
         let Some(allowance) = self.allowance(account) else {
             return Err(reject::NOT_ENABLED_FOR_ACCOUNT);
         };
         if self.is_tierless(account) {
             return Err(reject::NO_LIMITS);
         }
-        let streams = self.catalogue().list(account);
-        if before.is_none() && allowance.max_streams.is_some_and(|max| streams.len() as u64 >= max) {
-            return Err(reject::MAXIMUM_STREAMS_LIMIT);
-        }
-        if allowance.max_bytes_required && config.max_bytes <= 0 {
-            return Err(reject::STREAM_MAX_BYTES_REQUIRED);
-        }
-        let usage = Usage::of(&streams);
-        let (most, limit, reserved, rejection) = match config.storage {
-            Storage::File => (
-                allowance.store_max_stream_bytes,
-                allowance.max_store,
-                usage.reserved_storage,
-                reject::STORAGE_RESOURCES_EXCEEDED,
-            ),
-            Storage::Memory => (
-                allowance.memory_max_stream_bytes,
-                allowance.max_memory,
-                usage.reserved_memory,
-                reject::MEMORY_RESOURCES_EXCEEDED,
-            ),
-        };
-        let wanted = u64::try_from(config.max_bytes).unwrap_or(0);
-        if most.is_some_and(|most| wanted > most) {
-            return Err(reject::STREAM_MAX_STREAM_BYTES_EXCEEDED);
-        }
-        let promised = before.and_then(|before| u64::try_from(before).ok()).unwrap_or(0);
-        let more = wanted.saturating_sub(promised);
-        match more > 0 && limit.is_some_and(|limit| reserved.saturating_add(more) > limit) {
-            true => Err(rejection),
-            false => Ok(()),
-        }
+        Ok(Limits {
+            capacity: self.capacity,
+            account: AccountLimits {
+                streams: allowance.max_streams,
+                memory: allowance.max_memory,
+                file: allowance.max_store,
+                memory_stream: allowance.memory_max_stream_bytes,
+                file_stream: allowance.store_max_stream_bytes,
+                bytes_required: allowance.max_bytes_required,
+            },
+        })
     }
 
     /// What an account may hold in this kind of storage, in bytes; `None`: it has no limit.

@@ -9,6 +9,7 @@ pub mod api;
 mod attach;
 mod batch;
 mod capacity;
+mod changes;
 mod disk;
 pub mod opening;
 mod outlet;
@@ -51,8 +52,6 @@ pub struct JetStream {
     pub capacity: Capacity,
     /// What streams get that do not choose their storage.
     pub defaults: Defaults,
-    /// Held while something is checked and then made: names and subjects are free or not.
-    pub create_lock: tokio::sync::Mutex<()>,
     /// The server it belongs to, by name.
     pub server_name: String,
     /// The largest message that a client may publish, in bytes.
@@ -238,7 +237,6 @@ impl JetStream {
         let jetstream = Arc::new(Self {
             capacity,
             defaults,
-            create_lock: tokio::sync::Mutex::default(),
             server_name: needs.server_name,
             max_payload: needs.max_payload,
             restores: Arc::new(tokio::sync::Semaphore::new(api::RESTORES_MAX)),
@@ -379,6 +377,23 @@ impl JetStream {
     {
         let (done, answer) = answer();
         self.shard(shard).ask(work, done);
+        answer.await
+    }
+
+    /// As [`JetStream::call`]; `then` is called with the answer on the storage thread, before anything leaves that which was caused
+    /// after it.
+    ///
+    /// # Errors
+    /// As there, or what `then` answers.
+    async fn call_then<R, T, W, D>(&self, shard: usize, work: W, then: D) -> weir_engine::Result<T>
+    where
+        R: Send + 'static,
+        T: Send + 'static,
+        W: FnOnce(&mut InTurn<'_, '_>) -> weir_engine::Result<R> + Send + 'static,
+        D: FnOnce(R) -> weir_engine::Result<T> + Send + 'static,
+    {
+        let (done, answer) = answer();
+        self.shard(shard).call(work, move |result| done(result.and_then(then)));
         answer.await
     }
 

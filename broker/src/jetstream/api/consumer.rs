@@ -58,13 +58,13 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
         _ => Action::CreateOrUpdate,
     };
     let (limits, pedantic) = (limits_of(js, &request.account.name), asked.pedantic);
-    // Before the lock, for which others wait. Where there is no such stream, that is told below.
+    // Where there is no such stream, that is told below.
     if let Ok(entry) = lookup(js, request, &asked.stream_name) {
         seek(js, &entry, config.opt_start_time).await;
     }
-    // Until it hears its requests nobody may delete it, nor its stream.
-    let _making = js.create_lock.lock().await;
-    let entry = lookup(js, request, &asked.stream_name)?;
+    // A stream that is just being made would not hear of its consumers.
+    let entry = js.settled(&request.account.name, &asked.stream_name).await;
+    let entry = entry.ok_or(reject::STREAM_NOT_FOUND)?;
     let mut headers = Vec::new();
     if config.direct || config.sourcing {
         let identity = identity(entry.created);
@@ -80,15 +80,22 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, target: Ta
     let (mut preparation, mut made) = (Preparation::default(), None);
     while made.is_none() {
         let (config, limits) = (config.clone(), Arc::clone(&limits));
-        let some = js.call(entry.shard, move |shard| {
+        let (weak, account, of) = (Arc::downgrade(js), Arc::clone(&request.account), Arc::clone(&entry));
+        let work = move |shard: &mut InTurn<'_, '_>| {
             let made = create_or_update(shard, id, config, action, &limits, pedantic, &mut preparation)?;
+            Ok((made, preparation))
+        };
+        // On the storage thread: it hears its requests before anybody changes or deletes it, and is not heard of after that.
+        let some = js.call_then(entry.shard, work, move |(made, preparation)| {
+            if let (Some(info), Some(js)) = (&made, weak.upgrade()) {
+                js.attach_consumer(&account, &of, &info.name.consumer, &info.config)
+                    .map_err(|error| reject::CONSUMER_CREATE.with(error))?;
+            }
             Ok((made, preparation))
         });
         (made, preparation) = some.await.map_err(|error| refused(error, &reject::CONSUMER_CREATE))?;
     }
     let info = made.ok_or(reject::CONSUMER_CREATE)?;
-    js.attach_consumer(&request.account, &entry, &info.name.consumer, &info.config)
-        .map_err(|error| reject::CONSUMER_CREATE.with(error))?;
     if info.created >= before {
         let (stream, consumer) = (&*entry.name, &*info.name.consumer);
         let subject = format!("CONSUMER.CREATED.{stream}.{consumer}");
@@ -326,8 +333,8 @@ pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, stream: &s
     if !is_empty(&request.payload) {
         return Err(reject::NOT_EMPTY_REQUEST);
     }
-    let _making = js.create_lock.lock().await;
-    let entry = lookup(js, request, stream)?;
+    let entry = js.settled(&request.account.name, stream).await;
+    let entry = entry.ok_or(reject::STREAM_NOT_FOUND)?;
     let (id, gone) = (entry.id, name.to_owned());
     js.call(entry.shard, move |shard| shard.delete_consumer(id, &gone))
         .await

@@ -32,7 +32,6 @@ use weir_wire::headers;
 
 use crate::jetstream::{ApiRequest, JetStream};
 use crate::version::API_LEVEL;
-pub(super) use account::Usage;
 use call::Call;
 pub use restore::RESTORES_MAX;
 pub use snapshot::SNAPSHOTS_MAX;

@@ -15,7 +15,9 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use weir_backup::{BackupState, Contents, Decoder, Plan, Step};
 use weir_engine::json::format_time;
+use weir_engine::meta::{Limits, Refusal};
 use weir_engine::shard::InTurn;
+use weir_engine::store::Intent;
 use weir_engine::stream::settings::Settings;
 use weir_engine::stream::validate::validate_restored;
 use weir_engine::stream::{Storage, StreamConfig};
@@ -25,7 +27,7 @@ use super::account::Usage;
 use super::call::Call;
 use super::decode::decode;
 use super::reply;
-use super::stream::{check_room, describe, with_rules};
+use super::stream::{describe, with_rules};
 use super::{Answer, is_empty, limits_of, lookup, schema};
 use crate::interest::{Inbound, Service, Work};
 use crate::jetstream::{ApiRequest, JetStream, now, nuid};
@@ -111,8 +113,9 @@ pub(super) async fn restore(js: &Arc<JetStream>, request: &ApiRequest, name: &st
     let account = &request.account.name;
     let (config, settings) = with_rules(js, account, false, |rules| validate_restored(asked.config, rules))?;
     js.check_external(&request.account, &config)?;
-    check_room(js, &config, 0)?;
-    js.check_allowance(account, &config, None)?;
+    let limits = js.limits_of_streams(account)?;
+    let room = js.catalogue().check_room(account, &config, &limits);
+    room.map_err(|refusal| refusal.rejection())?;
     if lookup(js, request, name).is_ok() {
         return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED);
     }
@@ -336,24 +339,29 @@ impl Restore {
         let account = &self.request.account;
         let config = &self.plan.config;
         // What was free at the beginning may be taken by now.
-        let _making = js.create_lock.lock().await;
-        if lookup(js, &self.request, &config.name).is_ok() {
-            return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED);
-        }
-        if js
-            .catalogue()
-            .overlapping(&account.name, &config.name, &config.subjects)
-            .is_some()
+        // That there was room for what it holds was seen as it came.
+        let limits = Limits::default();
+        let reserved = match js
+            .intend(|streams| streams.assign(&account.name, config, &limits))
+            .await
         {
-            return Err(reject::STREAM_RESTORE.with(&reject::STREAM_SUBJECT_OVERLAP.text));
-        }
+            Intent::Reserved(reserved, _) => reserved,
+            Intent::Refused(refusal @ Refusal::Subjects(_)) => {
+                return Err(reject::STREAM_RESTORE.with(refusal.rejection().text));
+            }
+            _ => return Err(reject::STREAM_NAME_EXIST_RESTORE_FAILED),
+        };
         let id = self.id;
         let consumers: Vec<_> = contents
             .consumers
             .iter()
             .map(|consumer| (consumer.name.clone(), consumer.config.clone()))
             .collect();
-        self.ask(move |shard| shard.finish_restore(id, contents.last, contents.last_time, contents.consumers))
+        let _reserved = self
+            .ask(move |shard| {
+                shard.finish_restore(id, contents.last, contents.last_time, contents.consumers)?;
+                Ok(reserved)
+            })
             .await?;
         let entry = lookup(js, &self.request, &config.name)?;
         let attach = || {

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use weir_engine::Seq;
 use weir_engine::json::format_time;
+use weir_engine::meta::{self, Refusal};
 use weir_engine::reject::{self, Rejection};
 use weir_engine::shard::InTurn;
-use weir_engine::store::StreamEntry;
+use weir_engine::store::{Catalogue, Intent, StreamEntry};
 use weir_engine::stream::validate::{Rules, SubjectSet, consumers_beyond, validate_new, validate_update};
-use weir_engine::stream::{Purge, Storage, StreamConfig, SubjectPlace, sourcing_rules};
+use weir_engine::stream::{Purge, StreamConfig, SubjectPlace, sourcing_rules};
 
-use super::account::Usage;
 use super::call::Call;
 use super::decode::decode;
 use super::reply::{self, Cluster, Lost, Moving, Own, Page, State, StreamInfo};
@@ -60,34 +60,46 @@ pub(super) async fn create(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         return Err(reject::STREAM_NAME_CONTAINS_PATH_SEPARATORS);
     }
     let account: Arc<str> = Arc::from(&*request.account.name);
+    let again = meta::copies(&config).then(|| config.clone());
     let (config, settings) = with_rules(js, &account, pedantic, |rules| validate_new(config, rules))?;
     js.check_external(&request.account, &config)?;
-    // What is free now must still be free when it is taken.
-    let _making = js.create_lock.lock().await;
-    let entry = match js.catalogue().get(&account, name) {
-        Some(existing) if existing.config == config => existing,
-        Some(_) => return Err(reject::STREAM_NAME_EXIST),
-        None => {
-            check_room(js, &config, 0)?;
-            js.check_allowance(&account, &config, None)?;
-            if js.catalogue().overlapping(&account, name, &config.subjects).is_some() {
-                return Err(reject::STREAM_SUBJECT_OVERLAP);
-            }
+    let intent = match js.limits_of_streams(&account) {
+        Ok(limits) => js.intend(|streams| streams.assign(&account, &config, &limits)).await,
+        // Of one that is there already it is no matter.
+        Err(why) => match js.settled(&account, name).await {
+            Some(existing) if existing.config == config => Intent::Exists(existing),
+            Some(_) => Intent::Refused(Refusal::Name),
+            None => return Err(why),
+        },
+    };
+    let entry = match intent {
+        Intent::Exists(existing) => existing,
+        Intent::Refused(refusal) => return Err(refusal.rejection()),
+        Intent::Reserved(reserved, _) => {
+            let (config, settings) = match again {
+                None => (config, settings),
+                // What its origins are stays as it is now: who else has some waits.
+                Some(config) => with_rules(js, &account, pedantic, |rules| validate_new(config, rules))?,
+            };
             sourcing_rules::check_filters(&config)?;
             js.open_backend(settings.backend).await;
             let id = js.allocate_id();
             let owner = account.clone();
-            js.call(js.shard_for(&account, name), move |shard| {
-                shard.create_stream(id, &owner, config, settings)
-            })
-            .await
-            .map_err(|error| refused(error, &reject::STREAM_CREATE))?;
+            let _reserved = js
+                .call(js.shard_for(&account, name), move |shard| {
+                    shard.create_stream(id, &owner, config, settings)?;
+                    Ok(reserved)
+                })
+                .await
+                .map_err(|error| refused(error, &reject::STREAM_CREATE))?;
             let entry = lookup(js, request, name)?;
             attach(js, request, &entry).await?;
             js.start_sourcing(&entry).await;
             js.advise_stream(&request.account, name, "CREATED", "create");
             entry
         }
+        // None of them is said of a stream that is to be made.
+        Intent::Missing | Intent::Changed | Intent::Wait(_) => return Err(reject::STREAM_CREATE),
     };
     #[derive(Serialize)]
     struct Created {
@@ -133,28 +145,6 @@ async fn attach(js: &Arc<JetStream>, request: &ApiRequest, entry: &Arc<StreamEnt
     Err(reject::STREAM_CREATE.with(error))
 }
 
-/// Refuses to promise more bytes than the server may use. `before` is what the stream was promised so far.
-pub(super) fn check_room(js: &JetStream, config: &StreamConfig, before: i64) -> Result<(), Rejection> {
-    let more = u64::try_from(config.max_bytes.max(0) - before.max(0)).unwrap_or(0);
-    let usage = Usage::of(&js.catalogue().all());
-    let (limit, reserved, rejection) = match config.storage {
-        Storage::File => (
-            js.capacity.file,
-            usage.reserved_storage,
-            reject::STORAGE_RESOURCES_EXCEEDED,
-        ),
-        Storage::Memory => (
-            js.capacity.memory,
-            usage.reserved_memory,
-            reject::MEMORY_RESOURCES_EXCEEDED,
-        ),
-    };
-    match more > 0 && reserved.saturating_add(more) > limit {
-        true => Err(rejection),
-        false => Ok(()),
-    }
-}
-
 /// STREAM.UPDATE.
 pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
     let ConfigRequest { config, pedantic } = ConfigRequest::read(js, request)?;
@@ -163,39 +153,49 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
         return Err(reject::STREAM_MISMATCH);
     }
     let account = &request.account.name;
-    let _making = js.create_lock.lock().await;
-    let old = match lookup(js, request, name) {
-        Ok(old) => old,
-        Err(missing) => {
+    let (reserved, old, mut changed) = loop {
+        let Some(old) = js.settled(account, name).await else {
             let mut config = config;
             config.sealed = false;
             config.mirror_direct = false;
             with_rules(js, account, pedantic, |rules| validate_new(config, rules))?;
-            return Err(missing);
+            return Err(reject::STREAM_NOT_FOUND);
+        };
+        let asked = config.clone();
+        let changed = with_rules(js, account, pedantic, |rules| {
+            validate_update(&old.config, &old.settings, asked, rules)
+        })?;
+        js.check_external(&request.account, &changed.0)?;
+        let limits = js.limits_of_streams(account)?;
+        let ask = |streams: &Arc<Catalogue>| streams.update(account, &old.config, &changed.0, &limits);
+        match js.intend(ask).await {
+            Intent::Reserved(reserved, _) => break (reserved, old, changed),
+            Intent::Refused(refusal) => return Err(refuse_update(js, &old, changed.0, &refusal).await),
+            Intent::Missing => return Err(reject::STREAM_NOT_FOUND),
+            // It is not what it was when that was looked at.
+            Intent::Changed | Intent::Exists(_) | Intent::Wait(_) => {}
         }
     };
-    let (config, settings) = with_rules(js, account, pedantic, |rules| {
-        validate_update(&old.config, &old.settings, config, rules)
-    })?;
-    js.check_external(&request.account, &config)?;
+    if meta::copies(&changed.0) {
+        // What its origins are stays as it is now: who else has some waits.
+        changed = with_rules(js, account, pedantic, |rules| {
+            validate_update(&old.config, &old.settings, config, rules)
+        })?;
+    }
+    let (config, settings) = changed;
     let copies = config.mirror != old.config.mirror || config.sources != old.config.sources;
-    let account = &request.account.name;
-    let overlap = js.catalogue().overlapping(account, name, &config.subjects).is_some();
-    check_room(js, &config, old.config.max_bytes)?;
-    js.check_allowance(account, &config, Some(old.config.max_bytes))?;
     js.open_backend(settings.backend).await;
     let id = old.id;
-    js.call(old.shard, move |shard| {
-        let stream = shard.stream(id)?;
-        let consumers = stream.consumer_configs().map(|(name, config)| (&**name, config));
-        consumers_beyond(stream.config(), &config, consumers)?;
-        if overlap {
-            return Err(reject::STREAM_SUBJECT_OVERLAP.into());
-        }
-        shard.update_stream(id, config, settings)
-    })
-    .await
-    .map_err(|error| refused(error, &reject::STREAM_UPDATE))?;
+    let _reserved = js
+        .call(old.shard, move |shard| {
+            let stream = shard.stream(id)?;
+            let consumers = stream.consumer_configs().map(|(name, config)| (&**name, config));
+            consumers_beyond(stream.config(), &config, consumers)?;
+            shard.update_stream(id, config, settings)?;
+            Ok(reserved)
+        })
+        .await
+        .map_err(|error| refused(error, &reject::STREAM_UPDATE))?;
     let entry = lookup(js, request, name)?;
     js.attach_stream(&request.account, &entry)
         .map_err(|error| reject::STREAM_UPDATE.with(error))?;
@@ -206,32 +206,58 @@ pub(super) async fn update(js: &Arc<JetStream>, request: &ApiRequest, name: &str
     Ok(reply::answer(Call::StreamUpdate(name), describe(js, &entry).await?))
 }
 
+/// What is told of an update that a rule is against. Of consumers that it leaves no room for nats-server tells before it tells of
+/// subjects.
+async fn refuse_update(js: &Arc<JetStream>, old: &StreamEntry, config: StreamConfig, refusal: &Refusal) -> Rejection {
+    let rejection = refusal.rejection();
+    if !matches!(refusal, Refusal::Subjects(_)) {
+        return rejection;
+    }
+    let id = old.id;
+    let looked = js.call(old.shard, move |shard| {
+        let stream = shard.stream(id)?;
+        let consumers = stream.consumer_configs().map(|(name, config)| (&**name, config));
+        Ok(consumers_beyond(stream.config(), &config, consumers)?)
+    });
+    match looked.await {
+        Ok(()) => rejection,
+        Err(error) => refused(error, &reject::STREAM_UPDATE),
+    }
+}
+
 /// STREAM.DELETE.
 pub(super) async fn delete(js: &Arc<JetStream>, request: &ApiRequest, name: &str) -> Answer {
     if !is_empty(&request.payload) {
         return Err(reject::NOT_EMPTY_REQUEST);
     }
-    let _making = js.create_lock.lock().await;
-    let entry = lookup(js, request, name)?;
-    delete_entry(js, &request.account, &entry).await?;
-    Ok(reply::success(Call::StreamDelete(name)))
+    match delete_stream(js, &request.account, name).await? {
+        true => Ok(reply::success(Call::StreamDelete(name))),
+        false => Err(reject::STREAM_NOT_FOUND),
+    }
 }
 
-/// Deletes a stream, under the lock of those that are made.
-async fn delete_entry(js: &Arc<JetStream>, account: &Arc<Account>, entry: &StreamEntry) -> Result<(), Rejection> {
+/// Deletes a stream; answers whether it was there.
+async fn delete_stream(js: &Arc<JetStream>, account: &Arc<Account>, name: &str) -> Result<bool, Rejection> {
+    let Intent::Reserved(reserved, Some(entry)) = js.intend(|streams| streams.withdraw(&account.name, name)).await
+    else {
+        return Ok(false);
+    };
     let id = entry.id;
     js.stop_sourcing(id);
-    js.call(entry.shard, move |shard| shard.delete_stream(id))
+    let _reserved = js
+        .call(entry.shard, move |shard| {
+            shard.delete_stream(id)?;
+            Ok(reserved)
+        })
         .await
         .map_err(|error| refused(error, &reject::STREAM_DELETE))?;
     js.detach_stream(id);
     js.advise_stream(account, &entry.name, "DELETED", "delete");
-    Ok(())
+    Ok(true)
 }
 
 /// ACCOUNT.PURGE: all streams of an account, if there is one of that name.
 pub(super) async fn purge_account(js: &Arc<JetStream>, name: &str) -> Answer {
-    let _making = js.create_lock.lock().await;
     let account = js.account(name);
     let streams = js.catalogue().list(name);
     tracing::info!(
@@ -241,7 +267,7 @@ pub(super) async fn purge_account(js: &Arc<JetStream>, name: &str) -> Answer {
     );
     if let Some(account) = account {
         for entry in streams {
-            delete_entry(js, &account, &entry).await?;
+            delete_stream(js, &account, &entry.name).await?;
         }
     }
     Ok(reply::initiated(Call::AccountPurge(name)))
