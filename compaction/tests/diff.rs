@@ -72,7 +72,9 @@ fn differs(backend: &'static str) {
         ("workers", Where::Different),
     ];
     assert_eq!(consumers, expected);
-    assert!(orders.state.iter().any(|field| field.field == "last_seq"));
+    for named in ["last_seq", "digest"] {
+        assert!(orders.state.iter().any(|field| field.field == named), "{named}");
+    }
     let (code, text) = weir(&["diff", before.path().to_str().unwrap(), a]);
     assert_eq!(code, Some(2));
     assert!(text.contains("Stream NEWER of account $G is in B alone."), "{text}");

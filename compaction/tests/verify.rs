@@ -57,6 +57,9 @@ fn assert_whole(path: &Path, fixture: &Fixture) {
             stream.name
         );
         assert_eq!(stream.subjects, state.num_subjects);
+        let kept = state.digest.map(|digest| digest.to_string());
+        assert!(kept.is_some());
+        assert_eq!(stream.digest, kept, "{}", stream.name);
     }
     assert_eq!(report.journals.len(), 2);
     assert!(report.bytes_read > 0);
@@ -246,6 +249,31 @@ fn a_paged_index_that_counts_wrong_is_told() {
     );
     assert!(found.iter().all(|found| found.what == What::Index), "{found:#?}");
     drop(fixture);
+}
+
+/// And so is the digest that it keeps.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_paged_index_with_another_digest_is_told() {
+    use weir_engine::stream::settings::BackendKind;
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = filled(folder.path(), "rocksdb");
+    {
+        let store = weir_backends::root::StoreDir::new(folder.path());
+        let kv = store.open(BackendKind::RocksDb).unwrap();
+        let key = [b"I".as_slice(), &fixture.log("ORDERS").0.to_be_bytes()].concat();
+        let mut totals = kv.kv().get(&key).unwrap().expect("the totals of the index").to_vec();
+        *totals.last_mut().unwrap() ^= 1;
+        kv.kv().put_all(&[(key.into(), Some(totals.into()))]).unwrap();
+        kv.sync().unwrap();
+    }
+    let report = check(folder.path());
+    let found = open(&report);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].what == What::Index && found[0].text.contains("digest"),
+        "{found:#?}"
+    );
 }
 
 /// The files of a stream's log, in order.
@@ -790,6 +818,9 @@ fn what_is_kept_of_an_index_is_compared_with_the_log() {
     });
     let (standing, text) = found(&subjects);
     assert!(standing == Standing::Open && text.contains("remove the file"), "{text}");
+    // The digest, which a start believes as well.
+    let (standing, text) = found(&changed(&kept, |frame| frame[5] ^= 1));
+    assert!(standing == Standing::Open && text.contains("another digest"), "{text}");
     let (standing, text) = found(&changed(&kept, |frame| frame[0] = 1));
     assert!(
         standing == Standing::Harmless && text.contains("earlier version"),

@@ -47,6 +47,15 @@ pub(super) fn compare(named: &Named, a: Content, b: Content, progress: Option<&O
         return Ok(diff);
     };
     diff.state = fields(&state(&a.state), &state(&b.state));
+    if let (Some(of_a), Some(of_b)) = (a.state.digest, b.state.digest)
+        && of_a != of_b
+    {
+        diff.state.push(Field {
+            field: "digest".to_owned(),
+            a: json!(of_a.to_string()),
+            b: json!(of_b.to_string()),
+        });
+    }
     let most = a.state.messages.max(b.state.messages);
     let (Held { consumers: of_a, .. }, Held { consumers: of_b, .. }) = (&a, &b);
     diff.consumers = consumers(of_a, of_b);

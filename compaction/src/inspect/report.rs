@@ -135,6 +135,9 @@ pub struct StreamReport {
     pub disk_bytes: u64,
     /// Distinct subjects.
     pub subjects: u64,
+    /// The digest of its messages, 16 hexadecimal digits; `None` if it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// The subjects with the most messages, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_subjects: Option<Vec<SubjectReport>>,
@@ -221,6 +224,8 @@ pub struct ConsumerReport {
     pub ack_pending: u64,
     /// Of those, the ones sent more than once.
     pub redelivered: u64,
+    /// The digest of where it stands, 16 hexadecimal digits.
+    pub digest: String,
     /// What was sent and not acknowledged, by sequence, if the consumer was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Vec<PendingReport>>,

@@ -117,6 +117,7 @@ pub(super) fn report(
         bytes: held.state.bytes,
         disk_bytes: extent.map_or(0, |extent| extent.disk_bytes),
         subjects: held.state.num_subjects,
+        digest: held.state.digest.map(|digest| digest.to_string()),
         top_subjects: held.top,
         histogram: held.histogram,
         consumers: held.consumers,
@@ -189,6 +190,7 @@ fn consumer(info: ConsumerInfo) -> ConsumerReport {
         ack_floor: position(info.ack_floor),
         ack_pending: info.num_ack_pending,
         redelivered: info.num_redelivered,
+        digest: info.digest.to_string(),
         pending: None,
         config: None,
     }

@@ -18,7 +18,8 @@ const SLOWER: &str = "the next start takes longer, and makes it anew";
 pub(super) struct Seen {
     /// What became of the file when the stream was opened.
     pub kept: KeptUse,
-    /// Whether the index and the log have the same messages, of the same subjects and sizes, with the same endings.
+    /// Whether the index and the log have the same messages, of the same subjects and sizes, with the same endings, and the digest of the
+    /// one is that of the other.
     pub is_same: bool,
     /// Whether something is wrong with the log, which may be why.
     pub is_damaged: bool,
@@ -36,7 +37,7 @@ pub(super) fn found(file: PathBuf, seen: &Seen) -> Option<Found> {
     let harmless = |what: &str| (format!("what is kept of its index {what}: {SLOWER}"), true);
     let (text, is_harmless) = match seen.kept {
         KeptUse::Used { .. } if !seen.is_same && !seen.is_damaged => {
-            wrong("has other subjects, sizes or ends of messages than the log")
+            wrong("has other subjects, sizes or ends of messages than the log, or another digest of them")
         }
         KeptUse::Unfit if !seen.is_damaged => wrong("is not that of the log, so that no start uses it"),
         KeptUse::Earlier => harmless("is of an earlier version"),

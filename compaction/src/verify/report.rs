@@ -50,6 +50,9 @@ pub struct StreamChecked {
     pub subjects: u64,
     /// Consumers.
     pub consumers: u64,
+    /// The digest of its messages, counted, as `STREAM.INFO` tells the kept one; `None` if any of them cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// A journal that was checked.

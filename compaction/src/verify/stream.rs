@@ -380,12 +380,26 @@ fn log(
         Some((sum, digest)) => (sum, Some(digest)),
         None => (subjects::indexed(stream)?, None),
     };
+    let is_whole = checked.unreadable == 0 && (extra.is_empty() || has_tail);
+    // Of an index in memory the file that it came from is told of below.
+    if let Some(kept) = state
+        .digest
+        .filter(|kept| is_whole && digest.is_none() && *kept != counted.digest)
+    {
+        let text = format!(
+            "the index has {kept} as the digest of its messages, and theirs is {}",
+            counted.digest
+        );
+        told.add(Found::new(What::Index, text));
+    }
+    checked.digest = is_whole.then(|| counted.digest.to_string());
     if unknown == 0 && sum != counted.sum {
         differing_subjects(stream, checked.unreadable, &unwritten, told)?;
     }
     let seen = kept::Seen {
         kept: stream.kept_use(),
-        is_same: !counted.other_endings && digest.is_none_or(|digest| digest == counted.digest),
+        is_same: !counted.other_endings
+            && digest.is_none_or(|digest| digest == counted.digest && state.digest == Some(digest)),
         is_damaged: checked.unreadable > 0 || !extra.is_empty() || !told.said.is_empty(),
     };
     let file = kept::path(told.root, stream.id());
