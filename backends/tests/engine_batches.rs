@@ -70,6 +70,7 @@ fn open(storage: Storage) -> (Bench, Heard) {
     let given = heard.clone();
     let mut bench = Bench::with_outlet(storage, move || Box::new(given.clone()));
     bench.open();
+    bench.begin_twin();
     (bench, heard)
 }
 
@@ -216,6 +217,7 @@ fn limits_of_batches_can_be_chosen() {
         idle: SECOND,
     };
     bench.open();
+    bench.begin_twin();
     let stream = bench.create(&config());
     assert_eq!(batched(&stream, "a.1", 1, &[]), Ok(0));
     let other = block(&[("Nats-Batch-Id", "other"), ("Nats-Batch-Sequence", "1")]);

@@ -62,6 +62,7 @@ impl Scene {
         let outlet = inbox.clone();
         let mut bench = Bench::with_outlet(storage, move || Box::new(outlet.clone()));
         bench.open();
+        bench.begin_twin();
         let stream = bench.create(&StreamConfig {
             name: "S".into(),
             subjects: vec![">".into()],
@@ -397,7 +398,10 @@ fn a_wait_that_is_changed_counts_at_once() {
 fn waits_do_not_follow_the_time_of_the_day() {
     const HOUR: i64 = 3600 * SECOND;
     for storage in STORAGES {
-        let scene = Scene::new(storage, Retention::Limits, explicit());
+        let mut scene = Scene::new(storage, Retention::Limits, explicit());
+        // Nothing tells the journal that waits step along: what it knows of them is as old as the deliveries.
+        scene.bench.end_twin();
+        let scene = scene;
         let times = || -> Vec<i64> {
             let last = scene
                 .stream

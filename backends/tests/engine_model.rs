@@ -455,6 +455,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
     let mut bench = Bench::new(storage);
     bench.checkpoint_bytes = *random.pick(&[64, 1000, 20_000, 64 << 20]);
     bench.open();
+    bench.begin_twin();
     let config = random_config(&mut random);
     let mut stream = bench.create(&config);
     let mut model = Model::new(config);
@@ -505,11 +506,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
                 model.expire(bench.now());
             }
             _ if storage.survives() && random.one_in(2) => {
-                match random.one_in(2) {
-                    true => bench.close(),
-                    false => bench.kill(),
-                }
-                bench.open();
+                bench.end_somehow(&mut random);
                 model.cleared = false;
                 stream = bench.find("S").expect("the stream is there again");
             }
@@ -517,6 +514,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
         }
         if random.one_in(4) || what >= 70 {
             check(&stream, &model);
+            bench.check_twin("within a run");
         }
     }
     check(&stream, &model);
@@ -553,6 +551,7 @@ fn a_rollup_on_wildcards_takes_all_that_match() {
     for storage in [Storage::Memory, Storage::Segment] {
         let mut bench = Bench::new(storage);
         bench.open();
+        bench.begin_twin();
         let stream = bench.create(&StreamConfig {
             name: "S".into(),
             subjects: vec![">".into()],

@@ -60,8 +60,9 @@ impl Scene {
     fn new(policy: PriorityPolicy) -> Self {
         let log = Log::default();
         let outlet = log.clone();
-        let mut bench = Bench::with_outlet(Storage::Memory, move || Box::new(outlet.clone()));
+        let mut bench = Bench::with_outlet(Storage::Persistent, move || Box::new(outlet.clone()));
         bench.open();
+        bench.begin_twin();
         let stream = bench.create(&StreamConfig {
             name: "S".into(),
             subjects: vec![">".into()],
@@ -87,6 +88,7 @@ impl Scene {
         for _ in 0..count {
             self.stream.publish("a", "", b"x").unwrap();
         }
+        self.bench.check_twin("after publishes");
     }
 
     fn pull(&self, who: &'static str, batch: u64, group: GroupRequest) -> Vec<String> {

@@ -88,6 +88,7 @@ impl World {
         let mut bench = Bench::with_outlet(storage, move || Box::new(outlet.clone()));
         bench.checkpoint_bytes = *random.pick(&[64, 2000, 64 << 20]);
         bench.open();
+        bench.begin_twin();
         let retention = *random.pick(&[Retention::WorkQueue, Retention::Interest, Retention::Interest]);
         let stream = bench.create(&StreamConfig {
             name: "S".into(),
@@ -324,12 +325,8 @@ impl World {
         }
     }
 
-    fn restart(&mut self, kill: bool) {
-        match kill {
-            true => self.bench.kill(),
-            false => self.bench.close(),
-        }
-        self.bench.open();
+    fn restart(&mut self, random: &mut Random) {
+        self.bench.end_somehow(random);
         self.stream = self.bench.find("S").expect("the stream is there again");
     }
 
@@ -414,7 +411,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
                 gone.expect("a delete");
                 world.forget(seq);
             }
-            (95..97, _) if storage.survives() => world.restart(random.one_in(2)),
+            (95..97, _) if storage.survives() => world.restart(random),
             _ => {}
         }
         if random.one_in(4) {

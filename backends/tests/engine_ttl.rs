@@ -74,6 +74,7 @@ fn messages_end_when_their_ttl_is_over() {
     for &storage in STORAGES {
         let mut bench = Bench::new(storage);
         bench.open();
+        bench.begin_twin();
         let mut stream = bench.create(&StreamConfig {
             max_age: 60 * SECOND,
             ..config("S")
@@ -110,6 +111,7 @@ fn messages_end_when_their_ttl_is_over() {
 fn without_permission_there_is_no_ttl() {
     let mut bench = Bench::new(Storage::Segment);
     bench.open();
+    bench.begin_twin();
     let stream = bench.create(&StreamConfig {
         allow_msg_ttl: false,
         ..config("S")
@@ -161,6 +163,7 @@ fn what_is_due_while_the_server_is_down_is_gone_at_its_start() {
         for orderly in [true, false] {
             let mut bench = Bench::new(storage);
             bench.open();
+            bench.begin_twin();
             let mut stream = bench.create(&config("S"));
             for n in 0..10 {
                 stream.publish("k.a", &ttl(&format!("{}", 1 + n)), b"").unwrap();
@@ -183,6 +186,7 @@ fn the_last_of_a_subject_leaves_a_marker() {
     for &storage in STORAGES {
         let mut bench = Bench::new(storage);
         bench.open();
+        bench.begin_twin();
         let mut stream = bench.create(&StreamConfig {
             max_age: 1000 * SECOND,
             subject_delete_marker_ttl: 90 * SECOND + SECOND / 2,
@@ -227,6 +231,7 @@ fn the_last_of_a_subject_leaves_a_marker() {
 fn a_crowd_expires_turn_by_turn() {
     let mut bench = Bench::new(Storage::Segment);
     bench.open();
+    bench.begin_twin();
     let stream = bench.create(&config("S"));
     let published = stream.call(|shard, id| {
         let block = ttl("1s");
@@ -267,6 +272,7 @@ fn schedules_make_messages() {
     for &storage in STORAGES {
         let mut bench = Bench::new(storage);
         bench.open();
+        bench.begin_twin();
         let mut stream = bench.create(&schedules("S"));
         let once = schedule("@at 2023-11-14T22:13:30Z", "Nats-Schedule-TTL: 5m\r\nX: 1\r\n");
         stream.publish("s.once", &once, b"hello").unwrap();
@@ -317,6 +323,7 @@ fn schedules_make_messages() {
 fn schedules_take_the_last_of_a_source_and_can_be_ended() {
     let mut bench = Bench::new(Storage::Segment);
     bench.open();
+    bench.begin_twin();
     let stream = bench.create(&schedules("S"));
     let pattern = schedule(
         "0 15 22 * * *",
@@ -342,10 +349,44 @@ fn schedules_take_the_last_of_a_source_and_can_be_ended() {
     assert_eq!(seqs(&stream), [3, 4, 5]);
 }
 
+/// Whoever is told what the journal says, and makes nothing by itself, forgets schedules as well.
+#[test]
+fn a_twin_forgets_schedules_that_are_over() {
+    for storage in [Storage::Persistent, Storage::Segment] {
+        let mut bench = Bench::new(storage);
+        bench.open();
+        bench.begin_twin();
+        let mut stream = bench.create(&schedules("S"));
+        for n in 0..6 {
+            let headers = schedule("@every 1h", &format!("Nats-Schedule-Target: k.{n}\r\n"));
+            stream.publish(&format!("s.{n}"), &headers, b"").unwrap();
+        }
+        bench.check_twin("six");
+        stream.call(|shard, id| shard.delete_message(id, 2, false)).unwrap();
+        bench.check_twin("one is deleted");
+        let purge = weir_engine::stream::Purge {
+            seq: 4,
+            ..Default::default()
+        };
+        stream.call(move |shard, id| shard.purge(id, &purge)).unwrap();
+        bench.check_twin("two are purged");
+        bench.fail_over();
+        stream = bench.find("S").unwrap();
+        assert_eq!(seqs(&stream), [4, 5, 6], "{storage:?}");
+        bench.advance(3600 * SECOND);
+        assert_eq!(
+            seqs(&stream).len(),
+            6,
+            "{storage:?}: the three that are left have made one each"
+        );
+    }
+}
+
 #[test]
 fn bad_schedules_are_refused() {
     let mut bench = Bench::new(Storage::Segment);
     bench.open();
+    bench.begin_twin();
     let stream = bench.create(&StreamConfig {
         allow_msg_ttl: false,
         ..schedules("S")
@@ -451,6 +492,7 @@ fn lives_as_the_model(storage: Storage, seed: u64) {
     let mut bench = Bench::new(storage);
     bench.checkpoint_bytes = *random.pick(&[1 << 12, 1 << 20]);
     bench.open();
+    bench.begin_twin();
     let max_age = *random.pick(&[0, 0, 20 * SECOND]);
     let marker = *random.pick(&[0, 0, 3]);
     let mut stream = bench.create(&StreamConfig {
@@ -508,6 +550,9 @@ fn lives_as_the_model(storage: Storage, seed: u64) {
                     bench.skip(random.below(4000) as i64 * MILLISECOND);
                 }
                 bench.open();
+                if random.one_in(2) && bench.can_fail_over() {
+                    bench.fail_over();
+                }
                 stream = bench.find("S").unwrap();
                 bench.advance(0);
                 model.expire(bench.now(), max_age, marker);

@@ -587,6 +587,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
     let mut bench = Bench::with_outlet(storage, move || Box::new(outlet.clone()));
     bench.checkpoint_bytes = *random.pick(&[64, 2000, 64 << 20]);
     bench.open();
+    bench.begin_twin();
     let retention = *random.pick(&[Retention::Limits, Retention::WorkQueue, Retention::Interest]);
     let config = StreamConfig {
         name: "S".into(),
@@ -689,11 +690,7 @@ fn run(storage: Storage, seed: u64, steps: usize) {
             }
             _ if storage.survives() && random.one_in(2) => {
                 let before = twin(&stream);
-                match random.one_in(2) {
-                    true => bench.close(),
-                    false => bench.kill(),
-                }
-                bench.open();
+                bench.end_somehow(&mut random);
                 stream = bench.find("S").expect("the stream is there again");
                 // After a kill the journal has said all of it.
                 assert_eq!(twin(&stream), before, "after a restart");

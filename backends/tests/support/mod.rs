@@ -16,6 +16,7 @@ use weir_backends::memory::MemoryBackend;
 use weir_backends::segment::SegmentBackend;
 use weir_engine::shard::emit::{Emit, Event, NoOutlet, Outlet};
 use weir_engine::shard::{InTurn, ShardHandle};
+use weir_engine::stepped::Twin;
 use weir_engine::store::{Capacity, ChunkSize, OpenBackend, OpeningProgress, Store, StoreOptions};
 use weir_engine::stream::settings::{BackendKind, Defaults, Settings};
 use weir_engine::stream::{BatchLimits, Message, StreamConfig};
@@ -97,6 +98,9 @@ impl Storage {
 /// Puts something between the engine and a backend.
 pub type Wrap = Arc<dyn Fn(Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync>;
 
+/// A twin that has not taken over, and where all of it lies.
+type BesideTwin = (Arc<Mutex<Option<Twin>>>, Arc<MemoryBackend>);
+
 /// A store that is opened again and again.
 pub struct Bench {
     folder: tempfile::TempDir,
@@ -114,7 +118,13 @@ pub struct Bench {
     pub wrap: Option<Wrap>,
     outlet: Box<dyn Fn() -> Box<dyn Outlet>>,
     store: Option<Store>,
+    /// Told what the journals say, and must be the same: looked at when time passes, and before the store ends.
+    twin: Option<BesideTwin>,
+    has_twin: bool,
 }
+
+/// Turns after which one must have done nothing.
+const AT_REST: usize = 100_000;
 
 impl Bench {
     pub fn new(storage: Storage) -> Self {
@@ -137,12 +147,90 @@ impl Bench {
             wrap: None,
             outlet: Box::new(outlet),
             store: None,
+            twin: None,
+            has_twin: false,
         }
     }
 
     pub fn open(&mut self) {
         let store = self.try_open().expect("the store opens");
         self.store = Some(store);
+        if self.has_twin {
+            self.begin_twin();
+        }
+    }
+
+    /// From now on, and after each opening, there is a [`Twin`], if the streams are journaled.
+    pub fn begin_twin(&mut self) {
+        self.has_twin = self.storage.survives();
+        if !self.has_twin || self.store.is_none() {
+            return;
+        }
+        let backend = Arc::new(MemoryBackend::new());
+        let lies_in = backend.clone();
+        let open: OpenBackend = Box::new(move |_| Ok(lies_in.clone() as Arc<dyn Backend>));
+        let clock = self.clock.clone();
+        let options = StoreOptions {
+            shards: self.store().shards(),
+            chunk_size: self.chunk_size,
+            ..StoreOptions::new(Arc::new(move || clock.lock().0))
+        };
+        let twin = Twin::new(open, options);
+        self.twin = Some((Arc::new(Mutex::new(Some(twin))), backend));
+        self.check_twin("at the opening");
+    }
+
+    /// From now on there is none: what comes now the journal does not tell.
+    pub fn end_twin(&mut self) {
+        (self.has_twin, self.twin) = (false, None);
+    }
+
+    /// The twin takes what the journals have more, and must be the same; nothing if there is none.
+    pub fn check_twin(&self, what: &str) {
+        let (Some((twin, _)), Some(store)) = (&self.twin, &self.store) else {
+            return;
+        };
+        for number in 0..store.shards() {
+            let visit = || {
+                let twin = twin.clone();
+                let told = store.shard(number).call_blocking(move |shard| {
+                    let mut twin = twin.lock();
+                    let twin = twin.as_mut().expect("it has not taken over");
+                    twin.visit(shard, true)
+                });
+                told.expect("what can be compared")
+            };
+            let told = (0..AT_REST)
+                .find_map(|_| visit())
+                .expect("a turn that has done nothing");
+            assert!(told.is_empty(), "{what}: the twin is another:\n{}", told.join("\n"));
+        }
+    }
+
+    /// Ends the store in an orderly way, as a killed process would, or so that its twin takes over, and opens it again.
+    pub fn end_somehow(&mut self, random: &mut Random) {
+        match random.below(3) {
+            2 if self.can_fail_over() => return self.fail_over(),
+            0 => self.close(),
+            _ => self.kill(),
+        }
+        self.open();
+    }
+
+    /// Whether there is a twin whose store goes on as one of these.
+    pub fn can_fail_over(&self) -> bool {
+        self.twin.is_some() && matches!(self.storage, Storage::Persistent | Storage::Segment)
+    }
+
+    /// Stops the store as a killed process would; its twin takes over, as a store that survives.
+    pub fn fail_over(&mut self) {
+        self.check_twin("before it takes over");
+        let (twin, backend) = self.twin.take().expect("there is a twin");
+        self.store.take().expect("the store is open").abandon();
+        let twin = twin.lock().take().expect("it has not taken over");
+        twin.hand_over().expect("it hands over");
+        (self.persistent, self.storage) = (backend, Storage::Persistent);
+        self.open();
     }
 
     pub fn try_open(&self) -> Result<Store> {
@@ -193,11 +281,15 @@ impl Bench {
     }
 
     pub fn close(&mut self) {
+        self.check_twin("before it is closed");
+        self.twin = None;
         self.store.take().expect("the store is open").close();
     }
 
     /// Stops the store as a killed process would.
     pub fn kill(&mut self) {
+        self.check_twin("before it is killed");
+        self.twin = None;
         self.store.take().expect("the store is open").abandon();
     }
 
@@ -252,6 +344,7 @@ impl Bench {
             let done = self.store().shard(number).call_blocking(|_| Ok(()));
             done.expect("the shard answers");
         }
+        self.check_twin("when time has passed");
     }
 
     pub fn settings(&self, config: &StreamConfig) -> Settings {

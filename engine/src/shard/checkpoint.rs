@@ -191,7 +191,7 @@ impl Shard {
     }
 
     /// The last checkpoint: everything is on disk when it returns.
-    pub(super) fn close(&mut self, now: NanoTime) -> Result<()> {
+    pub(crate) fn close(&mut self, now: NanoTime) -> Result<()> {
         self.offline.wait();
         self.relocations.stop();
         self.tending.stop();

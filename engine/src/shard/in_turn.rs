@@ -57,6 +57,13 @@ impl InTurn<'_, '_> {
         !self.shard.cold.is_empty() || self.shard.fetching.is_any()
     }
 
+    /// Its shard, if the turn has done nothing yet: then the journal has all of it.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn shard_at_rest(&mut self) -> Option<&mut crate::shard::Shard> {
+        let is_at_rest = self.shard.touched.is_empty() && self.turn.commands.is_empty();
+        is_at_rest.then_some(&mut *self.shard)
+    }
+
     /// The streams of this shard.
     pub fn streams(&mut self) -> impl Iterator<Item = &mut Stream> {
         self.shard.streams.values_mut()

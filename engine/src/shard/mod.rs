@@ -405,6 +405,24 @@ impl Shard {
         .min()
     }
 
+    /// Its number.
+    #[cfg(feature = "conformance")]
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The catalogue of its store.
+    #[cfg(feature = "conformance")]
+    pub fn catalogue(&self) -> &Arc<crate::store::Catalogue> {
+        &self.env.catalogue
+    }
+
+    /// Takes in a stream that has no journal here.
+    #[cfg(feature = "conformance")]
+    pub fn take_in(&mut self, id: LogId, stream: Stream) {
+        self.streams.insert(id, stream);
+    }
+
     /// The last record of its journal.
     #[cfg(feature = "conformance")]
     pub fn position(&self) -> Seq {

@@ -58,7 +58,7 @@ impl Shard {
     }
 
     /// A shard of which nothing is known.
-    pub(super) fn empty(number: usize, env: Arc<Environment>, journal: Box<dyn Log>) -> Self {
+    pub(crate) fn empty(number: usize, env: Arc<Environment>, journal: Box<dyn Log>) -> Self {
         Self {
             number,
             generation: env.generation(),

@@ -1,5 +1,5 @@
-//! A twin of a stepped store: it is told what the journals say, turn by turn, decides nothing, and must be the same all the
-//! same. What a replica will be, and what each start is.
+//! A twin of a store: it is told what the journals say, turn by turn, decides nothing, and must be the same all the same. What a
+//! replica will be, and what each start is. It may take over.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -8,19 +8,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::SteppedStore;
-use crate::backend::{Direction, LogChange, Want};
+use crate::backend::{Direction, LogChange, LogOptions, Want};
 use crate::consumer::ConsumerSnapshot;
 use crate::error::{Error, Kind, Result};
 use crate::shard::command::Command;
 use crate::shard::errand::Errands;
 use crate::shard::load::{load_stream, replay_one};
+use crate::shard::recover::journal_id;
 use crate::shard::snapshot::StreamSnapshot;
+use crate::shard::{InTurn, Shard};
 use crate::store::{Environment, OpenBackend, StoreOptions};
 use crate::stream::Stream;
+use crate::stream::settings::BackendKind;
 use crate::types::{Entry, LogId, NanoTime, Record, Seq};
 
 /// Differences that are told of one comparison.
 const TOLD: usize = 8;
+/// The openings of a shard that is not copied yet.
+const NEVER: u64 = u64::MAX;
 
 /// The streams of a store once more.
 pub struct Twin {
@@ -31,27 +36,84 @@ pub struct Twin {
 }
 
 impl Twin {
+    /// Of a store with these options, which has that many shards; what it has is copied when a shard is first [visited](Self::visit).
+    pub fn new(open: OpenBackend, options: StoreOptions) -> Self {
+        Self {
+            seen: vec![(0, NEVER); options.shards],
+            env: Environment::new(open, options, Errands::stepped()),
+            streams: BTreeMap::new(),
+        }
+    }
+
     /// Copies what a store has now, onto backends of its own; `options` are those of the store.
     ///
     /// # Errors
     /// If something of it cannot be read or written.
     pub fn of(store: &mut SteppedStore, open: OpenBackend, options: StoreOptions) -> Result<Self> {
-        let mut twin = Self {
-            env: Environment::new(open, options, Errands::stepped()),
-            streams: BTreeMap::new(),
-            seen: vec![(0, 0); store.runners.len()],
-        };
-        for number in 0..store.runners.len() {
-            twin.copy_shard(store, number)?;
+        let mut twin = Self::new(open, options);
+        twin.seen.resize(store.runners.len(), (0, NEVER));
+        for (number, runner) in store.runners.iter_mut().enumerate() {
+            if let Some(runner) = runner {
+                let (shard, openings) = runner.shard();
+                twin.copy_shard(number, shard, openings)?;
+            }
         }
         Ok(twin)
     }
 
-    fn copy_shard(&mut self, store: &mut SteppedStore, number: usize) -> Result<()> {
-        let Some(Some(runner)) = store.runners.get_mut(number) else {
-            return Ok(());
+    /// Of a shard of a store that runs: takes what its journal has more, and answers what is not the same, as
+    /// [`Twin::differences`] does. `None` if this turn has done something already, which the journal does not tell yet: another turn
+    /// may have done nothing.
+    ///
+    /// # Errors
+    /// If something cannot be read or applied.
+    pub fn visit(&mut self, turn: &mut InTurn<'_, '_>, whole: bool) -> Result<Option<Vec<String>>> {
+        let Some(shard) = turn.shard_at_rest() else {
+            return Ok(None);
         };
-        let (shard, openings) = runner.shard();
+        let number = shard.number();
+        self.follow_shard(number, shard, 0)?;
+        let (mut told, mut known) = (Vec::new(), Vec::new());
+        self.compare_shard(shard, whole, &mut told, &mut known)?;
+        let shards = self.seen.len();
+        for (id, twin) in &self.streams {
+            let of = crate::store::shard_for(twin.account(), twin.name(), shards);
+            if of == number && !known.contains(id) {
+                told.push(format!("{} {id} should not be there", twin.name()));
+            }
+        }
+        told.truncate(TOLD);
+        Ok(Some(told))
+    }
+
+    /// Writes a checkpoint of all that it has onto its own backends, and lets go of them: a store that is opened there takes over.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn hand_over(mut self) -> Result<()> {
+        let (now, shards) = ((self.env.clock)(), self.seen.len());
+        for number in 0..shards {
+            let root = self.env.backend(BackendKind::Segment)?;
+            let (journal, _) = root.open(journal_id(number), &LogOptions::default())?;
+            let mut shard = Shard::empty(number, self.env.clone(), journal);
+            let streams = std::mem::take(&mut self.streams).into_iter();
+            let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) = streams
+                .partition(|(_, stream)| crate::store::shard_for(stream.account(), stream.name(), shards) == number);
+            self.streams = others;
+            for (id, mut stream) in own {
+                // Its journal begins anew.
+                stream.position = 0;
+                stream.unsaved = true;
+                stream.messages.ledger.forget_saved();
+                self.env.catalogue.seen(id);
+                shard.take_in(id, stream);
+            }
+            shard.close(now)?;
+        }
+        Ok(())
+    }
+
+    fn copy_shard(&mut self, number: usize, shard: &mut Shard, openings: u64) -> Result<()> {
         self.seen[number] = (shard.position(), openings);
         let now = (self.env.clock)();
         for (id, stream) in shard.journaled() {
@@ -107,44 +169,54 @@ impl Twin {
     /// # Errors
     /// If a record cannot be read or applied.
     pub fn follow(&mut self, store: &mut SteppedStore) -> Result<()> {
-        let now = (self.env.clock)();
-        for number in 0..store.runners.len() {
-            let Some(Some(runner)) = store.runners.get_mut(number) else {
-                continue;
-            };
+        for (number, runner) in store.runners.iter_mut().enumerate() {
+            let Some(runner) = runner else { continue };
+            let is_broken = runner.is_broken();
             let (shard, openings) = runner.shard();
-            let (seen, opened) = self.seen[number];
-            if openings != opened {
+            if is_broken && openings != self.seen[number].1 {
                 self.forget_shard(number)?;
-                if !runner.is_broken() {
-                    self.copy_shard(store, number)?;
-                }
+            } else {
+                self.follow_shard(number, shard, openings)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_shard(&mut self, number: usize, shard: &mut Shard, openings: u64) -> Result<()> {
+        let now = (self.env.clock)();
+        let (seen, opened) = self.seen[number];
+        if openings != opened {
+            self.forget_shard(number)?;
+            return self.copy_shard(number, shard, openings);
+        }
+        let mut entries: Vec<Entry> = Vec::new();
+        let journal = shard.journal_reader();
+        journal.scan(
+            seen + 1..=shard.position(),
+            Want::Full,
+            Direction::Forward,
+            &mut |entry| {
+                entries.push(entry.to_entry());
+                ControlFlow::Continue(())
+            },
+        )?;
+        if entries.len() as u64 != shard.position() - seen {
+            // A checkpoint has them, and the journal does no more.
+            self.forget_shard(number)?;
+            return self.copy_shard(number, shard, openings);
+        }
+        self.seen[number].0 = shard.position();
+        for entry in entries {
+            let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
+            if matches!(command, Command::DeleteStream) {
+                self.remove(id)?;
                 continue;
             }
-            let mut entries: Vec<Entry> = Vec::new();
-            let journal = shard.journal_reader();
-            journal.scan(
-                seen + 1..=shard.position(),
-                Want::Full,
-                Direction::Forward,
-                &mut |entry| {
-                    entries.push(entry.to_entry());
-                    ControlFlow::Continue(())
-                },
-            )?;
-            self.seen[number].0 = shard.position();
-            for entry in entries {
-                let (id, command) = Command::decode(entry.time, &entry.head, &entry.body)?;
-                if matches!(command, Command::DeleteStream) {
-                    self.remove(id)?;
-                    continue;
-                }
-                let mut stream = self.streams.remove(&id);
-                replay_one(&self.env, &mut stream, entry.seq, command, now)?;
-                if let Some(mut stream) = stream {
-                    stream.messages.write(false)?;
-                    self.streams.insert(id, stream);
-                }
+            let mut stream = self.streams.remove(&id);
+            replay_one(&self.env, &mut stream, entry.seq, command, now)?;
+            if let Some(mut stream) = stream {
+                stream.messages.write(false)?;
+                self.streams.insert(id, stream);
             }
         }
         Ok(())
@@ -178,8 +250,6 @@ impl Twin {
     pub fn differences(&mut self, store: &mut SteppedStore, whole: bool) -> Result<Vec<String>> {
         let mut told = Vec::new();
         let mut known = Vec::new();
-        let now = (self.env.clock)();
-        let catalogue = store.store.catalogue().clone();
         for (number, runner) in store.runners.iter_mut().enumerate() {
             let Some(runner) = runner.as_mut().filter(|runner| !runner.is_broken()) else {
                 known.extend(self.streams.keys().copied());
@@ -189,23 +259,7 @@ impl Twin {
             if (shard.position(), openings) != self.seen[number] {
                 return Err(Error::new(Kind::Invalid, "the twin has not followed"));
             }
-            known.extend(shard.offline_ids());
-            for (id, stream) in shard.journaled() {
-                known.push(*id);
-                let Some(twin) = self.streams.get_mut(id) else {
-                    told.push(format!("{} {id} is not there", stream.name()));
-                    continue;
-                };
-                let before = told.len();
-                compare(stream, twin, now, whole, &mut told)?;
-                let entry = catalogue.by_id(*id);
-                if !entry.is_some_and(|entry| entry.config == *twin.config()) {
-                    told.push("the catalogue has another configuration".into());
-                }
-                for line in &mut told[before..] {
-                    *line = format!("{}: {line}", stream.name());
-                }
-            }
+            self.compare_shard(shard, whole, &mut told, &mut known)?;
         }
         for (id, twin) in &self.streams {
             if !known.contains(id) {
@@ -214,6 +268,36 @@ impl Twin {
         }
         told.truncate(TOLD);
         Ok(told)
+    }
+
+    /// Compares the streams of a shard, and notes which it has.
+    fn compare_shard(
+        &mut self,
+        shard: &mut Shard,
+        whole: bool,
+        told: &mut Vec<String>,
+        known: &mut Vec<LogId>,
+    ) -> Result<()> {
+        let now = (self.env.clock)();
+        let catalogue = shard.catalogue().clone();
+        known.extend(shard.offline_ids());
+        for (id, stream) in shard.journaled() {
+            known.push(*id);
+            let Some(twin) = self.streams.get_mut(id) else {
+                told.push(format!("{} {id} is not there", stream.name()));
+                continue;
+            };
+            let before = told.len();
+            compare(stream, twin, now, whole, told)?;
+            let entry = catalogue.by_id(*id);
+            if !entry.is_some_and(|entry| entry.config == *twin.config()) {
+                told.push("the catalogue has another configuration".into());
+            }
+            for line in &mut told[before..] {
+                *line = format!("{}: {line}", stream.name());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -225,9 +309,13 @@ fn compare(stream: &mut Stream, twin: &mut Stream, now: NanoTime, whole: bool, t
         log_last: 0,
         log_change: 0,
         recompressing: None,
+        schedules: live_schedules(stream),
         ..StreamSnapshot::of(stream, 0, 0)
     });
     fields("", &one, &other, told);
+    if twin.schedule_snapshot().map(|all| all.len()) != other.schedules.map(|live| live.len()) {
+        told.push("the twin knows schedules whose messages are gone".into());
+    }
     let [mut one, mut other] = [stream.state()?, twin.state()?];
     for state in [&mut one, &mut other] {
         // That a stream without a message was purged, nothing keeps.
@@ -261,6 +349,12 @@ fn compare(stream: &mut Stream, twin: &mut Stream, now: NanoTime, whole: bool, t
     };
     let ((one, newest), (other, newest_twin)) = (ids(stream), ids(twin));
     same("newest id", &newest, &newest_twin, told);
+    let window = stream.config().duplicate_window;
+    let is_late = |of: &Stream| of.messages.dedup.next_deadline(window).zip(of.messages.last_time());
+    let is_late = |of: &Stream| is_late(of).is_some_and(|(until, last)| until <= last);
+    if is_late(twin) && !is_late(stream) {
+        told.push("the twin knows ids that have left the window".into());
+    }
     // A window that became longer has let go of some already, which the twin still has.
     let missing: Vec<_> = one.ids().filter(|(id, seq)| other.get(id) != Some(*seq)).collect();
     if !missing.is_empty() {
@@ -277,6 +371,14 @@ fn compare(stream: &mut Stream, twin: &mut Stream, now: NanoTime, whole: bool, t
         next = one.seq + 1;
     }
     Ok(())
+}
+
+/// The schedules whose messages are there: what decides finds out that one is over when that is due, its twin when it is gone.
+fn live_schedules(stream: &Stream) -> Option<Vec<(Seq, NanoTime)>> {
+    let mut schedules = stream.schedule_snapshot()?;
+    schedules.retain(|(seq, _)| stream.messages.index.is_live(*seq).unwrap_or(true));
+    schedules.sort_unstable();
+    Some(schedules)
 }
 
 fn same<T: std::fmt::Debug>(what: &str, one: &T, other: &T, told: &mut Vec<String>) {

@@ -342,6 +342,7 @@ impl Stream {
 
     /// Applies a publish from the journal.
     pub(super) fn replay_publish(&mut self, seq: Seq, time: NanoTime, head: Bytes, body: Bytes) -> Result<()> {
+        self.expire_ids(time);
         // The log may be ahead of the checkpoint: then it has the message, or had it and let it go.
         self.remember_id(message_id(&head, &body).unwrap_or_default(), seq, time);
         let block = message::headers_len_of(&head).and_then(|len| body.get(..len));
@@ -356,6 +357,11 @@ impl Stream {
                 Ok(())
             }
         }
+    }
+
+    /// Forgets the ids that had left the window when this message came, as whoever took it did: by that time, not by a clock.
+    pub(super) fn expire_ids(&mut self, time: NanoTime) {
+        self.messages.dedup.expire(time, self.messages.config.duplicate_window);
     }
 
     /// Notes the id of the newest message, empty if it has none.

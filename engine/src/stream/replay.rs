@@ -16,14 +16,22 @@ impl Stream {
         command.check()?;
         match command {
             Command::Publish { seq, time, head, body } => self.replay_publish(seq, time, head, body)?,
-            Command::Remove { first, seqs } => self.replay_remove(first, &seqs)?,
+            Command::Remove { first, seqs } => {
+                self.replay_remove(first, &seqs)?;
+                self.schedules.gone(first, &seqs);
+            }
             Command::Raise { last, time, id } => {
+                self.expire_ids(time);
                 self.remember_id(&id, last, time);
                 self.messages.raise_last(last, time);
             }
             Command::UpdateStream { json } => {
                 let (config, settings) = from_json(&json)?;
                 self.configure(config, settings);
+                // The window may have become shorter.
+                if let Some(last) = self.messages.last_time() {
+                    self.expire_ids(last);
+                }
             }
             Command::CreateConsumer { json } => {
                 let snapshot: ConsumerSnapshot = from_json(&json)?;

@@ -40,6 +40,8 @@ pub(super) struct Schedules {
     known: bool,
     by_subject: HashMap<Bytes, (NanoTime, Seq), RandomState>,
     due: BTreeMap<(NanoTime, Seq), Bytes>,
+    /// The subject of each.
+    by_seq: BTreeMap<Seq, Bytes>,
 }
 
 /// What the headers of a message mean for schedules.
@@ -73,12 +75,26 @@ impl Schedules {
     fn set(&mut self, subject: Bytes, seq: Seq, at: NanoTime) {
         self.remove(&subject);
         self.due.insert((at, seq), subject.clone());
+        self.by_seq.insert(seq, subject.clone());
         self.by_subject.insert(subject, (at, seq));
     }
 
     fn remove(&mut self, subject: &[u8]) {
         if let Some(before) = self.by_subject.remove(subject) {
             self.due.remove(&before);
+            self.by_seq.remove(&before.1);
+        }
+    }
+
+    /// Messages went away: all below the first sequence, and single ones. With a schedule's message it is over.
+    pub fn gone(&mut self, first: Seq, seqs: &[Seq]) {
+        if self.by_seq.is_empty() {
+            return;
+        }
+        let below = self.by_seq.range(..first).map(|(_, subject)| subject.clone());
+        let single = seqs.iter().filter_map(|seq| self.by_seq.get(seq).cloned());
+        for subject in below.chain(single).collect::<Vec<_>>() {
+            self.remove(&subject);
         }
     }
 
@@ -100,7 +116,10 @@ impl Schedules {
         let (Some(scheduler), Some(next)) = (asked.scheduler, asked.schedule_next) else {
             return;
         };
-        if let Some(at) = parse_time(next)
+        if next == PURGE {
+            // It was the last that this schedule made, or a client has ended it.
+            self.remove(scheduler);
+        } else if let Some(at) = parse_time(next)
             && let Some(&(_, seq)) = self.by_subject.get(scheduler)
         {
             self.set(Bytes::copy_from_slice(scheduler), seq, at);
