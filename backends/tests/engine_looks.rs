@@ -243,3 +243,50 @@ fn of_a_stream_that_is_offline_or_gone_the_shard_tells() {
     bench.close();
     assert_eq!(newest(&t), None, "the store is closed");
 }
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_stream_that_goes_over_to_another_backend_is_looked_into_all_the_while() {
+    use weir_engine::stream::settings::BackendKind;
+
+    let mut bench = Bench::new(Storage::Segment);
+    bench.open();
+    let stream = bench.create(&config("S"));
+    for number in 0..2000 {
+        publish(&stream, &number.to_string(), Ticket::None);
+    }
+    let (is_over, looks) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut before = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                if let Some(found) = newest(&stream) {
+                    let number: u64 = found.expect("a message").parse().unwrap();
+                    assert!(number >= before, "{number} after {before}");
+                    before = number;
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        let mut wanted = config("S");
+        for (key, value) in [("weir.backend", "rocksdb"), ("weir.index", "resident")] {
+            wanted.metadata.insert(key.into(), value.into());
+        }
+        let settings = bench.settings(&config("S"));
+        let moves = stream.call(move |shard, id| shard.update_stream(id, wanted, settings));
+        moves.unwrap();
+        let end = Instant::now() + PATIENCE;
+        for number in 2000_u64.. {
+            publish(&stream, &number.to_string(), Ticket::None);
+            let backend = stream.call(|shard, id| Ok(shard.stream(id)?.settings().backend));
+            if backend.unwrap() == BackendKind::RocksDb {
+                publish(&stream, "1000000", Ticket::None);
+                break;
+            }
+            assert!(Instant::now() < end, "it does not go over");
+        }
+        assert_eq!(newest_at_rest(&stream), Some("1000000".to_owned()));
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(looks.load(Ordering::Relaxed) > 0);
+}
