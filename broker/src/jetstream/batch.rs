@@ -10,7 +10,11 @@ use weir_engine::store::StreamEntry;
 
 use crate::interest::{Blocks, Inbound, Tray, is_most};
 use crate::jetstream::api::at_once::begin;
+use crate::jetstream::together::together;
 use crate::jetstream::{ApiRequest, JetStream, api};
+
+/// Requests of the API that one read begins to serve on its own thread, where others wait for it: some hundred microseconds.
+const AT_ONCE: usize = 64;
 
 /// Gathers what the messages of one read (or of one courier's batch) mean for streams and consumers, so that each storage
 /// thread is woken once.
@@ -144,23 +148,33 @@ impl Tray for Batch {
                 jetstream.submit(shard, std::mem::take(inputs));
             }
         }
+        if !self.requests.is_empty() {
+            together(|| self.serve(&jetstream));
+        }
+    }
+}
+
+impl Batch {
+    /// Begins to serve the requests.
+    fn serve(&mut self, jetstream: &Arc<JetStream>) {
         let load = &jetstream.api_load;
-        let mut dropped = 0;
+        let (mut dropped, mut at_once) = (0, 0);
         let mut gets = Vec::new();
         for request in self.requests.drain(..) {
             match request {
                 Request::Api(request) => {
                     match load.enter(&request.subject, request.payload.len(), request.connection()) {
                         Some(under_way) => {
-                            let is_quick = api::is_quick(&request);
-                            let serving = api::serve(Arc::clone(&jetstream), request, under_way);
-                            match is_quick {
+                            let begins = at_once < AT_ONCE && api::is_quick(&request);
+                            at_once += usize::from(begins);
+                            let serving = api::serve(Arc::clone(jetstream), request, under_way);
+                            match begins {
                                 true => begin(&jetstream.runtime, serving),
                                 false => drop(jetstream.runtime.spawn(serving)),
                             }
                         }
                         None => {
-                            api::refuse(&jetstream, &request);
+                            api::refuse(jetstream, &request);
                             dropped += 1;
                         }
                     }
@@ -173,13 +187,13 @@ impl Tray for Batch {
                             request,
                             under_way,
                         }),
-                        None => api::direct::refuse(&jetstream, &request),
+                        None => api::direct::refuse(jetstream, &request),
                     }
                 }
             }
         }
         if !gets.is_empty() {
-            begin(&jetstream.runtime, api::direct::serve(Arc::clone(&jetstream), gets));
+            begin(&jetstream.runtime, api::direct::serve(Arc::clone(jetstream), gets));
         }
         if dropped > 0 {
             jetstream.advise_dropped(dropped);

@@ -17,6 +17,7 @@ mod overload;
 mod services;
 mod sourcing;
 mod status;
+mod together;
 mod traced;
 
 use std::path::{Path, PathBuf};
@@ -39,8 +40,7 @@ use weir_engine::{NanoTime, Nanos, Store, StoreOptions, words};
 
 use crate::error::Result;
 use crate::interest::{Account, Accounts, ApiCounters, Service, Subscription};
-use crate::link::Link;
-use crate::routing::Courier;
+use crate::link::{Link, Message};
 pub use allowance::{Allowance, Allowances};
 use attach::Attached;
 
@@ -417,7 +417,13 @@ impl JetStream {
     /// Sends one message of the server's own.
     pub fn send(&self, account: &Arc<Account>, to: &[u8], headers: &[u8], payload: &[u8]) {
         if !to.is_empty() {
-            Courier::telling(Arc::clone(account)).send(to, to, b"", headers, payload);
+            let message = Message {
+                subject: to,
+                reply: b"",
+                headers,
+                payload,
+            };
+            together::send(account, &message);
         }
     }
 

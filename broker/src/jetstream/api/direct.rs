@@ -19,9 +19,10 @@ use super::decode::decode;
 use super::load::{UnderWay, room_for};
 use super::message::{Get, seek};
 use super::{schema, supports_level, tell};
+use crate::jetstream::together::{self, together};
 use crate::jetstream::{ApiRequest, JetStream, status};
 use crate::link;
-use crate::routing::{Carrier, Courier};
+use crate::routing::Courier;
 
 /// Bytes in the answer to one request that states no `max_bytes`: nats-server's default of `max_pending`.
 const BYTES_MAX: u64 = 64 << 20;
@@ -141,10 +142,11 @@ async fn serve_light(js: &Arc<JetStream>, waiting: &mut Vec<(Waiting, Get)>, at_
         }
         let found = read_unread(js, &waiting, looked).await;
         let answered = waiting.drain(..found.len());
-        let mut carrier = Carrier::telling();
-        for ((next, get), outcome) in answered.zip(&found) {
-            send_by(&mut carrier, &next, outcome, get.no_hdr);
-        }
+        together(|| {
+            for ((next, get), outcome) in answered.zip(&found) {
+                send(&next, outcome, get.no_hdr);
+            }
+        });
     }
 }
 
@@ -645,24 +647,18 @@ fn headers(stream: &str, message: &Message, batch: Option<(u64, Seq)>) -> Vec<u8
 
 /// Answers a request for one message.
 fn send(waiting: &Waiting, outcome: &Outcome, no_hdr: bool) {
-    send_by(&mut Carrier::telling(), waiting, outcome, no_hdr);
-}
-
-/// Answers a request for one message, together with what else is sent by the same carrier.
-fn send_by(carrier: &mut Carrier, waiting: &Waiting, outcome: &Outcome, no_hdr: bool) {
     let (block, payload): (Vec<u8>, &[u8]) = match outcome {
         Outcome::Status(code, text) => (status::block(*code, text, &[]), b""),
         Outcome::One(message) if no_hdr => (Vec::new(), &message.payload),
         Outcome::One(message) => (headers(&waiting.entry.name, message, None), &message.payload),
     };
-    let to = &waiting.request.reply;
     let message = link::Message {
-        subject: to,
+        subject: &waiting.request.reply,
         reply: b"",
         headers: &block,
         payload,
     };
-    carrier.send(&waiting.request.account, to, &message);
+    together::send(&waiting.request.account, &message);
 }
 
 /// The answer to a request for many messages.
