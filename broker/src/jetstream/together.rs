@@ -50,3 +50,23 @@ pub(super) fn send(account: &Arc<Account>, message: &Message<'_>) {
         _ => _ = Carrier::telling().send(account, to, message),
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_open() -> bool {
+        OPEN.with_borrow(Option::is_some)
+    }
+
+    #[test]
+    fn what_is_gathered_leaves_with_the_outermost_work_even_where_that_panics() {
+        together(|| {
+            together(|| assert!(is_open()));
+            assert!(is_open(), "one within another ends nothing");
+        });
+        assert!(!is_open());
+        assert!(std::panic::catch_unwind(|| together(|| panic!("on purpose"))).is_err());
+        assert!(!is_open());
+    }
+}
