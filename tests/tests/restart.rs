@@ -67,6 +67,7 @@ after_each_end!(
     a_bucket_keeps_its_values_revisions_and_deletions,
     an_object_keeps_its_bytes,
     a_message_id_stays_known,
+    digests_are_those_of_before,
     a_deleted_stream_stays_deleted,
 );
 
@@ -314,6 +315,39 @@ async fn a_message_id_stays_known(server: &mut Server, backend: Backend, end: En
     assert_eq!(publish(server).await?, (1, false));
     end.then_start_again(server).await?;
     assert_eq!(publish(server).await?, (1, true));
+    Ok(())
+}
+
+async fn digests_are_those_of_before(server: &mut Server, backend: Backend, end: End) -> Result<()> {
+    let told = async |server: &Server| -> Result<Vec<String>> {
+        let client = server.connect().await?;
+        let mut all = Vec::new();
+        for subject in ["STREAM.INFO.S", "CONSUMER.INFO.S.c"] {
+            let answer = client.request(format!("$JS.API.{subject}"), "".into()).await?;
+            let info: serde_json::Value = serde_json::from_slice(&answer.payload)?;
+            let digest = info["weir"]["digest"].as_str().with_context(|| info.to_string())?;
+            ensure!(digest.len() == 16, "{digest}");
+            all.push(digest.to_owned());
+        }
+        Ok(all)
+    };
+    let jetstream = server.jetstream().await?;
+    let stream = jetstream.create_stream(backend.stream("S", &["s.>"])).await?;
+    let consumer = stream.create_consumer(durable_pull("c")).await?;
+    let empty = told(server).await?;
+    ensure!(empty[0] == "0000000000000000", "{empty:?}");
+    for n in 0..20 {
+        jetstream.publish(format!("s.{}", n % 3), "x".into()).await?.await?;
+    }
+    stream.delete_message(7).await?;
+    let sent = messages(&consumer, 5).await?;
+    let all_sent = told(server).await?;
+    double_ack(&sent[0]).await?;
+    let acknowledged = told(server).await?;
+    ensure!(acknowledged[0] == all_sent[0] && acknowledged[0] != empty[0]);
+    ensure!(acknowledged[1] != all_sent[1] && all_sent[1] != empty[1]);
+    end.then_start_again(server).await?;
+    ensure!(told(server).await? == acknowledged);
     Ok(())
 }
 
