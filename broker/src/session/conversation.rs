@@ -197,9 +197,6 @@ impl Conversation {
         let chunk = self.buf.split().freeze();
         let holds = self.memory.1;
         let (flow, done) = self.operations(session, Chunk { bytes: &chunk, holds });
-        // Before anything goes out: a client that has its answer has been counted.
-        session.link.received.messages.store(self.messages, Ordering::Relaxed);
-        session.link.received.bytes.store(self.bytes, Ordering::Relaxed);
         if std::mem::take(&mut self.active) {
             let now = session.link.received.last_ms.load(Ordering::Relaxed);
             session.link.received.active_ms.store(now, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! PUB and HPUB.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use memchr::memmem;
 use weir_wire::{encode, headers};
@@ -37,6 +38,9 @@ impl Conversation {
     pub(super) fn send(&mut self, session: &Session, chunk: Option<Chunk<'_>>, message: &Message<'_>) {
         self.messages += 1;
         self.bytes += (message.headers.len() + message.payload.len()) as u64;
+        // Before it goes anywhere: who sees what came of it sees it counted.
+        session.link.received.messages.store(self.messages, Ordering::Relaxed);
+        session.link.received.bytes.store(self.bytes, Ordering::Relaxed);
         if !self.account.is_mapped() {
             return self.publish_mapped(session, chunk, message);
         }
