@@ -32,6 +32,9 @@ const LOOKED_UP: &str = "there is no cache that all senders share";
 const ABSENT: &str = "nothing listens there, and /varz says so";
 const ENDED: &str = "of connections that have ended, or were not let in, less is kept";
 const CLOSED: &str = "state=closed";
+/// Where a service decides who may come in.
+const CALLOUTS: &str = "40- 41- 42- 43- 96-";
+const COUNTED: &str = "whom a service has let in may see the page before nats-server has counted what the service said";
 
 pub const EXPLAINED: &[Explained] = &[
     // Everywhere.
@@ -124,6 +127,10 @@ pub const EXPLAINED: &[Explained] = &[
         "a client that has not said CONNECT is not counted with an account",
     ),
     // Files.
+    file(CALLOUTS, "varz", "in_msgs", COUNTED),
+    file(CALLOUTS, "varz", "in_bytes", COUNTED),
+    file(CALLOUTS, "varz", "in_client_msgs", COUNTED),
+    file(CALLOUTS, "varz", "in_client_bytes", COUNTED),
     file("96-", "callout", "client_tls/cipher", "as tls_cipher_suite"),
     file(
         "12-system 74- 92-",
